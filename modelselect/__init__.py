@@ -1,0 +1,80 @@
+"""Which pre-trained model should I fine-tune on my data? `select()` ranks candidates without fine-tuning them."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+# The function shares its module's name: imported first, so that `modelselect.agreement` is always the function.
+from modelselect.agreement import Agreement, agreement
+from modelselect.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from modelselect import archi2vec, errors, testing
+    from modelselect.backbone import Backbone
+    from modelselect.candidates import Candidate, Zoo
+    from modelselect.estimator import Estimator, score, score_pool
+    from modelselect.evidence import Evidence
+    from modelselect.executor import Executor, Outcome
+    from modelselect.extraction import Extractor
+    from modelselect.leaderboard import Leaderboard
+    from modelselect.probe import Probe
+    from modelselect.selection import search, select
+
+__version__ = "0.1.0"
+
+# Loaded on first use, so that `import modelselect` costs milliseconds and never imports torch.
+_HOMES = {
+    "Backbone": "backbone",
+    "Candidate": "candidates",
+    "Zoo": "candidates",
+    "Estimator": "estimator",
+    "score": "estimator",
+    "score_pool": "estimator",
+    "Evidence": "evidence",
+    "Executor": "executor",
+    "Outcome": "executor",
+    "Extractor": "extraction",
+    "Leaderboard": "leaderboard",
+    "Probe": "probe",
+    "search": "selection",
+    "select": "selection",
+}
+_MODULES = {"archi2vec", "errors", "testing"}
+
+__all__ = [
+    "Agreement",
+    "Backbone",
+    "Candidate",
+    "Estimator",
+    "Evidence",
+    "Executor",
+    "Extractor",
+    "Leaderboard",
+    "Outcome",
+    "Probe",
+    "Zoo",
+    "agreement",
+    "archi2vec",
+    "errors",
+    "hookimpl",
+    "score",
+    "score_pool",
+    "search",
+    "select",
+    "testing",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"modelselect.{name}")
+    if name in _HOMES:
+        value = getattr(importlib.import_module(f"modelselect.{_HOMES[name]}"), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'modelselect' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

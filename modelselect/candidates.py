@@ -1,0 +1,134 @@
+"""What could be chosen: `Candidate`, the `Zoo` it comes from, and the expressions that name candidates."""
+
+from __future__ import annotations
+
+import abc
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from modelselect.errors import ExpressionError
+
+if TYPE_CHECKING:
+    from modelselect.backbone import Backbone
+
+METADATA_FIELDS: Mapping[str, str] = MappingProxyType(
+    {
+        "architecture": "name of the architecture, without the weights' tag",
+        "family": "architecture family, as people group them: ResNet, ViT, ...",
+        "modality": "'image' or 'text'",
+        "parameters": "number of parameters",
+        "input_size": "(channels, height, width)",
+        "feature_dim": "width of the features",
+        "source_dataset": "what it was pre-trained on",
+        "source_classes": "number of classes of its head; 0 if it has none",
+        "source_accuracy": "published top-1 accuracy on its source task, in per cent",
+        "license": "licence, as an SPDX-like identifier",
+        "downloads": "downloads, as the Hub counts them",
+        "size_bytes": "bytes to download",
+        "url": "a page about it",
+        "remote_code": "True if loading it runs code that it brings",
+    }
+)
+"""The metadata that zoos fill in where they know it. A zoo may add keys of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A pre-trained model that could be chosen: an id and metadata, no weights.
+
+    Attributes:
+        zoo: name of the zoo that lists and loads it.
+        name: its name there.
+        revision: the exact version, where the zoo has versions (a commit, a content hash).
+        metadata: see `METADATA_FIELDS`; only what is known, never a guess.
+
+    >>> Candidate("timm", "resnet18.a1_in1k", metadata={"parameters": 11_689_512}).id
+    'timm:resnet18.a1_in1k'
+    """
+
+    zoo: str
+    name: str
+    revision: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict, hash=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "metadata", MappingProxyType(dict(self.metadata)))
+
+    @property
+    def id(self) -> str:
+        """`zoo:name[@revision]`: unique, and itself a candidate expression."""
+        return f"{self.zoo}:{self.name}" + (f"@{self.revision}" if self.revision else "")
+
+    def __str__(self) -> str:
+        return self.id
+
+    def __reduce__(self) -> tuple[Any, ...]:  # a mapping proxy cannot be pickled
+        return type(self), (self.zoo, self.name, self.revision, dict(self.metadata))
+
+
+class Zoo(abc.ABC):
+    """A source of candidates. Subclass it, and register an instance with `modelselect_register_zoos`.
+
+    Attributes:
+        name: what stands before the colon in its candidates' ids; unique among zoos.
+        aliases: other prefixes that mean the same zoo (`dir` for `directory`).
+    """
+
+    name: ClassVar[str]
+    aliases: ClassVar[tuple[str, ...]] = ()
+
+    @abc.abstractmethod
+    def search(self, pattern: str) -> Iterable[Candidate]:
+        """Candidates that match `pattern`, in a stable order, cheaply: metadata only, no weights.
+
+        Args:
+            pattern: what stands after the colon of an expression: a name, a glob, or `?key=value&...`.
+
+        Raises:
+            ExpressionError: the pattern cannot be read. (No match is an empty result, not an error.)
+        """
+
+    @abc.abstractmethod
+    def load(self, candidate: Candidate, *, trust_remote_code: bool = False) -> Backbone:
+        """The candidate with its weights, in evaluation mode, float32, on the CPU.
+
+        Raises:
+            CandidateError: it cannot be loaded; the message becomes the row's status.
+            RemoteCodeError: it brings code of its own and `trust_remote_code` is false.
+        """
+
+    def skeleton(self, candidate: Candidate, *, trust_remote_code: bool = False) -> Any:
+        """The candidate's module on the meta device, without weights, or None if the zoo cannot build one cheaply."""
+        return None
+
+    def availability(self) -> str | None:
+        """None if the zoo can be used here, else one line that says what is missing and the command that mends it."""
+        return None
+
+
+_EXPRESSION = re.compile(r"(?P<zoo>[A-Za-z][A-Za-z0-9_-]*):(?P<pattern>.+)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """A candidate expression, taken apart: `zoo:pattern[@revision]`.
+
+    >>> Expression.parse("timm:resnet*")
+    Expression(zoo='timm', pattern='resnet*')
+    """
+
+    zoo: str
+    pattern: str
+
+    @classmethod
+    def parse(cls, text: str) -> Expression:
+        match = _EXPRESSION.fullmatch(text.strip())
+        if match is None:
+            raise ExpressionError(
+                f"{text!r} is not a candidate expression. Expected 'zoo:name', 'zoo:glob*' or 'zoo:?key=value', "
+                "for example 'embedded:*', 'timm:resnet*', 'dir:path/to/models/*' or 'hub:microsoft/resnet-50'."
+            )
+        return cls(match["zoo"], match["pattern"])

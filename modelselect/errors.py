@@ -1,0 +1,105 @@
+"""Every exception that modelselect raises, in one tree, and `Failure`, which is what becomes of one that costs only a row.
+
+A message says what was given, what was expected, and what to do.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+class ModelSelectError(Exception):
+    """The root: `except ModelSelectError` catches everything that modelselect raises on purpose."""
+
+
+class InvalidInputError(ModelSelectError, ValueError):
+    """Something the caller gave cannot be used."""
+
+
+class DatasetError(InvalidInputError):
+    """The dataset cannot serve as a probe: empty, one class, unreadable, only a test split, ..."""
+
+
+class ExpressionError(InvalidInputError):
+    """A candidate expression that cannot be read, or that matches nothing."""
+
+
+class EvidenceError(InvalidInputError):
+    """Arrays that cannot be scored: NaN features, lengths that differ, one class, ..."""
+
+
+class UnknownNameError(InvalidInputError, LookupError):
+    """A zoo, estimator, extractor or executor that nobody registered."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        self.kind, self.name, self.known = kind, name, sorted(known)
+        super().__init__(f"unknown {kind} {name!r}.{did_you_mean(name, self.known)} Known: {', '.join(self.known) or 'none'}.")
+
+    def __reduce__(self) -> tuple[type[UnknownNameError], tuple[str, str, list[str]]]:
+        return type(self), (self.kind, self.name, self.known)
+
+
+class PluginError(ModelSelectError):
+    """A plugin broke its contract: failed to import, raised in a hook, brought a name that is taken, ..."""
+
+
+class NotApplicableError(ModelSelectError):
+    """An estimator cannot score this evidence, and says why; the other estimators go on."""
+
+
+class CandidateError(ModelSelectError):
+    """A candidate cannot be loaded or run. It costs that candidate's row, with this message in it."""
+
+
+class RemoteCodeError(CandidateError):
+    """A candidate brings code of its own, and the caller did not say `trust_remote_code=True`."""
+
+
+class OutOfMemoryError(CandidateError):
+    """A candidate does not fit into memory at batch size 1."""
+
+
+class StoreError(ModelSelectError):
+    """The store cannot be read or written: no space, no permission, locked for too long."""
+
+
+class NothingRankedError(ModelSelectError):
+    """Not one candidate could be ranked. Carries the leaderboard of failures as `leaderboard`."""
+
+    def __init__(self, message: str, leaderboard: object = None) -> None:
+        super().__init__(message)
+        self.leaderboard = leaderboard
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why one candidate, or one estimator on one candidate, has no score.
+
+    Attributes:
+        stage: where it happened: `"load"`, `"extract"`, `"score"`, `"verify"`, ...
+        reason: one line for the leaderboard.
+        error: the exception's class name.
+    """
+
+    stage: str
+    reason: str
+    error: str = "ModelSelectError"
+
+    @classmethod
+    def from_exception(cls, stage: str, exception: BaseException) -> Failure:
+        reason = " ".join(str(exception).split()) or type(exception).__name__
+        if not isinstance(exception, ModelSelectError):
+            reason = f"{type(exception).__name__}: {reason}"
+        return cls(stage, reason, type(exception).__name__)
+
+
+def did_you_mean(given: str, known: Iterable[str]) -> str:
+    """` Did you mean 'x'?`, or nothing where no known name is close.
+
+    >>> did_you_mean("logm", ["logme", "leep"])
+    " Did you mean 'logme'?"
+    """
+    near = difflib.get_close_matches(given, list(known), n=3, cutoff=0.6)
+    return f" Did you mean {' or '.join(map(repr, near))}?" if near else ""

@@ -1,0 +1,240 @@
+"""Evidence in, transferability score out: `Estimator`, `score` for bare arrays, and `score_pool` for a pool of them."""
+
+from __future__ import annotations
+
+import abc
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, overload
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from modelselect.errors import EvidenceError, Failure, ModelSelectError, NotApplicableError
+from modelselect.evidence import FIELDS, Evidence
+
+if TYPE_CHECKING:
+    from modelselect.host import Host
+
+Cost = Literal["free", "closed form", "iterative", "quadratic"]
+"""How the work grows: nothing but metadata; one decomposition; an optimisation; every pair of rows."""
+
+
+class Estimator(abc.ABC):
+    """One published way to tell from evidence how well a candidate will transfer. **Higher is better, always.**
+
+    Subclass it, register an instance with `modelselect_register_estimators`, and hold it to its promises with
+    `modelselect.testing.check_estimator`. A constructor only stores its parameters (each under its own name), so that
+    an estimator can be described, copied and given an identity in the store.
+
+    Attributes:
+        name: unique among estimators.
+        requires: the evidence fields that `score` reads (`modelselect.evidence.FIELDS`), and no others.
+        citation: the paper, as authors, title, venue and year.
+        cost: see `Cost`.
+        relative: True if the score only has a meaning within a pool of candidates (`combine` uses the whole pool).
+        stochastic: True if the score depends on `evidence.seed`.
+        version: raised whenever a change alters scores, so that remembered ones are computed anew.
+    """
+
+    name: ClassVar[str]
+    requires: ClassVar[frozenset[str]]
+    citation: ClassVar[str]
+    cost: ClassVar[Cost] = "closed form"
+    relative: ClassVar[bool] = False
+    stochastic: ClassVar[bool] = False
+    version: ClassVar[int] = 1
+
+    @abc.abstractmethod
+    def score(self, evidence: Evidence) -> Mapping[str, float]:
+        """The components of one candidate's score, by name; for most methods one, named like the estimator.
+
+        Must not change the evidence's arrays. Rows without a label have been left out where `requires` has `labels`.
+
+        Raises:
+            NotApplicableError: the method has no meaning for this evidence; the message says why.
+        """
+
+    def combine(self, scores: Sequence[Mapping[str, float]]) -> NDArray[np.float64]:
+        """One number for each candidate of the pool from the components of all, in the same order.
+
+        The default is the component named like the estimator, or the only one.
+        """
+        return np.array([s[self.name] if self.name in s else _only(s) for s in scores], dtype=np.float64)
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """What the constructor was given, by name."""
+        return {k: v for k, v in vars(self).items() if not k.startswith("_")}
+
+    @property
+    def key(self) -> str:
+        """Identity of the method with its parameters: two estimators with one key give equal scores."""
+        described = json.dumps(self.parameters, sort_keys=True, default=repr)
+        text = f"{type(self).__module__}.{type(self).__qualname__}:{self.version}:{described}"
+        return f"{self.name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+    @property
+    def is_static(self) -> bool:
+        """True for a baseline that looks at metadata alone, never at the user's data."""
+        return self.requires <= {"metadata"}
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.parameters.items())})"
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """What one estimator said of one candidate: its components, or why there are none."""
+
+    components: Mapping[str, float] | None
+    failure: Failure | None = None
+    seconds: float = 0.0
+
+
+def evaluate(estimator: Estimator, evidence: Evidence) -> Mapping[str, float]:
+    """The estimator's components on this evidence, checked: fields present, finite result.
+
+    Raises:
+        NotApplicableError: a required field is missing, or the estimator says that it does not apply.
+        EvidenceError: the evidence cannot be scored (one class, NaN, ...), or the result is not finite.
+    """
+    missing = sorted(field for field in estimator.requires if not evidence.has(field))
+    if missing:
+        raise NotApplicableError(
+            f"{estimator.name} needs {' and '.join(missing)}, which this candidate does not have"
+            + _why_missing(missing)
+        )
+    components = estimator.score(evidence.restrict(estimator.requires))
+    result = {name: float(value) for name, value in components.items()}
+    bad = [name for name, value in result.items() if not np.isfinite(value)]
+    if bad or not result:
+        raise EvidenceError(
+            f"{estimator.name} gave {result or 'no score'}; expected finite numbers. "
+            "Report this to the estimator's author together with the evidence."
+        )
+    return result
+
+
+@overload
+def score(
+    features: ArrayLike | None,
+    labels: ArrayLike | None,
+    estimator: str | Estimator,
+    *,
+    components: Literal[False] = False,
+    seed: int = 0,
+    **evidence: Any,
+) -> float: ...
+
+
+@overload
+def score(
+    features: ArrayLike | None,
+    labels: ArrayLike | None,
+    estimator: str | Estimator,
+    *,
+    components: Literal[True],
+    seed: int = 0,
+    **evidence: Any,
+) -> dict[str, float]: ...
+
+
+def score(
+    features: ArrayLike | None,
+    labels: ArrayLike | None,
+    estimator: str | Estimator,
+    *,
+    components: bool = False,
+    seed: int = 0,
+    **evidence: Any,
+) -> float | dict[str, float]:
+    """Arrays in, number out: one estimator on the evidence of one candidate.
+
+    Args:
+        features: (N, D) of the target data.
+        labels: (N,) integers; -1 is unlabelled. (N, T) floats for estimators that do regression or multi-label targets.
+        estimator: a name (`modelselect estimators` lists them) or an instance with parameters of your own.
+        components: return every component by name instead of the one score.
+        seed: for stochastic estimators.
+        **evidence: further fields: `source_probabilities` (N, S), `source_features` (M, D), `source_labels` (M,),
+            `proxy_features` (N, P), `metadata`, ...
+
+    Raises:
+        NotApplicableError: the method is relative to a pool (use `score_pool`, or `components=True`), or needs a field
+            that was not given.
+        EvidenceError: the arrays cannot be scored; the message says why.
+        UnknownNameError: no such estimator.
+
+    >>> import numpy as np, modelselect as ms
+    >>> rng = np.random.default_rng(0)
+    >>> labels = np.repeat([0, 1], 50)
+    >>> features = rng.normal(size=(100, 8)) + 3 * labels[:, None]
+    >>> bool(ms.score(features, labels, "logme") > ms.score(features, rng.permutation(labels), "logme"))
+    True
+    """
+    method = _resolve(estimator)
+    result = dict(evaluate(method, Evidence.of(features=features, labels=labels, seed=seed, **evidence)))
+    if components:
+        return result
+    if method.relative:
+        raise NotApplicableError(
+            f"{method.name} is relative to a pool of candidates, so one candidate alone has no score. Give the whole "
+            "pool to score_pool(), or ask for components=True."
+        )
+    return float(method.combine([result])[0])
+
+
+def score_pool(
+    pool: Sequence[Mapping[str, Any] | Evidence], estimator: str | Estimator, *, seed: int = 0
+) -> NDArray[np.float64]:
+    """The scores of a whole pool of candidates, in order: what methods that are relative to a pool need.
+
+    Args:
+        pool: one mapping of evidence fields for each candidate, `{"features": ..., "labels": ...}`.
+        estimator: a name or an instance.
+        seed: for stochastic estimators.
+
+    >>> import numpy as np, modelselect as ms
+    >>> rng = np.random.default_rng(0)
+    >>> labels = np.repeat([0, 1], 50)
+    >>> pool = [{"features": rng.normal(size=(100, 8)) + gap * labels[:, None], "labels": labels} for gap in (0, 4)]
+    >>> int(ms.score_pool(pool, "ncti").argmax())
+    1
+    """
+    method = _resolve(estimator)
+    if not pool:
+        raise EvidenceError("the pool is empty; give at least one mapping of evidence fields")
+    evidences = [e if isinstance(e, Evidence) else Evidence.of(seed=seed, **e) for e in pool]
+    scored = []
+    for index, evidence in enumerate(evidences):
+        try:
+            scored.append(evaluate(method, evidence))
+        except ModelSelectError as error:
+            error.add_note(f"in pool[{index}]")
+            raise
+    return np.asarray(method.combine(scored), dtype=np.float64)
+
+
+def _resolve(estimator: str | Estimator) -> Estimator:
+    if isinstance(estimator, Estimator):
+        return estimator
+    from modelselect.host import get_host
+
+    host: Host = get_host()
+    return host.estimator(estimator)
+
+
+def _only(components: Mapping[str, float]) -> float:
+    if len(components) != 1:
+        raise EvidenceError(
+            f"an estimator of several components ({', '.join(components)}) must define combine() or name one like itself"
+        )
+    return next(iter(components.values()))
+
+
+def _why_missing(missing: Sequence[str]) -> str:
+    hints = [FIELDS[field].hint for field in missing if FIELDS[field].hint]
+    return f" ({'; '.join(hints)})" if hints else ""

@@ -1,0 +1,251 @@
+"""What one candidate says about one probe: plain arrays, checked once, and the statistics that estimators share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from modelselect.errors import EvidenceError
+
+if TYPE_CHECKING:
+    import networkx as nx
+
+    from modelselect.statistics import ClassStatistics, FeatureStatistics
+
+
+class Field(NamedTuple):
+    """One kind of evidence: what it is, and what to do where it is missing."""
+
+    description: str
+    hint: str = ""
+
+
+FIELDS: Mapping[str, Field] = {
+    "features": Field("(N, D) floats: the backbone's features of the probe"),
+    "labels": Field(
+        "(N,) integers, -1 for unlabelled; or (N, T) floats for regression and multi-label targets",
+        "give a labelled dataset",
+    ),
+    "source_probabilities": Field(
+        "(N, S) floats: probabilities of the source classes, rows sum to 1",
+        "a self-supervised backbone has no source classes",
+    ),
+    "source_features": Field(
+        "(M, D) floats: features of the data it was pre-trained on", "give select() a source= dataset"
+    ),
+    "source_labels": Field("(M,) integers: labels of source_features", "give select() a labelled source= dataset"),
+    "proxy_features": Field("(N, P) floats: features of the probe by one model that stands for all"),
+    "architecture": Field("the architecture's graph, as archi2vec traces it", "the zoo must be able to build the module"),
+    "history": Field("the transfer history: what is known of candidates on other datasets", "keep a history of earlier runs"),
+    "metadata": Field("what the zoo knows without loading: parameters, source accuracy, downloads, ..."),
+}
+"""Every evidence field that an estimator may require."""
+
+_ROW_FIELDS = ("features", "labels", "source_probabilities", "proxy_features")
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What one candidate says about one probe. Build it with `Evidence.of`, which checks; read it in `Estimator.score`.
+
+    Arrays are read-only views of what was given, never copies, so memory-mapped features stay on disk.
+    Attributes are `FIELDS`; a field that is not there is None. `seed` is for stochastic estimators.
+    """
+
+    features: NDArray[np.floating[Any]] | None = None
+    labels: NDArray[Any] | None = None
+    source_probabilities: NDArray[np.floating[Any]] | None = None
+    source_features: NDArray[np.floating[Any]] | None = None
+    source_labels: NDArray[np.int64] | None = None
+    proxy_features: NDArray[np.floating[Any]] | None = None
+    architecture: nx.DiGraph[Any] | None = None
+    history: Any = None
+    metadata: Mapping[str, Any] | None = None
+    seed: int = 0
+    _memo: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        features: ArrayLike | None = None,
+        labels: ArrayLike | None = None,
+        source_probabilities: ArrayLike | None = None,
+        source_features: ArrayLike | None = None,
+        source_labels: ArrayLike | None = None,
+        proxy_features: ArrayLike | None = None,
+        architecture: nx.DiGraph[Any] | None = None,
+        history: Any = None,
+        metadata: Mapping[str, Any] | None = None,
+        seed: int = 0,
+    ) -> Evidence:
+        """Checked evidence from arrays.
+
+        Raises:
+            EvidenceError: an array has the wrong shape or length, or holds NaN or infinity; the message says which.
+        """
+        matrices = {
+            "features": features,
+            "source_probabilities": source_probabilities,
+            "source_features": source_features,
+            "proxy_features": proxy_features,
+        }
+        checked = {name: _matrix(name, array) for name, array in matrices.items() if array is not None}
+        evidence = cls(
+            **checked,
+            labels=None if labels is None else _labels("labels", labels),
+            source_labels=None if source_labels is None else _labels("source_labels", source_labels),
+            architecture=architecture,
+            history=history,
+            metadata=metadata,
+            seed=seed,
+        )
+        evidence._check_lengths()
+        return evidence
+
+    @property
+    def n_rows(self) -> int:
+        """N, of whichever row-aligned field is there; 0 if none is."""
+        return next((len(a) for a in (getattr(self, name) for name in _ROW_FIELDS) if a is not None), 0)
+
+    def has(self, name: str) -> bool:
+        """True if the field is there (and, for labels, if at least one row is labelled)."""
+        if name == "labels" and self.labels is not None and self.labels.ndim == 1:
+            return bool((self.labels >= 0).any())
+        return getattr(self, name) is not None
+
+    def restrict(self, names: Iterable[str]) -> Evidence:
+        """A view that holds these fields alone, and shares the statistics with every other view of the same rows.
+
+        Rows without a label are left out where `labels` is among the names.
+
+        Raises:
+            EvidenceError: labels are asked for and hold fewer than two classes.
+        """
+        wanted = frozenset(names)
+        base = self
+        if "labels" in wanted and self.labels is not None and self.labels.ndim == 1:
+            base = self.labelled
+            present = np.unique(base.labels)  # type: ignore[arg-type]
+            if len(present) < 2:
+                raise EvidenceError(
+                    f"labels hold {len(present)} class ({', '.join(map(str, present))}) in {base.n_rows} labelled rows; "
+                    "scoring needs at least two. Give labels of two or more classes."
+                )
+        left_out = {name: None for name in FIELDS if name not in wanted}
+        return replace(base, **left_out)
+
+    @cached_property
+    def labelled(self) -> Evidence:
+        """The rows that have a label; self if all have."""
+        if "labelled" not in self._memo:
+            rows = np.flatnonzero(self.labels >= 0) if self.labels is not None and self.labels.ndim == 1 else None
+            if rows is None or len(rows) == len(self.labels):  # type: ignore[arg-type]
+                return self
+            arrays = {name: getattr(self, name) for name in _ROW_FIELDS}
+            kept = {name: None if array is None else array[rows] for name, array in arrays.items()}
+            self._memo["labelled"] = replace(self, **kept, _memo={})
+        result: Evidence = self._memo["labelled"]
+        return result
+
+    @property
+    def feature_statistics(self) -> FeatureStatistics:
+        """What can be computed from the features alone, each thing once for all estimators."""
+        if self.features is None:
+            raise EvidenceError("these statistics need features; add 'features' to the estimator's `requires`")
+        if "features" not in self._memo:
+            from modelselect.statistics import FeatureStatistics
+
+            self._memo["features"] = FeatureStatistics(self.features)
+        result: FeatureStatistics = self._memo["features"]
+        return result
+
+    @property
+    def statistics(self) -> ClassStatistics:
+        """What can be computed from features and class labels, each thing once for all estimators."""
+        if self.labels is None:
+            raise EvidenceError("these statistics need labels; add 'labels' to the estimator's `requires`")
+        shared = self.feature_statistics
+        if "classes" not in self._memo:
+            from modelselect.statistics import ClassStatistics
+
+            self._memo["classes"] = ClassStatistics(shared, self.labels)
+        result: ClassStatistics = self._memo["classes"]
+        return result
+
+    def _check_lengths(self) -> None:
+        lengths = {name: len(getattr(self, name)) for name in _ROW_FIELDS if getattr(self, name) is not None}
+        if len(set(lengths.values())) > 1:
+            described = ", ".join(f"{name} {n}" for name, n in lengths.items())
+            raise EvidenceError(f"rows do not match: {described}. Every one of them needs a row for each sample.")
+        if self.source_labels is not None and self.source_features is not None:
+            m, n = len(self.source_features), len(self.source_labels)
+            if m != n:
+                raise EvidenceError(f"source_features has {m} rows and source_labels {n}; they must be equal")
+
+    def __repr__(self) -> str:
+        shown = {f.name: getattr(self, f.name) for f in fields(self) if f.name in FIELDS}
+        described = [f"{k}{v.shape}" if isinstance(v, np.ndarray) else k for k, v in shown.items() if v is not None]
+        return f"Evidence({', '.join(described)})"
+
+
+_CHUNK_ROWS = 4096  # rows looked at together when checking for NaN, so that a memory-mapped file stays on disk
+
+
+def _matrix(name: str, given: ArrayLike) -> NDArray[np.floating[Any]]:
+    array = np.asanyarray(given)
+    if array.ndim != 2:
+        raise EvidenceError(f"{name} has shape {array.shape}; expected two dimensions, one row for each sample")
+    if 0 in array.shape:
+        raise EvidenceError(f"{name} has shape {array.shape}; it is empty")
+    if array.dtype.kind in "biu":
+        array = array.astype(np.float64)
+    elif array.dtype == np.float16:
+        array = array.astype(np.float32)
+    elif array.dtype.kind != "f":
+        raise EvidenceError(f"{name} has dtype {array.dtype}; expected numbers")
+    for start in range(0, len(array), _CHUNK_ROWS):
+        finite = np.isfinite(array[start : start + _CHUNK_ROWS])
+        if not finite.all():
+            rows = np.flatnonzero(~finite.all(axis=1)) + start
+            raise EvidenceError(
+                f"{name} holds NaN or infinity, first in row {rows[0]} ({len(rows)} such rows among the first "
+                f"{min(start + _CHUNK_ROWS, len(array))}). Scores of such features mean nothing: find out which layer "
+                "overflows, or leave these rows out."
+            )
+    return _read_only(array)
+
+
+def _labels(name: str, given: ArrayLike) -> NDArray[Any]:
+    array = np.asarray(given)
+    if array.ndim == 2 and array.dtype.kind in "fiub":
+        return _read_only(_matrix(name, array))
+    if array.ndim != 1:
+        raise EvidenceError(f"{name} has shape {array.shape}; expected (N,) class labels or (N, T) targets")
+    if array.dtype.kind in "US":
+        array = np.unique(array, return_inverse=True)[1]
+    elif array.dtype.kind == "f":
+        rounded = np.rint(array)
+        if not np.array_equal(rounded, array):
+            raise EvidenceError(
+                f"{name} holds numbers that are not whole, such as {array[rounded != array][0]}; expected class labels. "
+                "For regression give them as an (N, 1) array."
+            )
+        array = rounded
+    elif array.dtype.kind not in "biu":
+        raise EvidenceError(f"{name} has dtype {array.dtype}; expected integers or strings")
+    array = array.astype(np.int64)
+    if len(array) and array.min() < -1:
+        raise EvidenceError(f"{name} holds {array.min()}; expected 0, 1, 2, ... and -1 for unlabelled rows")
+    return _read_only(array)
+
+
+def _read_only(array: NDArray[Any]) -> NDArray[Any]:
+    view = array.view()
+    view.flags.writeable = False
+    return view

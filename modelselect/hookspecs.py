@@ -1,0 +1,180 @@
+"""The contract between the host and its plugins: every hook that a plugin may implement.
+
+A plugin is a module or an object under the entry-point group `modelselect`. It implements any of these hooks with
+`@modelselect.hookimpl`. The examples below are run by the tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+if TYPE_CHECKING:
+    import typer
+
+    from modelselect.archi2vec import Encoder
+    from modelselect.candidates import Candidate, Zoo
+    from modelselect.errors import Failure
+    from modelselect.estimator import Estimator
+    from modelselect.executor import Executor
+    from modelselect.extraction import Extractor
+    from modelselect.leaderboard import Leaderboard
+
+PROJECT = "modelselect"
+
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+@hookspec
+def modelselect_register_zoos() -> Sequence[Zoo]:
+    """Zoos to search for candidates and to load them from.
+
+    >>> import modelselect
+    >>> class Shelf(modelselect.Zoo):
+    ...     name = "shelf"
+    ...     def search(self, pattern):
+    ...         return [modelselect.Candidate("shelf", "tiny", metadata={"parameters": 1000})]
+    ...     def load(self, candidate, *, trust_remote_code=False):
+    ...         raise modelselect.errors.CandidateError("nothing is on this shelf yet")
+    >>> @modelselect.hookimpl
+    ... def modelselect_register_zoos():
+    ...     return [Shelf()]
+    >>> [candidate.id for candidate in modelselect_register_zoos()[0].search("*")]
+    ['shelf:tiny']
+    """
+    raise NotImplementedError
+
+
+@hookspec
+def modelselect_register_extractors() -> Sequence[Extractor]:
+    """Extractors, each for one kind of device. The first that supports a backbone on the chosen device is taken.
+
+    >>> import modelselect
+    >>> class Tpu(modelselect.Extractor):
+    ...     name = "tpu"
+    ...     def supports(self, backbone, device):
+    ...         return device.startswith("tpu")
+    ...     def extract(self, backbone, probe, fields):
+    ...         raise modelselect.errors.CandidateError("not on this machine")
+    >>> @modelselect.hookimpl
+    ... def modelselect_register_extractors():
+    ...     return [Tpu()]
+    >>> modelselect_register_extractors()[0].supports(None, "cuda:0")
+    False
+    """
+    raise NotImplementedError
+
+
+@hookspec
+def modelselect_register_estimators() -> Sequence[Estimator]:
+    """Estimators: evidence in, transferability score out.
+
+    >>> import modelselect
+    >>> class Spread(modelselect.Estimator):
+    ...     name = "spread"
+    ...     requires = frozenset({"features"})
+    ...     citation = "A. Author: Spread is all you need, 2026."
+    ...     def score(self, evidence):
+    ...         return {"spread": evidence.features.std()}
+    >>> @modelselect.hookimpl
+    ... def modelselect_register_estimators():
+    ...     return [Spread()]
+    >>> modelselect.score([[0.0], [2.0]], None, modelselect_register_estimators()[0])
+    1.0
+    """
+    raise NotImplementedError
+
+
+@hookspec
+def modelselect_register_executors() -> Sequence[Executor]:
+    """Executors, which run the work on candidates: in this process, in others, on other machines.
+
+    >>> import modelselect
+    >>> class Backwards(modelselect.Executor):
+    ...     name = "backwards"
+    ...     def map(self, function, items):
+    ...         for item in reversed(list(items)):
+    ...             yield modelselect.Outcome.of(function, item)
+    >>> @modelselect.hookimpl
+    ... def modelselect_register_executors():
+    ...     return [Backwards()]
+    >>> [outcome.value for outcome in modelselect_register_executors()[0].map(abs, [-1, 2])]
+    [2, 1]
+    """
+    raise NotImplementedError
+
+
+@hookspec
+def modelselect_register_architecture_encoders() -> Sequence[Encoder]:
+    """Encoders, which turn architectures' graphs into vectors.
+
+    >>> import modelselect, networkx, numpy
+    >>> class Size(modelselect.archi2vec.Encoder):
+    ...     name = "size"
+    ...     def encode(self, graphs):
+    ...         return numpy.array([[graph.number_of_nodes()] for graph in graphs], dtype=numpy.float32)
+    >>> @modelselect.hookimpl
+    ... def modelselect_register_architecture_encoders():
+    ...     return [Size()]
+    >>> modelselect_register_architecture_encoders()[0].encode([networkx.path_graph(3, networkx.DiGraph)]).tolist()
+    [[3.0]]
+    """
+    raise NotImplementedError
+
+
+@hookspec
+def modelselect_register_commands() -> Mapping[str, typer.Typer]:
+    """Sub-commands for the command line, by name.
+
+    >>> import modelselect, typer
+    >>> @modelselect.hookimpl
+    ... def modelselect_register_commands():
+    ...     app = typer.Typer(help="Count things.")
+    ...     return {"count": app}
+    >>> list(modelselect_register_commands())
+    ['count']
+    """
+    raise NotImplementedError
+
+
+@hookspec
+def modelselect_candidate_scored(candidate: Candidate, scores: Mapping[str, Any]) -> None:
+    """Called when a candidate has its scores. `scores` holds each estimator's components by the estimator's name.
+
+    >>> import modelselect
+    >>> @modelselect.hookimpl
+    ... def modelselect_candidate_scored(candidate, scores):
+    ...     print(candidate.id, scores["logme"]["logme"])
+    >>> modelselect_candidate_scored(modelselect.Candidate("shelf", "tiny"), {"logme": {"logme": 0.5}})
+    shelf:tiny 0.5
+    """
+
+
+@hookspec
+def modelselect_candidate_failed(candidate: Candidate, failure: Failure) -> None:
+    """Called when a candidate can have no scores at all.
+
+    >>> import modelselect
+    >>> @modelselect.hookimpl
+    ... def modelselect_candidate_failed(candidate, failure):
+    ...     print(f"{candidate}: {failure.reason}")
+    >>> failure = modelselect.errors.Failure("load", "gated; ask for access on its page")
+    >>> modelselect_candidate_failed(modelselect.Candidate("hub", "a/b"), failure)
+    hub:a/b: gated; ask for access on its page
+    """
+
+
+@hookspec
+def modelselect_selection_finished(leaderboard: Leaderboard) -> None:
+    """Called once at the end of `select()`, with its answer.
+
+    >>> import modelselect
+    >>> @modelselect.hookimpl
+    ... def modelselect_selection_finished(leaderboard):
+    ...     print(len(leaderboard.rows), "candidates")
+    >>> modelselect_selection_finished(modelselect.Leaderboard.empty())
+    0 candidates
+    """

@@ -1,0 +1,1 @@
+"""Graph in, vector out: encoders of architectures."""

@@ -1,0 +1,1 @@
+"""One extractor for each kind of device."""
