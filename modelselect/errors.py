@@ -49,6 +49,10 @@ class NotApplicableError(ModelSelectError):
     """An estimator cannot score this evidence, and says why; the other estimators go on."""
 
 
+class ScoreWarning(UserWarning):
+    """A score that is computed as published, in a regime where it says little (saturated, inflated, ...)."""
+
+
 class CandidateError(ModelSelectError):
     """A candidate cannot be loaded or run. It costs that candidate's row, with this message in it."""
 
