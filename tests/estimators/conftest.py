@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 
 import pytest
+
 from conftest import shared_path
 
 from .golden import Bound, Comparison, Golden

@@ -32,7 +32,7 @@ class Bound(NamedTuple):
 
 
 class Spread(NamedTuple):
-    """For a stochastic reference: inside the minimum and maximum over its seeds, widened by `margin` times their distance."""
+    """For a stochastic reference: within its minimum and maximum over seeds, widened by `margin` times their distance."""
 
     margin: float
     reason: str
