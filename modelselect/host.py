@@ -1,0 +1,265 @@
+"""Finds plugins, registers what they bring, and keeps their faults apart: one bad plugin never stops the rest."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pluggy
+
+from modelselect import hookspecs
+from modelselect.candidates import Zoo
+from modelselect.errors import PluginError, UnknownNameError
+from modelselect.estimator import Estimator
+from modelselect.evidence import FIELDS
+from modelselect.executor import Executor
+
+if TYPE_CHECKING:
+    from modelselect.archi2vec import Encoder
+    from modelselect.extraction import Extractor
+
+DISTRIBUTION = "modelselect-automl"
+"""The distribution that ships the host and the shipped plugins."""
+
+PLUGINS_VARIABLE = "MODELSELECT_PLUGINS"
+"""Which plugins of others to load, by entry point or distribution, comma-separated. Unset: all. Empty: none."""
+
+KINDS = ("zoos", "extractors", "estimators", "executors", "architecture_encoders", "commands")
+"""What a plugin may register; the hook is `modelselect_register_<kind>`."""
+
+_NAME = re.compile(r"[a-z][a-z0-9_-]*")
+T = TypeVar("T")
+
+
+@dataclass
+class Plugin:
+    """One plugin, what it brought, and what is wrong with it.
+
+    Attributes:
+        name: the entry point's name.
+        distribution, version: who ships it.
+        registered: names by kind, for what the host took.
+        faults: one line for each thing that went wrong; empty for a good plugin.
+        implementation: the module or object whose hooks are called; None if it was refused.
+    """
+
+    name: str
+    distribution: str = "unknown"
+    version: str = "unknown"
+    registered: dict[str, list[str]] = field(default_factory=dict)
+    faults: list[str] = field(default_factory=list)
+    implementation: object | None = field(default=None, repr=False)
+
+    @property
+    def owner(self) -> str:
+        return f"plugin {self.name!r} ({self.distribution} {self.version})"
+
+
+class Host:
+    """What is registered, by kind and name. `Host.load()` asks every installed plugin; `register` adds one by hand."""
+
+    def __init__(self) -> None:
+        self.plugins: list[Plugin] = []
+        self.zoos: dict[str, Zoo] = {}
+        self.extractors: dict[str, Extractor] = {}
+        self.estimators: dict[str, Estimator] = {}
+        self.executors: dict[str, Executor] = {}
+        self.architecture_encoders: dict[str, Encoder] = {}
+        self.commands: dict[str, Any] = {}
+        self._owners: dict[tuple[str, str], Plugin] = {}
+        self._manager = pluggy.PluginManager(hookspecs.PROJECT)
+        self._manager.add_hookspecs(hookspecs)
+
+    @classmethod
+    def load(cls) -> Host:
+        """A host with every installed plugin: the shipped ones first, then others by name."""
+        host = cls()
+        for point in sorted(_chosen_entry_points(), key=lambda p: (_distribution(p)[0] != DISTRIBUTION, p.name, p.value)):
+            host._load(point)
+        return host
+
+    def register(self, plugin: object, name: str, distribution: str = "unknown", version: str = "unknown") -> Plugin:
+        """Registers what one plugin (a module or an object with hook implementations) brings.
+
+        Returns:
+            The record of it. Faults are in it, never raised.
+        """
+        record = Plugin(name, distribution, version)
+        self.plugins.append(record)
+        known = self._manager.is_registered(plugin)
+        try:
+            self._manager.register(plugin, name=f"{distribution}/{name}")
+            self._manager.check_pending()
+            _refuse_unmarked_hooks(plugin)
+        except Exception as error:
+            record.faults.append(f"its hooks are wrong: {_one_line(error)}")
+            if not known and self._manager.is_registered(plugin):
+                self._manager.unregister(plugin)
+            return record
+        record.implementation = plugin
+        for kind in KINDS:
+            self._collect(record, kind)
+        return record
+
+    def notify(self, event: str, **arguments: Any) -> None:
+        """Calls `modelselect_<event>` of each plugin on its own; one that raises is noted in its record."""
+        for record in self.plugins:
+            try:
+                self._call(record, f"modelselect_{event}", **arguments)
+            except Exception as error:
+                fault = f"modelselect_{event} raised {_one_line(error)}"
+                if fault not in record.faults:
+                    record.faults.append(fault)
+
+    def zoo(self, name: str) -> Zoo:
+        by_alias = {alias: zoo for zoo in self.zoos.values() for alias in (zoo.name, *zoo.aliases)}
+        return _look_up("zoo", name, by_alias)
+
+    def extractor(self, name: str) -> Extractor:
+        return _look_up("extractor", name, self.extractors)
+
+    def estimator(self, name: str) -> Estimator:
+        return _look_up("estimator", name, self.estimators)
+
+    def executor(self, name: str) -> Executor:
+        return _look_up("executor", name, self.executors)
+
+    def encoder(self, name: str) -> Encoder:
+        return _look_up("architecture encoder", name, self.architecture_encoders)
+
+    def owner(self, kind: str, name: str) -> Plugin:
+        """The plugin that brought `name`."""
+        return self._owners[kind, name]
+
+    def _load(self, point: EntryPoint) -> None:
+        distribution, version = _distribution(point)
+        try:
+            plugin = point.load()
+        except (Exception, SystemExit) as error:
+            fault = f"cannot be imported from {point.value!r}: {_one_line(error)}"
+            self.plugins.append(Plugin(point.name, distribution, version, faults=[fault]))
+            return
+        self.register(plugin, point.name, distribution, version)
+
+    def _collect(self, record: Plugin, kind: str) -> None:
+        hook = f"modelselect_register_{kind}"
+        try:
+            answers = self._call(record, hook)
+            brought = [item for answer in answers for item in _named(answer)]
+        except Exception as error:
+            record.faults.append(f"{hook} raised {_one_line(error)}")
+            return
+        for name, item in brought:
+            try:
+                self._add(record, kind, name, item)
+            except PluginError as error:
+                record.faults.append(str(error))
+
+    def _add(self, record: Plugin, kind: str, name: object, item: Any) -> None:
+        _validate(kind, name, item)
+        assert isinstance(name, str)
+        names = (name, *item.aliases) if kind == "zoos" else (name,)
+        for taken in names:
+            if (kind, taken) in self._owners:
+                other = self._owners[kind, taken]
+                raise PluginError(
+                    f"the {_singular(kind)} name {taken!r} is taken: {record.owner} and {other.owner} both register it; "
+                    f"the one of {other.owner} is kept. Rename one of them, or leave one out with {PLUGINS_VARIABLE}."
+                )
+        for taken in names:
+            self._owners[kind, taken] = record
+        getattr(self, kind)[name] = item
+        record.registered.setdefault(kind, []).append(name)
+
+    def _call(self, record: Plugin, hook: str, **arguments: Any) -> list[Any]:
+        """The answers of this plugin alone: pluggy would end the whole call at the first that raises."""
+        if record.implementation is None:
+            return []
+        others = [p for p in self._manager.get_plugins() if p is not record.implementation]
+        answers: list[Any] = self._manager.subset_hook_caller(hook, others)(**arguments)
+        return answers
+
+
+@cache
+def get_host() -> Host:
+    """The host of this process, with every installed plugin."""
+    return Host.load()
+
+
+def _chosen_entry_points() -> Iterator[EntryPoint]:
+    chosen = os.environ.get(PLUGINS_VARIABLE)
+    names = None if chosen is None else {name.strip() for name in chosen.split(",") if name.strip()}
+    for point in entry_points(group=hookspecs.PROJECT):
+        distribution, _ = _distribution(point)
+        if names is None or distribution == DISTRIBUTION or point.name in names or distribution in names:
+            yield point
+
+
+def _distribution(point: EntryPoint) -> tuple[str, str]:
+    if point.dist is None:
+        return "unknown", "unknown"
+    return point.dist.metadata["Name"] or "unknown", point.dist.version or "unknown"
+
+
+def _refuse_unmarked_hooks(plugin: object) -> None:
+    for name in dir(plugin):
+        member = getattr(plugin, name) if name.startswith("modelselect_") else None
+        if callable(member) and not hasattr(member, "modelselect_impl"):
+            raise PluginError(f"{name} looks like a hook but is not marked; decorate it with @modelselect.hookimpl")
+
+
+def _named(answer: Any) -> Iterable[tuple[object, Any]]:
+    """(name, item) of what a hook returned: a mapping for commands, a sequence of named things for the rest."""
+    if isinstance(answer, Mapping):
+        return list(answer.items())
+    return [(getattr(item, "name", None), item) for item in answer]
+
+
+def _validate(kind: str, name: object, item: Any) -> None:
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise PluginError(f"{item!r} among the {kind} has the name {name!r}; expected lower-case letters, digits, _ and -")
+    if kind == "commands":
+        return
+    expected = _expected_class(kind)
+    if not isinstance(item, expected):
+        raise PluginError(
+            f"{name!r} among the {kind} is a {type(item).__name__}; expected an instance of modelselect.{expected.__name__}"
+        )
+    if isinstance(item, Estimator):
+        unknown = sorted(set(item.requires) - set(FIELDS))
+        if unknown:
+            raise PluginError(f"estimator {name!r} requires {unknown}; known evidence fields: {', '.join(FIELDS)}")
+        if not getattr(item, "citation", ""):
+            raise PluginError(f"estimator {name!r} has no citation; say which paper or practice it comes from")
+
+
+def _expected_class(kind: str) -> type:
+    if kind == "extractors":
+        from modelselect.extraction import Extractor
+
+        return Extractor
+    if kind == "architecture_encoders":
+        from modelselect.archi2vec import Encoder
+
+        return Encoder
+    classes: dict[str, type] = {"zoos": Zoo, "estimators": Estimator, "executors": Executor}
+    return classes[kind]
+
+
+def _singular(kind: str) -> str:
+    return kind.replace("_", " ").removesuffix("s")
+
+
+def _look_up(kind: str, name: str, registered: Mapping[str, T]) -> T:
+    if name not in registered:
+        raise UnknownNameError(kind, name, registered)
+    return registered[name]
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())
