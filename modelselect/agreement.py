@@ -1,15 +1,212 @@
-"""How well two rankings of the same candidates agree."""
+"""How well two rankings of the same candidates agree: what was predicted, and what fine-tuning found."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from math import comb
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from modelselect.errors import InvalidInputError
+
+Floats = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Agreement:
-    """To be filled in."""
+    """How well a prediction agrees with the truth, by every measure that the field's papers report.
+
+    Correlations lie in [-1, 1]. They are 0 (and pairwise accuracy 0.5) where all predicted scores, or all true values,
+    are equal: a prediction that orders nothing, or a truth with nothing to order, neither agrees nor disagrees.
+    Regrets are in the units of the truth (points, for accuracies in per cent); 0 is best.
+
+    Attributes:
+        weighted_kendall: `scipy.stats.weightedtau(predicted, truth)` with its defaults, the measure of SFDA, NCTI, PED
+            and ETran. A pair weighs 1/(r_i + 1) + 1/(r_j + 1), where r = 0 is the *largest* value, so that mistakes
+            among the best cost most. The result is the average of two: ranks by `predicted` (ties broken by `truth`)
+            and ranks by `truth` (ties broken by `predicted`).
+        weighted_kendall_by_truth: the same with ranks by `truth` alone, as Model Spider reports it:
+            `weightedtau(truth, predicted, rank=None)`.
+        weighted_kendall_itm: equation 1 of the ITM paper: a pair weighs 1/(G_i + G_j), where G = 1 is the truly best
+            (equal true values share their mean rank); a pair tied on either side counts as 0 in the numerator.
+        kendall: Kendall's tau-b.
+        spearman: Spearman's rho; tied values share their mean rank.
+        pearson: Pearson's r of the values themselves (PARC and Fennec report 100 times this).
+        pairwise_accuracy: (kendall + 1) / 2; without ties the share of pairs that are ordered rightly.
+        top1_regret: best true value minus the true value of the candidate predicted to be best; where several are tied
+            for the first place, its expected value when one of them is drawn at random.
+        topk_regret: best true value minus the best among the `k` predicted to be best; where the k-th place is tied,
+            its expected value when the free places are drawn at random. What fine-tuning the top k still loses.
+        k: of `topk_regret`.
+        n: number of candidates that were compared.
+        left_out: number of candidates that were not, for want of a score or of a true value (NaN).
+    """
+
+    weighted_kendall: float
+    weighted_kendall_by_truth: float
+    weighted_kendall_itm: float
+    kendall: float
+    spearman: float
+    pearson: float
+    pairwise_accuracy: float
+    top1_regret: float
+    topk_regret: float
+    k: int
+    n: int
+    left_out: int
 
 
-def agreement(predicted: object, truth: object) -> Agreement:
-    """To be filled in."""
-    raise NotImplementedError
+def agreement(
+    predicted: ArrayLike | Mapping[Any, float], truth: ArrayLike | Mapping[Any, float], *, k: int = 3
+) -> Agreement:
+    """How well predicted scores agree with true values, higher being better in both.
+
+    Args:
+        predicted: (n,) scores, or scores by candidate. NaN or None: the candidate has no score.
+        truth: (n,) true values in the same order, or by candidate; usually accuracies in per cent. NaN or None: not
+            known. Candidates that lack either are left out of every figure, and counted in `left_out`.
+            Two mappings (or pandas Series) are matched by key; a `Candidate` and its id are the same key.
+        k: size of the shortlist for `topk_regret`.
+
+    Raises:
+        InvalidInputError: keys or lengths do not match, a value is infinite or no number, fewer than two candidates
+            have both values, or k < 1.
+
+    >>> import modelselect as ms
+    >>> found = ms.agreement(predicted={"a": 0.9, "b": 0.7, "c": 0.1}, truth={"c": 71.5, "a": 88.0, "b": 90.0}, k=2)
+    >>> round(found.weighted_kendall, 3), round(found.kendall, 3), found.top1_regret, found.topk_regret
+    (0.182, 0.333, 2.0, 0.0)
+    """
+    if k < 1:
+        raise InvalidInputError(f"k is {k}; expected 1 or more, the size of the shortlist")
+    scores, values = _aligned(predicted, truth)
+    known = ~(np.isnan(scores) | np.isnan(values))
+    x, y = scores[known], values[known]
+    n = len(x)
+    if n < 2:
+        raise InvalidInputError(
+            f"{n} of {len(scores)} candidates have both a score and a true value; two rankings can only be compared "
+            "with at least two. (NaN counts as none.)"
+        )
+    return Agreement(
+        **_correlations(x, y),
+        top1_regret=_expected_regret(x, y, 1),
+        topk_regret=_expected_regret(x, y, k),
+        k=k,
+        n=n,
+        left_out=len(scores) - n,
+    )
+
+
+def _correlations(predicted: Floats, truth: Floats) -> dict[str, float]:
+    from scipy import stats
+
+    if (predicted == predicted[0]).all() or (truth == truth[0]).all():  # nothing to order; scipy says NaN
+        names = (
+            "weighted_kendall",
+            "weighted_kendall_by_truth",
+            "weighted_kendall_itm",
+            "kendall",
+            "spearman",
+            "pearson",
+        )
+        return {**dict.fromkeys(names, 0.0), "pairwise_accuracy": 0.5}
+    kendall = float(stats.kendalltau(predicted, truth).statistic)
+    return {
+        "weighted_kendall": float(stats.weightedtau(predicted, truth).statistic),
+        "weighted_kendall_by_truth": float(stats.weightedtau(truth, predicted, rank=None).statistic),  # type: ignore[call-overload]
+        "weighted_kendall_itm": _weighted_kendall_itm(predicted, truth),
+        "kendall": kendall,
+        "spearman": float(stats.spearmanr(predicted, truth).statistic),
+        # Divided by the largest first, so that huge values do not overflow.
+        "pearson": float(stats.pearsonr(predicted / np.abs(predicted).max(), truth / np.abs(truth).max()).statistic),
+        "pairwise_accuracy": (kendall + 1) / 2,
+    }
+
+
+def _weighted_kendall_itm(predicted: Floats, truth: Floats) -> float:
+    from scipy.stats import rankdata
+
+    rank, predicted_rank = rankdata(-truth), rankdata(-predicted)
+    agreeing = total = 0.0
+    for i in range(len(rank) - 1):  # row by row: memory stays linear in the number of candidates
+        weight = 1 / (rank[i] + rank[i + 1 :])
+        sign = np.sign(predicted_rank[i + 1 :] - predicted_rank[i]) * np.sign(rank[i + 1 :] - rank[i])
+        agreeing += float(weight @ sign)
+        total += float(weight.sum())
+    return agreeing / total
+
+
+def _expected_regret(predicted: Floats, truth: Floats, k: int) -> float:
+    """Best true value minus the expected best of the predicted top k, ties at the k-th place broken at random."""
+    k = min(k, len(predicted))
+    threshold = np.sort(predicted)[-k]
+    chosen, tied = truth[predicted > threshold], truth[predicted == threshold]
+    free = k - len(chosen)
+    best, floor = truth.max(), chosen.max(initial=-np.inf)
+    regret = 0.0
+    for place, value in enumerate(np.sort(tied)[::-1]):
+        # Of all draws of `free` among the tied, the share in which this one is the best drawn.
+        share = comb(len(tied) - 1 - place, free - 1) / comb(len(tied), free)
+        regret += share * float(best - max(value, floor))
+    return regret
+
+
+def _aligned(predicted: Any, truth: Any) -> tuple[Floats, Floats]:
+    """Both as float arrays in one order."""
+    if _has_keys(predicted) and _has_keys(truth):
+        scores, values = _by_key("predicted", predicted), _by_key("truth", truth)
+        if scores.keys() != values.keys():
+            raise InvalidInputError(
+                f"predicted and truth are not about the same candidates: only in predicted "
+                f"{_some(scores.keys() - values.keys())}; only in truth {_some(values.keys() - scores.keys())}. "
+                "Keep those in both, or give NaN for what is not known."
+            )
+        predicted, truth = list(scores.values()), [values[key] for key in scores]
+    elif isinstance(predicted, Mapping) or isinstance(truth, Mapping):
+        raise InvalidInputError(
+            f"predicted is a {type(predicted).__name__} and truth a {type(truth).__name__}; give both by candidate, or "
+            "both as arrays in one order"
+        )
+    x, y = _vector("predicted", predicted), _vector("truth", truth)
+    if len(x) != len(y):
+        raise InvalidInputError(f"predicted has {len(x)} values and truth {len(y)}; expected one of each per candidate")
+    return x, y
+
+
+def _has_keys(given: Any) -> bool:
+    return isinstance(given, Mapping) or (hasattr(given, "keys") and hasattr(given, "items"))  # a pandas Series
+
+
+def _by_key(name: str, given: Any) -> dict[str, Any]:
+    found = {str(key): value for key, value in given.items()}
+    if len(found) != len(given):
+        raise InvalidInputError(f"{name} names a candidate more than once; expected one value for each")
+    return found
+
+
+def _vector(name: str, given: Any) -> Floats:
+    try:
+        array = np.asarray(given, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InvalidInputError(
+            f"{name} holds something that is no number ({error}); expected one per candidate"
+        ) from None
+    if array.ndim != 1:
+        raise InvalidInputError(f"{name} has shape {array.shape}; expected one dimension, a value for each candidate")
+    infinite = np.flatnonzero(np.isinf(array))
+    if len(infinite):
+        raise InvalidInputError(
+            f"{name} holds infinity, first at position {infinite[0]}; expected finite numbers, or NaN for a candidate "
+            "that has none"
+        )
+    return array
+
+
+def _some(names: set[str]) -> str:
+    shown = sorted(names)[:3]
+    more = len(names) - len(shown)
+    return (", ".join(map(repr, shown)) or "none") + (f" and {more} more" if more else "")
