@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from modelselect.errors import CandidateError
+from modelselect.errors import CandidateError, InvalidInputError
 
 if TYPE_CHECKING:
     import torch
@@ -77,8 +79,8 @@ class Backbone:
 class ImagePreprocessing:
     """Resize the shorter side, crop the centre, normalise: what nearly every image backbone was trained to see.
 
-    `prepare` works on PIL images in uint8, so that it agrees with torchvision's and timm's transforms to the last bit;
-    `finish` scales to [0, 1] and normalises.
+    `prepare` works on PIL images in uint8 and `finish` scales to [0, 1] and normalises, in float32: together they agree
+    with torchvision's transforms of PIL images, and so with timm's, to the last bit.
 
     Attributes:
         size: (height, width) in pixels of the module's input.
@@ -86,6 +88,11 @@ class ImagePreprocessing:
         interpolation: `nearest`, `bilinear`, `bicubic` or `lanczos`.
         mean, std: per channel, of pixels in [0, 1].
         channels: 3 (RGB) or 1 (grey, by PIL's luma).
+
+    >>> from PIL import Image
+    >>> preprocessing = ImagePreprocessing(size=(224, 224), resize=256)
+    >>> preprocessing.prepare(Image.new("RGB", (640, 480))).shape
+    torch.Size([3, 224, 224])
     """
 
     size: tuple[int, int]
@@ -95,6 +102,13 @@ class ImagePreprocessing:
     std: tuple[float, ...] = (1.0, 1.0, 1.0)
     channels: int = 3
 
+    def __post_init__(self) -> None:
+        if not len(self.mean) == len(self.std) == self.channels:
+            raise InvalidInputError(
+                f"preprocessing has {len(self.mean)} values of mean and {len(self.std)} of std for {self.channels} "
+                "channels; expected one of each for every channel"
+            )
+
     @property
     def key(self) -> str:
         fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
@@ -103,8 +117,8 @@ class ImagePreprocessing:
     def prepare(self, item: Any) -> torch.Tensor:
         """(C, H, W) uint8 from a PIL image."""
         import numpy as np
+        import PIL.Image
         import torch
-        from PIL import Image as PIL
 
         image: Image = item.convert("RGB" if self.channels == 3 else "L")
         if self.resize is not None:
@@ -116,18 +130,30 @@ class ImagePreprocessing:
             else:
                 width, height = int(self.resize * width / height), self.resize
             if image.size != (width, height):
-                image = image.resize((width, height), PIL.Resampling[self.interpolation.upper()])
+                image = image.resize((width, height), PIL.Image.Resampling[self.interpolation.upper()])
         image = _centre_crop(image, self.size)
         pixels = torch.from_numpy(np.array(image))
         return pixels[None] if self.channels == 1 else pixels.permute(2, 0, 1).contiguous()
 
     def finish(self, batch: torch.Tensor) -> torch.Tensor:
         """(B, C, H, W) uint8 -> float32, normalised."""
+        return (
+            batch.float()
+            .div_(255)
+            .sub_(_per_channel(self.mean, batch.device))
+            .div_(_per_channel(self.std, batch.device))
+        )
+
+    def does_the_same_as(self, function: Callable[[Any], torch.Tensor]) -> bool:
+        """True if `function` gives the same tensors, but for rounding, for noise images: a tall one and a wide one."""
         import torch
 
-        mean = torch.tensor(self.mean, device=batch.device).view(1, -1, 1, 1)
-        std = torch.tensor(self.std, device=batch.device).view(1, -1, 1, 1)
-        return batch.float().div_(255).sub_(mean).div_(std)
+        for image in _noise_images():
+            given = function(image)
+            own = self.finish(self.prepare(image)[None])[0]
+            if own.shape != given.shape or not torch.allclose(own, given.float(), rtol=0, atol=1e-5):
+                return False
+        return True
 
 
 @dataclass(frozen=True)
@@ -147,40 +173,72 @@ class CallablePreprocessing:
         """With a key made of `code_key` (digest of the function's code) and of what it does to two noise images.
 
         Two closures of the same code differ only in their settings, and settings that matter change the outputs.
+
+        Raises:
+            CandidateError: the function gives no tensor, or different tensors for one image.
         """
+        import torch
+
         digest = hashlib.sha256(code_key.encode())
-        for size in ((61, 97), (318, 205)):
-            digest.update(function(_noise_image(size)).contiguous().numpy().tobytes())
+        for image in _noise_images():
+            given, again = function(image), function(image)
+            if not isinstance(given, torch.Tensor):
+                raise CandidateError(f"its transform gives {type(given).__name__}; expected a tensor from a PIL image")
+            if not torch.equal(given, again):
+                raise CandidateError(
+                    "its transform gives different tensors for one image, so that no score could be repeated. "
+                    "Give the transform of evaluation, without random augmentation."
+                )
+            digest.update(f"{tuple(given.shape)}:{given.dtype}:".encode())
+            digest.update(_bytes(given))
         return cls(function, f"callable:{digest.hexdigest()}")
 
     def prepare(self, item: Any) -> torch.Tensor:
         return self.function(item)
 
     def finish(self, batch: torch.Tensor) -> torch.Tensor:
-        return batch
+        return batch.float() if batch.is_floating_point() else batch
+
+
+def as_preprocessing(
+    expressed: ImagePreprocessing | None, function: Callable[[Any], torch.Tensor], code_key: str
+) -> Preprocessing:
+    """`expressed` where it does the same as `function`, for it is faster and shared; else `function` as it is."""
+    if expressed is not None and expressed.does_the_same_as(function):
+        return expressed
+    return CallablePreprocessing.of(function, code_key)
 
 
 def _centre_crop(image: Image, size: tuple[int, int]) -> Image:
     """Crop to (height, width), padding with black where the image is smaller, as torchvision's CenterCrop does."""
-    from PIL import Image as PIL
+    import PIL.Image
 
     height, width = size
     if image.size == (width, height):
         return image
     if image.width < width or image.height < height:
-        canvas = PIL.new(image.mode, (max(width, image.width), max(height, image.height)))
+        canvas = PIL.Image.new(image.mode, (max(width, image.width), max(height, image.height)))
         canvas.paste(image, ((canvas.width - image.width) // 2, (canvas.height - image.height) // 2))
         image = canvas
     left, top = round((image.width - width) / 2), round((image.height - height) / 2)
     return image.crop((left, top, left + width, top + height))
 
 
-def _noise_image(size: tuple[int, int]) -> Image:
-    import numpy as np
-    from PIL import Image as PIL
+@cache
+def _per_channel(values: tuple[float, ...], device: torch.device) -> torch.Tensor:
+    """Kept on the device: to send it anew for every batch would make the device wait."""
+    import torch
 
-    width, height = size
-    return PIL.fromarray(np.random.default_rng(width).integers(0, 256, (height, width, 3), dtype=np.uint8))
+    with torch.inference_mode(False):  # it outlives the caller's inference mode
+        return torch.tensor(values, device=device).view(1, -1, 1, 1)
+
+
+def _noise_images() -> Iterator[Image]:
+    import numpy as np
+    import PIL.Image
+
+    for width, height in ((61, 97), (318, 205)):
+        yield PIL.Image.fromarray(np.random.default_rng(width).integers(0, 256, (height, width, 3), dtype=np.uint8))
 
 
 # --- readers ---------------------------------------------------------------------------------------------------------
@@ -193,6 +251,12 @@ class HeadInput:
     Attributes:
         head: name of the classifier's submodule.
         has_logits: False where the head is an identity or not a classifier of source classes.
+
+    >>> import torch
+    >>> module = torch.nn.Sequential(torch.nn.Linear(8, 4), torch.nn.Linear(4, 10)).eval()
+    >>> features, logits = HeadInput("1")(module, torch.zeros(2, 8))
+    >>> features.shape, logits.shape
+    (torch.Size([2, 4]), torch.Size([2, 10]))
     """
 
     head: str
@@ -200,26 +264,31 @@ class HeadInput:
 
     def __call__(self, module: torch.nn.Module, batch: torch.Tensor) -> Outputs:
         captured: list[torch.Tensor] = []
-        head = module.get_submodule(self.head)
-        handle = head.register_forward_pre_hook(lambda _, arguments: captured.append(arguments[0]))
+
+        def capture(_: torch.nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
+            given = _first_tensor(arguments, named)
+            if given is not None:  # a copy, because the head may work in place
+                captured.append(pool(given).clone())
+
+        handle = module.get_submodule(self.head).register_forward_pre_hook(capture, with_kwargs=True)
         try:
             output = module(batch)
         finally:
             handle.remove()
         if not captured:
             raise CandidateError(f"the forward pass never reached the classifier {self.head!r}")
-        return Outputs(pool(captured[-1]), output.flatten(1) if self.has_logits else None)
+        return Outputs(captured[-1], _logits(output) if self.has_logits else None)
 
 
 @dataclass(frozen=True)
 class FeatureMethod:
-    """Features from `module.forward_features`, logits from calling the module: two passes, for want of a shared point."""
+    """Features from `module.forward_features`, logits from calling the module: two passes where nothing is shared."""
 
     has_logits: bool = True
 
     def __call__(self, module: torch.nn.Module, batch: torch.Tensor) -> Outputs:
-        features = module.forward_features(batch)  # type: ignore[operator]
-        return Outputs(pool(features), module(batch).flatten(1) if self.has_logits else None)
+        features = pool(module.forward_features(batch))  # type: ignore[operator]
+        return Outputs(features, _logits(module(batch)) if self.has_logits else None)
 
 
 @dataclass(frozen=True)
@@ -231,28 +300,46 @@ class WholeOutput:
 
 
 def pool(features: torch.Tensor) -> torch.Tensor:
-    """(B, D) from a feature map (B, D, H, W) by its mean, or from anything else by flattening.
+    """(B, D) from a feature map (B, D, H, W) by the mean over its places, from tokens (B, T, D) by the mean over them.
 
     >>> import torch
-    >>> pool(torch.ones(2, 8, 7, 7)).shape
-    torch.Size([2, 8])
+    >>> pool(torch.ones(2, 8, 7, 7)).shape, pool(torch.ones(2, 197, 8)).shape, pool(torch.ones(2, 8)).shape
+    (torch.Size([2, 8]), torch.Size([2, 8]), torch.Size([2, 8]))
     """
-    return features.mean((2, 3)) if features.dim() == 4 else features.flatten(1)
+    if features.dim() < 2:
+        raise CandidateError(f"features have shape {tuple(features.shape)}; expected a row for each input")
+    if features.dim() == 2:
+        return features
+    return features.mean(1 if features.dim() == 3 else tuple(range(2, features.dim())))
 
 
 def reader_for_feature_method(module: torch.nn.Module, example: torch.Tensor) -> Reader:
-    """The one-pass reader of a module that has `forward_features` (B, D) and returns source logits when called.
+    """The one-pass reader of a module that has `forward_features` and returns source logits when called.
 
-    Looks for the submodule whose input is the features, by value on `example` (B >= 2), and hooks it. Where there is
-    none, two passes; where calling the module fails (no head), features alone.
+    Looks for the submodule that is given the features, by value on `example`, and hooks it. Where there is none, two
+    passes; where calling the module fails (no head), features alone.
+
+    Args:
+        module: in evaluation mode.
+        example: a batch of at least two different inputs; noise is best, for it makes chance agreement unlikely.
     """
     import torch
 
-    inputs: dict[str, torch.Tensor] = {}
-    with torch.inference_mode():
+    found: dict[bool, str] = {}  # by whether the agreement is exact
+    with torch.no_grad():
         features = pool(module.forward_features(example))  # type: ignore[operator]
+
+        def compare(name: str, given: torch.Tensor | None) -> None:
+            if given is None or given.dim() < 2 or True in found:
+                return
+            pooled = pool(given)
+            if pooled.shape == features.shape and torch.allclose(pooled, features, rtol=1e-4, atol=1e-5):
+                found.setdefault(torch.equal(pooled, features), name)
+
         handles = [
-            submodule.register_forward_pre_hook(_recorder(inputs, name))
+            submodule.register_forward_pre_hook(
+                lambda _, arguments, named, name=name: compare(name, _first_tensor(arguments, named)), with_kwargs=True
+            )
             for name, submodule in module.named_modules()
             if name
         ]
@@ -263,59 +350,79 @@ def reader_for_feature_method(module: torch.nn.Module, example: torch.Tensor) ->
         finally:
             for handle in handles:
                 handle.remove()
-    for name, given in inputs.items():
-        pooled = pool(given)
-        if pooled.shape == features.shape and torch.allclose(pooled, features, rtol=1e-4, atol=1e-5):
-            return HeadInput(name)
+    if found:
+        return HeadInput(found.get(True) or found[False])
     return FeatureMethod()
 
 
 def reader_for_module(module: torch.nn.Module, example: torch.Tensor) -> Reader:
     """The reader of any module: the last linear layer or convolution is the classifier if its output is the module's.
 
-    Otherwise the module's own output is taken as features, without source classes.
+    Otherwise the module's own output is taken as features, without source classes. (An encoder that ends in a linear
+    projection looks like a classifier; give it as `Backbone` with `WholeOutput` to say otherwise.)
+
+    Args:
+        module: in evaluation mode; returns a tensor, or an object with `logits` as transformers' models do.
+        example: a batch of at least two different inputs.
+
+    Raises:
+        CandidateError: the module returns neither.
     """
     import torch
 
     outputs: dict[str, torch.Tensor] = {}
-    with torch.inference_mode():
+    with torch.no_grad():
         handles = [
-            submodule.register_forward_hook(lambda _m, _i, output, name=name: outputs.__setitem__(name, output))
+            submodule.register_forward_hook(lambda _m, _i, output, name=name: outputs.__setitem__(name, pool(output)))
             for name, submodule in module.named_modules()
             if name and isinstance(submodule, (torch.nn.Linear, torch.nn.Conv2d))
         ]
         try:
-            result = module(example)
+            result = _logits(module(example))
         finally:
             for handle in handles:
                 handle.remove()
-    if not isinstance(result, torch.Tensor):
-        raise CandidateError(f"the module returns {type(result).__name__}; expected one tensor of logits or features")
     for name, output in reversed(outputs.items()):
-        pooled = pool(output)
-        if pooled.shape == result.flatten(1).shape and torch.equal(pooled, result.flatten(1)):
+        if output.shape == result.shape and torch.equal(output, result):
             return HeadInput(name)
     return WholeOutput()
 
 
+def _logits(output: Any) -> torch.Tensor:
+    """(B, S) from what a classifier returns: a tensor, or an object with `logits`."""
+    import torch
+
+    logits = getattr(output, "logits", output)
+    if not isinstance(logits, torch.Tensor):
+        raise CandidateError(f"the module returns {type(output).__name__}; expected one tensor of logits or features")
+    return pool(logits)
+
+
+def _first_tensor(arguments: tuple[Any, ...], named: dict[str, Any]) -> torch.Tensor | None:
+    import torch
+
+    return next((a for a in chain(arguments, named.values()) if isinstance(a, torch.Tensor)), None)
+
+
+# --- identity --------------------------------------------------------------------------------------------------------
+
+
 def weights_digest(module: torch.nn.Module, *more: str) -> str:
-    """SHA-256 over the module's parameters and buffers by name, and over whatever else identifies it."""
+    """SHA-256 over the module's parameters and buffers by name, and over whatever else identifies it.
+
+    >>> import torch
+    >>> weights_digest(torch.nn.Identity()) == weights_digest(torch.nn.Identity(), "other code")
+    False
+    """
     digest = hashlib.sha256("\0".join(more).encode())
-    for name, tensor in sorted(module.state_dict().items()):
+    for name, tensor in sorted(chain(module.named_parameters(), module.named_buffers())):
         digest.update(f"{name}:{tuple(tensor.shape)}:{tensor.dtype}".encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(_bytes()).numpy().tobytes())
+        digest.update(_bytes(tensor))
     return digest.hexdigest()
 
 
-def _bytes() -> torch.dtype:
+def _bytes(tensor: torch.Tensor) -> Any:
+    """The numbers as a buffer, for any dtype."""
     import torch
 
-    return torch.uint8
-
-
-def _recorder(inputs: dict[str, torch.Tensor], name: str) -> Callable[..., None]:
-    def record(_: torch.nn.Module, arguments: tuple[Any, ...]) -> None:
-        if arguments and hasattr(arguments[0], "dim") and arguments[0].dim() >= 2:
-            inputs[name] = arguments[0]
-
-    return record
+    return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
