@@ -35,7 +35,9 @@ class UnknownNameError(InvalidInputError, LookupError):
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         self.kind, self.name, self.known = kind, name, sorted(known)
-        super().__init__(f"unknown {kind} {name!r}.{did_you_mean(name, self.known)} Known: {', '.join(self.known) or 'none'}.")
+        super().__init__(
+            f"unknown {kind} {name!r}.{did_you_mean(name, self.known)} Known: {', '.join(self.known) or 'none'}."
+        )
 
     def __reduce__(self) -> tuple[type[UnknownNameError], tuple[str, str, list[str]]]:
         return type(self), (self.kind, self.name, self.known)

@@ -218,6 +218,29 @@ def score_pool(
     return np.asarray(method.combine(scored), dtype=np.float64)
 
 
+def mean_rank(columns: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Borda: each candidate's normalised rank (0 last, 1 first; ties share), averaged over estimators.
+
+    Args:
+        columns: one array of scores for each estimator, candidates in one order; NaN where there is no score.
+
+    Returns:
+        Averages over the estimators that scored a candidate; NaN where none did.
+
+    >>> mean_rank([np.array([1.0, 2.0, 3.0]), np.array([5.0, 9.0, np.nan])]).tolist()
+    [0.0, 0.75, 1.0]
+    """
+    from scipy.stats import rankdata
+
+    total, count = np.zeros(len(columns[0])), np.zeros(len(columns[0]))
+    for column in columns:
+        known = np.flatnonzero(~np.isnan(column))
+        if len(known):
+            total[known] += (rankdata(column[known]) - 1) / max(len(known) - 1, 1)
+            count[known] += 1
+    return np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
+
+
 def _resolve(estimator: str | Estimator) -> Estimator:
     if isinstance(estimator, Estimator):
         return estimator

@@ -40,8 +40,12 @@ FIELDS: Mapping[str, Field] = {
     ),
     "source_labels": Field("(M,) integers: labels of source_features", "give select() a labelled source= dataset"),
     "proxy_features": Field("(N, P) floats: features of the probe by one model that stands for all"),
-    "architecture": Field("the architecture's graph, as archi2vec traces it", "the zoo must be able to build the module"),
-    "history": Field("the transfer history: what is known of candidates on other datasets", "keep a history of earlier runs"),
+    "architecture": Field(
+        "the architecture's graph, as archi2vec traces it", "the zoo must be able to build the module"
+    ),
+    "history": Field(
+        "the transfer history: what is known of candidates on other datasets", "keep a history of earlier runs"
+    ),
     "metadata": Field("what the zoo knows without loading: parameters, source accuracy, downloads, ..."),
 }
 """Every evidence field that an estimator may require."""

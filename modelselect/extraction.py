@@ -125,9 +125,7 @@ class TorchExtractor(Extractor):
                     continue
                 if progress:
                     progress(sink.rows, len(inputs))
-        return Evidence.of(
-            features=sink.features, labels=probe.labels, source_probabilities=sink.probabilities
-        )
+        return Evidence.of(features=sink.features, labels=probe.labels, source_probabilities=sink.probabilities)
 
     @contextlib.contextmanager
     def session(self, module: torch.nn.Module, device: str) -> Iterator[None]:

@@ -79,7 +79,9 @@ class Host:
     def load(cls) -> Host:
         """A host with every installed plugin: the shipped ones first, then others by name."""
         host = cls()
-        for point in sorted(_chosen_entry_points(), key=lambda p: (_distribution(p)[0] != DISTRIBUTION, p.name, p.value)):
+        for point in sorted(
+            _chosen_entry_points(), key=lambda p: (_distribution(p)[0] != DISTRIBUTION, p.name, p.value)
+        ):
             host._load(point)
         return host
 
@@ -222,7 +224,9 @@ def _named(answer: Any) -> Iterable[tuple[object, Any]]:
 
 def _validate(kind: str, name: object, item: Any) -> None:
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise PluginError(f"{item!r} among the {kind} has the name {name!r}; expected lower-case letters, digits, _ and -")
+        raise PluginError(
+            f"{item!r} among the {kind} has the name {name!r}; expected lower-case letters, digits, _ and -"
+        )
     if kind == "commands":
         return
     expected = _expected_class(kind)

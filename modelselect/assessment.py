@@ -1,0 +1,305 @@
+"""The work on one candidate, as executors run it: evidence, every estimator on it, fine-tuning; all through the store."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from modelselect.candidates import Candidate, Zoo
+from modelselect.errors import CandidateError, Failure, ModelSelectError, RemoteCodeError
+from modelselect.estimator import Estimator, evaluate
+from modelselect.evidence import Evidence
+from modelselect.extraction import BatchProgress, InputSpool, choose_extractor, numeric_versions
+from modelselect.host import get_host
+from modelselect.store import Store
+
+if TYPE_CHECKING:
+    import networkx as nx
+
+    from modelselect.backbone import Backbone
+    from modelselect.probe import Probe
+    from modelselect.verification import FineTuning, Verified
+
+FORWARD_FIELDS = frozenset({"features", "source_probabilities"})
+"""Evidence that takes a forward pass over the probe."""
+
+SOURCE_FIELDS = frozenset({"source_features", "source_labels"})
+"""Evidence that takes a forward pass over the source data."""
+
+
+@dataclass
+class Assessment:
+    """What became of one candidate in the scoring stage; plain data, so that it crosses processes.
+
+    Attributes:
+        components: each estimator's components; an estimator without a score is in `failures` instead.
+        identity: what this candidate's stored numbers are kept under.
+        reused: True if nothing had to be computed.
+    """
+
+    components: dict[str, dict[str, float]] = field(default_factory=dict)
+    failures: dict[str, Failure] = field(default_factory=dict)
+    identity: str = ""
+    feature_dim: int | None = None
+    parameters: int | None = None
+    macs: int | None = None
+    graph: str | None = None
+    seconds: float = 0.0
+    reused: bool = False
+
+
+@dataclass
+class Work:
+    """Assesses one candidate: evidence, then every estimator on it, all through the store. Called by executors."""
+
+    probe: Probe
+    source: Probe | None
+    estimators: tuple[Estimator, ...]
+    cache_dir: Path
+    spool: InputSpool
+    device: str
+    batch_size: int
+    trust_remote_code: bool
+    seed: int
+    zoos: Mapping[str, Zoo]
+    progress: BatchProgress | None = None
+
+    def __call__(self, candidate: Candidate) -> Assessment:
+        return _Assessor(self, candidate).assess()
+
+    @property
+    def versions(self) -> dict[str, str]:
+        return numeric_versions()
+
+
+class _Assessor:
+    """One candidate under assessment: loads it at most once, and only if something is not in the store."""
+
+    def __init__(self, work: Work, candidate: Candidate) -> None:
+        if candidate.metadata.get("remote_code") and not work.trust_remote_code:
+            raise RemoteCodeError(
+                "loading it runs code that it brings. If you trust its author, pass trust_remote_code=True "
+                "(--trust-remote-code on the command line)."
+            )
+        self.work = work
+        self.candidate = candidate
+        self.store = Store(work.cache_dir)
+        self._backbone: Backbone | None = None
+        self._source: Probe | str | None = "not asked yet"
+        self.identity = candidate.id if candidate.revision else f"{candidate.id}#{self.backbone.weights_key}"
+        self.computed_seconds = 0.0
+        self.reused = True
+
+    @property
+    def zoo(self) -> Zoo:
+        return self.work.zoos.get(self.candidate.zoo) or get_host().zoo(self.candidate.zoo)
+
+    @property
+    def backbone(self) -> Backbone:
+        if self._backbone is None:
+            self._backbone = self.zoo.load(self.candidate, trust_remote_code=self.work.trust_remote_code)
+        return self._backbone
+
+    def assess(self) -> Assessment:
+        result = Assessment(identity=self.identity, parameters=self.candidate.metadata.get("parameters"))
+        wanted = frozenset().union(*(e.requires for e in self.work.estimators))
+        evidence: Evidence | None = None
+        for estimator in self.work.estimators:
+            key = self._score_key(estimator)
+            entry = self.store.get(key)
+            if entry is None:
+                if evidence is None and not estimator.is_static:
+                    evidence = self._gather(wanted)
+                begun = time.perf_counter()
+                try:
+                    base = evidence if evidence is not None else Evidence.of(metadata=self.candidate.metadata)
+                    components = dict(evaluate(estimator, base))
+                except Exception as error:  # an estimator of a plugin may raise anything; it costs this one score
+                    result.failures[estimator.name] = Failure.from_exception("score", error)
+                    continue
+                seconds = time.perf_counter() - begun
+                if not estimator.is_static:
+                    self.store.put(key, {}, {"components": components, "seconds": seconds})
+                    self.reused = False
+            else:
+                components, seconds = entry.metadata["components"], entry.metadata["seconds"]
+            result.components[estimator.name] = components
+            result.seconds += seconds
+        if wanted & FORWARD_FIELDS:
+            features = self.store.get(self._evidence_key(self.work.probe, wanted))
+            if features is not None:
+                result.feature_dim = features.metadata["feature_dim"]
+                result.seconds += features.metadata["seconds"]
+        self._describe(result)
+        result.reused = self.reused
+        return result
+
+    def _gather(self, wanted: frozenset[str]) -> Evidence:
+        """The evidence that the estimators want, from the store where it is there."""
+        fields: dict[str, Any] = {"metadata": self.candidate.metadata, "seed": self.work.seed}
+        if wanted & FORWARD_FIELDS:
+            fields |= self._forward(self.work.probe, wanted)
+        if "labels" in wanted:
+            fields["labels"] = self.work.probe.labels
+        if wanted & SOURCE_FIELDS and (source := self._source_probe()) is not None:
+            fields["source_features"] = self._forward(source, frozenset({"features"}))["features"]
+            fields["source_labels"] = source.labels
+        if "architecture" in wanted:
+            fields["architecture"] = self._graph()
+        return Evidence.of(**fields)
+
+    def _forward(self, probe: Probe, wanted: frozenset[str]) -> dict[str, Any]:
+        """`features` and, where wanted and to be had, `source_probabilities`, computed once for all runs."""
+        key = self._evidence_key(probe, wanted)
+        with self.store.lock(key):
+            entry = self.store.get(key)
+            if entry is None:
+                begun = time.perf_counter()
+                extractor = choose_extractor(get_host().extractors, self.backbone, self.work.device)
+                evidence = extractor.extract(
+                    self.backbone,
+                    probe,
+                    wanted & FORWARD_FIELDS,
+                    device=self.work.device,
+                    batch_size=self.work.batch_size,
+                    spool=self.work.spool,
+                    progress=self.work.progress,
+                )
+                assert evidence.features is not None
+                arrays = {"features": evidence.features}
+                if evidence.source_probabilities is not None:
+                    arrays["source_probabilities"] = evidence.source_probabilities
+                self.store.put(
+                    key,
+                    arrays,
+                    {
+                        "candidate": self.candidate.id,
+                        "feature_dim": int(evidence.features.shape[1]),
+                        "preprocessing": self.backbone.preprocessing.key,
+                        "extractor": extractor.name,
+                        "seconds": time.perf_counter() - begun,
+                    },
+                )
+                self.reused = False
+                return arrays
+        return dict(entry.arrays)
+
+    def _source_probe(self) -> Probe | None:
+        """What the caller gave as source data, else what the zoo knows of this candidate's."""
+        if self._source == "not asked yet":
+            from modelselect.probe import Probe
+
+            self._source = self.work.source
+            if self._source is None and self.backbone.source is not None:
+                self._source = Probe.of(self.backbone.source, size=None, seed=self.work.seed)
+        assert not isinstance(self._source, str)
+        return self._source
+
+    def _evidence_key(self, probe: Probe, wanted: frozenset[str]) -> str:
+        return self.store.key(
+            "evidence",
+            candidate=self.identity,
+            probe=probe.fingerprint,
+            fields=sorted(wanted & FORWARD_FIELDS | {"features"}),
+            device=self.work.device.split(":")[0],
+            versions=self.work.versions,
+        )
+
+    def _score_key(self, estimator: Estimator) -> str:
+        source = None
+        if estimator.requires & SOURCE_FIELDS:
+            source = "the zoo's" if self.work.source is None else self.work.source.fingerprint
+        return self.store.key(
+            "score",
+            candidate=self.identity,
+            probe=self.work.probe.fingerprint,
+            source=source,
+            estimator=estimator.key,
+            seed=self.work.seed,
+            device=self.work.device.split(":")[0],
+            versions=self.work.versions,
+        )
+
+    # --- architecture
+
+    def _describe(self, result: Assessment) -> None:
+        """Graph, multiply-accumulates and parameter count: from the store, or traced without weights."""
+        key = self.store.key("architecture", candidate=self.identity, versions=self.work.versions)
+        entry = self.store.get(key)
+        if entry is None:
+            entry_metadata = self._trace()
+            self.store.put(key, {}, entry_metadata)
+        else:
+            entry_metadata = entry.metadata
+        result.graph, result.macs = entry_metadata["graph"], entry_metadata["macs"]
+        result.parameters = entry_metadata["parameters"] or result.parameters
+
+    def _graph(self) -> nx.DiGraph[Any] | None:
+        from modelselect import archi2vec
+
+        described = Assessment()
+        self._describe(described)
+        return None if described.graph is None else archi2vec.from_json(described.graph)
+
+    def _trace(self) -> dict[str, Any]:
+        """A module that cannot be traced has no graph; that is no reason to fail it."""
+        from modelselect import archi2vec
+
+        try:
+            if self._backbone is not None:
+                module = self._backbone.module
+                rows = [self._backbone.preprocessing.prepare(self.work.probe.item(0))]
+                import torch
+
+                size = tuple(self._backbone.preprocessing.finish(torch.stack(rows)).shape[1:])
+            else:
+                module = self.zoo.skeleton(self.candidate, trust_remote_code=self.work.trust_remote_code)
+                if module is None:
+                    module = self.backbone.module
+                size = tuple(self.candidate.metadata["input_size"])
+            parameters = sum(parameter.numel() for parameter in module.parameters())
+        except (ModelSelectError, KeyError):
+            return {"graph": None, "macs": None, "parameters": None}
+        graph: str | None = None
+        with contextlib.suppress(CandidateError):
+            graph = archi2vec.to_json(archi2vec.trace(module, size))
+        return {"graph": graph, "macs": archi2vec.count_macs(module, size), "parameters": parameters}
+
+
+@dataclass
+class VerificationWork:
+    """Fine-tunes one candidate, or finds in the store that this was done before. Called by executors."""
+
+    work: Work
+    settings: FineTuning
+    identities: Mapping[str, str]
+
+    def __call__(self, candidate: Candidate) -> Verified:
+        from modelselect.verification import Verified, verify
+
+        work, training, holdout = self.work, self.work.probe.training, self.work.probe.holdout
+        assert holdout is not None
+        store = Store(work.cache_dir)
+        key = store.key(
+            "verification",
+            candidate=self.identities[candidate.id],
+            training=training.fingerprint,
+            holdout=holdout.fingerprint,
+            settings=self.settings.to_dict(),
+            seed=work.seed,
+            device=work.device.split(":")[0],
+            versions=work.versions,
+        )
+        with store.lock(key):
+            entry = store.get(key)
+            if entry is not None:
+                return Verified(**entry.metadata)
+            zoo = work.zoos.get(candidate.zoo) or get_host().zoo(candidate.zoo)
+            backbone = zoo.load(candidate, trust_remote_code=work.trust_remote_code)
+            verified = verify(backbone, training, holdout, self.settings, seed=work.seed, device=work.device)
+            store.put(key, {}, verified.to_dict())
+        return verified

@@ -1,0 +1,321 @@
+"""The answer: candidates in order, with every score, the reason for every failure, and where it all came from."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from modelselect.agreement import Agreement, agreement
+from modelselect.candidates import Candidate
+from modelselect.errors import Failure, InvalidInputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.table import Table
+
+    from modelselect.backbone import Backbone
+
+FORMAT = "modelselect leaderboard"
+FORMAT_VERSION = 1
+
+FIRST_COLUMNS = ("rank", "candidate", "score")
+LAST_COLUMNS = ("verified_accuracy", "parameters", "macs", "feature_dim", "seconds", "status")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One candidate on the leaderboard.
+
+    Attributes:
+        candidate: which, with its revision and metadata.
+        rank: 1 is best; equal scores share a rank; None for a candidate that failed.
+        score: what the ranking is by; higher is better.
+        predicted_rank: rank by score alone, before fine-tuning re-ordered the verified candidates.
+        scores: each estimator's one number, by its name.
+        components: each estimator's components, by its name.
+        failures: why an estimator has no score for this candidate, by its name.
+        failure: why the candidate as a whole failed.
+        verified_accuracy: accuracy on the held-out part after fine-tuning, in per cent.
+        verified_interval: its 95% interval, in per cent.
+        parameters: number of parameters.
+        macs: multiply-accumulates for one input.
+        feature_dim: width of the features.
+        seconds: spent on it, when it was first computed.
+        embedding: its archi2vec vector.
+        nearest: (candidate id, cosine similarity) of the most similar architectures on this board.
+    """
+
+    candidate: Candidate
+    rank: int | None = None
+    score: float | None = None
+    predicted_rank: int | None = None
+    scores: Mapping[str, float] = field(default_factory=dict)
+    components: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    failures: Mapping[str, Failure] = field(default_factory=dict)
+    failure: Failure | None = None
+    verified_accuracy: float | None = None
+    verified_interval: tuple[float, float] | None = None
+    parameters: int | None = None
+    macs: int | None = None
+    feature_dim: int | None = None
+    seconds: float = field(default=0.0, compare=False)
+    embedding: tuple[float, ...] | None = None
+    nearest: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def status(self) -> str:
+        """`ok`, or what failed and why."""
+        if self.failure is not None:
+            return f"failed: {self.failure.reason}"
+        if self.failures:
+            return "; ".join(f"{name}: {failure.reason}" for name, failure in self.failures.items())
+        return "ok"
+
+    def load(self, *, trust_remote_code: bool = False) -> Backbone:
+        """The candidate with its pre-trained weights, from its zoo.
+
+        Raises:
+            CandidateError: it cannot be loaded, or its weights have changed since it was ranked.
+        """
+        from modelselect.host import get_host
+
+        return get_host().zoo(self.candidate.zoo).load(self.candidate, trust_remote_code=trust_remote_code)
+
+
+@dataclass(frozen=True)
+class Leaderboard:
+    """The ranked answer of `select()`.
+
+    Attributes:
+        rows: best first; candidates that failed come last.
+        estimators: the estimators' names, in the order of their columns.
+        provenance: dataset, sample, seeds, versions, settings and times: what it takes to do it again.
+    """
+
+    rows: tuple[Row, ...]
+    estimators: tuple[str, ...] = ()
+    provenance: Mapping[str, Any] = field(default_factory=dict, compare=False)
+
+    @classmethod
+    def empty(cls) -> Leaderboard:
+        """A leaderboard of no candidates."""
+        return cls(())
+
+    @property
+    def best(self) -> Row:
+        """The first row.
+
+        Raises:
+            InvalidInputError: nothing was ranked.
+        """
+        if not self.ranked:
+            raise InvalidInputError("no candidate was ranked, so there is no best one; see the rows' status")
+        return self.rows[0]
+
+    @property
+    def ranked(self) -> tuple[Row, ...]:
+        """The rows that have a rank."""
+        return tuple(row for row in self.rows if row.rank is not None)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Column names in order: fixed ones, and one for each estimator that is not one of the fixed ones already."""
+        fixed = {*FIRST_COLUMNS, *LAST_COLUMNS}
+        return (*FIRST_COLUMNS, *(name for name in self.estimators if name not in fixed), *LAST_COLUMNS)
+
+    def agreement(self, truth: Mapping[str, float]) -> dict[str, Agreement]:
+        """How well `score` and each estimator agree with known results (by candidate id, higher is better).
+
+        Candidates without a known result, and estimators with fewer than two scores, are left out.
+        """
+        known = [row for row in self.rows if row.candidate.id in truth]
+        columns = {"score": {row.candidate.id: row.score for row in known}}
+        columns |= {name: {row.candidate.id: row.scores.get(name) for row in known} for name in self.estimators}
+        result = {}
+        for name, column in columns.items():
+            scored = {key: value for key, value in column.items() if value is not None}
+            if len(scored) >= 2:
+                result[name] = agreement(scored, {key: truth[key] for key in scored})
+        return result
+
+    def to_pandas(self) -> pd.DataFrame:
+        """A data frame with `columns`; what is not known is missing (`NaN`, `<NA>` or None)."""
+        import pandas as pd
+
+        frame = pd.DataFrame([[self._cell(row, column) for column in self.columns] for row in self.rows])
+        frame = frame.reindex(columns=range(len(self.columns)))
+        frame.columns = pd.Index(self.columns)
+        counts = dict.fromkeys(("rank", "parameters", "macs", "feature_dim"), "Int64")
+        numbers = {name: "float64" for name in self.columns if name not in {*counts, "candidate", "status"}}
+        return frame.astype(counts | numbers)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes everything as JSON, atomically; `Leaderboard.load` reads it back equal.
+
+        Raises:
+            InvalidInputError: the folder does not exist or cannot be written.
+        """
+        target = Path(path)
+        try:
+            handle, partial = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(self.to_json())
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(partial, 0o644)
+            os.replace(partial, target)
+        except OSError as error:
+            raise InvalidInputError(f"cannot write {str(target)!r}: {error.strerror}. Give a writable path.") from error
+
+    def to_json(self) -> str:
+        """What `save` writes."""
+        document = {
+            "format": FORMAT,
+            "version": FORMAT_VERSION,
+            "estimators": list(self.estimators),
+            "rows": [_row_to_json(row) for row in self.rows],
+            "provenance": _plain(self.provenance),
+        }
+        return json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Leaderboard:
+        """Reads what `save` wrote.
+
+        Raises:
+            InvalidInputError: the file is missing, not a leaderboard, or of a newer version.
+        """
+        try:
+            document = json.loads(Path(path).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise InvalidInputError(f"cannot read a leaderboard from {str(path)!r}: {error}") from error
+        if not isinstance(document, dict) or document.get("format") != FORMAT:
+            raise InvalidInputError(f"{str(path)!r} is not a leaderboard; expected what Leaderboard.save() wrote")
+        if document.get("version") != FORMAT_VERSION:
+            raise InvalidInputError(
+                f"{str(path)!r} has leaderboard version {document.get('version')}; this modelselect reads version "
+                f"{FORMAT_VERSION}. Upgrade modelselect, or make the leaderboard again."
+            )
+        try:
+            rows = tuple(_row_from_json(row) for row in document["rows"])
+            return cls(rows, tuple(document["estimators"]), document["provenance"])
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InvalidInputError(f"{str(path)!r} is a damaged leaderboard: {error!r}. Make it again.") from error
+
+    def to_table(self, *, limit: int | None = None) -> Table:
+        """A Rich table for the terminal, without columns that hold nothing."""
+        from rich.table import Table
+        from rich.text import Text
+
+        rows = self.rows[:limit]
+        shown = [c for c in self.columns if c in FIRST_COLUMNS or any(self._cell(row, c) is not None for row in rows)]
+        if all(row.status == "ok" for row in rows):
+            shown.remove("status")
+        table = Table(header_style="bold", row_styles=["", "dim"] if len(rows) > 8 else None)
+        for column in shown:
+            text = column in ("candidate", "status")
+            table.add_column(
+                column.replace("_", " "), justify="left" if text else "right", overflow="fold", no_wrap=not text
+            )
+        for row in rows:
+            style = "bold green" if row.rank == 1 else "red" if row.failure else ""
+            table.add_row(*(Text(_shown(column, self._cell(row, column), row)) for column in shown), style=style)
+        return table
+
+    def __rich__(self) -> Table:
+        return self.to_table()
+
+    def __str__(self) -> str:
+        import io
+
+        from rich.console import Console
+
+        console = Console(file=io.StringIO(), width=200, color_system=None)
+        console.print(self.to_table())
+        return console.file.getvalue()  # type: ignore[attr-defined, no-any-return]
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        head = "".join(f"<th>{escape(column)}</th>" for column in self.columns)
+        body = "".join(
+            "<tr>"
+            + "".join(f"<td>{escape(_shown(column, self._cell(row, column), row))}</td>" for column in self.columns)
+            + "</tr>"
+            for row in self.rows
+        )
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+    def _cell(self, row: Row, column: str) -> Any:
+        if column == "candidate":
+            return row.candidate.id
+        if column in FIRST_COLUMNS or column in LAST_COLUMNS:
+            return getattr(row, column)
+        return row.scores.get(column)
+
+
+def _row_to_json(row: Row) -> dict[str, Any]:
+    candidate = row.candidate
+    document = {name: _plain(getattr(row, name)) for name in Row.__dataclass_fields__ if name != "candidate"}
+    document["candidate"] = {
+        "zoo": candidate.zoo,
+        "name": candidate.name,
+        "revision": candidate.revision,
+        "metadata": _plain(candidate.metadata),
+    }
+    return {"candidate": document.pop("candidate"), **document}
+
+
+def _row_from_json(document: Mapping[str, Any]) -> Row:
+    fields = dict(document)
+    fields["candidate"] = Candidate(**fields["candidate"])
+    fields["failure"] = Failure(**fields["failure"]) if fields["failure"] else None
+    fields["failures"] = {name: Failure(**failure) for name, failure in fields["failures"].items()}
+    for name in ("verified_interval", "embedding"):
+        fields[name] = None if fields[name] is None else tuple(fields[name])
+    fields["nearest"] = tuple((other, similarity) for other, similarity in fields["nearest"])
+    return Row(**fields)
+
+
+def _plain(value: Any) -> Any:
+    """The value as JSON has it; not-a-number becomes null, since JSON has no word for it."""
+    if isinstance(value, Failure):
+        return asdict(value)
+    if isinstance(value, Mapping | MappingProxyType):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_plain(v) for v in value]
+    if hasattr(value, "item"):  # a NumPy scalar
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if isinstance(value, str | int | float | bool | None) else str(value)
+
+
+def _shown(column: str, value: Any, row: Row) -> str:
+    if value is None:
+        return "–"
+    if column == "verified_accuracy" and row.verified_interval is not None:
+        low, high = row.verified_interval
+        return f"{value:.1f} [{low:.1f}, {high:.1f}]"
+    if column in ("parameters", "macs"):
+        return _with_unit(value)
+    if column == "seconds":
+        return f"{value:.1f}"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return str(value)
+
+
+def _with_unit(count: float) -> str:
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if count >= size:
+            return f"{count / size:.3g}{unit}"
+    return f"{count:.0f}"

@@ -1,0 +1,57 @@
+"""Progress in the terminal: one bar over candidates, one over the rows of the current one; nothing without a terminal."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from types import TracebackType
+
+
+class Progress:
+    """Bars on standard error, so that standard output stays the answer's.
+
+    Args:
+        wanted: False shows nothing; neither is anything shown where standard error is not a terminal.
+    """
+
+    def __init__(self, wanted: bool) -> None:
+        from rich import progress
+        from rich.console import Console
+
+        console = Console(stderr=True)
+        self._bars = progress.Progress(
+            progress.TextColumn("{task.description}"),
+            progress.BarColumn(),
+            progress.MofNCompleteColumn(),
+            progress.TimeElapsedColumn(),
+            progress.TextColumn("{task.fields[detail]}", style="dim"),
+            console=console,
+            disable=not (wanted and console.is_terminal),
+            transient=True,
+        )
+        self._rows: progress.TaskID | None = None
+
+    def __enter__(self) -> Progress:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+    @contextlib.contextmanager
+    def candidates(self, what: str, total: int) -> Iterator[Callable[[str], None]]:
+        """A bar over candidates; what it yields is to be called with each finished one's id."""
+        task = self._bars.add_task(what, total=total, detail="")
+        yield lambda finished: self._bars.update(task, advance=1, detail=finished)
+        self._bars.remove_task(task)
+        if self._rows is not None:
+            self._bars.remove_task(self._rows)
+            self._rows = None
+
+    def batches(self, done: int, total: int) -> None:
+        """Moves the bar over rows."""
+        if self._rows is None:
+            self._rows = self._bars.add_task("rows", total=total, detail="")
+        self._bars.update(self._rows, completed=done, total=total)
