@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -289,7 +289,7 @@ class VerificationWork:
             candidate=self.identities[candidate.id],
             training=training.fingerprint,
             holdout=holdout.fingerprint,
-            settings=self.settings.to_dict(),
+            settings=asdict(self.settings),
             seed=work.seed,
             device=work.device.split(":")[0],
             versions=work.versions,
@@ -297,9 +297,12 @@ class VerificationWork:
         with store.lock(key):
             entry = store.get(key)
             if entry is not None:
-                return Verified(**entry.metadata)
+                stored = dict(entry.metadata)
+                return Verified(**stored | {"interval": tuple(stored["interval"])})
             zoo = work.zoos.get(candidate.zoo) or get_host().zoo(candidate.zoo)
             backbone = zoo.load(candidate, trust_remote_code=work.trust_remote_code)
-            verified = verify(backbone, training, holdout, self.settings, seed=work.seed, device=work.device)
-            store.put(key, {}, verified.to_dict())
+            verified = verify(
+                backbone, training, holdout, self.settings, seed=work.seed, device=work.device, spool=work.spool
+            )
+            store.put(key, {}, asdict(verified))
         return verified

@@ -1,4 +1,4 @@
-"""Every exception that modelselect raises, in one tree, and `Failure`, which is what becomes of one that costs only a row.
+"""Every exception that modelselect raises, in one tree, and `Failure`: what becomes of one that costs only a row.
 
 A message says what was given, what was expected, and what to do.
 """

@@ -253,7 +253,7 @@ def _resolve(estimator: str | Estimator) -> Estimator:
 def _only(components: Mapping[str, float]) -> float:
     if len(components) != 1:
         raise EvidenceError(
-            f"an estimator of several components ({', '.join(components)}) must define combine() or name one like itself"
+            f"an estimator of several components ({', '.join(components)}) must define combine() or name one as itself"
         )
     return next(iter(components.values()))
 

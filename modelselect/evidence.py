@@ -43,9 +43,7 @@ FIELDS: Mapping[str, Field] = {
     "architecture": Field(
         "the architecture's graph, as archi2vec traces it", "the zoo must be able to build the module"
     ),
-    "history": Field(
-        "the transfer history: what is known of candidates on other datasets", "keep a history of earlier runs"
-    ),
+    "history": Field("the transfer history: what is known of candidates on other datasets", "keep one of earlier runs"),
     "metadata": Field("what the zoo knows without loading: parameters, source accuracy, downloads, ..."),
 }
 """Every evidence field that an estimator may require."""
@@ -138,8 +136,8 @@ class Evidence:
             present = np.unique(base.labels)  # type: ignore[arg-type]
             if len(present) < 2:
                 raise EvidenceError(
-                    f"labels hold {len(present)} class ({', '.join(map(str, present))}) in {base.n_rows} labelled rows; "
-                    "scoring needs at least two. Give labels of two or more classes."
+                    f"labels hold one class ({present[0]}) in {base.n_rows} labelled rows; scoring needs at least two. "
+                    "Give labels of two or more classes."
                 )
         left_out = {name: None for name in FIELDS if name not in wanted}
         return replace(base, **left_out)
@@ -237,8 +235,8 @@ def _labels(name: str, given: ArrayLike) -> NDArray[Any]:
         rounded = np.rint(array)
         if not np.array_equal(rounded, array):
             raise EvidenceError(
-                f"{name} holds numbers that are not whole, such as {array[rounded != array][0]}; expected class labels. "
-                "For regression give them as an (N, 1) array."
+                f"{name} holds numbers that are not whole, such as {array[rounded != array][0]}; expected class "
+                "labels. For regression give them as an (N, 1) array."
             )
         array = rounded
     elif array.dtype.kind not in "biu":

@@ -1,4 +1,4 @@
-"""Candidate and probe in, evidence out: one forward pass for features and source probabilities alike, through the store.
+"""Candidate and probe in, evidence out: features and source probabilities in one forward pass.
 
 Decoding is the dear part of small networks, so every image is decoded and resized once per distinct preprocessing
 (`InputSpool`), not once per candidate.

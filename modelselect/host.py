@@ -170,8 +170,8 @@ class Host:
             if (kind, taken) in self._owners:
                 other = self._owners[kind, taken]
                 raise PluginError(
-                    f"the {_singular(kind)} name {taken!r} is taken: {record.owner} and {other.owner} both register it; "
-                    f"the one of {other.owner} is kept. Rename one of them, or leave one out with {PLUGINS_VARIABLE}."
+                    f"the {_singular(kind)} name {taken!r} is taken: {record.owner} and {other.owner} both register "
+                    f"it; the one of {other.owner} is kept. Rename one of them, or leave one out with {PLUGINS_VARIABLE}."
                 )
         for taken in names:
             self._owners[kind, taken] = record
@@ -200,6 +200,10 @@ def _chosen_entry_points() -> Iterator[EntryPoint]:
         distribution, _ = _distribution(point)
         if names is None or distribution == DISTRIBUTION or point.name in names or distribution in names:
             yield point
+
+
+def _shipped_first(point: EntryPoint) -> tuple[bool, str, str]:
+    return _distribution(point)[0] != DISTRIBUTION, point.name, point.value
 
 
 def _distribution(point: EntryPoint) -> tuple[str, str]:
@@ -232,7 +236,7 @@ def _validate(kind: str, name: object, item: Any) -> None:
     expected = _expected_class(kind)
     if not isinstance(item, expected):
         raise PluginError(
-            f"{name!r} among the {kind} is a {type(item).__name__}; expected an instance of modelselect.{expected.__name__}"
+            f"{name!r} among the {kind} is a {type(item).__name__}; expected a modelselect.{expected.__name__}"
         )
     if isinstance(item, Estimator):
         unknown = sorted(set(item.requires) - set(FIELDS))

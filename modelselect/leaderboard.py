@@ -42,8 +42,8 @@ class Row:
         components: each estimator's components, by its name.
         failures: why an estimator has no score for this candidate, by its name.
         failure: why the candidate as a whole failed.
-        verified_accuracy: accuracy on the held-out part after fine-tuning, in per cent.
-        verified_interval: its 95% interval, in per cent.
+        verified_accuracy: accuracy on the held-out part after fine-tuning, from 0 to 1.
+        verified_interval: its 95% interval.
         parameters: number of parameters.
         macs: multiply-accumulates for one input.
         feature_dim: width of the features.
@@ -304,7 +304,7 @@ def _shown(column: str, value: Any, row: Row) -> str:
         return "–"
     if column == "verified_accuracy" and row.verified_interval is not None:
         low, high = row.verified_interval
-        return f"{value:.1f} [{low:.1f}, {high:.1f}]"
+        return f"{value:.1%} [{low:.1%}, {high:.1%}]"
     if column in ("parameters", "macs"):
         return _with_unit(value)
     if column == "seconds":

@@ -71,7 +71,7 @@ class ModuleZoo(Zoo):
             raise
         except Exception as error:
             raise CandidateError(
-                f"its forward pass on two rows of shape {tuple(example.shape[1:])} raised {type(error).__name__}: {error}"
+                f"its forward pass on rows of shape {tuple(example.shape[1:])} raised {type(error).__name__}: {error}"
             ) from error
         return Backbone(candidate, module, preprocessing, read, weights_key=candidate.revision or "")
 

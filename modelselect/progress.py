@@ -1,4 +1,4 @@
-"""Progress in the terminal: one bar over candidates, one over the rows of the current one; nothing without a terminal."""
+"""Progress in the terminal: a bar over candidates, and one over the rows of the current one."""
 
 from __future__ import annotations
 

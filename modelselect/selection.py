@@ -352,9 +352,7 @@ def _estimators(host: Host, given: str | Estimator | Sequence[str | Estimator] |
     chosen = [name if isinstance(name, Estimator) else host.estimator(name) for name in names]
     twice = sorted({e.name for e in chosen if [c.name for c in chosen].count(e.name) > 1})
     if twice:
-        raise InvalidInputError(
-            f"estimators given twice: {', '.join(twice)}; each name may stand once on a leaderboard"
-        )
+        raise InvalidInputError(f"estimators given twice: {', '.join(twice)}; each name may stand there once")
     return chosen
 
 
