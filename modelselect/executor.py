@@ -26,10 +26,10 @@ class Outcome:
 
     @classmethod
     def of(cls, function: Callable[[Any], Any], item: Any) -> Outcome:
-        """Calls the function on the item; an exception becomes a failure (not so KeyboardInterrupt)."""
+        """Calls the function on the item; an exception becomes a failure, also sys.exit(); not so KeyboardInterrupt."""
         try:
             return cls(item, function(item))
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             return cls(item, failure=Failure.from_exception("run", error))
 
 
