@@ -1,4 +1,4 @@
-"""The work on one candidate, as executors run it: evidence, every estimator on it, fine-tuning; all through the store."""
+"""The work on one candidate, as executors run it: evidence, every estimator on it, and fine-tuning."""
 
 from __future__ import annotations
 

@@ -171,7 +171,7 @@ class Host:
                 other = self._owners[kind, taken]
                 raise PluginError(
                     f"the {_singular(kind)} name {taken!r} is taken: {record.owner} and {other.owner} both register "
-                    f"it; the one of {other.owner} is kept. Rename one of them, or leave one out with {PLUGINS_VARIABLE}."
+                    f"it; that of {other.owner} is kept. Rename one of them, or leave one out with {PLUGINS_VARIABLE}."
                 )
         for taken in names:
             self._owners[kind, taken] = record

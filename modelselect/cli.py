@@ -1,0 +1,387 @@
+"""The command line: `modelselect demo | select | search | estimators | zoos | plugins | store | doctor`.
+
+Exit codes: 0 done, 1 nothing could be ranked, 2 bad usage. Nothing heavy is imported before a command runs.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+if TYPE_CHECKING:
+    import click
+
+    from modelselect.candidates import Candidate
+    from modelselect.leaderboard import Leaderboard
+
+EXIT_NOTHING_RANKED = 1
+EXIT_BAD_USAGE = 2
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+TrustFlag = Annotated[bool, typer.Option("--trust-remote-code", help="Let candidates run code that they bring.")]
+CacheOption = Annotated[Path | None, typer.Option("--cache-dir", help="Where evidence is kept.", show_default=False)]
+
+
+class PluginGroup(TyperGroup):
+    """The shipped commands, and those of plugins where no shipped one has the name."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*super().list_commands(ctx), *_plugin_commands()]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        shipped = super().get_command(ctx, cmd_name)
+        if shipped is not None:
+            return shipped
+        command = _plugin_commands().get(cmd_name)
+        return None if command is None else typer.main.get_command(command)
+
+
+app = typer.Typer(
+    cls=PluginGroup,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Which pre-trained model should I fine-tune on my data?",
+)
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        from modelselect import __version__
+
+        typer.echo(f"modelselect {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def select(
+    dataset: Annotated[str, typer.Argument(help="A folder of class folders, or the id of a dataset on the Hub.")],
+    candidates: Annotated[
+        list[str], typer.Option("--candidates", "-c", help="'timm:resnet*', 'dir:models/*', ...; may be repeated.")
+    ],
+    estimators: Annotated[
+        str | None, typer.Option("--estimators", "-e", help="Names, comma-separated.", show_default="the default")
+    ] = None,
+    top_k: Annotated[int, typer.Option("--top-k", "-k", help="How many of the best to fine-tune.")] = 0,
+    probe_size: Annotated[int, typer.Option(help="Rows that every candidate is shown, at most.")] = 2000,
+    source: Annotated[str | None, typer.Option(help="A dataset like what they were pre-trained on.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    executor: Annotated[str, typer.Option(help="local, or process: a crash costs one candidate.")] = "local",
+    batch_size: Annotated[int, typer.Option(help="Rows in a forward pass, to begin with.")] = 64,
+    cache_dir: CacheOption = None,
+    trust_remote_code: TrustFlag = False,
+    seed: Annotated[int, typer.Option(help="Of the probe, stochastic estimators and fine-tuning.")] = 0,
+    json_path: Annotated[
+        Path | None, typer.Option("--json", help="Write the leaderboard there; '-' prints it.", show_default=False)
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")] = False,
+) -> None:
+    """Rank candidates for a dataset, without fine-tuning more than the top k."""
+    import modelselect as ms
+    from modelselect.errors import NothingRankedError
+
+    try:
+        board = ms.select(
+            dataset,
+            candidates,
+            estimators=None if estimators is None else [name.strip() for name in estimators.split(",") if name.strip()],
+            top_k=top_k,
+            probe_size=probe_size,
+            source=source,
+            device=device,
+            executor=executor,
+            cache_dir=cache_dir,
+            trust_remote_code=trust_remote_code,
+            seed=seed,
+            batch_size=batch_size,
+            progress=not quiet,
+        )
+    except NothingRankedError as error:
+        if isinstance(error.leaderboard, ms.Leaderboard):
+            _show_board(error.leaderboard, json_path)
+        raise
+    _show_board(board, json_path)
+
+
+@app.command()
+def search(
+    expressions: Annotated[list[str], typer.Argument(help="'timm:resnet*', 'embedded:*', 'dir:models/*', ...")],
+    as_json: JsonFlag = False,
+) -> None:
+    """List the candidates that expressions name, without loading any."""
+    import modelselect as ms
+    from modelselect.errors import ExpressionError
+
+    found = ms.search(expressions)
+    if not found:
+        raise ExpressionError(f"no candidate matched {', '.join(map(repr, expressions))}")
+    if as_json:
+        _print_json([_describe(candidate) for candidate in found])
+        return
+    columns = ("parameters", "input_size", "source_dataset", "source_accuracy", "license")
+    rows = [[c.id, *(_text(c.metadata.get(column)) for column in columns)] for c in found]
+    _print_table(["candidate", *columns], rows)
+    typer.echo(f"{len(found)} candidates", err=True)
+
+
+@app.command()
+def estimators(as_json: JsonFlag = False) -> None:
+    """List the estimators: what each requires, what it costs, where it comes from."""
+    host = _host()
+    listed = [
+        {
+            "name": e.name,
+            "requires": sorted(e.requires),
+            "cost": e.cost,
+            "relative": e.relative,
+            "stochastic": e.stochastic,
+            "parameters": {k: repr(v) for k, v in e.parameters.items()},
+            "citation": e.citation,
+            "plugin": host.owner("estimators", e.name).owner,
+        }
+        for e in sorted(host.estimators.values(), key=lambda e: e.name)
+    ]
+    columns = ["name", "requires", "cost", "citation"]
+    _print_listing(listed, columns, as_json)
+
+
+@app.command()
+def zoos(as_json: JsonFlag = False) -> None:
+    """List the zoos, and what is missing where one cannot be used."""
+    host = _host()
+    listed = [
+        {
+            "name": zoo.name,
+            "aliases": list(zoo.aliases),
+            "status": zoo.availability() or "ok",
+            "plugin": host.owner("zoos", zoo.name).owner,
+        }
+        for zoo in host.zoos.values()
+    ]
+    _print_listing(listed, ["name", "aliases", "status"], as_json)
+
+
+@app.command()
+def plugins(as_json: JsonFlag = False) -> None:
+    """List the plugins: who ships each, what it registered, and why a broken one is broken."""
+    listed = [
+        {
+            "name": plugin.name,
+            "distribution": plugin.distribution,
+            "version": plugin.version,
+            "registered": plugin.registered,
+            "faults": plugin.faults,
+        }
+        for plugin in _host().plugins
+    ]
+    if as_json:
+        _print_json(listed)
+        return
+    rows = [
+        [
+            p.name,
+            f"{p.distribution} {p.version}",
+            "; ".join(f"{kind}: {', '.join(names)}" for kind, names in p.registered.items()) or "–",
+            "; ".join(p.faults) or "ok",
+        ]
+        for p in _host().plugins
+    ]
+    _print_table(["plugin", "distribution", "registered", "status"], rows)
+
+
+@app.command()
+def store(
+    evict: Annotated[
+        str | None, typer.Option(help="Free the least recently used until this much is left: '0', '500MB', '20GB'.")
+    ] = None,
+    cache_dir: CacheOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Show how much evidence is kept and where, and evict what is too much."""
+    from modelselect.store import Store
+
+    kept = Store(cache_dir)
+    freed = None if evict is None else kept.evict(max_bytes=_bytes(evict))
+    kinds: dict[str, dict[str, int]] = {}
+    for entry in kept.entries():
+        kind = kinds.setdefault(entry.kind, {"entries": 0, "bytes": 0})
+        kind["entries"] += 1
+        kind["bytes"] += entry.size
+    if as_json:
+        _print_json({"path": str(kept.path), "bytes": kept.size(), "freed": freed, "kinds": kinds})
+        return
+    _print_table(
+        ["kind", "entries", "size"],
+        [[name, str(kind["entries"]), _size(kind["bytes"])] for name, kind in sorted(kinds.items())],
+    )
+    typer.echo(f"{_size(kept.size())} in {kept.path}" + ("" if freed is None else f"; freed {_size(freed)}"))
+
+
+@app.command()
+def doctor(as_json: JsonFlag = False) -> None:
+    """Check this installation: versions, devices, zoos, plugins, the store."""
+    import platform
+
+    from modelselect.extraction import numeric_versions
+    from modelselect.store import Store
+
+    host = _host()
+    checks: list[dict[str, str]] = []
+
+    def check(what: str, status: str, found: str) -> None:
+        checks.append({"check": what, "status": status, "found": found})
+
+    check("python", "ok", platform.python_version())
+    for library, version in numeric_versions().items():
+        check(library, "ok", version)
+    try:
+        import torch
+
+        devices = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+        check("device", "ok", ", ".join(devices) or f"cpu with {torch.get_num_threads()} threads")
+    except Exception as error:
+        check("device", "broken", f"torch cannot be imported ({error}); run: pip install --force-reinstall torch")
+    for zoo in host.zoos.values():
+        missing = zoo.availability()
+        check(f"zoo {zoo.name}", "broken" if missing else "ok", missing or "usable")
+    for plugin in host.plugins:
+        if plugin.faults:
+            check(plugin.owner, "broken", "; ".join(plugin.faults))
+    try:
+        kept = Store()
+        check("store", "ok", f"{_size(kept.size())} in {kept.path}")
+    except Exception as error:
+        check("store", "broken", str(error))
+    _print_listing(checks, ["check", "status", "found"], as_json)
+
+
+@app.command()
+def demo(
+    full: Annotated[bool, typer.Option("--full", help="Fine-tune all 12 to recompute the shipped truth.")] = False,
+    json_path: Annotated[Path, typer.Option("--json", help="Where the leaderboard goes.")] = Path("demo-board.json"),
+    cache_dir: CacheOption = None,
+    seed: Annotated[int, typer.Option(help="Of everything that is random.")] = 0,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")] = False,
+) -> None:
+    """Rank the twelve embedded networks on real digits, offline, and hold the ranking against the truth."""
+    from modelselect.demo import run
+
+    run(full=full, json_path=json_path, cache_dir=cache_dir, seed=seed, progress=not quiet)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The entry point: runs a command, and turns what modelselect raises on purpose into one message and an exit code."""
+    from modelselect.errors import ModelSelectError, NothingRankedError
+
+    try:
+        app(args=None if arguments is None else list(arguments), prog_name="modelselect")
+    except ModelSelectError as error:
+        _complain(str(error))
+        sys.exit(EXIT_NOTHING_RANKED if isinstance(error, NothingRankedError) else EXIT_BAD_USAGE)
+    except KeyboardInterrupt:
+        _complain("interrupted; what was computed is kept, and the next run goes on from there")
+        sys.exit(130)
+
+
+def _host() -> Any:
+    from modelselect.host import get_host
+
+    return get_host()
+
+
+def _plugin_commands() -> dict[str, typer.Typer]:
+    commands: dict[str, typer.Typer] = _host().commands
+    return commands
+
+
+def _show_board(board: Leaderboard, json_path: Path | None) -> None:
+    if json_path == Path("-"):
+        typer.echo(board.to_json(), nl=False)
+        return
+    _console().print(board.to_table())
+    if json_path is not None:
+        board.save(json_path)
+        typer.echo(f"leaderboard written to {json_path}", err=True)
+
+
+def _describe(candidate: Candidate) -> dict[str, Any]:
+    return {"id": candidate.id, "zoo": candidate.zoo, "revision": candidate.revision, **candidate.metadata}
+
+
+def _print_listing(listed: Sequence[dict[str, Any]], columns: Sequence[str], as_json: bool) -> None:
+    if as_json:
+        _print_json(listed)
+        return
+    _print_table(columns, [[_text(row[column]) for column in columns] for row in listed])
+
+
+def _print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(header_style="bold")
+    for index, column in enumerate(columns):
+        table.add_column(column.replace("_", " "), overflow="fold", no_wrap=index == 0)
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    _console().print(table)
+
+
+def _print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+
+
+def _console() -> Any:
+    from rich.console import Console
+
+    console = Console()
+    return console if console.is_terminal else Console(width=200)
+
+
+def _complain(message: str) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    Console(stderr=True, soft_wrap=True).print(Text.assemble(("error: ", "bold red"), message))
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, list | tuple | set | frozenset):
+        return ", ".join(map(str, value)) or "–"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+_UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+
+
+def _bytes(text: str) -> int:
+    """`'500MB'` -> 500,000,000."""
+    import re
+
+    from modelselect.errors import InvalidInputError
+
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?B)?\s*", text, re.IGNORECASE)
+    if match is None:
+        raise InvalidInputError(f"{text!r} is not a size; expected a number of bytes such as '0', '500MB' or '20GB'")
+    return int(float(match[1]) * _UNITS[(match[2] or "B").upper()])
+
+
+def _size(count: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} TB"
+
+
+if __name__ == "__main__":
+    main()
