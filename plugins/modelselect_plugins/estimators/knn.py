@@ -1,0 +1,68 @@
+"""k nearest neighbours: the leave-one-out accuracy of the simplest classifier on frozen features."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+import modelselect
+from modelselect.estimator import Estimator
+from modelselect.evidence import Evidence
+from modelselect_plugins.estimators._classes import class_indices
+from modelselect_plugins.estimators._distances import centred, nearest_rows
+
+
+class KNN(Estimator):
+    """Leave-one-out accuracy, in per cent, of the k nearest neighbours in Euclidean distance.
+
+    Each row is given the class that most of its k nearest other rows have; where classes tie, the one of them whose row
+    is nearest. N^2 D work, but memory for a block of distances only.
+
+    Args:
+        k: number of neighbours; with fewer than k other rows, all of them.
+
+    Fails where features have very different scales (it does not standardise); a class with one row is always missed.
+
+    Source: Cover and Hart, Nearest Neighbor Pattern Classification, 1967; agrees with the baseline of PARC (k = 1).
+
+    >>> import modelselect as ms
+    >>> ms.score([[0.0], [0.1], [5.0], [5.1]], [0, 0, 1, 1], "knn")
+    100.0
+    """
+
+    name = "knn"
+    requires = frozenset({"features", "labels"})
+    citation = (
+        "D. Bolya, R. Mittapalli, J. Hoffman: Scalable Diverse Model Selection for Accessible Transfer Learning, "
+        "NeurIPS 2021 (baseline)"
+    )
+    cost = "quadratic"
+
+    def __init__(self, k: int = 1) -> None:
+        self.k = k
+
+    def score(self, evidence: Evidence) -> Mapping[str, float]:
+        assert evidence.features is not None
+        assert evidence.labels is not None
+        indices, n_classes = class_indices(evidence.labels, self.name)
+        neighbours, _ = nearest_rows(centred(evidence.features), self.k)
+        return {self.name: 100 * float((_votes(indices[neighbours], n_classes) == indices).mean())}
+
+
+def _votes(classes: NDArray[np.int64], n_classes: int) -> NDArray[np.int64]:
+    """(N,) the most frequent class of each row of (N, k) classes, nearest first; ties go to the nearest."""
+    n_rows, k = classes.shape
+    if k == 1:
+        return classes[:, 0]
+    cells = np.arange(n_rows)[:, None] * n_classes + classes
+    counts = np.zeros(n_rows * n_classes, dtype=np.int32)
+    np.add.at(counts, cells.ravel(), 1)
+    best = counts[cells].argmax(axis=1)
+    return np.take_along_axis(classes, best[:, None], axis=1)[:, 0]
+
+
+@modelselect.hookimpl
+def modelselect_register_estimators() -> Sequence[Estimator]:
+    return [KNN()]

@@ -1,0 +1,59 @@
+"""LEEP: how well a model's source classes foretell the target classes (Nguyen et al., ICML 2020)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+import modelselect
+from modelselect.estimator import Estimator
+from modelselect.evidence import Evidence
+from modelselect_plugins.estimators._classes import check_probabilities, class_indices, class_sums
+
+_CHUNK_ROWS = 8192
+
+
+class LEEP(Estimator):
+    """Log expected empirical prediction: the mean over rows of log sum_z P(y | z) P(z | x).
+
+    P(z | x) are the source-class probabilities, and P(y | z) their empirical joint distribution with the target labels,
+    divided by its margin over y. At most 0, which says that the source classes determine the target class. A source
+    class without any mass says nothing and is left out (the authors' code returns NaN there).
+
+    Needs a backbone with a source classifier; a self-supervised one has no score.
+
+    Source: Nguyen, Hassner, Seeger, Archambeau, ICML 2020, equations 1 and 2; agrees with the code of LogME (LEEP.py).
+
+    >>> import modelselect as ms
+    >>> ms.score(None, [0, 0, 1, 1], "leep", source_probabilities=[[1, 0], [1, 0], [0, 1], [0, 1]])
+    0.0
+    """
+
+    name = "leep"
+    requires = frozenset({"labels", "source_probabilities"})
+    citation = (
+        "C. Nguyen, T. Hassner, M. Seeger, C. Archambeau: LEEP: A New Measure to Evaluate Transferability of Learned "
+        "Representations, ICML 2020"
+    )
+
+    def score(self, evidence: Evidence) -> Mapping[str, float]:
+        assert evidence.source_probabilities is not None
+        assert evidence.labels is not None
+        probabilities = evidence.source_probabilities
+        check_probabilities(probabilities)
+        indices, n_classes = class_indices(evidence.labels, self.name)
+        joint = class_sums(probabilities, indices, n_classes)
+        mass = joint.sum(axis=0)
+        target_given_source = np.divide(joint, mass, out=np.zeros_like(joint), where=mass > 0)
+        total = 0.0
+        for start in range(0, len(indices), _CHUNK_ROWS):
+            rows = slice(start, start + _CHUNK_ROWS)
+            expected = np.einsum("ns,ns->n", target_given_source[indices[rows]], probabilities[rows], dtype=np.float64)
+            total += float(np.log(expected).sum())
+        return {self.name: total / len(indices) + 0.0}
+
+
+@modelselect.hookimpl
+def modelselect_register_estimators() -> Sequence[Estimator]:
+    return [LEEP()]

@@ -1,0 +1,115 @@
+"""Linear probe: the cross-validated accuracy of logistic regression on frozen features."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import modelselect
+from modelselect.errors import NotApplicableError
+from modelselect.estimator import Estimator
+from modelselect.evidence import Evidence
+from modelselect_plugins.estimators._classes import class_indices, stratified_sample
+
+
+class LinearProbe(Estimator):
+    """Accuracy, in per cent, of L2-regularised multinomial logistic regression in stratified cross-validation.
+
+    Features are standardised by the training folds' mean and deviation. Every class is dealt out over the folds as
+    evenly as its rows allow, so that a class with fewer rows than folds is missing from some folds' tests, never from its own
+    training. A class with a single row can only be trained on: it is, and is not judged.
+
+    Args:
+        folds: of the cross-validation.
+        regularisation: inverse strength of the penalty, scikit-learn's `C`.
+        iterations: at most, of L-BFGS. A fit that has not converged by then is taken as it is: the accuracy hardly
+            changes any more.
+        max_rows: above this many rows, one sample of this size that keeps the class shares; None takes all.
+
+    Fails where the probe is small beside the number of classes: the accuracy is then coarse and many candidates tie.
+
+    Source: Kornblith, Shlens, Le, CVPR 2019 (logistic regression on frozen features).
+
+    >>> import modelselect as ms
+    >>> ms.score([[0.0], [0.1], [0.2], [5.0], [5.1], [5.2]], [0, 0, 0, 1, 1, 1], "linear_probe")
+    100.0
+    """
+
+    name = "linear_probe"
+    requires = frozenset({"features", "labels"})
+    citation = "S. Kornblith, J. Shlens, Q. V. Le: Do Better ImageNet Models Transfer Better?, CVPR 2019"
+    cost = "iterative"
+    stochastic = True
+
+    def __init__(
+        self, folds: int = 5, regularisation: float = 1.0, iterations: int = 100, max_rows: int | None = 10_000
+    ) -> None:
+        self.folds = folds
+        self.regularisation = regularisation
+        self.iterations = iterations
+        self.max_rows = max_rows
+
+    def score(self, evidence: Evidence) -> Mapping[str, float]:
+        assert evidence.features is not None
+        assert evidence.labels is not None
+        rng = np.random.default_rng(evidence.seed)
+        features, (indices, _) = evidence.features, class_indices(evidence.labels, self.name)
+        if self.max_rows is not None and len(indices) > self.max_rows:
+            rows = stratified_sample(indices, self.max_rows, rng)
+            features, indices = features[rows], indices[rows]
+        fold = _deal(indices, self.folds, rng)
+        if not (fold >= 0).any():
+            raise NotApplicableError(
+                f"{self.name} trains on some rows of a class and tests on others, and no class has two rows"
+            )
+        right = np.zeros(len(indices), dtype=bool)
+        for test in range(fold.max() + 1):
+            held_out = fold == test
+            right[held_out] = (
+                self._predict(features[~held_out], indices[~held_out], features[held_out]) == indices[held_out]
+            )
+        return {self.name: 100 * float(right[fold >= 0].mean())}
+
+    def _predict(
+        self, train: NDArray[np.floating[Any]], classes: NDArray[np.int64], test: NDArray[np.floating[Any]]
+    ) -> NDArray[np.int64]:
+        from sklearn.exceptions import ConvergenceWarning
+        from sklearn.linear_model import LogisticRegression
+
+        train, test = train.astype(np.float64), test.astype(np.float64)
+        mean, deviation = train.mean(axis=0), train.std(axis=0)
+        deviation[deviation <= 1e-12 * np.abs(mean)] = 1.0  # a constant column, up to rounding
+        train, test = (train - mean) / deviation, (test - mean) / deviation
+        if train.shape[1] > train.shape[0]:
+            # The penalty sees no rotation, and the weights lie in the span of the training rows: solve there.
+            basis = np.linalg.qr(train.T)[0]
+            train, test = train @ basis, test @ basis
+        model = LogisticRegression(C=self.regularisation, max_iter=self.iterations)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            model.fit(train, classes)
+        predicted: NDArray[np.int64] = model.predict(test)
+        return predicted
+
+
+def _deal(indices: NDArray[np.int64], folds: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """(N,) the fold in which each row is tested, -1 for the only row of a class, which is always trained on.
+
+    Rows are shuffled within their class, then dealt out in turn, each class going on where the last one stopped.
+    """
+    counts = np.bincount(indices)
+    shuffled = rng.permutation(len(indices))
+    by_class = shuffled[np.argsort(indices[shuffled], kind="stable")]
+    alone = counts[indices[by_class]] == 1
+    fold = np.full(len(indices), -1)
+    fold[by_class[~alone]] = np.arange((~alone).sum()) % min(folds, max((~alone).sum(), 1))
+    return fold
+
+
+@modelselect.hookimpl
+def modelselect_register_estimators() -> Sequence[Estimator]:
+    return [LinearProbe()]

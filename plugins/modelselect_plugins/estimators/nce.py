@@ -1,0 +1,62 @@
+"""NCE: how little is left to know of the target class once the source class is known (Tran et al., ICCV 2019)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+import modelselect
+from modelselect.estimator import Estimator
+from modelselect.evidence import Evidence
+from modelselect_plugins.estimators._classes import check_probabilities, class_indices, class_sums
+
+
+class NCE(Estimator):
+    """Negative conditional entropy -H(Y | Z), in nats, of the target class Y given the source class Z.
+
+    At most 0. A row's source class is the most probable one (the first, where two are equally probable).
+
+    Args:
+        soft: take the source-class probabilities as they are instead of the most probable class, as PACTran does.
+
+    Needs a backbone with a source classifier; a self-supervised one has no score.
+
+    Source: Tran, Nguyen, Hassner, ICCV 2019, equation 6; agrees with the code of LogME (NCE.py), with `soft=True` with
+    PACTran's (which adds 1e-10 inside its logarithms).
+
+    >>> import modelselect as ms
+    >>> ms.score(None, [0, 1, 0, 1], "nce", source_probabilities=[[1, 0], [1, 0], [1, 0], [1, 0]]) == -np.log(2)
+    True
+    """
+
+    name = "nce"
+    requires = frozenset({"labels", "source_probabilities"})
+    citation = (
+        "A. Tran, C. Nguyen, T. Hassner: Transferability and Hardness of Supervised Classification Tasks, ICCV 2019"
+    )
+
+    def __init__(self, soft: bool = False) -> None:
+        self.soft = soft
+
+    def score(self, evidence: Evidence) -> Mapping[str, float]:
+        assert evidence.source_probabilities is not None
+        assert evidence.labels is not None
+        probabilities = evidence.source_probabilities
+        check_probabilities(probabilities)
+        indices, n_classes = class_indices(evidence.labels, self.name)
+        n_rows, n_sources = probabilities.shape
+        if self.soft:
+            joint = class_sums(probabilities, indices, n_classes)
+        else:
+            cells = indices * n_sources + probabilities.argmax(axis=1)
+            joint = np.bincount(cells, minlength=n_classes * n_sources).reshape(n_classes, n_sources).astype(np.float64)
+        joint = joint / n_rows
+        mass = np.broadcast_to(joint.sum(axis=0), joint.shape)
+        there = joint > 0
+        return {self.name: float((joint[there] * np.log(joint[there] / mass[there])).sum()) + 0.0}
+
+
+@modelselect.hookimpl
+def modelselect_register_estimators() -> Sequence[Estimator]:
+    return [NCE()]

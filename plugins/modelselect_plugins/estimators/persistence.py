@@ -1,0 +1,200 @@
+"""Persistence ratio: are the classes' clusters tight beside the gaps between them? (Gutierrez and Lobel, 2025)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import modelselect
+from modelselect.errors import EvidenceError, NotApplicableError
+from modelselect.estimator import Estimator
+from modelselect.evidence import Evidence
+from modelselect_plugins.estimators._classes import class_indices, stratified_sample
+from modelselect_plugins.estimators._distances import centred, squared_distances, squared_norms
+
+_CITATION = (
+    "F. Gutierrez, H. Lobel: Model Transferability Informed by Embedding's Topology, "
+    "NeurIPS Workshop on Symmetry and Geometry in Neural Representations, 2025"
+)
+
+
+class Persistence(Estimator):
+    """Minus H_tight / H_sep, from the 0-dimensional persistence diagram of the features' Vietoris-Rips filtration.
+
+    The diagram's N - 1 finite values are the edge lengths of the Euclidean minimum spanning tree. Of k classes one
+    expects k - 1 long edges, between the clusters, and short ones within: `H_sep` is the mean of the k - 1 longest,
+    `H_tight` the mean of the rest, `H_ratio` = H_tight / H_sep. Labels only say how many classes there are.
+    Duplicate rows are edges of length 0 and count.
+
+    The tree is exact, found by Prim's algorithm in O(N) memory beside one copy of the features: 20,000 rows need
+    minutes, not gigabytes.
+
+    Args:
+        max_rows: above this many rows, samples of this size that keep the class shares (the paper takes 2,048);
+            None takes all rows, whatever it costs.
+        repeats: number of such samples; the components are their means, and `H_ratio_sd` the standard deviation of
+            H_ratio over them (0 where all rows are taken).
+
+    Fails where every row has a class of its own (nothing is within) or all rows are equal (nothing is between).
+    On target features the paper finds it unsteady (mean Kendall tau 0.32 against 0.66 for `persistence_source`).
+
+    Source: Gutierrez and Lobel, equation 1; agrees with gudhi's Rips complex.
+
+    >>> import modelselect as ms
+    >>> ms.score([[0.0], [1.0], [5.0], [6.0]], [0, 0, 1, 1], "persistence")
+    -0.25
+    """
+
+    name = "persistence"
+    requires = frozenset({"features", "labels"})
+    citation = _CITATION
+    cost = "quadratic"
+    stochastic = True
+
+    def __init__(self, max_rows: int | None = 2048, repeats: int = 5) -> None:
+        self.max_rows = max_rows
+        self.repeats = repeats
+
+    def score(self, evidence: Evidence) -> Mapping[str, float]:
+        assert evidence.features is not None
+        assert evidence.labels is not None
+        return self._components(evidence.features, evidence.labels, evidence.seed)
+
+    def _components(self, features: NDArray[Any], labels: NDArray[Any], seed: int) -> dict[str, float]:
+        indices, n_classes = class_indices(labels, self.name)
+        n_rows = len(indices)
+        if self.max_rows is None or n_rows <= self.max_rows:
+            samples = [features]
+        else:
+            rng = np.random.default_rng(seed)
+            size = max(self.max_rows, n_classes + 1)
+            samples = [features[stratified_sample(indices, size, rng)] for _ in range(self.repeats)]
+        if len(samples[0]) <= n_classes:
+            raise NotApplicableError(
+                f"{self.name} compares edges within classes to edges between them, and each of the {n_rows} rows has a "
+                "class of its own; give at least one class a second row"
+            )
+        measured = []
+        for sample in samples:
+            lengths = np.sort(spanning_tree_lengths(sample))[::-1]
+            measured.append((lengths[: n_classes - 1].mean(), lengths[n_classes - 1 :].mean()))
+        separation, tightness = np.array(measured).T
+        if not separation.all():
+            raise EvidenceError(
+                f"{self.name}: all rows of the features are equal, so that there is no distance to measure"
+            )
+        ratio = tightness / separation
+        return {
+            "H_sep": float(separation.mean()),
+            "H_tight": float(tightness.mean()),
+            "H_ratio": float(ratio.mean()),
+            "H_ratio_sd": float(ratio.std(ddof=1)) if len(ratio) > 1 else 0.0,
+            self.name: -float(ratio.mean()),
+        }
+
+
+class PersistenceSource(Persistence):
+    """The persistence ratio of the features of the *pre-training* data: a property of the model, whatever the target.
+
+    The variant that works in the paper: mean Kendall tau 0.656 over nine datasets. Everything else is as in
+    `Persistence`, with the source's features and its classes.
+
+    >>> import modelselect as ms
+    >>> source = {"source_features": [[0.0], [1.0], [5.0], [6.0]], "source_labels": [0, 0, 1, 1]}
+    >>> ms.score(None, None, "persistence_source", **source)
+    -0.25
+    """
+
+    name = "persistence_source"
+    requires = frozenset({"source_features", "source_labels"})
+
+    def score(self, evidence: Evidence) -> Mapping[str, float]:
+        assert evidence.source_features is not None
+        assert evidence.source_labels is not None
+        labelled = evidence.source_labels >= 0
+        features, labels = evidence.source_features, evidence.source_labels
+        if not labelled.all():
+            features, labels = features[labelled], labels[labelled]
+        if len(np.unique(labels)) < 2:
+            raise EvidenceError(
+                f"source_labels hold {len(np.unique(labels))} class; {self.name} needs a source sample of two or more"
+            )
+        return self._components(features, labels, evidence.seed)
+
+
+_KEPT_NUMBERS = 2**25  # distances held until Prim's algorithm asks for them: 256 MiB
+
+
+def spanning_tree_lengths(features: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """(N - 1,) edge lengths of the Euclidean minimum spanning tree of the rows, in no particular order.
+
+    Prim's algorithm needs a row of distances each time it reaches a row. One product of matrices is many times faster
+    than as many of matrix and vector, so the distances of the rows nearest to the tree, which it will reach soon, are
+    computed together and kept. The products only choose the edges; their lengths are computed from differences, so that
+    duplicates are exactly 0 apart.
+
+    >>> sorted(spanning_tree_lengths(np.array([[0.0], [1.0], [1.0], [3.0]])).tolist())
+    [0.0, 1.0, 2.0]
+    """
+    rows = centred(features)
+    n_rows = len(rows)
+    edges = np.empty((2, n_rows - 1), dtype=np.int64)
+    # What has not been reached yet is always the first `left` entries of these, in one order.
+    number = np.arange(n_rows)
+    norms = squared_norms(rows)
+    nearest = np.full(n_rows, np.inf)  # squared distance to the tree
+    neighbour = np.zeros(n_rows, dtype=np.int64)  # the row of the tree at that distance
+    slot = np.full(n_rows, -1)  # where its distances are kept, if they are
+    kept = np.empty((min(max(_KEPT_NUMBERS // n_rows, 64), n_rows), n_rows))  # columns by the rows' numbers
+    reached = n_rows - 1
+    for left in range(n_rows - 1, 0, -1):
+        if slot[reached] < 0:
+            block = _choose_block(reached, nearest[: left + 1], slot[: left + 1], len(kept))
+            distances = squared_distances(rows[block], rows[: left + 1], norms[block], norms[: left + 1])
+            kept[slot[block][:, None], number[: left + 1]] = distances
+        current, mine = number[reached], kept[slot[reached]]
+        for array in (rows, number, norms, nearest, neighbour, slot):
+            array[reached] = array[left]
+        distances = mine[number[:left]]
+        closer = np.flatnonzero(distances < nearest[:left])
+        nearest[closer] = distances[closer]
+        neighbour[closer] = current
+        reached = int(nearest[:left].argmin())
+        edges[:, left - 1] = neighbour[reached], number[reached]
+    return _lengths(features, edges)
+
+
+def _choose_block(
+    reached: int, nearest: NDArray[np.float64], slot: NDArray[np.int64], n_slots: int
+) -> NDArray[np.int64]:
+    """The row just reached and the next nearest without distances; gives them slots, at the cost of the farthest."""
+    without = np.flatnonzero(slot < 0)
+    size = min(max(n_slots // 64, 1), 128, len(without))  # small beside the slots, so that what is kept is used
+    urgency = nearest[without]
+    urgency[np.searchsorted(without, reached)] = -1
+    block = without[np.argpartition(urgency, size - 1)[:size]]
+    owners = np.flatnonzero(slot >= 0)
+    surplus = len(owners) + size - n_slots
+    if surplus > 0:
+        farthest = owners[np.argpartition(-nearest[owners], surplus - 1)[:surplus]]
+        slot[farthest] = -1
+        owners = np.flatnonzero(slot >= 0)
+    slot[block] = np.setdiff1d(np.arange(n_slots), slot[owners])[:size]
+    return block
+
+
+def _lengths(features: NDArray[np.floating[Any]], edges: NDArray[np.int64]) -> NDArray[np.float64]:
+    lengths = np.empty(edges.shape[1])
+    for start in range(0, len(lengths), 1024):
+        part = slice(start, start + 1024)
+        difference = features[edges[0, part]].astype(np.float64) - features[edges[1, part]]
+        lengths[part] = np.sqrt(squared_norms(difference))
+    return lengths
+
+
+@modelselect.hookimpl
+def modelselect_register_estimators() -> Sequence[Estimator]:
+    return [Persistence(), PersistenceSource()]
