@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import modelselect as ms
+from modelselect_plugins.estimators.logme import LogME
 
 Arrays = Mapping[str, NDArray[Any]]
 Fields = Mapping[str, Any]
@@ -189,4 +190,10 @@ INPUTS = (
     "oc10_dslr_surf",
 )
 
-CASES: list[GoldenCase] = []
+SINGLE = "the authors compute in float32 on these float32 features"
+
+CASES: list[GoldenCase] = [
+    GoldenCase(LogME(), "logme/LogME_fixedpoint"),
+    GoldenCase(LogME(solver="icml"), "tllib/LogME"),
+    GoldenCase(LogME(), "logme/LogME_regression", evidence=with_two_targets),
+]
