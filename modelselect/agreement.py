@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import comb
-from typing import Any
-
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from typing import TYPE_CHECKING, Any
 
 from modelselect.errors import InvalidInputError
 
-Floats = NDArray[np.float64]
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import ArrayLike, NDArray
+
+    Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,8 @@ def agreement(
     >>> round(found.weighted_kendall, 3), round(found.kendall, 3), found.top1_regret, found.topk_regret
     (0.182, 0.333, 2.0, 0.0)
     """
+    import numpy as np  # here and below: `import modelselect` imports this module, and stays quick without NumPy
+
     if k < 1:
         raise InvalidInputError(f"k is {k}; expected 1 or more, the size of the shortlist")
     scores, values = _aligned(predicted, truth)
@@ -102,6 +105,7 @@ def agreement(
 
 
 def _correlations(predicted: Floats, truth: Floats) -> dict[str, float]:
+    import numpy as np
     from scipy import stats
 
     if (predicted == predicted[0]).all() or (truth == truth[0]).all():  # nothing to order; scipy says NaN
@@ -128,6 +132,7 @@ def _correlations(predicted: Floats, truth: Floats) -> dict[str, float]:
 
 
 def _weighted_kendall_itm(predicted: Floats, truth: Floats) -> float:
+    import numpy as np
     from scipy.stats import rankdata
 
     rank, predicted_rank = rankdata(-truth), rankdata(-predicted)
@@ -142,6 +147,8 @@ def _weighted_kendall_itm(predicted: Floats, truth: Floats) -> float:
 
 def _expected_regret(predicted: Floats, truth: Floats, k: int) -> float:
     """Best true value minus the expected best of the predicted top k, ties at the k-th place broken at random."""
+    import numpy as np
+
     k = min(k, len(predicted))
     threshold = np.sort(predicted)[-k]
     chosen, tied = truth[predicted > threshold], truth[predicted == threshold]
@@ -189,6 +196,8 @@ def _by_key(name: str, given: Any) -> dict[str, Any]:
 
 
 def _vector(name: str, given: Any) -> Floats:
+    import numpy as np
+
     try:
         array = np.asarray(given, dtype=np.float64)
     except (TypeError, ValueError) as error:

@@ -277,7 +277,7 @@ def demo(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The entry point: runs a command, and turns what modelselect raises on purpose into one message and an exit code."""
+    """The entry point: runs a command; what modelselect raises on purpose becomes one message and an exit code."""
     from modelselect.errors import ModelSelectError, NothingRankedError
 
     try:
@@ -297,6 +297,13 @@ def _host() -> Any:
 
 
 def _plugin_commands() -> dict[str, typer.Typer]:
+    """Commands of others' plugins. The shipped plugins have none, so where there are no others none is loaded."""
+    from importlib.metadata import entry_points
+
+    from modelselect.hookspecs import PROJECT
+
+    if all(point.value.startswith("modelselect_plugins.") for point in entry_points(group=PROJECT)):
+        return {}
     commands: dict[str, typer.Typer] = _host().commands
     return commands
 
