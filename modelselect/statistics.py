@@ -1,4 +1,4 @@
-"""What estimators share: scatter matrices, decompositions, projections and class means, each computed once per evidence.
+"""What estimators share: scatter matrices, decompositions, projections, class means; each once per evidence.
 
 Everything is lazy, in float64, and read from the features in chunks of rows, so that memory-mapped float32 features are
 never copied whole. Nothing depends on the order in which things are asked for: a number is the same to the last bit
@@ -42,7 +42,8 @@ class FeatureStatistics:
 
     def __init__(self, features: NDArray[np.floating[Any]]) -> None:
         self.features = features
-        self.n, self.d = features.shape
+        self.n: int = features.shape[0]
+        self.d: int = features.shape[1]
 
     @property
     def width(self) -> int:
@@ -56,7 +57,7 @@ class FeatureStatistics:
 
     @cached_property
     def basis(self) -> Matrix | None:
-        """(D, N) orthonormal basis of the rows' span, `features = coordinates @ basis.T`; None if N >= D (the identity)."""
+        """(D, N) orthonormal basis of the rows' span, `features = coordinates @ basis.T`; None (the identity) if N >= D."""
         return self._rotation[0] if self.is_wide else None
 
     @property
@@ -258,8 +259,7 @@ class ClassStatistics:
         codes = self.codes if rows is None else self.codes[rows]
         shape = (self.n_classes, len(codes))
         membership = csc_array((np.ones(len(codes)), codes, np.arange(len(codes) + 1)), shape=shape)
-        result: Matrix = membership @ array
-        return result
+        return np.asarray(membership @ array)
 
     @cached_property
     def between_class_scatter(self) -> Matrix:

@@ -6,7 +6,7 @@ from collections import defaultdict
 
 import pytest
 
-from conftest import shared_path
+from tests.conftest import shared_path
 
 from .golden import Bound, Comparison, Golden
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 import modelselect as ms
 from modelselect_plugins.estimators.logme import LogME
+from modelselect_plugins.estimators.ncti import NCTI
 
 Arrays = Mapping[str, NDArray[Any]]
 Fields = Mapping[str, Any]
@@ -33,7 +34,7 @@ class Bound(NamedTuple):
 
 
 class Spread(NamedTuple):
-    """For a stochastic reference: within its minimum and maximum over seeds, widened by `margin` times their distance."""
+    """For a stochastic reference: from its minimum to its maximum over seeds, widened by `margin` times the distance."""
 
     margin: float
     reason: str
@@ -196,4 +197,7 @@ CASES: list[GoldenCase] = [
     GoldenCase(LogME(), "logme/LogME_fixedpoint"),
     GoldenCase(LogME(solver="icml"), "tllib/LogME"),
     GoldenCase(LogME(), "logme/LogME_regression", evidence=with_two_targets),
+    GoldenCase(NCTI(), "ncti/NCTI_raw_exactPCA", "seli", expected=item(0)),
+    GoldenCase(NCTI(), "ncti/NCTI_raw_exactPCA", "ncc", expected=item(1)),
+    GoldenCase(NCTI(), "ncti/NCTI_raw_exactPCA", "vc", expected=item(2)),
 ]

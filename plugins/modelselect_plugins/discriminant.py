@@ -1,0 +1,90 @@
+"""Linear discriminant analysis from class statistics, as scikit-learn's two solvers do it from rows."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from modelselect.statistics import ClassStatistics, FeatureStatistics, Matrix, Vector, softmax
+
+_TOLERANCE = 1e-4  # of singular values, as in scikit-learn
+
+
+class LinearDiscriminant(NamedTuple):
+    """A linear classifier with Gaussian classes of one covariance, and the projection that separates them best.
+
+    Attributes:
+        weights: (C, D).
+        offsets: (C,), log priors included.
+        transform: (D, at most C - 1) projection.
+    """
+
+    weights: Matrix
+    offsets: Vector
+    transform: Matrix
+
+    def posteriors(self, features: FeatureStatistics) -> Matrix:
+        """(N, C) class probabilities of each row of `coordinates`."""
+        return posteriors(features, self.weights, self.offsets)
+
+
+def posteriors(features: FeatureStatistics, weights: Matrix, offsets: Vector) -> Matrix:
+    """(N, C) softmax of `coordinates @ weights.T + offsets`."""
+    result = np.empty((features.n, len(weights)))
+    for rows, chunk in features.chunks():
+        result[rows] = softmax(chunk @ weights.T + offsets)
+    return result
+
+
+def mean_of_true_class(probabilities: Matrix, codes: NDArray[np.intp]) -> float:
+    """The mean over rows of the probability given to the row's own class."""
+    return float(probabilities[np.arange(len(codes)), codes].mean())
+
+
+def discriminant(classes: ClassStatistics) -> LinearDiscriminant:
+    """Without shrinkage; directions without within-class variance are left out (scikit-learn's solver `"svd"`).
+
+    The covariance is the scatter over N, as in scikit-learn's current releases (older ones divide by N - C).
+    """
+    scatter = classes.within_class_scatter
+    deviation = np.sqrt(np.diagonal(scatter) / classes.n)
+    deviation = np.where(deviation > 0, deviation, 1.0)
+    values, vectors = np.linalg.eigh(scatter / classes.n / np.outer(deviation, deviation))
+    kept = values > _TOLERANCE**2
+    whitening = vectors[:, kept] / deviation[:, None] / np.sqrt(values[kept])
+
+    between = np.sqrt(classes.counts / max(classes.n_classes - 1, 1))[:, None] * (classes.deviations @ whitening)
+    _, singular, axes = np.linalg.svd(between, full_matrices=False)
+    transform = whitening @ axes[singular > _TOLERANCE * singular.max(initial=0.0)].T
+
+    projected = classes.deviations @ transform
+    weights = projected @ transform.T
+    offsets = np.log(classes.priors) - np.square(projected).sum(axis=1) / 2 - weights @ classes.features.mean
+    return LinearDiscriminant(weights, offsets, transform[:, : classes.n_classes - 1])
+
+
+def shrunk_discriminant(classes: ClassStatistics, shrinkage: float) -> LinearDiscriminant:
+    """With the covariances shrunk to a multiple of the identity (scikit-learn's solver `"eigen"`).
+
+    Raises:
+        LinAlgError: no within-class variance at all.
+    """
+    from scipy.linalg import cho_solve, cholesky, eigh
+
+    within = shrunk(classes.within_class_scatter / classes.n, shrinkage)
+    total = shrunk(classes.features.scatter / classes.n, shrinkage)
+    _, axes = eigh(total - within, within)
+    means = classes.means
+    weights = cho_solve((cholesky(within, lower=True), True), means.T).T
+    offsets = np.log(classes.priors) - (weights * means).sum(axis=1) / 2
+    return LinearDiscriminant(weights, offsets, axes[:, ::-1][:, : classes.n_classes - 1])
+
+
+def shrunk(covariance: Matrix, shrinkage: float, dimensions: int | None = None) -> Matrix:
+    """`(1 - a) S + a tr(S) / D I`; `dimensions` is D where the matrix lives in a subspace."""
+    size = len(covariance)
+    diagonal = shrinkage * np.trace(covariance) / (dimensions or size)
+    result: Matrix = (1 - shrinkage) * covariance + diagonal * np.eye(size)
+    return result

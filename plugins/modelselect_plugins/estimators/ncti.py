@@ -1,0 +1,112 @@
+"""NCTI, how near features are to neural collapse: class separation, nearest-centre classification, and variability.
+
+Z. Wang, Y. Luo, L. Zheng, Z. Huang, M. Baktashmotlagh: How far pre-trained models are from neural collapse on the
+target dataset informs their transferability, ICCV 2023.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+import modelselect as ms
+from modelselect.errors import InvalidInputError
+from modelselect.statistics import ClassStatistics, FeatureStatistics, nuclear_norm
+from modelselect_plugins.discriminant import discriminant, mean_of_true_class, shrunk_discriminant
+from modelselect_plugins.pool import min_max
+
+_COMPONENTS = ("seli", "ncc", "vc")
+_DIMENSIONS = 64  # of the PCA
+_LEADING = 32  # explained variances that set the shrinkage
+_FLOOR = 1e-10  # of the shrinkage; at the floor the discriminant analysis is not shrunk
+
+
+class NCTI(ms.Estimator):
+    """Sum of three pool-relative terms: `ncc + seli - vc`, each min-max normalised over the pool of candidates.
+
+    Features are projected on 64 principal components (fewer where N or D is) and transformed by linear discriminant
+    analysis (LDA), with shrinkage `max(exp(-v), 1e-10)`, v the sum of the first 32 explained variances.
+
+    - `seli`: nuclear norm of the centred, transformed features: how near to a simplex of class means.
+    - `ncc`: mean posterior of the true class: nearest-centre classification.
+    - `vc`: log of the summed nuclear norms of each class's block of posteriors: within-class variability, lower is
+      better.
+
+    The default follows the authors' code, with exact instead of randomised PCA. `form="paper"` takes the nuclear norm
+    of the features themselves for `seli` and the plain sum for `vc`. A term that is equal for the whole pool says
+    nothing, and adds zero. Without a pool only the components have a meaning: `ms.score(..., components=True)`, or
+    `NCTI(term="seli")` for one of them alone.
+
+    Args:
+        form: `"code"` or `"paper"`.
+        term: None for the sum over the pool, or `"seli"`, `"ncc"`, `"vc"` for this component alone (`vc` negated, so
+            that higher is better).
+
+    Source: section 3, equations 5, 8, 10 to 12.
+
+    >>> rng = np.random.default_rng(0)
+    >>> labels = np.repeat([0, 1], 50)
+    >>> features = rng.normal(size=(100, 8)) + labels[:, None]
+    >>> sorted(ms.score(features, labels, NCTI(), components=True))
+    ['ncc', 'seli', 'vc']
+    """
+
+    name = "ncti"
+    requires = frozenset({"features", "labels"})
+    citation = (
+        "Z. Wang, Y. Luo, L. Zheng, Z. Huang, M. Baktashmotlagh: How far pre-trained models are from neural collapse "
+        "on the target dataset informs their transferability, ICCV 2023"
+    )
+
+    def __init__(
+        self, form: Literal["code", "paper"] = "code", term: Literal["seli", "ncc", "vc"] | None = None
+    ) -> None:
+        self.form = form
+        self.term = term
+
+    @property
+    def relative(self) -> bool:  # type: ignore[override]
+        """True for the sum, which needs a pool; a single term is absolute."""
+        return self.term is None
+
+    def score(self, evidence: ms.Evidence) -> Mapping[str, float]:
+        if self.form not in ("code", "paper"):
+            raise InvalidInputError(f"form is {self.form!r}; expected 'code' or 'paper'")
+        if self.term not in (None, *_COMPONENTS):
+            raise InvalidInputError(
+                f"term is {self.term!r}; expected None or one of {', '.join(map(repr, _COMPONENTS))}"
+            )
+        features, classes = evidence.feature_statistics, evidence.statistics
+        projections = features.principal_components(_DIMENSIONS)
+        projected = ClassStatistics(FeatureStatistics(projections), classes.codes)
+        shrinkage = max(math.exp(-features.explained_variance(_LEADING).sum()), _FLOOR)
+        shrinks = shrinkage > _FLOOR and bool(np.trace(projected.within_class_scatter) > 0)
+        lda = shrunk_discriminant(projected, shrinkage) if shrinks else discriminant(projected)
+        posteriors = lda.posteriors(projected.features)
+        variability = sum(nuclear_norm(posteriors[rows]) for rows in classes.indices)
+        if self.form == "paper":
+            separation = float(features.singular_values.sum())
+        else:
+            separation = nuclear_norm(projections @ lda.transform)  # centred, because the projections are
+        return {
+            "seli": separation,
+            "ncc": mean_of_true_class(posteriors, classes.codes),
+            "vc": variability if self.form == "paper" else math.log(variability),
+        }
+
+    def combine(self, scores: Sequence[Mapping[str, float]]) -> NDArray[np.float64]:
+        """`mm(ncc) + mm(seli) - mm(vc)`, mm = min-max over the pool; or the one term asked for."""
+        seli, ncc, vc = (np.array([s[name] for s in scores]) for name in _COMPONENTS)
+        if self.term is not None:
+            return {"seli": seli, "ncc": ncc, "vc": -vc}[self.term]
+        total: NDArray[np.float64] = min_max(ncc) + min_max(seli) - min_max(vc)
+        return total
+
+
+@ms.hookimpl
+def modelselect_register_estimators() -> Sequence[ms.Estimator]:
+    return [NCTI()]
