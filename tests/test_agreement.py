@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import modelselect as ms
-from conftest import shared_path
+from tests.conftest import shared_path
 from modelselect.agreement import Agreement
 from modelselect.errors import InvalidInputError
 
