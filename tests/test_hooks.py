@@ -7,7 +7,7 @@ import inspect
 
 import pytest
 
-from modelselect import host, hookspecs
+from modelselect import hookspecs, host
 
 HOOKS = [name for name, member in vars(hookspecs).items() if hasattr(member, "modelselect_spec")]
 
@@ -32,4 +32,4 @@ def test_the_example_of_a_hook_runs(hook: str) -> None:
 @pytest.mark.parametrize("hook", HOOKS)
 def test_a_hook_says_what_it_is_for(hook: str) -> None:
     first_line = (inspect.getdoc(getattr(hookspecs, hook)) or "").splitlines()[0]
-    assert first_line.endswith(".") or first_line.endswith(":"), first_line
+    assert first_line.endswith((".", ":")), first_line

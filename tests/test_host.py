@@ -74,7 +74,9 @@ def install(folder: Path, *names: str, version: str = "1.2.3") -> None:
         (folder / f"{name}.py").write_text(FAKES[name])
         info = folder / f"fake_{name}-{version}.dist-info"
         info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: fake-{name.replace('_', '-')}\nVersion: {version}\n")
+        (info / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: fake-{name.replace('_', '-')}\nVersion: {version}\n"
+        )
         (info / "entry_points.txt").write_text(f"[modelselect]\n{name} = {name}\n")
         (info / "RECORD").write_text("")
 

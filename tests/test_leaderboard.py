@@ -1,0 +1,120 @@
+"""The leaderboard keeps its column order, survives a round trip, and shows what comes from outside as text."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import modelselect as ms
+from modelselect.errors import Failure
+from modelselect.leaderboard import Row
+
+
+@pytest.fixture
+def board() -> ms.Leaderboard:
+    first = Row(
+        ms.Candidate("shelf", "big", "abc", {"input_size": (3, 32, 32), "parameters": 2_000_000}),
+        rank=1,
+        score=0.9,
+        predicted_rank=2,
+        scores={"logme": 0.9, "parameters": 2e6},
+        components={"logme": {"logme": 0.9}},
+        verified_accuracy=0.875,
+        verified_interval=(0.8, 0.93),
+        parameters=2_000_000,
+        macs=1_500_000_000,
+        feature_dim=64,
+        seconds=1.5,
+        embedding=(0.25, -0.5),
+        nearest=(("shelf:small", 0.75),),
+    )
+    second = Row(
+        ms.Candidate("shelf", "small"),
+        rank=2,
+        score=0.1,
+        predicted_rank=1,
+        scores={"logme": 0.1},
+        failures={"leep": Failure("score", "no source classes")},
+    )
+    failed = Row(ms.Candidate("shelf", "<script>alert(1)</script>"), failure=Failure("load", "no [bold]weights[/bold]"))
+    provenance = {"seed": 0, "versions": {"numpy": np.__version__}, "loss": float("nan")}
+    return ms.Leaderboard((first, second, failed), ("logme", "leep", "parameters"), provenance)
+
+
+def test_columns_stand_in_the_promised_order(board: ms.Leaderboard) -> None:
+    fixed = ["verified_accuracy", "parameters", "macs", "feature_dim", "seconds", "status"]
+    expected = ["rank", "candidate", "score", "logme", "leep", *fixed]
+    assert list(board.columns) == expected
+    assert list(board.to_pandas().columns) == expected
+
+
+def test_what_was_saved_is_loaded_equal(board: ms.Leaderboard, tmp_path: Path) -> None:
+    path = tmp_path / "board.json"
+    board.save(path)
+    again = ms.Leaderboard.load(path)
+    assert again == board
+    assert again.rows[0].seconds == 1.5
+    assert again.provenance == {"seed": 0, "versions": {"numpy": np.__version__}, "loss": None}
+    assert [p.name for p in tmp_path.iterdir()] == ["board.json"]
+    again.save(tmp_path / "again.json")
+    assert (tmp_path / "again.json").read_text() == path.read_text()
+
+
+def test_pandas_marks_what_is_missing(board: ms.Leaderboard) -> None:
+    frame = board.to_pandas()
+    assert frame["rank"].isna().tolist() == [False, False, True]
+    assert frame["verified_accuracy"].isna().tolist() == [False, True, True]
+    assert frame.loc[0, "macs"] == 1_500_000_000
+    assert ms.Leaderboard.empty().to_pandas().empty
+
+
+def test_the_status_says_what_failed(board: ms.Leaderboard) -> None:
+    assert [row.status for row in board.rows] == ["ok", "leep: no source classes", "failed: no [bold]weights[/bold]"]
+
+
+def test_text_from_outside_is_shown_and_not_obeyed(board: ms.Leaderboard) -> None:
+    html = board._repr_html_()
+    assert "<script>" not in html
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in html
+    text = str(board)
+    assert "<script>alert(1)</script>" in text
+    assert "[bold]weights[/bold]" in text
+
+
+def test_the_best_of_nothing_is_an_error(board: ms.Leaderboard) -> None:
+    assert board.best.candidate.id == "shelf:big@abc"
+    with pytest.raises(ms.errors.InvalidInputError, match="no candidate was ranked"):
+        _ = ms.Leaderboard((board.rows[2],)).best
+
+
+def test_agreement_is_measured_for_the_score_and_every_estimator(board: ms.Leaderboard) -> None:
+    found = board.agreement({"shelf:big@abc": 0.9, "shelf:small": 0.5, "elsewhere:x": 1.0})
+    assert found["score"].kendall == 1.0
+    assert found["logme"].n == 2
+    assert "leep" not in found
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("not json", "cannot read"),
+        ("[1, 2]", "not a leaderboard"),
+        (json.dumps({"format": "modelselect leaderboard", "version": 99}), "version 99"),
+        (json.dumps({"format": "modelselect leaderboard", "version": 1, "rows": [{}]}), "damaged"),
+    ],
+)
+def test_a_file_that_is_no_leaderboard_is_refused(tmp_path: Path, content: str, words: str) -> None:
+    path = tmp_path / "board.json"
+    path.write_text(content)
+    with pytest.raises(ms.errors.InvalidInputError, match=words):
+        ms.Leaderboard.load(path)
+
+
+def test_a_missing_file_and_a_missing_folder_are_named(board: ms.Leaderboard, tmp_path: Path) -> None:
+    with pytest.raises(ms.errors.InvalidInputError, match="no-such"):
+        ms.Leaderboard.load(tmp_path / "no-such.json")
+    with pytest.raises(ms.errors.InvalidInputError, match="no-such"):
+        board.save(tmp_path / "no-such" / "board.json")
