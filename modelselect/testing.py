@@ -77,8 +77,8 @@ def check_estimator(estimator: Estimator, expected_failures: Mapping[str, str] |
 def estimator_checks(estimator: Estimator) -> Iterator[Check]:
     """Name and check, a function without arguments that raises AssertionError, for every promise that applies.
 
-    Checks that compare classes are left out for methods that require neither labels nor anything to compare with. Methods that
-    require `history` are held to the checks that need no score, for what a history holds is theirs to test.
+    Checks that compare classes are left out for methods that require neither labels nor anything to compare with.
+    Methods that require `history` are held to the checks that need no score: what a history holds is theirs to test.
 
     >>> from modelselect.testing import estimator_checks
     >>> import modelselect
@@ -226,11 +226,19 @@ def _score(estimator: Estimator, fields: Fields, seed: int = 0) -> dict[str, flo
 
 
 def _finite_or_error(estimator: Estimator, fields: Fields) -> None:
+    """Gives finite numbers, or says in an error of modelselect why it cannot."""
+    evidence = Evidence.of(**fields)
     try:
-        _score(estimator, fields)
+        evidence = evidence.restrict(estimator.requires)
+        components = estimator.score(evidence)
     except ModelSelectError as error:
-        assert "expected finite numbers" not in str(error), f"gives numbers that are not finite ({error})"
-        assert str(error).strip(), f"raises {type(error).__name__} without a message"
+        if not str(error).strip():
+            raise AssertionError(f"raises {type(error).__name__} without a message") from error
+        return
+    assert components, "gives no component"
+    assert np.isfinite(list(components.values())).all(), (
+        f"gives {dict(components)}; expected finite numbers or an error"
+    )
 
 
 def _combined(estimator: Estimator, pool: list[dict[str, float]]) -> NDArray[np.float64]:
@@ -272,7 +280,7 @@ def _requires_known_fields(estimator: Estimator) -> None:
 
 def _constructor_only_stores_parameters(estimator: Estimator) -> None:
     signature = inspect.signature(type(estimator).__init__)
-    names = [name for name in list(signature.parameters)[1:]]
+    names = list(signature.parameters)[1:]
     kinds = {signature.parameters[name].kind for name in names}
     variadic = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
     if type(estimator).__init__ is object.__init__:

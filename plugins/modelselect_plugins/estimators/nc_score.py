@@ -1,0 +1,59 @@
+"""Neural collapse score: how small the classes are beside the distances between them (Papyan, Han and Donoho, 2020)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+import modelselect
+from modelselect.errors import EvidenceError
+from modelselect.estimator import Estimator
+from modelselect.evidence import Evidence
+
+_ROUNDING = np.finfo(np.float64).eps
+
+
+class NCScore(Estimator):
+    """Minus tr(S_W pinv(S_B)) / C, the variability collapse NC1: at most 0, which says that every class is one point.
+
+    S_W is the mean over rows of the outer product of a row's deviation from its class mean, S_B the mean over classes
+    (each counts once, whatever its size) of that of the class means' deviations from their mean, C the number of
+    classes.
+
+    Suresh, Abrol and Thakur (2023) rank models by neural collapse and publish no code; this is the classic measure that
+    they start from, which gives the same order as NC1 itself, turned so that higher is better.
+
+    Fails where N is near D: a class spread over directions that S_B does not span costs nothing.
+
+    Source: Papyan, Han, Donoho, PNAS 2020 (NC1).
+
+    >>> import modelselect as ms
+    >>> float(ms.score([[0.0], [2.0], [10.0], [12.0]], [0, 0, 1, 1], "nc_score"))
+    -0.02
+    """
+
+    name = "nc_score"
+    requires = frozenset({"features", "labels"})
+    citation = (
+        "V. Papyan, X. Y. Han, D. Donoho: Prevalence of Neural Collapse during the Terminal Phase of Deep Learning "
+        "Training, PNAS 2020; used for model selection by S. Suresh, V. Abrol, A. Thakur: Pitfalls in Measuring Neural "
+        "Transferability, NeurReps 2023"
+    )
+
+    def score(self, evidence: Evidence) -> Mapping[str, float]:
+        classes = evidence.statistics
+        between = classes.deviations - classes.deviations.mean(axis=0)
+        # pinv(S_B) = U diag(1 / s^2) U' from the thin singular value decomposition of the class means alone.
+        _, singular, axes = np.linalg.svd(between / np.sqrt(classes.n_classes), full_matrices=False)
+        if singular[0] <= np.abs(classes.means).max() * _ROUNDING:
+            raise EvidenceError(f"{self.name}: all class means are equal, so that there is nothing to measure against")
+        kept = singular > singular[0] * max(between.shape) * _ROUNDING
+        axes, singular = axes[kept], singular[kept]
+        within = ((axes @ classes.within_class_scatter) * axes).sum(axis=1) / classes.n
+        return {self.name: -float((within / singular**2).sum()) / classes.n_classes}
+
+
+@modelselect.hookimpl
+def modelselect_register_estimators() -> Sequence[Estimator]:
+    return [NCScore()]
