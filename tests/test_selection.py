@@ -1,0 +1,417 @@
+"""`select()` is the funnel: deterministic, resumable, and one bad candidate costs one row."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import modelselect as ms
+from modelselect.backbone import Backbone, HeadInput, ImagePreprocessing
+from modelselect.errors import (
+    CandidateError,
+    DatasetError,
+    EvidenceError,
+    ExpressionError,
+    InvalidInputError,
+    NothingRankedError,
+    UnknownNameError,
+)
+from modelselect.host import get_host
+from modelselect.verification import FineTuning
+from tests.conftest import REPOSITORY
+
+SOME = ["embedded:plain*", "embedded:resnet*", "embedded:vit*"]
+QUICK = FineTuning(epochs=1, batch_size=16)
+
+
+@pytest.fixture(scope="session")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """60 images of three classes: stripes across, stripes down, and spots; easy for some backbones, not for all."""
+    folder = tmp_path_factory.mktemp("stripes")
+    rng = np.random.default_rng(0)
+    for name in ("across", "down", "spots"):
+        (folder / name).mkdir()
+        for index in range(20):
+            wave = 127 + 60 * np.sin(np.arange(32) * rng.uniform(0.5, 1.5) + rng.uniform(0, 6))
+            pattern = {"across": wave[:, None] + 0 * wave, "down": wave + 0 * wave[:, None]}.get(
+                name, np.where((wave[:, None] > 127) & (wave > 127), 190, 90)
+            )
+            pixels = np.clip(pattern[..., None] + rng.normal(0, 25, (32, 32, 3)), 0, 255)
+            Image.fromarray(pixels.astype(np.uint8)).save(folder / name / f"{index}.png")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "cache"
+    monkeypatch.setenv("MODELSELECT_CACHE", str(path))
+    return path
+
+
+def rank(dataset: Any, candidates: Any = "embedded:*", **settings: Any) -> ms.Leaderboard:
+    return ms.select(dataset, candidates, progress=False, **{"estimators": "logme", **settings})
+
+
+def test_real_models_are_ranked_for_real_images(dataset: Path) -> None:
+    board = rank(dataset, estimators=["logme", "leep", "ncti", "persistence"])
+    assert [row.rank for row in board.ranked] == sorted(row.rank for row in board.ranked)  # type: ignore[type-var]
+    assert len(board.rows) == 12
+    assert all(row.scores["logme"] for row in board.ranked)
+    assert all(row.parameters and row.macs and row.feature_dim for row in board.ranked)
+    assert all(row.embedding and len(row.nearest) == 3 for row in board.ranked)
+    assert {"parameters", "source_accuracy"} <= set(board.estimators)
+    unsupervised = [row for row in board.rows if not row.candidate.metadata.get("source_classes")]
+    assert all("leep" in row.failures and "source_probabilities" in row.status for row in unsupervised)
+
+
+def test_the_score_is_the_estimators_own_where_there_is_one(dataset: Path) -> None:
+    board = rank(dataset, SOME)
+    for row in board.rows:
+        evidence = row.load()
+        features, labels = _bare_loop(evidence, dataset)
+        assert row.score == pytest.approx(ms.score(features, labels, "logme"), rel=1e-4)
+
+
+def _bare_loop(backbone: Backbone, dataset: Path) -> tuple[np.ndarray, np.ndarray]:
+    features, labels = [], []
+    for label, folder in enumerate(sorted(dataset.iterdir())):
+        for path in sorted(folder.iterdir()):
+            batch = backbone.preprocessing.finish(backbone.preprocessing.prepare(Image.open(path))[None])
+            with torch.no_grad():
+                features.append(backbone.read(backbone.module, batch).features[0].numpy())
+            labels.append(label)
+    return np.array(features), np.array(labels)
+
+
+def test_two_runs_with_one_seed_are_identical(dataset: Path, tmp_path: Path) -> None:
+    boards = [
+        rank(dataset, SOME, estimators=["logme", "persistence", "knn"], cache_dir=tmp_path / name, seed=3)
+        for name in ("first", "second")
+    ]
+    assert boards[0] == boards[1]
+    assert boards[0].provenance["from_store"] == 0
+
+
+def test_the_executor_does_not_change_the_answer(dataset: Path, tmp_path: Path) -> None:
+    local = rank(dataset, SOME, cache_dir=tmp_path / "local")
+    isolated = rank(dataset, SOME, cache_dir=tmp_path / "process", executor="process")
+    assert isolated == local
+
+
+def test_a_second_run_takes_everything_from_the_store(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = rank(dataset, SOME, top_k=1, fine_tuning=QUICK)
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("loaded again")
+
+    monkeypatch.setattr(type(get_host().zoo("embedded")), "load", refuse)
+    second = rank(dataset, SOME, top_k=1, fine_tuning=QUICK)
+    assert second == first
+    assert second.provenance["from_store"] == len(second.rows)
+
+
+def test_a_further_estimator_needs_no_further_forward_pass(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rank(dataset, SOME, estimators="logme")
+    monkeypatch.setattr(type(get_host().extractor("cpu")), "extract", None)
+    assert rank(dataset, SOME, estimators=["logme", "knn"]).ranked
+
+
+def test_a_damaged_entry_is_computed_again(dataset: Path, cache: Path) -> None:
+    first = rank(dataset, SOME)
+    for path in cache.rglob("*.safetensors"):
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 0xFF
+        path.write_bytes(content)
+    second = rank(dataset, SOME)
+    assert second == first
+    assert second.provenance["from_store"] == 0
+
+
+def test_changed_rows_are_not_taken_for_the_old_ones(dataset: Path, tmp_path: Path) -> None:
+    inputs = np.random.default_rng(0).integers(0, 256, (30, 32, 32, 3), dtype=np.uint8)
+    labels = np.arange(30) % 2
+    before = rank((inputs, labels), SOME)
+    changed = inputs.copy()
+    changed[0] = 255 - changed[0]
+    after = rank((changed, labels), SOME)
+    assert before != after
+    assert after.provenance["from_store"] == 0
+
+
+def test_several_estimators_are_combined_by_mean_rank(dataset: Path) -> None:
+    board = rank(dataset, SOME, estimators=["logme", "knn"])
+    single = [{row.candidate.id: row.rank for row in rank(dataset, SOME, estimators=e).rows} for e in ("logme", "knn")]
+    n = len(board.rows)
+    if all(len(set(ranks.values())) == n for ranks in single):  # without ties the arithmetic is plain
+        for row in board.rows:
+            expected = np.mean([(n - ranks[row.candidate.id]) / (n - 1) for ranks in single])
+            assert row.score == pytest.approx(expected)
+
+
+def test_the_top_k_are_fine_tuned_and_lead_in_the_order_of_their_accuracy(dataset: Path) -> None:
+    board = rank(dataset, top_k=2, fine_tuning=QUICK)
+    verified = [row for row in board.rows if row.verified_accuracy is not None]
+    assert verified == list(board.rows[:2])
+    assert {row.predicted_rank for row in verified} == {1, 2}
+    assert verified[0].verified_accuracy >= verified[1].verified_accuracy  # type: ignore[operator]
+    for row in verified:
+        low, high = row.verified_interval  # type: ignore[misc]
+        assert 0 <= low <= row.verified_accuracy <= high <= 1  # type: ignore[operator]
+    ranks = [row.rank for row in board.rows]
+    assert ranks == sorted(ranks)  # type: ignore[type-var]
+    assert board.provenance["dataset"]["training_rows"] == 48
+
+
+# --- one bad candidate costs one row ---------------------------------------------------------------------------------
+
+
+class Flaky(ms.Zoo):
+    """Candidates that go wrong in every way, between good ones."""
+
+    name = "flaky"
+    names = ("good", "raises", "killed", "segfault", "exits", "nan", "good-too")
+
+    def search(self, pattern: str) -> Iterator[ms.Candidate]:
+        for name in self.names if pattern == "*" else [pattern]:
+            yield ms.Candidate(self.name, name, "1")
+
+    def load(self, candidate: ms.Candidate, *, trust_remote_code: bool = False) -> Backbone:
+        if candidate.name == "raises":
+            raise CandidateError("its weights\nare missing")
+        if candidate.name == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if candidate.name == "segfault":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        if candidate.name == "exits":
+            os._exit(7)
+        torch.manual_seed(len(candidate.name))
+        head = torch.nn.Linear(12, 4)
+        module = torch.nn.Sequential(torch.nn.Conv2d(3, 12, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), head)
+        if candidate.name == "nan":
+            torch.nn.init.constant_(module[0].weight, float("nan"))  # type: ignore[arg-type]
+        return Backbone(candidate, module.eval(), ImagePreprocessing((32, 32), 32), HeadInput("3"), "weights")
+
+
+PLUGIN = """
+import modelselect
+from tests.test_selection import Flaky
+
+@modelselect.hookimpl
+def modelselect_register_zoos():
+    return [Flaky()]
+"""
+
+
+@pytest.fixture
+def flaky(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The flaky zoo as an installed plugin, so that worker processes find it, too."""
+    site = tmp_path / "site"
+    info = site / "flaky-1.dist-info"
+    info.mkdir(parents=True)
+    (site / "flaky_plugin.py").write_text(PLUGIN)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: flaky\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[modelselect]\nflaky = flaky_plugin\n")
+    paths = [str(site), str(REPOSITORY)]
+    for path in paths:
+        monkeypatch.syspath_prepend(path)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
+    get_host.cache_clear()
+    yield
+    get_host.cache_clear()
+
+
+@pytest.mark.slow
+def test_a_candidate_that_crashes_costs_its_row_only(dataset: Path, flaky: None) -> None:
+    board = rank(dataset, "flaky:*", executor="process")
+    status = {row.candidate.name: row.status for row in board.rows}
+    assert status["good"] == status["good-too"] == "ok"
+    assert status["raises"] == "failed: its weights are missing"
+    assert "SIGKILL" in status["killed"]
+    assert "SIGSEGV" in status["segfault"]
+    assert "7" in status["exits"]
+    assert "NaN" in status["nan"]
+    assert [row.rank for row in board.rows] == [1, 2, None, None, None, None, None]
+
+
+def test_a_candidate_that_raises_costs_its_row_only(dataset: Path, flaky: None) -> None:
+    board = rank(dataset, ["flaky:good", "flaky:raises", "flaky:nan"])
+    assert [row.rank is None for row in board.rows] == [False, True, True]
+
+
+def test_when_nothing_can_be_ranked_the_reasons_are_given(dataset: Path, flaky: None) -> None:
+    with pytest.raises(NothingRankedError, match="its weights are missing") as caught:
+        rank(dataset, "flaky:raises")
+    assert isinstance(caught.value.leaderboard, ms.Leaderboard)
+    assert caught.value.leaderboard.rows[0].status == "failed: its weights are missing"
+
+
+def test_an_estimator_that_raises_costs_its_column_only(dataset: Path) -> None:
+    class Broken(ms.Estimator):
+        name = "broken"
+        requires = frozenset({"features"})
+        citation = "Nobody: Nothing, 2026."
+
+        def score(self, evidence: ms.Evidence) -> dict[str, float]:
+            raise ZeroDivisionError("of all things")
+
+    board = rank(dataset, SOME, estimators=["logme", Broken()])
+    assert all(row.rank is not None and "ZeroDivisionError" in row.status for row in board.rows)
+
+
+# --- bad input -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "words"),
+    [
+        ({"estimators": "logmee"}, UnknownNameError, "Did you mean 'logme'"),
+        ({"candidates": "embeded:*"}, UnknownNameError, "Did you mean 'embedded'"),
+        ({"candidates": "embedded:nothing-like-it*"}, ExpressionError, "no candidate matched"),
+        ({"candidates": "resnet50"}, ExpressionError, "not a candidate expression"),
+        ({"candidates": []}, ExpressionError, "no candidate matched"),
+        ({"candidates": [42]}, InvalidInputError, "42 is not a candidate"),
+        ({"estimators": []}, InvalidInputError, "estimators is empty"),
+        ({"estimators": ["logme", "logme"]}, InvalidInputError, "given twice: logme"),
+        ({"executor": "cloud"}, UnknownNameError, "executor 'cloud'"),
+        ({"device": "abacus"}, InvalidInputError, "abacus"),
+        ({"top_k": -1}, InvalidInputError, "top_k is -1"),
+    ],
+)
+def test_bad_settings_are_answered_with_what_to_do(
+    dataset: Path, settings: dict[str, Any], error: type[Exception], words: str
+) -> None:
+    with pytest.raises(error, match=words):
+        rank(dataset, **{"candidates": SOME, **settings})
+
+
+def test_bad_data_is_answered_with_what_to_do(tmp_path: Path) -> None:
+    images = np.zeros((6, 8, 8, 3), np.uint8)
+    empty, one_class, corrupt = tmp_path / "empty", tmp_path / "one", tmp_path / "corrupt"
+    empty.mkdir()
+    (one_class / "cats").mkdir(parents=True)
+    Image.fromarray(images[0]).save(one_class / "cats" / "a.png")
+    for name in ("cats", "dogs"):
+        (corrupt / name).mkdir(parents=True)
+        for index in range(3):
+            (corrupt / name / f"{index}.jpg").write_bytes(b"not an image")
+    for bad in (empty, one_class, corrupt, tmp_path / "missing", (images, [0, 1]), (images, [0] * 6)):
+        with pytest.raises(DatasetError):
+            rank(bad, SOME)
+    with pytest.raises((DatasetError, EvidenceError)):
+        rank((np.full((6, 4), np.nan), [0, 1] * 3), SOME)
+
+
+def test_one_image_per_class_is_ranked_by_what_can_rank_it(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)
+    board = rank((images, np.arange(5)), SOME, estimators=["logme", "linear_probe"])
+    assert all(row.rank is not None for row in board.rows)
+
+
+def test_the_wrong_number_of_labels_is_refused_by_score() -> None:
+    with pytest.raises(EvidenceError, match="rows do not match"):
+        ms.score(np.zeros((4, 2)), [0, 1, 1], "logme")
+    with pytest.raises(EvidenceError, match="NaN"):
+        ms.score([[0.0], [np.nan]], [0, 1], "logme")
+    with pytest.raises(EvidenceError, match="one class"):
+        ms.score([[0.0], [1.0]], [1, 1], "logme")
+
+
+# --- bare modules ----------------------------------------------------------------------------------------------------
+
+
+class Small(torch.nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        torch.manual_seed(width)
+        self.conv = torch.nn.Conv2d(3, width, 3)
+        self.head = torch.nn.Linear(width, 7)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.conv(x).relu().mean((2, 3)))
+
+
+def to_tensor(image: Image.Image) -> torch.Tensor:
+    return torch.from_numpy(np.array(image.resize((16, 16)))).permute(2, 0, 1).float() / 255
+
+
+def test_bare_modules_stand_beside_the_zoos(dataset: Path) -> None:
+    board = rank(dataset, [Small(4), (Small(8), to_tensor), "embedded:plain*"], estimators=["logme", "nce"])
+    rows = {row.candidate.name: row for row in board.rows}
+    assert rows["Small"].feature_dim == 4
+    assert rows["Small-2"].feature_dim == 8
+    assert rows["Small"].candidate.zoo == "module"
+    assert all("nce" in row.scores for name, row in rows.items() if name.startswith("Small"))
+
+
+def test_arrays_reach_a_bare_module_as_they_are() -> None:
+    rng = np.random.default_rng(0)
+    labels = np.arange(40) % 2
+    features = rng.normal(size=(40, 6)) + 2 * labels[:, None]
+    board = rank((features, labels), torch.nn.Identity())
+    assert board.best.score == pytest.approx(ms.score(features.astype(np.float32), labels, "logme"), rel=1e-6)
+
+
+# --- killed at any point ---------------------------------------------------------------------------------------------
+
+KILLS = 20
+
+KILLER = """
+import hashlib, json, os, random, signal, sys, time
+from pathlib import Path
+import torch
+import modelselect as ms
+from modelselect.host import get_host
+from modelselect.selection import select
+
+get_host()
+dataset, cache, out, kills = sys.argv[1], Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])
+random.seed(0)
+
+def run():
+    pid = os.fork()  # the imports are done: what is killed is the work
+    if pid == 0:
+        board = select(dataset, "embedded:*", estimators=["logme", "knn"], cache_dir=cache, progress=False)
+        board.save(out)
+        os._exit(0)
+    return pid
+
+def entries():
+    files = (path for path in cache.glob("entries/evidence/*/*.safetensors"))
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+rounds = []
+for _ in range(kills):
+    child, begun = run(), time.monotonic()
+    time.sleep(random.uniform(0.0, 0.35))
+    os.kill(child, signal.SIGKILL)
+    status = os.waitpid(child, 0)[1]
+    rounds.append({"killed": os.WIFSIGNALED(status), "entries": entries()})
+assert os.waitpid(run(), 0)[1] == 0
+print(json.dumps(rounds))
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_run_resumes_without_losing_what_was_finished(dataset: Path, tmp_path: Path) -> None:
+    undisturbed = rank(dataset, estimators=["logme", "knn"], cache_dir=tmp_path / "undisturbed")
+    out = tmp_path / "board.json"
+    command = [sys.executable, "-c", KILLER, str(dataset), str(tmp_path / "killed"), str(out), str(KILLS)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    rounds = json.loads(done.stdout.splitlines()[-1])
+    assert sum(entry["killed"] for entry in rounds) >= KILLS * 3 // 4
+    for before, after in itertools.pairwise(rounds):
+        assert before["entries"].items() <= after["entries"].items(), "finished evidence was lost or computed again"
+    assert rounds[-1]["entries"]
+    assert ms.Leaderboard.load(out) == undisturbed
