@@ -1,0 +1,158 @@
+"""`modelselect demo`: the whole funnel on real networks and real images, offline, held against the known truth."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from modelselect.agreement import agreement
+from modelselect.candidates import Candidate
+from modelselect.host import get_host
+from modelselect.leaderboard import Leaderboard
+from modelselect.selection import search, select
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from modelselect.verification import FineTuning
+
+ZOO = "embedded"
+ESTIMATORS = ("logme", "ncti", "leep", "nce", "persistence", "persistence_source", "knn", "linear_probe")
+TOP_K = 3
+
+
+@dataclass(frozen=True)
+class Demo:
+    """What a zoo brings along to be demonstrated on.
+
+    Attributes:
+        description: what the dataset is, and why no candidate has seen its classes.
+        dataset: with a train and a validation part, as `Probe.of` takes it.
+        truth: accuracy after fine-tuning on it, from 0 to 1, by candidate name: the mean over several seeds.
+        measure: measures `truth` anew; told each candidate's name, the seed and the accuracy as they come.
+        fine_tuning: the recipe of the truth.
+    """
+
+    description: str
+    dataset: Any
+    truth: Mapping[str, float]
+    measure: Callable[[Callable[[str, int, float], None]], Mapping[str, float]]
+    fine_tuning: FineTuning
+
+
+class HasDemo(Protocol):
+    """A zoo with a demo."""
+
+    def demo(self) -> Demo: ...
+
+
+def run(*, full: bool, json_path: Path, cache_dir: Path | None, seed: int, progress: bool) -> Leaderboard:
+    """Shows the candidates, ranks them, fine-tunes the first three, and compares with the truth.
+
+    Args:
+        full: measure the truth anew instead of taking the shipped table.
+        json_path: where the leaderboard is written.
+        cache_dir, seed, progress: as in `select`.
+    """
+    from rich.console import Console
+
+    begun = time.perf_counter()
+    console = Console()
+    zoo: HasDemo = get_host().zoo(ZOO)  # type: ignore[assignment]
+    demo = zoo.demo()
+    candidates = search(f"{ZOO}:*")
+
+    console.print(f"[bold]Candidates[/bold]: {len(candidates)} networks that come with modelselect")
+    console.print(_candidates_table(candidates))
+    console.print(f"[bold]Target[/bold]: {demo.description}\n")
+    board = select(
+        demo.dataset,
+        candidates,
+        estimators=list(ESTIMATORS),
+        top_k=TOP_K,
+        cache_dir=cache_dir,
+        seed=seed,
+        fine_tuning=demo.fine_tuning,
+        progress=progress,
+    )
+    console.print(f"[bold]Leaderboard[/bold]: ranked by the mean rank of {len(ESTIMATORS)} estimators; ", end="")
+    console.print(f"the first {TOP_K} were then fine-tuned")
+    console.print(board.to_table())
+    nearest = board.best.nearest
+    if nearest:
+        console.print(f"Nearest architecture to the best: {nearest[0][0]} (cosine similarity {nearest[0][1]:.2f})\n")
+
+    truth = _measured(demo, console) if full else demo.truth
+    by_id = {c.id: truth[c.name] for c in candidates}
+    console.print("[bold]Against the truth[/bold]: the accuracy of all of them after fine-tuning, ", end="")
+    console.print("measured just now" if full else "from the shipped table (--full measures it anew)")
+    console.print(_truth_table(board, by_id))
+    console.print(_agreement_table(board, by_id))
+    board.save(json_path)
+    console.print(f"Leaderboard written to {json_path}; read it with modelselect.Leaderboard.load({str(json_path)!r}).")
+    console.print(f"Done in {time.perf_counter() - begun:.0f} s.")
+    return board
+
+
+def _measured(demo: Demo, console: Console) -> Mapping[str, float]:
+    return demo.measure(lambda name, seed, accuracy: console.print(f"  {name}, seed {seed}: {accuracy:.1%}"))
+
+
+def _candidates_table(candidates: list[Candidate]) -> Table:
+    from rich.table import Table
+
+    table = Table(header_style="bold")
+    for column in ("candidate", "family", "parameters", "pre-trained on", "source accuracy"):
+        table.add_column(column, justify="right" if column in ("parameters", "source accuracy") else "left")
+    for candidate in candidates:
+        known = candidate.metadata
+        accuracy = known.get("source_accuracy")
+        table.add_row(
+            candidate.id,
+            str(known.get("family", "–")),
+            f"{known['parameters']:,}" if "parameters" in known else "–",
+            str(known.get("source_dataset") or "nothing: random weights"),
+            "–" if accuracy is None else f"{accuracy:.1f}%",
+        )
+    return table
+
+
+def _truth_table(board: Leaderboard, truth: Mapping[str, float]) -> Table:
+    from rich.table import Table
+
+    true_order = sorted(truth, key=lambda key: -truth[key])
+    table = Table(header_style="bold")
+    for column in ("predicted", "true", "candidate", "true accuracy"):
+        table.add_column(column, justify="left" if column == "candidate" else "right")
+    for row in sorted(board.ranked, key=lambda row: row.predicted_rank or 0):
+        key = row.candidate.id
+        table.add_row(str(row.predicted_rank), str(1 + true_order.index(key)), key, f"{truth[key]:.1%}")
+    return table
+
+
+def _agreement_table(board: Leaderboard, truth: Mapping[str, float]) -> Table:
+    """Every estimator's agreement with the truth; the static baselines, which never see the data, stand below."""
+    from rich.table import Table
+
+    table = Table(header_style="bold")
+    for column in ("ranking by", "weighted Kendall", "Pearson", "top-1 regret", "candidates"):
+        table.add_column(column, justify="left" if column == "ranking by" else "right")
+    ranked_by = set(board.provenance["ranked_by"])
+    predicted = {row.candidate.id: -float(row.predicted_rank or 0) for row in board.ranked}
+    everything = {"all of these (the order above)": agreement(predicted, {key: truth[key] for key in predicted})}
+    columns = {name: found for name, found in board.agreement(truth).items() if name != "score"}
+    static = {f"{name} (baseline)": found for name, found in columns.items() if name not in ranked_by}
+    methods = {name: found for name, found in columns.items() if name in ranked_by}
+    for name, found in (everything | methods | static).items():
+        table.add_row(
+            name,
+            f"{found.weighted_kendall:+.2f}",
+            f"{found.pearson:+.2f}",
+            f"{100 * found.top1_regret:.1f} points",
+            str(found.n),
+        )
+    return table
