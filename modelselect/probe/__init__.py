@@ -1,0 +1,373 @@
+"""`Probe`: the sample of the user's dataset that every candidate is shown."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from modelselect.errors import DatasetError
+from modelselect.probe.labels import Labels
+from modelselect.probe.rows import Rows, reason_of
+from modelselect.probe.sampling import choose_holdout, quotas, shuffled_strata
+from modelselect.probe.sources import open_splits
+from modelselect.probe.splits import choose_split
+
+__all__ = ["Probe"]
+
+_FINGERPRINT_VERSION = b"modelselect probe 1\0"
+
+
+class Probe:
+    """The labelled or unlabelled sample of a dataset that every candidate is shown. Made by `Probe.of`.
+
+    Stratified, seeded, and fingerprinted by content; drawn from training or validation rows, never from a test split.
+    Inputs are decoded when asked for. It can be pickled: paths, references and arrays travel, decoded images do not.
+
+    Attributes:
+        name: of the dataset.
+        class_names: of the classes 0, 1, ...; empty where nothing is labelled.
+        seed: of the sample.
+        holdout: rows to measure a fine-tuned candidate on; None where none were asked for.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        drawn_from: _Drawn,
+        class_names: tuple[str, ...],
+        settings: _Settings,
+        record: dict[str, Any],
+        *,
+        size: int | None = None,
+        training: Probe | None = None,
+        holdout: Probe | None = None,
+    ) -> None:
+        self.name = name
+        self.class_names = class_names
+        self.seed = settings.seed
+        self.holdout = holdout
+        self._training = training
+        self._drawn_from = drawn_from
+        self._settings = settings
+        self._record = record
+        self._size = size
+
+    @classmethod
+    def of(
+        cls,
+        dataset: Any,
+        *,
+        size: int | None = 2000,
+        seed: int = 0,
+        holdout: float = 0.0,
+        deduplicate: bool = False,
+        label: str | None = None,
+        input: str | None = None,
+        split: str | None = None,
+        max_corrupt: float = 0.1,
+    ) -> Probe:
+        """A probe of a dataset.
+
+        Sampled rows are read and decoded once, here: a corrupt one is reported in `skipped` and replaced by another of
+        its class where there is one. The other rows of `training` and those of `holdout` are read when first asked for.
+        Labelled rows come first: unlabelled ones only fill a probe for which there are not enough.
+
+        Args:
+            dataset: a folder `FOLDER/CLASS/*.jpg` or `FOLDER/{train,val}/CLASS/*.jpg`; a folder that
+                `datasets.save_to_disk` made; the id of a dataset on the Hub, `owner/name[:config]` (a folder of that
+                name wins); a `datasets.Dataset` or `DatasetDict`; a map-style `torch.utils.data.Dataset` of (image,
+                label) pairs; `(inputs, labels)`, with labels None if there are none; or a dict of these by split.
+                Inputs are a uint8 array (N, H, W) or (N, H, W, C) of images, any other real array (N, ...), or a list
+                of PIL images, of strings or of arrays. Labels are integers, strings or booleans; -1 and None are
+                unlabelled. A `Probe` comes back as it is.
+            size: rows at most, 2 or more; None takes all.
+            seed: of the sample and of the held-out rows.
+            holdout: above 0, `Probe.holdout` is the dataset's validation split if it has one, else this share of every
+                class of the training rows, cut off before sampling.
+            deduplicate: keep only the first of the training rows whose content (file, pixels, text) is the same, and
+                none of them in the holdout.
+            label: name of the label column, for what has columns.
+            input: name of the column of images or texts, for what has columns.
+            split: the split to draw from; by default train, or validation where there is no train.
+            max_corrupt: share of the rows looked at that may be corrupt.
+
+        Raises:
+            DatasetError: the dataset cannot serve as a probe; the message says what was given, what was expected, and
+                what to do.
+
+        >>> import numpy as np
+        >>> pixels = np.random.default_rng(0).integers(0, 256, (30, 8, 8, 3), dtype=np.uint8)
+        >>> probe = Probe.of((pixels, ["cat"] * 20 + ["dog"] * 10), size=6)
+        >>> probe
+        Probe(arrays: 6 image rows, 2 classes)
+        >>> probe.labels.tolist(), probe.class_names, probe.item(0).size
+        ([0, 0, 0, 0, 1, 1], ('cat', 'dog'), (8, 8))
+        """
+        if isinstance(dataset, Probe):
+            return dataset
+        settings = _Settings(_whole_number("seed", seed, 0), max_corrupt)
+        if size is not None:
+            size = _whole_number("size", size, 2)
+        if not 0 <= holdout < 1:
+            raise DatasetError(f"holdout is {holdout!r}; expected a share of at least 0 and below 1.")
+        name, splits = open_splits(dataset, input=input, label=label, split=split)
+        chosen, beside = choose_split(splits, split, name)
+        rows = splits[chosen]()
+        kept = _first_of_each_content(rows) if deduplicate else np.arange(len(rows))
+        classes = rows.labels.take(kept)
+        _check_classes(classes, name)
+        available = _Drawn(rows, kept, classes.indices)
+        record = {
+            "name": name,
+            "split": chosen,
+            "source": {"kind": rows.source, **rows.notes},
+            "classes": list(classes.names),
+            "label_map": {str(original): index for index, original in enumerate(classes.originals)},
+            "seed": settings.seed,
+            "requested_size": size,
+            "duplicates_dropped": len(rows) - len(kept) if deduplicate else None,
+            "versions": _versions(),
+        }
+
+        held_out = None
+        if holdout > 0:
+            if not classes.names:
+                raise DatasetError(f"{name} has no labels, so held-out rows can measure nothing; give holdout=0.")
+            if beside is not None:
+                cut = _from_validation(splits[beside](), beside, classes, available if deduplicate else None)
+            else:
+                available, cut = _cut(available, holdout, settings.seed, name)
+            source = {"kind": cut.rows.source, **cut.rows.notes}
+            own = {"split": beside or chosen, "source": source, "requested_size": None}
+            held_out = cls(name, cut, classes.names, settings, record | own)
+
+        record["training_rows"] = len(available.positions)
+        if held_out is not None:
+            record["holdout"] = {"split": beside or chosen, "rows": len(held_out._drawn_from.positions)}
+        whole = cls(name, available, classes.names, settings, record | {"requested_size": None}, holdout=held_out)
+        probe = cls(name, available, classes.names, settings, record, size=size, training=whole, holdout=held_out)
+        probe._checked  # noqa: B018  read now, so that what is wrong with the rows is said here
+        return probe
+
+    def __len__(self) -> int:
+        return len(self._checked.rows)
+
+    def item(self, index: int) -> Any:
+        """Row `index`, decoded: a PIL image in mode RGB, a string, or a read-only array.
+
+        Raises:
+            DatasetError: it could be read when the probe was made, and cannot be read now.
+        """
+        rows, row = self._drawn_from.rows, int(self._checked.rows[index])
+        try:
+            return rows.item(row)
+        except Exception as error:
+            raise DatasetError(
+                f"{rows.row_name(row)} of {self.name} could be read when the probe was made, but not now "
+                f"({reason_of(error)}). Leave the dataset as it is while it is used."
+            ) from error
+
+    @property
+    def labels(self) -> NDArray[np.int64] | None:
+        """(N,) int64, read-only: the index into `class_names`, or -1 where a row is unlabelled; None if all are."""
+        return self._checked.labels if self.class_names else None
+
+    @property
+    def n_classes(self) -> int:
+        return len(self.class_names)
+
+    @property
+    def modality(self) -> str:
+        """`"image"`, `"text"` or `"array"`."""
+        return self._drawn_from.rows.modality
+
+    @property
+    def training(self) -> Probe:
+        """All training rows that are not held out: what the probe is the stratified sample of."""
+        return self if self._training is None else self._training
+
+    @property
+    def fingerprint(self) -> str:
+        """Hex digest of the rows' content, labels and order; the same wherever and however the dataset is kept."""
+        return self._checked.fingerprint
+
+    @property
+    def skipped(self) -> tuple[tuple[str, str], ...]:
+        """(name, reason) of every file or row that was looked at and cannot be used."""
+        return self._checked.skipped
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """Where the rows come from and how they were drawn; JSON-able."""
+        labels = self._checked.labels
+        return self._record | {
+            "rows": len(self),
+            "unlabelled_rows": int((labels < 0).sum()),
+            "modality": self.modality,
+            "fingerprint": self.fingerprint,
+            "skipped": [list(entry) for entry in self.skipped],
+        }
+
+    def __repr__(self) -> str:
+        checked: _Checked | None = self.__dict__.get("_checked")  # looking at it must not read the dataset
+        count = len(self._drawn_from.positions) if checked is None else len(checked.rows)
+        unread = " not yet read" if checked is None else ""
+        return f"Probe({self.name}: {count} {self.modality} rows{unread}, {self.n_classes} classes)"
+
+    @cached_property
+    def _checked(self) -> _Checked:
+        """The sample, every row of it read and decoded once."""
+        rows, positions, labels = self._drawn_from.rows, self._drawn_from.positions, self._drawn_from.labels
+        strata = shuffled_strata(labels, self.seed)
+        wanted = quotas(strata, len(labels) if self._size is None else self._size)
+        taken = dict.fromkeys(strata, 0)
+        good: list[int] = []
+        digests: dict[int, bytes] = {}
+        bad: dict[int, str] = {}
+        while any(wanted.values()):
+            drawn = [strata[k][taken[k] : taken[k] + wanted[k]] for k in strata]
+            batch = np.sort(np.concatenate(drawn))
+            taken = {k: taken[k] + len(part) for k, part in zip(strata, drawn, strict=True)}
+            wanted = dict.fromkeys(strata, 0)
+            for index, check in zip(batch.tolist(), rows.check(positions[batch].tolist()), strict=True):
+                if check.reason is None:
+                    good.append(index)
+                    digests[index] = check.digest
+                else:
+                    bad[index] = check.reason
+                    wanted[int(labels[index])] += 1
+            wanted = {k: min(count, len(strata[k]) - taken[k]) for k, count in wanted.items()}
+            skipped = [(rows.row_name(int(positions[index])), bad[index]) for index in sorted(bad)]
+            self._check_corrupt(skipped, len(good) + len(bad))
+        good.sort()
+        chosen = labels[good]
+        if self.class_names and len(np.unique(chosen[chosen >= 0])) < 2:
+            raise DatasetError(
+                f"the {len(good)} rows drawn from {self.name} are all of one class, of {self.n_classes} that it has. "
+                "Give a larger size, or repair the files that cannot be read."
+            )
+        chosen.flags.writeable = False
+        digest = hashlib.sha256(_FINGERPRINT_VERSION + f"{self.modality} {len(good)}\0".encode())
+        for index in good:
+            digest.update(digests[index])
+        digest.update(chosen.astype("<i8").tobytes())
+        return _Checked(positions[good], chosen, digest.hexdigest(), (*rows.skipped, *skipped))
+
+    def _check_corrupt(self, skipped: Sequence[tuple[str, str]], looked_at: int) -> None:
+        limit = self._settings.max_corrupt
+        if len(skipped) > limit * looked_at or len(skipped) == looked_at:
+            some = "; ".join(f"{name} ({reason})" for name, reason in skipped[:5])
+            more = f"; and {len(skipped) - 5} more" if len(skipped) > 5 else ""
+            raise DatasetError(
+                f"{len(skipped)} of the {looked_at} rows looked at in {self.name} cannot be read: {some}{more}. "
+                f"At most {limit:.0%} may be corrupt. Repair or remove them, or allow more with max_corrupt=."
+            )
+
+
+class _Checked(NamedTuple):
+    rows: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    fingerprint: str
+    skipped: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    """Some of the rows: their positions, in order, and their classes."""
+
+    rows: Rows
+    positions: NDArray[np.int64]
+    labels: NDArray[np.int64]
+
+    def where(self, mask: NDArray[np.bool_]) -> _Drawn:
+        return _Drawn(self.rows, self.positions[mask], self.labels[mask])
+
+
+@dataclass(frozen=True, slots=True)
+class _Settings:
+    seed: int
+    max_corrupt: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.max_corrupt <= 1:
+            raise DatasetError(f"max_corrupt is {self.max_corrupt!r}; expected a share between 0 and 1.")
+
+
+def _whole_number(name: str, value: Any, least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+        raise DatasetError(f"{name} is {value!r}; expected an integer of {least} or more.")
+    return int(value)
+
+
+def _check_classes(classes: Labels, name: str) -> None:
+    if not len(classes.indices):
+        raise DatasetError(f"{name} has no rows; expected at least two, of two classes.")
+    if len(classes.names) == 1:
+        unlabelled = int((classes.indices < 0).sum())
+        hint = f" ({unlabelled} rows are labelled -1 or None, which means unlabelled.)" if unlabelled else ""
+        raise DatasetError(
+            f"{name} has one class, {classes.names[0]!r}; choosing a model takes rows of two or more. Check that the "
+            f"classes, and not folders above or below them, were given.{hint}"
+        )
+
+
+def _first_of_each_content(rows: Rows) -> NDArray[np.int64]:
+    """Positions of the rows that are no copy of an earlier one; what cannot be read is kept, to be reported later."""
+    seen: set[bytes] = set()
+    kept = []
+    for position, digest in enumerate(rows.digests(range(len(rows)))):
+        if digest is None or digest not in seen:
+            kept.append(position)
+        if digest is not None:
+            seen.add(digest)
+    return np.array(kept, np.int64)
+
+
+def _cut(available: _Drawn, share: float, seed: int, name: str) -> tuple[_Drawn, _Drawn]:
+    """Training rows and held-out rows."""
+    held_out = choose_holdout(available.labels, share, seed)
+    if len(np.unique(available.labels[held_out])) < 2:
+        counts = np.bincount(available.labels[available.labels >= 0])
+        raise DatasetError(
+            f"holdout={share} asks for held-out rows, but {int((counts < 2).sum())} of the {len(counts)} classes of "
+            f"{name} have only one row; at least two classes need two or more. Give more rows, a validation split, or "
+            "holdout=0."
+        )
+    return available.where(~held_out), available.where(held_out)
+
+
+def _from_validation(rows: Rows, split: str, classes: Labels, training: _Drawn | None) -> _Drawn:
+    """The labelled rows of a validation split, without those whose content is in the training rows given."""
+    labels, unknown = rows.labels.as_classes_of(classes)
+    if unknown:
+        raise DatasetError(
+            f"the split {split!r} has classes that training has not: {', '.join(unknown[:5])}. Name classes alike in "
+            "both, or give the training split alone, from which rows are held out."
+        )
+    labelled = np.flatnonzero(labels >= 0)
+    drawn = _Drawn(rows, labelled, labels[labelled])
+    if training is not None:
+        known = set(training.rows.digests(training.positions.tolist()))
+        drawn = drawn.where(np.array([digest not in known for digest in rows.digests(labelled.tolist())], np.bool_))
+    if not len(drawn.positions):
+        raise DatasetError(
+            f"the split {split!r} has no labelled rows of its own to hold out; give the training split alone."
+        )
+    return drawn
+
+
+def _versions() -> dict[str, str]:
+    from modelselect import __version__
+
+    used = {"numpy": np.__version__, "modelselect": __version__}
+    for module, library in (("PIL", "pillow"), ("datasets", "datasets"), ("torch", "torch")):
+        if module in sys.modules:
+            used[library] = str(sys.modules[module].__version__)
+    return used

@@ -1,0 +1,151 @@
+"""`Rows`: what every source of data offers a probe, whatever it is made of: labels at once, inputs one by one."""
+
+from __future__ import annotations
+
+import abc
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, ClassVar, NamedTuple, TypeVar
+
+import numpy as np
+
+from modelselect.errors import DatasetError
+from modelselect.probe import images
+from modelselect.probe.labels import Labels
+
+IMAGE, TEXT, ARRAY = "image", "text", "array"
+
+_Result = TypeVar("_Result")
+
+
+class Check(NamedTuple):
+    """What reading a row to the end has shown: a digest of its content, and why it is unusable (None: it is fine)."""
+
+    digest: bytes
+    reason: str | None
+
+
+class Rows(abc.ABC):
+    """The rows of one split. Picklable: holds paths or references, never what it has decoded.
+
+    Attributes:
+        source: what kind of thing they come from, for the provenance.
+        modality: of every input.
+        labels: of all rows.
+        skipped: (name, reason) of what was refused before any row was read.
+        notes: for the provenance; JSON-able.
+    """
+
+    source: ClassVar[str]
+    concurrent: ClassVar[bool] = True
+
+    def __init__(self, modality: str, labels: Labels) -> None:
+        self.modality = modality
+        self.labels = labels
+        self.skipped: tuple[tuple[str, str], ...] = ()
+        self.notes: dict[str, Any] = {}
+        self._checks: dict[int, Check] = {}
+
+    @abc.abstractmethod
+    def raw(self, row: int) -> Any:
+        """The input as it is kept: the bytes of an image file, a PIL image, a text, or an array (of pixels, if images).
+
+        Raises:
+            UnreadableError: it cannot be read. (Whatever else goes wrong is taken for the same.)
+            DatasetError: the whole dataset is unusable.
+        """
+
+    def row_name(self, row: int) -> str:
+        """What the row is called in reports."""
+        return f"row {row}"
+
+    def __len__(self) -> int:
+        return len(self.labels.indices)
+
+    def item(self, row: int) -> Any:
+        """The input, decoded: a PIL image in RGB, a string, or a read-only array."""
+        raw = self.raw(row)
+        if isinstance(raw, str):
+            return raw
+        if isinstance(raw, bytes):
+            return images.decode(raw)
+        if not isinstance(raw, np.ndarray):
+            return images.rgb(raw)
+        if self.modality == IMAGE:
+            return images.from_pixels(raw)
+        raw = raw.view()
+        raw.flags.writeable = False
+        return raw
+
+    def check(self, rows: Iterable[int]) -> list[Check]:
+        """Reads and decodes rows; each is remembered."""
+        rows = list(rows)
+        new = [row for row in rows if row not in self._checks]
+        self._checks.update(zip(new, self._each(self._check, new), strict=True))
+        return [self._checks[row] for row in rows]
+
+    def digests(self, rows: Iterable[int]) -> list[bytes | None]:
+        """Of each row's content, without decoding it; None where it cannot be read."""
+        return self._each(self._digest, list(rows))
+
+    def _check(self, row: int) -> Check:
+        digest = b""
+        try:
+            raw = self.raw(row)
+            digest = _digest(raw)
+            if isinstance(raw, bytes):
+                images.verify(raw)
+            elif not isinstance(raw, (str, np.ndarray)):
+                images.rgb(raw)
+            return Check(digest, None)
+        except DatasetError:
+            raise
+        except Exception as error:
+            return Check(digest, reason_of(error))
+
+    def _digest(self, row: int) -> bytes | None:
+        try:
+            return _digest(self.raw(row))
+        except DatasetError:
+            raise
+        except Exception:
+            return None
+
+    def _each(self, function: Callable[[int], _Result], rows: Sequence[int]) -> list[_Result]:
+        threads = _usable_cores() if self.concurrent and len(rows) > 1 else 1
+        with images.bombs_without_warnings():
+            if threads == 1:
+                return [function(row) for row in rows]
+            with ThreadPoolExecutor(threads) as pool:
+                return list(pool.map(function, rows))
+
+
+def reason_of(error: Exception) -> str:
+    """One line that is the same in every run: no path of this machine, no address in memory."""
+    if isinstance(error, images.UnreadableError):
+        return str(error)
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def _digest(raw: Any) -> bytes:
+    """SHA-256 of a row's content, with what is needed to tell equal bytes of different kinds apart."""
+    if isinstance(raw, bytes):
+        header, content = "file", raw
+    elif isinstance(raw, str):
+        header, content = "text", raw.encode("utf-8", "surrogatepass")
+    elif isinstance(raw, np.ndarray):
+        header, content = f"array {raw.dtype.str} {raw.shape}", raw.tobytes()
+    else:
+        palette = raw.getpalette() if raw.mode in ("P", "PA") else None
+        header, content = f"pixels {raw.mode} {raw.size} {palette}", raw.tobytes()
+    digest = hashlib.sha256(header.encode() + b"\0")
+    digest.update(content)
+    return digest.digest()
+
+
+def _usable_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,118 @@
+"""From what a user calls a dataset to the rows of its splits."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from modelselect.errors import DatasetError
+from modelselect.probe.rows import Rows
+from modelselect.probe.splits import WHOLE, is_test, test_refused
+
+_EXPECTED = (
+    "expected a folder of class folders, the id of a dataset on the Hub ('owner/name[:config]'), a datasets.Dataset or "
+    "DatasetDict, a torch.utils.data.Dataset, (inputs, labels), or a dict of these by split"
+)
+
+Splits = Mapping[str, Callable[[], Rows]]
+"""What gives the rows of each split: called only for the splits that are used."""
+
+
+def open_splits(dataset: Any, *, input: str | None, label: str | None, split: str | None) -> tuple[str, Splits]:
+    """The dataset's name, and its splits.
+
+    Raises:
+        DatasetError: it cannot be read, or is marked as a test split.
+    """
+    if isinstance(dataset, Mapping):
+        return "dataset", {
+            str(name): partial(_rows, rows, input=input, label=label, split=str(name)) for name, rows in dataset.items()
+        }
+    if isinstance(dataset, (str, os.PathLike)):
+        return _open_path(dataset, input=input, label=label, split=split)
+    name = "arrays" if isinstance(dataset, tuple) else type(dataset).__name__
+    if _is_a(dataset, "datasets", "Dataset"):
+        name = dataset.info.dataset_name or "dataset"
+    _refuse_what_is_marked_test(dataset, name)
+    return name, {WHOLE: partial(_rows, dataset, input=input, label=label)}
+
+
+def _rows(dataset: Any, *, input: str | None, label: str | None, split: str | None = None) -> Rows:
+    """The rows of what holds one split; `split` is its name, where the user gave it one."""
+    if isinstance(dataset, (str, os.PathLike)):
+        _, splits = _open_path(dataset, input=input, label=label, split=None)
+        if set(splits) != {WHOLE}:
+            raise DatasetError(
+                f"split {split!r} was given as {str(dataset)!r}, which has splits of its own "
+                f"({', '.join(sorted(splits))}). Give that alone, or a folder of class folders for each split."
+            )
+        return splits[WHOLE]()
+    if isinstance(dataset, tuple) and len(dataset) == 2:
+        from modelselect.probe.memory import MemoryRows
+
+        return MemoryRows(*dataset)
+    if _is_a(dataset, "datasets", "Dataset"):
+        from modelselect.probe.huggingface import HuggingFaceRows
+
+        return HuggingFaceRows(dataset, input=input, label=label)
+    if _is_a(dataset, "datasets", "IterableDataset") or _is_a(dataset, "torch.utils.data", "IterableDataset"):
+        raise DatasetError(
+            "the dataset is an IterableDataset, which can neither be sampled nor read twice; expected a map-style one. "
+            "Load it without streaming, or take some of its rows and give (inputs, labels)."
+        )
+    if _is_a(dataset, "torch.utils.data", "Dataset"):
+        from modelselect.probe.torch_datasets import TorchRows
+
+        return TorchRows(dataset)
+    raise DatasetError(f"the dataset is {type(dataset).__name__}; {_EXPECTED}.")
+
+
+def _refuse_what_is_marked_test(dataset: Any, name: str) -> None:
+    """Raises for a `datasets.Dataset` of split `test`, and for what torchvision made as a test set."""
+    while hasattr(dataset, "dataset") and hasattr(dataset, "indices"):  # torch.utils.data.Subset
+        dataset = dataset.dataset
+    if getattr(dataset, "train", None) is False or is_test(str(getattr(dataset, "split", None))):
+        raise DatasetError(test_refused(name, "this was made as one"))
+
+
+def _open_path(
+    given: str | os.PathLike[str], *, input: str | None, label: str | None, split: str | None
+) -> tuple[str, Splits]:
+    from modelselect.probe.huggingface import hub_id, is_saved, open_hub, open_saved
+
+    path = Path(given).expanduser()
+    if path.is_dir():
+        if is_saved(path):
+            return path.resolve().name, open_saved(path, input=input, label=label)
+        from modelselect.probe.folders import open_folder, refuse_test_folder
+
+        refuse_test_folder(path)
+        return path.resolve().name, open_folder(path)
+    if path.exists():
+        raise DatasetError(
+            f"{path} is a file; {_EXPECTED}. Unpack an archive; load a table with datasets.load_dataset()."
+        )
+    near = _near(path)
+    if isinstance(given, str) and not near and (found := hub_id(given)) is not None:
+        return given, open_hub(*found, split, input=input, label=label)
+    hint = f" Did you mean {str(near[0])!r}?" if near else ""
+    raise DatasetError(f"there is no folder {str(given)!r}.{hint} Give {_EXPECTED.removeprefix('expected ')}.")
+
+
+def _near(path: Path) -> list[Path]:
+    """Paths that are there and differ in one name from the one that is not."""
+    missing = next((p for p in [*reversed(path.parents), path] if not p.exists()), path)
+    parent = missing.parent
+    names = [entry.name for entry in parent.iterdir()] if parent.is_dir() else []
+    return [parent / name for name in difflib.get_close_matches(missing.name, names, n=3, cutoff=0.6)]
+
+
+def _is_a(value: Any, module: str, name: str) -> bool:
+    """isinstance, without importing a library that the value cannot be from."""
+    kind = getattr(sys.modules.get(module), name, None)
+    return kind is not None and isinstance(value, kind)

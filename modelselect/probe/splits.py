@@ -1,0 +1,71 @@
+"""Which split a probe is drawn from: train, or validation where there is no train; a test split never."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+
+from modelselect.errors import DatasetError, did_you_mean
+
+TRAIN, VALIDATION, TEST = "train", "validation", "test"
+WHOLE = "all"
+"""Name of the one split of what has no splits."""
+
+_KINDS = {
+    TRAIN: re.compile(r"train(ing)?", re.IGNORECASE),
+    VALIDATION: re.compile(r"val(id(ation)?)?|dev", re.IGNORECASE),
+    TEST: re.compile(r"test(ing|s)?([-_ .].*)?", re.IGNORECASE),
+}
+
+
+def kind_of_split(name: str) -> str | None:
+    """`"train"`, `"validation"`, `"test"`, or None for a name that says nothing.
+
+    >>> kind_of_split("val"), kind_of_split("test-clean"), kind_of_split("cats")
+    ('validation', 'test', None)
+    """
+    return next((kind for kind, pattern in _KINDS.items() if pattern.fullmatch(name)), None)
+
+
+def is_test(name: str) -> bool:
+    """True if any part of a split expression of `datasets` (`train+test[:10%]`) names a test split."""
+    return any(kind_of_split(part.split("[")[0].strip()) == TEST for part in name.split("+"))
+
+
+def choose_split(splits: Collection[str], wanted: str | None, dataset: str) -> tuple[str, str | None]:
+    """The split to draw from, and the validation split beside it, if there is one.
+
+    Raises:
+        DatasetError: the wanted split is not there, or is a test split; or no split is plainly the one to take.
+    """
+    listed = ", ".join(sorted(splits)) or "none"
+    if wanted is not None and is_test(wanted):
+        raise DatasetError(test_refused(dataset, f"split={wanted!r} was asked for"))
+    if wanted is not None:
+        if wanted not in splits:
+            raise DatasetError(
+                f"{dataset} has no split {wanted!r}.{did_you_mean(wanted, splits)} Splits: {listed}; leave split= out "
+                "to take the training rows."
+            )
+        chosen = wanted
+    else:
+        usable = sorted(name for name in splits if not is_test(name))
+        if splits and not usable:
+            raise DatasetError(test_refused(dataset, f"it has no other split ({listed})"))
+        of_kind = {kind: [name for name in usable if kind_of_split(name) == kind] for kind in (TRAIN, VALIDATION)}
+        choices = of_kind[TRAIN] or of_kind[VALIDATION] or usable
+        if len(choices) != 1:
+            raise DatasetError(
+                f"{dataset} has the splits {listed}; expected one that is plainly the training split. Name the one to "
+                "draw from with split=. (Columns of one table are given as (inputs, labels).)"
+            )
+        chosen = choices[0]
+    beside = sorted(name for name in splits if kind_of_split(name) == VALIDATION and name != chosen)
+    return chosen, beside[0] if beside and kind_of_split(chosen) != VALIDATION else None
+
+
+def test_refused(dataset: str, why: str) -> str:
+    return (
+        f"{dataset}: rows of a test split are not used for choosing a model, and {why}. Give training or validation "
+        "rows. If these rows are no test set, rename the split to 'train', or give them as (inputs, labels)."
+    )
