@@ -56,7 +56,9 @@ def run(*, full: bool, json_path: Path, cache_dir: Path | None, seed: int, progr
     Args:
         full: measure the truth anew instead of taking the shipped table.
         json_path: where the leaderboard is written.
-        cache_dir, seed, progress: as in `select`.
+        cache_dir: as in `select`.
+        seed: as in `select`.
+        progress: as in `select`.
     """
     from rich.console import Console
 
