@@ -106,7 +106,7 @@ class _Assessor:
 
     def assess(self) -> Assessment:
         result = Assessment(identity=self.identity, parameters=self.candidate.metadata.get("parameters"))
-        wanted = frozenset().union(*(e.requires for e in self.work.estimators))
+        wanted = frozenset().union(*(e.reads for e in self.work.estimators))
         evidence: Evidence | None = None
         for estimator in self.work.estimators:
             key = self._score_key(estimator)
@@ -211,7 +211,7 @@ class _Assessor:
 
     def _score_key(self, estimator: Estimator) -> str:
         source = None
-        if estimator.requires & SOURCE_FIELDS:
+        if estimator.reads & SOURCE_FIELDS:
             source = "the zoo's" if self.work.source is None else self.work.source.fingerprint
         return self.store.key(
             "score",

@@ -31,7 +31,8 @@ class Estimator(abc.ABC):
 
     Attributes:
         name: unique among estimators.
-        requires: the evidence fields that `score` reads (`modelselect.evidence.FIELDS`), and no others.
+        requires: the evidence fields (`modelselect.evidence.FIELDS`) without which `score` cannot do.
+        optional: fields that it uses where they are there. It reads no others.
         citation: the paper, as authors, title, venue and year.
         cost: see `Cost`.
         relative: True if the score only has a meaning within a pool of candidates (`combine` uses the whole pool).
@@ -41,6 +42,7 @@ class Estimator(abc.ABC):
 
     name: ClassVar[str]
     requires: ClassVar[frozenset[str]]
+    optional: ClassVar[frozenset[str]] = frozenset()
     citation: ClassVar[str]
     cost: ClassVar[Cost] = "closed form"
     relative: ClassVar[bool] = False
@@ -77,9 +79,14 @@ class Estimator(abc.ABC):
         return f"{self.name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
     @property
+    def reads(self) -> frozenset[str]:
+        """Every evidence field that `score` looks at: required or optional."""
+        return self.requires | self.optional
+
+    @property
     def is_static(self) -> bool:
         """True for a baseline that looks at metadata alone, never at the user's data."""
-        return self.requires <= {"metadata"}
+        return self.reads <= {"metadata"}
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.parameters.items())})"
@@ -107,7 +114,7 @@ def evaluate(estimator: Estimator, evidence: Evidence) -> Mapping[str, float]:
             f"{estimator.name} needs {' and '.join(missing)}, which this candidate does not have"
             + _why_missing(missing)
         )
-    components = estimator.score(evidence.restrict(estimator.requires))
+    components = estimator.score(evidence.restrict(estimator.reads))
     result = {name: float(value) for name, value in components.items()}
     bad = [name for name, value in result.items() if not np.isfinite(value)]
     if bad or not result:

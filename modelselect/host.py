@@ -239,9 +239,9 @@ def _validate(kind: str, name: object, item: Any) -> None:
             f"{name!r} among the {kind} is a {type(item).__name__}; expected a modelselect.{expected.__name__}"
         )
     if isinstance(item, Estimator):
-        unknown = sorted(set(item.requires) - set(FIELDS))
+        unknown = sorted(set(item.reads) - set(FIELDS))
         if unknown:
-            raise PluginError(f"estimator {name!r} requires {unknown}; known evidence fields: {', '.join(FIELDS)}")
+            raise PluginError(f"estimator {name!r} reads {unknown}; known evidence fields: {', '.join(FIELDS)}")
         if not getattr(item, "citation", ""):
             raise PluginError(f"estimator {name!r} has no citation; say which paper or practice it comes from")
 

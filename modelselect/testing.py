@@ -229,7 +229,7 @@ def _finite_or_error(estimator: Estimator, fields: Fields) -> None:
     """Gives finite numbers, or says in an error of modelselect why it cannot."""
     evidence = Evidence.of(**fields)
     try:
-        evidence = evidence.restrict(estimator.requires)
+        evidence = evidence.restrict(estimator.reads)
         components = estimator.score(evidence)
     except ModelSelectError as error:
         if not str(error).strip():
@@ -274,8 +274,8 @@ def _name_and_citation_are_there(estimator: Estimator) -> None:
 def _requires_known_fields(estimator: Estimator) -> None:
     requires = estimator.requires
     assert isinstance(requires, frozenset), f"requires is a {type(requires).__name__}; expected a frozenset of names"
-    unknown = sorted(requires - set(FIELDS))
-    assert not unknown, f"requires names {', '.join(unknown)}; known fields: {', '.join(FIELDS)}"
+    unknown = sorted(estimator.reads - set(FIELDS))
+    assert not unknown, f"requires or optional names {', '.join(unknown)}; known fields: {', '.join(FIELDS)}"
 
 
 def _constructor_only_stores_parameters(estimator: Estimator) -> None:
@@ -322,14 +322,14 @@ def _scores_ordinary_evidence(estimator: Estimator) -> None:
 
 
 def _reads_only_declared_fields(estimator: Estimator) -> None:
-    evidence = Evidence.of(**_fields()).restrict(estimator.requires)
+    evidence = Evidence.of(**_fields()).restrict(estimator.reads)
     undeclared: set[str] = set()
 
     class Watched(Evidence):
         """Notes which fields are read from outside the evidence's own code."""
 
         def __getattribute__(self, name: str) -> Any:
-            if name in FIELDS and name not in estimator.requires:
+            if name in FIELDS and name not in estimator.reads:
                 caller = sys._getframe(1).f_code.co_filename
                 if caller != modelselect.evidence.__file__:
                     undeclared.add(name)
@@ -341,7 +341,7 @@ def _reads_only_declared_fields(estimator: Estimator) -> None:
     except Exception:
         if not undeclared:
             raise
-    assert not undeclared, f"reads {', '.join(sorted(undeclared))} and does not declare it in `requires`"
+    assert not undeclared, f"reads {', '.join(sorted(undeclared))} and does not declare it in `requires` or `optional`"
 
 
 def _inputs_are_not_changed(estimator: Estimator) -> None:
