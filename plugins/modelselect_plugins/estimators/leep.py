@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 import modelselect
 from modelselect.estimator import Estimator
@@ -43,15 +45,26 @@ class LEEP(Estimator):
         probabilities = evidence.source_probabilities
         check_probabilities(probabilities)
         indices, n_classes = class_indices(evidence.labels, self.name)
-        joint = class_sums(probabilities, indices, n_classes)
-        mass = joint.sum(axis=0)
-        target_given_source = np.divide(joint, mass, out=np.zeros_like(joint), where=mass > 0)
-        total = 0.0
-        for start in range(0, len(indices), _CHUNK_ROWS):
-            rows = slice(start, start + _CHUNK_ROWS)
-            expected = np.einsum("ns,ns->n", target_given_source[indices[rows]], probabilities[rows], dtype=np.float64)
-            total += float(np.log(expected).sum())
-        return {self.name: total / len(indices) + 0.0}
+        return {self.name: log_expected_prediction(probabilities, indices, n_classes)}
+
+
+def log_expected_prediction(
+    probabilities: NDArray[np.floating[Any]], indices: NDArray[np.int64], n_classes: int
+) -> float:
+    """LEEP of (N, S) probabilities of source classes, or of clusters, and (N,) target class indices.
+
+    >>> log_expected_prediction(np.eye(3), np.array([0, 1, 1]), 2)
+    0.0
+    """
+    joint = class_sums(probabilities, indices, n_classes)
+    mass = joint.sum(axis=0)
+    target_given_source = np.divide(joint, mass, out=np.zeros_like(joint), where=mass > 0)
+    total = 0.0
+    for start in range(0, len(indices), _CHUNK_ROWS):
+        rows = slice(start, start + _CHUNK_ROWS)
+        expected = np.einsum("ns,ns->n", target_given_source[indices[rows]], probabilities[rows], dtype=np.float64)
+        total += float(np.log(expected).sum())
+    return min(total / len(indices), 0.0)
 
 
 @modelselect.hookimpl

@@ -1,0 +1,133 @@
+"""N-LEEP: LEEP with the clusters of a Gaussian mixture in the place of source classes (Li et al., CVPR 2021)."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+import modelselect
+from modelselect.errors import EvidenceError, ScoreWarning
+from modelselect.estimator import Estimator
+from modelselect.evidence import Evidence
+from modelselect_plugins.estimators._classes import class_indices
+from modelselect_plugins.estimators.leep import log_expected_prediction
+
+_FIRST_SEED = 123  # the authors of EMAB's
+_REGULARISATION = 1e-6  # scikit-learn's default, as all the published codes have it
+_FEW_ROWS = 2  # for each mixture component
+_FEW_COMPONENTS = 64  # principal components that other estimators ask for too
+
+
+class NLEEP(Estimator):
+    """LEEP of the features' own clusters: needs no source classifier, so that it also scores self-supervised backbones.
+
+    Features are projected on the principal components that hold `variance` of their variance; a Gaussian mixture of
+    `components_per_class` C components, at most N, is fitted; its posterior probabilities take the place of the source-class
+    probabilities in LEEP.
+
+    The fit starts at random (k-means from `evidence.seed`). The default has the settings of EMAB's code, and at seed 0 its
+    random numbers; `components_per_class=None, covariance="full"` those of Model Spider and PACTran. The published codes
+    agree with this one within their own spread over seeds. Where the mixture cannot be fitted (a cluster collapses), its
+    covariances are regularised more strongly until it can; the published codes end with an error there.
+
+    Args:
+        variance: share of the variance that the principal components keep.
+        components_per_class: mixture components for each class; None: max(min(C, N / 5), N / 10) components in all.
+        covariance: of a component: `"spherical"` or `"full"`.
+        iterations: at most, of expectation maximisation.
+
+    Fails where there are few rows for each component: a cluster of one row foretells its class perfectly, and the score
+    runs into 0. A warning says so.
+
+    Source: Li et al., Ranking Neural Checkpoints, CVPR 2021, section 3.2.
+
+    >>> import modelselect as ms
+    >>> rng = np.random.default_rng(0)
+    >>> labels = np.repeat([0, 1], 50)
+    >>> features = rng.normal(size=(100, 4)) + 6 * labels[:, None]
+    >>> ms.score(features, labels, "nleep") > ms.score(features, rng.permutation(labels), "nleep")
+    True
+    """
+
+    name = "nleep"
+    requires = frozenset({"features", "labels"})
+    citation = "Y. Li, X. Jia, R. Sang, Y. Zhu, B. Green, L. Wang, B. Gong: Ranking Neural Checkpoints, CVPR 2021"
+    cost = "iterative"
+    stochastic = True
+
+    def __init__(
+        self,
+        variance: float = 0.8,
+        components_per_class: int = 5,
+        covariance: Literal["spherical", "full"] = "spherical",
+        iterations: int = 100,
+    ) -> None:
+        self.variance = variance
+        self.components_per_class = components_per_class
+        self.covariance = covariance
+        self.iterations = iterations
+
+    def score(self, evidence: Evidence) -> Mapping[str, float]:
+        assert evidence.labels is not None
+        indices, n_classes = class_indices(evidence.labels, self.name)
+        projected = _leading_components(evidence, self.variance)
+        n_rows = len(indices)
+        if self.components_per_class is None:
+            n_components = max(min(n_classes, n_rows // 5), n_rows // 10, 1)
+        else:
+            n_components = min(self.components_per_class * n_classes, n_rows)
+        if n_rows < _FEW_ROWS * n_components:
+            warnings.warn(
+                f"nleep fits {n_components} clusters to {n_rows} rows: the score is near its maximum 0 whatever the "
+                "features. Give a larger probe, or fewer components_per_class.",
+                ScoreWarning,
+                stacklevel=2,
+            )
+        clusters = self._posterior(projected, n_components, evidence.seed)
+        return {self.name: log_expected_prediction(clusters, indices, n_classes)}
+
+    def _posterior(self, rows: NDArray[np.float64], n_components: int, seed: int) -> NDArray[np.float64]:
+        """(N, K) probabilities of the mixture's components."""
+        from sklearn.exceptions import ConvergenceWarning
+        from sklearn.mixture import GaussianMixture
+
+        largest = max(float(rows.var(axis=0).max()), 1.0)
+        regularisation = _REGULARISATION
+        while True:
+            mixture = GaussianMixture(
+                n_components,
+                covariance_type=self.covariance,
+                reg_covar=regularisation,
+                max_iter=self.iterations,
+                random_state=_FIRST_SEED + seed,
+            )
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", ConvergenceWarning)  # also of k-means, where rows are equal
+                    posterior: NDArray[np.float64] = mixture.fit(rows).predict_proba(rows)
+                return posterior
+            except ValueError:
+                regularisation *= 10
+                if regularisation > largest:
+                    raise
+
+
+def _leading_components(evidence: Evidence, share: float) -> NDArray[np.float64]:
+    """(N, K) the fewest principal components that hold more than `share` of the variance."""
+    statistics = evidence.feature_statistics
+    if statistics.total_variance == 0:
+        raise EvidenceError("all rows of the features are equal, so that there are no clusters to find")
+    for k in (_FEW_COMPONENTS, statistics.width):
+        held = np.cumsum(statistics.explained_variance(k)) / statistics.total_variance
+        if held[-1] > share:
+            break
+    return statistics.principal_components(int(np.searchsorted(held, share, side="right")) + 1)
+
+
+@modelselect.hookimpl
+def modelselect_register_estimators() -> Sequence[Estimator]:
+    return [NLEEP()]
