@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import time
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelselect.candidates import Candidate, Zoo
-from modelselect.errors import CandidateError, Failure, ModelSelectError, RemoteCodeError
+from modelselect.errors import CandidateError, Failure, ModelSelectError, RemoteCodeError, ScoreWarning
 from modelselect.estimator import Estimator, evaluate
 from modelselect.evidence import Evidence
 from modelselect.extraction import BatchProgress, InputSpool, choose_extractor, numeric_versions
@@ -37,12 +38,14 @@ class Assessment:
 
     Attributes:
         components: each estimator's components; an estimator without a score is in `failures` instead.
+        warnings: what an estimator warned of, such as a regime in which its score says little.
         identity: what this candidate's stored numbers are kept under.
         reused: True if nothing had to be computed.
     """
 
     components: dict[str, dict[str, float]] = field(default_factory=dict)
     failures: dict[str, Failure] = field(default_factory=dict)
+    warnings: dict[str, str] = field(default_factory=dict)
     identity: str = ""
     feature_dim: int | None = None
     parameters: int | None = None
@@ -114,21 +117,21 @@ class _Assessor:
             if entry is None:
                 if evidence is None and not estimator.is_static:
                     evidence = self._gather(wanted)
-                begun = time.perf_counter()
+                base = evidence if evidence is not None else Evidence.of(metadata=self.candidate.metadata)
                 try:
-                    base = evidence if evidence is not None else Evidence.of(metadata=self.candidate.metadata)
-                    components = dict(evaluate(estimator, base))
+                    scored = _score(estimator, base)
                 except Exception as error:  # an estimator of a plugin may raise anything; it costs this one score
                     result.failures[estimator.name] = Failure.from_exception("score", error)
                     continue
-                seconds = time.perf_counter() - begun
                 if not estimator.is_static:
-                    self.store.put(key, {}, {"components": components, "seconds": seconds})
+                    self.store.put(key, {}, scored)
                     self.reused = False
             else:
-                components, seconds = entry.metadata["components"], entry.metadata["seconds"]
-            result.components[estimator.name] = components
-            result.seconds += seconds
+                scored = entry.metadata
+            result.components[estimator.name] = scored["components"]
+            result.seconds += scored["seconds"]
+            if scored["warning"]:
+                result.warnings[estimator.name] = scored["warning"]
         if wanted & FORWARD_FIELDS:
             features = self.store.get(self._evidence_key(self.work.probe, wanted))
             if features is not None:
@@ -268,6 +271,20 @@ class _Assessor:
         with contextlib.suppress(CandidateError):
             graph = archi2vec.to_json(archi2vec.trace(module, size))
         return {"graph": graph, "macs": archi2vec.count_macs(module, size), "parameters": parameters}
+
+
+def _score(estimator: Estimator, evidence: Evidence) -> dict[str, Any]:
+    """What is remembered of one estimator on one candidate: components, seconds, and what it warned of."""
+    begun = time.perf_counter()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ScoreWarning)
+        components = dict(evaluate(estimator, evidence))
+    warned = [str(warning.message) for warning in caught if issubclass(warning.category, ScoreWarning)]
+    return {
+        "components": components,
+        "seconds": time.perf_counter() - begun,
+        "warning": " ".join(dict.fromkeys(warned)),
+    }
 
 
 @dataclass

@@ -6,13 +6,12 @@ import abc
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from modelselect.errors import EvidenceError, Failure, ModelSelectError, NotApplicableError
+from modelselect.errors import EvidenceError, ModelSelectError, NotApplicableError
 from modelselect.evidence import FIELDS, Evidence
 
 if TYPE_CHECKING:
@@ -90,15 +89,6 @@ class Estimator(abc.ABC):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.parameters.items())})"
-
-
-@dataclass(frozen=True, slots=True)
-class Scored:
-    """What one estimator said of one candidate: its components, or why there are none."""
-
-    components: Mapping[str, float] | None
-    failure: Failure | None = None
-    seconds: float = 0.0
 
 
 def evaluate(estimator: Estimator, evidence: Evidence) -> Mapping[str, float]:

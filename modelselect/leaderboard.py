@@ -42,6 +42,7 @@ class Row:
         components: each estimator's components, by its name.
         failures: why an estimator has no score for this candidate, by its name.
         failure: why the candidate as a whole failed.
+        warnings: what an estimator warned of while it scored this candidate, by its name.
         verified_accuracy: accuracy on the held-out part after fine-tuning, from 0 to 1.
         verified_interval: its 95% interval.
         parameters: number of parameters.
@@ -60,6 +61,7 @@ class Row:
     components: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     failures: Mapping[str, Failure] = field(default_factory=dict)
     failure: Failure | None = None
+    warnings: Mapping[str, str] = field(default_factory=dict)
     verified_accuracy: float | None = None
     verified_interval: tuple[float, float] | None = None
     parameters: int | None = None
@@ -227,7 +229,19 @@ class Leaderboard:
         for row in rows:
             style = "bold green" if row.rank == 1 else "red" if row.failure else ""
             table.add_row(*(Text(_shown(column, self._cell(row, column), row)) for column in shown), style=style)
+        if notes := self._notes(rows):
+            table.caption = Text("\n".join(notes))
+            table.caption_justify = "left"
         return table
+
+    def _notes(self, rows: Sequence[Row]) -> list[str]:
+        """One line for each estimator that warned, with the first of its warnings."""
+        notes = []
+        for name in self.estimators:
+            warned = [row.warnings[name] for row in rows if name in row.warnings]
+            if warned:
+                notes.append(f"{name}, for {len(warned)} of {len(rows)} candidates: {warned[0]}")
+        return notes
 
     def __rich__(self) -> Table:
         return self.to_table()

@@ -236,6 +236,7 @@ def _rank(
                 scores={e.name: float(scores[e.name][index]) for e in shown if not np.isnan(scores[e.name][index])},
                 components=result.components,
                 failures={name: f for name, f in result.failures.items() if name in {e.name for e in chosen}},
+                warnings=result.warnings,
                 parameters=result.parameters,
                 macs=result.macs,
                 feature_dim=result.feature_dim,

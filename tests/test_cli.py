@@ -1,0 +1,149 @@
+"""The command line: exit codes, JSON on every listing, and one message instead of a traceback."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import modelselect as ms
+from modelselect import cli
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("MODELSELECT_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    for label, name in enumerate(("dark", "light")):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for index in range(8):
+            pixels = rng.integers(100 * label, 100 * label + 140, (32, 32, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "data" / name / f"{index}.png")
+    return tmp_path / "data"
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as stopped:
+        cli.main([str(argument) for argument in arguments])
+    captured = capsys.readouterr()
+    return int(stopped.value.code or 0), captured.out, captured.err
+
+
+@pytest.mark.parametrize("command", ["estimators", "zoos", "plugins", "store", "doctor", "search embedded:*"])
+def test_every_listing_prints_json(capsys: pytest.CaptureFixture[str], command: str) -> None:
+    code, out, _ = run(capsys, *command.split(), "--json")
+    assert code == 0
+    assert json.loads(out)
+    code, out, _ = run(capsys, *command.split())
+    assert code == 0
+    assert out.strip()
+
+
+def test_the_estimators_are_listed_with_what_they_require_and_cite(capsys: pytest.CaptureFixture[str]) -> None:
+    listed = {e["name"]: e for e in json.loads(run(capsys, "estimators", "--json")[1])}
+    assert listed["logme"]["requires"] == ["features", "labels"]
+    assert all(e["citation"] and e["cost"] and e["plugin"] for e in listed.values())
+
+
+def test_select_writes_a_leaderboard_that_can_be_read_back(
+    capsys: pytest.CaptureFixture[str], dataset: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "board.json"
+    arguments = ["select", dataset, "-c", "embedded:plain*", "-c", "embedded:vit*", "-e", "logme, knn"]
+    code, out, _ = run(capsys, *arguments, "--json", path)
+    board = ms.Leaderboard.load(path)
+    assert code == 0
+    assert board.best.candidate.id in out
+    assert board.provenance["ranked_by"] == ["logme", "knn"]
+    code, out, _ = run(capsys, *arguments, "--json", "-")
+    assert json.loads(out)["format"] == "modelselect leaderboard"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["-c", "embedded:*", "-e", "logmee"], "Did you mean 'logme'"),
+        (["-c", "embeded:*"], "Did you mean 'embedded'"),
+        (["-c", "embedded:zzz*"], "no candidate matched"),
+        (["-c", "resnet"], "not a candidate expression"),
+        (["-c", "embedded:*", "--device", "abacus"], "abacus"),
+    ],
+)
+def test_bad_usage_is_one_message_and_exit_code_2(
+    capsys: pytest.CaptureFixture[str], dataset: Path, arguments: list[str], words: str
+) -> None:
+    code, out, err = run(capsys, "select", dataset, *arguments)
+    assert code == cli.EXIT_BAD_USAGE
+    assert words in " ".join(err.split())
+    assert err.startswith("error: ")
+    assert "Traceback" not in err + out
+
+
+def test_a_missing_dataset_is_bad_usage(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    code, _, err = run(capsys, "select", tmp_path / "no-such-folder", "-c", "embedded:*")
+    assert code == cli.EXIT_BAD_USAGE
+    assert "no-such-folder" in err
+
+
+def test_when_nothing_could_be_ranked_the_exit_code_is_1_and_the_table_says_why(
+    capsys: pytest.CaptureFixture[str], dataset: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "models" / "broken"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text('{"architecture": "resnet18"}')
+    (folder / "model.safetensors").write_bytes(b"nothing")
+    code, out, err = run(capsys, "select", dataset, "-c", f"dir:{tmp_path}/models/*", "--json", tmp_path / "board.json")
+    assert code == cli.EXIT_NOTHING_RANKED
+    assert "failed" in out
+    assert "could be ranked" in err
+    assert ms.Leaderboard.load(tmp_path / "board.json").rows[0].failure is not None
+
+
+def test_the_store_is_shown_and_evicted(capsys: pytest.CaptureFixture[str], dataset: Path, cache: Path) -> None:
+    run(capsys, "select", dataset, "-c", "embedded:plain*")
+    before = json.loads(run(capsys, "store", "--json")[1])
+    assert before["bytes"] > 0
+    assert before["kinds"]["evidence"]["entries"] > 0
+    after = json.loads(run(capsys, "store", "--evict", "0", "--json")[1])
+    assert after["bytes"] == 0
+    assert after["freed"] == before["bytes"]
+    code, _, err = run(capsys, "store", "--evict", "a lot")
+    assert code == cli.EXIT_BAD_USAGE
+    assert "500MB" in err
+
+
+def test_a_plugins_command_stands_beside_the_shipped_ones(tmp_path: Path) -> None:
+    (tmp_path / "counting.py").write_text(
+        "import modelselect, typer\n"
+        "app = typer.Typer(help='Count things.')\n"
+        "@app.callback(invoke_without_command=True)\n"
+        "def count(): typer.echo('one two three')\n"
+        "@modelselect.hookimpl\n"
+        "def modelselect_register_commands(): return {'count': app}\n"
+    )
+    info = tmp_path / "counting-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: counting\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[modelselect]\ncounting = counting\n")
+    environment: dict[str, Any] = os.environ | {"PYTHONPATH": str(tmp_path)}
+    command = [sys.executable, "-m", "modelselect.cli"]
+    shown = subprocess.run([*command, "--help"], env=environment, capture_output=True, text=True, check=True)
+    assert "count" in shown.stdout
+    done = subprocess.run([*command, "count"], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "one two three\n"
+
+
+def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(capsys, "--version")[1] == f"modelselect {ms.__version__}\n"

@@ -1,0 +1,69 @@
+"""Every page's code runs: Python blocks in order, in one namespace; command lines that need nothing from outside."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from modelselect import cli, hookspecs
+from modelselect.host import KINDS
+from tests.conftest import REPOSITORY
+
+PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
+BLOCK = re.compile(r"^```(?P<language>python|bash)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\((?!https?://|#)(?P<target>[^)#\s]+)")
+OUTSIDE = ("path/to", "pip ", "git ", "demo", "store --evict")
+"""What marks a command line that is not run here: it needs the reader's files, or has a test of its own."""
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return [match["code"] for match in BLOCK.finditer(page.read_text()) if match["language"] == language]
+
+
+def page_id(page: Path) -> str:
+    return str(page.relative_to(REPOSITORY))
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MODELSELECT_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=page_id)
+def test_the_code_of_a_page_runs(page: Path) -> None:
+    namespace: dict[str, object] = {"__name__": "__main__"}
+    for code in blocks(page, "python"):
+        exec(compile(code, str(page), "exec"), namespace)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "bash")], ids=page_id)
+def test_the_command_lines_of_a_page_run(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for line in "".join(blocks(page, "bash")).splitlines():
+        words = shlex.split(line, comments=True)
+        if words and words[0] == "modelselect" and not any(mark in line for mark in OUTSIDE):
+            with pytest.raises(SystemExit) as stopped:
+                cli.main(words[1:])
+            assert not stopped.value.code, f"{line}: {capsys.readouterr().err}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    for match in LINK.finditer(page.read_text()):
+        assert (page.parent / match["target"]).exists(), match["target"]
+
+
+def test_every_page_is_reached_from_the_index() -> None:
+    index = REPOSITORY / "docs" / "index.md"
+    linked = {(index.parent / match["target"]).resolve() for match in LINK.finditer(index.read_text())}
+    assert {page.resolve() for page in PAGES if "docs" in page.parts} - linked <= {index.resolve()}
+
+
+def test_every_hook_is_documented() -> None:
+    page = (REPOSITORY / "docs" / "reference" / "hooks.md").read_text()
+    hooks = [name for name, member in vars(hookspecs).items() if hasattr(member, "modelselect_spec")]
+    assert len(hooks) >= len(KINDS)
+    assert [hook for hook in hooks if hook not in page] == []
