@@ -138,10 +138,7 @@ class ImagePreprocessing:
     def finish(self, batch: torch.Tensor) -> torch.Tensor:
         """(B, C, H, W) uint8 -> float32, normalised."""
         return (
-            batch.float()
-            .div_(255)
-            .sub_(_per_channel(self.mean, batch.device))
-            .div_(_per_channel(self.std, batch.device))
+            batch.float().div_(255).sub_(per_channel(self.mean, batch.device)).div_(per_channel(self.std, batch.device))
         )
 
     def does_the_same_as(self, function: Callable[[Any], torch.Tensor]) -> bool:
@@ -209,6 +206,13 @@ def as_preprocessing(
     return CallablePreprocessing.of(function, code_key)
 
 
+def example_batch(preprocessing: Preprocessing) -> torch.Tensor:
+    """Two images of noise as the module takes them: enough to see what it does with its inputs."""
+    import torch
+
+    return preprocessing.finish(torch.stack([preprocessing.prepare(image) for image in _noise_images()]))
+
+
 def _centre_crop(image: Image, size: tuple[int, int]) -> Image:
     """Crop to (height, width), padding with black where the image is smaller, as torchvision's CenterCrop does."""
     import PIL.Image
@@ -225,8 +229,8 @@ def _centre_crop(image: Image, size: tuple[int, int]) -> Image:
 
 
 @cache
-def _per_channel(values: tuple[float, ...], device: torch.device) -> torch.Tensor:
-    """Kept on the device: to send it anew for every batch would make the device wait."""
+def per_channel(values: tuple[float, ...], device: torch.device) -> torch.Tensor:
+    """(1, C, 1, 1) float32, kept on the device: to send it anew for every batch would make the device wait."""
     import torch
 
     with torch.inference_mode(False):  # it outlives the caller's inference mode

@@ -1,0 +1,68 @@
+"""What the shipped zoos share: whether a library can be used, names that are meant, reasons in one line."""
+
+from __future__ import annotations
+
+import fnmatch
+import importlib
+from collections.abc import Iterable
+from types import ModuleType
+
+from modelselect.errors import ExpressionError, did_you_mean
+
+
+def is_glob(pattern: str) -> bool:
+    """True if the pattern may stand for several names.
+
+    >>> is_glob("resnet*"), is_glob("resnet18")
+    (True, False)
+    """
+    return any(character in pattern for character in "*?[")
+
+
+def matching(pattern: str, names: Iterable[str]) -> list[str]:
+    """The names of the form `architecture.tag` that a glob means: of all tags where the glob has none. Case is ignored.
+
+    >>> matching("*18", ["resnet18.a", "resnet18.b", "vit.a"])
+    ['resnet18.a', 'resnet18.b']
+    """
+    wanted = pattern.lower()
+    globs = [wanted] if "." in wanted else [wanted, f"{wanted}.*"]
+    return [name for name in names if any(fnmatch.fnmatchcase(name.lower(), glob) for glob in globs)]
+
+
+def missing_library(library: str) -> str | None:
+    """None if the library can be imported, else one line that says why not, and the command that mends it."""
+    try:
+        importlib.import_module(library)
+    except Exception as error:  # a library that fails on import may raise anything
+        packages = " ".join(dict.fromkeys(("torch", "torchvision", library)))
+        return f"{library} cannot be imported ({one_line(error)}); mend it with: pip install --upgrade {packages}"
+    return None
+
+
+def required(library: str) -> ModuleType:
+    """The library.
+
+    Raises:
+        ExpressionError: it cannot be imported; says what mends it.
+    """
+    missing = missing_library(library)
+    if missing is not None:
+        raise ExpressionError(f"the zoo {library!r} cannot be used here: {missing}")
+    return importlib.import_module(library)
+
+
+def unknown_name(zoo: str, name: str, known: Iterable[str]) -> ExpressionError:
+    """The error for an exact name that the zoo does not have."""
+    advice = did_you_mean(name, known) or f" `modelselect search '{zoo}:*'` lists what there is."
+    return ExpressionError(f"zoo {zoo!r} has no {name!r}.{advice}")
+
+
+def one_line(error: BaseException) -> str:
+    r"""`Type: first line of the message`.
+
+    >>> one_line(ValueError("bad\nvery bad"))
+    'ValueError: bad'
+    """
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -1,0 +1,270 @@
+"""Image models of transformers from a local folder: weights in float32, one forward pass, and no layer left at random.
+
+Used by the zoos that find such folders. Nothing here reaches for the network.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from modelselect.backbone import (
+    Backbone,
+    CallablePreprocessing,
+    HeadInput,
+    Outputs,
+    Preprocessing,
+    Reader,
+    example_batch,
+    per_channel,
+    pool,
+    reader_for_module,
+)
+from modelselect.errors import CandidateError, RemoteCodeError
+from modelselect_plugins.zoos._support import one_line, required
+
+if TYPE_CHECKING:
+    import torch
+
+    from modelselect.candidates import Candidate
+
+PROCESSOR = "preprocessor_config.json"
+_CLASS_TOKENS = ("cls_token", "class_embedding", "class_token")
+
+
+def load(path: Path, candidate: Candidate, weights_key: str, *, trust_remote_code: bool) -> Backbone:
+    """The model that `save_pretrained` wrote into a folder; a classifier with its source classes.
+
+    Raises:
+        CandidateError: weights are missing on the way to the features, it is no image model, ...
+        RemoteCodeError: its class is in code of its own.
+    """
+    transformers = required("transformers")
+    with _quiet(transformers):
+        configuration = _configuration(path, trust_remote_code)
+        preprocessing = _preprocessing(path, trust_remote_code)
+        classifier = _is_classifier(configuration)
+        loader = transformers.AutoModelForImageClassification if classifier else transformers.AutoModel
+        import torch
+
+        module, report = loader.from_pretrained(
+            path,
+            dtype=torch.float32,  # the default is whatever the file holds
+            use_safetensors=True,
+            trust_remote_code=trust_remote_code,  # never None: that asks on the terminal
+            local_files_only=True,
+            output_loading_info=True,
+        )
+    missing = sorted({*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])})
+    pooler_missing = not classifier and all(key.startswith("pooler.") for key in missing)
+    if missing and not pooler_missing:
+        raise CandidateError(
+            f"its weights lack {len(missing)} tensors of {type(module).__name__}, such as {', '.join(missing[:3])}: "
+            "features would come from layers left at random"
+        )
+    module = module.float().eval()
+    return Backbone(
+        candidate=candidate,
+        module=module,
+        preprocessing=preprocessing,
+        read=_reader(module, preprocessing, classifier, pooler=not missing),
+        weights_key=weights_key,
+        skeleton=lambda: skeleton(path, trust_remote_code=trust_remote_code),
+    )
+
+
+def skeleton(path: Path, *, trust_remote_code: bool) -> torch.nn.Module:
+    """The model on the meta device, without weights."""
+    import torch
+
+    transformers = required("transformers")
+    with _quiet(transformers), torch.device("meta"):
+        configuration = _configuration(path, trust_remote_code)
+        classifier = _is_classifier(configuration)
+        loader = transformers.AutoModelForImageClassification if classifier else transformers.AutoModel
+        module: torch.nn.Module = loader.from_config(configuration, trust_remote_code=trust_remote_code)
+    return module.eval()
+
+
+def metadata(path: Path, configuration: Mapping[str, Any]) -> dict[str, Any]:
+    """What `config.json` and `preprocessor_config.json` say, without transformers."""
+    architecture = next(iter(configuration.get("architectures") or []), None)
+    widths = configuration.get("hidden_size") or (configuration.get("hidden_sizes") or [None])[-1]
+    classes = None
+    if architecture is not None:
+        labels = configuration.get("id2label")
+        classes = (len(labels) if labels else 2) if "ForImageClassification" in architecture else 0  # 2 goes unsaid
+    return {
+        "architecture": architecture,
+        "family": configuration["model_type"],
+        "input_size": _input_size(path, configuration),
+        "feature_dim": widths if isinstance(widths, int) else None,
+        "source_classes": classes,
+        "remote_code": "auto_map" in configuration,
+    }
+
+
+@dataclass(frozen=True)
+class ProcessorPreprocessing:
+    """An image processor of transformers in two parts: resize and crop in uint8, then normalise whole batches."""
+
+    processor: Any
+    key: str
+
+    def prepare(self, item: Any) -> torch.Tensor:
+        image = item.convert("RGB")
+        prepared = self.processor(image, do_rescale=False, do_normalize=False, return_tensors="pt")
+        pixels: torch.Tensor = prepared["pixel_values"][0]
+        return pixels
+
+    def finish(self, batch: torch.Tensor) -> torch.Tensor:
+        processor = self.processor
+        batch = batch.float() * (processor.rescale_factor if processor.do_rescale else 1)
+        if not processor.do_normalize:
+            return batch
+        mean, std = (per_channel(tuple(v), batch.device) for v in (processor.image_mean, processor.image_std))
+        return (batch - mean) / std
+
+
+@dataclass(frozen=True)
+class EncoderOutput:
+    """Features from what the encoder under the head returns: its pooled output, else its class token, else the mean.
+
+    Attributes:
+        pooled: False where the encoder's pooler holds no trained weights.
+        class_token: True if the first token stands for the image.
+        has_logits: True if what the module returns has logits of source classes.
+    """
+
+    pooled: bool
+    class_token: bool
+    has_logits: bool
+
+    def __call__(self, module: Any, batch: torch.Tensor) -> Outputs:
+        seen: list[Any] = []
+        handle = module.base_model.register_forward_hook(lambda _module, _arguments, output: seen.append(output))
+        try:
+            output = module(batch)
+        finally:
+            handle.remove()
+        return Outputs(self._features(seen[-1]), pool(output.logits) if self.has_logits else None)
+
+    def _features(self, output: Any) -> torch.Tensor:
+        pooled = getattr(output, "pooler_output", None)
+        if self.pooled and pooled is not None:
+            return pool(pooled)
+        hidden: torch.Tensor = output.last_hidden_state
+        return hidden[:, 0] if self.class_token and hidden.dim() == 3 else pool(hidden)
+
+
+def _configuration(path: Path, trust_remote_code: bool) -> Any:
+    transformers = required("transformers")
+    declared = json.loads((path / "config.json").read_bytes())
+    if (
+        "auto_map" in declared
+        and declared.get("model_type") not in transformers.CONFIG_MAPPING
+        and not trust_remote_code
+    ):
+        raise RemoteCodeError(
+            f"it brings code of its own (model type {declared.get('model_type')!r}), which runs only if you allow it: "
+            "read it, then pass trust_remote_code=True (on the command line: --trust-remote-code)"
+        )
+    configuration = transformers.AutoConfig.from_pretrained(
+        path, trust_remote_code=trust_remote_code, local_files_only=True
+    )
+    if hasattr(configuration, "vision_config"):
+        raise CandidateError(
+            f"{configuration.model_type!r} takes text and images together; save its vision tower as a folder of its own"
+        )
+    return configuration
+
+
+def _is_classifier(configuration: Any) -> bool:
+    return any("ForImageClassification" in name for name in configuration.architectures or [])
+
+
+def _preprocessing(path: Path, trust_remote_code: bool) -> Preprocessing:
+    transformers = required("transformers")
+    if not (path / PROCESSOR).is_file():
+        raise CandidateError(f"it has no {PROCESSOR}, so nothing says how its images are prepared")
+    processor = None
+    for backend in ("pil", "torchvision"):  # PIL first: what nearly all of them were trained with
+        with contextlib.suppress(Exception):
+            processor = transformers.AutoImageProcessor.from_pretrained(
+                path, backend=backend, trust_remote_code=trust_remote_code, local_files_only=True
+            )
+            break
+    if processor is None:
+        raise CandidateError(f"transformers has no image processor for its {PROCESSOR}")
+    key = f"transformers:{type(processor).__qualname__}:{json.dumps(processor.to_dict(), sort_keys=True, default=str)}"
+
+    def whole(image: Any) -> torch.Tensor:
+        tensor: torch.Tensor = processor(image.convert("RGB"), return_tensors="pt")["pixel_values"][0]
+        return tensor
+
+    parts = ProcessorPreprocessing(processor, key)
+    return parts if _same(parts, whole) else CallablePreprocessing.of(whole, key)
+
+
+def _same(parts: ProcessorPreprocessing, whole: Callable[[Any], torch.Tensor]) -> bool:
+    """True if the processor in two parts gives what it gives as a whole; some have further steps between."""
+    import torch
+
+    try:
+        halves = example_batch(parts)
+        wholes = example_batch(CallablePreprocessing(whole, parts.key))
+    except Exception:  # it does not know these switches
+        return False
+    return halves.shape == wholes.shape and torch.allclose(halves, wholes, rtol=0, atol=1e-5)
+
+
+def _reader(module: Any, preprocessing: Preprocessing, classifier: bool, *, pooler: bool) -> Reader:
+    try:
+        if classifier:
+            reader = reader_for_module(module, example_batch(preprocessing))
+            if isinstance(reader, HeadInput):
+                return reader
+        tokens = any(name.rsplit(".", 1)[-1] in _CLASS_TOKENS for name, _ in module.named_parameters())
+        encoder = EncoderOutput(pooled=pooler, class_token=tokens, has_logits=classifier)
+        import torch
+
+        with torch.no_grad():
+            encoder(module, example_batch(preprocessing))
+    except Exception as error:
+        raise CandidateError(f"it is no image model that gives features ({one_line(error)})") from error
+    return encoder
+
+
+def _input_size(path: Path, configuration: Mapping[str, Any]) -> tuple[int, int, int] | None:
+    try:
+        processor = json.loads((path / PROCESSOR).read_bytes())
+    except (OSError, ValueError):
+        processor = {}
+    channels = configuration.get("num_channels", 3)
+    for size in (processor.get("crop_size"), processor.get("size"), configuration.get("image_size")):
+        if isinstance(size, int):
+            return channels, size, size
+        if isinstance(size, dict) and "height" in size:
+            return channels, size["height"], size["width"]
+        if isinstance(size, dict) and "shortest_edge" in size:
+            return channels, size["shortest_edge"], size["shortest_edge"]
+    return None
+
+
+@contextlib.contextmanager
+def _quiet(transformers: Any) -> Iterator[None]:
+    """Without transformers' own progress bars and reports: the leaderboard says what went wrong."""
+    logging = transformers.utils.logging
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()

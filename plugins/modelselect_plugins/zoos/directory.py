@@ -1,0 +1,416 @@
+"""The `directory` zoo: models in folders of one's own, such as `dir:path/to/models/*`.
+
+A folder with `config.json` and `model.safetensors` is a candidate. `config.json` says what it is, in one of three
+forms:
+
+- timm's `local-dir` form: `architecture`, `num_classes`, `model_args`, `pretrained_cfg`;
+- as transformers' `save_pretrained` writes it: `model_type`, `architectures` (beside it `preprocessor_config.json`);
+- `"builder": "file.py:function"`, code of its own, which runs only with `trust_remote_code=True`. The file is looked
+  for in the folder, then in its parent. The function takes the folder and returns a module and a transform from a PIL
+  image to a tensor; `module.forward_features(x)` gives (N, D) features and `module(x)` source logits.
+
+Read from `config.json` where they are there, in any form: `num_classes`, `num_features`, `license` (or `licence`),
+`pretraining` (what it was pre-trained on), `published_top1` (its accuracy there, in per cent), and `input` with `size`
+and `channels`.
+"""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import json
+import math
+import re
+import sys
+import types
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from modelselect import Candidate, Zoo, hookimpl
+from modelselect.backbone import (
+    Backbone,
+    CallablePreprocessing,
+    FeatureMethod,
+    Reader,
+    example_batch,
+    reader_for_feature_method,
+)
+from modelselect.errors import CandidateError, ExpressionError, RemoteCodeError, did_you_mean
+from modelselect_plugins.zoos._support import is_glob, one_line
+from modelselect_plugins.zoos.timm import source_classes, source_dataset, timm_backbone, timm_skeleton
+
+if TYPE_CHECKING:
+    import torch
+
+CONFIGURATION = "config.json"
+WEIGHTS = "model.safetensors"
+SHARDS = "model.safetensors.index.json"
+PICKLES = (".bin", ".pth", ".pt", ".ckpt")
+
+_BUILDER = re.compile(r"(?P<file>[\w-][\w.-]*\.py):(?P<function>[A-Za-z_]\w*)")
+_REVISION = re.compile(r"(?P<path>.+)@(?P<revision>[0-9a-f]{12})", re.DOTALL)
+_NOT_PARAMETERS = ("running_mean", "running_var", "num_batches_tracked")  # what batch normalisation counts, not learns
+
+
+class DirectoryZoo(Zoo):
+    """Folders of models on this machine. The revision is a digest of their files, so that it changes with them.
+
+    The pattern is a path, relative to the working directory: of one model, of a folder of models, or a glob (`**` too).
+    """
+
+    name = "directory"
+    aliases = ("dir",)
+
+    def search(self, pattern: str) -> Iterable[Candidate]:
+        revision = None
+        match = _REVISION.fullmatch(pattern)
+        if match and not Path(pattern).exists():
+            pattern, revision = match["path"], match["revision"]
+        paths = _model_folders(pattern)
+        if paths is None:
+            raise ExpressionError(f"there is no folder {pattern!r} here ({Path.cwd()}).{_near(pattern)}")
+        candidates = [_Folder(path).candidate for path in paths]
+        if revision is not None and [c.revision for c in candidates] != [revision]:
+            raise ExpressionError(
+                f"{pattern!r} holds revision {', '.join(str(c.revision) for c in candidates) or 'none'}, not {revision}: "
+                "its files have changed. Leave the revision out to take what is there."
+            )
+        return candidates
+
+    def load(self, candidate: Candidate, *, trust_remote_code: bool = False) -> Backbone:
+        folder = _Folder(Path(candidate.name))
+        folder.check()
+        if candidate.revision is not None and candidate.revision != folder.revision:
+            raise CandidateError(
+                f"its files have changed: it was found with revision {candidate.revision}, and holds "
+                f"{folder.revision} now. Search again"
+            )
+        if folder.form == "builder":
+            return _build(folder, candidate, trust_remote_code)
+        try:
+            if folder.form == "transformers":
+                from modelselect_plugins.zoos import _transformers
+
+                return _transformers.load(folder.path, candidate, folder.digest, trust_remote_code=trust_remote_code)
+            return _load_timm(folder, candidate)
+        except CandidateError:
+            raise
+        except Exception as error:
+            raise CandidateError(f"{folder.form} cannot load it ({one_line(error)})") from error
+
+    def skeleton(self, candidate: Candidate, *, trust_remote_code: bool = False) -> torch.nn.Module | None:
+        folder = _Folder(Path(candidate.name))
+        folder.check()
+        if folder.form == "timm":
+            return timm_skeleton(f"local-dir:{folder.path}")
+        if folder.form == "transformers":
+            from modelselect_plugins.zoos import _transformers
+
+            return _transformers.skeleton(folder.path, trust_remote_code=trust_remote_code)
+        return None  # a builder has no way to leave the weights out
+
+
+@dataclass(frozen=True)
+class _Folder:
+    """One model's folder: what its files say without loading anything."""
+
+    path: Path
+
+    @cached_property
+    def configuration(self) -> Mapping[str, Any]:
+        """`config.json`.
+
+        Raises:
+            CandidateError: it cannot be read, or is not an object.
+        """
+        try:
+            configuration = json.loads((self.path / CONFIGURATION).read_bytes())
+        except (OSError, ValueError) as error:
+            raise CandidateError(f"its {CONFIGURATION} cannot be read ({one_line(error)})") from None
+        if not isinstance(configuration, dict):
+            raise CandidateError(f"its {CONFIGURATION} holds {type(configuration).__name__}; expected an object")
+        return configuration
+
+    @property
+    def form(self) -> str:
+        """`builder`, `timm` or `transformers`.
+
+        Raises:
+            CandidateError: none of them.
+        """
+        for key, form in (("builder", "builder"), ("architecture", "timm"), ("model_type", "transformers")):
+            if isinstance(self.configuration.get(key), str):
+                return form
+        raise CandidateError(
+            f"its {CONFIGURATION} does not say how to build it; expected 'architecture' (timm), 'model_type' "
+            "(transformers) or 'builder' (\"file.py:function\")"
+        )
+
+    @cached_property
+    def weights(self) -> list[Path]:
+        """The files of weights: one, or the shards that an index names.
+
+        Raises:
+            CandidateError: there are none, or an index names files elsewhere.
+        """
+        if (self.path / WEIGHTS).is_file():
+            return [self.path / WEIGHTS]
+        if (self.path / SHARDS).is_file():
+            try:
+                names = sorted(set(json.loads((self.path / SHARDS).read_bytes())["weight_map"].values()))
+            except (OSError, ValueError, LookupError, AttributeError, TypeError) as error:
+                raise CandidateError(f"its {SHARDS} cannot be read ({one_line(error)})") from None
+            if any(Path(name).name != name for name in names):
+                raise CandidateError(f"its {SHARDS} names files outside its folder")
+            return [self.path / name for name in names]
+        pickles = sorted(file.name for file in self.path.iterdir() if file.suffix in PICKLES)
+        if pickles:
+            raise CandidateError(
+                f"its weights are pickled ({', '.join(pickles)}), and only safetensors are read from a folder. Convert "
+                f"them once: safetensors.torch.save_file(torch.load(..., weights_only=True), {WEIGHTS!r})"
+            )
+        raise CandidateError(f"it has a {CONFIGURATION} but no {WEIGHTS}")
+
+    @cached_property
+    def parameters(self) -> int:
+        """Number of parameters, from the headers of the weights.
+
+        Raises:
+            CandidateError: a file of weights is missing, truncated or damaged.
+        """
+        from safetensors import safe_open
+
+        count = 0
+        for path in self.weights:
+            try:
+                with safe_open(path, framework="np") as tensors:
+                    for name in tensors.keys():  # noqa: SIM118 - it is no mapping
+                        if not name.endswith(_NOT_PARAMETERS):
+                            count += math.prod(tensors.get_slice(name).get_shape())
+            except Exception as error:
+                raise CandidateError(f"its {path.name} is truncated or damaged ({one_line(error)})") from None
+        return count
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over everything that is loaded: configuration, preprocessing, code and weights."""
+        files = [self.path / CONFIGURATION, self.path / "preprocessor_config.json"]
+        try:
+            files += self.weights
+            if self.form == "builder":
+                files.append(self.builder[0])
+        except (CandidateError, OSError):
+            pass  # a broken folder has an identity, too: what is there
+        parts = [f"{file.name}:{_digest_of(file)}" for file in files]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+    @property
+    def revision(self) -> str:
+        return self.digest[:12]
+
+    @property
+    def builder(self) -> tuple[Path, str]:
+        """The file and the name of the function that builds it.
+
+        Raises:
+            CandidateError: the configuration names no file in the folder or its parent.
+        """
+        spec = str(self.configuration["builder"])
+        match = _BUILDER.fullmatch(spec)
+        if match is None:
+            raise CandidateError(
+                f"its builder is {spec!r}; expected 'file.py:function', with a file in its folder or its parent"
+            )
+        here = self.path.resolve()
+        for place in (here, here.parent):
+            if (place / match["file"]).is_file():
+                return place / match["file"], match["function"]
+        raise CandidateError(f"its builder {match['file']!r} is neither in its folder nor in its parent")
+
+    def check(self) -> None:
+        """Raises CandidateError if the folder cannot be loaded, whatever its form."""
+        if not self.path.is_dir():
+            raise CandidateError(f"there is no folder {str(self.path)!r} here ({Path.cwd()})")
+        _ = self.form, self.parameters
+
+    @property
+    def candidate(self) -> Candidate:
+        """With the metadata that can be read; a broken folder has none, and says why when it is loaded."""
+        try:
+            self.check()
+            metadata = self._metadata()
+        except Exception:  # the files are strangers' and may hold anything
+            metadata = {}
+        return Candidate("directory", self.path.as_posix(), self.revision, metadata)
+
+    def _metadata(self) -> dict[str, Any]:
+        configuration = self.configuration
+        known = {
+            "modality": "image",
+            "parameters": self.parameters,
+            "feature_dim": configuration.get("num_features"),
+            "input_size": _input_size(configuration.get("input")),
+            "source_dataset": configuration.get("pretraining"),
+            "source_classes": configuration.get("num_classes"),
+            "source_accuracy": configuration.get("published_top1"),
+            "license": str(configuration.get("license", configuration.get("licence")) or "").split(" (")[0] or None,
+            "size_bytes": sum(path.stat().st_size for path in self.weights),
+            "remote_code": self.form == "builder",
+        }
+        if self.form == "timm":
+            pretrained = configuration.get("pretrained_cfg") or {}
+            tag = pretrained.get("tag")
+            classes = configuration.get("num_classes", pretrained.get("num_classes"))
+            known |= {
+                "architecture": configuration["architecture"],
+                "input_size": tuple(pretrained["input_size"]) if "input_size" in pretrained else known["input_size"],
+                "source_dataset": known["source_dataset"] or source_dataset(tag),
+                "source_classes": None if classes is None else source_classes(tag, classes),
+                "license": pretrained.get("license", known["license"]),
+            }
+        elif self.form == "transformers":
+            from modelselect_plugins.zoos import _transformers
+
+            known |= _transformers.metadata(self.path, configuration)
+        elif isinstance(configuration.get("arch"), dict):
+            known["family"] = configuration["arch"].get("family")
+        return {key: value for key, value in known.items() if value is not None}
+
+
+def _model_folders(pattern: str) -> list[Path] | None:
+    """The folders of models that a pattern means, sorted; None if a path that is no glob leads nowhere."""
+    here = Path(pattern).expanduser()
+    if (here / CONFIGURATION).is_file():
+        return [here]
+    if here.is_dir():
+        found: Iterable[Path] = here.iterdir()
+    elif is_glob(pattern):
+        found = map(Path, glob.glob(str(here), recursive=True))
+    else:
+        return None
+    return sorted({path for path in found if (path / CONFIGURATION).is_file()}, key=Path.as_posix)
+
+
+def _near(pattern: str) -> str:
+    parent = Path(pattern).expanduser().parent
+    if not parent.is_dir():
+        return " Give a path from here, or a full one."
+    return did_you_mean(pattern, [(parent / path.name).as_posix() for path in parent.iterdir() if path.is_dir()])
+
+
+def _input_size(given: Any) -> tuple[int, int, int] | None:
+    if not isinstance(given, dict) or not isinstance(given.get("size"), int):
+        return None
+    return given.get("channels", 3), given["size"], given["size"]
+
+
+def _digest_of(file: Path) -> str:
+    try:
+        state = file.stat()
+        return _digest(str(file.resolve()), state.st_size, state.st_mtime_ns)
+    except OSError:
+        return "not there"
+
+
+@lru_cache(maxsize=4096)
+def _digest(path: str, size: int, modified: int) -> str:
+    """Of the file's content; read again when its size or its time of change is another."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _load_timm(folder: _Folder, candidate: Candidate) -> Backbone:
+    from modelselect_plugins.zoos._support import required
+
+    timm = required("timm")
+    architecture = folder.configuration["architecture"]
+    if not timm.is_model(architecture):
+        known = timm.list_models()
+        raise CandidateError(f"timm has no architecture {architecture!r}.{did_you_mean(architecture, known)}")
+    name = f"local-dir:{folder.path}"
+    module = timm.create_model(name, pretrained=True)
+    return timm_backbone(candidate, module, folder.digest, lambda: timm_skeleton(name))
+
+
+def _build(folder: _Folder, candidate: Candidate, trust_remote_code: bool) -> Backbone:
+    file, function = folder.builder
+    if not trust_remote_code:
+        raise RemoteCodeError(
+            f"it brings code of its own ({file.name}:{function}), which runs only if you allow it: read it, then pass "
+            "trust_remote_code=True (on the command line: --trust-remote-code)"
+        )
+    module, transform, code_key = _run_builder(file, function, folder.path)
+    preprocessing = CallablePreprocessing.of(transform, code_key)
+    module = module.float().eval()
+    backbone = Backbone(
+        candidate=candidate,
+        module=module,
+        preprocessing=preprocessing,
+        read=_reader(module, example_batch(preprocessing), folder.configuration),
+        weights_key=folder.digest,
+    )
+    _check_widths(backbone, example_batch(preprocessing), folder.configuration)
+    return backbone
+
+
+def _run_builder(file: Path, function: str, folder: Path) -> tuple[torch.nn.Module, Callable[[Any], torch.Tensor], str]:
+    """What the function returns, checked, and the digest of its code."""
+    import torch
+
+    try:
+        source = file.read_bytes()
+        code_key = hashlib.sha256(source).hexdigest()
+        made = getattr(_module_of(str(file), source, code_key), function)(str(folder))
+    except (Exception, SystemExit) as error:
+        raise CandidateError(f"its builder {file.name}:{function} failed ({one_line(error)})") from error
+    if not (isinstance(made, tuple) and len(made) == 2 and isinstance(made[0], torch.nn.Module) and callable(made[1])):
+        raise CandidateError(
+            f"its builder {file.name}:{function} returned {type(made).__name__}; expected (torch.nn.Module, transform)"
+        )
+    if not hasattr(made[0], "forward_features"):
+        raise CandidateError(f"the module that {file.name}:{function} builds has no `forward_features`")
+    return *made, f"{code_key}:{function}"
+
+
+def _module_of(path: str, source: bytes, digest: str) -> types.ModuleType:
+    """The code as a module, run once for all the folders that share it. Exactly the bytes that were hashed run."""
+    name = "modelselect_builder_" + hashlib.sha256(f"{path}:{digest}".encode()).hexdigest()[:16]
+    if name not in sys.modules:
+        module = types.ModuleType(name)
+        module.__file__ = path
+        sys.modules[name] = module  # where dataclasses and pickle look for it
+        try:
+            exec(compile(source, path, "exec"), module.__dict__)
+        except BaseException:
+            del sys.modules[name]
+            raise
+    return sys.modules[name]
+
+
+def _reader(module: torch.nn.Module, example: torch.Tensor, configuration: Mapping[str, Any]) -> Reader:
+    if configuration.get("num_classes") == 0:
+        return FeatureMethod(has_logits=False)
+    try:
+        return reader_for_feature_method(module, example)
+    except Exception as error:
+        raise CandidateError(f"its `forward_features` failed on two images of noise ({one_line(error)})") from error
+
+
+def _check_widths(backbone: Backbone, example: torch.Tensor, configuration: Mapping[str, Any]) -> None:
+    """A model that is not what its configuration says is not to be trusted with a score."""
+    import torch
+
+    with torch.no_grad():
+        features, logits = backbone.read(backbone.module, example)
+    given = {"num_features": features.shape[1], "num_classes": 0 if logits is None else logits.shape[1]}
+    for key, width in given.items():
+        if configuration.get(key, width) != width:
+            raise CandidateError(f"its {CONFIGURATION} says {key} {configuration[key]}, but its module gives {width}")
+
+
+@hookimpl
+def modelselect_register_zoos() -> list[Zoo]:
+    return [DirectoryZoo()]

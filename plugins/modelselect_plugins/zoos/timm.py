@@ -1,0 +1,267 @@
+"""The `timm` zoo: every architecture and pre-trained tag of timm, such as `timm:resnet18.a1_in1k`."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from modelselect import Candidate, Zoo, hookimpl
+from modelselect.backbone import (
+    Backbone,
+    ImagePreprocessing,
+    Outputs,
+    Preprocessing,
+    Reader,
+    WholeOutput,
+    as_preprocessing,
+    pool,
+    weights_digest,
+)
+from modelselect.errors import CandidateError, ExpressionError
+from modelselect_plugins.zoos._support import is_glob, missing_library, one_line, required, unknown_name
+
+if TYPE_CHECKING:
+    import torch
+
+DATASETS: Mapping[str, str] = {
+    "bamboo": "Bamboo",
+    "cc12m": "CC12M",
+    "datacomp1b": "DataComp-1B",
+    "datacompxl": "DataComp-XL",
+    "dfn2b": "DFN-2B",
+    "dfn5b": "DFN-5B",
+    "dfndr2b": "DFNDR-2B",
+    "ig1b": "Instagram-1B",
+    "in12k": "ImageNet-12k",
+    "in1k": "ImageNet-1k",
+    "in21k": "ImageNet-21k",
+    "in22k": "ImageNet-22k",
+    "inw21k": "ImageNet-W21k",
+    "jft": "JFT-300M",
+    "laion2b": "LAION-2B",
+    "laion400m": "LAION-400M",
+    "laiona": "LAION-A",
+    "lvd142m": "LVD-142M",
+    "lvd1689m": "LVD-1689M",
+    "merged2b": "Merged-2B",
+    "metaclip": "MetaCLIP",
+    "metaclip2": "MetaCLIP-2",
+    "openai": "WebImageText-400M",
+    "sa1b": "SA-1B",
+    "sat493m": "SAT-493M",
+    "webli": "WebLI",
+    "yfcc100m": "YFCC-100M",
+    "yfcc15m": "YFCC-15M",
+}
+"""What the parts of timm's tags say about the data."""
+
+_LABELLED = frozenset({"bamboo", "in12k", "in1k", "in21k", "in22k", "inw21k"})
+_SELF_SUPERVISED = frozenset({"dino", "mae", "fcmae", "ijepa"})
+_PROJECTION_MULTIPLE = 128  # widths of contrastive projections (512, 640, 768, ...); no labelled dataset's class count
+
+
+class TimmZoo(Zoo):
+    """timm's registry. A bare architecture means its default tag; a glob means all pre-trained tags that match."""
+
+    name = "timm"
+
+    def search(self, pattern: str) -> Iterable[Candidate]:
+        timm = required("timm")
+        if is_glob(pattern):
+            return [_candidate(name) for name in timm.list_models(pattern, pretrained=True)]
+        known = timm.list_models(pretrained=True)
+        if pattern not in known:
+            pattern = _default_tag(pattern, known)
+        return [_candidate(pattern)]
+
+    def load(self, candidate: Candidate, *, trust_remote_code: bool = False) -> Backbone:
+        timm = required("timm")
+        try:
+            overlay = _cached_weights(timm.models.get_pretrained_cfg(candidate.name))
+            module = timm.create_model(candidate.name, pretrained=True, pretrained_cfg_overlay=overlay)
+        except Exception as error:
+            raise CandidateError(_why_not_loaded(candidate, error)) from error
+        return timm_backbone(
+            candidate, module, weights_digest(module, candidate.name), lambda: self.skeleton(candidate)
+        )
+
+    def skeleton(self, candidate: Candidate, *, trust_remote_code: bool = False) -> torch.nn.Module:
+        return timm_skeleton(candidate.name)
+
+    def availability(self) -> str | None:
+        return missing_library("timm")
+
+
+def timm_backbone(
+    candidate: Candidate, module: torch.nn.Module, weights_key: str, skeleton: Callable[[], torch.nn.Module]
+) -> Backbone:
+    """A model that timm has loaded, from wherever, with the preprocessing of its pre-trained configuration."""
+    module = module.float().eval()
+    return Backbone(
+        candidate=candidate,
+        module=module,
+        preprocessing=_preprocessing(module),
+        read=_reader(module),
+        weights_key=weights_key,
+        skeleton=skeleton,
+    )
+
+
+def timm_skeleton(name: str) -> torch.nn.Module:
+    """The architecture on the meta device. `name` is as `timm.create_model` takes it."""
+    import torch
+
+    timm = required("timm")
+    try:
+        with torch.device("meta"):
+            module: torch.nn.Module = timm.create_model(name, pretrained=False)
+    except Exception as error:
+        raise CandidateError(f"timm cannot build {name!r} without weights ({one_line(error)})") from error
+    return module.eval()
+
+
+def source_dataset(tag: str | None) -> str | None:
+    """What a tag of timm's says about the data, in order of training; None if nothing known.
+
+    >>> source_dataset("augreg_in21k_ft_in1k")
+    'ImageNet-21k -> ImageNet-1k'
+    """
+    found = [DATASETS[part] for part in (tag or "").split("_") if part in DATASETS]
+    return " -> ".join(dict.fromkeys(found)) or None
+
+
+def source_classes(tag: str | None, outputs: int) -> int:
+    """Number of source classes of a timm model with so many outputs: 0 if they are an embedding, not classes.
+
+    Image towers of contrastive models have their projection where classifiers have classes.
+
+    >>> source_classes("a1_in1k", 1000), source_classes("openai", 512)
+    (1000, 0)
+    """
+    parts = set((tag or "").split("_"))
+    if parts & _LABELLED or not tag:
+        return outputs
+    return 0 if parts & _SELF_SUPERVISED or outputs % _PROJECTION_MULTIPLE == 0 else outputs
+
+
+@dataclass(frozen=True)
+class PreLogits:
+    """Pre-logits as features, and logits, after one pass through the body.
+
+    Not `HeadInput`: timm has heads of several classifiers, and heads that normalise between pre-logits and classifier.
+    """
+
+    has_logits: bool = True
+
+    def __call__(self, module: Any, batch: torch.Tensor) -> Outputs:
+        body = module.forward_features(batch)
+        features = pool(module.forward_head(body, pre_logits=True))
+        return Outputs(features, pool(module.forward_head(body)) if self.has_logits else None)
+
+
+def _reader(module: Any) -> Reader:
+    if not hasattr(module, "forward_head"):
+        return WholeOutput()
+    return PreLogits(has_logits=source_classes(module.pretrained_cfg.get("tag"), module.num_classes) > 0)
+
+
+def _preprocessing(module: torch.nn.Module) -> Preprocessing:
+    data = required("timm").data
+    settings = data.resolve_model_data_config(module)
+    transform = data.create_transform(**settings, is_training=False)
+    mode = "L" if settings["input_size"][0] == 1 else "RGB"
+    code_key = "timm:" + json.dumps(settings, sort_keys=True)
+    return as_preprocessing(_expressed(settings), lambda image: transform(image.convert(mode)), code_key)
+
+
+def _expressed(settings: Mapping[str, Any]) -> ImagePreprocessing | None:
+    """The evaluation transform as `ImagePreprocessing`; None where that has no words for it."""
+    channels, height, width = settings["input_size"]
+    squash = settings["crop_mode"] == "squash"
+    centre = settings["crop_mode"] == "center" and height == width
+    if not (squash or centre) or {len(settings["mean"]), len(settings["std"])} != {channels} or channels not in (1, 3):
+        return None
+    resized = math.floor(height / settings["crop_pct"]), math.floor(width / settings["crop_pct"])
+    return ImagePreprocessing(
+        size=(height, width),
+        resize=resized if squash else resized[0],
+        interpolation=settings["interpolation"],
+        mean=tuple(settings["mean"]),
+        std=tuple(settings["std"]),
+        channels=channels,
+    )
+
+
+def _candidate(name: str) -> Candidate:
+    timm = required("timm")
+    configuration = timm.models.get_pretrained_cfg(name)
+    architecture, _, tag = name.partition(".")
+    known = {
+        "architecture": architecture,
+        "family": timm.model_entrypoint(architecture).__module__.rsplit(".", 1)[-1],
+        "modality": "image",
+        "input_size": tuple(configuration.input_size),
+        "source_dataset": source_dataset(tag),
+        "source_classes": source_classes(tag, configuration.num_classes),
+        "license": None if configuration.license == "unknown" else configuration.license,
+        "url": f"https://huggingface.co/{configuration.hf_hub_id}"
+        if configuration.hf_hub_id
+        else configuration.origin_url,
+        "remote_code": False,
+    }
+    return Candidate("timm", name, metadata={key: value for key, value in known.items() if value is not None})
+
+
+def _default_tag(architecture: str, known: list[str]) -> str:
+    """The full name of an architecture's default weights.
+
+    Raises:
+        ExpressionError: there is no such architecture, tag, or pre-trained weight; the message says what there is.
+    """
+    models = required("timm").models
+    tags = [name for name in known if name.split(".")[0] == architecture.split(".")[0]]
+    if tags and "." in architecture:
+        raise ExpressionError(f"zoo 'timm' has no {architecture!r}. Its tags: {', '.join(tags)}.")
+    if tags:
+        tag = models.get_pretrained_cfg(architecture).tag
+        return f"{architecture}.{tag}" if tag else architecture
+    if architecture in (renamed := models.get_deprecated_models()):
+        raise ExpressionError(
+            f"timm has renamed {architecture!r}: ask for {renamed[architecture] or 'another model'!r}."
+        )
+    if models.is_model(architecture):
+        raise ExpressionError(f"timm has the architecture {architecture!r}, but no pre-trained weights of it.")
+    raise unknown_name("timm", architecture, {*known, *(name.split(".")[0] for name in known)})
+
+
+def _cached_weights(configuration: Any) -> dict[str, str]:
+    """What makes timm read the file in the Hub's cache, if there: the client would first ask the network."""
+    from huggingface_hub import try_to_load_from_cache
+
+    if not configuration.hf_hub_id or configuration.custom_load:
+        return {}
+    path = try_to_load_from_cache(configuration.hf_hub_id, configuration.hf_hub_filename or "model.safetensors")
+    return {"file": path} if isinstance(path, str) and path.endswith(".safetensors") else {}
+
+
+def _why_not_loaded(candidate: Candidate, error: Exception) -> str:
+    from huggingface_hub import errors
+
+    page = candidate.metadata.get("url", "its page")
+    hub_id = str(page).removeprefix("https://huggingface.co/")
+    if isinstance(error, errors.GatedRepoError):
+        return f"its weights are gated: ask for access at {page}, then log in with `hf auth login`"
+    if isinstance(error, (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, ConnectionError, TimeoutError)):
+        return (
+            f"its weights are not in the local cache and cannot be fetched ({one_line(error)}). "
+            f"Where there is a network, run `hf download {hub_id}`, and copy the cache (HF_HOME) here"
+        )
+    return f"timm cannot load it ({one_line(error)})"
+
+
+@hookimpl
+def modelselect_register_zoos() -> list[Zoo]:
+    return [TimmZoo()]

@@ -1,0 +1,218 @@
+"""The `torchvision` zoo: all its classification models and weights, such as `torchvision:resnet50.IMAGENET1K_V2`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.error import URLError
+
+from modelselect import Candidate, Zoo, hookimpl
+from modelselect.backbone import (
+    Backbone,
+    HeadInput,
+    ImagePreprocessing,
+    Preprocessing,
+    as_preprocessing,
+    weights_digest,
+)
+from modelselect.errors import CandidateError, ExpressionError
+from modelselect_plugins.zoos._support import is_glob, matching, missing_library, one_line, required, unknown_name
+
+if TYPE_CHECKING:
+    import torch
+
+_ARGUMENTS = {  # what torchvision's own builders set when they are given weights; the auxiliary heads are for training
+    "googlenet": {"transform_input": True, "aux_logits": False, "init_weights": False},
+    "inception_v3": {"transform_input": True, "aux_logits": False, "init_weights": False},
+}
+_AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
+_DENSENET_OLD_KEY = re.compile(r"\.(norm|conv)\.([12])\.")
+_HEADS = {"squeezenet1_0": "classifier", "squeezenet1_1": "classifier"}  # others end in a linear layer
+_MEBIBYTE = 2**20
+
+
+class TorchvisionZoo(Zoo):
+    """torchvision's registry. A bare model means its default weights; a glob means all weights that match.
+
+    The revision is the hash that torchvision gives to the file of weights.
+    """
+
+    name = "torchvision"
+
+    def search(self, pattern: str) -> Iterable[Candidate]:
+        required("torchvision")
+        known = dict(_all_weights())
+        if is_glob(pattern):
+            return [_candidate(name, known[name]) for name in matching(pattern, known)]
+        name, _, revision = pattern.partition("@")
+        model, _, tag = name.partition(".")
+        if tag in ("", "DEFAULT"):
+            defaults = [
+                n
+                for n, weights in known.items()
+                if n.split(".")[0] == model and weights.name == type(weights)["DEFAULT"].name
+            ]
+            name = defaults[0] if defaults else name
+        if name not in known:
+            raise unknown_name(self.name, name, {*known, *(n.split(".")[0] for n in known)})
+        candidate = _candidate(name, known[name])
+        if revision and revision != candidate.revision:
+            raise ExpressionError(
+                f"torchvision's weights {name!r} have revision {candidate.revision} here, not {revision}. "
+                f"Ask for '{candidate.id}', or install the torchvision that has the other."
+            )
+        return [candidate]
+
+    def load(self, candidate: Candidate, *, trust_remote_code: bool = False) -> Backbone:
+        required("torchvision")
+        weights = dict(_all_weights()).get(candidate.name)
+        if weights is None:
+            raise CandidateError(f"this version of torchvision has no weights {candidate.name!r}")
+        state = _state(weights)
+        model = candidate.name.split(".")[0]
+        module = _build(model, weights)
+        try:
+            module.load_state_dict(_for_inference(state))
+        except RuntimeError as error:
+            raise CandidateError(f"its weights do not fit its architecture ({one_line(error)})") from error
+        module = module.float().eval()
+        return Backbone(
+            candidate=candidate,
+            module=module,
+            preprocessing=_preprocessing(weights),
+            read=HeadInput(_HEADS.get(model) or _last_linear(module)),
+            weights_key=weights_digest(module, candidate.name),
+            skeleton=lambda: self.skeleton(candidate),
+        )
+
+    def skeleton(self, candidate: Candidate, *, trust_remote_code: bool = False) -> torch.nn.Module:
+        import torch
+
+        required("torchvision")
+        with torch.device("meta"):
+            return _build(candidate.name.split(".")[0], dict(_all_weights())[candidate.name]).eval()
+
+    def availability(self) -> str | None:
+        return missing_library("torchvision")
+
+
+def _all_weights() -> Iterator[tuple[str, Any]]:
+    """(`model.WEIGHTS`, member of the weights enumeration) for every classifier.
+
+    One of VGG's weights has no classes: its last layers hold no values, as it was made for detection. It is left out.
+    """
+    from torchvision import models
+
+    for model in models.list_models(module=models):
+        for weights in models.get_model_weights(model):
+            if weights.meta["categories"]:
+                yield f"{model}.{weights.name}", weights
+
+
+def _candidate(name: str, weights: Any) -> Candidate:
+    model = name.split(".")[0]
+    meta = weights.meta
+    side = _one(weights.transforms().crop_size)
+    accuracy = meta.get("_metrics", {}).get("ImageNet-1K", {}).get("acc@1")
+    known = {
+        "architecture": model,
+        "family": type(weights).__module__.rsplit(".", 1)[-1],
+        "modality": "image",
+        "parameters": meta.get("num_params"),
+        "input_size": (3, side, side),
+        "source_dataset": "Instagram-3.6B -> ImageNet-1k" if "SWAG" in weights.name else "ImageNet-1k",
+        "source_classes": len(meta["categories"]),
+        "source_accuracy": accuracy,
+        "macs": round(meta["_ops"] * 1e9) if "_ops" in meta else None,
+        "size_bytes": round(meta["_file_size"] * _MEBIBYTE) if "_file_size" in meta else None,
+        "license": meta.get("license"),
+        "url": f"https://docs.pytorch.org/vision/stable/models/generated/torchvision.models.{model}.html",
+        "remote_code": False,
+    }
+    return Candidate(
+        "torchvision", name, _hash_of(weights.url), {key: value for key, value in known.items() if value is not None}
+    )
+
+
+def _hash_of(url: str) -> str | None:
+    """The start of the file's SHA-256, which torchvision puts into its name."""
+    import torch
+
+    found: re.Match[str] | None = torch.hub.HASH_REGEX.search(url.rsplit("/", 1)[-1])
+    return found.group(1) if found else None
+
+
+def _state(weights: Any) -> dict[str, torch.Tensor]:
+    """The weights, from torch's cache or the network; nothing but tensors is unpickled."""
+    import torch
+
+    path = Path(torch.hub.get_dir()) / "checkpoints" / weights.url.rsplit("/", 1)[-1]
+    try:
+        if not path.exists():  # `get_state_dict` would do it, but prints
+            path.parent.mkdir(parents=True, exist_ok=True)
+            torch.hub.download_url_to_file(weights.url, str(path), _hash_of(weights.url), progress=False)
+        state: dict[str, torch.Tensor] = weights.get_state_dict(
+            progress=False, check_hash=True, map_location="cpu", weights_only=True
+        )
+    except (URLError, ConnectionError, TimeoutError) as error:
+        raise CandidateError(
+            f"its weights are not in the local cache and cannot be fetched ({one_line(error)}). "
+            f"Where there is a network, download {weights.url} and put it into {path.parent}"
+        ) from error
+    except Exception as error:
+        raise CandidateError(
+            f"its weights cannot be read ({one_line(error)}). If {path} is damaged, delete it and run again"
+        ) from error
+    return state
+
+
+def _for_inference(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Without the heads that only training uses, and with DenseNet's keys as today's modules name them. In place."""
+    for key in list(state):
+        if key.startswith(_AUXILIARY):
+            del state[key]
+        elif (renamed := _DENSENET_OLD_KEY.sub(r".\1\2.", key)) != key:
+            state[renamed] = state.pop(key)
+    return state
+
+
+def _build(model: str, weights: Any) -> torch.nn.Module:
+    from torchvision import models
+
+    module: torch.nn.Module = models.get_model(
+        model, weights=None, num_classes=len(weights.meta["categories"]), **_ARGUMENTS.get(model, {})
+    )
+    return module
+
+
+def _last_linear(module: torch.nn.Module) -> str:
+    import torch
+
+    *_, last = (name for name, submodule in module.named_modules() if isinstance(submodule, torch.nn.Linear))
+    return str(last)
+
+
+def _preprocessing(weights: Any) -> Preprocessing:
+    transform = weights.transforms()
+    side = _one(transform.crop_size)
+    expressed = ImagePreprocessing(
+        size=(side, side),
+        resize=_one(transform.resize_size),
+        interpolation=transform.interpolation.value,
+        mean=tuple(transform.mean),
+        std=tuple(transform.std),
+    )
+    return as_preprocessing(expressed, lambda image: transform(image.convert("RGB")), repr(transform))
+
+
+def _one(side: list[int]) -> int:
+    """The presets hold one side, for it is of a square."""
+    (length,) = side
+    return length
+
+
+@hookimpl
+def modelselect_register_zoos() -> list[Zoo]:
+    return [TorchvisionZoo()]
