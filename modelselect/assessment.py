@@ -127,7 +127,7 @@ class _Assessor:
                     self.store.put(key, {}, scored)
                     self.reused = False
             else:
-                scored = entry.metadata
+                scored = dict(entry.metadata)
             result.components[estimator.name] = scored["components"]
             result.seconds += scored["seconds"]
             if scored["warning"]:
@@ -237,7 +237,7 @@ class _Assessor:
             entry_metadata = self._trace()
             self.store.put(key, {}, entry_metadata)
         else:
-            entry_metadata = entry.metadata
+            entry_metadata = dict(entry.metadata)
         result.graph, result.macs = entry_metadata["graph"], entry_metadata["macs"]
         result.parameters = entry_metadata["parameters"] or result.parameters
 

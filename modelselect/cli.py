@@ -15,8 +15,6 @@ import typer
 from typer.core import TyperGroup
 
 if TYPE_CHECKING:
-    import click
-
     from modelselect.candidates import Candidate
     from modelselect.leaderboard import Leaderboard
 
@@ -31,10 +29,10 @@ CacheOption = Annotated[Path | None, typer.Option("--cache-dir", help="Where evi
 class PluginGroup(TyperGroup):
     """The shipped commands, and those of plugins where no shipped one has the name."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: Any) -> list[str]:
         return [*super().list_commands(ctx), *_plugin_commands()]
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # which Click these are of depends on Typer's version
         shipped = super().get_command(ctx, cmd_name)
         if shipped is not None:
             return shipped

@@ -235,7 +235,9 @@ def mean_rank(columns: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
         if len(known):
             total[known] += (rankdata(column[known]) - 1) / max(len(known) - 1, 1)
             count[known] += 1
-    return np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
+    averages = np.full(len(total), np.nan)
+    np.divide(total, count, out=averages, where=count > 0)
+    return averages
 
 
 def _resolve(estimator: str | Estimator) -> Estimator:

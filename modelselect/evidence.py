@@ -97,7 +97,7 @@ class Evidence:
             "source_features": source_features,
             "proxy_features": proxy_features,
         }
-        checked = {name: _matrix(name, array) for name, array in matrices.items() if array is not None}
+        checked: dict[str, Any] = {n: _matrix(n, array) for n, array in matrices.items() if array is not None}
         evidence = cls(
             **checked,
             labels=None if labels is None else _labels("labels", labels),
@@ -139,7 +139,7 @@ class Evidence:
                     f"labels hold one class ({present[0]}) in {base.n_rows} labelled rows; scoring needs at least two. "
                     "Give labels of two or more classes."
                 )
-        left_out = {name: None for name in FIELDS if name not in wanted}
+        left_out: dict[str, Any] = {name: None for name in FIELDS if name not in wanted}
         return replace(base, **left_out)
 
     @cached_property
@@ -150,7 +150,7 @@ class Evidence:
             if rows is None or len(rows) == len(self.labels):  # type: ignore[arg-type]
                 return self
             arrays = {name: getattr(self, name) for name in _ROW_FIELDS}
-            kept = {name: None if array is None else array[rows] for name, array in arrays.items()}
+            kept: dict[str, Any] = {name: None if array is None else array[rows] for name, array in arrays.items()}
             self._memo["labelled"] = replace(self, **kept, _memo={})
         result: Evidence = self._memo["labelled"]
         return result

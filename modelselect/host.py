@@ -247,15 +247,16 @@ def _validate(kind: str, name: object, item: Any) -> None:
 
 
 def _expected_class(kind: str) -> type:
-    if kind == "extractors":
-        from modelselect.extraction import Extractor
+    from modelselect.archi2vec import Encoder
+    from modelselect.extraction import Extractor
 
-        return Extractor
-    if kind == "architecture_encoders":
-        from modelselect.archi2vec import Encoder
-
-        return Encoder
-    classes: dict[str, type] = {"zoos": Zoo, "estimators": Estimator, "executors": Executor}
+    classes: dict[str, type] = {
+        "zoos": Zoo,
+        "extractors": Extractor,
+        "estimators": Estimator,
+        "executors": Executor,
+        "architecture_encoders": Encoder,
+    }
     return classes[kind]
 
 
