@@ -1,0 +1,301 @@
+"""Work on candidates in processes of their own: what crashes, hangs or is killed costs its item and nothing else."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import pickle
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+import modelselect
+from modelselect.errors import Failure, InvalidInputError, ModelSelectError
+from modelselect.executor import Executor, Outcome
+
+_LOOK_ROUND = 1.0
+"""Seconds after which silent workers are looked at: a child that one left behind can hide its death from `wait`."""
+
+_GRACE = 5.0
+"""Seconds that an idle worker has to end by itself."""
+
+_CRASHES = frozenset({"SIGSEGV", "SIGBUS", "SIGILL", "SIGFPE", "SIGABRT"})
+
+_UNUSABLE = (
+    "the function cannot be {} ({}). Define it at the top level of a module that can be imported (not in a notebook), "
+    "or use the executor 'local'."
+)
+_CANNOT_START = (
+    "no worker process can start: the first one {}. In a script, put what calls modelselect under "
+    "`if __name__ == '__main__':`; otherwise look at what the process wrote to stderr, or use the executor 'local'."
+)
+
+
+class Process(Executor):
+    """Runs in spawned worker processes, each of which takes one item after another.
+
+    A worker that dies (a segmentation fault, the out-of-memory killer, `os._exit`) or takes too long costs the item it
+    had begun; a new one is started and the rest go on. The function and the items must be picklable, and so must what
+    the function returns. Closing the iterator early, an interrupt, and the death of this process end the workers and
+    whatever they started.
+
+    As with everything that spawns processes, a script that uses it needs `if __name__ == "__main__":`. Workers cannot
+    use `multiprocessing` themselves (no `DataLoader` with workers of its own).
+
+    Args:
+        workers: how many processes; each loads its own libraries and models.
+        timeout: seconds that one item may take; None: as long as it likes.
+
+    >>> [outcome.value for outcome in Process().map(abs, [-1, 2])]
+    [1, 2]
+    """
+
+    name = "process"
+    isolated = True
+
+    def __init__(self, *, workers: int = 1, timeout: float | None = None) -> None:
+        if workers < 1:
+            raise InvalidInputError(f"workers is {workers}; expected 1 or more")
+        if timeout is not None and timeout <= 0:
+            raise InvalidInputError(f"timeout is {timeout}; expected seconds above 0, or None")
+        self.workers, self.timeout = workers, timeout
+
+    def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Outcome]:
+        """One outcome for each item, in completion order.
+
+        Raises:
+            InvalidInputError: the function cannot be pickled here or loaded in a worker.
+            ModelSelectError: not even the first worker can start.
+        """
+        try:
+            pickled = pickle.dumps(function, pickle.HIGHEST_PROTOCOL)
+        except Exception as error:
+            raise InvalidInputError(_UNUSABLE.format("sent to a worker process", _first_line(error))) from error
+        return self._outcomes(pickled, iter(items))
+
+    def _outcomes(self, function: bytes, items: Iterator[Any]) -> Iterator[Outcome]:
+        idle: list[_Worker] = []
+        busy: list[_Worker] = []
+        finished: list[Outcome] = []
+        more, proven = True, False
+        try:
+            while True:
+                while more and len(busy) < self.workers:
+                    try:
+                        item = next(items)
+                    except StopIteration:
+                        more = False
+                        break
+                    try:
+                        pickled = pickle.dumps(item, pickle.HIGHEST_PROTOCOL)
+                    except Exception as error:
+                        reason = f"it cannot be sent to a worker process ({_first_line(error)})"
+                        finished.append(_failed(item, reason, type(error).__name__))
+                        continue
+                    busy.append(idle.pop() if idle else _Worker(function))
+                    busy[-1].give(item, pickled)
+                yield from finished  # while the workers go on
+                finished.clear()
+                if not busy:
+                    return
+                _wait(busy, self.timeout)
+                for worker in list(busy):
+                    try:
+                        outcome = worker.news(self.timeout)
+                    except _NotBegunError as death:
+                        busy.remove(worker)
+                        if worker.experienced:  # after-effects of an earlier item: this one is innocent
+                            busy.append(_Worker(function))
+                            busy[-1].give(worker.item, worker.pickled)
+                        elif proven:
+                            finished.append(_failed(worker.item, f"its worker process {death} while it started"))
+                        else:
+                            raise ModelSelectError(_CANNOT_START.format(death)) from None
+                        continue
+                    proven = proven or worker.begun_at is not None
+                    if outcome:
+                        busy.remove(worker)
+                        finished.append(outcome)
+                        if worker.alive:
+                            idle.append(worker)
+        finally:
+            for worker in busy:
+                worker.kill()
+            _dismiss(idle)
+
+
+class _NotBegunError(Exception):
+    """A worker died before it began the item that it was given."""
+
+
+class _Worker:
+    """A process and the item it was given.
+
+    It answers every item with `begun` and then `done`; a function that it cannot load with `unusable`.
+    """
+
+    item: Any
+    pickled: bytes
+
+    def __init__(self, function: bytes) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.connection, theirs = context.Pipe()
+        self.process = context.Process(target=_work, args=(theirs, function), name="modelselect-worker", daemon=True)
+        self.process.start()
+        theirs.close()
+        self.alive = True
+        self.experienced = False
+        self.begun_at: float | None = None
+
+    def give(self, item: Any, pickled: bytes) -> None:
+        self.item, self.pickled, self.begun_at = item, pickled, None
+        with contextlib.suppress(OSError):  # it is dead, which `news` will tell
+            self.connection.send_bytes(pickled)
+
+    def news(self, timeout: float | None) -> Outcome | None:
+        """What became of the item; None while it is at work on it.
+
+        Raises:
+            _NotBegunError: it died too early for the item to be the cause.
+            InvalidInputError: it cannot load the function.
+        """
+        ended = self.process.exitcode is not None  # asked first: what it said before is still in the pipe
+        try:
+            while self.connection.poll():
+                kind, payload = self.connection.recv()
+                if kind == "unusable":
+                    raise InvalidInputError(_UNUSABLE.format("loaded in a worker process", payload.decode()))
+                if kind == "done":
+                    self.experienced = True
+                    return self._done(payload)
+                self.begun_at = time.monotonic()
+        except (EOFError, OSError):
+            ended = True
+        if ended:
+            return self._dead()
+        if timeout is not None and self.begun_at is not None and time.monotonic() - self.begun_at > timeout:
+            self.kill()
+            reason = f"it took longer than {timeout:g} s and was stopped; allow more time, or leave it out"
+            return _failed(self.item, reason, "TimeoutError")
+        return None
+
+    def kill(self) -> None:
+        """Ends the process, and what it started, at once."""
+        if hasattr(os, "killpg") and self.process.pid:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.kill()
+        self.process.join()
+        self.connection.close()
+        self.alive = False
+
+    def _done(self, payload: bytes) -> Outcome:
+        try:
+            value, failure = pickle.loads(payload)
+        except Exception as error:
+            reason = f"what it returned cannot be read back from its worker process ({_first_line(error)})"
+            return _failed(self.item, reason, type(error).__name__)
+        return Outcome(self.item, value, failure)
+
+    def _dead(self) -> Outcome:
+        self.process.join(_GRACE)  # its end of the pipe may close a moment before it ends
+        exitcode = self.process.exitcode
+        self.kill()  # what it started
+        cause = _cause_of_death(exitcode)
+        if self.begun_at is None:
+            raise _NotBegunError(cause)
+        return _failed(self.item, f"its worker process {cause}")
+
+
+def _cause_of_death(exitcode: int | None) -> str:
+    if exitcode is None:
+        return "closed its connection"
+    if exitcode >= 0:
+        return f"ended with exit code {exitcode}"
+    try:
+        name = signal.Signals(-exitcode).name
+    except ValueError:
+        name = f"signal {-exitcode}"
+    if name == "SIGKILL":
+        return "was killed by SIGKILL: most likely memory ran out; use a smaller batch size or fewer workers"
+    return f"was killed by {name}" + (": native code crashed" if name in _CRASHES else "")
+
+
+def _wait(busy: list[_Worker], timeout: float | None) -> None:
+    """Until a worker has something to say, is dead, or may be overdue."""
+    seconds = _LOOK_ROUND if timeout is None else min(_LOOK_ROUND, timeout / 4)
+    wait([*(worker.connection for worker in busy), *(worker.process.sentinel for worker in busy)], seconds)
+
+
+def _dismiss(workers: list[_Worker]) -> None:
+    for worker in workers:
+        worker.connection.close()  # they see that nothing more will come, and end
+    until = time.monotonic() + _GRACE
+    for worker in workers:
+        worker.process.join(max(until - time.monotonic(), 0))
+        worker.kill()
+
+
+def _failed(item: Any, reason: str, error: str = "WorkerDied") -> Outcome:
+    return Outcome(item, failure=Failure("run", reason, error))
+
+
+def _first_line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {(str(error).strip().splitlines() or ['no message'])[0]}"
+
+
+# --- in the worker ---------------------------------------------------------------------------------------------------
+
+
+def _work(connection: Connection, pickled_function: bytes) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is the parent's, which ends its workers
+    if hasattr(os, "setpgid"):
+        os.setpgid(0, 0)  # so that it can be ended together with what it starts
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        function = pickle.loads(pickled_function)
+    except Exception as error:
+        connection.send(("unusable", _first_line(error).encode()))
+        return
+
+    def run(pickled: bytes) -> Any:
+        try:
+            item = pickle.loads(pickled)
+        except Exception as error:
+            raise InvalidInputError(f"it cannot be loaded in a worker process ({_first_line(error)})") from error
+        return function(item)
+
+    while True:
+        try:
+            pickled = connection.recv_bytes()
+        except (EOFError, OSError):
+            return
+        connection.send(("begun", b""))
+        connection.send(("done", _pickled(Outcome.of(run, pickled))))
+
+
+def _pickled(outcome: Outcome) -> bytes:
+    try:
+        return pickle.dumps((outcome.value, outcome.failure), pickle.HIGHEST_PROTOCOL)
+    except Exception as error:
+        returned = type(outcome.value).__qualname__
+        reason = f"it returned a {returned} that cannot be sent back from a worker process ({_first_line(error)})"
+        return pickle.dumps((None, Failure("run", reason, type(error).__name__)))
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        if hasattr(os, "killpg"):
+            os.killpg(0, signal.SIGKILL)
+        os._exit(1)
+
+
+@modelselect.hookimpl
+def modelselect_register_executors() -> list[Executor]:
+    return [Process()]

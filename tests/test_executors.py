@@ -1,0 +1,310 @@
+"""What goes wrong with one item costs that item: nothing is lost, nobody else blamed, nothing left running."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+
+import modelselect as ms
+from modelselect.errors import InvalidInputError, ModelSelectError
+from modelselect_plugins.executors.local import Local
+from modelselect_plugins.executors.process import Process
+
+EXECUTORS = [Local(), Process()]
+
+
+def run(executor: ms.Executor, function: Callable[[Any], Any], items: Any) -> dict[Any, ms.Outcome]:
+    outcomes = list(executor.map(function, items))
+    return {outcome.item: outcome for outcome in outcomes}
+
+
+def is_running(pid: int) -> bool:
+    """False also for a process that is dead and waits to be collected by init."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def wait_until(true: Callable[[], bool], seconds: float = 10) -> None:
+    until = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < until, "waited in vain"
+        time.sleep(0.01)
+
+
+# --- functions that workers run --------------------------------------------------------------------------------------
+
+
+class MoodyError(Exception):
+    """Cannot be unpickled: its constructor wants more than Exception keeps."""
+
+    def __init__(self, one: str, two: str) -> None:
+        super().__init__(one + two)
+
+
+class Trap:
+    """Can be pickled, but not read back."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _spring, ()
+
+
+def _spring() -> NoReturn:
+    raise ValueError("a trap")
+
+
+class Bomb:
+    """Ends the process that unpickles it."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os._exit, (7,)
+
+
+def misbehave(how: str) -> Any:
+    match how:
+        case "segfault":
+            ctypes.string_at(0)
+        case "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "aborted":
+            os.abort()
+        case "exit 3":
+            os._exit(3)
+        case "sys.exit":
+            sys.exit("enough")
+        case "raise":
+            raise MoodyError("bad ", "mood")
+        case "returns a lambda":
+            return lambda: None
+        case "returns a trap":
+            return Trap()
+        case "no memory":
+            raise MemoryError
+    return how.upper()
+
+
+def hang(seconds: float) -> int:
+    time.sleep(seconds)
+    return os.getpid()
+
+
+def note_and_hang(path: str) -> None:
+    """Writes its own process id and that of a child of its own, and hangs."""
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    Path(path).with_suffix(".new").write_text(f"{os.getpid()} {child.pid}")
+    Path(path).with_suffix(".new").rename(path)
+    time.sleep(60)
+
+
+def pids_in(path: Path) -> list[int]:
+    wait_until(path.exists)
+    return [int(pid) for pid in path.read_text().split()]
+
+
+def die_later(item: int) -> int:
+    if item == 0:
+        threading.Timer(0.05, os._exit, (9,)).start()
+    return item
+
+
+def identify(_: Any) -> int:
+    return os.getpid()
+
+
+# --- what both promise -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("executor", EXECUTORS, ids=lambda executor: executor.name)
+def test_every_item_has_one_outcome_and_exceptions_cost_one_item(executor: ms.Executor) -> None:
+    found = run(executor, misbehave, iter(["a", "raise", "sys.exit", "no memory", "b"]))
+    assert [outcome.value for outcome in found.values()] == ["A", None, None, None, "B"]
+    failures = {item: outcome.failure for item, outcome in found.items() if outcome.failure}
+    assert {item: failure.error for item, failure in failures.items()} == {
+        "raise": "MoodyError",
+        "sys.exit": "SystemExit",
+        "no memory": "MemoryError",
+    }
+    assert failures["raise"].reason == "MoodyError: bad mood"
+
+
+@pytest.mark.parametrize("executor", EXECUTORS, ids=lambda executor: executor.name)
+def test_no_items_no_outcomes(executor: ms.Executor) -> None:
+    assert run(executor, misbehave, []) == {}
+
+
+def test_both_are_registered_under_their_names() -> None:
+    from modelselect.host import get_host
+
+    assert [type(get_host().executor(name)) for name in ("local", "process")] == [Local, Process]
+
+
+def test_local_begins_an_item_when_it_is_asked_for() -> None:
+    begun = []
+    outcomes = Local().map(begun.append, "ab")
+    next(outcomes)
+    assert begun == ["a"]
+
+
+# --- what only processes can promise ---------------------------------------------------------------------------------
+
+
+def test_a_crash_costs_its_item_and_says_how_the_process_died() -> None:
+    items = ["a", "segfault", "b", "killed", "c", "aborted", "exit 3", "returns a lambda", "returns a trap", "d"]
+    found = run(Process(), misbehave, items)
+    assert list(found) == items
+    assert {item: outcome.value for item, outcome in found.items() if not outcome.failure} == {
+        x: x.upper() for x in "abcd"
+    }
+    reasons = {item: outcome.failure.reason for item, outcome in found.items() if outcome.failure}
+    for item, expected in {
+        "segfault": "killed by SIGSEGV: native code crashed",
+        "killed": "killed by SIGKILL: most likely memory ran out",
+        "aborted": "killed by SIGABRT",
+        "exit 3": "ended with exit code 3",
+        "returns a lambda": "returned a function that cannot be sent back",
+        "returns a trap": "cannot be read back from its worker process (ValueError: a trap)",
+    }.items():
+        assert expected in reasons[item]
+
+
+def test_one_worker_serves_item_after_item() -> None:
+    assert len({outcome.value for outcome in Process().map(identify, range(5))} - {os.getpid()}) == 1
+
+
+def test_items_that_cannot_be_sent_or_loaded_cost_themselves() -> None:
+    items = [lambda: None, "a", Trap(), Bomb(), "b"]
+    outcomes = {id(outcome.item): outcome for outcome in Process().map(str, items)}
+    found = [outcomes[id(item)] for item in items]
+    assert [outcome.value for outcome in found] == [None, "a", None, None, "b"]
+    reasons = [outcome.failure.reason for outcome in found if outcome.failure]
+    for reason, expected in zip(
+        reasons, ["cannot be sent to a worker", "cannot be loaded in a worker", "exit code 7"], strict=True
+    ):
+        assert expected in reason
+
+
+def test_a_function_that_cannot_be_sent_or_loaded_is_refused_with_advice() -> None:
+    with pytest.raises(InvalidInputError, match=r"cannot be sent to a worker process.*top level of a module"):
+        Process().map(lambda item: item, [1])
+    with pytest.raises(InvalidInputError, match=r"cannot be loaded in a worker process.*a trap"):
+        list(Process().map(Trap(), [1]))  # type: ignore[arg-type]
+
+
+def test_an_item_does_not_pay_for_what_an_earlier_one_left_behind() -> None:
+    outcomes = Process().map(die_later, iter_slowly())
+    assert [outcome.value for outcome in outcomes] == [0, 1, 2]
+
+
+def iter_slowly() -> Iterator[int]:
+    """The worker dies, idle, before it is given the second item."""
+    yield 0
+    time.sleep(0.3)
+    yield 1
+    yield 2
+
+
+def test_what_takes_too_long_is_stopped_and_the_rest_goes_on() -> None:
+    found = run(Process(timeout=1), hang, [0, 60, 0.001])
+    assert found[60].failure is not None
+    assert found[60].failure.error == "TimeoutError"
+    assert "longer than 1 s" in found[60].failure.reason
+    assert found[0].value != found[0.001].value, "the worker that hung must be gone"
+
+
+def test_several_workers_work_at_once_and_outcomes_come_as_they_complete() -> None:
+    items = [2.0, 0.01, 0.02]
+    outcomes = list(Process(workers=2).map(hang, items))
+    assert [outcome.item for outcome in outcomes] == [0.01, 0.02, 2.0]
+    assert len({outcome.value for outcome in outcomes}) == 2
+
+
+def test_workers_go_on_while_the_caller_looks_at_an_outcome() -> None:
+    begun: list[float] = []
+
+    def items() -> Iterator[float]:
+        for item in (0.0, 0.1):
+            begun.append(item)
+            yield item
+
+    outcomes = Process().map(hang, items())
+    next(outcomes)
+    assert begun == [0.0, 0.1]
+    assert len(list(outcomes)) == 1
+
+
+def test_an_iterator_that_is_closed_early_stops_the_worker_and_its_children(tmp_path: Path) -> None:
+    outcomes = Process().map(note_and_hang_unless_empty, ["", str(tmp_path / "pids")])
+    next(outcomes)
+    pids = pids_in(tmp_path / "pids")
+    assert all(map(is_running, pids))
+    outcomes.close()  # type: ignore[attr-defined]
+    wait_until(lambda: not any(map(is_running, pids)))
+
+
+def note_and_hang_unless_empty(path: str) -> None:
+    if path:
+        note_and_hang(path)
+
+
+SCRIPT = """
+import sys
+from modelselect_plugins.executors.process import Process
+from test_executors import note_and_hang
+
+if __name__ == "__main__":
+    list(Process().map(note_and_hang, [sys.argv[1]]))
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_nothing_is_left_running_when_the_parent_is_killed_or_interrupted(how: signal.Signals, tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(SCRIPT)
+    parent = subprocess.Popen(
+        [sys.executable, tmp_path / "script.py", tmp_path / "pids"],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
+        stderr=subprocess.PIPE,
+    )
+    pids = pids_in(tmp_path / "pids")
+    parent.send_signal(how)
+    _, stderr = parent.communicate(timeout=10)
+    assert parent.returncode == -how
+    assert stderr.count(b"KeyboardInterrupt") == (how == signal.SIGINT), "the worker must not add its own traceback"
+    wait_until(lambda: not any(map(is_running, pids)))
+
+
+def test_a_script_without_a_main_guard_is_told_so(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(
+        "from modelselect_plugins.executors.process import Process\nprint(list(Process().map(abs, [-1, -2])))\n"
+    )
+    done = subprocess.run([sys.executable, tmp_path / "script.py"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert (
+        done.stderr.rstrip().splitlines()[-1].startswith(f"{ModelSelectError.__module__}.ModelSelectError: no worker")
+    )
+    assert "if __name__ == '__main__':" in done.stderr
+
+
+@pytest.mark.parametrize("parameters", [{"workers": 0}, {"timeout": 0}])
+def test_senseless_parameters_are_refused(parameters: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInputError, match="expected"):
+        Process(**parameters)
+
+
+def test_the_traps_of_this_file_are_traps() -> None:
+    for trap in (MoodyError("a", "b"), Trap()):
+        with contextlib.suppress(TypeError, ValueError):
+            pickle.loads(pickle.dumps(trap))
+            pytest.fail(f"{trap!r} can be unpickled")
