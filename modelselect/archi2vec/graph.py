@@ -1,0 +1,353 @@
+"""A module's architecture as a graph: the operations that its data passes through, found without weights.
+
+The graph is the first half of archi2vec (Bai et al., "Pre-Trained Model Recommendation for Downstream Fine-tuning",
+section 3.2): one suitable input runs through the module, and the structure is derived from the output back to the
+input along the gradient's path. Here the run takes place on PyTorch's meta device, which knows shapes but no values,
+so that an architecture costs neither its download nor its memory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from modelselect.errors import CandidateError, InvalidInputError
+
+if TYPE_CHECKING:
+    import networkx
+    import torch
+    from torch.autograd.graph import Node
+
+INPUT_SIZE = (3, 224, 224)
+"""What an image is where nothing else is known: channels, height, width."""
+
+BATCH_SIZE = 2
+"""Of the input that is traced: more than one, so that no operation mistakes the batch for an axis to drop."""
+
+
+def trace(
+    module: torch.nn.Module,
+    input_size: Sequence[int] = INPUT_SIZE,
+    *,
+    example: Any = None,
+    device: str = "meta",
+) -> networkx.DiGraph[int]:
+    """The directed acyclic graph of the operations through which data flows from the module's input to its output.
+
+    A node is an operation, an edge leads from an operation to the one that takes its result. Nodes are numbered
+    0..n-1 in topological order, the same in every run; the attribute `operation` names the type, in an open vocabulary
+    (`operation_name`). What only parameters pass through (their transposition, say) is no data flow and has no node;
+    nor have copies that change nothing but the layout in memory, which differ between backends. Modules that are
+    told token ids start at their embedding lookups.
+
+    The given module is left as it is: its weights, mode and gradients are neither read nor changed. A copy without
+    weights runs in evaluation mode, as it does when features are extracted: no dropout, no auxiliary training heads.
+
+    Args:
+        module: on any device, the meta device included; parameters may be frozen. It takes tensors and returns
+            tensors, alone or in tuples, lists, mappings or dataclasses.
+        input_size: shape of one input, without the batch: (channels, height, width) of an image.
+        example: what to call the module with, instead of `input_size`: a tensor, a tuple of positional arguments, or
+            a mapping of keyword arguments. Batch included; on the meta device only shapes and dtypes matter.
+        device: `"cpu"` runs on values, for modules whose flow depends on them (they fail on the meta device).
+
+    Raises:
+        CandidateError: the forward pass fails, or leads from the input to the output by no differentiable path.
+
+    Source: Bai et al., section 3.2 and table 6. The table's 37 names and ours:
+
+    - `XBackward0`, `XBackward1` are `X` here: `AdaptiveAvgPool2D`, `AdaptiveMaxPool2D`, `Add`, `Addmm`, `AvgPool2D`,
+      `AvgPool3D`, `Cat`, `ConstantPadNd`, `Convolution`, `Div`, `Expand`, `Hardtanh`, `IndexSelect`, `Max`,
+      `MaxPool2DWithIndices`, `Mean`, `Mul`, `Pow`, `Prelu`, `Relu`, `Repeat`, `Sigmoid`, `Slice`, `Softmax`,
+      `SplitWithSizes`, `Squeeze`, `Sum`, `T`, `Transpose`, `Unsqueeze`, `UpsampleBilinear2D`, `UpsampleNearest2D`,
+      `View`.
+    - `NativeBatchNormBackward0` is `BatchNorm`, `ReshapeAliasBackward0` is `View`.
+    - `Variable` (a parameter) and `CloneBackward0` (a copy in memory) are left out, as said above; so is `T` where it
+      transposes a weight.
+
+    >>> import torch
+    >>> block = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.BatchNorm2d(8), torch.nn.ReLU())
+    >>> graph = trace(block, (3, 32, 32))
+    >>> [operation for _, operation in graph.nodes(data="operation")]
+    ['Convolution', 'BatchNorm', 'Relu']
+    >>> list(graph.edges)
+    [(0, 1), (1, 2)]
+    """
+    import networkx
+
+    inputs = _inputs(module, input_size, example)
+    tokens = any(not (t.is_floating_point() or t.is_complex()) for t in _tensors(inputs))
+    twin = _twin(module, device, requires_grad=tokens)
+    sources: list[torch.Tensor] = []
+    output = _run(twin, _on_device(inputs, device, sources), device, differentiable=True)
+    ends = [tensor.grad_fn for tensor in _tensors(output) if tensor.grad_fn is not None]
+    starts = {tensor.grad_fn for tensor in sources}
+
+    graph: networkx.DiGraph[int] = networkx.DiGraph()
+    origins: dict[Node, list[int]] = {}  # of every autograd node with data: the graph's nodes whose result it holds
+    for node in _inputs_first(ends):
+        # The sources are looked up by the nodes they had before the module could change them in place.
+        if node in starts:
+            origins[node] = []
+            continue
+        operation = operation_name(node.name())
+        givers = [giver for giver, _ in node.next_functions if giver is not None and giver in origins]
+        if not givers and not (tokens and operation in _LOOKUPS):
+            continue
+        taken = list(dict.fromkeys(origin for giver in givers for origin in origins[giver]))
+        if operation in _LAYOUT:
+            origins[node] = taken
+            continue
+        index = graph.number_of_nodes()
+        graph.add_node(index, operation=operation)
+        graph.add_edges_from((origin, index) for origin in taken)
+        origins[node] = [index]
+    if not graph:
+        raise CandidateError(
+            f"{type(module).__name__} has no differentiable path from its input to its output, so its architecture "
+            "cannot be traced. Its forward pass returns its input or a constant, detaches, or runs under "
+            "torch.no_grad() or torch.inference_mode(); take that out of forward()."
+        )
+    return graph
+
+
+def count_macs(module: torch.nn.Module, input_size: Sequence[int] = INPUT_SIZE, *, example: Any = None) -> int | None:
+    """Multiply-accumulates of one input, counted on the meta device; None if the module cannot be run there.
+
+    Counts what convolutions, matrix products and attention multiply, as `torch.utils.flop_counter` does; not what is
+    done element by element (normalisation, activations).
+
+    Args:
+        module: as for `trace`.
+        input_size: as for `trace`.
+        example: as for `trace`; its leading axis is the batch, and the count is for one of it.
+
+    >>> import torch
+    >>> count_macs(torch.nn.Linear(128, 10), (128,))
+    1280
+    """
+    from torch.utils.flop_counter import FlopCounterMode
+
+    inputs = _inputs(module, input_size, example)
+    batch = next((tensor.shape[0] for tensor in _tensors(inputs) if tensor.dim()), 1)
+    counter = FlopCounterMode(display=False)
+    try:
+        with counter:
+            _run(
+                _twin(module, "meta", requires_grad=False), _on_device(inputs, "meta", []), "meta", differentiable=False
+            )
+    except CandidateError:
+        return None
+    return round(counter.get_total_flops() / 2 / max(batch, 1))
+
+
+def operation_name(grad_fn_name: str) -> str:
+    """The type of operation behind the name of an autograd node, the same on every backend.
+
+    Namespaces, `Backward` with its number, and the prefix of a backend's own implementation go; what backends name or
+    split differently is brought under one name. A name that nobody has seen before is kept: the vocabulary is open.
+
+    >>> [operation_name(n) for n in ("ConvolutionBackward0", "MkldnnConvolutionBackward0", "CudnnBatchNormBackward0")]
+    ['Convolution', 'Convolution', 'BatchNorm']
+    >>> operation_name("UnsafeViewBackward0"), operation_name("torch::autograd::CopySlices"), operation_name("MySwish")
+    ('View', 'CopySlices', 'MySwish')
+    """
+    name = _BACKWARD.sub("", grad_fn_name.rpartition("::")[2])
+    name = _BACKEND.sub("", name) or name
+    if _FUSED_ATTENTION.fullmatch(name):
+        return "ScaledDotProductAttention"
+    return _SYNONYMS.get(name, name)
+
+
+_BACKWARD = re.compile(r"Backward\d*(_copy)?$")
+_BACKEND = re.compile(r"^(Native|Cudnn|Miopen|Mkldnn|Mps|Slow|Thnn)(?=[A-Z])")
+_FUSED_ATTENTION = re.compile(r"ScaledDotProduct\w*Attention\w*")
+_SYNONYMS = {
+    "ConvolutionOverrideable": "Convolution",
+    "ReshapeAlias": "View",
+    "UnsafeView": "View",
+    "SafeSoftmax": "Softmax",
+    "UnsafeSplit": "Split",
+    "UnsafeSplitWithSizes": "SplitWithSizes",
+    "BatchNormImplIndex": "BatchNorm",
+}
+_LAYOUT = {"Clone", "AsStrided", "Alias", "Contiguous", "ToCopy"}
+"""Operations that move or relabel memory and leave every value as it is."""
+_LOOKUPS = {"Embedding", "EmbeddingBag", "EmbeddingRenorm"}
+
+
+def to_json(graph: networkx.DiGraph[int]) -> str:
+    """The graph as one line of node-link JSON, as networkx's `node_link_graph(..., edges="edges")` reads it.
+
+    >>> import networkx
+    >>> graph = networkx.DiGraph([(0, 1)])
+    >>> networkx.set_node_attributes(graph, {0: "Convolution", 1: "Relu"}, "operation")
+    >>> from_json(to_json(graph)).nodes(data="operation")
+    NodeDataView({0: 'Convolution', 1: 'Relu'}, data='operation')
+    """
+    return json.dumps(
+        {
+            "directed": True,
+            "multigraph": False,
+            "graph": {},
+            "nodes": [{"id": node, "operation": operation} for node, operation in graph.nodes(data="operation")],
+            "edges": [{"source": source, "target": target} for source, target in graph.edges],
+        },
+        separators=(",", ":"),
+    )
+
+
+def from_json(text: str) -> networkx.DiGraph[int]:
+    """The graph that `to_json` wrote.
+
+    Raises:
+        InvalidInputError: the text is not such a graph.
+    """
+    import networkx
+
+    graph: networkx.DiGraph[int] = networkx.DiGraph()
+    try:
+        data = json.loads(text)
+        graph.add_nodes_from((node["id"], {"operation": node["operation"]}) for node in data["nodes"])
+        edges = [(edge["source"], edge["target"]) for edge in data["edges"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InvalidInputError(
+            f"this is not an architecture graph in node-link JSON ({type(error).__name__}: {error}). "
+            "Expected what archi2vec.to_json() writes; trace the architecture again."
+        ) from error
+    strangers = [node for edge in edges for node in edge if node not in graph]
+    if strangers:
+        raise InvalidInputError(f"the graph has edges at nodes it does not have: {strangers[:3]}; trace it again.")
+    graph.add_edges_from(edges)
+    return graph
+
+
+# --- the run ---------------------------------------------------------------------------------------------------------
+
+
+def _inputs(module: torch.nn.Module, input_size: Sequence[int], example: Any) -> tuple[Any, ...] | Mapping[str, Any]:
+    """Arguments of the call, by position or by name, not yet on any device in particular."""
+    import torch
+
+    if example is None:
+        dtype = next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)
+        return (torch.empty(BATCH_SIZE, *input_size, dtype=dtype, device="meta"),)
+    if isinstance(example, torch.Tensor):
+        return (example,)
+    if isinstance(example, (tuple, Mapping)) and next(_tensors(example), None) is not None:
+        return example
+    raise InvalidInputError(
+        f"example is {type(example).__name__}; expected a tensor, a tuple of positional arguments or a mapping of "
+        "keyword arguments, with at least one tensor in it"
+    )
+
+
+def _twin(module: torch.nn.Module, device: str, *, requires_grad: bool) -> torch.nn.Module:
+    """A copy in evaluation mode whose every tensor is on `device`: without values on the meta device."""
+    import torch
+
+    memo: dict[int, Any] = {}
+
+    def twin_of(tensor: torch.Tensor) -> torch.Tensor:
+        is_parameter = isinstance(tensor, torch.nn.Parameter)
+        if device == "meta" or tensor.is_meta:
+            twin = torch.zeros_like(tensor, device=device, requires_grad=False)
+        else:  # a parameter may share its memory with the original: no forward pass writes to it
+            twin = tensor.detach().to(device, copy=not is_parameter)
+        return torch.nn.Parameter(twin, requires_grad and twin.is_floating_point()) if is_parameter else twin
+
+    try:
+        # Told in advance what each tensor becomes, deepcopy copies no weights. Ties between parameters stay ties.
+        for part in module.modules():
+            for tensor in _tensors(list(vars(part).values())):
+                if id(tensor) not in memo:
+                    memo[id(tensor)] = twin_of(tensor)
+        return copy.deepcopy(module, memo).eval()
+    except Exception as error:  # copying runs the module's own code, which may raise anything
+        raise CandidateError(
+            f"{type(module).__name__} cannot be copied to the {device} device to be traced "
+            f"({type(error).__name__}: {error}). Lazy modules need one forward pass first."
+        ) from error
+
+
+def _on_device(inputs: Any, device: str, sources: list[torch.Tensor]) -> Any:
+    """The same arguments on `device`; floating-point ones start a gradient path, and are added to `sources`."""
+    import torch
+
+    if isinstance(inputs, torch.Tensor):
+        moved = torch.zeros_like(inputs, device=device) if inputs.is_meta else inputs.detach().to(device)
+        if not (moved.is_floating_point() or moved.is_complex()):
+            return moved
+        with torch.inference_mode(False), torch.enable_grad():
+            source = moved.clone().requires_grad_().clone()  # no leaf, so that a module may change its input in place
+        sources.append(source)
+        return source
+    if isinstance(inputs, Mapping):
+        return {name: _on_device(value, device, sources) for name, value in inputs.items()}
+    if isinstance(inputs, (list, tuple)):
+        return tuple(_on_device(value, device, sources) for value in inputs)
+    return inputs
+
+
+def _run(module: torch.nn.Module, inputs: Any, device: str, *, differentiable: bool) -> Any:
+    import torch
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.set_grad_enabled(differentiable))
+        stack.enter_context(torch.device(device))  # tensors that forward() makes go where the others are
+        # Fused attention differs between backends, and the meta device has none of it: its formula is the same on all.
+        stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+        try:
+            return module(**inputs) if isinstance(inputs, Mapping) else module(*inputs)
+        except Exception as error:  # the forward pass is the module's own code, which may raise anything
+            shapes = ", ".join(str(tuple(tensor.shape)) for tensor in _tensors(inputs))
+            raise CandidateError(
+                f"{type(module).__name__} cannot be run on the {device} device with input of shape {shapes} "
+                f"({type(error).__name__}: {' '.join(str(error).split())[:300]}). Give the input_size or example it "
+                "expects"
+                + ('; if its flow depends on values, trace it with device="cpu".' if device == "meta" else ".")
+            ) from error
+
+
+# --- walking ---------------------------------------------------------------------------------------------------------
+
+
+def _inputs_first(ends: Iterable[Node]) -> Iterator[Node]:
+    """Every autograd node from which `ends` follow, each after all that it takes from. No recursion: nets are deep."""
+    done: set[Node] = set()
+    stack = [(end, False) for end in reversed(list(ends))]
+    while stack:
+        node, expanded = stack.pop()
+        if node in done:
+            continue
+        if expanded:
+            done.add(node)
+            yield node
+            continue
+        stack.append((node, True))
+        stack.extend((giver, False) for giver, _ in reversed(node.next_functions) if giver is not None)
+
+
+def _tensors(value: Any) -> Iterator[torch.Tensor]:
+    """Every tensor in nested mappings, sequences and dataclasses, in order."""
+    import dataclasses
+
+    import torch
+
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _tensors(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _tensors(item)
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        for field in dataclasses.fields(value):
+            yield from _tensors(getattr(value, field.name))
