@@ -321,7 +321,8 @@ def reader_for_feature_method(module: torch.nn.Module, example: torch.Tensor) ->
     """The one-pass reader of a module that has `forward_features` and returns source logits when called.
 
     Looks for the submodule that is given the features, by value on `example`, and hooks it. Where there is none, two
-    passes; where calling the module fails (no head), features alone.
+    passes; where calling the module fails (no head), features alone. Where `forward_features` gives tokens (B, T, D) and
+    there is a classifier, the features are what the classifier is given.
 
     Args:
         module: in evaluation mode.
@@ -331,7 +332,12 @@ def reader_for_feature_method(module: torch.nn.Module, example: torch.Tensor) ->
 
     found: dict[bool, str] = {}  # by whether the agreement is exact
     with torch.no_grad():
-        features = pool(module.forward_features(example))  # type: ignore[operator]
+        given_features = module.forward_features(example)  # type: ignore[operator]
+        if given_features.dim() == 3:
+            reader = reader_for_module(module, example)
+            if isinstance(reader, HeadInput):
+                return reader
+        features = pool(given_features)
 
         def compare(name: str, given: torch.Tensor | None) -> None:
             if given is None or given.dim() < 2 or True in found:

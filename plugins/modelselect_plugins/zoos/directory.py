@@ -75,7 +75,7 @@ class DirectoryZoo(Zoo):
         candidates = [_Folder(path).candidate for path in paths]
         if revision is not None and [c.revision for c in candidates] != [revision]:
             raise ExpressionError(
-                f"{pattern!r} holds revision {', '.join(str(c.revision) for c in candidates) or 'none'}, not {revision}: "
+                f"{pattern!r} holds {', '.join(str(c.revision) for c in candidates) or 'no model'}, not {revision}: "
                 "its files have changed. Leave the revision out to take what is there."
             )
         return candidates
