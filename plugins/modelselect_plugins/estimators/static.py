@@ -1,0 +1,91 @@
+"""Baselines that never look at the user's data: size, published accuracy, downloads.
+
+A leaderboard without them is not believed: on the benchmark that most papers of the field use, a ranking that knows
+nothing of the dataset can do better than the published methods (Singh, Hess, Vanschoren, ICLR 2026), and few of these
+order models as well as their ImageNet accuracy does (Chaves et al., 2024).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from numbers import Real
+from typing import ClassVar
+
+import modelselect
+from modelselect.candidates import METADATA_FIELDS
+from modelselect.errors import NotApplicableError
+from modelselect.estimator import Cost, Estimator
+from modelselect.evidence import Evidence
+
+
+class Static(Estimator):
+    """The score is one number of the candidate's metadata, of the same name as the estimator."""
+
+    requires = frozenset({"metadata"})
+    cost: ClassVar[Cost] = "free"
+
+    def score(self, evidence: Evidence) -> Mapping[str, float]:
+        assert evidence.metadata is not None
+        value = evidence.metadata.get(self.name)
+        if value is None or (isinstance(value, Real) and math.isnan(value)):
+            raise NotApplicableError(
+                f"the zoo does not know this candidate's {self.name} ({METADATA_FIELDS[self.name]}); "
+                f"give it as metadata={{{self.name!r}: ...}} of the candidate, or leave out the baseline {self.name!r}"
+            )
+        if not isinstance(value, Real):
+            raise NotApplicableError(f"this candidate's metadata say {self.name} is {value!r}; expected a number")
+        return {self.name: float(value)}
+
+
+class Parameters(Static):
+    """The number of parameters: the larger, the better.
+
+    >>> import modelselect as ms
+    >>> ms.score(None, None, "parameters", metadata={"parameters": 11_689_512})
+    11689512.0
+    """
+
+    name = "parameters"
+    citation = (
+        "P. Singh, S. Hess, J. Vanschoren: How NOT to benchmark your SITE metric: Beyond Static Leaderboards and "
+        "Towards Realistic Evaluation, ICLR 2026 (rankings that ignore the dataset as a baseline)"
+    )
+
+
+class SourceAccuracy(Static):
+    """The published top-1 accuracy on the source task, in per cent.
+
+    Means most among candidates with one source task: 98% on ten classes of digits is no better than 80% on ImageNet.
+
+    >>> import modelselect as ms
+    >>> ms.score(None, None, "source_accuracy", metadata={"source_accuracy": 69.8})
+    69.8
+    """
+
+    name = "source_accuracy"
+    citation = (
+        "S. Kornblith, J. Shlens, Q. V. Le: Do Better ImageNet Models Transfer Better?, CVPR 2019; as a baseline that "
+        "few methods match: L. Chaves, E. Valle, A. Bissoto, S. Avila: Back to the Basics on Predicting Transfer "
+        "Performance, arXiv 2405.20420, 2024"
+    )
+
+
+class Downloads(Static):
+    """How often it is downloaded, as the Hub counts: what people do who do not measure.
+
+    >>> import modelselect as ms
+    >>> ms.score(None, None, "downloads", metadata={"downloads": 250})
+    250.0
+    """
+
+    name = "downloads"
+    citation = (
+        "P. Kadasi et al.: Model Hubs and Beyond: Analyzing Model Popularity, Performance, and Documentation, ICWSM "
+        "2025 (popular models need not perform better)"
+    )
+
+
+@modelselect.hookimpl
+def modelselect_register_estimators() -> Sequence[Estimator]:
+    return [Parameters(), SourceAccuracy(), Downloads()]
