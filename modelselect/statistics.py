@@ -7,12 +7,14 @@ whether one estimator runs or thirty.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from modelselect.errors import NotApplicableError
 
 Matrix = NDArray[np.float64]
 Vector = NDArray[np.float64]
@@ -57,7 +59,7 @@ class FeatureStatistics:
 
     @cached_property
     def basis(self) -> Matrix | None:
-        """(D, N) orthonormal basis of the rows' span, `features = coordinates @ basis.T`; None (the identity) if N >= D."""
+        """(D, N) orthonormal basis of the rows' span, `features = coordinates @ basis.T`; None, the identity, if N >= D."""
         return self._rotation[0] if self.is_wide else None
 
     @property
@@ -77,7 +79,7 @@ class FeatureStatistics:
 
     def chunks(self) -> Iterator[tuple[slice, Matrix]]:
         """`coordinates` in float64, a slice of rows at a time. A chunk may be a view: do not write to it."""
-        yield from _chunks(self.coordinates)
+        yield from chunks_of(self.coordinates)
 
     @cached_property
     def mean(self) -> Vector:
@@ -90,7 +92,7 @@ class FeatureStatistics:
     @cached_property
     def scatter(self) -> Matrix:
         """Total scatter: sum over rows of (x - mean)(x - mean)'."""
-        return _scatter(self.chunks(), self.mean)
+        return scatter_of(chunk - self.mean for _, chunk in self.chunks())
 
     @cached_property
     def gram(self) -> Matrix:
@@ -105,7 +107,7 @@ class FeatureStatistics:
     @cached_property
     def scatter_eigh(self) -> tuple[Vector, Matrix]:
         """Eigenvalues, ascending, and eigenvectors (columns) of `scatter`. What is below rounding is exactly zero."""
-        return _eigh(self.scatter)
+        return positive_eigh(self.scatter)
 
     @cached_property
     def gram_eigh(self) -> tuple[Vector, Matrix]:
@@ -114,7 +116,7 @@ class FeatureStatistics:
         Where N <= D from the singular values of the features, which keep twice the digits.
         """
         if self.n > self.d:
-            return _eigh(self.gram)
+            return positive_eigh(self.gram)
         _, singular, vectors = np.linalg.svd(np.asarray(self.coordinates, dtype=np.float64))
         singular[singular <= singular[0] * self.n * _EPSILON] = 0.0
         return np.square(singular[::-1]), vectors[::-1].T
@@ -202,6 +204,9 @@ class ClassStatistics:
         features: the label-free statistics, shared.
         labels: (N,) integers, all of them labelled.
 
+    Raises:
+        NotApplicableError: the labels are (N, T) targets.
+
     >>> features = FeatureStatistics(np.array([[0.0], [2.0], [7.0]]))
     >>> statistics = ClassStatistics(features, np.array([3, 3, 8]))
     >>> statistics.classes.tolist(), statistics.counts.tolist(), statistics.means.tolist()
@@ -209,6 +214,11 @@ class ClassStatistics:
     """
 
     def __init__(self, features: FeatureStatistics, labels: NDArray[np.integer[Any]]) -> None:
+        if labels.ndim != 1:
+            raise NotApplicableError(
+                f"this method is defined for classes and was given targets of shape {labels.shape}; give (N,) integer "
+                "labels, or use 'logme'"
+            )
         self.features = features
         self.classes, codes = np.unique(labels, return_inverse=True)
         self.codes: NDArray[np.intp] = codes.astype(np.intp, copy=False)
@@ -277,7 +287,13 @@ class ClassStatistics:
         difference = self.features.scatter - self.between_class_scatter
         if np.trace(difference) > _DISTINCT * np.trace(self.features.scatter):
             return difference
-        return _scatter(((rows, chunk - self.means[self.codes[rows]]) for rows, chunk in self.features.chunks()), None)
+        means = self.means
+        return scatter_of(chunk - means[self.codes[rows]] for rows, chunk in self.features.chunks())
+
+    @property
+    def is_collapsed(self) -> bool:
+        """True if no class varies, to working precision."""
+        return bool(np.trace(self.within_class_scatter) <= _EPSILON * np.trace(self.features.scatter))
 
     @cached_property
     def squared_deviations(self) -> Vector:
@@ -289,12 +305,18 @@ class ClassStatistics:
             result += np.bincount(codes, weights=distances, minlength=self.n_classes)
         return result
 
-    def class_chunks(self, index: int) -> Iterator[Matrix]:
-        """The rows of class number `index` of `coordinates`, less the mean of all, in float64, some at a time."""
+    def smaller_class_gram(self, index: int) -> Matrix:
+        """Of the rows Z of class number `index`, less the mean of all: ZZ' or Z'Z, whichever has fewer entries."""
         rows = self.indices[index]
-        step = _chunk_rows(self.features.width)
+        step = len(rows) if len(rows) <= self.features.width else _chunk_rows(self.features.width)
+        total: Matrix | None = None
         for start in range(0, len(rows), step):
-            yield self.features.coordinates[rows[start : start + step]].astype(np.float64) - self.features.mean
+            chunk = np.asarray(self.features.coordinates[rows[start : start + step]], dtype=np.float64)
+            centred = chunk - self.features.mean
+            part = centred @ centred.T if len(rows) <= self.features.width else centred.T @ centred
+            total = part if total is None else np.add(total, part, out=total)
+        assert total is not None
+        return total
 
 
 # --- linear algebra ---------------------------------------------------------------------------------------------------
@@ -305,6 +327,18 @@ def softmax(logits: Matrix) -> Matrix:
     shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
     result: Matrix = shifted / shifted.sum(axis=1, keepdims=True)
     return result
+
+
+def positive_eigh(matrix: Matrix) -> tuple[Vector, Matrix]:
+    """Eigenvalues, ascending, and eigenvectors (columns) of a symmetric matrix that has no negative ones.
+
+    Eigenvalues below rounding are exactly zero.
+    """
+    from scipy.linalg import eigh
+
+    values, vectors = eigh(matrix, driver="evd", check_finite=False)
+    values[values <= values[-1] * len(values) * _EPSILON] = 0.0
+    return values, vectors
 
 
 def solve_positive(matrix: Matrix, right: Matrix) -> Matrix:
@@ -321,7 +355,7 @@ def solve_positive(matrix: Matrix, right: Matrix) -> Matrix:
         if reciprocal_condition > _ILL_CONDITIONED:
             solution: Matrix = cho_solve((factor, True), right, check_finite=False)
             return solution
-    values, vectors = _eigh(matrix)
+    values, vectors = positive_eigh(matrix)
     kept = values > 0
     return vectors[:, kept] @ ((vectors[:, kept].T @ right) / values[kept, None])
 
@@ -339,33 +373,26 @@ def nuclear_norm(matrix: Matrix) -> float:
     return float(np.sqrt(np.maximum(values, 0.0)).sum())
 
 
-def _chunk_rows(width: int) -> int:
-    return max(_CHUNK_BYTES // (8 * width), 1)
+def scatter_of(chunks: Iterable[Matrix]) -> Matrix:
+    """(K, K) sum over chunks Z, (n, K) each, of Z'Z."""
+    total: Matrix | None = None
+    for chunk in chunks:
+        part = chunk.T @ chunk
+        total = part if total is None else np.add(total, part, out=total)
+    assert total is not None
+    return total
 
 
-def _chunks(array: NDArray[np.floating[Any]]) -> Iterator[tuple[slice, Matrix]]:
+def chunks_of(array: NDArray[np.floating[Any]]) -> Iterator[tuple[slice, Matrix]]:
+    """An (N, K) array in float64, a slice of rows at a time. A chunk may be a view: do not write to it."""
     step = _chunk_rows(array.shape[1])
     for start in range(0, len(array), step):
         rows = slice(start, start + step)
         yield rows, np.asarray(array[rows], dtype=np.float64)
 
 
-def _scatter(chunks: Iterator[tuple[slice, Matrix]], mean: Vector | None) -> Matrix:
-    total: Matrix | None = None
-    for _, chunk in chunks:
-        centred = chunk if mean is None else chunk - mean
-        part = centred.T @ centred
-        total = part if total is None else np.add(total, part, out=total)
-    assert total is not None
-    return total
-
-
-def _eigh(matrix: Matrix) -> tuple[Vector, Matrix]:
-    from scipy.linalg import eigh
-
-    values, vectors = eigh(matrix, driver="evd", check_finite=False)
-    values[values <= values[-1] * len(values) * _EPSILON] = 0.0
-    return values, vectors
+def _chunk_rows(width: int) -> int:
+    return max(_CHUNK_BYTES // (8 * width), 1)
 
 
 def _signed(vectors: Matrix) -> Matrix:

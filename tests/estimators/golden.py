@@ -18,8 +18,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 import modelselect as ms
+from modelselect_plugins.estimators.dds import DDS
+from modelselect_plugins.estimators.etran import ETran
+from modelselect_plugins.estimators.fda import FDA
+from modelselect_plugins.estimators.gbc import GBC
+from modelselect_plugins.estimators.h_score import HScore
+from modelselect_plugins.estimators.lfc import LFC
 from modelselect_plugins.estimators.logme import LogME
 from modelselect_plugins.estimators.ncti import NCTI
+from modelselect_plugins.estimators.parc import PARC
+from modelselect_plugins.estimators.ped import PED
+from modelselect_plugins.estimators.rsa import RSA
+from modelselect_plugins.estimators.sfda import SFDA
+from modelselect_plugins.estimators.transrate import TransRate
 
 Arrays = Mapping[str, NDArray[Any]]
 Fields = Mapping[str, Any]
@@ -34,7 +45,7 @@ class Bound(NamedTuple):
 
 
 class Spread(NamedTuple):
-    """For a stochastic reference: from its minimum to its maximum over seeds, widened by `margin` times the distance."""
+    """For a stochastic reference: from its least to its greatest over seeds, widened by `margin` times the distance."""
 
     margin: float
     reason: str
@@ -191,7 +202,22 @@ INPUTS = (
     "oc10_dslr_surf",
 )
 
-SINGLE = "the authors compute in float32 on these float32 features"
+SINGLE = "the authors compute in float32 where the features are"
+IN_SINGLE = frozenset({"syn_f32", "office31_dslr", "office31_webcam"})
+
+
+def single(relative: float) -> Mapping[str, Bound | Spread | None]:
+    """Exceptions for the inputs that are float32."""
+    return {name: Bound(relative, SINGLE) for name in IN_SINGLE}
+
+
+NO_START = "all rows sum to one, so that the start of the power iteration, and with it the shrinkage, is rounding"
+TINY = "of the exponential of a large negative number, absolute"
+TIES = "rounding decides the ranks of the authors' equal label dissimilarities; ours are ties"
+MOSTLY_TIES = f"{TIES}, which with 29 classes outweighs the signal; test_parc.py holds ours against scipy"
+UNEVEN_TIES = frozenset(INPUTS) - {"syn_imb", "syn_wide", "office31_dslr"}  # on the rest the authors' are equal too
+RANDOM_PCA = "the authors' PCA is randomised, with one power iteration; ours is exact"
+FEW_ROWS = frozenset({"office31_dslr", "oc10_dslr_GoogleNet1024", "oc10_dslr_surf"})
 
 CASES: list[GoldenCase] = [
     GoldenCase(LogME(), "logme/LogME_fixedpoint"),
@@ -200,4 +226,51 @@ CASES: list[GoldenCase] = [
     GoldenCase(NCTI(), "ncti/NCTI_raw_exactPCA", "seli", expected=item(0)),
     GoldenCase(NCTI(), "ncti/NCTI_raw_exactPCA", "ncc", expected=item(1)),
     GoldenCase(NCTI(), "ncti/NCTI_raw_exactPCA", "vc", expected=item(2)),
+    GoldenCase(HScore(), "tllib/h_score"),
+    GoldenCase(HScore(regularized=True), "tllib/regularized_h_score"),
+    GoldenCase(TransRate(), "tllib/TransRate", exceptions=single(1e-5)),
+    GoldenCase(TransRate(weighted=True), "transrate/paper_weighted"),
+    GoldenCase(TransRate(weighted=True, normalize=True), "emab/TransRate"),
+    GoldenCase(GBC(), "emab/GBC_sph_exactPCA64"),
+    GoldenCase(
+        GBC(dimensions=None),
+        "sa/GBC_spherical",
+        exceptions={"oc10_dslr_GoogleNet1024": Bound(0, TINY, 1e-12), "office31_dslr": Bound(0, TINY, 1e-12)},
+    ),
+    GoldenCase(GBC(dimensions=None, biased=True), "nlp/GBC_sph_biased", exceptions=single(1e-5)),
+    GoldenCase(
+        GBC(dimensions=None, covariance="diagonal", biased=True), "nlp/GBC_diag_biased", exceptions=single(2e-4)
+    ),
+    GoldenCase(SFDA(), "sfda/SFDA", exceptions={"oc10_dslr_surf": Bound(1e-3, NO_START)}),
+    GoldenCase(FDA(), "fennec/FDA_eps1e-6"),
+    GoldenCase(FDA(regularization=0.1), "fennec/FDA_eps1e-1"),
+    GoldenCase(ETran(), "etran/LDA", "lda"),
+    GoldenCase(ETran(), "etran/Energy_feat_0.5bot", "energy", reference_fails=FEW_ROWS),
+    GoldenCase(LFC(), "modelspider/LFC"),
+    GoldenCase(
+        PED(),
+        "ped/PED_SFDA_0.6",
+        evidence=with_source_features,
+        exceptions={"oc10_dslr_surf": Bound(1e-3, NO_START)},
+    ),
+    GoldenCase(PED(base="logme"), "ped/PED_LOGME_0.6", evidence=with_source_features),
+    GoldenCase(
+        PED(n_sigma=2.0),
+        "ped/PED_SFDA_2.0",
+        evidence=with_source_features,
+        exceptions={"oc10_dslr_surf": Bound(1e-3, NO_START)},
+    ),
+    GoldenCase(
+        PARC(),
+        "parc/PARC_32",
+        bound=Bound(0.2, f"{RANDOM_PCA}; {TIES}"),
+        exceptions={"office31_webcam": Bound(2.5, MOSTLY_TIES)},
+    ),
+    GoldenCase(
+        PARC(dimensions=None),
+        "parc/PARC_full",
+        exceptions={name: Bound(0.06, TIES) for name in UNEVEN_TIES} | {"office31_webcam": Bound(2.5, MOSTLY_TIES)},
+    ),
+    GoldenCase(RSA(), "parc/RSA", evidence=with_proxy_features),
+    GoldenCase(DDS(), "parc/DDS", evidence=with_proxy_features, exceptions=single(1e-5)),
 ]

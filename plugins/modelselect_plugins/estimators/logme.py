@@ -7,15 +7,15 @@ fixed-point solver of: Ranking and tuning pre-trained models, JMLR 2022.
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
 
 import modelselect as ms
-from modelselect.errors import EvidenceError, InvalidInputError, ScoreWarning
-from modelselect.statistics import FeatureStatistics, Matrix, Vector
+from modelselect.errors import EvidenceError, InvalidInputError
+from modelselect.statistics import Matrix, Vector
+from modelselect_plugins.regime import warn_if_wide
 
 _ITERATIONS = 11  # at most, in the authors' code
 _SOLVERS = {  # added to both denominators; relative tolerance of alpha / beta
@@ -46,7 +46,7 @@ class LogME(ms.Estimator):
     >>> labels = np.repeat([0, 1], 50)
     >>> features = rng.normal(size=(100, 8)) + labels[:, None]
     >>> round(ms.score(features, labels, LogME()), 3)
-    -0.302
+    -0.736
     """
 
     name = "logme"
@@ -70,27 +70,33 @@ class LogME(ms.Estimator):
             classes = evidence.statistics
             cross = (classes.means * classes.counts[:, None]).T
             squares = classes.counts.astype(np.float64)
-        return {self.name: log_evidence(features, cross, squares, self.solver)}
+        warn_if_wide(
+            self.name,
+            features,
+            "is inflated: the features fit any target",
+            "Give more rows than dimensions, and compare only candidates of which this holds.",
+        )
+        evidence_per_sample = log_evidence(features.gram_eigh, cross, squares, features.n, features.d, self.solver)
+        return {self.name: evidence_per_sample}
 
 
-def log_evidence(features: FeatureStatistics, cross: Matrix, squares: Vector, solver: str = "fixed point") -> float:
+def log_evidence(
+    spectrum: tuple[Vector, Matrix], cross: Matrix, squares: Vector, n: int, d: int, solver: str = "fixed point"
+) -> float:
     """Mean over targets of the maximised log evidence per sample.
 
     Args:
-        features: of the N samples.
-        cross: (min(N, D), T) coordinates transposed times targets.
+        spectrum: eigenvalues and eigenvectors of the uncentred Gram matrix F'F.
+        cross: (min(N, D), T) F' times targets.
         squares: (T,) squared length of each target.
+        n: samples.
+        d: dimensions of the features.
         solver: see `LogME`.
+
+    Raises:
+        EvidenceError: all features are zero.
     """
-    n, d = features.n, features.d
-    if n <= d:
-        warnings.warn(
-            f"logme of {n} rows in {d} dimensions is inflated: the features fit any target. Give more rows than "
-            "dimensions, and compare only candidates for which this holds.",
-            ScoreWarning,
-            stacklevel=3,
-        )
-    eigenvalues, eigenvectors = features.gram_eigh
+    eigenvalues, eigenvectors = spectrum
     kept = eigenvalues > 0
     if not kept.any():
         raise EvidenceError(

@@ -1,0 +1,118 @@
+"""How unlike each pair of rows is, as one vector over all pairs, and how two such vectors agree."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from modelselect.errors import NotApplicableError
+from modelselect.statistics import Matrix, Vector, chunks_of
+
+MAX_ROWS = 20_000
+"""Rows of which all pairs are looked at: 1.6 GB for each vector of dissimilarities."""
+
+_BLOCK = 512  # rows of the pairwise matrix that are held at a time
+
+
+def check_pairs(name: str, n: int) -> None:
+    """Refuses what would not fit.
+
+    Raises:
+        NotApplicableError: more than `MAX_ROWS` rows, or fewer than three.
+    """
+    if n > MAX_ROWS:
+        raise NotApplicableError(
+            f"{name} compares every pair of rows, and {n} rows have {n * (n - 1) // 2:,} of them; give at most "
+            f"{MAX_ROWS:,} rows (a smaller probe)"
+        )
+    if n < 3:
+        raise NotApplicableError(f"{name} compares pairs of rows, and {n} rows are too few; give three or more")
+
+
+def standardization(array: NDArray[np.floating[Any]]) -> tuple[Vector, Vector]:
+    """(K,) mean and (K,) standard deviation (ddof 0) of each column; 1 for a column that does not vary."""
+    mean = sum((chunk.sum(axis=0) for _, chunk in chunks_of(array)), np.zeros(array.shape[1])) / len(array)
+    squares = sum((np.square(chunk - mean).sum(axis=0) for _, chunk in chunks_of(array)), np.zeros(array.shape[1]))
+    deviation = np.sqrt(squares / len(array))
+    constant = deviation <= np.finfo(np.float64).eps * len(array) * np.abs(mean)
+    return mean, np.where(constant, 1.0, deviation)
+
+
+def correlation_rows(array: NDArray[np.floating[Any]]) -> Matrix:
+    """(N, K) rows whose inner products are Pearson's correlations between the rows of the standardised array.
+
+    Zero for a row that does not vary over the columns: it correlates with none.
+    """
+    mean, deviation = standardization(array)
+    rows = np.empty(array.shape)
+    for part, chunk in chunks_of(array):
+        standard = (chunk - mean) / deviation
+        rows[part] = unit_rows(standard - standard.mean(axis=1, keepdims=True))
+    return rows
+
+
+def unit_rows(array: Matrix) -> Matrix:
+    """Each row over its length; zero where that is zero."""
+    lengths = np.linalg.norm(array, axis=1, keepdims=True)
+    result: Matrix = array / np.where(lengths > 0, lengths, 1.0)
+    return result
+
+
+def dissimilarities(rows: Matrix) -> Vector:
+    """(N (N - 1) / 2,) one less the inner product of every pair: pairs (1, 0), (2, 0), (2, 1), (3, 0), ..."""
+    n = len(rows)
+    result = np.empty(n * (n - 1) // 2)
+    for start in range(0, n, _BLOCK):
+        block = 1.0 - rows[start : start + _BLOCK] @ rows[: start + _BLOCK].T
+        for i in range(start, min(start + _BLOCK, n)):
+            first = i * (i - 1) // 2
+            result[first : first + i] = block[i - start, :i]
+    return result
+
+
+def ranks(values: Vector) -> Vector:
+    """Ranks from 1, ties their average."""
+    order = np.argsort(values)
+    result = np.empty(len(values))
+    result[order] = np.arange(1.0, len(values) + 1)
+    ordered = values[order]
+    starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
+    if len(starts) < len(values):
+        ends = np.append(starts[1:], len(values))
+        result[order] = np.repeat((starts + ends + 1) / 2, ends - starts)
+    return result
+
+
+def spearman(first: Vector, second: Vector) -> float:
+    """Spearman's rank correlation of two vectors; NaN where one is constant."""
+    a, b = ranks(first), ranks(second)
+    centre = (len(a) + 1) / 2
+    a -= centre
+    b -= centre
+    lengths = np.sqrt((a @ a) * (b @ b))
+    return float(a @ b / lengths) if lengths > 0 else float("nan")
+
+
+def spearman_with_two_groups(values: Vector, second: NDArray[np.bool_]) -> float:
+    """Spearman's rank correlation of values with membership in the second of two groups; NaN where one is constant.
+
+    Half the work of `spearman`: only the sorted values and the ranks of the smaller group are needed.
+    """
+    n = len(values)
+    smaller = second if 2 * np.count_nonzero(second) <= n else ~second
+    members = np.sort(values[smaller])
+    ordered = np.sort(values)
+    below = np.searchsorted(ordered, members, side="left")
+    up_to = np.searchsorted(ordered, members, side="right")
+    excess = ((below + up_to + 1) / 2 - (n + 1) / 2).sum()  # of the members' ranks over the mean rank
+
+    starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
+    ties = np.diff(np.append(starts, n)).astype(np.float64) if len(starts) < n else np.zeros(0)
+    rank_variance = (float(n) ** 3 - n - (ties**3 - ties).sum()) / 12
+    group_variance = len(members) * (n - len(members)) / n
+    if rank_variance == 0 or group_variance == 0:
+        return float("nan")
+    correlation = float(excess / np.sqrt(rank_variance * group_variance))
+    return correlation if smaller is second else -correlation

@@ -1,0 +1,73 @@
+"""FDA, the posterior of the true class in Fisher's discriminant space, with which Fennec fills its transfer history.
+
+J. Bai, S. Wu, J. Song, J. Zhao, G. Chen: Pre-trained model recommendation for downstream fine-tuning, 2024.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+import modelselect as ms
+from modelselect.statistics import ClassStatistics, Matrix, solve_positive
+from modelselect_plugins.discriminant import mean_of_true_class, posteriors
+from modelselect_plugins.regime import refuse_if_collapsed, warn_if_wide
+
+_REGULARIZATION = 1e-6
+
+
+class FDA(ms.Estimator):
+    """Mean posterior of the true class after projection on Fisher's C - 1 discriminant directions.
+
+    The directions U solve `S_B u = lambda S_W u` with the prior-weighted biased covariances, `S_W + r tr(S_W) / D I`
+    for S_W. A row f = U'x belongs to class c with logit `f'mu_c - |mu_c|^2 / 2 + log pi_c`. Because U spans all that
+    separates the class means, the logits differ between classes by what one Cholesky factorisation of S_W gives: no
+    eigenproblem is solved.
+
+    The mean over rows is the paper's sum (equation 3) over N, so that probes of different size compare. It is 1
+    whatever the labels where N <= D (a warning says so): there raise `regularization`, to 0.1 say.
+
+    Args:
+        regularization: r.
+
+    Source: section 3.3, equations 1 to 3, and appendix C.
+
+    >>> rng = np.random.default_rng(0)
+    >>> labels = np.repeat([0, 1], 50)
+    >>> features = rng.normal(size=(100, 8)) + labels[:, None]
+    >>> round(ms.score(features, labels, FDA()), 2)
+    0.89
+    """
+
+    name = "fda"
+    requires = frozenset({"features", "labels"})
+    citation = (
+        "J. Bai, S. Wu, J. Song, J. Zhao, G. Chen: Pre-trained model recommendation for downstream fine-tuning, 2024"
+    )
+
+    def __init__(self, regularization: float = _REGULARIZATION) -> None:
+        self.regularization = regularization
+
+    def score(self, evidence: ms.Evidence) -> Mapping[str, float]:
+        classes = evidence.statistics
+        refuse_if_collapsed(self.name, classes)
+        warn_if_wide(
+            self.name, classes.features, "is 1 whatever the labels", "Give more rows, or FDA(regularization=0.1)."
+        )
+        return {self.name: mean_of_true_class(fisher_posteriors(classes, self.regularization), classes.codes)}
+
+
+def fisher_posteriors(classes: ClassStatistics, regularization: float) -> Matrix:
+    """(N, C) posteriors in the space of Fisher's discriminant directions; see `FDA`."""
+    within = classes.within_class_scatter / classes.n
+    within += regularization * np.trace(within) / classes.features.d * np.eye(len(within))
+    deviations = classes.deviations
+    weights = solve_positive(within, deviations.T).T
+    offsets = np.log(classes.priors) - (weights * deviations).sum(axis=1) / 2 - weights @ classes.features.mean
+    return posteriors(classes.features, weights, offsets)
+
+
+@ms.hookimpl
+def modelselect_register_estimators() -> Sequence[ms.Estimator]:
+    return [FDA()]

@@ -1,0 +1,80 @@
+"""H-score, the share of the features' variance that the labels explain, summed over whitened directions.
+
+Y. Bao, Y. Li, S.-L. Huang, L. Zhang, L. Zheng, A. Zamir, L. Guibas: An information-theoretic approach to
+transferability in task transfer learning, ICIP 2019; regularised form: S. Ibrahim, N. Ponomareva, R. Mazumder: Newer is
+not always better: Rethinking transferability metrics, their peculiarities, stability and performance, ECML PKDD 2022.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+import modelselect as ms
+from modelselect.statistics import FeatureStatistics, solve_positive
+from modelselect_plugins.discriminant import shrunk
+from modelselect_plugins.regime import warn_if_wide
+
+
+class HScore(ms.Estimator):
+    """`tr(cov(f)^+ cov(E[f | y]))`: between 0 and C - 1.
+
+    Equal to C - 1 whatever the labels say where N <= D (a warning says so). `regularized=True` shrinks cov(f) as Ledoit
+    and Wolf do, by an amount a, and multiplies the score by 1 - a. Both forms agree with the common code, in which
+    cov(E[f | y]) is divided by N - 1, and the shrunk cov(f) by N.
+
+    Args:
+        regularized: shrink.
+
+    Source: equation 4 of Bao et al.; equation 7 of Ibrahim et al.
+
+    >>> rng = np.random.default_rng(0)
+    >>> labels = np.repeat([0, 1], 50)
+    >>> features = rng.normal(size=(100, 8)) + labels[:, None]
+    >>> round(ms.score(features, labels, HScore()), 2)
+    0.69
+    """
+
+    name = "h_score"
+    requires = frozenset({"features", "labels"})
+    citation = (
+        "Y. Bao, Y. Li, S.-L. Huang, L. Zhang, L. Zheng, A. Zamir, L. Guibas: An information-theoretic approach to "
+        "transferability in task transfer learning, ICIP 2019"
+    )
+
+    def __init__(self, regularized: bool = False) -> None:
+        self.regularized = regularized
+
+    def score(self, evidence: ms.Evidence) -> Mapping[str, float]:
+        features, classes = evidence.feature_statistics, evidence.statistics
+        deviations = classes.deviations
+        if self.regularized:
+            shrinkage = ledoit_wolf_shrinkage(features)
+            covariance = shrunk(features.scatter / features.n, shrinkage, features.d)
+            factor = (1 - shrinkage) / max(features.n - 1, 1)
+        else:
+            warn_if_wide(
+                self.name, features, "is the number of classes less one, whatever the labels", "Use regularized=True."
+            )
+            covariance, factor = features.scatter, 1.0
+        explained = classes.counts[:, None] * deviations * solve_positive(covariance, deviations.T).T
+        return {self.name: factor * float(explained.sum())}
+
+
+def ledoit_wolf_shrinkage(features: FeatureStatistics) -> float:
+    """How far to shrink the covariance (ddof 0) to a multiple of the identity: 0 (not at all) to 1.
+
+    Source: O. Ledoit, M. Wolf: A well-conditioned estimator for large-dimensional covariance matrices, 2004.
+    """
+    n, d = features.n, features.d
+    trace = float(np.trace(features.scatter)) / n
+    squared_norm = float(np.square(features.scatter).sum()) / n**2
+    distance = (squared_norm - trace**2 / d) / d  # of the covariance from the multiple of the identity
+    error = (float(np.square(features.squared_norms).sum()) / n - squared_norm) / (n * d)
+    return min(error, distance) / distance if distance > 0 else 0.0
+
+
+@ms.hookimpl
+def modelselect_register_estimators() -> Sequence[ms.Estimator]:
+    return [HScore()]

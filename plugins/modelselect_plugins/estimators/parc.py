@@ -1,0 +1,72 @@
+"""PARC, the rank correlation of how unlike two images' features are with how unlike their labels are.
+
+D. Bolya, R. Mittapalli, J. Hoffman: Scalable diverse model selection for accessible transfer learning, NeurIPS 2021.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+import modelselect as ms
+from modelselect.errors import NotApplicableError
+from modelselect_plugins.dissimilarity import check_pairs, correlation_rows, dissimilarities, spearman_with_two_groups
+
+_DIMENSIONS = 32  # of the PCA
+
+
+class PARC(ms.Estimator):
+    """100 times Spearman's correlation, over pairs of rows, of 1 - corr(features) with 1 - corr(one-hot labels).
+
+    Features are projected on 32 principal components and standardised; corr is Pearson's between two rows. Of labels it
+    has two values only, one for pairs of one class and one for others, so that the score is that of a rank-sum test
+    between the two groups of pairs.
+
+    Two things are exact here and random in the authors' code: their PCA is a randomised one, and rounding makes their
+    equal label dissimilarities differ in the last bit, which decides the ranks of millions of ties.
+
+    Args:
+        dimensions: principal components; None to take the features as they are.
+
+    Source: section 4, equation 1.
+
+    >>> rng = np.random.default_rng(0)
+    >>> labels = np.repeat([0, 1], 50)
+    >>> features = rng.normal(size=(100, 8)) + labels[:, None]
+    >>> round(ms.score(features, labels, PARC()), 1)
+    21.7
+    """
+
+    name = "parc"
+    requires = frozenset({"features", "labels"})
+    citation = (
+        "D. Bolya, R. Mittapalli, J. Hoffman: Scalable diverse model selection for accessible transfer learning, "
+        "NeurIPS 2021"
+    )
+    cost = "quadratic"
+
+    def __init__(self, dimensions: int | None = _DIMENSIONS) -> None:
+        self.dimensions = dimensions
+
+    def score(self, evidence: ms.Evidence) -> Mapping[str, float]:
+        features, classes = evidence.feature_statistics, evidence.statistics
+        check_pairs(self.name, features.n)
+        space = features.features
+        if self.dimensions is not None:
+            space = features.principal_components(self.dimensions)
+        differ = np.concatenate([classes.codes[:i] != classes.codes[i] for i in range(features.n)])
+        score = spearman_with_two_groups(dissimilarities(correlation_rows(space)), differ)
+        if math.isnan(score):
+            raise NotApplicableError(
+                f"parc is undefined here: {features.n} rows of {features.d} dimensions in {classes.n_classes} classes "
+                "have no two pairs that are more and less alike. Give two or more dimensions, and two or more rows of "
+                "a class."
+            )
+        return {self.name: 100 * score}
+
+
+@ms.hookimpl
+def modelselect_register_estimators() -> Sequence[ms.Estimator]:
+    return [PARC()]

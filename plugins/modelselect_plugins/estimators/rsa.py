@@ -1,0 +1,56 @@
+"""RSA, the rank correlation of how unlike two images look to the candidate and to a reference model.
+
+K. Dwivedi, G. Roig: Representation similarity analysis for efficient task taxonomy and transfer learning, CVPR 2019.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import modelselect as ms
+from modelselect.errors import NotApplicableError
+from modelselect_plugins.dissimilarity import check_pairs, correlation_rows, dissimilarities, spearman
+
+
+class RSA(ms.Estimator):
+    """100 times Spearman's correlation, over pairs of rows, of 1 - corr(features) with 1 - corr(reference features).
+
+    Both are standardised; corr is Pearson's between two rows. The reference features (`proxy_features`) are those of a
+    model trained on the target, so the score says how much the candidate already sees as that model does.
+
+    Source: section 3.1.
+
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> reference = rng.normal(size=(60, 5))
+    >>> features = reference @ rng.normal(size=(5, 8))
+    >>> round(ms.score(features, None, RSA(), proxy_features=reference))
+    56
+    """
+
+    name = "rsa"
+    requires = frozenset({"features", "proxy_features"})
+    citation = (
+        "K. Dwivedi, G. Roig: Representation similarity analysis for efficient task taxonomy and transfer learning, "
+        "CVPR 2019"
+    )
+    cost = "quadratic"
+
+    def score(self, evidence: ms.Evidence) -> Mapping[str, float]:
+        assert evidence.features is not None
+        assert evidence.proxy_features is not None
+        check_pairs(self.name, len(evidence.features))
+        first, second = (dissimilarities(correlation_rows(a)) for a in (evidence.features, evidence.proxy_features))
+        score = spearman(first, second)
+        if math.isnan(score):
+            raise NotApplicableError(
+                f"rsa is undefined here: in features of {evidence.features.shape[1]} or in reference features of "
+                f"{evidence.proxy_features.shape[1]} dimensions all pairs of rows are equally alike"
+            )
+        return {self.name: 100 * score}
+
+
+@ms.hookimpl
+def modelselect_register_estimators() -> Sequence[ms.Estimator]:
+    return [RSA()]
