@@ -17,7 +17,7 @@ from modelselect.probe.labels import Labels
 from modelselect.probe.rows import Rows, reason_of
 from modelselect.probe.sampling import choose_holdout, quotas, shuffled_strata
 from modelselect.probe.sources import open_splits
-from modelselect.probe.splits import choose_split
+from modelselect.probe.splits import choose_split, is_test, test_refused
 
 __all__ = ["Probe"]
 
@@ -117,9 +117,15 @@ class Probe:
             size = _whole_number("size", size, 2)
         if not 0 <= holdout < 1:
             raise DatasetError(f"holdout is {holdout!r}; expected a share of at least 0 and below 1.")
+        if split is not None and is_test(split):
+            raise DatasetError(test_refused("the dataset", f"split={split!r} is one"))
         name, splits = open_splits(dataset, input=input, label=label, split=split)
         chosen, beside = choose_split(splits, split, name)
         rows = splits[chosen]()
+        if (input or label) and not rows.has_columns:
+            raise DatasetError(
+                f"input= and label= name columns, but the rows come from {rows.source}, which has no columns."
+            )
         kept = _first_of_each_content(rows) if deduplicate else np.arange(len(rows))
         classes = rows.labels.take(kept)
         _check_classes(classes, name)

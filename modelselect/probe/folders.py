@@ -32,6 +32,9 @@ def open_folder(folder: Path) -> dict[str, Callable[[], Rows]]:
     kinds = {name: kind_of_split(name) for name in listing.found}
     with_classes = {name for name, kind in kinds.items() if kind and _has_folders(listing.found[name])}
     classes = {name: path for name, path in listing.found.items() if name not in with_classes}
+    flat_splits = {kinds[name] for name in classes} - {None}
+    if TRAIN in flat_splits and len(flat_splits) > 1 and not with_classes:
+        raise DatasetError(f"the splits of {root} ({', '.join(sorted(classes))}) hold no class folders; {_LAYOUT}.")
     if not with_classes or (classes and all(kinds[name] == TEST for name in with_classes)):
         return {WHOLE: lambda: FolderRows(root, classes, listing)}
     return {name: _opener(root, listing.found[name]) for name in sorted(with_classes)}
@@ -129,7 +132,7 @@ class _Listing:
                     if self._is(entry, stat.S_ISREG):
                         names.append(entry.name)
                 elif entry.is_dir(follow_symlinks=False):
-                    self._refuse(entry, "a folder inside a class folder; images must lie right in the class folder")
+                    self._refuse(entry, "a folder inside a class folder, which is not read")
                 else:
                     self.ignored[os.path.splitext(entry.name)[1].lower() or "no suffix"] += 1
         relative = os.path.relpath(folder, self.root)
@@ -176,7 +179,8 @@ def _no_images(root: Path, classes: dict[str, Path], listing: _Listing) -> str:
     found = []
     if listing.ignored:
         found.append(f"files of other kinds ({some(sorted(listing.ignored))})")
-    found += [f"{name}: {reason}" for name, reason in sorted(listing.refused.items())[:5]]
+    for reason in sorted(set(listing.refused.values())):
+        found.append(f"{reason} ({some(sorted(name for name, why in listing.refused.items() if why == reason))})")
     seen = f" There are {'; '.join(found)}." if found else ""
     return f"no images in the class folders of {root} ({some(sorted(map(_printable, classes)))}); {_LAYOUT}.{seen}"
 

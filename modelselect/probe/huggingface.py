@@ -37,6 +37,7 @@ class HuggingFaceRows(Rows):
     """
 
     source = "datasets.Dataset"
+    has_columns = True
 
     def __init__(
         self, dataset: Any, *, input: str | None, label: str | None, roots: Iterable[str] | None = None

@@ -44,7 +44,7 @@ def verify(encoded: bytes) -> None:
     """Raises what `decode` would raise, for less work: a JPEG is read to its end, but its pixels at 1/8 of the size."""
     with _reasons():
         image = _open(encoded)
-        image.draft(None, (image.width // 8, image.height // 8))
+        image.draft(None, (max(1, image.width // 8), max(1, image.height // 8)))
         rgb(image)
 
 

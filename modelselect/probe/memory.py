@@ -34,13 +34,13 @@ class MemoryRows(Rows):
         elif inputs.dtype.kind in "UO":
             inputs = inputs.tolist()
         if isinstance(inputs, np.ndarray):
-            _check_values(inputs)
-            modality = modality_of(inputs[0]) if len(inputs) else ARRAY
-            if modality == ARRAY and inputs.ndim < 2:
+            if inputs.ndim < 2:
                 raise DatasetError(
                     f"inputs are an array of shape {inputs.shape}; expected (N, H, W[, 3]) uint8 for images, or "
                     "(N, ...) of two or more dimensions for arrays."
                 )
+            _check_values(inputs)
+            modality = modality_of(inputs[0]) if len(inputs) else ARRAY
         else:
             modality = _common_modality(inputs)
         self._inputs = inputs

@@ -31,7 +31,9 @@ class Rows(abc.ABC):
     """The rows of one split. Picklable: holds paths or references, never what it has decoded.
 
     Attributes:
-        source: what kind of thing they come from, for the provenance.
+        source: what kind of thing they come from.
+        has_columns: True if `input` and `label` can name columns of it.
+        concurrent: True if rows may be read from several threads.
         modality: of every input.
         labels: of all rows.
         skipped: (name, reason) of what was refused before any row was read.
@@ -39,6 +41,7 @@ class Rows(abc.ABC):
     """
 
     source: ClassVar[str]
+    has_columns: ClassVar[bool] = False
     concurrent: ClassVar[bool] = True
 
     def __init__(self, modality: str, labels: Labels) -> None:

@@ -105,11 +105,11 @@ def _open_path(
 
 
 def _near(path: Path) -> list[Path]:
-    """Paths that are there and differ in one name from the one that is not."""
+    """Folders that are there and differ in one name from the one that is not."""
     missing = next((p for p in [*reversed(path.parents), path] if not p.exists()), path)
-    parent = missing.parent
-    names = [entry.name for entry in parent.iterdir()] if parent.is_dir() else []
-    return [parent / name for name in difflib.get_close_matches(missing.name, names, n=3, cutoff=0.6)]
+    names = [entry.name for entry in missing.parent.iterdir()] if missing.parent.is_dir() else []
+    close = difflib.get_close_matches(missing.name, names, n=3, cutoff=0.6)
+    return [near for name in close if (near := missing.parent / name / path.relative_to(missing)).is_dir()]
 
 
 def _is_a(value: Any, module: str, name: str) -> bool:

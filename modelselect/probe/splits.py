@@ -36,11 +36,9 @@ def choose_split(splits: Collection[str], wanted: str | None, dataset: str) -> t
     """The split to draw from, and the validation split beside it, if there is one.
 
     Raises:
-        DatasetError: the wanted split is not there, or is a test split; or no split is plainly the one to take.
+        DatasetError: the wanted split is not there, or no split is plainly the one for training; tests are refused.
     """
     listed = ", ".join(sorted(splits)) or "none"
-    if wanted is not None and is_test(wanted):
-        raise DatasetError(test_refused(dataset, f"split={wanted!r} was asked for"))
     if wanted is not None:
         if wanted not in splits:
             raise DatasetError(
@@ -55,9 +53,10 @@ def choose_split(splits: Collection[str], wanted: str | None, dataset: str) -> t
         of_kind = {kind: [name for name in usable if kind_of_split(name) == kind] for kind in (TRAIN, VALIDATION)}
         choices = of_kind[TRAIN] or of_kind[VALIDATION] or usable
         if len(choices) != 1:
+            has = f"the splits {listed}" if splits else "no splits"
             raise DatasetError(
-                f"{dataset} has the splits {listed}; expected one that is plainly the training split. Name the one to "
-                "draw from with split=. (Columns of one table are given as (inputs, labels).)"
+                f"{dataset} has {has}; expected one that is plainly the training split. Name the one to draw from with "
+                "split=. (Columns of one table are given as (inputs, labels).)"
             )
         chosen = choices[0]
     beside = sorted(name for name in splits if kind_of_split(name) == VALIDATION and name != chosen)
