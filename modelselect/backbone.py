@@ -321,8 +321,8 @@ def reader_for_feature_method(module: torch.nn.Module, example: torch.Tensor) ->
     """The one-pass reader of a module that has `forward_features` and returns source logits when called.
 
     Looks for the submodule that is given the features, by value on `example`, and hooks it. Where there is none, two
-    passes; where calling the module fails (no head), features alone. Where `forward_features` gives tokens (B, T, D) and
-    there is a classifier, the features are what the classifier is given.
+    passes; where calling the module fails (no head), features alone. Where `forward_features` gives tokens (B, T, D)
+    and there is a classifier, the features are what the classifier is given.
 
     Args:
         module: in evaluation mode.
