@@ -166,7 +166,7 @@ class Probe:
         return len(self._checked.rows)
 
     def item(self, index: int) -> Any:
-        """Row `index`, decoded: a PIL image in mode RGB, a string, or a read-only array.
+        """Row `index`, decoded: a PIL image in mode RGB, a string, or an array of its own.
 
         Raises:
             DatasetError: it could be read when the probe was made, and cannot be read now.

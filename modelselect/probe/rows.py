@@ -68,7 +68,7 @@ class Rows(abc.ABC):
         return len(self.labels.indices)
 
     def item(self, row: int) -> Any:
-        """The input, decoded: a PIL image in RGB, a string, or a read-only array."""
+        """The input, decoded: a PIL image in RGB, a string, or a copy of an array."""
         raw = self.raw(row)
         if isinstance(raw, str):
             return raw
@@ -78,9 +78,7 @@ class Rows(abc.ABC):
             return images.rgb(raw)
         if self.modality == IMAGE:
             return images.from_pixels(raw)
-        raw = raw.view()
-        raw.flags.writeable = False
-        return raw
+        return raw.copy()
 
     def check(self, rows: Iterable[int]) -> list[Check]:
         """Reads and decodes rows; each is remembered."""
