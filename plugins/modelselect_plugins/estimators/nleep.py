@@ -26,13 +26,13 @@ class NLEEP(Estimator):
     """LEEP of the features' own clusters: needs no source classifier, so that it also scores self-supervised backbones.
 
     Features are projected on the principal components that hold `variance` of their variance; a Gaussian mixture of
-    `components_per_class` C components, at most N, is fitted; its posterior probabilities take the place of the source-class
-    probabilities in LEEP.
+    `components_per_class` C components, at most N, is fitted; its posterior probabilities take the place of the
+    source-class probabilities in LEEP.
 
-    The fit starts at random (k-means from `evidence.seed`). The default has the settings of EMAB's code, and at seed 0 its
-    random numbers; `components_per_class=None, covariance="full"` those of Model Spider and PACTran. The published codes
-    agree with this one within their own spread over seeds. Where the mixture cannot be fitted (a cluster collapses), its
-    covariances are regularised more strongly until it can; the published codes end with an error there.
+    The fit starts at random (k-means from `evidence.seed`). The default has the settings of EMAB's code, and at seed 0
+    its random numbers; `components_per_class=None, covariance="full"` those of Model Spider and PACTran. The published
+    codes agree with this one within their own spread over seeds. Where the mixture cannot be fitted (a cluster
+    collapses), its covariances are regularised more strongly until it can; the published codes end with an error there.
 
     Args:
         variance: share of the variance that the principal components keep.

@@ -1,4 +1,4 @@
-"""PACTran: PAC-Bayesian bounds on the error after transfer (Ding et al., ECCV 2022), turned so that higher is better."""
+"""PACTran: PAC-Bayesian bounds on the loss after transfer, negated (Ding et al., ECCV 2022)."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _TINY = 1e-10  # added by the authors wherever a logarithm might meet 0
 class PACTran(Estimator):
     """Minus the PAC-Bayesian bound with a Gaussian prior over the weights of a linear classifier on the features.
 
-    The bound is the optimum of cross-entropy + |W|^2 / (2 N lambda), over weights W and a bias on centred features, plus
-    the flatness term (C s / (2 N lambda)) log(N lambda tr(H) / (D C)), where tr(H) is the trace of the summed Hessian's
-    diagonal at the optimum and s the prior variance times D. L-BFGS starts from zero (the authors start from small
+    The bound is the optimum of cross-entropy + |W|^2 / (2 N lambda), over weights W and a bias on centred features,
+    plus the flatness term (C s / (2 N lambda)) log(N lambda tr(H) / (D C)), where tr(H) is the trace of the summed
+    Hessian at the optimum and s the prior variance times D. L-BFGS starts from zero (the authors start from small
     random weights; the problem is convex, and the results agree within the spread of theirs).
 
     Args:
@@ -87,7 +87,7 @@ class PACTran(Estimator):
 
         start = np.zeros((width + 1) * n_classes)
         options = {"maxiter": self.iterations}
-        found = minimize(loss, start, jac=True, method="L-BFGS-B", tol=1e-6, options=options)
+        found = minimize(loss, start, jac=True, method="L-BFGS-B", tol=1e-6, options=options)  # type: ignore[call-overload]
         weights, bias = np.split(found.x.reshape(width + 1, n_classes), [width])
 
         trace = n_classes * classes.features.d / strength
@@ -114,9 +114,9 @@ class PACTranDirichlet(Estimator):
     """Minus the PAC-Bayesian bound with a Dirichlet prior over the target classes given the source class.
 
     Variational inference of which source class speaks for each row: from q = P(z | x), `iterations` times
-    a_cz = a0_c + sum of q over the rows of class c, then log q = log P(z | x) + digamma(a_yz) - digamma(sum_c a_cz) up to
-    a constant. The bound is the Kullback-Leibler divergence and the log ratio of the Dirichlet normalisers, per row and
-    class (the authors divide by N C).
+    a_cz = a0_c + sum of q over the rows of class c, then log q = log P(z | x) + digamma(a_yz) - digamma(sum_c a_cz) up
+    to a constant. The bound is the Kullback-Leibler divergence and the log ratio of the Dirichlet normalisers, per row
+    and class (the authors divide by N C).
 
     Args:
         alpha: strength of the prior, a0_c = alpha pi_c.

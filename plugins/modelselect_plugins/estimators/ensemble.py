@@ -1,0 +1,241 @@
+"""Ensemble: the mean rank that several estimators give a candidate (Borda, 1784), plain or with learned weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+import modelselect
+from modelselect.errors import InvalidInputError, NotApplicableError
+from modelselect.estimator import Estimator, evaluate
+from modelselect.evidence import Evidence
+
+Ranks = NDArray[np.float64]
+
+
+def default_members() -> tuple[Estimator, ...]:
+    """The members of an ensemble that is given none."""
+    from modelselect_plugins.estimators.knn import KNN
+    from modelselect_plugins.estimators.logme import LogME
+    from modelselect_plugins.estimators.nc_score import NCScore
+
+    return (LogME(), KNN(), NCScore())
+
+
+class Ensemble(Estimator):
+    """The (weighted) mean of the normalised ranks that its members give each candidate of a pool.
+
+    Each member ranks the candidates by its own combined score, from 0 (worst) to 1 (best), ties sharing their mean; the
+    ensemble's score is the mean over members. A member that cannot score a candidate says nothing about it: that
+    candidate is ranked by the others. Ranks make scores of any scale comparable, and one member's outliers harmless.
+
+    Args:
+        members: estimators with names of their own; None: `default_members()`.
+        weights: by member's name, not negative; a member without one counts 0. None: all equal. `learn_weights` finds
+            them from known results.
+
+    Components are the members', named `member/component`; the evidence has to hold what all members together require.
+
+    Source: the Borda count.
+
+    >>> import modelselect as ms
+    >>> from modelselect_plugins.estimators.knn import KNN
+    >>> from modelselect_plugins.estimators.centroid import Centroid
+    >>> rng = np.random.default_rng(0)
+    >>> labels = np.repeat([0, 1], 50)
+    >>> pool = [{"features": rng.normal(size=(100, 8)) + gap * labels[:, None], "labels": labels} for gap in (0, 1, 2)]
+    >>> ms.score_pool(pool, Ensemble([KNN(), Centroid()])).tolist()
+    [0.0, 0.5, 1.0]
+    """
+
+    name = "ensemble"
+    citation = "J.-C. de Borda: Mémoire sur les élections au scrutin, Histoire de l'Académie royale des sciences, 1784"
+    cost = "iterative"
+    relative = True
+
+    def __init__(self, members: Sequence[Estimator] | None = None, weights: Mapping[str, float] | None = None) -> None:
+        self.members = members
+        self.weights = weights
+
+    @property
+    def requires(self) -> frozenset[str]:  # type: ignore[override]  # of each instance its members'
+        """What all members together require."""
+        return frozenset[str]().union(*(member.requires for member in self._members))
+
+    @property
+    def stochastic(self) -> bool:  # type: ignore[override]  # of each instance its members'
+        """True if a member is."""
+        return any(member.stochastic for member in self._members)
+
+    @property
+    def _members(self) -> Sequence[Estimator]:
+        members = default_members() if self.members is None else self.members
+        names = [member.name for member in members]
+        if len(set(names)) < len(names) or not names:
+            raise InvalidInputError(
+                f"an ensemble needs members with names of their own, and got {', '.join(names) or 'none'}"
+            )
+        return members
+
+    def score(self, evidence: Evidence) -> Mapping[str, float]:
+        components, reasons = {}, []
+        for member in self._members:
+            try:
+                scored = evaluate(member, evidence)
+            except NotApplicableError as reason:
+                reasons.append(str(reason))
+                continue
+            components.update({f"{member.name}/{name}": value for name, value in scored.items()})
+        if not components:
+            raise NotApplicableError(f"no member of the ensemble applies: {'; '.join(reasons)}")
+        return components
+
+    def combine(self, scores: Sequence[Mapping[str, float]]) -> NDArray[np.float64]:
+        """Mean normalised rank of each candidate, between 0 and 1."""
+        ranks = {member.name: self._ranks(member, scores) for member in self._members}
+        return mean_rank(ranks, self.weights)
+
+    def _ranks(self, member: Estimator, scores: Sequence[Mapping[str, float]]) -> Ranks:
+        """(n,) normalised ranks by one member, NaN where it has no score."""
+        prefix = f"{member.name}/"
+        own = [
+            {name.removeprefix(prefix): value for name, value in each.items() if name.startswith(prefix)}
+            for each in scores
+        ]
+        scored = [index for index, components in enumerate(own) if components]
+        combined = np.full(len(scores), np.nan)
+        if scored:
+            combined[scored] = member.combine([own[index] for index in scored])
+        return normalised_ranks(combined)
+
+
+def normalised_ranks(scores: ArrayLike) -> Ranks:
+    """(n,) from 0 for the lowest to 1 for the highest; ties share their mean, one alone gets 0.5, NaN stays NaN.
+
+    >>> normalised_ranks([3.0, float("nan"), 7.0, 3.0]).tolist()
+    [0.25, nan, 1.0, 0.25]
+    """
+    from scipy.stats import rankdata
+
+    given = np.asarray(scores, dtype=np.float64)
+    there = ~np.isnan(given)
+    ranks = np.full(given.shape, np.nan)
+    n = int(there.sum())
+    ranks[there] = (rankdata(given[there]) - 1) / (n - 1) if n > 1 else 0.5
+    return ranks
+
+
+def mean_rank(ranks: Mapping[str, Ranks], weights: Mapping[str, float] | None = None) -> Ranks:
+    """(n,) weighted mean of the members' normalised ranks, over those that rank a candidate; 0.5 where none does.
+
+    Raises:
+        InvalidInputError: a weight is negative, or no member has one.
+
+    >>> mean_rank({"a": np.array([0.0, 1.0]), "b": np.array([1.0, np.nan])}, {"a": 3, "b": 1}).tolist()
+    [0.25, 1.0]
+    """
+    given = dict.fromkeys(ranks, 1.0) if weights is None else {name: float(weights.get(name, 0)) for name in ranks}
+    if min(given.values()) < 0 or not any(given.values()):
+        raise InvalidInputError(
+            f"weights are {dict(weights or {})}; expected numbers from 0, one of {', '.join(ranks)} above"
+        )
+    table = np.stack(list(ranks.values()))
+    shares = np.array(list(given.values()))[:, None] * ~np.isnan(table)
+    total = shares.sum(axis=0)
+    summed = (shares * np.nan_to_num(table)).sum(axis=0)
+    mean: Ranks = np.divide(summed, total, out=np.full(table.shape[1], 0.5), where=total > 0)
+    return mean
+
+
+@dataclass(frozen=True, slots=True)
+class LearnedWeights:
+    """What `learn_weights` found.
+
+    Attributes:
+        weights: by member, learned from all datasets: for a dataset that is not among them.
+        held_out: by dataset, the weights learned from the *other* datasets.
+        agreement: by dataset, the weighted Kendall of the ensemble with its `held_out` weights.
+        plain_agreement: by dataset, that of equal weights: what the learned ones have to beat.
+    """
+
+    weights: Mapping[str, float]
+    held_out: Mapping[str, Mapping[str, float]]
+    agreement: Mapping[str, float]
+    plain_agreement: Mapping[str, float]
+
+
+def learn_weights(scores: Mapping[str, Mapping[str, ArrayLike]], truth: Mapping[str, ArrayLike]) -> LearnedWeights:
+    """Weights for an ensemble from known results, judged by leaving one dataset out.
+
+    The weights are the non-negative least squares solution from the members' normalised ranks to those of the truth,
+    over all candidates of the datasets learned from, divided by their sum; all equal where none helps.
+
+    Args:
+        scores: by dataset and member, (n,) combined scores of the candidates; NaN where a member has none.
+        truth: by dataset, (n,) results (accuracies after fine-tuning) of the same candidates, in the same order.
+
+    Raises:
+        InvalidInputError: fewer than two datasets, or lengths or members that differ.
+
+    >>> truth = {"cars": [1, 2, 3, 4], "pets": [4, 3, 2, 1], "food": [1, 3, 2, 4]}
+    >>> scores = {name: {"good": values, "bad": [-v for v in values]} for name, values in truth.items()}
+    >>> learned = learn_weights(scores, truth)
+    >>> learned.weights["good"], round(learned.agreement["pets"], 6)
+    (1.0, 1.0)
+    """
+    _check(scores, truth)
+    members = list(next(iter(scores.values())))
+    ranks = {name: {m: normalised_ranks(by_member[m]) for m in members} for name, by_member in scores.items()}
+    wanted = {name: normalised_ranks(truth[name]) for name in scores}
+    held_out = {name: _fit([other for other in scores if other != name], ranks, wanted) for name in scores}
+
+    def judge(name: str, weights: Mapping[str, float] | None) -> float:
+        return modelselect.agreement(mean_rank(ranks[name], weights), truth[name]).weighted_kendall
+
+    return LearnedWeights(
+        weights=_fit(list(scores), ranks, wanted),
+        held_out=held_out,
+        agreement={name: judge(name, held_out[name]) for name in scores},
+        plain_agreement={name: judge(name, None) for name in scores},
+    )
+
+
+def _fit(
+    datasets: Sequence[str], ranks: Mapping[str, Mapping[str, Ranks]], wanted: Mapping[str, Ranks]
+) -> dict[str, float]:
+    from scipy.optimize import nnls
+
+    members = list(ranks[datasets[0]])
+    design = np.concatenate([np.stack([ranks[name][m] for m in members], axis=1) for name in datasets]) - 0.5
+    target = np.concatenate([wanted[name] for name in datasets]) - 0.5
+    solution, _ = nnls(np.nan_to_num(design), np.nan_to_num(target))
+    if not solution.any():
+        solution = np.ones(len(members))
+    return dict(zip(members, (solution / solution.sum()).tolist(), strict=True))
+
+
+def _check(scores: Mapping[str, Mapping[str, ArrayLike]], truth: Mapping[str, ArrayLike]) -> None:
+    if len(scores) < 2 or set(scores) != set(truth):
+        raise InvalidInputError(
+            f"weights are learned on some datasets and judged on another: got scores of {', '.join(scores) or 'none'} "
+            f"and truth of {', '.join(truth) or 'none'}; give the same two datasets or more for both"
+        )
+    members = set(next(iter(scores.values())))
+    for name, by_member in scores.items():
+        if set(by_member) != members:
+            raise InvalidInputError(
+                f"dataset {name!r} has scores of {sorted(by_member)}, the first of {sorted(members)}"
+            )
+        lengths = {len(np.asarray(values)) for values in by_member.values()} | {len(np.asarray(truth[name]))}
+        if len(lengths) > 1:
+            raise InvalidInputError(
+                f"dataset {name!r} has scores and truth of {sorted(lengths)} candidates; they must agree"
+            )
+
+
+@modelselect.hookimpl
+def modelselect_register_estimators() -> Sequence[Estimator]:
+    return [Ensemble()]

@@ -1,0 +1,147 @@
+"""LEAD: where a linear classifier's logits would go in fine-tuning, by the tangent kernel (Hu et al., CVPR 2024)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import modelselect
+from modelselect.estimator import Estimator
+from modelselect.evidence import Evidence
+from modelselect.statistics import softmax
+from modelselect_plugins.estimators._classes import class_indices, stratified_sample
+
+_ITERATIONS = 200  # at most, of L-BFGS, for all support vector machines together
+
+
+class LEAD(Estimator):
+    """Minus the cross-entropy of logits that have moved towards the labels for a time, each class at its own rate.
+
+    The initial state of a row is its probabilities of the classes by one-versus-rest linear support vector machines
+    (the softmax of their decisions). Gradient descent on the squared error moves a row of class k to
+    (1 - r_k) y + r_k initial, where y is its one-hot label, r_k = exp(-eta lambda_k t), and lambda_k the mean
+    eigenvalue of the class's neural tangent kernel: that of a head with two hidden layers at random initialisation, of
+    the sum of its logits, over a sample of the class.
+
+    **Derived from the paper, without code to compare with.** What is known of it does not say how eta fits the scale of
+    the kernel: here the lambda_k are divided by their mean over classes, so that a class of average rate keeps exp(-t)
+    of its initial state, and only the differences between the classes count.
+
+    Args:
+        time: t.
+        rows_per_class: sampled for the kernel.
+        widths: of the two hidden layers.
+        max_rows: above this many rows, one sample of this size that keeps the class shares; None takes all.
+
+    Fails where N <= D: the machines separate the rows perfectly, and all candidates score alike.
+
+    Source: equations 5 to 7, algorithm 1 and equation 17 of the supplement.
+
+    >>> import modelselect as ms
+    >>> rng = np.random.default_rng(0)
+    >>> labels = np.repeat([0, 1], 50)
+    >>> features = rng.normal(size=(100, 8)) + labels[:, None]
+    >>> ms.score(features, labels, "lead") > ms.score(features, rng.permutation(labels), "lead")
+    True
+    """
+
+    name = "lead"
+    requires = frozenset({"features", "labels"})
+    citation = (
+        "Z. Hu, X. Li, S. Tang, J. Liu, Y. Hu, L.-Y. Duan: LEAD: Exploring Logit Space Evolution for Model Selection, "
+        "CVPR 2024"
+    )
+    cost = "iterative"
+    stochastic = True
+
+    def __init__(
+        self,
+        time: float = 1.0,
+        rows_per_class: int = 64,
+        widths: tuple[int, int] = (1024, 2048),
+        max_rows: int | None = 10_000,
+    ) -> None:
+        self.time = time
+        self.rows_per_class = rows_per_class
+        self.widths = widths
+        self.max_rows = max_rows
+
+    def score(self, evidence: Evidence) -> Mapping[str, float]:
+        assert evidence.features is not None
+        assert evidence.labels is not None
+        rng = np.random.default_rng(evidence.seed)
+        indices, n_classes = class_indices(evidence.labels, self.name)
+        features: NDArray[Any] = evidence.features
+        if self.max_rows is not None and len(indices) > self.max_rows:
+            rows = stratified_sample(indices, self.max_rows, rng)
+            features, indices = features[rows], indices[rows]
+        features = np.array(features, dtype=np.float64)
+        initial = _probabilities(features, indices)[np.arange(len(indices)), indices]
+        rates = self._rates(features, indices, n_classes, rng)
+        remaining = np.exp(-self.time * rates / rates.mean())[indices]
+        return {self.name: float(np.log1p(-remaining * (1 - initial)).mean())}
+
+    def _rates(
+        self, features: NDArray[np.float64], indices: NDArray[np.int64], n_classes: int, rng: np.random.Generator
+    ) -> NDArray[np.float64]:
+        """(C,) mean eigenvalue of each class's kernel, which is its mean diagonal: squared lengths of gradients."""
+        first, second = self.widths
+        inner = rng.normal(size=(features.shape[1], first)) * (2 / features.shape[1]) ** 0.5
+        middle = rng.normal(size=(first, second)) * (2 / first) ** 0.5
+        outer = rng.normal(size=(second, n_classes)) * (2 / second) ** 0.5
+        rates = np.empty(n_classes)
+        for c in range(n_classes):
+            members = np.flatnonzero(indices == c)
+            if len(members) > self.rows_per_class:
+                members = rng.choice(members, self.rows_per_class, replace=False)
+            rows = features[members]
+            below = np.maximum(rows @ inner, 0)
+            above = np.maximum(below @ middle, 0)
+            at_above = outer.sum(axis=1) * (above > 0)
+            at_below = (at_above @ middle.T) * (below > 0)
+            squares = (
+                _squares(rows) * _squares(at_below) + _squares(below) * _squares(at_above) + n_classes * _squares(above)
+            )
+            rates[c] = squares.mean()
+        return np.maximum(rates, np.finfo(np.float64).tiny)
+
+
+def _squares(rows: NDArray[Any]) -> NDArray[np.float64]:
+    result: NDArray[np.float64] = np.square(rows).sum(axis=1)
+    return result
+
+
+def _probabilities(features: NDArray[np.float64], indices: NDArray[np.int64]) -> NDArray[np.float64]:
+    """(N, C) softmax of the decisions of one-versus-rest support vector machines on standardised features.
+
+    Linear machines with squared hinge loss and C = 1, all classes at once by L-BFGS: the optimum that scikit-learn's
+    LinearSVC looks for one class after the other, as near as `_ITERATIONS` come to it.
+    """
+    from scipy.optimize import minimize
+
+    deviation = features.std(axis=0)
+    rows = (features - features.mean(axis=0)) / np.where(deviation > 0, deviation, 1)
+    if rows.shape[1] > rows.shape[0]:  # the weights lie in the span of the rows
+        rows = np.linalg.qr(rows.T)[1].T
+    rows = np.concatenate([rows, np.ones((len(rows), 1))], axis=1)  # for the bias
+    n_classes = int(indices.max()) + 1
+    signs = np.where(indices[:, None] == np.arange(n_classes), 1.0, -1.0)
+
+    def loss(parameters: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        weights = parameters.reshape(-1, n_classes)
+        violated = np.maximum(1 - signs * (rows @ weights), 0)
+        value = 0.5 * np.square(weights).sum() + np.square(violated).sum()
+        return float(value), (weights - 2 * rows.T @ (signs * violated)).ravel()
+
+    start = np.zeros(rows.shape[1] * n_classes)
+    options = {"maxiter": _ITERATIONS}
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", options=options)  # type: ignore[call-overload]
+    return softmax(rows @ found.x.reshape(-1, n_classes))
+
+
+@modelselect.hookimpl
+def modelselect_register_estimators() -> Sequence[Estimator]:
+    return [LEAD()]
