@@ -14,19 +14,22 @@ import pickle
 import re
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 import modelselect.evidence
-from modelselect.candidates import Candidate, Zoo
+from modelselect.candidates import Candidate, Expression, Zoo
 from modelselect.errors import ModelSelectError, ScoreWarning
 from modelselect.estimator import Estimator, evaluate
 from modelselect.evidence import FIELDS, Evidence
 
 if TYPE_CHECKING:
+    import torch
+
     from modelselect.backbone import Backbone
     from modelselect.extraction import Extractor
 
@@ -58,8 +61,12 @@ def check_estimator(estimator: Estimator, expected_failures: Mapping[str, str] |
     ...         return {"spread": evidence.features.std(dtype="float64")}
     >>> check_estimator(Spread(), expected_failures={"can_be_pickled": "it is defined in this session"})
     """
+    _run_all(repr(estimator), estimator_checks(estimator), expected_failures)
+
+
+def _run_all(subject: str, checks_of: Iterable[Check], expected_failures: Mapping[str, str] | None) -> None:
     expected = dict(expected_failures or {})
-    checks = dict(estimator_checks(estimator))
+    checks = dict(checks_of)
     unknown = sorted(set(expected) - set(checks))
     faults = [f"{name}: expected to fail, and no such check applies; known: {', '.join(checks)}" for name in unknown]
     for name, check in checks.items():
@@ -71,7 +78,7 @@ def check_estimator(estimator: Estimator, expected_failures: Mapping[str, str] |
         else:
             if name in expected:
                 faults.append(f"{name}: passes, although expected to fail ({expected[name]}); drop the expectation")
-    assert not faults, f"{estimator!r} breaks its promises:\n" + "\n".join(f"- {fault}" for fault in faults)
+    assert not faults, f"{subject} breaks its promises:\n" + "\n".join(f"- {fault}" for fault in faults)
 
 
 def estimator_checks(estimator: Estimator) -> Iterator[Check]:
@@ -127,23 +134,22 @@ def estimator_checks(estimator: Estimator) -> Iterator[Check]:
     if "history" not in requires and requires & (_LABELS | {"proxy_features"}):
         checks.append(_separable_beats_shuffled)
     for check in checks:
-        yield check.__name__.lstrip("_"), _bound(check, estimator)
+        yield _named(check, estimator)
 
 
-def _bound(check: Callable[[Estimator], None], estimator: Estimator) -> Callable[[], None]:
+def _named(check: Callable[..., None], *arguments: Any) -> Check:
     name = check.__name__.lstrip("_")
 
     def run() -> None:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ScoreWarning)
-                check(estimator)
+                check(*arguments)
         except Exception as error:
             what = str(error) if isinstance(error, AssertionError) else f"raised {type(error).__name__}: {error}"
             raise AssertionError(f"{name}: {what}") from error
 
-    run.__name__ = name
-    return run
+    return name, run
 
 
 # --- evidence to check with -------------------------------------------------------------------------------------------
@@ -200,7 +206,7 @@ def _graph() -> Any:
 
     graph: nx.DiGraph[int] = nx.DiGraph()
     for number, operation in enumerate(("input", "conv2d", "relu", "linear", "output")):
-        graph.add_node(number, op=operation, label=operation)
+        graph.add_node(number, operation=operation)
     nx.add_path(graph, range(5))
     return graph
 
@@ -463,3 +469,316 @@ def _separable_beats_shuffled(estimator: Estimator) -> None:
     fields = _fields()
     good, bad = _combined(estimator, [_score(estimator, fields), _score(estimator, _shuffled(fields))])
     assert good > bad, f"separable classes score {good}, the same with shuffled labels {bad}; higher must be better"
+
+
+# --- checks of a zoo --------------------------------------------------------------------------------------------------
+
+
+def check_zoo(
+    zoo: Zoo,
+    pattern: str,
+    *,
+    trust_remote_code: bool = False,
+    expected_failures: Mapping[str, str] | None = None,
+) -> None:
+    """Runs every check of `zoo_checks` and reports all that fail, by name.
+
+    Args:
+        zoo: the instance to be registered.
+        pattern: what stands after the colon of an expression; it has to match. The first candidate is loaded.
+        trust_remote_code: as for `Zoo.load`.
+        expected_failures: as for `check_estimator`.
+
+    Raises:
+        AssertionError: what failed, or passed although it was expected to fail.
+    """
+    checks = zoo_checks(zoo, pattern, trust_remote_code=trust_remote_code)
+    _run_all(f"zoo {zoo.name!r}", checks, expected_failures)
+
+
+def zoo_checks(zoo: Zoo, pattern: str, *, trust_remote_code: bool = False) -> Iterator[Check]:
+    """Name and check for every promise of a zoo; see `check_zoo`."""
+
+    @cache
+    def load() -> Backbone:
+        return zoo.load(_found(zoo, pattern)[0], trust_remote_code=trust_remote_code)
+
+    yield _named(_search_is_stable, zoo, pattern)
+    yield _named(_metadata_has_known_types, zoo, pattern)
+    yield _named(_candidates_can_be_pickled, zoo, pattern)
+    yield _named(_backbone_is_ready_and_as_described, load)
+    yield _named(_features_are_finite_and_repeatable, load)
+    yield _named(_weights_key_is_stable, zoo, pattern, load, trust_remote_code)
+    yield _named(_skeleton_traces, zoo, pattern, load, trust_remote_code)
+
+
+_NUMBER = (int, float)
+_METADATA_TYPES: dict[str, Any] = {
+    "architecture": str,
+    "family": str,
+    "modality": str,
+    "parameters": int,
+    "input_size": tuple,
+    "feature_dim": int,
+    "source_dataset": str,
+    "source_classes": int,
+    "source_accuracy": _NUMBER,
+    "license": str,
+    "downloads": int,
+    "size_bytes": int,
+    "url": str,
+    "remote_code": bool,
+}
+
+
+def _found(zoo: Zoo, pattern: str) -> list[Candidate]:
+    found = list(zoo.search(pattern))
+    assert found, f"search({pattern!r}) finds nothing; check with a pattern that matches"
+    return found
+
+
+def _search_is_stable(zoo: Zoo, pattern: str) -> None:
+    first, again = _found(zoo, pattern), _found(zoo, pattern)
+    strangers = [candidate for candidate in first if not isinstance(candidate, Candidate)]
+    assert not strangers, f"search() yields {type(strangers[0]).__name__}; expected Candidate" if strangers else ""
+    ids = [candidate.id for candidate in first]
+    assert ids == [candidate.id for candidate in again], "search() yields another order, or other candidates, each time"
+    assert len(set(ids)) == len(ids), f"search() yields one id twice: {max(ids, key=ids.count)}"
+    for candidate in first:
+        assert candidate.zoo == zoo.name, f"{candidate.id} says that it is of zoo {candidate.zoo!r}, not {zoo.name!r}"
+        Expression.parse(candidate.id)
+
+
+def _metadata_has_known_types(zoo: Zoo, pattern: str) -> None:
+    for candidate in _found(zoo, pattern):
+        for key, value in candidate.metadata.items():
+            wanted = _METADATA_TYPES.get(key)
+            if wanted is None:  # a zoo may add keys of its own
+                continue
+            right = isinstance(value, wanted) and (wanted is bool or not isinstance(value, bool))
+            assert right, f"{candidate.id}: {key} is {value!r}; expected {wanted} (leave out what is not known)"
+            if isinstance(value, _NUMBER):
+                assert value >= 0, f"{candidate.id}: {key} is {value}; expected 0 or more"
+        modality = candidate.metadata.get("modality", "image")
+        assert modality in {"image", "text"}, f"{candidate.id}: modality is {modality!r}; expected 'image' or 'text'"
+        accuracy = candidate.metadata.get("source_accuracy", 0)
+        assert accuracy <= 100, f"{candidate.id}: source_accuracy is {accuracy}; expected per cent"
+
+
+def _candidates_can_be_pickled(zoo: Zoo, pattern: str) -> None:
+    candidate = _found(zoo, pattern)[0]
+    copy = pickle.loads(pickle.dumps(candidate))
+    assert copy.id == candidate.id, f"a pickled copy of {candidate.id} is {copy.id}"
+    assert dict(copy.metadata) == dict(candidate.metadata), f"pickling changes the metadata of {candidate.id}"
+
+
+def _backbone_is_ready_and_as_described(load: Callable[[], Backbone]) -> None:
+    import torch
+
+    backbone = load()
+    metadata = backbone.candidate.metadata
+    training = [name or "the module" for name, part in backbone.module.named_modules() if part.training]
+    assert not training, f"{training[0]} is in training mode; expected evaluation mode"
+    for name, parameter in backbone.module.named_parameters():
+        assert parameter.device.type == "cpu", f"parameter {name} is on {parameter.device}; expected the CPU"
+        if parameter.is_floating_point():
+            assert parameter.dtype == torch.float32, f"parameter {name} is {parameter.dtype}; expected float32"
+    outputs = _read(backbone, _items(backbone, 2))
+    said = {
+        "parameters": sum(parameter.numel() for parameter in backbone.module.parameters()),
+        "feature_dim": outputs.features.shape[1],
+        "source_classes": 0 if outputs.logits is None else outputs.logits.shape[1],
+    }
+    for key, value in said.items():
+        assert metadata.get(key, value) == value, f"metadata says {key} {metadata[key]}, and the backbone has {value}"
+
+
+def _features_are_finite_and_repeatable(load: Callable[[], Backbone]) -> None:
+    import torch
+
+    backbone = load()
+    items = _items(backbone, 3)
+    first, again = _read(backbone, items), _read(backbone, items)
+    features = first.features
+    assert features.dim() == 2, f"features have shape {tuple(features.shape)}; expected (batch, dimensions)"
+    assert len(features) == 3, f"3 inputs give {len(features)} rows of features"
+    assert features.isfinite().all(), "features of noise hold NaN or infinity"
+    assert torch.equal(features, again.features), "the same inputs give other features the second time"
+    alone = _read(backbone, items[:1]).features
+    scale = float(features.abs().max()) or 1.0
+    moved = float((alone - features[:1]).abs().max()) / scale
+    assert moved < 1e-3, f"features of a row depend on the others in its batch (by {moved:.1e} of the largest)"
+    if first.logits is not None:
+        assert first.logits.shape[0] == 3, f"3 inputs give {first.logits.shape[0]} rows of logits"
+        assert first.logits.isfinite().all(), "source logits of noise hold NaN or infinity"
+
+
+def _weights_key_is_stable(zoo: Zoo, pattern: str, load: Callable[[], Backbone], trust_remote_code: bool) -> None:
+    again = zoo.load(_found(zoo, pattern)[0], trust_remote_code=trust_remote_code)
+    key, other = load().weights_key, again.weights_key
+    assert key, "weights_key is empty; expected a digest of code and weights"
+    assert key == other, f"loading twice gives two weights_keys, {key} and {other}; remembered evidence is never found"
+    assert load().preprocessing.key == again.preprocessing.key, "loading twice gives two keys of the preprocessing"
+
+
+def _skeleton_traces(zoo: Zoo, pattern: str, load: Callable[[], Backbone], trust_remote_code: bool) -> None:
+    from modelselect import archi2vec
+
+    backbone = load()
+    module = zoo.skeleton(_found(zoo, pattern)[0], trust_remote_code=trust_remote_code)
+    if module is None and backbone.skeleton is not None:
+        module = backbone.skeleton()
+    if module is None:  # a zoo need not know skeletons
+        return
+    weighty = [name for name, parameter in module.named_parameters() if parameter.device.type != "meta"]
+    assert not weighty, f"the skeleton holds weights ({weighty[0]}); expected a module on the meta device"
+    example = _batch(backbone, _items(backbone, 2)).to("meta")
+    graph = archi2vec.trace(module, example=example)
+    assert graph.number_of_nodes() > 0, "the skeleton's graph is empty"
+
+
+def _items(backbone: Backbone, n: int) -> list[Any]:
+    if backbone.candidate.metadata.get("modality", "image") == "text":
+        return [f"the {word} cat sat on the mat" for word in ("small", "grey", "third")[:n]]
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    return [Image.fromarray(rng.integers(0, 256, (48, 60 + side, 3), dtype=np.uint8)) for side in range(n)]
+
+
+def _batch(backbone: Backbone, items: list[Any]) -> torch.Tensor:
+    import torch
+
+    return backbone.preprocessing.finish(torch.stack([backbone.preprocessing.prepare(item) for item in items]))
+
+
+def _read(backbone: Backbone, items: list[Any]) -> Any:
+    import torch
+
+    with torch.inference_mode():
+        return backbone.read(backbone.module, _batch(backbone, items))
+
+
+# --- checks of an extractor -------------------------------------------------------------------------------------------
+
+
+def check_extractor(
+    extractor: Extractor, device: str = "cpu", *, expected_failures: Mapping[str, str] | None = None
+) -> None:
+    """Runs every check of `extractor_checks` and reports all that fail, by name.
+
+    Args:
+        extractor: the instance to be registered.
+        device: one that it supports here.
+        expected_failures: as for `check_estimator`.
+
+    Raises:
+        AssertionError: what failed, or passed although it was expected to fail.
+
+    >>> from modelselect.host import get_host
+    >>> check_extractor(get_host().extractor("cpu"))
+    """
+    _run_all(f"extractor {extractor.name!r}", extractor_checks(extractor, device), expected_failures)
+
+
+def extractor_checks(extractor: Extractor, device: str = "cpu") -> Iterator[Check]:
+    """Name and check for every promise of an extractor; see `check_extractor`."""
+    for check in (
+        _supports_the_device,
+        _same_features_as_a_bare_loop,
+        _batch_size_does_not_matter,
+        _gives_what_is_asked_for,
+        _backbone_comes_back_as_it_was,
+    ):
+        yield _named(check, extractor, device)
+
+
+_ROWS = 11
+_FORWARD = frozenset({"features", "source_probabilities"})
+_TOLERANCE = 1e-3
+"""Of features, relative to the largest: devices add up in another order."""
+
+
+def _tiny_backbone() -> Backbone:
+    import torch
+
+    from modelselect.backbone import Backbone, HeadInput, ImagePreprocessing, weights_digest
+
+    generator = torch.Generator().manual_seed(0)
+    module = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 6, 3, stride=2),
+        torch.nn.BatchNorm2d(6),
+        torch.nn.ReLU(),
+        torch.nn.AdaptiveAvgPool2d(1),
+        torch.nn.Flatten(),
+        torch.nn.Dropout(0.5),
+        torch.nn.Linear(6, 4),
+    ).eval()
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) / 3)
+    preprocessing = ImagePreprocessing((16, 16), 16, mean=(0.5,) * 3, std=(0.25,) * 3)
+    return Backbone(Candidate("checks", "tiny"), module, preprocessing, HeadInput("6"), weights_digest(module))
+
+
+@cache
+def _tiny_probe() -> Any:
+    from modelselect.probe import Probe
+
+    pixels = np.random.default_rng(0).integers(0, 256, (_ROWS, 20, 24, 3), dtype=np.uint8)
+    return Probe.of((pixels, np.arange(_ROWS) % 3), size=None)
+
+
+def _extracted(extractor: Extractor, device: str, fields: frozenset[str] = _FORWARD, batch_size: int = 4) -> Evidence:
+    return extractor.extract(_tiny_backbone(), _tiny_probe(), fields, device=device, batch_size=batch_size)
+
+
+def _supports_the_device(extractor: Extractor, device: str) -> None:
+    answer = extractor.supports(_tiny_backbone(), device)
+    assert answer is True, f"supports(backbone, {device!r}) is {answer!r}; expected True for the device checked on"
+
+
+def _same_features_as_a_bare_loop(extractor: Extractor, device: str) -> None:
+    backbone, probe, evidence = _tiny_backbone(), _tiny_probe(), _extracted(extractor, device)
+    rows = [_read(backbone, [probe.item(row)]) for row in range(len(probe))]
+    features = np.concatenate([row.features.numpy() for row in rows])
+    assert evidence.features is not None, "gives no features"
+    assert evidence.features.dtype == np.float32, f"features are {evidence.features.dtype}; expected float32"
+    assert evidence.features.shape == features.shape, (
+        f"features have shape {evidence.features.shape}, not {features.shape}"
+    )
+    _assert_close(evidence.features, features, "features")
+    assert np.array_equal(np.asarray(evidence.labels), probe.labels), "labels are not the probe's, in its order"
+    logits = np.concatenate([row.logits.double().softmax(1).numpy() for row in rows])
+    assert evidence.source_probabilities is not None, "gives no source_probabilities"
+    _assert_close(evidence.source_probabilities, logits, "source_probabilities")
+
+
+def _batch_size_does_not_matter(extractor: Extractor, device: str) -> None:
+    one, all_rows = (_extracted(extractor, device, batch_size=size).features for size in (1, 2 * _ROWS))
+    assert one is not None, "gives no features"
+    assert all_rows is not None, "gives no features"
+    _assert_close(one, all_rows, "features with another batch size")
+
+
+def _gives_what_is_asked_for(extractor: Extractor, device: str) -> None:
+    evidence = _extracted(extractor, device, frozenset({"features"}))
+    assert evidence.features is not None, "asked for features, and gives none"
+    assert evidence.source_probabilities is None, "gives source_probabilities without being asked"
+
+
+def _backbone_comes_back_as_it_was(extractor: Extractor, device: str) -> None:
+    import torch
+
+    backbone = _tiny_backbone()
+    before = {name: value.clone() for name, value in backbone.module.state_dict().items()}
+    extractor.extract(backbone, _tiny_probe(), _FORWARD, device=device, batch_size=4)
+    for name, value in backbone.module.state_dict().items():
+        assert value.device.type == "cpu", f"{name} is left on {value.device}"
+        assert torch.equal(value, before[name]), f"{name} has changed"
+    assert not backbone.module.training, "the module is left in training mode"
+
+
+def _assert_close(given: NDArray[Any], expected: NDArray[Any], what: str) -> None:
+    difference = float(np.abs(given - expected).max()) / (float(np.abs(expected).max()) or 1.0)
+    assert difference < _TOLERANCE, f"{what} differ from a bare loop's by {difference:.1e} of the largest"
