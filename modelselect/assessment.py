@@ -74,10 +74,6 @@ class Work:
     def __call__(self, candidate: Candidate) -> Assessment:
         return _Assessor(self, candidate).assess()
 
-    @property
-    def versions(self) -> dict[str, str]:
-        return numeric_versions()
-
 
 class _Assessor:
     """One candidate under assessment: loads it at most once, and only if something is not in the store."""
@@ -206,10 +202,11 @@ class _Assessor:
         return self.store.key(
             "evidence",
             candidate=self.identity,
+            zoo=self._zoo_version,
             probe=probe.fingerprint,
             fields=sorted(wanted & FORWARD_FIELDS | {"features"}),
             device=self.work.device.split(":")[0],
-            versions=self.work.versions,
+            versions=numeric_versions(),
         )
 
     def _score_key(self, estimator: Estimator) -> str:
@@ -219,19 +216,25 @@ class _Assessor:
         return self.store.key(
             "score",
             candidate=self.identity,
+            zoo=self._zoo_version,
             probe=self.work.probe.fingerprint,
             source=source,
             estimator=estimator.key,
             seed=self.work.seed,
             device=self.work.device.split(":")[0],
-            versions=self.work.versions,
+            versions=numeric_versions(),
         )
+
+    @property
+    def _zoo_version(self) -> str | None:
+        """Of the plugin that brought the zoo: how a candidate is loaded and prepared may change with it."""
+        return None if self.candidate.zoo in self.work.zoos else get_host().owner("zoos", self.zoo.name).version
 
     # --- architecture
 
     def _describe(self, result: Assessment) -> None:
         """Graph, multiply-accumulates and parameter count: from the store, or traced without weights."""
-        key = self.store.key("architecture", candidate=self.identity, versions=self.work.versions)
+        key = self.store.key("architecture", candidate=self.identity, versions=numeric_versions())
         entry = self.store.get(key)
         if entry is None:
             entry_metadata = self._trace()
@@ -309,7 +312,7 @@ class VerificationWork:
             settings=asdict(self.settings),
             seed=work.seed,
             device=work.device.split(":")[0],
-            versions=work.versions,
+            versions=numeric_versions(),
         )
         with store.lock(key):
             entry = store.get(key)

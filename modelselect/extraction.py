@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import abc
 import contextlib
+import functools
 import hashlib
 import importlib.metadata
 import os
@@ -22,7 +23,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from modelselect.errors import CandidateError, InvalidInputError, OutOfMemoryError
+from modelselect.errors import CandidateError, InvalidInputError, OutOfMemoryError, StoreError
+from modelselect.store import is_running
 
 if TYPE_CHECKING:
     import torch
@@ -203,12 +205,18 @@ class InputSpool:
     @contextlib.contextmanager
     def temporary(cls, parent: Path) -> Iterator[InputSpool]:
         """A spool under `parent` that is removed at the end; what killed runs left there is removed at the start."""
-        parent.mkdir(parents=True, exist_ok=True)
-        for left in parent.iterdir():
-            owner = left.name.split("-")[0]
-            if owner.isdigit() and not _is_running(int(owner)):
-                shutil.rmtree(left, ignore_errors=True)
-        folder = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=parent))
+        try:
+            parent.mkdir(parents=True, exist_ok=True)
+            for left in parent.iterdir():
+                owner = left.name.split("-")[0]
+                if owner.isdigit() and not is_running(int(owner)):
+                    shutil.rmtree(left, ignore_errors=True)
+            folder = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=parent))
+        except OSError as error:
+            raise StoreError(
+                f"cannot write to {str(parent)!r} ({error.strerror}). Name a folder that can be written with cache_dir= "
+                "(--cache-dir), or with the environment variable MODELSELECT_CACHE."
+            ) from error
         try:
             yield cls(folder)
         finally:
@@ -286,6 +294,7 @@ def choose_extractor(extractors: dict[str, Extractor], backbone: Backbone, devic
     )
 
 
+@functools.cache
 def numeric_versions() -> dict[str, str]:
     """Installed versions of what features depend on."""
     versions = {}
@@ -313,13 +322,3 @@ def _as_candidate_error(error: Exception) -> CandidateError:
 
 def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
-
-
-def _is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

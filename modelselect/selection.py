@@ -132,6 +132,11 @@ def select(
     methods = chosen + [e for e in host.estimators.values() if e.is_static and e.name not in {c.name for c in chosen}]
     device = choose_device(device)
     probe = Probe.of(dataset, size=probe_size, seed=seed, holdout=DEFAULT_HOLDOUT if top_k else 0.0)
+    if top_k and probe.holdout is None:
+        raise InvalidInputError(
+            "top_k asks for fine-tuning, and the probe has no held-out rows to measure it on. Make the probe with "
+            f"Probe.of(dataset, holdout={DEFAULT_HOLDOUT}), or give select() the dataset itself."
+        )
     source_probe = None if source is None else Probe.of(source, size=probe_size, seed=seed)
     pool, own_zoos = _candidates(candidates, probe)
     store = Store(None if cache_dir is None else Path(cache_dir))

@@ -354,7 +354,7 @@ class Store:
             with contextlib.suppress(OSError, ValueError):
                 stat = path.stat()
                 here = host == socket.gethostname()
-                if (here and not _is_running(int(pid))) or time.time() - stat.st_mtime > _ABANDONED_AFTER:
+                if (here and not is_running(int(pid))) or time.time() - stat.st_mtime > _ABANDONED_AFTER:
                     path.unlink()
                     freed += stat.st_size
         return freed
@@ -578,7 +578,7 @@ def _utc(timestamp: float) -> datetime:
     return datetime.fromtimestamp(timestamp, UTC)
 
 
-def _is_running(pid: int) -> bool:
+def is_running(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
