@@ -122,8 +122,8 @@ class ImagePreprocessing:
 
         if not isinstance(item, PIL.Image.Image):
             raise CandidateError(
-                f"it takes images, and the probe's rows are {type(item).__name__}. Give images: a folder, uint8 arrays, "
-                "or a torch dataset without a transform to tensors."
+                f"it takes images, and the probe's rows are {type(item).__name__}. Give images: a folder, uint8 "
+                "arrays, or a torch dataset without a transform to tensors."
             )
         image: Image = item.convert("RGB" if self.channels == 3 else "L")
         if self.resize is not None:

@@ -214,8 +214,8 @@ class InputSpool:
             folder = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=parent))
         except OSError as error:
             raise StoreError(
-                f"cannot write to {str(parent)!r} ({error.strerror}). Name a folder that can be written with cache_dir= "
-                "(--cache-dir), or with the environment variable MODELSELECT_CACHE."
+                f"cannot write to {str(parent)!r} ({error.strerror}). Name a folder that can be written with "
+                "cache_dir= (--cache-dir), or with the environment variable MODELSELECT_CACHE."
             ) from error
         try:
             yield cls(folder)

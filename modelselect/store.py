@@ -579,6 +579,7 @@ def _utc(timestamp: float) -> datetime:
 
 
 def is_running(pid: int) -> bool:
+    """True if a process of this machine has that number, whoever owns it."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
