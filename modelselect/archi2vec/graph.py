@@ -52,7 +52,9 @@ def trace(
             tensors, alone or in tuples, lists, mappings or dataclasses.
         input_size: shape of one input, without the batch: (channels, height, width) of an image.
         example: what to call the module with, instead of `input_size`: a tensor, a tuple of positional arguments, or
-            a mapping of keyword arguments. Batch included; on the meta device only shapes and dtypes matter.
+            a mapping of keyword arguments. Batch included; on the meta device only shapes and dtypes matter. For a
+            text module from transformers, `{"input_ids": torch.ones(2, 16, dtype=torch.long)}`: token ids alone, since
+            it looks at the values of a mask.
         device: `"cpu"` runs on values, for modules whose flow depends on them (they fail on the meta device).
 
     Raises:
@@ -82,16 +84,14 @@ def trace(
     inputs = _inputs(module, input_size, example)
     tokens = any(not (t.is_floating_point() or t.is_complex()) for t in _tensors(inputs))
     twin = _twin(module, device, requires_grad=tokens)
-    sources: list[torch.Tensor] = []
+    sources: list[Node] = []
     output = _run(twin, _on_device(inputs, device, sources), device, differentiable=True)
     ends = [tensor.grad_fn for tensor in _tensors(output) if tensor.grad_fn is not None]
-    starts = {tensor.grad_fn for tensor in sources}
 
     graph: networkx.DiGraph[int] = networkx.DiGraph()
     origins: dict[Node, list[int]] = {}  # of every autograd node with data: the graph's nodes whose result it holds
     for node in _inputs_first(ends):
-        # The sources are looked up by the nodes they had before the module could change them in place.
-        if node in starts:
+        if node in sources:
             origins[node] = []
             continue
         operation = operation_name(node.name())
@@ -257,16 +257,17 @@ def _twin(module: torch.nn.Module, device: str, *, requires_grad: bool) -> torch
         if device == "meta" or tensor.is_meta:
             twin = torch.zeros_like(tensor, device=device, requires_grad=False)
         else:  # a parameter may share its memory with the original: no forward pass writes to it
-            twin = tensor.detach().to(device, copy=not is_parameter)
+            twin = tensor.detach().to(device, copy=not is_parameter or tensor.is_inference())
         return torch.nn.Parameter(twin, requires_grad and twin.is_floating_point()) if is_parameter else twin
 
     try:
         # Told in advance what each tensor becomes, deepcopy copies no weights. Ties between parameters stay ties.
-        for part in module.modules():
-            for tensor in _tensors(list(vars(part).values())):
-                if id(tensor) not in memo:
-                    memo[id(tensor)] = twin_of(tensor)
-        return copy.deepcopy(module, memo).eval()
+        with torch.inference_mode(False):
+            for part in module.modules():
+                for tensor in _tensors(list(vars(part).values())):
+                    if id(tensor) not in memo:
+                        memo[id(tensor)] = twin_of(tensor)
+            return copy.deepcopy(module, memo).eval()
     except Exception as error:  # copying runs the module's own code, which may raise anything
         raise CandidateError(
             f"{type(module).__name__} cannot be copied to the {device} device to be traced "
@@ -274,8 +275,8 @@ def _twin(module: torch.nn.Module, device: str, *, requires_grad: bool) -> torch
         ) from error
 
 
-def _on_device(inputs: Any, device: str, sources: list[torch.Tensor]) -> Any:
-    """The same arguments on `device`; floating-point ones start a gradient path, and are added to `sources`."""
+def _on_device(inputs: Any, device: str, sources: list[Node]) -> Any:
+    """The same arguments on `device`; floating-point ones start a gradient path, whose node is added to `sources`."""
     import torch
 
     if isinstance(inputs, torch.Tensor):
@@ -284,7 +285,8 @@ def _on_device(inputs: Any, device: str, sources: list[torch.Tensor]) -> Any:
             return moved
         with torch.inference_mode(False), torch.enable_grad():
             source = moved.clone().requires_grad_().clone()  # no leaf, so that a module may change its input in place
-        sources.append(source)
+        assert source.grad_fn is not None
+        sources.append(source.grad_fn)
         return source
     if isinstance(inputs, Mapping):
         return {name: _on_device(value, device, sources) for name, value in inputs.items()}
