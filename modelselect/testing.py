@@ -14,7 +14,7 @@ import pickle
 import re
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -81,7 +81,7 @@ def _run_all(subject: str, checks_of: Iterable[Check], expected_failures: Mappin
     assert not faults, f"{subject} breaks its promises:\n" + "\n".join(f"- {fault}" for fault in faults)
 
 
-def estimator_checks(estimator: Estimator) -> Iterator[Check]:
+def estimator_checks(estimator: Estimator) -> list[Check]:
     """Name and check, a function without arguments that raises AssertionError, for every promise that applies.
 
     Checks that compare classes are left out for methods that require neither labels nor anything to compare with.
@@ -133,8 +133,7 @@ def estimator_checks(estimator: Estimator) -> Iterator[Check]:
         ]
     if "history" not in requires and requires & (_LABELS | {"proxy_features"}):
         checks.append(_separable_beats_shuffled)
-    for check in checks:
-        yield _named(check, estimator)
+    return [_named(check, estimator) for check in checks]
 
 
 def _named(check: Callable[..., None], *arguments: Any) -> Check:
@@ -496,20 +495,22 @@ def check_zoo(
     _run_all(f"zoo {zoo.name!r}", checks, expected_failures)
 
 
-def zoo_checks(zoo: Zoo, pattern: str, *, trust_remote_code: bool = False) -> Iterator[Check]:
+def zoo_checks(zoo: Zoo, pattern: str, *, trust_remote_code: bool = False) -> list[Check]:
     """Name and check for every promise of a zoo; see `check_zoo`."""
 
     @cache
     def load() -> Backbone:
         return zoo.load(_found(zoo, pattern)[0], trust_remote_code=trust_remote_code)
 
-    yield _named(_search_is_stable, zoo, pattern)
-    yield _named(_metadata_has_known_types, zoo, pattern)
-    yield _named(_candidates_can_be_pickled, zoo, pattern)
-    yield _named(_backbone_is_ready_and_as_described, load)
-    yield _named(_features_are_finite_and_repeatable, load)
-    yield _named(_weights_key_is_stable, zoo, pattern, load, trust_remote_code)
-    yield _named(_skeleton_traces, zoo, pattern, load, trust_remote_code)
+    return [
+        _named(_search_is_stable, zoo, pattern),
+        _named(_metadata_has_known_types, zoo, pattern),
+        _named(_candidates_can_be_pickled, zoo, pattern),
+        _named(_backbone_is_ready_and_as_described, load),
+        _named(_features_are_finite_and_repeatable, load),
+        _named(_weights_key_is_stable, zoo, pattern, load, trust_remote_code),
+        _named(_skeleton_traces, zoo, pattern, load, trust_remote_code),
+    ]
 
 
 _NUMBER = (int, float)
@@ -681,16 +682,16 @@ def check_extractor(
     _run_all(f"extractor {extractor.name!r}", extractor_checks(extractor, device), expected_failures)
 
 
-def extractor_checks(extractor: Extractor, device: str = "cpu") -> Iterator[Check]:
+def extractor_checks(extractor: Extractor, device: str = "cpu") -> list[Check]:
     """Name and check for every promise of an extractor; see `check_extractor`."""
-    for check in (
+    checks = (
         _supports_the_device,
         _same_features_as_a_bare_loop,
         _batch_size_does_not_matter,
         _gives_what_is_asked_for,
         _backbone_comes_back_as_it_was,
-    ):
-        yield _named(check, extractor, device)
+    )
+    return [_named(check, extractor, device) for check in checks]
 
 
 _ROWS = 11
