@@ -19,7 +19,7 @@ from modelselect.errors import NotApplicableError
 Matrix = NDArray[np.float64]
 Vector = NDArray[np.float64]
 
-_CHUNK_BYTES = 1 << 26  # of float64 that is held at a time: large enough for full speed, small beside the memory
+_CHUNK_BYTES = 1 << 24  # of float64 that is held at a time: large enough for full speed, small beside the memory
 _LEADING = 64  # principal components that several methods ask for; found together, without the rest of the spectrum
 _DISTINCT = 1e-3  # share of the within-class scatter below which subtracting the between-class part loses digits
 _EPSILON = np.finfo(np.float64).eps
@@ -59,7 +59,7 @@ class FeatureStatistics:
 
     @cached_property
     def basis(self) -> Matrix | None:
-        """(D, N) orthonormal basis of the rows' span, `features = coordinates @ basis.T`; None, the identity, if N >= D."""
+        """(D, N) orthonormal basis of the rows' span: `features = coordinates @ basis.T`; None if N >= D."""
         return self._rotation[0] if self.is_wide else None
 
     @property
@@ -81,6 +81,12 @@ class FeatureStatistics:
         """`coordinates` in float64, a slice of rows at a time. A chunk may be a view: do not write to it."""
         yield from chunks_of(self.coordinates)
 
+    def centred_chunks(self) -> Iterator[tuple[slice, Matrix]]:
+        """Like `chunks`, less the mean. All share one buffer, which may be written to, and holds until the next."""
+        buffer = np.empty((min(chunk_rows(self.width), self.n), self.width))
+        for rows, chunk in self.chunks():
+            yield rows, np.subtract(chunk, self.mean, out=buffer[: len(chunk)])
+
     @cached_property
     def mean(self) -> Vector:
         """(min(N, D),) of `coordinates`."""
@@ -92,7 +98,7 @@ class FeatureStatistics:
     @cached_property
     def scatter(self) -> Matrix:
         """Total scatter: sum over rows of (x - mean)(x - mean)'."""
-        return scatter_of(chunk - self.mean for _, chunk in self.chunks())
+        return scatter_of((chunk for _, chunk in self.centred_chunks()), self.width)
 
     @cached_property
     def gram(self) -> Matrix:
@@ -172,8 +178,8 @@ class FeatureStatistics:
 
     def _project(self, axes: Matrix) -> Matrix:
         projected = np.empty((self.n, axes.shape[1]))
-        for rows, chunk in self.chunks():
-            projected[rows] = (chunk - self.mean) @ axes
+        for rows, chunk in self.centred_chunks():
+            np.matmul(chunk, axes, out=projected[rows])
         largest = np.sqrt(np.square(projected).sum(axis=0).max(initial=0.0))
         projected[:, np.linalg.norm(projected, axis=0) <= largest * self.width * _EPSILON] = 0.0
         projected.flags.writeable = False
@@ -183,8 +189,8 @@ class FeatureStatistics:
     def squared_norms(self) -> Vector:
         """(N,) squared distance of each row from the mean."""
         norms = np.empty(self.n)
-        for rows, chunk in self.chunks():
-            norms[rows] = np.square(chunk - self.mean).sum(axis=1)
+        for rows, chunk in self.centred_chunks():
+            norms[rows] = np.square(chunk, out=chunk).sum(axis=1)
         return norms
 
     def cross(self, targets: NDArray[np.floating[Any]]) -> Matrix:
@@ -251,24 +257,30 @@ class ClassStatistics:
     @cached_property
     def deviations(self) -> Matrix:
         """(C, min(N, D)) class means less the mean of all, in `coordinates`."""
+        return self.means - self.features.mean
+
+    @cached_property
+    def means(self) -> Matrix:
+        """(C, min(N, D)) class means, in `coordinates`."""
         sums = np.zeros((self.n_classes, self.features.width))
         for rows, chunk in self.features.chunks():
-            sums += self.sum_by_class(chunk - self.features.mean, rows)
+            sums += self.sum_by_class(chunk, rows)
         result: Matrix = sums / self.counts[:, None]
         return result
 
-    @property
-    def means(self) -> Matrix:
-        """(C, min(N, D)) class means, in `coordinates`."""
-        return self.features.mean + self.deviations
+    def sum_by_class(self, array: Matrix, rows: slice, weights: Vector | None = None) -> Matrix:
+        """(C, K) sums over the rows of each class.
 
-    def sum_by_class(self, array: Matrix, rows: slice | None = None) -> Matrix:
-        """(C, K) sums over the rows of each class of an (n, K) array, which holds the rows `rows` (all by default)."""
+        Args:
+            array: (n, K), which holds the rows `rows`.
+            rows: which.
+            weights: (n,) of the rows; one by default.
+        """
         from scipy.sparse import csc_array
 
-        codes = self.codes if rows is None else self.codes[rows]
-        shape = (self.n_classes, len(codes))
-        membership = csc_array((np.ones(len(codes)), codes, np.arange(len(codes) + 1)), shape=shape)
+        codes = self.codes[rows]
+        entries = np.ones(len(codes)) if weights is None else weights
+        membership = csc_array((entries, codes, np.arange(len(codes) + 1)), shape=(self.n_classes, len(codes)))
         return np.asarray(membership @ array)
 
     @cached_property
@@ -288,7 +300,8 @@ class ClassStatistics:
         if np.trace(difference) > _DISTINCT * np.trace(self.features.scatter):
             return difference
         means = self.means
-        return scatter_of(chunk - means[self.codes[rows]] for rows, chunk in self.features.chunks())
+        centred = (chunk - means[self.codes[rows]] for rows, chunk in self.features.chunks())
+        return scatter_of(centred, self.features.width)
 
     @property
     def is_collapsed(self) -> bool:
@@ -308,7 +321,7 @@ class ClassStatistics:
     def smaller_class_gram(self, index: int) -> Matrix:
         """Of the rows Z of class number `index`, less the mean of all: ZZ' or Z'Z, whichever has fewer entries."""
         rows = self.indices[index]
-        step = len(rows) if len(rows) <= self.features.width else _chunk_rows(self.features.width)
+        step = len(rows) if len(rows) <= self.features.width else chunk_rows(self.features.width)
         total: Matrix | None = None
         for start in range(0, len(rows), step):
             chunk = np.asarray(self.features.coordinates[rows[start : start + step]], dtype=np.float64)
@@ -373,25 +386,27 @@ def nuclear_norm(matrix: Matrix) -> float:
     return float(np.sqrt(np.maximum(values, 0.0)).sum())
 
 
-def scatter_of(chunks: Iterable[Matrix]) -> Matrix:
-    """(K, K) sum over chunks Z, (n, K) each, of Z'Z."""
-    total: Matrix | None = None
+def scatter_of(chunks: Iterable[Matrix], width: int) -> Matrix:
+    """(K, K) sum over chunks Z, (n, K) each and in C order, of Z'Z: one triangle is computed, in place."""
+    from scipy.linalg.blas import dsyrk
+
+    total = np.zeros((width, width), order="F")
     for chunk in chunks:
-        part = chunk.T @ chunk
-        total = part if total is None else np.add(total, part, out=total)
-    assert total is not None
-    return total
+        total = dsyrk(1.0, chunk.T, beta=1.0, c=total, overwrite_c=1, lower=1)
+    result: Matrix = np.tril(total) + np.tril(total, -1).T
+    return result
 
 
 def chunks_of(array: NDArray[np.floating[Any]]) -> Iterator[tuple[slice, Matrix]]:
     """An (N, K) array in float64, a slice of rows at a time. A chunk may be a view: do not write to it."""
-    step = _chunk_rows(array.shape[1])
+    step = chunk_rows(array.shape[1])
     for start in range(0, len(array), step):
         rows = slice(start, start + step)
         yield rows, np.asarray(array[rows], dtype=np.float64)
 
 
-def _chunk_rows(width: int) -> int:
+def chunk_rows(width: int) -> int:
+    """How many rows of this many columns are held in float64 at a time."""
     return max(_CHUNK_BYTES // (8 * width), 1)
 
 

@@ -84,7 +84,11 @@ def shrunk_discriminant(classes: ClassStatistics, shrinkage: float) -> LinearDis
 
 def shrunk(covariance: Matrix, shrinkage: float, dimensions: int | None = None) -> Matrix:
     """`(1 - a) S + a tr(S) / D I`; `dimensions` is D where the matrix lives in a subspace."""
-    size = len(covariance)
-    diagonal = shrinkage * np.trace(covariance) / (dimensions or size)
-    result: Matrix = (1 - shrinkage) * covariance + diagonal * np.eye(size)
-    return result
+    added = shrinkage * np.trace(covariance) / (dimensions or len(covariance))
+    return with_diagonal((1 - shrinkage) * covariance, added)
+
+
+def with_diagonal(matrix: Matrix, added: float) -> Matrix:
+    """The matrix, whose diagonal `added` was added to, in place."""
+    matrix[np.diag_indices_from(matrix)] += added
+    return matrix

@@ -7,15 +7,16 @@ in task transfer learning, ECCV 2020.
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 import modelselect as ms
 from modelselect.errors import NotApplicableError
-from modelselect.statistics import Matrix, chunks_of
+from modelselect.statistics import Matrix, Vector, chunk_rows
 from modelselect_plugins.dissimilarity import standardization, unit_rows
 
 
@@ -25,7 +26,7 @@ class DDS(ms.Estimator):
     Features and reference features (`proxy_features`, of a model trained on the target) are standardised. With K and L
     the N x N matrices of 1 - cosine, diagonals zero, the alignment is `H(K, L) / sqrt(H(K, K) H(L, L))`, H the unbiased
     Hilbert-Schmidt independence criterion. Because K = 11' - ZZ' with Z the rows over their lengths, H follows from
-    Z'W and row sums: neither matrix is formed.
+    Z'W and sums of rows: neither matrix is formed.
 
     Source: section 3; L. Song et al.: Feature selection via dependence maximization, JMLR 2012, for H.
 
@@ -49,47 +50,70 @@ class DDS(ms.Estimator):
         n = len(evidence.features)
         if n < 4:
             raise NotApplicableError(f"dds needs four rows or more, and was given {n}")
-        first, second = _Rows(evidence.features), _Rows(evidence.proxy_features)
-        mine, theirs = _independence(first, first), _independence(second, second)
+        mine, theirs, between = _independence(evidence.features, evidence.proxy_features)
         if min(mine, theirs) <= 0:
             raise NotApplicableError(
                 "dds is undefined here: the features, or the reference features, show no structure beyond chance "
                 f"(independence criteria {mine:.3g} and {theirs:.3g}). Give more rows."
             )
-        return {self.name: 100 * _independence(first, second) / math.sqrt(mine * theirs)}
+        return {self.name: 100 * between / math.sqrt(mine * theirs)}
 
 
-class _Rows:
-    """Standardised rows over their lengths, a chunk at a time."""
+class _Sums(NamedTuple):
+    """What one pass gathers of two sets of unit rows, z and w, some of which may have length zero."""
 
-    def __init__(self, array: NDArray[np.floating[Any]]) -> None:
-        self.array = array
-        self.mean, self.deviation = standardization(array)
+    cross: Matrix  # Z'W
+    z: Vector  # sum of z
+    w: Vector  # sum of w
+    zero_z: float  # how many z are zero: for these the diagonal of K, as formed, is 1
+    zero_w: float
+    zero_both: float
+    z_where_w_is_zero: Vector  # sum of z
+    w_where_z_is_zero: Vector  # sum of w
 
-    def __getitem__(self, part: slice) -> Matrix:
-        return unit_rows((np.asarray(self.array[part], dtype=np.float64) - self.mean) / self.deviation)
+    def criterion(self, n: int) -> float:
+        """The unbiased Hilbert-Schmidt independence criterion of 11' - ZZ' and 11' - WW', times N (N - 3)."""
+        zz, ww = float(self.z @ self.z), float(self.w @ self.w)
+        product = n**2 - zz - ww + float(np.square(self.cross).sum()) - self.zero_both
+        totals = (n**2 - zz - self.zero_z) * (n**2 - ww - self.zero_w)
+        rows = (  # product of the row sums of the two matrices
+            n * (n**2 - ww - self.zero_w)
+            - n * (zz + self.zero_z)
+            + float(self.z @ self.cross @ self.w + self.z @ self.z_where_w_is_zero + self.w @ self.w_where_z_is_zero)
+            + self.zero_both
+        )
+        return product + totals / ((n - 1) * (n - 2)) - 2 / (n - 2) * rows
 
 
-def _independence(first: _Rows, second: _Rows) -> float:
-    """The unbiased Hilbert-Schmidt independence criterion of the two dissimilarity matrices, times N (N - 3)."""
-    n = len(first.array)
-    cross = np.zeros((first.array.shape[1], second.array.shape[1]))
-    sums = [np.zeros(len(cross)), np.zeros(cross.shape[1])]
-    diagonals = [np.empty(n), np.empty(n)]  # of K and L as formed: zero, but for rows of length 0
-    for part, _ in chunks_of(first.array):
-        z = first[part]
-        w = z if second is first else second[part]
-        cross += z.T @ w
-        for side, rows in enumerate((z, w)):
-            sums[side] += rows.sum(axis=0)
-            diagonals[side][part] = 1 - np.square(rows).sum(axis=1)
-    row_sums = [np.empty(n), np.empty(n)]
-    for part, _ in chunks_of(first.array):
-        for side, source in enumerate((first, second)):
-            row_sums[side][part] = n - source[part] @ sums[side] - diagonals[side][part]
-    product = n**2 - sums[0] @ sums[0] - sums[1] @ sums[1] + np.square(cross).sum() - diagonals[0] @ diagonals[1]
-    totals = row_sums[0].sum() * row_sums[1].sum()
-    return float(product + totals / ((n - 1) * (n - 2)) - 2 / (n - 2) * (row_sums[0] @ row_sums[1]))
+def _independence(
+    features: NDArray[np.floating[Any]], reference: NDArray[np.floating[Any]]
+) -> tuple[float, float, float]:
+    """The criterion of each with itself, and of both."""
+    arrays = (features, reference)
+    scales = [standardization(array) for array in arrays]
+    step = chunk_rows(max(features.shape[1], reference.shape[1]))
+    sums: dict[tuple[int, int], _Sums] = {}
+    for start in range(0, len(features), step):
+        sides = [
+            unit_rows((np.asarray(array[start : start + step], dtype=np.float64) - mean) / deviation)
+            for array, (mean, deviation) in zip(arrays, scales, strict=True)
+        ]
+        for pair in ((0, 0), (1, 1), (0, 1)):
+            z, w = sides[pair[0]], sides[pair[1]]
+            zero_z, zero_w = ~z.any(axis=1), ~w.any(axis=1)
+            part = _Sums(
+                z.T @ w,
+                z.sum(axis=0),
+                w.sum(axis=0),
+                zero_z.sum(),
+                zero_w.sum(),
+                (zero_z & zero_w).sum(),
+                z[zero_w].sum(axis=0),
+                w[zero_z].sum(axis=0),
+            )
+            sums[pair] = _Sums(*map(operator.add, sums[pair], part)) if pair in sums else part
+    mine, theirs, between = (total.criterion(len(features)) for total in sums.values())
+    return mine, theirs, between
 
 
 @ms.hookimpl

@@ -11,7 +11,7 @@ import numpy as np
 
 import modelselect as ms
 from modelselect.statistics import ClassStatistics, Matrix, solve_positive
-from modelselect_plugins.discriminant import mean_of_true_class, posteriors
+from modelselect_plugins.discriminant import mean_of_true_class, posteriors, with_diagonal
 from modelselect_plugins.regime import refuse_if_collapsed, warn_if_wide
 
 _REGULARIZATION = 1e-6
@@ -61,7 +61,7 @@ class FDA(ms.Estimator):
 def fisher_posteriors(classes: ClassStatistics, regularization: float) -> Matrix:
     """(N, C) posteriors in the space of Fisher's discriminant directions; see `FDA`."""
     within = classes.within_class_scatter / classes.n
-    within += regularization * np.trace(within) / classes.features.d * np.eye(len(within))
+    within = with_diagonal(within, regularization * np.trace(within) / classes.features.d)
     deviations = classes.deviations
     weights = solve_positive(within, deviations.T).T
     offsets = np.log(classes.priors) - (weights * deviations).sum(axis=1) / 2 - weights @ classes.features.mean

@@ -7,9 +7,10 @@ separability, CVPR 2022.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 import modelselect as ms
 from modelselect.errors import InvalidInputError
@@ -73,14 +74,14 @@ class GBC(ms.Estimator):
         return {self.name: -_overlap(means, variances)}
 
 
-def _moments(space: np.ndarray, classes: ClassStatistics, biased: bool) -> tuple[Matrix, Matrix]:
+def _moments(space: NDArray[np.floating[Any]], classes: ClassStatistics, biased: bool) -> tuple[Matrix, Matrix]:
     """(C, K) means and variances of each class, the variances at least the floor."""
     counts = classes.counts[:, None]
-    means = sum((classes.sum_by_class(chunk, rows) for rows, chunk in chunks_of(space)), np.zeros(()))
-    means /= counts
+    means = sum((classes.sum_by_class(chunk, rows) for rows, chunk in chunks_of(space)), np.zeros(space.shape[1]))
+    means = means / counts
     squares = sum(
         (classes.sum_by_class(np.square(chunk - means[classes.codes[rows]]), rows) for rows, chunk in chunks_of(space)),
-        np.zeros(()),
+        np.zeros(space.shape[1]),
     )
     return means, np.maximum(squares / np.maximum(counts - (not biased), 1), _FLOOR)
 

@@ -12,7 +12,7 @@ import numpy as np
 
 import modelselect as ms
 from modelselect.errors import NotApplicableError
-from modelselect_plugins.dissimilarity import check_pairs, correlation_rows, dissimilarities, spearman_with_two_groups
+from modelselect_plugins.dissimilarity import check_pairs, correlation_rows, similarities, spearman_with_two_groups
 
 _DIMENSIONS = 32  # of the PCA
 
@@ -56,8 +56,9 @@ class PARC(ms.Estimator):
         space = features.features
         if self.dimensions is not None:
             space = features.principal_components(self.dimensions)
-        differ = np.concatenate([classes.codes[:i] != classes.codes[i] for i in range(features.n)])
-        score = spearman_with_two_groups(dissimilarities(correlation_rows(space)), differ)
+        same = np.concatenate([classes.codes[:i] == classes.codes[i] for i in range(features.n)])
+        # The correlation of one less both is the correlation of both.
+        score = spearman_with_two_groups(similarities(correlation_rows(space)), same)
         if math.isnan(score):
             raise NotApplicableError(
                 f"parc is undefined here: {features.n} rows of {features.d} dimensions in {classes.n_classes} classes "

@@ -6,7 +6,7 @@ ICCV 2023.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -86,20 +86,16 @@ class PED(ms.Estimator):
         moved = self._motion(classes, deviation) @ means
         shifts = moved - means
 
-        def rows() -> Iterator[tuple[slice, Matrix]]:
-            for part, chunk in features.chunks():
-                yield part, chunk + shifts[classes.codes[part]]
-
         if self.base == "sfda":
             refuse_if_collapsed(self.name, classes)
             warn_if_wide(self.name, features, "tends to 1 whatever the labels", "Give more rows than dimensions.")
-            return {self.name: self_challenging_posterior(classes, rows, moved)}
+            return {self.name: self_challenging_posterior(classes, shifts)}
         warn_if_wide(self.name, features, "is inflated: the features fit any target", "Give more rows than dimensions.")
         if features.n > features.d:
             weighted = np.sqrt(classes.counts)[:, None] * moved
             spectrum = positive_eigh(classes.within_class_scatter + weighted.T @ weighted)
         else:
-            spectrum = FeatureStatistics(np.concatenate([chunk for _, chunk in rows()])).gram_eigh
+            spectrum = FeatureStatistics(features.coordinates + shifts[classes.codes]).gram_eigh
         cross = (moved * classes.counts[:, None]).T
         squares = classes.counts.astype(np.float64)
         return {self.name: log_evidence(spectrum, cross, squares, features.n, features.d)}

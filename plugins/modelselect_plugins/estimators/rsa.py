@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import modelselect as ms
 from modelselect.errors import NotApplicableError
-from modelselect_plugins.dissimilarity import check_pairs, correlation_rows, dissimilarities, spearman
+from modelselect_plugins.dissimilarity import check_pairs, correlation_rows, similarities, spearman
 
 
 class RSA(ms.Estimator):
@@ -41,7 +41,8 @@ class RSA(ms.Estimator):
         assert evidence.features is not None
         assert evidence.proxy_features is not None
         check_pairs(self.name, len(evidence.features))
-        first, second = (dissimilarities(correlation_rows(a)) for a in (evidence.features, evidence.proxy_features))
+        # The correlation of one less both is the correlation of both.
+        first, second = (similarities(correlation_rows(a)) for a in (evidence.features, evidence.proxy_features))
         score = spearman(first, second)
         if math.isnan(score):
             raise NotApplicableError(

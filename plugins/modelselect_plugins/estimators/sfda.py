@@ -7,16 +7,15 @@ transferability in a self-challenging Fisher space, ECCV 2022.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 import modelselect as ms
 from modelselect.statistics import ClassStatistics, Matrix, Vector, scatter_of, softmax, solve_positive
 from modelselect_plugins.discriminant import shrunk
 from modelselect_plugins.regime import refuse_if_collapsed, warn_if_wide
-
-Rows = Callable[[], Iterator[tuple[slice, Matrix]]]
 
 _STEEPNESS = 5.0  # of the shrinkage in the largest eigenvalue: exp(-5 s)
 _FLOOR = 1e-10  # of the shrinkage
@@ -58,38 +57,57 @@ class SFDA(ms.Estimator):
         classes = evidence.statistics
         refuse_if_collapsed(self.name, classes)
         warn_if_wide(self.name, classes.features, "tends to 1 whatever the labels", "Give more rows than dimensions.")
-        return {self.name: self_challenging_posterior(classes, classes.features.chunks, classes.means)}
+        return {self.name: self_challenging_posterior(classes)}
 
 
-def self_challenging_posterior(classes: ClassStatistics, rows: Rows, means: Matrix) -> float:
+def self_challenging_posterior(classes: ClassStatistics, shifts: Matrix | None = None) -> float:
     """The score of `SFDA`.
 
     Args:
-        classes: whose within-class scatter is taken.
-        rows: gives (N, min(N, D)) rows in chunks, which may differ from those of `classes` by a shift of each class.
-        means: (C, min(N, D)) of these rows.
+        classes: of the features.
+        shifts: (C, min(N, D)) what to add to the rows of each class first; nothing by default.
     """
-    dimensions = classes.features.d
+    features, codes, counts = classes.features, classes.codes, classes.counts
+    shifts = np.zeros_like(classes.means) if shifts is None else shifts
+    means = classes.deviations + shifts  # here and below less the mean of all rows, so that no digits are lost
     within = classes.within_class_scatter / classes.n
-    shrinkage = max(math.exp(-_STEEPNESS * largest_eigenvalue(within, classes.features.ones)), _FLOOR)
-    confidence = np.empty((classes.n, 1))
-    for part, posteriors in _posteriors(rows, shrunk(within, shrinkage, dimensions), means, classes.priors):
-        confidence[part, 0] = _of_true_class(softmax(posteriors), classes.codes[part])
+    shrinkage = max(math.exp(-_STEEPNESS * largest_eigenvalue(within, features.ones)), _FLOOR)
+    first = _weights(shrunk(within, shrinkage, features.d), means)
+    confidence = np.empty(classes.n)
+    centre = features.mean
+    constant = _offsets(first, means, classes.priors) - first @ centre
+    for rows, chunk in features.chunks():
+        logits = chunk @ first.T + constant + (shifts @ first.T)[codes[rows]]
+        confidence[rows] = _of_true_class(softmax(softmax(logits)), codes[rows])
 
+    # A challenged row is q (z + s) + (1 - q) o. Its sums and scatter follow from weighted sums of z by class.
     others = (means.sum(axis=0) - means) / (classes.n_classes - 1)
+    doubt = 1 - confidence
+    q, qq, qd, dd = (
+        np.bincount(codes, weights=w)[:, None] for w in (confidence, confidence**2, confidence * doubt, doubt**2)
+    )
+    sums = {name: np.zeros_like(means) for name in ("q", "qq", "qd")}
 
-    def challenged() -> Iterator[tuple[slice, Matrix]]:
-        for part, chunk in rows():
-            certain = confidence[part]
-            yield part, certain * chunk + (1 - certain) * others[classes.codes[part]]
+    def confident() -> Iterator[Matrix]:
+        for rows, z in features.centred_chunks():
+            sure = confidence[rows]
+            for name, weights in (("q", sure), ("qq", sure**2), ("qd", sure * doubt[rows])):
+                sums[name] += classes.sum_by_class(z, rows, weights)
+            yield np.multiply(z, sure[:, None], out=z)
 
-    means = sum((classes.sum_by_class(chunk, part) for part, chunk in challenged()), np.zeros_like(means))
-    means /= classes.counts[:, None]
-    centred = (chunk - means[classes.codes[part]] for part, chunk in challenged())
-    covariance = shrunk(scatter_of(centred) / classes.n, shrinkage, dimensions)
+    scatter = scatter_of(confident(), features.width)
+    means = (sums["q"] + q * shifts + (counts[:, None] - q) * others) / counts[:, None]
+    mixed = sums["qq"].T @ shifts + sums["qd"].T @ others
+    scatter += mixed + mixed.T + shifts.T @ (qq * shifts + qd * others) + others.T @ (qd * shifts + dd * others)
+    scatter -= means.T @ (counts[:, None] * means)
+
+    second = _weights(shrunk(scatter / classes.n, shrinkage, features.d), means)
     total = 0.0
-    for part, posteriors in _posteriors(challenged, covariance, means, classes.priors):
-        total += float(_of_true_class(posteriors, classes.codes[part]).sum())
+    for rows, chunk in features.chunks():
+        sure, members = confidence[rows, None], codes[rows]
+        logits = sure * (chunk @ second.T - second @ centre + (shifts @ second.T)[members])
+        logits += (1 - sure) * (others @ second.T)[members] + _offsets(second, means, classes.priors)
+        total += float(_of_true_class(softmax(logits), members).sum())
     return total / classes.n
 
 
@@ -107,14 +125,17 @@ def largest_eigenvalue(within: Matrix, ones: Vector) -> float:
     return float(start @ within @ other)
 
 
-def _posteriors(rows: Rows, covariance: Matrix, means: Matrix, priors: Vector) -> Iterator[tuple[slice, Matrix]]:
-    weights = solve_positive(covariance, means.T).T
-    offsets = np.log(priors) - (weights * means).sum(axis=1) / 2
-    for part, chunk in rows():
-        yield part, softmax(chunk @ weights.T + offsets)
+def _weights(covariance: Matrix, means: Matrix) -> Matrix:
+    """(C, K) of the linear discriminant."""
+    return solve_positive(covariance, means.T).T
 
 
-def _of_true_class(probabilities: Matrix, codes: np.ndarray) -> Vector:
+def _offsets(weights: Matrix, means: Matrix, priors: Vector) -> Vector:
+    offsets: Vector = np.log(priors) - (weights * means).sum(axis=1) / 2
+    return offsets
+
+
+def _of_true_class(probabilities: Matrix, codes: NDArray[np.intp]) -> Vector:
     result: Vector = probabilities[np.arange(len(codes)), codes]
     return result
 

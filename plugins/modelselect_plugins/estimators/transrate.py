@@ -11,6 +11,7 @@ import numpy as np
 
 import modelselect as ms
 from modelselect.statistics import Matrix, log_determinant
+from modelselect_plugins.discriminant import with_diagonal
 
 _DISTORTION = 1e-4  # epsilon of the coding rate, in the authors' code
 
@@ -60,7 +61,7 @@ class TransRate(ms.Estimator):
 
 
 def _coding_rate(gram: Matrix, scale: float) -> float:
-    return log_determinant(np.eye(len(gram)) + gram / scale) / 2
+    return log_determinant(with_diagonal(gram / scale, 1.0)) / 2
 
 
 @ms.hookimpl
