@@ -1,0 +1,232 @@
+"""nleep, pactran, itm, lead, tmi and nc_score: what they optimise or estimate, found by other means."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy.spatial.distance import cdist
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression
+from sklearn.mixture import GaussianMixture
+from sklearn.svm import LinearSVC
+
+import modelselect as ms
+from modelselect.errors import EvidenceError, NotApplicableError, ScoreWarning
+from modelselect_plugins.estimators.itm import ITM, _Model
+from modelselect_plugins.estimators.lead import LEAD, _probabilities
+from modelselect_plugins.estimators.nleep import NLEEP
+from modelselect_plugins.estimators.pactran import PACTran
+from modelselect_plugins.estimators.tmi import TMI
+
+
+def draw(seed: int, n_rows: int = 120, width: int = 6, n_classes: int = 3) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    labels = np.arange(n_rows) % n_classes
+    return rng.normal(size=(n_classes, width))[labels] + rng.normal(size=(n_rows, width)), labels
+
+
+# --- nleep ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("width", [6, 80])
+def test_nleep_is_leep_of_a_mixture_on_the_leading_components(width: int) -> None:
+    features, labels = draw(0, width=width)
+    projected = PCA(0.8, svd_solver="full").fit_transform(features)
+    mixture = GaussianMixture(6, covariance_type="spherical", random_state=123).fit(projected)
+    expected = ms.score(None, labels, "leep", source_probabilities=mixture.predict_proba(projected))
+    assert ms.score(features, labels, NLEEP(components_per_class=2)) == pytest.approx(expected, rel=1e-6)
+
+
+def test_nleep_fits_where_a_cluster_collapses() -> None:
+    features = np.repeat(np.random.default_rng(0).normal(size=(12, 40)) * 1e-3, 10, axis=0).astype(np.float32)
+    labels = np.repeat(np.arange(4), 30)
+    mixture = NLEEP(components_per_class=None, covariance="full")
+    assert np.isfinite(ms.score(features, labels, mixture))
+
+
+def test_nleep_warns_where_there_is_a_cluster_for_each_row() -> None:
+    features, labels = draw(1, n_rows=24)
+    with pytest.warns(ScoreWarning, match="15 clusters to 24 rows"):
+        ms.score(features, labels, "nleep")
+    with pytest.raises(EvidenceError, match="all rows of the features are equal"):
+        ms.score(np.ones((30, 3)), [0, 1] * 15, "nleep")
+
+
+# --- pactran ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("width", [6, 200])
+def test_the_optimum_is_that_of_logistic_regression(width: int) -> None:
+    features, labels = draw(2, width=width)
+    model = LogisticRegression(C=0.1, tol=1e-10, max_iter=10_000)
+    centred = features - features.mean(axis=0)
+    probabilities = model.fit(centred, labels).predict_proba(centred)
+    entropy = -np.log(probabilities[np.arange(120), labels]).mean()
+    expected = entropy + np.square(model.coef_).sum() / (2 * 120 * 0.1)
+    bound = ms.score(features + 7, labels, PACTran(regularisation=0.1, iterations=1000), components=True)
+    assert -bound["optimum"] == pytest.approx(expected, rel=2e-4)  # where the authors let L-BFGS stop
+    assert bound["pactran"] == pytest.approx(bound["optimum"] + bound["flatness"], rel=1e-12)
+    curvature = (probabilities * (1 - probabilities)).sum(axis=1) @ (np.square(centred).sum(axis=1) + 1)
+    trace = curvature + 3 * width / 12
+    flatness = 3 * 100 / (2 * 12) * np.log(12 * trace / (3 * width))
+    assert -bound["flatness"] == pytest.approx(flatness, rel=1e-4)
+
+
+# --- tmi and nc_score -------------------------------------------------------------------------------------------------
+
+
+def test_tmi_estimates_the_entropy_within_the_classes() -> None:
+    rng = np.random.default_rng(3)
+    labels = np.repeat([0, 1], 2000)
+    features = np.where(labels == 0, 1e4, 4e4) * rng.uniform(size=4000)  # entropies log 10^4 and log 4 * 10^4
+    expected = (np.log(1e4) + np.log(4e4)) / 2
+    assert ms.score(features[:, None], labels, TMI(mean_over_classes=False)) == pytest.approx(expected, abs=0.1)
+    assert ms.score(features[:, None], labels, "tmi") == pytest.approx(expected / 2, abs=0.05)
+
+
+def test_tmi_leaves_classes_out_that_have_no_kth_neighbour() -> None:
+    features, labels = draw(4, n_rows=40, n_classes=2)
+    more = np.concatenate([features, 50 + features[:3]])
+    with_small = ms.score(more, np.concatenate([labels, [2, 2, 2]]), "tmi")
+    assert with_small == pytest.approx(ms.score(features, labels, "tmi") * 40 / 43)
+    with pytest.raises(NotApplicableError, match="no class has more"):
+        ms.score(features[:6], [0, 0, 0, 1, 1, 1], "tmi")
+
+
+def test_tmi_measures_in_the_maximum_norm() -> None:
+    features, labels = 10 * draw(5, n_rows=30, n_classes=2)[0], np.arange(30) % 2
+    expected = 0.0
+    for c in (0, 1):
+        rows = features[labels == c]
+        third = np.sort(cdist(rows, rows, "chebyshev"), axis=1)[:, 3]
+        digammas = sum(1 / j for j in range(3, 15))  # digamma(15) - digamma(3)
+        expected += 0.5 * (digammas + 6 * np.log(2 * np.maximum(third, 1)).mean())
+    assert ms.score(features, labels, TMI(mean_over_classes=False)) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("width", [6, 200])
+def test_nc_score_is_the_trace_with_the_pseudo_inverse(width: int) -> None:
+    features, labels = draw(6, width=width)
+    means = np.array([features[labels == c].mean(axis=0) for c in range(3)])
+    within = (features - means[labels]).T @ (features - means[labels]) / 120
+    between = (means - means.mean(axis=0)).T @ (means - means.mean(axis=0)) / 3
+    expected = np.trace(within @ np.linalg.pinv(between, rcond=1e-10)) / 3
+    assert -ms.score(features, labels, "nc_score") == pytest.approx(expected, rel=1e-9)
+
+
+# --- itm --------------------------------------------------------------------------------------------------------------
+
+
+def model_and_batch(steps: int = 1, centre_weight: float = 0.3) -> tuple[_Model, np.ndarray, np.ndarray]:
+    features, labels = draw(7, n_rows=20)
+    rng = np.random.default_rng(0)
+    centres = np.linalg.qr(rng.normal(size=(3, 3)))[0]
+    model = _Model(6, centres, 0.5, steps, centre_weight, rng)  # type: ignore[arg-type]
+    model.parameters = [parameter.astype(np.float64) for parameter in model.parameters]  # type: ignore[misc]
+    return model, features, labels
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_the_gradients_of_itm_are_those_of_its_loss(steps: int) -> None:
+    model, rows, labels = model_and_batch(steps)
+    fixed, _ = model._embed(rows)
+    gradients = model.gradients(rows, labels)
+    rng = np.random.default_rng(1)
+    for parameter, gradient in zip(model.parameters, gradients, strict=True):
+        direction = rng.normal(size=parameter.shape)
+        parameter += 1e-6 * direction
+        above = model.loss(rows, labels, fixed)
+        parameter -= 2e-6 * direction
+        below = model.loss(rows, labels, fixed)
+        parameter += 1e-6 * direction
+        assert (above - below) / 2e-6 == pytest.approx((gradient * direction).sum(), rel=1e-5, abs=1e-9)
+
+
+def test_the_steps_of_itm_are_powers_of_the_papers_matrix() -> None:
+    model, rows, _ = model_and_batch(steps=3)
+    embedding, _ = model._embed(rows)
+    matrix = np.eye(20) - 0.5 / 20 * embedding @ embedding.T
+    vectors = np.random.default_rng(2).normal(size=(20, 3))
+    moved = model._move(vectors, embedding)  # type: ignore[arg-type]
+    np.testing.assert_allclose(moved, np.linalg.matrix_power(matrix, 3) @ vectors, rtol=1e-12)
+
+
+def test_the_optimiser_of_itm_is_adamw() -> None:
+    model, rows, labels = model_and_batch()
+    model.first = [np.zeros_like(parameter) for parameter in model.parameters]
+    model.second = [np.zeros_like(parameter) for parameter in model.parameters]
+    twins = [torch.nn.Parameter(torch.tensor(parameter)) for parameter in model.parameters]
+    optimiser = torch.optim.AdamW(twins, lr=5e-3, weight_decay=1e-2)
+    for _ in range(5):
+        for twin, gradient in zip(twins, model.gradients(rows, labels), strict=True):
+            twin.grad = torch.tensor(gradient)
+        optimiser.step()
+        model.learn(rows, labels)
+    for twin, parameter in zip(twins, model.parameters, strict=True):
+        np.testing.assert_allclose(parameter, twin.detach().numpy(), rtol=1e-9)
+
+
+def test_the_variants_of_itm_learn_too() -> None:
+    features, labels = draw(8)
+    shuffled = np.random.default_rng(0).permutation(labels)
+    for variant in (
+        ITM(leak_labels=False, iterations=100, runs=1),
+        ITM(centres="random", centre_weight=0.1, iterations=100, runs=1),
+        ITM(steps=2, batch_size=32, iterations=100, runs=1),
+        ITM(standardise=False, iterations=100, runs=1),
+        ITM(anchor=2.0, iterations=100, runs=1),
+    ):
+        assert ms.score(features, labels, variant) > ms.score(features, shuffled, variant)
+
+
+def test_the_adaptive_rate_is_the_anchors_at_the_anchors_distance() -> None:
+    features, labels = draw(9)
+    rows = ((features - features.mean(axis=0)) / features.std(axis=0)).astype(np.float32)
+    means = np.array([rows[labels == c].mean(axis=0) for c in range(3)])
+    distance = float(np.linalg.norm(rows - means[labels], axis=1).mean())
+    assert ITM(anchor=distance)._rate(rows, labels, 3) == pytest.approx(0.5)
+    assert ITM(anchor=distance / 2)._rate(rows, labels, 3) == pytest.approx(0.75)
+    assert ITM(anchor=10 * distance)._rate(rows, labels, 3) == 0
+    with pytest.raises(NotApplicableError, match="leave none"):
+        ms.score(np.eye(3), [0, 1, 2], "itm")
+
+
+# --- lead -------------------------------------------------------------------------------------------------------------
+
+
+def test_the_rates_of_lead_are_mean_eigenvalues_of_the_tangent_kernel() -> None:
+    features, labels = draw(10, n_rows=12)
+    method = LEAD(widths=(5, 7))
+    rates = method._rates(features, labels, 3, np.random.default_rng(0))
+    rng = np.random.default_rng(0)
+    layers = [rng.normal(size=(a, b)) * (2 / a) ** 0.5 for a, b in ((6, 5), (5, 7), (7, 3))]
+    weights = [torch.tensor(layer, requires_grad=True) for layer in layers]
+    gradients = []
+    for row in features:
+        hidden = torch.tensor(row)
+        for weight in weights[:-1]:
+            hidden = (hidden @ weight).relu()
+        found = torch.autograd.grad((hidden @ weights[-1]).sum(), weights)
+        gradients.append(torch.cat([part.flatten() for part in found]).numpy())
+    for c in range(3):
+        members = np.array(gradients)[labels == c]
+        assert rates[c] == pytest.approx(np.linalg.eigvalsh(members @ members.T).mean())
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_the_initial_state_of_lead_is_that_of_support_vector_machines(n_classes: int) -> None:
+    features, labels = draw(11, n_classes=n_classes)
+    rows = (features - features.mean(axis=0)) / features.std(axis=0)
+    decisions = LinearSVC(dual=False, tol=1e-8).fit(rows, labels).decision_function(rows)
+    if n_classes == 2:
+        decisions = np.stack([-decisions, decisions], axis=1)
+    expected = np.exp(decisions) / np.exp(decisions).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(_probabilities(features, labels), expected, atol=1e-3)
+
+
+def test_lead_without_time_is_the_initial_state_and_with_much_time_the_labels() -> None:
+    features, labels = draw(12)
+    initial = np.log(_probabilities(features, labels)[np.arange(120), labels]).mean()
+    assert ms.score(features, labels, LEAD(time=0.0, widths=(8, 8))) == pytest.approx(initial)
+    assert ms.score(features, labels, LEAD(time=1e3, widths=(8, 8))) == pytest.approx(0, abs=1e-6)
