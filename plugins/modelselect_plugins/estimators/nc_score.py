@@ -29,7 +29,7 @@ class NCScore(Estimator):
     Source: Papyan, Han, Donoho, PNAS 2020 (NC1).
 
     >>> import modelselect as ms
-    >>> float(ms.score([[0.0], [2.0], [10.0], [12.0]], [0, 0, 1, 1], "nc_score"))
+    >>> round(ms.score([[0.0], [2.0], [10.0], [12.0]], [0, 0, 1, 1], "nc_score"), 6)
     -0.02
     """
 
