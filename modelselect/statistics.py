@@ -20,6 +20,7 @@ Matrix = NDArray[np.float64]
 Vector = NDArray[np.float64]
 
 _CHUNK_BYTES = 1 << 24  # of float64 that is held at a time: large enough for full speed, small beside the memory
+_BLOCK = 256  # columns of a matrix that are transposed at a time
 _LEADING = 64  # principal components that several methods ask for; found together, without the rest of the spectrum
 _DISTINCT = 1e-3  # share of the within-class scatter below which subtracting the between-class part loses digits
 _EPSILON = np.finfo(np.float64).eps
@@ -393,8 +394,12 @@ def scatter_of(chunks: Iterable[Matrix], width: int) -> Matrix:
     total = np.zeros((width, width), order="F")
     for chunk in chunks:
         total = dsyrk(1.0, chunk.T, beta=1.0, c=total, overwrite_c=1, lower=1)
-    result: Matrix = np.tril(total) + np.tril(total, -1).T
-    return result
+    for start in range(0, width, _BLOCK):  # the other triangle, by blocks that stay in the cache
+        stop = start + _BLOCK
+        total[start:stop, stop:] = total[stop:, start:stop].T
+        lower = np.tril(total[start:stop, start:stop])
+        total[start:stop, start:stop] = lower + np.tril(lower, -1).T
+    return total
 
 
 def chunks_of(array: NDArray[np.floating[Any]]) -> Iterator[tuple[slice, Matrix]]:

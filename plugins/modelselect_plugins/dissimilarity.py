@@ -80,12 +80,10 @@ def spearman(first: Vector, second: Vector) -> float:
     order, tied = argsort(first)
     second = second[order]
     paired, also_tied = argsort(second)
-    if tied or also_tied:
-        a, b = ranks(first[order]), ranks(second)
-    else:
-        a, b = np.arange(1.0, len(first) + 1), paired + 1.0
-    a -= (len(first) + 1) / 2
-    b -= (len(first) + 1) / 2
+    ties = tied or also_tied
+    centre = (len(first) + 1) / 2
+    a = (ranks(first[order]) if ties else np.arange(1.0, len(first) + 1)) - centre
+    b = (ranks(second) if ties else paired + 1.0) - centre
     lengths = np.sqrt((a @ a) * (b @ b))
     return float(a @ b / lengths) if lengths > 0 else float("nan")
 
