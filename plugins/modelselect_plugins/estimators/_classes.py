@@ -60,7 +60,7 @@ def check_probabilities(probabilities: NDArray[np.floating[Any]]) -> None:
     Raises:
         EvidenceError: what is wrong, and that logits want a softmax.
     """
-    sums = probabilities.sum(axis=1, dtype=np.float64)
+    sums = probabilities @ np.ones(probabilities.shape[1], dtype=probabilities.dtype)
     worst = int(np.abs(sums - 1).argmax())
     if probabilities.min() < 0 or abs(sums[worst] - 1) > 1e-2:
         raise EvidenceError(

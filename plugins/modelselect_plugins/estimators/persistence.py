@@ -152,7 +152,7 @@ def spanning_tree_lengths(features: NDArray[np.floating[Any]]) -> NDArray[np.flo
     reached = n_rows - 1
     for left in range(n_rows - 1, 0, -1):
         if slot[reached] < 0:
-            block = _choose_block(reached, nearest[: left + 1], slot[: left + 1], len(kept))
+            block = _choose_block(reached, nearest[: left + 1], slot[: left + 1], *kept.shape)
             distances = squared_distances(rows[block], rows[: left + 1], norms[block], norms[: left + 1])
             kept[slot[block][:, None], number[: left + 1]] = distances
         current, mine = number[reached], kept[slot[reached]]
@@ -168,11 +168,12 @@ def spanning_tree_lengths(features: NDArray[np.floating[Any]]) -> NDArray[np.flo
 
 
 def _choose_block(
-    reached: int, nearest: NDArray[np.float64], slot: NDArray[np.int64], n_slots: int
+    reached: int, nearest: NDArray[np.float64], slot: NDArray[np.int64], n_slots: int, n_rows: int
 ) -> NDArray[np.int64]:
     """The row just reached and the next nearest without distances; gives them slots, at the cost of the farthest."""
     without = np.flatnonzero(slot < 0)
-    size = min(max(n_slots // 64, 1), 128, len(without))  # small beside the slots, so that what is kept is used
+    # Large products are fastest; but where not all fits, small beside the slots, so that what is kept is used.
+    size = min(512 if n_slots >= n_rows else min(max(n_slots // 64, 1), 128), len(without))
     urgency = nearest[without]
     urgency[np.searchsorted(without, reached)] = -1
     block = without[np.argpartition(urgency, size - 1)[:size]]
