@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 nothing could be ranked, 2 bad usage. Nothing heavy is imp
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,8 +37,11 @@ class PluginGroup(TyperGroup):
         shipped = super().get_command(ctx, cmd_name)
         if shipped is not None:
             return shipped
-        command = _plugin_commands().get(cmd_name)
-        return None if command is None else typer.main.get_command(command)
+        if cmd_name not in (brought := _plugin_commands()):
+            return None
+        command = typer.main.get_command(brought[cmd_name])
+        command.name = cmd_name
+        return command
 
 
 app = typer.Typer(
@@ -278,6 +282,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """The entry point: runs a command; what modelselect raises on purpose becomes one message and an exit code."""
     from modelselect.errors import ModelSelectError, NothingRankedError
 
+    # Idle threads sleep instead of spinning: on a busy machine that is many times faster. Read when torch is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app(args=None if arguments is None else list(arguments), prog_name="modelselect")
     except ModelSelectError as error:
@@ -310,7 +316,7 @@ def _show_board(board: Leaderboard, json_path: Path | None) -> None:
     if json_path == Path("-"):
         typer.echo(board.to_json(), nl=False)
         return
-    _console().print(board.to_table())
+    _console().print(board)
     if json_path is not None:
         board.save(json_path)
         typer.echo(f"leaderboard written to {json_path}", err=True)

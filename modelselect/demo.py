@@ -83,10 +83,12 @@ def run(*, full: bool, json_path: Path, cache_dir: Path | None, seed: int, progr
     )
     console.print(f"[bold]Leaderboard[/bold]: ranked by the mean rank of {len(ESTIMATORS)} estimators; ", end="")
     console.print(f"the first {TOP_K} were then fine-tuned")
-    console.print(board.to_table())
+    console.print(board)
     nearest = board.best.nearest
     if nearest:
-        console.print(f"Nearest architecture to the best: {nearest[0][0]} (cosine similarity {nearest[0][1]:.2f})\n")
+        console.print(
+            f"Nearest architecture to the best: {nearest[0][0].split('@')[0]} (cosine similarity {nearest[0][1]:.2f})\n"
+        )
 
     truth = _measured(demo, console) if full else demo.truth
     by_id = {c.id: truth[c.name] for c in candidates}
@@ -108,14 +110,15 @@ def _candidates_table(candidates: list[Candidate]) -> Table:
     from rich.table import Table
 
     table = Table(header_style="bold")
-    for column in ("candidate", "family", "parameters", "pre-trained on", "source accuracy"):
-        table.add_column(column, justify="right" if column in ("parameters", "source accuracy") else "left")
+    table.add_column("candidate", no_wrap=True, min_width=max(len(c.zoo) + 1 + len(c.name) for c in candidates))
+    table.add_column("parameters", justify="right", min_width=len("parameters"))
+    table.add_column("pre-trained on", no_wrap=True)
+    table.add_column("accuracy there", justify="right", min_width=len("accuracy"))
     for candidate in candidates:
         known = candidate.metadata
         accuracy = known.get("source_accuracy")
         table.add_row(
-            candidate.id,
-            str(known.get("family", "–")),
+            f"{candidate.zoo}:{candidate.name}",
             f"{known['parameters']:,}" if "parameters" in known else "–",
             str(known.get("source_dataset") or "nothing: random weights"),
             "–" if accuracy is None else f"{accuracy:.1f}%",
@@ -131,8 +134,8 @@ def _truth_table(board: Leaderboard, truth: Mapping[str, float]) -> Table:
     for column in ("predicted", "true", "candidate", "true accuracy"):
         table.add_column(column, justify="left" if column == "candidate" else "right")
     for row in sorted(board.ranked, key=lambda row: row.predicted_rank or 0):
-        key = row.candidate.id
-        table.add_row(str(row.predicted_rank), str(1 + true_order.index(key)), key, f"{truth[key]:.1%}")
+        key, name = row.candidate.id, f"{row.candidate.zoo}:{row.candidate.name}"
+        table.add_row(str(row.predicted_rank), str(1 + true_order.index(key)), name, f"{truth[key]:.1%}")
     return table
 
 
@@ -141,11 +144,11 @@ def _agreement_table(board: Leaderboard, truth: Mapping[str, float]) -> Table:
     from rich.table import Table
 
     table = Table(header_style="bold")
-    for column in ("ranking by", "weighted Kendall", "Pearson", "top-1 regret", "candidates"):
-        table.add_column(column, justify="left" if column == "ranking by" else "right")
+    for column in ("ranking by", "weighted Kendall", "Pearson", "top-1 regret", "n"):
+        table.add_column(column, justify="left" if column == "ranking by" else "right", no_wrap=True)
     ranked_by = set(board.provenance["ranked_by"])
     predicted = {row.candidate.id: -float(row.predicted_rank or 0) for row in board.ranked}
-    everything = {"all of these (the order above)": agreement(predicted, {key: truth[key] for key in predicted})}
+    everything = {"all of them (above)": agreement(predicted, {key: truth[key] for key in predicted})}
     columns = {name: found for name, found in board.agreement(truth).items() if name != "score"}
     static = {f"{name} (baseline)": found for name, found in columns.items() if name not in ranked_by}
     methods = {name: found for name, found in columns.items() if name in ranked_by}

@@ -259,4 +259,4 @@ def _only(components: Mapping[str, float]) -> float:
 
 def _why_missing(missing: Sequence[str]) -> str:
     hints = [FIELDS[field].hint for field in missing if FIELDS[field].hint]
-    return f" ({'; '.join(hints)})" if hints else ""
+    return f" ({'; '.join(dict.fromkeys(hints))})" if hints else ""

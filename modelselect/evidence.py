@@ -36,7 +36,7 @@ FIELDS: Mapping[str, Field] = {
         "a self-supervised backbone has no source classes",
     ),
     "source_features": Field(
-        "(M, D) floats: features of the data it was pre-trained on", "give select() a source= dataset"
+        "(M, D) floats: features of the data it was pre-trained on", "give select() a labelled source= dataset"
     ),
     "source_labels": Field("(M,) integers: labels of source_features", "give select() a labelled source= dataset"),
     "proxy_features": Field("(N, P) floats: features of the probe by one model that stands for all"),

@@ -6,7 +6,7 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -18,12 +18,18 @@ from modelselect.errors import Failure, InvalidInputError
 
 if TYPE_CHECKING:
     import pandas as pd
+    from rich.console import Console, ConsoleOptions
     from rich.table import Table
 
     from modelselect.backbone import Backbone
 
 FORMAT = "modelselect leaderboard"
 FORMAT_VERSION = 1
+
+PLAIN_WIDTH = 200
+"""Characters in a line where there is no terminal."""
+
+UNKNOWN = "–"
 
 FIRST_COLUMNS = ("rank", "candidate", "score")
 LAST_COLUMNS = ("verified_accuracy", "parameters", "macs", "feature_dim", "seconds", "status")
@@ -77,7 +83,10 @@ class Row:
         if self.failure is not None:
             return f"failed: {self.failure.reason}"
         if self.failures:
-            return "; ".join(f"{name}: {failure.reason}" for name, failure in self.failures.items())
+            return "; ".join(
+                failure.reason if failure.reason.startswith(name) else f"{name}: {failure.reason}"
+                for name, failure in self.failures.items()
+            )
         return "ok"
 
     def load(self, *, trust_remote_code: bool = False) -> Backbone:
@@ -211,48 +220,61 @@ class Leaderboard:
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InvalidInputError(f"{str(path)!r} is a damaged leaderboard: {error!r}. Make it again.") from error
 
-    def to_table(self, *, limit: int | None = None) -> Table:
-        """A Rich table for the terminal, without columns that hold nothing."""
+    def to_table(self, width: int | None = None) -> Table:
+        """A Rich table for the terminal, without columns that hold nothing.
+
+        Args:
+            width: characters there are; columns that matter less are left out where they do not fit, and named below.
+                None shows all.
+        """
         from rich.table import Table
         from rich.text import Text
 
-        rows = self.rows[:limit]
-        shown = [c for c in self.columns if c in FIRST_COLUMNS or any(self._cell(row, c) is not None for row in rows)]
-        if all(row.status == "ok" for row in rows):
-            shown.remove("status")
-        table = Table(header_style="bold", row_styles=["", "dim"] if len(rows) > 8 else None)
+        cells = {column: [self._text(row, column) for row in self.rows] for column in self.columns}
+        filled = [c for c in self.columns if c in FIRST_COLUMNS or any(text != UNKNOWN for text in cells[c])]
+        if all(row.status == "ok" for row in self.rows):
+            filled = [column for column in filled if column != "status"]
+        shown = filled if width is None else _fitting(filled, cells, width)
+        table = Table(header_style="bold")
         for column in shown:
-            text = column in ("candidate", "status")
+            words = column in ("candidate", "status")
             table.add_column(
-                column.replace("_", " "), justify="left" if text else "right", overflow="fold", no_wrap=not text
+                column.replace("_", " "),
+                justify="left" if words else "right",
+                overflow="fold",
+                no_wrap=column not in ("status", "verified_accuracy"),
             )
-        for row in rows:
+        for index, row in enumerate(self.rows):
             style = "bold green" if row.rank == 1 else "red" if row.failure else ""
-            table.add_row(*(Text(_shown(column, self._cell(row, column), row)) for column in shown), style=style)
-        if notes := self._notes(rows):
+            table.add_row(*(Text(cells[column][index]) for column in shown), style=style)
+        notes = self._notes()
+        if hidden := [column for column in filled if column not in shown]:
+            notes.append(f"not shown, for want of width: {', '.join(hidden)}")
+        if notes:
             table.caption = Text("\n".join(notes))
             table.caption_justify = "left"
         return table
 
-    def _notes(self, rows: Sequence[Row]) -> list[str]:
-        """One line for each estimator that warned, with the first of its warnings."""
+    def _notes(self) -> list[str]:
+        """One line for each estimator that warned or failed, with the first of its reasons."""
         notes = []
-        for name in self.estimators:
-            warned = [row.warnings[name] for row in rows if name in row.warnings]
-            if warned:
-                notes.append(f"{name}, for {len(warned)} of {len(rows)} candidates: {warned[0]}")
+        for name in dict.fromkeys((*self.estimators, *(name for row in self.rows for name in row.failures))):
+            reasons = [row.warnings[name] for row in self.rows if name in row.warnings]
+            reasons += [row.failures[name].reason for row in self.rows if name in row.failures]
+            if reasons:
+                notes.append(f"{name}, for {len(reasons)} of {len(self.rows)} candidates: {reasons[0]}")
         return notes
 
-    def __rich__(self) -> Table:
-        return self.to_table()
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Table]:
+        yield self.to_table(options.max_width)
 
     def __str__(self) -> str:
         import io
 
         from rich.console import Console
 
-        console = Console(file=io.StringIO(), width=200, color_system=None)
-        console.print(self.to_table())
+        console = Console(file=io.StringIO(), width=PLAIN_WIDTH, color_system=None)
+        console.print(self)
         return console.file.getvalue()  # type: ignore[attr-defined, no-any-return]
 
     def _repr_html_(self) -> str:
@@ -260,12 +282,18 @@ class Leaderboard:
 
         head = "".join(f"<th>{escape(column)}</th>" for column in self.columns)
         body = "".join(
-            "<tr>"
-            + "".join(f"<td>{escape(_shown(column, self._cell(row, column), row))}</td>" for column in self.columns)
-            + "</tr>"
+            "<tr>" + "".join(f"<td>{escape(self._text(row, column))}</td>" for column in self.columns) + "</tr>"
             for row in self.rows
         )
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+    def _text(self, row: Row, column: str) -> str:
+        if column == "status" and row.failures and row.failure is None:
+            return f"without {', '.join(row.failures)}"
+        if column == "candidate":
+            twins = [other for other in self.rows if _name(other) == _name(row)]
+            return _name(row) if len(twins) == 1 else row.candidate.id
+        return _shown(column, self._cell(row, column), row)
 
     def _cell(self, row: Row, column: str) -> Any:
         if column == "candidate":
@@ -313,9 +341,29 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, str | int | float | bool | None) else str(value)
 
 
+def _fitting(columns: Sequence[str], cells: Mapping[str, Sequence[str]], width: int) -> list[str]:
+    """The columns that fit: what decides first, then estimators in their order, then the rest."""
+    needed = {column: 3 + max([len(column), *map(len, cells[column])]) for column in columns}
+    needed |= {column: min(needed[column], 25) for column in ("status", "verified_accuracy") if column in needed}
+    first = [c for c in columns if c in (*FIRST_COLUMNS, "verified_accuracy", "status")]
+    estimators = [c for c in columns if c not in (*FIRST_COLUMNS, *LAST_COLUMNS)]
+    rest = [c for c in columns if c not in first and c not in estimators]
+    room = width - 1
+    kept = set()
+    for column in (*first, *estimators, *rest):
+        if column in first or needed[column] <= room:
+            kept.add(column)
+            room -= needed[column]
+    return [column for column in columns if column in kept]
+
+
+def _name(row: Row) -> str:
+    return f"{row.candidate.zoo}:{row.candidate.name}"
+
+
 def _shown(column: str, value: Any, row: Row) -> str:
     if value is None:
-        return "–"
+        return UNKNOWN
     if column == "verified_accuracy" and row.verified_interval is not None:
         low, high = row.verified_interval
         return f"{value:.1%} [{low:.1%}, {high:.1%}]"

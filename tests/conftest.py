@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+# Idle threads sleep instead of spinning, as on the command line; read when torch is imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 

@@ -371,50 +371,58 @@ KILLER = """
 import hashlib, json, os, random, signal, sys, time
 from pathlib import Path
 import torch
-import modelselect as ms
 from modelselect.host import get_host
 from modelselect.selection import select
 
 get_host()
-dataset, cache, out, kills = sys.argv[1], Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])
+dataset, folder, kills = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
 random.seed(0)
 
-def run():
+def run(name):
     pid = os.fork()  # the imports are done: what is killed is the work
     if pid == 0:
-        board = select(dataset, "embedded:*", estimators=["logme", "knn"], cache_dir=cache, progress=False)
-        board.save(out)
+        board = select(dataset, "embedded:*", estimators=["logme", "knn"], cache_dir=folder / name, progress=False)
+        board.save(folder / f"{name}.json")
         os._exit(0)
     return pid
 
-def entries():
-    files = (path for path in cache.glob("entries/evidence/*/*.safetensors"))
+def evidence(name):
+    files = (folder / name).glob("entries/evidence/*/*.safetensors")
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
-rounds = []
-for _ in range(kills):
-    child, begun = run(), time.monotonic()
-    time.sleep(random.uniform(0.0, 0.35))
+begun = time.monotonic()
+assert os.waitpid(run("undisturbed"), 0)[1] == 0
+whole = time.monotonic() - begun
+killed, rounds = 0, [[]]
+while killed < kills:
+    name = f"killed{len(rounds)}"
+    child = run(name)
+    time.sleep(random.uniform(0, whole / 2))
     os.kill(child, signal.SIGKILL)
-    status = os.waitpid(child, 0)[1]
-    rounds.append({"killed": os.WIFSIGNALED(status), "entries": entries()})
-assert os.waitpid(run(), 0)[1] == 0
+    if os.WIFSIGNALED(os.waitpid(child, 0)[1]):
+        killed += 1
+        rounds[-1].append(evidence(name))
+    else:  # it was done before the kill: begin anew
+        rounds.append([])
+for index in range(len(rounds)):
+    assert os.waitpid(run(f"killed{index + 1}"), 0)[1] == 0
+    rounds[index].append(evidence(f"killed{index + 1}"))
 print(json.dumps(rounds))
 """
 
 
 @pytest.mark.slow
 def test_a_killed_run_resumes_without_losing_what_was_finished(dataset: Path, tmp_path: Path) -> None:
-    undisturbed = rank(dataset, estimators=["logme", "knn"], cache_dir=tmp_path / "undisturbed")
-    out = tmp_path / "board.json"
-    command = [sys.executable, "-c", KILLER, str(dataset), str(tmp_path / "killed"), str(out), str(KILLS)]
+    command = [sys.executable, "-c", KILLER, str(dataset), str(tmp_path), str(KILLS)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    rounds = json.loads(done.stdout.splitlines()[-1])
-    assert sum(entry["killed"] for entry in rounds) >= KILLS * 3 // 4
-    for before, after in itertools.pairwise(rounds):
-        assert before["entries"].items() <= after["entries"].items(), "finished evidence was lost or computed again"
-    assert rounds[-1]["entries"]
-    assert ms.Leaderboard.load(out) == undisturbed
+    histories = json.loads(done.stdout.splitlines()[-1])
+    assert sum(len(history) - 1 for history in histories) == KILLS
+    assert any(0 < len(evidence) < 12 for history in histories for evidence in history), "no kill came half-way"
+    undisturbed = ms.Leaderboard.load(tmp_path / "undisturbed.json")
+    for number, history in enumerate(histories, start=1):
+        for before, after in itertools.pairwise(history):
+            assert before.items() <= after.items(), "finished evidence was lost or computed again"
+        assert ms.Leaderboard.load(tmp_path / f"killed{number}.json") == undisturbed
 
 
 def test_an_image_backbone_says_so_where_the_rows_are_no_images() -> None:
