@@ -192,6 +192,16 @@ def test_the_adaptive_rate_is_the_anchors_at_the_anchors_distance() -> None:
         ms.score(np.eye(3), [0, 1, 2], "itm")
 
 
+@pytest.mark.parametrize(
+    "method", [ITM(iterations=100, runs=1, max_rows=60), NLEEP(components_per_class=2, max_rows=60)]
+)
+def test_large_probes_are_sampled_by_class(method: ms.Estimator) -> None:
+    features, labels = draw(13, n_rows=600)
+    sampled = ms.score(features, labels, method)
+    assert sampled == ms.score(features, labels, method)
+    assert sampled > ms.score(features, np.random.default_rng(0).permutation(labels), method)
+
+
 # --- lead -------------------------------------------------------------------------------------------------------------
 
 

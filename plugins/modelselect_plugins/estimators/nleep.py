@@ -13,7 +13,8 @@ import modelselect
 from modelselect.errors import EvidenceError, ScoreWarning
 from modelselect.estimator import Estimator
 from modelselect.evidence import Evidence
-from modelselect_plugins.estimators._classes import class_indices
+from modelselect.statistics import FeatureStatistics
+from modelselect_plugins.estimators._classes import class_indices, stratified_sample
 from modelselect_plugins.estimators.leep import log_expected_prediction
 
 _FIRST_SEED = 123  # the authors of EMAB's
@@ -39,6 +40,7 @@ class NLEEP(Estimator):
         components_per_class: mixture components for each class; None: max(min(C, N / 5), N / 10) components in all.
         covariance: of a component: `"spherical"` or `"full"`.
         iterations: at most, of expectation maximisation.
+        max_rows: above this many rows, one sample of this size that keeps the class shares; None takes all.
 
     Fails where there are few rows for each component: a cluster of one row foretells its class perfectly, and the score
     runs into 0. A warning says so.
@@ -65,16 +67,22 @@ class NLEEP(Estimator):
         components_per_class: int = 5,
         covariance: Literal["spherical", "full"] = "spherical",
         iterations: int = 100,
+        max_rows: int | None = 20_000,
     ) -> None:
         self.variance = variance
         self.components_per_class = components_per_class
         self.covariance = covariance
         self.iterations = iterations
+        self.max_rows = max_rows
 
     def score(self, evidence: Evidence) -> Mapping[str, float]:
         assert evidence.labels is not None
         indices, n_classes = class_indices(evidence.labels, self.name)
-        projected = _leading_components(evidence, self.variance)
+        statistics = evidence.feature_statistics
+        if self.max_rows is not None and len(indices) > self.max_rows:
+            sample = stratified_sample(indices, self.max_rows, np.random.default_rng(evidence.seed))
+            statistics, indices = FeatureStatistics(statistics.features[sample]), indices[sample]
+        projected = _leading_components(statistics, self.variance)
         n_rows = len(indices)
         if self.components_per_class is None:
             n_components = max(min(n_classes, n_rows // 5), n_rows // 10, 1)
@@ -116,9 +124,8 @@ class NLEEP(Estimator):
                     raise
 
 
-def _leading_components(evidence: Evidence, share: float) -> NDArray[np.float64]:
+def _leading_components(statistics: FeatureStatistics, share: float) -> NDArray[np.float64]:
     """(N, K) the fewest principal components that hold more than `share` of the variance."""
-    statistics = evidence.feature_statistics
     if statistics.total_variance == 0:
         raise EvidenceError("all rows of the features are equal, so that there are no clusters to find")
     for k in (_FEW_COMPONENTS, statistics.width):
