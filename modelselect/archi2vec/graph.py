@@ -12,7 +12,7 @@ import contextlib
 import copy
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from modelselect.errors import CandidateError, InvalidInputError
@@ -267,12 +267,46 @@ def _twin(module: torch.nn.Module, device: str, *, requires_grad: bool) -> torch
                 for tensor in _tensors(list(vars(part).values())):
                     if id(tensor) not in memo:
                         memo[id(tensor)] = twin_of(tensor)
-            return copy.deepcopy(module, memo).eval()
+            twin = copy.deepcopy(module, memo).eval()
     except Exception as error:  # copying runs the module's own code, which may raise anything
         raise CandidateError(
             f"{type(module).__name__} cannot be copied to the {device} device to be traced "
             f"({type(error).__name__}: {error}). Lazy modules need one forward pass first."
         ) from error
+    _level_backends(twin)
+    return twin
+
+
+def _level_backends(twin: torch.nn.Module) -> None:
+    """Makes layers that backends take apart in ways of their own do it in one way."""
+    import torch
+
+    for part in twin.modules():
+        if isinstance(part, torch.nn.Linear):
+            # Product and sum are one operation only where the input is contiguous, which backends differ in.
+            part.register_forward_pre_hook(lambda _, given: (given[0].contiguous(), *given[1:]) if given else None)
+        elif isinstance(part, torch.nn.RNNBase):
+            part.forward = _as_one_operation(part)
+
+
+def _as_one_operation(recurrence: torch.nn.RNNBase) -> Callable[..., Any]:
+    """Its forward pass as one autograd node: unrolled, it would be as large as the input is long."""
+    import torch
+
+    forward = recurrence.forward
+
+    def one(given: Any, state: Any = None) -> Any:
+        if not isinstance(given, torch.Tensor):  # a packed sequence
+            return forward(given, state)
+
+        def run(_: Any, *__: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            return tuple(_tensors(forward(given, state)))
+
+        function: Any = type(type(recurrence).__name__, (torch.autograd.Function,), {"forward": staticmethod(run)})
+        output, *last = function.apply(given, *_tensors(state))
+        return output, tuple(last) if len(last) > 1 else last[0]
+
+    return one
 
 
 def _on_device(inputs: Any, device: str, sources: list[Node]) -> Any:

@@ -117,6 +117,28 @@ def test_fused_attention_is_the_formula() -> None:
     assert trace(Apply(fused), (2, 8, 4), device="cpu").edges == trace(Apply(fused), (2, 8, 4)).edges
 
 
+def test_a_recurrence_is_one_operation() -> None:
+    def twice(m: nn.Module, x: Tensor) -> Any:
+        output, state = m.first(x)  # type: ignore[operator]
+        return m.second(output, state)  # type: ignore[operator]
+
+    for kind in (nn.LSTM, nn.GRU, nn.RNN):
+        for device in ("meta", "cpu"):
+            stacked = Apply(twice, first=kind(4, 4, num_layers=2), second=kind(4, 4, num_layers=2))
+            graph = trace(stacked, (5, 4), device=device)
+            assert operations(graph) == [kind.__name__] * 2
+            assert list(graph.edges) == [(0, 1)]
+
+
+def test_a_linear_layer_is_the_same_whatever_the_layout_of_its_input() -> None:
+    def forward(m: nn.Module, x: Tensor) -> Any:
+        return m.linear(m.norm(x.transpose(1, 2)))  # type: ignore[operator]
+
+    net = Apply(forward, norm=nn.LayerNorm(4), linear=nn.Linear(4, 4))
+    expected = ["Transpose", "LayerNorm", "View", "Addmm", "View"]
+    assert operations(trace(net, (4, 5))) == operations(trace(net, (4, 5), device="cpu")) == expected
+
+
 def test_dropout_and_auxiliary_heads_are_off() -> None:
     net = Apply(lambda m, x: (m.drop(x).relu(), x.sigmoid()) if m.training else m.drop(x).relu(), drop=nn.Dropout())
     assert operations(trace(net.train(), (4,))) == ["Relu"]
