@@ -65,7 +65,7 @@ def test_select_writes_a_leaderboard_that_can_be_read_back(
     code, out, _ = run(capsys, *arguments, "--json", path)
     board = ms.Leaderboard.load(path)
     assert code == 0
-    assert board.best.candidate.id in out
+    assert f"embedded:{board.best.candidate.name}" in out
     assert board.provenance["ranked_by"] == ["logme", "knn"]
     code, out, _ = run(capsys, *arguments, "--json", "-")
     assert json.loads(out)["format"] == "modelselect leaderboard"
