@@ -142,7 +142,7 @@ class FeatureStatistics:
         return values[:k] / max(self.n - 1, 1)
 
     def components(self, k: int) -> Matrix:
-        """(min(N, D), k) principal axes in `coordinates`, the largest entry of each positive."""
+        """(min(N, D), k) principal axes in `coordinates`; over the features, the largest entry of each is positive."""
         axes = self._leading[1] if k <= _LEADING else self._all_axes
         return axes[:, :k]
 
@@ -167,11 +167,16 @@ class FeatureStatistics:
             window = (first, self.width - 1)
             values, vectors = eigh(self.scatter, subset_by_index=window, driver="evr", check_finite=False)
             values[values <= values[-1] * self.width * _EPSILON] = 0.0
-        return values[::-1], _signed(vectors[:, ::-1])
+        return values[::-1], self._signed(vectors[:, ::-1])
 
     @cached_property
     def _all_axes(self) -> Matrix:
-        return _signed(self.scatter_eigh[1][:, ::-1])
+        return self._signed(self.scatter_eigh[1][:, ::-1])
+
+    def _signed(self, axes: Matrix) -> Matrix:
+        original = axes if self.basis is None else self.basis @ axes
+        largest = original[np.abs(original).argmax(axis=0), np.arange(axes.shape[1])]
+        return axes * np.where(largest < 0, -1.0, 1.0)
 
     @cached_property
     def _leading_projection(self) -> Matrix:
@@ -413,9 +418,3 @@ def chunks_of(array: NDArray[np.floating[Any]]) -> Iterator[tuple[slice, Matrix]
 def chunk_rows(width: int) -> int:
     """How many rows of this many columns are held in float64 at a time."""
     return max(_CHUNK_BYTES // (8 * width), 1)
-
-
-def _signed(vectors: Matrix) -> Matrix:
-    rows = np.abs(vectors).argmax(axis=0)
-    signs = np.where(vectors[rows, np.arange(vectors.shape[1])] < 0, -1.0, 1.0)
-    return vectors * signs

@@ -1,0 +1,379 @@
+"""The estimators of features and classes: promises kept, formulas held against other implementations, hard inputs."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.linalg import eigh
+from scipy.optimize import minimize
+from scipy.spatial.distance import pdist
+from scipy.special import softmax
+from scipy.stats import multivariate_normal, spearmanr
+from sklearn.decomposition import PCA
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+
+import modelselect as ms
+from modelselect.errors import EvidenceError, InvalidInputError, NotApplicableError, ScoreWarning
+from modelselect.statistics import ClassStatistics, FeatureStatistics
+from modelselect.testing import estimator_checks
+from modelselect_plugins.discriminant import discriminant, shrunk_discriminant
+from modelselect_plugins.dissimilarity import argsort, ranks, spearman, spearman_with_two_groups
+from modelselect_plugins.estimators.dds import DDS
+from modelselect_plugins.estimators.etran import ETran
+from modelselect_plugins.estimators.fda import FDA
+from modelselect_plugins.estimators.gbc import GBC
+from modelselect_plugins.estimators.h_score import HScore
+from modelselect_plugins.estimators.lfc import LFC
+from modelselect_plugins.estimators.logme import LogME
+from modelselect_plugins.estimators.ncti import NCTI
+from modelselect_plugins.estimators.parc import PARC
+from modelselect_plugins.estimators.ped import PED
+from modelselect_plugins.estimators.rsa import RSA
+from modelselect_plugins.estimators.sfda import SFDA
+from modelselect_plugins.estimators.transrate import TransRate
+
+from .golden import INPUTS, Golden
+
+ESTIMATORS = [
+    LogME(),
+    LogME(solver="icml"),
+    HScore(),
+    HScore(regularized=True),
+    TransRate(),
+    TransRate(weighted=True, normalize=True),
+    GBC(),
+    GBC(dimensions=None, covariance="diagonal", biased=True),
+    SFDA(),
+    NCTI(),
+    NCTI(term="seli"),
+    NCTI(term="ncc"),
+    FDA(),
+    ETran(),
+    ETran(lda="paper"),
+    PED(),
+    PED(base="logme"),
+    PARC(),
+    PARC(dimensions=None),
+    RSA(),
+    DDS(),
+    LFC(),
+]
+CHECKS = [(estimator, name, check) for estimator in ESTIMATORS for name, check in estimator_checks(estimator)]
+
+
+@pytest.mark.parametrize(
+    ("estimator", "name", "check"), CHECKS, ids=lambda value: value if isinstance(value, str) else ""
+)
+def test_estimator_keeps_its_promises(estimator: ms.Estimator, name: str, check: Callable[[], None]) -> None:
+    check()
+
+
+def draw(n: int = 120, d: int = 6, n_classes: int = 3, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    labels = rng.permutation(np.arange(n) % n_classes)
+    means = rng.normal(size=(n_classes, d))
+    return means[labels] + rng.normal(size=(n, d)) @ rng.normal(size=(d, d)) / np.sqrt(d), labels
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> object:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ScoreWarning)
+        yield
+
+
+# --- logme ------------------------------------------------------------------------------------------------------------
+
+
+def test_logme_is_the_greatest_log_evidence_of_a_bayesian_regression() -> None:
+    features, labels = draw(n=60, d=4)
+
+    def negative(log_precisions: np.ndarray, target: np.ndarray) -> float:
+        alpha, beta = np.exp(log_precisions)
+        covariance = np.eye(60) / beta + features @ features.T / alpha
+        return -float(multivariate_normal(np.zeros(60), covariance).logpdf(target)) / 60
+
+    greatest = [-minimize(negative, np.zeros(2), args=(labels == c,), tol=1e-10).fun for c in range(3)]
+    assert np.isclose(ms.score(features, labels, LogME()), np.mean(greatest), atol=1e-4)
+
+
+def test_logme_of_one_hot_targets_is_that_of_the_labels() -> None:
+    features, labels = draw()
+    one_hot = np.eye(3)[labels]
+    assert np.isclose(ms.score(features, one_hot, LogME()), ms.score(features, labels, LogME()), rtol=1e-12)
+
+
+def test_features_that_are_all_zero_are_refused_by_logme() -> None:
+    with pytest.raises(EvidenceError, match="all features are zero"):
+        ms.score(np.zeros((10, 3)), np.arange(10) % 2, LogME())
+
+
+# --- ncti and etran, which need a pool --------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def digits_pool() -> list[dict[str, np.ndarray]]:
+    """The pool of six feature sets of scikit-learn's digits that the reference totals were computed on."""
+    from sklearn.datasets import load_digits
+
+    data = load_digits()
+    raw = data.data / 16
+
+    def projected(seed: int, width: int, activation: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        return activation(raw @ np.random.default_rng(seed).normal(size=(64, width)) / 8)
+
+    pool = [
+        raw,
+        projected(1, 128, lambda z: np.maximum(z, 0)),
+        projected(2, 256, np.tanh),
+        projected(3, 96, lambda z: z),
+        raw + 0.5 * np.random.default_rng(4).normal(size=raw.shape),
+        projected(5, 128, np.sign),
+    ]
+    return [{"features": features, "labels": data.target} for features in pool]
+
+
+def test_the_total_of_etran_over_a_pool_is_the_authors(
+    golden: Golden, digits_pool: list[dict[str, np.ndarray]]
+) -> None:
+    np.testing.assert_allclose(ms.score_pool(digits_pool, "etran"), golden.pool["etran_total"], rtol=1e-6, atol=1e-9)
+
+
+def test_the_total_of_ncti_over_a_pool_is_the_authors(golden: Golden, digits_pool: list[dict[str, np.ndarray]]) -> None:
+    theirs = golden.pool["ncti_raw_seli_ncc_logvc"]
+    components = [dict(zip(("seli", "ncc", "vc"), values, strict=True)) for values in theirs]
+    np.testing.assert_allclose(NCTI().combine(components), golden.pool["ncti_total"], rtol=1e-9)
+    for fields, expected in zip(digits_pool, components, strict=True):
+        # The reference's PCA of 256 dimensions is randomised.
+        tolerance = 2e-3 if fields["features"].shape[1] == 256 else 1e-6
+        ours = ms.score(fields["features"], fields["labels"], NCTI(), components=True)
+        assert ours == pytest.approx(expected, rel=tolerance)
+
+
+@pytest.mark.parametrize("estimator", [NCTI(), ETran()])
+def test_a_pool_of_one_or_of_equals_scores_zero(estimator: ms.Estimator) -> None:
+    features, labels = draw()
+    pool = [{"features": features, "labels": labels}]
+    assert ms.score_pool(pool, estimator).tolist() == [0.0]
+    assert ms.score_pool(pool * 3, estimator).tolist() == [0.0, 0.0, 0.0]
+
+
+def test_ncti_alone_says_that_it_needs_a_pool_and_its_terms_do_not() -> None:
+    features, labels = draw()
+    with pytest.raises(NotApplicableError, match="score_pool"):
+        ms.score(features, labels, NCTI())
+    components = ms.score(features, labels, NCTI(), components=True)
+    assert ms.score(features, labels, NCTI(term="seli")) == components["seli"]
+    assert ms.score(features, labels, NCTI(term="vc")) == -components["vc"]
+
+
+@pytest.mark.parametrize(("n", "d"), [(40, 200), (200, 10), (30, 20)])
+@pytest.mark.parametrize("scale", [0.05, 5.0])
+def test_ncti_is_scikit_learns_discriminant_analysis_also_of_few_rows_and_dimensions(
+    n: int, d: int, scale: float
+) -> None:
+    features, labels = draw(n, d)
+    features *= scale
+    pca = PCA(min(64, n, d) if n > d else n - 1, svd_solver="full")
+    reduced = pca.fit_transform(features)
+    shrinkage = max(np.exp(-pca.explained_variance_[:32].sum()), 1e-10)
+    lda = (
+        LinearDiscriminantAnalysis(solver="svd")
+        if shrinkage == 1e-10
+        else LinearDiscriminantAnalysis(solver="eigen", shrinkage=shrinkage * reduced.shape[1] / min(64, n, d))
+    )
+    if shrinkage > 1e-10 and n <= d:
+        pytest.skip("the shrinkage target of scikit-learn has a dimension less, so that the two differ by design")
+    transformed = lda.fit_transform(reduced, labels)
+    posteriors = lda.predict_proba(reduced)
+    ours = ms.score(features, labels, NCTI(), components=True)
+    assert np.isclose(ours["ncc"], posteriors[np.arange(n), labels].mean(), rtol=1e-6)
+    assert np.isclose(ours["seli"], np.linalg.norm(transformed - transformed.mean(axis=0), "nuc"), rtol=1e-6)
+    norms = sum(np.linalg.norm(posteriors[labels == c], "nuc") for c in range(3))
+    assert np.isclose(ours["vc"], np.log(norms), rtol=1e-6)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([2, 3, 6]), st.sampled_from([1, 2, 5]))
+def test_discriminant_analysis_is_scikit_learns(seed: int, n_classes: int, d: int) -> None:
+    features, labels = draw(60, d, n_classes, seed)
+    classes = ClassStatistics(FeatureStatistics(features), labels)
+    for ours, theirs in (
+        (discriminant(classes), LinearDiscriminantAnalysis(solver="svd")),
+        (shrunk_discriminant(classes, 0.3), LinearDiscriminantAnalysis(solver="eigen", shrinkage=0.3)),
+    ):
+        expected = theirs.fit(features, labels).predict_proba(features)
+        np.testing.assert_allclose(ours.posteriors(classes.features), expected, atol=1e-8)
+
+
+def test_energy_of_few_rows_is_that_of_the_lowest_row() -> None:
+    features, labels = draw(n=30)
+    lowest = np.log(np.exp(features).sum(axis=1)).min()
+    assert np.isclose(ms.score(features, labels, ETran(), components=True)["energy"], lowest, rtol=1e-12)
+
+
+# --- fda, sfda, ped ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n_classes", [2, 3, 9])
+def test_fda_is_the_posterior_in_the_space_of_the_generalized_eigenvectors(n_classes: int) -> None:
+    features, labels = draw(n_classes=n_classes)
+    priors = np.bincount(labels) / len(labels)
+    means = np.array([features[labels == c].mean(axis=0) for c in range(n_classes)])
+    within = sum(p * np.cov(features[labels == c].T, bias=True) for c, p in enumerate(priors))
+    within += 1e-6 * np.trace(within) / 6 * np.eye(6)
+    centred = means - features.mean(axis=0)
+    _, axes = eigh((priors[:, None] * centred).T @ centred, within)
+    axes = axes[:, ::-1][:, : n_classes - 1]
+    logits = features @ axes @ (means @ axes).T - np.square(means @ axes).sum(axis=1) / 2 + np.log(priors)
+    posteriors = softmax(logits, axis=1)
+    assert np.isclose(ms.score(features, labels, FDA()), posteriors[np.arange(120), labels].mean(), rtol=1e-9)
+
+
+@pytest.mark.parametrize("estimator", [SFDA(), PED()])
+def test_rows_that_sum_to_a_constant_do_not_make_the_score_a_matter_of_rounding(estimator: ms.Estimator) -> None:
+    features, labels = draw(n=90, d=20)
+    features -= features.mean(axis=1, keepdims=True)
+    features *= 0.1
+    order = np.random.default_rng(1).permutation(90)
+    first, second = ms.score(features, labels, estimator), ms.score(features[order], labels[order], estimator)
+    assert np.isclose(first, second, rtol=1e-9)
+
+
+@pytest.mark.parametrize("estimator", [SFDA(), FDA(), ETran(lda="paper"), PED()])
+def test_classes_that_do_not_vary_are_refused_in_words(estimator: ms.Estimator) -> None:
+    with pytest.raises(NotApplicableError, match="needs classes that vary"):
+        ms.score(np.repeat(np.eye(3), 5, axis=0), np.repeat([0, 1, 2], 5), estimator, components=True)
+
+
+def test_ped_of_classes_that_do_not_overlap_is_its_base() -> None:
+    features, labels = draw()
+    features += 10 * labels[:, None] * np.arange(6)
+    for base in ("sfda", "logme"):
+        assert np.isclose(ms.score(features, labels, PED(base=base)), ms.score(features, labels, base), rtol=1e-7)
+
+
+def test_ped_moves_apart_what_overlaps_and_takes_the_yardstick_of_the_source() -> None:
+    features, labels = np.random.default_rng(0).normal(size=(120, 6)), np.arange(120) % 3
+    source = np.random.default_rng(1).normal(size=(50, 6)) * [1, 2, 3, 4, 5, 6]
+    own, others = ms.score(features, labels, PED()), ms.score(features, labels, PED(), source_features=source)
+    assert own > ms.score(features, labels, SFDA())
+    assert own != others
+    with pytest.raises(InvalidInputError, match="5 columns"):
+        ms.score(features, labels, PED(), source_features=source[:, :5])
+
+
+# --- comparisons of pairs of rows -------------------------------------------------------------------------------------
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(3, 60), st.sampled_from([1, 2, 5, 10**9]))
+def test_rank_correlations_are_scipys_with_and_without_ties(seed: int, n: int, levels: int) -> None:
+    rng = np.random.default_rng(seed)
+    first, second = np.round(rng.random(size=(2, n)) * levels) / levels - 0.5
+    order, tied = argsort(first)
+    np.testing.assert_array_equal(first[order], np.sort(first))
+    assert tied == (len(np.unique(first)) < n)
+    group = rng.random(n) < 0.3
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        np.testing.assert_allclose(spearman(first, second), spearmanr(first, second).statistic, atol=1e-12)
+        np.testing.assert_allclose(
+            spearman_with_two_groups(first, group), spearmanr(first, group).statistic, atol=1e-12
+        )
+
+
+def test_order_is_exact_for_values_that_differ_in_the_last_bit() -> None:
+    rng = np.random.default_rng(0)
+    values = np.concatenate([1 + np.arange(50) * np.finfo(float).eps, rng.normal(size=200_000)])
+    rng.shuffle(values)
+    np.testing.assert_array_equal(values[argsort(values)[0]], np.sort(values))
+    assert ranks(np.array([2.0, 1.0, 2.0])).tolist() == [2.5, 1.0, 2.5]
+
+
+def dissimilarity(rows: np.ndarray) -> np.ndarray:
+    return pdist((rows - rows.mean(axis=0)) / np.where(rows.std(axis=0) > 0, rows.std(axis=0), 1), "correlation")
+
+
+@pytest.mark.parametrize("input_name", [name for name in INPUTS if name not in ("syn_mid", "digits_raw", "digits_rp")])
+def test_parc_is_scipys_rank_correlation_of_dissimilarities(input_name: str, golden: Golden) -> None:
+    arrays = golden.arrays(input_name)
+    features, labels = arrays["X"].astype(np.float64), arrays["y"]
+    differ = pdist(labels[:, None], "hamming")
+    components = PCA(32, svd_solver="full").fit_transform(features)
+    for rows, estimator in ((features, PARC(dimensions=None)), (components, PARC())):
+        expected = 100 * spearmanr(dissimilarity(rows), differ).statistic
+        assert np.isclose(ms.score(features, labels, estimator), expected, rtol=1e-6)
+
+
+def test_dds_is_the_debiased_alignment_of_the_matrices_themselves() -> None:
+    rng = np.random.default_rng(0)
+    features, reference = rng.normal(size=(40, 6)), rng.normal(size=(40, 3))
+    reference[:, :2] += features[:, :2]
+    features[3] = features.mean(axis=0)
+
+    def matrix(rows: np.ndarray) -> np.ndarray:
+        standard = (rows - rows.mean(axis=0)) / rows.std(axis=0)
+        unit = standard / np.linalg.norm(standard, axis=1, keepdims=True)
+        result = 1 - unit @ unit.T
+        np.fill_diagonal(result, 0)
+        return result
+
+    def criterion(k: np.ndarray, m: np.ndarray) -> float:
+        n = len(k)
+        return float(
+            np.trace(k @ m) + k.sum() * m.sum() / ((n - 1) * (n - 2)) - 2 / (n - 2) * k.sum(axis=0) @ m.sum(axis=0)
+        )
+
+    k, m = matrix(features), matrix(reference)
+    expected = 100 * criterion(k, m) / np.sqrt(criterion(k, k) * criterion(m, m))
+    assert np.isclose(ms.score(features, None, DDS(), proxy_features=reference), expected, rtol=1e-9)
+
+
+def test_lfc_is_the_cosine_of_the_matrices_themselves() -> None:
+    features, labels = draw()
+    features += 7
+    gram, same = features @ features.T, np.where(labels[:, None] == labels, 1.0, -1.0)
+    gram -= gram.mean()
+    same -= same.mean()
+    expected = (gram * same).sum() / np.linalg.norm(gram) / np.linalg.norm(same)
+    assert np.isclose(ms.score(features, labels, LFC()), expected, rtol=1e-9)
+
+
+def test_more_pairs_than_fit_are_refused_before_they_are_computed() -> None:
+    features = np.zeros((20_001, 1))
+    for estimator, fields in ((PARC(), {}), (RSA(), {"proxy_features": features})):
+        with pytest.raises(NotApplicableError, match="at most 20,000 rows"):
+            ms.score(features, np.arange(20_001) % 2, estimator, **fields)
+
+
+# --- all --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("estimator", [LogME(), HScore(), FDA(), SFDA(), PED()])
+def test_more_dimensions_than_rows_are_warned_of(estimator: ms.Estimator) -> None:
+    features, labels = draw(30, 40)
+    with pytest.warns(ScoreWarning, match="30 rows in 40 dimensions"):
+        ms.score(features, labels, estimator)
+
+
+@pytest.mark.parametrize("estimator", [e for e in ESTIMATORS if "labels" in e.requires and e.name not in ("logme",)])
+def test_targets_that_are_no_classes_are_refused_in_words(estimator: ms.Estimator) -> None:
+    features, _ = draw()
+    with pytest.raises(NotApplicableError, match="classes"):
+        ms.score(features, features[:, :2], estimator, components=True)
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [LogME(solver="newton"), GBC(covariance="full"), NCTI(form="x"), NCTI(term="x"), ETran(lda="x"), PED("x")],
+)
+def test_a_parameter_out_of_range_is_refused_with_what_was_expected(estimator: ms.Estimator) -> None:
+    features, labels = draw()
+    with pytest.raises(InvalidInputError, match="expected"):
+        ms.score(features, labels, estimator, components=True)
