@@ -72,6 +72,12 @@ def test_the_identity_of_an_ensemble_is_that_of_its_members_and_weights() -> Non
     assert Ensemble([KNN(1)]).key == Ensemble([KNN(1)]).key
     assert len({Ensemble(m).key for m in ([KNN(1)], [KNN(3)], [LEEP()], None)}) == 4
     assert Ensemble([KNN()], {"knn": 2.0}).key != Ensemble([KNN()]).key
+
+    class Corrected(Fixed):
+        version = 2
+
+    Corrected.__qualname__ = Fixed.__qualname__
+    assert Ensemble([Corrected("a")]).key != Ensemble([Fixed("a")]).key
     assert not Ensemble([KNN()]).stochastic
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -69,6 +70,13 @@ class Ensemble(Estimator):
     def stochastic(self) -> bool:  # type: ignore[override]  # of each instance its members'
         """True if a member is."""
         return any(member.stochastic for member in self._members)
+
+    @property
+    def key(self) -> str:
+        """Identity, from the members' keys: a new version of a member, or other default members, give a new one."""
+        weights = None if self.weights is None else sorted(self.weights.items())
+        text = f"{self.version}:{[member.key for member in self._members]}:{weights}"
+        return f"{self.name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
     @property
     def _members(self) -> Sequence[Estimator]:
