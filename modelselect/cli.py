@@ -47,6 +47,7 @@ class PluginGroup(TyperGroup):
 app = typer.Typer(
     cls=PluginGroup,
     no_args_is_help=True,
+    rich_markup_mode=None,
     add_completion=False,
     pretty_exceptions_enable=False,
     help="Which pre-trained model should I fine-tune on my data?",
@@ -85,7 +86,7 @@ def select(
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")] = False,
 ) -> None:
-    """Rank candidates for a dataset, without fine-tuning more than the top k."""
+    """Rank candidates for a dataset; fine-tune the top k."""
     import modelselect as ms
     from modelselect.errors import NothingRankedError
 
@@ -117,7 +118,7 @@ def search(
     expressions: Annotated[list[str], typer.Argument(help="'timm:resnet*', 'embedded:*', 'dir:models/*', ...")],
     as_json: JsonFlag = False,
 ) -> None:
-    """List the candidates that expressions name, without loading any."""
+    """List the candidates that expressions name."""
     import modelselect as ms
     from modelselect.errors import ExpressionError
 
@@ -135,7 +136,7 @@ def search(
 
 @app.command()
 def estimators(as_json: JsonFlag = False) -> None:
-    """List the estimators: what each requires, what it costs, where it comes from."""
+    """List estimators: requirements, costs, citations."""
     host = _host()
     listed = [
         {
@@ -156,7 +157,7 @@ def estimators(as_json: JsonFlag = False) -> None:
 
 @app.command()
 def zoos(as_json: JsonFlag = False) -> None:
-    """List the zoos, and what is missing where one cannot be used."""
+    """List zoos, and what one lacks that cannot be used."""
     host = _host()
     listed = [
         {
@@ -172,7 +173,7 @@ def zoos(as_json: JsonFlag = False) -> None:
 
 @app.command()
 def plugins(as_json: JsonFlag = False) -> None:
-    """List the plugins: who ships each, what it registered, and why a broken one is broken."""
+    """List plugins, and why a broken one is broken."""
     listed = [
         {
             "name": plugin.name,
@@ -206,7 +207,7 @@ def store(
     cache_dir: CacheOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Show how much evidence is kept and where, and evict what is too much."""
+    """Show how much evidence is kept; evict some."""
     from modelselect.store import Store
 
     kept = Store(cache_dir)
@@ -228,7 +229,7 @@ def store(
 
 @app.command()
 def doctor(as_json: JsonFlag = False) -> None:
-    """Check this installation: versions, devices, zoos, plugins, the store."""
+    """Check this installation, and say what to mend."""
     import platform
 
     from modelselect.extraction import numeric_versions
@@ -272,7 +273,7 @@ def demo(
     seed: Annotated[int, typer.Option(help="Of everything that is random.")] = 0,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")] = False,
 ) -> None:
-    """Rank the twelve embedded networks on real digits, offline, and hold the ranking against the truth."""
+    """Rank twelve embedded networks, and check the answer."""
     from modelselect.demo import run
 
     run(full=full, json_path=json_path, cache_dir=cache_dir, seed=seed, progress=not quiet)

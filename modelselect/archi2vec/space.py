@@ -138,8 +138,8 @@ def nearest(vectors: ArrayLike, of: int | ArrayLike, k: int = 5) -> list[tuple[i
 def clusters(vectors: ArrayLike, k: int, *, seed: int = 0) -> NDArray[np.int64]:
     """Cluster of each row of (n, dim) vectors, 0 to k-1 in order of first appearance: KMeans on their directions.
 
-    Vectors are brought to unit length first, since their lengths grow with the depth of the architecture, and cosine is
-    what they are compared by. The paper (section 3.2) does not say how many clusters to take.
+    Vectors are brought to unit length first, so that clusters go by cosine as `nearest` does. The paper (section 3.2)
+    does not say how many clusters to take.
 
     Args:
         vectors: (n, dim).

@@ -30,8 +30,10 @@ class Graph2Vec(Encoder):
     Args:
         dimensions: of the vectors.
         iterations: of Weisfeiler-Lehman, how far a word sees.
-        epochs: passes over the documents. With few, architectures of a small pool are hardly told apart; with many,
-            depth counts for more than family. 40 serves pools of a few to some hundred architectures.
+        epochs: passes over the documents. With 10, architectures of a small pool are hardly told apart (ResNet-18 and
+            AlexNet 0.997 alike in a pool of three); with 100 and more, shallow and deep ones of a family drift apart.
+            At 40, ResNet-18 and ResNet-10 are 0.90 to 0.99 alike, ResNet-18 and AlexNet 0.20 to 0.75, in pools of
+            three to sixty (0.97 and 0.47 in the paper, section 5).
         learning_rate: of doc2vec at the start; it falls to almost nothing.
         minimum_count: words that are rarer, over all documents, are ignored. 1: in a small pool, rare is telling.
         seed: of doc2vec.
