@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import shlex
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -35,8 +37,10 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=page_id)
-def test_the_code_of_a_page_runs(page: Path) -> None:
-    namespace: dict[str, object] = {"__name__": "__main__"}
+def test_the_code_of_a_page_runs(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = ModuleType("a_readers_module")  # importable, so that what a page defines can be pickled
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    namespace = vars(module)
     for code in blocks(page, "python"):
         if "path/to" in code:  # the reader's own files
             compile(code, str(page), "exec")
