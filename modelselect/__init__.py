@@ -10,7 +10,9 @@ from modelselect.agreement import Agreement, agreement
 from modelselect.hookspecs import hookimpl
 
 if TYPE_CHECKING:
-    from modelselect import archi2vec, errors, testing
+    import modelselect.archi2vec as archi2vec
+    import modelselect.errors as errors
+    import modelselect.testing as testing
     from modelselect.backbone import Backbone
     from modelselect.candidates import Candidate, Zoo
     from modelselect.estimator import Estimator, score, score_pool
