@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ MAX_ROWS = 20_000
 """Rows of which all pairs are looked at: 1.6 GB for each vector of similarities."""
 
 _BLOCK = 512  # rows of the pairwise matrix that are held at a time
+_CACHED = 1 << 15  # numbers that are worked on at a time
 
 
 def check_pairs(name: str, n: int) -> None:
@@ -77,15 +79,19 @@ def spearman(first: Vector, second: Vector) -> float:
 
     Without ties no ranks are written down: sorting the second in the order of the first pairs them.
     """
+    n = len(first)
     order, tied = argsort(first)
     second = second[order]
     paired, also_tied = argsort(second)
-    ties = tied or also_tied
-    centre = (len(first) + 1) / 2
-    a = (ranks(first[order]) if ties else np.arange(1.0, len(first) + 1)) - centre
-    b = (ranks(second) if ties else paired + 1.0) - centre
-    lengths = np.sqrt((a @ a) * (b @ b))
-    return float(a @ b / lengths) if lengths > 0 else float("nan")
+    if tied or also_tied:
+        a, b = ranks(first[order]) - (n + 1) / 2, ranks(second) - (n + 1) / 2
+        lengths = np.sqrt((a @ a) * (b @ b))
+        return float(a @ b / lengths) if lengths > 0 else float("nan")
+    squares = 0.0  # of the differences of ranks
+    for part in _blocks(n):
+        difference = (paired[part] - np.arange(part.start, part.stop)).astype(np.float64)
+        squares += float(difference @ difference)
+    return 1.0 - 6.0 * squares / (float(n) ** 3 - n)
 
 
 def spearman_with_two_groups(values: Vector, second: NDArray[np.bool_]) -> float:
@@ -124,27 +130,40 @@ def ranks(values: Vector) -> Vector:
 def argsort(values: Vector) -> tuple[NDArray[np.intp], bool]:
     """The order that sorts the values (equal ones in any order), and whether any are equal; faster than `np.argsort`.
 
-    Sorts integers, of which the upper bits are the value, rounded, and the lower bits its index: sorting numbers is
-    much faster than sorting through indices. Values that rounding made equal are then put in order.
+    Sorts integers, of which the upper bits are the value, cut off, and the lower bits its index: sorting numbers is
+    much faster than sorting through indices. Values that the cut made equal are then put in order.
     """
     n = len(values)
-    bits = max((n - 1).bit_length(), 1)
+    low = np.uint64(2 ** max((n - 1).bit_length(), 1) - 1)  # the bits of the index
     least, spread = values.min(), np.ptp(values)
-    if spread == 0:
+    if not spread > 0:
         return np.arange(n), n > 1
-    keys = ((values - least) * ((2.0 ** min(63 - bits, 52) - 1) / spread)).astype(np.int64)
-    keys <<= bits
-    keys |= np.arange(n)
+    keys = np.empty(n, dtype=np.uint64)
+    order = np.empty(n, dtype=np.intp)
+    repeated = np.zeros(n + 1, dtype=np.bool_)  # of each key and the one before
+    scale = (1 - np.finfo(np.float64).eps) / spread
+    for part in _blocks(n):
+        # Numbers of [1, 2) share sign and exponent, 12 bits; what is left orders as they do.
+        bits = (1.0 + (values[part] - least) * scale).view(np.uint64)
+        keys[part] = (bits << np.uint64(12)) & ~low | np.arange(part.start, part.stop, dtype=np.uint64)
     keys.sort()
-    order = keys & (2**bits - 1)
-    keys >>= bits
-    repeated = keys[1:] == keys[:-1]
-    unsettled = np.flatnonzero(np.append(repeated, False) | np.append(False, repeated))
+    for part in _blocks(n):
+        order[part] = keys[part] & low
+        before = keys[max(part.start, 1) - 1 : part.stop - 1]
+        after = keys[max(part.start, 1) : part.stop]
+        repeated[max(part.start, 1) : part.stop] = (before ^ after) <= low
+    unsettled = np.flatnonzero(repeated[:-1] | repeated[1:])
     subset = order[unsettled]
-    subset = subset[np.lexsort((values[subset], keys[unsettled]))]
+    subset = subset[np.lexsort((values[subset], keys[unsettled] & ~low))]
     order[unsettled] = subset
     settled = values[subset]
     return order, bool((settled[1:] == settled[:-1]).any())
+
+
+def _blocks(n: int) -> Iterator[slice]:
+    """Slices that stay in the cache."""
+    for start in range(0, n, _CACHED):
+        yield slice(start, min(start + _CACHED, n))
 
 
 def _starts(ordered: Vector) -> NDArray[np.intp]:
