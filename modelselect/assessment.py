@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelselect.candidates import Candidate, Zoo
-from modelselect.errors import CandidateError, Failure, ModelSelectError, RemoteCodeError, ScoreWarning
+from modelselect.errors import Failure, RemoteCodeError, ScoreWarning
 from modelselect.estimator import Estimator, evaluate
 from modelselect.evidence import Evidence
 from modelselect.extraction import BatchProgress, InputSpool, choose_extractor, numeric_versions
@@ -20,6 +20,7 @@ from modelselect.store import Store
 
 if TYPE_CHECKING:
     import networkx as nx
+    import torch
 
     from modelselect.backbone import Backbone
     from modelselect.probe import Probe
@@ -255,25 +256,26 @@ class _Assessor:
         """A module that cannot be traced has no graph; that is no reason to fail it."""
         from modelselect import archi2vec
 
-        try:
-            if self._backbone is not None:
-                module = self._backbone.module
-                rows = [self._backbone.preprocessing.prepare(self.work.probe.item(0))]
-                import torch
+        found: dict[str, Any] = {"graph": None, "macs": None, "parameters": None}
+        with contextlib.suppress(Exception):  # a stranger's module may raise anything
+            module, settings = self._example()
+            found["parameters"] = sum(parameter.numel() for parameter in module.parameters())
+            found["macs"] = archi2vec.count_macs(module, **settings)
+            found["graph"] = archi2vec.to_json(archi2vec.trace(module, **settings))
+        return found
 
-                size = tuple(self._backbone.preprocessing.finish(torch.stack(rows)).shape[1:])
-            else:
-                module = self.zoo.skeleton(self.candidate, trust_remote_code=self.work.trust_remote_code)
-                if module is None:
-                    module = self.backbone.module
-                size = tuple(self.candidate.metadata["input_size"])
-            parameters = sum(parameter.numel() for parameter in module.parameters())
-        except (ModelSelectError, KeyError):
-            return {"graph": None, "macs": None, "parameters": None}
-        graph: str | None = None
-        with contextlib.suppress(CandidateError):
-            graph = archi2vec.to_json(archi2vec.trace(module, size))
-        return {"graph": graph, "macs": archi2vec.count_macs(module, size), "parameters": parameters}
+    def _example(self) -> tuple[torch.nn.Module, dict[str, Any]]:
+        """A module and what it takes: loaded if it is there already, else without weights if the zoo can do that."""
+        import torch
+
+        if self._backbone is None:
+            skeleton = self.zoo.skeleton(self.candidate, trust_remote_code=self.work.trust_remote_code)
+            size = self.candidate.metadata.get("input_size")
+            if skeleton is not None and size is not None:
+                return skeleton, {"input_size": tuple(size)}
+        preprocessing = self.backbone.preprocessing
+        rows = [preprocessing.prepare(self.work.probe.item(index)) for index in range(2)]
+        return self.backbone.module, {"example": preprocessing.finish(torch.stack(rows))}
 
 
 def _score(estimator: Estimator, evidence: Evidence) -> dict[str, Any]:

@@ -229,3 +229,10 @@ def test_a_library_that_cannot_be_imported_is_reported_with_what_mends_it(monkey
     assert "pip install --upgrade torch torchvision" in str(ZOO.availability())
     with pytest.raises(ExpressionError, match="cannot be used here: torchvision cannot be imported"):
         ZOO.search("resnet18")
+
+
+def test_a_regnet_has_a_skeleton_though_it_cannot_be_built_on_the_meta_device() -> None:
+    candidate = only("regnet_x_400mf.IMAGENET1K_V1")
+    skeleton = ZOO.skeleton(candidate)
+    assert all(parameter.is_meta for parameter in skeleton.parameters())
+    assert sum(parameter.numel() for parameter in skeleton.parameters()) == candidate.metadata["parameters"]

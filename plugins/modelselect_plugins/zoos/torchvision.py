@@ -91,8 +91,12 @@ class TorchvisionZoo(Zoo):
         import torch
 
         required("torchvision")
-        with torch.device("meta"):
-            return _build(candidate.name.split(".")[0], dict(_all_weights())[candidate.name]).eval()
+        architecture, weights = candidate.name.split(".")[0], dict(_all_weights())[candidate.name]
+        try:
+            with torch.device("meta"):
+                return _build(architecture, weights).eval()
+        except NotImplementedError:  # a RegNet computes its widths with tensors, which have no values there
+            return _build(architecture, weights).to("meta").eval()
 
     def availability(self) -> str | None:
         return missing_library("torchvision")
