@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from modelselect.errors import EvidenceError, ModelSelectError, NotApplicableError
+from modelselect.errors import EvidenceError, InvalidInputError, ModelSelectError, NotApplicableError
 from modelselect.evidence import FIELDS, Evidence
 
 if TYPE_CHECKING:
     from modelselect.host import Host
+
+Vector = NDArray[np.float64]
 
 Cost = Literal["free", "closed form", "iterative", "quadratic"]
 """How the work grows: nothing but metadata; one decomposition; an optimisation; every pair of rows."""
@@ -58,7 +60,7 @@ class Estimator(abc.ABC):
             NotApplicableError: the method has no meaning for this evidence; the message says why.
         """
 
-    def combine(self, scores: Sequence[Mapping[str, float]]) -> NDArray[np.float64]:
+    def combine(self, scores: Sequence[Mapping[str, float]]) -> Vector:
         """One number for each candidate of the pool from the components of all, in the same order.
 
         The default is the component named like the estimator, or the only one.
@@ -184,9 +186,7 @@ def score(
     return float(method.combine([result])[0])
 
 
-def score_pool(
-    pool: Sequence[Mapping[str, Any] | Evidence], estimator: str | Estimator, *, seed: int = 0
-) -> NDArray[np.float64]:
+def score_pool(pool: Sequence[Mapping[str, Any] | Evidence], estimator: str | Estimator, *, seed: int = 0) -> Vector:
     """The scores of a whole pool of candidates, in order: what methods that are relative to a pool need.
 
     Args:
@@ -215,29 +215,43 @@ def score_pool(
     return np.asarray(method.combine(scored), dtype=np.float64)
 
 
-def mean_rank(columns: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """Borda: each candidate's normalised rank (0 last, 1 first; ties share), averaged over estimators.
+def normalised_ranks(scores: ArrayLike) -> Vector:
+    """(n,) from 0 for the lowest to 1 for the highest; ties share their mean, one alone gets 0.5, NaN stays NaN.
 
-    Args:
-        columns: one array of scores for each estimator, candidates in one order; NaN where there is no score.
-
-    Returns:
-        Averages over the estimators that scored a candidate; NaN where none did.
-
-    >>> mean_rank([np.array([1.0, 2.0, 3.0]), np.array([5.0, 9.0, np.nan])]).tolist()
-    [0.0, 0.75, 1.0]
+    >>> normalised_ranks([3.0, float("nan"), 7.0, 3.0]).tolist()
+    [0.25, nan, 1.0, 0.25]
     """
     from scipy.stats import rankdata
 
-    total, count = np.zeros(len(columns[0])), np.zeros(len(columns[0]))
-    for column in columns:
-        known = np.flatnonzero(~np.isnan(column))
-        if len(known):
-            total[known] += (rankdata(column[known]) - 1) / max(len(known) - 1, 1)
-            count[known] += 1
-    averages = np.full(len(total), np.nan)
-    np.divide(total, count, out=averages, where=count > 0)
-    return averages
+    given = np.asarray(scores, dtype=np.float64)
+    there = ~np.isnan(given)
+    ranks = np.full(given.shape, np.nan)
+    n = int(there.sum())
+    ranks[there] = (rankdata(given[there]) - 1) / (n - 1) if n > 1 else 0.5
+    return ranks
+
+
+def mean_rank(ranks: Mapping[str, Vector], weights: Mapping[str, float] | None = None) -> Vector:
+    """Borda: (n,) weighted mean of normalised ranks, over the estimators that rank a candidate; NaN where none does.
+
+    Raises:
+        InvalidInputError: a weight is negative, or no estimator has one.
+
+    >>> mean_rank({"a": np.array([0.0, 1.0]), "b": np.array([1.0, np.nan])}, {"a": 3, "b": 1}).tolist()
+    [0.25, 1.0]
+    """
+    given = dict.fromkeys(ranks, 1.0) if weights is None else {name: float(weights.get(name, 0)) for name in ranks}
+    if min(given.values()) < 0 or not any(given.values()):
+        raise InvalidInputError(
+            f"weights are {dict(weights or {})}; expected numbers from 0, one of {', '.join(ranks)} above"
+        )
+    table = np.stack(list(ranks.values()))
+    shares = np.array(list(given.values()))[:, None] * ~np.isnan(table)
+    total = shares.sum(axis=0)
+    summed = (shares * np.nan_to_num(table)).sum(axis=0)
+    mean = np.full(table.shape[1], np.nan)
+    np.divide(summed, total, out=mean, where=total > 0)
+    return mean
 
 
 def _resolve(estimator: str | Estimator) -> Estimator:

@@ -16,7 +16,7 @@ import numpy as np
 from modelselect.assessment import Assessment, VerificationWork, Work
 from modelselect.candidates import Candidate, Expression, Zoo
 from modelselect.errors import ExpressionError, Failure, InvalidInputError, NothingRankedError
-from modelselect.estimator import Estimator, mean_rank
+from modelselect.estimator import Estimator, mean_rank, normalised_ranks
 from modelselect.executor import Executor
 from modelselect.extraction import DEFAULT_BATCH_SIZE, InputSpool, choose_device, numeric_versions
 from modelselect.host import Host, get_host
@@ -222,7 +222,9 @@ def _rank(
     """Rows in order. Scores are combined over the whole pool, in the pool's order, whatever finished first."""
     scores = {e.name: _combined(e, pool, results) for e in methods}
     shown = [e for e in methods if e in chosen or not np.isnan(scores[e.name]).all()]
-    totals = scores[chosen[0].name] if len(chosen) == 1 else mean_rank([scores[e.name] for e in chosen])
+    totals = scores[chosen[0].name]
+    if len(chosen) > 1:
+        totals = mean_rank({e.name: normalised_ranks(scores[e.name]) for e in chosen})
     ranks = _competition_ranks(totals)
     embeddings = _embed(pool, results)
     rows = []

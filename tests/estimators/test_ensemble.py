@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 import modelselect as ms
 from modelselect.errors import InvalidInputError, NotApplicableError
+from modelselect.estimator import mean_rank, normalised_ranks
 from modelselect.evidence import Evidence
-from modelselect_plugins.estimators.ensemble import Ensemble, learn_weights, mean_rank, normalised_ranks
+from modelselect_plugins.estimators.ensemble import Ensemble, learn_weights
 from modelselect_plugins.estimators.knn import KNN
 from modelselect_plugins.estimators.leep import LEEP
 
