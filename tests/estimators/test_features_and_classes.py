@@ -211,6 +211,14 @@ def test_discriminant_analysis_is_scikit_learns(seed: int, n_classes: int, d: in
         np.testing.assert_allclose(ours.posteriors(classes.features), expected, atol=1e-8)
 
 
+@pytest.mark.parametrize(("n", "d"), [(60, 5), (20, 30)])
+def test_separation_in_the_papers_form_is_the_nuclear_norm_of_the_features_themselves(n: int, d: int) -> None:
+    features, labels = draw(n, d)
+    features += 3
+    ours = ms.score(features, labels, NCTI(form="paper"), components=True)["seli"]
+    assert np.isclose(ours, np.linalg.norm(features, "nuc"), rtol=1e-9)
+
+
 def test_energy_of_few_rows_is_that_of_the_lowest_row() -> None:
     features, labels = draw(n=30)
     lowest = np.log(np.exp(features).sum(axis=1)).min()

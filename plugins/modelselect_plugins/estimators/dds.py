@@ -28,7 +28,7 @@ class DDS(ms.Estimator):
     Hilbert-Schmidt independence criterion. Because K = 11' - ZZ' with Z the rows over their lengths, H follows from
     Z'W and sums of rows: neither matrix is formed.
 
-    Source: section 3; L. Song et al.: Feature selection via dependence maximization, JMLR 2012, for H.
+    Source of H: L. Song et al.: Feature selection via dependence maximization, JMLR 2012.
 
     >>> rng = np.random.default_rng(0)
     >>> reference = rng.normal(size=(60, 5))

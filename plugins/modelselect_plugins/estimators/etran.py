@@ -39,8 +39,6 @@ class ETran(ms.Estimator):
     Args:
         lda: `"code"` or `"paper"`.
 
-    Source: section 3, equations 3 to 11.
-
     >>> rng = np.random.default_rng(0)
     >>> labels = np.repeat([0, 1], 50)
     >>> features = rng.normal(size=(100, 8)) + labels[:, None]

@@ -31,7 +31,7 @@ class FDA(ms.Estimator):
     Args:
         regularization: r.
 
-    Source: section 3.3, equations 1 to 3, and appendix C.
+    Source: section 3.1, equations 2 and 3, and appendix C.
 
     >>> rng = np.random.default_rng(0)
     >>> labels = np.repeat([0, 1], 50)

@@ -35,8 +35,6 @@ class GBC(ms.Estimator):
         covariance: `"spherical"` or `"diagonal"`.
         biased: divide the variances by n_c instead of n_c - 1.
 
-    Source: section 3, equations 1 to 4.
-
     >>> rng = np.random.default_rng(0)
     >>> labels = np.repeat([0, 1], 50)
     >>> features = rng.normal(size=(100, 8)) + labels[:, None]

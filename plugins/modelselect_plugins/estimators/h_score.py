@@ -27,8 +27,6 @@ class HScore(ms.Estimator):
     Args:
         regularized: shrink.
 
-    Source: equation 4 of Bao et al.; equation 7 of Ibrahim et al.
-
     >>> rng = np.random.default_rng(0)
     >>> labels = np.repeat([0, 1], 50)
     >>> features = rng.normal(size=(100, 8)) + labels[:, None]

@@ -20,8 +20,6 @@ class LFC(ms.Estimator):
 
     Neither N x N matrix is formed: class sums and one D x D scatter give the same number.
 
-    Source: section 4.1, equation 8.
-
     >>> rng = np.random.default_rng(0)
     >>> labels = np.repeat([0, 1], 50)
     >>> features = rng.normal(size=(100, 8)) + 3 * labels[:, None]

@@ -40,8 +40,6 @@ class LogME(ms.Estimator):
     Args:
         solver: `"fixed point"` or `"icml"`.
 
-    Source: equation 2 and algorithm 3 of the JMLR paper.
-
     >>> rng = np.random.default_rng(0)
     >>> labels = np.repeat([0, 1], 50)
     >>> features = rng.normal(size=(100, 8)) + labels[:, None]

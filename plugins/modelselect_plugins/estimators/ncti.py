@@ -46,7 +46,7 @@ class NCTI(ms.Estimator):
         term: None for the sum over the pool, or `"seli"`, `"ncc"`, `"vc"` for this component alone (`vc` negated, so
             that higher is better).
 
-    Source: section 3, equations 5, 8, 10 to 12.
+    Source: section 3, equations 5 (vc), 6 (seli), 9 and 10 (ncc), 11 and 12 (the sum).
 
     >>> rng = np.random.default_rng(0)
     >>> labels = np.repeat([0, 1], 50)
@@ -89,7 +89,7 @@ class NCTI(ms.Estimator):
         posteriors = lda.posteriors(projected.features)
         variability = sum(nuclear_norm(posteriors[rows]) for rows in classes.indices)
         if self.form == "paper":
-            separation = float(features.singular_values.sum())
+            separation = float(np.sqrt(features.gram_eigh[0]).sum())
         else:
             separation = nuclear_norm(projections @ lda.transform)  # centred, because the projections are
         return {

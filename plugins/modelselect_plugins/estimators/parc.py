@@ -30,8 +30,6 @@ class PARC(ms.Estimator):
     Args:
         dimensions: principal components; None to take the features as they are.
 
-    Source: section 4, equation 1.
-
     >>> rng = np.random.default_rng(0)
     >>> labels = np.repeat([0, 1], 50)
     >>> features = rng.normal(size=(100, 8)) + labels[:, None]

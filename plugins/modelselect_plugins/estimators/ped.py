@@ -36,11 +36,9 @@ class PED(ms.Estimator):
 
     Args:
         base: `"sfda"` or `"logme"`, the score of the moved features.
-        n_sigma: how many radii a ball has; the authors' experiments use 0.6.
+        n_sigma: how many radii a ball has; the authors' function has 2.0 as its default.
         time_step: t.
         exit_ratio: see above.
-
-    Source: section 3, equations 5 to 10.
 
     >>> rng = np.random.default_rng(0)
     >>> labels = np.repeat([0, 1], 50)

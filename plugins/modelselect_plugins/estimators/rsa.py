@@ -19,8 +19,6 @@ class RSA(ms.Estimator):
     Both are standardised; corr is Pearson's between two rows. The reference features (`proxy_features`) are those of a
     model trained on the target, so the score says how much the candidate already sees as that model does.
 
-    Source: section 3.1.
-
     >>> import numpy as np
     >>> rng = np.random.default_rng(0)
     >>> reference = rng.normal(size=(60, 5))

@@ -37,8 +37,6 @@ class SFDA(ms.Estimator):
     which has not converged. Where these sums vanish (features whose rows sum to a constant) there is no such start, and
     s is the largest eigenvalue. The score is 1 whatever the labels where N is far below D (a warning says so).
 
-    Source: section 3, equations 3 to 9.
-
     >>> rng = np.random.default_rng(0)
     >>> labels = np.repeat([0, 1], 50)
     >>> features = rng.normal(size=(100, 8)) + labels[:, None]

@@ -29,8 +29,6 @@ class TransRate(ms.Estimator):
         normalize: divide the features by the square root of the trace of their scatter.
         distortion: epsilon.
 
-    Source: section 3.2, equation 5.
-
     >>> rng = np.random.default_rng(0)
     >>> labels = np.repeat([0, 1], 50)
     >>> features = rng.normal(size=(100, 8)) + 3 * labels[:, None]
