@@ -23,12 +23,21 @@ from modelselect_plugins.dissimilarity import standardization, unit_rows
 class DDS(ms.Estimator):
     """100 times the debiased centred kernel alignment of cosine dissimilarities, candidate against reference.
 
-    Features and reference features (`proxy_features`, of a model trained on the target) are standardised. With K and L
-    the N x N matrices of 1 - cosine, diagonals zero, the alignment is `H(K, L) / sqrt(H(K, K) H(L, L))`, H the unbiased
-    Hilbert-Schmidt independence criterion. Because K = 11' - ZZ' with Z the rows over their lengths, H follows from
-    Z'W and sums of rows: neither matrix is formed.
+    A model trained on the target (the reference) finds some pairs of images alike and others not. A candidate that
+    finds the same pairs alike already sees the data as that model does, and has little left to learn.
 
-    Source of H: L. Song et al.: Feature selection via dependence maximization, JMLR 2012.
+    Formula: `100 H(K, L) / sqrt(H(K, K) H(L, L))`, with K and L the N x N matrices of 1 - cosine of the standardised
+    features and reference features (`proxy_features`), diagonals zero, and H the unbiased Hilbert-Schmidt independence
+    criterion. Because K = 11' - ZZ' with Z the rows over their lengths, H follows from Z'W and sums of rows: neither
+    matrix is formed.
+
+    Limits: Needs a model that was trained on the target already, which most users lack; a poor reference gives a poor
+    ranking. Undefined where the features, or the reference's, show no structure beyond chance, and below four rows.
+
+    Code and paper: Follows the form that PARC's authors compare with in their code: standardised features, cosine,
+    debiased alignment.
+
+    Source: L. Song et al.: Feature selection via dependence maximization, JMLR 2012, for H.
 
     >>> rng = np.random.default_rng(0)
     >>> reference = rng.normal(size=(60, 5))

@@ -29,16 +29,27 @@ def default_members() -> tuple[Estimator, ...]:
 class Ensemble(Estimator):
     """The (weighted) mean of the normalised ranks that its members give each candidate of a pool.
 
-    Each member ranks the candidates by its own combined score, from 0 (worst) to 1 (best), ties sharing their mean; the
-    ensemble's score is the mean over members. A member that cannot score a candidate says nothing about it: that
-    candidate is ranked by the others. Ranks make scores of any scale comparable, and one member's outliers harmless.
+    Estimators err in different ways, and the mean of their rankings errs less than most of them. Each member ranks the
+    candidates from 0 (worst) to 1 (best), ties sharing their mean; ranks make scores of any scale comparable, and one
+    member's outliers harmless.
+
+    Formula: `sum over members m of w_m rank_m / sum of w_m`, for each candidate over the members that score it: a
+    member that cannot score a candidate says nothing about it.
 
     Args:
         members: estimators with names of their own; None: `default_members()`.
         weights: by member's name, not negative; a member without one counts 0. None: all equal. `learn_weights` finds
             them from known results.
 
-    Components are the members', named `member/component`; the evidence has to hold what all members together require.
+    Components: those of the members, each named `member/component`. The evidence has to hold what all members together
+    require.
+
+    Limits: A pool of two candidates has ranks 0 and 1 only, and how far apart candidates are is lost. Members that err
+    alike (`sfda` and `fda`, say) count twice without telling twice. Weights learned from few datasets follow their
+    accidents: `learn_weights` says how they do on datasets that they were not learned from.
+
+    Code and paper: The plain count is Borda's. The weights are non-negative least squares on the ranks of the truth,
+    and are ours.
 
     Source: the Borda count.
 

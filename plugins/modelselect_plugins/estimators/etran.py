@@ -27,17 +27,28 @@ _REGULARIZATION = 1e-6  # of the paper's form, so that its eigenproblem has a so
 class ETran(ms.Estimator):
     """`0.15 energy + 0.85 lda`, each min-max normalised over the pool of candidates.
 
-    - `energy`: mean over the lowest half per cent of rows (one at least) of log sum exp of the features.
-    - `lda`: mean posterior of the true class.
+    The energy of a row says how likely it is under the model's own density, so a low one means that the model has not
+    seen its like. To it comes how well a discriminant analysis tells the classes apart. The two are weighed as in the
+    authors' code, after min-max over the pool.
 
-    The default follows the authors' code, which takes a symmetric eigendecomposition of a matrix that is not symmetric;
-    its `lda` is exactly the posterior with the identity as covariance, `x'mu_c - |mu_c|^2 / 2 + log pi_c`.
-    `lda="paper"` is the discriminant analysis that the paper describes, with the within-class covariance (see `FDA`).
-    A term that is equal for the whole pool says nothing, and adds zero. Without a pool only the components have a
-    meaning.
+    Formula:
+    - `energy`: mean over the lowest half per cent of rows (one at least) of log sum exp of the features.
+    - `lda`: mean posterior of the true class, logits `x'mu_c - |mu_c|^2 / 2 + log pi_c`.
+    - total: `0.15 mm(energy) + 0.85 mm(lda)`, mm = min-max over the pool. A term that is equal for the whole pool says
+      nothing, and adds zero.
 
     Args:
-        lda: `"code"` or `"paper"`.
+        lda: `"code"` or `"paper"`, see below.
+
+    Components: `energy` and `lda`. Without a pool only these have a meaning.
+
+    Limits: The energy is of features, not of logits, so that it follows their scale more than their fit. The code's
+    `lda` has no covariance: with features of large norm it is 0 or 1 for every row.
+
+    Code and paper: The default follows the authors' code, which takes a symmetric eigendecomposition of a matrix that
+    is not symmetric; its `lda` is exactly the posterior with the identity as covariance. `lda="paper"` is the
+    discriminant analysis that the paper describes, with the within-class covariance (see `FDA`); it is 1 whatever the
+    labels where N <= D. Below 200 rows the authors' energy is NaN; here one row counts.
 
     >>> rng = np.random.default_rng(0)
     >>> labels = np.repeat([0, 1], 50)

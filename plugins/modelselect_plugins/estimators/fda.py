@@ -20,16 +20,23 @@ _REGULARIZATION = 1e-6
 class FDA(ms.Estimator):
     """Mean posterior of the true class after projection on Fisher's C - 1 discriminant directions.
 
-    The directions U solve `S_B u = lambda S_W u` with the prior-weighted biased covariances, `S_W + r tr(S_W) / D I`
-    for S_W. A row f = U'x belongs to class c with logit `f'mu_c - |mu_c|^2 / 2 + log pi_c`. Because U spans all that
-    separates the class means, the logits differ between classes by what one Cholesky factorisation of S_W gives: no
-    eigenproblem is solved.
+    Fisher's directions hold the class means as far apart as they can be beside the spread within classes. The surer
+    Bayes' rule is of each row's class in this space, the better the features fit the target. Fennec fills its transfer
+    history with this score.
 
-    The mean over rows is the paper's sum (equation 3) over N, so that probes of different size compare. It is 1
-    whatever the labels where N <= D (a warning says so): there raise `regularization`, to 0.1 say.
+    Formula: directions U of `S_B u = lambda S_W u` with the prior-weighted biased covariances, `S_W + r tr(S_W) / D I`
+    for S_W; a row f = U'x belongs to class c with logit `f'mu_c - |mu_c|^2 / 2 + log pi_c`; the score is the mean
+    softmax of the true class. Because U spans all that separates the class means, the logits differ between classes by
+    what one Cholesky factorisation of S_W gives: no eigenproblem is solved.
 
     Args:
         regularization: r.
+
+    Limits: It is 1 whatever the labels where N <= D (a warning says so), and near 1 for all candidates where N is not
+    far above D: there raise `regularization`, to 0.1 say. Undefined where no class varies.
+
+    Code and paper: The mean over rows is the paper's sum (equation 3) over N, so that probes of different size compare.
+    The authors leave S_W as it is but for a little on its diagonal: r = 1e-6.
 
     Source: section 3.1, equations 2 and 3, and appendix C.
 

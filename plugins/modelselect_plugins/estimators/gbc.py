@@ -23,17 +23,24 @@ _FLOOR = 1e-4  # of each variance
 class GBC(ms.Estimator):
     """Minus the Bhattacharyya coefficients of all ordered pairs of classes, summed: 0 where no two classes overlap.
 
-    Features are projected on 64 principal components (taken as they are where D is no more). Each class is a Gaussian
-    with one variance v in all directions, the mean over directions of its unbiased variances, each at least 1e-4.
-    Distance of two: `|mu_1 - mu_2|^2 / (8 v) + (log v - log v_1 / 2 - log v_2 / 2) / 2` with `v = (v_1 + v_2) / 2`.
+    Each class is taken for a Gaussian in feature space. The less any two of them overlap, the easier the classes are
+    told apart, and the better the candidate.
 
-    This follows the authors' code, in which the logarithm counts once and not once for each direction.
-    `covariance="diagonal"` is their other form: one variance for each direction, distances summed over directions.
+    Formula: features are projected on 64 principal components (taken as they are where D is no more). Each class has
+    one variance v in all directions, the mean over directions of its unbiased variances, each at least 1e-4. Distance
+    of two classes: `|mu_1 - mu_2|^2 / (8 v) + (log v - log v_1 / 2 - log v_2 / 2) / 2` with `v = (v_1 + v_2) / 2`;
+    score: `-sum exp(-distance)`.
 
     Args:
         dimensions: principal components; None to take the features as they are.
         covariance: `"spherical"` or `"diagonal"`.
         biased: divide the variances by n_c instead of n_c - 1.
+
+    Limits: Depends on the scale of the features: where all distances are large every candidate scores 0, and where all
+    are small each scores -C (C - 1). A class with one row has no variance but the floor.
+
+    Code and paper: This follows the authors' code, in which the logarithm counts once and not once for each direction.
+    `covariance="diagonal"` is their other form: one variance for each direction, distances summed over directions.
 
     >>> rng = np.random.default_rng(0)
     >>> labels = np.repeat([0, 1], 50)

@@ -20,12 +20,20 @@ from modelselect_plugins.regime import warn_if_wide
 class HScore(ms.Estimator):
     """`tr(cov(f)^+ cov(E[f | y]))`: between 0 and C - 1.
 
-    Equal to C - 1 whatever the labels say where N <= D (a warning says so). `regularized=True` shrinks cov(f) as Ledoit
-    and Wolf do, by an amount a, and multiplies the score by 1 - a. Both forms agree with the common code, in which
-    cov(E[f | y]) is divided by N - 1, and the shrunk cov(f) by N.
+    It is the share of the features' variance that the labels explain, summed over whitened directions. Where the class
+    means lie far apart beside the spread of all rows, a linear classifier has an easy task.
+
+    Formula: `tr(cov(f)^+ cov(E[f | y]))`; regularised: `(1 - a) tr(cov_a(f)^-1 cov(E[f | y]))`, where cov_a is shrunk
+    as Ledoit and Wolf do, by an amount a.
 
     Args:
         regularized: shrink.
+
+    Limits: Equal to C - 1 whatever the labels say where N <= D (a warning says so), and it grows with D / N before
+    that: compare only candidates of similar width, or use `regularized=True`.
+
+    Code and paper: Both forms agree with the common code, in which cov(E[f | y]) is divided by N - 1, and the shrunk
+    cov(f) by N.
 
     >>> rng = np.random.default_rng(0)
     >>> labels = np.repeat([0, 1], 50)

@@ -20,17 +20,16 @@ Array = NDArray[np.float32]
 class ITM(Estimator):
     """Validation accuracy, between 0 and 1, of implicit transferability modelling, averaged over several runs.
 
-    In each run four fifths of the rows train a linear map from the (standardised) features to C dimensions, whose rows
-    are scaled to length 1 (E), and a linear head on what becomes of E in one step of gradient descent towards the
-    pseudo-cluster centres (e_y, one for each class): E - (eta / B) E E'(E - e_y) for a batch of B rows, where the E of
-    the matrix E E' is held constant. The loss is the cross-entropy of the head, plus `centre_weight` times the mean
-    squared distance to the centres; the optimiser is AdamW. The accuracy on the last fifth is taken every 100
-    iterations, and the best one counts.
+    Fine-tuning pulls the rows of each class together, and models differ in how easily that goes. So a small map is
+    learned that embeds the features, each row then takes one step of gradient descent towards its class's
+    pseudo-cluster centre, and a head learns to tell the classes from where the rows come to. The accuracy on rows that
+    were held out is the score.
 
-    The authors have published no code. What their paper leaves open follows an unofficial port, with which this agrees
-    within its spread over seeds: a fixed rate eta, no centre loss, and validation rows that also take the step towards
-    their own class's centre. **That step leaks the labels** of the validation rows; `leak_labels=False` leaves it out
-    there (on generated features of known quality the two forms differ by less than 0.01).
+    Formula: in each run four fifths of the rows train a linear map from the (standardised) features to C dimensions,
+    whose rows are scaled to length 1 (E), and a linear head on `E - (eta / B) E E'(E - e_y)` for a batch of B rows,
+    where e_y is the centre of class y and the E of the matrix E E' is held constant. The loss is the cross-entropy of
+    the head, plus `centre_weight` times the mean squared distance to the centres; the optimiser is AdamW. The accuracy
+    on the last fifth is taken every 100 iterations, and the best one counts.
 
     Args:
         rate: eta.
@@ -41,13 +40,20 @@ class ITM(Estimator):
         steps: the paper's n: steps towards the centres.
         centres: `"one-hot"`, or `"random"` orthogonal ones (the paper finds little difference).
         standardise: features, by mean and deviation over all rows.
-        leak_labels: see above.
+        leak_labels: whether validation rows also take the step towards their own class's centre, see below.
         iterations: of AdamW; also the paper's.
         batch_size: also the paper's.
         runs: averaged; single runs of the port spread by 0.03 to 0.08.
         max_rows: above this many rows, one sample of this size that keeps the class shares; None takes all.
 
-    Fails where few rows are left for validation: the accuracy is then coarse, and many candidates tie.
+    Limits: Where few rows are left for validation the accuracy is coarse, and many candidates tie. It is random: single
+    runs spread, and candidates that are nearer to each other than that are not told apart.
+
+    Code and paper: The authors have published no code. What their paper leaves open follows an unofficial port, with
+    which this agrees within its spread over seeds: a fixed rate eta, no centre loss, and validation rows that also take
+    the step towards their own class's centre. **That step leaks the labels** of the validation rows;
+    `leak_labels=False` leaves it out there (on generated features of known quality the two forms differ by less than
+    0.01).
 
     Source: sections 3.2 to 3.4 and appendix A.3 of the paper.
 

@@ -17,13 +17,19 @@ from modelselect_plugins.estimators._distances import centred, nearest_rows
 class KNN(Estimator):
     """Leave-one-out accuracy, in per cent, of the k nearest neighbours in Euclidean distance.
 
-    Each row is given the class that most of its k nearest other rows have; where classes tie, the one of them whose row
-    is nearest. N^2 D work, but memory for a block of distances only.
+    Where images of one class lie beside each other in feature space, the features fit the target as they are. Each row
+    is given the class that most of its k nearest other rows have, and the score is the share that is right.
+
+    Formula: row x of class y is right if most of the k other rows with the least `|x - x_j|` are of class y; where
+    classes tie, the one of them whose row is nearest counts. N^2 D work, but memory for a block of distances only.
 
     Args:
         k: number of neighbours; with fewer than k other rows, all of them.
 
-    Fails where features have very different scales (it does not standardise); a class with one row is always missed.
+    Limits: Fails where features have very different scales (it does not standardise); a class with one row is always
+    missed. A coarse scale: with N rows it takes N + 1 values, and on easy data many candidates tie at 100.
+
+    Code and paper: Cover and Hart's rule; with k = 1 it agrees with the baseline in PARC's code.
 
     Source: Cover and Hart, Nearest Neighbor Pattern Classification, 1967; agrees with the baseline of PARC (k = 1).
 

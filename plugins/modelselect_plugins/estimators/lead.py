@@ -20,15 +20,14 @@ _ITERATIONS = 200  # at most, of L-BFGS, for all support vector machines togethe
 class LEAD(Estimator):
     """Minus the cross-entropy of logits that have moved towards the labels for a time, each class at its own rate.
 
-    The initial state of a row is its probabilities of the classes by one-versus-rest linear support vector machines
-    (the softmax of their decisions). Gradient descent on the squared error moves a row of class k to
-    (1 - r_k) y + r_k initial, where y is its one-hot label, r_k = exp(-eta lambda_k t), and lambda_k the mean
-    eigenvalue of the class's neural tangent kernel: that of a head with two hidden layers at random initialisation, of
-    the sum of its logits, over a sample of the class.
+    Fine-tuning moves each row's logits from where a linear classifier on the frozen features puts them towards its
+    label. How fast a class moves follows from its neural tangent kernel. The score says how near the labels the logits
+    are after a fixed time.
 
-    **Derived from the paper, without code to compare with.** What is known of it does not say how eta fits the scale of
-    the kernel: here the lambda_k are divided by their mean over classes, so that a class of average rate keeps exp(-t)
-    of its initial state, and only the differences between the classes count.
+    Formula: a row of class k goes from its initial state p to `(1 - r_k) y + r_k p`, where y is its one-hot label, `r_k
+    = exp(-eta lambda_k t)`, and lambda_k the mean eigenvalue of the class's neural tangent kernel: that of a head with
+    two hidden layers at random initialisation, of the sum of its logits, over a sample of the class. The initial p are
+    the probabilities of the classes by one-versus-rest linear support vector machines (the softmax of their decisions).
 
     Args:
         time: t.
@@ -36,9 +35,18 @@ class LEAD(Estimator):
         widths: of the two hidden layers.
         max_rows: above this many rows, one sample of this size that keeps the class shares; None takes all.
 
-    Fails where N <= D: the machines separate the rows perfectly, and all candidates score alike.
+    Limits: Where N <= D the machines separate the rows perfectly, and all candidates score alike. Since only the
+    differences between the rates of classes count here, most of the score is the fit of the machines. Until it can be
+    held against the authors' own figures, take it for our reading of the method, not for the method.
 
-    Source: equations 5 to 7, algorithm 1 and equation 17 of the supplement.
+    Code and paper: **Nothing here could be checked against the authors.** They have published no code, and the text of
+    the paper was not at hand: its equations (5 to 7, 17, algorithm 1) were taken second-hand, from a third party's
+    re-implementation. What eta is remains unknown, and with it how the time fits the scale of the kernel: here the
+    lambda_k are divided by their mean over classes, so that a class of average rate keeps exp(-t) of its initial state,
+    and only the differences between the classes count.
+
+    Source: equations 5 to 7, algorithm 1 and equation 17 of the supplement, as a third party's re-implementation states
+    them.
 
     >>> import modelselect as ms
     >>> rng = np.random.default_rng(0)

@@ -18,7 +18,17 @@ from modelselect.errors import NotApplicableError
 class LFC(ms.Estimator):
     """Cosine between XX' and the matrix that is 1 for rows of one class and -1 for others, each less its mean entry.
 
-    Neither N x N matrix is formed: class sums and one D x D scatter give the same number.
+    Near its pre-trained weights a network learns as a kernel machine does, fastest where its kernel agrees with the
+    labels. The kernel of the last layer is the Gram matrix of the features, and the score is how well it is aligned
+    with that of the labels.
+
+    Formula: `<K, L> / (|K| |L|)`, K = XX' and L = 1 where two rows share a class and -1 elsewhere, each less its mean
+    entry. Neither N x N matrix is formed: class sums and one D x D scatter give the same number.
+
+    Limits: K is dominated by the few directions of largest variance, so that classes which differ in small directions
+    go unseen. With many classes almost all entries of L are equal, and scores lie close together.
+
+    Code and paper: Agrees with the code of Model Spider; the paper's other kernels, which need gradients, are left out.
 
     >>> rng = np.random.default_rng(0)
     >>> labels = np.repeat([0, 1], 50)

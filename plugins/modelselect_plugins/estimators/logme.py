@@ -27,18 +27,23 @@ _SOLVERS = {  # added to both denominators; relative tolerance of alpha / beta
 class LogME(ms.Estimator):
     """Log evidence per sample of a Bayesian linear regression from features to targets, its two precisions maximised.
 
-    Class labels become one-hot targets, one regression each; (N, T) floats (regression, multi-label) are taken as they
-    are. The features are neither centred nor given a bias. The score is the mean over targets of
-    `log p(y | F, alpha, beta) / N` at the fixed point of `alpha` (precision of the weights) and `beta` (of the noise).
+    The evidence is the probability of the labels given the features, over all linear models at once. Unlike a fitted
+    model's likelihood it does not reward over-fitting, so that no rows have to be held out.
 
-    The default follows the authors' current code: tolerance 1e-3, 1e-5 added to both denominators; and where N <= D the
-    D - N directions that the features do not reach are left out of the determinant although D / 2 log alpha counts
-    them, which inflates the score (a warning says so). `solver="icml"` is the form of the ICML paper: tolerance 1e-2,
-    nothing added, every dimension in the determinant.
-    A class without rows has no regression (in the authors' code it counts).
+    Formula: the mean over targets of `log p(y | F, alpha, beta) / N` at the fixed point of alpha (precision of the
+    weights) and beta (of the noise). Class labels become one-hot targets, one regression each; (N, T) floats
+    (regression, multi-label) are taken as they are. The features are neither centred nor given a bias.
 
     Args:
         solver: `"fixed point"` or `"icml"`.
+
+    Limits: Inflated where N <= D (a warning says so): compare only candidates of which N > D holds. Regressing on
+    one-hot targets knows nothing of a softmax, so that outlying rows weigh much.
+
+    Code and paper: The default follows the authors' current code: tolerance 1e-3, 1e-5 added to both denominators; and
+    where N <= D the D - N directions that the features do not reach are left out of the determinant although D / 2 log
+    alpha counts them, which inflates the score. `solver="icml"` is the form of the ICML paper: tolerance 1e-2, nothing
+    added, every dimension in the determinant. A class without rows has no regression (in the authors' code it counts).
 
     >>> rng = np.random.default_rng(0)
     >>> labels = np.repeat([0, 1], 50)

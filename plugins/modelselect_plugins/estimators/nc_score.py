@@ -17,14 +17,19 @@ _ROUNDING = np.finfo(np.float64).eps
 class NCScore(Estimator):
     """Minus tr(S_W pinv(S_B)) / C, the variability collapse NC1: at most 0, which says that every class is one point.
 
-    S_W is the mean over rows of the outer product of a row's deviation from its class mean, S_B the mean over classes
-    (each counts once, whatever its size) of that of the class means' deviations from their mean, C the number of
-    classes.
+    Training to the end makes a network's classes collapse to points that lie far apart. Features that are so on the
+    target before any training on it are near where fine-tuning would lead. The measure is how small the classes are
+    beside the distances between them.
 
-    Suresh, Abrol and Thakur (2023) rank models by neural collapse and publish no code; this is the classic measure that
-    they start from, which gives the same order as NC1 itself, turned so that higher is better.
+    Formula: `-tr(S_W pinv(S_B)) / C`. S_W is the mean over rows of the outer product of a row's deviation from its
+    class mean, S_B the mean over classes (each counts once, whatever its size) of that of the class means' deviations
+    from their mean, C the number of classes.
 
-    Fails where N is near D: a class spread over directions that S_B does not span costs nothing.
+    Limits: Where N is near D a class spread over directions that S_B does not span costs nothing. Two classes whose
+    means nearly coincide dominate the sum, whatever the others do.
+
+    Code and paper: Suresh, Abrol and Thakur (2023) rank models by neural collapse and publish no code; this is the
+    classic measure that they start from, in one order with NC1 itself, turned so that higher is better.
 
     Source: Papyan, Han, Donoho, PNAS 2020 (NC1).
 

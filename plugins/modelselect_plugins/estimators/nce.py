@@ -15,15 +15,22 @@ from modelselect_plugins.estimators._classes import check_probabilities, class_i
 class NCE(Estimator):
     """Negative conditional entropy -H(Y | Z), in nats, of the target class Y given the source class Z.
 
-    At most 0. A row's source class is the most probable one (the first, where two are equally probable).
+    The candidate's own classifier gives each image a source class. The less is left to know of the target class once
+    that is known, the closer the two tasks are, and the easier the transfer.
+
+    Formula: `sum over y, z of P(y, z) log P(y | z)`, with the empirical joint distribution of target class y and source
+    class z. At most 0. A row's source class is the most probable one (the first, where two are equally probable).
 
     Args:
         soft: take the source-class probabilities as they are instead of the most probable class, as PACTran does.
 
-    Needs a backbone with a source classifier; a self-supervised one has no score.
+    Limits: Needs a backbone with a source classifier; a self-supervised one has no score. Sees nothing of the features.
+    With more source classes than rows a row has its source class to itself, and the score runs towards 0.
 
-    Source: Tran, Nguyen, Hassner, ICCV 2019, equation 6; agrees with the code of LogME (NCE.py), with `soft=True` with
-    PACTran's (which adds 1e-10 inside its logarithms).
+    Code and paper: Agrees with the code of LogME (NCE.py), with `soft=True` with PACTran's (which adds 1e-10 inside its
+    logarithms).
+
+    Source: Tran, Nguyen, Hassner, ICCV 2019, equation 6.
 
     >>> import modelselect as ms
     >>> bool(ms.score(None, [0, 1, 0, 1], "nce", source_probabilities=[[1, 0]] * 4) == -np.log(2))

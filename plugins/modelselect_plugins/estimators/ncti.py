@@ -28,23 +28,36 @@ _FLOOR = 1e-10  # of the shrinkage; at the floor the discriminant analysis is no
 class NCTI(ms.Estimator):
     """Sum of three pool-relative terms: `ncc + seli - vc`, each min-max normalised over the pool of candidates.
 
-    Features are projected on 64 principal components (fewer where N or D is) and transformed by linear discriminant
-    analysis (LDA), with shrinkage `max(exp(-v), 1e-10)`, v the sum of the first 32 explained variances.
+    Fine-tuning ends in neural collapse: classes become points at the corners of a simplex, and the nearest centre
+    decides. Three terms say how far from it the pre-trained features still are: how near to a simplex, how well
+    nearest-centre classification does, and how much varies within classes.
 
-    - `seli`: nuclear norm of the centred, transformed features: how near to a simplex of class means.
-    - `ncc`: mean posterior of the true class: nearest-centre classification.
-    - `vc`: log of the summed nuclear norms of each class's block of posteriors: within-class variability, lower is
-      better.
-
-    The default follows the authors' code, with exact instead of randomised PCA. `form="paper"` takes the nuclear norm
-    of the features themselves for `seli` and the plain sum for `vc`. A term that is equal for the whole pool says
-    nothing, and adds zero. Without a pool only the components have a meaning: `ms.score(..., components=True)`, or
-    `NCTI(term="seli")` for one of them alone.
+    Formula: features are projected on 64 principal components (fewer where N or D is) and transformed by linear
+    discriminant analysis (LDA), with shrinkage `max(exp(-v), 1e-10)`, v the sum of the first 32 explained variances.
+    Score: `mm(ncc) + mm(seli) - mm(vc)`, mm = min-max over the pool. A term that is equal for the whole pool says
+    nothing, and adds zero.
 
     Args:
         form: `"code"` or `"paper"`.
         term: None for the sum over the pool, or `"seli"`, `"ncc"`, `"vc"` for this component alone (`vc` negated, so
             that higher is better).
+
+    Components:
+    - `seli`: nuclear norm of the centred, transformed features: how near to a simplex of class means.
+    - `ncc`: mean posterior of the true class: nearest-centre classification.
+    - `vc`: log of the summed nuclear norms of each class's block of posteriors: within-class variability, lower is
+      better.
+
+    Without a pool only these have a meaning: `ms.score(..., components=True)`, or `NCTI(term="seli")` for one of them
+    alone.
+
+    Limits: Relative to its pool: one outlier of a candidate squeezes the others together, and scores of two pools
+    cannot be compared. With few rows beside 64 dimensions the discriminant analysis over-fits, and `ncc` is 1 for all.
+
+    Code and paper: The default follows the authors' code, with exact instead of randomised PCA. `form="paper"` takes
+    the nuclear norm of the features themselves for `seli` and the plain sum for `vc`. The paper prints the shrinkage as
+    exp(+v); the code has exp(-v), and so has this. The code needs 64 rows and dimensions, and labels without gaps; this
+    does not.
 
     Source: section 3, equations 5 (vc), 6 (seli), 9 and 10 (ncc), 11 and 12 (the sum).
 

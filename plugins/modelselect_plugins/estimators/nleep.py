@@ -26,14 +26,12 @@ _FEW_COMPONENTS = 64  # principal components that other estimators ask for too
 class NLEEP(Estimator):
     """LEEP of the features' own clusters: needs no source classifier, so that it also scores self-supervised backbones.
 
-    Features are projected on the principal components that hold `variance` of their variance; a Gaussian mixture of
-    `components_per_class` C components, at most N, is fitted; its posterior probabilities take the place of the
-    source-class probabilities in LEEP.
+    A Gaussian mixture finds the clusters that the features fall into. The more surely the cluster of an image foretells
+    its class, the better the features fit the target.
 
-    The fit starts at random (k-means from `evidence.seed`). The default has the settings of EMAB's code, and at seed 0
-    its random numbers; `components_per_class=None, covariance="full"` those of Model Spider and PACTran. The published
-    codes agree with this one within their own spread over seeds. Where the mixture cannot be fitted (a cluster
-    collapses), its covariances are regularised more strongly until it can; the published codes end with an error there.
+    Formula: features are projected on the principal components that hold `variance` of their variance; a Gaussian
+    mixture of `components_per_class` C components, at most N, is fitted; its posterior probabilities take the place of
+    the source-class probabilities in LEEP: `mean over rows of log sum_z P(y | z) P(z | x)`.
 
     Args:
         variance: share of the variance that the principal components keep.
@@ -42,8 +40,14 @@ class NLEEP(Estimator):
         iterations: at most, of expectation maximisation.
         max_rows: above this many rows, one sample of this size that keeps the class shares; None takes all.
 
-    Fails where there are few rows for each component: a cluster of one row foretells its class perfectly, and the score
-    runs into 0. A warning says so.
+    Limits: Where there are few rows for each component, a cluster of one row foretells its class perfectly, and the
+    score runs into 0; a warning says so. The fit starts at random (k-means from `evidence.seed`), so that scores spread
+    over seeds.
+
+    Code and paper: The default has the settings of EMAB's code, and at seed 0 its random numbers;
+    `components_per_class=None, covariance="full"` those of Model Spider and PACTran. The published codes agree with
+    this one within their own spread over seeds. Where the mixture cannot be fitted (a cluster collapses), its
+    covariances are regularised more strongly until it can; the published codes end with an error there.
 
     Source: Li et al., Ranking Neural Checkpoints, CVPR 2021, section 3.2.
 

@@ -23,10 +23,12 @@ _TINY = 1e-10  # added by the authors wherever a logarithm might meet 0
 class PACTran(Estimator):
     """Minus the PAC-Bayesian bound with a Gaussian prior over the weights of a linear classifier on the features.
 
-    The bound is the optimum of cross-entropy + |W|^2 / (2 N lambda), over weights W and a bias on centred features,
-    plus the flatness term (C s / (2 N lambda)) log(N lambda tr(H) / (D C)), where tr(H) is the trace of the summed
-    Hessian at the optimum and s the prior variance times D. L-BFGS starts from zero (the authors start from small
-    random weights; the problem is convex, and the results agree within the spread of theirs).
+    A PAC-Bayesian bound limits the loss on new rows by the loss on those seen and by how far the weights had to move
+    from their prior. The best such bound of a linear classifier on the features says how well the candidate will do.
+
+    Formula: the bound is the optimum of `cross-entropy + |W|^2 / (2 N lambda)`, over weights W and a bias on centred
+    features, plus the flatness `(C s / (2 N lambda)) log(N lambda tr(H) / (D C))`, where tr(H) is the trace of the
+    summed Hessian at the optimum and s the prior variance times D.
 
     Args:
         regularisation: lambda.
@@ -34,10 +36,15 @@ class PACTran(Estimator):
         iterations: at most, of L-BFGS.
 
     Components: `optimum` (the negated first term) and `flatness` (the negated second), which add up to the score.
-    `regularisation` is per row, so that features of large norm are hardly regularised, and separable ones reach an
-    optimum near 0: the flatness term then decides.
 
-    Source: section 4.3 of the paper; agrees with the authors' code (calculate_pac_gauss).
+    Limits: `regularisation` is per row, so that features of large norm are hardly regularised, and separable ones reach
+    an optimum near 0: the flatness term then decides, whatever the labels.
+
+    Code and paper: Agrees with the authors' code (calculate_pac_gauss), negated, as lower is better there. L-BFGS
+    starts from zero; the authors start from small random weights. The problem is convex, and the results agree within
+    the spread of theirs.
+
+    Source: section 4.3 of the paper.
 
     >>> import modelselect as ms
     >>> rng = np.random.default_rng(0)
@@ -113,16 +120,24 @@ def _softmax(logits: NDArray[np.float64], codes: NDArray[np.intp] | None) -> tup
 class PACTranDirichlet(Estimator):
     """Minus the PAC-Bayesian bound with a Dirichlet prior over the target classes given the source class.
 
-    Variational inference of which source class speaks for each row: from q = P(z | x), `iterations` times
-    a_cz = a0_c + sum of q over the rows of class c, then log q = log P(z | x) + digamma(a_yz) - digamma(sum_c a_cz) up
-    to a constant. The bound is the Kullback-Leibler divergence and the log ratio of the Dirichlet normalisers, per row
-    and class (the authors divide by N C).
+    The bound limits the loss of predicting the target class from the candidate's source classes, as LEEP does, on rows
+    not seen. What LEEP gives away by fitting its table to the rows, the prior takes into account.
+
+    Formula: variational inference of which source class speaks for each row: from q = P(z | x), `iterations` times
+    `a_cz = a0_c + sum of q over the rows of class c`, then `log q = log P(z | x) + digamma(a_yz) - digamma(sum_c a_cz)`
+    up to a constant. The bound is the Kullback-Leibler divergence and the log ratio of the Dirichlet normalisers, over
+    N C.
 
     Args:
         alpha: strength of the prior, a0_c = alpha pi_c.
         iterations: of the inference.
 
-    Source: section 4.1 of the paper; agrees with the authors' code (calculate_pac_dir).
+    Limits: Needs a backbone with a source classifier. Sees nothing of the features. The bound of a thousand source
+    classes from a few hundred rows is mostly the prior.
+
+    Code and paper: Agrees with the authors' code (calculate_pac_dir), negated, as lower is better there.
+
+    Source: section 4.1 of the paper.
 
     >>> import modelselect as ms
     >>> told, not_told = [[0.9, 0.1], [0.9, 0.1], [0.1, 0.9], [0.1, 0.9]], [[0.5, 0.5]] * 4
@@ -178,9 +193,17 @@ class PACTranDirichlet(Estimator):
 class PACTranGamma(PACTranDirichlet):
     """Minus the PAC-Bayesian bound with a Gamma prior over unnormalised weights of source class and target class.
 
-    As `PACTranDirichlet` without the digamma of the sum; the bound adds the logarithm of each row's total weight.
+    As `PACTranDirichlet`, but the weights of a source class need not add up to one, so that it may also say little. The
+    bound adds the logarithm of each row's total weight.
 
-    Source: section 4.2 of the paper; agrees with the authors' code (calculate_pac_gamma).
+    Formula: as of `PACTranDirichlet` without the digamma of the sum, with the normalisers of Gamma distributions and
+    `sum over rows of (log sum_z P(z | x) sum_c a_cz - 1)`; less 1 in all.
+
+    Limits: As those of `PACTranDirichlet`.
+
+    Code and paper: Agrees with the authors' code (calculate_pac_gamma), negated, as lower is better there.
+
+    Source: section 4.2 of the paper.
 
     >>> import modelselect as ms
     >>> told, not_told = [[0.9, 0.1], [0.9, 0.1], [0.1, 0.9], [0.1, 0.9]], [[0.5, 0.5]] * 4

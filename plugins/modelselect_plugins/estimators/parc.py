@@ -20,15 +20,22 @@ _DIMENSIONS = 32  # of the PCA
 class PARC(ms.Estimator):
     """100 times Spearman's correlation, over pairs of rows, of 1 - corr(features) with 1 - corr(one-hot labels).
 
-    Features are projected on 32 principal components and standardised; corr is Pearson's between two rows. Of labels it
-    has two values only, one for pairs of one class and one for others, so that the score is that of a rank-sum test
-    between the two groups of pairs.
+    Where features fit the target, images of one class look alike to the candidate and images of two classes do not. The
+    score is how well the order of all pairs by their likeness in feature space agrees with that.
 
-    Two things are exact here and random in the authors' code: their PCA is a randomised one, and rounding makes their
-    equal label dissimilarities differ in the last bit, which decides the ranks of millions of ties.
+    Formula: `100 Spearman(1 - corr(features), 1 - corr(labels))` over pairs of rows. Features are projected on 32
+    principal components and standardised; corr is Pearson's between two rows. Of labels it has two values only, one for
+    pairs of one class and one for others, so that the score is that of a rank-sum test between the two groups of pairs.
 
     Args:
         dimensions: principal components; None to take the features as they are.
+
+    Limits: With many classes the pairs of one class are few, and the score stays small. Work and memory grow with N^2:
+    meant for some thousand rows.
+
+    Code and paper: Two things are exact here and random in the authors' code: their PCA is a randomised one, and
+    rounding makes their equal label dissimilarities differ in the last bit, which decides the ranks of millions of
+    ties.
 
     >>> rng = np.random.default_rng(0)
     >>> labels = np.repeat([0, 1], 50)

@@ -26,6 +26,10 @@ _FLOOR = 1e-3  # of the standard deviation by which features are divided
 class PED(ms.Estimator):
     """Pushes overlapping classes apart, as fine-tuning would, and scores the moved features with SFDA or LogME.
 
+    Classes that overlap repel each other as charged balls do, and fine-tuning lets them move. So the class means are
+    moved for a few steps, and the features are scored where they come to, not where they are.
+
+    Formula:
     1. Standardise by mean and standard deviation of the *source* features; where there are none, by those of the
        features themselves.
     2. Class c is a ball around its mean with radius r_c, the square root of its summed variances. Two balls overlap by
@@ -39,6 +43,12 @@ class PED(ms.Estimator):
         n_sigma: how many radii a ball has; the authors' function has 2.0 as its default.
         time_step: t.
         exit_ratio: see above.
+
+    Limits: Inherits those of its base: with SFDA the score is 1 whatever the labels where N is far below D (a warning
+    says so). Where no two balls overlap nothing moves, and the score is the base's.
+
+    Code and paper: Follows the authors' code, which standardises by source features and ends with an error where there
+    are none; here the target's own take their place, which changes the score.
 
     >>> rng = np.random.default_rng(0)
     >>> labels = np.repeat([0, 1], 50)

@@ -24,24 +24,31 @@ _CITATION = (
 class Persistence(Estimator):
     """Minus H_tight / H_sep, from the 0-dimensional persistence diagram of the features' Vietoris-Rips filtration.
 
-    The diagram's N - 1 finite values are the edge lengths of the Euclidean minimum spanning tree. Of k classes one
-    expects k - 1 long edges, between the clusters, and short ones within: `H_sep` is the mean of the k - 1 longest,
-    `H_tight` the mean of the rest, `H_ratio` = H_tight / H_sep. Labels only say how many classes there are.
-    Duplicate rows are edges of length 0 and count.
+    Of k classes one expects k - 1 long gaps, between the clusters, and short ones within. How short the short ones are
+    beside the long ones is read off the persistence diagram, whose values are the edge lengths of the minimum spanning
+    tree. Labels only say how many classes there are.
 
-    The tree is exact, found by Prim's algorithm in O(N) memory beside one copy of the features: 20,000 rows need
-    minutes, not gigabytes.
+    Formula: `-H_tight / H_sep`, where `H_sep` is the mean of the k - 1 longest of the N - 1 edges of the Euclidean
+    minimum spanning tree, and `H_tight` the mean of the rest. Duplicate rows are edges of length 0 and count. The tree
+    is exact, found by Prim's algorithm in O(N) memory beside one copy of the features: 20,000 rows need minutes, not
+    gigabytes.
 
     Args:
-        max_rows: above this many rows, samples of this size that keep the class shares (the paper takes 2,048);
-            None takes all rows, whatever it costs.
-        repeats: number of such samples; the components are their means, and `H_ratio_sd` the standard deviation of
-            H_ratio over them (0 where all rows are taken).
+        max_rows: above this many rows, samples of this size that keep the class shares (the paper takes 2,048); None
+            takes all rows, whatever it costs.
+        repeats: number of such samples; the components are their means.
 
-    Fails where every row has a class of its own (nothing is within) or all rows are equal (nothing is between).
-    On target features the paper finds it unsteady (mean Kendall tau 0.32 against 0.66 for `persistence_source`).
+    Components: `H_sep`, `H_tight`, `H_ratio` = H_tight / H_sep, and `H_ratio_sd`, the standard deviation of H_ratio
+    over the samples (0 where all rows are taken).
 
-    Source: Gutierrez and Lobel, equation 1; agrees with gudhi's Rips complex.
+    Limits: Undefined where every row has a class of its own (nothing is within) or all rows are equal (nothing is
+    between). On target features the paper finds it unsteady (mean Kendall tau 0.32 against 0.66 for
+    `persistence_source`): the longest edges are as often outliers as gaps between classes.
+
+    Code and paper: The paper takes a sample; here several are taken, so that their spread is known. Agrees with gudhi's
+    Rips complex, duplicates included.
+
+    Source: Gutierrez and Lobel, equation 1.
 
     >>> import modelselect as ms
     >>> ms.score([[0.0], [1.0], [5.0], [6.0]], [0, 0, 1, 1], "persistence")
@@ -99,8 +106,21 @@ class Persistence(Estimator):
 class PersistenceSource(Persistence):
     """The persistence ratio of the features of the *pre-training* data: a property of the model, whatever the target.
 
-    The variant that works in the paper: mean Kendall tau 0.656 over nine datasets. Everything else is as in
-    `Persistence`, with the source's features and its classes.
+    A network whose source classes are tight and far apart has learnt to make such clusters, and may do so again.
+    Everything is as in `Persistence`, with the source's features and its classes. It is the variant that works in the
+    paper: mean Kendall tau 0.656 over nine datasets.
+
+    Formula: `-H_tight / H_sep` of the source features, k the number of source classes.
+
+    Components: `H_sep`, `H_tight`, `H_ratio` and `H_ratio_sd`, as of `Persistence`.
+
+    Limits: Needs data like those of the pre-training, which the zoo or the caller has to bring. It gives a candidate
+    one score for all targets, so that it cannot say which is best for *this* one; and candidates of different source
+    tasks are hardly comparable.
+
+    Code and paper: As of `Persistence`.
+
+    Source: Gutierrez and Lobel, equation 1.
 
     >>> import modelselect as ms
     >>> source = {"source_features": [[0.0], [1.0], [5.0], [6.0]], "source_labels": [0, 0, 1, 1]}

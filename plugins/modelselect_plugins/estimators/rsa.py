@@ -16,8 +16,16 @@ from modelselect_plugins.dissimilarity import check_pairs, correlation_rows, sim
 class RSA(ms.Estimator):
     """100 times Spearman's correlation, over pairs of rows, of 1 - corr(features) with 1 - corr(reference features).
 
-    Both are standardised; corr is Pearson's between two rows. The reference features (`proxy_features`) are those of a
-    model trained on the target, so the score says how much the candidate already sees as that model does.
+    A model trained on the target (the reference) finds some pairs of images alike and others not. The score is how well
+    the candidate orders the pairs as the reference does: how much it already sees as that model does.
+
+    Formula: `100 Spearman(1 - corr(features), 1 - corr(reference features))` over pairs of rows. Both are standardised;
+    corr is Pearson's between two rows. The reference features are the evidence's `proxy_features`.
+
+    Limits: Needs a model that was trained on the target already, which most users lack; a poor reference gives a poor
+    ranking. Work and memory grow with N^2: meant for some thousand rows.
+
+    Code and paper: Agrees with the baseline in PARC's code, which standardises the features first.
 
     >>> import numpy as np
     >>> rng = np.random.default_rng(0)

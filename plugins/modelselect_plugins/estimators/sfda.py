@@ -26,16 +26,24 @@ _NOISE = 1e-12  # row sums of S_W below this, relative to S_W, are rounding
 class SFDA(ms.Estimator):
     """Mean posterior of the true class in a shrunk Fisher space, after doubtful rows were mixed with other classes.
 
-    1. `S_W`: prior-weighted biased within-class covariance, shrunk to `(1 - a) S_W + a tr(S_W) / D I` with
-       `a = max(exp(-5 s), 1e-10)`, s the largest eigenvalue of S_W.
+    Fine-tuning makes easy classes separable anyhow; what tells candidates apart is the hard rows. So rows that a first
+    discriminant is unsure of are moved towards the other classes, and a second discriminant is judged on them.
+
+    Formula:
+    1. `S_W`: prior-weighted biased within-class covariance, shrunk to `(1 - a) S_W + a tr(S_W) / D I` with `a =
+       max(exp(-5 s), 1e-10)`, s the largest eigenvalue of S_W.
     2. Posteriors of the linear discriminant with this covariance. A second softmax over them gives each row the
        confidence q in its true class.
     3. `x <- q x + (1 - q) o`, o the unweighted mean of the other classes' means.
     4. The discriminant once more, of these rows with the same a: its mean posterior of the true class is the score.
 
-    As in the authors' code, s is the value after three double steps of the power iteration from the row sums of S_W,
-    which has not converged. Where these sums vanish (features whose rows sum to a constant) there is no such start, and
-    s is the largest eigenvalue. The score is 1 whatever the labels where N is far below D (a warning says so).
+    Limits: The score is 1 whatever the labels where N is far below D (a warning says so). The shrinkage depends on the
+    scale of the features: at a large one there is none. Undefined where no class varies.
+
+    Code and paper: As in the authors' code, s is the value after three double steps of the power iteration from the row
+    sums of S_W, which has not converged. Where these sums vanish (features whose rows sum to a constant) there is no
+    such start, and s is the largest eigenvalue. The code overwrites its input and needs labels without gaps; this does
+    neither.
 
     >>> rng = np.random.default_rng(0)
     >>> labels = np.repeat([0, 1], 50)

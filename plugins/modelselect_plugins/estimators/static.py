@@ -41,6 +41,18 @@ class Static(Estimator):
 class Parameters(Static):
     """The number of parameters: the larger, the better.
 
+    A baseline that never sees the target: larger networks tend to transfer better. A method that does not beat it is
+    not worth its forward passes.
+
+    Formula: `parameters` of the candidate's metadata, or as counted from its modules.
+
+    Limits: Says the same for every target, and nothing where candidates are of one size or differ in their
+    pre-training.
+
+    Code and paper: A baseline of the field; no code to follow.
+
+    Source: rankings that ignore the dataset, as in Singh, Hess, Vanschoren, ICLR 2026.
+
     >>> import modelselect as ms
     >>> ms.score(None, None, "parameters", metadata={"parameters": 11_689_512})
     11689512.0
@@ -56,7 +68,17 @@ class Parameters(Static):
 class SourceAccuracy(Static):
     """The published top-1 accuracy on the source task, in per cent.
 
-    Means most among candidates with one source task: 98% on ten classes of digits is no better than 80% on ImageNet.
+    A baseline that never sees the target: what does better on its source task tends to transfer better. A method that
+    does not beat it is not worth its forward passes.
+
+    Formula: `source_accuracy` of the candidate's metadata.
+
+    Limits: Means most among candidates with one source task: 98% on ten classes of digits is no better than 80% on
+    ImageNet. Self-supervised candidates have none.
+
+    Code and paper: A baseline of the field; no code to follow.
+
+    Source: Kornblith, Shlens, Le, CVPR 2019.
 
     >>> import modelselect as ms
     >>> ms.score(None, None, "source_accuracy", metadata={"source_accuracy": 69.8})
@@ -73,6 +95,17 @@ class SourceAccuracy(Static):
 
 class Downloads(Static):
     """How often it is downloaded, as the Hub counts: what people do who do not measure.
+
+    A baseline that never sees the target: popularity as a guess at quality.
+
+    Formula: `downloads` of the candidate's metadata.
+
+    Limits: Counts machines that download again and again, and says how old and how well known a model is before how
+    good. Only the Hub knows it.
+
+    Code and paper: A baseline of practice; no code to follow.
+
+    Source: Kadasi et al., ICWSM 2025, who find that popular models need not perform better.
 
     >>> import modelselect as ms
     >>> ms.score(None, None, "downloads", metadata={"downloads": 250})

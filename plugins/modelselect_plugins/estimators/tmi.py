@@ -20,20 +20,25 @@ _SMALLEST_DISTANCE = 1.0
 class TMI(Estimator):
     """Entropy H(Z | Y), in nats, of the features given the class: the more spread *within* classes, the better.
 
-    The entropy of a class is estimated from the distance of each row to its k-th nearest row of the class, in the
-    maximum norm (Kozachenko and Leonenko): digamma(n) - digamma(k) + D log 2 + D mean(log distance). Distances below 1
-    count as 1, so that the score is not invariant to scale: features within a unit cube all look alike.
+    Features that vary within a class hold more than the class, and that is room to fine-tune. So the entropy of each
+    class's rows is estimated, and its mean is the score. Separable classes do not score higher than shuffled ones: the
+    opposite, by design.
 
-    The default follows the authors' code: the sum over classes, weighted by their share n_c / N of all rows, is divided
-    by the number of classes once more. Classes with at most k rows are left out of the sum and of that number.
+    Formula: `sum over c of (n_c / N) H_c / C`, where the entropy of a class is estimated from the distance of each row
+    to its k-th nearest row of the class, in the maximum norm (Kozachenko and Leonenko): `H_c = digamma(n_c) -
+    digamma(k) + D log 2 + D mean(log distance)`. Classes with at most k rows are left out of the sum and of C.
 
     Args:
         k: neighbour whose distance is taken.
         mean_over_classes: divide by the number of classes, as the code does; False gives the paper's H(Z | Y).
 
-    Separable classes do not score higher than shuffled ones: the opposite, by design.
+    Limits: Distances below 1 count as 1, so that the score is not invariant to scale: features within a unit cube all
+    look alike, and only their width D counts. Of candidates of different width the widest wins.
 
-    Source: Xu and Kang, ICCV 2023; agrees with the authors' code.
+    Code and paper: The default follows the authors' code: the sum over classes, weighted by their share n_c / N of all
+    rows, is divided by the number of classes once more.
+
+    Source: Xu and Kang, ICCV 2023.
 
     >>> import modelselect as ms
     >>> labels = [0] * 6 + [1] * 6

@@ -19,15 +19,24 @@ _DISTORTION = 1e-4  # epsilon of the coding rate, in the authors' code
 class TransRate(ms.Estimator):
     """Coding rate of all features less that of each class's: `R(Z) - mean over classes of R(Z_c)`.
 
-    `R(Z) = 1/2 log det(I + Z'Z / (n eps))` of n rows, Z centred by the mean of all rows. The default follows the
-    authors' code, whose mean over classes is unweighted; `weighted=True` is the paper's form, which weights class c by
-    n_c / N. The rate depends on the scale of the features: `normalize=True` first divides them by the square root of
-    their total scatter, so that backbones of different scale compare.
+    The coding rate is how many bits it takes to write down the features up to a small distortion. Features that need
+    many bits together and few within each class tell much about the class: the difference estimates their mutual
+    information.
+
+    Formula: `R(Z) - mean over classes of R(Z_c)`, with `R(Z) = 1/2 log det(I + Z'Z / (n eps))` of n rows, Z centred by
+    the mean of all rows.
 
     Args:
         weighted: weight classes by their size.
         normalize: divide the features by the square root of the trace of their scatter.
         distortion: epsilon.
+
+    Limits: The rate depends on the scale of the features: `normalize=True` first divides them by the square root of
+    their total scatter, so that backbones of different scale compare. Where classes have few rows beside D, R(Z_c) is
+    small for every candidate, and the score is the rate of all features, whatever the labels.
+
+    Code and paper: The default follows the authors' code, whose mean over classes is unweighted; `weighted=True` is the
+    paper's form, which weights class c by n_c / N.
 
     >>> rng = np.random.default_rng(0)
     >>> labels = np.repeat([0, 1], 50)
