@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import abc
+import contextlib
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, overload
 
 import numpy as np
@@ -21,6 +22,10 @@ Vector = NDArray[np.float64]
 
 Cost = Literal["free", "closed form", "iterative", "quadratic"]
 """How the work grows: nothing but metadata; one decomposition; an optimisation; every pair of rows."""
+
+
+SMALL_EVIDENCE = 5_000_000
+"""Numbers in a feature matrix up to which one thread is fast enough: 2,000 rows of 2,048 dimensions."""
 
 
 class Estimator(abc.ABC):
@@ -106,7 +111,8 @@ def evaluate(estimator: Estimator, evidence: Evidence) -> Mapping[str, float]:
             f"{estimator.name} needs {' and '.join(missing)}, which this candidate does not have"
             + _why_missing(missing)
         )
-    components = estimator.score(evidence.restrict(estimator.reads))
+    with _calm_threads(evidence):
+        components = estimator.score(evidence.restrict(estimator.reads))
     result = {name: float(value) for name, value in components.items()}
     bad = [name for name, value in result.items() if not np.isfinite(value)]
     if bad or not result:
@@ -252,6 +258,22 @@ def mean_rank(ranks: Mapping[str, Vector], weights: Mapping[str, float] | None =
     mean = np.full(table.shape[1], np.nan)
     np.divide(summed, total, out=mean, where=total > 0)
     return mean
+
+
+@contextlib.contextmanager
+def _calm_threads(evidence: Evidence) -> Iterator[None]:
+    """One thread for the linear algebra of small evidence: several spin while they wait for each other.
+
+    On a machine with nothing else to do that gains little; on a busy one it costs a hundredfold.
+    """
+    from threadpoolctl import threadpool_limits
+
+    features = evidence.features
+    if features is not None and features.size > SMALL_EVIDENCE:
+        yield
+        return
+    with threadpool_limits(1, user_api="blas"):
+        yield
 
 
 def _resolve(estimator: str | Estimator) -> Estimator:

@@ -101,7 +101,7 @@ class ITM(Estimator):
         self.max_rows = max_rows
 
     def score(self, evidence: Evidence) -> Mapping[str, float]:
-        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+        from threadpoolctl import threadpool_limits
 
         assert evidence.features is not None
         assert evidence.labels is not None
