@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from modelselect.backbone import FeatureMethod, without_head
 from modelselect.candidates import Candidate, Zoo
 from modelselect.errors import Failure, RemoteCodeError, ScoreWarning
 from modelselect.estimator import Estimator, evaluate
@@ -275,7 +276,10 @@ class _Assessor:
                 return skeleton, {"input_size": tuple(size)}
         preprocessing = self.backbone.preprocessing
         rows = [preprocessing.prepare(self.work.probe.item(index)) for index in range(2)]
-        return self.backbone.module, {"example": preprocessing.finish(torch.stack(rows))}
+        module, read = self.backbone.module, self.backbone.read
+        if isinstance(read, FeatureMethod) and not read.has_logits:
+            module = without_head(module)
+        return module, {"example": preprocessing.finish(torch.stack(rows))}
 
 
 def _score(estimator: Estimator, evidence: Evidence) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -60,7 +60,6 @@ class Backbone:
         read: how to get features and logits from the module.
         weights_key: digest of what was loaded (code and weights), so that changed weights never meet old evidence.
         source: sample of what it was pre-trained on, as `Probe.of` takes it, where the zoo has one at hand.
-        skeleton: a function that builds the module without weights (for tracing), where the zoo knows one.
     """
 
     candidate: Candidate
@@ -69,7 +68,6 @@ class Backbone:
     read: Reader
     weights_key: str
     source: Any = None
-    skeleton: Callable[[], torch.nn.Module] | None = field(default=None, repr=False)
 
 
 # --- preprocessing ---------------------------------------------------------------------------------------------------
@@ -306,6 +304,21 @@ class WholeOutput:
 
     def __call__(self, module: torch.nn.Module, batch: torch.Tensor) -> Outputs:
         return Outputs(pool(module(batch)), None)
+
+
+def without_head(module: torch.nn.Module) -> torch.nn.Module:
+    """A module around this one whose forward pass is `forward_features`: what is left to run where there is no head."""
+    import torch
+
+    class Body(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.module = module
+
+        def forward(self, batch: torch.Tensor) -> torch.Tensor:
+            return self.module.forward_features(batch)  # type: ignore[no-any-return, operator]
+
+    return Body()
 
 
 def pool(features: torch.Tensor) -> torch.Tensor:

@@ -627,8 +627,6 @@ def _skeleton_traces(zoo: Zoo, pattern: str, load: Callable[[], Backbone], trust
 
     backbone = load()
     module = zoo.skeleton(_found(zoo, pattern)[0], trust_remote_code=trust_remote_code)
-    if module is None and backbone.skeleton is not None:
-        module = backbone.skeleton()
     if module is None:  # a zoo need not know skeletons
         return
     weighty = [name for name, parameter in module.named_parameters() if parameter.device.type != "meta"]

@@ -116,8 +116,6 @@ def test_the_skeleton_is_the_network_without_weights(candidate: Candidate) -> No
     assert all(parameter.is_meta for parameter in skeleton.parameters())
     shapes = {name: tensor.shape for name, tensor in skeleton.state_dict().items()}
     assert shapes == {name: tensor.shape for name, tensor in backbone.module.state_dict().items()}
-    assert backbone.skeleton is not None
-    assert all(parameter.is_meta for parameter in backbone.skeleton().parameters())
 
 
 def test_the_source_sample_is_a_probe_of_the_source_task_and_always_the_same() -> None:

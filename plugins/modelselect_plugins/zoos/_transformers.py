@@ -73,7 +73,6 @@ def load(path: Path, candidate: Candidate, weights_key: str, *, trust_remote_cod
         preprocessing=preprocessing,
         read=_reader(module, preprocessing, classifier, pooler=not missing),
         weights_key=weights_key,
-        skeleton=lambda: skeleton(path, trust_remote_code=trust_remote_code),
     )
 
 

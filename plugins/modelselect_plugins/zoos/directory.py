@@ -332,7 +332,7 @@ def _load_timm(folder: _Folder, candidate: Candidate) -> Backbone:
         raise CandidateError(f"timm has no architecture {architecture!r}.{did_you_mean(architecture, known)}")
     name = f"local-dir:{folder.path}"
     module = timm.create_model(name, pretrained=True)
-    return timm_backbone(candidate, module, folder.digest, lambda: timm_skeleton(name))
+    return timm_backbone(candidate, module, folder.digest)
 
 
 def _build(folder: _Folder, candidate: Candidate, trust_remote_code: bool) -> Backbone:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -84,9 +84,7 @@ class TimmZoo(Zoo):
             module = timm.create_model(candidate.name, pretrained=True, pretrained_cfg_overlay=overlay)
         except Exception as error:
             raise CandidateError(_why_not_loaded(candidate, error)) from error
-        return timm_backbone(
-            candidate, module, weights_digest(module, candidate.name), lambda: self.skeleton(candidate)
-        )
+        return timm_backbone(candidate, module, weights_digest(module, candidate.name))
 
     def skeleton(self, candidate: Candidate, *, trust_remote_code: bool = False) -> torch.nn.Module:
         return timm_skeleton(candidate.name)
@@ -95,9 +93,7 @@ class TimmZoo(Zoo):
         return missing_library("timm")
 
 
-def timm_backbone(
-    candidate: Candidate, module: torch.nn.Module, weights_key: str, skeleton: Callable[[], torch.nn.Module]
-) -> Backbone:
+def timm_backbone(candidate: Candidate, module: torch.nn.Module, weights_key: str) -> Backbone:
     """A model that timm has loaded, from wherever, with the preprocessing of its pre-trained configuration."""
     module = module.float().eval()
     return Backbone(
@@ -106,7 +102,6 @@ def timm_backbone(
         preprocessing=_preprocessing(module),
         read=_reader(module),
         weights_key=weights_key,
-        skeleton=skeleton,
     )
 
 

@@ -84,7 +84,6 @@ class TorchvisionZoo(Zoo):
             preprocessing=_preprocessing(weights),
             read=HeadInput(_HEADS.get(model) or _last_linear(module)),
             weights_key=weights_digest(module, candidate.name),
-            skeleton=lambda: self.skeleton(candidate),
         )
 
     def skeleton(self, candidate: Candidate, *, trust_remote_code: bool = False) -> torch.nn.Module:

@@ -81,7 +81,6 @@ class EmbeddedZoo(Zoo):
             HeadInput("head", has_logits=entry["source_classes"] > 0),
             weights_digest(module, _code()),
             source=_source_sample(entry),
-            skeleton=lambda: _skeleton(entry),
         )
 
     def skeleton(self, candidate: Candidate, *, trust_remote_code: bool = False) -> Network:
