@@ -192,7 +192,7 @@ def test_a_skeleton_has_the_architecture_and_no_weights() -> None:
 def test_features_and_logits_are_timms_own_whatever_the_head(architecture: str) -> None:
     torch.manual_seed(0)
     module = timm.create_model(architecture)
-    backbone = timm_backbone(Candidate("timm", architecture), module, "key", lambda: module)
+    backbone = timm_backbone(Candidate("timm", architecture), module, "key")
     images = example_batch(backbone.preprocessing)
     passes = []
     first = next(m for m in module.modules() if isinstance(m, torch.nn.Conv2d))
@@ -208,7 +208,7 @@ def test_features_and_logits_are_timms_own_whatever_the_head(architecture: str) 
 def test_an_embedding_gives_no_source_probabilities() -> None:
     module = timm.create_model("test_vit", num_classes=512)
     module.pretrained_cfg["tag"] = "openai"
-    backbone = timm_backbone(Candidate("timm", "test_vit"), module, "key", lambda: module)
+    backbone = timm_backbone(Candidate("timm", "test_vit"), module, "key")
     with torch.inference_mode():
         assert backbone.read(module, example_batch(backbone.preprocessing)).logits is None
 
