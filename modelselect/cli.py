@@ -84,12 +84,15 @@ def select(
     json_path: Annotated[
         Path | None, typer.Option("--json", help="Write the leaderboard there; '-' prints it.", show_default=False)
     ] = None,
+    agreement: Annotated[bool, typer.Option("--agreement", help="Also print how alike the estimators rank.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")] = False,
 ) -> None:
     """Rank candidates for a dataset; fine-tune the top k."""
     import modelselect as ms
-    from modelselect.errors import NothingRankedError
+    from modelselect.errors import InvalidInputError, NothingRankedError
 
+    if agreement and json_path == Path("-"):
+        raise InvalidInputError("--agreement prints a table and '--json -' JSON; give one of them, or --json a file")
     try:
         board = ms.select(
             dataset,
@@ -111,6 +114,12 @@ def select(
             _show_board(error.leaderboard, json_path)
         raise
     _show_board(board, json_path)
+    if agreement:
+        table = board.estimator_agreement()
+        _print_table(
+            ["weighted Kendall", *table.columns],
+            [[name, *(f"{value:+.2f}" for value in row)] for name, *row in table.itertuples(name=None)],
+        )
 
 
 @app.command()

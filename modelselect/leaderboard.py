@@ -156,6 +156,21 @@ class Leaderboard:
                 result[name] = agreement(scored, {key: truth[key] for key in scored})
         return result
 
+    def estimator_agreement(self) -> pd.DataFrame:
+        """How alike the estimators rank the candidates: weighted Kendall of each with each, without any known result.
+
+        Symmetric, 1 on the diagonal, over the candidates that both have scored; missing (NaN) where these are fewer
+        than two, or where one of the two gives them all the same score. Estimators that agree need not both be right.
+        """
+        import pandas as pd
+        from scipy.stats import weightedtau
+
+        def between(first: Any, second: Any) -> float:
+            return float(weightedtau(first, second).statistic)  # the mean of both rankings' weights: symmetric
+
+        columns = {name: [row.scores.get(name) for row in self.rows] for name in self.estimators}
+        return pd.DataFrame(columns, dtype="float64").corr(method=between, min_periods=2)
+
     def to_pandas(self) -> pd.DataFrame:
         """A data frame with `columns`; what is not known is missing (`NaN`, `<NA>` or None)."""
         import pandas as pd

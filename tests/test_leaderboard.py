@@ -7,8 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+from scipy.stats import weightedtau
 
 import modelselect as ms
+from modelselect import cli
 from modelselect.errors import Failure
 from modelselect.leaderboard import Row
 
@@ -118,3 +121,50 @@ def test_a_missing_file_and_a_missing_folder_are_named(board: ms.Leaderboard, tm
         ms.Leaderboard.load(tmp_path / "no-such.json")
     with pytest.raises(ms.errors.InvalidInputError, match="no-such"):
         board.save(tmp_path / "no-such" / "board.json")
+
+
+def scored(*columns: dict[str, float]) -> ms.Leaderboard:
+    """One row for each mapping of estimators' scores."""
+    rows = [Row(ms.Candidate("shelf", f"m{i}"), scores=column) for i, column in enumerate(columns)]
+    return ms.Leaderboard(tuple(rows), tuple(dict.fromkeys(name for column in columns for name in column)))
+
+
+def test_estimators_agreement_is_the_weighted_kendall_of_what_both_have_scored() -> None:
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=12), rng.normal(size=12)
+    board = scored(*({"a": a[i], "minus a": -a[i]} | ({} if i < 4 else {"b": b[i]}) for i in range(12)))
+    found = board.estimator_agreement()
+    assert list(found.index) == list(found.columns) == list(board.estimators)
+    assert (found.to_numpy() == found.to_numpy().T).all()
+    assert (np.diag(found) == 1).all()
+    assert found.loc["a", "minus a"] == pytest.approx(-1)
+    both_ways = [weightedtau(x[4:], y[4:], rank=None).statistic for x, y in ((a, b), (b, a))]
+    assert found.loc["a", "b"] == pytest.approx(np.mean(both_ways))
+
+
+def test_estimators_agreement_is_missing_where_there_is_nothing_to_order() -> None:
+    board = scored({"a": 1.0, "same": 2.0}, {"a": 2.0, "same": 2.0}, {"a": 3.0, "lonely": 1.0})
+    found = board.estimator_agreement()
+    assert found.loc["a"].isna().tolist() == [False, True, True]
+    assert ms.Leaderboard.empty().estimator_agreement().empty
+
+
+def test_the_command_line_prints_the_estimators_agreement_below_the_board(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(0)
+    for label, name in enumerate(("dark", "light")):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for index in range(6):
+            pixels = rng.integers(60 * label, 60 * label + 140, (32, 32, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "data" / name / f"{index}.png")
+    words = ["select", str(tmp_path / "data"), "-c", "embedded:plain*", "-e", "knn,centroid", "--quiet", "--agreement"]
+    with pytest.raises(SystemExit) as stopped:
+        cli.main([*words, "--cache-dir", str(tmp_path / "cache")])
+    assert not stopped.value.code
+    below = capsys.readouterr().out.partition("weighted Kendall")[2]
+    assert "knn" in below
+    assert "+1.00" in below
+    with pytest.raises(SystemExit) as stopped:
+        cli.main([*words, "--json", "-"])
+    assert stopped.value.code == cli.EXIT_BAD_USAGE
