@@ -169,7 +169,7 @@ class Leaderboard:
             return float(weightedtau(first, second).statistic)  # the mean of both rankings' weights: symmetric
 
         columns = {name: [row.scores.get(name) for row in self.rows] for name in self.estimators}
-        return pd.DataFrame(columns, dtype="float64").corr(method=between, min_periods=2)
+        return pd.DataFrame(columns, dtype="float64").corr(method=between, min_periods=2)  # type: ignore[arg-type]
 
     def to_pandas(self) -> pd.DataFrame:
         """A data frame with `columns`; what is not known is missing (`NaN`, `<NA>` or None)."""
