@@ -141,7 +141,11 @@ class _Assessor:
 
     def _gather(self, wanted: frozenset[str]) -> Evidence:
         """The evidence that the estimators want, from the store where it is there."""
-        fields: dict[str, Any] = {"metadata": self.candidate.metadata, "seed": self.work.seed}
+        fields: dict[str, Any] = {
+            "metadata": self.candidate.metadata,
+            "seed": self.work.seed,
+            "device": self.work.device,
+        }
         if wanted & FORWARD_FIELDS:
             fields |= self._forward(self.work.probe, wanted)
         if "labels" in wanted:

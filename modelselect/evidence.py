@@ -56,7 +56,8 @@ class Evidence:
     """What one candidate says about one probe. Build it with `Evidence.of`, which checks; read it in `Estimator.score`.
 
     Arrays are read-only views of what was given, never copies, so memory-mapped features stay on disk.
-    Attributes are `FIELDS`; a field that is not there is None. `seed` is for stochastic estimators.
+    Attributes are `FIELDS`; a field that is not there is None. `seed` is for stochastic estimators; `device` is where
+    the shared statistics do their linear algebra.
     """
 
     features: NDArray[np.floating[Any]] | None = None
@@ -69,6 +70,7 @@ class Evidence:
     history: Any = None
     metadata: Mapping[str, Any] | None = None
     seed: int = 0
+    device: str = "cpu"
     _memo: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -85,8 +87,11 @@ class Evidence:
         history: Any = None,
         metadata: Mapping[str, Any] | None = None,
         seed: int = 0,
+        device: str | None = None,
     ) -> Evidence:
-        """Checked evidence from arrays.
+        """Checked evidence from arrays, or from torch tensors.
+
+        Where `device` is None, the linear algebra is done where the features are: on a CUDA device for a tensor there.
 
         Raises:
             EvidenceError: an array has the wrong shape or length, or holds NaN or infinity; the message says which.
@@ -106,6 +111,7 @@ class Evidence:
             history=history,
             metadata=metadata,
             seed=seed,
+            device=device or _device_of(features),
         )
         evidence._check_lengths()
         return evidence
@@ -163,7 +169,7 @@ class Evidence:
         if "features" not in self._memo:
             from modelselect.statistics import FeatureStatistics
 
-            self._memo["features"] = FeatureStatistics(self.features)
+            self._memo["features"] = FeatureStatistics(self.features, self.device)
         result: FeatureStatistics = self._memo["features"]
         return result
 
@@ -200,7 +206,7 @@ _CHUNK_ROWS = 4096  # rows looked at together when checking for NaN, so that a m
 
 
 def _matrix(name: str, given: ArrayLike) -> NDArray[np.floating[Any]]:
-    array = np.asanyarray(given)
+    array = np.asanyarray(_on_host(given))
     if array.ndim != 2:
         raise EvidenceError(f"{name} has shape {array.shape}; expected two dimensions, one row for each sample")
     if 0 in array.shape:
@@ -224,7 +230,7 @@ def _matrix(name: str, given: ArrayLike) -> NDArray[np.floating[Any]]:
 
 
 def _labels(name: str, given: ArrayLike) -> NDArray[Any]:
-    array = np.asarray(given)
+    array = np.asarray(_on_host(given))
     if array.ndim == 2 and array.dtype.kind in "fiub":
         return _read_only(_matrix(name, array))
     if array.ndim != 1:
@@ -245,6 +251,19 @@ def _labels(name: str, given: ArrayLike) -> NDArray[Any]:
     if len(array) and array.min() < -1:
         raise EvidenceError(f"{name} holds {array.min()}; expected 0, 1, 2, ... and -1 for unlabelled rows")
     return _read_only(array)
+
+
+def _on_host(given: Any) -> Any:
+    """A torch tensor as an array; anything else as it is."""
+    return given.detach().cpu().numpy() if _is_tensor(given) else given
+
+
+def _device_of(given: Any) -> str:
+    return str(given.device) if _is_tensor(given) else "cpu"
+
+
+def _is_tensor(given: Any) -> bool:
+    return hasattr(given, "detach") and hasattr(given, "device")
 
 
 def _read_only(array: NDArray[Any]) -> NDArray[Any]:

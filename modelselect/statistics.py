@@ -19,6 +19,8 @@ from modelselect.errors import NotApplicableError
 Matrix = NDArray[np.float64]
 Vector = NDArray[np.float64]
 
+CPU = "cpu"
+
 _CHUNK_BYTES = 1 << 24  # of float64 that is held at a time: large enough for full speed, small beside the memory
 _BLOCK = 256  # columns of a matrix that are transposed at a time
 _LEADING = 64  # principal components that several methods ask for; found together, without the rest of the spectrum
@@ -35,6 +37,7 @@ class FeatureStatistics:
 
     Args:
         features: (N, D) floats; read, never changed.
+        device: where products and decompositions are computed: `"cpu"`, or a CUDA device, in float64 there, too.
 
     >>> statistics = FeatureStatistics(np.array([[0.0, 0.0, 3.0], [4.0, 0.0, 3.0]]))
     >>> statistics.n, statistics.d, statistics.width
@@ -43,8 +46,9 @@ class FeatureStatistics:
     True
     """
 
-    def __init__(self, features: NDArray[np.floating[Any]]) -> None:
+    def __init__(self, features: NDArray[np.floating[Any]], device: str = CPU) -> None:
         self.features = features
+        self.device = device
         self.n: int = features.shape[0]
         self.d: int = features.shape[1]
 
@@ -99,7 +103,7 @@ class FeatureStatistics:
     @cached_property
     def scatter(self) -> Matrix:
         """Total scatter: sum over rows of (x - mean)(x - mean)'."""
-        return scatter_of((chunk for _, chunk in self.centred_chunks()), self.width)
+        return scatter_of((chunk for _, chunk in self.centred_chunks()), self.width, self.device)
 
     @cached_property
     def gram(self) -> Matrix:
@@ -114,7 +118,7 @@ class FeatureStatistics:
     @cached_property
     def scatter_eigh(self) -> tuple[Vector, Matrix]:
         """Eigenvalues, ascending, and eigenvectors (columns) of `scatter`. What is below rounding is exactly zero."""
-        return positive_eigh(self.scatter)
+        return positive_eigh(self.scatter, self.device)
 
     @cached_property
     def gram_eigh(self) -> tuple[Vector, Matrix]:
@@ -123,7 +127,7 @@ class FeatureStatistics:
         Where N <= D from the singular values of the features, which keep twice the digits.
         """
         if self.n > self.d:
-            return positive_eigh(self.gram)
+            return positive_eigh(self.gram, self.device)
         _, singular, vectors = np.linalg.svd(np.asarray(self.coordinates, dtype=np.float64))
         singular[singular <= singular[0] * self.n * _EPSILON] = 0.0
         return np.square(singular[::-1]), vectors[::-1].T
@@ -161,8 +165,8 @@ class FeatureStatistics:
         from scipy.linalg import eigh
 
         first = max(self.width - _LEADING, 0)
-        if first == 0:
-            values, vectors = self.scatter_eigh
+        if first == 0 or self.device != CPU:
+            values, vectors = (part[..., first:] for part in self.scatter_eigh)
         else:
             window = (first, self.width - 1)
             values, vectors = eigh(self.scatter, subset_by_index=window, driver="evr", check_finite=False)
@@ -348,14 +352,19 @@ def softmax(logits: Matrix) -> Matrix:
     return result
 
 
-def positive_eigh(matrix: Matrix) -> tuple[Vector, Matrix]:
+def positive_eigh(matrix: Matrix, device: str = CPU) -> tuple[Vector, Matrix]:
     """Eigenvalues, ascending, and eigenvectors (columns) of a symmetric matrix that has no negative ones.
 
     Eigenvalues below rounding are exactly zero.
     """
-    from scipy.linalg import eigh
+    if device == CPU:
+        from scipy.linalg import eigh
 
-    values, vectors = eigh(matrix, driver="evd", check_finite=False)
+        values, vectors = eigh(matrix, driver="evd", check_finite=False)
+    else:
+        import torch
+
+        values, vectors = (part.cpu().numpy() for part in torch.linalg.eigh(torch.from_numpy(matrix).to(device)))
     values[values <= values[-1] * len(values) * _EPSILON] = 0.0
     return values, vectors
 
@@ -392,8 +401,10 @@ def nuclear_norm(matrix: Matrix) -> float:
     return float(np.sqrt(np.maximum(values, 0.0)).sum())
 
 
-def scatter_of(chunks: Iterable[Matrix], width: int) -> Matrix:
+def scatter_of(chunks: Iterable[Matrix], width: int, device: str = CPU) -> Matrix:
     """(K, K) sum over chunks Z, (n, K) each and in C order, of Z'Z: one triangle is computed, in place."""
+    if device != CPU:
+        return _scatter_on(device, chunks, width)
     from scipy.linalg.blas import dsyrk
 
     total = np.zeros((width, width), order="F")
@@ -405,6 +416,17 @@ def scatter_of(chunks: Iterable[Matrix], width: int) -> Matrix:
         lower = np.tril(total[start:stop, start:stop])
         total[start:stop, start:stop] = lower + np.tril(lower, -1).T
     return total
+
+
+def _scatter_on(device: str, chunks: Iterable[Matrix], width: int) -> Matrix:
+    import torch
+
+    total = torch.zeros((width, width), dtype=torch.float64, device=device)
+    for chunk in chunks:
+        rows = torch.from_numpy(chunk).to(device)
+        total.addmm_(rows.T, rows)
+    result: Matrix = ((total + total.T) / 2).cpu().numpy()
+    return result
 
 
 def chunks_of(array: NDArray[np.floating[Any]]) -> Iterator[tuple[slice, Matrix]]:

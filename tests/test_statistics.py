@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import modelselect as ms
 import modelselect.statistics
 from modelselect.errors import NotApplicableError
 from modelselect.statistics import (
@@ -186,3 +187,25 @@ def test_log_determinant_and_nuclear_norm_are_those_of_lapack() -> None:
         assert np.isclose(nuclear_norm(x), np.linalg.norm(x, "nuc"), rtol=1e-12)
     gram = x @ x.T
     assert np.isclose(log_determinant(gram), np.linalg.slogdet(gram)[1], rtol=1e-12)
+
+
+def test_torch_tensors_score_as_arrays_do() -> None:
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    labels = np.arange(60) % 3
+    features = (rng.normal(size=(60, 8)) + labels[:, None]).astype(np.float32)
+    tensors = torch.from_numpy(features).requires_grad_(), torch.from_numpy(labels)
+    assert ms.score(*tensors, "logme") == ms.score(features, labels, "logme")
+
+
+@pytest.mark.parametrize("shape", [(90, 12), (9, 40)])
+def test_the_linear_algebra_of_another_device_agrees(shape: tuple[int, int]) -> None:
+    """Without a GPU, torch does it on the processor: the code is the same."""
+    torch = pytest.importorskip("torch")
+    features = np.random.default_rng(0).normal(size=shape)
+    device = "cuda" if torch.cuda.is_available() else "cpu:0"
+    here, there = FeatureStatistics(features), FeatureStatistics(features, device)
+    np.testing.assert_allclose(there.scatter, here.scatter, rtol=1e-10, atol=1e-10)
+    np.testing.assert_allclose(there.scatter_eigh[0], here.scatter_eigh[0], rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(there.principal_components(5), here.principal_components(5), rtol=1e-7, atol=1e-9)
+    np.testing.assert_allclose(there.gram_eigh[0], here.gram_eigh[0], rtol=1e-9, atol=1e-9)
