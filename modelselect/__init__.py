@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from modelselect.leaderboard import Leaderboard
     from modelselect.probe import Probe
     from modelselect.selection import search, select
+    from modelselect.uncertainty import standard_error
 
 __version__ = "0.1.0"
 
@@ -41,6 +42,7 @@ _HOMES = {
     "Probe": "probe",
     "search": "selection",
     "select": "selection",
+    "standard_error": "uncertainty",
 }
 _MODULES = {"archi2vec", "errors", "testing"}
 
@@ -64,6 +66,7 @@ __all__ = [
     "score_pool",
     "search",
     "select",
+    "standard_error",
     "testing",
 ]
 

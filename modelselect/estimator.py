@@ -180,7 +180,7 @@ def score(
     >>> bool(ms.score(features, labels, "logme") > ms.score(features, rng.permutation(labels), "logme"))
     True
     """
-    method = _resolve(estimator)
+    method = find_estimator(estimator)
     result = dict(evaluate(method, Evidence.of(features=features, labels=labels, seed=seed, **evidence)))
     if components:
         return result
@@ -207,7 +207,7 @@ def score_pool(pool: Sequence[Mapping[str, Any] | Evidence], estimator: str | Es
     >>> int(ms.score_pool(pool, "ncti").argmax())
     1
     """
-    method = _resolve(estimator)
+    method = find_estimator(estimator)
     if not pool:
         raise EvidenceError("the pool is empty; give at least one mapping of evidence fields")
     evidences = [e if isinstance(e, Evidence) else Evidence.of(seed=seed, **e) for e in pool]
@@ -276,7 +276,12 @@ def _calm_threads(evidence: Evidence) -> Iterator[None]:
         yield
 
 
-def _resolve(estimator: str | Estimator) -> Estimator:
+def find_estimator(estimator: str | Estimator) -> Estimator:
+    """The registered estimator of that name; an instance is taken as it is.
+
+    Raises:
+        UnknownNameError: no such estimator.
+    """
     if isinstance(estimator, Estimator):
         return estimator
     from modelselect.host import get_host

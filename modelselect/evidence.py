@@ -48,7 +48,8 @@ FIELDS: Mapping[str, Field] = {
 }
 """Every evidence field that an estimator may require."""
 
-_ROW_FIELDS = ("features", "labels", "source_probabilities", "proxy_features")
+ROW_FIELDS = ("features", "labels", "source_probabilities", "proxy_features")
+"""Those that have a row for each row of the probe."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +120,7 @@ class Evidence:
     @property
     def n_rows(self) -> int:
         """N, of whichever row-aligned field is there; 0 if none is."""
-        return next((len(a) for a in (getattr(self, name) for name in _ROW_FIELDS) if a is not None), 0)
+        return next((len(a) for a in (getattr(self, name) for name in ROW_FIELDS) if a is not None), 0)
 
     def has(self, name: str) -> bool:
         """True if the field is there (and, for labels, if at least one row is labelled)."""
@@ -155,11 +156,15 @@ class Evidence:
             rows = np.flatnonzero(self.labels >= 0) if self.labels is not None and self.labels.ndim == 1 else None
             if rows is None or len(rows) == len(self.labels):  # type: ignore[arg-type]
                 return self
-            arrays = {name: getattr(self, name) for name in _ROW_FIELDS}
-            kept: dict[str, Any] = {name: None if array is None else array[rows] for name, array in arrays.items()}
-            self._memo["labelled"] = replace(self, **kept, _memo={})
+            self._memo["labelled"] = self.take(rows)
         result: Evidence = self._memo["labelled"]
         return result
+
+    def take(self, rows: NDArray[np.integer[Any]]) -> Evidence:
+        """These rows of every field that has a row for each of the probe's, copied; the other fields as they are."""
+        arrays = {name: getattr(self, name) for name in ROW_FIELDS}
+        kept: dict[str, Any] = {name: None if array is None else array[rows] for name, array in arrays.items()}
+        return replace(self, **kept, _memo={})
 
     @property
     def feature_statistics(self) -> FeatureStatistics:
@@ -187,7 +192,7 @@ class Evidence:
         return result
 
     def _check_lengths(self) -> None:
-        lengths = {name: len(getattr(self, name)) for name in _ROW_FIELDS if getattr(self, name) is not None}
+        lengths = {name: len(getattr(self, name)) for name in ROW_FIELDS if getattr(self, name) is not None}
         if len(set(lengths.values())) > 1:
             described = ", ".join(f"{name} {n}" for name, n in lengths.items())
             raise EvidenceError(f"rows do not match: {described}. Every one of them needs a row for each sample.")

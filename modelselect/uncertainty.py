@@ -1,0 +1,182 @@
+"""How far a score would move with another probe: the same resamples of its rows for every candidate.
+
+A resample is four fifths of the rows of each class, drawn without replacement: the delete-d jackknife of Shao and Wu
+(Annals of Statistics 17, 1989), also known as subsampling (Politis and Romano, Annals of Statistics 22, 1994). Drawing
+with replacement, as the bootstrap does, would put copies of a row beside it, and methods that look at neighbours find
+the copy. A mean over four fifths of N rows moves half as far as a mean over N rows drawn anew, so deviations count
+twice, and about the score of all rows, since many scores depend on how many rows there are.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from modelselect.errors import EvidenceError, InvalidInputError, NotApplicableError, ScoreWarning
+from modelselect.estimator import Estimator, Vector, evaluate, find_estimator
+from modelselect.evidence import ROW_FIELDS, Evidence
+
+SCHEME = "four fifths of each class without replacement, 1"
+"""Part of every key: changed when the rows of a resample change."""
+
+SHARE = 0.8
+SCALE = (SHARE / (1 - SHARE)) ** 0.5
+"""By which deviations between resamples fall short of those between probes: sqrt(m / (n - m)) for m of n rows."""
+
+
+def standard_error(
+    features: ArrayLike | None,
+    labels: ArrayLike | None,
+    estimator: str | Estimator,
+    *,
+    resamples: int = 50,
+    seed: int = 0,
+    **evidence: Any,
+) -> float:
+    """The standard error of `score` with the same arguments: how far it would move with another probe of this size.
+
+    It does not know how the score would change with a larger probe. Rows of a class that has no other are in every
+    resample and add nothing.
+
+    Args:
+        features: (N, D) of the probe, or None where the method needs none.
+        labels: (N,) integers, -1 for unlabelled, a stratum of their own; or (N, T) targets, which are not stratified.
+        estimator: a name or an instance.
+        resamples: how many, from 2; with 50 the result is itself known to about 10%.
+        seed: of the resamples, and for stochastic estimators.
+        **evidence: other evidence fields by name.
+
+    Raises:
+        InvalidInputError: fewer than two resamples.
+        NotApplicableError: the method is relative to a pool, does not look at the probe's rows, or needs a field that
+            was not given.
+        EvidenceError: the arrays cannot be scored, or not four fifths of them; the message says why.
+
+    >>> import numpy as np, modelselect as ms
+    >>> rng = np.random.default_rng(0)
+    >>> labels = np.repeat([0, 1], 100)
+    >>> features = rng.normal(size=(200, 4)) + labels[:, None]
+    >>> error = ms.standard_error(features, labels, "centroid")
+    >>> bool(1 < error < 4)  # per cent; a share of right answers near 0.85 in 200 rows has 2.5
+    True
+    """
+    check_resamples(resamples)
+    if not resamples:
+        raise InvalidInputError("a standard error needs resamples; give at least 2, better 50")
+    method = find_estimator(estimator)
+    if method.relative:
+        raise NotApplicableError(
+            f"{method.name} is relative to a pool of candidates, so one candidate alone has no standard error. Rank the "
+            "pool with select(..., resamples=50)."
+        )
+    if not looks_at_rows(method):
+        raise NotApplicableError(f"{method.name} looks at no row of the probe, so other rows would not change it")
+    whole = Evidence.of(features=features, labels=labels, seed=seed, **evidence)
+    score = evaluate(method, whole)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ScoreWarning)  # the caller hears of it from all rows
+        resampled = [evaluate_again(method, resample(whole, number, seed), score) for number in range(resamples)]
+    replicates = [float(method.combine([components])[0]) for components in replicate(score, resampled)]
+    return float(np.std(replicates, ddof=1))
+
+
+def check_resamples(resamples: int) -> None:
+    """Raises InvalidInputError where that many resamples say nothing."""
+    if resamples < 0 or resamples == 1:
+        raise InvalidInputError(f"resamples is {resamples}; expected 0 (no standard errors) or at least 2, better 50")
+
+
+def looks_at_rows(estimator: Estimator) -> bool:
+    """True if the estimator reads evidence that has a row for each row of the probe."""
+    return not estimator.reads.isdisjoint(ROW_FIELDS)
+
+
+def resample(evidence: Evidence, number: int, seed: int) -> Evidence:
+    """The evidence of resample `number`: the same rows for every candidate of a probe.
+
+    >>> labels = np.repeat([0, 1, 2], [10, 5, 1])
+    >>> resample(Evidence.of(labels=labels), 0, seed=0).labels.tolist()
+    [0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2]
+    """
+    labels = evidence.labels
+    strata = np.zeros(evidence.n_rows, dtype=np.int64) if labels is None or labels.ndim != 1 else labels
+    return evidence.take(_four_fifths(strata, np.random.default_rng([seed, number])))
+
+
+def evaluate_again(estimator: Estimator, evidence: Evidence, score: Mapping[str, float]) -> dict[str, float]:
+    """The components on a resample, of which there must be the same as on all rows.
+
+    Raises:
+        EvidenceError: there are others, or the resample cannot be scored.
+        NotApplicableError: the method does not apply to the resample.
+    """
+    components = dict(evaluate(estimator, evidence))
+    if components.keys() != score.keys():
+        raise EvidenceError(
+            f"{estimator.name} has components {', '.join(sorted(components))} on four fifths of the rows, and "
+            f"{', '.join(sorted(score))} on all of them; give more rows"
+        )
+    return components
+
+
+def replicate(score: Mapping[str, float], resampled: Sequence[Mapping[str, float]]) -> list[dict[str, float]]:
+    """One candidate's components as other probes might give them: about its score, as far apart as it is uncertain.
+
+    >>> replicate({"a": 7.0}, [{"a": 4.0}, {"a": 6.0}])
+    [{'a': 5.0}, {'a': 9.0}]
+    """
+    names = list(score)
+    table = np.array([[components[name] for name in names] for components in resampled])
+    moved = np.array([score[name] for name in names]) + SCALE * (table - table.mean(axis=0))
+    return [dict(zip(names, row, strict=True)) for row in moved.tolist()]
+
+
+def probability_better(gap: float, replicates: ArrayLike) -> float:
+    """How probable it is that a gap between two scores is above 0, by the normal distribution; 0.5 for no gap.
+
+    Args:
+        gap: the first candidate's score less the second's.
+        replicates: (B,) the gap in each replicate; because both candidates were shown the same rows, what they have in
+            common cancels.
+
+    >>> round(probability_better(1.0, [0.0, 1.0, 2.0]), 3), probability_better(0.0, [0.0, 0.0])
+    (0.841, 0.5)
+    """
+    from scipy.special import ndtr
+
+    deviation = float(np.std(np.asarray(replicates, dtype=np.float64), ddof=1))
+    if deviation == 0 or gap == 0:
+        return 0.5 + 0.5 * float(np.sign(gap))
+    return float(ndtr(gap / deviation))
+
+
+def probabilities_best(replicates: ArrayLike) -> Vector:
+    """(n,) the share of replicates in which each candidate has the highest score; those that tie for it share it.
+
+    Args:
+        replicates: (B, n) scores; NaN for a candidate that has none.
+
+    >>> probabilities_best([[1.0, 0.0], [3.0, 3.0]]).tolist()
+    [0.75, 0.25]
+    """
+    table = np.asarray(replicates, dtype=np.float64)
+    highest = np.max(table, axis=1, keepdims=True, initial=-np.inf, where=~np.isnan(table))
+    first = table == highest
+    share: Vector = (first / np.maximum(first.sum(axis=1, keepdims=True), 1)).mean(axis=0)
+    return share
+
+
+def _four_fifths(strata: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
+    """Row numbers, ascending: of each stratum four fifths, rounded by chance, and one row at least."""
+    _, codes, counts = np.unique(strata, return_inverse=True, return_counts=True)
+    ends = np.floor(np.cumsum(SHARE * counts) + rng.random()).astype(np.int64)  # so that all together are rounded once
+    taken = np.maximum(np.diff(ends, prepend=0), 1)
+    shuffled = rng.permutation(len(codes))
+    by_stratum = shuffled[np.argsort(codes[shuffled], kind="stable")]
+    starts = np.cumsum(counts) - counts
+    place = np.arange(len(codes)) - np.repeat(starts, counts)
+    return np.sort(by_stratum[place < np.repeat(taken, counts)])
