@@ -18,6 +18,7 @@ from modelselect.evidence import Evidence
 from modelselect.extraction import BatchProgress, InputSpool, choose_extractor, numeric_versions
 from modelselect.host import get_host
 from modelselect.store import Store
+from modelselect.uncertainty import SCHEME, check_components, looks_at_rows, resample
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -33,6 +34,9 @@ FORWARD_FIELDS = frozenset({"features", "source_probabilities"})
 SOURCE_FIELDS = frozenset({"source_features", "source_labels"})
 """Evidence that takes a forward pass over the source data."""
 
+RESAMPLES_KEPT_EVERY = 5.0
+"""Seconds of work on resamples that a killed run may lose."""
+
 
 @dataclass
 class Assessment:
@@ -40,12 +44,15 @@ class Assessment:
 
     Attributes:
         components: each estimator's components; an estimator without a score is in `failures` instead.
+        resampled: each estimator's components on every resample of the probe's rows, where resamples were asked for;
+            without an estimator that looks at no row of the probe, or that failed on a resample.
         warnings: what an estimator warned of, such as a regime in which its score says little.
         identity: what this candidate's stored numbers are kept under.
         reused: True if nothing had to be computed.
     """
 
     components: dict[str, dict[str, float]] = field(default_factory=dict)
+    resampled: dict[str, list[dict[str, float]]] = field(default_factory=dict)
     failures: dict[str, Failure] = field(default_factory=dict)
     warnings: dict[str, str] = field(default_factory=dict)
     identity: str = ""
@@ -71,6 +78,7 @@ class Work:
     trust_remote_code: bool
     seed: int
     zoos: Mapping[str, Zoo]
+    resamples: int = 0
     progress: BatchProgress | None = None
 
     def __call__(self, candidate: Candidate) -> Assessment:
@@ -130,6 +138,8 @@ class _Assessor:
             result.seconds += scored["seconds"]
             if scored["warning"]:
                 result.warnings[estimator.name] = scored["warning"]
+        if self.work.resamples:
+            self._resample(result, evidence, wanted)
         if wanted & FORWARD_FIELDS:
             features = self.store.get(self._evidence_key(self.work.probe, wanted))
             if features is not None:
@@ -138,6 +148,44 @@ class _Assessor:
         self._describe(result)
         result.reused = self.reused
         return result
+
+    def _resample(self, result: Assessment, evidence: Evidence | None, wanted: frozenset[str]) -> None:
+        """Every estimator on the same resamples, from the store as far as they are there."""
+        kept: dict[Estimator, dict[str, Any]] = {}
+        for estimator in self.work.estimators:
+            if estimator.name in result.components and looks_at_rows(estimator):
+                entry = self.store.get(self._resamples_key(estimator))
+                kept[estimator] = {"scores": [], "seconds": 0.0, "warning": ""} if entry is None else {**entry.metadata}
+        saved = time.monotonic()
+        for number in range(self.work.resamples):
+            wanting = [estimator for estimator, found in kept.items() if len(found["scores"]) <= number]
+            if not wanting:
+                continue
+            self.reused = False
+            evidence = evidence or self._gather(wanted)
+            rows = resample(evidence, number, self.work.seed)
+            for estimator in wanting:
+                try:
+                    scored = _score(estimator, rows)
+                    check_components(estimator, scored["components"], result.components[estimator.name])
+                except Exception as error:  # it has its score, and no telling how uncertain that is
+                    del kept[estimator]
+                    reason = Failure.from_exception("resample", error).reason
+                    result.warnings[estimator.name] = f"no standard error, from four fifths of the rows: {reason}"
+                    continue
+                found = kept[estimator]
+                found["scores"] = [*found["scores"], scored["components"]]
+                found["seconds"] += scored["seconds"]
+                found["warning"] = found["warning"] or scored["warning"]
+            if number == self.work.resamples - 1 or time.monotonic() - saved > RESAMPLES_KEPT_EVERY:
+                for estimator in (e for e in wanting if e in kept):
+                    self.store.put(self._resamples_key(estimator), {}, kept[estimator])
+                saved = time.monotonic()
+        for estimator, found in kept.items():
+            result.resampled[estimator.name] = found["scores"][: self.work.resamples]
+            result.seconds += found["seconds"]
+            if found["warning"]:
+                result.warnings.setdefault(estimator.name, f"on four fifths of the rows: {found['warning']}")
 
     def _gather(self, wanted: frozenset[str]) -> Evidence:
         """The evidence that the estimators want, from the store where it is there."""
@@ -216,20 +264,26 @@ class _Assessor:
         )
 
     def _score_key(self, estimator: Estimator) -> str:
+        return self.store.key("score", **self._score_parts(estimator))
+
+    def _resamples_key(self, estimator: Estimator) -> str:
+        return self.store.key("resamples", scheme=SCHEME, **self._score_parts(estimator))
+
+    def _score_parts(self, estimator: Estimator) -> dict[str, Any]:
+        """Everything that an estimator's score depends on."""
         source = None
         if estimator.reads & SOURCE_FIELDS:
             source = "the zoo's" if self.work.source is None else self.work.source.fingerprint
-        return self.store.key(
-            "score",
-            candidate=self.identity,
-            zoo=self._zoo_version,
-            probe=self.work.probe.fingerprint,
-            source=source,
-            estimator=estimator.key,
-            seed=self.work.seed,
-            device=self.work.device.split(":")[0],
-            versions=numeric_versions(),
-        )
+        return {
+            "candidate": self.identity,
+            "zoo": self._zoo_version,
+            "probe": self.work.probe.fingerprint,
+            "source": source,
+            "estimator": estimator.key,
+            "seed": self.work.seed,
+            "device": self.work.device.split(":")[0],
+            "versions": numeric_versions(),
+        }
 
     @property
     def _zoo_version(self) -> str | None:

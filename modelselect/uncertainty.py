@@ -70,8 +70,8 @@ def standard_error(
     method = find_estimator(estimator)
     if method.relative:
         raise NotApplicableError(
-            f"{method.name} is relative to a pool of candidates, so one candidate alone has no standard error. Rank the "
-            "pool with select(..., resamples=50)."
+            f"{method.name} is relative to a pool of candidates, so one candidate alone has no standard error. Rank "
+            "the pool with select(..., resamples=50)."
         )
     if not looks_at_rows(method):
         raise NotApplicableError(f"{method.name} looks at no row of the probe, so other rows would not change it")
@@ -79,7 +79,9 @@ def standard_error(
     score = evaluate(method, whole)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ScoreWarning)  # the caller hears of it from all rows
-        resampled = [evaluate_again(method, resample(whole, number, seed), score) for number in range(resamples)]
+        resampled = [evaluate(method, resample(whole, number, seed)) for number in range(resamples)]
+    for components in resampled:
+        check_components(method, components, score)
     replicates = [float(method.combine([components])[0]) for components in replicate(score, resampled)]
     return float(np.std(replicates, ddof=1))
 
@@ -107,20 +109,13 @@ def resample(evidence: Evidence, number: int, seed: int) -> Evidence:
     return evidence.take(_four_fifths(strata, np.random.default_rng([seed, number])))
 
 
-def evaluate_again(estimator: Estimator, evidence: Evidence, score: Mapping[str, float]) -> dict[str, float]:
-    """The components on a resample, of which there must be the same as on all rows.
-
-    Raises:
-        EvidenceError: there are others, or the resample cannot be scored.
-        NotApplicableError: the method does not apply to the resample.
-    """
-    components = dict(evaluate(estimator, evidence))
-    if components.keys() != score.keys():
+def check_components(estimator: Estimator, resampled: Mapping[str, float], score: Mapping[str, float]) -> None:
+    """Raises EvidenceError where a resample has other components than all rows, as an ensemble of few rows may."""
+    if resampled.keys() != score.keys():
         raise EvidenceError(
-            f"{estimator.name} has components {', '.join(sorted(components))} on four fifths of the rows, and "
+            f"{estimator.name} has components {', '.join(sorted(resampled))} on four fifths of the rows, and "
             f"{', '.join(sorted(score))} on all of them; give more rows"
         )
-    return components
 
 
 def replicate(score: Mapping[str, float], resampled: Sequence[Mapping[str, float]]) -> list[dict[str, float]]:
