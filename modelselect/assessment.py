@@ -171,7 +171,8 @@ class _Assessor:
                 except Exception as error:  # it has its score, and no telling how uncertain that is
                     del kept[estimator]
                     reason = Failure.from_exception("resample", error).reason
-                    result.warnings[estimator.name] = f"no standard error, from four fifths of the rows: {reason}"
+                    warned = [*filter(None, [result.warnings.get(estimator.name)]), f"no standard error: {reason}"]
+                    result.warnings[estimator.name] = " ".join(warned)
                     continue
                 found = kept[estimator]
                 found["scores"] = [*found["scores"], scored["components"]]

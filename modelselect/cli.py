@@ -78,6 +78,7 @@ def select(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     executor: Annotated[str, typer.Option(help="local, or process: a crash costs one candidate.")] = "local",
     batch_size: Annotated[int, typer.Option(help="Rows in a forward pass, to begin with.")] = 64,
+    resamples: Annotated[int, typer.Option(help="For standard errors: 50 or so; 0 for none.")] = 0,
     cache_dir: CacheOption = None,
     trust_remote_code: TrustFlag = False,
     seed: Annotated[int, typer.Option(help="Of the probe, stochastic estimators and fine-tuning.")] = 0,
@@ -107,6 +108,7 @@ def select(
             trust_remote_code=trust_remote_code,
             seed=seed,
             batch_size=batch_size,
+            resamples=resamples,
             progress=not quiet,
         )
     except NothingRankedError as error:

@@ -43,8 +43,12 @@ class Row:
         candidate: which, with its revision and metadata.
         rank: 1 is best; equal scores share a rank; None for a candidate that failed.
         score: what the ranking is by; higher is better.
+        standard_error: of `score`: how far it would move with another probe of this size; None if that was not asked
+            for, or cannot be said.
+        probability_best: that its score is the highest of all, on another probe of this size.
         predicted_rank: rank by score alone, before fine-tuning re-ordered the verified candidates.
         scores: each estimator's one number, by its name.
+        standard_errors: of each estimator's number, by its name, where they were asked for.
         components: each estimator's components, by its name.
         failures: why an estimator has no score for this candidate, by its name.
         failure: why the candidate as a whole failed.
@@ -62,8 +66,11 @@ class Row:
     candidate: Candidate
     rank: int | None = None
     score: float | None = None
+    standard_error: float | None = None
+    probability_best: float | None = None
     predicted_rank: int | None = None
     scores: Mapping[str, float] = field(default_factory=dict)
+    standard_errors: Mapping[str, float] = field(default_factory=dict)
     components: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     failures: Mapping[str, Failure] = field(default_factory=dict)
     failure: Failure | None = None
@@ -108,11 +115,14 @@ class Leaderboard:
         rows: best first; candidates that failed come last.
         estimators: the estimators' names, in the order of their columns.
         provenance: dataset, sample, seeds, versions, settings and times: what it takes to do it again.
+        confidence: how probable it is that the first by score is better by score than the second, on another probe of
+            this size; None where `select()` was not asked for resamples. It says nothing of a larger probe.
     """
 
     rows: tuple[Row, ...]
     estimators: tuple[str, ...] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    confidence: float | None = None
 
     @classmethod
     def empty(cls) -> Leaderboard:
@@ -207,6 +217,7 @@ class Leaderboard:
             "version": FORMAT_VERSION,
             "estimators": list(self.estimators),
             "rows": [_row_to_json(row) for row in self.rows],
+            "confidence": self.confidence,
             "provenance": _plain(self.provenance),
         }
         return json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
@@ -231,7 +242,7 @@ class Leaderboard:
             )
         try:
             rows = tuple(_row_from_json(row) for row in document["rows"])
-            return cls(rows, tuple(document["estimators"]), document["provenance"])
+            return cls(rows, tuple(document["estimators"]), document["provenance"], document.get("confidence"))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InvalidInputError(f"{str(path)!r} is a damaged leaderboard: {error!r}. Make it again.") from error
 
@@ -271,8 +282,14 @@ class Leaderboard:
         return table
 
     def _notes(self) -> list[str]:
-        """One line for each estimator that warned or failed, with the first of its reasons."""
+        """How sure the first place is; and a line for each estimator that warned or failed, with its first reason."""
         notes = []
+        if self.confidence is not None:
+            first, second = (row for row in sorted(self.ranked, key=lambda row: row.predicted_rank or 0)[:2])
+            notes.append(
+                f"with another probe of this size, {_name(first)} would score above {_name(second)} with a probability "
+                f"of {'more than 99%' if self.confidence > 0.99 else f'{self.confidence:.0%}'}"
+            )
         for name in dict.fromkeys((*self.estimators, *(name for row in self.rows for name in row.failures))):
             reasons = [row.warnings[name] for row in self.rows if name in row.warnings]
             reasons += [row.failures[name].reason for row in self.rows if name in row.failures]
@@ -379,6 +396,9 @@ def _name(row: Row) -> str:
 def _shown(column: str, value: Any, row: Row) -> str:
     if value is None:
         return UNKNOWN
+    error = row.standard_error if column == "score" else row.standard_errors.get(column)
+    if error is not None and column not in LAST_COLUMNS:
+        return f"{value:.4g} ± {error:.2g}"
     if column == "verified_accuracy" and row.verified_interval is not None:
         low, high = row.verified_interval
         return f"{value:.1%} [{low:.1%}, {high:.1%}]"

@@ -16,13 +16,14 @@ import numpy as np
 from modelselect.assessment import Assessment, VerificationWork, Work
 from modelselect.candidates import Candidate, Expression, Zoo
 from modelselect.errors import ExpressionError, Failure, InvalidInputError, NothingRankedError
-from modelselect.estimator import Estimator, mean_rank, normalised_ranks
+from modelselect.estimator import Estimator, Vector, mean_rank, normalised_ranks
 from modelselect.executor import Executor
 from modelselect.extraction import DEFAULT_BATCH_SIZE, InputSpool, choose_device, numeric_versions
 from modelselect.host import Host, get_host
 from modelselect.leaderboard import Leaderboard, Row
 from modelselect.progress import Progress
 from modelselect.store import Store
+from modelselect.uncertainty import check_resamples, looks_at_rows, probabilities_best, probability_better, replicate
 
 if TYPE_CHECKING:
     from modelselect.probe import Probe
@@ -79,6 +80,7 @@ def select(
     seed: int = 0,
     batch_size: int = DEFAULT_BATCH_SIZE,
     fine_tuning: FineTuning | None = None,
+    resamples: int = 0,
     progress: bool = True,
 ) -> Leaderboard:
     """Ranks pre-trained candidates for a dataset without fine-tuning them, then fine-tunes the top k if asked to.
@@ -103,6 +105,8 @@ def select(
         seed: of the probe, of stochastic estimators and of fine-tuning.
         batch_size: rows in a forward pass; halved when memory runs out.
         fine_tuning: how to fine-tune the top k; None for the defaults.
+        resamples: how often to score four fifths of the probe's rows as well, the same for every candidate, to tell
+            how sure the scores are (`Row.standard_error`, `Leaderboard.confidence`); 0 not to, else 50 or so.
         progress: whether to show progress in a terminal.
 
     Returns:
@@ -126,6 +130,7 @@ def select(
     clock = time.perf_counter()
     if top_k < 0:
         raise InvalidInputError(f"top_k is {top_k}; expected 0 (no fine-tuning) or how many to fine-tune")
+    check_resamples(resamples)
     host = get_host()
     runner = executor if isinstance(executor, Executor) else host.executor(executor)
     chosen = _estimators(host, estimators)
@@ -153,10 +158,11 @@ def select(
             trust_remote_code=trust_remote_code,
             seed=seed,
             zoos=own_zoos,
+            resamples=resamples,
             progress=None if runner.isolated else bars.batches,
         )
         results = _assess(host, runner, work, pool, bars)
-        board = _rank(pool, results, methods, chosen)
+        board = _rank(pool, results, methods, chosen, resamples)
         if top_k and board.ranked:
             identities = {key: result.identity for key, result in results.items() if isinstance(result, Assessment)}
             board = _verify(board, runner, work, identities, top_k, fine_tuning, bars)
@@ -176,6 +182,7 @@ def select(
                 "batch_size": batch_size,
                 "trust_remote_code": trust_remote_code,
                 "seed": seed,
+                "resamples": resamples,
             },
             "versions": {"python": platform.python_version(), **numeric_versions()},
             "plugins": {p.name: f"{p.distribution} {p.version}" for p in host.plugins if not p.faults},
@@ -218,14 +225,19 @@ def _rank(
     results: Mapping[str, Assessment | Failure],
     methods: Sequence[Estimator],
     chosen: Sequence[Estimator],
+    resamples: int,
 ) -> Leaderboard:
     """Rows in order. Scores are combined over the whole pool, in the pool's order, whatever finished first."""
-    scores = {e.name: _combined(e, pool, results) for e in methods}
+    components = {
+        e.name: [r.components.get(e.name) if isinstance(r := results[c.id], Assessment) else None for c in pool]
+        for e in methods
+    }
+    scores = {e.name: _combined(e, components[e.name]) for e in methods}
     shown = [e for e in methods if e in chosen or not np.isnan(scores[e.name]).all()]
-    totals = scores[chosen[0].name]
-    if len(chosen) > 1:
-        totals = mean_rank({e.name: normalised_ranks(scores[e.name]) for e in chosen})
+    totals = _totals(chosen, scores)
     ranks = _competition_ranks(totals)
+    errors, replicates = _replicated(chosen, pool, results, components, resamples)
+    total_errors, best = _deviations(replicates), probabilities_best(replicates)
     embeddings = _embed(pool, results)
     rows = []
     for index, candidate in enumerate(pool):
@@ -239,8 +251,11 @@ def _rank(
                 candidate,
                 rank=ranks[index],
                 score=None if ranks[index] is None else float(totals[index]),
+                standard_error=_known(total_errors[index]),
+                probability_best=None if _known(total_errors[index]) is None else float(best[index]),
                 predicted_rank=ranks[index],
                 scores={e.name: float(scores[e.name][index]) for e in shown if not np.isnan(scores[e.name][index])},
+                standard_errors={name: float(e[index]) for name, e in errors.items() if not np.isnan(e[index])},
                 components=result.components,
                 failures={name: f for name, f in result.failures.items() if name in {e.name for e in chosen}},
                 warnings=result.warnings,
@@ -253,22 +268,65 @@ def _rank(
             )
         )
     order = sorted(range(len(rows)), key=lambda i: (rows[i].failure is not None, ranks[i] or len(rows) + 1, i))
-    return Leaderboard(tuple(rows[i] for i in order), tuple(e.name for e in shown))
+    confidence = None
+    if len(order) > 1 and not np.isnan(total_errors[order[:2]]).any():
+        first, second = order[:2]
+        confidence = probability_better(totals[first] - totals[second], replicates[:, first] - replicates[:, second])
+    return Leaderboard(tuple(rows[i] for i in order), tuple(e.name for e in shown), confidence=confidence)
 
 
-def _combined(
-    estimator: Estimator, pool: Sequence[Candidate], results: Mapping[str, Assessment | Failure]
-) -> np.ndarray[Any, np.dtype[np.float64]]:
+def _combined(estimator: Estimator, components: Sequence[Mapping[str, float] | None]) -> Vector:
     """One number for each candidate; NaN where there is none."""
-    components = [
-        (index, result.components[estimator.name])
-        for index, candidate in enumerate(pool)
-        if isinstance(result := results[candidate.id], Assessment) and estimator.name in result.components
-    ]
-    column = np.full(len(pool), np.nan)
-    if components:
-        column[[index for index, _ in components]] = estimator.combine([c for _, c in components])
+    column = np.full(len(components), np.nan)
+    there = [index for index, given in enumerate(components) if given is not None]
+    if there:
+        column[there] = estimator.combine([given for given in components if given is not None])
     return column
+
+
+def _totals(chosen: Sequence[Estimator], scores: Mapping[str, Vector]) -> Vector:
+    """What the ranking is by: the one estimator's scores, or the mean of the ranks by several."""
+    if len(chosen) == 1:
+        return scores[chosen[0].name]
+    return mean_rank({e.name: normalised_ranks(scores[e.name]) for e in chosen})
+
+
+def _replicated(
+    chosen: Sequence[Estimator],
+    pool: Sequence[Candidate],
+    results: Mapping[str, Assessment | Failure],
+    components: Mapping[str, Sequence[Mapping[str, float] | None]],
+    resamples: int,
+) -> tuple[dict[str, Vector], Vector]:
+    """Standard errors by estimator, (n,) each, and the (B, n) totals on other probes; NaN where there is none.
+
+    B is 0 where none of the estimators looks at the probe's rows.
+    """
+    if not any(looks_at_rows(estimator) for estimator in chosen):
+        resamples = 0
+    columns = {}
+    for estimator in chosen:
+        replicates: list[Sequence[Mapping[str, float] | None]] = []
+        for candidate, given in zip(pool, components[estimator.name], strict=True):
+            result = results[candidate.id]
+            resampled = result.resampled.get(estimator.name) if isinstance(result, Assessment) else None
+            if given is None or not looks_at_rows(estimator):
+                replicates.append([given] * resamples)
+            else:
+                replicates.append(replicate(given, resampled) if resampled else [None] * resamples)
+        columns[estimator.name] = np.array([_combined(estimator, each) for each in zip(*replicates, strict=True)])
+    errors = {e.name: _deviations(columns[e.name]) for e in chosen if resamples and looks_at_rows(e)}
+    totals = [_totals(chosen, {name: column[b] for name, column in columns.items()}) for b in range(resamples)]
+    return errors, np.array(totals).reshape(resamples, len(pool))
+
+
+def _deviations(replicates: Vector) -> Vector:
+    """(n,) standard deviations of (B, n) replicates; NaN where there are none."""
+    return np.std(replicates, axis=0, ddof=1) if len(replicates) else np.full(replicates.shape[1], np.nan)
+
+
+def _known(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
 
 
 def _competition_ranks(totals: np.ndarray[Any, np.dtype[np.float64]]) -> list[int | None]:
