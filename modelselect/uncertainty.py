@@ -161,8 +161,9 @@ def probabilities_best(replicates: ArrayLike) -> Vector:
     table = np.asarray(replicates, dtype=np.float64)
     highest = np.max(table, axis=1, keepdims=True, initial=-np.inf, where=~np.isnan(table))
     first = table == highest
-    shares: Vector = first / np.maximum(first.sum(axis=1, keepdims=True), 1)
-    return shares.sum(axis=0) / max(len(table), 1)
+    shares = first / np.maximum(first.sum(axis=1, keepdims=True), 1)
+    mean: Vector = shares.sum(axis=0) / max(len(table), 1)
+    return mean
 
 
 def _four_fifths(strata: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
