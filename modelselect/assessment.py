@@ -7,15 +7,16 @@ import time
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelselect.backbone import FeatureMethod, without_head
 from modelselect.candidates import Candidate, Zoo
-from modelselect.errors import Failure, RemoteCodeError, ScoreWarning
+from modelselect.errors import Failure, NotApplicableError, RemoteCodeError, ScoreWarning
 from modelselect.estimator import Estimator, evaluate
 from modelselect.evidence import Evidence
-from modelselect.extraction import BatchProgress, InputSpool, choose_extractor, numeric_versions
+from modelselect.extraction import SCORE_LIBRARIES, BatchProgress, InputSpool, choose_extractor, numeric_versions
 from modelselect.host import get_host
 from modelselect.store import Store
 from modelselect.uncertainty import SCHEME, check_components, looks_at_rows, resample
@@ -81,27 +82,26 @@ class Work:
     resamples: int = 0
     progress: BatchProgress | None = None
 
-    def __call__(self, candidate: Candidate) -> Assessment:
-        return _Assessor(self, candidate).assess()
+    def __call__(self, candidate: Candidate) -> Assessment | Failure:
+        assessor = _Assessor(self, candidate)
+        try:
+            return assessor.assess()
+        except Exception as error:
+            return Failure.from_exception(assessor.stage, error)
 
 
 class _Assessor:
     """One candidate under assessment: loads it at most once, and only if something is not in the store."""
 
     def __init__(self, work: Work, candidate: Candidate) -> None:
-        if candidate.metadata.get("remote_code") and not work.trust_remote_code:
-            raise RemoteCodeError(
-                "loading it runs code that it brings. If you trust its author, pass trust_remote_code=True "
-                "(--trust-remote-code on the command line)."
-            )
         self.work = work
         self.candidate = candidate
         self.store = Store(work.cache_dir)
         self._backbone: Backbone | None = None
         self._source: Probe | str | None = "not asked yet"
-        self.identity = candidate.id if candidate.revision else f"{candidate.id}#{self.backbone.weights_key}"
-        self.computed_seconds = 0.0
         self.reused = True
+        self.stage = "score"
+        """What is being done: what a failure is put down to."""
 
     @property
     def zoo(self) -> Zoo:
@@ -110,42 +110,54 @@ class _Assessor:
     @property
     def backbone(self) -> Backbone:
         if self._backbone is None:
+            self.stage = "load"
             self._backbone = self.zoo.load(self.candidate, trust_remote_code=self.work.trust_remote_code)
+            self.stage = "score"
         return self._backbone
 
+    @cached_property
+    def identity(self) -> str:
+        """What its stored numbers are kept under. A candidate without a revision has to be loaded to know it."""
+        return self.candidate.id if self.candidate.revision else f"{self.candidate.id}#{self.backbone.weights_key}"
+
     def assess(self) -> Assessment:
-        result = Assessment(identity=self.identity, parameters=self.candidate.metadata.get("parameters"))
+        if self.candidate.metadata.get("remote_code") and not self.work.trust_remote_code:
+            self.stage = "load"
+            raise RemoteCodeError(
+                "loading it runs code that it brings. If you trust its author, pass trust_remote_code=True "
+                "(--trust-remote-code on the command line)."
+            )
+        result = Assessment()
         wanted = frozenset().union(*(e.reads for e in self.work.estimators))
         evidence: Evidence | None = None
         for estimator in self.work.estimators:
-            key = self._score_key(estimator)
-            entry = self.store.get(key)
+            if estimator.is_static:
+                continue
+            entry = self.store.get(self._score_key(estimator))
             if entry is None:
-                if evidence is None and not estimator.is_static:
-                    evidence = self._gather(wanted)
-                base = evidence if evidence is not None else Evidence.of(metadata=self.candidate.metadata)
-                try:
-                    scored = _score(estimator, base)
-                except Exception as error:  # an estimator of a plugin may raise anything; it costs this one score
-                    result.failures[estimator.name] = Failure.from_exception("score", error)
-                    continue
-                if not estimator.is_static:
-                    self.store.put(key, {}, scored)
-                    self.reused = False
+                evidence = evidence or self._gather(wanted)
+                scored = _score_or_failure(estimator, evidence)
+                if scored.get("lasting", True):
+                    self.store.put(self._score_key(estimator), {}, scored)
+                self.reused = False
             else:
                 scored = dict(entry.metadata)
-            result.components[estimator.name] = scored["components"]
-            result.seconds += scored["seconds"]
-            if scored["warning"]:
-                result.warnings[estimator.name] = scored["warning"]
+            _note(result, estimator, scored)
         if self.work.resamples:
             self._resample(result, evidence, wanted)
         if wanted & FORWARD_FIELDS:
-            features = self.store.get(self._evidence_key(self.work.probe, wanted))
-            if features is not None:
-                result.feature_dim = features.metadata["feature_dim"]
-                result.seconds += features.metadata["seconds"]
+            extraction = self.store.get(self._evidence_key("extraction", self.work.probe))
+            if extraction is not None:
+                result.feature_dim = extraction.metadata["feature_dim"]
+                result.seconds += extraction.metadata["seconds"]
+            result.identity = self.identity
         self._describe(result)
+        metadata = {**self.candidate.metadata}
+        if result.parameters is not None:
+            metadata.setdefault("parameters", result.parameters)
+        for estimator in self.work.estimators:
+            if estimator.is_static:
+                _note(result, estimator, _score_or_failure(estimator, Evidence.of(metadata=metadata)))
         result.reused = self.reused
         return result
 
@@ -208,39 +220,38 @@ class _Assessor:
 
     def _forward(self, probe: Probe, wanted: frozenset[str]) -> dict[str, Any]:
         """`features` and, where wanted and to be had, `source_probabilities`, computed once for all runs."""
-        key = self._evidence_key(probe, wanted)
-        with self.store.lock(key):
-            entry = self.store.get(key)
-            if entry is None:
-                begun = time.perf_counter()
-                extractor = choose_extractor(get_host().extractors, self.backbone, self.work.device)
-                evidence = extractor.extract(
-                    self.backbone,
-                    probe,
-                    wanted & FORWARD_FIELDS,
-                    device=self.work.device,
-                    batch_size=self.work.batch_size,
-                    spool=self.work.spool,
-                    progress=self.work.progress,
-                )
-                assert evidence.features is not None
-                arrays = {"features": evidence.features}
-                if evidence.source_probabilities is not None:
-                    arrays["source_probabilities"] = evidence.source_probabilities
-                self.store.put(
-                    key,
-                    arrays,
-                    {
-                        "candidate": self.candidate.id,
-                        "feature_dim": int(evidence.features.shape[1]),
-                        "preprocessing": self.backbone.preprocessing.key,
-                        "extractor": extractor.name,
-                        "seconds": time.perf_counter() - begun,
-                    },
-                )
-                self.reused = False
-                return arrays
-        return dict(entry.arrays)
+        fields = sorted(wanted & FORWARD_FIELDS | {"features"})
+        with self.store.lock(self._evidence_key("extraction", probe)):
+            kept = {name: self.store.get(self._evidence_key(name, probe)) for name in fields}
+            if None not in kept.values():
+                return {name: entry.arrays[name] for name, entry in kept.items() if entry and name in entry.arrays}
+            extractor = choose_extractor(get_host().extractors, self.backbone, self.work.device)
+            self.stage = "extract"
+            begun = time.perf_counter()
+            evidence = extractor.extract(
+                self.backbone,
+                probe,
+                frozenset(fields),
+                device=self.work.device,
+                batch_size=self.work.batch_size,
+                spool=self.work.spool,
+                progress=self.work.progress,
+            )
+            assert evidence.features is not None
+            found = {name: array for name in fields if (array := getattr(evidence, name)) is not None}
+            for name in fields:  # one without an array says that this backbone has none
+                self.store.put(self._evidence_key(name, probe), {k: v for k, v in found.items() if k == name}, {})
+            record = {
+                "candidate": self.candidate.id,
+                "feature_dim": int(evidence.features.shape[1]),
+                "preprocessing": self.backbone.preprocessing.key,
+                "extractor": extractor.name,
+                "seconds": time.perf_counter() - begun,
+            }
+            self.store.put(self._evidence_key("extraction", probe), {}, record)
+            self.reused = False
+            self.stage = "score"
+            return found
 
     def _source_probe(self) -> Probe | None:
         """What the caller gave as source data, else what the zoo knows of this candidate's."""
@@ -253,14 +264,15 @@ class _Assessor:
         assert not isinstance(self._source, str)
         return self._source
 
-    def _evidence_key(self, probe: Probe, wanted: frozenset[str]) -> str:
+    def _evidence_key(self, kind: str, probe: Probe) -> str:
+        """Of one field of the evidence, or of the record of its extraction."""
         return self.store.key(
-            "evidence",
+            kind,
             candidate=self.identity,
-            zoo=self._zoo_version,
+            zoo=self.zoo_version,
             probe=probe.fingerprint,
-            fields=sorted(wanted & FORWARD_FIELDS | {"features"}),
             device=self.work.device.split(":")[0],
+            extractors=_extractor_versions(),
             versions=numeric_versions(),
         )
 
@@ -277,17 +289,19 @@ class _Assessor:
             source = "the zoo's" if self.work.source is None else self.work.source.fingerprint
         return {
             "candidate": self.identity,
-            "zoo": self._zoo_version,
+            "zoo": self.zoo_version,
             "probe": self.work.probe.fingerprint,
             "source": source,
             "estimator": estimator.key,
+            "plugin": _plugin_version(estimator),
             "seed": self.work.seed,
             "device": self.work.device.split(":")[0],
-            "versions": numeric_versions(),
+            "extractors": _extractor_versions(),
+            "versions": numeric_versions(SCORE_LIBRARIES),
         }
 
     @property
-    def _zoo_version(self) -> str | None:
+    def zoo_version(self) -> str | None:
         """Of the plugin that brought the zoo: how a candidate is loaded and prepared may change with it."""
         return None if self.candidate.zoo in self.work.zoos else get_host().owner("zoos", self.zoo.name).version
 
@@ -295,15 +309,20 @@ class _Assessor:
 
     def _describe(self, result: Assessment) -> None:
         """Graph, multiply-accumulates and parameter count: from the store, or traced without weights."""
-        key = self.store.key("architecture", candidate=self.identity, versions=numeric_versions())
+        own = self.candidate.zoo in self.work.zoos  # the caller's module takes rows of any size
+        key = self.store.key(
+            "architecture",
+            candidate=self.candidate.id,
+            zoo=self.zoo_version,
+            probe=self.work.probe.fingerprint if own else None,
+            versions=numeric_versions(),
+        )
         entry = self.store.get(key)
-        if entry is None:
-            entry_metadata = self._trace()
-            self.store.put(key, {}, entry_metadata)
-        else:
-            entry_metadata = dict(entry.metadata)
-        result.graph, result.macs = entry_metadata["graph"], entry_metadata["macs"]
-        result.parameters = entry_metadata["parameters"] or result.parameters
+        described = self._trace() if entry is None else dict(entry.metadata)
+        if entry is None and described:
+            self.store.put(key, {}, described)
+        result.graph, result.macs = described.get("graph"), described.get("macs")
+        result.parameters = described.get("parameters") or self.candidate.metadata.get("parameters")
 
     def _graph(self) -> nx.DiGraph[Any] | None:
         from modelselect import archi2vec
@@ -313,13 +332,16 @@ class _Assessor:
         return None if described.graph is None else archi2vec.from_json(described.graph)
 
     def _trace(self) -> dict[str, Any]:
-        """A module that cannot be traced has no graph; that is no reason to fail it."""
+        """What is known of the architecture. That a module cannot be traced is known for good, and fails nothing.
+
+        Empty where there is no module to trace this time: that may be otherwise the next time.
+        """
         from modelselect import archi2vec
 
-        found: dict[str, Any] = {"graph": None, "macs": None, "parameters": None}
-        with contextlib.suppress(Exception):  # a stranger's module may raise anything
+        found: dict[str, Any] = {}
+        with contextlib.suppress(Exception):  # a stranger's zoo or module may raise anything
             module, settings = self._example()
-            found["parameters"] = sum(parameter.numel() for parameter in module.parameters())
+            found = {"graph": None, "macs": None, "parameters": sum(p.numel() for p in module.parameters())}
             found["macs"] = archi2vec.count_macs(module, **settings)
             found["graph"] = archi2vec.to_json(archi2vec.trace(module, **settings))
         return found
@@ -341,13 +363,48 @@ class _Assessor:
         return module, {"example": preprocessing.finish(torch.stack(rows))}
 
 
+def _extractor_versions() -> dict[str, str]:
+    host = get_host()
+    return {name: host.owner("extractors", name).version for name in host.extractors}
+
+
+def _plugin_version(estimator: Estimator) -> str | None:
+    """Of the plugin that registered this kind of estimator; None where nobody did."""
+    host = get_host()
+    registered = host.estimators.get(estimator.name)
+    return host.owner("estimators", estimator.name).version if type(registered) is type(estimator) else None
+
+
+def _note(result: Assessment, estimator: Estimator, scored: Mapping[str, Any]) -> None:
+    """Puts what one estimator said into the assessment."""
+    if "failure" in scored:
+        result.failures[estimator.name] = Failure(**scored["failure"])
+        return
+    result.components[estimator.name] = scored["components"]
+    result.seconds += scored["seconds"]
+    if scored["warning"]:
+        result.warnings[estimator.name] = scored["warning"]
+
+
+def _score_or_failure(estimator: Estimator, evidence: Evidence) -> dict[str, Any]:
+    """`_score`, or why there is none. That a method does not apply is lasting; what else it raised may not be."""
+    try:
+        return _score(estimator, evidence)
+    except Exception as error:  # an estimator of a plugin may raise anything; it costs this one score
+        failure = asdict(Failure.from_exception("score", error))
+        return {"failure": failure, "lasting": isinstance(error, NotApplicableError)}
+
+
 def _score(estimator: Estimator, evidence: Evidence) -> dict[str, Any]:
     """What is remembered of one estimator on one candidate: components, seconds, and what it warned of."""
     begun = time.perf_counter()
     with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", ScoreWarning)
+        warnings.simplefilter("always")
         components = dict(evaluate(estimator, evidence))
-    warned = [str(warning.message) for warning in caught if issubclass(warning.category, ScoreWarning)]
+    told = [w for w in caught if not issubclass(w.category, DeprecationWarning | PendingDeprecationWarning)]
+    warned = [
+        str(w.message) if issubclass(w.category, ScoreWarning) else f"{w.category.__name__}: {w.message}" for w in told
+    ]
     return {
         "components": components,
         "seconds": time.perf_counter() - begun,
@@ -369,9 +426,11 @@ class VerificationWork:
         work, training, holdout = self.work, self.work.probe.training, self.work.probe.holdout
         assert holdout is not None
         store = Store(work.cache_dir)
+        assessor = _Assessor(work, candidate)
         key = store.key(
             "verification",
-            candidate=self.identities[candidate.id],
+            candidate=self.identities.get(candidate.id) or assessor.identity,
+            zoo=assessor.zoo_version,
             training=training.fingerprint,
             holdout=holdout.fingerprint,
             settings=asdict(self.settings),
@@ -384,10 +443,14 @@ class VerificationWork:
             if entry is not None:
                 stored = dict(entry.metadata)
                 return Verified(**stored | {"interval": tuple(stored["interval"])})
-            zoo = work.zoos.get(candidate.zoo) or get_host().zoo(candidate.zoo)
-            backbone = zoo.load(candidate, trust_remote_code=work.trust_remote_code)
             verified = verify(
-                backbone, training, holdout, self.settings, seed=work.seed, device=work.device, spool=work.spool
+                assessor.backbone,
+                training,
+                holdout,
+                self.settings,
+                seed=work.seed,
+                device=work.device,
+                spool=work.spool,
             )
-            store.put(key, {}, asdict(verified))
+            store.put(key, {}, asdict(verified), sync=True)
         return verified

@@ -26,6 +26,10 @@ class ExpressionError(InvalidInputError):
     """A candidate expression that cannot be read, or that matches nothing."""
 
 
+class SearchError(ModelSelectError):
+    """A zoo failed while it was searched: no network, a bug, ... In `select()` a row that says so."""
+
+
 class EvidenceError(InvalidInputError):
     """Arrays that cannot be scored: NaN features, lengths that differ, one class, ..."""
 

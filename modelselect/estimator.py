@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import abc
 import contextlib
+import functools
 import hashlib
+import inspect
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, overload
@@ -80,8 +82,8 @@ class Estimator(abc.ABC):
     @property
     def key(self) -> str:
         """Identity of the method with its parameters: two estimators with one key give equal scores."""
-        described = json.dumps(self.parameters, sort_keys=True, default=repr)
-        text = f"{type(self).__module__}.{type(self).__qualname__}:{self.version}:{described}"
+        described = json.dumps(self.parameters, sort_keys=True, default=_described)
+        text = f"{type(self).__module__}.{type(self).__qualname__}:{self.version}:{_code(type(self))}:{described}"
         return f"{self.name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
     @property
@@ -258,6 +260,32 @@ def mean_rank(ranks: Mapping[str, Vector], weights: Mapping[str, float] | None =
     mean = np.full(table.shape[1], np.nan)
     np.divide(summed, total, out=mean, where=total > 0)
     return mean
+
+
+def _described(value: Any) -> Any:
+    """A parameter that JSON has no word for, so that different values are described differently."""
+    if isinstance(value, Estimator):
+        return value.key
+    if isinstance(value, np.ndarray):
+        content = hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()
+        return f"{value.dtype}{value.shape}{content}"
+    if isinstance(value, set | frozenset):
+        return sorted(map(str, value))
+    return repr(value)
+
+
+@functools.cache
+def _code(kind: type) -> str:
+    """Digest of a class's source, so that an estimator that was edited does not find its old scores."""
+    try:
+        text = inspect.getsource(kind)
+    except (OSError, TypeError):  # typed in somewhere: its methods' compiled code is all there is
+        codes = [getattr(member, "__code__", None) for _, member in sorted(vars(kind).items())]
+        plain = str | int | float | bytes | None
+        text = repr(
+            [(c.co_code, [k for k in c.co_consts if isinstance(k, plain)], c.co_names) for c in codes if c is not None]
+        )
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 @contextlib.contextmanager

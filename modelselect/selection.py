@@ -6,19 +6,29 @@ import datetime
 import os
 import platform
 import time
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from modelselect.assessment import Assessment, VerificationWork, Work
-from modelselect.candidates import Candidate, Expression, Zoo
-from modelselect.errors import ExpressionError, Failure, InvalidInputError, NothingRankedError
+from modelselect.backbone import in_evaluation_mode
+from modelselect.candidates import Candidate, Expression
+from modelselect.errors import (
+    EvidenceError,
+    ExpressionError,
+    Failure,
+    InvalidInputError,
+    ModelSelectError,
+    NothingRankedError,
+    SearchError,
+)
 from modelselect.estimator import Estimator, Vector, mean_rank, normalised_ranks
 from modelselect.executor import Executor
-from modelselect.extraction import DEFAULT_BATCH_SIZE, InputSpool, choose_device, numeric_versions
+from modelselect.extraction import ALL_LIBRARIES, DEFAULT_BATCH_SIZE, InputSpool, choose_device, numeric_versions
 from modelselect.host import Host, get_host
 from modelselect.leaderboard import Leaderboard, Row
 from modelselect.progress import Progress
@@ -26,11 +36,12 @@ from modelselect.store import Store
 from modelselect.uncertainty import check_resamples, looks_at_rows, probabilities_best, probability_better, replicate
 
 if TYPE_CHECKING:
+    from modelselect.modules import ModuleZoo
     from modelselect.probe import Probe
     from modelselect.verification import FineTuning
 
-DEFAULT_ESTIMATORS = ("logme",)
-"""What `select()` ranks by where the caller names no estimator."""
+DEFAULT_ESTIMATORS = ("etran", "knn", "logme")
+"""What `select()` ranks by where the caller names no estimator: see docs/explanation/default-estimators.md."""
 
 DEFAULT_PROBE_SIZE = 2000
 """Rows that every candidate is shown, at most."""
@@ -38,7 +49,6 @@ DEFAULT_PROBE_SIZE = 2000
 DEFAULT_HOLDOUT = 0.2
 """Share of the rows held out for verification where the dataset has no validation split."""
 
-ENCODER = "graph2vec"
 NEAREST_SHOWN = 3
 
 
@@ -51,6 +61,7 @@ def search(expressions: str | Iterable[str]) -> list[Candidate]:
     Raises:
         ExpressionError: an expression cannot be read.
         UnknownNameError: no such zoo.
+        SearchError: the zoo failed: no network, say.
 
     >>> import modelselect as ms
     >>> len(ms.search("embedded:*"))
@@ -60,8 +71,17 @@ def search(expressions: str | Iterable[str]) -> list[Candidate]:
     found: dict[str, Candidate] = {}
     for text in [expressions] if isinstance(expressions, str) else expressions:
         expression = Expression.parse(text)
-        for candidate in host.zoo(expression.zoo).search(expression.pattern):
-            found.setdefault(candidate.id, candidate)
+        zoo = host.zoo(expression.zoo)
+        try:
+            for candidate in zoo.search(expression.pattern):
+                found.setdefault(candidate.id, candidate)
+        except ModelSelectError:
+            raise
+        except Exception as error:
+            owner = host.owner("zoos", zoo.name).owner
+            raise SearchError(
+                f"{text!r} could not be searched: {type(error).__name__}: {error} (from {owner})"
+            ) from error
     return list(found.values())
 
 
@@ -125,17 +145,20 @@ def select(
     1
     """
     from modelselect.probe import Probe
+    from modelselect.verification import FineTuning
 
     started = datetime.datetime.now(datetime.UTC)
     clock = time.perf_counter()
-    if top_k < 0:
-        raise InvalidInputError(f"top_k is {top_k}; expected 0 (no fine-tuning) or how many to fine-tune")
+    if not isinstance(top_k, int) or top_k < 0:
+        raise InvalidInputError(f"top_k is {top_k!r}; expected 0 (no fine-tuning) or how many to fine-tune")
+    if not isinstance(batch_size, int) or batch_size < 1:
+        raise InvalidInputError(f"batch_size is {batch_size!r}; expected 1 or more rows")
     check_resamples(resamples)
     host = get_host()
     runner = executor if isinstance(executor, Executor) else host.executor(executor)
     chosen = _estimators(host, estimators)
     methods = chosen + [e for e in host.estimators.values() if e.is_static and e.name not in {c.name for c in chosen}]
-    device = choose_device(device)
+    device = choose_device(device, host.extractors)
     probe = Probe.of(dataset, size=probe_size, seed=seed, holdout=DEFAULT_HOLDOUT if top_k else 0.0)
     if top_k and probe.holdout is None:
         raise InvalidInputError(
@@ -143,10 +166,11 @@ def select(
             f"Probe.of(dataset, holdout={DEFAULT_HOLDOUT}), or give select() the dataset itself."
         )
     source_probe = None if source is None else Probe.of(source, size=probe_size, seed=seed)
-    pool, own_zoos = _candidates(candidates, probe)
+    pool, own_zoos, unsearched = _candidates(candidates, probe)
     store = Store(None if cache_dir is None else Path(cache_dir))
 
-    with InputSpool.temporary(store.path / "spool") as spool, Progress(progress) as bars:
+    bare = in_evaluation_mode(*(module for zoo in own_zoos.values() for module in zoo.modules))
+    with bare, InputSpool.temporary(store.path / "spool") as spool, Progress(progress) as bars:
         work = Work(
             probe=probe,
             source=source_probe,
@@ -161,7 +185,7 @@ def select(
             resamples=resamples,
             progress=None if runner.isolated else bars.batches,
         )
-        results = _assess(host, runner, work, pool, bars)
+        results = unsearched | _assess(host, runner, work, [c for c in pool if c.id not in unsearched], bars)
         board = _rank(pool, results, methods, chosen, resamples)
         if top_k and board.ranked:
             identities = {key: result.identity for key, result in results.items() if isinstance(result, Assessment)}
@@ -176,15 +200,18 @@ def select(
             "estimators": {e.name: {"key": e.key, "parameters": e.parameters, "citation": e.citation} for e in methods},
             "settings": {
                 "top_k": top_k,
-                "probe_size": probe_size,
+                "probe_size": len(probe),
+                "requested_probe_size": probe_size,
+                "fine_tuning": asdict(fine_tuning or FineTuning()) if top_k else None,
                 "device": device,
                 "executor": runner.name,
                 "batch_size": batch_size,
                 "trust_remote_code": trust_remote_code,
                 "seed": seed,
+                "probe_seed": probe.seed,
                 "resamples": resamples,
             },
-            "versions": {"python": platform.python_version(), **numeric_versions()},
+            "versions": {"python": platform.python_version(), **numeric_versions(ALL_LIBRARIES)},
             "plugins": {p.name: f"{p.distribution} {p.version}" for p in host.plugins if not p.faults},
             "started": started.isoformat(timespec="seconds"),
             "seconds": time.perf_counter() - clock,
@@ -210,12 +237,12 @@ def _assess(
     with bars.candidates("scoring", len(pool)) as advance:
         for outcome in runner.map(work, pool):
             candidate: Candidate = outcome.item
-            if outcome.failure is not None:
-                results[candidate.id] = outcome.failure
-                host.notify("candidate_failed", candidate=candidate, failure=outcome.failure)
+            result: Assessment | Failure = outcome.failure or outcome.value
+            results[candidate.id] = result
+            if isinstance(result, Failure):
+                host.notify("candidate_failed", candidate=candidate, failure=result)
             else:
-                results[candidate.id] = outcome.value
-                host.notify("candidate_scored", candidate=candidate, scores=outcome.value.components)
+                host.notify("candidate_scored", candidate=candidate, scores=result.components)
             advance(candidate.id)
     return results
 
@@ -232,13 +259,27 @@ def _rank(
         e.name: [r.components.get(e.name) if isinstance(r := results[c.id], Assessment) else None for c in pool]
         for e in methods
     }
-    scores = {e.name: _combined(e, components[e.name]) for e in methods}
+    scores = {}
+    for estimator in methods:
+        try:
+            scores[estimator.name] = _combined(estimator, components[estimator.name])
+        except Exception as error:  # of a plugin, perhaps: it costs this estimator's column
+            scores[estimator.name] = np.full(len(pool), np.nan)
+            failure = Failure.from_exception("combine", error)
+            for result in results.values():
+                if isinstance(result, Assessment) and result.components.pop(estimator.name, {}):
+                    result.failures[estimator.name] = failure
+            components[estimator.name] = [None] * len(pool)
     shown = [e for e in methods if e in chosen or not np.isnan(scores[e.name]).all()]
     totals = _totals(chosen, scores)
     ranks = _competition_ranks(totals)
     errors, replicates = _replicated(chosen, pool, results, components, resamples)
     total_errors, best = _deviations(replicates), probabilities_best(replicates)
-    embeddings = _embed(pool, results)
+    try:
+        embeddings = _embed(pool, results)
+    except Exception as error:  # an encoder that fails is no reason to lose the ranking
+        embeddings = {}
+        warnings.warn(f"no architecture vectors: {type(error).__name__}: {error}", stacklevel=2)
     rows = []
     for index, candidate in enumerate(pool):
         result = results[candidate.id]
@@ -265,6 +306,7 @@ def _rank(
                 seconds=result.seconds,
                 embedding=embedding,
                 nearest=nearest,
+                weights_key=None if candidate.revision else result.identity.removeprefix(f"{candidate.id}#"),
             )
         )
     order = sorted(range(len(rows)), key=lambda i: (rows[i].failure is not None, ranks[i] or len(rows) + 1, i))
@@ -280,7 +322,13 @@ def _combined(estimator: Estimator, components: Sequence[Mapping[str, float] | N
     column = np.full(len(components), np.nan)
     there = [index for index, given in enumerate(components) if given is not None]
     if there:
-        column[there] = estimator.combine([given for given in components if given is not None])
+        combined = np.asarray(estimator.combine([given for given in components if given is not None]), np.float64)
+        if combined.shape != (len(there),) or not np.isfinite(combined).all():
+            raise EvidenceError(
+                f"{estimator.name} combined the scores of {len(there)} candidates to {combined!r}; expected one finite "
+                "number for each. Report this to the estimator's author."
+            )
+        column[there] = combined
     return column
 
 
@@ -422,25 +470,38 @@ def _estimators(host: Host, given: str | Estimator | Sequence[str | Estimator] |
     return chosen
 
 
-def _candidates(given: Any, probe: Probe) -> tuple[list[Candidate], dict[str, Zoo]]:
-    """Candidates in the order given, each once, and the zoo of bare modules if there are any."""
+def _candidates(
+    given: Any, probe: Probe
+) -> tuple[list[Candidate], dict[str, ModuleZoo], dict[str, Assessment | Failure]]:
+    """Candidates in the order given, each once; the zoo of bare modules if there are any; what could not be searched.
+
+    An expression whose zoo failed stands in the pool as a candidate of that name, and in the last by its failure.
+    """
     from modelselect.modules import ModuleZoo, as_named_modules
 
-    items = list(given) if isinstance(given, list | set | frozenset) or _is_iterator(given) else [given]
+    if isinstance(given, set | frozenset):  # their order changes from run to run
+        given = sorted(given, key=str)
+    items = list(given) if isinstance(given, list) or _is_iterator(given) else [given]
+    unsearched: dict[str, Assessment | Failure] = {}
     expressions: list[str] = []
     pool: dict[str, Candidate] = {}
     modules = as_named_modules(item for item in items if not isinstance(item, str | Candidate))
     for item in items:
         if isinstance(item, str):
-            found = search(item)
             expressions.append(item)
+            try:
+                found = search(item)
+            except SearchError as error:
+                expression = Expression.parse(item)
+                found = [Candidate(expression.zoo, expression.pattern)]
+                unsearched[found[0].id] = Failure.from_exception("search", error)
         elif isinstance(item, Candidate):
             found = [item]
         else:
             continue
         for candidate in found:
             pool.setdefault(candidate.id, candidate)
-    own_zoos: dict[str, Zoo] = {}
+    own_zoos: dict[str, ModuleZoo] = {}
     if modules:
         zoo = ModuleZoo(modules, probe)
         own_zoos[zoo.name] = zoo
@@ -450,7 +511,7 @@ def _candidates(given: Any, probe: Probe) -> tuple[list[Candidate], dict[str, Zo
         raise ExpressionError(
             f"no candidate matched {described}. See what there is with modelselect search 'ZOO:*' and modelselect zoos."
         )
-    return list(pool.values()), own_zoos
+    return list(pool.values()), own_zoos, unsearched
 
 
 def _is_iterator(given: Any) -> bool:

@@ -16,8 +16,6 @@ import logging
 import math
 import os
 import re
-import secrets
-import socket
 import struct
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -30,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelselect.errors import InvalidInputError, StoreError
+from modelselect.machine import is_abandoned, owned_name
 
 logger = logging.getLogger(__name__)
 
@@ -61,9 +60,6 @@ _SYNC_FROM = 1 << 20
 That takes milliseconds, which thousands of small scores would feel. Without it a power cut can tear a file; the
 checksum notices, and a small entry is quickly computed again. (A killed process tears nothing either way.)
 """
-
-_ABANDONED_AFTER = 86_400.0
-"""Seconds after which a half-written file of another machine is taken for abandoned."""
 
 _KEY = re.compile(r"(?P<kind>[a-z][a-z0-9_]*)-(?P<digest>[0-9a-f]{64})")
 
@@ -176,18 +172,26 @@ class Store:
         with self._explained("read"):
             return self._path(key).is_file()
 
-    def put(self, key: str, arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, Any] | None = None) -> None:
+    def put(
+        self,
+        key: str,
+        arrays: Mapping[str, NDArray[Any]],
+        metadata: Mapping[str, Any] | None = None,
+        *,
+        sync: bool = False,
+    ) -> None:
         """Writes an entry, or replaces it; a reader sees the old or the new one, never a mixture.
 
         Args:
             key: from `Store.key`.
             arrays: by name; booleans, integers and floats to 64 bits, complex numbers of 64 bits, of any shape.
             metadata: what JSON can hold, under string keys.
+            sync: flush even a small entry to the disk itself, since it was dear: a power cut then cannot take it.
 
         Raises:
             InvalidInputError: an array or the metadata cannot be stored; the message says which.
         """
-        self._commit(key, {name: _Array.of(name, array) for name, array in arrays.items()}, metadata or {})
+        self._commit(key, {name: _Array.of(name, array) for name, array in arrays.items()}, metadata or {}, sync)
 
     @contextlib.contextmanager
     def writer(self, key: str, metadata: Mapping[str, Any] | None = None) -> Iterator[Writer]:
@@ -209,7 +213,7 @@ class Store:
         writer = Writer(dict(metadata or {}), self._partial, self._explained)
         try:
             yield writer
-            self._commit(key, writer._arrays, writer.metadata)
+            self._commit(key, writer._arrays, writer.metadata, sync=True)
         finally:
             writer._discard()
 
@@ -325,13 +329,13 @@ class Store:
                 return False
         return True
 
-    def _commit(self, key: str, arrays: Mapping[str, _Array], metadata: Mapping[str, Any]) -> None:
+    def _commit(self, key: str, arrays: Mapping[str, _Array], metadata: Mapping[str, Any], sync: bool) -> None:
         path, header = self._path(key), _header(key, arrays, metadata)
         with self._explained("written"):
             partial = self._partial()
             try:
                 with partial.open("xb") as file:
-                    _write(file, header, arrays)
+                    _write(file, header, arrays, sync)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 partial.replace(path)
             finally:
@@ -344,38 +348,39 @@ class Store:
         if not self._tidied:
             self._tidied = True
             self._tidy()
-        return folder / f"{socket.gethostname()}@{os.getpid()}@{secrets.token_hex(8)}"
+        return folder / owned_name()
 
     def _tidy(self) -> int:
         """Removes what killed processes left half-written; bytes freed."""
         freed = 0
-        for path in (self.path / "partial").glob("*@*@*"):
-            host, pid, _ = path.name.split("@", 2)
-            with contextlib.suppress(OSError, ValueError):
-                stat = path.stat()
-                here = host == socket.gethostname()
-                if (here and not is_running(int(pid))) or time.time() - stat.st_mtime > _ABANDONED_AFTER:
-                    path.unlink()
-                    freed += stat.st_size
+        for path in filter(is_abandoned, (self.path / "partial").glob("*")):
+            with contextlib.suppress(OSError):  # another process tidies, too
+                size = path.stat().st_size
+                path.unlink()
+                freed += size
         return freed
 
-    @contextlib.contextmanager
-    def _explained(self, verb: str) -> Iterator[None]:
-        """What the operating system says, as a StoreError that says what to do."""
-        try:
-            yield
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                advice = "The disk (or your quota) is full: free some space (`modelselect store` can evict entries), or"
-            elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-                advice = "You may not do that there: change the folder's permissions, or"
-            else:
-                advice = "Mend that, or"
-            raise StoreError(
-                f"the store in {self.path} cannot be {verb}: {error.strerror or error}"
-                f"{f' ({error.filename})' if error.filename else ''}. {advice} choose another folder with cache_dir= "
-                "or the environment variable MODELSELECT_CACHE."
-            ) from error
+    def _explained(self, verb: str) -> contextlib.AbstractContextManager[None]:
+        return explained(f"the store in {self.path}", verb)
+
+
+@contextlib.contextmanager
+def explained(what: str, verb: str) -> Iterator[None]:
+    """What the operating system says while `what` is `verb` (written, read, ...), as a StoreError with advice."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            advice = "The disk (or your quota) is full: free some space (`modelselect store` can evict entries), or"
+        elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            advice = "You may not do that there: change the folder's permissions, or"
+        else:
+            advice = "Mend that, or"
+        raise StoreError(
+            f"{what} cannot be {verb}: {error.strerror or error}"
+            f"{f' ({error.filename})' if error.filename else ''}. {advice} choose another folder with cache_dir= "
+            "(--cache-dir) or the environment variable MODELSELECT_CACHE."
+        ) from error
 
 
 def default_path() -> Path:
@@ -498,7 +503,7 @@ def _in_file_order(arrays: Mapping[str, _Array]) -> list[tuple[str, _Array]]:
     return sorted(arrays.items(), key=lambda item: (-np.dtype(item[1].dtype).itemsize, item[0]))
 
 
-def _write(file: BinaryIO, header: bytes, arrays: Mapping[str, _Array]) -> None:
+def _write(file: BinaryIO, header: bytes, arrays: Mapping[str, _Array], sync: bool) -> None:
     length = struct.pack("<Q", len(header))
     digest = hashlib.sha256(length + header)
     file.write(length + header)
@@ -509,7 +514,7 @@ def _write(file: BinaryIO, header: bytes, arrays: Mapping[str, _Array]) -> None:
     size = file.tell()
     file.seek(len(length) + len(_HEADER_START))
     file.write(digest.hexdigest().encode())
-    if size >= _SYNC_FROM:
+    if sync or size >= _SYNC_FROM:
         file.flush()
         os.fsync(file.fileno())
 
@@ -576,14 +581,3 @@ def _created(path: Path) -> datetime | None:
 
 def _utc(timestamp: float) -> datetime:
     return datetime.fromtimestamp(timestamp, UTC)
-
-
-def is_running(pid: int) -> bool:
-    """True if a process of this machine has that number, whoever owns it."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

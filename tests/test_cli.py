@@ -115,7 +115,7 @@ def test_the_store_is_shown_and_evicted(capsys: pytest.CaptureFixture[str], data
     run(capsys, "select", dataset, "-c", "embedded:plain*")
     before = json.loads(run(capsys, "store", "--json")[1])
     assert before["bytes"] > 0
-    assert before["kinds"]["evidence"]["entries"] > 0
+    assert before["kinds"]["features"]["entries"] > 0
     after = json.loads(run(capsys, "store", "--evict", "0", "--json")[1])
     assert after["bytes"] == 0
     assert after["freed"] == before["bytes"]

@@ -16,8 +16,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scipy.stats import rankdata
 
 import modelselect as ms
+from modelselect import assessment, extraction
 from modelselect.backbone import Backbone, HeadInput, ImagePreprocessing
 from modelselect.errors import (
     CandidateError,
@@ -151,13 +153,13 @@ def test_changed_rows_are_not_taken_for_the_old_ones(dataset: Path, tmp_path: Pa
 
 
 def test_several_estimators_are_combined_by_mean_rank(dataset: Path) -> None:
-    board = rank(dataset, SOME, estimators=["logme", "knn"])
-    single = [{row.candidate.id: row.rank for row in rank(dataset, SOME, estimators=e).rows} for e in ("logme", "knn")]
+    board = rank(dataset, "embedded:*", estimators=["logme", "knn"])
     n = len(board.rows)
-    if all(len(set(ranks.values())) == n for ranks in single):  # without ties the arithmetic is plain
-        for row in board.rows:
-            expected = np.mean([(n - ranks[row.candidate.id]) / (n - 1) for ranks in single])
-            assert row.score == pytest.approx(expected)
+    scores = np.array([[row.scores[name] for row in board.rows] for name in ("logme", "knn")])
+    assert len(set(scores[1])) < n, "ties are part of the test"
+    expected = ((rankdata(scores, axis=1) - 1) / (n - 1)).mean(0)  # ties share the mean of their ranks
+    assert [row.score for row in board.rows] == pytest.approx(expected)
+    assert np.argsort(-scores.mean(0), kind="stable").tolist() != list(range(n)), "raw scores would order them the same"
 
 
 def test_the_top_k_are_fine_tuned_and_lead_in_the_order_of_their_accuracy(dataset: Path) -> None:
@@ -270,6 +272,38 @@ def test_an_estimator_that_raises_costs_its_column_only(dataset: Path) -> None:
     assert all(row.rank is not None and "ZeroDivisionError" in row.status for row in board.rows)
 
 
+def test_listeners_hear_of_every_candidate_and_of_the_end(dataset: Path) -> None:
+    heard: list[tuple[str, Any]] = []
+
+    class Listener:
+        @ms.hookimpl
+        def modelselect_candidate_scored(self, candidate: ms.Candidate, scores: Any) -> None:
+            heard.append((candidate.id, scores))
+
+        @ms.hookimpl
+        def modelselect_candidate_failed(self, candidate: ms.Candidate, failure: Any) -> None:
+            heard.append((candidate.id, failure))
+
+        @ms.hookimpl
+        def modelselect_selection_finished(self, leaderboard: ms.Leaderboard) -> None:
+            heard.append(("finished", leaderboard))
+
+    get_host.cache_clear()
+    try:
+        get_host().register(Listener(), "listener")
+        board = rank(dataset, [*SOME, torch.nn.LazyLinear(3)], estimators=["logme", "knn"])
+    finally:
+        get_host.cache_clear()
+    scored = {row.candidate.id: row.components for row in board.rows if row.failure is None}
+    failed = {row.candidate.id: row.failure for row in board.rows if row.failure is not None}
+    assert len(scored) >= 3
+    assert len(failed) == 1
+    assert all({"logme", "knn"} <= set(components) for components in scored.values())
+    assert heard[-1] == ("finished", board)
+    assert len(heard) == len(board.rows) + 1
+    assert dict(heard[:-1]) == scored | failed
+
+
 # --- bad input -------------------------------------------------------------------------------------------------------
 
 
@@ -287,6 +321,8 @@ def test_an_estimator_that_raises_costs_its_column_only(dataset: Path) -> None:
         ({"executor": "cloud"}, UnknownNameError, "executor 'cloud'"),
         ({"device": "abacus"}, InvalidInputError, "abacus"),
         ({"top_k": -1}, InvalidInputError, "top_k is -1"),
+        ({"top_k": "2"}, InvalidInputError, "top_k is .2."),
+        ({"batch_size": 0}, InvalidInputError, "batch_size is 0"),
     ],
 )
 def test_bad_settings_are_answered_with_what_to_do(
@@ -387,7 +423,7 @@ def run(name):
     return pid
 
 def evidence(name):
-    files = (folder / name).glob("entries/evidence/*/*.safetensors")
+    files = (folder / name).glob("entries/features/*/*.safetensors")
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 begun = time.monotonic()
@@ -430,3 +466,145 @@ def test_an_image_backbone_says_so_where_the_rows_are_no_images() -> None:
         rank((np.random.default_rng(0).normal(size=(8, 3, 32, 32)), [0, 1] * 4), SOME)
     with pytest.raises(NothingRankedError, match="rows are str"):
         rank((["good", "bad"] * 4, [0, 1] * 4), SOME)
+
+
+# --- what changes a number changes its key ---------------------------------------------------------------------------
+
+
+def test_another_version_of_a_library_computes_anew(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rank(dataset, "embedded:plain.*")
+    assert rank(dataset, "embedded:plain.*").provenance["from_store"] == 2
+    known = extraction.numeric_versions
+    for module in (assessment, extraction):
+        monkeypatch.setattr(module, "numeric_versions", lambda *given: {**known(*given), "torch": "0.0"}, raising=False)
+    assert rank(dataset, "embedded:plain.*").provenance["from_store"] == 0
+
+
+def test_another_version_of_a_plugin_computes_anew(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rank(dataset, "embedded:plain.*")
+    for kind, name in (("zoos", "embedded"), ("estimators", "logme"), ("extractors", "cpu")):
+        monkeypatch.setattr(get_host().owner(kind, name), "version", f"99 of {name}")
+        assert rank(dataset, "embedded:plain.*").provenance["from_store"] == 0
+        assert rank(dataset, "embedded:plain.*").provenance["from_store"] == 2
+
+
+def test_another_seed_probe_or_source_computes_anew(dataset: Path) -> None:
+    other = np.random.default_rng(0).integers(0, 256, (20, 32, 32, 3), dtype=np.uint8), np.arange(20) % 2
+    rank(dataset, "embedded:plain.*", estimators="persistence_source")
+    for changed in ({"seed": 1}, {"probe_size": 30}, {"source": other}):
+        board = rank(dataset, "embedded:plain.*", estimators="persistence_source", **changed)
+        assert board.provenance["from_store"] == 0, changed
+
+
+def test_an_estimator_that_was_edited_does_not_find_its_old_scores(dataset: Path, tmp_path: Path) -> None:
+    source = """
+import modelselect
+class Mine(modelselect.Estimator):
+    name = "mine"
+    requires = frozenset({"features"})
+    citation = "Me, today."
+    def score(self, evidence):
+        return {"mine": float(evidence.features.%s())}
+"""
+    boards = []
+    for number, method in enumerate(("std", "mean")):
+        namespace: dict[str, Any] = {"__name__": "__main__"}
+        path = tmp_path / f"script{number}.py"
+        path.write_text(source % method)
+        exec(compile(path.read_text(), str(path), "exec"), namespace)
+        boards.append(rank(dataset, "embedded:plain.*", estimators=namespace["Mine"]()))
+    assert boards[0].best.score != boards[1].best.score
+
+
+def test_parameters_that_differ_make_another_estimator() -> None:
+    class Weighted(ms.Estimator):
+        name = "weighted"
+        requires = frozenset({"features"})
+        citation = "Nobody, 2026."
+
+        def __init__(self, weights: Any) -> None:
+            self.weights = weights
+
+        def score(self, evidence: ms.Evidence) -> dict[str, float]:
+            return {"weighted": 0.0}
+
+    many = np.zeros(2000)
+    other = many.copy()
+    other[1000] = 5
+    keys = {Weighted(w).key for w in (many, other, [0, 1], {"a"}, {"b"}, None)}
+    assert len(keys) == 6
+    assert Weighted(many.copy()).key == Weighted(many).key
+
+
+def test_estimators_in_any_order_of_runs_share_what_was_computed(
+    dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = rank(dataset, SOME, estimators=["logme", "leep"])
+    monkeypatch.setattr(type(get_host().extractor("cpu")), "extract", None)
+    alone = rank(dataset, SOME, estimators="logme")
+    assert {r.candidate.id: r.feature_dim for r in alone.rows} == {r.candidate.id: r.feature_dim for r in both.rows}
+    assert rank(dataset, SOME, estimators="knn").ranked
+
+
+# --- what goes wrong late costs little -------------------------------------------------------------------------------
+
+
+class Late(ms.Estimator):
+    name = "late"
+    requires = frozenset({"features"})
+    citation = "Nobody, 2026."
+
+    def __init__(self, answer: Any) -> None:
+        self.answer = answer
+
+    def score(self, evidence: ms.Evidence) -> dict[str, float]:
+        return {"late": 1.0}
+
+    def combine(self, scores: Any) -> Any:
+        if self.answer == "raise":
+            raise ZeroDivisionError("at the very end")
+        return np.full(len(scores), self.answer)
+
+
+@pytest.mark.parametrize(("answer", "words"), [("raise", "at the very end"), (float("inf"), "finite")])
+def test_an_estimator_that_cannot_combine_costs_its_column_only(dataset: Path, answer: Any, words: str) -> None:
+    board = rank(dataset, SOME, estimators=["logme", Late(answer)])
+    assert all(row.rank is not None and "late" not in row.scores and words in row.status for row in board.rows)
+
+
+def test_an_encoder_that_fails_costs_the_vectors_only(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> None:
+        raise ImportError("no doc2vec here")
+
+    monkeypatch.setattr(type(get_host().encoder("graph2vec")), "encode", fail)
+    with pytest.warns(UserWarning, match="no doc2vec here"):
+        board = rank(dataset, SOME)
+    assert board.ranked
+    assert board.best.embedding is None
+
+
+def test_a_zoo_that_cannot_be_searched_is_a_row_that_says_so(
+    dataset: Path, flaky: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def offline(self: ms.Zoo, pattern: str) -> Any:
+        raise ConnectionError("network down")
+
+    zoo = get_host().zoo("flaky")
+    monkeypatch.setattr(type(zoo), "search", offline)
+    board = rank(dataset, ["embedded:plain.*", "flaky:*"])
+    assert len(board.ranked) == 2
+    assert "network down" in board.rows[-1].status
+    with pytest.raises(ms.errors.SearchError, match="plugin 'flaky'"):
+        ms.search("flaky:*")
+
+
+def test_a_trace_that_failed_for_want_of_a_module_is_tried_again(
+    dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any, **__: Any) -> None:
+        raise OSError("for now")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(assessment._Assessor, "_example", broken)
+        assert all(row.macs is None for row in rank(dataset, SOME).rows)
+    assert all(row.macs for row in rank(dataset, SOME).rows)
