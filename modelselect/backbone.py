@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from itertools import chain
@@ -169,28 +170,36 @@ class CallablePreprocessing:
     key: str
 
     @classmethod
-    def of(cls, function: Callable[[Any], torch.Tensor], code_key: str) -> CallablePreprocessing:
-        """With a key made of `code_key` (digest of the function's code) and of what it does to two noise images.
+    def of(
+        cls, function: Callable[[Any], torch.Tensor], code_key: str, inputs: Iterable[Any] | None = None
+    ) -> CallablePreprocessing:
+        """With a key made of `code_key` (digest of the function's code) and of what it does to `inputs`.
 
         Two closures of the same code differ only in their settings, and settings that matter change the outputs.
 
+        Args:
+            function: input -> tensor.
+            code_key: digest of its code.
+            inputs: what to try it on; None for two noise images.
+
         Raises:
-            CandidateError: the function gives no tensor, or different tensors for one image.
+            CandidateError: the function gives no tensor, or different tensors for one input.
         """
         import torch
 
         digest = hashlib.sha256(code_key.encode())
-        for image in _noise_images():
-            given, again = function(image), function(image)
+        what = "image" if inputs is None else "row"
+        for row in _noise_images() if inputs is None else inputs:
+            given, again = function(row), function(row)
             if not isinstance(given, torch.Tensor):
-                raise CandidateError(f"its transform gives {type(given).__name__}; expected a tensor from a PIL image")
+                raise CandidateError(f"its transform gives {type(given).__name__}; expected a tensor for one {what}")
             if not torch.equal(given, again):
                 raise CandidateError(
-                    "its transform gives different tensors for one image, so that no score could be repeated. "
+                    f"its transform gives different tensors for one {what}, so that no score could be repeated. "
                     "Give the transform of evaluation, without random augmentation."
                 )
             digest.update(f"{tuple(given.shape)}:{given.dtype}:".encode())
-            digest.update(_bytes(given))
+            digest.update(tensor_bytes(given))
         return cls(function, f"callable:{digest.hexdigest()}")
 
     def prepare(self, item: Any) -> torch.Tensor:
@@ -321,6 +330,24 @@ def without_head(module: torch.nn.Module) -> torch.nn.Module:
     return Body()
 
 
+def device_of(module: torch.nn.Module) -> torch.device | None:
+    """Where the module's first parameter or buffer is; None where it has neither."""
+    return next((tensor.device for tensor in chain(module.parameters(), module.buffers())), None)
+
+
+@contextlib.contextmanager
+def in_evaluation_mode(*modules: torch.nn.Module) -> Iterator[None]:
+    """The modules in evaluation mode; afterwards each of their submodules in the mode that it was in."""
+    training = [(submodule, submodule.training) for module in modules for submodule in module.modules()]
+    for module in modules:
+        module.eval()
+    try:
+        yield
+    finally:
+        for submodule, mode in training:
+            submodule.training = mode
+
+
 def pool(features: torch.Tensor) -> torch.Tensor:
     """(B, D) from a feature map (B, D, H, W) by the mean over its places, from tokens (B, T, D) by the mean over them.
 
@@ -445,11 +472,11 @@ def weights_digest(module: torch.nn.Module, *more: str) -> str:
     digest = hashlib.sha256("\0".join(more).encode())
     for name, tensor in sorted(chain(module.named_parameters(), module.named_buffers())):
         digest.update(f"{name}:{tuple(tensor.shape)}:{tensor.dtype}".encode())
-        digest.update(_bytes(tensor))
+        digest.update(tensor_bytes(tensor))
     return digest.hexdigest()
 
 
-def _bytes(tensor: torch.Tensor) -> Any:
+def tensor_bytes(tensor: torch.Tensor) -> Any:
     """The numbers as a buffer, for any dtype."""
     import torch
 

@@ -6,7 +6,7 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelselect.agreement import Agreement, agreement
 from modelselect.candidates import Candidate
-from modelselect.errors import Failure, InvalidInputError
+from modelselect.errors import CandidateError, Failure, InvalidInputError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,6 +61,7 @@ class Row:
         seconds: spent on it, when it was first computed.
         embedding: its archi2vec vector.
         nearest: (candidate id, cosine similarity) of the most similar architectures on this board.
+        weights_key: digest of the weights that were ranked, where the candidate has no revision to tell them by.
     """
 
     candidate: Candidate
@@ -83,6 +84,7 @@ class Row:
     seconds: float = field(default=0.0, compare=False)
     embedding: tuple[float, ...] | None = None
     nearest: tuple[tuple[str, float], ...] = ()
+    weights_key: str | None = None
 
     @property
     def status(self) -> str:
@@ -100,11 +102,24 @@ class Row:
         """The candidate with its pre-trained weights, from its zoo.
 
         Raises:
-            CandidateError: it cannot be loaded, or its weights have changed since it was ranked.
+            CandidateError: it cannot be loaded; its weights have changed since it was ranked; or it is a bare module,
+                which the caller has and no zoo.
         """
         from modelselect.host import get_host
+        from modelselect.modules import ModuleZoo
 
-        return get_host().zoo(self.candidate.zoo).load(self.candidate, trust_remote_code=trust_remote_code)
+        if self.candidate.zoo == ModuleZoo.name:
+            raise CandidateError(
+                f"{self.candidate} is a bare module that was given to select(): it is the caller's own, and no zoo can "
+                "load it. Use the module itself."
+            )
+        backbone = get_host().zoo(self.candidate.zoo).load(self.candidate, trust_remote_code=trust_remote_code)
+        if self.weights_key is not None and backbone.weights_key != self.weights_key:
+            raise CandidateError(
+                f"the weights of {self.candidate} have changed since it was ranked, so that its scores are not theirs. "
+                "Rank it again with select()."
+            )
+        return backbone
 
 
 @dataclass(frozen=True)
@@ -198,15 +213,18 @@ class Leaderboard:
         Raises:
             InvalidInputError: the folder does not exist or cannot be written.
         """
-        target = Path(path)
+        target, content = Path(path), self.to_json()
         try:
             handle, partial = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(self.to_json())
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(partial, 0o644)
-            os.replace(partial, target)
+            try:
+                with os.fdopen(handle, "w", encoding="utf-8") as file:
+                    file.write(content)
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.chmod(partial, 0o644)
+                os.replace(partial, target)
+            finally:
+                Path(partial).unlink(missing_ok=True)
         except OSError as error:
             raise InvalidInputError(f"cannot write {str(target)!r}: {error.strerror}. Give a writable path.") from error
 
@@ -359,15 +377,18 @@ def _row_from_json(document: Mapping[str, Any]) -> Row:
 
 
 def _plain(value: Any) -> Any:
-    """The value as JSON has it; not-a-number becomes null, since JSON has no word for it."""
+    """The value as JSON has it: arrays and sets as lists; not-a-number as null, since JSON has no word for it."""
     if isinstance(value, Failure):
         return asdict(value)
     if isinstance(value, Mapping | MappingProxyType):
         return {str(k): _plain(v) for k, v in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str):
         return [_plain(v) for v in value]
-    if hasattr(value, "item"):  # a NumPy scalar
-        value = value.item()
+    if isinstance(value, Set):  # in an order that does not change from run to run
+        return sorted(map(_plain, value), key=lambda v: (v, "") if isinstance(v, int | float) else (math.inf, repr(v)))
+    if hasattr(value, "tolist"):  # a NumPy array or scalar, a tensor
+        plain = value.tolist()
+        return str(value) if isinstance(plain, type(value)) else _plain(plain)
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value if isinstance(value, str | int | float | bool | None) else str(value)

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 from modelselect.backbone import (
     Backbone,
     CallablePreprocessing,
+    device_of,
     reader_for_feature_method,
     reader_for_module,
     weights_digest,
 )
 from modelselect.candidates import Candidate, Zoo
+from modelselect.codekey import code_key, module_key
 from modelselect.errors import CandidateError, InvalidInputError
 
 if TYPE_CHECKING:
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
     from modelselect.probe import Probe
 
 Transform = Callable[[Any], "torch.Tensor"]
+
+ROWS_TRIED = 8
+"""Rows of the probe that tell one transform from another, where noise images cannot."""
 
 
 class ModuleZoo(Zoo):
@@ -39,26 +44,45 @@ class ModuleZoo(Zoo):
     def __init__(self, modules: dict[str, tuple[torch.nn.Module, Transform | None]], probe: Probe) -> None:
         self._modules = modules
         self._probe = probe
+        self._refused: dict[str, CandidateError] = {}
+
+    @property
+    def modules(self) -> tuple[torch.nn.Module, ...]:
+        """The caller's own modules, which `load` puts into evaluation mode."""
+        return tuple(module for module, _ in self._modules.values())
 
     def search(self, pattern: str) -> Iterable[Candidate]:
-        for name, (module, _) in self._modules.items():
-            metadata = {
-                "architecture": type(module).__name__,
-                "modality": self._probe.modality,
-                "parameters": sum(parameter.numel() for parameter in module.parameters()),
-            }
-            yield Candidate(self.name, name, weights_digest(module)[:16], metadata)
+        """One candidate for each module; its revision is a digest of weights, code, settings and transform.
+
+        Where none can be made, `load` raises the reason.
+        """
+        for name, (module, transform) in self._modules.items():
+            metadata: dict[str, Any] = {"architecture": type(module).__name__, "modality": self._probe.modality}
+            revision = None
+            try:
+                metadata["parameters"] = sum(parameter.numel() for parameter in module.parameters())
+                preprocessing = self._preprocessing(transform)
+                revision = weights_digest(module, module_key(module), preprocessing.key)[:16]
+            except CandidateError as error:
+                self._refused[name] = error
+            except Exception as error:  # a caller's module or transform may raise anything
+                self._refused[name] = CandidateError(
+                    f"it cannot be told apart from others: to read its weights, or to transform a row, raised "
+                    f"{type(error).__name__}: {error}"
+                )
+            yield Candidate(self.name, name, revision, metadata)
 
     def load(self, candidate: Candidate, *, trust_remote_code: bool = False) -> Backbone:
         import torch
 
+        if candidate.name in self._refused:
+            raise self._refused[candidate.name]
         module, transform = self._modules[candidate.name]
         module.eval()
-        function = transform or as_tensor
-        preprocessing = CallablePreprocessing(function, _transform_key(function, candidate))
+        preprocessing = self._preprocessing(transform)
         try:
             rows = [preprocessing.prepare(self._probe.item(i % len(self._probe))) for i in range(2)]
-            example = torch.stack(rows)
+            example = torch.stack(rows).to(device_of(module))
         except Exception as error:
             raise CandidateError(
                 f"its input cannot be prepared ({error}). Give the candidate as (module, transform), where transform "
@@ -74,6 +98,21 @@ class ModuleZoo(Zoo):
                 f"its forward pass on rows of shape {tuple(example.shape[1:])} raised {type(error).__name__}: {error}"
             ) from error
         return Backbone(candidate, module, preprocessing, read, weights_key=candidate.revision or "")
+
+    def _preprocessing(self, transform: Transform | None) -> CallablePreprocessing:
+        """The transform, with a key of its code and of what it does to noise, or to some of the probe's rows."""
+        if transform is None:
+            return CallablePreprocessing(as_tensor, "as_tensor")
+        key = code_key(transform)
+        if self._probe.modality == "image":
+            try:
+                return CallablePreprocessing.of(transform, key)
+            except CandidateError:
+                raise
+            except Exception:  # it was written for images of one size, as the probe's are
+                pass
+        rows = (self._probe.item(index) for index in range(min(ROWS_TRIED, len(self._probe))))
+        return CallablePreprocessing.of(transform, key, rows)
 
 
 def as_named_modules(items: Iterable[Any]) -> dict[str, tuple[torch.nn.Module, Transform | None]]:
@@ -111,8 +150,3 @@ def as_tensor(item: Any) -> torch.Tensor:
     if hasattr(item, "convert"):  # a PIL image
         return torch.from_numpy(np.array(item.convert("RGB"))).permute(2, 0, 1).float() / 255
     return torch.as_tensor(np.asarray(item)).float()
-
-
-def _transform_key(function: Transform, candidate: Candidate) -> str:
-    """Nothing is known of a caller's function, so it is shared with nobody but the same module."""
-    return "as_tensor" if function is as_tensor else f"callable:{candidate.id}:{function!r}"

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from scipy.stats import weightedtau
 
 import modelselect as ms
 from modelselect import cli
-from modelselect.errors import Failure
+from modelselect.backbone import Backbone, CallablePreprocessing, WholeOutput, weights_digest
+from modelselect.errors import CandidateError, Failure
+from modelselect.host import get_host
 from modelselect.leaderboard import Row
 
 
@@ -98,6 +102,85 @@ def test_agreement_is_measured_for_the_score_and_every_estimator(board: ms.Leade
     assert found["score"].kendall == 1.0
     assert found["logme"].n == 2
     assert "leep" not in found
+
+
+def test_arrays_and_sets_in_metadata_are_saved_as_lists(tmp_path: Path) -> None:
+    metadata = {"mean": np.array([0.5, np.nan]), "sizes": np.arange(4).reshape(2, 2), "tags": {"b", "a"}, "n": {10, 9}}
+    path = tmp_path / "board.json"
+    metadata |= {"one": np.float32(0.5), "long": np.longdouble(1)}
+    ms.Leaderboard((Row(ms.Candidate("shelf", "tiny", metadata=metadata)),)).save(path)
+    loaded = dict(ms.Leaderboard.load(path).rows[0].candidate.metadata)
+    lists = {"mean": [0.5, None], "sizes": [[0, 1], [2, 3]], "tags": ["a", "b"], "n": [9, 10]}
+    assert loaded == lists | {"one": 0.5, "long": "1.0"}
+
+
+@pytest.mark.parametrize("failing", ["to_json", "fsync"])
+def test_a_leaderboard_that_cannot_be_written_leaves_nothing_behind(
+    board: ms.Leaderboard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device") if failing == "fsync" else ValueError("no JSON")
+
+    board.save(tmp_path / "board.json")
+    before = (tmp_path / "board.json").read_bytes()
+    monkeypatch.setattr(*((os, "fsync") if failing == "fsync" else (ms.Leaderboard, "to_json")), fail)
+    with pytest.raises(ValueError, match=r"No space left|no JSON"):
+        board.save(tmp_path / "board.json")
+    assert [path.name for path in tmp_path.iterdir()] == ["board.json"]
+    assert (tmp_path / "board.json").read_bytes() == before
+
+
+class Shelf(ms.Zoo):
+    """One candidate without a revision, whose weights are whatever they are today."""
+
+    name = "shelf"
+    today = 0.0
+
+    def search(self, pattern: str) -> list[ms.Candidate]:
+        return [ms.Candidate(self.name, "tiny")]
+
+    def load(self, candidate: ms.Candidate, *, trust_remote_code: bool = False) -> Backbone:
+        module = torch.nn.Linear(3, 2)
+        torch.nn.init.constant_(module.weight, self.today)
+        torch.nn.init.zeros_(module.bias)
+        preprocessing = CallablePreprocessing(lambda row: torch.from_numpy(row).float(), "rows")
+        return Backbone(candidate, module.eval(), preprocessing, WholeOutput(), weights_digest(module))
+
+
+def test_weights_that_changed_since_the_ranking_are_not_handed_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Plugin:
+        @ms.hookimpl
+        def modelselect_register_zoos(self) -> list[ms.Zoo]:
+            return [Shelf()]
+
+    get_host.cache_clear()
+    try:
+        get_host().register(Plugin(), "shelf")
+        data = np.random.default_rng(0).normal(size=(12, 3)), [0, 1] * 6
+        monkeypatch.setattr(Shelf, "today", 1.0)
+        board = ms.select(data, "shelf:*", estimators="knn", cache_dir=tmp_path / "cache", progress=False)
+        board.save(tmp_path / "board.json")
+        rows = board.best, ms.Leaderboard.load(tmp_path / "board.json").best
+        assert all(row.load().candidate.name == "tiny" for row in rows)
+        document = json.loads((tmp_path / "board.json").read_text())
+        del document["rows"][0]["weights_key"]
+        (tmp_path / "old.json").write_text(json.dumps(document))
+        monkeypatch.setattr(Shelf, "today", 2.0)
+        for row in rows:
+            with pytest.raises(CandidateError, match="have changed since"):
+                row.load()
+        assert ms.Leaderboard.load(tmp_path / "old.json").best.load()  # it does not say what they were
+    finally:
+        get_host.cache_clear()
+
+
+def test_a_bare_module_is_the_callers_own(tmp_path: Path) -> None:
+    data = np.random.default_rng(0).normal(size=(12, 3)), [0, 1] * 6
+    board = ms.select(data, torch.nn.Linear(3, 2), estimators="knn", cache_dir=tmp_path, progress=False)
+    with pytest.raises(CandidateError, match="the caller's own"):
+        board.best.load()
 
 
 @pytest.mark.parametrize(
