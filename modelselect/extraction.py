@@ -1,30 +1,32 @@
 """Candidate and probe in, evidence out: features and source probabilities in one forward pass.
 
 Decoding is the dear part of small networks, so every image is decoded and resized once per distinct preprocessing
-(`InputSpool`), not once per candidate.
+(`InputSpool`), not once per candidate, as long as there is room for the result.
 """
 
 from __future__ import annotations
 
 import abc
 import contextlib
+import errno
 import functools
 import hashlib
 import importlib.metadata
 import os
 import shutil
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from modelselect.errors import CandidateError, InvalidInputError, OutOfMemoryError, StoreError
-from modelselect.store import is_running
+from modelselect.backbone import device_of, in_evaluation_mode
+from modelselect.errors import CandidateError, InvalidInputError, OutOfMemoryError
+from modelselect.machine import is_abandoned, owned_name, usable_cores
+from modelselect.store import explained
 
 if TYPE_CHECKING:
     import torch
@@ -38,6 +40,20 @@ DEFAULT_BATCH_SIZE = 64
 
 NUMERIC_LIBRARIES = ("torch", "torchvision", "timm", "transformers", "numpy", "pillow", "modelselect-automl")
 """What changes features when its version changes: part of every evidence's identity."""
+
+SCORE_LIBRARIES = (*NUMERIC_LIBRARIES, "scipy", "scikit-learn")
+"""What changes scores when its version changes."""
+
+ALL_LIBRARIES = (*SCORE_LIBRARIES, "gensim", "networkx", "datasets", "huggingface_hub")
+"""What is written down of an installation on a leaderboard."""
+
+SPOOL_LIMIT = 20_000_000_000
+"""Bytes of prepared inputs on disk, at most; less where that is more than half of what is free when a run begins."""
+
+MEMORY_LIMIT = 2_000_000_000
+"""Bytes of prepared inputs in memory, where there is no folder to spool them to: at most this."""
+
+_CHUNK = 1 << 20
 
 BatchProgress = Callable[[int, int], None]
 """Called with the rows done and the rows in all."""
@@ -131,15 +147,18 @@ class TorchExtractor(Extractor):
 
     @contextlib.contextmanager
     def session(self, module: torch.nn.Module, device: str) -> Iterator[None]:
-        """The module on the device, in evaluation mode and channels-last; as it was afterwards."""
+        """The module on the device, in evaluation mode and channels-last; in its modes and back home afterwards."""
         import torch
 
-        training = module.training
-        module.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        try:
-            yield
-        finally:
-            module.train(training).to("cpu")
+        home = device_of(module)
+        with in_evaluation_mode(module):
+            try:
+                with torch.inference_mode(False):  # weights copied in inference mode could never be trained again
+                    module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+                yield
+            finally:
+                with torch.inference_mode(False):
+                    module.to(home)
 
     def to_device(self, rows: torch.Tensor, device: str) -> torch.Tensor:
         return rows.to(device)
@@ -189,96 +208,214 @@ class _Sink:
         self.rows = end
 
 
+class Inputs(Protocol):
+    """(N, ...) prepared inputs: a tensor, or what makes one of the rows that are asked for."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: slice | torch.Tensor, /) -> torch.Tensor: ...
+
+
 class InputSpool:
     """Prepared inputs, shared by every candidate with the same preprocessing, in a folder that ends with the run.
 
-    Arrays are memory-mapped, so that what is prepared once is held once, also by several worker processes.
+    Arrays are memory-mapped, so that what is prepared once is held once, also by several worker processes. When there
+    is no room for a new one, those that have not been used for longest go; what would not fit alone is never kept.
 
     Args:
-        folder: where; None keeps nothing.
+        folder: where; None keeps inputs in memory, and only as long as they are used.
+        limit: bytes that all arrays may take together; by default SPOOL_LIMIT, or MEMORY_LIMIT without a folder.
     """
 
-    def __init__(self, folder: Path | None) -> None:
+    def __init__(self, folder: Path | None, limit: int | None = None) -> None:
         self.folder = folder
+        self.limit = limit if limit is not None else MEMORY_LIMIT if folder is None else SPOOL_LIMIT
 
     @classmethod
     @contextlib.contextmanager
     def temporary(cls, parent: Path) -> Iterator[InputSpool]:
         """A spool under `parent` that is removed at the end; what killed runs left there is removed at the start."""
-        try:
+        with explained(f"the spool in {parent}", "written"):
             parent.mkdir(parents=True, exist_ok=True)
-            for left in parent.iterdir():
-                owner = left.name.split("-")[0]
-                if owner.isdigit() and not is_running(int(owner)):
-                    shutil.rmtree(left, ignore_errors=True)
-            folder = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=parent))
-        except OSError as error:
-            raise StoreError(
-                f"cannot write to {str(parent)!r} ({error.strerror}). Name a folder that can be written with "
-                "cache_dir= (--cache-dir), or with the environment variable MODELSELECT_CACHE."
-            ) from error
+            for left in filter(is_abandoned, parent.iterdir()):
+                shutil.rmtree(left, ignore_errors=True)
+            folder = parent / owned_name()
+            folder.mkdir(mode=0o700)
+            limit = min(SPOOL_LIMIT, shutil.disk_usage(folder).free // 2)
         try:
-            yield cls(folder)
+            yield cls(folder, limit)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def prepared(self, probe: Probe, preprocessing: Preprocessing) -> torch.Tensor:
-        """(N, ...) the probe's rows after `preprocessing.prepare`: read from the spool, or made and kept there."""
-        import torch
+    def prepared(self, probe: Probe, preprocessing: Preprocessing) -> Inputs:
+        """The probe's rows after `preprocessing.prepare`: read from the spool, made and kept there, or made on demand.
 
+        Raises:
+            StoreError: the folder cannot be written, or its disk is full.
+            CandidateError: the preprocessing gives tensors of different shapes. (Made on demand: when a batch is asked
+                for.)
+        """
         if self.folder is None:
-            return torch.from_numpy(_prepare(probe, preprocessing, None))
+            inputs = _OnDemand(probe, preprocessing)
+            return inputs if inputs.nbytes > self.limit else inputs[:]
         name = hashlib.sha256(f"{probe.fingerprint}\0{preprocessing.key}".encode()).hexdigest()
         path = self.folder / f"{name}.npy"
-        if not path.exists():
-            partial = self.folder / f"{name}.{os.getpid()}.partial"
-            _prepare(probe, preprocessing, partial)
-            partial.replace(path)
-        # Copy-on-write: torch wants writable memory, and nobody's writes may reach the file.
-        return torch.from_numpy(np.load(path, mmap_mode="c"))
+        kept = self._kept(path)
+        if kept is not None:
+            return kept
+        inputs = _OnDemand(probe, preprocessing)
+        return inputs if inputs.nbytes > self.limit else self._keep(path, inputs)
+
+    def _kept(self, path: Path) -> torch.Tensor | None:
+        import torch
+
+        try:
+            array = np.load(path, mmap_mode="c")  # copy-on-write: torch wants to write, and nothing may reach the file
+        except FileNotFoundError:
+            return None
+        with contextlib.suppress(OSError):  # used now: neither the next to go, nor abandoned
+            os.utime(path)
+            os.utime(path.parent)
+        return torch.from_numpy(array)
+
+    def _keep(self, path: Path, inputs: _OnDemand) -> torch.Tensor:
+        """One process prepares at a time, with all cores; who waited for the same inputs finds them."""
+        from filelock import FileLock
+
+        with contextlib.ExitStack() as stack:
+            with self._explained():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(FileLock(path.with_name("lock"), thread_local=False))
+            kept = self._kept(path)
+            if kept is None:
+                self._prepare(path, inputs)
+                kept = self._kept(path)
+        assert kept is not None
+        return kept
+
+    def _prepare(self, path: Path, inputs: _OnDemand) -> None:
+        partial = path.with_suffix(".partial")
+        try:
+            with self._explained():
+                self._make_room(path.parent, inputs.nbytes)
+                array = _reserved(partial, inputs.shape, inputs.dtype)
+            inputs.write(range(len(inputs)), array)
+            with self._explained():
+                array.flush()
+                partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+    def _make_room(self, folder: Path, wanted: int) -> None:
+        for partial in folder.glob("*.partial"):  # whoever made it had the lock, and was killed
+            partial.unlink()
+        kept = sorted(((path.stat(), path) for path in folder.glob("*.npy")), key=lambda pair: pair[0].st_mtime_ns)
+        total = sum(stat.st_size for stat, _ in kept)
+        for stat, path in kept:
+            if total + wanted <= self.limit:
+                break
+            path.unlink()  # who has it mapped keeps it until the end of the candidate
+            total -= stat.st_size
+
+    def _explained(self) -> contextlib.AbstractContextManager[None]:
+        return explained(f"the spool in {self.folder}", "written")
 
 
-def _prepare(probe: Probe, preprocessing: Preprocessing, path: Path | None) -> NDArray[Any]:
-    first = preprocessing.prepare(probe.item(0))
-    shape = (len(probe), *first.shape)
-    dtype = first.numpy().dtype
-    if path is None:
-        array = np.empty(shape, dtype)
-    else:
-        array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+class _OnDemand:
+    """A probe's inputs, prepared when they are asked for and not kept. Holds the first, which tells shape and dtype."""
 
-    def fill(index: int) -> None:
-        tensor = preprocessing.prepare(probe.item(index)) if index else first
-        if tensor.shape != first.shape:
-            raise CandidateError(
-                f"its preprocessing gives tensors of different shapes: {tuple(first.shape)} for row 0 and "
-                f"{tuple(tensor.shape)} for row {index}. Give a preprocessing that resizes to one size."
-            )
-        array[index] = tensor.numpy()
+    def __init__(self, probe: Probe, preprocessing: Preprocessing) -> None:
+        self.probe, self.preprocessing = probe, preprocessing
+        self.first = preprocessing.prepare(probe.item(0)).numpy()
 
-    with ThreadPoolExecutor(max(2, os.cpu_count() or 1)) as threads:  # decoding leaves the interpreter lock
-        for _ in threads.map(fill, range(len(probe))):
-            pass
-    if isinstance(array, np.memmap):
-        array.flush()
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return len(self), *self.first.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.first.dtype
+
+    @property
+    def nbytes(self) -> int:
+        return len(self) * self.first.nbytes
+
+    def __len__(self) -> int:
+        return len(self.probe)
+
+    def __getitem__(self, rows: slice | torch.Tensor, /) -> torch.Tensor:
+        import torch
+
+        indices = range(len(self))[rows] if isinstance(rows, slice) else rows.tolist()
+        array = np.empty((len(indices), *self.first.shape), self.dtype)
+        self.write(indices, array)
+        return torch.from_numpy(array)
+
+    def write(self, indices: Sequence[int], array: NDArray[Any]) -> None:
+        """The rows of these indices into the rows of `array`, in the same order."""
+
+        def fill(place: int, index: int) -> None:
+            row = self.preprocessing.prepare(self.probe.item(index)).numpy() if index else self.first
+            if row.shape != self.first.shape:
+                raise CandidateError(
+                    f"its preprocessing gives tensors of different shapes: {self.first.shape} for row 0 and "
+                    f"{row.shape} for row {index}. Give a preprocessing that resizes to one size."
+                )
+            array[place] = row
+
+        with ThreadPoolExecutor(max(2, usable_cores())) as threads:  # decoding leaves the interpreter lock
+            for _ in threads.map(fill, range(len(indices)), indices):
+                pass
+
+
+def _reserved(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.memmap[Any, Any]:
+    """A new mapped array whose space on the disk is taken already.
+
+    Otherwise its file would have holes, and a write that finds the disk full would kill the process (SIGBUS).
+    """
+    array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+    with path.open("r+b") as file:
+        _reserve(file, array.offset, array.nbytes)
     return array
 
 
-def choose_device(device: str) -> str:
+def _reserve(file: BinaryIO, start: int, size: int) -> None:
+    try:
+        os.posix_fallocate(file.fileno(), start, size)
+    except (AttributeError, OSError) as error:  # not every operating system and not every file system can
+        if isinstance(error, OSError) and error.errno not in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
+            raise
+        file.seek(start)
+        for left in range(size, 0, -_CHUNK):
+            file.write(bytes(min(_CHUNK, left)))
+
+
+def choose_device(device: str, extractors: Collection[str] = ()) -> str:
     """`"auto"` -> `"cuda"` where torch sees one, else `"cpu"`; anything else is checked and returned.
 
+    Args:
+        device: as the caller gave it.
+        extractors: names of the registered ones. A kind of device that torch does not know passes if one is called
+            like it: `"tpu:0"` where there is an extractor `tpu`. Whether it runs a backbone there, it says itself.
+
     Raises:
-        InvalidInputError: torch does not know the device, or does not have it here.
+        InvalidInputError: nobody knows the device, or torch does not have it here.
     """
     import torch
 
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
+        torch.device(device)
+    except RuntimeError:
+        if device.split(":")[0] in extractors:
+            return device
+    try:
         torch.empty(0, device=device)
     except Exception as error:
         raise InvalidInputError(
-            f"device {device!r} cannot be used here ({_first_line(error)}). Expected 'auto', 'cpu', 'cuda' or 'cuda:N'."
+            f"device {device!r} cannot be used here ({_first_line(error)}). Expected 'auto', 'cpu', 'cuda', 'cuda:N', "
+            f"or a device that an extractor is called after (registered: {', '.join(extractors) or 'none'})."
         ) from None
     return device
 
@@ -295,10 +432,10 @@ def choose_extractor(extractors: dict[str, Extractor], backbone: Backbone, devic
 
 
 @functools.cache
-def numeric_versions() -> dict[str, str]:
-    """Installed versions of what features depend on."""
+def numeric_versions(libraries: tuple[str, ...] = NUMERIC_LIBRARIES) -> dict[str, str]:
+    """Installed versions of what features depend on, or of other libraries."""
     versions = {}
-    for library in NUMERIC_LIBRARIES:
+    for library in libraries:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[library] = importlib.metadata.version(library)
     return versions

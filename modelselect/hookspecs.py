@@ -52,12 +52,14 @@ def modelselect_register_zoos() -> Sequence[Zoo]:
 def modelselect_register_extractors() -> Sequence[Extractor]:
     """Extractors, each for one kind of device. The first that supports a backbone on the chosen device is taken.
 
+    The name of one whose devices torch does not know is their kind: `device="tpu:0"` needs an extractor `tpu`.
+
     >>> import modelselect
     >>> class Tpu(modelselect.Extractor):
     ...     name = "tpu"
     ...     def supports(self, backbone, device):
-    ...         return device.startswith("tpu")
-    ...     def extract(self, backbone, probe, fields):
+    ...         return device.split(":")[0] == "tpu"
+    ...     def extract(self, backbone, probe, fields, *, device, batch_size, spool, progress):
     ...         raise modelselect.errors.CandidateError("not on this machine")
     >>> @modelselect.hookimpl
     ... def modelselect_register_extractors():
@@ -132,7 +134,11 @@ def modelselect_register_commands() -> Mapping[str, typer.Typer]:
     >>> import modelselect, typer
     >>> @modelselect.hookimpl
     ... def modelselect_register_commands():
-    ...     app = typer.Typer(help="Count things.")
+    ...     app = typer.Typer()
+    ...     @app.command()
+    ...     def count(upto: int = 3) -> None:
+    ...         "Count things."
+    ...         print(*range(1, upto + 1))
     ...     return {"count": app}
     >>> list(modelselect_register_commands())
     ['count']

@@ -37,7 +37,8 @@ class FeatureStatistics:
 
     Args:
         features: (N, D) floats; read, never changed.
-        device: where products and decompositions are computed: `"cpu"`, or a CUDA device, in float64 there, too.
+        device: where products and decompositions are computed: on a CUDA device, in float64 there, too; for any other,
+            on the CPU.
 
     >>> statistics = FeatureStatistics(np.array([[0.0, 0.0, 3.0], [4.0, 0.0, 3.0]]))
     >>> statistics.n, statistics.d, statistics.width
@@ -48,7 +49,7 @@ class FeatureStatistics:
 
     def __init__(self, features: NDArray[np.floating[Any]], device: str = CPU) -> None:
         self.features = features
-        self.device = device
+        self.device = device if device.split(":")[0] == "cuda" else CPU
         self.n: int = features.shape[0]
         self.d: int = features.shape[1]
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import torch
 
     from modelselect.backbone import Backbone
+    from modelselect.extraction import Inputs
     from modelselect.probe import Probe
 
 EpochProgress = Callable[[int, int, float], None]
@@ -196,11 +197,11 @@ def wilson_interval(correct: int, rows: int, confidence: float = 0.95) -> tuple[
 class _Task:
     """Prepared inputs and labels, unlabelled rows left out; `targets` count the classes that training holds."""
 
-    inputs: torch.Tensor
+    inputs: Inputs
     rows: NDArray[np.int64]
     targets: NDArray[np.int64]
     classes: NDArray[np.int64]
-    holdout_inputs: torch.Tensor
+    holdout_inputs: Inputs
     holdout_rows: NDArray[np.int64]
     holdout_labels: NDArray[np.int64]
 
@@ -247,7 +248,7 @@ def _fine_tune(
     with _reproducible(seed, device):
         module = copy.deepcopy(backbone.module).to(device).eval()
 
-        def features(inputs: torch.Tensor, rows: NDArray[np.int64]) -> torch.Tensor:
+        def features(inputs: Inputs, rows: NDArray[np.int64]) -> torch.Tensor:
             batch = backbone.preprocessing.finish(inputs[torch.from_numpy(rows)].to(device))
             return backbone.read(module, batch).features.float()
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +17,10 @@ from PIL import Image
 
 import modelselect as ms
 from modelselect.backbone import Backbone, HeadInput, ImagePreprocessing
-from modelselect.errors import CandidateError, InvalidInputError, OutOfMemoryError
+from modelselect.errors import CandidateError, InvalidInputError, OutOfMemoryError, StoreError
 from modelselect.extraction import Extractor, InputSpool, choose_device, choose_extractor
-from modelselect.host import get_host
+from modelselect.host import Host, get_host
+from modelselect.machine import owned_name
 
 ROWS = 37
 FIELDS = frozenset({"features", "source_probabilities"})
@@ -115,17 +120,167 @@ def test_an_image_is_prepared_once_for_all_candidates_that_see_it_alike(probe: m
             CPU.extract(backbone(name=name), probe, FIELDS, spool=spool)
         assert CountingPreprocessing.prepared == ROWS
         assert spool.folder is not None
-        assert len(list(spool.folder.iterdir())) == 1
+        assert len(list(spool.folder.glob("*.npy"))) == 1
     assert not list(tmp_path.iterdir())
 
 
-def test_what_a_killed_run_left_behind_is_removed(tmp_path: Path) -> None:
-    (tmp_path / "999999999-left").mkdir()
-    (tmp_path / f"{os.getpid()}-mine").mkdir()
-    with InputSpool.temporary(tmp_path):
+def test_what_a_killed_run_left_behind_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    mine = owned_name()
+    killed = mine.replace(f"@{os.getpid()}@", "@999999999@")
+    elsewhere = "another-machine@999999999@0123456789abcdef"
+    long_ago = elsewhere.replace("0", "f")
+    for name in (mine, killed, elsewhere, long_ago, "somebody else's"):
+        (tmp_path / name).mkdir()
+    then = time.time() - 2 * 86_400
+    os.utime(tmp_path / long_ago, (then, then))
+    with InputSpool.temporary(tmp_path) as spool:
+        assert spool.folder is not None
         names = {path.name for path in tmp_path.iterdir()}
-    assert "999999999-left" not in names
-    assert f"{os.getpid()}-mine" in names
+    assert names == {mine, elsewhere, "somebody else's", spool.folder.name}
+
+
+def resized(size: int, *, kind: type[ImagePreprocessing] = CountingPreprocessing) -> ImagePreprocessing:
+    return kind((16, 16), size, mean=(0.5,) * 3, std=(0.25,) * 3)
+
+
+BYTES = ROWS * 3 * 16 * 16
+
+
+def test_a_spool_in_use_is_kept_fresh_for_other_machines(probe: ms.Probe, tmp_path: Path) -> None:
+    spool = InputSpool(tmp_path)
+    spool.prepared(probe, resized(16))
+    os.utime(tmp_path, (0, 0))
+    spool.prepared(probe, resized(16))
+    assert tmp_path.stat().st_mtime > 0
+
+
+def test_the_spool_keeps_within_its_bound_what_was_used_last(probe: ms.Probe, tmp_path: Path) -> None:
+    spool = InputSpool(tmp_path, limit=int(2.5 * BYTES))
+    for size, others in ((16, 0), (17, 1), (16, 1), (18, 1)):
+        spool.prepared(probe, resized(size))
+        kept = list(tmp_path.glob("*.npy"))
+        assert len(kept) == others + 1
+        assert sum(path.stat().st_size for path in kept) <= spool.limit
+        time.sleep(0.02)  # file systems tell times no finer than a clock tick
+    CountingPreprocessing.prepared = 0
+    spool.prepared(probe, resized(16))
+    spool.prepared(probe, resized(18))
+    assert CountingPreprocessing.prepared == 0
+    spool.prepared(probe, resized(17))
+    assert CountingPreprocessing.prepared == ROWS
+
+
+def test_the_bound_is_at_most_half_of_what_is_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Usage:
+        free = 1000
+
+    monkeypatch.setattr("shutil.disk_usage", lambda path: Usage)
+    with InputSpool.temporary(tmp_path) as spool:
+        assert spool.limit == 500
+
+
+@pytest.mark.parametrize("on_disk", [True, False])
+def test_what_has_no_room_is_prepared_batch_by_batch_and_not_kept(
+    probe: ms.Probe, tmp_path: Path, on_disk: bool
+) -> None:
+    spool = InputSpool(tmp_path if on_disk else None, limit=BYTES - 1)
+    expected = InputSpool(None).prepared(probe, resized(16))[:]
+    CountingPreprocessing.prepared = 0
+    inputs = spool.prepared(probe, resized(16))
+    assert len(inputs) == ROWS
+    assert CountingPreprocessing.prepared == 1
+    assert torch.equal(inputs[4:9], expected[4:9])
+    assert torch.equal(inputs[torch.tensor([7, 0, 36])], expected[[7, 0, 36]])
+    assert CountingPreprocessing.prepared == 8
+    assert not list(tmp_path.iterdir())
+    features = CPU.extract(backbone(), probe, FIELDS, spool=spool, batch_size=8).features
+    assert features is not None
+    np.testing.assert_array_equal(features, CPU.extract(backbone(), probe, FIELDS, batch_size=8).features)
+
+
+def test_two_that_want_the_same_inputs_prepare_them_once(probe: ms.Probe, tmp_path: Path) -> None:
+    spool = InputSpool(tmp_path)
+    CountingPreprocessing.prepared = 0
+    with ThreadPoolExecutor(2) as threads:
+        first, second = threads.map(lambda _: spool.prepared(probe, resized(16)), range(2))
+    assert torch.equal(first[:], second[:])
+    assert CountingPreprocessing.prepared <= ROWS + 1
+
+
+class Watching(ImagePreprocessing):
+    """Remembers what share of its file is really on the disk when the last row is prepared."""
+
+    folder: Path
+    share = 0.0
+
+    def prepare(self, item: Any) -> torch.Tensor:
+        for partial in self.folder.glob("*.partial"):
+            stat = partial.stat()
+            type(self).share = 512 * stat.st_blocks / stat.st_size
+        return super().prepare(item)
+
+
+@pytest.mark.parametrize("support", ["yes", "not on this file system", "not on this system"])
+def test_space_is_taken_before_rows_are_prepared(
+    probe: ms.Probe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, support: str
+) -> None:
+    def refuse(*arguments: object) -> None:
+        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+
+    if support == "not on this file system":
+        monkeypatch.setattr(os, "posix_fallocate", refuse, raising=False)
+    elif support == "not on this system":
+        monkeypatch.delattr(os, "posix_fallocate", raising=False)
+    monkeypatch.setattr(Watching, "folder", tmp_path, raising=False)
+    monkeypatch.setattr(Watching, "share", 0.0)
+    inputs = InputSpool(tmp_path).prepared(probe, resized(16, kind=Watching))
+    assert Watching.share >= 1, "the file has holes: a full disk would kill the process"
+    assert torch.equal(inputs[:], InputSpool(None).prepared(probe, resized(16))[:])
+
+
+def test_a_full_disk_is_an_error_with_advice_and_leaves_nothing(
+    probe: ms.Probe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
+    with pytest.raises(StoreError, match=r"is full: free some space.*--cache-dir"):
+        CPU.extract(backbone(), probe, FIELDS, spool=InputSpool(tmp_path))
+    assert {path.name for path in tmp_path.iterdir()} <= {"lock"}
+
+
+class Irregular(ImagePreprocessing):
+    calls = 0
+
+    def prepare(self, item: Any) -> torch.Tensor:
+        type(self).calls += 1
+        return torch.zeros(3, 16, 16 + (type(self).calls == 5))
+
+
+def test_inputs_that_cannot_be_prepared_leave_nothing(probe: ms.Probe, tmp_path: Path) -> None:
+    with pytest.raises(CandidateError, match="different shapes"):
+        InputSpool(tmp_path).prepared(probe, resized(16, kind=Irregular))
+    (tmp_path / "of a killed process.partial").touch()
+    InputSpool(tmp_path).prepared(probe, resized(16))
+    assert sorted(path.suffix for path in tmp_path.iterdir() if path.name != "lock") == [".npy"]
+
+
+class Threads(ImagePreprocessing):
+    seen: set[int]
+
+    def prepare(self, item: Any) -> torch.Tensor:
+        self.seen.add(threading.get_ident())
+        time.sleep(0.002)
+        return super().prepare(item)
+
+
+def test_rows_are_prepared_on_no_more_cores_than_are_ours(probe: ms.Probe, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1, 2}, raising=False)
+    monkeypatch.setattr(Threads, "seen", set(), raising=False)
+    InputSpool(None).prepared(probe, resized(16, kind=Threads))
+    assert 1 < len(Threads.seen - {threading.get_ident()}) <= 3
 
 
 class Hungry(Net):
@@ -191,11 +346,48 @@ def test_the_device_is_chosen_and_checked() -> None:
     assert choose_device("cpu") == "cpu"
     with pytest.raises(InvalidInputError, match="abacus"):
         choose_device("abacus")
+    assert choose_device("abacus:1", ["cpu", "abacus"]) == "abacus:1"
+    if not torch.cuda.is_available():
+        with pytest.raises(InvalidInputError, match="cuda"):
+            choose_device("cuda", ["cpu", "cuda"])
     extractors: dict[str, Extractor] = get_host().extractors
     assert choose_extractor(extractors, backbone(), "cpu").name == "cpu"
     assert choose_extractor(extractors, backbone(), "cuda:1").name == "cuda"
     with pytest.raises(CandidateError, match="no extractor"):
         choose_extractor(extractors, backbone(), "xpu")
+
+
+class Abacus(type(CPU)):  # type: ignore[misc]
+    name = "abacus"
+
+    def supports(self, backbone: Backbone, device: str) -> bool:
+        return device.split(":")[0] == "abacus"
+
+    def extract(self, *given: Any, device: str, **settings: Any) -> ms.Evidence:
+        assert device == "abacus:1"
+        evidence: ms.Evidence = super().extract(*given, device="cpu", **settings)
+        return evidence
+
+
+class Beads:
+    @ms.hookimpl
+    def modelselect_register_extractors(self) -> list[Extractor]:
+        return [Abacus()]
+
+
+def test_an_extractor_for_a_device_that_torch_does_not_know_is_used(
+    images: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = Host.load()
+    host.register(Beads(), "beads")
+    for module in ("selection", "assessment"):
+        monkeypatch.setattr(f"modelselect.{module}.get_host", lambda: host)
+    dataset = (images, np.arange(ROWS) % 3)
+    boards = [
+        ms.select(dataset, "embedded:plain*", estimators="logme", device=device, cache_dir=tmp_path, progress=False)
+        for device in ("abacus:1", "cpu")
+    ]
+    assert [row.score for row in boards[0].rows] == [row.score for row in boards[1].rows]
 
 
 @pytest.mark.cuda

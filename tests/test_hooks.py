@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import doctest
 import inspect
+from typing import Any
 
 import pytest
 
 from modelselect import hookspecs, host
+from modelselect.extraction import Extractor
 
 HOOKS = [name for name, member in vars(hookspecs).items() if hasattr(member, "modelselect_spec")]
 
@@ -27,6 +29,17 @@ def test_the_example_of_a_hook_runs(hook: str) -> None:
         output: list[str] = []
         runner.run(test, out=output.append)
         assert not runner.failures, "".join(output)
+
+
+def test_the_documented_extractor_takes_what_it_is_given() -> None:
+    (example,) = doctest.DocTestFinder(recurse=False).find(hookspecs.modelselect_register_extractors, globs={})
+    scope: dict[str, Any] = {}
+    for statement in example.examples:
+        exec(statement.source, scope)
+    given = inspect.signature(Extractor.extract).parameters.values()
+    named = {parameter.name: None for parameter in given if parameter.kind is inspect.Parameter.KEYWORD_ONLY}
+    assert "device" in named
+    inspect.signature(scope["Tpu"].extract).bind("self", "backbone", "probe", "fields", **named)
 
 
 @pytest.mark.parametrize("hook", HOOKS)

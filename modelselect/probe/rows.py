@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import abc
 import hashlib
-import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar, NamedTuple, TypeVar
@@ -12,6 +11,7 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 import numpy as np
 
 from modelselect.errors import DatasetError
+from modelselect.machine import usable_cores
 from modelselect.probe import images
 from modelselect.probe.labels import Labels
 
@@ -115,7 +115,7 @@ class Rows(abc.ABC):
             return None
 
     def _each(self, function: Callable[[int], _Result], rows: Sequence[int]) -> list[_Result]:
-        threads = _usable_cores() if self.concurrent and len(rows) > 1 else 1
+        threads = usable_cores() if self.concurrent and len(rows) > 1 else 1
         with images.bombs_without_warnings():
             if threads == 1:
                 return [function(row) for row in rows]
@@ -146,7 +146,3 @@ def _digest(raw: Any) -> bytes:
     digest = hashlib.sha256(header.encode() + b"\0")
     digest.update(content)
     return digest.digest()
-
-
-def _usable_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
