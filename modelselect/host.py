@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -31,6 +31,9 @@ PLUGINS_VARIABLE = "MODELSELECT_PLUGINS"
 
 KINDS = ("zoos", "extractors", "estimators", "executors", "architecture_encoders", "commands")
 """What a plugin may register; the hook is `modelselect_register_<kind>`."""
+
+PLUGIN_FAULTS = (Exception, SystemExit)
+"""What a plugin's code may raise without ending more than itself; an interrupt by the user is none of it."""
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]*")
 T = TypeVar("T")
@@ -79,9 +82,7 @@ class Host:
     def load(cls) -> Host:
         """A host with every installed plugin: the shipped ones first, then others by name."""
         host = cls()
-        for point in sorted(
-            _chosen_entry_points(), key=lambda p: (_distribution(p)[0] != DISTRIBUTION, p.name, p.value)
-        ):
+        for point in sorted(_chosen_entry_points(), key=_shipped_first):
             host._load(point)
         return host
 
@@ -98,7 +99,7 @@ class Host:
             self._manager.register(plugin, name=f"{distribution}/{name}")
             self._manager.check_pending()
             _refuse_unmarked_hooks(plugin)
-        except Exception as error:
+        except PLUGIN_FAULTS as error:
             record.faults.append(f"its hooks are wrong: {_one_line(error)}")
             if not known and self._manager.is_registered(plugin):
                 self._manager.unregister(plugin)
@@ -113,7 +114,7 @@ class Host:
         for record in self.plugins:
             try:
                 self._call(record, f"modelselect_{event}", **arguments)
-            except Exception as error:
+            except PLUGIN_FAULTS as error:
                 fault = f"modelselect_{event} raised {_one_line(error)}"
                 if fault not in record.faults:
                     record.faults.append(fault)
@@ -142,7 +143,7 @@ class Host:
         distribution, version = _distribution(point)
         try:
             plugin = point.load()
-        except (Exception, SystemExit) as error:
+        except PLUGIN_FAULTS as error:
             fault = f"cannot be imported from {point.value!r}: {_one_line(error)}"
             self.plugins.append(Plugin(point.name, distribution, version, faults=[fault]))
             return
@@ -153,7 +154,7 @@ class Host:
         try:
             answers = self._call(record, hook)
             brought = [item for answer in answers for item in _named(answer)]
-        except Exception as error:
+        except PLUGIN_FAULTS as error:
             record.faults.append(f"{hook} raised {_one_line(error)}")
             return
         for name, item in brought:
@@ -161,10 +162,17 @@ class Host:
                 self._add(record, kind, name, item)
             except PluginError as error:
                 record.faults.append(str(error))
+            except PLUGIN_FAULTS as error:
+                record.faults.append(f"{name!r} among the {kind} cannot be registered: {_one_line(error)}")
 
     def _add(self, record: Plugin, kind: str, name: object, item: Any) -> None:
         _validate(kind, name, item)
         assert isinstance(name, str)
+        if kind == "commands" and name in _shipped_commands():
+            raise PluginError(
+                f"the command name {name!r} is taken: {record.owner} registers it, and it is one of {DISTRIBUTION}'s "
+                f"own; that of {DISTRIBUTION} is kept. Rename the plugin's."
+            )
         names = (name, *item.aliases) if kind == "zoos" else (name,)
         for taken in names:
             if (kind, taken) in self._owners:
@@ -231,22 +239,77 @@ def _validate(kind: str, name: object, item: Any) -> None:
         raise PluginError(
             f"{item!r} among the {kind} has the name {name!r}; expected lower-case letters, digits, _ and -"
         )
-    if kind == "commands":
-        return
     expected = _expected_class(kind)
     if not isinstance(item, expected):
+        package = expected.__module__.split(".")[0]
         raise PluginError(
-            f"{name!r} among the {kind} is a {type(item).__name__}; expected a modelselect.{expected.__name__}"
+            f"{name!r} among the {kind} is a {type(item).__name__}; expected a {package}.{expected.__name__}"
         )
-    if isinstance(item, Estimator):
-        unknown = sorted(set(item.reads) - set(FIELDS))
+    if isinstance(item, Zoo):
+        _validate_aliases(item)
+    elif isinstance(item, Estimator):
+        _validate_estimator(item)
+    elif kind == "commands":
+        _validate_command(name, item)
+
+
+def _validate_aliases(zoo: Zoo) -> None:
+    aliases: object = zoo.aliases
+    if not isinstance(aliases, tuple | list) or not all(isinstance(a, str) and _NAME.fullmatch(a) for a in aliases):
+        raise PluginError(
+            f"zoo {zoo.name!r} has the aliases {aliases!r}; expected a tuple of names in lower-case letters, digits, _ "
+            "and -, or () for none"
+        )
+
+
+def _validate_estimator(estimator: Estimator) -> None:
+    name = estimator.name
+    if not hasattr(estimator, "requires"):
+        raise PluginError(
+            f"estimator {name!r} has no requires; set it to a frozenset of the evidence fields that it cannot do "
+            f"without, of: {', '.join(FIELDS)}"
+        )
+    for attribute in ("requires", "optional", "reads"):
+        fields: object = getattr(estimator, attribute)
+        if not isinstance(fields, Set) or not all(isinstance(field, str) for field in fields):
+            raise PluginError(
+                f"estimator {name!r} has {attribute} = {fields!r}; expected a set of names, such as "
+                "frozenset({'features', 'labels'})"
+            )
+        unknown = sorted(fields - set(FIELDS))
         if unknown:
             raise PluginError(f"estimator {name!r} reads {unknown}; known evidence fields: {', '.join(FIELDS)}")
-        if not getattr(item, "citation", ""):
-            raise PluginError(f"estimator {name!r} has no citation; say which paper or practice it comes from")
+    if not getattr(estimator, "citation", ""):
+        raise PluginError(f"estimator {name!r} has no citation; say which paper or practice it comes from")
+
+
+def _validate_command(name: str, command: Any) -> None:
+    import typer
+
+    try:
+        typer.main.get_command(command)
+    except PLUGIN_FAULTS as error:
+        raise PluginError(
+            f"command {name!r} cannot be built: {_one_line(error)}. Give its typer.Typer at least one command or a "
+            "callback, with parameters of types that Typer knows."
+        ) from None
+
+
+def _shipped_commands() -> Collection[str]:
+    """Names of the command line's own, from the command line itself. Only asked for where a plugin brings commands."""
+    import typer
+
+    from modelselect import cli
+
+    shipped: Any = typer.main.get_command(cli.app)
+    return set(shipped.commands)
 
 
 def _expected_class(kind: str) -> type:
+    if kind == "commands":
+        import typer
+
+        return typer.Typer
     from modelselect.archi2vec import Encoder
     from modelselect.extraction import Extractor
 

@@ -30,6 +30,38 @@ def modelselect_register_estimators():
     return [Spread()]
 """
 
+ZOO = """
+import modelselect
+
+class Shelf(modelselect.Zoo):
+    name = "shelf"
+    aliases = {}
+
+    def search(self, pattern):
+        return []
+
+    def load(self, candidate, *, trust_remote_code=False):
+        raise modelselect.errors.CandidateError("nothing here")
+
+@modelselect.hookimpl
+def modelselect_register_zoos():
+    return [Shelf()]
+"""
+
+COMMANDS = """
+import modelselect, typer
+
+app = typer.Typer()
+
+@app.command()
+def hunt():
+    typer.echo("found")
+
+@modelselect.hookimpl
+def modelselect_register_commands():
+    return {}
+"""
+
 FAKES = {
     "good_plugin": GOOD,
     "broken_import": "import a_module_that_is_not_there\n",
@@ -58,6 +90,34 @@ def modelselect_register_estimators():
     return [object()]
 """,
     "unknown_field": GOOD.replace('{"features"}', '{"feelings"}'),
+    "without_requires": GOOD.replace('    requires = frozenset({"features"})\n', ""),
+    "text_for_requires": GOOD.replace('frozenset({"features"})', '"features"'),
+    "list_for_requires": GOOD.replace('frozenset({"features"})', '["features"]'),
+    "reads_raises": GOOD + "Spread.reads = property(lambda self: 1 / 0)\n",
+    "no_aliases": ZOO.format("None"),
+    "text_for_aliases": ZOO.format("'cupboard'"),
+    "exits_in_hook": """
+import modelselect, sys
+
+@modelselect.hookimpl
+def modelselect_register_zoos():
+    sys.exit("enough of zoos")
+""",
+    "exits_while_looked_at": """
+import modelselect
+
+class Exits:
+    def __get__(self, instance, owner):
+        raise SystemExit("do not look")
+
+class Plugin:
+    modelselect_register_zoos = Exits()
+
+plugin = Plugin()
+""",
+    "command_of_nothing": COMMANDS.format("{'shaky': object()}"),
+    "command_without_commands": COMMANDS.format("{'shaky': typer.Typer()}"),
+    "command_that_is_shipped": COMMANDS.format("{'search': app, 'hunt': app}"),
     "raises_in_event": """
 import modelselect
 
@@ -65,7 +125,17 @@ import modelselect
 def modelselect_candidate_scored(candidate, scores):
     raise ValueError("not today")
 """,
+    "exits_in_event": """
+import modelselect, sys
+
+@modelselect.hookimpl
+def modelselect_candidate_scored(candidate, scores):
+    sys.exit("not today")
+""",
 }
+
+
+ENTRIES = {"exits_while_looked_at": "exits_while_looked_at:plugin"}
 
 
 def install(folder: Path, *names: str, version: str = "1.2.3") -> None:
@@ -77,7 +147,7 @@ def install(folder: Path, *names: str, version: str = "1.2.3") -> None:
         (info / "METADATA").write_text(
             f"Metadata-Version: 2.1\nName: fake-{name.replace('_', '-')}\nVersion: {version}\n"
         )
-        (info / "entry_points.txt").write_text(f"[modelselect]\n{name} = {name}\n")
+        (info / "entry_points.txt").write_text(f"[modelselect]\n{name} = {ENTRIES.get(name, name)}\n")
         (info / "RECORD").write_text("")
 
 
@@ -122,6 +192,16 @@ def test_a_good_plugin_is_registered_under_its_distribution(site: Path) -> None:
         ("unmarked_hook", ["modelselect_register_estimators", "@modelselect.hookimpl"]),
         ("not_an_estimator", ["object"]),
         ("unknown_field", ["feelings", "features"]),
+        ("without_requires", ["spread", "requires", "features"]),
+        ("text_for_requires", ["spread", "requires", "a set of names"]),
+        ("list_for_requires", ["spread", "requires", "a set of names"]),
+        ("reads_raises", ["spread", "ZeroDivisionError"]),
+        ("no_aliases", ["shelf", "aliases", "None", "a tuple of names"]),
+        ("text_for_aliases", ["shelf", "aliases", "'cupboard'", "a tuple of names"]),
+        ("exits_in_hook", ["modelselect_register_zoos", "enough of zoos"]),
+        ("exits_while_looked_at", ["its hooks are wrong", "do not look"]),
+        ("command_of_nothing", ["shaky", "object", "typer.Typer"]),
+        ("command_without_commands", ["shaky", "cannot be built", "at least one command"]),
     ],
 )
 def test_a_bad_plugin_is_named_and_stops_nobody(site: Path, name: str, words: list[str]) -> None:
@@ -155,8 +235,29 @@ def test_two_plugins_of_one_name_are_kept_apart(site: Path) -> None:
     assert sorted(bool(plugin.faults) for plugin in twins) == [False, True]
 
 
-def test_an_event_handler_that_raises_is_noted_and_the_others_are_called(site: Path) -> None:
-    install(site, "raises_in_event")
+def test_a_plugin_cannot_take_the_name_of_a_shipped_command(site: Path) -> None:
+    install(site, "command_that_is_shipped")
+    host = Host.load()
+    assert list(host.commands) == ["hunt"]
+    text = faults(host, "command_that_is_shipped")
+    for word in ("'search'", "fake-command-that-is-shipped 1.2.3", "modelselect-automl"):
+        assert word in text
+
+
+@pytest.mark.parametrize("name", ["command_of_nothing", "command_without_commands", "command_that_is_shipped"])
+def test_a_bad_command_leaves_the_help_as_it_is(site: Path, name: str) -> None:
+    install(site, name)
+    environment = os.environ | {"PYTHONPATH": str(site)}
+    command = [sys.executable, "-m", "modelselect.cli", "--help"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert "Traceback" not in done.stderr
+    assert done.stdout.count("search") == 1
+    assert "shaky" not in done.stdout
+
+
+@pytest.mark.parametrize("bad", ["raises_in_event", "exits_in_event"])
+def test_an_event_handler_that_raises_is_noted_and_the_others_are_called(site: Path, bad: str) -> None:
+    install(site, bad)
     host = Host.load()
     heard = []
 
@@ -169,7 +270,7 @@ def test_an_event_handler_that_raises_is_noted_and_the_others_are_called(site: P
     for _ in range(2):
         host.notify("candidate_scored", candidate=ms.Candidate("shelf", "tiny"), scores={})
     assert heard == ["shelf:tiny"] * 2
-    assert faults(host, "raises_in_event").count("not today") == 1
+    assert faults(host, bad).count("not today") == 1
 
 
 @pytest.mark.parametrize(
