@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import abc
 import contextlib
-import functools
 import hashlib
-import inspect
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, overload
@@ -14,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from modelselect.codekey import code_key
 from modelselect.errors import EvidenceError, InvalidInputError, ModelSelectError, NotApplicableError
 from modelselect.evidence import FIELDS, Evidence
 
@@ -83,7 +82,7 @@ class Estimator(abc.ABC):
     def key(self) -> str:
         """Identity of the method with its parameters: two estimators with one key give equal scores."""
         described = json.dumps(self.parameters, sort_keys=True, default=_described)
-        text = f"{type(self).__module__}.{type(self).__qualname__}:{self.version}:{_code(type(self))}:{described}"
+        text = f"{type(self).__module__}.{type(self).__qualname__}:{self.version}:{code_key(type(self))}:{described}"
         return f"{self.name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
     @property
@@ -272,20 +271,6 @@ def _described(value: Any) -> Any:
     if isinstance(value, set | frozenset):
         return sorted(map(str, value))
     return repr(value)
-
-
-@functools.cache
-def _code(kind: type) -> str:
-    """Digest of a class's source, so that an estimator that was edited does not find its old scores."""
-    try:
-        text = inspect.getsource(kind)
-    except (OSError, TypeError):  # typed in somewhere: its methods' compiled code is all there is
-        codes = [getattr(member, "__code__", None) for _, member in sorted(vars(kind).items())]
-        plain = str | int | float | bytes | None
-        text = repr(
-            [(c.co_code, [k for k in c.co_consts if isinstance(k, plain)], c.co_names) for c in codes if c is not None]
-        )
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 @contextlib.contextmanager
