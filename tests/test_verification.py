@@ -17,6 +17,7 @@ from torch import nn
 from modelselect.backbone import Backbone, CallablePreprocessing, Outputs, WholeOutput, weights_digest
 from modelselect.candidates import Candidate
 from modelselect.errors import CandidateError, DatasetError, InvalidInputError, OutOfMemoryError
+from modelselect.extraction import InputSpool
 from modelselect.verification import FineTuning, _part_count, verify, wilson_interval
 
 DIMENSIONS = 6
@@ -112,6 +113,13 @@ def test_the_result_depends_on_the_seed_and_not_on_what_ran_before() -> None:
     other = verify(backbone(), rows(10), rows(20, seed=1), QUICK, seed=4)
     assert replace(first, seconds=0) == replace(again, seconds=0)
     assert first.training_loss != other.training_loss
+
+
+def test_inputs_that_cannot_be_kept_give_the_same_result() -> None:
+    kept, on_demand = (
+        verify(backbone(), rows(10), rows(20, seed=1), QUICK, spool=InputSpool(None, limit)) for limit in (None, 1)
+    )
+    assert replace(on_demand, seconds=0) == replace(kept, seconds=0)
 
 
 def test_a_class_that_training_lacks_counts_as_errors() -> None:
