@@ -18,12 +18,12 @@ Ranks = NDArray[np.float64]
 
 
 def default_members() -> tuple[Estimator, ...]:
-    """The members of an ensemble that is given none."""
+    """The members of an ensemble that is given none: those that `select()` ranks by where it is given none."""
+    from modelselect_plugins.estimators.etran import ETran
     from modelselect_plugins.estimators.knn import KNN
     from modelselect_plugins.estimators.logme import LogME
-    from modelselect_plugins.estimators.nc_score import NCScore
 
-    return (LogME(), KNN(), NCScore())
+    return (ETran(), KNN(), LogME())
 
 
 class Ensemble(Estimator):

@@ -1,0 +1,166 @@
+"""Writes the reference of the estimators from their docstrings and attributes; a test holds the pages to the code.
+
+    python docs/generate.py
+
+An estimator's docstring opens with one line and the idea in at most three sentences; labelled paragraphs follow:
+`Formula:`, `Args:` (where it has parameters), `Components:` (where it has several), `Limits:` (when it fails, or says
+little), `Code and paper:` and, where there is more to cite than the citation, `Source:`. Examples stand last.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from modelselect.estimator import Estimator
+from modelselect.host import get_host
+
+REFERENCE = Path(__file__).resolve().parent / "reference"
+LABELS = ("Formula", "Args", "Components", "Limits", "Code and paper", "Source")
+REQUIRED = ("Formula", "Limits", "Code and paper")
+SENTENCES = 3
+COSTS = {
+    "free": "free: nothing but metadata",
+    "closed form": "closed form: one pass and one decomposition",
+    "iterative": "iterative: an optimisation",
+    "quadratic": "quadratic: every pair of rows",
+}
+GENERATED = "<!-- Written by docs/generate.py from the estimators' docstrings: change those, and run it again. -->\n"
+
+
+class Described(NamedTuple):
+    """What a docstring says: the first line, the idea, and the labelled paragraphs by label."""
+
+    summary: str
+    idea: str
+    parts: Mapping[str, str]
+
+
+def shipped() -> list[Estimator]:
+    """The registered estimators of `modelselect_plugins`, by name."""
+    estimators = get_host().estimators.values()
+    return sorted(
+        (e for e in estimators if type(e).__module__.startswith("modelselect_plugins.")), key=lambda e: e.name
+    )
+
+
+def described(estimator: Estimator) -> Described:
+    """The docstring in its parts.
+
+    Raises:
+        ValueError: a part is missing, or the idea is longer than three sentences.
+    """
+    prose = re.split(r"^>>> ", inspect.cleandoc(type(estimator).__doc__ or ""), maxsplit=1, flags=re.MULTILINE)[0]
+    opening, *labelled = re.split(rf"^({'|'.join(LABELS)}):", prose, flags=re.MULTILINE)
+    summary, _, idea = opening.strip().partition("\n\n")
+    parts = {label: _sentence(text.strip()) for label, text in zip(labelled[::2], labelled[1::2], strict=True)}
+    missing = [label for label in REQUIRED if not parts.get(label)] + ([] if idea else ["the idea"])
+    if missing:
+        raise ValueError(f"the docstring of {type(estimator).__name__} lacks {', '.join(missing)}")
+    if (count := len(re.findall(r"[.!?](?=\s|$)", idea))) > SENTENCES:
+        raise ValueError(f"the idea of {type(estimator).__name__} takes {count} sentences; at most {SENTENCES}")
+    return Described(" ".join(summary.split()), idea.strip(), parts)
+
+
+def parameters(estimator: Estimator) -> dict[str, str]:
+    """What the docstring, or that of the class it inherits from, says of each parameter.
+
+    Raises:
+        ValueError: it says nothing of one, or something of one that there is not.
+    """
+    said: dict[str, str] = {}
+    for documented in type(estimator).__mro__:
+        args = re.search(r"^Args:\n((?:    .*\n|\n)+)", inspect.cleandoc(documented.__doc__ or "") + "\n", re.MULTILINE)
+        if args and issubclass(documented, Estimator) and documented is not Estimator:
+            entries = re.split(r"^    (\w+): ", args[1], flags=re.MULTILINE)[1:]
+            said = {name: " ".join(text.split()) for name, text in zip(entries[::2], entries[1::2], strict=True)}
+            break
+    if said.keys() != estimator.parameters.keys():
+        raise ValueError(
+            f"{type(estimator).__name__} has the parameters {list(estimator.parameters)}, and its docstring speaks of "
+            f"{list(said)}"
+        )
+    return said
+
+
+def page(estimator: Estimator) -> str:
+    """The page of one estimator."""
+    summary, idea, parts = described(estimator)
+    defaults = inspect.signature(type(estimator).__init__).parameters
+    given = [f"- `{name}` (`{defaults[name].default!r}`): {text}" for name, text in parameters(estimator).items()]
+    facts = [
+        f"- **Requires**: {_listed(estimator.requires)}",
+        *([f"- **Uses where there**: {_listed(estimator.optional)}"] if estimator.optional else []),
+        f"- **Cost**: {COSTS[estimator.cost]}",
+        f"- **Random**: {'yes, from the seed' if estimator.stochastic else 'no'}",
+        f"- **Relative to a pool**: {'yes: `ms.score_pool`, not `ms.score`' if estimator.relative else 'no'}",
+        f"- **Class**: `{type(estimator).__module__}.{type(estimator).__name__}`",
+    ]
+    sections = {
+        "Formula": parts["Formula"],
+        "Parameters": "\n".join(given) or "None.",
+        "Components": parts.get("Components", f"One: `{estimator.name}`."),
+        "When it fails, or says little": parts["Limits"],
+        "Where code and paper differ": parts["Code and paper"],
+        "Citation": estimator.citation + "." + (f"\n\nSource: {parts['Source']}" if "Source" in parts else ""),
+    }
+    body = "".join(f"\n## {title}\n\n{text}\n" for title, text in sections.items())
+    head = f"# {estimator.name}\n\n{GENERATED}\n{summary}\n\n{idea}\n\n" + "\n".join(facts)
+    return f"{head}\n{body}\n[All estimators](../estimators.md)\n"
+
+
+def index() -> str:
+    """The table of all estimators."""
+    rows = "".join(
+        f"| [{e.name}](estimators/{e.name}.md) | {', '.join(sorted(e.requires))} | {e.cost} "
+        f"| {described(e).summary.replace('|', chr(92) + '|')} |\n"
+        for e in shipped()
+    )
+    return f"""# Estimators
+
+{GENERATED}
+An estimator turns what a candidate says of your data into a score, without fine-tuning. Higher is better, always.
+Which to trust is a question of evidence: [why `select()` has the default it has](../explanation/default-estimators.md),
+and what each [agrees with](../explanation/agreement.md).
+
+| estimator | requires | cost | what it is |
+| --- | --- | --- | --- |
+{rows}
+How the work grows: {"; ".join(COSTS.values())}.
+
+What an estimator requires is gathered for all of them in one forward pass; one that cannot score a candidate says why
+in its row. `modelselect estimators` prints this table; [writing one of your own](../how-to/write-an-estimator.md) takes
+a class.
+
+Those of which there is code of the authors (or, for `itm`, an unofficial port) are held to its scores by a test. To be
+known besides:
+
+- `lead`: its authors have published no code, and the paper's text was not at hand. The equations were taken
+  second-hand, from a third party's re-implementation, and its eta is unknown. Take it for a reading of the method.
+- `nc_score` is the classic measure of neural collapse; the paper that ranks models by it has published no code.
+- **FaCe** (Ding et al., 2023: variance collapse and class fairness) is *not* here. Its authors have published no code,
+  and its equations could not be found; an invention under its name would be worse than a gap.
+"""
+
+
+def pages() -> dict[Path, str]:
+    """Every generated page, by path."""
+    written = {REFERENCE / "estimators" / f"{e.name}.md": page(e) for e in shipped()}
+    return {REFERENCE / "estimators.md": index(), **written}
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _listed(names: frozenset[str]) -> str:
+    return ", ".join(f"`{name}`" for name in sorted(names))
+
+
+if __name__ == "__main__":
+    (REFERENCE / "estimators").mkdir(exist_ok=True)
+    for path, text in pages().items():
+        path.write_text(text, encoding="utf-8")

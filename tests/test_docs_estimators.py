@@ -1,0 +1,98 @@
+"""The reference of the estimators says what the code says: every page is there, fresh, and complete."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import warnings
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+
+import modelselect as ms
+from modelselect.errors import ScoreWarning
+from tests.conftest import REPOSITORY
+
+_specification = importlib.util.spec_from_file_location("generate", REPOSITORY / "docs" / "generate.py")
+assert _specification is not None
+assert _specification.loader is not None
+generate = importlib.util.module_from_spec(_specification)
+_specification.loader.exec_module(generate)
+
+ESTIMATORS = generate.shipped()
+
+
+def everything() -> Mapping[str, object]:
+    """One candidate's evidence with every field that a shipped estimator looks at."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 1, 2], 30)
+    features = rng.normal(size=(90, 6)) + labels[:, None]
+    return {
+        "features": features,
+        "labels": labels,
+        "source_probabilities": rng.dirichlet(np.ones(5), size=90),
+        "source_features": features,
+        "source_labels": labels,
+        "proxy_features": features @ rng.normal(size=(6, 4)),
+        "metadata": {"parameters": 1000, "source_accuracy": 70.0, "downloads": 10},
+    }
+
+
+def test_every_page_is_fresh_and_none_is_left_over() -> None:
+    pages = generate.pages()
+    stale = [path.name for path, text in pages.items() if not path.exists() or path.read_text("utf-8") != text]
+    assert stale == [], "run: python docs/generate.py"
+    assert set((generate.REFERENCE / "estimators").iterdir()) <= set(pages)
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda e: e.name)
+def test_a_docstring_names_every_component(estimator: ms.Estimator) -> None:
+    if estimator.name == "ensemble":
+        pytest.skip("its components are those of its members")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ScoreWarning)
+        components = ms.score(estimator=estimator, components=True, **everything())  # type: ignore[call-overload]
+    said = generate.described(estimator).parts.get("Components", f"`{estimator.name}`") + f"`{estimator.name}`"
+    assert [name for name in components if f"`{name}`" not in said] == []
+
+
+class Undocumented(ms.Estimator):
+    """Nothing, for every candidate.
+
+    It says nothing. Formula: none. Nor does it say when it fails.
+
+    Formula: `0`.
+    """
+
+    name = "undocumented"
+    requires = frozenset({"labels"})
+    citation = "nobody, nowhere"
+
+    def __init__(self, depth: int = 1) -> None:
+        self.depth = depth
+
+    def score(self, evidence: ms.Evidence) -> Mapping[str, float]:
+        return {self.name: 0.0}
+
+
+class Wordy(Undocumented):
+    """Nothing, for every candidate.
+
+    One. Two. Three. Four.
+
+    Formula: `0`.
+
+    Limits: all.
+
+    Code and paper: none.
+    """
+
+
+def test_a_docstring_without_its_parts_is_refused() -> None:
+    with pytest.raises(ValueError, match=re.escape("Undocumented lacks Limits, Code and paper")):
+        generate.page(Undocumented())
+    with pytest.raises(ValueError, match="takes 4 sentences"):
+        generate.page(Wordy())
+    with pytest.raises(ValueError, match=re.escape("has the parameters ['depth'], and its docstring speaks of []")):
+        generate.parameters(Undocumented())
