@@ -69,7 +69,7 @@ def run(*, full: bool, json_path: Path, cache_dir: Path | None, seed: int, progr
     candidates = search(f"{ZOO}:*")
 
     console.print(f"[bold]Candidates[/bold]: {len(candidates)} networks that come with modelselect")
-    console.print(_candidates_table(candidates))
+    console.print(_candidates_table(candidates, console.width))
     console.print(f"[bold]Target[/bold]: {demo.description}\n")
     board = select(
         demo.dataset,
@@ -106,14 +106,17 @@ def _measured(demo: Demo, console: Console) -> Mapping[str, float]:
     return demo.measure(lambda name, seed, accuracy: console.print(f"  {name}, seed {seed}: {accuracy:.1%}"))
 
 
-def _candidates_table(candidates: list[Candidate]) -> Table:
+def _candidates_table(candidates: list[Candidate], width: int) -> Table:
+    """With what each was pre-trained on cut off where it does not fit."""
     from rich.table import Table
 
+    names = max(len(c.zoo) + 1 + len(c.name) for c in candidates)
+    room = max(width - names - len("parameters") - len("accuracy") - 13, len("pre-trained on"))
     table = Table(header_style="bold")
-    table.add_column("candidate", no_wrap=True, min_width=max(len(c.zoo) + 1 + len(c.name) for c in candidates))
-    table.add_column("parameters", justify="right", min_width=len("parameters"))
-    table.add_column("pre-trained on", no_wrap=True)
-    table.add_column("accuracy there", justify="right", min_width=len("accuracy"))
+    table.add_column("candidate", no_wrap=True)
+    table.add_column("parameters", justify="right")
+    table.add_column("pre-trained on", no_wrap=True, overflow="ellipsis", max_width=room)
+    table.add_column("accuracy", justify="right")
     for candidate in candidates:
         known = candidate.metadata
         accuracy = known.get("source_accuracy")

@@ -398,7 +398,9 @@ def _fitting(columns: Sequence[str], cells: Mapping[str, Sequence[str]], width: 
     """The columns that fit: what decides first, then estimators in their order, then the rest."""
     needed = {column: 3 + max([len(column), *map(len, cells[column])]) for column in columns}
     needed |= {column: min(needed[column], 25) for column in ("status", "verified_accuracy") if column in needed}
-    first = [c for c in columns if c in (*FIRST_COLUMNS, "verified_accuracy", "status")]
+    first = [c for c in columns if c in (*FIRST_COLUMNS, "verified_accuracy")]
+    if any(text.startswith("failed") for text in cells.get("status", ())):  # anything less is said in the notes
+        first.append("status")
     estimators = [c for c in columns if c not in (*FIRST_COLUMNS, *LAST_COLUMNS)]
     rest = [c for c in columns if c not in first and c not in estimators]
     room = width - 1
