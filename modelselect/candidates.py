@@ -128,7 +128,7 @@ class Expression:
         match = _EXPRESSION.fullmatch(text.strip())
         if match is None:
             raise ExpressionError(
-                f"{text!r} is not a candidate expression. Expected 'zoo:name', 'zoo:glob*' or 'zoo:?key=value', "
-                "for example 'embedded:*', 'timm:resnet*', 'dir:path/to/models/*' or 'hub:microsoft/resnet-50'."
+                f"{text!r} is not a candidate expression. Expected 'zoo:name' or 'zoo:glob*', "
+                "for example 'embedded:*', 'timm:resnet*' or 'dir:path/to/models/*'."
             )
         return cls(match["zoo"], match["pattern"])

@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 nothing could be ranked, 2 bad usage. Nothing heavy is imp
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -16,11 +17,12 @@ import typer
 from typer.core import TyperGroup
 
 if TYPE_CHECKING:
-    from modelselect.candidates import Candidate
+    from modelselect.candidates import Candidate, Zoo
     from modelselect.leaderboard import Leaderboard
 
 EXIT_NOTHING_RANKED = 1
 EXIT_BAD_USAGE = 2
+EXIT_INTERRUPTED = 130
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 TrustFlag = Annotated[bool, typer.Option("--trust-remote-code", help="Let candidates run code that they bring.")]
@@ -70,7 +72,7 @@ def select(
         list[str], typer.Option("--candidates", "-c", help="'timm:resnet*', 'dir:models/*', ...; may be repeated.")
     ],
     estimators: Annotated[
-        str | None, typer.Option("--estimators", "-e", help="Names, comma-separated.", show_default="the default")
+        str | None, typer.Option("--estimators", "-e", help="Names, comma-separated.", show_default="etran,knn,logme")
     ] = None,
     top_k: Annotated[int, typer.Option("--top-k", "-k", help="How many of the best to fine-tune.")] = 0,
     probe_size: Annotated[int, typer.Option(help="Rows that every candidate is shown, at most.")] = 2000,
@@ -94,23 +96,26 @@ def select(
 
     if agreement and json_path == Path("-"):
         raise InvalidInputError("--agreement prints a table and '--json -' JSON; give one of them, or --json a file")
+    _check_writable(json_path)
+    names = None if estimators is None else [name.strip() for name in estimators.split(",") if name.strip()]
     try:
-        board = ms.select(
-            dataset,
-            candidates,
-            estimators=None if estimators is None else [name.strip() for name in estimators.split(",") if name.strip()],
-            top_k=top_k,
-            probe_size=probe_size,
-            source=source,
-            device=device,
-            executor=executor,
-            cache_dir=cache_dir,
-            trust_remote_code=trust_remote_code,
-            seed=seed,
-            batch_size=batch_size,
-            resamples=resamples,
-            progress=not quiet,
-        )
+        with contextlib.redirect_stdout(sys.stderr):  # what a candidate prints must not stand in the answer
+            board = ms.select(
+                dataset,
+                candidates,
+                estimators=names,
+                top_k=top_k,
+                probe_size=probe_size,
+                source=source,
+                device=device,
+                executor=executor,
+                cache_dir=cache_dir,
+                trust_remote_code=trust_remote_code,
+                seed=seed,
+                batch_size=batch_size,
+                resamples=resamples,
+                progress=not quiet,
+            )
     except NothingRankedError as error:
         if isinstance(error.leaderboard, ms.Leaderboard):
             _show_board(error.leaderboard, json_path)
@@ -133,14 +138,17 @@ def search(
     import modelselect as ms
     from modelselect.errors import ExpressionError
 
-    found = ms.search(expressions)
-    if not found:
-        raise ExpressionError(f"no candidate matched {', '.join(map(repr, expressions))}")
+    found: dict[str, Candidate] = {}
+    for expression in expressions:
+        matched = ms.search(expression)
+        if not matched:
+            raise ExpressionError(f"no candidate matched {expression!r}")
+        found |= {candidate.id: candidate for candidate in matched}
     if as_json:
-        _print_json([_describe(candidate) for candidate in found])
+        _print_json([_describe(candidate) for candidate in found.values()])
         return
     columns = ("parameters", "input_size", "source_dataset", "source_accuracy", "license")
-    rows = [[c.id, *(_text(c.metadata.get(column)) for column in columns)] for c in found]
+    rows = [[c.id, *(_text(c.metadata.get(column)) for column in columns)] for c in found.values()]
     _print_table(["candidate", *columns], rows)
     typer.echo(f"{len(found)} candidates", err=True)
 
@@ -174,7 +182,7 @@ def zoos(as_json: JsonFlag = False) -> None:
         {
             "name": zoo.name,
             "aliases": list(zoo.aliases),
-            "status": zoo.availability() or "ok",
+            "status": _availability(zoo) or "ok",
             "plugin": host.owner("zoos", zoo.name).owner,
         }
         for zoo in host.zoos.values()
@@ -263,13 +271,15 @@ def doctor(as_json: JsonFlag = False) -> None:
     except Exception as error:
         check("device", "broken", f"torch cannot be imported ({error}); run: pip install --force-reinstall torch")
     for zoo in host.zoos.values():
-        missing = zoo.availability()
+        missing = _availability(zoo)
         check(f"zoo {zoo.name}", "broken" if missing else "ok", missing or "usable")
     for plugin in host.plugins:
         if plugin.faults:
             check(plugin.owner, "broken", "; ".join(plugin.faults))
     try:
         kept = Store()
+        kept.put(kept.key("doctor"), {})
+        kept.evict(kind="doctor", max_bytes=0)
         check("store", "ok", f"{_size(kept.size())} in {kept.path}")
     except Exception as error:
         check("store", "broken", str(error))
@@ -301,9 +311,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except ModelSelectError as error:
         _complain(str(error))
         sys.exit(EXIT_NOTHING_RANKED if isinstance(error, NothingRankedError) else EXIT_BAD_USAGE)
-    except KeyboardInterrupt:
-        _complain("interrupted; what was computed is kept, and the next run goes on from there")
-        sys.exit(130)
+    except SystemExit as stopped:
+        if stopped.code == EXIT_INTERRUPTED:  # Typer makes this of Ctrl-C
+            _complain("interrupted; what was computed is kept, and the next run goes on from there")
+        raise
+
+
+def _availability(zoo: Zoo) -> str | None:
+    try:
+        return zoo.availability()
+    except Exception as error:
+        return f"asking whether it can be used raised {type(error).__name__}: {error}"
 
 
 def _host() -> Any:
@@ -324,7 +342,19 @@ def _plugin_commands() -> dict[str, typer.Typer]:
     return commands
 
 
+def _check_writable(path: Path | None) -> None:
+    """Before the work, not after it."""
+    from modelselect.errors import InvalidInputError
+
+    if path is not None and path != Path("-") and not os.access(path.parent, os.W_OK):
+        raise InvalidInputError(
+            f"--json {str(path)!r} cannot be written; give a path in a folder that exists and is yours"
+        )
+
+
 def _show_board(board: Leaderboard, json_path: Path | None) -> None:
+    for line in _what_was_left_out(board):
+        typer.echo(line, err=True)
     if json_path == Path("-"):
         typer.echo(board.to_json(), nl=False)
         return
@@ -332,6 +362,22 @@ def _show_board(board: Leaderboard, json_path: Path | None) -> None:
     if json_path is not None:
         board.save(json_path)
         typer.echo(f"leaderboard written to {json_path}", err=True)
+
+
+def _what_was_left_out(board: Leaderboard) -> list[str]:
+    """What of the dataset was not used: a ranking on the rest must not pass for one on all."""
+    from modelselect.leaderboard import printable
+
+    dataset = board.provenance.get("dataset", {})
+    lines = []
+    if skipped := dataset.get("skipped"):
+        some = "; ".join(printable(f"{name} ({reason})") for name, reason in skipped[:3])
+        more = f"; and {len(skipped) - 3} more" if len(skipped) > 3 else ""
+        lines.append(f"{len(skipped)} files or rows could not be read and were left out: {some}{more}")
+    absent = [*dataset.get("classes_without_images", []), *dataset.get("classes_without_rows", [])]
+    if absent:
+        lines.append(f"classes without a row that can be read: {', '.join(map(printable, absent))}")
+    return lines
 
 
 def _describe(candidate: Candidate) -> dict[str, Any]:
@@ -349,11 +395,13 @@ def _print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from modelselect.leaderboard import printable
+
     table = Table(header_style="bold")
     for index, column in enumerate(columns):
         table.add_column(column.replace("_", " "), overflow="fold", no_wrap=index == 0)
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(printable(cell)) for cell in row))
     _console().print(table)
 
 

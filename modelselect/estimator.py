@@ -25,6 +25,9 @@ Cost = Literal["free", "closed form", "iterative", "quadratic"]
 """How the work grows: nothing but metadata; one decomposition; an optimisation; every pair of rows."""
 
 
+TIE_DIGITS = 12
+"""Decimals of a mean rank: the order in which ranks are added up must not tell two equal ones apart."""
+
 SMALL_EVIDENCE = 5_000_000
 """Numbers in a feature matrix up to which one thread is fast enough: 2,000 rows of 2,048 dimensions."""
 
@@ -258,7 +261,7 @@ def mean_rank(ranks: Mapping[str, Vector], weights: Mapping[str, float] | None =
     summed = (shares * np.nan_to_num(table)).sum(axis=0)
     mean = np.full(table.shape[1], np.nan)
     np.divide(summed, total, out=mean, where=total > 0)
-    return mean
+    return mean.round(TIE_DIGITS)
 
 
 def _described(value: Any) -> Any:

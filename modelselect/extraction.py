@@ -135,7 +135,7 @@ class TorchExtractor(Extractor):
                 try:
                     batch = backbone.preprocessing.finish(self.to_device(rows, device))
                     outputs = self.forward(backbone, batch)
-                    sink.add(outputs.features, outputs.logits)
+                    sink.add(outputs.features, outputs.logits, len(rows))
                 except Exception as error:
                     if not is_out_of_memory(error):
                         raise _as_candidate_error(error) from error
@@ -194,9 +194,16 @@ class _Sink:
     features: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 0), np.float32))
     probabilities: NDArray[np.float32] | None = None
 
-    def add(self, features: torch.Tensor, logits: torch.Tensor | None) -> None:
-        if features.dim() != 2:
-            raise CandidateError(f"features have shape {tuple(features.shape)}; expected (batch, dimensions)")
+    def add(self, features: torch.Tensor, logits: torch.Tensor | None, rows: int) -> None:
+        for name, given in (("features", features), ("logits", logits)):
+            if given is None:
+                continue
+            if given.dim() != 2 or len(given) != rows:
+                raise CandidateError(
+                    f"{name} of {rows} rows have shape {tuple(given.shape)}; expected ({rows}, dimensions)"
+                )
+            if given.is_complex():
+                raise CandidateError(f"{name} are complex numbers; expected real ones")
         if self.rows == 0:
             self.features = np.empty((self.total, features.shape[1]), np.float32)
             if self.want_probabilities and logits is not None and logits.shape[1] > 1:
@@ -403,6 +410,7 @@ def choose_device(device: str, extractors: Collection[str] = ()) -> str:
     """
     import torch
 
+    device = str(device)
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:

@@ -215,13 +215,18 @@ class Leaderboard:
         """
         target, content = Path(path), self.to_json()
         try:
+            if target.is_symlink():
+                target = target.resolve()
+            if target.exists() and not target.is_file():  # a device, a pipe: written to, never replaced
+                target.write_text(content, encoding="utf-8")
+                return
             handle, partial = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
             try:
                 with os.fdopen(handle, "w", encoding="utf-8") as file:
                     file.write(content)
                     file.flush()
                     os.fsync(file.fileno())
-                os.chmod(partial, 0o644)
+                os.chmod(partial, 0o666 & ~_umask())
                 os.replace(partial, target)
             finally:
                 Path(partial).unlink(missing_ok=True)
@@ -290,7 +295,7 @@ class Leaderboard:
             )
         for index, row in enumerate(self.rows):
             style = "bold green" if row.rank == 1 else "red" if row.failure else ""
-            table.add_row(*(Text(cells[column][index]) for column in shown), style=style)
+            table.add_row(*(Text(printable(cells[column][index])) for column in shown), style=style)
         notes = self._notes()
         if hidden := [column for column in filled if column not in shown]:
             notes.append(f"not shown, for want of width: {', '.join(hidden)}")
@@ -353,6 +358,12 @@ class Leaderboard:
         return row.scores.get(column)
 
 
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
 def _row_to_json(row: Row) -> dict[str, Any]:
     candidate = row.candidate
     document = {name: _plain(getattr(row, name)) for name in Row.__dataclass_fields__ if name != "candidate"}
@@ -410,6 +421,11 @@ def _fitting(columns: Sequence[str], cells: Mapping[str, Sequence[str]], width: 
             kept.add(column)
             room -= needed[column]
     return [column for column in columns if column in kept]
+
+
+def printable(text: str) -> str:
+    """Without control characters, which a terminal would obey."""
+    return "".join(c if c.isprintable() else "\ufffd" for c in text)
 
 
 def _name(row: Row) -> str:

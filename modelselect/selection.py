@@ -43,6 +43,9 @@ if TYPE_CHECKING:
 DEFAULT_ESTIMATORS = ("etran", "knn", "logme")
 """What `select()` ranks by where the caller names no estimator: see docs/explanation/default-estimators.md."""
 
+MAX_SEED = 2**32 - 2**16
+"""What every library's random numbers can start from, with room for what is counted up from it."""
+
 DEFAULT_PROBE_SIZE = 2000
 """Rows that every candidate is shown, at most."""
 
@@ -151,6 +154,8 @@ def select(
     clock = time.perf_counter()
     if not isinstance(top_k, int) or top_k < 0:
         raise InvalidInputError(f"top_k is {top_k!r}; expected 0 (no fine-tuning) or how many to fine-tune")
+    if not isinstance(seed, int) or not 0 <= seed <= MAX_SEED:
+        raise InvalidInputError(f"seed is {seed!r}; expected an integer from 0 to {MAX_SEED}")
     if not isinstance(batch_size, int) or batch_size < 1:
         raise InvalidInputError(f"batch_size is {batch_size!r}; expected 1 or more rows")
     check_resamples(resamples)
@@ -463,6 +468,9 @@ def _estimators(host: Host, given: str | Estimator | Sequence[str | Estimator] |
     names = DEFAULT_ESTIMATORS if given is None else [given] if isinstance(given, str | Estimator) else list(given)
     if not names:
         raise InvalidInputError("estimators is empty; name at least one, or leave it out for the default")
+    for name in names:
+        if not isinstance(name, str | Estimator):
+            raise InvalidInputError(f"{name!r} is not an estimator; expected a name or an instance, such as 'logme'")
     chosen = [name if isinstance(name, Estimator) else host.estimator(name) for name in names]
     twice = sorted({e.name for e in chosen if [c.name for c in chosen].count(e.name) > 1})
     if twice:
@@ -483,12 +491,10 @@ def _candidates(
         given = sorted(given, key=str)
     items = list(given) if isinstance(given, list) or _is_iterator(given) else [given]
     unsearched: dict[str, Assessment | Failure] = {}
-    expressions: list[str] = []
     pool: dict[str, Candidate] = {}
     modules = as_named_modules(item for item in items if not isinstance(item, str | Candidate))
     for item in items:
         if isinstance(item, str):
-            expressions.append(item)
             try:
                 found = search(item)
             except SearchError as error:
@@ -499,6 +505,10 @@ def _candidates(
             found = [item]
         else:
             continue
+        if not found:
+            raise ExpressionError(
+                f"no candidate matched {item!r}. Look with modelselect search 'ZOO:*' and modelselect zoos."
+            )
         for candidate in found:
             pool.setdefault(candidate.id, candidate)
     own_zoos: dict[str, ModuleZoo] = {}
@@ -507,10 +517,7 @@ def _candidates(
         own_zoos[zoo.name] = zoo
         pool |= {candidate.id: candidate for candidate in zoo.search("*")}
     if not pool:
-        described = ", ".join(map(repr, expressions)) or "an empty list"
-        raise ExpressionError(
-            f"no candidate matched {described}. See what there is with modelselect search 'ZOO:*' and modelselect zoos."
-        )
+        raise ExpressionError("no candidate matched an empty list; name at least one, such as 'embedded:*'")
     return list(pool.values()), own_zoos, unsearched
 
 

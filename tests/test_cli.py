@@ -15,6 +15,7 @@ from PIL import Image
 
 import modelselect as ms
 from modelselect import cli
+from modelselect.leaderboard import Row
 
 
 @pytest.fixture(autouse=True)
@@ -147,3 +148,46 @@ def test_a_plugins_command_stands_beside_the_shipped_ones(tmp_path: Path) -> Non
 
 def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(capsys, "--version")[1] == f"modelselect {ms.__version__}\n"
+
+
+def test_what_was_left_out_of_the_dataset_is_said(capsys: pytest.CaptureFixture[str], dataset: Path) -> None:
+    (dataset / "dark" / "0.png").write_bytes(b"no image")
+    code, _, err = run(capsys, "select", dataset, "-c", "embedded:plain*")
+    assert code == 0
+    assert "dark/0.png" in err
+
+
+def test_an_unwritable_path_is_refused_before_the_work(
+    capsys: pytest.CaptureFixture[str], dataset: Path, cache: Path
+) -> None:
+    code, _, err = run(capsys, "select", dataset, "-c", "embedded:plain*", "--json", dataset / "nowhere" / "board.json")
+    assert code == cli.EXIT_BAD_USAGE
+    assert "cannot be written" in err
+    assert not cache.exists()
+
+
+def test_a_link_is_followed_and_a_device_is_written_to(tmp_path: Path) -> None:
+    (tmp_path / "latest.json").symlink_to(tmp_path / "real.json")
+    ms.Leaderboard.empty().save(tmp_path / "latest.json")
+    assert (tmp_path / "latest.json").is_symlink()
+    assert ms.Leaderboard.load(tmp_path / "real.json") == ms.Leaderboard.empty()
+    ms.Leaderboard.empty().save("/dev/null")
+    assert not Path("/dev/null").is_file()
+
+
+def test_control_characters_do_not_reach_the_terminal() -> None:
+    row = Row(ms.Candidate("shelf", "esc\x1b[31mred\nnext"), rank=1, score=1.0)
+    assert "\x1b" not in str(ms.Leaderboard((row,)))
+
+
+def test_an_interruption_says_that_nothing_is_lost(
+    capsys: pytest.CaptureFixture[str], dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("modelselect.selection.select", interrupt)
+    monkeypatch.setattr(ms, "select", interrupt, raising=False)
+    code, _, err = run(capsys, "select", dataset, "-c", "embedded:plain*")
+    assert code == cli.EXIT_INTERRUPTED
+    assert "the next run goes on from there" in " ".join(err.split())

@@ -30,6 +30,7 @@ from modelselect.errors import (
     NothingRankedError,
     UnknownNameError,
 )
+from modelselect.estimator import mean_rank
 from modelselect.host import get_host
 from modelselect.verification import FineTuning
 from tests.conftest import REPOSITORY
@@ -608,3 +609,43 @@ def test_a_trace_that_failed_for_want_of_a_module_is_tried_again(
         patched.setattr(assessment._Assessor, "_example", broken)
         assert all(row.macs is None for row in rank(dataset, SOME).rows)
     assert all(row.macs for row in rank(dataset, SOME).rows)
+
+
+# --- what looks right and is not -------------------------------------------------------------------------------------
+
+
+def test_equal_mean_ranks_are_equal_in_whatever_order_the_estimators_are_named(dataset: Path) -> None:
+    names = ["etran", "knn", "logme"]
+    ranks = [{r.candidate.id: r.rank for r in rank(dataset, estimators=order).rows} for order in (names, names[::-1])]
+    assert ranks[0] == ranks[1]
+    thirds = {str(i): np.array(values) for i, values in enumerate([[0.1, 0.4], [0.4, 0.3], [0.5, 0.3]])}
+    assert len(set(mean_rank(thirds).tolist())) == 1
+
+
+class Halving(Small):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x)[::2]
+
+
+def test_features_of_fewer_rows_than_were_given_are_not_scored(dataset: Path) -> None:
+    with pytest.raises(NothingRankedError, match="features of"):
+        rank(dataset, Halving(4))
+
+
+def test_every_expression_has_to_match(dataset: Path) -> None:
+    with pytest.raises(ExpressionError, match="embedded:resnett"):
+        rank(dataset, ["embedded:plain*", "embedded:resnett*"])
+
+
+def test_a_seed_that_some_library_cannot_take_is_refused_at_once(dataset: Path) -> None:
+    with pytest.raises(InvalidInputError, match="seed is"):
+        rank(dataset, SOME, seed=2**40)
+
+
+def test_a_device_may_be_torchs_own(dataset: Path) -> None:
+    assert rank(dataset, SOME, device=torch.device("cpu")).ranked
+
+
+def test_neighbours_say_so_where_no_class_has_two_rows() -> None:
+    with pytest.raises(ms.errors.NotApplicableError, match="no class has two"):
+        ms.score(np.eye(4), [0, 1, 2, 3], "knn")

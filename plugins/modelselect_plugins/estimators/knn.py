@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import modelselect
+from modelselect.errors import NotApplicableError
 from modelselect.estimator import Estimator
 from modelselect.evidence import Evidence
 from modelselect_plugins.estimators._classes import class_indices
@@ -53,6 +54,10 @@ class KNN(Estimator):
         assert evidence.features is not None
         assert evidence.labels is not None
         indices, n_classes = class_indices(evidence.labels, self.name)
+        if n_classes == len(indices):
+            raise NotApplicableError(
+                f"{self.name} looks for a row of the same class beside each row, and no class has two"
+            )
         neighbours, _ = nearest_rows(centred(evidence.features), self.k)
         return {self.name: 100 * float((_votes(indices[neighbours], n_classes) == indices).mean())}
 
