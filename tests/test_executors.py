@@ -276,6 +276,8 @@ def test_nothing_is_left_running_when_the_parent_is_killed_or_interrupted(how: s
         [sys.executable, tmp_path / "script.py", tmp_path / "pids"],
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
         stderr=subprocess.PIPE,
+        # A shell starts background jobs with SIGINT ignored, and what they start inherits that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     pids = pids_in(tmp_path / "pids")
     parent.send_signal(how)
