@@ -98,7 +98,6 @@ class _Assessor:
         self.candidate = candidate
         self.store = Store(work.cache_dir)
         self._backbone: Backbone | None = None
-        self._source: Probe | str | None = "not asked yet"
         self.reused = True
         self.stage = "score"
         """What is being done: what a failure is put down to."""
@@ -211,7 +210,7 @@ class _Assessor:
             fields |= self._forward(self.work.probe, wanted)
         if "labels" in wanted:
             fields["labels"] = self.work.probe.labels
-        if wanted & SOURCE_FIELDS and (source := self._source_probe()) is not None:
+        if wanted & SOURCE_FIELDS and (source := self._source) is not None:
             fields["source_features"] = self._forward(source, frozenset({"features"}))["features"]
             fields["source_labels"] = source.labels
         if "architecture" in wanted:
@@ -253,16 +252,14 @@ class _Assessor:
             self.stage = "score"
             return found
 
-    def _source_probe(self) -> Probe | None:
+    @cached_property
+    def _source(self) -> Probe | None:
         """What the caller gave as source data, else what the zoo knows of this candidate's."""
-        if self._source == "not asked yet":
-            from modelselect.probe import Probe
+        if self.work.source is not None or self.backbone.source is None:
+            return self.work.source
+        from modelselect.probe import Probe
 
-            self._source = self.work.source
-            if self._source is None and self.backbone.source is not None:
-                self._source = Probe.of(self.backbone.source, size=None, seed=self.work.seed)
-        assert not isinstance(self._source, str)
-        return self._source
+        return Probe.of(self.backbone.source, size=None, seed=self.work.seed)
 
     def _evidence_key(self, kind: str, probe: Probe) -> str:
         """Of one field of the evidence, or of the record of its extraction."""

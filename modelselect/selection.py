@@ -311,7 +311,7 @@ def _rank(
                 seconds=result.seconds,
                 embedding=embedding,
                 nearest=nearest,
-                weights_key=None if candidate.revision else result.identity.removeprefix(f"{candidate.id}#"),
+                weights_key=None if candidate.revision else result.identity.removeprefix(f"{candidate.id}#") or None,
             )
         )
     order = sorted(range(len(rows)), key=lambda i: (rows[i].failure is not None, ranks[i] or len(rows) + 1, i))

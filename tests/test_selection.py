@@ -649,3 +649,11 @@ def test_a_device_may_be_torchs_own(dataset: Path) -> None:
 def test_neighbours_say_so_where_no_class_has_two_rows() -> None:
     with pytest.raises(ms.errors.NotApplicableError, match="no class has two"):
         ms.score(np.eye(4), [0, 1, 2, 3], "knn")
+
+
+def test_a_row_that_was_ranked_without_its_weights_can_be_loaded(dataset: Path, flaky: None) -> None:
+    unrevised = ms.Candidate("flaky", "good", metadata={"parameters": 390})
+    board = rank(dataset, unrevised, estimators="parameters")
+    assert board.best.weights_key is None
+    assert board.best.load().weights_key == "weights"
+    assert rank(dataset, unrevised).best.weights_key == "weights"
