@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,9 +12,14 @@ from numpy.typing import NDArray
 from modelselect.errors import NotApplicableError
 from modelselect.statistics import Matrix, Vector, chunks_of
 
-MAX_ROWS = 20_000
-"""Rows of which all pairs are looked at: 1.6 GB for each vector of similarities."""
+Similarities = NDArray[np.float32] | NDArray[np.float64]
 
+MAX_ROWS = 20_000
+"""Rows of which all pairs are looked at: 0.8 GB for each vector of similarities."""
+
+_MANY = 1 << 20  # pairs of which no single one matters: float32 and binned ranks, at twice and more the speed
+_BINS = 1 << 18
+_BINNING_ERROR = 1e-8  # share of the variance of ranks that binning may lose
 _BLOCK = 512  # rows of the pairwise matrix that are held at a time
 _CACHED = 1 << 15  # numbers that are worked on at a time
 
@@ -62,10 +68,15 @@ def unit_rows(array: Matrix) -> Matrix:
     return result
 
 
-def similarities(rows: Matrix) -> Vector:
-    """(N (N - 1) / 2,) inner product of every pair: pairs (1, 0), (2, 0), (2, 1), (3, 0), ..."""
+def similarities(rows: Matrix) -> Similarities:
+    """(N (N - 1) / 2,) inner product of every pair: pairs (1, 0), (2, 0), (2, 1), (3, 0), ...
+
+    In float64, or in float32 where there are more than a million pairs.
+    """
     n = len(rows)
-    result = np.empty(n * (n - 1) // 2)
+    n_pairs = n * (n - 1) // 2
+    result = np.empty(n_pairs, dtype=np.float32 if n_pairs > _MANY else np.float64)
+    rows = rows.astype(result.dtype, copy=False)
     for start in range(0, n, _BLOCK):
         block = rows[start : start + _BLOCK] @ rows[: start + _BLOCK].T
         for i in range(start, min(start + _BLOCK, n)):
@@ -74,19 +85,26 @@ def similarities(rows: Matrix) -> Vector:
     return result
 
 
-def spearman(first: Vector, second: Vector) -> float:
+def spearman(first: Similarities, second: Similarities) -> float:
     """Spearman's rank correlation of two vectors; NaN where one is constant.
 
-    Without ties no ranks are written down: sorting the second in the order of the first pairs them.
+    Of more than a million pairs the ranks are those of bins, so narrow that the result differs from the exact one by
+    some 1e-7 at most; where they cannot be narrow enough, and of fewer pairs, it is exact. Without ties no ranks are
+    written down then: sorting the second in the order of the first pairs them.
     """
     n = len(first)
+    if n > _MANY:
+        a, b = _Binned.of(first), _Binned.of(second)
+        if a is not None and b is not None:
+            products = sum(float(a.middles[a.bins[part]] @ b.middles[b.bins[part]]) for part in _blocks(n))
+            return products / math.sqrt(a.squares * b.squares)
     order, tied = argsort(first)
     second = second[order]
     paired, also_tied = argsort(second)
     if tied or also_tied:
-        a, b = ranks(first[order]) - (n + 1) / 2, ranks(second) - (n + 1) / 2
-        lengths = np.sqrt((a @ a) * (b @ b))
-        return float(a @ b / lengths) if lengths > 0 else float("nan")
+        x, y = ranks(first[order]) - (n + 1) / 2, ranks(second) - (n + 1) / 2
+        lengths = np.sqrt((x @ x) * (y @ y))
+        return float(x @ y / lengths) if lengths > 0 else float("nan")
     squares = 0.0  # of the differences of ranks
     for part in _blocks(n):
         difference = (paired[part] - np.arange(part.start, part.stop)).astype(np.float64)
@@ -94,7 +112,33 @@ def spearman(first: Vector, second: Vector) -> float:
     return 1.0 - 6.0 * squares / (float(n) ** 3 - n)
 
 
-def spearman_with_two_groups(values: Vector, second: NDArray[np.bool_]) -> float:
+class _Binned(NamedTuple):
+    """In which of the bins of equal width each value lies, and what rank, less the mean rank, a bin stands for."""
+
+    bins: NDArray[np.int32]
+    middles: NDArray[np.float64]
+    squares: float  # sum of the squared ranks of all values
+
+    @classmethod
+    def of(cls, values: Similarities) -> _Binned | None:
+        """None where the bins would lose too much."""
+        n = len(values)
+        least = float(values.min())
+        spread = float(values.max()) - least
+        if not spread > 0:
+            return None
+        bins = np.empty(n, dtype=np.int32)
+        counts = np.zeros(_BINS, dtype=np.int64)
+        for part in _blocks(n, 1 << 20):
+            bins[part] = (values[part] - least) * ((_BINS - 1) / spread)
+            counts += np.bincount(bins[part], minlength=_BINS)
+        if (counts.astype(np.float64) ** 3).sum() > _BINNING_ERROR * float(n) ** 3:
+            return None
+        middles = np.cumsum(counts) - (counts + n) / 2
+        return cls(bins, middles, float(counts @ np.square(middles)))
+
+
+def spearman_with_two_groups(values: Similarities, second: NDArray[np.bool_]) -> float:
     """Spearman's rank correlation of values with membership in the second of two groups; NaN where one is constant.
 
     Half the work of `spearman`: only the sorted values and the ranks of the smaller group are needed.
@@ -107,7 +151,9 @@ def spearman_with_two_groups(values: Vector, second: NDArray[np.bool_]) -> float
     up_to = np.searchsorted(ordered, members, side="right")
     excess = ((below + up_to + 1) / 2 - (n + 1) / 2).sum()  # of the members' ranks over the mean rank
     rank_variance = (float(n) ** 3 - n) / 12
-    if (ordered[1:] == ordered[:-1]).any():
+    # Of many pairs, runs of ties shorter than this take no more from the variance than bins may.
+    run = max(int(math.sqrt(_BINNING_ERROR) * n), 1) if n > _MANY else 1
+    if (ordered[run:] == ordered[:-run]).any():
         ties = np.diff(_starts(ordered), append=n).astype(np.float64)
         rank_variance -= (ties**3 - ties).sum() / 12
     group_variance = len(members) * (n - len(members)) / n
@@ -117,7 +163,7 @@ def spearman_with_two_groups(values: Vector, second: NDArray[np.bool_]) -> float
     return correlation if smaller is second else -correlation
 
 
-def ranks(values: Vector) -> Vector:
+def ranks(values: Similarities) -> Vector:
     """Ranks from 1, ties their average."""
     order = np.argsort(values)
     starts = _starts(values[order])
@@ -127,7 +173,7 @@ def ranks(values: Vector) -> Vector:
     return result
 
 
-def argsort(values: Vector) -> tuple[NDArray[np.intp], bool]:
+def argsort(values: Similarities) -> tuple[NDArray[np.intp], bool]:
     """The order that sorts the values (equal ones in any order), and whether any are equal; faster than `np.argsort`.
 
     Sorts integers, of which the upper bits are the value, cut off, and the lower bits its index: sorting numbers is
@@ -135,7 +181,7 @@ def argsort(values: Vector) -> tuple[NDArray[np.intp], bool]:
     """
     n = len(values)
     low = np.uint64(2 ** max((n - 1).bit_length(), 1) - 1)  # the bits of the index
-    least, spread = values.min(), np.ptp(values)
+    least, spread = float(values.min()), float(np.ptp(values))
     if not spread > 0:
         return np.arange(n), n > 1
     keys = np.empty(n, dtype=np.uint64)
@@ -144,7 +190,7 @@ def argsort(values: Vector) -> tuple[NDArray[np.intp], bool]:
     below_one = 1 - 4 * np.finfo(np.float64).eps  # so that no sum below is rounded to 2
     for part in _blocks(n):
         # Numbers of [1, 2) share sign and exponent, 12 bits; what is left orders as they do.
-        bits = (1.0 + (values[part] - least) / spread * below_one).view(np.uint64)
+        bits = (1.0 + (values[part].astype(np.float64) - least) / spread * below_one).view(np.uint64)
         keys[part] = (bits << np.uint64(12)) & ~low | np.arange(part.start, part.stop, dtype=np.uint64)
     keys.sort()
     for part in _blocks(n):
@@ -160,12 +206,12 @@ def argsort(values: Vector) -> tuple[NDArray[np.intp], bool]:
     return order, bool((settled[1:] == settled[:-1]).any())
 
 
-def _blocks(n: int) -> Iterator[slice]:
+def _blocks(n: int, size: int = _CACHED) -> Iterator[slice]:
     """Slices that stay in the cache."""
-    for start in range(0, n, _CACHED):
-        yield slice(start, min(start + _CACHED, n))
+    for start in range(0, n, size):
+        yield slice(start, min(start + size, n))
 
 
-def _starts(ordered: Vector) -> NDArray[np.intp]:
+def _starts(ordered: Similarities) -> NDArray[np.intp]:
     """Where each run of equal values begins."""
     return np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))

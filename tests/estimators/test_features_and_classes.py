@@ -308,6 +308,25 @@ def dissimilarity(rows: np.ndarray) -> np.ndarray:
     return pdist((rows - rows.mean(axis=0)) / np.where(rows.std(axis=0) > 0, rows.std(axis=0), 1), "correlation")
 
 
+@pytest.mark.parametrize("shape", ["normal", "a few far away", "ties", "long runs"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_rank_correlations_of_more_than_a_million_pairs_are_scipys(shape: str, dtype: Any) -> None:
+    rng = np.random.default_rng(0)
+    common, own, other = rng.normal(size=(3, 1_100_000))
+    first, second = common + own, common + other
+    if shape == "a few far away":
+        first[:5] *= 1e6
+    elif shape == "ties":
+        first = np.round(first, 2)
+    elif shape == "long runs":
+        first[:400_000] = -10.0
+    first, second = first.astype(dtype), second.astype(dtype)
+    group = second > 1.0
+    np.testing.assert_allclose(spearman(first, second), spearmanr(first, second).statistic, rtol=3e-7)
+    expected = spearmanr(first, group).statistic
+    np.testing.assert_allclose(spearman_with_two_groups(first, group), expected, rtol=3e-7)
+
+
 @pytest.mark.parametrize("input_name", [name for name in INPUTS if name not in ("syn_mid", "digits_raw", "digits_rp")])
 def test_parc_is_scipys_rank_correlation_of_dissimilarities(input_name: str, golden: Golden) -> None:
     arrays = golden.arrays(input_name)
