@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from modelselect.errors import NotApplicableError
 from modelselect.statistics import Matrix, Vector, chunks_of
 
-Similarities = NDArray[np.float32] | NDArray[np.float64]
+Similarities = NDArray[np.floating[Any]]
 
 MAX_ROWS = 20_000
 """Rows of which all pairs are looked at: 0.8 GB for each vector of similarities."""
@@ -75,10 +75,10 @@ def similarities(rows: Matrix) -> Similarities:
     """
     n = len(rows)
     n_pairs = n * (n - 1) // 2
-    result = np.empty(n_pairs, dtype=np.float32 if n_pairs > _MANY else np.float64)
-    rows = rows.astype(result.dtype, copy=False)
+    result: Similarities = np.empty(n_pairs, dtype=np.float32 if n_pairs > _MANY else np.float64)
+    typed: Similarities = rows.astype(result.dtype, copy=False)
     for start in range(0, n, _BLOCK):
-        block = rows[start : start + _BLOCK] @ rows[: start + _BLOCK].T
+        block = typed[start : start + _BLOCK] @ typed[: start + _BLOCK].T
         for i in range(start, min(start + _BLOCK, n)):
             first = i * (i - 1) // 2
             result[first : first + i] = block[i - start, :i]

@@ -309,8 +309,7 @@ def dissimilarity(rows: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("shape", ["normal", "a few far away", "ties", "long runs"])
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_rank_correlations_of_more_than_a_million_pairs_are_scipys(shape: str, dtype: Any) -> None:
+def test_rank_correlations_of_more_than_a_million_pairs_are_scipys(shape: str) -> None:
     rng = np.random.default_rng(0)
     common, own, other = rng.normal(size=(3, 1_100_000))
     first, second = common + own, common + other
@@ -320,7 +319,7 @@ def test_rank_correlations_of_more_than_a_million_pairs_are_scipys(shape: str, d
         first = np.round(first, 2)
     elif shape == "long runs":
         first[:400_000] = -10.0
-    first, second = first.astype(dtype), second.astype(dtype)
+    first, second = first.astype(np.float32), second.astype(np.float32)
     group = second > 1.0
     np.testing.assert_allclose(spearman(first, second), spearmanr(first, second).statistic, rtol=3e-7)
     expected = spearmanr(first, group).statistic
