@@ -4,10 +4,28 @@ from __future__ import annotations
 
 import fnmatch
 import importlib
+import re
 from collections.abc import Iterable
 from types import ModuleType
 
 from modelselect.errors import ExpressionError, did_you_mean
+
+
+_SETTINGS = re.compile(r"(?P<name>.+)\?(?P<settings>\w+=[^=&?]*(&\w+=[^=&?]*)*)", re.DOTALL)
+
+
+def split_settings(pattern: str) -> tuple[str, dict[str, str]]:
+    """What stands before a trailing `?key=value&...`, and the settings in it: how a model is to be used, not which.
+
+    >>> split_settings("owner/name?pooling=cls&max_length=128")
+    ('owner/name', {'pooling': 'cls', 'max_length': '128'})
+    >>> split_settings("models/bert-?")
+    ('models/bert-?', {})
+    """
+    match = _SETTINGS.fullmatch(pattern)
+    if match is None:
+        return pattern, {}
+    return match["name"], dict(setting.split("=") for setting in match["settings"].split("&"))
 
 
 def is_glob(pattern: str) -> bool:
