@@ -36,8 +36,13 @@ PROCESSOR = "preprocessor_config.json"
 _CLASS_TOKENS = ("cls_token", "class_embedding", "class_token")
 
 
-def load(path: Path, candidate: Candidate, weights_key: str, *, trust_remote_code: bool) -> Backbone:
+def load(
+    path: Path, candidate: Candidate, weights_key: str, *, trust_remote_code: bool, safetensors: bool = True
+) -> Backbone:
     """The model that `save_pretrained` wrote into a folder; a classifier with its source classes.
+
+    Of a model of images and text together, such as CLIP, its vision tower. Without `safetensors`, pickled weights are
+    read, and nothing but tensors from them.
 
     Raises:
         CandidateError: weights are missing on the way to the features, it is no image model, ...
@@ -53,8 +58,10 @@ def load(path: Path, candidate: Candidate, weights_key: str, *, trust_remote_cod
 
         module, report = loader.from_pretrained(
             path,
+            config=configuration,
             dtype=torch.float32,  # the default is whatever the file holds
-            use_safetensors=True,
+            use_safetensors=safetensors,
+            weights_only=True,
             trust_remote_code=trust_remote_code,  # never None: that asks on the terminal
             local_files_only=True,
             output_loading_info=True,
@@ -175,11 +182,13 @@ def _configuration(path: Path, trust_remote_code: bool) -> Any:
     configuration = transformers.AutoConfig.from_pretrained(
         path, trust_remote_code=trust_remote_code, local_files_only=True
     )
-    if hasattr(configuration, "vision_config"):
+    tower = getattr(configuration, "vision_config", None)
+    if tower is not None and type(tower) not in transformers.MODEL_MAPPING:
         raise CandidateError(
-            f"{configuration.model_type!r} takes text and images together; save its vision tower as a folder of its own"
+            f"{configuration.model_type!r} takes text and images together, and transformers cannot load its vision "
+            "tower alone; save that as a folder of its own"
         )
-    return configuration
+    return configuration if tower is None else tower
 
 
 def _is_classifier(configuration: Any) -> bool:
