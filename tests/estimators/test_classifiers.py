@@ -39,6 +39,18 @@ def test_neighbours_are_the_nearest_other_rows_in_any_chunking(seed: int, k: int
     np.testing.assert_allclose(np.sqrt(squared), distances, rtol=1e-9)
 
 
+@pytest.mark.parametrize("k", [1, 6])
+@pytest.mark.parametrize("noise", [1.0, 1e-4])
+def test_neighbours_are_the_nearest_also_where_single_precision_cannot_tell(noise: float, k: int) -> None:
+    rng = np.random.default_rng(0)
+    rows = 1e30 * (rng.normal(size=(9, 40))[rng.integers(0, 9, 300)] + noise * rng.normal(size=(300, 40)))
+    rows -= rows.mean(axis=0)
+    expected = NearestNeighbors(n_neighbors=k, algorithm="kd_tree").fit(rows * 1e-30).kneighbors(return_distance=False)
+    exact = np.linalg.norm(rows[:, None] - rows[expected], axis=2)
+    _, squared = nearest_rows(rows, k)
+    np.testing.assert_allclose(np.sqrt(squared), np.sort(exact, axis=1), rtol=1e-5)
+
+
 @pytest.mark.parametrize("k", [1, 3])
 def test_knn_is_leave_one_out(k: int) -> None:
     features, labels = draw(0, n_classes=2)

@@ -47,6 +47,14 @@ def test_the_tree_is_the_shortest_there_is(n_rows: int, width: int, seed: int) -
     assert spanning_tree_lengths(points).sum() == pytest.approx(expected, rel=1e-9)
 
 
+@pytest.mark.parametrize("noise", [1.0, 1e-5])
+def test_the_tree_of_many_dimensions_is_exact_whatever_the_rounding(noise: float) -> None:
+    rng = np.random.default_rng(2)
+    points = 10 + rng.normal(size=(30, 64))[rng.integers(0, 30, 900)] + noise * rng.normal(size=(900, 64))
+    expected = np.sort(minimum_spanning_tree(squareform(pdist(points))).data)
+    np.testing.assert_allclose(np.sort(spanning_tree_lengths(points)), expected, rtol=1e-7)
+
+
 def test_few_kept_distances_give_the_same_tree(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(1)
     points = rng.normal(size=(12, 20))[rng.integers(0, 12, 700)] * 3 + rng.normal(size=(700, 20))

@@ -145,34 +145,54 @@ class PersistenceSource(Persistence):
         return self._components(features, labels, evidence.seed)
 
 
-_KEPT_NUMBERS = 2**25  # distances held until Prim's algorithm asks for them: 256 MiB
+_KEPT_NUMBERS = 2**25  # distances held until Prim's algorithm asks for them: 256 MiB in float64
+_CLEAR = 1e-2  # squared edge, over the squared norm of the farthest row, from which float32 can tell edges apart
 
 
 def spanning_tree_lengths(features: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     """(N - 1,) edge lengths of the Euclidean minimum spanning tree of the rows, in no particular order.
 
-    Prim's algorithm needs a row of distances each time it reaches a row. One product of matrices is many times faster
-    than as many of matrix and vector, so the distances of the rows nearest to the tree, which it will reach soon, are
-    computed together and kept. The products only choose the edges; their lengths are computed from differences, so that
-    duplicates are exactly 0 apart.
+    Matrix products only choose the edges; their lengths are computed from differences, so that duplicates are exactly 0
+    apart. The products are in float32, at half the cost, unless that gives an edge which is so short beside the spread
+    of the rows that rounding may have chosen it; then in float64. (Above that, edges which float32 confuses differ by
+    1e-4 at most, and are so few that their sum is right to about 1e-8.)
 
     >>> sorted(spanning_tree_lengths(np.array([[0.0], [1.0], [1.0], [3.0]])).tolist())
     [0.0, 1.0, 2.0]
     """
     rows = centred(features)
+    farthest = float(squared_norms(rows).max(initial=0.0))
+    if farthest > 0:
+        lengths = _lengths(features, _spanning_tree((rows / np.sqrt(farthest)).astype(np.float32)))
+        if np.square(lengths).min(initial=np.inf) >= _CLEAR * farthest:
+            return lengths
+    return _lengths(features, _spanning_tree(rows))
+
+
+def _spanning_tree(rows: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
+    """(2, N - 1) the rows that each edge of the minimum spanning tree joins, by Prim's algorithm.
+
+    It needs a row of distances each time it reaches a row. One product of matrices is many times faster than as many of
+    matrix and vector, so the distances of the rows nearest to the tree, which it will reach soon, are computed together
+    and kept; all at once where there is room for all. Leaves the rows in another order.
+    """
     n_rows = len(rows)
     edges = np.empty((2, n_rows - 1), dtype=np.int64)
     # What has not been reached yet is always the first `left` entries of these, in one order.
     number = np.arange(n_rows)
     norms = squared_norms(rows)
-    nearest = np.full(n_rows, np.inf)  # squared distance to the tree
+    nearest = np.full(n_rows, np.inf, dtype=rows.dtype)  # squared distance to the tree
     neighbour = np.zeros(n_rows, dtype=np.int64)  # the row of the tree at that distance
-    slot = np.full(n_rows, -1)  # where its distances are kept, if they are
-    kept = np.empty((min(max(_KEPT_NUMBERS // n_rows, 64), n_rows), n_rows))  # columns by the rows' numbers
+    if n_rows * n_rows <= _KEPT_NUMBERS:
+        kept = squared_distances(rows, rows, norms, norms)
+        slot = np.arange(n_rows)  # where a row's distances are kept
+    else:
+        kept = np.empty((min(max(_KEPT_NUMBERS // n_rows, 64), n_rows), n_rows), dtype=rows.dtype)
+        slot = np.full(n_rows, -1)
     reached = n_rows - 1
     for left in range(n_rows - 1, 0, -1):
         if slot[reached] < 0:
-            block = _choose_block(reached, nearest[: left + 1], slot[: left + 1], *kept.shape)
+            block = _choose_block(reached, nearest[: left + 1], slot[: left + 1], len(kept))
             distances = squared_distances(rows[block], rows[: left + 1], norms[block], norms[: left + 1])
             kept[slot[block][:, None], number[: left + 1]] = distances
         current, mine = number[reached], kept[slot[reached]]
@@ -184,16 +204,15 @@ def spanning_tree_lengths(features: NDArray[np.floating[Any]]) -> NDArray[np.flo
         neighbour[closer] = current
         reached = int(nearest[:left].argmin())
         edges[:, left - 1] = neighbour[reached], number[reached]
-    return _lengths(features, edges)
+    return edges
 
 
 def _choose_block(
-    reached: int, nearest: NDArray[np.float64], slot: NDArray[np.int64], n_slots: int, n_rows: int
+    reached: int, nearest: NDArray[np.floating[Any]], slot: NDArray[np.int64], n_slots: int
 ) -> NDArray[np.int64]:
     """The row just reached and the next nearest without distances; gives them slots, at the cost of the farthest."""
     without = np.flatnonzero(slot < 0)
-    # Large products are fastest; but where not all fits, small beside the slots, so that what is kept is used.
-    size = min(512 if n_slots >= n_rows else min(max(n_slots // 64, 1), 128), len(without))
+    size = min(max(n_slots // 64, 1), 128, len(without))  # small beside the slots, so that what is kept is used
     urgency = nearest[without]
     urgency[np.searchsorted(without, reached)] = -1
     block = without[np.argpartition(urgency, size - 1)[:size]]
