@@ -72,7 +72,7 @@ def select(
         list[str], typer.Option("--candidates", "-c", help="'timm:resnet*', 'dir:models/*', ...; may be repeated.")
     ],
     estimators: Annotated[
-        str | None, typer.Option("--estimators", "-e", help="Names, comma-separated.", show_default="etran,knn,logme")
+        str | None, typer.Option("--estimators", "-e", help="Names, comma-separated, or all.", show_default="etran,knn,logme")
     ] = None,
     top_k: Annotated[int, typer.Option("--top-k", "-k", help="How many of the best to fine-tune.")] = 0,
     probe_size: Annotated[int, typer.Option(help="Rows that every candidate is shown, at most.")] = 2000,
@@ -97,7 +97,8 @@ def select(
     if agreement and json_path == Path("-"):
         raise InvalidInputError("--agreement prints a table and '--json -' JSON; give one of them, or --json a file")
     _check_writable(json_path)
-    names = None if estimators is None else [name.strip() for name in estimators.split(",") if name.strip()]
+    split = [] if estimators is None else [name.strip() for name in estimators.split(",") if name.strip()]
+    names = None if estimators is None else split[0] if len(split) == 1 else split
     try:
         with contextlib.redirect_stdout(sys.stderr):  # what a candidate prints must not stand in the answer
             board = ms.select(
@@ -129,6 +130,10 @@ def select(
         )
 
 
+_HUB_COLUMNS = ("library", "downloads", "weights", "scan", "gated")
+"""What `search` shows besides, where some candidate has it."""
+
+
 @app.command()
 def search(
     expressions: Annotated[list[str], typer.Argument(help="'timm:resnet*', 'embedded:*', 'dir:models/*', ...")],
@@ -148,6 +153,7 @@ def search(
         _print_json([_describe(candidate) for candidate in found.values()])
         return
     columns = ("parameters", "input_size", "source_dataset", "source_accuracy", "license")
+    columns += tuple(c for c in _HUB_COLUMNS if any(c in candidate.metadata for candidate in found.values()))
     rows = [[c.id, *(_text(c.metadata.get(column)) for column in columns)] for c in found.values()]
     _print_table(["candidate", *columns], rows)
     typer.echo(f"{len(found)} candidates", err=True)

@@ -43,6 +43,9 @@ if TYPE_CHECKING:
 DEFAULT_ESTIMATORS = ("etran", "knn", "logme")
 """What `select()` ranks by where the caller names no estimator: see docs/explanation/default-estimators.md."""
 
+ALL_ESTIMATORS = "all"
+"""What stands for every estimator that is registered, but for the static baselines, which stand beside anyway."""
+
 MAX_SEED = 2**32 - 2**16
 """What every library's random numbers can start from, with room for what is counted up from it."""
 
@@ -115,8 +118,8 @@ def select(
             torch dataset, or `(inputs, labels)`. Its test split is never used.
         candidates: a candidate expression (`"timm:resnet*"`), a `Candidate`, a torch module, a tuple of a torch module
             and a transform from one row to a tensor, or a list of any of these.
-        estimators: names or instances to rank by; with several, `score` is the mean normalised rank (0 last, 1 first).
-            Static baselines (parameter count, ...) stand beside them and count only where they are named.
+        estimators: names or instances to rank by, or `"all"`; with several, `score` is the mean normalised rank (0
+            last, 1 first). Static baselines (parameter count, ...) stand beside them and count only where named.
         top_k: how many of the best to fine-tune; their accuracy on held-out rows then orders them.
         probe_size: rows that every candidate is shown, at most, drawn evenly over the classes; None for all.
         source: a dataset of what the candidates were pre-trained on, for estimators that need source evidence. Where
@@ -465,6 +468,8 @@ def _verify(
 
 
 def _estimators(host: Host, given: str | Estimator | Sequence[str | Estimator] | None) -> list[Estimator]:
+    if isinstance(given, str) and given == ALL_ESTIMATORS:
+        return [e for e in host.estimators.values() if not e.is_static]
     names = DEFAULT_ESTIMATORS if given is None else [given] if isinstance(given, str | Estimator) else list(given)
     if not names:
         raise InvalidInputError("estimators is empty; name at least one, or leave it out for the default")
