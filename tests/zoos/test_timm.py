@@ -82,6 +82,7 @@ def test_metadata_comes_from_the_pretrained_configuration() -> None:
         "architecture": "vit_small_patch16_384",
         "family": "vision_transformer",
         "modality": "image",
+        "parameters": 22_050_664 + (24**2 - 14**2) * 384,  # of DeiT-S at 224, and positions for more patches
         "input_size": (3, 384, 384),
         "source_dataset": "ImageNet-21k -> ImageNet-1k",
         "source_classes": 1000,
@@ -89,6 +90,18 @@ def test_metadata_comes_from_the_pretrained_configuration() -> None:
         "url": "https://huggingface.co/timm/vit_small_patch16_384.augreg_in21k_ft_in1k",
         "remote_code": False,
     }
+
+
+def test_parameters_are_told_without_building_a_model_and_are_those_of_the_model() -> None:
+    counts = {candidate.name: candidate.metadata.get("parameters") for candidate in ZOO.search("*")}
+    assert all(counts.values())
+    for name in (
+        "resnet18.a1_in1k",
+        "test_vit.r160_in1k",
+        "vit_tiny_patch16_224.augreg_in21k",
+        "convnext_atto.d2_in1k",
+    ):
+        assert counts[name] == sum(parameter.numel() for parameter in timm.create_model(name).parameters())
 
 
 @pytest.mark.parametrize(
@@ -176,6 +189,16 @@ def test_offline_says_how_to_fetch(hub_cache: Path) -> None:
     with pytest.raises(CandidateError, match=f"run `hf download timm/{TINY}`") as caught:
         ZOO.load(only(TINY))
     assert "\n" not in str(caught.value)
+
+
+def test_without_a_network_it_says_so_soon(hub_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")  # nobody listens there
+    waits: list[float] = []
+    monkeypatch.setattr("time.sleep", waits.append)
+    with pytest.raises(CandidateError, match=r"cannot be reached at http://127\.0\.0\.1:9"):
+        ZOO.load(only(TINY))
+    assert sum(waits) < 10
 
 
 def test_a_skeleton_has_the_architecture_and_no_weights() -> None:

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelselect import Candidate, Zoo, hookimpl
@@ -20,8 +21,10 @@ from modelselect.backbone import (
     pool,
     weights_digest,
 )
-from modelselect.errors import CandidateError, ExpressionError
+from modelselect.errors import CandidateError, ExpressionError, did_you_mean
+from modelselect_plugins.zoos import _hub_client
 from modelselect_plugins.zoos._support import is_glob, missing_library, one_line, required, unknown_name
+from modelselect_plugins.zoos._timm_parameters import parameters
 
 if TYPE_CHECKING:
     import torch
@@ -80,7 +83,7 @@ class TimmZoo(Zoo):
     def load(self, candidate: Candidate, *, trust_remote_code: bool = False) -> Backbone:
         timm = required("timm")
         try:
-            overlay = _cached_weights(timm.models.get_pretrained_cfg(candidate.name))
+            overlay = _weights(timm.models.get_pretrained_cfg(candidate.name))
             module = timm.create_model(candidate.name, pretrained=True, pretrained_cfg_overlay=overlay)
         except Exception as error:
             raise CandidateError(_why_not_loaded(candidate, error)) from error
@@ -103,6 +106,40 @@ def timm_backbone(candidate: Candidate, module: torch.nn.Module, weights_key: st
         read=_reader(module),
         weights_key=weights_key,
     )
+
+
+def timm_folder(path: Path, candidate: Candidate, weights_key: str) -> Backbone:
+    """The model in a folder of timm's `local-dir` form.
+
+    Raises:
+        CandidateError: timm has no such architecture, or cannot load its weights.
+    """
+    timm = required("timm")
+    architecture = json.loads((path / "config.json").read_bytes())["architecture"]
+    if not timm.is_model(architecture):
+        raise CandidateError(
+            f"timm has no architecture {architecture!r}.{did_you_mean(architecture, timm.list_models())}"
+        )
+    module = timm.create_model(f"local-dir:{path}", pretrained=True)
+    return timm_backbone(candidate, module, weights_key)
+
+
+def configured(configuration: Mapping[str, Any]) -> dict[str, Any]:
+    """A candidate's metadata from timm's `config.json`; older ones have no `pretrained_cfg` of their own."""
+    pretrained = configuration.get("pretrained_cfg") or configuration
+    tag, size = pretrained.get("tag"), pretrained.get("input_size")
+    classes = configuration.get("num_classes", pretrained.get("num_classes"))
+    known = {
+        "architecture": configuration["architecture"],
+        "modality": "image",
+        "feature_dim": configuration.get("num_features"),
+        "input_size": None if size is None else tuple(size),
+        "source_dataset": source_dataset(tag),
+        "source_classes": None if classes is None else source_classes(tag, classes),
+        "license": pretrained.get("license"),
+        "remote_code": False,
+    }
+    return {key: value for key, value in known.items() if value is not None}
 
 
 def timm_skeleton(name: str) -> torch.nn.Module:
@@ -198,6 +235,7 @@ def _candidate(name: str) -> Candidate:
         "architecture": architecture,
         "family": timm.model_entrypoint(architecture).__module__.rsplit(".", 1)[-1],
         "modality": "image",
+        "parameters": parameters(name),
         "input_size": tuple(configuration.input_size),
         "source_dataset": source_dataset(tag),
         "source_classes": source_classes(tag, configuration.num_classes),
@@ -232,28 +270,29 @@ def _default_tag(architecture: str, known: list[str]) -> str:
     raise unknown_name("timm", architecture, {*known, *(name.split(".")[0] for name in known)})
 
 
-def _cached_weights(configuration: Any) -> dict[str, str]:
-    """What makes timm read the file in the Hub's cache, if there: the client would first ask the network."""
-    from huggingface_hub import try_to_load_from_cache
+def _weights(configuration: Any) -> dict[str, str]:
+    """What makes timm read the file in the Hub's cache: timm itself would first ask the network, and ask for long.
 
+    Empty where timm has to find the weights itself: they are not on the Hub, or not in safetensors.
+    """
     if not configuration.hf_hub_id or configuration.custom_load:
         return {}
-    path = try_to_load_from_cache(configuration.hf_hub_id, configuration.hf_hub_filename or "model.safetensors")
-    return {"file": path} if isinstance(path, str) and path.endswith(".safetensors") else {}
+    name, file = configuration.hf_hub_id, configuration.hf_hub_filename or "model.safetensors"
+    held = _hub_client.cached(name)
+    path = None if held is None else held / file
+    if path is None or not path.is_file():
+        found = _hub_client.info(name)
+        digests = _hub_client.digests(found)
+        if file not in digests or not file.endswith(".safetensors"):
+            return {}
+        path = _hub_client.download(name, found.sha or "main", file, digests[file])
+    return {"file": str(path)} if file.endswith(".safetensors") else {}
 
 
 def _why_not_loaded(candidate: Candidate, error: Exception) -> str:
-    from huggingface_hub import errors
-
-    page = candidate.metadata.get("url", "its page")
-    hub_id = str(page).removeprefix("https://huggingface.co/")
-    if isinstance(error, errors.GatedRepoError):
-        return f"its weights are gated: ask for access at {page}, then log in with `hf auth login`"
-    if isinstance(error, (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, ConnectionError, TimeoutError)):
-        return (
-            f"its weights are not in the local cache and cannot be fetched ({one_line(error)}). "
-            f"Where there is a network, run `hf download {hub_id}`, and copy the cache (HF_HOME) here"
-        )
+    if _hub_client.from_hub(error):
+        hub_id = str(candidate.metadata.get("url", candidate.name)).removeprefix("https://huggingface.co/")
+        return f"its weights cannot be fetched: {_hub_client.why(error, hub_id)}"
     return f"timm cannot load it ({one_line(error)})"
 
 

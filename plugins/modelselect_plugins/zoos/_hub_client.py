@@ -1,0 +1,305 @@
+"""What the zoos ask of the Hub's client: pages, facts and files, with patience that ends, and faults in one line."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import queue
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from modelselect.errors import CandidateError
+from modelselect_plugins.zoos._support import one_line
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi, ModelInfo
+
+    from modelselect_plugins.zoos._hub_query import Query
+
+T = TypeVar("T")
+
+ATTEMPTS = 4
+FIRST_WAIT = 1.0
+"""Seconds before the second attempt; twice as many before each that follows."""
+
+LONGEST_WAIT = 300
+"""Seconds that are waited at the Hub's word: its rate limits count over five minutes. More is an error."""
+
+ANSWER_SECONDS = 10.0
+"""How long a question about one repository may go unanswered."""
+
+PAGE_SECONDS = LONGEST_WAIT + 30
+"""How long a page of a search may take: the client itself waits for a rate limit to pass, and has no other bound."""
+
+EXPANDED: tuple[Any, ...] = (
+    "config",
+    "downloads",
+    "gated",
+    "library_name",
+    "likes",
+    "pipeline_tag",
+    "private",
+    "safetensors",
+    "sha",
+    "siblings",
+    "tags",
+)
+"""What a listing holds of each entry: enough for a candidate, without a request for each."""
+
+_RETRIED = (408, 429, 500, 502, 503, 504)
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_BLOCK = 2**20
+
+
+def api() -> HfApi:
+    """The client for the endpoint that `HF_ENDPOINT` names, else the public Hub."""
+    from huggingface_hub import HfApi
+
+    return HfApi(library_name="modelselect")
+
+
+def page(name: str) -> str:
+    """The address of a model's page."""
+    return f"{api().endpoint}/{name}"
+
+
+def listing(query: Query) -> Iterator[ModelInfo]:
+    """Entries in the Hub's order, fetched page by page as they are taken.
+
+    Raises:
+        TimeoutError: a page has not come for long.
+    """
+    client = api()
+    sizes = "num_parameters" in inspect.signature(client.list_models).parameters
+    limit = None if query.sifts else query.limit
+    arguments = query.arguments(sizes=sizes)
+    return _within(PAGE_SECONDS, client.list_models(**arguments, limit=limit, expand=list(EXPANDED)))
+
+
+def info(name: str, revision: str | None = None) -> ModelInfo:
+    """Facts of one repository at a revision, with the sizes and digests of its files and the security scan."""
+    return attempt(
+        lambda: api().model_info(
+            name, revision=revision, files_metadata=True, securityStatus=True, timeout=ANSWER_SECONDS
+        )
+    )
+
+
+def digests(info: ModelInfo) -> dict[str, str | None]:
+    """SHA-256 of every file, by name; None of the small ones, of which the Hub does not tell it."""
+    return {file.rfilename: file.lfs.sha256 if file.lfs else None for file in info.siblings or []}
+
+
+def download(name: str, commit: str, file: str, sha256: str | None = None) -> Path:
+    """A file in the client's cache, fetched if it is not there, and then held against its digest.
+
+    Raises:
+        CandidateError: what came is not what the Hub lists. It is taken out of the cache.
+    """
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+
+    if isinstance(path := try_to_load_from_cache(name, file, revision=commit), str):
+        return Path(path)
+    got = Path(attempt(lambda: hf_hub_download(name, file, revision=commit, library_name="modelselect"), lost=False))
+    if sha256 is not None and (found := _sha256(got)) != sha256:
+        got.resolve().unlink(missing_ok=True)
+        got.unlink(missing_ok=True)
+        raise CandidateError(
+            f"its {file} came damaged: SHA-256 {found[:12]}..., and the Hub lists {sha256[:12]}.... Run it again; if "
+            "it stays so, something between here and the Hub changes what passes"
+        )
+    return got
+
+
+def cached(name: str, revision: str | None = None) -> Path | None:
+    """The snapshot in the client's cache that a revision means, the newest where none is said; None without any."""
+    from huggingface_hub import constants
+
+    folder = Path(constants.HF_HUB_CACHE) / f"models--{name.replace('/', '--')}"
+    snapshots = folder / "snapshots"
+    reference = folder / "refs" / (revision or "main")
+    commit = revision
+    if reference.is_file():
+        commit = reference.read_text(encoding="utf-8").strip()
+    if commit is not None:
+        found = [path for path in snapshots.glob(f"{glob_safe(commit)}*") if path.is_dir()] if len(commit) > 6 else []
+        return found[0] if len(found) == 1 else None
+    return max(snapshots.glob("*"), key=lambda path: path.stat().st_mtime_ns, default=None)
+
+
+def glob_safe(text: str) -> str:
+    """The text without what a glob takes for more than itself."""
+    return re.sub(r"[^\w.-]", "?", text)
+
+
+def is_commit(revision: str | None) -> bool:
+    return revision is not None and _COMMIT.fullmatch(revision) is not None
+
+
+def attempt(call: Callable[[], T], *, lost: bool = True) -> T:
+    """What the call returns. A fault that may pass is tried again: a rate limit, a server's error, a lost connection.
+
+    Args:
+        call: asks the Hub.
+        lost: whether to try again after a lost connection; the client does that itself while it fetches a file.
+    """
+    wait = FIRST_WAIT
+    for number in range(1, ATTEMPTS + 1):
+        try:
+            return call()
+        except Exception as error:
+            pause = _pause(error, wait, lost)
+            if pause is None or number == ATTEMPTS:
+                raise
+        time.sleep(pause)
+        wait *= 2
+    raise AssertionError("the last attempt returns or raises")
+
+
+def unreachable(error: BaseException) -> bool:
+    """True if the Hub was not asked, or gave no usable answer: what is in the cache may still do."""
+    from huggingface_hub import errors
+
+    status = _status(error)
+    return (
+        isinstance(error, (errors.OfflineModeIsEnabled, errors.LocalEntryNotFoundError, ConnectionError, TimeoutError))
+        or _is_transport(error)
+        or (status is not None and status in _RETRIED)
+    )
+
+
+def from_hub(error: BaseException) -> bool:
+    """True if it says something of the Hub, or of the way there."""
+    from huggingface_hub import errors
+
+    return unreachable(error) or isinstance(error, errors.HfHubHTTPError)
+
+
+def why(error: BaseException, name: str) -> str:
+    """Why the Hub did not give what was asked, in one line, and what to do."""
+    from huggingface_hub import errors
+
+    if isinstance(error, errors.LocalEntryNotFoundError) and error.__cause__ is not None:
+        return why(error.__cause__, name)  # the client says no more than that it has no copy
+    status = _status(error)
+    if isinstance(error, errors.GatedRepoError):
+        return f"its files are gated: ask for access at {page(name)}, then log in with `hf auth login`"
+    if isinstance(error, errors.RevisionNotFoundError):
+        return f"the Hub has no such revision of {name!r} (any more): search again, or see {page(name)}/commits/main"
+    if isinstance(error, errors.RepositoryNotFoundError):
+        return (
+            f"the Hub has no model {name!r}, or it is private: check the spelling at {page(name)}; "
+            "if it is private and yours to see, log in with `hf auth login`"
+        )
+    if isinstance(error, errors.DisabledRepoError):
+        return f"the Hub has disabled it: see {page(name)}"
+    if status in (401, 403):
+        return f"the Hub refuses it ({status}): see {page(name)}, and log in with `hf auth login`"
+    elsewhere = f"Where there is a network, run `hf download {name}`, and copy the cache (HF_HOME) here"
+    if isinstance(error, errors.OfflineModeIsEnabled):
+        return f"it is not in the local cache, and the Hub's client is offline (HF_HUB_OFFLINE). {elsewhere}"
+    if status == 429:
+        asked = _retry_after(error)
+        return f"the Hub limits the rate of requests{f' for {asked:.0f} s' if asked else ''}: try later, or log in"
+    if status is not None and status >= 500:
+        return f"the Hub fails with {status}, after {ATTEMPTS} attempts: try later (https://status.huggingface.co)"
+    if unreachable(error):
+        return (
+            f"the Hub cannot be reached at {api().endpoint} ({one_line(error)}): check the network and HF_ENDPOINT. "
+            f"{elsewhere}"
+        )
+    return one_line(error)
+
+
+def _pause(error: Exception, wait: float, lost: bool) -> float | None:
+    """Seconds to wait before the next attempt; None if none would help."""
+    from huggingface_hub import errors
+
+    if isinstance(error, (errors.OfflineModeIsEnabled, errors.LocalEntryNotFoundError)):
+        return None  # the second: the client has tried often enough itself
+    status = _status(error)
+    if status == 429:
+        asked = _retry_after(error)
+        return wait if asked is None else asked if asked <= LONGEST_WAIT else None
+    if status is not None:
+        return wait if status in _RETRIED else None
+    if _is_transport(error) or isinstance(error, (ConnectionError, TimeoutError)):
+        return wait if lost else None
+    return wait if "Consistency check failed" in str(error) else None  # fewer or more bytes came than were announced
+
+
+def _status(error: BaseException) -> int | None:
+    response = getattr(error, "response", None)
+    status = getattr(response, "status_code", None)
+    return status if isinstance(status, int) else None
+
+
+def _retry_after(error: BaseException) -> float | None:
+    headers = getattr(getattr(error, "response", None), "headers", {})
+    said = str(headers.get("retry-after", ""))
+    if said.isdecimal():
+        return float(said)
+    match = re.search(r"\bt\s*=\s*(\d+)", str(headers.get("ratelimit", "")))
+    return float(match[1]) if match else None
+
+
+def _is_transport(error: BaseException) -> bool:
+    """True for what the client's HTTP library raises of connections; which library that is changes with its version."""
+    return any(base.__name__ in ("TransportError", "StreamError") for base in type(error).__mro__)
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+_END = object()
+
+
+def _within(seconds: float, items: Any) -> Iterator[Any]:
+    """The items, from a thread of their own, so that one that never comes is noticed.
+
+    Raises:
+        TimeoutError: none came for so many seconds.
+    """
+    ready: queue.Queue[Any] = queue.Queue(maxsize=1)
+    stopped = threading.Event()
+
+    def feed() -> None:
+        try:
+            for item in items:
+                if not _put(ready, (item, None), stopped):
+                    return
+            _put(ready, (_END, None), stopped)
+        except Exception as error:
+            _put(ready, (_END, error), stopped)
+
+    threading.Thread(target=feed, name="hub-search", daemon=True).start()
+    try:
+        while True:
+            try:
+                item, error = ready.get(timeout=seconds)
+            except queue.Empty:
+                raise TimeoutError(f"the Hub has not answered for {seconds:.0f} s") from None
+            if error is not None:
+                raise error
+            if item is _END:
+                return
+            yield item
+    finally:
+        stopped.set()
+
+
+def _put(ready: queue.Queue[Any], item: Any, stopped: threading.Event) -> bool:
+    """False if nobody waits for it any more."""
+    while not stopped.is_set():
+        try:
+            ready.put(item, timeout=0.1)
+        except queue.Full:
+            continue
+        return True
+    return False
