@@ -16,8 +16,9 @@ from modelselect.candidates import Candidate, Zoo
 from modelselect.errors import Failure, NotApplicableError, RemoteCodeError, ScoreWarning
 from modelselect.estimator import Estimator, evaluate
 from modelselect.evidence import Evidence
-from modelselect.extraction import SCORE_LIBRARIES, BatchProgress, InputSpool, choose_extractor, numeric_versions
+from modelselect.extraction import SCORE_LIBRARIES, BatchProgress, choose_extractor, numeric_versions
 from modelselect.host import get_host
+from modelselect.spool import InputSpool
 from modelselect.store import Store
 from modelselect.uncertainty import SCHEME, check_components, looks_at_rows, resample
 
@@ -340,18 +341,22 @@ class _Assessor:
             module, settings = self._example()
             found = {"graph": None, "macs": None, "parameters": sum(p.numel() for p in module.parameters())}
             found["macs"] = archi2vec.count_macs(module, **settings)
-            found["graph"] = archi2vec.to_json(archi2vec.trace(module, **settings))
+            found["graph"] = archi2vec.to_json(archi2vec.trace_somewhere(module, **settings))
         return found
 
     def _example(self) -> tuple[torch.nn.Module, dict[str, Any]]:
         """A module and what it takes: loaded if it is there already, else without weights if the zoo can do that."""
         import torch
 
+        from modelselect import archi2vec
+
+        inputs = archi2vec.input_of(self.candidate)
         if self._backbone is None:
             skeleton = self.zoo.skeleton(self.candidate, trust_remote_code=self.work.trust_remote_code)
-            size = self.candidate.metadata.get("input_size")
-            if skeleton is not None and size is not None:
-                return skeleton, {"input_size": tuple(size)}
+            if skeleton is not None and inputs:
+                return skeleton, inputs
+        if "example" in inputs:  # token ids: what the probe's texts are padded to must change neither graph nor count
+            return self.backbone.module, inputs
         preprocessing = self.backbone.preprocessing
         rows = [preprocessing.prepare(self.work.probe.item(index)) for index in range(2)]
         module, read = self.backbone.module, self.backbone.read

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import chain
@@ -209,6 +209,52 @@ class CallablePreprocessing:
         return batch.float() if batch.is_floating_point() else batch
 
 
+PADDING = -1
+"""Where a text has ended, in a row of token ids: no token has this id, whatever a tokenizer pads with."""
+
+
+@dataclass(frozen=True)
+class TextPreprocessing:
+    """Token ids, at most as many as the module takes.
+
+    `prepare` gives rows of one length, so that one array keeps them; `finish` cuts a batch to its longest text. Whoever
+    reads the module tells text from padding by `PADDING`, and never by the id that stands for it.
+
+    Attributes:
+        encode: a text -> its token ids, special tokens included, at least one and at most `length`.
+        length: of every row.
+        key: see `Preprocessing`.
+
+    >>> import torch
+    >>> preprocessing = TextPreprocessing(lambda text: [ord(letter) for letter in text[:6]], 6, "letters")
+    >>> preprocessing.prepare("cat")
+    tensor([ 99,  97, 116,  -1,  -1,  -1], dtype=torch.int32)
+    >>> preprocessing.finish(torch.stack([preprocessing.prepare(text) for text in ("cat", "a")]))
+    tensor([[ 99,  97, 116],
+            [ 97,  -1,  -1]])
+    """
+
+    encode: Callable[[str], Sequence[int]]
+    length: int
+    key: str
+
+    def prepare(self, item: Any) -> torch.Tensor:
+        """(length,) int32 from a text."""
+        import torch
+
+        if not isinstance(item, str):
+            raise CandidateError(f"it takes texts, and the probe's rows are {type(item).__name__}. Give strings.")
+        ids = self.encode(item.encode("utf-8", "replace").decode())  # half a surrogate pair is no text
+        row = torch.full((self.length,), PADDING, dtype=torch.int32)
+        row[: len(ids)] = torch.tensor(ids, dtype=torch.int32)
+        return row
+
+    def finish(self, batch: torch.Tensor) -> torch.Tensor:
+        """(B, length) int32 -> (B, longest text) int64."""
+        longest = int((batch != PADDING).sum(1).max())
+        return batch[:, :longest].long()
+
+
 def as_preprocessing(
     expressed: ImagePreprocessing | None, function: Callable[[Any], torch.Tensor], code_key: str
 ) -> Preprocessing:
@@ -278,7 +324,7 @@ class HeadInput:
     head: str
     has_logits: bool = True
 
-    def __call__(self, module: torch.nn.Module, batch: torch.Tensor) -> Outputs:
+    def __call__(self, module: torch.nn.Module, batch: Any) -> Outputs:
         captured: list[torch.Tensor] = []
 
         def capture(_: torch.nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
@@ -288,7 +334,7 @@ class HeadInput:
 
         handle = module.get_submodule(self.head).register_forward_pre_hook(capture, with_kwargs=True)
         try:
-            output = module(batch)
+            output = call(module, batch)
         finally:
             handle.remove()
         if not captured:
@@ -311,8 +357,13 @@ class FeatureMethod:
 class WholeOutput:
     """Features are what the module returns; no source classes."""
 
-    def __call__(self, module: torch.nn.Module, batch: torch.Tensor) -> Outputs:
-        return Outputs(pool(module(batch)), None)
+    def __call__(self, module: torch.nn.Module, batch: Any) -> Outputs:
+        return Outputs(pool(call(module, batch)), None)
+
+
+def call(module: torch.nn.Module, batch: Any) -> Any:
+    """What the module returns for a batch: a tensor, or a mapping of keyword arguments."""
+    return module(**batch) if isinstance(batch, Mapping) else module(batch)
 
 
 def without_head(module: torch.nn.Module) -> torch.nn.Module:
@@ -410,7 +461,7 @@ def reader_for_feature_method(module: torch.nn.Module, example: torch.Tensor) ->
     return FeatureMethod()
 
 
-def reader_for_module(module: torch.nn.Module, example: torch.Tensor) -> Reader:
+def reader_for_module(module: torch.nn.Module, example: Any) -> HeadInput | WholeOutput:
     """The reader of any module: the last linear layer or convolution is the classifier if its output is the module's.
 
     Otherwise the module's own output is taken as features, without source classes. (An encoder that ends in a linear
@@ -418,7 +469,7 @@ def reader_for_module(module: torch.nn.Module, example: torch.Tensor) -> Reader:
 
     Args:
         module: in evaluation mode; returns a tensor, or an object with `logits` as transformers' models do.
-        example: a batch of at least two different inputs.
+        example: a batch of at least two different inputs: a tensor, or a mapping of keyword arguments.
 
     Raises:
         CandidateError: the module returns neither.
@@ -433,7 +484,7 @@ def reader_for_module(module: torch.nn.Module, example: torch.Tensor) -> Reader:
             if name and isinstance(submodule, (torch.nn.Linear, torch.nn.Conv2d))
         ]
         try:
-            result = _logits(module(example))
+            result = _logits(call(module, example))
         finally:
             for handle in handles:
                 handle.remove()

@@ -9,7 +9,16 @@ from __future__ import annotations
 
 from modelselect.archi2vec.documents import weisfeiler_lehman
 from modelselect.archi2vec.graph import count_macs, from_json, operation_name, to_json, trace
-from modelselect.archi2vec.space import Encoder, clusters, embed, nearest, similarity, trace_candidate
+from modelselect.archi2vec.space import (
+    Encoder,
+    clusters,
+    embed,
+    input_of,
+    nearest,
+    similarity,
+    trace_candidate,
+    trace_somewhere,
+)
 
 __all__ = [
     "Encoder",
@@ -17,11 +26,13 @@ __all__ = [
     "count_macs",
     "embed",
     "from_json",
+    "input_of",
     "nearest",
     "operation_name",
     "similarity",
     "to_json",
     "trace",
     "trace_candidate",
+    "trace_somewhere",
     "weisfeiler_lehman",
 ]

@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from modelselect.archi2vec.graph import INPUT_SIZE, trace
+from modelselect.archi2vec.graph import BATCH_SIZE, trace
 from modelselect.candidates import Candidate
 from modelselect.errors import CandidateError, ExpressionError, InvalidInputError
 
 if TYPE_CHECKING:
     import networkx
     import torch
+
+TEXT_TOKENS = 128
+"""Of the text that is traced, and that multiply-accumulates are counted for: attention costs the square of it."""
 
 
 class Encoder(abc.ABC):
@@ -72,6 +75,26 @@ def embed(
     return encoder.encode([graph for item in items for graph in _graphs(item, trust_remote_code)])
 
 
+def input_of(candidate: Candidate) -> dict[str, Any]:
+    """What `trace` and `count_macs` are told of a candidate: its `input_size`, or an `example` for one that reads text.
+
+    A text is `TEXT_TOKENS` tokens, or as many as it reads where that is fewer. Empty where the size is not known.
+
+    >>> input_of(Candidate("shelf", "net", metadata={"input_size": (3, 32, 32)}))
+    {'input_size': (3, 32, 32)}
+    >>> input_of(Candidate("shelf", "bert", metadata={"modality": "text", "input_size": (512,)}))["example"].shape
+    torch.Size([2, 128])
+    """
+    import torch
+
+    size = candidate.metadata.get("input_size")
+    if size is None:
+        return {}
+    if candidate.metadata.get("modality") == "text":
+        return {"example": torch.ones(BATCH_SIZE, min(size[0], TEXT_TOKENS), dtype=torch.long)}
+    return {"input_size": tuple(size)}
+
+
 def trace_candidate(candidate: Candidate, *, trust_remote_code: bool = False) -> networkx.DiGraph[int]:
     """The graph of a candidate, built without weights where its zoo can do that, and loaded where it cannot.
 
@@ -89,10 +112,26 @@ def trace_candidate(candidate: Candidate, *, trust_remote_code: bool = False) ->
         module = zoo.skeleton(candidate, trust_remote_code=trust_remote_code)
         if module is None:
             module = zoo.load(candidate, trust_remote_code=trust_remote_code).module
-        return trace(module, candidate.metadata.get("input_size", INPUT_SIZE))
+        return trace_somewhere(module, **input_of(candidate))
     except CandidateError as error:
         error.add_note(f"while tracing {candidate.id}")
         raise
+
+
+def trace_somewhere(module: torch.nn.Module, **inputs: Any) -> networkx.DiGraph[int]:
+    """`trace` on the meta device, or on values where the module's flow depends on them, as DeBERTa's does.
+
+    Args:
+        module: as for `trace`. Without weights it runs on zeros.
+        inputs: as `input_of` gives them.
+
+    Raises:
+        CandidateError: neither goes.
+    """
+    try:
+        return trace(module, **inputs)
+    except CandidateError:
+        return trace(module, **inputs, device="cpu")
 
 
 def similarity(vectors: ArrayLike) -> NDArray[np.float32]:

@@ -521,20 +521,6 @@ def test_a_class_in_code_of_its_own_needs_permission_and_never_asks(here: Path) 
     assert not list(here.rglob("ran"))
 
 
-def test_a_text_model_says_that_it_has_no_image_processor(here: Path) -> None:
-    from transformers import BertConfig, BertModel
-
-    settings = {
-        "hidden_size": 8,
-        "num_hidden_layers": 1,
-        "num_attention_heads": 1,
-        "intermediate_size": 8,
-        "vocab_size": 9,
-    }
-    BertModel(BertConfig(**settings)).save_pretrained(here / "a")
-    assert "no preprocessor_config.json" in refusal("a")
-
-
 def test_shards_are_read_together(here: Path) -> None:
     reference = transformers_folder(here / "a", "ViTForImageClassification")
     before = only("a").metadata["parameters"]

@@ -5,11 +5,10 @@ from __future__ import annotations
 import fnmatch
 import importlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from types import ModuleType
 
 from modelselect.errors import ExpressionError, did_you_mean
-
 
 _SETTINGS = re.compile(r"(?P<name>.+)\?(?P<settings>\w+=[^=&?]*(&\w+=[^=&?]*)*)", re.DOTALL)
 
@@ -26,6 +25,15 @@ def split_settings(pattern: str) -> tuple[str, dict[str, str]]:
     if match is None:
         return pattern, {}
     return match["name"], dict(setting.split("=") for setting in match["settings"].split("&"))
+
+
+def with_settings(name: str, settings: Mapping[str, str]) -> str:
+    """The name of a model that is used with settings; always the same for the same ones.
+
+    >>> with_settings("owner/name", {"pooling": "cls", "max_length": "128"})
+    'owner/name?max_length=128&pooling=cls'
+    """
+    return "?".join([name, "&".join(f"{key}={settings[key]}" for key in sorted(settings))]) if settings else name
 
 
 def is_glob(pattern: str) -> bool:

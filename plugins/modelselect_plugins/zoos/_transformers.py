@@ -1,5 +1,6 @@
-"""Image models of transformers from a local folder: weights in float32, one forward pass, and no layer left at random.
+"""Models of transformers from a local folder: weights in float32, one forward pass, and no layer left at random.
 
+Image models are read here, text encoders in `_transformers_text`.
 Used by the zoos that find such folders. Nothing here reaches for the network.
 """
 
@@ -19,13 +20,16 @@ from modelselect.backbone import (
     Outputs,
     Preprocessing,
     Reader,
+    TextPreprocessing,
     example_batch,
     per_channel,
     pool,
     reader_for_module,
 )
 from modelselect.errors import CandidateError, RemoteCodeError
+from modelselect_plugins.zoos import _transformers_text
 from modelselect_plugins.zoos._support import one_line, required
+from modelselect_plugins.zoos._transformers_text import TextSettings
 
 if TYPE_CHECKING:
     import torch
@@ -37,23 +41,46 @@ _CLASS_TOKENS = ("cls_token", "class_embedding", "class_token")
 
 
 def load(
-    path: Path, candidate: Candidate, weights_key: str, *, trust_remote_code: bool, safetensors: bool = True
+    path: Path,
+    candidate: Candidate,
+    weights_key: str,
+    *,
+    trust_remote_code: bool,
+    safetensors: bool = True,
+    settings: Mapping[str, str] | None = None,
 ) -> Backbone:
     """The model that `save_pretrained` wrote into a folder; a classifier with its source classes.
 
-    Of a model of images and text together, such as CLIP, its vision tower. Without `safetensors`, pickled weights are
-    read, and nothing but tensors from them.
+    Of a model of images and text together, such as CLIP, its vision tower.
+
+    Args:
+        path: the folder.
+        candidate: that it is.
+        weights_key: digest of the folder.
+        trust_remote_code: whether code that it brings may run.
+        safetensors: False to read pickled weights instead, and nothing but tensors from them.
+        settings: what the candidate's name says behind its `?`; see `TextSettings`.
 
     Raises:
-        CandidateError: weights are missing on the way to the features, it is no image model, ...
+        CandidateError: weights are missing on the way to the features, it is neither image model nor text encoder, ...
         RemoteCodeError: its class is in code of its own.
+        ExpressionError: a setting is unknown.
     """
     transformers = required("transformers")
+    text_settings = TextSettings.of(settings or {})
     with _quiet(transformers):
         configuration = _configuration(path, trust_remote_code)
-        preprocessing = _preprocessing(path, trust_remote_code)
-        classifier = _is_classifier(configuration)
-        loader = transformers.AutoModelForImageClassification if classifier else transformers.AutoModel
+        preprocessing: Preprocessing
+        if is_text(path, configuration.to_dict()):
+            preprocessing = _transformers_text.preprocessing(
+                path, configuration, text_settings, trust_remote_code=trust_remote_code
+            )
+            loader = _transformers_text.loader(configuration)
+        elif settings:
+            raise CandidateError(f"it is an image model, and {', '.join(settings)} is said of text encoders alone")
+        else:
+            preprocessing = _preprocessing(path, trust_remote_code)
+            loader = _loader(configuration)
         import torch
 
         module, report = loader.from_pretrained(
@@ -66,21 +93,20 @@ def load(
             local_files_only=True,
             output_loading_info=True,
         )
-    missing = sorted({*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])})
-    pooler_missing = not classifier and all(key.startswith("pooler.") for key in missing)
-    if missing and not pooler_missing:
-        raise CandidateError(
-            f"its weights lack {len(missing)} tensors of {type(module).__name__}, such as {', '.join(missing[:3])}: "
-            "features would come from layers left at random"
-        )
-    module = module.float().eval()
-    return Backbone(
-        candidate=candidate,
-        module=module,
-        preprocessing=preprocessing,
-        read=_reader(module, preprocessing, classifier, pooler=not missing),
-        weights_key=weights_key,
-    )
+        missing = sorted({*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])})
+        # A pooler without weights is not read; in a classifier it would be, on the way to the head.
+        if any(loader.__name__.endswith("Classification") or not key.startswith("pooler.") for key in missing):
+            raise CandidateError(
+                f"its weights lack {len(missing)} tensors of {type(module).__name__}, such as "
+                f"{', '.join(missing[:3])}: features would come from layers left at random"
+            )
+        module = module.float().eval()
+        read: Reader
+        if isinstance(preprocessing, TextPreprocessing):
+            read = _transformers_text.reader(_transformers_text.made_ready(module), preprocessing, path, text_settings)
+        else:
+            read = _reader(module, preprocessing, _is_classifier(configuration), pooler=not missing)
+    return Backbone(candidate, module, preprocessing, read, weights_key)
 
 
 def skeleton(path: Path, *, trust_remote_code: bool) -> torch.nn.Module:
@@ -90,14 +116,26 @@ def skeleton(path: Path, *, trust_remote_code: bool) -> torch.nn.Module:
     transformers = required("transformers")
     with _quiet(transformers), torch.device("meta"):
         configuration = _configuration(path, trust_remote_code)
-        classifier = _is_classifier(configuration)
-        loader = transformers.AutoModelForImageClassification if classifier else transformers.AutoModel
-        module: torch.nn.Module = loader.from_config(configuration, trust_remote_code=trust_remote_code)
-    return module.eval()
+        text = is_text(path, configuration.to_dict())
+        loader = _transformers_text.loader(configuration) if text else _loader(configuration)
+        module: torch.nn.Module = loader.from_config(
+            configuration, dtype=torch.float32, trust_remote_code=trust_remote_code
+        )
+    return (_transformers_text.made_ready(module) if text else module).eval()
 
 
-def metadata(path: Path, configuration: Mapping[str, Any]) -> dict[str, Any]:
-    """What `config.json` and `preprocessor_config.json` say, without transformers."""
+def is_text(path: Path, configuration: Mapping[str, Any]) -> bool:
+    """True for a text encoder, by the files beside its `config.json` and what that says."""
+    return not (path / PROCESSOR).is_file() and (
+        ("vocab_size" in configuration and "image_size" not in configuration)  # BEiT has both
+        or any((path / name).is_file() for name in _transformers_text.VOCABULARIES)
+    )
+
+
+def metadata(path: Path, configuration: Mapping[str, Any], settings: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """What `config.json` and the files beside it say, without transformers."""
+    if is_text(path, configuration):
+        return _transformers_text.metadata(path, configuration, TextSettings.of(settings or {}))
     architecture = next(iter(configuration.get("architectures") or []), None)
     widths = configuration.get("hidden_size") or (configuration.get("hidden_sizes") or [None])[-1]
     classes = None
@@ -189,6 +227,11 @@ def _configuration(path: Path, trust_remote_code: bool) -> Any:
             "tower alone; save that as a folder of its own"
         )
     return configuration if tower is None else tower
+
+
+def _loader(configuration: Any) -> Any:
+    transformers = required("transformers")
+    return transformers.AutoModelForImageClassification if _is_classifier(configuration) else transformers.AutoModel
 
 
 def _is_classifier(configuration: Any) -> bool:

@@ -4,7 +4,8 @@ A folder with `config.json` and `model.safetensors` is a candidate. `config.json
 forms:
 
 - timm's `local-dir` form: `architecture`, `num_classes`, `model_args`, `pretrained_cfg`;
-- as transformers' `save_pretrained` writes it: `model_type`, `architectures` (beside it `preprocessor_config.json`);
+- as transformers' `save_pretrained` writes it: `model_type`, `architectures` (beside it `preprocessor_config.json` or a
+  tokenizer);
 - `"builder": "file.py:function"`, code of its own, which runs only with `trust_remote_code=True`. The file is looked
   for in the folder, then in its parent. The function takes the folder and returns a module and a transform from a PIL
   image to a tensor; `module.forward_features(x)` gives (N, D) features and `module(x)` source logits.
@@ -39,7 +40,8 @@ from modelselect.backbone import (
     reader_for_feature_method,
 )
 from modelselect.errors import CandidateError, ExpressionError, RemoteCodeError, did_you_mean
-from modelselect_plugins.zoos._support import is_glob, one_line
+from modelselect_plugins.zoos import _transformers_text
+from modelselect_plugins.zoos._support import is_glob, one_line, split_settings, with_settings
 from modelselect_plugins.zoos.timm import source_classes, source_dataset, timm_backbone, timm_skeleton
 
 if TYPE_CHECKING:
@@ -52,13 +54,14 @@ PICKLES = (".bin", ".pth", ".pt", ".ckpt")
 
 _BUILDER = re.compile(r"(?P<file>[\w-][\w.-]*\.py):(?P<function>[A-Za-z_]\w*)")
 _REVISION = re.compile(r"(?P<path>.+)@(?P<revision>[0-9a-f]{12})", re.DOTALL)
-_NOT_PARAMETERS = ("running_mean", "running_var", "num_batches_tracked")  # what batch normalisation counts, not learns
+_NOT_PARAMETERS = ("running_mean", "running_var", "num_batches_tracked", "position_ids")  # counted or set, not learned
 
 
 class DirectoryZoo(Zoo):
     """Folders of models on this machine. The revision is a digest of their files, so that it changes with them.
 
     The pattern is a path, relative to the working directory: of one model, of a folder of models, or a glob (`**` too).
+    Settings of text encoders may follow, as in `models/bert?pooling=cls`; they are part of the candidate's name.
     """
 
     name = "directory"
@@ -69,10 +72,12 @@ class DirectoryZoo(Zoo):
         match = _REVISION.fullmatch(pattern)
         if match and not Path(pattern).exists():
             pattern, revision = match["path"], match["revision"]
-        paths = _model_folders(pattern)
+        place, settings = split_settings(pattern)
+        _transformers_text.TextSettings.of(settings)
+        paths = _model_folders(place)
         if paths is None:
-            raise ExpressionError(f"there is no folder {pattern!r} here ({Path.cwd()}).{_near(pattern)}")
-        candidates = [_Folder(path).candidate for path in paths]
+            raise ExpressionError(f"there is no folder {place!r} here ({Path.cwd()}).{_near(place)}")
+        candidates = [_Folder(path).candidate(settings) for path in paths]
         if revision is not None and [c.revision for c in candidates] != [revision]:
             raise ExpressionError(
                 f"{pattern!r} holds {', '.join(str(c.revision) for c in candidates) or 'no model'}, not {revision}: "
@@ -81,8 +86,11 @@ class DirectoryZoo(Zoo):
         return candidates
 
     def load(self, candidate: Candidate, *, trust_remote_code: bool = False) -> Backbone:
-        folder = _Folder(Path(candidate.name))
+        place, settings = split_settings(candidate.name)
+        folder = _Folder(Path(place))
         folder.check()
+        if settings and folder.form != "transformers":
+            raise CandidateError(f"it is an image model, and {', '.join(settings)} is said of text encoders alone")
         if candidate.revision is not None and candidate.revision != folder.revision:
             raise CandidateError(
                 f"its files have changed: it was found with revision {candidate.revision}, and holds "
@@ -94,7 +102,9 @@ class DirectoryZoo(Zoo):
             if folder.form == "transformers":
                 from modelselect_plugins.zoos import _transformers
 
-                return _transformers.load(folder.path, candidate, folder.digest, trust_remote_code=trust_remote_code)
+                return _transformers.load(
+                    folder.path, candidate, folder.digest, trust_remote_code=trust_remote_code, settings=settings
+                )
             return _load_timm(folder, candidate)
         except CandidateError:
             raise
@@ -102,7 +112,7 @@ class DirectoryZoo(Zoo):
             raise CandidateError(f"{folder.form} cannot load it ({one_line(error)})") from error
 
     def skeleton(self, candidate: Candidate, *, trust_remote_code: bool = False) -> torch.nn.Module | None:
-        folder = _Folder(Path(candidate.name))
+        folder = _Folder(Path(split_settings(candidate.name)[0]))
         folder.check()
         if folder.form == "timm":
             return timm_skeleton(f"local-dir:{folder.path}")
@@ -202,6 +212,9 @@ class _Folder:
             files += self.weights
             if self.form == "builder":
                 files.append(self.builder[0])
+            elif self.form == "transformers":
+                files += _transformers_text.files(self.path)
+                files += sorted(self.path.glob("*.py")) if "auto_map" in self.configuration else []
         except (CandidateError, OSError):
             pass  # a broken folder has an identity, too: what is there
         parts = [f"{file.name}:{_digest_of(file)}" for file in files]
@@ -236,17 +249,16 @@ class _Folder:
             raise CandidateError(f"there is no folder {str(self.path)!r} here ({Path.cwd()})")
         _ = self.form, self.parameters
 
-    @property
-    def candidate(self) -> Candidate:
+    def candidate(self, settings: Mapping[str, str]) -> Candidate:
         """With the metadata that can be read; a broken folder has none, and says why when it is loaded."""
         try:
             self.check()
-            metadata = self._metadata()
+            metadata = self._metadata(settings)
         except Exception:  # the files are strangers' and may hold anything
             metadata = {}
-        return Candidate("directory", self.path.as_posix(), self.revision, metadata)
+        return Candidate("directory", with_settings(self.path.as_posix(), settings), self.revision, metadata)
 
-    def _metadata(self) -> dict[str, Any]:
+    def _metadata(self, settings: Mapping[str, str]) -> dict[str, Any]:
         configuration = self.configuration
         known = {
             "modality": "image",
@@ -274,7 +286,7 @@ class _Folder:
         elif self.form == "transformers":
             from modelselect_plugins.zoos import _transformers
 
-            known |= _transformers.metadata(self.path, configuration)
+            known |= _transformers.metadata(self.path, configuration, settings)
         elif isinstance(configuration.get("arch"), dict):
             known["family"] = configuration["arch"].get("family")
         return {key: value for key, value in known.items() if value is not None}

@@ -1,0 +1,424 @@
+"""Text encoders of transformers: the tokenizer as preprocessing, features pooled over the tokens of each text.
+
+Nothing here reads a pooler that the checkpoint brings (`pooler_output`): it may hold no trained weights.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from modelselect.backbone import PADDING, HeadInput, Outputs, Reader, TextPreprocessing, reader_for_module
+from modelselect.errors import CandidateError, ExpressionError, did_you_mean
+from modelselect_plugins.zoos._support import one_line, required
+
+if TYPE_CHECKING:
+    import torch
+
+POOLINGS: Mapping[str, str] = {
+    "mean": "the mean of the last layer over the text's tokens",
+    "cls": "the last layer at the class token, which comes first",
+    "last": "the last layer at the text's last token",
+    "max": "the maximum of the last layer over the text's tokens",
+    "layer-mean": "the mean over the tokens, and over all layers behind the embedding",
+    "head": "what the classifier is given, where the checkpoint has a trained one",
+}
+"""What can be stated as `?pooling=...`."""
+
+LONGEST = 512
+"""Tokens of a text, at most, unless `max_length` is stated: attention costs the square of it."""
+
+VOCABULARIES = (
+    "tokenizer.json",
+    "vocab.txt",
+    "vocab.json",
+    "spiece.model",
+    "spm.model",
+    "sentencepiece.bpe.model",
+    "tokenizer.model",
+)
+FILES = (
+    *VOCABULARIES,
+    "merges.txt",
+    "added_tokens.json",
+    "special_tokens_map.json",
+    "tokenizer_config.json",
+    "modules.json",
+    "sentence_bert_config.json",
+)
+"""What is read beside the configuration and the weights, and the folder of pooling that `modules.json` names."""
+
+_SENTENCE_POOLINGS = {
+    "pooling_mode_cls_token": "cls",
+    "pooling_mode_mean_tokens": "mean",
+    "pooling_mode_max_tokens": "max",
+    "pooling_mode_lasttoken": "last",
+    "lasttoken": "last",
+}
+"""sentence-transformers' names, of its older and newer form, where they are not ours."""
+
+_POSITIONS_BEHIND_PADDING = frozenset(
+    {"roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet", "longformer", "xmod"}
+)
+"""Families that count positions from behind the padding's id, so that they have so many fewer."""
+
+_EXAMPLES = ("A short text.", "A text that is a little longer than the other one, so that one of them is padded.")
+
+
+@dataclass(frozen=True)
+class TextSettings:
+    """What a candidate's name says of how it is to be used: `?pooling=mean&max_length=128`.
+
+    Attributes:
+        pooling: of `POOLINGS`; None for what the folder says, else `head` for classifiers, `last` for decoders, `mean`.
+        max_length: tokens; longer texts are cut. None for what the model and its tokenizer say, at most `LONGEST`.
+    """
+
+    pooling: str | None = None
+    max_length: int | None = None
+
+    @classmethod
+    def of(cls, given: Mapping[str, str]) -> TextSettings:
+        """Raises ExpressionError for a name or a value that is none.
+
+        >>> TextSettings.of({"pooling": "cls", "max_length": "128"})
+        TextSettings(pooling='cls', max_length=128)
+        """
+        known = ("pooling", "max_length")
+        for name in given:
+            if name not in known:
+                raise ExpressionError(
+                    f"{name!r} is no setting of a candidate; expected {' or '.join(known)}.{did_you_mean(name, known)}"
+                )
+        pooling, length = given.get("pooling"), given.get("max_length")
+        if pooling is not None and pooling not in POOLINGS:
+            raise ExpressionError(f"pooling={pooling} is unknown; expected one of {', '.join(POOLINGS)}")
+        if length is not None and not (length.isascii() and length.isdigit() and int(length) >= 3):
+            raise ExpressionError(f"max_length={length} is not a number of tokens; expected at least 3, such as 128")
+        return cls(pooling, None if length is None else int(length))
+
+
+def files(path: Path) -> list[Path]:
+    """What is read of a text model's folder beside configuration and weights, as far as it is there."""
+    pooling = _pooling_file(path)
+    return [path / name for name in FILES if (path / name).is_file()] + ([pooling] if pooling else [])
+
+
+def metadata(path: Path, configuration: Mapping[str, Any], settings: TextSettings) -> dict[str, Any]:
+    """What the files say, without transformers."""
+    architecture = next(iter(configuration.get("architectures") or []), None)
+    widths = (configuration.get(key) for key in ("hidden_size", "dim", "n_embd", "d_model"))
+    classes = None
+    if architecture is not None:
+        labels = configuration.get("id2label")
+        classes = (len(labels) if labels else 2) if _has_head(architecture) else 0  # 2 goes unsaid
+    known = {
+        "modality": "text",
+        "architecture": architecture,
+        "family": configuration["model_type"],
+        "input_size": (_length(path, configuration, settings),),
+        "feature_dim": next((width for width in widths if isinstance(width, int)), None),
+        "source_classes": classes if _tells_classes_apart(classes, configuration.get("problem_type")) else 0,
+        "remote_code": "auto_map" in configuration,
+    }
+    if architecture is not None and not architecture.endswith("Model") and not _has_head(architecture):
+        known["parameters"] = None  # its file holds a head for pre-training, too, which is not loaded
+    return known
+
+
+def loader(configuration: Any) -> Any:
+    """The class of transformers that loads it: with its classifier where it has one, without other heads.
+
+    Raises:
+        CandidateError: it is an encoder and a decoder that cannot be taken apart.
+    """
+    transformers = required("transformers")
+    if _is_classifier(configuration) and not configuration.is_encoder_decoder:
+        return transformers.AutoModelForSequenceClassification
+    if type(configuration) in transformers.MODEL_FOR_TEXT_ENCODING_MAPPING:
+        return transformers.AutoModelForTextEncoding
+    if not configuration.is_encoder_decoder:
+        return transformers.AutoModel
+    raise CandidateError(
+        f"{configuration.model_type!r} is an encoder with a decoder, and transformers does not take its encoder alone; "
+        "save that as a folder of its own"
+    )
+
+
+def preprocessing(
+    path: Path, configuration: Any, settings: TextSettings, *, trust_remote_code: bool
+) -> TextPreprocessing:
+    """The folder's tokenizer.
+
+    Raises:
+        CandidateError: it has none, or the stated length is more than the model takes.
+    """
+    transformers = required("transformers")
+    if not any((path / name).is_file() for name in VOCABULARIES):  # transformers would make up an empty one
+        raise CandidateError(f"it has no tokenizer; expected one of {', '.join(VOCABULARIES)} beside its config.json")
+    declared = json.loads((path / "config.json").read_bytes())
+    limit = _positions(declared)
+    if settings.max_length is not None and limit is not None and settings.max_length > limit:
+        raise CandidateError(f"max_length={settings.max_length} is more than the {limit} tokens that it takes")
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(
+            path, trust_remote_code=trust_remote_code, local_files_only=True
+        )
+    except Exception as error:
+        raise CandidateError(f"its tokenizer cannot be loaded ({one_line(error)})") from error
+    length, vocabulary = _length(path, declared, settings), configuration.vocab_size
+    lower = _read(path / "sentence_bert_config.json").get("do_lower_case") is True
+    tokenizer.truncation_side = "right"
+    filler = next((i for i in (tokenizer.eos_token_id, tokenizer.bos_token_id) if i is not None), 0)
+
+    def encode(text: str) -> Sequence[int]:
+        text = text.lower() if lower else text
+        ids: list[int] = tokenizer(text, truncation=True, max_length=length, verbose=False)["input_ids"] or [filler]
+        if max(ids) >= vocabulary:
+            raise CandidateError(
+                f"its tokenizer gives token {max(ids)}, and it knows {vocabulary}: tokenizer and weights do not belong "
+                "together"
+            )
+        return ids
+
+    encode(_EXAMPLES[1])  # sets the truncation once, so that threads find it set
+    key = f"{type(tokenizer).__qualname__}:{length}:{vocabulary}:{lower}:{filler}:{_contents(tokenizer)}"
+    return TextPreprocessing(encode, length, f"text:{hashlib.sha256(key.encode()).hexdigest()}")
+
+
+def made_ready(module: Any) -> Any:
+    """The module, with an id to pad with, and without a look at token ids where no mask is given.
+
+    The look is for a warning alone, and fails on the meta device. Decoders with a classifier look for the last token
+    that is no padding, and refuse batches where no id is set.
+    """
+    configuration = module.config
+    if not isinstance(configuration.pad_token_id, int) or configuration.pad_token_id < 0:
+        configuration.pad_token_id = configuration.eos_token_id if isinstance(configuration.eos_token_id, int) else 0
+    for part in module.modules():
+        if hasattr(part, "warn_if_padding_and_no_attention_mask"):
+            part.warn_if_padding_and_no_attention_mask = _no_warning
+    return module
+
+
+def _no_warning(*_: Any, **__: Any) -> None:
+    """In place of a warning."""
+
+
+def reader(module: Any, prepared: TextPreprocessing, path: Path, settings: TextSettings) -> Reader:
+    """How features, and logits where there is a trained classifier of several classes, are read from a ready module.
+
+    Raises:
+        CandidateError: the pooling is none of this model's, or the forward pass fails.
+    """
+    import torch
+
+    configuration = module.config
+    classifier = _is_classifier(configuration) and not configuration.is_encoder_decoder
+    has_logits = classifier and _tells_classes_apart(configuration.num_labels, configuration.problem_type)
+    padding_id = configuration.pad_token_id
+    batch = prepared.finish(torch.stack([prepared.prepare(text) for text in _EXAMPLES]))
+    try:
+        head = None
+        if classifier:
+            located = reader_for_module(module, _arguments(batch, padding_id))
+            head = located.head if isinstance(located, HeadInput) else None
+        pooling = settings.pooling or _stated_pooling(path) or _usual_pooling(configuration, head)
+        _check_pooling(pooling, head, prepared)
+        found = PooledTokens(pooling, padding_id, head, has_logits)
+        with torch.no_grad():
+            found(module, batch)
+    except CandidateError:
+        raise
+    except Exception as error:
+        raise CandidateError(f"it is no text encoder that gives features ({one_line(error)})") from error
+    return found
+
+
+@dataclass(frozen=True)
+class PooledTokens:
+    """Features pooled over each text's own tokens; texts of like length pass together, so that little is padding.
+
+    Attributes:
+        pooling: of `POOLINGS`.
+        padding_id: what the module is given where a text has ended.
+        head: name of the classifier's submodule; None where there is none.
+        has_logits: True if what the module returns has logits of source classes.
+    """
+
+    pooling: str
+    padding_id: int
+    head: str | None = None
+    has_logits: bool = False
+
+    def __call__(self, module: Any, batch: torch.Tensor) -> Outputs:
+        import torch
+
+        lengths = (batch != PADDING).sum(1).tolist()
+        groups = list(of_like_length(lengths))
+        parts = [self._read(module, batch[group, : lengths[group[0]]]) for group in groups]
+        places = torch.tensor([row for group in groups for row in group], device=batch.device).argsort()
+        logits = [part.logits for part in parts if part.logits is not None]
+        return Outputs(
+            torch.cat([part.features for part in parts])[places], torch.cat(logits)[places] if logits else None
+        )
+
+    def _read(self, module: Any, batch: torch.Tensor) -> Outputs:
+        arguments = _arguments(batch, self.padding_id)
+        if self.pooling == "head":
+            assert self.head is not None
+            return HeadInput(self.head, self.has_logits)(module, arguments)
+        seen: list[Any] = []
+        handle = module.base_model.register_forward_hook(lambda _module, _arguments, output: seen.append(output))
+        try:
+            output = module(**arguments, output_hidden_states=self.pooling == "layer-mean")
+        finally:
+            handle.remove()
+        encoded = seen[-1] if seen else output  # a model without a head is its own base, and may be called unhooked
+        return Outputs(
+            _pooled(encoded, arguments["attention_mask"], self.pooling), output.logits if self.has_logits else None
+        )
+
+
+LEAST_TOKENS = 2048
+"""Tokens in a group, before it is worth beginning another one for shorter texts: fewer leave the processor idle."""
+
+LEAST_SHARE = 0.8
+"""Of a group's longest text, the length of its shortest where the group has `LEAST_TOKENS`."""
+
+
+def of_like_length(lengths: Sequence[int]) -> Iterator[list[int]]:
+    """Indices of texts in groups, longest first.
+
+    >>> list(of_like_length([10, 500, 490, 510, 500, 505]))
+    [[3, 5, 1, 4, 2], [0]]
+    """
+    group: list[int] = []
+    for index in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+        longest = lengths[group[0]] if group else 0
+        if len(group) * longest >= LEAST_TOKENS and lengths[index] < LEAST_SHARE * longest:
+            yield group
+            group = []
+        group.append(index)
+    yield group
+
+
+def _arguments(batch: torch.Tensor, padding_id: int) -> dict[str, torch.Tensor]:
+    mask = batch != PADDING
+    return {"input_ids": batch.masked_fill(~mask, padding_id), "attention_mask": mask.long()}
+
+
+def _pooled(output: Any, mask: torch.Tensor, pooling: str) -> torch.Tensor:
+    """(B, D) from the encoder's output for (B, T) tokens."""
+    import torch
+
+    hidden: torch.Tensor = output.last_hidden_state
+    if pooling == "cls":
+        return hidden[:, 0]
+    if pooling == "last":
+        return hidden[torch.arange(len(hidden), device=hidden.device), mask.sum(1) - 1]
+    if pooling == "max":
+        return hidden.masked_fill(mask[..., None] == 0, -torch.inf).amax(1)
+    if pooling == "layer-mean":
+        hidden = torch.stack(output.hidden_states[1:]).mean(0)
+    weights = mask[..., None].to(hidden.dtype)
+    return (hidden * weights).sum(1) / weights.sum(1)
+
+
+def _check_pooling(pooling: str, head: str | None, prepared: TextPreprocessing) -> None:
+    if pooling not in POOLINGS:
+        raise CandidateError(
+            f"its modules.json asks for the pooling {pooling!r}, which is none of ours. State another one: "
+            f"?pooling= with {', '.join(POOLINGS)}"
+        )
+    if pooling == "head" and head is None:
+        raise CandidateError("pooling=head is what a trained classifier is given, and it has none; try pooling=mean")
+    if pooling == "cls" and len({int(prepared.prepare(text)[0]) for text in ("One", "text", "2")}) > 1:
+        raise CandidateError("pooling=cls is the token before the text, and its tokenizer puts none; try pooling=mean")
+
+
+def _usual_pooling(configuration: Any, head: str | None) -> str:
+    transformers = required("transformers")
+    if head is not None:
+        return "head"
+    kind = type(configuration)
+    writes = kind in transformers.MODEL_FOR_CAUSAL_LM_MAPPING and kind not in transformers.MODEL_FOR_MASKED_LM_MAPPING
+    return "last" if writes else "mean"
+
+
+def _stated_pooling(path: Path) -> str | None:
+    """What a folder of sentence-transformers says, in our word where we have one."""
+    file = _pooling_file(path)
+    if file is None:
+        return None
+    configuration = _read(file)
+    stated = configuration.get("pooling_mode")
+    if stated is None:
+        stated = [name for name, on in configuration.items() if name.startswith("pooling_mode_") and on is True]
+    names = [stated] if isinstance(stated, str) else [str(name) for name in stated]
+    return "+".join(_SENTENCE_POOLINGS.get(name, name) for name in names) or None
+
+
+def _pooling_file(path: Path) -> Path | None:
+    try:
+        modules = json.loads((path / "modules.json").read_bytes())
+        folder = next(module["path"] for module in modules if module["type"].endswith(".Pooling"))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, StopIteration):
+        return None
+    file = path / Path(str(folder)).name / "config.json"  # in this folder, whatever it says
+    return file if file.is_file() else None
+
+
+def _length(path: Path, configuration: Mapping[str, Any], settings: TextSettings) -> int:
+    """Tokens of a text: as stated, else the least of what the model, its tokenizer and `LONGEST` allow."""
+    if settings.max_length is not None:
+        return settings.max_length
+    said = (
+        _positions(configuration),
+        _read(path / "tokenizer_config.json").get("model_max_length"),
+        _read(path / "sentence_bert_config.json").get("max_seq_length"),
+    )
+    return min([LONGEST, *(int(length) for length in said if isinstance(length, int | float) and length >= 1)])
+
+
+def _positions(configuration: Mapping[str, Any]) -> int | None:
+    """How many tokens it has positions for; None where that is not limited, or not said."""
+    keys = ("max_position_embeddings", "n_positions")
+    positions = next((configuration[key] for key in keys if isinstance(configuration.get(key), int)), 0)
+    if configuration.get("model_type") in _POSITIONS_BEHIND_PADDING:
+        padding_id = configuration.get("pad_token_id", 1)
+        positions -= (padding_id if isinstance(padding_id, int) else 1) + 1
+    return positions if positions > 0 else None
+
+
+def _is_classifier(configuration: Any) -> bool:
+    return any(_has_head(name) for name in configuration.architectures or [])
+
+
+def _has_head(architecture: str) -> bool:
+    return architecture.endswith("ForSequenceClassification")
+
+
+def _tells_classes_apart(classes: int | None, problem: str | None) -> bool:
+    """True if its logits are those of classes that exclude one another: neither a regression, nor several at once."""
+    return classes is not None and classes > 1 and problem not in ("regression", "multi_label_classification")
+
+
+def _contents(tokenizer: Any) -> str:
+    """All that makes a tokenizer: the vocabulary and every step before and behind it."""
+    if tokenizer.is_fast:
+        return str(tokenizer.backend_tokenizer.to_str())
+    settings = {key: str(value) for key, value in tokenizer.init_kwargs.items() if not key.endswith(("_file", "_path"))}
+    return json.dumps([tokenizer.get_vocab(), settings], sort_keys=True)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
