@@ -28,8 +28,9 @@ from threadpoolctl import threadpool_limits
 
 import modelselect as ms
 from modelselect.estimator import Estimator, evaluate
-from modelselect.extraction import InputSpool, choose_extractor, numeric_versions
+from modelselect.extraction import choose_extractor, numeric_versions
 from modelselect.host import get_host
+from modelselect.spool import InputSpool
 from modelselect.store import Store
 from modelselect.uncertainty import probability_better, replicate, resample
 

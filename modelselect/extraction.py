@@ -1,42 +1,31 @@
-"""Candidate and probe in, evidence out: features and source probabilities in one forward pass.
-
-Decoding is the dear part of small networks, so every image is decoded and resized once per distinct preprocessing
-(`InputSpool`), not once per candidate, as long as there is room for the result.
-"""
+"""Candidate and probe in, evidence out: features and source probabilities in one forward pass."""
 
 from __future__ import annotations
 
 import abc
 import contextlib
-import errno
 import functools
-import hashlib
 import importlib.metadata
-import os
-import shutil
-from collections.abc import Callable, Collection, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Protocol
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from modelselect.backbone import device_of, in_evaluation_mode
 from modelselect.errors import CandidateError, InvalidInputError, OutOfMemoryError
-from modelselect.machine import is_abandoned, owned_name, usable_cores
-from modelselect.store import explained
+from modelselect.spool import InputSpool
 
 if TYPE_CHECKING:
     import torch
 
-    from modelselect.backbone import Backbone, Preprocessing
+    from modelselect.backbone import Backbone, Outputs, Preprocessing
     from modelselect.evidence import Evidence
     from modelselect.probe import Probe
 
 DEFAULT_BATCH_SIZE = 64
-"""Rows in one forward pass, until memory says otherwise."""
+"""Rows in one forward pass, until memory says otherwise; on a processor fewer, where rows are large."""
 
 NUMERIC_LIBRARIES = ("torch", "torchvision", "timm", "transformers", "numpy", "pillow", "modelselect-automl")
 """What changes features when its version changes: part of every evidence's identity."""
@@ -47,13 +36,8 @@ SCORE_LIBRARIES = (*NUMERIC_LIBRARIES, "scipy", "scikit-learn")
 ALL_LIBRARIES = (*SCORE_LIBRARIES, "gensim", "networkx", "datasets", "huggingface_hub")
 """What is written down of an installation on a leaderboard."""
 
-SPOOL_LIMIT = 20_000_000_000
-"""Bytes of prepared inputs on disk, at most; less where that is more than half of what is free when a run begins."""
-
-MEMORY_LIMIT = 2_000_000_000
-"""Bytes of prepared inputs in memory, where there is no folder to spool them to: at most this."""
-
-_CHUNK = 1 << 20
+PRECISIONS = ("float32", "bfloat16", "float16")
+"""What `precision` may be."""
 
 BatchProgress = Callable[[int, int], None]
 """Called with the rows done and the rows in all."""
@@ -83,8 +67,11 @@ class Extractor(abc.ABC):
         fields: frozenset[str],
         *,
         device: str = "cpu",
-        batch_size: int = DEFAULT_BATCH_SIZE,
+        batch_size: int | None = None,
+        precision: str = "float32",
+        compile: bool = False,
         spool: InputSpool | None = None,
+        sink: Sink | None = None,
         progress: BatchProgress | None = None,
     ) -> Evidence:
         """Evidence with `features` (N, D) float32, the probe's `labels`, and what else `fields` asks for.
@@ -94,18 +81,40 @@ class Extractor(abc.ABC):
             probe: N rows.
             fields: evidence fields wanted; of these it gives `features` and `source_probabilities`.
             device: as given to `supports`.
-            batch_size: to begin with; halved when memory runs out.
+            batch_size: to begin with, halved when memory runs out; None: what suits device and candidate.
+            precision: of the arithmetic, one of `PRECISIONS`; features are float32 in any case.
+            compile: whether to compile the module first: some seconds, for a faster forward pass.
             spool: where prepared inputs are shared between candidates; None prepares them for this call alone.
+            sink: where the rows go batch by batch; None: arrays in memory.
             progress: told after every batch.
 
         Raises:
             OutOfMemoryError: not even one row fits.
             CandidateError: the forward pass raises, or gives something that is not (B, D) features.
+            EvidenceError: features are not finite.
         """
 
 
+class Sink(Protocol):
+    """Where an extractor's rows go, batch by batch, and where they can be read once all are there."""
+
+    def append(self, **rows: NDArray[np.float32]) -> None:
+        """The next rows, (B, ...) for each evidence field."""
+        ...
+
+    def arrays(self) -> Mapping[str, NDArray[np.float32]]:
+        """All rows of each field that was appended."""
+        ...
+
+
 class TorchExtractor(Extractor):
-    """The forward pass over a torch device; subclasses say which, and how batches get there."""
+    """The forward pass over a torch device; subclasses say which, and how batches get there and back.
+
+    Attributes:
+        in_flight: batches that are under way at once: 2 where a device computes by itself while the next are sent.
+    """
+
+    in_flight: ClassVar[int] = 1
 
     def __init__(self) -> None:
         self._fitting: dict[str, int] = {}  # batch size that fitted, by candidate, where the wanted one did not
@@ -117,33 +126,54 @@ class TorchExtractor(Extractor):
         fields: frozenset[str],
         *,
         device: str = "cpu",
-        batch_size: int = DEFAULT_BATCH_SIZE,
+        batch_size: int | None = None,
+        precision: str = "float32",
+        compile: bool = False,
         spool: InputSpool | None = None,
+        sink: Sink | None = None,
         progress: BatchProgress | None = None,
     ) -> Evidence:
         import torch
 
         from modelselect.evidence import Evidence
 
-        inputs = (spool or InputSpool(None)).prepared(probe, backbone.preprocessing)
-        size = min(batch_size, self._fitting.get(backbone.candidate.id, batch_size))
-        sink = _Sink(len(inputs), want_probabilities="source_probabilities" in fields)
-        module = backbone.module
-        with torch.inference_mode(), self.session(module, device):
-            while sink.rows < len(inputs):
-                rows = inputs[sink.rows : sink.rows + size]
-                try:
-                    batch = backbone.preprocessing.finish(self.to_device(rows, device))
-                    outputs = self.forward(backbone, batch)
-                    sink.add(outputs.features, outputs.logits, len(rows))
-                except Exception as error:
-                    if not is_out_of_memory(error):
-                        raise _as_candidate_error(error) from error
-                    size = self._smaller(backbone, size, error)
-                    continue
-                if progress:
-                    progress(sink.rows, len(inputs))
-        return Evidence.of(features=sink.features, labels=probe.labels, source_probabilities=sink.probabilities)
+        under_way: deque[_Rows] = deque()
+        widths: dict[str, int] = {}
+        begun = done = 0
+        with contextlib.ExitStack() as stack:
+            inputs = stack.enter_context((spool or InputSpool(None)).opened(probe, backbone.preprocessing))
+            sink = sink or _Memory(len(inputs))
+            stack.enter_context(torch.inference_mode())
+            stack.enter_context(self.session(backbone.module, device))
+            stack.enter_context(_arithmetic(precision, device))
+            read = self.reader(backbone, compile)
+            size = batch_size or self.suitable_batch_size(inputs[0:1])
+            size = min(size, self._fitting.get(backbone.candidate.id, size))
+            while done < len(inputs):
+                if begun < len(inputs) and len(under_way) < self.in_flight:
+                    rows = inputs[begun : begun + size]
+                    try:
+                        batch = self.on_device(rows, backbone.preprocessing, device)
+                        under_way.append(self.from_device(_checked(read(batch), len(rows), fields)))
+                        begun += len(rows)
+                        continue
+                    except Exception as error:
+                        if not is_out_of_memory(error):
+                            raise _as_candidate_error(error) from error
+                        size = self._smaller(backbone, size, error)
+                if under_way:
+                    arrived = under_way.popleft()()
+                    _check_widths(widths, arrived)
+                    sink.append(**arrived)
+                    done += len(arrived["features"])
+                    if progress:
+                        progress(done, len(inputs))
+        arrays = sink.arrays()
+        return Evidence.of(
+            features=arrays["features"],
+            labels=probe.labels,
+            source_probabilities=arrays.get("source_probabilities"),
+        )
 
     @contextlib.contextmanager
     def session(self, module: torch.nn.Module, device: str) -> Iterator[None]:
@@ -160,15 +190,35 @@ class TorchExtractor(Extractor):
                 with torch.inference_mode(False):
                     module.to(home)
 
+    def suitable_batch_size(self, row: torch.Tensor) -> int:
+        """Rows in one forward pass, where the caller leaves it open; `row` is a batch of one, prepared."""
+        return DEFAULT_BATCH_SIZE
+
+    def on_device(self, rows: torch.Tensor, preprocessing: Preprocessing, device: str) -> torch.Tensor:
+        """Prepared rows as the module takes them, on the device."""
+        import torch
+
+        batch = preprocessing.finish(self.to_device(rows, device))
+        if batch.dim() == 4:
+            batch = batch.contiguous(memory_format=torch.channels_last)
+        return batch
+
     def to_device(self, rows: torch.Tensor, device: str) -> torch.Tensor:
         return rows.to(device)
 
-    def forward(self, backbone: Backbone, batch: torch.Tensor) -> Any:
+    def from_device(self, tensors: Mapping[str, torch.Tensor]) -> _Rows:
+        """A function that waits for these tensors and gives them as arrays."""
+        arrays = {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
+        return lambda: arrays
+
+    def reader(self, backbone: Backbone, compile: bool) -> Callable[[torch.Tensor], Outputs]:
+        """What turns a batch into features and logits."""
         import torch
 
-        if batch.dim() == 4:
-            batch = batch.contiguous(memory_format=torch.channels_last)
-        return backbone.read(backbone.module, batch)
+        def read(batch: torch.Tensor) -> Outputs:
+            return backbone.read(backbone.module, batch)
+
+        return torch.compile(read) if compile else read
 
     def _smaller(self, backbone: Backbone, size: int, error: Exception) -> int:
         import torch
@@ -184,217 +234,89 @@ class TorchExtractor(Extractor):
         return size // 2
 
 
-@dataclass
-class _Sink:
-    """Grows features and source probabilities batch by batch in arrays that are allocated once."""
-
-    total: int
-    want_probabilities: bool
-    rows: int = 0
-    features: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 0), np.float32))
-    probabilities: NDArray[np.float32] | None = None
-
-    def add(self, features: torch.Tensor, logits: torch.Tensor | None, rows: int) -> None:
-        for name, given in (("features", features), ("logits", logits)):
-            if given is None:
-                continue
-            if given.dim() != 2 or len(given) != rows:
-                raise CandidateError(
-                    f"{name} of {rows} rows have shape {tuple(given.shape)}; expected ({rows}, dimensions)"
-                )
-            if given.is_complex():
-                raise CandidateError(f"{name} are complex numbers; expected real ones")
-        if self.rows == 0:
-            self.features = np.empty((self.total, features.shape[1]), np.float32)
-            if self.want_probabilities and logits is not None and logits.shape[1] > 1:
-                self.probabilities = np.empty((self.total, logits.shape[1]), np.float32)
-        end = self.rows + len(features)
-        self.features[self.rows : end] = features.float().cpu().numpy()
-        if self.probabilities is not None and logits is not None:
-            self.probabilities[self.rows : end] = logits.double().softmax(1).float().cpu().numpy()
-        self.rows = end
+_Rows = Callable[[], Mapping[str, "NDArray[np.float32]"]]
 
 
-class Inputs(Protocol):
-    """(N, ...) prepared inputs: a tensor, or what makes one of the rows that are asked for."""
+class _Memory:
+    """Keeps rows in memory, in arrays that are allocated once."""
 
-    def __len__(self) -> int: ...
+    def __init__(self, total: int) -> None:
+        self._total = total
+        self._filled: dict[str, int] = {}
+        self._arrays: dict[str, NDArray[np.float32]] = {}
 
-    def __getitem__(self, rows: slice | torch.Tensor, /) -> torch.Tensor: ...
+    def append(self, **rows: NDArray[np.float32]) -> None:
+        for name, batch in rows.items():
+            if name not in self._arrays:
+                self._arrays[name] = np.empty((self._total, *batch.shape[1:]), np.float32)
+            begin = self._filled.get(name, 0)
+            self._arrays[name][begin : begin + len(batch)] = batch
+            self._filled[name] = begin + len(batch)
 
-
-class InputSpool:
-    """Prepared inputs, shared by every candidate with the same preprocessing, in a folder that ends with the run.
-
-    Arrays are memory-mapped, so that what is prepared once is held once, also by several worker processes. When there
-    is no room for a new one, those that have not been used for longest go; what would not fit alone is never kept.
-
-    Args:
-        folder: where; None keeps inputs in memory, and only as long as they are used.
-        limit: bytes that all arrays may take together; by default SPOOL_LIMIT, or MEMORY_LIMIT without a folder.
-    """
-
-    def __init__(self, folder: Path | None, limit: int | None = None) -> None:
-        self.folder = folder
-        self.limit = limit if limit is not None else MEMORY_LIMIT if folder is None else SPOOL_LIMIT
-
-    @classmethod
-    @contextlib.contextmanager
-    def temporary(cls, parent: Path) -> Iterator[InputSpool]:
-        """A spool under `parent` that is removed at the end; what killed runs left there is removed at the start."""
-        with explained(f"the spool in {parent}", "written"):
-            parent.mkdir(parents=True, exist_ok=True)
-            for left in filter(is_abandoned, parent.iterdir()):
-                shutil.rmtree(left, ignore_errors=True)
-            folder = parent / owned_name()
-            folder.mkdir(mode=0o700)
-            limit = min(SPOOL_LIMIT, shutil.disk_usage(folder).free // 2)
-        try:
-            yield cls(folder, limit)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-
-    def prepared(self, probe: Probe, preprocessing: Preprocessing) -> Inputs:
-        """The probe's rows after `preprocessing.prepare`: read from the spool, made and kept there, or made on demand.
-
-        Raises:
-            StoreError: the folder cannot be written, or its disk is full.
-            CandidateError: the preprocessing gives tensors of different shapes. (Made on demand: when a batch is asked
-                for.)
-        """
-        if self.folder is None:
-            inputs = _OnDemand(probe, preprocessing)
-            return inputs if inputs.nbytes > self.limit else inputs[:]
-        name = hashlib.sha256(f"{probe.fingerprint}\0{preprocessing.key}".encode()).hexdigest()
-        path = self.folder / f"{name}.npy"
-        kept = self._kept(path)
-        if kept is not None:
-            return kept
-        inputs = _OnDemand(probe, preprocessing)
-        return inputs if inputs.nbytes > self.limit else self._keep(path, inputs)
-
-    def _kept(self, path: Path) -> torch.Tensor | None:
-        import torch
-
-        try:
-            array = np.load(path, mmap_mode="c")  # copy-on-write: torch wants to write, and nothing may reach the file
-        except FileNotFoundError:
-            return None
-        with contextlib.suppress(OSError):  # used now: neither the next to go, nor abandoned
-            os.utime(path)
-            os.utime(path.parent)
-        return torch.from_numpy(array)
-
-    def _keep(self, path: Path, inputs: _OnDemand) -> torch.Tensor:
-        """One process prepares at a time, with all cores; who waited for the same inputs finds them."""
-        from filelock import FileLock
-
-        with contextlib.ExitStack() as stack:
-            with self._explained():
-                path.parent.mkdir(parents=True, exist_ok=True)
-                stack.enter_context(FileLock(path.with_name("lock"), thread_local=False))
-            kept = self._kept(path)
-            if kept is None:
-                self._prepare(path, inputs)
-                kept = self._kept(path)
-        assert kept is not None
-        return kept
-
-    def _prepare(self, path: Path, inputs: _OnDemand) -> None:
-        partial = path.with_suffix(".partial")
-        try:
-            with self._explained():
-                self._make_room(path.parent, inputs.nbytes)
-                array = _reserved(partial, inputs.shape, inputs.dtype)
-            inputs.write(range(len(inputs)), array)
-            with self._explained():
-                array.flush()
-                partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
-
-    def _make_room(self, folder: Path, wanted: int) -> None:
-        for partial in folder.glob("*.partial"):  # whoever made it had the lock, and was killed
-            partial.unlink()
-        kept = sorted(((path.stat(), path) for path in folder.glob("*.npy")), key=lambda pair: pair[0].st_mtime_ns)
-        total = sum(stat.st_size for stat, _ in kept)
-        for stat, path in kept:
-            if total + wanted <= self.limit:
-                break
-            path.unlink()  # who has it mapped keeps it until the end of the candidate
-            total -= stat.st_size
-
-    def _explained(self) -> contextlib.AbstractContextManager[None]:
-        return explained(f"the spool in {self.folder}", "written")
+    def arrays(self) -> Mapping[str, NDArray[np.float32]]:
+        return self._arrays
 
 
-class _OnDemand:
-    """A probe's inputs, prepared when they are asked for and not kept. Holds the first, which tells shape and dtype."""
-
-    def __init__(self, probe: Probe, preprocessing: Preprocessing) -> None:
-        self.probe, self.preprocessing = probe, preprocessing
-        self.first = preprocessing.prepare(probe.item(0)).numpy()
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return len(self), *self.first.shape
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return self.first.dtype
-
-    @property
-    def nbytes(self) -> int:
-        return len(self) * self.first.nbytes
-
-    def __len__(self) -> int:
-        return len(self.probe)
-
-    def __getitem__(self, rows: slice | torch.Tensor, /) -> torch.Tensor:
-        import torch
-
-        indices = range(len(self))[rows] if isinstance(rows, slice) else rows.tolist()
-        array = np.empty((len(indices), *self.first.shape), self.dtype)
-        self.write(indices, array)
-        return torch.from_numpy(array)
-
-    def write(self, indices: Sequence[int], array: NDArray[Any]) -> None:
-        """The rows of these indices into the rows of `array`, in the same order."""
-
-        def fill(place: int, index: int) -> None:
-            row = self.preprocessing.prepare(self.probe.item(index)).numpy() if index else self.first
-            if row.shape != self.first.shape:
-                raise CandidateError(
-                    f"its preprocessing gives tensors of different shapes: {self.first.shape} for row 0 and "
-                    f"{row.shape} for row {index}. Give a preprocessing that resizes to one size."
-                )
-            array[place] = row
-
-        with ThreadPoolExecutor(max(2, usable_cores())) as threads:  # decoding leaves the interpreter lock
-            for _ in threads.map(fill, range(len(indices)), indices):
-                pass
+def _checked(outputs: Outputs, rows: int, fields: frozenset[str]) -> dict[str, torch.Tensor]:
+    """Features and source probabilities, float32, of so many rows."""
+    features, logits = outputs
+    for name, given in (("features", features), ("logits", logits)):
+        if given is None:
+            continue
+        if given.dim() != 2 or len(given) != rows:
+            raise CandidateError(
+                f"{name} of {rows} rows have shape {tuple(given.shape)}; expected ({rows}, dimensions)"
+            )
+        if given.is_complex():
+            raise CandidateError(f"{name} are complex numbers; expected real ones")
+    tensors = {"features": features.float()}
+    if "source_probabilities" in fields and logits is not None and logits.shape[1] > 1:
+        tensors["source_probabilities"] = logits.double().softmax(1).float()
+    return tensors
 
 
-def _reserved(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.memmap[Any, Any]:
-    """A new mapped array whose space on the disk is taken already.
+def _check_widths(widths: dict[str, int], arrays: Mapping[str, NDArray[np.float32]]) -> None:
+    """Every batch has to be as wide as the first, whose widths are noted."""
+    for name, rows in arrays.items():
+        if widths.setdefault(name, rows.shape[1]) != rows.shape[1]:
+            raise CandidateError(
+                f"{name} have {widths[name]} dimensions in one batch and {rows.shape[1]} in another; expected the same "
+                "for every row"
+            )
 
-    Otherwise its file would have holes, and a write that finds the disk full would kill the process (SIGBUS).
-    """
-    array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
-    with path.open("r+b") as file:
-        _reserve(file, array.offset, array.nbytes)
-    return array
+
+def _arithmetic(precision: str, device: str) -> contextlib.AbstractContextManager[Any]:
+    """Autocast where less than float32 is asked for: matrix products and convolutions in it, the rest in float32."""
+    import torch
+
+    if precision == "float32":
+        return contextlib.nullcontext()
+    return torch.autocast(device.split(":")[0], dtype=getattr(torch, precision))
 
 
-def _reserve(file: BinaryIO, start: int, size: int) -> None:
-    try:
-        os.posix_fallocate(file.fileno(), start, size)
-    except (AttributeError, OSError) as error:  # not every operating system and not every file system can
-        if isinstance(error, OSError) and error.errno not in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
-            raise
-        file.seek(start)
-        for left in range(size, 0, -_CHUNK):
-            file.write(bytes(min(_CHUNK, left)))
+def check_precision(precision: str, device: str) -> None:
+    """Raises InvalidInputError if the precision is unknown, or would be emulated on this device."""
+    import torch
+
+    if precision not in PRECISIONS:
+        raise InvalidInputError(f"precision is {precision!r}; expected one of {', '.join(PRECISIONS)}")
+    if precision == "float32":
+        return
+    kind = device.split(":")[0]
+    if kind == "cpu" and not (precision == "bfloat16" and _has_bfloat16_instructions()):
+        raise InvalidInputError(
+            f"precision {precision!r} would only be emulated on this processor, slower than float32. Use "
+            "precision='float32', or another device."
+        )
+    if kind == "cuda" and precision == "bfloat16" and not torch.cuda.is_bf16_supported(including_emulation=False):
+        raise InvalidInputError("this GPU has no bfloat16. Use precision='float16' or 'float32'.")
+
+
+def _has_bfloat16_instructions() -> bool:
+    import torch
+
+    capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.6 cannot be asked
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("bf16"))
 
 
 def choose_device(device: str, extractors: Collection[str] = ()) -> str:

@@ -28,10 +28,11 @@ from modelselect.errors import (
 )
 from modelselect.estimator import Estimator, Vector, mean_rank, normalised_ranks
 from modelselect.executor import Executor
-from modelselect.extraction import ALL_LIBRARIES, DEFAULT_BATCH_SIZE, InputSpool, choose_device, numeric_versions
+from modelselect.extraction import ALL_LIBRARIES, DEFAULT_BATCH_SIZE, choose_device, numeric_versions
 from modelselect.host import Host, get_host
 from modelselect.leaderboard import Leaderboard, Row
 from modelselect.progress import Progress
+from modelselect.spool import InputSpool
 from modelselect.store import Store
 from modelselect.uncertainty import check_resamples, looks_at_rows, probabilities_best, probability_better, replicate
 

@@ -16,14 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelselect.errors import CandidateError, DatasetError, InvalidInputError, ModelSelectError, OutOfMemoryError
-from modelselect.extraction import InputSpool, is_out_of_memory
+from modelselect.extraction import is_out_of_memory
+from modelselect.spool import InputSpool
 
 if TYPE_CHECKING:
     import torch
 
     from modelselect.backbone import Backbone
-    from modelselect.extraction import Inputs
     from modelselect.probe import Probe
+    from modelselect.spool import Inputs
 
 EpochProgress = Callable[[int, int, float], None]
 """Called with the epochs done, the epochs in all, and the mean training loss of the last one."""

@@ -18,9 +18,10 @@ from PIL import Image
 import modelselect as ms
 from modelselect.backbone import Backbone, HeadInput, ImagePreprocessing
 from modelselect.errors import CandidateError, InvalidInputError, OutOfMemoryError, StoreError
-from modelselect.extraction import Extractor, InputSpool, choose_device, choose_extractor
+from modelselect.extraction import Extractor, choose_device, choose_extractor
 from modelselect.host import Host, get_host
 from modelselect.machine import owned_name
+from modelselect.spool import InputSpool
 
 ROWS = 37
 FIELDS = frozenset({"features", "source_probabilities"})
@@ -247,7 +248,7 @@ def test_a_full_disk_is_an_error_with_advice_and_leaves_nothing(
     monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
     with pytest.raises(StoreError, match=r"is full: free some space.*--cache-dir"):
         CPU.extract(backbone(), probe, FIELDS, spool=InputSpool(tmp_path))
-    assert {path.name for path in tmp_path.iterdir()} <= {"lock"}
+    assert {path.suffix for path in tmp_path.iterdir()} <= {".lock"}
 
 
 class Irregular(ImagePreprocessing):
@@ -263,7 +264,7 @@ def test_inputs_that_cannot_be_prepared_leave_nothing(probe: ms.Probe, tmp_path:
         InputSpool(tmp_path).prepared(probe, resized(16, kind=Irregular))
     (tmp_path / "of a killed process.partial").touch()
     InputSpool(tmp_path).prepared(probe, resized(16))
-    assert sorted(path.suffix for path in tmp_path.iterdir() if path.name != "lock") == [".npy"]
+    assert sorted(path.suffix for path in tmp_path.iterdir() if path.suffix != ".lock") == [".npy"]
 
 
 class Threads(ImagePreprocessing):

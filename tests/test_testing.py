@@ -418,13 +418,14 @@ class Picky(CpuExtractor):
 
 
 class Noisy(CpuExtractor):
-    def forward(self, backbone: Backbone, batch: torch.Tensor) -> Any:
-        return super().forward(backbone, batch + 0.1)
+    def on_device(self, *given: Any) -> torch.Tensor:
+        return super().on_device(*given) + 0.1
 
 
 class BatchBound(CpuExtractor):
-    def forward(self, backbone: Backbone, batch: torch.Tensor) -> Any:
-        return super().forward(backbone, batch - batch.mean(dim=0))
+    def on_device(self, *given: Any) -> torch.Tensor:
+        batch = super().on_device(*given)
+        return batch - batch.mean(dim=0)
 
 
 class Generous(CpuExtractor):

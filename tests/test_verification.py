@@ -17,7 +17,7 @@ from torch import nn
 from modelselect.backbone import Backbone, CallablePreprocessing, Outputs, WholeOutput, weights_digest
 from modelselect.candidates import Candidate
 from modelselect.errors import CandidateError, DatasetError, InvalidInputError, OutOfMemoryError
-from modelselect.extraction import InputSpool
+from modelselect.spool import InputSpool
 from modelselect.verification import FineTuning, _part_count, verify, wilson_interval
 
 DIMENSIONS = 6

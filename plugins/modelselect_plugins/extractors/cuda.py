@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, ClassVar
 
 from modelselect import hookimpl
 from modelselect.backbone import Backbone
 from modelselect.extraction import Extractor, TorchExtractor
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
+    from numpy.typing import NDArray
 
 
 class CudaExtractor(TorchExtractor):
-    """float32 without TensorFloat-32, so that features agree with the processor's; pinned, asynchronous transfers."""
+    """float32 without TensorFloat-32, so that features agree with the processor's; pinned, asynchronous transfers.
+
+    While the GPU computes one batch, the next is prepared and sent, and the one before comes back.
+    """
 
     name = "cuda"
+    in_flight: ClassVar[int] = 2
 
     def supports(self, backbone: Backbone, device: str) -> bool:
         return device == "cuda" or device.startswith("cuda:")
@@ -36,6 +42,18 @@ class CudaExtractor(TorchExtractor):
 
     def to_device(self, rows: torch.Tensor, device: str) -> torch.Tensor:
         return rows.pin_memory().to(device, non_blocking=True)
+
+    def from_device(self, tensors: Mapping[str, torch.Tensor]) -> Callable[[], Mapping[str, NDArray[np.float32]]]:
+        import torch
+
+        coming = {name: tensor.to("cpu", non_blocking=True) for name, tensor in tensors.items()}  # into pinned memory
+        sent = torch.cuda.current_stream(next(iter(tensors.values())).device).record_event()
+
+        def arrived() -> Mapping[str, NDArray[np.float32]]:
+            sent.synchronize()
+            return {name: tensor.numpy() for name, tensor in coming.items()}
+
+        return arrived
 
 
 @hookimpl

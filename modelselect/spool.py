@@ -1,0 +1,341 @@
+"""Prepared inputs: every image decoded and resized once per distinct preprocessing, ahead of whoever reads them."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from modelselect.errors import CandidateError
+from modelselect.machine import is_abandoned, owned_name, usable_cores
+from modelselect.store import explained
+
+if TYPE_CHECKING:
+    import torch
+    from filelock import BaseFileLock
+
+    from modelselect.backbone import Preprocessing
+    from modelselect.probe import Probe
+
+SPOOL_LIMIT = 20_000_000_000
+"""Bytes of prepared inputs on disk, at most; less where that is more than half of what is free when a run begins."""
+
+MEMORY_LIMIT = 2_000_000_000
+"""Bytes of prepared inputs in memory, where there is no folder to spool them to: at most this."""
+
+BATCHES_AHEAD = 2
+"""How many batches are prepared while the reader is at work on the one before."""
+
+_CHUNK = 1 << 20
+
+
+class Inputs(Protocol):
+    """(N, ...) prepared inputs: a tensor, or what makes one of the rows that are asked for."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: slice | torch.Tensor, /) -> torch.Tensor: ...
+
+
+class InOrder(Protocol):
+    """(N, ...) prepared inputs that are read from the first row to the last: slices that never go back."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: slice, /) -> torch.Tensor: ...
+
+
+class InputSpool:
+    """Prepared inputs, shared by every candidate with the same preprocessing, in a folder that ends with the run.
+
+    Arrays are memory-mapped, so that what is prepared once is held once, also by several worker processes. When there
+    is no room for a new one, those that have not been used for longest go; what would not fit alone is never kept.
+
+    Args:
+        folder: where; None keeps inputs in memory, and only as long as they are used.
+        limit: bytes that all arrays may take together; by default SPOOL_LIMIT, or MEMORY_LIMIT without a folder.
+    """
+
+    def __init__(self, folder: Path | None, limit: int | None = None) -> None:
+        self.folder = folder
+        self.limit = limit if limit is not None else MEMORY_LIMIT if folder is None else SPOOL_LIMIT
+
+    @classmethod
+    @contextlib.contextmanager
+    def temporary(cls, parent: Path) -> Iterator[InputSpool]:
+        """A spool under `parent` that is removed at the end; what killed runs left there is removed at the start."""
+        with explained(f"the spool in {parent}", "written"):
+            parent.mkdir(parents=True, exist_ok=True)
+            for left in filter(is_abandoned, parent.iterdir()):
+                shutil.rmtree(left, ignore_errors=True)
+            folder = parent / owned_name()
+            folder.mkdir(mode=0o700)
+            limit = min(SPOOL_LIMIT, shutil.disk_usage(folder).free // 2)
+        try:
+            yield cls(folder, limit)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def opened(self, probe: Probe, preprocessing: Preprocessing) -> Iterator[InOrder]:
+        """The probe's rows after `preprocessing.prepare`, to be read in order within the `with` block.
+
+        From the spool where they are there; else threads prepare them, a few batches ahead of the reader, and once the
+        last has been read they are kept for the next candidate. Who wants the same inputs meanwhile waits for them.
+
+        Raises:
+            StoreError: the folder cannot be written, or its disk is full.
+            CandidateError: the preprocessing gives tensors of different shapes (raised where the row is read).
+        """
+        path = self._path(probe, preprocessing)
+        kept = None if path is None else self._kept(path)
+        if kept is not None:
+            yield kept
+            return
+        inputs = _OnDemand(probe, preprocessing)
+        if path is None or inputs.nbytes > self.limit:
+            with _Ahead(inputs) as ahead:
+                yield ahead
+            return
+        with self._lock(path):
+            kept = self._kept(path)
+            if kept is None:
+                with self._reserved(path, inputs) as array, _Ahead(inputs, array) as ahead:
+                    yield ahead
+                    if ahead.finished:
+                        self._keep(path)
+        if kept is not None:  # prepared by another while this one waited
+            yield kept
+
+    def prepared(self, probe: Probe, preprocessing: Preprocessing) -> Inputs:
+        """The same rows for reading in any order: from the spool, prepared and kept there, or made on demand.
+
+        Raises:
+            StoreError: the folder cannot be written, or its disk is full.
+            CandidateError: the preprocessing gives tensors of different shapes. (Made on demand: when a batch is asked
+                for.)
+        """
+        path = self._path(probe, preprocessing)
+        if path is None:
+            inputs = _OnDemand(probe, preprocessing)
+            return inputs if inputs.nbytes > self.limit else inputs[:]
+        kept = self._kept(path)
+        if kept is not None:
+            return kept
+        inputs = _OnDemand(probe, preprocessing)
+        if inputs.nbytes > self.limit:
+            return inputs
+        with self._lock(path):
+            kept = self._kept(path)
+            if kept is None:
+                with self._reserved(path, inputs) as array:
+                    inputs.write(range(len(inputs)), array)
+                    self._keep(path)
+                kept = self._kept(path)
+        assert kept is not None
+        return kept
+
+    def _path(self, probe: Probe, preprocessing: Preprocessing) -> Path | None:
+        if self.folder is None:
+            return None
+        return self.folder / (hashlib.sha256(f"{probe.fingerprint}\0{preprocessing.key}".encode()).hexdigest() + ".npy")
+
+    def _kept(self, path: Path) -> torch.Tensor | None:
+        import torch
+
+        try:
+            array = np.load(path, mmap_mode="c")  # copy-on-write: torch wants to write, and nothing may reach the file
+        except FileNotFoundError:
+            return None
+        with contextlib.suppress(OSError):  # used now: neither the next to go, nor abandoned
+            os.utime(path)
+            os.utime(path.parent)
+        return torch.from_numpy(array)
+
+    @contextlib.contextmanager
+    def _lock(self, path: Path) -> Iterator[None]:
+        """One process prepares these inputs; who waited for the same finds them."""
+        with self._explained():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock = _file_lock(path.with_suffix(".lock"))
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
+
+    @contextlib.contextmanager
+    def _reserved(self, path: Path, inputs: _OnDemand) -> Iterator[NDArray[Any]]:
+        """An array in a file of its own, for which room was made; removed at the end unless it was kept."""
+        partial = path.with_suffix(".partial")
+        try:
+            with self._explained():
+                partial.unlink(missing_ok=True)
+                with _file_lock(path.with_name("room.lock")):
+                    self._make_room(path.parent, inputs.nbytes)
+                    array = _reserved(partial, inputs.shape, inputs.dtype)
+            yield array
+        finally:
+            partial.unlink(missing_ok=True)
+
+    def _keep(self, path: Path) -> None:
+        """Not flushed to the disk: it is read from memory as long as there is memory, and ends with the run."""
+        with self._explained():
+            path.with_suffix(".partial").replace(path)
+
+    def _make_room(self, folder: Path, wanted: int) -> None:
+        from filelock import Timeout
+
+        total = 0
+        for partial in folder.glob("*.partial"):
+            try:
+                with _file_lock(partial.with_suffix(".lock"), timeout=0):
+                    partial.unlink(missing_ok=True)  # whoever made it had the lock, and was killed
+            except Timeout:
+                with contextlib.suppress(FileNotFoundError):
+                    total += partial.stat().st_size
+        kept = sorted(((path.stat(), path) for path in folder.glob("*.npy")), key=lambda pair: pair[0].st_mtime_ns)
+        total += sum(stat.st_size for stat, _ in kept)
+        for stat, path in kept:
+            if total + wanted <= self.limit:
+                break
+            path.unlink()  # who has it mapped keeps it until the end of the candidate
+            total -= stat.st_size
+
+    def _explained(self) -> contextlib.AbstractContextManager[None]:
+        return explained(f"the spool in {self.folder}", "written")
+
+
+class _OnDemand:
+    """A probe's inputs, prepared when they are asked for and not kept. Holds the first, which tells shape and dtype."""
+
+    def __init__(self, probe: Probe, preprocessing: Preprocessing) -> None:
+        self.probe, self.preprocessing = probe, preprocessing
+        self.first = preprocessing.prepare(probe.item(0)).numpy()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return len(self), *self.first.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.first.dtype
+
+    @property
+    def nbytes(self) -> int:
+        return len(self) * self.first.nbytes
+
+    def __len__(self) -> int:
+        return len(self.probe)
+
+    def __getitem__(self, rows: slice | torch.Tensor, /) -> torch.Tensor:
+        import torch
+
+        indices = range(len(self))[rows] if isinstance(rows, slice) else rows.tolist()
+        array = np.empty((len(indices), *self.first.shape), self.dtype)
+        self.write(indices, array)
+        return torch.from_numpy(array)
+
+    def row(self, index: int) -> NDArray[Any]:
+        """One row, prepared."""
+        row = self.preprocessing.prepare(self.probe.item(index)).numpy() if index else self.first
+        if row.shape != self.first.shape:
+            raise CandidateError(
+                f"its preprocessing gives tensors of different shapes: {self.first.shape} for row 0 and "
+                f"{row.shape} for row {index}. Give a preprocessing that resizes to one size."
+            )
+        return row
+
+    def write(self, indices: Sequence[int], array: NDArray[Any]) -> None:
+        """The rows of these indices into the rows of `array`, in the same order."""
+
+        def fill(place: int, index: int) -> None:
+            array[place] = self.row(index)
+
+        with ThreadPoolExecutor(max(2, usable_cores())) as threads:  # decoding leaves the interpreter lock
+            for _ in threads.map(fill, range(len(indices)), indices):
+                pass
+
+
+class _Ahead:
+    """Inputs read in order, prepared by threads a few batches ahead of the reader: into an array, or for once."""
+
+    def __init__(self, inputs: _OnDemand, array: NDArray[Any] | None = None) -> None:
+        self._inputs, self._array = inputs, array
+        self._rows: dict[int, Future[NDArray[Any]]] = {}
+        self._asked = 0
+        self._given = 0
+        self._threads = ThreadPoolExecutor(max(2, usable_cores()))
+
+    def __enter__(self) -> _Ahead:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._threads.shutdown(cancel_futures=True)
+
+    def __len__(self) -> int:
+        return len(self._inputs)
+
+    @property
+    def finished(self) -> bool:
+        """True if the reader was given the last row."""
+        return self._given == len(self)
+
+    def __getitem__(self, rows: slice, /) -> torch.Tensor:
+        import torch
+
+        wanted = range(len(self))[rows]
+        for index in range(self._asked, min(wanted.stop + BATCHES_AHEAD * len(wanted), len(self))):
+            self._rows[index] = self._threads.submit(self._prepare, index)
+            self._asked = index + 1
+        ready = [self._rows[index].result() for index in wanted]
+        for index in [index for index in self._rows if index < wanted.start]:  # a smaller batch may ask once more
+            del self._rows[index]
+        self._given = wanted.stop
+        return torch.from_numpy(np.stack(ready))  # a copy: what a module does to it in place must not be kept
+
+    def _prepare(self, index: int) -> NDArray[Any]:
+        row = self._inputs.row(index)
+        if self._array is None:
+            return row
+        kept: NDArray[Any] = self._array[index]
+        kept[...] = row
+        return kept
+
+
+def _file_lock(path: Path, timeout: float = -1) -> BaseFileLock:
+    """Not yet acquired; of every thread of this process, too."""
+    from filelock import FileLock
+
+    return FileLock(path, timeout=timeout, thread_local=False)
+
+
+def _reserved(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.memmap[Any, Any]:
+    """A new mapped array whose space on the disk is taken already.
+
+    Otherwise its file would have holes, and a write that finds the disk full would kill the process (SIGBUS).
+    """
+    array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+    with path.open("r+b") as file:
+        _reserve(file, array.offset, array.nbytes)
+    return array
+
+
+def _reserve(file: BinaryIO, start: int, size: int) -> None:
+    try:
+        os.posix_fallocate(file.fileno(), start, size)
+    except (AttributeError, OSError) as error:  # not every operating system and not every file system can
+        if isinstance(error, OSError) and error.errno not in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
+            raise
+        file.seek(start)
+        for left in range(size, 0, -_CHUNK):
+            file.write(bytes(min(_CHUNK, left)))
