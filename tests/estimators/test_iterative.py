@@ -13,7 +13,7 @@ from sklearn.svm import LinearSVC
 
 import modelselect as ms
 from modelselect.errors import EvidenceError, NotApplicableError, ScoreWarning
-from modelselect_plugins.estimators.itm import ITM, _Model
+from modelselect_plugins.estimators.itm import ITM, _batches, _folds, _Models
 from modelselect_plugins.estimators.lead import LEAD, _probabilities
 from modelselect_plugins.estimators.nleep import NLEEP
 from modelselect_plugins.estimators.pactran import PACTran
@@ -118,53 +118,83 @@ def test_nc_score_is_the_trace_with_the_pseudo_inverse(width: int) -> None:
 # --- itm --------------------------------------------------------------------------------------------------------------
 
 
-def model_and_batch(steps: int = 1, centre_weight: float = 0.3) -> tuple[_Model, np.ndarray, np.ndarray]:
+def models_and_batch(
+    steps: int = 1, centre_weight: float = 0.3
+) -> tuple[_Models, tuple[np.ndarray, np.ndarray, np.ndarray]]:
     features, labels = draw(7, n_rows=20)
     rng = np.random.default_rng(0)
-    centres = np.linalg.qr(rng.normal(size=(3, 3)))[0]
-    model = _Model(6, centres, 0.5, steps, centre_weight, rng)  # type: ignore[arg-type]
-    model.parameters = [parameter.astype(np.float64) for parameter in model.parameters]  # type: ignore[misc]
-    return model, features, labels
+    centres = np.linalg.qr(rng.normal(size=(2, 3, 3)))[0]
+    models = _Models(6, centres, 0.5, steps, centre_weight, rng)  # type: ignore[arg-type]
+    for state in (models.parameters, models.first, models.second):
+        state[:] = [array.astype(np.float64) for array in state]  # type: ignore[misc]
+    return models, (features, labels, (rng.random((2, 20)) < 0.7).astype(np.float64))
 
 
 @pytest.mark.parametrize("steps", [1, 3])
 def test_the_gradients_of_itm_are_those_of_its_loss(steps: int) -> None:
-    model, rows, labels = model_and_batch(steps)
-    fixed, _ = model._embed(rows)
-    gradients = model.gradients(rows, labels)
+    models, batch = models_and_batch(steps)
+    fixed, _ = models._embed(batch[0], batch[2])
+    gradients = models.gradients(*batch)
     rng = np.random.default_rng(1)
-    for parameter, gradient in zip(model.parameters, gradients, strict=True):
+    for parameter, gradient in zip(models.parameters, gradients, strict=True):
         direction = rng.normal(size=parameter.shape)
         parameter += 1e-6 * direction
-        above = model.loss(rows, labels, fixed)
+        above = models.losses(*batch, fixed).sum()
         parameter -= 2e-6 * direction
-        below = model.loss(rows, labels, fixed)
+        below = models.losses(*batch, fixed).sum()
         parameter += 1e-6 * direction
         assert (above - below) / 2e-6 == pytest.approx((gradient * direction).sum(), rel=1e-5, abs=1e-9)
 
 
+def test_a_model_of_itm_learns_as_if_it_were_alone_with_its_rows() -> None:
+    models, (rows, labels, used) = models_and_batch()
+    gradients = models.gradients(rows, labels, used)
+    for run in range(2):
+        alone, _ = models_and_batch()
+        own = slice(3 * run, 3 * run + 3)
+        weights, bias, heads, head_bias = models.parameters
+        alone.parameters = [weights[:, own], bias[:, own], heads[run : run + 1], head_bias[run : run + 1]]
+        alone.centres = models.centres[run : run + 1]
+        kept = used[run] > 0
+        expected = alone.gradients(rows[kept], labels[kept], np.ones((1, kept.sum())))
+        found = [gradients[0][:, own], gradients[1][:, own], gradients[2][run], gradients[3][run]]
+        for mine, theirs in zip(found, expected, strict=True):
+            np.testing.assert_allclose(mine, theirs.reshape(mine.shape), rtol=1e-10, atol=1e-15)
+
+
 def test_the_steps_of_itm_are_powers_of_the_papers_matrix() -> None:
-    model, rows, _ = model_and_batch(steps=3)
-    embedding, _ = model._embed(rows)
+    models, (rows, _, used) = models_and_batch(steps=3)
+    embedding = models._embed(rows, np.ones_like(used))[0][0]
     matrix = np.eye(20) - 0.5 / 20 * embedding @ embedding.T
     vectors = np.random.default_rng(2).normal(size=(20, 3))
-    moved = model._move(vectors, embedding)  # type: ignore[arg-type]
+    moved = models._move(vectors, embedding, 20)  # type: ignore[arg-type]
     np.testing.assert_allclose(moved, np.linalg.matrix_power(matrix, 3) @ vectors, rtol=1e-12)
 
 
 def test_the_optimiser_of_itm_is_adamw() -> None:
-    model, rows, labels = model_and_batch()
-    model.first = [np.zeros_like(parameter) for parameter in model.parameters]
-    model.second = [np.zeros_like(parameter) for parameter in model.parameters]
-    twins = [torch.nn.Parameter(torch.tensor(parameter)) for parameter in model.parameters]
+    models, batch = models_and_batch()
+    twins = [torch.nn.Parameter(torch.tensor(parameter)) for parameter in models.parameters]
     optimiser = torch.optim.AdamW(twins, lr=5e-3, weight_decay=1e-2)
     for _ in range(5):
-        for twin, gradient in zip(twins, model.gradients(rows, labels), strict=True):
+        for twin, gradient in zip(twins, models.gradients(*batch), strict=True):
             twin.grad = torch.tensor(gradient)
         optimiser.step()
-        model.learn(rows, labels)
-    for twin, parameter in zip(twins, model.parameters, strict=True):
+        models.learn(*batch)
+    for twin, parameter in zip(twins, models.parameters, strict=True):
         np.testing.assert_allclose(parameter, twin.detach().numpy(), rtol=1e-9)
+
+
+def test_five_runs_of_itm_hold_out_each_row_once_but_never_the_only_one_of_a_class() -> None:
+    labels = np.repeat([0, 1, 2, 3], [40, 25, 1, 34])
+    folds = _folds(labels, 4, np.random.default_rng(0))
+    assert folds[65] == -1
+    for c, counts in ((0, 8), (1, 5)):
+        assert np.bincount(folds[labels == c]).tolist() == [counts] * 5
+    assert max(np.bincount(folds[folds >= 0])) - min(np.bincount(folds[folds >= 0])) <= 1
+    batches = _batches(folds, 25, np.random.default_rng(1))
+    epoch = [next(batches) for _ in range(4)]
+    assert np.sort(np.concatenate(epoch)).tolist() == list(range(100))
+    assert all(np.bincount(folds[batch][folds[batch] >= 0], minlength=5).min() >= 4 for batch in epoch)
 
 
 def test_the_variants_of_itm_learn_too() -> None:

@@ -25,7 +25,7 @@ class ITM(Estimator):
     pseudo-cluster centre, and a head learns to tell the classes from where the rows come to. The accuracy on rows that
     were held out is the score.
 
-    Formula: in each run four fifths of the rows train a linear map from the (standardised) features to C dimensions,
+    Formula: in each run four fifths of the rows, the other runs' last fifths among them, train a linear map from the (standardised) features to C dimensions,
     whose rows are scaled to length 1 (E), and a linear head on `E - (eta / B) E E'(E - e_y)` for a batch of B rows,
     where e_y is the centre of class y and the E of the matrix E E' is held constant. The loss is the cross-entropy of
     the head, plus `centre_weight` times the mean squared distance to the centres; the optimiser is AdamW. The accuracy
@@ -43,7 +43,8 @@ class ITM(Estimator):
         leak_labels: whether validation rows also take the step towards their own class's centre, see below.
         iterations: of AdamW; also the paper's.
         batch_size: also the paper's.
-        runs: averaged; single runs of the port spread by 0.03 to 0.08.
+        runs: averaged; single runs of the port spread by 0.03 to 0.08. Five runs hold out each row once, and are
+            trained side by side on the same batches.
         max_rows: above this many rows, one sample of this size that keeps the class shares; None takes all.
 
     Limits: Where few rows are left for validation the accuracy is coarse, and many candidates tie. It is random: single
@@ -116,11 +117,12 @@ class ITM(Estimator):
         standardised /= np.where(deviation > 0, deviation, 1)
         rate = self._rate(standardised, indices, n_classes)
         rows = standardised if self.standardise else features
+        accuracies: list[float] = []
         with threadpool_limits(1):  # the order of sums depends on the number of threads, and the runs would with it
-            accuracies = [
-                self._run(rows, indices, n_classes, rate, np.random.default_rng([evidence.seed, run]))
-                for run in range(self.runs)
-            ]
+            for first in range(0, self.runs, _FOLDS):
+                n_runs = min(self.runs - first, _FOLDS)
+                rng = np.random.default_rng([evidence.seed, first])
+                accuracies += self._accuracies(rows, indices, n_classes, rate, n_runs, rng)
         return {self.name: float(np.mean(accuracies))}
 
     def _rate(self, standardised: Array, indices: NDArray[np.int64], n_classes: int) -> float:
@@ -130,138 +132,210 @@ class ITM(Estimator):
         distance = float(np.linalg.norm(standardised - means[indices], axis=1).mean())
         return float(np.clip(1 - (1 - self.rate) * self.anchor / max(distance, 1e-12), 0, 1))
 
-    def _run(
-        self, rows: Array, indices: NDArray[np.int64], n_classes: int, rate: float, rng: np.random.Generator
-    ) -> float:
-        train = stratified_sample(indices, round(len(rows) * _TRAINING_SHARE), rng)
-        validation = np.setdiff1d(np.arange(len(rows)), train)
-        if len(validation) == 0:
+    def _accuracies(
+        self,
+        rows: Array,
+        indices: NDArray[np.int64],
+        n_classes: int,
+        rate: float,
+        n_runs: int,
+        rng: np.random.Generator,
+    ) -> list[float]:
+        """Of runs that each hold out another fifth; those with nothing to hold out are left out."""
+        folds = _folds(indices, n_classes, rng)
+        validation = [np.flatnonzero(folds == run) for run in range(n_runs)]
+        if len(validation[0]) == 0:
             raise NotApplicableError(
                 f"{self.name} validates on rows that it does not train on, and {len(rows)} rows of {n_classes} classes "
                 "leave none; give a larger probe"
             )
-        centres = self._centres(n_classes, rng)
-        model = _Model(rows.shape[1], centres, rate, self.steps, self.centre_weight, rng)
-        best = 0.0
-        for iteration, batch in zip(range(1, self.iterations + 1), _batches(train, self.batch_size, rng), strict=False):
-            model.learn(rows[batch], indices[batch])
+        validation = [held_out for held_out in validation if len(held_out)]
+        runs = np.arange(len(validation))
+        models = _Models(
+            rows.shape[1], self._centres(len(runs), n_classes, rng), rate, self.steps, self.centre_weight, rng
+        )
+        batches = _batches(folds, self.batch_size * _FOLDS // (_FOLDS - 1), rng)
+        best = np.zeros(len(runs))
+        for iteration, batch in zip(range(1, self.iterations + 1), batches, strict=False):
+            models.learn(rows[batch], indices[batch], (folds[batch] != runs[:, None]).astype(np.float32))
             if iteration % _VALIDATE_EVERY == 0 or iteration == self.iterations:
-                right = sum(
-                    int((model.predict(rows[part], indices[part] if self.leak_labels else None) == indices[part]).sum())
-                    for part in np.split(validation, range(self.batch_size, len(validation), self.batch_size))
-                )
-                best = max(best, right / len(validation))
-        return best
+                for run, held_out in enumerate(validation):
+                    parts = np.split(held_out, range(self.batch_size, len(held_out), self.batch_size))
+                    right = sum(
+                        (models.predict(run, rows[p], indices[p] if self.leak_labels else None) == indices[p]).sum()
+                        for p in parts
+                    )
+                    best[run] = max(best[run], right / len(held_out))
+        accuracies: list[float] = best.tolist()
+        return accuracies
 
-    def _centres(self, n_classes: int, rng: np.random.Generator) -> Array:
+    def _centres(self, n_runs: int, n_classes: int, rng: np.random.Generator) -> Array:
+        """(R, C, C): for each run the centre of each class."""
         if self.centres == "one-hot":
-            return np.eye(n_classes, dtype=np.float32)
-        return np.linalg.qr(rng.normal(size=(n_classes, n_classes)))[0].astype(np.float32)
+            return np.broadcast_to(np.eye(n_classes, dtype=np.float32), (n_runs, n_classes, n_classes))
+        return np.linalg.qr(rng.normal(size=(n_runs, n_classes, n_classes)))[0].astype(np.float32)
 
 
-_TRAINING_SHARE = 0.8
+_FOLDS = 5
 _VALIDATE_EVERY = 100
 _LEARNING_RATE, _WEIGHT_DECAY = 5e-3, 1e-2
 _MOMENTUM, _VARIANCE_MOMENTUM, _EPSILON = 0.9, 0.999, 1e-8  # AdamW's customary ones
 
 
-class _Model:
-    """The linear map, the step towards the centres and the head; its gradients, by hand; AdamW."""
+class _Models:
+    """R models, learned side by side: the linear map, the step towards the centres, the head; gradients, AdamW.
+
+    The maps stand beside each other in one (D, R C) matrix, so that a batch takes one product. A row counts for the
+    models that use it only: in the others its embedding and its gradient are zero.
+    """
 
     def __init__(
         self, width: int, centres: Array, rate: float, steps: int, centre_weight: float, rng: np.random.Generator
     ) -> None:
         self.centres, self.rate, self.steps, self.centre_weight = centres, rate, steps, centre_weight
-        n_classes = len(centres)
+        n_runs, n_classes, _ = centres.shape
         self.parameters = [
             rng.uniform(-bound, bound, shape).astype(np.float32)
             for bound, shape in (
-                (width**-0.5, (width, n_classes)),
-                (width**-0.5, n_classes),
-                (n_classes**-0.5, (n_classes, n_classes)),
-                (n_classes**-0.5, n_classes),
+                (width**-0.5, (width, n_runs * n_classes)),
+                (width**-0.5, (1, n_runs * n_classes)),
+                (n_classes**-0.5, (n_runs, n_classes, n_classes)),
+                (n_classes**-0.5, (n_runs, 1, n_classes)),
             )
         ]
         self.first = [np.zeros_like(parameter) for parameter in self.parameters]
         self.second = [np.zeros_like(parameter) for parameter in self.parameters]
         self.updates = 0
 
-    def predict(self, rows: Array, classes: NDArray[np.int64] | None) -> NDArray[np.int64]:
-        """(B,) classes; given the true ones, the rows take their steps towards them first."""
-        _, _, head, head_bias = self.parameters
-        embedding, _ = self._embed(rows)
+    def predict(self, run: int, rows: Array, classes: NDArray[np.int64] | None) -> NDArray[np.int64]:
+        """(B,) classes by one model; given the true ones, the rows take their steps towards them first."""
+        weights, bias, heads, head_bias = self.parameters
+        n_classes = heads.shape[1]
+        own = slice(run * n_classes, (run + 1) * n_classes)
+        output = rows @ weights[:, own] + bias[:, own]
+        embedding = output / _lengths(output)
         if classes is not None:
-            target = self.centres[classes]
-            embedding = self._move(embedding - target, embedding) + target
-        predicted: NDArray[np.int64] = (embedding @ head + head_bias).argmax(axis=1)
+            target = self.centres[run, classes]
+            embedding = self._move(embedding - target, embedding, np.float32(len(rows))) + target
+        predicted: NDArray[np.int64] = (embedding @ heads[run] + head_bias[run]).argmax(axis=1)
         return predicted
 
-    def learn(self, rows: Array, classes: NDArray[np.int64]) -> None:
-        """One iteration of AdamW on one batch."""
-        self._update(self.gradients(rows, classes))
+    def learn(self, rows: Array, classes: NDArray[np.int64], used: Array) -> None:
+        """One iteration of AdamW on one batch; `used` is (R, B), 1 where a model learns from a row and 0 elsewhere."""
+        self._update(self.gradients(rows, classes, used))
 
-    def loss(self, rows: Array, classes: NDArray[np.int64], fixed: Array | None = None) -> float:
-        """The mean loss of a batch; `fixed` is the embedding in the matrix of the step, this one's by default."""
-        _, _, head, head_bias = self.parameters
-        embedding, _ = self._embed(rows)
-        target = self.centres[classes]
-        difference = self._move(embedding - target, embedding if fixed is None else fixed)
-        logits = (difference + target) @ head + head_bias
-        logits -= logits.max(axis=1, keepdims=True)
-        entropy = np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(len(rows)), classes]
-        return float(entropy.mean() + self.centre_weight * np.square(difference).sum(axis=1).mean())
+    def losses(self, rows: Array, classes: NDArray[np.int64], used: Array, fixed: Array | None = None) -> Array:
+        """(R,) mean losses of a batch; `fixed` is the embedding in the matrix of the step, this one's by default."""
+        _, _, heads, head_bias = self.parameters
+        embedding, _ = self._embed(rows, used)
+        target = self.centres[:, classes]
+        difference = self._move(embedding - target, embedding if fixed is None else fixed, _counts(used))
+        logits = (difference + target) @ heads + head_bias
+        logits -= logits.max(axis=2, keepdims=True)
+        entropy = np.log(np.exp(logits).sum(axis=2)) - logits[:, np.arange(len(rows)), classes]
+        entropy += self.centre_weight * np.square(difference).sum(axis=2)
+        losses: Array = (entropy * used).sum(axis=1) / used.sum(axis=1)
+        return losses
 
-    def gradients(self, rows: Array, classes: NDArray[np.int64]) -> list[Array]:
-        """Of `loss`, by the parameters."""
-        _, _, head, head_bias = self.parameters
-        n_rows, target = len(rows), self.centres[classes]
-        embedding, lengths = self._embed(rows)
-        difference = self._move(embedding - target, embedding)
+    def gradients(self, rows: Array, classes: NDArray[np.int64], used: Array) -> list[Array]:
+        """Of the sum of `losses`, by the parameters."""
+        _, _, heads, head_bias = self.parameters
+        counts, target = _counts(used), self.centres[:, classes]
+        embedding, lengths = self._embed(rows, used)
+        difference = self._move(embedding - target, embedding, counts)
         moved = difference + target
-        residual = moved @ head + head_bias
-        residual -= residual.max(axis=1, keepdims=True)
+        residual = moved @ heads
+        residual += head_bias
+        residual -= residual.max(axis=2, keepdims=True)
         np.exp(residual, out=residual)
-        residual /= residual.sum(axis=1, keepdims=True)
-        residual[np.arange(n_rows), classes] -= 1
-        residual /= n_rows
-        at_moved = residual @ head.T + (2 * self.centre_weight / n_rows) * difference
-        at_embedding = self._move(at_moved, embedding)  # the step's matrix is symmetric
-        at_output = (at_embedding - embedding * (at_embedding * embedding).sum(axis=1, keepdims=True)) / lengths
-        return [rows.T @ at_output, at_output.sum(axis=0), moved.T @ residual, residual.sum(axis=0)]
+        shares = used[:, :, None] / counts
+        residual *= shares / residual.sum(axis=2, keepdims=True)
+        residual[:, np.arange(len(rows)), classes] -= shares[:, :, 0]
+        at_moved = residual @ heads.transpose(0, 2, 1)
+        if self.centre_weight:
+            at_moved += 2 * self.centre_weight * shares * difference
+        at_output = self._move(at_moved, embedding, counts)  # the step's matrix is symmetric
+        at_output -= embedding * (at_output * embedding).sum(axis=2, keepdims=True)
+        at_output /= lengths
+        beside = at_output.transpose(1, 0, 2).reshape(len(rows), -1)
+        return [
+            rows.T @ beside,
+            beside.sum(axis=0, keepdims=True),
+            moved.transpose(0, 2, 1) @ residual,
+            residual.sum(axis=1, keepdims=True),
+        ]
 
-    def _embed(self, rows: Array) -> tuple[Array, Array]:
+    def _embed(self, rows: Array, used: Array) -> tuple[Array, Array]:
+        """(R, B, C) embeddings, and (R, B, 1) the lengths before they were scaled to 1."""
         weights, bias = self.parameters[:2]
-        output = rows @ weights + bias
-        lengths = np.maximum(np.linalg.norm(output, axis=1, keepdims=True), 1e-12)
-        return output / lengths, lengths
+        beside = rows @ weights
+        beside += bias
+        output = np.ascontiguousarray(beside.reshape(len(rows), len(used), -1).transpose(1, 0, 2))
+        lengths = _lengths(output)
+        output *= used[:, :, None] / lengths
+        return output, lengths
 
-    def _move(self, vectors: Array, embedding: Array) -> Array:
-        """(I - (eta / B) E E')^n times (B, C) vectors, never forming the B x B matrix."""
+    def _move(self, vectors: Array, embedding: Array, counts: Any) -> Array:
+        """(I - (eta / B) E E')^n times (..., B, C) vectors, never forming the B x B matrix."""
         for _ in range(self.steps):
-            vectors = vectors - embedding @ ((self.rate / len(embedding)) * (embedding.T @ vectors))
+            vectors = vectors - embedding @ ((self.rate / counts) * (embedding.swapaxes(-1, -2) @ vectors))
         return vectors
 
     def _update(self, gradients: list[Array]) -> None:
         self.updates += 1
-        scale = _LEARNING_RATE / (1 - _MOMENTUM**self.updates)
-        correction = (1 - _VARIANCE_MOMENTUM**self.updates) ** -0.5
-        for parameter, gradient, first, second in zip(self.parameters, gradients, self.first, self.second, strict=True):
-            first *= _MOMENTUM
-            first += (1 - _MOMENTUM) * gradient
-            second *= _VARIANCE_MOMENTUM
-            gradient *= gradient
-            second += (1 - _VARIANCE_MOMENTUM) * gradient
-            parameter *= 1 - _LEARNING_RATE * _WEIGHT_DECAY
-            denominator = np.sqrt(second)
-            denominator *= correction
-            denominator += _EPSILON
-            parameter -= scale * first / denominator
+        # `first` and `second` are AdamW's moments over (1 - momentum), which the two factors make up for.
+        rate = _LEARNING_RATE * (1 - _MOMENTUM) / (1 - _MOMENTUM**self.updates)
+        spread = ((1 - _VARIANCE_MOMENTUM) / (1 - _VARIANCE_MOMENTUM**self.updates)) ** 0.5
+        for arrays in zip(self.parameters, gradients, self.first, self.second, strict=True):
+            flat = [array.reshape(-1) for array in arrays]
+            for start in range(0, flat[0].size, _CACHED):
+                parameter, gradient, first, second = (array[start : start + _CACHED] for array in flat)
+                first *= _MOMENTUM
+                first += gradient
+                second *= _VARIANCE_MOMENTUM
+                gradient *= gradient
+                second += gradient
+                np.sqrt(second, out=gradient)
+                gradient *= spread / rate
+                gradient += _EPSILON / rate
+                np.divide(first, gradient, out=gradient)
+                parameter *= 1 - _LEARNING_RATE * _WEIGHT_DECAY
+                parameter -= gradient
 
 
-def _batches(rows: NDArray[np.int64], size: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
-    """Batches of row numbers without end, in a new order in each epoch."""
+_CACHED = 1 << 14  # numbers that are worked on at a time
+
+
+def _counts(used: Array) -> Array:
+    """(R, 1, 1) rows that each model uses."""
+    counts: Array = np.maximum(used.sum(axis=1), 1)[:, None, None]
+    return counts
+
+
+def _lengths(vectors: Array) -> Array:
+    """(..., 1), none so small that dividing by it overflows."""
+    lengths: Array = np.maximum(np.sqrt(np.square(vectors).sum(axis=-1, keepdims=True)), 1e-12)
+    return lengths
+
+
+def _folds(indices: NDArray[np.int64], n_classes: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """(N,) fifths 0..4 that keep the class shares; -1, never held out, for the only row of a class."""
+    shuffled = rng.permutation(len(indices))
+    by_class = shuffled[np.argsort(indices[shuffled], kind="stable")]
+    single = np.bincount(indices, minlength=n_classes)[indices[by_class]] == 1
+    folds = np.full(len(indices), -1)
+    folds[by_class[~single]] = np.arange(len(indices) - single.sum()) % _FOLDS
+    return folds
+
+
+def _batches(folds: NDArray[np.int64], size: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
+    """Batches of row numbers without end, in a new order in each epoch, with an even share of every fold in each."""
     while True:
-        order: NDArray[Any] = rng.permutation(rows)
+        place = np.empty(len(folds))
+        for fold in range(-1, _FOLDS):
+            rows = rng.permutation(np.flatnonzero(folds == fold))
+            place[rows] = (np.arange(len(rows)) + rng.random()) / max(len(rows), 1)
+        order = np.argsort(place)
         for start in range(0, len(order), size):
             yield order[start : start + size]
 
