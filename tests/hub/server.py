@@ -98,6 +98,7 @@ class Fault:
         times: how often it does; None: always.
         status, headers: answer with these instead.
         cut: bytes of the body after which the connection ends.
+        silent: seconds of silence before the answer.
         stall: seconds of silence in the middle of the body.
         replace: headers of the right answer that say something else.
         rewrite: what becomes of the body.
@@ -108,6 +109,7 @@ class Fault:
     status: int | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     cut: int | None = None
+    silent: float = 0.0
     stall: float = 0.0
     replace: Mapping[str, str] = field(default_factory=dict)
     rewrite: Callable[[bytes], bytes] | None = None
@@ -470,6 +472,8 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
                 fault = next((f for f in hub.faults if f.times != 0 and f.pattern.search(request)), None)
                 if fault is not None and fault.times is not None:
                     fault.times -= 1
+            if fault is not None:
+                hub.closing.wait(fault.silent)
             if fault is not None and fault.status is not None:
                 return self._send(Answer.of({"error": "as told"}, fault.status, **fault.headers))
             answer = hub.answer(self.command, self.path, self.headers, body)  # type: ignore[arg-type]

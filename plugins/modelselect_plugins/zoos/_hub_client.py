@@ -104,7 +104,14 @@ def download(name: str, commit: str, file: str, sha256: str | None = None) -> Pa
 
     if isinstance(path := try_to_load_from_cache(name, file, revision=commit), str):
         return Path(path)
-    got = Path(attempt(lambda: hf_hub_download(name, file, revision=commit, library_name="modelselect"), lost=False))
+    got = Path(
+        attempt(
+            lambda: hf_hub_download(
+                name, file, revision=commit, library_name="modelselect", etag_timeout=ANSWER_SECONDS
+            ),
+            lost=False,
+        )
+    )
     if sha256 is not None and (found := _sha256(got)) != sha256:
         got.resolve().unlink(missing_ok=True)
         got.unlink(missing_ok=True)

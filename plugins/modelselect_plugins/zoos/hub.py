@@ -1,0 +1,456 @@
+"""The `hub` zoo: checkpoints of timm and transformers on the Hugging Face Hub, such as `hub:microsoft/resnet-50`.
+
+- `hub:owner/name[@revision]` is one model; a branch, a tag or a commit as its revision.
+- `hub:owner/vit-*` are an owner's models by name.
+- `hub:?task=image-classification&library=timm&params=<50M&sort=downloads&limit=50` asks the Hub.
+
+A candidate's revision is the commit it was found at, and exactly that is loaded, whatever is pushed afterwards. Only
+what loading takes is fetched, into the cache that all of the Hub's clients share.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import re
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from modelselect import Candidate, Zoo, hookimpl
+from modelselect.errors import CandidateError, ExpressionError, ModelSelectError, RemoteCodeError, SearchError
+from modelselect_plugins.zoos import _hub_client as client
+from modelselect_plugins.zoos._hub_query import Query
+from modelselect_plugins.zoos._support import (
+    is_glob,
+    missing_library,
+    one_line,
+    required,
+    split_settings,
+    with_settings,
+)
+
+if TYPE_CHECKING:
+    import torch
+    from huggingface_hub import ModelInfo
+
+    from modelselect.backbone import Backbone
+
+MAX_SCANNED = 10_000
+"""Entries looked at for one query, at most, where not all that the Hub lists is wanted."""
+
+CONFIGURATION = "config.json"
+
+_NAME = re.compile(r"(?:[\w-][\w.-]*/)?[\w-][\w.-]*", re.ASCII)
+_REVISION = re.compile(r"(?P<name>[^@]+)@(?P<revision>[\w-][\w./-]*)", re.ASCII)
+_SMALL = re.compile(
+    r"""(config|preprocessor_config|processor_config|tokenizer|tokenizer_config|special_tokens_map|added_tokens|vocab
+    |modules|sentence_bert_config|config_sentence_transformers|\d+_\w+/config)\.json
+    |vocab\.txt|merges\.txt|bpe\.codes|[\w-]+(\.bpe)?\.model""",
+    re.VERBOSE | re.ASCII,
+)
+_CODE = re.compile(r"[A-Za-z_]\w*\.py", re.ASCII)
+_SHARD = re.compile(r"[\w-][\w.-]*\.(safetensors|bin)", re.ASCII)
+_WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
+_WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".onnx", ".gguf", ".pkl")
+_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+_BITS = {"F64": 64, "I64": 64, "F32": 32, "I32": 32, "F16": 16, "BF16": 16, "I16": 16}
+_IMAGE_TASKS = ("image-classification", "image-feature-extraction", "zero-shot-image-classification")
+_TEXT_TASKS = ("feature-extraction", "fill-mask", "sentence-similarity", "text-classification", "token-classification")
+
+
+class HubZoo(Zoo):
+    """Models on the Hugging Face Hub, or on the one that `HF_ENDPOINT` names."""
+
+    name = "hub"
+
+    def search(self, pattern: str) -> Iterable[Candidate]:
+        required("huggingface_hub")
+        if pattern.startswith("?"):
+            return _listed(Query.parse(pattern[1:]), pattern)
+        match = _REVISION.fullmatch(pattern)
+        name, revision = (match["name"], match["revision"]) if match else (pattern, None)
+        repository, settings = split_settings(name)
+        if is_glob(repository):
+            return _globbed(repository)
+        if _NAME.fullmatch(repository) is None or ".." in repository:
+            raise ExpressionError(
+                f"{pattern!r} is no model on the Hub; expected 'hub:owner/name', 'hub:owner/name@revision', "
+                "'hub:owner/glob*' or 'hub:?key=value&...', such as 'hub:?task=image-classification&limit=20'"
+            )
+        if settings:
+            from modelselect_plugins.zoos._transformers_text import TextSettings
+
+            TextSettings.of(settings)
+        return [_resolved(repository, revision, settings)]
+
+    def load(self, candidate: Candidate, *, trust_remote_code: bool = False) -> Backbone:
+        repository, settings = split_settings(candidate.name)
+        found = _fetched(candidate, weights=True, trust_remote_code=trust_remote_code)
+        weights_key = f"hub:{repository}@{found.commit}"
+        try:
+            if found.form == "timm":
+                from modelselect_plugins.zoos.timm import timm_folder
+
+                if settings:
+                    raise CandidateError(
+                        f"it is an image model, and {', '.join(settings)} is said of text encoders alone"
+                    )
+
+                return timm_folder(found.path, candidate, weights_key)
+            from modelselect_plugins.zoos import _transformers
+
+            return _transformers.load(
+                found.path,
+                candidate,
+                weights_key,
+                trust_remote_code=trust_remote_code,
+                safetensors=not found.pickled,
+                settings=settings,
+            )
+        except CandidateError:
+            raise
+        except Exception as error:
+            raise CandidateError(_why_not_loaded(found, error)) from error
+
+    def skeleton(self, candidate: Candidate, *, trust_remote_code: bool = False) -> torch.nn.Module:
+        found = _fetched(candidate, weights=False, trust_remote_code=trust_remote_code)
+        if found.form == "timm":
+            from modelselect_plugins.zoos.timm import timm_skeleton
+
+            return timm_skeleton(f"local-dir:{found.path}")
+        from modelselect_plugins.zoos import _transformers
+
+        return _transformers.skeleton(found.path, trust_remote_code=trust_remote_code)
+
+    def availability(self) -> str | None:
+        libraries = ("huggingface_hub", "transformers", "timm")
+        return next(filter(None, map(missing_library, libraries)), None)
+
+
+# --- what exists -----------------------------------------------------------------------------------------------------
+
+
+def _listed(query: Query, text: str, *, glob: str = "*") -> list[Candidate]:
+    found: list[Candidate] = []
+    try:
+        for scanned, info in enumerate(client.listing(query), 1):
+            if _NAME.fullmatch(info.id) is None:
+                continue
+            metadata = _facts(info)
+            if query.matches(metadata) and fnmatch.fnmatchcase(info.id.lower(), glob.lower()):
+                found.append(Candidate("hub", info.id, info.sha, metadata))
+            if len(found) == query.limit or query.exhausted(metadata):
+                break
+            if scanned == MAX_SCANNED:
+                warnings.warn(
+                    f"{text!r} was held against the first {MAX_SCANNED:,} models that the Hub lists, and {len(found)} "
+                    "match; ask for more that the Hub itself can sift by: task, library, author, license, search",
+                    stacklevel=2,
+                )
+                break
+    except ModelSelectError:
+        raise
+    except Exception as error:
+        raise SearchError(f"{text!r} could not be searched: {_why_not_searched(error, text)}") from error
+    return found
+
+
+def _globbed(pattern: str) -> list[Candidate]:
+    """An owner's models by name; the longest plain part of the glob is what the Hub is asked for."""
+    owner, _, name = pattern.partition("/")
+    if not name or is_glob(owner):
+        raise ExpressionError(
+            f"{pattern!r} means models of any owner; name the owner, as in 'hub:google/vit-*', or ask for what you "
+            "want: 'hub:?search=vit&task=image-classification'"
+        )
+    plain = max(re.split(r"\[[^\]]*\]|[*?]+", name), key=len)
+    query = Query(author=owner, search=plain or None, limit=MAX_SCANNED)
+    return _listed(query, pattern, glob=pattern)
+
+
+def _resolved(repository: str, revision: str | None, settings: Mapping[str, str]) -> Candidate:
+    """One model at the commit that its revision is now; from the client's cache where the Hub cannot be asked."""
+    try:
+        info = client.info(repository, revision)
+    except Exception as error:
+        path = client.cached(repository, revision) if client.unreachable(error) else None
+        if path is None or not (path / CONFIGURATION).is_file():
+            raise SearchError(f"{repository!r} could not be looked up: {client.why(error, repository)}") from error
+        metadata = {"url": client.page(repository), **_described(path, settings)}
+        return Candidate("hub", with_settings(repository, settings), path.name, metadata)
+    metadata = _facts(info)
+    try:
+        files = [file.rfilename for file in info.siblings or [] if _is_description(file.rfilename)]
+        paths = [client.download(info.id, info.sha or "main", name) for name in sorted(files)]
+        if paths:
+            metadata |= _described(paths[0].parent, settings)
+    except Exception:  # gated, say: its row says so once it is loaded
+        pass
+    return Candidate("hub", with_settings(info.id, settings), info.sha, metadata)
+
+
+def _is_description(name: str) -> bool:
+    return name in (CONFIGURATION, "preprocessor_config.json")
+
+
+def _facts(info: ModelInfo) -> dict[str, Any]:
+    """A candidate's metadata from what the Hub says of it."""
+    names = [file.rfilename for file in info.siblings or []]
+    tags = info.tags or []
+    config = info.config or {}
+    library = info.library_name or next((tag for tag in ("timm", "transformers") if tag in tags), None)
+    architectures = config.get("architectures") or []
+    known: dict[str, Any] = {
+        "architecture": config.get("architecture") or next(iter(architectures), None),
+        "family": config.get("model_type"),
+        "modality": _modality(info.pipeline_tag, library),
+        "task": info.pipeline_tag,
+        "library": library,
+        "parameters": info.safetensors.total if info.safetensors else None,
+        "source_dataset": ", ".join(tag.removeprefix("dataset:") for tag in tags if tag.startswith("dataset:")) or None,
+        "license": next((tag.removeprefix("license:") for tag in tags if tag.startswith("license:")), None),
+        "downloads": info.downloads,
+        "likes": info.likes,
+        "gated": None if info.gated is None else bool(info.gated),
+        "private": info.private,
+        "weights": _kind_of_weights(names) if info.siblings is not None else None,
+        "scan": _scan(info.security_repo_status),
+        "download_bytes": _download_bytes(info),
+        "url": client.page(info.id),
+        "remote_code": _needs_code(config),
+    }
+    return {key: value for key, value in known.items() if value is not None}
+
+
+def _described(path: Path, settings: Mapping[str, str]) -> dict[str, Any]:
+    """A candidate's metadata from the configuration in a folder; what it does not say is left out."""
+    try:
+        configuration = json.loads((path / CONFIGURATION).read_bytes())
+        if isinstance(configuration.get("architecture"), str):
+            from modelselect_plugins.zoos.timm import configured
+
+            return configured(configuration)
+        from modelselect_plugins.zoos import _transformers
+
+        known = _transformers.metadata(path, configuration, settings) | {"remote_code": _needs_code(configuration)}
+    except Exception:  # a stranger's file may hold anything; loading it says what is wrong with it
+        return {}
+    return {key: value for key, value in known.items() if value is not None}
+
+
+def _modality(task: str | None, library: str | None) -> str | None:
+    if task in _IMAGE_TASKS or library == "timm":
+        return "image"
+    return "text" if task in _TEXT_TASKS else None
+
+
+def _kind_of_weights(names: Iterable[str]) -> str:
+    """`safetensors`, `pickle`, or `none` that can be loaded here."""
+    here = [name for name in names if "/" not in name]
+    if any(name.endswith(".safetensors") for name in here):
+        return "safetensors"
+    return "pickle" if any(name.endswith(_PICKLES) for name in here) else "none"
+
+
+def _scan(status: Mapping[str, Any] | None) -> str | None:
+    """What the Hub's scan for viruses and harmful pickles says: `safe`, `pending`, or the files it warns of."""
+    if status is None:
+        return None
+    issues = [f"{issue.get('path')} ({issue.get('level')})" for issue in status.get("filesWithIssues") or []]
+    return ", ".join(issues) or ("safe" if status.get("scansDone") else "pending")
+
+
+def _download_bytes(info: ModelInfo) -> int | None:
+    """Of the files that loading takes, where their sizes are known; in a listing of the tensors alone."""
+    sizes = {file.rfilename: file.size for file in info.siblings or [] if file.size is not None}
+    if not sizes:
+        counts = info.safetensors.parameters if info.safetensors else None
+        return sum(count * _BITS.get(dtype, 8) // 8 for dtype, count in counts.items()) if counts else None
+    first = next((name for name in _WEIGHTS if name in sizes), None)
+    taken = {name for name in sizes if _SMALL.fullmatch(name)} | ({first} if first else set())
+    if first is not None and first.endswith(".index.json"):
+        stem, kind = first.split(".")[0], first.split(".")[1]
+        taken |= {name for name in sizes if name.startswith(f"{stem}-") and name.endswith(f".{kind}")}
+    return sum(sizes[name] for name in taken)
+
+
+def _needs_code(config: Mapping[str, Any]) -> bool:
+    """True if only code that it brings can build it: transformers may know its kind of model by now."""
+    if "auto_map" not in config:
+        return False
+    return missing_library("transformers") is not None or (
+        config.get("model_type") not in required("transformers").CONFIG_MAPPING
+    )
+
+
+def _why_not_searched(error: Exception, text: str) -> str:
+    from huggingface_hub import errors
+
+    if isinstance(error, errors.OfflineModeIsEnabled):
+        return (
+            "the Hub's client is offline (HF_HUB_OFFLINE), and only the Hub can be asked. Name the models that are in "
+            "the cache: `hf cache ls` lists them"
+        )
+    return client.why(error, text)
+
+
+# --- what is loaded --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Snapshot:
+    """A model's files as they are on this machine, at one commit.
+
+    Attributes:
+        form: `timm` or `transformers`: who loads it.
+        weights: the file of weights, or the index of their shards; None where they were not asked for.
+    """
+
+    path: Path
+    commit: str
+    form: str
+    weights: str | None
+
+    @property
+    def pickled(self) -> bool:
+        return self.weights is not None and not self.weights.startswith("model.safetensors")
+
+
+def _fetched(candidate: Candidate, *, weights: bool, trust_remote_code: bool) -> _Snapshot:
+    """The candidate's files, fetched as far as they are not here: descriptions first, weights last.
+
+    Raises:
+        CandidateError: they cannot be had, or are not what can be loaded; says why.
+        RemoteCodeError: it brings code, which was not trusted; nothing large has been fetched by then.
+    """
+    repository, _ = split_settings(candidate.name)
+    try:
+        return _fetch(repository, candidate.revision, weights, trust_remote_code)
+    except ModelSelectError:
+        raise
+    except Exception as error:
+        raise CandidateError(client.why(error, repository)) from error
+
+
+def _fetch(repository: str, revision: str | None, weights: bool, trust_remote_code: bool) -> _Snapshot:
+    try:
+        info = client.info(repository, revision)
+    except Exception as error:
+        path = client.cached(repository, revision) if client.unreachable(error) else None
+        if path is None:
+            raise
+        return _held(path, repository, weights, trust_remote_code, error)
+    commit = info.sha or "main"
+    digests = client.digests(info)
+
+    def fetch(name: str) -> Path:
+        return client.download(repository, commit, name, digests[name])
+
+    if CONFIGURATION not in digests:
+        raise CandidateError(_no_configuration(digests))
+    path = fetch(CONFIGURATION).parent
+    form = _form(path, trust_remote_code)
+    for name in sorted(digests):
+        if _SMALL.fullmatch(name) or (trust_remote_code and _CODE.fullmatch(name)):
+            fetch(name)
+    if not weights:
+        return _Snapshot(path, commit, form, None)
+    chosen = _chosen_weights(digests, form)
+    fetch(chosen)
+    for shard in _shards(path / chosen):
+        if shard not in digests:
+            raise CandidateError(f"its {chosen} names {shard!r}, which is not in the repository")
+        fetch(shard)
+    return _Snapshot(path, commit, form, chosen)
+
+
+def _held(path: Path, repository: str, weights: bool, trust_remote_code: bool, error: Exception) -> _Snapshot:
+    """What the cache holds of a model while the Hub cannot be asked."""
+    names = [file.name for file in path.iterdir() if file.is_file()]
+    whole = CONFIGURATION in names
+    form = _form(path, trust_remote_code) if whole else ""
+    chosen = _chosen_weights(names, form) if whole and weights and any(n in names for n in _WEIGHTS) else None
+    if weights:
+        whole = chosen is not None and all(shard in names for shard in _shards(path / chosen))
+    if not whole:
+        raise CandidateError(f"not all of it is in the local cache: {client.why(error, repository)}")
+    return _Snapshot(path, path.name, form, chosen)
+
+
+def _form(path: Path, trust_remote_code: bool) -> str:
+    """Who loads it, from its configuration."""
+    try:
+        configuration = json.loads((path / CONFIGURATION).read_bytes())
+    except (OSError, ValueError) as error:
+        raise CandidateError(f"its {CONFIGURATION} cannot be read ({one_line(error)})") from None
+    if isinstance(configuration, dict):
+        if isinstance(configuration.get("architecture"), str):
+            return "timm"
+        if _needs_code(configuration) and not trust_remote_code:
+            raise RemoteCodeError(
+                f"it brings code of its own (model type {configuration.get('model_type')!r}), which runs only if you "
+                "allow it: read it, then pass trust_remote_code=True (on the command line: --trust-remote-code)"
+            )
+        if isinstance(configuration.get("model_type"), str):
+            return "transformers"
+    raise CandidateError(
+        f"its {CONFIGURATION} does not say how to build it; expected 'architecture' (timm) or 'model_type' "
+        "(transformers)"
+    )
+
+
+def _chosen_weights(names: Iterable[str], form: str) -> str:
+    """The file of weights to load, or the index of its shards: safetensors before pickles."""
+    there = set(names)
+    wanted = _WEIGHTS if form == "transformers" else ("model.safetensors", "pytorch_model.bin")
+    chosen = next((name for name in wanted if name in there), None)
+    if chosen is None:
+        others = sorted(name for name in there if name.endswith(_WEIGHT_SUFFIXES))
+        raise CandidateError(
+            f"it has none of the weights that can be loaded here ({', '.join(wanted)})"
+            + (f"; it has {', '.join(others[:3])}" if others else "")
+        )
+    return chosen
+
+
+def _shards(index: Path) -> list[str]:
+    """The files that an index of shards names; none where the weights are in one file.
+
+    Raises:
+        CandidateError: it cannot be read, or names files outside its folder.
+    """
+    if not index.name.endswith(".index.json"):
+        return []
+    try:
+        names = sorted(set(json.loads(index.read_bytes())["weight_map"].values()))
+    except (OSError, ValueError, LookupError, AttributeError, TypeError) as error:
+        raise CandidateError(f"its {index.name} cannot be read ({one_line(error)})") from None
+    outside = [name for name in names if not isinstance(name, str) or _SHARD.fullmatch(name) is None]
+    if outside:
+        raise CandidateError(f"its {index.name} names {outside[0]!r}, which is no file of weights in its folder")
+    return names
+
+
+def _no_configuration(names: Iterable[str]) -> str:
+    others = sorted(name for name in names if name.endswith(("config.json", "model_index.json", ".gguf")))
+    return f"it has no {CONFIGURATION}, so nothing says how to build it" + (
+        f"; it has {', '.join(others[:3])}, which neither timm nor transformers loads as an encoder" if others else ""
+    )
+
+
+def _why_not_loaded(found: _Snapshot, error: Exception) -> str:
+    if found.pickled and re.search("weights only load failed|weights_only=True", str(error), re.IGNORECASE):
+        return (
+            f"its {found.weights} is a pickle of more than tensors; reading it would run what it says, and was "
+            "refused. Ask its author for safetensors"
+        )
+    damaged = " (its file is truncated or damaged)" if "SafetensorError" in type(error).__name__ else ""
+    return f"{found.form} cannot load it{damaged}: {one_line(error)}"
+
+
+@hookimpl
+def modelselect_register_zoos() -> list[Zoo]:
+    return [HubZoo()]
