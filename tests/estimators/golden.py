@@ -235,7 +235,8 @@ FEW_ROWS = frozenset({"office31_dslr", "oc10_dslr_GoogleNet1024", "oc10_dslr_sur
 
 CASES: list[GoldenCase] = [
     GoldenCase(LogME(), "logme/LogME_fixedpoint"),
-    GoldenCase(LogME(solver="icml"), "tllib/LogME"),
+    GoldenCase(LogME(solver="icml"), "logme/LogME_icml"),
+    GoldenCase(LogME(solver="unguarded"), "tllib/LogME"),
     GoldenCase(LogME(), "logme/LogME_regression", evidence=with_two_targets),
     GoldenCase(NCTI(), "ncti/NCTI_raw_exactPCA", "seli", expected=item(0)),
     GoldenCase(NCTI(), "ncti/NCTI_raw_exactPCA", "ncc", expected=item(1)),

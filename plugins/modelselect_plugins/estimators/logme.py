@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -18,9 +18,19 @@ from modelselect.statistics import Matrix, Vector
 from modelselect_plugins.regime import warn_if_wide
 
 _ITERATIONS = 11  # at most, in the authors' code
-_SOLVERS = {  # added to both denominators; relative tolerance of alpha / beta
-    "fixed point": (1e-5, 1e-3),
-    "icml": (np.finfo(np.float64).tiny, 1e-2),
+
+
+class _Solver(NamedTuple):
+    guard: float  # added to both denominators
+    counted: float  # of the guard, in the evidence
+    tolerance: float  # relative, of alpha / beta
+    every_dimension: bool  # in the determinant, also where N <= D
+
+
+_SOLVERS = {
+    "fixed point": _Solver(1e-5, 0.0, 1e-3, every_dimension=False),
+    "icml": _Solver(1e-5, 1e-5, 1e-2, every_dimension=True),
+    "unguarded": _Solver(np.finfo(np.float64).tiny, 0.0, 1e-2, every_dimension=True),
 }
 
 
@@ -35,15 +45,16 @@ class LogME(ms.Estimator):
     (regression, multi-label) are taken as they are. The features are neither centred nor given a bias.
 
     Args:
-        solver: `"fixed point"` or `"icml"`.
+        solver: `"fixed point"`, `"icml"` or `"unguarded"`, see below.
 
     Limits: Inflated where N <= D (a warning says so): compare only candidates of which N > D holds. Regressing on
     one-hot targets knows nothing of a softmax, so that outlying rows weigh much.
 
     Code and paper: The default follows the authors' current code: tolerance 1e-3, 1e-5 added to both denominators; and
     where N <= D the D - N directions that the features do not reach are left out of the determinant although D / 2 log
-    alpha counts them, which inflates the score. `solver="icml"` is the form of the ICML paper: tolerance 1e-2, nothing
-    added, every dimension in the determinant. A class without rows has no regression (in the authors' code it counts).
+    alpha counts them, which inflates the score. `solver="icml"` is their code of the ICML paper: tolerance 1e-2, every
+    dimension in the determinant, the 1e-5 also in the evidence. `"unguarded"` is the same with nothing added, as the
+    Transfer Learning Library has it. A class without rows has no regression (in the authors' code it counts).
 
     >>> rng = np.random.default_rng(0)
     >>> labels = np.repeat([0, 1], 50)
@@ -59,7 +70,7 @@ class LogME(ms.Estimator):
         "ICML 2021"
     )
 
-    def __init__(self, solver: Literal["fixed point", "icml"] = "fixed point") -> None:
+    def __init__(self, solver: Literal["fixed point", "icml", "unguarded"] = "fixed point") -> None:
         self.solver = solver
 
     def score(self, evidence: ms.Evidence) -> Mapping[str, float]:
@@ -108,8 +119,8 @@ def log_evidence(
     sigma = eigenvalues[kept, None]
     projected = np.square(eigenvectors[:, kept].T @ cross) / sigma  # squared length of each target along each direction
     unreached = np.maximum(squares - projected.sum(axis=0), 0.0)
-    counted = 0 if n <= d and solver == "fixed point" else d - len(sigma)  # directions of length 0 in the determinant
-    guard, tolerance = _SOLVERS[solver]
+    form = _SOLVERS[solver]
+    unmet = d - len(sigma) if n > d or form.every_dimension else 0  # directions of length 0 in the determinant
 
     alpha, beta = np.ones_like(squares), np.ones_like(squares)
     weights, residuals = np.empty_like(squares), np.empty_like(squares)
@@ -120,19 +131,19 @@ def log_evidence(
         dimensions = shrunk.sum(axis=0)
         weights[active] = (projected[:, active] * shrunk / (sigma + ratio)).sum(axis=0)
         residuals[active] = (projected[:, active] * np.square(1 - shrunk)).sum(axis=0) + unreached[active]
-        alpha[active] = dimensions / (weights[active] + guard)
-        beta[active] = (n - dimensions) / (residuals[active] + guard)
-        moved = np.abs(alpha[active] / beta[active] - ratio) / ratio > tolerance
+        alpha[active] = dimensions / (weights[active] + form.guard)
+        beta[active] = (n - dimensions) / (residuals[active] + form.guard)
+        moved = np.abs(alpha[active] / beta[active] - ratio) / ratio > form.tolerance
         active = active[moved]
         if not len(active):
             break
-    determinant = np.log(alpha + beta * sigma).sum(axis=0) + counted * np.log(alpha)
+    determinant = np.log(alpha + beta * sigma).sum(axis=0) + unmet * np.log(alpha)
     evidence = (
         d * np.log(alpha)
         + n * np.log(beta)
         - determinant
-        - beta * residuals
-        - alpha * weights
+        - beta * (residuals + form.counted)
+        - alpha * (weights + form.counted)
         - n * math.log(2 * math.pi)
     )
     return float((evidence / (2 * n)).mean())
