@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from modelselect.evidence import Evidence
     from modelselect.executor import Executor, Outcome
     from modelselect.extraction import Extractor
+    from modelselect.history import History
     from modelselect.leaderboard import Leaderboard
     from modelselect.probe import Probe
     from modelselect.selection import search, select
@@ -38,6 +39,7 @@ _HOMES = {
     "Executor": "executor",
     "Outcome": "executor",
     "Extractor": "extraction",
+    "History": "history",
     "Leaderboard": "leaderboard",
     "Probe": "probe",
     "search": "selection",
@@ -54,6 +56,7 @@ __all__ = [
     "Evidence",
     "Executor",
     "Extractor",
+    "History",
     "Leaderboard",
     "Outcome",
     "Probe",

@@ -1,4 +1,4 @@
-"""The command line: `modelselect demo | select | search | estimators | zoos | plugins | store | doctor`.
+"""The command line: `modelselect demo | select | search | estimators | zoos | plugins | history | store | doctor`.
 
 Exit codes: 0 done, 1 nothing could be ranked, 2 bad usage. Nothing heavy is imported before a command runs.
 """
@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
+
+from modelselect.history import commands as history
 
 if TYPE_CHECKING:
     from modelselect.candidates import Candidate, Zoo
@@ -54,6 +56,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Which pre-trained model should I fine-tune on my data?",
 )
+
+
+app.add_typer(history.app, name="history")
 
 
 @app.callback(invoke_without_command=True)
@@ -124,7 +129,7 @@ def select(
     _show_board(board, json_path)
     if agreement:
         table = board.estimator_agreement()
-        _print_table(
+        print_table(
             ["weighted Kendall", *table.columns],
             [[name, *(f"{value:+.2f}" for value in row)] for name, *row in table.itertuples(name=None)],
         )
@@ -155,7 +160,7 @@ def search(
     columns = ("parameters", "input_size", "source_dataset", "source_accuracy", "license")
     columns += tuple(c for c in _HUB_COLUMNS if any(c in candidate.metadata for candidate in found.values()))
     rows = [[c.id, *(_text(c.metadata.get(column)) for column in columns)] for c in found.values()]
-    _print_table(["candidate", *columns], rows)
+    print_table(["candidate", *columns], rows)
     typer.echo(f"{len(found)} candidates", err=True)
 
 
@@ -221,7 +226,7 @@ def plugins(as_json: JsonFlag = False) -> None:
         ]
         for p in _host().plugins
     ]
-    _print_table(["plugin", "distribution", "registered", "status"], rows)
+    print_table(["plugin", "distribution", "registered", "status"], rows)
 
 
 @app.command()
@@ -245,7 +250,7 @@ def store(
     if as_json:
         _print_json({"path": str(kept.path), "bytes": kept.size(), "freed": freed, "kinds": kinds})
         return
-    _print_table(
+    print_table(
         ["kind", "entries", "size"],
         [[name, str(kind["entries"]), _size(kind["bytes"])] for name, kind in sorted(kinds.items())],
     )
@@ -394,10 +399,11 @@ def _print_listing(listed: Sequence[dict[str, Any]], columns: Sequence[str], as_
     if as_json:
         _print_json(listed)
         return
-    _print_table(columns, [[_text(row[column]) for column in columns] for row in listed])
+    print_table(columns, [[_text(row[column]) for column in columns] for row in listed])
 
 
-def _print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table on the terminal, whatever characters its cells hold."""
     from rich.table import Table
     from rich.text import Text
 

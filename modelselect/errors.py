@@ -75,6 +75,10 @@ class StoreError(ModelSelectError):
     """The store cannot be read or written: no space, no permission, locked for too long."""
 
 
+class HistoryError(ModelSelectError):
+    """The transfer history cannot be read or written: damaged, of a later version, locked for too long, ..."""
+
+
 class NothingRankedError(ModelSelectError):
     """Not one candidate could be ranked. Carries the leaderboard of failures as `leaderboard`."""
 

@@ -7,11 +7,13 @@ import re
 import warnings
 from collections.abc import Mapping
 
+import networkx
 import numpy as np
 import pytest
 
 import modelselect as ms
 from modelselect.errors import ScoreWarning
+from modelselect.history import HistoryView, Result
 from tests.conftest import REPOSITORY
 
 _specification = importlib.util.spec_from_file_location("generate", REPOSITORY / "docs" / "generate.py")
@@ -28,6 +30,9 @@ def everything() -> Mapping[str, object]:
     rng = np.random.default_rng(0)
     labels = np.repeat([0, 1, 2], 30)
     features = rng.normal(size=(90, 6)) + labels[:, None]
+    results = tuple(Result(f"zoo:{c}", f"data{i}", "accuracy", rng.uniform()) for c in "abc" for i in range(3))
+    history = HistoryView(("zoo:a", "zoo:b", "zoo:c"), ("data0", "data1", "data2"), results, {}, {}, {}, {})
+    history = history.about({"zoo:a": {}}, {"classes": 3, "samples": 90})
     return {
         "features": features,
         "labels": labels,
@@ -36,6 +41,8 @@ def everything() -> Mapping[str, object]:
         "source_labels": labels,
         "proxy_features": features @ rng.normal(size=(6, 4)),
         "metadata": {"parameters": 1000, "source_accuracy": 70.0, "downloads": 10},
+        "architecture": networkx.DiGraph([(0, 1)]),
+        "history": history.of_candidate("zoo:a"),
     }
 
 

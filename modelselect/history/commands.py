@@ -1,0 +1,138 @@
+"""`modelselect history show | import | export | merge | mine`: what is remembered, and how it comes and goes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from modelselect.history.database import History
+
+HUB = "hub:"
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="What is remembered of candidates on datasets: the transfer history.",
+)
+
+HistoryOption = Annotated[
+    Path | None, typer.Option("--history", help="The history's file; the user's own by default.", show_default=False)
+]
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+@app.command()
+def show(
+    candidate: Annotated[
+        str | None, typer.Option(help="Results of this candidate, zoo:name.", show_default=False)
+    ] = None,
+    dataset: Annotated[str | None, typer.Option(help="Results on this dataset.", show_default=False)] = None,
+    history: HistoryOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Say how much there is, or list the results of a candidate or a dataset."""
+    kept = _history(history)
+    if candidate is None and dataset is None:
+        _show_summary(kept.summary(), as_json)
+        return
+    results = kept.results(candidate=candidate, dataset=dataset)
+    listed = [{"candidate": r.candidate, "dataset": r.dataset, "metric": r.metric, "value": r.value} for r in results]
+    if as_json:
+        typer.echo(json.dumps(listed, indent=2))
+        return
+    _table(["candidate", "dataset", "metric", "value"], [[*map(str, row.values())] for row in listed])
+
+
+@app.command("import")
+def import_(
+    source: Annotated[str, typer.Argument(help="A .csv file, an exported folder, or hub:owner/name.")],
+    timm: Annotated[bool, typer.Option("--timm", help="It is one of timm's tables, or a folder of them.")] = False,
+    column: Annotated[
+        list[str] | None, typer.Option(help="What a CSV file calls a column: value=accuracy; may be repeated.")
+    ] = None,
+    metric: Annotated[str | None, typer.Option(help="Of all rows of a CSV file without that column.")] = None,
+    zoo: Annotated[str | None, typer.Option(help="Of a CSV file's ids that name none: timm, hub, ...")] = None,
+    history: HistoryOption = None,
+) -> None:
+    """Add what others have measured."""
+    from modelselect.errors import InvalidInputError
+    from modelselect.history.importers import import_csv, import_timm
+
+    kept = _history(history)
+    if source.startswith(HUB):
+        typer.echo(kept.fetch(source.removeprefix(HUB)))
+    elif timm:
+        typer.echo(import_timm(kept, source))
+    elif source.lower().endswith(".csv"):
+        pairs = [given.partition("=") for given in column or []]
+        if not all(equals and ours and theirs for ours, equals, theirs in pairs):
+            raise InvalidInputError(f"--column is {column}; expected OURS=THEIRS, such as value=accuracy")
+        names = {ours: theirs for ours, _, theirs in pairs}
+        typer.echo(import_csv(kept, source, columns=names, metric=metric, zoo=zoo))
+    else:
+        typer.echo(kept.load(source))
+
+
+@app.command()
+def export(
+    target: Annotated[str, typer.Argument(help="A folder for Parquet files, or hub:owner/name.")],
+    private: Annotated[bool, typer.Option("--private", help="Make a new repository on the Hub private.")] = False,
+    history: HistoryOption = None,
+) -> None:
+    """Write the history as Parquet files, or add it to a dataset repository on the Hub."""
+    kept = _history(history)
+    if target.startswith(HUB):
+        typer.echo(kept.publish(target.removeprefix(HUB), private=private or None))
+    else:
+        typer.echo(f"{kept.summary()['results']:,} results written to {kept.export(target)}")
+
+
+@app.command()
+def merge(
+    other: Annotated[Path, typer.Argument(help="Another history's file.")], history: HistoryOption = None
+) -> None:
+    """Add another history: nothing is lost, nothing counted twice."""
+    typer.echo(_history(history).merge(other))
+
+
+@app.command()
+def mine(
+    task: Annotated[str, typer.Option(help="image-classification or text-classification.")] = "image-classification",
+    limit: Annotated[int | None, typer.Option(help="Models to look at, at most.", show_default=False)] = None,
+    pause: Annotated[float, typer.Option(help="Seconds of rest for the Hub between two pages.")] = 1.0,
+    history: HistoryOption = None,
+) -> None:
+    """Add the fine-tunings that models on the Hub report."""
+    from modelselect.history import mining
+
+    typer.echo(mining.mine(_history(history), task=task, limit=limit, pause=pause))
+
+
+def _history(path: Path | None) -> History:
+    from modelselect.history.database import History
+
+    return History(path)
+
+
+def _show_summary(summary: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(summary, indent=2))
+        return
+    typer.echo(
+        f"{summary['results']:,} results of {summary['candidates']:,} candidates on {summary['datasets']:,} datasets, "
+        f"{summary['architectures']:,} architectures, in {summary['path']}"
+    )
+    if summary["metrics"]:
+        _table(["metric", "results"], [[name, f"{count:,}"] for name, count in summary["metrics"].items()])
+    for proxy, count in summary["proxies"].items():
+        typer.echo(f"{count:,} datasets as {proxy} sees them")
+
+
+def _table(columns: list[str], rows: list[list[str]]) -> None:
+    from modelselect.cli import print_table
+
+    print_table(columns, rows)

@@ -1,0 +1,151 @@
+"""Published results become history: long CSV tables, and timm's tables of ImageNet results."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from modelselect.errors import InvalidInputError
+from modelselect.history.database import ACCURACY, Added, History, Result, without_revision
+
+_COLUMNS = ("candidate", "dataset", "metric", "value")
+_TIMM_COLUMNS = ("model", "top1")
+
+
+def import_csv(
+    history: History,
+    path: str | Path,
+    *,
+    columns: Mapping[str, str] | None = None,
+    metric: str | None = None,
+    zoo: str | None = None,
+    per_cent: bool | None = None,
+    source: str | None = None,
+) -> Added:
+    r"""Adds a long table: one row for each candidate, dataset and metric.
+
+    Rows that cannot be (no number, an accuracy outside 0 to 1 or, in per cent, 0 to 100) are rejected and counted.
+
+    Args:
+        history: to add to.
+        path: of a CSV file with a header.
+        columns: what the file calls `candidate`, `dataset`, `metric` and `value`, where it calls them otherwise.
+        metric: of all rows, where the file has no such column.
+        zoo: stands before the colon of ids that the file gives without: `timm`, `hub`, ...
+        per_cent: whether accuracies are in per cent; None: they are if one of them is above 1.
+        source: where the table comes from, for the provenance; None for the file's name.
+
+    Raises:
+        InvalidInputError: there is no such file, it lacks a column, or ids lack a zoo.
+
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> _ = (folder / "known.csv").write_text("model,dataset,accuracy\nresnet18,food101,82.1\nvgg11,food101,140\n")
+    >>> history = History(folder / "history.sqlite")
+    >>> names = {"candidate": "model", "value": "accuracy"}
+    >>> print(import_csv(history, folder / "known.csv", columns=names, metric="accuracy", zoo="torchvision"))
+    1 new results, 0 known already, 1 rejected (accuracy outside 0 to 1)
+    """
+    path = Path(path)
+    named = {column: (columns or {}).get(column, column) for column in _COLUMNS}
+    if metric is not None:
+        del named["metric"]
+    rows = list(_read(path, tuple(named.values())))
+    metrics = [row[named["metric"]] if metric is None else metric for row in rows]
+    values = [_number(row[named["value"]]) for row in rows]
+    measured = [value for value, name in zip(values, metrics, strict=True) if name == ACCURACY]
+    scale = 100.0 if per_cent or (per_cent is None and any(value > 1 for value in measured)) else 1.0
+    provenance = {"source": source or path.name}
+    return history.record(
+        Result(
+            _candidate(row[named["candidate"]], zoo, path),
+            row[named["dataset"]],
+            name,
+            value / scale if name == ACCURACY else value,
+            provenance=provenance,
+        )
+        for row, name, value in zip(rows, metrics, values, strict=True)
+    )
+
+
+def import_timm(history: History, path: str | Path) -> Added:
+    """Adds one of timm's result tables, `results-imagenet.csv` and the like: top-1 accuracies of pre-trained models.
+
+    They are accuracies as the models come, without fine-tuning, on the dataset that the file is named after. Parameters
+    and input size become facts about the candidates.
+
+    Args:
+        history: to add to.
+        path: of the table, or of a folder of `results-*.csv`.
+
+    Raises:
+        InvalidInputError: there is no such table, or it lacks a column.
+    """
+    path = Path(path)
+    if path.is_dir():
+        tables = sorted(path.glob("results-*.csv"))
+        if not tables:
+            raise InvalidInputError(f"{str(path)!r} holds no results-*.csv; expected timm's result tables")
+        return sum((import_timm(history, table) for table in tables), Added())
+    dataset = path.stem.removeprefix("results-")
+    rows = list(_read(path, _TIMM_COLUMNS))
+    facts = {f"timm:{row['model']}": _timm_facts(row) for row in rows}
+    added = history.record(
+        Result(
+            f"timm:{row['model']}",
+            dataset,
+            ACCURACY,
+            _number(row["top1"]) / 100,
+            {"fine_tuned": False, **{k: row[k] for k in ("img_size", "crop_pct", "interpolation") if row.get(k)}},
+            {"source": f"pytorch-image-models, {path.name}"},
+        )
+        for row in rows
+    )
+    history.describe_candidates(facts)
+    history.describe_dataset(dataset, {"name": dataset})
+    return added
+
+
+def _timm_facts(row: Mapping[str, str]) -> dict[str, Any]:
+    millions = _number(row.get("param_count", "").replace(",", ""))
+    return {
+        "architecture": row["model"].split(".")[0],
+        "parameters": round(millions * 1e6) if millions > 0 else None,
+    }
+
+
+def _read(path: Path, wanted: tuple[str, ...]) -> Iterator[dict[str, str]]:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            missing = [column for column in wanted if column not in (reader.fieldnames or ())]
+            if missing:
+                raise InvalidInputError(
+                    f"{path.name} has the columns {', '.join(reader.fieldnames or ()) or 'none'}; it lacks "
+                    f"{', '.join(missing)}. Say what it calls them: columns={{'value': 'accuracy'}} "
+                    "(--column value=accuracy)."
+                )
+            for row in reader:
+                yield {key: (value or "").strip() for key, value in row.items() if isinstance(key, str)}
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InvalidInputError(f"{str(path)!r} cannot be read as a CSV file: {error}") from error
+
+
+def _candidate(name: str, zoo: str | None, path: Path) -> str:
+    if zoo is not None and not name.startswith(f"{zoo}:"):
+        name = f"{zoo}:{name}"
+    if name and ":" not in name:
+        raise InvalidInputError(
+            f"{path.name} names the candidate {name!r} without a zoo; say which it is of: zoo='timm' (--zoo timm)"
+        )
+    return without_revision(name)
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan

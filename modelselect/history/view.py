@@ -1,0 +1,225 @@
+"""`HistoryView`: the transfer history as an estimator sees it, about one pool of candidates and one dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from modelselect.errors import InvalidInputError
+from modelselect.history.database import ACCURACY, Result, without_revision
+
+if TYPE_CHECKING:
+    from modelselect.history.database import History
+
+Matrix = NDArray[np.float64]
+T = TypeVar("T")
+
+ACCURACIES_SUFFICE = 0.5
+"""Share of the candidates known on a dataset that must be measured there, for estimators' scores to be left aside."""
+
+
+@dataclass(frozen=True, eq=False)
+class HistoryView:
+    """What is known of candidates on other datasets, and which candidate and dataset are asked about.
+
+    Attributes:
+        candidates: ids without revision: those of the history, then those of the pool that it does not know.
+        datasets: ids of those that the history knows.
+        results: of the history, every one.
+        candidate_facts: what candidates are like, by id.
+        dataset_facts: what datasets are like, by id.
+        graphs: architectures, as `archi2vec.to_json` writes them, by candidate.
+        proxies: (2, P) mean and standard deviation of the proxy's features, by dataset.
+        target: what the dataset is like that is asked about: `classes`, `samples`.
+        pool: ids of the candidates that are to be ranked.
+        candidate: id of the one that is scored.
+        digest: of the history.
+    """
+
+    candidates: tuple[str, ...]
+    datasets: tuple[str, ...]
+    results: tuple[Result, ...]
+    candidate_facts: Mapping[str, Mapping[str, Any]]
+    dataset_facts: Mapping[str, Mapping[str, Any]]
+    graphs: Mapping[str, str]
+    proxies: Mapping[str, NDArray[np.float32]]
+    target: Mapping[str, Any] = field(default_factory=dict)
+    pool: tuple[str, ...] = ()
+    candidate: str | None = None
+    digest: str = ""
+    _memo: dict[Any, Any] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def of(cls, history: History, proxy: str | None = None) -> HistoryView:
+        """All that the history knows, with what this proxy saw of its datasets."""
+        results = tuple(history.results())
+        return cls(
+            candidates=tuple(dict.fromkeys(result.candidate for result in results)),
+            datasets=tuple(sorted({result.dataset for result in results})),
+            results=results,
+            candidate_facts=history.candidates(),
+            dataset_facts=history.datasets(),
+            graphs=history.graphs(),
+            proxies=history.proxies().get(proxy, {}) if proxy else {},
+            digest=history.digest,
+        )
+
+    def about(
+        self,
+        pool: Mapping[str, Mapping[str, Any]],
+        target: Mapping[str, Any],
+        graphs: Mapping[str, str] | None = None,
+    ) -> HistoryView:
+        """The view for ranking a pool on a dataset.
+
+        Args:
+            pool: what is known of each candidate, by id; that a history does not know it is no hindrance.
+            target: what is known of the dataset: `classes` and `samples`.
+            graphs: architectures of the pool's candidates, by id.
+        """
+        named = {without_revision(candidate): facts for candidate, facts in pool.items()}
+        drawn = {without_revision(candidate): graph for candidate, graph in (graphs or {}).items()}
+        known = {c: {**self.candidate_facts.get(c, {}), **facts} for c, facts in named.items()}
+        return replace(
+            self,
+            candidates=tuple(dict.fromkeys((*self.candidates, *named))),
+            candidate_facts={**self.candidate_facts, **known},
+            graphs={**self.graphs, **drawn},
+            target=target,
+            pool=tuple(named),
+            _memo={},
+        )
+
+    def of_candidate(self, candidate: str) -> HistoryView:
+        """The same view, asked about one candidate; what was computed for one is shared by all."""
+        return replace(self, candidate=without_revision(candidate))
+
+    def remembered(self, key: Any, make: Callable[[], T]) -> T:
+        """What `make` gives, computed once for all candidates of the pool."""
+        if key not in self._memo:
+            self._memo[key] = make()
+        found: T = self._memo[key]
+        return found
+
+    @property
+    def positions(self) -> Mapping[str, int]:
+        """The row of each candidate."""
+        return self.remembered("positions", lambda: {c: row for row, c in enumerate(self.candidates)})
+
+    def performance(self, metric: str | None = None, scale: str = "rank") -> Matrix:
+        """(M, N) performance matrix, candidates by datasets; NaN where nothing is known.
+
+        Args:
+            metric: an estimator's name, or `accuracy`. None: for each dataset the measured accuracies, where there are
+                three and half of its candidates have one, else the mean of the ranks by all estimators.
+            scale: `rank`: 0 for the lowest of a dataset to 1 for the highest, so that datasets and metrics compare;
+                `raw`: values as they are, which takes a metric. Several values for one pair count by their mean.
+
+        Raises:
+            InvalidInputError: another scale, or `raw` without a metric.
+        """
+        if scale not in ("rank", "raw") or (scale == "raw" and metric is None):
+            raise InvalidInputError(
+                f"scale is {scale!r} and metric {metric!r}; expected scale 'rank', or 'raw' with a metric, since "
+                "values of different metrics do not compare"
+            )
+        return self.remembered(("performance", metric, scale), lambda: self._performance(metric, scale))
+
+    def _performance(self, metric: str | None, scale: str) -> Matrix:
+        from modelselect.estimator import normalised_ranks
+
+        sums: dict[tuple[str, str, str], tuple[Matrix, Matrix]] = {}
+        empty = len(self.candidates)
+        for result in self.results:
+            if metric in (None, result.metric):
+                column = (result.dataset, result.metric, str(result.settings.get("estimator", "")))
+                total, count = sums.setdefault(column, (np.zeros(empty), np.zeros(empty)))
+                row = self.positions[result.candidate]
+                total[row] += result.value
+                count[row] += 1
+        columns: dict[str, dict[str, list[Matrix]]] = {dataset: {} for dataset in self.datasets}
+        for (dataset, name, _), (total, count) in sums.items():
+            values = np.divide(total, count, out=np.full(empty, np.nan), where=count > 0)
+            scaled = normalised_ranks(values) if scale == "rank" else values
+            columns[dataset].setdefault(name, []).append(scaled)
+        matrix = np.full((empty, len(self.datasets)), np.nan)
+        for index, dataset in enumerate(self.datasets):
+            chosen = _chosen(columns[dataset])
+            if chosen:
+                matrix[:, index] = _mean(chosen)
+        return matrix
+
+    @property
+    def architectures(self) -> Matrix:
+        """(M, dim) archi2vec vectors of the candidates, in one space; a row of NaN where there is no graph."""
+        return self.remembered("architectures", self._embed)
+
+    def _embed(self) -> Matrix:
+        from modelselect import archi2vec
+
+        distinct = sorted({self.graphs[c] for c in self.candidates if c in self.graphs})
+        if not distinct:
+            return np.full((len(self.candidates), 1), np.nan)
+        vectors = archi2vec.embed([archi2vec.from_json(graph) for graph in distinct])
+        by_graph = dict(zip(distinct, vectors.astype(np.float64), strict=True))
+        unknown = np.full(vectors.shape[1], np.nan)
+        return np.stack([by_graph.get(self.graphs.get(c, ""), unknown) for c in self.candidates])
+
+    @property
+    def sizes(self) -> Matrix:
+        """(M, 2) numbers of parameters and of layers (convolutions and matrix products); NaN where unknown."""
+        return self.remembered("sizes", self._sizes)
+
+    def _sizes(self) -> Matrix:
+        layers = {graph: float(layer_count(graph)) for graph in set(self.graphs.values())}
+        rows = []
+        for candidate in self.candidates:
+            parameters = self.candidate_facts.get(candidate, {}).get("parameters")
+            rows.append((_number(parameters), layers.get(self.graphs.get(candidate, ""), np.nan)))
+        return np.array(rows, dtype=np.float64).reshape(-1, 2)
+
+    @property
+    def dataset_sizes(self) -> Matrix:
+        """(N + 1, 2) numbers of classes and of samples of the datasets, the target's last; NaN where unknown."""
+        facts = [*(self.dataset_facts.get(dataset, {}) for dataset in self.datasets), self.target]
+        return np.array([[_number(f.get("classes")), _number(f.get("samples"))] for f in facts], dtype=np.float64)
+
+
+_LAYERS = ('"operation":"Convolution"', '"operation":"Addmm"', '"operation":"Mm"', '"operation":"Bmm"')
+
+
+def layer_count(graph: str) -> int:
+    """Convolutions and matrix products of a graph, as `archi2vec.to_json` writes it.
+
+    >>> layer_count('{"nodes":[{"id":0,"operation":"Convolution"},{"id":1,"operation":"Relu"}],"edges":[]}')
+    1
+    """
+    return sum(graph.count(layer) for layer in _LAYERS)
+
+
+def _chosen(columns: Mapping[str, Sequence[Matrix]]) -> list[Matrix]:
+    """Of a dataset's columns by metric, those to go by."""
+    measured = list(columns.get(ACCURACY, ()))
+    scored = [column for name, found in columns.items() if name != ACCURACY for column in found]
+    if measured and scored:
+        known = int((~np.isnan(np.stack(measured + scored))).any(axis=0).sum())
+        there = int((~np.isnan(np.stack(measured))).any(axis=0).sum())
+        return measured if there >= 3 and there >= ACCURACIES_SUFFICE * known else scored
+    return measured or scored
+
+
+def _mean(columns: Sequence[Matrix]) -> Matrix:
+    """Mean of those that are not NaN; NaN where all are."""
+    stacked = np.stack(columns)
+    there = ~np.isnan(stacked)
+    total, count = np.where(there, stacked, 0).sum(axis=0), there.sum(axis=0)
+    mean: Matrix = np.divide(total, count, out=np.full(stacked.shape[1], np.nan), where=count > 0)
+    return mean
+
+
+def _number(value: Any) -> float:
+    return float(value) if isinstance(value, (int, float)) and value > 0 else np.nan

@@ -1,0 +1,181 @@
+"""Fennec, which ranks candidates from a transfer history, without one forward pass by a candidate.
+
+J. Bai, S. Wu, J. Song, J. Zhao, G. Chen: Pre-trained model recommendation for downstream fine-tuning, 2024.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+import modelselect as ms
+from modelselect.errors import NotApplicableError, ScoreWarning
+from modelselect.estimator import Cost
+from modelselect.history import HistoryView
+
+if TYPE_CHECKING:
+    from modelselect_plugins.estimators._phases import Phases
+
+Matrix = NDArray[np.float64]
+
+FEW_DATASETS = 3
+
+
+class Fennec(ms.Estimator):
+    """What the transfer history expects of a candidate on a dataset like this one: recall without a forward pass.
+
+    Candidates and past datasets become vectors whose product is how well they went together; one proxy model looks at
+    the new dataset and says where among them it belongs. What a candidate has no results for, its size and its
+    architecture say. No candidate is run, and no label is read.
+
+    Formula: transfer phase: `P = M D'` by non-negative factorisation with penalties `a |M|^2 + a |D|^2` over what is
+    known of the performance matrix P. Merge phase: a random forest gives the new dataset's vector d from the mean of
+    its proxy features, and the transfer score is `m_i d`. Meta phase: a linear regression gives P from the candidate's
+    parameters, layers, archi2vec vector and cluster, and the dataset's classes and samples. Score: `(1 - w) transfer +
+    w meta`, with `w = alpha / (alpha + (1 - alpha) n)` for a candidate with n results.
+
+    Args:
+        rank: k, the dimension of the vectors.
+        penalty: a, of both penalties.
+        alpha: weight of the meta phase for a candidate with one result.
+        by_evidence: whether the meta phase counts less, the more results a candidate has; else w is alpha for all.
+        metric: an estimator's name, or `accuracy`, for the performance matrix; None for measured accuracies where there
+            are enough, else all estimators' ranks.
+        scale: `rank`, so that datasets and metrics compare, or `raw` values of one metric, as in the paper.
+        leaf: datasets in a leaf of the forest, at least: the more, the nearer it stays to the mean of all.
+        ridge: penalty of the linear regression; 0 for least squares.
+        clusters: of architectures, at most.
+        architecture: whether the meta phase reads archi2vec's vector and cluster.
+
+    Components: `fennec` is the score; `transfer` and `meta` are those of the phases; `certainty`, from 0 to 1, is
+    `n / (n + 1)`, how much the score rests on the candidate's own results. A candidate without any takes its vector
+    from the nearest architectures, and n is how alike the nearest is.
+
+    Limits: It can say no more than the history holds: without results there is no score, with fewer than three datasets
+    a warning. The proxy tells datasets apart only where the history knows what it saw of them. It ranks by what did
+    well elsewhere; whether a candidate fits these very classes, only its features can tell.
+
+    Code and paper: There is no code of the authors. The paper's matrix is full and holds raw FDA scores: `scale="raw"`,
+    `metric="fda"`. Holes take no part in the updates here. The paper gives every candidate the weight alpha, which
+    `by_evidence=False` does; with many results for each candidate that costs agreement (docs/explanation/recall.md).
+    The paper says neither how many clusters nor which penalties to take, nor how a candidate without history is met.
+
+    Source: sections 3.1 to 3.3, equations 4 to 10.
+
+    >>> from modelselect.history import History, Result
+    >>> import tempfile
+    >>> history = History(tempfile.mkdtemp() + "/history.sqlite")
+    >>> known = {"timm:a": (0.9, 0.8, 0.9), "timm:b": (0.5, 0.7, 0.6), "timm:c": (0.1, 0.2, 0.1)}
+    >>> results = [Result(c, f"data{i}", "accuracy", v) for c, vs in known.items() for i, v in enumerate(vs)]
+    >>> history.record(results).new
+    9
+    >>> scores = Fennec().recall(history.view().about(dict.fromkeys(known, {}), {}), np.ones((10, 4)))
+    >>> sorted(known, key=lambda c: -scores[c]["fennec"])
+    ['timm:a', 'timm:b', 'timm:c']
+    """
+
+    name = "fennec"
+    requires = frozenset({"proxy_features", "architecture", "history"})
+    optional = frozenset({"metadata"})
+    citation = (
+        "J. Bai, S. Wu, J. Song, J. Zhao, G. Chen: Pre-trained model recommendation for downstream fine-tuning, 2024"
+    )
+    cost: ClassVar[Cost] = "free"
+    stochastic = True
+
+    def __init__(
+        self,
+        rank: int = 4,
+        penalty: float = 1.0,
+        alpha: float = 0.5,
+        by_evidence: bool = True,
+        metric: str | None = None,
+        scale: str = "rank",
+        leaf: int = 3,
+        ridge: float = 1.0,
+        clusters: int = 20,
+        architecture: bool = True,
+    ) -> None:
+        self.rank = rank
+        self.penalty = penalty
+        self.alpha = alpha
+        self.by_evidence = by_evidence
+        self.metric = metric
+        self.scale = scale
+        self.leaf = leaf
+        self.ridge = ridge
+        self.clusters = clusters
+        self.architecture = architecture
+
+    def score(self, evidence: ms.Evidence) -> Mapping[str, float]:
+        view = evidence.history
+        if not isinstance(view, HistoryView) or view.candidate is None:
+            raise NotApplicableError(
+                "fennec needs to know which candidate is asked about: give history=History().view(proxy).about(pool, "
+                "target).of_candidate(id), as select() does"
+            )
+        if view.candidate not in view.positions:
+            raise NotApplicableError(f"{view.candidate} is neither in the history nor in the pool of the view")
+        assert evidence.proxy_features is not None
+        return self.recall(view, evidence.proxy_features, evidence.seed)[view.candidate]
+
+    def recall(
+        self, view: HistoryView, proxy_features: NDArray[Any], seed: int = 0
+    ) -> Mapping[str, Mapping[str, float]]:
+        """The components of every candidate of the view's pool, by id: a few products for all of them together.
+
+        Args:
+            view: of the history, about the pool and the dataset.
+            proxy_features: (N, P) features of the dataset's rows by the proxy of the view.
+            seed: of the factorisation and the forest.
+
+        Raises:
+            NotApplicableError: the history holds no results by this metric.
+        """
+        if np.isnan(view.performance(self.metric, self.scale)).all():
+            what = "results" if self.metric is None else f"results by {self.metric!r}"
+            raise NotApplicableError(
+                f"the transfer history holds no {what}; every select() adds to it, and `modelselect history import` "
+                "brings in what others have measured"
+            )
+        return view.remembered(("fennec scores", self.key, seed), lambda: self._recall(view, proxy_features, seed))
+
+    def fit(self, view: HistoryView, seed: int = 0) -> Phases:
+        """The three phases, fitted to the history: all that can be done before a dataset is seen."""
+        from modelselect_plugins.estimators._phases import fit
+
+        return view.remembered(("fennec phases", self.key, seed), lambda: fit(self, view, seed))
+
+    def _recall(self, view: HistoryView, proxy_features: NDArray[Any], seed: int) -> dict[str, dict[str, float]]:
+        phases = self.fit(view, seed)
+        _warn(view, phases)
+        proxy = np.asarray(proxy_features, np.float64).mean(axis=0)
+        transfer = phases.transfer(phases.task(proxy))
+        meta = phases.meta_scores(view.dataset_sizes[-1])
+        merged = (1 - phases.weights) * transfer + phases.weights * meta
+        rows = [view.positions[candidate] for candidate in view.pool]
+        columns = (merged, transfer, meta, phases.certainty)
+        table = np.stack([column[rows] for column in columns], axis=1).tolist()
+        names = ("fennec", "transfer", "meta", "certainty")
+        return {c: dict(zip(names, row, strict=True)) for c, row in zip(view.pool, table, strict=True)}
+
+
+def _warn(view: HistoryView, phases: Phases) -> None:
+    told = []
+    if len(view.datasets) < FEW_DATASETS:
+        told.append(f"the transfer history knows {len(view.datasets)} datasets, too few to tell which is like this one")
+    elif phases.forest is None:
+        told.append("the proxy has seen none of the history's datasets, so that this one counts as their mean")
+    if not phases.factorisation.converged:
+        told.append(f"the factorisation had not come to rest after {phases.factorisation.iterations} iterations")
+    if told:
+        warnings.warn("; ".join(told), ScoreWarning, stacklevel=2)
+
+
+@ms.hookimpl
+def modelselect_register_estimators() -> Sequence[ms.Estimator]:
+    return [Fennec()]
