@@ -61,9 +61,15 @@ def missing_library(library: str) -> str | None:
     try:
         importlib.import_module(library)
     except Exception as error:  # a library that fails on import may raise anything
-        packages = " ".join(dict.fromkeys(("torch", "torchvision", library)))
+        together = () if library == "huggingface_hub" else ("torch", "torchvision")  # their versions have to match
+        packages = " ".join(dict.fromkeys((*together, library)))
         return f"{library} cannot be imported ({one_line(error)}); mend it with: pip install --upgrade {packages}"
     return None
+
+
+def first_missing(*libraries: str) -> str | None:
+    """`missing_library` of the first that cannot be imported; None if all can."""
+    return next(filter(None, map(missing_library, libraries)), None)
 
 
 def required(library: str) -> ModuleType:

@@ -41,8 +41,8 @@ from modelselect.backbone import (
 )
 from modelselect.errors import CandidateError, ExpressionError, RemoteCodeError, did_you_mean
 from modelselect_plugins.zoos import _transformers_text
-from modelselect_plugins.zoos._support import is_glob, one_line, split_settings, with_settings
-from modelselect_plugins.zoos.timm import source_classes, source_dataset, timm_backbone, timm_skeleton
+from modelselect_plugins.zoos._support import first_missing, is_glob, one_line, split_settings, with_settings
+from modelselect_plugins.zoos.timm import source_classes, source_dataset, timm_folder, timm_skeleton
 
 if TYPE_CHECKING:
     import torch
@@ -105,7 +105,7 @@ class DirectoryZoo(Zoo):
                 return _transformers.load(
                     folder.path, candidate, folder.digest, trust_remote_code=trust_remote_code, settings=settings
                 )
-            return _load_timm(folder, candidate)
+            return timm_folder(folder.path, candidate, folder.digest)
         except CandidateError:
             raise
         except Exception as error:
@@ -121,6 +121,9 @@ class DirectoryZoo(Zoo):
 
             return _transformers.skeleton(folder.path, trust_remote_code=trust_remote_code)
         return None  # a builder has no way to leave the weights out
+
+    def availability(self) -> str | None:
+        return first_missing("torch", "timm", "transformers")
 
 
 @dataclass(frozen=True)
@@ -332,19 +335,6 @@ def _digest(path: str, size: int, modified: int) -> str:
     """Of the file's content; read again when its size or its time of change is another."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _load_timm(folder: _Folder, candidate: Candidate) -> Backbone:
-    from modelselect_plugins.zoos._support import required
-
-    timm = required("timm")
-    architecture = folder.configuration["architecture"]
-    if not timm.is_model(architecture):
-        known = timm.list_models()
-        raise CandidateError(f"timm has no architecture {architecture!r}.{did_you_mean(architecture, known)}")
-    name = f"local-dir:{folder.path}"
-    module = timm.create_model(name, pretrained=True)
-    return timm_backbone(candidate, module, folder.digest)
 
 
 def _build(folder: _Folder, candidate: Candidate, trust_remote_code: bool) -> Backbone:

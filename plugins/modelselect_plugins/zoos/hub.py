@@ -24,6 +24,7 @@ from modelselect.errors import CandidateError, ExpressionError, ModelSelectError
 from modelselect_plugins.zoos import _hub_client as client
 from modelselect_plugins.zoos._hub_query import Query
 from modelselect_plugins.zoos._support import (
+    first_missing,
     is_glob,
     missing_library,
     one_line,
@@ -126,8 +127,7 @@ class HubZoo(Zoo):
         return _transformers.skeleton(found.path, trust_remote_code=trust_remote_code)
 
     def availability(self) -> str | None:
-        libraries = ("huggingface_hub", "transformers", "timm")
-        return next(filter(None, map(missing_library, libraries)), None)
+        return first_missing("huggingface_hub", "torch", "transformers", "timm")
 
 
 # --- what exists -----------------------------------------------------------------------------------------------------

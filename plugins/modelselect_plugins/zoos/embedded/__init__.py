@@ -19,6 +19,7 @@ from modelselect.backbone import Backbone, HeadInput, ImagePreprocessing, weight
 from modelselect.candidates import Candidate, Zoo
 from modelselect.errors import CandidateError, ExpressionError, did_you_mean
 from modelselect.hookspecs import hookimpl
+from modelselect_plugins.zoos._support import first_missing
 
 if TYPE_CHECKING:
     from modelselect.demo import Demo
@@ -85,6 +86,9 @@ class EmbeddedZoo(Zoo):
 
     def skeleton(self, candidate: Candidate, *, trust_remote_code: bool = False) -> Network:
         return _skeleton(_entry(candidate))
+
+    def availability(self) -> str | None:
+        return first_missing("torch")
 
     def demo(self) -> Demo:
         """What `modelselect demo` shows: a task that no candidate was trained on, and how good each really is there."""
