@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 import warnings
 from collections.abc import Mapping
@@ -18,13 +19,16 @@ from modelselect.estimator import Estimator, evaluate
 from modelselect.evidence import Evidence
 from modelselect.extraction import SCORE_LIBRARIES, BatchProgress, choose_extractor, numeric_versions
 from modelselect.host import get_host
+from modelselect.machine import available_memory
 from modelselect.spool import InputSpool
-from modelselect.store import Store
+from modelselect.store import Store, Writer
 from modelselect.uncertainty import SCHEME, check_components, looks_at_rows, resample
 
 if TYPE_CHECKING:
     import networkx as nx
+    import numpy as np
     import torch
+    from numpy.typing import NDArray
 
     from modelselect.backbone import Backbone
     from modelselect.probe import Probe
@@ -35,6 +39,17 @@ FORWARD_FIELDS = frozenset({"features", "source_probabilities"})
 
 SOURCE_FIELDS = frozenset({"source_features", "source_labels"})
 """Evidence that takes a forward pass over the source data."""
+
+BYTES_PER_PARAMETER = 4
+"""Weights are float32 once loaded."""
+
+AHEAD_SHARE = 0.5
+"""Of the memory that is available: a candidate whose weights would take more is not loaded ahead of its turn."""
+
+_ONE_AT_A_TIME = threading.RLock()
+"""Held by whoever changes what all threads of a process share, while the next candidate is loaded ahead: model
+libraries patch initialisers and default dtypes when they build a module, and to catch an estimator's warnings takes
+their filters. A forward pass needs none of it, and that is what loading overlaps with."""
 
 RESAMPLES_KEPT_EVERY = 5.0
 """Seconds of work on resamples that a killed run may lose."""
@@ -76,15 +91,24 @@ class Work:
     cache_dir: Path
     spool: InputSpool
     device: str
-    batch_size: int
+    batch_size: int | None
     trust_remote_code: bool
     seed: int
     zoos: Mapping[str, Zoo]
+    precision: str = "float32"
+    compile: bool = False
     resamples: int = 0
     progress: BatchProgress | None = None
+    _ahead: dict[str, _Assessor] = field(default_factory=dict, repr=False)
+
+    def prepare(self, candidate: Candidate) -> None:
+        """Loads the candidate ahead of its turn, if that will be needed; see `Executor.map`."""
+        assessor = _Assessor(self, candidate)
+        assessor.load_ahead()
+        self._ahead[candidate.id] = assessor
 
     def __call__(self, candidate: Candidate) -> Assessment | Failure:
-        assessor = _Assessor(self, candidate)
+        assessor = self._ahead.pop(candidate.id, None) or _Assessor(self, candidate)
         try:
             return assessor.assess()
         except Exception as error:
@@ -99,6 +123,7 @@ class _Assessor:
         self.candidate = candidate
         self.store = Store(work.cache_dir)
         self._backbone: Backbone | None = None
+        self._not_loaded: Exception | SystemExit | None = None
         self.reused = True
         self.stage = "score"
         """What is being done: what a failure is put down to."""
@@ -111,9 +136,52 @@ class _Assessor:
     def backbone(self) -> Backbone:
         if self._backbone is None:
             self.stage = "load"
-            self._backbone = self.zoo.load(self.candidate, trust_remote_code=self.work.trust_remote_code)
+            if self._not_loaded is not None:
+                raise self._not_loaded
+            with _ONE_AT_A_TIME:
+                self._backbone = self.zoo.load(self.candidate, trust_remote_code=self.work.trust_remote_code)
             self.stage = "score"
         return self._backbone
+
+    def load_ahead(self) -> None:
+        """Loads the candidate if it will have to be; what goes wrong is raised when its turn has come."""
+        parameters = self.candidate.metadata.get("parameters")
+        memory = available_memory()
+        if parameters and memory and BYTES_PER_PARAMETER * parameters > AHEAD_SHARE * memory:
+            return
+        try:
+            if not self.is_forbidden and self.candidate.zoo not in self.work.zoos and not self.is_extracted:
+                _ = self.backbone
+        except (Exception, SystemExit) as error:
+            self._not_loaded = error
+
+    @property
+    def is_forbidden(self) -> bool:
+        """True if it brings code of its own, which it may not run."""
+        return bool(self.candidate.metadata.get("remote_code")) and not self.work.trust_remote_code
+
+    @property
+    def is_extracted(self) -> bool:
+        """True if no forward pass over the probe is needed, as far as names in the store tell."""
+        fields = self.wanted & FORWARD_FIELDS
+        if not fields or self.candidate.revision is None:
+            return not fields
+        return self.is_scored or all(
+            self.store.contains(self._evidence_key(name, self.work.probe)) for name in fields | {"features"}
+        )
+
+    @property
+    def is_scored(self) -> bool:
+        """True if every estimator's score is in the store, as far as names in the store tell."""
+        estimators = [estimator for estimator in self.work.estimators if not estimator.is_static]
+        return self.candidate.revision is not None and all(
+            self.store.contains(self._score_key(estimator)) for estimator in estimators
+        )
+
+    @property
+    def wanted(self) -> frozenset[str]:
+        """The evidence fields that the estimators want, all together."""
+        return frozenset().union(*(estimator.reads for estimator in self.work.estimators))
 
     @cached_property
     def identity(self) -> str:
@@ -121,14 +189,14 @@ class _Assessor:
         return self.candidate.id if self.candidate.revision else f"{self.candidate.id}#{self.backbone.weights_key}"
 
     def assess(self) -> Assessment:
-        if self.candidate.metadata.get("remote_code") and not self.work.trust_remote_code:
+        if self.is_forbidden:
             self.stage = "load"
             raise RemoteCodeError(
                 "loading it runs code that it brings. If you trust its author, pass trust_remote_code=True "
                 "(--trust-remote-code on the command line)."
             )
         result = Assessment()
-        wanted = frozenset().union(*(e.reads for e in self.work.estimators))
+        wanted = self.wanted
         evidence: Evidence | None = None
         for estimator in self.work.estimators:
             if estimator.is_static:
@@ -228,19 +296,25 @@ class _Assessor:
             extractor = choose_extractor(get_host().extractors, self.backbone, self.work.device)
             self.stage = "extract"
             begun = time.perf_counter()
-            evidence = extractor.extract(
-                self.backbone,
-                probe,
-                frozenset(fields),
-                device=self.work.device,
-                batch_size=self.work.batch_size,
-                spool=self.work.spool,
-                progress=self.work.progress,
-            )
-            assert evidence.features is not None
-            found = {name: array for name in fields if (array := getattr(evidence, name)) is not None}
-            for name in fields:  # one without an array says that this backbone has none
-                self.store.put(self._evidence_key(name, probe), {k: v for k, v in found.items() if k == name}, {})
+            with contextlib.ExitStack() as stack:
+                writers = {
+                    name: stack.enter_context(self.store.writer(self._evidence_key(name, probe))) for name in fields
+                }
+                sink = _ToStore(writers)
+                evidence = extractor.extract(
+                    self.backbone,
+                    probe,
+                    frozenset(fields),
+                    device=self.work.device,
+                    batch_size=self.work.batch_size,
+                    precision=self.work.precision,
+                    compile=self.work.compile,
+                    spool=self.work.spool,
+                    sink=sink,
+                    progress=self.work.progress,
+                )
+                assert evidence.features is not None
+                sink.complete(evidence)
             record = {
                 "candidate": self.candidate.id,
                 "feature_dim": int(evidence.features.shape[1]),
@@ -251,7 +325,8 @@ class _Assessor:
             self.store.put(self._evidence_key("extraction", probe), {}, record)
             self.reused = False
             self.stage = "score"
-            return found
+            kept = {name: self.store.get(self._evidence_key(name, probe)) for name in fields}
+            return {name: entry.arrays[name] for name, entry in kept.items() if entry and name in entry.arrays}
 
     @cached_property
     def _source(self) -> Probe | None:
@@ -260,7 +335,8 @@ class _Assessor:
             return self.work.source
         from modelselect.probe import Probe
 
-        return Probe.of(self.backbone.source, size=None, seed=self.work.seed)
+        with _ONE_AT_A_TIME:
+            return Probe.of(self.backbone.source, size=None, seed=self.work.seed)
 
     def _evidence_key(self, kind: str, probe: Probe) -> str:
         """Of one field of the evidence, or of the record of its extraction."""
@@ -270,9 +346,14 @@ class _Assessor:
             zoo=self.zoo_version,
             probe=probe.fingerprint,
             device=self.work.device.split(":")[0],
+            arithmetic=self._arithmetic,
             extractors=_extractor_versions(),
             versions=numeric_versions(),
         )
+
+    @property
+    def _arithmetic(self) -> str:
+        return self.work.precision + (" compiled" if self.work.compile else "")
 
     def _score_key(self, estimator: Estimator) -> str:
         return self.store.key("score", **self._score_parts(estimator))
@@ -294,6 +375,7 @@ class _Assessor:
             "plugin": _plugin_version(estimator),
             "seed": self.work.seed,
             "device": self.work.device.split(":")[0],
+            "arithmetic": self._arithmetic,
             "extractors": _extractor_versions(),
             "versions": numeric_versions(SCORE_LIBRARIES),
         }
@@ -337,7 +419,7 @@ class _Assessor:
         from modelselect import archi2vec
 
         found: dict[str, Any] = {}
-        with contextlib.suppress(Exception):  # a stranger's zoo or module may raise anything
+        with _ONE_AT_A_TIME, contextlib.suppress(Exception):  # a stranger's zoo or module may raise anything
             module, settings = self._example()
             found = {"graph": None, "macs": None, "parameters": sum(p.numel() for p in module.parameters())}
             found["macs"] = archi2vec.count_macs(module, **settings)
@@ -363,6 +445,27 @@ class _Assessor:
         if isinstance(read, FeatureMethod) and not read.has_logits:
             module = without_head(module)
         return module, {"example": preprocessing.finish(torch.stack(rows))}
+
+
+class _ToStore:
+    """A sink: every field's rows go to a writer of its own."""
+
+    def __init__(self, writers: Mapping[str, Writer]) -> None:
+        self._writers = writers
+
+    def append(self, **rows: NDArray[np.float32]) -> None:
+        for name, batch in rows.items():
+            self._writers[name].append(**{name: batch})
+
+    def arrays(self) -> Mapping[str, NDArray[np.float32]]:
+        return {name: rows for writer in self._writers.values() for name, rows in writer.mapped().items()}
+
+    def complete(self, evidence: Evidence) -> None:
+        """Takes what an extractor gave back without having sent it here; a field without rows is one it has not."""
+        written = self.arrays()
+        self.append(
+            **{name: getattr(evidence, name) for name in self._writers if name not in written and evidence.has(name)}
+        )
 
 
 def _extractor_versions() -> dict[str, str]:
@@ -400,7 +503,7 @@ def _score_or_failure(estimator: Estimator, evidence: Evidence) -> dict[str, Any
 def _score(estimator: Estimator, evidence: Evidence) -> dict[str, Any]:
     """What is remembered of one estimator on one candidate: components, seconds, and what it warned of."""
     begun = time.perf_counter()
-    with warnings.catch_warnings(record=True) as caught:
+    with _ONE_AT_A_TIME, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         components = dict(evaluate(estimator, evidence))
     told = [w for w in caught if not issubclass(w.category, DeprecationWarning | PendingDeprecationWarning)]

@@ -46,4 +46,8 @@ class Executor(abc.ABC):
 
     @abc.abstractmethod
     def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Outcome]:
-        """One outcome for each item, in completion order. What goes wrong with one item never stops the others."""
+        """One outcome for each item, in completion order. What goes wrong with one item never stops the others.
+
+        A function may have a method `prepare(item)`: it does ahead of an item's turn what does not need the turn, such
+        as loading, and changes no result. An executor may call it, in another thread, at most one item ahead.
+        """

@@ -54,6 +54,9 @@ _HEADER_LIMIT = 100_000_000  # bytes, as the safetensors library has it
 _ALIGNMENT = 64
 _CHUNK = 1 << 20
 
+_TIME_STEP = 1_000
+"""Nanoseconds: how exactly a file system must keep times for a change to be told by them."""
+
 _SYNC_FROM = 1 << 20
 """Entries from this many bytes on are flushed to the disk itself before they get their name.
 
@@ -149,7 +152,8 @@ class Store:
     def get(self, key: str) -> Entry | None:
         """The entry, or None if there is none, or none that can be trusted (which is logged).
 
-        The checksum of the whole file is computed on every call. The entry counts as used now.
+        The checksum of the whole file is computed unless this process wrote or checked the file and nobody has touched
+        it since, as its inode, size and times tell. The entry counts as used now.
         """
         path = self._path(key)
         with self._explained("read"):
@@ -158,13 +162,14 @@ class Store:
             except FileNotFoundError:
                 return None
             with file:
+                state = _state(file)
                 try:
-                    entry = _read(file, key)
+                    entry = _read(file, key, trusted=_checked.get(path) == state)
                 except _DamagedError as damage:
                     logger.warning("%s is damaged (%s); it counts as absent and will be computed anew", path, damage)
                     return None
-        with contextlib.suppress(OSError):  # a store that may only be read still serves
-            os.utime(path)
+                if _state(file) == state:  # nobody wrote while it was read
+                    _believe(path, file)
         return entry
 
     def contains(self, key: str) -> bool:
@@ -213,7 +218,7 @@ class Store:
         writer = Writer(dict(metadata or {}), self._partial, self._explained)
         try:
             yield writer
-            self._commit(key, writer._arrays, writer.metadata, sync=True)
+            self._commit(key, writer._arrays, writer.metadata, sync=False)
         finally:
             writer._discard()
 
@@ -334,10 +339,12 @@ class Store:
         with self._explained("written"):
             partial = self._partial()
             try:
+                path.parent.mkdir(parents=True, exist_ok=True)
                 with partial.open("xb") as file:
                     _write(file, header, arrays, sync)
-                path.parent.mkdir(parents=True, exist_ok=True)
-                partial.replace(path)
+                    file.flush()
+                    partial.replace(path)
+                    _believe(path, file)
             finally:
                 partial.unlink(missing_ok=True)
 
@@ -470,6 +477,19 @@ class Writer:
                     self._files[name][1].write(chunk)
             array.shape = (array.shape[0] + batch.shape[0], *array.shape[1:])
 
+    def mapped(self) -> Mapping[str, NDArray[Any]]:
+        """The rows so far, read-only, mapped into memory; they can be read as long as they are referred to."""
+        found = {}
+        for name, array in self._arrays.items():
+            path, file = self._files[name]
+            with self._explained("written"):
+                file.flush()
+                if array.nbytes == 0:
+                    found[name] = np.empty(array.shape, array.dtype)
+                else:
+                    found[name] = np.memmap(path, array.dtype, "r", shape=array.shape)
+        return found
+
     def _discard(self) -> None:
         for path, file in self._files.values():
             with contextlib.suppress(OSError):
@@ -529,6 +549,33 @@ def _json(value: Any, what: str, *, allow_nan: bool = False) -> str:
 # --- reading ---------------------------------------------------------------------------------------------------------
 
 
+_checked: dict[Path, tuple[int, ...]] = {}
+"""What this process wrote or checked, and in what state the file was then."""
+
+
+def _believe(path: Path, file: BinaryIO) -> None:
+    """Marks the file as used now, and as checked in the state that it is in.
+
+    It is given a time of its own, to the nanosecond: a write right after this one would get the same from a clock that
+    ticks every few milliseconds. Where that cannot be done it is checked again the next time.
+    """
+    now = time.time_ns()
+    _checked.pop(path, None)
+    try:
+        os.utime(file.fileno(), ns=(now, now))
+        if 0 <= now - os.fstat(file.fileno()).st_mtime_ns < _TIME_STEP:
+            _checked[path] = _state(file)
+    except OSError:  # a store that may only be read, or another user's, still serves
+        with contextlib.suppress(OSError):
+            os.utime(file.fileno())
+
+
+def _state(file: BinaryIO) -> tuple[int, ...]:
+    """Changes when the file is replaced, written to, or touched."""
+    stat = os.fstat(file.fileno())
+    return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
+
+
 class _DamagedError(Exception):
     """Not what was written."""
 
@@ -542,28 +589,33 @@ def _read_header(file: BinaryIO) -> bytes:
     return header
 
 
-def _read(file: BinaryIO, key: str) -> Entry:
+def _read(file: BinaryIO, key: str, *, trusted: bool) -> Entry:
     header = _read_header(file)
-    at = len(_HEADER_START)
-    expected = header[at : at + len(_NO_DIGEST)]
-    digest = hashlib.sha256(struct.pack("<Q", len(header)))
-    digest.update(header[:at] + _NO_DIGEST + header[at + len(_NO_DIGEST) :])
     start = file.tell()
-    while chunk := file.read(_CHUNK):
-        digest.update(chunk)
-    if digest.hexdigest().encode() != expected:
-        raise _DamagedError("its checksum does not fit")
+    if not trusted:
+        _check(file, header)
     try:
         table = json.loads(header)
         described = json.loads(table.pop("__metadata__")["modelselect"])
         if described["key"] != key:
             raise _DamagedError(f"it is {described['key']} under another name")
-        nothing = file.tell() == start
+        nothing = os.fstat(file.fileno()).st_size == start
         data = np.empty(0, np.uint8) if nothing else np.asarray(np.memmap(file, np.uint8, "r", offset=start))
         arrays = {name: _view(data, spec) for name, spec in table.items()}
         return Entry(key, arrays, described["metadata"], _utc(described["created"]))
     except (LookupError, TypeError, ValueError):
         raise _DamagedError("its header says nothing sensible") from None
+
+
+def _check(file: BinaryIO, header: bytes) -> None:
+    """Raises _DamagedError if the checksum in the header is not that of the file, whose header was just read."""
+    at = len(_HEADER_START)
+    digest = hashlib.sha256(struct.pack("<Q", len(header)))
+    digest.update(header[:at] + _NO_DIGEST + header[at + len(_NO_DIGEST) :])
+    while chunk := file.read(_CHUNK):
+        digest.update(chunk)
+    if digest.hexdigest().encode() != header[at : at + len(_NO_DIGEST)]:
+        raise _DamagedError("its checksum does not fit")
 
 
 def _view(data: NDArray[np.uint8], spec: Mapping[str, Any]) -> NDArray[Any]:

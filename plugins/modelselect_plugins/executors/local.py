@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -11,6 +12,8 @@ from modelselect.executor import Executor, Outcome
 
 class Local(Executor):
     """Runs in this process, lazily and in the order given: an item starts when its outcome is asked for.
+
+    While one item is at work, a thread prepares the next, if the function can do that (see `Executor.map`).
 
     An exception costs one item. A crash (a segmentation fault, the out-of-memory killer) ends the whole run: for code
     that one does not trust that far, there is `process`.
@@ -22,8 +25,26 @@ class Local(Executor):
     name = "local"
 
     def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Outcome]:
-        for item in items:
+        prepare = getattr(function, "prepare", None)
+        for item in items if prepare is None else _each_prepared(prepare, iter(items)):
             yield Outcome.of(function, item)
+
+
+def _each_prepared(prepare: Callable[[Any], None], items: Iterator[Any]) -> Iterator[Any]:
+    """The items, each after it was prepared: the first at once, every other while the one before is at work."""
+    for item in items:
+        Outcome.of(prepare, item)  # what goes wrong will go wrong again, or not, when it is the item's turn
+        break
+    else:
+        return
+    for following in items:
+        # Not waited for at the end of the program: an interrupt shall not have to wait for a download.
+        ahead = threading.Thread(target=Outcome.of, args=(prepare, following), name="modelselect-ahead", daemon=True)
+        ahead.start()
+        yield item
+        ahead.join()
+        item = following
+    yield item
 
 
 @modelselect.hookimpl
