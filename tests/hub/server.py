@@ -394,7 +394,7 @@ def _facts(repository: Repository) -> dict[str, Any]:
         "gated": repository.gated,
         "private": repository.private,
         "lastModified": DATE,
-        "createdAt": DATE,
+        "createdAt": repository.facts.get("createdAt", DATE),
         "siblings": [{"rfilename": path} for path in files],
     }
 
