@@ -26,6 +26,9 @@ EXIT_NOTHING_RANKED = 1
 EXIT_BAD_USAGE = 2
 EXIT_INTERRUPTED = 130
 
+NAMED_COLUMNS = 10
+"""With more columns than these, a table of estimators by estimators has numbers above them."""
+
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 TrustFlag = Annotated[bool, typer.Option("--trust-remote-code", help="Let candidates run code that they bring.")]
 CacheOption = Annotated[Path | None, typer.Option("--cache-dir", help="Where evidence is kept.", show_default=False)]
@@ -77,7 +80,8 @@ def select(
         list[str], typer.Option("--candidates", "-c", help="'timm:resnet*', 'dir:models/*', ...; may be repeated.")
     ],
     estimators: Annotated[
-        str | None, typer.Option("--estimators", "-e", help="Names, comma-separated, or all.", show_default="etran,knn,logme")
+        str | None,
+        typer.Option("--estimators", "-e", help="Names, comma-separated, or all.", show_default="etran,knn,logme"),
     ] = None,
     top_k: Annotated[int, typer.Option("--top-k", "-k", help="How many of the best to fine-tune.")] = 0,
     probe_size: Annotated[int, typer.Option(help="Rows that every candidate is shown, at most.")] = 2000,
@@ -128,11 +132,19 @@ def select(
         raise
     _show_board(board, json_path)
     if agreement:
-        table = board.estimator_agreement()
-        print_table(
-            ["weighted Kendall", *table.columns],
-            [[name, *(f"{value:+.2f}" for value in row)] for name, *row in table.itertuples(name=None)],
-        )
+        _print_agreement(board)
+
+
+def _print_agreement(board: Leaderboard) -> None:
+    """How alike the estimators rank, those that ranked nothing left out; columns are numbered where they are many."""
+    table = board.estimator_agreement().dropna(how="all").dropna(how="all", axis="columns")
+    if len(table) <= NAMED_COLUMNS:
+        columns, names = list(table.columns), list(table.index)
+    else:
+        columns = [str(number) for number in range(1, len(table) + 1)]
+        names = [f"{number} {name}" for number, name in zip(columns, table.index, strict=True)]
+    cells = [["–" if value != value else f"{100 * value:.0f}" for value in row] for row in table.to_numpy().tolist()]
+    print_table(["weighted Kendall x 100", *columns], [[name, *row] for name, row in zip(names, cells, strict=True)])
 
 
 _HUB_COLUMNS = ("library", "downloads", "weights", "scan", "gated")

@@ -72,6 +72,22 @@ def test_select_writes_a_leaderboard_that_can_be_read_back(
     assert json.loads(out)["format"] == "modelselect leaderboard"
 
 
+def test_all_estimators_rank_and_how_alike_they_do_is_printed(
+    capsys: pytest.CaptureFixture[str], dataset: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "board.json"
+    arguments = ["select", dataset, "-c", "embedded:plain*", "-c", "embedded:vit*", "-e", "all", "--agreement"]
+    code, out, _ = run(capsys, *arguments, "--json", path)
+    board = ms.Leaderboard.load(path)
+    shipped = {e["name"] for e in json.loads(run(capsys, "estimators", "--json")[1]) if e["requires"] != ["metadata"]}
+    assert code == 0
+    assert set(board.provenance["ranked_by"]) == shipped
+    assert {"ncti", "itm", "persistence", "logme", "leep", "linear_probe"} < set(board.best.scores)
+    columns = board.estimator_agreement().dropna(how="all").index
+    table = out[out.index("weighted Kendall x 100") :]
+    assert all(f"{number} {name} " in table for number, name in enumerate(columns, start=1))
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -213,10 +213,10 @@ class _Models:
         n_classes = heads.shape[1]
         own = slice(run * n_classes, (run + 1) * n_classes)
         output = rows @ weights[:, own] + bias[:, own]
-        embedding = output / _lengths(output)
+        embedding: Array = output / _lengths(output)
         if classes is not None:
             target = self.centres[run, classes]
-            embedding = self._move(embedding - target, embedding, np.float32(len(rows))) + target
+            embedding = self._move(embedding - target, embedding, len(rows)) + target
         predicted: NDArray[np.int64] = (embedding @ heads[run] + head_bias[run]).argmax(axis=1)
         return predicted
 
