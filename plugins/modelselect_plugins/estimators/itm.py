@@ -25,7 +25,7 @@ class ITM(Estimator):
     pseudo-cluster centre, and a head learns to tell the classes from where the rows come to. The accuracy on rows that
     were held out is the score.
 
-    Formula: in each run four fifths of the rows, the other runs' last fifths among them, train a linear map from the (standardised) features to C dimensions,
+    Formula: in each run four fifths of the rows train a linear map from the (standardised) features to C dimensions,
     whose rows are scaled to length 1 (E), and a linear head on `E - (eta / B) E E'(E - e_y)` for a batch of B rows,
     where e_y is the centre of class y and the E of the matrix E E' is held constant. The loss is the cross-entropy of
     the head, plus `centre_weight` times the mean squared distance to the centres; the optimiser is AdamW. The accuracy
@@ -251,7 +251,7 @@ class _Models:
         shares = used[:, :, None] / counts
         residual *= shares / residual.sum(axis=2, keepdims=True)
         residual[:, np.arange(len(rows)), classes] -= shares[:, :, 0]
-        at_moved = residual @ heads.transpose(0, 2, 1)
+        at_moved: Array = residual @ heads.transpose(0, 2, 1)
         if self.centre_weight:
             at_moved += 2 * self.centre_weight * shares * difference
         at_output = self._move(at_moved, embedding, counts)  # the step's matrix is symmetric
