@@ -6,6 +6,7 @@ import contextlib
 import math
 import tempfile
 from collections.abc import Iterator, Sequence
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Row = tuple[Any, ...]
+
+_ATTEMPTS = 5
+"""How often an upload is tried that others keep forestalling."""
 
 _CARD = """---
 tags:
@@ -71,25 +75,34 @@ def read_parquet(folder: Path) -> tuple[dict[str, list[Row]], dict[str, int]]:
 
 
 def publish(history: History, repository: str, private: bool | None, token: str | None) -> str:
-    """Uploads the union of the history and of what the repository holds."""
+    """Uploads the union of the history and of what the repository holds, whoever else uploads meanwhile."""
     from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
 
     api = HfApi(token=token)
     with tempfile.TemporaryDirectory() as scratch, _hub(repository):
         folder = Path(scratch)
         whole = History(folder / "whole.sqlite")
         whole.merge(history)
-        if api.repo_exists(repository, repo_type="dataset"):
-            with contextlib.suppress(InvalidInputError):  # a repository without a history yet
-                fetch(whole, repository, None, token)
         api.create_repo(repository, repo_type="dataset", private=private, exist_ok=True)
-        commit = api.upload_folder(
-            repo_id=repository,
-            repo_type="dataset",
-            folder_path=whole.export(folder / "parquet"),
-            commit_message=f"Transfer history: {whole.summary()['results']} results",
-        )
-    return str(commit.commit_url)
+        for left in reversed(range(_ATTEMPTS)):
+            latest = api.repo_info(repository, repo_type="dataset").sha
+            with contextlib.suppress(InvalidInputError):  # a repository without a history yet
+                fetch(whole, repository, latest, token)
+            try:
+                commit = api.upload_folder(
+                    repo_id=repository,
+                    repo_type="dataset",
+                    folder_path=whole.export(folder / "parquet"),
+                    commit_message=f"Transfer history: {whole.summary()['results']} results",
+                    parent_commit=latest,
+                )
+            except HfHubHTTPError as error:
+                if left and error.response is not None and error.response.status_code == HTTPStatus.PRECONDITION_FAILED:
+                    continue  # somebody else was first: add theirs, and try again
+                raise
+            return str(commit.commit_url)
+    raise AssertionError("the last attempt returns or raises")
 
 
 def fetch(history: History, repository: str, revision: str | None, token: str | None) -> Added:
@@ -148,7 +161,7 @@ def _explained(path: Path, verb: str) -> Iterator[None]:
 @contextlib.contextmanager
 def _hub(repository: str) -> Iterator[None]:
     """What the Hub and its client say, as one HistoryError that says what to do."""
-    from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, HFValidationError, RepositoryNotFoundError
 
     try:
         yield
@@ -163,4 +176,9 @@ def _hub(repository: str) -> Iterator[None]:
         ) from error
     except OSError as error:
         reason = " ".join(str(error).split())
-        raise HistoryError(f"the dataset repository {repository} could not be reached: {reason}") from error
+        status = error.response.status_code if isinstance(error, HfHubHTTPError) and error.response is not None else 0
+        if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+            advice = "you may not do that there; run `hf auth login` with a token that may write"
+        else:
+            advice = "it could not be reached; try again later"
+        raise HistoryError(f"the dataset repository {repository}: {advice} ({reason})") from error
