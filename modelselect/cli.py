@@ -169,7 +169,7 @@ def search(
     if as_json:
         _print_json([_describe(candidate) for candidate in found.values()])
         return
-    columns = ("parameters", "input_size", "source_dataset", "source_accuracy", "license")
+    columns: tuple[str, ...] = ("parameters", "input_size", "source_dataset", "source_accuracy", "license")
     columns += tuple(c for c in _HUB_COLUMNS if any(c in candidate.metadata for candidate in found.values()))
     rows = [[c.id, *(_text(c.metadata.get(column)) for column in columns)] for c in found.values()]
     print_table(["candidate", *columns], rows)

@@ -14,7 +14,7 @@ from modelselect.estimator import Estimator
 from modelselect.evidence import Evidence
 from modelselect_plugins.estimators._classes import class_indices, stratified_sample
 
-Array = NDArray[np.float32]
+Array = NDArray[np.floating[Any]]
 
 
 class ITM(Estimator):
@@ -244,7 +244,7 @@ class _Models:
         embedding, lengths = self._embed(rows, used)
         difference = self._move(embedding - target, embedding, counts)
         moved = difference + target
-        residual = moved @ heads
+        residual: Array = moved @ heads
         residual += head_bias
         residual -= residual.max(axis=2, keepdims=True)
         np.exp(residual, out=residual)
