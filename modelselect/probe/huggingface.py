@@ -125,9 +125,7 @@ def open_hub(
     except Exception as error:
         raise DatasetError(
             f"{path + (f':{config}' if config else '')!r} is no folder here, and loading it from the Hub failed: "
-            f"{type(error).__name__}: {_first_line(error)}. Check the spelling (a folder's path, or "
-            "'owner/name[:config]' on the Hub); without a network, fetch it where there is one, keep it with "
-            "datasets' save_to_disk(), and give that folder."
+            f"{type(error).__name__}: {_first_line(error)}. {_advice(path, error)}"
         ) from error
     if expression is not None:
         loaded = {expression: loaded}
@@ -137,6 +135,30 @@ def open_hub(
         str(huggingface_hub.constants.HF_HUB_CACHE),
     ]
     return _open(loaded, input=input, label=label, roots=caches)
+
+
+def _advice(path: str, error: Exception) -> str:
+    """What to do about a dataset that the Hub did not give."""
+    import datasets
+    import huggingface_hub
+
+    page = f"{huggingface_hub.constants.ENDPOINT}/datasets/{path}"
+    if "gated" in str(error):
+        return f"Ask for access at {page}, then log in with `hf auth login`."
+    if "scripts are no longer supported" in str(error):
+        return (
+            "Its rows come out of code, which is not run. Look for a copy in Parquet, or make its rows where you trust "
+            "the code, keep them with datasets' save_to_disk(), and give that folder."
+        )
+    if isinstance(error, datasets.exceptions.DatasetNotFoundError):
+        return (
+            f"Check the spelling (a folder's path, or 'owner/name[:config]' as at {page}); if it is private and yours "
+            "to see, log in with `hf auth login`."
+        )
+    return (
+        "Check the spelling (a folder's path, or 'owner/name[:config]' on the Hub); without a network, fetch it where "
+        "there is one, keep it with datasets' save_to_disk(), and give that folder."
+    )
 
 
 def _open(loaded: Any, **arguments: Any) -> dict[str, Callable[[], Rows]]:

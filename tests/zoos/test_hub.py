@@ -20,6 +20,7 @@ from modelselect.errors import CandidateError, ExpressionError
 from modelselect.testing import check_zoo
 from modelselect_plugins.zoos.directory import DirectoryZoo
 from modelselect_plugins.zoos.hub import HubZoo
+from tests.conftest import shared_path
 from tests.hub import models
 from tests.hub.server import Hub
 
@@ -134,6 +135,14 @@ def test_a_query_without_a_limit_has_one(hub: Hub) -> None:
     assert len(names("?author=me")) == 100
 
 
+def test_a_search_that_sifts_too_long_says_so(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("modelselect_plugins.zoos.hub.MAX_SCANNED", 20)
+    for index in range(30):
+        listed(hub, f"me/model-{index:02}", 10 - index % 10, downloads=30 - index)
+    with pytest.warns(UserWarning, match="held against the first 20 models that the Hub lists, and 2 match"):
+        assert names("?likes=0&params=<2") == ["me/model-09", "me/model-19"]
+
+
 # --- one model -------------------------------------------------------------------------------------------------------
 
 
@@ -233,6 +242,7 @@ def same_as_in_a_folder(hub: Hub, files: dict[str, bytes], folder: Path, setting
     for name, content in forms.items():
         hub.model(name, content)
         (candidate,) = ZOO.search(f"{name}{settings}")
+        assert [c.id for c in ms.search(candidate.id)] == [candidate.id]
         features, logits = read(ZOO.load(candidate))
         assert np.array_equal(features, expected[0])
         assert (logits is None and expected[1] is None) or np.array_equal(logits, expected[1])
@@ -303,6 +313,23 @@ def test_the_zoo_keeps_the_promises_of_zoos(hub: Hub) -> None:
 
 
 # --- all of it -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.lab
+def test_real_models_rank_a_real_dataset_as_they_do_from_folders(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = shared_path("lab", "datasets", "mnist10")
+    folders = [path.parent for path in shared_path("lab", "models").glob("mobilenetv[12]_100_224_*/config.json")]
+    for folder in folders:
+        hub.model(f"lab/{folder.name}", models.files_of(folder), library_name="timm")
+    monkeypatch.setenv("MODELSELECT_CACHE", str(tmp_path / "store"))
+    settings: dict[str, Any] = {"estimators": "logme", "probe_size": 40, "progress": False}
+    board = ms.select(dataset, "hub:?author=lab", **settings)
+    local = ms.select(dataset, [f"dir:{folder}" for folder in folders], **settings)
+    assert len(board.ranked) == len(folders) == 5
+    scores = {Path(r.candidate.name).name: r.score for r in local.rows}
+    assert {r.candidate.name.split("/")[1]: r.score for r in board.rows} == scores
 
 
 def digits(rows: int) -> tuple[Any, list[int]]:

@@ -1,0 +1,89 @@
+"""Datasets of the Hub as probes, through the real client: what is there is drawn, and what is not says why."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import modelselect as ms
+from modelselect.errors import DatasetError
+from tests.hub.server import Hub
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> dict[str, bytes]:
+    """A training and a test split as Parquet files; images of class b are lighter."""
+    import datasets
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["a", "b"])})
+    files = {}
+    for split, count in (("train", 60), ("test", 20)):
+        labels = [index % 2 for index in range(count)]
+        pixels = [rng.integers(0, 128, (16, 16, 3), dtype=np.uint8) + np.uint8(128 * label) for label in labels]
+        content = {"image": [Image.fromarray(image) for image in pixels], "label": labels}
+        path = tmp_path / f"{split}.parquet"
+        datasets.Dataset.from_dict(content, features=features).to_parquet(path)
+        files[f"data/{split}-00000-of-00001.parquet"] = path.read_bytes()
+    return files
+
+
+def test_a_dataset_of_the_hub_is_a_probe_of_its_training_split(hub: Hub, rows: dict[str, bytes]) -> None:
+    hub.dataset("me/shades", rows)
+    probe = ms.Probe.of("me/shades")
+    assert (len(probe), list(probe.class_names or [])) == (60, ["a", "b"])
+    means = np.array([np.asarray(probe.item(index)).mean() for index in range(len(probe))])
+    assert ((means > 128) == (probe.labels == 1)).all()
+
+
+def test_a_configuration_of_a_dataset_is_named_behind_a_colon(hub: Hub, rows: dict[str, bytes]) -> None:
+    entries = [f"- config_name: {name}\n  data_files: {name}.parquet\n" for name in ("light", "dark")]
+    card = "".join(["---\nconfigs:\n", *entries, "---\n"])
+    train, test = rows.values()
+    hub.dataset("me/shades", {"README.md": card.encode(), "light.parquet": train, "dark.parquet": test})
+    assert len(ms.Probe.of("me/shades:light")) == 60
+    assert len(ms.Probe.of("me/shades:dark")) == 20
+
+
+def test_a_cut_connection_is_not_noticed(hub: Hub, rows: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    hub.dataset("me/shades", rows)
+    hub.misbehave("GET .*train.*parquet", times=1, cut=100)
+    assert len(ms.Probe.of("me/shades")) == 60
+
+
+@pytest.mark.parametrize(
+    ("facts", "message"),
+    [
+        ({"gated": "auto"}, "Ask for access at {page}, then log in with `hf auth login`"),
+        ({"private": True}, "if it is private and yours to see, log in with `hf auth login`"),
+        ({"script": True}, "Its rows come out of code, which is not run"),
+        (None, "Check the spelling (a folder's path, or 'owner/name[:config]' as at {page})"),
+    ],
+)
+def test_what_is_not_given_says_what_to_do(
+    hub: Hub, rows: dict[str, bytes], facts: dict[str, object] | None, message: str, tmp_path: Path
+) -> None:
+    marker = tmp_path / "ran"
+    if facts is not None:
+        files = {"shades.py": f"open({str(marker)!r}, 'w')".encode()} if facts.pop("script", False) else rows
+        hub.dataset("me/shades", files, **facts)
+    with pytest.raises(DatasetError) as caught:
+        ms.Probe.of("me/shades")
+    assert message.format(page=f"{hub.url}/datasets/me/shades") in str(caught.value)
+    assert not marker.exists()
+
+
+def test_offline_a_cached_dataset_works_and_another_says_what_to_do(
+    hub: Hub, rows: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.dataset("me/shades", rows)
+    online = ms.Probe.of("me/shades")
+    for setting in ("huggingface_hub.constants.HF_HUB_OFFLINE", "datasets.config.HF_HUB_OFFLINE"):
+        monkeypatch.setattr(setting, True)
+    assert ms.Probe.of("me/shades").fingerprint == online.fingerprint
+    with pytest.raises(DatasetError, match=r"without a network, fetch it where there is one"):
+        ms.Probe.of("me/other")
