@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from modelselect.extraction import Extractor
     from modelselect.history import History
     from modelselect.leaderboard import Leaderboard
+    from modelselect.planning import Plan, plan
     from modelselect.probe import Probe
     from modelselect.selection import search, select
     from modelselect.uncertainty import standard_error
@@ -41,6 +42,8 @@ _HOMES = {
     "Extractor": "extraction",
     "History": "history",
     "Leaderboard": "leaderboard",
+    "Plan": "planning",
+    "plan": "planning",
     "Probe": "probe",
     "search": "selection",
     "select": "selection",
@@ -59,12 +62,14 @@ __all__ = [
     "History",
     "Leaderboard",
     "Outcome",
+    "Plan",
     "Probe",
     "Zoo",
     "agreement",
     "archi2vec",
     "errors",
     "hookimpl",
+    "plan",
     "score",
     "score_pool",
     "search",

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelselect.backbone import FeatureMethod, without_head
 from modelselect.candidates import Candidate, Zoo
-from modelselect.errors import Failure, NotApplicableError, RemoteCodeError, ScoreWarning
+from modelselect.errors import CandidateError, Failure, NotApplicableError, RemoteCodeError, ScoreWarning
 from modelselect.estimator import Estimator, evaluate
 from modelselect.evidence import Evidence
 from modelselect.extraction import SCORE_LIBRARIES, BatchProgress, choose_extractor, numeric_versions
@@ -81,6 +81,21 @@ class Assessment:
     reused: bool = False
 
 
+@dataclass(frozen=True)
+class Foreseen:
+    """What assessing one candidate would take.
+
+    Attributes:
+        extracted: whether its evidence is in the store; None where that cannot be told without loading it.
+        scored: whether its scores are.
+    """
+
+    parameters: int | None
+    macs: int | None
+    extracted: bool | None
+    scored: bool
+
+
 @dataclass
 class Work:
     """Assesses one candidate: evidence, then every estimator on it, all through the store. Called by executors."""
@@ -107,6 +122,10 @@ class Work:
         assessor.load_ahead()
         self._ahead[candidate.id] = assessor
 
+    def foresee(self, candidate: Candidate) -> Foreseen:
+        """What assessing it would take, without loading it."""
+        return _Assessor(self, candidate).foresee()
+
     def __call__(self, candidate: Candidate) -> Assessment | Failure:
         assessor = self._ahead.pop(candidate.id, None) or _Assessor(self, candidate)
         try:
@@ -124,6 +143,7 @@ class _Assessor:
         self.store = Store(work.cache_dir)
         self._backbone: Backbone | None = None
         self._not_loaded: Exception | SystemExit | None = None
+        self.may_load = True
         self.reused = True
         self.stage = "score"
         """What is being done: what a failure is put down to."""
@@ -138,6 +158,8 @@ class _Assessor:
             self.stage = "load"
             if self._not_loaded is not None:
                 raise self._not_loaded
+            if not self.may_load:
+                raise CandidateError("it is not loaded to be described")
             with _ONE_AT_A_TIME:
                 self._backbone = self.zoo.load(self.candidate, trust_remote_code=self.work.trust_remote_code)
             self.stage = "score"
@@ -384,6 +406,16 @@ class _Assessor:
     def zoo_version(self) -> str | None:
         """Of the plugin that brought the zoo: how a candidate is loaded and prepared may change with it."""
         return None if self.candidate.zoo in self.work.zoos else get_host().owner("zoos", self.zoo.name).version
+
+    # --- what is known without loading
+
+    def foresee(self) -> Foreseen:
+        """What assessing it would take, as far as metadata, its skeleton and the store tell."""
+        self.may_load = self.candidate.zoo in self.work.zoos  # the caller's own modules are here
+        described = Assessment()
+        self._describe(described)
+        extracted = self.is_extracted if self.candidate.revision or not self.wanted & FORWARD_FIELDS else None
+        return Foreseen(described.parameters, described.macs, extracted, self.is_scored)
 
     # --- architecture
 

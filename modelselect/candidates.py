@@ -83,10 +83,12 @@ class Zoo(abc.ABC):
     Attributes:
         name: what stands before the colon in its candidates' ids; unique among zoos.
         aliases: other prefixes that mean the same zoo (`dir` for `directory`).
+        downloads: False if its candidates are on this machine already.
     """
 
     name: ClassVar[str]
     aliases: ClassVar[tuple[str, ...]] = ()
+    downloads: ClassVar[bool] = True
 
     @abc.abstractmethod
     def search(self, pattern: str) -> Iterable[Candidate]:

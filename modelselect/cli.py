@@ -21,6 +21,7 @@ from modelselect.history import commands as history
 if TYPE_CHECKING:
     from modelselect.candidates import Candidate, Zoo
     from modelselect.leaderboard import Leaderboard
+    from modelselect.planning import Plan
 
 EXIT_NOTHING_RANKED = 1
 EXIT_BAD_USAGE = 2
@@ -88,7 +89,11 @@ def select(
     source: Annotated[str | None, typer.Option(help="A dataset like what they were pre-trained on.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     executor: Annotated[str, typer.Option(help="local, or process: a crash costs one candidate.")] = "local",
-    batch_size: Annotated[int, typer.Option(help="Rows in a forward pass, to begin with.")] = 64,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Rows in a forward pass, to begin with.", show_default="what suits the device")
+    ] = None,
+    precision: Annotated[str, typer.Option(help="float32; bfloat16 or float16 where the device has it.")] = "float32",
+    compile: Annotated[bool, typer.Option("--compile", help="Compile every candidate first.")] = False,
     resamples: Annotated[int, typer.Option(help="For standard errors: 50 or so; 0 for none.")] = 0,
     cache_dir: CacheOption = None,
     trust_remote_code: TrustFlag = False,
@@ -96,6 +101,10 @@ def select(
     json_path: Annotated[
         Path | None, typer.Option("--json", help="Write the leaderboard there; '-' prints it.", show_default=False)
     ] = None,
+    max_corrupt: Annotated[float, typer.Option(help="Share of the rows that may be unreadable.")] = 0.1,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what it would download and compute; do not.")
+    ] = False,
     agreement: Annotated[bool, typer.Option("--agreement", help="Also print how alike the estimators rank.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")] = False,
 ) -> None:
@@ -108,23 +117,34 @@ def select(
     _check_writable(json_path)
     split = [] if estimators is None else [name.strip() for name in estimators.split(",") if name.strip()]
     names = None if estimators is None else split[0] if len(split) == 1 else split
+    settings: dict[str, Any] = {
+        "estimators": names,
+        "probe_size": probe_size,
+        "source": source,
+        "device": device,
+        "cache_dir": cache_dir,
+        "trust_remote_code": trust_remote_code,
+        "seed": seed,
+        "precision": precision,
+        "compile": compile,
+        "max_corrupt": max_corrupt,
+    }
+    if dry_run:
+        with contextlib.redirect_stdout(sys.stderr):
+            plan = ms.plan(dataset, candidates, **settings)
+        _show_plan(plan, json_path)
+        return
     try:
         with contextlib.redirect_stdout(sys.stderr):  # what a candidate prints must not stand in the answer
             board = ms.select(
                 dataset,
                 candidates,
-                estimators=names,
                 top_k=top_k,
-                probe_size=probe_size,
-                source=source,
-                device=device,
                 executor=executor,
-                cache_dir=cache_dir,
-                trust_remote_code=trust_remote_code,
-                seed=seed,
                 batch_size=batch_size,
                 resamples=resamples,
                 progress=not quiet,
+                **settings,
             )
     except NothingRankedError as error:
         if isinstance(error.leaderboard, ms.Leaderboard):
@@ -312,7 +332,9 @@ def doctor(as_json: JsonFlag = False) -> None:
 @app.command()
 def demo(
     full: Annotated[bool, typer.Option("--full", help="Fine-tune all 12 to recompute the shipped truth.")] = False,
-    json_path: Annotated[Path, typer.Option("--json", help="Where the leaderboard goes.")] = Path("demo-board.json"),
+    json_path: Annotated[Path, typer.Option("--json", help="Where the leaderboard goes; '-' prints it.")] = Path(
+        "demo-board.json"
+    ),
     cache_dir: CacheOption = None,
     seed: Annotated[int, typer.Option(help="Of everything that is random.")] = 0,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")] = False,
@@ -382,9 +404,21 @@ def _show_board(board: Leaderboard, json_path: Path | None) -> None:
         typer.echo(board.to_json(), nl=False)
         return
     _console().print(board)
+    if reused := board.provenance.get("from_store"):
+        typer.echo(f"{reused} of {len(board.rows)} candidates came from the store", err=True)
     if json_path is not None:
         board.save(json_path)
         typer.echo(f"leaderboard written to {json_path}", err=True)
+
+
+def _show_plan(plan: Plan, json_path: Path | None) -> None:
+    if json_path == Path("-"):
+        typer.echo(plan.to_json(), nl=False)
+        return
+    _console().print(plan)
+    if json_path is not None:
+        json_path.write_text(plan.to_json(), encoding="utf-8")
+        typer.echo(f"plan written to {json_path}", err=True)
 
 
 def _what_was_left_out(board: Leaderboard) -> list[str]:

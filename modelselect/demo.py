@@ -55,7 +55,7 @@ def run(*, full: bool, json_path: Path, cache_dir: Path | None, seed: int, progr
 
     Args:
         full: measure the truth anew instead of taking the shipped table.
-        json_path: where the leaderboard is written.
+        json_path: where the leaderboard is written; `-` prints it, and all else goes to standard error.
         cache_dir: as in `select`.
         seed: as in `select`.
         progress: as in `select`.
@@ -63,7 +63,8 @@ def run(*, full: bool, json_path: Path, cache_dir: Path | None, seed: int, progr
     from rich.console import Console
 
     begun = time.perf_counter()
-    console = Console()
+    printed = json_path == Path("-")
+    console = Console(stderr=printed)
     zoo: HasDemo = get_host().zoo(ZOO)  # type: ignore[assignment]
     demo = zoo.demo()
     candidates = search(f"{ZOO}:*")
@@ -96,8 +97,12 @@ def run(*, full: bool, json_path: Path, cache_dir: Path | None, seed: int, progr
     console.print("measured just now" if full else "from the shipped table (--full measures it anew)")
     console.print(_truth_table(board, by_id))
     console.print(_agreement_table(board, by_id))
-    board.save(json_path)
-    console.print(f"Leaderboard written to {json_path}; read it with modelselect.Leaderboard.load({str(json_path)!r}).")
+    if printed:
+        print(board.to_json(), end="")
+    else:
+        board.save(json_path)
+        loaded = f"modelselect.Leaderboard.load({str(json_path)!r})"
+        console.print(f"Leaderboard written to {json_path}; read it with {loaded}.")
     console.print(f"Done in {time.perf_counter() - begun:.0f} s.")
     return board
 

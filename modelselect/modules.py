@@ -40,6 +40,7 @@ class ModuleZoo(Zoo):
     """
 
     name = "module"
+    downloads = False
 
     def __init__(self, modules: dict[str, tuple[torch.nn.Module, Transform | None]], probe: Probe) -> None:
         self._modules = modules

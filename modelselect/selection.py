@@ -8,7 +8,7 @@ import platform
 import time
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +28,7 @@ from modelselect.errors import (
 )
 from modelselect.estimator import Estimator, Vector, mean_rank, normalised_ranks
 from modelselect.executor import Executor
-from modelselect.extraction import ALL_LIBRARIES, DEFAULT_BATCH_SIZE, choose_device, numeric_versions
+from modelselect.extraction import ALL_LIBRARIES, BatchProgress, check_precision, choose_device, numeric_versions
 from modelselect.host import Host, get_host
 from modelselect.leaderboard import Leaderboard, Row
 from modelselect.progress import Progress
@@ -55,6 +55,9 @@ DEFAULT_PROBE_SIZE = 2000
 
 DEFAULT_HOLDOUT = 0.2
 """Share of the rows held out for verification where the dataset has no validation split."""
+
+DEFAULT_MAX_CORRUPT = 0.1
+"""Share of the rows looked at that may be unreadable."""
 
 NEAREST_SHOWN = 3
 
@@ -105,9 +108,12 @@ def select(
     cache_dir: str | os.PathLike[str] | None = None,
     trust_remote_code: bool = False,
     seed: int = 0,
-    batch_size: int = DEFAULT_BATCH_SIZE,
+    batch_size: int | None = None,
+    precision: str = "float32",
+    compile: bool = False,
     fine_tuning: FineTuning | None = None,
     resamples: int = 0,
+    max_corrupt: float = DEFAULT_MAX_CORRUPT,
     progress: bool = True,
 ) -> Leaderboard:
     """Ranks pre-trained candidates for a dataset without fine-tuning them, then fine-tunes the top k if asked to.
@@ -130,10 +136,16 @@ def select(
         cache_dir: where evidence is kept; None for the user's cache folder.
         trust_remote_code: whether candidates may run code that they bring.
         seed: of the probe, of stochastic estimators and of fine-tuning.
-        batch_size: rows in a forward pass; halved when memory runs out.
+        batch_size: rows in a forward pass; None: what suits the device and the size of the inputs. Halved when memory
+            runs out.
+        precision: of the forward pass: `"float32"`, or, where the device has it, `"bfloat16"` or `"float16"` (matrix
+            products and convolutions in it by autocast, the rest in float32; features are stored as float32).
+        compile: whether to compile every candidate with `torch.compile`: some seconds or minutes each, for a faster
+            forward pass; pays for large probes on a GPU.
         fine_tuning: how to fine-tune the top k; None for the defaults.
         resamples: how often to score four fifths of the probe's rows as well, the same for every candidate, to tell
             how sure the scores are (`Row.standard_error`, `Leaderboard.confidence`); 0 not to, else 50 or so.
+        max_corrupt: share of the dataset's rows looked at that may be unreadable.
         progress: whether to show progress in a terminal.
 
     Returns:
@@ -151,49 +163,34 @@ def select(
     >>> board.best.rank
     1
     """
-    from modelselect.probe import Probe
     from modelselect.verification import FineTuning
 
     started = datetime.datetime.now(datetime.UTC)
     clock = time.perf_counter()
-    if not isinstance(top_k, int) or top_k < 0:
-        raise InvalidInputError(f"top_k is {top_k!r}; expected 0 (no fine-tuning) or how many to fine-tune")
-    if not isinstance(seed, int) or not 0 <= seed <= MAX_SEED:
-        raise InvalidInputError(f"seed is {seed!r}; expected an integer from 0 to {MAX_SEED}")
-    if not isinstance(batch_size, int) or batch_size < 1:
-        raise InvalidInputError(f"batch_size is {batch_size!r}; expected 1 or more rows")
-    check_resamples(resamples)
-    host = get_host()
-    runner = executor if isinstance(executor, Executor) else host.executor(executor)
-    chosen = _estimators(host, estimators)
-    methods = chosen + [e for e in host.estimators.values() if e.is_static and e.name not in {c.name for c in chosen}]
-    device = choose_device(device, host.extractors)
-    probe = Probe.of(dataset, size=probe_size, seed=seed, holdout=DEFAULT_HOLDOUT if top_k else 0.0)
-    if top_k and probe.holdout is None:
-        raise InvalidInputError(
-            "top_k asks for fine-tuning, and the probe has no held-out rows to measure it on. Make the probe with "
-            f"Probe.of(dataset, holdout={DEFAULT_HOLDOUT}), or give select() the dataset itself."
-        )
-    source_probe = None if source is None else Probe.of(source, size=probe_size, seed=seed)
-    pool, own_zoos, unsearched = _candidates(candidates, probe)
-    store = Store(None if cache_dir is None else Path(cache_dir))
+    request = Request.of(
+        dataset,
+        candidates,
+        estimators=estimators,
+        top_k=top_k,
+        probe_size=probe_size,
+        source=source,
+        device=device,
+        executor=executor,
+        cache_dir=cache_dir,
+        trust_remote_code=trust_remote_code,
+        seed=seed,
+        batch_size=batch_size,
+        precision=precision,
+        compile=compile,
+        resamples=resamples,
+        max_corrupt=max_corrupt,
+    )
+    host, runner, probe, pool = request.host, request.runner, request.probe, request.pool
+    chosen, methods, unsearched = request.chosen, request.methods, request.unsearched
 
-    bare = in_evaluation_mode(*(module for zoo in own_zoos.values() for module in zoo.modules))
-    with bare, InputSpool.temporary(store.path / "spool") as spool, Progress(progress) as bars:
-        work = Work(
-            probe=probe,
-            source=source_probe,
-            estimators=tuple(methods),
-            cache_dir=store.path,
-            spool=spool,
-            device=device,
-            batch_size=batch_size,
-            trust_remote_code=trust_remote_code,
-            seed=seed,
-            zoos=own_zoos,
-            resamples=resamples,
-            progress=None if runner.isolated else bars.batches,
-        )
+    bare = in_evaluation_mode(*(module for zoo in request.own_zoos.values() for module in zoo.modules))
+    with bare, InputSpool.temporary(request.store.path / "spool") as spool, Progress(progress) as bars:
+        work = request.work(spool, None if runner.isolated else bars.batches)
         results = unsearched | _assess(host, runner, work, [c for c in pool if c.id not in unsearched], bars)
         board = _rank(pool, results, methods, chosen, resamples)
         if top_k and board.ranked:
@@ -203,7 +200,7 @@ def select(
         board,
         provenance={
             "dataset": probe.provenance,
-            "source": None if source_probe is None else source_probe.provenance,
+            "source": None if request.source is None else request.source.provenance,
             "fingerprint": probe.fingerprint,
             "ranked_by": [e.name for e in chosen],
             "estimators": {e.name: {"key": e.key, "parameters": e.parameters, "citation": e.citation} for e in methods},
@@ -212,9 +209,11 @@ def select(
                 "probe_size": len(probe),
                 "requested_probe_size": probe_size,
                 "fine_tuning": asdict(fine_tuning or FineTuning()) if top_k else None,
-                "device": device,
+                "device": request.device,
                 "executor": runner.name,
                 "batch_size": batch_size,
+                "precision": precision,
+                "compile": compile,
                 "trust_remote_code": trust_remote_code,
                 "seed": seed,
                 "probe_seed": probe.seed,
@@ -233,6 +232,120 @@ def select(
         more = f"; and {len(board.rows) - 3} more" if len(board.rows) > 3 else ""
         raise NothingRankedError(f"not one of {len(board.rows)} candidates could be ranked: {reasons}{more}", board)
     return board
+
+
+# --- what is asked for -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a caller of `select()` or `plan()` asks for, checked, with the dataset read and the candidates searched."""
+
+    host: Host
+    runner: Executor
+    chosen: list[Estimator]
+    methods: list[Estimator]
+    probe: Probe
+    source: Probe | None
+    pool: list[Candidate]
+    own_zoos: dict[str, ModuleZoo]
+    unsearched: dict[str, Assessment | Failure]
+    store: Store
+    device: str
+    batch_size: int | None
+    precision: str
+    compile: bool
+    trust_remote_code: bool
+    seed: int
+    resamples: int
+
+    @classmethod
+    def of(
+        cls,
+        dataset: Any,
+        candidates: Any,
+        *,
+        estimators: str | Estimator | Sequence[str | Estimator] | None,
+        top_k: int,
+        probe_size: int | None,
+        source: Any,
+        device: str,
+        executor: str | Executor,
+        cache_dir: str | os.PathLike[str] | None,
+        trust_remote_code: bool,
+        seed: int,
+        batch_size: int | None,
+        precision: str,
+        compile: bool,
+        resamples: int,
+        max_corrupt: float,
+    ) -> Request:
+        """See `select`, whose arguments these are, and whose errors are raised here."""
+        from modelselect.probe import Probe
+
+        if not isinstance(top_k, int) or top_k < 0:
+            raise InvalidInputError(f"top_k is {top_k!r}; expected 0 (no fine-tuning) or how many to fine-tune")
+        if not isinstance(seed, int) or not 0 <= seed <= MAX_SEED:
+            raise InvalidInputError(f"seed is {seed!r}; expected an integer from 0 to {MAX_SEED}")
+        if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
+            raise InvalidInputError(f"batch_size is {batch_size!r}; expected 1 or more rows, or None")
+        if not isinstance(cache_dir, str | os.PathLike | None):
+            raise InvalidInputError(f"cache_dir is {cache_dir!r}; expected the path of a folder, or None")
+        if not isinstance(executor, str | Executor):
+            raise InvalidInputError(f"executor is {executor!r}; expected a name such as 'local', or an Executor")
+        check_resamples(resamples)
+        host = get_host()
+        runner = executor if isinstance(executor, Executor) else host.executor(executor)
+        chosen = _estimators(host, estimators)
+        named = {estimator.name for estimator in chosen}
+        device = choose_device(device, host.extractors)
+        check_precision(precision, device)
+        holdout = DEFAULT_HOLDOUT if top_k else 0.0
+        probe = Probe.of(dataset, size=probe_size, seed=seed, holdout=holdout, max_corrupt=max_corrupt)
+        if top_k and probe.holdout is None:
+            raise InvalidInputError(
+                "top_k asks for fine-tuning, and the probe has no held-out rows to measure it on. Make the probe with "
+                f"Probe.of(dataset, holdout={DEFAULT_HOLDOUT}), or give select() the dataset itself."
+            )
+        pool, own_zoos, unsearched = _candidates(candidates, probe)
+        return cls(
+            host=host,
+            runner=runner,
+            chosen=chosen,
+            methods=chosen + [e for e in host.estimators.values() if e.is_static and e.name not in named],
+            probe=probe,
+            source=None if source is None else Probe.of(source, size=probe_size, seed=seed, max_corrupt=max_corrupt),
+            pool=pool,
+            own_zoos=own_zoos,
+            unsearched=unsearched,
+            store=Store(None if cache_dir is None else Path(cache_dir)),
+            device=device,
+            batch_size=batch_size,
+            precision=precision,
+            compile=compile,
+            trust_remote_code=trust_remote_code,
+            seed=seed,
+            resamples=resamples,
+        )
+
+    def work(self, spool: InputSpool, progress: BatchProgress | None = None) -> Work:
+        """What executors are to do with every candidate."""
+        return Work(
+            probe=self.probe,
+            source=self.source,
+            estimators=tuple(self.methods),
+            cache_dir=self.store.path,
+            spool=spool,
+            device=self.device,
+            batch_size=self.batch_size,
+            precision=self.precision,
+            compile=self.compile,
+            trust_remote_code=self.trust_remote_code,
+            seed=self.seed,
+            zoos=self.own_zoos,
+            resamples=self.resamples,
+            progress=progress,
+        )
 
 
 # --- the stages ------------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import pickle
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -40,8 +41,8 @@ class Process(Executor):
 
     A worker that dies (a segmentation fault, the out-of-memory killer, `os._exit`) or takes too long costs the item it
     had begun; a new one is started and the rest go on. The function and the items must be picklable, and so must what
-    the function returns. Closing the iterator early, an interrupt, and the death of this process end the workers and
-    whatever they started.
+    the function returns. What they print goes to standard error. Closing the iterator early, an interrupt, and the
+    death of this process end the workers and whatever they started.
 
     As with everything that spawns processes, a script that uses it needs `if __name__ == "__main__":`. Workers cannot
     use `multiprocessing` themselves (no `DataLoader` with workers of its own).
@@ -253,6 +254,8 @@ def _first_line(error: BaseException) -> str:
 
 def _work(connection: Connection, pickled_function: bytes) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is the parent's, which ends its workers
+    os.dup2(2, 1)  # standard output is the parent's answer; what an item prints, native code included, is none
+    sys.stdout = sys.stderr
     if hasattr(os, "setpgid"):
         os.setpgid(0, 0)  # so that it can be ended together with what it starts
     threading.Thread(target=_end_with_parent, daemon=True).start()

@@ -66,6 +66,7 @@ class DirectoryZoo(Zoo):
 
     name = "directory"
     aliases = ("dir",)
+    downloads = False
 
     def search(self, pattern: str) -> Iterable[Candidate]:
         revision = None

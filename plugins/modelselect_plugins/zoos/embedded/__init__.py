@@ -41,6 +41,7 @@ class EmbeddedZoo(Zoo):
     """
 
     name = "embedded"
+    downloads = False
 
     def search(self, pattern: str) -> Iterator[Candidate]:
         """Candidates whose name, or name@revision, matches a glob, in alphabetical order."""
