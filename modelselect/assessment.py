@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from modelselect.backbone import Backbone
     from modelselect.probe import Probe
+    from modelselect.recall import Recollection
     from modelselect.verification import FineTuning, Verified
 
 FORWARD_FIELDS = frozenset({"features", "source_probabilities"})
@@ -50,6 +51,9 @@ _ONE_AT_A_TIME = threading.RLock()
 """Held by whoever changes what all threads of a process share, while the next candidate is loaded ahead: model
 libraries patch initialisers and default dtypes when they build a module, and to catch an estimator's warnings takes
 their filters. A forward pass needs none of it, and that is what loading overlaps with."""
+
+LOADED_FIELDS = FORWARD_FIELDS | SOURCE_FIELDS
+"""Evidence that depends on the candidate's weights."""
 
 RESAMPLES_KEPT_EVERY = 5.0
 """Seconds of work on resamples that a killed run may lose."""
@@ -114,6 +118,7 @@ class Work:
     compile: bool = False
     resamples: int = 0
     progress: BatchProgress | None = None
+    recollection: Recollection | None = None
     _ahead: dict[str, _Assessor] = field(default_factory=dict, repr=False)
 
     def prepare(self, candidate: Candidate) -> None:
@@ -125,6 +130,15 @@ class Work:
     def foresee(self, candidate: Candidate) -> Foreseen:
         """What assessing it would take, without loading it."""
         return _Assessor(self, candidate).foresee()
+
+    def graph(self, candidate: Candidate) -> str | None:
+        """Its architecture as JSON, as far as that can be told without loading it."""
+        return _Assessor(self, candidate).graph_unloaded()
+
+    def features(self, candidate: Candidate) -> NDArray[np.floating[Any]]:
+        """(N, D) of the probe, through the store: what a proxy sees of it."""
+        found: NDArray[np.floating[Any]] = _Assessor(self, candidate).features()
+        return found
 
     def __call__(self, candidate: Candidate) -> Assessment | Failure:
         assessor = self._ahead.pop(candidate.id, None) or _Assessor(self, candidate)
@@ -306,7 +320,15 @@ class _Assessor:
             fields["source_labels"] = source.labels
         if "architecture" in wanted:
             fields["architecture"] = self._graph()
+        if (recollection := self.work.recollection) is not None and "history" in wanted:
+            fields["history"] = recollection.view.of_candidate(self.candidate.id)
+            if recollection.proxy is not None:
+                fields["proxy_features"] = self.work.features(recollection.proxy)
         return Evidence.of(**fields)
+
+    def features(self) -> Any:
+        """(N, D) features of the probe."""
+        return self._forward(self.work.probe, frozenset({"features"}))["features"]
 
     def _forward(self, probe: Probe, wanted: frozenset[str]) -> dict[str, Any]:
         """`features` and, where wanted and to be had, `source_probabilities`, computed once for all runs."""
@@ -388,11 +410,13 @@ class _Assessor:
         source = None
         if estimator.reads & SOURCE_FIELDS:
             source = "the zoo's" if self.work.source is None else self.work.source.fingerprint
+        recollection = self.work.recollection if "history" in estimator.reads else None
         return {
-            "candidate": self.identity,
+            "candidate": self.identity if estimator.reads & LOADED_FIELDS else self.candidate.id,
             "zoo": self.zoo_version,
             "probe": self.work.probe.fingerprint,
             "source": source,
+            "history": recollection and [recollection.view.digest, recollection.proxy and recollection.proxy.id],
             "estimator": estimator.key,
             "plugin": _plugin_version(estimator),
             "seed": self.work.seed,
@@ -416,6 +440,14 @@ class _Assessor:
         self._describe(described)
         extracted = self.is_extracted if self.candidate.revision or not self.wanted & FORWARD_FIELDS else None
         return Foreseen(described.parameters, described.macs, extracted, self.is_scored)
+
+    def graph_unloaded(self) -> str | None:
+        """Its architecture as JSON, from the store or from its skeleton; None where neither is to be had."""
+        self.may_load = self.candidate.zoo in self.work.zoos
+        described = Assessment()
+        if not self.is_forbidden:
+            self._describe(described)
+        return described.graph
 
     # --- architecture
 

@@ -32,11 +32,13 @@ from modelselect.extraction import ALL_LIBRARIES, BatchProgress, check_precision
 from modelselect.host import Host, get_host
 from modelselect.leaderboard import Leaderboard, Row
 from modelselect.progress import Progress
+from modelselect.recall import GivenHistory, open_history, recollect, remember, shortlist, usable
 from modelselect.spool import InputSpool
 from modelselect.store import Store
 from modelselect.uncertainty import check_resamples, looks_at_rows, probabilities_best, probability_better, replicate
 
 if TYPE_CHECKING:
+    from modelselect.history import History
     from modelselect.modules import ModuleZoo
     from modelselect.probe import Probe
     from modelselect.verification import FineTuning
@@ -114,6 +116,8 @@ def select(
     fine_tuning: FineTuning | None = None,
     resamples: int = 0,
     max_corrupt: float = DEFAULT_MAX_CORRUPT,
+    recall: int | None = None,
+    history: GivenHistory = None,
     progress: bool = True,
 ) -> Leaderboard:
     """Ranks pre-trained candidates for a dataset without fine-tuning them, then fine-tunes the top k if asked to.
@@ -146,6 +150,10 @@ def select(
         resamples: how often to score four fifths of the probe's rows as well, the same for every candidate, to tell
             how sure the scores are (`Row.standard_error`, `Leaderboard.confidence`); 0 not to, else 50 or so.
         max_corrupt: share of the dataset's rows looked at that may be unreadable.
+        recall: how many candidates to keep before any is downloaded: those of which the transfer history expects most
+            (`fennec`). None keeps all.
+        history: the transfer history that recall and estimators go by, and that this run is added to: a path, a
+            `History`, None for the user's own, or False for none.
         progress: whether to show progress in a terminal.
 
     Returns:
@@ -155,6 +163,7 @@ def select(
         InvalidInputError: dataset, candidates or estimators cannot be used (`DatasetError`, `ExpressionError`,
             `UnknownNameError`, ...).
         NothingRankedError: not one candidate could be ranked; its `leaderboard` says why for each.
+        HistoryError, NotApplicableError: `recall` is asked for, and the history cannot be read, or holds nothing.
 
     >>> import modelselect as ms, numpy as np
     >>> images = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3), dtype=np.uint8)
@@ -167,6 +176,7 @@ def select(
 
     started = datetime.datetime.now(datetime.UTC)
     clock = time.perf_counter()
+    past = _history(history, recall)
     request = Request.of(
         dataset,
         candidates,
@@ -191,11 +201,22 @@ def select(
     bare = in_evaluation_mode(*(module for zoo in request.own_zoos.values() for module in zoo.modules))
     with bare, InputSpool.temporary(request.store.path / "spool") as spool, Progress(progress) as bars:
         work = request.work(spool, None if runner.isolated else bars.batches)
+        searched = [c for c in pool if c.id not in unsearched]
+        recalled = None
+        if past is not None and (recall is not None or any("history" in e.reads for e in chosen)):
+            work.recollection = recollect(past, work, searched, bars)
+            if recall is not None:
+                survivors, recalled = shortlist(work.recollection, work, searched, recall)
+                kept = {candidate.id for candidate in survivors} | unsearched.keys()
+                pool = [candidate for candidate in pool if candidate.id in kept]
         results = unsearched | _assess(host, runner, work, [c for c in pool if c.id not in unsearched], bars)
         board = _rank(pool, results, methods, chosen, resamples)
         if top_k and board.ranked:
             identities = {key: result.identity for key, result in results.items() if isinstance(result, Assessment)}
             board = _verify(board, runner, work, identities, top_k, fine_tuning, bars)
+        if past is not None:
+            assessed = {key: result for key, result in results.items() if isinstance(result, Assessment)}
+            remember(past, board, work, chosen, assessed, (fine_tuning or FineTuning()) if top_k else None)
     board = replace(
         board,
         provenance={
@@ -219,6 +240,7 @@ def select(
                 "probe_seed": probe.seed,
                 "resamples": resamples,
             },
+            "recall": recalled,
             "versions": {"python": platform.python_version(), **numeric_versions(ALL_LIBRARIES)},
             "plugins": {p.name: f"{p.distribution} {p.version}" for p in host.plugins if not p.faults},
             "started": started.isoformat(timespec="seconds"),
@@ -346,6 +368,18 @@ class Request:
             resamples=self.resamples,
             progress=progress,
         )
+
+
+def _history(given: GivenHistory, recall: int | None) -> History | None:
+    """The history to go by and to add to; None where there is none, or none that can be read."""
+    past = open_history(given)
+    if recall is None:
+        return None if past is None else usable(past)
+    if isinstance(recall, bool) or not isinstance(recall, int) or recall < 1:
+        raise InvalidInputError(f"recall is {recall!r}; expected how many candidates to keep, or None for all")
+    if past is None:
+        raise InvalidInputError("recall goes by the transfer history, and history is False; give one, or no recall")
+    return past
 
 
 # --- the stages ------------------------------------------------------------------------------------------------------

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 # Idle threads sleep instead of spinning, as on the command line; read when torch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+# Tests leave nothing in the user's transfer history; those that are about it give one of their own.
+os.environ["MODELSELECT_HISTORY"] = ""
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 

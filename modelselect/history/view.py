@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -37,7 +39,7 @@ class HistoryView:
         target: what the dataset is like that is asked about: `classes`, `samples`.
         pool: ids of the candidates that are to be ranked.
         candidate: id of the one that is scored.
-        digest: of the history.
+        digest: of the history, and of what it is asked about.
     """
 
     candidates: tuple[str, ...]
@@ -91,6 +93,7 @@ class HistoryView:
             graphs={**self.graphs, **drawn},
             target=target,
             pool=tuple(named),
+            digest=_digest(self.digest, target, {c: (known[c].get("parameters"), drawn.get(c)) for c in named}),
             _memo={},
         )
 
@@ -219,6 +222,10 @@ def _mean(columns: Sequence[Matrix]) -> Matrix:
     total, count = np.where(there, stacked, 0).sum(axis=0), there.sum(axis=0)
     mean: Matrix = np.divide(total, count, out=np.full(stacked.shape[1], np.nan), where=count > 0)
     return mean
+
+
+def _digest(*said: Any) -> str:
+    return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()[:32]
 
 
 def _number(value: Any) -> float:

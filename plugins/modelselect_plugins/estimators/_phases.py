@@ -50,9 +50,9 @@ class Phases:
     dataset_scale: Matrix
     seen: Matrix
 
-    def task(self, proxy: Matrix) -> Matrix:
-        """(k,) vector of a new dataset, of whose rows the proxy's features have this mean."""
-        if self.forest is None or len(proxy) != self.seen.shape[1]:
+    def task(self, proxy: Matrix | None) -> Matrix:
+        """(k,) vector of a new dataset, of whose rows the proxy's features have this mean (P,)."""
+        if self.forest is None or proxy is None or len(proxy) != self.seen.shape[1]:
             return self.mean_task
         found: Matrix = np.atleast_1d(self.forest.predict(proxy[None])[0])
         return found
@@ -134,7 +134,8 @@ def _forest(view: HistoryView, found: Factorisation, fennec: Fennec, seed: int) 
 
     features = np.stack([view.proxies[view.datasets[index]][0] for index in seen]).astype(np.float64)
     targets = found.tasks[seen]
-    forest = RandomForestRegressor(TREES, min_samples_leaf=fennec.leaf, random_state=seed)
+    leaf = min(fennec.leaf, -(-len(seen) // 3))
+    forest = RandomForestRegressor(TREES, min_samples_leaf=leaf, random_state=seed)
     forest.fit(features, targets if targets.shape[1] > 1 else targets[:, 0])
     return forest, features
 

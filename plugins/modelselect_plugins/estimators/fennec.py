@@ -46,7 +46,8 @@ class Fennec(ms.Estimator):
         metric: an estimator's name, or `accuracy`, for the performance matrix; None for measured accuracies where there
             are enough, else all estimators' ranks.
         scale: `rank`, so that datasets and metrics compare, or `raw` values of one metric, as in the paper.
-        leaf: datasets in a leaf of the forest, at least: the more, the nearer it stays to the mean of all.
+        leaf: datasets in a leaf of the forest, at least, or a third of all if that is fewer: the more, the nearer a new
+            dataset's vector stays to the mean of all.
         ridge: penalty of the linear regression; 0 for least squares.
         clusters: of architectures, at most.
         architecture: whether the meta phase reads archi2vec's vector and cluster.
@@ -95,7 +96,7 @@ class Fennec(ms.Estimator):
         by_evidence: bool = True,
         metric: str | None = None,
         scale: str = "rank",
-        leaf: int = 3,
+        leaf: int = 5,
         ridge: float = 1.0,
         clusters: int = 20,
         architecture: bool = True,
@@ -124,13 +125,13 @@ class Fennec(ms.Estimator):
         return self.recall(view, evidence.proxy_features, evidence.seed)[view.candidate]
 
     def recall(
-        self, view: HistoryView, proxy_features: NDArray[Any], seed: int = 0
+        self, view: HistoryView, proxy_features: NDArray[Any] | None, seed: int = 0
     ) -> Mapping[str, Mapping[str, float]]:
         """The components of every candidate of the view's pool, by id: a few products for all of them together.
 
         Args:
             view: of the history, about the pool and the dataset.
-            proxy_features: (N, P) features of the dataset's rows by the proxy of the view.
+            proxy_features: (N, P) features of the dataset's rows by the proxy of the view; None where there is none.
             seed: of the factorisation and the forest.
 
         Raises:
@@ -142,7 +143,9 @@ class Fennec(ms.Estimator):
                 f"the transfer history holds no {what}; every select() adds to it, and `modelselect history import` "
                 "brings in what others have measured"
             )
-        return view.remembered(("fennec scores", self.key, seed), lambda: self._recall(view, proxy_features, seed))
+        proxy = None if proxy_features is None else np.asarray(proxy_features).mean(axis=0, dtype=np.float64)
+        key = ("fennec scores", self.key, seed, None if proxy is None else proxy.tobytes())
+        return view.remembered(key, lambda: self._recall(view, proxy, seed))
 
     def fit(self, view: HistoryView, seed: int = 0) -> Phases:
         """The three phases, fitted to the history: all that can be done before a dataset is seen."""
@@ -150,10 +153,9 @@ class Fennec(ms.Estimator):
 
         return view.remembered(("fennec phases", self.key, seed), lambda: fit(self, view, seed))
 
-    def _recall(self, view: HistoryView, proxy_features: NDArray[Any], seed: int) -> dict[str, dict[str, float]]:
+    def _recall(self, view: HistoryView, proxy: Matrix | None, seed: int) -> dict[str, dict[str, float]]:
         phases = self.fit(view, seed)
         _warn(view, phases)
-        proxy = np.asarray(proxy_features, np.float64).mean(axis=0)
         transfer = phases.transfer(phases.task(proxy))
         meta = phases.meta_scores(view.dataset_sizes[-1])
         merged = (1 - phases.weights) * transfer + phases.weights * meta

@@ -1,0 +1,221 @@
+"""Recall: what the transfer history says of a pool before any of it is loaded, and what a run leaves to the history."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from modelselect.candidates import Candidate
+from modelselect.errors import HistoryError, InvalidInputError, ModelSelectError
+from modelselect.estimator import Estimator
+from modelselect.history.database import ACCURACY, PATH_VARIABLE, History, Result, without_revision
+from modelselect.host import get_host
+from modelselect.modules import ModuleZoo
+
+if TYPE_CHECKING:
+    from modelselect.assessment import Assessment, Work
+    from modelselect.history.view import HistoryView
+    from modelselect.leaderboard import Leaderboard
+    from modelselect.probe import Probe
+    from modelselect.progress import Progress
+    from modelselect.verification import FineTuning
+
+RECALL_ESTIMATOR = "fennec"
+
+CLIP = "openai/clip-vit-base-patch32"
+"""The proxy of the paper (section 3.3), where it is in the cache of the Hub's client."""
+
+EMBEDDED_PROXY = "embedded:resnet.textures"
+"""The proxy where there is no CLIP: it comes with modelselect. See docs/explanation/recall.md for what it costs."""
+
+GivenHistory = History | str | os.PathLike[str] | Literal[False] | None
+
+
+@runtime_checkable
+class Recaller(Protocol):
+    """An estimator that scores a whole pool from the history at once."""
+
+    def recall(
+        self, view: HistoryView, proxy_features: NDArray[Any] | None, seed: int = 0
+    ) -> Mapping[str, Mapping[str, float]]: ...
+
+
+@dataclass(frozen=True)
+class Recollection:
+    """The history as it bears on one run.
+
+    Attributes:
+        view: of the history, about the pool and the dataset.
+        proxy: the candidate that looks at the dataset for all; None where there is none for such data.
+    """
+
+    view: HistoryView
+    proxy: Candidate | None
+
+
+def open_history(given: GivenHistory) -> History | None:
+    """The history that a caller means: None for the user's own, which an empty MODELSELECT_HISTORY switches off.
+
+    Raises:
+        InvalidInputError: it is no path.
+    """
+    if isinstance(given, History):
+        return given
+    if given is False or (given is None and os.environ.get(PATH_VARIABLE) == ""):
+        return None
+    if given is not None and not isinstance(given, str | os.PathLike):
+        raise InvalidInputError(
+            f"history is {given!r}; expected a path, a History, None for your own, or False for none"
+        )
+    return History(given)
+
+
+def choose_proxy(probe: Probe) -> Candidate | None:
+    """CLIP if it is cached, else a network that comes along; None for data that are no images."""
+    if probe.modality != "image":
+        return None
+    zoos = get_host().zoos
+    if "hub" in zoos and (revision := _cached_clip()) is not None:
+        return Candidate("hub", CLIP, revision)
+    zoo, _, name = EMBEDDED_PROXY.partition(":")
+    return next(iter(zoos[zoo].search(name)), None) if zoo in zoos else None
+
+
+def _cached_clip() -> str | None:
+    """The commit of CLIP whose configuration and weights are in the Hub client's cache."""
+    from huggingface_hub import try_to_load_from_cache
+
+    found = [try_to_load_from_cache(CLIP, name) for name in ("config.json", "preprocessor_config.json")]
+    weights = [try_to_load_from_cache(CLIP, name) for name in ("model.safetensors", "pytorch_model.bin")]
+    if not all(isinstance(path, str) for path in found) or not any(isinstance(path, str) for path in weights):
+        return None
+    return Path(str(found[0])).parent.name
+
+
+def recollect(history: History, work: Work, pool: Sequence[Candidate], bars: Progress) -> Recollection:
+    """What the history knows that bears on this pool and this probe.
+
+    No candidate is loaded: architectures are traced without weights where the history does not know them.
+    """
+    proxy = choose_proxy(work.probe)
+    view = history.view(None if proxy is None else proxy.id)
+    graphs = {}
+    strangers = [c for c in pool if without_revision(c.id) not in view.graphs]
+    with bars.candidates("tracing", len(strangers)) as advance:
+        for candidate in strangers:
+            if (graph := work.graph(candidate)) is not None:
+                graphs[candidate.id] = graph
+            advance(candidate.id)
+    facts = {candidate.id: dict(candidate.metadata) for candidate in pool}
+    return Recollection(view.about(facts, _describe_probe(work.probe), graphs), proxy)
+
+
+def shortlist(
+    recollection: Recollection, work: Work, pool: Sequence[Candidate], keep: int
+) -> tuple[list[Candidate], dict[str, Any]]:
+    """The candidates that the history expects most of, in the pool's order, and the record of the choice.
+
+    Raises:
+        NotApplicableError: the history holds nothing to go by.
+    """
+    estimator = get_host().estimator(RECALL_ESTIMATOR)
+    assert isinstance(estimator, Recaller)
+    scores = estimator.recall(recollection.view, _proxy_features(recollection, work), work.seed)
+    expected = {c.id: scores[without_revision(c.id)] for c in pool}
+    order = sorted(pool, key=lambda c: -expected[c.id][RECALL_ESTIMATOR])  # equals stay in the pool's order
+    kept = {candidate.id for candidate in order[:keep]}
+    record = {
+        "estimator": estimator.key,
+        "history": recollection.view.digest,
+        "proxy": None if recollection.proxy is None else recollection.proxy.id,
+        "pool": len(pool),
+        "kept": len(kept),
+        "expected": {c.id: {k: round(v, 6) for k, v in expected[c.id].items()} for c in order},
+    }
+    return [candidate for candidate in pool if candidate.id in kept], record
+
+
+def remember(
+    history: History,
+    board: Leaderboard,
+    work: Work,
+    chosen: Sequence[Estimator],
+    assessed: Mapping[str, Assessment],
+    fine_tuning: FineTuning | None,
+) -> None:
+    """Adds to the history what a run found. That it cannot be is a warning, and costs nothing else."""
+    try:
+        _remember(history, board, work, chosen, assessed, fine_tuning)
+    except (ModelSelectError, OSError) as error:
+        warnings.warn(f"nothing of this run was added to the transfer history: {error}", stacklevel=3)
+
+
+def _remember(
+    history: History,
+    board: Leaderboard,
+    work: Work,
+    chosen: Sequence[Estimator],
+    assessed: Mapping[str, Assessment],
+    fine_tuning: FineTuning | None,
+) -> None:
+    from modelselect import __version__
+
+    keys = {e.name: e.key for e in chosen if not (e.is_static or e.relative or "history" in e.requires)}
+    dataset = work.probe.fingerprint
+    provenance = {"source": "select", "modelselect": __version__}
+    results, facts, graphs = [], {}, {}
+    for row in board.rows:
+        if row.candidate.zoo == ModuleZoo.name:  # whose names mean nothing in another run
+            continue
+        candidate = without_revision(row.candidate.id)
+        revision = {"revision": row.candidate.revision} if row.candidate.revision else {}
+        for name, score in row.scores.items():
+            if name in keys:
+                settings = {"estimator": keys[name], "seed": work.seed, **revision}
+                results.append(Result(candidate, dataset, name, score, settings, provenance))
+        if row.verified_accuracy is not None:
+            settings = {"fine_tuning": asdict(fine_tuning) if fine_tuning else None, "seed": work.seed, **revision}
+            results.append(Result(candidate, dataset, ACCURACY, row.verified_accuracy, settings, provenance))
+        measured = {"parameters": row.parameters, "macs": row.macs, "feature_dim": row.feature_dim}
+        facts[candidate] = {**row.candidate.metadata, **{k: v for k, v in measured.items() if v is not None}}
+        if (found := assessed.get(row.candidate.id)) is not None and found.graph is not None:
+            graphs[candidate] = found.graph
+    if not results:
+        return
+    history.describe_dataset(dataset, _describe_probe(work.probe))
+    history.describe_candidates(facts, graphs)
+    history.record(results)
+    proxy = work.recollection.proxy if work.recollection else choose_proxy(work.probe)
+    if proxy is not None:
+        history.keep_proxy(dataset, proxy.id, work.features(proxy))
+
+
+def usable(history: History) -> History | None:
+    """The history if it can be read; otherwise a warning says why not, and what asked for it goes on without."""
+    try:
+        history.summary()
+    except HistoryError as error:
+        warnings.warn(f"the ranking goes on without the transfer history: {error}", stacklevel=3)
+        return None
+    return history
+
+
+def _proxy_features(recollection: Recollection, work: Work) -> NDArray[np.floating[Any]] | None:
+    return None if recollection.proxy is None else work.features(recollection.proxy)
+
+
+def _describe_probe(probe: Probe) -> dict[str, Any]:
+    """What the history keeps of a dataset besides its proxy's features."""
+    return {
+        "name": probe.name,
+        "modality": probe.modality,
+        "classes": probe.n_classes or None,
+        "samples": probe.provenance["training_rows"],
+    }
