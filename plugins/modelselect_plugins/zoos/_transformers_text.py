@@ -284,7 +284,7 @@ class PooledTokens:
         )
 
 
-LEAST_TOKENS = 2048
+LEAST_TOKENS = 1024
 """Tokens in a group, before it is worth beginning another one for shorter texts: fewer leave the processor idle."""
 
 LEAST_SHARE = 0.8
