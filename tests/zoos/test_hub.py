@@ -288,6 +288,22 @@ def test_what_is_here_is_not_fetched_again(hub: Hub) -> None:
     assert len(hub.requests) == 1
 
 
+def test_the_clients_progress_bars_do_not_stand_between_ours(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub
+
+    seen = []
+
+    def watched(*arguments: Any, download: Any = huggingface_hub.hf_hub_download, **settings: Any) -> Any:
+        seen.append(huggingface_hub.utils.are_progress_bars_disabled())
+        return download(*arguments, **settings)
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", watched)
+    hub.model("me/vit", models.image_files("vit"))
+    ZOO.search("me/vit")
+    assert seen == [True, True]
+    assert not huggingface_hub.utils.are_progress_bars_disabled()
+
+
 @pytest.mark.parametrize(
     ("files", "message"),
     [

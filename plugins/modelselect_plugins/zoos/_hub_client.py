@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import inspect
 import queue
@@ -74,9 +75,11 @@ def listing(query: Query) -> Iterator[ModelInfo]:
         TimeoutError: a page has not come for long.
     """
     client = api()
-    sizes = "num_parameters" in inspect.signature(client.list_models).parameters
+    known = inspect.signature(client.list_models).parameters
+    arguments = query.arguments(sizes="num_parameters" in known)
+    if "direction" in known:  # an older client lists the least first, unless it is told
+        arguments["direction"] = -1
     limit = None if query.sifts else query.limit
-    arguments = query.arguments(sizes=sizes)
     return _within(PAGE_SECONDS, client.list_models(**arguments, limit=limit, expand=list(EXPANDED)))
 
 
@@ -104,14 +107,12 @@ def download(name: str, commit: str, file: str, sha256: str | None = None) -> Pa
 
     if isinstance(path := try_to_load_from_cache(name, file, revision=commit), str):
         return Path(path)
-    got = Path(
-        attempt(
-            lambda: hf_hub_download(
-                name, file, revision=commit, library_name="modelselect", etag_timeout=ANSWER_SECONDS
-            ),
-            lost=False,
-        )
-    )
+
+    def fetch() -> str:
+        return hf_hub_download(name, file, revision=commit, library_name="modelselect", etag_timeout=ANSWER_SECONDS)
+
+    with _without_bars():
+        got = Path(attempt(fetch, lost=False))
     if sha256 is not None and (found := _sha256(got)) != sha256:
         got.resolve().unlink(missing_ok=True)
         got.unlink(missing_ok=True)
@@ -257,6 +258,21 @@ def _retry_after(error: BaseException) -> float | None:
 def _is_transport(error: BaseException) -> bool:
     """True for what the client's HTTP library raises of connections; which library that is changes with its version."""
     return any(base.__name__ in ("TransportError", "StreamError") for base in type(error).__mro__)
+
+
+@contextlib.contextmanager
+def _without_bars() -> Iterator[None]:
+    """Without the client's own progress bars, which would be drawn over ours; as it was, afterwards."""
+    from huggingface_hub import constants, utils
+
+    if constants.HF_HUB_DISABLE_PROGRESS_BARS is not None or utils.are_progress_bars_disabled():
+        yield  # the caller has said what is wanted
+        return
+    utils.disable_progress_bars()
+    try:
+        yield
+    finally:
+        utils.enable_progress_bars()
 
 
 def _sha256(path: Path) -> str:
