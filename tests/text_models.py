@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import string
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,7 @@ def tokenizer(*, specials: bool = True) -> Any:
 
 
 def text_folder(folder: Path, model: str = "BertModel", seed: int = 0, **settings: Any) -> Any:
-    """A tiny random model of a class, written in half precision, with its tokenizer; returned in float32."""
+    """A tiny random model of a class, as its file has it in half precision but in float32; with its tokenizer."""
     import transformers
 
     base = model.removesuffix("EncoderModel").split("For")[0].removesuffix("Model")
@@ -68,6 +69,7 @@ def text_folder(folder: Path, model: str = "BertModel", seed: int = 0, **setting
     for parameter in module.parameters():  # not so near zero that all texts are alike
         if parameter.dim() > 1:
             torch.nn.init.normal_(parameter, std=0.3)
-    module.half().save_pretrained(folder)
+        parameter.data = parameter.data.half().float()
+    copy.deepcopy(module).half().save_pretrained(folder)
     tokenizer(specials=base not in ("GPT2", "Llama")).save_pretrained(folder)
-    return module.float()
+    return module

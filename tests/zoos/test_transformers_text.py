@@ -74,7 +74,7 @@ def one_by_one(folder: Path, module: Any, texts: list[str] = TEXTS) -> list[Any]
 
 
 def close(given: torch.Tensor, expected: torch.Tensor) -> None:
-    torch.testing.assert_close(given, expected, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(given, expected, rtol=1e-4, atol=1e-5)
 
 
 # --- features --------------------------------------------------------------------------------------------------------
