@@ -101,6 +101,16 @@ class Zoo(abc.ABC):
             ExpressionError: the pattern cannot be read. (No match is an empty result, not an error.)
         """
 
+    def architectures(self, pattern: str) -> Iterable[Candidate]:
+        """What `pattern` means where weights do not matter: one candidate for each architecture, in a stable order.
+
+        By default those of `search`, the first of each architecture. They need not be loadable; `skeleton` takes them.
+        """
+        first: dict[str, Candidate] = {}
+        for candidate in self.search(pattern):
+            first.setdefault(candidate.metadata.get("architecture", candidate.name), candidate)
+        return first.values()
+
     @abc.abstractmethod
     def load(self, candidate: Candidate, *, trust_remote_code: bool = False) -> Backbone:
         """The candidate with its weights, in evaluation mode, float32, on the CPU.

@@ -8,9 +8,10 @@ Downstream Fine-tuning" (Fennec), section 3.2.
 from __future__ import annotations
 
 from modelselect.archi2vec.documents import weisfeiler_lehman
-from modelselect.archi2vec.graph import count_macs, from_json, operation_name, to_json, trace
+from modelselect.archi2vec.graph import count_macs, from_json, operation_name, to_json, trace, trace_skeleton
 from modelselect.archi2vec.space import (
     Encoder,
+    Space,
     clusters,
     embed,
     input_of,
@@ -22,6 +23,7 @@ from modelselect.archi2vec.space import (
 
 __all__ = [
     "Encoder",
+    "Space",
     "clusters",
     "count_macs",
     "embed",
@@ -33,6 +35,7 @@ __all__ = [
     "to_json",
     "trace",
     "trace_candidate",
+    "trace_skeleton",
     "trace_somewhere",
     "weisfeiler_lehman",
 ]

@@ -79,11 +79,43 @@ def trace(
     >>> list(graph.edges)
     [(0, 1), (1, 2)]
     """
+    inputs = _inputs(module, input_size, example)
+    return _graph(_twin(module, device, requires_grad=_are_tokens(inputs)), inputs, device)
+
+
+def trace_skeleton(
+    module: torch.nn.Module, input_size: Sequence[int] = INPUT_SIZE, *, example: Any = None
+) -> networkx.DiGraph[int]:
+    """`trace` of a module without weights that nobody else uses: it is not copied, and not fit for use afterwards.
+
+    Args:
+        module: as a zoo's `skeleton` makes them. One with weights is copied, as `trace` does.
+        input_size: as for `trace`.
+        example: as for `trace`.
+
+    Raises:
+        CandidateError: as `trace` does.
+
+    >>> import torch
+    >>> trace_skeleton(torch.nn.Linear(4, 2, device="meta"), (4,)).nodes(data="operation")
+    NodeDataView({0: 'Addmm'})
+    """
+    if not all(tensor.is_meta for part in module.modules() for tensor in _tensors(list(vars(part).values()))):
+        return trace(module, input_size, example=example)
+    inputs = _inputs(module, input_size, example)
+    module.eval().requires_grad_(_are_tokens(inputs))
+    _level_backends(module)
+    return _graph(module, inputs, "meta")
+
+
+def _are_tokens(inputs: Any) -> bool:
+    return any(not (tensor.is_floating_point() or tensor.is_complex()) for tensor in _tensors(inputs))
+
+
+def _graph(twin: torch.nn.Module, inputs: Any, device: str) -> networkx.DiGraph[int]:
     import networkx
 
-    inputs = _inputs(module, input_size, example)
-    tokens = any(not (t.is_floating_point() or t.is_complex()) for t in _tensors(inputs))
-    twin = _twin(module, device, requires_grad=tokens)
+    tokens = _are_tokens(inputs)
     sources: list[Node] = []
     output = _run(twin, _on_device(inputs, device, sources), device, differentiable=True)
     ends = [tensor.grad_fn for tensor in _tensors(output) if tensor.grad_fn is not None]
@@ -108,7 +140,7 @@ def trace(
         origins[node] = [index]
     if not graph:
         raise CandidateError(
-            f"{type(module).__name__} has no differentiable path from its input to its output, so its architecture "
+            f"{type(twin).__name__} has no differentiable path from its input to its output, so its architecture "
             "cannot be traced. Its forward pass returns its input or a constant, detaches, or runs under "
             "torch.no_grad() or torch.inference_mode(); take that out of forward()."
         )

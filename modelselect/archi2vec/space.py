@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from modelselect.archi2vec.graph import BATCH_SIZE, trace
+from modelselect.archi2vec.graph import BATCH_SIZE, trace, trace_skeleton
 from modelselect.candidates import Candidate
 from modelselect.errors import CandidateError, ExpressionError, InvalidInputError
 
@@ -37,6 +37,42 @@ class Encoder(abc.ABC):
         The same graphs give the same vectors in every process, and equal graphs equal vectors. Graphs are as `trace`
         makes them. Vectors of two calls need not be comparable.
         """
+
+    def fit(self, graphs: Sequence[networkx.Graph[Any]]) -> Space:
+        """The space that `encode` puts these graphs into, kept, so that others can be placed in it later.
+
+        Raises:
+            InvalidInputError: this encoder knows no such space.
+        """
+        raise InvalidInputError(
+            f"the encoder {self.name!r} cannot place an architecture in a space that exists; use 'graph2vec', or embed "
+            "all architectures together"
+        )
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> Space:
+        """The space whose `state` was saved, ready to place further graphs. Without the vectors it was fitted to.
+
+        Raises:
+            InvalidInputError: as `fit` does, or the state is none of this encoder's.
+        """
+        raise InvalidInputError(f"the encoder {self.name!r} keeps no space")
+
+
+class Space(abc.ABC):
+    """What an encoder has learned from many architectures, with room for more."""
+
+    @property
+    @abc.abstractmethod
+    def vectors(self) -> NDArray[np.float32]:
+        """(n, dim) of the graphs it was fitted to, in their order; (0, dim) for a space that was restored."""
+
+    @abc.abstractmethod
+    def place(self, graphs: Sequence[networkx.Graph[Any]]) -> NDArray[np.float32]:
+        """(m, dim) vectors of further graphs. Nothing else moves, and a graph's vector depends on that graph alone."""
+
+    @abc.abstractmethod
+    def state(self) -> Mapping[str, NDArray[Any]]:
+        """What `Encoder.restore` needs, as plain arrays."""
 
 
 def embed(
@@ -112,7 +148,12 @@ def trace_candidate(candidate: Candidate, *, trust_remote_code: bool = False) ->
         module = zoo.skeleton(candidate, trust_remote_code=trust_remote_code)
         if module is None:
             module = zoo.load(candidate, trust_remote_code=trust_remote_code).module
-        return trace_somewhere(module, **input_of(candidate))
+            return trace_somewhere(module, **input_of(candidate))
+        try:
+            return trace_skeleton(module, **input_of(candidate))
+        except CandidateError:
+            module = zoo.skeleton(candidate, trust_remote_code=trust_remote_code)
+            return trace(module, **input_of(candidate), device="cpu")
     except CandidateError as error:
         error.add_note(f"while tracing {candidate.id}")
         raise

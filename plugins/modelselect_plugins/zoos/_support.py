@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import importlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import ModuleType
+from typing import Any
 
 from modelselect.errors import ExpressionError, did_you_mean
 
@@ -98,3 +100,33 @@ def one_line(error: BaseException) -> str:
     """
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+_FILLING = ("add_", "clamp_", "copy_", "erfinv_", "fill_", "mul_", "normal_", "sub_", "uniform_", "zero_")
+
+
+@contextlib.contextmanager
+def without_values() -> Iterator[None]:
+    """Modules that are made inside have shapes but no values, and filling them with values costs nothing.
+
+    >>> import torch
+    >>> with without_values():
+    ...     layer = torch.nn.Linear(2, 3)
+    >>> layer.weight.device.type, tuple(layer.weight.shape)
+    ('meta', (3, 2))
+    """
+    import torch
+    from torch.overrides import TorchFunctionMode
+
+    filling = {getattr(torch.Tensor, name) for name in _FILLING}
+
+    class Unfilled(TorchFunctionMode):
+        def __torch_function__(
+            self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+        ) -> Any:
+            if func in filling and args and args[0].is_meta:  # it would change the values alone, and there are none
+                return args[0]
+            return func(*args, **(kwargs or {}))
+
+    with torch.device("meta"), Unfilled():
+        yield

@@ -23,7 +23,14 @@ from modelselect.backbone import (
 )
 from modelselect.errors import CandidateError, ExpressionError, did_you_mean
 from modelselect_plugins.zoos import _hub_client
-from modelselect_plugins.zoos._support import is_glob, missing_library, one_line, required, unknown_name
+from modelselect_plugins.zoos._support import (
+    is_glob,
+    missing_library,
+    one_line,
+    required,
+    unknown_name,
+    without_values,
+)
 from modelselect_plugins.zoos._timm_parameters import parameters
 
 if TYPE_CHECKING:
@@ -79,6 +86,10 @@ class TimmZoo(Zoo):
         if pattern not in known:
             pattern = _default_tag(pattern, known)
         return [_candidate(pattern)]
+
+    def architectures(self, pattern: str) -> Iterable[Candidate]:
+        timm = required("timm")
+        return [_candidate(name) for name in timm.list_models(pattern)] if is_glob(pattern) else self.search(pattern)
 
     def load(self, candidate: Candidate, *, trust_remote_code: bool = False) -> Backbone:
         timm = required("timm")
@@ -144,11 +155,9 @@ def configured(configuration: Mapping[str, Any]) -> dict[str, Any]:
 
 def timm_skeleton(name: str) -> torch.nn.Module:
     """The architecture on the meta device. `name` is as `timm.create_model` takes it."""
-    import torch
-
     timm = required("timm")
     try:
-        with torch.device("meta"):
+        with without_values():
             module: torch.nn.Module = timm.create_model(name, pretrained=False)
     except Exception as error:
         raise CandidateError(f"timm cannot build {name!r} without weights ({one_line(error)})") from error

@@ -18,7 +18,15 @@ from modelselect.backbone import (
     weights_digest,
 )
 from modelselect.errors import CandidateError, ExpressionError
-from modelselect_plugins.zoos._support import is_glob, matching, missing_library, one_line, required, unknown_name
+from modelselect_plugins.zoos._support import (
+    is_glob,
+    matching,
+    missing_library,
+    one_line,
+    required,
+    unknown_name,
+    without_values,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -87,12 +95,11 @@ class TorchvisionZoo(Zoo):
         )
 
     def skeleton(self, candidate: Candidate, *, trust_remote_code: bool = False) -> torch.nn.Module:
-        import torch
 
         required("torchvision")
         architecture, weights = candidate.name.split(".")[0], dict(_all_weights())[candidate.name]
         try:
-            with torch.device("meta"):
+            with without_values():
                 return _build(architecture, weights).eval()
         except NotImplementedError:  # a RegNet computes its widths with tensors, which have no values there
             return _build(architecture, weights).to("meta").eval()
