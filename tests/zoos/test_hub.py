@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import modelselect as ms
+from modelselect import cli
 from modelselect.backbone import example_batch
 from modelselect.candidates import METADATA_FIELDS
 from modelselect.errors import CandidateError, ExpressionError
@@ -105,6 +106,7 @@ def test_a_size_that_is_not_known_is_not_below_a_bound(shelf: Hub) -> None:
         ("?task=a&task=b", "'task' is given 2 times"),
         ("*/vit", "name the owner, as in 'hub:google/vit-"),
         ("vit*", "name the owner"),
+        ("owner/name@a/../../b", "is no model on the Hub"),
         ("owner/../other", "is no model on the Hub; expected 'hub:owner/name'"),
         ("a/b/c", "is no model on the Hub"),
         ("owner/name?poling=cls", "pooling"),
@@ -114,6 +116,15 @@ def test_what_cannot_be_asked_is_told_before_anything_is_asked(hub: Hub, query: 
     with pytest.raises(ExpressionError, match=message):
         ZOO.search(query)
     assert hub.requests == []
+
+
+def test_the_command_line_shows_what_the_hub_knows(shelf: Hub, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["search", "hub:?author=lab"])
+    assert not stopped.value.code
+    shown = capsys.readouterr().out
+    assert all(column in shown for column in ("parameters", "license", "library", "downloads", "weights", "gated"))
+    assert [word for word in shown.split() if word in ("pickle", "safetensors")] == ["pickle"] + ["safetensors"] * 2
 
 
 def test_a_thousand_entries_take_a_handful_of_requests_and_seconds(hub: Hub) -> None:
@@ -197,6 +208,29 @@ def test_what_the_hubs_scan_found_is_told(hub: Hub) -> None:
     assert {name: (m["weights"], m["scan"]) for name, m in told.items()} == {
         "me/bad": ("pickle", "pytorch_model.bin (unsafe)"),
         "me/new": ("pickle", "pending"),
+    }
+
+
+def test_weights_that_are_not_a_models_own_do_not_count(hub: Hub) -> None:
+    config = {"config.json": models.image_files("vit")["config.json"]}
+    hub.model("me/adapter", {**config, "adapter_model.safetensors": b""}, tags=["safetensors"])
+    hub.model("me/whole", models.image_files("vit"))
+    assert {c.name: c.metadata["weights"] for c in ZOO.search("?author=me")} == {
+        "me/adapter": "none",
+        "me/whole": "safetensors",
+    }
+    assert names("?author=me&safetensors=true&limit=1") == ["me/whole"]
+
+
+def test_what_a_model_reads_is_told(hub: Hub) -> None:
+    hub.model("me/vit", models.image_files("vit"))  # neither with a task nor with a library
+    hub.model("me/bert", models.text_files())
+    hub.model("me/tiny", models.timm_files())
+    told = {name: next(iter(ZOO.search(name))).metadata for name in ("me/vit", "me/bert", "me/tiny")}
+    assert {name: metadata["modality"] for name, metadata in told.items()} == {
+        "me/vit": "image",
+        "me/bert": "text",
+        "me/tiny": "image",
     }
 
 

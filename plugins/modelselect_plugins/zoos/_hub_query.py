@@ -158,7 +158,7 @@ class Query:
     @property
     def sifts(self) -> bool:
         """True if some of what the Hub lists may be left out here: then its own limit would give too few."""
-        return bool(self.bounds) or self.safetensors is False
+        return bool(self.bounds) or self.safetensors is not None
 
     def matches(self, metadata: Mapping[str, Any]) -> bool:
         """True if an entry with this metadata is asked for, as far as the Hub cannot tell."""

@@ -56,10 +56,9 @@ _CODE = re.compile(r"[A-Za-z_]\w*\.py", re.ASCII)
 _SHARD = re.compile(r"[\w-][\w.-]*\.(safetensors|bin)", re.ASCII)
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
 _WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".onnx", ".gguf", ".pkl")
-_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 _BITS = {"F64": 64, "I64": 64, "F32": 32, "I32": 32, "F16": 16, "BF16": 16, "I16": 16}
 _IMAGE_TASKS = ("image-classification", "image-feature-extraction", "zero-shot-image-classification")
-_TEXT_TASKS = ("feature-extraction", "fill-mask", "sentence-similarity", "text-classification", "token-classification")
+_TEXT_TASKS = ("fill-mask", "sentence-similarity", "text-classification", "token-classification")
 
 
 class HubZoo(Zoo):
@@ -76,7 +75,7 @@ class HubZoo(Zoo):
         repository, settings = split_settings(name)
         if is_glob(repository):
             return _globbed(repository)
-        if _NAME.fullmatch(repository) is None or ".." in repository:
+        if _NAME.fullmatch(repository) is None or ".." in pattern:
             raise ExpressionError(
                 f"{pattern!r} is no model on the Hub; expected 'hub:owner/name', 'hub:owner/name@revision', "
                 "'hub:owner/glob*' or 'hub:?key=value&...', such as 'hub:?task=image-classification&limit=20'"
@@ -137,8 +136,8 @@ def _listed(query: Query, text: str, *, glob: str = "*") -> list[Candidate]:
     found: list[Candidate] = []
     try:
         for scanned, info in enumerate(client.listing(query), 1):
-            if _NAME.fullmatch(info.id) is None:
-                continue
+            if _NAME.fullmatch(info.id) is None or not client.is_commit(info.sha):
+                continue  # what the Hub itself never has
             metadata = _facts(info)
             if query.matches(metadata) and fnmatch.fnmatchcase(info.id.lower(), glob.lower()):
                 found.append(Candidate("hub", info.id, info.sha, metadata))
@@ -184,7 +183,7 @@ def _resolved(repository: str, revision: str | None, settings: Mapping[str, str]
     metadata = _facts(info)
     try:
         files = [file.rfilename for file in info.siblings or [] if _is_description(file.rfilename)]
-        paths = [client.download(info.id, info.sha or "main", name) for name in sorted(files)]
+        paths = [client.download(info.id, str(info.sha), name) for name in sorted(files)]
         if paths:
             metadata |= _described(paths[0].parent, settings)
     except Exception:  # gated, say: its row says so once it is loaded
@@ -238,21 +237,24 @@ def _described(path: Path, settings: Mapping[str, str]) -> dict[str, Any]:
         known = _transformers.metadata(path, configuration, settings) | {"remote_code": _needs_code(configuration)}
     except Exception:  # a stranger's file may hold anything; loading it says what is wrong with it
         return {}
+    if known.get("input_size") is not None:
+        known.setdefault("modality", "image")
     return {key: value for key, value in known.items() if value is not None}
 
 
 def _modality(task: str | None, library: str | None) -> str | None:
     if task in _IMAGE_TASKS or library == "timm":
         return "image"
-    return "text" if task in _TEXT_TASKS else None
+    return "text" if task in _TEXT_TASKS or library == "sentence-transformers" else None
 
 
 def _kind_of_weights(names: Iterable[str]) -> str:
     """`safetensors`, `pickle`, or `none` that can be loaded here."""
-    here = [name for name in names if "/" not in name]
-    if any(name.endswith(".safetensors") for name in here):
-        return "safetensors"
-    return "pickle" if any(name.endswith(_PICKLES) for name in here) else "none"
+    there = set(names)
+    chosen = next((name for name in _WEIGHTS if name in there), None)
+    if chosen is None:
+        return "none"
+    return "safetensors" if "safetensors" in chosen else "pickle"
 
 
 def _scan(status: Mapping[str, Any] | None) -> str | None:
@@ -343,7 +345,9 @@ def _fetch(repository: str, revision: str | None, weights: bool, trust_remote_co
         if path is None:
             raise
         return _held(path, repository, weights, trust_remote_code, error)
-    commit = info.sha or "main"
+    if not client.is_commit(info.sha):
+        raise CandidateError(f"the Hub tells no commit of it, but {info.sha!r}: see {client.page(repository)}")
+    commit = str(info.sha)
     digests = client.digests(info)
 
     def fetch(name: str) -> Path:

@@ -294,7 +294,7 @@ def _weights(configuration: Any) -> dict[str, str]:
         digests = _hub_client.digests(found)
         if file not in digests or not file.endswith(".safetensors"):
             return {}
-        path = _hub_client.download(name, found.sha or "main", file, digests[file])
+        path = _hub_client.download(name, str(found.sha), file, digests[file])
     return {"file": str(path)} if file.endswith(".safetensors") else {}
 
 
