@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -265,6 +266,37 @@ def test_a_folder_without_a_tokenizer_is_refused_rather_than_read_as_unknown_wor
     assert "it has no tokenizer; expected one of tokenizer.json, vocab.txt" in refusal("a")
 
 
+@pytest.fixture
+def sentencepiece_only(here: Path) -> Path:
+    """A folder as DeBERTa-v3 is on the Hub: `spm.model`, and no `tokenizer.json`."""
+    library = pytest.importorskip("sentencepiece")
+    text_folder(here / "a", "DebertaV2Model")
+    for name in ("tokenizer.json", "special_tokens_map.json"):
+        (here / "a" / name).unlink(missing_ok=True)
+    (here / "a" / "tokenizer_config.json").write_text('{"do_lower_case": false, "vocab_type": "spm"}')
+    names = {"pad_piece": "[PAD]", "bos_piece": "[CLS]", "eos_piece": "[SEP]", "unk_piece": "[UNK]"}
+    library.SentencePieceTrainer.train(
+        sentence_iterator=iter(TEXTS), model_prefix="a/spm", vocab_size=37, hard_vocab_limit=False, minloglevel=2,
+        pad_id=0, bos_id=1, eos_id=2, unk_id=3, **names,
+    )  # fmt: skip
+    return here / "a"
+
+
+def test_a_tokenizer_in_sentencepieces_form_alone_gives_its_own_pieces(sentencepiece_only: Path) -> None:
+    import sentencepiece
+
+    own = sentencepiece.SentencePieceProcessor(str(sentencepiece_only / "spm.model"))
+    ids = load("a").preprocessing.encode(TEXTS[0])
+    assert list(ids) == [1, *own.encode(TEXTS[0]), 2]
+
+
+def test_a_library_that_a_tokenizer_needs_is_named_where_it_is_missing(
+    sentencepiece_only: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "sentencepiece", None)
+    assert "mend it with: pip install sentencepiece protobuf" in refusal("a")
+
+
 def test_a_tokenizer_of_another_model_is_told_by_its_ids(here: Path) -> None:
     text_folder(here / "a", vocab_size=12)
     assert "tokenizer and weights do not belong together" in refusal("a")
@@ -279,6 +311,15 @@ def test_a_changed_tokenizer_is_another_revision(here: Path) -> None:
     assert only("a").metadata["input_size"] == (8,)
     with pytest.raises(CandidateError, match="its files have changed"):
         ZOO.load(before)
+
+
+def test_nothing_is_printed_of_long_texts_or_while_loading(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    text_folder(here / "a")
+    text_folder(here / "gpt", "GPT2ForSequenceClassification")
+    capfd.readouterr()
+    for name in ("a", "gpt", "a?max_length=8"):
+        read(load(name), [*TEXTS, "cat " * 999])
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_tokenizer_in_code_of_its_own_never_runs_unasked(here: Path) -> None:

@@ -6,6 +6,7 @@ Nothing here reads a pooler that the checkpoint brings (`pooler_output`): it may
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -158,8 +159,7 @@ def preprocessing(
         CandidateError: it has none, or the stated length is more than the model takes.
     """
     transformers = required("transformers")
-    if not any((path / name).is_file() for name in VOCABULARIES):  # transformers would make up an empty one
-        raise CandidateError(f"it has no tokenizer; expected one of {', '.join(VOCABULARIES)} beside its config.json")
+    _check_vocabulary(path)
     declared = json.loads((path / "config.json").read_bytes())
     limit = _positions(declared)
     if settings.max_length is not None and limit is not None and settings.max_length > limit:
@@ -327,6 +327,21 @@ def _pooled(output: Any, mask: torch.Tensor, pooling: str) -> torch.Tensor:
         hidden = torch.stack(output.hidden_states[1:]).mean(0)
     weights = mask[..., None].to(hidden.dtype)
     return (hidden * weights).sum(1) / weights.sum(1)
+
+
+def _check_vocabulary(path: Path) -> None:
+    there = [name for name in VOCABULARIES if (path / name).is_file()]
+    if not there:  # transformers would make up an empty one
+        raise CandidateError(f"it has no tokenizer; expected one of {', '.join(VOCABULARIES)} beside its config.json")
+    if all(name.endswith(".model") for name in there):
+        try:
+            for library in ("sentencepiece", "google.protobuf"):
+                importlib.import_module(library)
+        except ImportError as error:  # of which transformers would say something else
+            raise CandidateError(
+                f"its tokenizer is in sentencepiece's form alone ({there[0]}), and this cannot be read "
+                f"({one_line(error)}); mend it with: pip install sentencepiece protobuf"
+            ) from error
 
 
 def _check_pooling(pooling: str, head: str | None, prepared: TextPreprocessing) -> None:
