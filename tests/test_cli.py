@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 import modelselect as ms
 from modelselect import cli
@@ -207,3 +209,51 @@ def test_an_interruption_says_that_nothing_is_lost(
     code, _, err = run(capsys, "select", dataset, "-c", "embedded:plain*")
     assert code == cli.EXIT_INTERRUPTED
     assert "the next run goes on from there" in " ".join(err.split())
+
+
+def test_a_second_run_says_what_came_from_the_store(capsys: pytest.CaptureFixture[str], dataset: Path) -> None:
+    arguments = ["select", dataset, "-c", "embedded:plain*", "-e", "logme"]
+    assert "from the store" not in run(capsys, *arguments)[2]
+    assert "2 of 2 candidates came from the store" in run(capsys, *arguments)[2]
+
+
+def test_json_on_standard_output_is_nothing_but_json(
+    capfd: pytest.CaptureFixture[str], dataset: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "models" / "noisy"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text('{"builder": "noisy.py:build"}')
+    save_file({"1.weight": torch.ones(4, 3 * 32 * 32), "1.bias": torch.ones(4)}, folder / "model.safetensors")
+    (folder / "noisy.py").write_text(
+        "import os, torch\n"
+        "class Net(torch.nn.Sequential):\n"
+        "    def forward_features(self, x):\n"
+        "        os.write(1, b'not JSON')\n"
+        "        return x.flatten(1)[:, :8]\n"
+        "def build(folder):\n"
+        "    print('hello')\n"
+        "    net = Net(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, 4))\n"
+        "    return net, lambda image: torch.ones(3, 32, 32) * image.getpixel((0, 0))[0]\n"
+    )
+    arguments = ["select", dataset, "-c", f"dir:{folder}", "-e", "knn", "--trust-remote-code", "--executor", "process"]
+    code, out, _ = run(capfd, *arguments, "--json", "-")
+    assert code == 0
+    assert json.loads(out)["rows"]
+
+
+def test_the_demo_prints_its_leaderboard_and_nothing_else_where_it_is_told_to(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def quickly(dataset: Any, candidates: Any, **settings: Any) -> ms.Leaderboard:
+        rng = np.random.default_rng(0)
+        rows = rng.integers(0, 256, (20, 32, 32, 3), dtype=np.uint8), np.arange(20) % 2
+        return ms.select(rows, candidates[:3], estimators="logme", progress=False)
+
+    monkeypatch.setattr("modelselect.demo.select", quickly)
+    code, out, err = run(capsys, "demo", "--json", "-")
+    assert code == 0
+    assert len(json.loads(out)["rows"]) == 3
+    assert "Leaderboard" in err
+    assert not list(tmp_path.glob("-"))

@@ -158,6 +158,45 @@ def test_local_begins_an_item_when_it_is_asked_for() -> None:
     assert begun == ["a"]
 
 
+class Loading:
+    """Can be prepared for an item; notes what it does, and in which thread."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, Any]] = []
+        self.next_is_prepared = threading.Event()
+        self.threads: set[int] = set()
+
+    def prepare(self, item: Any) -> None:
+        self.events.append(("prepare", item))
+        self.threads.add(threading.get_ident())
+        if item == 1:
+            self.next_is_prepared.set()
+        if item == 2:
+            raise MoodyError("bad ", "mood")
+
+    def __call__(self, item: Any) -> Any:
+        if item == 0:
+            assert self.next_is_prepared.wait(10), "the next must be prepared while this one is at work"
+        self.events.append(("work", item))
+        return item
+
+
+def test_local_prepares_the_next_item_and_no_other_while_one_is_at_work() -> None:
+    loading = Loading()
+    outcomes = Local().map(loading, iter(range(4)))
+    assert not loading.events
+    found = []
+    for outcome in outcomes:
+        found.append(outcome.value)
+        ahead = [item for kind, item in loading.events if kind == "prepare"]
+        assert max(ahead) <= outcome.item + 1
+    assert found == [0, 1, 2, 3]
+    for item in range(4):
+        assert loading.events.index(("prepare", item)) < loading.events.index(("work", item))
+    assert len(loading.threads) > 1
+    assert list(Local().map(loading, [])) == []
+
+
 # --- what only processes can promise ---------------------------------------------------------------------------------
 
 
@@ -178,6 +217,20 @@ def test_a_crash_costs_its_item_and_says_how_the_process_died() -> None:
         "returns a trap": "cannot be read back from its worker process (ValueError: a trap)",
     }.items():
         assert expected in reasons[item]
+
+
+def print_in_every_way(item: str) -> str:
+    print(f"python {item}", flush=True)
+    os.write(1, f"native {item}\n".encode())
+    subprocess.run([sys.executable, "-c", f"print('child {item}')"], check=True)
+    return item
+
+
+def test_what_workers_print_does_not_mix_with_the_answer_on_standard_output(capfd: pytest.CaptureFixture[str]) -> None:
+    assert [outcome.value for outcome in Process().map(print_in_every_way, ["a"])] == ["a"]
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert set(err.split("\n")) >= {"python a", "native a", "child a"}
 
 
 def test_one_worker_serves_item_after_item() -> None:

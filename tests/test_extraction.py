@@ -16,11 +16,11 @@ import torch
 from PIL import Image
 
 import modelselect as ms
-from modelselect.backbone import Backbone, HeadInput, ImagePreprocessing
+from modelselect.backbone import Backbone, CallablePreprocessing, HeadInput, ImagePreprocessing, WholeOutput
 from modelselect.errors import CandidateError, InvalidInputError, OutOfMemoryError, StoreError
-from modelselect.extraction import Extractor, choose_device, choose_extractor
+from modelselect.extraction import Extractor, check_precision, choose_device, choose_extractor
 from modelselect.host import Host, get_host
-from modelselect.machine import owned_name
+from modelselect.machine import owned_name, usable_cores
 from modelselect.spool import InputSpool
 
 ROWS = 37
@@ -284,15 +284,255 @@ def test_rows_are_prepared_on_no_more_cores_than_are_ours(probe: ms.Probe, monke
     assert 1 < len(Threads.seen - {threading.get_ident()}) <= 3
 
 
+# --- overlap ---------------------------------------------------------------------------------------------------------
+
+
+class Waiting(Net):
+    """Its first forward pass ends only when a row of a later batch has been prepared."""
+
+    def __init__(self, prepared: threading.Event) -> None:
+        super().__init__()
+        self.prepared = prepared
+        self.overlapped: list[bool] = []
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.overlapped.append(self.prepared.wait(10))
+        return super().forward(x)
+
+
+class Announcing(ImagePreprocessing):
+    """Says when a row of the second batch or later is prepared, and remembers how many were."""
+
+    after: int
+    event: threading.Event
+    count = 0
+
+    def prepare(self, item: Any) -> torch.Tensor:
+        type(self).count += 1
+        if type(self).count > self.after:
+            self.event.set()
+        return super().prepare(item)
+
+
+@pytest.mark.parametrize("on_disk", [True, False])
+def test_rows_are_prepared_while_the_network_computes(
+    probe: ms.Probe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, on_disk: bool
+) -> None:
+    for name, value in (("after", 8), ("event", threading.Event()), ("count", 0)):
+        monkeypatch.setattr(Announcing, name, value, raising=False)
+    waiting = backbone(Waiting(Announcing.event))
+    waiting.preprocessing = resized(16, kind=Announcing)
+    CPU.extract(waiting, probe, FIELDS, batch_size=8, spool=InputSpool(tmp_path if on_disk else None))
+    assert waiting.module.overlapped == [True] * 5
+    assert Announcing.count == ROWS
+
+
+class Lagging(Net):
+    """Remembers how many rows had been prepared when it was given each batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.prepared: list[int] = []
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        time.sleep(0.05)
+        self.prepared.append(CountingPreprocessing.prepared)
+        return super().forward(x)
+
+
+def test_no_more_rows_are_prepared_ahead_than_two_batches(probe: ms.Probe) -> None:
+    CountingPreprocessing.prepared = 0
+    net = Lagging()
+    CPU.extract(backbone(net), probe, FIELDS, batch_size=4)
+    read = np.minimum(4 * np.arange(1, len(net.prepared) + 1), ROWS)
+    assert (np.array(net.prepared) <= read + 2 * 4).all()
+    assert (np.array(net.prepared) >= read).all()
+
+
+def test_a_candidate_that_fails_on_the_way_leaves_no_half_prepared_inputs(probe: ms.Probe, tmp_path: Path) -> None:
+    spool = InputSpool(tmp_path)
+    with pytest.raises(CandidateError):
+        CPU.extract(backbone(Raising()), probe, FIELDS, spool=spool, batch_size=8)
+    assert {path.suffix for path in tmp_path.iterdir()} <= {".lock"}
+    CPU.extract(backbone(), probe, FIELDS, spool=spool)
+    assert len(list(tmp_path.glob("*.npy"))) == 1
+
+
+class Flat(Net):
+    """Takes its rows as they are kept: nothing has copied them on the way."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x.reshape(-1, 3, 20, 24))
+
+
+class Defacing(Flat):
+    """Works in place, on its very input."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x.mul_(0))
+
+
+def test_what_a_module_does_to_its_input_in_place_reaches_nobody_else(probe: ms.Probe, tmp_path: Path) -> None:
+    def flat(module: torch.nn.Module) -> Backbone:
+        candidate = backbone(module)
+        candidate.preprocessing = CallablePreprocessing(
+            lambda image: torch.from_numpy(np.array(image)).permute(2, 0, 1).float().flatten(), "flat"
+        )
+        return candidate
+
+    spool = InputSpool(tmp_path)
+    found = [
+        CPU.extract(flat(m), probe, FIELDS, spool=spool).features for m in (Defacing(), Flat(), Defacing(), Flat())
+    ]
+    expected = CPU.extract(flat(Flat()), probe, FIELDS).features
+    np.testing.assert_allclose(found[1], expected, rtol=1e-6)
+    np.testing.assert_allclose(found[3], expected, rtol=1e-6)
+
+
+class TwoUnderWay(type(CPU)):  # type: ignore[misc]
+    """Collects a batch only when the next has been sent, as on a device that computes by itself."""
+
+    in_flight = 2
+
+
+def test_batches_under_way_at_once_keep_their_order_and_survive_a_smaller_batch(probe: ms.Probe) -> None:
+    expected = CPU.extract(backbone(), probe, FIELDS, batch_size=4)
+    found = TwoUnderWay().extract(backbone(), probe, FIELDS, batch_size=4)
+    np.testing.assert_array_equal(found.features, expected.features)
+    np.testing.assert_array_equal(found.source_probabilities, expected.source_probabilities)
+    hungry = backbone(Hungry(4, OUT_OF_MEMORY[0], after=2), name="later hungry")
+    found = TwoUnderWay().extract(hungry, probe, FIELDS, batch_size=8)
+    assert hungry.module.calls[:4] == [8, 8, -8, 4]
+    np.testing.assert_allclose(found.features, expected.features, rtol=1e-5, atol=1e-6)
+
+
+# --- how it computes -------------------------------------------------------------------------------------------------
+
+
+def test_large_rows_go_through_the_processor_a_few_at_a_time() -> None:
+    pixels = np.zeros((20, 8, 8, 3), np.uint8)
+    probe = ms.Probe.of((pixels, np.arange(20) % 2), size=None)
+    for size, expected in ((224, [8, 8, 4]), (32, [20])):
+        net = Net()
+        candidate = backbone(net)
+        candidate.preprocessing = ImagePreprocessing((size, size), size)
+        CPU.extract(candidate, probe, FIELDS)
+        assert net.calls == expected
+
+
+def test_no_more_threads_compute_than_there_are_cores(probe: ms.Probe, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Counting(Net):
+        threads: int
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.threads = torch.get_num_threads()
+            return super().forward(x)
+
+    before = torch.get_num_threads()
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0}, raising=False)
+    torch.set_num_threads(3)
+    try:
+        counting = backbone(Counting())
+        CPU.extract(counting, probe, FIELDS)
+        assert counting.module.threads == 1
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_a_containers_share_of_the_cores_is_respected(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(64)), raising=False)
+    for quota, cores in (("150000 100000", 2), ("max 100000", 64), ("", 64), ("5000 100000", 1)):
+        monkeypatch.setattr("modelselect.machine._control_group", lambda name, quota=quota: quota)
+        assert usable_cores() == cores
+
+
+def test_less_precision_changes_features_a_little_and_they_stay_float32(probe: ms.Probe) -> None:
+    full = CPU.extract(backbone(), probe, FIELDS).features
+    half = CPU.extract(backbone(), probe, FIELDS, precision="bfloat16").features
+    assert full is not None
+    assert half is not None
+    assert half.dtype == np.float32
+    assert 0 < np.abs(half - full).max() <= 2**-6 * np.abs(full).max()
+
+
+@pytest.mark.parametrize(("precision", "words"), [("float16", "only be emulated"), ("int8", "expected one of")])
+def test_a_precision_that_the_processor_has_not_is_refused(precision: str, words: str) -> None:
+    check_precision("float32", "cpu")
+    with pytest.raises(InvalidInputError, match=words):
+        check_precision(precision, "cpu")
+
+
+def test_bfloat16_is_for_processors_that_have_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for instructions in ({"avx512_bf16": True}, {"bf16": True}):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda found=instructions: found, raising=False)
+        check_precision("bfloat16", "cpu")
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": False}, raising=False)
+    with pytest.raises(InvalidInputError, match="emulated"):
+        check_precision("bfloat16", "cpu")
+
+
+def test_a_compiled_candidate_gives_the_same_features(probe: ms.Probe, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled = []
+
+    def compile(read: Any) -> Any:  # traced as ever; what follows needs a compiler, and half a minute
+        compiled.append(read)
+        return torch._dynamo.optimize("eager")(read)
+
+    expected = CPU.extract(backbone(), probe, FIELDS, batch_size=8)
+    monkeypatch.setattr(torch, "compile", compile)
+    found = CPU.extract(backbone(), probe, FIELDS, batch_size=8, compile=True)
+    assert len(compiled) == 1
+    np.testing.assert_allclose(found.features, expected.features, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(found.source_probabilities, expected.source_probabilities, rtol=1e-5, atol=1e-6)
+
+
+class Uneven(Net):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.zeros(len(x), len(x))
+
+
+def test_batches_of_different_widths_are_a_failed_candidate(probe: ms.Probe) -> None:
+    uneven = backbone(Uneven())
+    uneven.read = WholeOutput()
+    with pytest.raises(CandidateError, match="8 dimensions in one batch and 5 in another"):
+        CPU.extract(uneven, probe, FIELDS, batch_size=8)
+
+
+class Collecting:
+    """A sink that remembers the sizes of what it is sent."""
+
+    def __init__(self) -> None:
+        self.sizes: dict[str, list[int]] = {}
+        self.rows: dict[str, list[np.ndarray]] = {}
+
+    def append(self, **rows: np.ndarray) -> None:
+        for name, batch in rows.items():
+            self.sizes.setdefault(name, []).append(len(batch))
+            self.rows.setdefault(name, []).append(batch)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        return {name: np.concatenate(batches) for name, batches in self.rows.items()}
+
+
+def test_a_sink_is_sent_every_batch_as_it_comes(probe: ms.Probe) -> None:
+    sink = Collecting()
+    evidence = CPU.extract(backbone(), probe, FIELDS, batch_size=8, sink=sink)
+    assert sink.sizes == {field: [8, 8, 8, 8, 5] for field in FIELDS}
+    expected = CPU.extract(backbone(), probe, FIELDS, batch_size=8)
+    np.testing.assert_array_equal(evidence.features, expected.features)
+    np.testing.assert_array_equal(evidence.source_probabilities, expected.source_probabilities)
+
+
 class Hungry(Net):
     """Runs out of memory above a batch size, as CUDA and the CPU allocator say it."""
 
-    def __init__(self, limit: int, error: Exception) -> None:
+    def __init__(self, limit: int, error: Exception, after: int = 0) -> None:
         super().__init__()
-        self.limit, self.error = limit, error
+        self.limit, self.error, self.after = limit, error, after
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if len(x) > self.limit:
+        if len(x) > self.limit and len(self.calls) >= self.after:
             self.calls.append(-len(x))
             raise self.error
         return super().forward(x)
@@ -398,3 +638,13 @@ def test_the_gpu_gives_the_same_features_as_the_processor(probe: ms.Probe) -> No
     on_cpu = CPU.extract(backbone(), probe, FIELDS).features
     on_gpu = cuda.extract(backbone(), probe, FIELDS, device="cuda").features
     np.testing.assert_allclose(on_gpu, on_cpu, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("settings", [{"precision": "float16"}, {"compile": True}])
+def test_the_gpu_gives_nearly_the_same_features_in_other_ways(probe: ms.Probe, settings: dict[str, Any]) -> None:
+    cuda = get_host().extractor("cuda")
+    expected = cuda.extract(backbone(), probe, FIELDS, device="cuda").features
+    found = cuda.extract(backbone(), probe, FIELDS, device="cuda", batch_size=8, **settings).features
+    np.testing.assert_allclose(found, expected, rtol=1e-2, atol=1e-2)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -31,7 +33,7 @@ from modelselect.errors import (
     UnknownNameError,
 )
 from modelselect.estimator import mean_rank
-from modelselect.host import get_host
+from modelselect.host import Host, get_host
 from modelselect.verification import FineTuning
 from tests.conftest import REPOSITORY
 
@@ -324,6 +326,10 @@ def test_listeners_hear_of_every_candidate_and_of_the_end(dataset: Path) -> None
         ({"top_k": -1}, InvalidInputError, "top_k is -1"),
         ({"top_k": "2"}, InvalidInputError, "top_k is .2."),
         ({"batch_size": 0}, InvalidInputError, "batch_size is 0"),
+        ({"cache_dir": 7}, InvalidInputError, "cache_dir is 7; expected the path of a folder"),
+        ({"executor": 3}, InvalidInputError, "executor is 3; expected a name"),
+        ({"precision": "float8"}, InvalidInputError, "precision is 'float8'"),
+        ({"max_corrupt": 2}, DatasetError, "max_corrupt is 2"),
     ],
 )
 def test_bad_settings_are_answered_with_what_to_do(
@@ -657,3 +663,79 @@ def test_a_row_that_was_ranked_without_its_weights_can_be_loaded(dataset: Path, 
     assert board.best.weights_key is None
     assert board.best.load().weights_key == "weights"
     assert rank(dataset, unrevised).best.weights_key == "weights"
+
+
+def test_rows_that_cannot_be_read_are_borne_as_far_as_they_are_allowed(dataset: Path, tmp_path: Path) -> None:
+    damaged = shutil.copytree(dataset, tmp_path / "damaged")
+    for path in sorted(damaged.glob("*/*"))[::3]:
+        path.write_bytes(b"no image")
+    with pytest.raises(DatasetError, match="max_corrupt"):
+        rank(damaged, "embedded:plain.letters")
+    assert rank(damaged, "embedded:plain.letters", max_corrupt=0.5).provenance["dataset"]["skipped"]
+
+
+def test_another_precision_is_another_number(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True}, raising=False)
+    full = rank(dataset, "embedded:plain.letters")
+    half = rank(dataset, "embedded:plain.letters", precision="bfloat16")
+    assert half.provenance["from_store"] == 0
+    assert half.best.score != full.best.score
+    assert half.best.score == pytest.approx(full.best.score, rel=0.2)
+    assert rank(dataset, "embedded:plain.letters", precision="bfloat16").provenance["from_store"] == 1
+
+
+class Slow(ms.Zoo):
+    """Its networks wait, in their first forward pass, until the next candidate is being loaded."""
+
+    name = "slow"
+
+    def __init__(self, revision: str | None = "1") -> None:
+        self.loading = {name: threading.Event() for name in "abcd"}
+        self.revision = revision
+        self.overlapped: dict[str, bool] = {}
+
+    def search(self, pattern: str) -> Iterator[ms.Candidate]:
+        for name in "abc":
+            yield ms.Candidate(self.name, name, self.revision)
+
+    def load(self, candidate: ms.Candidate, *, trust_remote_code: bool = False) -> Backbone:
+        self.loading[candidate.name].set()
+        if candidate.name == "b":
+            raise CandidateError("its weights are missing")
+        torch.manual_seed(ord(candidate.name))
+        module = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, 8), torch.nn.Linear(8, 4))
+
+        def wait(*_: Any) -> None:
+            following = chr(ord(candidate.name) + 1)
+            if candidate.name not in self.overlapped:
+                self.overlapped[candidate.name] = following == "d" or self.loading[following].wait(10)
+
+        module.register_forward_pre_hook(wait)
+        return Backbone(candidate, module.eval(), ImagePreprocessing((32, 32), 32), HeadInput("2"), candidate.name)
+
+
+@pytest.mark.parametrize("revision", ["1", None])
+def test_the_next_candidate_is_loaded_while_one_computes_and_its_failure_stays_its_own(
+    dataset: Path, monkeypatch: pytest.MonkeyPatch, revision: str | None
+) -> None:
+    zoo = Slow(revision)
+    host = Host.load()
+
+    class Brought:
+        @ms.hookimpl
+        def modelselect_register_zoos(self) -> list[ms.Zoo]:
+            return [zoo]
+
+    host.register(Brought(), "brought")
+    for module in ("selection", "assessment"):
+        monkeypatch.setattr(f"modelselect.{module}.get_host", lambda: host)
+    board = rank(dataset, "slow:*")
+    assert zoo.overlapped == {"a": True, "c": True}
+    status = {row.candidate.name: row.status for row in board.rows}
+    assert status == {"a": "ok", "c": "ok", "b": "failed: its weights are missing"}
+    assert all(event.is_set() for name, event in zoo.loading.items() if name != "d")
+    if revision:  # what is in the store is not loaded again, ahead or otherwise
+        for event in zoo.loading.values():
+            event.clear()
+        rank(dataset, "slow:*")
+        assert [name for name, event in zoo.loading.items() if event.is_set()] == ["b"]

@@ -26,6 +26,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
 
+from modelselect import store as store_module
 from modelselect.errors import InvalidInputError, StoreError
 from modelselect.store import Store
 
@@ -231,6 +232,49 @@ def test_every_flipped_byte_and_every_truncation_is_noticed(store: Store) -> Non
     assert store.get(key) is not None
 
 
+def test_a_file_is_checked_once_and_again_when_anybody_touched_it(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = store.key("features", candidate="a")
+    store.put(key, {"x": np.arange(1000, dtype=np.float32)}, {})
+    path = file_of(store, key)
+    checks = []
+    check = store_module._check
+
+    def counting(file: Any, header: bytes) -> None:
+        checks.append(path)
+        check(file, header)
+
+    monkeypatch.setattr(store_module, "_check", counting)
+    for _ in range(3):
+        assert store.get(key) is not None
+    assert not checks, "written by this process, and untouched since"
+    store_module._checked.clear()  # as in another process
+    for _ in range(3):
+        assert store.get(key) is not None
+    assert len(checks) == 1
+    times = path.stat()
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    with path.open("r+b") as file:  # in place: same inode, same size
+        file.write(content)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert store.get(key) is None
+    assert len(checks) == 2
+
+
+def test_a_write_right_after_a_read_is_noticed(store: Store) -> None:
+    key = store.key("features", candidate="a")
+    for flip in range(20):
+        store.put(key, {"x": np.full(8, flip)}, {})
+        assert store.get(key) is not None
+        content = bytearray(file_of(store, key).read_bytes())
+        content[-1] ^= 1
+        with file_of(store, key).open("r+b") as file:
+            file.write(content)
+        assert store.get(key) is None
+
+
 def test_damage_is_logged_and_mended_by_the_next_put(store: Store, caplog: pytest.LogCaptureFixture) -> None:
     key = store.key("scores")
     store.put(key, {}, {"a": 1})
@@ -339,6 +383,20 @@ def test_rows_are_written_as_they_come_without_being_held_in_memory(store: Store
     assert np.array_equal(entry.arrays["features"], np.concatenate([batch + index for index in range(64)]))
     assert np.array_equal(entry.arrays["labels"], np.repeat(np.arange(64), 256))
     assert entry.metadata == {"device": "cpu", "batches": 64}
+
+
+def test_rows_can_be_read_before_the_entry_exists_and_after_its_files_are_gone(store: Store) -> None:
+    key = store.key("features")
+    with store.writer(key) as writer:
+        assert writer.mapped() == {}
+        writer.append(features=np.arange(6.0).reshape(3, 2), nothing=np.empty((0, 4)))
+        found = writer.mapped()
+        assert found["nothing"].shape == (0, 4)
+        assert isinstance(found["features"], np.memmap)
+        writer.append(features=np.ones((1, 2)))
+    np.testing.assert_array_equal(found["features"], np.arange(6.0).reshape(3, 2))
+    with pytest.raises(ValueError, match="read-only"):
+        found["features"][0] = 0
 
 
 def test_a_block_that_raises_leaves_nothing(store: Store) -> None:
