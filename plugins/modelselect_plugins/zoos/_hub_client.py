@@ -53,6 +53,7 @@ EXPANDED: tuple[Any, ...] = (
 
 _RETRIED = (408, 429, 500, 502, 503, 504)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+_SHORT_COMMIT = re.compile(r"[0-9a-f]{7,40}")
 _BLOCK = 2**20
 
 
@@ -128,20 +129,15 @@ def cached(name: str, revision: str | None = None) -> Path | None:
     from huggingface_hub import constants
 
     folder = Path(constants.HF_HUB_CACHE) / f"models--{name.replace('/', '--')}"
-    snapshots = folder / "snapshots"
+    snapshots = {path.name: path for path in folder.glob("snapshots/*")}
     reference = folder / "refs" / (revision or "main")
-    commit = revision
     if reference.is_file():
-        commit = reference.read_text(encoding="utf-8").strip()
-    if commit is not None:
-        found = [path for path in snapshots.glob(f"{glob_safe(commit)}*") if path.is_dir()] if len(commit) > 6 else []
-        return found[0] if len(found) == 1 else None
-    return max(snapshots.glob("*"), key=lambda path: path.stat().st_mtime_ns, default=None)
-
-
-def glob_safe(text: str) -> str:
-    """The text without what a glob takes for more than itself."""
-    return re.sub(r"[^\w.-]", "?", text)
+        revision = reference.read_text(encoding="utf-8").strip()
+    if revision is None:
+        return max(snapshots.values(), key=lambda path: path.stat().st_mtime_ns, default=None)
+    if _SHORT_COMMIT.fullmatch(revision):
+        return next((path for commit, path in snapshots.items() if commit.startswith(revision)), None)
+    return None
 
 
 def is_commit(revision: str | None) -> bool:
@@ -263,8 +259,10 @@ def _is_transport(error: BaseException) -> bool:
 @contextlib.contextmanager
 def _without_bars() -> Iterator[None]:
     """Without the client's own progress bars, which would be drawn over ours; as it was, afterwards."""
-    from huggingface_hub import constants, utils
+    from huggingface_hub import constants
+    from huggingface_hub import utils as exported
 
+    utils: Any = exported  # documented there, and not marked as exported
     if constants.HF_HUB_DISABLE_PROGRESS_BARS is not None or utils.are_progress_bars_disabled():
         yield  # the caller has said what is wanted
         return
