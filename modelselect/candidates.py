@@ -104,12 +104,9 @@ class Zoo(abc.ABC):
     def architectures(self, pattern: str) -> Iterable[Candidate]:
         """What `pattern` means where weights do not matter: one candidate for each architecture, in a stable order.
 
-        By default those of `search`, the first of each architecture. They need not be loadable; `skeleton` takes them.
+        By default what `search` finds. They need not be loadable; `skeleton` has to take them.
         """
-        first: dict[str, Candidate] = {}
-        for candidate in self.search(pattern):
-            first.setdefault(candidate.metadata.get("architecture", candidate.name), candidate)
-        return first.values()
+        return self.search(pattern)
 
     @abc.abstractmethod
     def load(self, candidate: Candidate, *, trust_remote_code: bool = False) -> Backbone:

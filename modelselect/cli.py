@@ -1,4 +1,4 @@
-"""The command line: `modelselect demo | select | search | estimators | zoos | plugins | history | store | doctor`.
+"""The command line: `modelselect demo | select | search | embed | history | estimators | zoos | plugins | ...`.
 
 Exit codes: 0 done, 1 nothing could be ranked, 2 bad usage. Nothing heavy is imported before a command runs.
 """
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 EXIT_NOTHING_RANKED = 1
 EXIT_BAD_USAGE = 2
 EXIT_INTERRUPTED = 130
+
+FEW_ARCHITECTURES = 20
+"""So many are traced before worker processes have started."""
 
 NAMED_COLUMNS = 10
 """With more columns than these, a table of estimators by estimators has numbers above them."""
@@ -105,6 +108,13 @@ def select(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what it would download and compute; do not.")
     ] = False,
+    recall: Annotated[
+        int | None, typer.Option(help="Keep so many, by the transfer history, before any download.", show_default=False)
+    ] = None,
+    history_path: Annotated[
+        Path | None, typer.Option("--history", help="The transfer history; your own by default.", show_default=False)
+    ] = None,
+    no_history: Annotated[bool, typer.Option("--no-history", help="Neither go by a history nor add to one.")] = False,
     agreement: Annotated[bool, typer.Option("--agreement", help="Also print how alike the estimators rank.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")] = False,
 ) -> None:
@@ -143,6 +153,8 @@ def select(
                 executor=executor,
                 batch_size=batch_size,
                 resamples=resamples,
+                recall=recall,
+                history=False if no_history else history_path,
                 progress=not quiet,
                 **settings,
             )
@@ -194,6 +206,72 @@ def search(
     rows = [[c.id, *(_text(c.metadata.get(column)) for column in columns)] for c in found.values()]
     print_table(["candidate", *columns], rows)
     typer.echo(f"{len(found)} candidates", err=True)
+
+
+@app.command()
+def embed(
+    expressions: Annotated[list[str], typer.Argument(help="'timm:*', 'torchvision:*', 'embedded:*', ...")],
+    atlas_path: Annotated[
+        Path | None, typer.Option("--atlas", help="The atlas to extend; the user's own by default.", show_default=False)
+    ] = None,
+    map_path: Annotated[
+        Path | None, typer.Option("--map", help="Also draw the atlas: .svg, .png or .pdf.", show_default=False)
+    ] = None,
+    refit: Annotated[bool, typer.Option("--refit", help="Begin a new space instead of extending the old one.")] = False,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes that trace; 0: none but this one.", show_default="all cores")
+    ] = None,
+    cache_dir: CacheOption = None,
+    trust_remote_code: TrustFlag = False,
+    as_json: JsonFlag = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")] = False,
+) -> None:
+    """Embed architectures, without weights, into the atlas."""
+    import time
+
+    from modelselect.archi2vec import atlas as atlases
+    from modelselect.machine import usable_cores
+    from modelselect.progress import Progress
+
+    begun = time.perf_counter()
+    path = atlas_path or atlases.default_path()
+    atlas = atlases.Atlas() if refit or not path.exists() else atlases.Atlas.load(path)
+    named = list(atlases.architectures(expressions))
+    workers = usable_cores() if workers is None else workers
+    executor = _host().executor("process").sized(workers) if workers and len(named) > FEW_ARCHITECTURES else None
+    known = len(atlas)
+    with Progress(not quiet) as bars, bars.candidates("tracing", len(named)) as advance:
+        failures = atlas.add(
+            named, executor=executor, cache_dir=cache_dir, trust_remote_code=trust_remote_code, progress=advance
+        )
+    if len(atlas) > known:
+        atlas.save(path)
+    if map_path is not None:
+        atlas.draw(map_path)
+    purity = atlas.family_purity()
+    if as_json:
+        _print_json(
+            {
+                "atlas": str(path),
+                "architectures": len(atlas),
+                "added": len(atlas) - known,
+                "failures": {name: failure.reason for name, failure in failures.items()},
+                "family_purity": {family: {"size": n, "purity": share} for family, (n, share) in purity.items()},
+                "seconds": time.perf_counter() - begun,
+            }
+        )
+        return
+    for name, failure in failures.items():
+        typer.echo(f"{name} failed: {failure.reason}", err=True)
+    print_table(
+        ["family", "architectures", "nearest is of it, too"],
+        [[family, str(n), f"{share:.0%}"] for family, (n, share) in purity.items()],
+    )
+    size = _size(path.stat().st_size) if path.exists() else "nothing"
+    typer.echo(
+        f"{len(atlas) - known} added, {len(failures)} failed, {len(atlas)} in {path} ({size}); "
+        f"{time.perf_counter() - begun:.0f} s"
+    )
 
 
 @app.command()

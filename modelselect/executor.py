@@ -44,6 +44,10 @@ class Executor(abc.ABC):
     name: ClassVar[str]
     isolated: ClassVar[bool] = False
 
+    def sized(self, workers: int) -> Executor:
+        """One like this that works on so many items at a time; by default this one, which does not."""
+        return self
+
     @abc.abstractmethod
     def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Outcome]:
         """One outcome for each item, in completion order. What goes wrong with one item never stops the others.

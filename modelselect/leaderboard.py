@@ -61,6 +61,7 @@ class Row:
         seconds: spent on it, when it was first computed.
         embedding: its archi2vec vector.
         nearest: (candidate id, cosine similarity) of the most similar architectures on this board.
+        cluster: number of the cluster of architectures on this board that it belongs to.
         weights_key: digest of the weights that were ranked, where the candidate has no revision to tell them by.
     """
 
@@ -84,6 +85,7 @@ class Row:
     seconds: float = field(default=0.0, compare=False)
     embedding: tuple[float, ...] | None = None
     nearest: tuple[tuple[str, float], ...] = ()
+    cluster: int | None = None
     weights_key: str | None = None
 
     @property

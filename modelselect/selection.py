@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 import os
 import platform
 import time
@@ -442,7 +443,7 @@ def _rank(
         if isinstance(result, Failure):
             rows.append(Row(candidate, failure=result, parameters=candidate.metadata.get("parameters")))
             continue
-        embedding, nearest = embeddings.get(candidate.id, (None, ()))
+        embedding, nearest, cluster = embeddings.get(candidate.id, (None, (), None))
         rows.append(
             Row(
                 candidate,
@@ -462,6 +463,7 @@ def _rank(
                 seconds=result.seconds,
                 embedding=embedding,
                 nearest=nearest,
+                cluster=cluster,
                 weights_key=None if candidate.revision else result.identity.removeprefix(f"{candidate.id}#") or None,
             )
         )
@@ -540,8 +542,8 @@ def _competition_ranks(totals: np.ndarray[Any, np.dtype[np.float64]]) -> list[in
 
 def _embed(
     pool: Sequence[Candidate], results: Mapping[str, Assessment | Failure]
-) -> dict[str, tuple[tuple[float, ...], tuple[tuple[str, float], ...]]]:
-    """archi2vec vector and nearest architectures of every candidate that has a graph, by id."""
+) -> dict[str, tuple[tuple[float, ...], tuple[tuple[str, float], ...], int]]:
+    """archi2vec vector, nearest architectures and cluster of every candidate that has a graph, by id."""
     from modelselect import archi2vec
 
     graphs = {
@@ -553,12 +555,14 @@ def _embed(
         return {}
     ids = list(graphs)
     vectors = archi2vec.embed(list(graphs.values()))
+    clusters = archi2vec.clusters(vectors, max(round(math.sqrt(len(ids) / 2)), 1)).tolist()  # the rule of thumb
     answer = {}
     for index, candidate_id in enumerate(ids):
         near = archi2vec.nearest(vectors, index, min(NEAREST_SHOWN, len(ids) - 1))
         answer[candidate_id] = (
             tuple(float(v) for v in vectors[index]),
             tuple((ids[other], float(similarity)) for other, similarity in near),
+            clusters[index],
         )
     return answer
 

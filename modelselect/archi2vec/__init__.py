@@ -7,6 +7,7 @@ Downstream Fine-tuning" (Fennec), section 3.2.
 
 from __future__ import annotations
 
+from modelselect.archi2vec.atlas import Atlas
 from modelselect.archi2vec.documents import weisfeiler_lehman
 from modelselect.archi2vec.graph import count_macs, from_json, operation_name, to_json, trace, trace_skeleton
 from modelselect.archi2vec.space import (
@@ -22,6 +23,7 @@ from modelselect.archi2vec.space import (
 )
 
 __all__ = [
+    "Atlas",
     "Encoder",
     "Space",
     "clusters",

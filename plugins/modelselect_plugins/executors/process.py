@@ -65,6 +65,9 @@ class Process(Executor):
             raise InvalidInputError(f"timeout is {timeout}; expected seconds above 0, or None")
         self.workers, self.timeout = workers, timeout
 
+    def sized(self, workers: int) -> Process:
+        return Process(workers=workers, timeout=self.timeout)
+
     def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Outcome]:
         """One outcome for each item, in completion order.
 

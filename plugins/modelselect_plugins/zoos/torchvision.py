@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -73,6 +74,13 @@ class TorchvisionZoo(Zoo):
             )
         return [candidate]
 
+    def architectures(self, pattern: str) -> Iterable[Candidate]:
+        first: dict[str, Candidate] = {}
+        for candidate in self.search(pattern):
+            model = candidate.name.split(".")[0]
+            first.setdefault(model, dataclasses.replace(candidate, name=model, revision=None))
+        return first.values()
+
     def load(self, candidate: Candidate, *, trust_remote_code: bool = False) -> Backbone:
         required("torchvision")
         weights = dict(_all_weights()).get(candidate.name)
@@ -97,7 +105,8 @@ class TorchvisionZoo(Zoo):
     def skeleton(self, candidate: Candidate, *, trust_remote_code: bool = False) -> torch.nn.Module:
 
         required("torchvision")
-        architecture, weights = candidate.name.split(".")[0], dict(_all_weights())[candidate.name]
+        architecture = candidate.name.split(".")[0]
+        weights = next(w for name, w in _all_weights() if candidate.name in (name, name.split(".")[0]))
         try:
             with without_values():
                 return _build(architecture, weights).eval()

@@ -1,0 +1,327 @@
+"""The atlas: many architectures in one space, kept in a file, reused, and extended in place."""
+
+from __future__ import annotations
+
+import collections
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from modelselect.archi2vec.graph import from_json, to_json
+from modelselect.archi2vec.space import Encoder, Space, nearest, trace_candidate
+from modelselect.candidates import Candidate, Expression
+from modelselect.errors import ExpressionError, Failure, InvalidInputError, UnknownNameError, did_you_mean
+from modelselect.extraction import numeric_versions
+from modelselect.store import Store, explained
+
+if TYPE_CHECKING:
+    from modelselect.executor import Executor
+
+PATH_VARIABLE = "MODELSELECT_ATLAS"
+FORMAT = "modelselect atlas 1"
+COLOURS = (*(f"C{number}" for number in range(10)), "black", "gold")
+"""On the map, of the largest families; the others are grey."""
+
+
+@dataclass(frozen=True)
+class GraphWork:
+    """Traces one architecture, or finds in the store that this was done before. Called by executors."""
+
+    cache_dir: Path
+    trust_remote_code: bool = False
+
+    def __call__(self, candidate: Candidate) -> str:
+        from modelselect.host import get_host
+
+        store, host = Store(self.cache_dir), get_host()
+        zoo = host.zoo(candidate.zoo)
+        key = store.key(
+            "graph",
+            candidate=candidate.id,
+            zoo=host.owner("zoos", zoo.name).version,
+            versions=numeric_versions(),
+        )
+        entry = store.get(key)
+        if entry is not None:
+            return str(entry.metadata["graph"])
+        graph = to_json(trace_candidate(candidate, trust_remote_code=self.trust_remote_code))
+        store.put(key, {}, {"graph": graph})
+        return graph
+
+
+class Atlas:
+    """Architectures, their families, and their vectors in one space.
+
+    The first architectures that are added span the space. Later ones are placed in it: what is there already stays
+    where it is, so that vectors can be compared with those of last year.
+
+    Args:
+        encoder: what turns graphs into vectors.
+
+    Attributes:
+        names: ids of the architectures, in the order in which they were added.
+        families: of each, as its zoo calls it; empty where it does not say.
+        vectors: (n, dim) float32.
+
+    >>> import modelselect as ms
+    >>> atlas = Atlas()
+    >>> atlas.add("embedded:*")
+    {}
+    >>> atlas.vectors.shape, atlas.nearest("embedded:resnet.letters", 1)[0][0]
+    ((12, 128), 'embedded:resnet.textures')
+    """
+
+    def __init__(self, encoder: str | Encoder = "graph2vec") -> None:
+        from modelselect.host import get_host
+
+        self.encoder = get_host().encoder(encoder) if isinstance(encoder, str) else encoder
+        self.names: tuple[str, ...] = ()
+        self.families: tuple[str, ...] = ()
+        self.vectors: NDArray[np.float32] = np.empty((0, 0), dtype=np.float32)
+        self._space: Space | None = None
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Atlas:
+        """The atlas in a file that `save` wrote.
+
+        Raises:
+            InvalidInputError: there is no such file, or it is no atlas, or damaged.
+            UnknownNameError: the encoder it was made with is not registered.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(path, framework="numpy") as file:
+                about = file.metadata() or {}
+                arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+            if about.get("format") != FORMAT:
+                raise ValueError(f"its format is {about.get('format')!r}, expected {FORMAT!r}")
+            atlas = cls(about["encoder"])
+            atlas.names, atlas.families = tuple(json.loads(about["names"])), tuple(json.loads(about["families"]))
+            atlas.vectors = arrays.pop("vectors")
+            if not len(atlas.names) == len(atlas.families) == len(atlas.vectors):
+                raise ValueError(f"it has {len(atlas.names)} names and {len(atlas.vectors)} vectors")
+            atlas._space = atlas.encoder.restore(arrays)
+        except UnknownNameError:
+            raise
+        except (OSError, SafetensorError, KeyError, ValueError, InvalidInputError) as error:
+            raise InvalidInputError(
+                f"{str(path)!r} holds no atlas that can be read ({type(error).__name__}: {error}); give a file that "
+                "`modelselect embed --atlas` has written, or let it write a new one"
+            ) from error
+        return atlas
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the atlas into one file, whole or not at all.
+
+        Raises:
+            InvalidInputError: it is empty.
+            StoreError: the file cannot be written.
+        """
+        from safetensors.numpy import save_file
+
+        if self._space is None:
+            raise InvalidInputError("the atlas is empty; add architectures first")
+        target = Path(path)
+        partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+        about = {
+            "format": FORMAT,
+            "encoder": self.encoder.name,
+            "names": json.dumps(self.names),
+            "families": json.dumps(self.families),
+        }
+        arrays = {name: np.ascontiguousarray(array) for name, array in self._space.state().items()}
+        try:
+            with explained(f"the atlas {target}", "written"):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                save_file({"vectors": self.vectors, **arrays}, partial, about)
+                partial.replace(target)
+        finally:
+            partial.unlink(missing_ok=True)
+
+    def add(
+        self,
+        architectures: str | Candidate | Sequence[str | Candidate],
+        *,
+        executor: Executor | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
+        trust_remote_code: bool = False,
+        progress: Callable[[str], None] | None = None,
+    ) -> dict[str, Failure]:
+        """Adds what is not there yet; the first ones span the space, later ones are placed in it.
+
+        Args:
+            architectures: candidate expressions, or candidates. Of an expression each architecture counts once, with
+                pre-trained weights or without.
+            executor: where they are traced; None: here.
+            cache_dir: the store in which graphs are kept, so that a run that was killed goes on; None for the user's.
+            trust_remote_code: whether candidates may run code that they bring.
+            progress: called with the id of each that is done.
+
+        Returns:
+            Why an architecture is not there, by id: one that fails costs no other.
+
+        Raises:
+            ExpressionError: an expression cannot be read or matches nothing.
+            UnknownNameError: no such zoo.
+        """
+        from modelselect.executor import Outcome
+
+        found = {name_of(candidate): candidate for candidate in _candidates(architectures)}
+        known = set(self.names)
+        new = [candidate for name, candidate in found.items() if name not in known]
+        work = GraphWork(Store(cache_dir).path, trust_remote_code)
+        graphs, failures = {}, {}
+        outcomes = (Outcome.of(work, c) for c in new) if executor is None else executor.map(work, new)
+        for outcome in outcomes:
+            name = name_of(outcome.item)
+            if outcome.failure is None:
+                graphs[name] = outcome.value
+            else:
+                failures[name] = outcome.failure
+            if progress is not None:
+                progress(name)
+        added = [candidate for candidate in new if name_of(candidate) in graphs]
+        if added:
+            parsed = [from_json(graphs[name_of(candidate)]) for candidate in added]
+            if self._space is None:
+                self._space = self.encoder.fit(parsed)
+                self.vectors = self._space.vectors
+            else:
+                self.vectors = np.concatenate([self.vectors, self._space.place(parsed)])
+            self.names += tuple(map(name_of, added))
+            self.families += tuple(str(candidate.metadata.get("family", "")) for candidate in added)
+        return failures
+
+    def nearest(self, name: str, k: int = 5) -> list[tuple[str, float]]:
+        """The k architectures most like one of the atlas, and their cosine similarities.
+
+        Raises:
+            InvalidInputError: the atlas has no such architecture.
+        """
+        if name not in self.names:
+            raise InvalidInputError(f"the atlas has no {name!r}.{did_you_mean(name, self.names)}")
+        return [(self.names[row], cosine) for row, cosine in nearest(self.vectors, self.names.index(name), k)]
+
+    def family_purity(self) -> dict[str, tuple[int, float]]:
+        """Of each family with two or more members: how many it has, and the share of them whose nearest is of it, too.
+
+        The last, under the name "all", is that of all such architectures.
+        """
+        from sklearn.neighbors import NearestNeighbors
+
+        sizes = collections.Counter(family for family in self.families if family)
+        members = [row for row, family in enumerate(self.families) if sizes[family] > 1]
+        if not members:
+            return {}
+        units = self.vectors / np.maximum(np.linalg.norm(self.vectors, axis=1, keepdims=True), 1e-12)
+        _, rows = NearestNeighbors(n_neighbors=2).fit(units).kneighbors(units[members])
+        pure: dict[str, list[bool]] = collections.defaultdict(list)
+        for row, near in zip(members, rows.tolist(), strict=True):
+            other = near[1] if near[0] == row else near[0]
+            pure[self.families[row]].append(self.families[other] == self.families[row])
+        answer = {family: (sizes[family], float(np.mean(hits))) for family, hits in sorted(pure.items())}
+        return answer | {"all": (len(members), float(np.mean([hit for hits in pure.values() for hit in hits])))}
+
+    def plane(self, seed: int = 0) -> NDArray[np.float64]:
+        """(n, 2) the atlas flattened, neighbours kept together: t-SNE of the directions, from their PCA.
+
+        Raises:
+            InvalidInputError: fewer than three architectures.
+        """
+        from sklearn.manifold import TSNE
+
+        if len(self) < 3:
+            raise InvalidInputError(f"a map needs three architectures or more, and the atlas has {len(self)}")
+        units = self.vectors / np.maximum(np.linalg.norm(self.vectors, axis=1, keepdims=True), 1e-12)
+        perplexity = min(30.0, (len(self) - 1) / 3)
+        flat: NDArray[np.float64] = TSNE(
+            perplexity=perplexity, init="pca", learning_rate="auto", random_state=seed, method="barnes_hut"
+        ).fit_transform(units.astype(np.float64))
+        return flat
+
+    def draw(self, path: str | os.PathLike[str], *, seed: int = 0) -> None:
+        """Writes a picture of the map, coloured by family: `.svg`, `.png` or `.pdf`, as the name ends.
+
+        Raises:
+            InvalidInputError: matplotlib is missing, the atlas is too small, or the file's name ends otherwise.
+        """
+        try:
+            from matplotlib.figure import Figure
+        except ImportError as error:
+            raise InvalidInputError(
+                f"a map needs matplotlib ({error}); install it with: pip install 'modelselect-automl[plots]'"
+            ) from error
+        flat = self.plane(seed)
+        sizes = collections.Counter(family for family in self.families if family)
+        named = [family for family, _ in sizes.most_common(len(COLOURS))]
+        figure = Figure(figsize=(10, 8), layout="constrained")
+        axes = figure.subplots()
+        families = np.array(self.families)
+        others = ~np.isin(families, named)
+        for chosen, colour, label in [
+            (others, "0.75", f"{len(sizes) - len(named)} other families"),
+            *((families == f, colour, f"{f} ({sizes[f]})") for f, colour in zip(named, COLOURS, strict=False)),
+        ]:
+            axes.scatter(flat[chosen, 0], flat[chosen, 1], s=10, color=colour, label=label)
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.set_title(f"{len(self)} architectures; near each other where they work alike")
+        axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+        try:
+            with explained(f"the map {path}", "written"):
+                figure.savefig(path, dpi=120, metadata={"Date": None} if str(path).endswith(".svg") else None)
+        except ValueError as error:
+            raise InvalidInputError(
+                f"the map cannot be written as {Path(path).suffix!r}; give .png, .svg or .pdf"
+            ) from error
+
+
+def name_of(candidate: Candidate) -> str:
+    """What the atlas calls a candidate: its id without the revision, which says nothing of the architecture.
+
+    >>> name_of(Candidate("hub", "owner/name", revision="5f0c"))
+    'hub:owner/name'
+    """
+    return f"{candidate.zoo}:{candidate.name}"
+
+
+def default_path() -> Path:
+    """MODELSELECT_ATLAS, else `modelselect/atlas.safetensors` in XDG_DATA_HOME, else in `~/.local/share`."""
+    if chosen := os.environ.get(PATH_VARIABLE):
+        return Path(chosen).expanduser()
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "modelselect/atlas.safetensors"
+
+
+def architectures(expressions: Iterable[str]) -> Iterator[Candidate]:
+    """One candidate for each architecture that the expressions name, with pre-trained weights or without.
+
+    Raises:
+        ExpressionError: an expression cannot be read or matches nothing.
+        UnknownNameError: no such zoo.
+    """
+    from modelselect.host import get_host
+
+    for text in expressions:
+        expression = Expression.parse(text)
+        found = list(get_host().zoo(expression.zoo).architectures(expression.pattern))
+        if not found:
+            raise ExpressionError(f"no architecture matched {text!r}")
+        yield from found
+
+
+def _candidates(given: str | Candidate | Sequence[str | Candidate]) -> Iterator[Candidate]:
+    for item in [given] if isinstance(given, str | Candidate) else given:
+        if isinstance(item, Candidate):
+            yield item
+        else:
+            yield from architectures([item])
