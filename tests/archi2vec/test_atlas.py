@@ -43,9 +43,9 @@ def test_what_is_there_does_not_move_when_others_are_added_in_whatever_company()
     np.testing.assert_array_equal(alone.vectors[-1], atlas.vectors[atlas.names.index(alone.names[-1])])
 
 
-def test_an_architecture_is_placed_where_it_would_have_been_fitted() -> None:
+def test_an_architecture_is_placed_where_it_would_have_been_fitted(folders: Path) -> None:
     atlas = filled("embedded:*")
-    graphs = [from_json(GraphWork(Path("cache"))(candidate)) for candidate in ms.search("embedded:*")]
+    graphs = [from_json(GraphWork(folders / "cache")(candidate)) for candidate in ms.search("embedded:*")]
     assert atlas._space is not None
     placed = atlas._space.place(graphs)
     cosines = (placed * atlas.vectors).sum(axis=1) / (
