@@ -18,7 +18,7 @@ NUMBERS_IN_A_BATCH = 8 * 3 * 224 * 224
 """Of inputs, at most, where the caller leaves the batch size open: 8 images of 224 x 224, 64 of 79 x 79 or smaller.
 
 Activations of more than that leave the processor's caches, and come in blocks that the operating system hands out and
-zeroes anew for every layer: measured on two cores, MobileNetV2 takes 19 ms an image in batches of 8 and 56 ms in
+zeroes anew for every layer: measured with one thread, MobileNetV2 takes 22 ms an image in batches of 8 and 56 ms in
 batches of 64 (benchmarks/extraction.py).
 """
 
