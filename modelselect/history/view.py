@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from modelselect.errors import InvalidInputError
 from modelselect.history.database import ACCURACY, Result, without_revision
+from modelselect.host import get_host
 
 if TYPE_CHECKING:
     from modelselect.history.database import History
@@ -22,6 +23,11 @@ T = TypeVar("T")
 
 ACCURACIES_SUFFICE = 0.5
 """Share of the candidates known on a dataset that must be measured there, for estimators' scores to be left aside."""
+
+ENCODER = "graph2vec"
+
+ARCHITECTURES_SUFFICE = 50
+"""Architectures in a history from which their space alone is learned, and those of the pool are placed in it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,11 +170,15 @@ class HistoryView:
     def _embed(self) -> Matrix:
         from modelselect import archi2vec
 
-        distinct = sorted({self.graphs[c] for c in self.candidates if c in self.graphs})
-        if not distinct:
+        known = sorted({self.graphs[result.candidate] for result in self.results if result.candidate in self.graphs})
+        others = sorted({self.graphs[c] for c in self.candidates if c in self.graphs}.difference(known))
+        if not known and not others:
             return np.full((len(self.candidates), 1), np.nan)
-        vectors = archi2vec.embed([archi2vec.from_json(graph) for graph in distinct])
-        by_graph = dict(zip(distinct, vectors.astype(np.float64), strict=True))
+        fitted = known if len(known) >= ARCHITECTURES_SUFFICE else known + others
+        graphs = [archi2vec.from_json(graph) for graph in known + others]
+        space = get_host().encoder(ENCODER).fit(graphs[: len(fitted)])
+        vectors = np.concatenate([space.vectors, space.place(graphs[len(fitted) :])]).astype(np.float64)
+        by_graph = dict(zip(known + others, vectors, strict=True))
         unknown = np.full(vectors.shape[1], np.nan)
         return np.stack([by_graph.get(self.graphs.get(c, ""), unknown) for c in self.candidates])
 
