@@ -1,4 +1,4 @@
-"""The `karateclub` encoder: Karate Club's own Graph2Vec, for those who have it installed, to compare with `graph2vec`."""
+"""The `karateclub` encoder: Karate Club's own Graph2Vec, where it is installed, to compare `graph2vec` with."""
 
 from __future__ import annotations
 
