@@ -36,6 +36,7 @@ _OWN: dict[str, dict[str, Any]] = {
     "ModernBert": {"global_attn_every_n_layers": 2, "cls_token_id": 2, "sep_token_id": 3},
     "GPT2": {"n_embd": SIZE, "n_layer": 2, "n_head": 2, "n_positions": POSITIONS, "pad_token_id": None},
     "Llama": {"num_key_value_heads": 1, "pad_token_id": None},
+    "XLNet": {"d_model": SIZE, "n_layer": 2, "n_head": 2, "d_inner": 24},
     "T5": {"d_model": SIZE, "d_kv": 8, "d_ff": 24, "num_layers": 2, "num_heads": 2},
 }
 
@@ -63,7 +64,8 @@ def text_folder(folder: Path, model: str = "BertModel", seed: int = 0, **setting
     import transformers
 
     base = model.removesuffix("EncoderModel").split("For")[0].removesuffix("Model")
-    made = getattr(transformers, f"{base}Config")(**{**_COMMON, **_OWN.get(base, {}), **settings})
+    common = {k: v for k, v in _COMMON.items() if k != "max_position_embeddings" or base != "XLNet"}  # it has no limit
+    made = getattr(transformers, f"{base}Config")(**{**common, **_OWN.get(base, {}), **settings})
     torch.manual_seed(seed)
     module = getattr(transformers, model)(made).eval()
     for parameter in module.parameters():  # not so near zero that all texts are alike

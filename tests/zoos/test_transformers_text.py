@@ -199,6 +199,11 @@ def test_features_do_not_depend_on_what_else_is_in_the_batch(here: Path, monkeyp
     close(torch.cat([read(backbone, [text]).features for text in texts]), whole)
 
 
+def test_a_model_that_reads_the_padding_is_refused(here: Path) -> None:
+    text_folder(here / "xlnet", "XLNetForSequenceClassification")
+    assert "changes with the padding behind the text" in refusal("xlnet")
+
+
 def test_texts_of_like_length_pass_together_each_once() -> None:
     lengths = [(37 * n) % 256 + 1 for n in range(64)]
     groups = list(_transformers_text.of_like_length(lengths))

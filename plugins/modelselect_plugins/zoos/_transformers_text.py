@@ -213,7 +213,7 @@ def reader(module: Any, prepared: TextPreprocessing, path: Path, settings: TextS
     """How features, and logits where there is a trained classifier of several classes, are read from a ready module.
 
     Raises:
-        CandidateError: the pooling is none of this model's, or the forward pass fails.
+        CandidateError: the pooling is none of this model's, the forward pass fails, or it reads what is padded.
     """
     import torch
 
@@ -221,7 +221,8 @@ def reader(module: Any, prepared: TextPreprocessing, path: Path, settings: TextS
     classifier = _is_classifier(configuration) and not configuration.is_encoder_decoder
     has_logits = classifier and _tells_classes_apart(configuration.num_labels, configuration.problem_type)
     padding_id = configuration.pad_token_id
-    batch = prepared.finish(torch.stack([prepared.prepare(text) for text in _EXAMPLES]))
+    rows = torch.stack([prepared.prepare(text) for text in _EXAMPLES])
+    batch = prepared.finish(rows)
     try:
         head = None
         if classifier:
@@ -231,7 +232,8 @@ def reader(module: Any, prepared: TextPreprocessing, path: Path, settings: TextS
         _check_pooling(pooling, head, prepared)
         found = PooledTokens(pooling, padding_id, head, has_logits)
         with torch.no_grad():
-            found(module, batch)
+            padded, alone = found(module, batch), found(module, prepared.finish(rows[:1]))
+        _check_padding(padded, alone)
     except CandidateError:
         raise
     except Exception as error:
@@ -354,6 +356,15 @@ def _check_pooling(pooling: str, head: str | None, prepared: TextPreprocessing) 
         raise CandidateError("pooling=head is what a trained classifier is given, and it has none; try pooling=mean")
     if pooling == "cls" and len({int(prepared.prepare(text)[0]) for text in ("One", "text", "2")}) > 1:
         raise CandidateError("pooling=cls is the token before the text, and its tokenizer puts none; try pooling=mean")
+
+
+def _check_padding(padded: Outputs, alone: Outputs) -> None:
+    """A text must have the same outputs beside a longer one as alone; XLNet's classifier reads the padding."""
+    for among, own in zip(padded, alone, strict=True):
+        if among is not None and own is not None and (among[:1] - own).abs().max() > 1e-3 * own.abs().max():
+            raise CandidateError(
+                "what it gives for a text changes with the padding behind the text, so that no score could be repeated"
+            )
 
 
 def _usual_pooling(configuration: Any, head: str | None) -> str:
