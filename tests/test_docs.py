@@ -18,7 +18,7 @@ from tests.conftest import REPOSITORY
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^```(?P<language>python|bash)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!https?://|#)(?P<target>[^)#\s]+)")
-OUTSIDE = ("path/to", "pip ", "git ", "demo", "store --evict", "hub:")
+OUTSIDE = ("path/to", "pip ", "git ", "demo", "store --evict", "hub:", "timm:*")
 """What marks a command line that is not run here: it needs the reader's files, or has a test of its own."""
 
 
@@ -34,6 +34,7 @@ def page_id(page: Path) -> str:
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MODELSELECT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("MODELSELECT_ATLAS", str(tmp_path / "atlas.safetensors"))
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=page_id)
