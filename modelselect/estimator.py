@@ -115,7 +115,7 @@ def evaluate(estimator: Estimator, evidence: Evidence) -> Mapping[str, float]:
             f"{estimator.name} needs {' and '.join(missing)}, which this candidate does not have"
             + _why_missing(missing)
         )
-    with _calm_threads(evidence):
+    with contextlib.nullcontext() if estimator.is_static else _calm_threads(evidence):
         components = estimator.score(evidence.restrict(estimator.reads))
     result = {name: float(value) for name, value in components.items()}
     bad = [name for name, value in result.items() if not np.isfinite(value)]
