@@ -6,6 +6,7 @@ import errno
 import os
 import threading
 import time
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,13 @@ import torch
 from PIL import Image
 
 import modelselect as ms
+from modelselect import assessment
 from modelselect.backbone import Backbone, CallablePreprocessing, HeadInput, ImagePreprocessing, WholeOutput
 from modelselect.errors import CandidateError, InvalidInputError, OutOfMemoryError, StoreError
 from modelselect.extraction import Extractor, check_precision, choose_device, choose_extractor
 from modelselect.host import Host, get_host
 from modelselect.machine import owned_name, usable_cores
+from modelselect.modules import ModuleZoo
 from modelselect.spool import InputSpool
 
 ROWS = 37
@@ -522,6 +525,36 @@ def test_a_sink_is_sent_every_batch_as_it_comes(probe: ms.Probe) -> None:
     expected = CPU.extract(backbone(), probe, FIELDS, batch_size=8)
     np.testing.assert_array_equal(evidence.features, expected.features)
     np.testing.assert_array_equal(evidence.source_probabilities, expected.source_probabilities)
+
+
+def test_features_stream_to_the_store_and_are_read_from_its_file(tmp_path: Path) -> None:
+    rows, dimensions = 8192, 512
+    numbers = np.random.default_rng(0).normal(size=(rows, 16)).astype(np.float32)
+    probe = ms.Probe.of((numbers, np.arange(rows) % 3), size=None)
+    zoo = ModuleZoo({"wide": (torch.nn.Sequential(torch.nn.Linear(16, dimensions), torch.nn.ReLU()), None)}, probe)
+    work = assessment.Work(
+        probe=probe,
+        source=None,
+        estimators=(),
+        cache_dir=tmp_path,
+        spool=InputSpool(tmp_path / "spool"),
+        device="cpu",
+        batch_size=64,
+        trust_remote_code=False,
+        seed=0,
+        zoos={"module": zoo},
+    )
+    assessor = assessment._Assessor(work, next(iter(zoo.search("*"))))
+    _ = assessor.backbone, probe.labels
+    tracemalloc.start()
+    features = assessor._forward(probe, FIELDS)["features"]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert features.shape == (rows, dimensions)
+    assert peak < features.nbytes / 8
+    with torch.no_grad():
+        expected = assessor.backbone.module(torch.from_numpy(numbers))
+    np.testing.assert_allclose(features, expected, rtol=1e-5, atol=1e-6)
 
 
 class Hungry(Net):
