@@ -528,7 +528,7 @@ def test_a_sink_is_sent_every_batch_as_it_comes(probe: ms.Probe) -> None:
 
 
 def test_features_stream_to_the_store_and_are_read_from_its_file(tmp_path: Path) -> None:
-    rows, dimensions = 8192, 512
+    rows, dimensions = 6000, 2048
     numbers = np.random.default_rng(0).normal(size=(rows, 16)).astype(np.float32)
     probe = ms.Probe.of((numbers, np.arange(rows) % 3), size=None)
     zoo = ModuleZoo({"wide": (torch.nn.Sequential(torch.nn.Linear(16, dimensions), torch.nn.ReLU()), None)}, probe)
@@ -551,7 +551,7 @@ def test_features_stream_to_the_store_and_are_read_from_its_file(tmp_path: Path)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert features.shape == (rows, dimensions)
-    assert peak < features.nbytes / 8
+    assert peak < features.nbytes / 4, f"{peak:,} bytes"
     with torch.no_grad():
         expected = assessor.backbone.module(torch.from_numpy(numbers))
     np.testing.assert_allclose(features, expected, rtol=1e-5, atol=1e-6)
