@@ -443,19 +443,14 @@ def _lab_task(
         for dataset, rows in seen.items()
         if dataset != target
     }
-    known = replace(
+    facts = view.dataset_facts[target]
+    about = replace(
         view,
         results=tuple(result for result in view.results if result.dataset != target),
         datasets=tuple(dataset for dataset in view.datasets if dataset != target),
         proxies=others,
-        _memo={k: v for k, v in view._memo.items() if k == "architectures"},
-    )
-    known.remembered("architectures", known._embed)
-    view._memo.update({"architectures": known.architectures})
-    facts = view.dataset_facts[target]
-    pool = {candidate: {} for candidate in view.candidates}
-    about = known.about(pool, facts)
-    about._memo["architectures"] = known.architectures
+    ).about({candidate: {} for candidate in view.candidates}, facts)
+    about.remembered("architectures", lambda: view.architectures)  # the same for every target
     if linear is None:
         truth = {r.candidate: r.value for r in view.results if r.dataset == target}
     else:

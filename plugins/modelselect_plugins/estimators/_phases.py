@@ -33,6 +33,7 @@ class Phases:
         certainty: (M,) from 0 to 1: how much a score rests on the candidate's own results.
         forest: from what the proxy saw of a dataset to its vector; None where too few datasets have been seen.
         mean_task: (k,) what stands for a dataset of which the proxy says nothing.
+        warm: (M,) which candidates have results.
         meta: (M,) the candidates' share of the meta score.
         dataset_weights: (3,) of the datasets' share: classes, samples, and a constant.
         dataset_scale: (2, 2) mean and deviation of the datasets' features.
@@ -45,6 +46,7 @@ class Phases:
     certainty: Matrix
     forest: Any
     mean_task: Matrix
+    warm: NDArray[np.bool_]
     meta: Matrix
     dataset_weights: Matrix
     dataset_scale: Matrix
@@ -61,6 +63,15 @@ class Phases:
         """(M,) transfer scores for a dataset's vector: equation 7."""
         scores: Matrix = self.models @ task
         return scores
+
+    def merge(self, transfer: Matrix, meta: Matrix) -> tuple[Matrix, Matrix]:
+        """(M,) meta scores on the level of the transfer scores, and (M,) both merged: equation 10.
+
+        Each phase has its own notion of how hard a new dataset is. Where all candidates have one weight that shifts all
+        alike; where they have their own it would set those with a history against those without.
+        """
+        level = (transfer - meta)[self.warm].mean()
+        return meta + level, (1 - self.weights) * transfer + self.weights * (meta + level)
 
     def meta_scores(self, sizes: Matrix) -> Matrix:
         """(M,) meta scores for a dataset's classes and samples (NaN where unknown): equation 9."""
@@ -88,6 +99,7 @@ def fit(fennec: Fennec, view: HistoryView, seed: int) -> Phases:
         own / (own + 1),
         forest,
         found.tasks.mean(axis=0),
+        warm,
         meta,
         dataset_weights,
         dataset_scale,

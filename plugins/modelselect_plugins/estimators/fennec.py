@@ -52,9 +52,9 @@ class Fennec(ms.Estimator):
         clusters: of architectures, at most.
         architecture: whether the meta phase reads archi2vec's vector and cluster.
 
-    Components: `fennec` is the score; `transfer` and `meta` are those of the phases; `certainty`, from 0 to 1, is
-    `n / (n + 1)`, how much the score rests on the candidate's own results. A candidate without any takes its vector
-    from the nearest architectures, and n is how alike the nearest is.
+    Components: `fennec` is the score; `transfer` and `meta` are those of the phases, meta brought to transfer's level;
+    `certainty`, from 0 to 1, is `n / (n + 1)`, how much the score rests on the candidate's own results. A candidate
+    without any takes its vector from the nearest architectures, and n is how alike the nearest is.
 
     Limits: It can say no more than the history holds: without results there is no score, with fewer than three datasets
     a warning. The proxy tells datasets apart only where the history knows what it saw of them. It ranks by what did
@@ -157,8 +157,7 @@ class Fennec(ms.Estimator):
         phases = self.fit(view, seed)
         _warn(view, phases)
         transfer = phases.transfer(phases.task(proxy))
-        meta = phases.meta_scores(view.dataset_sizes[-1])
-        merged = (1 - phases.weights) * transfer + phases.weights * meta
+        meta, merged = phases.merge(transfer, phases.meta_scores(view.dataset_sizes[-1]))
         rows = [view.positions[candidate] for candidate in view.pool]
         columns = (merged, transfer, meta, phases.certainty)
         table = np.stack([column[rows] for column in columns], axis=1).tolist()
