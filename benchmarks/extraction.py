@@ -128,6 +128,7 @@ def bare(dataset: Path, pattern: str, repeats: int) -> None:
             name: median(b / t for b, t in zip(times["bare"], times[name], strict=True))
             for name in ("first", "following")
         }
+        console.print(f"{Path(backbone.candidate.name).name}: done", style="dim")
         table.add_row(
             Path(backbone.candidate.name).name,
             f"{macs / 1e6:.0f}",
