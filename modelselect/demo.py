@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,8 +11,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from modelselect.agreement import agreement
 from modelselect.candidates import Candidate
+from modelselect.history.database import History
 from modelselect.host import get_host
 from modelselect.leaderboard import Leaderboard
+from modelselect.recall import RECALL_ESTIMATOR
 from modelselect.selection import search, select
 
 if TYPE_CHECKING:
@@ -35,6 +38,7 @@ class Demo:
         truth: accuracy after fine-tuning on it, from 0 to 1, by candidate name: the mean over several seeds.
         measure: measures `truth` anew; told each candidate's name, the seed and the accuracy as they come.
         fine_tuning: the recipe of the truth.
+        remember: adds to a history how the candidates did on other datasets.
     """
 
     description: str
@@ -42,6 +46,7 @@ class Demo:
     truth: Mapping[str, float]
     measure: Callable[[Callable[[str, int, float], None]], Mapping[str, float]]
     fine_tuning: FineTuning
+    remember: Callable[[History], None]
 
 
 class HasDemo(Protocol):
@@ -51,7 +56,9 @@ class HasDemo(Protocol):
 
 
 def run(*, full: bool, json_path: Path, cache_dir: Path | None, seed: int, progress: bool) -> Leaderboard:
-    """Shows the candidates, ranks them, fine-tunes the first three, and compares with the truth.
+    """Shows the candidates, recalls and ranks them, fine-tunes the first three, and compares with the truth.
+
+    The user's own transfer history is neither read nor added to.
 
     Args:
         full: measure the truth anew instead of taking the shipped table.
@@ -72,6 +79,21 @@ def run(*, full: bool, json_path: Path, cache_dir: Path | None, seed: int, progr
     console.print(f"[bold]Candidates[/bold]: {len(candidates)} networks that come with modelselect")
     console.print(_candidates_table(candidates, console.width))
     console.print(f"[bold]Target[/bold]: {demo.description}\n")
+    with tempfile.TemporaryDirectory() as scratch:
+        past = History(Path(scratch) / "history.sqlite")
+        demo.remember(past)
+        recalled = select(
+            demo.dataset,
+            candidates,
+            estimators=RECALL_ESTIMATOR,
+            cache_dir=cache_dir,
+            seed=seed,
+            history=past,
+            progress=progress,
+        )
+        console.print(f"[bold]Recall[/bold]: what {RECALL_ESTIMATOR} expects of each, from how they did on ", end="")
+        console.print(f"{past.summary()['datasets']} other datasets, before any of them has seen the target")
+    console.print(_recall_table(recalled))
     board = select(
         demo.dataset,
         candidates,
@@ -80,6 +102,7 @@ def run(*, full: bool, json_path: Path, cache_dir: Path | None, seed: int, progr
         cache_dir=cache_dir,
         seed=seed,
         fine_tuning=demo.fine_tuning,
+        history=False,
         progress=progress,
     )
     console.print(f"[bold]Leaderboard[/bold]: ranked by the mean rank of {len(ESTIMATORS)} estimators; ", end="")
@@ -96,7 +119,7 @@ def run(*, full: bool, json_path: Path, cache_dir: Path | None, seed: int, progr
     console.print("[bold]Against the truth[/bold]: the accuracy of all of them after fine-tuning, ", end="")
     console.print("measured just now" if full else "from the shipped table (--full measures it anew)")
     console.print(_truth_table(board, by_id))
-    console.print(_agreement_table(board, by_id))
+    console.print(_agreement_table(board, recalled, by_id))
     if printed:
         print(board.to_json(), end="")
     else:
@@ -134,6 +157,19 @@ def _candidates_table(candidates: list[Candidate], width: int) -> Table:
     return table
 
 
+def _recall_table(board: Leaderboard) -> Table:
+    from rich.table import Table
+
+    table = Table(header_style="bold")
+    for column in ("candidate", "expected", "certainty"):
+        table.add_column(column, justify="left" if column == "candidate" else "right")
+    for row in board.ranked:
+        found = row.components[RECALL_ESTIMATOR]
+        name = f"{row.candidate.zoo}:{row.candidate.name}"
+        table.add_row(name, f"{found[RECALL_ESTIMATOR]:.2f}", f"{found['certainty']:.2f}")
+    return table
+
+
 def _truth_table(board: Leaderboard, truth: Mapping[str, float]) -> Table:
     from rich.table import Table
 
@@ -147,8 +183,8 @@ def _truth_table(board: Leaderboard, truth: Mapping[str, float]) -> Table:
     return table
 
 
-def _agreement_table(board: Leaderboard, truth: Mapping[str, float]) -> Table:
-    """Every estimator's agreement with the truth; the static baselines, which never see the data, stand below."""
+def _agreement_table(board: Leaderboard, recalled: Leaderboard, truth: Mapping[str, float]) -> Table:
+    """Every estimator's agreement with the truth; recall and the static baselines, which run no candidate, below."""
     from rich.table import Table
 
     table = Table(header_style="bold")
@@ -160,7 +196,8 @@ def _agreement_table(board: Leaderboard, truth: Mapping[str, float]) -> Table:
     columns = {name: found for name, found in board.agreement(truth).items() if name != "score"}
     static = {f"{name} (baseline)": found for name, found in columns.items() if name not in ranked_by}
     methods = {name: found for name, found in columns.items() if name in ranked_by}
-    for name, found in (everything | methods | static).items():
+    recall = {f"{RECALL_ESTIMATOR} (recall)": recalled.agreement(truth)[RECALL_ESTIMATOR]}
+    for name, found in (everything | methods | recall | static).items():
         table.add_row(
             name,
             f"{found.weighted_kendall:+.2f}",

@@ -77,15 +77,22 @@ def open_history(given: GivenHistory) -> History | None:
     return History(given)
 
 
-def choose_proxy(probe: Probe) -> Candidate | None:
-    """CLIP if it is cached, else a network that comes along; None for data that are no images."""
+def choose_proxy(probe: Probe, history: History) -> Candidate | None:
+    """Of CLIP, if it is cached, and of a network that comes along, the one that has seen more of the datasets.
+
+    CLIP where they are equal; None for data that are no images.
+    """
     if probe.modality != "image":
         return None
     zoos = get_host().zoos
+    proxies = []
     if "hub" in zoos and (revision := _cached_clip()) is not None:
-        return Candidate("hub", CLIP, revision)
+        proxies.append(Candidate("hub", CLIP, revision))
     zoo, _, name = EMBEDDED_PROXY.partition(":")
-    return next(iter(zoos[zoo].search(name)), None) if zoo in zoos else None
+    if zoo in zoos:
+        proxies += zoos[zoo].search(name)
+    seen: Mapping[str, int] = history.summary()["proxies"]
+    return max(proxies, key=lambda proxy: seen.get(proxy.id, 0), default=None)
 
 
 def _cached_clip() -> str | None:
@@ -104,7 +111,7 @@ def recollect(history: History, work: Work, pool: Sequence[Candidate], bars: Pro
 
     No candidate is loaded: architectures are traced without weights where the history does not know them.
     """
-    proxy = choose_proxy(work.probe)
+    proxy = choose_proxy(work.probe, history)
     view = history.view(None if proxy is None else proxy.id)
     graphs = {}
     strangers = [c for c in pool if without_revision(c.id) not in view.graphs]
@@ -192,7 +199,7 @@ def _remember(
     history.describe_dataset(dataset, _describe_probe(work.probe))
     history.describe_candidates(facts, graphs)
     history.record(results)
-    proxy = work.recollection.proxy if work.recollection else choose_proxy(work.probe)
+    proxy = work.recollection.proxy if work.recollection else choose_proxy(work.probe, history)
     if proxy is not None:
         history.keep_proxy(dataset, proxy.id, work.features(proxy))
 

@@ -43,6 +43,9 @@ def test_the_demo_finds_the_best_network_and_writes_its_leaderboard(
     found = board.agreement(by_id)
     assert found["knn"].weighted_kendall > 0.6 > found["parameters"].weighted_kendall
     assert f"{found['knn'].weighted_kendall:+.2f}" in out
+    recalled = [line.split("│")[1].strip() for line in out.splitlines() if re.match(r"│ embedded:.* 0\.88 │$", line)]
+    assert len(recalled) == 12
+    assert board.best.candidate.name in {name.partition(":")[2] for name in recalled[:6]}, "recall=6 would lose the best"
     assert set(json.loads(path.read_text())["provenance"]["dataset"]["classes"]) == TARGET_CLASSES
     readme = (REPOSITORY / "README.md").read_text()
     order = [line.split("│")[2].strip() for line in out.splitlines() if re.match(r"│\s+\d+ │ embedded:", line)]

@@ -132,7 +132,7 @@ def test_recall_keeps_what_the_history_expects_most_of_and_loads_nothing_else(
     monkeypatch.setattr(EmbeddedZoo, "load", watched)
     board = select(images(1), recall=3, estimators="logme", history=history)
     best = {candidate.name for candidate in candidates[-3:]}
-    proxy = choose_proxy(ms.Probe.of(images(1)))
+    proxy = choose_proxy(ms.Probe.of(images(1)), history)
     assert proxy is not None
     assert {row.candidate.name for row in board.rows} == best
     assert set(loaded) <= best | {proxy.name}
@@ -159,7 +159,7 @@ def test_fennec_alone_loads_no_candidate_that_has_a_skeleton(
 ) -> None:
     candidates = ms.search("embedded:*")
     known(history, candidates)
-    proxy = choose_proxy(ms.Probe.of(images(1)))
+    proxy = choose_proxy(ms.Probe.of(images(1)), history)
     assert proxy is not None
     load = EmbeddedZoo.load
 

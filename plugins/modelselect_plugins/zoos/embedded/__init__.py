@@ -105,6 +105,7 @@ class EmbeddedZoo(Zoo):
             truth=accuracies(demo.truth()),
             measure=lambda progress: accuracies(demo.measure_truth(progress=progress)),
             fine_tuning=demo.FINE_TUNING,
+            remember=demo.remember_other_datasets,
         )
 
 

@@ -23,6 +23,8 @@ from modelselect_plugins.zoos.embedded.sources import CANVAS, photograph
 if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
 
+    from modelselect.history import History
+
 TRAINING_ROWS_PER_CLASS = 20
 CLASS_NAMES = ("5", "6", "7", "8", "9")
 FINE_TUNING = FineTuning(epochs=20, backbone_learning_rate=1e-3, head_learning_rate=1e-2, batch_size=20)
@@ -72,6 +74,31 @@ def truth() -> Mapping[str, Any]:
     """
     table: Mapping[str, Any] = json.loads((HERE / "truth.json").read_text(encoding="utf-8"))
     return table
+
+
+def remember_other_datasets(history: History) -> None:
+    """Adds how the networks did on seven other small datasets, and what the proxy saw of these.
+
+    >>> import tempfile
+    >>> from modelselect.history import History
+    >>> history = History(tempfile.mkdtemp() + "/history.sqlite")
+    >>> remember_other_datasets(history)
+    >>> found = history.summary()
+    >>> found["candidates"], found["datasets"], list(found["proxies"].values())
+    (12, 7, [7])
+    """
+    from modelselect.history import ACCURACY, Result
+
+    known = json.loads((HERE / "history.json").read_text(encoding="utf-8"))
+    settings = {"fine_tuning": known["settings"], "seeds": known["seeds"]}
+    for name, found in known["datasets"].items():
+        history.describe_dataset(name, {"name": name, "classes": found["classes"], "samples": found["samples"]})
+        mean, deviation = np.array(found["proxy_features"])
+        history.keep_proxy(name, known["proxy"], [mean - deviation, mean + deviation])  # two rows that have these
+        history.record(
+            Result(f"{EmbeddedZoo.name}:{candidate}", name, ACCURACY, accuracy, settings, {"source": known["command"]})
+            for candidate, accuracy in found["accuracies"].items()
+        )
 
 
 def measure_truth(
