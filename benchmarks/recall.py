@@ -190,8 +190,8 @@ def _mean(table: Matrix) -> Matrix:
 
 
 def _filled(scores: Matrix) -> Matrix:
-    """Where a method knows nothing it says the mean."""
-    return np.where(np.isnan(scores), np.nanmean(scores), scores)
+    """Where a method knows nothing it says the mean, or of all the same where it knows nothing at all."""
+    return np.zeros(len(scores)) if np.isnan(scores).all() else np.where(np.isnan(scores), np.nanmean(scores), scores)
 
 
 # --- judging ----------------------------------------------------------------------------------------------------------
