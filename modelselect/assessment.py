@@ -321,7 +321,7 @@ class _Assessor:
         if "architecture" in wanted:
             fields["architecture"] = self._graph()
         if (recollection := self.work.recollection) is not None and "history" in wanted:
-            fields["history"] = recollection.view.of_candidate(self.candidate.id)
+            fields["history"] = recollection.view.of_candidate(self.candidate.unversioned_id)
             if recollection.proxy is not None:
                 fields["proxy_features"] = self.work.features(recollection.proxy)
         return Evidence.of(**fields)

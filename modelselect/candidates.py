@@ -70,6 +70,11 @@ class Candidate:
         """`zoo:name[@revision]`: unique, and itself a candidate expression."""
         return f"{self.zoo}:{self.name}" + (f"@{self.revision}" if self.revision else "")
 
+    @property
+    def unversioned_id(self) -> str:
+        """`zoo:name`: under which the transfer history knows it, whatever its revision."""
+        return f"{self.zoo}:{self.name}"
+
     def __str__(self) -> str:
         return self.id
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from modelselect.candidates import Candidate
 from modelselect.errors import HistoryError, InvalidInputError, ModelSelectError
 from modelselect.estimator import Estimator
-from modelselect.history.database import ACCURACY, PATH_VARIABLE, History, Result, without_revision
+from modelselect.history.database import ACCURACY, PATH_VARIABLE, History, Result
 from modelselect.host import get_host
 from modelselect.modules import ModuleZoo
 
@@ -114,13 +114,13 @@ def recollect(history: History, work: Work, pool: Sequence[Candidate], bars: Pro
     proxy = choose_proxy(work.probe, history)
     view = history.view(None if proxy is None else proxy.id)
     graphs = {}
-    strangers = [c for c in pool if without_revision(c.id) not in view.graphs]
+    strangers = [c for c in pool if c.unversioned_id not in view.graphs]
     with bars.candidates("tracing", len(strangers)) as advance:
         for candidate in strangers:
             if (graph := work.graph(candidate)) is not None:
-                graphs[candidate.id] = graph
+                graphs[candidate.unversioned_id] = graph
             advance(candidate.id)
-    facts = {candidate.id: dict(candidate.metadata) for candidate in pool}
+    facts = {candidate.unversioned_id: dict(candidate.metadata) for candidate in pool}
     return Recollection(view.about(facts, _describe_probe(work.probe), graphs), proxy)
 
 
@@ -135,7 +135,7 @@ def shortlist(
     estimator = get_host().estimator(RECALL_ESTIMATOR)
     assert isinstance(estimator, Recaller)
     scores = estimator.recall(recollection.view, _proxy_features(recollection, work), work.seed)
-    expected = {c.id: scores[without_revision(c.id)] for c in pool}
+    expected = {c.id: scores[c.unversioned_id] for c in pool}
     order = sorted(pool, key=lambda c: -expected[c.id][RECALL_ESTIMATOR])  # equals stay in the pool's order
     kept = {candidate.id for candidate in order[:keep]}
     record = {
@@ -181,7 +181,7 @@ def _remember(
     for row in board.rows:
         if row.candidate.zoo == ModuleZoo.name:  # whose names mean nothing in another run
             continue
-        candidate = without_revision(row.candidate.id)
+        candidate = row.candidate.unversioned_id
         revision = {"revision": row.candidate.revision} if row.candidate.revision else {}
         for name, score in row.scores.items():
             if name in keys:
@@ -199,7 +199,7 @@ def _remember(
     history.describe_dataset(dataset, _describe_probe(work.probe))
     history.describe_candidates(facts, graphs)
     history.record(results)
-    proxy = work.recollection.proxy if work.recollection else choose_proxy(work.probe, history)
+    proxy = choose_proxy(work.probe, history)
     if proxy is not None:
         history.keep_proxy(dataset, proxy.id, work.features(proxy))
 

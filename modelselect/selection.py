@@ -210,6 +210,8 @@ def select(
                 survivors, recalled = shortlist(work.recollection, work, searched, recall)
                 kept = {candidate.id for candidate in survivors} | unsearched.keys()
                 pool = [candidate for candidate in pool if candidate.id in kept]
+            if not any("history" in e.reads for e in chosen):
+                work.recollection = None  # large, and of no further use
         results = unsearched | _assess(host, runner, work, [c for c in pool if c.id not in unsearched], bars)
         board = _rank(pool, results, methods, chosen, resamples)
         if top_k and board.ranked:

@@ -481,15 +481,6 @@ def summarised(features: ArrayLike) -> NDArray[np.float32]:
     return np.stack([matrix.mean(axis=0), matrix.std(axis=0)]).astype(np.float32)
 
 
-def without_revision(candidate: str) -> str:
-    """The id under which the history knows a candidate: `zoo:name`.
-
-    >>> without_revision("hub:microsoft/resnet-50@1a2b")
-    'hub:microsoft/resnet-50'
-    """
-    return candidate.split("@")[0]
-
-
 def impossible(result: Result) -> str | None:
     """Why a result cannot be; None if it can."""
     if not isinstance(result.value, (int, float, np.number)) or not math.isfinite(result.value):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from modelselect.errors import InvalidInputError
-from modelselect.history.database import ACCURACY, Added, History, Result, without_revision
+from modelselect.history.database import ACCURACY, Added, History, Result
 
 _COLUMNS = ("candidate", "dataset", "metric", "value")
 _TIMM_COLUMNS = ("model", "top1")
@@ -141,7 +141,7 @@ def _candidate(name: str, zoo: str | None, path: Path) -> str:
         raise InvalidInputError(
             f"{path.name} names the candidate {name!r} without a zoo; say which it is of: zoo='timm' (--zoo timm)"
         )
-    return without_revision(name)
+    return name.split("@")[0]
 
 
 def _number(text: str) -> float:

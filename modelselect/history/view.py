@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelselect.errors import InvalidInputError
-from modelselect.history.database import ACCURACY, Result, without_revision
+from modelselect.history.database import ACCURACY, Result
 from modelselect.host import get_host
 
 if TYPE_CHECKING:
@@ -85,27 +85,26 @@ class HistoryView:
         """The view for ranking a pool on a dataset.
 
         Args:
-            pool: what is known of each candidate, by id; that a history does not know it is no hindrance.
+            pool: what is known of each candidate, by id without revision. The history need not know it.
             target: what is known of the dataset: `classes` and `samples`.
             graphs: architectures of the pool's candidates, by id.
         """
-        named = {without_revision(candidate): facts for candidate, facts in pool.items()}
-        drawn = {without_revision(candidate): graph for candidate, graph in (graphs or {}).items()}
-        known = {c: {**self.candidate_facts.get(c, {}), **facts} for c, facts in named.items()}
+        drawn = dict(graphs or {})
+        known = {c: {**self.candidate_facts.get(c, {}), **facts} for c, facts in pool.items()}
         return replace(
             self,
-            candidates=tuple(dict.fromkeys((*self.candidates, *named))),
+            candidates=tuple(dict.fromkeys((*self.candidates, *pool))),
             candidate_facts={**self.candidate_facts, **known},
             graphs={**self.graphs, **drawn},
             target=target,
-            pool=tuple(named),
-            digest=_digest(self.digest, target, {c: (known[c].get("parameters"), drawn.get(c)) for c in named}),
+            pool=tuple(pool),
+            digest=_digest(self.digest, target, {c: (known[c].get("parameters"), drawn.get(c)) for c in pool}),
             _memo={},
         )
 
     def of_candidate(self, candidate: str) -> HistoryView:
         """The same view, asked about one candidate; what was computed for one is shared by all."""
-        return replace(self, candidate=without_revision(candidate))
+        return replace(self, candidate=candidate)
 
     def remembered(self, key: Any, make: Callable[[], T]) -> T:
         """What `make` gives, computed once for all candidates of the pool."""
