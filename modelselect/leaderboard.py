@@ -18,6 +18,7 @@ from modelselect.errors import CandidateError, Failure, InvalidInputError
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
     from rich.console import Console, ConsoleOptions
     from rich.table import Table
 
@@ -215,25 +216,7 @@ class Leaderboard:
         Raises:
             InvalidInputError: the folder does not exist or cannot be written.
         """
-        target, content = Path(path), self.to_json()
-        try:
-            if target.is_symlink():
-                target = target.resolve()
-            if target.exists() and not target.is_file():  # a device, a pipe: written to, never replaced
-                target.write_text(content, encoding="utf-8")
-                return
-            handle, partial = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-            try:
-                with os.fdopen(handle, "w", encoding="utf-8") as file:
-                    file.write(content)
-                    file.flush()
-                    os.fsync(file.fileno())
-                os.chmod(partial, 0o666 & ~_umask())
-                os.replace(partial, target)
-            finally:
-                Path(partial).unlink(missing_ok=True)
-        except OSError as error:
-            raise InvalidInputError(f"cannot write {str(target)!r}: {error.strerror}. Give a writable path.") from error
+        write_text(path, self.to_json())
 
     def to_json(self) -> str:
         """What `save` writes."""
@@ -337,12 +320,84 @@ class Leaderboard:
     def _repr_html_(self) -> str:
         from html import escape
 
-        head = "".join(f"<th>{escape(column)}</th>" for column in self.columns)
-        body = "".join(
-            "<tr>" + "".join(f"<td>{escape(self._text(row, column))}</td>" for column in self.columns) + "</tr>"
-            for row in self.rows
-        )
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        columns, rows = self.cells()
+        head = "".join(f"<th>{escape(column)}</th>" for column in columns)
+        body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+        notes = "".join(f"<p>{escape(note)}</p>" for note in self._notes())
+        table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        return f'<div style="overflow-x: auto">{table}{notes}</div>'
+
+    def cells(self) -> tuple[list[str], list[list[str]]]:
+        """The columns that hold something, and of each row the text that stands in them."""
+        columns = list(self.columns)
+        rows = [[self._text(row, column) for column in columns] for row in self.rows]
+        filled = [i for i, c in enumerate(columns) if c in FIRST_COLUMNS or any(row[i] != UNKNOWN for row in rows)]
+        return [columns[i] for i in filled], [[row[i] for i in filled] for row in rows]
+
+    def report(self, path: str | os.PathLike[str], *, atlas: str | os.PathLike[str] | None = None) -> None:
+        """Writes the answer as a web page: one file that needs nothing from anywhere, to be mailed or published.
+
+        Args:
+            path: where it goes, `board.html`.
+            atlas: file of the atlas of architectures (`modelselect embed`) that candidates are shown in; None for the
+                user's own, where there is one.
+
+        Raises:
+            InvalidInputError: it cannot be written; the atlas cannot be read; Bokeh, which draws, is missing.
+        """
+        from modelselect.report.page import html
+
+        write_text(path, html(self, atlas))
+
+    def plot(self, cost: str = "parameters") -> Figure:
+        """Score against cost, with the Pareto front: the candidates that none beats in both.
+
+        Args:
+            cost: `"parameters"`, `"macs"`, `"size"` (bytes of the weights), `"feature_dim"` or `"seconds"`.
+
+        Returns:
+            A matplotlib figure, which a notebook shows.
+
+        Raises:
+            InvalidInputError: the cost is not known of two ranked candidates, or matplotlib is missing.
+        """
+        try:
+            from modelselect.report.figure import draw
+        except ImportError as error:
+            raise InvalidInputError(
+                f"a plot needs matplotlib ({error}); install it with: pip install 'modelselect-automl[plots]'"
+            ) from error
+        return draw(self, cost)
+
+    def to_markdown(self) -> str:
+        r"""A Markdown table of the columns that hold something; text from outside is escaped.
+
+        >>> import modelselect as ms
+        >>> rows = (Row(ms.Candidate("timm", "resnet_18"), rank=1, score=0.75, parameters=11_689_512),)
+        >>> print(ms.Leaderboard(rows).to_markdown(), end="")
+        | rank | candidate | score | parameters | seconds | status |
+        | --: | --- | --: | --: | --: | --- |
+        | 1 | timm:resnet\_18 | 0.75 | 11.7M | 0.0 | ok |
+        """
+        from modelselect.report.text import markdown
+
+        return markdown(self)
+
+    def to_latex(self) -> str:
+        """A LaTeX tabular (package booktabs) of the columns that hold something; text from outside is escaped."""
+        from modelselect.report.text import latex
+
+        return latex(self)
+
+    def to_csv(self) -> str:
+        """All columns and rows with every digit, as `to_pandas` has them; empty where something is not known."""
+        return str(self.to_pandas().to_csv(index=False, lineterminator="\n"))
+
+    def model_card(self) -> str:
+        """A Markdown section for the card of the model that was fine-tuned: what was chosen, among what, and how."""
+        from modelselect.report.text import model_card
+
+        return model_card(self)
 
     def _text(self, row: Row, column: str) -> str:
         if column == "status" and row.failures and row.failure is None:
@@ -358,6 +413,33 @@ class Leaderboard:
         if column in FIRST_COLUMNS or column in LAST_COLUMNS:
             return getattr(row, column)
         return row.scores.get(column)
+
+
+def write_text(path: str | os.PathLike[str], content: str) -> None:
+    """Writes a file whole or not at all.
+
+    Raises:
+        InvalidInputError: the folder does not exist or cannot be written.
+    """
+    target = Path(path)
+    try:
+        if target.is_symlink():
+            target = target.resolve()
+        if target.exists() and not target.is_file():  # a device, a pipe: written to, never replaced
+            target.write_text(content, encoding="utf-8")
+            return
+        handle, partial = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(partial, 0o666 & ~_umask())
+            os.replace(partial, target)
+        finally:
+            Path(partial).unlink(missing_ok=True)
+    except OSError as error:
+        raise InvalidInputError(f"cannot write {str(target)!r}: {error.strerror}. Give a writable path.") from error
 
 
 def _umask() -> int:

@@ -1,0 +1,302 @@
+"""What a report says of a leaderboard, as plain data: the answer in a sentence, costs, ranks, the map, what to cite."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from modelselect.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from modelselect.leaderboard import Leaderboard, Row
+
+LONGEST_LIST = 12
+"""Items of a list in the provenance that are shown; the rest is counted."""
+
+SURE = 0.95
+"""From this confidence on the first place is called decided."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Something that a candidate costs: `values` has one number for each row, None where it is not known."""
+
+    key: str
+    label: str
+    values: tuple[float | None, ...]
+
+
+@dataclass(frozen=True)
+class Map:
+    """The candidates in a plane where architectures that work alike lie near each other.
+
+    Attributes:
+        rows: index of the leaderboard's row that each of the points is.
+        points: (n, 2) where they are.
+        background: (m, 2) other architectures of the atlas; empty where there is no atlas.
+        background_names: of these.
+    """
+
+    rows: tuple[int, ...]
+    points: NDArray[np.float64]
+    background: NDArray[np.float64]
+    background_names: tuple[str, ...] = ()
+
+
+def names(board: Leaderboard) -> list[str]:
+    """What each row is called on the page: as short as tells it apart.
+
+    >>> import modelselect as ms
+    >>> from modelselect.leaderboard import Row
+    >>> ids = [("directory", "models/a"), ("directory", "models/b"), ("timm", "b")]
+    >>> names(ms.Leaderboard(tuple(Row(ms.Candidate(zoo, name)) for zoo, name in ids)))
+    ['a', 'directory:models/b', 'timm:b']
+    """
+    candidates = [row.candidate for row in board.rows]
+    forms = [
+        [c.name.rstrip("/").rsplit("/", 1)[-1] for c in candidates],
+        [c.unversioned_id for c in candidates],
+        [c.id for c in candidates],
+    ]
+    return [
+        next((form[i] for form in forms if form[i] and form.count(form[i]) == 1), candidates[i].id)
+        for i in range(len(candidates))
+    ]
+
+
+def ranked_by(board: Leaderboard) -> tuple[str, ...]:
+    """The estimators that the score is made of; all of the board's where it does not say."""
+    given = board.provenance.get("ranked_by")
+    named = tuple(name for name in given if name in board.estimators) if isinstance(given, list | tuple) else ()
+    return named or board.estimators
+
+
+def dataset_name(board: Leaderboard) -> str:
+    """What the dataset is called, or `the dataset`."""
+    about = board.provenance.get("dataset")
+    name = about.get("name") if isinstance(about, Mapping) else None
+    return str(name) if name else "the dataset"
+
+
+def answer(board: Leaderboard) -> list[str]:
+    """The answer: which candidate, on what grounds, and how sure that is; one sentence each."""
+    if not board.ranked:
+        return [f"Not one of {len(board.rows)} candidates could be ranked; the table says why."]
+    called, best = names(board), board.best
+    verified = [row for row in board.ranked if row.verified_accuracy is not None]
+    methods = ranked_by(board)
+    by = f"by {methods[0]}" if len(methods) == 1 else f"by the mean rank of {len(methods)} estimators"
+    many = f"{len(board.ranked)} candidates" if len(board.ranked) > 1 else "the only candidate that could be ranked"
+    if best.verified_accuracy is not None:
+        low, high = best.verified_interval or (None, None)
+        interval = "" if low is None or high is None else f" (95% interval {low:.1%} to {high:.1%})"
+        told = [
+            f"Fine-tune {called[0]}: it reached an accuracy of {best.verified_accuracy:.1%}{interval} on held-out rows "
+            f"of {dataset_name(board)}, the best of {len(verified)} fine-tuned out of {many}."
+        ]
+    else:
+        told = [f"Fine-tune {called[0]}: it ranks first of {many} for {dataset_name(board)}, {by}."]
+    return [*told, *_doubts(board, called, verified)]
+
+
+def _doubts(board: Leaderboard, called: Sequence[str], verified: Sequence[Row]) -> list[str]:
+    told = []
+    equals = [called[i] for i, row in enumerate(board.rows) if row.rank == 1][1:]
+    if equals:
+        told.append(f"It shares the first place with {listed(equals)}.")
+    if verified:
+        lowest = (verified[0].verified_interval or (1.0, 1.0))[0]
+        overlapping = [
+            called[board.rows.index(row)]
+            for row in verified[1:]
+            if row.verified_interval is not None and row.verified_interval[1] >= lowest
+        ]
+        if overlapping:
+            told.append(f"The intervals of {listed(overlapping)} overlap with its own, so that they may be as good.")
+    if board.confidence is not None:
+        first, second = sorted(board.ranked, key=lambda row: row.predicted_rank or len(board.rows))[:2]
+        chance = "more than 99%" if board.confidence > 0.99 else f"{board.confidence:.0%}"
+        verdict = "the first place by score is decided" if board.confidence >= SURE else "the order is still open"
+        told.append(
+            f"On another sample of this size {called[board.rows.index(first)]} would score above "
+            f"{called[board.rows.index(second)]} with a probability of {chance}: {verdict}."
+        )
+    elif not verified and len(board.ranked) > 1:
+        told.append("How sure this is was not measured: resamples=50 tells, and top_k=3 fine-tunes the first three.")
+    return told
+
+
+def loading_code(row: Row) -> str | None:
+    """Python that loads a row's pre-trained candidate; None for a module that was given to `select()` itself."""
+    from modelselect.modules import ModuleZoo
+
+    if row.candidate.zoo == ModuleZoo.name:
+        return None
+    return (
+        "import modelselect as ms\n"
+        "from modelselect.host import get_host\n\n"
+        f"[candidate] = ms.search({row.candidate.id!r})\n"
+        "backbone = get_host().zoo(candidate.zoo).load(candidate)\n"
+        "model = backbone.module  # a torch.nn.Module"
+    )
+
+
+def costs(board: Leaderboard) -> list[Cost]:
+    """Of what a candidate costs, that which is known of two ranked rows or more."""
+    found = [
+        Cost("parameters", "parameters", tuple(row.parameters for row in board.rows)),
+        Cost("macs", "multiply-accumulates for one input", tuple(row.macs for row in board.rows)),
+        Cost("size", "bytes of the weights", tuple(_number(row, "size_bytes", "download_bytes") for row in board.rows)),
+        Cost("feature_dim", "width of the features", tuple(row.feature_dim for row in board.rows)),
+        Cost("seconds", "seconds to extract and score", tuple(row.seconds or None for row in board.rows)),
+    ]
+    ranked = [row.rank is not None for row in board.rows]
+    return [c for c in found if sum(v is not None and v > 0 and r for v, r in zip(c.values, ranked, strict=True)) > 1]
+
+
+def pareto_front(cost: Sequence[float], quality: Sequence[float]) -> list[int]:
+    """Indices of those that nothing beats in both at once: none is cheaper and as good, or better and as cheap.
+
+    Args:
+        cost: lower is better.
+        quality: higher is better.
+
+    Returns:
+        From the cheapest to the dearest. Of those that are equal in both, all.
+
+    >>> pareto_front([1, 2, 3, 3], [0.5, 0.4, 0.9, 0.8])
+    [0, 2]
+    """
+    front: list[int] = []
+    for i in sorted(range(len(cost)), key=lambda i: (cost[i], -quality[i])):
+        best = front[-1] if front else None
+        if best is None or quality[i] > quality[best] or (cost[i], quality[i]) == (cost[best], quality[best]):
+            front.append(i)
+    return front
+
+
+def estimator_ranks(board: Leaderboard) -> dict[str, list[int | None]]:
+    """By estimator, the rank that it alone gives each row: 1 is best, equals share a rank; only those with scores."""
+    ranks: dict[str, list[int | None]] = {}
+    for name in board.estimators:
+        scores = [row.scores.get(name) for row in board.rows]
+        there = [score for score in scores if score is not None]
+        if there:
+            ranks[name] = [None if score is None else 1 + sum(other > score for other in there) for score in scores]
+    return ranks
+
+
+def family(row: Row) -> str:
+    """The architecture's family as its zoo calls it, else its cluster on this board, else nothing."""
+    known = row.candidate.metadata.get("family") or row.candidate.metadata.get("architecture")
+    if known:
+        return str(known)
+    return "" if row.cluster is None else f"cluster {row.cluster}"
+
+
+def architecture_map(board: Leaderboard, atlas: str | os.PathLike[str] | None = None) -> Map | None:
+    """Where the candidates lie: in the atlas if it has three of them, else by the vectors on the board itself.
+
+    Args:
+        board: whose candidates.
+        atlas: its file; None for the user's own, where there is one.
+
+    Returns:
+        None where fewer than three candidates have a place.
+
+    Raises:
+        InvalidInputError: an atlas was named and cannot be read.
+    """
+    from modelselect.archi2vec.atlas import Atlas, default_path, name_of
+
+    path = default_path() if atlas is None else atlas
+    try:
+        whole = Atlas.load(path) if atlas is not None or default_path().exists() else None
+    except InvalidInputError:
+        if atlas is not None:
+            raise
+        whole = None  # one that lies there by chance is no reason to have no report
+    if whole is not None:
+        places = {name: index for index, name in enumerate(whole.names)}
+        rows = [i for i, row in enumerate(board.rows) if name_of(row.candidate) in places]
+        if len(rows) >= 3:
+            flat = whole.plane()
+            own = [places[name_of(board.rows[i].candidate)] for i in rows]
+            others = np.setdiff1d(np.arange(len(whole)), own)
+            return Map(tuple(rows), flat[own], flat[others], tuple(whole.names[i] for i in others))
+    rows = [i for i, row in enumerate(board.rows) if row.embedding is not None]
+    if len(rows) < 3:
+        return None
+    vectors = np.array([board.rows[i].embedding for i in rows], dtype=np.float64)
+    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    left, singular, _ = np.linalg.svd(vectors - vectors.mean(axis=0), full_matrices=False)
+    return Map(tuple(rows), (left * singular)[:, :2], np.empty((0, 2)))
+
+
+def citations(board: Leaderboard) -> dict[str, str]:
+    """By estimator on the board, in its order, the work to cite; empty where its plugin gives none."""
+    about = board.provenance.get("estimators")
+    about = about if isinstance(about, Mapping) else {}
+    told = {name: about.get(name) for name in board.estimators}
+    return {name: str((isinstance(known, Mapping) and known.get("citation")) or "") for name, known in told.items()}
+
+
+def provenance(board: Leaderboard) -> dict[str, list[tuple[str, str]]]:
+    """Where the board comes from: sections of (name, text) that can be read."""
+    sections: dict[str, list[tuple[str, str]]] = {"run": []}
+    for key, value in board.provenance.items():
+        if key == "estimators":
+            continue
+        if isinstance(value, Mapping):
+            sections[key] = list(_flat(value))
+        else:
+            sections["run"].append((key, _readable(value)))
+    parameters = board.provenance.get("estimators")
+    if isinstance(parameters, Mapping):
+        sections["estimators"] = [
+            (str(name), ", ".join(f"{k}={v!r}" for k, v in known.get("parameters", {}).items()) or "no parameters")
+            for name, known in parameters.items()
+            if isinstance(known, Mapping)
+        ]
+    return {name: lines for name, lines in sections.items() if lines}
+
+
+def listed(items: Sequence[str], most: int = 3) -> str:
+    """`a, b and 4 more`, in words.
+
+    >>> listed(["a", "b", "c"]), listed(list("abcdef"), 2)
+    ('a, b and c', 'a, b and 4 more')
+    """
+    shown = list(items) if len(items) <= most else [*items[:most], f"{len(items) - most} more"]
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
+
+
+def _number(row: Row, *keys: str) -> float | None:
+    values = (row.candidate.metadata.get(key) for key in keys)
+    return next((value for value in values if isinstance(value, int | float) and value > 0), None)
+
+
+def _flat(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    lines: list[tuple[str, str]] = []
+    for key, inner in value.items():
+        if isinstance(inner, Mapping) and 0 < len(inner) <= LONGEST_LIST:
+            lines += _flat(inner, f"{prefix}{key} › ")
+        else:
+            lines.append((f"{prefix}{key}", _readable(inner)))
+    return lines
+
+
+def _readable(value: Any) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, Mapping):
+        return _readable([f"{key}: {inner}" for key, inner in value.items()])
+    if isinstance(value, list | tuple):
+        more = f" and {len(value) - LONGEST_LIST} more" if len(value) > LONGEST_LIST else ""
+        return (", ".join(map(str, value[:LONGEST_LIST])) + more) or "none"
+    return f"{value:.1f}" if isinstance(value, float) else str(value)

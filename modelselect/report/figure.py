@@ -1,0 +1,53 @@
+"""Score against cost as a matplotlib figure, for notebooks and papers. Import it only where matplotlib is wanted."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+from matplotlib.figure import Figure
+
+from modelselect.errors import InvalidInputError
+from modelselect.report import content
+
+if TYPE_CHECKING:
+    from modelselect.leaderboard import Leaderboard
+
+
+class NotebookFigure(Figure):
+    """A figure that a notebook shows as it is, whether pyplot has been imported or not."""
+
+    def _repr_png_(self) -> bytes:
+        picture = io.BytesIO()
+        self.savefig(picture, format="png")
+        return picture.getvalue()
+
+
+def draw(board: Leaderboard, cost: str) -> Figure:
+    """See `Leaderboard.plot`."""
+    known = {each.key: each for each in content.costs(board)}
+    if cost not in known:
+        raise InvalidInputError(
+            f"cost is {cost!r}; expected one that is known of two ranked candidates: {', '.join(known) or 'none is'}"
+        )
+    called = content.names(board)
+    rows = [i for i, row in enumerate(board.rows) if row.score is not None and known[cost].values[i]]
+    x = [float(known[cost].values[i] or 0.0) for i in rows]
+    y = [float(board.rows[i].score or 0.0) for i in rows]
+    front = content.pareto_front(x, y)
+    figure = NotebookFigure(figsize=(8, 5), layout="constrained")
+    axes = figure.subplots()
+    errors = [board.rows[i].standard_error for i in rows]
+    if any(error is not None for error in errors):
+        axes.errorbar(x, y, [error or 0.0 for error in errors], fmt="none", ecolor="0.7", zorder=1)
+    axes.scatter(x, y, color="0.6", label="candidates", zorder=2)
+    axes.step([x[i] for i in front], [y[i] for i in front], where="post", color="C0", zorder=2)
+    axes.scatter([x[i] for i in front], [y[i] for i in front], color="C0", label="none is cheaper and better", zorder=3)
+    for i in front:
+        name = called[rows[i]].replace("$", r"\$")
+        axes.annotate(name, (x[i], y[i]), (4, -10), textcoords="offset points", fontsize=8)
+    axes.set_xscale("log")
+    axes.set_xlabel(known[cost].label)
+    axes.set_ylabel("score")
+    axes.legend(loc="lower right")
+    return figure

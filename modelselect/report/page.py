@@ -1,0 +1,302 @@
+"""One self-contained web page of a leaderboard: markup, style, script, data and Bokeh in a file that asks for nothing.
+
+Every text goes through a template that escapes; the data block has no `<`; and the page's Content-Security-Policy lets
+no script run but the page's own two, known by their digests, and nothing be fetched from anywhere.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import math
+import os
+from dataclasses import dataclass
+from importlib import resources
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from modelselect.errors import InvalidInputError
+from modelselect.report import content
+
+if TYPE_CHECKING:
+    from modelselect.leaderboard import Leaderboard, Row
+
+UNKNOWN = "–"
+FEW_ESTIMATORS = 5
+"""So many have their columns shown from the beginning."""
+
+HEAT_LEVELS = 8
+
+ABOUT = {
+    "rank": "1 is best; equal scores share a rank",
+    "score": "what the ranking is by: higher is better",
+    "verified accuracy": "on held-out rows, after fine-tuning",
+    "predicted rank": "by the score alone, before fine-tuning",
+    "P(best)": "how probable it is that it scores highest on another sample of this size",
+    "MACs": "multiply-accumulates for one input",
+    "seconds": "to extract and to score, when it was first computed",
+    "size": "bytes of its weights",
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What stands in a cell, what it is sorted by (empty: last), and lines that unfold below it."""
+
+    text: str
+    sort: str
+    details: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the page's table; one that is not `shown` can be."""
+
+    name: str
+    cells: tuple[Cell, ...]
+    numeric: bool = True
+    shown: bool = True
+    about: str = ""
+
+
+def check_drawable() -> None:
+    """Raises `InvalidInputError` if what draws the report is missing; to be asked before the work, not after it."""
+    missing = [name for name in ("bokeh", "jinja2") if find_spec(name) is None]
+    if missing:
+        raise InvalidInputError(
+            f"a report needs {' and '.join(missing)}; install with: pip install 'modelselect-automl[report]'"
+        )
+
+
+def html(board: Leaderboard, atlas: str | os.PathLike[str] | None = None) -> str:
+    """The page. See `Leaderboard.report`."""
+    check_drawable()
+    import bokeh
+    from jinja2 import Environment, StrictUndefined
+    from markupsafe import Markup
+
+    from modelselect import __version__
+    from modelselect.report import charts
+
+    called = content.names(board)
+    plane = content.architecture_map(board, atlas)
+    cost, verified = charts.cost_chart(board), charts.verified_chart(board)
+    drawn_map, legend = (None, []) if plane is None else charts.map_chart(board, plane)
+    data = {
+        "charts": {
+            name: item
+            for name, item in {"cost": cost and cost[0], "verified": verified, "map": drawn_map}.items()
+            if item
+        },
+        "costs": cost[1] if cost else {},
+    }
+    library = Path(bokeh.__file__).parent / "server" / "static" / "js" / "bokeh.min.js"
+    drawing = library.read_text(encoding="utf-8") if data["charts"] else ""
+    script = _asset("script.js")
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    ranks = content.estimator_ranks(board)
+    sentences = content.answer(board)
+    return environment.from_string(_asset("page.html.jinja")).render(
+        policy=_policy(script, drawing),
+        style=Markup(_asset("style.css")),
+        script=Markup(script),
+        drawing=Markup(drawing),
+        data=Markup(in_script(data)),
+        dataset=content.dataset_name(board),
+        headline=sentences[0],
+        doubts=sentences[1:],
+        code=content.loading_code(board.best) if board.ranked else None,
+        best_id=board.best.candidate.id if board.ranked else "",
+        ids=[row.candidate.id for row in board.rows],
+        failed=[row.rank is None for row in board.rows],
+        called=called,
+        columns=table_columns(board, called),
+        ranked=len(board.ranked),
+        notes=_warnings(board),
+        costs=cost[1] if cost else {},
+        verified=_verified_facts(board, called),
+        has_verified=verified is not None,
+        has_map=drawn_map is not None,
+        on_atlas=plane is not None and len(plane.background) > 0,
+        background=0 if plane is None else len(plane.background),
+        unplaced=[] if plane is None else [called[i] for i in range(len(called)) if i not in plane.rows],
+        legend=legend,
+        ranks={name: [(rank, _heat(rank, column)) for rank in column] for name, column in ranks.items()},
+        agreement=_agreement(board),
+        provenance=content.provenance(board),
+        citations={name: text for name, text in content.citations(board).items() if text},
+        version=__version__,
+        swatches=[(colour, f"swatch-{index}") for index, (_, colour, _) in enumerate(legend)],
+    )
+
+
+def in_script(data: Any) -> str:
+    r"""JSON that may stand inside a script element: nothing in it ends the element or opens a comment.
+
+    >>> print(in_script({"name": "</script>"}))
+    {"name": "\u003c/script>"}
+    """
+    return json.dumps(data, allow_nan=False, ensure_ascii=False, default=str).replace("<", "\\u003c")
+
+
+def table_columns(board: Leaderboard, called: list[str]) -> list[Column]:
+    """The page's table: what the leaderboard has columns of, and licence, size and family where they are known."""
+    methods = content.ranked_by(board)
+    rows = board.rows
+
+    def metadata(key: str) -> list[Any]:
+        return [row.candidate.metadata.get(key) for row in rows]
+
+    columns = [
+        _numbers("rank", [row.rank for row in rows], str),
+        Column("candidate", tuple(Cell(name, name.lower()) for name in called), numeric=False),
+        _numbers("score", [row.score for row in rows], _plain, [row.standard_error for row in rows]),
+        _numbers("P(best)", [row.probability_best for row in rows], lambda value: f"{value:.0%}"),
+        Column("verified accuracy", tuple(map(_verified_cell, rows))),
+        _numbers(
+            "predicted rank",
+            [row.predicted_rank if row.verified_accuracy is not None else None for row in rows],
+            str,
+        ),
+        *(
+            _numbers(
+                name,
+                [row.scores.get(name) for row in rows],
+                _plain,
+                [row.standard_errors.get(name) for row in rows],
+                shown=name in methods and 1 < len(methods) <= FEW_ESTIMATORS,
+            )
+            for name in board.estimators
+            if name != "parameters"
+        ),
+        _numbers("parameters", [row.parameters for row in rows]),
+        _numbers("MACs", [row.macs for row in rows]),
+        _numbers("size", [value if isinstance(value, int | float) else None for value in metadata("size_bytes")]),
+        _numbers("feature width", [row.feature_dim for row in rows], str),
+        _words("family", metadata("family")),
+        _words("license", metadata("license")),
+        _numbers("seconds", [row.seconds or None for row in rows], lambda value: f"{value:.1f}"),
+        Column("status", tuple(_status(row) for row in rows), numeric=False),
+    ]
+    always = ("rank", "candidate", "status")
+    return [
+        Column(c.name, c.cells, c.numeric, c.shown, ABOUT.get(c.name, ""))
+        for c in columns
+        if c.name in always or any(cell.sort for cell in c.cells)
+    ]
+
+
+def _asset(name: str) -> str:
+    return (resources.files("modelselect.report") / name).read_text(encoding="utf-8")
+
+
+def _policy(*scripts: str) -> str:
+    digests = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in scripts if text]
+    allowed = " ".join(f"'sha256-{digest}'" for digest in digests)
+    return (
+        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data:; font-src data:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _numbers(
+    name: str,
+    values: list[Any],
+    show: Any = None,
+    errors: list[float | None] | None = None,
+    *,
+    shown: bool = True,
+) -> Column:
+    from modelselect.report.charts import short
+
+    cells = []
+    for value, error in zip(values, errors or [None] * len(values), strict=True):
+        if value is None or (isinstance(value, float) and not math.isfinite(value)):
+            cells.append(Cell(UNKNOWN, ""))
+        else:
+            text = (show or short)(value)
+            cells.append(Cell(text if error is None else f"{text} ± {error:.2g}", repr(float(value))))
+    return Column(name, tuple(cells), shown=shown)
+
+
+def _words(name: str, values: list[Any]) -> Column:
+    return Column(name, tuple(Cell(str(v), str(v).lower()) if v else Cell(UNKNOWN, "") for v in values), numeric=False)
+
+
+def _plain(value: float) -> str:
+    return f"{value:.4g}"
+
+
+def _verified_cell(row: Row) -> Cell:
+    if row.verified_accuracy is None:
+        return Cell(UNKNOWN, "")
+    low, high = row.verified_interval or (None, None)
+    interval = "" if low is None or high is None else f" [{low:.1%}, {high:.1%}]"
+    return Cell(f"{row.verified_accuracy:.1%}{interval}", repr(row.verified_accuracy))
+
+
+def _status(row: Row) -> Cell:
+    if row.failure is not None:
+        return Cell(f"failed ({row.failure.stage})", "2 failed", (row.failure.reason,))
+    reasons = tuple(f"{name}: {failure.reason}" for name, failure in row.failures.items())
+    warned = tuple(f"{name} warns: {text}" for name, text in row.warnings.items())
+    if reasons:
+        return Cell(f"without {content.listed(list(row.failures))}", "1 without", reasons + warned)
+    return Cell("ok", "0 ok", warned)
+
+
+def _warnings(board: Leaderboard) -> list[str]:
+    """Each estimator that warned: of how many candidates, and what."""
+    notes = []
+    for name in board.estimators:
+        told = [row.warnings[name] for row in board.rows if name in row.warnings]
+        if told:
+            notes.append(f"{name}, for {len(told)} of {len(board.rows)} candidates: {told[0]}")
+    return notes
+
+
+def _verified_facts(board: Leaderboard, called: list[str]) -> dict[str, Any] | None:
+    """How the prediction did among those that were fine-tuned."""
+    from modelselect.agreement import agreement
+
+    rows = [i for i, row in enumerate(board.rows) if row.verified_accuracy is not None and row.score is not None]
+    if len(rows) < 2:
+        return None
+    truth = {str(i): float(board.rows[i].verified_accuracy or 0) for i in rows}
+    found = agreement({str(i): float(board.rows[i].score or 0) for i in rows}, truth)
+    predicted = min(rows, key=lambda i: board.rows[i].predicted_rank or len(board.rows))
+    return {
+        "n": len(rows),
+        "predicted": called[predicted],
+        "reached": f"{truth[str(predicted)]:.1%}",
+        "regret": f"{100 * (max(truth.values()) - truth[str(predicted)]):.1f}",
+        "kendall": UNKNOWN if math.isnan(found.weighted_kendall) else f"{found.weighted_kendall:+.2f}",
+    }
+
+
+def _heat(rank: int | None, column: list[int | None]) -> int | None:
+    """0 for the last of a column to HEAT_LEVELS for its first."""
+    if rank is None:
+        return None
+    last = max(r for r in column if r is not None)
+    return HEAT_LEVELS if last == 1 else round(HEAT_LEVELS * (last - rank) / (last - 1))
+
+
+def _agreement(board: Leaderboard) -> dict[str, list[tuple[str, str]]]:
+    """By estimator, (text, class) of its agreement with each that agrees with anything."""
+    if len(board.estimators) < 2:
+        return {}
+    table = board.estimator_agreement().dropna(how="all").dropna(how="all", axis="columns")
+    rows = {}
+    for name, values in zip(table.index, table.to_numpy().tolist(), strict=True):
+        rows[str(name)] = [
+            (UNKNOWN, "") if value != value else (f"{100 * value:.0f}", _agreement_class(value)) for value in values
+        ]
+    return rows if len(rows) > 1 else {}
+
+
+def _agreement_class(value: float) -> str:
+    level = round(HEAT_LEVELS * abs(value))
+    return f"{'heat' if value >= 0 else 'cold'}-{level}"

@@ -1,0 +1,95 @@
+"""The leaderboard as text for other places: a Markdown table, a LaTeX table, and a section for a model card."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from modelselect.leaderboard import printable
+from modelselect.report import content
+
+if TYPE_CHECKING:
+    from modelselect.leaderboard import Leaderboard
+
+CARD_ROWS = 5
+"""Candidates that a model card's section lists."""
+
+WORDS = ("candidate", "status")
+"""Columns of text, aligned left."""
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "–": "--",
+    "±": r"$\pm$",
+} | {c: f"\\{c}" for c in "&%$#_"}
+
+
+def markdown(board: Leaderboard) -> str:
+    """See `Leaderboard.to_markdown`."""
+    columns, rows = board.cells()
+    return _markdown_table(columns, rows)
+
+
+def latex(board: Leaderboard) -> str:
+    """See `Leaderboard.to_latex`."""
+    columns, rows = board.cells()
+    lines = [
+        rf"\begin{{tabular}}{{{''.join('l' if c in WORDS else 'r' for c in columns)}}}",
+        r"\toprule",
+        _latex_line([column.replace("_", " ") for column in columns]),
+        r"\midrule",
+        *map(_latex_line, rows),
+        r"\bottomrule",
+        r"\end{tabular}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def model_card(board: Leaderboard) -> str:
+    """See `Leaderboard.model_card`."""
+    columns, rows = board.cells()
+    kept = [i for i, c in enumerate(columns) if c in ("rank", "candidate", "score", "verified_accuracy", "parameters")]
+    best = [_markdown(sentence) for sentence in content.answer(board)]
+    cited = {name: text for name, text in content.citations(board).items() if name in content.ranked_by(board)}
+    sections = ["## How the pre-trained model was chosen", " ".join(best)]
+    if board.ranked:
+        sections.append(
+            _markdown_table(
+                [columns[i] for i in kept], [[row[i] for i in kept] for row in rows[: len(board.ranked)][:CARD_ROWS]]
+            ).rstrip()
+        )
+    if (more := len(board.rows) - CARD_ROWS) > 0:
+        sections[-1] += f"\n\nand {more} more."
+    sections.append(
+        "Candidates were ranked by modelselect without fine-tuning them, "
+        f"by {content.listed([_markdown(name) for name in content.ranked_by(board)] or ['nothing'], 5)}."
+    )
+    if any(cited.values()):
+        sections.append("\n".join(f"- {_markdown(name)}: {_markdown(text)}" for name, text in cited.items() if text))
+    return "\n\n".join(sections) + "\n"
+
+
+def _markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [
+        "| " + " | ".join(_markdown(column.replace("_", " ")) for column in columns) + " |",
+        "| " + " | ".join("---" if column in WORDS else "--:" for column in columns) + " |",
+        *("| " + " | ".join(map(_markdown, row)) + " |" for row in rows),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _markdown(text: str) -> str:
+    """The text as Markdown shows it: nothing in it is markup, a link or a new cell."""
+    escaped = printable(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*_{}\[\]|~#!$])", r"\\\1", escaped)
+
+
+def _latex_line(cells: Sequence[str]) -> str:
+    return " & ".join("".join(_LATEX.get(c, c) for c in printable(cell)) for cell in cells) + r" \\"
