@@ -1,4 +1,4 @@
-"""The command line: `modelselect demo | select | search | embed | history | estimators | zoos | plugins | ...`.
+"""The command line: `modelselect demo | select | report | search | embed | history | estimators | zoos | ...`.
 
 Exit codes: 0 done, 1 nothing could be ranked, 2 bad usage. Nothing heavy is imported before a command runs.
 """
@@ -115,6 +115,9 @@ def select(
         Path | None, typer.Option("--history", help="The transfer history; your own by default.", show_default=False)
     ] = None,
     no_history: Annotated[bool, typer.Option("--no-history", help="Neither go by a history nor add to one.")] = False,
+    report: Annotated[
+        Path | None, typer.Option("--report", help="Also write the answer as a web page.", show_default=False)
+    ] = None,
     agreement: Annotated[bool, typer.Option("--agreement", help="Also print how alike the estimators rank.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")] = False,
 ) -> None:
@@ -125,6 +128,11 @@ def select(
     if agreement and json_path == Path("-"):
         raise InvalidInputError("--agreement prints a table and '--json -' JSON; give one of them, or --json a file")
     _check_writable(json_path)
+    if report is not None:
+        from modelselect.report.page import check_drawable
+
+        check_drawable()
+        _check_writable(report, "--report")
     split = [] if estimators is None else [name.strip() for name in estimators.split(",") if name.strip()]
     names = None if estimators is None else split[0] if len(split) == 1 else split
     settings: dict[str, Any] = {
@@ -160,9 +168,9 @@ def select(
             )
     except NothingRankedError as error:
         if isinstance(error.leaderboard, ms.Leaderboard):
-            _show_board(error.leaderboard, json_path)
+            _show_board(error.leaderboard, json_path, report)
         raise
-    _show_board(board, json_path)
+    _show_board(board, json_path, report)
     if agreement:
         _print_agreement(board)
 
@@ -177,6 +185,34 @@ def _print_agreement(board: Leaderboard) -> None:
         names = [f"{number} {name}" for number, name in zip(columns, table.index, strict=True)]
     cells = [["–" if value != value else f"{100 * value:.0f}" for value in row] for row in table.to_numpy().tolist()]
     print_table(["weighted Kendall x 100", *columns], [[name, *row] for name, row in zip(names, cells, strict=True)])
+
+
+@app.command()
+def report(
+    board_path: Annotated[Path, typer.Argument(metavar="BOARD", help="What select --json has written.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help=".html, .md, .csv or .tex, as it ends.", show_default="BOARD.html"),
+    ] = None,
+    atlas_path: Annotated[
+        Path | None, typer.Option("--atlas", help="Draw the map over this atlas.", show_default="your own, if any")
+    ] = None,
+) -> None:
+    """Write a leaderboard as a web page, or as a table."""
+    import modelselect as ms
+    from modelselect.errors import InvalidInputError
+    from modelselect.leaderboard import write_text
+
+    board = ms.Leaderboard.load(board_path)
+    path = board_path.with_suffix(".html") if output is None else output
+    tables = {".md": board.to_markdown, ".csv": board.to_csv, ".tex": board.to_latex}
+    if path.suffix == ".html":
+        board.report(path, atlas=atlas_path)
+    elif path.suffix in tables:
+        write_text(path, tables[path.suffix]())
+    else:
+        raise InvalidInputError(f"--output {str(path)!r} ends in {path.suffix!r}; expected .html, .md, .csv or .tex")
+    typer.echo(f"written to {path}", err=True)
 
 
 _HUB_COLUMNS = ("library", "downloads", "weights", "scan", "gated")
@@ -465,19 +501,22 @@ def _plugin_commands() -> dict[str, typer.Typer]:
     return commands
 
 
-def _check_writable(path: Path | None) -> None:
+def _check_writable(path: Path | None, option: str = "--json") -> None:
     """Before the work, not after it."""
     from modelselect.errors import InvalidInputError
 
     if path is not None and path != Path("-") and not os.access(path.parent, os.W_OK):
         raise InvalidInputError(
-            f"--json {str(path)!r} cannot be written; give a path in a folder that exists and is yours"
+            f"{option} {str(path)!r} cannot be written; give a path in a folder that exists and is yours"
         )
 
 
-def _show_board(board: Leaderboard, json_path: Path | None) -> None:
+def _show_board(board: Leaderboard, json_path: Path | None, report: Path | None = None) -> None:
     for line in _what_was_left_out(board):
         typer.echo(line, err=True)
+    if report is not None:
+        board.report(report)
+        typer.echo(f"report written to {report}", err=True)
     if json_path == Path("-"):
         typer.echo(board.to_json(), nl=False)
         return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import itertools
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,7 +32,7 @@ def cost_chart(board: Leaderboard) -> tuple[dict[str, Any], dict[str, Any]] | No
     if not costs:
         return None
     called = content.names(board)
-    choices = {}
+    choices: dict[str, dict[str, Any]] = {}
     for cost in costs:
         rows = [i for i, row in enumerate(board.rows) if row.score is not None and (cost.values[i] or 0) > 0]
         x = [float(cost.values[i] or 0) for i in rows]
@@ -59,12 +60,12 @@ def cost_chart(board: Leaderboard) -> tuple[dict[str, Any], dict[str, Any]] | No
         }
     first = next(iter(choices.values()))
     tips = [("candidate", "@name"), ("rank", "@rank"), ("score", "@y{0.0000}"), ("cost", "@shown")]
-    figure = _figure("cost", tips, x_axis_type="log", x_axis_label=first["label"], y_axis_label="score")
+    figure = _figure("cost", x_axis_type="log", x_axis_label=first["label"], y_axis_label="score")
     figure.segment("x", "low", "x", "high", source=(source := _source(first["points"], "cost-points")), color=GREY)
     figure.line("x", "y", source=_source(first["front"], "cost-front"), color=PALETTE[0], line_width=2, line_alpha=0.6)
-    figure.scatter("x", "y", source=source, size="size", color="colour", line_color=None, name="hovered")
-    figure.xaxis.formatter = _metric_ticks()
-    return _item(figure), choices
+    dots = figure.scatter("x", "y", source=source, size="size", color="colour", line_color=None)
+    figure.xaxis.major_label_overrides = {m * 10.0**k: short(m * 10.0**k) for k in range(-3, 14) for m in range(1, 10)}
+    return _item(figure, tips, [dots]), choices
 
 
 def verified_chart(board: Leaderboard) -> dict[str, Any] | None:
@@ -81,8 +82,8 @@ def verified_chart(board: Leaderboard) -> dict[str, Any] | None:
         ("verified rank", "@verified"),
         ("accuracy", "@y{0.0%}"),
     ]
-    figure = _figure("verified", tips, x_axis_label="score, before fine-tuning", y_axis_label="accuracy, fine-tuned")
-    points = {
+    figure = _figure("verified", x_axis_label="score, before fine-tuning", y_axis_label="accuracy, fine-tuned")
+    points: dict[str, Any] = {
         "x": [float(board.rows[i].score or 0) for i in rows],
         "y": accuracy,
         "low": [low for low, _ in intervals],
@@ -93,9 +94,9 @@ def verified_chart(board: Leaderboard) -> dict[str, Any] | None:
     }
     source = _source(points, "verified-points")
     figure.segment("x", "low", "x", "high", source=source, color=GREY, line_width=2)
-    figure.scatter("x", "y", source=source, size=11, color=PALETTE[0], line_color=None, name="hovered")
+    dots = figure.scatter("x", "y", source=source, size=11, color=PALETTE[0], line_color=None)
     figure.yaxis.formatter = _percent_ticks()
-    return _item(figure)
+    return _item(figure, tips, [dots])
 
 
 def map_chart(board: Leaderboard, plane: content.Map) -> tuple[dict[str, Any], list[tuple[str, str, int]]]:
@@ -111,14 +112,15 @@ def map_chart(board: Leaderboard, plane: content.Map) -> tuple[dict[str, Any], l
     colours = dict(zip(largest, PALETTE, strict=False))
     scores = np.array([math.nan if (s := board.rows[i].score) is None else s for i in plane.rows])
     tips = [("candidate", "@name"), ("family", "@family"), ("score", "@shown")]
-    figure = _figure("map", tips, match_aspect=True)
+    figure = _figure("map", match_aspect=True)
     figure.axis.visible = False
+    hovered = []
     if len(plane.background):
         behind = {"x": plane.background[:, 0].tolist(), "y": plane.background[:, 1].tolist()}
         behind |= {"name": list(plane.background_names), "family": ["in the atlas"] * len(behind["x"])}
         behind["shown"] = ["–"] * len(behind["x"])
         source = _source(behind, "map-background")
-        figure.scatter("x", "y", source=source, size=4, color=GREY, alpha=0.35, line_color=None, name="hovered")
+        hovered = [figure.scatter("x", "y", source=source, size=4, color=GREY, alpha=0.35, line_color=None)]
     points = {
         "x": plane.points[:, 0].tolist(),
         "y": plane.points[:, 1].tolist(),
@@ -130,11 +132,11 @@ def map_chart(board: Leaderboard, plane: content.Map) -> tuple[dict[str, Any], l
         "score_colour": _by_value(scores),
     }
     source = _source(points, "map-points")
-    figure.scatter("x", "y", source=source, size=12, color="colour", alpha=0.85, line_color=None, name="hovered")
+    dots = figure.scatter("x", "y", source=source, size=12, color="colour", alpha=0.85, line_color=None)
     legend = [(name, colours[name], sizes[name]) for name in largest]
     if others := sum(count for name, count in sizes.items() if name not in colours):
         legend.append(("others", GREY, others))
-    return _item(figure), legend
+    return _item(figure, tips, [*hovered, dots]), legend
 
 
 def short(value: float) -> str:
@@ -149,8 +151,8 @@ def short(value: float) -> str:
     return f"{value:.3g}"
 
 
-def _figure(name: str, tips: list[tuple[str, str]], **settings: Any) -> Figure:
-    from bokeh.models import HoverTool
+def _figure(name: str, **settings: Any) -> Figure:
+    from bokeh.models import DataRange1d
     from bokeh.plotting import figure
 
     drawn = figure(
@@ -158,6 +160,8 @@ def _figure(name: str, tips: list[tuple[str, str]], **settings: Any) -> Figure:
         sizing_mode="stretch_width",
         height=HEIGHT,
         tools="pan,box_zoom,reset",
+        x_range=DataRange1d(range_padding=0.15),
+        y_range=DataRange1d(range_padding=0.15),
         background_fill_color=None,
         border_fill_color=None,
         outline_line_color=None,
@@ -166,30 +170,22 @@ def _figure(name: str, tips: list[tuple[str, str]], **settings: Any) -> Figure:
     drawn.toolbar.logo = None
     drawn.toolbar.autohide = True
     drawn.axis.axis_label_text_font_style = "normal"
-    hover = HoverTool(tooltips=tips, name=f"{name}-hover")
-    hover.renderers = "auto"
-    drawn.add_tools(hover)
     return drawn
 
 
-def _source(columns: dict[str, list[Any]], name: str) -> Any:
+def _source(columns: Mapping[str, Any], name: str) -> Any:
     from bokeh.models import ColumnDataSource
 
-    return ColumnDataSource(columns, name=name)
+    return ColumnDataSource(dict(columns), name=name)
 
 
-def _item(figure: Figure) -> dict[str, Any]:
+def _item(figure: Figure, tips: list[tuple[str, str]], hovered: list[Any]) -> dict[str, Any]:
+    """The figure as a page embeds it, with what is said of a point that the mouse is on."""
     from bokeh.embed import json_item
+    from bokeh.models import HoverTool
 
-    hover = figure.select(name=f"{figure.name}-hover")[0]
-    hover.renderers = [renderer for renderer in figure.renderers if renderer.name == "hovered"]
+    figure.add_tools(HoverTool(tooltips=tips, renderers=hovered))
     return dict(json_item(figure))
-
-
-def _metric_ticks() -> Any:
-    from bokeh.models import NumeralTickFormatter
-
-    return NumeralTickFormatter(format="0.[0]a")
 
 
 def _percent_ticks() -> Any:

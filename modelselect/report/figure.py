@@ -45,7 +45,9 @@ def draw(board: Leaderboard, cost: str) -> Figure:
     axes.scatter([x[i] for i in front], [y[i] for i in front], color="C0", label="none is cheaper and better", zorder=3)
     for i in front:
         name = called[rows[i]].replace("$", r"\$")
-        axes.annotate(name, (x[i], y[i]), (4, -10), textcoords="offset points", fontsize=8)
+        right = x[i] > (min(x) * max(x)) ** 0.5  # where there is more room to the left
+        offset, side = ((-5, 4), "right") if right else ((5, -10), "left")
+        axes.annotate(name, (x[i], y[i]), offset, textcoords="offset points", fontsize=8, ha=side)
     axes.set_xscale("log")
     axes.set_xlabel(known[cost].label)
     axes.set_ylabel("score")

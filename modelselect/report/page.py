@@ -29,6 +29,9 @@ FEW_ESTIMATORS = 5
 
 HEAT_LEVELS = 8
 
+LONG_NAME = 18
+"""Characters from which on the names' column is wide."""
+
 ABOUT = {
     "rank": "1 is best; equal scores share a rank",
     "score": "what the ranking is by: higher is better",
@@ -112,6 +115,7 @@ def html(board: Leaderboard, atlas: str | os.PathLike[str] | None = None) -> str
         ids=[row.candidate.id for row in board.rows],
         failed=[row.rank is None for row in board.rows],
         called=called,
+        long=max(map(len, called), default=0) > LONG_NAME,
         columns=table_columns(board, called),
         ranked=len(board.ranked),
         notes=_warnings(board),
