@@ -64,7 +64,8 @@ def cost_chart(board: Leaderboard) -> tuple[dict[str, Any], dict[str, Any]] | No
     figure.segment("x", "low", "x", "high", source=(source := _source(first["points"], "cost-points")), color=GREY)
     figure.line("x", "y", source=_source(first["front"], "cost-front"), color=PALETTE[0], line_width=2, line_alpha=0.6)
     dots = figure.scatter("x", "y", source=source, size="size", color="colour", line_color=None)
-    figure.xaxis.major_label_overrides = {m * 10.0**k: short(m * 10.0**k) for k in range(-3, 14) for m in range(1, 10)}
+    round_values = [m / 2 * 10.0**k for k in range(-3, 14) for m in range(2, 20)]
+    figure.xaxis.major_label_overrides = {value: short(value) for value in round_values}
     return _item(figure, tips, [dots]), choices
 
 
