@@ -77,10 +77,10 @@ def ranked_by(board: Leaderboard) -> tuple[str, ...]:
 
 
 def dataset_name(board: Leaderboard) -> str:
-    """What the dataset is called, or `the dataset`."""
+    """What the dataset is called; `the dataset` where it was given as arrays and has no name."""
     about = board.provenance.get("dataset")
     name = about.get("name") if isinstance(about, Mapping) else None
-    return str(name) if name else "the dataset"
+    return str(name) if name and name != "dataset" else "the dataset"
 
 
 def answer(board: Leaderboard) -> list[str]:

@@ -115,6 +115,7 @@ def html(board: Leaderboard, atlas: str | os.PathLike[str] | None = None) -> str
         ids=[row.candidate.id for row in board.rows],
         failed=[row.rank is None for row in board.rows],
         called=called,
+        unranked=[(called[i], row.status) for i, row in enumerate(board.rows) if row.rank is None],
         long=max(map(len, called), default=0) > LONG_NAME,
         columns=table_columns(board, called),
         ranked=len(board.ranked),
