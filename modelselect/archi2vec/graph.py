@@ -98,8 +98,8 @@ def trace_skeleton(
 
     >>> import torch
     >>> trace_skeleton(torch.nn.Linear(4, 2, device="meta"), (4,)).nodes(data="operation")
-    NodeDataView({0: 'Addmm'})
     NodeDataView({0: 'Addmm'}, data='operation')
+    """
     if not all(tensor.is_meta for part in module.modules() for tensor in _tensors(list(vars(part).values()))):
         return trace(module, input_size, example=example)
     inputs = _inputs(module, input_size, example)
