@@ -45,7 +45,8 @@ def test_the_demo_finds_the_best_network_and_writes_its_leaderboard(
     assert f"{found['knn'].weighted_kendall:+.2f}" in out
     recalled = [line.split("│")[1].strip() for line in out.splitlines() if re.match(r"│ embedded:.* 0\.88 │$", line)]
     assert len(recalled) == 12
-    assert board.best.candidate.name in {name.partition(":")[2] for name in recalled[:6]}, "recall=6 would lose the best"
+    kept = {name.partition(":")[2] for name in recalled[:6]}
+    assert board.best.candidate.name in kept, "recall=6 would lose the best"
     assert set(json.loads(path.read_text())["provenance"]["dataset"]["classes"]) == TARGET_CLASSES
     readme = (REPOSITORY / "README.md").read_text()
     order = [line.split("│")[2].strip() for line in out.splitlines() if re.match(r"│\s+\d+ │ embedded:", line)]

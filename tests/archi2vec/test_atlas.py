@@ -116,6 +116,7 @@ def test_every_architecture_of_timm_and_torchvision_counts_once() -> None:
         ("timm", "vit_tiny_patch16_224"),
         ("timm", "lamhalobotnet50ts_256"),
         ("torchvision", "vgg11"),
+        ("torchvision", "vit_h_14"),  # its first weights are for larger images
     ],
 )
 def test_a_skeleton_traced_in_place_gives_the_graph_of_its_copy(zoo: str, name: str) -> None:

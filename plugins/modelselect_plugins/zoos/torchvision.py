@@ -200,8 +200,11 @@ def _for_inference(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 def _build(model: str, weights: Any) -> torch.nn.Module:
     from torchvision import models
 
+    arguments = dict(_ARGUMENTS.get(model, {}))
+    if model.startswith("vit_"):  # position embeddings are made for one size
+        arguments["image_size"] = weights.meta["min_size"][0]
     module: torch.nn.Module = models.get_model(
-        model, weights=None, num_classes=len(weights.meta["categories"]), **_ARGUMENTS.get(model, {})
+        model, weights=None, num_classes=len(weights.meta["categories"]), **arguments
     )
     return module
 
