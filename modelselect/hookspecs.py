@@ -59,7 +59,9 @@ def modelselect_register_extractors() -> Sequence[Extractor]:
     ...     name = "tpu"
     ...     def supports(self, backbone, device):
     ...         return device.split(":")[0] == "tpu"
-    ...     def extract(self, backbone, probe, fields, *, device, batch_size, precision, compile, spool, sink, progress):
+    ...     def extract(
+    ...         self, backbone, probe, fields, *, device, batch_size, precision, compile, spool, sink, progress
+    ...     ):
     ...         raise modelselect.errors.CandidateError("not on this machine")
     >>> @modelselect.hookimpl
     ... def modelselect_register_extractors():
