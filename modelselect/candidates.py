@@ -72,7 +72,7 @@ class Candidate:
 
     @property
     def unversioned_id(self) -> str:
-        """`zoo:name`: under which the transfer history knows it, whatever its revision."""
+        """`zoo:name`: under which the transfer history and the atlas know it, whatever its revision."""
         return f"{self.zoo}:{self.name}"
 
     def __str__(self) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelselect.archi2vec.graph import from_json, to_json
-from modelselect.archi2vec.space import Encoder, Space, nearest, trace_candidate
+from modelselect.archi2vec.space import Encoder, Space, directions, nearest, trace_candidate
 from modelselect.candidates import Candidate, Expression
 from modelselect.errors import ExpressionError, Failure, InvalidInputError, UnknownNameError, did_you_mean
 from modelselect.extraction import numeric_versions
@@ -176,29 +176,29 @@ class Atlas:
         """
         from modelselect.executor import Outcome
 
-        found = {name_of(candidate): candidate for candidate in _candidates(architectures)}
+        found = {candidate.unversioned_id: candidate for candidate in _candidates(architectures)}
         known = set(self.names)
         new = [candidate for name, candidate in found.items() if name not in known]
         work = GraphWork(Store(cache_dir).path, trust_remote_code)
         graphs, failures = {}, {}
         outcomes = (Outcome.of(work, c) for c in new) if executor is None else executor.map(work, new)
         for outcome in outcomes:
-            name = name_of(outcome.item)
+            name = outcome.item.unversioned_id
             if outcome.failure is None:
                 graphs[name] = outcome.value
             else:
                 failures[name] = outcome.failure
             if progress is not None:
                 progress(name)
-        added = [candidate for candidate in new if name_of(candidate) in graphs]
+        added = [candidate for candidate in new if candidate.unversioned_id in graphs]
         if added:
-            parsed = [from_json(graphs[name_of(candidate)]) for candidate in added]
+            parsed = [from_json(graphs[candidate.unversioned_id]) for candidate in added]
             if self._space is None:
                 self._space = self.encoder.fit(parsed)
                 self.vectors = self._space.vectors
             else:
                 self.vectors = np.concatenate([self.vectors, self._space.place(parsed)])
-            self.names += tuple(map(name_of, added))
+            self.names += tuple(candidate.unversioned_id for candidate in added)
             self.families += tuple(str(candidate.metadata.get("family", "")) for candidate in added)
         return failures
 
@@ -223,7 +223,7 @@ class Atlas:
         members = [row for row, family in enumerate(self.families) if sizes[family] > 1]
         if not members:
             return {}
-        units = self.vectors / np.maximum(np.linalg.norm(self.vectors, axis=1, keepdims=True), 1e-12)
+        units = directions(self.vectors)
         _, rows = NearestNeighbors(n_neighbors=2).fit(units).kneighbors(units[members])
         pure: dict[str, list[bool]] = collections.defaultdict(list)
         for row, near in zip(members, rows.tolist(), strict=True):
@@ -242,11 +242,11 @@ class Atlas:
 
         if len(self) < 3:
             raise InvalidInputError(f"a map needs three architectures or more, and the atlas has {len(self)}")
-        units = self.vectors / np.maximum(np.linalg.norm(self.vectors, axis=1, keepdims=True), 1e-12)
+        units = directions(self.vectors)
         perplexity = min(30.0, (len(self) - 1) / 3)
         flat: NDArray[np.float64] = TSNE(
             perplexity=perplexity, init="pca", learning_rate="auto", random_state=seed, method="barnes_hut"
-        ).fit_transform(units.astype(np.float64))
+        ).fit_transform(units)
         return flat
 
     def draw(self, path: str | os.PathLike[str], *, seed: int = 0) -> None:
@@ -284,15 +284,6 @@ class Atlas:
             raise InvalidInputError(
                 f"the map cannot be written as {Path(path).suffix!r}; give .png, .svg or .pdf"
             ) from error
-
-
-def name_of(candidate: Candidate) -> str:
-    """What the atlas calls a candidate: its id without the revision, which says nothing of the architecture.
-
-    >>> name_of(Candidate("hub", "owner/name", revision="5f0c"))
-    'hub:owner/name'
-    """
-    return f"{candidate.zoo}:{candidate.name}"
 
 
 def default_path() -> Path:

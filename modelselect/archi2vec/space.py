@@ -181,7 +181,7 @@ def similarity(vectors: ArrayLike) -> NDArray[np.float32]:
     >>> similarity([[1.0, 0.0], [2.0, 0.0], [0.0, 3.0]]).tolist()
     [[1.0, 1.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
     """
-    units = _units(vectors)
+    units = directions(vectors)
     return np.clip(units @ units.T, -1.0, 1.0).astype(np.float32)
 
 
@@ -199,7 +199,7 @@ def nearest(vectors: ArrayLike, of: int | ArrayLike, k: int = 5) -> list[tuple[i
     >>> nearest([[1.0, 0.0], [1.0, 1.0], [0.0, 3.0]], 0, k=2)
     [(1, 0.7071067811865475), (2, 0.0)]
     """
-    units = _units(vectors)
+    units = directions(vectors)
     if isinstance(of, (int, np.integer)):
         if not -len(units) <= of < len(units):
             raise InvalidInputError(f"there is no row {of} among {len(units)} vectors; expected 0 to {len(units) - 1}")
@@ -207,7 +207,7 @@ def nearest(vectors: ArrayLike, of: int | ArrayLike, k: int = 5) -> list[tuple[i
         query = units[own]
     else:
         own = -1
-        query = _units(np.atleast_2d(of))[0]
+        query = directions(np.atleast_2d(of))[0]
         if query.shape != units.shape[1:]:
             raise InvalidInputError(f"the vector has dimension {query.size}, the others have {units.shape[1]}")
     cosines = np.clip(units @ query, -1.0, 1.0)
@@ -232,7 +232,7 @@ def clusters(vectors: ArrayLike, k: int, *, seed: int = 0) -> NDArray[np.int64]:
     >>> clusters([[5.0, 0.1], [0.0, 1.0], [1.0, 0.0]], 2).tolist()
     [0, 1, 0]
     """
-    units = _units(vectors)
+    units = directions(vectors)
     if not 1 <= k <= len(units):
         raise InvalidInputError(f"{len(units)} vectors cannot form {k} clusters; expected 1 to {len(units)}")
     from sklearn.cluster import KMeans
@@ -271,7 +271,8 @@ def _graphs(item: object, trust_remote_code: bool) -> Iterator[networkx.Graph[An
         yield trace(item)
 
 
-def _units(vectors: ArrayLike) -> NDArray[np.float64]:
+def directions(vectors: ArrayLike) -> NDArray[np.float64]:
+    """(n, dim) vectors at length 1; zero where a vector is."""
     matrix = np.asarray(vectors, dtype=np.float64)
     if matrix.ndim != 2:
         raise InvalidInputError(f"vectors have shape {matrix.shape}; expected (n, dim)")

@@ -212,7 +212,7 @@ def architecture_map(board: Leaderboard, atlas: str | os.PathLike[str] | None = 
     Raises:
         InvalidInputError: an atlas was named and cannot be read.
     """
-    from modelselect.archi2vec.atlas import Atlas, default_path, name_of
+    from modelselect.archi2vec.atlas import Atlas, default_path
 
     path = default_path() if atlas is None else atlas
     try:
@@ -223,10 +223,10 @@ def architecture_map(board: Leaderboard, atlas: str | os.PathLike[str] | None = 
         whole = None  # one that lies there by chance is no reason to have no report
     if whole is not None:
         places = {name: index for index, name in enumerate(whole.names)}
-        rows = [i for i, row in enumerate(board.rows) if name_of(row.candidate) in places]
+        rows = [i for i, row in enumerate(board.rows) if row.candidate.unversioned_id in places]
         if len(rows) >= 3:
             flat = whole.plane()
-            own = [places[name_of(board.rows[i].candidate)] for i in rows]
+            own = [places[board.rows[i].candidate.unversioned_id] for i in rows]
             others = np.setdiff1d(np.arange(len(whole)), own)
             return Map(tuple(rows), flat[own], flat[others], tuple(whole.names[i] for i in others))
     rows = [i for i, row in enumerate(board.rows) if row.embedding is not None]
