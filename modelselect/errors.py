@@ -79,6 +79,10 @@ class HistoryError(ModelSelectError):
     """The transfer history cannot be read or written: damaged, of a later version, locked for too long, ..."""
 
 
+class HubError(ModelSelectError):
+    """The Hub refuses what was to be written or read there, or cannot be reached."""
+
+
 class NothingRankedError(ModelSelectError):
     """Not one candidate could be ranked. Carries the leaderboard of failures as `leaderboard`."""
 

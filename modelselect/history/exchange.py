@@ -6,10 +6,10 @@ import contextlib
 import math
 import tempfile
 from collections.abc import Iterator, Sequence
-from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from modelselect import hub
 from modelselect.errors import HistoryError, InvalidInputError
 from modelselect.history.database import TABLES, Added, History, Result, impossible, row_of
 
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Row = tuple[Any, ...]
-
-_ATTEMPTS = 5
-"""How often an upload is tried that others keep forestalling."""
 
 _CARD = """---
 tags:
@@ -76,45 +73,36 @@ def read_parquet(folder: Path) -> tuple[dict[str, list[Row]], dict[str, int]]:
 
 def publish(history: History, repository: str, private: bool | None, token: str | None) -> str:
     """Uploads the union of the history and of what the repository holds, whoever else uploads meanwhile."""
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError
 
-    api = HfApi(token=token)
-    with tempfile.TemporaryDirectory() as scratch, _hub(repository):
-        folder = Path(scratch)
-        whole = History(folder / "whole.sqlite")
+    def fill(folder: Path, name: str, latest: str) -> None:
+        with united(history, name, latest, token) as whole:
+            whole.export(folder)
+
+    message = f"Transfer history: {history.summary()['results']} results added"
+    return hub.upload(repository, fill, message, private=private, token=token, raises=HistoryError)
+
+
+@contextlib.contextmanager
+def united(
+    history: History, repository: str, revision: str, token: str | None, endpoint: str | None = None
+) -> Iterator[History]:
+    """The history together with the one that a repository holds, if it holds one."""
+    with tempfile.TemporaryDirectory() as scratch:
+        whole = History(Path(scratch) / "whole.sqlite")
         whole.merge(history)
-        api.create_repo(repository, repo_type="dataset", private=private, exist_ok=True)
-        for left in reversed(range(_ATTEMPTS)):
-            latest = api.repo_info(repository, repo_type="dataset").sha
-            with contextlib.suppress(InvalidInputError):  # a repository without a history yet
-                fetch(whole, repository, latest, token)
-            try:
-                commit = api.upload_folder(
-                    repo_id=repository,
-                    repo_type="dataset",
-                    folder_path=whole.export(folder / "parquet"),
-                    commit_message=f"Transfer history: {whole.summary()['results']} results",
-                    parent_commit=latest,
-                )
-            except HfHubHTTPError as error:
-                if left and error.response is not None and error.response.status_code == HTTPStatus.PRECONDITION_FAILED:
-                    continue  # somebody else was first: add theirs, and try again
-                raise
-            return str(commit.commit_url)
-    raise AssertionError("the last attempt returns or raises")
+        with contextlib.suppress(InvalidInputError):  # a repository without a history yet
+            fetch(whole, repository, revision, token, endpoint)
+        yield whole
 
 
-def fetch(history: History, repository: str, revision: str | None, token: str | None) -> Added:
+def fetch(
+    history: History, repository: str, revision: str | None, token: str | None, endpoint: str | None = None
+) -> Added:
     """Adds what the repository holds."""
-    from huggingface_hub import snapshot_download
-
     names = [f"{table}.parquet" for table in TABLES]
-    with _hub(repository):
-        folder = snapshot_download(
-            repository, repo_type="dataset", revision=revision, allow_patterns=names, token=token
-        )
-    return history.load(folder)
+    return history.load(
+        hub.fetch(repository, names, revision=revision, token=token, endpoint=endpoint, raises=HistoryError)
+    )
 
 
 def _table(path: Path, columns: Sequence[str]) -> list[Row]:
@@ -156,29 +144,3 @@ def _explained(path: Path, verb: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise HistoryError(f"{path} cannot be {verb}: {error.strerror or error}. Choose another folder.") from error
-
-
-@contextlib.contextmanager
-def _hub(repository: str) -> Iterator[None]:
-    """What the Hub and its client say, as one HistoryError that says what to do."""
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, HFValidationError, RepositoryNotFoundError
-
-    try:
-        yield
-    except HFValidationError as error:
-        raise InvalidInputError(f"{repository!r} is no dataset repository; expected 'owner/name'") from error
-    except GatedRepoError as error:
-        raise HistoryError(f"the dataset repository {repository} is gated; ask for access on its page") from error
-    except RepositoryNotFoundError as error:
-        raise HistoryError(
-            f"there is no dataset repository {repository} on the Hub, or you may not see it; check its name, or run "
-            "`hf auth login`"
-        ) from error
-    except OSError as error:
-        reason = " ".join(str(error).split())
-        status = error.response.status_code if isinstance(error, HfHubHTTPError) and error.response is not None else 0
-        if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-            advice = "you may not do that there; run `hf auth login` with a token that may write"
-        else:
-            advice = "it could not be reached; try again later"
-        raise HistoryError(f"the dataset repository {repository}: {advice} ({reason})") from error
