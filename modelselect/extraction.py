@@ -145,7 +145,7 @@ class TorchExtractor(Extractor):
             sink = sink or _Memory(len(inputs))
             stack.enter_context(torch.inference_mode())
             stack.enter_context(self.session(backbone.module, device))
-            stack.enter_context(_arithmetic(precision, device))
+            stack.enter_context(arithmetic(precision, device))
             read = self.reader(backbone, compile)
             size = batch_size or self.suitable_batch_size(inputs[0:1])
             size = min(size, self._fitting.get(backbone.candidate.id, size))
@@ -285,7 +285,7 @@ def _check_widths(widths: dict[str, int], arrays: Mapping[str, NDArray[np.float3
             )
 
 
-def _arithmetic(precision: str, device: str) -> contextlib.AbstractContextManager[Any]:
+def arithmetic(precision: str, device: str) -> contextlib.AbstractContextManager[Any]:
     """Autocast where less than float32 is asked for: matrix products and convolutions in it, the rest in float32."""
     import torch
 

@@ -33,7 +33,16 @@ PLAIN_WIDTH = 200
 UNKNOWN = "–"
 
 FIRST_COLUMNS = ("rank", "candidate", "score")
+COST_COLUMNS = ("latency_ms", "throughput", "memory_bytes", "license", "download_bytes")
+"""Before `seconds`, where the costs of some row were measured."""
+
 LAST_COLUMNS = ("verified_accuracy", "parameters", "macs", "feature_dim", "seconds", "status")
+
+COSTS = ("parameters", "macs", "feature_dim", "latency_ms", "memory_bytes", "download_bytes", "seconds")
+"""What quality can be weighed against: the less the better."""
+
+LIMIT = "limit"
+"""Stage of a failure that is none: the candidate does not pass a limit that the caller set."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +73,13 @@ class Row:
         nearest: (candidate id, cosine similarity) of the most similar architectures on this board.
         cluster: number of the cluster of architectures on this board that it belongs to.
         weights_key: digest of the weights that were ranked, where the candidate has no revision to tell them by.
+        latency_ms: milliseconds from one prepared row to its features, on this device; None if not measured.
+        throughput: rows a second, in batches that fit.
+        memory_bytes: weights, and what one row takes besides at its peak.
+        license: its licence, as its zoo knows it.
+        download_bytes: bytes that loading it fetches where none of it is here yet, as its zoo knows it.
+        probe_rows: rows that its scores come from, where a budget decided how many; None: all of the probe.
+        stopped: why it was not shown more rows, where a budget stopped it before others.
     """
 
     candidate: Candidate
@@ -88,18 +104,25 @@ class Row:
     nearest: tuple[tuple[str, float], ...] = ()
     cluster: int | None = None
     weights_key: str | None = None
+    latency_ms: float | None = field(default=None, compare=False)
+    throughput: float | None = field(default=None, compare=False)
+    memory_bytes: int | None = field(default=None, compare=False)
+    license: str | None = None
+    download_bytes: int | None = None
+    probe_rows: int | None = None
+    stopped: str | None = None
 
     @property
     def status(self) -> str:
-        """`ok`, or what failed and why."""
+        """`ok`, or what failed and why, or why it was not shown all rows."""
         if self.failure is not None:
-            return f"failed: {self.failure.reason}"
-        if self.failures:
-            return "; ".join(
-                failure.reason if failure.reason.startswith(name) else f"{name}: {failure.reason}"
-                for name, failure in self.failures.items()
-            )
-        return "ok"
+            return f"{'left out' if self.failure.stage == LIMIT else 'failed'}: {self.failure.reason}"
+        told = [] if self.stopped is None else [self.stopped]
+        told += [
+            failure.reason if failure.reason.startswith(name) else f"{name}: {failure.reason}"
+            for name, failure in self.failures.items()
+        ]
+        return "; ".join(told) or "ok"
 
     def load(self, *, trust_remote_code: bool = False) -> Backbone:
         """The candidate with its pre-trained weights, from its zoo.
@@ -166,8 +189,10 @@ class Leaderboard:
     @property
     def columns(self) -> tuple[str, ...]:
         """Column names in order: fixed ones, and one for each estimator that is not one of the fixed ones already."""
-        fixed = {*FIRST_COLUMNS, *LAST_COLUMNS}
-        return (*FIRST_COLUMNS, *(name for name in self.estimators if name not in fixed), *LAST_COLUMNS)
+        fixed = {*FIRST_COLUMNS, *COST_COLUMNS, *LAST_COLUMNS}
+        measured = COST_COLUMNS if any(row.latency_ms is not None for row in self.rows) else ()
+        estimators = (name for name in self.estimators if name not in fixed)
+        return (*FIRST_COLUMNS, *estimators, *LAST_COLUMNS[:-2], *measured, *LAST_COLUMNS[-2:])
 
     def agreement(self, truth: Mapping[str, float]) -> dict[str, Agreement]:
         """How well `score` and each estimator agree with known results (by candidate id, higher is better).
@@ -206,9 +231,50 @@ class Leaderboard:
         frame = pd.DataFrame([[self._cell(row, column) for column in self.columns] for row in self.rows])
         frame = frame.reindex(columns=range(len(self.columns)))
         frame.columns = pd.Index(self.columns)
-        counts = dict.fromkeys(("rank", "parameters", "macs", "feature_dim"), "Int64")
-        numbers = {name: "float64" for name in self.columns if name not in {*counts, "candidate", "status"}}
+        whole = ("rank", "parameters", "macs", "feature_dim", "memory_bytes", "download_bytes")
+        counts = {name: "Int64" for name in self.columns if name in whole}
+        numbers = {name: "float64" for name in self.columns if name not in {*counts, "candidate", "license", "status"}}
         return frame.astype(counts | numbers)
+
+    def pareto(self, cost: str = "parameters", quality: str | None = None) -> tuple[Row, ...]:
+        """The rows that no other beats: none is as cheap and better, or as good and cheaper.
+
+        Args:
+            cost: one of `COSTS`; less is better. Rows of which it is not known are left out.
+            quality: `"score"`, `"verified_accuracy"` or an estimator's name; None for the board's own order, which is
+                that of verified accuracy where rows were verified, and of the score below them.
+
+        Returns:
+            From the cheapest to the dearest; of rows that are equal in both, all.
+
+        Raises:
+            InvalidInputError: no such cost or quality, or no ranked row of which both are known.
+
+        >>> import modelselect as ms
+        >>> sizes = {"small": (0.7, 1), "wasteful": (0.6, 5), "large": (0.9, 9)}
+        >>> rows = [Row(ms.Candidate("shelf", n), 1, score, parameters=size) for n, (score, size) in sizes.items()]
+        >>> [row.candidate.name for row in ms.Leaderboard(tuple(rows)).pareto(quality="score")]
+        ['small', 'large']
+        """
+        from modelselect.cost import pareto_front
+
+        qualities = ("score", "verified_accuracy", *self.estimators)
+        if cost not in COSTS:
+            raise InvalidInputError(f"cost is {cost!r}; expected one of {', '.join(COSTS)}")
+        if quality not in (None, *qualities):
+            raise InvalidInputError(f"quality is {quality!r}; expected None or one of {', '.join(qualities)}")
+        known = []
+        for row in self.ranked:
+            good = -(row.rank or 0) if quality is None else self._cell(row, quality)
+            if (price := getattr(row, cost)) is not None and good is not None:
+                known.append((row, float(price), float(good)))
+        if not known:
+            hint = "" if cost not in COST_COLUMNS else " select(..., costs=True) measures it on this device."
+            raise InvalidInputError(
+                f"{cost} and {quality or 'rank'} are not both known of any of {len(self.ranked)} ranked rows.{hint}"
+            )
+        front = pareto_front([price for _, price, _ in known], [good for _, _, good in known])
+        return tuple(known[i][0] for i in front)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes everything as JSON, atomically; `Leaderboard.load` reads it back equal.
@@ -279,7 +345,8 @@ class Leaderboard:
                 no_wrap=column not in ("status", "verified_accuracy"),
             )
         for index, row in enumerate(self.rows):
-            style = "bold green" if row.rank == 1 else "red" if row.failure else ""
+            limited = row.failure is not None and row.failure.stage == LIMIT
+            style = "bold green" if row.rank == 1 else "dim" if limited else "red" if row.failure else ""
             table.add_row(*(Text(printable(cells[column][index])) for column in shown), style=style)
         notes = self._notes()
         if hidden := [column for column in filled if column not in shown]:
@@ -349,6 +416,53 @@ class Leaderboard:
 
         write_text(path, html(self, atlas))
 
+    def push_to_hub(
+        self, repo_id: str, *, private: bool | None = None, token: str | None = None, endpoint: str | None = None
+    ) -> str:
+        """Puts the leaderboard into a dataset repository on the Hub, in one commit; `from_hub` reads it back.
+
+        The repository is made if there is none. It then holds the leaderboard as JSON and as a table that the Hub's
+        viewer and `datasets.load_dataset` read, the page of `report` (where the extra `report` is installed), a card,
+        and what was measured, as a transfer history: that of earlier leaderboards there is kept and added to. All of it
+        is public unless the repository is private, folders and class names included.
+
+        Args:
+            repo_id: `owner/name`.
+            private: whether a new repository is private; None for the owner's default.
+            token: None for the one that `hf auth login` keeps, or HF_TOKEN.
+            endpoint: the Hub's address; None for the client's own (`HF_ENDPOINT`).
+
+        Returns:
+            The commit's page.
+
+        Raises:
+            HubError: no token, no right to write there, no network: the message says which.
+            InvalidInputError: that is no name of a repository, or it holds something else.
+        """
+        from modelselect.publishing import publish
+
+        return publish(self, repo_id, private=private, token=token, endpoint=endpoint)
+
+    @classmethod
+    def from_hub(
+        cls, repo_id: str, *, revision: str | None = None, token: str | None = None, endpoint: str | None = None
+    ) -> Leaderboard:
+        """The leaderboard that `push_to_hub` put into a dataset repository.
+
+        Args:
+            repo_id: `owner/name`.
+            revision: a commit, tag or branch; None for the latest.
+            token: None for the one that `hf auth login` keeps, or HF_TOKEN.
+            endpoint: the Hub's address; None for the client's own.
+
+        Raises:
+            HubError: there is no such repository, you may not see it, or it cannot be reached.
+            InvalidInputError: that is no name of a repository, or it holds no leaderboard.
+        """
+        from modelselect.publishing import fetch
+
+        return fetch(repo_id, revision=revision, token=token, endpoint=endpoint)
+
     def plot(self, cost: str = "parameters") -> Figure:
         """Score against cost, with the Pareto front: the candidates that none beats in both.
 
@@ -401,7 +515,8 @@ class Leaderboard:
 
     def _text(self, row: Row, column: str) -> str:
         if column == "status" and row.failures and row.failure is None:
-            return f"without {', '.join(row.failures)}"
+            without = f"without {', '.join(row.failures)}"
+            return without if row.stopped is None else f"{row.stopped}; {without}"
         if column == "candidate":
             twins = [other for other in self.rows if _name(other) == _name(row)]
             return _name(row) if len(twins) == 1 else row.candidate.id
@@ -410,7 +525,7 @@ class Leaderboard:
     def _cell(self, row: Row, column: str) -> Any:
         if column == "candidate":
             return row.candidate.id
-        if column in FIRST_COLUMNS or column in LAST_COLUMNS:
+        if column in FIRST_COLUMNS or column in LAST_COLUMNS or column in COST_COLUMNS:
             return getattr(row, column)
         return row.scores.get(column)
 
@@ -494,9 +609,11 @@ def _fitting(columns: Sequence[str], cells: Mapping[str, Sequence[str]], width: 
     needed = {column: 3 + max([len(column), *map(len, cells[column])]) for column in columns}
     needed |= {column: min(needed[column], 25) for column in ("status", "verified_accuracy") if column in needed}
     first = [c for c in columns if c in (*FIRST_COLUMNS, "verified_accuracy")]
-    if any(text.startswith("failed") for text in cells.get("status", ())):  # anything less is said in the notes
+    if any(
+        text.startswith(("failed", "left out", "stopped")) for text in cells.get("status", ())
+    ):  # anything less is said in the notes
         first.append("status")
-    estimators = [c for c in columns if c not in (*FIRST_COLUMNS, *LAST_COLUMNS)]
+    estimators = [c for c in columns if c not in (*FIRST_COLUMNS, *COST_COLUMNS, *LAST_COLUMNS)]
     rest = [c for c in columns if c not in first and c not in estimators]
     room = width - 1
     kept = set()
@@ -520,13 +637,17 @@ def _shown(column: str, value: Any, row: Row) -> str:
     if value is None:
         return UNKNOWN
     error = row.standard_error if column == "score" else row.standard_errors.get(column)
-    if error is not None and column not in LAST_COLUMNS:
+    if error is not None and column not in (*COST_COLUMNS, *LAST_COLUMNS):
         return f"{value:.4g} ± {error:.2g}"
     if column == "verified_accuracy" and row.verified_interval is not None:
         low, high = row.verified_interval
         return f"{value:.1%} [{low:.1%}, {high:.1%}]"
     if column in ("parameters", "macs"):
         return _with_unit(value)
+    if column in ("memory_bytes", "download_bytes"):
+        return f"{_with_unit(value)}B"
+    if column in ("latency_ms", "throughput"):
+        return f"{value:.3g}"
     if column == "seconds":
         return f"{value:.1f}"
     if isinstance(value, float):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import re
 import secrets
 import socket
@@ -38,6 +39,15 @@ def available_memory() -> int | None:
     if free is not None and limit.isdigit() and used.isdigit():
         free = min(free, max(0, int(limit) - int(used)))
     return free
+
+
+def processor() -> str:
+    """The processor's name, as the operating system knows it."""
+    try:
+        found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    except OSError:
+        found = None
+    return found[1].strip() if found else f"{platform.machine()} {platform.processor()}".strip()
 
 
 def _control_group(name: str) -> str:

@@ -4,33 +4,22 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from modelselect.assessment import BYTES_PER_PARAMETER
 from modelselect.candidates import Candidate
+from modelselect.cost import decode_seconds, macs_per_second
 from modelselect.errors import Failure
 from modelselect.estimator import Estimator
 from modelselect.leaderboard import printable
-from modelselect.machine import usable_cores
 from modelselect.selection import DEFAULT_MAX_CORRUPT, DEFAULT_PROBE_SIZE, Request
 from modelselect.spool import InputSpool
 
 if TYPE_CHECKING:
-    import torch
     from rich.console import Console, ConsoleOptions
     from rich.table import Table
-
-    from modelselect.probe import Probe
-
-CALIBRATION_SECONDS = 0.5
-"""How long the calibrating network runs."""
-
-DECODED_ROWS = 32
-"""Rows of the probe that are decoded to tell how long all take."""
 
 
 @dataclass(frozen=True)
@@ -223,13 +212,13 @@ def plan(
         resamples=0,
         max_corrupt=max_corrupt,
     )
-    speed = _macs_per_second(request.device)
+    speed = macs_per_second(request.device)
     return Plan(
         rows=tuple(_expense(request, candidate, speed) for candidate in request.pool),
         probe_rows=len(request.probe),
         device=request.device,
         macs_per_second=speed,
-        decode_seconds=_decode_seconds(request.probe),
+        decode_seconds=decode_seconds(request.probe),
     )
 
 
@@ -256,59 +245,6 @@ def _expense(request: Request, candidate: Candidate, speed: float) -> Expense:
         stored="scores" if foreseen.scored else {None: None, True: "features", False: ""}[foreseen.extracted],
         remark="; ".join(remarks),
     )
-
-
-def _macs_per_second(device: str) -> float:
-    """Measured now, with convolutions as image backbones have them: dense, pointwise and depthwise."""
-    import torch
-
-    from modelselect.archi2vec import count_macs
-
-    if torch.device(device).type not in ("cpu", "cuda"):
-        device = "cpu"
-    size = (3, 112, 112)
-    network = _calibrating_network().eval()
-    work = 8 * (count_macs(network, size) or 0)
-    network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    batch = torch.zeros(8, *size, device=device).contiguous(memory_format=torch.channels_last)
-    runs = 0
-    with torch.inference_mode():
-        network(batch).cpu()  # the first is slow
-        begun = time.perf_counter()
-        while (passed := time.perf_counter() - begun) < CALIBRATION_SECONDS:
-            network(batch).cpu()
-            runs += 1
-    return runs * work / passed
-
-
-def _calibrating_network() -> torch.nn.Module:
-    from torch import nn
-
-    def block(into: int, out: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Module:
-        convolution = nn.Conv2d(into, out, kernel, stride, kernel // 2, groups=groups, bias=False)
-        return nn.Sequential(convolution, nn.BatchNorm2d(out), nn.ReLU())
-
-    return nn.Sequential(
-        block(3, 32, 3, stride=2),
-        block(32, 96, 1),
-        block(96, 96, 3, groups=96),
-        block(96, 32, 1),
-        block(32, 64, 3, stride=2),
-        block(64, 64, 3),
-        block(64, 192, 1),
-        block(192, 192, 3, groups=192),
-        block(192, 64, 1),
-        nn.AdaptiveAvgPool2d(1),
-    )
-
-
-def _decode_seconds(probe: Probe) -> float:
-    rows = range(min(DECODED_ROWS, len(probe)))
-    begun = time.perf_counter()
-    with ThreadPoolExecutor(max(2, usable_cores())) as threads:
-        for _ in threads.map(probe.item, rows):
-            pass
-    return (time.perf_counter() - begun) / len(rows) * len(probe)
 
 
 def _fields(row: Expense) -> dict[str, Any]:

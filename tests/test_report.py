@@ -18,6 +18,7 @@ import pytest
 
 import modelselect as ms
 from modelselect import cli
+from modelselect.cost import pareto_front
 from modelselect.errors import Failure
 from modelselect.leaderboard import Row
 from modelselect.report import content
@@ -168,7 +169,7 @@ def test_the_pareto_front_holds_exactly_those_that_nothing_dominates() -> None:
                 for j in range(20)
             )
         }
-        assert set(content.pareto_front(cost, quality)) == undominated
+        assert set(pareto_front(cost, quality)) == undominated
 
 
 def test_estimators_ranks_are_those_of_their_scores() -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from modelselect.cost import pareto_front
 from modelselect.report import content
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def cost_chart(board: Leaderboard) -> tuple[dict[str, Any], dict[str, Any]] | No
         rows = [i for i, row in enumerate(board.rows) if row.score is not None and (cost.values[i] or 0) > 0]
         x = [float(cost.values[i] or 0) for i in rows]
         y = [float(board.rows[i].score or 0) for i in rows]
-        front = content.pareto_front(x, y)
+        front = pareto_front(x, y)
         on_front = set(front)
         errors = [board.rows[i].standard_error or 0.0 for i in rows]
         steps = [(x[i], y[i]) for i in front]

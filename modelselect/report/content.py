@@ -159,27 +159,6 @@ def costs(board: Leaderboard) -> list[Cost]:
     return [c for c in found if sum(v is not None and v > 0 and r for v, r in zip(c.values, ranked, strict=True)) > 1]
 
 
-def pareto_front(cost: Sequence[float], quality: Sequence[float]) -> list[int]:
-    """Indices of those that nothing beats in both at once: none is cheaper and as good, or better and as cheap.
-
-    Args:
-        cost: lower is better.
-        quality: higher is better.
-
-    Returns:
-        From the cheapest to the dearest. Of those that are equal in both, all.
-
-    >>> pareto_front([1, 2, 3, 3], [0.5, 0.4, 0.9, 0.8])
-    [0, 2]
-    """
-    front: list[int] = []
-    for i in sorted(range(len(cost)), key=lambda i: (cost[i], -quality[i])):
-        best = front[-1] if front else None
-        if best is None or quality[i] > quality[best] or (cost[i], quality[i]) == (cost[best], quality[best]):
-            front.append(i)
-    return front
-
-
 def estimator_ranks(board: Leaderboard) -> dict[str, list[int | None]]:
     """By estimator, the rank that it alone gives each row: 1 is best, equals share a rank; only those with scores."""
     ranks: dict[str, list[int | None]] = {}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
 
+from modelselect.cost import pareto_front
 from modelselect.errors import InvalidInputError
 from modelselect.report import content
 
@@ -34,7 +35,7 @@ def draw(board: Leaderboard, cost: str) -> Figure:
     rows = [i for i, row in enumerate(board.rows) if row.score is not None and known[cost].values[i]]
     x = [float(known[cost].values[i] or 0.0) for i in rows]
     y = [float(board.rows[i].score or 0.0) for i in rows]
-    front = content.pareto_front(x, y)
+    front = pareto_front(x, y)
     figure = NotebookFigure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
     errors = [board.rows[i].standard_error for i in rows]
