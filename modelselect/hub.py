@@ -26,6 +26,7 @@ def upload(
     private: bool | None = None,
     token: str | None = None,
     endpoint: str | None = None,
+    outdated: Sequence[str] = (),
     raises: type[ModelSelectError] = HubError,
 ) -> str:
     """Adds files to a repository in one commit, whoever else commits meanwhile; makes the repository if there is none.
@@ -38,6 +39,7 @@ def upload(
         private: whether a new repository is private; None for the owner's default.
         token: None for the one that `hf auth login` keeps, or of the environment.
         endpoint: the Hub's address; None for the client's own (`HF_ENDPOINT`).
+        outdated: files that are taken away where the folder brings no newer ones.
         raises: the error that a fault of the Hub becomes.
 
     Returns:
@@ -64,6 +66,7 @@ def upload(
                         folder_path=scratch,
                         commit_message=message,
                         parent_commit=latest,
+                        delete_patterns=list(outdated) or None,
                     )
                 except HfHubHTTPError as error:
                     if left and _status(error) == HTTPStatus.PRECONDITION_FAILED:

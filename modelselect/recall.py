@@ -158,26 +158,45 @@ def remember(
     fine_tuning: FineTuning | None,
 ) -> None:
     """Adds to the history what a run found. That it cannot be is a warning, and costs nothing else."""
+    dataset = work.probe.fingerprint
+    recipe = None if fine_tuning is None else asdict(fine_tuning)
+    results, facts = findings(board, dataset, kept_keys(chosen), work.seed, recipe)
+    if not results:
+        return
+    by_id = {row.candidate.unversioned_id: assessed.get(row.candidate.id) for row in board.rows}
+    graphs = {c: found.graph for c in facts if (found := by_id[c]) is not None and found.graph is not None}
     try:
-        _remember(history, board, work, chosen, assessed, fine_tuning)
+        history.describe_dataset(dataset, _describe_probe(work.probe))
+        history.describe_candidates(facts, graphs)
+        history.record(results)
+        proxy = choose_proxy(work.probe, history)
+        if proxy is not None:
+            history.keep_proxy(dataset, proxy.id, work.features(proxy))
     except (ModelSelectError, OSError) as error:
         warnings.warn(f"nothing of this run was added to the transfer history: {error}", stacklevel=3)
 
 
-def _remember(
-    history: History,
-    board: Leaderboard,
-    work: Work,
-    chosen: Sequence[Estimator],
-    assessed: Mapping[str, Assessment],
-    fine_tuning: FineTuning | None,
-) -> None:
+def kept_keys(estimators: Sequence[Estimator]) -> dict[str, str]:
+    """Keys of the estimators whose scores the history keeps, by name: each says something of this candidate alone."""
+    return {e.name: e.key for e in estimators if not (e.is_static or e.relative or "history" in e.requires)}
+
+
+def findings(
+    board: Leaderboard, dataset: str, keys: Mapping[str, str], seed: int, fine_tuning: Mapping[str, Any] | None
+) -> tuple[list[Result], dict[str, dict[str, Any]]]:
+    """What a leaderboard says that a history keeps: results, and what is known of each candidate, by its id.
+
+    Args:
+        board: whose rows.
+        dataset: the probe's fingerprint.
+        keys: of the estimators whose scores are kept, by name.
+        seed: of the run.
+        fine_tuning: the recipe of the verified accuracies.
+    """
     from modelselect import __version__
 
-    keys = {e.name: e.key for e in chosen if not (e.is_static or e.relative or "history" in e.requires)}
-    dataset = work.probe.fingerprint
     provenance = {"source": "select", "modelselect": __version__}
-    results, facts, graphs = [], {}, {}
+    results, facts = [], {}
     for row in board.rows:
         if row.candidate.zoo == ModuleZoo.name:  # whose names mean nothing in another run
             continue
@@ -185,23 +204,14 @@ def _remember(
         revision = {"revision": row.candidate.revision} if row.candidate.revision else {}
         for name, score in row.scores.items():
             if name in keys:
-                settings = {"estimator": keys[name], "seed": work.seed, **revision}
+                settings = {"estimator": keys[name], "seed": seed, **revision}
                 results.append(Result(candidate, dataset, name, score, settings, provenance))
         if row.verified_accuracy is not None:
-            settings = {"fine_tuning": asdict(fine_tuning) if fine_tuning else None, "seed": work.seed, **revision}
+            settings = {"fine_tuning": fine_tuning, "seed": seed, **revision}
             results.append(Result(candidate, dataset, ACCURACY, row.verified_accuracy, settings, provenance))
         measured = {"parameters": row.parameters, "macs": row.macs, "feature_dim": row.feature_dim}
         facts[candidate] = {**row.candidate.metadata, **{k: v for k, v in measured.items() if v is not None}}
-        if (found := assessed.get(row.candidate.id)) is not None and found.graph is not None:
-            graphs[candidate] = found.graph
-    if not results:
-        return
-    history.describe_dataset(dataset, _describe_probe(work.probe))
-    history.describe_candidates(facts, graphs)
-    history.record(results)
-    proxy = choose_proxy(work.probe, history)
-    if proxy is not None:
-        history.keep_proxy(dataset, proxy.id, work.features(proxy))
+    return results, facts
 
 
 def usable(history: History) -> History | None:

@@ -66,11 +66,15 @@ class Column:
 
 def check_drawable() -> None:
     """Raises `InvalidInputError` if what draws the report is missing; to be asked before the work, not after it."""
-    missing = [name for name in ("bokeh", "jinja2") if find_spec(name) is None]
-    if missing:
+    if absent := missing():
         raise InvalidInputError(
-            f"a report needs {' and '.join(missing)}; install with: pip install 'modelselect-automl[report]'"
+            f"a report needs {' and '.join(absent)}; install with: pip install 'modelselect-automl[report]'"
         )
+
+
+def missing() -> list[str]:
+    """What draws the report and is not installed."""
+    return [name for name in ("bokeh", "jinja2") if find_spec(name) is None]
 
 
 def html(board: Leaderboard, atlas: str | os.PathLike[str] | None = None) -> str:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 CARD_ROWS = 5
 """Candidates that a model card's section lists."""
 
+SUMMARY_COLUMNS = ("rank", "candidate", "score", "verified_accuracy", "parameters")
+
 WORDS = ("candidate", "status")
 """Columns of text, aligned left."""
 
@@ -54,41 +56,43 @@ def latex(board: Leaderboard) -> str:
 
 def model_card(board: Leaderboard) -> str:
     """See `Leaderboard.model_card`."""
-    columns, rows = board.cells()
-    kept = [i for i, c in enumerate(columns) if c in ("rank", "candidate", "score", "verified_accuracy", "parameters")]
-    best = [_markdown(sentence) for sentence in content.answer(board)]
+    best = [escaped(sentence) for sentence in content.answer(board)]
     cited = {name: text for name, text in content.citations(board).items() if name in content.ranked_by(board)}
     sections = ["## How the pre-trained model was chosen", " ".join(best)]
     if board.ranked:
-        sections.append(
-            _markdown_table(
-                [columns[i] for i in kept], [[row[i] for i in kept] for row in rows[: len(board.ranked)][:CARD_ROWS]]
-            ).rstrip()
-        )
-    if (more := len(board.rows) - CARD_ROWS) > 0:
-        sections[-1] += f"\n\nand {more} more."
+        sections.append(summary(board, CARD_ROWS))
     sections.append(
         "Candidates were ranked by modelselect without fine-tuning them, "
-        f"by {content.listed([_markdown(name) for name in content.ranked_by(board)] or ['nothing'], 5)}."
+        f"by {content.listed([escaped(name) for name in content.ranked_by(board)] or ['nothing'], 5)}."
     )
     if any(cited.values()):
-        sections.append("\n".join(f"- {_markdown(name)}: {_markdown(text)}" for name, text in cited.items() if text))
+        sections.append("\n".join(f"- {escaped(name)}: {escaped(text)}" for name, text in cited.items() if text))
     return "\n\n".join(sections) + "\n"
+
+
+def summary(board: Leaderboard, most: int) -> str:
+    """A Markdown table of the first rows that are ranked, by what decides, and how many more there are."""
+    columns, rows = board.cells()
+    kept = [i for i, column in enumerate(columns) if column in SUMMARY_COLUMNS]
+    shown = [[row[i] for i in kept] for row in rows[: len(board.ranked)][:most]]
+    table = _markdown_table([columns[i] for i in kept], shown).rstrip()
+    more = len(board.rows) - len(shown)
+    return table + (f"\n\nand {more} more." if more else "")
 
 
 def _markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [
-        "| " + " | ".join(_markdown(column.replace("_", " ")) for column in columns) + " |",
+        "| " + " | ".join(escaped(column.replace("_", " ")) for column in columns) + " |",
         "| " + " | ".join("---" if column in WORDS else "--:" for column in columns) + " |",
-        *("| " + " | ".join(map(_markdown, row)) + " |" for row in rows),
+        *("| " + " | ".join(map(escaped, row)) + " |" for row in rows),
     ]
     return "\n".join(lines) + "\n"
 
 
-def _markdown(text: str) -> str:
+def escaped(text: str) -> str:
     """The text as Markdown shows it: nothing in it is markup, a link or a new cell."""
-    escaped = printable(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return re.sub(r"([\\`*_{}\[\]|~#!$])", r"\\\1", escaped)
+    plain = printable(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*_{}\[\]|~#!$])", r"\\\1", plain)
 
 
 def _latex_line(cells: Sequence[str]) -> str:

@@ -1,0 +1,201 @@
+"""A leaderboard as a dataset repository on the Hub: data that the viewer reads, the page, a card, and its history."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from modelselect import hub
+from modelselect.errors import InvalidInputError
+from modelselect.history.database import TABLES, History
+from modelselect.history.exchange import united
+
+if TYPE_CHECKING:
+    from modelselect.leaderboard import Leaderboard
+
+BOARD = "leaderboard.json"
+TABLE = "leaderboard.parquet"
+PAGE = "report.html"
+CARD = "README.md"
+HISTORY = tuple(f"{table}.parquet" for table in TABLES)
+OURS = (BOARD, TABLE, PAGE, CARD, *HISTORY)
+
+NO_MATTER = (".gitattributes", ".gitignore", "LICENSE")
+"""What may lie in a repository that is otherwise empty."""
+
+CARD_ROWS = 30
+"""Candidates that the card lists."""
+
+_VIEWS = {"leaderboard": TABLE, "history": "results.parquet"}
+"""What the Hub's viewer and `datasets.load_dataset` offer, by name; the first is their default."""
+
+
+def publish(
+    board: Leaderboard,
+    repository: str,
+    *,
+    private: bool | None = None,
+    token: str | None = None,
+    endpoint: str | None = None,
+) -> str:
+    """See `Leaderboard.push_to_hub`."""
+    with tempfile.TemporaryDirectory() as scratch:
+        own = history_of(board, Path(scratch) / "board.sqlite")
+
+        def fill(folder: Path, name: str, latest: str) -> None:
+            there = _files(name, latest, token, endpoint)
+            if own is not None:
+                with united(own, name, latest, token, endpoint) as whole:
+                    whole.export(folder)
+            write(board, folder, name, there)
+
+        what = board.best.candidate.unversioned_id if board.ranked else "no candidate ranked"
+        return hub.upload(
+            repository,
+            fill,
+            f"Leaderboard of {len(board.rows)} candidates: {what}"[:200],
+            private=private,
+            token=token,
+            endpoint=endpoint,
+            outdated=(PAGE,),
+        )
+
+
+def fetch(
+    repository: str, *, revision: str | None = None, token: str | None = None, endpoint: str | None = None
+) -> Leaderboard:
+    """See `Leaderboard.from_hub`."""
+    from modelselect.leaderboard import Leaderboard
+
+    folder = hub.fetch(repository, [BOARD], revision=revision, token=token, endpoint=endpoint)
+    if not (folder / BOARD).exists():
+        raise InvalidInputError(
+            f"the dataset repository {repository} holds no {BOARD}; expected one that Leaderboard.push_to_hub() made"
+        )
+    return Leaderboard.load(folder / BOARD)
+
+
+def history_of(board: Leaderboard, path: Path) -> History | None:
+    """What the board itself found, as a transfer history in a file: scores and accuracies of its rows, nothing else.
+
+    None where it found nothing that a history keeps, or does not say which dataset it is about.
+    """
+    from modelselect.host import get_host
+    from modelselect.recall import findings, kept_keys
+
+    told = board.provenance
+    about, settings, methods = (_mapping(told.get(key)) for key in ("dataset", "settings", "estimators"))
+    fingerprint = told.get("fingerprint")
+    if not isinstance(fingerprint, str):
+        return None
+    registered = get_host().estimators
+    ranked_by = [name for name in told.get("ranked_by", ()) if name in registered and name in methods]
+    keys = {name: methods[name]["key"] for name in kept_keys([registered[name] for name in ranked_by])}
+    results, facts = findings(board, fingerprint, keys, settings.get("seed", 0), settings.get("fine_tuning"))
+    if not results:
+        return None
+    history = History(path)
+    known = {"name": about.get("name"), "modality": about.get("modality"), "samples": about.get("training_rows")}
+    history.describe_dataset(fingerprint, known | {"classes": len(about.get("classes") or ()) or None})
+    history.describe_candidates(facts)
+    history.record(results)
+    return history
+
+
+def write(board: Leaderboard, folder: Path, name: str, there: Collection[str] = ()) -> None:
+    """Puts the board, its table, its page (where the extra `report` is installed) and the card into a folder.
+
+    Args:
+        board: whose.
+        folder: that may hold a history already.
+        name: of the repository.
+        there: names of the files that the repository holds besides.
+    """
+    from modelselect.report.page import missing
+
+    board.save(folder / BOARD)
+    board.to_pandas().to_parquet(folder / TABLE, index=False)
+    if not missing():
+        board.report(folder / PAGE)
+    held = {path.name for path in folder.iterdir()} | ({*there} - {PAGE})  # an older page is taken away
+    (folder / CARD).write_text(card(board, name, held), encoding="utf-8")
+
+
+def card(board: Leaderboard, name: str, there: Collection[str]) -> str:
+    """The repository's README: what the board says, how to load it, where it comes from; text from outside is escaped.
+
+    Args:
+        board: whose.
+        name: of the repository.
+        there: names of the files in it.
+    """
+    from modelselect.report import content
+    from modelselect.report.text import escaped, summary
+
+    views = [(view, file) for view, file in _VIEWS.items() if file in there]
+    title = f"Which model to fine-tune on {content.dataset_name(board)}"
+    header = ["---", f"pretty_name: {json.dumps(title)}", "tags:", "- modelselect", "- leaderboard"]
+    header += ["- transfer-history"] if "results.parquet" in there else []
+    header.append("configs:")
+    for view, file in views:
+        header += [f"- config_name: {view}", f"  data_files: {file}"]
+        header += ["  default: true"] if view == views[0][0] else []
+    parts = ["\n".join([*header, "---"]), f"# {escaped(title)}", escaped(" ".join(content.answer(board)))]
+    if board.ranked:
+        parts.append(summary(board, CARD_ROWS))
+    if PAGE in there:
+        parts.append(
+            f"The whole answer, with charts, is [`{PAGE}`]({PAGE}): one page to download and open in a browser."
+        )
+    parts.append("## Load it\n\n" + _LOADING.format(name=name))
+    if "results.parquet" in there:
+        parts.append(_HISTORY_LOADING.format(name=name))
+    sections = content.provenance(board)
+    lines = [line for section in ("run", "dataset", "settings") for line in sections.get(section, [])]
+    cited = [(key, text) for key, text in content.citations(board).items() if text]
+    for heading, told in (("Provenance", lines), ("Citations", cited)):
+        if told:
+            items = "\n".join(f"- {escaped(key)}: {escaped(text)}" for key, text in told)
+            parts.append(f"## {heading}\n\n{items}")
+    return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+_LOADING = """```python
+import modelselect as ms
+
+board = ms.Leaderboard.from_hub("{name}")
+```
+
+or the table alone, without modelselect: `datasets.load_dataset("{name}", "leaderboard")`."""
+
+_HISTORY_LOADING = """What was measured here helps to choose elsewhere. It adds to your own transfer history with
+
+```bash
+modelselect history import hub:{name}
+```"""
+
+
+def _files(repository: str, revision: str, token: str | None, endpoint: str | None) -> list[str]:
+    """Names of the files that a repository holds. One of something else must not lose its card to a leaderboard.
+
+    Raises:
+        InvalidInputError: it holds other files, and no leaderboard.
+    """
+    from huggingface_hub import HfApi
+
+    files = HfApi(endpoint=endpoint, token=token).list_repo_files(repository, repo_type="dataset", revision=revision)
+    others = [file for file in files if file not in (*OURS, *NO_MATTER)]
+    if others and BOARD not in files:
+        more = f" and {len(others) - 3} more" if len(others) > 3 else ""
+        raise InvalidInputError(
+            f"the dataset repository {repository} holds something else ({', '.join(others[:3])}{more}), whose card a "
+            "leaderboard would replace; give a repository of its own"
+        )
+    return files
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
