@@ -169,9 +169,7 @@ def count_macs(module: torch.nn.Module, input_size: Sequence[int] = INPUT_SIZE, 
     counter = FlopCounterMode(display=False)
     try:
         with counter:
-            _run(
-                _twin(module, "meta", requires_grad=False), _on_device(inputs, "meta", []), "meta", differentiable=False
-            )
+            _run(_twin(module, "meta", requires_grad=False), _on_device(inputs, "meta"), "meta", differentiable=False)
     except CandidateError:
         return None
     return round(counter.get_total_flops() / 2 / max(batch, 1))
@@ -244,9 +242,11 @@ def from_json(text: str) -> networkx.DiGraph[int]:
     graph: networkx.DiGraph[int] = networkx.DiGraph()
     try:
         data = json.loads(text)
-        graph.add_nodes_from((node["id"], {"operation": node["operation"]}) for node in data["nodes"])
-        edges = [(edge["source"], edge["target"]) for edge in data["edges"]]
-    except (ValueError, KeyError, TypeError) as error:
+        graph.add_nodes_from((int(node["id"]), {"operation": str(node["operation"])}) for node in data["nodes"])
+        edges = [(int(edge["source"]), int(edge["target"])) for edge in data["edges"]]
+        if not graph:
+            raise ValueError("it has no nodes")
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise InvalidInputError(
             f"this is not an architecture graph in node-link JSON ({type(error).__name__}: {error}). "
             "Expected what archi2vec.to_json() writes; trace the architecture again."
@@ -341,13 +341,13 @@ def _as_one_operation(recurrence: torch.nn.RNNBase) -> Callable[..., Any]:
     return one
 
 
-def _on_device(inputs: Any, device: str, sources: list[Node]) -> Any:
-    """The same arguments on `device`; floating-point ones start a gradient path, whose node is added to `sources`."""
+def _on_device(inputs: Any, device: str, sources: list[Node] | None = None) -> Any:
+    """The same arguments on `device`; with `sources`, floating-point ones start a gradient path, whose node it gets."""
     import torch
 
     if isinstance(inputs, torch.Tensor):
         moved = torch.zeros_like(inputs, device=device) if inputs.is_meta else inputs.detach().to(device)
-        if not (moved.is_floating_point() or moved.is_complex()):
+        if sources is None or not (moved.is_floating_point() or moved.is_complex()):
             return moved
         with torch.inference_mode(False), torch.enable_grad():
             source = moved.clone().requires_grad_().clone()  # no leaf, so that a module may change its input in place

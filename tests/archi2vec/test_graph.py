@@ -376,6 +376,13 @@ def test_multiply_accumulates_are_of_one_input() -> None:
     assert count_macs(Apply(lambda _, x: 1 / 0), (4,)) is None
 
 
+def test_multiply_accumulates_are_counted_whatever_a_network_begins_with() -> None:
+    layers: list[nn.Module] = [nn.Flatten(), nn.Unflatten(1, (3, 1)), nn.Identity(), nn.ReLU(inplace=True)]
+    for first in layers:
+        assert count_macs(nn.Sequential(first, nn.Flatten(), nn.Linear(3 * 64, 5)), (3, 8, 8)) == 3 * 64 * 5
+    assert count_macs(Apply(lambda m, x: m.layer(x[:, 0].transpose(1, 2)), layer=nn.Linear(8, 5)), (3, 8, 8)) == 8 * 40
+
+
 def test_json_brings_the_graph_back() -> None:
     graph = trace(Residual(), SIZE)
     back = from_json(to_json(graph))
