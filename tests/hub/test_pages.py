@@ -16,6 +16,7 @@ PAGES = [page for page in sorted((REPOSITORY / "docs").rglob("*.md")) if '"hub:'
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_the_code_of_a_page_runs(page: Path, hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # pages write beside the reader
     monkeypatch.setenv("MODELSELECT_CACHE", str(tmp_path / "cache"))
     facts = {"pipeline_tag": "image-classification", "license": "apache-2.0"}
     hub.model("timm/test_vit.made_here", models.timm_files(), library_name="timm", **facts)
