@@ -34,7 +34,7 @@ def rank(
     scores = {}
     for estimator in methods:
         try:
-            scores[estimator.name] = _combined(estimator, components[estimator.name])
+            scores[estimator.name] = combined(estimator, components[estimator.name])
         except Exception as error:  # of a plugin, perhaps: it costs this estimator's column
             scores[estimator.name] = np.full(len(pool), np.nan)
             failure = Failure.from_exception("combine", error)
@@ -90,8 +90,12 @@ def rank(
     return Leaderboard(tuple(rows[i] for i in order), tuple(e.name for e in shown), confidence=confidence)
 
 
-def _combined(estimator: Estimator, components: Sequence[Mapping[str, float] | None]) -> Vector:
-    """One number for each candidate; NaN where there is none."""
+def combined(estimator: Estimator, components: Sequence[Mapping[str, float] | None]) -> Vector:
+    """(n,) scores from the components of a pool's candidates; NaN for a candidate that has none.
+
+    Raises:
+        EvidenceError: the estimator did not give a finite number for each; it may raise anything else besides.
+    """
     column = np.full(len(components), np.nan)
     there = [index for index, given in enumerate(components) if given is not None]
     if there:
@@ -135,7 +139,7 @@ def _replicated(
                 replicates.append([given] * resamples)
             else:
                 replicates.append(replicate(given, resampled) if resampled else [None] * resamples)
-        columns[estimator.name] = np.array([_combined(estimator, each) for each in zip(*replicates, strict=True)])
+        columns[estimator.name] = np.array([combined(estimator, each) for each in zip(*replicates, strict=True)])
     errors = {e.name: _deviations(columns[e.name]) for e in chosen if resamples and looks_at_rows(e)}
     totals = [_totals(chosen, {name: column[b] for name, column in columns.items()}) for b in range(resamples)]
     return errors, np.array(totals).reshape(resamples, len(pool))

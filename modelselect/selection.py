@@ -315,7 +315,7 @@ class Request:
         check_resamples(resamples)
         host = get_host()
         runner = executor if isinstance(executor, Executor) else host.executor(executor)
-        chosen = _estimators(host, estimators)
+        chosen = choose_estimators(host, estimators)
         named = {estimator.name for estimator in chosen}
         device = choose_device(device, host.extractors)
         check_precision(precision, device)
@@ -452,7 +452,12 @@ def _verify(
 # --- what the caller gave --------------------------------------------------------------------------------------------
 
 
-def _estimators(host: Host, given: str | Estimator | Sequence[str | Estimator] | None) -> list[Estimator]:
+def choose_estimators(host: Host, given: str | Estimator | Sequence[str | Estimator] | None) -> list[Estimator]:
+    """The estimators that a caller names; None for the default.
+
+    Raises:
+        InvalidInputError: none is named, one twice, or something that is no estimator; `UnknownNameError`.
+    """
     if isinstance(given, str) and given == ALL_ESTIMATORS:
         return [e for e in host.estimators.values() if not e.is_static]
     names = DEFAULT_ESTIMATORS if given is None else [given] if isinstance(given, str | Estimator) else list(given)
