@@ -18,7 +18,8 @@ from modelselect.backbone import Backbone, CallablePreprocessing, Outputs, Whole
 from modelselect.candidates import Candidate
 from modelselect.errors import CandidateError, DatasetError, InvalidInputError, OutOfMemoryError
 from modelselect.spool import InputSpool
-from modelselect.verification import FineTuning, _part_count, verify, wilson_interval
+from modelselect.verification import FineTuning, verify, wilson_interval
+from modelselect.verification.training import part_count
 
 DIMENSIONS = 6
 QUICK = FineTuning(epochs=12, backbone_learning_rate=0.02, head_learning_rate=0.05, batch_size=16)
@@ -145,7 +146,7 @@ def test_no_batch_of_one_row_reaches_batch_normalisation(count: int) -> None:
 
 @given(rows=st.integers(2, 10_000), largest=st.integers(2, 512))
 def test_parts_hold_two_rows_or_more_and_are_no_larger_than_asked(rows: int, largest: int) -> None:
-    sizes = [len(part) for part in np.array_split(np.arange(rows), _part_count(rows, largest))]
+    sizes = [len(part) for part in np.array_split(np.arange(rows), part_count(rows, largest))]
     assert min(sizes) >= 2
     assert max(sizes) <= max(largest, 3)
 

@@ -1,0 +1,175 @@
+"""The recipe of fine-tuning: what is the same for every candidate, so that what differs is the candidate."""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from modelselect.errors import InvalidInputError
+from modelselect.extraction import PRECISIONS
+
+METHODS: Mapping[str, str] = MappingProxyType(
+    {
+        "full": "all weights, under a fresh linear head",
+        "head": "the linear head alone, on features that the frozen backbone gives once",
+        "lora": "low-rank adapters in the frozen backbone, and the head (E. J. Hu et al., LoRA, ICLR 2022)",
+    }
+)
+"""What can be trained."""
+
+OPTIMIZERS = ("adamw", "sgd")
+
+
+class Rates(NamedTuple):
+    """What a search varies: peak learning rates of backbone and head, and weight decay."""
+
+    backbone: float
+    head: float
+    weight_decay: float
+
+
+@dataclass(frozen=True, slots=True)
+class FineTuning:
+    """The recipe: the same for every candidate. By default one training with AdamW, cosine after a warm-up.
+
+    There are two ways to search learning rates and weight decay for each candidate: give several values to choose from
+    (all combinations are tried), or give one of each and `trials`, and others around them are tried. Searches and
+    early stopping go by a validation split of the training rows; held-out rows decide nothing.
+
+    Attributes:
+        epochs: passes over the training rows, at most.
+        backbone_learning_rate: peak, for the pre-trained weights (for the adapters, with LoRA), or several to try.
+        head_learning_rate: peak, for the fresh linear head, or several to try.
+        weight_decay: of matrices and kernels, or several to try; biases and normalisation are left alone.
+        batch_size: rows in one step. Where memory is short a step is computed in smaller parts.
+        warm_up: share of all steps over which the learning rates rise from zero.
+        optimizer: `"adamw"` or `"sgd"`.
+        momentum: of SGD (Nesterov's where it is more than 0).
+        trials: 1 for no search; else how many trainings: the first with the values given, the others with learning
+            rates and weight decay up to ten times less or more. Hopeless ones are stopped early.
+        patience: stop after so many epochs without a better accuracy on the validation split; None: never.
+        validation: share of the training rows in that split, which is only made where something goes by it. The
+            weights of the best epoch there are kept.
+        precision: of the arithmetic: `"float32"`, or mixed with `"bfloat16"` or `"float16"` where the device has it.
+        lora_rank: of the adapters, with LoRA.
+
+    Raises:
+        InvalidInputError: a setting is outside its range, or both `trials` and several values are given.
+
+    >>> FineTuning(backbone_learning_rate=(1e-5, 1e-4), weight_decay=(0.0, 0.01)).trainings
+    4
+    """
+
+    epochs: int = 20
+    backbone_learning_rate: float | tuple[float, ...] = 1e-4
+    head_learning_rate: float | tuple[float, ...] = 1e-3
+    weight_decay: float | tuple[float, ...] = 0.01
+    batch_size: int = 32
+    warm_up: float = 0.1
+    optimizer: str = "adamw"
+    momentum: float = 0.9
+    trials: int = 1
+    patience: int | None = None
+    validation: float = 0.2
+    precision: str = "float32"
+    lora_rank: int = 8
+
+    def __post_init__(self) -> None:
+        for name in ("backbone_learning_rate", "head_learning_rate", "weight_decay"):
+            if isinstance(value := getattr(self, name), Sequence):
+                object.__setattr__(self, name, tuple(value))
+        rates, heads = _choices(self.backbone_learning_rate), _choices(self.head_learning_rate)
+        rules: dict[str, tuple[bool, str]] = {
+            "epochs": (_whole(self.epochs, 1), "an integer of at least 1"),
+            "backbone_learning_rate": (_numbers(rates, above=0), "a number above 0, or several to try"),
+            "head_learning_rate": (_numbers(heads, above=0), "a number above 0, or several to try"),
+            "weight_decay": (_numbers(_choices(self.weight_decay)), "a number of 0 or more, or several to try"),
+            "batch_size": (_whole(self.batch_size, 2), "an integer of at least 2: batch normalisation needs two rows"),
+            "warm_up": (_number(self.warm_up) and self.warm_up < 1, "from 0 up to, but not including, 1"),
+            "optimizer": (self.optimizer in OPTIMIZERS, f"one of {', '.join(OPTIMIZERS)}"),
+            "momentum": (_number(self.momentum) and self.momentum < 1, "from 0 up to, but not including, 1"),
+            "trials": (_whole(self.trials, 1), "1 (no search) or how many to make"),
+            "patience": (self.patience is None or _whole(self.patience, 1), "an integer of at least 1, or None"),
+            "validation": (_number(self.validation) and 0 < self.validation < 1, "more than 0 and less than 1"),
+            "precision": (self.precision in PRECISIONS, f"one of {', '.join(PRECISIONS)}"),
+            "lora_rank": (_whole(self.lora_rank, 1), "an integer of at least 1"),
+        }
+        for name, (holds, expected) in rules.items():
+            if not holds:
+                raise InvalidInputError(f"FineTuning({name}={getattr(self, name)!r}): expected {expected}")
+        if self.trials > 1 and self.is_grid:
+            raise InvalidInputError(
+                f"FineTuning(trials={self.trials}) searches around one value of each learning rate and weight decay, "
+                "and several are given, all of which would be tried. Give trials, or several values."
+            )
+
+    @property
+    def is_grid(self) -> bool:
+        """True if several values are given to choose from."""
+        return any(
+            isinstance(value, tuple)
+            for value in (self.backbone_learning_rate, self.head_learning_rate, self.weight_decay)
+        )
+
+    @property
+    def grid(self) -> tuple[Rates, ...]:
+        """Every combination of the values given; one where there is nothing to choose."""
+        values = (self.backbone_learning_rate, self.head_learning_rate, self.weight_decay)
+        return tuple(Rates(*point) for point in itertools.product(*map(_choices, values)))
+
+    @property
+    def trainings(self) -> int:
+        """How many trainings this takes for each candidate, at most."""
+        return max(self.trials, len(self.grid))
+
+    @property
+    def validates(self) -> bool:
+        """True if something goes by a validation split."""
+        return self.trainings > 1 or self.patience is not None
+
+    def learning_rate_factor(self, step: int, steps: int) -> float:
+        """What the peak rates are multiplied by at `step` of `steps`: up in a straight line, down along a cosine.
+
+        >>> recipe = FineTuning(warm_up=0.2)
+        >>> [round(recipe.learning_rate_factor(step, 10), 2) for step in (0, 1, 2, 6, 9)]
+        [0.5, 1.0, 1.0, 0.5, 0.04]
+        """
+        rising = round(self.warm_up * steps)
+        if step < rising:
+            return (step + 1) / rising
+        return 0.5 * (1 + math.cos(math.pi * (step - rising) / (steps - rising)))
+
+
+def check_method(method: str) -> None:
+    """Raises InvalidInputError if there is no such method, or what it takes is not installed."""
+    if method not in METHODS:
+        raise InvalidInputError(
+            f"verify is {method!r}; expected one of "
+            + ", ".join(f"{name!r} ({meaning})" for name, meaning in METHODS.items())
+        )
+    if method == "lora" and importlib.util.find_spec("peft") is None:
+        raise InvalidInputError(
+            "verify='lora' needs peft, which is not installed. Install it with: pip install 'modelselect-automl[lora]'"
+        )
+
+
+def _choices(value: float | tuple[float, ...]) -> tuple[float, ...]:
+    return value if isinstance(value, tuple) else (value,)
+
+
+def _numbers(values: Sequence[Any], above: float | None = None) -> bool:
+    return bool(values) and all(_number(v) and (above is None or v > above) for v in values)
+
+
+def _number(value: Any) -> bool:
+    """True for a finite number of 0 or more."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= 0
+
+
+def _whole(value: Any, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least

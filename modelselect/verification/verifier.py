@@ -1,0 +1,357 @@
+"""`verify()`: fine-tunes a candidate and reports its accuracy on held-out rows."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import math
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from statistics import NormalDist
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from modelselect.backbone import Backbone, CallablePreprocessing, WholeOutput
+from modelselect.errors import CandidateError, DatasetError, InvalidInputError, ModelSelectError
+from modelselect.extraction import check_precision
+from modelselect.spool import InputSpool
+from modelselect.verification.recipe import FineTuning, Rates, check_method
+from modelselect.verification.search import search
+from modelselect.verification.training import (
+    Checkpoint,
+    Epoch,
+    Job,
+    Rows,
+    Trained,
+    accelerated,
+    is_first_process,
+    launched_together,
+    predict,
+    reproducible,
+    train_in_memory,
+    within_memory,
+)
+
+if TYPE_CHECKING:
+    import torch
+
+    from modelselect.probe import Probe
+
+EpochProgress = Callable[[int, int, float], None]
+"""Called with the epochs done, the epochs in all, and the mean training loss of the last one."""
+
+Keep = Callable[[Mapping[str, NDArray[Any]], Mapping[str, Any]], None]
+"""Called with the fine-tuned weights by name, and with what is known of them, as plain data."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What fine-tuning said of one candidate.
+
+    Attributes:
+        accuracy: share of the held-out rows that are classified correctly, from 0 to 1.
+        interval: its 95% Wilson interval. It covers the chance of the held-out rows, not that of the training.
+        correct: held-out rows classified correctly.
+        rows: held-out rows, without the unlabelled.
+        training_rows: rows fine-tuned on, without the unlabelled and the validation split.
+        training_loss: mean cross-entropy of the last epoch.
+        largest_part: rows that were on the device at once; below the batch size where memory was short.
+        seconds: wall time of it all.
+        method: what was trained, one of `METHODS`.
+        epochs: how many there were, in the training that was kept.
+        kept_epoch: number of the epoch whose weights were measured, from 1.
+        trials: how many trainings there were, those that were stopped early among them.
+        validation_rows: rows that epochs and trials were compared on; 0 where nothing was.
+        validation_accuracy: accuracy on them at `kept_epoch`, optimistic as the best of several; None without them.
+        backbone_learning_rate: the peak rates and the weight decay of the training that was kept.
+    """
+
+    accuracy: float
+    interval: tuple[float, float]
+    correct: int
+    rows: int
+    training_rows: int
+    training_loss: float
+    largest_part: int
+    seconds: float
+    method: str = "full"
+    epochs: int = 0
+    kept_epoch: int = 0
+    trials: int = 1
+    validation_rows: int = 0
+    validation_accuracy: float | None = None
+    backbone_learning_rate: float = 0.0
+    head_learning_rate: float = 0.0
+    weight_decay: float = 0.0
+
+
+def verify(
+    backbone: Backbone,
+    training: Probe,
+    holdout: Probe,
+    settings: FineTuning | None = None,
+    *,
+    method: str = "full",
+    seed: int = 0,
+    device: str = "cpu",
+    spool: InputSpool | None = None,
+    folder: Path | None = None,
+    keep: Keep | None = None,
+    progress: EpochProgress | None = None,
+) -> Verified:
+    """Fine-tunes a copy of the backbone under a fresh linear head, and measures it on held-out rows.
+
+    The backbone that was given is left as it was. The result depends on the arguments alone, not on what else was run
+    before, nor on where it was killed in between; the random state of the process is left as it was, too. (On CUDA, up
+    to operations that have no deterministic form.) A class that `training` does not hold can never be predicted: its
+    held-out rows are errors.
+
+    Started by `accelerate launch` or torchrun, every process calls this with the same arguments (and, if any, the same
+    folder): together they train one model, each on its share of every batch.
+
+    Args:
+        backbone: any; its `read` gives the features that the head is put on.
+        training: labelled rows; -1 is left out.
+        holdout: other rows with the same `class_names`.
+        settings: the recipe; by default `FineTuning()`.
+        method: what is trained, one of `METHODS`: `"full"`, `"head"` or `"lora"`.
+        seed: of the validation split, the head's weights, the order of rows, and dropout.
+        device: `"cpu"`, `"cuda"`, `"cuda:1"`, ...
+        spool: where prepared inputs are shared between candidates; None prepares them for this call alone.
+        folder: where it keeps what it goes on from after a kill: for these arguments alone, and the caller removes it
+            once the result is safe. None: nothing is kept.
+        keep: given the fine-tuned weights: `head.weight` (classes, D) and `head.bias`, and unless only the head was
+            trained the backbone's, prefixed by `body.`; and `class_names`, those that training holds, `method`, ....
+        progress: told after every epoch.
+
+    Raises:
+        DatasetError: fewer than two classes to train on, nothing to measure on, or class names that differ.
+        InvalidInputError: there is no such method, or the device does not have the precision.
+        CandidateError: the loss is not finite, the forward pass fails, or LoRA does not apply.
+        OutOfMemoryError: not even two rows fit.
+    """
+    settings = settings or FineTuning()
+    check_method(method)
+    check_precision(settings.precision, device)
+    started = time.perf_counter()
+    task = _Task.of(backbone, training, holdout, spool or InputSpool(None), settings, seed)
+    part = settings.batch_size
+    scaling: _Scaling | None = None
+    with _as_candidate_errors():
+        job = Job(backbone, method, len(task.classes), task.training, task.validation, settings, seed, device)
+        if method == "head":
+            (task, scaling), part = within_memory(partial(_as_features, job, task), part, device)
+            job = replace(job, backbone=_passing_on(backbone), training=task.training, validation=task.validation)
+        trained, rates, trials = _trained(job, part, folder, progress)
+        predicted, _ = within_memory(
+            lambda size: predict(trained.network, job, task.holdout, size), trained.part, device
+        )
+    correct = int((task.classes[predicted] == task.holdout.targets).sum())
+    rows = len(task.holdout.places)
+    verified = Verified(
+        accuracy=correct / rows,
+        interval=wilson_interval(correct, rows),
+        correct=correct,
+        rows=rows,
+        training_rows=len(task.training.places),
+        training_loss=trained.history[-1].loss,
+        largest_part=trained.part,
+        seconds=time.perf_counter() - started,
+        method=method,
+        epochs=len(trained.history),
+        kept_epoch=trained.kept,
+        trials=trials,
+        validation_rows=0 if task.validation is None else len(task.validation.places),
+        validation_accuracy=trained.history[trained.kept - 1].accuracy,
+        backbone_learning_rate=rates.backbone,
+        head_learning_rate=rates.head,
+        weight_decay=rates.weight_decay,
+    )
+    if keep and is_first_process():
+        names = [str(training.class_names[label]) for label in task.classes]
+        keep(_weights(trained.network, method, scaling), {"class_names": names, "method": method})
+    return verified
+
+
+def wilson_interval(correct: int, rows: int, confidence: float = 0.95) -> tuple[float, float]:
+    """The interval of a proportion that holds near 0 and 1, too.
+
+    E. B. Wilson: Probable inference, the law of succession, and statistical inference, JASA 22, 1927.
+
+    >>> low, high = wilson_interval(correct=9, rows=10)
+    >>> round(low, 3), round(high, 3)
+    (0.596, 0.982)
+    """
+    if not 0 <= correct <= rows or rows == 0:
+        raise InvalidInputError(
+            f"{correct} correct of {rows} rows; expected 0 <= correct <= rows, and at least one row"
+        )
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    share = correct / rows
+    centre = (share + z * z / (2 * rows)) / (1 + z * z / rows)
+    half = z / (1 + z * z / rows) * math.sqrt(share * (1 - share) / rows + z * z / (4 * rows * rows))
+    # At the ends the formula is exact; rounding must not carry it past them.
+    return (0.0 if correct == 0 else centre - half, 1.0 if correct == rows else centre + half)
+
+
+# --- what is trained on ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Task:
+    """Rows for each purpose, unlabelled ones left out. Targets of training and validation count `classes`, the classes
+    that training holds; those of `holdout` are labels as they are.
+    """
+
+    training: Rows
+    validation: Rows | None
+    holdout: Rows
+    classes: NDArray[np.int64]
+
+    @classmethod
+    def of(
+        cls, backbone: Backbone, training: Probe, holdout: Probe, spool: InputSpool, settings: FineTuning, seed: int
+    ) -> _Task:
+        if list(training.class_names) != list(holdout.class_names):
+            raise DatasetError(
+                f"training has the classes {_shown(training.class_names)} and holdout {_shown(holdout.class_names)}; "
+                "they must be the same, in the same order. Split one dataset, or give both the same label map."
+            )
+        labels, holdout_labels = np.asarray(training.labels), np.asarray(holdout.labels)
+        places, holdout_places = np.flatnonzero(labels >= 0), np.flatnonzero(holdout_labels >= 0)
+        classes, targets = np.unique(labels[places], return_inverse=True)
+        if len(classes) < 2:
+            raise DatasetError(
+                f"training has {len(places)} labelled rows of {len(classes)} class; fine-tuning needs two classes"
+            )
+        if len(holdout_places) == 0:
+            raise DatasetError("holdout has no labelled row to measure on. Keep a part of the labelled rows apart.")
+        validating = _validation_split(targets, settings.validation, seed) if settings.validates else None
+        if validating is not None and not validating.any():
+            raise DatasetError(
+                f"training has {len(places)} labelled rows, no two of one class, and early stopping and searches go by "
+                "some of them that are not trained on. Give more rows, or neither patience nor several rates."
+            )
+        inputs = spool.prepared(training, backbone.preprocessing)
+        held = Rows(spool.prepared(holdout, backbone.preprocessing), holdout_places, holdout_labels[holdout_places])
+        if validating is None:
+            return cls(Rows(inputs, places, targets), None, held, classes)
+        taken = [Rows(inputs, places[chosen], targets[chosen]) for chosen in (~validating, validating)]
+        return cls(taken[0], taken[1], held, classes)
+
+
+def _validation_split(targets: NDArray[np.int64], share: float, seed: int) -> NDArray[np.bool_]:
+    """(N,) which rows are for validation: that share of every class, at least one row, but not all of them."""
+    random = np.random.default_rng(seed)
+    chosen = np.zeros(len(targets), dtype=np.bool_)
+    for target in np.unique(targets):
+        places = random.permutation(np.flatnonzero(targets == target))
+        chosen[places[: min(len(places) - 1, max(1, round(share * len(places))))]] = True
+    return chosen
+
+
+# --- the head alone --------------------------------------------------------------------------------------------------
+
+
+class _Scaling(NamedTuple):
+    """Of features before the head, so that one learning rate suits all: (D,) each, over the training rows."""
+
+    mean: torch.Tensor
+    deviation: torch.Tensor
+
+
+def _as_features(job: Job, task: _Task, part: int) -> tuple[_Task, _Scaling]:
+    """The task with features for inputs, computed once by the frozen backbone, scaled to mean 0 and deviation 1."""
+    import torch
+
+    backbone = job.backbone
+    with reproducible(job.seed, job.device), accelerated(job.device, job.settings.precision) as accelerator:
+        module = copy.deepcopy(backbone.module).to(accelerator.device).eval()
+
+        def features(rows: Rows) -> torch.Tensor:
+            found = []
+            for places in np.array_split(rows.places, -(-len(rows.places) // part)):
+                batch = rows.inputs[torch.from_numpy(places)].to(accelerator.device)
+                with torch.no_grad(), accelerator.autocast():
+                    found.append(backbone.read(module, backbone.preprocessing.finish(batch)).features.float().cpu())
+            return torch.cat(found)
+
+        read = {id(rows): features(rows) for rows in (task.training, task.validation, task.holdout) if rows is not None}
+    mean, deviation = read[id(task.training)].mean(0), read[id(task.training)].std(0)
+    deviation = torch.where(deviation > 0, deviation, 1.0)
+
+    def scaled(rows: Rows) -> Rows:
+        return Rows((read[id(rows)] - mean) / deviation, np.arange(len(rows.places)), rows.targets)
+
+    validation = None if task.validation is None else scaled(task.validation)
+    task = replace(task, training=scaled(task.training), validation=validation, holdout=scaled(task.holdout))
+    return task, _Scaling(mean, deviation)
+
+
+def _passing_on(backbone: Backbone) -> Backbone:
+    """In its place: what passes on the features that it is given."""
+    import torch
+
+    preprocessing = CallablePreprocessing(lambda features: features, "features")
+    return Backbone(backbone.candidate, torch.nn.Identity(), preprocessing, WholeOutput(), backbone.weights_key)
+
+
+# --- one training or several -----------------------------------------------------------------------------------------
+
+
+def _trained(job: Job, part: int, folder: Path | None, progress: EpochProgress | None) -> tuple[Trained, Rates, int]:
+    """The training that is kept, its rates, and how many there were."""
+    settings = job.settings
+
+    def report(number: int, epoch: Epoch) -> None:
+        if progress and is_first_process():
+            progress(number, settings.trainings * settings.epochs, epoch.loss)
+
+    if settings.trainings > 1:
+        if launched_together():
+            raise InvalidInputError(
+                "a search over learning rates is for one process, and this is one of several that train together. Give "
+                "one value of each and trials=1, or start one process."
+            )
+        with contextlib.ExitStack() as stack:
+            place = folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            return search(job, part, place, report)
+    (rates,) = settings.grid
+    checkpoint = None if folder is None else Checkpoint(folder / "training.pt")
+    return train_in_memory(job, rates, part, checkpoint, report), rates, 1
+
+
+def _weights(network: Any, method: str, scaling: _Scaling | None) -> dict[str, NDArray[Any]]:
+    """The fine-tuned weights by name; the scaling of features is made part of the head."""
+    head = {name: tensor.detach().cpu() for name, tensor in network.head.state_dict().items()}
+    if scaling is not None:
+        head["weight"] = head["weight"] / scaling.deviation
+        head["bias"] = head["bias"] - head["weight"] @ scaling.mean
+    body = {} if method == "head" else network.body.state_dict()
+    named = {f"head.{name}": tensor for name, tensor in head.items()}
+    named |= {f"body.{name}": tensor.detach().cpu() for name, tensor in body.items()}
+    return {
+        name: (t.float() if t.dtype.itemsize == 2 and t.is_floating_point() else t).numpy() for name, t in named.items()
+    }
+
+
+@contextlib.contextmanager
+def _as_candidate_errors() -> Iterator[None]:
+    """What fine-tuning raises, as an error that costs the candidate."""
+    try:
+        yield
+    except ModelSelectError:
+        raise
+    except Exception as error:
+        raise CandidateError(f"fine-tuning raised {type(error).__name__}: {error}") from error
+
+
+def _shown(names: object) -> str:
+    text = ", ".join(map(str, names)) if isinstance(names, (list, tuple)) else str(names)
+    return text if len(text) <= 80 else f"{text[:77]}..."
