@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from modelselect.agreement import Agreement, agreement
 from modelselect.candidates import Candidate
 from modelselect.errors import CandidateError, Failure, InvalidInputError
+from modelselect.machine import replacing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -536,31 +536,11 @@ def write_text(path: str | os.PathLike[str], content: str) -> None:
     Raises:
         InvalidInputError: the folder does not exist or cannot be written.
     """
-    target = Path(path)
     try:
-        if target.is_symlink():
-            target = target.resolve()
-        if target.exists() and not target.is_file():  # a device, a pipe: written to, never replaced
-            target.write_text(content, encoding="utf-8")
-            return
-        handle, partial = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(partial, 0o666 & ~_umask())
-            os.replace(partial, target)
-        finally:
-            Path(partial).unlink(missing_ok=True)
+        with replacing(Path(path)) as partial:
+            partial.write_text(content, encoding="utf-8")
     except OSError as error:
-        raise InvalidInputError(f"cannot write {str(target)!r}: {error.strerror}. Give a writable path.") from error
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+        raise InvalidInputError(f"cannot write {str(path)!r}: {error.strerror}. Give a writable path.") from error
 
 
 def _row_to_json(row: Row) -> dict[str, Any]:

@@ -1,13 +1,15 @@
-"""What the host asks of the operating system: how many cores are its own, which processes run, and whose a file is."""
+"""What the host asks of the operating system: cores, memory, processes, the user's folders, and files written whole."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import re
 import secrets
 import socket
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 ABANDONED_AFTER = 86_400.0
@@ -89,3 +91,41 @@ def is_abandoned(path: Path) -> bool:
         return False
     here = match["host"] == socket.gethostname()
     return untouched > ABANDONED_AFTER or (here and not is_running(int(match["pid"])))
+
+
+def user_path(variable: str, kind: str, *parts: str) -> Path:
+    """What an environment variable names, else a place in modelselect's own folder of the user.
+
+    Args:
+        variable: the environment variable.
+        kind: `cache` for what can be made again (XDG_CACHE_HOME, else `~/.cache`), `data` for what cannot
+            (XDG_DATA_HOME, else `~/.local/share`).
+        parts: of the path below that folder.
+    """
+    if chosen := os.environ.get(variable):
+        return Path(chosen).expanduser()
+    home = {"cache": Path(".cache"), "data": Path(".local", "share")}[kind]
+    return Path(os.environ.get(f"XDG_{kind.upper()}_HOME") or Path.home() / home).joinpath("modelselect", *parts)
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Where to write a file that is to stand at `path`, whole or not at all: it takes its place when the block ends.
+
+    A link stays one, and what it leads to is replaced; a device or a pipe is written to as it is.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    target = path.resolve() if path.is_symlink() else path
+    if target.exists() and not target.is_file():
+        yield target
+        return
+    partial = target.with_name(f".{target.name[:100]}.{secrets.token_hex(8)}.partial")
+    try:
+        yield partial
+        with partial.open("rb+") as file:
+            os.fsync(file.fileno())
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)

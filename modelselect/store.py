@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelselect.errors import InvalidInputError, StoreError
-from modelselect.machine import is_abandoned, owned_name
+from modelselect.machine import is_abandoned, owned_name, user_path
 
 logger = logging.getLogger(__name__)
 
@@ -392,9 +392,7 @@ def explained(what: str, verb: str) -> Iterator[None]:
 
 def default_path() -> Path:
     """MODELSELECT_CACHE, else `modelselect` in XDG_CACHE_HOME, else in `~/.cache`."""
-    if chosen := os.environ.get("MODELSELECT_CACHE"):
-        return Path(chosen).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "modelselect"
+    return user_path("MODELSELECT_CACHE", "cache")
 
 
 # --- writing ---------------------------------------------------------------------------------------------------------

@@ -130,6 +130,20 @@ def test_a_leaderboard_that_cannot_be_written_leaves_nothing_behind(
     assert (tmp_path / "board.json").read_bytes() == before
 
 
+def test_a_link_stays_one_and_permissions_are_those_of_any_new_file(board: ms.Leaderboard, tmp_path: Path) -> None:
+    (tmp_path / "board.json").symlink_to(tmp_path / "elsewhere.json")
+    board.save(tmp_path / "board.json")
+    assert (tmp_path / "board.json").is_symlink()
+    (tmp_path / "plain").write_text("")
+    assert (tmp_path / "elsewhere.json").stat().st_mode == (tmp_path / "plain").stat().st_mode
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    ms.Leaderboard.empty().save(tmp_path / "pipe")
+    assert json.loads(os.read(reader, 10_000))["rows"] == []
+    os.close(reader)
+    assert (tmp_path / "pipe").is_fifo()
+
+
 class Shelf(ms.Zoo):
     """One candidate without a revision, whose weights are whatever they are today."""
 

@@ -18,6 +18,7 @@ from modelselect.archi2vec.space import Encoder, Space, directions, nearest, tra
 from modelselect.candidates import Candidate, Expression
 from modelselect.errors import ExpressionError, Failure, InvalidInputError, UnknownNameError, did_you_mean
 from modelselect.extraction import numeric_versions
+from modelselect.machine import replacing, user_path
 from modelselect.store import Store, explained
 
 if TYPE_CHECKING:
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 PATH_VARIABLE = "MODELSELECT_ATLAS"
 FORMAT = "modelselect atlas 1"
+FEWEST = 3
+"""Architectures that a map needs."""
+
 COLOURS = (*(f"C{number}" for number in range(10)), "black", "gold")
 """On the map, of the largest families; the others are grey."""
 
@@ -85,6 +89,7 @@ class Atlas:
         self.families: tuple[str, ...] = ()
         self.vectors: NDArray[np.float32] = np.empty((0, 0), dtype=np.float32)
         self._space: Space | None = None
+        self._plane: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.names)
@@ -108,6 +113,7 @@ class Atlas:
             atlas = cls(about["encoder"])
             atlas.names, atlas.families = tuple(json.loads(about["names"])), tuple(json.loads(about["families"]))
             atlas.vectors = arrays.pop("vectors")
+            atlas._plane = arrays.pop("plane", None)
             if not len(atlas.names) == len(atlas.families) == len(atlas.vectors):
                 raise ValueError(f"it has {len(atlas.names)} names and {len(atlas.vectors)} vectors")
             atlas._space = atlas.encoder.restore(arrays)
@@ -121,7 +127,7 @@ class Atlas:
         return atlas
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the atlas into one file, whole or not at all.
+        """Writes the atlas into one file, whole or not at all; with it its map, which takes seconds to work out.
 
         Raises:
             InvalidInputError: it is empty.
@@ -131,8 +137,6 @@ class Atlas:
 
         if self._space is None:
             raise InvalidInputError("the atlas is empty; add architectures first")
-        target = Path(path)
-        partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
         about = {
             "format": FORMAT,
             "encoder": self.encoder.name,
@@ -140,13 +144,12 @@ class Atlas:
             "families": json.dumps(self.families),
         }
         arrays = {name: np.ascontiguousarray(array) for name, array in self._space.state().items()}
-        try:
-            with explained(f"the atlas {target}", "written"):
-                target.parent.mkdir(parents=True, exist_ok=True)
+        if len(self) >= FEWEST:
+            arrays["plane"] = self.plane()
+        with explained(f"the atlas {path}", "written"):
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            with replacing(Path(path)) as partial:
                 save_file({"vectors": self.vectors, **arrays}, partial, about)
-                partial.replace(target)
-        finally:
-            partial.unlink(missing_ok=True)
 
     def add(
         self,
@@ -198,6 +201,7 @@ class Atlas:
                 self.vectors = self._space.vectors
             else:
                 self.vectors = np.concatenate([self.vectors, self._space.place(parsed)])
+            self._plane = None
             self.names += tuple(candidate.unversioned_id for candidate in added)
             self.families += tuple(str(candidate.metadata.get("family", "")) for candidate in added)
         return failures
@@ -232,24 +236,27 @@ class Atlas:
         answer = {family: (sizes[family], float(np.mean(hits))) for family, hits in sorted(pure.items())}
         return answer | {"all": (len(members), float(np.mean([hit for hits in pure.values() for hit in hits])))}
 
-    def plane(self, seed: int = 0) -> NDArray[np.float64]:
+    def plane(self) -> NDArray[np.float64]:
         """(n, 2) the atlas flattened, neighbours kept together: t-SNE of the directions, from their PCA.
+
+        Worked out once, and kept in the file.
 
         Raises:
             InvalidInputError: fewer than three architectures.
         """
         from sklearn.manifold import TSNE
 
-        if len(self) < 3:
+        if len(self) < FEWEST:
             raise InvalidInputError(f"a map needs three architectures or more, and the atlas has {len(self)}")
-        units = directions(self.vectors)
-        perplexity = min(30.0, (len(self) - 1) / 3)
-        flat: NDArray[np.float64] = TSNE(
-            perplexity=perplexity, init="pca", learning_rate="auto", random_state=seed, method="barnes_hut"
-        ).fit_transform(units)
-        return flat
+        if self._plane is None:
+            perplexity = min(30.0, (len(self) - 1) / 3)
+            flatten = TSNE(
+                perplexity=perplexity, init="pca", learning_rate="auto", random_state=0, method="barnes_hut"
+            ).fit_transform
+            self._plane = np.asarray(flatten(directions(self.vectors)), dtype=np.float64)
+        return self._plane
 
-    def draw(self, path: str | os.PathLike[str], *, seed: int = 0) -> None:
+    def draw(self, path: str | os.PathLike[str]) -> None:
         """Writes a picture of the map, coloured by family: `.svg`, `.png` or `.pdf`, as the name ends.
 
         Raises:
@@ -261,7 +268,7 @@ class Atlas:
             raise InvalidInputError(
                 f"a map needs matplotlib ({error}); install it with: pip install 'modelselect-automl[plots]'"
             ) from error
-        flat = self.plane(seed)
+        flat = self.plane()
         sizes = collections.Counter(family for family in self.families if family)
         named = [family for family, _ in sizes.most_common(len(COLOURS))]
         figure = Figure(figsize=(10, 8), layout="constrained")
@@ -288,9 +295,7 @@ class Atlas:
 
 def default_path() -> Path:
     """MODELSELECT_ATLAS, else `modelselect/atlas.safetensors` in XDG_DATA_HOME, else in `~/.local/share`."""
-    if chosen := os.environ.get(PATH_VARIABLE):
-        return Path(chosen).expanduser()
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "modelselect/atlas.safetensors"
+    return user_path(PATH_VARIABLE, "data", "atlas.safetensors")
 
 
 def architectures(expressions: Iterable[str]) -> Iterator[Candidate]:

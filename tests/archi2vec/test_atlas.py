@@ -68,6 +68,22 @@ def test_a_saved_atlas_is_read_back_and_extended_as_the_first_would_have_been(fo
     assert [path.name for path in folders.iterdir() if "partial" in path.name] == []
 
 
+def test_the_map_is_worked_out_once_and_kept_with_the_atlas(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sklearn.manifold import TSNE
+
+    done = []
+    fit = TSNE.fit_transform
+    monkeypatch.setattr(TSNE, "fit_transform", lambda *given: done.append(1) or fit(*given))
+    atlas = filled("embedded:vit*", "embedded:plain*")
+    atlas.save(folders / "a.safetensors")
+    read = Atlas.load(folders / "a.safetensors")
+    np.testing.assert_array_equal(read.plane(), atlas.plane())
+    assert len(done) == 1
+    read.add("embedded:resnet*")
+    assert len(read.plane()) == len(read) > len(atlas)
+    assert len(done) == 2
+
+
 @pytest.mark.parametrize("damage", ["missing", "cut", "another program's"])
 def test_a_file_that_is_no_atlas_is_one_clear_error(folders: Path, damage: str) -> None:
     path = folders / "a.safetensors"
