@@ -133,16 +133,21 @@ def test_reports_that_cannot_be_believed_are_rejected_with_a_count(hub: Hub, his
     publish(hub, "bad/much", card("food101", 930))
     publish(hub, "bad/nothing", card("food101", 0.0))
     publish(hub, "bad/words", card("food101", "very good"))
+    publish(hub, "bad/huge", card("food101", 10**400))
+    publish(hub, "bad/surrogate", card("food\ud800", 0.9))
+    publish(hub, "bad/surrogate-base", card("food101", 0.85, base="google/\ud800"))
+    publish(hub, "bad/tag", card("food101", 0.85, base=None) | {"tags": [5, None]})
     publish(hub, "bad/far", card("food101", 0.02, base="base/far"))
     publish(hub, "bad/other", card("food101", 0.5, metric="f1"))
     publish(hub, "bad/card", {"model-index": [{"results": "none"}], "pipeline_tag": "image-classification"})
     added = mine(history)
     assert added.new == 12
     assert added.rejected == {
-        "no base model": 1,
-        "dataset without a name": 1,
+        "no base model": 2,
+        "dataset without a name": 2,
         "accuracy outside 0 to 100 per cent": 2,
-        "accuracy is no number": 1,
+        "accuracy is no number": 2,
+        "a name holds half a surrogate pair": 1,
         "far from what others report": 1,
     }
 

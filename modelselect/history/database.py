@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from modelselect.errors import HistoryError, InvalidInputError
+from modelselect.machine import user_path
 
 if TYPE_CHECKING:
     from modelselect.history.view import HistoryView
@@ -126,7 +127,7 @@ class Result:
         True
         """
         said = [self.candidate, self.dataset, self.metric, float(self.value), self.settings]
-        return hashlib.sha256(_json(said).encode()).hexdigest()[:32]
+        return hashlib.sha256(canonical_json(said).encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,8 +319,7 @@ class History:
         """
         from modelselect.history.exchange import read_parquet
 
-        tables, rejected = read_parquet(Path(folder))
-        return self._insert_tables(tables) + Added(rejected=rejected)
+        return self._insert_tables(read_parquet(Path(folder)))
 
     def publish(self, repository: str, *, private: bool | None = None, token: str | None = None) -> str:
         """Adds the history to a dataset repository on the Hub, which is made if there is none; see `fetch`.
@@ -377,7 +377,7 @@ class History:
     def set_mark(self, key: str, value: Any) -> None:
         """Remembers a JSON value under a key, in this file alone: marks are neither merged nor exported."""
         with self._connected(write=True) as connection:
-            connection.execute("INSERT OR REPLACE INTO marks VALUES (?, ?)", (key, _json(value)))
+            connection.execute("INSERT OR REPLACE INTO marks VALUES (?, ?)", (key, canonical_json(value)))
 
     def __repr__(self) -> str:
         return f"History({str(self.path)!r})"
@@ -404,13 +404,15 @@ class History:
                 new += connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] - before
         return new
 
-    def _insert_tables(self, tables: Mapping[str, Sequence[Sequence[Any]]]) -> Added:
+    def _insert_tables(self, tables: Mapping[str, Sequence[tuple[Any, ...]]]) -> Added:
+        from modelselect.history.admission import admitted
+
+        sound, rejected = admitted(tables)
         for table in TABLES:
             if table != "results":  # first what results are about: a reader never meets a stranger
-                self._insert(table, tables.get(table, ()))
-        rows = tables.get("results", ())
-        new = self._insert("results", rows)
-        return Added(new, len(rows) - new)
+                self._insert(table, sound[table])
+        new = self._insert("results", sound["results"])
+        return Added(new, len(sound["results"]) - new, rejected)
 
     @contextlib.contextmanager
     def _connected(self, *, write: bool = False) -> Iterator[sqlite3.Connection]:
@@ -461,9 +463,7 @@ class History:
 
 def default_path() -> Path:
     """MODELSELECT_HISTORY, else `modelselect/history.sqlite` in XDG_DATA_HOME, else in `~/.local/share`."""
-    if chosen := os.environ.get(PATH_VARIABLE):
-        return Path(chosen).expanduser()
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "modelselect" / "history.sqlite"
+    return user_path(PATH_VARIABLE, "data", "history.sqlite")
 
 
 def summarised(features: ArrayLike) -> NDArray[np.float32]:
@@ -483,24 +483,54 @@ def summarised(features: ArrayLike) -> NDArray[np.float32]:
 
 def impossible(result: Result) -> str | None:
     """Why a result cannot be; None if it can."""
-    if not isinstance(result.value, (int, float, np.number)) or not math.isfinite(result.value):
+    value, names = result.value, (result.candidate, result.dataset, result.metric)
+    if not isinstance(value, (int, float, np.number)) or isinstance(value, bool) or not is_finite(value):
         return "value is not a finite number"
-    if result.metric == ACCURACY and not 0 <= result.value <= 1:
+    if result.metric == ACCURACY and not 0 <= value <= 1:
         return "accuracy outside 0 to 1"
-    if not (result.candidate and result.dataset and result.metric):
+    if not all(names):
         return "no candidate, dataset or metric"
+    if not all(map(is_text, names)):
+        return "a name holds half a surrogate pair"
     return None
+
+
+def is_text(name: str) -> bool:
+    r"""False where half a surrogate pair is in it, as JSON and file names may hold: that cannot be kept.
+
+    >>> is_text("food101"), is_text("food101\ud800")
+    (True, False)
+    """
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def is_finite(value: Any) -> bool:
+    """True of a finite number that a float can hold.
+
+    >>> is_finite(0.5), is_finite(10**400)
+    (True, False)
+    """
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer that no float can hold
+        return False
 
 
 def row_of(result: Result) -> tuple[Any, ...]:
     recorded = result.recorded or _now()
     said = (result.candidate, result.dataset, result.metric, float(result.value))
-    return (result.id, *said, _json(result.settings), _json(result.provenance), recorded)
+    return (result.id, *said, canonical_json(result.settings), canonical_json(result.provenance), recorded)
 
 
 def _facts(subject: str, facts: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
     recorded = _now()
-    return [(subject, key, _json(value), recorded) for key, value in facts.items() if value is not None]
+    if not is_text(subject):
+        raise InvalidInputError(f"{subject!r} holds half a surrogate pair, and cannot be kept; give it another name")
+    return [(subject, key, canonical_json(value), recorded) for key, value in facts.items() if value is not None]
 
 
 def _by_id(rows: Iterable[tuple[str, str, str]]) -> dict[str, dict[str, Any]]:
@@ -510,8 +540,12 @@ def _by_id(rows: Iterable[tuple[str, str, str]]) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _json(value: Any) -> str:
-    """Canonical, so that equal content has equal text."""
+def canonical_json(value: Any) -> str:
+    """Canonical, so that equal content has equal text.
+
+    Raises:
+        InvalidInputError: it is none, or holds NaN or infinity.
+    """
     try:
         return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, default=_plain)
     except (TypeError, ValueError) as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelselect import hub
 from modelselect.errors import HistoryError, InvalidInputError
-from modelselect.history.database import TABLES, Added, History, Result, impossible, row_of
+from modelselect.history.database import TABLES, Added, History
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,8 +48,8 @@ def write_parquet(history: History, folder: Path) -> Path:
     return folder
 
 
-def read_parquet(folder: Path) -> tuple[dict[str, list[Row]], dict[str, int]]:
-    """The rows of each table, and how many results were rejected, by reason. Ids are computed anew, never believed.
+def read_parquet(folder: Path) -> dict[str, list[Row]]:
+    """The rows of each table as they stand in the files; `admission.admitted` says which can be added.
 
     Raises:
         InvalidInputError: no history is there, or a file is not what `write_parquet` writes.
@@ -59,16 +58,7 @@ def read_parquet(folder: Path) -> tuple[dict[str, list[Row]], dict[str, int]]:
         raise InvalidInputError(
             f"{str(folder)!r} holds no results.parquet; expected a folder that `modelselect history export` wrote"
         )
-    tables = {table: _table(folder / f"{table}.parquet", columns) for table, columns in TABLES.items()}
-    rejected: dict[str, int] = {}
-    results = []
-    for row in tables["results"]:
-        result = _result(row, folder)
-        if (reason := impossible(result)) is not None:
-            rejected[reason] = rejected.get(reason, 0) + 1
-        else:
-            results.append(row_of(result))
-    return {**tables, "results": results}, rejected
+    return {table: _table(folder / f"{table}.parquet", columns) for table, columns in TABLES.items()}
 
 
 def publish(history: History, repository: str, private: bool | None, token: str | None) -> str:
@@ -121,21 +111,6 @@ def _table(path: Path, columns: Sequence[str]) -> list[Row]:
             f"{path.name} has the columns {', '.join(map(str, frame.columns))}; it lacks {', '.join(missing)}"
         )
     return list(frame[list(columns)].itertuples(index=False, name=None))
-
-
-def _result(row: Row, folder: Path) -> Result:
-    import json
-
-    _, candidate, dataset, metric, value, settings, provenance, recorded = row
-    try:
-        number = float(value) if isinstance(value, (int, float)) else math.nan
-        return Result(
-            str(candidate), str(dataset), str(metric), number, json.loads(settings), json.loads(provenance), recorded
-        )
-    except (TypeError, ValueError) as error:
-        raise InvalidInputError(
-            f"results.parquet in {str(folder)!r} has settings or provenance that are no JSON ({error})"
-        ) from error
 
 
 @contextlib.contextmanager

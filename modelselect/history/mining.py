@@ -6,7 +6,6 @@ is on which dataset (its `model-index`) is one published fine-tuning: a result o
 
 from __future__ import annotations
 
-import math
 import statistics
 import time
 from collections import Counter
@@ -15,7 +14,7 @@ from itertools import islice
 from typing import Any
 
 from modelselect.errors import HistoryError
-from modelselect.history.database import ACCURACY, Added, History, Result
+from modelselect.history.database import ACCURACY, Added, History, Result, is_finite, is_text
 
 TASKS = ("image-classification", "text-classification")
 
@@ -112,7 +111,8 @@ def _record(history: History, models: Sequence[Any]) -> Added:
 
 def _results(model: Any, rejected: Counter[str]) -> Iterator[Result]:
     """The results that one model reports."""
-    base = next((tag.removeprefix(_PREFIX) for tag in model.tags or () if tag.startswith(_PREFIX)), None)
+    tags = [tag for tag in model.tags or () if isinstance(tag, str)]
+    base = next((tag.removeprefix(_PREFIX) for tag in tags if tag.startswith(_PREFIX)), None)
     reports = list(_reports(getattr(model, "model_index", None)))
     if base is None or "/" not in base:
         rejected["no base model"] += len(reports)
@@ -120,7 +120,7 @@ def _results(model: Any, rejected: Counter[str]) -> Iterator[Result]:
     for dataset, split, value in reports:
         if dataset is None:
             rejected["dataset without a name"] += 1
-        elif not isinstance(value, (int, float)) or isinstance(value, bool) or not math.isfinite(value):
+        elif not isinstance(value, (int, float)) or isinstance(value, bool) or not is_finite(value):
             rejected["accuracy is no number"] += 1
         elif not 0 < value <= 100:  # 0 is what trainers write where nothing was measured
             rejected["accuracy outside 0 to 100 per cent"] += 1
@@ -151,7 +151,9 @@ def _dataset(name: Any, config: Any) -> str | None:
     if not isinstance(name, str) or name.strip().lower() in _NAMELESS:
         return None
     named = name.strip().lower()
-    return f"{named}/{config}" if isinstance(config, str) and config not in ("", "default", name) else named
+    if isinstance(config, str) and config not in ("", "default", name):
+        named = f"{named}/{config}"
+    return named if is_text(named) else None
 
 
 def _without_outliers(history: History, found: Iterable[Result], rejected: Counter[str]) -> Iterator[Result]:

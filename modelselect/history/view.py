@@ -72,7 +72,7 @@ class HistoryView:
             candidate_facts=history.candidates(),
             dataset_facts=history.datasets(),
             graphs=history.graphs(),
-            proxies=history.proxies().get(proxy, {}) if proxy else {},
+            proxies=_of_one_width(history.proxies().get(proxy, {})) if proxy else {},
             digest=history.digest,
         )
 
@@ -231,6 +231,12 @@ def _mean(columns: Sequence[Matrix]) -> Matrix:
     total, count = np.where(there, stacked, 0).sum(axis=0), there.sum(axis=0)
     mean: Matrix = np.divide(total, count, out=np.full(stacked.shape[1], np.nan), where=count > 0)
     return mean
+
+
+def _of_one_width(proxies: Mapping[str, NDArray[np.float32]]) -> Mapping[str, NDArray[np.float32]]:
+    """Without those of another width than most: one model's features have one, whatever somebody has written down."""
+    widths = [summary.shape[1] for summary in proxies.values()]
+    return {name: summary for name, summary in proxies.items() if summary.shape[1] == max(widths, key=widths.count)}
 
 
 def _digest(*said: Any) -> str:

@@ -1,0 +1,126 @@
+"""What is let into a history from others' files: rows that can all be read back, for one that cannot spoils all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+
+from modelselect.errors import InvalidInputError
+from modelselect.history.database import TABLES, Result, canonical_json, impossible, row_of
+
+Row = tuple[Any, ...]
+
+LARGEST_GRAPH = 50_000_000
+"""Bytes of an architecture's graph, unpacked, at most: a few packed ones may be many gigabytes."""
+
+_CLOCKS_DIFFER = timedelta(days=1)
+_DIGITS = 300  # of an integer, so that it is one as a float, too
+
+
+class _UnsoundError(Exception):
+    """A row cannot be let in; the message is the reason."""
+
+
+def admitted(tables: Mapping[str, Iterable[Row]]) -> tuple[dict[str, list[Row]], dict[str, int]]:
+    """The rows that can be added, by table, and how many were left out, by reason.
+
+    Ids are computed anew, never believed. Nothing may be recorded in the future: it would win over all that is ever
+    found out.
+
+    Args:
+        tables: rows of `TABLES`, with their columns.
+    """
+    kept: dict[str, list[Row]] = {}
+    rejected: Counter[str] = Counter()
+    for table, rows in tables.items():
+        kept[table] = []
+        for row in rows:
+            try:
+                kept[table].append(_SOUND[table](dict(zip(TABLES[table], row, strict=True))))
+            except _UnsoundError as reason:
+                rejected[str(reason)] += 1
+    return kept, dict(rejected)
+
+
+def _result(row: Mapping[str, Any]) -> Row:
+    settings, provenance = _content(row["settings"], "settings"), _content(row["provenance"], "provenance")
+    if not isinstance(settings, dict) or not isinstance(provenance, dict):
+        raise _UnsoundError("settings or provenance are no JSON object")
+    candidate, dataset, metric = (_text(row[column]) for column in ("candidate", "dataset", "metric"))
+    result = Result(candidate, dataset, metric, row["value"], settings, provenance, _when(row["recorded"]))
+    if (reason := impossible(result)) is not None:
+        raise _UnsoundError(reason)
+    return row_of(result)
+
+
+def _fact(row: Mapping[str, Any]) -> Row:
+    value = canonical_json(_content(row["value"], "a fact"))
+    return _text(row["id"]), _text(row["key"]), value, _when(row["recorded"])
+
+
+def _graph(row: Mapping[str, Any]) -> Row:
+    from modelselect.archi2vec import from_json
+
+    try:
+        unpacking = zlib.decompressobj()
+        graph = unpacking.decompress(row["graph"], LARGEST_GRAPH)
+        if not unpacking.eof:
+            raise _UnsoundError("a graph is cut off, or too large")
+        from_json(graph.decode())
+    except (zlib.error, TypeError, UnicodeDecodeError, InvalidInputError):
+        raise _UnsoundError("a graph cannot be read") from None
+    return hashlib.sha256(graph).hexdigest(), row["graph"]
+
+
+def _proxy(row: Mapping[str, Any]) -> Row:
+    features = row["features"]
+    if not isinstance(features, bytes) or not features or len(features) % 8:
+        raise _UnsoundError("a proxy's features are cut off")
+    if not np.isfinite(np.frombuffer(features, "<f4")).all():
+        raise _UnsoundError("a proxy's features are not finite")
+    return _text(row["dataset"]), _text(row["proxy"]), features, _when(row["recorded"])
+
+
+_SOUND: Mapping[str, Callable[[Mapping[str, Any]], Row]] = {
+    "results": _result,
+    "candidates": _fact,
+    "datasets": _fact,
+    "graphs": _graph,
+    "proxies": _proxy,
+}
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise _UnsoundError("a name or a time is no text")
+    return value
+
+
+def _when(recorded: Any) -> str:
+    latest = (datetime.now(UTC) + _CLOCKS_DIFFER).isoformat()
+    if _text(recorded) > latest:
+        raise _UnsoundError("recorded in the future")
+    return str(recorded)
+
+
+def _content(text: Any, what: str) -> Any:
+    """What the JSON says, if it can be said again: no NaN, no number too large to compute with."""
+    try:
+        content = json.loads(_text(text), parse_int=_whole)
+        canonical_json(content)
+    except (ValueError, RecursionError):
+        raise _UnsoundError(f"{what} is no JSON that can be kept") from None
+    return content
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > _DIGITS:
+        raise ValueError(f"{digits[:20]}... is too large")
+    return int(digits)
