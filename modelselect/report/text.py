@@ -96,4 +96,9 @@ def escaped(text: str) -> str:
 
 
 def _latex_line(cells: Sequence[str]) -> str:
-    return " & ".join("".join(_LATEX.get(c, c) for c in printable(cell)) for cell in cells) + r" \\"
+    return " & ".join(map(latex_escaped, cells)) + r" \\"
+
+
+def latex_escaped(text: str) -> str:
+    """The text as LaTeX prints it: nothing in it is a command, a comment or a new cell."""
+    return "".join(_LATEX.get(c, c) for c in printable(text))
