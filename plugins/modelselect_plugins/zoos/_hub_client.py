@@ -104,7 +104,7 @@ def download(name: str, commit: str, file: str, sha256: str | None = None) -> Pa
     Raises:
         CandidateError: what came is not what the Hub lists. It is taken out of the cache.
     """
-    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
 
     if isinstance(path := try_to_load_from_cache(name, file, revision=commit), str):
         return Path(path)
@@ -112,6 +112,8 @@ def download(name: str, commit: str, file: str, sha256: str | None = None) -> Pa
     def fetch() -> str:
         return hf_hub_download(name, file, revision=commit, library_name="modelselect", etag_timeout=ANSWER_SECONDS)
 
+    # Asked first, since the client asks a Hub that is silent six times, a minute each, whatever it is told.
+    attempt(lambda: get_hf_file_metadata(hf_hub_url(name, file, revision=commit), timeout=ANSWER_SECONDS))
     with _without_bars():
         got = Path(attempt(fetch, lost=False))
     if sha256 is not None and (found := _sha256(got)) != sha256:
