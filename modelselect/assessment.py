@@ -6,19 +6,23 @@ import contextlib
 import threading
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from modelselect.backbone import FeatureMethod, without_head
 from modelselect.candidates import Candidate, Zoo
+from modelselect.cost import Limits, Measured, measure, measured_on
 from modelselect.errors import CandidateError, Failure, NotApplicableError, RemoteCodeError, ScoreWarning
 from modelselect.estimator import Estimator, evaluate
 from modelselect.evidence import Evidence
 from modelselect.extraction import SCORE_LIBRARIES, BatchProgress, choose_extractor, numeric_versions
 from modelselect.host import get_host
+from modelselect.leaderboard import LIMIT
 from modelselect.machine import available_memory
 from modelselect.spool import InputSpool
 from modelselect.store import Store, Writer
@@ -26,12 +30,12 @@ from modelselect.uncertainty import SCHEME, check_components, looks_at_rows, res
 
 if TYPE_CHECKING:
     import networkx as nx
-    import numpy as np
     import torch
     from numpy.typing import NDArray
 
     from modelselect.backbone import Backbone
     from modelselect.probe import Probe
+    from modelselect.probe.nested import Nested
     from modelselect.recall import Recollection
     from modelselect.verification import FineTuning, Verified
 
@@ -55,6 +59,9 @@ their filters. A forward pass needs none of it, and that is what loading overlap
 LOADED_FIELDS = FORWARD_FIELDS | SOURCE_FIELDS
 """Evidence that depends on the candidate's weights."""
 
+COSTS = "costs"
+"""What stands for the measurement of costs where it failed."""
+
 RESAMPLES_KEPT_EVERY = 5.0
 """Seconds of work on resamples that a killed run may lose."""
 
@@ -69,7 +76,15 @@ class Assessment:
             without an estimator that looks at no row of the probe, or that failed on a resample.
         warnings: what an estimator warned of, such as a regime in which its score says little.
         identity: what this candidate's stored numbers are kept under.
+        estimator_seconds: each estimator's time, when it was first computed, without resamples.
+        extraction_seconds: the forward pass's time, when it was first computed.
+        seconds: all of it.
         reused: True if nothing had to be computed.
+        halved: each estimator's components on half of the rows, where `Work.half` asks for them.
+        costs: as measured on this device, where they were asked for.
+        passes: rows that were passed forward now.
+        forward_seconds: what that took.
+        elapsed_seconds: what all took now, but for what was loaded ahead.
     """
 
     components: dict[str, dict[str, float]] = field(default_factory=dict)
@@ -81,8 +96,15 @@ class Assessment:
     parameters: int | None = None
     macs: int | None = None
     graph: str | None = None
+    estimator_seconds: dict[str, float] = field(default_factory=dict)
+    extraction_seconds: float = 0.0
     seconds: float = 0.0
     reused: bool = False
+    halved: dict[str, dict[str, float]] = field(default_factory=dict)
+    costs: Measured | None = None
+    passes: int = 0
+    forward_seconds: float = 0.0
+    elapsed_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -92,17 +114,26 @@ class Foreseen:
     Attributes:
         extracted: whether its evidence is in the store; None where that cannot be told without loading it.
         scored: whether its scores are.
+        passes: rows that would be passed forward; all of them where the store cannot be asked without loading it.
     """
 
     parameters: int | None
     macs: int | None
     extracted: bool | None
     scored: bool
+    passes: int
 
 
 @dataclass
 class Work:
-    """Assesses one candidate: evidence, then every estimator on it, all through the store. Called by executors."""
+    """Assesses one candidate: evidence, then every estimator on it, all through the store. Called by executors.
+
+    Attributes:
+        nested: where the probe is a part of a larger one, how its evidence is put together from blocks.
+        half: about half of the probe's rows, on which to score as well.
+        costs: whether to measure what a candidate costs on this device.
+        limits: what it may cost.
+    """
 
     probe: Probe
     source: Probe | None
@@ -119,7 +150,16 @@ class Work:
     resamples: int = 0
     progress: BatchProgress | None = None
     recollection: Recollection | None = None
+    nested: Nested | None = None
+    half: Nested | None = None
+    costs: bool = False
+    limits: Limits = field(default_factory=Limits)
     _ahead: dict[str, _Assessor] = field(default_factory=dict, repr=False)
+
+    @property
+    def whole(self) -> Probe:
+        """All rows that candidates may be shown."""
+        return self.probe if self.nested is None else self.nested.whole
 
     def prepare(self, candidate: Candidate) -> None:
         """Loads the candidate ahead of its turn, if that will be needed; see `Executor.map`."""
@@ -159,6 +199,8 @@ class _Assessor:
         self._not_loaded: Exception | SystemExit | None = None
         self.may_load = True
         self.reused = True
+        self.passes = 0
+        self.forward_seconds = 0.0
         self.stage = "score"
         """What is being done: what a failure is put down to."""
 
@@ -199,20 +241,41 @@ class _Assessor:
     @property
     def is_extracted(self) -> bool:
         """True if no forward pass over the probe is needed, as far as names in the store tell."""
-        fields = self.wanted & FORWARD_FIELDS
-        if not fields or self.candidate.revision is None:
-            return not fields
-        return self.is_scored or all(
-            self.store.contains(self._evidence_key(name, self.work.probe)) for name in fields | {"features"}
-        )
+        return self.passes_ahead == 0
+
+    @property
+    def passes_ahead(self) -> int:
+        """Rows that will have to be passed forward, as far as names in the store tell.
+
+        Those of the last block alone for a candidate without a revision: the store cannot be asked about it, and
+        whoever comes to the last block has been through those before.
+        """
+        nested, source = self.work.nested, self.work.source
+        blocks = (self.work.probe,) if nested is None else nested.blocks
+        if not self.wanted & FORWARD_FIELDS or self.is_scored:
+            return 0
+        if self.candidate.revision is None:
+            return len(blocks[-1])
+        ahead = 0
+        if self.wanted & SOURCE_FIELDS and source is not None and not self._is_kept(source, {"features"}):
+            ahead = len(source)
+        fields = self.wanted & FORWARD_FIELDS | {"features"}
+        if self._is_kept(self.work.probe, fields) or (nested is not None and self._is_kept(nested.whole, fields)):
+            return ahead
+        return ahead + sum(len(block) for block in blocks if not self._is_kept(block, fields))
+
+    def _is_kept(self, probe: Probe, fields: Iterable[str]) -> bool:
+        return all(self.store.contains(self._evidence_key(name, probe)) for name in fields)
 
     @property
     def is_scored(self) -> bool:
-        """True if every estimator's score is in the store, as far as names in the store tell."""
-        estimators = [estimator for estimator in self.work.estimators if not estimator.is_static]
-        return self.candidate.revision is not None and all(
-            self.store.contains(self._score_key(estimator)) for estimator in estimators
-        )
+        """True if every estimator's score is in the store, resamples included, as far as names in the store tell."""
+        if self.candidate.revision is None:
+            return False
+        keys = [self._score_key(estimator) for estimator in self.work.estimators if not estimator.is_static]
+        if self.work.resamples:
+            keys += [self._resamples_key(e) for e in self.work.estimators if looks_at_rows(e)]
+        return all(map(self.store.contains, keys))
 
     @property
     def wanted(self) -> frozenset[str]:
@@ -231,9 +294,13 @@ class _Assessor:
                 "loading it runs code that it brings. If you trust its author, pass trust_remote_code=True "
                 "(--trust-remote-code on the command line)."
             )
+        begun = time.perf_counter()
         result = Assessment()
         wanted = self.wanted
         evidence: Evidence | None = None
+        self._keep_to_limits()
+        if self.work.costs:
+            self._measure(result)
         for estimator in self.work.estimators:
             if estimator.is_static:
                 continue
@@ -247,13 +314,15 @@ class _Assessor:
             else:
                 scored = dict(entry.metadata)
             _note(result, estimator, scored)
+        if self.work.half is not None:
+            self._halve(result, self.work.half, evidence, wanted)
         if self.work.resamples:
             self._resample(result, evidence, wanted)
         if wanted & FORWARD_FIELDS:
-            extraction = self.store.get(self._evidence_key("extraction", self.work.probe))
-            if extraction is not None:
-                result.feature_dim = extraction.metadata["feature_dim"]
-                result.seconds += extraction.metadata["seconds"]
+            for extraction in self._extractions():
+                result.feature_dim = extraction["feature_dim"]
+                result.extraction_seconds += extraction["seconds"]
+            result.seconds += result.extraction_seconds
             result.identity = self.identity
         self._describe(result)
         metadata = {**self.candidate.metadata}
@@ -263,7 +332,93 @@ class _Assessor:
             if estimator.is_static:
                 _note(result, estimator, _score_or_failure(estimator, Evidence.of(metadata=metadata)))
         result.reused = self.reused
+        result.passes, result.forward_seconds = self.passes, self.forward_seconds
+        result.elapsed_seconds = time.perf_counter() - begun
         return result
+
+    def _keep_to_limits(self) -> None:
+        """Raises what the limits say of a number of parameters that only the loaded candidate tells."""
+        limits = self.work.limits
+        if limits.max_parameters is None or self.candidate.metadata.get("parameters") is not None:
+            return
+        described = Assessment()
+        self._describe(described)
+        known = described.parameters
+        parameters = sum(p.numel() for p in self.backbone.module.parameters()) if known is None else known
+        self._refuse(limits.parameters_exceeded(parameters))
+
+    def _refuse(self, reason: str | None) -> None:
+        if reason is not None:
+            self.stage = LIMIT
+            raise CandidateError(reason)
+
+    def _measure(self, result: Assessment) -> None:
+        """What it costs on this device, from the store or measured now; whether that passes the limits."""
+        limits = self.work.limits
+        try:
+            result.costs = self._measured()
+        except Exception as error:
+            if limits.max_latency_ms is not None:
+                raise
+            result.failures[COSTS] = Failure.from_exception(COSTS, error)
+            return
+        self._refuse(limits.latency_exceeded(result.costs.latency_ms))
+
+    def _measured(self) -> Measured:
+        work = self.work
+        varies = work.probe.modality == "text" or self.candidate.zoo in work.zoos  # the input's size does, with rows
+        key = self.store.key(
+            "costs",
+            candidate=self.identity,
+            zoo=self.zoo_version,
+            rows=work.whole.fingerprint if varies else None,
+            on=measured_on(work.device),
+            batch_size=work.batch_size,
+            arithmetic=self._arithmetic,
+            extractors=_extractor_versions(),
+            versions=numeric_versions(),
+        )
+        entry = self.store.get(key)
+        if entry is not None:
+            return Measured(**entry.metadata)
+        backbone = self.backbone
+        extractor = choose_extractor(get_host().extractors, backbone, work.device)
+        self.stage = COSTS
+        with self.store.lock(self.store.key("costs", machine="this")), _ONE_AT_A_TIME:  # nothing else at work
+            measured = measure(
+                backbone,
+                work.whole,
+                extractor,
+                device=work.device,
+                batch_size=work.batch_size,
+                precision=work.precision,
+                compile=work.compile,
+            )
+        self.store.put(key, {}, asdict(measured))
+        self.stage = "score"
+        self.reused = False
+        return measured
+
+    def _halve(self, result: Assessment, half: Nested, evidence: Evidence | None, wanted: frozenset[str]) -> None:
+        """Every estimator on half of the rows; one that fails there is left out."""
+        taken: Evidence | None = None
+        for estimator in self.work.estimators:
+            if estimator.name not in result.components or not looks_at_rows(estimator):
+                continue
+            key = self._score_key(estimator, half.probe)
+            entry = self.store.get(key)
+            if entry is None:
+                self.reused = False
+                evidence = evidence or self._gather(wanted)
+                places = np.arange(len(half.rows)) if self.work.nested is None else self.work.nested.rows
+                taken = taken or evidence.take(np.searchsorted(places, half.rows))
+                scored = _score_or_failure(estimator, taken)
+                if scored.get("lasting", True):
+                    self.store.put(key, {}, scored)
+            else:
+                scored = dict(entry.metadata)
+            if "components" in scored:
+                result.halved[estimator.name] = scored["components"]
 
     def _resample(self, result: Assessment, evidence: Evidence | None, wanted: frozenset[str]) -> None:
         """Every estimator on the same resamples, from the store as far as they are there."""
@@ -333,10 +488,12 @@ class _Assessor:
     def _forward(self, probe: Probe, wanted: frozenset[str]) -> dict[str, Any]:
         """`features` and, where wanted and to be had, `source_probabilities`, computed once for all runs."""
         fields = sorted(wanted & FORWARD_FIELDS | {"features"})
+        nested = self.work.nested
         with self.store.lock(self._evidence_key("extraction", probe)):
-            kept = {name: self.store.get(self._evidence_key(name, probe)) for name in fields}
-            if None not in kept.values():
-                return {name: entry.arrays[name] for name, entry in kept.items() if entry and name in entry.arrays}
+            if (kept := self._kept(probe, fields)) is not None:
+                return kept
+            if nested is not None and probe is nested.probe and len(nested.blocks) > 1:
+                return self._put_together(nested, fields)
             extractor = choose_extractor(get_host().extractors, self.backbone, self.work.device)
             self.stage = "extract"
             begun = time.perf_counter()
@@ -359,18 +516,57 @@ class _Assessor:
                 )
                 assert evidence.features is not None
                 sink.complete(evidence)
+            seconds = time.perf_counter() - begun
             record = {
                 "candidate": self.candidate.id,
                 "feature_dim": int(evidence.features.shape[1]),
                 "preprocessing": self.backbone.preprocessing.key,
                 "extractor": extractor.name,
-                "seconds": time.perf_counter() - begun,
+                "seconds": seconds,
             }
             self.store.put(self._evidence_key("extraction", probe), {}, record)
+            self.passes += len(probe)
+            self.forward_seconds += seconds
             self.reused = False
             self.stage = "score"
-            kept = {name: self.store.get(self._evidence_key(name, probe)) for name in fields}
-            return {name: entry.arrays[name] for name, entry in kept.items() if entry and name in entry.arrays}
+            return self._kept(probe, fields) or {}
+
+    def _kept(self, probe: Probe, fields: Sequence[str]) -> dict[str, Any] | None:
+        """What the store holds of these fields; None if it does not know of every one whether it is to be had."""
+        kept = {name: self.store.get(self._evidence_key(name, probe)) for name in fields}
+        if None in kept.values():
+            return None
+        return {name: entry.arrays[name] for name, entry in kept.items() if entry and name in entry.arrays}
+
+    def _put_together(self, nested: Nested, fields: Sequence[str]) -> dict[str, Any]:
+        """Evidence of a part of a probe: taken out of that of the whole, or from blocks, each passed forward once.
+
+        That of the whole is kept, so that it is found without the blocks.
+        """
+        if (whole := self._kept(nested.whole, fields)) is not None:
+            return {name: rows[nested.rows] for name, rows in whole.items()}
+        parts = [self._forward(block, frozenset(fields)) for block in nested.blocks]
+        arrays = {}
+        for name in parts[0]:
+            arrays[name] = np.empty((len(nested.rows), *parts[0][name].shape[1:]), parts[0][name].dtype)
+            for places, part in zip(nested.places, parts, strict=True):
+                arrays[name][places] = part[name]
+        if nested.probe is nested.whole:
+            extractions = self._extractions()
+            for name in fields:
+                self.store.put(self._evidence_key(name, nested.whole), {k: v for k, v in arrays.items() if k == name})
+            record = {**extractions[0], "seconds": sum(extraction["seconds"] for extraction in extractions)}
+            self.store.put(self._evidence_key("extraction", nested.whole), {}, record)
+        return arrays
+
+    def _extractions(self) -> list[Mapping[str, Any]]:
+        """The records of the forward passes over the probe: of the one, or of those over its blocks."""
+        nested = self.work.nested
+        for probes in [(self.work.probe,)] + ([] if nested is None else [(nested.whole,), nested.blocks]):
+            found = [self.store.get(self._evidence_key("extraction", probe)) for probe in probes]
+            if None not in found:
+                return [entry.metadata for entry in found if entry]
+        return []
 
     @cached_property
     def _source(self) -> Probe | None:
@@ -399,13 +595,13 @@ class _Assessor:
     def _arithmetic(self) -> str:
         return self.work.precision + (" compiled" if self.work.compile else "")
 
-    def _score_key(self, estimator: Estimator) -> str:
-        return self.store.key("score", **self._score_parts(estimator))
+    def _score_key(self, estimator: Estimator, probe: Probe | None = None) -> str:
+        return self.store.key("score", **self._score_parts(estimator, probe or self.work.probe))
 
     def _resamples_key(self, estimator: Estimator) -> str:
-        return self.store.key("resamples", scheme=SCHEME, **self._score_parts(estimator))
+        return self.store.key("resamples", scheme=SCHEME, **self._score_parts(estimator, self.work.probe))
 
-    def _score_parts(self, estimator: Estimator) -> dict[str, Any]:
+    def _score_parts(self, estimator: Estimator, probe: Probe) -> dict[str, Any]:
         """Everything that an estimator's score depends on."""
         source = None
         if estimator.reads & SOURCE_FIELDS:
@@ -414,7 +610,7 @@ class _Assessor:
         return {
             "candidate": self.identity if estimator.reads & LOADED_FIELDS else self.candidate.id,
             "zoo": self.zoo_version,
-            "probe": self.work.probe.fingerprint,
+            "probe": probe.fingerprint,
             "source": source,
             "history": recollection and [recollection.view.digest, recollection.proxy and recollection.proxy.id],
             "estimator": estimator.key,
@@ -439,7 +635,7 @@ class _Assessor:
         described = Assessment()
         self._describe(described)
         extracted = self.is_extracted if self.candidate.revision or not self.wanted & FORWARD_FIELDS else None
-        return Foreseen(described.parameters, described.macs, extracted, self.is_scored)
+        return Foreseen(described.parameters, described.macs, extracted, self.is_scored, self.passes_ahead)
 
     def graph_unloaded(self) -> str | None:
         """Its architecture as JSON, from the store or from its skeleton; None where neither is to be had."""
@@ -458,7 +654,7 @@ class _Assessor:
             "architecture",
             candidate=self.candidate.id,
             zoo=self.zoo_version,
-            probe=self.work.probe.fingerprint if own else None,
+            probe=self.work.whole.fingerprint if own else None,
             versions=numeric_versions(),
         )
         entry = self.store.get(key)
@@ -550,6 +746,7 @@ def _note(result: Assessment, estimator: Estimator, scored: Mapping[str, Any]) -
         result.failures[estimator.name] = Failure(**scored["failure"])
         return
     result.components[estimator.name] = scored["components"]
+    result.estimator_seconds[estimator.name] = scored["seconds"]
     result.seconds += scored["seconds"]
     if scored["warning"]:
         result.warnings[estimator.name] = scored["warning"]

@@ -180,6 +180,31 @@ class Probe:
                 f"({reason_of(error)}). Leave the dataset as it is while it is used."
             ) from error
 
+    def take(self, rows: NDArray[np.integer[Any]]) -> Probe:
+        """The probe of some of its rows, in ascending order; `training` and `holdout` are the same.
+
+        Args:
+            rows: (M,) their numbers in this probe, each once. M = N gives the probe itself.
+        """
+        rows = np.unique(rows)
+        if len(rows) == len(self):
+            return self
+        source, positions, labels = self._drawn_from.rows, self._checked.rows[rows], self._checked.labels[rows]
+        labels.flags.writeable = False
+        digests = [check.digest for check in source.check(positions.tolist())]
+        some = Probe(
+            self.name,
+            _Drawn(source, positions, labels),
+            self.class_names,
+            self._settings,
+            self._record | {"requested_size": len(rows)},
+            training=self.training,
+            holdout=self.holdout,
+        )
+        fingerprint = _fingerprint(self.modality, digests, labels)
+        some.__dict__["_checked"] = _Checked(positions, labels, fingerprint, self.skipped)
+        return some
+
     @property
     def labels(self) -> NDArray[np.int64] | None:
         """(N,) int64, read-only: the index into `class_names`, or -1 where a row is unlabelled; None if all are."""
@@ -260,11 +285,8 @@ class Probe:
                 "Give a larger size, or repair the files that cannot be read."
             )
         chosen.flags.writeable = False
-        digest = hashlib.sha256(_FINGERPRINT_VERSION + f"{self.modality} {len(good)}\0".encode())
-        for index in good:
-            digest.update(digests[index])
-        digest.update(chosen.astype("<i8").tobytes())
-        return _Checked(positions[good], chosen, digest.hexdigest(), (*rows.skipped, *skipped))
+        fingerprint = _fingerprint(self.modality, [digests[index] for index in good], chosen)
+        return _Checked(positions[good], chosen, fingerprint, (*rows.skipped, *skipped))
 
     def _check_corrupt(self, skipped: Sequence[tuple[str, str]], looked_at: int) -> None:
         limit = self._settings.max_corrupt
@@ -304,6 +326,14 @@ class _Settings:
     def __post_init__(self) -> None:
         if not 0 <= self.max_corrupt <= 1:
             raise DatasetError(f"max_corrupt is {self.max_corrupt!r}; expected a share between 0 and 1.")
+
+
+def _fingerprint(modality: str, digests: Sequence[bytes], labels: NDArray[np.int64]) -> str:
+    digest = hashlib.sha256(_FINGERPRINT_VERSION + f"{modality} {len(digests)}\0".encode())
+    for each in digests:
+        digest.update(each)
+    digest.update(labels.astype("<i8").tobytes())
+    return digest.hexdigest()
 
 
 def _whole_number(name: str, value: Any, least: int) -> int:

@@ -1,0 +1,73 @@
+"""Probes within a probe, each larger than the one before and made of its rows and new ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from modelselect.probe import Probe
+
+
+@dataclass(frozen=True)
+class Nested:
+    """Some rows of a probe, and the blocks that they are put together from.
+
+    Attributes:
+        probe: the rows, in the order of the whole.
+        whole: the probe that they are of.
+        rows: (M,) their numbers in the whole, ascending.
+        blocks: the rows that are new in each of the nested probes up to this one, as probes of their own.
+        places: for each block, the numbers of its rows in `probe`, ascending.
+    """
+
+    probe: Probe
+    whole: Probe
+    rows: NDArray[np.int64]
+    blocks: tuple[Probe, ...]
+    places: tuple[NDArray[np.int64], ...]
+
+
+def nest(probe: Probe, sizes: Sequence[int]) -> list[Nested]:
+    """Stratified probes of these sizes within a probe, each within the next.
+
+    Args:
+        probe: of N rows.
+        sizes: ascending, at most N.
+
+    >>> import numpy as np
+    >>> probe = Probe.of((np.arange(24.0).reshape(12, 2), [0, 1, 1] * 4))
+    >>> [sorted(nested.probe.labels.tolist()) for nested in nest(probe, [3, 6])]
+    [[0, 1, 1], [0, 0, 1, 1, 1, 1]]
+    """
+    labels = np.zeros(len(probe), np.int64) if probe.labels is None else probe.labels
+    order = nested_order(labels, probe.seed)
+    cuts = [np.sort(order[begin:end]) for begin, end in zip([0, *sizes], sizes, strict=False)]
+    blocks = [probe.take(rows) for rows in cuts]
+    made = []
+    for count, size in enumerate(sizes, start=1):
+        rows = np.sort(order[:size])
+        places = tuple(np.searchsorted(rows, cut) for cut in cuts[:count])
+        made.append(Nested(probe.take(rows), probe, rows, tuple(blocks[:count]), places))
+    return made
+
+
+def nested_order(labels: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
+    """(N,) row numbers such that the first rows, however many, are stratified.
+
+    Within a class the order is random. Row i of the n of its class comes at i/n of the way, so that every class is
+    there with its share from the beginning, and the first rows are one of each class.
+
+    >>> labels = np.array([0, 0, 0, 0, 0, 0, 1, 1, 1, 2])
+    >>> labels[nested_order(labels, seed=0)].tolist()
+    [0, 1, 2, 0, 0, 1, 0, 0, 1, 0]
+    """
+    rng = np.random.default_rng([seed, len(labels)])
+    shuffled = rng.permutation(len(labels))
+    by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
+    _, starts, counts = np.unique(labels[by_class], return_index=True, return_counts=True)
+    share = (np.arange(len(labels)) - np.repeat(starts, counts)) / np.repeat(counts, counts)
+    order: NDArray[np.int64] = by_class[np.argsort(share, kind="stable")]
+    return order
