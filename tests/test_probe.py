@@ -460,6 +460,8 @@ def test_validation_classes_that_training_lacks_are_an_error(tmp_path: Path) -> 
         (["dog", "cat", "dog", None], ("cat", "dog"), [1, 0, 1, -1], {"cat": 0, "dog": 1}),
         ([True, False, True, True], ("False", "True"), [1, 0, 1, 1], {"False": 0, "True": 1}),
         ([1, 0, None, 1], ("0", "1"), [1, 0, -1, 1], {"0": 0, "1": 1}),
+        (["dog", float("nan"), "cat", None], ("cat", "dog"), [1, -1, 0, -1], {"cat": 0, "dog": 1}),
+        (["a", "a\0", "a", "a\0"], ("a", "a\0"), [0, 1, 0, 1], {"a": 0, "a\0": 1}),
         (np.array([2, 0, 1, 2], np.uint8), ("0", "1", "2"), [2, 0, 1, 2], {"0": 0, "1": 1, "2": 2}),
     ],
 )
@@ -474,6 +476,10 @@ def test_labels_of_any_kind_become_class_indices_and_the_map_is_kept(
     assert probe.class_names == names
     assert probe.n_classes == len(names)
     assert probe.provenance["label_map"] == label_map
+
+
+def test_class_names_can_be_written_whatever_the_labels_are() -> None:
+    assert Probe.of((np.eye(4), ["a", "b\ud800"] * 2)).class_names == ("a", "b\\ud800")
 
 
 def test_unlabelled_rows_only_fill_what_labelled_ones_leave() -> None:
@@ -825,7 +831,11 @@ def test_one_image_per_class_is_a_probe_without_a_holdout(tmp_path: Path) -> Non
         ((np.eye(4), [0, 1, -2, 1]), "hold -2"),
         ((np.eye(4), [0, 0, -1, 0]), r"one class.*1 rows are labelled -1"),
         ((np.eye(4), [0, "a", None, 1]), "integer and string"),
+        ((np.eye(4), ["0", "a", 1, "0"]), "integer and string"),
         ((np.eye(4), [[0], [1, 2], [1], [0]]), "different lengths"),
+        ((np.zeros((4, 0)), [0, 1] * 2), r"shape \(4, 0\)"),
+        ("", "empty text"),
+        ("a" * 5000, "is no path"),
         ((np.array([[0.0, np.nan]] * 4), [0, 1] * 2), "NaN or infinity, first in row 0"),
         (([np.zeros(2), np.array([np.inf, 0])], [0, 1]), "NaN or infinity, first in row 1"),
         ((np.arange(4.0), [0, 1] * 2), r"shape \(4,\)"),

@@ -13,7 +13,7 @@ import numpy as np
 
 from modelselect.errors import DatasetError
 from modelselect.probe.images import SUFFIXES, UnreadableError
-from modelselect.probe.labels import Labels
+from modelselect.probe.labels import Labels, printable
 from modelselect.probe.rows import IMAGE, Rows
 from modelselect.probe.splits import TEST, TRAIN, WHOLE, kind_of_split, test_refused
 
@@ -84,14 +84,14 @@ class FolderRows(Rows):
         if not names:
             raise DatasetError(_no_images(root, classes, listing))
         indices = np.repeat(np.arange(len(names)), [count for count in counts if count])
-        shown = tuple(map(_printable, names))
+        shown = tuple(map(printable, names))
         super().__init__(IMAGE, Labels(indices.astype(np.int64), shown, shown))
         self.skipped = tuple(sorted(listing.refused.items()))
         self.notes["path"] = self._root
         if listing.ignored:
             self.notes["ignored_files"] = dict(sorted(listing.ignored.items()))
         if len(names) < len(classes):
-            self.notes["classes_without_images"] = [_printable(n) for n in sorted(classes) if n not in set(names)]
+            self.notes["classes_without_images"] = [printable(n) for n in sorted(classes) if n not in set(names)]
 
     def raw(self, row: int) -> bytes:
         # A file swapped for a link since it was listed must not lead out of the folder either.
@@ -102,7 +102,7 @@ class FolderRows(Rows):
             return file.read()
 
     def row_name(self, row: int) -> str:
-        return _printable(self._files[row].replace(os.sep, "/"))
+        return printable(self._files[row].replace(os.sep, "/"))
 
 
 @dataclass
@@ -158,7 +158,7 @@ class _Listing:
         return kind_of_split(top) == TEST and _has_folders(self.root / top)
 
     def _refuse(self, entry: os.DirEntry[str], reason: str) -> None:
-        self.refused[_printable(os.path.relpath(entry.path, self.root).replace(os.sep, "/"))] = reason
+        self.refused[printable(os.path.relpath(entry.path, self.root).replace(os.sep, "/"))] = reason
 
 
 def _has_folders(path: Path) -> bool:
@@ -182,9 +182,4 @@ def _no_images(root: Path, classes: dict[str, Path], listing: _Listing) -> str:
     for reason in sorted(set(listing.refused.values())):
         found.append(f"{reason} ({some(sorted(name for name, why in listing.refused.items() if why == reason))})")
     seen = f" There are {'; '.join(found)}." if found else ""
-    return f"no images in the class folders of {root} ({some(sorted(map(_printable, classes)))}); {_LAYOUT}.{seen}"
-
-
-def _printable(name: str) -> str:
-    """File names need not be valid UTF-8; reports must be."""
-    return name.encode("utf-8", "backslashreplace").decode()
+    return f"no images in the class folders of {root} ({some(sorted(map(printable, classes)))}); {_LAYOUT}.{seen}"

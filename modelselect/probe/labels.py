@@ -99,13 +99,17 @@ class Labels:
 
 def _array(values: Any, where: str) -> NDArray[Any]:
     try:
-        return values.numpy(force=True) if hasattr(values, "detach") else np.asarray(values)
+        array = values.numpy(force=True) if hasattr(values, "detach") else np.asarray(values)
     except ValueError:  # numpy will not make an array of lists of different lengths
         raise DatasetError(f"{where} are lists of different lengths; expected one class for each row.") from None
+    if isinstance(values, list | tuple) and array.dtype.kind == "U" and array.ndim == 1:
+        array = np.empty(len(values), dtype=object)  # numpy has made texts of what was none: a NaN became a class "nan"
+        array[:] = values
+    return array
 
 
 def _is_missing(value: Any) -> bool:
-    return value is None or (isinstance(value, float) and value != value)
+    return value is None or type(value).__name__ == "NAType" or (isinstance(value, float) and value != value)
 
 
 def _of_one_kind(values: NDArray[np.object_], where: str) -> NDArray[Any]:
@@ -126,6 +130,11 @@ def _kind(value: Any) -> str:
     return next((name for name, kind in kinds.items() if isinstance(value, kind)), type(value).__name__)
 
 
+def printable(name: str) -> str:
+    """A name that any report can be written with: neither file names nor JSON need be valid UTF-8."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
 def _class_names(originals: tuple[Any, ...], names: Sequence[Any] | None) -> tuple[str, ...]:
     def name(original: Any) -> str:
         if names is None or not isinstance(original, int) or original >= len(names):
@@ -133,6 +142,6 @@ def _class_names(originals: tuple[Any, ...], names: Sequence[Any] | None) -> tup
         given = names[original]
         return given if isinstance(given, str) else ", ".join(map(str, given))  # torchvision's ImageNet has synonyms
 
-    chosen = [name(original) for original in originals]
+    chosen = [printable(name(original)) for original in originals]
     times = Counter(chosen)
     return tuple(n if times[n] == 1 else f"{n} ({o})" for n, o in zip(chosen, originals, strict=True))

@@ -34,7 +34,7 @@ class MemoryRows(Rows):
         elif inputs.dtype.kind in "UO":
             inputs = inputs.tolist()
         if isinstance(inputs, np.ndarray):
-            if inputs.ndim < 2:
+            if inputs.ndim < 2 or 0 in inputs.shape[1:]:
                 raise DatasetError(
                     f"inputs are an array of shape {inputs.shape}; expected (N, H, W[, 3]) uint8 for images, or "
                     "(N, ...) of two or more dimensions for arrays."

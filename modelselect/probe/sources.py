@@ -85,8 +85,14 @@ def _open_path(
 ) -> tuple[str, Splits]:
     from modelselect.probe.huggingface import hub_id, is_saved, open_hub, open_saved
 
-    path = Path(given).expanduser()
-    if path.is_dir():
+    if not os.fspath(given):  # which as a path would be the working directory
+        raise DatasetError(f"the dataset is an empty text; {_EXPECTED}.")
+    try:
+        path = Path(given).expanduser()
+        is_folder = path.is_dir()
+    except (OSError, RuntimeError) as error:  # a name that is too long, a home of nobody
+        raise DatasetError(f"{str(given)[:200]!r} is no path ({error}); {_EXPECTED}.") from None
+    if is_folder:
         if is_saved(path):
             return path.resolve().name, open_saved(path, input=input, label=label)
         from modelselect.probe.folders import open_folder, refuse_test_folder
