@@ -243,7 +243,7 @@ def test_a_skeleton_takes_no_weights(hub: Hub) -> None:
         assert all(parameter.is_meta for parameter in skeleton.parameters())
         loaded = sum(parameter.numel() for parameter in ZOO.load(candidate).module.parameters())
         assert sum(parameter.numel() for parameter in skeleton.parameters()) == loaded
-    assert hub.count("model.safetensors") == 4  # HEAD and GET of the loads
+    assert hub.count("GET .*model.safetensors") == 2  # the loads
 
 
 # --- load ------------------------------------------------------------------------------------------------------------
