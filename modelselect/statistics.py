@@ -103,8 +103,14 @@ class FeatureStatistics:
 
     @cached_property
     def scatter(self) -> Matrix:
-        """Total scatter: sum over rows of (x - mean)(x - mean)'."""
-        return scatter_of((chunk for _, chunk in self.centred_chunks()), self.width, self.device)
+        """Total scatter: sum over rows of (x - mean)(x - mean)'. Zero where the rows are equal, but for rounding."""
+        scatter = scatter_of((chunk for _, chunk in self.centred_chunks()), self.width, self.device)
+        return scatter if np.trace(scatter) > self._rounding**2 else np.zeros_like(scatter)
+
+    @cached_property
+    def _rounding(self) -> float:
+        """How long, over all rows, what subtracting the mean leaves of equal rows can be."""
+        return max(self.n, self.d) * _EPSILON * float(np.linalg.norm(self.mean)) * self.n**0.5
 
     @cached_property
     def gram(self) -> Matrix:
@@ -192,7 +198,8 @@ class FeatureStatistics:
         for rows, chunk in self.centred_chunks():
             np.matmul(chunk, axes, out=projected[rows])
         largest = np.sqrt(np.square(projected).sum(axis=0).max(initial=0.0))
-        projected[:, np.linalg.norm(projected, axis=0) <= largest * self.width * _EPSILON] = 0.0
+        nothing = max(largest * self.width * _EPSILON, self._rounding)
+        projected[:, np.linalg.norm(projected, axis=0) <= nothing] = 0.0
         projected.flags.writeable = False
         return projected
 
@@ -307,6 +314,8 @@ class ClassStatistics:
         The total scatter less the between-class part; where the classes are so distinct that the difference would lose
         digits, from the rows themselves.
         """
+        if not self.features.scatter.any():
+            return np.zeros_like(self.features.scatter)  # all rows are equal
         difference = self.features.scatter - self.between_class_scatter
         if np.trace(difference) > _DISTINCT * np.trace(self.features.scatter):
             return difference

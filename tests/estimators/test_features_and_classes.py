@@ -403,3 +403,33 @@ def test_a_parameter_out_of_range_is_refused_with_what_was_expected(estimator: m
     features, labels = draw()
     with pytest.raises(InvalidInputError, match="expected"):
         ms.score(features, labels, estimator, components=True)
+
+
+@pytest.mark.parametrize("value", [0.1, 3.14, 1e8])
+@pytest.mark.parametrize("shape", [(60, 12), (12, 60)])
+def test_a_backbone_whose_features_are_the_same_for_every_row_scores_nothing(
+    value: float, shape: tuple[int, int]
+) -> None:
+    """Their mean differs from them by rounding alone, which must not be taken for classes far apart."""
+    features, labels = np.full(shape, value), np.arange(shape[0]) % 3
+    for refusing in (LFC(), NCTI(term="seli"), FDA(), SFDA()):
+        with pytest.raises(NotApplicableError):
+            ms.score(features, labels, refusing)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ScoreWarning)
+        assert ms.score(features, labels, HScore()) == 0.0
+    assert ms.score(features, labels, TransRate()) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_ncti_says_that_it_is_undefined_where_every_class_is_one_point() -> None:
+    labels = np.arange(30) % 3
+    with pytest.raises(NotApplicableError, match="ncti needs classes that vary"):
+        ms.score(5 * np.eye(3)[labels], labels, "ncti", components=True)
+
+
+def test_transrate_says_where_one_row_lies_so_far_away_that_the_others_are_lost() -> None:
+    features, labels = np.random.default_rng(0).normal(size=(40, 6)), np.arange(40) % 2
+    features[0] = 1e12
+    with pytest.raises(NotApplicableError, match="rows that lie far from all others"):
+        ms.score(features, labels, "transrate")
+    assert np.isfinite(ms.score(features, labels, TransRate(normalize=True)))

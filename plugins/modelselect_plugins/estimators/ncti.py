@@ -18,6 +18,7 @@ from modelselect.errors import InvalidInputError
 from modelselect.statistics import ClassStatistics, FeatureStatistics, nuclear_norm
 from modelselect_plugins.discriminant import discriminant, mean_of_true_class, shrunk_discriminant
 from modelselect_plugins.pool import min_max
+from modelselect_plugins.regime import refuse_if_collapsed
 
 _COMPONENTS = ("seli", "ncc", "vc")
 _DIMENSIONS = 64  # of the PCA
@@ -53,6 +54,7 @@ class NCTI(ms.Estimator):
 
     Limits: Relative to its pool: one outlier of a candidate squeezes the others together, and scores of two pools
     cannot be compared. With few rows beside 64 dimensions the discriminant analysis over-fits, and `ncc` is 1 for all.
+    Undefined where no class varies.
 
     Code and paper: The default follows the authors' code, with exact instead of randomised PCA. `form="paper"` takes
     the nuclear norm of the features themselves for `seli` and the plain sum for `vc`. The paper prints the shrinkage as
@@ -94,11 +96,11 @@ class NCTI(ms.Estimator):
                 f"term is {self.term!r}; expected None or one of {', '.join(map(repr, _COMPONENTS))}"
             )
         features, classes = evidence.feature_statistics, evidence.statistics
+        refuse_if_collapsed(self.name, classes)
         projections = features.principal_components(_DIMENSIONS)
         projected = ClassStatistics(FeatureStatistics(projections), classes.codes)
         shrinkage = max(math.exp(-features.explained_variance(_LEADING).sum()), _FLOOR)
-        shrinks = shrinkage > _FLOOR and bool(np.trace(projected.within_class_scatter) > 0)
-        lda = shrunk_discriminant(projected, shrinkage) if shrinks else discriminant(projected)
+        lda = shrunk_discriminant(projected, shrinkage) if shrinkage > _FLOOR else discriminant(projected)
         posteriors = lda.posteriors(projected.features)
         variability = sum(nuclear_norm(posteriors[rows]) for rows in classes.indices)
         if self.form == "paper":

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 import modelselect as ms
+from modelselect.errors import NotApplicableError
 from modelselect.statistics import Matrix, log_determinant
 from modelselect_plugins.discriminant import with_diagonal
 
@@ -68,7 +69,14 @@ class TransRate(ms.Estimator):
 
 
 def _coding_rate(gram: Matrix, scale: float) -> float:
-    return log_determinant(with_diagonal(gram / scale, 1.0)) / 2
+    try:
+        return log_determinant(with_diagonal(gram / scale, 1.0)) / 2
+    except np.linalg.LinAlgError:
+        raise NotApplicableError(
+            f"transrate cannot be computed: the features spread over {np.sqrt(np.trace(gram)):.3g}, beside which the "
+            "directions in which they vary little are lost. Look for rows that lie far from all others, or use "
+            "TransRate(normalize=True)."
+        ) from None
 
 
 @ms.hookimpl
