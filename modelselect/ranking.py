@@ -5,18 +5,87 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from modelselect.assessment import Assessment
+from modelselect.assessment import COSTS, Assessment
 from modelselect.candidates import Candidate
+from modelselect.cost import download_bytes_of, license_of
 from modelselect.errors import EvidenceError, Failure
 from modelselect.estimator import Estimator, Vector, mean_rank, normalised_ranks
 from modelselect.leaderboard import Leaderboard, Row
 from modelselect.uncertainty import looks_at_rows, probabilities_best, probability_better, replicate
 
 NEAREST_SHOWN = 3
+
+_Place = tuple[tuple[float, ...], tuple[tuple[str, float], ...], int]
+"""A candidate's vector, the nearest architectures, and its cluster."""
+
+
+@dataclass(frozen=True)
+class Standings:
+    """Where the candidates of a pool stand on one probe; arrays have a place for each, in the pool's order.
+
+    Attributes:
+        pool: the candidates.
+        ranked_by: names of the estimators that the ranking is by.
+        scores: (n,) by name, of these estimators and of the others that have any; NaN where there is none.
+        errors: (n,) standard errors, by name.
+        totals: (n,) what the ranking is by; NaN where there is none.
+        replicates: (B, n) totals on other probes; B is 0 where none were asked for.
+    """
+
+    pool: tuple[Candidate, ...]
+    ranked_by: tuple[str, ...]
+    scores: Mapping[str, Vector]
+    errors: Mapping[str, Vector]
+    totals: Vector
+    replicates: Vector
+
+
+def stand(
+    pool: Sequence[Candidate],
+    results: Mapping[str, Assessment | Failure],
+    methods: Sequence[Estimator],
+    chosen: Sequence[Estimator],
+    resamples: int,
+) -> Standings:
+    """Scores combined over the whole pool, in the pool's order, whatever finished first."""
+    components = {e.name: _components(e, pool, results) for e in methods}
+    scores = {}
+    for estimator in methods:
+        try:
+            scores[estimator.name] = combined(estimator, components[estimator.name])
+        except Exception as error:  # of a plugin, perhaps: it costs this estimator's column
+            scores[estimator.name] = np.full(len(pool), np.nan)
+            failure = Failure.from_exception("combine", error)
+            for result in (results[candidate.id] for candidate in pool):
+                if isinstance(result, Assessment) and result.components.pop(estimator.name, {}):
+                    result.failures[estimator.name] = failure
+            components[estimator.name] = [None] * len(pool)
+    errors, replicates = _replicated(chosen, pool, results, components, resamples)
+    return Standings(
+        pool=tuple(pool),
+        ranked_by=tuple(e.name for e in chosen),
+        scores={e.name: scores[e.name] for e in methods if e in chosen or not np.isnan(scores[e.name]).all()},
+        errors=errors,
+        totals=_totals(chosen, scores),
+        replicates=replicates,
+    )
+
+
+def halved_totals(
+    pool: Sequence[Candidate], results: Mapping[str, Assessment | Failure], chosen: Sequence[Estimator]
+) -> Vector:
+    """(n,) what the ranking would be by on half of the rows; NaN where that is not known."""
+    scores = {}
+    for estimator in chosen:
+        on_all = _components(estimator, pool, results)
+        on_half = [r.halved.get(estimator.name) if isinstance(r := results[c.id], Assessment) else None for c in pool]
+        scores[estimator.name] = combined(estimator, on_half if looks_at_rows(estimator) else on_all)
+    return _totals(chosen, scores)
 
 
 def rank(
@@ -26,68 +95,104 @@ def rank(
     chosen: Sequence[Estimator],
     resamples: int,
 ) -> Leaderboard:
-    """Rows in order. Scores are combined over the whole pool, in the pool's order, whatever finished first."""
-    components = {
-        e.name: [r.components.get(e.name) if isinstance(r := results[c.id], Assessment) else None for c in pool]
-        for e in methods
-    }
-    scores = {}
-    for estimator in methods:
-        try:
-            scores[estimator.name] = combined(estimator, components[estimator.name])
-        except Exception as error:  # of a plugin, perhaps: it costs this estimator's column
-            scores[estimator.name] = np.full(len(pool), np.nan)
-            failure = Failure.from_exception("combine", error)
-            for result in results.values():
-                if isinstance(result, Assessment) and result.components.pop(estimator.name, {}):
-                    result.failures[estimator.name] = failure
-            components[estimator.name] = [None] * len(pool)
-    shown = [e for e in methods if e in chosen or not np.isnan(scores[e.name]).all()]
-    totals = _totals(chosen, scores)
-    ranks = _competition_ranks(totals)
-    errors, replicates = _replicated(chosen, pool, results, components, resamples)
-    total_errors, best = _deviations(replicates), probabilities_best(replicates)
+    """The leaderboard of candidates that were all shown the same probe."""
+    return rank_rounds(pool, results, [stand(pool, results, methods, chosen, resamples)])
+
+
+def rank_rounds(
+    pool: Sequence[Candidate], results: Mapping[str, Assessment | Failure], rounds: Sequence[Standings]
+) -> Leaderboard:
+    """The leaderboard of candidates of which ever fewer were shown ever larger probes.
+
+    Those of the last round come first, by their scores there; then those whose last round was the one before; and so
+    on.
+
+    Args:
+        pool: all candidates.
+        results: of each in its last round, or why it has none.
+        rounds: where those stand that took part in a round, the first round first.
+    """
     try:
         embeddings = _embed(pool, results)
     except Exception as error:  # an encoder that fails is no reason to lose the ranking
         embeddings = {}
         warnings.warn(f"no architecture vectors: {type(error).__name__}: {error}", stacklevel=2)
-    rows = []
-    for index, candidate in enumerate(pool):
-        result = results[candidate.id]
-        if isinstance(result, Failure):
-            rows.append(Row(candidate, failure=result, parameters=candidate.metadata.get("parameters")))
-            continue
-        embedding, nearest, cluster = embeddings.get(candidate.id, (None, (), None))
-        rows.append(
-            Row(
-                candidate,
-                rank=ranks[index],
-                score=None if ranks[index] is None else float(totals[index]),
-                standard_error=_known(total_errors[index]),
-                probability_best=None if _known(total_errors[index]) is None else float(best[index]),
-                predicted_rank=ranks[index],
-                scores={e.name: float(scores[e.name][index]) for e in shown if not np.isnan(scores[e.name][index])},
-                standard_errors={name: float(e[index]) for name, e in errors.items() if not np.isnan(e[index])},
-                components=result.components,
-                failures={name: f for name, f in result.failures.items() if name in {e.name for e in chosen}},
-                warnings=result.warnings,
-                parameters=result.parameters,
-                macs=result.macs,
-                feature_dim=result.feature_dim,
-                seconds=result.seconds,
-                embedding=embedding,
-                nearest=nearest,
-                cluster=cluster,
-                weights_key=None if candidate.revision else result.identity.removeprefix(f"{candidate.id}#") or None,
-            )
-        )
-    order = sorted(range(len(rows)), key=lambda i: (rows[i].failure is not None, ranks[i] or len(rows) + 1, i))
-    confidence = None
-    if len(order) > 1 and not np.isnan(total_errors[order[:2]]).any():
-        first, second = order[:2]
-        confidence = probability_better(totals[first] - totals[second], replicates[:, first] - replicates[:, second])
-    return Leaderboard(tuple(rows[i] for i in order), tuple(e.name for e in shown), confidence=confidence)
+    rows: dict[str, Row] = {}
+    for standings in reversed(rounds):
+        here = {c.id for c in standings.pool if c.id not in rows and isinstance(results[c.id], Assessment)}
+        ended = [i for i, candidate in enumerate(standings.pool) if candidate.id in here]
+        ranks = _competition_ranks(standings.totals[ended])
+        before = sum(row.rank is not None for row in rows.values())
+        for rank, i in sorted(zip(ranks, ended, strict=True), key=lambda pair: (pair[0] or math.inf, pair[1])):
+            candidate = standings.pool[i]
+            if isinstance(result := results[candidate.id], Assessment):
+                place = embeddings.get(candidate.id)
+                rows[candidate.id] = _row(standings, i, None if rank is None else before + rank, result, place)
+    for candidate in pool:
+        if isinstance(failure := results[candidate.id], Failure):
+            parameters = candidate.metadata.get("parameters")
+            rows[candidate.id] = Row(candidate, failure=failure, parameters=parameters, **_known_costs(candidate))
+    return Leaderboard(
+        tuple(sorted(rows.values(), key=lambda row: (row.failure is not None, row.rank is None))),
+        tuple(dict.fromkeys(name for standings in reversed(rounds) for name in standings.scores)),
+        confidence=_confidence(rounds[-1]) if rounds else None,
+    )
+
+
+def _row(standings: Standings, i: int, rank: int | None, result: Assessment, place: _Place | None) -> Row:
+    candidate = standings.pool[i]
+    embedding, nearest, cluster = place or (None, (), None)
+    error = _known(_deviations(standings.replicates)[i])
+    costs = result.costs
+    return Row(
+        candidate,
+        rank=rank,
+        score=None if rank is None else float(standings.totals[i]),
+        standard_error=error,
+        probability_best=None if error is None else float(probabilities_best(standings.replicates)[i]),
+        predicted_rank=rank,
+        scores={name: float(column[i]) for name, column in standings.scores.items() if not np.isnan(column[i])},
+        standard_errors={
+            name: float(column[i]) for name, column in standings.errors.items() if not np.isnan(column[i])
+        },
+        components=result.components,
+        failures={name: f for name, f in result.failures.items() if name in (*standings.ranked_by, COSTS)},
+        warnings=result.warnings,
+        parameters=result.parameters,
+        macs=result.macs,
+        feature_dim=result.feature_dim,
+        seconds=result.seconds,
+        embedding=embedding,
+        nearest=nearest,
+        cluster=cluster,
+        weights_key=None if candidate.revision else result.identity.removeprefix(f"{candidate.id}#") or None,
+        latency_ms=None if costs is None else costs.latency_ms,
+        throughput=None if costs is None else costs.throughput,
+        memory_bytes=None if costs is None else costs.memory_bytes,
+        **_known_costs(candidate),
+    )
+
+
+def _known_costs(candidate: Candidate) -> dict[str, Any]:
+    return {"license": license_of(candidate), "download_bytes": download_bytes_of(candidate)}
+
+
+def _confidence(standings: Standings) -> float | None:
+    """That the first is better than the second; None where there are no two of which that can be said."""
+    ranks = _competition_ranks(standings.totals)
+    order = sorted(range(len(ranks)), key=lambda i: (ranks[i] or math.inf, i))[:2]
+    replicates = standings.replicates[:, order]
+    if len(order) < 2 or None in [ranks[i] for i in order] or np.isnan(_deviations(replicates)).any():
+        return None
+    first, second = order
+    return probability_better(standings.totals[first] - standings.totals[second], replicates[:, 0] - replicates[:, 1])
+
+
+def _components(
+    estimator: Estimator, pool: Sequence[Candidate], results: Mapping[str, Assessment | Failure]
+) -> list[Mapping[str, float] | None]:
+    """What an estimator found of each candidate."""
+    return [r.components.get(estimator.name) if isinstance(r := results[c.id], Assessment) else None for c in pool]
 
 
 def combined(estimator: Estimator, components: Sequence[Mapping[str, float] | None]) -> Vector:
@@ -159,9 +264,7 @@ def _competition_ranks(totals: np.ndarray[Any, np.dtype[np.float64]]) -> list[in
     return [None if np.isnan(t) else 1 + int((totals > t).sum()) for t in totals]
 
 
-def _embed(
-    pool: Sequence[Candidate], results: Mapping[str, Assessment | Failure]
-) -> dict[str, tuple[tuple[float, ...], tuple[tuple[str, float], ...], int]]:
+def _embed(pool: Sequence[Candidate], results: Mapping[str, Assessment | Failure]) -> dict[str, _Place]:
     """archi2vec vector, nearest architectures and cluster of every candidate that has a graph, by id."""
     from modelselect import archi2vec
 
