@@ -297,9 +297,12 @@ def find_estimator(estimator: str | Estimator) -> Estimator:
 
     Raises:
         UnknownNameError: no such estimator.
+        InvalidInputError: neither a name nor an instance.
     """
     if isinstance(estimator, Estimator):
         return estimator
+    if not isinstance(estimator, str):
+        raise InvalidInputError(f"estimator is {estimator!r}; expected a name, or an instance such as LogME()")
     from modelselect.host import get_host
 
     host: Host = get_host()

@@ -97,6 +97,8 @@ class Evidence:
         Raises:
             EvidenceError: an array has the wrong shape or length, or holds NaN or infinity; the message says which.
         """
+        if not isinstance(seed, int | np.integer) or seed < 0:
+            raise EvidenceError(f"seed is {seed!r}; expected an integer of 0 or more")
         matrices = {
             "features": features,
             "source_probabilities": source_probabilities,
@@ -211,7 +213,7 @@ _CHUNK_ROWS = 4096  # rows looked at together when checking for NaN, so that a m
 
 
 def _matrix(name: str, given: ArrayLike) -> NDArray[np.floating[Any]]:
-    array = np.asanyarray(_on_host(given))
+    array = _array(name, given)
     if array.ndim != 2:
         raise EvidenceError(f"{name} has shape {array.shape}; expected two dimensions, one row for each sample")
     if 0 in array.shape:
@@ -235,11 +237,14 @@ def _matrix(name: str, given: ArrayLike) -> NDArray[np.floating[Any]]:
 
 
 def _labels(name: str, given: ArrayLike) -> NDArray[Any]:
-    array = np.asarray(_on_host(given))
+    array = _array(name, given)
     if array.ndim == 2 and array.dtype.kind in "fiub":
         return _read_only(_matrix(name, array))
     if array.ndim != 1:
         raise EvidenceError(f"{name} has shape {array.shape}; expected (N,) class labels or (N, T) targets")
+    if array.dtype == object:  # as pandas keeps names, and numbers that once stood beside something else
+        kinds = {str if isinstance(value, str) else type(value) for value in array.tolist()}
+        array = array.astype(kinds.pop()) if kinds in ({str}, {int}, {bool}) else array
     if array.dtype.kind in "US":
         array = np.unique(array, return_inverse=True)[1]
     elif array.dtype.kind == "f":
@@ -258,9 +263,19 @@ def _labels(name: str, given: ArrayLike) -> NDArray[Any]:
     return _read_only(array)
 
 
+def _array(name: str, given: Any) -> NDArray[Any]:
+    try:
+        return np.asarray(_on_host(given))  # of a memory-mapped file it stays a view
+    except ValueError:  # numpy will not make an array of lists of different lengths
+        raise EvidenceError(f"{name} are lists of different lengths; expected a row for each sample") from None
+
+
 def _on_host(given: Any) -> Any:
     """A torch tensor as an array; anything else as it is."""
-    return given.detach().cpu().numpy() if _is_tensor(given) else given
+    if not _is_tensor(given):
+        return given
+    tensor = given.detach().cpu()
+    return (tensor.float() if "bfloat16" in str(tensor.dtype) else tensor).numpy()  # numpy has no bfloat16
 
 
 def _device_of(given: Any) -> str:

@@ -110,7 +110,7 @@ class FeatureStatistics:
     @cached_property
     def _rounding(self) -> float:
         """How long, over all rows, what subtracting the mean leaves of equal rows can be."""
-        return max(self.n, self.d) * _EPSILON * float(np.linalg.norm(self.mean)) * self.n**0.5
+        return float(max(self.n, self.d) * _EPSILON * np.sqrt(self.n) * np.linalg.norm(self.mean))
 
     @cached_property
     def gram(self) -> Matrix:
