@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import modelselect.errors as errors
     import modelselect.testing as testing
     from modelselect.backbone import Backbone
+    from modelselect.benchmarking.results import Benchmark
+    from modelselect.benchmarking.running import benchmark
     from modelselect.candidates import Candidate, Zoo
     from modelselect.estimator import Estimator, score, score_pool
     from modelselect.evidence import Evidence
@@ -31,6 +33,8 @@ __version__ = "0.1.0"
 # Loaded on first use, so that `import modelselect` costs milliseconds and never imports torch.
 _HOMES = {
     "Backbone": "backbone",
+    "Benchmark": "benchmarking.results",
+    "benchmark": "benchmarking.running",
     "Candidate": "candidates",
     "Zoo": "candidates",
     "Estimator": "estimator",
@@ -54,6 +58,7 @@ _MODULES = {"archi2vec", "errors", "testing"}
 __all__ = [
     "Agreement",
     "Backbone",
+    "Benchmark",
     "Candidate",
     "Estimator",
     "Evidence",
@@ -67,6 +72,7 @@ __all__ = [
     "Zoo",
     "agreement",
     "archi2vec",
+    "benchmark",
     "errors",
     "hookimpl",
     "plan",

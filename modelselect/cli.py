@@ -1,4 +1,4 @@
-"""The command line: `modelselect demo | select | report | search | embed | history | estimators | zoos | ...`.
+"""The command line: `modelselect demo | select | benchmark | report | search | embed | history | ...`.
 
 Exit codes: 0 done, 1 nothing could be ranked, 2 bad usage. Nothing heavy is imported before a command runs.
 """
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from modelselect.benchmarking import commands as benchmarking
 from modelselect.history import commands as history
 
 if TYPE_CHECKING:
@@ -127,12 +128,12 @@ def select(
 
     if agreement and json_path == Path("-"):
         raise InvalidInputError("--agreement prints a table and '--json -' JSON; give one of them, or --json a file")
-    _check_writable(json_path)
+    check_writable(json_path)
     if report is not None:
         from modelselect.report.page import check_drawable
 
         check_drawable()
-        _check_writable(report, "--report")
+        check_writable(report, "--report")
     split = [] if estimators is None else [name.strip() for name in estimators.split(",") if name.strip()]
     names = None if estimators is None else split[0] if len(split) == 1 else split
     settings: dict[str, Any] = {
@@ -224,6 +225,9 @@ def report(
     else:
         raise InvalidInputError(f"--output {str(path)!r} ends in {path.suffix!r}; expected .html, .md, .csv or .tex")
     typer.echo(f"written to {path}", err=True)
+
+
+app.command()(benchmarking.benchmark)
 
 
 _HUB_COLUMNS = ("library", "downloads", "weights", "scan", "gated")
@@ -512,7 +516,7 @@ def _plugin_commands() -> dict[str, typer.Typer]:
     return commands
 
 
-def _check_writable(path: Path | None, option: str = "--json") -> None:
+def check_writable(path: Path | None, option: str = "--json") -> None:
     """Before the work, not after it."""
     from modelselect.errors import InvalidInputError
 
@@ -531,7 +535,7 @@ def _show_board(board: Leaderboard, json_path: Path | None, report: Path | None 
     if json_path == Path("-"):
         typer.echo(board.to_json(), nl=False)
         return
-    _console().print(board)
+    console().print(board)
     if reused := board.provenance.get("from_store"):
         typer.echo(f"{reused} of {len(board.rows)} candidates came from the store", err=True)
     if json_path is not None:
@@ -543,7 +547,7 @@ def _show_plan(plan: Plan, json_path: Path | None) -> None:
     if json_path == Path("-"):
         typer.echo(plan.to_json(), nl=False)
         return
-    _console().print(plan)
+    console().print(plan)
     if json_path is not None:
         json_path.write_text(plan.to_json(), encoding="utf-8")
         typer.echo(f"plan written to {json_path}", err=True)
@@ -588,18 +592,19 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         table.add_column(column.replace("_", " "), overflow="fold", no_wrap=index == 0)
     for row in rows:
         table.add_row(*(Text(printable(cell)) for cell in row))
-    _console().print(table)
+    console().print(table)
 
 
 def _print_json(value: Any) -> None:
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
 
 
-def _console() -> Any:
+def console() -> Any:
+    """Rich's console, wide where there is no terminal."""
     from rich.console import Console
 
-    console = Console()
-    return console if console.is_terminal else Console(width=200)
+    terminal = Console()
+    return terminal if terminal.is_terminal else Console(width=200)
 
 
 def _complain(message: str) -> None:

@@ -17,7 +17,7 @@ from modelselect.probe.labels import Labels
 from modelselect.probe.rows import Rows, reason_of
 from modelselect.probe.sampling import choose_holdout, quotas, shuffled_strata
 from modelselect.probe.sources import open_splits
-from modelselect.probe.splits import choose_split, is_test, test_refused
+from modelselect.probe.splits import choose_split, is_test, test_refused, test_split
 
 __all__ = ["Probe"]
 
@@ -72,6 +72,7 @@ class Probe:
         input: str | None = None,
         split: str | None = None,
         max_corrupt: float = 0.1,
+        test_as_holdout: bool = False,
     ) -> Probe:
         """A probe of a dataset.
 
@@ -97,6 +98,8 @@ class Probe:
             input: name of the column of images or texts, for what has columns.
             split: the split to draw from; by default train, or validation where there is no train.
             max_corrupt: share of the rows looked at that may be corrupt.
+            test_as_holdout: make the test split the holdout, where there is one with labels: for benchmarks, which
+                judge methods and choose no model.
 
         Raises:
             DatasetError: the dataset cannot serve as a probe; the message says what was given, what was expected, and
@@ -146,6 +149,8 @@ class Probe:
         if holdout > 0:
             if not classes.names:
                 raise DatasetError(f"{name} has no labels, so held-out rows can measure nothing; give holdout=0.")
+            if test_as_holdout and (test := test_split(splits)) and (splits[test]().labels.indices >= 0).any():
+                beside = test
             if beside is not None:
                 cut = _from_validation(splits[beside](), beside, classes, available if deduplicate else None)
             else:

@@ -63,6 +63,11 @@ def choose_split(splits: Collection[str], wanted: str | None, dataset: str) -> t
     return chosen, beside[0] if beside and kind_of_split(chosen) != VALIDATION else None
 
 
+def test_split(splits: Collection[str]) -> str | None:
+    """The test split, if there is one; the first by name of several."""
+    return next((name for name in sorted(splits) if kind_of_split(name) == TEST), None)
+
+
 def test_refused(dataset: str, why: str) -> str:
     return (
         f"{dataset}: rows of a test split are not used for choosing a model, and {why}. Give training or validation "

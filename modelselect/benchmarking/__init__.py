@@ -1,0 +1,1 @@
+"""Benchmark mode: estimators against known fine-tuning results, over many candidates and datasets."""

@@ -1,0 +1,146 @@
+"""`modelselect benchmark`: estimators against known or computed fine-tuning results, as a table."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from modelselect.benchmarking.results import Benchmark
+
+
+def benchmark(
+    candidates: Annotated[
+        str | None, typer.Argument(help="'dir:models/*', 'timm:resnet*', ...; more with -c.", show_default=False)
+    ] = None,
+    datasets: Annotated[
+        list[str] | None, typer.Argument(help="Folders of class folders, or ids of datasets on the Hub.")
+    ] = None,
+    more: Annotated[list[str] | None, typer.Option("--candidates", "-c", help="More; may be repeated.")] = None,
+    truth: Annotated[
+        Path | None, typer.Option(help="Known accuracies: a CSV file dataset,model,accuracy.", show_default=False)
+    ] = None,
+    verify: Annotated[
+        str | None, typer.Option(help="Fine-tune all instead: full, head or lora.", show_default=False)
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="Of --verify.", show_default="20")] = None,
+    save_truth: Annotated[
+        Path | None, typer.Option(help="Write the accuracies there, for --truth.", show_default=False)
+    ] = None,
+    scores: Annotated[
+        Path | None,
+        typer.Option(help="Judge these instead of models: a CSV file dataset,model,ESTIMATOR,...", show_default=False),
+    ] = None,
+    column: Annotated[
+        list[str] | None, typer.Option(help="What a CSV file calls a column: accuracy=top1; may be repeated.")
+    ] = None,
+    estimators: Annotated[
+        str | None, typer.Option("--estimators", "-e", help="Names, comma-separated.", show_default="all")
+    ] = None,
+    measure: Annotated[
+        str, typer.Option(help="weighted_kendall, kendall, spearman, pearson or top1_regret.")
+    ] = "weighted_kendall",
+    resamples: Annotated[int, typer.Option(help="Of the bootstrap; 0 for no intervals.")] = 1000,
+    no_intervals: Annotated[
+        bool, typer.Option("--no-intervals", help="Leave the intervals of single datasets out.")
+    ] = False,
+    output: Annotated[
+        list[Path] | None,
+        typer.Option("--output", "-o", help="Also write it: .md, .tex, .html, .csv, .json or .txt; may be repeated."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    probe_size: Annotated[int, typer.Option(help="Rows that every candidate is shown, at most.")] = 2000,
+    source: Annotated[str | None, typer.Option(help="A dataset like what they were pre-trained on.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    executor: Annotated[str, typer.Option(help="local, or process: a crash costs one candidate.")] = "local",
+    cache_dir: Annotated[
+        Path | None, typer.Option("--cache-dir", help="Where evidence is kept.", show_default=False)
+    ] = None,
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Let candidates run code that they bring.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Of all that is random, the bootstrap included.")] = 0,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")] = False,
+) -> None:
+    """Judge estimators by known fine-tuning results."""
+    import modelselect as ms
+    from modelselect.benchmarking.measures import find_measure
+    from modelselect.benchmarking.table import check_suffix
+    from modelselect.benchmarking.truth import write_truth
+    from modelselect.cli import check_writable
+    from modelselect.errors import InvalidInputError
+    from modelselect.leaderboard import write_text
+    from modelselect.verification import FineTuning
+
+    find_measure(measure)  # what is wrong is said before the work, not after it
+    for path in output or []:
+        check_suffix(path)
+        check_writable(path, "--output")
+    check_writable(save_truth, "--save-truth")
+    columns = _columns(column)
+    found: Benchmark
+    if scores is not None:
+        if candidates is not None or verify is not None:
+            raise InvalidInputError("--scores judges scores that exist already; give no candidates and no --verify")
+        if truth is None:
+            raise InvalidInputError(
+                "--scores needs the accuracies to judge by, too: --truth FILE.csv, or the same file"
+            )
+        found = ms.Benchmark.of_scores(scores, truth, columns=columns)
+    else:
+        if candidates is None or not datasets:
+            raise InvalidInputError(
+                "expected candidates and datasets: modelselect benchmark 'dir:models/*' data/a data/b --truth truth.csv"
+            )
+        if epochs is not None and verify is None:
+            raise InvalidInputError("--epochs is of --verify; give that, too, or leave it out")
+        names = None if estimators is None else [name.strip() for name in estimators.split(",") if name.strip()]
+        with contextlib.redirect_stdout(sys.stderr):  # what a candidate prints must not stand in the answer
+            found = ms.benchmark(
+                [candidates, *(more or [])],
+                datasets,
+                truth,
+                columns=columns,
+                verify=verify,
+                fine_tuning=None if epochs is None else FineTuning(epochs=epochs),
+                estimators=None if names in (None, ["all"]) else names,
+                probe_size=probe_size,
+                source=source,
+                device=device,
+                executor=executor,
+                cache_dir=cache_dir,
+                trust_remote_code=trust_remote_code,
+                seed=seed,
+                progress=not quiet,
+            )
+    if save_truth is not None:
+        write_text(save_truth, write_truth(found.truth))
+        typer.echo(f"accuracies written to {save_truth}", err=True)
+    table = found.table(measure, resamples=resamples, seed=seed)
+    for path in output or []:
+        table.save(path, intervals=not no_intervals)
+        typer.echo(f"table written to {path}", err=True)
+    if as_json:
+        typer.echo(table.to_json(), nl=False)
+        return
+    from modelselect.cli import console
+
+    drawn: Any = table.to_table(intervals=False) if no_intervals else table
+    console().print(drawn)
+
+
+def _columns(given: list[str] | None) -> dict[str, str] | None:
+    from modelselect.errors import InvalidInputError
+
+    columns = dict(text.split("=", 1) for text in given or [] if "=" in text)
+    known = ("dataset", "model", "accuracy", "estimator", "score")
+    for text in given or []:
+        if text.split("=", 1)[0] not in known or "=" not in text:
+            raise InvalidInputError(
+                f"--column {text!r}: expected one of {', '.join(known)}, =, and the file's name for it"
+            )
+    return columns or None

@@ -1,0 +1,147 @@
+"""How well a ranking agrees with the truth on many resamples of the candidates at once: what intervals are made of.
+
+A resample is how often each candidate was drawn. Every figure follows from these counts in closed form, and is what
+`modelselect.agreement` (that is, scipy) says of the candidates written out as often as they were drawn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from modelselect.errors import UnknownNameError
+
+Vector = NDArray[np.float64]
+Counts = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """A figure of agreement.
+
+    Attributes:
+        name: of the attribute of `Agreement`.
+        label: what a table calls it.
+        higher_is_better: False for what is lost.
+        points: True if it is in the units of the truth, shown in points of per cent.
+        resampled: from (n,) scores, (n,) true values and (B, n) counts, how often each candidate was drawn, to the (B,)
+            figures; 0 where the drawn have all the same score or the same true value.
+    """
+
+    name: str
+    label: str
+    higher_is_better: bool
+    points: bool
+    resampled: Callable[[Vector, Vector, Counts], Vector]
+
+
+def find_measure(name: str) -> Measure:
+    """The measure of that name.
+
+    Raises:
+        UnknownNameError: there is none.
+
+    >>> find_measure("kendall").label
+    'Kendall'
+    """
+    if name not in MEASURES:
+        raise UnknownNameError("measure", name, MEASURES)
+    return MEASURES[name]
+
+
+def weighted_kendall(scores: Vector, truth: Vector, counts: Counts) -> Vector:
+    """As `scipy.stats.weightedtau` with its defaults.
+
+    S. Vigna: A weighted correlation index for rankings with ties, WWW 2015.
+
+    A pair weighs 1/(r_i + 1) + 1/(r_j + 1), so that each candidate's share of a sum over pairs is the sum of 1/(r + 1)
+    over its copies, which stand side by side: a difference of harmonic numbers.
+
+    >>> scores, truth = np.array([0.9, 0.7, 0.1]), np.array([88.0, 90.0, 71.5])
+    >>> weighted_kendall(scores, truth, np.array([[1, 1, 1], [2, 0, 3]])).round(3).tolist()
+    [0.182, 1.0]
+    """
+    harmonic = np.concatenate([[0.0], np.cumsum(1 / np.arange(1, counts.sum(axis=1).max(initial=0) + 1))])
+    agreeing, in_scores, in_truth = _pairs(scores, truth, counts)
+
+    def ranked_by(first: Vector, second: Vector) -> Vector:
+        order = np.lexsort((second, first))[::-1]
+        ends = np.cumsum(counts[:, order], axis=1)
+        weights = np.empty(counts.shape)
+        weights[:, order] = harmonic[ends] - harmonic[ends - counts[:, order]]
+        return _ratio(*((weights * sums).sum(axis=1) for sums in (agreeing, in_scores, in_truth)))
+
+    return (ranked_by(scores, truth) + ranked_by(truth, scores)) / 2
+
+
+def kendall(scores: Vector, truth: Vector, counts: Counts) -> Vector:
+    """Kendall's tau-b."""
+    return _ratio(*((counts * sums).sum(axis=1) for sums in _pairs(scores, truth, counts)))
+
+
+def pearson(scores: Vector, truth: Vector, counts: Counts) -> Vector:
+    """Pearson's r."""
+    x, y = (np.tile(values / (np.abs(values).max() or 1.0), (len(counts), 1)) for values in (scores, truth))
+    return _correlation(x, y, scores, truth, counts)
+
+
+def spearman(scores: Vector, truth: Vector, counts: Counts) -> Vector:
+    """Spearman's rho; tied values share their mean rank."""
+    x, y = (
+        counts @ ((v[:, None] < v[None, :]) + 0.5 * (v[:, None] == v[None, :])).astype(float) for v in (scores, truth)
+    )
+    return _correlation(x, y, scores, truth, counts)
+
+
+def top1_regret(scores: Vector, truth: Vector, counts: Counts) -> Vector:
+    """Best true value minus that of the candidate predicted best; of tied ones, the mean."""
+    drawn = counts > 0
+    best = np.where(drawn, truth, -np.inf).max(axis=1)
+    first = np.where(drawn, scores, -np.inf).max(axis=1)
+    chosen = counts * (scores == first[:, None])
+    taken: Vector = best - (chosen * truth).sum(axis=1) / chosen.sum(axis=1)
+    return taken
+
+
+def _pairs(scores: Vector, truth: Vector, counts: Counts) -> tuple[Vector, Vector, Vector]:
+    """(B, n) each: over all drawn, the signs of agreement with a candidate; and how many differ in score, in truth."""
+    in_scores, in_truth = (np.sign(v[:, None] - v[None, :]) for v in (scores, truth))
+    drawn = counts.astype(float)  # products of integer matrices are slow
+    return drawn @ (in_scores * in_truth), drawn @ np.abs(in_scores), drawn @ np.abs(in_truth)
+
+
+def _ratio(agreeing: Vector, in_scores: Vector, in_truth: Vector) -> Vector:
+    scale = np.sqrt(in_scores * in_truth)
+    ratio: Vector = np.divide(agreeing, scale, out=np.zeros_like(agreeing), where=scale > 0)
+    return ratio
+
+
+def _correlation(x: Vector, y: Vector, scores: Vector, truth: Vector, counts: Counts) -> Vector:
+    """Of (B, n) values that follow the order of scores and truth, each as often as it was drawn."""
+    total = counts.sum(axis=1, keepdims=True)
+    x, y = (v - (counts * v).sum(axis=1, keepdims=True) / total for v in (x, y))
+    _, in_scores, in_truth = _pairs(scores, truth, counts)
+    ordered = ((counts * in_scores).sum(axis=1) > 0) & ((counts * in_truth).sum(axis=1) > 0)
+    scale = np.sqrt((counts * x * x).sum(axis=1) * (counts * y * y).sum(axis=1))
+    products = (counts * x * y).sum(axis=1)
+    found: Vector = np.divide(products, scale, out=np.zeros(len(counts)), where=ordered & (scale > 0))
+    return found
+
+
+MEASURES: Mapping[str, Measure] = MappingProxyType(
+    {
+        measure.name: measure
+        for measure in (
+            Measure("weighted_kendall", "weighted Kendall", True, False, weighted_kendall),
+            Measure("kendall", "Kendall", True, False, kendall),
+            Measure("spearman", "Spearman", True, False, spearman),
+            Measure("pearson", "Pearson", True, False, pearson),
+            Measure("top1_regret", "top-1 regret", False, True, top1_regret),
+        )
+    }
+)
+"""What a table can be made of."""

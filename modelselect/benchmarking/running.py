@@ -1,0 +1,309 @@
+"""`benchmark()`: every estimator over candidates and datasets whose fine-tuning results are known or computed here."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from modelselect.assessment import Assessment, Verification, VerificationWork, Work
+from modelselect.backbone import in_evaluation_mode
+from modelselect.benchmarking.results import Benchmark, Gathered
+from modelselect.benchmarking.truth import match, names_of, read_truth
+from modelselect.candidates import Candidate
+from modelselect.errors import Failure, InvalidInputError, SearchError
+from modelselect.estimator import Estimator
+from modelselect.executor import Executor
+from modelselect.extraction import ALL_LIBRARIES, numeric_versions
+from modelselect.progress import Progress
+from modelselect.report.content import listed
+from modelselect.selection import ALL_ESTIMATORS, DEFAULT_HOLDOUT, DEFAULT_MAX_CORRUPT, DEFAULT_PROBE_SIZE, Request
+from modelselect.spool import InputSpool
+
+SOME = 5
+"""Names that a note lists."""
+
+if TYPE_CHECKING:
+    from modelselect.probe import Probe
+    from modelselect.verification import FineTuning
+
+
+def benchmark(
+    candidates: Any,
+    datasets: Sequence[Any] | Mapping[str, Any],
+    truth: Any = None,
+    *,
+    columns: Mapping[str, str] | None = None,
+    verify: str | None = None,
+    fine_tuning: FineTuning | None = None,
+    estimators: str | Estimator | Sequence[str | Estimator] | None = None,
+    probe_size: int | None = DEFAULT_PROBE_SIZE,
+    source: Any = None,
+    device: str = "auto",
+    executor: str | Executor = "local",
+    cache_dir: str | os.PathLike[str] | None = None,
+    trust_remote_code: bool = False,
+    seed: int = 0,
+    batch_size: int | None = None,
+    precision: str = "float32",
+    compile: bool = False,
+    max_corrupt: float = DEFAULT_MAX_CORRUPT,
+    progress: bool = True,
+) -> Benchmark:
+    """Runs every estimator on every candidate and dataset with a known fine-tuning result.
+
+    Estimators see training rows alone; one forward pass for each candidate and dataset serves them all. Everything
+    computed is on disk the moment it exists, so that a run that was killed goes on where it stopped. The transfer
+    history is neither read nor added to: it might hold the very results that are to be predicted.
+
+    Args:
+        candidates: as in `select()`.
+        datasets: what `Probe.of` takes, one or several; or a mapping from names to these. Names are the truth's; by
+            default a dataset is called what its folder, or the Hub, calls it.
+        truth: accuracies after fine-tuning: a CSV file or DataFrame, long (columns `dataset`, `model`, `accuracy`) or
+            wide (`model`, and a column for each dataset); a mapping dataset -> model -> accuracy; or a `History`. In
+            per cent if one is above 1. A model is a candidate's id, with or without the revision, or its name; for a
+            path, its last part will do.
+        columns: what the table of the truth calls `dataset`, `model` and `accuracy`, where otherwise.
+        verify: instead of `truth`, how to fine-tune every candidate on the training rows of every dataset, as in
+            `select()`. The accuracy is that on the test split, where there is one with labels, else on held-out rows.
+        fine_tuning: the recipe, for `verify`.
+        estimators: names or instances; None or `"all"` for every registered one but those that go by the transfer
+            history. Static baselines stand beside them.
+        probe_size: rows that every candidate is shown, at most; None for all.
+        source: as in `select()`.
+        device: as in `select()`.
+        executor: as in `select()`.
+        cache_dir: as in `select()`.
+        trust_remote_code: as in `select()`.
+        seed: of the probe, of stochastic estimators and of fine-tuning.
+        batch_size: as in `select()`.
+        precision: as in `select()`.
+        compile: as in `select()`.
+        max_corrupt: as in `select()`.
+        progress: whether to show progress in a terminal.
+
+    Returns:
+        Scores and truth; `table()` judges. A candidate that fails on a dataset, or an estimator on a candidate, is a
+        cell that is missing, with the reason.
+
+    Raises:
+        InvalidInputError: neither truth nor `verify` is given, or both; the truth cannot be read, or does not match;
+            and what `select()` raises for datasets, candidates and estimators.
+        SearchError: a zoo failed while it was searched.
+
+    >>> import modelselect as ms, numpy as np
+    >>> images = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3), dtype=np.uint8)
+    >>> images[:20, :16] //= 8  # half of them are dark above
+    >>> known = {"toy": {"plain.random": 60, "resnet.textures": 90, "vit.letters": 75}}
+    >>> names = ["embedded:plain.random", "embedded:resnet.textures", "embedded:vit.letters"]
+    >>> found = ms.benchmark(names, {"toy": (images, [0] * 20 + [1] * 20)}, known, estimators="logme", progress=False)
+    >>> found.datasets, len(found.models), sorted(found.scores)
+    (('toy',), 3, ['logme', 'parameters', 'source_accuracy'])
+    """
+    from modelselect.verification import FineTuning, check_method
+
+    started, clock = datetime.datetime.now(datetime.UTC), time.perf_counter()
+    if (truth is None) == (verify is None):
+        raise InvalidInputError(
+            "a benchmark takes known results (truth=, --truth), or verify= (--verify) to compute them; give one of both"
+        )
+    if verify is not None:
+        check_method(verify)
+    recipe = fine_tuning or FineTuning()
+    settings: dict[str, Any] = {
+        "estimators": ALL_ESTIMATORS if estimators is None else estimators,
+        "top_k": 0,
+        "source": source,
+        "device": device,
+        "executor": executor,
+        "cache_dir": cache_dir,
+        "trust_remote_code": trust_remote_code,
+        "seed": seed,
+        "probe_size": probe_size,
+        "batch_size": batch_size,
+        "precision": precision,
+        "compile": compile,
+        "resamples": 0,
+        "max_corrupt": max_corrupt,
+    }
+    requests: dict[str, Request] = {}
+    for name, probe in _probes(datasets, probe_size, seed, max_corrupt, verify is not None).items():
+        request = Request.of(probe, candidates, **settings)
+        if request.unsearched:
+            failed = next(iter(request.unsearched.values()))
+            raise SearchError(failed.reason if isinstance(failed, Failure) else "a zoo could not be searched")
+        if not request.own_zoos:
+            candidates = request.pool  # searched once for all
+        if estimators in (None, ALL_ESTIMATORS):
+            request = _without_history(request)
+        requests[name] = request
+    pool = next(iter(requests.values())).pool
+    known: dict[str, dict[str, float]] = {}
+    called: dict[str, str] = {}
+    notes: list[str] = []
+    if truth is not None:
+        read, notes = read_truth(truth, columns)
+        known, called = match(read, list(requests), pool)
+    names = names_of(pool, called)
+    gathered = Gathered()
+    measured: dict[str, dict[str, float]] = {}
+    forward: list[float] = []
+    with Progress(progress) as bars:
+        for name, request in requests.items():
+            modules = [module for zoo in request.own_zoos.values() for module in zoo.modules]
+            with in_evaluation_mode(*modules), InputSpool.temporary(request.store.path / "spool") as spool:
+                work = request.work(spool, None if request.runner.isolated else bars.batches)
+                shown = [c for c in request.pool if truth is None or c.id in known[name]]
+                results = _assess(work, request, shown, f"scoring on {name}", bars)
+                if verify is not None:
+                    known[name], unmeasured = _verify(
+                        work, request, results, verify, recipe, f"fine-tuning on {name}", bars
+                    )
+                    notes += [f"Not fine-tuned on {name}: {names[c]}: {why.reason}" for c, why in unmeasured.items()]
+            unknown = [names[c.id] for c in request.pool if c.id not in known[name]]
+            if truth is not None and unknown:
+                notes.append(f"No known accuracy on {name}, and left out there: {listed(unknown, SOME)}.")
+            forward += [r.extraction_seconds for r in results.values() if isinstance(r, Assessment) and r.feature_dim]
+            measured[name] = {names[c]: accuracy for c, accuracy in known[name].items()}
+            _gather(gathered, name, request.methods, {c: results[c] for c in known[name]}, names)
+    request = next(iter(requests.values()))
+    if not any(len(by_model) > 1 for by_model in measured.values()):
+        raise InvalidInputError(
+            "no dataset has two models with a known accuracy, so that there is no order to compare with. "
+            + " ".join(notes[:3])
+        )
+    return Benchmark(
+        measured,
+        gathered.scores,
+        frozenset(e.name for e in request.methods if e.is_static),
+        gathered.failures,
+        gathered.mean_seconds(),
+        sum(forward) / len(forward) if forward else None,
+        tuple(notes),
+        {
+            "datasets": {name: request.probe.provenance for name, request in requests.items()},
+            "candidates": [candidate.id for candidate in pool],
+            "estimators": {
+                e.name: {"key": e.key, "parameters": e.parameters, "citation": e.citation} for e in request.methods
+            },
+            "truth": {"verify": verify, "fine_tuning": asdict(recipe)} if verify else _described(truth),
+            "settings": {
+                "probe_size": probe_size,
+                "device": request.device,
+                "executor": request.runner.name,
+                "precision": precision,
+                "seed": seed,
+            },
+            "versions": {"python": platform.python_version(), **numeric_versions(ALL_LIBRARIES)},
+            "started": started.isoformat(timespec="seconds"),
+            "seconds": time.perf_counter() - clock,
+        },
+    )
+
+
+def _probes(datasets: Any, probe_size: int | None, seed: int, max_corrupt: float, measured: bool) -> dict[str, Probe]:
+    """By name; where accuracies are to be measured, with rows for that: the test split's, where there is one."""
+    from modelselect.probe import Probe
+
+    if isinstance(datasets, str | os.PathLike | tuple) or not isinstance(datasets, Mapping | Sequence):
+        datasets = [datasets]
+    if not datasets:
+        raise InvalidInputError("datasets is empty; expected one or more, each as select() takes it")
+    items = datasets.items() if isinstance(datasets, Mapping) else ((None, dataset) for dataset in datasets)
+    probes: dict[str, Probe] = {}
+    for given, dataset in items:
+        probe = Probe.of(
+            dataset,
+            size=probe_size,
+            seed=seed,
+            holdout=DEFAULT_HOLDOUT if measured else 0.0,
+            max_corrupt=max_corrupt,
+            test_as_holdout=measured,
+        )
+        name = probe.name if given is None else str(given)
+        if name in probes:
+            raise InvalidInputError(
+                f"two datasets are called {name!r}; give names of your own: datasets={{'one': ..., 'other': ...}}"
+            )
+        if measured and probe.holdout is None:
+            raise InvalidInputError(
+                f"verify asks for fine-tuning, and the probe of {name} has no held-out rows to measure it on; give the "
+                "dataset itself"
+            )
+        probes[name] = probe
+    return probes
+
+
+def _without_history(request: Request) -> Request:
+    """What ranks by remembered results is left out: they might be those that are to be predicted."""
+    kept = [estimator for estimator in request.methods if "history" not in estimator.reads]
+    return replace(request, methods=kept, chosen=[e for e in request.chosen if e in kept])
+
+
+def _assess(
+    work: Work, request: Request, pool: Sequence[Candidate], what: str, bars: Progress
+) -> dict[str, Assessment | Failure]:
+    results: dict[str, Assessment | Failure] = {}
+    with bars.candidates(what, len(pool)) as advance:
+        for outcome in request.runner.map(work, pool):
+            results[outcome.item.id] = outcome.failure or outcome.value
+            advance(outcome.item.id)
+    return {candidate.id: results[candidate.id] for candidate in pool}  # whatever finished first
+
+
+def _verify(
+    work: Work,
+    request: Request,
+    results: Mapping[str, Assessment | Failure],
+    method: str,
+    recipe: FineTuning,
+    what: str,
+    bars: Progress,
+) -> tuple[dict[str, float], dict[str, Failure]]:
+    """Accuracy of each candidate after fine-tuning, or why it has none, by id. Its weights are not kept."""
+    identities = {key: result.identity for key, result in results.items() if isinstance(result, Assessment)}
+    task = VerificationWork(work, recipe, identities, method)
+    accuracies: dict[str, float] = {}
+    failures: dict[str, Failure] = {}
+    with bars.candidates(what, len(request.pool)) as advance:
+        for outcome in request.runner.map(task, request.pool):
+            if outcome.failure is None:
+                found: Verification = outcome.value
+                accuracies[outcome.item.id] = found.verified.accuracy
+                if found.checkpoint is not None and not found.reused:
+                    request.store.remove(found.checkpoint)
+            else:
+                failures[outcome.item.id] = outcome.failure
+            advance(outcome.item.id)
+    return {c.id: accuracies[c.id] for c in request.pool if c.id in accuracies}, failures
+
+
+def _gather(
+    gathered: Gathered,
+    dataset: str,
+    methods: Sequence[Estimator],
+    results: Mapping[str, Assessment | Failure],
+    names: Mapping[str, str],
+) -> None:
+    """Adds what became of each candidate with a known accuracy on one dataset."""
+    components: dict[str, dict[str, Mapping[str, float]]] = {}
+    for key, result in results.items():
+        for estimator in methods:
+            if isinstance(result, Failure):
+                gathered.fail(estimator.name, dataset, names[key], result)
+            elif estimator.name in result.components:
+                components.setdefault(estimator.name, {})[names[key]] = result.components[estimator.name]
+                gathered.took(estimator.name, result.estimator_seconds[estimator.name])
+            elif estimator.name in result.failures:
+                gathered.fail(estimator.name, dataset, names[key], result.failures[estimator.name])
+    gathered.combine(methods, dataset, components)
+
+
+def _described(truth: Any) -> dict[str, Any]:
+    return {"given": str(truth) if isinstance(truth, str | Path) else type(truth).__name__}
