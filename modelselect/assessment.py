@@ -778,45 +778,75 @@ def _score(estimator: Estimator, evidence: Evidence) -> dict[str, Any]:
     }
 
 
+@dataclass(frozen=True)
+class Verification:
+    """What became of one candidate in the verification stage; plain data, so that it crosses processes.
+
+    Attributes:
+        verified: what fine-tuning said.
+        checkpoint: key of the fine-tuned weights in the store; None if they are not there.
+        reused: True if it was fine-tuned before.
+    """
+
+    verified: Verified
+    checkpoint: str | None
+    reused: bool
+
+
 @dataclass
 class VerificationWork:
-    """Fine-tunes one candidate, or finds in the store that this was done before. Called by executors."""
+    """Fine-tunes one candidate, or finds in the store that this was done before. Called by executors.
+
+    Attributes:
+        method: what is trained; see `modelselect.verification.METHODS`.
+        identities: what each candidate's stored numbers are kept under, as far as that is known.
+        needs_checkpoint: whether it is fine-tuned again where the store has its accuracy, but not its weights.
+    """
 
     work: Work
     settings: FineTuning
     identities: Mapping[str, str]
+    method: str = "full"
+    needs_checkpoint: bool = False
 
-    def __call__(self, candidate: Candidate) -> Verified:
+    def __call__(self, candidate: Candidate) -> Verification:
         from modelselect.verification import Verified, verify
+        from modelselect.verification.winners import KIND
 
         work, training, holdout = self.work, self.work.probe.training, self.work.probe.holdout
         assert holdout is not None
         store = Store(work.cache_dir)
         assessor = _Assessor(work, candidate)
-        key = store.key(
-            "verification",
-            candidate=self.identities.get(candidate.id) or assessor.identity,
-            zoo=assessor.zoo_version,
-            training=training.fingerprint,
-            holdout=holdout.fingerprint,
-            settings=asdict(self.settings),
-            seed=work.seed,
-            device=work.device.split(":")[0],
-            versions=numeric_versions(),
-        )
+        parts: dict[str, Any] = {
+            "candidate": self.identities.get(candidate.id) or assessor.identity,
+            "zoo": assessor.zoo_version,
+            "training": training.fingerprint,
+            "holdout": holdout.fingerprint,
+            "settings": asdict(self.settings),
+            "method": self.method,
+            "seed": work.seed,
+            "device": work.device.split(":")[0],
+            "versions": numeric_versions(),
+        }
+        key, checkpoint = store.key("verification", **parts), store.key(KIND, **parts)
         with store.lock(key):
-            entry = store.get(key)
-            if entry is not None:
+            entry, kept = store.get(key), store.contains(checkpoint)
+            if entry is not None and (kept or not self.needs_checkpoint):
                 stored = dict(entry.metadata)
-                return Verified(**stored | {"interval": tuple(stored["interval"])})
+                verified = Verified(**stored | {"interval": tuple(stored["interval"])})
+                return Verification(verified, checkpoint if kept else None, reused=True)
             verified = verify(
                 assessor.backbone,
                 training,
                 holdout,
                 self.settings,
+                method=self.method,
                 seed=work.seed,
                 device=work.device,
                 spool=work.spool,
+                folder=store.scratch(key),
+                keep=lambda weights, known: store.put(checkpoint, weights, known, sync=True),
             )
             store.put(key, {}, asdict(verified), sync=True)
-        return verified
+            store.clear_scratch(key)
+        return Verification(verified, checkpoint, reused=False)

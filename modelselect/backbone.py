@@ -61,6 +61,7 @@ class Backbone:
         read: how to get features and logits from the module.
         weights_key: digest of what was loaded (code and weights), so that changed weights never meet old evidence.
         source: sample of what it was pre-trained on, as `Probe.of` takes it, where the zoo has one at hand.
+        class_names: of the logits that its module gives, in order, where it was fine-tuned and is ready to use.
     """
 
     candidate: Candidate
@@ -69,6 +70,7 @@ class Backbone:
     read: Reader
     weights_key: str
     source: Any = None
+    class_names: tuple[str, ...] | None = None
 
 
 # --- preprocessing ---------------------------------------------------------------------------------------------------

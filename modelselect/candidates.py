@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -12,6 +12,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from modelselect.errors import ExpressionError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    import torch
+
     from modelselect.backbone import Backbone
 
 METADATA_FIELDS: Mapping[str, str] = MappingProxyType(
@@ -125,6 +129,23 @@ class Zoo(abc.ABC):
     def skeleton(self, candidate: Candidate, *, trust_remote_code: bool = False) -> Any:
         """The candidate's module on the meta device, without weights, or None if the zoo cannot build one cheaply."""
         return None
+
+    def export(self, backbone: Backbone, head: torch.nn.Linear, class_names: Sequence[str], folder: Path) -> bool:
+        """Writes a fine-tuned candidate into a folder, so that the library which loads its candidates loads this, too.
+
+        By default nothing is written: the folder then becomes one that only the `directory` zoo loads.
+
+        Args:
+            backbone: of a candidate of this zoo, with fine-tuned weights in its module; it may be taken apart.
+            head: (N, D) features, as `backbone.read` gives them, to (N, classes) logits.
+            class_names: of the logits, in order.
+            folder: there, and empty.
+
+        Returns:
+            True if it was written, with weights as safetensors, preprocessing and class names, and gives the same
+            logits. False if the library has no form for it; the folder is then still empty.
+        """
+        return False
 
     def availability(self) -> str | None:
         """None if the zoo can be used here, else one line that says what is missing and the command that mends it."""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from modelselect.backbone import Backbone
+    from modelselect.verification.winners import FineTuned
 
 FORMAT = "modelselect leaderboard"
 FORMAT_VERSION = 1
@@ -79,6 +80,8 @@ class Row:
         license: its licence, as its zoo knows it.
         download_bytes: bytes that loading it fetches where none of it is here yet, as its zoo knows it.
         probe_rows: rows that its scores come from, where a budget decided how many; None: all of the probe.
+        fine_tuned: key of its fine-tuned weights in the store, where they were kept: those of the best one are.
+        fine_tuned_in: folder of that store, on the machine that it was fine-tuned on.
         stopped: why it was not shown more rows, where a budget stopped it before others.
     """
 
@@ -111,6 +114,8 @@ class Row:
     download_bytes: int | None = None
     probe_rows: int | None = None
     stopped: str | None = None
+    fine_tuned: str | None = None
+    fine_tuned_in: str | None = field(default=None, compare=False)
 
     @property
     def status(self) -> str:
@@ -124,12 +129,25 @@ class Row:
         ]
         return "; ".join(told) or "ok"
 
-    def load(self, *, trust_remote_code: bool = False) -> Backbone:
-        """The candidate with its pre-trained weights, from its zoo.
+    def load(
+        self,
+        *,
+        fine_tuned: bool | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
+        trust_remote_code: bool = False,
+    ) -> Backbone:
+        """The candidate ready to use: fine-tuned where its weights were kept, else pre-trained.
+
+        Fine-tuned, its module gives (N, classes) logits of `class_names` for a batch that its preprocessing made.
+
+        Args:
+            fine_tuned: False for the pre-trained weights in any case; True for an error where there are no others.
+            cache_dir: the store that holds the fine-tuned weights; by default that of the run, then the user's own.
+            trust_remote_code: whether it may run code that it brings.
 
         Raises:
-            CandidateError: it cannot be loaded; its weights have changed since it was ranked; or it is a bare module,
-                which the caller has and no zoo.
+            CandidateError: it cannot be loaded; its weights have changed since it was ranked; its fine-tuned weights
+                are not here; or it is a bare module, which the caller has and no zoo.
         """
         from modelselect.host import get_host
         from modelselect.modules import ModuleZoo
@@ -137,15 +155,89 @@ class Row:
         if self.candidate.zoo == ModuleZoo.name:
             raise CandidateError(
                 f"{self.candidate} is a bare module that was given to select(): it is the caller's own, and no zoo can "
-                "load it. Use the module itself."
+                "load it. Use the module itself; where it was fine-tuned, save() writes its weights."
             )
+        tuned = None
+        if fine_tuned or (fine_tuned is None and self.fine_tuned is not None):
+            tuned = self._tuned(cache_dir)
         backbone = get_host().zoo(self.candidate.zoo).load(self.candidate, trust_remote_code=trust_remote_code)
         if self.weights_key is not None and backbone.weights_key != self.weights_key:
             raise CandidateError(
                 f"the weights of {self.candidate} have changed since it was ranked, so that its scores are not theirs. "
                 "Rank it again with select()."
             )
-        return backbone
+        return backbone if tuned is None else tuned.on(backbone, str(self.fine_tuned))
+
+    def save(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        cache_dir: str | os.PathLike[str] | None = None,
+        trust_remote_code: bool = False,
+    ) -> None:
+        """Writes the fine-tuned candidate as a folder, weights as safetensors, with class names and preprocessing.
+
+        A model of timm is written so that `timm.create_model("local-dir:PATH", pretrained=True)` loads it, one of
+        transformers for `AutoModelForImageClassification` or `AutoModelForSequenceClassification`; either is also a
+        candidate, `dir:PATH`. What neither of them has a form for becomes a folder that `dir:PATH` alone loads, where
+        the candidate it came from can be had. Of a bare module, the caller's own, the weights are written.
+
+        Args:
+            path: a new folder, or an empty one.
+            cache_dir: see `load`.
+            trust_remote_code: see `load`.
+
+        Raises:
+            CandidateError: it was not fine-tuned, its fine-tuned weights are not here, or it cannot be loaded.
+            InvalidInputError: there is something at `path` already, or it cannot be written.
+        """
+        from modelselect.verification import winners
+
+        winners.write(self._tuned(cache_dir), self.candidate, Path(path), trust_remote_code=trust_remote_code)
+
+    def push_to_hub(
+        self,
+        repository: str,
+        *,
+        private: bool | None = None,
+        token: str | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
+        trust_remote_code: bool = False,
+    ) -> str:
+        """Uploads what `save` writes, with a model card, as a model repository.
+
+        Args:
+            repository: `owner/name`, or `name` of the token's owner; made if there is none.
+            private: whether a new repository is private; None for the owner's default.
+            token: None for the one that `hf auth login` keeps, or of the environment.
+            cache_dir: see `load`.
+            trust_remote_code: see `load`.
+
+        Returns:
+            The commit's page.
+
+        Raises:
+            CandidateError: as `save`.
+            InvalidInputError: that is no name of a repository.
+            HubError: the Hub refuses, or cannot be reached.
+        """
+        from modelselect.verification import winners
+
+        tuned = self._tuned(cache_dir)
+        return winners.publish(
+            tuned, self, repository, private=private, token=token, trust_remote_code=trust_remote_code
+        )
+
+    def _tuned(self, cache_dir: str | os.PathLike[str] | None) -> FineTuned:
+        from modelselect.verification.winners import FineTuned
+
+        if self.fine_tuned is None:
+            why = "it was not fine-tuned" if self.verified_accuracy is None else "only the best one's are kept"
+            raise CandidateError(
+                f"{self.candidate} has no fine-tuned weights: {why}. Fine-tune with select(..., top_k=1), or load the "
+                "pre-trained weights with load(fine_tuned=False)."
+            )
+        return FineTuned.of(self.fine_tuned, [cache_dir] if cache_dir else [self.fine_tuned_in, None])
 
 
 @dataclass(frozen=True)
@@ -417,7 +509,7 @@ class Leaderboard:
         write_text(path, html(self, atlas))
 
     def push_to_hub(
-        self, repo_id: str, *, private: bool | None = None, token: str | None = None, endpoint: str | None = None
+        self, repository: str, *, private: bool | None = None, token: str | None = None, endpoint: str | None = None
     ) -> str:
         """Puts the leaderboard into a dataset repository on the Hub, in one commit; `from_hub` reads it back.
 
@@ -427,7 +519,7 @@ class Leaderboard:
         is public unless the repository is private, folders and class names included.
 
         Args:
-            repo_id: `owner/name`.
+            repository: `owner/name`.
             private: whether a new repository is private; None for the owner's default.
             token: None for the one that `hf auth login` keeps, or HF_TOKEN.
             endpoint: the Hub's address; None for the client's own (`HF_ENDPOINT`).
@@ -441,16 +533,16 @@ class Leaderboard:
         """
         from modelselect.publishing import publish
 
-        return publish(self, repo_id, private=private, token=token, endpoint=endpoint)
+        return publish(self, repository, private=private, token=token, endpoint=endpoint)
 
     @classmethod
     def from_hub(
-        cls, repo_id: str, *, revision: str | None = None, token: str | None = None, endpoint: str | None = None
+        cls, repository: str, *, revision: str | None = None, token: str | None = None, endpoint: str | None = None
     ) -> Leaderboard:
         """The leaderboard that `push_to_hub` put into a dataset repository.
 
         Args:
-            repo_id: `owner/name`.
+            repository: `owner/name`.
             revision: a commit, tag or branch; None for the latest.
             token: None for the one that `hf auth login` keeps, or HF_TOKEN.
             endpoint: the Hub's address; None for the client's own.
@@ -461,7 +553,7 @@ class Leaderboard:
         """
         from modelselect.publishing import fetch
 
-        return fetch(repo_id, revision=revision, token=token, endpoint=endpoint)
+        return fetch(repository, revision=revision, token=token, endpoint=endpoint)
 
     def plot(self, cost: str = "parameters") -> Figure:
         """Score against cost, with the Pareto front: the candidates that none beats in both.

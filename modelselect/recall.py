@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from modelselect.leaderboard import Leaderboard
     from modelselect.probe import Probe
     from modelselect.progress import Progress
-    from modelselect.verification import FineTuning
 
 RECALL_ESTIMATOR = "fennec"
 
@@ -155,12 +154,11 @@ def remember(
     work: Work,
     chosen: Sequence[Estimator],
     assessed: Mapping[str, Assessment],
-    fine_tuning: FineTuning | None,
+    fine_tuning: Mapping[str, Any] | None,
 ) -> None:
     """Adds to the history what a run found. That it cannot be is a warning, and costs nothing else."""
     dataset = work.probe.fingerprint
-    recipe = None if fine_tuning is None else asdict(fine_tuning)
-    results, facts = findings(board, dataset, kept_keys(chosen), work.seed, recipe)
+    results, facts = findings(board, dataset, kept_keys(chosen), work.seed, fine_tuning)
     if not results:
         return
     by_id = {row.candidate.unversioned_id: assessed.get(row.candidate.id) for row in board.rows}
@@ -191,7 +189,7 @@ def findings(
         dataset: the probe's fingerprint.
         keys: of the estimators whose scores are kept, by name.
         seed: of the run.
-        fine_tuning: the recipe of the verified accuracies.
+        fine_tuning: the recipe of the verified accuracies, and by its `method` what was trained.
     """
     from modelselect import __version__
 

@@ -6,12 +6,12 @@ import datetime
 import os
 import platform
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modelselect.assessment import Assessment, VerificationWork, Work
+from modelselect.assessment import Assessment, Verification, VerificationWork, Work
 from modelselect.backbone import in_evaluation_mode
 from modelselect.candidates import Candidate, Expression
 from modelselect.errors import (
@@ -109,6 +109,7 @@ def select(
     precision: str = "float32",
     compile: bool = False,
     fine_tuning: FineTuning | None = None,
+    verify: str = "full",
     resamples: int = 0,
     max_corrupt: float = DEFAULT_MAX_CORRUPT,
     recall: int | None = None,
@@ -142,6 +143,8 @@ def select(
         compile: whether to compile every candidate with `torch.compile`: some seconds or minutes each, for a faster
             forward pass; pays for large probes on a GPU.
         fine_tuning: how to fine-tune the top k; None for the defaults.
+        verify: what fine-tuning trains: `"full"`, all weights; `"head"`, a linear head alone, which takes one forward
+            pass; `"lora"`, low-rank adapters and the head (takes peft, the extra `lora`).
         resamples: how often to score four fifths of the probe's rows as well, the same for every candidate, to tell
             how sure the scores are (`Row.standard_error`, `Leaderboard.confidence`); 0 not to, else 50 or so.
         max_corrupt: share of the dataset's rows looked at that may be unreadable.
@@ -167,11 +170,14 @@ def select(
     >>> board.best.rank
     1
     """
-    from modelselect.verification import FineTuning
+    from modelselect.verification import FineTuning, check_method
 
     started = datetime.datetime.now(datetime.UTC)
     clock = time.perf_counter()
     past = _history(history, recall)
+    if top_k:
+        check_method(verify)
+    recipe = {"method": verify, **asdict(fine_tuning or FineTuning())} if top_k else None
     request = Request.of(
         dataset,
         candidates,
@@ -210,10 +216,11 @@ def select(
         board = rank(pool, results, methods, chosen, resamples)
         if top_k and board.ranked:
             identities = {key: result.identity for key, result in results.items() if isinstance(result, Assessment)}
-            board = _verify(board, runner, work, identities, top_k, fine_tuning, bars)
+            task = VerificationWork(work, fine_tuning or FineTuning(), identities, verify)
+            board = _verify(board, runner, task, top_k, bars)
         if past is not None:
             assessed = {key: result for key, result in results.items() if isinstance(result, Assessment)}
-            remember(past, board, work, chosen, assessed, (fine_tuning or FineTuning()) if top_k else None)
+            remember(past, board, work, chosen, assessed, recipe)
     board = replace(
         board,
         provenance={
@@ -226,7 +233,7 @@ def select(
                 "top_k": top_k,
                 "probe_size": len(probe),
                 "requested_probe_size": probe_size,
-                "fine_tuning": asdict(fine_tuning or FineTuning()) if top_k else None,
+                "fine_tuning": recipe,
                 "device": request.device,
                 "executor": runner.name,
                 "batch_size": batch_size,
@@ -403,34 +410,46 @@ def _assess(
 def _verify(
     board: Leaderboard,
     runner: Executor,
-    work: Work,
-    identities: Mapping[str, str],
+    task: VerificationWork,
     top_k: int,
-    settings: FineTuning | None,
     bars: Progress,
 ) -> Leaderboard:
-    """The board with its first k fine-tuned, and those in the order of their accuracy."""
-    from modelselect.verification import FineTuning
+    """The board with its first k fine-tuned, and those in the order of their accuracy; the best one's weights are kept.
 
+    Of the others' weights, those that were made just now are dropped; what an earlier run has kept stays.
+    """
     survivors = board.ranked[:top_k]
-    verified = {}
+    place = {row.candidate.id: index for index, row in enumerate(survivors)}
+    verified: dict[str, Verification] = {}
     failures = {}
-    task = VerificationWork(work, settings or FineTuning(), identities)
+    winner = None
     with bars.candidates("fine-tuning", len(survivors)) as advance:
         for outcome in runner.map(task, [row.candidate for row in survivors]):
+            candidate: Candidate = outcome.item
             if outcome.failure is not None:
-                failures[outcome.item.id] = replace(outcome.failure, stage="verify")
+                failures[candidate.id] = replace(outcome.failure, stage="verify")
             else:
-                verified[outcome.item.id] = outcome.value
-            advance(outcome.item.id)
+                verified[candidate.id] = outcome.value
+                order = sorted(verified, key=lambda c: (-verified[c].verified.accuracy, place[c]))
+                winner = next(row.candidate for row in survivors if row.candidate.id == order[0])
+                for left in order[1:]:
+                    _drop(verified, left, task.work.cache_dir)
+            advance(candidate.id)
+    if winner is not None and verified[winner.id].checkpoint is None:  # evicted, or dropped when it was not the best
+        for outcome in runner.map(replace(task, needs_checkpoint=True), [winner]):
+            if outcome.failure is None:
+                verified[winner.id] = outcome.value
     rows = []
     for row in board.rows:
         if (result := verified.get(row.candidate.id)) is not None:
+            best = winner is not None and row.candidate.id == winner.id
             row = replace(
                 row,
-                verified_accuracy=result.accuracy,
-                verified_interval=result.interval,
-                seconds=row.seconds + result.seconds,
+                verified_accuracy=result.verified.accuracy,
+                verified_interval=result.verified.interval,
+                seconds=row.seconds + result.verified.seconds,
+                fine_tuned=result.checkpoint if best else None,
+                fine_tuned_in=str(task.work.cache_dir) if best else None,
             )
         elif (failure := failures.get(row.candidate.id)) is not None:
             row = replace(row, failures={**row.failures, "verify": failure})
@@ -447,6 +466,14 @@ def _verify(
         for row in rest
     ]
     return replace(board, rows=(*first, *rest))
+
+
+def _drop(verified: dict[str, Verification], candidate_id: str, cache_dir: Path) -> None:
+    """Removes the weights of one that is not the best, if they were made just now."""
+    found = verified[candidate_id]
+    if found.checkpoint is not None and not found.reused:
+        Store(cache_dir).remove(found.checkpoint)
+        verified[candidate_id] = replace(found, checkpoint=None)
 
 
 # --- what the caller gave --------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ import logging
 import math
 import os
 import re
+import shutil
 import struct
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -63,6 +64,9 @@ _SYNC_FROM = 1 << 20
 That takes milliseconds, which thousands of small scores would feel. Without it a power cut can tear a file; the
 checksum notices, and a small entry is quickly computed again. (A killed process tears nothing either way.)
 """
+
+SCRATCH_KEPT = 30 * 86_400.0
+"""Seconds untouched after which nobody is expected to go on with what was killed."""
 
 _KEY = re.compile(r"(?P<kind>[a-z][a-z0-9_]*)-(?P<digest>[0-9a-f]{64})")
 
@@ -253,6 +257,22 @@ class Store:
         finally:
             lock.release()
 
+    def remove(self, key: str) -> None:
+        """Removes an entry, if there is one, unless its lock is held."""
+        self._evict_one(self._path(key))
+
+    def scratch(self, key: str) -> Path:
+        """The folder for what a killed computation of this entry goes on from; `clear_scratch` removes it.
+
+        What has not been touched for `SCRATCH_KEPT` is removed like everything that is half-written.
+        """
+        self._path(key)
+        return self.path / "scratch" / key
+
+    def clear_scratch(self, key: str) -> None:
+        """Removes that folder, if there is one."""
+        shutil.rmtree(self.scratch(key), ignore_errors=True)
+
     def entries(self) -> Iterator[EntryInfo]:
         """Every entry, by key. Damaged ones too: only `get` looks inside."""
         for path, stat in self._files():
@@ -365,6 +385,11 @@ class Store:
                 size = path.stat().st_size
                 path.unlink()
                 freed += size
+        for folder in (self.path / "scratch").glob("*"):
+            files = [path.stat() for path in folder.rglob("*") if path.is_file()]
+            if time.time() - max([folder.stat().st_mtime, *(file.st_mtime for file in files)]) > SCRATCH_KEPT:
+                shutil.rmtree(folder, ignore_errors=True)
+                freed += sum(file.st_size for file in files)
         return freed
 
     def _explained(self, verb: str) -> contextlib.AbstractContextManager[None]:

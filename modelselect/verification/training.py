@@ -263,7 +263,8 @@ def train(
             network.load_state_dict(progress.best)
         network.merge()
         kept = accelerator.unwrap_model(prepared)
-        accelerator.free_memory()
+        if accelerator.device.type != "cpu":
+            accelerator.free_memory()
     return Trained(kept.eval(), progress.history, progress.kept, part)
 
 

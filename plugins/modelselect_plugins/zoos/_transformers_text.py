@@ -226,7 +226,7 @@ def reader(module: Any, prepared: TextPreprocessing, path: Path, settings: TextS
     try:
         head = None
         if classifier:
-            located = reader_for_module(module, _arguments(batch, padding_id))
+            located = reader_for_module(module, arguments(batch, padding_id))
             head = located.head if isinstance(located, HeadInput) else None
         pooling = settings.pooling or _stated_pooling(path) or _usual_pooling(configuration, head)
         _check_pooling(pooling, head, prepared)
@@ -270,19 +270,19 @@ class PooledTokens:
         )
 
     def _read(self, module: Any, batch: torch.Tensor) -> Outputs:
-        arguments = _arguments(batch, self.padding_id)
+        named = arguments(batch, self.padding_id)
         if self.pooling == "head":
             assert self.head is not None
-            return HeadInput(self.head, self.has_logits)(module, arguments)
+            return HeadInput(self.head, self.has_logits)(module, named)
         seen: list[Any] = []
         handle = module.base_model.register_forward_hook(lambda _module, _arguments, output: seen.append(output))
         try:
-            output = module(**arguments, output_hidden_states=self.pooling == "layer-mean")
+            output = module(**named, output_hidden_states=self.pooling == "layer-mean")
         finally:
             handle.remove()
         encoded = seen[-1] if seen else output  # a model without a head is its own base, and may be called unhooked
         return Outputs(
-            _pooled(encoded, arguments["attention_mask"], self.pooling), output.logits if self.has_logits else None
+            _pooled(encoded, named["attention_mask"], self.pooling), output.logits if self.has_logits else None
         )
 
 
@@ -309,7 +309,8 @@ def of_like_length(lengths: Sequence[int]) -> Iterator[list[int]]:
     yield group
 
 
-def _arguments(batch: torch.Tensor, padding_id: int) -> dict[str, torch.Tensor]:
+def arguments(batch: torch.Tensor, padding_id: int) -> dict[str, torch.Tensor]:
+    """What the module takes for a batch of token ids, `PADDING` where a text has ended."""
     mask = batch != PADDING
     return {"input_ids": batch.masked_fill(~mask, padding_id), "attention_mask": mask.long()}
 

@@ -1,11 +1,13 @@
 """The `directory` zoo: models in folders of one's own, such as `dir:path/to/models/*`.
 
-A folder with `config.json` and `model.safetensors` is a candidate. `config.json` says what it is, in one of three
+A folder with `config.json` and `model.safetensors` is a candidate. `config.json` says what it is, in one of four
 forms:
 
 - timm's `local-dir` form: `architecture`, `num_classes`, `model_args`, `pretrained_cfg`;
 - as transformers' `save_pretrained` writes it: `model_type`, `architectures` (beside it `preprocessor_config.json` or a
   tokenizer);
+- as `Row.save` writes a fine-tuned model that neither of them knows: `fine_tuned_from`, the id of the candidate it came
+  from, which its own zoo has to have;
 - `"builder": "file.py:function"`, code of its own, which runs only with `trust_remote_code=True`. The file is looked
   for in the folder, then in its parent. The function takes the folder and returns a module and a transform from a PIL
   image to a tensor; `module.forward_features(x)` gives (N, D) features and `module(x)` source logits.
@@ -17,6 +19,7 @@ and `channels`.
 
 from __future__ import annotations
 
+import dataclasses
 import glob
 import hashlib
 import json
@@ -24,7 +27,7 @@ import math
 import re
 import sys
 import types
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -39,7 +42,10 @@ from modelselect.backbone import (
     example_batch,
     reader_for_feature_method,
 )
-from modelselect.errors import CandidateError, ExpressionError, RemoteCodeError, did_you_mean
+from modelselect.candidates import Expression
+from modelselect.errors import CandidateError, ExpressionError, ModelSelectError, RemoteCodeError, did_you_mean
+from modelselect.host import get_host
+from modelselect.verification.winners import ORIGIN, FineTuned
 from modelselect_plugins.zoos import _transformers_text
 from modelselect_plugins.zoos._support import first_missing, is_glob, one_line, split_settings, with_settings
 from modelselect_plugins.zoos.timm import source_classes, source_dataset, timm_folder, timm_skeleton
@@ -99,6 +105,8 @@ class DirectoryZoo(Zoo):
             )
         if folder.form == "builder":
             return _build(folder, candidate, trust_remote_code)
+        if folder.form == "fine-tuned":
+            return _fine_tuned(folder, candidate, trust_remote_code)
         try:
             if folder.form == "transformers":
                 from modelselect_plugins.zoos import _transformers
@@ -121,7 +129,12 @@ class DirectoryZoo(Zoo):
             from modelselect_plugins.zoos import _transformers
 
             return _transformers.skeleton(folder.path, trust_remote_code=trust_remote_code)
-        return None  # a builder has no way to leave the weights out
+        return None  # neither a builder nor every other zoo has a way to leave the weights out
+
+    def export(self, backbone: Backbone, head: torch.nn.Linear, class_names: Sequence[str], folder: Path) -> bool:
+        from modelselect_plugins.zoos import _export
+
+        return _export.export(backbone, head, class_names, folder)
 
     def availability(self) -> str | None:
         return first_missing("torch", "timm", "transformers")
@@ -150,17 +163,18 @@ class _Folder:
 
     @property
     def form(self) -> str:
-        """`builder`, `timm` or `transformers`.
+        """`builder`, `fine-tuned`, `timm` or `transformers`.
 
         Raises:
             CandidateError: none of them.
         """
-        for key, form in (("builder", "builder"), ("architecture", "timm"), ("model_type", "transformers")):
+        keys = {"builder": "builder", ORIGIN: "fine-tuned", "architecture": "timm", "model_type": "transformers"}
+        for key, form in keys.items():
             if isinstance(self.configuration.get(key), str):
                 return form
         raise CandidateError(
             f"its {CONFIGURATION} does not say how to build it; expected 'architecture' (timm), 'model_type' "
-            "(transformers) or 'builder' (\"file.py:function\")"
+            "(transformers), 'fine_tuned_from' (a candidate's id) or 'builder' (\"file.py:function\")"
         )
 
     @cached_property
@@ -291,6 +305,8 @@ class _Folder:
             from modelselect_plugins.zoos import _transformers
 
             known |= _transformers.metadata(self.path, configuration, settings)
+        elif self.form == "fine-tuned":
+            known["remote_code"] = None  # which its origin alone tells
         elif isinstance(configuration.get("arch"), dict):
             known["family"] = configuration["arch"].get("family")
         return {key: value for key, value in known.items() if value is not None}
@@ -336,6 +352,30 @@ def _digest(path: str, size: int, modified: int) -> str:
     """Of the file's content; read again when its size or its time of change is another."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _fine_tuned(folder: _Folder, candidate: Candidate, trust_remote_code: bool) -> Backbone:
+    """What `Row.save` wrote, put together with the candidate that it came from."""
+    from safetensors.numpy import load_file
+
+    origin = Expression.parse(folder.configuration[ORIGIN])
+    try:
+        zoo = get_host().zoo(origin.zoo)
+        found = list(zoo.search(origin.pattern))
+        if len(found) != 1:
+            raise CandidateError(f"{len(found)} candidates are called so")
+        backbone = zoo.load(found[0], trust_remote_code=trust_remote_code)
+    except RemoteCodeError:
+        raise
+    except ModelSelectError as error:
+        raise CandidateError(
+            f"it was fine-tuned from {folder.configuration[ORIGIN]!r}, which cannot be loaded here ({error})"
+        ) from error
+    (weights,) = folder.weights
+    names = folder.configuration.get("label_names")
+    labels = tuple(map(str, names)) if isinstance(names, list) else ()
+    tuned = FineTuned(load_file(weights), labels, str(folder.configuration.get("method")))
+    return dataclasses.replace(tuned.on(backbone, folder.digest), candidate=candidate)
 
 
 def _build(folder: _Folder, candidate: Candidate, trust_remote_code: bool) -> Backbone:

@@ -14,7 +14,7 @@ import fnmatch
 import json
 import re
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -124,6 +124,11 @@ class HubZoo(Zoo):
         from modelselect_plugins.zoos import _transformers
 
         return _transformers.skeleton(found.path, trust_remote_code=trust_remote_code)
+
+    def export(self, backbone: Backbone, head: torch.nn.Linear, class_names: Sequence[str], folder: Path) -> bool:
+        from modelselect_plugins.zoos import _export
+
+        return _export.export(backbone, head, class_names, folder)
 
     def availability(self) -> str | None:
         return first_missing("huggingface_hub", "torch", "transformers", "timm")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -102,6 +102,11 @@ class TimmZoo(Zoo):
 
     def skeleton(self, candidate: Candidate, *, trust_remote_code: bool = False) -> torch.nn.Module:
         return timm_skeleton(candidate.name)
+
+    def export(self, backbone: Backbone, head: torch.nn.Linear, class_names: Sequence[str], folder: Path) -> bool:
+        from modelselect_plugins.zoos import _export
+
+        return _export.export(backbone, head, class_names, folder)
 
     def availability(self) -> str | None:
         return missing_library("timm")
