@@ -20,7 +20,7 @@ import modelselect as ms
 from modelselect import cli
 from modelselect.cost import pareto_front
 from modelselect.errors import Failure
-from modelselect.leaderboard import Row
+from modelselect.leaderboard import LIMIT, Row
 from modelselect.report import content
 from modelselect.report.charts import cost_chart
 
@@ -30,7 +30,7 @@ MOST_BYTES = 5_000_000
 
 
 def evil_board() -> ms.Leaderboard:
-    """Twelve candidates, two of them verified, one failed; every text that comes from outside is an attack."""
+    """13 candidates: two verified, one failed, one excluded; every text that comes from outside is an attack."""
     rng = np.random.default_rng(0)
     rows = [
         Row(
@@ -38,7 +38,7 @@ def evil_board() -> ms.Leaderboard:
                 "shelf",
                 EVIL_NAME if index == 3 else f"model-{index:02}",
                 f"r{index}",
-                {"family": EVIL if index % 4 == 0 else f"f{index % 4}", "license": "mit", "size_bytes": 10**6 + index},
+                {"family": EVIL if index % 4 == 0 else f"f{index % 4}", "size_bytes": 10**6 + index},
             ),
             rank=index + 1,
             score=1.0 - index / 12,
@@ -53,15 +53,29 @@ def evil_board() -> ms.Leaderboard:
             feature_dim=64,
             seconds=1.0 + index,
             embedding=tuple(rng.normal(size=8)),
+            license=f"{EVIL} license" if index == 2 else "mit",
+            latency_ms=20.0 - index,
+            throughput=100.0 + index,
+            memory_bytes=10**7 * (1 + index % 3),
+            stopped=f"{EVIL} the budget ended" if index == 9 else None,
         )
         for index in range(11)
     ]
     rows.append(Row(ms.Candidate("shelf", "broken"), failure=Failure("load", f"{EVIL} no weights")))
+    rows.append(Row(ms.Candidate("shelf", "huge"), failure=Failure(LIMIT, f"{EVIL} too large"), parameters=10**9))
     provenance = {
         "dataset": {"name": f"{EVIL}pets", "classes": [EVIL, "cat", "]]>", "<!--"], "source": {"path": f"{EVIL}/x"}},
         "ranked_by": ["logme"],
         "estimators": {"logme": {"parameters": {"solver": EVIL}, "citation": f"{EVIL} You et al., 2021"}},
         "settings": {"seed": 0},
+        "budget": {
+            "asked": f"{EVIL} 20m",
+            "spent": {"seconds": 1230.0, "passes": 12_345},
+            "stages": [
+                {"stage": "score", "rows": 250, "candidates": 11, "seconds": 30.0, "decision": f"{EVIL} still open"},
+                {"stage": f"{EVIL} verify", "candidates": 2, "seconds": 1200.0, "decision": "decided"},
+            ],
+        },
     }
     return ms.Leaderboard(tuple(rows), ("logme", "knn", EVIL), provenance, 0.97)
 
@@ -109,7 +123,8 @@ def test_what_comes_from_outside_is_text_and_never_markup(page: str) -> None:
     assert EVIL_NAME not in page
     shown = "".join(elements.texts)
     assert EVIL_NAME in shown
-    for told in ("pets", " no weights", " </textarea> no classes", " few rows", " You et al., 2021", "/x"):
+    texts = ("pets", " no weights", " </textarea> no classes", " few rows", " You et al., 2021", "/x", " license")
+    for told in (*texts, " the budget ended", " too large", " 20m", " still open", " verify"):
         assert f"{EVIL}{told}" in shown, told
 
 
@@ -178,15 +193,76 @@ def test_estimators_ranks_are_those_of_their_scores() -> None:
     board = evil_board()
     ranks = content.estimator_ranks(board)
     knn = [-row.scores["knn"] for row in board.rows if row.scores]
-    assert ranks["knn"] == [*rankdata(knn, "min").astype(int).tolist(), None]
+    assert ranks["knn"] == [*rankdata(knn, "min").astype(int).tolist(), None, None]
 
 
 def test_a_cost_that_is_not_known_is_no_choice() -> None:
     chart = cost_chart(evil_board())
     assert chart is not None
-    assert list(chart[1]) == ["parameters", "macs", "size", "feature_dim", "seconds"]
+    known = ["parameters", "macs", "feature_dim", "latency_ms", "memory_bytes", "download_bytes", "seconds"]
+    assert {quality: list(costs) for quality, costs in chart[1].items()} == {
+        "score": known,
+        "accuracy, fine-tuned": known,
+    }
     bare = ms.Leaderboard(tuple(Row(ms.Candidate("s", n), rank=1, score=1.0, parameters=7) for n in "ab"), ("x",))
-    assert list((cost_chart(bare) or ({}, {}))[1]) == ["parameters"]
+    assert {quality: list(costs) for quality, costs in (cost_chart(bare) or ({}, {}))[1].items()} == {
+        "score": ["parameters"]
+    }
+
+
+@pytest.mark.parametrize("cost", ["parameters", "macs", "latency_ms", "memory_bytes"])
+@pytest.mark.parametrize("quality", ["score", "verified_accuracy"])
+def test_the_charts_front_is_that_of_the_board(cost: str, quality: str) -> None:
+    board = evil_board()
+    chart = cost_chart(board)
+    assert chart is not None
+    shown = chart[1]["score" if quality == "score" else "accuracy, fine-tuned"][cost]
+    called = dict(zip((row.candidate.id for row in board.rows), content.names(board), strict=True))
+    assert shown["names"] == [called[row.candidate.id] for row in board.pareto(cost, quality)]
+    labelled = {name for name, label in zip(shown["points"]["name"], shown["points"]["label"], strict=True) if label}
+    assert labelled == set(shown["names"])
+    assert 2 <= sum(min(shown["points"]["x"]) <= tick <= max(shown["points"]["x"]) for tick in shown["ticks"]) + 1 <= 9
+
+
+def test_who_was_left_out_is_told_by_what_became_of_them() -> None:
+    assert content.left_out(evil_board()) == {
+        "failed": [("broken", f"failed: {EVIL} no weights")],
+        "excluded by a limit": [("huge", f"{EVIL} too large")],
+        "stopped early": [("model-09", f"{EVIL} the budget ended")],
+    }
+
+
+def test_the_account_of_the_budget_is_told_whatever_it_holds() -> None:
+    whole, columns, rows = content.budget(evil_board())
+    assert whole == [("asked", f"{EVIL} 20m"), ("spent › seconds", "20 min"), ("spent › passes", "12,345")]
+    assert columns == ["stage", "rows", "candidates", "seconds", "decision"]
+    assert rows == [
+        ["score", "250", "11", "30 s", f"{EVIL} still open"],
+        [f"{EVIL} verify", "–", "2", "20 min", "decided"],
+    ]
+    for account in (None, "20m", {}, {"stages": "none"}, {"stages": [3, {"a": None}]}):
+        assert len(content.budget(ms.Leaderboard((), provenance={"budget": account}))) == 3
+
+
+def test_a_smaller_choice_is_named_with_what_it_saves() -> None:
+    def row(name: str, rank: int, parameters: int | None) -> Row:
+        return Row(ms.Candidate("shelf", name), rank=rank, score=-float(rank), parameters=parameters)
+
+    board = ms.Leaderboard((row("large", 1, 4_000_000), row("larger", 2, 9_000_000), row("small", 3, 1_000_000)))
+    assert content.cheaper(board) == "Smaller: small has 25% of its parameters (1M), ranks 3 of 3."
+    assert content.cheaper(ms.Leaderboard((row("small", 1, 5), row("large", 2, 6)))) is None
+    assert content.cheaper(ms.Leaderboard((row("unknown", 1, None), row("large", 2, 6)))) is None
+    assert content.cheaper(ms.Leaderboard.empty()) is None
+
+
+def test_a_folder_called_train_is_known_by_the_one_above() -> None:
+    def named(name: str, path: str) -> str:
+        about = {"dataset": {"name": name, "source": {"kind": "folder", "path": path}}}
+        return content.dataset_name(ms.Leaderboard((), provenance=about))
+
+    assert named("train", "/data/pets/train") == "pets"
+    assert named("pets", "/data/pets") == "pets"
+    assert named("train", "train") == "train"
 
 
 def test_the_map_lies_over_the_atlas_where_there_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -283,6 +359,7 @@ def test_the_csv_is_read_back_with_every_digit() -> None:
     read = list(csv.DictReader(io.StringIO(board.to_csv())))
     assert [line["candidate"] for line in read] == [row.candidate.id for row in board.rows]
     assert [float(line["score"]) for line in read[:11]] == [row.score for row in board.ranked]
+    assert [float(line["latency_ms"]) for line in read[:11]] == [row.latency_ms for row in board.ranked]
     assert read[11]["status"] == f"failed: {EVIL} no weights"
 
 
@@ -290,7 +367,7 @@ def test_the_model_card_tells_the_choice_and_cites_the_methods() -> None:
     card = evil_board().model_card()
     assert "Fine-tune model-00" in card
     assert "You et al., 2021" in card
-    assert "and 7 more" in card
+    assert "and 8 more" in card
     assert "<script" not in card
 
 

@@ -107,11 +107,12 @@ def test_the_table_sorts_by_mouse_and_by_keyboard_with_what_is_unknown_last(open
 
     first = shown(opened)
     head(opened, "parameters").find_element("css selector", "button").click()
-    assert shown(opened)[:11] == first[:11][::-1]
-    assert shown(opened)[11] == "broken"
+    assert shown(opened) == ["huge", *first[:11][::-1], "broken"]
     assert head(opened, "parameters").get_attribute("aria-sort") == "descending"
     head(opened, "parameters").find_element("css selector", "button").send_keys(Keys.ENTER)
-    assert shown(opened) == first
+    assert shown(opened) == [*first[:11], "huge", "broken"]
+    head(opened, "latency").find_element("css selector", "button").click()
+    assert shown(opened)[:2] == first[:2]
     head(opened, "MACs").find_element("css selector", "button").click()
     assert shown(opened)[:2] == first[:2]
 
@@ -120,10 +121,13 @@ def test_the_table_filters_by_words_size_and_failure(opened: Any) -> None:
     box = opened.find_element("id", "filter")
     box.send_keys("F1 model-0")
     assert shown(opened) == ["model-01", "model-05", "model-09"]
-    assert opened.find_element("id", "count").text == "3 of 12 candidates"
+    assert opened.find_element("id", "count").text == "3 of 13 candidates"
     box.clear()
     box.send_keys("no weights")
     assert shown(opened) == ["broken"]
+    box.clear()
+    box.send_keys("<script>alert(1)</script> license")
+    assert shown(opened) == ["model-02"]
     box.clear()
     opened.find_element("id", "failures").click()
     assert "broken" not in shown(opened)
@@ -143,7 +147,10 @@ def test_columns_can_be_shown_and_hidden(opened: Any) -> None:
 
 
 def test_failures_unfold_with_their_reasons(opened: Any) -> None:
-    assert "no weights" in opened.find_element("id", "unranked").text
+    told = [group.text for group in opened.find_elements("css selector", ".left-out")]
+    assert len(told) == 3
+    for text, reason in zip(told, ("no weights", "too large", "the budget ended"), strict=True):
+        assert f"{EVIL} {reason}" in text
     cells = opened.find_elements("css selector", "#board td[data-column=status] details:not([open]) summary")
     opened.execute_script("arguments[0].scrollIntoView({block: 'center'})", cells[0])
     cells[0].click()
@@ -195,6 +202,34 @@ def test_the_cost_can_be_changed(opened: Any) -> None:
     assert len(opened.find_element("id", "front-names").text.split(", ")) == 11
     label = "return Object.values(Bokeh.index).flatMap(v => v.roots || [v])[0].model.below[0].axis_label"
     assert opened.execute_script(label) == "multiply-accumulates for one input"
+    Select(opened.find_element("id", "quality-choice")).select_by_value("accuracy, fine-tuned")
+    assert opened.find_element("id", "front-names").text == "model-01, model-00"
+    label = label.replace("below", "left")
+    assert opened.execute_script(label) == "accuracy, fine-tuned"
+
+
+def test_the_first_screen_holds_the_answer_its_facts_and_the_code(opened: Any) -> None:
+    bottom = (
+        "return Math.max(...['h1', '.facts', '#code'].map(s => document.querySelector(s)."
+        "getBoundingClientRect().bottom)) < innerHeight"
+    )
+    assert opened.execute_script(bottom)
+    told = opened.find_element("class name", "facts").text
+    for fact in ("90.0%", "1M", "20 ms", "10 MB", "1 MB", "mit"):
+        assert fact in told
+
+
+def test_the_budget_is_accounted_for(opened: Any) -> None:
+    told = opened.find_element("id", "budget").text
+    assert f"{EVIL} 20m" in told
+    assert "12,345" in told
+    assert [cell.text for cell in opened.find_elements("css selector", ".stages tbody tr:last-child td")] == [
+        f"{EVIL} verify",
+        "–",
+        "2",
+        "20 min",
+        "decided",
+    ]
 
 
 def test_the_map_is_coloured_by_family_or_by_score(opened: Any) -> None:
@@ -236,3 +271,8 @@ def test_light_and_dark_follow_the_reader(opened: Any, name: str, darker: str) -
         "return getComputedStyle(document.documentElement).getPropertyValue('--text').trim()"
     )
     assert opened.execute_script(label) == wanted
+    names = """
+        const figure = Object.values(Bokeh.index).flatMap(v => v.roots || [v])[0].model;
+        return figure.renderers.find(r => r.name === "cost-labels").glyph.text_color.value;
+    """
+    assert opened.execute_script(names) == wanted

@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,58 +16,96 @@ from modelselect.report import content
 if TYPE_CHECKING:
     from bokeh.plotting import figure as Figure  # noqa: N812 (a class, whatever its name)
 
-    from modelselect.leaderboard import Leaderboard
+    from modelselect.leaderboard import Leaderboard, Row
 
 PALETTE = ("#3b82f6", "#f97316", "#10b981", "#a855f7", "#eab308", "#ef4444", "#06b6d4", "#ec4899")
 """Of the largest families; told apart, and readable on light and on dark."""
 
 GREY = "#8b93a1"
 HEIGHT = 420
+LONGEST_LABEL = 24
+MOST_LABELS = 12
+MOST_TICKS = 8
+RIGHT = 0.4
+"""Share of the width from which on a label stands to the left of its point."""
+
 LOWEST, HIGHEST = (226, 190, 96), (29, 78, 216)
 """Colours of the lowest and the highest score on the map."""
 
 
 def cost_chart(board: Leaderboard) -> tuple[dict[str, Any], dict[str, Any]] | None:
-    """The chart for the first cost, and what a page needs to change to another one; None where no cost is known."""
+    """The chart for the first cost and quality, and what a page needs to change to others; None without a cost.
+
+    Returns:
+        The chart; and by quality and cost: `label` and `quality` of the axes, `points`, `front`, `ticks`, and `names`
+        of those on the front, from the cheapest on.
+    """
     costs = content.costs(board)
     if not costs:
         return None
-    called = content.names(board)
-    choices: dict[str, dict[str, Any]] = {}
-    for cost in costs:
-        rows = [i for i, row in enumerate(board.rows) if row.score is not None and (cost.values[i] or 0) > 0]
-        x = [float(cost.values[i] or 0) for i in rows]
-        y = [float(board.rows[i].score or 0) for i in rows]
-        front = pareto_front(x, y)
-        on_front = set(front)
-        errors = [board.rows[i].standard_error or 0.0 for i in rows]
-        steps = [(x[i], y[i]) for i in front]
-        corners = [p for a, b in itertools.pairwise(steps) for p in (a, (b[0], a[1]))] + steps[-1:]
-        choices[cost.key] = {
-            "label": cost.label,
-            "points": {
-                "x": x,
-                "y": y,
-                "name": [called[i] for i in rows],
-                "rank": [board.rows[i].rank for i in rows],
-                "shown": [short(value) for value in x],
-                "low": [value - error for value, error in zip(y, errors, strict=True)],
-                "high": [value + error for value, error in zip(y, errors, strict=True)],
-                "colour": [PALETTE[0] if i in on_front else GREY for i in range(len(rows))],
-                "size": [11 if i in on_front else 8 for i in range(len(rows))],
-            },
-            "front": {"x": [corner[0] for corner in corners], "y": [corner[1] for corner in corners]},
-            "names": [called[rows[i]] for i in front],
-        }
-    first = next(iter(choices.values()))
-    tips = [("candidate", "@name"), ("rank", "@rank"), ("score", "@y{0.0000}"), ("cost", "@shown")]
-    figure = _figure("cost", x_axis_type="log", x_axis_label=first["label"], y_axis_label="score")
+    qualities = {"score": [row.score for row in board.rows]}
+    accuracies = [row.verified_accuracy for row in board.rows]
+    if sum(accuracy is not None for accuracy in accuracies) > 1:
+        qualities["accuracy, fine-tuned"] = accuracies
+    choices = {
+        quality: {cost.key: choice for cost in costs if (choice := _against(board, cost, quality, values))}
+        for quality, values in qualities.items()
+    }
+    first = next(iter(next(iter(choices.values())).values()))
+    tips = [("candidate", "@name"), ("rank", "@rank"), ("quality", "@told"), ("cost", "@shown")]
+    figure = _figure("cost", x_axis_type="log", x_axis_label=first["label"], y_axis_label=first["quality"])
     figure.segment("x", "low", "x", "high", source=(source := _source(first["points"], "cost-points")), color=GREY)
     figure.line("x", "y", source=_source(first["front"], "cost-front"), color=PALETTE[0], line_width=2, line_alpha=0.6)
     dots = figure.scatter("x", "y", source=source, size="size", color="colour", line_color=None)
+    _labels(figure, source)
+    figure.xaxis.ticker = _ticker(first["ticks"])
     round_values = [m / 2 * 10.0**k for k in range(-3, 14) for m in range(2, 20)]
-    figure.xaxis.major_label_overrides = {value: short(value) for value in round_values}
+    figure.xaxis.major_label_overrides = {value: content.short(value) for value in round_values}
     return _item(figure, tips, [dots]), choices
+
+
+def _against(
+    board: Leaderboard, cost: content.Cost, quality: str, values: Sequence[float | None]
+) -> dict[str, Any] | None:
+    """One quality against one cost; None where they are known of fewer than two together."""
+    rows = [i for i, value in enumerate(values) if value is not None and cost.values[i] is not None]
+    if len(rows) < 2:
+        return None
+    called = content.names(board)
+    x, y = [float(cost.values[i] or 0) for i in rows], [float(values[i] or 0) for i in rows]
+    front = pareto_front(x, y)
+    ranges = [_range(board.rows[i], value, quality) for i, value in zip(rows, y, strict=True)]
+    steps = [(x[i], y[i]) for i in front]
+    corners = [p for a, b in itertools.pairwise(steps) for p in (a, (b[0], a[1]))] + steps[-1:]
+    names = [called[i] for i in rows]
+    points = {
+        "x": x,
+        "y": y,
+        "name": names,
+        "rank": [board.rows[i].rank for i in rows],
+        "shown": [content.short(value) for value in x],
+        "told": [f"{value:.4g}" if quality == "score" else f"{value:.1%}" for value in y],
+        "low": [low for low, _ in ranges],
+        "high": [high for _, high in ranges],
+        "colour": [PALETTE[0] if i in front else GREY for i in range(len(rows))],
+        "size": [11 if i in front else 8 for i in range(len(rows))],
+    }
+    return {
+        "label": cost.label,
+        "quality": quality,
+        "points": points | _beside(names, [math.log(value) for value in x], front),
+        "front": {"x": [corner[0] for corner in corners], "y": [corner[1] for corner in corners]},
+        "ticks": _ticks(min(x), max(x)),
+        "names": [called[rows[i]] for i in front],
+    }
+
+
+def _range(row: Row, value: float, quality: str) -> tuple[float, float]:
+    """How far a value may be off: its 95% interval, or its standard error to either side."""
+    if quality == "score":
+        error = row.standard_error or 0.0
+        return value - error, value + error
+    return row.verified_interval or (value, value)
 
 
 def verified_chart(board: Leaderboard) -> dict[str, Any] | None:
@@ -77,7 +115,7 @@ def verified_chart(board: Leaderboard) -> dict[str, Any] | None:
         return None
     called = content.names(board)
     accuracy = [float(board.rows[i].verified_accuracy or 0) for i in rows]
-    intervals = [board.rows[i].verified_interval or (a, a) for i, a in zip(rows, accuracy, strict=True)]
+    intervals = [_range(board.rows[i], a, "accuracy") for i, a in zip(rows, accuracy, strict=True)]
     tips = [
         ("candidate", "@name"),
         ("predicted rank", "@predicted"),
@@ -85,8 +123,9 @@ def verified_chart(board: Leaderboard) -> dict[str, Any] | None:
         ("accuracy", "@y{0.0%}"),
     ]
     figure = _figure("verified", x_axis_label="score, before fine-tuning", y_axis_label="accuracy, fine-tuned")
+    x = [float(board.rows[i].score or 0) for i in rows]
     points: dict[str, Any] = {
-        "x": [float(board.rows[i].score or 0) for i in rows],
+        "x": x,
         "y": accuracy,
         "low": [low for low, _ in intervals],
         "high": [high for _, high in intervals],
@@ -94,9 +133,11 @@ def verified_chart(board: Leaderboard) -> dict[str, Any] | None:
         "predicted": [board.rows[i].predicted_rank for i in rows],
         "verified": [board.rows[i].rank for i in rows],
     }
+    points |= _beside(points["name"], x, range(min(len(rows), MOST_LABELS)))
     source = _source(points, "verified-points")
     figure.segment("x", "low", "x", "high", source=source, color=GREY, line_width=2)
     dots = figure.scatter("x", "y", source=source, size=11, color=PALETTE[0], line_color=None)
+    _labels(figure, source)
     figure.yaxis.formatter = _percent_ticks()
     return _item(figure, tips, [dots])
 
@@ -141,18 +182,6 @@ def map_chart(board: Leaderboard, plane: content.Map) -> tuple[dict[str, Any], l
     return _item(figure, tips, [*hovered, dots]), legend
 
 
-def short(value: float) -> str:
-    """`1234567` -> `1.23M`.
-
-    >>> short(1234567), short(12.5), short(0.25)
-    ('1.23M', '12.5', '0.25')
-    """
-    for size, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= size:
-            return f"{value / size:.3g}{unit}"
-    return f"{value:.3g}"
-
-
 def _figure(name: str, **settings: Any) -> Figure:
     from bokeh.models import DataRange1d
     from bokeh.plotting import figure
@@ -188,6 +217,59 @@ def _item(figure: Figure, tips: list[tuple[str, str]], hovered: list[Any]) -> di
 
     figure.add_tools(HoverTool(tooltips=tips, renderers=hovered))
     return dict(json_item(figure))
+
+
+def _beside(names: Sequence[str], x: Sequence[float], labelled: Collection[int]) -> dict[str, list[Any]]:
+    """Columns for `_labels`: those that are labelled, to the side that has room."""
+    low, width = min(x), (max(x) - min(x)) or 1.0
+    right = [(value - low) / width > RIGHT for value in x]
+    return {
+        "label": [shortened(name) if i in labelled else "" for i, name in enumerate(names)],
+        "side": ["right" if is_right else "left" for is_right in right],
+        "shift": [-7 if is_right else 7 for is_right in right],
+    }
+
+
+def shortened(name: str) -> str:
+    """At most `LONGEST_LABEL` characters, the middle left out.
+
+    >>> shortened("a" * 20 + "b" * 20)
+    'aaaaaaaaaaaa…bbbbbbbbbbbb'
+    """
+    half = LONGEST_LABEL // 2
+    return name if len(name) <= LONGEST_LABEL else f"{name[:half]}…{name[-half:]}"
+
+
+def _labels(figure: Figure, source: Any) -> None:
+    """Names above points: of the front of Pareto, where nothing lies to the left and above."""
+    figure.text(
+        "x",
+        "y",
+        text="label",
+        source=source,
+        text_align="side",
+        x_offset="shift",
+        y_offset=-7,
+        text_font_size="11px",
+        text_color=GREY,
+        name=f"{figure.name}-labels",
+    )
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """Round values of a logarithmic axis: few enough to be read, and enough to read by."""
+    first, last = math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 1
+    for mantissas in ((1.0, 2.0, 3.0, 5.0, 7.0), (1.0, 2.0, 5.0), (1.0, 3.0), (1.0,)):
+        ticks = [m * 10.0**k for k in range(first, last + 1) for m in mantissas]
+        if sum(low <= tick <= high for tick in ticks) <= MOST_TICKS:
+            break
+    return ticks
+
+
+def _ticker(ticks: list[float]) -> Any:
+    from bokeh.models import FixedTicker
+
+    return FixedTicker(ticks=ticks)
 
 
 def _percent_ticks() -> Any:

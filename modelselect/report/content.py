@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from modelselect.budget import duration
+from modelselect.cost import license_of
 from modelselect.errors import InvalidInputError
+from modelselect.probe.splits import TRAIN, kind_of_split
 
 if TYPE_CHECKING:
     from modelselect.leaderboard import Leaderboard, Row
@@ -20,6 +24,18 @@ LONGEST_LIST = 12
 
 SURE = 0.95
 """From this confidence on the first place is called decided."""
+
+
+COST_LABELS = {
+    "parameters": "parameters",
+    "macs": "multiply-accumulates for one input",
+    "feature_dim": "width of the features",
+    "latency_ms": "milliseconds for one row",
+    "memory_bytes": "bytes of memory",
+    "download_bytes": "bytes to download",
+    "seconds": "seconds to extract and score",
+}
+"""What the costs of a row are called on a chart."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +95,11 @@ def ranked_by(board: Leaderboard) -> tuple[str, ...]:
 def dataset_name(board: Leaderboard) -> str:
     """What the dataset is called; `the dataset` where it was given as arrays and has no name."""
     about = board.provenance.get("dataset")
-    name = about.get("name") if isinstance(about, Mapping) else None
+    about = about if isinstance(about, Mapping) else {}
+    name, source = about.get("name"), about.get("source")
+    path = source.get("path") if isinstance(source, Mapping) else None
+    if isinstance(path, str) and kind_of_split(str(name)) == TRAIN and len(parts := PurePath(path).parts) > 1:
+        return parts[-2]  # a folder called "train" says nothing
     return str(name) if name and name != "dataset" else "the dataset"
 
 
@@ -120,11 +140,10 @@ def _doubts(board: Leaderboard, called: Sequence[str], verified: Sequence[Row]) 
             told.append(f"The intervals of {listed(overlapping)} overlap with its own, so that they may be as good.")
     if board.confidence is not None:
         first, second = sorted(board.ranked, key=lambda row: row.predicted_rank or len(board.rows))[:2]
-        chance = "more than 99%" if board.confidence > 0.99 else f"{board.confidence:.0%}"
         verdict = "the first place by score is decided" if board.confidence >= SURE else "the order is still open"
         told.append(
             f"On another sample of this size {called[board.rows.index(first)]} would score above "
-            f"{called[board.rows.index(second)]} with a probability of {chance}: {verdict}."
+            f"{called[board.rows.index(second)]} with a probability of {chance(board.confidence)}: {verdict}."
         )
     elif not verified and len(board.ranked) > 1:
         told.append("How sure this is was not measured: resamples=50 tells, and top_k=3 fine-tunes the first three.")
@@ -137,26 +156,113 @@ def loading_code(row: Row) -> str | None:
 
     if row.candidate.zoo == ModuleZoo.name:
         return None
+    trust = "trust_remote_code=True" if row.candidate.metadata.get("remote_code") else ""
+    if row.fine_tuned is not None:
+        return (
+            "import modelselect as ms\n\n"
+            'board = ms.Leaderboard.load("board.json")  # the leaderboard of this page, as it was saved\n'
+            f"model = board.best.load({trust}).module  # a torch.nn.Module, fine-tuned: gives logits\n"
+            'board.best.save("fine-tuned")  # a folder for timm, transformers or dir:fine-tuned'
+        )
     return (
         "import modelselect as ms\n"
-        "from modelselect.host import get_host\n\n"
+        "from modelselect.leaderboard import Row\n\n"
         f"[candidate] = ms.search({row.candidate.id!r})\n"
-        "backbone = get_host().zoo(candidate.zoo).load(candidate)\n"
-        "model = backbone.module  # a torch.nn.Module"
+        f"model = Row(candidate).load({trust}).module  # a torch.nn.Module, pre-trained"
     )
 
 
 def costs(board: Leaderboard) -> list[Cost]:
     """Of what a candidate costs, that which is known of two ranked rows or more."""
-    found = [
-        Cost("parameters", "parameters", tuple(row.parameters for row in board.rows)),
-        Cost("macs", "multiply-accumulates for one input", tuple(row.macs for row in board.rows)),
-        Cost("size", "bytes of the weights", tuple(_number(row, "size_bytes", "download_bytes") for row in board.rows)),
-        Cost("feature_dim", "width of the features", tuple(row.feature_dim for row in board.rows)),
-        Cost("seconds", "seconds to extract and score", tuple(row.seconds or None for row in board.rows)),
-    ]
+    from modelselect.leaderboard import COSTS
+
+    found = [Cost(key, COST_LABELS[key], tuple(cost_of(row, key) for row in board.rows)) for key in COSTS]
     ranked = [row.rank is not None for row in board.rows]
-    return [c for c in found if sum(v is not None and v > 0 and r for v, r in zip(c.values, ranked, strict=True)) > 1]
+    return [c for c in found if sum(v is not None and r for v, r in zip(c.values, ranked, strict=True)) > 1]
+
+
+def cost_of(row: Row, key: str) -> float | None:
+    """One of a row's costs; None where it is not known or not above 0."""
+    from modelselect.cost import download_bytes_of
+
+    value = getattr(row, key)
+    if value is None and key == "download_bytes":
+        value = download_bytes_of(row.candidate)
+    return value if value else None
+
+
+def facts(board: Leaderboard) -> list[tuple[str, str]]:
+    """What to know of the winner at a glance: how good, how sure, how large, how fast, under which licence."""
+    if not board.ranked:
+        return []
+    best, told = board.best, []
+    if best.verified_accuracy is not None:
+        told.append(("accuracy, fine-tuned", f"{best.verified_accuracy:.1%}"))
+    if best.probability_best is not None:
+        told.append(("best on another sample", chance(best.probability_best)))
+    told += [(name, show(value)) for name, key, show in _FACTS if (value := cost_of(best, key)) is not None]
+    if licence := best.license or license_of(best.candidate):
+        told.append(("licence", licence))
+    return told
+
+
+def cheaper(board: Leaderboard) -> str | None:
+    """The best of those with fewer parameters, in a sentence; None where the winner is the smallest itself."""
+    known = [i for i, row in enumerate(board.rows) if row.rank is not None and row.parameters]
+    if not known or known[0] != 0 or not (size := board.best.parameters):
+        return None
+    smaller = [i for i in known if (board.rows[i].parameters or size) < size]
+    if not smaller:
+        return None
+    row = board.rows[smaller[0]]
+    share = (row.parameters or 0) / size
+    reached = "" if row.verified_accuracy is None else f", and reached {row.verified_accuracy:.1%} fine-tuned"
+    return (
+        f"Smaller: {names(board)[smaller[0]]} has {share:.0%} of its parameters ({short(row.parameters or 0)}), ranks "
+        f"{row.rank} of {len(board.ranked)}{reached}."
+    )
+
+
+def left_out(board: Leaderboard) -> dict[str, list[tuple[str, str]]]:
+    """Candidates that were not ranked, or not shown all of the probe, with the reason: by what became of them."""
+    from modelselect.leaderboard import LIMIT
+
+    called = names(board)
+    groups: dict[str, list[tuple[str, str]]] = {"failed": [], "excluded by a limit": [], "stopped early": []}
+    for name, row in zip(called, board.rows, strict=True):
+        if row.rank is None:
+            limited = row.failure is not None and row.failure.stage == LIMIT
+            reason = row.failure.reason if limited and row.failure is not None else row.status
+            groups["excluded by a limit" if limited else "failed"].append((name, reason))
+        elif row.stopped:
+            groups["stopped early"].append((name, row.stopped))
+    return {group: rows for group, rows in groups.items() if rows}
+
+
+def budget(board: Leaderboard) -> tuple[list[tuple[str, str]], list[str], list[list[str]]]:
+    """The account of the budget: what is said of the whole, and the table of its stages as columns and rows.
+
+    All empty where there was no budget.
+    """
+    account = board.provenance.get("budget")
+    if not isinstance(account, Mapping):
+        return [], [], []
+    given = account.get("stages")
+    stages = [s for s in given if isinstance(s, Mapping)] if isinstance(given, list | tuple) else []
+    columns = [str(key) for key in dict.fromkeys(key for stage in stages for key in stage)]
+    rows = [[_amount(column, stage.get(column)) for column in columns] for stage in stages]
+    whole = [(name, _amount(name, value)) for name, value in _spread(account) if name != "stages"]
+    return whole, columns, rows
+
+
+def _amount(name: str, value: Any) -> str:
+    """A quantity of the budget's account; its last word says what it counts."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if number and name.endswith("seconds"):
+        return duration(value)
+    if number and 0 <= value <= 1 and isinstance(value, float):
+        return f"{value:.0%}"
+    return f"{value:,}" if isinstance(value, int) and number else _readable(value)
 
 
 def estimator_ranks(board: Leaderboard) -> dict[str, list[int | None]]:
@@ -229,7 +335,7 @@ def provenance(board: Leaderboard) -> dict[str, list[tuple[str, str]]]:
     """Where the board comes from: sections of (name, text) that can be read."""
     sections: dict[str, list[tuple[str, str]]] = {"run": []}
     for key, value in board.provenance.items():
-        if key == "estimators":
+        if key in ("estimators", "budget"):  # a section has its own
             continue
         if isinstance(value, Mapping):
             sections[key] = list(_flat(value))
@@ -245,6 +351,33 @@ def provenance(board: Leaderboard) -> dict[str, list[tuple[str, str]]]:
     return {name: lines for name, lines in sections.items() if lines}
 
 
+def chance(probability: float) -> str:
+    """A probability that was estimated, in words that claim no more than that.
+
+    >>> chance(0.876), chance(0.998), chance(0.001)
+    ('88%', 'more than 99%', 'less than 1%')
+    """
+    return "more than 99%" if probability > 0.99 else "less than 1%" if probability < 0.01 else f"{probability:.0%}"
+
+
+def short(value: float) -> str:
+    """`1234567` -> `1.23M`.
+
+    >>> short(1234567), short(12.5), short(0.25)
+    ('1.23M', '12.5', '0.25')
+    """
+    for size, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:.3g}{unit}"
+    return f"{value:.3g}"
+
+
+def in_bytes(value: float) -> str:
+    """`1234567` -> `1.23 MB`."""
+    text = short(value)
+    return f"{text[:-1]} {text[-1]}B" if text[-1].isalpha() else f"{text} B"
+
+
 def listed(items: Sequence[str], most: int = 3) -> str:
     """`a, b and 4 more`, in words.
 
@@ -255,18 +388,18 @@ def listed(items: Sequence[str], most: int = 3) -> str:
     return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
 
 
-def _number(row: Row, *keys: str) -> float | None:
-    values = (row.candidate.metadata.get(key) for key in keys)
-    return next((value for value in values if isinstance(value, int | float) and value > 0), None)
+def _flat(value: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [(name, _readable(inner)) for name, inner in _spread(value)]
 
 
-def _flat(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    lines: list[tuple[str, str]] = []
+def _spread(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """Names and values, those of small mappings within each by itself."""
+    lines: list[tuple[str, Any]] = []
     for key, inner in value.items():
         if isinstance(inner, Mapping) and 0 < len(inner) <= LONGEST_LIST:
-            lines += _flat(inner, f"{prefix}{key} › ")
+            lines += _spread(inner, f"{prefix}{key} › ")
         else:
-            lines.append((f"{prefix}{key}", _readable(inner)))
+            lines.append((f"{prefix}{key}", inner))
     return lines
 
 
@@ -279,3 +412,12 @@ def _readable(value: Any) -> str:
         more = f" and {len(value) - LONGEST_LIST} more" if len(value) > LONGEST_LIST else ""
         return (", ".join(map(str, value[:LONGEST_LIST])) + more) or "none"
     return f"{value:.1f}" if isinstance(value, float) else str(value)
+
+
+_FACTS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
+    ("parameters", "parameters", short),
+    ("multiply-accumulates", "macs", short),
+    ("for one row", "latency_ms", lambda value: f"{value:.3g} ms"),
+    ("memory", "memory_bytes", in_bytes),
+    ("download", "download_bytes", in_bytes),
+)

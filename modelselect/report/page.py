@@ -17,7 +17,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from modelselect.cost import license_of
 from modelselect.errors import InvalidInputError
+from modelselect.leaderboard import LIMIT
 from modelselect.report import content
 
 if TYPE_CHECKING:
@@ -40,7 +42,11 @@ ABOUT = {
     "P(best)": "how probable it is that it scores highest on another sample of this size",
     "MACs": "multiply-accumulates for one input",
     "seconds": "to extract and to score, when it was first computed",
-    "size": "bytes of its weights",
+    "latency": "from one prepared row to its features, on the device of this run",
+    "throughput": "rows a second, in batches that fit",
+    "memory": "weights, and what one row takes besides",
+    "download": "what loading it fetches where none of it is there yet",
+    "probe rows": "that its scores come from",
 }
 
 
@@ -99,6 +105,8 @@ def html(board: Leaderboard, atlas: str | os.PathLike[str] | None = None) -> str
         },
         "costs": cost[1] if cost else {},
     }
+    spent, budget_columns, budget_rows = content.budget(board)
+    choices = next(iter(cost[1].values())) if cost else {}
     library = Path(bokeh.__file__).parent / "server" / "static" / "js" / "bokeh.min.js"
     drawing = library.read_text(encoding="utf-8") if data["charts"] else ""
     script = _asset("script.js")
@@ -119,12 +127,18 @@ def html(board: Leaderboard, atlas: str | os.PathLike[str] | None = None) -> str
         ids=[row.candidate.id for row in board.rows],
         failed=[row.rank is None for row in board.rows],
         called=called,
-        unranked=[(called[i], row.status) for i, row in enumerate(board.rows) if row.rank is None],
+        left_out=content.left_out(board),
+        facts=content.facts(board),
+        smaller=content.cheaper(board),
+        spent=spent,
+        budget_columns=budget_columns,
+        budget_rows=budget_rows,
         long=max(map(len, called), default=0) > LONG_NAME,
         columns=table_columns(board, called),
         ranked=len(board.ranked),
         notes=_warnings(board),
-        costs=cost[1] if cost else {},
+        qualities=list(cost[1]) if cost else [],
+        costs=choices,
         verified=_verified_facts(board, called),
         has_verified=verified is not None,
         has_map=drawn_map is not None,
@@ -182,10 +196,14 @@ def table_columns(board: Leaderboard, called: list[str]) -> list[Column]:
         ),
         _numbers("parameters", [row.parameters for row in rows]),
         _numbers("MACs", [row.macs for row in rows]),
-        _numbers("size", [value if isinstance(value, int | float) else None for value in metadata("size_bytes")]),
+        _numbers("latency", [row.latency_ms for row in rows], lambda value: f"{value:.3g} ms"),
+        _numbers("throughput", [row.throughput for row in rows], lambda value: f"{value:.3g}/s"),
+        _numbers("memory", [row.memory_bytes for row in rows], content.in_bytes),
+        _numbers("download", [content.cost_of(row, "download_bytes") for row in rows], content.in_bytes),
         _numbers("feature width", [row.feature_dim for row in rows], str),
+        _numbers("probe rows", [row.probe_rows for row in rows], str),
         _words("family", metadata("family")),
-        _words("license", metadata("license")),
+        _words("license", [row.license or license_of(row.candidate) for row in rows]),
         _numbers("seconds", [row.seconds or None for row in rows], lambda value: f"{value:.1f}"),
         Column("status", tuple(_status(row) for row in rows), numeric=False),
     ]
@@ -218,14 +236,12 @@ def _numbers(
     *,
     shown: bool = True,
 ) -> Column:
-    from modelselect.report.charts import short
-
     cells = []
     for value, error in zip(values, errors or [None] * len(values), strict=True):
         if value is None or (isinstance(value, float) and not math.isfinite(value)):
             cells.append(Cell(UNKNOWN, ""))
         else:
-            text = (show or short)(value)
+            text = (show or content.short)(value)
             cells.append(Cell(text if error is None else f"{text} ± {error:.2g}", repr(float(value))))
     return Column(name, tuple(cells), shown=shown)
 
@@ -247,12 +263,16 @@ def _verified_cell(row: Row) -> Cell:
 
 
 def _status(row: Row) -> Cell:
+    if row.failure is not None and row.failure.stage == LIMIT:
+        return Cell("excluded", "3 excluded", (row.failure.reason,))
     if row.failure is not None:
         return Cell(f"failed ({row.failure.stage})", "2 failed", (row.failure.reason,))
     reasons = tuple(f"{name}: {failure.reason}" for name, failure in row.failures.items())
     warned = tuple(f"{name} warns: {text}" for name, text in row.warnings.items())
     if reasons:
         return Cell(f"without {content.listed(list(row.failures))}", "1 without", reasons + warned)
+    if row.stopped:
+        return Cell("ok, stopped early", "0 ok, stopped", (row.stopped, *warned))
     return Cell("ok", "0 ok", warned)
 
 

@@ -85,6 +85,8 @@
         axis_label_text_color: colour("--text"), major_label_text_color: colour("--soft"),
         axis_line_color: colour("--line"), major_tick_line_color: colour("--line"), minor_tick_line_color: null,
       }));
+      const labels = figure.renderers.find((r) => r.name === name + "-labels");
+      if (labels) labels.glyph.text_color = { value: colour("--text") };
       figure.center.forEach((grid) => grid.setv({ grid_line_color: colour("--line") }));
     });
   }
@@ -96,14 +98,20 @@
     }
     paint();
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", paint);
-    const cost = find("#cost-choice");
-    if (cost) cost.addEventListener("change", () => {
-      const choice = data.costs[cost.value];
+    const cost = find("#cost-choice"), quality = find("#quality-choice");
+    const change = () => {
+      const choices = data.costs[quality.value];
+      Array.from(cost.options).forEach((option) => { option.disabled = !(option.value in choices); });
+      if (!(cost.value in choices)) cost.value = Object.keys(choices)[0];
+      const choice = choices[cost.value], figure = model("cost");
       model("cost-points").data = choice.points;
       model("cost-front").data = choice.front;
-      model("cost").below[0].axis_label = choice.label;
+      figure.below[0].axis_label = choice.label;
+      figure.below[0].ticker.ticks = choice.ticks;
+      figure.left[0].axis_label = choice.quality;
       find("#front-names").textContent = choice.names.join(", ");
-    });
+    };
+    if (cost) [cost, quality].forEach((select) => select.addEventListener("change", change));
     const colours = find("#map-choice");
     if (colours) colours.addEventListener("change", () => {
       const source = model("map-points");
