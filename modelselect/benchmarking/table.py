@@ -88,7 +88,8 @@ class BenchmarkTable:
         datasets: columns.
         measure: what the figures are.
         resamples: of the bootstrap.
-        static: the best static baseline by mean; None if there is none.
+        static: the best static baseline by mean, of those that score half of the models or more if there is one; None
+            if there is none.
         history: the mean rank on the other datasets; None with fewer than three datasets.
         absent: of the estimators without any figure, why.
         evidence_seconds: the forward pass's time for one model and dataset.
@@ -237,9 +238,11 @@ def judge(
     means = {name: float(np.mean([cell.value for cell in cells.values()])) for name, cells in shown.items()}
 
     def best(kind: Kind) -> str | None:
-        """By mean; one that speaks of fewer datasets comes after those that speak of all."""
+        """By mean; what has no score for half of the models comes after what has: few are easily ordered by chance."""
         of_kind = [name for name in shown if kinds[name] == kind]
-        return max(of_kind, key=lambda name: (len(shown[name]), sign * means[name]), default=None)
+        half = sum(map(len, truth.values())) / 2
+        covers = {name: sum(cell.n for cell in shown[name].values()) >= half for name in of_kind}
+        return max(of_kind, key=lambda name: (covers[name], sign * means[name]), default=None)
 
     static, history = best(STATIC), best(HISTORY)
     rows = []

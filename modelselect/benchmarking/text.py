@@ -61,7 +61,8 @@ def verdicts(table: BenchmarkTable) -> list[str]:
     if not methods:
         return [f"No method has a figure {over}."]
     best = methods[0]
-    named = f"By mean {table.measure.label} {over}, the best method is {best.estimator} ({_value(table, best.mean)})"
+    mean = "mean " if len(table.datasets) > 1 else ""
+    named = f"By {mean}{table.measure.label} {over}, the best method is {best.estimator} ({_value(table, best.mean)})"
     found = []
     if table.static is None:
         found.append(
@@ -83,14 +84,15 @@ def _against(table: BenchmarkTable, methods: Sequence[Row], baseline: str, calle
     winning = [(name, gain) for name, gain in compared if gain.value > 0]
     open_ = [name for name, gain in winning if gain.interval is not None and gain.interval[0] <= 0]
     clear = [name for name, gain in winning if gain.interval is not None and gain.interval[0] > 0]
+    in_the_mean = " in the mean" if len(table.datasets) > 1 else ""
     if not losing:
-        yield f"Every one of {_count(len(compared), 'method')} beats {called} in the mean."
+        yield f"Every one of {_count(len(compared), 'method')} beats {called}{in_the_mean}."
     else:
         some = f"{len(losing)} of {_count(len(compared), 'method')}"
         yield f"{some} {'does' if len(losing) == 1 else 'do'} not beat {called}: {listed(losing, len(losing))}."
     if open_:
         yield (
-            f"{_count(len(open_), 'method')} {'is' if len(open_) == 1 else 'are'} better in the mean, but cannot be "
+            f"{_count(len(open_), 'method')} {'is' if len(open_) == 1 else 'are'} better{in_the_mean}, but cannot be "
             f"told apart from it, as the 95% interval of the difference holds 0: {listed(open_, len(open_))}."
         )
     if clear:
