@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import modelselect.evidence
-from modelselect.candidates import Candidate, Expression, Zoo
+from modelselect.candidates import Candidate, Expression, Zoo, metadata_fault
 from modelselect.errors import ModelSelectError, ScoreWarning
 from modelselect.estimator import Estimator, evaluate
 from modelselect.evidence import FIELDS, Evidence
@@ -513,33 +513,6 @@ def zoo_checks(zoo: Zoo, pattern: str, *, trust_remote_code: bool = False) -> li
     ]
 
 
-_NUMBER = (int, float)
-_METADATA_TYPES: dict[str, Any] = {
-    "architecture": str,
-    "family": str,
-    "modality": str,
-    "parameters": int,
-    "input_size": tuple,
-    "feature_dim": int,
-    "source_dataset": str,
-    "source_classes": int,
-    "source_accuracy": _NUMBER,
-    "license": str,
-    "downloads": int,
-    "likes": int,
-    "size_bytes": int,
-    "download_bytes": int,
-    "task": str,
-    "library": str,
-    "weights": str,
-    "scan": str,
-    "gated": bool,
-    "private": bool,
-    "url": str,
-    "remote_code": bool,
-}
-
-
 def _found(zoo: Zoo, pattern: str) -> list[Candidate]:
     found = list(zoo.search(pattern))
     assert found, f"search({pattern!r}) finds nothing; check with a pattern that matches"
@@ -561,17 +534,10 @@ def _search_is_stable(zoo: Zoo, pattern: str) -> None:
 def _metadata_has_known_types(zoo: Zoo, pattern: str) -> None:
     for candidate in _found(zoo, pattern):
         for key, value in candidate.metadata.items():
-            wanted = _METADATA_TYPES.get(key)
-            if wanted is None:  # a zoo may add keys of its own
-                continue
-            right = isinstance(value, wanted) and (wanted is bool or not isinstance(value, bool))
-            assert right, f"{candidate.id}: {key} is {value!r}; expected {wanted} (leave out what is not known)"
-            if isinstance(value, _NUMBER):
-                assert value >= 0, f"{candidate.id}: {key} is {value}; expected 0 or more"
-        modality = candidate.metadata.get("modality", "image")
-        assert modality in {"image", "text"}, f"{candidate.id}: modality is {modality!r}; expected 'image' or 'text'"
-        accuracy = candidate.metadata.get("source_accuracy", 0)
-        assert accuracy <= 100, f"{candidate.id}: source_accuracy is {accuracy}; expected per cent"
+            expected = metadata_fault(key, value)
+            assert expected is None, (
+                f"{candidate.id}: {key} is {value!r}; expected {expected} (leave out what is not known)"
+            )
 
 
 def _candidates_can_be_pickled(zoo: Zoo, pattern: str) -> None:

@@ -233,9 +233,39 @@ def shards_elsewhere(folder: Path) -> None:
     (folder / "model.safetensors.index.json").write_text('{"weight_map": {"x": "../b/model.safetensors"}}')
 
 
+def nest_endlessly(folder: Path) -> None:
+    (folder / "config.json").write_text("[" * 100_000)
+
+
+def change_config(folder: Path, **changed: Any) -> None:
+    write_config(folder, **{**json.loads((folder / "config.json").read_text()), **changed})
+
+
+def leave_layers_out(folder: Path) -> None:
+    weights = load_file(folder / "model.safetensors")
+    save_file(
+        {name: tensor for name, tensor in weights.items() if "stages.0" not in name}, folder / "model.safetensors"
+    )
+    change_config(folder, model_args={"pretrained_strict": False})
+
+
+def ask_for_another_head(folder: Path) -> None:
+    pretrained = json.loads((folder / "config.json").read_text())["pretrained_cfg"]
+    change_config(folder, model_args={"num_classes": 7}, pretrained_cfg=pretrained | {"classifier": "head.fc"})
+
+
+def ask_for_much(folder: Path) -> None:
+    pretrained = json.loads((folder / "config.json").read_text())["pretrained_cfg"]
+    change_config(folder, pretrained_cfg=pretrained | {"input_size": [3, 10**6, 10**6]})
+
+
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
+        (nest_endlessly, "its config.json cannot be read"),
+        (leave_layers_out, "timm cannot load it"),
+        (ask_for_another_head, "its logits would come from a layer left at random"),
+        (ask_for_much, "it asks for inputs of size (3, 1000000, 1000000)"),
         (break_json, "its config.json cannot be read"),
         (break_with_a_list, "its config.json holds list; expected an object"),
         (break_form, "does not say how to build it; expected 'architecture'"),
@@ -259,6 +289,31 @@ def test_a_broken_folder_is_a_candidate_that_says_why_it_does_not_load(
     assert [candidate.name for candidate in ZOO.search("zoo")] == ["zoo/broken", "zoo/whole"]
     assert reason in refusal("zoo/broken")
     ZOO.load(only("zoo/whole"))
+
+
+def test_only_metadata_that_can_be_is_believed(here: Path) -> None:
+    timm_folder(here / "a")
+    change_config(
+        here / "a", num_features="64", published_top1=float("nan"), pretraining={"a": 1}, license={"name": "MIT"}
+    )
+    known = only("a").metadata
+    assert not {"feature_dim", "source_accuracy", "source_dataset"} & set(known)
+    assert known["parameters"] > 0
+    change_config(here / "a", num_features=10**400, published_top1="high")
+    assert not {"feature_dim", "source_accuracy"} & set(only("a").metadata)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names of files are bytes on POSIX alone")
+def test_a_folder_whose_name_no_leaderboard_can_hold_is_left_out_with_a_warning(here: Path) -> None:
+    timm_folder(here / "zoo" / "good")
+    odd = os.fsdecode(os.fsencode(here / "zoo") + b"/odd\xff")
+    try:
+        os.mkdir(odd)
+    except OSError:
+        pytest.skip("this file system takes no such name")
+    shutil.copy(here / "zoo" / "good" / "config.json", odd)
+    with pytest.warns(UserWarning, match="is left out, for its name is no UTF-8"):
+        assert [candidate.name for candidate in ZOO.search("zoo")] == ["zoo/good"]
 
 
 def test_a_folder_that_went_away_says_so(here: Path) -> None:

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import ModuleType
 from typing import Any
 
-from modelselect.errors import ExpressionError, did_you_mean
+from modelselect.candidates import metadata_fault
+from modelselect.errors import CandidateError, ExpressionError, did_you_mean
 
 _SETTINGS = re.compile(r"(?P<name>.+)\?(?P<settings>\w+=[^=&?]*(&\w+=[^=&?]*)*)", re.DOTALL)
 
@@ -36,6 +37,26 @@ def with_settings(name: str, settings: Mapping[str, str]) -> str:
     'owner/name?max_length=128&pooling=cls'
     """
     return "?".join([name, "&".join(f"{key}={settings[key]}" for key in sorted(settings))]) if settings else name
+
+
+def sound(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """What is known, and can be what it is called: strangers' files may say anything under any name.
+
+    >>> sound({"parameters": 5, "license": {"name": "MIT"}, "family": None})
+    {'parameters': 5}
+    """
+    return {k: value for k, value in metadata.items() if value is not None and metadata_fault(k, value) is None}
+
+
+LONGEST_SIDE = 10_000
+"""Pixels of an input's side, at most: a configuration may ask for more than any memory holds."""
+
+
+def check_sides(size: Iterable[Any]) -> None:
+    """Raises CandidateError for inputs that are too large to be meant."""
+    sides = tuple(size)
+    if any(isinstance(side, int | float) and side > LONGEST_SIDE for side in sides):
+        raise CandidateError(f"it asks for inputs of size {sides}; expected at most {LONGEST_SIDE:,} pixels on a side")
 
 
 def is_glob(pattern: str) -> bool:

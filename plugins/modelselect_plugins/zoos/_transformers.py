@@ -28,7 +28,7 @@ from modelselect.backbone import (
 )
 from modelselect.errors import CandidateError, RemoteCodeError
 from modelselect_plugins.zoos import _transformers_text
-from modelselect_plugins.zoos._support import one_line, required
+from modelselect_plugins.zoos._support import check_sides, one_line, required
 from modelselect_plugins.zoos._transformers_text import TextSettings
 
 if TYPE_CHECKING:
@@ -242,6 +242,7 @@ def _preprocessing(path: Path, trust_remote_code: bool) -> Preprocessing:
     transformers = required("transformers")
     if not (path / PROCESSOR).is_file():
         raise CandidateError(f"it has no {PROCESSOR}, so nothing says how its images are prepared")
+    check_sides(_input_size(path, {}) or ())
     processor = None
     for backend in ("pil", "torchvision"):  # PIL first: what nearly all of them were trained with
         with contextlib.suppress(Exception):

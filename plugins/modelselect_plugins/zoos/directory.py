@@ -27,6 +27,7 @@ import math
 import re
 import sys
 import types
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -47,7 +48,7 @@ from modelselect.errors import CandidateError, ExpressionError, ModelSelectError
 from modelselect.host import get_host
 from modelselect.verification.winners import ORIGIN, FineTuned
 from modelselect_plugins.zoos import _transformers_text
-from modelselect_plugins.zoos._support import first_missing, is_glob, one_line, split_settings, with_settings
+from modelselect_plugins.zoos._support import first_missing, is_glob, one_line, sound, split_settings, with_settings
 from modelselect_plugins.zoos.timm import source_classes, source_dataset, timm_folder, timm_skeleton
 
 if TYPE_CHECKING:
@@ -155,7 +156,7 @@ class _Folder:
         """
         try:
             configuration = json.loads((self.path / CONFIGURATION).read_bytes())
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise CandidateError(f"its {CONFIGURATION} cannot be read ({one_line(error)})") from None
         if not isinstance(configuration, dict):
             raise CandidateError(f"its {CONFIGURATION} holds {type(configuration).__name__}; expected an object")
@@ -191,7 +192,7 @@ class _Folder:
                 names = sorted(set(json.loads((self.path / SHARDS).read_bytes())["weight_map"].values()))
             except (OSError, ValueError, LookupError, AttributeError, TypeError) as error:
                 raise CandidateError(f"its {SHARDS} cannot be read ({one_line(error)})") from None
-            if any(Path(name).name != name for name in names):
+            if any(not isinstance(name, str) or Path(name).name != name for name in names):
                 raise CandidateError(f"its {SHARDS} names files outside its folder")
             return [self.path / name for name in names]
         pickles = sorted(file.name for file in self.path.iterdir() if file.suffix in PICKLES)
@@ -309,11 +310,14 @@ class _Folder:
             known["remote_code"] = None  # which its origin alone tells
         elif isinstance(configuration.get("arch"), dict):
             known["family"] = configuration["arch"].get("family")
-        return {key: value for key, value in known.items() if value is not None}
+        return sound(known)
 
 
 def _model_folders(pattern: str) -> list[Path] | None:
-    """The folders of models that a pattern means, sorted; None if a path that is no glob leads nowhere."""
+    """The folders of models that a pattern means, sorted; None if a path that is no glob leads nowhere.
+
+    A folder whose name is no UTF-8 is left out, with a warning: no leaderboard could be written that names it.
+    """
     here = Path(pattern).expanduser()
     if (here / CONFIGURATION).is_file():
         return [here]
@@ -323,7 +327,20 @@ def _model_folders(pattern: str) -> list[Path] | None:
         found = map(Path, glob.glob(str(here), recursive=True))
     else:
         return None
-    return sorted({path for path in found if (path / CONFIGURATION).is_file()}, key=Path.as_posix)
+    folders = sorted({path for path in found if (path / CONFIGURATION).is_file()}, key=Path.as_posix)
+    named = [path for path in folders if _is_utf8(path)]
+    for path in folders:
+        if path not in named:
+            warnings.warn(f"the folder {str(path)!r} is left out, for its name is no UTF-8; rename it", stacklevel=3)
+    return named
+
+
+def _is_utf8(path: Path) -> bool:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _near(pattern: str) -> str:

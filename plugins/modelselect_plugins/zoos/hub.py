@@ -29,6 +29,7 @@ from modelselect_plugins.zoos._support import (
     missing_library,
     one_line,
     required,
+    sound,
     split_settings,
     with_settings,
 )
@@ -226,7 +227,7 @@ def _facts(info: ModelInfo) -> dict[str, Any]:
         "url": client.page(info.id),
         "remote_code": _needs_code(config),
     }
-    return {key: value for key, value in known.items() if value is not None}
+    return sound(known)
 
 
 def _described(path: Path, settings: Mapping[str, str]) -> dict[str, Any]:
@@ -244,7 +245,7 @@ def _described(path: Path, settings: Mapping[str, str]) -> dict[str, Any]:
         return {}
     if known.get("input_size") is not None:
         known.setdefault("modality", "image")
-    return {key: value for key, value in known.items() if value is not None}
+    return sound(known)
 
 
 def _modality(task: str | None, library: str | None) -> str | None:

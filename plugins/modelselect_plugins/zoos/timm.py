@@ -24,10 +24,12 @@ from modelselect.backbone import (
 from modelselect.errors import CandidateError, ExpressionError, did_you_mean
 from modelselect_plugins.zoos import _hub_client
 from modelselect_plugins.zoos._support import (
+    check_sides,
     is_glob,
     missing_library,
     one_line,
     required,
+    sound,
     unknown_name,
     without_values,
 )
@@ -136,7 +138,14 @@ def timm_folder(path: Path, candidate: Candidate, weights_key: str) -> Backbone:
         raise CandidateError(
             f"timm has no architecture {architecture!r}.{did_you_mean(architecture, timm.list_models())}"
         )
-    module = timm.create_model(f"local-dir:{path}", pretrained=True)
+    # Strict, whatever its `model_args` say: layers without weights would be left at random.
+    module = timm.create_model(f"local-dir:{path}", pretrained=True, pretrained_strict=True)
+    outputs, trained = module.num_classes, module.pretrained_cfg.get("num_classes")
+    if trained is not None and outputs not in (0, trained):  # timm then leaves the classifier's weights out
+        raise CandidateError(
+            f"its config.json builds a classifier of {outputs} classes and says that the weights are of {trained}: its "
+            "logits would come from a layer left at random"
+        )
     return timm_backbone(candidate, module, weights_key)
 
 
@@ -155,7 +164,7 @@ def configured(configuration: Mapping[str, Any]) -> dict[str, Any]:
         "license": pretrained.get("license"),
         "remote_code": False,
     }
-    return {key: value for key, value in known.items() if value is not None}
+    return sound(known)
 
 
 def timm_skeleton(name: str) -> torch.nn.Module:
@@ -217,6 +226,7 @@ def _reader(module: Any) -> Reader:
 def _preprocessing(module: torch.nn.Module) -> Preprocessing:
     data = required("timm").data
     settings = data.resolve_model_data_config(module)
+    check_sides(settings["input_size"])
     transform = data.create_transform(**settings, is_training=False)
     mode = "L" if settings["input_size"][0] == 1 else "RGB"
     code_key = "timm:" + json.dumps(settings, sort_keys=True)
@@ -259,7 +269,7 @@ def _candidate(name: str) -> Candidate:
         else configuration.origin_url,
         "remote_code": False,
     }
-    return Candidate("timm", name, metadata={key: value for key, value in known.items() if value is not None})
+    return Candidate("timm", name, metadata=sound(known))
 
 
 def _default_tag(architecture: str, known: list[str]) -> str:
