@@ -150,6 +150,7 @@ class Work:
     resamples: int = 0
     progress: BatchProgress | None = None
     recollection: Recollection | None = None
+    proxy: Candidate | None = None
     nested: Nested | None = None
     half: Nested | None = None
     costs: bool = False
@@ -167,9 +168,9 @@ class Work:
         assessor.load_ahead()
         self._ahead[candidate.id] = assessor
 
-    def foresee(self, candidate: Candidate) -> Foreseen:
-        """What assessing it would take, without loading it."""
-        return _Assessor(self, candidate).foresee()
+    def foresee(self, candidate: Candidate, *, trace: bool = True) -> Foreseen:
+        """What assessing it would take, without loading it; without `trace`, as far as its zoo and the store say."""
+        return _Assessor(self, candidate).foresee(trace)
 
     def graph(self, candidate: Candidate) -> str | None:
         """Its architecture as JSON, as far as that can be told without loading it."""
@@ -327,7 +328,7 @@ class _Assessor:
         self._describe(result)
         metadata = {**self.candidate.metadata}
         if result.parameters is not None:
-            metadata.setdefault("parameters", result.parameters)
+            metadata["parameters"] = result.parameters  # counted: what a zoo tells may count other things besides
         for estimator in self.work.estimators:
             if estimator.is_static:
                 _note(result, estimator, _score_or_failure(estimator, Evidence.of(metadata=metadata)))
@@ -477,8 +478,8 @@ class _Assessor:
             fields["architecture"] = self._graph()
         if (recollection := self.work.recollection) is not None and "history" in wanted:
             fields["history"] = recollection.view.of_candidate(self.candidate.unversioned_id)
-            if recollection.proxy is not None:
-                fields["proxy_features"] = self.work.features(recollection.proxy)
+        if "proxy_features" in wanted and self.work.proxy is not None:
+            fields["proxy_features"] = self.work.features(self.work.proxy)
         return Evidence.of(**fields)
 
     def features(self) -> Any:
@@ -612,7 +613,8 @@ class _Assessor:
             "zoo": self.zoo_version,
             "probe": probe.fingerprint,
             "source": source,
-            "history": recollection and [recollection.view.digest, recollection.proxy and recollection.proxy.id],
+            "history": recollection and recollection.view.digest,
+            "proxy": self.work.proxy and self.work.proxy.id if "proxy_features" in estimator.reads else None,
             "estimator": estimator.key,
             "plugin": _plugin_version(estimator),
             "seed": self.work.seed,
@@ -629,11 +631,12 @@ class _Assessor:
 
     # --- what is known without loading
 
-    def foresee(self) -> Foreseen:
-        """What assessing it would take, as far as metadata, its skeleton and the store tell."""
+    def foresee(self, trace: bool) -> Foreseen:
+        """What assessing it would take, as far as metadata, its skeleton (if it may be traced) and the store tell."""
         self.may_load = self.candidate.zoo in self.work.zoos  # the caller's own modules are here
-        described = Assessment()
-        self._describe(described)
+        described = Assessment(parameters=self.candidate.metadata.get("parameters"))
+        if trace:
+            self._describe(described)
         extracted = self.is_extracted if self.candidate.revision or not self.wanted & FORWARD_FIELDS else None
         return Foreseen(described.parameters, described.macs, extracted, self.is_scored, self.passes_ahead)
 

@@ -208,7 +208,7 @@ class Limits:
 
     >>> limits = Limits.of(max_parameters=1_000_000, license="cc-by*")
     >>> limits.parameters_exceeded(2_500_000)
-    '2,500,000 parameters, 2.5 times what max_parameters=1,000,000 allows'
+    '2,500,000 parameters, 2.5 times max_parameters=1,000,000'
     >>> limits.license_refused("CC-BY-4.0"), limits.license_refused("mit")
     (None, "its licence is 'mit'; allowed: cc-by*")
     """
@@ -249,19 +249,15 @@ class Limits:
         """Why so many parameters do not pass; None where they do."""
         if self.max_parameters is None or parameters <= self.max_parameters:
             return None
-        return (
-            f"{parameters:,} parameters, {_times(parameters / self.max_parameters)} what max_parameters="
-            f"{self.max_parameters:,} allows"
-        )
+        excess = _times(parameters / self.max_parameters)
+        return f"{parameters:,} parameters, {excess} max_parameters={self.max_parameters:,}"
 
     def latency_exceeded(self, latency_ms: float) -> str | None:
         """Why that many milliseconds do not pass; None where they do."""
         if self.max_latency_ms is None or latency_ms <= self.max_latency_ms:
             return None
-        return (
-            f"{latency_ms:.3g} ms for one row, {_times(latency_ms / self.max_latency_ms)} what max_latency_ms="
-            f"{self.max_latency_ms:g} allows"
-        )
+        excess = _times(latency_ms / self.max_latency_ms)
+        return f"{latency_ms:.3g} ms for one row, {excess} max_latency_ms={self.max_latency_ms:g}"
 
     def license_refused(self, license: str | None) -> str | None:
         """Why a licence does not pass; None where it does."""

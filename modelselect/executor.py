@@ -39,10 +39,12 @@ class Executor(abc.ABC):
     Attributes:
         name: unique among executors.
         isolated: True if the function must be picklable and a crash costs one item only.
+        workers: how many items are at work at a time.
     """
 
     name: ClassVar[str]
     isolated: ClassVar[bool] = False
+    workers: int = 1
 
     def sized(self, workers: int) -> Executor:
         """One like this that works on so many items at a time; by default this one, which does not."""

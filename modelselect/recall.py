@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from modelselect.candidates import Candidate
-from modelselect.errors import HistoryError, InvalidInputError, ModelSelectError
+from modelselect.candidates import Candidate, Expression
+from modelselect.errors import CandidateError, ExpressionError, HistoryError, InvalidInputError, ModelSelectError
 from modelselect.estimator import Estimator
 from modelselect.history.database import ACCURACY, PATH_VARIABLE, History, Result
 from modelselect.host import get_host
@@ -76,7 +76,42 @@ def open_history(given: GivenHistory) -> History | None:
     return History(given)
 
 
-def choose_proxy(probe: Probe, history: History) -> Candidate | None:
+def look(work: Work, history: History | None, given: str | Candidate | None) -> None:
+    """Lets a proxy look at the probe once for all candidates: the one given, else the default; `work.proxy` is it then.
+
+    That the default one cannot is a warning; what needs it says for itself that it does not apply.
+
+    Raises:
+        InvalidInputError: what is given names no candidate, or more than one.
+        CandidateError: the one given cannot look at this dataset.
+    """
+    proxy = choose_proxy(work.probe, history) if given is None else _named(given)
+    if proxy is None:
+        return
+    try:
+        work.features(proxy)
+    except Exception as error:  # a zoo, or the module itself, may raise anything
+        message = f"the proxy {proxy} cannot look at the dataset: {error}"
+        if given is not None:
+            raise CandidateError(message) from error
+        warnings.warn(message, stacklevel=3)
+    else:
+        work.proxy = proxy
+
+
+def _named(given: str | Candidate) -> Candidate:
+    if isinstance(given, Candidate):
+        return given
+    if not isinstance(given, str):
+        raise InvalidInputError(f"proxy is {given!r}; expected one candidate, such as {EMBEDDED_PROXY!r}, or None")
+    expression = Expression.parse(given)
+    found = list(get_host().zoo(expression.zoo).search(expression.pattern))
+    if len(found) != 1:
+        raise ExpressionError(f"proxy {given!r} names {len(found)} candidates; expected one, such as {EMBEDDED_PROXY}")
+    return found[0]
+
+
+def choose_proxy(probe: Probe, history: History | None) -> Candidate | None:
     """Of CLIP, if it is cached, and of a network that comes along, the one that has seen more of the datasets.
 
     CLIP where they are equal; None for data that are no images.
@@ -90,7 +125,7 @@ def choose_proxy(probe: Probe, history: History) -> Candidate | None:
     zoo, _, name = EMBEDDED_PROXY.partition(":")
     if zoo in zoos:
         proxies += zoos[zoo].search(name)
-    seen: Mapping[str, int] = history.summary()["proxies"]
+    seen: Mapping[str, int] = {} if history is None else history.summary()["proxies"]
     return max(proxies, key=lambda proxy: seen.get(proxy.id, 0), default=None)
 
 
@@ -110,7 +145,7 @@ def recollect(history: History, work: Work, pool: Sequence[Candidate], bars: Pro
 
     No candidate is loaded: architectures are traced without weights where the history does not know them.
     """
-    proxy = choose_proxy(work.probe, history)
+    proxy = work.proxy or choose_proxy(work.probe, history)
     view = history.view(None if proxy is None else proxy.id)
     graphs = {}
     strangers = [c for c in pool if c.unversioned_id not in view.graphs]
@@ -155,8 +190,13 @@ def remember(
     chosen: Sequence[Estimator],
     assessed: Mapping[str, Assessment],
     fine_tuning: Mapping[str, Any] | None,
+    *,
+    may_look: bool = True,
 ) -> None:
-    """Adds to the history what a run found. That it cannot be is a warning, and costs nothing else."""
+    """Adds to the history what a run found. That it cannot be is a warning, and costs nothing else.
+
+    Without `may_look` the proxy's features are only added where it has looked at the dataset already.
+    """
     dataset = work.probe.fingerprint
     results, facts = findings(board, dataset, kept_keys(chosen), work.seed, fine_tuning)
     if not results:
@@ -167,8 +207,8 @@ def remember(
         history.describe_dataset(dataset, _describe_probe(work.probe))
         history.describe_candidates(facts, graphs)
         history.record(results)
-        proxy = choose_proxy(work.probe, history)
-        if proxy is not None:
+        proxy = work.proxy or choose_proxy(work.probe, history)
+        if proxy is not None and (may_look or not work.foresee(proxy, trace=False).passes):
             history.keep_proxy(dataset, proxy.id, work.features(proxy))
     except (ModelSelectError, OSError) as error:
         warnings.warn(f"nothing of this run was added to the transfer history: {error}", stacklevel=3)
@@ -200,7 +240,7 @@ def findings(
             continue
         candidate = row.candidate.unversioned_id
         revision = {"revision": row.candidate.revision} if row.candidate.revision else {}
-        for name, score in row.scores.items():
+        for name, score in row.scores.items() if row.stopped is None else ():  # of fewer rows, that is another dataset
             if name in keys:
                 settings = {"estimator": keys[name], "seed": seed, **revision}
                 results.append(Result(candidate, dataset, name, score, settings, provenance))

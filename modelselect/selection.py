@@ -6,14 +6,17 @@ import datetime
 import os
 import platform
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelselect.assessment import Assessment, Verification, VerificationWork, Work
 from modelselect.backbone import in_evaluation_mode
+from modelselect.budget import DEFAULT_CONFIDENCE, Budget, Gate, Meter, check_confidence
 from modelselect.candidates import Candidate, Expression
+from modelselect.cost import Limits
 from modelselect.errors import (
     ExpressionError,
     Failure,
@@ -26,10 +29,11 @@ from modelselect.estimator import Estimator
 from modelselect.executor import Executor
 from modelselect.extraction import ALL_LIBRARIES, BatchProgress, check_precision, choose_device, numeric_versions
 from modelselect.host import Host, get_host
-from modelselect.leaderboard import Leaderboard, Row
+from modelselect.leaderboard import LIMIT, Leaderboard, Row
 from modelselect.progress import Progress
 from modelselect.ranking import rank
-from modelselect.recall import GivenHistory, open_history, recollect, remember, shortlist, usable
+from modelselect.recall import GivenHistory, look, open_history, recollect, remember, shortlist, usable
+from modelselect.rounds import Affordable, Ended, Rounds, affordable_fine_tuning, record
 from modelselect.spool import InputSpool
 from modelselect.store import Store
 from modelselect.uncertainty import check_resamples
@@ -114,6 +118,13 @@ def select(
     max_corrupt: float = DEFAULT_MAX_CORRUPT,
     recall: int | None = None,
     history: GivenHistory = None,
+    proxy: str | Candidate | None = None,
+    budget: Budget | str | int | None = None,
+    confidence: float = DEFAULT_CONFIDENCE,
+    costs: bool = False,
+    max_parameters: int | None = None,
+    max_latency_ms: float | None = None,
+    license: str | Sequence[str] | None = None,
     progress: bool = True,
 ) -> Leaderboard:
     """Ranks pre-trained candidates for a dataset without fine-tuning them, then fine-tunes the top k if asked to.
@@ -152,10 +163,21 @@ def select(
             (`fennec`). None keeps all.
         history: the transfer history that recall and estimators go by, and that this run is added to: a path, a
             `History`, None for the user's own, or False for none.
+        proxy: the candidate that looks at the dataset for estimators that compare others with it (`rsa`, `dds`) or
+            datasets by it (`fennec`); None for CLIP where it is cached, else a small network that comes along.
+        budget: what the run may take: a time (`"20m"`), forward passes (`"50000 passes"`, or the number), money
+            (`"3 EUR at 1.20 EUR/h"`), or a `Budget`; None for what it takes. Under a budget candidates are shown ever
+            larger parts of the probe, and only those that may still be among the first go on; see
+            docs/explanation/budget.md.
+        confidence: with which the first place counts as decided, where there is a budget.
+        costs: whether to measure latency, throughput and memory of every candidate on this device.
+        max_parameters: candidates with more have no rank, and are neither downloaded nor loaded where their zoo knows.
+        max_latency_ms: candidates that take more milliseconds for one row on this device have none.
+        license: a glob, or several: candidates whose licence matches none, or is not known, have none.
         progress: whether to show progress in a terminal.
 
     Returns:
-        The leaderboard. A candidate that fails is a row that says why.
+        The leaderboard. A candidate that fails, or does not pass a limit, is a row that says why.
 
     Raises:
         InvalidInputError: dataset, candidates or estimators cannot be used (`DatasetError`, `ExpressionError`,
@@ -174,10 +196,13 @@ def select(
 
     started = datetime.datetime.now(datetime.UTC)
     clock = time.perf_counter()
-    past = _history(history, recall)
+    meter = None if budget is None else Meter(Budget.of(budget))
+    check_confidence(confidence)
+    limits = Limits.of(max_parameters, max_latency_ms, license)
+    past = history_for(history, recall)
     if top_k:
         check_method(verify)
-    recipe = {"method": verify, **asdict(fine_tuning or FineTuning())} if top_k else None
+    settings = fine_tuning or FineTuning()
     request = Request.of(
         dataset,
         candidates,
@@ -196,42 +221,50 @@ def select(
         resamples=resamples,
         max_corrupt=max_corrupt,
     )
-    host, runner, probe, pool = request.host, request.runner, request.probe, request.pool
-    chosen, methods, unsearched = request.chosen, request.methods, request.unsearched
+    host, runner, chosen, methods = request.host, request.runner, request.chosen, request.methods
 
     bare = in_evaluation_mode(*(module for zoo in request.own_zoos.values() for module in zoo.modules))
     with bare, InputSpool.temporary(request.store.path / "spool") as spool, Progress(progress) as bars:
         work = request.work(spool, None if runner.isolated else bars.batches)
-        searched = [c for c in pool if c.id not in unsearched]
-        recalled = None
-        if past is not None and (recall is not None or any("history" in e.reads for e in chosen)):
-            work.recollection = recollect(past, work, searched, bars)
-            if recall is not None:
-                survivors, recalled = shortlist(work.recollection, work, searched, recall)
-                kept = {candidate.id for candidate in survivors} | unsearched.keys()
-                pool = [candidate for candidate in pool if candidate.id in kept]
-            if not any("history" in e.reads for e in chosen):
-                work.recollection = None  # large, and of no further use
-        results = unsearched | _assess(host, runner, work, [c for c in pool if c.id not in unsearched], bars)
-        board = rank(pool, results, methods, chosen, resamples)
+        work.costs, work.limits = costs or limits.max_latency_ms is not None, limits
+        pool, settled, recalled = narrow(request, work, past, recall, proxy, bars)
+        scored = None
+        stages = []
+        if meter is None:
+            open_ones = [candidate for candidate in pool if candidate.id not in settled]
+            results = settled | _assess(host, runner, work, open_ones, len(open_ones), bars=bars)
+            board = rank(pool, results, methods, chosen, resamples)
+        else:
+            assess = partial(_assess, host, runner, bars=bars)
+            rounds = Rounds(work, chosen, methods, meter, confidence, top_k, assess, runner.workers)
+            scored = rounds.score(pool, settled)
+            board, results, work = scored.board, scored.results, scored.work
         if top_k and board.ranked:
             identities = {key: result.identity for key, result in results.items() if isinstance(result, Assessment)}
-            task = VerificationWork(work, fine_tuning or FineTuning(), identities, verify)
-            board = _verify(board, runner, task, top_k, bars)
+            task = VerificationWork(work, settings, identities, verify)
+            if meter is None or scored is None:
+                board = _verify(board, runner, task, top_k, bars)
+            else:
+                sure = scored.odds if scored.odds >= confidence else None
+                affordable = affordable_fine_tuning(board, results, meter, task, top_k=top_k, sure=sure)
+                settings = affordable.settings
+                board, stage = _verify_within(affordable, meter, board, runner, task, bars)
+                stages.append(stage)
+        recipe = {"method": verify, **asdict(settings)} if top_k else None
         if past is not None:
             assessed = {key: result for key, result in results.items() if isinstance(result, Assessment)}
-            remember(past, board, work, chosen, assessed, recipe)
+            remember(past, board, work, chosen, assessed, recipe, may_look=meter is None)
     board = replace(
         board,
         provenance={
-            "dataset": probe.provenance,
+            "dataset": work.probe.provenance,
             "source": None if request.source is None else request.source.provenance,
-            "fingerprint": probe.fingerprint,
+            "fingerprint": work.probe.fingerprint,
             "ranked_by": [e.name for e in chosen],
             "estimators": {e.name: {"key": e.key, "parameters": e.parameters, "citation": e.citation} for e in methods},
             "settings": {
                 "top_k": top_k,
-                "probe_size": len(probe),
+                "probe_size": len(work.probe),
                 "requested_probe_size": probe_size,
                 "fine_tuning": recipe,
                 "device": request.device,
@@ -241,10 +274,13 @@ def select(
                 "compile": compile,
                 "trust_remote_code": trust_remote_code,
                 "seed": seed,
-                "probe_seed": probe.seed,
-                "resamples": resamples,
+                "probe_seed": work.probe.seed,
+                "resamples": work.resamples,
+                "costs": work.costs,
+                "limits": asdict(limits),
             },
             "recall": recalled,
+            "budget": None if meter is None or scored is None else record(budget, meter, confidence, scored, stages),
             "versions": {"python": platform.python_version(), **numeric_versions(ALL_LIBRARIES)},
             "plugins": {p.name: f"{p.distribution} {p.version}" for p in host.plugins if not p.faults},
             "started": started.isoformat(timespec="seconds"),
@@ -254,9 +290,11 @@ def select(
     )
     host.notify("selection_finished", leaderboard=board)
     if not board.ranked:
+        limited = all(row.failure is not None and row.failure.stage == LIMIT for row in board.rows)
+        why = f"passes the limits ({limits})" if limits and limited else "could be ranked"
         reasons = "; ".join(f"{row.candidate}: {_why_unranked(row)}" for row in board.rows[:3])
         more = f"; and {len(board.rows) - 3} more" if len(board.rows) > 3 else ""
-        raise NothingRankedError(f"not one of {len(board.rows)} candidates could be ranked: {reasons}{more}", board)
+        raise NothingRankedError(f"not one of {len(board.rows)} candidates {why}: {reasons}{more}", board)
     return board
 
 
@@ -374,7 +412,7 @@ class Request:
         )
 
 
-def _history(given: GivenHistory, recall: int | None) -> History | None:
+def history_for(given: GivenHistory, recall: int | None) -> History | None:
     """The history to go by and to add to; None where there is none, or none that can be read."""
     past = open_history(given)
     if recall is None:
@@ -389,16 +427,71 @@ def _history(given: GivenHistory, recall: int | None) -> History | None:
 # --- the stages ------------------------------------------------------------------------------------------------------
 
 
-def _assess(
-    host: Host, runner: Executor, work: Work, pool: Sequence[Candidate], bars: Progress
+def narrow(
+    request: Request,
+    work: Work,
+    history: History | None,
+    recall: int | None,
+    proxy: str | Candidate | None,
+    bars: Progress,
+) -> tuple[list[Candidate], dict[str, Assessment | Failure], dict[str, Any] | None]:
+    """The cuts that load no candidate: limits, and recall by the history.
+
+    Returns:
+        The pool; why some of it have no scores, by id; the record of what was recalled.
+    """
+    chosen, pool = request.chosen, request.pool
+    settled = request.unsearched | _beyond(work.limits, work, pool, request.unsearched)
+    recalled = None
+    searched = [candidate for candidate in pool if candidate.id not in settled]
+    if proxy is not None or any("proxy_features" in e.reads for e in chosen):
+        look(work, history, proxy)
+    if history is not None and searched and (recall is not None or any("history" in e.reads for e in chosen)):
+        work.recollection = recollect(history, work, searched, bars)
+        if recall is not None:
+            survivors, recalled = shortlist(work.recollection, work, searched, recall)
+            kept = {candidate.id for candidate in survivors} | settled.keys()
+            pool = [candidate for candidate in pool if candidate.id in kept]
+        if not any("history" in e.reads for e in chosen):
+            work.recollection = None  # large, and of no further use
+    return pool, settled, recalled
+
+
+def _beyond(
+    limits: Limits, work: Work, pool: Sequence[Candidate], settled: Mapping[str, Assessment | Failure]
 ) -> dict[str, Assessment | Failure]:
-    """Every candidate's assessment, or why it has none, by id."""
+    """The candidates that do not pass the limits, as far as can be told without loading them, by id."""
+    beyond: dict[str, Assessment | Failure] = {}
+    for candidate in pool if limits else ():
+        if candidate.id not in settled:
+            parameters = candidate.metadata.get("parameters")
+            if parameters is None and limits.max_parameters is not None:
+                parameters = work.foresee(candidate).parameters
+            if (reason := limits.foreseen(candidate, parameters)) is not None:
+                beyond[candidate.id] = Failure(LIMIT, reason)
+    return beyond
+
+
+def _assess(
+    host: Host,
+    runner: Executor,
+    work: Work,
+    candidates: Iterable[Candidate],
+    count: int,
+    ended: Ended | None = None,
+    *,
+    bars: Progress,
+) -> dict[str, Assessment | Failure]:
+    """The assessment of each of at most `count` candidates, or why it has none, by id; `ended` is told of each."""
     results: dict[str, Assessment | Failure] = {}
-    with bars.candidates("scoring", len(pool)) as advance:
-        for outcome in runner.map(work, pool):
+    one_by_one = runner.sized(1) if work.costs else runner  # so that nothing else is at work while one is timed
+    with bars.candidates("scoring", count) as advance:
+        for outcome in one_by_one.map(work, candidates):
             candidate: Candidate = outcome.item
             result: Assessment | Failure = outcome.failure or outcome.value
             results[candidate.id] = result
+            if ended is not None:
+                ended(candidate, result)
             if isinstance(result, Failure):
                 host.notify("candidate_failed", candidate=candidate, failure=result)
             else:
@@ -407,12 +500,41 @@ def _assess(
     return results
 
 
+def _verify_within(
+    affordable: Affordable, meter: Meter, board: Leaderboard, runner: Executor, task: VerificationWork, bars: Progress
+) -> tuple[Leaderboard, dict[str, Any]]:
+    """The board with as many fine-tuned as can be afforded, and the record of that."""
+    begun, passed = meter.seconds, meter.passes
+    gate = Gate(meter, workers=runner.workers)
+
+    def price(candidate: Candidate) -> float:
+        return affordable.prices[candidate.id]
+
+    def ended(candidate: Candidate, result: Verification | Failure) -> None:
+        gate.ended(candidate)
+        meter.passes += 0 if isinstance(result, Verification) and result.reused else affordable.passes
+
+    if affordable.top_k:
+        task = replace(task, settings=affordable.settings)
+        board = _verify(board, runner, task, affordable.top_k, bars, partial(gate.admit, price=price), ended)
+    return board, {
+        "stage": "verify",
+        "candidates": sum(row.verified_accuracy is not None for row in board.rows),
+        "epochs": affordable.settings.epochs if affordable.top_k else 0,
+        "seconds": meter.seconds - begun,
+        "passes": meter.passes - passed,
+        "decision": affordable.decision + ("; the budget was used up" if gate.refused is not None else ""),
+    }
+
+
 def _verify(
     board: Leaderboard,
     runner: Executor,
     task: VerificationWork,
     top_k: int,
     bars: Progress,
+    admit: Callable[[Sequence[Candidate]], Iterable[Candidate]] = iter,
+    ended: Callable[[Candidate, Verification | Failure], None] | None = None,
 ) -> Leaderboard:
     """The board with its first k fine-tuned, and those in the order of their accuracy; the best one's weights are kept.
 
@@ -424,8 +546,10 @@ def _verify(
     failures = {}
     winner = None
     with bars.candidates("fine-tuning", len(survivors)) as advance:
-        for outcome in runner.map(task, [row.candidate for row in survivors]):
+        for outcome in runner.map(task, admit([row.candidate for row in survivors])):
             candidate: Candidate = outcome.item
+            if ended is not None:
+                ended(candidate, outcome.failure or outcome.value)
             if outcome.failure is not None:
                 failures[candidate.id] = replace(outcome.failure, stage="verify")
             else:
