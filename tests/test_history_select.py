@@ -12,9 +12,10 @@ import pytest
 from numpy.typing import NDArray
 
 import modelselect as ms
-from modelselect import cli
+from modelselect import cli, recall
 from modelselect.history import ACCURACY, History, Result
-from modelselect.recall import choose_proxy
+from modelselect.host import get_host
+from modelselect.recall import EMBEDDED_PROXY, choose_proxy
 from modelselect.verification import FineTuning
 from modelselect_plugins.zoos.embedded import EmbeddedZoo
 
@@ -191,6 +192,45 @@ def test_without_a_history_recall_says_what_is_missing(select: Any, history: His
         select(images(0), recall=0, history=history)
     with pytest.raises(ms.errors.InvalidInputError, match="expected a path, a History"):
         select(images(0), history=3)
+
+
+# --- a proxy to compare with
+
+
+def test_estimators_that_compare_with_a_proxy_have_one_without_any_history(select: Any) -> None:
+    names = ["embedded:resnet.letters", "embedded:plain.random"]
+    board = select(images(0), names, estimators=["rsa", "dds"], proxy="embedded:resnet.letters", history=False)
+    assert board.best.candidate.name == "resnet.letters"
+    assert board.best.scores["rsa"] == pytest.approx(100)
+    other = select(images(0), names, estimators="rsa", proxy="embedded:plain.random", history=False)
+    assert other.best.candidate.name == "plain.random"  # scores by another proxy are not taken for these
+    default = select(images(0), names, estimators="rsa", history=False)
+    named = select(images(0), names, estimators="rsa", proxy=EMBEDDED_PROXY, history=False)
+    assert [row.scores for row in default.rows] == [row.scores for row in named.rows]
+
+
+def test_a_proxy_that_cannot_look_costs_what_needs_it_unless_it_was_asked_for(
+    select: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recall, "EMBEDDED_PROXY", "embedded:resnet.letters")
+    zoo = get_host().zoos["embedded"]
+    load = type(zoo).load
+
+    def broken(self: ms.Zoo, candidate: ms.Candidate, **settings: Any) -> ms.Backbone:
+        if candidate.name == "resnet.letters":
+            raise RuntimeError("no weights today")
+        return load(self, candidate, **settings)
+
+    monkeypatch.setattr(type(zoo), "load", broken)
+    with pytest.warns(UserWarning, match="the proxy embedded:resnet.letters.* cannot look at the dataset"):
+        board = select(images(0), "embedded:plain.random", estimators=["knn", "rsa"], history=False)
+    assert "knn" in board.best.scores
+    assert "proxy_features" in board.best.failures["rsa"].reason
+    with pytest.raises(ms.errors.CandidateError, match="no weights today"):
+        select(images(0), "embedded:plain.random", proxy="embedded:resnet.letters", history=False)
+    for given, message in (("embedded:*", "names 12 candidates"), (3, "expected one candidate")):
+        with pytest.raises(ms.errors.InvalidInputError, match=message):
+            select(images(0), "embedded:plain.random", proxy=given, history=False)
 
 
 def test_the_command_line_recalls(

@@ -665,6 +665,13 @@ def test_a_row_that_was_ranked_without_its_weights_can_be_loaded(dataset: Path, 
     assert rank(dataset, unrevised).best.weights_key == "weights"
 
 
+def test_parameters_are_those_counted_wherever_there_is_something_to_count(dataset: Path, flaky: None) -> None:
+    told = ms.Candidate("flaky", "good", "1", {"parameters": 390_000})  # with buffers and another tower, perhaps
+    (row,) = rank(dataset, told, estimators=["knn", "parameters"]).rows
+    counted = sum(parameter.numel() for parameter in Flaky().load(told).module.parameters())
+    assert row.parameters == row.scores["parameters"] == counted
+
+
 def test_rows_that_cannot_be_read_are_borne_as_far_as_they_are_allowed(dataset: Path, tmp_path: Path) -> None:
     damaged = shutil.copytree(dataset, tmp_path / "damaged")
     for path in sorted(damaged.glob("*/*"))[::3]:
