@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from modelselect.probe import Probe
     from modelselect.selection import search, select
     from modelselect.uncertainty import standard_error
+    from modelselect.verification import FineTuning
 
 __version__ = "0.1.0"
 
@@ -44,6 +45,7 @@ _HOMES = {
     "Executor": "executor",
     "Outcome": "executor",
     "Extractor": "extraction",
+    "FineTuning": "verification",
     "History": "history",
     "Leaderboard": "leaderboard",
     "Plan": "planning",
@@ -64,6 +66,7 @@ __all__ = [
     "Evidence",
     "Executor",
     "Extractor",
+    "FineTuning",
     "History",
     "Leaderboard",
     "Outcome",

@@ -89,6 +89,14 @@ def select(
         typer.Option("--estimators", "-e", help="Names, comma-separated, or all.", show_default="etran,knn,logme"),
     ] = None,
     top_k: Annotated[int, typer.Option("--top-k", "-k", help="How many of the best to fine-tune.")] = 0,
+    verify: Annotated[str, typer.Option(help="What fine-tuning trains: full, head or lora.")] = "full",
+    epochs: Annotated[int | None, typer.Option(help="Of fine-tuning, at most.", show_default="20")] = None,
+    trials: Annotated[
+        int | None, typer.Option(help="Of learning rates, for each.", show_default="1: no search")
+    ] = None,
+    patience: Annotated[
+        int | None, typer.Option(help="Epochs without a better one, then stop.", show_default="never")
+    ] = None,
     probe_size: Annotated[int, typer.Option(help="Rows that every candidate is shown, at most.")] = 2000,
     source: Annotated[str | None, typer.Option(help="A dataset like what they were pre-trained on.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
@@ -114,6 +122,9 @@ def select(
     ] = None,
     history_path: Annotated[
         Path | None, typer.Option("--history", help="The transfer history; your own by default.", show_default=False)
+    ] = None,
+    proxy: Annotated[
+        str | None, typer.Option(help="A candidate to compare others with, for rsa and dds.", show_default=False)
     ] = None,
     no_history: Annotated[bool, typer.Option("--no-history", help="Neither go by a history nor add to one.")] = False,
     report: Annotated[
@@ -148,6 +159,8 @@ def select(
         "compile": compile,
         "max_corrupt": max_corrupt,
     }
+    recipe = {"epochs": epochs, "trials": trials, "patience": patience}
+    fine_tuning = ms.FineTuning(**{name: value for name, value in recipe.items() if value is not None})
     if dry_run:
         with contextlib.redirect_stdout(sys.stderr):
             plan = ms.plan(dataset, candidates, **settings)
@@ -159,11 +172,14 @@ def select(
                 dataset,
                 candidates,
                 top_k=top_k,
+                verify=verify,
+                fine_tuning=fine_tuning,
                 executor=executor,
                 batch_size=batch_size,
                 resamples=resamples,
                 recall=recall,
                 history=False if no_history else history_path,
+                proxy=proxy,
                 progress=not quiet,
                 **settings,
             )

@@ -286,6 +286,19 @@ class Leaderboard:
         estimators = (name for name in self.estimators if name not in fixed)
         return (*FIRST_COLUMNS, *estimators, *LAST_COLUMNS[:-2], *measured, *LAST_COLUMNS[-2:])
 
+    @property
+    def verification(self) -> Agreement | None:
+        """How well the score agrees with what fine-tuning found, over the candidates that were fine-tuned.
+
+        `top1_regret` is what trusting the score would have cost: the accuracy of the best of them, minus that of the
+        first by score. None where fewer than two were fine-tuned. (They are the best by score of all: an agreement
+        over these says little of one over the whole pool.)
+        """
+        rows = [row for row in self.rows if row.verified_accuracy is not None and row.score is not None]
+        if len(rows) < 2:
+            return None
+        return agreement([row.score for row in rows], [row.verified_accuracy for row in rows])
+
     def agreement(self, truth: Mapping[str, float]) -> dict[str, Agreement]:
         """How well `score` and each estimator agree with known results (by candidate id, higher is better).
 
@@ -384,6 +397,7 @@ class Leaderboard:
             "estimators": list(self.estimators),
             "rows": [_row_to_json(row) for row in self.rows],
             "confidence": self.confidence,
+            "verification": None if self.verification is None else asdict(self.verification),
             "provenance": _plain(self.provenance),
         }
         return json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
@@ -449,13 +463,19 @@ class Leaderboard:
         return table
 
     def _notes(self) -> list[str]:
-        """How sure the first place is; and a line for each estimator that warned or failed, with its first reason."""
+        """How sure the first place is, how right the prediction was, and which estimators warned or failed, and why."""
         notes = []
         if self.confidence is not None:
             first, second = (row for row in sorted(self.ranked, key=lambda row: row.predicted_rank or 0)[:2])
             notes.append(
                 f"with another probe of this size, {_name(first)} would score above {_name(second)} with a probability "
                 f"of {'more than 99%' if self.confidence > 0.99 else f'{self.confidence:.0%}'}"
+            )
+        if (found := self.verification) is not None:
+            notes.append(
+                f"of the {found.n} fine-tuned, the order by score (rank in brackets where it is another) agrees with "
+                f"that by accuracy to a weighted Kendall of {found.weighted_kendall:.2f}; to trust it would have cost "
+                f"{100 * found.top1_regret:.1f} points"
             )
         for name in dict.fromkeys((*self.estimators, *(name for row in self.rows for name in row.failures))):
             reasons = [row.warnings[name] for row in self.rows if name in row.warnings]
@@ -559,7 +579,7 @@ class Leaderboard:
         """Score against cost, with the Pareto front: the candidates that none beats in both.
 
         Args:
-            cost: `"parameters"`, `"macs"`, `"size"` (bytes of the weights), `"feature_dim"` or `"seconds"`.
+            cost: one of `COSTS`, such as `"parameters"`, `"macs"` or `"latency_ms"`.
 
         Returns:
             A matplotlib figure, which a notebook shows.
@@ -612,6 +632,8 @@ class Leaderboard:
         if column == "candidate":
             twins = [other for other in self.rows if _name(other) == _name(row)]
             return _name(row) if len(twins) == 1 else row.candidate.id
+        if column == "rank" and row.verified_accuracy is not None and row.predicted_rank not in (None, row.rank):
+            return f"{row.rank} ({row.predicted_rank})"
         return _shown(column, self._cell(row, column), row)
 
     def _cell(self, row: Row, column: str) -> Any:
