@@ -288,20 +288,17 @@ def _warnings(board: Leaderboard) -> list[str]:
 
 def _verified_facts(board: Leaderboard, called: list[str]) -> dict[str, Any] | None:
     """How the prediction did among those that were fine-tuned."""
-    from modelselect.agreement import agreement
-
-    rows = [i for i, row in enumerate(board.rows) if row.verified_accuracy is not None and row.score is not None]
-    if len(rows) < 2:
+    found = board.verification
+    if found is None:
         return None
-    truth = {str(i): float(board.rows[i].verified_accuracy or 0) for i in rows}
-    found = agreement({str(i): float(board.rows[i].score or 0) for i in rows}, truth)
+    rows = [i for i, row in enumerate(board.rows) if row.verified_accuracy is not None and row.score is not None]
     predicted = min(rows, key=lambda i: board.rows[i].predicted_rank or len(board.rows))
     return {
-        "n": len(rows),
+        "n": found.n,
         "predicted": called[predicted],
-        "reached": f"{truth[str(predicted)]:.1%}",
-        "regret": f"{100 * (max(truth.values()) - truth[str(predicted)]):.1f}",
-        "kendall": UNKNOWN if math.isnan(found.weighted_kendall) else f"{found.weighted_kendall:+.2f}",
+        "reached": f"{board.rows[predicted].verified_accuracy or 0.0:.1%}",
+        "regret": f"{100 * found.top1_regret:.1f}",
+        "kendall": f"{found.weighted_kendall:+.2f}",
     }
 
 
