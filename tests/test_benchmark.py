@@ -209,6 +209,15 @@ def test_the_verdict_names_who_does_not_beat_the_baseline_and_who_cannot_be_told
     assert "do not beat the static baseline parameters: twin and bad" in " ".join(same.table().sentences())
 
 
+def test_a_baseline_that_knows_few_models_is_not_the_bar() -> None:
+    found = made_up()
+    few = {d: dict(list(by.items())[:3]) for d, by in found.truth.items()}  # perfect, of three of twelve models
+    both = Benchmark.of_scores({**found.scores, "downloads": few}, found.truth).table()
+    assert both.static == "parameters"
+    alone = Benchmark.of_scores({"good": found.scores["good"], "downloads": few}, found.truth).table()
+    assert alone.static == "downloads"
+
+
 def test_without_a_static_baseline_the_table_says_that_it_shows_nothing() -> None:
     found = made_up()
     text = Benchmark.of_scores({"good": found.scores["good"]}, found.truth).table().sentences()[0]
@@ -389,7 +398,7 @@ def test_scores_are_those_of_select_with_one_forward_pass_for_all_estimators(
 
 def test_what_cannot_be_scored_costs_its_cell_and_is_never_guessed() -> None:
     truth = {"one": dict.fromkeys(MODELS[:4], 0.5) | {MODELS[0]: 0.4}}
-    found = ms.benchmark(EXPRESSIONS, {"one": toy(1)}, truth, estimators=["logme", "leep", "rsa"], progress=False)
+    found = ms.benchmark(EXPRESSIONS, {"one": toy(1)}, truth, estimators=["logme", "leep", "fennec"], progress=False)
     assert "plain.random" not in found.scores["leep"]["one"]  # without any pre-training it has no source classes
     table = found.table(resamples=10)
     leep = next(row for row in table.rows if row.estimator == "leep")
@@ -397,7 +406,22 @@ def test_what_cannot_be_scored_costs_its_cell_and_is_never_guessed() -> None:
     text = table.to_markdown()
     assert "leep lacks" in text
     assert "Not in the table" in text
-    assert "rsa" not in [row.estimator for row in table.rows]
+    assert "fennec" not in [row.estimator for row in table.rows]
+
+
+@pytest.mark.filterwarnings("ignore::modelselect.errors.ScoreWarning")
+def test_what_goes_by_results_is_shown_those_on_the_other_datasets_alone() -> None:
+    data = {name: toy(seed) for seed, name in enumerate(("one", "two", "three"))}
+    truth = {name: {m: 0.5 + 0.08 * i + 0.01 * seed for i, m in enumerate(MODELS)} for seed, name in enumerate(data)}
+    settings: dict[str, Any] = {"estimators": "fennec", "progress": False}
+    found = ms.benchmark(EXPRESSIONS, data, truth, **settings)
+    turned = {**truth, "one": {model: 1 - value for model, value in truth["one"].items()}}
+    other = ms.benchmark(EXPRESSIONS, data, turned, **settings)
+    assert found.scores["fennec"]["one"] == other.scores["fennec"]["one"]
+    assert found.scores["fennec"]["two"] != other.scores["fennec"]["two"]
+    assert next(r for r in found.table("kendall").rows if r.estimator == "fennec").figures["one"].value > 0.5
+    few = ms.benchmark(EXPRESSIONS, {"one": data["one"], "two": data["two"]}, truth, **settings)
+    assert "other datasets" in few.table().absent["fennec"]
 
 
 def test_arrays_are_enough_to_compare_an_estimator() -> None:

@@ -28,6 +28,12 @@ def benchmark(
         str | None, typer.Option(help="Fine-tune all instead: full, head or lora.", show_default=False)
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Of --verify.", show_default="20")] = None,
+    trials: Annotated[
+        int | None, typer.Option(help="Of --verify: of learning rates, for each.", show_default="1: no search")
+    ] = None,
+    patience: Annotated[
+        int | None, typer.Option(help="Of --verify: epochs without a better one, then stop.", show_default="never")
+    ] = None,
     save_truth: Annotated[
         Path | None, typer.Option(help="Write the accuracies there, for --truth.", show_default=False)
     ] = None,
@@ -96,8 +102,10 @@ def benchmark(
             raise InvalidInputError(
                 "expected candidates and datasets: modelselect benchmark 'dir:models/*' data/a data/b --truth truth.csv"
             )
-        if epochs is not None and verify is None:
-            raise InvalidInputError("--epochs is of --verify; give that, too, or leave it out")
+        given = {"epochs": epochs, "trials": trials, "patience": patience}
+        recipe: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+        if recipe and verify is None:
+            raise InvalidInputError(f"--{next(iter(recipe))} is of --verify; give that, too, or leave it out")
         names = None if estimators is None else [name.strip() for name in estimators.split(",") if name.strip()]
         with contextlib.redirect_stdout(sys.stderr):  # what a candidate prints must not stand in the answer
             found = ms.benchmark(
@@ -106,7 +114,7 @@ def benchmark(
                 truth,
                 columns=columns,
                 verify=verify,
-                fine_tuning=None if epochs is None else FineTuning(epochs=epochs),
+                fine_tuning=FineTuning(**recipe),
                 estimators=None if names in (None, ["all"]) else names,
                 probe_size=probe_size,
                 source=source,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import os
 import platform
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -13,14 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 from modelselect.assessment import Assessment, Verification, VerificationWork, Work
 from modelselect.backbone import in_evaluation_mode
-from modelselect.benchmarking.results import Benchmark, Gathered
+from modelselect.benchmarking.results import FEWEST_FOR_MEAN_RANK, Benchmark, Gathered
 from modelselect.benchmarking.truth import match, names_of, read_truth
 from modelselect.candidates import Candidate
 from modelselect.errors import Failure, InvalidInputError, SearchError
 from modelselect.estimator import Estimator
 from modelselect.executor import Executor
 from modelselect.extraction import ALL_LIBRARIES, numeric_versions
+from modelselect.history.database import ACCURACY, History, Result
 from modelselect.progress import Progress
+from modelselect.recall import look, recollect
 from modelselect.report.content import listed
 from modelselect.selection import ALL_ESTIMATORS, DEFAULT_HOLDOUT, DEFAULT_MAX_CORRUPT, DEFAULT_PROBE_SIZE, Request
 from modelselect.spool import InputSpool
@@ -58,8 +62,9 @@ def benchmark(
     """Runs every estimator on every candidate and dataset with a known fine-tuning result.
 
     Estimators see training rows alone; one forward pass for each candidate and dataset serves them all. Everything
-    computed is on disk the moment it exists, so that a run that was killed goes on where it stopped. The transfer
-    history is neither read nor added to: it might hold the very results that are to be predicted.
+    computed is on disk the moment it exists, so that a run that was killed goes on where it stopped. Your transfer
+    history is neither read nor added to, as it might hold the very results that are to be predicted; estimators that go
+    by one are given, for each dataset, the truth of all others.
 
     Args:
         candidates: as in `select()`.
@@ -73,8 +78,7 @@ def benchmark(
         verify: instead of `truth`, how to fine-tune every candidate on the training rows of every dataset, as in
             `select()`. The accuracy is that on the test split, where there is one with labels, else on held-out rows.
         fine_tuning: the recipe, for `verify`.
-        estimators: names or instances; None or `"all"` for every registered one but those that go by the transfer
-            history. Static baselines stand beside them.
+        estimators: names or instances; None or `"all"` for every registered one. Static baselines stand beside them.
         probe_size: rows that every candidate is shown, at most; None for all.
         source: as in `select()`.
         device: as in `select()`.
@@ -140,8 +144,6 @@ def benchmark(
             raise SearchError(failed.reason if isinstance(failed, Failure) else "a zoo could not be searched")
         if not request.own_zoos:
             candidates = request.pool  # searched once for all
-        if estimators in (None, ALL_ESTIMATORS):
-            request = _without_history(request)
         requests[name] = request
     pool = next(iter(requests.values())).pool
     known: dict[str, dict[str, float]] = {}
@@ -158,7 +160,10 @@ def benchmark(
         for name, request in requests.items():
             modules = [module for zoo in request.own_zoos.values() for module in zoo.modules]
             with in_evaluation_mode(*modules), InputSpool.temporary(request.store.path / "spool") as spool:
-                work = request.work(spool, None if request.runner.isolated else bars.batches)
+                plain = replace(request, methods=[e for e in request.methods if "history" not in e.reads])
+                work = plain.work(spool, None if request.runner.isolated else bars.batches)
+                if any("proxy_features" in estimator.reads for estimator in plain.methods):
+                    look(work, None, None)
                 shown = [c for c in request.pool if truth is None or c.id in known[name]]
                 results = _assess(work, request, shown, f"scoring on {name}", bars)
                 if verify is not None:
@@ -171,7 +176,8 @@ def benchmark(
                 notes.append(f"No known accuracy on {name}, and left out there: {listed(unknown, SOME)}.")
             forward += [r.extraction_seconds for r in results.values() if isinstance(r, Assessment) and r.feature_dim]
             measured[name] = {names[c]: accuracy for c, accuracy in known[name].items()}
-            _gather(gathered, name, request.methods, {c: results[c] for c in known[name]}, names)
+            _gather(gathered, name, work.estimators, {c: results[c] for c in known[name]}, names)
+        _remember(gathered, requests, known, names, bars)
     request = next(iter(requests.values()))
     if not any(len(by_model) > 1 for by_model in measured.values()):
         raise InvalidInputError(
@@ -240,10 +246,48 @@ def _probes(datasets: Any, probe_size: int | None, seed: int, max_corrupt: float
     return probes
 
 
-def _without_history(request: Request) -> Request:
-    """What ranks by remembered results is left out: they might be those that are to be predicted."""
-    kept = [estimator for estimator in request.methods if "history" not in estimator.reads]
-    return replace(request, methods=kept, chosen=[e for e in request.chosen if e in kept])
+def _remember(
+    gathered: Gathered,
+    requests: Mapping[str, Request],
+    known: Mapping[str, Mapping[str, float]],
+    names: Mapping[str, str],
+    bars: Progress,
+) -> None:
+    """Adds what estimators say that go by a transfer history: on each dataset, that of the results on all others."""
+    methods = [e for e in next(iter(requests.values())).methods if "history" in e.reads]
+    if not methods:
+        return
+    with tempfile.TemporaryDirectory() as scratch, contextlib.ExitStack() as stack:
+        works = {}
+        for name, request in requests.items():
+            modules = [module for zoo in request.own_zoos.values() for module in zoo.modules]
+            stack.enter_context(in_evaluation_mode(*modules))
+            spool = stack.enter_context(InputSpool.temporary(request.store.path / "spool"))
+            works[name] = replace(request, methods=methods).work(spool)
+            look(works[name], None, None)
+        for number, (name, request) in enumerate(requests.items()):
+            pool = [candidate for candidate in request.pool if candidate.id in known[name]]
+            if len(requests) < FEWEST_FOR_MEAN_RANK:
+                few = Failure("score", "it goes by results on other datasets, and there are fewer than two")
+                results: dict[str, Assessment | Failure] = dict.fromkeys((c.id for c in pool), few)
+            else:
+                history = History(Path(scratch) / f"{number}.sqlite")
+                for other in (other for other in requests if other != name):
+                    _record(history, other, works[other], requests[other].pool, known[other])
+                works[name].recollection = recollect(history, works[name], pool, bars)
+                results = _assess(works[name], request, pool, f"recalling for {name}", bars)
+            _gather(gathered, name, methods, results, names)
+
+
+def _record(
+    history: History, dataset: str, work: Work, pool: Sequence[Candidate], accuracies: Mapping[str, float]
+) -> None:
+    """Adds the results on one dataset, and what the proxy sees of it."""
+    probe = work.probe
+    history.describe_dataset(dataset, {"name": dataset, "classes": probe.n_classes, "samples": len(probe)})
+    history.record(Result(c.unversioned_id, dataset, ACCURACY, accuracies[c.id]) for c in pool if c.id in accuracies)
+    if work.proxy is not None:
+        history.keep_proxy(dataset, work.proxy.id, work.features(work.proxy))
 
 
 def _assess(

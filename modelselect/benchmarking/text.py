@@ -120,20 +120,29 @@ def remarks(table: BenchmarkTable) -> list[str]:
             f"Seconds are for one model and dataset, in the mean, when first computed{also}; what estimators share is "
             "counted for the first that asks."
         )
+    lacking: dict[str, list[str]] = {}
     for row in table.rows:
         reasons = _reasons(table, row.estimator)
         if reasons:
-            found.append(f"{row.estimator} lacks {_count(len(reasons), 'score')}, the first because: {reasons[0]}")
-    by_reason: dict[str, list[str]] = {}
+            said = f"{_count(len(reasons), 'score')}, the first because: {_bare(reasons[0], row.estimator)}"
+            lacking.setdefault(said, []).append(row.estimator)
+    for said, names in lacking.items():
+        found.append(f"{listed(names, len(names))} {'lacks' if len(names) == 1 else 'lack'} {said}")
+    absent: dict[str, list[str]] = {}
     for name, reason in table.absent.items():
-        by_reason.setdefault(reason.removeprefix(f"{name} "), []).append(name)
-    found += [f"Not in the table: {listed(names, len(names))}: {reason}" for reason, names in by_reason.items()]
+        absent.setdefault(_bare(reason, name), []).append(name)
+    found += [f"Not in the table: {listed(names, len(names))}: {reason}" for reason, names in absent.items()]
     return [*found, *table.notes]
 
 
 def _reasons(table: BenchmarkTable, estimator: str) -> list[str]:
     by_dataset = table.benchmark.failures.get(estimator, {})
     return [failure.reason for by_model in by_dataset.values() for failure in by_model.values()]
+
+
+def _bare(reason: str, estimator: str) -> str:
+    """Without the estimator's name in front, so that what is said of several is said once."""
+    return reason.removeprefix(f"{estimator} ")
 
 
 # --- cells -----------------------------------------------------------------------------------------------------------
