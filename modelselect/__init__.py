@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from modelselect.backbone import Backbone
     from modelselect.benchmarking.results import Benchmark
     from modelselect.benchmarking.running import benchmark
+    from modelselect.budget import Budget
     from modelselect.candidates import Candidate, Zoo
     from modelselect.estimator import Estimator, score, score_pool
     from modelselect.evidence import Evidence
@@ -36,6 +37,7 @@ _HOMES = {
     "Backbone": "backbone",
     "Benchmark": "benchmarking.results",
     "benchmark": "benchmarking.running",
+    "Budget": "budget",
     "Candidate": "candidates",
     "Zoo": "candidates",
     "Estimator": "estimator",
@@ -61,6 +63,7 @@ __all__ = [
     "Agreement",
     "Backbone",
     "Benchmark",
+    "Budget",
     "Candidate",
     "Estimator",
     "Evidence",

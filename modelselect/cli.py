@@ -127,6 +127,22 @@ def select(
         str | None, typer.Option(help="A candidate to compare others with, for rsa and dds.", show_default=False)
     ] = None,
     no_history: Annotated[bool, typer.Option("--no-history", help="Neither go by a history nor add to one.")] = False,
+    budget: Annotated[
+        str | None,
+        typer.Option(help="'20m', '50000 passes', '3 EUR at 1.20 EUR/h': what it may take.", show_default=False),
+    ] = None,
+    confidence: Annotated[float, typer.Option(help="With which the first place is decided, under a budget.")] = 0.9,
+    costs: Annotated[bool, typer.Option("--costs", help="Measure latency, throughput and memory here.")] = False,
+    max_parameters: Annotated[
+        int | None, typer.Option(help="Leave out candidates with more parameters.", show_default=False)
+    ] = None,
+    max_latency_ms: Annotated[
+        float | None, typer.Option(help="Leave out what takes longer for one row here.", show_default=False)
+    ] = None,
+    license: Annotated[
+        list[str] | None,
+        typer.Option("--license", help="Only with such a licence: mit, 'cc-by*'; may be repeated.", show_default=False),
+    ] = None,
     report: Annotated[
         Path | None, typer.Option("--report", help="Also write the answer as a web page.", show_default=False)
     ] = None,
@@ -158,12 +174,20 @@ def select(
         "precision": precision,
         "compile": compile,
         "max_corrupt": max_corrupt,
+        "top_k": top_k,
+        "verify": verify,
+        "recall": recall,
+        "history": False if no_history else history_path,
+        "proxy": proxy,
+        "budget": budget,
+        "max_parameters": max_parameters,
+        "license": license or None,
     }
-    recipe = {"epochs": epochs, "trials": trials, "patience": patience}
+    recipe: dict[str, Any] = {"epochs": epochs, "trials": trials, "patience": patience}
     fine_tuning = ms.FineTuning(**{name: value for name, value in recipe.items() if value is not None})
     if dry_run:
         with contextlib.redirect_stdout(sys.stderr):
-            plan = ms.plan(dataset, candidates, **settings)
+            plan = ms.plan(dataset, candidates, fine_tuning=fine_tuning, **settings)
         _show_plan(plan, json_path)
         return
     try:
@@ -171,15 +195,13 @@ def select(
             board = ms.select(
                 dataset,
                 candidates,
-                top_k=top_k,
-                verify=verify,
                 fine_tuning=fine_tuning,
                 executor=executor,
                 batch_size=batch_size,
                 resamples=resamples,
-                recall=recall,
-                history=False if no_history else history_path,
-                proxy=proxy,
+                confidence=confidence,
+                costs=costs,
+                max_latency_ms=max_latency_ms,
                 progress=not quiet,
                 **settings,
             )

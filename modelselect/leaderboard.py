@@ -477,6 +477,10 @@ class Leaderboard:
                 f"that by accuracy to a weighted Kendall of {found.weighted_kendall:.2f}; to trust it would have cost "
                 f"{100 * found.top1_regret:.1f} points"
             )
+        if isinstance(spent := self.provenance.get("budget"), Mapping):
+            from modelselect.budget import told
+
+            notes += told(spent)
         for name in dict.fromkeys((*self.estimators, *(name for row in self.rows for name in row.failures))):
             reasons = [row.warnings[name] for row in self.rows if name in row.warnings]
             reasons += [row.failures[name].reason for row in self.rows if name in row.failures]

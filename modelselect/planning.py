@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import json
 import os
+import statistics
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from modelselect.assessment import BYTES_PER_PARAMETER
+from modelselect.assessment import BYTES_PER_PARAMETER, Assessment, Work
+from modelselect.budget import Budget, duration, round_sizes
 from modelselect.candidates import Candidate
-from modelselect.cost import decode_seconds, macs_per_second
+from modelselect.cost import Limits, decode_seconds, macs_per_second
 from modelselect.errors import Failure
 from modelselect.estimator import Estimator
-from modelselect.leaderboard import printable
-from modelselect.selection import DEFAULT_MAX_CORRUPT, DEFAULT_PROBE_SIZE, Request
+from modelselect.leaderboard import LIMIT, printable
+from modelselect.progress import Progress
+from modelselect.recall import GivenHistory
+from modelselect.rounds import PlannedRound, fine_tuning_passes, kept_for_verification, plan_rounds
+from modelselect.selection import DEFAULT_MAX_CORRUPT, DEFAULT_PROBE_SIZE, Request, beyond, history_for, narrow
 from modelselect.spool import InputSpool
+from modelselect.uncertainty import looks_at_rows
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions
     from rich.table import Table
+
+    from modelselect.verification import FineTuning
 
 
 @dataclass(frozen=True)
@@ -60,6 +68,11 @@ class Plan:
         macs_per_second: multiply-accumulates that the device did in a short run of a small network, now.
         decode_seconds: to read and decode the probe once, as every distinct preprocessing does, estimated from some
             of its rows.
+        recalled_from: candidates before recall cut the pool to `rows`; None where there is no recall.
+        budget: what the run may take; None where that is open.
+        rounds: under a budget, the probes that candidates are shown one after another, if half go after each.
+        fine_tuning_seconds: to fine-tune `top_k` of typical size after that, without a budget; None if unknown.
+        top_k: how many to fine-tune; under a budget, at most.
     """
 
     rows: tuple[Expense, ...]
@@ -67,6 +80,11 @@ class Plan:
     device: str
     macs_per_second: float
     decode_seconds: float
+    recalled_from: int | None = None
+    budget: Budget | None = None
+    rounds: tuple[PlannedRound, ...] = ()
+    fine_tuning_seconds: float | None = None
+    top_k: int = 0
 
     @property
     def download_bytes(self) -> int:
@@ -90,6 +108,11 @@ class Plan:
             "decode_seconds": self.decode_seconds,
             "download_bytes": self.download_bytes,
             "seconds": self.seconds,
+            "recalled_from": self.recalled_from,
+            "budget": None if self.budget is None else asdict(self.budget),
+            "rounds": [asdict(planned) for planned in self.rounds],
+            "top_k": self.top_k,
+            "fine_tuning_seconds": self.fine_tuning_seconds,
             "rows": [
                 {
                     "candidate": row.candidate.id,
@@ -125,7 +148,7 @@ class Plan:
                 "unknown" if row.parameters is None else f"{row.parameters:,}",
                 _size(row.memory),
                 "unknown" if row.macs is None else f"{row.macs / 1e6:,.0f} M",
-                _duration(row.seconds),
+                duration(row.seconds),
                 {None: "unknown", "": "nothing"}.get(row.stored, row.stored),
                 row.remark,
             )
@@ -141,13 +164,27 @@ class Plan:
         bytes_unknown = sum(row.download_bytes is None for row in self.rows)
         time_unknown = sum(row.seconds is None for row in self.rows)
         scored = sum(row.stored == "scores" for row in self.rows)
-        return [
+        notes = [
             f"{len(self.rows)} candidates, {scored} of them scored already, on {self.probe_rows} rows on {self.device}",
             f"to download: at most {and_unknown(_size(self.download_bytes), bytes_unknown)}",
-            f"to compute: about {and_unknown(_duration(self.seconds), time_unknown)}, good to a factor of three "
+            f"to compute: about {and_unknown(duration(self.seconds), time_unknown)}, good to a factor of three "
             f"({self.macs_per_second / 1e9:.1f} billion MACs a second here and now; decoding once takes "
-            f"{_duration(self.decode_seconds)})",
+            f"{duration(self.decode_seconds)})",
         ]
+        if self.recalled_from is not None:
+            notes.insert(0, f"the {len(self.rows)} of which the history expects most, of {self.recalled_from}")
+        if self.budget is not None:
+            notes.append(f"of a budget of {self.budget}, if half of the candidates go after each round:")
+            for number, planned in enumerate(self.rounds, start=1):
+                took = f"{planned.passes:,} passes, about {duration(planned.seconds)}"
+                notes.append(f"  round {number}: {planned.candidates} candidates on {planned.rows} rows, {took}")
+            if not self.rounds:
+                notes.append("  it does not pay for one round; give a larger budget, or fewer candidates")
+            if self.top_k:
+                notes.append(f"  then fine-tuning of at most {self.top_k}, as what is left allows")
+        elif self.top_k:
+            notes.append(f"to fine-tune {self.top_k} of them: about {duration(self.fine_tuning_seconds)}")
+        return notes
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Table]:
         yield self.to_table()
@@ -167,6 +204,7 @@ def plan(
     candidates: Any,
     *,
     estimators: str | Estimator | Sequence[str | Estimator] | None = None,
+    top_k: int = 0,
     probe_size: int | None = DEFAULT_PROBE_SIZE,
     source: Any = None,
     device: str = "auto",
@@ -175,7 +213,15 @@ def plan(
     seed: int = 0,
     precision: str = "float32",
     compile: bool = False,
+    fine_tuning: FineTuning | None = None,
+    verify: str = "full",
     max_corrupt: float = DEFAULT_MAX_CORRUPT,
+    recall: int | None = None,
+    history: GivenHistory = None,
+    proxy: str | Candidate | None = None,
+    budget: Budget | str | int | None = None,
+    max_parameters: int | None = None,
+    license: str | Sequence[str] | None = None,
 ) -> Plan:
     """What `select()` would do with these arguments, and what that would cost.
 
@@ -183,10 +229,12 @@ def plan(
     without weights. Nothing is downloaded but that. Times come from a short run of a small network on the device, and
     from decoding some rows: they are good to a factor of three, for architectures differ in how well they use a device.
 
-    Every argument is the one of that name of `select`.
+    Every argument is the one of that name of `select`. With `recall`, the history is asked as `select` asks it: its
+    proxy looks at the probe, which `select` then need not do again.
 
     Raises:
         InvalidInputError: as `select`.
+        HistoryError, NotApplicableError: `recall` is asked for, and the history cannot be read, or holds nothing.
 
     >>> import modelselect as ms, numpy as np
     >>> images = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3), dtype=np.uint8)
@@ -194,11 +242,16 @@ def plan(
     >>> len(plan.rows), plan.download_bytes, plan.rows[0].stored
     (12, 0, '')
     """
+    from modelselect.verification import FineTuning
+
+    limits = Limits.of(max_parameters, None, license)
+    meant = None if budget is None else Budget.of(budget)
+    past = history_for(history, recall)
     request = Request.of(
         dataset,
         candidates,
         estimators=estimators,
-        top_k=0,
+        top_k=top_k,
         probe_size=probe_size,
         source=source,
         device=device,
@@ -212,23 +265,59 @@ def plan(
         resamples=0,
         max_corrupt=max_corrupt,
     )
-    speed = macs_per_second(request.device)
+    work = request.work(InputSpool(None))
+    work.limits = limits
+    pool, recalled = request.pool, None
+    settled = request.unsearched | beyond(limits, work, pool, request.unsearched)
+    if recall is not None:
+        pool, settled, recalled = narrow(request, work, past, recall, proxy, Progress(False))
+    speed, decoding = macs_per_second(request.device), decode_seconds(request.probe)
+    rows = tuple(_expense(request, work, candidate, settled.get(candidate.id), speed) for candidate in pool)
+    open_rows = [row for row in rows if row.candidate.id not in settled]
+    row_seconds = [_row_seconds(row, speed, decoding / len(request.probe)) for row in open_rows]
+    rounds: tuple[PlannedRound, ...] = ()
+    if meant is not None and open_rows:
+        sizes = [len(request.probe)]
+        if any(looks_at_rows(estimator) for estimator in request.chosen):
+            sizes = round_sizes(len(request.probe), request.probe.n_classes)
+        rounds = plan_rounds(sizes, row_seconds, meant, max(top_k, 1), kept_for_verification(meant, top_k))
+    known = [row.macs / speed for row in open_rows if row.macs is not None]
+    fine_tuning_seconds = None
+    if top_k and known:
+        passes = fine_tuning_passes(fine_tuning or FineTuning(), verify, request.probe)
+        fine_tuning_seconds = min(top_k, len(open_rows)) * passes * statistics.fmean(known)
     return Plan(
-        rows=tuple(_expense(request, candidate, speed) for candidate in request.pool),
+        rows=rows,
         probe_rows=len(request.probe),
         device=request.device,
         macs_per_second=speed,
-        decode_seconds=decode_seconds(request.probe),
+        decode_seconds=decoding,
+        recalled_from=None if recalled is None else recalled["pool"],
+        budget=meant,
+        rounds=rounds,
+        fine_tuning_seconds=fine_tuning_seconds if meant is None else None,
+        top_k=top_k,
     )
 
 
-def _expense(request: Request, candidate: Candidate, speed: float) -> Expense:
+def _row_seconds(row: Expense, speed: float, decoding: float) -> float | None:
+    """To decode a row and pass it forward; 0 if that has been done."""
+    if row.stored:
+        return 0.0
+    return None if row.macs is None else row.macs / speed + decoding
+
+
+def _expense(
+    request: Request, work: Work, candidate: Candidate, settled: Assessment | Failure | None, speed: float
+) -> Expense:
     known = candidate.metadata
-    failure = request.unsearched.get(candidate.id)
-    if isinstance(failure, Failure):
-        return Expense(candidate, remark=failure.reason)
+    if isinstance(settled, Failure):
+        if settled.stage == LIMIT:
+            parameters = known.get("parameters")
+            return Expense(candidate, 0, parameters, seconds=0.0, stored="", remark=f"left out: {settled.reason}")
+        return Expense(candidate, remark=settled.reason)
     zoo = request.own_zoos.get(candidate.zoo) or request.host.zoo(candidate.zoo)
-    foreseen = request.work(InputSpool(None)).foresee(candidate)
+    foreseen = work.foresee(candidate)
     seconds = None if foreseen.macs is None else len(request.probe) * foreseen.macs / speed
     remarks = []
     if known.get("remote_code") and not request.trust_remote_code:
@@ -261,12 +350,3 @@ def _size(count: int | None) -> str:
             return f"{value:.3g} {unit}"
         value /= 1000
     return f"{value:,.3g} GB"
-
-
-def _duration(seconds: float | None) -> str:
-    """`4 s`, `3 min`, `2.5 h`."""
-    if seconds is None:
-        return "unknown"
-    if seconds < 100:
-        return f"{seconds:.2g} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

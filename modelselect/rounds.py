@@ -418,10 +418,7 @@ def affordable_fine_tuning(
         top_k: how many were asked for.
         sure: how probable it is that the first is the best, where that is enough; None where it is open.
     """
-    rows, settings = board.ranked, task.settings
-    probe, only_head = task.work.probe, task.method == "head"
-    training_rows = probe.provenance["training_rows"]
-    holdout_rows = probe.provenance["holdout"]["rows"]
+    rows, settings, probe = board.ranked, task.settings, task.work.probe
     if sure is not None and top_k > 1:
         return Affordable(0, settings, {}, 0, f"not needed: {_percent(sure)} sure of the first place")
 
@@ -432,21 +429,28 @@ def affordable_fine_tuning(
         return result.extraction_seconds / max(row.probe_rows or 0, 1)
 
     least = min(settings.epochs, max(LEAST_EPOCHS, math.ceil(LEAST_SHARE_OF_EPOCHS * settings.epochs)))
+    once = fine_tuning_passes(replace(settings, epochs=1), task.method, probe)
+    epoch = fine_tuning_passes(replace(settings, epochs=2), task.method, probe) - once
     for count in range(min(top_k, len(rows)), min(top_k, 2) - 1, -1):
         each = [row_price(row) for row in rows[:count]]
-        once = [price * (holdout_rows + training_rows * only_head) for price in each]
-        epoch = [price * training_rows * TRAINING_PASSES * settings.trainings for price in each]
-        left = meter.left - sum(once)
-        epochs = settings.epochs if only_head else min(settings.epochs, int(left / (sum(epoch) or 1.0)))
-        if left > 0 and epochs >= least:
-            trained = 0 if only_head else epochs
-            prices = {row.candidate.id: o + trained * e for row, o, e in zip(rows, once, epoch, strict=False)}
-            passes = holdout_rows + training_rows * (trained * TRAINING_PASSES * settings.trainings or 1)
+        left = meter.left - sum(each) * once
+        epochs = settings.epochs if not epoch else min(settings.epochs, 1 + int(left / (sum(each) * epoch or 1.0)))
+        if left >= 0 and epochs >= least:
+            passes = once + (epochs - 1) * epoch
+            prices = {row.candidate.id: price * passes for row, price in zip(rows, each, strict=False)}
             what = f"{epochs} of {settings.epochs} epochs" if epochs < settings.epochs else "the whole recipe"
             decision = f"{count} of {top_k} candidates, {what}"
             return Affordable(count, replace(settings, epochs=epochs), prices, passes, decision)
     told = meter.budget.told(max(meter.left, 0.0))
     return Affordable(0, settings, {}, 0, f"{told} that are left do not pay for {min(top_k, 2)} candidates")
+
+
+def fine_tuning_passes(settings: FineTuning, method: str, probe: Probe) -> int:
+    """Forward passes that fine-tuning one candidate is worth, at most."""
+    training, holdout = probe.provenance["training_rows"], probe.provenance["holdout"]["rows"]
+    if method == "head":
+        return int(training + holdout)
+    return int(holdout + TRAINING_PASSES * settings.trainings * settings.epochs * training)
 
 
 def record(

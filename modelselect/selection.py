@@ -441,7 +441,7 @@ def narrow(
         The pool; why some of it have no scores, by id; the record of what was recalled.
     """
     chosen, pool = request.chosen, request.pool
-    settled = request.unsearched | _beyond(work.limits, work, pool, request.unsearched)
+    settled = request.unsearched | beyond(work.limits, work, pool, request.unsearched)
     recalled = None
     searched = [candidate for candidate in pool if candidate.id not in settled]
     if proxy is not None or any("proxy_features" in e.reads for e in chosen):
@@ -457,7 +457,7 @@ def narrow(
     return pool, settled, recalled
 
 
-def _beyond(
+def beyond(
     limits: Limits, work: Work, pool: Sequence[Candidate], settled: Mapping[str, Assessment | Failure]
 ) -> dict[str, Assessment | Failure]:
     """The candidates that do not pass the limits, as far as can be told without loading them, by id."""
