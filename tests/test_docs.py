@@ -21,6 +21,9 @@ LINK = re.compile(r"\]\((?!https?://|#)(?P<target>[^)#\s]+)")
 OUTSIDE = ("path/to", "pip ", "git ", "demo", "store --evict", "hub:", "timm:*")
 """What marks a command line that is not run here: it needs the reader's files, or has a test of its own."""
 
+OF_THE_HUB = re.compile(r'"hub:|_hub\(')
+"""Python that asks a Hub for something: run by tests/hub/test_pages.py."""
+
 
 def blocks(page: Path, language: str) -> list[str]:
     return [match["code"] for match in BLOCK.finditer(page.read_text()) if match["language"] == language]
@@ -43,7 +46,7 @@ def test_the_code_of_a_page_runs(page: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setitem(sys.modules, module.__name__, module)
     namespace = vars(module)
     for code in blocks(page, "python"):
-        if "path/to" in code or '"hub:' in code:  # the reader's own files; the Hub: run by tests/hub/test_pages.py
+        if "path/to" in code or OF_THE_HUB.search(code):
             compile(code, str(page), "exec")
             namespace["ms"] = ms
             continue
