@@ -43,6 +43,10 @@ def code_key(*things: Any) -> str:
     waiting = [(thing, "") for thing in reversed(things)]
     while waiting:
         thing, root = waiting.pop()
+        if isinstance(thing, functools.partial):  # the same function with other settings is another one
+            named = sorted(thing.keywords.items())
+            waiting += [(part, root) for part in (thing.func, *thing.args, *(part for pair in named for part in pair))]
+            continue
         thing = _unwrapped(thing)
         if (text := _plain_text(thing)) is not None:
             digest.update(text.encode() + b"\0")
@@ -98,7 +102,7 @@ def _of_function(function: FunctionType) -> Iterator[tuple[str, Any]]:
             continue
     for name in sorted(_names(function.__code__)):
         value = function.__globals__.get(name)
-        if isinstance(value, FunctionType | type | MethodType) or _plain_text(value) is not None:
+        if isinstance(value, FunctionType | type | MethodType | functools.partial) or _plain_text(value) is not None:
             yield name, value
 
 
@@ -110,17 +114,15 @@ def _of_class(kind: type) -> Iterator[tuple[str, Any]]:
             yield from ((name, part) for part in (value.fget, value.fset) if part is not None)
         elif not name.startswith("__") or isinstance(value, FunctionType):
             value = _unwrapped(value)
-            if isinstance(value, FunctionType | type) or _plain_text(value) is not None:
+            if isinstance(value, FunctionType | type | functools.partial) or _plain_text(value) is not None:
                 yield name, value
 
 
 def _unwrapped(thing: Any) -> Any:
-    """The function behind a method, a decorator or a partial."""
+    """The function behind a method or a decorator."""
     while True:
         if isinstance(thing, staticmethod | classmethod | MethodType):
             thing = thing.__func__
-        elif isinstance(thing, functools.partial):
-            thing = thing.func
         elif isinstance(thing, FunctionType) and hasattr(thing, "__wrapped__"):
             thing = inspect.unwrap(thing)
         else:

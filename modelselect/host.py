@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Set
+from collections.abc import Collection, Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -82,8 +82,13 @@ class Host:
     def load(cls) -> Host:
         """A host with every installed plugin: the shipped ones first, then others by name."""
         host = cls()
-        for point in sorted(_chosen_entry_points(), key=_shipped_first):
+        points = list(entry_points(group=hookspecs.PROJECT))
+        for point in sorted(filter(_is_chosen, points), key=_shipped_first):
             host._load(point)
+        installed = {_plain(name) for point in points for name in (point.name, _distribution(point)[0])}
+        for name in sorted(name for name in _chosen_names() or () if _plain(name) not in installed):
+            fault = f"{PLUGINS_VARIABLE} names it, and no plugin or distribution of that name is installed"
+            host.plugins.append(Plugin(name, faults=[fault]))
         return host
 
     def register(self, plugin: object, name: str, distribution: str = "unknown", version: str = "unknown") -> Plugin:
@@ -201,13 +206,22 @@ def get_host() -> Host:
     return Host.load()
 
 
-def _chosen_entry_points() -> Iterator[EntryPoint]:
+def _chosen_names() -> list[str] | None:
+    """What the environment variable names; None where it is not set."""
     chosen = os.environ.get(PLUGINS_VARIABLE)
-    names = None if chosen is None else {name.strip() for name in chosen.split(",") if name.strip()}
-    for point in entry_points(group=hookspecs.PROJECT):
-        distribution, _ = _distribution(point)
-        if names is None or distribution == DISTRIBUTION or point.name in names or distribution in names:
-            yield point
+    return None if chosen is None else [name.strip() for name in chosen.split(",") if name.strip()]
+
+
+def _is_chosen(point: EntryPoint) -> bool:
+    distribution, names = _distribution(point)[0], _chosen_names()
+    if names is None or distribution == DISTRIBUTION:
+        return True
+    return not {_plain(point.name), _plain(distribution)}.isdisjoint(map(_plain, names))
+
+
+def _plain(name: str) -> str:
+    """A name as package indexes compare it: `My_Plugin` is `my-plugin`."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _shipped_first(point: EntryPoint) -> tuple[bool, str, str]:

@@ -275,7 +275,12 @@ def test_an_event_handler_that_raises_is_noted_and_the_others_are_called(site: P
 
 @pytest.mark.parametrize(
     ("value", "expected"),
-    [("", set()), ("good_plugin", {"good_plugin"}), ("fake-broken-import , nothing", {"broken_import"})],
+    [
+        ("", set()),
+        ("good_plugin", {"good_plugin"}),
+        ("Fake_Good.Plugin", {"good_plugin"}),
+        ("fake-broken-import , nothing", {"broken_import", "nothing"}),
+    ],
 )
 def test_the_environment_chooses_which_plugins_are_loaded(
     site: Path, monkeypatch: pytest.MonkeyPatch, value: str, expected: set[str]
@@ -285,6 +290,8 @@ def test_the_environment_chooses_which_plugins_are_loaded(
     host = Host.load()
     assert {plugin.name for plugin in host.plugins if plugin.distribution != "modelselect-automl"} == expected
     assert "logme" in host.estimators
+    if "nothing" in expected:
+        assert "MODELSELECT_PLUGINS names it" in faults(host, "nothing")
 
 
 def test_the_plugins_command_shows_the_state_as_json(site: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +138,17 @@ def candidate_ids() -> list[str]:
 
     modules = as_named_modules([Small(), (Small(2.0), scaled(0.5)), pooled(torch.nn.AvgPool2d(2))])
     return [candidate.id for candidate in ModuleZoo(modules, ms.Probe.of((IMAGES, LABELS))).search("*")]
+
+
+def test_a_partial_with_other_settings_is_other_code() -> None:
+    def of(number: int) -> str:
+        class Method:
+            power = staticmethod(partial(pow, number))
+
+        return code_key(Method)
+
+    assert of(2) == of(2) != of(3)
+    assert code_key(partial(scaled, factor=1.0)) != code_key(partial(scaled, factor=2.0)) != code_key(scaled)
 
 
 def test_code_that_does_the_same_has_the_same_key_wherever_it_stands() -> None:

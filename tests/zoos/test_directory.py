@@ -565,6 +565,16 @@ def test_transformers_says_nothing_of_its_own(here: Path, capfd: pytest.CaptureF
     assert capfd.readouterr() == ("", "")
 
 
+def test_an_attention_that_would_be_fetched_from_the_hub_and_run_is_not(here: Path) -> None:
+    transformers_folder(here / "a", "ViTForImageClassification")
+    before = read(ZOO.load(only("a")))
+    change_config(here / "a", attn_implementation="kernels-community/flash-attn3")
+    candidate = only("a")
+    after = read(ZOO.load(candidate))
+    assert torch.equal(before.features, after.features)
+    assert ZOO.skeleton(candidate) is not None
+
+
 def test_a_class_in_code_of_its_own_needs_permission_and_never_asks(here: Path) -> None:
     transformers_folder(here / "a", "ViTForImageClassification")
     configuration = json.loads((here / "a" / "config.json").read_text())

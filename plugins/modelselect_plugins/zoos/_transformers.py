@@ -220,6 +220,8 @@ def _configuration(path: Path, trust_remote_code: bool) -> Any:
     configuration = transformers.AutoConfig.from_pretrained(
         path, trust_remote_code=trust_remote_code, local_files_only=True
     )
+    # A file may ask for an attention that transformers would fetch from the Hub and run: ours is the installed one.
+    configuration._attn_implementation = None
     tower = getattr(configuration, "vision_config", None)
     if tower is not None and type(tower) not in transformers.MODEL_MAPPING:
         raise CandidateError(
