@@ -276,7 +276,12 @@ def _checked(outputs: Outputs, rows: int, fields: frozenset[str]) -> dict[str, t
 
 
 def _check_widths(widths: dict[str, int], arrays: Mapping[str, NDArray[np.float32]]) -> None:
-    """Every batch has to be as wide as the first, whose widths are noted."""
+    """Every batch has to have the fields of the first, and be as wide; its widths are noted."""
+    if widths and widths.keys() != arrays.keys():
+        raise CandidateError(
+            f"its first batch gives {' and '.join(sorted(widths))}, and another one {' and '.join(sorted(arrays))}; "
+            "expected the same of every row"
+        )
     for name, rows in arrays.items():
         if widths.setdefault(name, rows.shape[1]) != rows.shape[1]:
             raise CandidateError(

@@ -18,7 +18,7 @@ from PIL import Image
 
 import modelselect as ms
 from modelselect import assessment
-from modelselect.backbone import Backbone, CallablePreprocessing, HeadInput, ImagePreprocessing, WholeOutput
+from modelselect.backbone import Backbone, CallablePreprocessing, HeadInput, ImagePreprocessing, Outputs, WholeOutput
 from modelselect.errors import CandidateError, InvalidInputError, OutOfMemoryError, StoreError
 from modelselect.extraction import Extractor, check_precision, choose_device, choose_extractor
 from modelselect.host import Host, get_host
@@ -500,6 +500,19 @@ def test_batches_of_different_widths_are_a_failed_candidate(probe: ms.Probe) -> 
     uneven.read = WholeOutput()
     with pytest.raises(CandidateError, match="8 dimensions in one batch and 5 in another"):
         CPU.extract(uneven, probe, FIELDS, batch_size=8)
+
+
+def test_probabilities_of_some_batches_alone_are_a_failed_candidate(probe: ms.Probe) -> None:
+    torn = backbone()
+    whole, calls = torn.read, iter(range(100))
+
+    def read(module: torch.nn.Module, batch: torch.Tensor) -> Outputs:
+        outputs = whole(module, batch)
+        return outputs if next(calls) < 2 else outputs._replace(logits=None)
+
+    torn.read = read
+    with pytest.raises(CandidateError, match="first batch gives features and source_probabilities, and another one"):
+        CPU.extract(torn, probe, FIELDS | {"source_probabilities"}, batch_size=8)
 
 
 class Collecting:
