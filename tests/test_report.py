@@ -70,6 +70,8 @@ def evil_board() -> ms.Leaderboard:
         "settings": {"seed": 0},
         "budget": {
             "asked": f"{EVIL} 20m",
+            "passes": None,
+            "planned": [{"rows": 250, "seconds": 28.0}],
             "spent": {"seconds": 1230.0, "passes": 12_345},
             "stages": [
                 {"stage": "score", "rows": 250, "candidates": 11, "seconds": 30.0, "decision": f"{EVIL} still open"},
@@ -233,15 +235,17 @@ def test_who_was_left_out_is_told_by_what_became_of_them() -> None:
 
 
 def test_the_account_of_the_budget_is_told_whatever_it_holds() -> None:
-    whole, columns, rows = content.budget(evil_board())
+    whole, tables = content.budget(evil_board())
+    columns, rows = tables["stages"]
+    assert list(tables) == ["stages", "planned"]
     assert whole == [("asked", f"{EVIL} 20m"), ("spent › seconds", "20 min"), ("spent › passes", "12,345")]
     assert columns == ["stage", "rows", "candidates", "seconds", "decision"]
     assert rows == [
         ["score", "250", "11", "30 s", f"{EVIL} still open"],
-        [f"{EVIL} verify", "–", "2", "20 min", "decided"],
+        [f"{EVIL} verify", "", "2", "20 min", "decided"],
     ]
     for account in (None, "20m", {}, {"stages": "none"}, {"stages": [3, {"a": None}]}):
-        assert len(content.budget(ms.Leaderboard((), provenance={"budget": account}))) == 3
+        assert len(content.budget(ms.Leaderboard((), provenance={"budget": account}))) == 2
 
 
 def test_a_smaller_choice_is_named_with_what_it_saves() -> None:

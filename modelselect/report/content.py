@@ -239,20 +239,30 @@ def left_out(board: Leaderboard) -> dict[str, list[tuple[str, str]]]:
     return {group: rows for group, rows in groups.items() if rows}
 
 
-def budget(board: Leaderboard) -> tuple[list[tuple[str, str]], list[str], list[list[str]]]:
-    """The account of the budget: what is said of the whole, and the table of its stages as columns and rows.
+Table = tuple[list[str], list[list[str]]]
+"""Columns' names, and the rows' cells."""
 
-    All empty where there was no budget.
+
+def budget(board: Leaderboard) -> tuple[list[tuple[str, str]], dict[str, Table]]:
+    """The account of the budget: what is said of the whole, and tables of its stages, done and planned, by name.
+
+    Both empty where there was no budget.
     """
     account = board.provenance.get("budget")
     if not isinstance(account, Mapping):
-        return [], [], []
-    given = account.get("stages")
-    stages = [s for s in given if isinstance(s, Mapping)] if isinstance(given, list | tuple) else []
-    columns = [str(key) for key in dict.fromkeys(key for stage in stages for key in stage)]
-    rows = [[_amount(column, stage.get(column)) for column in columns] for stage in stages]
-    whole = [(name, _amount(name, value)) for name, value in _spread(account) if name != "stages"]
-    return whole, columns, rows
+        return [], {}
+    tables = {key: value for key, value in account.items() if _is_table(value)}
+    whole = {key: value for key, value in account.items() if key not in tables and value is not None}
+    drawn = {}
+    for key in sorted(tables, key=lambda key: key != "stages"):  # what was done, before what was planned
+        columns = list(dict.fromkeys(name for stage in tables[key] for name in stage))
+        cells = [[_amount(str(c), stage[c]) if c in stage else "" for c in columns] for stage in tables[key]]
+        drawn[str(key)] = ([str(column) for column in columns], cells)
+    return [(name, _amount(name, value)) for name, value in _spread(whole)], drawn
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, list | tuple) and len(value) > 0 and all(isinstance(line, Mapping) for line in value)
 
 
 def _amount(name: str, value: Any) -> str:

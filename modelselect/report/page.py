@@ -105,7 +105,7 @@ def html(board: Leaderboard, atlas: str | os.PathLike[str] | None = None) -> str
         },
         "costs": cost[1] if cost else {},
     }
-    spent, budget_columns, budget_rows = content.budget(board)
+    spent, stages = content.budget(board)
     choices = next(iter(cost[1].values())) if cost else {}
     library = Path(bokeh.__file__).parent / "server" / "static" / "js" / "bokeh.min.js"
     drawing = library.read_text(encoding="utf-8") if data["charts"] else ""
@@ -131,8 +131,7 @@ def html(board: Leaderboard, atlas: str | os.PathLike[str] | None = None) -> str
         facts=content.facts(board),
         smaller=content.cheaper(board),
         spent=spent,
-        budget_columns=budget_columns,
-        budget_rows=budget_rows,
+        stages=stages,
         long=max(map(len, called), default=0) > LONG_NAME,
         columns=table_columns(board, called),
         ranked=len(board.ranked),
