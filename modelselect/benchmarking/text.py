@@ -30,7 +30,7 @@ body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 75re
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .25rem .7rem; text-align: right; white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; }
+th:first-child, td:first-child { text-align: left; position: sticky; left: 0; background: Canvas; }
 thead th { border-bottom: 2px solid; border-top: 2px solid; }
 tbody + tbody td { border-top: 1px solid; }
 tbody + tbody tr + tr td { border-top: 0; }
@@ -112,7 +112,7 @@ def remarks(table: BenchmarkTable) -> list[str]:
     if any(figure.n < figure.of for row in table.rows for figure in (*row.figures.values(), row.mean)):
         found.append("A figure over fewer models (a mean: datasets) than there are says over how many: 5/9.")
     if table.measure.points:
-        found.append(f"{table.measure.label.capitalize()} in points of accuracy; lower is better.")
+        found.append("Figures are points of accuracy; lower is better.")
     if any(row.seconds is not None for row in table.rows):
         forward = table.evidence_seconds
         also = "" if forward is None else f", without the forward pass, which took {_seconds(forward)} s"
@@ -146,6 +146,10 @@ def _bare(reason: str, estimator: str) -> str:
 
 
 # --- cells -----------------------------------------------------------------------------------------------------------
+
+
+def _title(table: BenchmarkTable) -> str:
+    return f"Agreement of score and accuracy: {table.measure.label}"
 
 
 def _columns(table: BenchmarkTable) -> list[str]:
@@ -219,7 +223,7 @@ def terminal(table: BenchmarkTable, intervals: bool) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    drawn = Table(header_style="bold", title=Text(f"{table.measure.label} of score and accuracy"), title_justify="left")
+    drawn = Table(header_style="bold", title=Text(_title(table)), title_justify="left")
     for index, column in enumerate(_columns(table)):
         drawn.add_column(Text(printable(column)), justify="right" if index else "left", no_wrap=index == 0)
     for part in _parts(table):
@@ -282,7 +286,7 @@ def page(table: BenchmarkTable, intervals: bool) -> str:
     """See `BenchmarkTable.to_html`."""
     from modelselect import __version__
 
-    title = escape(f"{table.measure.label.capitalize()} of score and accuracy")
+    title = escape(_title(table))
     policy = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
