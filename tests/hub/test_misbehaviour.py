@@ -96,6 +96,22 @@ def test_a_gated_model_names_the_page_to_visit(hub: Hub, token: str, monkeypatch
     assert row("hub:me/vit").status == "ok"
 
 
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"architectures": 5, "model_type": ["vit"], "auto_map": {}},
+        {"architectures": {"a": 1}, "architecture": 3, "model_type": {"a": 1}},
+        {"architectures": [[]], "auto_map": 7},
+        [],
+    ],
+)
+def test_what_one_stranger_wrote_does_not_end_the_search_of_others(vit: Hub, config: Any) -> None:
+    vit.model("me/odd", models.image_files("vit"), config=config, tags=[5, None, "vit"])
+    found = {candidate.name: candidate.metadata for candidate in ms.search("hub:?author=me")}
+    assert set(found) == {"me/vit", "me/odd"}
+    assert not {"architecture", "family"} & set(found["me/odd"])
+
+
 # --- faults that pass ------------------------------------------------------------------------------------------------
 
 STEPS = {

@@ -204,12 +204,13 @@ def _is_description(name: str) -> bool:
 def _facts(info: ModelInfo) -> dict[str, Any]:
     """A candidate's metadata from what the Hub says of it."""
     names = [file.rfilename for file in info.siblings or []]
-    tags = info.tags or []
-    config = info.config or {}
+    tags = [tag for tag in info.tags or [] if isinstance(tag, str)]
+    config = info.config if isinstance(info.config, dict) else {}  # what strangers wrote, of any type
     library = info.library_name or next((tag for tag in ("timm", "transformers") if tag in tags), None)
-    architectures = config.get("architectures") or []
+    named = config.get("architectures")
+    architectures = [config.get("architecture"), *(named if isinstance(named, list) else ())]
     known: dict[str, Any] = {
-        "architecture": config.get("architecture") or next(iter(architectures), None),
+        "architecture": next(filter(None, architectures), None),
         "family": config.get("model_type"),
         "modality": _modality(info.pipeline_tag, library),
         "task": info.pipeline_tag,
@@ -289,9 +290,10 @@ def _needs_code(config: Mapping[str, Any]) -> bool:
     """True if only code that it brings can build it: transformers may know its kind of model by now."""
     if "auto_map" not in config:
         return False
-    return missing_library("transformers") is not None or (
-        config.get("model_type") not in required("transformers").CONFIG_MAPPING
-    )
+    kind = config.get("model_type")
+    if missing_library("transformers") is not None or not isinstance(kind, str):
+        return True
+    return kind not in required("transformers").CONFIG_MAPPING
 
 
 def _why_not_searched(error: Exception, text: str) -> str:
