@@ -228,7 +228,7 @@ def test_the_charts_front_is_that_of_the_board(cost: str, quality: str) -> None:
 
 def test_who_was_left_out_is_told_by_what_became_of_them() -> None:
     assert content.left_out(evil_board()) == {
-        "failed": [("broken", f"failed: {EVIL} no weights")],
+        "without a rank": [("broken", f"{EVIL} no weights")],
         "excluded by a limit": [("huge", f"{EVIL} too large")],
         "stopped early": [("model-09", f"{EVIL} the budget ended")],
     }

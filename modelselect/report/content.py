@@ -228,12 +228,12 @@ def left_out(board: Leaderboard) -> dict[str, list[tuple[str, str]]]:
     from modelselect.leaderboard import LIMIT
 
     called = names(board)
-    groups: dict[str, list[tuple[str, str]]] = {"failed": [], "excluded by a limit": [], "stopped early": []}
+    groups: dict[str, list[tuple[str, str]]] = {"without a rank": [], "excluded by a limit": [], "stopped early": []}
     for name, row in zip(called, board.rows, strict=True):
         if row.rank is None:
             limited = row.failure is not None and row.failure.stage == LIMIT
-            reason = row.failure.reason if limited and row.failure is not None else row.status
-            groups["excluded by a limit" if limited else "failed"].append((name, reason))
+            reason = row.status if row.failure is None else row.failure.reason
+            groups["excluded by a limit" if limited else "without a rank"].append((name, reason))
         elif row.stopped:
             groups["stopped early"].append((name, row.stopped))
     return {group: rows for group, rows in groups.items() if rows}
@@ -427,7 +427,7 @@ def _readable(value: Any) -> str:
 _FACTS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
     ("parameters", "parameters", short),
     ("multiply-accumulates", "macs", short),
-    ("for one row", "latency_ms", lambda value: f"{value:.3g} ms"),
+    ("latency", "latency_ms", lambda value: f"{value:.3g} ms"),
     ("memory", "memory_bytes", in_bytes),
     ("download", "download_bytes", in_bytes),
 )
