@@ -856,7 +856,18 @@ def test_input_that_cannot_serve_is_one_error_that_says_what_to_do(dataset: Any,
 
 
 @pytest.mark.parametrize(
-    "arguments", [{"size": 1}, {"size": 2.5}, {"seed": -1}, {"holdout": 1.0}, {"holdout": -0.1}, {"max_corrupt": 2}]
+    "arguments",
+    [
+        {"size": 1},
+        {"size": 2.5},
+        {"seed": -1},
+        {"holdout": 1.0},
+        {"holdout": -0.1},
+        {"holdout": "a tenth"},
+        {"max_corrupt": 2},
+        {"max_corrupt": None},
+        {"split": 3},
+    ],
 )
 def test_arguments_out_of_range_are_named(arguments: dict[str, Any]) -> None:
     with pytest.raises(DatasetError, match=f"^{next(iter(arguments))} is "):

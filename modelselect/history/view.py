@@ -64,6 +64,7 @@ class HistoryView:
     @classmethod
     def of(cls, history: History, proxy: str | None = None) -> HistoryView:
         """All that the history knows, with what this proxy saw of its datasets."""
+        digest = history.digest  # first: what others add meanwhile must not pass for what a later digest stands for
         results = tuple(history.results())
         return cls(
             candidates=tuple(dict.fromkeys(result.candidate for result in results)),
@@ -73,7 +74,7 @@ class HistoryView:
             dataset_facts=history.datasets(),
             graphs=history.graphs(),
             proxies=_of_one_width(history.proxies().get(proxy, {})) if proxy else {},
-            digest=history.digest,
+            digest=digest,
         )
 
     def about(

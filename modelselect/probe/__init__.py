@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -118,8 +119,10 @@ class Probe:
         settings = _Settings(_whole_number("seed", seed, 0), max_corrupt)
         if size is not None:
             size = _whole_number("size", size, 2)
-        if not 0 <= holdout < 1:
+        if not isinstance(holdout, Real) or not 0 <= holdout < 1:
             raise DatasetError(f"holdout is {holdout!r}; expected a share of at least 0 and below 1.")
+        if not isinstance(split, str | None):
+            raise DatasetError(f"split is {split!r}; expected the name of one, or None.")
         if split is not None and is_test(split):
             raise DatasetError(test_refused("the dataset", f"split={split!r} is one"))
         name, splits = open_splits(dataset, input=input, label=label, split=split)
@@ -329,7 +332,7 @@ class _Settings:
     max_corrupt: float
 
     def __post_init__(self) -> None:
-        if not 0 <= self.max_corrupt <= 1:
+        if not isinstance(self.max_corrupt, Real) or not 0 <= self.max_corrupt <= 1:
             raise DatasetError(f"max_corrupt is {self.max_corrupt!r}; expected a share between 0 and 1.")
 
 
