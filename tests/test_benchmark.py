@@ -281,6 +281,16 @@ def test_scores_and_truth_come_back_from_the_data_frame() -> None:
     assert Benchmark.of_scores(found.to_pandas(), found.to_pandas()) == found
 
 
+def test_a_benchmark_without_any_figure_says_so_in_every_form(tmp_path: Path) -> None:
+    labels = np.repeat([0, 1], 10)
+    evidence = {"d": {m: {"features": np.eye(20)[:, :4], "labels": labels} for m in "ab"}}
+    table = Benchmark.of_evidence(evidence, {"d": {"a": 0.5, "b": 0.6}}, "leep").table()
+    for suffix in (".md", ".tex", ".html", ".csv", ".json", ".txt"):
+        table.save(tmp_path / f"table{suffix}")
+    assert "No method has a figure" in str(table)
+    assert "source_probabilities" in str(table)
+
+
 # --- truth
 
 
@@ -482,6 +492,22 @@ def test_a_run_that_was_killed_fine_tunes_nothing_twice_and_measures_on_the_test
     again = ms.benchmark(EXPRESSIONS[:2], [one, two], **settings)
     assert len(calls) == 4
     assert again.truth == found.truth
+
+
+def test_the_test_split_is_measured_on_where_it_has_labels_and_never_shown() -> None:
+    (train, labels), (validation, _), (test, _) = (toy(seed) for seed in range(3))
+    split: dict[str, Any] = {"train": (train, labels), "validation": (validation, labels), "test": (test, labels)}
+    settings: dict[str, Any] = {"holdout": 0.2, "test_as_holdout": True}
+    probe = ms.Probe.of(split, **settings)
+    assert probe.holdout is not None
+    assert probe.fingerprint == ms.Probe.of((train, labels)).fingerprint
+    assert probe.holdout.fingerprint == ms.Probe.of((test, labels)).fingerprint
+    unlabelled = ms.Probe.of({**split, "test": (test, [-1] * 36)}, **settings).holdout
+    assert unlabelled is not None
+    assert unlabelled.fingerprint == ms.Probe.of((validation, labels)).fingerprint
+    usual = ms.Probe.of(split, holdout=0.2).holdout
+    assert usual is not None
+    assert usual.fingerprint == unlabelled.fingerprint
 
 
 def test_two_datasets_of_one_name_need_names_of_their_own(tmp_path: Path) -> None:

@@ -137,7 +137,7 @@ def benchmark(
         return
     from modelselect.cli import console
 
-    drawn: Any = table.to_table(intervals=False) if no_intervals else table
+    drawn: Any = table.to_rich(intervals=False) if no_intervals else table
     console().print(drawn)
 
 

@@ -17,8 +17,7 @@ from modelselect.errors import InvalidInputError
 from modelselect.leaderboard import PLAIN_WIDTH, write_text
 
 if TYPE_CHECKING:
-    from rich.console import Console, ConsoleOptions
-    from rich.table import Table
+    from rich.console import Console, ConsoleOptions, Group
 
     from modelselect.benchmarking.results import Benchmark
 
@@ -114,8 +113,8 @@ class BenchmarkTable:
 
         return verdicts(self)
 
-    def to_table(self, intervals: bool = True) -> Table:
-        """A Rich table for the terminal. `intervals=False` leaves those of single datasets out."""
+    def to_rich(self, intervals: bool = True) -> Group:
+        """What Rich prints: the table, and what there is to say. Intervals: also those of single datasets."""
         from modelselect.benchmarking.text import terminal
 
         return terminal(self, intervals)
@@ -125,7 +124,7 @@ class BenchmarkTable:
         from rich.console import Console
 
         console = Console(file=io.StringIO(), width=PLAIN_WIDTH, color_system=None)
-        console.print(self.to_table(intervals))
+        console.print(self.to_rich(intervals))
         return console.file.getvalue()  # type: ignore[attr-defined, no-any-return]
 
     def to_markdown(self, intervals: bool = True) -> str:
@@ -174,10 +173,10 @@ class BenchmarkTable:
             text = forms[suffix](intervals)
         write_text(path, text)
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Table]:
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Group]:
         from modelselect.benchmarking.text import width
 
-        yield self.to_table(intervals=width(self) <= options.max_width)
+        yield self.to_rich(intervals=width(self) <= options.max_width)
 
     def __str__(self) -> str:
         return self.to_text()

@@ -16,7 +16,7 @@ from modelselect.report.content import listed
 from modelselect.report.text import escaped, latex_escaped
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import Group
 
 FORMAT = "modelselect benchmark"
 FORMAT_VERSION = 1
@@ -218,8 +218,9 @@ def _parts(table: BenchmarkTable) -> list[list[Row]]:
 # --- forms -----------------------------------------------------------------------------------------------------------
 
 
-def terminal(table: BenchmarkTable, intervals: bool) -> Table:
-    """See `BenchmarkTable.to_table`."""
+def terminal(table: BenchmarkTable, intervals: bool) -> Group:
+    """See `BenchmarkTable.to_rich`."""
+    from rich.console import Group
     from rich.table import Table
     from rich.text import Text
 
@@ -234,9 +235,9 @@ def terminal(table: BenchmarkTable, intervals: bool) -> Table:
                     text.append(f"\n{cell.small}", style="dim")
             drawn.add_row(*cells)
         drawn.add_section()
-    drawn.caption = Text("\n".join(map(printable, (*verdicts(table), *remarks(table)))))
-    drawn.caption_justify = "left"
-    return drawn
+    said = [Text(printable(text)) for text in verdicts(table)]
+    noted = [Text(printable(text), style="dim") for text in remarks(table)]
+    return Group(drawn, *said, *noted)
 
 
 def width(table: BenchmarkTable) -> int:
