@@ -18,7 +18,7 @@ from tests.conftest import REPOSITORY
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^```(?P<language>python|bash)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!https?://|#)(?P<target>[^)#\s]+)")
-OUTSIDE = ("path/to", "pip ", "git ", "demo", "store --evict", "hub:", "timm:*")
+OUTSIDE = ("path/to", "pip ", "git ", "demo", "store --evict", "hub:", "timm:*", "history mine")
 """What marks a command line that is not run here: it needs the reader's files, or has a test of its own."""
 
 OF_THE_HUB = re.compile(r'"hub:|_hub\(')

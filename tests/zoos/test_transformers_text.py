@@ -318,6 +318,14 @@ def test_a_changed_tokenizer_is_another_revision(here: Path) -> None:
         ZOO.load(before)
 
 
+def test_a_tokenizer_that_takes_texts_of_any_length_reads_as_much_as_the_model(here: Path) -> None:
+    text_folder(here / "a")
+    path = here / "a" / "tokenizer_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"model_max_length": float("inf")}))
+    (length,) = only("a").metadata["input_size"]
+    assert load("a").preprocessing.length == length
+
+
 def test_nothing_is_printed_of_long_texts_or_while_loading(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
     text_folder(here / "a")
     text_folder(here / "gpt", "GPT2ForSequenceClassification")

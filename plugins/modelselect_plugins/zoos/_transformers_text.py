@@ -409,7 +409,7 @@ def _length(path: Path, configuration: Mapping[str, Any], settings: TextSettings
         _read(path / "tokenizer_config.json").get("model_max_length"),
         _read(path / "sentence_bert_config.json").get("max_seq_length"),
     )
-    return min([LONGEST, *(int(length) for length in said if isinstance(length, int | float) and length >= 1)])
+    return min([LONGEST, *(int(min(n, LONGEST)) for n in said if isinstance(n, int | float) and n >= 1)])
 
 
 def _positions(configuration: Mapping[str, Any]) -> int | None:
