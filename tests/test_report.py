@@ -174,6 +174,24 @@ def test_the_code_to_load_the_winner_loads_it() -> None:
     assert sum(p.numel() for p in namespace["model"].parameters()) == row.candidate.metadata["parameters"]  # type: ignore[attr-defined]
 
 
+def test_the_code_to_load_a_fine_tuned_winner_loads_the_saved_board(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = Row(ms.Candidate("shelf", "tiny", metadata={"remote_code": True}), rank=1, score=1.0, fine_tuned="key")
+    ms.Leaderboard((row,)).save(tmp_path / "board.json")
+    monkeypatch.chdir(tmp_path)
+    asked = []
+    loaded = type("Loaded", (), {"module": "a module"})
+    monkeypatch.setattr(Row, "load", lambda self, **settings: asked.append((self, settings)) or loaded)
+    monkeypatch.setattr(Row, "save", lambda self, path, **settings: asked.append((self, settings)))
+    code = content.loading_code(row)
+    assert code is not None
+    namespace: dict[str, object] = {}
+    exec(code, namespace)
+    assert namespace["model"] == "a module"
+    assert asked == [(row, {"trust_remote_code": True})] * 2  # code that it brings runs because the reader says so
+
+
 def test_the_pareto_front_holds_exactly_those_that_nothing_dominates() -> None:
     rng = np.random.default_rng(0)
     for _ in range(50):

@@ -162,7 +162,7 @@ def loading_code(row: Row) -> str | None:
             "import modelselect as ms\n\n"
             'board = ms.Leaderboard.load("board.json")  # the leaderboard of this page, as it was saved\n'
             f"model = board.best.load({trust}).module  # a torch.nn.Module, fine-tuned: gives logits\n"
-            'board.best.save("fine-tuned")  # a folder for timm, transformers or dir:fine-tuned'
+            f'board.best.save("fine-tuned"{trust and ", "}{trust})  # a folder for timm, transformers or dir:'
         )
     return (
         "import modelselect as ms\n"
