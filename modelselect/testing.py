@@ -13,9 +13,11 @@ import inspect
 import pickle
 import re
 import sys
+import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -510,6 +512,7 @@ def zoo_checks(zoo: Zoo, pattern: str, *, trust_remote_code: bool = False) -> li
         _named(_features_are_finite_and_repeatable, load),
         _named(_weights_key_is_stable, zoo, pattern, load, trust_remote_code),
         _named(_skeleton_traces, zoo, pattern, load, trust_remote_code),
+        _named(_export_is_whole_or_nothing, zoo, pattern, trust_remote_code),
     ]
 
 
@@ -608,6 +611,27 @@ def _skeleton_traces(zoo: Zoo, pattern: str, load: Callable[[], Backbone], trust
     example = _batch(backbone, _items(backbone, 2)).to("meta")
     graph = archi2vec.trace(module, example=example)
     assert graph.number_of_nodes() > 0, "the skeleton's graph is empty"
+
+
+def _export_is_whole_or_nothing(zoo: Zoo, pattern: str, trust_remote_code: bool) -> None:
+    import torch
+
+    backbone = zoo.load(_found(zoo, pattern)[0], trust_remote_code=trust_remote_code)
+    width = _read(backbone, _items(backbone, 2)).features.shape[1]
+    names = ("first class", "second class", "third class")
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        written = zoo.export(backbone, torch.nn.Linear(width, len(names)), names, folder)
+        files = sorted(path.name for path in folder.rglob("*"))
+        if not written:  # a library need have no form for it
+            assert not files, f"export() is False and leaves {files[0]} behind; expected an empty folder"
+            return
+        weights = [name for name in files if name.endswith(".safetensors")]
+        assert weights, f"export() writes {', '.join(files)}; expected weights as safetensors among them"
+        pickles = [name for name in files if name.endswith((".bin", ".pt", ".pth", ".ckpt", ".pkl"))]
+        assert not pickles, f"export() writes {pickles[0] if pickles else ''}; expected no pickled weights"
+        told = "".join(path.read_text(encoding="utf-8") for path in folder.rglob("*.json"))
+        assert all(name in told for name in names), "what export() writes names no classes; expected their names"
 
 
 def _items(backbone: Backbone, n: int) -> list[Any]:

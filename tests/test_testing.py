@@ -375,6 +375,18 @@ class Weighty(Shelf):
         return self.load(candidate).module
 
 
+class HalfWritten(Shelf):
+    def export(self, backbone: Backbone, head: Any, class_names: Any, folder: Any) -> bool:
+        (folder / "config.json").write_text("{}")
+        return False
+
+
+class Pickling(Shelf):
+    def export(self, backbone: Backbone, head: Any, class_names: Any, folder: Any) -> bool:
+        torch.save(backbone.module.state_dict(), folder / "model.bin")
+        return True
+
+
 @pytest.mark.parametrize(
     ("zoo", "check"),
     [
@@ -385,6 +397,8 @@ class Weighty(Shelf):
         (Exploding(), "features_are_finite_and_repeatable"),
         (Forgetful(), "weights_key_is_stable"),
         (Weighty(), "skeleton_traces"),
+        (HalfWritten(), "export_is_whole_or_nothing"),
+        (Pickling(), "export_is_whole_or_nothing"),
     ],
     ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
