@@ -16,7 +16,7 @@ from sklearn.decomposition import NMF
 
 import modelselect as ms
 from modelselect import archi2vec
-from modelselect.errors import ScoreWarning
+from modelselect.errors import NotApplicableError, ScoreWarning
 from modelselect.history import ACCURACY, History, HistoryView, Result
 from modelselect.testing import estimator_checks
 from modelselect_plugins.estimators._factorisation import factorise
@@ -231,6 +231,13 @@ def test_another_probe_of_the_same_dataset_is_looked_at_anew() -> None:
     performance = np.where(np.arange(4)[:, None] < 2, kind[None] == 0, kind[None] == 1) * 0.8 + 0.1
     view = view_of(performance, proxies=np.where(kind[:, None] == 0, -1.0, 1.0))
     assert recalled(view, np.full((5, 1), -1.0))["transfer"][0] > recalled(view, np.full((5, 1), 1.0))["transfer"][0]
+
+
+def test_raw_values_below_zero_are_refused_rather_than_factorised() -> None:
+    view = view_of(np.array([[-1.0, -2.0], [-3.0, -0.5]]), metric="logme")
+    with pytest.raises(NotApplicableError, match=r"from -3 to -0\.5, .* use scale='rank'"):
+        recalled(view, metric="logme", scale="raw")
+    assert np.isfinite(recalled(view, metric="logme")["fennec"]).all()
 
 
 # --- on real results

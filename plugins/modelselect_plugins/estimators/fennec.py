@@ -135,13 +135,20 @@ class Fennec(ms.Estimator):
             seed: of the factorisation and the forest.
 
         Raises:
-            NotApplicableError: the history holds no results by this metric.
+            NotApplicableError: the history holds no results by this metric, or raw ones that cannot be factorised.
         """
-        if np.isnan(view.performance(self.metric, self.scale)).all():
+        performance = view.performance(self.metric, self.scale)
+        known = performance[~np.isnan(performance)]
+        if not known.size:
             what = "results" if self.metric is None else f"results by {self.metric!r}"
             raise NotApplicableError(
                 f"the transfer history holds no {what}; every select() adds to it, and `modelselect history import` "
                 "brings in what others have measured"
+            )
+        if known.min() < 0 or not np.isfinite(known.max()):
+            raise NotApplicableError(
+                f"the raw values of {self.metric!r} in the transfer history go from {known.min():.3g} to "
+                f"{known.max():.3g}, and a non-negative factorisation takes finite ones from 0; use scale='rank'"
             )
         proxy = None if proxy_features is None else np.asarray(proxy_features).mean(axis=0, dtype=np.float64)
         key = ("fennec scores", self.key, seed, None if proxy is None else proxy.tobytes())
