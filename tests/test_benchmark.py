@@ -548,6 +548,19 @@ def test_the_command_prints_and_writes_the_table(capsys: pytest.CaptureFixture[s
     assert read_truth(tmp_path / "saved.csv")[0] == read_truth(truth)[0]
 
 
+def test_the_command_measures_the_truth_and_saves_it(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    data, saved = folder(tmp_path / "one", 1, test=True), tmp_path / "truth.csv"
+    arguments = [EXPRESSIONS[0], data, "-c", EXPRESSIONS[1], "-e", "logme", "-q", "--resamples", 0]
+    code, _, err = run(capsys, *arguments, "--verify", "head", "--epochs", 1, "--save-truth", saved)
+    assert code == 0, err
+    measured = read_truth(saved)[0]
+    assert measured.keys() == {"one"}
+    assert measured["one"].keys() == set(EXPRESSIONS[:2])
+    code, out, err = run(capsys, *arguments, "--truth", saved, "--json")
+    assert code == 0, err
+    assert json.loads(out)["truth"] == measured
+
+
 def test_the_command_judges_scores_from_elsewhere(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     path = tmp_path / "scores.csv"
     made_up().to_pandas().rename(columns={"accuracy": "top1"}).to_csv(path, index=False)
