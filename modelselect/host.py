@@ -158,7 +158,7 @@ class Host:
         hook = f"modelselect_register_{kind}"
         try:
             answers = self._call(record, hook)
-            brought = [item for answer in answers for item in _named(answer)]
+            brought = [item for answer in answers for item in _named(answer, kind)]
         except PLUGIN_FAULTS as error:
             record.faults.append(f"{hook} raised {_one_line(error)}")
             return
@@ -241,9 +241,9 @@ def _refuse_unmarked_hooks(plugin: object) -> None:
             raise PluginError(f"{name} looks like a hook but is not marked; decorate it with @modelselect.hookimpl")
 
 
-def _named(answer: Any) -> Iterable[tuple[object, Any]]:
+def _named(answer: Any, kind: str) -> Iterable[tuple[object, Any]]:
     """(name, item) of what a hook returned: a mapping for commands, a sequence of named things for the rest."""
-    if isinstance(answer, Mapping):
+    if kind == "commands" and isinstance(answer, Mapping):
         return list(answer.items())
     return [(getattr(item, "name", None), item) for item in answer]
 

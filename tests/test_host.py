@@ -82,6 +82,7 @@ def modelselect_register_estimatorz():
     return []
 """,
     "unmarked_hook": "def modelselect_register_estimators():\n    return []\n",
+    "mapping_of_estimators": GOOD.replace("[Spread()]", "{'other': Spread()}"),
     "not_an_estimator": """
 import modelselect
 
@@ -191,6 +192,7 @@ def test_a_good_plugin_is_registered_under_its_distribution(site: Path) -> None:
         ("misspelt_hook", ["modelselect_register_estimatorz"]),
         ("unmarked_hook", ["modelselect_register_estimators", "@modelselect.hookimpl"]),
         ("not_an_estimator", ["object"]),
+        ("mapping_of_estimators", ["other", "name"]),
         ("unknown_field", ["feelings", "features"]),
         ("without_requires", ["spread", "requires", "features"]),
         ("text_for_requires", ["spread", "requires", "a set of names"]),
