@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import abc
 import contextlib
+import functools
 import hashlib
 import json
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, overload
 
@@ -282,14 +284,23 @@ def _calm_threads(evidence: Evidence) -> Iterator[None]:
 
     On a machine with nothing else to do that gains little; on a busy one it costs a hundredfold.
     """
-    from threadpoolctl import threadpool_limits
-
     features = evidence.features
     if features is not None and features.size > SMALL_EVIDENCE:
         yield
         return
-    with threadpool_limits(1, user_api="blas"):
+    with _thread_pools(len(sys.modules)).limit(limits=1, user_api="blas"):
         yield
+
+
+@functools.lru_cache(maxsize=1)
+def _thread_pools(modules: int) -> Any:
+    """The libraries that have threads of their own, looked for anew only when more modules have been imported.
+
+    To look for them takes longer than to score small evidence.
+    """
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
 
 
 def find_estimator(estimator: str | Estimator) -> Estimator:
