@@ -294,10 +294,11 @@ class Leaderboard:
         first by score. None where fewer than two were fine-tuned. (They are the best by score of all: an agreement
         over these says little of one over the whole pool.)
         """
-        rows = [row for row in self.rows if row.verified_accuracy is not None and row.score is not None]
-        if len(rows) < 2:
+        known = [(row.score, row.verified_accuracy) for row in self.rows]
+        pairs = [(score, accuracy) for score, accuracy in known if score is not None and accuracy is not None]
+        if len(pairs) < 2:
             return None
-        return agreement([row.score for row in rows], [row.verified_accuracy for row in rows])
+        return agreement([score for score, _ in pairs], [accuracy for _, accuracy in pairs])
 
     def agreement(self, truth: Mapping[str, float]) -> dict[str, Agreement]:
         """How well `score` and each estimator agree with known results (by candidate id, higher is better).
