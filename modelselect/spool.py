@@ -139,8 +139,8 @@ class InputSpool:
             if kept is None:
                 with self._reserved(path, inputs) as array:
                     inputs.write(range(len(inputs)), array)
+                    kept = self._kept(path.with_suffix(".partial"))  # now: once it is there, others may take its room
                     self._keep(path)
-                kept = self._kept(path)
         assert kept is not None
         return kept
 
@@ -252,6 +252,11 @@ class _OnDemand:
             raise CandidateError(
                 f"its preprocessing gives tensors of different shapes: {self.first.shape} for row 0 and "
                 f"{row.shape} for row {index}. Give a preprocessing that resizes to one size."
+            )
+        if row.dtype != self.first.dtype:
+            raise CandidateError(
+                f"its preprocessing gives tensors of different types: {self.first.dtype} for row 0 and {row.dtype} for "
+                f"row {index}. Give one that always gives the same."
             )
         return row
 

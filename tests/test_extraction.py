@@ -270,6 +270,27 @@ def test_inputs_that_cannot_be_prepared_leave_nothing(probe: ms.Probe, tmp_path:
     assert sorted(path.suffix for path in tmp_path.iterdir() if path.suffix != ".lock") == [".npy"]
 
 
+def test_inputs_of_different_types_are_a_failed_candidate(probe: ms.Probe, tmp_path: Path) -> None:
+    types = iter([torch.uint8, torch.float32] * ROWS)
+    mixed = CallablePreprocessing(lambda image: torch.full((3,), 200, dtype=next(types)), "mixed")
+    with pytest.raises(CandidateError, match="different types: uint8 for row 0 and float32"):
+        InputSpool(tmp_path).prepared(probe, mixed)
+
+
+def test_inputs_whose_room_is_taken_at_once_are_read_all_the_same(
+    probe: ms.Probe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = InputSpool(None).prepared(probe, resized(16))[:]
+    keep = InputSpool._keep
+
+    def keep_and_lose(self: InputSpool, path: Path) -> None:
+        keep(self, path)
+        path.unlink()  # as another process does that makes room
+
+    monkeypatch.setattr(InputSpool, "_keep", keep_and_lose)
+    assert torch.equal(InputSpool(tmp_path).prepared(probe, resized(16))[:], expected)
+
+
 class Threads(ImagePreprocessing):
     seen: set[int]
 
