@@ -81,7 +81,7 @@ class Row:
         download_bytes: bytes that loading it fetches where none of it is here yet, as its zoo knows it.
         probe_rows: rows that its scores come from, where a budget decided how many; None: all of the probe.
         fine_tuned: key of its fine-tuned weights in the store, where they were kept: those of the best one are.
-        fine_tuned_in: folder of that store, on the machine that it was fine-tuned on.
+        fine_tuned_in: folder of that store, where it is not the user's own.
         stopped: why it was not shown more rows, where a budget stopped it before others.
     """
 

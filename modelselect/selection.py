@@ -563,6 +563,8 @@ def _verify(
         for outcome in runner.map(replace(task, needs_checkpoint=True), [winner]):
             if outcome.failure is None:
                 verified[winner.id] = outcome.value
+    folder = task.work.cache_dir
+    kept_in = None if folder == Store().path else str(folder)
     rows = []
     for row in board.rows:
         if (result := verified.get(row.candidate.id)) is not None:
@@ -573,7 +575,7 @@ def _verify(
                 verified_interval=result.verified.interval,
                 seconds=row.seconds + result.verified.seconds,
                 fine_tuned=result.checkpoint if best else None,
-                fine_tuned_in=str(task.work.cache_dir) if best else None,
+                fine_tuned_in=kept_in if best else None,
             )
         elif (failure := failures.get(row.candidate.id)) is not None:
             row = replace(row, failures={**row.failures, "verify": failure})

@@ -302,6 +302,20 @@ def test_a_resumed_training_ends_as_one_that_was_never_killed(
     assert all(np.array_equal(value, same[name]) for name, value in weights.items())
 
 
+def test_a_training_where_memory_is_short_is_resumed_with_what_fits(tmp_path: Path) -> None:
+    def run(folder: Path | None, progress: Any = None) -> dict[str, Any]:
+        short = replace(with_dropout(), read=FitsOnly(5))
+        training, holdout = overlapping(20), overlapping(20, seed=1)
+        return result(verify(short, training, holdout, HARD, folder=folder, progress=progress))
+
+    whole = run(None)
+    assert whole["largest_part"] == 4
+    with pytest.raises(Killed):
+        run(tmp_path, killed_after(2))
+    assert Checkpoint(tmp_path / "training.pt").load()["part"] == 4  # type: ignore[index]
+    assert run(tmp_path) == whole
+
+
 def test_a_damaged_checkpoint_counts_as_none(tmp_path: Path) -> None:
     whole = verify(with_dropout(), overlapping(20), overlapping(40, seed=1), HARD)
     with pytest.raises(Killed):

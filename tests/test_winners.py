@@ -279,6 +279,7 @@ def test_the_winner_predicts_what_it_was_verified_with(here: Path) -> None:
         predicted = loaded.module(loaded.preprocessing.finish(torch.stack(rows))).argmax(1).numpy()
     assert (predicted == holdout.labels).mean() == best.verified_accuracy
     assert not any(Path("cache/scratch").iterdir())
+    assert best.fine_tuned_in is None  # the user's own store, whose place is nobody else's business
 
     found = board.verification
     assert found is not None
@@ -301,6 +302,15 @@ def test_evicted_weights_are_made_again_and_those_of_other_boards_stay() -> None
     assert again == both
     again.best.load()
     assert fine_tuned_entries() == [again.best.fine_tuned]
+
+
+def test_weights_in_a_store_of_the_callers_choice_are_found_again(here: Path) -> None:
+    board = ms.select(
+        stripes(), "embedded:plain.letters", estimators="centroid", top_k=1, verify="head", fine_tuning=QUICK,
+        cache_dir="own", executor="process", progress=False,
+    )  # fmt: skip
+    assert board.best.load().class_names == tuple(sorted(NAMES))
+    assert fine_tuned_entries() == []
 
 
 def test_a_callers_own_module_is_saved_for_its_caller() -> None:
