@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 
@@ -19,7 +17,7 @@ from modelselect.backbone import Backbone
 from modelselect.candidates import METADATA_FIELDS, Candidate
 from modelselect.errors import CandidateError, ExpressionError
 from modelselect.probe import Probe
-from modelselect.verification import verify
+from modelselect.verification import FineTuning, verify
 from modelselect_plugins.zoos import embedded
 from modelselect_plugins.zoos.embedded import EmbeddedZoo, demo
 from modelselect_plugins.zoos.embedded.sources import TASKS
@@ -194,7 +192,7 @@ def test_the_truth_is_that_of_the_shipped_weights_and_the_demo_recipe() -> None:
     assert {name: row["revision"] for name, row in table["candidates"].items()} == {
         candidate.name: candidate.revision for candidate in CANDIDATES
     }
-    assert table["settings"] == json.loads(json.dumps(asdict(demo.FINE_TUNING)))
+    assert FineTuning(**table["settings"]) == demo.FINE_TUNING
     assert table["seeds"] == list(demo.TRUTH_SEEDS)
     for row in table["candidates"].values():
         assert row["mean"] == pytest.approx(np.mean(row["accuracies"]), abs=1e-6)
