@@ -567,18 +567,18 @@ def check_writable(path: Path | None, option: str = "--json") -> None:
 def _show_board(board: Leaderboard, json_path: Path | None, report: Path | None = None) -> None:
     for line in _what_was_left_out(board):
         typer.echo(line, err=True)
-    if report is not None:
-        board.report(report)
-        typer.echo(f"report written to {report}", err=True)
     if json_path == Path("-"):
         typer.echo(board.to_json(), nl=False)
-        return
-    console().print(board)
-    if reused := board.provenance.get("from_store"):
-        typer.echo(f"{reused} of {len(board.rows)} candidates came from the store", err=True)
-    if json_path is not None:
-        board.save(json_path)
-        typer.echo(f"leaderboard written to {json_path}", err=True)
+    else:
+        console().print(board)
+        if reused := board.provenance.get("from_store"):
+            typer.echo(f"{reused} of {len(board.rows)} candidates came from the store", err=True)
+        if json_path is not None:
+            board.save(json_path)
+            typer.echo(f"leaderboard written to {json_path}", err=True)
+    if report is not None:  # last: a page that cannot be drawn costs nothing else
+        board.report(report)
+        typer.echo(f"report written to {report}", err=True)
 
 
 def _show_plan(plan: Plan, json_path: Path | None) -> None:

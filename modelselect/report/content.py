@@ -160,7 +160,7 @@ def loading_code(row: Row) -> str | None:
     if row.fine_tuned is not None:
         return (
             "import modelselect as ms\n\n"
-            'board = ms.Leaderboard.load("board.json")  # the leaderboard of this page, as it was saved\n'
+            'board = ms.Leaderboard.load("board.json")  # written by --json, or board.save()\n'
             f"model = board.best.load({trust}).module  # a torch.nn.Module, fine-tuned: gives logits\n"
             f'board.best.save("fine-tuned"{trust and ", "}{trust})  # a folder for timm, transformers or dir:'
         )
@@ -199,7 +199,7 @@ def facts(board: Leaderboard) -> list[tuple[str, str]]:
     if best.verified_accuracy is not None:
         told.append(("accuracy, fine-tuned", f"{best.verified_accuracy:.1%}"))
     if best.probability_best is not None:
-        told.append(("best on another sample", chance(best.probability_best)))
+        told.append(("scores best on another sample", chance(best.probability_best)))
     told += [(name, show(value)) for name, key, show in _FACTS if (value := cost_of(best, key)) is not None]
     if licence := best.license or license_of(best.candidate):
         told.append(("licence", licence))
