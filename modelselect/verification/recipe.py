@@ -67,7 +67,7 @@ class FineTuning:
 
     epochs: int = 20
     backbone_learning_rate: float | tuple[float, ...] = 1e-4
-    head_learning_rate: float | tuple[float, ...] = 1e-3
+    head_learning_rate: float | tuple[float, ...] = 3e-3
     weight_decay: float | tuple[float, ...] = 0.01
     batch_size: int = 32
     warm_up: float = 0.1
