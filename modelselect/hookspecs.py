@@ -152,6 +152,8 @@ def modelselect_register_commands() -> Mapping[str, typer.Typer]:
 def modelselect_candidate_scored(candidate: Candidate, scores: Mapping[str, Any]) -> None:
     """Called when a candidate has its scores. `scores` holds each estimator's components by the estimator's name.
 
+    Under a budget it is called for a candidate once in each round, with the scores on that round's rows.
+
     >>> import modelselect
     >>> @modelselect.hookimpl
     ... def modelselect_candidate_scored(candidate, scores):

@@ -211,6 +211,21 @@ def test_what_has_too_many_parameters_is_not_loaded_and_says_by_how_much(loaded:
         )
 
 
+@pytest.mark.parametrize("has_skeleton", [True, False])
+def test_parameters_that_the_zoo_does_not_know_are_counted(
+    loaded: list[str], monkeypatch: pytest.MonkeyPatch, has_skeleton: bool
+) -> None:
+    if not has_skeleton:
+        monkeypatch.setattr(type(get_host().zoo("embedded")), "skeleton", lambda *_, **__: None)
+    monkeypatch.setattr(type(get_host().extractor("cpu")), "extract", None)
+    [known] = ms.search("embedded:plain.letters")
+    facts = {name: value for name, value in known.metadata.items() if name != "parameters"}
+    unknown = ms.Candidate(known.zoo, known.name, known.revision, facts)
+    with pytest.raises(NothingRankedError, match=r"40,874 parameters, 4\.09 times max_parameters=10,000"):
+        rank([unknown], images(), max_parameters=10_000)
+    assert bool(loaded) != has_skeleton
+
+
 def test_licences_match_globs_in_any_case_and_the_unknown_one_none() -> None:
     known = [
         ms.Candidate("shelf", name, metadata={"license": name} if name else {}) for name in ("MIT", "cc-by-4.0", "")
