@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from modelselect.assessment import Assessment, Foreseen, VerificationWork, Work
+from modelselect.assessment import COSTS, Assessment, Foreseen, VerificationWork, Work
 from modelselect.budget import (
     DECISION_RESAMPLES,
     LEAST_EPOCHS,
@@ -219,12 +219,14 @@ class Rounds:
                 sizes = [len(part.rows) for part in parts]
                 planned = plan_rounds(sizes, rates, budget, self._places, self._keep)
                 alive.sort(key=this.price)  # so that what there is suffices for as many as possible
-            elif len(fitting := self._fitting(alive, this)) > self._places:
+            elif fitting := self._fitting(alive, this):
                 alive = fitting
             else:
                 stages[-1] = {**stages[-1], "decision": f"{stages[-1]['decision']}; more rows cannot be afforded"}
                 break
             found, refused = self._assessed(alive, this, forecast)
+            for candidate_id, result in found.items():
+                _carry_costs(results.get(candidate_id), result)
             results |= found
             if not rounds:
                 results |= {c.id: self._not_begun(this.price(c)) for c in alive if c.id not in found}
@@ -283,9 +285,14 @@ class Rounds:
         return _Round(work, len(part.rows), foreseen, lambda c, f: forecast.price(c, f, len(part.rows), typical))
 
     def _fitting(self, alive: list[Candidate], this: _Round) -> list[Candidate]:
-        """All of the candidates, best first, or the better half, or of that the better half, as can be afforded."""
-        while len(alive) > self._places and sum(map(this.price, alive)) / self._parallel > self.meter.left - self._keep:
-            alive = alive[: len(alive) // 2]
+        """All of the candidates, best first, or the better half, or of that the better half, as can be afforded.
+
+        Nobody where not even one more than there are places can be.
+        """
+        while sum(map(this.price, alive)) / self._parallel > self.meter.left - self._keep:
+            if len(alive) <= self._places + 1:
+                return []
+            alive = alive[: max(math.ceil(len(alive) / 2), self._places + 1)]
         return alive
 
     @property
@@ -303,7 +310,9 @@ class Rounds:
             if isinstance(result, Assessment):
                 self.meter.passes += result.passes
                 forecast.learn(candidate, result, this.rows, this.foreseen[candidate.id])
-            elif self.meter.budget.seconds is None:  # how far it came, it cannot tell any more
+            elif (
+                self.meter.budget.seconds is None and result.stage != LIMIT
+            ):  # how far it came, it cannot tell any more
                 self.meter.passes += int(expected)
 
         found = self.assess(this.work, gate.admit(alive, this.price), len(alive), ended)
@@ -337,6 +346,8 @@ class Rounds:
         risk = (1 - self.confidence) / 2 / (rounds - 1)
         gone = {ranked[i] for i in hopeless(odds.among[ranked], risk, self._places)}
         kept = [standings.pool[i] for i in ranked if i not in gone]
+        if len(kept) <= self._places:
+            return [], f"{sure}; all others have no chance any more: decided"
         return kept, f"{sure}; {len(gone)} of {len(ranked)} have no chance any more" if gone else sure
 
     def _board(
@@ -356,6 +367,13 @@ class Rounds:
             return replace(row, probe_rows=its.rows, stopped=f"stopped after {its.rows} rows: {chance}")
 
         return replace(board, rows=tuple(map(told, board.rows)))
+
+
+def _carry_costs(before: Assessment | Failure | None, result: Assessment | Failure) -> None:
+    """What was measured in the first round, into the result of a later one."""
+    if isinstance(before, Assessment) and isinstance(result, Assessment):
+        result.costs = before.costs
+        result.failures |= {name: failure for name, failure in before.failures.items() if name == COSTS}
 
 
 @dataclass

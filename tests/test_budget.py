@@ -14,8 +14,9 @@ import pytest
 import torch
 
 import modelselect as ms
-from modelselect import cli
+from modelselect import assessment, cli
 from modelselect.budget import Budget, Chances, Gate, Meter, chances, hopeless, round_sizes
+from modelselect.cost import Measured
 from modelselect.errors import InvalidInputError, NothingRankedError
 from modelselect.extraction import TorchExtractor
 from modelselect.history import History
@@ -354,6 +355,15 @@ def test_the_executor_does_not_change_the_answer(tmp_path: Path) -> None:
         for executor in ("local", "process")
     ]
     assert boards[0] == boards[1]
+
+
+def test_costs_are_measured_once_and_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    measured = []
+    monkeypatch.setattr(assessment, "measure", lambda *_, **__: measured.append(1) or Measured(2.0, 3.0, 4, 5))
+    board = run(CLOSE, budget="5000 passes", confidence=0.999, costs=True, max_latency_ms=3)
+    assert len({row.probe_rows for row in board.rows}) > 1
+    assert len(measured) == len(CLOSE)
+    assert all((row.latency_ms, row.throughput, row.memory_bytes) == (2.0, 3.0, 4) for row in board.rows)
 
 
 def test_estimators_that_look_at_no_row_take_one_round_and_no_pass(passed: Counter[str]) -> None:
