@@ -209,6 +209,16 @@ def test_the_verdict_names_who_does_not_beat_the_baseline_and_who_cannot_be_told
     assert "do not beat the static baseline parameters: twin and bad" in " ".join(same.table().sentences())
 
 
+def test_the_verdict_on_a_single_method_speaks_of_one() -> None:
+    found = made_up(models=20)
+    scores = {name: found.scores[name] for name in ("good", "parameters")}
+    text = " ".join(Benchmark.of_scores(scores, found.truth).table().sentences())
+    assert "The one method beats the static baseline parameters in the mean." in text
+    apart = {"one": {"d": {"a": 1.0, "b": 2.0}}, "parameters": {"d": {"c": 1.0, "d": 2.0}}}
+    text = " ".join(Benchmark.of_scores(apart, {"d": {"a": 0.1, "b": 0.2, "c": 0.3, "d": 0.4}}).table().sentences())
+    assert "No method scores two of the models that the static baseline parameters scores." in text
+
+
 def test_a_baseline_that_knows_few_models_is_not_the_bar() -> None:
     found = made_up()
     few = {d: dict(list(by.items())[:3]) for d, by in found.truth.items()}  # perfect, of three of twelve models
@@ -342,6 +352,12 @@ def test_a_truth_that_cannot_be_says_what_is_wrong(tmp_path: Path, text: str, co
         read_truth(tmp_path / "truth.csv")
     with pytest.raises(InvalidInputError, match="cannot be read"):
         read_truth(tmp_path / "absent.csv")
+
+
+@pytest.mark.parametrize("score", ["high", float("inf")])
+def test_a_score_that_is_no_finite_number_says_where_it_stands(score: Any) -> None:
+    with pytest.raises(InvalidInputError, match=r"scores\['mine'\]\['d'\]\['a'\] is .*; expected a finite number"):
+        Benchmark.of_scores({"mine": {"d": {"a": score, "b": 1.0}}}, {"d": {"a": 0.1, "b": 0.2}})
 
 
 def test_models_are_known_by_id_by_name_and_by_the_end_of_a_path() -> None:

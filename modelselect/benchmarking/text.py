@@ -85,7 +85,11 @@ def _against(table: BenchmarkTable, methods: Sequence[Row], baseline: str, calle
     open_ = [name for name, gain in winning if gain.interval is not None and gain.interval[0] <= 0]
     clear = [name for name, gain in winning if gain.interval is not None and gain.interval[0] > 0]
     in_the_mean = " in the mean" if len(table.datasets) > 1 else ""
-    if not losing:
+    if not compared:
+        yield f"No method scores two of the models that {called} scores."
+    elif len(compared) == 1:
+        yield f"The one method {'does not beat' if losing else 'beats'} {called}{in_the_mean}."
+    elif not losing:
         yield f"Every one of {_count(len(compared), 'method')} beats {called}{in_the_mean}."
     else:
         some = f"{len(losing)} of {_count(len(compared), 'method')}"

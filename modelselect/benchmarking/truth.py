@@ -75,7 +75,11 @@ def read_scores(given: Any, columns: Mapping[str, str] | None = None) -> dict[st
     if isinstance(given, Mapping):
         return {
             str(e): {
-                str(d): {str(m): float(v) for m, v in by_model.items() if not _is_missing(v)}
+                str(d): {
+                    str(m): _number(v, f"scores[{e!r}][{d!r}][{m!r}]")
+                    for m, v in by_model.items()
+                    if not _is_missing(v)
+                }
                 for d, by_model in by_dataset.items()
             }
             for e, by_dataset in given.items()
