@@ -202,7 +202,9 @@ def select(
     past = history_for(history, recall)
     if top_k:
         check_method(verify)
-    settings = fine_tuning or FineTuning()
+    settings = FineTuning() if fine_tuning is None else fine_tuning
+    if not isinstance(settings, FineTuning):
+        raise InvalidInputError(f"fine_tuning is {settings!r}; expected FineTuning(epochs=..., ...), or None")
     request = Request.of(
         dataset,
         candidates,
@@ -347,11 +349,13 @@ class Request:
         """See `select`, whose arguments these are, and whose errors are raised here."""
         from modelselect.probe import Probe
 
-        if not isinstance(top_k, int) or top_k < 0:
+        if isinstance(top_k, bool) or not isinstance(top_k, int) or top_k < 0:
             raise InvalidInputError(f"top_k is {top_k!r}; expected 0 (no fine-tuning) or how many to fine-tune")
         if not isinstance(seed, int) or not 0 <= seed <= MAX_SEED:
             raise InvalidInputError(f"seed is {seed!r}; expected an integer from 0 to {MAX_SEED}")
-        if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
+        if batch_size is not None and (
+            isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1
+        ):
             raise InvalidInputError(f"batch_size is {batch_size!r}; expected 1 or more rows, or None")
         if not isinstance(cache_dir, str | os.PathLike | None):
             raise InvalidInputError(f"cache_dir is {cache_dir!r}; expected the path of a folder, or None")

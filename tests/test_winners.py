@@ -203,6 +203,13 @@ def test_what_is_there_already_is_not_overwritten() -> None:
     assert [path.name for path in Path().iterdir() if path.name != "cache"] == ["saved"]
 
 
+def test_whoever_may_read_the_folder_may_read_all_that_was_saved_in_it() -> None:
+    row, _ = tuned_row("embedded:resnet.letters")
+    Path("plain").touch()
+    row.save("saved")
+    assert {path.stat().st_mode for path in Path("saved").iterdir()} == {Path("plain").stat().st_mode}
+
+
 def test_weights_that_are_not_here_are_one_clear_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     row, _ = tuned_row("embedded:resnet.letters")
     row = replace(row, fine_tuned_in=str(tmp_path / "elsewhere"))

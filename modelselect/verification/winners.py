@@ -152,6 +152,8 @@ def write(tuned: FineTuned, candidate: Candidate, path: Path, *, trust_remote_co
                 written = zoo.export(backbone, tuned.head(), tuned.class_names, folder)
             if not written:
                 _write_ours(tuned, candidate, folder)
+            for file in filter(Path.is_file, folder.rglob("*")):  # safetensors lets the owner alone read what it writes
+                shutil.copymode(folder / CONFIGURATION, file)
             if path.exists():
                 path.rmdir()
             shutil.move(folder, path)
