@@ -37,6 +37,9 @@ FIRST_COLUMNS = ("rank", "candidate", "score")
 COST_COLUMNS = ("latency_ms", "throughput", "memory_bytes", "license", "download_bytes")
 """Before `seconds`, where the costs of some row were measured."""
 
+MEASURED_COLUMNS = ("latency_ms", "throughput", "memory_bytes")
+"""Only there where somebody asked for them: shown before others where width is short."""
+
 LAST_COLUMNS = ("verified_accuracy", "parameters", "macs", "feature_dim", "seconds", "status")
 
 COSTS = ("parameters", "macs", "feature_dim", "latency_ms", "memory_bytes", "download_bytes", "seconds")
@@ -443,13 +446,16 @@ class Leaderboard:
             filled = [column for column in filled if column != "status"]
         shown = filled if width is None else _fitting(filled, cells, width)
         table = Table(header_style="bold")
+        foldable = ["status", "verified_accuracy"]
+        if width is not None and 1 + sum(_room(column, cells[column]) for column in shown) > width:
+            foldable.append("candidate")  # a long folder must not push the answer off the table
         for column in shown:
             words = column in ("candidate", "status")
             table.add_column(
                 column.replace("_", " "),
                 justify="left" if words else "right",
                 overflow="fold",
-                no_wrap=column not in ("status", "verified_accuracy"),
+                no_wrap=column not in foldable,
             )
         for index, row in enumerate(self.rows):
             limited = row.failure is not None and row.failure.stage == LIMIT
@@ -704,23 +710,29 @@ def _plain(value: Any) -> Any:
 
 
 def _fitting(columns: Sequence[str], cells: Mapping[str, Sequence[str]], width: int) -> list[str]:
-    """The columns that fit: what decides first, then estimators in their order, then the rest."""
-    needed = {column: 3 + max([len(column), *map(len, cells[column])]) for column in columns}
-    needed |= {column: min(needed[column], 25) for column in ("status", "verified_accuracy") if column in needed}
+    """The columns that fit: what decides first, then costs measured on request, estimators in their order, the rest."""
+    needed = {column: _room(column, cells[column]) for column in columns}
     first = [c for c in columns if c in (*FIRST_COLUMNS, "verified_accuracy")]
     if any(
         text.startswith(("failed", "left out", "stopped")) for text in cells.get("status", ())
     ):  # anything less is said in the notes
         first.append("status")
     estimators = [c for c in columns if c not in (*FIRST_COLUMNS, *COST_COLUMNS, *LAST_COLUMNS)]
-    rest = [c for c in columns if c not in first and c not in estimators]
+    measured = [c for c in columns if c in MEASURED_COLUMNS]
+    rest = [c for c in columns if c not in first and c not in estimators and c not in measured]
     room = width - 1
     kept = set()
-    for column in (*first, *estimators, *rest):
+    for column in (*first, *measured, *estimators, *rest):
         if column in first or needed[column] <= room:
             kept.add(column)
             room -= needed[column]
     return [column for column in columns if column in kept]
+
+
+def _room(column: str, texts: Sequence[str]) -> int:
+    """The characters that a column takes, its frame included."""
+    needed = 3 + max([len(column), *map(len, texts)])
+    return min(needed, 25) if column in ("status", "verified_accuracy") else needed
 
 
 def printable(text: str) -> str:
