@@ -78,6 +78,7 @@ class Assessment:
         identity: what this candidate's stored numbers are kept under.
         estimator_seconds: each estimator's time, when it was first computed, without resamples.
         extraction_seconds: the forward pass's time, when it was first computed.
+        extraction_rows: rows that this was for: more than those of the probe where evidence of a larger one was there.
         seconds: all of it.
         reused: True if nothing had to be computed.
         halved: each estimator's components on half of the rows, where `Work.half` asks for them.
@@ -98,6 +99,7 @@ class Assessment:
     graph: str | None = None
     estimator_seconds: dict[str, float] = field(default_factory=dict)
     extraction_seconds: float = 0.0
+    extraction_rows: int = 0
     seconds: float = 0.0
     reused: bool = False
     halved: dict[str, dict[str, float]] = field(default_factory=dict)
@@ -320,7 +322,8 @@ class _Assessor:
         if self.work.resamples:
             self._resample(result, evidence, wanted)
         if wanted & FORWARD_FIELDS:
-            for extraction in self._extractions():
+            extractions, result.extraction_rows = self._extractions()
+            for extraction in extractions:
                 result.feature_dim = extraction["feature_dim"]
                 result.extraction_seconds += extraction["seconds"]
             result.seconds += result.extraction_seconds
@@ -553,21 +556,21 @@ class _Assessor:
             for places, part in zip(nested.places, parts, strict=True):
                 arrays[name][places] = part[name]
         if nested.probe is nested.whole:
-            extractions = self._extractions()
+            extractions, _ = self._extractions()
             for name in fields:
                 self.store.put(self._evidence_key(name, nested.whole), {k: v for k, v in arrays.items() if k == name})
             record = {**extractions[0], "seconds": sum(extraction["seconds"] for extraction in extractions)}
             self.store.put(self._evidence_key("extraction", nested.whole), {}, record)
         return arrays
 
-    def _extractions(self) -> list[Mapping[str, Any]]:
-        """The records of the forward passes over the probe: of the one, or of those over its blocks."""
+    def _extractions(self) -> tuple[list[Mapping[str, Any]], int]:
+        """The records of the forward passes over the probe, and over how many rows: of one, or of those of blocks."""
         nested = self.work.nested
         for probes in [(self.work.probe,)] + ([] if nested is None else [(nested.whole,), nested.blocks]):
             found = [self.store.get(self._evidence_key("extraction", probe)) for probe in probes]
             if None not in found:
-                return [entry.metadata for entry in found if entry]
-        return []
+                return [entry.metadata for entry in found if entry], sum(map(len, probes))
+        return [], 0
 
     @cached_property
     def _source(self) -> Probe | None:

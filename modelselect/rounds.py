@@ -31,6 +31,7 @@ from modelselect.estimator import Estimator
 from modelselect.leaderboard import LIMIT, Leaderboard, Row
 from modelselect.probe.nested import Nested, nest
 from modelselect.ranking import Standings, halved_totals, rank_rounds, stand
+from modelselect.store import Store
 from modelselect.uncertainty import looks_at_rows
 
 if TYPE_CHECKING:
@@ -158,7 +159,8 @@ class Scored:
         results: of each candidate in its last round, or why it has none.
         planned: the rounds as foreseen before the first.
         stages: what was done, as plain data.
-        odds: how probable it is that the first is the best.
+        odds: how probable it is that the first is the best; None where nothing tells.
+        forecast: of what candidates take.
     """
 
     board: Leaderboard
@@ -166,7 +168,8 @@ class Scored:
     results: dict[str, Assessment | Failure]
     planned: tuple[PlannedRound, ...]
     stages: tuple[Mapping[str, Any], ...]
-    odds: float
+    odds: float | None
+    forecast: Forecast
 
 
 @dataclass
@@ -253,7 +256,8 @@ class Rounds:
             results=results,
             planned=planned,
             stages=tuple(stages),
-            odds=rounds[-1].odds if rounds else 0.0,
+            odds=rounds[-1].odds if rounds else None,
+            forecast=forecast,
         )
 
     @property
@@ -280,8 +284,7 @@ class Rounds:
         patience = self.meter.seconds + TRACING_SHARE * self.meter.budget.amount if first else math.inf
         timed = self.meter.budget.seconds is not None
         foreseen = {c.id: work.foresee(c, trace=timed and self.meter.seconds < patience) for c in alive}
-        macs = [each.macs for each in foreseen.values() if each.macs is not None]
-        typical = statistics.median(macs) if macs else None
+        typical = _typical(each.macs for each in foreseen.values())
         return _Round(work, len(part.rows), foreseen, lambda c, f: forecast.price(c, f, len(part.rows), typical))
 
     def _fitting(self, alive: list[Candidate], this: _Round) -> list[Candidate]:
@@ -333,11 +336,11 @@ class Rounds:
         halved = halved_totals(standings.pool, found, self.chosen)
         odds = chances(standings.totals, standings.replicates, halved, self._places, self.work.seed)
         this.chances = {c.id: float(p) for c, p in zip(standings.pool, odds.among, strict=True)}
-        this.odds = float(odds.best[ranked[0]])
-        sure = f"{_percent(this.odds)} sure of the first place"
+        this.odds = first = float(odds.best[ranked[0]])
+        sure = f"{_percent(first)} sure of the first place"
         if len(ranked) <= self._places:
             return [], f"{sure}; no more candidates than places to decide"
-        if this.odds >= self.confidence:
+        if first >= self.confidence:
             return [], f"{sure}: decided"
         if self.top_k > 1 and odds.decided >= self.confidence:
             return [], f"{sure}, {_percent(odds.decided)} of which are the first {self.top_k}: decided"
@@ -361,7 +364,7 @@ class Rounds:
         def told(row: Row) -> Row:
             if row.failure is not None or (its := reached.get(row.candidate.id)) is None:
                 return row
-            if its is rounds[-1]:
+            if its is rounds[-1] or row.rank is None:
                 return replace(row, probe_rows=its.rows)
             chance = f"{_percent(its.chances[row.candidate.id])} to be {places}"
             return replace(row, probe_rows=its.rows, stopped=f"stopped after {its.rows} rows: {chance}")
@@ -386,7 +389,7 @@ class _Round:
     forecast: Callable[[Candidate, Foreseen], float]
     standings: Standings = field(init=False)
     chances: Mapping[str, float] = field(default_factory=dict)
-    odds: float = 0.0
+    odds: float | None = None
 
     def price(self, candidate: Candidate) -> float:
         """What the candidate's part in it takes of the budget, as far as is known now."""
@@ -416,51 +419,93 @@ class Affordable:
 
 
 def affordable_fine_tuning(
-    board: Leaderboard,
-    results: Mapping[str, Assessment | Failure],
-    meter: Meter,
-    task: VerificationWork,
-    *,
-    top_k: int,
-    sure: float | None,
+    scored: Scored, meter: Meter, task: VerificationWork, *, top_k: int, confidence: float
 ) -> Affordable:
     """As many candidates as asked for and as many epochs as the recipe has, or fewer of both.
 
     Candidates are given up before epochs fall below a quarter of the recipe's: half-trained networks do not compare.
+    What an earlier run with the same arguments has decided stays: after other epochs its accuracies would be others.
 
     Args:
-        board: of the last round.
-        results: of the last round.
+        scored: what came of the rounds.
         meter: of the budget.
         task: what would be done with each.
         top_k: how many were asked for.
-        sure: how probable it is that the first is the best, where that is enough; None where it is open.
+        confidence: with which the first place counts as decided.
     """
-    rows, settings, probe = board.ranked, task.settings, task.work.probe
-    if sure is not None and top_k > 1:
-        return Affordable(0, settings, {}, 0, f"not needed: {_percent(sure)} sure of the first place")
+    rows, settings, probe = scored.board.ranked, task.settings, task.work.probe
+    if top_k > 1 and scored.odds is not None and scored.odds >= confidence:
+        return Affordable(0, settings, {}, 0, f"not needed: {_percent(scored.odds)} sure of the first place")
+    typical = _typical([row.macs for row in rows])
 
     def row_price(row: Row) -> float:
-        result = results[row.candidate.id]
+        result = scored.results[row.candidate.id]
         if meter.budget.seconds is None or not isinstance(result, Assessment):
             return 1.0
-        return result.extraction_seconds / max(row.probe_rows or 0, 1)
+        if result.extraction_rows:
+            return result.extraction_seconds / result.extraction_rows
+        return scored.forecast.row_seconds(row.macs or typical)
 
-    least = min(settings.epochs, max(LEAST_EPOCHS, math.ceil(LEAST_SHARE_OF_EPOCHS * settings.epochs)))
     once = fine_tuning_passes(replace(settings, epochs=1), task.method, probe)
     epoch = fine_tuning_passes(replace(settings, epochs=2), task.method, probe) - once
-    for count in range(min(top_k, len(rows)), min(top_k, 2) - 1, -1):
-        each = [row_price(row) for row in rows[:count]]
-        left = meter.left - sum(each) * once
-        epochs = settings.epochs if not epoch else min(settings.epochs, 1 + int(left / (sum(each) * epoch or 1.0)))
+
+    def afforded(count: int, epochs: int, decision: str) -> Affordable:
+        passes = once + (epochs - 1) * epoch
+        prices = {row.candidate.id: row_price(row) * passes for row in rows[:count]}
+        return Affordable(count, replace(settings, epochs=epochs), prices, passes, decision)
+
+    store, key = Store(task.work.cache_dir), _decision_key(scored, meter, task, top_k)
+    if (decided := store.get(key)) is not None:
+        return afforded(**decided.metadata)
+    least = min(settings.epochs, max(LEAST_EPOCHS, math.ceil(LEAST_SHARE_OF_EPOCHS * settings.epochs)))
+    fewest = min(top_k, len(rows), 2)
+    for count in range(min(top_k, len(rows)), fewest - 1, -1):
+        price = sum(map(row_price, rows[:count]))
+        left = meter.left - price * once
+        epochs = affordable_epochs(left, price * epoch, settings.epochs)
         if left >= 0 and epochs >= least:
-            passes = once + (epochs - 1) * epoch
-            prices = {row.candidate.id: price * passes for row, price in zip(rows, each, strict=False)}
             what = f"{epochs} of {settings.epochs} epochs" if epochs < settings.epochs else "the whole recipe"
-            decision = f"{count} of {top_k} candidates, {what}"
-            return Affordable(count, replace(settings, epochs=epochs), prices, passes, decision)
+            decision: dict[str, Any] = {
+                "count": count,
+                "epochs": epochs,
+                "decision": f"{count} of {top_k} candidates, {what}",
+            }
+            store.put(key, {}, decision)
+            return afforded(**decision)
     told = meter.budget.told(max(meter.left, 0.0))
-    return Affordable(0, settings, {}, 0, f"{told} that are left do not pay for {min(top_k, 2)} candidates")
+    some = "1 candidate" if fewest == 1 else f"{fewest} candidates"
+    return Affordable(0, settings, {}, 0, f"{told} that are left do not pay for {some}")
+
+
+def affordable_epochs(left: float, price: float, most: int) -> int:
+    """How many epochs, one of which is paid already, if each takes `price` of what is left.
+
+    >>> affordable_epochs(10.0, 3.0, most=20), affordable_epochs(10.0, 0.0, most=20)
+    (4, 20)
+    """
+    return most if not price else min(most, 1 + int(left / price))
+
+
+def _decision_key(scored: Scored, meter: Meter, task: VerificationWork, top_k: int) -> str:
+    """What the decision how much to fine-tune is kept under."""
+    probe = task.work.whole
+    return Store.key(
+        "affordable",
+        candidates=sorted(row.candidate.id for row in scored.board.rows),
+        training=probe.training.fingerprint,
+        holdout=probe.holdout and probe.holdout.fingerprint,
+        settings=asdict(task.settings),
+        method=task.method,
+        top_k=top_k,
+        budget=repr(meter.budget),
+        seed=task.work.seed,
+        device=task.work.device,
+    )
+
+
+def _typical(macs: Iterable[int | None]) -> float | None:
+    known = [each for each in macs if each is not None]
+    return statistics.median(known) if known else None
 
 
 def fine_tuning_passes(settings: FineTuning, method: str, probe: Probe) -> int:

@@ -247,8 +247,7 @@ def select(
             if meter is None or scored is None:
                 board = _verify(board, runner, task, top_k, bars)
             else:
-                sure = scored.odds if scored.odds >= confidence else None
-                affordable = affordable_fine_tuning(board, results, meter, task, top_k=top_k, sure=sure)
+                affordable = affordable_fine_tuning(scored, meter, task, top_k=top_k, confidence=confidence)
                 settings = affordable.settings
                 board, stage = _verify_within(affordable, meter, board, runner, task, bars)
                 stages.append(stage)

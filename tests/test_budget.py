@@ -6,6 +6,7 @@ import itertools
 import json
 import time
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,17 @@ import pytest
 import torch
 
 import modelselect as ms
-from modelselect import assessment, cli
+from modelselect import assessment, cli, rounds, selection, verification
 from modelselect.budget import Budget, Chances, Gate, Meter, chances, hopeless, round_sizes
 from modelselect.cost import Measured
-from modelselect.errors import InvalidInputError, NothingRankedError
+from modelselect.errors import InvalidInputError, NotApplicableError, NothingRankedError
 from modelselect.extraction import TorchExtractor
 from modelselect.history import History
 from modelselect.probe.nested import nest
+from modelselect.rounds import Affordable, affordable_fine_tuning
 from modelselect.uncertainty import probability_better
 from modelselect.verification import FineTuning
-from tests.test_uncertainty import Columns, two_classes
+from tests.test_uncertainty import Columns, Mean, two_classes
 
 CLEAR = [0.0, 0.3, 0.6, 0.9, 3.5, 0.2, 0.1, 0.4]
 """Gaps between the classes, a column each: the fifth column tells them apart, the others hardly do."""
@@ -370,7 +372,30 @@ def test_estimators_that_look_at_no_row_take_one_round_and_no_pass(passed: Count
     board = run(CLOSE, budget="1m", estimators="parameters")
     assert board.ranked
     assert not passed
-    assert [stage["rows"] for stage in board.provenance["budget"]["stages"]] == [480]
+    record = board.provenance["budget"]
+    assert [stage["rows"] for stage in record["stages"]] == [480]
+    assert record["sure_of_first"] is None  # nothing tells how the order would change with other rows
+
+
+class Near(Mean):
+    """Does not apply where the features are far from 0."""
+
+    name = "near"
+
+    def score(self, evidence: ms.Evidence) -> Mapping[str, float]:
+        found = super().score(evidence)
+        if found[self.name] > 2:
+            raise NotApplicableError("too far")
+        return found
+
+
+def test_of_a_candidate_without_a_score_no_chance_is_told() -> None:
+    board = run([*CLOSE, 20.0], budget="5000 passes", confidence=0.999, estimators=Near())
+    *_, far = board.rows
+    assert far.rank is None
+    assert far.status == "near: too far"
+    assert far.probe_rows == 60
+    assert any(row.stopped for row in board.ranked)
 
 
 # --- fine-tuning -----------------------------------------------------------------------------------------------------
@@ -406,6 +431,68 @@ def test_nothing_is_fine_tuned_where_the_winner_is_decided() -> None:
     board = tune(CLEAR, budget="10m", top_k=2)
     assert board.provenance["budget"]["stages"][-1]["decision"].startswith("not needed: ")
     assert all(row.verified_accuracy is None for row in board.rows)
+
+
+def test_fine_tuning_is_priced_by_its_arithmetic_where_no_row_was_passed_forward(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(rounds, "macs_per_second", lambda _: 1.0)  # 400 seconds for each pass over the rows
+    board = tune([1.0, 0.9], budget="1m", estimators="parameters", top_k=2)
+    assert board.provenance["budget"]["stages"][-1]["decision"].endswith("do not pay for 2 candidates")
+    assert all(row.verified_accuracy is None for row in board.rows)
+
+
+def test_fine_tuning_costs_the_same_whether_the_whole_probe_has_been_scored_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    priced: list[Affordable] = []
+
+    def noting(*given: Any, **settings: Any) -> Affordable:
+        priced.append(affordable_fine_tuning(*given, **settings))
+        return priced[-1]
+
+    monkeypatch.setattr(selection, "affordable_fine_tuning", noting)
+    candidates = [Slow(column, 0.001) for column in range(2)]
+    settings: dict[str, Any] = {"candidates": candidates, "top_k": 1, "fine_tuning": FineTuning(epochs=1)}
+    run([2.0, 0.0], **settings)
+    board = run([2.0, 0.0], budget="1m", **settings)
+    assert board.best.probe_rows == 96  # of 384, whose evidence was there
+    (price,) = priced[0].prices.values()
+    assert price / priced[0].passes < 0.0025
+
+
+@pytest.mark.parametrize("budget", [9_000, "30s"])
+def test_what_was_fine_tuned_when_a_run_was_killed_is_not_fine_tuned_again(
+    budget: int | str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rounds, "affordable_epochs", lambda *_: 4)  # what is left for the first run
+    tuned: list[int] = []
+    whole = verification.verify
+
+    def killed_at_the_second(backbone: Any, training: Any, holdout: Any, settings: FineTuning, **more: Any) -> Any:
+        if len(tuned) == 1:
+            raise KeyboardInterrupt
+        tuned.append(settings.epochs)
+        return whole(backbone, training, holdout, settings, **more)
+
+    monkeypatch.setattr(verification, "verify", killed_at_the_second)
+    settings: dict[str, Any] = {"budget": budget, "top_k": 2, "confidence": 0.999}
+    torch.manual_seed(0)  # the same candidates each time
+    with pytest.raises(KeyboardInterrupt):
+        tune([1.0, 1.0], **settings)
+    monkeypatch.setattr(rounds, "affordable_epochs", lambda *_: 8)  # scores cost nothing any more: more is left
+    resumed: list[int] = []
+
+    def counting(backbone: Any, training: Any, holdout: Any, settings: FineTuning, **more: Any) -> Any:
+        resumed.append(settings.epochs)
+        return whole(backbone, training, holdout, settings, **more)
+
+    monkeypatch.setattr(verification, "verify", counting)
+    torch.manual_seed(0)
+    board = tune([1.0, 1.0], **settings)
+    assert tuned == resumed == [4]
+    assert sum(row.verified_accuracy is not None for row in board.rows) == 2
+    assert board.provenance["settings"]["fine_tuning"]["epochs"] == 4
 
 
 # --- what is told of it ----------------------------------------------------------------------------------------------
