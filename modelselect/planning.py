@@ -30,6 +30,15 @@ if TYPE_CHECKING:
     from modelselect.verification import FineTuning
 
 
+_COLUMNS = ("candidate", "download", "parameters", "memory", "MACs", "forward pass", "in the store", "remark")
+
+_LESSER_COLUMNS = ("memory", "MACs", "parameters")
+"""Left out one after another where width is short."""
+
+_LEGIBLE = 32
+"""Characters of a candidate's name, or of a remark, in one line."""
+
+
 @dataclass(frozen=True)
 class Expense:
     """What one candidate would cost; None stands for what cannot be known without loading it.
@@ -123,37 +132,46 @@ class Plan:
         }
         return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
 
-    def to_table(self) -> Table:
-        """A Rich table for the terminal."""
+    def to_table(self, width: int | None = None) -> Table:
+        """A Rich table for the terminal.
+
+        Args:
+            width: characters there are; columns that matter less are left out where candidates would not be legible.
+                None shows all.
+        """
         from rich.table import Table
         from rich.text import Text
 
+        def cells(row: Expense) -> dict[str, str]:
+            return {
+                "candidate": f"{row.candidate.zoo}:{row.candidate.name}",
+                "download": _size(row.download_bytes),
+                "parameters": "unknown" if row.parameters is None else f"{row.parameters:,}",
+                "memory": _size(row.memory),
+                "MACs": "unknown" if row.macs is None else f"{row.macs / 1e6:,.0f} M",
+                "forward pass": duration(row.seconds),
+                "in the store": {None: "unknown", "": "nothing"}.get(row.stored, row.stored or ""),
+                "remark": row.remark,
+            }
+
+        rows = [{column: printable(text) for column, text in cells(row).items()} for row in self.rows]
+        shown = [c for c in _COLUMNS if c != "remark" or any(row[c] for row in rows)]
+        room = {c: 3 + min(_LEGIBLE, max([len(c), *(len(row[c]) for row in rows)])) for c in shown}
+        hidden = []
+        for column in _LESSER_COLUMNS:
+            if width is not None and 1 + sum(room[c] for c in shown) > width:
+                shown.remove(column)
+                hidden.append(column)
         table = Table(header_style="bold")
-        for column in (
-            "candidate",
-            "download",
-            "parameters",
-            "memory",
-            "MACs",
-            "forward pass",
-            "in the store",
-            "remark",
-        ):
-            words = column in ("candidate", "in the store", "remark")
+        for column in shown:
+            words = column in ("candidate", "remark")
             table.add_column(column, justify="left" if words else "right", overflow="fold", no_wrap=not words)
-        for row in self.rows:
-            cells = (
-                row.candidate.id,
-                _size(row.download_bytes),
-                "unknown" if row.parameters is None else f"{row.parameters:,}",
-                _size(row.memory),
-                "unknown" if row.macs is None else f"{row.macs / 1e6:,.0f} M",
-                duration(row.seconds),
-                {None: "unknown", "": "nothing"}.get(row.stored, row.stored),
-                row.remark,
-            )
-            table.add_row(*(Text(printable(cell or "")) for cell in cells))
-        table.caption = Text("\n".join(self._notes()))
+        for row in rows:
+            table.add_row(*(Text(row[column]) for column in shown))
+        notes = self._notes()
+        if hidden:
+            notes.append(f"not shown, for want of width: {', '.join(hidden)}")
+        table.caption = Text("\n".join(notes))
         table.caption_justify = "left"
         return table
 
@@ -187,7 +205,7 @@ class Plan:
         return notes
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Table]:
-        yield self.to_table()
+        yield self.to_table(options.max_width)
 
     def __str__(self) -> str:
         import io

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 
 import modelselect as ms
 from modelselect import cli
@@ -147,3 +149,14 @@ def test_a_plan_of_many_preprocessings_decodes_once_for_each() -> None:
 
     plan = Plan((row(32, 1.0), row(32, 2.0), row(64, 3.0), row(96, 0.0), row(128, None)), 10, "cpu", 1e9, 0.5)
     assert plan.seconds == 6.0 + 2 * 0.5
+
+
+def test_on_a_narrow_terminal_the_plan_names_candidates_legibly_and_what_they_take() -> None:
+    candidate = ms.Candidate("embedded", "mobilenet.digits0to4", "702228921a1b")
+    row = Expense(candidate, parameters=22_197, memory=88_788, macs=901_000, seconds=1.0, stored="")
+    console = Console(file=io.StringIO(), width=80)
+    console.print(Plan((row,), 10, "cpu", 1e9, 0.5))
+    text = console.file.getvalue()
+    assert max(map(len, text.splitlines())) <= 80
+    assert all(words in text for words in ("embedded:mobilenet.digit", "download", "forward pass", "nothing"))
+    assert "not shown, for want of width: memory" in text
