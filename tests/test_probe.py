@@ -259,6 +259,12 @@ def test_the_exif_orientation_is_left_alone_as_torchvision_and_timm_leave_it(tmp
     assert Probe.of(root).item(0).size == (20, 10)
 
 
+def test_a_training_folder_is_called_by_the_dataset_that_it_is_in(tmp_path: Path) -> None:
+    for layout, name in (("pets/train", "pets"), ("pets", "pets"), ("trains", "trains")):
+        root = tmp_path / layout.replace("/", "_") / layout
+        assert Probe.of(folder_of(root, {"a": 3, "b": 3})).name == name
+
+
 def test_corrupt_files_are_named_and_replaced_by_others_of_their_class(tmp_path: Path) -> None:
     root = folder_of(tmp_path, {"a": 40, "b": 40}, ".jpg")
     whole = (root / "a" / "0.jpg").read_bytes()

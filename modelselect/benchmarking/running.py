@@ -235,7 +235,8 @@ def _probes(datasets: Any, probe_size: int | None, seed: int, max_corrupt: float
         name = probe.name if given is None else str(given)
         if name in probes:
             raise InvalidInputError(
-                f"two datasets are called {name!r}; give names of your own: datasets={{'one': ..., 'other': ...}}"
+                f"two datasets are called {name!r}; rename a folder, or give names of your own in Python: "
+                "datasets={'one': ..., 'other': ...}"
             )
         if measured and probe.holdout is None:
             raise InvalidInputError(

@@ -12,7 +12,7 @@ from typing import Any
 
 from modelselect.errors import DatasetError
 from modelselect.probe.rows import Rows
-from modelselect.probe.splits import WHOLE, is_test, test_refused
+from modelselect.probe.splits import TRAIN, WHOLE, is_test, kind_of_split, test_refused
 
 _EXPECTED = (
     "expected a folder of class folders, the id of a dataset on the Hub ('owner/name[:config]'), a datasets.Dataset or "
@@ -94,11 +94,11 @@ def _open_path(
         raise DatasetError(f"{str(given)[:200]!r} is no path ({error}); {_EXPECTED}.") from None
     if is_folder:
         if is_saved(path):
-            return path.resolve().name, open_saved(path, input=input, label=label)
+            return _folder_name(path), open_saved(path, input=input, label=label)
         from modelselect.probe.folders import open_folder, refuse_test_folder
 
         refuse_test_folder(path)
-        return path.resolve().name, open_folder(path)
+        return _folder_name(path), open_folder(path)
     if path.exists():
         raise DatasetError(
             f"{path} is a file; {_EXPECTED}. Unpack an archive; load a table with datasets.load_dataset()."
@@ -108,6 +108,12 @@ def _open_path(
         return given, open_hub(*found, split, input=input, label=label)
     hint = f" Did you mean {str(near[0])!r}?" if near else ""
     raise DatasetError(f"there is no folder {str(given)!r}.{hint} Give {_EXPECTED.removeprefix('expected ')}.")
+
+
+def _folder_name(path: Path) -> str:
+    """What the dataset in a folder is called: by the folder, or by the one above `train`, which says nothing."""
+    path = path.resolve()
+    return path.parent.name or path.name if kind_of_split(path.name) == TRAIN else path.name
 
 
 def _near(path: Path) -> list[Path]:
