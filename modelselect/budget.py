@@ -42,7 +42,10 @@ LEAST_SHARE_OF_EPOCHS = 0.25
 _DRAWS = 4000
 """Of the scores that another probe might give. A probability of 1% is known to a sixth of itself."""
 
-_DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)\s*h)?\s*(?:(\d+(?:\.\d+)?)\s*m(?:in)?)?\s*(?:(\d+(?:\.\d+)?)\s*s)?")
+_DURATION = re.compile(
+    r"(?:(\d+(?:\.\d+)?)\s*h(?:ours?)?)?\s*(?:(\d+(?:\.\d+)?)\s*m(?:in(?:utes?)?)?)?\s*"
+    r"(?:(\d+(?:\.\d+)?)\s*s(?:ec(?:onds?)?)?)?"
+)
 _PASSES = re.compile(r"(\d[\d_,]*)\s*(?:forward\s+)?passes")
 _MONEY = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]{3}|€|\$)\s+at\s+(\d+(?:\.\d+)?)\s*([A-Za-z]{3}|€|\$)\s*/\s*h")
 
@@ -83,6 +86,9 @@ class Budget:
 
         Raises:
             InvalidInputError: it cannot be read.
+
+        >>> Budget.parse("20 min") == Budget.parse("20 minutes"), Budget.parse("1 hour 30 seconds")
+        (True, Budget(seconds=3630.0))
         """
         stripped = text.strip()
         if match := _PASSES.fullmatch(stripped):

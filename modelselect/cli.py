@@ -89,7 +89,9 @@ def select(
         typer.Option("--estimators", "-e", help="Names, comma-separated, or all.", show_default="etran,knn,logme"),
     ] = None,
     top_k: Annotated[int, typer.Option("--top-k", "-k", help="How many of the best to fine-tune.")] = 0,
-    verify: Annotated[str, typer.Option(help="What fine-tuning trains: full, head or lora.")] = "full",
+    verify: Annotated[
+        str | None, typer.Option(help="What fine-tuning trains: full, head or lora.", show_default="full")
+    ] = None,
     epochs: Annotated[int | None, typer.Option(help="Of fine-tuning, at most.", show_default="20")] = None,
     trials: Annotated[
         int | None, typer.Option(help="Of learning rates, for each.", show_default="1: no search")
@@ -131,7 +133,9 @@ def select(
         str | None,
         typer.Option(help="'20m', '50000 passes', '3 EUR at 1.20 EUR/h': what it may take.", show_default=False),
     ] = None,
-    confidence: Annotated[float, typer.Option(help="With which the first place is decided, under a budget.")] = 0.9,
+    confidence: Annotated[
+        float | None, typer.Option(help="With which the first place is decided, under a budget.", show_default="0.9")
+    ] = None,
     costs: Annotated[bool, typer.Option("--costs", help="Measure latency, throughput and memory here.")] = False,
     max_parameters: Annotated[
         int | None, typer.Option(help="Leave out candidates with more parameters.", show_default=False)
@@ -151,6 +155,7 @@ def select(
 ) -> None:
     """Rank candidates for a dataset; fine-tune the top k."""
     import modelselect as ms
+    from modelselect.budget import DEFAULT_CONFIDENCE
     from modelselect.errors import InvalidInputError, NothingRankedError
 
     if agreement and json_path == Path("-"):
@@ -175,7 +180,7 @@ def select(
         "compile": compile,
         "max_corrupt": max_corrupt,
         "top_k": top_k,
-        "verify": verify,
+        "verify": "full" if verify is None else verify,
         "recall": recall,
         "history": False if no_history else history_path,
         "proxy": proxy,
@@ -184,6 +189,13 @@ def select(
         "license": license or None,
     }
     recipe: dict[str, Any] = {"epochs": epochs, "trials": trials, "patience": patience}
+    for name, value in ({"verify": verify} | recipe).items():
+        if value is not None and not top_k:
+            raise InvalidInputError(
+                f"--{name} says how to fine-tune, and nothing would be: add --top-k 3, say, or leave it out"
+            )
+    if confidence is not None and budget is None:
+        raise InvalidInputError("--confidence says when a budget may end early: add --budget 20m, or leave it out")
     fine_tuning = ms.FineTuning(**{name: value for name, value in recipe.items() if value is not None})
     if dry_run:
         with contextlib.redirect_stdout(sys.stderr):
@@ -199,7 +211,7 @@ def select(
                 executor=executor,
                 batch_size=batch_size,
                 resamples=resamples,
-                confidence=confidence,
+                confidence=DEFAULT_CONFIDENCE if confidence is None else confidence,
                 costs=costs,
                 max_latency_ms=max_latency_ms,
                 progress=not quiet,

@@ -268,7 +268,9 @@ class Limits:
             return f"its licence is not known; allowed: {allowed}"
         if any(fnmatch.fnmatchcase(license.lower(), glob.lower()) for glob in self.license):
             return None
-        return f"its licence is {license!r}; allowed: {allowed}"
+        near = next((glob for glob in self.license if license.lower().startswith(glob.lower())), None)
+        hint = "" if near is None else f"; did you mean '{near}*'?"
+        return f"its licence is {license!r}; allowed: {allowed}{hint}"
 
     def foreseen(self, candidate: Candidate, parameters: int | None) -> str | None:
         """Why a candidate does not pass, by what is known without loading it; None where nothing known forbids it."""

@@ -33,6 +33,8 @@ PLAIN_WIDTH = 200
 
 UNKNOWN = "–"
 
+_EXPECTED = "expected a file that Leaderboard.save() or modelselect select --json has written"
+
 FIRST_COLUMNS = ("rank", "candidate", "score")
 COST_COLUMNS = ("latency_ms", "throughput", "memory_bytes", "license", "download_bytes")
 """Before `seconds`, where the costs of some row were measured."""
@@ -416,9 +418,10 @@ class Leaderboard:
         try:
             document = json.loads(Path(path).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise InvalidInputError(f"cannot read a leaderboard from {str(path)!r}: {error}") from error
+            reason = error.strerror if isinstance(error, OSError) else f"it is no JSON ({error})"
+            raise InvalidInputError(f"cannot read a leaderboard from {str(path)!r}: {reason}; {_EXPECTED}") from error
         if not isinstance(document, dict) or document.get("format") != FORMAT:
-            raise InvalidInputError(f"{str(path)!r} is not a leaderboard; expected what Leaderboard.save() wrote")
+            raise InvalidInputError(f"{str(path)!r} is not a leaderboard; {_EXPECTED}")
         if document.get("version") != FORMAT_VERSION:
             raise InvalidInputError(
                 f"{str(path)!r} has leaderboard version {document.get('version')}; this modelselect reads version "

@@ -237,6 +237,8 @@ def test_licences_match_globs_in_any_case_and_the_unknown_one_none() -> None:
         "its licence is not known; allowed: mit, CC-BY*",
     ]
     assert Limits.of(license="apache-2.0").foreseen(known[0], None) == "its licence is 'MIT'; allowed: apache-2.0"
+    hint = "its licence is 'cc-by-4.0'; allowed: CC-BY; did you mean 'CC-BY*'?"
+    assert Limits.of(license="CC-BY").foreseen(known[1], None) == hint
 
 
 def test_an_empty_pool_says_which_limit_emptied_it(loaded: list[str]) -> None:

@@ -222,6 +222,18 @@ def test_a_missing_file_and_a_missing_folder_are_named(board: ms.Leaderboard, tm
         board.save(tmp_path / "no-such" / "board.json")
 
 
+def test_a_report_of_what_is_no_leaderboard_says_what_to_give(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "notes.txt").write_text("hello")
+    for name, words in (("notes.txt", "it is no JSON"), ("missing.json", "No such file or directory")):
+        with pytest.raises(SystemExit):
+            cli.main(["report", str(tmp_path / name)])
+        message = " ".join(capsys.readouterr().err.split())
+        assert words in message
+        assert "modelselect select --json" in message
+
+
 def scored(*columns: dict[str, float]) -> ms.Leaderboard:
     """One row for each mapping of estimators' scores."""
     rows = [Row(ms.Candidate("shelf", f"m{i}"), scores=column) for i, column in enumerate(columns)]
