@@ -415,6 +415,8 @@ class Leaderboard:
         Raises:
             InvalidInputError: the file is missing, not a leaderboard, or of a newer version.
         """
+        from modelselect.budget import told
+
         try:
             document = json.loads(Path(path).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
@@ -429,7 +431,10 @@ class Leaderboard:
             )
         try:
             rows = tuple(_row_from_json(row) for row in document["rows"])
-            return cls(rows, tuple(document["estimators"]), document["provenance"], document.get("confidence"))
+            provenance = dict(document["provenance"])
+            if provenance.get("budget") is not None:
+                told(provenance["budget"])  # whoever wrote it: it is to be shown
+            return cls(rows, tuple(document["estimators"]), provenance, document.get("confidence"))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InvalidInputError(f"{str(path)!r} is a damaged leaderboard: {error!r}. Make it again.") from error
 
@@ -684,12 +689,14 @@ def _row_to_json(row: Row) -> dict[str, Any]:
 
 
 def _row_from_json(document: Mapping[str, Any]) -> Row:
-    fields = dict(document)
+    fields = {name: value for name, value in document.items() if name in Row.__dataclass_fields__}  # later ones are new
     fields["candidate"] = Candidate(**fields["candidate"])
     fields["failure"] = Failure(**fields["failure"]) if fields["failure"] else None
     fields["failures"] = {name: Failure(**failure) for name, failure in fields["failures"].items()}
-    for name in ("verified_interval", "embedding"):
-        fields[name] = None if fields[name] is None else tuple(fields[name])
+    fields["embedding"] = None if fields["embedding"] is None else tuple(fields["embedding"])
+    if fields["verified_interval"] is not None:
+        low, high = fields["verified_interval"]
+        fields["verified_interval"] = (low, high)
     fields["nearest"] = tuple((other, similarity) for other, similarity in fields["nearest"])
     return Row(**fields)
 

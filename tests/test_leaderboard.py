@@ -215,6 +215,38 @@ def test_a_file_that_is_no_leaderboard_is_refused(tmp_path: Path, content: str, 
         ms.Leaderboard.load(path)
 
 
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [
+        ("provenance", ["budget"]),
+        ("provenance", {"budget": {"asked": "20m"}}),
+        ("provenance", {"budget": {"asked": "20m", "stages": [{}], "spent": {"seconds": 1.0, "passes": 1}}}),
+        ("row", {"verified_interval": [0.1]}),
+    ],
+)
+def test_what_could_not_be_shown_is_refused_when_it_is_read(
+    board: ms.Leaderboard, tmp_path: Path, part: str, value: object
+) -> None:
+    document = json.loads(board.to_json())
+    if part == "row":
+        document["rows"][0].update(value)
+    else:
+        document[part] = value
+    (tmp_path / "board.json").write_text(json.dumps(document))
+    with pytest.raises(ms.errors.InvalidInputError, match="damaged"):
+        ms.Leaderboard.load(tmp_path / "board.json")
+
+
+def test_a_board_reads_alike_before_and_after_columns_were_added(board: ms.Leaderboard, tmp_path: Path) -> None:
+    document = json.loads(board.to_json())
+    for row in document["rows"]:
+        row["added_later"] = 1
+        for name in ("latency_ms", "license", "download_bytes", "probe_rows", "stopped", "fine_tuned", "fine_tuned_in"):
+            assert row.pop(name) is None  # as before these were columns
+    (tmp_path / "board.json").write_text(json.dumps(document))
+    assert ms.Leaderboard.load(tmp_path / "board.json") == board
+
+
 def test_a_missing_file_and_a_missing_folder_are_named(board: ms.Leaderboard, tmp_path: Path) -> None:
     with pytest.raises(ms.errors.InvalidInputError, match="no-such"):
         ms.Leaderboard.load(tmp_path / "no-such.json")
