@@ -166,6 +166,8 @@ def select(
 
         check_drawable()
         check_writable(report, "--report")
+        if report.suffix not in (".html", ".htm"):
+            raise InvalidInputError(f"--report {str(report)!r}: it is a web page; expected a name that ends in .html")
     split = [] if estimators is None else [name.strip() for name in estimators.split(",") if name.strip()]
     names = None if estimators is None else split[0] if len(split) == 1 else split
     settings: dict[str, Any] = {
@@ -570,9 +572,9 @@ def check_writable(path: Path | None, option: str = "--json") -> None:
     """Before the work, not after it."""
     from modelselect.errors import InvalidInputError
 
-    if path is not None and path != Path("-") and not os.access(path.parent, os.W_OK):
+    if path is not None and path != Path("-") and (path.is_dir() or not os.access(path.parent, os.W_OK)):
         raise InvalidInputError(
-            f"{option} {str(path)!r} cannot be written; give a path in a folder that exists and is yours"
+            f"{option} {str(path)!r} cannot be written; give a file in a folder that exists and is yours"
         )
 
 

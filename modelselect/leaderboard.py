@@ -767,6 +767,8 @@ def _shown(column: str, value: Any, row: Row) -> str:
         return _with_unit(value)
     if column in ("memory_bytes", "download_bytes"):
         return f"{_with_unit(value)}B"
+    if column == "throughput" and value >= 1000:
+        return _with_unit(value)
     if column in ("latency_ms", "throughput"):
         return f"{value:.3g}"
     if column == "seconds":

@@ -101,6 +101,8 @@ def test_all_estimators_rank_and_how_alike_they_do_is_printed(
         (["-c", "embedded:*", "--verify", "head"], "add --top-k 3"),
         (["-c", "embedded:*", "--epochs", "3", "--dry-run"], "--epochs says how to fine-tune"),
         (["-c", "embedded:*", "--confidence", "0.99"], "add --budget 20m"),
+        (["-c", "embedded:*", "--json", "."], "give a file"),
+        (["-c", "embedded:*", "--report", "board.pdf"], "ends in .html"),
     ],
 )
 def test_bad_usage_is_one_message_and_exit_code_2(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -333,8 +334,10 @@ def test_a_narrow_terminal_shows_the_answer_of_candidates_in_long_folders() -> N
 
 def test_costs_that_were_asked_for_are_shown_before_estimators_where_width_is_short() -> None:
     estimators = tuple(f"estimator_{number}" for number in range(6))
-    rows = (Row(ms.Candidate("shelf", "a"), rank=1, score=1.0, scores=dict.fromkeys(estimators, 0.5), latency_ms=7.25),)
-    table = ms.Leaderboard(rows, estimators, {}).to_table(60)
+    row = Row(ms.Candidate("shelf", "a"), rank=1, score=1.0, scores=dict.fromkeys(estimators, 0.5))
+    board = ms.Leaderboard((replace(row, latency_ms=7.25, throughput=5470.0),), estimators, {})
+    table = board.to_table(60)
+    assert "5.47k" in str(board)
     shown = [str(column.header) for column in table.columns]
     assert "latency ms" in shown
     assert "estimator 5" not in shown
