@@ -149,6 +149,18 @@ def test_the_answer_names_the_winner_its_grounds_and_how_sure_it_is() -> None:
     assert "with a probability of 97%: the first place by score is decided" in sentences[1]
 
 
+def test_an_accuracy_that_guessing_may_reach_and_what_was_trained_are_said() -> None:
+    def said(low: float, method: str) -> str:
+        row = Row(ms.Candidate("shelf", "a"), rank=1, score=1.0, verified_accuracy=0.6, verified_interval=(low, 0.7))
+        about = {"dataset": {"classes": ["x", "y"]}, "settings": {"fine_tuning": {"method": method}}}
+        return " ".join(content.answer(ms.Leaderboard((row,), ("logme",), about)))
+
+    assert "may be no better than guessing among 2 classes: 50%" in said(0.49, "full")
+    assert "guessing" not in said(0.51, "full")
+    assert "Trained was the linear head alone" in said(0.51, "head")
+    assert "Trained was" not in said(0.51, "full")
+
+
 def test_ties_overlaps_and_unmeasured_doubt_are_said() -> None:
     def row(name: str, rank: int, **more: object) -> Row:
         return Row(ms.Candidate("shelf", name), rank=rank, score=1.0 / rank, predicted_rank=rank, **more)  # type: ignore[arg-type]

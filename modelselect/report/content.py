@@ -124,6 +124,22 @@ def answer(board: Leaderboard) -> list[str]:
     return [*told, *_doubts(board, called, verified)]
 
 
+_TRAINED = {"head": "the linear head alone", "lora": "low-rank adapters and the head alone"}
+"""By what `verify=` calls it; full fine-tuning goes without saying."""
+
+
+def _method(board: Leaderboard) -> str:
+    settings = board.provenance.get("settings")
+    recipe = settings.get("fine_tuning") if isinstance(settings, Mapping) else None
+    return str(recipe.get("method")) if isinstance(recipe, Mapping) else "full"
+
+
+def _classes(board: Leaderboard) -> int:
+    about = board.provenance.get("dataset")
+    names = about.get("classes") if isinstance(about, Mapping) else None
+    return len(names) if isinstance(names, list | tuple) else 0
+
+
 def _doubts(board: Leaderboard, called: Sequence[str], verified: Sequence[Row]) -> list[str]:
     told = []
     equals = [called[i] for i, row in enumerate(board.rows) if row.rank == 1][1:]
@@ -131,6 +147,10 @@ def _doubts(board: Leaderboard, called: Sequence[str], verified: Sequence[Row]) 
         told.append(f"It shares the first place with {listed(equals)}.")
     if verified:
         lowest = (verified[0].verified_interval or (1.0, 1.0))[0]
+        if (trained := _TRAINED.get(_method(board))) is not None:
+            told.append(f"Trained was {trained}.")
+        if (classes := _classes(board)) and lowest <= 1 / classes:
+            told.append(f"That may be no better than guessing among {classes} classes: {1 / classes:.0%} in the mean.")
         overlapping = [
             called[board.rows.index(row)]
             for row in verified[1:]
