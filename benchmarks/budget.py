@@ -69,7 +69,7 @@ def main() -> None:
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     timed(DATASETS[0], estimators="knn", probe_size=60)  # imports, and the operating system's caches
-    print("| dataset | first, whole probe | CPU s | passes | first, rounds | CPU s | passes | time | rank of it by the whole |")
+    print("| dataset | first, whole probe | CPU s | passes | first, rounds | CPU s | passes | time | its rank there |")
     print("| --- | --- | --: | --: | --- | --: | --: | --: | --: |")
     for dataset in chosen.datasets.split(","):
         for seed in range(chosen.seeds):

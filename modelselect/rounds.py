@@ -232,7 +232,7 @@ class Rounds:
                 _carry_costs(results.get(candidate_id), result)
             results |= found
             if not rounds:
-                results |= {c.id: self._not_begun(this.price(c)) for c in alive if c.id not in found}
+                results |= {c.id: self._not_begun(this.price(c), none=not found) for c in alive if c.id not in found}
             reached = [c for c in pool if isinstance(found.get(c.id), Assessment)]
             if not reached:
                 break
@@ -321,9 +321,14 @@ class Rounds:
         found = self.assess(this.work, gate.admit(alive, this.price), len(alive), ended)
         return found, gate.refused is not None
 
-    def _not_begun(self, price: float) -> Failure:
+    def _not_begun(self, price: float, *, none: bool) -> Failure:
         told, left = self.meter.budget.told, max(self.meter.left - self._keep, 0.0)
-        return Failure(LIMIT, f"not begun: it takes about {told(price)}, and {told(left)} are left for scoring")
+        if none and not left:
+            had = told(self.meter.budget.amount - self._keep)
+            why = f"what the budget has for scoring ({had}) was gone before the first could begin. Give more"
+        else:
+            why = f"it takes about {told(price)}, and {told(left)} are left for scoring"
+        return Failure(LIMIT, f"not begun: {why}")
 
     def _decide(
         self, this: _Round, found: Mapping[str, Assessment | Failure], last: bool, rounds: int

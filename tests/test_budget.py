@@ -272,6 +272,13 @@ def test_a_candidate_that_would_overrun_the_budget_is_not_begun(passed: Counter[
         run([1.0, 0.5], rows=400, budget=30)
 
 
+def test_a_budget_that_is_gone_before_scoring_begins_says_so(passed: Counter[str]) -> None:
+    expected = r"what the budget has for scoring \(0.001 s\) was gone before the first could begin. Give more"
+    with pytest.raises(NothingRankedError, match=expected):
+        run([1.0, 0.5], rows=400, budget=Budget(seconds=0.001))
+    assert not passed
+
+
 def test_a_run_that_is_resumed_pays_for_what_is_new_alone(passed: Counter[str]) -> None:
     first = run(CLEAR, budget="2000 passes")
     assert sum(passed.values()) > 0
