@@ -6,6 +6,7 @@ import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,16 @@ class Standings:
     errors: Mapping[str, Vector]
     totals: Vector
     replicates: Vector
+
+    @cached_property
+    def deviations(self) -> Vector:
+        """(n,) of the totals; NaN where nothing tells."""
+        return _deviations(self.replicates)
+
+    @cached_property
+    def best(self) -> Vector:
+        """(n,) how probable it is that each has the highest total."""
+        return probabilities_best(self.replicates)
 
 
 def stand(
@@ -142,14 +153,14 @@ def rank_rounds(
 def _row(standings: Standings, i: int, rank: int | None, result: Assessment, place: _Place | None) -> Row:
     candidate = standings.pool[i]
     embedding, nearest, cluster = place or (None, (), None)
-    error = _known(_deviations(standings.replicates)[i])
+    error = _known(standings.deviations[i])
     costs = result.costs
     return Row(
         candidate,
         rank=rank,
         score=None if rank is None else float(standings.totals[i]),
         standard_error=error,
-        probability_best=None if error is None else float(probabilities_best(standings.replicates)[i]),
+        probability_best=None if error is None else float(standings.best[i]),
         predicted_rank=rank,
         scores={name: float(column[i]) for name, column in standings.scores.items() if not np.isnan(column[i])},
         standard_errors={
@@ -182,7 +193,7 @@ def _confidence(standings: Standings) -> float | None:
     ranks = _competition_ranks(standings.totals)
     order = sorted(range(len(ranks)), key=lambda i: (ranks[i] or math.inf, i))[:2]
     replicates = standings.replicates[:, order]
-    if len(order) < 2 or None in [ranks[i] for i in order] or np.isnan(_deviations(replicates)).any():
+    if len(order) < 2 or None in [ranks[i] for i in order] or np.isnan(standings.deviations[order]).any():
         return None
     first, second = order
     return probability_better(standings.totals[first] - standings.totals[second], replicates[:, 0] - replicates[:, 1])

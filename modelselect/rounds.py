@@ -313,10 +313,8 @@ class Rounds:
             if isinstance(result, Assessment):
                 self.meter.passes += result.passes
                 forecast.learn(candidate, result, this.rows, this.foreseen[candidate.id])
-            elif (
-                self.meter.budget.seconds is None and result.stage != LIMIT
-            ):  # how far it came, it cannot tell any more
-                self.meter.passes += int(expected)
+            elif self.meter.budget.seconds is None and result.stage != LIMIT:
+                self.meter.passes += int(expected)  # how far it came, it cannot tell any more
 
         found = self.assess(this.work, gate.admit(alive, this.price), len(alive), ended)
         return found, gate.refused is not None

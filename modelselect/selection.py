@@ -558,7 +558,7 @@ def _verify(
             else:
                 verified[candidate.id] = outcome.value
                 order = sorted(verified, key=lambda c: (-verified[c].verified.accuracy, place[c]))
-                winner = next(row.candidate for row in survivors if row.candidate.id == order[0])
+                winner = survivors[place[order[0]]].candidate
                 for left in order[1:]:
                     _drop(verified, left, task.work.cache_dir)
             advance(candidate.id)

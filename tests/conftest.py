@@ -34,6 +34,17 @@ def shared_path(*parts: str) -> Path:
 
 
 @pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A store of the test's own, in place of the user's; there is none yet. For all tests of a file:
+
+    `pytestmark = pytest.mark.usefixtures("cache")`.
+    """
+    path = tmp_path / "cache"
+    monkeypatch.setenv("MODELSELECT_CACHE", str(path))
+    return path
+
+
+@pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     """A Hub of the test's own, empty, which every client in this process takes for the real one.
 

@@ -44,10 +44,7 @@ def folder(path: Path, seed: int, *, test: bool = False) -> Path:
     return path
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("MODELSELECT_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 def made_up(datasets: int = 4, models: int = 12, seed: int = 0) -> Benchmark:

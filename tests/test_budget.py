@@ -33,11 +33,7 @@ CLEAR = [0.0, 0.3, 0.6, 0.9, 3.5, 0.2, 0.1, 0.4]
 CLOSE = [1.0, 1.02, 1.01, 0.99, 0.2, 0.1]
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    path = tmp_path / "cache"
-    monkeypatch.setenv("MODELSELECT_CACHE", str(path))
-    return path
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 @pytest.fixture

@@ -30,11 +30,7 @@ COLUMNS = (
 STATIC = {"source_accuracy", "downloads"}
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    path = tmp_path / "cache"
-    monkeypatch.setenv("MODELSELECT_CACHE", str(path))
-    return path
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 @pytest.fixture

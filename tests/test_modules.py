@@ -24,10 +24,7 @@ IMAGES[::2, :8] //= 2
 LABELS = np.arange(24) % 2
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("MODELSELECT_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 def rank(candidates: Any, inputs: Any = IMAGES, **settings: Any) -> ms.Leaderboard:

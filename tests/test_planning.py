@@ -22,9 +22,7 @@ from modelselect.planning import Expense, Plan
 SOME = ["embedded:plain.letters", "embedded:vit*", "embedded:resnet.letters"]
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MODELSELECT_CACHE", str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 @pytest.fixture(scope="module")

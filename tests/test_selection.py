@@ -58,11 +58,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    path = tmp_path / "cache"
-    monkeypatch.setenv("MODELSELECT_CACHE", str(path))
-    return path
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 def rank(dataset: Any, candidates: Any = "embedded:*", **settings: Any) -> ms.Leaderboard:

@@ -64,11 +64,7 @@ def two_classes(n: int, gaps: list[float], seed: int = 0) -> tuple[np.ndarray, n
     return (noise + labels[:, None] * np.array(gaps)).astype(np.float32), labels
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    path = tmp_path / "cache"
-    monkeypatch.setenv("MODELSELECT_CACHE", str(path))
-    return path
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 def rank(dataset: Any, candidates: Any, **settings: Any) -> ms.Leaderboard:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from html import escape
 from typing import TYPE_CHECKING
@@ -233,11 +233,12 @@ def terminal(table: BenchmarkTable, intervals: bool) -> Group:
         drawn.add_column(Text(printable(column)), justify="right" if index else "left", no_wrap=index == 0)
     for part in _parts(table):
         for row in part:
-            cells = [Text(printable(cell.text)) for cell in _cells(table, row, intervals)]
-            for text, cell in zip(cells, _cells(table, row, intervals), strict=True):
+            texts = []
+            for cell in _cells(table, row, intervals):
+                texts.append(Text(printable(cell.text)))
                 if cell.small:
-                    text.append(f"\n{cell.small}", style="dim")
-            drawn.add_row(*cells)
+                    texts[-1].append(f"\n{cell.small}", style="dim")
+            drawn.add_row(*texts)
         drawn.add_section()
     said = [Text(printable(text)) for text in verdicts(table)]
     noted = [Text(printable(text), style="dim") for text in remarks(table)]
@@ -254,14 +255,12 @@ def width(table: BenchmarkTable) -> int:
 def markdown(table: BenchmarkTable, intervals: bool) -> str:
     """See `BenchmarkTable.to_markdown`."""
     columns = _columns(table)
-    lines = [columns, ["---", *["--:"] * (len(columns) - 1)]]
-    texts = [f"| {' | '.join(map(escaped, columns))} |", f"| {' | '.join(lines[1])} |"]
-    for part in _parts(table):
-        for row in part:
-            texts.append("| " + " | ".join(escaped(cell.line) for cell in _cells(table, row, intervals)) + " |")
-    paragraphs = ["\n".join(texts), "\n".join(f"- {escaped(text)}" for text in verdicts(table))]
-    if remarks(table):
-        paragraphs.append("\n".join(f"- {escaped(text)}" for text in remarks(table)))
+    lines: list[Iterable[str]] = [map(escaped, columns), ["---", *["--:"] * (len(columns) - 1)]]
+    lines += [map(escaped, (c.line for c in _cells(table, row, intervals))) for part in _parts(table) for row in part]
+    paragraphs = ["\n".join(f"| {' | '.join(cells)} |" for cells in lines)]
+    for told in (verdicts(table), remarks(table)):
+        if told:
+            paragraphs.append("\n".join(f"- {escaped(text)}" for text in told))
     return "\n\n".join(paragraphs) + "\n"
 
 
