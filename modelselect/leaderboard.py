@@ -448,8 +448,8 @@ class Leaderboard:
         from rich.table import Table
         from rich.text import Text
 
-        cells = {column: [self._text(row, column) for row in self.rows] for column in self.columns}
-        filled = [c for c in self.columns if c in FIRST_COLUMNS or any(text != UNKNOWN for text in cells[c])]
+        cells = self._filled()
+        filled = list(cells)
         if all(row.status == "ok" for row in self.rows):
             filled = [column for column in filled if column != "status"]
         shown = filled if width is None else _fitting(filled, cells, width)
@@ -527,10 +527,13 @@ class Leaderboard:
 
     def cells(self) -> tuple[list[str], list[list[str]]]:
         """The columns that hold something, and of each row the text that stands in them."""
-        columns = list(self.columns)
-        rows = [[self._text(row, column) for column in columns] for row in self.rows]
-        filled = [i for i, c in enumerate(columns) if c in FIRST_COLUMNS or any(row[i] != UNKNOWN for row in rows)]
-        return [columns[i] for i in filled], [[row[i] for i in filled] for row in rows]
+        texts = self._filled()
+        return list(texts), [[column[i] for column in texts.values()] for i in range(len(self.rows))]
+
+    def _filled(self) -> dict[str, list[str]]:
+        """The text of every row, by column, of the columns that hold something."""
+        texts = {column: [self._text(row, column) for row in self.rows] for column in self.columns}
+        return {c: column for c, column in texts.items() if c in FIRST_COLUMNS or any(t != UNKNOWN for t in column)}
 
     def report(self, path: str | os.PathLike[str], *, atlas: str | os.PathLike[str] | None = None) -> None:
         """Writes the answer as a web page: one file that needs nothing from anywhere, to be mailed or published.
