@@ -33,8 +33,8 @@ from numpy.typing import NDArray
 from scipy.stats import weightedtau
 
 import modelselect as ms
-from modelselect.estimator import mean_rank, normalised_ranks
-from modelselect.host import get_host
+from modelselect.estimators.ranks import mean_rank, normalised_ranks
+from modelselect.host.host import get_host
 from modelselect.verification import verify
 from modelselect_plugins.estimators.ensemble import learn_weights
 from modelselect_plugins.zoos.embedded import EmbeddedZoo

@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 
 import modelselect as ms
-from modelselect.extraction import choose_extractor
-from modelselect.history.database import summarised
-from modelselect.host import get_host
-from modelselect.recall import EMBEDDED_PROXY
+from modelselect.extraction.extractor import choose_extractor
+from modelselect.history.proxy import EMBEDDED_PROXY
+from modelselect.history.records import summarised
+from modelselect.host.host import get_host
 from modelselect_plugins.zoos.embedded import HERE, EmbeddedZoo
 
 SHARED = Path(os.environ.get("MODELSELECT_SHARED", Path(__file__).resolve().parents[2] / "shared"))

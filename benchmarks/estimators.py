@@ -29,8 +29,8 @@ from rich.table import Table
 from threadpoolctl import threadpool_limits
 
 import modelselect as ms
-from modelselect.estimator import evaluate
-from modelselect.host import get_host
+from modelselect.estimators.estimator import evaluate
+from modelselect.host.host import get_host
 
 SHARED = Path(os.environ.get("MODELSELECT_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 

@@ -36,16 +36,16 @@ from rich.console import Console
 from rich.table import Table
 
 import modelselect as ms
-from modelselect import store as store_module
 from modelselect.archi2vec import count_macs
-from modelselect.assessment import _Assessor
-from modelselect.backbone import Backbone
-from modelselect.extraction import Extractor
-from modelselect.host import get_host
-from modelselect.machine import usable_cores
-from modelselect.selection import Request
-from modelselect.spool import InputSpool
-from modelselect.store import Store
+from modelselect.candidates.backbone import Backbone
+from modelselect.evaluation.loading import Assessor
+from modelselect.evaluation.request import Request
+from modelselect.extraction.extractor import Extractor
+from modelselect.extraction.inputs import InputCache
+from modelselect.host.host import get_host
+from modelselect.store import store as store_module
+from modelselect.store.store import Store
+from modelselect.utils.system import usable_cores
 
 SHARED = Path(os.environ.get("MODELSELECT_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 MODELS = SHARED / "lab" / "models"
@@ -107,7 +107,7 @@ def bare(dataset: Path, pattern: str, repeats: int) -> None:
             continue
         size = extractor.suitable_batch_size(example[None])  # type: ignore[attr-defined]
         backbone.module.to(memory_format=torch.channels_last)
-        rows = InputSpool(None, limit=10**12).prepared(probe, backbone.preprocessing)[:]
+        rows = InputCache(None, limit=10**12).prepared(probe, backbone.preprocessing)[:]
         batches = [
             backbone.preprocessing.finish(rows[i : i + size].clone()).contiguous(memory_format=torch.channels_last)
             if rows.dim() == 4
@@ -118,7 +118,7 @@ def bare(dataset: Path, pattern: str, repeats: int) -> None:
         times: dict[str, list[float]] = {"bare": [], "first": [], "following": [], "decode": []}
         loop(backbone, batches[:4])
         for _ in range(repeats):
-            with tempfile.TemporaryDirectory() as folder, InputSpool.temporary(Path(folder)) as spool:
+            with tempfile.TemporaryDirectory() as folder, InputCache.temporary(Path(folder)) as spool:
                 times["bare"].append(seconds(loop, backbone, batches))
                 for which in ("first", "following"):
                     times[which].append(seconds(extract, extractor, backbone, probe, spool))
@@ -150,7 +150,7 @@ def loop(backbone: Backbone, batches: list[torch.Tensor]) -> None:
             backbone.read(backbone.module, batch)
 
 
-def extract(extractor: Extractor, backbone: Backbone, probe: ms.Probe, spool: InputSpool) -> None:
+def extract(extractor: Extractor, backbone: Backbone, probe: ms.Probe, spool: InputCache) -> None:
     extractor.extract(backbone, probe, FIELDS, spool=spool)
 
 
@@ -269,9 +269,9 @@ def memory(cache: Path) -> None:
         resamples=0,
         max_corrupt=0.0,
     )
-    with InputSpool.temporary(cache / "spool") as spool:
+    with InputCache.temporary(cache / "spool") as spool:
         work = request.work(spool)
-        assessor = _Assessor(work, request.pool[0])
+        assessor = Assessor(work, request.pool[0])
         _ = assessor.backbone
         with peak() as taken:
             evidence = assessor._forward(request.probe, FIELDS)

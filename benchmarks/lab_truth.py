@@ -19,7 +19,7 @@ import os
 from pathlib import Path
 
 import modelselect as ms
-from modelselect.host import get_host
+from modelselect.host.host import get_host
 from modelselect.verification import FineTuning, verify
 
 SHARED = Path(os.environ.get("MODELSELECT_SHARED", Path(__file__).resolve().parents[2] / "shared"))

@@ -403,8 +403,8 @@ def lab(cache_dir: Path) -> None:
 
 def _seen(dataset: str, proxies: Sequence[ms.Candidate], cache_dir: Path) -> dict[str, Matrix]:
     """(rows, P) features of a dataset by each proxy."""
-    from modelselect.selection import Request
-    from modelselect.spool import InputSpool
+    from modelselect.evaluation.request import Request
+    from modelselect.extraction.inputs import InputCache
 
     own = ms.search(f"dir:{LAB / 'models' / LAB_PROXY}")[0]
     request = Request.of(
@@ -425,7 +425,7 @@ def _seen(dataset: str, proxies: Sequence[ms.Candidate], cache_dir: Path) -> dic
         resamples=0,
         max_corrupt=0.1,
     )
-    with InputSpool.temporary(request.store.path / "spool") as spool:
+    with InputCache.temporary(request.store.path / "spool") as spool:
         work = request.work(spool)
         names = (*PROXIES, LAB_PROXY)
         return {n: np.array(work.features(c)) for n, c in zip(names, request.pool, strict=True)}

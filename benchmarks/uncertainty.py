@@ -27,12 +27,13 @@ from rich.table import Table
 from threadpoolctl import threadpool_limits
 
 import modelselect as ms
-from modelselect.estimator import Estimator, evaluate
-from modelselect.extraction import choose_extractor, numeric_versions
-from modelselect.host import get_host
-from modelselect.spool import InputSpool
-from modelselect.store import Store
-from modelselect.uncertainty import probability_better, replicate, resample
+from modelselect.estimators.estimator import Estimator, evaluate
+from modelselect.estimators.resampling import probability_better, replicate, resample
+from modelselect.extraction.extractor import choose_extractor
+from modelselect.extraction.inputs import InputCache
+from modelselect.host.host import get_host
+from modelselect.store.store import Store
+from modelselect.utils.versions import numeric_versions
 
 SHARED = Path(os.environ.get("MODELSELECT_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 
@@ -72,7 +73,7 @@ def evidence_of(dataset: str, store: Store) -> list[ms.Evidence]:
     host = get_host()
     probe = ms.Probe.of(str(SHARED / "lab" / "datasets" / dataset), size=None)
     found = []
-    with InputSpool.temporary(store.path / "spool") as spool:
+    with InputCache.temporary(store.path / "spool") as spool:
         for name in MODELS:
             key = store.key("calibration", model=name, probe=probe.fingerprint, versions=numeric_versions())
             if (entry := store.get(key)) is None:

@@ -15,8 +15,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from modelselect.estimator import Estimator
-from modelselect.host import get_host
+from modelselect.estimators.estimator import Estimator
+from modelselect.host.host import get_host
 
 REFERENCE = Path(__file__).resolve().parent / "reference"
 LABELS = ("Formula", "Args", "Components", "Limits", "Code and paper", "Source")

@@ -9,6 +9,9 @@ import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+COSTS = "costs"
+"""What stands for the measurement of costs where it failed."""
+
 
 class ModelSelectError(Exception):
     """The root: `except ModelSelectError` catches everything that modelselect raises on purpose."""
@@ -121,3 +124,7 @@ def did_you_mean(given: str, known: Iterable[str]) -> str:
     """
     near = difflib.get_close_matches(given, list(known), n=3, cutoff=0.6)
     return f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+
+
+LIMIT = "limit"
+"""Stage of a failure that is none: the candidate does not pass a limit that the caller set."""

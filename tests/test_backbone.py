@@ -16,18 +16,20 @@ from PIL import Image
 from torch import nn
 from torchvision import transforms
 
-from modelselect.backbone import (
+from modelselect.candidates.modules import weights_digest
+from modelselect.candidates.preprocessing import (
     CallablePreprocessing,
-    FeatureMethod,
-    HeadInput,
     ImagePreprocessing,
-    WholeOutput,
     as_preprocessing,
     example_batch,
+)
+from modelselect.candidates.readers import (
+    FeatureMethod,
+    HeadInput,
+    WholeOutput,
     pool,
     reader_for_feature_method,
     reader_for_module,
-    weights_digest,
 )
 from modelselect.errors import CandidateError, InvalidInputError
 

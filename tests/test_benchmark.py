@@ -15,12 +15,13 @@ from PIL import Image
 from scipy import stats
 
 import modelselect as ms
-from modelselect import assessment, cli
 from modelselect.benchmarking.measures import MEASURES
 from modelselect.benchmarking.results import MEAN_RANK, Benchmark, mean_rank_elsewhere
 from modelselect.benchmarking.truth import match, names_of, read_truth, write_truth
-from modelselect.candidates import Candidate
+from modelselect.candidates.candidate import Candidate
+from modelselect.cli import app
 from modelselect.errors import InvalidInputError, UnknownNameError
+from modelselect.evaluation import scoring
 from tests.conftest import shared_path
 
 MODELS = ("plain.random", "resnet.textures", "vit.letters", "densenet.print", "mixer.digits0to4")
@@ -400,8 +401,8 @@ def test_scores_are_those_of_select_with_one_forward_pass_for_all_estimators(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     extracted = []
-    choose = assessment.choose_extractor
-    monkeypatch.setattr(assessment, "choose_extractor", lambda *a: extracted.append(1) or choose(*a))
+    choose = scoring.choose_extractor
+    monkeypatch.setattr(scoring, "choose_extractor", lambda *a: extracted.append(1) or choose(*a))
     truth = {name: {model: 50 + index for index, model in enumerate(MODELS[:4])} for name in ("one", "two")}
     found = ms.benchmark(
         EXPRESSIONS, {"one": toy(1), "two": toy(2)}, truth, estimators=["logme", "knn", "ncti"], progress=False
@@ -536,7 +537,7 @@ def test_two_datasets_of_one_name_need_names_of_their_own(tmp_path: Path) -> Non
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: Any) -> tuple[int, str, str]:
     with pytest.raises(SystemExit) as stopped:
-        cli.main(["benchmark", *map(str, arguments)])
+        app.main(["benchmark", *map(str, arguments)])
     captured = capsys.readouterr()
     return int(stopped.value.code or 0), captured.out, captured.err
 

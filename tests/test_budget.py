@@ -15,15 +15,20 @@ import pytest
 import torch
 
 import modelselect as ms
-from modelselect import assessment, cli, rounds, selection, verification
-from modelselect.budget import Budget, Chances, Gate, Meter, chances, hopeless, round_sizes
-from modelselect.cost import Measured
+from modelselect import verification
+from modelselect.budget.budget import Budget, round_sizes
+from modelselect.budget.chances import WinProbabilities, eliminated, win_probabilities
+from modelselect.budget.meter import Gate, Meter
+from modelselect.cli import app
 from modelselect.errors import InvalidInputError, NotApplicableError, NothingRankedError
-from modelselect.extraction import TorchExtractor
+from modelselect.estimators.resampling import probability_better
+from modelselect.evaluation import scoring
+from modelselect.evaluation.results import CostMeasurement
+from modelselect.extraction.torch_extractor import TorchExtractor
 from modelselect.history import History
 from modelselect.probe.nested import nest
-from modelselect.rounds import Affordable, affordable_fine_tuning
-from modelselect.uncertainty import probability_better
+from modelselect.selection import funnel, halving
+from modelselect.selection.affordable import Affordable, affordable_fine_tuning
 from modelselect.verification import FineTuning
 from tests.test_uncertainty import Columns, Mean, two_classes
 
@@ -103,7 +108,7 @@ def test_of_two_candidates_the_chances_are_those_of_their_gap() -> None:
     rng = np.random.default_rng(0)
     for gap in (0.0, 0.1, 0.5, 2.0):
         replicates = np.array([gap, 0.0]) + rng.normal(0, 0.5, (30, 2))
-        found = chances([gap, 0.0], replicates, [gap, 0.0], places=1)
+        found = win_probabilities([gap, 0.0], replicates, [gap, 0.0], places=1)
         exact = probability_better(gap, replicates[:, 0] - replicates[:, 1])
         assert found.best[0] == pytest.approx(exact, abs=0.03)
         assert found.best.sum() == pytest.approx(1)
@@ -112,31 +117,31 @@ def test_of_two_candidates_the_chances_are_those_of_their_gap() -> None:
 
 def test_what_candidates_have_in_common_says_nothing_of_their_order() -> None:
     shared = np.random.default_rng(0).normal(0, 5, (30, 1))
-    found = chances([1.0, 0.9], np.array([1.0, 0.9]) + shared, [1.0, 0.9], places=1)
+    found = win_probabilities([1.0, 0.9], np.array([1.0, 0.9]) + shared, [1.0, 0.9], places=1)
     assert found.best[0] > 0.999
 
 
 def test_an_order_that_changed_when_rows_were_doubled_is_open() -> None:
     totals = [1.0, 0.8, 0.6, 0.4]
     replicates = np.array(totals) + np.random.default_rng(0).normal(0, 0.02, (30, 4))
-    steady = chances(totals, replicates, np.array(totals) + 0.3, places=1)  # all moved alike
-    moved = chances(totals, replicates, [0.6, 0.9, 0.3, 0.8], places=1)
+    steady = win_probabilities(totals, replicates, np.array(totals) + 0.3, places=1)  # all moved alike
+    moved = win_probabilities(totals, replicates, [0.6, 0.9, 0.3, 0.8], places=1)
     assert steady.best[0] > 0.999
     assert moved.best[0] < 0.8
 
 
 def test_equals_have_equal_chances_and_the_unknown_none_that_is_certain() -> None:
-    found = chances([1.0, 1.0, np.nan], [[1.0, 1.0, np.nan]] * 5, [1.0, 1.0, np.nan], places=1)
+    found = win_probabilities([1.0, 1.0, np.nan], [[1.0, 1.0, np.nan]] * 5, [1.0, 1.0, np.nan], places=1)
     np.testing.assert_allclose(found.best, [0.5, 0.5, 0.0], atol=0.03)
-    unknown = chances([1.0, 0.0], [[1.0, np.nan], [1.1, np.nan], [0.9, np.nan]], [1.0, np.nan], places=1)
+    unknown = win_probabilities([1.0, 0.0], [[1.0, np.nan], [1.1, np.nan], [0.9, np.nan]], [1.0, np.nan], places=1)
     assert unknown.best[0] > 0.99  # as uncertain as the other
-    assert 0.6 < chances([1.0, 0.0], np.full((3, 2), np.nan), [np.nan, np.nan], places=1).best[0] < 0.95
+    assert 0.6 < win_probabilities([1.0, 0.0], np.full((3, 2), np.nan), [np.nan, np.nan], places=1).best[0] < 0.95
 
 
 def test_chances_of_many_places_add_up_to_the_places() -> None:
     rng = np.random.default_rng(1)
     totals = rng.normal(size=12)
-    found: Chances = chances(totals, totals + rng.normal(0, 0.5, (25, 12)), totals, places=4)
+    found: WinProbabilities = win_probabilities(totals, totals + rng.normal(0, 0.5, (25, 12)), totals, places=4)
     assert found.among.sum() == pytest.approx(4)
     assert (found.among >= found.best).all()
     assert found.decided <= found.among[np.argsort(-totals)[:4]].min()
@@ -146,7 +151,7 @@ def test_who_goes_has_together_less_than_the_risk() -> None:
     rng = np.random.default_rng(2)
     for _ in range(50):
         among = rng.dirichlet(np.full(10, 0.2))
-        gone = hopeless(among, risk=0.02, keep=2)
+        gone = eliminated(among, risk=0.02, keep=2)
         assert among[gone].sum() <= 0.02
         assert len(gone) <= 8
         rest = np.setdiff1d(np.arange(10), gone)
@@ -230,16 +235,16 @@ def test_a_later_run_on_the_whole_probe_finds_what_rounds_have_computed(passed: 
 
 def test_those_that_were_dropped_rank_below_and_say_why() -> None:
     board = run(CLOSE, budget="10m", confidence=0.999)
-    rounds = [row.probe_rows or 0 for row in board.rows]
-    assert rounds == sorted(rounds, reverse=True)
+    halving = [row.probe_rows or 0 for row in board.rows]
+    assert halving == sorted(halving, reverse=True)
     assert [row.rank for row in board.ranked] == sorted(row.rank or 0 for row in board.ranked)
     for row in board.rows:
-        if row.probe_rows == rounds[0]:
+        if row.probe_rows == halving[0]:
             assert row.status == "ok"
         else:
             assert row.status.startswith(f"stopped after {row.probe_rows} rows: ")
             assert row.status.endswith("to be the best")
-    for rows in set(rounds):
+    for rows in set(halving):
         scores = [row.score for row in board.rows if row.probe_rows == rows]
         assert scores == sorted(scores, reverse=True)  # type: ignore[type-var]
 
@@ -364,7 +369,7 @@ def test_the_executor_does_not_change_the_answer(tmp_path: Path) -> None:
 
 def test_costs_are_measured_once_and_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     measured = []
-    monkeypatch.setattr(assessment, "measure", lambda *_, **__: measured.append(1) or Measured(2.0, 3.0, 4, 5))
+    monkeypatch.setattr(scoring, "measure", lambda *_, **__: measured.append(1) or CostMeasurement(2.0, 3.0, 4, 5))
     board = run(CLOSE, budget="5000 passes", confidence=0.999, costs=True, max_latency_ms=3)
     assert len({row.probe_rows for row in board.rows}) > 1
     assert len(measured) == len(CLOSE)
@@ -439,7 +444,7 @@ def test_nothing_is_fine_tuned_where_the_winner_is_decided() -> None:
 def test_fine_tuning_is_priced_by_its_arithmetic_where_no_row_was_passed_forward(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(rounds, "macs_per_second", lambda _: 1.0)  # 400 seconds for each pass over the rows
+    monkeypatch.setattr(halving, "macs_per_second", lambda _: 1.0)  # 400 seconds for each pass over the rows
     board = tune([1.0, 0.9], budget="1m", estimators="parameters", top_k=2)
     assert board.provenance["budget"]["stages"][-1]["decision"].endswith("do not pay for 2 candidates")
     assert all(row.verified_accuracy is None for row in board.rows)
@@ -454,7 +459,7 @@ def test_fine_tuning_costs_the_same_whether_the_whole_probe_has_been_scored_befo
         priced.append(affordable_fine_tuning(*given, **settings))
         return priced[-1]
 
-    monkeypatch.setattr(selection, "affordable_fine_tuning", noting)
+    monkeypatch.setattr(funnel, "affordable_fine_tuning", noting)
     candidates = [Slow(column, 0.001) for column in range(2)]
     settings: dict[str, Any] = {"candidates": candidates, "top_k": 1, "fine_tuning": FineTuning(epochs=1)}
     run([2.0, 0.0], **settings)
@@ -468,7 +473,7 @@ def test_fine_tuning_costs_the_same_whether_the_whole_probe_has_been_scored_befo
 def test_what_was_fine_tuned_when_a_run_was_killed_is_not_fine_tuned_again(
     budget: int | str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rounds, "affordable_epochs", lambda *_: 4)  # what is left for the first run
+    monkeypatch.setattr(halving, "affordable_epochs", lambda *_: 4)  # what is left for the first run
     tuned: list[int] = []
     whole = verification.verify
 
@@ -483,7 +488,7 @@ def test_what_was_fine_tuned_when_a_run_was_killed_is_not_fine_tuned_again(
     torch.manual_seed(0)  # the same candidates each time
     with pytest.raises(KeyboardInterrupt):
         tune([1.0, 1.0], **settings)
-    monkeypatch.setattr(rounds, "affordable_epochs", lambda *_: 8)  # scores cost nothing any more: more is left
+    monkeypatch.setattr(halving, "affordable_epochs", lambda *_: 8)  # scores cost nothing any more: more is left
     resumed: list[int] = []
 
     def counting(backbone: Any, training: Any, holdout: Any, settings: FineTuning, **more: Any) -> Any:
@@ -550,12 +555,12 @@ def test_a_dry_run_shows_the_rounds_that_a_run_then_takes(
 ) -> None:
     arguments = ["select", str(folder), "-c", "embedded:plain*", "-e", "knn", "--budget", "5000 passes", "--no-history"]
     with pytest.raises(SystemExit):
-        cli.main([*arguments, "--dry-run", "--json", "-"])
+        app.main([*arguments, "--dry-run", "--json", "-"])
     plan = json.loads(capsys.readouterr().out)
     assert plan["budget"] == {"seconds": None, "passes": 5000}
     assert [planned["rows"] for planned in plan["rounds"]] == [80, 160]
     with pytest.raises(SystemExit):
-        cli.main([*arguments, "--confidence", "0.95", "--quiet", "--json", str(tmp_path / "board.json")])
+        app.main([*arguments, "--confidence", "0.95", "--quiet", "--json", str(tmp_path / "board.json")])
     board = ms.Leaderboard.load(tmp_path / "board.json")
     record = board.provenance["budget"]
     assert record["confidence"] == 0.95

@@ -16,8 +16,8 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import modelselect as ms
-from modelselect import cli
-from modelselect.leaderboard import Row
+from modelselect.cli import app
+from modelselect.leaderboard.leaderboard import Row
 
 pytestmark = pytest.mark.usefixtures("cache")
 
@@ -35,7 +35,7 @@ def dataset(tmp_path: Path) -> Path:
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, str, str]:
     with pytest.raises(SystemExit) as stopped:
-        cli.main([str(argument) for argument in arguments])
+        app.main([str(argument) for argument in arguments])
     captured = capsys.readouterr()
     return int(stopped.value.code or 0), captured.out, captured.err
 
@@ -105,7 +105,7 @@ def test_bad_usage_is_one_message_and_exit_code_2(
     capsys: pytest.CaptureFixture[str], dataset: Path, arguments: list[str], words: str
 ) -> None:
     code, out, err = run(capsys, "select", dataset, *arguments)
-    assert code == cli.EXIT_BAD_USAGE
+    assert code == app.EXIT_BAD_USAGE
     assert words in " ".join(err.split())
     assert err.startswith("error: ")
     assert "Traceback" not in err + out
@@ -113,7 +113,7 @@ def test_bad_usage_is_one_message_and_exit_code_2(
 
 def test_a_missing_dataset_is_bad_usage(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     code, _, err = run(capsys, "select", tmp_path / "no-such-folder", "-c", "embedded:*")
-    assert code == cli.EXIT_BAD_USAGE
+    assert code == app.EXIT_BAD_USAGE
     assert "no-such-folder" in err
 
 
@@ -125,7 +125,7 @@ def test_when_nothing_could_be_ranked_the_exit_code_is_1_and_the_table_says_why(
     (folder / "config.json").write_text('{"architecture": "resnet18"}')
     (folder / "model.safetensors").write_bytes(b"nothing")
     code, out, err = run(capsys, "select", dataset, "-c", f"dir:{tmp_path}/models/*", "--json", tmp_path / "board.json")
-    assert code == cli.EXIT_NOTHING_RANKED
+    assert code == app.EXIT_NOTHING_RANKED
     assert "failed" in out
     assert "could be ranked" in err
     assert ms.Leaderboard.load(tmp_path / "board.json").rows[0].failure is not None
@@ -140,7 +140,7 @@ def test_the_store_is_shown_and_evicted(capsys: pytest.CaptureFixture[str], data
     assert after["bytes"] == 0
     assert after["freed"] == before["bytes"]
     code, _, err = run(capsys, "store", "--evict", "a lot")
-    assert code == cli.EXIT_BAD_USAGE
+    assert code == app.EXIT_BAD_USAGE
     assert "500MB" in err
 
 
@@ -158,7 +158,7 @@ def test_a_plugins_command_stands_beside_the_shipped_ones(tmp_path: Path) -> Non
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: counting\nVersion: 1\n")
     (info / "entry_points.txt").write_text("[modelselect]\ncounting = counting\n")
     environment: dict[str, Any] = os.environ | {"PYTHONPATH": str(tmp_path)}
-    command = [sys.executable, "-m", "modelselect.cli"]
+    command = [sys.executable, "-m", "modelselect"]
     shown = subprocess.run([*command, "--help"], env=environment, capture_output=True, text=True, check=True)
     assert "count" in shown.stdout
     done = subprocess.run([*command, "count"], env=environment, capture_output=True, text=True, check=True)
@@ -180,7 +180,7 @@ def test_an_unwritable_path_is_refused_before_the_work(
     capsys: pytest.CaptureFixture[str], dataset: Path, cache: Path
 ) -> None:
     code, _, err = run(capsys, "select", dataset, "-c", "embedded:plain*", "--json", dataset / "nowhere" / "board.json")
-    assert code == cli.EXIT_BAD_USAGE
+    assert code == app.EXIT_BAD_USAGE
     assert "cannot be written" in err
     assert not cache.exists()
 
@@ -205,10 +205,10 @@ def test_an_interruption_says_that_nothing_is_lost(
     def interrupt(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("modelselect.selection.select", interrupt)
+    monkeypatch.setattr("modelselect.selection.funnel.select", interrupt)
     monkeypatch.setattr(ms, "select", interrupt, raising=False)
     code, _, err = run(capsys, "select", dataset, "-c", "embedded:plain*")
-    assert code == cli.EXIT_INTERRUPTED
+    assert code == app.EXIT_INTERRUPTED
     assert "the next run goes on from there" in " ".join(err.split())
 
 

@@ -12,14 +12,21 @@ import pytest
 import torch
 
 import modelselect as ms
-from modelselect import assessment, cli
-from modelselect.backbone import Backbone, CallablePreprocessing, WholeOutput
-from modelselect.cost import Limits, Measured, measure, pareto_front
+from modelselect.candidates.backbone import Backbone
+from modelselect.candidates.limits import Limits
+from modelselect.candidates.preprocessing import CallablePreprocessing
+from modelselect.candidates.readers import WholeOutput
+from modelselect.cli import app
 from modelselect.errors import CandidateError, InvalidInputError, NothingRankedError
+from modelselect.evaluation import scoring
+from modelselect.evaluation.own_modules import as_tensor
+from modelselect.evaluation.results import CostMeasurement
+from modelselect.evaluation.timing import measure
 from modelselect.executor import Executor
-from modelselect.host import get_host
-from modelselect.leaderboard import COST_COLUMNS, Row
-from modelselect.modules import as_tensor
+from modelselect.host.host import get_host
+from modelselect.leaderboard.leaderboard import Row
+from modelselect.ranking.pareto import pareto_front
+from modelselect.ranking.row import COST_COLUMNS
 from tests.test_uncertainty import Columns, two_classes
 
 DATASET = two_classes(60, [1.0, 0.5, 0.2])
@@ -35,8 +42,8 @@ pytestmark = pytest.mark.usefixtures("cache")
 
 @pytest.fixture
 def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("modelselect.cost.LATENCY_SECONDS", 0.02)
-    monkeypatch.setattr("modelselect.cost.THROUGHPUT_SECONDS", 0.02)
+    monkeypatch.setattr("modelselect.evaluation.timing.LATENCY_SECONDS", 0.02)
+    monkeypatch.setattr("modelselect.evaluation.timing.THROUGHPUT_SECONDS", 0.02)
 
 
 def rank(candidates: Any, dataset: Any = DATASET, **settings: Any) -> ms.Leaderboard:
@@ -97,7 +104,7 @@ def test_a_second_run_measures_and_loads_nothing(quickly: None, monkeypatch: pyt
     def refuse(*_: Any, **__: Any) -> None:
         raise AssertionError("measured or loaded again")
 
-    monkeypatch.setattr(assessment, "measure", refuse)
+    monkeypatch.setattr(scoring, "measure", refuse)
     monkeypatch.setattr(type(get_host().zoo("embedded")), "load", refuse)
     second = rank("embedded:plain*", images(), costs=True)
     assert second == first
@@ -113,7 +120,7 @@ def test_a_second_run_measures_and_loads_nothing(quickly: None, monkeypatch: pyt
 def test_another_machine_measures_for_itself(quickly: None, monkeypatch: pytest.MonkeyPatch) -> None:
     rank(Columns(0), costs=True)
     seen = []
-    monkeypatch.setattr(assessment, "measure", lambda *_, **__: seen.append(1) or Measured(1.0, 1.0, 1, 1))
+    monkeypatch.setattr(scoring, "measure", lambda *_, **__: seen.append(1) or CostMeasurement(1.0, 1.0, 1, 1))
     rank(Columns(0), costs=True)
     assert not seen
     monkeypatch.setattr("modelselect.cost.processor", lambda: "another")
@@ -121,10 +128,10 @@ def test_another_machine_measures_for_itself(quickly: None, monkeypatch: pytest.
 
 
 def test_what_cannot_be_measured_costs_its_cells_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fails(*_: Any, **__: Any) -> Measured:
+    def fails(*_: Any, **__: Any) -> CostMeasurement:
         raise CandidateError("no room")
 
-    monkeypatch.setattr(assessment, "measure", fails)
+    monkeypatch.setattr(scoring, "measure", fails)
     row = rank(Columns(0), costs=True).best
     assert row.rank == 1
     assert row.latency_ms is None
@@ -287,7 +294,7 @@ def test_limits_are_options_of_the_command_line(tmp_path: Path, quickly: None) -
     arguments = ["select", str(tmp_path / "data"), "-c", "embedded:*", "-e", "h_score", "--no-history", "--quiet"]
     limits = ["--max-parameters", "23000", "--license", "mit", "--license", "apache*", "--max-latency-ms", "10000"]
     with pytest.raises(SystemExit) as stopped:
-        cli.main([*arguments, *limits, "--costs", "--json", str(tmp_path / "board.json")])
+        app.main([*arguments, *limits, "--costs", "--json", str(tmp_path / "board.json")])
     assert not stopped.value.code
     board = ms.Leaderboard.load(tmp_path / "board.json")
     assert {row.candidate.name for row in board.ranked} == {

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import modelselect as ms
-from modelselect import cli
-from modelselect.host import get_host
+from modelselect.cli import app
+from modelselect.host.host import get_host
 from tests.conftest import REPOSITORY
 
 TARGET_CLASSES = {"5", "6", "7", "8", "9"}
@@ -29,7 +29,7 @@ def test_the_demo_finds_the_best_network_and_writes_its_leaderboard(
     monkeypatch.setenv("COLUMNS", "80")
     path = tmp_path / "board.json"
     with pytest.raises(SystemExit) as stopped:
-        cli.main(["demo", "--json", str(path), "--cache-dir", str(tmp_path / "cache"), "--quiet"])
+        app.main(["demo", "--json", str(path), "--cache-dir", str(tmp_path / "cache"), "--quiet"])
     assert not stopped.value.code
     out = capsys.readouterr().out
     board = ms.Leaderboard.load(path)

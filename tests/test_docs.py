@@ -11,8 +11,9 @@ from types import ModuleType
 import pytest
 
 import modelselect as ms
-from modelselect import cli, hookspecs
-from modelselect.host import KINDS
+from modelselect.cli import app
+from modelselect.host import hookspecs
+from modelselect.host.validation import KINDS
 from tests.conftest import REPOSITORY
 
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
@@ -59,7 +60,7 @@ def test_the_command_lines_of_a_page_run(page: Path, capsys: pytest.CaptureFixtu
         words = shlex.split(line, comments=True)
         if words and words[0] == "modelselect" and not any(mark in line for mark in OUTSIDE):
             with pytest.raises(SystemExit) as stopped:
-                cli.main(words[1:])
+                app.main(words[1:])
             assert not stopped.value.code, f"{line}: {capsys.readouterr().err}"
 
 

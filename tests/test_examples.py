@@ -12,7 +12,7 @@ import pytest
 import modelselect
 import modelselect_plugins
 
-RUN_ELSEWHERE = {"modelselect.hookspecs"}
+RUN_ELSEWHERE = {"modelselect.host.hookspecs"}
 """The hooks' examples define what they register: each has a test of its own."""
 
 MODULES = [

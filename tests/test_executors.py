@@ -146,7 +146,7 @@ def test_no_items_no_outcomes(executor: ms.Executor) -> None:
 
 
 def test_both_are_registered_under_their_names() -> None:
-    from modelselect.host import get_host
+    from modelselect.host.host import get_host
 
     assert [type(get_host().executor(name)) for name in ("local", "process")] == [Local, Process]
 

@@ -17,14 +17,18 @@ import torch
 from PIL import Image
 
 import modelselect as ms
-from modelselect import assessment
-from modelselect.backbone import Backbone, CallablePreprocessing, HeadInput, ImagePreprocessing, Outputs, WholeOutput
+from modelselect.candidates.backbone import Backbone, Outputs
+from modelselect.candidates.preprocessing import CallablePreprocessing, ImagePreprocessing
+from modelselect.candidates.readers import HeadInput, WholeOutput
 from modelselect.errors import CandidateError, InvalidInputError, OutOfMemoryError, StoreError
-from modelselect.extraction import Extractor, check_precision, choose_device, choose_extractor
-from modelselect.host import Host, get_host
-from modelselect.machine import owned_name, usable_cores
-from modelselect.modules import ModuleZoo
-from modelselect.spool import InputSpool
+from modelselect.evaluation import scoring
+from modelselect.evaluation.own_modules import ModuleZoo
+from modelselect.extraction.devices import check_precision, choose_device
+from modelselect.extraction.extractor import Extractor, choose_extractor
+from modelselect.extraction.inputs import InputCache
+from modelselect.host.host import Host, get_host
+from modelselect.store.files import owned_name
+from modelselect.utils.system import usable_cores
 
 ROWS = 37
 FIELDS = frozenset({"features", "source_probabilities"})
@@ -119,7 +123,7 @@ def test_a_backbone_without_source_classes_gives_no_probabilities(probe: ms.Prob
 
 def test_an_image_is_prepared_once_for_all_candidates_that_see_it_alike(probe: ms.Probe, tmp_path: Path) -> None:
     CountingPreprocessing.prepared = 0
-    with InputSpool.temporary(tmp_path) as spool:
+    with InputCache.temporary(tmp_path) as spool:
         for name in ("a", "b", "c"):
             CPU.extract(backbone(name=name), probe, FIELDS, spool=spool)
         assert CountingPreprocessing.prepared == ROWS
@@ -137,7 +141,7 @@ def test_what_a_killed_run_left_behind_is_removed_and_nothing_else(tmp_path: Pat
         (tmp_path / name).mkdir()
     then = time.time() - 2 * 86_400
     os.utime(tmp_path / long_ago, (then, then))
-    with InputSpool.temporary(tmp_path) as spool:
+    with InputCache.temporary(tmp_path) as spool:
         assert spool.folder is not None
         names = {path.name for path in tmp_path.iterdir()}
     assert names == {mine, elsewhere, "somebody else's", spool.folder.name}
@@ -151,7 +155,7 @@ BYTES = ROWS * 3 * 16 * 16
 
 
 def test_a_spool_in_use_is_kept_fresh_for_other_machines(probe: ms.Probe, tmp_path: Path) -> None:
-    spool = InputSpool(tmp_path)
+    spool = InputCache(tmp_path)
     spool.prepared(probe, resized(16))
     os.utime(tmp_path, (0, 0))
     spool.prepared(probe, resized(16))
@@ -159,7 +163,7 @@ def test_a_spool_in_use_is_kept_fresh_for_other_machines(probe: ms.Probe, tmp_pa
 
 
 def test_the_spool_keeps_within_its_bound_what_was_used_last(probe: ms.Probe, tmp_path: Path) -> None:
-    spool = InputSpool(tmp_path, limit=int(2.5 * BYTES))
+    spool = InputCache(tmp_path, limit=int(2.5 * BYTES))
     for size, others in ((16, 0), (17, 1), (16, 1), (18, 1)):
         spool.prepared(probe, resized(size))
         kept = list(tmp_path.glob("*.npy"))
@@ -179,7 +183,7 @@ def test_the_bound_is_at_most_half_of_what_is_free(tmp_path: Path, monkeypatch: 
         free = 1000
 
     monkeypatch.setattr("shutil.disk_usage", lambda path: Usage)
-    with InputSpool.temporary(tmp_path) as spool:
+    with InputCache.temporary(tmp_path) as spool:
         assert spool.limit == 500
 
 
@@ -187,8 +191,8 @@ def test_the_bound_is_at_most_half_of_what_is_free(tmp_path: Path, monkeypatch: 
 def test_what_has_no_room_is_prepared_batch_by_batch_and_not_kept(
     probe: ms.Probe, tmp_path: Path, on_disk: bool
 ) -> None:
-    spool = InputSpool(tmp_path if on_disk else None, limit=BYTES - 1)
-    expected = InputSpool(None).prepared(probe, resized(16))[:]
+    spool = InputCache(tmp_path if on_disk else None, limit=BYTES - 1)
+    expected = InputCache(None).prepared(probe, resized(16))[:]
     CountingPreprocessing.prepared = 0
     inputs = spool.prepared(probe, resized(16))
     assert len(inputs) == ROWS
@@ -203,7 +207,7 @@ def test_what_has_no_room_is_prepared_batch_by_batch_and_not_kept(
 
 
 def test_two_that_want_the_same_inputs_prepare_them_once(probe: ms.Probe, tmp_path: Path) -> None:
-    spool = InputSpool(tmp_path)
+    spool = InputCache(tmp_path)
     CountingPreprocessing.prepared = 0
     with ThreadPoolExecutor(2) as threads:
         first, second = threads.map(lambda _: spool.prepared(probe, resized(16)), range(2))
@@ -237,9 +241,9 @@ def test_space_is_taken_before_rows_are_prepared(
         monkeypatch.delattr(os, "posix_fallocate", raising=False)
     monkeypatch.setattr(Watching, "folder", tmp_path, raising=False)
     monkeypatch.setattr(Watching, "shares", [], raising=False)
-    inputs = InputSpool(tmp_path).prepared(probe, resized(16, kind=Watching))
+    inputs = InputCache(tmp_path).prepared(probe, resized(16, kind=Watching))
     assert min(Watching.shares) >= 1, "the file has holes: a full disk would kill the process"
-    assert torch.equal(inputs[:], InputSpool(None).prepared(probe, resized(16))[:])
+    assert torch.equal(inputs[:], InputCache(None).prepared(probe, resized(16))[:])
 
 
 def test_a_full_disk_is_an_error_with_advice_and_leaves_nothing(
@@ -250,7 +254,7 @@ def test_a_full_disk_is_an_error_with_advice_and_leaves_nothing(
 
     monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
     with pytest.raises(StoreError, match=r"is full: free some space.*--cache-dir"):
-        CPU.extract(backbone(), probe, FIELDS, spool=InputSpool(tmp_path))
+        CPU.extract(backbone(), probe, FIELDS, spool=InputCache(tmp_path))
     assert {path.suffix for path in tmp_path.iterdir()} <= {".lock"}
 
 
@@ -264,9 +268,9 @@ class Irregular(ImagePreprocessing):
 
 def test_inputs_that_cannot_be_prepared_leave_nothing(probe: ms.Probe, tmp_path: Path) -> None:
     with pytest.raises(CandidateError, match="different shapes"):
-        InputSpool(tmp_path).prepared(probe, resized(16, kind=Irregular))
+        InputCache(tmp_path).prepared(probe, resized(16, kind=Irregular))
     (tmp_path / "of a killed process.partial").touch()
-    InputSpool(tmp_path).prepared(probe, resized(16))
+    InputCache(tmp_path).prepared(probe, resized(16))
     assert sorted(path.suffix for path in tmp_path.iterdir() if path.suffix != ".lock") == [".npy"]
 
 
@@ -274,21 +278,21 @@ def test_inputs_of_different_types_are_a_failed_candidate(probe: ms.Probe, tmp_p
     types = iter([torch.uint8, torch.float32] * ROWS)
     mixed = CallablePreprocessing(lambda image: torch.full((3,), 200, dtype=next(types)), "mixed")
     with pytest.raises(CandidateError, match="different types: uint8 for row 0 and float32"):
-        InputSpool(tmp_path).prepared(probe, mixed)
+        InputCache(tmp_path).prepared(probe, mixed)
 
 
 def test_inputs_whose_room_is_taken_at_once_are_read_all_the_same(
     probe: ms.Probe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    expected = InputSpool(None).prepared(probe, resized(16))[:]
-    keep = InputSpool._keep
+    expected = InputCache(None).prepared(probe, resized(16))[:]
+    keep = InputCache._keep
 
-    def keep_and_lose(self: InputSpool, path: Path) -> None:
+    def keep_and_lose(self: InputCache, path: Path) -> None:
         keep(self, path)
         path.unlink()  # as another process does that makes room
 
-    monkeypatch.setattr(InputSpool, "_keep", keep_and_lose)
-    assert torch.equal(InputSpool(tmp_path).prepared(probe, resized(16))[:], expected)
+    monkeypatch.setattr(InputCache, "_keep", keep_and_lose)
+    assert torch.equal(InputCache(tmp_path).prepared(probe, resized(16))[:], expected)
 
 
 class Threads(ImagePreprocessing):
@@ -304,7 +308,7 @@ def test_rows_are_prepared_on_no_more_cores_than_are_ours(probe: ms.Probe, monke
     monkeypatch.setattr(os, "cpu_count", lambda: 64)
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1, 2}, raising=False)
     monkeypatch.setattr(Threads, "seen", set(), raising=False)
-    InputSpool(None).prepared(probe, resized(16, kind=Threads))
+    InputCache(None).prepared(probe, resized(16, kind=Threads))
     assert 1 < len(Threads.seen - {threading.get_ident()}) <= 3
 
 
@@ -346,7 +350,7 @@ def test_rows_are_prepared_while_the_network_computes(
         monkeypatch.setattr(Announcing, name, value, raising=False)
     waiting = backbone(Waiting(Announcing.event))
     waiting.preprocessing = resized(16, kind=Announcing)
-    CPU.extract(waiting, probe, FIELDS, batch_size=8, spool=InputSpool(tmp_path if on_disk else None))
+    CPU.extract(waiting, probe, FIELDS, batch_size=8, spool=InputCache(tmp_path if on_disk else None))
     assert waiting.module.overlapped == [True] * 5
     assert Announcing.count == ROWS
 
@@ -374,7 +378,7 @@ def test_no_more_rows_are_prepared_ahead_than_two_batches(probe: ms.Probe) -> No
 
 
 def test_a_candidate_that_fails_on_the_way_leaves_no_half_prepared_inputs(probe: ms.Probe, tmp_path: Path) -> None:
-    spool = InputSpool(tmp_path)
+    spool = InputCache(tmp_path)
     with pytest.raises(CandidateError):
         CPU.extract(backbone(Raising()), probe, FIELDS, spool=spool, batch_size=8)
     assert {path.suffix for path in tmp_path.iterdir()} <= {".lock"}
@@ -404,7 +408,7 @@ def test_what_a_module_does_to_its_input_in_place_reaches_nobody_else(probe: ms.
         )
         return candidate
 
-    spool = InputSpool(tmp_path)
+    spool = InputCache(tmp_path)
     found = [
         CPU.extract(flat(m), probe, FIELDS, spool=spool).features for m in (Defacing(), Flat(), Defacing(), Flat())
     ]
@@ -467,7 +471,7 @@ def test_no_more_threads_compute_than_there_are_cores(probe: ms.Probe, monkeypat
 def test_a_containers_share_of_the_cores_is_respected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(64)), raising=False)
     for quota, cores in (("150000 100000", 2), ("max 100000", 64), ("", 64), ("5000 100000", 1)):
-        monkeypatch.setattr("modelselect.machine._control_group", lambda name, quota=quota: quota)
+        monkeypatch.setattr("modelselect.utils.system._control_group", lambda name, quota=quota: quota)
         assert usable_cores() == cores
 
 
@@ -566,19 +570,19 @@ def test_features_stream_to_the_store_and_are_read_from_its_file(tmp_path: Path)
     numbers = np.random.default_rng(0).normal(size=(rows, 16)).astype(np.float32)
     probe = ms.Probe.of((numbers, np.arange(rows) % 3), size=None)
     zoo = ModuleZoo({"wide": (torch.nn.Sequential(torch.nn.Linear(16, dimensions), torch.nn.ReLU()), None)}, probe)
-    work = assessment.Work(
+    work = scoring.Work(
         probe=probe,
         source=None,
         estimators=(),
         cache_dir=tmp_path,
-        spool=InputSpool(tmp_path / "spool"),
+        spool=InputCache(tmp_path / "spool"),
         device="cpu",
         batch_size=64,
         trust_remote_code=False,
         seed=0,
         zoos={"module": zoo},
     )
-    assessor = assessment._Assessor(work, next(iter(zoo.search("*"))))
+    assessor = scoring._Assessor(work, next(iter(zoo.search("*"))))
     _ = assessor.backbone, probe.labels
     tracemalloc.start()
     features = assessor._forward(probe, FIELDS)["features"]

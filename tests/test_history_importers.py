@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import modelselect as ms
-from modelselect import cli
+from modelselect.cli import app
 from modelselect.history import History, import_csv, import_timm, mine
 from tests.conftest import shared_path
 from tests.hub.server import Hub
@@ -155,9 +155,9 @@ def test_reports_that_cannot_be_believed_are_rejected_with_a_count(hub: Hub, his
 def test_the_hub_is_read_page_by_page_once_and_then_only_what_is_new(
     hub: Hub, history: History, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from modelselect.history import mining
+    from modelselect.history import model_cards
 
-    monkeypatch.setattr(mining, "_PAGE", 4)
+    monkeypatch.setattr(model_cards, "_PAGE", 4)
     for number in range(10):
         publish(hub, f"some/{number}", card("food101", 0.5, base=f"base/{number}"), day=number + 1)
     assert mine(history, limit=3, pause=0).new == 3  # a run that ends early
@@ -168,9 +168,9 @@ def test_the_hub_is_read_page_by_page_once_and_then_only_what_is_new(
 
 
 def test_a_hub_that_fails_on_the_way_loses_nothing(hub: Hub, history: History, monkeypatch: pytest.MonkeyPatch) -> None:
-    from modelselect.history import mining
+    from modelselect.history import model_cards
 
-    monkeypatch.setattr(mining, "_PAGE", 2)
+    monkeypatch.setattr(model_cards, "_PAGE", 2)
 
     class Failing:
         def list_models(self, **asked: Any) -> Any:
@@ -192,7 +192,7 @@ def test_a_hub_that_fails_on_the_way_loses_nothing(hub: Hub, history: History, m
 
 def run(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     with pytest.raises(SystemExit) as stopped:
-        cli.main(["history", *words])
+        app.main(["history", *words])
     captured = capsys.readouterr()
     assert not stopped.value.code, captured.err
     return captured.out
@@ -229,6 +229,6 @@ def test_the_command_line_mines_and_publishes(
 def test_bad_usage_of_the_command_line_says_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for words, complaint in ((["merge", str(tmp_path / "no")], "there is no history"), (["import", "x"], "no results")):
         with pytest.raises(SystemExit) as stopped:
-            cli.main(["history", *words, "--history", str(tmp_path / "mine.sqlite")])
+            app.main(["history", *words, "--history", str(tmp_path / "mine.sqlite")])
         assert stopped.value.code == 2
         assert complaint in capsys.readouterr().err

@@ -12,10 +12,10 @@ import pytest
 from numpy.typing import NDArray
 
 import modelselect as ms
-from modelselect import cli, recall
-from modelselect.history import ACCURACY, History, Result
-from modelselect.host import get_host
-from modelselect.recall import EMBEDDED_PROXY, choose_proxy
+from modelselect.cli import app
+from modelselect.history import ACCURACY, History, Result, recall
+from modelselect.history.proxy import EMBEDDED_PROXY, choose_proxy
+from modelselect.host.host import get_host
 from modelselect.verification import FineTuning
 from modelselect_plugins.zoos.embedded import EmbeddedZoo
 
@@ -247,7 +247,7 @@ def test_the_command_line_recalls(
     words = ["select", str(tmp_path / "data"), "-c", "embedded:*", "-e", "logme", "-q", "--json", "-"]
     words += ["--cache-dir", str(tmp_path / "cache"), "--history", str(history.path)]
     with pytest.raises(SystemExit) as stopped:
-        cli.main([*words, "--recall", "2"])
+        app.main([*words, "--recall", "2"])
     captured = capsys.readouterr()
     assert not stopped.value.code, captured.err
     assert len(json.loads(captured.out)["rows"]) == 2

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from modelselect import hookspecs, host
-from modelselect.extraction import Extractor
+from modelselect.extraction.extractor import Extractor
+from modelselect.host import hookspecs, host
 
 HOOKS = [name for name, member in vars(hookspecs).items() if hasattr(member, "modelselect_spec")]
 

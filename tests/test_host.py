@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import modelselect as ms
-from modelselect.host import Host
+from modelselect.host.host import Host
 
 GOOD = """
 import modelselect
@@ -250,7 +250,7 @@ def test_a_plugin_cannot_take_the_name_of_a_shipped_command(site: Path) -> None:
 def test_a_bad_command_leaves_the_help_as_it_is(site: Path, name: str) -> None:
     install(site, name)
     environment = os.environ | {"PYTHONPATH": str(site)}
-    command = [sys.executable, "-m", "modelselect.cli", "--help"]
+    command = [sys.executable, "-m", "modelselect", "--help"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert "Traceback" not in done.stderr
     assert done.stdout.count("search") == 1
@@ -299,7 +299,7 @@ def test_the_environment_chooses_which_plugins_are_loaded(
 def test_the_plugins_command_shows_the_state_as_json(site: Path) -> None:
     install(site, "good_plugin", "broken_import", "raises_in_hook", "duplicate_name", "misspelt_hook")
     environment = os.environ | {"PYTHONPATH": str(site)}
-    command = [sys.executable, "-m", "modelselect.cli", "plugins", "--json"]
+    command = [sys.executable, "-m", "modelselect", "plugins", "--json"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     state = {plugin["name"]: plugin for plugin in json.loads(done.stdout)}
     assert state["good_plugin"]["registered"] == {"estimators": ["spread"]}

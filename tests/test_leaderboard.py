@@ -16,11 +16,14 @@ from rich.console import Console
 from scipy.stats import weightedtau
 
 import modelselect as ms
-from modelselect import cli
-from modelselect.backbone import Backbone, CallablePreprocessing, WholeOutput, weights_digest
+from modelselect.candidates.backbone import Backbone
+from modelselect.candidates.modules import weights_digest
+from modelselect.candidates.preprocessing import CallablePreprocessing
+from modelselect.candidates.readers import WholeOutput
+from modelselect.cli import app
 from modelselect.errors import CandidateError, Failure
-from modelselect.host import get_host
-from modelselect.leaderboard import Row
+from modelselect.host.host import get_host
+from modelselect.leaderboard.leaderboard import Row
 
 
 @pytest.fixture
@@ -261,7 +264,7 @@ def test_a_report_of_what_is_no_leaderboard_says_what_to_give(
     (tmp_path / "notes.txt").write_text("hello")
     for name, words in (("notes.txt", "it is no JSON"), ("missing.json", "No such file or directory")):
         with pytest.raises(SystemExit):
-            cli.main(["report", str(tmp_path / name)])
+            app.main(["report", str(tmp_path / name)])
         message = " ".join(capsys.readouterr().err.split())
         assert words in message
         assert "modelselect select --json" in message
@@ -304,14 +307,14 @@ def test_the_command_line_prints_the_estimators_agreement_below_the_board(
             Image.fromarray(pixels).save(tmp_path / "data" / name / f"{index}.png")
     words = ["select", str(tmp_path / "data"), "-c", "embedded:plain*", "-e", "knn,centroid", "--quiet", "--agreement"]
     with pytest.raises(SystemExit) as stopped:
-        cli.main([*words, "--cache-dir", str(tmp_path / "cache")])
+        app.main([*words, "--cache-dir", str(tmp_path / "cache")])
     assert not stopped.value.code
     below = capsys.readouterr().out.partition("weighted Kendall")[2]
     assert "knn" in below
     assert "100" in below
     with pytest.raises(SystemExit) as stopped:
-        cli.main([*words, "--json", "-"])
-    assert stopped.value.code == cli.EXIT_BAD_USAGE
+        app.main([*words, "--json", "-"])
+    assert stopped.value.code == app.EXIT_BAD_USAGE
 
 
 def test_a_narrow_terminal_shows_the_answer_of_candidates_in_long_folders() -> None:

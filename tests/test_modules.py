@@ -15,8 +15,8 @@ import torch
 from PIL import Image
 
 import modelselect as ms
-from modelselect.codekey import code_key
 from modelselect.errors import NothingRankedError
+from modelselect.utils.code import code_key
 from modelselect.verification import FineTuning
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (24, 16, 16, 3), dtype=np.uint8)
@@ -131,7 +131,7 @@ def test_a_module_is_known_again_in_another_process() -> None:
 
 
 def candidate_ids() -> list[str]:
-    from modelselect.modules import ModuleZoo, as_named_modules
+    from modelselect.evaluation.own_modules import ModuleZoo, as_named_modules
 
     modules = as_named_modules([Small(), (Small(2.0), scaled(0.5)), pooled(torch.nn.AvgPool2d(2))])
     return [candidate.id for candidate in ModuleZoo(modules, ms.Probe.of((IMAGES, LABELS))).search("*")]

@@ -14,10 +14,10 @@ import torch
 from rich.console import Console
 
 import modelselect as ms
-from modelselect import cli
 from modelselect.archi2vec import count_macs
-from modelselect.host import Host, get_host
-from modelselect.planning import Expense, Plan
+from modelselect.cli import app
+from modelselect.host.host import Host, get_host
+from modelselect.selection.plan import Plan, PlannedCandidate
 
 SOME = ["embedded:plain.letters", "embedded:vit*", "embedded:resnet.letters"]
 
@@ -92,7 +92,7 @@ def test_what_is_not_known_is_said_to_be_unknown(dataset: Any, monkeypatch: pyte
     known, unknown, _ = plan.rows
     assert (known.download_bytes, known.parameters, known.memory, known.seconds) == (5_000_000, 1000, 4000, None)
     assert "gated" in known.remark
-    expected = Expense(unknown.candidate, remark="runs code of its own: only with trust_remote_code")
+    expected = PlannedCandidate(unknown.candidate, remark="runs code of its own: only with trust_remote_code")
     assert unknown == expected
     assert plan.download_bytes == 5_000_000
     text = " ".join(str(plan).split())
@@ -130,7 +130,7 @@ def test_a_dry_run_prints_the_plan_and_touches_no_candidate(
     arguments = ["select", str(tmp_path / "data"), "-c", "embedded:plain*", "--dry-run"]
     for more in ([], ["--json", "-"], ["--json", str(tmp_path / "plan.json")]):
         with pytest.raises(SystemExit) as stopped:
-            cli.main([*arguments, *more])
+            app.main([*arguments, *more])
         assert not stopped.value.code
         out = capsys.readouterr().out
         document = json.loads(out) if more == ["--json", "-"] else None
@@ -140,8 +140,8 @@ def test_a_dry_run_prints_the_plan_and_touches_no_candidate(
 
 
 def test_a_plan_of_many_preprocessings_decodes_once_for_each() -> None:
-    def row(size: int, seconds: float | None) -> Expense:
-        return Expense(
+    def row(size: int, seconds: float | None) -> PlannedCandidate:
+        return PlannedCandidate(
             ms.Candidate("shelf", f"{size} {seconds}", metadata={"input_size": (3, size, size)}), seconds=seconds
         )
 
@@ -151,7 +151,7 @@ def test_a_plan_of_many_preprocessings_decodes_once_for_each() -> None:
 
 def test_on_a_narrow_terminal_the_plan_names_candidates_legibly_and_what_they_take() -> None:
     candidate = ms.Candidate("embedded", "mobilenet.digits0to4", "702228921a1b")
-    row = Expense(candidate, parameters=22_197, memory=88_788, macs=901_000, seconds=1.0, stored="")
+    row = PlannedCandidate(candidate, parameters=22_197, memory=88_788, macs=901_000, seconds=1.0, stored="")
     console = Console(file=io.StringIO(), width=80)
     console.print(Plan((row,), 10, "cpu", 1e9, 0.5))
     text = console.file.getvalue()

@@ -22,8 +22,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from modelselect.errors import DatasetError
-from modelselect.probe import Probe
 from modelselect.probe.images import UnreadableError, bombs_without_warnings, decode, verify
+from modelselect.probe.probe import Probe
 from modelselect.probe.sampling import allocate, choose_holdout
 from tests.conftest import shared_path
 

@@ -11,10 +11,11 @@ import pytest
 from huggingface_hub import HfApi, RepoCard
 
 import modelselect as ms
-from modelselect import cli, publishing
+from modelselect.cli import app
 from modelselect.errors import HubError, InvalidInputError
 from modelselect.history import History, Result
-from modelselect.leaderboard import Row
+from modelselect.leaderboard import publishing
+from modelselect.leaderboard.leaderboard import Row
 from tests.hub.server import Hub
 from tests.test_report import EVIL, EVIL_NAME, evil_board
 
@@ -226,7 +227,7 @@ def test_the_command_line_pushes_and_reads_what_was_pushed(
 ) -> None:
     def run(*words: str) -> int | str | None:
         with pytest.raises(SystemExit) as stopped:
-            cli.main(["report", *words])
+            app.main(["report", *words])
         return stopped.value.code
 
     board("a", "b").save(tmp_path / "board.json")

@@ -17,12 +17,15 @@ import numpy as np
 import pytest
 
 import modelselect as ms
-from modelselect import cli
-from modelselect.cost import pareto_front
-from modelselect.errors import Failure
-from modelselect.leaderboard import LIMIT, Row
-from modelselect.report import content
+from modelselect.cli import app
+from modelselect.errors import LIMIT, Failure
+from modelselect.leaderboard.leaderboard import Row
+from modelselect.leaderboard.map import architecture_map
+from modelselect.ranking.pareto import pareto_front
+from modelselect.report.account import budget_table, estimator_rank_table
+from modelselect.report.answer import answer_text, cheaper_candidates, left_out, loading_code
 from modelselect.report.charts import cost_chart
+from modelselect.report.names import dataset_name, display_names
 
 EVIL = "<script>alert(1)</script>"
 EVIL_NAME = "<img src=x onerror=alert(1)>"
@@ -143,7 +146,7 @@ def test_only_the_pages_own_scripts_may_run(page: str) -> None:
 
 
 def test_the_answer_names_the_winner_its_grounds_and_how_sure_it_is() -> None:
-    sentences = content.answer(evil_board())
+    sentences = answer_text(evil_board())
     assert sentences[0].startswith("Fine-tune model-00: it reached an accuracy of 90.0% (95% interval 88.0% to 92.0%)")
     assert "the best of 2 fine-tuned out of 11 candidates" in sentences[0]
     assert "with a probability of 97%: the first place by score is decided" in sentences[1]
@@ -153,7 +156,7 @@ def test_an_accuracy_that_guessing_may_reach_and_what_was_trained_are_said() -> 
     def said(low: float, method: str) -> str:
         row = Row(ms.Candidate("shelf", "a"), rank=1, score=1.0, verified_accuracy=0.6, verified_interval=(low, 0.7))
         about = {"dataset": {"classes": ["x", "y"]}, "settings": {"fine_tuning": {"method": method}}}
-        return " ".join(content.answer(ms.Leaderboard((row,), ("logme",), about)))
+        return " ".join(answer_text(ms.Leaderboard((row,), ("logme",), about)))
 
     assert "may be no better than guessing among 2 classes: 50%" in said(0.49, "full")
     assert "guessing" not in said(0.51, "full")
@@ -165,21 +168,21 @@ def test_ties_overlaps_and_unmeasured_doubt_are_said() -> None:
     def row(name: str, rank: int, **more: object) -> Row:
         return Row(ms.Candidate("shelf", name), rank=rank, score=1.0 / rank, predicted_rank=rank, **more)  # type: ignore[arg-type]
 
-    tied = " ".join(content.answer(ms.Leaderboard((row("a", 1), row("b", 1), row("c", 3)), ("logme",))))
+    tied = " ".join(answer_text(ms.Leaderboard((row("a", 1), row("b", 1), row("c", 3)), ("logme",))))
     assert "shares the first place with b" in tied
     assert "How sure this is was not measured" in tied
     close = (
         row("a", 1, verified_accuracy=0.9, verified_interval=(0.85, 0.95)),
         row("b", 2, verified_accuracy=0.88, verified_interval=(0.83, 0.93)),
     )
-    assert "The intervals of b overlap with its own" in " ".join(content.answer(ms.Leaderboard(close, ("logme",))))
+    assert "The intervals of b overlap with its own" in " ".join(answer_text(ms.Leaderboard(close, ("logme",))))
     nothing = ms.Leaderboard((Row(ms.Candidate("shelf", "x"), failure=Failure("load", "gone")),))
-    assert content.answer(nothing) == ["Not one of 1 candidates could be ranked; the table says why."]
+    assert answer_text(nothing) == ["Not one of 1 candidates could be ranked; the table says why."]
 
 
 def test_the_code_to_load_the_winner_loads_it() -> None:
     row = Row(ms.search("embedded:resnet.letters")[0])
-    code = content.loading_code(row)
+    code = loading_code(row)
     assert code is not None
     namespace: dict[str, object] = {}
     exec(code, namespace)
@@ -196,7 +199,7 @@ def test_the_code_to_load_a_fine_tuned_winner_loads_the_saved_board(
     loaded = type("Loaded", (), {"module": "a module"})
     monkeypatch.setattr(Row, "load", lambda self, **settings: asked.append((self, settings)) or loaded)
     monkeypatch.setattr(Row, "save", lambda self, path, **settings: asked.append((self, settings)))
-    code = content.loading_code(row)
+    code = loading_code(row)
     assert code is not None
     namespace: dict[str, object] = {}
     exec(code, namespace)
@@ -223,7 +226,7 @@ def test_estimators_ranks_are_those_of_their_scores() -> None:
     from scipy.stats import rankdata
 
     board = evil_board()
-    ranks = content.estimator_ranks(board)
+    ranks = estimator_rank_table(board)
     knn = [-row.scores["knn"] for row in board.rows if row.scores]
     assert ranks["knn"] == [*rankdata(knn, "min").astype(int).tolist(), None, None]
 
@@ -249,7 +252,7 @@ def test_the_charts_front_is_that_of_the_board(cost: str, quality: str) -> None:
     chart = cost_chart(board)
     assert chart is not None
     shown = chart[1]["score" if quality == "score" else "accuracy, fine-tuned"][cost]
-    called = dict(zip((row.candidate.id for row in board.rows), content.names(board), strict=True))
+    called = dict(zip((row.candidate.id for row in board.rows), display_names(board), strict=True))
     assert shown["names"] == [called[row.candidate.id] for row in board.pareto(cost, quality)]
     labelled = {name for name, label in zip(shown["points"]["name"], shown["points"]["label"], strict=True) if label}
     assert labelled == set(shown["names"])
@@ -257,7 +260,7 @@ def test_the_charts_front_is_that_of_the_board(cost: str, quality: str) -> None:
 
 
 def test_who_was_left_out_is_told_by_what_became_of_them() -> None:
-    assert content.left_out(evil_board()) == {
+    assert left_out(evil_board()) == {
         "without a rank": [("broken", f"{EVIL} no weights")],
         "excluded by a limit": [("huge", f"{EVIL} too large")],
         "stopped early": [("model-09", f"{EVIL} the budget ended")],
@@ -265,7 +268,7 @@ def test_who_was_left_out_is_told_by_what_became_of_them() -> None:
 
 
 def test_the_account_of_the_budget_is_told_whatever_it_holds() -> None:
-    whole, tables = content.budget(evil_board())
+    whole, tables = budget_table(evil_board())
     columns, rows = tables["stages"]
     assert list(tables) == ["stages", "planned"]
     assert whole == [("asked", f"{EVIL} 20m"), ("spent › seconds", "20 min"), ("spent › passes", "12,345")]
@@ -275,7 +278,7 @@ def test_the_account_of_the_budget_is_told_whatever_it_holds() -> None:
         [f"{EVIL} verify", "", "2", "20 min", "decided"],
     ]
     for account in (None, "20m", {}, {"stages": "none"}, {"stages": [3, {"a": None}]}):
-        assert len(content.budget(ms.Leaderboard((), provenance={"budget": account}))) == 2
+        assert len(budget_table(ms.Leaderboard((), provenance={"budget": account}))) == 2
 
 
 def test_a_smaller_choice_is_named_with_what_it_saves() -> None:
@@ -283,16 +286,16 @@ def test_a_smaller_choice_is_named_with_what_it_saves() -> None:
         return Row(ms.Candidate("shelf", name), rank=rank, score=-float(rank), parameters=parameters)
 
     board = ms.Leaderboard((row("large", 1, 4_000_000), row("larger", 2, 9_000_000), row("small", 3, 1_000_000)))
-    assert content.cheaper(board) == "Smaller: small has 25% of its parameters (1M), ranks 3 of 3."
-    assert content.cheaper(ms.Leaderboard((row("small", 1, 5), row("large", 2, 6)))) is None
-    assert content.cheaper(ms.Leaderboard((row("unknown", 1, None), row("large", 2, 6)))) is None
-    assert content.cheaper(ms.Leaderboard.empty()) is None
+    assert cheaper_candidates(board) == "Smaller: small has 25% of its parameters (1M), ranks 3 of 3."
+    assert cheaper_candidates(ms.Leaderboard((row("small", 1, 5), row("large", 2, 6)))) is None
+    assert cheaper_candidates(ms.Leaderboard((row("unknown", 1, None), row("large", 2, 6)))) is None
+    assert cheaper_candidates(ms.Leaderboard.empty()) is None
 
 
 def test_a_folder_called_train_is_known_by_the_one_above() -> None:
     def named(name: str, path: str) -> str:
         about = {"dataset": {"name": name, "source": {"kind": "folder", "path": path}}}
-        return content.dataset_name(ms.Leaderboard((), provenance=about))
+        return dataset_name(ms.Leaderboard((), provenance=about))
 
     assert named("train", "/data/pets/train") == "pets"
     assert named("pets", "/data/pets") == "pets"
@@ -305,18 +308,18 @@ def test_the_map_lies_over_the_atlas_where_there_is_one(tmp_path: Path, monkeypa
     found = ms.search("embedded:*")
     board = ms.Leaderboard(tuple(Row(c, rank=i + 1, score=-float(i)) for i, c in enumerate(found[:5])), ("logme",))
     monkeypatch.setenv("MODELSELECT_ATLAS", str(tmp_path / "atlas.safetensors"))
-    assert content.architecture_map(board) is None
+    assert architecture_map(board) is None
     atlas = Atlas()
     atlas.add(found, cache_dir=tmp_path / "cache")
     atlas.save(tmp_path / "atlas.safetensors")
-    plane = content.architecture_map(board)
+    plane = architecture_map(board)
     assert plane is not None
     assert plane.rows == (0, 1, 2, 3, 4)
     assert set(plane.background_names) == {c.unversioned_id for c in found[5:]}
     (tmp_path / "atlas.safetensors").write_bytes(b"damaged")
-    assert content.architecture_map(board) is None
+    assert architecture_map(board) is None
     with pytest.raises(ms.errors.InvalidInputError, match="no atlas that can be read"):
-        content.architecture_map(board, tmp_path / "atlas.safetensors")
+        architecture_map(board, tmp_path / "atlas.safetensors")
 
 
 def test_without_what_draws_a_report_says_what_to_install_before_any_work(tmp_path: Path) -> None:
@@ -327,7 +330,7 @@ def test_without_what_draws_a_report_says_what_to_install_before_any_work(tmp_pa
         "from modelselect import cli; cli.main(['select', 'no-such-folder', '-c', 'embedded:*', '--report', 'b.html'])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path)
-    assert done.returncode == cli.EXIT_BAD_USAGE
+    assert done.returncode == app.EXIT_BAD_USAGE
     assert "pip install 'modelselect-automl[report]'" in done.stderr
 
 
@@ -421,7 +424,7 @@ def test_the_command_line_writes_what_the_name_ends_in(tmp_path: Path, capsys: p
 
     def run(*words: str) -> int | str | None:
         with pytest.raises(SystemExit) as stopped:
-            cli.main(["report", str(tmp_path / "board.json"), *words])
+            app.main(["report", str(tmp_path / "board.json"), *words])
         return stopped.value.code
 
     assert not run()
@@ -429,7 +432,7 @@ def test_the_command_line_writes_what_the_name_ends_in(tmp_path: Path, capsys: p
     for ending, text in {".md": board.to_markdown(), ".csv": board.to_csv(), ".tex": board.to_latex()}.items():
         assert not run("--output", str(tmp_path / f"table{ending}"))
         assert (tmp_path / f"table{ending}").read_text() == text
-    assert run("--output", str(tmp_path / "board.docx")) == cli.EXIT_BAD_USAGE
+    assert run("--output", str(tmp_path / "board.docx")) == app.EXIT_BAD_USAGE
     assert "expected .html, .md, .csv or .tex" in " ".join(capsys.readouterr().err.split())
 
 

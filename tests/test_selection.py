@@ -21,8 +21,9 @@ from PIL import Image
 from scipy.stats import rankdata
 
 import modelselect as ms
-from modelselect import assessment, extraction
-from modelselect.backbone import Backbone, HeadInput, ImagePreprocessing
+from modelselect.candidates.backbone import Backbone
+from modelselect.candidates.preprocessing import ImagePreprocessing
+from modelselect.candidates.readers import HeadInput
 from modelselect.errors import (
     CandidateError,
     DatasetError,
@@ -32,8 +33,10 @@ from modelselect.errors import (
     NothingRankedError,
     UnknownNameError,
 )
-from modelselect.estimator import mean_rank
-from modelselect.host import Host, get_host
+from modelselect.estimators.ranks import mean_rank
+from modelselect.evaluation import scoring
+from modelselect.extraction import extractor
+from modelselect.host.host import Host, get_host
 from modelselect.verification import FineTuning
 from tests.conftest import REPOSITORY
 
@@ -481,8 +484,8 @@ def test_an_image_backbone_says_so_where_the_rows_are_no_images() -> None:
 def test_another_version_of_a_library_computes_anew(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rank(dataset, "embedded:plain.*")
     assert rank(dataset, "embedded:plain.*").provenance["from_store"] == 2
-    known = extraction.numeric_versions
-    for module in (assessment, extraction):
+    known = extractor.numeric_versions
+    for module in (scoring, extractor):
         monkeypatch.setattr(module, "numeric_versions", lambda *given: {**known(*given), "torch": "0.0"}, raising=False)
     assert rank(dataset, "embedded:plain.*").provenance["from_store"] == 0
 
@@ -612,7 +615,7 @@ def test_a_trace_that_failed_for_want_of_a_module_is_tried_again(
         raise OSError("for now")
 
     with monkeypatch.context() as patched:
-        patched.setattr(assessment._Assessor, "_example", broken)
+        patched.setattr(scoring._Assessor, "_example", broken)
         assert all(row.macs is None for row in rank(dataset, SOME).rows)
     assert all(row.macs for row in rank(dataset, SOME).rows)
 

@@ -11,15 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import modelselect as ms
-import modelselect.statistics
 from modelselect.errors import NotApplicableError
-from modelselect.statistics import (
-    ClassStatistics,
-    FeatureStatistics,
-    log_determinant,
-    nuclear_norm,
-    solve_positive,
-)
+from modelselect.evidence.class_statistics import ClassStatistics
+from modelselect.evidence.linear_algebra import log_determinant, nuclear_norm, solve_positive
+from modelselect.evidence.statistics import FeatureStatistics
 
 SHAPES = [(40, 7), (7, 40), (12, 12), (200, 90), (1, 5), (5, 1)]
 
@@ -138,7 +133,7 @@ def test_answers_do_not_depend_on_what_was_asked_before(shape: tuple[int, int]) 
 def test_chunks_of_any_size_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     x, labels = draw(150, 20)
     whole = {name: ask(ClassStatistics(FeatureStatistics(x), labels)) for name, ask in QUESTIONS.items()}
-    monkeypatch.setattr(modelselect.statistics, "_CHUNK_BYTES", 7 * 20 * 8)
+    monkeypatch.setattr("modelselect.evidence.linear_algebra._CHUNK_BYTES", 7 * 20 * 8)
     for name, ask in QUESTIONS.items():
         chunked = ask(ClassStatistics(FeatureStatistics(x), labels))
         np.testing.assert_allclose(np.abs(chunked), np.abs(whole[name]), rtol=1e-9, atol=1e-7, err_msg=name)
@@ -151,7 +146,7 @@ def test_memory_mapped_features_are_never_copied_whole(tmp_path: Path, monkeypat
     np.save(path, rng.normal(size=(n, d)).astype(np.float32))
     labels = rng.integers(0, 5, n)
     mapped = np.load(path, mmap_mode="r")
-    monkeypatch.setattr(modelselect.statistics, "_CHUNK_BYTES", 1 << 18)
+    monkeypatch.setattr("modelselect.evidence.linear_algebra._CHUNK_BYTES", 1 << 18)
     FeatureStatistics(np.eye(3)).scatter_eigh  # noqa: B018  (so that no import is counted)
     tracemalloc.start()
     statistics = ClassStatistics(FeatureStatistics(mapped), labels)

@@ -26,9 +26,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
 
-from modelselect import store as store_module
 from modelselect.errors import InvalidInputError, StoreError
-from modelselect.store import Store
+from modelselect.store import store as store_module
+from modelselect.store.store import Store
 
 DTYPES = ["?", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8", "c8", ">i4", ">f8"]
 

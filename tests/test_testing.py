@@ -11,18 +11,13 @@ import pytest
 import torch
 
 import modelselect as ms
-from modelselect.backbone import Backbone
-from modelselect.evidence import Evidence
-from modelselect.host import get_host
-from modelselect.testing import (
-    Check,
-    check_estimator,
-    check_extractor,
-    check_zoo,
-    estimator_checks,
-    extractor_checks,
-    zoo_checks,
-)
+from modelselect.candidates.backbone import Backbone
+from modelselect.evidence.evidence import Evidence
+from modelselect.host.host import get_host
+from modelselect.testing.checks import Check
+from modelselect.testing.estimators import check_estimator, estimator_checks
+from modelselect.testing.extractors import check_extractor, extractor_checks
+from modelselect.testing.zoos import check_zoo, zoo_checks
 from modelselect_plugins.estimators.itm import ITM
 from modelselect_plugins.estimators.lead import LEAD
 from modelselect_plugins.extractors.cpu import CpuExtractor

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import modelselect as ms
-from modelselect.leaderboard import Row
+from modelselect.leaderboard.leaderboard import Row
 from modelselect.verification import FineTuning
 from tests.text_models import text_folder
 

@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import modelselect as ms
-from modelselect import assessment
 from modelselect.errors import InvalidInputError, NotApplicableError
-from modelselect.estimator import evaluate
-from modelselect.uncertainty import probabilities_best, probability_better, replicate, resample
+from modelselect.estimators.estimator import evaluate
+from modelselect.estimators.resampling import probabilities_best, probability_better, replicate, resample
+from modelselect.evaluation import scoring
 
 
 class Mean(ms.Estimator):
@@ -304,8 +304,8 @@ def test_an_interrupted_run_goes_on_with_the_resample_it_was_at(
             calls.append(estimator.name)
         return evaluate(estimator, evidence)
 
-    monkeypatch.setattr(assessment, "evaluate", counted)
-    monkeypatch.setattr(assessment, "RESAMPLES_KEPT_EVERY", 0.0)
+    monkeypatch.setattr(scoring, "evaluate", counted)
+    monkeypatch.setattr(scoring, "RESAMPLES_KEPT_EVERY", 0.0)
     dataset = two_classes(60, [1.0])
     with pytest.raises(KeyboardInterrupt):
         rank(dataset, Columns(0), resamples=14)

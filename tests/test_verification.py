@@ -14,12 +14,15 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 from torch import nn
 
-from modelselect.backbone import Backbone, CallablePreprocessing, Outputs, WholeOutput, weights_digest
-from modelselect.candidates import Candidate
+from modelselect.candidates.backbone import Backbone, Outputs
+from modelselect.candidates.candidate import Candidate
+from modelselect.candidates.modules import weights_digest
+from modelselect.candidates.preprocessing import CallablePreprocessing
+from modelselect.candidates.readers import WholeOutput
 from modelselect.errors import CandidateError, DatasetError, InvalidInputError, OutOfMemoryError
-from modelselect.spool import InputSpool
+from modelselect.extraction.inputs import InputCache
 from modelselect.verification import FineTuning, verify, wilson_interval
-from modelselect.verification.training import part_count
+from modelselect.verification.memory import part_count
 
 DIMENSIONS = 6
 QUICK = FineTuning(epochs=12, backbone_learning_rate=0.02, head_learning_rate=0.05, batch_size=16)
@@ -118,7 +121,7 @@ def test_the_result_depends_on_the_seed_and_not_on_what_ran_before() -> None:
 
 def test_inputs_that_cannot_be_kept_give_the_same_result() -> None:
     kept, on_demand = (
-        verify(backbone(), rows(10), rows(20, seed=1), QUICK, spool=InputSpool(None, limit)) for limit in (None, 1)
+        verify(backbone(), rows(10), rows(20, seed=1), QUICK, spool=InputCache(None, limit)) for limit in (None, 1)
     )
     assert replace(on_demand, seconds=0) == replace(kept, seconds=0)
 

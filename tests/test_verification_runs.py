@@ -18,10 +18,12 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from torch import nn
 
-from modelselect.backbone import Backbone, HeadInput
+from modelselect.candidates.backbone import Backbone
+from modelselect.candidates.readers import HeadInput
 from modelselect.errors import CandidateError, DatasetError, InvalidInputError, OutOfMemoryError
 from modelselect.verification import FineTuning, Verified, check_method, recipe, verify
-from modelselect.verification.training import Checkpoint, accelerated
+from modelselect.verification.checkpoint import Checkpoint
+from modelselect.verification.processes import accelerated
 from modelselect.verification.verifier import _validation_split
 from tests.test_verification import DIMENSIONS, QUICK, FitsOnly, Rows, backbone, rows
 

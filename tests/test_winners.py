@@ -19,12 +19,13 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import modelselect as ms
-from modelselect.backbone import Backbone, TextPreprocessing, example_batch
+from modelselect.candidates.backbone import Backbone
+from modelselect.candidates.preprocessing import TextPreprocessing, example_batch
 from modelselect.errors import CandidateError, InvalidInputError, RemoteCodeError
-from modelselect.leaderboard import Row
-from modelselect.store import Store
+from modelselect.leaderboard.leaderboard import Row
+from modelselect.store.store import Store
 from modelselect.verification import FineTuning
-from modelselect.verification.winners import KIND
+from modelselect.verification.fine_tuned import KIND
 from tests.hub import models
 from tests.hub.server import Hub
 from tests.zoos.test_directory import builder_folder

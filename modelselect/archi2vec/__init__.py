@@ -8,19 +8,14 @@ Downstream Fine-tuning" (Fennec), section 3.2.
 from __future__ import annotations
 
 from modelselect.archi2vec.atlas import Atlas
-from modelselect.archi2vec.documents import weisfeiler_lehman
-from modelselect.archi2vec.graph import count_macs, from_json, operation_name, to_json, trace, trace_skeleton
-from modelselect.archi2vec.space import (
-    Encoder,
-    Space,
-    clusters,
-    embed,
-    input_of,
-    nearest,
-    similarity,
-    trace_candidate,
-    trace_somewhere,
-)
+from modelselect.archi2vec.embedding import embed
+from modelselect.archi2vec.tracing import trace_candidate
+from modelselect.architectures.documents import weisfeiler_lehman
+from modelselect.architectures.encoder import Encoder, Space
+from modelselect.architectures.graph_json import from_json, to_json
+from modelselect.architectures.operations import operation_name
+from modelselect.architectures.similarity import clusters, nearest, similarity
+from modelselect.architectures.trace import count_macs, input_of, trace, trace_skeleton, trace_somewhere
 
 __all__ = [
     "Atlas",

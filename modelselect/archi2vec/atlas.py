@@ -5,21 +5,22 @@ from __future__ import annotations
 import collections
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from modelselect.archi2vec.graph import from_json, to_json
-from modelselect.archi2vec.space import Encoder, Space, directions, nearest, trace_candidate
-from modelselect.candidates import Candidate, Expression
-from modelselect.errors import ExpressionError, Failure, InvalidInputError, UnknownNameError, did_you_mean
-from modelselect.extraction import numeric_versions
-from modelselect.machine import replacing, user_path
-from modelselect.store import Store, explained
+from modelselect.archi2vec.tracing import TracingTask
+from modelselect.architectures.encoder import Encoder, Space
+from modelselect.architectures.graph_json import from_json
+from modelselect.architectures.similarity import directions, nearest
+from modelselect.candidates.candidate import Candidate
+from modelselect.errors import Failure, InvalidInputError, UnknownNameError, did_you_mean
+from modelselect.host.lookup import architectures
+from modelselect.store.files import explained, replacing, user_path
+from modelselect.store.store import Store
 
 if TYPE_CHECKING:
     from modelselect.executor import Executor
@@ -31,32 +32,6 @@ FEWEST = 3
 
 COLOURS = (*(f"C{number}" for number in range(10)), "black", "gold")
 """On the map, of the largest families; the others are grey."""
-
-
-@dataclass(frozen=True)
-class GraphWork:
-    """Traces one architecture, or finds in the store that this was done before. Called by executors."""
-
-    cache_dir: Path
-    trust_remote_code: bool = False
-
-    def __call__(self, candidate: Candidate) -> str:
-        from modelselect.host import get_host
-
-        store, host = Store(self.cache_dir), get_host()
-        zoo = host.zoo(candidate.zoo)
-        key = store.key(
-            "graph",
-            candidate=candidate.id,
-            zoo=host.owner("zoos", zoo.name).version,
-            versions=numeric_versions(),
-        )
-        entry = store.get(key)
-        if entry is not None:
-            return str(entry.metadata["graph"])
-        graph = to_json(trace_candidate(candidate, trust_remote_code=self.trust_remote_code))
-        store.put(key, {}, {"graph": graph})
-        return graph
 
 
 class Atlas:
@@ -82,7 +57,7 @@ class Atlas:
     """
 
     def __init__(self, encoder: str | Encoder = "graph2vec") -> None:
-        from modelselect.host import get_host
+        from modelselect.host.host import get_host
 
         self.encoder = get_host().encoder(encoder) if isinstance(encoder, str) else encoder
         self.names: tuple[str, ...] = ()
@@ -182,7 +157,7 @@ class Atlas:
         found = {candidate.unversioned_id: candidate for candidate in _candidates(architectures)}
         known = set(self.names)
         new = [candidate for name, candidate in found.items() if name not in known]
-        work = GraphWork(Store(cache_dir).path, trust_remote_code)
+        work = TracingTask(Store(cache_dir).path, trust_remote_code)
         graphs, failures = {}, {}
         outcomes = (Outcome.of(work, c) for c in new) if executor is None else executor.map(work, new)
         for outcome in outcomes:
@@ -296,23 +271,6 @@ class Atlas:
 def default_path() -> Path:
     """MODELSELECT_ATLAS, else `modelselect/atlas.safetensors` in XDG_DATA_HOME, else in `~/.local/share`."""
     return user_path(PATH_VARIABLE, "data", "atlas.safetensors")
-
-
-def architectures(expressions: Iterable[str]) -> Iterator[Candidate]:
-    """One candidate for each architecture that the expressions name, with pre-trained weights or without.
-
-    Raises:
-        ExpressionError: an expression cannot be read or matches nothing.
-        UnknownNameError: no such zoo.
-    """
-    from modelselect.host import get_host
-
-    for text in expressions:
-        expression = Expression.parse(text)
-        found = list(get_host().zoo(expression.zoo).architectures(expression.pattern))
-        if not found:
-            raise ExpressionError(f"no architecture matched {text!r}")
-        yield from found
 
 
 def _candidates(given: str | Candidate | Sequence[str | Candidate]) -> Iterator[Candidate]:

@@ -9,12 +9,12 @@ so that an architecture costs neither its download nor its memory.
 from __future__ import annotations
 
 import contextlib
-import copy
-import json
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from modelselect.architectures.operations import LAYOUT, LOOKUPS, operation_name
+from modelselect.architectures.twin import level_backends, make_twin, tensors_in
+from modelselect.candidates.candidate import Candidate
 from modelselect.errors import CandidateError, InvalidInputError
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def trace(
     [(0, 1), (1, 2)]
     """
     inputs = _inputs(module, input_size, example)
-    return _graph(_twin(module, device, requires_grad=_are_tokens(inputs)), inputs, device)
+    return _graph(make_twin(module, device, requires_grad=_are_tokens(inputs)), inputs, device)
 
 
 def trace_skeleton(
@@ -100,16 +100,16 @@ def trace_skeleton(
     >>> trace_skeleton(torch.nn.Linear(4, 2, device="meta"), (4,)).nodes(data="operation")
     NodeDataView({0: 'Addmm'}, data='operation')
     """
-    if not all(tensor.is_meta for part in module.modules() for tensor in _tensors(list(vars(part).values()))):
+    if not all(tensor.is_meta for part in module.modules() for tensor in tensors_in(list(vars(part).values()))):
         return trace(module, input_size, example=example)
     inputs = _inputs(module, input_size, example)
     module.eval().requires_grad_(_are_tokens(inputs))
-    _level_backends(module)
+    level_backends(module)
     return _graph(module, inputs, "meta")
 
 
 def _are_tokens(inputs: Any) -> bool:
-    return any(not (tensor.is_floating_point() or tensor.is_complex()) for tensor in _tensors(inputs))
+    return any(not (tensor.is_floating_point() or tensor.is_complex()) for tensor in tensors_in(inputs))
 
 
 def _graph(twin: torch.nn.Module, inputs: Any, device: str) -> networkx.DiGraph[int]:
@@ -118,7 +118,7 @@ def _graph(twin: torch.nn.Module, inputs: Any, device: str) -> networkx.DiGraph[
     tokens = _are_tokens(inputs)
     sources: list[Node] = []
     output = _run(twin, _on_device(inputs, device, sources), device, differentiable=True)
-    ends = [tensor.grad_fn for tensor in _tensors(output) if tensor.grad_fn is not None]
+    ends = [tensor.grad_fn for tensor in tensors_in(output) if tensor.grad_fn is not None]
 
     graph: networkx.DiGraph[int] = networkx.DiGraph()
     origins: dict[Node, list[int]] = {}  # of every autograd node with data: the graph's nodes whose result it holds
@@ -128,10 +128,10 @@ def _graph(twin: torch.nn.Module, inputs: Any, device: str) -> networkx.DiGraph[
             continue
         operation = operation_name(node.name())
         givers = [giver for giver, _ in node.next_functions if giver is not None and giver in origins]
-        if not givers and not (tokens and operation in _LOOKUPS):
+        if not givers and not (tokens and operation in LOOKUPS):
             continue
         taken = list(dict.fromkeys(origin for giver in givers for origin in origins[giver]))
-        if operation in _LAYOUT:
+        if operation in LAYOUT:
             origins[node] = taken
             continue
         index = graph.number_of_nodes()
@@ -165,100 +165,16 @@ def count_macs(module: torch.nn.Module, input_size: Sequence[int] = INPUT_SIZE, 
     from torch.utils.flop_counter import FlopCounterMode
 
     inputs = _inputs(module, input_size, example)
-    batch = next((tensor.shape[0] for tensor in _tensors(inputs) if tensor.dim()), 1)
+    batch = next((tensor.shape[0] for tensor in tensors_in(inputs) if tensor.dim()), 1)
     counter = FlopCounterMode(display=False)
     try:
         with counter:
-            _run(_twin(module, "meta", requires_grad=False), _on_device(inputs, "meta"), "meta", differentiable=False)
+            _run(
+                make_twin(module, "meta", requires_grad=False), _on_device(inputs, "meta"), "meta", differentiable=False
+            )
     except CandidateError:
         return None
     return round(counter.get_total_flops() / 2 / max(batch, 1))
-
-
-def operation_name(grad_fn_name: str) -> str:
-    """The type of operation behind the name of an autograd node, the same on every backend.
-
-    Namespaces, `Backward` with its number, and the prefix of a backend's own implementation go; what backends name or
-    split differently is brought under one name. A name that nobody has seen before is kept: the vocabulary is open.
-
-    >>> [operation_name(n) for n in ("ConvolutionBackward0", "MkldnnConvolutionBackward0", "CudnnBatchNormBackward0")]
-    ['Convolution', 'Convolution', 'BatchNorm']
-    >>> operation_name("UnsafeViewBackward0"), operation_name("torch::autograd::CopySlices"), operation_name("MySwish")
-    ('View', 'CopySlices', 'MySwish')
-    """
-    name = _BACKWARD.sub("", grad_fn_name.rpartition("::")[2])
-    name = _BACKEND.sub("", name) or name
-    if _FUSED_ATTENTION.fullmatch(name):
-        return "ScaledDotProductAttention"
-    return _SYNONYMS.get(name, name)
-
-
-_BACKWARD = re.compile(r"Backward\d*(_copy)?$")
-_BACKEND = re.compile(r"^(Native|Cudnn|Miopen|Mkldnn|Mps|Slow|Thnn)(?=[A-Z])")
-_FUSED_ATTENTION = re.compile(r"ScaledDotProduct\w*Attention\w*")
-_SYNONYMS = {
-    "ConvolutionOverrideable": "Convolution",
-    "ReshapeAlias": "View",
-    "UnsafeView": "View",
-    "SafeSoftmax": "Softmax",
-    "UnsafeSplit": "Split",
-    "UnsafeSplitWithSizes": "SplitWithSizes",
-    "BatchNormImplIndex": "BatchNorm",
-}
-_LAYOUT = {"Clone", "AsStrided", "Alias", "Contiguous", "ToCopy"}
-"""Operations that move or relabel memory and leave every value as it is."""
-_LOOKUPS = {"Embedding", "EmbeddingBag", "EmbeddingRenorm"}
-
-
-def to_json(graph: networkx.DiGraph[int]) -> str:
-    """The graph as one line of node-link JSON, as networkx's `node_link_graph(..., edges="edges")` reads it.
-
-    >>> import networkx
-    >>> graph = networkx.DiGraph([(0, 1)])
-    >>> networkx.set_node_attributes(graph, {0: "Convolution", 1: "Relu"}, "operation")
-    >>> from_json(to_json(graph)).nodes(data="operation")
-    NodeDataView({0: 'Convolution', 1: 'Relu'}, data='operation')
-    """
-    return json.dumps(
-        {
-            "directed": True,
-            "multigraph": False,
-            "graph": {},
-            "nodes": [{"id": node, "operation": operation} for node, operation in graph.nodes(data="operation")],
-            "edges": [{"source": source, "target": target} for source, target in graph.edges],
-        },
-        separators=(",", ":"),
-    )
-
-
-def from_json(text: str) -> networkx.DiGraph[int]:
-    """The graph that `to_json` wrote.
-
-    Raises:
-        InvalidInputError: the text is not such a graph.
-    """
-    import networkx
-
-    graph: networkx.DiGraph[int] = networkx.DiGraph()
-    try:
-        data = json.loads(text)
-        graph.add_nodes_from((int(node["id"]), {"operation": str(node["operation"])}) for node in data["nodes"])
-        edges = [(int(edge["source"]), int(edge["target"])) for edge in data["edges"]]
-        if not graph:
-            raise ValueError("it has no nodes")
-    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
-        raise InvalidInputError(
-            f"this is not an architecture graph in node-link JSON ({type(error).__name__}: {error}). "
-            "Expected what archi2vec.to_json() writes; trace the architecture again."
-        ) from error
-    strangers = [node for edge in edges for node in edge if node not in graph]
-    if strangers:
-        raise InvalidInputError(f"the graph has edges at nodes it does not have: {strangers[:3]}; trace it again.")
-    graph.add_edges_from(edges)
-    return graph
-
-
-# --- the run ---------------------------------------------------------------------------------------------------------
 
 
 def _inputs(module: torch.nn.Module, input_size: Sequence[int], example: Any) -> tuple[Any, ...] | Mapping[str, Any]:
@@ -270,75 +186,12 @@ def _inputs(module: torch.nn.Module, input_size: Sequence[int], example: Any) ->
         return (torch.empty(BATCH_SIZE, *input_size, dtype=dtype, device="meta"),)
     if isinstance(example, torch.Tensor):
         return (example,)
-    if isinstance(example, (tuple, Mapping)) and next(_tensors(example), None) is not None:
+    if isinstance(example, (tuple, Mapping)) and next(tensors_in(example), None) is not None:
         return example
     raise InvalidInputError(
         f"example is {type(example).__name__}; expected a tensor, a tuple of positional arguments or a mapping of "
         "keyword arguments, with at least one tensor in it"
     )
-
-
-def _twin(module: torch.nn.Module, device: str, *, requires_grad: bool) -> torch.nn.Module:
-    """A copy in evaluation mode whose every tensor is on `device`: without values on the meta device."""
-    import torch
-
-    memo: dict[int, Any] = {}
-
-    def twin_of(tensor: torch.Tensor) -> torch.Tensor:
-        is_parameter = isinstance(tensor, torch.nn.Parameter)
-        if device == "meta" or tensor.is_meta:
-            twin = torch.zeros_like(tensor, device=device, requires_grad=False)
-        else:  # a parameter may share its memory with the original: no forward pass writes to it
-            twin = tensor.detach().to(device, copy=not is_parameter or tensor.is_inference())
-        return torch.nn.Parameter(twin, requires_grad and twin.is_floating_point()) if is_parameter else twin
-
-    try:
-        # Told in advance what each tensor becomes, deepcopy copies no weights. Ties between parameters stay ties.
-        with torch.inference_mode(False):
-            for part in module.modules():
-                for tensor in _tensors(list(vars(part).values())):
-                    if id(tensor) not in memo:
-                        memo[id(tensor)] = twin_of(tensor)
-            twin = copy.deepcopy(module, memo).eval()
-    except Exception as error:  # copying runs the module's own code, which may raise anything
-        raise CandidateError(
-            f"{type(module).__name__} cannot be copied to the {device} device to be traced "
-            f"({type(error).__name__}: {error}). Lazy modules need one forward pass first."
-        ) from error
-    _level_backends(twin)
-    return twin
-
-
-def _level_backends(twin: torch.nn.Module) -> None:
-    """Makes layers that backends take apart in ways of their own do it in one way."""
-    import torch
-
-    for part in twin.modules():
-        if isinstance(part, torch.nn.Linear):
-            # Product and sum are one operation only where the input is contiguous, which backends differ in.
-            part.register_forward_pre_hook(lambda _, given: (given[0].contiguous(), *given[1:]) if given else None)
-        elif isinstance(part, torch.nn.RNNBase):
-            part.forward = _as_one_operation(part)
-
-
-def _as_one_operation(recurrence: torch.nn.RNNBase) -> Callable[..., Any]:
-    """Its forward pass as one autograd node: unrolled, it would be as large as the input is long."""
-    import torch
-
-    forward = recurrence.forward
-
-    def one(given: Any, state: Any = None) -> Any:
-        if not isinstance(given, torch.Tensor):  # a packed sequence
-            return forward(given, state)
-
-        def run(_: Any, *__: torch.Tensor) -> tuple[torch.Tensor, ...]:
-            return tuple(_tensors(forward(given, state)))
-
-        function: Any = type(type(recurrence).__name__, (torch.autograd.Function,), {"forward": staticmethod(run)})
-        output, *last = function.apply(given, *_tensors(state))
-        return output, tuple(last) if len(last) > 1 else last[0]
-
-    return one
 
 
 def _on_device(inputs: Any, device: str, sources: list[Node] | None = None) -> Any:
@@ -374,16 +227,13 @@ def _run(module: torch.nn.Module, inputs: Any, device: str, *, differentiable: b
         try:
             return module(**inputs) if isinstance(inputs, Mapping) else module(*inputs)
         except Exception as error:  # the forward pass is the module's own code, which may raise anything
-            shapes = ", ".join(str(tuple(tensor.shape)) for tensor in _tensors(inputs))
+            shapes = ", ".join(str(tuple(tensor.shape)) for tensor in tensors_in(inputs))
             raise CandidateError(
                 f"{type(module).__name__} cannot be run on the {device} device with input of shape {shapes} "
                 f"({type(error).__name__}: {' '.join(str(error).split())[:300]}). Give the input_size or example it "
                 "expects"
                 + ('; if its flow depends on values, trace it with device="cpu".' if device == "meta" else ".")
             ) from error
-
-
-# --- walking ---------------------------------------------------------------------------------------------------------
 
 
 def _inputs_first(ends: Iterable[Node]) -> Iterator[Node]:
@@ -402,20 +252,41 @@ def _inputs_first(ends: Iterable[Node]) -> Iterator[Node]:
         stack.extend((giver, False) for giver, _ in reversed(node.next_functions) if giver is not None)
 
 
-def _tensors(value: Any) -> Iterator[torch.Tensor]:
-    """Every tensor in nested mappings, sequences and dataclasses, in order."""
-    import dataclasses
+TEXT_TOKENS = 128
+"""Of the text that is traced, and that multiply-accumulates are counted for: attention costs the square of it."""
 
+
+def input_of(candidate: Candidate) -> dict[str, Any]:
+    """What `trace` and `count_macs` are told of a candidate: its `input_size`, or an `example` for one that reads text.
+
+    A text is `TEXT_TOKENS` tokens, or as many as it reads where that is fewer. Empty where the size is not known.
+
+    >>> input_of(Candidate("shelf", "net", metadata={"input_size": (3, 32, 32)}))
+    {'input_size': (3, 32, 32)}
+    >>> input_of(Candidate("shelf", "bert", metadata={"modality": "text", "input_size": (512,)}))["example"].shape
+    torch.Size([2, 128])
+    """
     import torch
 
-    if isinstance(value, torch.Tensor):
-        yield value
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from _tensors(item)
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from _tensors(item)
-    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
-        for field in dataclasses.fields(value):
-            yield from _tensors(getattr(value, field.name))
+    size = candidate.metadata.get("input_size")
+    if size is None:
+        return {}
+    if candidate.metadata.get("modality") == "text":
+        return {"example": torch.ones(BATCH_SIZE, min(size[0], TEXT_TOKENS), dtype=torch.long)}
+    return {"input_size": tuple(size)}
+
+
+def trace_somewhere(module: torch.nn.Module, **inputs: Any) -> networkx.DiGraph[int]:
+    """`trace` on the meta device, or on values where the module's flow depends on them, as DeBERTa's does.
+
+    Args:
+        module: as for `trace`. Without weights it runs on zeros.
+        inputs: as `input_of` gives them.
+
+    Raises:
+        CandidateError: neither goes.
+    """
+    try:
+        return trace(module, **inputs)
+    except CandidateError:
+        return trace(module, **inputs, device="cpu")

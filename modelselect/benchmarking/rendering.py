@@ -10,10 +10,8 @@ from dataclasses import asdict, dataclass
 from html import escape
 from typing import TYPE_CHECKING
 
-from modelselect.benchmarking.table import METHOD, BenchmarkTable, Figure, Row, plain_figure
-from modelselect.leaderboard import UNKNOWN, printable
-from modelselect.report.content import listed
-from modelselect.report.text import escaped, latex_escaped
+from modelselect.benchmarking.figures import METHOD, BenchmarkTable, EstimatorRow, Figure, plain_figure
+from modelselect.utils.text import UNKNOWN, escaped, latex_escaped, listed, printable
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -78,7 +76,7 @@ def verdicts(table: BenchmarkTable) -> list[str]:
     return found
 
 
-def _against(table: BenchmarkTable, methods: Sequence[Row], baseline: str, called: str) -> Iterator[str]:
+def _against(table: BenchmarkTable, methods: Sequence[EstimatorRow], baseline: str, called: str) -> Iterator[str]:
     compared = [(row.estimator, row.gains[baseline]) for row in methods if baseline in row.gains]
     losing = [name for name, gain in compared if gain.value <= 0]
     winning = [(name, gain) for name, gain in compared if gain.value > 0]
@@ -163,7 +161,7 @@ def _columns(table: BenchmarkTable) -> list[str]:
     return ["estimator", *table.datasets, *(["mean"] if several else []), *gains, *(["seconds"] if timed else [])]
 
 
-def _cells(table: BenchmarkTable, row: Row, intervals: bool) -> list[_Cell]:
+def _cells(table: BenchmarkTable, row: EstimatorRow, intervals: bool) -> list[_Cell]:
     several = len(table.datasets) > 1
     cells = [_Cell(row.estimator if row.kind == METHOD else f"{row.estimator} (baseline)")]
     cells += [_cell(table, row.figures.get(dataset), intervals) for dataset in table.datasets]
@@ -213,7 +211,7 @@ def _count(number: int, what: str) -> str:
     return f"{number:,} {what}" + ("" if number == 1 else "s")
 
 
-def _parts(table: BenchmarkTable) -> list[list[Row]]:
+def _parts(table: BenchmarkTable) -> list[list[EstimatorRow]]:
     """Methods, and baselines: what a rule stands between."""
     parts = [[row for row in table.rows if (row.kind == METHOD) == is_method] for is_method in (True, False)]
     return [part for part in parts if part]
@@ -288,7 +286,7 @@ def _latex_cell(cell: _Cell) -> str:
 
 def page(table: BenchmarkTable, intervals: bool) -> str:
     """See `BenchmarkTable.to_html`."""
-    from modelselect import __version__
+    from modelselect.utils.versions import __version__
 
     title = escape(_title(table))
     policy = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from modelselect.benchmarking.table import HISTORY, METHOD, STATIC, BenchmarkTable, judge
+from modelselect.benchmarking.benchmark import check_overlap, registered, with_static
+from modelselect.benchmarking.figures import HISTORY, METHOD, STATIC, BenchmarkTable
+from modelselect.benchmarking.gathering import Gathered
+from modelselect.benchmarking.judging import judge
 from modelselect.errors import Failure, InvalidInputError
-from modelselect.estimator import Estimator, Vector, evaluate, normalised_ranks
-from modelselect.evidence import Evidence
+from modelselect.estimators.estimator import Estimator, evaluate
+from modelselect.estimators.ranks import normalised_ranks
+from modelselect.evidence.evidence import Evidence
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,7 +82,7 @@ class Benchmark:
         known, notes = read_truth(truth, columns)
         given = read_scores(scores, columns)
         if static is None:
-            static = frozenset(e.name for e in _registered() if e.is_static)
+            static = frozenset(e.name for e in registered() if e.is_static)
         kept: dict[str, dict[str, dict[str, float]]] = {}
         for estimator, by_dataset in given.items():
             for dataset, by_model in by_dataset.items():
@@ -86,7 +90,7 @@ class Benchmark:
                 if both:
                     kept.setdefault(estimator, {})[dataset] = both
         datasets = {dataset for by_dataset in kept.values() for dataset in by_dataset}
-        _check_overlap(given, known, kept)
+        check_overlap(given, known, kept)
         matched = {d: dict(models) for d, models in known.items() if d in datasets}
         return cls(matched, kept, static & kept.keys(), notes=tuple(notes))
 
@@ -122,8 +126,8 @@ class Benchmark:
         import time
 
         from modelselect.benchmarking.truth import read_truth
-        from modelselect.host import get_host
-        from modelselect.selection import choose_estimators
+        from modelselect.host.host import get_host
+        from modelselect.host.lookup import choose_estimators
 
         known, notes = read_truth(truth)
         methods = with_static(choose_estimators(get_host(), "all" if estimators is None else estimators))
@@ -144,7 +148,7 @@ class Benchmark:
                     else:
                         gathered.took(estimator.name, time.perf_counter() - begun)
             gathered.combine(methods, dataset, components)
-        _check_overlap({"": evidence}, known, {"": matched})
+        check_overlap({"": evidence}, known, {"": matched})
         return cls(
             {dataset: models for dataset, models in matched.items() if models},
             gathered.scores,
@@ -212,12 +216,6 @@ class Benchmark:
         return self.table()._repr_html_()
 
 
-def with_static(chosen: list[Estimator]) -> list[Estimator]:
-    """The chosen, and the registered static baselines that are not among them."""
-    named = {estimator.name for estimator in chosen}
-    return chosen + [e for e in _registered() if e.is_static and e.name not in named]
-
-
 def mean_rank_elsewhere(truth: Matrix) -> dict[str, dict[str, float]]:
     """For each dataset, the models' mean normalised rank by accuracy on the other datasets, where they have one.
 
@@ -235,74 +233,3 @@ def mean_rank_elsewhere(truth: Matrix) -> dict[str, dict[str, float]]:
         elsewhere = {model: [by[model] for by in others if model in by] for model in by_model}
         found[dataset] = {model: round(float(np.mean(known)), 12) for model, known in elsewhere.items() if known}
     return found
-
-
-class Gathered:
-    """Collects what estimators say, dataset by dataset; what does not come to a score comes to a reason."""
-
-    def __init__(self) -> None:
-        self.scores: dict[str, dict[str, dict[str, float]]] = {}
-        self.failures: dict[str, dict[str, dict[str, Failure]]] = {}
-        self._seconds: dict[str, list[float]] = {}
-
-    def fail(self, estimator: str, dataset: str, model: str, failure: Failure) -> None:
-        self.failures.setdefault(estimator, {}).setdefault(dataset, {})[model] = failure
-
-    def took(self, estimator: str, seconds: float) -> None:
-        self._seconds.setdefault(estimator, []).append(seconds)
-
-    def combine(
-        self,
-        methods: Sequence[Estimator],
-        dataset: str,
-        components: Mapping[str, Mapping[str, Mapping[str, float]]],
-    ) -> None:
-        """Adds one dataset: each method's components, by model, become scores over the pool of models that have any."""
-        from modelselect.ranking import combined
-
-        for estimator in methods:
-            given = components.get(estimator.name, {})
-            if not given:
-                continue
-            try:
-                values: Vector = combined(estimator, list(given.values()))
-            except Exception as error:  # of a plugin, perhaps: it costs this estimator's cells
-                failure = Failure.from_exception("combine", error)
-                for model in given:
-                    self.fail(estimator.name, dataset, model, failure)
-                continue
-            self.scores.setdefault(estimator.name, {})[dataset] = dict(zip(given, values.tolist(), strict=True))
-
-    def mean_seconds(self) -> dict[str, float]:
-        return {name: float(np.mean(taken)) for name, taken in self._seconds.items()}
-
-
-def _registered() -> Iterator[Estimator]:
-    from modelselect.host import get_host
-
-    yield from get_host().estimators.values()
-
-
-def _check_overlap(
-    given: Mapping[str, Mapping[str, Mapping[str, Any]]], known: Matrix, kept: Mapping[str, Matrix]
-) -> None:
-    """Raises where no dataset has two models with both."""
-    if any(len(models) > 1 for by_dataset in kept.values() for models in by_dataset.values()):
-        return
-    datasets = sorted({dataset for by_dataset in given.values() for dataset in by_dataset})
-    shared = [dataset for dataset in datasets if dataset in known]
-    if not shared:
-        raise InvalidInputError(
-            f"scores are of the datasets {_some(datasets)} and truth of {_some(known)}; expected a dataset that is in "
-            "both, by the same name"
-        )
-    models = {model for by_dataset in given.values() for model in by_dataset.get(shared[0], {})}
-    raise InvalidInputError(
-        f"on {shared[0]} scores are of the models {_some(models)} and truth of {_some(known[shared[0]])}; expected two "
-        "or more that are in both, by the same name"
-    )
-
-
-def _some(names: Any) -> str:
-    shown = sorted(map(str, names))
-    return ", ".join(map(repr, shown[:4])) + (f" and {len(shown) - 4} more" if len(shown) > 4 else "") or "none"

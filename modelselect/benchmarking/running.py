@@ -13,28 +13,34 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modelselect.assessment import Assessment, Verification, VerificationWork, Work
-from modelselect.backbone import in_evaluation_mode
-from modelselect.benchmarking.results import FEWEST_FOR_MEAN_RANK, Benchmark, Gathered
+from modelselect.benchmarking.gathering import Gathered
+from modelselect.benchmarking.results import FEWEST_FOR_MEAN_RANK, Benchmark
 from modelselect.benchmarking.truth import match, names_of, read_truth
-from modelselect.candidates import Candidate
+from modelselect.candidates.candidate import Candidate
+from modelselect.candidates.modules import in_evaluation_mode
 from modelselect.errors import Failure, InvalidInputError, SearchError
-from modelselect.estimator import Estimator
+from modelselect.estimators.estimator import Estimator
+from modelselect.evaluation.context import ScoringTask
+from modelselect.evaluation.fine_tuning import VerificationTask
+from modelselect.evaluation.request import DEFAULT_HOLDOUT, DEFAULT_MAX_CORRUPT, DEFAULT_PROBE_SIZE, Request
+from modelselect.evaluation.results import ScoringResult, VerificationResult
 from modelselect.executor import Executor
-from modelselect.extraction import ALL_LIBRARIES, numeric_versions
-from modelselect.history.database import ACCURACY, History, Result
-from modelselect.progress import Progress
-from modelselect.recall import look, recollect
-from modelselect.report.content import listed
-from modelselect.selection import ALL_ESTIMATORS, DEFAULT_HOLDOUT, DEFAULT_MAX_CORRUPT, DEFAULT_PROBE_SIZE, Request
-from modelselect.spool import InputSpool
+from modelselect.extraction.inputs import InputCache
+from modelselect.history.database import History
+from modelselect.history.proxy import observe
+from modelselect.history.recall import build_context
+from modelselect.history.records import ACCURACY, Result
+from modelselect.host.lookup import ALL_ESTIMATORS
+from modelselect.utils.progress import Progress
+from modelselect.utils.text import listed
+from modelselect.utils.versions import ALL_LIBRARIES, numeric_versions
 
 SOME = 5
 """Names that a note lists."""
 
 if TYPE_CHECKING:
-    from modelselect.probe import Probe
-    from modelselect.verification import FineTuning
+    from modelselect.probe.probe import Probe
+    from modelselect.verification.recipe import FineTuning
 
 
 def benchmark(
@@ -110,7 +116,7 @@ def benchmark(
     >>> found.datasets, len(found.models), sorted(found.scores)
     (('toy',), 3, ['logme', 'parameters', 'source_accuracy'])
     """
-    from modelselect.verification import FineTuning, check_method
+    from modelselect.verification.recipe import FineTuning, check_method
 
     started, clock = datetime.datetime.now(datetime.UTC), time.perf_counter()
     if (truth is None) == (verify is None):
@@ -159,11 +165,11 @@ def benchmark(
     with Progress(progress) as bars:
         for name, request in requests.items():
             modules = [module for zoo in request.own_zoos.values() for module in zoo.modules]
-            with in_evaluation_mode(*modules), InputSpool.temporary(request.store.path / "spool") as spool:
+            with in_evaluation_mode(*modules), InputCache.temporary(request.store.path / "spool") as spool:
                 plain = replace(request, methods=[e for e in request.methods if "history" not in e.reads])
                 work = plain.work(spool, None if request.runner.isolated else bars.batches)
                 if any("proxy_features" in estimator.reads for estimator in plain.methods):
-                    look(work, None, None)
+                    observe(work, None, None)
                 shown = [c for c in request.pool if truth is None or c.id in known[name]]
                 results = _assess(work, request, shown, f"scoring on {name}", bars)
                 if verify is not None:
@@ -174,7 +180,9 @@ def benchmark(
             unknown = [names[c.id] for c in request.pool if c.id not in known[name]]
             if truth is not None and unknown:
                 notes.append(f"No known accuracy on {name}, and left out there: {listed(unknown, SOME)}.")
-            forward += [r.extraction_seconds for r in results.values() if isinstance(r, Assessment) and r.feature_dim]
+            forward += [
+                r.extraction_seconds for r in results.values() if isinstance(r, ScoringResult) and r.feature_dim
+            ]
             measured[name] = {names[c]: accuracy for c, accuracy in known[name].items()}
             _gather(gathered, name, work.estimators, {c: results[c] for c in known[name]}, names)
         _remember(gathered, requests, known, names, bars)
@@ -215,7 +223,7 @@ def benchmark(
 
 def _probes(datasets: Any, probe_size: int | None, seed: int, max_corrupt: float, measured: bool) -> dict[str, Probe]:
     """By name; where accuracies are to be measured, with rows for that: the test split's, where there is one."""
-    from modelselect.probe import Probe
+    from modelselect.probe.probe import Probe
 
     if isinstance(datasets, str | os.PathLike | tuple) or not isinstance(datasets, Mapping | Sequence):
         datasets = [datasets]
@@ -263,25 +271,25 @@ def _remember(
         for name, request in requests.items():
             modules = [module for zoo in request.own_zoos.values() for module in zoo.modules]
             stack.enter_context(in_evaluation_mode(*modules))
-            spool = stack.enter_context(InputSpool.temporary(request.store.path / "spool"))
+            spool = stack.enter_context(InputCache.temporary(request.store.path / "spool"))
             works[name] = replace(request, methods=methods).work(spool)
-            look(works[name], None, None)
+            observe(works[name], None, None)
         for number, (name, request) in enumerate(requests.items()):
             pool = [candidate for candidate in request.pool if candidate.id in known[name]]
             if len(requests) < FEWEST_FOR_MEAN_RANK:
                 few = Failure("score", "it goes by results on other datasets, and there are fewer than two")
-                results: dict[str, Assessment | Failure] = dict.fromkeys((c.id for c in pool), few)
+                results: dict[str, ScoringResult | Failure] = dict.fromkeys((c.id for c in pool), few)
             else:
                 history = History(Path(scratch) / f"{number}.sqlite")
                 for other in (other for other in requests if other != name):
                     _record(history, other, works[other], requests[other].pool, known[other])
-                works[name].recollection = recollect(history, works[name], pool, bars)
+                works[name].recollection = build_context(history, works[name], pool, bars)
                 results = _assess(works[name], request, pool, f"recalling for {name}", bars)
             _gather(gathered, name, methods, results, names)
 
 
 def _record(
-    history: History, dataset: str, work: Work, pool: Sequence[Candidate], accuracies: Mapping[str, float]
+    history: History, dataset: str, work: ScoringTask, pool: Sequence[Candidate], accuracies: Mapping[str, float]
 ) -> None:
     """Adds the results on one dataset, and what the proxy sees of it."""
     probe = work.probe
@@ -292,9 +300,9 @@ def _record(
 
 
 def _assess(
-    work: Work, request: Request, pool: Sequence[Candidate], what: str, bars: Progress
-) -> dict[str, Assessment | Failure]:
-    results: dict[str, Assessment | Failure] = {}
+    work: ScoringTask, request: Request, pool: Sequence[Candidate], what: str, bars: Progress
+) -> dict[str, ScoringResult | Failure]:
+    results: dict[str, ScoringResult | Failure] = {}
     with bars.candidates(what, len(pool)) as advance:
         for outcome in request.runner.map(work, pool):
             results[outcome.item.id] = outcome.failure or outcome.value
@@ -303,23 +311,23 @@ def _assess(
 
 
 def _verify(
-    work: Work,
+    work: ScoringTask,
     request: Request,
-    results: Mapping[str, Assessment | Failure],
+    results: Mapping[str, ScoringResult | Failure],
     method: str,
     recipe: FineTuning,
     what: str,
     bars: Progress,
 ) -> tuple[dict[str, float], dict[str, Failure]]:
     """Accuracy of each candidate after fine-tuning, or why it has none, by id. Its weights are not kept."""
-    identities = {key: result.identity for key, result in results.items() if isinstance(result, Assessment)}
-    task = VerificationWork(work, recipe, identities, method)
+    identities = {key: result.identity for key, result in results.items() if isinstance(result, ScoringResult)}
+    task = VerificationTask(work, recipe, identities, method)
     accuracies: dict[str, float] = {}
     failures: dict[str, Failure] = {}
     with bars.candidates(what, len(request.pool)) as advance:
         for outcome in request.runner.map(task, request.pool):
             if outcome.failure is None:
-                found: Verification = outcome.value
+                found: VerificationResult = outcome.value
                 accuracies[outcome.item.id] = found.verified.accuracy
                 if found.checkpoint is not None and not found.reused:
                     request.store.remove(found.checkpoint)
@@ -333,7 +341,7 @@ def _gather(
     gathered: Gathered,
     dataset: str,
     methods: Sequence[Estimator],
-    results: Mapping[str, Assessment | Failure],
+    results: Mapping[str, ScoringResult | Failure],
     names: Mapping[str, str],
 ) -> None:
     """Adds what became of each candidate with a known accuracy on one dataset."""

@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modelselect.candidates import Candidate
+from modelselect.candidates.candidate import Candidate
 from modelselect.errors import InvalidInputError, did_you_mean
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from modelselect.history import History
+    from modelselect.history.database import History
 
 ALIASES = {"model": ("model", "candidate"), "accuracy": ("accuracy", "value"), "dataset": ("dataset",)}
 """What a table may call its columns, the first that is there counting."""
@@ -42,7 +42,7 @@ def read_truth(given: Any, columns: Mapping[str, str] | None = None) -> tuple[Ma
     >>> read_truth({"pets": {"resnet18": 88.0, "vgg11": 85.5}})
     ({'pets': {'resnet18': 0.88, 'vgg11': 0.855}}, [])
     """
-    from modelselect.history import History
+    from modelselect.history.database import History
 
     if isinstance(given, History):
         found = _of_history(given)
@@ -210,7 +210,7 @@ def _is_matrix(given: Any) -> bool:
 
 
 def _of_history(history: History) -> dict[str, dict[str, list[float]]]:
-    from modelselect.history import ACCURACY
+    from modelselect.history.records import ACCURACY
 
     names = {dataset: str(facts.get("name", dataset)) for dataset, facts in history.datasets().items()}
     found: dict[str, dict[str, list[float]]] = {}

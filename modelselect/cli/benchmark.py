@@ -77,10 +77,10 @@ def benchmark(
     from modelselect.benchmarking.measures import find_measure
     from modelselect.benchmarking.table import check_suffix
     from modelselect.benchmarking.truth import write_truth
-    from modelselect.cli import check_writable
+    from modelselect.cli.terminal import check_writable
     from modelselect.errors import InvalidInputError
-    from modelselect.leaderboard import write_text
-    from modelselect.verification import FineTuning
+    from modelselect.store.files import write_text
+    from modelselect.verification.recipe import FineTuning
 
     find_measure(measure)  # what is wrong is said before the work, not after it
     for path in output or []:
@@ -135,7 +135,7 @@ def benchmark(
     if as_json:
         typer.echo(table.to_json(), nl=False)
         return
-    from modelselect.cli import console
+    from modelselect.cli.terminal import console
 
     drawn: Any = table.to_rich(intervals=False) if no_intervals else table
     console().print(drawn)

@@ -107,9 +107,9 @@ def mine(
     history: HistoryOption = None,
 ) -> None:
     """Add the fine-tunings that models on the Hub report."""
-    from modelselect.history import mining
+    from modelselect.history import model_cards
 
-    typer.echo(mining.mine(_history(history), task=task, limit=limit, pause=pause))
+    typer.echo(model_cards.mine(_history(history), task=task, limit=limit, pause=pause))
 
 
 def _history(path: Path | None) -> History:
@@ -133,6 +133,6 @@ def _show_summary(summary: dict[str, Any], as_json: bool) -> None:
 
 
 def _table(columns: list[str], rows: list[list[str]]) -> None:
-    from modelselect.cli import print_table
+    from modelselect.cli.terminal import print_table
 
     print_table(columns, rows)

@@ -9,16 +9,15 @@ twice, and about the score of all rows, since many scores depend on how many row
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from modelselect.errors import EvidenceError, InvalidInputError, NotApplicableError, ScoreWarning
-from modelselect.estimator import Estimator, Vector, evaluate, find_estimator
-from modelselect.evidence import ROW_FIELDS, Evidence
+from modelselect.errors import EvidenceError, InvalidInputError
+from modelselect.estimators.estimator import Estimator
+from modelselect.evidence.evidence import ROW_FIELDS, Evidence
+from modelselect.evidence.linear_algebra import Vector
 
 SCHEME = "four fifths of each class without replacement, 1"
 """Part of every key: changed when the rows of a resample change."""
@@ -26,64 +25,6 @@ SCHEME = "four fifths of each class without replacement, 1"
 SHARE = 0.8
 SCALE = (SHARE / (1 - SHARE)) ** 0.5
 """By which deviations between resamples fall short of those between probes: sqrt(m / (n - m)) for m of n rows."""
-
-
-def standard_error(
-    features: ArrayLike | None,
-    labels: ArrayLike | None,
-    estimator: str | Estimator,
-    *,
-    resamples: int = 50,
-    seed: int = 0,
-    **evidence: Any,
-) -> float:
-    """The standard error of `score` with the same arguments: how far it would move with another probe of this size.
-
-    It does not know how the score would change with a larger probe. Rows of a class that has no other are in every
-    resample and add nothing.
-
-    Args:
-        features: (N, D) of the probe, or None where the method needs none.
-        labels: (N,) integers, -1 for unlabelled, a stratum of their own; or (N, T) targets, which are not stratified.
-        estimator: a name or an instance.
-        resamples: how many, from 2; with 50 the result is itself known to about 10%.
-        seed: of the resamples, and for stochastic estimators.
-        **evidence: other evidence fields by name.
-
-    Raises:
-        InvalidInputError: fewer than two resamples.
-        NotApplicableError: the method is relative to a pool, does not look at the probe's rows, or needs a field that
-            was not given.
-        EvidenceError: the arrays cannot be scored, or not four fifths of them; the message says why.
-
-    >>> import numpy as np, modelselect as ms
-    >>> rng = np.random.default_rng(0)
-    >>> labels = np.repeat([0, 1], 100)
-    >>> features = rng.normal(size=(200, 4)) + labels[:, None]
-    >>> error = ms.standard_error(features, labels, "centroid")
-    >>> bool(1 < error < 4)  # per cent; a share of right answers near 0.85 in 200 rows has 2.5
-    True
-    """
-    check_resamples(resamples)
-    if not resamples:
-        raise InvalidInputError("a standard error needs resamples; give at least 2, better 50")
-    method = find_estimator(estimator)
-    if method.relative:
-        raise NotApplicableError(
-            f"{method.name} is relative to a pool of candidates, so one candidate alone has no standard error. Rank "
-            "the pool with select(..., resamples=50)."
-        )
-    if not looks_at_rows(method):
-        raise NotApplicableError(f"{method.name} looks at no row of the probe, so other rows would not change it")
-    whole = Evidence.of(features=features, labels=labels, seed=seed, **evidence)
-    score = evaluate(method, whole)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ScoreWarning)  # the caller hears of it from all rows
-        resampled = [evaluate(method, resample(whole, number, seed)) for number in range(resamples)]
-    for components in resampled:
-        check_components(method, components, score)
-    replicates = [float(method.combine([components])[0]) for components in replicate(score, resampled)]
-    return float(np.std(replicates, ddof=1))
 
 
 def check_resamples(resamples: int) -> None:

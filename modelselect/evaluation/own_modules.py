@@ -5,22 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from modelselect.backbone import (
-    Backbone,
-    CallablePreprocessing,
-    device_of,
-    reader_for_feature_method,
-    reader_for_module,
-    weights_digest,
-)
-from modelselect.candidates import Candidate, Zoo
-from modelselect.codekey import code_key, module_key
+from modelselect.candidates.backbone import Backbone
+from modelselect.candidates.candidate import Candidate
+from modelselect.candidates.modules import device_of, weights_digest
+from modelselect.candidates.preprocessing import CallablePreprocessing
+from modelselect.candidates.readers import reader_for_feature_method, reader_for_module
+from modelselect.candidates.zoo import Zoo
 from modelselect.errors import CandidateError, InvalidInputError
+from modelselect.utils.code import code_key, module_key
 
 if TYPE_CHECKING:
     import torch
 
-    from modelselect.probe import Probe
+    from modelselect.probe.probe import Probe
 
 Transform = Callable[[Any], "torch.Tensor"]
 

@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from modelselect.assessment import COSTS, Assessment
-from modelselect.candidates import Candidate
-from modelselect.cost import download_bytes_of, license_of
-from modelselect.errors import EvidenceError, Failure
-from modelselect.estimator import Estimator, Vector, mean_rank, normalised_ranks
-from modelselect.leaderboard import Leaderboard, Row
-from modelselect.uncertainty import looks_at_rows, probabilities_best, probability_better, replicate
+from modelselect.candidates.candidate import Candidate, download_bytes_of, license_of
+from modelselect.errors import COSTS, Failure
+from modelselect.estimators.estimator import Estimator, combined
+from modelselect.estimators.ranks import mean_rank, normalised_ranks
+from modelselect.estimators.resampling import looks_at_rows, probabilities_best, probability_better, replicate
+from modelselect.evaluation.results import ScoringResult
+from modelselect.evidence.linear_algebra import Vector
+from modelselect.leaderboard.leaderboard import Leaderboard, Row
 
 NEAREST_SHOWN = 3
 
@@ -58,7 +59,7 @@ class Standings:
 
 def stand(
     pool: Sequence[Candidate],
-    results: Mapping[str, Assessment | Failure],
+    results: Mapping[str, ScoringResult | Failure],
     methods: Sequence[Estimator],
     chosen: Sequence[Estimator],
     resamples: int,
@@ -73,7 +74,7 @@ def stand(
             scores[estimator.name] = np.full(len(pool), np.nan)
             failure = Failure.from_exception("combine", error)
             for result in (results[candidate.id] for candidate in pool):
-                if isinstance(result, Assessment) and result.components.pop(estimator.name, {}):
+                if isinstance(result, ScoringResult) and result.components.pop(estimator.name, {}):
                     result.failures[estimator.name] = failure
             components[estimator.name] = [None] * len(pool)
     errors, replicates = _replicated(chosen, pool, results, components, resamples)
@@ -88,20 +89,22 @@ def stand(
 
 
 def halved_totals(
-    pool: Sequence[Candidate], results: Mapping[str, Assessment | Failure], chosen: Sequence[Estimator]
+    pool: Sequence[Candidate], results: Mapping[str, ScoringResult | Failure], chosen: Sequence[Estimator]
 ) -> Vector:
     """(n,) what the ranking would be by on half of the rows; NaN where that is not known."""
     scores = {}
     for estimator in chosen:
         on_all = _components(estimator, pool, results)
-        on_half = [r.halved.get(estimator.name) if isinstance(r := results[c.id], Assessment) else None for c in pool]
+        on_half = [
+            r.halved.get(estimator.name) if isinstance(r := results[c.id], ScoringResult) else None for c in pool
+        ]
         scores[estimator.name] = combined(estimator, on_half if looks_at_rows(estimator) else on_all)
     return _totals(chosen, scores)
 
 
 def rank(
     pool: Sequence[Candidate],
-    results: Mapping[str, Assessment | Failure],
+    results: Mapping[str, ScoringResult | Failure],
     methods: Sequence[Estimator],
     chosen: Sequence[Estimator],
     resamples: int,
@@ -111,7 +114,7 @@ def rank(
 
 
 def rank_rounds(
-    pool: Sequence[Candidate], results: Mapping[str, Assessment | Failure], rounds: Sequence[Standings]
+    pool: Sequence[Candidate], results: Mapping[str, ScoringResult | Failure], rounds: Sequence[Standings]
 ) -> Leaderboard:
     """The leaderboard of candidates of which ever fewer were shown ever larger probes.
 
@@ -130,13 +133,13 @@ def rank_rounds(
         warnings.warn(f"no architecture vectors: {type(error).__name__}: {error}", stacklevel=2)
     rows: dict[str, Row] = {}
     for standings in reversed(rounds):
-        here = {c.id for c in standings.pool if c.id not in rows and isinstance(results[c.id], Assessment)}
+        here = {c.id for c in standings.pool if c.id not in rows and isinstance(results[c.id], ScoringResult)}
         ended = [i for i, candidate in enumerate(standings.pool) if candidate.id in here]
         ranks = _competition_ranks(standings.totals[ended])
         before = sum(row.rank is not None for row in rows.values())
         for rank, i in sorted(zip(ranks, ended, strict=True), key=lambda pair: (pair[0] or math.inf, pair[1])):
             candidate = standings.pool[i]
-            if isinstance(result := results[candidate.id], Assessment):
+            if isinstance(result := results[candidate.id], ScoringResult):
                 place = embeddings.get(candidate.id)
                 rows[candidate.id] = _row(standings, i, None if rank is None else before + rank, result, place)
     for candidate in pool:
@@ -150,7 +153,7 @@ def rank_rounds(
     )
 
 
-def _row(standings: Standings, i: int, rank: int | None, result: Assessment, place: _Place | None) -> Row:
+def _row(standings: Standings, i: int, rank: int | None, result: ScoringResult, place: _Place | None) -> Row:
     candidate = standings.pool[i]
     embedding, nearest, cluster = place or (None, (), None)
     error = _known(standings.deviations[i])
@@ -200,29 +203,10 @@ def _confidence(standings: Standings) -> float | None:
 
 
 def _components(
-    estimator: Estimator, pool: Sequence[Candidate], results: Mapping[str, Assessment | Failure]
+    estimator: Estimator, pool: Sequence[Candidate], results: Mapping[str, ScoringResult | Failure]
 ) -> list[Mapping[str, float] | None]:
     """What an estimator found of each candidate."""
-    return [r.components.get(estimator.name) if isinstance(r := results[c.id], Assessment) else None for c in pool]
-
-
-def combined(estimator: Estimator, components: Sequence[Mapping[str, float] | None]) -> Vector:
-    """(n,) scores from the components of a pool's candidates; NaN for a candidate that has none.
-
-    Raises:
-        EvidenceError: the estimator did not give a finite number for each; it may raise anything else besides.
-    """
-    column = np.full(len(components), np.nan)
-    there = [index for index, given in enumerate(components) if given is not None]
-    if there:
-        combined = np.asarray(estimator.combine([given for given in components if given is not None]), np.float64)
-        if combined.shape != (len(there),) or not np.isfinite(combined).all():
-            raise EvidenceError(
-                f"{estimator.name} combined the scores of {len(there)} candidates to {combined!r}; expected one finite "
-                "number for each. Report this to the estimator's author."
-            )
-        column[there] = combined
-    return column
+    return [r.components.get(estimator.name) if isinstance(r := results[c.id], ScoringResult) else None for c in pool]
 
 
 def _totals(chosen: Sequence[Estimator], scores: Mapping[str, Vector]) -> Vector:
@@ -235,7 +219,7 @@ def _totals(chosen: Sequence[Estimator], scores: Mapping[str, Vector]) -> Vector
 def _replicated(
     chosen: Sequence[Estimator],
     pool: Sequence[Candidate],
-    results: Mapping[str, Assessment | Failure],
+    results: Mapping[str, ScoringResult | Failure],
     components: Mapping[str, Sequence[Mapping[str, float] | None]],
     resamples: int,
 ) -> tuple[dict[str, Vector], Vector]:
@@ -250,7 +234,7 @@ def _replicated(
         replicates: list[Sequence[Mapping[str, float] | None]] = []
         for candidate, given in zip(pool, components[estimator.name], strict=True):
             result = results[candidate.id]
-            resampled = result.resampled.get(estimator.name) if isinstance(result, Assessment) else None
+            resampled = result.resampled.get(estimator.name) if isinstance(result, ScoringResult) else None
             if given is None or not looks_at_rows(estimator):
                 replicates.append([given] * resamples)
             else:
@@ -275,14 +259,14 @@ def _competition_ranks(totals: np.ndarray[Any, np.dtype[np.float64]]) -> list[in
     return [None if np.isnan(t) else 1 + int((totals > t).sum()) for t in totals]
 
 
-def _embed(pool: Sequence[Candidate], results: Mapping[str, Assessment | Failure]) -> dict[str, _Place]:
+def _embed(pool: Sequence[Candidate], results: Mapping[str, ScoringResult | Failure]) -> dict[str, _Place]:
     """archi2vec vector, nearest architectures and cluster of every candidate that has a graph, by id."""
     from modelselect import archi2vec
 
     graphs = {
         candidate.id: archi2vec.from_json(result.graph)
         for candidate in pool
-        if isinstance(result := results[candidate.id], Assessment) and result.graph is not None
+        if isinstance(result := results[candidate.id], ScoringResult) and result.graph is not None
     }
     if len(graphs) < 2:
         return {}

@@ -11,11 +11,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from modelselect.errors import EvidenceError
+from modelselect.evidence.checks import checked_labels, checked_matrix, tensor_device
 
 if TYPE_CHECKING:
     import networkx as nx
 
-    from modelselect.statistics import ClassStatistics, FeatureStatistics
+    from modelselect.evidence.class_statistics import ClassStatistics
+    from modelselect.evidence.statistics import FeatureStatistics
 
 
 class Field(NamedTuple):
@@ -105,16 +107,16 @@ class Evidence:
             "source_features": source_features,
             "proxy_features": proxy_features,
         }
-        checked: dict[str, Any] = {n: _matrix(n, array) for n, array in matrices.items() if array is not None}
+        checked: dict[str, Any] = {n: checked_matrix(n, array) for n, array in matrices.items() if array is not None}
         evidence = cls(
             **checked,
-            labels=None if labels is None else _labels("labels", labels),
-            source_labels=None if source_labels is None else _labels("source_labels", source_labels),
+            labels=None if labels is None else checked_labels("labels", labels),
+            source_labels=None if source_labels is None else checked_labels("source_labels", source_labels),
             architecture=architecture,
             history=history,
             metadata=metadata,
             seed=seed,
-            device=device or _device_of(features),
+            device=device or tensor_device(features),
         )
         evidence._check_lengths()
         return evidence
@@ -174,7 +176,7 @@ class Evidence:
         if self.features is None:
             raise EvidenceError("these statistics need features; add 'features' to the estimator's `requires`")
         if "features" not in self._memo:
-            from modelselect.statistics import FeatureStatistics
+            from modelselect.evidence.statistics import FeatureStatistics
 
             self._memo["features"] = FeatureStatistics(self.features, self.device)
         result: FeatureStatistics = self._memo["features"]
@@ -187,7 +189,7 @@ class Evidence:
             raise EvidenceError("these statistics need labels; add 'labels' to the estimator's `requires`")
         shared = self.feature_statistics
         if "classes" not in self._memo:
-            from modelselect.statistics import ClassStatistics
+            from modelselect.evidence.class_statistics import ClassStatistics
 
             self._memo["classes"] = ClassStatistics(shared, self.labels)
         result: ClassStatistics = self._memo["classes"]
@@ -207,86 +209,3 @@ class Evidence:
         shown = {f.name: getattr(self, f.name) for f in fields(self) if f.name in FIELDS}
         described = [f"{k}{v.shape}" if isinstance(v, np.ndarray) else k for k, v in shown.items() if v is not None]
         return f"Evidence({', '.join(described)})"
-
-
-_CHUNK_ROWS = 4096  # rows looked at together when checking for NaN, so that a memory-mapped file stays on disk
-
-
-def _matrix(name: str, given: ArrayLike) -> NDArray[np.floating[Any]]:
-    array = _array(name, given)
-    if array.ndim != 2:
-        raise EvidenceError(f"{name} has shape {array.shape}; expected two dimensions, one row for each sample")
-    if 0 in array.shape:
-        raise EvidenceError(f"{name} has shape {array.shape}; it is empty")
-    if array.dtype.kind in "biu":
-        array = array.astype(np.float64)
-    elif array.dtype == np.float16:
-        array = array.astype(np.float32)
-    elif array.dtype.kind != "f":
-        raise EvidenceError(f"{name} has dtype {array.dtype}; expected numbers")
-    for start in range(0, len(array), _CHUNK_ROWS):
-        finite = np.isfinite(array[start : start + _CHUNK_ROWS])
-        if not finite.all():
-            rows = np.flatnonzero(~finite.all(axis=1)) + start
-            raise EvidenceError(
-                f"{name} holds NaN or infinity, first in row {rows[0]} ({len(rows)} such rows among the first "
-                f"{min(start + _CHUNK_ROWS, len(array))}). Scores of such features mean nothing: find out which layer "
-                "overflows, or leave these rows out."
-            )
-    return _read_only(array)
-
-
-def _labels(name: str, given: ArrayLike) -> NDArray[Any]:
-    array = _array(name, given)
-    if array.ndim == 2 and array.dtype.kind in "fiub":
-        return _read_only(_matrix(name, array))
-    if array.ndim != 1:
-        raise EvidenceError(f"{name} has shape {array.shape}; expected (N,) class labels or (N, T) targets")
-    if array.dtype == object:  # as pandas keeps names, and numbers that once stood beside something else
-        kinds = {str if isinstance(value, str) else type(value) for value in array.tolist()}
-        array = array.astype(kinds.pop()) if kinds in ({str}, {int}, {bool}) else array
-    if array.dtype.kind in "US":
-        array = np.unique(array, return_inverse=True)[1]
-    elif array.dtype.kind == "f":
-        rounded = np.rint(array)
-        if not np.array_equal(rounded, array):
-            raise EvidenceError(
-                f"{name} holds numbers that are not whole, such as {array[rounded != array][0]}; expected class "
-                "labels. For regression give them as an (N, 1) array."
-            )
-        array = rounded
-    elif array.dtype.kind not in "biu":
-        raise EvidenceError(f"{name} has dtype {array.dtype}; expected integers or strings")
-    array = array.astype(np.int64)
-    if len(array) and array.min() < -1:
-        raise EvidenceError(f"{name} holds {array.min()}; expected 0, 1, 2, ... and -1 for unlabelled rows")
-    return _read_only(array)
-
-
-def _array(name: str, given: Any) -> NDArray[Any]:
-    try:
-        return np.asarray(_on_host(given))  # of a memory-mapped file it stays a view
-    except ValueError:  # numpy will not make an array of lists of different lengths
-        raise EvidenceError(f"{name} are lists of different lengths; expected a row for each sample") from None
-
-
-def _on_host(given: Any) -> Any:
-    """A torch tensor as an array; anything else as it is."""
-    if not _is_tensor(given):
-        return given
-    tensor = given.detach().cpu()
-    return (tensor.float() if "bfloat16" in str(tensor.dtype) else tensor).numpy()  # numpy has no bfloat16
-
-
-def _device_of(given: Any) -> str:
-    return str(given.device) if _is_tensor(given) else "cpu"
-
-
-def _is_tensor(given: Any) -> bool:
-    return hasattr(given, "detach") and hasattr(given, "device")
-
-
-def _read_only(array: NDArray[Any]) -> NDArray[Any]:
-    view = array.view()
-    view.flags.writeable = False
-    return view

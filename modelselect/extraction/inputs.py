@@ -16,15 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelselect.errors import CandidateError
-from modelselect.machine import is_abandoned, owned_name, usable_cores
-from modelselect.store import explained
+from modelselect.store.files import explained, is_abandoned, owned_name
+from modelselect.utils.system import usable_cores
 
 if TYPE_CHECKING:
     import torch
     from filelock import BaseFileLock
 
-    from modelselect.backbone import Preprocessing
-    from modelselect.probe import Probe
+    from modelselect.candidates.backbone import Preprocessing
+    from modelselect.probe.probe import Probe
 
 SPOOL_LIMIT = 20_000_000_000
 """Bytes of prepared inputs on disk, at most; less where that is more than half of what is free when a run begins."""
@@ -54,7 +54,7 @@ class InOrder(Protocol):
     def __getitem__(self, rows: slice, /) -> torch.Tensor: ...
 
 
-class InputSpool:
+class InputCache:
     """Prepared inputs, shared by every candidate with the same preprocessing, in a folder that ends with the run.
 
     Arrays are memory-mapped, so that what is prepared once is held once, also by several worker processes. When there
@@ -71,7 +71,7 @@ class InputSpool:
 
     @classmethod
     @contextlib.contextmanager
-    def temporary(cls, parent: Path) -> Iterator[InputSpool]:
+    def temporary(cls, parent: Path) -> Iterator[InputCache]:
         """A spool under `parent` that is removed at the end; what killed runs left there is removed at the start."""
         with explained(f"the spool in {parent}", "written"):
             parent.mkdir(parents=True, exist_ok=True)
@@ -101,15 +101,15 @@ class InputSpool:
         if kept is not None:
             yield kept
             return
-        inputs = _OnDemand(probe, preprocessing)
+        inputs = LazyInputs(probe, preprocessing)
         if path is None or inputs.nbytes > self.limit:
-            with _Ahead(inputs) as ahead:
+            with PrefetchedInputs(inputs) as ahead:
                 yield ahead
             return
         with self._lock(path):
             kept = self._kept(path)
             if kept is None:
-                with self._reserved(path, inputs) as array, _Ahead(inputs, array) as ahead:
+                with self._reserved(path, inputs) as array, PrefetchedInputs(inputs, array) as ahead:
                     yield ahead
                     if ahead.finished:
                         self._keep(path)
@@ -126,12 +126,12 @@ class InputSpool:
         """
         path = self._path(probe, preprocessing)
         if path is None:
-            inputs = _OnDemand(probe, preprocessing)
+            inputs = LazyInputs(probe, preprocessing)
             return inputs if inputs.nbytes > self.limit else inputs[:]
         kept = self._kept(path)
         if kept is not None:
             return kept
-        inputs = _OnDemand(probe, preprocessing)
+        inputs = LazyInputs(probe, preprocessing)
         if inputs.nbytes > self.limit:
             return inputs
         with self._lock(path):
@@ -174,7 +174,7 @@ class InputSpool:
             lock.release()
 
     @contextlib.contextmanager
-    def _reserved(self, path: Path, inputs: _OnDemand) -> Iterator[NDArray[Any]]:
+    def _reserved(self, path: Path, inputs: LazyInputs) -> Iterator[NDArray[Any]]:
         """An array in a file of its own, for which room was made; removed at the end unless it was kept."""
         partial = path.with_suffix(".partial")
         try:
@@ -215,7 +215,7 @@ class InputSpool:
         return explained(f"the spool in {self.folder}", "written")
 
 
-class _OnDemand:
+class LazyInputs:
     """A probe's inputs, prepared when they are asked for and not kept. Holds the first, which tells shape and dtype."""
 
     def __init__(self, probe: Probe, preprocessing: Preprocessing) -> None:
@@ -271,17 +271,17 @@ class _OnDemand:
                 pass
 
 
-class _Ahead:
+class PrefetchedInputs:
     """Inputs read in order, prepared by threads a few batches ahead of the reader: into an array, or for once."""
 
-    def __init__(self, inputs: _OnDemand, array: NDArray[Any] | None = None) -> None:
+    def __init__(self, inputs: LazyInputs, array: NDArray[Any] | None = None) -> None:
         self._inputs, self._array = inputs, array
         self._rows: dict[int, Future[NDArray[Any]]] = {}
         self._asked = 0
         self._given = 0
         self._threads = ThreadPoolExecutor(max(2, usable_cores()))
 
-    def __enter__(self) -> _Ahead:
+    def __enter__(self) -> PrefetchedInputs:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -9,30 +9,34 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import math
 import os
 import sqlite3
 import time
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from modelselect.errors import HistoryError, InvalidInputError
-from modelselect.machine import user_path
+from modelselect.history.records import (
+    TABLES,
+    Added,
+    Result,
+    canonical_json,
+    impossible,
+    metadata_of,
+    row_of,
+    summarised,
+    utc_now,
+)
+from modelselect.store.files import user_path
 
 if TYPE_CHECKING:
     from modelselect.history.view import HistoryView
-
-ACCURACY = "accuracy"
-"""The metric of measured results: accuracy after fine-tuning, from 0 to 1. Every other is an estimator's name."""
 
 PATH_VARIABLE = "MODELSELECT_HISTORY"
 
@@ -84,73 +88,6 @@ _INSERTS = {
         WHERE (excluded.recorded, excluded.features) > (recorded, features)""",
 }
 """Of a result the first recording is kept, of a fact the last: each a choice that does not depend on the order."""
-
-TABLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {
-        "results": ("id", "candidate", "dataset", "metric", "value", "settings", "provenance", "recorded"),
-        "candidates": ("id", "key", "value", "recorded"),
-        "datasets": ("id", "key", "value", "recorded"),
-        "graphs": ("id", "graph"),
-        "proxies": ("dataset", "proxy", "features", "recorded"),
-    }
-)
-"""The tables that travel, with their columns."""
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """How one candidate did on one dataset, by one metric.
-
-    Attributes:
-        candidate: `zoo:name`, without a revision, which stands in the settings.
-        dataset: the probe's fingerprint, or the name of a public dataset such as `hub:food101`.
-        metric: `accuracy` (measured, from 0 to 1), or the name of the estimator whose score this is.
-        value: higher is better.
-        settings: what the value depends on besides: JSON.
-        provenance: where it comes from: JSON. No part of what the result says.
-        recorded: when, in UTC, as ISO 8601; now if empty.
-    """
-
-    candidate: str
-    dataset: str
-    metric: str
-    value: float
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    provenance: Mapping[str, Any] = field(default_factory=dict)
-    recorded: str = ""
-
-    @property
-    def id(self) -> str:
-        """Digest of what the result says; equal for equal results, whoever recorded them.
-
-        >>> Result("timm:a", "b", "accuracy", 0.5).id == Result("timm:a", "b", "accuracy", 0.5, recorded="2026").id
-        True
-        """
-        said = [self.candidate, self.dataset, self.metric, float(self.value), self.settings]
-        return hashlib.sha256(canonical_json(said).encode()).hexdigest()[:32]
-
-
-@dataclass(frozen=True, slots=True)
-class Added:
-    """What became of results that were to be added.
-
-    Attributes:
-        new: that the history did not have.
-        known: that it had already, and that are not counted twice.
-        rejected: how many were left out, by reason.
-    """
-
-    new: int = 0
-    known: int = 0
-    rejected: Mapping[str, int] = field(default_factory=dict)
-
-    def __add__(self, other: Added) -> Added:
-        rejected = Counter(self.rejected) + Counter(other.rejected)
-        return Added(self.new + other.new, self.known + other.known, dict(rejected))
-
-    def __str__(self) -> str:
-        left_out = "".join(f", {count:,} rejected ({reason})" for reason, count in sorted(self.rejected.items()))
-        return f"{self.new:,} new results, {self.known:,} known already{left_out}"
 
 
 class History:
@@ -209,15 +146,15 @@ class History:
     ) -> None:
         """`describe_candidate` for many, in one transaction; graphs by candidate."""
         digests = {candidate: hashlib.sha256(graph.encode()).hexdigest() for candidate, graph in (graphs or {}).items()}
-        rows = [row for candidate, known in facts.items() for row in _facts(candidate, known)]
-        rows += [row for candidate, digest in digests.items() for row in _facts(candidate, {"graph": digest})]
+        rows = [row for candidate, known in facts.items() for row in metadata_of(candidate, known)]
+        rows += [row for candidate, digest in digests.items() for row in metadata_of(candidate, {"graph": digest})]
         packed = {digests[c]: zlib.compress(graph.encode()) for c, graph in (graphs or {}).items()}
         self._insert("graphs", list(packed.items()))
         self._insert("candidates", rows)
 
     def describe_dataset(self, dataset: str, facts: Mapping[str, Any]) -> None:
         """Remembers what a dataset is like: `name`, `classes`, `samples`, ...; of a fact the most recent is kept."""
-        self._insert("datasets", _facts(dataset, facts))
+        self._insert("datasets", metadata_of(dataset, facts))
 
     def keep_proxy(self, dataset: str, proxy: str, features: ArrayLike) -> None:
         """Remembers what a proxy saw of a dataset.
@@ -231,7 +168,7 @@ class History:
             InvalidInputError: features are not a matrix of finite numbers.
         """
         summary = summarised(features)
-        self._insert("proxies", [(dataset, proxy, summary.astype("<f4").tobytes(), _now())])
+        self._insert("proxies", [(dataset, proxy, summary.astype("<f4").tobytes(), utc_now())])
 
     def results(
         self, *, candidate: str | None = None, dataset: str | None = None, metric: str | None = None
@@ -307,7 +244,7 @@ class History:
 
     def export(self, folder: str | os.PathLike[str]) -> Path:
         """Writes the history as Parquet files, with a card that says what they hold; see `load`."""
-        from modelselect.history.exchange import write_parquet
+        from modelselect.history.parquet import write_parquet
 
         return write_parquet(self, Path(folder))
 
@@ -317,7 +254,7 @@ class History:
         Raises:
             InvalidInputError: the folder does not hold such files; the message says what is wrong with which.
         """
-        from modelselect.history.exchange import read_parquet
+        from modelselect.history.parquet import read_parquet
 
         return self._insert_tables(read_parquet(Path(folder)))
 
@@ -338,7 +275,7 @@ class History:
         Raises:
             HistoryError: the Hub refuses, or cannot be reached.
         """
-        from modelselect.history.exchange import publish
+        from modelselect.history.history import publish
 
         return publish(self, repository, private, token)
 
@@ -349,7 +286,7 @@ class History:
             HistoryError: the Hub refuses, or cannot be reached.
             InvalidInputError: the repository holds no history.
         """
-        from modelselect.history.exchange import fetch
+        from modelselect.history.history import fetch
 
         return fetch(self, repository, revision, token)
 
@@ -405,7 +342,7 @@ class History:
         return new
 
     def _insert_tables(self, tables: Mapping[str, Sequence[tuple[Any, ...]]]) -> Added:
-        from modelselect.history.admission import admitted
+        from modelselect.history.validation import admitted
 
         sound, rejected = admitted(tables)
         for table in TABLES:
@@ -466,104 +403,11 @@ def default_path() -> Path:
     return user_path(PATH_VARIABLE, "data", "history.sqlite")
 
 
-def summarised(features: ArrayLike) -> NDArray[np.float32]:
-    """(2, P) mean and standard deviation over the rows of (N, P) features.
-
-    Raises:
-        InvalidInputError: features are not a matrix of finite numbers.
-
-    >>> summarised([[0.0, 1.0], [2.0, 1.0]]).tolist()
-    [[1.0, 1.0], [1.0, 0.0]]
-    """
-    matrix = np.asarray(features, dtype=np.float64)
-    if matrix.ndim != 2 or not matrix.size or not np.isfinite(matrix).all():
-        raise InvalidInputError(f"proxy features have shape {matrix.shape}; expected a matrix (N, P) of finite numbers")
-    return np.stack([matrix.mean(axis=0), matrix.std(axis=0)]).astype(np.float32)
-
-
-def impossible(result: Result) -> str | None:
-    """Why a result cannot be; None if it can."""
-    value, names = result.value, (result.candidate, result.dataset, result.metric)
-    if not isinstance(value, (int, float, np.number)) or isinstance(value, bool) or not is_finite(value):
-        return "value is not a finite number"
-    if result.metric == ACCURACY and not 0 <= value <= 1:
-        return "accuracy outside 0 to 1"
-    if not all(names):
-        return "no candidate, dataset or metric"
-    if not all(map(is_text, names)):
-        return "a name holds half a surrogate pair"
-    return None
-
-
-def is_text(name: str) -> bool:
-    r"""False where half a surrogate pair is in it, as JSON and file names may hold: that cannot be kept.
-
-    >>> is_text("food101"), is_text("food101\ud800")
-    (True, False)
-    """
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def is_finite(value: Any) -> bool:
-    """True of a finite number that a float can hold.
-
-    >>> is_finite(0.5), is_finite(10**400)
-    (True, False)
-    """
-    try:
-        return math.isfinite(value)
-    except OverflowError:  # an integer that no float can hold
-        return False
-
-
-def row_of(result: Result) -> tuple[Any, ...]:
-    recorded = result.recorded or _now()
-    said = (result.candidate, result.dataset, result.metric, float(result.value))
-    return (result.id, *said, canonical_json(result.settings), canonical_json(result.provenance), recorded)
-
-
-def _facts(subject: str, facts: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
-    recorded = _now()
-    if not is_text(subject):
-        raise InvalidInputError(f"{subject!r} holds half a surrogate pair, and cannot be kept; give it another name")
-    return [(subject, key, canonical_json(value), recorded) for key, value in facts.items() if value is not None]
-
-
 def _by_id(rows: Iterable[tuple[str, str, str]]) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for subject, key, value in rows:
         found.setdefault(subject, {})[key] = json.loads(value)
     return found
-
-
-def canonical_json(value: Any) -> str:
-    """Canonical, so that equal content has equal text.
-
-    Raises:
-        InvalidInputError: it is none, or holds NaN or infinity.
-    """
-    try:
-        return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, default=_plain)
-    except (TypeError, ValueError) as error:
-        raise InvalidInputError(
-            f"{value!r} cannot be kept in the history ({error}); give what JSON can hold"
-        ) from error
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return dict(value)
-    if isinstance(value, np.generic):
-        return value.item()
-    raise TypeError(f"{type(value).__name__} is not JSON")
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="microseconds")
 
 
 def _patiently(connection: sqlite3.Connection, statement: str) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from modelselect.errors import InvalidInputError
-from modelselect.history.database import ACCURACY, Added, History, Result
+from modelselect.history.database import History
+from modelselect.history.records import ACCURACY, Added, Result
 
 _COLUMNS = ("candidate", "dataset", "metric", "value")
 _TIMM_COLUMNS = ("model", "top1")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modelselect import hub
 from modelselect.errors import HistoryError, InvalidInputError
-from modelselect.history.database import TABLES, Added, History
+from modelselect.history.database import History
+from modelselect.history.records import TABLES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,40 +58,6 @@ def read_parquet(folder: Path) -> dict[str, list[Row]]:
             f"{str(folder)!r} holds no results.parquet; expected a folder that `modelselect history export` wrote"
         )
     return {table: _table(folder / f"{table}.parquet", columns) for table, columns in TABLES.items()}
-
-
-def publish(history: History, repository: str, private: bool | None, token: str | None) -> str:
-    """Uploads the union of the history and of what the repository holds, whoever else uploads meanwhile."""
-
-    def fill(folder: Path, name: str, latest: str) -> None:
-        with united(history, name, latest, token) as whole:
-            whole.export(folder)
-
-    message = f"Transfer history: {history.summary()['results']} results added"
-    return hub.upload(repository, fill, message, private=private, token=token, raises=HistoryError)
-
-
-@contextlib.contextmanager
-def united(
-    history: History, repository: str, revision: str, token: str | None, endpoint: str | None = None
-) -> Iterator[History]:
-    """The history together with the one that a repository holds, if it holds one."""
-    with tempfile.TemporaryDirectory() as scratch:
-        whole = History(Path(scratch) / "whole.sqlite")
-        whole.merge(history)
-        with contextlib.suppress(InvalidInputError):  # a repository without a history yet
-            fetch(whole, repository, revision, token, endpoint)
-        yield whole
-
-
-def fetch(
-    history: History, repository: str, revision: str | None, token: str | None, endpoint: str | None = None
-) -> Added:
-    """Adds what the repository holds."""
-    names = [f"{table}.parquet" for table in TABLES]
-    return history.load(
-        hub.fetch(repository, names, revision=revision, token=token, endpoint=endpoint, raises=HistoryError)
-    )
 
 
 def _table(path: Path, columns: Sequence[str]) -> list[Row]:

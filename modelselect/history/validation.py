@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from modelselect.errors import InvalidInputError
-from modelselect.history.database import TABLES, Result, canonical_json, impossible, row_of
+from modelselect.history.records import TABLES, Result, canonical_json, impossible, row_of
 
 Row = tuple[Any, ...]
 
@@ -66,7 +66,7 @@ def _fact(row: Mapping[str, Any]) -> Row:
 
 
 def _graph(row: Mapping[str, Any]) -> Row:
-    from modelselect.archi2vec import from_json
+    from modelselect.architectures.graph_json import from_json
 
     try:
         unpacking = zlib.decompressobj()

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from modelselect.candidates.candidate import Candidate
 from modelselect.errors import InvalidInputError
-from modelselect.history.database import ACCURACY, Result
-from modelselect.host import get_host
+from modelselect.history.records import ACCURACY, Result
+from modelselect.host.host import get_host
 
 if TYPE_CHECKING:
     from modelselect.history.database import History
@@ -139,7 +140,7 @@ class HistoryView:
         return self.remembered(("performance", metric, scale), lambda: self._performance(metric, scale))
 
     def _performance(self, metric: str | None, scale: str) -> Matrix:
-        from modelselect.estimator import normalised_ranks
+        from modelselect.estimators.ranks import normalised_ranks
 
         sums: dict[tuple[str, str, str], tuple[Matrix, Matrix]] = {}
         empty = len(self.candidates)
@@ -246,3 +247,16 @@ def _digest(*said: Any) -> str:
 
 def _number(value: Any) -> float:
     return float(value) if isinstance(value, (int, float)) and value > 0 else np.nan
+
+
+@dataclass(frozen=True)
+class RecallContext:
+    """The history as it bears on one run.
+
+    Attributes:
+        view: of the history, about the pool and the dataset.
+        proxy: the candidate that looks at the dataset for all; None where there is none for such data.
+    """
+
+    view: HistoryView
+    proxy: Candidate | None

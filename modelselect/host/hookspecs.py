@@ -14,18 +14,35 @@ import pluggy
 if TYPE_CHECKING:
     import typer
 
-    from modelselect.archi2vec import Encoder
-    from modelselect.candidates import Candidate, Zoo
+    from modelselect.architectures.encoder import Encoder
+    from modelselect.candidates.candidate import Candidate
+    from modelselect.candidates.zoo import Zoo
     from modelselect.errors import Failure
-    from modelselect.estimator import Estimator
+    from modelselect.estimators.estimator import Estimator
     from modelselect.executor import Executor
-    from modelselect.extraction import Extractor
-    from modelselect.leaderboard import Leaderboard
+    from modelselect.extraction.extractor import Extractor
+    from modelselect.leaderboard.leaderboard import Leaderboard
 
 PROJECT = "modelselect"
 
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
+
+RESERVED_COMMANDS = (
+    "benchmark",
+    "demo",
+    "doctor",
+    "embed",
+    "estimators",
+    "history",
+    "plugins",
+    "report",
+    "search",
+    "select",
+    "store",
+    "zoos",
+)
+"""Names of the shipped commands: a plugin's command cannot have one of them."""
 
 
 @hookspec

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import re
-from collections.abc import Collection, Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -12,30 +10,27 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pluggy
 
-from modelselect import hookspecs
-from modelselect.candidates import Zoo
+from modelselect.candidates.zoo import Zoo
 from modelselect.errors import PluginError, UnknownNameError
-from modelselect.estimator import Estimator
-from modelselect.evidence import FIELDS
+from modelselect.estimators.estimator import Estimator
 from modelselect.executor import Executor
+from modelselect.host import hookspecs
+from modelselect.host.entry_points import (
+    PLUGINS_VARIABLE,
+    chosen_names,
+    distribution_of,
+    is_chosen,
+    plain_name,
+    shipped_first,
+)
+from modelselect.host.hookspecs import RESERVED_COMMANDS
+from modelselect.host.validation import KINDS, PLUGIN_FAULTS, one_line, singular, validate_plugin
+from modelselect.utils.versions import DISTRIBUTION
 
 if TYPE_CHECKING:
-    from modelselect.archi2vec import Encoder
-    from modelselect.extraction import Extractor
+    from modelselect.architectures.encoder import Encoder
+    from modelselect.extraction.extractor import Extractor
 
-DISTRIBUTION = "modelselect-automl"
-"""The distribution that ships the host and the shipped plugins."""
-
-PLUGINS_VARIABLE = "MODELSELECT_PLUGINS"
-"""Which plugins of others to load, by entry point or distribution, comma-separated. Unset: all. Empty: none."""
-
-KINDS = ("zoos", "extractors", "estimators", "executors", "architecture_encoders", "commands")
-"""What a plugin may register; the hook is `modelselect_register_<kind>`."""
-
-PLUGIN_FAULTS = (Exception, SystemExit)
-"""What a plugin's code may raise without ending more than itself; an interrupt by the user is none of it."""
-
-_NAME = re.compile(r"[a-z][a-z0-9_-]*")
 T = TypeVar("T")
 
 
@@ -83,10 +78,10 @@ class Host:
         """A host with every installed plugin: the shipped ones first, then others by name."""
         host = cls()
         points = list(entry_points(group=hookspecs.PROJECT))
-        for point in sorted(filter(_is_chosen, points), key=_shipped_first):
+        for point in sorted(filter(is_chosen, points), key=shipped_first):
             host._load(point)
-        installed = {_plain(name) for point in points for name in (point.name, _distribution(point)[0])}
-        for name in sorted(name for name in _chosen_names() or () if _plain(name) not in installed):
+        installed = {plain_name(name) for point in points for name in (point.name, distribution_of(point)[0])}
+        for name in sorted(name for name in chosen_names() or () if plain_name(name) not in installed):
             fault = f"{PLUGINS_VARIABLE} names it, and no plugin or distribution of that name is installed"
             host.plugins.append(Plugin(name, faults=[fault]))
         return host
@@ -105,7 +100,7 @@ class Host:
             self._manager.check_pending()
             _refuse_unmarked_hooks(plugin)
         except PLUGIN_FAULTS as error:
-            record.faults.append(f"its hooks are wrong: {_one_line(error)}")
+            record.faults.append(f"its hooks are wrong: {one_line(error)}")
             if not known and self._manager.is_registered(plugin):
                 self._manager.unregister(plugin)
             return record
@@ -120,7 +115,7 @@ class Host:
             try:
                 self._call(record, f"modelselect_{event}", **arguments)
             except PLUGIN_FAULTS as error:
-                fault = f"modelselect_{event} raised {_one_line(error)}"
+                fault = f"modelselect_{event} raised {one_line(error)}"
                 if fault not in record.faults:
                     record.faults.append(fault)
 
@@ -145,11 +140,11 @@ class Host:
         return self._owners[kind, name]
 
     def _load(self, point: EntryPoint) -> None:
-        distribution, version = _distribution(point)
+        distribution, version = distribution_of(point)
         try:
             plugin = point.load()
         except PLUGIN_FAULTS as error:
-            fault = f"cannot be imported from {point.value!r}: {_one_line(error)}"
+            fault = f"cannot be imported from {point.value!r}: {one_line(error)}"
             self.plugins.append(Plugin(point.name, distribution, version, faults=[fault]))
             return
         self.register(plugin, point.name, distribution, version)
@@ -160,7 +155,7 @@ class Host:
             answers = self._call(record, hook)
             brought = [item for answer in answers for item in _named(answer, kind)]
         except PLUGIN_FAULTS as error:
-            record.faults.append(f"{hook} raised {_one_line(error)}")
+            record.faults.append(f"{hook} raised {one_line(error)}")
             return
         for name, item in brought:
             try:
@@ -168,12 +163,12 @@ class Host:
             except PluginError as error:
                 record.faults.append(str(error))
             except PLUGIN_FAULTS as error:
-                record.faults.append(f"{name!r} among the {kind} cannot be registered: {_one_line(error)}")
+                record.faults.append(f"{name!r} among the {kind} cannot be registered: {one_line(error)}")
 
     def _add(self, record: Plugin, kind: str, name: object, item: Any) -> None:
-        _validate(kind, name, item)
+        validate_plugin(kind, name, item)
         assert isinstance(name, str)
-        if kind == "commands" and name in _shipped_commands():
+        if kind == "commands" and name in RESERVED_COMMANDS:
             raise PluginError(
                 f"the command name {name!r} is taken: {record.owner} registers it, and it is one of {DISTRIBUTION}'s "
                 f"own; that of {DISTRIBUTION} is kept. Rename the plugin's."
@@ -183,7 +178,7 @@ class Host:
             if (kind, taken) in self._owners:
                 other = self._owners[kind, taken]
                 raise PluginError(
-                    f"the {_singular(kind)} name {taken!r} is taken: {record.owner} and {other.owner} both register "
+                    f"the {singular(kind)} name {taken!r} is taken: {record.owner} and {other.owner} both register "
                     f"it; that of {other.owner} is kept. Rename one of them, or leave one out with {PLUGINS_VARIABLE}."
                 )
         for taken in names:
@@ -206,34 +201,6 @@ def get_host() -> Host:
     return Host.load()
 
 
-def _chosen_names() -> list[str] | None:
-    """What the environment variable names; None where it is not set."""
-    chosen = os.environ.get(PLUGINS_VARIABLE)
-    return None if chosen is None else [name.strip() for name in chosen.split(",") if name.strip()]
-
-
-def _is_chosen(point: EntryPoint) -> bool:
-    distribution, names = _distribution(point)[0], _chosen_names()
-    if names is None or distribution == DISTRIBUTION:
-        return True
-    return not {_plain(point.name), _plain(distribution)}.isdisjoint(map(_plain, names))
-
-
-def _plain(name: str) -> str:
-    """A name as package indexes compare it: `My_Plugin` is `my-plugin`."""
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
-def _shipped_first(point: EntryPoint) -> tuple[bool, str, str]:
-    return _distribution(point)[0] != DISTRIBUTION, point.name, point.value
-
-
-def _distribution(point: EntryPoint) -> tuple[str, str]:
-    if point.dist is None:
-        return "unknown", "unknown"
-    return point.dist.metadata["Name"] or "unknown", point.dist.version or "unknown"
-
-
 def _refuse_unmarked_hooks(plugin: object) -> None:
     for name in dir(plugin):
         member = getattr(plugin, name) if name.startswith("modelselect_") else None
@@ -248,104 +215,7 @@ def _named(answer: Any, kind: str) -> Iterable[tuple[object, Any]]:
     return [(getattr(item, "name", None), item) for item in answer]
 
 
-def _validate(kind: str, name: object, item: Any) -> None:
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise PluginError(
-            f"{item!r} among the {kind} has the name {name!r}; expected lower-case letters, digits, _ and -"
-        )
-    expected = _expected_class(kind)
-    if not isinstance(item, expected):
-        package = expected.__module__.split(".")[0]
-        raise PluginError(
-            f"{name!r} among the {kind} is a {type(item).__name__}; expected a {package}.{expected.__name__}"
-        )
-    if isinstance(item, Zoo):
-        _validate_aliases(item)
-    elif isinstance(item, Estimator):
-        _validate_estimator(item)
-    elif kind == "commands":
-        _validate_command(name, item)
-
-
-def _validate_aliases(zoo: Zoo) -> None:
-    aliases: object = zoo.aliases
-    if not isinstance(aliases, tuple | list) or not all(isinstance(a, str) and _NAME.fullmatch(a) for a in aliases):
-        raise PluginError(
-            f"zoo {zoo.name!r} has the aliases {aliases!r}; expected a tuple of names in lower-case letters, digits, _ "
-            "and -, or () for none"
-        )
-
-
-def _validate_estimator(estimator: Estimator) -> None:
-    name = estimator.name
-    if not hasattr(estimator, "requires"):
-        raise PluginError(
-            f"estimator {name!r} has no requires; set it to a frozenset of the evidence fields that it cannot do "
-            f"without, of: {', '.join(FIELDS)}"
-        )
-    for attribute in ("requires", "optional", "reads"):
-        fields: object = getattr(estimator, attribute)
-        if not isinstance(fields, Set) or not all(isinstance(field, str) for field in fields):
-            raise PluginError(
-                f"estimator {name!r} has {attribute} = {fields!r}; expected a set of names, such as "
-                "frozenset({'features', 'labels'})"
-            )
-        unknown = sorted(fields - set(FIELDS))
-        if unknown:
-            raise PluginError(f"estimator {name!r} reads {unknown}; known evidence fields: {', '.join(FIELDS)}")
-    if not getattr(estimator, "citation", ""):
-        raise PluginError(f"estimator {name!r} has no citation; say which paper or practice it comes from")
-
-
-def _validate_command(name: str, command: Any) -> None:
-    import typer
-
-    try:
-        typer.main.get_command(command)
-    except PLUGIN_FAULTS as error:
-        raise PluginError(
-            f"command {name!r} cannot be built: {_one_line(error)}. Give its typer.Typer at least one command or a "
-            "callback, with parameters of types that Typer knows."
-        ) from None
-
-
-def _shipped_commands() -> Collection[str]:
-    """Names of the command line's own, from the command line itself. Only asked for where a plugin brings commands."""
-    import typer
-
-    from modelselect import cli
-
-    shipped: Any = typer.main.get_command(cli.app)
-    return set(shipped.commands)
-
-
-def _expected_class(kind: str) -> type:
-    if kind == "commands":
-        import typer
-
-        return typer.Typer
-    from modelselect.archi2vec import Encoder
-    from modelselect.extraction import Extractor
-
-    classes: dict[str, type] = {
-        "zoos": Zoo,
-        "extractors": Extractor,
-        "estimators": Estimator,
-        "executors": Executor,
-        "architecture_encoders": Encoder,
-    }
-    return classes[kind]
-
-
-def _singular(kind: str) -> str:
-    return kind.replace("_", " ").removesuffix("s")
-
-
 def _look_up(kind: str, name: str, registered: Mapping[str, T]) -> T:
     if name not in registered:
         raise UnknownNameError(kind, name, registered)
     return registered[name]
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
-import math
 import os
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from modelselect.agreement import Agreement, agreement
-from modelselect.candidates import Candidate
-from modelselect.errors import CandidateError, Failure, InvalidInputError
-from modelselect.machine import replacing
+from modelselect.candidates.candidate import Candidate
+from modelselect.errors import LIMIT, CandidateError, Failure, InvalidInputError
+from modelselect.ranking.cells import shown_value
+from modelselect.ranking.document import EXPECTED, FORMAT, FORMAT_VERSION, plain_value
+from modelselect.ranking.row import COST_COLUMNS, COSTS, FIRST_COLUMNS, LAST_COLUMNS, name_of
+from modelselect.ranking.table import fitting_columns, room_for
+from modelselect.store.files import write_text
+from modelselect.utils.text import PLAIN_WIDTH, UNKNOWN, printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,33 +25,8 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions
     from rich.table import Table
 
-    from modelselect.backbone import Backbone
-    from modelselect.verification.winners import FineTuned
-
-FORMAT = "modelselect leaderboard"
-FORMAT_VERSION = 1
-
-PLAIN_WIDTH = 200
-"""Characters in a line where there is no terminal."""
-
-UNKNOWN = "–"
-
-_EXPECTED = "expected a file that Leaderboard.save() or modelselect select --json has written"
-
-FIRST_COLUMNS = ("rank", "candidate", "score")
-COST_COLUMNS = ("latency_ms", "throughput", "memory_bytes", "license", "download_bytes")
-"""Before `seconds`, where the costs of some row were measured."""
-
-MEASURED_COLUMNS = ("latency_ms", "throughput", "memory_bytes")
-"""Only there where somebody asked for them: shown before others where width is short."""
-
-LAST_COLUMNS = ("verified_accuracy", "parameters", "macs", "feature_dim", "seconds", "status")
-
-COSTS = ("parameters", "macs", "feature_dim", "latency_ms", "memory_bytes", "download_bytes", "seconds")
-"""What quality can be weighed against: the less the better."""
-
-LIMIT = "limit"
-"""Stage of a failure that is none: the candidate does not pass a limit that the caller set."""
+    from modelselect.candidates.backbone import Backbone
+    from modelselect.verification.fine_tuned import FineTuned
 
 
 @dataclass(frozen=True)
@@ -127,12 +105,12 @@ class Row:
         """`ok`, or what failed and why, or why it was not shown all rows."""
         if self.failure is not None:
             return f"{'left out' if self.failure.stage == LIMIT else 'failed'}: {self.failure.reason}"
-        told = [] if self.stopped is None else [self.stopped]
-        told += [
+        describe_budget = [] if self.stopped is None else [self.stopped]
+        describe_budget += [
             failure.reason if failure.reason.startswith(name) else f"{name}: {failure.reason}"
             for name, failure in self.failures.items()
         ]
-        return "; ".join(told) or "ok"
+        return "; ".join(describe_budget) or "ok"
 
     def load(
         self,
@@ -154,8 +132,8 @@ class Row:
             CandidateError: it cannot be loaded; its weights have changed since it was ranked; its fine-tuned weights
                 are not here; or it is a bare module, which the caller has and no zoo.
         """
-        from modelselect.host import get_host
-        from modelselect.modules import ModuleZoo
+        from modelselect.evaluation.own_modules import ModuleZoo
+        from modelselect.host.host import get_host
 
         if self.candidate.zoo == ModuleZoo.name:
             raise CandidateError(
@@ -196,9 +174,9 @@ class Row:
             CandidateError: it was not fine-tuned, its fine-tuned weights are not here, or it cannot be loaded.
             InvalidInputError: there is something at `path` already, or it cannot be written.
         """
-        from modelselect.verification import winners
+        from modelselect.verification import export
 
-        winners.write(self._tuned(cache_dir), self.candidate, Path(path), trust_remote_code=trust_remote_code)
+        export.write(self._tuned(cache_dir), self.candidate, Path(path), trust_remote_code=trust_remote_code)
 
     def push_to_hub(
         self,
@@ -226,15 +204,15 @@ class Row:
             InvalidInputError: that is no name of a repository.
             HubError: the Hub refuses, or cannot be reached.
         """
-        from modelselect.verification import winners
+        from modelselect.leaderboard import model_card
 
         tuned = self._tuned(cache_dir)
-        return winners.publish(
+        return model_card.publish(
             tuned, self, repository, private=private, token=token, trust_remote_code=trust_remote_code
         )
 
     def _tuned(self, cache_dir: str | os.PathLike[str] | None) -> FineTuned:
-        from modelselect.verification.winners import FineTuned
+        from modelselect.verification.fine_tuned import FineTuned
 
         if self.fine_tuned is None:
             why = "it was not fine-tuned" if self.verified_accuracy is None else "only the best one's are kept"
@@ -367,7 +345,7 @@ class Leaderboard:
         >>> [row.candidate.name for row in ms.Leaderboard(tuple(rows)).pareto(quality="score")]
         ['small', 'large']
         """
-        from modelselect.cost import pareto_front
+        from modelselect.ranking.pareto import pareto_front
 
         qualities = ("score", "verified_accuracy", *self.estimators)
         if cost not in COSTS:
@@ -404,7 +382,7 @@ class Leaderboard:
             "rows": [_row_to_json(row) for row in self.rows],
             "confidence": self.confidence,
             "verification": None if self.verification is None else asdict(self.verification),
-            "provenance": _plain(self.provenance),
+            "provenance": plain_value(self.provenance),
         }
         return json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
 
@@ -415,15 +393,15 @@ class Leaderboard:
         Raises:
             InvalidInputError: the file is missing, not a leaderboard, or of a newer version.
         """
-        from modelselect.budget import told
+        from modelselect.ranking.notes import describe_budget
 
         try:
             document = json.loads(Path(path).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else f"it is no JSON ({error})"
-            raise InvalidInputError(f"cannot read a leaderboard from {str(path)!r}: {reason}; {_EXPECTED}") from error
+            raise InvalidInputError(f"cannot read a leaderboard from {str(path)!r}: {reason}; {EXPECTED}") from error
         if not isinstance(document, dict) or document.get("format") != FORMAT:
-            raise InvalidInputError(f"{str(path)!r} is not a leaderboard; {_EXPECTED}")
+            raise InvalidInputError(f"{str(path)!r} is not a leaderboard; {EXPECTED}")
         if document.get("version") != FORMAT_VERSION:
             raise InvalidInputError(
                 f"{str(path)!r} has leaderboard version {document.get('version')}; this modelselect reads version "
@@ -433,7 +411,7 @@ class Leaderboard:
             rows = tuple(_row_from_json(row) for row in document["rows"])
             provenance = dict(document["provenance"])
             if provenance.get("budget") is not None:
-                told(provenance["budget"])  # whoever wrote it: it is to be shown
+                describe_budget(provenance["budget"])  # whoever wrote it: it is to be shown
             return cls(rows, tuple(document["estimators"]), provenance, document.get("confidence"))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InvalidInputError(f"{str(path)!r} is a damaged leaderboard: {error!r}. Make it again.") from error
@@ -452,10 +430,10 @@ class Leaderboard:
         filled = list(cells)
         if all(row.status == "ok" for row in self.rows):
             filled = [column for column in filled if column != "status"]
-        shown = filled if width is None else _fitting(filled, cells, width)
+        shown = filled if width is None else fitting_columns(filled, cells, width)
         table = Table(header_style="bold")
         foldable = ["status", "verified_accuracy"]
-        if width is not None and 1 + sum(_room(column, cells[column]) for column in shown) > width:
+        if width is not None and 1 + sum(room_for(column, cells[column]) for column in shown) > width:
             foldable.append("candidate")  # a long folder must not push the answer off the table
         for column in shown:
             words = column in ("candidate", "status")
@@ -483,7 +461,7 @@ class Leaderboard:
         if self.confidence is not None:
             first, second = (row for row in sorted(self.ranked, key=lambda row: row.predicted_rank or 0)[:2])
             notes.append(
-                f"with another probe of this size, {_name(first)} would score above {_name(second)} with a probability "
+                f"with another probe of this size, {name_of(first)} would score above {name_of(second)} with a probability "
                 f"of {'more than 99%' if self.confidence > 0.99 else f'{self.confidence:.0%}'}"
             )
         if (found := self.verification) is not None:
@@ -493,9 +471,9 @@ class Leaderboard:
                 f"{100 * found.top1_regret:.1f} points"
             )
         if isinstance(spent := self.provenance.get("budget"), Mapping):
-            from modelselect.budget import told
+            from modelselect.ranking.notes import describe_budget
 
-            notes += told(spent)
+            notes += describe_budget(spent)
         for name in dict.fromkeys((*self.estimators, *(name for row in self.rows for name in row.failures))):
             reasons = [row.warnings[name] for row in self.rows if name in row.warnings]
             reasons += [row.failures[name].reason for row in self.rows if name in row.failures]
@@ -573,7 +551,7 @@ class Leaderboard:
             HubError: no token, no right to write there, no network: the message says which.
             InvalidInputError: that is no name of a repository, or it holds something else.
         """
-        from modelselect.publishing import publish
+        from modelselect.leaderboard.publishing import publish
 
         return publish(self, repository, private=private, token=token, endpoint=endpoint)
 
@@ -593,7 +571,7 @@ class Leaderboard:
             HubError: there is no such repository, you may not see it, or it cannot be reached.
             InvalidInputError: that is no name of a repository, or it holds no leaderboard.
         """
-        from modelselect.publishing import fetch
+        from modelselect.leaderboard.publishing import fetch
 
         return fetch(repository, revision=revision, token=token, endpoint=endpoint)
 
@@ -627,13 +605,13 @@ class Leaderboard:
         | --: | --- | --: | --: | --: | --- |
         | 1 | timm:resnet\_18 | 0.75 | 11.7M | 0.0 | ok |
         """
-        from modelselect.report.text import markdown
+        from modelselect.ranking.text import markdown
 
         return markdown(self)
 
     def to_latex(self) -> str:
         """A LaTeX tabular (package booktabs) of the columns that hold something; text from outside is escaped."""
-        from modelselect.report.text import latex
+        from modelselect.ranking.text import latex
 
         return latex(self)
 
@@ -643,7 +621,7 @@ class Leaderboard:
 
     def model_card(self) -> str:
         """A Markdown section for the card of the model that was fine-tuned: what was chosen, among what, and how."""
-        from modelselect.report.text import model_card
+        from modelselect.report.model_card import model_card
 
         return model_card(self)
 
@@ -652,11 +630,11 @@ class Leaderboard:
             without = f"without {', '.join(row.failures)}"
             return without if row.stopped is None else f"{row.stopped}; {without}"
         if column == "candidate":
-            twins = [other for other in self.rows if _name(other) == _name(row)]
-            return _name(row) if len(twins) == 1 else row.candidate.id
+            twins = [other for other in self.rows if name_of(other) == name_of(row)]
+            return name_of(row) if len(twins) == 1 else row.candidate.id
         if column == "rank" and row.verified_accuracy is not None and row.predicted_rank not in (None, row.rank):
             return f"{row.rank} ({row.predicted_rank})"
-        return _shown(column, self._cell(row, column), row)
+        return shown_value(column, self._cell(row, column), row)
 
     def _cell(self, row: Row, column: str) -> Any:
         if column == "candidate":
@@ -666,27 +644,14 @@ class Leaderboard:
         return row.scores.get(column)
 
 
-def write_text(path: str | os.PathLike[str], content: str) -> None:
-    """Writes a file whole or not at all.
-
-    Raises:
-        InvalidInputError: the folder does not exist or cannot be written.
-    """
-    try:
-        with replacing(Path(path)) as partial:
-            partial.write_text(content, encoding="utf-8")
-    except OSError as error:
-        raise InvalidInputError(f"cannot write {str(path)!r}: {error.strerror}. Give a writable path.") from error
-
-
 def _row_to_json(row: Row) -> dict[str, Any]:
     candidate = row.candidate
-    document = {name: _plain(getattr(row, name)) for name in Row.__dataclass_fields__ if name != "candidate"}
+    document = {name: plain_value(getattr(row, name)) for name in Row.__dataclass_fields__ if name != "candidate"}
     document["candidate"] = {
         "zoo": candidate.zoo,
         "name": candidate.name,
         "revision": candidate.revision,
-        "metadata": _plain(candidate.metadata),
+        "metadata": plain_value(candidate.metadata),
     }
     return {"candidate": document.pop("candidate"), **document}
 
@@ -702,87 +667,3 @@ def _row_from_json(document: Mapping[str, Any]) -> Row:
         fields["verified_interval"] = (low, high)
     fields["nearest"] = tuple((other, similarity) for other, similarity in fields["nearest"])
     return Row(**fields)
-
-
-def _plain(value: Any) -> Any:
-    """The value as JSON has it: arrays and sets as lists; not-a-number as null, since JSON has no word for it."""
-    if isinstance(value, Failure):
-        return asdict(value)
-    if isinstance(value, Mapping | MappingProxyType):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return [_plain(v) for v in value]
-    if isinstance(value, Set):  # in an order that does not change from run to run
-        return sorted(map(_plain, value), key=lambda v: (v, "") if isinstance(v, int | float) else (math.inf, repr(v)))
-    if hasattr(value, "tolist"):  # a NumPy array or scalar, a tensor
-        plain = value.tolist()
-        return str(value) if isinstance(plain, type(value)) else _plain(plain)
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value if isinstance(value, str | int | float | bool | None) else str(value)
-
-
-def _fitting(columns: Sequence[str], cells: Mapping[str, Sequence[str]], width: int) -> list[str]:
-    """The columns that fit: what decides first, then costs measured on request, estimators in their order, the rest."""
-    needed = {column: _room(column, cells[column]) for column in columns}
-    first = [c for c in columns if c in (*FIRST_COLUMNS, "verified_accuracy")]
-    if any(
-        text.startswith(("failed", "left out", "stopped")) for text in cells.get("status", ())
-    ):  # anything less is said in the notes
-        first.append("status")
-    estimators = [c for c in columns if c not in (*FIRST_COLUMNS, *COST_COLUMNS, *LAST_COLUMNS)]
-    measured = [c for c in columns if c in MEASURED_COLUMNS]
-    rest = [c for c in columns if c not in first and c not in estimators and c not in measured]
-    room = width - 1
-    kept = set()
-    for column in (*first, *measured, *estimators, *rest):
-        if column in first or needed[column] <= room:
-            kept.add(column)
-            room -= needed[column]
-    return [column for column in columns if column in kept]
-
-
-def _room(column: str, texts: Sequence[str]) -> int:
-    """The characters that a column takes, its frame included."""
-    needed = 3 + max([len(column), *map(len, texts)])
-    return min(needed, 25) if column in ("status", "verified_accuracy") else needed
-
-
-def printable(text: str) -> str:
-    """Without control characters, which a terminal would obey."""
-    return "".join(c if c.isprintable() else "\ufffd" for c in text)
-
-
-def _name(row: Row) -> str:
-    return f"{row.candidate.zoo}:{row.candidate.name}"
-
-
-def _shown(column: str, value: Any, row: Row) -> str:
-    if value is None:
-        return UNKNOWN
-    error = row.standard_error if column == "score" else row.standard_errors.get(column)
-    if error is not None and column not in (*COST_COLUMNS, *LAST_COLUMNS):
-        return f"{value:.4g} ± {error:.2g}"
-    if column == "verified_accuracy" and row.verified_interval is not None:
-        low, high = row.verified_interval
-        return f"{value:.1%} [{low:.1%}, {high:.1%}]"
-    if column in ("parameters", "macs"):
-        return _with_unit(value)
-    if column in ("memory_bytes", "download_bytes"):
-        return f"{_with_unit(value)}B"
-    if column == "throughput" and value >= 1000:
-        return _with_unit(value)
-    if column in ("latency_ms", "throughput"):
-        return f"{value:.3g}"
-    if column == "seconds":
-        return f"{value:.1f}"
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return str(value)
-
-
-def _with_unit(count: float) -> str:
-    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if count >= size:
-            return f"{count / size:.3g}{unit}"
-    return f"{count:.0f}"

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from modelselect import hub
 from modelselect.errors import InvalidInputError
-from modelselect.history.database import TABLES, History
-from modelselect.history.exchange import united
+from modelselect.history.database import History
+from modelselect.history.history import united
+from modelselect.history.records import TABLES
 
 if TYPE_CHECKING:
-    from modelselect.leaderboard import Leaderboard
+    from modelselect.leaderboard.leaderboard import Leaderboard
 
 BOARD = "leaderboard.json"
 TABLE = "leaderboard.parquet"
@@ -68,7 +69,7 @@ def fetch(
     repository: str, *, revision: str | None = None, token: str | None = None, endpoint: str | None = None
 ) -> Leaderboard:
     """See `Leaderboard.from_hub`."""
-    from modelselect.leaderboard import Leaderboard
+    from modelselect.leaderboard.leaderboard import Leaderboard
 
     folder = hub.fetch(repository, [BOARD], revision=revision, token=token, endpoint=endpoint)
     if not (folder / BOARD).exists():
@@ -83,8 +84,8 @@ def history_of(board: Leaderboard, path: Path) -> History | None:
 
     None where it found nothing that a history keeps, or does not say which dataset it is about.
     """
-    from modelselect.host import get_host
-    from modelselect.recall import findings, kept_keys
+    from modelselect.history.recording import kept_keys, results_of
+    from modelselect.host.host import get_host
 
     told = board.provenance
     about, settings, methods = (_mapping(told.get(key)) for key in ("dataset", "settings", "estimators"))
@@ -94,7 +95,7 @@ def history_of(board: Leaderboard, path: Path) -> History | None:
     registered = get_host().estimators
     ranked_by = [name for name in told.get("ranked_by", ()) if name in registered and name in methods]
     keys = {name: methods[name]["key"] for name in kept_keys([registered[name] for name in ranked_by])}
-    results, facts = findings(board, fingerprint, keys, settings.get("seed", 0), settings.get("fine_tuning"))
+    results, facts = results_of(board, fingerprint, keys, settings.get("seed", 0), settings.get("fine_tuning"))
     if not results:
         return None
     history = History(path)
@@ -132,18 +133,21 @@ def card(board: Leaderboard, name: str, there: Collection[str]) -> str:
         name: of the repository.
         there: names of the files in it.
     """
-    from modelselect.report import content
-    from modelselect.report.text import escaped, summary
+    from modelselect.report.account import citations_of, provenance_tables
+    from modelselect.report.answer import answer_text
+    from modelselect.report.model_card import summary
+    from modelselect.report.names import dataset_name
+    from modelselect.utils.text import escaped
 
     views = [(view, file) for view, file in _VIEWS.items() if file in there]
-    title = f"Which model to fine-tune on {content.dataset_name(board)}"
+    title = f"Which model to fine-tune on {dataset_name(board)}"
     header = ["---", f"pretty_name: {json.dumps(title)}", "tags:", "- modelselect", "- leaderboard"]
     header += ["- transfer-history"] if "results.parquet" in there else []
     header.append("configs:")
     for view, file in views:
         header += [f"- config_name: {view}", f"  data_files: {file}"]
         header += ["  default: true"] if view == views[0][0] else []
-    parts = ["\n".join([*header, "---"]), f"# {escaped(title)}", escaped(" ".join(content.answer(board)))]
+    parts = ["\n".join([*header, "---"]), f"# {escaped(title)}", escaped(" ".join(answer_text(board)))]
     if board.ranked:
         parts.append(summary(board, CARD_ROWS))
     if PAGE in there:
@@ -153,9 +157,9 @@ def card(board: Leaderboard, name: str, there: Collection[str]) -> str:
     parts.append("## Load it\n\n" + _LOADING.format(name=name))
     if "results.parquet" in there:
         parts.append(_HISTORY_LOADING.format(name=name))
-    sections = content.provenance(board)
+    sections = provenance_tables(board)
     lines = [line for section in ("run", "dataset", "settings") for line in sections.get(section, [])]
-    cited = [(key, text) for key, text in content.citations(board).items() if text]
+    cited = [(key, text) for key, text in citations_of(board).items() if text]
     for heading, told in (("Provenance", lines), ("Citations", cited)):
         if told:
             items = "\n".join(f"- {escaped(key)}: {escaped(text)}" for key, text in told)

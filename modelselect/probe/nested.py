@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from modelselect.probe import Probe
+from modelselect.probe.probe import Probe
 
 
 @dataclass(frozen=True)

@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from numbers import Real
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from modelselect.errors import DatasetError
-from modelselect.probe.labels import Labels
-from modelselect.probe.rows import Rows, reason_of
-from modelselect.probe.sampling import choose_holdout, quotas, shuffled_strata
+from modelselect.probe.drawing import (
+    CheckedRows,
+    DrawingSettings,
+    DrawnRows,
+    check_classes,
+    cut_out,
+    fingerprint_of,
+    first_of_each_content,
+    from_validation,
+    whole_number,
+)
+from modelselect.probe.rows import reason_of
+from modelselect.probe.sampling import quotas, shuffled_strata
 from modelselect.probe.sources import open_splits
 from modelselect.probe.splits import choose_split, is_test, test_refused, test_split
 
 __all__ = ["Probe"]
-
-_FINGERPRINT_VERSION = b"modelselect probe 1\0"
 
 
 class Probe:
@@ -41,9 +47,9 @@ class Probe:
     def __init__(
         self,
         name: str,
-        drawn_from: _Drawn,
+        drawn_from: DrawnRows,
         class_names: tuple[str, ...],
-        settings: _Settings,
+        settings: DrawingSettings,
         record: dict[str, Any],
         *,
         size: int | None = None,
@@ -116,9 +122,9 @@ class Probe:
         """
         if isinstance(dataset, Probe):
             return dataset
-        settings = _Settings(_whole_number("seed", seed, 0), max_corrupt)
+        settings = DrawingSettings(whole_number("seed", seed, 0), max_corrupt)
         if size is not None:
-            size = _whole_number("size", size, 2)
+            size = whole_number("size", size, 2)
         if not isinstance(holdout, Real) or not 0 <= holdout < 1:
             raise DatasetError(f"holdout is {holdout!r}; expected a share of at least 0 and below 1.")
         if not isinstance(split, str | None):
@@ -132,10 +138,10 @@ class Probe:
             raise DatasetError(
                 f"input= and label= name columns, but the rows come from {rows.source}, which has no columns."
             )
-        kept = _first_of_each_content(rows) if deduplicate else np.arange(len(rows))
+        kept = first_of_each_content(rows) if deduplicate else np.arange(len(rows))
         classes = rows.labels.take(kept)
-        _check_classes(classes, name)
-        available = _Drawn(rows, kept, classes.indices)
+        check_classes(classes, name)
+        available = DrawnRows(rows, kept, classes.indices)
         record = {
             "name": name,
             "split": chosen,
@@ -155,9 +161,9 @@ class Probe:
             if test_as_holdout and (test := test_split(splits)) and (splits[test]().labels.indices >= 0).any():
                 beside = test
             if beside is not None:
-                cut = _from_validation(splits[beside](), beside, classes, available if deduplicate else None)
+                cut = from_validation(splits[beside](), beside, classes, available if deduplicate else None)
             else:
-                available, cut = _cut(available, holdout, settings.seed, name)
+                available, cut = cut_out(available, holdout, settings.seed, name)
             source = {"kind": cut.rows.source, **cut.rows.notes}
             own = {"split": beside or chosen, "source": source, "requested_size": None}
             held_out = cls(name, cut, classes.names, settings, record | own)
@@ -202,15 +208,15 @@ class Probe:
         digests = [check.digest for check in source.check(positions.tolist())]
         some = Probe(
             self.name,
-            _Drawn(source, positions, labels),
+            DrawnRows(source, positions, labels),
             self.class_names,
             self._settings,
             self._record | {"requested_size": len(rows)},
             training=self.training,
             holdout=self.holdout,
         )
-        fingerprint = _fingerprint(self.modality, digests, labels)
-        some.__dict__["_checked"] = _Checked(positions, labels, fingerprint, self.skipped)
+        fingerprint = fingerprint_of(self.modality, digests, labels)
+        some.__dict__["_checked"] = CheckedRows(positions, labels, fingerprint, self.skipped)
         return some
 
     @property
@@ -255,13 +261,13 @@ class Probe:
         }
 
     def __repr__(self) -> str:
-        checked: _Checked | None = self.__dict__.get("_checked")  # looking at it must not read the dataset
+        checked: CheckedRows | None = self.__dict__.get("_checked")  # looking at it must not read the dataset
         count = len(self._drawn_from.positions) if checked is None else len(checked.rows)
         unread = " not yet read" if checked is None else ""
         return f"Probe({self.name}: {count} {self.modality} rows{unread}, {self.n_classes} classes)"
 
     @cached_property
-    def _checked(self) -> _Checked:
+    def _checked(self) -> CheckedRows:
         """The sample, every row of it read and decoded once."""
         rows, positions, labels = self._drawn_from.rows, self._drawn_from.positions, self._drawn_from.labels
         strata = shuffled_strata(labels, self.seed)
@@ -293,8 +299,8 @@ class Probe:
                 "Give a larger size, or repair the files that cannot be read."
             )
         chosen.flags.writeable = False
-        fingerprint = _fingerprint(self.modality, [digests[index] for index in good], chosen)
-        return _Checked(positions[good], chosen, fingerprint, (*rows.skipped, *skipped))
+        fingerprint = fingerprint_of(self.modality, [digests[index] for index in good], chosen)
+        return CheckedRows(positions[good], chosen, fingerprint, (*rows.skipped, *skipped))
 
     def _check_corrupt(self, skipped: Sequence[tuple[str, str]], looked_at: int) -> None:
         limit = self._settings.max_corrupt
@@ -307,108 +313,8 @@ class Probe:
             )
 
 
-class _Checked(NamedTuple):
-    rows: NDArray[np.int64]
-    labels: NDArray[np.int64]
-    fingerprint: str
-    skipped: tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Drawn:
-    """Some of the rows: their positions, in order, and their classes."""
-
-    rows: Rows
-    positions: NDArray[np.int64]
-    labels: NDArray[np.int64]
-
-    def where(self, mask: NDArray[np.bool_]) -> _Drawn:
-        return _Drawn(self.rows, self.positions[mask], self.labels[mask])
-
-
-@dataclass(frozen=True, slots=True)
-class _Settings:
-    seed: int
-    max_corrupt: float
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.max_corrupt, Real) or not 0 <= self.max_corrupt <= 1:
-            raise DatasetError(f"max_corrupt is {self.max_corrupt!r}; expected a share between 0 and 1.")
-
-
-def _fingerprint(modality: str, digests: Sequence[bytes], labels: NDArray[np.int64]) -> str:
-    digest = hashlib.sha256(_FINGERPRINT_VERSION + f"{modality} {len(digests)}\0".encode())
-    for each in digests:
-        digest.update(each)
-    digest.update(labels.astype("<i8").tobytes())
-    return digest.hexdigest()
-
-
-def _whole_number(name: str, value: Any, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        raise DatasetError(f"{name} is {value!r}; expected an integer of {least} or more.")
-    return int(value)
-
-
-def _check_classes(classes: Labels, name: str) -> None:
-    if not len(classes.indices):
-        raise DatasetError(f"{name} has no rows; expected at least two, of two classes.")
-    if len(classes.names) == 1:
-        unlabelled = int((classes.indices < 0).sum())
-        hint = f" ({unlabelled} rows are labelled -1 or None, which means unlabelled.)" if unlabelled else ""
-        raise DatasetError(
-            f"{name} has one class, {classes.names[0]!r}; choosing a model takes rows of two or more. Check that the "
-            f"classes, and not folders above or below them, were given.{hint}"
-        )
-
-
-def _first_of_each_content(rows: Rows) -> NDArray[np.int64]:
-    """Positions of the rows that are no copy of an earlier one; what cannot be read is kept, to be reported later."""
-    seen: set[bytes] = set()
-    kept = []
-    for position, digest in enumerate(rows.digests(range(len(rows)))):
-        if digest is None or digest not in seen:
-            kept.append(position)
-        if digest is not None:
-            seen.add(digest)
-    return np.array(kept, np.int64)
-
-
-def _cut(available: _Drawn, share: float, seed: int, name: str) -> tuple[_Drawn, _Drawn]:
-    """Training rows and held-out rows."""
-    held_out = choose_holdout(available.labels, share, seed)
-    if len(np.unique(available.labels[held_out])) < 2:
-        counts = np.bincount(available.labels[available.labels >= 0])
-        raise DatasetError(
-            f"holdout={share} asks for held-out rows, but {int((counts < 2).sum())} of the {len(counts)} classes of "
-            f"{name} have only one row; at least two classes need two or more. Give more rows, a validation split, or "
-            "holdout=0."
-        )
-    return available.where(~held_out), available.where(held_out)
-
-
-def _from_validation(rows: Rows, split: str, classes: Labels, training: _Drawn | None) -> _Drawn:
-    """The labelled rows of a validation split, without those whose content is in the training rows given."""
-    labels, unknown = rows.labels.as_classes_of(classes)
-    if unknown:
-        raise DatasetError(
-            f"the split {split!r} has classes that training has not: {', '.join(unknown[:5])}. Name classes alike in "
-            "both, or give the training split alone, from which rows are held out."
-        )
-    labelled = np.flatnonzero(labels >= 0)
-    drawn = _Drawn(rows, labelled, labels[labelled])
-    if training is not None:
-        known = set(training.rows.digests(training.positions.tolist()))
-        drawn = drawn.where(np.array([digest not in known for digest in rows.digests(labelled.tolist())], np.bool_))
-    if not len(drawn.positions):
-        raise DatasetError(
-            f"the split {split!r} has no labelled rows of its own to hold out; give the training split alone."
-        )
-    return drawn
-
-
 def _versions() -> dict[str, str]:
-    from modelselect import __version__
+    from modelselect.utils.versions import __version__
 
     used = {"numpy": np.__version__, "modelselect": __version__}
     for module, library in (("PIL", "pillow"), ("datasets", "datasets"), ("torch", "torch")):

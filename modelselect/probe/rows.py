@@ -11,9 +11,9 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 import numpy as np
 
 from modelselect.errors import DatasetError
-from modelselect.machine import usable_cores
 from modelselect.probe import images
 from modelselect.probe.labels import Labels
+from modelselect.utils.system import usable_cores
 
 IMAGE, TEXT, ARRAY = "image", "text", "array"
 

@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from modelselect.cost import pareto_front
-from modelselect.report import content
+from modelselect.ranking.pareto import pareto_front
+from modelselect.report.costs import Cost, costs_of
+from modelselect.report.map import Map, family_of
+from modelselect.report.names import display_names
+from modelselect.utils.text import short_name
 
 if TYPE_CHECKING:
     from bokeh.plotting import figure as Figure  # noqa: N812 (a class, whatever its name)
 
-    from modelselect.leaderboard import Leaderboard, Row
+    from modelselect.leaderboard.leaderboard import Leaderboard, Row
 
 PALETTE = ("#3b82f6", "#f97316", "#10b981", "#a855f7", "#eab308", "#ef4444", "#06b6d4", "#ec4899")
 """Of the largest families; told apart, and readable on light and on dark."""
@@ -40,7 +43,7 @@ def cost_chart(board: Leaderboard) -> tuple[dict[str, Any], dict[str, Any]] | No
         The chart; and by quality and cost: `label` and `quality` of the axes, `points`, `front`, `ticks`, and `names`
         of those on the front, from the cheapest on.
     """
-    costs = content.costs(board)
+    costs = costs_of(board)
     if not costs:
         return None
     qualities = {"score": [row.score for row in board.rows]}
@@ -60,18 +63,16 @@ def cost_chart(board: Leaderboard) -> tuple[dict[str, Any], dict[str, Any]] | No
     _labels(figure, source)
     figure.xaxis.ticker = _ticker(first["ticks"])
     round_values = [m / 2 * 10.0**k for k in range(-3, 14) for m in range(2, 20)]
-    figure.xaxis.major_label_overrides = {value: content.short(value) for value in round_values}
+    figure.xaxis.major_label_overrides = {value: short_name(value) for value in round_values}
     return _item(figure, tips, [dots]), choices
 
 
-def _against(
-    board: Leaderboard, cost: content.Cost, quality: str, values: Sequence[float | None]
-) -> dict[str, Any] | None:
+def _against(board: Leaderboard, cost: Cost, quality: str, values: Sequence[float | None]) -> dict[str, Any] | None:
     """One quality against one cost; None where they are known of fewer than two together."""
     rows = [i for i, value in enumerate(values) if value is not None and cost.values[i] is not None]
     if len(rows) < 2:
         return None
-    called = content.names(board)
+    called = display_names(board)
     x, y = [float(cost.values[i] or 0) for i in rows], [float(values[i] or 0) for i in rows]
     front = pareto_front(x, y)
     ranges = [_range(board.rows[i], value, quality) for i, value in zip(rows, y, strict=True)]
@@ -83,7 +84,7 @@ def _against(
         "y": y,
         "name": names,
         "rank": [board.rows[i].rank for i in rows],
-        "shown": [content.short(value) for value in x],
+        "shown": [short_name(value) for value in x],
         "told": [f"{value:.4g}" if quality == "score" else f"{value:.1%}" for value in y],
         "low": [low for low, _ in ranges],
         "high": [high for _, high in ranges],
@@ -113,7 +114,7 @@ def verified_chart(board: Leaderboard) -> dict[str, Any] | None:
     rows = [i for i, row in enumerate(board.rows) if row.verified_accuracy is not None and row.score is not None]
     if len(rows) < 2:
         return None
-    called = content.names(board)
+    called = display_names(board)
     accuracy = [float(board.rows[i].verified_accuracy or 0) for i in rows]
     intervals = [_range(board.rows[i], a, "accuracy") for i, a in zip(rows, accuracy, strict=True)]
     tips = [
@@ -142,14 +143,14 @@ def verified_chart(board: Leaderboard) -> dict[str, Any] | None:
     return _item(figure, tips, [dots])
 
 
-def map_chart(board: Leaderboard, plane: content.Map) -> tuple[dict[str, Any], list[tuple[str, str, int]]]:
+def map_chart(board: Leaderboard, plane: Map) -> tuple[dict[str, Any], list[tuple[str, str, int]]]:
     """The map, coloured by family (`family` in its points' source; `score`: by score), and the families' legend.
 
     Returns:
         The chart, and (family, colour, candidates) from the largest on.
     """
-    called = content.names(board)
-    families = [content.family(board.rows[i]) for i in plane.rows]
+    called = display_names(board)
+    families = [family_of(board.rows[i]) for i in plane.rows]
     sizes = collections.Counter(families)
     largest = [name for name, _ in sizes.most_common() if name][: len(PALETTE)]
     colours = dict(zip(largest, PALETTE, strict=False))

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
 
-from modelselect.cost import pareto_front
 from modelselect.errors import InvalidInputError
-from modelselect.report import content
+from modelselect.ranking.pareto import pareto_front
+from modelselect.report.costs import costs_of
+from modelselect.report.names import display_names
 
 if TYPE_CHECKING:
-    from modelselect.leaderboard import Leaderboard
+    from modelselect.leaderboard.leaderboard import Leaderboard
 
 
 class NotebookFigure(Figure):
@@ -26,12 +27,12 @@ class NotebookFigure(Figure):
 
 def draw(board: Leaderboard, cost: str) -> Figure:
     """See `Leaderboard.plot`."""
-    known = {each.key: each for each in content.costs(board)}
+    known = {each.key: each for each in costs_of(board)}
     if cost not in known:
         raise InvalidInputError(
             f"cost is {cost!r}; expected one that is known of two ranked candidates: {', '.join(known) or 'none is'}"
         )
-    called = content.names(board)
+    called = display_names(board)
     rows = [i for i, row in enumerate(board.rows) if row.score is not None and known[cost].values[i]]
     x = [float(known[cost].values[i] or 0.0) for i in rows]
     y = [float(board.rows[i].score or 0.0) for i in rows]

@@ -17,13 +17,17 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modelselect.cost import license_of
-from modelselect.errors import InvalidInputError
-from modelselect.leaderboard import LIMIT
-from modelselect.report import content
+from modelselect.candidates.candidate import license_of
+from modelselect.errors import LIMIT, InvalidInputError
+from modelselect.leaderboard.map import architecture_map
+from modelselect.report.account import budget_table, citations_of, estimator_rank_table, provenance_tables
+from modelselect.report.answer import answer_text, cheaper_candidates, key_facts, left_out, loading_code
+from modelselect.report.costs import cost_of
+from modelselect.report.names import dataset_name, display_names, ranked_by
+from modelselect.utils.text import in_bytes, listed, short_name
 
 if TYPE_CHECKING:
-    from modelselect.leaderboard import Leaderboard, Row
+    from modelselect.leaderboard.leaderboard import Leaderboard, Row
 
 UNKNOWN = "–"
 FEW_ESTIMATORS = 5
@@ -90,11 +94,11 @@ def html(board: Leaderboard, atlas: str | os.PathLike[str] | None = None) -> str
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
 
-    from modelselect import __version__
     from modelselect.report import charts
+    from modelselect.utils.versions import __version__
 
-    called = content.names(board)
-    plane = content.architecture_map(board, atlas)
+    called = display_names(board)
+    plane = architecture_map(board, atlas)
     cost, verified = charts.cost_chart(board), charts.verified_chart(board)
     drawn_map, legend = (None, []) if plane is None else charts.map_chart(board, plane)
     data = {
@@ -105,31 +109,31 @@ def html(board: Leaderboard, atlas: str | os.PathLike[str] | None = None) -> str
         },
         "costs": cost[1] if cost else {},
     }
-    spent, stages = content.budget(board)
+    spent, stages = budget_table(board)
     choices = next(iter(cost[1].values())) if cost else {}
     library = Path(bokeh.__file__).parent / "server" / "static" / "js" / "bokeh.min.js"
     drawing = library.read_text(encoding="utf-8") if data["charts"] else ""
     script = _asset("script.js")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    ranks = content.estimator_ranks(board)
-    sentences = content.answer(board)
+    ranks = estimator_rank_table(board)
+    sentences = answer_text(board)
     return environment.from_string(_asset("page.html.jinja")).render(
         policy=_policy(script, drawing),
         style=Markup(_asset("style.css")),
         script=Markup(script),
         drawing=Markup(drawing),
         data=Markup(in_script(data)),
-        dataset=content.dataset_name(board),
+        dataset=dataset_name(board),
         headline=sentences[0],
         doubts=sentences[1:],
-        code=content.loading_code(board.best) if board.ranked else None,
+        code=loading_code(board.best) if board.ranked else None,
         best_id=board.best.candidate.id if board.ranked else "",
         ids=[row.candidate.id for row in board.rows],
         failed=[row.rank is None for row in board.rows],
         called=called,
-        left_out=content.left_out(board),
-        facts=content.facts(board),
-        smaller=content.cheaper(board),
+        left_out=left_out(board),
+        facts=key_facts(board),
+        smaller=cheaper_candidates(board),
         spent=spent,
         stages=stages,
         long=max(map(len, called), default=0) > LONG_NAME,
@@ -147,8 +151,8 @@ def html(board: Leaderboard, atlas: str | os.PathLike[str] | None = None) -> str
         legend=legend,
         ranks={name: [(rank, _heat(rank, column)) for rank in column] for name, column in ranks.items()},
         agreement=_agreement(board),
-        provenance=content.provenance(board),
-        citations={name: text for name, text in content.citations(board).items() if text},
+        provenance=provenance_tables(board),
+        citations={name: text for name, text in citations_of(board).items() if text},
         version=__version__,
         swatches=[(colour, f"swatch-{index}") for index, (_, colour, _) in enumerate(legend)],
     )
@@ -165,7 +169,7 @@ def in_script(data: Any) -> str:
 
 def table_columns(board: Leaderboard, called: list[str]) -> list[Column]:
     """The page's table: what the leaderboard has columns of, and licence, size and family where they are known."""
-    methods = content.ranked_by(board)
+    methods = ranked_by(board)
     rows = board.rows
 
     def metadata(key: str) -> list[Any]:
@@ -197,8 +201,8 @@ def table_columns(board: Leaderboard, called: list[str]) -> list[Column]:
         _numbers("MACs", [row.macs for row in rows]),
         _numbers("latency", [row.latency_ms for row in rows], lambda value: f"{value:.3g} ms"),
         _numbers("throughput", [row.throughput for row in rows], lambda value: f"{value:.3g}/s"),
-        _numbers("memory", [row.memory_bytes for row in rows], content.in_bytes),
-        _numbers("download", [content.cost_of(row, "download_bytes") for row in rows], content.in_bytes),
+        _numbers("memory", [row.memory_bytes for row in rows], in_bytes),
+        _numbers("download", [cost_of(row, "download_bytes") for row in rows], in_bytes),
         _numbers("feature width", [row.feature_dim for row in rows], str),
         _numbers("probe rows", [row.probe_rows for row in rows], str),
         _words("family", metadata("family")),
@@ -240,7 +244,7 @@ def _numbers(
         if value is None or (isinstance(value, float) and not math.isfinite(value)):
             cells.append(Cell(UNKNOWN, ""))
         else:
-            text = (show or content.short)(value)
+            text = (show or short_name)(value)
             cells.append(Cell(text if error is None else f"{text} ± {error:.2g}", repr(float(value))))
     return Column(name, tuple(cells), shown=shown)
 
@@ -269,7 +273,7 @@ def _status(row: Row) -> Cell:
     reasons = tuple(f"{name}: {failure.reason}" for name, failure in row.failures.items())
     warned = tuple(f"{name} warns: {text}" for name, text in row.warnings.items())
     if reasons:
-        return Cell(f"without {content.listed(list(row.failures))}", "1 without", reasons + warned)
+        return Cell(f"without {listed(list(row.failures))}", "1 without", reasons + warned)
     if row.stopped:
         return Cell("ok, stopped early", "0 ok, stopped", (row.stopped, *warned))
     return Cell("ok", "0 ok", warned)

@@ -6,94 +6,37 @@ import datetime
 import os
 import platform
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modelselect.assessment import Assessment, Verification, VerificationWork, Work
-from modelselect.backbone import in_evaluation_mode
-from modelselect.budget import DEFAULT_CONFIDENCE, Budget, Gate, Meter, check_confidence
-from modelselect.candidates import Candidate, Expression
-from modelselect.cost import Limits
-from modelselect.errors import (
-    ExpressionError,
-    Failure,
-    InvalidInputError,
-    ModelSelectError,
-    NothingRankedError,
-    SearchError,
-)
-from modelselect.estimator import Estimator
+from modelselect.budget.budget import DEFAULT_CONFIDENCE, Budget, check_confidence
+from modelselect.budget.meter import Meter
+from modelselect.candidates.candidate import Candidate
+from modelselect.candidates.limits import Limits
+from modelselect.candidates.modules import in_evaluation_mode
+from modelselect.errors import LIMIT, InvalidInputError, NothingRankedError
+from modelselect.estimators.estimator import Estimator
+from modelselect.evaluation.fine_tuning import VerificationTask
+from modelselect.evaluation.request import DEFAULT_MAX_CORRUPT, DEFAULT_PROBE_SIZE, Request
+from modelselect.evaluation.results import ScoringResult
+from modelselect.evaluation.standings import rank
 from modelselect.executor import Executor
-from modelselect.extraction import ALL_LIBRARIES, BatchProgress, check_precision, choose_device, numeric_versions
-from modelselect.host import Host, get_host
-from modelselect.leaderboard import LIMIT, Leaderboard, Row
-from modelselect.progress import Progress
-from modelselect.ranking import rank
-from modelselect.recall import GivenHistory, look, open_history, recollect, remember, shortlist, usable
-from modelselect.rounds import Affordable, Ended, Rounds, affordable_fine_tuning, record
-from modelselect.spool import InputSpool
-from modelselect.store import Store
-from modelselect.uncertainty import check_resamples
+from modelselect.extraction.inputs import InputCache
+from modelselect.history.history import GivenHistory
+from modelselect.history.recording import record_run
+from modelselect.leaderboard.leaderboard import Leaderboard, Row
+from modelselect.selection.affordable import affordable_fine_tuning
+from modelselect.selection.halving import SuccessiveHalving, record
+from modelselect.selection.narrowing import history_for, prefilter
+from modelselect.selection.scoring import score_candidates
+from modelselect.selection.verifying import verify_best, verify_within_budget
+from modelselect.utils.progress import Progress
+from modelselect.utils.versions import ALL_LIBRARIES, numeric_versions
 
 if TYPE_CHECKING:
-    from modelselect.history import History
-    from modelselect.modules import ModuleZoo
-    from modelselect.probe import Probe
-    from modelselect.verification import FineTuning
-
-DEFAULT_ESTIMATORS = ("etran", "knn", "logme")
-"""What `select()` ranks by where the caller names no estimator: see docs/explanation/default-estimators.md."""
-
-ALL_ESTIMATORS = "all"
-"""What stands for every estimator that is registered, but for the static baselines, which stand beside anyway."""
-
-MAX_SEED = 2**32 - 2**16
-"""What every library's random numbers can start from, with room for what is counted up from it."""
-
-DEFAULT_PROBE_SIZE = 2000
-"""Rows that every candidate is shown, at most."""
-
-DEFAULT_HOLDOUT = 0.2
-"""Share of the rows held out for verification where the dataset has no validation split."""
-
-DEFAULT_MAX_CORRUPT = 0.1
-"""Share of the rows looked at that may be unreadable."""
-
-
-def search(expressions: str | Iterable[str]) -> list[Candidate]:
-    """The candidates that candidate expressions name: metadata only, in the zoos' order, each once.
-
-    Args:
-        expressions: `"timm:resnet*"`, `"embedded:*"`, `"dir:path/to/models/*"`, ... or several of them.
-
-    Raises:
-        ExpressionError: an expression cannot be read.
-        UnknownNameError: no such zoo.
-        SearchError: the zoo failed: no network, say.
-
-    >>> import modelselect as ms
-    >>> len(ms.search("embedded:*"))
-    12
-    """
-    host = get_host()
-    found: dict[str, Candidate] = {}
-    for text in [expressions] if isinstance(expressions, str) else expressions:
-        expression = Expression.parse(text)
-        zoo = host.zoo(expression.zoo)
-        try:
-            for candidate in zoo.search(expression.pattern):
-                found.setdefault(candidate.id, candidate)
-        except ModelSelectError:
-            raise
-        except Exception as error:
-            owner = host.owner("zoos", zoo.name).owner
-            raise SearchError(
-                f"{text!r} could not be searched: {type(error).__name__}: {error} (from {owner})"
-            ) from error
-    return list(found.values())
+    from modelselect.verification.recipe import FineTuning
 
 
 def select(
@@ -192,7 +135,7 @@ def select(
     >>> board.best.rank
     1
     """
-    from modelselect.verification import FineTuning, check_method
+    from modelselect.verification.recipe import FineTuning, check_method
 
     started = datetime.datetime.now(datetime.UTC)
     clock = time.perf_counter()
@@ -226,35 +169,35 @@ def select(
     host, runner, chosen, methods = request.host, request.runner, request.chosen, request.methods
 
     bare = in_evaluation_mode(*(module for zoo in request.own_zoos.values() for module in zoo.modules))
-    with bare, InputSpool.temporary(request.store.path / "spool") as spool, Progress(progress) as bars:
+    with bare, InputCache.temporary(request.store.path / "spool") as spool, Progress(progress) as bars:
         work = request.work(spool, None if runner.isolated else bars.batches)
         work.costs, work.limits = costs or limits.max_latency_ms is not None, limits
-        pool, settled, recalled = narrow(request, work, past, recall, proxy, bars)
+        pool, settled, recalled = prefilter(request, work, past, recall, proxy, bars)
         scored = None
         stages = []
         if meter is None:
             open_ones = [candidate for candidate in pool if candidate.id not in settled]
-            results = settled | _assess(host, runner, work, open_ones, len(open_ones), bars=bars)
+            results = settled | score_candidates(host, runner, work, open_ones, len(open_ones), bars=bars)
             board = rank(pool, results, methods, chosen, resamples)
         else:
-            assess = partial(_assess, host, runner, bars=bars)
-            rounds = Rounds(work, chosen, methods, meter, confidence, top_k, assess, runner.workers)
+            assess = partial(score_candidates, host, runner, bars=bars)
+            rounds = SuccessiveHalving(work, chosen, methods, meter, confidence, top_k, assess, runner.workers)
             scored = rounds.score(pool, settled)
             board, results, work = scored.board, scored.results, scored.work
         if top_k and board.ranked:
-            identities = {key: result.identity for key, result in results.items() if isinstance(result, Assessment)}
-            task = VerificationWork(work, settings, identities, verify)
+            identities = {key: result.identity for key, result in results.items() if isinstance(result, ScoringResult)}
+            task = VerificationTask(work, settings, identities, verify)
             if meter is None or scored is None:
-                board = _verify(board, runner, task, top_k, bars)
+                board = verify_best(board, runner, task, top_k, bars)
             else:
                 affordable = affordable_fine_tuning(scored, meter, task, top_k=top_k, confidence=confidence)
                 settings = affordable.settings
-                board, stage = _verify_within(affordable, meter, board, runner, task, bars)
+                board, stage = verify_within_budget(affordable, meter, board, runner, task, bars)
                 stages.append(stage)
         recipe = {"method": verify, **asdict(settings)} if top_k else None
         if past is not None:
-            assessed = {key: result for key, result in results.items() if isinstance(result, Assessment)}
-            remember(past, board, work, chosen, assessed, recipe, may_look=meter is None)
+            assessed = {key: result for key, result in results.items() if isinstance(result, ScoringResult)}
+            record_run(past, board, work, chosen, assessed, recipe, may_look=meter is None)
     board = replace(
         board,
         provenance={
@@ -286,7 +229,7 @@ def select(
             "plugins": {p.name: f"{p.distribution} {p.version}" for p in host.plugins if not p.faults},
             "started": started.isoformat(timespec="seconds"),
             "seconds": time.perf_counter() - clock,
-            "from_store": sum(result.reused for result in results.values() if isinstance(result, Assessment)),
+            "from_store": sum(result.reused for result in results.values() if isinstance(result, ScoringResult)),
         },
     )
     host.notify("selection_finished", leaderboard=board)
@@ -297,383 +240,6 @@ def select(
         more = f"; and {len(board.rows) - 3} more" if len(board.rows) > 3 else ""
         raise NothingRankedError(f"not one of {len(board.rows)} candidates {why}: {reasons}{more}", board)
     return board
-
-
-# --- what is asked for -----------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Request:
-    """What a caller of `select()` or `plan()` asks for, checked, with the dataset read and the candidates searched."""
-
-    host: Host
-    runner: Executor
-    chosen: list[Estimator]
-    methods: list[Estimator]
-    probe: Probe
-    source: Probe | None
-    pool: list[Candidate]
-    own_zoos: dict[str, ModuleZoo]
-    unsearched: dict[str, Assessment | Failure]
-    store: Store
-    device: str
-    batch_size: int | None
-    precision: str
-    compile: bool
-    trust_remote_code: bool
-    seed: int
-    resamples: int
-
-    @classmethod
-    def of(
-        cls,
-        dataset: Any,
-        candidates: Any,
-        *,
-        estimators: str | Estimator | Sequence[str | Estimator] | None,
-        top_k: int,
-        probe_size: int | None,
-        source: Any,
-        device: str,
-        executor: str | Executor,
-        cache_dir: str | os.PathLike[str] | None,
-        trust_remote_code: bool,
-        seed: int,
-        batch_size: int | None,
-        precision: str,
-        compile: bool,
-        resamples: int,
-        max_corrupt: float,
-    ) -> Request:
-        """See `select`, whose arguments these are, and whose errors are raised here."""
-        from modelselect.probe import Probe
-
-        if isinstance(top_k, bool) or not isinstance(top_k, int) or top_k < 0:
-            raise InvalidInputError(f"top_k is {top_k!r}; expected 0 (no fine-tuning) or how many to fine-tune")
-        if not isinstance(seed, int) or not 0 <= seed <= MAX_SEED:
-            raise InvalidInputError(f"seed is {seed!r}; expected an integer from 0 to {MAX_SEED}")
-        if batch_size is not None and (
-            isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1
-        ):
-            raise InvalidInputError(f"batch_size is {batch_size!r}; expected 1 or more rows, or None")
-        if not isinstance(cache_dir, str | os.PathLike | None):
-            raise InvalidInputError(f"cache_dir is {cache_dir!r}; expected the path of a folder, or None")
-        if not isinstance(executor, str | Executor):
-            raise InvalidInputError(f"executor is {executor!r}; expected a name such as 'local', or an Executor")
-        check_resamples(resamples)
-        host = get_host()
-        runner = executor if isinstance(executor, Executor) else host.executor(executor)
-        chosen = choose_estimators(host, estimators)
-        named = {estimator.name for estimator in chosen}
-        device = choose_device(device, host.extractors)
-        check_precision(precision, device)
-        holdout = DEFAULT_HOLDOUT if top_k else 0.0
-        probe = Probe.of(dataset, size=probe_size, seed=seed, holdout=holdout, max_corrupt=max_corrupt)
-        if top_k and probe.holdout is None:
-            raise InvalidInputError(
-                "top_k asks for fine-tuning, and the probe has no held-out rows to measure it on. Make the probe with "
-                f"Probe.of(dataset, holdout={DEFAULT_HOLDOUT}), or give select() the dataset itself."
-            )
-        pool, own_zoos, unsearched = _candidates(candidates, probe)
-        return cls(
-            host=host,
-            runner=runner,
-            chosen=chosen,
-            methods=chosen + [e for e in host.estimators.values() if e.is_static and e.name not in named],
-            probe=probe,
-            source=None if source is None else Probe.of(source, size=probe_size, seed=seed, max_corrupt=max_corrupt),
-            pool=pool,
-            own_zoos=own_zoos,
-            unsearched=unsearched,
-            store=Store(None if cache_dir is None else Path(cache_dir)),
-            device=device,
-            batch_size=batch_size,
-            precision=precision,
-            compile=compile,
-            trust_remote_code=trust_remote_code,
-            seed=seed,
-            resamples=resamples,
-        )
-
-    def work(self, spool: InputSpool, progress: BatchProgress | None = None) -> Work:
-        """What executors are to do with every candidate."""
-        return Work(
-            probe=self.probe,
-            source=self.source,
-            estimators=tuple(self.methods),
-            cache_dir=self.store.path,
-            spool=spool,
-            device=self.device,
-            batch_size=self.batch_size,
-            precision=self.precision,
-            compile=self.compile,
-            trust_remote_code=self.trust_remote_code,
-            seed=self.seed,
-            zoos=self.own_zoos,
-            resamples=self.resamples,
-            progress=progress,
-        )
-
-
-def history_for(given: GivenHistory, recall: int | None) -> History | None:
-    """The history to go by and to add to; None where there is none, or none that can be read."""
-    past = open_history(given)
-    if recall is None:
-        return None if past is None else usable(past)
-    if isinstance(recall, bool) or not isinstance(recall, int) or recall < 1:
-        raise InvalidInputError(f"recall is {recall!r}; expected how many candidates to keep, or None for all")
-    if past is None:
-        raise InvalidInputError("recall goes by the transfer history, and history is False; give one, or no recall")
-    return past
-
-
-# --- the stages ------------------------------------------------------------------------------------------------------
-
-
-def narrow(
-    request: Request,
-    work: Work,
-    history: History | None,
-    recall: int | None,
-    proxy: str | Candidate | None,
-    bars: Progress,
-) -> tuple[list[Candidate], dict[str, Assessment | Failure], dict[str, Any] | None]:
-    """The cuts that load no candidate: limits, and recall by the history.
-
-    Returns:
-        The pool; why some of it have no scores, by id; the record of what was recalled.
-    """
-    chosen, pool = request.chosen, request.pool
-    settled = request.unsearched | beyond(work.limits, work, pool, request.unsearched)
-    recalled = None
-    searched = [candidate for candidate in pool if candidate.id not in settled]
-    if proxy is not None or any("proxy_features" in e.reads for e in chosen):
-        look(work, history, proxy)
-    if history is not None and searched and (recall is not None or any("history" in e.reads for e in chosen)):
-        work.recollection = recollect(history, work, searched, bars)
-        if recall is not None:
-            survivors, recalled = shortlist(work.recollection, work, searched, recall)
-            kept = {candidate.id for candidate in survivors} | settled.keys()
-            pool = [candidate for candidate in pool if candidate.id in kept]
-        if not any("history" in e.reads for e in chosen):
-            work.recollection = None  # large, and of no further use
-    return pool, settled, recalled
-
-
-def beyond(
-    limits: Limits, work: Work, pool: Sequence[Candidate], settled: Mapping[str, Assessment | Failure]
-) -> dict[str, Assessment | Failure]:
-    """The candidates that do not pass the limits, as far as can be told without loading them, by id."""
-    beyond: dict[str, Assessment | Failure] = {}
-    for candidate in pool if limits else ():
-        if candidate.id not in settled:
-            parameters = candidate.metadata.get("parameters")
-            if parameters is None and limits.max_parameters is not None:
-                parameters = work.foresee(candidate).parameters
-            if (reason := limits.foreseen(candidate, parameters)) is not None:
-                beyond[candidate.id] = Failure(LIMIT, reason)
-    return beyond
-
-
-def _assess(
-    host: Host,
-    runner: Executor,
-    work: Work,
-    candidates: Iterable[Candidate],
-    count: int,
-    ended: Ended | None = None,
-    *,
-    bars: Progress,
-) -> dict[str, Assessment | Failure]:
-    """The assessment of each of at most `count` candidates, or why it has none, by id; `ended` is told of each."""
-    results: dict[str, Assessment | Failure] = {}
-    one_by_one = runner.sized(1) if work.costs else runner  # so that nothing else is at work while one is timed
-    with bars.candidates("scoring", count) as advance:
-        for outcome in one_by_one.map(work, candidates):
-            candidate: Candidate = outcome.item
-            result: Assessment | Failure = outcome.failure or outcome.value
-            results[candidate.id] = result
-            if ended is not None:
-                ended(candidate, result)
-            if isinstance(result, Failure):
-                host.notify("candidate_failed", candidate=candidate, failure=result)
-            else:
-                host.notify("candidate_scored", candidate=candidate, scores=result.components)
-            advance(candidate.id)
-    return results
-
-
-def _verify_within(
-    affordable: Affordable, meter: Meter, board: Leaderboard, runner: Executor, task: VerificationWork, bars: Progress
-) -> tuple[Leaderboard, dict[str, Any]]:
-    """The board with as many fine-tuned as can be afforded, and the record of that."""
-    begun, passed = meter.seconds, meter.passes
-    gate = Gate(meter, workers=runner.workers)
-
-    def price(candidate: Candidate) -> float:
-        return affordable.prices[candidate.id]
-
-    def ended(candidate: Candidate, result: Verification | Failure) -> None:
-        gate.ended(candidate)
-        meter.passes += 0 if isinstance(result, Verification) and result.reused else affordable.passes
-
-    if affordable.top_k:
-        task = replace(task, settings=affordable.settings)
-        board = _verify(board, runner, task, affordable.top_k, bars, partial(gate.admit, price=price), ended)
-    return board, {
-        "stage": "verify",
-        "candidates": sum(row.verified_accuracy is not None for row in board.rows),
-        "epochs": affordable.settings.epochs if affordable.top_k else 0,
-        "seconds": meter.seconds - begun,
-        "passes": meter.passes - passed,
-        "decision": affordable.decision + ("; the budget was used up" if gate.refused is not None else ""),
-    }
-
-
-def _verify(
-    board: Leaderboard,
-    runner: Executor,
-    task: VerificationWork,
-    top_k: int,
-    bars: Progress,
-    admit: Callable[[Sequence[Candidate]], Iterable[Candidate]] = iter,
-    ended: Callable[[Candidate, Verification | Failure], None] | None = None,
-) -> Leaderboard:
-    """The board with its first k fine-tuned, and those in the order of their accuracy; the best one's weights are kept.
-
-    Of the others' weights, those that were made just now are dropped; what an earlier run has kept stays.
-    """
-    survivors = board.ranked[:top_k]
-    place = {row.candidate.id: index for index, row in enumerate(survivors)}
-    verified: dict[str, Verification] = {}
-    failures = {}
-    winner = None
-    with bars.candidates("fine-tuning", len(survivors)) as advance:
-        for outcome in runner.map(task, admit([row.candidate for row in survivors])):
-            candidate: Candidate = outcome.item
-            if ended is not None:
-                ended(candidate, outcome.failure or outcome.value)
-            if outcome.failure is not None:
-                failures[candidate.id] = replace(outcome.failure, stage="verify")
-            else:
-                verified[candidate.id] = outcome.value
-                order = sorted(verified, key=lambda c: (-verified[c].verified.accuracy, place[c]))
-                winner = survivors[place[order[0]]].candidate
-                for left in order[1:]:
-                    _drop(verified, left, task.work.cache_dir)
-            advance(candidate.id)
-    if winner is not None and verified[winner.id].checkpoint is None:  # evicted, or dropped when it was not the best
-        for outcome in runner.map(replace(task, needs_checkpoint=True), [winner]):
-            if outcome.failure is None:
-                verified[winner.id] = outcome.value
-    folder = task.work.cache_dir
-    kept_in = None if folder == Store().path else str(folder)
-    rows = []
-    for row in board.rows:
-        if (result := verified.get(row.candidate.id)) is not None:
-            best = winner is not None and row.candidate.id == winner.id
-            row = replace(
-                row,
-                verified_accuracy=result.verified.accuracy,
-                verified_interval=result.verified.interval,
-                seconds=row.seconds + result.verified.seconds,
-                fine_tuned=result.checkpoint if best else None,
-                fine_tuned_in=kept_in if best else None,
-            )
-        elif (failure := failures.get(row.candidate.id)) is not None:
-            row = replace(row, failures={**row.failures, "verify": failure})
-        rows.append(row)
-    first = sorted((r for r in rows if r.verified_accuracy is not None), key=lambda r: -(r.verified_accuracy or 0.0))
-    accuracies = [r.verified_accuracy or 0.0 for r in first]
-    first = [replace(row, rank=1 + sum(a > accuracies[i] for a in accuracies)) for i, row in enumerate(first)]
-    rest = [row for row in rows if row.verified_accuracy is None]
-    unverified_ranks = [row.predicted_rank for row in rest if row.predicted_rank is not None]
-    rest = [
-        row
-        if row.predicted_rank is None
-        else replace(row, rank=len(first) + 1 + sum(rank < row.predicted_rank for rank in unverified_ranks))
-        for row in rest
-    ]
-    return replace(board, rows=(*first, *rest))
-
-
-def _drop(verified: dict[str, Verification], candidate_id: str, cache_dir: Path) -> None:
-    """Removes the weights of one that is not the best, if they were made just now."""
-    found = verified[candidate_id]
-    if found.checkpoint is not None and not found.reused:
-        Store(cache_dir).remove(found.checkpoint)
-        verified[candidate_id] = replace(found, checkpoint=None)
-
-
-# --- what the caller gave --------------------------------------------------------------------------------------------
-
-
-def choose_estimators(host: Host, given: str | Estimator | Sequence[str | Estimator] | None) -> list[Estimator]:
-    """The estimators that a caller names; None for the default.
-
-    Raises:
-        InvalidInputError: none is named, one twice, or something that is no estimator; `UnknownNameError`.
-    """
-    if isinstance(given, str) and given == ALL_ESTIMATORS:
-        return [e for e in host.estimators.values() if not e.is_static]
-    names = DEFAULT_ESTIMATORS if given is None else [given] if isinstance(given, str | Estimator) else list(given)
-    if not names:
-        raise InvalidInputError("estimators is empty; name at least one, or leave it out for the default")
-    for name in names:
-        if not isinstance(name, str | Estimator):
-            raise InvalidInputError(f"{name!r} is not an estimator; expected a name or an instance, such as 'logme'")
-    chosen = [name if isinstance(name, Estimator) else host.estimator(name) for name in names]
-    twice = sorted({e.name for e in chosen if [c.name for c in chosen].count(e.name) > 1})
-    if twice:
-        raise InvalidInputError(f"estimators given twice: {', '.join(twice)}; each name may stand there once")
-    return chosen
-
-
-def _candidates(
-    given: Any, probe: Probe
-) -> tuple[list[Candidate], dict[str, ModuleZoo], dict[str, Assessment | Failure]]:
-    """Candidates in the order given, each once; the zoo of bare modules if there are any; what could not be searched.
-
-    An expression whose zoo failed stands in the pool as a candidate of that name, and in the last by its failure.
-    """
-    from modelselect.modules import ModuleZoo, as_named_modules
-
-    if isinstance(given, set | frozenset):  # their order changes from run to run
-        given = sorted(given, key=str)
-    items = list(given) if isinstance(given, list) or _is_iterator(given) else [given]
-    unsearched: dict[str, Assessment | Failure] = {}
-    pool: dict[str, Candidate] = {}
-    modules = as_named_modules(item for item in items if not isinstance(item, str | Candidate))
-    for item in items:
-        if isinstance(item, str):
-            try:
-                found = search(item)
-            except SearchError as error:
-                expression = Expression.parse(item)
-                found = [Candidate(expression.zoo, expression.pattern)]
-                unsearched[found[0].id] = Failure.from_exception("search", error)
-        elif isinstance(item, Candidate):
-            found = [item]
-        else:
-            continue
-        if not found:
-            raise ExpressionError(
-                f"no candidate matched {item!r}. Look with modelselect search 'ZOO:*' and modelselect zoos."
-            )
-        for candidate in found:
-            pool.setdefault(candidate.id, candidate)
-    own_zoos: dict[str, ModuleZoo] = {}
-    if modules:
-        zoo = ModuleZoo(modules, probe)
-        own_zoos[zoo.name] = zoo
-        pool |= {candidate.id: candidate for candidate in zoo.search("*")}
-    if not pool:
-        raise ExpressionError("no candidate matched an empty list; name at least one, such as 'embedded:*'")
-    return list(pool.values()), own_zoos, unsearched
-
-
-def _is_iterator(given: Any) -> bool:
-    return hasattr(given, "__next__")
 
 
 def _why_unranked(row: Row) -> str:

@@ -2,219 +2,32 @@
 
 from __future__ import annotations
 
-import json
 import os
 import statistics
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from modelselect.assessment import BYTES_PER_PARAMETER, Assessment, Work
-from modelselect.budget import Budget, duration, round_sizes
-from modelselect.candidates import Candidate
-from modelselect.cost import Limits, decode_seconds, macs_per_second
-from modelselect.errors import Failure
-from modelselect.estimator import Estimator
-from modelselect.leaderboard import LIMIT, printable
-from modelselect.progress import Progress
-from modelselect.recall import GivenHistory
-from modelselect.rounds import PlannedRound, fine_tuning_passes, kept_for_verification, plan_rounds
-from modelselect.selection import DEFAULT_MAX_CORRUPT, DEFAULT_PROBE_SIZE, Request, beyond, history_for, narrow
-from modelselect.spool import InputSpool
-from modelselect.uncertainty import looks_at_rows
+from modelselect.budget.budget import Budget, round_sizes
+from modelselect.candidates.candidate import Candidate
+from modelselect.candidates.limits import Limits
+from modelselect.errors import LIMIT, Failure
+from modelselect.estimators.estimator import Estimator
+from modelselect.estimators.resampling import looks_at_rows
+from modelselect.evaluation.context import ScoringTask
+from modelselect.evaluation.request import DEFAULT_MAX_CORRUPT, DEFAULT_PROBE_SIZE, Request
+from modelselect.evaluation.results import ScoringResult
+from modelselect.evaluation.task import BYTES_PER_PARAMETER
+from modelselect.evaluation.timing import decode_seconds, macs_per_second
+from modelselect.extraction.inputs import InputCache
+from modelselect.history.history import GivenHistory
+from modelselect.selection.affordable import fine_tuning_passes
+from modelselect.selection.forecast import PlannedRound, kept_for_verification, plan_rounds
+from modelselect.selection.narrowing import history_for, over_limits, prefilter
+from modelselect.selection.plan import Plan, PlannedCandidate
+from modelselect.utils.progress import Progress
 
 if TYPE_CHECKING:
-    from rich.console import Console, ConsoleOptions
-    from rich.table import Table
-
-    from modelselect.verification import FineTuning
-
-
-_COLUMNS = ("candidate", "download", "parameters", "memory", "MACs", "forward pass", "in the store", "remark")
-
-_LESSER_COLUMNS = ("memory", "MACs", "parameters")
-"""Left out one after another where width is short."""
-
-_LEGIBLE = 32
-"""Characters of a candidate's name, or of a remark, in one line."""
-
-
-@dataclass(frozen=True)
-class Expense:
-    """What one candidate would cost; None stands for what cannot be known without loading it.
-
-    Attributes:
-        candidate: whose.
-        download_bytes: at most, for what is in a library's cache already is not fetched again; 0 if it is on this
-            machine.
-        parameters: number of parameters.
-        memory: bytes of its weights once loaded. What a batch takes comes on top; it is halved until it fits.
-        macs: multiply-accumulates of one row.
-        seconds: of the forward pass over the probe, estimated; 0 if its evidence is in the store.
-        stored: `"scores"`, if all that is asked for is in the store; `"features"`, if no forward pass is needed; `""`,
-            if nothing helps; None if it has no revision, so that only its weights can tell.
-        remark: what will stop it, or may.
-    """
-
-    candidate: Candidate
-    download_bytes: int | None = None
-    parameters: int | None = None
-    memory: int | None = None
-    macs: int | None = None
-    seconds: float | None = None
-    stored: str | None = None
-    remark: str = ""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What `select()` would do with the same arguments. Printing it shows a table.
-
-    Attributes:
-        rows: one for each candidate, in the order given.
-        probe_rows: rows that each would be shown.
-        device: where.
-        macs_per_second: multiply-accumulates that the device did in a short run of a small network, now.
-        decode_seconds: to read and decode the probe once, as every distinct preprocessing does, estimated from some
-            of its rows.
-        recalled_from: candidates before recall cut the pool to `rows`; None where there is no recall.
-        budget: what the run may take; None where that is open.
-        rounds: under a budget, the probes that candidates are shown one after another, if half go after each.
-        fine_tuning_seconds: to fine-tune `top_k` of typical size after that, without a budget; None if unknown.
-        top_k: how many to fine-tune; under a budget, at most.
-    """
-
-    rows: tuple[Expense, ...]
-    probe_rows: int
-    device: str
-    macs_per_second: float
-    decode_seconds: float
-    recalled_from: int | None = None
-    budget: Budget | None = None
-    rounds: tuple[PlannedRound, ...] = ()
-    fine_tuning_seconds: float | None = None
-    top_k: int = 0
-
-    @property
-    def download_bytes(self) -> int:
-        """Of all candidates of which it is known."""
-        return sum(row.download_bytes or 0 for row in self.rows)
-
-    @property
-    def seconds(self) -> float:
-        """Of all candidates of which it is known: decoding once for each input size, and the forward passes."""
-        sizes = {row.candidate.metadata.get("input_size") for row in self.rows if row.seconds}
-        return len(sizes) * self.decode_seconds + sum(row.seconds or 0.0 for row in self.rows)
-
-    def to_json(self) -> str:
-        """Everything, as JSON."""
-        document = {
-            "format": "modelselect plan",
-            "version": 1,
-            "probe_rows": self.probe_rows,
-            "device": self.device,
-            "macs_per_second": self.macs_per_second,
-            "decode_seconds": self.decode_seconds,
-            "download_bytes": self.download_bytes,
-            "seconds": self.seconds,
-            "recalled_from": self.recalled_from,
-            "budget": None if self.budget is None else asdict(self.budget),
-            "rounds": [asdict(planned) for planned in self.rounds],
-            "top_k": self.top_k,
-            "fine_tuning_seconds": self.fine_tuning_seconds,
-            "rows": [
-                {
-                    "candidate": row.candidate.id,
-                    **{name: value for name, value in _fields(row).items() if name != "candidate"},
-                }
-                for row in self.rows
-            ],
-        }
-        return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
-
-    def to_table(self, width: int | None = None) -> Table:
-        """A Rich table for the terminal.
-
-        Args:
-            width: characters there are; columns that matter less are left out where candidates would not be legible.
-                None shows all.
-        """
-        from rich.table import Table
-        from rich.text import Text
-
-        def cells(row: Expense) -> dict[str, str]:
-            return {
-                "candidate": f"{row.candidate.zoo}:{row.candidate.name}",
-                "download": _size(row.download_bytes),
-                "parameters": "unknown" if row.parameters is None else f"{row.parameters:,}",
-                "memory": _size(row.memory),
-                "MACs": "unknown" if row.macs is None else f"{row.macs / 1e6:,.0f} M",
-                "forward pass": duration(row.seconds),
-                "in the store": {None: "unknown", "": "nothing"}.get(row.stored, row.stored or ""),
-                "remark": row.remark,
-            }
-
-        rows = [{column: printable(text) for column, text in cells(row).items()} for row in self.rows]
-        shown = [c for c in _COLUMNS if c != "remark" or any(row[c] for row in rows)]
-        room = {c: 3 + min(_LEGIBLE, max([len(c), *(len(row[c]) for row in rows)])) for c in shown}
-        hidden = []
-        for column in _LESSER_COLUMNS:
-            if width is not None and 1 + sum(room[c] for c in shown) > width:
-                shown.remove(column)
-                hidden.append(column)
-        table = Table(header_style="bold")
-        for column in shown:
-            words = column in ("candidate", "remark")
-            table.add_column(column, justify="left" if words else "right", overflow="fold", no_wrap=not words)
-        for row in rows:
-            table.add_row(*(Text(row[column]) for column in shown))
-        notes = self._notes()
-        if hidden:
-            notes.append(f"not shown, for want of width: {', '.join(hidden)}")
-        table.caption = Text("\n".join(notes))
-        table.caption_justify = "left"
-        return table
-
-    def _notes(self) -> list[str]:
-        def and_unknown(known: str, unknown: int) -> str:
-            return f"{known} and {unknown} unknown" if unknown else known
-
-        bytes_unknown = sum(row.download_bytes is None for row in self.rows)
-        time_unknown = sum(row.seconds is None for row in self.rows)
-        scored = sum(row.stored == "scores" for row in self.rows)
-        notes = [
-            f"{len(self.rows)} candidates, {scored} of them scored already, on {self.probe_rows} rows on {self.device}",
-            f"to download: at most {and_unknown(_size(self.download_bytes), bytes_unknown)}",
-            f"to compute: about {and_unknown(duration(self.seconds), time_unknown)}, good to a factor of three "
-            f"({self.macs_per_second / 1e9:.1f} billion MACs a second here and now; decoding once takes "
-            f"{duration(self.decode_seconds)})",
-        ]
-        if self.recalled_from is not None:
-            notes.insert(0, f"the {len(self.rows)} of which the history expects most, of {self.recalled_from}")
-        if self.budget is not None:
-            notes.append(f"of a budget of {self.budget}, if half of the candidates go after each round:")
-            for number, planned in enumerate(self.rounds, start=1):
-                took = f"{planned.passes:,} passes, about {duration(planned.seconds)}"
-                notes.append(f"  round {number}: {planned.candidates} candidates on {planned.rows} rows, {took}")
-            if not self.rounds:
-                notes.append("  it does not pay for one round; give a larger budget, or fewer candidates")
-            if self.top_k:
-                notes.append(f"  then fine-tuning of at most {self.top_k}, as what is left allows")
-        elif self.top_k:
-            notes.append(f"to fine-tune {self.top_k} of them: about {duration(self.fine_tuning_seconds)}")
-        return notes
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Table]:
-        yield self.to_table(options.max_width)
-
-    def __str__(self) -> str:
-        import io
-
-        from rich.console import Console
-
-        console = Console(file=io.StringIO(), width=200)
-        console.print(self.to_table())
-        return str(console.file.getvalue())  # type: ignore[attr-defined]
+    from modelselect.verification.recipe import FineTuning
 
 
 def plan(
@@ -260,7 +73,7 @@ def plan(
     >>> len(plan.rows), plan.download_bytes, plan.rows[0].stored
     (12, 0, '')
     """
-    from modelselect.verification import FineTuning
+    from modelselect.verification.recipe import FineTuning
 
     limits = Limits.of(max_parameters, None, license)
     meant = None if budget is None else Budget.of(budget)
@@ -283,12 +96,12 @@ def plan(
         resamples=0,
         max_corrupt=max_corrupt,
     )
-    work = request.work(InputSpool(None))
+    work = request.work(InputCache(None))
     work.limits = limits
     pool, recalled = request.pool, None
-    settled = request.unsearched | beyond(limits, work, pool, request.unsearched)
+    settled = request.unsearched | over_limits(limits, work, pool, request.unsearched)
     if recall is not None:
-        pool, settled, recalled = narrow(request, work, past, recall, proxy, Progress(False))
+        pool, settled, recalled = prefilter(request, work, past, recall, proxy, Progress(False))
     speed, decoding = macs_per_second(request.device), decode_seconds(request.probe)
     rows = tuple(_expense(request, work, candidate, settled.get(candidate.id), speed) for candidate in pool)
     open_rows = [row for row in rows if row.candidate.id not in settled]
@@ -318,7 +131,7 @@ def plan(
     )
 
 
-def _row_seconds(row: Expense, speed: float, decoding: float) -> float | None:
+def _row_seconds(row: PlannedCandidate, speed: float, decoding: float) -> float | None:
     """To decode a row and pass it forward; 0 if that has been done."""
     if row.stored:
         return 0.0
@@ -326,14 +139,16 @@ def _row_seconds(row: Expense, speed: float, decoding: float) -> float | None:
 
 
 def _expense(
-    request: Request, work: Work, candidate: Candidate, settled: Assessment | Failure | None, speed: float
-) -> Expense:
+    request: Request, work: ScoringTask, candidate: Candidate, settled: ScoringResult | Failure | None, speed: float
+) -> PlannedCandidate:
     known = candidate.metadata
     if isinstance(settled, Failure):
         if settled.stage == LIMIT:
             parameters = known.get("parameters")
-            return Expense(candidate, 0, parameters, seconds=0.0, stored="", remark=f"left out: {settled.reason}")
-        return Expense(candidate, remark=settled.reason)
+            return PlannedCandidate(
+                candidate, 0, parameters, seconds=0.0, stored="", remark=f"left out: {settled.reason}"
+            )
+        return PlannedCandidate(candidate, remark=settled.reason)
     zoo = request.own_zoos.get(candidate.zoo) or request.host.zoo(candidate.zoo)
     foreseen = work.foresee(candidate)
     seconds = None if foreseen.macs is None else len(request.probe) * foreseen.macs / speed
@@ -342,7 +157,7 @@ def _expense(
         remarks.append("runs code of its own: only with trust_remote_code")
     if known.get("gated"):
         remarks.append("gated: its owner has to let you in")
-    return Expense(
+    return PlannedCandidate(
         candidate,
         download_bytes=known.get("download_bytes", known.get("size_bytes")) if zoo.downloads else 0,
         parameters=foreseen.parameters,
@@ -352,19 +167,3 @@ def _expense(
         stored="scores" if foreseen.scored else {None: None, True: "features", False: ""}[foreseen.extracted],
         remark="; ".join(remarks),
     )
-
-
-def _fields(row: Expense) -> dict[str, Any]:
-    return {name: getattr(row, name) for name in row.__dataclass_fields__}
-
-
-def _size(count: int | None) -> str:
-    """`45.2 MB`."""
-    if count is None:
-        return "unknown"
-    value = float(count)
-    for unit in ("B", "kB", "MB"):
-        if value < 1000:
-            return f"{value:.3g} {unit}"
-        value /= 1000
-    return f"{value:,.3g} GB"

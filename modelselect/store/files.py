@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
-import platform
 import re
 import secrets
 import socket
@@ -12,52 +12,26 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from modelselect.errors import InvalidInputError, StoreError
+
+
+def write_text(path: str | os.PathLike[str], content: str) -> None:
+    """Writes a file whole or not at all.
+
+    Raises:
+        InvalidInputError: the folder does not exist or cannot be written.
+    """
+    try:
+        with replacing(Path(path)) as partial:
+            partial.write_text(content, encoding="utf-8")
+    except OSError as error:
+        raise InvalidInputError(f"cannot write {str(path)!r}: {error.strerror}. Give a writable path.") from error
+
+
 ABANDONED_AFTER = 86_400.0
 """Seconds untouched after which what a process made is taken for abandoned, whatever can be told of the process."""
 
 _OWNED = re.compile(r"(?P<host>.+)@(?P<pid>\d{1,9})@[0-9a-f]{16}")
-
-
-def usable_cores() -> int:
-    """Cores that this process may run on: less than the machine has, where it is bound to some of them or to a share.
-
-    A container's share is that of control groups (Linux), rounded up.
-    """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota, _, period = _control_group("cpu.max").partition(" ")
-    if quota.isdigit() and period.isdigit():
-        cores = min(cores, max(1, -(-int(quota) // int(period))))
-    return cores
-
-
-def available_memory() -> int | None:
-    """Bytes that this process may still take without making the machine swap; None where nobody tells (not Linux)."""
-    try:
-        found = re.search(r"^MemAvailable:\s+(\d+) kB$", Path("/proc/meminfo").read_text(), re.MULTILINE)
-    except OSError:
-        return None
-    free = None if found is None else 1024 * int(found[1])
-    limit, used = _control_group("memory.max"), _control_group("memory.current")
-    if free is not None and limit.isdigit() and used.isdigit():
-        free = min(free, max(0, int(limit) - int(used)))
-    return free
-
-
-def processor() -> str:
-    """The processor's name, as the operating system knows it."""
-    try:
-        found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
-    except OSError:
-        found = None
-    return found[1].strip() if found else f"{platform.machine()} {platform.processor()}".strip()
-
-
-def _control_group(name: str) -> str:
-    """What the control group of this process says, as containers see it; empty where there is none."""
-    try:
-        return (Path("/sys/fs/cgroup") / name).read_text().strip()
-    except OSError:
-        return ""
 
 
 def is_running(pid: int) -> bool:
@@ -129,3 +103,22 @@ def replacing(path: Path) -> Iterator[Path]:
         partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def explained(what: str, verb: str) -> Iterator[None]:
+    """What the operating system says while `what` is `verb` (written, read, ...), as a StoreError with advice."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            advice = "The disk (or your quota) is full: free some space (`modelselect store` can evict entries), or"
+        elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            advice = "You may not do that there: change the folder's permissions, or"
+        else:
+            advice = "Mend that, or"
+        raise StoreError(
+            f"{what} cannot be {verb}: {error.strerror or error}"
+            f"{f' ({error.filename})' if error.filename else ''}. {advice} choose another folder with cache_dir= "
+            "(--cache-dir) or the environment variable MODELSELECT_CACHE."
+        ) from error

@@ -9,83 +9,46 @@ into memory; anything that reads the format reads them.
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
-import json
 import logging
 import math
 import os
 import re
 import shutil
-import struct
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from modelselect.errors import InvalidInputError, StoreError
-from modelselect.machine import is_abandoned, owned_name, user_path
+from modelselect.store.entry_file import (
+    DamagedError,
+    Entry,
+    StoredArray,
+    created_at,
+    entry_header,
+    header_json,
+    read_entry,
+    utc,
+    write_entry,
+)
+from modelselect.store.files import explained, is_abandoned, owned_name, user_path
+from modelselect.store.trust import CHECKED_FILES, believe, file_state
+from modelselect.store.writer import Writer
 
 logger = logging.getLogger(__name__)
 
 FORMAT = 1
 """Part of every key: raised when entries of old are no longer to be found."""
 
-_DTYPES = {
-    "BOOL": "|b1",
-    "I8": "|i1",
-    "U8": "|u1",
-    **{f"I{8 * size}": f"<i{size}" for size in (2, 4, 8)},
-    **{f"U{8 * size}": f"<u{size}" for size in (2, 4, 8)},
-    **{f"F{8 * size}": f"<f{size}" for size in (2, 4, 8)},
-    "C64": "<c8",
-}
-"""What safetensors calls numpy's dtypes."""
-
-_DTYPE_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
-
-_HEADER_START = b'{"__metadata__":{"sha256":"'
-_NO_DIGEST = b"0" * 64  # stands where the checksum will be, while the checksum is computed
-_HEADER_LIMIT = 100_000_000  # bytes, as the safetensors library has it
-_ALIGNMENT = 64
-_CHUNK = 1 << 20
-
-_TIME_STEP = 1_000
-"""Nanoseconds: how exactly a file system must keep times for a change to be told by them."""
-
-_SYNC_FROM = 1 << 20
-"""Entries from this many bytes on are flushed to the disk itself before they get their name.
-
-That takes milliseconds, which thousands of small scores would feel. Without it a power cut can tear a file; the
-checksum notices, and a small entry is quickly computed again. (A killed process tears nothing either way.)
-"""
-
 SCRATCH_KEPT = 30 * 86_400.0
 """Seconds untouched after which nobody is expected to go on with what was killed."""
 
 _KEY = re.compile(r"(?P<kind>[a-z][a-z0-9_]*)-(?P<digest>[0-9a-f]{64})")
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """What the store holds under one key.
-
-    Attributes:
-        key: what it was asked for by.
-        arrays: by name, read-only, mapped into memory: rows that are not touched are not in memory.
-        metadata: as it was given, after a round trip through JSON.
-        created: when it was written, in UTC.
-    """
-
-    key: str
-    arrays: Mapping[str, NDArray[Any]]
-    metadata: Mapping[str, Any]
-    created: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +113,7 @@ class Store:
         """
         if not re.fullmatch(r"[a-z][a-z0-9_]*", kind):
             raise InvalidInputError(f"kind is {kind!r}; expected lower-case letters, digits and underscores")
-        text = _json({"format": FORMAT, "kind": kind, "parts": parts}, "the parts of a key")
+        text = header_json({"format": FORMAT, "kind": kind, "parts": parts}, "the parts of a key")
         return f"{kind}-{hashlib.sha256(text.encode()).hexdigest()}"
 
     def get(self, key: str) -> Entry | None:
@@ -166,14 +129,14 @@ class Store:
             except FileNotFoundError:
                 return None
             with file:
-                state = _state(file)
+                state = file_state(file)
                 try:
-                    entry = _read(file, key, trusted=_checked.get(path) == state)
-                except _DamagedError as damage:
+                    entry = read_entry(file, key, trusted=CHECKED_FILES.get(path) == state)
+                except DamagedError as damage:
                     logger.warning("%s is damaged (%s); it counts as absent and will be computed anew", path, damage)
                     return None
-                if _state(file) == state:  # nobody wrote while it was read
-                    _believe(path, file)
+                if file_state(file) == state:  # nobody wrote while it was read
+                    believe(path, file)
         return entry
 
     def contains(self, key: str) -> bool:
@@ -200,7 +163,7 @@ class Store:
         Raises:
             InvalidInputError: an array or the metadata cannot be stored; the message says which.
         """
-        self._commit(key, {name: _Array.of(name, array) for name, array in arrays.items()}, metadata or {}, sync)
+        self._commit(key, {name: StoredArray.of(name, array) for name, array in arrays.items()}, metadata or {}, sync)
 
     @contextlib.contextmanager
     def writer(self, key: str, metadata: Mapping[str, Any] | None = None) -> Iterator[Writer]:
@@ -276,9 +239,9 @@ class Store:
     def entries(self) -> Iterator[EntryInfo]:
         """Every entry, by key. Damaged ones too: only `get` looks inside."""
         for path, stat in self._files():
-            used = _utc(stat.st_mtime)
+            used = utc(stat.st_mtime)
             kind = path.parent.parent.name
-            yield EntryInfo(f"{kind}-{path.stem}", kind, stat.st_size, _created(path) or used, used)
+            yield EntryInfo(f"{kind}-{path.stem}", kind, stat.st_size, created_at(path) or used, used)
 
     def size(self) -> int:
         """Bytes of all entries."""
@@ -354,17 +317,17 @@ class Store:
                 return False
         return True
 
-    def _commit(self, key: str, arrays: Mapping[str, _Array], metadata: Mapping[str, Any], sync: bool) -> None:
-        path, header = self._path(key), _header(key, arrays, metadata)
+    def _commit(self, key: str, arrays: Mapping[str, StoredArray], metadata: Mapping[str, Any], sync: bool) -> None:
+        path, header = self._path(key), entry_header(key, arrays, metadata)
         with self._explained("written"):
             partial = self._partial()
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with partial.open("xb") as file:
-                    _write(file, header, arrays, sync)
+                    write_entry(file, header, arrays, sync)
                     file.flush()
                     partial.replace(path)
-                    _believe(path, file)
+                    believe(path, file)
             finally:
                 partial.unlink(missing_ok=True)
 
@@ -396,263 +359,6 @@ class Store:
         return explained(f"the store in {self.path}", verb)
 
 
-@contextlib.contextmanager
-def explained(what: str, verb: str) -> Iterator[None]:
-    """What the operating system says while `what` is `verb` (written, read, ...), as a StoreError with advice."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            advice = "The disk (or your quota) is full: free some space (`modelselect store` can evict entries), or"
-        elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            advice = "You may not do that there: change the folder's permissions, or"
-        else:
-            advice = "Mend that, or"
-        raise StoreError(
-            f"{what} cannot be {verb}: {error.strerror or error}"
-            f"{f' ({error.filename})' if error.filename else ''}. {advice} choose another folder with cache_dir= "
-            "(--cache-dir) or the environment variable MODELSELECT_CACHE."
-        ) from error
-
-
 def default_path() -> Path:
     """MODELSELECT_CACHE, else `modelselect` in XDG_CACHE_HOME, else in `~/.cache`."""
     return user_path("MODELSELECT_CACHE", "cache")
-
-
-# --- writing ---------------------------------------------------------------------------------------------------------
-
-
-@dataclass
-class _Array:
-    """An array on its way to the disk: whole in memory, or as rows in a file."""
-
-    dtype: str
-    shape: tuple[int, ...]
-    content: NDArray[Any] | BinaryIO
-
-    @classmethod
-    def of(cls, name: str, given: Any) -> _Array:
-        array = np.asarray(given)
-        dtype = array.dtype.newbyteorder("<")
-        if dtype.str not in _DTYPE_NAMES:
-            raise InvalidInputError(
-                f"array {name!r} has dtype {array.dtype}; the store holds booleans, integers and floats of up to 64 "
-                "bits, and complex64"
-            )
-        if not name or name == "__metadata__":
-            raise InvalidInputError(f"an array cannot be called {name!r}")
-        return cls(dtype.str, array.shape, np.asarray(array, dtype, order="C"))
-
-    @property
-    def nbytes(self) -> int:
-        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
-
-    def chunks(self) -> Iterator[bytes | memoryview]:
-        if isinstance(self.content, np.ndarray):
-            yield self.content.reshape(-1).view(np.uint8).data
-        else:
-            self.content.seek(0)
-            while chunk := self.content.read(_CHUNK):
-                yield chunk
-
-
-class Writer:
-    """Takes the rows of an entry; `Store.writer` makes one.
-
-    Attributes:
-        metadata: of the entry; may be added to until the block ends.
-    """
-
-    def __init__(
-        self,
-        metadata: dict[str, Any],
-        new_path: Callable[[], Path],
-        explained: Callable[[str], contextlib.AbstractContextManager[None]],
-    ) -> None:
-        self.metadata = metadata
-        self._new_path, self._explained = new_path, explained
-        self._arrays: dict[str, _Array] = {}
-        self._files: dict[str, tuple[Path, BinaryIO]] = {}
-
-    def append(self, **rows: NDArray[Any]) -> None:
-        """Adds rows, (B, ...) for each array named. Arrays may differ in their number of rows.
-
-        Raises:
-            InvalidInputError: dtype or shape differ from those of the rows before, or cannot be stored.
-        """
-        for name, given in rows.items():
-            batch = _Array.of(name, given)
-            if not batch.shape:
-                raise InvalidInputError(f"rows of {name!r} are a single number; expected an array of shape (rows, ...)")
-            with self._explained("written"):
-                if name not in self._arrays:
-                    path = self._new_path()
-                    self._files[name] = path, path.open("x+b")
-                    self._arrays[name] = _Array(batch.dtype, (0, *batch.shape[1:]), self._files[name][1])
-                array = self._arrays[name]
-                if (batch.dtype, batch.shape[1:]) != (array.dtype, array.shape[1:]):
-                    raise InvalidInputError(
-                        f"rows of {name!r} have dtype {batch.dtype} and shape {batch.shape[1:]}; the rows before had "
-                        f"{array.dtype} and {array.shape[1:]}"
-                    )
-                for chunk in batch.chunks():
-                    self._files[name][1].write(chunk)
-            array.shape = (array.shape[0] + batch.shape[0], *array.shape[1:])
-
-    def mapped(self) -> Mapping[str, NDArray[Any]]:
-        """The rows so far, read-only, mapped into memory; they can be read as long as they are referred to."""
-        found = {}
-        for name, array in self._arrays.items():
-            path, file = self._files[name]
-            with self._explained("written"):
-                file.flush()
-                if array.nbytes == 0:
-                    found[name] = np.empty(array.shape, array.dtype)
-                else:
-                    found[name] = np.memmap(path, array.dtype, "r", shape=array.shape)
-        return found
-
-    def _discard(self) -> None:
-        for path, file in self._files.values():
-            with contextlib.suppress(OSError):
-                file.close()
-            with contextlib.suppress(OSError):
-                path.unlink()
-
-
-def _header(key: str, arrays: Mapping[str, _Array], metadata: Mapping[str, Any]) -> bytes:
-    """A safetensors header, without its checksum."""
-    described = {"key": key, "created": time.time(), "metadata": dict(metadata)}
-    header: dict[str, Any] = {
-        "__metadata__": {"sha256": _NO_DIGEST.decode(), "modelselect": _json(described, "metadata", allow_nan=True)}
-    }
-    offset = 0
-    for name, array in _in_file_order(arrays):
-        header[name] = {
-            "dtype": _DTYPE_NAMES[array.dtype],
-            "shape": array.shape,
-            "data_offsets": [offset, offset + array.nbytes],
-        }
-        offset += array.nbytes
-    text = json.dumps(header, separators=(",", ":")).encode()
-    if len(text) > _HEADER_LIMIT:
-        raise InvalidInputError(f"metadata of {len(text):,} bytes are too much; large things belong into arrays")
-    return text + b" " * (-(8 + len(text)) % _ALIGNMENT)
-
-
-def _in_file_order(arrays: Mapping[str, _Array]) -> list[tuple[str, _Array]]:
-    """The widest numbers first, so that every array is aligned to its own."""
-    return sorted(arrays.items(), key=lambda item: (-np.dtype(item[1].dtype).itemsize, item[0]))
-
-
-def _write(file: BinaryIO, header: bytes, arrays: Mapping[str, _Array], sync: bool) -> None:
-    length = struct.pack("<Q", len(header))
-    digest = hashlib.sha256(length + header)
-    file.write(length + header)
-    for _, array in _in_file_order(arrays):
-        for chunk in array.chunks():
-            digest.update(chunk)
-            file.write(chunk)
-    size = file.tell()
-    file.seek(len(length) + len(_HEADER_START))
-    file.write(digest.hexdigest().encode())
-    if sync or size >= _SYNC_FROM:
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _json(value: Any, what: str, *, allow_nan: bool = False) -> str:
-    try:
-        return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=allow_nan)
-    except (TypeError, ValueError) as error:
-        raise InvalidInputError(f"{what} cannot be written as JSON: {error}") from None
-
-
-# --- reading ---------------------------------------------------------------------------------------------------------
-
-
-_checked: dict[Path, tuple[int, ...]] = {}
-"""What this process wrote or checked, and in what state the file was then."""
-
-
-def _believe(path: Path, file: BinaryIO) -> None:
-    """Marks the file as used now, and as checked in the state that it is in.
-
-    It is given a time of its own, to the nanosecond: a write right after this one would get the same from a clock that
-    ticks every few milliseconds. Where that cannot be done it is checked again the next time.
-    """
-    now = time.time_ns()
-    _checked.pop(path, None)
-    try:
-        os.utime(file.fileno(), ns=(now, now))
-        if 0 <= now - os.fstat(file.fileno()).st_mtime_ns < _TIME_STEP:
-            _checked[path] = _state(file)
-    except OSError:  # a store that may only be read, or another user's, still serves
-        with contextlib.suppress(OSError):
-            os.utime(file.fileno())
-
-
-def _state(file: BinaryIO) -> tuple[int, ...]:
-    """Changes when the file is replaced, written to, or touched."""
-    stat = os.fstat(file.fileno())
-    return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
-
-
-class _DamagedError(Exception):
-    """Not what was written."""
-
-
-def _read_header(file: BinaryIO) -> bytes:
-    length = file.read(8)
-    size = struct.unpack("<Q", length)[0] if len(length) == 8 else _HEADER_LIMIT + 1
-    header = file.read(size) if size <= _HEADER_LIMIT else b""
-    if len(header) != size or not header.startswith(_HEADER_START):
-        raise _DamagedError("its header cannot be read")
-    return header
-
-
-def _read(file: BinaryIO, key: str, *, trusted: bool) -> Entry:
-    header = _read_header(file)
-    start = file.tell()
-    if not trusted:
-        _check(file, header)
-    try:
-        table = json.loads(header)
-        described = json.loads(table.pop("__metadata__")["modelselect"])
-        if described["key"] != key:
-            raise _DamagedError(f"it is {described['key']} under another name")
-        nothing = os.fstat(file.fileno()).st_size == start
-        data = np.empty(0, np.uint8) if nothing else np.asarray(np.memmap(file, np.uint8, "r", offset=start))
-        arrays = {name: _view(data, spec) for name, spec in table.items()}
-        return Entry(key, arrays, described["metadata"], _utc(described["created"]))
-    except (LookupError, TypeError, ValueError):
-        raise _DamagedError("its header says nothing sensible") from None
-
-
-def _check(file: BinaryIO, header: bytes) -> None:
-    """Raises _DamagedError if the checksum in the header is not that of the file, whose header was just read."""
-    at = len(_HEADER_START)
-    digest = hashlib.sha256(struct.pack("<Q", len(header)))
-    digest.update(header[:at] + _NO_DIGEST + header[at + len(_NO_DIGEST) :])
-    while chunk := file.read(_CHUNK):
-        digest.update(chunk)
-    if digest.hexdigest().encode() != header[at : at + len(_NO_DIGEST)]:
-        raise _DamagedError("its checksum does not fit")
-
-
-def _view(data: NDArray[np.uint8], spec: Mapping[str, Any]) -> NDArray[Any]:
-    begin, end = spec["data_offsets"]
-    array = data[begin:end].view(_DTYPES[spec["dtype"]]).reshape(spec["shape"])
-    array.flags.writeable = False
-    return array
-
-
-def _created(path: Path) -> datetime | None:
-    with contextlib.suppress(_DamagedError, OSError, ValueError, KeyError, TypeError), path.open("rb") as file:
-        return _utc(json.loads(json.loads(_read_header(file))["__metadata__"]["modelselect"])["created"])
-    return None
-
-
-def _utc(timestamp: float) -> datetime:
-    return datetime.fromtimestamp(timestamp, UTC)

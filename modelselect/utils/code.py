@@ -15,10 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from modelselect.backbone import tensor_bytes
-
 if TYPE_CHECKING:
     import torch
+
+
+def tensor_bytes(tensor: torch.Tensor) -> Any:
+    """The numbers as a buffer, for any dtype."""
+    import torch
+
+    return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+
 
 VERSIONED = frozenset({"torch", "torchvision", "timm", "transformers", "numpy", "PIL", "modelselect"})
 """Packages whose code is identified by their version, which is part of every stored number's key already."""

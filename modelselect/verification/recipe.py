@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from modelselect.errors import InvalidInputError
-from modelselect.extraction import PRECISIONS
+from modelselect.extraction.devices import PRECISIONS
 
 METHODS: Mapping[str, str] = MappingProxyType(
     {

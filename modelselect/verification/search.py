@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modelselect.errors import CandidateError, OutOfMemoryError
-from modelselect.store import explained
+from modelselect.store.files import explained
+from modelselect.verification.checkpoint import Checkpoint
+from modelselect.verification.job import Epoch, Job, Report, Trained
 from modelselect.verification.recipe import Rates
-from modelselect.verification.training import Checkpoint, Epoch, Job, Report, Trained, train_in_memory
+from modelselect.verification.training import train_in_memory
 
 if TYPE_CHECKING:
     import optuna

@@ -17,31 +17,24 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from modelselect.backbone import Backbone, CallablePreprocessing, WholeOutput
+from modelselect.candidates.backbone import Backbone
+from modelselect.candidates.preprocessing import CallablePreprocessing
+from modelselect.candidates.readers import WholeOutput
 from modelselect.errors import CandidateError, DatasetError, InvalidInputError, ModelSelectError
-from modelselect.extraction import check_precision
-from modelselect.spool import InputSpool
+from modelselect.extraction.devices import check_precision
+from modelselect.extraction.inputs import InputCache
+from modelselect.verification.checkpoint import Checkpoint
+from modelselect.verification.job import Epoch, Job, Rows, Trained
+from modelselect.verification.memory import within_memory
+from modelselect.verification.processes import accelerated, is_first_process, launched_together, reproducible
 from modelselect.verification.recipe import FineTuning, Rates, check_method
 from modelselect.verification.search import search
-from modelselect.verification.training import (
-    Checkpoint,
-    Epoch,
-    Job,
-    Rows,
-    Trained,
-    accelerated,
-    is_first_process,
-    launched_together,
-    predict,
-    reproducible,
-    train_in_memory,
-    within_memory,
-)
+from modelselect.verification.training import predict, train_in_memory
 
 if TYPE_CHECKING:
     import torch
 
-    from modelselect.probe import Probe
+    from modelselect.probe.probe import Probe
 
 EpochProgress = Callable[[int, int, float], None]
 """Called with the epochs done, the epochs in all, and the mean training loss of the last one."""
@@ -100,7 +93,7 @@ def verify(
     method: str = "full",
     seed: int = 0,
     device: str = "cpu",
-    spool: InputSpool | None = None,
+    spool: InputCache | None = None,
     folder: Path | None = None,
     keep: Keep | None = None,
     progress: EpochProgress | None = None,
@@ -140,7 +133,7 @@ def verify(
     check_method(method)
     check_precision(settings.precision, device)
     started = time.perf_counter()
-    task = _Task.of(backbone, training, holdout, spool or InputSpool(None), settings, seed)
+    task = _Task.of(backbone, training, holdout, spool or InputCache(None), settings, seed)
     part = settings.batch_size
     scaling: _Scaling | None = None
     with _as_candidate_errors():
@@ -216,7 +209,7 @@ class _Task:
 
     @classmethod
     def of(
-        cls, backbone: Backbone, training: Probe, holdout: Probe, spool: InputSpool, settings: FineTuning, seed: int
+        cls, backbone: Backbone, training: Probe, holdout: Probe, spool: InputCache, settings: FineTuning, seed: int
     ) -> _Task:
         if list(training.class_names) != list(holdout.class_names):
             raise DatasetError(

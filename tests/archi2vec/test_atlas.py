@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 import modelselect as ms
-from modelselect import cli
 from modelselect.archi2vec import Atlas, from_json, to_json, trace, trace_skeleton
-from modelselect.archi2vec.atlas import GraphWork
+from modelselect.archi2vec.tracing import TracingTask
+from modelselect.cli import app
 from modelselect.errors import ExpressionError, InvalidInputError
-from modelselect.host import get_host
+from modelselect.host.host import get_host
 
 NAMES = [f"embedded:{candidate.name}" for candidate in ms.search("embedded:*")]
 
@@ -45,7 +45,7 @@ def test_what_is_there_does_not_move_when_others_are_added_in_whatever_company()
 
 def test_an_architecture_is_placed_where_it_would_have_been_fitted(folders: Path) -> None:
     atlas = filled("embedded:*")
-    graphs = [from_json(GraphWork(folders / "cache")(candidate)) for candidate in ms.search("embedded:*")]
+    graphs = [from_json(TracingTask(folders / "cache")(candidate)) for candidate in ms.search("embedded:*")]
     assert atlas._space is not None
     placed = atlas._space.place(graphs)
     cosines = (placed * atlas.vectors).sum(axis=1) / (
@@ -157,7 +157,7 @@ def test_embed_extends_the_atlas_and_draws_its_map(folders: Path, capsys: pytest
 
     def embed(*arguments: str) -> dict[str, object]:
         with pytest.raises(SystemExit) as stopped:
-            cli.main(["embed", *arguments, "--json", "--workers", "0"])
+            app.main(["embed", *arguments, "--json", "--workers", "0"])
         assert not stopped.value.code
         answer: dict[str, object] = json.loads(capsys.readouterr().out)
         return answer

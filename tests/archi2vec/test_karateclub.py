@@ -12,7 +12,7 @@ import pytest
 import modelselect as ms
 from modelselect.archi2vec import similarity, trace_candidate, weisfeiler_lehman
 from modelselect.errors import InvalidInputError
-from modelselect.host import get_host
+from modelselect.host.host import get_host
 from modelselect_plugins.encoders.karateclub import KarateClub, _prepared
 
 

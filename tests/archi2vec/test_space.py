@@ -18,7 +18,7 @@ from torch import nn
 import modelselect as ms
 from modelselect.archi2vec import Encoder, clusters, embed, nearest, similarity, trace
 from modelselect.errors import CandidateError, ExpressionError, InvalidInputError, UnknownNameError
-from modelselect.host import get_host
+from modelselect.host.host import get_host
 
 VECTORS = hnp.arrays(
     np.float32,

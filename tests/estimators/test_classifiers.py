@@ -16,8 +16,8 @@ from sklearn.preprocessing import StandardScaler
 
 import modelselect as ms
 from modelselect.errors import NotApplicableError
-from modelselect_plugins.estimators._classes import stratified_sample
-from modelselect_plugins.estimators._distances import nearest_rows
+from modelselect_plugins.estimators._shared.classes import stratified_sample
+from modelselect_plugins.estimators._shared.distances import nearest_rows
 from modelselect_plugins.estimators.centroid import Centroid
 from modelselect_plugins.estimators.knn import KNN
 from modelselect_plugins.estimators.linear_probe import LinearProbe, _deal

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 import modelselect as ms
 from modelselect.errors import InvalidInputError, NotApplicableError
-from modelselect.estimator import mean_rank, normalised_ranks
-from modelselect.evidence import Evidence
+from modelselect.estimators.ranks import mean_rank, normalised_ranks
+from modelselect.evidence.evidence import Evidence
 from modelselect_plugins.estimators.ensemble import Ensemble, learn_weights
 from modelselect_plugins.estimators.knn import KNN
 from modelselect_plugins.estimators.leep import LEEP

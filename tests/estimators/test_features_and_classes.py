@@ -19,10 +19,11 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 import modelselect as ms
 from modelselect.errors import EvidenceError, InvalidInputError, NotApplicableError, ScoreWarning
-from modelselect.statistics import ClassStatistics, FeatureStatistics
-from modelselect.testing import estimator_checks
-from modelselect_plugins.discriminant import discriminant, shrunk_discriminant
-from modelselect_plugins.dissimilarity import argsort, ranks, spearman, spearman_with_two_groups
+from modelselect.evidence.class_statistics import ClassStatistics
+from modelselect.evidence.statistics import FeatureStatistics
+from modelselect.testing.estimators import estimator_checks
+from modelselect_plugins.estimators._shared.discriminant import discriminant, shrunk_discriminant
+from modelselect_plugins.estimators._shared.dissimilarity import argsort, ranks, spearman, spearman_with_two_groups
 from modelselect_plugins.estimators.dds import DDS
 from modelselect_plugins.estimators.etran import ETran
 from modelselect_plugins.estimators.fda import FDA

@@ -11,7 +11,7 @@ import pytest
 
 import modelselect as ms
 from modelselect.errors import NotApplicableError
-from modelselect.testing import check_estimator
+from modelselect.testing.estimators import check_estimator
 from modelselect_plugins.estimators.static import modelselect_register_estimators
 from tests.conftest import shared_path
 

@@ -15,7 +15,7 @@ import pytest
 
 import modelselect as ms
 from modelselect.errors import CandidateError, NothingRankedError, SearchError
-from modelselect_plugins.zoos import _hub_client
+from modelselect_plugins.zoos._hub import client
 from modelselect_plugins.zoos.hub import HubZoo
 from tests.hub import models
 from tests.hub.server import Hub
@@ -183,8 +183,8 @@ def test_connections_that_are_always_cut_end_soon(vit: Hub, waits: list[float]) 
 @pytest.mark.parametrize("step", STEPS)
 def test_silence_ends_in_bounded_time(vit: Hub, step: str, waits: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DOWNLOAD_TIMEOUT", 0.1)
-    monkeypatch.setattr(_hub_client, "ANSWER_SECONDS", 0.1)
-    monkeypatch.setattr(_hub_client, "PAGE_SECONDS", 0.3)
+    monkeypatch.setattr(client, "ANSWER_SECONDS", 0.1)
+    monkeypatch.setattr(client, "PAGE_SECONDS", 0.3)
     vit.misbehave(STEPS[step], silent=60)
     begun = time.monotonic()
     status = row("hub:?author=me").status
@@ -390,7 +390,7 @@ def test_a_hub_that_fails_does_not_take_away_what_is_cached(vit: Hub, waits: lis
 
 
 def test_nothing_waits_for_a_search_that_hangs(vit: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_hub_client, "PAGE_SECONDS", 0.2)
+    monkeypatch.setattr(client, "PAGE_SECONDS", 0.2)
     vit.misbehave(STEPS["search"], silent=60)
     with pytest.raises(SearchError):
         ms.search("hub:?author=me")

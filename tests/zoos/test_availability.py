@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from modelselect import cli
+from modelselect.cli import app
 
 NEEDS = {
     "directory": ("torch", "timm", "transformers"),
@@ -21,7 +21,7 @@ NEEDS = {
 def status(capsys: pytest.CaptureFixture[str]) -> dict[str, str]:
     capsys.readouterr()
     with pytest.raises(SystemExit) as stopped:
-        cli.main(["zoos", "--json"])
+        app.main(["zoos", "--json"])
     assert not stopped.value.code
     return {zoo["name"]: zoo["status"] for zoo in json.loads(capsys.readouterr().out)}
 

@@ -15,8 +15,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from modelselect import Candidate
-from modelselect.backbone import Backbone, HeadInput, ImagePreprocessing, example_batch
-from modelselect.candidates import METADATA_FIELDS
+from modelselect.candidates.backbone import Backbone
+from modelselect.candidates.metadata import METADATA_FIELDS
+from modelselect.candidates.preprocessing import ImagePreprocessing, example_batch
+from modelselect.candidates.readers import HeadInput
 from modelselect.errors import CandidateError, ExpressionError, RemoteCodeError
 from modelselect_plugins.zoos.directory import DirectoryZoo
 from tests.conftest import shared_path

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 import torch
 
-from modelselect.backbone import Backbone
-from modelselect.candidates import METADATA_FIELDS, Candidate
+from modelselect.candidates.backbone import Backbone
+from modelselect.candidates.candidate import Candidate
+from modelselect.candidates.metadata import METADATA_FIELDS
 from modelselect.errors import CandidateError, ExpressionError
-from modelselect.probe import Probe
+from modelselect.probe.probe import Probe
 from modelselect.verification import FineTuning, verify
 from modelselect_plugins.zoos import embedded
 from modelselect_plugins.zoos.embedded import EmbeddedZoo, demo

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 
 import modelselect as ms
-from modelselect import cli
-from modelselect.backbone import example_batch
-from modelselect.candidates import METADATA_FIELDS
+from modelselect.candidates.metadata import METADATA_FIELDS
+from modelselect.candidates.preprocessing import example_batch
+from modelselect.cli import app
 from modelselect.errors import CandidateError, ExpressionError
-from modelselect.testing import check_zoo
+from modelselect.testing.zoos import check_zoo
 from modelselect_plugins.zoos.directory import DirectoryZoo
 from modelselect_plugins.zoos.hub import HubZoo
 from tests.conftest import shared_path
@@ -120,7 +120,7 @@ def test_what_cannot_be_asked_is_told_before_anything_is_asked(hub: Hub, query: 
 
 def test_the_command_line_shows_what_the_hub_knows(shelf: Hub, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
-        cli.main(["search", "hub:?author=lab"])
+        app.main(["search", "hub:?author=lab"])
     assert not stopped.value.code
     shown = capsys.readouterr().out
     assert all(column in shown for column in ("parameters", "license", "library", "downloads", "weights", "gated"))
@@ -419,7 +419,7 @@ def test_models_and_dataset_come_from_the_hub_in_a_process_that_only_knows_its_a
     }
     command = ["select", "me/digits", "-c", "hub:?task=image-classification&limit=10", "-e", "logme,centroid"]
     done = subprocess.run(
-        [sys.executable, "-m", "modelselect.cli", *command, "--json", "-"],
+        [sys.executable, "-m", "modelselect", *command, "--json", "-"],
         capture_output=True,
         text=True,
         env=environment,

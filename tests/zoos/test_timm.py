@@ -19,11 +19,13 @@ from safetensors.torch import save_file
 from timm.data import create_transform, resolve_model_data_config
 
 from modelselect import Candidate
-from modelselect.backbone import CallablePreprocessing, ImagePreprocessing, Preprocessing, example_batch
-from modelselect.candidates import METADATA_FIELDS
+from modelselect.candidates.backbone import Preprocessing
+from modelselect.candidates.metadata import METADATA_FIELDS
+from modelselect.candidates.preprocessing import CallablePreprocessing, ImagePreprocessing, example_batch
 from modelselect.errors import CandidateError, ExpressionError
 from modelselect_plugins.zoos import timm as timm_zoo
-from modelselect_plugins.zoos.timm import TimmZoo, source_classes, source_dataset, timm_backbone
+from modelselect_plugins.zoos._timm.models import source_classes, source_dataset, timm_backbone
+from modelselect_plugins.zoos.timm import TimmZoo
 
 ZOO = TimmZoo()
 TINY = "test_vit.r160_in1k"

@@ -15,8 +15,9 @@ import torch
 from torchvision import models
 
 from modelselect import Candidate
-from modelselect.backbone import ImagePreprocessing, example_batch, pool
-from modelselect.candidates import METADATA_FIELDS
+from modelselect.candidates.metadata import METADATA_FIELDS
+from modelselect.candidates.preprocessing import ImagePreprocessing, example_batch
+from modelselect.candidates.readers import pool
 from modelselect.errors import CandidateError, ExpressionError
 from modelselect_plugins.zoos.torchvision import TorchvisionZoo
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from modelselect import hookimpl
 from modelselect.archi2vec import Encoder, Space, weisfeiler_lehman
-from modelselect.archi2vec.documents import ITERATIONS
+from modelselect.architectures.documents import ITERATIONS
 from modelselect.errors import InvalidInputError
 
 if TYPE_CHECKING:

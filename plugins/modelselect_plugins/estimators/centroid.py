@@ -8,8 +8,8 @@ import numpy as np
 
 import modelselect
 from modelselect.errors import NotApplicableError
-from modelselect.estimator import Estimator
-from modelselect.evidence import Evidence
+from modelselect.estimators.estimator import Estimator
+from modelselect.evidence.evidence import Evidence
 
 
 class Centroid(Estimator):

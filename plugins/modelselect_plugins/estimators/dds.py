@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 import modelselect as ms
 from modelselect.errors import NotApplicableError
-from modelselect.statistics import Matrix, Vector, chunk_rows
-from modelselect_plugins.dissimilarity import standardization, unit_rows
+from modelselect.evidence.linear_algebra import Matrix, Vector, chunk_rows
+from modelselect_plugins.estimators._shared.dissimilarity import standardization, unit_rows
 
 
 class DDS(ms.Estimator):

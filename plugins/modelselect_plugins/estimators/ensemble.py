@@ -11,8 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 
 import modelselect
 from modelselect.errors import InvalidInputError, NotApplicableError
-from modelselect.estimator import Estimator, evaluate, mean_rank, normalised_ranks
-from modelselect.evidence import Evidence
+from modelselect.estimators.estimator import Estimator, evaluate
+from modelselect.estimators.ranks import mean_rank, normalised_ranks
+from modelselect.evidence.evidence import Evidence
 
 Ranks = NDArray[np.float64]
 

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 import modelselect as ms
 from modelselect.errors import InvalidInputError
-from modelselect.statistics import FeatureStatistics, chunks_of
-from modelselect_plugins.discriminant import mean_of_true_class, posteriors
+from modelselect.evidence.linear_algebra import chunks_of
+from modelselect.evidence.statistics import FeatureStatistics
+from modelselect_plugins.estimators._shared.discriminant import mean_of_true_class, posteriors
+from modelselect_plugins.estimators._shared.pool import min_max
+from modelselect_plugins.estimators._shared.regime import refuse_if_collapsed, warn_if_wide
 from modelselect_plugins.estimators.fda import fisher_posteriors
-from modelselect_plugins.pool import min_max
-from modelselect_plugins.regime import refuse_if_collapsed, warn_if_wide
 
 _WEIGHTS = {"energy": 0.15, "lda": 0.85}  # in the authors' code
 _LOWEST = 5 / 1000  # share of the rows, those of lowest energy, that count

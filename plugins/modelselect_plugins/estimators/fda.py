@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 import modelselect as ms
-from modelselect.statistics import ClassStatistics, Matrix, solve_positive
-from modelselect_plugins.discriminant import mean_of_true_class, posteriors, with_diagonal
-from modelselect_plugins.regime import refuse_if_collapsed, warn_if_wide
+from modelselect.evidence.class_statistics import ClassStatistics
+from modelselect.evidence.linear_algebra import Matrix, solve_positive
+from modelselect_plugins.estimators._shared.discriminant import mean_of_true_class, posteriors, with_diagonal
+from modelselect_plugins.estimators._shared.regime import refuse_if_collapsed, warn_if_wide
 
 _REGULARIZATION = 1e-6
 

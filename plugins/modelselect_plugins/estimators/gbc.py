@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 import modelselect as ms
 from modelselect.errors import InvalidInputError
-from modelselect.statistics import ClassStatistics, Matrix, chunks_of
+from modelselect.evidence.class_statistics import ClassStatistics
+from modelselect.evidence.linear_algebra import Matrix, chunks_of
 
 _DIMENSIONS = 64  # of the PCA
 _FLOOR = 1e-4  # of each variance

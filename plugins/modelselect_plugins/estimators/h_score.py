@@ -12,9 +12,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 import modelselect as ms
-from modelselect.statistics import FeatureStatistics, solve_positive
-from modelselect_plugins.discriminant import shrunk
-from modelselect_plugins.regime import warn_if_wide
+from modelselect.evidence.linear_algebra import solve_positive
+from modelselect.evidence.statistics import FeatureStatistics
+from modelselect_plugins.estimators._shared.discriminant import shrunk
+from modelselect_plugins.estimators._shared.regime import warn_if_wide
 
 
 class HScore(ms.Estimator):

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 import modelselect
 from modelselect.errors import NotApplicableError
-from modelselect.estimator import Estimator
-from modelselect.evidence import Evidence
-from modelselect_plugins.estimators._classes import class_indices
-from modelselect_plugins.estimators._distances import centred, nearest_rows
+from modelselect.estimators.estimator import Estimator
+from modelselect.evidence.evidence import Evidence
+from modelselect_plugins.estimators._shared.classes import class_indices
+from modelselect_plugins.estimators._shared.distances import centred, nearest_rows
 
 
 class KNN(Estimator):

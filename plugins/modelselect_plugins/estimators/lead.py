@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 import modelselect
-from modelselect.estimator import Estimator
-from modelselect.evidence import Evidence
-from modelselect.statistics import softmax
-from modelselect_plugins.estimators._classes import class_indices, stratified_sample
+from modelselect.estimators.estimator import Estimator
+from modelselect.evidence.evidence import Evidence
+from modelselect.evidence.linear_algebra import softmax
+from modelselect_plugins.estimators._shared.classes import class_indices, stratified_sample
 
 _ITERATIONS = 200  # at most, of L-BFGS, for all support vector machines together
 

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 import modelselect
-from modelselect.estimator import Estimator
-from modelselect.evidence import Evidence
-from modelselect_plugins.estimators._classes import check_probabilities, class_indices, class_sums
+from modelselect.estimators.estimator import Estimator
+from modelselect.evidence.evidence import Evidence
+from modelselect_plugins.estimators._shared.classes import check_probabilities, class_indices, class_sums
 
 _CHUNK_ROWS = 8192
 

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 import modelselect
 from modelselect.errors import NotApplicableError
-from modelselect.estimator import Estimator
-from modelselect.evidence import Evidence
-from modelselect_plugins.estimators._classes import class_indices, stratified_sample
+from modelselect.estimators.estimator import Estimator
+from modelselect.evidence.evidence import Evidence
+from modelselect_plugins.estimators._shared.classes import class_indices, stratified_sample
 
 
 class LinearProbe(Estimator):

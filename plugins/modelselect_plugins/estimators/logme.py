@@ -14,8 +14,8 @@ import numpy as np
 
 import modelselect as ms
 from modelselect.errors import EvidenceError, InvalidInputError
-from modelselect.statistics import Matrix, Vector
-from modelselect_plugins.regime import warn_if_wide
+from modelselect.evidence.linear_algebra import Matrix, Vector
+from modelselect_plugins.estimators._shared.regime import warn_if_wide
 
 _ITERATIONS = 11  # at most, in the authors' code
 

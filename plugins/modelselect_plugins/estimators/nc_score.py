@@ -8,8 +8,8 @@ import numpy as np
 
 import modelselect
 from modelselect.errors import EvidenceError
-from modelselect.estimator import Estimator
-from modelselect.evidence import Evidence
+from modelselect.estimators.estimator import Estimator
+from modelselect.evidence.evidence import Evidence
 
 _ROUNDING = np.finfo(np.float64).eps
 

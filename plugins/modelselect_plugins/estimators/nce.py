@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 import modelselect
-from modelselect.estimator import Estimator
-from modelselect.evidence import Evidence
-from modelselect_plugins.estimators._classes import check_probabilities, class_indices, class_sums
+from modelselect.estimators.estimator import Estimator
+from modelselect.evidence.evidence import Evidence
+from modelselect_plugins.estimators._shared.classes import check_probabilities, class_indices, class_sums
 
 
 class NCE(Estimator):

@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 
 import modelselect as ms
 from modelselect.errors import InvalidInputError
-from modelselect.statistics import ClassStatistics, FeatureStatistics, nuclear_norm
-from modelselect_plugins.discriminant import discriminant, mean_of_true_class, shrunk_discriminant
-from modelselect_plugins.pool import min_max
-from modelselect_plugins.regime import refuse_if_collapsed
+from modelselect.evidence.class_statistics import ClassStatistics
+from modelselect.evidence.linear_algebra import nuclear_norm
+from modelselect.evidence.statistics import FeatureStatistics
+from modelselect_plugins.estimators._shared.discriminant import discriminant, mean_of_true_class, shrunk_discriminant
+from modelselect_plugins.estimators._shared.pool import min_max
+from modelselect_plugins.estimators._shared.regime import refuse_if_collapsed
 
 _COMPONENTS = ("seli", "ncc", "vc")
 _DIMENSIONS = 64  # of the PCA

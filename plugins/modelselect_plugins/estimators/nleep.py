@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 import modelselect
 from modelselect.errors import EvidenceError, ScoreWarning
-from modelselect.estimator import Estimator
-from modelselect.evidence import Evidence
-from modelselect.statistics import FeatureStatistics
-from modelselect_plugins.estimators._classes import class_indices, stratified_sample
+from modelselect.estimators.estimator import Estimator
+from modelselect.evidence.evidence import Evidence
+from modelselect.evidence.statistics import FeatureStatistics
+from modelselect_plugins.estimators._shared.classes import class_indices, stratified_sample
 from modelselect_plugins.estimators.leep import log_expected_prediction
 
 _FIRST_SEED = 123  # the authors of EMAB's

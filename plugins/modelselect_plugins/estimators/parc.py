@@ -12,7 +12,12 @@ import numpy as np
 
 import modelselect as ms
 from modelselect.errors import NotApplicableError
-from modelselect_plugins.dissimilarity import check_pairs, correlation_rows, similarities, spearman_with_two_groups
+from modelselect_plugins.estimators._shared.dissimilarity import (
+    check_pairs,
+    correlation_rows,
+    similarities,
+    spearman_with_two_groups,
+)
 
 _DIMENSIONS = 32  # of the PCA
 

@@ -13,11 +13,13 @@ import numpy as np
 
 import modelselect as ms
 from modelselect.errors import InvalidInputError
-from modelselect.statistics import ClassStatistics, FeatureStatistics, Matrix, Vector, chunks_of, positive_eigh
-from modelselect_plugins.dissimilarity import standardization
+from modelselect.evidence.class_statistics import ClassStatistics
+from modelselect.evidence.linear_algebra import Matrix, Vector, chunks_of, positive_eigh
+from modelselect.evidence.statistics import FeatureStatistics
+from modelselect_plugins.estimators._shared.dissimilarity import standardization
+from modelselect_plugins.estimators._shared.regime import refuse_if_collapsed, warn_if_wide
 from modelselect_plugins.estimators.logme import log_evidence
 from modelselect_plugins.estimators.sfda import self_challenging_posterior
-from modelselect_plugins.regime import refuse_if_collapsed, warn_if_wide
 
 _STEPS = 6  # at most
 _FLOOR = 1e-3  # of the standard deviation by which features are divided

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 import modelselect
 from modelselect.errors import EvidenceError, NotApplicableError
-from modelselect.estimator import Estimator
-from modelselect.evidence import Evidence
-from modelselect_plugins.estimators._classes import class_indices, stratified_sample
-from modelselect_plugins.estimators._distances import centred, squared_distances, squared_norms
+from modelselect.estimators.estimator import Estimator
+from modelselect.evidence.evidence import Evidence
+from modelselect_plugins.estimators._shared.classes import class_indices, stratified_sample
+from modelselect_plugins.estimators._shared.distances import centred, squared_distances, squared_norms
 
 _CITATION = (
     "F. Gutierrez, H. Lobel: Model Transferability Informed by Embedding's Topology, "

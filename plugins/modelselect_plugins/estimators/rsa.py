@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import modelselect as ms
 from modelselect.errors import NotApplicableError
-from modelselect_plugins.dissimilarity import check_pairs, correlation_rows, similarities, spearman
+from modelselect_plugins.estimators._shared.dissimilarity import check_pairs, correlation_rows, similarities, spearman
 
 
 class RSA(ms.Estimator):

@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 import modelselect as ms
-from modelselect.statistics import ClassStatistics, Matrix, Vector, scatter_of, softmax, solve_positive
-from modelselect_plugins.discriminant import shrunk
-from modelselect_plugins.regime import refuse_if_collapsed, warn_if_wide
+from modelselect.evidence.class_statistics import ClassStatistics
+from modelselect.evidence.linear_algebra import Matrix, Vector, scatter_of, softmax, solve_positive
+from modelselect_plugins.estimators._shared.discriminant import shrunk
+from modelselect_plugins.estimators._shared.regime import refuse_if_collapsed, warn_if_wide
 
 _STEEPNESS = 5.0  # of the shrinkage in the largest eigenvalue: exp(-5 s)
 _FLOOR = 1e-10  # of the shrinkage

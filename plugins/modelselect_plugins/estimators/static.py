@@ -13,10 +13,10 @@ from numbers import Real
 from typing import ClassVar
 
 import modelselect
-from modelselect.candidates import METADATA_FIELDS
+from modelselect.candidates.metadata import METADATA_FIELDS
 from modelselect.errors import NotApplicableError
-from modelselect.estimator import Cost, Estimator
-from modelselect.evidence import Evidence
+from modelselect.estimators.estimator import Cost, Estimator
+from modelselect.evidence.evidence import Evidence
 
 
 class Static(Estimator):

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 import modelselect
 from modelselect.errors import NotApplicableError
-from modelselect.estimator import Estimator
-from modelselect.evidence import Evidence
+from modelselect.estimators.estimator import Estimator
+from modelselect.evidence.evidence import Evidence
 
 _BLOCK_BYTES = 1 << 25
 _SMALLEST_DISTANCE = 1.0

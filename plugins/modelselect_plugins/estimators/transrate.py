@@ -11,8 +11,8 @@ import numpy as np
 
 import modelselect as ms
 from modelselect.errors import NotApplicableError
-from modelselect.statistics import Matrix, log_determinant
-from modelselect_plugins.discriminant import with_diagonal
+from modelselect.evidence.linear_algebra import Matrix, log_determinant
+from modelselect_plugins.estimators._shared.discriminant import with_diagonal
 
 _DISTORTION = 1e-4  # epsilon of the coding rate, in the authors' code
 

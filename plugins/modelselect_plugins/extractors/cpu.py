@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from modelselect import hookimpl
-from modelselect.backbone import Backbone
-from modelselect.extraction import DEFAULT_BATCH_SIZE, Extractor, TorchExtractor
-from modelselect.machine import usable_cores
+from modelselect.candidates.backbone import Backbone
+from modelselect.extraction.extractor import Extractor
+from modelselect.extraction.torch_extractor import DEFAULT_BATCH_SIZE, TorchExtractor
+from modelselect.utils.system import usable_cores
 
 if TYPE_CHECKING:
     import torch

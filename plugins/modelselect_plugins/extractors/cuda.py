@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from modelselect import hookimpl
-from modelselect.backbone import Backbone
-from modelselect.extraction import Extractor, TorchExtractor
+from modelselect.candidates.backbone import Backbone
+from modelselect.extraction.extractor import Extractor
+from modelselect.extraction.torch_extractor import TorchExtractor
 
 if TYPE_CHECKING:
     import numpy as np

@@ -8,9 +8,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modelselect.backbone import Backbone, HeadInput, TextPreprocessing, example_batch, reader_for_module
-from modelselect_plugins.zoos import _transformers_text
+from modelselect.candidates.backbone import Backbone
+from modelselect.candidates.preprocessing import TextPreprocessing, example_batch
+from modelselect.candidates.readers import HeadInput, reader_for_module
 from modelselect_plugins.zoos._support import required
+from modelselect_plugins.zoos._transformers import texts as transformers_texts
 
 if TYPE_CHECKING:
     import torch
@@ -75,7 +77,7 @@ def _to_transformers(backbone: Backbone, head: torch.nn.Linear, class_names: Seq
     source, preprocessing = Path(module.name_or_path), backbone.preprocessing
     if isinstance(preprocessing, TextPreprocessing):
         batch = preprocessing.finish(torch.stack([preprocessing.prepare(text) for text in _EXAMPLES]))
-        arguments = _transformers_text.arguments(batch, module.config.pad_token_id)
+        arguments = transformers_texts.arguments(batch, module.config.pad_token_id)
     else:
         batch = example_batch(preprocessing)
         arguments = {"pixel_values": batch}

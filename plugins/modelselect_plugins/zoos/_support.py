@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import ModuleType
 from typing import Any
 
-from modelselect.candidates import metadata_fault
+from modelselect.candidates.metadata import metadata_fault
 from modelselect.errors import CandidateError, ExpressionError, did_you_mean
 
 _SETTINGS = re.compile(r"(?P<name>.+)\?(?P<settings>\w+=[^=&?]*(&\w+=[^=&?]*)*)", re.DOTALL)

@@ -35,21 +35,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelselect import Candidate, Zoo, hookimpl
-from modelselect.backbone import (
-    Backbone,
-    CallablePreprocessing,
-    FeatureMethod,
-    Reader,
-    example_batch,
-    reader_for_feature_method,
-)
-from modelselect.candidates import Expression
+from modelselect.candidates.backbone import Backbone, Reader
+from modelselect.candidates.expression import Expression
+from modelselect.candidates.preprocessing import CallablePreprocessing, example_batch
+from modelselect.candidates.readers import FeatureMethod, reader_for_feature_method
 from modelselect.errors import CandidateError, ExpressionError, ModelSelectError, RemoteCodeError, did_you_mean
-from modelselect.host import get_host
-from modelselect.verification.winners import ORIGIN, FineTuned
-from modelselect_plugins.zoos import _transformers_text
+from modelselect.host.host import get_host
+from modelselect.verification.export import ORIGIN
+from modelselect.verification.fine_tuned import FineTuned
 from modelselect_plugins.zoos._support import first_missing, is_glob, one_line, sound, split_settings, with_settings
-from modelselect_plugins.zoos.timm import source_classes, source_dataset, timm_folder, timm_skeleton
+from modelselect_plugins.zoos._timm.models import source_classes, source_dataset, timm_folder, timm_skeleton
+from modelselect_plugins.zoos._transformers import texts as transformers_texts
 
 if TYPE_CHECKING:
     import torch
@@ -81,7 +77,7 @@ class DirectoryZoo(Zoo):
         if match and not Path(pattern).exists():
             pattern, revision = match["path"], match["revision"]
         place, settings = split_settings(pattern)
-        _transformers_text.TextSettings.of(settings)
+        transformers_texts.TextSettings.of(settings)
         paths = _model_folders(place)
         if paths is None:
             raise ExpressionError(f"there is no folder {place!r} here ({Path.cwd()}).{_near(place)}")
@@ -110,9 +106,9 @@ class DirectoryZoo(Zoo):
             return _fine_tuned(folder, candidate, trust_remote_code)
         try:
             if folder.form == "transformers":
-                from modelselect_plugins.zoos import _transformers
+                from modelselect_plugins.zoos._transformers import models as transformers_models
 
-                return _transformers.load(
+                return transformers_models.load(
                     folder.path, candidate, folder.digest, trust_remote_code=trust_remote_code, settings=settings
                 )
             return timm_folder(folder.path, candidate, folder.digest)
@@ -127,9 +123,9 @@ class DirectoryZoo(Zoo):
         if folder.form == "timm":
             return timm_skeleton(f"local-dir:{folder.path}")
         if folder.form == "transformers":
-            from modelselect_plugins.zoos import _transformers
+            from modelselect_plugins.zoos._transformers import models as transformers_models
 
-            return _transformers.skeleton(folder.path, trust_remote_code=trust_remote_code)
+            return transformers_models.skeleton(folder.path, trust_remote_code=trust_remote_code)
         return None  # neither a builder nor every other zoo has a way to leave the weights out
 
     def export(self, backbone: Backbone, head: torch.nn.Linear, class_names: Sequence[str], folder: Path) -> bool:
@@ -232,7 +228,7 @@ class _Folder:
             if self.form == "builder":
                 files.append(self.builder[0])
             elif self.form == "transformers":
-                files += _transformers_text.files(self.path)
+                files += transformers_texts.files(self.path)
                 files += sorted(self.path.glob("*.py")) if "auto_map" in self.configuration else []
         except (CandidateError, OSError):
             pass  # a broken folder has an identity, too: what is there
@@ -303,9 +299,9 @@ class _Folder:
                 "license": pretrained.get("license", known["license"]),
             }
         elif self.form == "transformers":
-            from modelselect_plugins.zoos import _transformers
+            from modelselect_plugins.zoos._transformers import models as transformers_models
 
-            known |= _transformers.metadata(self.path, configuration, settings)
+            known |= transformers_models.metadata(self.path, configuration, settings)
         elif self.form == "fine-tuned":
             known["remote_code"] = None  # which its origin alone tells
         elif isinstance(configuration.get("arch"), dict):

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 from modelselect import Candidate, Zoo, hookimpl
 from modelselect.errors import CandidateError, ExpressionError, ModelSelectError, RemoteCodeError, SearchError
-from modelselect_plugins.zoos import _hub_client as client
-from modelselect_plugins.zoos._hub_query import Query
+from modelselect_plugins.zoos._hub import client
+from modelselect_plugins.zoos._hub.query import Query
 from modelselect_plugins.zoos._support import (
     first_missing,
     is_glob,
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     import torch
     from huggingface_hub import ModelInfo
 
-    from modelselect.backbone import Backbone
+    from modelselect.candidates.backbone import Backbone
 
 MAX_SCANNED = 10_000
 """Entries looked at for one query, at most, where not all that the Hub lists is wanted."""
@@ -82,7 +82,7 @@ class HubZoo(Zoo):
                 "'hub:owner/glob*' or 'hub:?key=value&...', such as 'hub:?task=image-classification&limit=20'"
             )
         if settings:
-            from modelselect_plugins.zoos._transformers_text import TextSettings
+            from modelselect_plugins.zoos._transformers.texts import TextSettings
 
             TextSettings.of(settings)
         return [_resolved(repository, revision, settings)]
@@ -93,7 +93,7 @@ class HubZoo(Zoo):
         weights_key = f"hub:{repository}@{found.commit}"
         try:
             if found.form == "timm":
-                from modelselect_plugins.zoos.timm import timm_folder
+                from modelselect_plugins.zoos._timm.models import timm_folder
 
                 if settings:
                     raise CandidateError(
@@ -101,9 +101,9 @@ class HubZoo(Zoo):
                     )
 
                 return timm_folder(found.path, candidate, weights_key)
-            from modelselect_plugins.zoos import _transformers
+            from modelselect_plugins.zoos._transformers import models as transformers_models
 
-            return _transformers.load(
+            return transformers_models.load(
                 found.path,
                 candidate,
                 weights_key,
@@ -119,12 +119,12 @@ class HubZoo(Zoo):
     def skeleton(self, candidate: Candidate, *, trust_remote_code: bool = False) -> torch.nn.Module:
         found = _fetched(candidate, weights=False, trust_remote_code=trust_remote_code)
         if found.form == "timm":
-            from modelselect_plugins.zoos.timm import timm_skeleton
+            from modelselect_plugins.zoos._timm.models import timm_skeleton
 
             return timm_skeleton(f"local-dir:{found.path}")
-        from modelselect_plugins.zoos import _transformers
+        from modelselect_plugins.zoos._transformers import models as transformers_models
 
-        return _transformers.skeleton(found.path, trust_remote_code=trust_remote_code)
+        return transformers_models.skeleton(found.path, trust_remote_code=trust_remote_code)
 
     def export(self, backbone: Backbone, head: torch.nn.Linear, class_names: Sequence[str], folder: Path) -> bool:
         from modelselect_plugins.zoos import _export
@@ -236,12 +236,14 @@ def _described(path: Path, settings: Mapping[str, str]) -> dict[str, Any]:
     try:
         configuration = json.loads((path / CONFIGURATION).read_bytes())
         if isinstance(configuration.get("architecture"), str):
-            from modelselect_plugins.zoos.timm import configured
+            from modelselect_plugins.zoos._timm.models import configured
 
             return configured(configuration)
-        from modelselect_plugins.zoos import _transformers
+        from modelselect_plugins.zoos._transformers import models as transformers_models
 
-        known = _transformers.metadata(path, configuration, settings) | {"remote_code": _needs_code(configuration)}
+        known = transformers_models.metadata(path, configuration, settings) | {
+            "remote_code": _needs_code(configuration)
+        }
     except Exception:  # a stranger's file may hold anything; loading it says what is wrong with it
         return {}
     if known.get("input_size") is not None:

@@ -2,77 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelselect import Candidate, Zoo, hookimpl
-from modelselect.backbone import (
-    Backbone,
-    ImagePreprocessing,
-    Outputs,
-    Preprocessing,
-    Reader,
-    WholeOutput,
-    as_preprocessing,
-    pool,
-    weights_digest,
-)
-from modelselect.errors import CandidateError, ExpressionError, did_you_mean
-from modelselect_plugins.zoos import _hub_client
-from modelselect_plugins.zoos._support import (
-    check_sides,
-    is_glob,
-    missing_library,
-    one_line,
-    required,
-    sound,
-    unknown_name,
-    without_values,
-)
-from modelselect_plugins.zoos._timm_parameters import parameters
+from modelselect.candidates.backbone import Backbone
+from modelselect.candidates.modules import weights_digest
+from modelselect.errors import CandidateError, ExpressionError
+from modelselect_plugins.zoos._hub import client
+from modelselect_plugins.zoos._support import is_glob, missing_library, one_line, required, sound, unknown_name
+from modelselect_plugins.zoos._timm.models import source_classes, source_dataset, timm_backbone, timm_skeleton
+from modelselect_plugins.zoos._timm.parameters import parameters
 
 if TYPE_CHECKING:
     import torch
-
-DATASETS: Mapping[str, str] = {
-    "bamboo": "Bamboo",
-    "cc12m": "CC12M",
-    "datacomp1b": "DataComp-1B",
-    "datacompxl": "DataComp-XL",
-    "dfn2b": "DFN-2B",
-    "dfn5b": "DFN-5B",
-    "dfndr2b": "DFNDR-2B",
-    "ig1b": "Instagram-1B",
-    "in12k": "ImageNet-12k",
-    "in1k": "ImageNet-1k",
-    "in21k": "ImageNet-21k",
-    "in22k": "ImageNet-22k",
-    "inw21k": "ImageNet-W21k",
-    "jft": "JFT-300M",
-    "laion2b": "LAION-2B",
-    "laion400m": "LAION-400M",
-    "laiona": "LAION-A",
-    "lvd142m": "LVD-142M",
-    "lvd1689m": "LVD-1689M",
-    "merged2b": "Merged-2B",
-    "metaclip": "MetaCLIP",
-    "metaclip2": "MetaCLIP-2",
-    "openai": "WebImageText-400M",
-    "sa1b": "SA-1B",
-    "sat493m": "SAT-493M",
-    "webli": "WebLI",
-    "yfcc100m": "YFCC-100M",
-    "yfcc15m": "YFCC-15M",
-}
-"""What the parts of timm's tags say about the data."""
-
-_LABELLED = frozenset({"bamboo", "in12k", "in1k", "in21k", "in22k", "inw21k"})
-_SELF_SUPERVISED = frozenset({"dino", "mae", "fcmae", "ijepa"})
-_PROJECTION_MULTIPLE = 128  # widths of contrastive projections (512, 640, 768, ...); no labelled dataset's class count
 
 
 class TimmZoo(Zoo):
@@ -112,143 +56,6 @@ class TimmZoo(Zoo):
 
     def availability(self) -> str | None:
         return missing_library("timm")
-
-
-def timm_backbone(candidate: Candidate, module: torch.nn.Module, weights_key: str) -> Backbone:
-    """A model that timm has loaded, from wherever, with the preprocessing of its pre-trained configuration."""
-    module = module.float().eval()
-    return Backbone(
-        candidate=candidate,
-        module=module,
-        preprocessing=_preprocessing(module),
-        read=_reader(module),
-        weights_key=weights_key,
-    )
-
-
-def timm_folder(path: Path, candidate: Candidate, weights_key: str) -> Backbone:
-    """The model in a folder of timm's `local-dir` form.
-
-    Raises:
-        CandidateError: timm has no such architecture, or cannot load its weights.
-    """
-    timm = required("timm")
-    architecture = json.loads((path / "config.json").read_bytes())["architecture"]
-    if not timm.is_model(architecture):
-        raise CandidateError(
-            f"timm has no architecture {architecture!r}.{did_you_mean(architecture, timm.list_models())}"
-        )
-    # Strict, whatever its `model_args` say: layers without weights would be left at random.
-    module = timm.create_model(f"local-dir:{path}", pretrained=True, pretrained_strict=True)
-    outputs, trained = module.num_classes, module.pretrained_cfg.get("num_classes")
-    if trained is not None and outputs not in (0, trained):  # timm then leaves the classifier's weights out
-        raise CandidateError(
-            f"its config.json builds a classifier of {outputs} classes and says that the weights are of {trained}: its "
-            "logits would come from a layer left at random"
-        )
-    return timm_backbone(candidate, module, weights_key)
-
-
-def configured(configuration: Mapping[str, Any]) -> dict[str, Any]:
-    """A candidate's metadata from timm's `config.json`; older ones have no `pretrained_cfg` of their own."""
-    pretrained = configuration.get("pretrained_cfg") or configuration
-    tag, size = pretrained.get("tag"), pretrained.get("input_size")
-    classes = configuration.get("num_classes", pretrained.get("num_classes"))
-    known = {
-        "architecture": configuration["architecture"],
-        "modality": "image",
-        "feature_dim": configuration.get("num_features"),
-        "input_size": None if size is None else tuple(size),
-        "source_dataset": source_dataset(tag),
-        "source_classes": None if classes is None else source_classes(tag, classes),
-        "license": pretrained.get("license"),
-        "remote_code": False,
-    }
-    return sound(known)
-
-
-def timm_skeleton(name: str) -> torch.nn.Module:
-    """The architecture on the meta device. `name` is as `timm.create_model` takes it."""
-    timm = required("timm")
-    try:
-        with without_values():
-            module: torch.nn.Module = timm.create_model(name, pretrained=False)
-    except Exception as error:
-        raise CandidateError(f"timm cannot build {name!r} without weights ({one_line(error)})") from error
-    return module.eval()
-
-
-def source_dataset(tag: str | None) -> str | None:
-    """What a tag of timm's says about the data, in order of training; None if nothing known.
-
-    >>> source_dataset("augreg_in21k_ft_in1k")
-    'ImageNet-21k -> ImageNet-1k'
-    """
-    found = [DATASETS[part] for part in (tag or "").split("_") if part in DATASETS]
-    return " -> ".join(dict.fromkeys(found)) or None
-
-
-def source_classes(tag: str | None, outputs: int) -> int:
-    """Number of source classes of a timm model with so many outputs: 0 if they are an embedding, not classes.
-
-    Image towers of contrastive models have their projection where classifiers have classes.
-
-    >>> source_classes("a1_in1k", 1000), source_classes("openai", 512)
-    (1000, 0)
-    """
-    parts = set((tag or "").split("_"))
-    if parts & _LABELLED or not tag:
-        return outputs
-    return 0 if parts & _SELF_SUPERVISED or outputs % _PROJECTION_MULTIPLE == 0 else outputs
-
-
-@dataclass(frozen=True)
-class PreLogits:
-    """Pre-logits as features, and logits, after one pass through the body.
-
-    Not `HeadInput`: timm has heads of several classifiers, and heads that normalise between pre-logits and classifier.
-    """
-
-    has_logits: bool = True
-
-    def __call__(self, module: Any, batch: torch.Tensor) -> Outputs:
-        body = module.forward_features(batch)
-        features = pool(module.forward_head(body, pre_logits=True))
-        return Outputs(features, pool(module.forward_head(body)) if self.has_logits else None)
-
-
-def _reader(module: Any) -> Reader:
-    if not hasattr(module, "forward_head"):
-        return WholeOutput()
-    return PreLogits(has_logits=source_classes(module.pretrained_cfg.get("tag"), module.num_classes) > 0)
-
-
-def _preprocessing(module: torch.nn.Module) -> Preprocessing:
-    data = required("timm").data
-    settings = data.resolve_model_data_config(module)
-    check_sides(settings["input_size"])
-    transform = data.create_transform(**settings, is_training=False)
-    mode = "L" if settings["input_size"][0] == 1 else "RGB"
-    code_key = "timm:" + json.dumps(settings, sort_keys=True)
-    return as_preprocessing(_expressed(settings), lambda image: transform(image.convert(mode)), code_key)
-
-
-def _expressed(settings: Mapping[str, Any]) -> ImagePreprocessing | None:
-    """The evaluation transform as `ImagePreprocessing`; None where that has no words for it."""
-    channels, height, width = settings["input_size"]
-    squash = settings["crop_mode"] == "squash"
-    centre = settings["crop_mode"] == "center" and height == width
-    if not (squash or centre) or {len(settings["mean"]), len(settings["std"])} != {channels} or channels not in (1, 3):
-        return None
-    resized = math.floor(height / settings["crop_pct"]), math.floor(width / settings["crop_pct"])
-    return ImagePreprocessing(
-        size=(height, width),
-        resize=resized if squash else resized[0],
-        interpolation=settings["interpolation"],
-        mean=tuple(settings["mean"]),
-        std=tuple(settings["std"]),
-        channels=channels,
-    )
 
 
 def _candidate(name: str) -> Candidate:
@@ -302,21 +109,21 @@ def _weights(configuration: Any) -> dict[str, str]:
     if not configuration.hf_hub_id or configuration.custom_load:
         return {}
     name, file = configuration.hf_hub_id, configuration.hf_hub_filename or "model.safetensors"
-    held = _hub_client.cached(name)
+    held = client.cached(name)
     path = None if held is None else held / file
     if path is None or not path.is_file():
-        found = _hub_client.info(name)
-        digests = _hub_client.digests(found)
+        found = client.info(name)
+        digests = client.digests(found)
         if file not in digests or not file.endswith(".safetensors"):
             return {}
-        path = _hub_client.download(name, str(found.sha), file, digests[file])
+        path = client.download(name, str(found.sha), file, digests[file])
     return {"file": str(path)} if file.endswith(".safetensors") else {}
 
 
 def _why_not_loaded(candidate: Candidate, error: Exception) -> str:
-    if _hub_client.from_hub(error):
+    if client.from_hub(error):
         hub_id = str(candidate.metadata.get("url", candidate.name)).removeprefix("https://huggingface.co/")
-        return f"its weights cannot be fetched: {_hub_client.why(error, hub_id)}"
+        return f"its weights cannot be fetched: {client.why(error, hub_id)}"
     return f"timm cannot load it ({one_line(error)})"
 
 

@@ -10,14 +10,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.error import URLError
 
 from modelselect import Candidate, Zoo, hookimpl
-from modelselect.backbone import (
-    Backbone,
-    HeadInput,
-    ImagePreprocessing,
-    Preprocessing,
-    as_preprocessing,
-    weights_digest,
-)
+from modelselect.candidates.backbone import Backbone, Preprocessing
+from modelselect.candidates.modules import weights_digest
+from modelselect.candidates.preprocessing import ImagePreprocessing, as_preprocessing
+from modelselect.candidates.readers import HeadInput
 from modelselect.errors import CandidateError, ExpressionError
 from modelselect_plugins.zoos._support import (
     is_glob,

@@ -7,7 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from modelselect.statistics import ClassStatistics, FeatureStatistics, Matrix, Vector, softmax
+from modelselect.evidence.class_statistics import ClassStatistics
+from modelselect.evidence.linear_algebra import Matrix, Vector, softmax
+from modelselect.evidence.statistics import FeatureStatistics
 
 _TOLERANCE = 1e-4  # of singular values, as in scikit-learn
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelselect.errors import NotApplicableError
-from modelselect.statistics import Matrix, Vector, chunks_of
+from modelselect.evidence.linear_algebra import Matrix, Vector, chunks_of
 
 Similarities = NDArray[np.floating[Any]]
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import warnings
 
 from modelselect.errors import NotApplicableError, ScoreWarning
-from modelselect.statistics import ClassStatistics, FeatureStatistics
+from modelselect.evidence.class_statistics import ClassStatistics
+from modelselect.evidence.statistics import FeatureStatistics
 
 
 def warn_if_wide(name: str, features: FeatureStatistics, consequence: str, advice: str) -> None:

@@ -19,7 +19,7 @@ from modelselect_plugins.zoos._support import one_line
 if TYPE_CHECKING:
     from huggingface_hub import HfApi, ModelInfo
 
-    from modelselect_plugins.zoos._hub_query import Query
+    from modelselect_plugins.zoos._hub.query import Query
 
 T = TypeVar("T")
 

@@ -13,28 +13,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modelselect.backbone import (
-    Backbone,
-    CallablePreprocessing,
-    HeadInput,
-    Outputs,
-    Preprocessing,
-    Reader,
-    TextPreprocessing,
-    example_batch,
-    per_channel,
-    pool,
-    reader_for_module,
-)
+from modelselect.candidates.backbone import Backbone, Outputs, Preprocessing, Reader
+from modelselect.candidates.preprocessing import CallablePreprocessing, TextPreprocessing, example_batch, per_channel
+from modelselect.candidates.readers import HeadInput, pool, reader_for_module
 from modelselect.errors import CandidateError, RemoteCodeError
-from modelselect_plugins.zoos import _transformers_text
 from modelselect_plugins.zoos._support import check_sides, one_line, required
-from modelselect_plugins.zoos._transformers_text import TextSettings
+from modelselect_plugins.zoos._transformers import texts as transformers_texts
+from modelselect_plugins.zoos._transformers.texts import TextSettings
 
 if TYPE_CHECKING:
     import torch
 
-    from modelselect.candidates import Candidate
+    from modelselect.candidates.candidate import Candidate
 
 PROCESSOR = "preprocessor_config.json"
 _CLASS_TOKENS = ("cls_token", "class_embedding", "class_token")
@@ -72,10 +62,10 @@ def load(
         configuration = _configuration(path, trust_remote_code)
         preprocessing: Preprocessing
         if is_text(path, configuration.to_dict()):
-            preprocessing = _transformers_text.preprocessing(
+            preprocessing = transformers_texts.preprocessing(
                 path, configuration, text_settings, trust_remote_code=trust_remote_code
             )
-            loader = _transformers_text.loader(configuration)
+            loader = transformers_texts.loader(configuration)
         elif settings:
             raise CandidateError(f"it is an image model, and {', '.join(settings)} is said of text encoders alone")
         else:
@@ -103,7 +93,7 @@ def load(
         module = module.float().eval()
         read: Reader
         if isinstance(preprocessing, TextPreprocessing):
-            read = _transformers_text.reader(_transformers_text.made_ready(module), preprocessing, path, text_settings)
+            read = transformers_texts.reader(transformers_texts.made_ready(module), preprocessing, path, text_settings)
         else:
             read = _reader(module, preprocessing, _is_classifier(configuration), pooler=not missing)
     return Backbone(candidate, module, preprocessing, read, weights_key)
@@ -117,25 +107,25 @@ def skeleton(path: Path, *, trust_remote_code: bool) -> torch.nn.Module:
     with _quiet(transformers), torch.device("meta"):
         configuration = _configuration(path, trust_remote_code)
         text = is_text(path, configuration.to_dict())
-        loader = _transformers_text.loader(configuration) if text else _loader(configuration)
+        loader = transformers_texts.loader(configuration) if text else _loader(configuration)
         module: torch.nn.Module = loader.from_config(
             configuration, dtype=torch.float32, trust_remote_code=trust_remote_code
         )
-    return (_transformers_text.made_ready(module) if text else module).eval()
+    return (transformers_texts.made_ready(module) if text else module).eval()
 
 
 def is_text(path: Path, configuration: Mapping[str, Any]) -> bool:
     """True for a text encoder, by the files beside its `config.json` and what that says."""
     return not (path / PROCESSOR).is_file() and (
         ("vocab_size" in configuration and "image_size" not in configuration)  # BEiT has both
-        or any((path / name).is_file() for name in _transformers_text.VOCABULARIES)
+        or any((path / name).is_file() for name in transformers_texts.VOCABULARIES)
     )
 
 
 def metadata(path: Path, configuration: Mapping[str, Any], settings: Mapping[str, str] | None = None) -> dict[str, Any]:
     """What `config.json` and the files beside it say, without transformers."""
     if is_text(path, configuration):
-        return _transformers_text.metadata(path, configuration, TextSettings.of(settings or {}))
+        return transformers_texts.metadata(path, configuration, TextSettings.of(settings or {}))
     architecture = next(iter(configuration.get("architectures") or []), None)
     widths = configuration.get("hidden_size") or (configuration.get("hidden_sizes") or [None])[-1]
     classes = None

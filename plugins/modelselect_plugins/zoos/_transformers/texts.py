@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modelselect.backbone import PADDING, HeadInput, Outputs, Reader, TextPreprocessing, reader_for_module
+from modelselect.candidates.backbone import Outputs, Reader
+from modelselect.candidates.preprocessing import PADDING, TextPreprocessing
+from modelselect.candidates.readers import HeadInput, reader_for_module
 from modelselect.errors import CandidateError, ExpressionError, did_you_mean
 from modelselect_plugins.zoos._support import one_line, required
 

@@ -15,10 +15,14 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modelselect.backbone import Backbone, HeadInput, ImagePreprocessing, weights_digest
-from modelselect.candidates import Candidate, Zoo
+from modelselect.candidates.backbone import Backbone
+from modelselect.candidates.candidate import Candidate
+from modelselect.candidates.modules import weights_digest
+from modelselect.candidates.preprocessing import ImagePreprocessing
+from modelselect.candidates.readers import HeadInput
+from modelselect.candidates.zoo import Zoo
 from modelselect.errors import CandidateError, ExpressionError, did_you_mean
-from modelselect.hookspecs import hookimpl
+from modelselect.host.hookspecs import hookimpl
 from modelselect_plugins.zoos._support import first_missing
 
 if TYPE_CHECKING:

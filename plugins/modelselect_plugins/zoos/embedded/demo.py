@@ -110,7 +110,7 @@ def measure_truth(
         seeds: of the fresh head, the order of rows and dropout; the rows are the same for all.
         progress: told the candidate's name, the seed and the accuracy after each run.
     """
-    from modelselect.probe import Probe
+    from modelselect.probe.probe import Probe
     from modelselect.verification import verify
 
     probe, zoo = Probe.of(demo_dataset(), holdout=0.5), EmbeddedZoo()  # the share is the validation split's

@@ -1,0 +1,61 @@
+from . import archi2vec as archi2vec
+from . import errors as errors
+from . import testing as testing
+from .agreement import Agreement as Agreement
+from .agreement import agreement as agreement
+from .benchmarking.results import Benchmark as Benchmark
+from .benchmarking.running import benchmark as benchmark
+from .budget.budget import Budget as Budget
+from .candidates.backbone import Backbone as Backbone
+from .candidates.candidate import Candidate as Candidate
+from .candidates.zoo import Zoo as Zoo
+from .estimators.estimator import Estimator as Estimator
+from .evidence.evidence import Evidence as Evidence
+from .executor import Executor as Executor
+from .executor import Outcome as Outcome
+from .extraction.extractor import Extractor as Extractor
+from .history.database import History as History
+from .host.hookspecs import hookimpl as hookimpl
+from .host.lookup import search as search
+from .leaderboard.leaderboard import Leaderboard as Leaderboard
+from .probe.probe import Probe as Probe
+from .scoring import score as score
+from .scoring import score_pool as score_pool
+from .scoring import standard_error as standard_error
+from .selection.funnel import select as select
+from .selection.plan import Plan as Plan
+from .selection.planning import plan as plan
+from .verification.recipe import FineTuning as FineTuning
+
+__version__: str
+
+__all__ = [
+    "Agreement",
+    "Backbone",
+    "Benchmark",
+    "Budget",
+    "Candidate",
+    "Estimator",
+    "Evidence",
+    "Executor",
+    "Extractor",
+    "FineTuning",
+    "History",
+    "Leaderboard",
+    "Outcome",
+    "Plan",
+    "Probe",
+    "Zoo",
+    "agreement",
+    "archi2vec",
+    "benchmark",
+    "errors",
+    "hookimpl",
+    "plan",
+    "score",
+    "score_pool",
+    "search",
+    "select",
+    "standard_error",
+    "testing",
+]

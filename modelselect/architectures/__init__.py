@@ -1,0 +1,1 @@
+"""Architectures as graphs, and the vectors that encoders make of them."""

@@ -1,0 +1,40 @@
+"""TODO: modelselect/architectures/operations.py"""
+
+from __future__ import annotations
+
+import re
+
+
+def operation_name(grad_fn_name: str) -> str:
+    """The type of operation behind the name of an autograd node, the same on every backend.
+
+    Namespaces, `Backward` with its number, and the prefix of a backend's own implementation go; what backends name or
+    split differently is brought under one name. A name that nobody has seen before is kept: the vocabulary is open.
+
+    >>> [operation_name(n) for n in ("ConvolutionBackward0", "MkldnnConvolutionBackward0", "CudnnBatchNormBackward0")]
+    ['Convolution', 'Convolution', 'BatchNorm']
+    >>> operation_name("UnsafeViewBackward0"), operation_name("torch::autograd::CopySlices"), operation_name("MySwish")
+    ('View', 'CopySlices', 'MySwish')
+    """
+    name = _BACKWARD.sub("", grad_fn_name.rpartition("::")[2])
+    name = _BACKEND.sub("", name) or name
+    if _FUSED_ATTENTION.fullmatch(name):
+        return "ScaledDotProductAttention"
+    return _SYNONYMS.get(name, name)
+
+
+_BACKWARD = re.compile(r"Backward\d*(_copy)?$")
+_BACKEND = re.compile(r"^(Native|Cudnn|Miopen|Mkldnn|Mps|Slow|Thnn)(?=[A-Z])")
+_FUSED_ATTENTION = re.compile(r"ScaledDotProduct\w*Attention\w*")
+_SYNONYMS = {
+    "ConvolutionOverrideable": "Convolution",
+    "ReshapeAlias": "View",
+    "UnsafeView": "View",
+    "SafeSoftmax": "Softmax",
+    "UnsafeSplit": "Split",
+    "UnsafeSplitWithSizes": "SplitWithSizes",
+    "BatchNormImplIndex": "BatchNorm",
+}
+LAYOUT = {"Clone", "AsStrided", "Alias", "Contiguous", "ToCopy"}
+"""Operations that move or relabel memory and leave every value as it is."""
+LOOKUPS = {"Embedding", "EmbeddingBag", "EmbeddingRenorm"}

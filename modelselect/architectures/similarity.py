@@ -1,0 +1,87 @@
+"""TODO: modelselect/architectures/similarity.py"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from modelselect.errors import InvalidInputError
+
+
+def similarity(vectors: ArrayLike) -> NDArray[np.float32]:
+    """(n, n) cosine similarities between the rows of (n, dim) vectors; 0 where a vector is zero.
+
+    >>> similarity([[1.0, 0.0], [2.0, 0.0], [0.0, 3.0]]).tolist()
+    [[1.0, 1.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
+    """
+    units = directions(vectors)
+    return np.clip(units @ units.T, -1.0, 1.0).astype(np.float32)
+
+
+def nearest(vectors: ArrayLike, of: int | ArrayLike, k: int = 5) -> list[tuple[int, float]]:
+    """The k rows that are most alike, as (row, cosine similarity), the most alike first; equals in their order.
+
+    Args:
+        vectors: (n, dim).
+        of: a row's index, which is then left out of the answer; or a vector (dim,) of the same space.
+        k: how many; fewer come back where there are fewer.
+
+    Raises:
+        InvalidInputError: no such row, or a vector of another dimension.
+
+    >>> nearest([[1.0, 0.0], [1.0, 1.0], [0.0, 3.0]], 0, k=2)
+    [(1, 0.7071067811865475), (2, 0.0)]
+    """
+    units = directions(vectors)
+    if isinstance(of, (int, np.integer)):
+        if not -len(units) <= of < len(units):
+            raise InvalidInputError(f"there is no row {of} among {len(units)} vectors; expected 0 to {len(units) - 1}")
+        own = int(of) % len(units)
+        query = units[own]
+    else:
+        own = -1
+        query = directions(np.atleast_2d(of))[0]
+        if query.shape != units.shape[1:]:
+            raise InvalidInputError(f"the vector has dimension {query.size}, the others have {units.shape[1]}")
+    cosines = np.clip(units @ query, -1.0, 1.0)
+    order = [int(row) for row in np.argsort(-cosines, kind="stable") if row != own]
+    return [(row, float(cosines[row])) for row in order[: max(k, 0)]]
+
+
+def clusters(vectors: ArrayLike, k: int, *, seed: int = 0) -> NDArray[np.int64]:
+    """Cluster of each row of (n, dim) vectors, 0 to k-1 in order of first appearance: KMeans on their directions.
+
+    Vectors are brought to unit length first, so that clusters go by cosine as `nearest` does. The paper (section 3.2)
+    does not say how many clusters to take.
+
+    Args:
+        vectors: (n, dim).
+        k: number of clusters; with fewer distinct directions there are fewer.
+        seed: of KMeans' initialisation.
+
+    Raises:
+        InvalidInputError: k is not between 1 and n.
+
+    >>> clusters([[5.0, 0.1], [0.0, 1.0], [1.0, 0.0]], 2).tolist()
+    [0, 1, 0]
+    """
+    units = directions(vectors)
+    if not 1 <= k <= len(units):
+        raise InvalidInputError(f"{len(units)} vectors cannot form {k} clusters; expected 1 to {len(units)}")
+    from sklearn.cluster import KMeans
+
+    distinct = len(np.unique(units, axis=0))
+    found = KMeans(min(k, distinct), n_init=10, random_state=seed).fit_predict(units)
+    by_appearance = {label: index for index, label in enumerate(dict.fromkeys(found.tolist()))}
+    return np.array([by_appearance[label] for label in found.tolist()], dtype=np.int64)
+
+
+def directions(vectors: ArrayLike) -> NDArray[np.float64]:
+    """(n, dim) vectors at length 1; zero where a vector is."""
+    matrix = np.asarray(vectors, dtype=np.float64)
+    if matrix.ndim != 2:
+        raise InvalidInputError(f"vectors have shape {matrix.shape}; expected (n, dim)")
+    if not np.isfinite(matrix).all():
+        raise InvalidInputError("vectors hold NaN or infinite values; embed the architectures again")
+    lengths = np.linalg.norm(matrix, axis=1, keepdims=True)
+    return matrix / np.where(lengths == 0, 1.0, lengths)

@@ -1,0 +1,177 @@
+"""TODO: modelselect/benchmarking/judging.py"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from modelselect.benchmarking.figures import (
+    CONFIDENCE,
+    FEWEST_FOR_A_FIGURE,
+    FEWEST_FOR_AN_INTERVAL,
+    HISTORY,
+    METHOD,
+    STATIC,
+    BenchmarkTable,
+    EstimatorRow,
+    Figure,
+    Kind,
+)
+from modelselect.benchmarking.measures import Measure, Vector, find_measure
+
+if TYPE_CHECKING:
+    from modelselect.benchmarking.results import Benchmark
+
+
+def judge(
+    benchmark: Benchmark,
+    scores: Mapping[str, Mapping[str, Mapping[str, float]]],
+    kinds: Mapping[str, Kind],
+    measure_name: str,
+    resamples: int,
+    seed: int,
+) -> BenchmarkTable:
+    """Every estimator against the truth, and against the baselines. See `Benchmark.table`.
+
+    The bootstrap draws models and datasets with replacement, each drawn model with all its datasets (A. B. Owen: The
+    pigeonhole bootstrap, Annals of Applied Statistics 2007): the models of a benchmark are the same on every dataset,
+    so that a lucky pool is lucky on all. Every estimator is judged on the same draws. Scores are not computed anew.
+    """
+    measure = find_measure(measure_name)
+    truth = {d: by_model for d, by_model in benchmark.truth.items() if len(by_model) >= FEWEST_FOR_A_FIGURE}
+    datasets = tuple(truth)
+    models = benchmark.models
+    random = np.random.default_rng(seed)
+    bootstrap = _Bootstrap(
+        {model: column for column, model in enumerate(models)},
+        random.multinomial(len(models), np.full(len(models), 1 / len(models)), size=resamples),
+        random.integers(0, len(datasets), (resamples, len(datasets))),
+    )
+    judged: dict[str, dict[str, _Judged]] = {}
+    for name, by_dataset in scores.items():
+        judged[name] = {}
+        for dataset in datasets:
+            known = by_dataset.get(dataset, {})
+            if len(known) >= FEWEST_FOR_A_FIGURE:
+                judged[name][dataset] = bootstrap.judge(measure, known, truth[dataset])
+    shown = {name: by_dataset for name, by_dataset in judged.items() if by_dataset}
+    sign = 1.0 if measure.higher_is_better else -1.0
+    means = {name: float(np.mean([cell.value for cell in cells.values()])) for name, cells in shown.items()}
+
+    def best(kind: Kind) -> str | None:
+        """By mean; what has no score for half of the models comes after what has: few are easily ordered by chance."""
+        of_kind = [name for name in shown if kinds[name] == kind]
+        half = sum(map(len, truth.values())) / 2
+        covers = {name: sum(cell.n for cell in shown[name].values()) >= half for name in of_kind}
+        return max(of_kind, key=lambda name: (covers[name], sign * means[name]), default=None)
+
+    static, history = best(STATIC), best(HISTORY)
+    rows = []
+    for name, cells in shown.items():
+        gains = {}
+        for baseline in (static, history):
+            if baseline is not None and baseline != name:
+                gain = _gain(bootstrap, measure, sign, scores[name], scores[baseline], truth)
+                if gain is not None:
+                    gains[baseline] = gain
+        figures = {
+            dataset: Figure(cell.value, _interval(cell.replicates, cell.n), cell.n, len(truth[dataset]))
+            for dataset, cell in cells.items()
+        }
+        rows.append(
+            EstimatorRow(
+                name, kinds[name], figures, bootstrap.mean(cells, datasets), gains, benchmark.seconds.get(name)
+            )
+        )
+    rows.sort(key=lambda row: (row.kind != METHOD, -sign * row.mean.value, row.estimator))
+    absent = {name: _why_absent(benchmark, name) for name in (*scores, *benchmark.failures) if name not in shown}
+    return BenchmarkTable(
+        tuple(rows),
+        datasets,
+        measure,
+        resamples,
+        static,
+        history,
+        absent,
+        benchmark.evidence_seconds,
+        benchmark.notes,
+        benchmark,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """A figure on one dataset, and the (B,) same on resamples; NaN where those hold fewer than two models."""
+
+    value: float
+    replicates: Vector
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Bootstrap:
+    """The draws: (B, models) how often each model is there; (B, datasets) which datasets."""
+
+    columns: Mapping[str, int]
+    counts: NDArray[np.int64]
+    drawn: NDArray[np.int64]
+
+    def judge(self, measure: Measure, scores: Mapping[str, float], truth: Mapping[str, float]) -> _Judged:
+        names = list(scores)
+        x, y = np.array([scores[name] for name in names]), np.array([truth[name] for name in names])
+        value = float(measure.resampled(x, y, np.ones((1, len(names)), np.int64))[0])
+        counts = self.counts[:, [self.columns[name] for name in names]]
+        replicates = np.full(len(counts), np.nan)
+        enough = (counts > 0).sum(axis=1) >= FEWEST_FOR_A_FIGURE
+        if enough.any():
+            replicates[enough] = measure.resampled(x, y, counts[enough])
+        return _Judged(value, replicates, len(names))
+
+    def mean(self, cells: Mapping[str, _Judged], datasets: Sequence[str]) -> Figure:
+        """Over the datasets there are; its interval draws datasets, too."""
+        value = float(np.mean([cell.value for cell in cells.values()]))
+        table = np.stack([cells[d].replicates if d in cells else np.full(len(self.counts), np.nan) for d in datasets])
+        drawn = table[self.drawn, np.arange(len(self.counts))[:, None]]
+        there = ~np.isnan(drawn)
+        replicates = np.full(len(drawn), np.nan)
+        np.divide(np.where(there, drawn, 0.0).sum(axis=1), there.sum(axis=1), out=replicates, where=there.any(axis=1))
+        return Figure(value, _interval(replicates, max(cell.n for cell in cells.values())), len(cells), len(datasets))
+
+
+def _gain(
+    bootstrap: _Bootstrap,
+    measure: Measure,
+    sign: float,
+    scores: Mapping[str, Mapping[str, float]],
+    baseline: Mapping[str, Mapping[str, float]],
+    truth: Mapping[str, Mapping[str, float]],
+) -> Figure | None:
+    """How much better than a baseline, among the models that both score, on the same draws."""
+    cells = {}
+    for dataset, known in truth.items():
+        both = [m for m in scores.get(dataset, {}) if m in baseline.get(dataset, {})]
+        if len(both) >= FEWEST_FOR_A_FIGURE:
+            own, other = (
+                bootstrap.judge(measure, {m: given[dataset][m] for m in both}, known) for given in (scores, baseline)
+            )
+            cells[dataset] = _Judged(
+                sign * (own.value - other.value), sign * (own.replicates - other.replicates), len(both)
+            )
+    return bootstrap.mean(cells, tuple(truth)) if cells else None
+
+
+def _interval(replicates: Vector, n: int) -> tuple[float, float] | None:
+    known = replicates[~np.isnan(replicates)]
+    if not len(known) or n < FEWEST_FOR_AN_INTERVAL:
+        return None
+    low, high = np.quantile(known, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return float(low), float(high)
+
+
+def _why_absent(benchmark: Benchmark, name: str) -> str:
+    reasons = [f.reason for by_model in benchmark.failures.get(name, {}).values() for f in by_model.values()]
+    return reasons[0] if reasons else "it scores fewer than two models on every dataset"

@@ -1,0 +1,109 @@
+"""TODO: modelselect/budget/chances.py"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from modelselect.evidence.linear_algebra import Vector
+from modelselect.ranking.notes import describe_budget
+
+_DRAWS = 4000
+"""Of the scores that another probe might give. A probability of 1% is known to a sixth of itself."""
+
+
+@dataclass(frozen=True)
+class WinProbabilities:
+    """How probable it is, with all that is known, that candidates keep their places.
+
+    Attributes:
+        best: (n,) that the candidate is the best.
+        among: (n,) that it is among the best k.
+        decided: that the best k are those that lead now, in whatever order.
+    """
+
+    best: Vector
+    among: Vector
+    decided: float
+
+
+def win_probabilities(
+    totals: ArrayLike, replicates: ArrayLike, halved: ArrayLike, places: int, seed: int = 0
+) -> WinProbabilities:
+    """Chances by the normal distribution: the order moves with the choice of rows, and with their number.
+
+    How far the choice of rows moves scores, and which move together, the replicates tell. How far the number of rows
+    moves them besides is told by the scores on half of the rows: by how much more than their choice explains the order
+    changed when rows were doubled, it may change again.
+
+    Args:
+        totals: (n,) scores; NaN for a candidate that has none, and no chance.
+        replicates: (B, n) totals on other probes of this size; a column of NaN where nothing is known, which is taken
+            for as uncertain as the most uncertain.
+        halved: (n,) totals on half of the rows; NaN where there is none.
+        places: k.
+        seed: of the draws.
+
+    >>> found = chances([1.0, 0.9, 0.0], [[1.1, 0.8, 0.0], [0.9, 1.0, 0.0]], [1.0, 0.9, 0.0], places=1)
+    >>> found.best.round(1).tolist()
+    [0.6, 0.4, 0.0]
+    """
+    totals, replicates, halved = (np.asarray(given, np.float64) for given in (totals, replicates, halved))
+    there = ~np.isnan(totals)
+    n, draws = len(totals), len(replicates)
+    rng = np.random.default_rng([seed, n])
+    moved = np.full((_DRAWS, n), -np.inf)
+    spread = replicates - replicates.mean(axis=0) if draws > 1 else np.full((2, n), np.nan)
+    deviations = spread.std(axis=0, ddof=1)
+    describe_budget = there & ~np.isnan(deviations)
+    width = float(np.ptp(totals[there])) if there.any() else 0.0
+    unknown = float(deviations[describe_budget].max()) if describe_budget.any() else width
+    noise = rng.normal(size=(_DRAWS, len(spread))) @ np.where(describe_budget, spread, 0.0) / math.sqrt(len(spread) - 1)
+    extra = np.where(describe_budget, 0.0, unknown) ** 2 + _excess(totals, spread, halved, describe_budget)
+    jitter = 1e-9 * (width or 1.0)  # equals share their places
+    noise += np.sqrt(extra + jitter**2) * rng.normal(size=(_DRAWS, n))
+    moved[:, there] = (totals + noise)[:, there]
+    order = np.argsort(-moved, axis=1)
+    k = min(places, n)
+    in_first = np.zeros((_DRAWS, n), np.bool_)
+    np.put_along_axis(in_first, order[:, :k], True, axis=1)
+    in_first &= there
+    now = np.argsort(-np.where(there, totals, -np.inf), kind="stable")[: min(places, int(there.sum()))]
+    return WinProbabilities(
+        best=np.bincount(order[:, 0], minlength=n) / _DRAWS * there if n else np.zeros(0),
+        among=in_first.mean(axis=0),
+        decided=float(in_first[:, now].all(axis=1).mean()),
+    )
+
+
+def _excess(totals: Vector, spread: Vector, halved: Vector, told: Any) -> float:
+    """Variance by which totals moved from half of the rows to all, beyond what the choice of rows explains.
+
+    Between a half of m rows and all of them a mean moves with a variance of 1/(m/2) - 1/m = 1/m of a row's: as much as
+    that of the mean itself. What all candidates moved together does not change their order.
+    """
+    both = describe_budget & ~np.isnan(halved)
+    if both.sum() < 2:
+        return 0.0
+    change = (totals - halved)[both]
+    own = spread[:, both] - spread[:, both].mean(axis=1, keepdims=True)
+    return max(0.0, float(np.var(change, ddof=1) - own.var(axis=0, ddof=1).mean()))
+
+
+def eliminated(among: Vector, risk: float, keep: int) -> list[int]:
+    """Which candidates may go: the least probable, as long as all of them together have less than `risk`.
+
+    Args:
+        among: (n,) probabilities.
+        risk: that one of them would have had a place after all.
+        keep: so many are kept at least.
+
+    >>> hopeless(np.array([0.97, 0.02, 0.004, 0.006]), risk=0.02, keep=1)
+    [2, 3]
+    """
+    order = np.argsort(among, kind="stable")[: max(len(among) - keep, 0)]
+    return sorted(order[np.cumsum(among[order]) <= risk].tolist())

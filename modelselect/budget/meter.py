@@ -1,0 +1,75 @@
+"""TODO: modelselect/budget/meter.py"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+
+from modelselect.budget.budget import Budget
+from modelselect.candidates.candidate import Candidate
+
+
+class Meter:
+    """How much of a budget is spent.
+
+    Args:
+        budget: to be kept.
+        clock: gives seconds; what has passed since the meter was made counts.
+    """
+
+    def __init__(self, budget: Budget, clock: Callable[[], float] = time.monotonic) -> None:
+        self.budget = budget
+        self.passes = 0
+        self._clock = clock
+        self._begun = clock()
+
+    @property
+    def seconds(self) -> float:
+        """Since it was made."""
+        return self._clock() - self._begun
+
+    @property
+    def left(self) -> float:
+        """In the budget's unit; below 0 where it was overrun."""
+        return self.budget.amount - (self.passes if self.budget.seconds is None else self.seconds)
+
+
+class Gate:
+    """Lets candidates begin, in the order given, as long as what they are going to take is left; then nobody else.
+
+    Args:
+        meter: of the budget.
+        keep: what has to be left after them all, in the budget's unit.
+        workers: candidates that are at work at a time.
+
+    >>> meter = Meter(Budget(passes=250))
+    >>> gate = Gate(meter)
+    >>> names = [Candidate("shelf", name) for name in "abc"]
+    >>> [candidate.name for candidate in gate.admit(names, lambda candidate: 100)]
+    ['a', 'b']
+    >>> gate.refused
+    100
+    """
+
+    def __init__(self, meter: Meter, keep: float = 0.0, workers: int = 1) -> None:
+        self._meter, self._keep, self._workers = meter, keep, workers
+        self._under_way: dict[str, float] = {}
+        self.refused: float | None = None
+        """What the first one that was not let in would have taken."""
+
+    def admit(self, candidates: Iterable[Candidate], price: Callable[[Candidate], float]) -> Iterator[Candidate]:
+        """Those that may begin. Each is asked about when it is its turn, with what is left then."""
+        for candidate in candidates:
+            wanted = price(candidate)
+            under_way = sum(self._under_way.values())
+            if self._meter.budget.seconds is not None:
+                under_way /= self._workers
+            if under_way + wanted > self._meter.left - self._keep:
+                self.refused = wanted
+                return
+            self._under_way[candidate.id] = wanted
+            yield candidate
+
+    def ended(self, candidate: Candidate) -> float:
+        """To be called when a candidate's work is done; what it was expected to take."""
+        return self._under_way.pop(candidate.id)

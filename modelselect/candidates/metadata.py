@@ -1,0 +1,64 @@
+"""TODO: modelselect/candidates/metadata.py"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+METADATA_FIELDS: Mapping[str, str] = MappingProxyType(
+    {
+        "architecture": "name of the architecture, without the weights' tag",
+        "family": "architecture family, as people group them: ResNet, ViT, ...",
+        "modality": "'image' or 'text'",
+        "parameters": "number of parameters",
+        "input_size": "(channels, height, width) of an image, (tokens,) of the longest text",
+        "feature_dim": "width of the features",
+        "source_dataset": "what it was pre-trained on",
+        "source_classes": "number of classes of its head; 0 if it has none",
+        "source_accuracy": "published top-1 accuracy on its source task, in per cent",
+        "license": "licence, as an SPDX-like identifier",
+        "downloads": "downloads, as the Hub counts them",
+        "likes": "likes, as the Hub counts them",
+        "size_bytes": "bytes of its weights",
+        "download_bytes": "bytes that loading it fetches where none of it is here yet",
+        "task": "what it is for, as a pipeline tag of the Hub",
+        "library": "what loads it: timm, transformers, ...",
+        "weights": "how they are kept: 'safetensors', 'pickle', or 'none' that can be loaded",
+        "scan": "what the Hub's security scan says: 'safe', 'pending', or the files it warns of",
+        "gated": "True if its files are only for those whom its owner lets in",
+        "private": "True if it is only for those who may see it",
+        "url": "a page about it",
+        "remote_code": "True if loading it runs code that it brings",
+    }
+)
+"""The metadata that zoos fill in where they know it. A zoo may add keys of its own."""
+
+_COUNTS = ("parameters", "feature_dim", "source_classes", "downloads", "likes", "size_bytes", "download_bytes")
+_TRUTHS = ("gated", "private", "remote_code")
+_LARGEST_COUNT = 10**15
+_LARGEST_SIDE = 10**6
+
+
+def metadata_fault(key: str, value: Any) -> str | None:
+    """What was expected of a piece of metadata that cannot be what its key says; None if it can, or is a zoo's own.
+
+    >>> metadata_fault("parameters", 11_689_512), metadata_fault("parameters", "many")
+    (None, 'a whole number from 0 to 1,000,000,000,000,000')
+    """
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    if key in _COUNTS:
+        return None if whole and 0 <= value <= _LARGEST_COUNT else f"a whole number from 0 to {_LARGEST_COUNT:,}"
+    if key in _TRUTHS:
+        return None if isinstance(value, bool) else "True or False"
+    if key == "source_accuracy":
+        return None if (whole or isinstance(value, float)) and 0 <= value <= 100 else "per cent, from 0 to 100"
+    if key == "input_size":
+        sides = value if isinstance(value, tuple) else ()
+        sound = sides and all(type(side) is int and 0 < side <= _LARGEST_SIDE for side in sides)
+        return None if sound else f"a tuple of whole numbers from 1 to {_LARGEST_SIDE:,}"
+    if key == "modality":
+        return None if value in ("image", "text") else "'image' or 'text'"
+    if key in METADATA_FIELDS:
+        return None if isinstance(value, str) and value.isprintable() else "a text in one line"
+    return None

@@ -1,0 +1,46 @@
+"""TODO: modelselect/candidates/modules.py"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Iterator
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from modelselect.utils.code import tensor_bytes
+
+if TYPE_CHECKING:
+    import torch
+
+
+def device_of(module: torch.nn.Module) -> torch.device | None:
+    """Where the module's first parameter or buffer is; None where it has neither."""
+    return next((tensor.device for tensor in chain(module.parameters(), module.buffers())), None)
+
+
+@contextlib.contextmanager
+def in_evaluation_mode(*modules: torch.nn.Module) -> Iterator[None]:
+    """The modules in evaluation mode; afterwards each of their submodules in the mode that it was in."""
+    training = [(submodule, submodule.training) for module in modules for submodule in module.modules()]
+    for module in modules:
+        module.eval()
+    try:
+        yield
+    finally:
+        for submodule, mode in training:
+            submodule.training = mode
+
+
+def weights_digest(module: torch.nn.Module, *more: str) -> str:
+    """SHA-256 over the module's parameters and buffers by name, and over whatever else identifies it.
+
+    >>> import torch
+    >>> weights_digest(torch.nn.Identity()) == weights_digest(torch.nn.Identity(), "other code")
+    False
+    """
+    digest = hashlib.sha256("\0".join(more).encode())
+    for name, tensor in sorted(chain(module.named_parameters(), module.named_buffers())):
+        digest.update(f"{name}:{tuple(tensor.shape)}:{tensor.dtype}".encode())
+        digest.update(tensor_bytes(tensor))
+    return digest.hexdigest()

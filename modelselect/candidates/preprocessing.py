@@ -1,0 +1,247 @@
+"""TODO: modelselect/candidates/preprocessing.py"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from modelselect.candidates.backbone import Preprocessing
+from modelselect.errors import CandidateError, InvalidInputError
+from modelselect.utils.code import tensor_bytes
+
+if TYPE_CHECKING:
+    import torch
+    from PIL.Image import Image
+
+
+@dataclass(frozen=True)
+class ImagePreprocessing:
+    """Resize the shorter side, crop the centre, normalise: what nearly every image backbone was trained to see.
+
+    `prepare` works on PIL images in uint8 and `finish` scales to [0, 1] and normalises, in float32: together they agree
+    with torchvision's transforms of PIL images, and so with timm's, to the last bit.
+
+    Attributes:
+        size: (height, width) in pixels of the module's input.
+        resize: the shorter side in pixels before cropping; (height, width) squashes both; None keeps the image's size.
+        interpolation: `nearest`, `bilinear`, `bicubic` or `lanczos`.
+        mean, std: per channel, of pixels in [0, 1].
+        channels: 3 (RGB) or 1 (grey, by PIL's luma).
+
+    >>> from PIL import Image
+    >>> preprocessing = ImagePreprocessing(size=(224, 224), resize=256)
+    >>> preprocessing.prepare(Image.new("RGB", (640, 480))).shape
+    torch.Size([3, 224, 224])
+    """
+
+    size: tuple[int, int]
+    resize: int | tuple[int, int] | None
+    interpolation: str = "bilinear"
+    mean: tuple[float, ...] = (0.0, 0.0, 0.0)
+    std: tuple[float, ...] = (1.0, 1.0, 1.0)
+    channels: int = 3
+
+    def __post_init__(self) -> None:
+        if not len(self.mean) == len(self.std) == self.channels:
+            raise InvalidInputError(
+                f"preprocessing has {len(self.mean)} values of mean and {len(self.std)} of std for {self.channels} "
+                "channels; expected one of each for every channel"
+            )
+
+    @property
+    def key(self) -> str:
+        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return "image:" + json.dumps(fields, sort_keys=True)
+
+    def prepare(self, item: Any) -> torch.Tensor:
+        """(C, H, W) uint8 from a PIL image."""
+        import numpy as np
+        import PIL.Image
+        import torch
+
+        if not isinstance(item, PIL.Image.Image):
+            raise CandidateError(
+                f"it takes images, and the probe's rows are {type(item).__name__}. Give images: a folder, uint8 "
+                "arrays, or a torch dataset without a transform to tensors."
+            )
+        image: Image = item.convert("RGB" if self.channels == 3 else "L")
+        if self.resize is not None:
+            width, height = image.size
+            if isinstance(self.resize, tuple):
+                height, width = self.resize
+            elif width <= height:
+                width, height = self.resize, int(self.resize * height / width)
+            else:
+                width, height = int(self.resize * width / height), self.resize
+            if image.size != (width, height):
+                image = image.resize((width, height), PIL.Image.Resampling[self.interpolation.upper()])
+        image = _centre_crop(image, self.size)
+        pixels = torch.from_numpy(np.array(image))
+        return pixels[None] if self.channels == 1 else pixels.permute(2, 0, 1).contiguous()
+
+    def finish(self, batch: torch.Tensor) -> torch.Tensor:
+        """(B, C, H, W) uint8 -> float32, normalised."""
+        return (
+            batch.float().div_(255).sub_(per_channel(self.mean, batch.device)).div_(per_channel(self.std, batch.device))
+        )
+
+    def does_the_same_as(self, function: Callable[[Any], torch.Tensor]) -> bool:
+        """True if `function` gives the same tensors, but for rounding, for noise images: a tall one and a wide one."""
+        import torch
+
+        for image in _noise_images():
+            given = function(image)
+            own = self.finish(self.prepare(image)[None])[0]
+            if own.shape != given.shape or not torch.allclose(own, given.float(), rtol=0, atol=1e-5):
+                return False
+        return True
+
+
+@dataclass(frozen=True)
+class CallablePreprocessing:
+    """A function from an input to a tensor, taken as it is.
+
+    Attributes:
+        function: input -> tensor.
+        key: see `Preprocessing`; `CallablePreprocessing.of` derives one where none is known.
+    """
+
+    function: Callable[[Any], torch.Tensor]
+    key: str
+
+    @classmethod
+    def of(
+        cls, function: Callable[[Any], torch.Tensor], code_key: str, inputs: Iterable[Any] | None = None
+    ) -> CallablePreprocessing:
+        """With a key made of `code_key` (digest of the function's code) and of what it does to `inputs`.
+
+        Two closures of the same code differ only in their settings, and settings that matter change the outputs.
+
+        Args:
+            function: input -> tensor.
+            code_key: digest of its code.
+            inputs: what to try it on; None for two noise images.
+
+        Raises:
+            CandidateError: the function gives no tensor, or different tensors for one input.
+        """
+        import torch
+
+        digest = hashlib.sha256(code_key.encode())
+        what = "image" if inputs is None else "row"
+        for row in _noise_images() if inputs is None else inputs:
+            given, again = function(row), function(row)
+            if not isinstance(given, torch.Tensor):
+                raise CandidateError(f"its transform gives {type(given).__name__}; expected a tensor for one {what}")
+            if not torch.equal(given, again):
+                raise CandidateError(
+                    f"its transform gives different tensors for one {what}, so that no score could be repeated. "
+                    "Give the transform of evaluation, without random augmentation."
+                )
+            digest.update(f"{tuple(given.shape)}:{given.dtype}:".encode())
+            digest.update(tensor_bytes(given))
+        return cls(function, f"callable:{digest.hexdigest()}")
+
+    def prepare(self, item: Any) -> torch.Tensor:
+        return self.function(item)
+
+    def finish(self, batch: torch.Tensor) -> torch.Tensor:
+        return batch.float() if batch.is_floating_point() else batch
+
+
+PADDING = -1
+"""Where a text has ended, in a row of token ids: no token has this id, whatever a tokenizer pads with."""
+
+
+@dataclass(frozen=True)
+class TextPreprocessing:
+    """Token ids, at most as many as the module takes.
+
+    `prepare` gives rows of one length, so that one array keeps them; `finish` cuts a batch to its longest text. Whoever
+    reads the module tells text from padding by `PADDING`, and never by the id that stands for it.
+
+    Attributes:
+        encode: a text -> its token ids, special tokens included, at least one and at most `length`.
+        length: of every row.
+        key: see `Preprocessing`.
+
+    >>> import torch
+    >>> preprocessing = TextPreprocessing(lambda text: [ord(letter) for letter in text[:6]], 6, "letters")
+    >>> preprocessing.prepare("cat")
+    tensor([ 99,  97, 116,  -1,  -1,  -1], dtype=torch.int32)
+    >>> preprocessing.finish(torch.stack([preprocessing.prepare(text) for text in ("cat", "a")]))
+    tensor([[ 99,  97, 116],
+            [ 97,  -1,  -1]])
+    """
+
+    encode: Callable[[str], Sequence[int]]
+    length: int
+    key: str
+
+    def prepare(self, item: Any) -> torch.Tensor:
+        """(length,) int32 from a text."""
+        import torch
+
+        if not isinstance(item, str):
+            raise CandidateError(f"it takes texts, and the probe's rows are {type(item).__name__}. Give strings.")
+        ids = self.encode(item.encode("utf-8", "replace").decode())  # half a surrogate pair is no text
+        row = torch.full((self.length,), PADDING, dtype=torch.int32)
+        row[: len(ids)] = torch.tensor(ids, dtype=torch.int32)
+        return row
+
+    def finish(self, batch: torch.Tensor) -> torch.Tensor:
+        """(B, length) int32 -> (B, longest text) int64."""
+        longest = int((batch != PADDING).sum(1).max())
+        return batch[:, :longest].long()
+
+
+def as_preprocessing(
+    expressed: ImagePreprocessing | None, function: Callable[[Any], torch.Tensor], code_key: str
+) -> Preprocessing:
+    """`expressed` where it does the same as `function`, for it is faster and shared; else `function` as it is."""
+    if expressed is not None and expressed.does_the_same_as(function):
+        return expressed
+    return CallablePreprocessing.of(function, code_key)
+
+
+def example_batch(preprocessing: Preprocessing) -> torch.Tensor:
+    """Two images of noise as the module takes them: enough to see what it does with its inputs."""
+    import torch
+
+    return preprocessing.finish(torch.stack([preprocessing.prepare(image) for image in _noise_images()]))
+
+
+def _centre_crop(image: Image, size: tuple[int, int]) -> Image:
+    """Crop to (height, width), padding with black where the image is smaller, as torchvision's CenterCrop does."""
+    import PIL.Image
+
+    height, width = size
+    if image.size == (width, height):
+        return image
+    if image.width < width or image.height < height:
+        canvas = PIL.Image.new(image.mode, (max(width, image.width), max(height, image.height)))
+        canvas.paste(image, ((canvas.width - image.width) // 2, (canvas.height - image.height) // 2))
+        image = canvas
+    left, top = round((image.width - width) / 2), round((image.height - height) / 2)
+    return image.crop((left, top, left + width, top + height))
+
+
+@cache
+def per_channel(values: tuple[float, ...], device: torch.device) -> torch.Tensor:
+    """(1, C, 1, 1) float32, kept on the device: to send it anew for every batch would make the device wait."""
+    import torch
+
+    with torch.inference_mode(False):  # it outlives the caller's inference mode
+        return torch.tensor(values, device=device).view(1, -1, 1, 1)
+
+
+def _noise_images() -> Iterator[Image]:
+    import numpy as np
+    import PIL.Image
+
+    for width, height in ((61, 97), (318, 205)):
+        yield PIL.Image.fromarray(np.random.default_rng(width).integers(0, 256, (height, width, 3), dtype=np.uint8))

@@ -1,0 +1,82 @@
+"""TODO: modelselect/candidates/zoo.py"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from modelselect.candidates.candidate import Candidate
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import torch
+
+    from modelselect.candidates.backbone import Backbone
+
+
+class Zoo(abc.ABC):
+    """A source of candidates. Subclass it, and register an instance with `modelselect_register_zoos`.
+
+    Attributes:
+        name: what stands before the colon in its candidates' ids; unique among zoos.
+        aliases: other prefixes that mean the same zoo (`dir` for `directory`).
+        downloads: False if its candidates are on this machine already.
+    """
+
+    name: ClassVar[str]
+    aliases: ClassVar[tuple[str, ...]] = ()
+    downloads: ClassVar[bool] = True
+
+    @abc.abstractmethod
+    def search(self, pattern: str) -> Iterable[Candidate]:
+        """Candidates that match `pattern`, in a stable order, cheaply: metadata only, no weights.
+
+        Args:
+            pattern: what stands after the colon of an expression: a name, a glob, or `?key=value&...`.
+
+        Raises:
+            ExpressionError: the pattern cannot be read. (No match is an empty result, not an error.)
+        """
+
+    def architectures(self, pattern: str) -> Iterable[Candidate]:
+        """What `pattern` means where weights do not matter: one candidate for each architecture, in a stable order.
+
+        By default what `search` finds. They need not be loadable; `skeleton` has to take them.
+        """
+        return self.search(pattern)
+
+    @abc.abstractmethod
+    def load(self, candidate: Candidate, *, trust_remote_code: bool = False) -> Backbone:
+        """The candidate with its weights, in evaluation mode, float32, on the CPU.
+
+        Raises:
+            CandidateError: it cannot be loaded; the message becomes the row's status.
+            RemoteCodeError: it brings code of its own and `trust_remote_code` is false.
+        """
+
+    def skeleton(self, candidate: Candidate, *, trust_remote_code: bool = False) -> Any:
+        """The candidate's module on the meta device, without weights, or None if the zoo cannot build one cheaply."""
+        return None
+
+    def export(self, backbone: Backbone, head: torch.nn.Linear, class_names: Sequence[str], folder: Path) -> bool:
+        """Writes a fine-tuned candidate into a folder, so that the library which loads its candidates loads this, too.
+
+        By default nothing is written: the folder then becomes one that only the `directory` zoo loads.
+
+        Args:
+            backbone: of a candidate of this zoo, with fine-tuned weights in its module; it may be taken apart.
+            head: (N, D) features, as `backbone.read` gives them, to (N, classes) logits.
+            class_names: of the logits, in order.
+            folder: there, and empty.
+
+        Returns:
+            True if it was written, with weights as safetensors, preprocessing and class names, and gives the same
+            logits. False if the library has no form for it; the folder is then still empty.
+        """
+        return False
+
+    def availability(self) -> str | None:
+        """None if the zoo can be used here, else one line that says what is missing and the command that mends it."""
+        return None

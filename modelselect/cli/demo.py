@@ -1,0 +1,25 @@
+"""The command `demo`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from modelselect.cli.options import CacheOption
+
+
+def demo(
+    full: Annotated[bool, typer.Option("--full", help="Fine-tune all 12 to recompute the shipped truth.")] = False,
+    json_path: Annotated[Path, typer.Option("--json", help="Where the leaderboard goes; '-' prints it.")] = Path(
+        "demo-board.json"
+    ),
+    cache_dir: CacheOption = None,
+    seed: Annotated[int, typer.Option(help="Of everything that is random.")] = 0,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")] = False,
+) -> None:
+    """Rank twelve embedded networks, and check the answer."""
+    from modelselect.cli.demonstration import run
+
+    run(full=full, json_path=json_path, cache_dir=cache_dir, seed=seed, progress=not quiet)

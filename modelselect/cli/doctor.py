@@ -1,0 +1,46 @@
+"""TODO: modelselect/cli/doctor.py"""
+
+from __future__ import annotations
+
+from modelselect.cli.listings import availability_of
+from modelselect.cli.options import JsonFlag
+from modelselect.cli.terminal import loaded_host, print_listing, size_text
+
+
+def doctor(as_json: JsonFlag = False) -> None:
+    """Check this installation, and say what to mend."""
+    import platform
+
+    from modelselect.store.store import Store
+    from modelselect.utils.versions import numeric_versions
+
+    host = loaded_host()
+    checks: list[dict[str, str]] = []
+
+    def check(what: str, status: str, found: str) -> None:
+        checks.append({"check": what, "status": status, "found": found})
+
+    check("python", "ok", platform.python_version())
+    for library, version in numeric_versions().items():
+        check(library, "ok", version)
+    try:
+        import torch
+
+        devices = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+        check("device", "ok", ", ".join(devices) or f"cpu with {torch.get_num_threads()} threads")
+    except Exception as error:
+        check("device", "broken", f"torch cannot be imported ({error}); run: pip install --force-reinstall torch")
+    for zoo in host.zoos.values():
+        missing = availability_of(zoo)
+        check(f"zoo {zoo.name}", "broken" if missing else "ok", missing or "usable")
+    for plugin in host.plugins:
+        if plugin.faults:
+            check(plugin.owner, "broken", "; ".join(plugin.faults))
+    try:
+        kept = Store()
+        kept.put(kept.key("doctor"), {})
+        kept.evict(kind="doctor", max_bytes=0)
+        check("store", "ok", f"{size_text(kept.size())} in {kept.path}")
+    except Exception as error:
+        check("store", "broken", str(error))
+    print_listing(checks, ["check", "status", "found"], as_json)

@@ -1,0 +1,80 @@
+"""TODO: modelselect/cli/embed.py"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from modelselect.cli.options import CacheOption, JsonFlag, TrustFlag
+from modelselect.cli.terminal import loaded_host, print_json, print_table, size_text
+
+FEW_ARCHITECTURES = 20
+"""So many are traced before worker processes have started."""
+
+
+def embed(
+    expressions: Annotated[list[str], typer.Argument(help="'timm:*', 'torchvision:*', 'embedded:*', ...")],
+    atlas_path: Annotated[
+        Path | None, typer.Option("--atlas", help="The atlas to extend; the user's own by default.", show_default=False)
+    ] = None,
+    map_path: Annotated[
+        Path | None, typer.Option("--map", help="Also draw the atlas: .svg, .png or .pdf.", show_default=False)
+    ] = None,
+    refit: Annotated[bool, typer.Option("--refit", help="Begin a new space instead of extending the old one.")] = False,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes that trace; 0: none but this one.", show_default="all cores")
+    ] = None,
+    cache_dir: CacheOption = None,
+    trust_remote_code: TrustFlag = False,
+    as_json: JsonFlag = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")] = False,
+) -> None:
+    """Embed architectures, without weights, into the atlas."""
+    import time
+
+    from modelselect.archi2vec import atlas as atlases
+    from modelselect.host.lookup import architectures
+    from modelselect.utils.progress import Progress
+    from modelselect.utils.system import usable_cores
+
+    begun = time.perf_counter()
+    path = atlas_path or atlases.default_path()
+    atlas = atlases.Atlas() if refit or not path.exists() else atlases.Atlas.load(path)
+    named = list(architectures(expressions))
+    workers = usable_cores() if workers is None else workers
+    executor = loaded_host().executor("process").sized(workers) if workers and len(named) > FEW_ARCHITECTURES else None
+    known = len(atlas)
+    with Progress(not quiet) as bars, bars.candidates("tracing", len(named)) as advance:
+        failures = atlas.add(
+            named, executor=executor, cache_dir=cache_dir, trust_remote_code=trust_remote_code, progress=advance
+        )
+    if len(atlas) > known:
+        atlas.save(path)
+    if map_path is not None:
+        atlas.draw(map_path)
+    purity = atlas.family_purity()
+    if as_json:
+        print_json(
+            {
+                "atlas": str(path),
+                "architectures": len(atlas),
+                "added": len(atlas) - known,
+                "failures": {name: failure.reason for name, failure in failures.items()},
+                "family_purity": {family: {"size": n, "purity": share} for family, (n, share) in purity.items()},
+                "seconds": time.perf_counter() - begun,
+            }
+        )
+        return
+    for name, failure in failures.items():
+        typer.echo(f"{name} failed: {failure.reason}", err=True)
+    print_table(
+        ["family", "architectures", "nearest is of it, too"],
+        [[family, str(n), f"{share:.0%}"] for family, (n, share) in purity.items()],
+    )
+    size = size_text(path.stat().st_size) if path.exists() else "nothing"
+    typer.echo(
+        f"{len(atlas) - known} added, {len(failures)} failed, {len(atlas)} in {path} ({size}); "
+        f"{time.perf_counter() - begun:.0f} s"
+    )

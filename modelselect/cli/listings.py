@@ -1,0 +1,149 @@
+"""TODO: modelselect/cli/listings.py"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from modelselect.cli.options import CacheOption, JsonFlag
+from modelselect.cli.terminal import (
+    loaded_host,
+    parse_bytes,
+    print_json,
+    print_listing,
+    print_table,
+    size_text,
+    text_of,
+)
+
+if TYPE_CHECKING:
+    from modelselect.candidates.candidate import Candidate
+    from modelselect.candidates.zoo import Zoo
+
+_HUB_COLUMNS = ("library", "downloads", "weights", "scan", "gated")
+"""What `search` shows besides, where some candidate has it."""
+
+
+def search(
+    expressions: Annotated[list[str], typer.Argument(help="'timm:resnet*', 'embedded:*', 'dir:models/*', ...")],
+    as_json: JsonFlag = False,
+) -> None:
+    """List the candidates that expressions name."""
+    import modelselect as ms
+    from modelselect.errors import ExpressionError
+
+    found: dict[str, Candidate] = {}
+    for expression in expressions:
+        matched = ms.search(expression)
+        if not matched:
+            raise ExpressionError(f"no candidate matched {expression!r}")
+        found |= {candidate.id: candidate for candidate in matched}
+    if as_json:
+        print_json([_describe(candidate) for candidate in found.values()])
+        return
+    columns: tuple[str, ...] = ("parameters", "input_size", "source_dataset", "source_accuracy", "license")
+    columns += tuple(c for c in _HUB_COLUMNS if any(c in candidate.metadata for candidate in found.values()))
+    rows = [[c.id, *(text_of(c.metadata.get(column)) for column in columns)] for c in found.values()]
+    print_table(["candidate", *columns], rows)
+    typer.echo(f"{len(found)} candidates", err=True)
+
+
+def estimators(as_json: JsonFlag = False) -> None:
+    """List estimators: requirements, costs, citations."""
+    host = loaded_host()
+    listed = [
+        {
+            "name": e.name,
+            "requires": sorted(e.requires),
+            "cost": e.cost,
+            "relative": e.relative,
+            "stochastic": e.stochastic,
+            "parameters": {k: repr(v) for k, v in e.parameters.items()},
+            "citation": e.citation,
+            "plugin": host.owner("estimators", e.name).owner,
+        }
+        for e in sorted(host.estimators.values(), key=lambda e: e.name)
+    ]
+    columns = ["name", "requires", "cost", "citation"]
+    print_listing(listed, columns, as_json)
+
+
+def zoos(as_json: JsonFlag = False) -> None:
+    """List zoos, and what one lacks that cannot be used."""
+    host = loaded_host()
+    listed = [
+        {
+            "name": zoo.name,
+            "aliases": list(zoo.aliases),
+            "status": availability_of(zoo) or "ok",
+            "plugin": host.owner("zoos", zoo.name).owner,
+        }
+        for zoo in host.zoos.values()
+    ]
+    print_listing(listed, ["name", "aliases", "status"], as_json)
+
+
+def plugins(as_json: JsonFlag = False) -> None:
+    """List plugins, and why a broken one is broken."""
+    listed = [
+        {
+            "name": plugin.name,
+            "distribution": plugin.distribution,
+            "version": plugin.version,
+            "registered": plugin.registered,
+            "faults": plugin.faults,
+        }
+        for plugin in loaded_host().plugins
+    ]
+    if as_json:
+        print_json(listed)
+        return
+    rows = [
+        [
+            p.name,
+            f"{p.distribution} {p.version}",
+            "; ".join(f"{kind}: {', '.join(names)}" for kind, names in p.registered.items()) or "–",
+            "; ".join(p.faults) or "ok",
+        ]
+        for p in loaded_host().plugins
+    ]
+    print_table(["plugin", "distribution", "registered", "status"], rows)
+
+
+def store(
+    evict: Annotated[
+        str | None, typer.Option(help="Free the least recently used until this much is left: '0', '500MB', '20GB'.")
+    ] = None,
+    cache_dir: CacheOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Show how much evidence is kept; evict some."""
+    from modelselect.store.store import Store
+
+    kept = Store(cache_dir)
+    freed = None if evict is None else kept.evict(max_bytes=parse_bytes(evict))
+    kinds: dict[str, dict[str, int]] = {}
+    for entry in kept.entries():
+        kind = kinds.setdefault(entry.kind, {"entries": 0, "bytes": 0})
+        kind["entries"] += 1
+        kind["bytes"] += entry.size
+    if as_json:
+        print_json({"path": str(kept.path), "bytes": kept.size(), "freed": freed, "kinds": kinds})
+        return
+    print_table(
+        ["kind", "entries", "size"],
+        [[name, str(kind["entries"]), size_text(kind["bytes"])] for name, kind in sorted(kinds.items())],
+    )
+    typer.echo(f"{size_text(kept.size())} in {kept.path}" + ("" if freed is None else f"; freed {size_text(freed)}"))
+
+
+def availability_of(zoo: Zoo) -> str | None:
+    try:
+        return zoo.availability()
+    except Exception as error:
+        return f"asking whether it can be used raised {type(error).__name__}: {error}"
+
+
+def _describe(candidate: Candidate) -> dict[str, Any]:
+    return {"id": candidate.id, "zoo": candidate.zoo, "revision": candidate.revision, **candidate.metadata}

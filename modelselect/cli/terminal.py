@@ -1,0 +1,99 @@
+"""TODO: modelselect/cli/terminal.py"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import typer
+
+
+def loaded_host() -> Any:
+    from modelselect.host.host import get_host
+
+    return get_host()
+
+
+def check_writable(path: Path | None, option: str = "--json") -> None:
+    """Before the work, not after it."""
+    from modelselect.errors import InvalidInputError
+
+    if path is not None and path != Path("-") and (path.is_dir() or not os.access(path.parent, os.W_OK)):
+        raise InvalidInputError(
+            f"{option} {str(path)!r} cannot be written; give a file in a folder that exists and is yours"
+        )
+
+
+def print_listing(listed: Sequence[dict[str, Any]], columns: Sequence[str], as_json: bool) -> None:
+    if as_json:
+        print_json(listed)
+        return
+    print_table(columns, [[text_of(row[column]) for column in columns] for row in listed])
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table on the terminal, whatever characters its cells hold."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from modelselect.utils.text import printable
+
+    table = Table(header_style="bold")
+    for index, column in enumerate(columns):
+        table.add_column(column.replace("_", " "), overflow="fold", no_wrap=index == 0)
+    for row in rows:
+        table.add_row(*(Text(printable(cell)) for cell in row))
+    console().print(table)
+
+
+def print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+
+
+def console() -> Any:
+    """Rich's console, wide where there is no terminal."""
+    from rich.console import Console
+
+    terminal = Console()
+    return terminal if terminal.is_terminal else Console(width=200)
+
+
+def complain(message: str) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    Console(stderr=True, soft_wrap=True).print(Text.assemble(("error: ", "bold red"), message))
+
+
+def text_of(value: Any) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, list | tuple | set | frozenset):
+        return ", ".join(map(str, value)) or "–"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+_UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+
+
+def parse_bytes(text: str) -> int:
+    """`'500MB'` -> 500,000,000."""
+    import re
+
+    from modelselect.errors import InvalidInputError
+
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?B)?\s*", text, re.IGNORECASE)
+    if match is None:
+        raise InvalidInputError(f"{text!r} is not a size; expected a number of bytes such as '0', '500MB' or '20GB'")
+    return int(float(match[1]) * _UNITS[(match[2] or "B").upper()])
+
+
+def size_text(count: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} TB"

@@ -1,0 +1,1 @@
+"""The contract of estimators, and what all of them share."""

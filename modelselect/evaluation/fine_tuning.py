@@ -1,0 +1,76 @@
+"""TODO: modelselect/evaluation/fine_tuning.py"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from modelselect.candidates.candidate import Candidate
+from modelselect.evaluation.context import ScoringTask
+from modelselect.evaluation.loading import Assessor
+from modelselect.evaluation.results import VerificationResult
+from modelselect.store.store import Store
+from modelselect.utils.versions import numeric_versions
+
+if TYPE_CHECKING:
+    from modelselect.verification.recipe import FineTuning
+
+
+@dataclass
+class VerificationTask:
+    """Fine-tunes one candidate, or finds in the store that this was done before. Called by executors.
+
+    Attributes:
+        method: what is trained; see `modelselect.verification.METHODS`.
+        identities: what each candidate's stored numbers are kept under, as far as that is known.
+        needs_checkpoint: whether it is fine-tuned again where the store has its accuracy, but not its weights.
+    """
+
+    work: ScoringTask
+    settings: FineTuning
+    identities: Mapping[str, str]
+    method: str = "full"
+    needs_checkpoint: bool = False
+
+    def __call__(self, candidate: Candidate) -> VerificationResult:
+        from modelselect.verification.fine_tuned import KIND
+        from modelselect.verification.verifier import Verified, verify
+
+        work, training, holdout = self.work, self.work.probe.training, self.work.probe.holdout
+        assert holdout is not None
+        store = Store(work.cache_dir)
+        assessor = Assessor(work, candidate)
+        parts: dict[str, Any] = {
+            "candidate": self.identities.get(candidate.id) or assessor.identity,
+            "zoo": assessor.zoo_version,
+            "training": training.fingerprint,
+            "holdout": holdout.fingerprint,
+            "settings": asdict(self.settings),
+            "method": self.method,
+            "seed": work.seed,
+            "device": work.device.split(":")[0],
+            "versions": numeric_versions(),
+        }
+        key, checkpoint = store.key("verification", **parts), store.key(KIND, **parts)
+        with store.lock(key):
+            entry, kept = store.get(key), store.contains(checkpoint)
+            if entry is not None and (kept or not self.needs_checkpoint):
+                stored = dict(entry.metadata)
+                verified = Verified(**stored | {"interval": tuple(stored["interval"])})
+                return VerificationResult(verified, checkpoint if kept else None, reused=True)
+            verified = verify(
+                assessor.backbone,
+                training,
+                holdout,
+                self.settings,
+                method=self.method,
+                seed=work.seed,
+                device=work.device,
+                spool=work.spool,
+                folder=store.scratch(key),
+                keep=lambda weights, known: store.put(checkpoint, weights, known, sync=True),
+            )
+            store.put(key, {}, asdict(verified), sync=True)
+            store.clear_scratch(key)
+        return VerificationResult(verified, checkpoint, reused=False)

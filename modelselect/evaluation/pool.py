@@ -1,0 +1,62 @@
+"""TODO: modelselect/evaluation/pool.py"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from modelselect.candidates.candidate import Candidate
+from modelselect.candidates.expression import Expression
+from modelselect.errors import ExpressionError, Failure, SearchError
+from modelselect.evaluation.results import ScoringResult
+from modelselect.host.lookup import search
+
+if TYPE_CHECKING:
+    from modelselect.evaluation.own_modules import ModuleZoo
+    from modelselect.probe.probe import Probe
+
+
+def candidates_of(
+    given: Any, probe: Probe
+) -> tuple[list[Candidate], dict[str, ModuleZoo], dict[str, ScoringResult | Failure]]:
+    """Candidates in the order given, each once; the zoo of bare modules if there are any; what could not be searched.
+
+    An expression whose zoo failed stands in the pool as a candidate of that name, and in the last by its failure.
+    """
+    from modelselect.evaluation.own_modules import ModuleZoo, as_named_modules
+
+    if isinstance(given, set | frozenset):  # their order changes from run to run
+        given = sorted(given, key=str)
+    items = list(given) if isinstance(given, list) or _is_iterator(given) else [given]
+    unsearched: dict[str, ScoringResult | Failure] = {}
+    pool: dict[str, Candidate] = {}
+    modules = as_named_modules(item for item in items if not isinstance(item, str | Candidate))
+    for item in items:
+        if isinstance(item, str):
+            try:
+                found = search(item)
+            except SearchError as error:
+                expression = Expression.parse(item)
+                found = [Candidate(expression.zoo, expression.pattern)]
+                unsearched[found[0].id] = Failure.from_exception("search", error)
+        elif isinstance(item, Candidate):
+            found = [item]
+        else:
+            continue
+        if not found:
+            raise ExpressionError(
+                f"no candidate matched {item!r}. Look with modelselect search 'ZOO:*' and modelselect zoos."
+            )
+        for candidate in found:
+            pool.setdefault(candidate.id, candidate)
+    own_zoos: dict[str, ModuleZoo] = {}
+    if modules:
+        zoo = ModuleZoo(modules, probe)
+        own_zoos[zoo.name] = zoo
+        pool |= {candidate.id: candidate for candidate in zoo.search("*")}
+    if not pool:
+        raise ExpressionError("no candidate matched an empty list; name at least one, such as 'embedded:*'")
+    return list(pool.values()), own_zoos, unsearched
+
+
+def _is_iterator(given: Any) -> bool:
+    return hasattr(given, "__next__")

@@ -1,0 +1,229 @@
+"""TODO: modelselect/evaluation/timing.py"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import statistics
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from modelselect.errors import CandidateError
+from modelselect.evaluation.results import CostMeasurement
+from modelselect.extraction.devices import arithmetic, is_out_of_memory
+from modelselect.extraction.torch_extractor import TorchExtractor
+from modelselect.utils.system import processor, usable_cores
+
+if TYPE_CHECKING:
+    import torch
+
+    from modelselect.candidates.backbone import Backbone
+    from modelselect.extraction.extractor import Extractor
+    from modelselect.probe.probe import Probe
+
+LATENCY_SECONDS = 0.5
+THROUGHPUT_SECONDS = 0.5
+"""How long each is measured, but for the runs that it takes at least."""
+
+WARM_UP = 2
+LATENCY_RUNS = 5
+THROUGHPUT_RUNS = 2
+"""Runs that are not counted; runs that are, at least."""
+
+EXAMPLE_ROWS = 8
+"""Rows of the probe that costs are measured with: texts differ in length."""
+
+CALIBRATION_SECONDS = 0.5
+"""How long the calibrating network runs."""
+
+DECODED_ROWS = 32
+"""Rows of the probe that are decoded to tell how long all take."""
+
+
+def measure(
+    backbone: Backbone,
+    probe: Probe,
+    extractor: Extractor,
+    *,
+    device: str,
+    batch_size: int | None = None,
+    precision: str = "float32",
+    compile: bool = False,
+) -> CostMeasurement:
+    """Times a candidate on a device that nothing else should be at work on.
+
+    Arguments are those of `Extractor.extract`; the probe lends some rows, which are prepared before the clock starts.
+
+    Raises:
+        CandidateError: its extractor does not run it with torch, or a forward pass fails.
+        OutOfMemoryError: not even one row fits.
+    """
+    import torch
+
+    if not isinstance(extractor, TorchExtractor):
+        raise CandidateError(f"the extractor {extractor.name!r} does not run it with torch, so that it cannot be timed")
+    preprocessing = backbone.preprocessing
+    rows = torch.stack([preprocessing.prepare(probe.item(i)) for i in range(min(EXAMPLE_ROWS, len(probe)))])
+    baseline = torch.cuda.memory_allocated(device) if torch.device(device).type == "cuda" else 0
+    try:
+        with (
+            torch.inference_mode(),
+            extractor.session(backbone.module, device),
+            arithmetic(precision, device),
+        ):
+            read = extractor.reader(backbone, compile)
+
+            def run(prepared: torch.Tensor) -> None:
+                outputs = read(extractor.on_device(prepared, preprocessing, device))
+                given = {"features": outputs.features, "logits": outputs.logits}
+                extractor.from_device({name: tensor for name, tensor in given.items() if tensor is not None})()
+
+            for _ in range(WARM_UP):
+                run(rows[:1])
+            memory = _peak_memory(backbone.module, lambda: run(rows[:1]), device, baseline)
+            singles = itertools.cycle([rows[i : i + 1] for i in range(len(rows))])
+            latency = _median_seconds(lambda: run(next(singles)), LATENCY_SECONDS, LATENCY_RUNS)
+            size = batch_size or extractor.suitable_batch_size(rows[:1])
+            throughput, size = _throughput(run, rows, size)
+    except CandidateError:
+        raise
+    except Exception as error:
+        raise CandidateError(f"timing its forward pass raised {type(error).__name__}: {error}") from error
+    return CostMeasurement(1000 * latency, throughput, memory, size)
+
+
+def measured_on(device: str) -> dict[str, Any]:
+    """What timings depend on besides the candidate: part of their key in the store."""
+    import torch
+
+    if torch.device(device).type == "cuda":
+        return {"device": torch.cuda.get_device_name(device), "processor": processor()}
+    return {
+        "device": device,
+        "processor": processor(),
+        "threads": min(torch.get_num_threads(), usable_cores()),
+    }
+
+
+def _median_seconds(run: Callable[[], None], seconds: float, runs: int) -> float:
+    taken: list[float] = []
+    while len(taken) < runs or sum(taken) < seconds:
+        begun = time.perf_counter()
+        run()
+        taken.append(time.perf_counter() - begun)
+    return statistics.median(taken)
+
+
+def _throughput(run: Callable[[torch.Tensor], None], rows: torch.Tensor, size: int) -> tuple[float, int]:
+    """Rows a second, and how many rows are in a batch."""
+    import torch
+
+    while True:
+        try:
+            batch = rows.repeat(-(-size // len(rows)), *(1 for _ in rows.shape[1:]))[:size]
+            run(batch)
+            return size / _median_seconds(partial(run, batch), THROUGHPUT_SECONDS, THROUGHPUT_RUNS), size
+        except Exception as error:
+            if size == 1 or not is_out_of_memory(error):
+                raise
+        size //= 2
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def _peak_memory(module: torch.nn.Module, run: Callable[[], None], device: str, baseline: int) -> int:
+    """Bytes, weights included."""
+    import torch
+
+    if torch.device(device).type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        run()
+        return int(torch.cuda.max_memory_allocated(device)) - baseline
+    weights = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in module.state_dict().values()}
+    return int(sum(weights.values())) + _peak_of_new_tensors(run)
+
+
+def _peak_of_new_tensors(run: Callable[[], None]) -> int:
+    """The most bytes that tensors made by operations took at once."""
+    import torch
+    from torch.multiprocessing.reductions import StorageWeakRef
+    from torch.utils._python_dispatch import TorchDispatchMode
+    from torch.utils._pytree import tree_leaves
+
+    living: dict[int, tuple[StorageWeakRef, int]] = {}
+    peak = 0
+
+    class Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]
+        def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            nonlocal peak
+            made = function(*args, **(kwargs or {}))
+            for tensor in tree_leaves(made):
+                if isinstance(tensor, torch.Tensor):
+                    storage = tensor.untyped_storage()
+                    living.setdefault(storage._cdata, (StorageWeakRef(storage), storage.nbytes()))  # type: ignore[no-untyped-call]
+            for key, (weak, _) in list(living.items()):
+                if weak.expired():  # type: ignore[no-untyped-call]
+                    del living[key]
+            peak = max(peak, sum(count for _, count in living.values()))
+            return made
+
+    with Counting():  # type: ignore[no-untyped-call]
+        run()
+    return peak
+
+
+def macs_per_second(device: str) -> float:
+    """Multiply-accumulates, measured now with convolutions as image backbones have them: dense, 1x1 and depthwise."""
+    import torch
+
+    from modelselect.architectures.trace import count_macs
+
+    with contextlib.suppress(RuntimeError):
+        device = device if torch.device(device).type in ("cpu", "cuda") else "cpu"
+    size = (3, 112, 112)
+    network = _calibrating_network().eval()
+    work = 8 * (count_macs(network, size) or 0)
+    network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    batch = torch.zeros(8, *size, device=device).contiguous(memory_format=torch.channels_last)
+    runs = 0
+    with torch.inference_mode():
+        network(batch).cpu()  # the first is slow
+        begun = time.perf_counter()
+        while (passed := time.perf_counter() - begun) < CALIBRATION_SECONDS:
+            network(batch).cpu()
+            runs += 1
+    return runs * work / passed
+
+
+def decode_seconds(probe: Probe) -> float:
+    """To read and decode the probe once, estimated from some of its rows."""
+    rows = range(min(DECODED_ROWS, len(probe)))
+    begun = time.perf_counter()
+    with ThreadPoolExecutor(max(2, usable_cores())) as threads:
+        for _ in threads.map(probe.item, rows):
+            pass
+    return (time.perf_counter() - begun) / len(rows) * len(probe)
+
+
+def _calibrating_network() -> torch.nn.Module:
+    from torch import nn
+
+    def block(into: int, out: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Module:
+        convolution = nn.Conv2d(into, out, kernel, stride, kernel // 2, groups=groups, bias=False)
+        return nn.Sequential(convolution, nn.BatchNorm2d(out), nn.ReLU())
+
+    return nn.Sequential(
+        block(3, 32, 3, stride=2),
+        block(32, 96, 1),
+        block(96, 96, 3, groups=96),
+        block(96, 32, 1),
+        block(32, 64, 3, stride=2),
+        block(64, 64, 3),
+        block(64, 192, 1),
+        block(192, 192, 3, groups=192),
+        block(192, 64, 1),
+        nn.AdaptiveAvgPool2d(1),
+    )

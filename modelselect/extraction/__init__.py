@@ -1,0 +1,1 @@
+"""Extraction: one forward pass of a backbone over a probe."""

@@ -1,0 +1,94 @@
+"""TODO: modelselect/extraction/devices.py"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any
+
+from modelselect.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    pass
+
+PRECISIONS = ("float32", "bfloat16", "float16")
+"""What `precision` may be."""
+
+
+def arithmetic(precision: str, device: str) -> contextlib.AbstractContextManager[Any]:
+    """Autocast where less than float32 is asked for: matrix products and convolutions in it, the rest in float32."""
+    import torch
+
+    if precision == "float32":
+        return contextlib.nullcontext()
+    return torch.autocast(device.split(":")[0], dtype=getattr(torch, precision))
+
+
+def check_precision(precision: str, device: str) -> None:
+    """Raises InvalidInputError if the precision is unknown, or would be emulated on this device."""
+    import torch
+
+    if precision not in PRECISIONS:
+        raise InvalidInputError(f"precision is {precision!r}; expected one of {', '.join(PRECISIONS)}")
+    if precision == "float32":
+        return
+    kind = device.split(":")[0]
+    if kind == "cpu" and not (precision == "bfloat16" and _has_bfloat16_instructions()):
+        raise InvalidInputError(
+            f"precision {precision!r} would only be emulated on this processor, slower than float32. Use "
+            "precision='float32', or another device."
+        )
+    if kind == "cuda" and precision == "bfloat16" and not torch.cuda.is_bf16_supported(including_emulation=False):
+        raise InvalidInputError("this GPU has no bfloat16. Use precision='float16' or 'float32'.")
+
+
+def _has_bfloat16_instructions() -> bool:
+    import torch
+
+    capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.6 cannot be asked
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("bf16"))
+
+
+def choose_device(device: str, extractors: Collection[str] = ()) -> str:
+    """`"auto"` -> `"cuda"` where torch sees one, else `"cpu"`; anything else is checked and returned.
+
+    Args:
+        device: as the caller gave it.
+        extractors: names of the registered ones. A kind of device that torch does not know passes if one is called
+            like it: `"tpu:0"` where there is an extractor `tpu`. Whether it runs a backbone there, it says itself.
+
+    Raises:
+        InvalidInputError: nobody knows the device, or torch does not have it here.
+    """
+    import torch
+
+    device = str(device)
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.device(device)
+    except RuntimeError:
+        if device.split(":")[0] in extractors:
+            return device
+    try:
+        torch.empty(0, device=device)
+    except Exception as error:
+        raise InvalidInputError(
+            f"device {device!r} cannot be used here ({first_line(error)}). Expected 'auto', 'cpu', 'cuda', 'cuda:N', "
+            f"or a device that an extractor is called after (registered: {', '.join(extractors) or 'none'})."
+        ) from None
+    return device
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """True for what torch raises when a device, or the machine, has no memory left."""
+    import torch
+
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text)
+
+
+def first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,181 @@
+"""TODO: modelselect/history/records.py"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from modelselect.errors import InvalidInputError
+
+ACCURACY = "accuracy"
+"""The metric of measured results: accuracy after fine-tuning, from 0 to 1. Every other is an estimator's name."""
+
+TABLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "results": ("id", "candidate", "dataset", "metric", "value", "settings", "provenance", "recorded"),
+        "candidates": ("id", "key", "value", "recorded"),
+        "datasets": ("id", "key", "value", "recorded"),
+        "graphs": ("id", "graph"),
+        "proxies": ("dataset", "proxy", "features", "recorded"),
+    }
+)
+"""The tables that travel, with their columns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How one candidate did on one dataset, by one metric.
+
+    Attributes:
+        candidate: `zoo:name`, without a revision, which stands in the settings.
+        dataset: the probe's fingerprint, or the name of a public dataset such as `hub:food101`.
+        metric: `accuracy` (measured, from 0 to 1), or the name of the estimator whose score this is.
+        value: higher is better.
+        settings: what the value depends on besides: JSON.
+        provenance: where it comes from: JSON. No part of what the result says.
+        recorded: when, in UTC, as ISO 8601; now if empty.
+    """
+
+    candidate: str
+    dataset: str
+    metric: str
+    value: float
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    recorded: str = ""
+
+    @property
+    def id(self) -> str:
+        """Digest of what the result says; equal for equal results, whoever recorded them.
+
+        >>> Result("timm:a", "b", "accuracy", 0.5).id == Result("timm:a", "b", "accuracy", 0.5, recorded="2026").id
+        True
+        """
+        said = [self.candidate, self.dataset, self.metric, float(self.value), self.settings]
+        return hashlib.sha256(canonical_json(said).encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """What became of results that were to be added.
+
+    Attributes:
+        new: that the history did not have.
+        known: that it had already, and that are not counted twice.
+        rejected: how many were left out, by reason.
+    """
+
+    new: int = 0
+    known: int = 0
+    rejected: Mapping[str, int] = field(default_factory=dict)
+
+    def __add__(self, other: Added) -> Added:
+        rejected = Counter(self.rejected) + Counter(other.rejected)
+        return Added(self.new + other.new, self.known + other.known, dict(rejected))
+
+    def __str__(self) -> str:
+        left_out = "".join(f", {count:,} rejected ({reason})" for reason, count in sorted(self.rejected.items()))
+        return f"{self.new:,} new results, {self.known:,} known already{left_out}"
+
+
+def summarised(features: ArrayLike) -> NDArray[np.float32]:
+    """(2, P) mean and standard deviation over the rows of (N, P) features.
+
+    Raises:
+        InvalidInputError: features are not a matrix of finite numbers.
+
+    >>> summarised([[0.0, 1.0], [2.0, 1.0]]).tolist()
+    [[1.0, 1.0], [1.0, 0.0]]
+    """
+    matrix = np.asarray(features, dtype=np.float64)
+    if matrix.ndim != 2 or not matrix.size or not np.isfinite(matrix).all():
+        raise InvalidInputError(f"proxy features have shape {matrix.shape}; expected a matrix (N, P) of finite numbers")
+    return np.stack([matrix.mean(axis=0), matrix.std(axis=0)]).astype(np.float32)
+
+
+def impossible(result: Result) -> str | None:
+    """Why a result cannot be; None if it can."""
+    value, names = result.value, (result.candidate, result.dataset, result.metric)
+    if not isinstance(value, (int, float, np.number)) or isinstance(value, bool) or not is_finite(value):
+        return "value is not a finite number"
+    if result.metric == ACCURACY and not 0 <= value <= 1:
+        return "accuracy outside 0 to 1"
+    if not all(names):
+        return "no candidate, dataset or metric"
+    if not all(map(is_text, names)):
+        return "a name holds half a surrogate pair"
+    return None
+
+
+def is_text(name: str) -> bool:
+    r"""False where half a surrogate pair is in it, as JSON and file names may hold: that cannot be kept.
+
+    >>> is_text("food101"), is_text("food101\ud800")
+    (True, False)
+    """
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def is_finite(value: Any) -> bool:
+    """True of a finite number that a float can hold.
+
+    >>> is_finite(0.5), is_finite(10**400)
+    (True, False)
+    """
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer that no float can hold
+        return False
+
+
+def row_of(result: Result) -> tuple[Any, ...]:
+    recorded = result.recorded or utc_now()
+    said = (result.candidate, result.dataset, result.metric, float(result.value))
+    return (result.id, *said, canonical_json(result.settings), canonical_json(result.provenance), recorded)
+
+
+def metadata_of(subject: str, facts: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
+    recorded = utc_now()
+    if not is_text(subject):
+        raise InvalidInputError(f"{subject!r} holds half a surrogate pair, and cannot be kept; give it another name")
+    return [(subject, key, canonical_json(value), recorded) for key, value in facts.items() if value is not None]
+
+
+def canonical_json(value: Any) -> str:
+    """Canonical, so that equal content has equal text.
+
+    Raises:
+        InvalidInputError: it is none, or holds NaN or infinity.
+    """
+    try:
+        return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, default=_plain)
+    except (TypeError, ValueError) as error:
+        raise InvalidInputError(
+            f"{value!r} cannot be kept in the history ({error}); give what JSON can hold"
+        ) from error
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{type(value).__name__} is not JSON")
+
+
+def utc_now() -> str:
+    return datetime.now(UTC).isoformat(timespec="microseconds")

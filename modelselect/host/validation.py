@@ -1,0 +1,111 @@
+"""TODO: modelselect/host/validation.py"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Set
+from typing import TYPE_CHECKING, Any
+
+from modelselect.candidates.zoo import Zoo
+from modelselect.errors import PluginError
+from modelselect.estimators.estimator import Estimator
+from modelselect.evidence.evidence import FIELDS
+from modelselect.executor import Executor
+
+if TYPE_CHECKING:
+    pass
+
+KINDS = ("zoos", "extractors", "estimators", "executors", "architecture_encoders", "commands")
+"""What a plugin may register; the hook is `modelselect_register_<kind>`."""
+
+PLUGIN_FAULTS = (Exception, SystemExit)
+"""What a plugin's code may raise without ending more than itself; an interrupt by the user is none of it."""
+
+_NAME = re.compile(r"[a-z][a-z0-9_-]*")
+
+
+def validate_plugin(kind: str, name: object, item: Any) -> None:
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise PluginError(
+            f"{item!r} among the {kind} has the name {name!r}; expected lower-case letters, digits, _ and -"
+        )
+    expected = _expected_class(kind)
+    if not isinstance(item, expected):
+        package = expected.__module__.split(".")[0]
+        raise PluginError(
+            f"{name!r} among the {kind} is a {type(item).__name__}; expected a {package}.{expected.__name__}"
+        )
+    if isinstance(item, Zoo):
+        _validate_aliases(item)
+    elif isinstance(item, Estimator):
+        _validate_estimator(item)
+    elif kind == "commands":
+        _validate_command(name, item)
+
+
+def _validate_aliases(zoo: Zoo) -> None:
+    aliases: object = zoo.aliases
+    if not isinstance(aliases, tuple | list) or not all(isinstance(a, str) and _NAME.fullmatch(a) for a in aliases):
+        raise PluginError(
+            f"zoo {zoo.name!r} has the aliases {aliases!r}; expected a tuple of names in lower-case letters, digits, _ "
+            "and -, or () for none"
+        )
+
+
+def _validate_estimator(estimator: Estimator) -> None:
+    name = estimator.name
+    if not hasattr(estimator, "requires"):
+        raise PluginError(
+            f"estimator {name!r} has no requires; set it to a frozenset of the evidence fields that it cannot do "
+            f"without, of: {', '.join(FIELDS)}"
+        )
+    for attribute in ("requires", "optional", "reads"):
+        fields: object = getattr(estimator, attribute)
+        if not isinstance(fields, Set) or not all(isinstance(field, str) for field in fields):
+            raise PluginError(
+                f"estimator {name!r} has {attribute} = {fields!r}; expected a set of names, such as "
+                "frozenset({'features', 'labels'})"
+            )
+        unknown = sorted(fields - set(FIELDS))
+        if unknown:
+            raise PluginError(f"estimator {name!r} reads {unknown}; known evidence fields: {', '.join(FIELDS)}")
+    if not getattr(estimator, "citation", ""):
+        raise PluginError(f"estimator {name!r} has no citation; say which paper or practice it comes from")
+
+
+def _validate_command(name: str, command: Any) -> None:
+    import typer
+
+    try:
+        typer.main.get_command(command)
+    except PLUGIN_FAULTS as error:
+        raise PluginError(
+            f"command {name!r} cannot be built: {one_line(error)}. Give its typer.Typer at least one command or a "
+            "callback, with parameters of types that Typer knows."
+        ) from None
+
+
+def _expected_class(kind: str) -> type:
+    if kind == "commands":
+        import typer
+
+        return typer.Typer
+    from modelselect.architectures.encoder import Encoder
+    from modelselect.extraction.extractor import Extractor
+
+    classes: dict[str, type] = {
+        "zoos": Zoo,
+        "extractors": Extractor,
+        "estimators": Estimator,
+        "executors": Executor,
+        "architecture_encoders": Encoder,
+    }
+    return classes[kind]
+
+
+def singular(kind: str) -> str:
+    return kind.replace("_", " ").removesuffix("s")
+
+
+def one_line(error: BaseException) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())

@@ -1,0 +1,7 @@
+from .leaderboard import Leaderboard as Leaderboard
+from .leaderboard import Row as Row
+
+__all__ = [
+    "Leaderboard",
+    "Row",
+]

@@ -1,0 +1,53 @@
+"""TODO: modelselect/leaderboard/map.py"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from modelselect.errors import InvalidInputError
+from modelselect.report.map import Map
+
+if TYPE_CHECKING:
+    from modelselect.leaderboard.leaderboard import Leaderboard
+
+
+def architecture_map(board: Leaderboard, atlas: str | os.PathLike[str] | None = None) -> Map | None:
+    """Where the candidates lie: in the atlas if it has three of them, else by the vectors on the board itself.
+
+    Args:
+        board: whose candidates.
+        atlas: its file; None for the user's own, where there is one.
+
+    Returns:
+        None where fewer than three candidates have a place.
+
+    Raises:
+        InvalidInputError: an atlas was named and cannot be read.
+    """
+    from modelselect.archi2vec.atlas import Atlas, default_path
+
+    path = default_path() if atlas is None else atlas
+    try:
+        whole = Atlas.load(path) if atlas is not None or default_path().exists() else None
+    except InvalidInputError:
+        if atlas is not None:
+            raise
+        whole = None  # one that lies there by chance is no reason to have no report
+    if whole is not None:
+        places = {name: index for index, name in enumerate(whole.names)}
+        rows = [i for i, row in enumerate(board.rows) if row.candidate.unversioned_id in places]
+        if len(rows) >= 3:
+            flat = whole.plane()
+            own = [places[board.rows[i].candidate.unversioned_id] for i in rows]
+            others = np.setdiff1d(np.arange(len(whole)), own)
+            return Map(tuple(rows), flat[own], flat[others], tuple(whole.names[i] for i in others))
+    rows = [i for i, row in enumerate(board.rows) if row.embedding is not None]
+    if len(rows) < 3:
+        return None
+    vectors = np.array([board.rows[i].embedding for i in rows], dtype=np.float64)
+    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    left, singular, _ = np.linalg.svd(vectors - vectors.mean(axis=0), full_matrices=False)
+    return Map(tuple(rows), (left * singular)[:, :2], np.empty((0, 2)))

@@ -1,0 +1,105 @@
+"""TODO: modelselect/leaderboard/model_card.py"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from modelselect.candidates.candidate import Candidate
+from modelselect.verification.export import CONFIGURATION, write
+from modelselect.verification.fine_tuned import FineTuned
+from modelselect.verification.recipe import METHODS
+
+if TYPE_CHECKING:
+    from modelselect.leaderboard.leaderboard import Row
+
+
+def publish(
+    tuned: FineTuned,
+    row: Row,
+    repository: str,
+    *,
+    private: bool | None = None,
+    token: str | None = None,
+    trust_remote_code: bool = False,
+) -> str:
+    """See `Row.push_to_hub`."""
+    from modelselect import hub
+
+    with tempfile.TemporaryDirectory() as scratch:
+        written = Path(scratch) / "model"
+        write(tuned, row.candidate, written, trust_remote_code=trust_remote_code)
+        configuration = json.loads((written / CONFIGURATION).read_bytes())
+
+        def fill(folder: Path, name: str, _: str) -> None:
+            shutil.copytree(written, folder, dirs_exist_ok=True)
+            (folder / "README.md").write_text(card(row, tuned, configuration, name), encoding="utf-8")
+
+        message = f"{row.candidate.unversioned_id}, fine-tuned"[:200]
+        return hub.upload(repository, fill, message, kind="model", private=private, token=token)
+
+
+def card(row: Row, tuned: FineTuned, configuration: Mapping[str, Any], name: str) -> str:
+    """The repository's README: what it tells apart, how well, how to load it; text from outside is escaped.
+
+    Args:
+        row: of the leaderboard.
+        tuned: what is published.
+        configuration: of the folder that was written.
+        name: of the repository.
+    """
+    from modelselect.utils.text import escaped
+
+    task = "text-classification" if row.candidate.metadata.get("modality") == "text" else "image-classification"
+    library = "timm" if "architecture" in configuration else "transformers" if "model_type" in configuration else None
+    header = ["---", "tags:", "- modelselect"]
+    header += [f"- {library}\nlibrary_name: {library}\npipeline_tag: {task}"] if library else []
+    if re.fullmatch(r"[\w.-]+", licence := str(row.candidate.metadata.get("license", ""))):
+        header.append(f"license: {licence}")
+    if base := _base_model(row.candidate):
+        header.append(f"base_model: {json.dumps(base)}")
+    told = [
+        f"{escaped(row.candidate.id)}, fine-tuned ({METHODS[tuned.method]}) to tell {len(tuned.class_names)} classes "
+        "apart."
+    ]
+    if row.verified_accuracy is not None and row.verified_interval is not None:
+        low, high = row.verified_interval
+        told.append(
+            f"Accuracy on held-out rows, which decided nothing in training: {row.verified_accuracy:.1%} "
+            f"(95% interval {low:.1%} to {high:.1%})."
+        )
+    parts = [
+        "\n".join([*header, "---"]),
+        f"# {escaped(name)}",
+        " ".join(told),
+        "## Classes\n\n" + "\n".join(f"{i}. {escaped(label)}" for i, label in enumerate(tuned.class_names)),
+        "## Load it\n\n```python\n" + _loading(library, task, name) + "\n```",
+        "Chosen and fine-tuned with modelselect.",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _loading(library: str | None, task: str, name: str) -> str:
+    if library == "timm":
+        return f'import timm\n\nmodel = timm.create_model("hf-hub:{name}", pretrained=True).eval()'
+    if library == "transformers":
+        return f'from transformers import pipeline\n\nclassify = pipeline("{task}", model="{name}")'
+    return (
+        "import huggingface_hub\n\nimport modelselect as ms\n\n"
+        f'folder = huggingface_hub.snapshot_download("{name}")\n'
+        '(candidate,) = ms.search(f"dir:{folder}")'
+    )
+
+
+def _base_model(candidate: Candidate) -> str | None:
+    """Its repository on the Hub, where it has one."""
+    url = str(candidate.metadata.get("url", ""))
+    name = url.removeprefix("https://huggingface.co/")
+    if candidate.zoo == "hub":
+        return candidate.name.split("?")[0]
+    return name if name != url and re.fullmatch(r"[\w.-]+/[\w.-]+", name) else None

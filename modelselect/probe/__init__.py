@@ -1,0 +1,7 @@
+"""The probe: the labelled sample of the user's dataset that every candidate is shown."""
+
+from __future__ import annotations
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,5 @@
+from .probe import Probe as Probe
+
+__all__ = [
+    "Probe",
+]

@@ -1,0 +1,119 @@
+"""TODO: modelselect/probe/drawing.py"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from modelselect.errors import DatasetError
+from modelselect.probe.labels import Labels
+from modelselect.probe.rows import Rows
+from modelselect.probe.sampling import choose_holdout
+
+_FINGERPRINT_VERSION = b"modelselect probe 1\0"
+
+
+class CheckedRows(NamedTuple):
+    rows: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    fingerprint: str
+    skipped: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnRows:
+    """Some of the rows: their positions, in order, and their classes."""
+
+    rows: Rows
+    positions: NDArray[np.int64]
+    labels: NDArray[np.int64]
+
+    def where(self, mask: NDArray[np.bool_]) -> DrawnRows:
+        return DrawnRows(self.rows, self.positions[mask], self.labels[mask])
+
+
+@dataclass(frozen=True, slots=True)
+class DrawingSettings:
+    seed: int
+    max_corrupt: float
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.max_corrupt, Real) or not 0 <= self.max_corrupt <= 1:
+            raise DatasetError(f"max_corrupt is {self.max_corrupt!r}; expected a share between 0 and 1.")
+
+
+def fingerprint_of(modality: str, digests: Sequence[bytes], labels: NDArray[np.int64]) -> str:
+    digest = hashlib.sha256(_FINGERPRINT_VERSION + f"{modality} {len(digests)}\0".encode())
+    for each in digests:
+        digest.update(each)
+    digest.update(labels.astype("<i8").tobytes())
+    return digest.hexdigest()
+
+
+def whole_number(name: str, value: Any, least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+        raise DatasetError(f"{name} is {value!r}; expected an integer of {least} or more.")
+    return int(value)
+
+
+def check_classes(classes: Labels, name: str) -> None:
+    if not len(classes.indices):
+        raise DatasetError(f"{name} has no rows; expected at least two, of two classes.")
+    if len(classes.names) == 1:
+        unlabelled = int((classes.indices < 0).sum())
+        hint = f" ({unlabelled} rows are labelled -1 or None, which means unlabelled.)" if unlabelled else ""
+        raise DatasetError(
+            f"{name} has one class, {classes.names[0]!r}; choosing a model takes rows of two or more. Check that the "
+            f"classes, and not folders above or below them, were given.{hint}"
+        )
+
+
+def first_of_each_content(rows: Rows) -> NDArray[np.int64]:
+    """Positions of the rows that are no copy of an earlier one; what cannot be read is kept, to be reported later."""
+    seen: set[bytes] = set()
+    kept = []
+    for position, digest in enumerate(rows.digests(range(len(rows)))):
+        if digest is None or digest not in seen:
+            kept.append(position)
+        if digest is not None:
+            seen.add(digest)
+    return np.array(kept, np.int64)
+
+
+def cut_out(available: DrawnRows, share: float, seed: int, name: str) -> tuple[DrawnRows, DrawnRows]:
+    """Training rows and held-out rows."""
+    held_out = choose_holdout(available.labels, share, seed)
+    if len(np.unique(available.labels[held_out])) < 2:
+        counts = np.bincount(available.labels[available.labels >= 0])
+        raise DatasetError(
+            f"holdout={share} asks for held-out rows, but {int((counts < 2).sum())} of the {len(counts)} classes of "
+            f"{name} have only one row; at least two classes need two or more. Give more rows, a validation split, or "
+            "holdout=0."
+        )
+    return available.where(~held_out), available.where(held_out)
+
+
+def from_validation(rows: Rows, split: str, classes: Labels, training: DrawnRows | None) -> DrawnRows:
+    """The labelled rows of a validation split, without those whose content is in the training rows given."""
+    labels, unknown = rows.labels.as_classes_of(classes)
+    if unknown:
+        raise DatasetError(
+            f"the split {split!r} has classes that training has not: {', '.join(unknown[:5])}. Name classes alike in "
+            "both, or give the training split alone, from which rows are held out."
+        )
+    labelled = np.flatnonzero(labels >= 0)
+    drawn = DrawnRows(rows, labelled, labels[labelled])
+    if training is not None:
+        known = set(training.rows.digests(training.positions.tolist()))
+        drawn = drawn.where(np.array([digest not in known for digest in rows.digests(labelled.tolist())], np.bool_))
+    if not len(drawn.positions):
+        raise DatasetError(
+            f"the split {split!r} has no labelled rows of its own to hold out; give the training split alone."
+        )
+    return drawn

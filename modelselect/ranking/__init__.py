@@ -1,0 +1,1 @@
+"""Candidates in order, as plain data that is saved, sent and compared."""

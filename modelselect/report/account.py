@@ -1,0 +1,114 @@
+"""TODO: modelselect/report/account.py"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from modelselect.utils.text import duration
+
+if TYPE_CHECKING:
+    from modelselect.leaderboard.leaderboard import Leaderboard
+
+LONGEST_LIST = 12
+"""Items of a list in the provenance that are shown; the rest is counted."""
+
+Table = tuple[list[str], list[list[str]]]
+"""Columns' names, and the rows' cells."""
+
+
+def budget_table(board: Leaderboard) -> tuple[list[tuple[str, str]], dict[str, Table]]:
+    """The account of the budget: what is said of the whole, and tables of its stages, done and planned, by name.
+
+    Both empty where there was no budget.
+    """
+    account = board.provenance.get("budget")
+    if not isinstance(account, Mapping):
+        return [], {}
+    tables = {key: value for key, value in account.items() if _is_table(value)}
+    whole = {key: value for key, value in account.items() if key not in tables and value is not None}
+    drawn = {}
+    for key in sorted(tables, key=lambda key: key != "stages"):  # what was done, before what was planned
+        columns = list(dict.fromkeys(name for stage in tables[key] for name in stage))
+        cells = [[_amount(str(c), stage[c]) if c in stage else "" for c in columns] for stage in tables[key]]
+        drawn[str(key)] = ([str(column) for column in columns], cells)
+    return [(name, _amount(name, value)) for name, value in _spread(whole)], drawn
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, list | tuple) and len(value) > 0 and all(isinstance(line, Mapping) for line in value)
+
+
+def _amount(name: str, value: Any) -> str:
+    """A quantity of the budget's account; its last word says what it counts."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if number and name.endswith("seconds"):
+        return duration(value)
+    if number and 0 <= value <= 1 and isinstance(value, float):
+        return f"{value:.0%}"
+    return f"{value:,}" if isinstance(value, int) and number else _readable(value)
+
+
+def estimator_rank_table(board: Leaderboard) -> dict[str, list[int | None]]:
+    """By estimator, the rank that it alone gives each row: 1 is best, equals share a rank; only those with scores."""
+    ranks: dict[str, list[int | None]] = {}
+    for name in board.estimators:
+        scores = [row.scores.get(name) for row in board.rows]
+        there = [score for score in scores if score is not None]
+        if there:
+            ranks[name] = [None if score is None else 1 + sum(other > score for other in there) for score in scores]
+    return ranks
+
+
+def citations_of(board: Leaderboard) -> dict[str, str]:
+    """By estimator on the board, in its order, the work to cite; empty where its plugin gives none."""
+    about = board.provenance.get("estimators")
+    about = about if isinstance(about, Mapping) else {}
+    told = {name: about.get(name) for name in board.estimators}
+    return {name: str((isinstance(known, Mapping) and known.get("citation")) or "") for name, known in told.items()}
+
+
+def provenance_tables(board: Leaderboard) -> dict[str, list[tuple[str, str]]]:
+    """Where the board comes from: sections of (name, text) that can be read."""
+    sections: dict[str, list[tuple[str, str]]] = {"run": []}
+    for key, value in board.provenance.items():
+        if key in ("estimators", "budget"):  # a section has its own
+            continue
+        if isinstance(value, Mapping):
+            sections[key] = list(_flat(value))
+        else:
+            sections["run"].append((key, _readable(value)))
+    parameters = board.provenance.get("estimators")
+    if isinstance(parameters, Mapping):
+        sections["estimators"] = [
+            (str(name), ", ".join(f"{k}={v!r}" for k, v in known.get("parameters", {}).items()) or "no parameters")
+            for name, known in parameters.items()
+            if isinstance(known, Mapping)
+        ]
+    return {name: lines for name, lines in sections.items() if lines}
+
+
+def _flat(value: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [(name, _readable(inner)) for name, inner in _spread(value)]
+
+
+def _spread(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """Names and values, those of small mappings within each by itself."""
+    lines: list[tuple[str, Any]] = []
+    for key, inner in value.items():
+        if isinstance(inner, Mapping) and 0 < len(inner) <= LONGEST_LIST:
+            lines += _spread(inner, f"{prefix}{key} › ")
+        else:
+            lines.append((f"{prefix}{key}", inner))
+    return lines
+
+
+def _readable(value: Any) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, Mapping):
+        return _readable([f"{key}: {inner}" for key, inner in value.items()])
+    if isinstance(value, list | tuple):
+        more = f" and {len(value) - LONGEST_LIST} more" if len(value) > LONGEST_LIST else ""
+        return (", ".join(map(str, value[:LONGEST_LIST])) + more) or "none"
+    return f"{value:.1f}" if isinstance(value, float) else str(value)

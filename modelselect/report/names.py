@@ -1,0 +1,51 @@
+"""TODO: modelselect/report/names.py"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import PurePath
+from typing import TYPE_CHECKING
+
+from modelselect.probe.splits import TRAIN, kind_of_split
+
+if TYPE_CHECKING:
+    from modelselect.leaderboard.leaderboard import Leaderboard
+
+
+def display_names(board: Leaderboard) -> list[str]:
+    """What each row is called on the page: as short as tells it apart.
+
+    >>> import modelselect as ms
+    >>> from modelselect.leaderboard import Row
+    >>> ids = [("directory", "models/a"), ("directory", "models/b"), ("timm", "b")]
+    >>> names(ms.Leaderboard(tuple(Row(ms.Candidate(zoo, name)) for zoo, name in ids)))
+    ['a', 'directory:models/b', 'timm:b']
+    """
+    candidates = [row.candidate for row in board.rows]
+    forms = [
+        [c.name.rstrip("/").rsplit("/", 1)[-1] for c in candidates],
+        [c.unversioned_id for c in candidates],
+        [c.id for c in candidates],
+    ]
+    return [
+        next((form[i] for form in forms if form[i] and form.count(form[i]) == 1), candidates[i].id)
+        for i in range(len(candidates))
+    ]
+
+
+def ranked_by(board: Leaderboard) -> tuple[str, ...]:
+    """The estimators that the score is made of; all of the board's where it does not say."""
+    given = board.provenance.get("ranked_by")
+    named = tuple(name for name in given if name in board.estimators) if isinstance(given, list | tuple) else ()
+    return named or board.estimators
+
+
+def dataset_name(board: Leaderboard) -> str:
+    """What the dataset is called; `the dataset` where it was given as arrays and has no name."""
+    about = board.provenance.get("dataset")
+    about = about if isinstance(about, Mapping) else {}
+    name, source = about.get("name"), about.get("source")
+    path = source.get("path") if isinstance(source, Mapping) else None
+    if isinstance(path, str) and kind_of_split(str(name)) == TRAIN and len(parts := PurePath(path).parts) > 1:
+        return parts[-2]  # a folder called "train" says nothing
+    return str(name) if name and name != "dataset" else "the dataset"

@@ -1,0 +1,1 @@
+"""The funnel: `select()` and its stages, and `plan()`."""

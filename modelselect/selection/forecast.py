@@ -1,0 +1,128 @@
+"""TODO: modelselect/selection/forecast.py"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from modelselect.budget.budget import VERIFICATION_SHARE, Budget
+from modelselect.candidates.candidate import Candidate
+from modelselect.evaluation.results import Preview, ScoringResult
+from modelselect.evaluation.timing import decode_seconds, macs_per_second
+
+if TYPE_CHECKING:
+    from modelselect.probe.probe import Probe
+
+TRACING_SHARE = 0.1
+"""Of the budget, at most, to find out how much arithmetic candidates are before the first of them begins."""
+
+
+@dataclass(frozen=True)
+class PlannedRound:
+    """A round as foreseen before the first.
+
+    Attributes:
+        rows: of its probe.
+        candidates: that take part, if half go after each round.
+        passes: rows passed forward.
+        seconds: what that takes; None where no candidate's arithmetic is known.
+    """
+
+    rows: int
+    candidates: int
+    passes: int
+    seconds: float | None
+
+
+def plan_rounds(
+    sizes: Sequence[int], row_seconds: Sequence[float | None], budget: Budget, places: int, keep: float
+) -> tuple[PlannedRound, ...]:
+    """What rounds a budget pays for, if half of the candidates go after each.
+
+    Args:
+        sizes: rows of the probes.
+        row_seconds: of each candidate, to decode a row and pass it forward; 0 if it is in the store, None if unknown.
+        budget: for all.
+        places: that have to be decided; a round with no more candidates than these decides nothing.
+        keep: what has to be left for fine-tuning, in the budget's unit.
+
+    >>> plan_rounds([100, 200], [0.01, 0.01, 0.03, None], Budget(passes=650), places=1, keep=0)[-1]
+    PlannedRound(rows=200, candidates=2, passes=200, seconds=3.3333333333333335)
+    """
+    known = [seconds for seconds in row_seconds if seconds is not None]
+    mean = statistics.fmean(known) if known else None
+    new = sum(seconds != 0 for seconds in row_seconds) / max(len(row_seconds), 1)
+    left = budget.amount - keep
+    rounds: list[PlannedRound] = []
+    candidates, seen = len(row_seconds), 0
+    for rows in sizes:
+        each = (rows - seen) * new if budget.seconds is None else (rows - seen) * (mean or 0.0)
+        affordable = candidates if each == 0 else min(candidates, int(left / each))
+        if affordable <= (places if rounds else 0):
+            break
+        passes = round(affordable * (rows - seen) * new)
+        seconds = None if mean is None else affordable * (rows - seen) * mean
+        rounds.append(PlannedRound(rows, affordable, passes, seconds))
+        left -= affordable * each
+        candidates, seen = max(math.ceil(affordable / 2), min(places + 1, affordable)), rows
+    return tuple(rounds)
+
+
+def kept_for_verification(budget: Budget, top_k: int) -> float:
+    """What of a budget scoring leaves alone."""
+    return VERIFICATION_SHARE * budget.amount if top_k else 0.0
+
+
+@dataclass
+class Forecast:
+    """What candidates will take of a budget: calculated from their arithmetic until they have been measured.
+
+    Attributes:
+        budget: in whose unit.
+        macs_per_second: of the device.
+        decoding: seconds for a row.
+    """
+
+    budget: Budget
+    macs_per_second: float = 0.0
+    decoding: float = 0.0
+    _measured: dict[str, tuple[ScoringResult, int]] = field(default_factory=dict)
+    _calculated: float = 0.0
+    _taken: float = 0.0
+
+    @classmethod
+    def of(cls, budget: Budget, probe: Probe, device: str) -> Forecast:
+        """Measures device and decoding, where the budget is one of time."""
+        if budget.seconds is None:
+            return cls(budget)
+        return cls(budget, macs_per_second(device), decode_seconds(probe) / len(probe))
+
+    def row_seconds(self, macs: float | None) -> float:
+        """To decode a row and pass it forward, as calculated."""
+        return 0.0 if macs is None or not self.macs_per_second else macs / self.macs_per_second + self.decoding
+
+    def price(self, candidate: Candidate, foreseen: Preview, rows: int, typical_macs: float | None) -> float:
+        """What a candidate will take to be scored on so many rows."""
+        if self.budget.seconds is None:
+            return foreseen.passes
+        if candidate.id not in self._measured:
+            slower = self._taken / self._calculated if self._calculated else 1.0
+            return slower * foreseen.passes * self.row_seconds(foreseen.macs or typical_macs)
+        before, rows_before = self._measured[candidate.id]
+        rest = max(before.elapsed_seconds - before.forward_seconds, 0.0)  # loading, scores and resamples
+        return (before.extraction_seconds * foreseen.passes + rest * rows) / rows_before
+
+    def learn(self, candidate: Candidate, result: ScoringResult, rows: int, foreseen: Preview) -> None:
+        """What it took after all."""
+        if candidate.id not in self._measured and (calculated := foreseen.passes * self.row_seconds(foreseen.macs)):
+            self._calculated += calculated
+            self._taken += result.elapsed_seconds
+        self._measured[candidate.id] = result, rows
+
+
+def median_macs(macs: Iterable[int | None]) -> float | None:
+    known = [each for each in macs if each is not None]
+    return statistics.median(known) if known else None

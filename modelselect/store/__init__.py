@@ -1,0 +1,1 @@
+"""The store: what was computed stays computed, across runs and crashes."""

@@ -1,0 +1,78 @@
+"""TODO: modelselect/store/writer.py"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from modelselect.errors import InvalidInputError
+from modelselect.store.entry_file import StoredArray
+
+
+class Writer:
+    """Takes the rows of an entry; `Store.writer` makes one.
+
+    Attributes:
+        metadata: of the entry; may be added to until the block ends.
+    """
+
+    def __init__(
+        self,
+        metadata: dict[str, Any],
+        new_path: Callable[[], Path],
+        explained: Callable[[str], contextlib.AbstractContextManager[None]],
+    ) -> None:
+        self.metadata = metadata
+        self._new_path, self._explained = new_path, explained
+        self._arrays: dict[str, StoredArray] = {}
+        self._files: dict[str, tuple[Path, BinaryIO]] = {}
+
+    def append(self, **rows: NDArray[Any]) -> None:
+        """Adds rows, (B, ...) for each array named. Arrays may differ in their number of rows.
+
+        Raises:
+            InvalidInputError: dtype or shape differ from those of the rows before, or cannot be stored.
+        """
+        for name, given in rows.items():
+            batch = StoredArray.of(name, given)
+            if not batch.shape:
+                raise InvalidInputError(f"rows of {name!r} are a single number; expected an array of shape (rows, ...)")
+            with self._explained("written"):
+                if name not in self._arrays:
+                    path = self._new_path()
+                    self._files[name] = path, path.open("x+b")
+                    self._arrays[name] = StoredArray(batch.dtype, (0, *batch.shape[1:]), self._files[name][1])
+                array = self._arrays[name]
+                if (batch.dtype, batch.shape[1:]) != (array.dtype, array.shape[1:]):
+                    raise InvalidInputError(
+                        f"rows of {name!r} have dtype {batch.dtype} and shape {batch.shape[1:]}; the rows before had "
+                        f"{array.dtype} and {array.shape[1:]}"
+                    )
+                for chunk in batch.chunks():
+                    self._files[name][1].write(chunk)
+            array.shape = (array.shape[0] + batch.shape[0], *array.shape[1:])
+
+    def mapped(self) -> Mapping[str, NDArray[Any]]:
+        """The rows so far, read-only, mapped into memory; they can be read as long as they are referred to."""
+        found = {}
+        for name, array in self._arrays.items():
+            path, file = self._files[name]
+            with self._explained("written"):
+                file.flush()
+                if array.nbytes == 0:
+                    found[name] = np.empty(array.shape, array.dtype)
+                else:
+                    found[name] = np.memmap(path, array.dtype, "r", shape=array.shape)
+        return found
+
+    def _discard(self) -> None:
+        for path, file in self._files.values():
+            with contextlib.suppress(OSError):
+                file.close()
+            with contextlib.suppress(OSError):
+                path.unlink()

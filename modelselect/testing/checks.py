@@ -1,0 +1,43 @@
+"""TODO: modelselect/testing/checks.py"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from modelselect.errors import ScoreWarning
+
+Check = tuple[str, Callable[[], None]]
+
+
+def run_checks(subject: str, checks_of: Iterable[Check], expected_failures: Mapping[str, str] | None) -> None:
+    expected = dict(expected_failures or {})
+    checks = dict(checks_of)
+    unknown = sorted(set(expected) - set(checks))
+    faults = [f"{name}: expected to fail, and no such check applies; known: {', '.join(checks)}" for name in unknown]
+    for name, check in checks.items():
+        try:
+            check()
+        except AssertionError as fault:
+            if name not in expected:
+                faults.append(str(fault))
+        else:
+            if name in expected:
+                faults.append(f"{name}: passes, although expected to fail ({expected[name]}); drop the expectation")
+    assert not faults, f"{subject} breaks its promises:\n" + "\n".join(f"- {fault}" for fault in faults)
+
+
+def named_check(check: Callable[..., None], *arguments: Any) -> Check:
+    name = check.__name__.lstrip("_")
+
+    def run() -> None:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ScoreWarning)
+                check(*arguments)
+        except Exception as error:
+            what = str(error) if isinstance(error, AssertionError) else f"raised {type(error).__name__}: {error}"
+            raise AssertionError(f"{name}: {what}") from error
+
+    return name, run

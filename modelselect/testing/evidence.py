@@ -1,0 +1,82 @@
+"""TODO: modelselect/testing/evidence.py"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Fields = dict[str, Any]
+
+LABELS = frozenset({"labels", "source_labels"})
+ARRAYS = frozenset({"features", "source_probabilities", "source_features", "proxy_features"})
+METADATA = {
+    "architecture": "checked",
+    "family": "Checked",
+    "modality": "image",
+    "parameters": 1_000_000,
+    "input_size": (3, 32, 32),
+    "feature_dim": 8,
+    "source_dataset": "checks",
+    "source_classes": 6,
+    "source_accuracy": 70.0,
+    "downloads": 1000,
+    "size_bytes": 4_000_000,
+}
+
+
+def evidence_fields(counts: tuple[int, ...] = (50, 40, 30), dimensions: int = 8, seed: int = 0) -> Fields:
+    """Every evidence field: classes as round clusters, so far apart that most methods see them, and rows shuffled.
+
+    Numbers are exact in float32, so that the dtype alone makes no difference.
+    """
+    rng = np.random.default_rng(seed)
+
+    def clusters(width: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        labels = rng.permutation(np.repeat(np.arange(len(counts)), counts))
+        centres = 2.5 * rng.normal(size=(len(counts), width))
+        rows = centres[labels] + rng.normal(size=(len(labels), width))
+        return rows.astype(np.float32).astype(np.float64), labels
+
+    features, labels = clusters(dimensions)
+    source_features, source_labels = clusters(dimensions)
+    logits = rng.normal(size=(len(labels), 6)) + 3 * np.eye(max(6, len(counts)))[labels, :6]
+    proxy = features @ rng.normal(size=(dimensions, 5)) + 0.1 * rng.normal(size=(len(labels), 5))
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    return {
+        "features": features,
+        "labels": labels,
+        "source_probabilities": probabilities.astype(np.float32).astype(np.float64),
+        "source_features": source_features,
+        "source_labels": source_labels,
+        "proxy_features": proxy.astype(np.float32).astype(np.float64),
+        "architecture": _graph(),
+        "metadata": dict(METADATA),
+    }
+
+
+def _graph() -> Any:
+    import networkx as nx
+
+    graph: nx.DiGraph[int] = nx.DiGraph()
+    for number, operation in enumerate(("input", "conv2d", "relu", "linear", "output")):
+        graph.add_node(number, operation=operation)
+    nx.add_path(graph, range(5))
+    return graph
+
+
+ROW_FIELDS = ("features", "labels", "source_probabilities", "proxy_features")
+SOURCE_ROW_FIELDS = ("source_features", "source_labels")
+
+
+def reordered_evidence(fields: Fields, names: tuple[str, ...], order: NDArray[np.int64]) -> Fields:
+    return fields | {name: fields[name][order] for name in names}
+
+
+def shuffled_evidence(fields: Fields) -> Fields:
+    """The same rows with classes, and what another model says of them, that belong to other rows."""
+    rng = np.random.default_rng(1)
+    result = reordered_evidence(fields, ("labels",), rng.permutation(len(fields["labels"])))
+    result = reordered_evidence(result, ("source_labels",), rng.permutation(len(fields["source_labels"])))
+    return reordered_evidence(result, ("proxy_features",), rng.permutation(len(fields["labels"])))

@@ -1,0 +1,111 @@
+"""TODO: modelselect/utils/text.py"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+
+def duration(seconds: float | None) -> str:
+    """`4 s`, `3 min`, `2.5 h`.
+
+    >>> duration(200.0)
+    '3 min'
+    """
+    if seconds is None:
+        return "unknown"
+    if seconds < 100:
+        return f"{seconds:.2g} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+PLAIN_WIDTH = 200
+"""Characters in a line where there is no terminal."""
+
+UNKNOWN = "–"
+
+
+def printable(text: str) -> str:
+    """Without control characters, which a terminal would obey."""
+    return "".join(c if c.isprintable() else "\ufffd" for c in text)
+
+
+def with_unit(count: float) -> str:
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if count >= size:
+            return f"{count / size:.3g}{unit}"
+    return f"{count:.0f}"
+
+
+def chance_text(probability: float) -> str:
+    """A probability that was estimated, in words that claim no more than that.
+
+    >>> chance(0.876), chance(0.998), chance(0.001)
+    ('88%', 'more than 99%', 'less than 1%')
+    """
+    return "more than 99%" if probability > 0.99 else "less than 1%" if probability < 0.01 else f"{probability:.0%}"
+
+
+def short_name(value: float) -> str:
+    """`1234567` -> `1.23M`.
+
+    >>> short(1234567), short(12.5), short(0.25)
+    ('1.23M', '12.5', '0.25')
+    """
+    for size, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:.3g}{unit}"
+    return f"{value:.3g}"
+
+
+def in_bytes(value: float) -> str:
+    """`1234567` -> `1.23 MB`."""
+    text = short_name(value)
+    return f"{text[:-1]} {text[-1]}B" if text[-1].isalpha() else f"{text} B"
+
+
+def listed(items: Sequence[str], most: int = 3) -> str:
+    """`a, b and 4 more`, in words.
+
+    >>> listed(["a", "b", "c"]), listed(list("abcdef"), 2)
+    ('a, b and c', 'a, b and 4 more')
+    """
+    shown = list(items) if len(items) <= most else [*items[:most], f"{len(items) - most} more"]
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
+
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "–": "--",
+    "±": r"$\pm$",
+} | {c: f"\\{c}" for c in "&%$#_"}
+
+
+def escaped(text: str) -> str:
+    """The text as Markdown shows it: nothing in it is markup, a link or a new cell."""
+    plain = printable(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*_{}\[\]|~#!$])", r"\\\1", plain)
+
+
+def latex_escaped(text: str) -> str:
+    """The text as LaTeX prints it: nothing in it is a command, a comment or a new cell."""
+    return "".join(_LATEX.get(c, c) for c in printable(text))
+
+
+def percent(probability: float) -> str:
+    """`97%`, `0.2%`, `less than 0.1%`, `more than 99.9%`.
+
+    >>> _percent(0.973), _percent(0.002), _percent(0.0)
+    ('97%', '0.2%', 'less than 0.1%')
+    """
+    if probability < 0.001:
+        return "less than 0.1%"
+    if probability > 0.999:
+        return "more than 99.9%"
+    return f"{probability:.1%}" if min(probability, 1 - probability) < 0.02 else f"{probability:.0%}"

@@ -1,0 +1,21 @@
+from .recipe import METHODS as METHODS
+from .recipe import FineTuning as FineTuning
+from .recipe import Rates as Rates
+from .recipe import check_method as check_method
+from .verifier import EpochProgress as EpochProgress
+from .verifier import Keep as Keep
+from .verifier import Verified as Verified
+from .verifier import verify as verify
+from .verifier import wilson_interval as wilson_interval
+
+__all__ = [
+    "METHODS",
+    "EpochProgress",
+    "FineTuning",
+    "Keep",
+    "Rates",
+    "Verified",
+    "check_method",
+    "verify",
+    "wilson_interval",
+]

@@ -1,0 +1,47 @@
+"""TODO: modelselect/verification/checkpoint.py"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from modelselect.store.files import explained
+
+if TYPE_CHECKING:
+    pass
+
+
+class Checkpoint:
+    """What a killed training goes on from: one file, replaced as a whole after every epoch."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def save(self, state: Mapping[str, Any]) -> None:
+        import torch
+
+        partial = self.path.with_suffix(".partial")
+        with explained(f"the checkpoint {self.path}", "written"):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with partial.open("wb") as file:
+                torch.save(dict(state), file)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(self.path)
+
+    def load(self) -> dict[str, Any] | None:
+        """What was saved last; None if nothing was, or nothing that can be read."""
+        import torch
+
+        try:
+            state: dict[str, Any] = torch.load(self.path, map_location="cpu", weights_only=True)
+        except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile):
+            return None
+        return state
+
+    def discard(self) -> None:
+        self.path.unlink(missing_ok=True)

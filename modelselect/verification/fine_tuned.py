@@ -1,0 +1,121 @@
+"""TODO: modelselect/verification/fine_tuned.py"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from modelselect.candidates.backbone import Backbone
+from modelselect.candidates.readers import HeadInput
+from modelselect.errors import CandidateError
+from modelselect.store.store import Store
+
+if TYPE_CHECKING:
+    import torch
+
+    from modelselect.candidates.backbone import Reader
+
+KIND = "fine_tuned"
+"""Of the store's entries that hold fine-tuned weights."""
+
+_BODY, HEAD_PREFIX = "body.", "head."
+
+
+@dataclass(frozen=True)
+class FineTuned:
+    """Fine-tuned weights, and what they are for.
+
+    Attributes:
+        weights: `head.weight` (classes, D), `head.bias` (classes,), and, unless only the head was trained, those of the
+            backbone by their names behind `body.`.
+        class_names: of the logits, in order.
+        method: what was trained; see `METHODS`.
+    """
+
+    weights: Mapping[str, Any]
+    class_names: tuple[str, ...]
+    method: str
+
+    @classmethod
+    def of(cls, key: str, places: Sequence[str | os.PathLike[str] | None]) -> FineTuned:
+        """From the first of these stores that holds them.
+
+        Raises:
+            CandidateError: none does.
+        """
+        stores = [Store(place) for place in dict.fromkeys(places)]
+        for store in stores:
+            if (entry := store.get(key)) is not None:
+                return cls(entry.arrays, tuple(entry.metadata["class_names"]), entry.metadata["method"])
+        raise CandidateError(
+            f"its fine-tuned weights ({key}) are not in {' or '.join(str(store.path) for store in stores)}: they were "
+            "evicted, or it was fine-tuned on another machine. Run select() again with the same arguments, give the "
+            "folder with cache_dir=, or take the pre-trained weights with load(fine_tuned=False)."
+        )
+
+    def put_into(self, module: torch.nn.Module) -> None:
+        """Gives the backbone's weights to its module.
+
+        Raises:
+            CandidateError: they are not this module's.
+        """
+        body = {name.removeprefix(_BODY): value for name, value in self.weights.items() if name.startswith(_BODY)}
+        if not body:
+            return
+        try:
+            module.load_state_dict({name: _tensor(value) for name, value in body.items()})
+        except RuntimeError as error:
+            reason = str(error).splitlines()[0]
+            raise CandidateError(
+                f"its fine-tuned weights do not fit the module that its zoo loads ({reason})"
+            ) from error
+
+    def head(self) -> torch.nn.Linear:
+        """The linear head, from (N, D) features to (N, classes) logits."""
+        import torch
+
+        weight, bias = (_tensor(self.weights[f"{HEAD_PREFIX}{name}"]) for name in ("weight", "bias"))
+        head = torch.nn.Linear(weight.shape[1], weight.shape[0])
+        head.load_state_dict({"weight": weight, "bias": bias})
+        return head.eval()
+
+    def on(self, backbone: Backbone, weights_key: str) -> Backbone:
+        """The backbone fine-tuned, under its head: its module gives logits of `class_names`. Takes its module over."""
+        self.put_into(backbone.module)
+        module = classifier(backbone.module, backbone.read, self.head())
+        return Backbone(
+            backbone.candidate,
+            module,
+            backbone.preprocessing,
+            HeadInput("head"),
+            weights_key,
+            class_names=self.class_names,
+        )
+
+
+def classifier(body: torch.nn.Module, read: Reader, head: torch.nn.Linear) -> torch.nn.Module:
+    """A module that gives (N, classes) logits for a batch as the body takes it."""
+    import torch
+
+    class Classifier(torch.nn.Module):
+        """A head on the features that are read from a body."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.body, self.head = body, head
+
+        def forward(self, batch: Any) -> torch.Tensor:
+            logits: torch.Tensor = self.head(read(self.body, batch).features)
+            return logits
+
+    return Classifier().eval()
+
+
+def _tensor(value: Any) -> torch.Tensor:
+    import torch
+
+    return torch.from_numpy(np.array(value))

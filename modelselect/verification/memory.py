@@ -1,0 +1,76 @@
+"""TODO: modelselect/verification/memory.py"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from modelselect.errors import InvalidInputError, OutOfMemoryError
+from modelselect.extraction.devices import is_out_of_memory
+from modelselect.verification.processes import launched_together
+
+if TYPE_CHECKING:
+    pass
+
+T = TypeVar("T")
+
+LEAST_PART = 2
+"""Rows that have to fit onto the device at once: batch normalisation cannot train on one."""
+
+
+def within_memory(
+    attempt: Callable[[int], T], part: int, device: str, between: Callable[[], None] | None = None
+) -> tuple[T, int]:
+    """What `attempt` gives for so many rows at once, halved each time that memory runs out, and for how many it did.
+
+    Raises:
+        OutOfMemoryError: not even two rows fit; or one of several processes ran out, whose others cannot follow.
+    """
+    import torch
+
+    while True:
+        try:
+            return attempt(part), part
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            if part <= LEAST_PART:
+                raise OutOfMemoryError(
+                    f"fine-tuning does not fit into memory on {device!r}, even with two rows at a time. Use a device "
+                    "with more memory, a smaller input size, or a smaller candidate."
+                ) from None
+            if launched_together():
+                raise OutOfMemoryError(
+                    f"fine-tuning with {part} rows at a time does not fit into memory on {device!r}, and of several "
+                    "processes one cannot take less by itself. Lower FineTuning(batch_size=...)."
+                ) from None
+        part = max(LEAST_PART, part // 2)
+        if between:
+            between()
+        if torch.device(device).type == "cuda":
+            gc.collect()  # what failed may hold itself in cycles
+            torch.cuda.empty_cache()
+
+
+def part_count(rows: int, largest: int) -> int:
+    """How many parts of nearly equal size to split rows into: none larger than wanted, and none of a single row.
+
+    Batch normalisation cannot train on one row; so three rows in parts of two are one part of three.
+    """
+    return max(1, min(-(-rows // largest), rows // 2))
+
+
+def even_part_count(shares: list[NDArray[np.int64]], largest: int) -> int:
+    """`part_count`, the same in every process: shares of a batch differ by one row."""
+    if len(shares) == 1:
+        return part_count(len(shares[0]), largest)
+    if len(shares[-1]) < LEAST_PART:
+        raise InvalidInputError(
+            f"a batch of {sum(map(len, shares))} rows is too small for {len(shares)} processes: each needs two. Raise "
+            "FineTuning(batch_size=...), or start fewer processes."
+        )
+    return max(1, min(-(-len(shares[0]) // largest), len(shares[-1]) // 2))

@@ -1,0 +1,123 @@
+"""TODO: modelselect/verification/network.py"""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from modelselect.errors import CandidateError
+from modelselect.verification.job import Job, Rows
+from modelselect.verification.recipe import FineTuning, Rates
+
+if TYPE_CHECKING:
+    import torch
+
+
+def trainable_network(job: Job, device: torch.device) -> Any:
+    """A copy of the backbone under a fresh head, on the device."""
+    import torch
+
+    class Network(torch.nn.Module):
+        """Logits (B, classes), float32, from a batch as the backbone's module takes it."""
+
+        def __init__(self, body: torch.nn.Module, head: torch.nn.Linear, adapters: Any) -> None:
+            super().__init__()
+            self.body, self.head = body, head
+            self._adapters = [adapters]  # in a list, so that it is no submodule: the body is in it
+
+        def forward(self, batch: torch.Tensor) -> torch.Tensor:
+            logits: torch.Tensor = self.head(job.backbone.read(self.body, batch).features.float())
+            return logits
+
+        def merge(self) -> None:
+            """Adds the adapters to the weights that they adapt."""
+            (adapters,) = self._adapters
+            if adapters is not None:
+                self.body = adapters.merge_and_unload()
+                self._adapters = [None]
+
+    body = copy.deepcopy(job.backbone.module).to(device).eval()
+    example = training_batch(job, job.training, np.arange(2), device)
+    with torch.no_grad():
+        width = job.backbone.read(body, example).features.shape[1]
+    adapters = None
+    if job.method == "lora":
+        adapters = _adapters(job, body, example)
+    elif job.method == "full":
+        for parameter in body.parameters():
+            if parameter.is_floating_point():
+                parameter.requires_grad_()
+    return Network(body, torch.nn.Linear(width, job.classes).to(device), adapters)
+
+
+def _adapters(job: Job, body: torch.nn.Module, example: torch.Tensor) -> Any:
+    """LoRA adapters, put into the linear layers that features depend on; into convolutions where there are none.
+
+    Raises:
+        CandidateError: peft has no adapter for any layer of it.
+    """
+    import torch
+    from peft import LoraConfig, LoraModel
+
+    for parameter in body.parameters():
+        parameter.requires_grad_(parameter.is_floating_point())
+    job.backbone.read(body, example).features.float().sum().backward()  # type: ignore[no-untyped-call]
+    linear, convolutions = [], []
+    for name, layer in body.named_modules():
+        if getattr(getattr(layer, "weight", None), "grad", None) is None:
+            continue  # the source classifier, say, on which no feature depends
+        if type(layer) is torch.nn.Linear:
+            linear.append(name)
+        elif type(layer) is torch.nn.Conv2d and layer.groups == 1:
+            convolutions.append(name)
+    body.zero_grad(set_to_none=True)
+    names = linear or convolutions
+    if not names:
+        raise CandidateError(
+            "verify='lora' does not apply to it: it has neither linear layers nor plain convolutions for adapters. Use "
+            "verify='full' or 'head'."
+        )
+    rank = job.settings.lora_rank
+    pattern = "|".join(name.replace(".", r"\.") for name in names)
+    try:
+        return LoraModel(body, LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=pattern), "default")
+    except ValueError as error:
+        raise CandidateError(
+            f"peft cannot put LoRA adapters into it ({error}). Use verify='full' or 'head'."
+        ) from error
+
+
+def make_optimizer(network: Any, settings: FineTuning, rates: Rates) -> torch.optim.Optimizer:
+    import torch
+
+    groups = []
+    for module, rate in ((network.body, rates.backbone), (network.head, rates.head)):
+        tensors = [parameter for parameter in module.parameters() if parameter.requires_grad]
+        for decayed in (True, False):
+            chosen = [tensor for tensor in tensors if (tensor.dim() > 1) == decayed]
+            if chosen:
+                groups.append({"params": chosen, "lr": rate, "weight_decay": rates.weight_decay if decayed else 0.0})
+    if settings.optimizer == "sgd":
+        return torch.optim.SGD(groups, momentum=settings.momentum, nesterov=settings.momentum > 0)
+    return torch.optim.AdamW(groups)
+
+
+def training_mode(network: Any, method: str) -> None:
+    """All of it for full fine-tuning; with adapters, the statistics of batch normalisation stay with the weights."""
+    from torch.nn.modules.batchnorm import _BatchNorm
+
+    network.train()
+    if method == "lora":
+        for module in network.modules():
+            if isinstance(module, _BatchNorm):
+                module.eval()
+
+
+def training_batch(job: Job, rows: Rows, places: NDArray[np.int64], device: torch.device) -> torch.Tensor:
+    import torch
+
+    prepared = rows.inputs[torch.from_numpy(rows.places[places])]
+    return job.backbone.preprocessing.finish(prepared.to(device))

@@ -1,0 +1,96 @@
+"""TODO: modelselect/verification/processes.py"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+_MIXED_PRECISION = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
+"""What accelerate calls the precisions."""
+
+
+def launched_together() -> bool:
+    """True if this is one of several processes that `accelerate launch` or torchrun have started for one training."""
+    return int(os.environ.get("WORLD_SIZE", 1)) > 1 and "RANK" in os.environ
+
+
+def is_first_process() -> bool:
+    """True but in the second, third, ... of several processes that train together."""
+    return not launched_together() or os.environ["RANK"] == "0"
+
+
+@contextlib.contextmanager
+def accelerated(device: str, precision: str) -> Iterator[Accelerator]:
+    """An accelerator of this device and precision; the caller's own, which would share its state, is untouched."""
+    from accelerate import Accelerator, DistributedDataParallelKwargs
+    from accelerate.state import AcceleratorState, GradientState, PartialState
+
+    shared = [kind._shared_state for kind in (AcceleratorState, PartialState, GradientState)]
+    before = [dict(state) for state in shared]
+    asked = os.environ.get("ACCELERATE_TORCH_DEVICE")
+    for state in shared:
+        state.clear()
+    try:
+        if not launched_together():  # else each process has a device of its own
+            os.environ["ACCELERATE_TORCH_DEVICE"] = device
+        accelerator = Accelerator(
+            cpu=device == "cpu",
+            mixed_precision=_MIXED_PRECISION[precision],
+            # No feature depends on the source classifier, which stays in its place.
+            kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
+        )
+        _restore_environment(asked)
+        yield accelerator
+    finally:
+        _restore_environment(asked)
+        for state, values in zip(shared, before, strict=True):
+            state.clear()
+            state.update(values)
+
+
+def _restore_environment(device: str | None) -> None:
+    if device is None:
+        os.environ.pop("ACCELERATE_TORCH_DEVICE", None)
+    else:
+        os.environ["ACCELERATE_TORCH_DEVICE"] = device
+
+
+def share_buffers(network: Any, accelerator: Accelerator) -> None:
+    """The first process's statistics of batch normalisation in all of them."""
+    if accelerator.num_processes > 1:
+        from accelerate.utils import broadcast
+
+        for buffer in network.buffers():
+            buffer.copy_(broadcast(buffer))
+
+
+def summed_over_processes(value: float, accelerator: Accelerator) -> float:
+    """The sum over all processes."""
+    import torch
+
+    if accelerator.num_processes == 1:
+        return value
+    there = torch.tensor(value, dtype=torch.float64, device=accelerator.device)
+    return float(accelerator.reduce(there, "sum"))
+
+
+@contextlib.contextmanager
+def reproducible(seed: int, device: str) -> Iterator[None]:
+    """Everything random from the seed, full float32 precision, deterministic kernels; as before afterwards."""
+    import torch
+
+    kind = torch.device(device)
+    with contextlib.ExitStack() as stack:
+        if kind.type == "cuda":
+            index = torch.cuda.current_device() if kind.index is None else kind.index
+            stack.enter_context(torch.random.fork_rng(devices=[index]))
+            stack.enter_context(torch.backends.cudnn.flags(benchmark=False, deterministic=True, allow_tf32=False))
+        else:
+            stack.enter_context(torch.random.fork_rng(devices=[]))
+        torch.manual_seed(seed)
+        yield

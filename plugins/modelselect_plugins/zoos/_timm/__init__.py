@@ -1,0 +1,1 @@
+"""How timm builds and loads models."""

@@ -1,0 +1,1 @@
+"""How transformers' models are loaded and read."""
