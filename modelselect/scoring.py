@@ -1,4 +1,4 @@
-"""TODO: modelselect/scoring.py"""
+"""`score()`, `score_pool()` and `standard_error()`: arrays in, numbers out."""
 
 from __future__ import annotations
 

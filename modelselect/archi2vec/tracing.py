@@ -1,4 +1,4 @@
-"""TODO: modelselect/archi2vec/tracing.py"""
+"""The graph of a candidate, without its weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TODO: modelselect/architectures/encoder.py"""
+"""`Encoder`: from graphs to vectors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TODO: modelselect/architectures/graph_json.py"""
+"""A graph as JSON, there and back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TODO: modelselect/architectures/operations.py"""
+"""The names of operations, the same whatever backend runs them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TODO: modelselect/architectures/similarity.py"""
+"""Comparing architecture embeddings: similarity, neighbours, clusters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TODO: modelselect/architectures/twin.py"""
+"""A module without weights, that can be traced on the meta device."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TODO: modelselect/benchmarking/benchmark.py"""
+"""Static baselines beside the estimators of a benchmark."""
 
 from __future__ import annotations
 

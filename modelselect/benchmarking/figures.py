@@ -1,4 +1,4 @@
-"""TODO: modelselect/benchmarking/figures.py"""
+"""The figures of a benchmark table, as data."""
 
 from __future__ import annotations
 

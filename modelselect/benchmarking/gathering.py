@@ -1,4 +1,4 @@
-"""TODO: modelselect/benchmarking/gathering.py"""
+"""Scores gathered over candidates and datasets."""
 
 from __future__ import annotations
 

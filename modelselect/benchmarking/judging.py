@@ -1,4 +1,4 @@
-"""TODO: modelselect/benchmarking/judging.py"""
+"""Estimators judged against the truth, with paired bootstrap intervals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TODO: modelselect/budget/chances.py"""
+"""Who may still win: probabilities of a place, from scores and their replicates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TODO: modelselect/budget/meter.py"""
+"""What is left of a budget, and who may begin."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TODO: modelselect/candidates/expression.py"""
+"""Candidate expressions: `zoo:pattern`."""
 
 from __future__ import annotations
 

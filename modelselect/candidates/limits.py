@@ -1,4 +1,4 @@
-"""TODO: modelselect/candidates/limits.py"""
+"""Limits: what a candidate may cost at most."""
 
 from __future__ import annotations
 

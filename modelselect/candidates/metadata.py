@@ -1,4 +1,4 @@
-"""TODO: modelselect/candidates/metadata.py"""
+"""What is known of a candidate before it is loaded, and what each value may be."""
 
 from __future__ import annotations
 

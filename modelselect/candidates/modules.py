@@ -1,4 +1,4 @@
-"""TODO: modelselect/candidates/modules.py"""
+"""torch modules: mode, device, digest of weights."""
 
 from __future__ import annotations
 

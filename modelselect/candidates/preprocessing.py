@@ -1,4 +1,4 @@
-"""TODO: modelselect/candidates/preprocessing.py"""
+"""From one row to the tensor that a module takes: images, texts, and functions of the caller."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TODO: modelselect/candidates/readers.py"""
+"""How features and logits are read from a module."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TODO: modelselect/candidates/zoo.py"""
+"""`Zoo`: lists, resolves, loads and exports candidates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TODO: modelselect/cli/doctor.py"""
+"""The command `doctor`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TODO: modelselect/cli/embed.py"""
+"""The command `embed`."""
 
 from __future__ import annotations
 

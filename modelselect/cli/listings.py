@@ -1,4 +1,4 @@
-"""TODO: modelselect/cli/listings.py"""
+"""The commands that list: `search`, `estimators`, `zoos`, `plugins`, `store`."""
 
 from __future__ import annotations
 

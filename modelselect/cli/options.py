@@ -1,4 +1,4 @@
-"""TODO: modelselect/cli/options.py"""
+"""Options that several commands share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TODO: modelselect/cli/report.py"""
+"""The command `report`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TODO: modelselect/cli/select.py"""
+"""The command `select`."""
 
 from __future__ import annotations
 

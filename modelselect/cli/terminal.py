@@ -1,4 +1,4 @@
-"""TODO: modelselect/cli/terminal.py"""
+"""What every command does with the terminal: tables, JSON, complaints."""
 
 from __future__ import annotations
 

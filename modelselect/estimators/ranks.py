@@ -1,4 +1,4 @@
-"""TODO: modelselect/estimators/ranks.py"""
+"""Ranks within a pool: normalised, averaged, with ties."""
 
 from __future__ import annotations
 

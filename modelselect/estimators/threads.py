@@ -1,4 +1,4 @@
-"""TODO: modelselect/estimators/threads.py"""
+"""Small evidence is scored by few threads."""
 
 from __future__ import annotations
 

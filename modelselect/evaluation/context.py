@@ -1,4 +1,4 @@
-"""TODO: modelselect/evaluation/context.py"""
+"""`ScoringTask`: what executors run on every candidate."""
 
 from __future__ import annotations
 

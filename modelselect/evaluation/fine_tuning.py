@@ -1,4 +1,4 @@
-"""TODO: modelselect/evaluation/fine_tuning.py"""
+"""`VerificationTask`: fine-tunes one candidate, or finds the result in the store."""
 
 from __future__ import annotations
 

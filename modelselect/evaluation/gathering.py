@@ -1,4 +1,4 @@
-"""TODO: modelselect/evaluation/gathering.py"""
+"""Evidence on its way from the extractor to the store."""
 
 from __future__ import annotations
 

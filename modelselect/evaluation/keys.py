@@ -1,4 +1,4 @@
-"""TODO: modelselect/evaluation/keys.py"""
+"""The versions that enter the keys of stored numbers."""
 
 from __future__ import annotations
 

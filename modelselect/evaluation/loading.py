@@ -1,4 +1,4 @@
-"""TODO: modelselect/evaluation/loading.py"""
+"""One candidate under evaluation: loaded at most once, and only if the store lacks something."""
 
 from __future__ import annotations
 

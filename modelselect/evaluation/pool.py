@@ -1,4 +1,4 @@
-"""TODO: modelselect/evaluation/pool.py"""
+"""The candidates that a caller gives, as a pool."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TODO: modelselect/evaluation/request.py"""
+"""What a caller asks of `select()`, resolved: host, executor, probe, pool and store."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TODO: modelselect/evaluation/results.py"""
+"""What scoring, previewing and fine-tuning one candidate gives, as plain data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TODO: modelselect/evaluation/task.py"""
+"""Loading ahead: how much memory the next candidate may take."""
 
 from __future__ import annotations
 

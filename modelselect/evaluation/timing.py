@@ -1,4 +1,4 @@
-"""TODO: modelselect/evaluation/timing.py"""
+"""What a candidate costs on this device: latency, throughput, memory, and the speed of the machine."""
 
 from __future__ import annotations
 

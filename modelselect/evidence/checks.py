@@ -1,4 +1,4 @@
-"""TODO: modelselect/evidence/checks.py"""
+"""Arrays as evidence needs them: checked, on the host, read-only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TODO: modelselect/evidence/class_statistics.py"""
+"""Statistics of the features by class, each computed once and shared by all estimators."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TODO: modelselect/evidence/linear_algebra.py"""
+"""Linear algebra in float64, read from the features in chunks of rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TODO: modelselect/extraction/devices.py"""
+"""Devices, precisions, and how running out of memory is recognised."""
 
 from __future__ import annotations
 

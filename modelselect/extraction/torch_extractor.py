@@ -1,4 +1,4 @@
-"""TODO: modelselect/extraction/torch_extractor.py"""
+"""An extractor for torch modules: batches that fit, features checked as they come."""
 
 from __future__ import annotations
 

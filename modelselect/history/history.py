@@ -1,4 +1,4 @@
-"""TODO: modelselect/history/history.py"""
+"""Which history a caller means."""
 
 from __future__ import annotations
 

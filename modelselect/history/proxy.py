@@ -1,4 +1,4 @@
-"""TODO: modelselect/history/proxy.py"""
+"""The proxy: the candidate that looks at the dataset for all others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TODO: modelselect/history/recording.py"""
+"""What a ranking adds to the transfer history."""
 
 from __future__ import annotations
 

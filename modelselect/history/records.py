@@ -1,4 +1,4 @@
-"""TODO: modelselect/history/records.py"""
+"""The rows of the transfer history, as plain data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TODO: modelselect/host/entry_points.py"""
+"""Which installed plugins are loaded, and in which order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TODO: modelselect/host/lookup.py"""
+"""From the names that a caller gives to what is registered: candidates and estimators."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TODO: modelselect/host/validation.py"""
+"""What a plugin registers is checked, before it is accepted."""
 
 from __future__ import annotations
 

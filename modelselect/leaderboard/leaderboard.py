@@ -461,8 +461,8 @@ class Leaderboard:
         if self.confidence is not None:
             first, second = (row for row in sorted(self.ranked, key=lambda row: row.predicted_rank or 0)[:2])
             notes.append(
-                f"with another probe of this size, {name_of(first)} would score above {name_of(second)} with a probability "
-                f"of {'more than 99%' if self.confidence > 0.99 else f'{self.confidence:.0%}'}"
+                f"with another probe of this size, {name_of(first)} would score above {name_of(second)} "
+                f"with a probability of {'more than 99%' if self.confidence > 0.99 else f'{self.confidence:.0%}'}"
             )
         if (found := self.verification) is not None:
             notes.append(

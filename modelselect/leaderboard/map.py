@@ -1,4 +1,4 @@
-"""TODO: modelselect/leaderboard/map.py"""
+"""The map of architectures for a page, from an atlas."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TODO: modelselect/leaderboard/model_card.py"""
+"""The model card of a fine-tuned winner, and its upload."""
 
 from __future__ import annotations
 

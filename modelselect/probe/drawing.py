@@ -1,4 +1,4 @@
-"""TODO: modelselect/probe/drawing.py"""
+"""How the rows of a probe are drawn: stratified, seeded, each content once."""
 
 from __future__ import annotations
 

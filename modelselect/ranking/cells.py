@@ -1,4 +1,4 @@
-"""TODO: modelselect/ranking/cells.py"""
+"""One value of a ranking as people read it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TODO: modelselect/ranking/document.py"""
+"""A ranking as a JSON document: its format and its plain values."""
 
 from __future__ import annotations
 

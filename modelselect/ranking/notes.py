@@ -1,4 +1,4 @@
-"""TODO: modelselect/ranking/notes.py"""
+"""A budget in words, as the notes under a ranking say it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TODO: modelselect/ranking/pareto.py"""
+"""The candidates that no other one beats in cost and in quality."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TODO: modelselect/ranking/row.py"""
+"""The columns of a ranking, and the names of its candidates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TODO: modelselect/ranking/table.py"""
+"""Which columns fit into a terminal."""
 
 from __future__ import annotations
 

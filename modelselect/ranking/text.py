@@ -1,4 +1,4 @@
-"""TODO: modelselect/ranking/text.py"""
+"""Tables as Markdown and LaTeX."""
 
 from __future__ import annotations
 

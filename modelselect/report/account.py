@@ -1,4 +1,4 @@
-"""TODO: modelselect/report/account.py"""
+"""How a ranking came about: budget, citations, provenance."""
 
 from __future__ import annotations
 

@@ -133,8 +133,8 @@ def cheaper_candidates(board: Leaderboard) -> str | None:
     share = (row.parameters or 0) / size
     reached = "" if row.verified_accuracy is None else f", and reached {row.verified_accuracy:.1%} fine-tuned"
     return (
-        f"Smaller: {display_names(board)[smaller[0]]} has {share:.0%} of its parameters ({short_name(row.parameters or 0)}), ranks "
-        f"{row.rank} of {len(board.ranked)}{reached}."
+        f"Smaller: {display_names(board)[smaller[0]]} has {share:.0%} of its parameters "
+        f"({short_name(row.parameters or 0)}), ranks {row.rank} of {len(board.ranked)}{reached}."
     )
 
 

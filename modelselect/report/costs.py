@@ -1,4 +1,4 @@
-"""TODO: modelselect/report/costs.py"""
+"""What a page says of costs."""
 
 from __future__ import annotations
 

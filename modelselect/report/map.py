@@ -1,4 +1,4 @@
-"""TODO: modelselect/report/map.py"""
+"""The map of architectures on a page."""
 
 from __future__ import annotations
 

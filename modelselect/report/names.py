@@ -1,4 +1,4 @@
-"""TODO: modelselect/report/names.py"""
+"""Short names of candidates, estimators and datasets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TODO: modelselect/selection/affordable.py"""
+"""What fine-tuning a budget still allows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TODO: modelselect/selection/forecast.py"""
+"""What the rounds of a budget will cost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TODO: modelselect/selection/narrowing.py"""
+"""The stages before scoring: limits and recall."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TODO: modelselect/selection/plan.py"""
+"""`Plan`: what a selection would take, as a table."""
 
 from __future__ import annotations
 

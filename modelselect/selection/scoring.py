@@ -1,4 +1,4 @@
-"""TODO: modelselect/selection/scoring.py"""
+"""The stage that scores candidates."""
 
 from __future__ import annotations
 

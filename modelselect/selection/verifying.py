@@ -1,4 +1,4 @@
-"""TODO: modelselect/selection/verifying.py"""
+"""The stage that fine-tunes the best candidates."""
 
 from __future__ import annotations
 

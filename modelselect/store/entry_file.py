@@ -1,4 +1,4 @@
-"""TODO: modelselect/store/entry_file.py"""
+"""One entry of the store as a file: header, arrays, checksums."""
 
 from __future__ import annotations
 

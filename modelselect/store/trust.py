@@ -1,4 +1,4 @@
-"""TODO: modelselect/store/trust.py"""
+"""Which files this process has checked already."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TODO: modelselect/store/writer.py"""
+"""Rows appended to an entry of the store."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TODO: modelselect/testing/backbones.py"""
+"""Backbones and probes that the checks are run on."""
 
 from __future__ import annotations
 

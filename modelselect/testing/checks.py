@@ -1,4 +1,4 @@
-"""TODO: modelselect/testing/checks.py"""
+"""Named checks, and how they are run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TODO: modelselect/testing/evidence.py"""
+"""Evidence that the checks are run on."""
 
 from __future__ import annotations
 

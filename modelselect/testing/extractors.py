@@ -1,4 +1,4 @@
-"""TODO: modelselect/testing/extractors.py"""
+"""The checks of an extractor."""
 
 from __future__ import annotations
 

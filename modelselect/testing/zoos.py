@@ -1,4 +1,4 @@
-"""TODO: modelselect/testing/zoos.py"""
+"""The checks of a zoo."""
 
 from __future__ import annotations
 

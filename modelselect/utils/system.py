@@ -1,4 +1,4 @@
-"""TODO: modelselect/utils/system.py"""
+"""What the operating system says: cores, memory, processor."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TODO: modelselect/utils/text.py"""
+"""Numbers and names as people read them, and escaping for Markdown, LaTeX and terminals."""
 
 from __future__ import annotations
 

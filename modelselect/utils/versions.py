@@ -1,4 +1,4 @@
-"""TODO: modelselect/utils/versions.py"""
+"""The version of modelselect, and of the libraries that change numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TODO: modelselect/verification/checkpoint.py"""
+"""The state of a training on disk, from which a killed run continues."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TODO: modelselect/verification/fine_tuned.py"""
+"""Fine-tuned weights: kept in the store, and put back on a backbone."""
 
 from __future__ import annotations
 

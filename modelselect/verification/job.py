@@ -1,4 +1,4 @@
-"""TODO: modelselect/verification/job.py"""
+"""What is trained on which rows, and what training reports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TODO: modelselect/verification/memory.py"""
+"""Training within the memory of the device: a batch in as few parts as fit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TODO: modelselect/verification/network.py"""
+"""The network that is trained: backbone, head, adapters and optimizer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TODO: modelselect/verification/processes.py"""
+"""Training in several processes: who is first, and what is shared."""
 
 from __future__ import annotations
 

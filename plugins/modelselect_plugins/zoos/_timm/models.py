@@ -1,4 +1,4 @@
-"""TODO: plugins/modelselect_plugins/zoos/_timm/models.py"""
+"""How timm builds, loads and describes a model."""
 
 from __future__ import annotations
 
