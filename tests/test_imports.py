@@ -27,7 +27,7 @@ def loaded_after(code: str) -> set[str]:
     "code",
     [
         "import modelselect",
-        "from modelselect import cli; cli.app(['--help'], standalone_mode=False)",
+        "from modelselect.cli import app; app.app(['--help'], standalone_mode=False)",
         "from modelselect.host import get_host; get_host()",
     ],
 )

@@ -86,7 +86,7 @@ def _excess(totals: Vector, spread: Vector, halved: Vector, told: Any) -> float:
     Between a half of m rows and all of them a mean moves with a variance of 1/(m/2) - 1/m = 1/m of a row's: as much as
     that of the mean itself. What all candidates moved together does not change their order.
     """
-    both = describe_budget & ~np.isnan(halved)
+    both = told & ~np.isnan(halved)
     if both.sum() < 2:
         return 0.0
     change = (totals - halved)[both]
