@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
+    from modelselect.host.host import Host
     from tests.hub.server import Hub
 
 # Idle threads sleep instead of spinning, as on the command line; read when torch is imported.
@@ -42,6 +43,20 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "cache"
     monkeypatch.setenv("MODELSELECT_CACHE", str(path))
     return path
+
+
+@pytest.fixture
+def use_host(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Host], None]]:
+    """Makes a host the one of this process until the test ends: `use_host(host)`."""
+    from modelselect.host.host import Host, get_host
+
+    def use(host: Host) -> None:
+        monkeypatch.setattr(Host, "load", classmethod(lambda cls: host))
+        get_host.cache_clear()
+
+    yield use
+    monkeypatch.undo()
+    get_host.cache_clear()
 
 
 @pytest.fixture

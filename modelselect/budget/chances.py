@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from modelselect.evidence.linear_algebra import Vector
-from modelselect.ranking.notes import describe_budget
 
 _DRAWS = 4000
 """Of the scores that another probe might give. A probability of 1% is known to a sixth of itself."""
@@ -48,7 +47,7 @@ def win_probabilities(
         places: k.
         seed: of the draws.
 
-    >>> found = chances([1.0, 0.9, 0.0], [[1.1, 0.8, 0.0], [0.9, 1.0, 0.0]], [1.0, 0.9, 0.0], places=1)
+    >>> found = win_probabilities([1.0, 0.9, 0.0], [[1.1, 0.8, 0.0], [0.9, 1.0, 0.0]], [1.0, 0.9, 0.0], places=1)
     >>> found.best.round(1).tolist()
     [0.6, 0.4, 0.0]
     """
@@ -102,7 +101,7 @@ def eliminated(among: Vector, risk: float, keep: int) -> list[int]:
         risk: that one of them would have had a place after all.
         keep: so many are kept at least.
 
-    >>> hopeless(np.array([0.97, 0.02, 0.004, 0.006]), risk=0.02, keep=1)
+    >>> eliminated(np.array([0.97, 0.02, 0.004, 0.006]), risk=0.02, keep=1)
     [2, 3]
     """
     order = np.argsort(among, kind="stable")[: max(len(among) - keep, 0)]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from modelselect.candidates.candidate import license_of
 from modelselect.report.costs import cost_of
 from modelselect.report.names import dataset_name, display_names, ranked_by
-from modelselect.utils.text import chance_text, in_bytes, listed, short_name
+from modelselect.utils.text import chance_text, in_bytes, listed, short_number
 
 if TYPE_CHECKING:
     from modelselect.leaderboard.leaderboard import Leaderboard, Row
@@ -134,7 +134,7 @@ def cheaper_candidates(board: Leaderboard) -> str | None:
     reached = "" if row.verified_accuracy is None else f", and reached {row.verified_accuracy:.1%} fine-tuned"
     return (
         f"Smaller: {display_names(board)[smaller[0]]} has {share:.0%} of its parameters "
-        f"({short_name(row.parameters or 0)}), ranks {row.rank} of {len(board.ranked)}{reached}."
+        f"({short_number(row.parameters or 0)}), ranks {row.rank} of {len(board.ranked)}{reached}."
     )
 
 
@@ -155,8 +155,8 @@ def left_out(board: Leaderboard) -> dict[str, list[tuple[str, str]]]:
 
 
 _FACTS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
-    ("parameters", "parameters", short_name),
-    ("multiply-accumulates", "macs", short_name),
+    ("parameters", "parameters", short_number),
+    ("multiply-accumulates", "macs", short_number),
     ("latency", "latency_ms", lambda value: f"{value:.3g} ms"),
     ("memory", "memory_bytes", in_bytes),
     ("download", "download_bytes", in_bytes),

@@ -14,7 +14,7 @@ from modelselect.ranking.pareto import pareto_front
 from modelselect.report.costs import Cost, costs_of
 from modelselect.report.map import Map, family_of
 from modelselect.report.names import display_names
-from modelselect.utils.text import short_name
+from modelselect.utils.text import short_number
 
 if TYPE_CHECKING:
     from bokeh.plotting import figure as Figure  # noqa: N812 (a class, whatever its name)
@@ -63,7 +63,7 @@ def cost_chart(board: Leaderboard) -> tuple[dict[str, Any], dict[str, Any]] | No
     _labels(figure, source)
     figure.xaxis.ticker = _ticker(first["ticks"])
     round_values = [m / 2 * 10.0**k for k in range(-3, 14) for m in range(2, 20)]
-    figure.xaxis.major_label_overrides = {value: short_name(value) for value in round_values}
+    figure.xaxis.major_label_overrides = {value: short_number(value) for value in round_values}
     return _item(figure, tips, [dots]), choices
 
 
@@ -84,7 +84,7 @@ def _against(board: Leaderboard, cost: Cost, quality: str, values: Sequence[floa
         "y": y,
         "name": names,
         "rank": [board.rows[i].rank for i in rows],
-        "shown": [short_name(value) for value in x],
+        "shown": [short_number(value) for value in x],
         "told": [f"{value:.4g}" if quality == "score" else f"{value:.1%}" for value in y],
         "low": [low for low, _ in ranges],
         "high": [high for _, high in ranges],

@@ -18,7 +18,7 @@ def display_names(board: Leaderboard) -> list[str]:
     >>> import modelselect as ms
     >>> from modelselect.leaderboard import Row
     >>> ids = [("directory", "models/a"), ("directory", "models/b"), ("timm", "b")]
-    >>> names(ms.Leaderboard(tuple(Row(ms.Candidate(zoo, name)) for zoo, name in ids)))
+    >>> display_names(ms.Leaderboard(tuple(Row(ms.Candidate(zoo, name)) for zoo, name in ids)))
     ['a', 'directory:models/b', 'timm:b']
     """
     candidates = [row.candidate for row in board.rows]

@@ -24,7 +24,7 @@ from modelselect.report.account import budget_table, citations_of, estimator_ran
 from modelselect.report.answer import answer_text, cheaper_candidates, key_facts, left_out, loading_code
 from modelselect.report.costs import cost_of
 from modelselect.report.names import dataset_name, display_names, ranked_by
-from modelselect.utils.text import in_bytes, listed, short_name
+from modelselect.utils.text import in_bytes, listed, short_number
 
 if TYPE_CHECKING:
     from modelselect.leaderboard.leaderboard import Leaderboard, Row
@@ -244,7 +244,7 @@ def _numbers(
         if value is None or (isinstance(value, float) and not math.isfinite(value)):
             cells.append(Cell(UNKNOWN, ""))
         else:
-            text = (show or short_name)(value)
+            text = (show or short_number)(value)
             cells.append(Cell(text if error is None else f"{text} ± {error:.2g}", repr(float(value))))
     return Column(name, tuple(cells), shown=shown)
 

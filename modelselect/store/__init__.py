@@ -1,1 +1,7 @@
-"""The store: what was computed stays computed, across runs and crashes."""
+"""The store: what was computed once stays computed."""
+
+from __future__ import annotations
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

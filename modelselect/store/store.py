@@ -83,6 +83,7 @@ class Store:
     Every method raises StoreError, with advice, where the folder cannot be read or written or the disk is full.
 
     >>> import tempfile
+    >>> import numpy as np
     >>> store = Store(Path(tempfile.mkdtemp()))
     >>> key = store.key("features", candidate="timm:resnet18.a1_in1k", probe="5f0c", dtype="float32")
     >>> if store.get(key) is None:
@@ -172,6 +173,7 @@ class Store:
         It comes into being at the end of the block; if the block raises or the process is killed, there is none.
 
         >>> import tempfile
+        >>> import numpy as np
         >>> store = Store(tempfile.mkdtemp())
         >>> key = store.key("features", candidate="a")
         >>> with store.writer(key) as writer:

@@ -40,16 +40,16 @@ def with_unit(count: float) -> str:
 def chance_text(probability: float) -> str:
     """A probability that was estimated, in words that claim no more than that.
 
-    >>> chance(0.876), chance(0.998), chance(0.001)
+    >>> chance_text(0.876), chance_text(0.998), chance_text(0.001)
     ('88%', 'more than 99%', 'less than 1%')
     """
     return "more than 99%" if probability > 0.99 else "less than 1%" if probability < 0.01 else f"{probability:.0%}"
 
 
-def short_name(value: float) -> str:
+def short_number(value: float) -> str:
     """`1234567` -> `1.23M`.
 
-    >>> short(1234567), short(12.5), short(0.25)
+    >>> short_number(1234567), short_number(12.5), short_number(0.25)
     ('1.23M', '12.5', '0.25')
     """
     for size, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
@@ -60,7 +60,7 @@ def short_name(value: float) -> str:
 
 def in_bytes(value: float) -> str:
     """`1234567` -> `1.23 MB`."""
-    text = short_name(value)
+    text = short_number(value)
     return f"{text[:-1]} {text[-1]}B" if text[-1].isalpha() else f"{text} B"
 
 
@@ -101,7 +101,7 @@ def latex_escaped(text: str) -> str:
 def percent(probability: float) -> str:
     """`97%`, `0.2%`, `less than 0.1%`, `more than 99.9%`.
 
-    >>> _percent(0.973), _percent(0.002), _percent(0.0)
+    >>> percent(0.973), percent(0.002), percent(0.0)
     ('97%', '0.2%', 'less than 0.1%')
     """
     if probability < 0.001:

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import REPOSITORY
+from tests.docs.test_pages import OF_THE_HUB, blocks
 from tests.hub import models
 from tests.hub.server import Hub
-from tests.test_docs import OF_THE_HUB, blocks
 
 PAGES = [
     page for page in sorted((REPOSITORY / "docs").rglob("*.md")) if OF_THE_HUB.search("".join(blocks(page, "python")))

@@ -1,0 +1,159 @@
+"""A plan says what a run would cost, and neither loads nor downloads anything to say it."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+
+import modelselect as ms
+from modelselect.archi2vec import count_macs
+from modelselect.cli import app
+from modelselect.host.host import Host, get_host
+from modelselect.selection.plan import Plan, PlannedCandidate
+
+SOME = ["embedded:plain.letters", "embedded:vit*", "embedded:resnet.letters"]
+
+
+pytestmark = pytest.mark.usefixtures("cache")
+
+
+@pytest.fixture(scope="module")
+def dataset() -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    labels = np.arange(24) % 2
+    return (rng.integers(0, 200, (24, 32, 32, 3)) + 50 * labels[:, None, None, None]).astype(np.uint8), labels
+
+
+@pytest.fixture
+def nothing_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("loaded")
+
+    for zoo in get_host().zoos.values():
+        monkeypatch.setattr(type(zoo), "load", refuse)
+
+
+def test_a_plan_counts_what_the_leaderboard_will_say(dataset: Any, nothing_is_loaded: None) -> None:
+    plan = ms.plan(dataset, SOME, estimators="logme")
+    assert [row.candidate.name for row in plan.rows] == ["plain.letters", "vit.letters", "resnet.letters"]
+    assert plan.probe_rows == 24
+    for row in plan.rows:
+        skeleton = get_host().zoo("embedded").skeleton(row.candidate)
+        assert row.parameters == sum(parameter.numel() for parameter in skeleton.parameters())
+        assert row.memory == 4 * row.parameters
+        assert row.macs == count_macs(skeleton, row.candidate.metadata["input_size"])
+        assert row.seconds == pytest.approx(24 * row.macs / plan.macs_per_second)
+        assert (row.download_bytes, row.stored, row.remark) == (0, "", "")
+    assert plan.seconds > sum(row.seconds or 0 for row in plan.rows) > 0
+
+
+def test_a_plan_knows_what_is_in_the_store(dataset: Any) -> None:
+    ms.select(dataset, SOME[:1], estimators="logme", progress=False)
+    for estimators, stored in (("logme", "scores"), ("knn", "features")):
+        first, second, _ = ms.plan(dataset, SOME, estimators=estimators).rows
+        assert (first.stored, first.seconds) == (stored, 0.0)
+        assert second.stored == ""
+        assert second.seconds
+    assert ms.plan(dataset, SOME[:1], estimators="logme", seed=1).rows[0].stored != "scores"
+
+
+class Remote(ms.Zoo):
+    """Elsewhere: nothing can be built here."""
+
+    name = "remote"
+
+    def search(self, pattern: str) -> Iterator[ms.Candidate]:
+        yield ms.Candidate(self.name, "known", "1", {"download_bytes": 5_000_000, "parameters": 1000, "gated": True})
+        yield ms.Candidate(self.name, "unknown", metadata={"remote_code": True})
+
+    def load(self, candidate: ms.Candidate, *, trust_remote_code: bool = False) -> ms.Backbone:
+        raise AssertionError("downloaded")
+
+
+def test_what_is_not_known_is_said_to_be_unknown(dataset: Any, use_host: Callable[[Host], None]) -> None:
+    class Brought:
+        @ms.hookimpl
+        def modelselect_register_zoos(self) -> list[ms.Zoo]:
+            return [Remote()]
+
+    host = Host.load()
+    host.register(Brought(), "brought")
+    use_host(host)
+    plan = ms.plan(dataset, ["remote:*", "embedded:plain.letters"])
+    known, unknown, _ = plan.rows
+    assert (known.download_bytes, known.parameters, known.memory, known.seconds) == (5_000_000, 1000, 4000, None)
+    assert "gated" in known.remark
+    expected = PlannedCandidate(unknown.candidate, remark="runs code of its own: only with trust_remote_code")
+    assert unknown == expected
+    assert plan.download_bytes == 5_000_000
+    text = " ".join(str(plan).split())
+    assert "5 MB and 1 unknown" in text
+    assert "2 unknown, good to a factor of three" in text
+
+
+def test_bare_modules_are_planned_too(dataset: Any) -> None:
+    module = torch.nn.Sequential(torch.nn.Conv2d(3, 16, 4, stride=4, bias=False), torch.nn.AdaptiveAvgPool2d(1))
+    (row,) = ms.plan(dataset, module).rows
+    assert (row.parameters, row.macs, row.download_bytes) == (3 * 16 * 4 * 4, 3 * 16 * 4 * 4 * 8 * 8, 0)
+
+
+def test_the_measured_speed_tells_the_time_of_a_real_pass_within_an_order_of_magnitude(dataset: Any) -> None:
+    plan = ms.plan((np.tile(dataset[0], (10, 1, 1, 1)), np.tile(dataset[1], 10)), "embedded:resnet.letters")
+    board = ms.select(
+        (np.tile(dataset[0], (10, 1, 1, 1)), np.tile(dataset[1], 10)),
+        "embedded:resnet.letters",
+        estimators="h_score",
+        progress=False,
+    )
+    planned, taken = plan.seconds, board.best.seconds
+    assert planned / 10 < taken < planned * 10 + 1
+
+
+def test_a_dry_run_prints_the_plan_and_touches_no_candidate(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], nothing_is_loaded: None, dataset: Any
+) -> None:
+    from PIL import Image
+
+    for index, (pixels, label) in enumerate(zip(*dataset, strict=True)):
+        path = tmp_path / "data" / str(label) / f"{index}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels.astype(np.uint8)).save(path)
+    arguments = ["select", str(tmp_path / "data"), "-c", "embedded:plain*", "--dry-run"]
+    for more in ([], ["--json", "-"], ["--json", str(tmp_path / "plan.json")]):
+        with pytest.raises(SystemExit) as stopped:
+            app.main([*arguments, *more])
+        assert not stopped.value.code
+        out = capsys.readouterr().out
+        document = json.loads(out) if more == ["--json", "-"] else None
+        assert document is None or document["rows"][0]["candidate"].startswith("embedded:plain")
+        assert "in the store" in out or document
+    assert json.loads((tmp_path / "plan.json").read_text())["probe_rows"] == 24
+
+
+def test_a_plan_of_many_preprocessings_decodes_once_for_each() -> None:
+    def row(size: int, seconds: float | None) -> PlannedCandidate:
+        return PlannedCandidate(
+            ms.Candidate("shelf", f"{size} {seconds}", metadata={"input_size": (3, size, size)}), seconds=seconds
+        )
+
+    plan = Plan((row(32, 1.0), row(32, 2.0), row(64, 3.0), row(96, 0.0), row(128, None)), 10, "cpu", 1e9, 0.5)
+    assert plan.seconds == 6.0 + 2 * 0.5
+
+
+def test_on_a_narrow_terminal_the_plan_names_candidates_legibly_and_what_they_take() -> None:
+    candidate = ms.Candidate("embedded", "mobilenet.digits0to4", "702228921a1b")
+    row = PlannedCandidate(candidate, parameters=22_197, memory=88_788, macs=901_000, seconds=1.0, stored="")
+    console = Console(file=io.StringIO(), width=80)
+    console.print(Plan((row,), 10, "cpu", 1e9, 0.5))
+    text = console.file.getvalue()
+    assert max(map(len, text.splitlines())) <= 80
+    assert all(words in text for words in ("embedded:mobilenet.digit", "download", "forward pass", "nothing"))
+    assert "not shown, for want of width: memory" in text
