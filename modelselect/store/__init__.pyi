@@ -1,3 +1,3 @@
-from modelselect.store.store import Store as Store
+from .store import Store as Store
 
 __all__ = ["Store"]
