@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from modelselect.candidates.candidate import Candidate
 from modelselect.evaluation.context import ScoringTask
@@ -12,9 +12,9 @@ from modelselect.evaluation.loading import Assessor
 from modelselect.evaluation.results import VerificationResult
 from modelselect.store.store import Store
 from modelselect.utils.versions import numeric_versions
-
-if TYPE_CHECKING:
-    from modelselect.verification.recipe import FineTuning
+from modelselect.verification.fine_tuned import KIND
+from modelselect.verification.recipe import FineTuning
+from modelselect.verification.verifier import Verified, verify
 
 
 @dataclass
@@ -34,9 +34,6 @@ class VerificationTask:
     needs_checkpoint: bool = False
 
     def __call__(self, candidate: Candidate) -> VerificationResult:
-        from modelselect.verification.fine_tuned import KIND
-        from modelselect.verification.verifier import Verified, verify
-
         work, training, holdout = self.work, self.work.probe.training, self.work.probe.holdout
         assert holdout is not None
         store = Store(work.cache_dir)

@@ -18,7 +18,7 @@ from modelselect.estimators.estimator import Cost
 from modelselect.history import HistoryView
 
 if TYPE_CHECKING:
-    from modelselect_plugins.estimators._fennec.phases import Phases
+    from modelselect_plugins.estimators._phases import Phases
 
 Matrix = NDArray[np.float64]
 
@@ -156,7 +156,7 @@ class Fennec(ms.Estimator):
 
     def fit(self, view: HistoryView, seed: int = 0) -> Phases:
         """The three phases, fitted to the history: all that can be done before a dataset is seen."""
-        from modelselect_plugins.estimators._fennec.phases import fit
+        from modelselect_plugins.estimators._phases import fit
 
         return view.remembered(("fennec phases", self.key, seed), lambda: fit(self, view, seed))
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from modelselect_plugins.estimators._fennec.factorisation import Factorisation, factorise
+from modelselect_plugins.estimators._factorisation import Factorisation, factorise
 
 if TYPE_CHECKING:
     from modelselect.history import HistoryView
