@@ -1,0 +1,246 @@
+"""From what is known of a pool to the pieces of evidence: history, similar candidates, and facts that do not change.
+
+All functions take arrays over the pool's candidates, in one order, with NaN where something is not known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from modelselect.estimators.posterior import Piece, normal_scores
+
+Vector = NDArray[np.float64]
+Matrix = NDArray[np.float64]
+
+PRIOR_WEIGHT = 4.0
+"""Datasets that a shipped reliability counts as, when it is measured again on the user's history."""
+
+FEWEST_IN_COMMON = 4
+"""Candidates that two columns must share for a correlation between them."""
+
+HISTORY_RELIABILITY, HISTORY_WEIGHT = 0.60, 3.0
+"""Expected correlation between the accuracies on two datasets, and the pairs that this expectation counts as."""
+
+SIMILAR_RELIABILITY = 0.40
+"""Of what similar candidates did, for a candidate without results of its own."""
+
+WHOLE_COLUMN = 0.8
+"""Share of the pool that a column must cover to be taken as it is. Smaller columns are anchored."""
+
+WIDEST = 2.5
+"""Where the robust score of an accuracy is cut off."""
+
+ANCHOR_PSEUDO_COUNTS = 2.0
+ANCHOR_ROUNDS = 60
+ANCHOR_LEAST_SPREAD = 0.25
+
+RIDGE = 0.5
+FOLDS = 5
+
+
+def correlation(first: ArrayLike, second: ArrayLike, fewest: int = FEWEST_IN_COMMON) -> float:
+    """Pearson correlation over the places where both are finite.
+
+    NaN where there are fewer than `fewest` such places, or where one of both does not vary.
+    """
+    a, b = np.asarray(first, np.float64), np.asarray(second, np.float64)
+    both = np.isfinite(a) & np.isfinite(b)
+    if both.sum() < fewest:
+        return float("nan")
+    a, b = a[both] - a[both].mean(), b[both] - b[both].mean()
+    scale = np.sqrt((a @ a) * (b @ b))
+    return float(a @ b / scale) if scale > 1e-12 else float("nan")
+
+
+def remeasured(prior: float, correlations: Iterable[float], weight: float = PRIOR_WEIGHT) -> float:
+    """A shipped reliability, corrected by the correlations that were found on the user's history; never below 0."""
+    found = [value for value in correlations if np.isfinite(value)]
+    return max(0.0, (weight * prior + sum(found)) / (weight + len(found)))
+
+
+def fact_piece(name: str, values: ArrayLike, accuracies: Matrix, prior: float) -> Piece:
+    """A fact of the candidates (log parameters, accuracy on ImageNet): how it went with accuracies before.
+
+    Args:
+        name: of the piece.
+        values: (M,) of the fact.
+        accuracies: (M, D) of the history.
+        prior: its shipped reliability.
+    """
+    scores = normal_scores(values)
+    return Piece(name, scores, remeasured(prior, (correlation(scores, normal_scores(y)) for y in accuracies.T)))
+
+
+def probe_piece(
+    members: Sequence[ArrayLike], past: Sequence[Sequence[ArrayLike]], accuracies: Matrix, prior: float
+) -> Piece:
+    """What estimators say of the features: the mean of their normal scores.
+
+    Args:
+        members: (M,) scores by each estimator.
+        past: by history dataset, the same estimators' scores there.
+        accuracies: (M, D) of the history, by the same datasets.
+        prior: the shipped reliability.
+    """
+    found = [correlation(_mean_score(scores), normal_scores(y)) for scores, y in zip(past, accuracies.T, strict=True)]
+    return Piece("probe", _mean_score(members), remeasured(prior, found))
+
+
+def history_piece(accuracies: Matrix, cold_mean: Vector) -> Piece:
+    """What the candidates reached on other datasets.
+
+    A column that covers most of the pool counts by the mean of its normal scores and its robust scores. A smaller
+    column holds the best of another run only. Its values say how these compare with each other, and not how they
+    compare with the rest: so it is anchored on what is expected of them without history.
+
+    Args:
+        accuracies: (M, D), one column for each dataset under one recipe.
+        cold_mean: (M,) posterior means without history.
+
+    Returns:
+        The piece; its reliability grows with the number of results (Spearman-Brown), and with how far the columns
+        agree.
+    """
+    count, columns = accuracies.shape
+    covered = np.isfinite(accuracies)
+    used = np.flatnonzero(covered.sum(axis=0) >= 2)
+    whole = [d for d in used if covered[:, d].mean() >= WHOLE_COLUMN]
+    scores = np.full((count, columns), np.nan)
+    for d in whole:
+        scores[:, d] = _column_scores(accuracies[:, d])
+    partial = [d for d in used if d not in whole]
+    if partial:
+        scores[:, partial] = _anchored(accuracies[:, partial], cold_mean)
+    results = np.isfinite(scores).sum(axis=1)
+    total = np.where(np.isfinite(scores), scores, 0.0).sum(axis=1)
+    mean = np.divide(total, results, out=np.full(count, np.nan), where=results > 0)
+    common = _agreement([normal_scores(accuracies[:, d]) for d in used])
+    weight = max(len(used) - 1, 0) if np.isfinite(common) else 0
+    one = (HISTORY_WEIGHT * HISTORY_RELIABILITY + weight * (common if weight else 0.0)) / (HISTORY_WEIGHT + weight)
+    one = float(np.clip(one, 0.0, 1.0))
+    reliability = one * np.sqrt(results) / np.sqrt(1 + np.maximum(results - 1, 0) * one)
+    return Piece("history", normal_scores(mean), np.clip(reliability, 0.0, 1.0))
+
+
+def similar_piece(history: Vector, kernel: Matrix) -> Piece:
+    """What similar candidates did, for the candidates without results of their own: kernel ridge regression.
+
+    Args:
+        history: (M,) values of the piece `history`; NaN for candidates without results.
+        kernel: (M, M) similarities, 1 on the diagonal.
+    """
+    known = np.isfinite(history)
+    values = np.full(len(history), np.nan)
+    if known.sum() >= 2 and not known.all():
+        predicted = _regressed(kernel, history, known)
+        values[~known] = normal_scores(predicted)[~known]
+    return Piece("similar", values, remeasured(SIMILAR_RELIABILITY, _left_out(kernel, history, known)))
+
+
+def similarity_kernel(facts: Matrix, families: Sequence[str], names: Sequence[str]) -> Matrix:
+    """(M, M) how similar candidates are: numbers that describe them, the family, the words of their names.
+
+    Args:
+        facts: (M, F) log parameters, dimension of the features, input size; NaN where unknown.
+        families: of each candidate.
+        names: of each candidate.
+    """
+    scores = np.column_stack([np.nan_to_num(normal_scores(column)) for column in facts.T])
+    distances = ((scores[:, None] - scores[None]) ** 2).sum(axis=2)
+    near = np.exp(-distances / (2 * max(scores.shape[1], 1)))
+    family = np.array([[a == b for b in families] for a in families], dtype=np.float64)
+    words = [_words(name) for name in names]
+    shared = np.array([[_jaccard(a, b) for b in words] for a in words])
+    kernel: Matrix = 0.35 * near + 0.30 * family + 0.35 * shared
+    return kernel
+
+
+def _mean_score(members: Sequence[ArrayLike]) -> Vector:
+    """(M,) normal score of the mean normal score, over the members that have one."""
+    stacked = np.stack([normal_scores(member) for member in members])
+    known = np.isfinite(stacked)
+    total, count = np.where(known, stacked, 0.0).sum(axis=0), known.sum(axis=0)
+    return normal_scores(np.divide(total, count, out=np.full(stacked.shape[1], np.nan), where=count > 0))
+
+
+def _column_scores(column: Vector) -> Vector:
+    """Half normal score, half distance from the median in units of the 70th percentile of these distances."""
+    known = np.isfinite(column)
+    middle = np.median(column[known])
+    spread = np.percentile(np.abs(column[known] - middle), 70)
+    robust = np.clip((column - middle) / spread, -WIDEST, WIDEST) if spread > 0 else np.where(known, 0.0, np.nan)
+    scores: Vector = 0.5 * (normal_scores(column) + robust)
+    return scores
+
+
+def _anchored(columns: Matrix, cold_mean: Vector) -> Matrix:
+    """(M, D) values of incomplete columns on the scale of the cold mean, each moved to where its candidates belong."""
+    known = np.isfinite(columns)
+    values = np.full(columns.shape, np.nan)
+    for d in range(columns.shape[1]):
+        here = known[:, d]
+        column, deviation = columns[here, d], columns[here, d].std()
+        spread = max(float(cold_mean[here].std()), ANCHOR_LEAST_SPREAD)
+        values[here, d] = (column - column.mean()) / deviation * spread if deviation > 0 else 0.0
+    filled = np.where(known, values, 0.0)
+    quality = cold_mean.astype(np.float64)
+    offsets = np.zeros(columns.shape[1])
+    for _ in range(ANCHOR_ROUNDS):
+        offsets = _offsets(filled, known, quality)
+        moved = np.where(known, filled - offsets, 0.0).sum(axis=1)
+        quality = (moved + ANCHOR_PSEUDO_COUNTS * cold_mean) / (known.sum(axis=1) + ANCHOR_PSEUDO_COUNTS)
+    anchored: Matrix = values - offsets
+    return anchored
+
+
+def _offsets(values: Matrix, known: NDArray[np.bool_], quality: Vector) -> Vector:
+    """(D,) mean over a column's candidates of how far its values lie above their quality."""
+    above: Vector = np.where(known, values - quality[:, None], 0.0).sum(axis=0) / known.sum(axis=0)
+    return above
+
+
+def _agreement(columns: Sequence[Vector]) -> float:
+    """Mean correlation over pairs of columns; NaN where there is no pair."""
+    found = [correlation(a, b) for i, a in enumerate(columns) for b in columns[:i]]
+    known = [value for value in found if np.isfinite(value)]
+    return float(np.mean(known)) if known else float("nan")
+
+
+def _regressed(kernel: Matrix, history: Vector, known: NDArray[np.bool_]) -> Vector:
+    """(M,) prediction for all candidates from those with results."""
+    inside = kernel[np.ix_(known, known)] + RIDGE * np.eye(int(known.sum()))
+    predicted: Vector = kernel[:, known] @ np.linalg.solve(inside, history[known])
+    return predicted
+
+
+def _left_out(kernel: Matrix, history: Vector, known: NDArray[np.bool_]) -> list[float]:
+    """Correlations of predictions with results, each fifth of the candidates predicted from the others."""
+    places = np.flatnonzero(known)
+    if len(places) < FOLDS * FEWEST_IN_COMMON:
+        return []
+    predicted = np.full(len(history), np.nan)
+    for fold in range(FOLDS):
+        out = places[fold::FOLDS]
+        rest = known.copy()
+        rest[out] = False
+        predicted[out] = _regressed(kernel, history, rest)[out]
+    return [correlation(predicted[places[fold::FOLDS]], history[places[fold::FOLDS]]) for fold in range(FOLDS)]
+
+
+def _words(name: str) -> frozenset[str]:
+    """The words of a name: what stands between dots, dashes, slashes and underscores, and digits apart from letters."""
+    words, word = set(), ""
+    for c in name.lower() + "-":
+        if c.isalnum() and (not word or word[-1].isdigit() == c.isdigit()):
+            word += c
+        else:
+            words.add(word)
+            word = c if c.isalnum() else ""
+    return frozenset(words - {""})
+
+
+def _jaccard(first: frozenset[str], second: frozenset[str]) -> float:
+    return len(first & second) / len(first | second) if first | second else 0.0
