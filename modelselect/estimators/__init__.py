@@ -1,1 +1,1 @@
-"""The contract of estimators, and what all of them share."""
+"""The interface of estimators, and the code that all of them share."""

@@ -155,7 +155,7 @@ def test_what_has_no_standard_error_says_why() -> None:
         ms.standard_error(features, labels, "logme", resamples=0)
     with pytest.raises(NotApplicableError, match="relative to a pool"):
         ms.standard_error(features, labels, "ncti")
-    with pytest.raises(NotApplicableError, match="no row of the probe"):
+    with pytest.raises(NotApplicableError, match="no rows of the probe"):
         ms.standard_error(None, None, "parameters", metadata={"parameters": 7})
     with pytest.raises(NotApplicableError, match="32 rows are too few"):
         ms.standard_error(features, labels, Demanding(40))

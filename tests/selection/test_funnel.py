@@ -365,7 +365,7 @@ def test_one_image_per_class_is_ranked_by_what_can_rank_it(tmp_path: Path) -> No
 
 
 def test_the_wrong_number_of_labels_is_refused_by_score() -> None:
-    with pytest.raises(EvidenceError, match="rows do not match"):
+    with pytest.raises(EvidenceError, match="the numbers of rows differ"):
         ms.score(np.zeros((4, 2)), [0, 1, 1], "logme")
     with pytest.raises(EvidenceError, match="NaN"):
         ms.score([[0.0], [np.nan]], [0, 1], "logme")

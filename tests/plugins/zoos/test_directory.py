@@ -266,11 +266,11 @@ def ask_for_much(folder: Path) -> None:
     [
         (nest_endlessly, "its config.json cannot be read"),
         (leave_layers_out, "timm cannot load it"),
-        (ask_for_another_head, "its logits would come from a layer left at random"),
-        (ask_for_much, "it asks for inputs of size (3, 1000000, 1000000)"),
+        (ask_for_another_head, "its logits would come from a random layer"),
+        (ask_for_much, "its configuration asks for inputs of size (3, 1000000, 1000000)"),
         (break_json, "its config.json cannot be read"),
         (break_with_a_list, "its config.json holds list; expected an object"),
-        (break_form, "does not say how to build it; expected 'architecture'"),
+        (break_form, "has no key that says how to build it; expected 'architecture'"),
         (break_architecture, "timm has no architecture 'test_byobnett'. Did you mean 'test_byobnet'"),
         (break_types, "timm cannot load it"),
         (remove_weights, "no model.safetensors"),
@@ -314,7 +314,7 @@ def test_a_folder_whose_name_no_leaderboard_can_hold_is_left_out_with_a_warning(
     except OSError:
         pytest.skip("this file system takes no such name")
     shutil.copy(here / "zoo" / "good" / "config.json", odd)
-    with pytest.warns(UserWarning, match="is left out, for its name is no UTF-8"):
+    with pytest.warns(UserWarning, match="is left out, because its name is not valid UTF-8"):
         assert [candidate.name for candidate in ZOO.search("zoo")] == ["zoo/good"]
 
 
@@ -402,14 +402,14 @@ def test_code_elsewhere_is_refused(here: Path, spec: str) -> None:
         folder.mkdir(exist_ok=True)
         (folder / "net.py").write_text(BUILDER)
     message = refusal("zoo/a", trust_remote_code=True)
-    assert "expected 'file.py:function', with a file in its folder or its parent" in message
+    assert "expected 'file.py:function', with a file in its folder or the parent folder" in message
     assert not list(here.rglob("ran"))
 
 
 def test_code_that_is_not_there_is_named(here: Path) -> None:
     (here / "net.py").write_text(BUILDER)  # two levels up is elsewhere
     builder_folder(here / "zoo" / "a", code=None)
-    assert "'net.py' is neither in its folder nor in its parent" in refusal("zoo/a", trust_remote_code=True)
+    assert "'net.py' is neither in its folder nor in the parent folder" in refusal("zoo/a", trust_remote_code=True)
 
 
 @pytest.mark.parametrize(
@@ -420,7 +420,7 @@ def test_code_that_is_not_there_is_named(here: Path) -> None:
         ("def build(folder:", "net.py:build failed (SyntaxError"),
         ("build_it = None", "net.py:build failed (AttributeError"),
         ("def build(folder): return 3", "net.py:build returned int; expected (torch.nn.Module, transform)"),
-        ("import torch\ndef build(folder): return torch.nn.Identity(), print", "has no `forward_features`"),
+        ("import torch\ndef build(folder): return torch.nn.Identity(), print", "has no method `forward_features`"),
         (BUILDER.replace(".mean((2, 3))", ".wrong()"), "its `forward_features` failed on two images of noise"),
         (BUILDER.replace("/ 255", "/ 255 + torch.rand(1)"), "different tensors for one image"),
     ],

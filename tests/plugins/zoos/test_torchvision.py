@@ -202,7 +202,9 @@ def test_damaged_or_foreign_weights_cost_one_line(checkpoints: Path) -> None:
 
 
 def test_offline_says_where_to_put_the_file(checkpoints: Path) -> None:
-    with pytest.raises(CandidateError, match=r"download https://.*/resnet18-f37072fd\.pth and put it into") as caught:
+    with pytest.raises(
+        CandidateError, match=r"download https://.*/resnet18-f37072fd\.pth, then copy the file to"
+    ) as caught:
         ZOO.load(only("resnet18"))
     assert str(checkpoints) in str(caught.value)
     assert "\n" not in str(caught.value)
