@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from modelselect.history.database import History
+from modelselect.history.history import History
 
 if TYPE_CHECKING:
     from modelselect.verification.recipe import FineTuning

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from modelselect.errors import InvalidInputError
-from modelselect.history.database import History
+from modelselect.history.history import History
 from modelselect.history.records import ACCURACY, Added, Result
 
 _COLUMNS = ("candidate", "dataset", "metric", "value")

@@ -14,7 +14,7 @@ from itertools import islice
 from typing import Any
 
 from modelselect.errors import HistoryError
-from modelselect.history.database import History
+from modelselect.history.history import History
 from modelselect.history.records import ACCURACY, Added, Result, is_finite, is_text
 
 TASKS = ("image-classification", "text-classification")

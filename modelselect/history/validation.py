@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from modelselect.architectures.graph_json import from_json
 from modelselect.errors import InvalidInputError
 from modelselect.history.records import TABLES, Result, canonical_json, impossible, row_of
 
@@ -66,8 +67,6 @@ def _fact(row: Mapping[str, Any]) -> Row:
 
 
 def _graph(row: Mapping[str, Any]) -> Row:
-    from modelselect.architectures.graph_json import from_json
-
     try:
         unpacking = zlib.decompressobj()
         graph = unpacking.decompress(row["graph"], LARGEST_GRAPH)

@@ -6,18 +6,18 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from modelselect.architectures.graph_json import from_json
 from modelselect.candidates.candidate import Candidate
 from modelselect.errors import InvalidInputError
+from modelselect.estimators.ranks import normalised_ranks
+from modelselect.history.database import Database
 from modelselect.history.records import ACCURACY, Result
 from modelselect.host.host import get_host
-
-if TYPE_CHECKING:
-    from modelselect.history.database import History
 
 Matrix = NDArray[np.float64]
 T = TypeVar("T")
@@ -63,7 +63,7 @@ class HistoryView:
     _memo: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def of(cls, history: History, proxy: str | None = None) -> HistoryView:
+    def of(cls, history: Database, proxy: str | None = None) -> HistoryView:
         """All that the history knows, with what this proxy saw of its datasets."""
         digest = history.digest  # first: what others add meanwhile must not pass for what a later digest stands for
         results = tuple(history.results())
@@ -140,8 +140,6 @@ class HistoryView:
         return self.remembered(("performance", metric, scale), lambda: self._performance(metric, scale))
 
     def _performance(self, metric: str | None, scale: str) -> Matrix:
-        from modelselect.estimators.ranks import normalised_ranks
-
         sums: dict[tuple[str, str, str], tuple[Matrix, Matrix]] = {}
         empty = len(self.candidates)
         for result in self.results:
@@ -169,14 +167,12 @@ class HistoryView:
         return self.remembered("architectures", self._embed)
 
     def _embed(self) -> Matrix:
-        from modelselect import archi2vec
-
         known = sorted({self.graphs[result.candidate] for result in self.results if result.candidate in self.graphs})
         others = sorted({self.graphs[c] for c in self.candidates if c in self.graphs}.difference(known))
         if not known and not others:
             return np.full((len(self.candidates), 1), np.nan)
         fitted = known if len(known) >= ARCHITECTURES_SUFFICE else known + others
-        graphs = [archi2vec.from_json(graph) for graph in known + others]
+        graphs = [from_json(graph) for graph in known + others]
         space = get_host().encoder(ENCODER).fit(graphs[: len(fitted)])
         vectors = np.concatenate([space.vectors, space.place(graphs[len(fitted) :])]).astype(np.float64)
         by_graph = dict(zip(known + others, vectors, strict=True))

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 import modelselect as ms
 from modelselect.history import Added, History, Result, database
+from modelselect.history.records import TABLES, row_of
 from tests.hub.server import Hub
 
 SPAWN = multiprocessing.get_context("spawn")
@@ -169,7 +170,7 @@ def test_a_file_of_an_old_schema_is_brought_up_to_date_with_all_it_holds(history
         connection.executescript(database._MIGRATIONS[0])
         connection.execute(f"PRAGMA application_id = {database._APPLICATION_ID}")
         connection.execute("PRAGMA user_version = 1")
-        connection.execute(database._INSERTS["results"], database.row_of(Result("timm:a", "data", "accuracy", 0.5)))
+        connection.execute(database._INSERTS["results"], row_of(Result("timm:a", "data", "accuracy", 0.5)))
     connection.close()
     assert [result.value for result in history.results()] == [0.5]
     history.keep_proxy("data", "proxy", [[1.0, 2.0]])  # what only the new schema has
@@ -244,7 +245,7 @@ def filled(path: Path, results: list[Result], facts: list[tuple[str, str, int]])
 
 
 def content(history: History) -> list[list[tuple[object, ...]]]:
-    return [history.rows(table) for table in database.TABLES]
+    return [history.rows(table) for table in TABLES]
 
 
 @settings(max_examples=10, deadline=None)
