@@ -52,7 +52,7 @@ _MIGRATIONS = (
     CREATE INDEX results_by_dataset ON results (dataset, metric);
     """,
 )
-"""What brings a file from one version of the schema to the next; its version is the number of them that were done."""
+"""Each brings a file from one version of the schema to the next; the version is the number of scripts that have run."""
 
 _INSERTS = {
     "results": """
@@ -73,7 +73,7 @@ _INSERTS = {
         SET features = excluded.features, recorded = excluded.recorded
         WHERE (excluded.recorded, excluded.features) > (recorded, features)""",
 }
-"""Of a result the first recording is kept, of a fact the last: each a choice that does not depend on the order."""
+"""A result keeps its first recording and a fact its last: the order in which they are inserted does not matter."""
 
 
 class Database:
@@ -120,7 +120,7 @@ class Database:
     def results(
         self, *, candidate: str | None = None, dataset: str | None = None, metric: str | None = None
     ) -> list[Result]:
-        """Every result of the candidate, dataset and metric that are named, by candidate, dataset, metric and id."""
+        """Every result of the named candidate, dataset and metric, sorted by candidate, dataset, metric and id."""
         asked = {"candidate": candidate, "dataset": dataset, "metric": metric}
         wanted = {column: value for column, value in asked.items() if value is not None}
         where = " AND ".join(f"{column} = ?" for column in wanted) or "1"
@@ -162,7 +162,7 @@ class Database:
         return found
 
     def summary(self) -> dict[str, Any]:
-        """How much there is: counts of results, by metric too, of candidates, datasets, graphs and proxies."""
+        """Counts of results (also by metric), candidates, datasets, architectures and proxies, and the path."""
         metrics = self._select("SELECT metric, count(*) FROM results GROUP BY 1 ORDER BY 2 DESC, 1")
         pairs = self._select("SELECT count(DISTINCT candidate), count(DISTINCT dataset) FROM results")
         candidates, datasets = pairs[0] if pairs else (0, 0)
@@ -180,21 +180,21 @@ class Database:
 
     @property
     def digest(self) -> str:
-        """Hex digest of what the history says: equal histories have equal ones, whenever they were written."""
+        """Hex digest of the content. Equal histories have equal digests, whenever they were written."""
         digest = hashlib.sha256()
         for table, columns in TABLES.items():
-            told = [c for c in columns if c not in ("recorded", "provenance")]
-            for row in self._select(f"SELECT {', '.join(told)} FROM {table} ORDER BY 1, 2"):
+            said = [c for c in columns if c not in ("recorded", "provenance")]
+            for row in self._select(f"SELECT {', '.join(said)} FROM {table} ORDER BY 1, 2"):
                 digest.update(repr(row).encode())
         return digest.hexdigest()[:32]
 
     def mark(self, key: str) -> Any:
-        """What was remembered under this key by `set_mark`, or None: how far an importer came, say."""
+        """The value that `set_mark` kept under this key (how far an importer came, for instance), or None."""
         found = self._select("SELECT value FROM marks WHERE key = ?", (key,))
         return json.loads(found[0][0]) if found else None
 
     def set_mark(self, key: str, value: Any) -> None:
-        """Remembers a JSON value under a key, in this file alone: marks are neither merged nor exported."""
+        """Keeps a JSON value under a key, in this file only: marks are neither merged nor exported."""
         with self._connected(write=True) as connection:
             connection.execute("INSERT OR REPLACE INTO marks VALUES (?, ?)", (key, canonical_json(value)))
 
@@ -224,7 +224,7 @@ class Database:
                 if write:
                     connection.execute("COMMIT")
             finally:
-                connection.close()  # which takes back what was not committed
+                connection.close()  # and undoes what was not committed
 
     def _bring_up_to_date(self, connection: sqlite3.Connection) -> None:
         if self._version(connection) == len(_MIGRATIONS):
@@ -269,7 +269,7 @@ def _by_id(rows: Iterable[tuple[str, str, str]]) -> dict[str, dict[str, Any]]:
 
 
 def _patiently(connection: sqlite3.Connection, statement: str) -> None:
-    """SQLite does not wait for others where the journal's mode changes, however long it was told to."""
+    """Runs a statement that changes the journal's mode: there SQLite does not wait for others, despite its timeout."""
     until = time.monotonic() + _BUSY_SECONDS
     while True:
         try:
@@ -283,26 +283,28 @@ def _patiently(connection: sqlite3.Connection, statement: str) -> None:
 
 def _damaged(path: Path, what: str) -> str:
     return (
-        f"the transfer history {path} is damaged ({what}). Move it away, and a new one is begun; `modelselect history "
-        "import` brings back what was exported or published."
+        f"the transfer history {path} is damaged ({what}). Move the file away, and modelselect starts a new one. "
+        "`modelselect history import` brings back what you have exported or published."
     )
 
 
 @contextlib.contextmanager
 def _explained(path: Path) -> Iterator[None]:
-    """What SQLite and the operating system say, as a HistoryError with advice."""
+    """Turns errors of SQLite and of the operating system into a HistoryError with advice."""
     elsewhere = f"or give another path with history= (--history) or the environment variable {PATH_VARIABLE}"
     try:
         yield
     except sqlite3.OperationalError as error:
         if "locked" in str(error):
-            advice = f"another process has been writing for more than {_BUSY_SECONDS:.0f} s. Wait for it, end it,"
+            advice = (
+                f"another process has been writing for more than {_BUSY_SECONDS:.0f} s. Wait for that process, end it,"
+            )
         else:  # no permission, no space, a folder of that name, ...
-            advice = f"{error}. Check its folder's permissions and space,"
+            advice = f"{error}. Check the folder's permissions and free space,"
         raise HistoryError(f"the transfer history {path} cannot be used: {advice} {elsewhere}.") from error
     except sqlite3.DatabaseError as error:
         raise HistoryError(_damaged(path, str(error))) from error
     except OSError as error:
         raise HistoryError(
-            f"the transfer history {path} cannot be used: {error.strerror or error}. Mend that, {elsewhere}."
+            f"the transfer history {path} cannot be used: {error.strerror or error}. Mend the cause, {elsewhere}."
         ) from error

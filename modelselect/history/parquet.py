@@ -51,7 +51,7 @@ def read_parquet(folder: Path) -> dict[str, list[Row]]:
     """The rows of each table as they stand in the files; `validation.admitted` says which can be added.
 
     Raises:
-        InvalidInputError: no history is there, or a file is not what `write_parquet` writes.
+        InvalidInputError: the folder holds no history, or a file is not one that `write_parquet` writes.
     """
     if not (folder / "results.parquet").is_file():
         raise InvalidInputError(
@@ -73,7 +73,8 @@ def _table(path: Path, columns: Sequence[str]) -> list[Row]:
     missing = [column for column in columns if column not in frame.columns]
     if missing:
         raise InvalidInputError(
-            f"{path.name} has the columns {', '.join(map(str, frame.columns))}; it lacks {', '.join(missing)}"
+            f"{path.name} has the columns {', '.join(map(str, frame.columns))}, and lacks {', '.join(missing)}; "
+            "export the history again"
         )
     return list(frame[list(columns)].itertuples(index=False, name=None))
 
