@@ -42,8 +42,10 @@ from modelselect.errors import CandidateError, ExpressionError, ModelSelectError
 from modelselect.host.host import get_host
 from modelselect.verification.export import ORIGIN
 from modelselect.verification.fine_tuned import FineTuned
+from modelselect_plugins.zoos import _export
 from modelselect_plugins.zoos._support import first_missing, is_glob, one_line, sound, split_settings, with_settings
 from modelselect_plugins.zoos._timm.models import source_classes, source_dataset, timm_folder, timm_skeleton
+from modelselect_plugins.zoos._transformers import models as transformers_models
 from modelselect_plugins.zoos._transformers import texts as transformers_texts
 
 if TYPE_CHECKING:
@@ -107,8 +109,6 @@ class DirectoryZoo(Zoo):
             return _fine_tuned(folder, candidate, trust_remote_code)
         try:
             if folder.form == "transformers":
-                from modelselect_plugins.zoos._transformers import models as transformers_models
-
                 return transformers_models.load(
                     folder.path, candidate, folder.digest, trust_remote_code=trust_remote_code, settings=settings
                 )
@@ -124,14 +124,10 @@ class DirectoryZoo(Zoo):
         if folder.form == "timm":
             return timm_skeleton(f"local-dir:{folder.path}")
         if folder.form == "transformers":
-            from modelselect_plugins.zoos._transformers import models as transformers_models
-
             return transformers_models.skeleton(folder.path, trust_remote_code=trust_remote_code)
         return None  # builders and some zoos cannot build a model without weights
 
     def export(self, backbone: Backbone, head: torch.nn.Linear, class_names: Sequence[str], folder: Path) -> bool:
-        from modelselect_plugins.zoos import _export
-
         return _export.export(backbone, head, class_names, folder)
 
     def availability(self) -> str | None:
@@ -300,8 +296,6 @@ class _Folder:
                 "license": pretrained.get("license", known["license"]),
             }
         elif self.form == "transformers":
-            from modelselect_plugins.zoos._transformers import models as transformers_models
-
             known |= transformers_models.metadata(self.path, configuration, settings)
         elif self.form == "fine-tuned":
             known["remote_code"] = None  # known only for its origin
