@@ -234,10 +234,10 @@ def _centre_crop(image: Image, size: tuple[int, int]) -> Image:
 
 @cache
 def per_channel(values: tuple[float, ...], device: torch.device) -> torch.Tensor:
-    """(1, C, 1, 1) float32, kept on the device: to send it anew for every batch would make the device wait."""
+    """(1, C, 1, 1) float32, kept on the device, because sending it with every batch would make the device wait."""
     import torch
 
-    with torch.inference_mode(False):  # it outlives the caller's inference mode
+    with torch.inference_mode(False):  # the tensor is also used outside of inference mode
         return torch.tensor(values, device=device).view(1, -1, 1, 1)
 
 

@@ -35,7 +35,7 @@ _OWNED = re.compile(r"(?P<host>.+)@(?P<pid>\d{1,9})@[0-9a-f]{16}")
 
 
 def is_running(pid: int) -> bool:
-    """True if this machine has a process with this number, whoever owns the process."""
+    """True if this machine has a process with this number, also one of another user."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

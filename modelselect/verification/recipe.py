@@ -37,8 +37,8 @@ class Rates(NamedTuple):
 class FineTuning:
     """The recipe, which is the same for every candidate. By default one training with AdamW, warm-up and cosine decay.
 
-    There are two ways to search learning rates and weight decay for each candidate: give several values, of which all
-    combinations are tried; or give one value of each and `trials`, which also tries values around them. Searches and
+    There are two ways to search learning rates and weight decay for each candidate: give several values, and all
+    combinations are tried; or give one value of each and `trials`, and values around them are tried, too. Searches and
     early stopping use a validation split of the training rows; held-out rows decide nothing.
 
     Attributes:
