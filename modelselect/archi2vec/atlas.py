@@ -80,13 +80,13 @@ class Atlas:
                 about = file.metadata() or {}
                 arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
             if about.get("format") != FORMAT:
-                raise ValueError(f"its format is {about.get('format')!r}, expected {FORMAT!r}")
+                raise ValueError(f"the format is {about.get('format')!r}, expected {FORMAT!r}")
             atlas = cls(about["encoder"])
             atlas.names, atlas.families = tuple(json.loads(about["names"])), tuple(json.loads(about["families"]))
             atlas.vectors = arrays.pop("vectors")
             atlas._plane = arrays.pop("plane", None)
             if not len(atlas.names) == len(atlas.families) == len(atlas.vectors):
-                raise ValueError(f"it has {len(atlas.names)} names and {len(atlas.vectors)} vectors")
+                raise ValueError(f"the atlas has {len(atlas.names)} names and {len(atlas.vectors)} vectors")
             atlas._space = atlas.encoder.restore(arrays)
         except UnknownNameError:
             raise

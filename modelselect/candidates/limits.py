@@ -23,7 +23,7 @@ class Limits:
     >>> limits.parameters_exceeded(2_500_000)
     '2,500,000 parameters, 2.5 times max_parameters=1,000,000'
     >>> limits.license_refused("CC-BY-4.0"), limits.license_refused("mit")
-    (None, "its licence is 'mit'; allowed: cc-by*")
+    (None, "the licence is 'mit'; allowed: cc-by*")
     """
 
     max_parameters: int | None = None
@@ -78,12 +78,12 @@ class Limits:
             return None
         allowed = ", ".join(self.license)
         if license is None:
-            return f"its licence is unknown; allowed: {allowed}"
+            return f"the licence is unknown; allowed: {allowed}"
         if any(fnmatch.fnmatchcase(license.lower(), glob.lower()) for glob in self.license):
             return None
         near = next((glob for glob in self.license if license.lower().startswith(glob.lower())), None)
         hint = "" if near is None else f"; did you mean '{near}*'?"
-        return f"its licence is {license!r}; allowed: {allowed}{hint}"
+        return f"the licence is {license!r}; allowed: {allowed}{hint}"
 
     def foreseen(self, candidate: Candidate, parameters: int | None) -> str | None:
         """Why a candidate exceeds a limit, from what is known before loading it; None if nothing known does."""

@@ -136,10 +136,10 @@ class CallablePreprocessing:
         for row in _noise_images() if inputs is None else inputs:
             given, again = function(row), function(row)
             if not isinstance(given, torch.Tensor):
-                raise CandidateError(f"its transform returns {type(given).__name__}; expected a tensor for one {what}")
+                raise CandidateError(f"the transform returns {type(given).__name__}; expected a tensor for one {what}")
             if not torch.equal(given, again):
                 raise CandidateError(
-                    f"its transform returns different tensors for the same {what}, so no score could be repeated. "
+                    f"the transform returns different tensors for the same {what}, so no score could be repeated. "
                     "Give the transform for evaluation, without random augmentation."
                 )
             digest.update(f"{tuple(given.shape)}:{given.dtype}:".encode())

@@ -253,12 +253,12 @@ class LazyInputs:
         row = self.preprocessing.prepare(self.probe.item(index)).numpy() if index else self.first
         if row.shape != self.first.shape:
             raise CandidateError(
-                f"its preprocessing gives tensors of different shapes: {self.first.shape} for row 0 and "
+                f"the preprocessing gives tensors of different shapes: {self.first.shape} for row 0 and "
                 f"{row.shape} for row {index}. Give a preprocessing that resizes all inputs to one size."
             )
         if row.dtype != self.first.dtype:
             raise CandidateError(
-                f"its preprocessing gives tensors of different dtypes: {self.first.dtype} for row 0 and {row.dtype} "
+                f"the preprocessing gives tensors of different dtypes: {self.first.dtype} for row 0 and {row.dtype} "
                 f"for row {index}. Give a preprocessing with one dtype for all inputs."
             )
         return row

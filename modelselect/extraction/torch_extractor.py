@@ -196,7 +196,7 @@ def _check_widths(widths: dict[str, int], arrays: Mapping[str, NDArray[np.float3
     """Raises unless every batch has the fields and widths of the first; `widths` keeps those of the first."""
     if widths and widths.keys() != arrays.keys():
         raise CandidateError(
-            f"its first batch has {' and '.join(sorted(widths))}, but another has {' and '.join(sorted(arrays))}; "
+            f"the first batch has {' and '.join(sorted(widths))}, but another has {' and '.join(sorted(arrays))}; "
             "expected the same fields in every batch"
         )
     for name, rows in arrays.items():
@@ -210,4 +210,4 @@ def _check_widths(widths: dict[str, int], arrays: Mapping[str, NDArray[np.float3
 def _as_candidate_error(error: Exception) -> CandidateError:
     if isinstance(error, CandidateError):
         return error
-    return CandidateError(f"its forward pass raised {type(error).__name__}: {first_line(error)}")
+    return CandidateError(f"the forward pass raised {type(error).__name__}: {first_line(error)}")

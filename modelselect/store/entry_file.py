@@ -160,7 +160,7 @@ def _read_header(file: BinaryIO) -> bytes:
     size = struct.unpack("<Q", length)[0] if len(length) == 8 else _HEADER_LIMIT + 1
     header = file.read(size) if size <= _HEADER_LIMIT else b""
     if len(header) != size or not header.startswith(_HEADER_START):
-        raise DamagedError("its header cannot be read")
+        raise DamagedError("the header cannot be read")
     return header
 
 
@@ -179,7 +179,7 @@ def read_entry(file: BinaryIO, key: str, *, trusted: bool) -> Entry:
         arrays = {name: _view(data, spec) for name, spec in table.items()}
         return Entry(key, arrays, described["metadata"], utc(described["created"]))
     except (LookupError, TypeError, ValueError):
-        raise DamagedError("its header is not valid") from None
+        raise DamagedError("the header is not valid") from None
 
 
 def _check(file: BinaryIO, header: bytes) -> None:
@@ -190,7 +190,7 @@ def _check(file: BinaryIO, header: bytes) -> None:
     while chunk := file.read(_CHUNK):
         digest.update(chunk)
     if digest.hexdigest().encode() != header[at : at + len(_NO_DIGEST)]:
-        raise DamagedError("its checksum does not match")
+        raise DamagedError("the checksum does not match")
 
 
 def _view(data: NDArray[np.uint8], spec: Mapping[str, Any]) -> NDArray[Any]:

@@ -50,8 +50,8 @@ class FineTuned:
             if (entry := store.get(key)) is not None:
                 return cls(entry.arrays, tuple(entry.metadata["class_names"]), entry.metadata["method"])
         raise CandidateError(
-            f"its fine-tuned weights ({key}) are not in {' or '.join(str(store.path) for store in stores)}: they were "
-            "evicted, or it was fine-tuned on another machine. Run select() again with the same arguments, give the "
+            f"the fine-tuned weights ({key}) are not in {' or '.join(str(store.path) for store in stores)}: they were "
+            "evicted, or the candidate was fine-tuned elsewhere. Run select() again with the same arguments, give the "
             "store's folder with cache_dir=, or load the pre-trained weights with load(fine_tuned=False)."
         )
 
@@ -69,7 +69,7 @@ class FineTuned:
         except RuntimeError as error:
             reason = str(error).splitlines()[0]
             raise CandidateError(
-                f"its fine-tuned weights do not fit the module that its zoo loads ({reason}). Run select() again"
+                f"the fine-tuned weights do not fit the module that the zoo loads ({reason}). Run select() again"
             ) from error
 
     def head(self) -> torch.nn.Linear:

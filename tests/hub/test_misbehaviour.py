@@ -89,7 +89,7 @@ def test_a_gated_model_names_the_page_to_visit(hub: Hub, token: str, monkeypatch
     hub.model("me/vit", models.image_files("vit"), gated="manual", readers={"hf_friend"})
     gated = row("hub:me/vit")
     assert gated.status == (
-        f"failed: its files are gated: ask for access at {hub.url}/me/vit, then log in with `hf auth login`"
+        f"failed: the files are gated: ask for access at {hub.url}/me/vit, then log in with `hf auth login`"
     )
     assert gated.candidate.metadata["gated"] is True
     monkeypatch.setenv("HF_TOKEN", "hf_friend")
@@ -212,7 +212,7 @@ def test_a_wrong_etag_does_no_harm_where_the_content_is_right(vit: Hub) -> None:
 def test_content_that_is_not_what_the_hub_lists_is_refused_and_not_kept(vit: Hub) -> None:
     vit.misbehave(STEPS["fetch"], times=1, rewrite=lambda body: body[:-1] + bytes([body[-1] ^ 1]))
     status = row("hub:me/vit").status
-    assert f"its {WEIGHTS} arrived damaged" in status
+    assert f"the {WEIGHTS} arrived damaged" in status
     assert cached(WEIGHTS) == []
     assert row("hub:me/vit").status == "ok"
 
@@ -247,7 +247,7 @@ def test_a_pickle_that_would_run_code_is_refused(hub: Hub, tmp_path: Path, libra
     hub.model("me/good", good)
     hub.model("me/bad", {**good, "pytorch_model.bin": pickle.dumps({"weight": Harm(marker)}, protocol=2)})
     status = row("hub:me/bad").status
-    assert "its pytorch_model.bin is a pickle of more than tensors" in status
+    assert "the pytorch_model.bin is a pickle of more than tensors" in status
     assert not marker.exists()
     assert row("hub:me/good").status == "ok"
 
@@ -377,7 +377,7 @@ def test_offline_what_is_cached_works_and_the_rest_says_why(vit: Hub, monkeypatc
 def test_half_a_download_is_no_model(vit: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     (found,) = ms.search("hub:me/vit")  # its configuration is here now
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    assert "its files are not all in the local cache" in row(found.id).status
+    assert "the files are not all in the local cache" in row(found.id).status
 
 
 def test_a_hub_that_fails_does_not_take_away_what_is_cached(vit: Hub, waits: list[float]) -> None:

@@ -178,7 +178,7 @@ def test_a_head_that_its_library_has_no_form_for_is_saved_in_ours() -> None:
     assert told["label_names"] == list(NAMES)
     shutil.rmtree("models")
     with pytest.raises(
-        CandidateError, match=r"it was fine-tuned from 'directory:models/a@.*, which cannot be loaded here"
+        CandidateError, match=r"the model was fine-tuned from 'directory:models/a@.*, which cannot be loaded here"
     ):
         Row(*ms.search("dir:saved")).load()
 

@@ -97,7 +97,7 @@ class Process(Executor):
                     try:
                         pickled = pickle.dumps(item, pickle.HIGHEST_PROTOCOL)
                     except Exception as error:
-                        reason = f"it cannot be sent to a worker process ({_first_line(error)})"
+                        reason = f"the item cannot be sent to a worker process ({_first_line(error)})"
                         finished.append(_failed(item, reason, type(error).__name__))
                         continue
                     busy.append(idle.pop() if idle else _Worker(function))
@@ -116,7 +116,7 @@ class Process(Executor):
                             busy.append(_Worker(function))
                             busy[-1].give(worker.item, worker.pickled)
                         elif proven:
-                            finished.append(_failed(worker.item, f"its worker process {death} while it started"))
+                            finished.append(_failed(worker.item, f"the worker process {death} while it started"))
                         else:
                             raise ModelSelectError(_CANNOT_START.format(death)) from None
                         continue
@@ -184,7 +184,7 @@ class _Worker:
             return self._dead()
         if timeout is not None and self.begun_at is not None and time.monotonic() - self.begun_at > timeout:
             self.kill()
-            reason = f"it took longer than {timeout:g} s and was stopped; allow more time, or leave it out"
+            reason = f"the item took longer than {timeout:g} s and was stopped; allow more time, or leave it out"
             return _failed(self.item, reason, "TimeoutError")
         return None
 
@@ -202,7 +202,7 @@ class _Worker:
         try:
             value, failure = pickle.loads(payload)
         except Exception as error:
-            reason = f"its result cannot be read from the worker process ({_first_line(error)})"
+            reason = f"the result cannot be read from the worker process ({_first_line(error)})"
             return _failed(self.item, reason, type(error).__name__)
         return Outcome(self.item, value, failure)
 
@@ -213,7 +213,7 @@ class _Worker:
         cause = _cause_of_death(exitcode)
         if self.begun_at is None:
             raise _NotBegunError(cause)
-        return _failed(self.item, f"its worker process {cause}")
+        return _failed(self.item, f"the worker process {cause}")
 
 
 def _cause_of_death(exitcode: int | None) -> str:
@@ -273,7 +273,7 @@ def _work(connection: Connection, pickled_function: bytes) -> None:
         try:
             item = pickle.loads(pickled)
         except Exception as error:
-            raise InvalidInputError(f"it cannot be loaded in a worker process ({_first_line(error)})") from error
+            raise InvalidInputError(f"the item cannot be loaded in a worker process ({_first_line(error)})") from error
         return function(item)
 
     while True:
@@ -290,7 +290,9 @@ def _pickled(outcome: Outcome) -> bytes:
         return pickle.dumps((outcome.value, outcome.failure), pickle.HIGHEST_PROTOCOL)
     except Exception as error:
         returned = type(outcome.value).__qualname__
-        reason = f"it returned a {returned} that cannot be sent from the worker process ({_first_line(error)})"
+        reason = (
+            f"the function returned a {returned} that cannot be sent from the worker process ({_first_line(error)})"
+        )
         return pickle.dumps((None, Failure("run", reason, type(error).__name__)))
 
 

@@ -57,7 +57,7 @@ def check_sides(size: Iterable[Any]) -> None:
     sides = tuple(size)
     if any(isinstance(side, int | float) and side > LONGEST_SIDE for side in sides):
         raise CandidateError(
-            f"its configuration asks for inputs of size {sides}; expected at most {LONGEST_SIDE:,} pixels on a side"
+            f"the configuration asks for inputs of size {sides}; expected at most {LONGEST_SIDE:,} pixels on a side"
         )
 
 

@@ -96,12 +96,12 @@ class DirectoryZoo(Zoo):
         folder.check()
         if settings and folder.form != "transformers":
             raise CandidateError(
-                f"it is an image model, but the settings {', '.join(settings)} are for text encoders; leave them out"
+                f"the model takes images, but the settings {', '.join(settings)} are for text encoders; leave them out"
             )
         if candidate.revision is not None and candidate.revision != folder.revision:
             raise CandidateError(
-                f"its files have changed: it was found with revision {candidate.revision}, but now has revision "
-                f"{folder.revision}. Search again"
+                f"the files have changed: the model was found with revision {candidate.revision}, but now has "
+                f"revision {folder.revision}. Search again"
             )
         if folder.form == "builder":
             return _build(folder, candidate, trust_remote_code)
@@ -150,9 +150,9 @@ class _Folder:
         try:
             configuration = json.loads((self.path / CONFIGURATION).read_bytes())
         except (OSError, ValueError, RecursionError) as error:
-            raise CandidateError(f"its {CONFIGURATION} cannot be read ({one_line(error)})") from None
+            raise CandidateError(f"the {CONFIGURATION} cannot be read ({one_line(error)})") from None
         if not isinstance(configuration, dict):
-            raise CandidateError(f"its {CONFIGURATION} holds {type(configuration).__name__}; expected an object")
+            raise CandidateError(f"the {CONFIGURATION} holds {type(configuration).__name__}; expected an object")
         return configuration
 
     @property
@@ -167,8 +167,8 @@ class _Folder:
             if isinstance(self.configuration.get(key), str):
                 return form
         raise CandidateError(
-            f"its {CONFIGURATION} has no key that says how to build it; expected 'architecture' (timm), 'model_type' "
-            "(transformers), 'fine_tuned_from' (a candidate's id) or 'builder' (\"file.py:function\")"
+            f"the {CONFIGURATION} has no key that says how to build the model; expected 'architecture' (timm), "
+            "'model_type' (transformers), 'fine_tuned_from' (a candidate's id) or 'builder' (\"file.py:function\")"
         )
 
     @cached_property
@@ -184,17 +184,17 @@ class _Folder:
             try:
                 names = sorted(set(json.loads((self.path / SHARDS).read_bytes())["weight_map"].values()))
             except (OSError, ValueError, LookupError, AttributeError, TypeError) as error:
-                raise CandidateError(f"its {SHARDS} cannot be read ({one_line(error)})") from None
+                raise CandidateError(f"the {SHARDS} cannot be read ({one_line(error)})") from None
             if any(not isinstance(name, str) or Path(name).name != name for name in names):
-                raise CandidateError(f"its {SHARDS} names files outside its folder")
+                raise CandidateError(f"the {SHARDS} names files outside its folder")
             return [self.path / name for name in names]
         pickles = sorted(file.name for file in self.path.iterdir() if file.suffix in PICKLES)
         if pickles:
             raise CandidateError(
-                f"its weights are pickled ({', '.join(pickles)}), but only safetensors files are read from a folder. "
+                f"the weights are pickled ({', '.join(pickles)}), but only safetensors files are read from a folder. "
                 f"Convert them: safetensors.torch.save_file(torch.load(..., weights_only=True), {WEIGHTS!r})"
             )
-        raise CandidateError(f"it has a {CONFIGURATION} but no {WEIGHTS}")
+        raise CandidateError(f"the folder has a {CONFIGURATION} but no {WEIGHTS}")
 
     @cached_property
     def parameters(self) -> int:
@@ -213,7 +213,7 @@ class _Folder:
                         if not name.endswith(_NOT_PARAMETERS):
                             count += math.prod(tensors.get_slice(name).get_shape())
             except Exception as error:
-                raise CandidateError(f"its {path.name} is truncated or damaged ({one_line(error)})") from None
+                raise CandidateError(f"the {path.name} is truncated or damaged ({one_line(error)})") from None
         return count
 
     @cached_property
@@ -247,13 +247,13 @@ class _Folder:
         match = _BUILDER.fullmatch(spec)
         if match is None:
             raise CandidateError(
-                f"its builder is {spec!r}; expected 'file.py:function', with a file in its folder or the parent folder"
+                f"the builder is {spec!r}; expected 'file.py:function', with a file in the model's folder or its parent"
             )
         here = self.path.resolve()
         for place in (here, here.parent):
             if (place / match["file"]).is_file():
                 return place / match["file"], match["function"]
-        raise CandidateError(f"its builder {match['file']!r} is neither in its folder nor in the parent folder")
+        raise CandidateError(f"the builder {match['file']!r} is neither in the model's folder nor in its parent")
 
     def check(self) -> None:
         """Raises CandidateError if the folder cannot be loaded in any form."""
@@ -379,7 +379,7 @@ def _fine_tuned(folder: _Folder, candidate: Candidate, trust_remote_code: bool) 
         raise
     except ModelSelectError as error:
         raise CandidateError(
-            f"it was fine-tuned from {folder.configuration[ORIGIN]!r}, which cannot be loaded here ({error})"
+            f"the model was fine-tuned from {folder.configuration[ORIGIN]!r}, which cannot be loaded here ({error})"
         ) from error
     (weights,) = folder.weights
     names = folder.configuration.get("label_names")
@@ -392,8 +392,8 @@ def _build(folder: _Folder, candidate: Candidate, trust_remote_code: bool) -> Ba
     file, function = folder.builder
     if not trust_remote_code:
         raise RemoteCodeError(
-            f"it brings code of its own ({file.name}:{function}), which runs only with your permission: read the code, "
-            "then pass trust_remote_code=True (on the command line: --trust-remote-code)"
+            f"the model brings code of its own ({file.name}:{function}), which runs only with your permission: read "
+            "the code, then pass trust_remote_code=True (on the command line: --trust-remote-code)"
         )
     module, transform, code_key = _run_builder(file, function, folder.path)
     preprocessing = CallablePreprocessing.of(transform, code_key)
@@ -418,10 +418,10 @@ def _run_builder(file: Path, function: str, folder: Path) -> tuple[torch.nn.Modu
         code_key = hashlib.sha256(source).hexdigest()
         made = getattr(_module_of(str(file), source, code_key), function)(str(folder))
     except (Exception, SystemExit) as error:
-        raise CandidateError(f"its builder {file.name}:{function} failed ({one_line(error)})") from error
+        raise CandidateError(f"the builder {file.name}:{function} failed ({one_line(error)})") from error
     if not (isinstance(made, tuple) and len(made) == 2 and isinstance(made[0], torch.nn.Module) and callable(made[1])):
         raise CandidateError(
-            f"its builder {file.name}:{function} returned {type(made).__name__}; expected (torch.nn.Module, transform)"
+            f"the builder {file.name}:{function} returned {type(made).__name__}; expected (torch.nn.Module, transform)"
         )
     if not hasattr(made[0], "forward_features"):
         raise CandidateError(f"the module built by {file.name}:{function} has no method `forward_features`")
@@ -449,7 +449,7 @@ def _reader(module: torch.nn.Module, example: torch.Tensor, configuration: Mappi
     try:
         return reader_for_feature_method(module, example)
     except Exception as error:
-        raise CandidateError(f"its `forward_features` failed on two images of noise ({one_line(error)})") from error
+        raise CandidateError(f"`forward_features` failed on two images of noise ({one_line(error)})") from error
 
 
 def _check_widths(backbone: Backbone, example: torch.Tensor, configuration: Mapping[str, Any]) -> None:
@@ -461,7 +461,7 @@ def _check_widths(backbone: Backbone, example: torch.Tensor, configuration: Mapp
     given = {"num_features": features.shape[1], "num_classes": 0 if logits is None else logits.shape[1]}
     for key, width in given.items():
         if configuration.get(key, width) != width:
-            raise CandidateError(f"its {CONFIGURATION} says {key} {configuration[key]}, but its module gives {width}")
+            raise CandidateError(f"the {CONFIGURATION} says {key} {configuration[key]}, but its module gives {width}")
 
 
 @hookimpl

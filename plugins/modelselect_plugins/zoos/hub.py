@@ -96,7 +96,7 @@ class HubZoo(Zoo):
             if found.form == "timm":
                 if settings:
                     raise CandidateError(
-                        f"it is an image model, but the settings {', '.join(settings)} are for text encoders; leave "
+                        f"the model takes images, but the settings {', '.join(settings)} are for text encoders; leave "
                         "them out"
                     )
 
@@ -365,7 +365,7 @@ def _fetch(repository: str, revision: str | None, weights: bool, trust_remote_co
     fetch(chosen)
     for shard in _shards(path / chosen):
         if shard not in digests:
-            raise CandidateError(f"its {chosen} names {shard!r}, which is not in the repository")
+            raise CandidateError(f"the {chosen} names {shard!r}, which is not in the repository")
         fetch(shard)
     return _Snapshot(path, commit, form, chosen)
 
@@ -379,7 +379,7 @@ def _held(path: Path, repository: str, weights: bool, trust_remote_code: bool, e
     if weights:
         whole = chosen is not None and all(shard in names for shard in _shards(path / chosen))
     if not whole:
-        raise CandidateError(f"its files are not all in the local cache: {client.why(error, repository)}")
+        raise CandidateError(f"the files are not all in the local cache: {client.why(error, repository)}")
     return _Snapshot(path, path.name, form, chosen)
 
 
@@ -388,20 +388,21 @@ def _form(path: Path, trust_remote_code: bool) -> str:
     try:
         configuration = json.loads((path / CONFIGURATION).read_bytes())
     except (OSError, ValueError) as error:
-        raise CandidateError(f"its {CONFIGURATION} cannot be read ({one_line(error)})") from None
+        raise CandidateError(f"the {CONFIGURATION} cannot be read ({one_line(error)})") from None
     if isinstance(configuration, dict):
         if isinstance(configuration.get("architecture"), str):
             return "timm"
         if _needs_code(configuration) and not trust_remote_code:
             raise RemoteCodeError(
-                f"it brings code of its own (model type {configuration.get('model_type')!r}), which runs only with "
-                "your permission: read the code, then pass trust_remote_code=True (command line: --trust-remote-code)"
+                f"the model brings code of its own (model type {configuration.get('model_type')!r}), which runs "
+                "only with your permission: read the code, then pass trust_remote_code=True (command line: "
+                "--trust-remote-code)"
             )
         if isinstance(configuration.get("model_type"), str):
             return "transformers"
     raise CandidateError(
-        f"its {CONFIGURATION} has no key that says how to build it; expected 'architecture' (timm) or 'model_type' "
-        "(transformers)"
+        f"the {CONFIGURATION} has no key that says how to build the model; expected 'architecture' (timm) or "
+        "'model_type' (transformers)"
     )
 
 
@@ -413,7 +414,7 @@ def _chosen_weights(names: Iterable[str], form: str) -> str:
     if chosen is None:
         others = sorted(name for name in there if name.endswith(_WEIGHT_SUFFIXES))
         raise CandidateError(
-            f"it has no weights that can be loaded here; expected one of ({', '.join(wanted)})"
+            f"the repository has no weights that can be loaded here; expected one of ({', '.join(wanted)})"
             + (f"; it has {', '.join(others[:3])}" if others else "")
         )
     return chosen
@@ -430,16 +431,16 @@ def _shards(index: Path) -> list[str]:
     try:
         names = sorted(set(json.loads(index.read_bytes())["weight_map"].values()))
     except (OSError, ValueError, LookupError, AttributeError, TypeError) as error:
-        raise CandidateError(f"its {index.name} cannot be read ({one_line(error)})") from None
+        raise CandidateError(f"the {index.name} cannot be read ({one_line(error)})") from None
     outside = [name for name in names if not isinstance(name, str) or _SHARD.fullmatch(name) is None]
     if outside:
-        raise CandidateError(f"its {index.name} names {outside[0]!r}, which is not a file of weights in its folder")
+        raise CandidateError(f"the {index.name} names {outside[0]!r}, which is not a file of weights in its folder")
     return names
 
 
 def _no_configuration(names: Iterable[str]) -> str:
     others = sorted(name for name in names if name.endswith(("config.json", "model_index.json", ".gguf")))
-    return f"it has no {CONFIGURATION}, so it cannot be built" + (
+    return f"the repository has no {CONFIGURATION}, so the model cannot be built" + (
         f"; it has {', '.join(others[:3])}, which neither timm nor transformers loads as an encoder" if others else ""
     )
 
@@ -447,7 +448,7 @@ def _no_configuration(names: Iterable[str]) -> str:
 def _why_not_loaded(found: _Snapshot, error: Exception) -> str:
     if found.pickled and re.search("weights only load failed|weights_only=True", str(error), re.IGNORECASE):
         return (
-            f"its {found.weights} is a pickle of more than tensors; reading it would run code from the file, so it was "
+            f"the {found.weights} is a pickle of more than tensors; reading it would run code from the file, so it was "
             "refused. Ask its author for safetensors"
         )
     damaged = " (a file is truncated or damaged)" if "SafetensorError" in type(error).__name__ else ""

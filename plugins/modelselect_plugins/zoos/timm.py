@@ -120,7 +120,7 @@ def _weights(configuration: Any) -> dict[str, str]:
 def _why_not_loaded(candidate: Candidate, error: Exception) -> str:
     if client.from_hub(error):
         hub_id = str(candidate.metadata.get("url", candidate.name)).removeprefix("https://huggingface.co/")
-        return f"its weights cannot be downloaded: {client.why(error, hub_id)}"
+        return f"the weights cannot be downloaded: {client.why(error, hub_id)}"
     return f"timm cannot load it ({one_line(error)})"
 
 

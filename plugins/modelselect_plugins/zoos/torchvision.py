@@ -88,7 +88,7 @@ class TorchvisionZoo(Zoo):
         try:
             module.load_state_dict(_for_inference(state))
         except RuntimeError as error:
-            raise CandidateError(f"its weights do not fit its architecture ({one_line(error)})") from error
+            raise CandidateError(f"the weights do not fit the architecture ({one_line(error)})") from error
         module = module.float().eval()
         return Backbone(
             candidate=candidate,
@@ -173,12 +173,12 @@ def _state(weights: Any) -> dict[str, torch.Tensor]:
         )
     except (URLError, ConnectionError, TimeoutError) as error:
         raise CandidateError(
-            f"its weights are not in the local cache and cannot be downloaded ({one_line(error)}). "
+            f"the weights are not in the local cache and cannot be downloaded ({one_line(error)}). "
             f"On a machine with a network, download {weights.url}, then copy the file to {path.parent}"
         ) from error
     except Exception as error:
         raise CandidateError(
-            f"its weights cannot be read ({one_line(error)}). If {path} is damaged, delete it and run again"
+            f"the weights cannot be read ({one_line(error)}). If {path} is damaged, delete it and run again"
         ) from error
     return state
 

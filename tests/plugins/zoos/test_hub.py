@@ -341,11 +341,11 @@ def test_the_clients_progress_bars_do_not_stand_between_ours(hub: Hub, monkeypat
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ({"model.gguf": b""}, "it has no config.json, so it cannot be built; it has model.gguf"),
-        ({"config.json": b"{"}, "its config.json cannot be read"),
+        ({"model.gguf": b""}, "the repository has no config.json, so the model cannot be built; it has model.gguf"),
+        ({"config.json": b"{"}, "the config.json cannot be read"),
         (
             {"config.json": b"[]"},
-            "has no key that says how to build it; expected 'architecture' \\(timm\\) or 'model_type'",
+            "has no key that says how to build the model; expected 'architecture' \\(timm\\) or 'model_type'",
         ),
         (
             {"config.json": b'{"model_type": "vit"}', "tf_model.h5": b""},

@@ -175,7 +175,7 @@ def test_layers_left_at_random_are_refused(here: Path) -> None:
     state = load_file(here / "a" / "model.safetensors")
     for lost in ("bert.pooler.dense.weight", "classifier.weight", "bert.encoder.layer.1.output.dense.bias"):
         save_file({k: v for k, v in state.items() if k != lost}, here / "a" / "model.safetensors", {"format": "pt"})
-        assert "its weights lack 1 tensors of BertForSequenceClassification" in refusal("a")
+        assert "the weights lack 1 tensors of BertForSequenceClassification" in refusal("a")
 
 
 def test_an_encoder_with_a_decoder_is_read_without_it_or_refused(here: Path) -> None:
@@ -269,7 +269,7 @@ def test_a_folder_without_a_tokenizer_is_refused_rather_than_read_as_unknown_wor
     text_folder(here / "a")
     for name in ("tokenizer.json", "special_tokens_map.json"):
         (here / "a" / name).unlink(missing_ok=True)
-    assert "it has no tokenizer; expected one of tokenizer.json, vocab.txt" in refusal("a")
+    assert "the folder has no tokenizer; expected one of tokenizer.json, vocab.txt" in refusal("a")
 
 
 @pytest.fixture
@@ -315,7 +315,7 @@ def test_a_changed_tokenizer_is_another_revision(here: Path) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | {"model_max_length": 8}))
     assert only("a").revision != before.revision
     assert only("a").metadata["input_size"] == (8,)
-    with pytest.raises(CandidateError, match="its files have changed"):
+    with pytest.raises(CandidateError, match="the files have changed"):
         ZOO.load(before)
 
 
@@ -383,7 +383,7 @@ def test_a_setting_that_is_none_is_refused_when_it_is_read(here: Path, setting: 
 def test_a_pooling_that_a_model_does_not_have_costs_its_row(here: Path) -> None:
     text_folder(here / "a")
     text_folder(here / "gpt", "GPT2Model")
-    assert "pooling=head needs a trained classifier, which it does not have" in refusal("a?pooling=head")
+    assert "pooling=head needs a trained classifier, which the model does not have" in refusal("a?pooling=head")
     assert "pooling=cls needs a token before the text" in refusal("gpt?pooling=cls")
 
 
@@ -393,7 +393,7 @@ def test_an_image_model_takes_no_settings_of_text(here: Path) -> None:
     tiny = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8}
     transformers.ViTModel(transformers.ViTConfig(image_size=32, **tiny)).save_pretrained(here / "a")
     transformers.ViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(here / "a")
-    assert "it is an image model, but the settings pooling are for text encoders" in refusal("a?pooling=mean")
+    assert "the model takes images, but the settings pooling are for text encoders" in refusal("a?pooling=mean")
 
 
 # --- sentence-transformers -------------------------------------------------------------------------------------------

@@ -119,7 +119,7 @@ def download(name: str, commit: str, file: str, sha256: str | None = None) -> Pa
         got.resolve().unlink(missing_ok=True)
         got.unlink(missing_ok=True)
         raise CandidateError(
-            f"its {file} arrived damaged: SHA-256 {found[:12]}..., but the Hub lists {sha256[:12]}.... Run again; if "
+            f"the {file} arrived damaged: SHA-256 {found[:12]}..., but the Hub lists {sha256[:12]}.... Run again; if "
             "the error stays, something between this machine and the Hub changes files"
         )
     return got
@@ -192,7 +192,7 @@ def why(error: BaseException, name: str) -> str:
         return why(error.__cause__, name)  # this error itself only says that there is no local copy
     status = _status(error)
     if isinstance(error, errors.GatedRepoError):
-        return f"its files are gated: ask for access at {page(name)}, then log in with `hf auth login`"
+        return f"the files are gated: ask for access at {page(name)}, then log in with `hf auth login`"
     if isinstance(error, errors.RevisionNotFoundError):
         return f"the Hub has no such revision of {name!r} (any more): search again, or see {page(name)}/commits/main"
     if isinstance(error, errors.RepositoryNotFoundError):
@@ -206,7 +206,7 @@ def why(error: BaseException, name: str) -> str:
         return f"the Hub refuses access ({status}): see {page(name)}, and log in with `hf auth login`"
     elsewhere = f"On a machine with a network, run `hf download {name}`, then copy its cache (HF_HOME) to this machine"
     if isinstance(error, errors.OfflineModeIsEnabled):
-        return f"it is not in the local cache, and the Hub's client is offline (HF_HUB_OFFLINE). {elsewhere}"
+        return f"the model is not in the local cache, and the Hub's client is offline (HF_HUB_OFFLINE). {elsewhere}"
     if status == 429:
         asked = _retry_after(error)
         return f"the Hub limits the rate of requests{f' for {asked:.0f} s' if asked else ''}: try later, or log in"

@@ -85,8 +85,8 @@ def timm_folder(path: Path, candidate: Candidate, weights_key: str) -> Backbone:
     outputs, trained = module.num_classes, module.pretrained_cfg.get("num_classes")
     if trained is not None and outputs not in (0, trained):  # timm then drops the classifier's weights
         raise CandidateError(
-            f"its config.json builds a classifier of {outputs} classes, but the weights are for {trained} classes, so "
-            "its logits would come from a random layer"
+            f"the config.json builds a classifier of {outputs} classes, but the weights are for {trained} classes, so "
+            "logits would come from a random layer"
         )
     return timm_backbone(candidate, module, weights_key)
 

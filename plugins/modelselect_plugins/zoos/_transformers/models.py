@@ -66,7 +66,9 @@ def load(
             )
             loader = transformers_texts.loader(configuration)
         elif settings:
-            raise CandidateError(f"it is an image model, but the settings {', '.join(settings)} are for text encoders")
+            raise CandidateError(
+                f"the model takes images, but the settings {', '.join(settings)} are for text encoders"
+            )
         else:
             preprocessing = _preprocessing(path, trust_remote_code)
             loader = _loader(configuration)
@@ -86,8 +88,8 @@ def load(
         # A pooler without weights is not read here, but a classifier's head would read it.
         if any(loader.__name__.endswith("Classification") or not key.startswith("pooler.") for key in missing):
             raise CandidateError(
-                f"its weights lack {len(missing)} tensors of {type(module).__name__}, such as "
-                f"{', '.join(missing[:3])}, so its features would come from random layers"
+                f"the weights lack {len(missing)} tensors of {type(module).__name__}, such as "
+                f"{', '.join(missing[:3])}, so features would come from random layers"
             )
         module = module.float().eval()
         read: Reader
@@ -203,7 +205,7 @@ def _configuration(path: Path, trust_remote_code: bool) -> Any:
         and not trust_remote_code
     ):
         raise RemoteCodeError(
-            f"it brings code of its own (model type {declared.get('model_type')!r}), which runs only with your "
+            f"the model brings code of its own (model type {declared.get('model_type')!r}), which runs only with your "
             "permission: read the code, then pass trust_remote_code=True (on the command line: --trust-remote-code)"
         )
     configuration = transformers.AutoConfig.from_pretrained(
@@ -232,7 +234,7 @@ def _is_classifier(configuration: Any) -> bool:
 def _preprocessing(path: Path, trust_remote_code: bool) -> Preprocessing:
     transformers = required("transformers")
     if not (path / PROCESSOR).is_file():
-        raise CandidateError(f"it has no {PROCESSOR}, so the preprocessing of its images is unknown")
+        raise CandidateError(f"the folder has no {PROCESSOR}, so the preprocessing of images is unknown")
     check_sides(_input_size(path, {}) or ())
     processor = None
     for backend in ("pil", "torchvision"):  # PIL first, since nearly all were trained with it
@@ -278,7 +280,7 @@ def _reader(module: Any, preprocessing: Preprocessing, classifier: bool, *, pool
         with torch.no_grad():
             encoder(module, example_batch(preprocessing))
     except Exception as error:
-        raise CandidateError(f"it cannot be read as an image model with features ({one_line(error)})") from error
+        raise CandidateError(f"the model cannot be read as an image model with features ({one_line(error)})") from error
     return encoder
 
 

@@ -171,7 +171,7 @@ def preprocessing(
             path, trust_remote_code=trust_remote_code, local_files_only=True
         )
     except Exception as error:
-        raise CandidateError(f"its tokenizer cannot be loaded ({one_line(error)})") from error
+        raise CandidateError(f"the tokenizer cannot be loaded ({one_line(error)})") from error
     length, vocabulary = _length(path, declared, settings), configuration.vocab_size
     lower = _read(path / "sentence_bert_config.json").get("do_lower_case") is True
     tokenizer.truncation_side = "right"
@@ -182,7 +182,7 @@ def preprocessing(
         ids: list[int] = tokenizer(text, truncation=True, max_length=length, verbose=False)["input_ids"] or [filler]
         if max(ids) >= vocabulary:
             raise CandidateError(
-                f"its tokenizer gives token {max(ids)}, but the model has only {vocabulary} tokens: tokenizer and "
+                f"the tokenizer gives token {max(ids)}, but the model has only {vocabulary} tokens: tokenizer and "
                 "weights do not belong together"
             )
         return ids
@@ -239,7 +239,7 @@ def reader(module: Any, prepared: TextPreprocessing, path: Path, settings: TextS
     except CandidateError:
         raise
     except Exception as error:
-        raise CandidateError(f"it cannot be read as a text encoder with features ({one_line(error)})") from error
+        raise CandidateError(f"the model cannot be read as a text encoder with features ({one_line(error)})") from error
     return found
 
 
@@ -338,7 +338,7 @@ def _check_vocabulary(path: Path) -> None:
     there = [name for name in VOCABULARIES if (path / name).is_file()]
     if not there:  # transformers would create an empty one
         raise CandidateError(
-            f"it has no tokenizer; expected one of {', '.join(VOCABULARIES)} in the folder of its config.json"
+            f"the folder has no tokenizer; expected one of {', '.join(VOCABULARIES)} next to config.json"
         )
     if all(name.endswith(".model") for name in there):
         try:
@@ -346,7 +346,7 @@ def _check_vocabulary(path: Path) -> None:
                 importlib.import_module(library)
         except ImportError as error:  # transformers' own message would be misleading
             raise CandidateError(
-                f"its tokenizer is only in sentencepiece's form ({there[0]}), which cannot be read here "
+                f"the tokenizer is only in sentencepiece's form ({there[0]}), which cannot be read here "
                 f"({one_line(error)}); fix this with: pip install sentencepiece protobuf"
             ) from error
 
@@ -354,14 +354,14 @@ def _check_vocabulary(path: Path) -> None:
 def _check_pooling(pooling: str, head: str | None, prepared: TextPreprocessing) -> None:
     if pooling not in POOLINGS:
         raise CandidateError(
-            f"its modules.json asks for the pooling {pooling!r}, which is not supported. Give another one: "
+            f"the modules.json asks for the pooling {pooling!r}, which is not supported. Give another one: "
             f"?pooling= with {', '.join(POOLINGS)}"
         )
     if pooling == "head" and head is None:
-        raise CandidateError("pooling=head needs a trained classifier, which it does not have; try pooling=mean")
+        raise CandidateError("pooling=head needs a trained classifier, which the model does not have; try pooling=mean")
     if pooling == "cls" and len({int(prepared.prepare(text)[0]) for text in ("One", "text", "2")}) > 1:
         raise CandidateError(
-            "pooling=cls needs a token before the text, which its tokenizer does not add; try pooling=mean"
+            "pooling=cls needs a token before the text, which the tokenizer does not add; try pooling=mean"
         )
 
 
@@ -370,7 +370,7 @@ def _check_padding(padded: Outputs, alone: Outputs) -> None:
     for among, own in zip(padded, alone, strict=True):
         if among is not None and own is not None and (among[:1] - own).abs().max() > 1e-3 * own.abs().max():
             raise CandidateError(
-                "its outputs for a text change with the padding after the text, so no score could be repeated"
+                "the outputs for a text change with the padding after the text, so no score could be repeated"
             )
 
 
