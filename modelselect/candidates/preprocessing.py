@@ -27,7 +27,7 @@ class ImagePreprocessing:
 
     Attributes:
         size: (height, width) in pixels of the module's input.
-        resize: the shorter side in pixels before cropping; (height, width) ignores the aspect ratio; None resizes not.
+        resize: the shorter side in pixels before cropping; (height, width) ignores the aspect ratio; None: no resizing.
         interpolation: `nearest`, `bilinear`, `bicubic` or `lanczos`.
         mean, std: per channel, of pixels in [0, 1].
         channels: 3 (RGB) or 1 (grey, by PIL's luma).

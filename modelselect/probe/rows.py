@@ -53,7 +53,7 @@ class Rows(abc.ABC):
 
     @abc.abstractmethod
     def raw(self, row: int) -> Any:
-        """The input as it is stored: the bytes of an image file, a PIL image, a text, or an array (of pixels or not).
+        """The input as it is stored: the bytes of an image file, a PIL image, a text, or an array (pixels or numbers).
 
         Raises:
             UnreadableError: the row cannot be read. (Any other exception counts as the same.)
