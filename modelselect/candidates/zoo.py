@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     from modelselect.candidates.backbone import Backbone
 
+OWN_MODULES = "module"
+"""The zoo of the caller's own torch modules. Its candidates' names mean nothing in another run."""
+
 
 class Zoo(abc.ABC):
     """A source of candidates. Subclass it, and register an instance with `modelselect_register_zoos`.
