@@ -28,7 +28,7 @@ from modelselect.evaluation.results import ScoringResult, VerificationResult
 from modelselect.evaluation.task import ScoringTask
 from modelselect.executor import Executor
 from modelselect.extraction.inputs import InputCache
-from modelselect.history.database import History
+from modelselect.history.history import History
 from modelselect.history.records import ACCURACY, Result
 from modelselect.host.lookup import ALL_ESTIMATORS
 from modelselect.utils.progress import Progress

@@ -6,14 +6,13 @@ import abc
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from modelselect.candidates.backbone import Backbone
 from modelselect.candidates.candidate import Candidate
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import torch
-
-    from modelselect.candidates.backbone import Backbone
 
 OWN_MODULES = "module"
 """The zoo of the caller's own torch modules. Its candidates' names mean nothing in another run."""

@@ -10,7 +10,7 @@ from modelselect.candidates.candidate import Candidate
 from modelselect.errors import CandidateError, Failure, ModelSelectError
 from modelselect.evaluation.results import ScoringResult
 from modelselect.evaluation.task import ScoringTask
-from modelselect.history.database import History
+from modelselect.history.history import History
 from modelselect.history.proxy import choose_proxy, named_proxy
 from modelselect.history.recall import build_context, shortlist
 from modelselect.history.recording import record_run

@@ -9,7 +9,7 @@ from typing import Any
 from modelselect.candidates.candidate import Candidate
 from modelselect.candidates.expression import Expression
 from modelselect.errors import ExpressionError, InvalidInputError
-from modelselect.history.database import History
+from modelselect.history.history import History
 from modelselect.host.host import get_host
 from modelselect.probe.probe import Probe
 

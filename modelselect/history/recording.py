@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelselect.candidates.zoo import OWN_MODULES
 from modelselect.estimators.estimator import Estimator
-from modelselect.history.database import History
+from modelselect.history.history import History
 from modelselect.history.proxy import describe_dataset
 from modelselect.history.records import ACCURACY, Result
 from modelselect.probe.probe import Probe

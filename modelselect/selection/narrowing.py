@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from modelselect.candidates.candidate import Candidate
 from modelselect.errors import LIMIT, Failure, InvalidInputError
@@ -13,11 +13,8 @@ from modelselect.evaluation.recall import observe, recall_context, recalled_shor
 from modelselect.evaluation.request import Request
 from modelselect.evaluation.results import ScoringResult
 from modelselect.evaluation.task import ScoringTask
-from modelselect.history.history import GivenHistory, open_history, open_or_warn
+from modelselect.history.history import GivenHistory, History, open_history, open_or_warn
 from modelselect.utils.progress import Progress
-
-if TYPE_CHECKING:
-    from modelselect.history.database import History
 
 
 def history_for(given: GivenHistory, recall: int | None) -> History | None:
