@@ -58,7 +58,7 @@ class Columns(torch.nn.Module):
 
 
 def two_classes(n: int, gaps: list[float], seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """(n, len(gaps)) normal features, of which each column's class means are a gap apart."""
+    """(n, len(gaps)) normal features; in each column, the class means are a gap apart."""
     labels = np.arange(n) % 2
     noise = np.random.default_rng(seed).normal(size=(n, len(gaps)))
     return (noise + labels[:, None] * np.array(gaps)).astype(np.float32), labels

@@ -321,7 +321,7 @@ def test_code_of_a_repository_runs_only_if_allowed(hub: Hub, tmp_path: Path, mon
     )
     assert "trust_remote_code=True" in row("hub:me/odd").status
     assert hub.count(rf"resolve.*(\.py|{WEIGHTS})") == 0
-    with pytest.raises(CandidateError, match="trust_remote_code=True"):  # nor where nothing was told beforehand
+    with pytest.raises(CandidateError, match="trust_remote_code=True"):  # also if the metadata said nothing before
         ZOO.load(ms.Candidate("hub", "me/odd"))
     assert hub.count(rf"resolve.*(\.py|{WEIGHTS})") == 0
     assert not marker.exists()

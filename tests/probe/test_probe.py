@@ -785,7 +785,7 @@ def test_a_dataset_marked_as_test_or_streamed_is_refused() -> None:
     marked = datasets.Dataset(data.data, info=data.info, split=datasets.Split.TEST)
     with pytest.raises(DatasetError, match="test split"):
         Probe.of(marked)
-    assert len(Probe.of({"train": marked})) == 12  # whoever renames it says that it is no test set
+    assert len(Probe.of({"train": marked})) == 12  # renaming the split says that it is not a test set
     with pytest.raises(DatasetError, match="IterableDataset"):
         Probe.of(data.to_iterable_dataset())
 

@@ -62,7 +62,7 @@ def backbone(module: nn.Module | None = None, read: Any = None) -> Backbone:
 
 
 class FitsOnly:
-    """A reader on a device with room for so many rows; remembers the sizes that it was asked for."""
+    """A reader on a device with memory for this number of rows; records the sizes of its batches."""
 
     def __init__(self, room: int, error: Callable[[], Exception] = torch.OutOfMemoryError) -> None:
         self.room, self.error = room, error

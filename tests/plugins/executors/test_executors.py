@@ -49,7 +49,7 @@ def wait_until(true: Callable[[], bool], seconds: float = 10) -> None:
 
 
 class MoodyError(Exception):
-    """Cannot be unpickled: its constructor wants more than Exception keeps."""
+    """Cannot be unpickled: its constructor needs more arguments than Exception keeps."""
 
     def __init__(self, one: str, two: str) -> None:
         super().__init__(one + two)

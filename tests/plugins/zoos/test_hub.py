@@ -1,4 +1,4 @@
-"""The hub zoo: what a query asks and leaves out, what is told without weights, and that the real thing loads."""
+"""The hub zoo: what a query matches, what is known without weights, and that real models load."""
 
 from __future__ import annotations
 
