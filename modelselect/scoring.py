@@ -141,7 +141,7 @@ def standard_error(
         InvalidInputError: fewer than two resamples.
         NotApplicableError: the method is relative to a pool, does not use the probe's rows, or needs a field that
             was not given.
-        EvidenceError: the arrays, or more than a fifth of the resamples, cannot be scored; the message says why.
+        EvidenceError: the arrays, or four fifths of their rows, cannot be scored; the message says why.
 
     >>> import numpy as np, modelselect as ms
     >>> rng = np.random.default_rng(0)

@@ -266,7 +266,7 @@ def test_an_index_that_names_files_outside_is_refused(hub: Hub, tmp_path: Path) 
     index = json.loads(files["model.safetensors.index.json"])
     index["weight_map"] = dict.fromkeys(index["weight_map"], "../../../../elsewhere.safetensors")
     hub.model("me/odd", {**files, "model.safetensors.index.json": json.dumps(index).encode()})
-    assert "names '../../../../elsewhere.safetensors', which is no file of weights" in row("hub:me/odd").status
+    assert "names '../../../../elsewhere.safetensors', which is not a file of weights" in row("hub:me/odd").status
 
 
 CONFIGURATION = """
@@ -369,7 +369,7 @@ def test_offline_what_is_cached_works_and_the_rest_says_why(vit: Hub, monkeypatc
     offline = row("hub:me/vit")
     assert (offline.status, offline.candidate.id, offline.score) == ("ok", online.candidate.id, online.score)
     assert row(online.candidate.id).status == "ok"
-    assert "run `hf download me/other`, and copy the cache (HF_HOME) here" in row("hub:me/other").status
+    assert "run `hf download me/other`, then copy its cache (HF_HOME) to this machine" in row("hub:me/other").status
     with pytest.raises(SearchError, match=r"the Hub's client is offline \(HF_HUB_OFFLINE\), but a query needs the Hub"):
         ms.search("hub:?task=image-classification")
 

@@ -422,7 +422,7 @@ def test_code_that_is_not_there_is_named(here: Path) -> None:
         ("def build(folder): return 3", "net.py:build returned int; expected (torch.nn.Module, transform)"),
         ("import torch\ndef build(folder): return torch.nn.Identity(), print", "has no method `forward_features`"),
         (BUILDER.replace(".mean((2, 3))", ".wrong()"), "`forward_features` failed on two images of noise"),
-        (BUILDER.replace("/ 255", "/ 255 + torch.rand(1)"), "different tensors for one image"),
+        (BUILDER.replace("/ 255", "/ 255 + torch.rand(1)"), "different tensors for the same image"),
     ],
 )
 def test_code_that_fails_costs_one_line(here: Path, code: str, reason: str) -> None:

@@ -99,7 +99,7 @@ def test_a_size_that_is_not_known_is_not_below_a_bound(shelf: Hub) -> None:
         ("?params", r"Expected key=value, joined by &, with the keys task, library"),
         ("?params=small", r"'params' is 'small'; expected a bound such as 'params=<50M'"),
         ("?params=", "'params' has no value; expected a value, as in 'params=<50M'"),
-        ("?limit=0", "'limit' is '0'; expected how many candidates"),
+        ("?limit=0", "'limit' is '0'; expected the maximum number of candidates"),
         ("?limit=many", "'limit' is 'many'"),
         ("?sort=download", "Did you mean 'downloads'"),
         ("?gated=perhaps", "expected true or false"),
@@ -349,7 +349,7 @@ def test_the_clients_progress_bars_do_not_stand_between_ours(hub: Hub, monkeypat
         ),
         (
             {"config.json": b'{"model_type": "vit"}', "tf_model.h5": b""},
-            "no weights that can be loaded here .*it has tf_model.h5",
+            "no weights that can be loaded here; .*it has tf_model.h5",
         ),
         ({"config.json": b'{"architecture": "resnet81"}', "model.safetensors": b""}, "Did you mean 'resnet"),
         ({"config.json": b'{"model_type": "whisperer"}', "model.safetensors": b""}, "transformers cannot load it"),

@@ -248,7 +248,7 @@ def test_what_people_write_is_prepared_and_equal_from_many_threads(here: Path) -
         assert read(backbone, odd).features.isfinite().all()
         with ThreadPoolExecutor(8) as threads:
             assert all(map(torch.equal, threads.map(backbone.preprocessing.prepare, odd * 40), rows * 40))
-    with pytest.raises(CandidateError, match="takes texts, and the probe's rows are int"):
+    with pytest.raises(CandidateError, match="takes texts, but the probe's rows are int"):
         backbone.preprocessing.prepare(3)
 
 
@@ -434,7 +434,7 @@ def test_the_pooling_of_a_folder_of_sentence_transformers_is_the_default(
 
 def test_a_pooling_that_is_none_of_ours_is_not_replaced_in_silence(here: Path) -> None:
     sentence_folder(here / "a", {"pooling_mode": "weightedmean"}, do_lower_case=True)
-    assert "asks for the pooling 'weightedmean', which is none of ours. State another one" in refusal("a")
+    assert "asks for the pooling 'weightedmean', which is not supported. Give another one" in refusal("a")
     assert load("a?pooling=mean").read.pooling == "mean"
 
 
