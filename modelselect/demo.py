@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
-from modelselect.history.database import History
+from modelselect.history.history import History
 from modelselect.verification.recipe import FineTuning
 
 

@@ -12,7 +12,7 @@ from modelselect.agreement import agreement
 from modelselect.candidates.candidate import Candidate
 from modelselect.demo import Demo, DemoZoo
 from modelselect.errors import InvalidInputError
-from modelselect.history.database import History
+from modelselect.history.history import History
 from modelselect.history.recall import RECALL_ESTIMATOR
 from modelselect.host.host import get_host
 from modelselect.host.lookup import search
