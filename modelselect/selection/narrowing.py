@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from modelselect.candidates.candidate import Candidate
 from modelselect.candidates.limits import Limits
@@ -11,13 +11,11 @@ from modelselect.errors import LIMIT, Failure, InvalidInputError
 from modelselect.evaluation.context import ScoringTask
 from modelselect.evaluation.request import Request
 from modelselect.evaluation.results import ScoringResult
+from modelselect.history.database import History
 from modelselect.history.history import GivenHistory, open_history, open_or_warn
 from modelselect.history.proxy import observe
 from modelselect.history.recall import build_context, shortlist
 from modelselect.utils.progress import Progress
-
-if TYPE_CHECKING:
-    from modelselect.history.database import History
 
 
 def history_for(given: GivenHistory, recall: int | None) -> History | None:
@@ -25,8 +23,6 @@ def history_for(given: GivenHistory, recall: int | None) -> History | None:
     past = open_history(given)
     if recall is None:
         return None if past is None else open_or_warn(past)
-    if isinstance(recall, bool) or not isinstance(recall, int) or recall < 1:
-        raise InvalidInputError(f"recall is {recall!r}; expected how many candidates to keep, or None for all")
     if past is None:
         raise InvalidInputError("recall goes by the transfer history, and history is False; give one, or no recall")
     return past
@@ -36,8 +32,6 @@ def prefilter(
     request: Request,
     work: ScoringTask,
     history: History | None,
-    recall: int | None,
-    proxy: str | Candidate | None,
     bars: Progress,
 ) -> tuple[list[Candidate], dict[str, ScoringResult | Failure], dict[str, Any] | None]:
     """The cuts that load no candidate: limits, and recall by the history.
@@ -46,6 +40,7 @@ def prefilter(
         The pool; why some of it have no scores, by id; the record of what was recalled.
     """
     chosen, pool = request.chosen, request.pool
+    recall, proxy = request.settings.recall, request.settings.proxy
     settled = request.unsearched | over_limits(work.limits, work, pool, request.unsearched)
     recalled = None
     searched = [candidate for candidate in pool if candidate.id not in settled]
