@@ -93,8 +93,8 @@ def benchmark(
         recipe: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         if recipe and verify is None:
             raise InvalidInputError(
-                f"--{next(iter(recipe))} says how to fine-tune, but no candidate is fine-tuned: add --verify full, say, or "
-                "leave it out"
+                f"--{next(iter(recipe))} says how to fine-tune, but no candidate is fine-tuned: add --verify full, "
+                "say, or leave it out"
             )
         with contextlib.redirect_stdout(sys.stderr):  # what a candidate prints must not stand in the answer
             found = ms.benchmark(

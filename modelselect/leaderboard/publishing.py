@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelselect import hub
 from modelselect.errors import InvalidInputError
-from modelselect.history.database import History
-from modelselect.history.history import united
+from modelselect.history.history import History, united
 from modelselect.history.records import TABLES
 
 if TYPE_CHECKING:

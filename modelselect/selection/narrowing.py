@@ -11,8 +11,7 @@ from modelselect.errors import LIMIT, Failure, InvalidInputError
 from modelselect.evaluation.context import ScoringTask
 from modelselect.evaluation.request import Request
 from modelselect.evaluation.results import ScoringResult
-from modelselect.history.database import History
-from modelselect.history.history import GivenHistory, open_history, open_or_warn
+from modelselect.history.history import GivenHistory, History, open_history, open_or_warn
 from modelselect.history.proxy import observe
 from modelselect.history.recall import build_context, shortlist
 from modelselect.utils.progress import Progress
