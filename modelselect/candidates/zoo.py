@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
     import torch
 
+OWN_MODULES = "module"
+"""The zoo of the caller's own torch modules. Its candidates' names mean nothing in another run."""
+
 
 class Zoo(abc.ABC):
     """A source of candidates. Subclass it, and register an instance with `modelselect_register_zoos`.

@@ -10,13 +10,13 @@ from typing import Any
 from modelselect.candidates.candidate import Candidate
 from modelselect.errors import Failure, InvalidInputError
 from modelselect.estimators.estimator import Estimator
-from modelselect.evaluation.context import ScoringTask
+from modelselect.evaluation.context import EvaluationContext
 from modelselect.evaluation.own_modules import ModuleZoo
 from modelselect.evaluation.pool import candidates_of
 from modelselect.evaluation.results import ScoringResult
 from modelselect.evaluation.settings import Settings
 from modelselect.executor import Executor
-from modelselect.extraction.devices import check_precision, choose_device
+from modelselect.extraction.devices import Compute, check_precision, choose_device
 from modelselect.extraction.extractor import BatchProgress
 from modelselect.extraction.inputs import InputCache
 from modelselect.host.host import Host, get_host
@@ -89,23 +89,21 @@ class Request:
             device=device,
         )
 
-    def work(self, spool: InputCache, progress: BatchProgress | None = None) -> ScoringTask:
-        """What executors are to do with every candidate."""
-        return ScoringTask(
+    def context(self, spool: InputCache, progress: BatchProgress | None = None) -> EvaluationContext:
+        """Under which conditions every candidate is evaluated."""
+        settings = self.settings
+        return EvaluationContext(
             probe=self.probe,
             source=self.source,
             estimators=tuple(self.methods),
             cache_dir=self.store.path,
             spool=spool,
-            device=self.device,
-            batch_size=self.settings.batch_size,
-            precision=self.settings.precision,
-            compile=self.settings.compile,
-            trust_remote_code=self.settings.trust_remote_code,
-            seed=self.settings.seed,
+            compute=Compute(self.device, settings.batch_size, settings.precision, settings.compile),
+            trust_remote_code=settings.trust_remote_code,
+            seed=settings.seed,
             zoos=self.own_zoos,
-            resamples=self.settings.resamples,
+            resamples=settings.resamples,
             progress=progress,
-            costs=self.settings.measures_costs,
-            limits=self.settings.limits,
+            costs=settings.measures_costs,
+            limits=settings.limits,
         )

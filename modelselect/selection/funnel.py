@@ -14,12 +14,13 @@ from modelselect.budget.meter import Meter
 from modelselect.candidates.modules import in_evaluation_mode
 from modelselect.errors import LIMIT, NothingRankedError
 from modelselect.evaluation.fine_tuning import VerificationTask
+from modelselect.evaluation.recall import record as record_run
 from modelselect.evaluation.request import Request
 from modelselect.evaluation.results import ScoringResult
 from modelselect.evaluation.settings import Keywords, Settings, with_signature
 from modelselect.evaluation.standings import rank
+from modelselect.evaluation.task import ScoringTask
 from modelselect.extraction.inputs import InputCache
-from modelselect.history.recording import record_run
 from modelselect.leaderboard.leaderboard import Leaderboard, Row
 from modelselect.selection.affordable import affordable_fine_tuning
 from modelselect.selection.halving import SuccessiveHalving, record
@@ -114,22 +115,24 @@ def select(dataset: Any, candidates: Any, **settings: Unpack[Keywords]) -> Leade
 
     bare = in_evaluation_mode(*(module for zoo in request.own_zoos.values() for module in zoo.modules))
     with bare, InputCache.temporary(request.store.path / "spool") as spool, Progress(asked.progress) as bars:
-        work = request.work(spool, None if runner.isolated else bars.batches)
-        pool, settled, recalled = prefilter(request, work, past, bars)
+        context = request.context(spool, None if runner.isolated else bars.batches)
+        pool, settled, recalled, context = prefilter(request, context, past, bars)
         scored = None
         stages = []
         if meter is None:
             open_ones = [candidate for candidate in pool if candidate.id not in settled]
-            results = settled | score_candidates(host, runner, work, open_ones, len(open_ones), bars=bars)
+            results = settled | score_candidates(
+                host, runner, ScoringTask(context), open_ones, len(open_ones), bars=bars
+            )
             board = rank(pool, results, methods, chosen, resamples)
         else:
             assess = partial(score_candidates, host, runner, bars=bars)
-            rounds = SuccessiveHalving(work, chosen, methods, meter, confidence, top_k, assess, runner.workers)
+            rounds = SuccessiveHalving(context, chosen, methods, meter, confidence, top_k, assess, runner.workers)
             scored = rounds.score(pool, settled)
-            board, results, work = scored.board, scored.results, scored.work
+            board, results, context = scored.board, scored.results, scored.context
         if top_k and board.ranked:
             identities = {key: result.identity for key, result in results.items() if isinstance(result, ScoringResult)}
-            task = VerificationTask(work, recipe, identities, asked.verify)
+            task = VerificationTask(context, recipe, identities, asked.verify)
             if meter is None or scored is None:
                 board = verify_best(board, runner, task, top_k, bars)
             else:
@@ -139,20 +142,19 @@ def select(dataset: Any, candidates: Any, **settings: Unpack[Keywords]) -> Leade
                 stages.append(stage)
         trained = {"method": asked.verify, **asdict(recipe)} if top_k else None
         if past is not None:
-            assessed = {key: result for key, result in results.items() if isinstance(result, ScoringResult)}
-            record_run(past, board, work, chosen, assessed, trained, may_look=meter is None)
+            record_run(ScoringTask(context), past, board, results, trained, may_look=meter is None)
     spent = None if meter is None or scored is None else record(asked.budget, meter, confidence, scored, stages)
     board = replace(
         board,
         provenance={
-            "dataset": work.probe.provenance,
+            "dataset": context.probe.provenance,
             "source": None if request.source is None else request.source.provenance,
-            "fingerprint": work.probe.fingerprint,
+            "fingerprint": context.probe.fingerprint,
             "ranked_by": [e.name for e in chosen],
             "estimators": {e.name: {"key": e.key, "parameters": e.parameters, "citation": e.citation} for e in methods},
             "settings": {
                 "top_k": top_k,
-                "probe_size": len(work.probe),
+                "probe_size": len(context.probe),
                 "requested_probe_size": asked.probe_size,
                 "fine_tuning": trained,
                 "device": request.device,
@@ -162,9 +164,9 @@ def select(dataset: Any, candidates: Any, **settings: Unpack[Keywords]) -> Leade
                 "compile": asked.compile,
                 "trust_remote_code": asked.trust_remote_code,
                 "seed": asked.seed,
-                "probe_seed": work.probe.seed,
-                "resamples": work.resamples,
-                "costs": work.costs,
+                "probe_seed": context.probe.seed,
+                "resamples": context.resamples,
+                "costs": context.costs,
                 "limits": asdict(limits),
             },
             "recall": recalled,

@@ -9,11 +9,11 @@ from modelselect.budget.budget import Budget, round_sizes
 from modelselect.candidates.candidate import Candidate
 from modelselect.errors import LIMIT, Failure
 from modelselect.estimators.resampling import looks_at_rows
-from modelselect.evaluation.context import ScoringTask
+from modelselect.evaluation.loading import BYTES_PER_PARAMETER
 from modelselect.evaluation.request import Request
 from modelselect.evaluation.results import ScoringResult
 from modelselect.evaluation.settings import Keywords, Settings, with_signature
-from modelselect.evaluation.task import BYTES_PER_PARAMETER
+from modelselect.evaluation.task import ScoringTask
 from modelselect.evaluation.timing import decode_seconds, macs_per_second
 from modelselect.extraction.inputs import InputCache
 from modelselect.selection.affordable import fine_tuning_passes
@@ -52,13 +52,14 @@ def plan(dataset: Any, candidates: Any, **settings: Unpack[Keywords]) -> Plan:
     budget = None if asked.budget is None else Budget.of(asked.budget)
     past = history_for(asked.history, asked.recall)
     request = Request.of(asked, dataset, candidates)
-    work = request.work(InputCache(None))
+    context = request.context(InputCache(None))
+    task = ScoringTask(context)
     pool, recalled = request.pool, None
-    settled = request.unsearched | over_limits(asked.limits, work, pool, request.unsearched)
+    settled = request.unsearched | over_limits(task, pool, request.unsearched)
     if asked.recall is not None:
-        pool, settled, recalled = prefilter(request, work, past, Progress(asked.progress))
+        pool, settled, recalled, _ = prefilter(request, context, past, Progress(asked.progress))
     speed, decoding = macs_per_second(request.device), decode_seconds(request.probe)
-    rows = tuple(_expense(request, work, candidate, settled.get(candidate.id), speed) for candidate in pool)
+    rows = tuple(_expense(request, task, candidate, settled.get(candidate.id), speed) for candidate in pool)
     open_rows = [row for row in rows if row.candidate.id not in settled]
     row_seconds = [_row_seconds(row, speed, decoding / len(request.probe)) for row in open_rows]
     rounds: tuple[PlannedRound, ...] = ()
@@ -95,7 +96,7 @@ def _row_seconds(row: PlannedCandidate, speed: float, decoding: float) -> float 
 
 
 def _expense(
-    request: Request, work: ScoringTask, candidate: Candidate, settled: ScoringResult | Failure | None, speed: float
+    request: Request, task: ScoringTask, candidate: Candidate, settled: ScoringResult | Failure | None, speed: float
 ) -> PlannedCandidate:
     known = candidate.metadata
     if isinstance(settled, Failure):
@@ -106,7 +107,7 @@ def _expense(
             )
         return PlannedCandidate(candidate, remark=settled.reason)
     zoo = request.own_zoos.get(candidate.zoo) or request.host.zoo(candidate.zoo)
-    foreseen = work.foresee(candidate)
+    foreseen = task.preview(candidate)
     seconds = None if foreseen.macs is None else len(request.probe) * foreseen.macs / speed
     remarks = []
     if known.get("remote_code") and not request.settings.trust_remote_code:
