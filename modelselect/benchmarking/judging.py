@@ -28,7 +28,7 @@ def judge(benchmark: BenchmarkResults, measure: Measure, resamples: int, seed: i
     """Compares every estimator with the truth and with the baselines. See `Benchmark.table`.
 
     The bootstrap draws models and datasets with replacement, and a drawn model with all its datasets (A. B. Owen: The
-    pigeonhole bootstrap, Annals of Applied Statistics 2007). For all datasets have the same models, and a lucky pool of
+    pigeonhole bootstrap, Annals of Applied Statistics 2007). All datasets have the same models, so a lucky pool of
     models is lucky on every dataset. All estimators are judged on the same draws. Scores are not computed anew.
     """
     scores = dict(benchmark.scores)
@@ -84,16 +84,16 @@ def judge(benchmark: BenchmarkResults, measure: Measure, resamples: int, seed: i
     rows.sort(key=lambda row: (row.kind != METHOD, -sign * row.mean.value, row.estimator))
     absent = {name: _why_absent(benchmark, name) for name in (*scores, *benchmark.failures) if name not in shown}
     return BenchmarkFigures(
-        tuple(rows),
-        datasets,
-        measure,
-        resamples,
-        static,
-        history,
-        absent,
-        benchmark.evidence_seconds,
-        benchmark.notes,
-        benchmark,
+        rows=tuple(rows),
+        datasets=datasets,
+        measure=measure,
+        resamples=resamples,
+        static=static,
+        history=history,
+        absent=absent,
+        evidence_seconds=benchmark.evidence_seconds,
+        notes=benchmark.notes,
+        benchmark=benchmark,
     )
 
 
