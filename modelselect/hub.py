@@ -17,7 +17,7 @@ _ATTEMPTS = 5
 """How often an upload is tried when others keep committing first."""
 
 
-def upload(
+def upload(  # noqa: PLR0913 (what a repository needs)
     repository: str,
     fill: Fill,
     message: str,

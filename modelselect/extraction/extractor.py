@@ -36,7 +36,7 @@ class Extractor(abc.ABC):
         """True if this extractor can run the backbone on the device (`"cpu"`, `"cuda:1"`, ...)."""
 
     @abc.abstractmethod
-    def extract(
+    def extract(  # noqa: PLR0913 (the contract of plugins)
         self,
         backbone: Backbone,
         probe: Probe,

@@ -29,7 +29,7 @@ class Writer:
     ) -> None:
         self.metadata = metadata
         self._new_path, self._explained = new_path, explained
-        self._arrays: dict[str, StoredArray] = {}
+        self.arrays: dict[str, StoredArray] = {}
         self._files: dict[str, tuple[Path, BinaryIO]] = {}
 
     def append(self, **rows: NDArray[Any]) -> None:
@@ -45,11 +45,11 @@ class Writer:
                     f"the rows of {name!r} are a single number; expected an array of shape (rows, ...)"
                 )
             with self._explained("written"):
-                if name not in self._arrays:
+                if name not in self.arrays:
                     path = self._new_path()
                     self._files[name] = path, path.open("x+b")
-                    self._arrays[name] = StoredArray(batch.dtype, (0, *batch.shape[1:]), self._files[name][1])
-                array = self._arrays[name]
+                    self.arrays[name] = StoredArray(batch.dtype, (0, *batch.shape[1:]), self._files[name][1])
+                array = self.arrays[name]
                 if (batch.dtype, batch.shape[1:]) != (array.dtype, array.shape[1:]):
                     raise InvalidInputError(
                         f"the rows of {name!r} have dtype {batch.dtype} and shape {batch.shape[1:]}; expected those of "
@@ -62,7 +62,7 @@ class Writer:
     def mapped(self) -> Mapping[str, NDArray[Any]]:
         """The rows so far, read-only and memory-mapped; readable as long as they are referenced."""
         found = {}
-        for name, array in self._arrays.items():
+        for name, array in self.arrays.items():
             path, file = self._files[name]
             with self._explained("written"):
                 file.flush()
@@ -72,7 +72,7 @@ class Writer:
                     found[name] = np.memmap(path, array.dtype, "r", shape=array.shape)
         return found
 
-    def _discard(self) -> None:
+    def discard(self) -> None:
         for path, file in self._files.values():
             with contextlib.suppress(OSError):
                 file.close()
