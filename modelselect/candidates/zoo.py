@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     from modelselect.candidates.backbone import Backbone
 
+OWN_MODULES = "module"
+"""Name of the zoo of the modules that a caller gives to `select()`; no other call can load them."""
+
 
 class Zoo(abc.ABC):
     """A source of candidates. Subclass it, and register an instance with `modelselect_register_zoos`.

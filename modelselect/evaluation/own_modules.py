@@ -10,7 +10,7 @@ from modelselect.candidates.candidate import Candidate
 from modelselect.candidates.modules import device_of, weights_digest
 from modelselect.candidates.preprocessing import CallablePreprocessing
 from modelselect.candidates.readers import reader_for_feature_method, reader_for_module
-from modelselect.candidates.zoo import Zoo
+from modelselect.candidates.zoo import OWN_MODULES, Zoo
 from modelselect.errors import CandidateError, InvalidInputError
 from modelselect.utils.code import code_key, module_key
 
@@ -36,7 +36,7 @@ class ModuleZoo(Zoo):
         probe: any of its rows is the example that features are located with.
     """
 
-    name = "module"
+    name = OWN_MODULES
     downloads = False
 
     def __init__(self, modules: dict[str, tuple[torch.nn.Module, Transform | None]], probe: Probe) -> None:

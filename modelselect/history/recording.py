@@ -6,22 +6,22 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from modelselect.candidates.zoo import OWN_MODULES
 from modelselect.errors import ModelSelectError
 from modelselect.estimators.estimator import Estimator
-from modelselect.evaluation.own_modules import ModuleZoo
 from modelselect.history.database import History
 from modelselect.history.proxy import choose_proxy, describe_dataset
 from modelselect.history.records import ACCURACY, Result
+from modelselect.ranking.ranking import Ranking
 
 if TYPE_CHECKING:
     from modelselect.evaluation.context import ScoringTask
     from modelselect.evaluation.results import ScoringResult
-    from modelselect.leaderboard.leaderboard import Leaderboard
 
 
 def record_run(
     history: History,
-    board: Leaderboard,
+    board: Ranking,
     work: ScoringTask,
     chosen: Sequence[Estimator],
     assessed: Mapping[str, ScoringResult],
@@ -56,7 +56,7 @@ def kept_keys(estimators: Sequence[Estimator]) -> dict[str, str]:
 
 
 def results_of(
-    board: Leaderboard, dataset: str, keys: Mapping[str, str], seed: int, fine_tuning: Mapping[str, Any] | None
+    board: Ranking, dataset: str, keys: Mapping[str, str], seed: int, fine_tuning: Mapping[str, Any] | None
 ) -> tuple[list[Result], dict[str, dict[str, Any]]]:
     """What a leaderboard says that a history keeps: results, and what is known of each candidate, by its id.
 
@@ -72,7 +72,7 @@ def results_of(
     provenance = {"source": "select", "modelselect": __version__}
     results, facts = [], {}
     for row in board.rows:
-        if row.candidate.zoo == ModuleZoo.name:  # whose names mean nothing in another run
+        if row.candidate.zoo == OWN_MODULES:  # whose names mean nothing in another run
             continue
         candidate = row.candidate.unversioned_id
         revision = {"revision": row.candidate.revision} if row.candidate.revision else {}

@@ -26,7 +26,8 @@ from modelselect.executor import Executor
 from modelselect.extraction.inputs import InputCache
 from modelselect.history.history import GivenHistory
 from modelselect.history.recording import record_run
-from modelselect.leaderboard.leaderboard import Leaderboard, Row
+from modelselect.leaderboard.leaderboard import Leaderboard
+from modelselect.ranking.row import RankedCandidate
 from modelselect.selection.affordable import affordable_fine_tuning
 from modelselect.selection.halving import SuccessiveHalving, record
 from modelselect.selection.narrowing import history_for, prefilter
@@ -178,28 +179,28 @@ def select(
         if meter is None:
             open_ones = [candidate for candidate in pool if candidate.id not in settled]
             results = settled | score_candidates(host, runner, work, open_ones, len(open_ones), bars=bars)
-            board = rank(pool, results, methods, chosen, resamples)
+            ranking = rank(pool, results, methods, chosen, resamples)
         else:
             assess = partial(score_candidates, host, runner, bars=bars)
             rounds = SuccessiveHalving(work, chosen, methods, meter, confidence, top_k, assess, runner.workers)
             scored = rounds.score(pool, settled)
-            board, results, work = scored.board, scored.results, scored.work
-        if top_k and board.ranked:
+            ranking, results, work = scored.board, scored.results, scored.work
+        if top_k and ranking.ranked:
             identities = {key: result.identity for key, result in results.items() if isinstance(result, ScoringResult)}
             task = VerificationTask(work, settings, identities, verify)
             if meter is None or scored is None:
-                board = verify_best(board, runner, task, top_k, bars)
+                ranking = verify_best(ranking, runner, task, top_k, bars)
             else:
                 affordable = affordable_fine_tuning(scored, meter, task, top_k=top_k, confidence=confidence)
                 settings = affordable.settings
-                board, stage = verify_within_budget(affordable, meter, board, runner, task, bars)
+                ranking, stage = verify_within_budget(affordable, meter, ranking, runner, task, bars)
                 stages.append(stage)
         recipe = {"method": verify, **asdict(settings)} if top_k else None
         if past is not None:
             assessed = {key: result for key, result in results.items() if isinstance(result, ScoringResult)}
-            record_run(past, board, work, chosen, assessed, recipe, may_look=meter is None)
-    board = replace(
-        board,
+            record_run(past, ranking, work, chosen, assessed, recipe, may_look=meter is None)
+    ranking = replace(
+        ranking,
         provenance={
             "dataset": work.probe.provenance,
             "source": None if request.source is None else request.source.provenance,
@@ -232,6 +233,7 @@ def select(
             "from_store": sum(result.reused for result in results.values() if isinstance(result, ScoringResult)),
         },
     )
+    board = Leaderboard.of(ranking)
     host.notify("selection_finished", leaderboard=board)
     if not board.ranked:
         limited = all(row.failure is not None and row.failure.stage == LIMIT for row in board.rows)
@@ -242,5 +244,5 @@ def select(
     return board
 
 
-def _why_unranked(row: Row) -> str:
+def _why_unranked(row: RankedCandidate) -> str:
     return row.failure.reason if row.failure else row.status
