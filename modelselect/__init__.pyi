@@ -14,7 +14,7 @@ from .evidence.evidence import Evidence as Evidence
 from .executor import Executor as Executor
 from .executor import Outcome as Outcome
 from .extraction.extractor import Extractor as Extractor
-from .history.database import History as History
+from .history.history import History as History
 from .host.hookspecs import hookimpl as hookimpl
 from .host.lookup import search as search
 from .leaderboard.leaderboard import Leaderboard as Leaderboard

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
-from modelselect.history.database import History
-
-if TYPE_CHECKING:
-    from modelselect.verification.recipe import FineTuning
+from modelselect.history.history import History
+from modelselect.verification.recipe import FineTuning
 
 
 @dataclass(frozen=True)
@@ -33,7 +31,16 @@ class Demo:
     remember: Callable[[History], None]
 
 
-class HasDemo(Protocol):
-    """A zoo with a demo."""
+@runtime_checkable
+class DemoZoo(Protocol):
+    """A zoo that brings a demo. A zoo opts in by having the method: there is nothing to register.
 
-    def demo(self) -> Demo: ...
+    `Zoo` itself does not name `demo`, because a demo holds a recipe and fills a history, and both are above `Zoo`.
+
+    >>> from modelselect.host import get_host
+    >>> isinstance(get_host().zoo("embedded"), DemoZoo), isinstance(get_host().zoo("timm"), DemoZoo)
+    (True, False)
+    """
+
+    def demo(self) -> Demo:
+        """The dataset, the truth about it, and what a history knows of the candidates."""

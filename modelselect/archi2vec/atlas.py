@@ -7,7 +7,6 @@ import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +17,11 @@ from modelselect.architectures.graph_json import from_json
 from modelselect.architectures.similarity import directions, nearest
 from modelselect.candidates.candidate import Candidate
 from modelselect.errors import Failure, InvalidInputError, UnknownNameError, did_you_mean
+from modelselect.executor import Executor, Outcome
+from modelselect.host.host import get_host
 from modelselect.host.lookup import architectures
 from modelselect.store.files import explained, replacing, user_path
 from modelselect.store.store import Store
-
-if TYPE_CHECKING:
-    from modelselect.executor import Executor
 
 PATH_VARIABLE = "MODELSELECT_ATLAS"
 FORMAT = "modelselect atlas 1"
@@ -57,8 +55,6 @@ class Atlas:
     """
 
     def __init__(self, encoder: str | Encoder = "graph2vec") -> None:
-        from modelselect.host.host import get_host
-
         self.encoder = get_host().encoder(encoder) if isinstance(encoder, str) else encoder
         self.names: tuple[str, ...] = ()
         self.families: tuple[str, ...] = ()
@@ -152,8 +148,6 @@ class Atlas:
             ExpressionError: an expression cannot be read or matches nothing.
             UnknownNameError: no such zoo.
         """
-        from modelselect.executor import Outcome
-
         found = {candidate.unversioned_id: candidate for candidate in _candidates(architectures)}
         known = set(self.names)
         new = [candidate for name, candidate in found.items() if name not in known]

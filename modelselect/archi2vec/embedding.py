@@ -13,6 +13,8 @@ from modelselect.architectures.encoder import Encoder
 from modelselect.architectures.trace import trace
 from modelselect.candidates.candidate import Candidate
 from modelselect.errors import ExpressionError, InvalidInputError
+from modelselect.host.host import get_host
+from modelselect.host.lookup import search
 
 if TYPE_CHECKING:
     import networkx
@@ -48,8 +50,6 @@ def embed(
     ((3, 128), True, False)
     """
     if isinstance(encoder, str):
-        from modelselect.host.host import get_host
-
         encoder = get_host().encoder(encoder)
     items = [architectures] if isinstance(architectures, str) else architectures
     return encoder.encode([graph for item in items for graph in _graphs(item, trust_remote_code)])
@@ -63,8 +63,6 @@ def _graphs(item: object, trust_remote_code: bool) -> Iterator[networkx.Graph[An
     elif isinstance(item, Candidate):
         yield trace_candidate(item, trust_remote_code=trust_remote_code)
     elif isinstance(item, str):
-        from modelselect.host.lookup import search
-
         found = search(item)
         if not found:
             raise ExpressionError(

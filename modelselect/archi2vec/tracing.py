@@ -10,6 +10,7 @@ from modelselect.architectures.graph_json import to_json
 from modelselect.architectures.trace import input_of, trace, trace_skeleton, trace_somewhere
 from modelselect.candidates.candidate import Candidate
 from modelselect.errors import CandidateError
+from modelselect.host.host import get_host
 from modelselect.store.store import Store
 from modelselect.utils.versions import numeric_versions
 
@@ -25,8 +26,6 @@ class TracingTask:
     trust_remote_code: bool = False
 
     def __call__(self, candidate: Candidate) -> str:
-        from modelselect.host.host import get_host
-
         store, host = Store(self.cache_dir), get_host()
         zoo = host.zoo(candidate.zoo)
         key = store.key(
@@ -53,8 +52,6 @@ def trace_candidate(candidate: Candidate, *, trust_remote_code: bool = False) ->
     >>> trace_candidate(ms.search("embedded:*")[0]).nodes[0]
     {'operation': 'Convolution'}
     """
-    from modelselect.host.host import get_host
-
     zoo = get_host().zoo(candidate.zoo)
     try:
         module = zoo.skeleton(candidate, trust_remote_code=trust_remote_code)

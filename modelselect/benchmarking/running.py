@@ -26,7 +26,7 @@ from modelselect.evaluation.request import DEFAULT_HOLDOUT, DEFAULT_MAX_CORRUPT,
 from modelselect.evaluation.results import ScoringResult, VerificationResult
 from modelselect.executor import Executor
 from modelselect.extraction.inputs import InputCache
-from modelselect.history.database import History
+from modelselect.history.history import History
 from modelselect.history.proxy import observe
 from modelselect.history.recall import build_context
 from modelselect.history.records import ACCURACY, Result

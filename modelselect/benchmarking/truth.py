@@ -14,7 +14,7 @@ from modelselect.errors import InvalidInputError, did_you_mean
 if TYPE_CHECKING:
     import pandas as pd
 
-    from modelselect.history.database import History
+    from modelselect.history.history import History
 
 ALIASES = {"model": ("model", "candidate"), "accuracy": ("accuracy", "value"), "dataset": ("dataset",)}
 """What a table may call its columns, the first that is there counting."""
@@ -42,7 +42,7 @@ def read_truth(given: Any, columns: Mapping[str, str] | None = None) -> tuple[Ma
     >>> read_truth({"pets": {"resnet18": 88.0, "vgg11": 85.5}})
     ({'pets': {'resnet18': 0.88, 'vgg11': 0.855}}, [])
     """
-    from modelselect.history.database import History
+    from modelselect.history.history import History
 
     if isinstance(given, History):
         found = _of_history(given)

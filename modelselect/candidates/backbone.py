@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from modelselect.candidates.candidate import Candidate
+
 if TYPE_CHECKING:
     import torch
-
-    from modelselect.candidates.candidate import Candidate
 
 
 class Outputs(NamedTuple):

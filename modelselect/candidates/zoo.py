@@ -6,14 +6,13 @@ import abc
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from modelselect.candidates.backbone import Backbone
 from modelselect.candidates.candidate import Candidate
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import torch
-
-    from modelselect.candidates.backbone import Backbone
 
 OWN_MODULES = "module"
 """Name of the zoo of the modules that a caller gives to `select()`; no other call can load them."""

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from modelselect.agreement import agreement
 from modelselect.candidates.candidate import Candidate
-from modelselect.demo import Demo, HasDemo
-from modelselect.history.database import History
+from modelselect.demo import Demo, DemoZoo
+from modelselect.errors import InvalidInputError
+from modelselect.history.history import History
 from modelselect.history.recall import RECALL_ESTIMATOR
 from modelselect.host.host import get_host
 from modelselect.host.lookup import search
@@ -44,7 +45,9 @@ def run(*, full: bool, json_path: Path, cache_dir: Path | None, seed: int, progr
     begun = time.perf_counter()
     printed = json_path == Path("-")
     console = Console(stderr=printed)
-    zoo: HasDemo = get_host().zoo(ZOO)  # type: ignore[assignment]
+    zoo = get_host().zoo(ZOO)
+    if not isinstance(zoo, DemoZoo):
+        raise InvalidInputError(f"zoo {ZOO!r} brings no demo; `modelselect plugins` shows which plugin registered it")
     demo = zoo.demo()
     candidates = search(f"{ZOO}:*")
 

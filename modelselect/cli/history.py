@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from modelselect.history.database import History
+    from modelselect.history.history import History
 
 HUB = "hub:"
 
@@ -113,7 +113,7 @@ def mine(
 
 
 def _history(path: Path | None) -> History:
-    from modelselect.history.database import History
+    from modelselect.history.history import History
 
     return History(path)
 

@@ -12,12 +12,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from modelselect.errors import EvidenceError
 from modelselect.evidence.checks import checked_labels, checked_matrix, tensor_device
+from modelselect.evidence.class_statistics import ClassStatistics
+from modelselect.evidence.statistics import FeatureStatistics
 
 if TYPE_CHECKING:
     import networkx as nx
-
-    from modelselect.evidence.class_statistics import ClassStatistics
-    from modelselect.evidence.statistics import FeatureStatistics
 
 
 class Field(NamedTuple):
@@ -176,8 +175,6 @@ class Evidence:
         if self.features is None:
             raise EvidenceError("these statistics need features; add 'features' to the estimator's `requires`")
         if "features" not in self._memo:
-            from modelselect.evidence.statistics import FeatureStatistics
-
             self._memo["features"] = FeatureStatistics(self.features, self.device)
         result: FeatureStatistics = self._memo["features"]
         return result
@@ -189,8 +186,6 @@ class Evidence:
             raise EvidenceError("these statistics need labels; add 'labels' to the estimator's `requires`")
         shared = self.feature_statistics
         if "classes" not in self._memo:
-            from modelselect.evidence.class_statistics import ClassStatistics
-
             self._memo["classes"] = ClassStatistics(shared, self.labels)
         result: ClassStatistics = self._memo["classes"]
         return result

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from modelselect.errors import InvalidInputError
-
-if TYPE_CHECKING:
-    pass
 
 PRECISIONS = ("float32", "bfloat16", "float16")
 """What `precision` may be."""

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from modelselect.candidates.backbone import Backbone
 from modelselect.errors import CandidateError
+from modelselect.evidence.evidence import Evidence
 from modelselect.extraction.inputs import InputCache
-
-if TYPE_CHECKING:
-    from modelselect.candidates.backbone import Backbone
-    from modelselect.evidence.evidence import Evidence
-    from modelselect.probe.probe import Probe
+from modelselect.probe.probe import Probe
 
 BatchProgress = Callable[[int, int], None]
 """Called with the rows done and the rows in all."""

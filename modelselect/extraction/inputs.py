@@ -15,16 +15,15 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from modelselect.candidates.backbone import Preprocessing
 from modelselect.errors import CandidateError
+from modelselect.probe.probe import Probe
 from modelselect.store.files import explained, is_abandoned, owned_name
 from modelselect.utils.system import usable_cores
 
 if TYPE_CHECKING:
     import torch
     from filelock import BaseFileLock
-
-    from modelselect.candidates.backbone import Preprocessing
-    from modelselect.probe.probe import Probe
 
 SPOOL_LIMIT = 20_000_000_000
 """Bytes of prepared inputs on disk, at most; less where that is more than half of what is free when a run begins."""

@@ -10,18 +10,17 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from modelselect.candidates.backbone import Backbone, Outputs, Preprocessing
 from modelselect.candidates.modules import device_of, in_evaluation_mode
 from modelselect.errors import CandidateError, OutOfMemoryError
+from modelselect.evidence.evidence import Evidence
 from modelselect.extraction.devices import arithmetic, first_line, is_out_of_memory
 from modelselect.extraction.extractor import BatchProgress, Extractor, Sink
 from modelselect.extraction.inputs import InputCache
+from modelselect.probe.probe import Probe
 
 if TYPE_CHECKING:
     import torch
-
-    from modelselect.candidates.backbone import Backbone, Outputs, Preprocessing
-    from modelselect.evidence.evidence import Evidence
-    from modelselect.probe.probe import Probe
 
 DEFAULT_BATCH_SIZE = 64
 """Rows in one forward pass, until memory says otherwise; on a processor fewer, where rows are large."""
@@ -54,8 +53,6 @@ class TorchExtractor(Extractor):
         progress: BatchProgress | None = None,
     ) -> Evidence:
         import torch
-
-        from modelselect.evidence.evidence import Evidence
 
         under_way: deque[_Rows] = deque()
         widths: dict[str, int] = {}

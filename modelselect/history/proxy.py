@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from modelselect.candidates.candidate import Candidate
 from modelselect.candidates.expression import Expression
 from modelselect.errors import CandidateError, ExpressionError, InvalidInputError
-from modelselect.history.database import History
+from modelselect.history.history import History
 from modelselect.history.view import RecallContext
 from modelselect.host.host import get_host
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from numpy.typing import NDArray
 
 from modelselect.candidates.candidate import Candidate
-from modelselect.history.database import History
+from modelselect.history.history import History
 from modelselect.history.proxy import choose_proxy, describe_dataset, features_of_proxy
 from modelselect.history.view import RecallContext
 from modelselect.host.host import get_host

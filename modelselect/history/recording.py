@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from modelselect.candidates.zoo import OWN_MODULES
 from modelselect.errors import ModelSelectError
 from modelselect.estimators.estimator import Estimator
-from modelselect.history.database import History
+from modelselect.history.history import History
 from modelselect.history.proxy import choose_proxy, describe_dataset
 from modelselect.history.records import ACCURACY, Result
 from modelselect.ranking.ranking import Ranking

@@ -6,14 +6,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import pluggy
 
+from modelselect.architectures.encoder import Encoder
 from modelselect.candidates.zoo import Zoo
 from modelselect.errors import PluginError, UnknownNameError
 from modelselect.estimators.estimator import Estimator
 from modelselect.executor import Executor
+from modelselect.extraction.extractor import Extractor
 from modelselect.host import hookspecs
 from modelselect.host.entry_points import (
     PLUGINS_VARIABLE,
@@ -26,10 +28,6 @@ from modelselect.host.entry_points import (
 from modelselect.host.hookspecs import RESERVED_COMMANDS
 from modelselect.host.validation import KINDS, PLUGIN_FAULTS, one_line, singular, validate_plugin
 from modelselect.utils.versions import DISTRIBUTION
-
-if TYPE_CHECKING:
-    from modelselect.architectures.encoder import Encoder
-    from modelselect.extraction.extractor import Extractor
 
 T = TypeVar("T")
 

@@ -18,8 +18,6 @@ def architectures(expressions: Iterable[str]) -> Iterator[Candidate]:
         ExpressionError: an expression cannot be read or matches nothing.
         UnknownNameError: no such zoo.
     """
-    from modelselect.host.host import get_host
-
     for text in expressions:
         expression = Expression.parse(text)
         found = list(get_host().zoo(expression.zoo).architectures(expression.pattern))
@@ -39,8 +37,6 @@ def find_estimator(estimator: str | Estimator) -> Estimator:
         return estimator
     if not isinstance(estimator, str):
         raise InvalidInputError(f"estimator is {estimator!r}; expected a name, or an instance such as LogME()")
-    from modelselect.host.host import get_host
-
     host: Host = get_host()
     return host.estimator(estimator)
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Set
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from modelselect.architectures.encoder import Encoder
 from modelselect.candidates.zoo import Zoo
 from modelselect.errors import PluginError
 from modelselect.estimators.estimator import Estimator
 from modelselect.evidence.evidence import FIELDS
 from modelselect.executor import Executor
-
-if TYPE_CHECKING:
-    pass
+from modelselect.extraction.extractor import Extractor
 
 KINDS = ("zoos", "extractors", "estimators", "executors", "architecture_encoders", "commands")
 """What a plugin may register; the hook is `modelselect_register_<kind>`."""
@@ -90,9 +89,6 @@ def _expected_class(kind: str) -> type:
         import typer
 
         return typer.Typer
-    from modelselect.architectures.encoder import Encoder
-    from modelselect.extraction.extractor import Extractor
-
     classes: dict[str, type] = {
         "zoos": Zoo,
         "extractors": Extractor,

@@ -10,8 +10,7 @@ from typing import Any
 
 from modelselect import hub
 from modelselect.errors import InvalidInputError
-from modelselect.history.database import History
-from modelselect.history.history import united
+from modelselect.history.history import History, united
 from modelselect.history.recording import kept_keys, results_of
 from modelselect.history.records import TABLES
 from modelselect.host.host import get_host

@@ -27,6 +27,7 @@ from modelselect.probe.rows import reason_of
 from modelselect.probe.sampling import quotas, shuffled_strata
 from modelselect.probe.sources import open_splits
 from modelselect.probe.splits import choose_split, is_test, test_refused, test_split
+from modelselect.utils.versions import __version__
 
 __all__ = ["Probe"]
 
@@ -314,8 +315,6 @@ class Probe:
 
 
 def _versions() -> dict[str, str]:
-    from modelselect.utils.versions import __version__
-
     used = {"numpy": np.__version__, "modelselect": __version__}
     for module, library in (("PIL", "pillow"), ("datasets", "datasets"), ("torch", "torch")):
         if module in sys.modules:

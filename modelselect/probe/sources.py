@@ -11,8 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from modelselect.errors import DatasetError
+from modelselect.probe.folders import open_folder, refuse_test_folder
+from modelselect.probe.huggingface import HuggingFaceRows, hub_id, is_saved, open_hub, open_saved
+from modelselect.probe.memory import MemoryRows
 from modelselect.probe.rows import Rows
 from modelselect.probe.splits import TRAIN, WHOLE, is_test, kind_of_split, test_refused
+from modelselect.probe.torch_datasets import TorchRows
 
 _EXPECTED = (
     "expected a folder of class folders, the id of a dataset on the Hub ('owner/name[:config]'), a datasets.Dataset or "
@@ -53,12 +57,8 @@ def _rows(dataset: Any, *, input: str | None, label: str | None, split: str | No
             )
         return splits[WHOLE]()
     if isinstance(dataset, tuple) and len(dataset) == 2:
-        from modelselect.probe.memory import MemoryRows
-
         return MemoryRows(*dataset)
     if _is_a(dataset, "datasets", "Dataset"):
-        from modelselect.probe.huggingface import HuggingFaceRows
-
         return HuggingFaceRows(dataset, input=input, label=label)
     if _is_a(dataset, "datasets", "IterableDataset") or _is_a(dataset, "torch.utils.data", "IterableDataset"):
         raise DatasetError(
@@ -66,8 +66,6 @@ def _rows(dataset: Any, *, input: str | None, label: str | None, split: str | No
             "Load it without streaming, or take some of its rows and give (inputs, labels)."
         )
     if _is_a(dataset, "torch.utils.data", "Dataset"):
-        from modelselect.probe.torch_datasets import TorchRows
-
         return TorchRows(dataset)
     raise DatasetError(f"the dataset is {type(dataset).__name__}; {_EXPECTED}.")
 
@@ -83,8 +81,6 @@ def _refuse_what_is_marked_test(dataset: Any, name: str) -> None:
 def _open_path(
     given: str | os.PathLike[str], *, input: str | None, label: str | None, split: str | None
 ) -> tuple[str, Splits]:
-    from modelselect.probe.huggingface import hub_id, is_saved, open_hub, open_saved
-
     if not os.fspath(given):  # which as a path would be the working directory
         raise DatasetError(f"the dataset is an empty text; {_EXPECTED}.")
     try:
@@ -95,8 +91,6 @@ def _open_path(
     if is_folder:
         if is_saved(path):
             return _folder_name(path), open_saved(path, input=input, label=label)
-        from modelselect.probe.folders import open_folder, refuse_test_folder
-
         refuse_test_folder(path)
         return _folder_name(path), open_folder(path)
     if path.exists():

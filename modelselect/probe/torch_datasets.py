@@ -1,19 +1,21 @@
-"""Rows from a map-style `torch.utils.data.Dataset` of (image, label) pairs. Imported only where torch is already."""
+"""Rows from a map-style `torch.utils.data.Dataset` of (image, label) pairs."""
 
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch.utils.data import ConcatDataset, Dataset, Subset, TensorDataset
 
 from modelselect.errors import DatasetError
 from modelselect.probe.images import UnreadableError
 from modelselect.probe.labels import Labels
 from modelselect.probe.memory import channels_first, is_tensor, modality_of
 from modelselect.probe.rows import IMAGE, Check, Rows
+
+if TYPE_CHECKING:
+    from torch.utils.data import Dataset
 
 _READ_TWICE = 8
 """Rows that are read a second time, to notice a random transform."""
@@ -80,6 +82,8 @@ class TorchRows(Rows):
 
 
 def _labels(dataset: Dataset[Any]) -> Any:
+    from torch.utils.data import ConcatDataset, Subset, TensorDataset
+
     if isinstance(dataset, Subset):
         return _array(_labels(dataset.dataset))[list(dataset.indices)]
     if isinstance(dataset, ConcatDataset):
@@ -124,6 +128,8 @@ def _array(values: Any) -> NDArray[Any]:
 
 
 def _class_names(dataset: Dataset[Any]) -> list[Any] | None:
+    from torch.utils.data import ConcatDataset, Subset
+
     if isinstance(dataset, (Subset, ConcatDataset)):
         return _class_names(dataset.dataset if isinstance(dataset, Subset) else dataset.datasets[0])
     names = getattr(dataset, "classes", None)

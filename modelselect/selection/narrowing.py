@@ -17,7 +17,7 @@ from modelselect.history.recall import build_context, shortlist
 from modelselect.utils.progress import Progress
 
 if TYPE_CHECKING:
-    from modelselect.history.database import History
+    from modelselect.history.history import History
 
 
 def history_for(given: GivenHistory, recall: int | None) -> History | None:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from modelselect.evidence.evidence import Evidence
+from modelselect.extraction.extractor import Extractor
 from modelselect.testing.backbones import ROWS, read_module, tiny_backbone, tiny_probe
 from modelselect.testing.checks import Check, named_check, run_checks
-
-if TYPE_CHECKING:
-    from modelselect.extraction.extractor import Extractor
 
 
 def check_extractor(

@@ -7,17 +7,15 @@ import tempfile
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from modelselect.architectures.trace import trace
+from modelselect.candidates.backbone import Backbone
 from modelselect.candidates.candidate import Candidate
 from modelselect.candidates.expression import Expression
 from modelselect.candidates.metadata import metadata_fault
 from modelselect.candidates.zoo import Zoo
 from modelselect.testing.backbones import example_rows, probe_items, read_module
 from modelselect.testing.checks import Check, named_check, run_checks
-
-if TYPE_CHECKING:
-    from modelselect.candidates.backbone import Backbone
 
 
 def check_zoo(
@@ -145,8 +143,6 @@ def _weights_key_is_stable(zoo: Zoo, pattern: str, load: Callable[[], Backbone],
 
 
 def _skeleton_traces(zoo: Zoo, pattern: str, load: Callable[[], Backbone], trust_remote_code: bool) -> None:
-    from modelselect import archi2vec
-
     backbone = load()
     module = zoo.skeleton(_found(zoo, pattern)[0], trust_remote_code=trust_remote_code)
     if module is None:  # a zoo need not know skeletons
@@ -154,7 +150,7 @@ def _skeleton_traces(zoo: Zoo, pattern: str, load: Callable[[], Backbone], trust
     weighty = [name for name, parameter in module.named_parameters() if parameter.device.type != "meta"]
     assert not weighty, f"the skeleton holds weights ({weighty[0]}); expected a module on the meta device"
     example = example_rows(backbone, probe_items(backbone, 2)).to("meta")
-    graph = archi2vec.trace(module, example=example)
+    graph = trace(module, example=example)
     assert graph.number_of_nodes() > 0, "the skeleton's graph is empty"
 
 

@@ -7,12 +7,9 @@ import pickle
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from modelselect.store.files import explained
-
-if TYPE_CHECKING:
-    pass
 
 
 class Checkpoint:

@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from modelselect.candidates.backbone import Backbone
+from modelselect.candidates.backbone import Backbone, Reader
 from modelselect.candidates.readers import HeadInput
 from modelselect.errors import CandidateError
 from modelselect.store.store import Store
 
 if TYPE_CHECKING:
     import torch
-
-    from modelselect.candidates.backbone import Reader
 
 KIND = "fine_tuned"
 """Of the store's entries that hold fine-tuned weights."""

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from modelselect.candidates.backbone import Backbone
+from modelselect.extraction.inputs import Inputs
 from modelselect.verification.recipe import FineTuning
-
-if TYPE_CHECKING:
-    from modelselect.candidates.backbone import Backbone
-    from modelselect.extraction.inputs import Inputs
 
 
 class Rows(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +12,6 @@ from numpy.typing import NDArray
 from modelselect.errors import InvalidInputError, OutOfMemoryError
 from modelselect.extraction.devices import is_out_of_memory
 from modelselect.verification.processes import launched_together
-
-if TYPE_CHECKING:
-    pass
 
 T = TypeVar("T")
 

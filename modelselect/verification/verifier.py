@@ -23,6 +23,7 @@ from modelselect.candidates.readers import WholeOutput
 from modelselect.errors import CandidateError, DatasetError, InvalidInputError, ModelSelectError
 from modelselect.extraction.devices import check_precision
 from modelselect.extraction.inputs import InputCache
+from modelselect.probe.probe import Probe
 from modelselect.verification.checkpoint import Checkpoint
 from modelselect.verification.job import Epoch, Job, Rows, Trained
 from modelselect.verification.memory import within_memory
@@ -33,8 +34,6 @@ from modelselect.verification.training import predict, train_in_memory
 
 if TYPE_CHECKING:
     import torch
-
-    from modelselect.probe.probe import Probe
 
 EpochProgress = Callable[[int, int, float], None]
 """Called with the epochs done, the epochs in all, and the mean training loss of the last one."""

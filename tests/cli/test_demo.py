@@ -10,6 +10,7 @@ import pytest
 
 import modelselect as ms
 from modelselect.cli import app
+from modelselect.demo import DemoZoo
 from modelselect.host.host import get_host
 from tests.conftest import REPOSITORY
 
@@ -33,7 +34,9 @@ def test_the_demo_finds_the_best_network_and_writes_its_leaderboard(
     assert not stopped.value.code
     out = capsys.readouterr().out
     board = ms.Leaderboard.load(path)
-    truth = get_host().zoo("embedded").demo().truth  # type: ignore[attr-defined]
+    zoo = get_host().zoo("embedded")
+    assert isinstance(zoo, DemoZoo)
+    truth = zoo.demo().truth
     assert len(board.ranked) == len(truth) == 12
     assert max(truth, key=truth.__getitem__) == board.best.candidate.name
     assert [row.verified_accuracy is not None for row in board.rows] == [True] * 3 + [False] * 9

@@ -417,7 +417,7 @@ import hashlib, json, os, random, signal, sys, time
 from pathlib import Path
 import torch
 from modelselect.host import get_host
-from modelselect.selection import select
+from modelselect import select
 
 get_host()
 dataset, folder, kills = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from modelselect.history import HistoryView
 from modelselect_plugins.estimators._factorisation import Factorisation, factorise
-
-if TYPE_CHECKING:
-    from modelselect.history import HistoryView
-    from modelselect_plugins.estimators.fennec import Fennec
 
 Matrix = NDArray[np.float64]
 
@@ -20,6 +17,21 @@ NEIGHBOURS = 3
 """Architectures from which a candidate without history takes its vector."""
 
 TREES = 100
+
+
+class FennecSettings(Protocol):
+    """The parameters that the phases read, as `Fennec` has them."""
+
+    rank: int
+    penalty: float
+    alpha: float
+    by_evidence: bool
+    metric: str | None
+    scale: str
+    leaf: int
+    ridge: float
+    clusters: int
+    architecture: bool
 
 
 @dataclass(frozen=True)
@@ -81,7 +93,7 @@ class Phases:
         return scores
 
 
-def fit(fennec: Fennec, view: HistoryView, seed: int) -> Phases:
+def fit(fennec: FennecSettings, view: HistoryView, seed: int) -> Phases:
     """The phases for this history, and for all candidates that it or the pool knows."""
     performance = view.performance(fennec.metric, fennec.scale)
     counts = (~np.isnan(performance)).sum(axis=1)
@@ -137,7 +149,7 @@ def _models(
     return models, own
 
 
-def _forest(view: HistoryView, found: Factorisation, fennec: Fennec, seed: int) -> tuple[Any, Matrix]:
+def _forest(view: HistoryView, found: Factorisation, fennec: FennecSettings, seed: int) -> tuple[Any, Matrix]:
     """A random forest from what the proxy saw of the datasets to their vectors: equation 6."""
     seen = [index for index, dataset in enumerate(view.datasets) if dataset in view.proxies]
     if len(seen) < 2:
@@ -152,7 +164,7 @@ def _forest(view: HistoryView, found: Factorisation, fennec: Fennec, seed: int) 
     return forest, features
 
 
-def _regression(fennec: Fennec, view: HistoryView, performance: Matrix) -> tuple[Matrix, Matrix, Matrix]:
+def _regression(fennec: FennecSettings, view: HistoryView, performance: Matrix) -> tuple[Matrix, Matrix, Matrix]:
     """Linear regression from the meta features of candidate and dataset to performance: equation 8.
 
     Every known pair is a row, `[1, candidate's, dataset's]`; sums over pairs are products of the tables of candidates

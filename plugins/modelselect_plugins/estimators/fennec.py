@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +16,7 @@ import modelselect as ms
 from modelselect.errors import NotApplicableError, ScoreWarning
 from modelselect.estimators.estimator import Cost
 from modelselect.history import HistoryView
-
-if TYPE_CHECKING:
-    from modelselect_plugins.estimators._phases import Phases
+from modelselect_plugins.estimators._phases import Phases
 
 Matrix = NDArray[np.float64]
 

@@ -43,8 +43,10 @@ from modelselect.errors import CandidateError, ExpressionError, ModelSelectError
 from modelselect.host.host import get_host
 from modelselect.verification.export import ORIGIN
 from modelselect.verification.fine_tuned import FineTuned
+from modelselect_plugins.zoos import _export
 from modelselect_plugins.zoos._support import first_missing, is_glob, one_line, sound, split_settings, with_settings
 from modelselect_plugins.zoos._timm.models import source_classes, source_dataset, timm_folder, timm_skeleton
+from modelselect_plugins.zoos._transformers import models as transformers_models
 from modelselect_plugins.zoos._transformers import texts as transformers_texts
 
 if TYPE_CHECKING:
@@ -106,8 +108,6 @@ class DirectoryZoo(Zoo):
             return _fine_tuned(folder, candidate, trust_remote_code)
         try:
             if folder.form == "transformers":
-                from modelselect_plugins.zoos._transformers import models as transformers_models
-
                 return transformers_models.load(
                     folder.path, candidate, folder.digest, trust_remote_code=trust_remote_code, settings=settings
                 )
@@ -123,14 +123,10 @@ class DirectoryZoo(Zoo):
         if folder.form == "timm":
             return timm_skeleton(f"local-dir:{folder.path}")
         if folder.form == "transformers":
-            from modelselect_plugins.zoos._transformers import models as transformers_models
-
             return transformers_models.skeleton(folder.path, trust_remote_code=trust_remote_code)
         return None  # neither a builder nor every other zoo has a way to leave the weights out
 
     def export(self, backbone: Backbone, head: torch.nn.Linear, class_names: Sequence[str], folder: Path) -> bool:
-        from modelselect_plugins.zoos import _export
-
         return _export.export(backbone, head, class_names, folder)
 
     def availability(self) -> str | None:
@@ -299,8 +295,6 @@ class _Folder:
                 "license": pretrained.get("license", known["license"]),
             }
         elif self.form == "transformers":
-            from modelselect_plugins.zoos._transformers import models as transformers_models
-
             known |= transformers_models.metadata(self.path, configuration, settings)
         elif self.form == "fine-tuned":
             known["remote_code"] = None  # which its origin alone tells

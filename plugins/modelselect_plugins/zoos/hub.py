@@ -20,7 +20,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelselect import Candidate, Zoo, hookimpl
+from modelselect.candidates.backbone import Backbone
 from modelselect.errors import CandidateError, ExpressionError, ModelSelectError, RemoteCodeError, SearchError
+from modelselect_plugins.zoos import _export
 from modelselect_plugins.zoos._hub import client
 from modelselect_plugins.zoos._hub.query import Query
 from modelselect_plugins.zoos._support import (
@@ -33,12 +35,13 @@ from modelselect_plugins.zoos._support import (
     split_settings,
     with_settings,
 )
+from modelselect_plugins.zoos._timm.models import configured, timm_folder, timm_skeleton
+from modelselect_plugins.zoos._transformers import models as transformers_models
+from modelselect_plugins.zoos._transformers.texts import TextSettings
 
 if TYPE_CHECKING:
     import torch
     from huggingface_hub import ModelInfo
-
-    from modelselect.candidates.backbone import Backbone
 
 MAX_SCANNED = 10_000
 """Entries looked at for one query, at most, where not all that the Hub lists is wanted."""
@@ -82,8 +85,6 @@ class HubZoo(Zoo):
                 "'hub:owner/glob*' or 'hub:?key=value&...', such as 'hub:?task=image-classification&limit=20'"
             )
         if settings:
-            from modelselect_plugins.zoos._transformers.texts import TextSettings
-
             TextSettings.of(settings)
         return [_resolved(repository, revision, settings)]
 
@@ -93,16 +94,12 @@ class HubZoo(Zoo):
         weights_key = f"hub:{repository}@{found.commit}"
         try:
             if found.form == "timm":
-                from modelselect_plugins.zoos._timm.models import timm_folder
-
                 if settings:
                     raise CandidateError(
                         f"it is an image model, and {', '.join(settings)} is said of text encoders alone"
                     )
 
                 return timm_folder(found.path, candidate, weights_key)
-            from modelselect_plugins.zoos._transformers import models as transformers_models
-
             return transformers_models.load(
                 found.path,
                 candidate,
@@ -119,16 +116,10 @@ class HubZoo(Zoo):
     def skeleton(self, candidate: Candidate, *, trust_remote_code: bool = False) -> torch.nn.Module:
         found = _fetched(candidate, weights=False, trust_remote_code=trust_remote_code)
         if found.form == "timm":
-            from modelselect_plugins.zoos._timm.models import timm_skeleton
-
             return timm_skeleton(f"local-dir:{found.path}")
-        from modelselect_plugins.zoos._transformers import models as transformers_models
-
         return transformers_models.skeleton(found.path, trust_remote_code=trust_remote_code)
 
     def export(self, backbone: Backbone, head: torch.nn.Linear, class_names: Sequence[str], folder: Path) -> bool:
-        from modelselect_plugins.zoos import _export
-
         return _export.export(backbone, head, class_names, folder)
 
     def availability(self) -> str | None:
@@ -236,11 +227,7 @@ def _described(path: Path, settings: Mapping[str, str]) -> dict[str, Any]:
     try:
         configuration = json.loads((path / CONFIGURATION).read_bytes())
         if isinstance(configuration.get("architecture"), str):
-            from modelselect_plugins.zoos._timm.models import configured
-
             return configured(configuration)
-        from modelselect_plugins.zoos._transformers import models as transformers_models
-
         known = transformers_models.metadata(path, configuration, settings) | {
             "remote_code": _needs_code(configuration)
         }

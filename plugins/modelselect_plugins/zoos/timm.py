@@ -10,6 +10,7 @@ from modelselect import Candidate, Zoo, hookimpl
 from modelselect.candidates.backbone import Backbone
 from modelselect.candidates.modules import weights_digest
 from modelselect.errors import CandidateError, ExpressionError
+from modelselect_plugins.zoos import _export
 from modelselect_plugins.zoos._hub import client
 from modelselect_plugins.zoos._support import is_glob, missing_library, one_line, required, sound, unknown_name
 from modelselect_plugins.zoos._timm.models import source_classes, source_dataset, timm_backbone, timm_skeleton
@@ -50,8 +51,6 @@ class TimmZoo(Zoo):
         return timm_skeleton(candidate.name)
 
     def export(self, backbone: Backbone, head: torch.nn.Linear, class_names: Sequence[str], folder: Path) -> bool:
-        from modelselect_plugins.zoos import _export
-
         return _export.export(backbone, head, class_names, folder)
 
     def availability(self) -> str | None:

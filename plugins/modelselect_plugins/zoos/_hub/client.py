@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from modelselect.errors import CandidateError
+from modelselect_plugins.zoos._hub.query import Query
 from modelselect_plugins.zoos._support import one_line
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi, ModelInfo
-
-    from modelselect_plugins.zoos._hub.query import Query
 
 T = TypeVar("T")
 

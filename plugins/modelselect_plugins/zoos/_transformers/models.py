@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelselect.candidates.backbone import Backbone, Outputs, Preprocessing, Reader
+from modelselect.candidates.candidate import Candidate
 from modelselect.candidates.preprocessing import CallablePreprocessing, TextPreprocessing, example_batch, per_channel
 from modelselect.candidates.readers import HeadInput, pool, reader_for_module
 from modelselect.errors import CandidateError, RemoteCodeError
@@ -23,8 +24,6 @@ from modelselect_plugins.zoos._transformers.texts import TextSettings
 
 if TYPE_CHECKING:
     import torch
-
-    from modelselect.candidates.candidate import Candidate
 
 PROCESSOR = "preprocessor_config.json"
 _CLASS_TOKENS = ("cls_token", "class_embedding", "class_token")

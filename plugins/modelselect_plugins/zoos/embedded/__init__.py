@@ -21,13 +21,15 @@ from modelselect.candidates.modules import weights_digest
 from modelselect.candidates.preprocessing import ImagePreprocessing
 from modelselect.candidates.readers import HeadInput
 from modelselect.candidates.zoo import Zoo
+from modelselect.demo import Demo
 from modelselect.errors import CandidateError, ExpressionError, did_you_mean
 from modelselect.host.hookspecs import hookimpl
 from modelselect_plugins.zoos._support import first_missing
+from modelselect_plugins.zoos.embedded import demo
+from modelselect_plugins.zoos.embedded.sources import TASKS
 
 if TYPE_CHECKING:
-    from modelselect.demo import Demo
-    from modelselect_plugins.zoos.embedded.networks import Network
+    import torch
 
 HERE = Path(__file__).parent
 SOURCE_ROWS = 300
@@ -89,7 +91,7 @@ class EmbeddedZoo(Zoo):
             source=_source_sample(entry),
         )
 
-    def skeleton(self, candidate: Candidate, *, trust_remote_code: bool = False) -> Network:
+    def skeleton(self, candidate: Candidate, *, trust_remote_code: bool = False) -> torch.nn.Module:
         return _skeleton(_entry(candidate))
 
     def availability(self) -> str | None:
@@ -97,8 +99,6 @@ class EmbeddedZoo(Zoo):
 
     def demo(self) -> Demo:
         """What `modelselect demo` shows: a task that no candidate was trained on, and how good each really is there."""
-        from modelselect.demo import Demo
-        from modelselect_plugins.zoos.embedded import demo
 
         def accuracies(table: Mapping[str, Any]) -> dict[str, float]:
             return {name: row["mean"] for name, row in table["candidates"].items()}
@@ -107,7 +107,7 @@ class EmbeddedZoo(Zoo):
             description=demo.DESCRIPTION,
             dataset=demo.demo_dataset(),
             truth=accuracies(demo.truth()),
-            measure=lambda progress: accuracies(demo.measure_truth(progress=progress)),
+            measure=lambda progress: accuracies(demo.measure_truth(self, progress=progress)),
             fine_tuning=demo.FINE_TUNING,
             remember=demo.remember_other_datasets,
         )
@@ -144,13 +144,13 @@ def _metadata(entry: dict[str, Any]) -> dict[str, Any]:
     return {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
 
 
-def _build(entry: dict[str, Any]) -> Network:
-    from modelselect_plugins.zoos.embedded.networks import build
+def _build(entry: dict[str, Any]) -> torch.nn.Module:
+    from modelselect_plugins.zoos.embedded.networks import build  # which imports torch
 
     return build(entry["architecture"], entry["source_classes"])
 
 
-def _skeleton(entry: dict[str, Any]) -> Network:
+def _skeleton(entry: dict[str, Any]) -> torch.nn.Module:
     import torch
 
     with torch.device("meta"):
@@ -162,8 +162,6 @@ def _source_sample(entry: dict[str, Any]) -> tuple[list[Any], Any] | None:
     if entry["source_task"] is None:
         return None
     from PIL import Image
-
-    from modelselect_plugins.zoos.embedded.sources import TASKS
 
     pixels, labels = TASKS[entry["source_task"]].sample("train", SOURCE_ROWS)
     return [Image.fromarray(image) for image in pixels], labels

@@ -3,7 +3,7 @@
 No network of the zoo has seen these classes. (Two have seen digits 0 to 4 of the same writers.) As they are, the digits
 are so easy that a network without any pre-training reaches 95%; so each is shown as a poor camera sees it: moved,
 blurred, noisy. Each class has 20 rows to fine-tune on; the rest of the 896 images is held out. `truth.json` holds the
-accuracies after fine-tuning; `python -m modelselect_plugins.zoos.embedded.demo` measures them anew and writes it.
+accuracies after fine-tuning; `python tools/embedded_truth.py` measures them anew and writes it.
 """
 
 from __future__ import annotations
@@ -11,19 +11,23 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from modelselect.verification import FineTuning
-from modelselect_plugins.zoos.embedded import HERE, EmbeddedZoo
+from modelselect.candidates.zoo import Zoo
+from modelselect.history import ACCURACY, History, Result
+from modelselect.probe.probe import Probe
+from modelselect.verification import FineTuning, verify
 from modelselect_plugins.zoos.embedded.sources import CANVAS, photograph
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
 
-    from modelselect.history import History
+HERE = Path(__file__).parent
+TRUTH_FILE = HERE / "truth.json"
 
 TRAINING_ROWS_PER_CLASS = 20
 CLASS_NAMES = ("5", "6", "7", "8", "9")
@@ -35,7 +39,7 @@ DESCRIPTION = (
     "No candidate was trained on these classes (two were on digits 0 to 4, by the same writers)."
 )
 TRUTH_SEEDS = (0, 1, 2, 3, 4)
-TRUTH_COMMAND = "python -m modelselect_plugins.zoos.embedded.demo"
+TRUTH_COMMAND = "python tools/embedded_truth.py"
 
 Split = tuple[NDArray[np.uint8], NDArray[np.str_]]
 
@@ -72,7 +76,7 @@ def truth() -> Mapping[str, Any]:
     >>> len(table["candidates"]), sorted(table["candidates"]["plain.random"])
     (12, ['accuracies', 'mean', 'revision', 'sd'])
     """
-    table: Mapping[str, Any] = json.loads((HERE / "truth.json").read_text(encoding="utf-8"))
+    table: Mapping[str, Any] = json.loads(TRUTH_FILE.read_text(encoding="utf-8"))
     return table
 
 
@@ -87,8 +91,6 @@ def remember_other_datasets(history: History) -> None:
     >>> found["candidates"], found["datasets"], list(found["proxies"].values())
     (12, 7, [7])
     """
-    from modelselect.history import ACCURACY, Result
-
     known = json.loads((HERE / "history.json").read_text(encoding="utf-8"))
     settings = {"fine_tuning": known["settings"], "seeds": known["seeds"]}
     for name, found in known["datasets"].items():
@@ -96,24 +98,22 @@ def remember_other_datasets(history: History) -> None:
         mean, deviation = np.array(found["proxy_features"])
         history.keep_proxy(name, known["proxy"], [mean - deviation, mean + deviation])  # two rows that have these
         history.record(
-            Result(f"{EmbeddedZoo.name}:{candidate}", name, ACCURACY, accuracy, settings, {"source": known["command"]})
+            Result(f"embedded:{candidate}", name, ACCURACY, accuracy, settings, {"source": known["command"]})
             for candidate, accuracy in found["accuracies"].items()
         )
 
 
 def measure_truth(
-    seeds: Sequence[int] = TRUTH_SEEDS, progress: Callable[[str, int, float], None] | None = None
+    zoo: Zoo, seeds: Sequence[int] = TRUTH_SEEDS, progress: Callable[[str, int, float], None] | None = None
 ) -> dict[str, Any]:
     """Fine-tunes every candidate of the zoo with every seed, on the CPU: half a minute for each seed on one core.
 
     Args:
+        zoo: the embedded zoo.
         seeds: of the fresh head, the order of rows and dropout; the rows are the same for all.
         progress: told the candidate's name, the seed and the accuracy after each run.
     """
-    from modelselect.probe.probe import Probe
-    from modelselect.verification import verify
-
-    probe, zoo = Probe.of(demo_dataset(), holdout=0.5), EmbeddedZoo()  # the share is the validation split's
+    probe = Probe.of(demo_dataset(), holdout=0.5)  # the share is the validation split's
     assert probe.holdout is not None
     candidates: dict[str, Any] = {}
     for candidate in zoo.search("*"):
@@ -150,17 +150,3 @@ def _on_canvas(digit: NDArray[np.float64]) -> PILImage:
     pixels = Image.fromarray(np.rint(digit * (255 / 16)).astype(np.uint8))
     canvas.paste(pixels.resize((size, size), Image.Resampling.BILINEAR), ((CANVAS - size) // 2,) * 2)
     return canvas
-
-
-def _main() -> None:
-    import torch
-
-    torch.set_num_threads(1)
-    table = measure_truth(
-        progress=lambda name, seed, accuracy: print(f"{name:24} seed {seed}: {accuracy:.4f}", flush=True)
-    )
-    (HERE / "truth.json").write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
-
-
-if __name__ == "__main__":
-    _main()
