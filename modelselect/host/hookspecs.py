@@ -18,12 +18,11 @@ from modelselect.errors import Failure
 from modelselect.estimators.estimator import Estimator
 from modelselect.executor import Executor
 from modelselect.extraction.extractor import Extractor
+from modelselect.host.entry_points import PROJECT
 from modelselect.ranking.ranking import Ranking
 
 if TYPE_CHECKING:
     import typer
-
-PROJECT = "modelselect"
 
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
