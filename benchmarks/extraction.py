@@ -270,8 +270,7 @@ def memory(cache: Path) -> None:
         max_corrupt=0.0,
     )
     with InputCache.temporary(cache / "spool") as spool:
-        work = request.work(spool)
-        assessor = Assessor(work, request.pool[0])
+        assessor = Assessor(request.context(spool), request.pool[0])
         _ = assessor.backbone
         with peak() as taken:
             evidence = assessor._forward(request.probe, FIELDS)

@@ -36,6 +36,7 @@ from scipy.stats import pearsonr, weightedtau
 
 import modelselect as ms
 from modelselect import archi2vec
+from modelselect.evaluation.task import ScoringTask
 from modelselect.history import ACCURACY, History, HistoryView, Result
 from modelselect_plugins.estimators.fda import FDA
 from modelselect_plugins.estimators.fennec import Fennec
@@ -426,9 +427,9 @@ def _seen(dataset: str, proxies: Sequence[ms.Candidate], cache_dir: Path) -> dic
         max_corrupt=0.1,
     )
     with InputCache.temporary(request.store.path / "spool") as spool:
-        work = request.work(spool)
+        task = ScoringTask(request.context(spool))
         names = (*PROXIES, LAB_PROXY)
-        return {n: np.array(work.features(c)) for n, c in zip(names, request.pool, strict=True)}
+        return {n: np.array(task.features(c)) for n, c in zip(names, request.pool, strict=True)}
 
 
 def _lab_task(

@@ -13,22 +13,23 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from modelselect.benchmarking.benchmark import Benchmark
 from modelselect.benchmarking.gathering import Gathered
-from modelselect.benchmarking.results import FEWEST_FOR_MEAN_RANK, Benchmark
+from modelselect.benchmarking.results import FEWEST_FOR_MEAN_RANK
 from modelselect.benchmarking.truth import match, names_of, read_truth
 from modelselect.candidates.candidate import Candidate
 from modelselect.candidates.modules import in_evaluation_mode
 from modelselect.errors import Failure, InvalidInputError, SearchError
 from modelselect.estimators.estimator import Estimator
-from modelselect.evaluation.context import ScoringTask
+from modelselect.evaluation.context import EvaluationContext
 from modelselect.evaluation.fine_tuning import VerificationTask
+from modelselect.evaluation.recall import observe, recall_context
 from modelselect.evaluation.request import DEFAULT_HOLDOUT, DEFAULT_MAX_CORRUPT, DEFAULT_PROBE_SIZE, Request
 from modelselect.evaluation.results import ScoringResult, VerificationResult
+from modelselect.evaluation.task import ScoringTask
 from modelselect.executor import Executor
 from modelselect.extraction.inputs import InputCache
 from modelselect.history.history import History
-from modelselect.history.proxy import observe
-from modelselect.history.recall import build_context
 from modelselect.history.records import ACCURACY, Result
 from modelselect.host.lookup import ALL_ESTIMATORS
 from modelselect.utils.progress import Progress
@@ -167,14 +168,14 @@ def benchmark(
             modules = [module for zoo in request.own_zoos.values() for module in zoo.modules]
             with in_evaluation_mode(*modules), InputCache.temporary(request.store.path / "spool") as spool:
                 plain = replace(request, methods=[e for e in request.methods if "history" not in e.reads])
-                work = plain.work(spool, None if request.runner.isolated else bars.batches)
+                task = ScoringTask(plain.context(spool, None if request.runner.isolated else bars.batches))
                 if any("proxy_features" in estimator.reads for estimator in plain.methods):
-                    observe(work, None, None)
+                    task = _with_proxy(task)
                 shown = [c for c in request.pool if truth is None or c.id in known[name]]
-                results = _assess(work, request, shown, f"scoring on {name}", bars)
+                results = _assess(task, request, shown, f"scoring on {name}", bars)
                 if verify is not None:
                     known[name], unmeasured = _verify(
-                        work, request, results, verify, recipe, f"fine-tuning on {name}", bars
+                        task.context, request, results, verify, recipe, f"fine-tuning on {name}", bars
                     )
                     notes += [f"Not fine-tuned on {name}: {names[c]}: {why.reason}" for c, why in unmeasured.items()]
             unknown = [names[c.id] for c in request.pool if c.id not in known[name]]
@@ -184,7 +185,7 @@ def benchmark(
                 r.extraction_seconds for r in results.values() if isinstance(r, ScoringResult) and r.feature_dim
             ]
             measured[name] = {names[c]: accuracy for c, accuracy in known[name].items()}
-            _gather(gathered, name, work.estimators, {c: results[c] for c in known[name]}, names)
+            _gather(gathered, name, task.context.estimators, {c: results[c] for c in known[name]}, names)
         _remember(gathered, requests, known, names, bars)
     request = next(iter(requests.values()))
     if not any(len(by_model) > 1 for by_model in measured.values()):
@@ -267,13 +268,12 @@ def _remember(
     if not methods:
         return
     with tempfile.TemporaryDirectory() as scratch, contextlib.ExitStack() as stack:
-        works = {}
+        tasks = {}
         for name, request in requests.items():
             modules = [module for zoo in request.own_zoos.values() for module in zoo.modules]
             stack.enter_context(in_evaluation_mode(*modules))
             spool = stack.enter_context(InputCache.temporary(request.store.path / "spool"))
-            works[name] = replace(request, methods=methods).work(spool)
-            observe(works[name], None, None)
+            tasks[name] = _with_proxy(ScoringTask(replace(request, methods=methods).context(spool)))
         for number, (name, request) in enumerate(requests.items()):
             pool = [candidate for candidate in request.pool if candidate.id in known[name]]
             if len(requests) < FEWEST_FOR_MEAN_RANK:
@@ -282,36 +282,41 @@ def _remember(
             else:
                 history = History(Path(scratch) / f"{number}.sqlite")
                 for other in (other for other in requests if other != name):
-                    _record(history, other, works[other], requests[other].pool, known[other])
-                works[name].recollection = build_context(history, works[name], pool, bars)
-                results = _assess(works[name], request, pool, f"recalling for {name}", bars)
+                    _record(history, other, tasks[other], requests[other].pool, known[other])
+                known_here = recall_context(tasks[name], history, pool, bars)
+                task = ScoringTask(replace(tasks[name].context, recall=known_here))
+                results = _assess(task, request, pool, f"recalling for {name}", bars)
             _gather(gathered, name, methods, results, names)
 
 
 def _record(
-    history: History, dataset: str, work: ScoringTask, pool: Sequence[Candidate], accuracies: Mapping[str, float]
+    history: History, dataset: str, task: ScoringTask, pool: Sequence[Candidate], accuracies: Mapping[str, float]
 ) -> None:
     """Adds the results on one dataset, and what the proxy sees of it."""
-    probe = work.probe
+    probe, proxy = task.context.probe, task.context.proxy
     history.describe_dataset(dataset, {"name": dataset, "classes": probe.n_classes, "samples": len(probe)})
     history.record(Result(c.unversioned_id, dataset, ACCURACY, accuracies[c.id]) for c in pool if c.id in accuracies)
-    if work.proxy is not None:
-        history.keep_proxy(dataset, work.proxy.id, work.features(work.proxy))
+    if proxy is not None:
+        history.keep_proxy(dataset, proxy.id, task.features(proxy))
+
+
+def _with_proxy(task: ScoringTask) -> ScoringTask:
+    return ScoringTask(replace(task.context, proxy=observe(task, None, None)))
 
 
 def _assess(
-    work: ScoringTask, request: Request, pool: Sequence[Candidate], what: str, bars: Progress
+    task: ScoringTask, request: Request, pool: Sequence[Candidate], what: str, bars: Progress
 ) -> dict[str, ScoringResult | Failure]:
     results: dict[str, ScoringResult | Failure] = {}
     with bars.candidates(what, len(pool)) as advance:
-        for outcome in request.runner.map(work, pool):
+        for outcome in request.runner.map(task, pool):
             results[outcome.item.id] = outcome.failure or outcome.value
             advance(outcome.item.id)
     return {candidate.id: results[candidate.id] for candidate in pool}  # whatever finished first
 
 
 def _verify(
-    work: ScoringTask,
+    context: EvaluationContext,
     request: Request,
     results: Mapping[str, ScoringResult | Failure],
     method: str,
@@ -321,7 +326,7 @@ def _verify(
 ) -> tuple[dict[str, float], dict[str, Failure]]:
     """Accuracy of each candidate after fine-tuning, or why it has none, by id. Its weights are not kept."""
     identities = {key: result.identity for key, result in results.items() if isinstance(result, ScoringResult)}
-    task = VerificationTask(work, recipe, identities, method)
+    task = VerificationTask(context, recipe, identities, method)
     accuracies: dict[str, float] = {}
     failures: dict[str, Failure] = {}
     with bars.candidates(what, len(request.pool)) as advance:

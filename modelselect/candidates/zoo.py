@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import torch
 
 OWN_MODULES = "module"
-"""Name of the zoo of the modules that a caller gives to `select()`; no other call can load them."""
+"""The zoo of the caller's own torch modules. Its candidates' names mean nothing in another run."""
 
 
 class Zoo(abc.ABC):

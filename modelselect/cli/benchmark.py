@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from modelselect.benchmarking.results import Benchmark
+    from modelselect.benchmarking.benchmark import Benchmark
 
 
 def benchmark(

@@ -1,92 +1,66 @@
-"""`ScoringTask`: what executors run on every candidate."""
+"""`EvaluationContext`: under which conditions candidates are evaluated."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from modelselect.candidates.candidate import Candidate
 from modelselect.candidates.limits import Limits
 from modelselect.candidates.zoo import Zoo
-from modelselect.errors import Failure
 from modelselect.estimators.estimator import Estimator
-from modelselect.evaluation.loading import Assessor
-from modelselect.evaluation.results import Preview, ScoringResult
+from modelselect.extraction.devices import Compute
 from modelselect.extraction.extractor import BatchProgress
 from modelselect.extraction.inputs import InputCache
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from modelselect.history.view import RecallContext
-    from modelselect.probe.nested import Nested
-    from modelselect.probe.probe import Probe
+from modelselect.history.view import RecallContext
+from modelselect.probe.nested import Nested
+from modelselect.probe.probe import Probe
 
 
-@dataclass
-class ScoringTask:
-    """Assesses one candidate: evidence, then every estimator on it, all through the store. Called by executors.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class EvaluationContext:
+    """Under which conditions candidates are evaluated. It crosses processes; `dataclasses.replace` makes another one.
 
     Attributes:
-        nested: where the probe is a part of a larger one, how its evidence is put together from blocks.
-        half: about half of the probe's rows, on which to score as well.
-        costs: whether to measure what a candidate costs on this device.
-        limits: what it may cost.
+        probe: the rows that every candidate is shown.
+        source: rows of what the candidates were pre-trained on; None where the zoos are asked for them.
+        estimators: score every candidate.
+        cache_dir: the store's folder.
+        spool: shares prepared inputs between candidates.
+        compute: how the forward pass is computed.
+        trust_remote_code: whether candidates may run code that they bring.
+        seed: of resamples and stochastic estimators.
+        zoos: of the caller's own modules, by name; all other zoos are the host's.
+        resamples: how often four fifths of the rows are scored as well.
+        progress: called after every batch of a forward pass.
+        recall: what the transfer history knows; None where no estimator reads it.
+        proxy: the candidate whose features of the probe estimators may read.
+        nested: how evidence is put together from blocks, where the probe is a part of a larger one.
+        half: about half of the probe's rows, which are scored as well.
+        costs: whether latency, throughput and memory are measured.
+        limits: what a candidate may cost.
     """
 
     probe: Probe
-    source: Probe | None
-    estimators: tuple[Estimator, ...]
+    source: Probe | None = None
+    estimators: tuple[Estimator, ...] = ()
     cache_dir: Path
     spool: InputCache
-    device: str
-    batch_size: int | None
-    trust_remote_code: bool
-    seed: int
-    zoos: Mapping[str, Zoo]
-    precision: str = "float32"
-    compile: bool = False
+    compute: Compute = field(default_factory=Compute)
+    trust_remote_code: bool = False
+    seed: int = 0
+    zoos: Mapping[str, Zoo] = field(default_factory=dict)
     resamples: int = 0
     progress: BatchProgress | None = None
-    recollection: RecallContext | None = None
+    recall: RecallContext | None = None
     proxy: Candidate | None = None
     nested: Nested | None = None
     half: Nested | None = None
     costs: bool = False
     limits: Limits = field(default_factory=Limits)
-    _ahead: dict[str, Assessor] = field(default_factory=dict, repr=False)
 
     @property
     def whole(self) -> Probe:
         """All rows that candidates may be shown."""
         return self.probe if self.nested is None else self.nested.whole
-
-    def prepare(self, candidate: Candidate) -> None:
-        """Loads the candidate ahead of its turn, if that will be needed; see `Executor.map`."""
-        assessor = Assessor(self, candidate)
-        assessor.load_ahead()
-        self._ahead[candidate.id] = assessor
-
-    def foresee(self, candidate: Candidate, *, trace: bool = True) -> Preview:
-        """What assessing it would take, without loading it; without `trace`, as far as its zoo and the store say."""
-        return Assessor(self, candidate).foresee(trace)
-
-    def graph(self, candidate: Candidate) -> str | None:
-        """Its architecture as JSON, as far as that can be told without loading it."""
-        return Assessor(self, candidate).graph_unloaded()
-
-    def features(self, candidate: Candidate) -> NDArray[np.floating[Any]]:
-        """(N, D) of the probe, through the store: what a proxy sees of it."""
-        found: NDArray[np.floating[Any]] = Assessor(self, candidate).features()
-        return found
-
-    def __call__(self, candidate: Candidate) -> ScoringResult | Failure:
-        assessor = self._ahead.pop(candidate.id, None) or Assessor(self, candidate)
-        try:
-            return assessor.assess()
-        except Exception as error:
-            return Failure.from_exception(assessor.stage, error)

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from modelselect.candidates.candidate import Candidate
-from modelselect.evaluation.context import ScoringTask
+from modelselect.evaluation.context import EvaluationContext
 from modelselect.evaluation.loading import Assessor
 from modelselect.evaluation.results import VerificationResult
 from modelselect.store.store import Store
@@ -27,17 +27,17 @@ class VerificationTask:
         needs_checkpoint: whether it is fine-tuned again where the store has its accuracy, but not its weights.
     """
 
-    work: ScoringTask
+    context: EvaluationContext
     settings: FineTuning
     identities: Mapping[str, str]
     method: str = "full"
     needs_checkpoint: bool = False
 
     def __call__(self, candidate: Candidate) -> VerificationResult:
-        work, training, holdout = self.work, self.work.probe.training, self.work.probe.holdout
+        context, training, holdout = self.context, self.context.probe.training, self.context.probe.holdout
         assert holdout is not None
-        store = Store(work.cache_dir)
-        assessor = Assessor(work, candidate)
+        store = Store(context.cache_dir)
+        assessor = Assessor(context, candidate)
         parts: dict[str, Any] = {
             "candidate": self.identities.get(candidate.id) or assessor.identity,
             "zoo": assessor.zoo_version,
@@ -45,8 +45,8 @@ class VerificationTask:
             "holdout": holdout.fingerprint,
             "settings": asdict(self.settings),
             "method": self.method,
-            "seed": work.seed,
-            "device": work.device.split(":")[0],
+            "seed": context.seed,
+            "device": context.compute.kind,
             "versions": numeric_versions(),
         }
         key, checkpoint = store.key("verification", **parts), store.key(KIND, **parts)
@@ -62,9 +62,9 @@ class VerificationTask:
                 holdout,
                 self.settings,
                 method=self.method,
-                seed=work.seed,
-                device=work.device,
-                spool=work.spool,
+                seed=context.seed,
+                device=context.compute.device,
+                spool=context.spool,
                 folder=store.scratch(key),
                 keep=lambda weights, known: store.put(checkpoint, weights, known, sync=True),
             )

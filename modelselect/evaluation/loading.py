@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from modelselect.candidates.candidate import Candidate
 from modelselect.candidates.readers import FeatureMethod, without_head
@@ -17,13 +18,13 @@ from modelselect.candidates.zoo import Zoo
 from modelselect.errors import COSTS, LIMIT, CandidateError, Failure, RemoteCodeError
 from modelselect.estimators.estimator import Estimator
 from modelselect.estimators.resampling import SCHEME, check_components, looks_at_rows, resample
+from modelselect.evaluation.context import EvaluationContext
 from modelselect.evaluation.fields import FORWARD_FIELDS, LOADED_FIELDS, SOURCE_FIELDS
 from modelselect.evaluation.gathering import StoreSink
 from modelselect.evaluation.keys import extractor_versions, plugin_version
 from modelselect.evaluation.locks import PROCESS_LOCK
 from modelselect.evaluation.results import CostMeasurement, Preview, ScoringResult
 from modelselect.evaluation.scoring import RESAMPLES_KEPT_EVERY, note_score, score_or_failure, timed_score
-from modelselect.evaluation.task import AHEAD_SHARE, BYTES_PER_PARAMETER
 from modelselect.evaluation.timing import measure, measured_on
 from modelselect.evidence.evidence import Evidence
 from modelselect.extraction.extractor import choose_extractor
@@ -37,18 +38,24 @@ if TYPE_CHECKING:
     import torch
 
     from modelselect.candidates.backbone import Backbone
-    from modelselect.evaluation.context import ScoringTask
     from modelselect.probe.nested import Nested
     from modelselect.probe.probe import Probe
+
+
+BYTES_PER_PARAMETER = 4
+"""Weights are float32 once loaded."""
+
+AHEAD_SHARE = 0.5
+"""Of the memory that is available: a candidate whose weights would take more is not loaded before its turn."""
 
 
 class Assessor:
     """One candidate under assessment: loads it at most once, and only if something is not in the store."""
 
-    def __init__(self, work: ScoringTask, candidate: Candidate) -> None:
-        self.work = work
+    def __init__(self, context: EvaluationContext, candidate: Candidate) -> None:
+        self.context = context
         self.candidate = candidate
-        self.store = Store(work.cache_dir)
+        self.store = Store(context.cache_dir)
         self._backbone: Backbone | None = None
         self._not_loaded: Exception | SystemExit | None = None
         self.may_load = True
@@ -60,7 +67,7 @@ class Assessor:
 
     @property
     def zoo(self) -> Zoo:
-        return self.work.zoos.get(self.candidate.zoo) or get_host().zoo(self.candidate.zoo)
+        return self.context.zoos.get(self.candidate.zoo) or get_host().zoo(self.candidate.zoo)
 
     @property
     def backbone(self) -> Backbone:
@@ -71,7 +78,7 @@ class Assessor:
             if not self.may_load:
                 raise CandidateError("it is not loaded to be described")
             with PROCESS_LOCK:
-                self._backbone = self.zoo.load(self.candidate, trust_remote_code=self.work.trust_remote_code)
+                self._backbone = self.zoo.load(self.candidate, trust_remote_code=self.context.trust_remote_code)
             self.stage = "score"
         return self._backbone
 
@@ -82,7 +89,7 @@ class Assessor:
         if parameters and memory and BYTES_PER_PARAMETER * parameters > AHEAD_SHARE * memory:
             return
         try:
-            if not self.is_forbidden and self.candidate.zoo not in self.work.zoos and not self.is_extracted:
+            if not self.is_forbidden and self.candidate.zoo not in self.context.zoos and not self.is_extracted:
                 _ = self.backbone
         except (Exception, SystemExit) as error:
             self._not_loaded = error
@@ -90,7 +97,7 @@ class Assessor:
     @property
     def is_forbidden(self) -> bool:
         """True if it brings code of its own, which it may not run."""
-        return bool(self.candidate.metadata.get("remote_code")) and not self.work.trust_remote_code
+        return bool(self.candidate.metadata.get("remote_code")) and not self.context.trust_remote_code
 
     @property
     def is_extracted(self) -> bool:
@@ -104,8 +111,8 @@ class Assessor:
         Those of the last block alone for a candidate without a revision: the store cannot be asked about it, and
         whoever comes to the last block has been through those before.
         """
-        nested, source = self.work.nested, self.work.source
-        blocks = (self.work.probe,) if nested is None else nested.blocks
+        nested, source = self.context.nested, self.context.source
+        blocks = (self.context.probe,) if nested is None else nested.blocks
         if not self.wanted & FORWARD_FIELDS or self.is_scored:
             return 0
         if self.candidate.revision is None:
@@ -114,7 +121,7 @@ class Assessor:
         if self.wanted & SOURCE_FIELDS and source is not None and not self._is_kept(source, {"features"}):
             ahead = len(source)
         fields = self.wanted & FORWARD_FIELDS | {"features"}
-        if self._is_kept(self.work.probe, fields) or (nested is not None and self._is_kept(nested.whole, fields)):
+        if self._is_kept(self.context.probe, fields) or (nested is not None and self._is_kept(nested.whole, fields)):
             return ahead
         return ahead + sum(len(block) for block in blocks if not self._is_kept(block, fields))
 
@@ -126,15 +133,15 @@ class Assessor:
         """True if every estimator's score is in the store, resamples included, as far as names in the store tell."""
         if self.candidate.revision is None:
             return False
-        keys = [self._score_key(estimator) for estimator in self.work.estimators if not estimator.is_static]
-        if self.work.resamples:
-            keys += [self._resamples_key(e) for e in self.work.estimators if looks_at_rows(e)]
+        keys = [self._score_key(estimator) for estimator in self.context.estimators if not estimator.is_static]
+        if self.context.resamples:
+            keys += [self._resamples_key(e) for e in self.context.estimators if looks_at_rows(e)]
         return all(map(self.store.contains, keys))
 
     @property
     def wanted(self) -> frozenset[str]:
         """The evidence fields that the estimators want, all together."""
-        return frozenset().union(*(estimator.reads for estimator in self.work.estimators))
+        return frozenset().union(*(estimator.reads for estimator in self.context.estimators))
 
     @cached_property
     def identity(self) -> str:
@@ -153,9 +160,9 @@ class Assessor:
         wanted = self.wanted
         evidence: Evidence | None = None
         self._keep_to_limits()
-        if self.work.costs:
+        if self.context.costs:
             self._measure(result)
-        for estimator in self.work.estimators:
+        for estimator in self.context.estimators:
             if estimator.is_static:
                 continue
             entry = self.store.get(self._score_key(estimator))
@@ -168,9 +175,9 @@ class Assessor:
             else:
                 scored = dict(entry.metadata)
             note_score(result, estimator, scored)
-        if self.work.half is not None:
-            self._halve(result, self.work.half, evidence, wanted)
-        if self.work.resamples:
+        if self.context.half is not None:
+            self._halve(result, self.context.half, evidence, wanted)
+        if self.context.resamples:
             self._resample(result, evidence, wanted)
         if wanted & FORWARD_FIELDS:
             extractions, result.extraction_rows = self._extractions()
@@ -183,7 +190,7 @@ class Assessor:
         metadata = {**self.candidate.metadata}
         if result.parameters is not None:
             metadata["parameters"] = result.parameters  # counted: what a zoo tells may count other things besides
-        for estimator in self.work.estimators:
+        for estimator in self.context.estimators:
             if estimator.is_static:
                 note_score(result, estimator, score_or_failure(estimator, Evidence.of(metadata=metadata)))
         result.reused = self.reused
@@ -193,7 +200,7 @@ class Assessor:
 
     def _keep_to_limits(self) -> None:
         """Raises what the limits say of a number of parameters that only the loaded candidate tells."""
-        limits = self.work.limits
+        limits = self.context.limits
         if limits.max_parameters is None or self.candidate.metadata.get("parameters") is not None:
             return
         described = ScoringResult()
@@ -209,7 +216,7 @@ class Assessor:
 
     def _measure(self, result: ScoringResult) -> None:
         """What it costs on this device, from the store or measured now; whether that passes the limits."""
-        limits = self.work.limits
+        limits = self.context.limits
         try:
             result.costs = self._measured()
         except Exception as error:
@@ -220,16 +227,16 @@ class Assessor:
         self._refuse(limits.latency_exceeded(result.costs.latency_ms))
 
     def _measured(self) -> CostMeasurement:
-        work = self.work
-        varies = work.probe.modality == "text" or self.candidate.zoo in work.zoos  # the input's size does, with rows
+        context, compute = self.context, self.context.compute
+        varies = context.probe.modality == "text" or self.candidate.zoo in context.zoos  # the size of a row does
         key = self.store.key(
             "costs",
             candidate=self.identity,
             zoo=self.zoo_version,
-            rows=work.whole.fingerprint if varies else None,
-            on=measured_on(work.device),
-            batch_size=work.batch_size,
-            arithmetic=self._arithmetic,
+            rows=context.whole.fingerprint if varies else None,
+            on=measured_on(compute.device),
+            batch_size=compute.batch_size,
+            arithmetic=self.context.compute.arithmetic,
             extractors=extractor_versions(),
             versions=numeric_versions(),
         )
@@ -237,17 +244,14 @@ class Assessor:
         if entry is not None:
             return CostMeasurement(**entry.metadata)
         backbone = self.backbone
-        extractor = choose_extractor(get_host().extractors, backbone, work.device)
+        extractor = choose_extractor(get_host().extractors, backbone, compute.device)
         self.stage = COSTS
         with self.store.lock(self.store.key("costs", machine="this")), PROCESS_LOCK:  # nothing else at work
             measured = measure(
                 backbone,
-                work.whole,
+                context.whole,
                 extractor,
-                device=work.device,
-                batch_size=work.batch_size,
-                precision=work.precision,
-                compile=work.compile,
+                compute,
             )
         self.store.put(key, {}, asdict(measured))
         self.stage = "score"
@@ -257,7 +261,7 @@ class Assessor:
     def _halve(self, result: ScoringResult, half: Nested, evidence: Evidence | None, wanted: frozenset[str]) -> None:
         """Every estimator on half of the rows; one that fails there is left out."""
         taken: Evidence | None = None
-        for estimator in self.work.estimators:
+        for estimator in self.context.estimators:
             if estimator.name not in result.components or not looks_at_rows(estimator):
                 continue
             key = self._score_key(estimator, half.probe)
@@ -265,7 +269,7 @@ class Assessor:
             if entry is None:
                 self.reused = False
                 evidence = evidence or self._gather(wanted)
-                places = np.arange(len(half.rows)) if self.work.nested is None else self.work.nested.rows
+                places = np.arange(len(half.rows)) if self.context.nested is None else self.context.nested.rows
                 taken = taken or evidence.take(np.searchsorted(places, half.rows))
                 scored = score_or_failure(estimator, taken)
                 if scored.get("lasting", True):
@@ -278,18 +282,18 @@ class Assessor:
     def _resample(self, result: ScoringResult, evidence: Evidence | None, wanted: frozenset[str]) -> None:
         """Every estimator on the same resamples, from the store as far as they are there."""
         kept: dict[Estimator, dict[str, Any]] = {}
-        for estimator in self.work.estimators:
+        for estimator in self.context.estimators:
             if estimator.name in result.components and looks_at_rows(estimator):
                 entry = self.store.get(self._resamples_key(estimator))
                 kept[estimator] = {"scores": [], "seconds": 0.0, "warning": ""} if entry is None else {**entry.metadata}
         saved = time.monotonic()
-        for number in range(self.work.resamples):
+        for number in range(self.context.resamples):
             wanting = [estimator for estimator, found in kept.items() if len(found["scores"]) <= number]
             if not wanting:
                 continue
             self.reused = False
             evidence = evidence or self._gather(wanted)
-            rows = resample(evidence, number, self.work.seed)
+            rows = resample(evidence, number, self.context.seed)
             for estimator in wanting:
                 try:
                     scored = timed_score(estimator, rows)
@@ -304,12 +308,12 @@ class Assessor:
                 found["scores"] = [*found["scores"], scored["components"]]
                 found["seconds"] += scored["seconds"]
                 found["warning"] = found["warning"] or scored["warning"]
-            if number == self.work.resamples - 1 or time.monotonic() - saved > RESAMPLES_KEPT_EVERY:
+            if number == self.context.resamples - 1 or time.monotonic() - saved > RESAMPLES_KEPT_EVERY:
                 for estimator in (e for e in wanting if e in kept):
                     self.store.put(self._resamples_key(estimator), {}, kept[estimator])
                 saved = time.monotonic()
         for estimator, found in kept.items():
-            result.resampled[estimator.name] = found["scores"][: self.work.resamples]
+            result.resampled[estimator.name] = found["scores"][: self.context.resamples]
             result.seconds += found["seconds"]
             if found["warning"]:
                 result.warnings.setdefault(estimator.name, f"on four fifths of the rows: {found['warning']}")
@@ -318,38 +322,39 @@ class Assessor:
         """The evidence that the estimators want, from the store where it is there."""
         fields: dict[str, Any] = {
             "metadata": self.candidate.metadata,
-            "seed": self.work.seed,
-            "device": self.work.device,
+            "seed": self.context.seed,
+            "device": self.context.compute.device,
         }
         if wanted & FORWARD_FIELDS:
-            fields |= self._forward(self.work.probe, wanted)
+            fields |= self._forward(self.context.probe, wanted)
         if "labels" in wanted:
-            fields["labels"] = self.work.probe.labels
+            fields["labels"] = self.context.probe.labels
         if wanted & SOURCE_FIELDS and (source := self._source) is not None:
             fields["source_features"] = self._forward(source, frozenset({"features"}))["features"]
             fields["source_labels"] = source.labels
         if "architecture" in wanted:
             fields["architecture"] = self._graph()
-        if (recollection := self.work.recollection) is not None and "history" in wanted:
-            fields["history"] = recollection.view.of_candidate(self.candidate.unversioned_id)
-        if "proxy_features" in wanted and self.work.proxy is not None:
-            fields["proxy_features"] = self.work.features(self.work.proxy)
+        if (recall := self.context.recall) is not None and "history" in wanted:
+            fields["history"] = recall.view.of_candidate(self.candidate.unversioned_id)
+        if "proxy_features" in wanted and self.context.proxy is not None:
+            fields["proxy_features"] = Assessor(self.context, self.context.proxy).features()
         return Evidence.of(**fields)
 
-    def features(self) -> Any:
+    def features(self) -> NDArray[np.floating[Any]]:
         """(N, D) features of the probe."""
-        return self._forward(self.work.probe, frozenset({"features"}))["features"]
+        features: NDArray[np.floating[Any]] = self._forward(self.context.probe, frozenset({"features"}))["features"]
+        return features
 
     def _forward(self, probe: Probe, wanted: frozenset[str]) -> dict[str, Any]:
         """`features` and, where wanted and to be had, `source_probabilities`, computed once for all runs."""
         fields = sorted(wanted & FORWARD_FIELDS | {"features"})
-        nested = self.work.nested
+        nested, compute = self.context.nested, self.context.compute
         with self.store.lock(self._evidence_key("extraction", probe)):
             if (kept := self._kept(probe, fields)) is not None:
                 return kept
             if nested is not None and probe is nested.probe and len(nested.blocks) > 1:
                 return self._put_together(nested, fields)
-            extractor = choose_extractor(get_host().extractors, self.backbone, self.work.device)
+            extractor = choose_extractor(get_host().extractors, self.backbone, self.context.compute.device)
             self.stage = "extract"
             begun = time.perf_counter()
             with contextlib.ExitStack() as stack:
@@ -361,13 +366,10 @@ class Assessor:
                     self.backbone,
                     probe,
                     frozenset(fields),
-                    device=self.work.device,
-                    batch_size=self.work.batch_size,
-                    precision=self.work.precision,
-                    compile=self.work.compile,
-                    spool=self.work.spool,
+                    **asdict(compute),
+                    spool=self.context.spool,
                     sink=sink,
-                    progress=self.work.progress,
+                    progress=self.context.progress,
                 )
                 assert evidence.features is not None
                 sink.complete(evidence)
@@ -416,8 +418,8 @@ class Assessor:
 
     def _extractions(self) -> tuple[list[Mapping[str, Any]], int]:
         """The records of the forward passes over the probe, and over how many rows: of one, or of those of blocks."""
-        nested = self.work.nested
-        for probes in [(self.work.probe,)] + ([] if nested is None else [(nested.whole,), nested.blocks]):
+        nested = self.context.nested
+        for probes in [(self.context.probe,)] + ([] if nested is None else [(nested.whole,), nested.blocks]):
             found = [self.store.get(self._evidence_key("extraction", probe)) for probe in probes]
             if None not in found:
                 return [entry.metadata for entry in found if entry], sum(map(len, probes))
@@ -426,12 +428,12 @@ class Assessor:
     @cached_property
     def _source(self) -> Probe | None:
         """What the caller gave as source data, else what the zoo knows of this candidate's."""
-        if self.work.source is not None or self.backbone.source is None:
-            return self.work.source
+        if self.context.source is not None or self.backbone.source is None:
+            return self.context.source
         from modelselect.probe.probe import Probe
 
         with PROCESS_LOCK:
-            return Probe.of(self.backbone.source, size=None, seed=self.work.seed)
+            return Probe.of(self.backbone.source, size=None, seed=self.context.seed)
 
     def _evidence_key(self, kind: str, probe: Probe) -> str:
         """Of one field of the evidence, or of the record of its extraction."""
@@ -440,40 +442,36 @@ class Assessor:
             candidate=self.identity,
             zoo=self.zoo_version,
             probe=probe.fingerprint,
-            device=self.work.device.split(":")[0],
-            arithmetic=self._arithmetic,
+            device=self.context.compute.kind,
+            arithmetic=self.context.compute.arithmetic,
             extractors=extractor_versions(),
             versions=numeric_versions(),
         )
 
-    @property
-    def _arithmetic(self) -> str:
-        return self.work.precision + (" compiled" if self.work.compile else "")
-
     def _score_key(self, estimator: Estimator, probe: Probe | None = None) -> str:
-        return self.store.key("score", **self._score_parts(estimator, probe or self.work.probe))
+        return self.store.key("score", **self._score_parts(estimator, probe or self.context.probe))
 
     def _resamples_key(self, estimator: Estimator) -> str:
-        return self.store.key("resamples", scheme=SCHEME, **self._score_parts(estimator, self.work.probe))
+        return self.store.key("resamples", scheme=SCHEME, **self._score_parts(estimator, self.context.probe))
 
     def _score_parts(self, estimator: Estimator, probe: Probe) -> dict[str, Any]:
         """Everything that an estimator's score depends on."""
         source = None
         if estimator.reads & SOURCE_FIELDS:
-            source = "the zoo's" if self.work.source is None else self.work.source.fingerprint
-        recollection = self.work.recollection if "history" in estimator.reads else None
+            source = "the zoo's" if self.context.source is None else self.context.source.fingerprint
+        recall = self.context.recall if "history" in estimator.reads else None
         return {
             "candidate": self.identity if estimator.reads & LOADED_FIELDS else self.candidate.id,
             "zoo": self.zoo_version,
             "probe": probe.fingerprint,
             "source": source,
-            "history": recollection and recollection.view.digest,
-            "proxy": self.work.proxy and self.work.proxy.id if "proxy_features" in estimator.reads else None,
+            "history": recall and recall.view.digest,
+            "proxy": self.context.proxy and self.context.proxy.id if "proxy_features" in estimator.reads else None,
             "estimator": estimator.key,
             "plugin": plugin_version(estimator),
-            "seed": self.work.seed,
-            "device": self.work.device.split(":")[0],
-            "arithmetic": self._arithmetic,
+            "seed": self.context.seed,
+            "device": self.context.compute.kind,
+            "arithmetic": self.context.compute.arithmetic,
             "extractors": extractor_versions(),
             "versions": numeric_versions(SCORE_LIBRARIES),
         }
@@ -481,13 +479,13 @@ class Assessor:
     @property
     def zoo_version(self) -> str | None:
         """Of the plugin that brought the zoo: how a candidate is loaded and prepared may change with it."""
-        return None if self.candidate.zoo in self.work.zoos else get_host().owner("zoos", self.zoo.name).version
+        return None if self.candidate.zoo in self.context.zoos else get_host().owner("zoos", self.zoo.name).version
 
     # --- what is known without loading
 
-    def foresee(self, trace: bool) -> Preview:
+    def preview(self, trace: bool) -> Preview:
         """What assessing it would take, as far as metadata, its skeleton (if it may be traced) and the store tell."""
-        self.may_load = self.candidate.zoo in self.work.zoos  # the caller's own modules are here
+        self.may_load = self.candidate.zoo in self.context.zoos  # the caller's own modules are here
         described = ScoringResult(parameters=self.candidate.metadata.get("parameters"))
         if trace:
             self._describe(described)
@@ -496,7 +494,7 @@ class Assessor:
 
     def graph_unloaded(self) -> str | None:
         """Its architecture as JSON, from the store or from its skeleton; None where neither is to be had."""
-        self.may_load = self.candidate.zoo in self.work.zoos
+        self.may_load = self.candidate.zoo in self.context.zoos
         described = ScoringResult()
         if not self.is_forbidden:
             self._describe(described)
@@ -506,12 +504,12 @@ class Assessor:
 
     def _describe(self, result: ScoringResult) -> None:
         """Graph, multiply-accumulates and parameter count: from the store, or traced without weights."""
-        own = self.candidate.zoo in self.work.zoos  # the caller's module takes rows of any size
+        own = self.candidate.zoo in self.context.zoos  # the caller's module takes rows of any size
         key = self.store.key(
             "architecture",
             candidate=self.candidate.id,
             zoo=self.zoo_version,
-            probe=self.work.whole.fingerprint if own else None,
+            probe=self.context.whole.fingerprint if own else None,
             versions=numeric_versions(),
         )
         entry = self.store.get(key)
@@ -551,13 +549,13 @@ class Assessor:
 
         inputs = archi2vec.input_of(self.candidate)
         if self._backbone is None:
-            skeleton = self.zoo.skeleton(self.candidate, trust_remote_code=self.work.trust_remote_code)
+            skeleton = self.zoo.skeleton(self.candidate, trust_remote_code=self.context.trust_remote_code)
             if skeleton is not None and inputs:
                 return skeleton, inputs
         if "example" in inputs:  # token ids: what the probe's texts are padded to must change neither graph nor count
             return self.backbone.module, inputs
         preprocessing = self.backbone.preprocessing
-        rows = [preprocessing.prepare(self.work.probe.item(index)) for index in range(2)]
+        rows = [preprocessing.prepare(self.context.probe.item(index)) for index in range(2)]
         module, read = self.backbone.module, self.backbone.read
         if isinstance(read, FeatureMethod) and not read.has_logits:
             module = without_head(module)

@@ -12,11 +12,11 @@ from modelselect.candidates.candidate import Candidate
 from modelselect.errors import Failure, InvalidInputError
 from modelselect.estimators.estimator import Estimator
 from modelselect.estimators.resampling import check_resamples
-from modelselect.evaluation.context import ScoringTask
+from modelselect.evaluation.context import EvaluationContext
 from modelselect.evaluation.pool import candidates_of
 from modelselect.evaluation.results import ScoringResult
 from modelselect.executor import Executor
-from modelselect.extraction.devices import check_precision, choose_device
+from modelselect.extraction.devices import Compute, check_precision, choose_device
 from modelselect.extraction.extractor import BatchProgress
 from modelselect.extraction.inputs import InputCache
 from modelselect.host.host import Host, get_host
@@ -133,18 +133,15 @@ class Request:
             resamples=resamples,
         )
 
-    def work(self, spool: InputCache, progress: BatchProgress | None = None) -> ScoringTask:
-        """What executors are to do with every candidate."""
-        return ScoringTask(
+    def context(self, spool: InputCache, progress: BatchProgress | None = None) -> EvaluationContext:
+        """Under which conditions every candidate is evaluated."""
+        return EvaluationContext(
             probe=self.probe,
             source=self.source,
             estimators=tuple(self.methods),
             cache_dir=self.store.path,
             spool=spool,
-            device=self.device,
-            batch_size=self.batch_size,
-            precision=self.precision,
-            compile=self.compile,
+            compute=Compute(self.device, self.batch_size, self.precision, self.compile),
             trust_remote_code=self.trust_remote_code,
             seed=self.seed,
             zoos=self.own_zoos,

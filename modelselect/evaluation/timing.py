@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelselect.errors import CandidateError
 from modelselect.evaluation.results import CostMeasurement
-from modelselect.extraction.devices import arithmetic, is_out_of_memory
+from modelselect.extraction.devices import Compute, arithmetic, is_out_of_memory
 from modelselect.extraction.torch_extractor import TorchExtractor
 from modelselect.utils.system import processor, usable_cores
 
@@ -43,19 +43,10 @@ DECODED_ROWS = 32
 """Rows of the probe that are decoded to tell how long all take."""
 
 
-def measure(
-    backbone: Backbone,
-    probe: Probe,
-    extractor: Extractor,
-    *,
-    device: str,
-    batch_size: int | None = None,
-    precision: str = "float32",
-    compile: bool = False,
-) -> CostMeasurement:
+def measure(backbone: Backbone, probe: Probe, extractor: Extractor, compute: Compute) -> CostMeasurement:
     """Times a candidate on a device that nothing else should be at work on.
 
-    Arguments are those of `Extractor.extract`; the probe lends some rows, which are prepared before the clock starts.
+    The probe lends some rows, which are prepared before the clock starts.
 
     Raises:
         CandidateError: its extractor does not run it with torch, or a forward pass fails.
@@ -65,16 +56,16 @@ def measure(
 
     if not isinstance(extractor, TorchExtractor):
         raise CandidateError(f"the extractor {extractor.name!r} does not run it with torch, so that it cannot be timed")
-    preprocessing = backbone.preprocessing
+    preprocessing, device = backbone.preprocessing, compute.device
     rows = torch.stack([preprocessing.prepare(probe.item(i)) for i in range(min(EXAMPLE_ROWS, len(probe)))])
     baseline = torch.cuda.memory_allocated(device) if torch.device(device).type == "cuda" else 0
     try:
         with (
             torch.inference_mode(),
             extractor.session(backbone.module, device),
-            arithmetic(precision, device),
+            arithmetic(compute.precision, device),
         ):
-            read = extractor.reader(backbone, compile)
+            read = extractor.reader(backbone, compute.compile)
 
             def run(prepared: torch.Tensor) -> None:
                 outputs = read(extractor.on_device(prepared, preprocessing, device))
@@ -86,7 +77,7 @@ def measure(
             memory = _peak_memory(backbone.module, lambda: run(rows[:1]), device, baseline)
             singles = itertools.cycle([rows[i : i + 1] for i in range(len(rows))])
             latency = _median_seconds(lambda: run(next(singles)), LATENCY_SECONDS, LATENCY_RUNS)
-            size = batch_size or extractor.suitable_batch_size(rows[:1])
+            size = compute.batch_size or extractor.suitable_batch_size(rows[:1])
             throughput, size = _throughput(run, rows, size)
     except CandidateError:
         raise

@@ -4,12 +4,40 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Any
 
 from modelselect.errors import InvalidInputError
 
 PRECISIONS = ("float32", "bfloat16", "float16")
 """What `precision` may be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compute:
+    """How a forward pass is computed; the arguments of these names of `Extractor.extract`.
+
+    Attributes:
+        device: such as `"cpu"` or `"cuda:1"`.
+        batch_size: rows in a forward pass; None: what suits device and candidate.
+        precision: one of `PRECISIONS`.
+        compile: whether the module is compiled first.
+    """
+
+    device: str = "cpu"
+    batch_size: int | None = None
+    precision: str = "float32"
+    compile: bool = False
+
+    @property
+    def kind(self) -> str:
+        """The device without its number: `"cuda"`."""
+        return self.device.split(":")[0]
+
+    @property
+    def arithmetic(self) -> str:
+        """What decides the last digits of features, besides the device: precision, and whether compiled."""
+        return self.precision + (" compiled" if self.compile else "")
 
 
 def arithmetic(precision: str, device: str) -> contextlib.AbstractContextManager[Any]:

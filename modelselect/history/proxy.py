@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any
 
 from modelselect.candidates.candidate import Candidate
 from modelselect.candidates.expression import Expression
-from modelselect.errors import CandidateError, ExpressionError, InvalidInputError
+from modelselect.errors import ExpressionError, InvalidInputError
 from modelselect.history.history import History
-from modelselect.history.view import RecallContext
 from modelselect.host.host import get_host
-
-if TYPE_CHECKING:
-    from modelselect.evaluation.context import ScoringTask
-    from modelselect.probe.probe import Probe
+from modelselect.probe.probe import Probe
 
 CLIP = "openai/clip-vit-base-patch32"
 """The proxy of the paper (section 3.3), where it is in the cache of the Hub's client."""
@@ -28,30 +20,12 @@ EMBEDDED_PROXY = "embedded:resnet.textures"
 """The proxy where there is no CLIP: it comes with modelselect. See docs/explanation/recall.md for what it costs."""
 
 
-def observe(work: ScoringTask, history: History | None, given: str | Candidate | None) -> None:
-    """Lets a proxy look at the probe once for all candidates: the one given, else the default; `work.proxy` is it then.
-
-    That the default one cannot is a warning; what needs it says for itself that it does not apply.
+def named_proxy(given: str | Candidate) -> Candidate:
+    """The one candidate that the caller means.
 
     Raises:
         InvalidInputError: what is given names no candidate, or more than one.
-        CandidateError: the one given cannot look at this dataset.
     """
-    proxy = choose_proxy(work.probe, history) if given is None else _named(given)
-    if proxy is None:
-        return
-    try:
-        work.features(proxy)
-    except Exception as error:  # a zoo, or the module itself, may raise anything
-        message = f"the proxy {proxy} cannot look at the dataset: {error}"
-        if given is not None:
-            raise CandidateError(message) from error
-        warnings.warn(message, stacklevel=3)
-    else:
-        work.proxy = proxy
-
-
-def _named(given: str | Candidate) -> Candidate:
     if isinstance(given, Candidate):
         return given
     if not isinstance(given, str):
@@ -90,10 +64,6 @@ def _cached_clip() -> str | None:
     if not all(isinstance(path, str) for path in found) or not any(isinstance(path, str) for path in weights):
         return None
     return Path(str(found[0])).parent.name
-
-
-def features_of_proxy(recollection: RecallContext, work: ScoringTask) -> NDArray[np.floating[Any]] | None:
-    return None if recollection.proxy is None else work.features(recollection.proxy)
 
 
 def describe_dataset(probe: Probe) -> dict[str, Any]:

@@ -2,52 +2,48 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from modelselect.candidates.zoo import OWN_MODULES
-from modelselect.errors import ModelSelectError
 from modelselect.estimators.estimator import Estimator
 from modelselect.history.history import History
-from modelselect.history.proxy import choose_proxy, describe_dataset
+from modelselect.history.proxy import describe_dataset
 from modelselect.history.records import ACCURACY, Result
+from modelselect.probe.probe import Probe
 from modelselect.ranking.ranking import Ranking
-
-if TYPE_CHECKING:
-    from modelselect.evaluation.context import ScoringTask
-    from modelselect.evaluation.results import ScoringResult
+from modelselect.utils.versions import __version__
 
 
 def record_run(
     history: History,
     board: Ranking,
-    work: ScoringTask,
-    chosen: Sequence[Estimator],
-    assessed: Mapping[str, ScoringResult],
+    probe: Probe,
+    estimators: Sequence[Estimator],
+    graphs: Mapping[str, str],
+    seed: int,
     fine_tuning: Mapping[str, Any] | None,
-    *,
-    may_look: bool = True,
-) -> None:
-    """Adds to the history what a run found. That it cannot be is a warning, and costs nothing else.
+) -> bool:
+    """Adds to the history what a run found, and returns whether that was anything.
 
-    Without `may_look` the proxy's features are only added where it has looked at the dataset already.
+    Args:
+        history: to add to.
+        board: the run's leaderboard.
+        probe: what the candidates of the last round were shown.
+        estimators: that scored the candidates.
+        graphs: architectures as JSON, by candidate id without revision.
+        seed: of the run.
+        fine_tuning: the recipe of the verified accuracies; None if nothing was verified.
+
+    Raises:
+        HistoryError, OSError: the history cannot be written.
     """
-    dataset = work.probe.fingerprint
-    results, facts = results_of(board, dataset, kept_keys(chosen), work.seed, fine_tuning)
-    if not results:
-        return
-    by_id = {row.candidate.unversioned_id: assessed.get(row.candidate.id) for row in board.rows}
-    graphs = {c: found.graph for c in facts if (found := by_id[c]) is not None and found.graph is not None}
-    try:
-        history.describe_dataset(dataset, describe_dataset(work.probe))
-        history.describe_candidates(facts, graphs)
+    results, metadata = results_of(board, probe.fingerprint, kept_keys(estimators), seed, fine_tuning)
+    if results:
+        history.describe_dataset(probe.fingerprint, describe_dataset(probe))
+        history.describe_candidates(metadata, {name: graph for name, graph in graphs.items() if name in metadata})
         history.record(results)
-        proxy = work.proxy or choose_proxy(work.probe, history)
-        if proxy is not None and (may_look or not work.foresee(proxy, trace=False).passes):
-            history.keep_proxy(dataset, proxy.id, work.features(proxy))
-    except (ModelSelectError, OSError) as error:
-        warnings.warn(f"nothing of this run was added to the transfer history: {error}", stacklevel=3)
+    return bool(results)
 
 
 def kept_keys(estimators: Sequence[Estimator]) -> dict[str, str]:
@@ -67,8 +63,6 @@ def results_of(
         seed: of the run.
         fine_tuning: the recipe of the verified accuracies, and by its `method` what was trained.
     """
-    from modelselect.utils.versions import __version__
-
     provenance = {"source": "select", "modelselect": __version__}
     results, facts = [], {}
     for row in board.rows:

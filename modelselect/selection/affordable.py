@@ -56,7 +56,7 @@ def affordable_fine_tuning(
         top_k: how many were asked for.
         confidence: with which the first place counts as decided.
     """
-    rows, settings, probe = scored.board.ranked, task.settings, task.work.probe
+    rows, settings, probe = scored.board.ranked, task.settings, task.context.probe
     if top_k > 1 and scored.odds is not None and scored.odds >= confidence:
         return Affordable(0, settings, {}, 0, f"not needed: {percent(scored.odds)} sure of the first place")
     typical = median_macs([row.macs for row in rows])
@@ -77,7 +77,7 @@ def affordable_fine_tuning(
         prices = {row.candidate.id: row_price(row) * passes for row in rows[:count]}
         return Affordable(count, replace(settings, epochs=epochs), prices, passes, decision)
 
-    store, key = Store(task.work.cache_dir), _decision_key(scored, meter, task, top_k)
+    store, key = Store(task.context.cache_dir), _decision_key(scored, meter, task, top_k)
     if (decided := store.get(key)) is not None:
         return afforded(**decided.metadata)
     least = min(settings.epochs, max(LEAST_EPOCHS, math.ceil(LEAST_SHARE_OF_EPOCHS * settings.epochs)))
@@ -111,7 +111,7 @@ def affordable_epochs(left: float, price: float, most: int) -> int:
 
 def _decision_key(scored: Scored, meter: Meter, task: VerificationTask, top_k: int) -> str:
     """What the decision how much to fine-tune is kept under."""
-    probe = task.work.whole
+    probe = task.context.whole
     return Store.key(
         "affordable",
         candidates=sorted(row.candidate.id for row in scored.board.rows),
@@ -121,8 +121,8 @@ def _decision_key(scored: Scored, meter: Meter, task: VerificationTask, top_k: i
         method=task.method,
         top_k=top_k,
         budget=repr(meter.budget),
-        seed=task.work.seed,
-        device=task.work.device,
+        seed=task.context.seed,
+        device=task.context.compute.device,
     )
 
 

@@ -19,13 +19,14 @@ from modelselect.candidates.modules import in_evaluation_mode
 from modelselect.errors import LIMIT, InvalidInputError, NothingRankedError
 from modelselect.estimators.estimator import Estimator
 from modelselect.evaluation.fine_tuning import VerificationTask
+from modelselect.evaluation.recall import record as record_run
 from modelselect.evaluation.request import DEFAULT_MAX_CORRUPT, DEFAULT_PROBE_SIZE, Request
 from modelselect.evaluation.results import ScoringResult
 from modelselect.evaluation.standings import rank
+from modelselect.evaluation.task import ScoringTask
 from modelselect.executor import Executor
 from modelselect.extraction.inputs import InputCache
 from modelselect.history.history import GivenHistory
-from modelselect.history.recording import record_run
 from modelselect.leaderboard.leaderboard import Leaderboard
 from modelselect.ranking.row import RankedCandidate
 from modelselect.selection.affordable import affordable_fine_tuning
@@ -171,23 +172,28 @@ def select(
 
     bare = in_evaluation_mode(*(module for zoo in request.own_zoos.values() for module in zoo.modules))
     with bare, InputCache.temporary(request.store.path / "spool") as spool, Progress(progress) as bars:
-        work = request.work(spool, None if runner.isolated else bars.batches)
-        work.costs, work.limits = costs or limits.max_latency_ms is not None, limits
-        pool, settled, recalled = prefilter(request, work, past, recall, proxy, bars)
+        context = replace(
+            request.context(spool, None if runner.isolated else bars.batches),
+            costs=costs or limits.max_latency_ms is not None,
+            limits=limits,
+        )
+        pool, settled, recalled, context = prefilter(request, context, past, recall, proxy, bars)
         scored = None
         stages = []
         if meter is None:
             open_ones = [candidate for candidate in pool if candidate.id not in settled]
-            results = settled | score_candidates(host, runner, work, open_ones, len(open_ones), bars=bars)
+            results = settled | score_candidates(
+                host, runner, ScoringTask(context), open_ones, len(open_ones), bars=bars
+            )
             ranking = rank(pool, results, methods, chosen, resamples)
         else:
             assess = partial(score_candidates, host, runner, bars=bars)
-            rounds = SuccessiveHalving(work, chosen, methods, meter, confidence, top_k, assess, runner.workers)
+            rounds = SuccessiveHalving(context, chosen, methods, meter, confidence, top_k, assess, runner.workers)
             scored = rounds.score(pool, settled)
-            ranking, results, work = scored.board, scored.results, scored.work
+            ranking, results, context = scored.board, scored.results, scored.context
         if top_k and ranking.ranked:
             identities = {key: result.identity for key, result in results.items() if isinstance(result, ScoringResult)}
-            task = VerificationTask(work, settings, identities, verify)
+            task = VerificationTask(context, settings, identities, verify)
             if meter is None or scored is None:
                 ranking = verify_best(ranking, runner, task, top_k, bars)
             else:
@@ -197,19 +203,18 @@ def select(
                 stages.append(stage)
         recipe = {"method": verify, **asdict(settings)} if top_k else None
         if past is not None:
-            assessed = {key: result for key, result in results.items() if isinstance(result, ScoringResult)}
-            record_run(past, ranking, work, chosen, assessed, recipe, may_look=meter is None)
+            record_run(ScoringTask(context), past, ranking, results, recipe, may_look=meter is None)
     ranking = replace(
         ranking,
         provenance={
-            "dataset": work.probe.provenance,
+            "dataset": context.probe.provenance,
             "source": None if request.source is None else request.source.provenance,
-            "fingerprint": work.probe.fingerprint,
+            "fingerprint": context.probe.fingerprint,
             "ranked_by": [e.name for e in chosen],
             "estimators": {e.name: {"key": e.key, "parameters": e.parameters, "citation": e.citation} for e in methods},
             "settings": {
                 "top_k": top_k,
-                "probe_size": len(work.probe),
+                "probe_size": len(context.probe),
                 "requested_probe_size": probe_size,
                 "fine_tuning": recipe,
                 "device": request.device,
@@ -219,9 +224,9 @@ def select(
                 "compile": compile,
                 "trust_remote_code": trust_remote_code,
                 "seed": seed,
-                "probe_seed": work.probe.seed,
-                "resamples": work.resamples,
-                "costs": work.costs,
+                "probe_seed": context.probe.seed,
+                "resamples": context.resamples,
+                "costs": context.costs,
                 "limits": asdict(limits),
             },
             "recall": recalled,

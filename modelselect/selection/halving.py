@@ -16,9 +16,10 @@ from modelselect.candidates.candidate import Candidate
 from modelselect.errors import COSTS, LIMIT, Failure
 from modelselect.estimators.estimator import Estimator
 from modelselect.estimators.resampling import looks_at_rows
-from modelselect.evaluation.context import ScoringTask
+from modelselect.evaluation.context import EvaluationContext
 from modelselect.evaluation.results import Preview, ScoringResult
 from modelselect.evaluation.standings import Standings, halved_totals, rank_rounds, stand
+from modelselect.evaluation.task import ScoringTask
 from modelselect.probe.nested import Nested, nest
 from modelselect.ranking.ranking import Ranking
 from modelselect.ranking.row import RankedCandidate
@@ -43,7 +44,7 @@ class Scored:
 
     Attributes:
         board: the ranking, without provenance.
-        work: that of the last round.
+        context: that of the last round.
         results: of each candidate in its last round, or why it has none.
         planned: the rounds as foreseen before the first.
         stages: what was done, as plain data.
@@ -52,7 +53,7 @@ class Scored:
     """
 
     board: Ranking
-    work: ScoringTask
+    context: EvaluationContext
     results: dict[str, ScoringResult | Failure]
     planned: tuple[PlannedRound, ...]
     stages: tuple[Mapping[str, Any], ...]
@@ -65,7 +66,7 @@ class SuccessiveHalving:
     """Scoring of a pool in rounds, under a budget.
 
     Attributes:
-        work: on the whole probe.
+        context: on the whole probe.
         chosen: estimators that the ranking is by.
         methods: all estimators.
         meter: of the budget.
@@ -75,7 +76,7 @@ class SuccessiveHalving:
         workers: how many at a time.
     """
 
-    work: ScoringTask
+    context: EvaluationContext
     chosen: Sequence[Estimator]
     methods: Sequence[Estimator]
     meter: Meter
@@ -91,11 +92,11 @@ class SuccessiveHalving:
             pool: all candidates, in order.
             settled: of which it is known already why they have no scores.
         """
-        probe, budget = self.work.probe, self.meter.budget
+        probe, budget = self.context.probe, self.meter.budget
         looks = any(looks_at_rows(estimator) for estimator in self.chosen)
         parts = nest(probe, round_sizes(len(probe), probe.n_classes) if looks else [len(probe)])
         halves = [*nest(probe, [len(parts[0].rows) // 2]), *parts] if looks else [None]
-        forecast = Forecast.of(budget, probe, self.work.device)
+        forecast = Forecast.of(budget, probe, self.context.compute.device)
         results = dict(settled)
         alive = [candidate for candidate in pool if candidate.id not in settled]
         rounds: list[Rung] = []
@@ -116,15 +117,14 @@ class SuccessiveHalving:
                 stages[-1] = {**stages[-1], "decision": f"{stages[-1]['decision']}; more rows cannot be afforded"}
                 break
             found, refused = self._assessed(alive, this, forecast)
-            for candidate_id, result in found.items():
-                _carry_costs(results.get(candidate_id), result)
+            found = {key: _with_costs_of(results.get(key), result) for key, result in found.items()}
             results |= found
             if not rounds:
                 results |= {c.id: self._not_begun(this.price(c), none=not found) for c in alive if c.id not in found}
             reached = [c for c in pool if isinstance(found.get(c.id), ScoringResult)]
             if not reached:
                 break
-            this.standings = stand(reached, found, self.methods, self.chosen, this.work.resamples)
+            this.standings = stand(reached, found, self.methods, self.chosen, this.task.context.resamples)
             rounds.append(this)
             alive, decision = self._decide(this, found, refused or len(rounds) == len(parts), len(parts))
             stages.append(
@@ -140,7 +140,7 @@ class SuccessiveHalving:
             )
         return Scored(
             board=self._board(pool, results, rounds),
-            work=rounds[-1].work if rounds else self.work,
+            context=rounds[-1].task.context if rounds else self.context,
             results=results,
             planned=planned,
             stages=tuple(stages),
@@ -161,19 +161,20 @@ class SuccessiveHalving:
         self, part: Nested, half: Nested | None, forecast: Forecast, alive: Sequence[Candidate], *, first: bool
     ) -> Rung:
         """A round, with what is known of each candidate's work in it."""
-        work = replace(
-            self.work,
+        context = replace(
+            self.context,
             probe=part.probe,
             nested=part,
             half=half,
-            resamples=0 if half is None else self.work.resamples or DECISION_RESAMPLES,
-            costs=self.work.costs and first,
+            resamples=0 if half is None else self.context.resamples or DECISION_RESAMPLES,
+            costs=self.context.costs and first,
         )
+        task = ScoringTask(context)
         patience = self.meter.seconds + TRACING_SHARE * self.meter.budget.amount if first else math.inf
         timed = self.meter.budget.seconds is not None
-        foreseen = {c.id: work.foresee(c, trace=timed and self.meter.seconds < patience) for c in alive}
+        foreseen = {c.id: task.preview(c, trace=timed and self.meter.seconds < patience) for c in alive}
         typical = median_macs(each.macs for each in foreseen.values())
-        return Rung(work, len(part.rows), foreseen, lambda c, f: forecast.price(c, f, len(part.rows), typical))
+        return Rung(task, len(part.rows), foreseen, lambda c, f: forecast.price(c, f, len(part.rows), typical))
 
     def _fitting(self, alive: list[Candidate], this: Rung) -> list[Candidate]:
         """All of the candidates, best first, or the better half, or of that the better half, as can be afforded.
@@ -204,7 +205,7 @@ class SuccessiveHalving:
             elif self.meter.budget.seconds is None and result.stage != LIMIT:
                 self.meter.passes += int(expected)  # how far it came, it cannot tell any more
 
-        found = self.assess(this.work, gate.admit(alive, this.price), len(alive), ended)
+        found = self.assess(this.task, gate.admit(alive, this.price), len(alive), ended)
         return found, gate.refused is not None
 
     def _not_begun(self, price: float, *, none: bool) -> Failure:
@@ -225,7 +226,7 @@ class SuccessiveHalving:
         if not ranked or not len(standings.replicates):
             return [], "scored on all rows"
         halved = halved_totals(standings, found, self.chosen)
-        odds = win_probabilities(standings.totals, standings.replicates, halved, self._places, self.work.seed)
+        odds = win_probabilities(standings.totals, standings.replicates, halved, self._places, self.context.seed)
         this.chances = {c.id: float(p) for c, p in zip(standings.pool, odds.among, strict=True)}
         this.odds = first = float(odds.best[ranked[0]])
         sure = f"{percent(first)} sure of the first place"
@@ -263,18 +264,19 @@ class SuccessiveHalving:
         return replace(board, rows=tuple(map(told, board.rows)))
 
 
-def _carry_costs(before: ScoringResult | Failure | None, result: ScoringResult | Failure) -> None:
-    """What was measured in the first round, into the result of a later one."""
-    if isinstance(before, ScoringResult) and isinstance(result, ScoringResult):
-        result.costs = before.costs
-        result.failures |= {name: failure for name, failure in before.failures.items() if name == COSTS}
+def _with_costs_of(before: ScoringResult | Failure | None, result: ScoringResult | Failure) -> ScoringResult | Failure:
+    """The result of a later round, with the costs that were measured in the first one."""
+    if not isinstance(before, ScoringResult) or not isinstance(result, ScoringResult):
+        return result
+    failures = {name: failure for name, failure in before.failures.items() if name == COSTS}
+    return replace(result, costs=before.costs, failures=result.failures | failures)
 
 
 @dataclass
 class Rung:
     """One round: `standings`, `chances` of a place by id, and `odds` of the first are known once it has been run."""
 
-    work: ScoringTask
+    task: ScoringTask
     rows: int
     foreseen: Mapping[str, Preview]
     forecast: Callable[[Candidate, Preview], float]

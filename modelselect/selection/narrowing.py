@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import Any
 
 from modelselect.candidates.candidate import Candidate
-from modelselect.candidates.limits import Limits
 from modelselect.errors import LIMIT, Failure, InvalidInputError
-from modelselect.evaluation.context import ScoringTask
+from modelselect.evaluation.context import EvaluationContext
+from modelselect.evaluation.recall import observe, recall_context, recalled_shortlist
 from modelselect.evaluation.request import Request
 from modelselect.evaluation.results import ScoringResult
-from modelselect.history.history import GivenHistory, open_history, open_or_warn
-from modelselect.history.proxy import observe
-from modelselect.history.recall import build_context, shortlist
+from modelselect.evaluation.task import ScoringTask
+from modelselect.history.history import GivenHistory, History, open_history, open_or_warn
 from modelselect.utils.progress import Progress
-
-if TYPE_CHECKING:
-    from modelselect.history.history import History
 
 
 def history_for(given: GivenHistory, recall: int | None) -> History | None:
@@ -34,44 +31,47 @@ def history_for(given: GivenHistory, recall: int | None) -> History | None:
 
 def prefilter(
     request: Request,
-    work: ScoringTask,
+    context: EvaluationContext,
     history: History | None,
     recall: int | None,
     proxy: str | Candidate | None,
     bars: Progress,
-) -> tuple[list[Candidate], dict[str, ScoringResult | Failure], dict[str, Any] | None]:
+) -> tuple[list[Candidate], dict[str, ScoringResult | Failure], dict[str, Any] | None, EvaluationContext]:
     """The cuts that load no candidate: limits, and recall by the history.
 
     Returns:
-        The pool; why some of it have no scores, by id; the record of what was recalled.
+        The pool; why some of it have no scores, by id; the record of what was recalled; the context with the
+        proxy, and with what the history knows if an estimator reads that.
     """
     chosen, pool = request.chosen, request.pool
-    settled = request.unsearched | over_limits(work.limits, work, pool, request.unsearched)
+    settled = request.unsearched | over_limits(ScoringTask(context), pool, request.unsearched)
     recalled = None
     searched = [candidate for candidate in pool if candidate.id not in settled]
     if proxy is not None or any("proxy_features" in e.reads for e in chosen):
-        observe(work, history, proxy)
+        context = replace(context, proxy=observe(ScoringTask(context), history, proxy))
     if history is not None and searched and (recall is not None or any("history" in e.reads for e in chosen)):
-        work.recollection = build_context(history, work, searched, bars)
+        task = ScoringTask(context)
+        known = recall_context(task, history, searched, bars)
         if recall is not None:
-            survivors, recalled = shortlist(work.recollection, work, searched, recall)
+            survivors, recalled = recalled_shortlist(task, known, searched, recall)
             kept = {candidate.id for candidate in survivors} | settled.keys()
             pool = [candidate for candidate in pool if candidate.id in kept]
-        if not any("history" in e.reads for e in chosen):
-            work.recollection = None  # large, and of no further use
-    return pool, settled, recalled
+        if any("history" in e.reads for e in chosen):
+            context = replace(context, recall=known)
+    return pool, settled, recalled, context
 
 
 def over_limits(
-    limits: Limits, work: ScoringTask, pool: Sequence[Candidate], settled: Mapping[str, ScoringResult | Failure]
+    task: ScoringTask, pool: Sequence[Candidate], settled: Mapping[str, ScoringResult | Failure]
 ) -> dict[str, ScoringResult | Failure]:
     """The candidates that do not pass the limits, as far as can be told without loading them, by id."""
+    limits = task.context.limits
     over_limits: dict[str, ScoringResult | Failure] = {}
     for candidate in pool if limits else ():
         if candidate.id not in settled:
             parameters = candidate.metadata.get("parameters")
             if parameters is None and limits.max_parameters is not None:
-                parameters = work.foresee(candidate).parameters
+                parameters = task.preview(candidate).parameters
             if (reason := limits.foreseen(candidate, parameters)) is not None:
                 over_limits[candidate.id] = Failure(LIMIT, reason)
     return over_limits

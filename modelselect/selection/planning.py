@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import statistics
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from modelselect.budget.budget import Budget, round_sizes
@@ -13,10 +14,10 @@ from modelselect.candidates.limits import Limits
 from modelselect.errors import LIMIT, Failure
 from modelselect.estimators.estimator import Estimator
 from modelselect.estimators.resampling import looks_at_rows
-from modelselect.evaluation.context import ScoringTask
+from modelselect.evaluation.loading import BYTES_PER_PARAMETER
 from modelselect.evaluation.request import DEFAULT_MAX_CORRUPT, DEFAULT_PROBE_SIZE, Request
 from modelselect.evaluation.results import ScoringResult
-from modelselect.evaluation.task import BYTES_PER_PARAMETER
+from modelselect.evaluation.task import ScoringTask
 from modelselect.evaluation.timing import decode_seconds, macs_per_second
 from modelselect.extraction.inputs import InputCache
 from modelselect.history.history import GivenHistory
@@ -96,14 +97,14 @@ def plan(
         resamples=0,
         max_corrupt=max_corrupt,
     )
-    work = request.work(InputCache(None))
-    work.limits = limits
+    context = replace(request.context(InputCache(None)), limits=limits)
+    task = ScoringTask(context)
     pool, recalled = request.pool, None
-    settled = request.unsearched | over_limits(limits, work, pool, request.unsearched)
+    settled = request.unsearched | over_limits(task, pool, request.unsearched)
     if recall is not None:
-        pool, settled, recalled = prefilter(request, work, past, recall, proxy, Progress(False))
+        pool, settled, recalled, _ = prefilter(request, context, past, recall, proxy, Progress(False))
     speed, decoding = macs_per_second(request.device), decode_seconds(request.probe)
-    rows = tuple(_expense(request, work, candidate, settled.get(candidate.id), speed) for candidate in pool)
+    rows = tuple(_expense(request, task, candidate, settled.get(candidate.id), speed) for candidate in pool)
     open_rows = [row for row in rows if row.candidate.id not in settled]
     row_seconds = [_row_seconds(row, speed, decoding / len(request.probe)) for row in open_rows]
     rounds: tuple[PlannedRound, ...] = ()
@@ -139,7 +140,7 @@ def _row_seconds(row: PlannedCandidate, speed: float, decoding: float) -> float 
 
 
 def _expense(
-    request: Request, work: ScoringTask, candidate: Candidate, settled: ScoringResult | Failure | None, speed: float
+    request: Request, task: ScoringTask, candidate: Candidate, settled: ScoringResult | Failure | None, speed: float
 ) -> PlannedCandidate:
     known = candidate.metadata
     if isinstance(settled, Failure):
@@ -150,7 +151,7 @@ def _expense(
             )
         return PlannedCandidate(candidate, remark=settled.reason)
     zoo = request.own_zoos.get(candidate.zoo) or request.host.zoo(candidate.zoo)
-    foreseen = work.foresee(candidate)
+    foreseen = task.preview(candidate)
     seconds = None if foreseen.macs is None else len(request.probe) * foreseen.macs / speed
     remarks = []
     if known.get("remote_code") and not request.trust_remote_code:

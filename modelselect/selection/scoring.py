@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 from modelselect.candidates.candidate import Candidate
 from modelselect.errors import Failure
-from modelselect.evaluation.context import ScoringTask
 from modelselect.evaluation.results import ScoringResult
+from modelselect.evaluation.task import ScoringTask
 from modelselect.executor import Executor
 from modelselect.host.host import Host
 from modelselect.selection.halving import Ended
@@ -17,7 +17,7 @@ from modelselect.utils.progress import Progress
 def score_candidates(
     host: Host,
     runner: Executor,
-    work: ScoringTask,
+    task: ScoringTask,
     candidates: Iterable[Candidate],
     count: int,
     ended: Ended | None = None,
@@ -26,9 +26,9 @@ def score_candidates(
 ) -> dict[str, ScoringResult | Failure]:
     """The assessment of each of at most `count` candidates, or why it has none, by id; `ended` is told of each."""
     results: dict[str, ScoringResult | Failure] = {}
-    one_by_one = runner.sized(1) if work.costs else runner  # so that nothing else is at work while one is timed
+    one_by_one = runner.sized(1) if task.context.costs else runner  # so that nothing else is at work while one is timed
     with bars.candidates("scoring", count) as advance:
-        for outcome in one_by_one.map(work, candidates):
+        for outcome in one_by_one.map(task, candidates):
             candidate: Candidate = outcome.item
             result: ScoringResult | Failure = outcome.failure or outcome.value
             results[candidate.id] = result

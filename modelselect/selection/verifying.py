@@ -77,13 +77,13 @@ def verify_best(
                 order = sorted(verified, key=lambda c: (-verified[c].verified.accuracy, place[c]))
                 winner = survivors[place[order[0]]].candidate
                 for left in order[1:]:
-                    _drop(verified, left, task.work.cache_dir)
+                    _drop(verified, left, task.context.cache_dir)
             advance(candidate.id)
     if winner is not None and verified[winner.id].checkpoint is None:  # evicted, or dropped when it was not the best
         for outcome in runner.map(replace(task, needs_checkpoint=True), [winner]):
             if outcome.failure is None:
                 verified[winner.id] = outcome.value
-    folder = task.work.cache_dir
+    folder = task.context.cache_dir
     kept_in = None if folder == Store().path else str(folder)
     rows = []
     for row in board.rows:

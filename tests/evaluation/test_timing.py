@@ -23,6 +23,7 @@ from modelselect.evaluation.own_modules import as_tensor
 from modelselect.evaluation.results import CostMeasurement
 from modelselect.evaluation.timing import measure
 from modelselect.executor import Executor
+from modelselect.extraction.devices import Compute
 from modelselect.host.host import get_host
 from modelselect.leaderboard.leaderboard import Row
 from modelselect.ranking.pareto import pareto_front
@@ -93,7 +94,7 @@ def test_memory_is_that_of_weights_and_of_what_lives_at_once(quickly: None) -> N
     probe = ms.Probe.of((np.zeros((6, 100, 100, 3), np.uint8), [0, 1] * 3))
     prepared = CallablePreprocessing(as_tensor, "as_tensor")
     backbone = Backbone(ms.Candidate("shelf", "a"), module, prepared, WholeOutput(), weights_key="")
-    measured = measure(backbone, probe, get_host().extractor("cpu"), device="cpu")
+    measured = measure(backbone, probe, get_host().extractor("cpu"), Compute())
     least = weights + 2 * activation
     assert least <= measured.memory_bytes <= least + activation + 3 * inputs
 

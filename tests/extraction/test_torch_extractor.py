@@ -22,10 +22,10 @@ from modelselect.candidates.backbone import Backbone, Outputs
 from modelselect.candidates.preprocessing import CallablePreprocessing, ImagePreprocessing
 from modelselect.candidates.readers import HeadInput, WholeOutput
 from modelselect.errors import CandidateError, InvalidInputError, OutOfMemoryError, StoreError
-from modelselect.evaluation.context import ScoringTask
+from modelselect.evaluation.context import EvaluationContext
 from modelselect.evaluation.loading import Assessor
 from modelselect.evaluation.own_modules import ModuleZoo
-from modelselect.extraction.devices import check_precision, choose_device
+from modelselect.extraction.devices import Compute, check_precision, choose_device
 from modelselect.extraction.extractor import Extractor, choose_extractor
 from modelselect.extraction.inputs import InputCache
 from modelselect.host.host import Host, get_host
@@ -572,19 +572,18 @@ def test_features_stream_to_the_store_and_are_read_from_its_file(tmp_path: Path)
     numbers = np.random.default_rng(0).normal(size=(rows, 16)).astype(np.float32)
     probe = ms.Probe.of((numbers, np.arange(rows) % 3), size=None)
     zoo = ModuleZoo({"wide": (torch.nn.Sequential(torch.nn.Linear(16, dimensions), torch.nn.ReLU()), None)}, probe)
-    work = ScoringTask(
+    context = EvaluationContext(
         probe=probe,
         source=None,
         estimators=(),
         cache_dir=tmp_path,
         spool=InputCache(tmp_path / "spool"),
-        device="cpu",
-        batch_size=64,
+        compute=Compute("cpu", 64),
         trust_remote_code=False,
         seed=0,
         zoos={"module": zoo},
     )
-    assessor = Assessor(work, next(iter(zoo.search("*"))))
+    assessor = Assessor(context, next(iter(zoo.search("*"))))
     _ = assessor.backbone, probe.labels
     tracemalloc.start()
     features = assessor._forward(probe, FIELDS)["features"]
