@@ -184,8 +184,8 @@ def test_without_a_token_it_says_how_to_log_in(hub: Hub) -> None:
 @pytest.mark.parametrize(
     ("request_", "fault", "message"),
     [
-        ("POST /api/repos/create", {"status": 403}, "you may not do that there"),
-        (r"POST /api/datasets/.*commit", {"status": 403}, "you may not do that there"),
+        ("POST /api/repos/create", {"status": 403}, "you have no permission to do this"),
+        (r"POST /api/datasets/.*commit", {"status": 403}, "you have no permission to do this"),
         (r"POST /api/datasets/.*commit", {"status": 507}, "507"),
     ],
 )
