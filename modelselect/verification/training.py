@@ -107,7 +107,7 @@ def train(
 
 
 def _losses(prepared: Any, job: Job, batch: NDArray[np.intp], part: int, accelerator: Accelerator) -> Iterator[float]:
-    """Adds up the gradients of a batch, in as many parts as memory needs; the sum of the losses of each part."""
+    """Accumulates the gradients of a batch in parts that fit into memory; yields the summed loss of each part."""
     import torch
     from torch.nn.functional import cross_entropy
 
@@ -125,7 +125,7 @@ def _losses(prepared: Any, job: Job, batch: NDArray[np.intp], part: int, acceler
 
 
 def _validated(epoch: Epoch, network: Any, job: Job, part: int, accelerator: Accelerator) -> Epoch:
-    """The epoch with accuracy and loss on the validation split, where there is one."""
+    """The epoch with accuracy and loss on the validation split, if there is one."""
     if job.validation is None:
         return epoch
     right, cost = _evaluate(network, job, job.validation, part, accelerator)
@@ -134,7 +134,7 @@ def _validated(epoch: Epoch, network: Any, job: Job, part: int, accelerator: Acc
 
 
 def _save(checkpoint: Checkpoint, state: Mapping[str, Any], accelerator: Accelerator) -> None:
-    """Every process takes part in making the state; the first writes it."""
+    """Writes the state in the first process; all processes must have made it together."""
     if accelerator.is_main_process:
         checkpoint.save(state)
 
@@ -187,7 +187,7 @@ class _Progress:
         return len(self.history) == self.epochs or (self.patience is not None and waited >= self.patience)
 
     def restore_best(self, network: Any) -> None:
-        """Gives the network the weights of the best epoch, where a validation split tells which that is."""
+        """Loads the weights of the best epoch, if there is a validation split."""
         if self.best is not None:
             network.load_state_dict(self.best)
 

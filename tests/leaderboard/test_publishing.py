@@ -207,7 +207,7 @@ def test_a_name_that_is_none_is_told_before_anything_is_sent(writer: Hub, name: 
 
 
 def test_offline_unreachable_gated_and_missing_are_told_apart(writer: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(HubError, match="there is no dataset repository"):
+    with pytest.raises(HubError, match=r"the dataset repository .* does not exist"):
         ms.Leaderboard.from_hub("lab/nothing")
     writer.dataset("lab/gated", {"leaderboard.json": b"{}"}, gated="auto")
     with pytest.raises(HubError, match="is gated; ask for access"):

@@ -123,7 +123,7 @@ class Process(Executor):
 
 
 def _sendable(items: Iterator[Any], failed: list[Outcome]) -> Iterator[tuple[Any, bytes]]:
-    """Each item, and what is sent of it to a worker; an item that cannot be sent is added to `failed`."""
+    """Each item with its pickled form; an item that cannot be pickled is added to `failed`."""
     for item in items:
         try:
             pickled = pickle.dumps(item, pickle.HIGHEST_PROTOCOL)

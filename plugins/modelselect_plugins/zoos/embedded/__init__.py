@@ -129,7 +129,7 @@ def _entry(candidate: Candidate) -> dict[str, Any]:
     if entry is None:
         raise CandidateError(
             f"the embedded zoo has no {candidate.name!r}.{did_you_mean(candidate.name, _index())} "
-            "`modelselect search 'embedded:*'` lists all names."
+            "`modelselect search 'embedded:*'` lists them."
         )
     revision = entry["sha256"][:_REVISION_DIGITS]
     if candidate.revision not in (None, revision):
