@@ -43,13 +43,13 @@ def publish(
 
 
 def card(row: RankedCandidate, tuned: FineTuned, configuration: Mapping[str, Any], name: str) -> str:
-    """The repository's README: what it tells apart, how well, how to load it; text from outside is escaped.
+    """The repository's README: classes, accuracy, and how to load the model; text from outside is escaped.
 
     Args:
-        row: of the leaderboard.
-        tuned: what is published.
-        configuration: of the folder that was written.
-        name: of the repository.
+        row: the candidate on the leaderboard.
+        tuned: the fine-tuned weights.
+        configuration: the configuration in the folder that was written.
+        name: the repository.
     """
     task = "text-classification" if row.candidate.metadata.get("modality") == "text" else "image-classification"
     library = "timm" if "architecture" in configuration else "transformers" if "model_type" in configuration else None
@@ -59,20 +59,20 @@ def card(row: RankedCandidate, tuned: FineTuned, configuration: Mapping[str, Any
         header.append(f"license: {licence}")
     if base := _base_model(row.candidate):
         header.append(f"base_model: {json.dumps(base)}")
-    told = [
-        f"{escaped(row.candidate.id)}, fine-tuned ({METHODS[tuned.method]}) to tell {len(tuned.class_names)} classes "
-        "apart."
+    sentences = [
+        f"{escaped(row.candidate.id)}, fine-tuned ({METHODS[tuned.method]}) to distinguish "
+        f"{len(tuned.class_names)} classes."
     ]
     if row.verified_accuracy is not None and row.verified_interval is not None:
         low, high = row.verified_interval
-        told.append(
-            f"Accuracy on held-out rows, which decided nothing in training: {row.verified_accuracy:.1%} "
+        sentences.append(
+            f"Accuracy on held-out rows, which training did not use: {row.verified_accuracy:.1%} "
             f"(95% interval {low:.1%} to {high:.1%})."
         )
     parts = [
         "\n".join([*header, "---"]),
         f"# {escaped(name)}",
-        " ".join(told),
+        " ".join(sentences),
         "## Classes\n\n" + "\n".join(f"{i}. {escaped(label)}" for i, label in enumerate(tuned.class_names)),
         "## Load it\n\n```python\n" + _loading(library, task, name) + "\n```",
         "Chosen and fine-tuned with modelselect.",

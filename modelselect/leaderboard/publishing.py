@@ -85,17 +85,17 @@ def fetch(
 
 
 def history_of(board: Ranking, path: Path) -> History | None:
-    """What the board itself found, as a transfer history in a file: scores and accuracies of its rows, nothing else.
+    """The scores and accuracies of the rows, as a transfer history in a file.
 
-    None where it found nothing that a history keeps, or does not say which dataset it is about.
+    None if the board holds nothing that a history keeps, or does not say on which dataset it was made.
     """
-    told = board.provenance
-    about, settings, methods = (_mapping(told.get(key)) for key in ("dataset", "settings", "estimators"))
-    fingerprint = told.get("fingerprint")
+    provenance = board.provenance
+    about, settings, methods = (_mapping(provenance.get(key)) for key in ("dataset", "settings", "estimators"))
+    fingerprint = provenance.get("fingerprint")
     if not isinstance(fingerprint, str):
         return None
     registered = get_host().estimators
-    ranked_by = [name for name in told.get("ranked_by", ()) if name in registered and name in methods]
+    ranked_by = [name for name in provenance.get("ranked_by", ()) if name in registered and name in methods]
     keys = {name: methods[name]["key"] for name in kept_keys([registered[name] for name in ranked_by])}
     results, facts = results_of(board, fingerprint, keys, settings.get("seed", 0), settings.get("fine_tuning"))
     if not results:
@@ -154,9 +154,9 @@ def card(board: Ranking, name: str, there: Collection[str]) -> str:
     sections = provenance_tables(board)
     lines = [line for section in ("run", "dataset", "settings") for line in sections.get(section, [])]
     cited = [(key, text) for key, text in citations_of(board).items() if text]
-    for heading, told in (("Provenance", lines), ("Citations", cited)):
-        if told:
-            items = "\n".join(f"- {escaped(key)}: {escaped(text)}" for key, text in told)
+    for heading, entries in (("Provenance", lines), ("Citations", cited)):
+        if entries:
+            items = "\n".join(f"- {escaped(key)}: {escaped(text)}" for key, text in entries)
             parts.append(f"## {heading}\n\n{items}")
     return "\n\n".join(part.strip() for part in parts) + "\n"
 

@@ -62,8 +62,8 @@ def citations_of(board: Ranking) -> dict[str, str]:
     """By estimator on the board, in its order, the work to cite; empty where its plugin gives none."""
     about = board.provenance.get("estimators")
     about = about if isinstance(about, Mapping) else {}
-    told = {name: about.get(name) for name in board.estimators}
-    return {name: str((isinstance(known, Mapping) and known.get("citation")) or "") for name, known in told.items()}
+    entries = {name: about.get(name) for name in board.estimators}
+    return {name: str((isinstance(known, Mapping) and known.get("citation")) or "") for name, known in entries.items()}
 
 
 def provenance_tables(board: Ranking) -> dict[str, list[tuple[str, str]]]:

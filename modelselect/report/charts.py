@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from bokeh.plotting import figure as Figure  # noqa: N812 (a class, whatever its name)
 
 PALETTE = ("#3b82f6", "#f97316", "#10b981", "#a855f7", "#eab308", "#ef4444", "#06b6d4", "#ec4899")
-"""Of the largest families; told apart, and readable on light and on dark."""
+"""Colours of the largest families: distinct, and readable on light and dark backgrounds."""
 
 GREY = "#8b93a1"
 HEIGHT = 420
@@ -55,7 +55,7 @@ def cost_chart(board: Ranking) -> tuple[dict[str, Any], dict[str, Any]] | None:
         for quality, values in qualities.items()
     }
     first = next(iter(next(iter(choices.values())).values()))
-    tips = [("candidate", "@name"), ("rank", "@rank"), ("quality", "@told"), ("cost", "@shown")]
+    tips = [("candidate", "@name"), ("rank", "@rank"), ("quality", "@value"), ("cost", "@shown")]
     figure = _figure("cost", x_axis_type="log", x_axis_label=first["label"], y_axis_label=first["quality"])
     figure.segment("x", "low", "x", "high", source=(source := _source(first["points"], "cost-points")), color=GREY)
     figure.line("x", "y", source=_source(first["front"], "cost-front"), color=PALETTE[0], line_width=2, line_alpha=0.6)
@@ -85,7 +85,7 @@ def _against(board: Ranking, cost: Cost, quality: str, values: Sequence[float | 
         "name": names,
         "rank": [board.rows[i].rank for i in rows],
         "shown": [short_number(value) for value in x],
-        "told": [f"{value:.4g}" if quality == "score" else f"{value:.1%}" for value in y],
+        "value": [f"{value:.4g}" if quality == "score" else f"{value:.1%}" for value in y],
         "low": [low for low, _ in ranges],
         "high": [high for _, high in ranges],
         "colour": [PALETTE[0] if i in front else GREY for i in range(len(rows))],

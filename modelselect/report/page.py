@@ -18,6 +18,7 @@ from typing import Any
 
 from modelselect.candidates.candidate import license_of
 from modelselect.errors import LIMIT, InvalidInputError
+from modelselect.ranking.notes import verification_text
 from modelselect.ranking.ranking import Ranking
 from modelselect.ranking.row import RankedCandidate
 from modelselect.report import charts
@@ -31,32 +32,32 @@ from modelselect.utils.versions import __version__
 
 UNKNOWN = "–"
 FEW_ESTIMATORS = 5
-"""So many have their columns shown from the beginning."""
+"""Up to this number of estimators, their columns are shown from the beginning."""
 
 HEAT_LEVELS = 8
 
 LONG_NAME = 18
-"""Characters from which on the names' column is wide."""
+"""Length of a name, in characters, above which the column of names is wide."""
 
 ABOUT = {
     "rank": "1 is best; equal scores share a rank",
     "score": "what the ranking is by: higher is better",
     "verified accuracy": "on held-out rows, after fine-tuning",
     "predicted rank": "by the score alone, before fine-tuning",
-    "P(best)": "how probable it is that it scores highest on another sample of this size",
+    "P(best)": "probability that it scores highest on another sample of this size",
     "MACs": "multiply-accumulates for one input",
     "seconds": "to extract and to score, when it was first computed",
     "latency": "from one prepared row to its features, on the device of this run",
     "throughput": "rows a second, in batches that fit",
-    "memory": "weights, and what one row takes besides",
-    "download": "what loading it fetches where none of it is there yet",
-    "probe rows": "that its scores come from",
+    "memory": "weights, plus the peak for one row",
+    "download": "bytes that a first download fetches",
+    "probe rows": "number of rows that its scores come from",
 }
 
 
 @dataclass(frozen=True)
 class Cell:
-    """What stands in a cell, what it is sorted by (empty: last), and lines that unfold below it."""
+    """The text of a cell, its sort key (empty sorts last), and lines that unfold below it."""
 
     text: str
     sort: str
@@ -65,7 +66,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """A column of the page's table; one that is not `shown` can be."""
+    """A column of the page's table; the reader can show one that is not `shown`."""
 
     name: str
     cells: tuple[Cell, ...]
@@ -75,7 +76,7 @@ class Column:
 
 
 def check_drawable() -> None:
-    """Raises `InvalidInputError` if what draws the report is missing; to be asked before the work, not after it."""
+    """Raises `InvalidInputError` if a library that draws the report is missing. Call it before the work."""
     if absent := missing():
         raise InvalidInputError(
             f"a report needs {' and '.join(absent)}; install with: pip install 'modelselect-automl[report]'"
@@ -83,7 +84,7 @@ def check_drawable() -> None:
 
 
 def missing() -> list[str]:
-    """What draws the report and is not installed."""
+    """Names of the libraries that draw the report and are not installed."""
     return [name for name in ("bokeh", "jinja2") if find_spec(name) is None]
 
 
@@ -163,7 +164,7 @@ def in_script(data: Any) -> str:
 
 
 def table_columns(board: Ranking, called: list[str]) -> list[Column]:
-    """The page's table: what the leaderboard has columns of, and licence, size and family where they are known."""
+    """The columns of the page's table: those of the ranking, and licence, size and family where they are known."""
     methods = ranked_by(board)
     rows = board.rows
 
@@ -275,17 +276,17 @@ def _status(row: RankedCandidate) -> Cell:
 
 
 def _warnings(board: Ranking) -> list[str]:
-    """Each estimator that warned: of how many candidates, and what."""
+    """For each estimator that warned: the number of candidates, and the first warning."""
     notes = []
     for name in board.estimators:
-        told = [row.warnings[name] for row in board.rows if name in row.warnings]
-        if told:
-            notes.append(f"{name}, for {len(told)} of {len(board.rows)} candidates: {told[0]}")
+        warned = [row.warnings[name] for row in board.rows if name in row.warnings]
+        if warned:
+            notes.append(f"{name}, for {len(warned)} of {len(board.rows)} candidates: {warned[0]}")
     return notes
 
 
 def _verified_facts(board: Ranking, called: list[str]) -> dict[str, Any] | None:
-    """How the prediction did among those that were fine-tuned."""
+    """How well the score predicted the accuracy of the fine-tuned candidates."""
     found = board.verification
     if found is None:
         return None
@@ -295,7 +296,7 @@ def _verified_facts(board: Ranking, called: list[str]) -> dict[str, Any] | None:
         "n": found.n,
         "predicted": called[predicted],
         "reached": f"{board.rows[predicted].verified_accuracy or 0.0:.1%}",
-        "regret": f"{100 * found.top1_regret:.1f}",
+        "verdict": verification_text(found),
         "kendall": f"{found.weighted_kendall:+.2f}",
     }
 

@@ -160,8 +160,8 @@ def test_an_accuracy_that_guessing_may_reach_and_what_was_trained_are_said() -> 
 
     assert "may be no better than guessing among 2 classes: 50%" in said(0.49, "full")
     assert "guessing" not in said(0.51, "full")
-    assert "Trained was the linear head alone" in said(0.51, "head")
-    assert "Trained was" not in said(0.51, "full")
+    assert "Fine-tuning trained the linear head alone" in said(0.51, "head")
+    assert "Fine-tuning trained" not in said(0.51, "full")
 
 
 def test_ties_overlaps_and_unmeasured_doubt_are_said() -> None:
@@ -170,14 +170,14 @@ def test_ties_overlaps_and_unmeasured_doubt_are_said() -> None:
 
     tied = " ".join(answer_text(ms.Leaderboard((row("a", 1), row("b", 1), row("c", 3)), ("logme",))))
     assert "shares the first place with b" in tied
-    assert "How sure this is was not measured" in tied
+    assert "Confidence not measured. Add `--resamples 50`." in tied
     close = (
         row("a", 1, verified_accuracy=0.9, verified_interval=(0.85, 0.95)),
         row("b", 2, verified_accuracy=0.88, verified_interval=(0.83, 0.93)),
     )
     assert "The intervals of b overlap with its own" in " ".join(answer_text(ms.Leaderboard(close, ("logme",))))
     nothing = ms.Leaderboard((Row(ms.Candidate("shelf", "x"), failure=Failure("load", "gone")),))
-    assert answer_text(nothing) == ["Not one of 1 candidates could be ranked; the table says why."]
+    assert answer_text(nothing) == ["None of the 1 candidates could be ranked; the table says why."]
 
 
 def test_the_code_to_load_the_winner_loads_it() -> None:

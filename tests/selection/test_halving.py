@@ -518,7 +518,7 @@ def test_the_leaderboard_says_what_was_done_with_the_budget(tmp_path: Path) -> N
         assert following["rows"] == 2 * planned["rows"]
         assert following["candidates"] <= planned["candidates"]
     text = str(board)
-    assert "budget of 10m: took" in text
+    assert "Budget of 10m: used" in text
     for stage in record["stages"]:
         assert f"score on {stage['rows']} rows: {stage['candidates']} candidates" in text
 

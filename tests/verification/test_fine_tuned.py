@@ -228,7 +228,7 @@ def test_a_row_without_fine_tuned_weights_says_why() -> None:
     assert Row(candidate).load().class_names is None
     with pytest.raises(CandidateError, match="it was not fine-tuned"):
         Row(candidate).load(fine_tuned=True)
-    with pytest.raises(CandidateError, match="only the best one's are kept"):
+    with pytest.raises(CandidateError, match="only the best candidate's are kept"):
         Row(candidate, verified_accuracy=0.5).save("saved")
 
 
@@ -294,7 +294,7 @@ def test_the_winner_predicts_what_it_was_verified_with(here: Path) -> None:
     assert found.n == 2
     by_score = next(row for row in board.rows if row.predicted_rank == 1)
     assert found.top1_regret == pytest.approx(best.verified_accuracy - by_score.verified_accuracy)  # type: ignore[operator]
-    assert "of the 2 fine-tuned, the order by score" in str(board).replace("\n", " ")
+    assert "Score and accuracy of the 2 fine-tuned models" in str(board).replace("\n", " ")
     assert json.loads(board.to_json())["verification"]["n"] == 2
 
 
