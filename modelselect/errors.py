@@ -5,12 +5,11 @@ A message says what was given, what was expected, and what to do.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-from collections.abc import Iterable
+import enum
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-
-COSTS = "costs"
-"""What stands for the measurement of costs where it failed."""
 
 
 class ModelSelectError(Exception):
@@ -94,12 +93,59 @@ class NothingRankedError(ModelSelectError):
         self.leaderboard = leaderboard
 
 
+class Stage(enum.StrEnum):
+    """Where a failure happened; the values are what `board.json` says."""
+
+    SEARCH = "search"
+    LIMIT = "limit"
+    """No failure: the candidate does not pass a limit that the caller set."""
+    LOAD = "load"
+    EXTRACT = "extract"
+    COSTS = "costs"
+    SCORE = "score"
+    RESAMPLE = "resample"
+    COMBINE = "combine"
+    VERIFY = "verify"
+    RUN = "run"
+    """In the executor, outside the work on the candidate."""
+
+
+LIMIT, COSTS = Stage.LIMIT, Stage.COSTS
+
+
+@contextlib.contextmanager
+def at(stage: Stage) -> Iterator[None]:
+    """Marks an exception that is raised inside with its stage; of several stages the innermost one counts.
+
+    >>> try:
+    ...     with at(Stage.SCORE), at(Stage.LOAD):
+    ...         raise CandidateError("its file is damaged")
+    ... except CandidateError as error:
+    ...     print(stage_of(error, Stage.RUN))
+    load
+    """
+    try:
+        yield
+    except Exception as error:
+        error.__dict__.setdefault(_MARK, stage)
+        raise
+
+
+def stage_of(error: Exception, default: Stage) -> Stage:
+    """The stage that `at` marked the exception with; the default if no stage did."""
+    stage: Stage = error.__dict__.get(_MARK, default)
+    return stage
+
+
+_MARK = "_modelselect_stage"
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """Why one candidate, or one estimator on one candidate, has no score.
 
     Attributes:
-        stage: where it happened: `"load"`, `"extract"`, `"score"`, `"verify"`, ...
+        stage: where it happened, the value of a `Stage`.
         reason: one line for the leaderboard.
         error: the exception's class name.
     """
@@ -107,6 +153,9 @@ class Failure:
     stage: str
     reason: str
     error: str = "ModelSelectError"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "stage", str(self.stage))  # plain data, whatever reads or writes it
 
     @classmethod
     def from_exception(cls, stage: str, exception: BaseException) -> Failure:
@@ -124,7 +173,3 @@ def did_you_mean(given: str, known: Iterable[str]) -> str:
     """
     near = difflib.get_close_matches(given, list(known), n=3, cutoff=0.6)
     return f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
-
-
-LIMIT = "limit"
-"""Stage of a failure that is none: the candidate does not pass a limit that the caller set."""

@@ -8,7 +8,8 @@ from typing import Any
 
 from modelselect.candidates.candidate import Candidate
 from modelselect.evaluation.context import EvaluationContext
-from modelselect.evaluation.loading import Assessor
+from modelselect.evaluation.keys import Keys
+from modelselect.evaluation.loading import Loader
 from modelselect.evaluation.results import VerificationResult
 from modelselect.store.store import Store
 from modelselect.utils.versions import numeric_versions
@@ -37,10 +38,10 @@ class VerificationTask:
         context, training, holdout = self.context, self.context.probe.training, self.context.probe.holdout
         assert holdout is not None
         store = Store(context.cache_dir)
-        assessor = Assessor(context, candidate)
+        loader = Loader(context, candidate)
         parts: dict[str, Any] = {
-            "candidate": self.identities.get(candidate.id) or assessor.identity,
-            "zoo": assessor.zoo_version,
+            "candidate": self.identities.get(candidate.id) or loader.identity,
+            "zoo": Keys(loader).zoo_version,
             "training": training.fingerprint,
             "holdout": holdout.fingerprint,
             "settings": asdict(self.settings),
@@ -57,7 +58,7 @@ class VerificationTask:
                 verified = Verified(**stored | {"interval": tuple(stored["interval"])})
                 return VerificationResult(verified, checkpoint if kept else None, reused=True)
             verified = verify(
-                assessor.backbone,
+                loader.backbone,
                 training,
                 holdout,
                 self.settings,

@@ -11,7 +11,22 @@ if TYPE_CHECKING:
     from modelselect.verification.verifier import Verified
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """What is known of a candidate's architecture; None where something is not known.
+
+    Attributes:
+        graph: its operations, as JSON.
+        macs: multiply-accumulates for one row.
+        parameters: how many it has.
+    """
+
+    graph: str | None = None
+    macs: int | None = None
+    parameters: int | None = None
+
+
+@dataclass(frozen=True)
 class ScoringResult:
     """What became of one candidate in the scoring stage; plain data, so that it crosses processes.
 

@@ -21,7 +21,7 @@ from modelselect.benchmarking.truth import match, names_of, read_truth, write_tr
 from modelselect.candidates.candidate import Candidate
 from modelselect.cli import app
 from modelselect.errors import InvalidInputError, UnknownNameError
-from modelselect.evaluation import fine_tuning, loading
+from modelselect.evaluation import fine_tuning, gathering
 from tests.conftest import shared_path
 
 MODELS = ("plain.random", "resnet.textures", "vit.letters", "densenet.print", "mixer.digits0to4")
@@ -401,8 +401,8 @@ def test_scores_are_those_of_select_with_one_forward_pass_for_all_estimators(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     extracted = []
-    choose = loading.choose_extractor
-    monkeypatch.setattr(loading, "choose_extractor", lambda *a: extracted.append(1) or choose(*a))
+    choose = gathering.choose_extractor
+    monkeypatch.setattr(gathering, "choose_extractor", lambda *a: extracted.append(1) or choose(*a))
     truth = {name: {model: 50 + index for index, model in enumerate(MODELS[:4])} for name in ("one", "two")}
     found = ms.benchmark(
         EXPRESSIONS, {"one": toy(1), "two": toy(2)}, truth, estimators=["logme", "knn", "ncti"], progress=False

@@ -17,7 +17,7 @@ import modelselect as ms
 from modelselect.errors import InvalidInputError, NotApplicableError
 from modelselect.estimators.estimator import evaluate
 from modelselect.estimators.resampling import probabilities_best, probability_better, replicate, resample
-from modelselect.evaluation import loading, scoring
+from modelselect.evaluation import scoring
 
 
 class Mean(ms.Estimator):
@@ -305,7 +305,7 @@ def test_an_interrupted_run_goes_on_with_the_resample_it_was_at(
         return evaluate(estimator, evidence)
 
     monkeypatch.setattr(scoring, "evaluate", counted)
-    monkeypatch.setattr(loading, "RESAMPLES_KEPT_EVERY", 0.0)
+    monkeypatch.setattr(scoring, "RESAMPLES_KEPT_EVERY", 0.0)
     dataset = two_classes(60, [1.0])
     with pytest.raises(KeyboardInterrupt):
         rank(dataset, Columns(0), resamples=14)

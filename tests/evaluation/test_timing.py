@@ -18,7 +18,7 @@ from modelselect.candidates.preprocessing import CallablePreprocessing
 from modelselect.candidates.readers import WholeOutput
 from modelselect.cli import app
 from modelselect.errors import CandidateError, InvalidInputError, NothingRankedError
-from modelselect.evaluation import loading
+from modelselect.evaluation import costs
 from modelselect.evaluation.own_modules import as_tensor
 from modelselect.evaluation.results import CostMeasurement
 from modelselect.evaluation.timing import measure
@@ -105,7 +105,7 @@ def test_a_second_run_measures_and_loads_nothing(quickly: None, monkeypatch: pyt
     def refuse(*_: Any, **__: Any) -> None:
         raise AssertionError("measured or loaded again")
 
-    monkeypatch.setattr(loading, "measure", refuse)
+    monkeypatch.setattr(costs, "measure", refuse)
     monkeypatch.setattr(type(get_host().zoo("embedded")), "load", refuse)
     second = rank("embedded:plain*", images(), costs=True)
     assert second == first
@@ -121,7 +121,7 @@ def test_a_second_run_measures_and_loads_nothing(quickly: None, monkeypatch: pyt
 def test_another_machine_measures_for_itself(quickly: None, monkeypatch: pytest.MonkeyPatch) -> None:
     rank(Columns(0), costs=True)
     seen = []
-    monkeypatch.setattr(loading, "measure", lambda *_, **__: seen.append(1) or CostMeasurement(1.0, 1.0, 1, 1))
+    monkeypatch.setattr(costs, "measure", lambda *_, **__: seen.append(1) or CostMeasurement(1.0, 1.0, 1, 1))
     rank(Columns(0), costs=True)
     assert not seen
     monkeypatch.setattr("modelselect.evaluation.timing.processor", lambda: "another")
@@ -132,7 +132,7 @@ def test_what_cannot_be_measured_costs_its_cells_alone(monkeypatch: pytest.Monke
     def fails(*_: Any, **__: Any) -> CostMeasurement:
         raise CandidateError("no room")
 
-    monkeypatch.setattr(loading, "measure", fails)
+    monkeypatch.setattr(costs, "measure", fails)
     row = rank(Columns(0), costs=True).best
     assert row.rank == 1
     assert row.latency_ms is None
