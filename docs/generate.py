@@ -1,4 +1,4 @@
-"""Writes the reference of the estimators from their docstrings and attributes; a test holds the pages to the code.
+"""Writes the reference of the estimators and of the settings from the code; tests hold the pages to it.
 
     python docs/generate.py
 
@@ -11,12 +11,16 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import Field, fields
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from modelselect.cli.options import option_name
 from modelselect.estimators.estimator import Estimator
+from modelselect.evaluation.settings import NOT_IN_BENCHMARK, BenchmarkKeywords, Settings
 from modelselect.host.host import get_host
+from modelselect.selection.funnel import select
 
 REFERENCE = Path(__file__).resolve().parent / "reference"
 LABELS = ("Formula", "Args", "Components", "Limits", "Code and paper", "Source")
@@ -29,6 +33,11 @@ COSTS = {
     "quadratic": "quadratic: every pair of rows",
 }
 GENERATED = "<!-- Written by docs/generate.py from the estimators' docstrings: change those, and run it again. -->\n"
+
+
+GENERATED_SETTINGS = (
+    "<!-- Written by docs/generate.py from Settings and select(): change those, and run it again. -->\n"
+)
 
 
 class Described(NamedTuple):
@@ -146,10 +155,50 @@ known besides:
 """
 
 
+def arguments(function: Callable[..., Any]) -> dict[str, str]:
+    """What the docstring of a function says of each argument, by name."""
+    args = re.search(r"^Args:\n((?:    .*\n|\n)+)", inspect.cleandoc(function.__doc__ or ""), re.MULTILINE)
+    entries = re.split(r"^    (\w+): ", args[1] if args else "", flags=re.MULTILINE)[1:]
+    return {name: " ".join(text.split()) for name, text in zip(entries[::2], entries[1::2], strict=True)}
+
+
+def settings() -> str:
+    """The page of the keywords of `select()`, `plan()` and `benchmark()`."""
+    said = arguments(select)
+
+    def section(field: Field[Any]) -> str:
+        option = field.metadata["option"]
+        short = f", `{option.short}`" if option is not None and option.short else ""
+        line = f"`{option_name(field)}`{short}" if option is not None else "`--epochs`, `--trials`, `--patience`"
+        where = (
+            "`select`, `plan`, `benchmark`" if field.name in BenchmarkKeywords.__annotations__ else "`select`, `plan`"
+        )
+        return (
+            f"\n## {field.name}\n\n{_sentence(said[field.name])}\n\n"
+            f"- **Default**: `{field.default!r}`\n- **Command line**: {line}\n- **Taken by**: {where}\n"
+        )
+
+    refused = "".join(f"| `{name}` | {reason} |\n" for name, reason in NOT_IN_BENCHMARK.items())
+    return f"""# Settings
+
+{GENERATED_SETTINGS}
+`ms.select(dataset, candidates, ...)` takes these keywords, and `ms.plan()` takes the same. `ms.benchmark()` takes some
+of them. Every value is checked before any work begins. A wrong value raises `InvalidInputError`, and the message says
+what was expected. An unknown keyword raises `TypeError`.
+{"".join(map(section, fields(Settings)))}
+## What `benchmark()` does not take
+
+| keyword | why, or what to do instead |
+| --- | --- |
+{refused}
+`verify` is a keyword of its own there: it fine-tunes every candidate, instead of `truth`.
+"""
+
+
 def pages() -> dict[Path, str]:
     """Every generated page, by path."""
     written = {REFERENCE / "estimators" / f"{e.name}.md": page(e) for e in shipped()}
-    return {REFERENCE / "estimators.md": index(), **written}
+    return {REFERENCE / "estimators.md": index(), REFERENCE / "settings.md": settings(), **written}
 
 
 def _sentence(text: str) -> str:

@@ -11,10 +11,11 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Unpack
 
+from modelselect.benchmarking.benchmark import Benchmark
 from modelselect.benchmarking.gathering import Gathered
-from modelselect.benchmarking.results import FEWEST_FOR_MEAN_RANK, Benchmark
+from modelselect.benchmarking.results import FEWEST_FOR_MEAN_RANK
 from modelselect.benchmarking.truth import match, names_of, read_truth
 from modelselect.candidates.candidate import Candidate
 from modelselect.candidates.modules import in_evaluation_mode
@@ -23,26 +24,25 @@ from modelselect.estimators.estimator import Estimator
 from modelselect.evaluation.context import EvaluationContext
 from modelselect.evaluation.fine_tuning import VerificationTask
 from modelselect.evaluation.recall import observe, recall_context
-from modelselect.evaluation.request import DEFAULT_HOLDOUT, DEFAULT_MAX_CORRUPT, DEFAULT_PROBE_SIZE, Request
+from modelselect.evaluation.request import DEFAULT_HOLDOUT, Request
 from modelselect.evaluation.results import ScoringResult, VerificationResult
+from modelselect.evaluation.settings import NOT_IN_BENCHMARK, BenchmarkKeywords, Settings, with_signature
 from modelselect.evaluation.task import ScoringTask
-from modelselect.executor import Executor
 from modelselect.extraction.inputs import InputCache
 from modelselect.history.history import History
 from modelselect.history.records import ACCURACY, Result
 from modelselect.host.lookup import ALL_ESTIMATORS
+from modelselect.probe.probe import Probe
 from modelselect.utils.progress import Progress
 from modelselect.utils.text import listed
 from modelselect.utils.versions import ALL_LIBRARIES, numeric_versions
+from modelselect.verification.recipe import FineTuning
 
 SOME = 5
 """Names that a note lists."""
 
-if TYPE_CHECKING:
-    from modelselect.probe.probe import Probe
-    from modelselect.verification.recipe import FineTuning
 
-
+@with_signature(BenchmarkKeywords)
 def benchmark(
     candidates: Any,
     datasets: Sequence[Any] | Mapping[str, Any],
@@ -50,20 +50,7 @@ def benchmark(
     *,
     columns: Mapping[str, str] | None = None,
     verify: str | None = None,
-    fine_tuning: FineTuning | None = None,
-    estimators: str | Estimator | Sequence[str | Estimator] | None = None,
-    probe_size: int | None = DEFAULT_PROBE_SIZE,
-    source: Any = None,
-    device: str = "auto",
-    executor: str | Executor = "local",
-    cache_dir: str | os.PathLike[str] | None = None,
-    trust_remote_code: bool = False,
-    seed: int = 0,
-    batch_size: int | None = None,
-    precision: str = "float32",
-    compile: bool = False,
-    max_corrupt: float = DEFAULT_MAX_CORRUPT,
-    progress: bool = True,
+    **settings: Unpack[BenchmarkKeywords],
 ) -> Benchmark:
     """Runs every estimator on every candidate and dataset with a known fine-tuning result.
 
@@ -83,20 +70,9 @@ def benchmark(
         columns: what the table of the truth calls `dataset`, `model` and `accuracy`, where otherwise.
         verify: instead of `truth`, how to fine-tune every candidate on the training rows of every dataset, as in
             `select()`. The accuracy is that on the test split, where there is one with labels, else on held-out rows.
-        fine_tuning: the recipe, for `verify`.
-        estimators: names or instances; None or `"all"` for every registered one. Static baselines stand beside them.
-        probe_size: rows that every candidate is shown, at most; None for all.
-        source: as in `select()`.
-        device: as in `select()`.
-        executor: as in `select()`.
-        cache_dir: as in `select()`.
-        trust_remote_code: as in `select()`.
-        seed: of the probe, of stochastic estimators and of fine-tuning.
-        batch_size: as in `select()`.
-        precision: as in `select()`.
-        compile: as in `select()`.
-        max_corrupt: as in `select()`.
-        progress: whether to show progress in a terminal.
+        settings: keywords of `select()`: estimators (None or `"all"` for every registered one; static baselines stand
+            beside them), probe_size, source, device, executor, cache_dir, trust_remote_code, seed, batch_size,
+            precision, compile, max_corrupt, progress; and fine_tuning, the recipe for `verify`.
 
     Returns:
         Scores and truth; `table()` judges. A candidate that fails on a dataset, or an estimator on a candidate, is a
@@ -116,35 +92,20 @@ def benchmark(
     >>> found.datasets, len(found.models), sorted(found.scores)
     (('toy',), 3, ['logme', 'parameters', 'source_accuracy'])
     """
-    from modelselect.verification.recipe import FineTuning, check_method
-
     started, clock = datetime.datetime.now(datetime.UTC), time.perf_counter()
     if (truth is None) == (verify is None):
         raise InvalidInputError(
             "a benchmark takes known results (truth=, --truth), or verify= (--verify) to compute them; give one of both"
         )
-    if verify is not None:
-        check_method(verify)
-    recipe = fine_tuning or FineTuning()
-    settings: dict[str, Any] = {
-        "estimators": ALL_ESTIMATORS if estimators is None else estimators,
-        "top_k": 0,
-        "source": source,
-        "device": device,
-        "executor": executor,
-        "cache_dir": cache_dir,
-        "trust_remote_code": trust_remote_code,
-        "seed": seed,
-        "probe_size": probe_size,
-        "batch_size": batch_size,
-        "precision": precision,
-        "compile": compile,
-        "resamples": 0,
-        "max_corrupt": max_corrupt,
-    }
+    asked = Settings.of("benchmark", settings, NOT_IN_BENCHMARK)
+    asked = replace(
+        asked,
+        estimators=ALL_ESTIMATORS if asked.estimators is None else asked.estimators,
+        verify=asked.verify if verify is None else verify,
+    )
     requests: dict[str, Request] = {}
-    for name, probe in _probes(datasets, probe_size, seed, max_corrupt, verify is not None).items():
-        request = Request.of(probe, candidates, **settings)
+    for name, probe in _probes(datasets, asked, verify is not None).items():
+        request = Request.of(asked, probe, candidates)
         if request.unsearched:
             failed = next(iter(request.unsearched.values()))
             raise SearchError(failed.reason if isinstance(failed, Failure) else "a zoo could not be searched")
@@ -162,7 +123,7 @@ def benchmark(
     gathered = Gathered()
     measured: dict[str, dict[str, float]] = {}
     forward: list[float] = []
-    with Progress(progress) as bars:
+    with Progress(asked.progress) as bars:
         for name, request in requests.items():
             modules = [module for zoo in request.own_zoos.values() for module in zoo.modules]
             with in_evaluation_mode(*modules), InputCache.temporary(request.store.path / "spool") as spool:
@@ -174,7 +135,7 @@ def benchmark(
                 results = _assess(task, request, shown, f"scoring on {name}", bars)
                 if verify is not None:
                     known[name], unmeasured = _verify(
-                        task.context, request, results, verify, recipe, f"fine-tuning on {name}", bars
+                        task.context, request, results, verify, asked.recipe, f"fine-tuning on {name}", bars
                     )
                     notes += [f"Not fine-tuned on {name}: {names[c]}: {why.reason}" for c, why in unmeasured.items()]
             unknown = [names[c.id] for c in request.pool if c.id not in known[name]]
@@ -206,13 +167,13 @@ def benchmark(
             "estimators": {
                 e.name: {"key": e.key, "parameters": e.parameters, "citation": e.citation} for e in request.methods
             },
-            "truth": {"verify": verify, "fine_tuning": asdict(recipe)} if verify else _described(truth),
+            "truth": {"verify": verify, "fine_tuning": asdict(asked.recipe)} if verify else _described(truth),
             "settings": {
-                "probe_size": probe_size,
+                "probe_size": asked.probe_size,
                 "device": request.device,
                 "executor": request.runner.name,
-                "precision": precision,
-                "seed": seed,
+                "precision": asked.precision,
+                "seed": asked.seed,
             },
             "versions": {"python": platform.python_version(), **numeric_versions(ALL_LIBRARIES)},
             "started": started.isoformat(timespec="seconds"),
@@ -221,10 +182,8 @@ def benchmark(
     )
 
 
-def _probes(datasets: Any, probe_size: int | None, seed: int, max_corrupt: float, measured: bool) -> dict[str, Probe]:
+def _probes(datasets: Any, asked: Settings, measured: bool) -> dict[str, Probe]:
     """By name; where accuracies are to be measured, with rows for that: the test split's, where there is one."""
-    from modelselect.probe.probe import Probe
-
     if isinstance(datasets, str | os.PathLike | tuple) or not isinstance(datasets, Mapping | Sequence):
         datasets = [datasets]
     if not datasets:
@@ -234,10 +193,10 @@ def _probes(datasets: Any, probe_size: int | None, seed: int, max_corrupt: float
     for given, dataset in items:
         probe = Probe.of(
             dataset,
-            size=probe_size,
-            seed=seed,
+            size=asked.probe_size,
+            seed=asked.seed,
             holdout=DEFAULT_HOLDOUT if measured else 0.0,
-            max_corrupt=max_corrupt,
+            max_corrupt=asked.max_corrupt,
             test_as_holdout=measured,
         )
         name = probe.name if given is None else str(given)

@@ -9,9 +9,6 @@ from dataclasses import dataclass
 from modelselect.errors import InvalidInputError
 from modelselect.utils.text import duration
 
-DEFAULT_CONFIDENCE = 0.9
-"""From this probability on a first place counts as decided."""
-
 DECISION_RESAMPLES = 20
 """Resamples in each round where the caller asks for none: a standard deviation of 20 is known to a sixth."""
 
@@ -125,12 +122,6 @@ class Budget:
     def told(self, amount: float) -> str:
         """An amount in its unit: `12 min`, `3,000 passes`."""
         return f"{amount:,.0f} passes" if self.seconds is None else duration(amount)
-
-
-def check_confidence(confidence: float) -> None:
-    """Raises InvalidInputError where it is no probability that something can reach."""
-    if isinstance(confidence, bool) or not isinstance(confidence, int | float) or not 0.5 <= confidence < 1:
-        raise InvalidInputError(f"confidence is {confidence!r}; expected a probability of at least 0.5 and below 1")
 
 
 def round_sizes(rows: int, classes: int) -> list[int]:

@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from modelselect.cli.options import EpochsOption, PatienceOption, TrialsOption, meant, with_settings
+from modelselect.evaluation.settings import BenchmarkKeywords
+
 if TYPE_CHECKING:
-    from modelselect.benchmarking.results import Benchmark
+    from modelselect.benchmarking.benchmark import Benchmark
 
 
+@with_settings(BenchmarkKeywords, shown={"estimators": "all"})
 def benchmark(
     candidates: Annotated[
         str | None, typer.Argument(help="'dir:models/*', 'timm:resnet*', ...; more with -c.", show_default=False)
@@ -27,13 +31,9 @@ def benchmark(
     verify: Annotated[
         str | None, typer.Option(help="Fine-tune all instead: full, head or lora.", show_default=False)
     ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Of --verify.", show_default="20")] = None,
-    trials: Annotated[
-        int | None, typer.Option(help="Of --verify: of learning rates, for each.", show_default="1: no search")
-    ] = None,
-    patience: Annotated[
-        int | None, typer.Option(help="Of --verify: epochs without a better one, then stop.", show_default="never")
-    ] = None,
+    epochs: EpochsOption = None,
+    trials: TrialsOption = None,
+    patience: PatienceOption = None,
     save_truth: Annotated[
         Path | None, typer.Option(help="Write the accuracies there, for --truth.", show_default=False)
     ] = None,
@@ -43,9 +43,6 @@ def benchmark(
     ] = None,
     column: Annotated[
         list[str] | None, typer.Option(help="What a CSV file calls a column: accuracy=top1; may be repeated.")
-    ] = None,
-    estimators: Annotated[
-        str | None, typer.Option("--estimators", "-e", help="Names, comma-separated.", show_default="all")
     ] = None,
     measure: Annotated[
         str, typer.Option(help="weighted_kendall, kendall, spearman, pearson or top1_regret.")
@@ -59,18 +56,7 @@ def benchmark(
         typer.Option("--output", "-o", help="Also write it: .md, .tex, .html, .csv, .json or .txt; may be repeated."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
-    probe_size: Annotated[int, typer.Option(help="Rows that every candidate is shown, at most.")] = 2000,
-    source: Annotated[str | None, typer.Option(help="A dataset like what they were pre-trained on.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    executor: Annotated[str, typer.Option(help="local, or process: a crash costs one candidate.")] = "local",
-    cache_dir: Annotated[
-        Path | None, typer.Option("--cache-dir", help="Where evidence is kept.", show_default=False)
-    ] = None,
-    trust_remote_code: Annotated[
-        bool, typer.Option("--trust-remote-code", help="Let candidates run code that they bring.")
-    ] = False,
-    seed: Annotated[int, typer.Option(help="Of all that is random, the bootstrap included.")] = 0,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")] = False,
+    **options: Any,
 ) -> None:
     """Judge estimators by known fine-tuning results."""
     import modelselect as ms
@@ -88,6 +74,7 @@ def benchmark(
         check_writable(path, "--output")
     check_writable(save_truth, "--save-truth")
     columns = _columns(column)
+    settings = meant(options, BenchmarkKeywords)
     found: Benchmark
     if scores is not None:
         if candidates is not None or verify is not None:
@@ -105,8 +92,10 @@ def benchmark(
         given = {"epochs": epochs, "trials": trials, "patience": patience}
         recipe: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         if recipe and verify is None:
-            raise InvalidInputError(f"--{next(iter(recipe))} is of --verify; give that, too, or leave it out")
-        names = None if estimators is None else [name.strip() for name in estimators.split(",") if name.strip()]
+            raise InvalidInputError(
+                f"--{next(iter(recipe))} says how to fine-tune, but no candidate is fine-tuned: add --verify full, "
+                "say, or leave it out"
+            )
         with contextlib.redirect_stdout(sys.stderr):  # what a candidate prints must not stand in the answer
             found = ms.benchmark(
                 [candidates, *(more or [])],
@@ -115,20 +104,12 @@ def benchmark(
                 columns=columns,
                 verify=verify,
                 fine_tuning=FineTuning(**recipe),
-                estimators=None if names in (None, ["all"]) else names,
-                probe_size=probe_size,
-                source=source,
-                device=device,
-                executor=executor,
-                cache_dir=cache_dir,
-                trust_remote_code=trust_remote_code,
-                seed=seed,
-                progress=not quiet,
+                **settings,
             )
     if save_truth is not None:
         write_text(save_truth, write_truth(found.truth))
         typer.echo(f"accuracies written to {save_truth}", err=True)
-    table = found.table(measure, resamples=resamples, seed=seed)
+    table = found.table(measure, resamples=resamples, seed=options["seed"])
     for path in output or []:
         table.save(path, intervals=not no_intervals)
         typer.echo(f"table written to {path}", err=True)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from modelselect.candidates.candidate import Candidate
 from modelselect.candidates.expression import Expression
 from modelselect.errors import ExpressionError, Failure, SearchError
+from modelselect.evaluation.own_modules import ModuleZoo, as_named_modules
 from modelselect.evaluation.results import ScoringResult
 from modelselect.host.lookup import search
-
-if TYPE_CHECKING:
-    from modelselect.evaluation.own_modules import ModuleZoo
-    from modelselect.probe.probe import Probe
+from modelselect.probe.probe import Probe
 
 
 def candidates_of(
@@ -22,8 +20,6 @@ def candidates_of(
 
     An expression whose zoo failed stands in the pool as a candidate of that name, and in the last by its failure.
     """
-    from modelselect.evaluation.own_modules import ModuleZoo, as_named_modules
-
     if isinstance(given, set | frozenset):  # their order changes from run to run
         given = sorted(given, key=str)
     items = list(given) if isinstance(given, list) or _is_iterator(given) else [given]

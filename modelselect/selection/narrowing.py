@@ -22,8 +22,6 @@ def history_for(given: GivenHistory, recall: int | None) -> History | None:
     past = open_history(given)
     if recall is None:
         return None if past is None else open_or_warn(past)
-    if isinstance(recall, bool) or not isinstance(recall, int) or recall < 1:
-        raise InvalidInputError(f"recall is {recall!r}; expected how many candidates to keep, or None for all")
     if past is None:
         raise InvalidInputError("recall goes by the transfer history, and history is False; give one, or no recall")
     return past
@@ -33,8 +31,6 @@ def prefilter(
     request: Request,
     context: EvaluationContext,
     history: History | None,
-    recall: int | None,
-    proxy: str | Candidate | None,
     bars: Progress,
 ) -> tuple[list[Candidate], dict[str, ScoringResult | Failure], dict[str, Any] | None, EvaluationContext]:
     """The cuts that load no candidate: limits, and recall by the history.
@@ -44,6 +40,7 @@ def prefilter(
         proxy, and with what the history knows if an estimator reads that.
     """
     chosen, pool = request.chosen, request.pool
+    recall, proxy = request.settings.recall, request.settings.proxy
     settled = request.unsearched | over_limits(ScoringTask(context), pool, request.unsearched)
     recalled = None
     searched = [candidate for candidate in pool if candidate.id not in settled]

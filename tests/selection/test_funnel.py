@@ -331,7 +331,7 @@ def test_listeners_hear_of_every_candidate_and_of_the_end(dataset: Path) -> None
         ({"cache_dir": 7}, InvalidInputError, "cache_dir is 7; expected the path of a folder"),
         ({"executor": 3}, InvalidInputError, "executor is 3; expected a name"),
         ({"precision": "float8"}, InvalidInputError, "precision is 'float8'"),
-        ({"max_corrupt": 2}, DatasetError, "max_corrupt is 2"),
+        ({"max_corrupt": 2}, InvalidInputError, "max_corrupt is 2"),
     ],
 )
 def test_bad_settings_are_answered_with_what_to_do(
