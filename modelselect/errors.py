@@ -1,4 +1,4 @@
-"""Every exception that modelselect raises, in one tree, and `Failure`: what becomes of one that costs only a row.
+"""Every exception that modelselect raises, in one tree; `Failure` and `Stage`: an exception that costs only a row.
 
 A message says what was given, what was expected, and what to do.
 """
@@ -37,7 +37,7 @@ class EvidenceError(InvalidInputError):
 
 
 class UnknownNameError(InvalidInputError, LookupError):
-    """A zoo, estimator, extractor or executor that nobody registered."""
+    """No plugin registered a zoo, estimator, extractor or executor of this name."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         self.kind, self.name, self.known = kind, name, sorted(known)
@@ -50,7 +50,7 @@ class UnknownNameError(InvalidInputError, LookupError):
 
 
 class PluginError(ModelSelectError):
-    """A plugin broke its contract: failed to import, raised in a hook, brought a name that is taken, ..."""
+    """A plugin broke its contract: it failed to import, raised in a hook, registered a name that is taken, ..."""
 
 
 class NotApplicableError(ModelSelectError):
@@ -58,11 +58,11 @@ class NotApplicableError(ModelSelectError):
 
 
 class ScoreWarning(UserWarning):
-    """A score that is computed as published, in a regime where it says little (saturated, inflated, ...)."""
+    """The score is computed as published, in a regime where it says little (saturated, inflated, ...)."""
 
 
 class CandidateError(ModelSelectError):
-    """A candidate cannot be loaded or run. It costs that candidate's row, with this message in it."""
+    """A candidate cannot be loaded or run. Only this candidate's row is lost, and shows the message."""
 
 
 class RemoteCodeError(CandidateError):
@@ -82,7 +82,7 @@ class HistoryError(ModelSelectError):
 
 
 class HubError(ModelSelectError):
-    """The Hub refuses what was to be written or read there, or cannot be reached."""
+    """The Hub refuses a request, or cannot be reached."""
 
 
 class NothingRankedError(ModelSelectError):
@@ -166,7 +166,7 @@ class Failure:
 
 
 def did_you_mean(given: str, known: Iterable[str]) -> str:
-    """` Did you mean 'x'?`, or nothing where no known name is close.
+    """` Did you mean 'x'?`, or nothing if no known name is close.
 
     >>> did_you_mean("logm", ["logme", "leep"])
     " Did you mean 'logme'?"

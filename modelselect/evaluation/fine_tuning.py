@@ -20,12 +20,14 @@ from modelselect.verification.verifier import Verified, verify
 
 @dataclass
 class VerificationTask:
-    """Fine-tunes one candidate, or finds in the store that this was done before. Called by executors.
+    """Fine-tunes one candidate, or finds the result in the store. Called by executors.
 
     Attributes:
+        context: under which conditions the candidates are evaluated.
+        settings: the recipe.
+        identities: the names of candidates in the keys of their stored numbers, as far as they are known.
         method: what is trained; see `modelselect.verification.METHODS`.
-        identities: what each candidate's stored numbers are kept under, as far as that is known.
-        needs_checkpoint: whether it is fine-tuned again where the store has its accuracy, but not its weights.
+        needs_checkpoint: whether a candidate is fine-tuned again if the store has its accuracy, but not its weights.
     """
 
     context: EvaluationContext
