@@ -110,9 +110,6 @@ class Stage(enum.StrEnum):
     """In the executor, outside the work on the candidate."""
 
 
-LIMIT, COSTS = Stage.LIMIT, Stage.COSTS
-
-
 @contextlib.contextmanager
 def at(stage: Stage) -> Iterator[None]:
     """Marks an exception that is raised inside with its stage; of several stages the innermost one counts.

@@ -11,7 +11,7 @@ from modelselect.budget.budget import LEAST_EPOCHS, LEAST_SHARE_OF_EPOCHS, TRAIN
 from modelselect.budget.meter import Meter
 from modelselect.evaluation.fine_tuning import VerificationTask
 from modelselect.evaluation.results import ScoringResult
-from modelselect.leaderboard.leaderboard import Row
+from modelselect.ranking.row import RankedCandidate
 from modelselect.selection.forecast import median_macs
 from modelselect.selection.halving import Scored
 from modelselect.store.store import Store
@@ -61,7 +61,7 @@ def affordable_fine_tuning(
         return Affordable(0, settings, {}, 0, f"not needed: {percent(scored.odds)} sure of the first place")
     typical = median_macs([row.macs for row in rows])
 
-    def row_price(row: Row) -> float:
+    def row_price(row: RankedCandidate) -> float:
         result = scored.results[row.candidate.id]
         if meter.budget.seconds is None or not isinstance(result, ScoringResult):
             return 1.0

@@ -12,7 +12,7 @@ from typing import Any, Unpack
 from modelselect.budget.budget import Budget
 from modelselect.budget.meter import Meter
 from modelselect.candidates.modules import in_evaluation_mode
-from modelselect.errors import LIMIT, NothingRankedError
+from modelselect.errors import NothingRankedError, Stage
 from modelselect.evaluation.fine_tuning import VerificationTask
 from modelselect.evaluation.recall import record as record_run
 from modelselect.evaluation.request import Request
@@ -21,7 +21,8 @@ from modelselect.evaluation.settings import Keywords, Settings, with_signature
 from modelselect.evaluation.standings import rank
 from modelselect.evaluation.task import ScoringTask
 from modelselect.extraction.inputs import InputCache
-from modelselect.leaderboard.leaderboard import Leaderboard, Row
+from modelselect.leaderboard.leaderboard import Leaderboard
+from modelselect.ranking.row import RankedCandidate
 from modelselect.selection.affordable import affordable_fine_tuning
 from modelselect.selection.halving import SuccessiveHalving, record
 from modelselect.selection.narrowing import history_for, prefilter
@@ -124,28 +125,28 @@ def select(dataset: Any, candidates: Any, **settings: Unpack[Keywords]) -> Leade
             results = settled | score_candidates(
                 host, runner, ScoringTask(context), open_ones, len(open_ones), bars=bars
             )
-            board = rank(pool, results, methods, chosen, resamples)
+            ranking = rank(pool, results, methods, chosen, resamples)
         else:
             assess = partial(score_candidates, host, runner, bars=bars)
             rounds = SuccessiveHalving(context, chosen, methods, meter, confidence, top_k, assess, runner.workers)
             scored = rounds.score(pool, settled)
-            board, results, context = scored.board, scored.results, scored.context
-        if top_k and board.ranked:
+            ranking, results, context = scored.board, scored.results, scored.context
+        if top_k and ranking.ranked:
             identities = {key: result.identity for key, result in results.items() if isinstance(result, ScoringResult)}
             task = VerificationTask(context, recipe, identities, asked.verify)
             if meter is None or scored is None:
-                board = verify_best(board, runner, task, top_k, bars)
+                ranking = verify_best(ranking, runner, task, top_k, bars)
             else:
                 affordable = affordable_fine_tuning(scored, meter, task, top_k=top_k, confidence=confidence)
                 recipe = affordable.settings
-                board, stage = verify_within_budget(affordable, meter, board, runner, task, bars)
+                ranking, stage = verify_within_budget(affordable, meter, ranking, runner, task, bars)
                 stages.append(stage)
         trained = {"method": asked.verify, **asdict(recipe)} if top_k else None
         if past is not None:
-            record_run(ScoringTask(context), past, board, results, trained, may_look=meter is None)
+            record_run(ScoringTask(context), past, ranking, results, trained, may_look=meter is None)
     spent = None if meter is None or scored is None else record(asked.budget, meter, confidence, scored, stages)
-    board = replace(
-        board,
+    ranking = replace(
+        ranking,
         provenance={
             "dataset": context.probe.provenance,
             "source": None if request.source is None else request.source.provenance,
@@ -178,9 +179,10 @@ def select(dataset: Any, candidates: Any, **settings: Unpack[Keywords]) -> Leade
             "from_store": sum(result.reused for result in results.values() if isinstance(result, ScoringResult)),
         },
     )
+    board = Leaderboard.of(ranking)
     host.notify("selection_finished", leaderboard=board)
     if not board.ranked:
-        limited = all(row.failure is not None and row.failure.stage == LIMIT for row in board.rows)
+        limited = all(row.failure is not None and row.failure.stage == Stage.LIMIT for row in board.rows)
         why = f"passes the limits ({limits})" if limits and limited else "could be ranked"
         reasons = "; ".join(f"{row.candidate}: {_why_unranked(row)}" for row in board.rows[:3])
         more = f"; and {len(board.rows) - 3} more" if len(board.rows) > 3 else ""
@@ -188,5 +190,5 @@ def select(dataset: Any, candidates: Any, **settings: Unpack[Keywords]) -> Leade
     return board
 
 
-def _why_unranked(row: Row) -> str:
+def _why_unranked(row: RankedCandidate) -> str:
     return row.failure.reason if row.failure else row.status

@@ -13,15 +13,16 @@ from modelselect.budget.budget import DECISION_RESAMPLES, round_sizes
 from modelselect.budget.chances import eliminated, win_probabilities
 from modelselect.budget.meter import Gate, Meter
 from modelselect.candidates.candidate import Candidate
-from modelselect.errors import COSTS, LIMIT, Failure
+from modelselect.errors import Failure, Stage
 from modelselect.estimators.estimator import Estimator
 from modelselect.estimators.resampling import looks_at_rows
 from modelselect.evaluation.context import EvaluationContext
 from modelselect.evaluation.results import Preview, ScoringResult
 from modelselect.evaluation.standings import Standings, halved_totals, rank_rounds, stand
 from modelselect.evaluation.task import ScoringTask
-from modelselect.leaderboard.leaderboard import Leaderboard, Row
 from modelselect.probe.nested import Nested, nest
+from modelselect.ranking.ranking import Ranking
+from modelselect.ranking.row import RankedCandidate
 from modelselect.selection.forecast import (
     TRACING_SHARE,
     Forecast,
@@ -42,7 +43,7 @@ class Scored:
     """What came of all rounds.
 
     Attributes:
-        board: the leaderboard, without provenance.
+        board: the ranking, without provenance.
         context: that of the last round.
         results: of each candidate in its last round, or why it has none.
         planned: the rounds as foreseen before the first.
@@ -51,7 +52,7 @@ class Scored:
         forecast: of what candidates take.
     """
 
-    board: Leaderboard
+    board: Ranking
     context: EvaluationContext
     results: dict[str, ScoringResult | Failure]
     planned: tuple[PlannedRound, ...]
@@ -201,7 +202,7 @@ class SuccessiveHalving:
             if isinstance(result, ScoringResult):
                 self.meter.passes += result.passes
                 forecast.learn(candidate, result, this.rows, this.foreseen[candidate.id])
-            elif self.meter.budget.seconds is None and result.stage != LIMIT:
+            elif self.meter.budget.seconds is None and result.stage != Stage.LIMIT:
                 self.meter.passes += int(expected)  # how far it came, it cannot tell any more
 
         found = self.assess(this.task, gate.admit(alive, this.price), len(alive), ended)
@@ -214,7 +215,7 @@ class SuccessiveHalving:
             why = f"what the budget has for scoring ({had}) was gone before the first could begin. Give more"
         else:
             why = f"it takes about {told(price)}, and {told(left)} are left for scoring"
-        return Failure(LIMIT, f"not begun: {why}")
+        return Failure(Stage.LIMIT, f"not begun: {why}")
 
     def _decide(
         self, this: Rung, found: Mapping[str, ScoringResult | Failure], last: bool, rounds: int
@@ -224,7 +225,7 @@ class SuccessiveHalving:
         ranked = [i for i in np.argsort(-standings.totals, kind="stable") if not np.isnan(standings.totals[i])]
         if not ranked or not len(standings.replicates):
             return [], "scored on all rows"
-        halved = halved_totals(standings.pool, found, self.chosen)
+        halved = halved_totals(standings, found, self.chosen)
         odds = win_probabilities(standings.totals, standings.replicates, halved, self._places, self.context.seed)
         this.chances = {c.id: float(p) for c, p in zip(standings.pool, odds.among, strict=True)}
         this.odds = first = float(odds.best[ranked[0]])
@@ -246,13 +247,13 @@ class SuccessiveHalving:
 
     def _board(
         self, pool: Sequence[Candidate], results: Mapping[str, ScoringResult | Failure], rounds: Sequence[Rung]
-    ) -> Leaderboard:
-        """The leaderboard, with how many rows each candidate was shown, and why no more."""
+    ) -> Ranking:
+        """The ranking, with how many rows each candidate was shown, and why no more."""
         board = rank_rounds(pool, results, [each.standings for each in rounds])
         reached = {candidate.id: each for each in rounds for candidate in each.standings.pool}
         places = "the best" if self._places == 1 else f"among the best {self._places}"
 
-        def told(row: Row) -> Row:
+        def told(row: RankedCandidate) -> RankedCandidate:
             if row.failure is not None or (its := reached.get(row.candidate.id)) is None:
                 return row
             if its is rounds[-1] or row.rank is None:
@@ -267,7 +268,7 @@ def _with_costs_of(before: ScoringResult | Failure | None, result: ScoringResult
     """The result of a later round, with the costs that were measured in the first one."""
     if not isinstance(before, ScoringResult) or not isinstance(result, ScoringResult):
         return result
-    failures = {name: failure for name, failure in before.failures.items() if name == COSTS}
+    failures = {name: failure for name, failure in before.failures.items() if name == Stage.COSTS}
     return replace(result, costs=before.costs, failures=result.failures | failures)
 
 

@@ -14,15 +14,15 @@ from modelselect.errors import Failure
 from modelselect.evaluation.fine_tuning import VerificationTask
 from modelselect.evaluation.results import VerificationResult
 from modelselect.executor import Executor
-from modelselect.leaderboard.leaderboard import Leaderboard
+from modelselect.ranking.ranking import Ranking
 from modelselect.selection.affordable import Affordable
 from modelselect.store.store import Store
 from modelselect.utils.progress import Progress
 
 
 def verify_within_budget(
-    affordable: Affordable, meter: Meter, board: Leaderboard, runner: Executor, task: VerificationTask, bars: Progress
-) -> tuple[Leaderboard, dict[str, Any]]:
+    affordable: Affordable, meter: Meter, board: Ranking, runner: Executor, task: VerificationTask, bars: Progress
+) -> tuple[Ranking, dict[str, Any]]:
     """The board with as many fine-tuned as can be afforded, and the record of that."""
     begun, passed = meter.seconds, meter.passes
     gate = Gate(meter, workers=runner.workers)
@@ -48,14 +48,14 @@ def verify_within_budget(
 
 
 def verify_best(
-    board: Leaderboard,
+    board: Ranking,
     runner: Executor,
     task: VerificationTask,
     top_k: int,
     bars: Progress,
     admit: Callable[[Sequence[Candidate]], Iterable[Candidate]] = iter,
     ended: Callable[[Candidate, VerificationResult | Failure], None] | None = None,
-) -> Leaderboard:
+) -> Ranking:
     """The board with its first k fine-tuned, and those in the order of their accuracy; the best one's weights are kept.
 
     Of the others' weights, those that were made just now are dropped; what an earlier run has kept stays.
