@@ -17,8 +17,8 @@ import numpy as np
 
 import modelselect as ms
 from modelselect.extraction.extractor import choose_extractor
-from modelselect.history.proxy import EMBEDDED_PROXY
 from modelselect.history.records import summarised
+from modelselect.host.defaults import EMBEDDED_PROXY
 from modelselect.host.host import get_host
 from modelselect_plugins.zoos.embedded import HERE, EmbeddedZoo
 

@@ -39,7 +39,8 @@ from rich.table import Table
 import modelselect as ms
 from modelselect.archi2vec import count_macs
 from modelselect.candidates.backbone import Backbone
-from modelselect.evaluation.loading import Assessor
+from modelselect.evaluation.gathering import Gatherer
+from modelselect.evaluation.loading import Loader
 from modelselect.evaluation.request import Request
 from modelselect.extraction.extractor import Extractor
 from modelselect.extraction.inputs import InputCache
@@ -271,10 +272,10 @@ def memory(cache: Path) -> None:
         max_corrupt=0.0,
     )
     with InputCache.temporary(cache / "spool") as spool:
-        assessor = Assessor(request.context(spool), request.pool[0])
-        _ = assessor.backbone
+        loader = Loader(request.context(spool), request.pool[0])
+        _ = loader.backbone
         with peak() as taken:
-            evidence = assessor._forward(request.probe, FIELDS)
+            evidence = Gatherer(loader).forward(request.probe, FIELDS).arrays
     features = evidence["features"]
     console.print(
         f"\nFeatures of {features.shape[0]:,} x {features.shape[1]:,} ({features.nbytes / 1e6:.0f} MB) streamed to the "

@@ -18,6 +18,7 @@ from modelselect.architectures.similarity import directions, nearest
 from modelselect.candidates.candidate import Candidate
 from modelselect.errors import Failure, InvalidInputError, UnknownNameError, did_you_mean
 from modelselect.executor import Executor, Outcome
+from modelselect.host.defaults import DEFAULT_ENCODER
 from modelselect.host.host import get_host
 from modelselect.host.lookup import architectures
 from modelselect.store.files import explained, replacing, user_path
@@ -54,7 +55,7 @@ class Atlas:
     ((12, 128), 'embedded:resnet.textures')
     """
 
-    def __init__(self, encoder: str | Encoder = "graph2vec") -> None:
+    def __init__(self, encoder: str | Encoder = DEFAULT_ENCODER) -> None:
         self.encoder = get_host().encoder(encoder) if isinstance(encoder, str) else encoder
         self.names: tuple[str, ...] = ()
         self.families: tuple[str, ...] = ()

@@ -13,6 +13,7 @@ from modelselect.architectures.encoder import Encoder
 from modelselect.architectures.trace import trace
 from modelselect.candidates.candidate import Candidate
 from modelselect.errors import ExpressionError, InvalidInputError
+from modelselect.host.defaults import DEFAULT_ENCODER
 from modelselect.host.host import get_host
 from modelselect.host.lookup import search
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 def embed(
     architectures: str | Sequence[str | Candidate | torch.nn.Module | networkx.Graph[Any]],
-    encoder: str | Encoder = "graph2vec",
+    encoder: str | Encoder = DEFAULT_ENCODER,
     *,
     trust_remote_code: bool = False,
 ) -> NDArray[np.float32]:

@@ -13,7 +13,7 @@ from modelselect.candidates.candidate import Candidate
 from modelselect.demo import Demo, DemoZoo
 from modelselect.errors import InvalidInputError
 from modelselect.history.history import History
-from modelselect.history.recall import RECALL_ESTIMATOR
+from modelselect.host.defaults import DEMO_ESTIMATORS, DEMO_ZOO, RECALL_ESTIMATOR
 from modelselect.host.host import get_host
 from modelselect.host.lookup import search
 from modelselect.leaderboard.leaderboard import Leaderboard
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-ZOO = "embedded"
-ESTIMATORS = ("logme", "ncti", "leep", "nce", "persistence", "persistence_source", "knn", "linear_probe")
 TOP_K = 3
 
 
@@ -45,11 +43,13 @@ def run(*, full: bool, json_path: Path, cache_dir: Path | None, seed: int, progr
     begun = time.perf_counter()
     printed = json_path == Path("-")
     console = Console(stderr=printed)
-    zoo = get_host().zoo(ZOO)
+    zoo = get_host().zoo(DEMO_ZOO)
     if not isinstance(zoo, DemoZoo):
-        raise InvalidInputError(f"zoo {ZOO!r} brings no demo; `modelselect plugins` shows which plugin registered it")
+        raise InvalidInputError(
+            f"zoo {DEMO_ZOO!r} brings no demo; `modelselect plugins` shows which plugin registered it"
+        )
     demo = zoo.demo()
-    candidates = search(f"{ZOO}:*")
+    candidates = search(f"{DEMO_ZOO}:*")
 
     console.print(f"[bold]Candidates[/bold]: {len(candidates)} networks that come with modelselect")
     console.print(_candidates_table(candidates, console.width))
@@ -72,7 +72,7 @@ def run(*, full: bool, json_path: Path, cache_dir: Path | None, seed: int, progr
     board = select(
         demo.dataset,
         candidates,
-        estimators=list(ESTIMATORS),
+        estimators=list(DEMO_ESTIMATORS),
         top_k=TOP_K,
         cache_dir=cache_dir,
         seed=seed,
@@ -80,7 +80,7 @@ def run(*, full: bool, json_path: Path, cache_dir: Path | None, seed: int, progr
         history=False,
         progress=progress,
     )
-    console.print(f"[bold]Leaderboard[/bold]: ranked by the mean rank of {len(ESTIMATORS)} estimators; ", end="")
+    console.print(f"[bold]Leaderboard[/bold]: ranked by the mean rank of {len(DEMO_ESTIMATORS)} estimators; ", end="")
     console.print(f"the first {TOP_K} were then fine-tuned")
     console.print(board)
     nearest = board.best.nearest

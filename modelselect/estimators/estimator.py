@@ -7,9 +7,10 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from modelselect.errors import EvidenceError, NotApplicableError
 from modelselect.estimators.threads import calm_threads
@@ -89,6 +90,34 @@ class Estimator(abc.ABC):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.parameters.items())})"
+
+
+@runtime_checkable
+class Recaller(Protocol):
+    """An estimator that scores a whole pool from the transfer history at once, before any candidate is loaded.
+
+    `select(recall=...)` asks the registered estimator that `modelselect.host.defaults` names. An estimator fulfils this
+    contract by having the method: there is no base class, and nothing to register.
+    """
+
+    def recall(
+        self, view: Any, proxy_features: NDArray[Any] | None, seed: int = 0
+    ) -> Mapping[str, Mapping[str, float]]:
+        """The components of every candidate of the view's pool, by id without revision; higher is better.
+
+        Args:
+            view: a `modelselect.history.HistoryView`, about the pool and the dataset.
+            proxy_features: (N, P) of the dataset, by the proxy of the view; None if there is none.
+            seed: of a method that draws random numbers.
+
+        Returns:
+            For each candidate a component named like the estimator, which orders the pool, and any others, which the
+            record of the run shows.
+
+        Raises:
+            NotApplicableError: the history holds nothing to go by.
+        """
+        ...
 
 
 def evaluate(estimator: Estimator, evidence: Evidence) -> Mapping[str, float]:

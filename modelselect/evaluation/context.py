@@ -17,6 +17,12 @@ from modelselect.history.view import RecallContext
 from modelselect.probe.nested import Nested
 from modelselect.probe.probe import Probe
 
+FORWARD_FIELDS = frozenset({"features", "source_probabilities"})
+"""Evidence that takes a forward pass over the probe."""
+
+SOURCE_FIELDS = frozenset({"source_features", "source_labels"})
+"""Evidence that takes a forward pass over the source data."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class EvaluationContext:
@@ -64,3 +70,8 @@ class EvaluationContext:
     def whole(self) -> Probe:
         """All rows that candidates may be shown."""
         return self.probe if self.nested is None else self.nested.whole
+
+    @property
+    def wanted(self) -> frozenset[str]:
+        """The evidence fields that the estimators want, all together."""
+        return frozenset().union(*(estimator.reads for estimator in self.estimators))

@@ -15,7 +15,7 @@ from modelselect.archi2vec.embedding import embed
 from modelselect.architectures.graph_json import from_json
 from modelselect.architectures.similarity import clusters, nearest
 from modelselect.candidates.candidate import Candidate, download_bytes_of, license_of
-from modelselect.errors import COSTS, Failure
+from modelselect.errors import Failure, Stage
 from modelselect.estimators.estimator import Estimator, combined
 from modelselect.estimators.ranks import mean_rank, normalised_ranks
 from modelselect.estimators.resampling import looks_at_rows, probabilities_best, probability_better, replicate
@@ -183,7 +183,7 @@ def _row(
             name: float(column[i]) for name, column in standings.errors.items() if not np.isnan(column[i])
         },
         components={name: found for name, found in result.components.items() if name not in standings.failures},
-        failures={name: f for name, f in failures.items() if name in (*standings.ranked_by, COSTS)},
+        failures={name: f for name, f in failures.items() if name in (*standings.ranked_by, Stage.COSTS)},
         warnings=result.warnings,
         parameters=result.parameters,
         macs=result.macs,

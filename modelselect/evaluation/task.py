@@ -9,10 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelselect.candidates.candidate import Candidate
-from modelselect.errors import Failure
+from modelselect.errors import Failure, Stage, stage_of
 from modelselect.evaluation.context import EvaluationContext
-from modelselect.evaluation.loading import Assessor
+from modelselect.evaluation.gathering import Gatherer
+from modelselect.evaluation.loading import Loader
+from modelselect.evaluation.preview import graph_unloaded, passes_ahead, preview
 from modelselect.evaluation.results import Preview, ScoringResult
+from modelselect.evaluation.scoring import score
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,13 +23,13 @@ class ScoringTask:
     """Scores one candidate: evidence, then every estimator on it, all through the store. Called by executors."""
 
     context: EvaluationContext
-    _ahead: dict[str, Assessor] = field(default_factory=dict, init=False, repr=False)
+    _ahead: dict[str, Loader] = field(default_factory=dict, init=False, repr=False)
 
     def prepare(self, candidate: Candidate) -> None:
         """Loads the candidate before its turn, if it will have to be loaded; see `Executor.map`."""
-        assessor = Assessor(self.context, candidate)
-        assessor.load_ahead()
-        self._ahead[candidate.id] = assessor
+        loader = Loader(self.context, candidate)
+        loader.load_ahead(lambda: passes_ahead(loader) > 0)
+        self._ahead[candidate.id] = loader
 
     def preview(self, candidate: Candidate, *, trace: bool = True) -> Preview:
         """What scoring the candidate would take, without loading it.
@@ -35,19 +38,19 @@ class ScoringTask:
             candidate: what would be scored.
             trace: whether its architecture may be traced; False asks its zoo and the store alone.
         """
-        return Assessor(self.context, candidate).preview(trace)
+        return preview(Loader(self.context, candidate), trace=trace)
 
     def graph(self, candidate: Candidate) -> str | None:
         """The candidate's architecture as JSON; None where nobody knows it without loading the candidate."""
-        return Assessor(self.context, candidate).graph_unloaded()
+        return graph_unloaded(Loader(self.context, candidate))
 
     def features(self, candidate: Candidate) -> NDArray[np.floating[Any]]:
         """(N, D) features of the probe, through the store: what a proxy sees of the dataset."""
-        return Assessor(self.context, candidate).features()
+        return Gatherer(Loader(self.context, candidate)).features()
 
     def __call__(self, candidate: Candidate) -> ScoringResult | Failure:
-        assessor = self._ahead.pop(candidate.id, None) or Assessor(self.context, candidate)
+        loader = self._ahead.pop(candidate.id, None) or Loader(self.context, candidate)
         try:
-            return assessor.assess()
+            return score(loader)
         except Exception as error:
-            return Failure.from_exception(assessor.stage, error)
+            return Failure.from_exception(stage_of(error, Stage.SCORE), error)

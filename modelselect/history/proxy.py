@@ -1,4 +1,4 @@
-"""The proxy: the candidate that looks at the dataset for all others."""
+"""The proxy: the candidate that sees the dataset for all others, so that its features stand for the dataset."""
 
 from __future__ import annotations
 
@@ -10,14 +10,9 @@ from modelselect.candidates.candidate import Candidate
 from modelselect.candidates.expression import Expression
 from modelselect.errors import ExpressionError, InvalidInputError
 from modelselect.history.history import History
+from modelselect.host.defaults import CLIP_PROXY, EMBEDDED_PROXY
 from modelselect.host.host import get_host
 from modelselect.probe.probe import Probe
-
-CLIP = "openai/clip-vit-base-patch32"
-"""The proxy of the paper (section 3.3), where it is in the cache of the Hub's client."""
-
-EMBEDDED_PROXY = "embedded:resnet.textures"
-"""The proxy where there is no CLIP: it comes with modelselect. See docs/explanation/recall.md for what it costs."""
 
 
 def named_proxy(given: str | Candidate) -> Candidate:
@@ -38,16 +33,18 @@ def named_proxy(given: str | Candidate) -> Candidate:
 
 
 def choose_proxy(probe: Probe, history: History | None) -> Candidate | None:
-    """Of CLIP, if it is cached, and of a network that comes along, the one that has seen more of the datasets.
+    """The default proxy for a dataset: the one of which the history knows the features of more datasets.
 
-    CLIP where they are equal; None for data that are no images.
+    There are two: CLIP, if the Hub client has cached it, and a network that comes with modelselect. CLIP wins a tie.
+    None for data other than images.
     """
     if probe.modality != "image":
         return None
     zoos = get_host().zoos
     proxies = []
-    if "hub" in zoos and (revision := _cached_clip()) is not None:
-        proxies.append(Candidate("hub", CLIP, revision))
+    zoo, _, name = CLIP_PROXY.partition(":")
+    if zoo in zoos and (revision := _cached_revision(name)) is not None:
+        proxies.append(Candidate(zoo, name, revision))
     zoo, _, name = EMBEDDED_PROXY.partition(":")
     if zoo in zoos:
         proxies += zoos[zoo].search(name)
@@ -55,19 +52,19 @@ def choose_proxy(probe: Probe, history: History | None) -> Candidate | None:
     return max(proxies, key=lambda proxy: seen.get(proxy.id, 0), default=None)
 
 
-def _cached_clip() -> str | None:
-    """The commit of CLIP whose configuration and weights are in the Hub client's cache."""
+def _cached_revision(repository: str) -> str | None:
+    """The commit whose configuration and weights are in the Hub client's cache; None if there is none."""
     from huggingface_hub import try_to_load_from_cache
 
-    found = [try_to_load_from_cache(CLIP, name) for name in ("config.json", "preprocessor_config.json")]
-    weights = [try_to_load_from_cache(CLIP, name) for name in ("model.safetensors", "pytorch_model.bin")]
+    found = [try_to_load_from_cache(repository, name) for name in ("config.json", "preprocessor_config.json")]
+    weights = [try_to_load_from_cache(repository, name) for name in ("model.safetensors", "pytorch_model.bin")]
     if not all(isinstance(path, str) for path in found) or not any(isinstance(path, str) for path in weights):
         return None
     return Path(str(found[0])).parent.name
 
 
 def describe_dataset(probe: Probe) -> dict[str, Any]:
-    """What the history keeps of a dataset besides its proxy's features."""
+    """What the history keeps of a dataset, apart from the proxy's features."""
     return {
         "name": probe.name,
         "modality": probe.modality,

@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from numpy.typing import NDArray
 
 from modelselect.candidates.candidate import Candidate
+from modelselect.errors import PluginError
+from modelselect.estimators.estimator import Recaller
 from modelselect.history.proxy import describe_dataset
 from modelselect.history.view import HistoryView, RecallContext
+from modelselect.host.defaults import RECALL_ESTIMATOR
 from modelselect.host.host import get_host
 from modelselect.probe.probe import Probe
-
-RECALL_ESTIMATOR = "fennec"
-
-
-@runtime_checkable
-class Recaller(Protocol):
-    """An estimator that scores a whole pool from the history at once."""
-
-    def recall(
-        self, view: HistoryView, proxy_features: NDArray[Any] | None, seed: int = 0
-    ) -> Mapping[str, Mapping[str, float]]: ...
 
 
 def build_context(
@@ -55,12 +47,18 @@ def shortlist(
 
     Raises:
         NotApplicableError: the history holds nothing to go by.
+        PluginError: the registered estimator cannot recall.
     """
-    estimator = get_host().estimator(RECALL_ESTIMATOR)
-    assert isinstance(estimator, Recaller)
+    name = RECALL_ESTIMATOR
+    estimator = get_host().estimator(name)
+    if not isinstance(estimator, Recaller):
+        raise PluginError(
+            f"the estimator {name!r} cannot recall: {type(estimator).__name__} has no method recall(). Register "
+            f"one that fulfils modelselect.estimators.estimator.Recaller under the name {name!r}, or leave recall out"
+        )
     scores = estimator.recall(context.view, proxy_features, seed)
     expected = {c.id: scores[c.unversioned_id] for c in pool}
-    order = sorted(pool, key=lambda c: -expected[c.id][RECALL_ESTIMATOR])  # equals stay in the pool's order
+    order = sorted(pool, key=lambda c: -expected[c.id][name])  # equals stay in the pool's order
     kept = {candidate.id for candidate in order[:keep]}
     record = {
         "estimator": estimator.key,

@@ -54,7 +54,7 @@ def kept_keys(estimators: Sequence[Estimator]) -> dict[str, str]:
 def results_of(
     board: Ranking, dataset: str, keys: Mapping[str, str], seed: int, fine_tuning: Mapping[str, Any] | None
 ) -> tuple[list[Result], dict[str, dict[str, Any]]]:
-    """What a leaderboard says that a history keeps: results, and what is known of each candidate, by its id.
+    """What a history keeps of a leaderboard: the results, and the metadata of each candidate by its id.
 
     Args:
         board: whose rows.

@@ -17,6 +17,7 @@ from modelselect.errors import InvalidInputError
 from modelselect.estimators.ranks import normalised_ranks
 from modelselect.history.database import Database
 from modelselect.history.records import ACCURACY, Result
+from modelselect.host.defaults import DEFAULT_ENCODER
 from modelselect.host.host import get_host
 
 Matrix = NDArray[np.float64]
@@ -24,8 +25,6 @@ T = TypeVar("T")
 
 ACCURACIES_SUFFICE = 0.5
 """If this share of the candidates known on a dataset has a measured accuracy there, estimators' scores are ignored."""
-
-ENCODER = "graph2vec"
 
 ARCHITECTURES_SUFFICE = 50
 """From this number of architectures on, the history alone gives the space, and those of the pool are placed in it."""
@@ -173,7 +172,7 @@ class HistoryView:
             return np.full((len(self.candidates), 1), np.nan)
         fitted = known if len(known) >= ARCHITECTURES_SUFFICE else known + others
         graphs = [from_json(graph) for graph in known + others]
-        space = get_host().encoder(ENCODER).fit(graphs[: len(fitted)])
+        space = get_host().encoder(DEFAULT_ENCODER).fit(graphs[: len(fitted)])
         vectors = np.concatenate([space.vectors, space.place(graphs[len(fitted) :])]).astype(np.float64)
         by_graph = dict(zip(known + others, vectors, strict=True))
         unknown = np.full(vectors.shape[1], np.nan)
@@ -247,11 +246,11 @@ def _number(value: Any) -> float:
 
 @dataclass(frozen=True)
 class RecallContext:
-    """The history as it bears on one run.
+    """What the history knows that matters to one run.
 
     Attributes:
         view: of the history, about the pool and the dataset.
-        proxy: the candidate that looks at the dataset for all; None where there is none for such data.
+        proxy: the candidate whose features stand for a dataset; None if no proxy takes data of this kind.
     """
 
     view: HistoryView

@@ -8,6 +8,7 @@ from modelselect.candidates.candidate import Candidate
 from modelselect.candidates.expression import Expression
 from modelselect.errors import ExpressionError, InvalidInputError, ModelSelectError, SearchError
 from modelselect.estimators.estimator import Estimator
+from modelselect.host.defaults import DEFAULT_ESTIMATORS
 from modelselect.host.host import Host, get_host
 
 
@@ -40,9 +41,6 @@ def find_estimator(estimator: str | Estimator) -> Estimator:
     host: Host = get_host()
     return host.estimator(estimator)
 
-
-DEFAULT_ESTIMATORS = ("etran", "knn", "logme")
-"""What `select()` ranks by unless the user names estimators: see docs/explanation/default-estimators.md."""
 
 ALL_ESTIMATORS = "all"
 """Stands for every registered estimator, except the static baselines, which are always shown next to the scores."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from modelselect.candidates.candidate import Candidate
-from modelselect.errors import LIMIT, Failure
+from modelselect.errors import Failure, Stage
 
 FIRST_COLUMNS = ("rank", "candidate", "score")
 COST_COLUMNS = ("latency_ms", "throughput", "memory_bytes", "license", "download_bytes")
@@ -95,7 +95,7 @@ class RankedCandidate:
     def status(self) -> str:
         """`ok`, or what failed and why, or why the candidate was shown fewer rows."""
         if self.failure is not None:
-            return f"{'left out' if self.failure.stage == LIMIT else 'failed'}: {self.failure.reason}"
+            return f"{'left out' if self.failure.stage == Stage.LIMIT else 'failed'}: {self.failure.reason}"
         reasons = [] if self.stopped is None else [self.stopped]
         reasons += [
             failure.reason if failure.reason.startswith(name) else f"{name}: {failure.reason}"

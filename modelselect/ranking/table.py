@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from modelselect.errors import LIMIT
+from modelselect.errors import Stage
 from modelselect.ranking.cells import text_cells
 from modelselect.ranking.notes import notes_of
 from modelselect.ranking.ranking import Ranking
@@ -60,7 +60,7 @@ def _style(row: RankedCandidate) -> str:
         return "bold green"
     if row.failure is None:
         return ""
-    return "dim" if row.failure.stage == LIMIT else "red"
+    return "dim" if row.failure.stage == Stage.LIMIT else "red"
 
 
 def fitting_columns(columns: Sequence[str], cells: Mapping[str, Sequence[str]], width: int) -> list[str]:

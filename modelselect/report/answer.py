@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from modelselect.candidates.candidate import license_of
 from modelselect.candidates.zoo import OWN_MODULES
-from modelselect.errors import LIMIT
+from modelselect.errors import Stage
 from modelselect.ranking.ranking import Ranking
 from modelselect.ranking.row import RankedCandidate
 from modelselect.report.costs import cost_of
@@ -145,7 +145,7 @@ def left_out(board: Ranking) -> dict[str, list[tuple[str, str]]]:
     groups: dict[str, list[tuple[str, str]]] = {"without a rank": [], "excluded by a limit": [], "stopped early": []}
     for name, row in zip(called, board.rows, strict=True):
         if row.rank is None:
-            limited = row.failure is not None and row.failure.stage == LIMIT
+            limited = row.failure is not None and row.failure.stage == Stage.LIMIT
             reason = row.status if row.failure is None else row.failure.reason
             groups["excluded by a limit" if limited else "without a rank"].append((name, reason))
         elif row.stopped:

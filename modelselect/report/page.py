@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from modelselect.candidates.candidate import license_of
-from modelselect.errors import LIMIT, InvalidInputError
+from modelselect.errors import InvalidInputError, Stage
 from modelselect.ranking.notes import verification_text
 from modelselect.ranking.ranking import Ranking
 from modelselect.ranking.row import RankedCandidate
@@ -262,7 +262,7 @@ def _verified_cell(row: RankedCandidate) -> Cell:
 
 
 def _status(row: RankedCandidate) -> Cell:
-    if row.failure is not None and row.failure.stage == LIMIT:
+    if row.failure is not None and row.failure.stage == Stage.LIMIT:
         return Cell("excluded", "3 excluded", (row.failure.reason,))
     if row.failure is not None:
         return Cell(f"failed ({row.failure.stage})", "2 failed", (row.failure.reason,))

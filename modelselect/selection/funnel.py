@@ -12,7 +12,7 @@ from typing import Any, Unpack
 from modelselect.budget.budget import Budget
 from modelselect.budget.meter import Meter
 from modelselect.candidates.modules import in_evaluation_mode
-from modelselect.errors import LIMIT, NothingRankedError
+from modelselect.errors import NothingRankedError, Stage
 from modelselect.evaluation.fine_tuning import VerificationTask
 from modelselect.evaluation.recall import record as record_run
 from modelselect.evaluation.request import Request
@@ -182,7 +182,7 @@ def select(dataset: Any, candidates: Any, **settings: Unpack[Keywords]) -> Leade
     board = Leaderboard.of(ranking)
     host.notify("selection_finished", leaderboard=board)
     if not board.ranked:
-        limited = all(row.failure is not None and row.failure.stage == LIMIT for row in board.rows)
+        limited = all(row.failure is not None and row.failure.stage == Stage.LIMIT for row in board.rows)
         why = f"passes the limits ({limits})" if limits and limited else "could be ranked"
         reasons = "; ".join(f"{row.candidate}: {_why_unranked(row)}" for row in board.rows[:3])
         more = f"; and {len(board.rows) - 3} more" if len(board.rows) > 3 else ""

@@ -13,7 +13,7 @@ from modelselect.budget.budget import DECISION_RESAMPLES, round_sizes
 from modelselect.budget.chances import eliminated, win_probabilities
 from modelselect.budget.meter import Gate, Meter
 from modelselect.candidates.candidate import Candidate
-from modelselect.errors import COSTS, LIMIT, Failure
+from modelselect.errors import Failure, Stage
 from modelselect.estimators.estimator import Estimator
 from modelselect.estimators.resampling import looks_at_rows
 from modelselect.evaluation.context import EvaluationContext
@@ -202,7 +202,7 @@ class SuccessiveHalving:
             if isinstance(result, ScoringResult):
                 self.meter.passes += result.passes
                 forecast.learn(candidate, result, this.rows, this.foreseen[candidate.id])
-            elif self.meter.budget.seconds is None and result.stage != LIMIT:
+            elif self.meter.budget.seconds is None and result.stage != Stage.LIMIT:
                 self.meter.passes += int(expected)  # how far it came, it cannot tell any more
 
         found = self.assess(this.task, gate.admit(alive, this.price), len(alive), ended)
@@ -215,7 +215,7 @@ class SuccessiveHalving:
             why = f"what the budget has for scoring ({had}) was gone before the first could begin. Give more"
         else:
             why = f"it takes about {told(price)}, and {told(left)} are left for scoring"
-        return Failure(LIMIT, f"not begun: {why}")
+        return Failure(Stage.LIMIT, f"not begun: {why}")
 
     def _decide(
         self, this: Rung, found: Mapping[str, ScoringResult | Failure], last: bool, rounds: int
@@ -268,7 +268,7 @@ def _with_costs_of(before: ScoringResult | Failure | None, result: ScoringResult
     """The result of a later round, with the costs that were measured in the first one."""
     if not isinstance(before, ScoringResult) or not isinstance(result, ScoringResult):
         return result
-    failures = {name: failure for name, failure in before.failures.items() if name == COSTS}
+    failures = {name: failure for name, failure in before.failures.items() if name == Stage.COSTS}
     return replace(result, costs=before.costs, failures=result.failures | failures)
 
 

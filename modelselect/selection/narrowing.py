@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from modelselect.candidates.candidate import Candidate
-from modelselect.errors import LIMIT, Failure, InvalidInputError
+from modelselect.errors import Failure, InvalidInputError, Stage
 from modelselect.evaluation.context import EvaluationContext
 from modelselect.evaluation.recall import observe, recall_context, recalled_shortlist
 from modelselect.evaluation.request import Request
@@ -70,5 +70,5 @@ def over_limits(
             if parameters is None and limits.max_parameters is not None:
                 parameters = task.preview(candidate).parameters
             if (reason := limits.foreseen(candidate, parameters)) is not None:
-                over_limits[candidate.id] = Failure(LIMIT, reason)
+                over_limits[candidate.id] = Failure(Stage.LIMIT, reason)
     return over_limits

@@ -7,7 +7,7 @@ from typing import Any, Unpack
 
 from modelselect.budget.budget import Budget, round_sizes
 from modelselect.candidates.candidate import Candidate
-from modelselect.errors import LIMIT, Failure
+from modelselect.errors import Failure, Stage
 from modelselect.estimators.resampling import looks_at_rows
 from modelselect.evaluation.loading import BYTES_PER_PARAMETER
 from modelselect.evaluation.request import Request
@@ -100,7 +100,7 @@ def _expense(
 ) -> PlannedCandidate:
     known = candidate.metadata
     if isinstance(settled, Failure):
-        if settled.stage == LIMIT:
+        if settled.stage == Stage.LIMIT:
             parameters = known.get("parameters")
             return PlannedCandidate(
                 candidate, 0, parameters, seconds=0.0, stored="", remark=f"left out: {settled.reason}"

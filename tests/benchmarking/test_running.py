@@ -10,7 +10,7 @@ import pytest
 import modelselect as ms
 from modelselect import verification
 from modelselect.errors import InvalidInputError
-from modelselect.evaluation import fine_tuning, loading
+from modelselect.evaluation import fine_tuning, gathering
 from tests.benchmarking.conftest import EXPRESSIONS, MODELS, folder, toy
 
 pytestmark = pytest.mark.usefixtures("cache")
@@ -20,8 +20,8 @@ def test_scores_are_those_of_select_with_one_forward_pass_for_all_estimators(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     extracted = []
-    choose = loading.choose_extractor
-    monkeypatch.setattr(loading, "choose_extractor", lambda *a: extracted.append(1) or choose(*a))
+    choose = gathering.choose_extractor
+    monkeypatch.setattr(gathering, "choose_extractor", lambda *a: extracted.append(1) or choose(*a))
     truth = {name: {model: 50 + index for index, model in enumerate(MODELS[:4])} for name in ("one", "two")}
     found = ms.benchmark(
         EXPRESSIONS, {"one": toy(1), "two": toy(2)}, truth, estimators=["logme", "knn", "ncti"], progress=False

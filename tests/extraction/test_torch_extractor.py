@@ -23,7 +23,8 @@ from modelselect.candidates.preprocessing import CallablePreprocessing, ImagePre
 from modelselect.candidates.readers import HeadInput, WholeOutput
 from modelselect.errors import CandidateError, InvalidInputError, OutOfMemoryError, StoreError
 from modelselect.evaluation.context import EvaluationContext
-from modelselect.evaluation.loading import Assessor
+from modelselect.evaluation.gathering import Gatherer
+from modelselect.evaluation.loading import Loader
 from modelselect.evaluation.own_modules import ModuleZoo
 from modelselect.extraction.devices import Compute, check_precision, choose_device
 from modelselect.extraction.extractor import Extractor, choose_extractor
@@ -583,16 +584,16 @@ def test_features_stream_to_the_store_and_are_read_from_its_file(tmp_path: Path)
         seed=0,
         zoos={"module": zoo},
     )
-    assessor = Assessor(context, next(iter(zoo.search("*"))))
-    _ = assessor.backbone, probe.labels
+    loader = Loader(context, next(iter(zoo.search("*"))))
+    _ = loader.backbone, probe.labels
     tracemalloc.start()
-    features = assessor._forward(probe, FIELDS)["features"]
+    features = Gatherer(loader).forward(probe, FIELDS).arrays["features"]
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert features.shape == (rows, dimensions)
     assert peak < features.nbytes / 2, f"{peak:,} bytes"
     with torch.no_grad():
-        expected = assessor.backbone.module(torch.from_numpy(numbers))
+        expected = loader.backbone.module(torch.from_numpy(numbers))
     np.testing.assert_allclose(features, expected, rtol=1e-5, atol=1e-6)
 
 

@@ -18,7 +18,7 @@ import pytest
 
 import modelselect as ms
 from modelselect.cli import app
-from modelselect.errors import LIMIT, Failure
+from modelselect.errors import Failure, Stage
 from modelselect.leaderboard.leaderboard import Row
 from modelselect.leaderboard.map import architecture_map
 from modelselect.ranking.pareto import pareto_front
@@ -65,7 +65,7 @@ def evil_board() -> ms.Leaderboard:
         for index in range(11)
     ]
     rows.append(Row(ms.Candidate("shelf", "broken"), failure=Failure("load", f"{EVIL} no weights")))
-    rows.append(Row(ms.Candidate("shelf", "huge"), failure=Failure(LIMIT, f"{EVIL} too large"), parameters=10**9))
+    rows.append(Row(ms.Candidate("shelf", "huge"), failure=Failure(Stage.LIMIT, f"{EVIL} too large"), parameters=10**9))
     provenance = {
         "dataset": {"name": f"{EVIL}pets", "classes": [EVIL, "cat", "]]>", "<!--"], "source": {"path": f"{EVIL}/x"}},
         "ranked_by": ["logme"],

@@ -34,7 +34,7 @@ from modelselect.errors import (
     UnknownNameError,
 )
 from modelselect.estimators.ranks import mean_rank
-from modelselect.evaluation import loading
+from modelselect.evaluation import description, keys
 from modelselect.host.host import Host, get_host
 from modelselect.verification import FineTuning
 from tests.conftest import REPOSITORY
@@ -483,8 +483,8 @@ def test_an_image_backbone_says_so_where_the_rows_are_no_images() -> None:
 def test_another_version_of_a_library_computes_anew(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rank(dataset, "embedded:plain.*")
     assert rank(dataset, "embedded:plain.*").provenance["from_store"] == 2
-    known = loading.numeric_versions
-    monkeypatch.setattr(loading, "numeric_versions", lambda *given: {**known(*given), "torch": "0.0"})
+    known = keys.numeric_versions
+    monkeypatch.setattr(keys, "numeric_versions", lambda *given: {**known(*given), "torch": "0.0"})
     assert rank(dataset, "embedded:plain.*").provenance["from_store"] == 0
 
 
@@ -613,7 +613,7 @@ def test_a_trace_that_failed_for_want_of_a_module_is_tried_again(
         raise OSError("for now")
 
     with monkeypatch.context() as patched:
-        patched.setattr(loading.Assessor, "_example", broken)
+        patched.setattr(description.Describer, "_example", broken)
         assert all(row.macs is None for row in rank(dataset, SOME).rows)
     assert all(row.macs for row in rank(dataset, SOME).rows)
 

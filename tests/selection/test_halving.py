@@ -22,7 +22,7 @@ from modelselect.budget.meter import Gate, Meter
 from modelselect.cli import app
 from modelselect.errors import InvalidInputError, NotApplicableError, NothingRankedError
 from modelselect.estimators.resampling import probability_better
-from modelselect.evaluation import fine_tuning, loading
+from modelselect.evaluation import costs, fine_tuning
 from modelselect.evaluation.results import CostMeasurement
 from modelselect.extraction.torch_extractor import TorchExtractor
 from modelselect.history import History
@@ -369,7 +369,7 @@ def test_the_executor_does_not_change_the_answer(tmp_path: Path) -> None:
 
 def test_costs_are_measured_once_and_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     measured = []
-    monkeypatch.setattr(loading, "measure", lambda *_, **__: measured.append(1) or CostMeasurement(2.0, 3.0, 4, 5))
+    monkeypatch.setattr(costs, "measure", lambda *_, **__: measured.append(1) or CostMeasurement(2.0, 3.0, 4, 5))
     board = run(CLOSE, budget="5000 passes", confidence=0.999, costs=True, max_latency_ms=3)
     assert len({row.probe_rows for row in board.rows}) > 1
     assert len(measured) == len(CLOSE)
