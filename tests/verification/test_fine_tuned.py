@@ -294,7 +294,7 @@ def test_the_winner_predicts_what_it_was_verified_with(here: Path) -> None:
     assert found.n == 2
     by_score = next(row for row in board.rows if row.predicted_rank == 1)
     assert found.top1_regret == pytest.approx(best.verified_accuracy - by_score.verified_accuracy)  # type: ignore[operator]
-    assert "Score and accuracy of the 2 fine-tuned models" in str(board).replace("\n", " ")
+    assert "Score and accuracy of the 2 fine-tuned models" in " ".join(str(board).split())
     assert json.loads(board.to_json())["verification"]["n"] == 2
 
 
