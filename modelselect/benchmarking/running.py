@@ -25,6 +25,7 @@ from modelselect.evaluation.fine_tuning import VerificationTask
 from modelselect.evaluation.recall import observe, recall_context
 from modelselect.evaluation.request import DEFAULT_HOLDOUT, Request
 from modelselect.evaluation.results import ScoringResult, VerificationResult
+from modelselect.evaluation.running import run
 from modelselect.evaluation.settings import NOT_IN_BENCHMARK, BenchmarkKeywords, Settings, with_signature
 from modelselect.evaluation.task import ScoringTask
 from modelselect.extraction.inputs import InputCache
@@ -35,7 +36,6 @@ from modelselect.probe.probe import Probe
 from modelselect.utils.progress import Progress
 from modelselect.utils.text import listed
 from modelselect.utils.versions import ALL_LIBRARIES, numeric_versions
-from modelselect.verification.recipe import FineTuning
 
 SOME = 5
 """Names that a note lists."""
@@ -101,6 +101,7 @@ def benchmark(
         asked,
         estimators=ALL_ESTIMATORS if asked.estimators is None else asked.estimators,
         verify=asked.verify if verify is None else verify,
+        history=False,
     )
     requests: dict[str, Request] = {}
     for name, probe in _probes(datasets, asked, verify is not None).items():
@@ -133,9 +134,7 @@ def benchmark(
                 shown = [c for c in request.pool if truth is None or c.id in known[name]]
                 results = _assess(task, request, shown, f"scoring on {name}", bars)
                 if verify is not None:
-                    known[name], unmeasured = _verify(
-                        task.context, request, results, verify, asked.recipe, f"fine-tuning on {name}", bars
-                    )
+                    known[name], unmeasured = _verify(task.context, request, results, f"fine-tuning on {name}", bars)
                     notes += [f"Not fine-tuned on {name}: {names[c]}: {why.reason}" for c, why in unmeasured.items()]
             unknown = [names[c.id] for c in request.pool if c.id not in known[name]]
             if truth is not None and unknown:
@@ -264,11 +263,7 @@ def _with_proxy(task: ScoringTask) -> ScoringTask:
 def _assess(
     task: ScoringTask, request: Request, pool: Sequence[Candidate], what: str, bars: Progress
 ) -> dict[str, ScoringResult | Failure]:
-    results: dict[str, ScoringResult | Failure] = {}
-    with bars.candidates(what, len(pool)) as advance:
-        for outcome in request.runner.map(task, pool):
-            results[outcome.item.id] = outcome.failure or outcome.value
-            advance(outcome.item.id)
+    results = run(request.runner, task, pool, bars.candidates(what, len(pool)))
     return {candidate.id: results[candidate.id] for candidate in pool}  # whatever finished first
 
 
@@ -276,27 +271,21 @@ def _verify(
     context: EvaluationContext,
     request: Request,
     results: Mapping[str, ScoringResult | Failure],
-    method: str,
-    recipe: FineTuning,
     what: str,
     bars: Progress,
 ) -> tuple[dict[str, float], dict[str, Failure]]:
     """Accuracy of each candidate after fine-tuning, or why it has none, by id. Its weights are not kept."""
     identities = {key: result.identity for key, result in results.items() if isinstance(result, ScoringResult)}
-    task = VerificationTask(context, recipe, identities, method)
-    accuracies: dict[str, float] = {}
-    failures: dict[str, Failure] = {}
-    with bars.candidates(what, len(request.pool)) as advance:
-        for outcome in request.runner.map(task, request.pool):
-            if outcome.failure is None:
-                found: VerificationResult = outcome.value
-                accuracies[outcome.item.id] = found.verified.accuracy
-                if found.checkpoint is not None and not found.reused:
-                    request.store.remove(found.checkpoint)
-            else:
-                failures[outcome.item.id] = outcome.failure
-            advance(outcome.item.id)
-    return {c.id: accuracies[c.id] for c in request.pool if c.id in accuracies}, failures
+    task = VerificationTask(context, request.settings.recipe, identities, request.settings.verify)
+
+    def drop(candidate: Candidate, result: VerificationResult | Failure) -> None:
+        if isinstance(result, VerificationResult) and result.checkpoint is not None and not result.reused:
+            request.store.remove(result.checkpoint)
+
+    found = run(request.runner, task, request.pool, bars.candidates(what, len(request.pool)), drop)
+    in_order = {c.id: found[c.id] for c in request.pool if c.id in found}
+    accuracies = {key: r.verified.accuracy for key, r in in_order.items() if isinstance(r, VerificationResult)}
+    return accuracies, {key: r for key, r in found.items() if isinstance(r, Failure)}
 
 
 def _gather(

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 import modelselect as ms
+from modelselect.benchmarking import running
 from modelselect.cli import app
+from modelselect.selection import funnel
 
 REFUSED = [
     (["--executor", "nonsense"], "unknown executor 'nonsense'"),
@@ -44,8 +46,8 @@ def passed(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         found.update(settings)
         raise ms.errors.InvalidInputError("enough")
 
-    monkeypatch.setattr(ms, "select", remember, raising=False)
-    monkeypatch.setattr(ms, "benchmark", remember, raising=False)
+    monkeypatch.setattr(funnel, "select", remember)
+    monkeypatch.setattr(running, "benchmark", remember)
     return found
 
 
