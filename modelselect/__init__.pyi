@@ -3,7 +3,7 @@ from . import errors as errors
 from . import testing as testing
 from .agreement import Agreement as Agreement
 from .agreement import agreement as agreement
-from .benchmarking.results import Benchmark as Benchmark
+from .benchmarking.benchmark import Benchmark as Benchmark
 from .benchmarking.running import benchmark as benchmark
 from .budget.budget import Budget as Budget
 from .candidates.backbone import Backbone as Backbone

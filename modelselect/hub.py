@@ -17,7 +17,7 @@ _ATTEMPTS = 5
 """How often an upload is tried that others keep forestalling."""
 
 
-def upload(
+def upload(  # noqa: PLR0913 (what a repository needs)
     repository: str,
     fill: Fill,
     message: str,

@@ -13,8 +13,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Unpack
 
+from modelselect.benchmarking.benchmark import Benchmark
 from modelselect.benchmarking.gathering import Gathered
-from modelselect.benchmarking.results import FEWEST_FOR_MEAN_RANK, Benchmark
+from modelselect.benchmarking.results import FEWEST_FOR_MEAN_RANK
 from modelselect.benchmarking.truth import match, names_of, read_truth
 from modelselect.candidates.candidate import Candidate
 from modelselect.candidates.modules import in_evaluation_mode

@@ -13,7 +13,7 @@ from modelselect.cli.options import EpochsOption, PatienceOption, TrialsOption, 
 from modelselect.evaluation.settings import BenchmarkKeywords
 
 if TYPE_CHECKING:
-    from modelselect.benchmarking.results import Benchmark
+    from modelselect.benchmarking.benchmark import Benchmark
 
 
 @with_settings(BenchmarkKeywords, shown={"estimators": "all"})

@@ -154,7 +154,7 @@ def _peak_of_new_tensors(run: Callable[[], None]) -> int:
             for tensor in tree_leaves(made):
                 if isinstance(tensor, torch.Tensor):
                     storage = tensor.untyped_storage()
-                    living.setdefault(storage._cdata, (StorageWeakRef(storage), storage.nbytes()))  # type: ignore[no-untyped-call]
+                    living.setdefault(storage._cdata, (StorageWeakRef(storage), storage.nbytes()))  # type: ignore[no-untyped-call]  # noqa: SLF001 (none is public)
             for key, (weak, _) in list(living.items()):
                 if weak.expired():  # type: ignore[no-untyped-call]
                     del living[key]

@@ -76,7 +76,7 @@ class Evidence:
     _memo: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def of(
+    def of(  # noqa: PLR0913 (one for each field)
         cls,
         *,
         features: ArrayLike | None = None,

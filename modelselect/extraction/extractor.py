@@ -36,7 +36,7 @@ class Extractor(abc.ABC):
         """True if it can run this backbone on this device (`"cpu"`, `"cuda:1"`, ...)."""
 
     @abc.abstractmethod
-    def extract(
+    def extract(  # noqa: PLR0913 (the contract of plugins)
         self,
         backbone: Backbone,
         probe: Probe,

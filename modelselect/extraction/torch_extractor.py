@@ -38,7 +38,7 @@ class TorchExtractor(Extractor):
     def __init__(self) -> None:
         self._fitting: dict[str, int] = {}  # batch size that fitted, by candidate, where the wanted one did not
 
-    def extract(
+    def extract(  # noqa: PLR0913 (the contract of plugins)
         self,
         backbone: Backbone,
         probe: Probe,

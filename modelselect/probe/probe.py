@@ -68,7 +68,7 @@ class Probe:
         self._size = size
 
     @classmethod
-    def of(
+    def of(  # noqa: PLR0913 (the public way to draw)
         cls,
         dataset: Any,
         *,

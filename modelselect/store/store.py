@@ -187,9 +187,9 @@ class Store:
         writer = Writer(dict(metadata or {}), self._partial, self._explained)
         try:
             yield writer
-            self._commit(key, writer._arrays, writer.metadata, sync=False)
+            self._commit(key, writer.arrays, writer.metadata, sync=False)
         finally:
-            writer._discard()
+            writer.discard()
 
     @contextlib.contextmanager
     def lock(self, key: str, *, timeout: float | None = None) -> Iterator[None]:

@@ -29,7 +29,7 @@ class Writer:
     ) -> None:
         self.metadata = metadata
         self._new_path, self._explained = new_path, explained
-        self._arrays: dict[str, StoredArray] = {}
+        self.arrays: dict[str, StoredArray] = {}
         self._files: dict[str, tuple[Path, BinaryIO]] = {}
 
     def append(self, **rows: NDArray[Any]) -> None:
@@ -43,11 +43,11 @@ class Writer:
             if not batch.shape:
                 raise InvalidInputError(f"rows of {name!r} are a single number; expected an array of shape (rows, ...)")
             with self._explained("written"):
-                if name not in self._arrays:
+                if name not in self.arrays:
                     path = self._new_path()
                     self._files[name] = path, path.open("x+b")
-                    self._arrays[name] = StoredArray(batch.dtype, (0, *batch.shape[1:]), self._files[name][1])
-                array = self._arrays[name]
+                    self.arrays[name] = StoredArray(batch.dtype, (0, *batch.shape[1:]), self._files[name][1])
+                array = self.arrays[name]
                 if (batch.dtype, batch.shape[1:]) != (array.dtype, array.shape[1:]):
                     raise InvalidInputError(
                         f"rows of {name!r} have dtype {batch.dtype} and shape {batch.shape[1:]}; the rows before had "
@@ -60,7 +60,7 @@ class Writer:
     def mapped(self) -> Mapping[str, NDArray[Any]]:
         """The rows so far, read-only, mapped into memory; they can be read as long as they are referred to."""
         found = {}
-        for name, array in self._arrays.items():
+        for name, array in self.arrays.items():
             path, file = self._files[name]
             with self._explained("written"):
                 file.flush()
@@ -70,7 +70,7 @@ class Writer:
                     found[name] = np.memmap(path, array.dtype, "r", shape=array.shape)
         return found
 
-    def _discard(self) -> None:
+    def discard(self) -> None:
         for path, file in self._files.values():
             with contextlib.suppress(OSError):
                 file.close()

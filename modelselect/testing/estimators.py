@@ -12,7 +12,6 @@ from __future__ import annotations
 import inspect
 import pickle
 import re
-import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -225,8 +224,9 @@ def _reads_only_declared_fields(estimator: Estimator) -> None:
 
         def __getattribute__(self, name: str) -> Any:
             if name in FIELDS and name not in estimator.reads:
-                caller = sys._getframe(1).f_code.co_filename
-                if caller != evidence_module.__file__:
+                frame = inspect.currentframe()
+                caller = frame.f_back if frame else None
+                if caller is None or caller.f_code.co_filename != evidence_module.__file__:
                     undeclared.add(name)
             return super().__getattribute__(name)
 

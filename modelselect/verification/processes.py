@@ -30,7 +30,7 @@ def accelerated(device: str, precision: str) -> Iterator[Accelerator]:
     from accelerate import Accelerator, DistributedDataParallelKwargs
     from accelerate.state import AcceleratorState, GradientState, PartialState
 
-    shared = [kind._shared_state for kind in (AcceleratorState, PartialState, GradientState)]
+    shared = [kind._shared_state for kind in (AcceleratorState, PartialState, GradientState)]  # noqa: SLF001 (none is public)
     before = [dict(state) for state in shared]
     asked = os.environ.get("ACCELERATE_TORCH_DEVICE")
     for state in shared:

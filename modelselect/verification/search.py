@@ -58,7 +58,7 @@ def search(job: Job, part: int, folder: Path, report: Report | None = None) -> t
             continue
         study.sampler = optuna.samplers.TPESampler(seed=job.seed + number, n_startup_trials=DRAWN_AT_RANDOM)
         if known and known[0].state == optuna.trial.TrialState.RUNNING:  # when the process was killed
-            trial = optuna.trial.Trial(study, known[0]._trial_id)
+            trial = optuna.trial.Trial(study, known[0]._trial_id)  # noqa: SLF001 (none is public)
         else:
             trial = study.ask()
         _try(job, study, trial, part, folder, _Judge(trial, number * job.settings.epochs, report))

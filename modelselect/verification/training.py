@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -53,7 +53,6 @@ def train(
     `report` hears of every epoch, also of those before the checkpoint; what it raises ends the training.
     """
     import torch
-    from torch.nn.functional import cross_entropy
 
     settings, count = job.settings, len(job.training.places)
     batches = part_count(count, settings.batch_size)
@@ -82,17 +81,8 @@ def train(
                 for group, peak in zip(optimizer.param_groups, peaks, strict=True):
                     group["lr"] = peak * factor
                 optimizer.zero_grad()
-                shares = np.array_split(batch, accelerator.num_processes)
-                parts = np.array_split(shares[accelerator.process_index], even_part_count(shares, part))
-                for index, places in enumerate(parts):
-                    waits = accelerator.no_sync(prepared) if index + 1 < len(parts) else contextlib.nullcontext()
-                    with waits:
-                        logits = prepared(training_batch(job, job.training, places, accelerator.device))
-                        targets = torch.from_numpy(job.training.targets[places]).to(accelerator.device)
-                        loss = cross_entropy(logits, targets, reduction="sum")
-                        # Gradients are averaged over processes, of which each has but a share of the batch.
-                        accelerator.backward(loss * accelerator.num_processes / len(batch))
-                    total += loss.item()
+                for loss in _losses(prepared, job, batch, part, accelerator):
+                    total += loss
                 if not math.isfinite(total):
                     raise CandidateError(
                         f"the loss became {total} in epoch {len(progress.history) + 1} of fine-tuning. Lower the "
@@ -100,26 +90,51 @@ def train(
                     )
                 optimizer.step()
             share_buffers(network, accelerator)
-            known = Epoch(summed_over_processes(total, accelerator) / count)
-            if job.validation is not None:
-                right, cost = _evaluate(network, job, job.validation, part, accelerator)
-                known = known._replace(
-                    accuracy=right / len(job.validation.places), validation_loss=cost / len(job.validation.places)
-                )
-            progress.add(known, network)
+            loss = summed_over_processes(total, accelerator) / count
+            progress.add(_validated(Epoch(loss), network, job, part, accelerator), network)
             if checkpoint:
-                state = progress.state(network, optimizer, accelerator)
-                if accelerator.is_main_process:
-                    checkpoint.save(state)
+                _save(checkpoint, progress.state(network, optimizer, accelerator), accelerator)
             if report:
-                report(len(progress.history), known)
-        if progress.best is not None:
-            network.load_state_dict(progress.best)
+                report(len(progress.history), progress.history[-1])
+        progress.restore_best(network)
         network.merge()
         kept = accelerator.unwrap_model(prepared)
         if accelerator.device.type != "cpu":
             accelerator.free_memory()
     return Trained(kept.eval(), progress.history, progress.kept, part)
+
+
+def _losses(prepared: Any, job: Job, batch: NDArray[np.intp], part: int, accelerator: Accelerator) -> Iterator[float]:
+    """Adds up the gradients of a batch, in as many parts as memory needs; the sum of the losses of each part."""
+    import torch
+    from torch.nn.functional import cross_entropy
+
+    shares = np.array_split(batch, accelerator.num_processes)
+    parts = np.array_split(shares[accelerator.process_index], even_part_count(shares, part))
+    for index, places in enumerate(parts):
+        waits = accelerator.no_sync(prepared) if index + 1 < len(parts) else contextlib.nullcontext()
+        with waits:
+            logits = prepared(training_batch(job, job.training, places, accelerator.device))
+            targets = torch.from_numpy(job.training.targets[places]).to(accelerator.device)
+            loss = cross_entropy(logits, targets, reduction="sum")
+            # Gradients are averaged over processes, and each process has only a share of the batch.
+            accelerator.backward(loss * accelerator.num_processes / len(batch))
+        yield loss.item()
+
+
+def _validated(epoch: Epoch, network: Any, job: Job, part: int, accelerator: Accelerator) -> Epoch:
+    """The epoch with accuracy and loss on the validation split, where there is one."""
+    if job.validation is None:
+        return epoch
+    right, cost = _evaluate(network, job, job.validation, part, accelerator)
+    count = len(job.validation.places)
+    return epoch._replace(accuracy=right / count, validation_loss=cost / count)
+
+
+def _save(checkpoint: Checkpoint, state: Mapping[str, Any], accelerator: Accelerator) -> None:
+    """Every process takes part in making the state; the first writes it."""
+    if accelerator.is_main_process:
+        checkpoint.save(state)
 
 
 def predict(network: Any, job: Job, rows: Rows, part: int) -> NDArray[np.int64]:
@@ -168,6 +183,11 @@ class _Progress:
         """True after the last epoch, or where patience has run out."""
         waited = len(self.history) - self.kept
         return len(self.history) == self.epochs or (self.patience is not None and waited >= self.patience)
+
+    def restore_best(self, network: Any) -> None:
+        """Gives the network the weights of the best epoch, where a validation split tells which that is."""
+        if self.best is not None:
+            network.load_state_dict(self.best)
 
     def add(self, epoch: Epoch, network: Any) -> None:
         """Takes note of an epoch, and of its weights if it is the best so far: by accuracy, then by loss."""

@@ -83,7 +83,7 @@ class Verified:
     weight_decay: float = 0.0
 
 
-def verify(
+def verify(  # noqa: PLR0913 (the public way to fine-tune)
     backbone: Backbone,
     training: Probe,
     holdout: Probe,

@@ -85,23 +85,13 @@ class Process(Executor):
         idle: list[_Worker] = []
         busy: list[_Worker] = []
         finished: list[Outcome] = []
-        more, proven = True, False
+        ready = _sendable(items, finished)
+        proven = False
         try:
             while True:
-                while more and len(busy) < self.workers:
-                    try:
-                        item = next(items)
-                    except StopIteration:
-                        more = False
-                        break
-                    try:
-                        pickled = pickle.dumps(item, pickle.HIGHEST_PROTOCOL)
-                    except Exception as error:
-                        reason = f"it cannot be sent to a worker process ({_first_line(error)})"
-                        finished.append(_failed(item, reason, type(error).__name__))
-                        continue
+                while len(busy) < self.workers and (task := next(ready, None)):
                     busy.append(idle.pop() if idle else _Worker(function))
-                    busy[-1].give(item, pickled)
+                    busy[-1].give(*task)
                 yield from finished  # while the workers go on
                 finished.clear()
                 if not busy:
@@ -130,6 +120,18 @@ class Process(Executor):
             for worker in busy:
                 worker.kill()
             _dismiss(idle)
+
+
+def _sendable(items: Iterator[Any], failed: list[Outcome]) -> Iterator[tuple[Any, bytes]]:
+    """Each item, and what is sent of it to a worker; an item that cannot be sent is added to `failed`."""
+    for item in items:
+        try:
+            pickled = pickle.dumps(item, pickle.HIGHEST_PROTOCOL)
+        except Exception as error:
+            reason = f"it cannot be sent to a worker process ({_first_line(error)})"
+            failed.append(_failed(item, reason, type(error).__name__))
+            continue
+        yield item, pickled
 
 
 class _NotBegunError(Exception):

@@ -37,8 +37,7 @@ from modelselect_plugins.estimators.ped import PED
 from modelselect_plugins.estimators.rsa import RSA
 from modelselect_plugins.estimators.sfda import SFDA
 from modelselect_plugins.estimators.transrate import TransRate
-
-from .golden import INPUTS, Golden
+from tests.plugins.estimators.golden import INPUTS, Golden
 
 ESTIMATORS = [
     LogME(),

@@ -210,7 +210,7 @@ def _configuration(path: Path, trust_remote_code: bool) -> Any:
         path, trust_remote_code=trust_remote_code, local_files_only=True
     )
     # A file may ask for an attention that transformers would fetch from the Hub and run: ours is the installed one.
-    configuration._attn_implementation = None
+    configuration._attn_implementation = None  # noqa: SLF001 (none is public)
     tower = getattr(configuration, "vision_config", None)
     if tower is not None and type(tower) not in transformers.MODEL_MAPPING:
         raise CandidateError(
