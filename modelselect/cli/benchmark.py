@@ -60,8 +60,8 @@ def benchmark(
 ) -> None:
     """Judge estimators by known fine-tuning results."""
     from modelselect.benchmarking import running
+    from modelselect.benchmarking.benchmark import Benchmark
     from modelselect.benchmarking.measures import find_measure
-    from modelselect.benchmarking.results import Benchmark
     from modelselect.benchmarking.table import check_suffix
     from modelselect.benchmarking.truth import write_truth
     from modelselect.cli.terminal import check_writable
