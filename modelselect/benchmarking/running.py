@@ -54,33 +54,33 @@ def benchmark(
 ) -> Benchmark:
     """Runs every estimator on every candidate and dataset with a known fine-tuning result.
 
-    Estimators see training rows alone; one forward pass for each candidate and dataset serves them all. Everything
-    computed is on disk the moment it exists, so that a run that was killed goes on where it stopped. Your transfer
-    history is neither read nor added to, as it might hold the very results that are to be predicted; estimators that go
-    by one are given, for each dataset, the truth of all others.
+    Estimators only see training rows; one forward pass for each candidate and dataset serves all of them. Every result
+    is saved as soon as it is computed, and a run that was killed continues where it stopped. Your transfer history is
+    neither read nor added to, since it might hold the results that are to be predicted. Estimators that read a history
+    get, for each dataset, the truth of all other datasets.
 
     Args:
         candidates: as in `select()`.
-        datasets: what `Probe.of` takes, one or several; or a mapping from names to these. Names are the truth's; by
-            default a dataset is called what its folder, or the Hub, calls it.
+        datasets: anything that `Probe.of` takes, one or several; or a mapping from names to these. The truth uses these
+            names; by default a dataset has the name of its folder, or its name on the Hub.
         truth: accuracies after fine-tuning: a CSV file or DataFrame, long (columns `dataset`, `model`, `accuracy`) or
-            wide (`model`, and a column for each dataset); a mapping dataset -> model -> accuracy; or a `History`. In
-            per cent if one is above 1. A model is a candidate's id, with or without the revision, or its name; for a
-            path, its last part will do.
-        columns: what the table of the truth calls `dataset`, `model` and `accuracy`, where otherwise.
+            wide (`model`, and a column for each dataset); a mapping dataset -> model -> accuracy; or a `History`. They
+            are per cent if one is above 1. A model is a candidate's id, with or without the revision, or its name; for
+            a path, the last part is enough.
+        columns: the names that the table of the truth has for `dataset`, `model` and `accuracy`, if it has others.
         verify: instead of `truth`, how to fine-tune every candidate on the training rows of every dataset, as in
-            `select()`. The accuracy is that on the test split, where there is one with labels, else on held-out rows.
-        settings: keywords of `select()`: estimators (None or `"all"` for every registered one; static baselines stand
-            beside them), probe_size, source, device, executor, cache_dir, trust_remote_code, seed, batch_size,
-            precision, compile, max_corrupt, progress; and fine_tuning, the recipe for `verify`.
+            `select()`. The accuracy is measured on the test split if it has labels, else on held-out rows.
+        settings: keywords of `select()`: estimators (None or `"all"` for every registered one; static baselines are
+            always included), probe_size, source, device, executor, cache_dir, trust_remote_code, seed, batch_size,
+            precision, compile, fine_tuning (the recipe for `verify`), max_corrupt, progress.
 
     Returns:
-        Scores and truth; `table()` judges. A candidate that fails on a dataset, or an estimator on a candidate, is a
-        cell that is missing, with the reason.
+        Scores and truth; `table()` judges. If a candidate fails on a dataset, or an estimator on a candidate, that cell
+        is missing, and the reason is kept.
 
     Raises:
-        InvalidInputError: neither truth nor `verify` is given, or both; the truth cannot be read, or does not match;
-            and what `select()` raises for datasets, candidates and estimators.
+        InvalidInputError: neither `truth` nor `verify` is given, or both; the truth cannot be read, or does not match;
+            and everything that `select()` raises for datasets, candidates and keywords.
         SearchError: a zoo failed while it was searched.
 
     >>> import modelselect as ms, numpy as np
@@ -220,7 +220,7 @@ def _remember(
     names: Mapping[str, str],
     bars: Progress,
 ) -> None:
-    """Adds what estimators say that go by a transfer history: on each dataset, that of the results on all others."""
+    """Adds the scores of estimators that read a transfer history: for each dataset, one of the results on all others."""
     methods = [e for e in next(iter(requests.values())).methods if "history" in e.reads]
     if not methods:
         return
