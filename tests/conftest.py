@@ -25,7 +25,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 def shared_path(*parts: str) -> Path:
     """A file or folder of the shared material; skips the test that asks where the material is absent.
 
-    The environment variable MODELSELECT_SHARED says where it is; without it, beside the repository.
+    The environment variable MODELSELECT_SHARED names its folder; without it, the folder is next to the repository.
     """
     root = Path(os.environ.get("MODELSELECT_SHARED", REPOSITORY.parent / "shared"))
     path = root.joinpath(*parts)
@@ -63,7 +63,7 @@ def use_host(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Host], None]
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     """A Hub of the test's own, empty, which every client in this process takes for the real one.
 
-    The clients read their endpoint and their caches when they are imported; here they are told anew.
+    The clients read their endpoint and their caches on import; this sets them again.
     """
     import datasets
     import huggingface_hub

@@ -1,4 +1,4 @@
-"""Measures how good each embedded network really is on the demo's dataset: `python tools/embedded_truth.py`."""
+"""Measures the true accuracy of each embedded network on the demo's dataset: `python tools/embedded_truth.py`."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""archi2vec: a module becomes a graph, and a graph becomes a vector, so that architectures can be compared.
+"""archi2vec: turns a module into a graph, and a graph into a vector, so that architectures can be compared.
 
-`trace` finds the graph without weights; an `Encoder` (`graph2vec`, or a plugin's) turns graphs into vectors; `embed`
-does both; `nearest`, `similarity` and `clusters` compare. After Bai et al., "Pre-Trained Model Recommendation for
-Downstream Fine-tuning" (Fennec), section 3.2.
+`trace` makes the graph without weights; an `Encoder` (`graph2vec`, or a plugin's) turns graphs into vectors; `embed`
+does both; `nearest`, `similarity` and `clusters` compare vectors. After Bai et al., "Pre-Trained Model Recommendation
+for Downstream Fine-tuning" (Fennec), section 3.2.
 """
 
 from __future__ import annotations

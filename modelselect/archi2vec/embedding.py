@@ -1,4 +1,4 @@
-"""Architectures as vectors: encoders, and what can be asked of the space that they span."""
+"""Architectures as vectors."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ def embed(
 ) -> NDArray[np.float32]:
     """The archi2vec vectors of architectures: (n, dim) float32, rows in the order given.
 
-    The space is fitted to these architectures, all together; vectors of two calls are not comparable. No weights are
-    downloaded or loaded where the zoo can build the architecture without.
+    The space is fitted to these architectures together, so vectors of two calls are not comparable. No weights are
+    downloaded or loaded if the zoo can build the architecture without them.
 
     Args:
-        architectures: candidate expressions (one that matches several gives as many rows), candidates, modules that
-            take images, or graphs as `trace` makes them, in any mixture.
-        encoder: a name, or an instance with parameters of your own.
-        trust_remote_code: whether candidates may run code that they bring.
+        architectures: candidate expressions (each match gives a row), candidates, modules that take images, or graphs
+            made by `trace`, in any mixture.
+        encoder: a name, or an instance with your own parameters.
+        trust_remote_code: whether candidates may run code from their repositories.
 
     Raises:
-        ExpressionError: an expression cannot be read or matches nothing.
-        UnknownNameError: no such zoo or encoder.
-        CandidateError: one of the architectures cannot be traced; the message says which.
+        ExpressionError: an expression is not valid or matches nothing.
+        UnknownNameError: no zoo or encoder has this name.
+        CandidateError: an architecture cannot be traced; the message says which.
 
     >>> import torch
     >>> plain = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU(), torch.nn.Conv2d(8, 8, 3))
@@ -65,9 +65,7 @@ def _graphs(item: object, trust_remote_code: bool) -> Iterator[networkx.Graph[An
     elif isinstance(item, str):
         found = search(item)
         if not found:
-            raise ExpressionError(
-                f"{item!r} matches no candidate; `modelselect search` shows what an expression matches"
-            )
+            raise ExpressionError(f"{item!r} matches no candidate; try expressions with `modelselect search`")
         for candidate in found:
             yield trace_candidate(candidate, trust_remote_code=trust_remote_code)
     else:
@@ -76,6 +74,6 @@ def _graphs(item: object, trust_remote_code: bool) -> Iterator[networkx.Graph[An
         if not isinstance(item, torch.nn.Module):
             raise InvalidInputError(
                 f"cannot embed {type(item).__name__}; expected a candidate expression, a Candidate, a torch module or "
-                "a graph as archi2vec.trace() makes it"
+                "a graph made by archi2vec.trace()"
             )
         yield trace(item)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TracingTask:
-    """Traces one architecture, or finds in the store that this was done before. Called by executors."""
+    """Traces one architecture, or finds its graph in the store. Called by executors."""
 
     cache_dir: Path
     trust_remote_code: bool = False
@@ -43,10 +43,10 @@ class TracingTask:
 
 
 def trace_candidate(candidate: Candidate, *, trust_remote_code: bool = False) -> networkx.DiGraph[int]:
-    """The graph of a candidate, built without weights where its zoo can do that, and loaded where it cannot.
+    """The graph of a candidate, built without weights if its zoo can do this, and loaded otherwise.
 
     Raises:
-        CandidateError: it cannot be built or traced; the message says which it is, and why.
+        CandidateError: the candidate cannot be built or traced; the message says which candidate, and why.
 
     >>> import modelselect as ms
     >>> trace_candidate(ms.search("embedded:*")[0]).nodes[0]

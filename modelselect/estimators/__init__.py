@@ -1,4 +1,4 @@
-"""The contract of estimators, and what all of them share."""
+"""The interface of estimators, and the code that all of them share."""
 
 from __future__ import annotations
 

@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     from torch.utils.data import Dataset
 
 _READ_TWICE = 8
-"""Rows that are read a second time, to notice a random transform."""
+"""Number of rows that are read a second time, to detect a random transform."""
 
-_ONE_AT_A_TIME = threading.Lock()  # a dataset's __getitem__ need not bear being called from two threads
+_ONE_AT_A_TIME = threading.Lock()  # a dataset's __getitem__ need not be thread-safe
 
 
 class TorchRows(Rows):
-    """The rows of a map-style dataset. Labels are read from `targets` or `labels` where it has them, else row by row.
+    """The rows of a map-style dataset. Labels are read from `targets` or `labels` if it has them, else row by row.
 
     Raises:
-        DatasetError: it yields something else than pairs, or is the test split of a torchvision dataset.
+        DatasetError: the dataset yields no pairs, or is the test split of a torchvision dataset.
     """
 
     source = "torch.utils.data.Dataset"
@@ -48,8 +48,8 @@ class TorchRows(Rows):
         expected = self.labels.indices[row]
         if label is not None and expected >= 0 and _plain(label) != self.labels.originals[expected]:
             raise DatasetError(
-                f"the dataset's list of labels says {self.labels.originals[expected]!r} for row {row}, the row itself "
-                f"{_plain(label)!r}. Give (inputs, labels), or a dataset whose `targets` are what it yields."
+                f"row {row} has the label {self.labels.originals[expected]!r} in the dataset's list of labels, but "
+                f"yields {_plain(label)!r}. Give (inputs, labels), or a dataset whose `targets` are what it yields."
             )
         if is_tensor(value):
             value = value.numpy(force=True)
@@ -66,8 +66,8 @@ class TorchRows(Rows):
             self._read_twice += 1
             if self._digest(row) != check.digest:
                 raise DatasetError(
-                    f"the dataset gives something else each time row {row} is read: it has a random transform. Give "
-                    "one without augmentation."
+                    f"the dataset gives different content each time row {row} is read, so it has a random transform. "
+                    "Give the dataset without augmentation."
                 )
         return check
 
@@ -77,7 +77,7 @@ class TorchRows(Rows):
         except DatasetError:
             raise
         except Exception:
-            return None  # a corrupt row is counted where rows are checked
+            return None  # corrupt rows are counted when rows are checked
         return modality_of(value.numpy(force=True) if is_tensor(value) else value)
 
 
@@ -114,12 +114,12 @@ def _pair(value: Any) -> tuple[Any, Any]:
         return value[0], value[1]
     given = f"{len(value)} values" if isinstance(value, (tuple, list)) else type(value).__name__
     raise DatasetError(
-        f"the dataset yields {given} for a row; expected an (image, label) pair. Wrap it in one that does."
+        f"the dataset yields {given} for a row; expected an (image, label) pair. Wrap the dataset in one that does."
     )
 
 
 def _plain(label: Any) -> Any:
-    """A Python value of a label that is a tensor or a numpy number."""
+    """The Python value of a label that may be a tensor or a NumPy number."""
     return label.item() if hasattr(label, "item") and getattr(label, "ndim", 0) == 0 else label
 
 

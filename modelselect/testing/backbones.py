@@ -1,4 +1,4 @@
-"""Backbones and probes that the checks are run on."""
+"""Backbones and probes that the checks use."""
 
 from __future__ import annotations
 

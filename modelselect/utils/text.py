@@ -1,4 +1,4 @@
-"""Numbers and names as people read them, and escaping for Markdown, LaTeX and terminals."""
+"""Numbers and names for people to read, and escaping for Markdown, LaTeX and terminals."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def duration(seconds: float | None) -> str:
 
 
 PLAIN_WIDTH = 200
-"""Characters in a line where there is no terminal."""
+"""Characters in a line if there is no terminal."""
 
 UNKNOWN = "–"
 
 
 def printable(text: str) -> str:
-    """Without control characters, which a terminal would obey."""
+    """The text without control characters, which a terminal would execute."""
     return "".join(c if c.isprintable() else "\ufffd" for c in text)
 
 
@@ -38,7 +38,7 @@ def with_unit(count: float) -> str:
 
 
 def chance_text(probability: float) -> str:
-    """A probability that was estimated, in words that claim no more than that.
+    """An estimated probability in words that claim no more precision than it has.
 
     >>> chance_text(0.876), chance_text(0.998), chance_text(0.001)
     ('88%', 'more than 99%', 'less than 1%')
@@ -65,7 +65,7 @@ def in_bytes(value: float) -> str:
 
 
 def listed(items: Sequence[str], most: int = 3) -> str:
-    """`a, b and 4 more`, in words.
+    """A list in words: `a, b and 4 more`.
 
     >>> listed(["a", "b", "c"]), listed(list("abcdef"), 2)
     ('a, b and c', 'a, b and 4 more')
@@ -88,13 +88,13 @@ _LATEX = {
 
 
 def escaped(text: str) -> str:
-    """The text as Markdown shows it: nothing in it is markup, a link or a new cell."""
+    """The text escaped for Markdown: nothing in it is markup, a link or a new cell."""
     plain = printable(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\`*_{}\[\]|~#!$])", r"\\\1", plain)
 
 
 def latex_escaped(text: str) -> str:
-    """The text as LaTeX prints it: nothing in it is a command, a comment or a new cell."""
+    """The text escaped for LaTeX: nothing in it is a command, a comment or a new cell."""
     return "".join(_LATEX.get(c, c) for c in printable(text))
 
 

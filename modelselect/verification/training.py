@@ -1,4 +1,4 @@
-"""One training run: a copy of a backbone under a fresh linear head, epoch by epoch, resumable after each."""
+"""One training run: a copy of a backbone with a new linear head, epoch by epoch, resumable after each epoch."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def train_in_memory(
     job: Job, rates: Rates, part: int, checkpoint: Checkpoint | None = None, report: Report | None = None
 ) -> Trained:
-    """`train` with as many rows on the device at once as fit: from `part` on, halved until they do.
+    """`train` with as many rows at a time as fit on the device: `part`, halved until it fits.
 
     Raises:
         OutOfMemoryError: not even two rows fit.
@@ -37,7 +37,7 @@ def train_in_memory(
         return train(job, rates, size, checkpoint, report)
 
     def forget() -> None:
-        if checkpoint:  # from the start, so that the result is that of the smaller part
+        if checkpoint:  # starts again, so that all steps use the smaller part
             checkpoint.discard()
 
     held = checkpoint.load() if checkpoint else None
@@ -47,10 +47,10 @@ def train_in_memory(
 def train(
     job: Job, rates: Rates, part: int, checkpoint: Checkpoint | None = None, report: Report | None = None
 ) -> Trained:
-    """Trains from the last epoch that the checkpoint holds, or from the start.
+    """Trains from the last epoch in the checkpoint, or from the start.
 
-    The result depends on the arguments alone: not on what ran before, and not on where it was killed in between.
-    `report` hears of every epoch, also of those before the checkpoint; what it raises ends the training.
+    The result depends only on the arguments, not on earlier runs or on kills. `report` is called for every epoch, also
+    for those before the checkpoint; an exception that it raises ends the training.
     """
     import torch
 
@@ -60,7 +60,9 @@ def train(
     with reproducible(job.seed, job.device), accelerated(job.device, settings.precision) as accelerator:
         network = trainable_network(job, accelerator.device)
         if accelerator.process_index:
-            torch.manual_seed(job.seed + accelerator.process_index)  # dropout is to differ; weights come from the first
+            torch.manual_seed(
+                job.seed + accelerator.process_index
+            )  # different dropout; the weights are the first process's
         optimizer = make_optimizer(network, settings, rates)
         peaks = [group["lr"] for group in optimizer.param_groups]
         prepared, optimizer = accelerator.prepare(network, optimizer)
@@ -105,7 +107,7 @@ def train(
 
 
 def _losses(prepared: Any, job: Job, batch: NDArray[np.intp], part: int, accelerator: Accelerator) -> Iterator[float]:
-    """Adds up the gradients of a batch, in as many parts as memory needs; the sum of the losses of each part."""
+    """Accumulates the gradients of a batch in parts that fit into memory; yields the summed loss of each part."""
     import torch
     from torch.nn.functional import cross_entropy
 
@@ -123,7 +125,7 @@ def _losses(prepared: Any, job: Job, batch: NDArray[np.intp], part: int, acceler
 
 
 def _validated(epoch: Epoch, network: Any, job: Job, part: int, accelerator: Accelerator) -> Epoch:
-    """The epoch with accuracy and loss on the validation split, where there is one."""
+    """The epoch with accuracy and loss on the validation split, if there is one."""
     if job.validation is None:
         return epoch
     right, cost = _evaluate(network, job, job.validation, part, accelerator)
@@ -132,13 +134,13 @@ def _validated(epoch: Epoch, network: Any, job: Job, part: int, accelerator: Acc
 
 
 def _save(checkpoint: Checkpoint, state: Mapping[str, Any], accelerator: Accelerator) -> None:
-    """Every process takes part in making the state; the first writes it."""
+    """Writes the state in the first process; all processes must have made it together."""
     if accelerator.is_main_process:
         checkpoint.save(state)
 
 
 def predict(network: Any, job: Job, rows: Rows, part: int) -> NDArray[np.int64]:
-    """The class that the network takes each row for, counted from 0."""
+    """The network's class for each row, counted from 0."""
     import torch
 
     with reproducible(job.seed, job.device), accelerated(job.device, job.settings.precision) as accelerator:
@@ -151,7 +153,7 @@ def predict(network: Any, job: Job, rows: Rows, part: int) -> NDArray[np.int64]:
 
 
 def _evaluate(network: Any, job: Job, rows: Rows, part: int, accelerator: Accelerator) -> tuple[int, float]:
-    """How many rows are classified rightly, and the sum of their cross-entropies; over all processes."""
+    """The number of correct rows and the sum of their cross-entropies, over all processes."""
     import torch
     from torch.nn.functional import cross_entropy
 
@@ -169,7 +171,7 @@ def _evaluate(network: Any, job: Job, rows: Rows, part: int, accelerator: Accele
 
 
 class _Progress:
-    """The epochs so far, and the weights of the best of them where there is a validation split to tell it by."""
+    """The epochs so far and, with a validation split, the weights of the best of them."""
 
     def __init__(self, job: Job, part: int) -> None:
         self.epochs, self.patience = job.settings.epochs, job.settings.patience
@@ -180,17 +182,17 @@ class _Progress:
 
     @property
     def finished(self) -> bool:
-        """True after the last epoch, or where patience has run out."""
+        """True after the last epoch, or when patience has run out."""
         waited = len(self.history) - self.kept
         return len(self.history) == self.epochs or (self.patience is not None and waited >= self.patience)
 
     def restore_best(self, network: Any) -> None:
-        """Gives the network the weights of the best epoch, where a validation split tells which that is."""
+        """Loads the weights of the best epoch, if there is a validation split."""
         if self.best is not None:
             network.load_state_dict(self.best)
 
     def add(self, epoch: Epoch, network: Any) -> None:
-        """Takes note of an epoch, and of its weights if it is the best so far: by accuracy, then by loss."""
+        """Records an epoch, and its weights if it is the best so far by accuracy and then by loss."""
         self.history.append(epoch)
         if epoch.accuracy is None:
             self.kept = len(self.history)
@@ -200,7 +202,7 @@ class _Progress:
             self.best = {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}
 
     def state(self, network: Any, optimizer: Any, accelerator: Accelerator) -> dict[str, Any]:
-        """All that the epochs to come depend on, and what is known of those before; of every process."""
+        """Everything that later epochs depend on, and the results so far; of every process."""
         import torch
         from accelerate.utils import gather_object
 

@@ -151,12 +151,12 @@ def test_functions_of_the_same_code_share_a_key_exactly_when_they_do_the_same() 
 
 
 def test_a_transform_that_depends_on_chance_is_refused() -> None:
-    with pytest.raises(CandidateError, match="different tensors for one image"):
+    with pytest.raises(CandidateError, match="different tensors for the same image"):
         CallablePreprocessing.of(lambda image: torch.rand(3, 8, 8), "code")
 
 
 def test_a_transform_that_gives_no_tensor_is_refused() -> None:
-    with pytest.raises(CandidateError, match="gives ndarray; expected a tensor"):
+    with pytest.raises(CandidateError, match="returns ndarray; expected a tensor"):
         CallablePreprocessing.of(lambda image: np.array(image), "code")  # type: ignore[arg-type, return-value]
 
 

@@ -58,7 +58,7 @@ class Columns(torch.nn.Module):
 
 
 def two_classes(n: int, gaps: list[float], seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """(n, len(gaps)) normal features, of which each column's class means are a gap apart."""
+    """(n, len(gaps)) normal features; in each column, the class means are a gap apart."""
     labels = np.arange(n) % 2
     noise = np.random.default_rng(seed).normal(size=(n, len(gaps)))
     return (noise + labels[:, None] * np.array(gaps)).astype(np.float32), labels
@@ -155,7 +155,7 @@ def test_what_has_no_standard_error_says_why() -> None:
         ms.standard_error(features, labels, "logme", resamples=0)
     with pytest.raises(NotApplicableError, match="relative to a pool"):
         ms.standard_error(features, labels, "ncti")
-    with pytest.raises(NotApplicableError, match="no row of the probe"):
+    with pytest.raises(NotApplicableError, match="no rows of the probe"):
         ms.standard_error(None, None, "parameters", metadata={"parameters": 7})
     with pytest.raises(NotApplicableError, match="32 rows are too few"):
         ms.standard_error(features, labels, Demanding(40))

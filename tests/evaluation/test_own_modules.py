@@ -164,8 +164,8 @@ def test_a_transform_that_depends_on_chance_costs_its_row_only() -> None:
 
     board = rank([(Small(), to_tensor), (Small(), by_chance)])
     assert [row.failure is None for row in board.rows] == [True, False]
-    assert "different tensors for one image" in board.rows[1].status
-    with pytest.raises(NothingRankedError, match="different tensors for one row"):
+    assert "different tensors for the same image" in board.rows[1].status
+    with pytest.raises(NothingRankedError, match="different tensors for the same row"):
         rank((Small(), lambda row: torch.rand(3, 4, 4)), NUMBERS)
 
 

@@ -238,10 +238,10 @@ def test_licences_match_globs_in_any_case_and_the_unknown_one_none() -> None:
     assert [limits.foreseen(candidate, None) for candidate in known] == [
         None,
         None,
-        "its licence is not known; allowed: mit, CC-BY*",
+        "the licence is unknown; allowed: mit, CC-BY*",
     ]
-    assert Limits.of(license="apache-2.0").foreseen(known[0], None) == "its licence is 'MIT'; allowed: apache-2.0"
-    hint = "its licence is 'cc-by-4.0'; allowed: CC-BY; did you mean 'CC-BY*'?"
+    assert Limits.of(license="apache-2.0").foreseen(known[0], None) == "the licence is 'MIT'; allowed: apache-2.0"
+    hint = "the licence is 'cc-by-4.0'; allowed: CC-BY; did you mean 'CC-BY*'?"
     assert Limits.of(license="CC-BY").foreseen(known[1], None) == hint
 
 

@@ -104,7 +104,7 @@ def test_classes_far_apart_keep_the_digits_of_what_is_within() -> None:
 
 
 def test_targets_in_place_of_classes_are_refused() -> None:
-    with pytest.raises(NotApplicableError, match=r"targets of shape \(4, 2\)"):
+    with pytest.raises(NotApplicableError, match=r"targets have shape \(4, 2\)"):
         ClassStatistics(FeatureStatistics(np.eye(4)), np.ones((4, 2), dtype=np.int64))
 
 

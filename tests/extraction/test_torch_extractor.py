@@ -279,7 +279,7 @@ def test_inputs_that_cannot_be_prepared_leave_nothing(probe: ms.Probe, tmp_path:
 def test_inputs_of_different_types_are_a_failed_candidate(probe: ms.Probe, tmp_path: Path) -> None:
     types = iter([torch.uint8, torch.float32] * ROWS)
     mixed = CallablePreprocessing(lambda image: torch.full((3,), 200, dtype=next(types)), "mixed")
-    with pytest.raises(CandidateError, match="different types: uint8 for row 0 and float32"):
+    with pytest.raises(CandidateError, match="different dtypes: uint8 for row 0 and float32"):
         InputCache(tmp_path).prepared(probe, mixed)
 
 
@@ -538,7 +538,7 @@ def test_probabilities_of_some_batches_alone_are_a_failed_candidate(probe: ms.Pr
         return outputs if next(calls) < 2 else outputs._replace(logits=None)
 
     torn.read = read
-    with pytest.raises(CandidateError, match="first batch gives features and source_probabilities, and another one"):
+    with pytest.raises(CandidateError, match="first batch has features and source_probabilities, but another has"):
         CPU.extract(torn, probe, FIELDS | {"source_probabilities"}, batch_size=8)
 
 
@@ -630,7 +630,7 @@ def test_out_of_memory_halves_the_batch_and_is_remembered(probe: ms.Probe, error
 
 
 def test_a_model_that_does_not_fit_at_all_says_so(probe: ms.Probe) -> None:
-    with pytest.raises(OutOfMemoryError, match="one row alone"):
+    with pytest.raises(OutOfMemoryError, match="a single row"):
         CPU.extract(backbone(Hungry(0, OUT_OF_MEMORY[0]), name="giant"), probe, FIELDS)
 
 

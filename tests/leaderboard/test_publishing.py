@@ -184,8 +184,8 @@ def test_without_a_token_it_says_how_to_log_in(hub: Hub) -> None:
 @pytest.mark.parametrize(
     ("request_", "fault", "message"),
     [
-        ("POST /api/repos/create", {"status": 403}, "you may not do that there"),
-        (r"POST /api/datasets/.*commit", {"status": 403}, "you may not do that there"),
+        ("POST /api/repos/create", {"status": 403}, "you have no permission to do this"),
+        (r"POST /api/datasets/.*commit", {"status": 403}, "you have no permission to do this"),
         (r"POST /api/datasets/.*commit", {"status": 507}, "507"),
     ],
 )
@@ -207,7 +207,7 @@ def test_a_name_that_is_none_is_told_before_anything_is_sent(writer: Hub, name: 
 
 
 def test_offline_unreachable_gated_and_missing_are_told_apart(writer: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(HubError, match="there is no dataset repository"):
+    with pytest.raises(HubError, match=r"the dataset repository .* does not exist"):
         ms.Leaderboard.from_hub("lab/nothing")
     writer.dataset("lab/gated", {"leaderboard.json": b"{}"}, gated="auto")
     with pytest.raises(HubError, match="is gated; ask for access"):

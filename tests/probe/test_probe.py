@@ -415,7 +415,7 @@ def test_training_and_holdout_are_read_only_when_asked_for_and_skip_what_is_corr
 def test_a_dataset_of_test_rows_alone_is_refused_with_advice(tmp_path: Path, name: str) -> None:
     folder_of(tmp_path / name, {"a": 3, "b": 3})
     for dataset in (tmp_path, {name: (noise(0, (6, 4, 4)), [0, 1] * 3)}):
-        with pytest.raises(DatasetError, match=r"test split .* rename .* or give them as \(inputs, labels\)"):
+        with pytest.raises(DatasetError, match=r"test split .* rename .* or give \(inputs, labels\)"):
             Probe.of(dataset)
 
 
@@ -452,7 +452,7 @@ def test_a_split_can_be_named_and_a_wrong_name_is_met_with_a_suggestion(tmp_path
 def test_validation_classes_that_training_lacks_are_an_error(tmp_path: Path) -> None:
     folder_of(tmp_path / "train", {"a": 2, "b": 2})
     folder_of(tmp_path / "val", {"a": 2, "bee": 2})
-    with pytest.raises(DatasetError, match="classes that training has not: bee"):
+    with pytest.raises(DatasetError, match="classes that the training split lacks: bee"):
         Probe.of(tmp_path, holdout=0.1)
 
 
@@ -639,7 +639,7 @@ def test_a_torch_dataset_that_would_mislead_is_refused() -> None:
 
     for dataset, message in (
         (Random(), "random transform"),
-        (Shifted(), "list of labels says"),
+        (Shifted(), "in the dataset's list of labels"),
         (Subset(HeldBack(), [0, 1, 2]), "test split"),
         (Dicts(), "yields dict"),
         (Stream(), "IterableDataset"),
@@ -743,7 +743,7 @@ def test_an_images_path_does_not_leave_a_saved_dataset(tmp_path: Path) -> None:
     description = json.loads(info.read_text())
     description["features"]["image"] = {"_type": "Image"}
     info.write_text(json.dumps(description))
-    assert Probe.of(tmp_path / "saved").skipped == (("row 19", "its path leaves the dataset's folder"),)
+    assert Probe.of(tmp_path / "saved").skipped == (("row 19", "the image's path leaves the dataset's folder"),)
 
 
 def test_the_hub_is_asked_for_owner_and_name_unless_a_folder_has_that_name(
@@ -774,7 +774,7 @@ def test_a_hub_dataset_out_of_reach_is_one_clear_error(monkeypatch: pytest.Monke
         raise ConnectionError("Couldn't reach 'owner/pets' on the Hub\nmore")
 
     monkeypatch.setattr(datasets, "load_dataset", load)
-    with pytest.raises(DatasetError, match=r"'owner/pets' is no folder .* Couldn't reach .*save_to_disk"):
+    with pytest.raises(DatasetError, match=r"'owner/pets' is not a folder .* Couldn't reach .*save_to_disk"):
         Probe.of("owner/pets")
 
 
@@ -785,7 +785,7 @@ def test_a_dataset_marked_as_test_or_streamed_is_refused() -> None:
     marked = datasets.Dataset(data.data, info=data.info, split=datasets.Split.TEST)
     with pytest.raises(DatasetError, match="test split"):
         Probe.of(marked)
-    assert len(Probe.of({"train": marked})) == 12  # whoever renames it says that it is no test set
+    assert len(Probe.of({"train": marked})) == 12  # renaming the split says that it is not a test set
     with pytest.raises(DatasetError, match="IterableDataset"):
         Probe.of(data.to_iterable_dataset())
 
@@ -831,7 +831,7 @@ def test_one_image_per_class_is_a_probe_without_a_holdout(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("dataset", "message"),
     [
-        ((np.eye(4), [0, 1, 0]), "3 for 4 inputs"),
+        ((np.eye(4), [0, 1, 0]), "3 labels for 4 inputs"),
         ((np.eye(4), [0.0, 1.0, 0.0, 1.0]), r"float64; expected integers"),
         ((np.eye(4), np.eye(4)), r"argmax"),
         ((np.eye(4), [0, 1, -2, 1]), "hold -2"),
@@ -841,7 +841,7 @@ def test_one_image_per_class_is_a_probe_without_a_holdout(tmp_path: Path) -> Non
         ((np.eye(4), [[0], [1, 2], [1], [0]]), "different lengths"),
         ((np.zeros((4, 0)), [0, 1] * 2), r"shape \(4, 0\)"),
         ("", "empty text"),
-        ("a" * 5000, "is no path"),
+        ("a" * 5000, "is not a path"),
         ((np.array([[0.0, np.nan]] * 4), [0, 1] * 2), "NaN or infinity, first in row 0"),
         (([np.zeros(2), np.array([np.inf, 0])], [0, 1]), "NaN or infinity, first in row 1"),
         ((np.arange(4.0), [0, 1] * 2), r"shape \(4,\)"),
@@ -853,7 +853,7 @@ def test_one_image_per_class_is_a_probe_without_a_holdout(tmp_path: Path) -> Non
         (("abc", [0, 1, 2]), "inputs are str"),
         (7, "the dataset is int; expected a folder"),
         ({}, "no splits"),
-        ({"image": noise(0, (2, 4, 4)), "label": [0, 1]}, "given as"),
+        ({"image": noise(0, (2, 4, 4)), "label": [0, 1]}, "To use columns of one table, give"),
     ],
 )
 def test_input_that_cannot_serve_is_one_error_that_says_what_to_do(dataset: Any, message: str) -> None:

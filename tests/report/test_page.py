@@ -318,7 +318,7 @@ def test_the_map_lies_over_the_atlas_where_there_is_one(tmp_path: Path, monkeypa
     assert set(plane.background_names) == {c.unversioned_id for c in found[5:]}
     (tmp_path / "atlas.safetensors").write_bytes(b"damaged")
     assert architecture_map(board) is None
-    with pytest.raises(ms.errors.InvalidInputError, match="no atlas that can be read"):
+    with pytest.raises(ms.errors.InvalidInputError, match="not a readable atlas"):
         architecture_map(board, tmp_path / "atlas.safetensors")
 
 

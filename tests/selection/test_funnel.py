@@ -365,7 +365,7 @@ def test_one_image_per_class_is_ranked_by_what_can_rank_it(tmp_path: Path) -> No
 
 
 def test_the_wrong_number_of_labels_is_refused_by_score() -> None:
-    with pytest.raises(EvidenceError, match="rows do not match"):
+    with pytest.raises(EvidenceError, match="the numbers of rows differ"):
         ms.score(np.zeros((4, 2)), [0, 1, 1], "logme")
     with pytest.raises(EvidenceError, match="NaN"):
         ms.score([[0.0], [np.nan]], [0, 1], "logme")
@@ -471,7 +471,7 @@ def test_a_killed_run_resumes_without_losing_what_was_finished(dataset: Path, tm
 
 
 def test_an_image_backbone_says_so_where_the_rows_are_no_images() -> None:
-    with pytest.raises(NothingRankedError, match="takes images, and the probe's rows are ndarray"):
+    with pytest.raises(NothingRankedError, match="takes images, but the probe's rows are ndarray"):
         rank((np.random.default_rng(0).normal(size=(8, 3, 32, 32)), [0, 1] * 4), SOME)
     with pytest.raises(NothingRankedError, match="rows are str"):
         rank((["good", "bad"] * 4, [0, 1] * 4), SOME)

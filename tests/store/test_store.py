@@ -151,7 +151,7 @@ def test_what_cannot_be_stored_is_refused_by_name_and_leaves_nothing(store: Stor
     for arrays, metadata, message in (
         ({"words": np.array(["a"])}, {}, "'words' has dtype <U1"),
         ({"objects": np.array([None])}, {}, "'objects' has dtype object"),
-        ({"__metadata__": np.ones(1)}, {}, "cannot be called '__metadata__'"),
+        ({"__metadata__": np.ones(1)}, {}, "cannot have the name '__metadata__'"),
         ({}, {"path": Path()}, "metadata cannot be written as JSON"),
     ):
         with pytest.raises(InvalidInputError, match=message):

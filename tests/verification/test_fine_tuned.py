@@ -178,7 +178,7 @@ def test_a_head_that_its_library_has_no_form_for_is_saved_in_ours() -> None:
     assert told["label_names"] == list(NAMES)
     shutil.rmtree("models")
     with pytest.raises(
-        CandidateError, match=r"it was fine-tuned from 'directory:models/a@.*, which cannot be loaded here"
+        CandidateError, match=r"the model was fine-tuned from 'directory:models/a@.*, which cannot be loaded here"
     ):
         Row(*ms.search("dir:saved")).load()
 
@@ -256,7 +256,7 @@ def test_it_is_published_with_a_card_that_shows_text_as_text(hub: Hub, monkeypat
 
 
 def stripes() -> tuple[Any, list[str]]:
-    """Images of three kinds, told apart by where they are bright."""
+    """Images of three kinds, which differ in where they are bright."""
     random = np.random.default_rng(0)
     images = random.integers(0, 120, (90, 32, 32, 3), dtype=np.uint8)
     labels = np.arange(90) % 3

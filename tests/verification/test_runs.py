@@ -246,7 +246,7 @@ def test_a_trial_that_fails_costs_that_trial_alone() -> None:
     settings = replace(HARD, head_learning_rate=(1e30, 0.05), optimizer="sgd", backbone_learning_rate=0.01)
     found = verify(backbone(), rows(20), rows(30, seed=1), settings)
     assert found.head_learning_rate == 0.05
-    with pytest.raises(CandidateError, match=r"not one of 2 trials was finished\. The last failed: the loss became"):
+    with pytest.raises(CandidateError, match=r"none of the 2 trials finished\. The last one failed: the loss became"):
         verify(backbone(), rows(20), rows(30, seed=1), replace(settings, head_learning_rate=(1e30, 1e31)))
 
 
@@ -272,7 +272,7 @@ def test_every_setting_outside_its_range_is_refused(wrong: dict[str, Any]) -> No
 
 
 def test_two_ways_to_search_at_once_are_refused() -> None:
-    with pytest.raises(InvalidInputError, match="Give trials, or several values"):
+    with pytest.raises(InvalidInputError, match="Give either trials or several values"):
         FineTuning(trials=4, weight_decay=(0.0, 0.1))
 
 

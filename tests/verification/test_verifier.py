@@ -62,7 +62,7 @@ def backbone(module: nn.Module | None = None, read: Any = None) -> Backbone:
 
 
 class FitsOnly:
-    """A reader on a device with room for so many rows; remembers the sizes that it was asked for."""
+    """A reader on a device with memory for this number of rows; records the sizes of its batches."""
 
     def __init__(self, room: int, error: Callable[[], Exception] = torch.OutOfMemoryError) -> None:
         self.room, self.error = room, error
@@ -190,7 +190,7 @@ def test_a_candidate_that_raises_is_named_by_its_error() -> None:
 def test_unusable_rows_are_refused_with_the_reason() -> None:
     with pytest.raises(DatasetError, match="30 labelled rows of 1 class"):
         verify(backbone(), rows(30, classes=(1,)), rows(5), QUICK)
-    with pytest.raises(DatasetError, match="no labelled row to measure on"):
+    with pytest.raises(DatasetError, match="no labelled rows"):
         verify(backbone(), rows(10), Rows(rows(2).inputs, np.full(6, -1)), QUICK)
     with pytest.raises(DatasetError, match=r"training has the classes a, b, c and holdout a, b"):
         verify(backbone(), rows(10), replace(rows(5), class_names=("a", "b")), QUICK)

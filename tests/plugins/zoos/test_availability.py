@@ -38,7 +38,7 @@ def test_what_is_missing_is_named_with_what_mends_it(
     for zoo, told in status(capsys).items():
         if library in NEEDS[zoo]:
             assert told.startswith(f"{library} cannot be imported"), zoo
-            assert "mend it with: pip install --upgrade " in told
+            assert "fix this with: pip install --upgrade " in told
             assert library in told.split("--upgrade ")[1].split()
         else:
             assert told == "ok"

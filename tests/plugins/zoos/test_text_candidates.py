@@ -1,4 +1,4 @@
-"""A text run from end to end: real texts, a real encoder beside untrained ones, modules of the caller's own."""
+"""A text run from end to end: real texts, a real encoder and untrained ones, and the user's own modules."""
 
 from __future__ import annotations
 
