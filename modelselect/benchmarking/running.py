@@ -220,7 +220,7 @@ def _remember(
     names: Mapping[str, str],
     bars: Progress,
 ) -> None:
-    """Adds the scores of estimators that read a transfer history: for each dataset, one of the results on all others."""
+    """Adds the scores of estimators that read a history: for each dataset, one of the results on all others."""
     methods = [e for e in next(iter(requests.values())).methods if "history" in e.reads]
     if not methods:
         return
