@@ -91,7 +91,7 @@ def _plugin_commands() -> dict[str, typer.Typer]:
     """Commands of others' plugins. The shipped plugins have none, so where there are no others none is loaded."""
     from importlib.metadata import entry_points
 
-    from modelselect.host.hookspecs import PROJECT
+    from modelselect.host.entry_points import PROJECT
 
     if all(point.value.startswith("modelselect_plugins.") for point in entry_points(group=PROJECT)):
         return {}

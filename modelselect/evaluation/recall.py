@@ -15,7 +15,7 @@ from modelselect.history.proxy import choose_proxy, named_proxy
 from modelselect.history.recall import build_context, shortlist
 from modelselect.history.recording import record_run
 from modelselect.history.view import RecallContext
-from modelselect.leaderboard.leaderboard import Leaderboard
+from modelselect.ranking.ranking import Ranking
 from modelselect.utils.progress import Progress
 
 
@@ -72,7 +72,7 @@ def recalled_shortlist(
 def record(
     task: ScoringTask,
     history: History,
-    board: Leaderboard,
+    board: Ranking,
     results: Mapping[str, ScoringResult | Failure],
     fine_tuning: Mapping[str, Any] | None,
     *,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from modelselect.candidates.zoo import OWN_MODULES
 from modelselect.estimators.estimator import Estimator
@@ -11,15 +11,13 @@ from modelselect.history.history import History
 from modelselect.history.proxy import describe_dataset
 from modelselect.history.records import ACCURACY, Result
 from modelselect.probe.probe import Probe
+from modelselect.ranking.ranking import Ranking
 from modelselect.utils.versions import __version__
-
-if TYPE_CHECKING:
-    from modelselect.leaderboard.leaderboard import Leaderboard
 
 
 def record_run(
     history: History,
-    board: Leaderboard,
+    board: Ranking,
     probe: Probe,
     estimators: Sequence[Estimator],
     graphs: Mapping[str, str],
@@ -54,7 +52,7 @@ def kept_keys(estimators: Sequence[Estimator]) -> dict[str, str]:
 
 
 def results_of(
-    board: Leaderboard, dataset: str, keys: Mapping[str, str], seed: int, fine_tuning: Mapping[str, Any] | None
+    board: Ranking, dataset: str, keys: Mapping[str, str], seed: int, fine_tuning: Mapping[str, Any] | None
 ) -> tuple[list[Result], dict[str, dict[str, Any]]]:
     """What a leaderboard says that a history keeps: results, and what is known of each candidate, by its id.
 

@@ -8,6 +8,9 @@ from importlib.metadata import EntryPoint
 
 from modelselect.utils.versions import DISTRIBUTION
 
+PROJECT = "modelselect"
+"""Name of the hooks' project, and of the entry-point group of plugins."""
+
 PLUGINS_VARIABLE = "MODELSELECT_PLUGINS"
 """Third-party plugins to load, by entry point or distribution, separated by commas. Unset: all. Empty: none."""
 

@@ -11,19 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 import pluggy
 
+from modelselect.architectures.encoder import Encoder
+from modelselect.candidates.candidate import Candidate
+from modelselect.candidates.zoo import Zoo
+from modelselect.errors import Failure
+from modelselect.estimators.estimator import Estimator
+from modelselect.executor import Executor
+from modelselect.extraction.extractor import Extractor
+from modelselect.host.entry_points import PROJECT
+from modelselect.ranking.ranking import Ranking
+
 if TYPE_CHECKING:
     import typer
-
-    from modelselect.architectures.encoder import Encoder
-    from modelselect.candidates.candidate import Candidate
-    from modelselect.candidates.zoo import Zoo
-    from modelselect.errors import Failure
-    from modelselect.estimators.estimator import Estimator
-    from modelselect.executor import Executor
-    from modelselect.extraction.extractor import Extractor
-    from modelselect.leaderboard.leaderboard import Leaderboard
-
-PROJECT = "modelselect"
 
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
@@ -195,8 +194,8 @@ def modelselect_candidate_failed(candidate: Candidate, failure: Failure) -> None
 
 
 @hookspec
-def modelselect_selection_finished(leaderboard: Leaderboard) -> None:
-    """Called once at the end of `select()`, with its answer.
+def modelselect_selection_finished(leaderboard: Ranking) -> None:
+    """Called once at the end of `select()`, with its answer, a `Leaderboard`.
 
     >>> import modelselect
     >>> @modelselect.hookimpl

@@ -19,6 +19,7 @@ from modelselect.extraction.extractor import Extractor
 from modelselect.host import hookspecs
 from modelselect.host.entry_points import (
     PLUGINS_VARIABLE,
+    PROJECT,
     chosen_names,
     distribution_of,
     is_chosen,
@@ -68,14 +69,14 @@ class Host:
         self.architecture_encoders: dict[str, Encoder] = {}
         self.commands: dict[str, Any] = {}
         self._owners: dict[tuple[str, str], Plugin] = {}
-        self._manager = pluggy.PluginManager(hookspecs.PROJECT)
+        self._manager = pluggy.PluginManager(PROJECT)
         self._manager.add_hookspecs(hookspecs)
 
     @classmethod
     def load(cls) -> Host:
         """A host with every installed plugin: the shipped ones first, then the others by name."""
         host = cls()
-        points = list(entry_points(group=hookspecs.PROJECT))
+        points = list(entry_points(group=PROJECT))
         for point in sorted(filter(is_chosen, points), key=shipped_first):
             host._load(point)
         installed = {plain_name(name) for point in points for name in (point.name, distribution_of(point)[0])}

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from modelselect.archi2vec.atlas import Atlas, default_path
 from modelselect.errors import InvalidInputError
+from modelselect.ranking.ranking import Ranking
 from modelselect.report.map import Map
 
-if TYPE_CHECKING:
-    from modelselect.leaderboard.leaderboard import Leaderboard
 
-
-def architecture_map(board: Leaderboard, atlas: str | os.PathLike[str] | None = None) -> Map | None:
+def architecture_map(board: Ranking, atlas: str | os.PathLike[str] | None = None) -> Map | None:
     """Where the candidates lie: in the atlas if it has three of them, else by the vectors on the board itself.
 
     Args:
@@ -27,8 +25,6 @@ def architecture_map(board: Leaderboard, atlas: str | os.PathLike[str] | None = 
     Raises:
         InvalidInputError: an atlas was named and cannot be read.
     """
-    from modelselect.archi2vec.atlas import Atlas, default_path
-
     path = default_path() if atlas is None else atlas
     try:
         whole = Atlas.load(path) if atlas is not None or default_path().exists() else None

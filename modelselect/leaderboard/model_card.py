@@ -8,20 +8,20 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from modelselect import hub
 from modelselect.candidates.candidate import Candidate
+from modelselect.ranking.row import RankedCandidate
+from modelselect.utils.text import escaped
 from modelselect.verification.export import CONFIGURATION, write
 from modelselect.verification.fine_tuned import FineTuned
 from modelselect.verification.recipe import METHODS
 
-if TYPE_CHECKING:
-    from modelselect.leaderboard.leaderboard import Row
-
 
 def publish(
     tuned: FineTuned,
-    row: Row,
+    row: RankedCandidate,
     repository: str,
     *,
     private: bool | None = None,
@@ -29,8 +29,6 @@ def publish(
     trust_remote_code: bool = False,
 ) -> str:
     """See `Row.push_to_hub`."""
-    from modelselect import hub
-
     with tempfile.TemporaryDirectory() as scratch:
         written = Path(scratch) / "model"
         write(tuned, row.candidate, written, trust_remote_code=trust_remote_code)
@@ -44,7 +42,7 @@ def publish(
         return hub.upload(repository, fill, message, kind="model", private=private, token=token)
 
 
-def card(row: Row, tuned: FineTuned, configuration: Mapping[str, Any], name: str) -> str:
+def card(row: RankedCandidate, tuned: FineTuned, configuration: Mapping[str, Any], name: str) -> str:
     """The repository's README: what it tells apart, how well, how to load it; text from outside is escaped.
 
     Args:
@@ -53,8 +51,6 @@ def card(row: Row, tuned: FineTuned, configuration: Mapping[str, Any], name: str
         configuration: of the folder that was written.
         name: of the repository.
     """
-    from modelselect.utils.text import escaped
-
     task = "text-classification" if row.candidate.metadata.get("modality") == "text" else "image-classification"
     library = "timm" if "architecture" in configuration else "transformers" if "model_type" in configuration else None
     header = ["---", "tags:", "- modelselect"]

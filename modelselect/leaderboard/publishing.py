@@ -6,15 +6,23 @@ import json
 import tempfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from modelselect import hub
 from modelselect.errors import InvalidInputError
 from modelselect.history.history import History, united
+from modelselect.history.recording import kept_keys, results_of
 from modelselect.history.records import TABLES
-
-if TYPE_CHECKING:
-    from modelselect.leaderboard.leaderboard import Leaderboard
+from modelselect.host.host import get_host
+from modelselect.leaderboard.map import architecture_map
+from modelselect.ranking.ranking import Ranking
+from modelselect.report.account import citations_of, provenance_tables
+from modelselect.report.answer import answer_text
+from modelselect.report.model_card import summary
+from modelselect.report.names import dataset_name
+from modelselect.report.page import html, missing
+from modelselect.store.files import write_text
+from modelselect.utils.text import escaped
 
 BOARD = "leaderboard.json"
 TABLE = "leaderboard.parquet"
@@ -34,7 +42,7 @@ _VIEWS = {"leaderboard": TABLE, "history": "results.parquet"}
 
 
 def publish(
-    board: Leaderboard,
+    board: Ranking,
     repository: str,
     *,
     private: bool | None = None,
@@ -66,26 +74,21 @@ def publish(
 
 def fetch(
     repository: str, *, revision: str | None = None, token: str | None = None, endpoint: str | None = None
-) -> Leaderboard:
-    """See `Leaderboard.from_hub`."""
-    from modelselect.leaderboard.leaderboard import Leaderboard
-
+) -> Path:
+    """The leaderboard's file in a dataset repository. See `Leaderboard.from_hub`."""
     folder = hub.fetch(repository, [BOARD], revision=revision, token=token, endpoint=endpoint)
     if not (folder / BOARD).exists():
         raise InvalidInputError(
             f"the dataset repository {repository} holds no {BOARD}; expected one that Leaderboard.push_to_hub() made"
         )
-    return Leaderboard.load(folder / BOARD)
+    return folder / BOARD
 
 
-def history_of(board: Leaderboard, path: Path) -> History | None:
+def history_of(board: Ranking, path: Path) -> History | None:
     """What the board itself found, as a transfer history in a file: scores and accuracies of its rows, nothing else.
 
     None where it found nothing that a history keeps, or does not say which dataset it is about.
     """
-    from modelselect.history.recording import kept_keys, results_of
-    from modelselect.host.host import get_host
-
     told = board.provenance
     about, settings, methods = (_mapping(told.get(key)) for key in ("dataset", "settings", "estimators"))
     fingerprint = told.get("fingerprint")
@@ -105,7 +108,7 @@ def history_of(board: Leaderboard, path: Path) -> History | None:
     return history
 
 
-def write(board: Leaderboard, folder: Path, name: str, there: Collection[str] = ()) -> None:
+def write(board: Ranking, folder: Path, name: str, there: Collection[str] = ()) -> None:
     """Puts the board, its table, its page (where the extra `report` is installed) and the card into a folder.
 
     Args:
@@ -114,17 +117,15 @@ def write(board: Leaderboard, folder: Path, name: str, there: Collection[str] = 
         name: of the repository.
         there: names of the files that the repository holds besides.
     """
-    from modelselect.report.page import missing
-
-    board.save(folder / BOARD)
+    write_text(folder / BOARD, board.to_json())
     board.to_pandas().to_parquet(folder / TABLE, index=False)
     if not missing():
-        board.report(folder / PAGE)
+        write_text(folder / PAGE, html(board, architecture_map(board)))
     held = {path.name for path in folder.iterdir()} | ({*there} - {PAGE})  # an older page is taken away
     (folder / CARD).write_text(card(board, name, held), encoding="utf-8")
 
 
-def card(board: Leaderboard, name: str, there: Collection[str]) -> str:
+def card(board: Ranking, name: str, there: Collection[str]) -> str:
     """The repository's README: what the board says, how to load it, where it comes from; text from outside is escaped.
 
     Args:
@@ -132,12 +133,6 @@ def card(board: Leaderboard, name: str, there: Collection[str]) -> str:
         name: of the repository.
         there: names of the files in it.
     """
-    from modelselect.report.account import citations_of, provenance_tables
-    from modelselect.report.answer import answer_text
-    from modelselect.report.model_card import summary
-    from modelselect.report.names import dataset_name
-    from modelselect.utils.text import escaped
-
     views = [(view, file) for view, file in _VIEWS.items() if file in there]
     title = f"Which model to fine-tune on {dataset_name(board)}"
     header = ["---", f"pretty_name: {json.dumps(title)}", "tags:", "- modelselect", "- leaderboard"]

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from modelselect.ranking.ranking import Ranking
 from modelselect.utils.text import duration
-
-if TYPE_CHECKING:
-    from modelselect.leaderboard.leaderboard import Leaderboard
 
 LONGEST_LIST = 12
 """Items of a list in the provenance that are shown; the rest is counted."""
@@ -17,7 +15,7 @@ Table = tuple[list[str], list[list[str]]]
 """Columns' names, and the rows' cells."""
 
 
-def budget_table(board: Leaderboard) -> tuple[list[tuple[str, str]], dict[str, Table]]:
+def budget_table(board: Ranking) -> tuple[list[tuple[str, str]], dict[str, Table]]:
     """The account of the budget: what is said of the whole, and tables of its stages, done and planned, by name.
 
     Both empty where there was no budget.
@@ -49,7 +47,7 @@ def _amount(name: str, value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) and number else _readable(value)
 
 
-def estimator_rank_table(board: Leaderboard) -> dict[str, list[int | None]]:
+def estimator_rank_table(board: Ranking) -> dict[str, list[int | None]]:
     """By estimator, the rank that it alone gives each row: 1 is best, equals share a rank; only those with scores."""
     ranks: dict[str, list[int | None]] = {}
     for name in board.estimators:
@@ -60,7 +58,7 @@ def estimator_rank_table(board: Leaderboard) -> dict[str, list[int | None]]:
     return ranks
 
 
-def citations_of(board: Leaderboard) -> dict[str, str]:
+def citations_of(board: Ranking) -> dict[str, str]:
     """By estimator on the board, in its order, the work to cite; empty where its plugin gives none."""
     about = board.provenance.get("estimators")
     about = about if isinstance(about, Mapping) else {}
@@ -68,7 +66,7 @@ def citations_of(board: Leaderboard) -> dict[str, str]:
     return {name: str((isinstance(known, Mapping) and known.get("citation")) or "") for name, known in told.items()}
 
 
-def provenance_tables(board: Leaderboard) -> dict[str, list[tuple[str, str]]]:
+def provenance_tables(board: Ranking) -> dict[str, list[tuple[str, str]]]:
     """Where the board comes from: sections of (name, text) that can be read."""
     sections: dict[str, list[tuple[str, str]]] = {"run": []}
     for key, value in board.provenance.items():

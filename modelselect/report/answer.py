@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from modelselect.candidates.candidate import license_of
+from modelselect.candidates.zoo import OWN_MODULES
+from modelselect.errors import LIMIT
+from modelselect.ranking.ranking import Ranking
+from modelselect.ranking.row import RankedCandidate
 from modelselect.report.costs import cost_of
 from modelselect.report.names import dataset_name, display_names, ranked_by
 from modelselect.utils.text import chance_text, in_bytes, listed, short_number
-
-if TYPE_CHECKING:
-    from modelselect.leaderboard.leaderboard import Leaderboard, Row
 
 SURE = 0.95
 """From this confidence on the first place is called decided."""
 
 
-def answer_text(board: Leaderboard) -> list[str]:
+def answer_text(board: Ranking) -> list[str]:
     """The answer: which candidate, on what grounds, and how sure that is; one sentence each."""
     if not board.ranked:
         return [f"Not one of {len(board.rows)} candidates could be ranked; the table says why."]
@@ -42,19 +42,19 @@ _TRAINED = {"head": "the linear head alone", "lora": "low-rank adapters and the 
 """By what `verify=` calls it; full fine-tuning goes without saying."""
 
 
-def _method(board: Leaderboard) -> str:
+def _method(board: Ranking) -> str:
     settings = board.provenance.get("settings")
     recipe = settings.get("fine_tuning") if isinstance(settings, Mapping) else None
     return str(recipe.get("method")) if isinstance(recipe, Mapping) else "full"
 
 
-def _classes(board: Leaderboard) -> int:
+def _classes(board: Ranking) -> int:
     about = board.provenance.get("dataset")
     display_names = about.get("classes") if isinstance(about, Mapping) else None
     return len(display_names) if isinstance(display_names, list | tuple) else 0
 
 
-def _doubts(board: Leaderboard, called: Sequence[str], verified: Sequence[Row]) -> list[str]:
+def _doubts(board: Ranking, called: Sequence[str], verified: Sequence[RankedCandidate]) -> list[str]:
     told = []
     equals = [called[i] for i, row in enumerate(board.rows) if row.rank == 1][1:]
     if equals:
@@ -84,11 +84,9 @@ def _doubts(board: Leaderboard, called: Sequence[str], verified: Sequence[Row]) 
     return told
 
 
-def loading_code(row: Row) -> str | None:
+def loading_code(row: RankedCandidate) -> str | None:
     """Python that loads a row's pre-trained candidate; None for a module that was given to `select()` itself."""
-    from modelselect.evaluation.own_modules import ModuleZoo
-
-    if row.candidate.zoo == ModuleZoo.name:
+    if row.candidate.zoo == OWN_MODULES:
         return None
     trust = "trust_remote_code=True" if row.candidate.metadata.get("remote_code") else ""
     if row.fine_tuned is not None:
@@ -106,7 +104,7 @@ def loading_code(row: Row) -> str | None:
     )
 
 
-def key_facts(board: Leaderboard) -> list[tuple[str, str]]:
+def key_facts(board: Ranking) -> list[tuple[str, str]]:
     """What to know of the winner at a glance: how good, how sure, how large, how fast, under which licence."""
     if not board.ranked:
         return []
@@ -121,7 +119,7 @@ def key_facts(board: Leaderboard) -> list[tuple[str, str]]:
     return told
 
 
-def cheaper_candidates(board: Leaderboard) -> str | None:
+def cheaper_candidates(board: Ranking) -> str | None:
     """The best of those with fewer parameters, in a sentence; None where the winner is the smallest itself."""
     known = [i for i, row in enumerate(board.rows) if row.rank is not None and row.parameters]
     if not known or known[0] != 0 or not (size := board.best.parameters):
@@ -138,10 +136,8 @@ def cheaper_candidates(board: Leaderboard) -> str | None:
     )
 
 
-def left_out(board: Leaderboard) -> dict[str, list[tuple[str, str]]]:
+def left_out(board: Ranking) -> dict[str, list[tuple[str, str]]]:
     """Candidates that were not ranked, or not shown all of the probe, with the reason: by what became of them."""
-    from modelselect.errors import LIMIT
-
     called = display_names(board)
     groups: dict[str, list[tuple[str, str]]] = {"without a rank": [], "excluded by a limit": [], "stopped early": []}
     for name, row in zip(called, board.rows, strict=True):

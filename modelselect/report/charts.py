@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from modelselect.ranking.pareto import pareto_front
+from modelselect.ranking.ranking import Ranking
+from modelselect.ranking.row import RankedCandidate
 from modelselect.report.costs import Cost, costs_of
 from modelselect.report.map import Map, family_of
 from modelselect.report.names import display_names
@@ -18,8 +20,6 @@ from modelselect.utils.text import short_number
 
 if TYPE_CHECKING:
     from bokeh.plotting import figure as Figure  # noqa: N812 (a class, whatever its name)
-
-    from modelselect.leaderboard.leaderboard import Leaderboard, Row
 
 PALETTE = ("#3b82f6", "#f97316", "#10b981", "#a855f7", "#eab308", "#ef4444", "#06b6d4", "#ec4899")
 """Of the largest families; told apart, and readable on light and on dark."""
@@ -36,7 +36,7 @@ LOWEST, HIGHEST = (226, 190, 96), (29, 78, 216)
 """Colours of the lowest and the highest score on the map."""
 
 
-def cost_chart(board: Leaderboard) -> tuple[dict[str, Any], dict[str, Any]] | None:
+def cost_chart(board: Ranking) -> tuple[dict[str, Any], dict[str, Any]] | None:
     """The chart for the first cost and quality, and what a page needs to change to others; None without a cost.
 
     Returns:
@@ -67,7 +67,7 @@ def cost_chart(board: Leaderboard) -> tuple[dict[str, Any], dict[str, Any]] | No
     return _item(figure, tips, [dots]), choices
 
 
-def _against(board: Leaderboard, cost: Cost, quality: str, values: Sequence[float | None]) -> dict[str, Any] | None:
+def _against(board: Ranking, cost: Cost, quality: str, values: Sequence[float | None]) -> dict[str, Any] | None:
     """One quality against one cost; None where they are known of fewer than two together."""
     rows = [i for i, value in enumerate(values) if value is not None and cost.values[i] is not None]
     if len(rows) < 2:
@@ -101,7 +101,7 @@ def _against(board: Leaderboard, cost: Cost, quality: str, values: Sequence[floa
     }
 
 
-def _range(row: Row, value: float, quality: str) -> tuple[float, float]:
+def _range(row: RankedCandidate, value: float, quality: str) -> tuple[float, float]:
     """How far a value may be off: its 95% interval, or its standard error to either side."""
     if quality == "score":
         error = row.standard_error or 0.0
@@ -109,7 +109,7 @@ def _range(row: Row, value: float, quality: str) -> tuple[float, float]:
     return row.verified_interval or (value, value)
 
 
-def verified_chart(board: Leaderboard) -> dict[str, Any] | None:
+def verified_chart(board: Ranking) -> dict[str, Any] | None:
     """Verified accuracy, with its interval, against the predicted score; None where fewer than two were verified."""
     rows = [i for i, row in enumerate(board.rows) if row.verified_accuracy is not None and row.score is not None]
     if len(rows) < 2:
@@ -143,7 +143,7 @@ def verified_chart(board: Leaderboard) -> dict[str, Any] | None:
     return _item(figure, tips, [dots])
 
 
-def map_chart(board: Leaderboard, plane: Map) -> tuple[dict[str, Any], list[tuple[str, str, int]]]:
+def map_chart(board: Ranking, plane: Map) -> tuple[dict[str, Any], list[tuple[str, str, int]]]:
     """The map, coloured by family (`family` in its points' source; `score`: by score), and the families' legend.
 
     Returns:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from modelselect.leaderboard.leaderboard import Leaderboard, Row
+from modelselect.candidates.candidate import download_bytes_of
+from modelselect.ranking.ranking import Ranking
+from modelselect.ranking.row import COSTS, RankedCandidate
 
 COST_LABELS = {
     "parameters": "parameters",
@@ -29,19 +29,15 @@ class Cost:
     values: tuple[float | None, ...]
 
 
-def costs_of(board: Leaderboard) -> list[Cost]:
+def costs_of(board: Ranking) -> list[Cost]:
     """Of what a candidate costs, that which is known of two ranked rows or more."""
-    from modelselect.ranking.row import COSTS
-
     found = [Cost(key, COST_LABELS[key], tuple(cost_of(row, key) for row in board.rows)) for key in COSTS]
     ranked = [row.rank is not None for row in board.rows]
     return [c for c in found if sum(v is not None and r for v, r in zip(c.values, ranked, strict=True)) > 1]
 
 
-def cost_of(row: Row, key: str) -> float | None:
+def cost_of(row: RankedCandidate, key: str) -> float | None:
     """One of a row's costs; None where it is not known or not above 0."""
-    from modelselect.candidates.candidate import download_bytes_of
-
     value = getattr(row, key)
     if value is None and key == "download_bytes":
         value = download_bytes_of(row.candidate)

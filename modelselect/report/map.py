@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from modelselect.leaderboard.leaderboard import Row
+from modelselect.ranking.row import RankedCandidate
 
 
 @dataclass(frozen=True)
@@ -29,7 +27,7 @@ class Map:
     background_names: tuple[str, ...] = ()
 
 
-def family_of(row: Row) -> str:
+def family_of(row: RankedCandidate) -> str:
     """The architecture's family as its zoo calls it, else its cluster on this board, else nothing."""
     known = row.candidate.metadata.get("family") or row.candidate.metadata.get("architecture")
     if known:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from modelselect.ranking.cells import text_rows
+from modelselect.ranking.ranking import Ranking
 from modelselect.ranking.text import markdown_table
 from modelselect.report.account import citations_of
 from modelselect.report.answer import answer_text
 from modelselect.report.names import ranked_by
 from modelselect.utils.text import escaped, listed
-
-if TYPE_CHECKING:
-    from modelselect.leaderboard.leaderboard import Leaderboard
 
 CARD_ROWS = 5
 """Candidates that a model card's section lists."""
@@ -19,7 +16,7 @@ CARD_ROWS = 5
 SUMMARY_COLUMNS = ("rank", "candidate", "score", "verified_accuracy", "parameters")
 
 
-def model_card(board: Leaderboard) -> str:
+def model_card(board: Ranking) -> str:
     """See `Leaderboard.model_card`."""
     best = [escaped(sentence) for sentence in answer_text(board)]
     cited = {name: text for name, text in citations_of(board).items() if name in ranked_by(board)}
@@ -35,9 +32,9 @@ def model_card(board: Leaderboard) -> str:
     return "\n\n".join(sections) + "\n"
 
 
-def summary(board: Leaderboard, most: int) -> str:
+def summary(board: Ranking, most: int) -> str:
     """A Markdown table of the first rows that are ranked, by what decides, and how many more there are."""
-    columns, rows = board.cells()
+    columns, rows = text_rows(board)
     kept = [i for i, column in enumerate(columns) if column in SUMMARY_COLUMNS]
     shown = [[row[i] for i in kept] for row in rows[: len(board.ranked)][:most]]
     table = markdown_table([columns[i] for i in kept], shown).rstrip()

@@ -10,24 +10,24 @@ import base64
 import hashlib
 import json
 import math
-import os
 from dataclasses import dataclass
 from importlib import resources
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from modelselect.candidates.candidate import license_of
 from modelselect.errors import LIMIT, InvalidInputError
-from modelselect.leaderboard.map import architecture_map
+from modelselect.ranking.ranking import Ranking
+from modelselect.ranking.row import RankedCandidate
+from modelselect.report import charts
 from modelselect.report.account import budget_table, citations_of, estimator_rank_table, provenance_tables
 from modelselect.report.answer import answer_text, cheaper_candidates, key_facts, left_out, loading_code
 from modelselect.report.costs import cost_of
+from modelselect.report.map import Map
 from modelselect.report.names import dataset_name, display_names, ranked_by
 from modelselect.utils.text import in_bytes, listed, short_number
-
-if TYPE_CHECKING:
-    from modelselect.leaderboard.leaderboard import Leaderboard, Row
+from modelselect.utils.versions import __version__
 
 UNKNOWN = "–"
 FEW_ESTIMATORS = 5
@@ -87,18 +87,13 @@ def missing() -> list[str]:
     return [name for name in ("bokeh", "jinja2") if find_spec(name) is None]
 
 
-def html(board: Leaderboard, atlas: str | os.PathLike[str] | None = None) -> str:
-    """The page. See `Leaderboard.report`."""
-    check_drawable()
+def html(board: Ranking, plane: Map | None = None) -> str:
+    """The page, with the map of architectures if there is one. See `Leaderboard.report`."""
     import bokeh
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
 
-    from modelselect.report import charts
-    from modelselect.utils.versions import __version__
-
     called = display_names(board)
-    plane = architecture_map(board, atlas)
     cost, verified = charts.cost_chart(board), charts.verified_chart(board)
     drawn_map, legend = (None, []) if plane is None else charts.map_chart(board, plane)
     data = {
@@ -167,7 +162,7 @@ def in_script(data: Any) -> str:
     return json.dumps(data, allow_nan=False, ensure_ascii=False, default=str).replace("<", "\\u003c")
 
 
-def table_columns(board: Leaderboard, called: list[str]) -> list[Column]:
+def table_columns(board: Ranking, called: list[str]) -> list[Column]:
     """The page's table: what the leaderboard has columns of, and licence, size and family where they are known."""
     methods = ranked_by(board)
     rows = board.rows
@@ -257,7 +252,7 @@ def _plain(value: float) -> str:
     return f"{value:.4g}"
 
 
-def _verified_cell(row: Row) -> Cell:
+def _verified_cell(row: RankedCandidate) -> Cell:
     if row.verified_accuracy is None:
         return Cell(UNKNOWN, "")
     low, high = row.verified_interval or (None, None)
@@ -265,7 +260,7 @@ def _verified_cell(row: Row) -> Cell:
     return Cell(f"{row.verified_accuracy:.1%}{interval}", repr(row.verified_accuracy))
 
 
-def _status(row: Row) -> Cell:
+def _status(row: RankedCandidate) -> Cell:
     if row.failure is not None and row.failure.stage == LIMIT:
         return Cell("excluded", "3 excluded", (row.failure.reason,))
     if row.failure is not None:
@@ -279,7 +274,7 @@ def _status(row: Row) -> Cell:
     return Cell("ok", "0 ok", warned)
 
 
-def _warnings(board: Leaderboard) -> list[str]:
+def _warnings(board: Ranking) -> list[str]:
     """Each estimator that warned: of how many candidates, and what."""
     notes = []
     for name in board.estimators:
@@ -289,7 +284,7 @@ def _warnings(board: Leaderboard) -> list[str]:
     return notes
 
 
-def _verified_facts(board: Leaderboard, called: list[str]) -> dict[str, Any] | None:
+def _verified_facts(board: Ranking, called: list[str]) -> dict[str, Any] | None:
     """How the prediction did among those that were fine-tuned."""
     found = board.verification
     if found is None:
@@ -313,7 +308,7 @@ def _heat(rank: int | None, column: list[int | None]) -> int | None:
     return HEAT_LEVELS if last == 1 else round(HEAT_LEVELS * (last - rank) / (last - 1))
 
 
-def _agreement(board: Leaderboard) -> dict[str, list[tuple[str, str]]]:
+def _agreement(board: Ranking) -> dict[str, list[tuple[str, str]]]:
     """By estimator, (text, class) of its agreement with each that agrees with anything."""
     if len(board.estimators) < 2:
         return {}

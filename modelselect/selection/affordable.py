@@ -12,8 +12,8 @@ from modelselect.budget.meter import Meter
 from modelselect.evaluation.fine_tuning import VerificationTask
 from modelselect.evaluation.request import Request
 from modelselect.evaluation.results import ScoringResult
-from modelselect.leaderboard.leaderboard import Row
 from modelselect.probe.probe import Probe
+from modelselect.ranking.row import RankedCandidate
 from modelselect.selection.forecast import median_macs
 from modelselect.selection.state import State
 from modelselect.store.store import Store
@@ -54,12 +54,12 @@ def affordable_fine_tuning(request: Request, state: State, meter: Meter, task: V
     """
     assert state.rounds is not None
     top_k, forecast, sure = request.settings.top_k, state.rounds.forecast, state.rounds.probability_best
-    rows, settings, probe = state.board.ranked, task.settings, task.context.probe
+    rows, settings, probe = state.ranking.ranked, task.settings, task.context.probe
     if top_k > 1 and sure is not None and sure >= request.settings.confidence:
         return Affordable(0, settings, {}, 0, f"not needed: {percent(sure)} sure of the first place")
     typical = median_macs([row.macs for row in rows])
 
-    def row_price(row: Row) -> float:
+    def row_price(row: RankedCandidate) -> float:
         result = state.results[row.candidate.id]
         if meter.budget.seconds is None or not isinstance(result, ScoringResult):
             return 1.0
@@ -112,7 +112,7 @@ def _decision_key(state: State, meter: Meter, task: VerificationTask, top_k: int
     probe = task.context.whole
     return Store.key(
         "affordable",
-        candidates=sorted(row.candidate.id for row in state.board.rows),
+        candidates=sorted(row.candidate.id for row in state.ranking.rows),
         training=probe.training.fingerprint,
         holdout=probe.holdout and probe.holdout.fingerprint,
         settings=asdict(task.settings),

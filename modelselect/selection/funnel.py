@@ -105,7 +105,7 @@ def select(dataset: Any, candidates: Any, **settings: Unpack[Keywords]) -> Leade
             state = strategy.verify(request, state)
         state = recorded(request, state, may_look=strategy.may_look)
     budget = strategy.account(request, state)
-    board = replace(state.board, provenance=provenance(request, state, begun, budget))
+    board = Leaderboard.of(replace(state.ranking, provenance=provenance(request, state, begun, budget)))
     request.host.notify("selection_finished", leaderboard=board)
     if not board.ranked:
         raise _nothing_ranked(request, board)

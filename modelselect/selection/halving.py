@@ -20,8 +20,9 @@ from modelselect.evaluation.request import Request
 from modelselect.evaluation.results import Preview, ScoringResult
 from modelselect.evaluation.standings import Standings, halved_totals, rank_rounds, stand
 from modelselect.evaluation.task import ScoringTask
-from modelselect.leaderboard.leaderboard import Leaderboard, Row
 from modelselect.probe.nested import Nested, nest
+from modelselect.ranking.ranking import Ranking
+from modelselect.ranking.row import RankedCandidate
 from modelselect.selection.forecast import (
     TRACING_SHARE,
     Forecast,
@@ -108,7 +109,7 @@ class SuccessiveHalving:
             self.state,
             context=rounds[-1].task.context if rounds else self._context,
             results=results,
-            board=self._board(pool, results, rounds),
+            ranking=self._ranking(pool, results, rounds),
             rounds=Rounds(planned, tuple(stages), rounds[-1].probability_best if rounds else None, forecast),
         )
 
@@ -194,7 +195,7 @@ class SuccessiveHalving:
         ranked = [i for i in np.argsort(-standings.totals, kind="stable") if not np.isnan(standings.totals[i])]
         if not ranked or not len(standings.replicates):
             return [], "scored on all rows"
-        halved = halved_totals(standings.pool, found, self.request.chosen)
+        halved = halved_totals(standings, found, self.request.chosen)
         odds = win_probabilities(standings.totals, standings.replicates, halved, self._places, self._context.seed)
         rung.chances = {c.id: float(p) for c, p in zip(standings.pool, odds.among, strict=True)}
         rung.probability_best = first = float(odds.best[ranked[0]])
@@ -214,15 +215,15 @@ class SuccessiveHalving:
             return [], f"{sure}; all others have no chance any more: decided"
         return kept, f"{sure}; {len(gone)} of {len(ranked)} have no chance any more" if gone else sure
 
-    def _board(
+    def _ranking(
         self, pool: Sequence[Candidate], results: Mapping[str, ScoringResult | Failure], rounds: Sequence[Rung]
-    ) -> Leaderboard:
-        """The leaderboard, with how many rows each candidate was shown, and why no more."""
+    ) -> Ranking:
+        """The ranking, with how many rows each candidate was shown, and why no more."""
         board = rank_rounds(pool, results, [each.standings for each in rounds])
         reached = {candidate.id: each for each in rounds for candidate in each.standings.pool}
         places = "the best" if self._places == 1 else f"among the best {self._places}"
 
-        def explained(row: Row) -> Row:
+        def explained(row: RankedCandidate) -> RankedCandidate:
             if row.failure is not None or (its := reached.get(row.candidate.id)) is None:
                 return row
             if its is rounds[-1] or row.rank is None:

@@ -18,5 +18,5 @@ def recorded(request: Request, state: State, *, may_look: bool) -> State:
     """
     if request.history is not None:
         task = ScoringTask(state.context)
-        record(task, request.history, state.board, state.results, state.fine_tuning, may_look=may_look)
+        record(task, request.history, state.ranking, state.results, state.fine_tuning, may_look=may_look)
     return state

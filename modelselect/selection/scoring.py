@@ -22,8 +22,8 @@ def score_on_whole_probe(request: Request, state: State) -> State:
     candidates, task = state.unsettled, ScoringTask(state.context)
     found = score_candidates(request, task, candidates, state.bars.candidates("scoring", len(candidates)))
     results = {**state.results, **found}
-    board = rank(state.pool, results, request.methods, request.chosen, request.settings.resamples)
-    return replace(state, results=results, board=board)
+    ranking = rank(state.pool, results, request.methods, request.chosen, request.settings.resamples)
+    return replace(state, results=results, ranking=ranking)
 
 
 def score_candidates(

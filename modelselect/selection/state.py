@@ -10,7 +10,7 @@ from modelselect.candidates.candidate import Candidate
 from modelselect.errors import Failure
 from modelselect.evaluation.context import EvaluationContext
 from modelselect.evaluation.results import ScoringResult
-from modelselect.leaderboard.leaderboard import Leaderboard
+from modelselect.ranking.ranking import Ranking
 from modelselect.selection.forecast import Forecast, PlannedRound
 from modelselect.utils.progress import Progress
 
@@ -42,7 +42,7 @@ class State:
         pool: the candidates that are left, in the order given.
         results: by id, what scoring found for a candidate, or why it has no scores.
         recalled: the record of recall; None without recall.
-        board: the candidates in order, without provenance.
+        ranking: the candidates in order, without provenance.
         fine_tuning: the recipe that was used, as plain data; None if no fine-tuning was asked for.
         rounds: what was done under the budget; None without one.
     """
@@ -52,7 +52,7 @@ class State:
     pool: tuple[Candidate, ...]
     results: Mapping[str, ScoringResult | Failure]
     recalled: Mapping[str, Any] | None = None
-    board: Leaderboard = field(default_factory=Leaderboard.empty)
+    ranking: Ranking = field(default_factory=Ranking.empty)
     fine_tuning: Mapping[str, Any] | None = None
     rounds: Rounds | None = None
 

@@ -19,7 +19,7 @@ class Strategy(Protocol):
     """How candidates are scored and fine-tuned."""
 
     def score(self, request: Request, state: State) -> State:
-        """The state with results and a board."""
+        """The state with results and a ranking."""
 
     def verify(self, request: Request, state: State) -> State:
         """The state with the best candidates fine-tuned."""

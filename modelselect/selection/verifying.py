@@ -15,7 +15,7 @@ from modelselect.evaluation.fine_tuning import VerificationTask
 from modelselect.evaluation.request import Request
 from modelselect.evaluation.results import ScoringResult, VerificationResult
 from modelselect.evaluation.running import run
-from modelselect.leaderboard.leaderboard import Leaderboard
+from modelselect.ranking.ranking import Ranking
 from modelselect.selection.affordable import affordable_fine_tuning
 from modelselect.selection.state import State
 from modelselect.store.store import Store
@@ -27,15 +27,15 @@ Ended = Callable[[Candidate, VerificationResult | Failure], None]
 def verify_best(request: Request, state: State) -> State:
     """The first `top_k` candidates are fine-tuned."""
     task = verification_task(request, state)
-    if state.board.ranked:
-        state = replace(state, board=fine_tuned(request, state, task, request.settings.top_k))
+    if state.ranking.ranked:
+        state = replace(state, ranking=fine_tuned(request, state, task, request.settings.top_k))
     return replace(state, fine_tuning={"method": task.method, **asdict(task.settings)})
 
 
 def verify_within_budget(request: Request, state: State, meter: Meter) -> State:
     """As many candidates are fine-tuned, for as many epochs, as the rest of the budget allows."""
     task = verification_task(request, state)
-    if state.board.ranked and state.rounds is not None:
+    if state.ranking.ranked and state.rounds is not None:
         begun, passed = meter.seconds, meter.passes
         affordable = affordable_fine_tuning(request, state, meter, task)
         task = replace(task, settings=affordable.settings)
@@ -48,19 +48,19 @@ def verify_within_budget(request: Request, state: State, meter: Meter) -> State:
             gate.ended(candidate)
             meter.passes += 0 if isinstance(result, VerificationResult) and result.reused else affordable.passes
 
-        board = state.board
+        ranking = state.ranking
         if affordable.top_k:
-            board = fine_tuned(request, state, task, affordable.top_k, partial(gate.admit, price=price), ended)
+            ranking = fine_tuned(request, state, task, affordable.top_k, partial(gate.admit, price=price), ended)
         stage = {
             "stage": "verify",
-            "candidates": sum(row.verified_accuracy is not None for row in board.rows),
+            "candidates": sum(row.verified_accuracy is not None for row in ranking.rows),
             "epochs": affordable.settings.epochs if affordable.top_k else 0,
             "seconds": meter.seconds - begun,
             "passes": meter.passes - passed,
             "decision": affordable.decision + ("; the budget was used up" if gate.refused is not None else ""),
         }
         rounds = replace(state.rounds, stages=(*state.rounds.stages, stage))
-        state = replace(state, board=board, rounds=rounds)
+        state = replace(state, ranking=ranking, rounds=rounds)
     return replace(state, fine_tuning={"method": task.method, **asdict(task.settings)})
 
 
@@ -77,12 +77,12 @@ def fine_tuned(
     top_k: int,
     admit: Admit = iter,
     ended: Ended = lambda candidate, result: None,
-) -> Leaderboard:
-    """The board with its first k fine-tuned, in the order of their accuracy. The weights of the best one are kept.
+) -> Ranking:
+    """The ranking with its first k fine-tuned, in the order of their accuracy. The weights of the best one are kept.
 
     Weights of other candidates are dropped if this run made them; those that an earlier run kept stay.
     """
-    first = [row.candidate for row in state.board.ranked[:top_k]]
+    first = [row.candidate for row in state.ranking.ranked[:top_k]]
     folder = task.context.cache_dir
     verified: dict[str, VerificationResult] = {}
 
@@ -105,7 +105,7 @@ def fine_tuned(
         for outcome in request.runner.map(replace(task, needs_checkpoint=True), [winner]):
             if outcome.failure is None:
                 verified[winner.id] = outcome.value
-    return _reordered(state.board, verified, failures, None if winner is None else winner.id, folder)
+    return _reordered(state.ranking, verified, failures, None if winner is None else winner.id, folder)
 
 
 def _dropped(result: VerificationResult, cache_dir: Path) -> VerificationResult:
@@ -117,16 +117,16 @@ def _dropped(result: VerificationResult, cache_dir: Path) -> VerificationResult:
 
 
 def _reordered(
-    board: Leaderboard,
+    ranking: Ranking,
     verified: Mapping[str, VerificationResult],
     failures: Mapping[str, Failure],
     winner: str | None,
     cache_dir: Path,
-) -> Leaderboard:
-    """The board with what fine-tuning found: verified candidates first, by accuracy, then the others as they were."""
+) -> Ranking:
+    """The ranking with what fine-tuning found: verified candidates first, by accuracy, then the others as they were."""
     kept_in = None if cache_dir == Store().path else str(cache_dir)
     rows = []
-    for row in board.rows:
+    for row in ranking.rows:
         key = row.candidate.id
         if (result := verified.get(key)) is not None:
             row = replace(
@@ -151,4 +151,4 @@ def _reordered(
         else replace(row, rank=len(first) + 1 + sum(rank < row.predicted_rank for rank in unverified))
         for row in rest
     ]
-    return replace(board, rows=(*first, *rest))
+    return replace(ranking, rows=(*first, *rest))

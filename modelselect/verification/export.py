@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from modelselect.candidates.candidate import Candidate
+from modelselect.candidates.zoo import OWN_MODULES
 from modelselect.errors import InvalidInputError
+from modelselect.host.host import get_host
 from modelselect.verification.fine_tuned import HEAD_PREFIX, FineTuned
 
 CONFIGURATION = "config.json"
@@ -26,9 +28,6 @@ def write(tuned: FineTuned, candidate: Candidate, path: Path, *, trust_remote_co
         CandidateError: the candidate cannot be loaded to be put together with its fine-tuned weights.
         InvalidInputError: there is something at `path` already, or it cannot be written.
     """
-    from modelselect.evaluation.own_modules import ModuleZoo
-    from modelselect.host.host import get_host
-
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise InvalidInputError(f"there is something at {str(path)!r} already; give a new folder")
     try:
@@ -37,7 +36,7 @@ def write(tuned: FineTuned, candidate: Candidate, path: Path, *, trust_remote_co
             folder = Path(scratch) / path.name
             folder.mkdir()
             written = False
-            if candidate.zoo != ModuleZoo.name:
+            if candidate.zoo != OWN_MODULES:
                 zoo = get_host().zoo(candidate.zoo)
                 backbone = zoo.load(candidate, trust_remote_code=trust_remote_code)
                 tuned.put_into(backbone.module)

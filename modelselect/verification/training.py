@@ -119,7 +119,7 @@ def _losses(prepared: Any, job: Job, batch: NDArray[np.intp], part: int, acceler
             logits = prepared(training_batch(job, job.training, places, accelerator.device))
             targets = torch.from_numpy(job.training.targets[places]).to(accelerator.device)
             loss = cross_entropy(logits, targets, reduction="sum")
-            # Gradients are averaged over processes, and each process has only a share of the batch.
+            # Gradients are averaged over the processes, each of which has a share of the batch.
             accelerator.backward(loss * accelerator.num_processes / len(batch))
         yield loss.item()
 

@@ -262,7 +262,7 @@ def test_a_report_of_what_is_no_leaderboard_says_what_to_give(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     (tmp_path / "notes.txt").write_text("hello")
-    for name, words in (("notes.txt", "it is no JSON"), ("missing.json", "No such file or directory")):
+    for name, words in (("notes.txt", "the content is not JSON"), ("missing.json", "No such file or directory")):
         with pytest.raises(SystemExit):
             app.main(["report", str(tmp_path / name)])
         message = " ".join(capsys.readouterr().err.split())
