@@ -26,6 +26,7 @@ from modelselect.evaluation.fine_tuning import VerificationTask
 from modelselect.evaluation.recall import observe, recall_context
 from modelselect.evaluation.request import DEFAULT_HOLDOUT, Request
 from modelselect.evaluation.results import ScoringResult, VerificationResult
+from modelselect.evaluation.running import run
 from modelselect.evaluation.settings import NOT_IN_BENCHMARK, BenchmarkKeywords, Settings, with_signature
 from modelselect.evaluation.task import ScoringTask
 from modelselect.extraction.inputs import InputCache
@@ -36,7 +37,6 @@ from modelselect.probe.probe import Probe
 from modelselect.utils.progress import Progress
 from modelselect.utils.text import listed
 from modelselect.utils.versions import ALL_LIBRARIES, numeric_versions
-from modelselect.verification.recipe import FineTuning
 
 SOME = 5
 """Names that a note lists."""
@@ -54,33 +54,33 @@ def benchmark(
 ) -> Benchmark:
     """Runs every estimator on every candidate and dataset with a known fine-tuning result.
 
-    Estimators see training rows alone; one forward pass for each candidate and dataset serves them all. Everything
-    computed is on disk the moment it exists, so that a run that was killed goes on where it stopped. Your transfer
-    history is neither read nor added to, as it might hold the very results that are to be predicted; estimators that go
-    by one are given, for each dataset, the truth of all others.
+    Estimators only see training rows; one forward pass for each candidate and dataset serves all of them. Every result
+    is saved as soon as it is computed, and a run that was killed continues where it stopped. Your transfer history is
+    neither read nor added to, since it might hold the results that are to be predicted. Estimators that read a history
+    get, for each dataset, the truth of all other datasets.
 
     Args:
         candidates: as in `select()`.
-        datasets: what `Probe.of` takes, one or several; or a mapping from names to these. Names are the truth's; by
-            default a dataset is called what its folder, or the Hub, calls it.
+        datasets: anything that `Probe.of` takes, one or several; or a mapping from names to these. The truth uses these
+            names; by default a dataset has the name of its folder, or its name on the Hub.
         truth: accuracies after fine-tuning: a CSV file or DataFrame, long (columns `dataset`, `model`, `accuracy`) or
-            wide (`model`, and a column for each dataset); a mapping dataset -> model -> accuracy; or a `History`. In
-            per cent if one is above 1. A model is a candidate's id, with or without the revision, or its name; for a
-            path, its last part will do.
-        columns: what the table of the truth calls `dataset`, `model` and `accuracy`, where otherwise.
+            wide (`model`, and a column for each dataset); a mapping dataset -> model -> accuracy; or a `History`. They
+            are per cent if one is above 1. A model is a candidate's id, with or without the revision, or its name; for
+            a path, the last part is enough.
+        columns: the names that the table of the truth has for `dataset`, `model` and `accuracy`, if it has others.
         verify: instead of `truth`, how to fine-tune every candidate on the training rows of every dataset, as in
-            `select()`. The accuracy is that on the test split, where there is one with labels, else on held-out rows.
-        settings: keywords of `select()`: estimators (None or `"all"` for every registered one; static baselines stand
-            beside them), probe_size, source, device, executor, cache_dir, trust_remote_code, seed, batch_size,
-            precision, compile, max_corrupt, progress; and fine_tuning, the recipe for `verify`.
+            `select()`. The accuracy is measured on the test split if it has labels, else on held-out rows.
+        settings: keywords of `select()`: estimators (None or `"all"` for every registered one; static baselines are
+            always included), probe_size, source, device, executor, cache_dir, trust_remote_code, seed, batch_size,
+            precision, compile, fine_tuning (the recipe for `verify`), max_corrupt, progress.
 
     Returns:
-        Scores and truth; `table()` judges. A candidate that fails on a dataset, or an estimator on a candidate, is a
-        cell that is missing, with the reason.
+        Scores and truth; `table()` judges. If a candidate fails on a dataset, or an estimator on a candidate, that cell
+        is missing, and the reason is kept.
 
     Raises:
-        InvalidInputError: neither truth nor `verify` is given, or both; the truth cannot be read, or does not match;
-            and what `select()` raises for datasets, candidates and estimators.
+        InvalidInputError: neither `truth` nor `verify` is given, or both; the truth cannot be read, or does not match;
+            and everything that `select()` raises for datasets, candidates and keywords.
         SearchError: a zoo failed while it was searched.
 
     >>> import modelselect as ms, numpy as np
@@ -102,6 +102,7 @@ def benchmark(
         asked,
         estimators=ALL_ESTIMATORS if asked.estimators is None else asked.estimators,
         verify=asked.verify if verify is None else verify,
+        history=False,
     )
     requests: dict[str, Request] = {}
     for name, probe in _probes(datasets, asked, verify is not None).items():
@@ -134,9 +135,7 @@ def benchmark(
                 shown = [c for c in request.pool if truth is None or c.id in known[name]]
                 results = _assess(task, request, shown, f"scoring on {name}", bars)
                 if verify is not None:
-                    known[name], unmeasured = _verify(
-                        task.context, request, results, verify, asked.recipe, f"fine-tuning on {name}", bars
-                    )
+                    known[name], unmeasured = _verify(task.context, request, results, f"fine-tuning on {name}", bars)
                     notes += [f"Not fine-tuned on {name}: {names[c]}: {why.reason}" for c, why in unmeasured.items()]
             unknown = [names[c.id] for c in request.pool if c.id not in known[name]]
             if truth is not None and unknown:
@@ -221,7 +220,7 @@ def _remember(
     names: Mapping[str, str],
     bars: Progress,
 ) -> None:
-    """Adds what estimators say that go by a transfer history: on each dataset, that of the results on all others."""
+    """Adds the scores of estimators that read a history: for each dataset, one of the results on all others."""
     methods = [e for e in next(iter(requests.values())).methods if "history" in e.reads]
     if not methods:
         return
@@ -265,11 +264,7 @@ def _with_proxy(task: ScoringTask) -> ScoringTask:
 def _assess(
     task: ScoringTask, request: Request, pool: Sequence[Candidate], what: str, bars: Progress
 ) -> dict[str, ScoringResult | Failure]:
-    results: dict[str, ScoringResult | Failure] = {}
-    with bars.candidates(what, len(pool)) as advance:
-        for outcome in request.runner.map(task, pool):
-            results[outcome.item.id] = outcome.failure or outcome.value
-            advance(outcome.item.id)
+    results = run(request.runner, task, pool, bars.candidates(what, len(pool)))
     return {candidate.id: results[candidate.id] for candidate in pool}  # whatever finished first
 
 
@@ -277,27 +272,21 @@ def _verify(
     context: EvaluationContext,
     request: Request,
     results: Mapping[str, ScoringResult | Failure],
-    method: str,
-    recipe: FineTuning,
     what: str,
     bars: Progress,
 ) -> tuple[dict[str, float], dict[str, Failure]]:
     """Accuracy of each candidate after fine-tuning, or why it has none, by id. Its weights are not kept."""
     identities = {key: result.identity for key, result in results.items() if isinstance(result, ScoringResult)}
-    task = VerificationTask(context, recipe, identities, method)
-    accuracies: dict[str, float] = {}
-    failures: dict[str, Failure] = {}
-    with bars.candidates(what, len(request.pool)) as advance:
-        for outcome in request.runner.map(task, request.pool):
-            if outcome.failure is None:
-                found: VerificationResult = outcome.value
-                accuracies[outcome.item.id] = found.verified.accuracy
-                if found.checkpoint is not None and not found.reused:
-                    request.store.remove(found.checkpoint)
-            else:
-                failures[outcome.item.id] = outcome.failure
-            advance(outcome.item.id)
-    return {c.id: accuracies[c.id] for c in request.pool if c.id in accuracies}, failures
+    task = VerificationTask(context, request.settings.recipe, identities, request.settings.verify)
+
+    def drop(candidate: Candidate, result: VerificationResult | Failure) -> None:
+        if isinstance(result, VerificationResult) and result.checkpoint is not None and not result.reused:
+            request.store.remove(result.checkpoint)
+
+    found = run(request.runner, task, request.pool, bars.candidates(what, len(request.pool)), drop)
+    in_order = {c.id: found[c.id] for c in request.pool if c.id in found}
+    accuracies = {key: r.verified.accuracy for key, r in in_order.items() if isinstance(r, VerificationResult)}
+    return accuracies, {key: r for key, r in found.items() if isinstance(r, Failure)}
 
 
 def _gather(

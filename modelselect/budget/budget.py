@@ -10,24 +10,24 @@ from modelselect.errors import InvalidInputError
 from modelselect.utils.text import duration
 
 DECISION_RESAMPLES = 20
-"""Resamples in each round where the caller asks for none: a standard deviation of 20 is known to a sixth."""
+"""Resamples in each round if the caller asks for none: the standard deviation of 20 is known to a sixth."""
 
 MOST_ROUNDS = 4
 """The first of them sees an eighth of the probe."""
 
 ROWS_PER_CLASS = 5
 LEAST_ROWS = 60
-"""The first round sees at least that many: fewer rows decide nothing."""
+"""Rows in the first round, at least: fewer rows decide nothing."""
 
 VERIFICATION_SHARE = 0.5
-"""Of the budget, kept for fine-tuning where that is asked for; what scoring does not use goes to it as well."""
+"""Share of the budget reserved for fine-tuning if there is any; what scoring leaves is added to it."""
 
 TRAINING_PASSES = 3
-"""Forward passes that training on a row is worth: the backward pass takes about two."""
+"""Forward passes that training on a row costs: the backward pass takes about two."""
 
 LEAST_EPOCHS = 3
 LEAST_SHARE_OF_EPOCHS = 0.25
-"""Fine-tuning for less than both says too little to be worth it; fewer candidates are fine-tuned instead."""
+"""Fine-tuning for less than both says too little; fewer candidates are fine-tuned instead."""
 
 _DURATION = re.compile(
     r"(?:(\d+(?:\.\d+)?)\s*h(?:ours?)?)?\s*(?:(\d+(?:\.\d+)?)\s*m(?:in(?:utes?)?)?)?\s*"
@@ -44,11 +44,11 @@ _EXPECTED = (
 
 @dataclass(frozen=True)
 class Budget:
-    """What a run may take: seconds of wall time, or forward passes (one row through one candidate).
+    """What a run may spend: seconds of wall time, or forward passes (one row through one candidate).
 
     Attributes:
-        seconds: or None.
-        passes: or None; exactly one of the two is given.
+        seconds: of wall time, or None.
+        passes: number of forward passes, or None; exactly one of the two is given.
 
     Raises:
         InvalidInputError: neither or both are given, or one is not above 0.
@@ -63,7 +63,7 @@ class Budget:
     def __post_init__(self) -> None:
         given = [value for value in (self.seconds, self.passes) if value is not None]
         if len(given) != 1 or isinstance(given[0], bool) or not isinstance(given[0], int | float):
-            raise InvalidInputError(f"{self!r} is no budget; give seconds or passes, one of them")
+            raise InvalidInputError(f"{self!r} is no budget; expected either seconds or passes")
         if not given[0] > 0 or not math.isfinite(given[0]):
             raise InvalidInputError(f"{self!r} is no budget; expected more than 0")
 
@@ -94,7 +94,7 @@ class Budget:
 
     @classmethod
     def of(cls, given: Budget | str | int) -> Budget:
-        """What a caller means: a budget, its text, or a number of forward passes.
+        """The budget that a caller gives: a budget, its text, or a number of forward passes.
 
         Raises:
             InvalidInputError: it is none of these.
@@ -117,9 +117,9 @@ class Budget:
         return f"Budget({', '.join(f'{name}={value!r}' for name, value in given.items() if value is not None)})"
 
     def __str__(self) -> str:
-        return self.told(self.amount)
+        return self.format(self.amount)
 
-    def told(self, amount: float) -> str:
+    def format(self, amount: float) -> str:
         """An amount in its unit: `12 min`, `3,000 passes`."""
         return f"{amount:,.0f} passes" if self.seconds is None else duration(amount)
 

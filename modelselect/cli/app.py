@@ -29,7 +29,7 @@ EXIT_INTERRUPTED = 130
 
 
 class PluginGroup(TyperGroup):
-    """The shipped commands, and those of plugins where no shipped one has the name."""
+    """The shipped commands, and the commands of plugins whose names are not taken by a shipped one."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         return [*super().list_commands(ctx), *_plugin_commands()]

@@ -59,7 +59,8 @@ def benchmark(
     **options: Any,
 ) -> None:
     """Judge estimators by known fine-tuning results."""
-    import modelselect as ms
+    from modelselect.benchmarking import running
+    from modelselect.benchmarking.benchmark import Benchmark
     from modelselect.benchmarking.measures import find_measure
     from modelselect.benchmarking.table import check_suffix
     from modelselect.benchmarking.truth import write_truth
@@ -83,7 +84,7 @@ def benchmark(
             raise InvalidInputError(
                 "--scores needs the accuracies to judge by, too: --truth FILE.csv, or the same file"
             )
-        found = ms.Benchmark.of_scores(scores, truth, columns=columns)
+        found = Benchmark.of_scores(scores, truth, columns=columns)
     else:
         if candidates is None or not datasets:
             raise InvalidInputError(
@@ -97,7 +98,7 @@ def benchmark(
                 "say, or leave it out"
             )
         with contextlib.redirect_stdout(sys.stderr):  # what a candidate prints must not stand in the answer
-            found = ms.benchmark(
+            found = running.benchmark(
                 [candidates, *(more or [])],
                 datasets,
                 truth,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from modelselect.candidates.zoo import Zoo
 
 _HUB_COLUMNS = ("library", "downloads", "weights", "scan", "gated")
-"""What `search` shows besides, where some candidate has it."""
+"""What `search` also shows if some candidate has it."""
 
 
 def search(
@@ -30,12 +30,12 @@ def search(
     as_json: JsonFlag = False,
 ) -> None:
     """List the candidates that expressions name."""
-    import modelselect as ms
     from modelselect.errors import ExpressionError
+    from modelselect.host import lookup
 
     found: dict[str, Candidate] = {}
     for expression in expressions:
-        matched = ms.search(expression)
+        matched = lookup.search(expression)
         if not matched:
             raise ExpressionError(f"no candidate matched {expression!r}")
         found |= {candidate.id: candidate for candidate in matched}

@@ -26,18 +26,18 @@ def report(
     private: Annotated[bool, typer.Option("--private", help="Make a new repository on the Hub private.")] = False,
 ) -> None:
     """Write a leaderboard as a web page, or as a table; or push it to the Hub."""
-    import modelselect as ms
     from modelselect.errors import InvalidInputError
+    from modelselect.leaderboard.leaderboard import Leaderboard
     from modelselect.store.files import write_text
 
     name = source.removeprefix(history.HUB)
-    board = ms.Leaderboard.load(source) if name == source else ms.Leaderboard.from_hub(name)
+    board = Leaderboard.load(source) if name == source else Leaderboard.from_hub(name)
     if push is not None:
         typer.echo(f"pushed: {board.push_to_hub(push, private=private or None)}", err=True)
         if output is None:
             return
-    beside = Path(source).with_suffix("") if name == source else Path(Path(name).name)
-    path = beside.with_name(f"{beside.name}.html") if output is None else output
+    stem = Path(source).with_suffix("") if name == source else Path(Path(name).name)
+    path = stem.with_name(f"{stem.name}.html") if output is None else output
     tables = {".md": board.to_markdown, ".csv": board.to_csv, ".tex": board.to_latex}
     if path.suffix == ".html":
         board.report(path, atlas=atlas_path)

@@ -46,8 +46,10 @@ def select(
     **options: Any,
 ) -> None:
     """Rank candidates for a dataset; fine-tune the top k."""
-    import modelselect as ms
     from modelselect.errors import InvalidInputError, NothingRankedError
+    from modelselect.leaderboard.leaderboard import Leaderboard
+    from modelselect.selection import funnel, planning
+    from modelselect.verification.recipe import FineTuning
 
     if agreement and json_path == Path("-"):
         raise InvalidInputError("--agreement prints a table and '--json -' JSON; give one of them, or --json a file")
@@ -70,17 +72,17 @@ def select(
             )
     if "confidence" in settings and "budget" not in settings:
         raise InvalidInputError("--confidence says when a budget may end early: add --budget 20m, or leave it out")
-    settings["fine_tuning"] = ms.FineTuning(**{name: value for name, value in recipe.items() if value is not None})
+    settings["fine_tuning"] = FineTuning(**{name: value for name, value in recipe.items() if value is not None})
     if dry_run:
         with contextlib.redirect_stdout(sys.stderr):
-            plan = ms.plan(dataset, candidates, **settings)
+            plan = planning.plan(dataset, candidates, **settings)
         _show_plan(plan, json_path)
         return
     try:
         with contextlib.redirect_stdout(sys.stderr):  # what a candidate prints must not stand in the answer
-            board = ms.select(dataset, candidates, **settings)
+            board = funnel.select(dataset, candidates, **settings)
     except NothingRankedError as error:
-        if isinstance(error.leaderboard, ms.Leaderboard):
+        if isinstance(error.leaderboard, Leaderboard):
             _show_board(error.leaderboard, json_path, report)
         raise
     _show_board(board, json_path, report)

@@ -16,9 +16,9 @@ from modelselect.probe.probe import Probe
 def candidates_of(
     given: Any, probe: Probe
 ) -> tuple[list[Candidate], dict[str, ModuleZoo], dict[str, ScoringResult | Failure]]:
-    """Candidates in the order given, each once; the zoo of bare modules if there are any; what could not be searched.
+    """The candidates in the order given, each once; the zoo of bare modules, if there are any; failed searches.
 
-    An expression whose zoo failed stands in the pool as a candidate of that name, and in the last by its failure.
+    An expression whose zoo failed is a candidate of that name in the pool, and its failure is in the last value.
     """
     if isinstance(given, set | frozenset):  # their order changes from run to run
         given = sorted(given, key=str)

@@ -19,6 +19,7 @@ from modelselect.executor import Executor
 from modelselect.extraction.devices import Compute, check_precision, choose_device
 from modelselect.extraction.extractor import BatchProgress
 from modelselect.extraction.inputs import InputCache
+from modelselect.history.history import History, open_history, open_or_warn
 from modelselect.host.host import Host, get_host
 from modelselect.host.lookup import choose_estimators
 from modelselect.probe.probe import Probe
@@ -39,6 +40,7 @@ class Request:
         methods: those, and the static baselines.
         pool: the candidates, in the order given.
         own_zoos: the zoo of the caller's bare modules, if there are any.
+        history: the transfer history to read and to add to; None for none.
         unsearched: by id, the candidates that stand for an expression whose zoo failed.
         device: the one that `settings.device` means on this machine.
     """
@@ -54,11 +56,13 @@ class Request:
     own_zoos: dict[str, ModuleZoo]
     unsearched: dict[str, ScoringResult | Failure]
     store: Store
+    history: History | None
     device: str
 
     @classmethod
     def of(cls, settings: Settings, dataset: Any, candidates: Any) -> Request:
         """See `select`, whose errors are raised here."""
+        history = _history_for(settings)
         host = get_host()
         executor = settings.executor
         runner = executor if isinstance(executor, Executor) else host.executor(executor)
@@ -86,6 +90,7 @@ class Request:
             own_zoos=own_zoos,
             unsearched=unsearched,
             store=Store(None if settings.cache_dir is None else Path(settings.cache_dir)),
+            history=history,
             device=device,
         )
 
@@ -107,3 +112,13 @@ class Request:
             costs=settings.measures_costs,
             limits=settings.limits,
         )
+
+
+def _history_for(settings: Settings) -> History | None:
+    """The history to read and to add to; None if there is none, or if it cannot be read and recall does not need it."""
+    history = open_history(settings.history)
+    if settings.recall is None:
+        return None if history is None else open_or_warn(history)
+    if history is None:
+        raise InvalidInputError("recall goes by the transfer history, and history is False; give one, or no recall")
+    return history

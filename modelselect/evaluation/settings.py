@@ -27,7 +27,7 @@ MAX_SEED = 2**32 - 2**16
 """The largest seed that every library takes, with room for the seeds that are counted up from it."""
 
 ALL_ROWS = ("all", "none")
-"""What `--probe-size` takes besides a number: every row of the dataset."""
+"""Words that `--probe-size` takes instead of a number: every row of the dataset."""
 
 EstimatorChoice: TypeAlias = "str | estimation.Estimator | Sequence[str | estimation.Estimator] | None"
 HistoryChoice: TypeAlias = "histories.History | str | os.PathLike[str] | Literal[False] | None"

@@ -1,35 +1,24 @@
-"""`select()`: the funnel. Candidates in, a ranked leaderboard out, without fine-tuning more than the top k."""
+"""`select()`: the funnel. Candidates go in, a ranked leaderboard comes out; only the top k are fine-tuned."""
 
 from __future__ import annotations
 
-import datetime
-import platform
-import time
-from dataclasses import asdict, replace
-from functools import partial
+import contextlib
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, Unpack
 
-from modelselect.budget.budget import Budget
-from modelselect.budget.meter import Meter
 from modelselect.candidates.modules import in_evaluation_mode
 from modelselect.errors import NothingRankedError, Stage
-from modelselect.evaluation.fine_tuning import VerificationTask
-from modelselect.evaluation.recall import record as record_run
 from modelselect.evaluation.request import Request
-from modelselect.evaluation.results import ScoringResult
 from modelselect.evaluation.settings import Keywords, Settings, with_signature
-from modelselect.evaluation.standings import rank
-from modelselect.evaluation.task import ScoringTask
 from modelselect.extraction.inputs import InputCache
 from modelselect.leaderboard.leaderboard import Leaderboard
-from modelselect.ranking.row import RankedCandidate
-from modelselect.selection.affordable import affordable_fine_tuning
-from modelselect.selection.halving import SuccessiveHalving, record
-from modelselect.selection.narrowing import history_for, prefilter
-from modelselect.selection.scoring import score_candidates
-from modelselect.selection.verifying import verify_best, verify_within_budget
+from modelselect.selection.narrowing import recalled, within_limits
+from modelselect.selection.provenance import Begun, provenance
+from modelselect.selection.recording import recorded
+from modelselect.selection.state import State
+from modelselect.selection.strategy import strategy_of
 from modelselect.utils.progress import Progress
-from modelselect.utils.versions import ALL_LIBRARIES, numeric_versions
 
 
 @with_signature(Keywords)
@@ -104,91 +93,45 @@ def select(dataset: Any, candidates: Any, **settings: Unpack[Keywords]) -> Leade
     >>> board.best.rank
     1
     """
-    started = datetime.datetime.now(datetime.UTC)
-    clock = time.perf_counter()
+    begun = Begun.now()
     asked = Settings.of("select", settings)
-    meter = None if asked.budget is None else Meter(Budget.of(asked.budget))
-    limits, confidence, top_k, resamples = asked.limits, asked.confidence, asked.top_k, asked.resamples
-    past = history_for(asked.history, asked.recall)
-    recipe = asked.recipe
+    strategy = strategy_of(asked)
     request = Request.of(asked, dataset, candidates)
-    host, runner, chosen, methods = request.host, request.runner, request.chosen, request.methods
-
-    bare = in_evaluation_mode(*(module for zoo in request.own_zoos.values() for module in zoo.modules))
-    with bare, InputCache.temporary(request.store.path / "spool") as spool, Progress(asked.progress) as bars:
-        context = request.context(spool, None if runner.isolated else bars.batches)
-        pool, settled, recalled, context = prefilter(request, context, past, bars)
-        scored = None
-        stages = []
-        if meter is None:
-            open_ones = [candidate for candidate in pool if candidate.id not in settled]
-            results = settled | score_candidates(
-                host, runner, ScoringTask(context), open_ones, len(open_ones), bars=bars
-            )
-            ranking = rank(pool, results, methods, chosen, resamples)
-        else:
-            assess = partial(score_candidates, host, runner, bars=bars)
-            rounds = SuccessiveHalving(context, chosen, methods, meter, confidence, top_k, assess, runner.workers)
-            scored = rounds.score(pool, settled)
-            ranking, results, context = scored.board, scored.results, scored.context
-        if top_k and ranking.ranked:
-            identities = {key: result.identity for key, result in results.items() if isinstance(result, ScoringResult)}
-            task = VerificationTask(context, recipe, identities, asked.verify)
-            if meter is None or scored is None:
-                ranking = verify_best(ranking, runner, task, top_k, bars)
-            else:
-                affordable = affordable_fine_tuning(scored, meter, task, top_k=top_k, confidence=confidence)
-                recipe = affordable.settings
-                ranking, stage = verify_within_budget(affordable, meter, ranking, runner, task, bars)
-                stages.append(stage)
-        trained = {"method": asked.verify, **asdict(recipe)} if top_k else None
-        if past is not None:
-            record_run(ScoringTask(context), past, ranking, results, trained, may_look=meter is None)
-    spent = None if meter is None or scored is None else record(asked.budget, meter, confidence, scored, stages)
-    ranking = replace(
-        ranking,
-        provenance={
-            "dataset": context.probe.provenance,
-            "source": None if request.source is None else request.source.provenance,
-            "fingerprint": context.probe.fingerprint,
-            "ranked_by": [e.name for e in chosen],
-            "estimators": {e.name: {"key": e.key, "parameters": e.parameters, "citation": e.citation} for e in methods},
-            "settings": {
-                "top_k": top_k,
-                "probe_size": len(context.probe),
-                "requested_probe_size": asked.probe_size,
-                "fine_tuning": trained,
-                "device": request.device,
-                "executor": runner.name,
-                "batch_size": asked.batch_size,
-                "precision": asked.precision,
-                "compile": asked.compile,
-                "trust_remote_code": asked.trust_remote_code,
-                "seed": asked.seed,
-                "probe_seed": context.probe.seed,
-                "resamples": context.resamples,
-                "costs": context.costs,
-                "limits": asdict(limits),
-            },
-            "recall": recalled,
-            "budget": spent,
-            "versions": {"python": platform.python_version(), **numeric_versions(ALL_LIBRARIES)},
-            "plugins": {p.name: f"{p.distribution} {p.version}" for p in host.plugins if not p.faults},
-            "started": started.isoformat(timespec="seconds"),
-            "seconds": time.perf_counter() - clock,
-            "from_store": sum(result.reused for result in results.values() if isinstance(result, ScoringResult)),
-        },
-    )
-    board = Leaderboard.of(ranking)
-    host.notify("selection_finished", leaderboard=board)
+    with _opened(request) as state:
+        state = within_limits(request, state)
+        state = recalled(request, state)
+        state = strategy.score(request, state)
+        if asked.top_k:
+            state = strategy.verify(request, state)
+        state = recorded(request, state, may_look=strategy.may_look)
+    budget = strategy.account(request, state)
+    board = Leaderboard.of(replace(state.ranking, provenance=provenance(request, state, begun, budget)))
+    request.host.notify("selection_finished", leaderboard=board)
     if not board.ranked:
-        limited = all(row.failure is not None and row.failure.stage == Stage.LIMIT for row in board.rows)
-        why = f"passes the limits ({limits})" if limits and limited else "could be ranked"
-        reasons = "; ".join(f"{row.candidate}: {_why_unranked(row)}" for row in board.rows[:3])
-        more = f"; and {len(board.rows) - 3} more" if len(board.rows) > 3 else ""
-        raise NothingRankedError(f"not one of {len(board.rows)} candidates {why}: {reasons}{more}", board)
+        raise _nothing_ranked(request, board)
     return board
 
 
-def _why_unranked(row: RankedCandidate) -> str:
-    return row.failure.reason if row.failure else row.status
+@contextlib.contextmanager
+def _opened(request: Request) -> Iterator[State]:
+    """The state before the first stage, while inputs are cached, bars are shown and bare modules are not training."""
+    modules = [module for zoo in request.own_zoos.values() for module in zoo.modules]
+    spool = InputCache.temporary(request.store.path / "spool")
+    with in_evaluation_mode(*modules), spool as inputs, Progress(request.settings.progress) as bars:
+        yield State(
+            context=request.context(inputs, None if request.runner.isolated else bars.batches),
+            bars=bars,
+            pool=tuple(request.pool),
+            results=request.unsearched,
+        )
+
+
+def _nothing_ranked(request: Request, board: Leaderboard) -> NothingRankedError:
+    limits = request.settings.limits
+    limited = all(row.failure is not None and row.failure.stage == Stage.LIMIT for row in board.rows)
+    why = f"passes the limits ({limits})" if limits and limited else "could be ranked"
+    reasons = "; ".join(
+        f"{row.candidate}: {row.failure.reason if row.failure else row.status}" for row in board.rows[:3]
+    )
+    more = f"; and {len(board.rows) - 3} more" if len(board.rows) > 3 else ""
+    return NothingRankedError(f"not one of {len(board.rows)} candidates {why}: {reasons}{more}", board)

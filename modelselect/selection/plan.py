@@ -1,4 +1,4 @@
-"""`Plan`: what a selection would take, as a table."""
+"""`Plan`: what a selection would download and compute, as a table."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _COLUMNS = ("candidate", "download", "parameters", "memory", "MACs", "forward pass", "in the store", "remark")
 
 _LESSER_COLUMNS = ("memory", "MACs", "parameters")
-"""Left out one after another where width is short."""
+"""Left out one after another if the terminal is narrow."""
 
 _LEGIBLE = 32
 """Characters of a candidate's name, or of a remark, in one line."""
@@ -27,19 +27,19 @@ _LEGIBLE = 32
 
 @dataclass(frozen=True)
 class PlannedCandidate:
-    """What one candidate would cost; None stands for what cannot be known without loading it.
+    """What one candidate would cost; None for what is unknown without loading it.
 
     Attributes:
-        candidate: whose.
-        download_bytes: at most, for what is in a library's cache already is not fetched again; 0 if it is on this
+        candidate: the candidate.
+        download_bytes: at most, since what is in a library's cache is not downloaded again; 0 if it is on this
             machine.
         parameters: number of parameters.
-        memory: bytes of its weights once loaded. What a batch takes comes on top; it is halved until it fits.
+        memory: bytes of its weights once loaded. A batch takes more; it is halved until it fits.
         macs: multiply-accumulates of one row.
         seconds: of the forward pass over the probe, estimated; 0 if its evidence is in the store.
-        stored: `"scores"`, if all that is asked for is in the store; `"features"`, if no forward pass is needed; `""`,
-            if nothing helps; None if it has no revision, so that only its weights can tell.
-        remark: what will stop it, or may.
+        stored: `"scores"` if all that is asked for is in the store; `"features"` if no forward pass is needed; `""`
+            if nothing helpful is in the store; None if the candidate has no revision, so that only its weights tell.
+        remark: what will or may stop it.
     """
 
     candidate: Candidate
@@ -58,14 +58,15 @@ class Plan:
 
     Attributes:
         rows: one for each candidate, in the order given.
-        probe_rows: rows that each would be shown.
-        device: where.
-        macs_per_second: multiply-accumulates that the device did in a short run of a small network, now.
-        decode_seconds: to read and decode the probe once, as every distinct preprocessing does, estimated from some
-            of its rows.
-        recalled_from: candidates before recall cut the pool to `rows`; None where there is no recall.
-        budget: what the run may take; None where that is open.
-        rounds: under a budget, the probes that candidates are shown one after another, if half go after each.
+        probe_rows: rows that each candidate would be shown.
+        device: runs the forward passes.
+        macs_per_second: multiply-accumulates, as measured now in a short run of a small network.
+        decode_seconds: to read and decode the probe once, as every distinct preprocessing does; estimated from some
+            rows.
+        recalled_from: number of candidates before recall reduced the pool to `rows`; None without recall.
+        budget: what the run may spend; None without a budget.
+        rounds: under a budget, the probes that candidates are shown one after another, if half of them are eliminated
+            after each.
         fine_tuning_seconds: to fine-tune `top_k` of typical size after that, without a budget; None if unknown.
         top_k: how many to fine-tune; under a budget, at most.
     """
@@ -83,12 +84,12 @@ class Plan:
 
     @property
     def download_bytes(self) -> int:
-        """Of all candidates of which it is known."""
+        """Of all candidates whose size is known."""
         return sum(row.download_bytes or 0 for row in self.rows)
 
     @property
     def seconds(self) -> float:
-        """Of all candidates of which it is known: decoding once for each input size, and the forward passes."""
+        """Decoding once for each input size, and the forward passes of all candidates whose time is known."""
         sizes = {row.candidate.metadata.get("input_size") for row in self.rows if row.seconds}
         return len(sizes) * self.decode_seconds + sum(row.seconds or 0.0 for row in self.rows)
 
@@ -122,8 +123,8 @@ class Plan:
         """A Rich table for the terminal.
 
         Args:
-            width: characters there are; columns that matter less are left out where candidates would not be legible.
-                None shows all.
+            width: characters in a line; less important columns are left out if candidates would not be legible. None
+                shows all.
         """
         from rich.table import Table
         from rich.text import Text
@@ -156,7 +157,7 @@ class Plan:
             table.add_row(*(Text(row[column]) for column in shown))
         notes = self._notes()
         if hidden:
-            notes.append(f"not shown, for want of width: {', '.join(hidden)}")
+            notes.append(f"not shown in this width: {', '.join(hidden)}")
         table.caption = Text("\n".join(notes))
         table.caption_justify = "left"
         return table
@@ -176,16 +177,16 @@ class Plan:
             f"{duration(self.decode_seconds)})",
         ]
         if self.recalled_from is not None:
-            notes.insert(0, f"the {len(self.rows)} of which the history expects most, of {self.recalled_from}")
+            notes.insert(0, f"recalled: the history expects most of these {len(self.rows)} of {self.recalled_from}")
         if self.budget is not None:
-            notes.append(f"of a budget of {self.budget}, if half of the candidates go after each round:")
+            notes.append(f"with a budget of {self.budget}, if half of the candidates are eliminated after each round:")
             for number, planned in enumerate(self.rounds, start=1):
                 took = f"{planned.passes:,} passes, about {duration(planned.seconds)}"
                 notes.append(f"  round {number}: {planned.candidates} candidates on {planned.rows} rows, {took}")
             if not self.rounds:
-                notes.append("  it does not pay for one round; give a larger budget, or fewer candidates")
+                notes.append("  the budget does not pay for one round; give a larger budget, or fewer candidates")
             if self.top_k:
-                notes.append(f"  then fine-tuning of at most {self.top_k}, as what is left allows")
+                notes.append(f"  then fine-tuning of at most {self.top_k}, if the rest of the budget pays for it")
         elif self.top_k:
             notes.append(f"to fine-tune {self.top_k} of them: about {duration(self.fine_tuning_seconds)}")
         return notes

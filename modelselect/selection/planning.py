@@ -11,15 +11,15 @@ from modelselect.errors import Failure, Stage
 from modelselect.estimators.resampling import looks_at_rows
 from modelselect.evaluation.loading import BYTES_PER_PARAMETER
 from modelselect.evaluation.request import Request
-from modelselect.evaluation.results import ScoringResult
 from modelselect.evaluation.settings import Keywords, Settings, with_signature
 from modelselect.evaluation.task import ScoringTask
 from modelselect.evaluation.timing import decode_seconds, macs_per_second
 from modelselect.extraction.inputs import InputCache
 from modelselect.selection.affordable import fine_tuning_passes
 from modelselect.selection.forecast import PlannedRound, kept_for_verification, plan_rounds
-from modelselect.selection.narrowing import history_for, over_limits, prefilter
+from modelselect.selection.narrowing import recalled, within_limits
 from modelselect.selection.plan import Plan, PlannedCandidate
+from modelselect.selection.state import State
 from modelselect.utils.progress import Progress
 
 
@@ -50,17 +50,19 @@ def plan(dataset: Any, candidates: Any, **settings: Unpack[Keywords]) -> Plan:
     """
     asked = Settings.of("plan", settings)
     budget = None if asked.budget is None else Budget.of(asked.budget)
-    past = history_for(asked.history, asked.recall)
     request = Request.of(asked, dataset, candidates)
-    context = request.context(InputCache(None))
-    task = ScoringTask(context)
-    pool, recalled = request.pool, None
-    settled = request.unsearched | over_limits(task, pool, request.unsearched)
+    state = State(
+        context=request.context(InputCache(None)),
+        bars=Progress(asked.progress),
+        pool=tuple(request.pool),
+        results=request.unsearched,
+    )
+    state = within_limits(request, state)
     if asked.recall is not None:
-        pool, settled, recalled, _ = prefilter(request, context, past, Progress(asked.progress))
+        state = recalled(request, state)
     speed, decoding = macs_per_second(request.device), decode_seconds(request.probe)
-    rows = tuple(_expense(request, task, candidate, settled.get(candidate.id), speed) for candidate in pool)
-    open_rows = [row for row in rows if row.candidate.id not in settled]
+    rows = tuple(_expense(request, state, candidate, speed) for candidate in state.pool)
+    open_rows = [row for row in rows if row.candidate.id not in state.results]
     row_seconds = [_row_seconds(row, speed, decoding / len(request.probe)) for row in open_rows]
     rounds: tuple[PlannedRound, ...] = ()
     if budget is not None and open_rows:
@@ -80,7 +82,7 @@ def plan(dataset: Any, candidates: Any, **settings: Unpack[Keywords]) -> Plan:
         device=request.device,
         macs_per_second=speed,
         decode_seconds=decoding,
-        recalled_from=None if recalled is None else recalled["pool"],
+        recalled_from=None if state.recalled is None else state.recalled["pool"],
         budget=budget,
         rounds=rounds,
         fine_tuning_seconds=fine_tuning_seconds if budget is None else None,
@@ -89,15 +91,14 @@ def plan(dataset: Any, candidates: Any, **settings: Unpack[Keywords]) -> Plan:
 
 
 def _row_seconds(row: PlannedCandidate, speed: float, decoding: float) -> float | None:
-    """To decode a row and pass it forward; 0 if that has been done."""
+    """To decode a row and pass it forward; 0 if the result is in the store."""
     if row.stored:
         return 0.0
     return None if row.macs is None else row.macs / speed + decoding
 
 
-def _expense(
-    request: Request, task: ScoringTask, candidate: Candidate, settled: ScoringResult | Failure | None, speed: float
-) -> PlannedCandidate:
+def _expense(request: Request, state: State, candidate: Candidate, speed: float) -> PlannedCandidate:
+    settled = state.results.get(candidate.id)
     known = candidate.metadata
     if isinstance(settled, Failure):
         if settled.stage == Stage.LIMIT:
@@ -107,20 +108,20 @@ def _expense(
             )
         return PlannedCandidate(candidate, remark=settled.reason)
     zoo = request.own_zoos.get(candidate.zoo) or request.host.zoo(candidate.zoo)
-    foreseen = task.preview(candidate)
-    seconds = None if foreseen.macs is None else len(request.probe) * foreseen.macs / speed
+    preview = ScoringTask(state.context).preview(candidate)
+    seconds = None if preview.macs is None else len(request.probe) * preview.macs / speed
     remarks = []
     if known.get("remote_code") and not request.settings.trust_remote_code:
-        remarks.append("runs code of its own: only with trust_remote_code")
+        remarks.append("runs its own code: only with trust_remote_code")
     if known.get("gated"):
-        remarks.append("gated: its owner has to let you in")
+        remarks.append("gated: ask its owner for access")
     return PlannedCandidate(
         candidate,
         download_bytes=known.get("download_bytes", known.get("size_bytes")) if zoo.downloads else 0,
-        parameters=foreseen.parameters,
-        memory=None if foreseen.parameters is None else BYTES_PER_PARAMETER * foreseen.parameters,
-        macs=foreseen.macs,
-        seconds=0.0 if foreseen.extracted or foreseen.scored else seconds,
-        stored="scores" if foreseen.scored else {None: None, True: "features", False: ""}[foreseen.extracted],
+        parameters=preview.parameters,
+        memory=None if preview.parameters is None else BYTES_PER_PARAMETER * preview.parameters,
+        macs=preview.macs,
+        seconds=0.0 if preview.extracted or preview.scored else seconds,
+        stored="scores" if preview.scored else {None: None, True: "features", False: ""}[preview.extracted],
         remark="; ".join(remarks),
     )

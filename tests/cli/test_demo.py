@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,7 @@ import modelselect as ms
 from modelselect.cli import app
 from modelselect.demo import DemoZoo
 from modelselect.host.host import get_host
+from tests.cli.conftest import run
 from tests.conftest import REPOSITORY
 
 TARGET_CLASSES = {"5", "6", "7", "8", "9"}
@@ -55,3 +57,21 @@ def test_the_demo_finds_the_best_network_and_writes_its_leaderboard(
     order = [line.split("│")[2].strip() for line in out.splitlines() if re.match(r"│\s+\d+ │ embedded:", line)]
     shown = [line.split("│")[2].strip() for line in readme.splitlines() if re.match(r"│\s+\d+ │ embedded:", line)]
     assert shown == order[: len(shown)], "the README shows another leaderboard than the demo prints"
+
+
+def test_the_demo_prints_its_leaderboard_and_nothing_else_where_it_is_told_to(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def quickly(dataset: Any, candidates: Any, **settings: Any) -> ms.Leaderboard:
+        named = settings["estimators"]
+        light = {"estimators": named if isinstance(named, str) else named[:1], "top_k": 0}
+        return ms.select(dataset, candidates[:3], **settings | light)
+
+    monkeypatch.setattr("modelselect.cli.demonstration.select", quickly)
+    code, out, err = run(capsys, "demo", "--json", "-")
+    assert code == 0
+    assert len(json.loads(out)["rows"]) == 3
+    assert "Leaderboard" in err
+    assert not list(tmp_path.glob("-"))

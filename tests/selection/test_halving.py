@@ -16,18 +16,14 @@ import torch
 
 import modelselect as ms
 from modelselect import verification
-from modelselect.budget.budget import Budget, round_sizes
-from modelselect.budget.chances import WinProbabilities, eliminated, win_probabilities
-from modelselect.budget.meter import Gate, Meter
+from modelselect.budget.budget import Budget
 from modelselect.cli import app
-from modelselect.errors import InvalidInputError, NotApplicableError, NothingRankedError
-from modelselect.estimators.resampling import probability_better
+from modelselect.errors import NotApplicableError, NothingRankedError
 from modelselect.evaluation import costs, fine_tuning
 from modelselect.evaluation.results import CostMeasurement
 from modelselect.extraction.torch_extractor import TorchExtractor
 from modelselect.history import History
-from modelselect.probe.nested import nest
-from modelselect.selection import affordable, forecast, funnel
+from modelselect.selection import affordable, forecast, verifying
 from modelselect.selection.affordable import Affordable, affordable_fine_tuning
 from modelselect.verification import FineTuning
 from tests.estimators.test_resampling import Columns, Mean, two_classes
@@ -62,131 +58,6 @@ def single_columns(gaps: list[float]) -> list[torch.nn.Module]:
 def run(gaps: list[float], rows: int = 480, **settings: Any) -> ms.Leaderboard:
     candidates = settings.pop("candidates", None) or single_columns(gaps)
     return ms.select(two_classes(rows, gaps), candidates, progress=False, **{"estimators": "centroid", **settings})
-
-
-# --- what a budget is ------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("20m", Budget(seconds=1200.0)),
-        ("1h30m", Budget(seconds=5400.0)),
-        ("90s", Budget(seconds=90.0)),
-        (" 1.5 h ", Budget(seconds=5400.0)),
-        ("2h 5min 1s", Budget(seconds=7501.0)),
-        ("50000 passes", Budget(passes=50000)),
-        ("50,000 forward passes", Budget(passes=50000)),
-        ("3 EUR at 1.20 EUR/h", Budget(seconds=9000.0)),
-        ("0.5€ at 2€/h", Budget(seconds=900.0)),
-        (12345, Budget(passes=12345)),
-        (Budget(seconds=1.0), Budget(seconds=1.0)),
-    ],
-)
-def test_a_budget_is_read_as_people_write_it(text: Any, expected: Budget) -> None:
-    assert Budget.of(text) == expected
-
-
-@pytest.mark.parametrize(
-    "given", ["", "soon", "20", "-5m", "0s", "3 EUR at 1.20 USD/h", "3 EUR at 0 EUR/h", "0 passes", 0, -1, True, 2.5]
-)
-def test_what_is_no_budget_is_refused(given: Any) -> None:
-    with pytest.raises(InvalidInputError, match=r"budget|Budget"):
-        ms.select(two_classes(40, [1.0]), Columns(0), budget=given)
-
-
-@pytest.mark.parametrize("confidence", [0.2, 1.0, "high", True])
-def test_a_confidence_that_nothing_can_reach_is_refused(confidence: Any) -> None:
-    with pytest.raises(InvalidInputError, match="confidence"):
-        ms.select(two_classes(40, [1.0]), Columns(0), budget="1m", confidence=confidence)
-
-
-# --- whether an order is decided -------------------------------------------------------------------------------------
-
-
-def test_of_two_candidates_the_chances_are_those_of_their_gap() -> None:
-    rng = np.random.default_rng(0)
-    for gap in (0.0, 0.1, 0.5, 2.0):
-        replicates = np.array([gap, 0.0]) + rng.normal(0, 0.5, (30, 2))
-        found = win_probabilities([gap, 0.0], replicates, [gap, 0.0], places=1)
-        exact = probability_better(gap, replicates[:, 0] - replicates[:, 1])
-        assert found.best[0] == pytest.approx(exact, abs=0.03)
-        assert found.best.sum() == pytest.approx(1)
-        assert found.decided == pytest.approx(found.best[0])
-
-
-def test_what_candidates_have_in_common_says_nothing_of_their_order() -> None:
-    shared = np.random.default_rng(0).normal(0, 5, (30, 1))
-    found = win_probabilities([1.0, 0.9], np.array([1.0, 0.9]) + shared, [1.0, 0.9], places=1)
-    assert found.best[0] > 0.999
-
-
-def test_an_order_that_changed_when_rows_were_doubled_is_open() -> None:
-    totals = [1.0, 0.8, 0.6, 0.4]
-    replicates = np.array(totals) + np.random.default_rng(0).normal(0, 0.02, (30, 4))
-    steady = win_probabilities(totals, replicates, np.array(totals) + 0.3, places=1)  # all moved alike
-    moved = win_probabilities(totals, replicates, [0.6, 0.9, 0.3, 0.8], places=1)
-    assert steady.best[0] > 0.999
-    assert moved.best[0] < 0.8
-
-
-def test_equals_have_equal_chances_and_the_unknown_none_that_is_certain() -> None:
-    found = win_probabilities([1.0, 1.0, np.nan], [[1.0, 1.0, np.nan]] * 5, [1.0, 1.0, np.nan], places=1)
-    np.testing.assert_allclose(found.best, [0.5, 0.5, 0.0], atol=0.03)
-    unknown = win_probabilities([1.0, 0.0], [[1.0, np.nan], [1.1, np.nan], [0.9, np.nan]], [1.0, np.nan], places=1)
-    assert unknown.best[0] > 0.99  # as uncertain as the other
-    assert 0.6 < win_probabilities([1.0, 0.0], np.full((3, 2), np.nan), [np.nan, np.nan], places=1).best[0] < 0.95
-
-
-def test_chances_of_many_places_add_up_to_the_places() -> None:
-    rng = np.random.default_rng(1)
-    totals = rng.normal(size=12)
-    found: WinProbabilities = win_probabilities(totals, totals + rng.normal(0, 0.5, (25, 12)), totals, places=4)
-    assert found.among.sum() == pytest.approx(4)
-    assert (found.among >= found.best).all()
-    assert found.decided <= found.among[np.argsort(-totals)[:4]].min()
-
-
-def test_who_goes_has_together_less_than_the_risk() -> None:
-    rng = np.random.default_rng(2)
-    for _ in range(50):
-        among = rng.dirichlet(np.full(10, 0.2))
-        gone = eliminated(among, risk=0.02, keep=2)
-        assert among[gone].sum() <= 0.02
-        assert len(gone) <= 8
-        rest = np.setdiff1d(np.arange(10), gone)
-        assert len(gone) == 8 or among[gone].sum() + among[rest].min() > 0.02
-
-
-# --- nested probes ---------------------------------------------------------------------------------------------------
-
-
-def test_nested_probes_grow_and_are_stratified() -> None:
-    labels = np.repeat([0, 1, 2], [600, 250, 150])
-    probe = ms.Probe.of((np.random.default_rng(0).normal(size=(1000, 3)), labels), size=None)
-    parts = nest(probe, round_sizes(1000, 3))
-    assert [len(part.rows) for part in parts] == [125, 250, 500, 1000]
-    assert parts[-1].probe is probe
-    for smaller, larger in itertools.pairwise(parts):
-        assert set(smaller.rows) < set(larger.rows)
-    for part in parts:
-        assert part.probe.labels is not None
-        shares = np.bincount(part.probe.labels) / len(part.rows)
-        np.testing.assert_allclose(shares, [0.6, 0.25, 0.15], atol=2 / len(part.rows))
-        places = np.concatenate(part.places)
-        assert sorted(places) == list(range(len(part.rows)))
-        for block, where in zip(part.blocks, part.places, strict=True):
-            for row in (0, len(block) - 1):
-                np.testing.assert_array_equal(block.item(row), part.probe.item(where[row]))
-                np.testing.assert_array_equal(block.item(row), probe.item(part.rows[where[row]]))
-
-
-def test_a_part_has_the_fingerprint_of_its_rows_wherever_they_come_from() -> None:
-    rows, labels = two_classes(40, [1.0])
-    part = ms.Probe.of((rows, labels), size=None).take(np.arange(10, 30))
-    alone = ms.Probe.of((rows[10:30], labels[10:30]), size=None)
-    assert part.fingerprint == alone.fingerprint
-    assert len(part.training) == 40
 
 
 # --- rounds ----------------------------------------------------------------------------------------------------------
@@ -318,35 +189,6 @@ def test_a_budget_of_time_is_overrun_by_what_one_candidate_takes_at_most() -> No
     assert board.rows[-1].status.startswith("left out: not begun: it takes about")
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.mark.parametrize("workers", [1, 2])
-def test_nobody_is_let_in_whose_cost_is_not_left(workers: int) -> None:
-    clock = Clock()
-    meter = Meter(Budget(seconds=10.0), clock)
-    gate = Gate(meter, keep=2.0, workers=workers)
-    names = [ms.Candidate("shelf", str(number)) for number in range(20)]
-    under_way: list[ms.Candidate] = []
-    begun = []
-    for candidate in gate.admit(names, lambda _: 1.5):
-        begun.append(candidate)
-        under_way.append(candidate)
-        if len(under_way) == workers:
-            clock.now += 1.5
-            for done in under_way:
-                gate.ended(done)
-            under_way.clear()
-    assert meter.seconds <= 8.0
-    assert workers * 5 - len(begun) in (0, workers - 1)  # 7.5 s of the 8, for all that are at work
-    assert gate.refused == 1.5
-
-
 def test_the_executor_does_not_change_the_answer(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     labels = np.arange(120) % 2
@@ -459,7 +301,7 @@ def test_fine_tuning_costs_the_same_whether_the_whole_probe_has_been_scored_befo
         priced.append(affordable_fine_tuning(*given, **settings))
         return priced[-1]
 
-    monkeypatch.setattr(funnel, "affordable_fine_tuning", noting)
+    monkeypatch.setattr(verifying, "affordable_fine_tuning", noting)
     candidates = [Slow(column, 0.001) for column in range(2)]
     settings: dict[str, Any] = {"candidates": candidates, "top_k": 1, "fine_tuning": FineTuning(epochs=1)}
     run([2.0, 0.0], **settings)
@@ -598,4 +440,4 @@ def test_a_plan_names_the_candidates_that_recall_keeps(remembered: History) -> N
     board = ms.select(images, "embedded:*", estimators="knn", recall=3, history=remembered, progress=False)
     assert {row.candidate for row in plan.rows} == {row.candidate for row in board.rows}
     assert plan.recalled_from == 12
-    assert "the 3 of which the history expects most, of 12" in str(plan)
+    assert "recalled: the history expects most of these 3 of 12" in str(plan)

@@ -91,7 +91,7 @@ def test_what_is_not_known_is_said_to_be_unknown(dataset: Any, use_host: Callabl
     known, unknown, _ = plan.rows
     assert (known.download_bytes, known.parameters, known.memory, known.seconds) == (5_000_000, 1000, 4000, None)
     assert "gated" in known.remark
-    expected = PlannedCandidate(unknown.candidate, remark="runs code of its own: only with trust_remote_code")
+    expected = PlannedCandidate(unknown.candidate, remark="runs its own code: only with trust_remote_code")
     assert unknown == expected
     assert plan.download_bytes == 5_000_000
     text = " ".join(str(plan).split())
@@ -156,4 +156,4 @@ def test_on_a_narrow_terminal_the_plan_names_candidates_legibly_and_what_they_ta
     text = console.file.getvalue()
     assert max(map(len, text.splitlines())) <= 80
     assert all(words in text for words in ("embedded:mobilenet.digit", "download", "forward pass", "nothing"))
-    assert "not shown, for want of width: memory" in text
+    assert "not shown in this width: memory" in text
