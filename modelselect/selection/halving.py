@@ -238,7 +238,7 @@ def _with_costs_of(before: ScoringResult | Failure | None, result: ScoringResult
     """The result of a later round, with the costs that were measured in the first one."""
     if not isinstance(before, ScoringResult) or not isinstance(result, ScoringResult):
         return result
-    failures = {name: failure for name, failure in before.failures.items() if name == Stage.Stage.COSTS}
+    failures = {name: failure for name, failure in before.failures.items() if name == Stage.COSTS}
     return replace(result, costs=before.costs, failures=result.failures | failures)
 
 
