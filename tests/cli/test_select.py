@@ -17,6 +17,7 @@ from modelselect.benchmarking import running
 from modelselect.cli import app
 from modelselect.selection import funnel
 from tests.cli.conftest import run
+from tests.evaluation.material import images
 
 pytestmark = pytest.mark.usefixtures("cache")
 
@@ -238,3 +239,24 @@ def test_the_command_line_prints_the_estimators_agreement_below_the_board(
     with pytest.raises(SystemExit) as stopped:
         app.main([*words, "--json", "-"])
     assert stopped.value.code == app.EXIT_BAD_USAGE
+
+
+def test_limits_are_options_of_the_command_line(tmp_path: Path, quickly: None) -> None:
+    from PIL import Image
+
+    for index, (pixels, label) in enumerate(zip(*images(), strict=True)):
+        path = tmp_path / "data" / str(label) / f"{index}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(path)
+    arguments = ["select", str(tmp_path / "data"), "-c", "embedded:*", "-e", "h_score", "--no-history", "--quiet"]
+    limits = ["--max-parameters", "23000", "--license", "mit", "--license", "apache*", "--max-latency-ms", "10000"]
+    with pytest.raises(SystemExit) as stopped:
+        app.main([*arguments, *limits, "--costs", "--json", str(tmp_path / "board.json")])
+    assert not stopped.value.code
+    board = ms.Leaderboard.load(tmp_path / "board.json")
+    assert {row.candidate.name for row in board.ranked} == {
+        c.name for c in ms.search("embedded:*") if c.metadata["parameters"] <= 23_000
+    }
+    assert all(row.latency_ms for row in board.ranked)
+    given = json.loads((tmp_path / "board.json").read_text())["provenance"]["settings"]["limits"]
+    assert given == {"max_parameters": 23000, "max_latency_ms": 10000.0, "license": ["mit", "apache*"]}

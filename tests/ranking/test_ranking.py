@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +15,8 @@ import modelselect as ms
 from modelselect.leaderboard import Row
 from modelselect.ranking.notes import notes_of
 from modelselect.ranking.ranking import Ranking
-from modelselect.ranking.row import RankedCandidate
+from modelselect.ranking.row import COST_COLUMNS, RankedCandidate
+from tests.evaluation.material import images, rank
 from tests.report.material import EVIL, evil_board
 
 
@@ -112,3 +114,32 @@ def test_estimators_agreement_is_missing_where_there_is_nothing_to_order() -> No
     found = board.estimator_agreement()
     assert found.loc["a"].isna().tolist() == [False, True, True]
     assert ms.Leaderboard.empty().estimator_agreement().empty
+
+
+COLUMNS = (
+    *("rank", "candidate", "score", "centroid", "verified_accuracy", "parameters", "macs", "feature_dim"),
+    *("seconds", "status"),
+)
+
+
+STATIC = {"source_accuracy", "downloads"}
+
+
+@pytest.mark.usefixtures("cache")
+def test_costs_are_columns_where_they_were_measured_and_only_there(quickly: None, tmp_path: Path) -> None:
+    plain = rank("embedded:plain*", images())
+    shown = [name for name in plain.columns if name not in STATIC]
+    assert shown == list(COLUMNS)
+    board = rank("embedded:plain*", images(), costs=True)
+    seconds = board.columns.index("seconds")
+    assert board.columns[seconds - 5 : seconds] == COST_COLUMNS
+    assert [c for c in board.columns if c not in COST_COLUMNS] == list(plain.columns)
+    frame = board.to_pandas()
+    assert str(frame["memory_bytes"].dtype) == "Int64"
+    assert frame["license"].tolist() == ["Apache-2.0"] * 2
+    assert frame["download_bytes"].tolist() == [row.candidate.metadata["size_bytes"] for row in board.rows]
+    board.save(tmp_path / "board.json")
+    again = ms.Leaderboard.load(tmp_path / "board.json")
+    assert [row.latency_ms for row in again.rows] == [row.latency_ms for row in board.rows]
+    assert board.to_csv().splitlines()[0].split(",") == list(board.columns)
+    assert board == plain  # times are no part of the answer

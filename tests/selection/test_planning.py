@@ -18,6 +18,7 @@ from modelselect.archi2vec import count_macs
 from modelselect.cli import app
 from modelselect.host.host import Host, get_host
 from modelselect.selection.plan import Plan, PlannedCandidate
+from tests.evaluation.material import images
 
 SOME = ["embedded:plain.letters", "embedded:vit*", "embedded:resnet.letters"]
 
@@ -157,3 +158,10 @@ def test_on_a_narrow_terminal_the_plan_names_candidates_legibly_and_what_they_ta
     assert max(map(len, text.splitlines())) <= 80
     assert all(words in text for words in ("embedded:mobilenet.digit", "download", "forward pass", "nothing"))
     assert "not shown in this width: memory" in text
+
+
+def test_a_plan_names_what_limits_leave_out() -> None:
+    plan = ms.plan(images(), "embedded:*", estimators="h_score", max_parameters=23_000, license="apache-2.0")
+    out = {row.candidate.name for row in plan.rows if row.remark.startswith("left out: ")}
+    assert out == {c.name for c in ms.search("embedded:*") if c.metadata["parameters"] > 23_000}
+    assert all(row.seconds == 0 for row in plan.rows if row.candidate.name in out)
