@@ -46,6 +46,13 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
+def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Costs are measured in a moment, and less precisely."""
+    monkeypatch.setattr("modelselect.evaluation.timing.LATENCY_SECONDS", 0.02)
+    monkeypatch.setattr("modelselect.evaluation.timing.THROUGHPUT_SECONDS", 0.02)
+
+
+@pytest.fixture
 def use_host(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Host], None]]:
     """Makes a host the one of this process until the test ends: `use_host(host)`."""
     from modelselect.host.host import Host, get_host

@@ -6,8 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 
 import modelselect as ms
@@ -15,8 +17,10 @@ from modelselect.benchmarking import running
 from modelselect.cli import app
 from modelselect.selection import funnel
 from tests.cli.conftest import run
+from tests.evaluation.material import images
 
 pytestmark = pytest.mark.usefixtures("cache")
+
 
 REFUSED = [
     (["--executor", "nonsense"], "unknown executor 'nonsense'"),
@@ -214,3 +218,45 @@ def test_json_on_standard_output_is_nothing_but_json(
     code, out, _ = run(capfd, *arguments, "--json", "-")
     assert code == 0
     assert json.loads(out)["rows"]
+
+
+def test_the_command_line_prints_the_estimators_agreement_below_the_board(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(0)
+    for label, name in enumerate(("dark", "light")):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for index in range(6):
+            pixels = rng.integers(60 * label, 60 * label + 140, (32, 32, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "data" / name / f"{index}.png")
+    words = ["select", str(tmp_path / "data"), "-c", "embedded:plain*", "-e", "knn,centroid", "--quiet", "--agreement"]
+    with pytest.raises(SystemExit) as stopped:
+        app.main([*words, "--cache-dir", str(tmp_path / "cache")])
+    assert not stopped.value.code
+    below = capsys.readouterr().out.partition("weighted Kendall")[2]
+    assert "knn" in below
+    assert "100" in below
+    with pytest.raises(SystemExit) as stopped:
+        app.main([*words, "--json", "-"])
+    assert stopped.value.code == app.EXIT_BAD_USAGE
+
+
+def test_limits_are_options_of_the_command_line(tmp_path: Path, quickly: None) -> None:
+    from PIL import Image
+
+    for index, (pixels, label) in enumerate(zip(*images(), strict=True)):
+        path = tmp_path / "data" / str(label) / f"{index}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(path)
+    arguments = ["select", str(tmp_path / "data"), "-c", "embedded:*", "-e", "h_score", "--no-history", "--quiet"]
+    limits = ["--max-parameters", "23000", "--license", "mit", "--license", "apache*", "--max-latency-ms", "10000"]
+    with pytest.raises(SystemExit) as stopped:
+        app.main([*arguments, *limits, "--costs", "--json", str(tmp_path / "board.json")])
+    assert not stopped.value.code
+    board = ms.Leaderboard.load(tmp_path / "board.json")
+    assert {row.candidate.name for row in board.ranked} == {
+        c.name for c in ms.search("embedded:*") if c.metadata["parameters"] <= 23_000
+    }
+    assert all(row.latency_ms for row in board.ranked)
+    given = json.loads((tmp_path / "board.json").read_text())["provenance"]["settings"]["limits"]
+    assert given == {"max_parameters": 23000, "max_latency_ms": 10000.0, "license": ["mit", "apache*"]}

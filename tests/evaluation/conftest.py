@@ -1,11 +1,14 @@
-"""What tests of the evaluation share."""
+"""What tests of the evaluation share: a folder of images."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from tests.selection.material import stripes
 
-@pytest.fixture
-def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("modelselect.evaluation.timing.LATENCY_SECONDS", 0.02)
-    monkeypatch.setattr("modelselect.evaluation.timing.THROUGHPUT_SECONDS", 0.02)
+
+@pytest.fixture(scope="session")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return stripes(tmp_path_factory.mktemp("stripes"))

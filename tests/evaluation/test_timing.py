@@ -14,7 +14,7 @@ from modelselect.evaluation.own_modules import as_tensor
 from modelselect.evaluation.timing import measure
 from modelselect.extraction.devices import Compute
 from modelselect.host.host import get_host
-from tests.evaluation.test_costs import Waiting, rank
+from tests.evaluation.material import Waiting, rank
 
 pytestmark = pytest.mark.usefixtures("cache")
 

@@ -17,7 +17,7 @@ from modelselect.history import History, Result
 from modelselect.leaderboard import publishing
 from modelselect.leaderboard.leaderboard import Row
 from tests.hub.server import Hub
-from tests.report.test_page import EVIL, EVIL_NAME, evil_board
+from tests.report.material import EVIL, EVIL_NAME, evil_board
 
 REPOSITORY = "lab/pets"
 FINGERPRINT = "f" * 32

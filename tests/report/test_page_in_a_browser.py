@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.report.test_page import EVIL, EVIL_NAME, evil_board
+from tests.report.material import EVIL, EVIL_NAME, evil_board
 
 FLAGS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
