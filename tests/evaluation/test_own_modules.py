@@ -173,7 +173,7 @@ def test_a_transform_that_depends_on_chance_costs_its_row_only() -> None:
     ("candidate", "words"),
     [
         ((Small(), lambda image: 1 / 0), "ZeroDivisionError"),
-        ((Small(), lambda image: "tensor"), "gives str; expected a tensor"),
+        ((Small(), lambda image: "tensor"), "returns str; expected a tensor"),
         (torch.nn.LazyLinear(3), "uninitialized"),
         (torch.nn.Linear(3, 2, device="meta"), "meta"),
     ],

@@ -129,7 +129,7 @@ def test_a_history_travels_through_a_dataset_repository_and_adds_to_what_is_ther
     assert whole.fetch("lab/history").new == 6
     assert {r.id for r in whole.results()} == {r.id for h in (mine, yours) for r in h.results()}
     assert whole.graphs() == mine.graphs()
-    with pytest.raises(ms.errors.HistoryError, match="no dataset repository"):
+    with pytest.raises(ms.errors.HistoryError, match="does not exist on the Hub"):
         whole.fetch("lab/nothing")
 
 
