@@ -125,7 +125,11 @@ class Row(RankedCandidate):
 
     def _tuned(self, cache_dir: str | os.PathLike[str] | None) -> FineTuned:
         if self.fine_tuned is None:
-            why = "it was not fine-tuned" if self.verified_accuracy is None else "only the best candidate's are kept"
+            why = (
+                "it was not fine-tuned"
+                if self.verified_accuracy is None
+                else "only the best candidate's weights are kept"
+            )
             raise CandidateError(
                 f"{self.candidate} has no fine-tuned weights: {why}. Fine-tune with select(..., top_k=1), or load the "
                 "pre-trained weights with load(fine_tuned=False)."

@@ -1,4 +1,4 @@
-"""`Ranking`: candidates in order, with every score, the reason for every failure, and the origin of it all.
+"""`Ranking`: candidates in order, with every score, the reason for every failure, and the provenance.
 
 A ranking is plain data that is saved, sent and compared. `Leaderboard` adds what one does with it.
 """

@@ -129,8 +129,8 @@ def test_what_comes_from_outside_is_text_and_never_markup(page: str) -> None:
     shown = "".join(elements.texts)
     assert EVIL_NAME in shown
     texts = ("pets", " no weights", " </textarea> no classes", " few rows", " You et al., 2021", "/x", " license")
-    for told in (*texts, " the budget ended", " too large", " 20m", " still open", " verify"):
-        assert f"{EVIL}{told}" in shown, told
+    for text in (*texts, " the budget ended", " too large", " 20m", " still open", " verify"):
+        assert f"{EVIL}{text}" in shown, text
 
 
 def test_only_the_pages_own_scripts_may_run(page: str) -> None:
@@ -414,7 +414,7 @@ def test_a_plot_shows_every_ranked_candidate_and_is_shown_by_a_notebook() -> Non
     offsets = np.concatenate([c.get_offsets() for c in figure.axes[0].collections[:1]])  # type: ignore[arg-type, misc]
     assert sorted(offsets[:, 0].tolist()) == sorted(float(row.macs or 0) for row in board.ranked)
     assert figure._repr_png_().startswith(b"\x89PNG")  # type: ignore[attr-defined]
-    with pytest.raises(ms.errors.InvalidInputError, match="expected one that is known"):
+    with pytest.raises(ms.errors.InvalidInputError, match="expected a cost that is known"):
         board.plot("price")
 
 
