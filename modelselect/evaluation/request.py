@@ -26,7 +26,7 @@ from modelselect.probe.probe import Probe
 from modelselect.store.store import Store
 
 DEFAULT_HOLDOUT = 0.2
-"""Share of the rows held out for verification where the dataset has no validation split."""
+"""Share of the rows held out for verification if the dataset has no validation split."""
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,8 @@ class Request:
         probe = draw(dataset, holdout=DEFAULT_HOLDOUT if settings.top_k else 0.0)
         if settings.top_k and probe.holdout is None:
             raise InvalidInputError(
-                "top_k asks for fine-tuning, and the probe has no held-out rows to measure it on. Make the probe with "
-                f"Probe.of(dataset, holdout={DEFAULT_HOLDOUT}), or give select() the dataset itself."
+                f"top_k={settings.top_k} asks for fine-tuning, but the probe has no held-out rows to measure accuracy "
+                f"on. Make the probe with Probe.of(dataset, holdout={DEFAULT_HOLDOUT}), or give select() the dataset."
             )
         pool, own_zoos, unsearched = candidates_of(candidates, probe)
         return cls(
@@ -95,7 +95,7 @@ class Request:
         )
 
     def context(self, spool: InputCache, progress: BatchProgress | None = None) -> EvaluationContext:
-        """Under which conditions every candidate is evaluated."""
+        """The conditions under which every candidate is evaluated."""
         settings = self.settings
         return EvaluationContext(
             probe=self.probe,
@@ -120,5 +120,8 @@ def _history_for(settings: Settings) -> History | None:
     if settings.recall is None:
         return None if history is None else open_or_warn(history)
     if history is None:
-        raise InvalidInputError("recall goes by the transfer history, and history is False; give one, or no recall")
+        raise InvalidInputError(
+            f"recall={settings.recall} needs the transfer history, but history is False; give a history, or leave out "
+            "recall"
+        )
     return history

@@ -1,4 +1,4 @@
-"""What scoring, previewing and fine-tuning one candidate gives, as plain data."""
+"""The results of scoring, previewing and fine-tuning one candidate, as plain data."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from modelselect.verification.verifier import Verified
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """What is known of a candidate's architecture; None where something is not known.
+    """What is known of a candidate's architecture; None for what is unknown.
 
     Attributes:
         graph: its operations, as JSON.
         macs: multiply-accumulates for one row.
-        parameters: how many it has.
+        parameters: number of parameters.
     """
 
     graph: str | None = None
@@ -25,14 +25,14 @@ class Architecture:
 
 @dataclass(frozen=True)
 class ScoringResult:
-    """What scoring one candidate gave; plain data, so that it crosses processes.
+    """The result of scoring one candidate: plain data that crosses processes.
 
     Attributes:
         components: by estimator; an estimator without a score is in `failures` instead.
         resampled: the components on every resample of the probe's rows, by estimator. Estimators that read no rows, or
             failed on a resample, are left out.
         failures: why there is no score, by estimator; `"costs"` says why there are no costs.
-        warnings: by estimator: for example that its score says little in this regime.
+        warnings: the warning of an estimator, by estimator; for example, that the score says little for such data.
         identity: the name of this candidate in the keys of its stored numbers.
         feature_dim: dimensions of the features.
         parameters: of the model.
@@ -76,8 +76,8 @@ class Preview:
     """What scoring one candidate would take.
 
     Attributes:
-        parameters: of the model; None if nobody knows.
-        macs: multiply-accumulates for one row; None if nobody knows.
+        parameters: of the model; None if unknown.
+        macs: multiply-accumulates for one row; None if unknown.
         extracted: whether the store has the evidence; None if only the loaded candidate could say.
         scored: whether the store has the scores.
         passes: rows that would be passed forward; all of them if only the loaded candidate could say.
@@ -92,7 +92,7 @@ class Preview:
 
 @dataclass(frozen=True)
 class VerificationResult:
-    """What fine-tuning one candidate gave; plain data, so that it crosses processes.
+    """The result of fine-tuning one candidate: plain data that crosses processes.
 
     Attributes:
         verified: the accuracy, and how it was reached.

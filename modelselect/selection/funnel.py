@@ -114,7 +114,7 @@ def select(dataset: Any, candidates: Any, **settings: Unpack[Keywords]) -> Leade
 
 @contextlib.contextmanager
 def _opened(request: Request) -> Iterator[State]:
-    """The state before the first stage, while inputs are cached, bars are shown and bare modules are not training."""
+    """The state before the first stage, with inputs cached, bars shown and bare modules in evaluation mode."""
     modules = [module for zoo in request.own_zoos.values() for module in zoo.modules]
     spool = InputCache.temporary(request.store.path / "spool")
     with in_evaluation_mode(*modules), spool as inputs, Progress(request.settings.progress) as bars:
@@ -134,4 +134,4 @@ def _nothing_ranked(request: Request, board: Leaderboard) -> NothingRankedError:
         f"{row.candidate}: {row.failure.reason if row.failure else row.status}" for row in board.rows[:3]
     )
     more = f"; and {len(board.rows) - 3} more" if len(board.rows) > 3 else ""
-    return NothingRankedError(f"not one of {len(board.rows)} candidates {why}: {reasons}{more}", board)
+    return NothingRankedError(f"none of {len(board.rows)} candidates {why}: {reasons}{more}", board)

@@ -91,7 +91,7 @@ def plan(dataset: Any, candidates: Any, **settings: Unpack[Keywords]) -> Plan:
 
 
 def _row_seconds(row: PlannedCandidate, speed: float, decoding: float) -> float | None:
-    """To decode a row and pass it forward; 0 if the result is in the store."""
+    """The time to decode a row and pass it forward; 0 if the result is in the store."""
     if row.stored:
         return 0.0
     return None if row.macs is None else row.macs / speed + decoding
