@@ -33,7 +33,7 @@ def run(*, full: bool, json_path: Path, cache_dir: Path | None, seed: int, progr
 
     Args:
         full: measure the truth anew instead of taking the shipped table.
-        json_path: where the leaderboard is written; `-` prints it, and all else goes to standard error.
+        json_path: where the leaderboard is written; `-` prints it, and everything else goes to standard error.
         cache_dir: as in `select`.
         seed: as in `select`.
         progress: as in `select`.
@@ -110,7 +110,7 @@ def _measured(demo: Demo, console: Console) -> Mapping[str, float]:
 
 
 def _candidates_table(candidates: list[Candidate], width: int) -> Table:
-    """With what each was pre-trained on cut off where it does not fit."""
+    """The candidates as a table. A long name of what a candidate was pre-trained on is cut off."""
     from rich.table import Table
 
     names = max(len(c.zoo) + 1 + len(c.name) for c in candidates)
@@ -159,7 +159,7 @@ def _truth_table(board: Leaderboard, truth: Mapping[str, float]) -> Table:
 
 
 def _agreement_table(board: Leaderboard, recalled: Leaderboard, truth: Mapping[str, float]) -> Table:
-    """Every estimator's agreement with the truth; recall and the static baselines, which run no candidate, below."""
+    """Every estimator's agreement with the truth. Recall and the static baselines, which run no candidate, are last."""
     from rich.table import Table
 
     table = Table(header_style="bold")
