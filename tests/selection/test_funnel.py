@@ -391,7 +391,7 @@ def to_tensor(image: Image.Image) -> torch.Tensor:
     return torch.from_numpy(np.array(image.resize((16, 16)))).permute(2, 0, 1).float() / 255
 
 
-def test_bare_modules_stand_beside_the_zoos(dataset: Path) -> None:
+def test_bare_modules_rank_with_the_zoos(dataset: Path) -> None:
     board = rank(dataset, [Small(4), (Small(8), to_tensor), "embedded:plain*"], estimators=["logme", "nce"])
     rows = {row.candidate.name: row for row in board.rows}
     assert rows["Small"].feature_dim == 4
@@ -667,9 +667,9 @@ def test_a_row_that_was_ranked_without_its_weights_can_be_loaded(dataset: Path, 
 
 
 def test_parameters_are_those_counted_wherever_there_is_something_to_count(dataset: Path, flaky: None) -> None:
-    told = ms.Candidate("flaky", "good", "1", {"parameters": 390_000})  # with buffers and another tower, perhaps
-    (row,) = rank(dataset, told, estimators=["knn", "parameters"]).rows
-    counted = sum(parameter.numel() for parameter in Flaky().load(told).module.parameters())
+    candidate = ms.Candidate("flaky", "good", "1", {"parameters": 390_000})  # with buffers and another tower, perhaps
+    (row,) = rank(dataset, candidate, estimators=["knn", "parameters"]).rows
+    counted = sum(parameter.numel() for parameter in Flaky().load(candidate).module.parameters())
     assert row.parameters == row.scores["parameters"] == counted
 
 
