@@ -47,7 +47,7 @@ class Budget:
     """What a run may spend: seconds of wall time, or forward passes (one row through one candidate).
 
     Attributes:
-        seconds: of wall time, or None.
+        seconds: seconds of wall time, or None.
         passes: number of forward passes, or None; exactly one of the two is given.
 
     Raises:

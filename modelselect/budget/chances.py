@@ -45,8 +45,8 @@ def win_probabilities(
         replicates: (B, n) totals on other probes of this size. A column of NaN is unknown, and taken to be as uncertain
             as the most uncertain of the others.
         halved: (n,) totals on half of the rows; NaN if unknown.
-        places: k.
-        seed: of the draws.
+        places: k, the number of places.
+        seed: the seed of the draws.
 
     >>> found = win_probabilities([1.0, 0.9, 0.0], [[1.1, 0.8, 0.0], [0.9, 1.0, 0.0]], [1.0, 0.9, 0.0], places=1)
     >>> found.best.round(1).tolist()

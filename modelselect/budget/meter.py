@@ -38,7 +38,7 @@ class Gate:
     """Lets candidates begin, in the order given, while the budget pays for them; after the first refusal, none.
 
     Args:
-        meter: of the budget.
+        meter: says what is left of the budget.
         keep: what must be left after all of them, in the budget's unit.
         workers: number of candidates that run at a time.
 

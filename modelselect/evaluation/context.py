@@ -31,21 +31,21 @@ class EvaluationContext:
     Attributes:
         probe: the rows that every candidate is shown.
         source: rows of the data that the candidates were pre-trained on; None to ask the zoos for them.
-        estimators: score every candidate.
+        estimators: the estimators that score every candidate.
         cache_dir: the store's folder.
         spool: shares prepared inputs between candidates.
         compute: how the forward pass is computed.
         trust_remote_code: whether candidates may run code that they bring.
-        seed: of resamples and stochastic estimators.
-        zoos: of the caller's own modules, by name; all other zoos are the host's.
-        resamples: how often four fifths of the rows are scored as well.
+        seed: the seed of resamples and of stochastic estimators.
+        zoos: the zoos of the caller's own modules, by name. All other zoos are the host's.
+        resamples: number of times that four fifths of the rows are scored, too.
         progress: called after every batch of a forward pass.
         recall: what the transfer history knows; None if no estimator reads it.
         proxy: the candidate whose features of the probe estimators may read.
         nested: how evidence is put together from blocks, if the probe is a part of a larger one.
-        half: about half of the probe's rows, which are scored as well.
+        half: about half of the probe's rows, which are scored, too.
         costs: whether latency, throughput and memory are measured.
-        limits: what a candidate may cost.
+        limits: what a candidate may cost at most.
     """
 
     probe: Probe

@@ -34,7 +34,7 @@ class Forward:
     """The results of forward passes over some rows.
 
     Attributes:
-        arrays: by evidence field, one row for each of the probe's.
+        arrays: the arrays by evidence field, with one row for each row of the probe.
         passes: rows that were passed forward now, and not found in the store.
         seconds: the time for these.
     """

@@ -19,7 +19,7 @@ def preview(loader: Loader, *, trace: bool) -> Preview:
     """What scoring the candidate would take, as far as metadata, its skeleton and the store say.
 
     Args:
-        loader: of the candidate, which is not loaded, unless it is the caller's own module.
+        loader: the candidate's loader. It loads nothing but the caller's own modules.
         trace: whether the skeleton may be traced.
     """
     candidate = loader.candidate

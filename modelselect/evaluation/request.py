@@ -34,14 +34,14 @@ class Request:
     """What a caller of `select()` or `plan()` asks for, with the dataset read and the candidates searched.
 
     Attributes:
-        settings: as given, and checked.
+        settings: the settings, which are checked already.
         runner: the executor.
         chosen: the estimators that rank.
         methods: those, and the static baselines.
         pool: the candidates, in the order given.
         own_zoos: the zoo of the caller's bare modules, if there are any.
         history: the transfer history to read and to add to; None for none.
-        unsearched: by id, the candidates that stand for an expression whose zoo failed.
+        unsearched: the failures of candidates that stand for an expression whose zoo failed, by id.
         device: the one that `settings.device` means on this machine.
     """
 

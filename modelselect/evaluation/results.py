@@ -28,14 +28,14 @@ class ScoringResult:
     """The result of scoring one candidate: plain data that crosses processes.
 
     Attributes:
-        components: by estimator; an estimator without a score is in `failures` instead.
+        components: the score's components, by estimator. An estimator without a score is in `failures` instead.
         resampled: the components on every resample of the probe's rows, by estimator. Estimators that read no rows, or
             failed on a resample, are left out.
         failures: why there is no score, by estimator; `"costs"` says why there are no costs.
         warnings: the warning of an estimator, by estimator; for example, that the score says little for such data.
         identity: the name of this candidate in the keys of its stored numbers.
         feature_dim: dimensions of the features.
-        parameters: of the model.
+        parameters: number of the model's parameters.
         macs: multiply-accumulates for one row.
         graph: the architecture, as JSON.
         estimator_seconds: the time for the score when it was first computed, without resamples, by estimator.
@@ -44,7 +44,7 @@ class ScoringResult:
         seconds: the time for all of this when it was first computed.
         reused: whether the store had everything.
         halved: the components on half of the rows, by estimator, if the context asks for that.
-        costs: as measured on this device, if the context asks for that.
+        costs: the costs measured on this device, if the context asks for them.
         passes: rows that were passed forward now.
         forward_seconds: the time for these.
         elapsed_seconds: the time for everything now, without loading the candidate before its turn.
@@ -76,7 +76,7 @@ class Preview:
     """What scoring one candidate would take.
 
     Attributes:
-        parameters: of the model; None if unknown.
+        parameters: number of the model's parameters; None if unknown.
         macs: multiply-accumulates for one row; None if unknown.
         extracted: whether the store has the evidence; None if only the loaded candidate could say.
         scored: whether the store has the scores.
@@ -112,9 +112,9 @@ class CostMeasurement:
     Attributes:
         latency_ms: milliseconds for one row, the median of many runs.
         throughput: rows per second, in batches of `batch_size`.
-        memory_bytes: for one row. On CUDA the peak of torch's allocations. Elsewhere parameters and buffers, plus the
-            largest total of tensors that lived at the same time; memory that a library takes inside an operation is
-            not counted.
+        memory_bytes: memory for one row. On CUDA, this is the peak of torch's allocations. Elsewhere, it is parameters
+            and buffers, plus the largest total of tensors that lived at the same time. Memory that a library takes
+            inside an operation is not counted.
         batch_size: rows in a batch: the number that suits the device, or fewer if that does not fit.
     """
 

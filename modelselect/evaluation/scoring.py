@@ -128,8 +128,8 @@ class _Resampled:
     """Every estimator on resamples of the rows.
 
     Attributes:
-        components: of each resample, by estimator.
-        warnings: of estimators, with what they warned of on all rows.
+        components: the components on each resample, by estimator.
+        warnings: the warnings of estimators, including those on all rows.
         seconds: the time for all of it, when it was first computed.
         reused: whether the store had all of it.
     """

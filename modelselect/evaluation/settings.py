@@ -41,7 +41,7 @@ class Option(NamedTuple):
     """How a keyword is given on the command line.
 
     Attributes:
-        type: of one value; `bool` for a flag, `list` for a text that may be given several times.
+        type: type of one value; `bool` for a flag, `list` for a text that may be given several times.
         short: its short form, such as `-k`.
         shown: what `--help` shows as the default. If it is given, an option that is left out is not passed on.
         name: the option's name, if it is not made from the keyword's.

@@ -43,7 +43,7 @@ def shortlist(
         pool: the candidates.
         keep: how many to keep.
         proxy_features: (N, P) of the probe, by the context's proxy; None without a proxy.
-        seed: of the estimator.
+        seed: the estimator's seed.
 
     Raises:
         NotApplicableError: the history holds nothing that says something about the pool.

@@ -30,9 +30,9 @@ def record_run(
         history: the history to add to.
         board: the run's leaderboard.
         probe: what the candidates of the last round were shown.
-        estimators: that scored the candidates.
+        estimators: the estimators that scored the candidates.
         graphs: architectures as JSON, by candidate id without revision.
-        seed: of the run.
+        seed: the run's seed.
         fine_tuning: the recipe of the verified accuracies; None if nothing was verified.
 
     Raises:
@@ -59,9 +59,9 @@ def results_of(
     Args:
         board: the run's leaderboard.
         dataset: the probe's fingerprint.
-        keys: of the estimators whose scores are kept, by name.
-        seed: of the run.
-        fine_tuning: the recipe of the verified accuracies, and by its `method` what was trained.
+        keys: keys of the estimators whose scores are kept, by name.
+        seed: the run's seed.
+        fine_tuning: the recipe of the verified accuracies; its `method` says what was trained.
     """
     provenance = {"source": "select", "modelselect": __version__}
     results, metadata = [], {}

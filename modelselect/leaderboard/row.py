@@ -48,8 +48,8 @@ class Row(RankedCandidate):
         """
         if self.candidate.zoo == OWN_MODULES:
             raise CandidateError(
-                f"{self.candidate} is a bare module that was given to select(): it is the caller's own, and no zoo can "
-                "load it. Use the module itself; if it was fine-tuned, save() writes its weights."
+                f"{self.candidate} is a bare module that was given to select(), and no zoo can load the caller's own "
+                "modules. Use the module itself; if it was fine-tuned, save() writes its weights."
             )
         tuned = None
         if fine_tuned or (fine_tuned is None and self.fine_tuned is not None):

@@ -29,7 +29,7 @@ class RankedCandidate:
         candidate: the candidate with its revision and metadata.
         rank: 1 is best; equal scores share a rank; None for a candidate that failed.
         score: the number that decides the rank; higher is better.
-        standard_error: of `score`: how much the score would vary over other probes of this size; None if not measured.
+        standard_error: how much `score` would vary over other probes of this size; None if not measured.
         probability_best: probability that its score is the highest on another probe of this size.
         predicted_rank: rank by score alone, before fine-tuning reordered the verified candidates.
         scores: the score of each estimator, by the estimator's name.

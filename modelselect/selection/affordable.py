@@ -28,7 +28,7 @@ class Affordable:
     Attributes:
         top_k: number of candidates.
         settings: the recipe, with no more epochs than the budget pays for.
-        prices: in the budget's unit, by candidate id.
+        prices: the prices in the budget's unit, by candidate id.
         passes: number of forward passes that fine-tuning one candidate costs.
         decision: why.
     """
@@ -47,9 +47,9 @@ def affordable_fine_tuning(request: Request, state: State, meter: Meter, task: V
     compared. The decision of an earlier run with the same arguments is kept, since accuracies depend on the epochs.
 
     Args:
-        request: with the number of candidates asked for.
-        state: after scoring.
-        meter: of the budget.
+        request: gives the number of candidates asked for.
+        state: the state after scoring.
+        meter: says what is left of the budget.
         task: would fine-tune each candidate.
     """
     assert state.rounds is not None

@@ -40,9 +40,10 @@ def plan_rounds(
     """The rounds that a budget pays for, if half of the candidates are eliminated after each.
 
     Args:
-        sizes: rows of the probes.
-        row_seconds: of each candidate, to decode a row and pass it forward; 0 if it is in the store, None if unknown.
-        budget: for all.
+        sizes: numbers of rows of the probes.
+        row_seconds: for each candidate, the time to decode a row and pass it forward; 0 if its evidence is in the
+            store, None if unknown.
+        budget: the budget for all rounds.
         places: number of places to decide. A round with no more candidates than places decides nothing.
         keep: what is reserved for fine-tuning, in the budget's unit.
 
@@ -79,7 +80,7 @@ class Forecast:
 
     Attributes:
         budget: gives the unit of prices.
-        macs_per_second: of the device.
+        macs_per_second: the device's speed.
         decoding: seconds for a row.
     """
 

@@ -45,9 +45,9 @@ class SuccessiveHalving:
     among the first, by `win_probabilities`. And it ends as soon as the first places are decided.
 
     Attributes:
-        request: with the confidence at which the first places are decided.
-        state: before scoring, with the context of the whole probe.
-        meter: of the budget.
+        request: gives the confidence at which the first places are decided.
+        state: the state before scoring, with the context of the whole probe.
+        meter: says what is left of the budget.
     """
 
     request: Request
@@ -248,12 +248,12 @@ class Rung:
 
     Attributes:
         task: scores a candidate on this probe.
-        rows: of the probe.
-        previews: by id, what scoring each candidate would take.
+        rows: number of the probe's rows.
+        previews: what scoring each candidate would take, by id.
         forecast: returns the price of a candidate, given its preview.
         standings: known after the round.
-        chances: by id, the probability of a place; known after the round.
-        probability_best: of the first candidate; known after the round.
+        chances: the probability of a place, by id; known after the round.
+        probability_best: the probability that the first candidate is the best; known after the round.
     """
 
     task: ScoringTask

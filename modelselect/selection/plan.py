@@ -31,12 +31,12 @@ class PlannedCandidate:
 
     Attributes:
         candidate: the candidate.
-        download_bytes: at most, since what is in a library's cache is not downloaded again; 0 if it is on this
-            machine.
+        download_bytes: maximum number of bytes to download. Files in a library's cache are not downloaded again. 0 if
+            the candidate is on this machine.
         parameters: number of parameters.
         memory: bytes of its weights once loaded. A batch takes more; it is halved until it fits.
         macs: multiply-accumulates of one row.
-        seconds: of the forward pass over the probe, estimated; 0 if its evidence is in the store.
+        seconds: estimated time of the forward pass over the probe; 0 if its evidence is in the store.
         stored: `"scores"` if all that is asked for is in the store; `"features"` if no forward pass is needed; `""`
             if nothing helpful is in the store; None if the candidate has no revision: only its weights could say.
         remark: why the candidate will not, or may not, be ranked.
@@ -59,7 +59,7 @@ class Plan:
     Attributes:
         rows: one for each candidate, in the order given.
         probe_rows: rows that each candidate would be shown.
-        device: runs the forward passes.
+        device: the device that runs the forward passes.
         macs_per_second: multiply-accumulates per second, measured now in a short run of a small network.
         decode_seconds: time to read and decode the probe once, as every distinct preprocessing does; estimated from
             some rows.

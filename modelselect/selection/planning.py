@@ -61,7 +61,7 @@ def plan(dataset: Any, candidates: Any, **settings: Unpack[Keywords]) -> Plan:
     if asked.recall is not None:
         state = recalled(request, state)
     speed, decoding = macs_per_second(request.device), decode_seconds(request.probe)
-    rows = tuple(_expense(request, state, candidate, speed) for candidate in state.pool)
+    rows = tuple(_planned_candidate(request, state, candidate, speed) for candidate in state.pool)
     open_rows = [row for row in rows if row.candidate.id not in state.results]
     row_seconds = [_row_seconds(row, speed, decoding / len(request.probe)) for row in open_rows]
     rounds: tuple[PlannedRound, ...] = ()
@@ -97,7 +97,7 @@ def _row_seconds(row: PlannedCandidate, speed: float, decoding: float) -> float 
     return None if row.macs is None else row.macs / speed + decoding
 
 
-def _expense(request: Request, state: State, candidate: Candidate, speed: float) -> PlannedCandidate:
+def _planned_candidate(request: Request, state: State, candidate: Candidate, speed: float) -> PlannedCandidate:
     settled = state.results.get(candidate.id)
     known = candidate.metadata
     if isinstance(settled, Failure):
