@@ -1,4 +1,4 @@
-"""Bare modules: what is told apart by weights, code, settings and transform, and given back as it was."""
+"""Bare modules: weights, code, settings and transform distinguish them, and they are returned unchanged."""
 
 from __future__ import annotations
 
