@@ -21,6 +21,7 @@ from modelselect.candidates.limits import Limits
 from modelselect.errors import InvalidInputError, did_you_mean
 from modelselect.executor import Executor
 from modelselect.extraction.devices import PRECISIONS
+from modelselect.host.defaults import DEFAULT_ESTIMATORS
 from modelselect.verification.recipe import FineTuning, check_method
 
 MAX_SEED = 2**32 - 2**16
@@ -150,7 +151,7 @@ class Settings:
         None,
         unchecked,
         "Estimators to rank by: names, separated by commas, or all.",
-        Option(str, "-e", shown="etran,knn,logme", parser=names_in, metavar="TEXT"),
+        Option(str, "-e", shown=",".join(DEFAULT_ESTIMATORS), parser=names_in, metavar="TEXT"),
     )
     top_k: int = setting(
         0,
