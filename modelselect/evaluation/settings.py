@@ -133,7 +133,12 @@ def rows_or_all(text: Any) -> int | None:
     return None if str(text).lower() in ALL_ROWS else int(text)
 
 
-_flag = expect("True or False", lambda value: isinstance(value, int) and value in (0, 1))
+def _is_truth(value: Any) -> bool:
+    """True for True, False, 0, 1, and NumPy's own truth values, which are known by their name, since NumPy is not loaded here."""
+    return (isinstance(value, int) and value in (0, 1)) or type(value).__name__ in ("bool_", "bool")
+
+
+_flag = expect("True or False", _is_truth)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

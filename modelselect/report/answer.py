@@ -82,8 +82,8 @@ def _doubts(board: Ranking, called: Sequence[str], verified: Sequence[RankedCand
             f"{called[board.rows.index(second)]} with a probability of {chance_text(board.confidence)}: {verdict}."
         )
     elif not verified and len(board.ranked) > 1:
-        sentences.append("Confidence not measured. Add `--resamples 50`.")
-        sentences.append("Add `--top-k 3` to fine-tune the three best.")
+        sentences.append("Confidence not measured. Add --resamples 50.")
+        sentences.append("Add --top-k 3 to fine-tune the three best.")
     return sentences
 
 

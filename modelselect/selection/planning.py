@@ -15,6 +15,7 @@ from modelselect.evaluation.settings import Keywords, Settings, with_signature
 from modelselect.evaluation.task import ScoringTask
 from modelselect.evaluation.timing import decode_seconds, macs_per_second
 from modelselect.extraction.inputs import InputCache
+from modelselect.history.proxy import named_proxy
 from modelselect.selection.affordable import fine_tuning_passes
 from modelselect.selection.forecast import PlannedRound, kept_for_verification, plan_rounds
 from modelselect.selection.narrowing import recalled, within_limits
@@ -57,6 +58,8 @@ def plan(dataset: Any, candidates: Any, **settings: Unpack[Keywords]) -> Plan:
         pool=tuple(request.pool),
         results=request.unsearched,
     )
+    if asked.proxy is not None:
+        named_proxy(asked.proxy)
     state = within_limits(request, state)
     if asked.recall is not None:
         state = recalled(request, state)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import importlib.metadata
 
 __version__ = "0.1.0"
 
@@ -21,10 +20,12 @@ ALL_LIBRARIES = (*SCORE_LIBRARIES, "gensim", "networkx", "datasets", "huggingfac
 @functools.cache
 def numeric_versions(libraries: tuple[str, ...] = NUMERIC_LIBRARIES) -> dict[str, str]:
     """Installed versions of the libraries that features depend on, or of other libraries."""
+    from importlib import metadata  # a tenth of a second, which `import modelselect` need not pay
+
     versions = {}
     for library in libraries:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            versions[library] = importlib.metadata.version(library)
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions[library] = metadata.version(library)
     return versions
 
 

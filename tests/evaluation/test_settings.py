@@ -137,6 +137,11 @@ def test_integers_of_numpy_are_integers() -> None:
     assert (type(settings.top_k), type(settings.seed)) == (int, int)
 
 
+@pytest.mark.parametrize("truth", [True, 1, np.True_])
+def test_truth_values_of_numpy_are_truth_values(truth: Any) -> None:
+    assert Settings(costs=truth, trust_remote_code=truth).costs
+
+
 def test_a_limit_of_latency_measures_costs() -> None:
     assert Settings(max_latency_ms=5).measures_costs
     assert Settings(max_latency_ms=5, license="mit").limits == Settings(max_latency_ms=5, license=["mit"]).limits

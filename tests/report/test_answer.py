@@ -38,7 +38,7 @@ def test_ties_overlaps_and_unmeasured_doubt_are_said() -> None:
 
     tied = " ".join(answer_text(ms.Leaderboard((row("a", 1), row("b", 1), row("c", 3)), ("logme",))))
     assert "shares the first place with b" in tied
-    assert "Confidence not measured. Add `--resamples 50`." in tied
+    assert "Confidence not measured. Add --resamples 50." in tied
     close = (
         row("a", 1, verified_accuracy=0.9, verified_interval=(0.85, 0.95)),
         row("b", 2, verified_accuracy=0.88, verified_interval=(0.83, 0.93)),

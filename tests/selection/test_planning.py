@@ -16,6 +16,7 @@ from rich.console import Console
 import modelselect as ms
 from modelselect.archi2vec import count_macs
 from modelselect.cli import app
+from modelselect.errors import ExpressionError, UnknownNameError
 from modelselect.host.host import Host, get_host
 from modelselect.selection.plan import Plan, PlannedCandidate
 from tests.estimators.test_resampling import two_classes
@@ -208,3 +209,9 @@ def test_a_plan_never_plans_more_than_the_budget() -> None:
         assert sum(planned.passes for planned in plan.rounds) <= passes
         assert bool(plan.rounds) == (passes >= 60)
         assert f"budget of {passes:,} passes" in str(plan)
+
+
+@pytest.mark.parametrize(("proxy", "error"), [("nowhere:x", UnknownNameError), ("embedded:zz*", ExpressionError)])
+def test_a_proxy_that_names_no_candidate_is_refused(dataset: Any, proxy: str, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        ms.plan(dataset, "embedded:plain.*", proxy=proxy)
