@@ -98,8 +98,8 @@ def benchmark(
         recipe: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         if recipe and verify is None:
             raise InvalidInputError(
-                f"--{next(iter(recipe))} applies to fine-tuning, but no candidate is fine-tuned; add, for example, "
-                f"--verify full, or leave out --{next(iter(recipe))}"
+                f"--{next(iter(recipe))} applies to fine-tuning, but no candidate is fine-tuned; add "
+                f"--verify full (or head, lora), or leave out --{next(iter(recipe))}"
             )
         with contextlib.redirect_stdout(sys.stderr):  # candidates may print; the answer must hold nothing else
             found = running.benchmark(

@@ -73,12 +73,12 @@ def select(
     for name, value in ({"verify": settings.get("verify")} | recipe).items():
         if value is not None and not settings.get("top_k"):
             raise InvalidInputError(
-                f"--{name} applies to fine-tuning, but no candidate is fine-tuned; add, for example, --top-k 3, or "
+                f"--{name} applies to fine-tuning, but no candidate is fine-tuned; add --top-k 3 (or more), or "
                 f"leave out --{name}"
             )
     if "confidence" in settings and "budget" not in settings:
         raise InvalidInputError(
-            "--confidence applies to a budget; add, for example, --budget 20m, or leave out --confidence"
+            "--confidence applies to a budget; add --budget 20m (or another one), or leave out --confidence"
         )
     settings["fine_tuning"] = FineTuning(**{name: value for name, value in recipe.items() if value is not None})
     if dry_run:
