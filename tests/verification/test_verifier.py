@@ -1,4 +1,4 @@
-"""Fine-tuning: what it promises of the backbone, of the seed, of memory and of bad input."""
+"""Fine-tuning: what it promises of the backbone, of the seed, of validation and of bad input."""
 
 from __future__ import annotations
 
