@@ -94,3 +94,11 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     monkeypatch.delenv("HF_TOKEN", raising=False)
     yield server
     server.close()
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder of the test's own, with a store in it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MODELSELECT_CACHE", str(tmp_path / "cache"))
+    return tmp_path

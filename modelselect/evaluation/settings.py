@@ -134,7 +134,7 @@ def rows_or_all(text: Any) -> int | None:
 
 
 def _is_truth(value: Any) -> bool:
-    """True for True, False, 0, 1, and NumPy's own truth values, which are known by their name, since NumPy is not loaded here."""
+    """True for True, False, 0, 1 and NumPy's own truth values. Their name tells, since NumPy is not loaded here."""
     return (isinstance(value, int) and value in (0, 1)) or type(value).__name__ in ("bool_", "bool")
 
 

@@ -21,7 +21,6 @@ from tests.evaluation.material import images
 
 pytestmark = pytest.mark.usefixtures("cache")
 
-
 REFUSED = [
     (["--executor", "nonsense"], "unknown executor 'nonsense'"),
     (["--batch-size", "0"], "batch_size is 0"),

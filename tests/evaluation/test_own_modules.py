@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,6 @@ from PIL import Image
 
 import modelselect as ms
 from modelselect.errors import NothingRankedError
-from modelselect.utils.code import code_key
 from modelselect.verification import FineTuning
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (24, 16, 16, 3), dtype=np.uint8)
@@ -135,27 +133,6 @@ def candidate_ids() -> list[str]:
 
     modules = as_named_modules([Small(), (Small(2.0), scaled(0.5)), pooled(torch.nn.AvgPool2d(2))])
     return [candidate.id for candidate in ModuleZoo(modules, ms.Probe.of((IMAGES, LABELS))).search("*")]
-
-
-def test_a_partial_with_other_settings_is_other_code() -> None:
-    def of(number: int) -> str:
-        class Method:
-            power = staticmethod(partial(pow, number))
-
-        return code_key(Method)
-
-    assert of(2) == of(2) != of(3)
-    assert code_key(partial(scaled, factor=1.0)) != code_key(partial(scaled, factor=2.0)) != code_key(scaled)
-
-
-def test_code_that_does_the_same_has_the_same_key_wherever_it_stands() -> None:
-    texts = ["def f(x):\n    return x in {'a', 'b'}", "\n\n# moved\ndef f(x):\n    return x in {'a', 'b'}"]
-    keys = set()
-    for number, text in enumerate(texts):
-        namespace: dict[str, Any] = {"__name__": "__main__"}
-        exec(compile(text, f"{number}.py", "exec"), namespace)
-        keys.add(code_key(namespace["f"]))
-    assert len(keys) == 1
 
 
 def test_a_transform_that_depends_on_chance_costs_its_row_only() -> None:

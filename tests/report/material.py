@@ -9,8 +9,6 @@ from modelselect.errors import Failure, Stage
 from modelselect.leaderboard.leaderboard import Row
 
 EVIL = "<script>alert(1)</script>"
-
-
 EVIL_NAME = "<img src=x onerror=alert(1)>"
 
 

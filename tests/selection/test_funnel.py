@@ -185,8 +185,6 @@ def test_one_image_per_class_is_ranked_by_what_can_rank_it(tmp_path: Path) -> No
 
 
 KILLS = 20
-
-
 KILLER = """
 import hashlib, json, os, random, signal, sys, time
 from pathlib import Path
