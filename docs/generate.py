@@ -4,7 +4,7 @@
 
 An estimator's docstring begins with one line and the idea in at most three sentences. Labelled paragraphs follow:
 `Formula:`, `Args:` (if it has parameters), `Components:` (if it has several), `Limits:` (when it fails, or says
-little), `Code and paper:` and, for sources besides the citation, `Source:`. Examples are last.
+little), `Code and paper:` and, for sources other than the citation, `Source:`. Examples are last.
 """
 
 from __future__ import annotations

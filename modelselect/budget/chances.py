@@ -12,17 +12,18 @@ from numpy.typing import ArrayLike
 from modelselect.evidence.linear_algebra import Vector
 
 _DRAWS = 4000
-"""Number of draws of the scores that another probe might give. A probability of 1% is known to a sixth of itself."""
+"""Number of draws of the scores that another probe might give. A probability of 1% then has a relative error of a
+sixth."""
 
 
 @dataclass(frozen=True)
 class WinProbabilities:
-    """How probable it is that candidates keep their places.
+    """The probabilities that candidates have a place.
 
     Attributes:
-        best: (n,) that the candidate is the best.
-        among: (n,) that it is among the best k.
-        decided: that the k candidates that lead now are the best k, in any order.
+        best: (n,) the probability that the candidate is the best.
+        among: (n,) the probability that it is among the best k.
+        decided: the probability that the k candidates that lead now are the best k, in any order.
     """
 
     best: Vector
@@ -44,8 +45,8 @@ def win_probabilities(
         replicates: (B, n) totals on other probes of this size. A column of NaN is unknown, and taken to be as uncertain
             as the most uncertain of the others.
         halved: (n,) totals on half of the rows; NaN if unknown.
-        places: k.
-        seed: of the draws.
+        places: k, the number of places.
+        seed: the seed of the draws.
 
     >>> found = win_probabilities([1.0, 0.9, 0.0], [[1.1, 0.8, 0.0], [0.9, 1.0, 0.0]], [1.0, 0.9, 0.0], places=1)
     >>> found.best.round(1).tolist()
@@ -82,8 +83,8 @@ def win_probabilities(
 def _excess(totals: Vector, spread: Vector, halved: Vector, known: Any) -> float:
     """Variance by which totals moved from half of the rows to all, beyond what the choice of rows explains.
 
-    Between a half of m rows and all of them a mean moves with a variance of 1/(m/2) - 1/m = 1/m of a row's: as much as
-    that of the mean itself. What all candidates moved together does not change their order.
+    From half of m rows to all m, a mean moves with a variance of 1/(m/2) - 1/m = 1/m times that of a row. This is the
+    variance of the mean itself. A movement that all candidates share does not change their order.
     """
     both = known & ~np.isnan(halved)
     if both.sum() < 2:

@@ -1,4 +1,4 @@
-"""What is left of a budget, and which candidates may begin."""
+"""What is left of a budget, and which candidates may begin under it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Meter:
 
     Args:
         budget: the budget.
-        clock: returns seconds; the time since the meter was made counts.
+        clock: returns seconds. The time counts from the creation of the meter.
     """
 
     def __init__(self, budget: Budget, clock: Callable[[], float] = time.monotonic) -> None:
@@ -25,12 +25,12 @@ class Meter:
 
     @property
     def seconds(self) -> float:
-        """Since the meter was made."""
+        """Seconds since the meter was made."""
         return self._clock() - self._begun
 
     @property
     def left(self) -> float:
-        """In the budget's unit; below 0 after an overrun."""
+        """What is left, in the budget's unit; below 0 after an overrun."""
         return self.budget.amount - (self.passes if self.budget.seconds is None else self.seconds)
 
 
@@ -38,7 +38,7 @@ class Gate:
     """Lets candidates begin, in the order given, while the budget pays for them; after the first refusal, none.
 
     Args:
-        meter: of the budget.
+        meter: says what is left of the budget.
         keep: what must be left after all of them, in the budget's unit.
         workers: number of candidates that run at a time.
 
@@ -58,7 +58,7 @@ class Gate:
         """What the first refused candidate would have taken; None if none was refused."""
 
     def admit(self, candidates: Iterable[Candidate], price: Callable[[Candidate], float]) -> Iterator[Candidate]:
-        """The candidates that may begin. Each price is asked when it is its turn, and compared with what is left."""
+        """The candidates that may begin. At its turn, a candidate's price is asked and compared with what is left."""
         for candidate in candidates:
             wanted = price(candidate)
             under_way = sum(self._under_way.values())

@@ -85,7 +85,7 @@ class Limits:
         hint = "" if near is None else f"; did you mean '{near}*'?"
         return f"the licence is {license!r}; allowed: {allowed}{hint}"
 
-    def foreseen(self, candidate: Candidate, parameters: int | None) -> str | None:
+    def exceeded_before_loading(self, candidate: Candidate, parameters: int | None) -> str | None:
         """Why a candidate exceeds a limit, from what is known before loading it; None if nothing known does."""
         refused = self.license_refused(license_of(candidate))
         if refused is None and parameters is not None:

@@ -24,36 +24,40 @@ def benchmark(
     datasets: Annotated[
         list[str] | None, typer.Argument(help="Folders of class folders, or ids of datasets on the Hub.")
     ] = None,
-    more: Annotated[list[str] | None, typer.Option("--candidates", "-c", help="More; may be repeated.")] = None,
+    more: Annotated[
+        list[str] | None, typer.Option("--candidates", "-c", help="More candidates; may be repeated.")
+    ] = None,
     truth: Annotated[
         Path | None, typer.Option(help="Known accuracies: a CSV file dataset,model,accuracy.", show_default=False)
     ] = None,
     verify: Annotated[
-        str | None, typer.Option(help="Fine-tune all instead: full, head or lora.", show_default=False)
+        str | None, typer.Option(help="Fine-tune all candidates instead: full, head or lora.", show_default=False)
     ] = None,
     epochs: EpochsOption = None,
     trials: TrialsOption = None,
     patience: PatienceOption = None,
     save_truth: Annotated[
-        Path | None, typer.Option(help="Write the accuracies there, for --truth.", show_default=False)
+        Path | None, typer.Option(help="Write the accuracies to this file, for --truth.", show_default=False)
     ] = None,
     scores: Annotated[
         Path | None,
-        typer.Option(help="Judge these instead of models: a CSV file dataset,model,ESTIMATOR,...", show_default=False),
+        typer.Option(help="Judge these scores instead: a CSV file dataset,model,ESTIMATOR,...", show_default=False),
     ] = None,
     column: Annotated[
-        list[str] | None, typer.Option(help="What a CSV file calls a column: accuracy=top1; may be repeated.")
+        list[str] | None, typer.Option(help="A column's name in the CSV file: accuracy=top1; may be repeated.")
     ] = None,
     measure: Annotated[
         str, typer.Option(help="weighted_kendall, kendall, spearman, pearson or top1_regret.")
     ] = "weighted_kendall",
-    resamples: Annotated[int, typer.Option(help="Of the bootstrap; 0 for no intervals.")] = 1000,
+    resamples: Annotated[int, typer.Option(help="Resamples of the bootstrap; 0 for no intervals.")] = 1000,
     no_intervals: Annotated[
-        bool, typer.Option("--no-intervals", help="Leave the intervals of single datasets out.")
+        bool, typer.Option("--no-intervals", help="Leave out the intervals of single datasets.")
     ] = False,
     output: Annotated[
         list[Path] | None,
-        typer.Option("--output", "-o", help="Also write it: .md, .tex, .html, .csv, .json or .txt; may be repeated."),
+        typer.Option(
+            "--output", "-o", help="Also write the table: .md, .tex, .html, .csv, .json or .txt; may be repeated."
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
     **options: Any,
@@ -69,7 +73,7 @@ def benchmark(
     from modelselect.store.files import write_text
     from modelselect.verification.recipe import FineTuning
 
-    find_measure(measure)  # what is wrong is said before the work, not after it
+    find_measure(measure)  # errors are reported before the work, not after it
     for path in output or []:
         check_suffix(path)
         check_writable(path, "--output")
@@ -79,10 +83,10 @@ def benchmark(
     found: Benchmark
     if scores is not None:
         if candidates is not None or verify is not None:
-            raise InvalidInputError("--scores judges scores that exist already; give no candidates and no --verify")
+            raise InvalidInputError("--scores judges existing scores; leave out the candidates and --verify")
         if truth is None:
             raise InvalidInputError(
-                "--scores needs the accuracies to judge by, too: --truth FILE.csv, or the same file"
+                "--scores also needs the known accuracies; add --truth FILE.csv, which may be the same file"
             )
         found = Benchmark.of_scores(scores, truth, columns=columns)
     else:
@@ -94,10 +98,10 @@ def benchmark(
         recipe: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         if recipe and verify is None:
             raise InvalidInputError(
-                f"--{next(iter(recipe))} says how to fine-tune, but no candidate is fine-tuned: add --verify full, "
-                "say, or leave it out"
+                f"--{next(iter(recipe))} applies to fine-tuning, but no candidate is fine-tuned; add, for example, "
+                f"--verify full, or leave out --{next(iter(recipe))}"
             )
-        with contextlib.redirect_stdout(sys.stderr):  # what a candidate prints must not stand in the answer
+        with contextlib.redirect_stdout(sys.stderr):  # candidates may print; the answer must hold nothing else
             found = running.benchmark(
                 [candidates, *(more or [])],
                 datasets,
@@ -131,6 +135,7 @@ def _columns(given: list[str] | None) -> dict[str, str] | None:
     for text in given or []:
         if text.split("=", 1)[0] not in known or "=" not in text:
             raise InvalidInputError(
-                f"--column {text!r}: expected one of {', '.join(known)}, =, and the file's name for it"
+                f"--column is {text!r}; expected NAME=COLUMN, such as accuracy=top1, where NAME is one of "
+                f"{', '.join(known)}"
             )
     return columns or None

@@ -32,8 +32,8 @@ def run(*, full: bool, json_path: Path, cache_dir: Path | None, seed: int, progr
     The user's own transfer history is neither read nor added to.
 
     Args:
-        full: measure the truth anew instead of taking the shipped table.
-        json_path: where the leaderboard is written; `-` prints it, and all else goes to standard error.
+        full: measure the truth again instead of taking the shipped table.
+        json_path: where the leaderboard is written; `-` prints it, and everything else goes to standard error.
         cache_dir: as in `select`.
         seed: as in `select`.
         progress: as in `select`.
@@ -66,7 +66,7 @@ def run(*, full: bool, json_path: Path, cache_dir: Path | None, seed: int, progr
             history=past,
             progress=progress,
         )
-        console.print(f"[bold]Recall[/bold]: what {RECALL_ESTIMATOR} expects of each, from how they did on ", end="")
+        console.print(f"[bold]Recall[/bold]: what {RECALL_ESTIMATOR} expects of each, from their results on ", end="")
         console.print(f"{past.summary()['datasets']} other datasets, before any of them has seen the target")
     console.print(_recall_table(recalled))
     board = select(
@@ -91,8 +91,8 @@ def run(*, full: bool, json_path: Path, cache_dir: Path | None, seed: int, progr
 
     truth = _measured(demo, console) if full else demo.truth
     by_id = {c.id: truth[c.name] for c in candidates}
-    console.print("[bold]Against the truth[/bold]: the accuracy of all of them after fine-tuning, ", end="")
-    console.print("measured just now" if full else "from the shipped table (--full measures it anew)")
+    console.print("[bold]Against the truth[/bold]: the accuracy of all candidates after fine-tuning, ", end="")
+    console.print("measured just now" if full else "from the shipped table (--full measures it again)")
     console.print(_truth_table(board, by_id))
     console.print(_agreement_table(board, recalled, by_id))
     if printed:
@@ -110,7 +110,7 @@ def _measured(demo: Demo, console: Console) -> Mapping[str, float]:
 
 
 def _candidates_table(candidates: list[Candidate], width: int) -> Table:
-    """With what each was pre-trained on cut off where it does not fit."""
+    """The candidates as a table. A long name of what a candidate was pre-trained on is cut off."""
     from rich.table import Table
 
     names = max(len(c.zoo) + 1 + len(c.name) for c in candidates)
@@ -159,7 +159,7 @@ def _truth_table(board: Leaderboard, truth: Mapping[str, float]) -> Table:
 
 
 def _agreement_table(board: Leaderboard, recalled: Leaderboard, truth: Mapping[str, float]) -> Table:
-    """Every estimator's agreement with the truth; recall and the static baselines, which run no candidate, below."""
+    """Every estimator's agreement with the truth. Recall and the static baselines, which run no candidate, are last."""
     from rich.table import Table
 
     table = Table(header_style="bold")

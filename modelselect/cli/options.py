@@ -39,7 +39,7 @@ def with_settings(keywords: type, shown: Mapping[str, str] = MappingProxyType({}
 
     Args:
         keywords: a `TypedDict` of keywords.
-        shown: by keyword, what `--help` shows as the default where this command has another.
+        shown: by keyword, what `--help` shows as the default, if this command has another default.
     """
 
     def decorated(command: Command) -> Command:
@@ -68,7 +68,7 @@ def meant(options: Mapping[str, Any], keywords: type) -> dict[str, Any]:
 
 
 def _left_out(field: Field[Any]) -> Any:
-    """The value of an option that does not stand on the command line."""
+    """The value of an option that is not on the command line."""
     option: Option = field.metadata["option"]
     if option.type is bool:
         return False

@@ -11,17 +11,17 @@ from modelselect.cli import history
 
 
 def report(
-    source: Annotated[str, typer.Argument(metavar="BOARD", help="What select --json has written, or hub:owner/name.")],
+    source: Annotated[str, typer.Argument(metavar="BOARD", help="A file that select --json wrote, or hub:owner/name.")],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help=".html, .md, .csv or .tex, as it ends.", show_default="BOARD.html"),
+        typer.Option("--output", "-o", help="File to write: .html, .md, .csv or .tex.", show_default="BOARD.html"),
     ] = None,
     atlas_path: Annotated[
         Path | None, typer.Option("--atlas", help="Draw the map over this atlas.", show_default="your own, if any")
     ] = None,
     push: Annotated[
         str | None,
-        typer.Option("--push", help="Put it into this dataset repository on the Hub: owner/name.", show_default=False),
+        typer.Option("--push", help="Push to this dataset repository on the Hub: owner/name.", show_default=False),
     ] = None,
     private: Annotated[bool, typer.Option("--private", help="Make a new repository on the Hub private.")] = False,
 ) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from modelselect.selection.plan import Plan
 
 NAMED_COLUMNS = 10
-"""With more columns than these, a table of estimators by estimators has numbers above them."""
+"""With more columns than this, a table of estimators by estimators has numbers as headings."""
 
 
 @with_settings(Keywords)
@@ -37,12 +37,15 @@ def select(
         bool, typer.Option("--dry-run", help="Show what the run would download and compute, and stop.")
     ] = False,
     json_path: Annotated[
-        Path | None, typer.Option("--json", help="Write the leaderboard there; '-' prints it.", show_default=False)
+        Path | None,
+        typer.Option("--json", help="Write the leaderboard to this file; '-' prints it.", show_default=False),
     ] = None,
     report: Annotated[
         Path | None, typer.Option("--report", help="Also write the answer as a web page.", show_default=False)
     ] = None,
-    agreement: Annotated[bool, typer.Option("--agreement", help="Also print how alike the estimators rank.")] = False,
+    agreement: Annotated[
+        bool, typer.Option("--agreement", help="Also print how similarly the estimators rank.")
+    ] = False,
     **options: Any,
 ) -> None:
     """Rank candidates for a dataset; fine-tune the top k."""
@@ -52,7 +55,9 @@ def select(
     from modelselect.verification.recipe import FineTuning
 
     if agreement and json_path == Path("-"):
-        raise InvalidInputError("--agreement prints a table and '--json -' JSON; give one of them, or --json a file")
+        raise InvalidInputError(
+            "--agreement prints a table, and '--json -' prints JSON; leave out one, or give a file: --json FILE"
+        )
     check_writable(json_path)
     if report is not None:
         from modelselect.report.page import check_drawable
@@ -60,7 +65,7 @@ def select(
         check_drawable()
         check_writable(report, "--report")
         if report.suffix not in (".html", ".htm"):
-            raise InvalidInputError(f"--report {str(report)!r}: it is a web page; expected a name that ends in .html")
+            raise InvalidInputError(f"--report is {str(report)!r}; expected a file name that ends in .html")
     settings = meant(options, Keywords)
     if no_history:
         settings["history"] = False
@@ -68,10 +73,13 @@ def select(
     for name, value in ({"verify": settings.get("verify")} | recipe).items():
         if value is not None and not settings.get("top_k"):
             raise InvalidInputError(
-                f"--{name} says how to fine-tune, but no candidate is fine-tuned: add --top-k 3, say, or leave it out"
+                f"--{name} applies to fine-tuning, but no candidate is fine-tuned; add, for example, --top-k 3, or "
+                f"leave out --{name}"
             )
     if "confidence" in settings and "budget" not in settings:
-        raise InvalidInputError("--confidence says when a budget may end early: add --budget 20m, or leave it out")
+        raise InvalidInputError(
+            "--confidence applies to a budget; add, for example, --budget 20m, or leave out --confidence"
+        )
     settings["fine_tuning"] = FineTuning(**{name: value for name, value in recipe.items() if value is not None})
     if dry_run:
         with contextlib.redirect_stdout(sys.stderr):
@@ -79,7 +87,7 @@ def select(
         _show_plan(plan, json_path)
         return
     try:
-        with contextlib.redirect_stdout(sys.stderr):  # what a candidate prints must not stand in the answer
+        with contextlib.redirect_stdout(sys.stderr):  # candidates may print; the answer must hold nothing else
             board = funnel.select(dataset, candidates, **settings)
     except NothingRankedError as error:
         if isinstance(error.leaderboard, Leaderboard):
@@ -91,7 +99,7 @@ def select(
 
 
 def _print_agreement(board: Leaderboard) -> None:
-    """How alike the estimators rank, those that ranked nothing left out; columns are numbered where they are many."""
+    """Prints how similarly the estimators rank, without those that ranked nothing. Many columns get numbers."""
     table = board.estimator_agreement().dropna(how="all").dropna(how="all", axis="columns")
     if len(table) <= NAMED_COLUMNS:
         columns, names = list(table.columns), list(table.index)
@@ -130,7 +138,7 @@ def _show_plan(plan: Plan, json_path: Path | None) -> None:
 
 
 def _what_was_left_out(board: Leaderboard) -> list[str]:
-    """What of the dataset was not used: a ranking on the rest must not pass for one on all."""
+    """The parts of the dataset that were not used: the user must know that the ranking is by the rest."""
     from modelselect.utils.text import printable
 
     dataset = board.provenance.get("dataset", {})

@@ -1,4 +1,4 @@
-"""`EvaluationContext`: under which conditions candidates are evaluated."""
+"""`EvaluationContext`: the conditions under which candidates are evaluated."""
 
 from __future__ import annotations
 
@@ -18,34 +18,34 @@ from modelselect.probe.nested import Nested
 from modelselect.probe.probe import Probe
 
 FORWARD_FIELDS = frozenset({"features", "source_probabilities"})
-"""Evidence that takes a forward pass over the probe."""
+"""Evidence that needs a forward pass over the probe."""
 
 SOURCE_FIELDS = frozenset({"source_features", "source_labels"})
-"""Evidence that takes a forward pass over the source data."""
+"""Evidence that needs a forward pass over the source data."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class EvaluationContext:
-    """Under which conditions candidates are evaluated. It crosses processes; `dataclasses.replace` makes another one.
+    """The conditions under which candidates are evaluated. A context crosses processes.
 
     Attributes:
         probe: the rows that every candidate is shown.
-        source: rows of what the candidates were pre-trained on; None where the zoos are asked for them.
-        estimators: score every candidate.
+        source: rows of the data that the candidates were pre-trained on; None to ask the zoos for them.
+        estimators: the estimators that score every candidate.
         cache_dir: the store's folder.
         spool: shares prepared inputs between candidates.
         compute: how the forward pass is computed.
         trust_remote_code: whether candidates may run code that they bring.
-        seed: of resamples and stochastic estimators.
-        zoos: of the caller's own modules, by name; all other zoos are the host's.
-        resamples: how often four fifths of the rows are scored as well.
+        seed: the seed of resamples and of stochastic estimators.
+        zoos: the zoos of the caller's own modules, by name. All other zoos are the host's.
+        resamples: number of times that four fifths of the rows are scored, too.
         progress: called after every batch of a forward pass.
-        recall: what the transfer history knows; None where no estimator reads it.
+        recall: what the transfer history knows; None if no estimator reads it.
         proxy: the candidate whose features of the probe estimators may read.
-        nested: how evidence is put together from blocks, where the probe is a part of a larger one.
-        half: about half of the probe's rows, which are scored as well.
+        nested: how evidence is put together from blocks, if the probe is a part of a larger one.
+        half: about half of the probe's rows, which are scored, too.
         costs: whether latency, throughput and memory are measured.
-        limits: what a candidate may cost.
+        limits: what a candidate may cost at most.
     """
 
     probe: Probe

@@ -1,4 +1,4 @@
-"""`CostMeter`: what one candidate costs on this device, through the store, and whether the limits allow it."""
+"""`CostMeter`: what one candidate costs on this device, through the store, and whether the limits allow that."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from modelselect.store.store import Store
 
 
 class CostMeter:
-    """Measures what one candidate costs, or finds that in the store, and holds it to the context's limits."""
+    """Measures the costs of one candidate, or finds them in the store, and checks them against the context's limits."""
 
     def __init__(self, loader: Loader) -> None:
         self._loader = loader
@@ -25,7 +25,7 @@ class CostMeter:
         self._store = Store(loader.context.cache_dir)
 
     def check_parameters(self) -> None:
-        """Raises CandidateError if the candidate has too many parameters, where its zoo does not know the number."""
+        """Raises CandidateError if the candidate has too many parameters, and its zoo does not know the number."""
         limits, loader = self._context.limits, self._loader
         if limits.max_parameters is None or loader.candidate.metadata.get("parameters") is not None:
             return

@@ -43,9 +43,9 @@ class Describer:
         return Architecture(described.graph, described.macs, parameters)
 
     def _trace(self, may_load: bool) -> Architecture | None:
-        """What the module says. That a module cannot be traced is a lasting answer, and no failure.
+        """The architecture, as the module shows it. For a module that cannot be traced, that is a lasting answer.
 
-        None if there is no module to trace this time: the next time there may be one.
+        None if there is no module to trace now. Another run may have one.
         """
         graph = macs = parameters = None
         with INTERPRETER_LOCK, contextlib.suppress(Exception):  # the zoo of a plugin, or a module, may raise anything
@@ -56,7 +56,7 @@ class Describer:
         return None if parameters is None else Architecture(graph, macs, parameters)
 
     def _example(self, may_load: bool) -> tuple[torch.nn.Module, dict[str, Any]]:
-        """A module and its inputs: loaded if that is so already, else without weights if the zoo can make that."""
+        """A module and its inputs: the loaded one, else one without weights if the zoo makes such, else load one."""
         import torch
 
         loader, inputs = self._loader, input_of(self._loader.candidate)

@@ -23,7 +23,7 @@ class VerificationTask:
     """Fine-tunes one candidate, or finds the result in the store. Called by executors.
 
     Attributes:
-        context: under which conditions the candidates are evaluated.
+        context: the conditions under which candidates are evaluated.
         settings: the recipe.
         identities: the names of candidates in the keys of their stored numbers, as far as they are known.
         method: what is trained; see `modelselect.verification.METHODS`.

@@ -31,10 +31,10 @@ FEATURES = frozenset({"features"})
 
 @dataclass(frozen=True)
 class Forward:
-    """What forward passes over some rows gave.
+    """The results of forward passes over some rows.
 
     Attributes:
-        arrays: by evidence field, one row for each of the probe's.
+        arrays: the arrays by evidence field, with one row for each row of the probe.
         passes: rows that were passed forward now, and not found in the store.
         seconds: the time for these.
     """
@@ -46,7 +46,7 @@ class Forward:
 
 @dataclass(frozen=True)
 class Gathered:
-    """Evidence, and what was done for it now.
+    """Evidence, and the forward passes that it took now.
 
     Attributes:
         evidence: all fields that the estimators want.
@@ -161,7 +161,7 @@ class Gatherer:
         return {name: entry.arrays[name] for name, entry in kept.items() if entry and name in entry.arrays}
 
     def _from_blocks(self, nested: Nested, fields: Sequence[str]) -> Forward:
-        """Evidence of a part of a probe: rows of the whole's if the store has that, else put together from blocks.
+        """Evidence of a part of a probe: from the whole probe's evidence if the store has it, else from blocks.
 
         Each block is passed forward once. Evidence of the whole is kept, so that it is found without the blocks.
         """
@@ -183,7 +183,7 @@ class Gatherer:
         return Forward(arrays, sum(part.passes for part in parts), sum(part.seconds for part in parts))
 
     def _source(self) -> Probe | None:
-        """The caller's source data, else what the zoo knows of this candidate's."""
+        """The caller's source data, else the candidate's own, if its zoo has them."""
         context = self._context
         if context.source is not None or self._loader.backbone.source is None:
             return context.source
@@ -192,7 +192,7 @@ class Gatherer:
 
 
 class StoreSink:
-    """A sink that gives each field's rows to a writer of its own."""
+    """A sink with one writer for each field."""
 
     def __init__(self, writers: Mapping[str, Writer]) -> None:
         self._writers = writers
@@ -205,7 +205,7 @@ class StoreSink:
         return {name: rows for writer in self._writers.values() for name, rows in writer.mapped().items()}
 
     def complete(self, evidence: Evidence) -> None:
-        """Takes what an extractor returned without having sent it here; a field without rows is one it has not."""
+        """Writes the fields that the extractor returned and did not send here. A field that is missing gets no rows."""
         written = self.arrays()
         self.append(
             **{name: getattr(evidence, name) for name in self._writers if name not in written and evidence.has(name)}

@@ -1,4 +1,4 @@
-"""`Keys`: what the numbers of one candidate are found by in the store."""
+"""`Keys`: the keys under which the store holds the numbers of one candidate."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ LOADED_FIELDS = FORWARD_FIELDS | SOURCE_FIELDS
 
 
 class Keys:
-    """What the numbers of one candidate are found by in the store: everything that they depend on.
+    """The keys under which the store holds the numbers of one candidate. A key contains all that a number depends on.
 
-    A candidate without a revision is loaded for all of these keys but that of its architecture.
+    A candidate without a revision is loaded for each key except that of its architecture.
     """
 
     def __init__(self, loader: Loader) -> None:
@@ -30,11 +30,11 @@ class Keys:
 
     @property
     def zoo_version(self) -> str | None:
-        """Of the plugin that brought the zoo, which decides how a candidate is loaded and its rows are prepared."""
+        """Version of the zoo's plugin, which decides how a candidate is loaded and how rows are prepared."""
         return None if self._loader.is_own else get_host().owner("zoos", self._loader.zoo.name).version
 
     def evidence(self, kind: str, probe: Probe) -> str:
-        """Of one field of the evidence, or of `"extraction"`, the record of the forward pass."""
+        """The key of one field of the evidence, or of `"extraction"`, the record of the forward pass."""
         return Store.key(
             kind,
             candidate=self._loader.identity,
@@ -47,15 +47,15 @@ class Keys:
         )
 
     def score(self, estimator: Estimator, probe: Probe | None = None) -> str:
-        """Of an estimator's score on a probe; None for the context's."""
+        """The key of an estimator's score on a probe; None means the context's probe."""
         return Store.key("score", **self._score_parts(estimator, probe or self._context.probe))
 
     def resamples(self, estimator: Estimator) -> str:
-        """Of an estimator's scores on resamples of the context's probe."""
+        """The key of an estimator's scores on resamples of the context's probe."""
         return Store.key("resamples", scheme=SCHEME, **self._score_parts(estimator, self._context.probe))
 
     def costs(self) -> str:
-        """Of latency, throughput and memory on this device."""
+        """The key of latency, throughput and memory on this device."""
         context, compute = self._context, self._context.compute
         depends_on_rows = context.probe.modality == "text" or self._loader.is_own  # their inputs differ in size
         return Store.key(
@@ -71,12 +71,14 @@ class Keys:
         )
 
     def architecture(self) -> str:
-        """Of graph, multiply-accumulates and parameter count; the candidate is never loaded for it."""
+        """The key of graph, multiply-accumulates and parameter count. The candidate is never loaded for this key."""
         return Store.key(
             "architecture",
             candidate=self._loader.candidate.id,
             zoo=self.zoo_version,
-            probe=self._context.whole.fingerprint if self._loader.is_own else None,  # takes rows of any size
+            probe=self._context.whole.fingerprint
+            if self._loader.is_own
+            else None,  # an own module is traced on its rows
             versions=numeric_versions(),
         )
 
@@ -104,13 +106,13 @@ class Keys:
 
 
 def extractor_versions() -> dict[str, str]:
-    """Of the plugins that registered extractors, by the extractor's name."""
+    """Versions of the plugins that registered extractors, by the extractor's name."""
     host = get_host()
     return {name: host.owner("extractors", name).version for name in host.extractors}
 
 
 def plugin_version(estimator: Estimator) -> str | None:
-    """Of the plugin that registered this kind of estimator; None if no plugin did."""
+    """Version of the plugin that registered this kind of estimator; None if no plugin did."""
     host = get_host()
     registered = host.estimators.get(estimator.name)
     return host.owner("estimators", estimator.name).version if type(registered) is type(estimator) else None

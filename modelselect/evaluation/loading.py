@@ -1,4 +1,4 @@
-"""`Loader`: one candidate under evaluation, loaded at most once, and only if somebody needs its weights."""
+"""`Loader`: one candidate under evaluation, loaded at most once, and only if its weights are needed."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ BYTES_PER_PARAMETER = 4
 """Weights are float32 once loaded."""
 
 AHEAD_SHARE = 0.5
-"""Of the memory that is available: a candidate whose weights would take more is not loaded before its turn."""
+"""Share of the available memory. A candidate whose weights would take more is not loaded before its turn."""
 
 INTERPRETER_LOCK = threading.RLock()
-"""Guards what all threads of this process share while the next candidate is loaded before its turn. Model libraries
-patch initialisers and the default dtype when they build a module, an estimator's warnings are caught by changing the
-filters of all threads, and nothing else may run while a candidate is timed. A forward pass needs no lock: loading
-overlaps with that."""
+"""Guards what all threads of this process share, while the next candidate is loaded before its turn. Model libraries
+patch initialisers and the default dtype when they build a module. Catching an estimator's warnings changes the filters
+of all threads. Nothing else may run while a candidate is timed. A forward pass needs no lock, so loading overlaps with
+it."""
 
 
 class Loader:
     """One candidate, loaded at most once.
 
     Attributes:
-        context: under which conditions it is evaluated.
+        context: the conditions under which the candidate is evaluated.
         candidate: what is loaded.
         loaded: the backbone if the candidate is loaded already; None if it is not.
     """
@@ -61,8 +61,8 @@ class Loader:
         if self.is_forbidden:
             with at(Stage.LOAD):
                 raise RemoteCodeError(
-                    "loading it runs code that it brings. If you trust its author, pass trust_remote_code=True "
-                    "(--trust-remote-code on the command line)."
+                    "this candidate runs its own code when it is loaded. If you trust its author, pass "
+                    "trust_remote_code=True (--trust-remote-code on the command line)."
                 )
 
     @property
@@ -78,13 +78,13 @@ class Loader:
 
     @cached_property
     def identity(self) -> str:
-        """The name of the weights in the keys of stored numbers. A candidate without a revision is loaded for it."""
+        """The name of the weights in the keys of stored numbers. It takes loading if the candidate has no revision."""
         return self.candidate.id if self.candidate.revision else f"{self.candidate.id}#{self.backbone.weights_key}"
 
     def load_ahead(self, is_needed: Callable[[], bool]) -> None:
         """Loads the candidate before its turn if that is needed and memory allows it.
 
-        An error is raised later, when somebody asks for the backbone.
+        An error is raised later, when the backbone is used.
         """
         parameters = self.candidate.metadata.get("parameters")
         memory = available_memory()

@@ -25,7 +25,7 @@ ROWS_TRIED = 8
 
 
 class ModuleZoo(Zoo):
-    """The modules of one call of `select()`, by the names that they got there.
+    """The modules of one call of `select()`, each under a name made from its class.
 
     Features are the result of `forward_features`, if the module has that method; else the input of the last linear
     layer or convolution, if that layer makes the output; else the output itself.
@@ -107,7 +107,7 @@ class ModuleZoo(Zoo):
                 return CallablePreprocessing.of(transform, key)
             except CandidateError:
                 raise
-            except Exception:  # the transform takes images of the probe's size alone
+            except Exception:  # the transform takes only images of the probe's size
                 pass
         rows = (self._probe.item(index) for index in range(min(ROWS_TRIED, len(self._probe))))
         return CallablePreprocessing.of(transform, key, rows)
@@ -144,7 +144,10 @@ def as_tensor(item: Any) -> torch.Tensor:
     if isinstance(item, torch.Tensor):
         return item
     if isinstance(item, str):
-        raise InvalidInputError("text needs a transform that turns it into tensors")
+        raise InvalidInputError(
+            "text needs a transform: give the candidate as (module, transform), where transform turns a text into a "
+            "tensor"
+        )
     if hasattr(item, "convert"):  # a PIL image
         return torch.from_numpy(np.array(item.convert("RGB"))).permute(2, 0, 1).float() / 255
     return torch.as_tensor(np.asarray(item)).float()

@@ -40,7 +40,8 @@ def candidates_of(
             continue
         if not found:
             raise ExpressionError(
-                f"no candidate matched {item!r}. Look with modelselect search 'ZOO:*' and modelselect zoos."
+                f"no candidate matched {item!r}. List candidates with modelselect search 'ZOO:*', and zoos with "
+                "modelselect zoos."
             )
         for candidate in found:
             pool.setdefault(candidate.id, candidate)
@@ -50,7 +51,7 @@ def candidates_of(
         own_zoos[zoo.name] = zoo
         pool |= {candidate.id: candidate for candidate in zoo.search("*")}
     if not pool:
-        raise ExpressionError("no candidate matched an empty list; name at least one, such as 'embedded:*'")
+        raise ExpressionError("no candidate matched: candidates is empty; give at least one, such as 'embedded:*'")
     return list(pool.values()), own_zoos, unsearched
 
 

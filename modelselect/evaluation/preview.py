@@ -1,4 +1,4 @@
-"""What scoring a candidate would take, as far as that is known without loading it."""
+"""What scoring a candidate would take, as far as this is known without loading the candidate."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def preview(loader: Loader, *, trace: bool) -> Preview:
     """What scoring the candidate would take, as far as metadata, its skeleton and the store say.
 
     Args:
-        loader: of the candidate, which is not loaded, unless it is the caller's own module.
+        loader: the candidate's loader. It loads nothing but the caller's own modules.
         trace: whether the skeleton may be traced.
     """
     candidate = loader.candidate
@@ -32,15 +32,15 @@ def preview(loader: Loader, *, trace: bool) -> Preview:
 
 
 def graph_unloaded(loader: Loader) -> str | None:
-    """The architecture as JSON, from the store or from the skeleton; None if neither is there."""
+    """The architecture as JSON, from the store or from the skeleton; None if neither exists."""
     return None if loader.is_forbidden else Describer(loader).describe(may_load=loader.is_own).graph
 
 
 def passes_ahead(loader: Loader) -> int:
     """Rows that will have to be passed forward, as far as the names in the store say.
 
-    For a candidate without a revision, those of the last block alone: the store cannot be asked about the candidate,
-    and the blocks before were passed forward in earlier rounds.
+    For a candidate without a revision, these are the rows of the last block: the store cannot be asked about such a
+    candidate, and earlier rounds passed the other blocks forward.
     """
     context = loader.context
     nested, source = context.nested, context.source

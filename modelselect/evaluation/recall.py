@@ -20,13 +20,13 @@ from modelselect.utils.progress import Progress
 
 
 def observe(task: ScoringTask, history: History | None, given: str | Candidate | None) -> Candidate | None:
-    """The proxy, after it has seen the probe once for all candidates: the given one, else the default one.
+    """Shows the probe to the proxy, once for all candidates, and returns the proxy: the given one, else the default.
 
-    A default proxy that cannot see the probe is a warning, and None is returned; an estimator that needs its features
-    then says that it does not apply.
+    If the default proxy cannot see the probe, that is a warning, and None is returned. An estimator that needs the
+    proxy's features then says that it does not apply.
 
     Raises:
-        InvalidInputError: what is given names no candidate, or more than one.
+        InvalidInputError: `given` names no candidate, or more than one.
         CandidateError: the given proxy cannot see this dataset.
     """
     proxy = choose_proxy(task.context.probe, history) if given is None else named_proxy(given)
@@ -81,10 +81,10 @@ def record(
     """Adds to the history what a run found. A history that cannot be written is a warning.
 
     Args:
-        task: of the last round.
-        history: to add to.
-        board: what the run found.
-        results: of the candidates, by id.
+        task: the task of the last round.
+        history: the history to add to.
+        board: the run's ranking.
+        results: the result of each candidate, by id.
         fine_tuning: the recipe of the verified accuracies; None if nothing was verified.
         may_look: whether the proxy may see the dataset now; False adds its features only if they are in the store.
     """

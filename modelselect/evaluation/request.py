@@ -26,7 +26,7 @@ from modelselect.probe.probe import Probe
 from modelselect.store.store import Store
 
 DEFAULT_HOLDOUT = 0.2
-"""Share of the rows held out for verification where the dataset has no validation split."""
+"""Share of the rows held out for verification if the dataset has no validation split."""
 
 
 @dataclass(frozen=True)
@@ -34,14 +34,14 @@ class Request:
     """What a caller of `select()` or `plan()` asks for, with the dataset read and the candidates searched.
 
     Attributes:
-        settings: as given, and checked.
+        settings: the settings, which are checked already.
         runner: the executor.
         chosen: the estimators that rank.
         methods: those, and the static baselines.
         pool: the candidates, in the order given.
         own_zoos: the zoo of the caller's bare modules, if there are any.
         history: the transfer history to read and to add to; None for none.
-        unsearched: by id, the candidates that stand for an expression whose zoo failed.
+        unsearched: the failures of candidates that stand for an expression whose zoo failed, by id.
         device: the one that `settings.device` means on this machine.
     """
 
@@ -74,8 +74,8 @@ class Request:
         probe = draw(dataset, holdout=DEFAULT_HOLDOUT if settings.top_k else 0.0)
         if settings.top_k and probe.holdout is None:
             raise InvalidInputError(
-                "top_k asks for fine-tuning, and the probe has no held-out rows to measure it on. Make the probe with "
-                f"Probe.of(dataset, holdout={DEFAULT_HOLDOUT}), or give select() the dataset itself."
+                f"top_k={settings.top_k} asks for fine-tuning, but the probe has no held-out rows to measure accuracy "
+                f"on. Make the probe with Probe.of(dataset, holdout={DEFAULT_HOLDOUT}), or give select() the dataset."
             )
         pool, own_zoos, unsearched = candidates_of(candidates, probe)
         return cls(
@@ -95,7 +95,7 @@ class Request:
         )
 
     def context(self, spool: InputCache, progress: BatchProgress | None = None) -> EvaluationContext:
-        """Under which conditions every candidate is evaluated."""
+        """The conditions under which every candidate is evaluated."""
         settings = self.settings
         return EvaluationContext(
             probe=self.probe,
@@ -120,5 +120,8 @@ def _history_for(settings: Settings) -> History | None:
     if settings.recall is None:
         return None if history is None else open_or_warn(history)
     if history is None:
-        raise InvalidInputError("recall goes by the transfer history, and history is False; give one, or no recall")
+        raise InvalidInputError(
+            f"recall={settings.recall} needs the transfer history, but history is False; give a history, or leave out "
+            "recall"
+        )
     return history

@@ -1,4 +1,4 @@
-"""What scoring, previewing and fine-tuning one candidate gives, as plain data."""
+"""The results of scoring, previewing and fine-tuning one candidate, as plain data."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from modelselect.verification.verifier import Verified
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """What is known of a candidate's architecture; None where something is not known.
+    """What is known of a candidate's architecture; None for what is unknown.
 
     Attributes:
         graph: its operations, as JSON.
         macs: multiply-accumulates for one row.
-        parameters: how many it has.
+        parameters: number of parameters.
     """
 
     graph: str | None = None
@@ -25,17 +25,17 @@ class Architecture:
 
 @dataclass(frozen=True)
 class ScoringResult:
-    """What scoring one candidate gave; plain data, so that it crosses processes.
+    """The result of scoring one candidate: plain data that crosses processes.
 
     Attributes:
-        components: by estimator; an estimator without a score is in `failures` instead.
+        components: the score's components, by estimator. An estimator without a score is in `failures` instead.
         resampled: the components on every resample of the probe's rows, by estimator. Estimators that read no rows, or
             failed on a resample, are left out.
         failures: why there is no score, by estimator; `"costs"` says why there are no costs.
-        warnings: by estimator: for example that its score says little in this regime.
+        warnings: the warning of an estimator, by estimator; for example, that the score says little for such data.
         identity: the name of this candidate in the keys of its stored numbers.
         feature_dim: dimensions of the features.
-        parameters: of the model.
+        parameters: number of the model's parameters.
         macs: multiply-accumulates for one row.
         graph: the architecture, as JSON.
         estimator_seconds: the time for the score when it was first computed, without resamples, by estimator.
@@ -44,7 +44,7 @@ class ScoringResult:
         seconds: the time for all of this when it was first computed.
         reused: whether the store had everything.
         halved: the components on half of the rows, by estimator, if the context asks for that.
-        costs: as measured on this device, if the context asks for that.
+        costs: the costs measured on this device, if the context asks for them.
         passes: rows that were passed forward now.
         forward_seconds: the time for these.
         elapsed_seconds: the time for everything now, without loading the candidate before its turn.
@@ -76,8 +76,8 @@ class Preview:
     """What scoring one candidate would take.
 
     Attributes:
-        parameters: of the model; None if nobody knows.
-        macs: multiply-accumulates for one row; None if nobody knows.
+        parameters: number of the model's parameters; None if unknown.
+        macs: multiply-accumulates for one row; None if unknown.
         extracted: whether the store has the evidence; None if only the loaded candidate could say.
         scored: whether the store has the scores.
         passes: rows that would be passed forward; all of them if only the loaded candidate could say.
@@ -92,7 +92,7 @@ class Preview:
 
 @dataclass(frozen=True)
 class VerificationResult:
-    """What fine-tuning one candidate gave; plain data, so that it crosses processes.
+    """The result of fine-tuning one candidate: plain data that crosses processes.
 
     Attributes:
         verified: the accuracy, and how it was reached.
@@ -112,9 +112,9 @@ class CostMeasurement:
     Attributes:
         latency_ms: milliseconds for one row, the median of many runs.
         throughput: rows per second, in batches of `batch_size`.
-        memory_bytes: for one row. On CUDA the peak of torch's allocations. Elsewhere parameters and buffers, plus the
-            largest total of tensors that lived at the same time; memory that a library takes inside an operation is
-            not counted.
+        memory_bytes: memory for one row. On CUDA, this is the peak of torch's allocations. Elsewhere, it is parameters
+            and buffers, plus the largest total of tensors that lived at the same time. Memory that a library takes
+            inside an operation is not counted.
         batch_size: rows in a batch: the number that suits the device, or fewer if that does not fit.
     """
 

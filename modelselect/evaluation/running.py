@@ -1,4 +1,4 @@
-"""One task run on many candidates: a bar moves, who wants to hear of each is called, and what each gave is kept."""
+"""Runs a task on many candidates, moves a progress bar, calls back after each candidate, and collects the results."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ Bar = contextlib.AbstractContextManager[Callable[[str], None]]
 """What `Progress.candidates` returns."""
 
 
-def _nobody(candidate: Candidate, result: Any) -> None:
-    """Nobody wants to hear of a candidate."""
+def _ignore(candidate: Candidate, result: Any) -> None:
+    """The callback that does nothing."""
 
 
 def run(
@@ -24,16 +24,16 @@ def run(
     task: Callable[[Candidate], Result | Failure],
     candidates: Iterable[Candidate],
     bar: Bar,
-    ended: Callable[[Candidate, Result | Failure], None] = _nobody,
+    ended: Callable[[Candidate, Result | Failure], None] = _ignore,
 ) -> dict[str, Result | Failure]:
     """The result of each candidate, or why it has none, by id, in the order in which they ended.
 
     Args:
         executor: runs the task.
         task: takes a candidate.
-        candidates: each is taken when it is its turn.
+        candidates: each one is taken at its turn.
         bar: moves with each candidate.
-        ended: called with each candidate and its result, as soon as that is there.
+        ended: called with each candidate and its result, as soon as the result is known.
     """
     found: dict[str, Result | Failure] = {}
     with bar as advance:

@@ -128,8 +128,8 @@ class _Resampled:
     """Every estimator on resamples of the rows.
 
     Attributes:
-        components: of each resample, by estimator.
-        warnings: of estimators, with what they warned of on all rows.
+        components: the components on each resample, by estimator.
+        warnings: the warnings of estimators, including those on all rows.
         seconds: the time for all of it, when it was first computed.
         reused: whether the store had all of it.
     """
@@ -143,7 +143,7 @@ class _Resampled:
 def _resampled(
     estimators: list[Estimator], loader: Loader, gatherer: Gatherer, scored: Mapping[str, StoredScore]
 ) -> _Resampled:
-    """Every estimator on the same resamples; what the store has already is not computed again."""
+    """Scores every estimator on the same resamples, except those that the store has already."""
     context: EvaluationContext = loader.context
     store, keys = Store(context.cache_dir), Keys(loader)
     kept: dict[Estimator, dict[str, Any]] = {}
@@ -163,7 +163,7 @@ def _resampled(
             try:
                 again = timed_score(estimator, rows)
                 check_components(estimator, again["components"], scored[estimator.name]["components"])
-            except Exception as error:  # the score stands, but nobody knows how uncertain it is
+            except Exception as error:  # the score is valid, but its uncertainty is unknown
                 del kept[estimator]
                 reason = Failure.from_exception(Stage.RESAMPLE, error).reason
                 before = filter(None, [scored[estimator.name]["warning"]])
@@ -193,7 +193,7 @@ def score_and_keep(estimator: Estimator, evidence: Evidence, store: Store, key: 
 
 
 def score_or_failure(estimator: Estimator, evidence: Evidence) -> dict[str, Any]:
-    """`timed_score`, or why there is none. That a method does not apply is lasting; another error may not be."""
+    """`timed_score`, or why there is none. A method that does not apply is a lasting failure; others may not be."""
     try:
         return timed_score(estimator, evidence)
     except Exception as error:  # an estimator of a plugin may raise anything; only this score is lost

@@ -21,10 +21,11 @@ from modelselect.candidates.limits import Limits
 from modelselect.errors import InvalidInputError, did_you_mean
 from modelselect.executor import Executor
 from modelselect.extraction.devices import PRECISIONS
+from modelselect.host.defaults import DEFAULT_ESTIMATORS
 from modelselect.verification.recipe import FineTuning, check_method
 
 MAX_SEED = 2**32 - 2**16
-"""The largest seed that every library takes, with room for the seeds that are counted up from it."""
+"""The largest seed. Libraries take seeds below 2**32, and further seeds count up from this one."""
 
 ALL_ROWS = ("all", "none")
 """Words that `--probe-size` takes instead of a number: every row of the dataset."""
@@ -41,12 +42,12 @@ class Option(NamedTuple):
     """How a keyword is given on the command line.
 
     Attributes:
-        type: of one value; `bool` for a flag, `list` for a text that may be given several times.
+        type: type of one value; `bool` for a flag, `list` for a text that may be given several times.
         short: its short form, such as `-k`.
-        shown: what `--help` shows as the default. With it, an option that is left out is not passed on.
-        name: the option's name, where it is not made from the keyword's.
-        parser: reads the text, where `type` cannot.
-        metavar: what `--help` shows for the value, where there is a parser.
+        shown: what `--help` shows as the default. If it is given, an option that is left out is not passed on.
+        name: the option's name, if it is not made from the keyword's.
+        parser: reads the text, if `type` cannot.
+        metavar: what `--help` shows for the value, if there is a parser.
         negates: whether the flag means False.
     """
 
@@ -65,7 +66,7 @@ def setting(default: Any, check: Check, help: str, option: Option | None = None)
 
 
 def expect(expected: str, holds: Callable[[Any], bool]) -> Check:
-    """The check that a value is what the message says."""
+    """The check that a condition holds for a value. The message says what was expected."""
 
     def check(name: str, value: Any) -> Any:
         if not holds(value):
@@ -76,7 +77,7 @@ def expect(expected: str, holds: Callable[[Any], bool]) -> Check:
 
 
 def whole(expected: str, holds: Callable[[int], bool], *, optional: bool = False) -> Check:
-    """The check that a value is an integer for which a condition holds, or None where the keyword is optional."""
+    """The check that a value is an integer for which a condition holds, or None if the keyword is optional."""
 
     def check(name: str, value: Any) -> int | None:
         if optional and value is None:
@@ -89,7 +90,7 @@ def whole(expected: str, holds: Callable[[int], bool], *, optional: bool = False
 
 
 def unchecked(name: str, value: Any) -> Any:
-    """For a keyword that only what is registered, or the machine, can check: see `Request.of`."""
+    """No check: `Request.of` checks the keyword against the registered plugins and the machine."""
     return value
 
 
@@ -137,7 +138,7 @@ _flag = expect("True or False", lambda value: isinstance(value, int) and value i
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
-    """What a caller asks of `select()`, `plan()` or `benchmark()`. What a keyword means, `select()` says at length.
+    """The keywords of `select()`, `plan()` and `benchmark()`. The docstring of `select()` explains each of them.
 
     Raises:
         InvalidInputError: a value cannot be used. The message says what was given, what was expected, and what to do.
@@ -150,18 +151,18 @@ class Settings:
         None,
         unchecked,
         "Estimators to rank by: names, separated by commas, or all.",
-        Option(str, "-e", shown="etran,knn,logme", parser=names_in, metavar="TEXT"),
+        Option(str, "-e", shown=",".join(DEFAULT_ESTIMATORS), parser=names_in, metavar="TEXT"),
     )
     top_k: int = setting(
         0,
-        whole("0 (no fine-tuning) or how many to fine-tune", lambda number: number >= 0),
+        whole("0 (no fine-tuning), or the number of candidates to fine-tune", lambda number: number >= 0),
         "Number of the best candidates to fine-tune.",
         Option(int, "-k"),
     )
     probe_size: int | None = setting(
         2000,
         whole("2 or more rows, or None for all", lambda rows: rows >= 2, optional=True),
-        "Rows that each candidate is shown, at most; 'all': every row.",
+        "Maximum number of rows that each candidate is shown, or 'all'.",
         Option(int, parser=rows_or_all, metavar="INTEGER|all"),
     )
     source: Any = setting(None, unchecked, "A dataset like the one that candidates were pre-trained on.", Option(str))
@@ -169,7 +170,7 @@ class Settings:
     executor: str | Executor = setting(
         "local",
         expect("a name such as 'local', or an Executor", lambda value: isinstance(value, str | Executor)),
-        "local; or process, where a crash costs one candidate only.",
+        "local, or process (a crash costs only one candidate).",
         Option(str),
     )
     cache_dir: str | os.PathLike[str] | None = setting(
@@ -194,7 +195,7 @@ class Settings:
     precision: str = setting(
         "float32",
         expect(f"one of {', '.join(PRECISIONS)}", PRECISIONS.__contains__),
-        "float32; or bfloat16 or float16, where the device has it.",
+        "float32; bfloat16 or float16, if the device supports it.",
         Option(str),
     )
     compile: bool = setting(False, _flag, "Compile each candidate with torch.compile first.", Option(bool))
@@ -213,12 +214,12 @@ class Settings:
     max_corrupt: float = setting(
         0.1,
         expect("a share from 0 to 1", lambda value: _is_number(value) and 0 <= value <= 1),
-        "Share of the rows that may be unreadable, at most.",
+        "Maximum share of the rows that may be unreadable.",
         Option(float),
     )
     recall: int | None = setting(
         None,
-        whole("how many candidates to keep, or None for all", lambda number: number >= 1, optional=True),
+        whole("the number of candidates to keep, or None for all", lambda number: number >= 1, optional=True),
         "Candidates to keep by the transfer history, before any download.",
         Option(int),
     )
@@ -243,7 +244,7 @@ class Settings:
     confidence: float = setting(
         0.9,
         expect("a probability of at least 0.5 and below 1", lambda value: _is_number(value) and 0.5 <= value < 1),
-        "Under a budget: how sure of the first place is sure enough.",
+        "Under a budget: probability that decides the first place.",
         Option(float, shown="0.9"),
     )
     costs: bool = setting(False, _flag, "Measure latency, throughput and memory on this device.", Option(bool))
@@ -265,9 +266,9 @@ class Settings:
         """The settings that the keywords of a call mean.
 
         Args:
-            function: that was called, for the message.
-            given: its keywords.
-            refused: keywords that mean nothing to this function, with what to do instead.
+            function: name of the function that was called, for the message.
+            given: the keywords of the call.
+            refused: keywords that this function does not take, with what to do instead.
 
         Raises:
             InvalidInputError: a value cannot be used.
@@ -298,7 +299,7 @@ class Settings:
 
     @property
     def recipe(self) -> FineTuning:
-        """How to fine-tune: the one given, or the default."""
+        """The recipe of fine-tuning: the given one, or the default."""
         return self.fine_tuning or FineTuning()
 
 
@@ -341,19 +342,19 @@ class Keywords(BenchmarkKeywords, total=False):
 NOT_IN_BENCHMARK: Mapping[str, str] = MappingProxyType(
     {
         "top_k": "verify= fine-tunes every candidate, and without it none is fine-tuned",
-        "resamples": "the table draws its own; give them to Benchmark.table(resamples=...)",
+        "resamples": "the table draws its own resamples; give their number to Benchmark.table(resamples=...)",
         "recall": "every candidate with a known accuracy is scored; give fewer candidates instead",
-        "history": "yours might hold the results that are to be predicted; estimators get one made of the truth",
-        "proxy": "each dataset is shown to the default one",
+        "history": "your history may hold the results to be predicted; estimators get a history made from the truth",
+        "proxy": "each dataset is shown to the default proxy",
         "budget": "every candidate is scored on all rows of the probe; give a smaller probe_size instead",
         "confidence": "there is no budget that could end early",
-        "costs": "it compares estimators, not candidates; measure costs with select()",
+        "costs": "benchmark() compares estimators, not candidates; measure costs with select()",
         "max_parameters": "every candidate with a known accuracy is scored; give fewer candidates instead",
         "max_latency_ms": "every candidate with a known accuracy is scored; give fewer candidates instead",
         "license": "every candidate with a known accuracy is scored; give fewer candidates instead",
     }
 )
-"""The settings that mean nothing to `benchmark()`, and what to do instead. Its `verify` is a keyword of its own."""
+"""The settings that `benchmark()` does not take, and what to do instead. Its `verify` is a keyword of its own."""
 
 
 def settings_in(keywords: type) -> list[Field[Any]]:

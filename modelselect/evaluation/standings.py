@@ -32,16 +32,16 @@ _Place = tuple[tuple[float, ...], tuple[tuple[str, float], ...], int]
 
 @dataclass(frozen=True)
 class Standings:
-    """Where the candidates of a pool stand on one probe; arrays have a place for each, in the pool's order.
+    """The scores of a pool on one probe. Arrays have one element for each candidate, in the pool's order.
 
     Attributes:
         pool: the candidates.
         ranked_by: names of the estimators that the ranking is by.
-        scores: (n,) by name, of these estimators and of the others that have any; NaN where there is none.
+        scores: (n,) by name, of these estimators and of others that gave any score; NaN for a missing score.
         failures: why an estimator could not combine the scores of the pool, by name.
         errors: (n,) standard errors, by name.
-        totals: (n,) what the ranking is by; NaN where there is none.
-        replicates: (B, n) totals on other probes; B is 0 where none were asked for.
+        totals: (n,) the numbers that decide the order; NaN for a candidate without one.
+        replicates: (B, n) totals on other probes; B is 0 if none were asked for.
     """
 
     pool: tuple[Candidate, ...]
@@ -54,12 +54,12 @@ class Standings:
 
     @cached_property
     def deviations(self) -> Vector:
-        """(n,) of the totals; NaN where nothing tells."""
+        """(n,) standard deviations of the totals; NaN where they are unknown."""
         return _deviations(self.replicates)
 
     @cached_property
     def best(self) -> Vector:
-        """(n,) how probable it is that each has the highest total."""
+        """(n,) probability that each candidate has the highest total."""
         return probabilities_best(self.replicates)
 
 
@@ -70,7 +70,7 @@ def stand(
     chosen: Sequence[Estimator],
     resamples: int,
 ) -> Standings:
-    """Scores combined over the whole pool, in the pool's order, whatever finished first."""
+    """Scores combined over the whole pool, in the pool's order and not in the order of finishing."""
     components = {e.name: _components(e, pool, results) for e in methods}
     scores, failures = {}, {}
     for estimator in methods:
@@ -123,19 +123,19 @@ def rank(
 def rank_rounds(
     pool: Sequence[Candidate], results: Mapping[str, ScoringResult | Failure], rounds: Sequence[Standings]
 ) -> Ranking:
-    """The leaderboard of candidates of which ever fewer were shown ever larger probes.
+    """The leaderboard after rounds in which fewer and fewer candidates were shown larger and larger probes.
 
-    Those of the last round come first, by their scores there; then those whose last round was the one before; and so
-    on.
+    The candidates of the last round come first, by their scores in it. Then come those whose last round was the one
+    before, and so on.
 
     Args:
         pool: all candidates.
-        results: of each in its last round, or why it has none.
-        rounds: where those stand that took part in a round, the first round first.
+        results: the result of each candidate in its last round, or why it has none.
+        rounds: the standings of each round, the first round first.
     """
     try:
         embeddings = _embed(pool, results)
-    except Exception as error:  # an encoder that fails is no reason to lose the ranking
+    except Exception as error:  # a failing encoder must not cost the ranking
         embeddings = {}
         warnings.warn(f"no architecture vectors: {type(error).__name__}: {error}", stacklevel=2)
     rows: dict[str, RankedCandidate] = {}
@@ -205,7 +205,7 @@ def _known_costs(candidate: Candidate) -> dict[str, Any]:
 
 
 def _confidence(standings: Standings) -> float | None:
-    """That the first is better than the second; None where there are no two of which that can be said."""
+    """Probability that the first is better than the second; None if there is no second, or nothing to estimate it."""
     ranks = _competition_ranks(standings.totals)
     order = sorted(range(len(ranks)), key=lambda i: (ranks[i] or math.inf, i))[:2]
     replicates = standings.replicates[:, order]
@@ -218,12 +218,12 @@ def _confidence(standings: Standings) -> float | None:
 def _components(
     estimator: Estimator, pool: Sequence[Candidate], results: Mapping[str, ScoringResult | Failure]
 ) -> list[Mapping[str, float] | None]:
-    """What an estimator found of each candidate."""
+    """The components that an estimator found for each candidate; None where it has no score."""
     return [r.components.get(estimator.name) if isinstance(r := results[c.id], ScoringResult) else None for c in pool]
 
 
 def _totals(chosen: Sequence[Estimator], scores: Mapping[str, Vector]) -> Vector:
-    """What the ranking is by: the one estimator's scores, or the mean of the ranks by several."""
+    """The numbers that decide the order: the scores of the one estimator, or the mean rank by several."""
     if len(chosen) == 1:
         return scores[chosen[0].name]
     return mean_rank({e.name: normalised_ranks(scores[e.name]) for e in chosen})
@@ -236,9 +236,9 @@ def _replicated(
     components: Mapping[str, Sequence[Mapping[str, float] | None]],
     resamples: int,
 ) -> tuple[dict[str, Vector], Vector]:
-    """Standard errors by estimator, (n,) each, and the (B, n) totals on other probes; NaN where there is none.
+    """Standard errors by estimator, (n,) each, and the (B, n) totals on other probes; NaN where unknown.
 
-    B is 0 where none of the estimators looks at the probe's rows.
+    B is 0 if no estimator looks at the probe's rows.
     """
     if not any(looks_at_rows(estimator) for estimator in chosen):
         resamples = 0

@@ -36,12 +36,12 @@ class ScoringTask:
 
         Args:
             candidate: what would be scored.
-            trace: whether its architecture may be traced; False asks its zoo and the store alone.
+            trace: whether its architecture may be traced; False asks only its zoo and the store.
         """
         return preview(Loader(self.context, candidate), trace=trace)
 
     def graph(self, candidate: Candidate) -> str | None:
-        """The candidate's architecture as JSON; None where nobody knows it without loading the candidate."""
+        """The candidate's architecture as JSON; None if only the loaded candidate could say."""
         return graph_unloaded(Loader(self.context, candidate))
 
     def features(self, candidate: Candidate) -> NDArray[np.floating[Any]]:

@@ -49,13 +49,16 @@ def measure(backbone: Backbone, probe: Probe, extractor: Extractor, compute: Com
     Some rows of the probe are the input. They are prepared before the clock starts.
 
     Raises:
-        CandidateError: the extractor is none of torch, or a forward pass fails.
+        CandidateError: the extractor does not use torch, or a forward pass fails.
         OutOfMemoryError: not even one row fits.
     """
     import torch
 
     if not isinstance(extractor, TorchExtractor):
-        raise CandidateError(f"the extractor {extractor.name!r} does not run it with torch, so that it cannot be timed")
+        raise CandidateError(
+            f"costs cannot be measured: the extractor {extractor.name!r} does not use torch. Leave out costs and "
+            "max_latency_ms."
+        )
     preprocessing, device = backbone.preprocessing, compute.device
     rows = torch.stack([preprocessing.prepare(probe.item(i)) for i in range(min(EXAMPLE_ROWS, len(probe)))])
     baseline = torch.cuda.memory_allocated(device) if torch.device(device).type == "cuda" else 0
@@ -82,7 +85,7 @@ def measure(backbone: Backbone, probe: Probe, extractor: Extractor, compute: Com
     except CandidateError:
         raise
     except Exception as error:
-        raise CandidateError(f"timing its forward pass raised {type(error).__name__}: {error}") from error
+        raise CandidateError(f"timing the forward pass raised {type(error).__name__}: {error}") from error
     return CostMeasurement(1000 * latency, throughput, memory, size)
 
 
@@ -179,7 +182,7 @@ def macs_per_second(device: str) -> float:
     batch = torch.zeros(8, *size, device=device).contiguous(memory_format=torch.channels_last)
     runs = 0
     with torch.inference_mode():
-        network(batch).cpu()  # the first is slow
+        network(batch).cpu()  # the first run is slow
         begun = time.perf_counter()
         while (passed := time.perf_counter() - begun) < CALIBRATION_SECONDS:
             network(batch).cpu()

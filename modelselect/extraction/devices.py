@@ -36,7 +36,7 @@ class Compute:
 
     @property
     def arithmetic(self) -> str:
-        """What decides the last digits of features, besides the device: precision, and whether compiled."""
+        """What decides the last digits of features, apart from the device: precision, and whether compiled."""
         return self.precision + (" compiled" if self.compile else "")
 
 

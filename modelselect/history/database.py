@@ -306,5 +306,5 @@ def _explained(path: Path) -> Iterator[None]:
         raise HistoryError(_damaged(path, str(error))) from error
     except OSError as error:
         raise HistoryError(
-            f"the transfer history {path} cannot be used: {error.strerror or error}. Mend the cause, {elsewhere}."
+            f"the transfer history {path} cannot be used: {error.strerror or error}. Fix the cause, {elsewhere}."
         ) from error

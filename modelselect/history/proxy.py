@@ -19,7 +19,7 @@ def named_proxy(given: str | Candidate) -> Candidate:
     """The one candidate that the caller means.
 
     Raises:
-        InvalidInputError: what is given names no candidate, or more than one.
+        InvalidInputError: `given` names no candidate, or more than one.
     """
     if isinstance(given, Candidate):
         return given
@@ -33,10 +33,10 @@ def named_proxy(given: str | Candidate) -> Candidate:
 
 
 def choose_proxy(probe: Probe, history: History | None) -> Candidate | None:
-    """The default proxy for a dataset: the one of which the history knows the features of more datasets.
+    """The default proxy for a dataset: of two, the one for which the history knows the features of more datasets.
 
-    There are two: CLIP, if the Hub client has cached it, and a network that comes with modelselect. CLIP wins a tie.
-    None for data other than images.
+    The two are CLIP, if the Hub client has cached it, and a network that comes with modelselect. CLIP wins a tie. None
+    for data other than images.
     """
     if probe.modality != "image":
         return None
@@ -64,7 +64,7 @@ def _cached_revision(repository: str) -> str | None:
 
 
 def describe_dataset(probe: Probe) -> dict[str, Any]:
-    """What the history keeps of a dataset, apart from the proxy's features."""
+    """What the history keeps about a dataset, apart from the proxy's features."""
     return {
         "name": probe.name,
         "modality": probe.modality,

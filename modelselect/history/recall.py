@@ -1,4 +1,4 @@
-"""Recall: what the transfer history says of a pool before any of its candidates is loaded."""
+"""Recall: what the transfer history says about a pool before any of its candidates is loaded."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from modelselect.probe.probe import Probe
 def build_context(
     view: HistoryView, proxy: Candidate | None, probe: Probe, pool: Sequence[Candidate], graphs: Mapping[str, str]
 ) -> RecallContext:
-    """What the history knows that bears on this pool and this probe.
+    """What the history knows about this pool and this probe.
 
     Args:
-        view: of the history, with the features of the proxy.
-        proxy: the candidate whose features stand for a dataset; None where no candidate can see such data.
+        view: a view of the history, with the features of the proxy.
+        proxy: the candidate whose features stand for a dataset; None if there is none for such data.
         probe: the dataset that is asked about.
         pool: the candidates that are to be ranked.
         graphs: architectures that the history does not know, as JSON, by candidate id without revision.
@@ -42,11 +42,11 @@ def shortlist(
         context: what the history knows about the pool.
         pool: the candidates.
         keep: how many to keep.
-        proxy_features: (N, P) of the probe, by the context's proxy; None where there is no proxy.
-        seed: of the estimator.
+        proxy_features: (N, P) of the probe, by the context's proxy; None without a proxy.
+        seed: the estimator's seed.
 
     Raises:
-        NotApplicableError: the history holds nothing to go by.
+        NotApplicableError: the history holds nothing that says something about the pool.
         PluginError: the registered estimator cannot recall.
     """
     name = RECALL_ESTIMATOR

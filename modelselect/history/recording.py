@@ -24,15 +24,15 @@ def record_run(
     seed: int,
     fine_tuning: Mapping[str, Any] | None,
 ) -> bool:
-    """Adds to the history what a run found, and returns whether that was anything.
+    """Adds to the history what a run found, and returns whether there was anything to add.
 
     Args:
-        history: to add to.
+        history: the history to add to.
         board: the run's leaderboard.
         probe: what the candidates of the last round were shown.
-        estimators: that scored the candidates.
+        estimators: the estimators that scored the candidates.
         graphs: architectures as JSON, by candidate id without revision.
-        seed: of the run.
+        seed: the run's seed.
         fine_tuning: the recipe of the verified accuracies; None if nothing was verified.
 
     Raises:
@@ -47,7 +47,7 @@ def record_run(
 
 
 def kept_keys(estimators: Sequence[Estimator]) -> dict[str, str]:
-    """Keys of the estimators whose scores the history keeps, by name: each says something of this candidate alone."""
+    """Keys of the estimators whose scores the history keeps, by name: their scores depend on one candidate alone."""
     return {e.name: e.key for e in estimators if not (e.is_static or e.relative or "history" in e.requires)}
 
 
@@ -57,20 +57,20 @@ def results_of(
     """What a history keeps of a leaderboard: the results, and the metadata of each candidate by its id.
 
     Args:
-        board: whose rows.
+        board: the run's leaderboard.
         dataset: the probe's fingerprint.
-        keys: of the estimators whose scores are kept, by name.
-        seed: of the run.
-        fine_tuning: the recipe of the verified accuracies, and by its `method` what was trained.
+        keys: keys of the estimators whose scores are kept, by name.
+        seed: the run's seed.
+        fine_tuning: the recipe of the verified accuracies; its `method` says what was trained.
     """
     provenance = {"source": "select", "modelselect": __version__}
-    results, facts = [], {}
+    results, metadata = [], {}
     for row in board.rows:
-        if row.candidate.zoo == OWN_MODULES:  # whose names mean nothing in another run
+        if row.candidate.zoo == OWN_MODULES:  # its name means nothing in another run
             continue
         candidate = row.candidate.unversioned_id
         revision = {"revision": row.candidate.revision} if row.candidate.revision else {}
-        for name, score in row.scores.items() if row.stopped is None else ():  # of fewer rows, that is another dataset
+        for name, score in row.scores.items() if row.stopped is None else ():  # fewer rows are another dataset
             if name in keys:
                 settings = {"estimator": keys[name], "seed": seed, **revision}
                 results.append(Result(candidate, dataset, name, score, settings, provenance))
@@ -78,5 +78,5 @@ def results_of(
             settings = {"fine_tuning": fine_tuning, "seed": seed, **revision}
             results.append(Result(candidate, dataset, ACCURACY, row.verified_accuracy, settings, provenance))
         measured = {"parameters": row.parameters, "macs": row.macs, "feature_dim": row.feature_dim}
-        facts[candidate] = {**row.candidate.metadata, **{k: v for k, v in measured.items() if v is not None}}
-    return results, facts
+        metadata[candidate] = {**row.candidate.metadata, **{k: v for k, v in measured.items() if v is not None}}
+    return results, metadata

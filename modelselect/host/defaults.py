@@ -1,6 +1,6 @@
-"""What modelselect uses if the caller names nothing, with the reasons: the only place that names methods and models.
+"""What modelselect uses if the caller names nothing, and why. No other module names methods and models.
 
-Plugins bring all of it. If a plugin is missing, its default is an `UnknownNameError` when somebody needs it.
+Plugins bring all of them. If a plugin is missing, the use of its default raises `UnknownNameError`.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ DEFAULT_ESTIMATORS = ("etran", "knn", "logme")
 fine-tuned, this mean agreed best with the accuracies; see docs/explanation/default-estimators.md."""
 
 RECALL_ESTIMATOR = "fennec"
-"""Recall ranks by this one: it scores candidates that nobody has loaded from what the transfer history knows. It has to
-be a `modelselect.estimators.estimator.Recaller`. For its agreement see docs/explanation/recall.md."""
+"""Recall ranks by this estimator: it scores candidates that are not loaded, from what the transfer history knows. It
+has to be a `modelselect.estimators.estimator.Recaller`. For its agreement see docs/explanation/recall.md."""
 
 DEFAULT_ENCODER = "graph2vec"
 """Architectures become vectors by this encoder, as in Fennec's paper (section 3.2). Unlike `karateclub` it can place an
-architecture in a space that exists."""
+architecture in an existing space."""
 
 CLIP_PROXY = "hub:openai/clip-vit-base-patch32"
-"""The proxy of Fennec's paper (section 3.3), if the Hub client's cache holds it: 600 MB are too much to ask for."""
+"""The proxy of Fennec's paper (section 3.3), if the Hub client's cache holds it. A default must not download 600 MB."""
 
 EMBEDDED_PROXY = "embedded:resnet.textures"
 """The proxy if there is no CLIP: this network comes with modelselect. See docs/explanation/recall.md for what that

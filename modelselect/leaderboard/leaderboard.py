@@ -1,4 +1,4 @@
-"""`Leaderboard`: the answer of `select()`, and what one does with it: show, save, report, plot, publish."""
+"""`Leaderboard`: the answer of `select()`, which can be shown, saved, reported, plotted and published."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Leaderboard(Ranking):
     Attributes:
         rows: the best candidate first; candidates that failed come last.
         estimators: names of the estimators, in the order of their columns.
-        provenance: dataset, sample, seeds, versions, settings and times: what one needs to repeat the run.
+        provenance: dataset, sample, seeds, versions, settings and times: all that is needed to repeat the run.
         confidence: probability that the first by score also scores higher than the second on another probe of this
             size; None if `select()` was not asked for resamples. It says nothing about a larger probe.
     """

@@ -13,17 +13,17 @@ from modelselect.report.map import Map
 
 
 def architecture_map(board: Ranking, atlas: str | os.PathLike[str] | None = None) -> Map | None:
-    """Where the candidates lie: in the atlas if it has three of them, else by the vectors on the board itself.
+    """The places of the candidates: in the atlas if it has at least three of them, else by the board's own vectors.
 
     Args:
-        board: whose candidates.
-        atlas: its file; None for the user's own, where there is one.
+        board: the ranking of the candidates.
+        atlas: the file of an atlas; None for the user's own atlas, if there is one.
 
     Returns:
-        None where fewer than three candidates have a place.
+        The map; None if fewer than three candidates have a place.
 
     Raises:
-        InvalidInputError: an atlas was named and cannot be read.
+        InvalidInputError: `atlas` is given, and the file cannot be read.
     """
     path = default_path() if atlas is None else atlas
     try:
@@ -31,7 +31,7 @@ def architecture_map(board: Ranking, atlas: str | os.PathLike[str] | None = None
     except InvalidInputError:
         if atlas is not None:
             raise
-        whole = None  # one that lies there by chance is no reason to have no report
+        whole = None  # nobody asked for this atlas: a damaged one does not prevent the report
     if whole is not None:
         places = {name: index for index, name in enumerate(whole.names)}
         rows = [i for i, row in enumerate(board.rows) if row.candidate.unversioned_id in places]

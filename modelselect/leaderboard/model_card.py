@@ -93,7 +93,7 @@ def _loading(library: str | None, task: str, name: str) -> str:
 
 
 def _base_model(candidate: Candidate) -> str | None:
-    """Its repository on the Hub, where it has one."""
+    """The candidate's repository on the Hub; None if there is none."""
     url = str(candidate.metadata.get("url", ""))
     name = url.removeprefix("https://huggingface.co/")
     if candidate.zoo == "hub":

@@ -48,8 +48,8 @@ class Row(RankedCandidate):
         """
         if self.candidate.zoo == OWN_MODULES:
             raise CandidateError(
-                f"{self.candidate} is a bare module that was given to select(): it is the caller's own, and no zoo can "
-                "load it. Use the module itself; if it was fine-tuned, save() writes its weights."
+                f"{self.candidate} is a bare module that was given to select(), and no zoo can load the caller's own "
+                "modules. Use the module itself; if it was fine-tuned, save() writes its weights."
             )
         tuned = None
         if fine_tuned or (fine_tuned is None and self.fine_tuned is not None):
@@ -125,7 +125,11 @@ class Row(RankedCandidate):
 
     def _tuned(self, cache_dir: str | os.PathLike[str] | None) -> FineTuned:
         if self.fine_tuned is None:
-            why = "it was not fine-tuned" if self.verified_accuracy is None else "only the best candidate's are kept"
+            why = (
+                "it was not fine-tuned"
+                if self.verified_accuracy is None
+                else "only the best candidate's weights are kept"
+            )
             raise CandidateError(
                 f"{self.candidate} has no fine-tuned weights: {why}. Fine-tune with select(..., top_k=1), or load the "
                 "pre-trained weights with load(fine_tuned=False)."

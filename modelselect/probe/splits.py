@@ -33,7 +33,7 @@ def is_test(name: str) -> bool:
 
 
 def choose_split(splits: Collection[str], wanted: str | None, dataset: str) -> tuple[str, str | None]:
-    """The split to draw from, and the validation split to hold out, if there is one besides.
+    """The split to draw from, and the validation split to hold out, if there is another one.
 
     Raises:
         DatasetError: the wanted split is missing or a test split, or no split is plainly the one for training.

@@ -1,4 +1,4 @@
-"""The values of a ranking as people read them."""
+"""The values of a ranking as text."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""`Ranking`: candidates in order, with every score, the reason for every failure, and the origin of it all.
+"""`Ranking`: candidates in order, with every score, the reason for every failure, and the provenance.
 
-A ranking is plain data that is saved, sent and compared. `Leaderboard` adds what one does with it.
+A ranking is plain data that is saved, sent and compared. `Leaderboard` adds methods that show and publish it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Ranking:
     Attributes:
         rows: the best candidate first; candidates that failed come last.
         estimators: names of the estimators, in the order of their columns.
-        provenance: dataset, sample, seeds, versions, settings and times: what one needs to repeat the run.
+        provenance: dataset, sample, seeds, versions, settings and times: all that is needed to repeat the run.
         confidence: probability that the first by score also scores higher than the second on another probe of this
             size; None if it was not measured. It says nothing about a larger probe.
     """

@@ -10,15 +10,15 @@ from modelselect.errors import Failure, Stage
 
 FIRST_COLUMNS = ("rank", "candidate", "score")
 COST_COLUMNS = ("latency_ms", "throughput", "memory_bytes", "license", "download_bytes")
-"""Stand before `seconds` where the costs of a candidate were measured."""
+"""These columns stand before `seconds` if the costs of a candidate were measured."""
 
 MEASURED_COLUMNS = ("latency_ms", "throughput", "memory_bytes")
-"""Exist only where the user asked for them. A narrow terminal shows them before other columns."""
+"""These columns exist only if the user asked for them. A narrow terminal shows them before other columns."""
 
 LAST_COLUMNS = ("verified_accuracy", "parameters", "macs", "feature_dim", "seconds", "status")
 
 COSTS = ("parameters", "macs", "feature_dim", "latency_ms", "memory_bytes", "download_bytes", "seconds")
-"""What quality can be compared with; less is better."""
+"""The costs that quality can be compared with; less is better."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class RankedCandidate:
         candidate: the candidate with its revision and metadata.
         rank: 1 is best; equal scores share a rank; None for a candidate that failed.
         score: the number that decides the rank; higher is better.
-        standard_error: of `score`: how much the score would vary over other probes of this size; None if not measured.
+        standard_error: how much `score` would vary over other probes of this size; None if not measured.
         probability_best: probability that its score is the highest on another probe of this size.
         predicted_rank: rank by score alone, before fine-tuning reordered the verified candidates.
         scores: the score of each estimator, by the estimator's name.
@@ -53,8 +53,8 @@ class RankedCandidate:
         memory_bytes: size of the weights plus the peak memory for one row.
         license: its licence, as its zoo reports it.
         download_bytes: bytes that a first download fetches, as its zoo reports it.
-        probe_rows: number of rows that its scores come from, where a budget decided it; None: all rows of the probe.
-        stopped: why it was shown fewer rows than others, where a budget stopped it.
+        probe_rows: number of rows that its scores come from, if a budget decided it; None: all rows of the probe.
+        stopped: why a budget stopped it, so that it was shown fewer rows than others.
         fine_tuned: key of its fine-tuned weights in the store. Only the best candidate's weights are kept.
         fine_tuned_in: folder of that store, where it is not the user's default store.
     """

@@ -39,7 +39,7 @@ def answer_text(board: Ranking) -> list[str]:
 
 
 _TRAINED = {"head": "the linear head alone", "lora": "low-rank adapters and the head alone"}
-"""By the name that `verify=` gives; full fine-tuning is not mentioned."""
+"""What was trained, by the value of `verify`. Full fine-tuning needs no sentence."""
 
 
 def _method(board: Ranking) -> str:

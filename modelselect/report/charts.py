@@ -1,4 +1,4 @@
-"""The report's charts, as Bokeh draws them: score against cost, verified against predicted, and the map."""
+"""The report's charts, drawn with Bokeh: score against cost, verified against predicted, and the map."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from modelselect.report.names import display_names
 from modelselect.utils.text import short_number
 
 if TYPE_CHECKING:
-    from bokeh.plotting import figure as Figure  # noqa: N812 (a class, whatever its name)
+    from bokeh.plotting import figure as Figure  # noqa: N812 (a class with a lower-case name)
 
 PALETTE = ("#3b82f6", "#f97316", "#10b981", "#a855f7", "#eab308", "#ef4444", "#06b6d4", "#ec4899")
 """Colours of the largest families: distinct, and readable on light and dark backgrounds."""
@@ -30,18 +30,18 @@ LONGEST_LABEL = 24
 MOST_LABELS = 12
 MOST_TICKS = 8
 RIGHT = 0.4
-"""Share of the width from which on a label stands to the left of its point."""
+"""Right of this share of the width, labels stand to the left of their points."""
 
 LOWEST, HIGHEST = (226, 190, 96), (29, 78, 216)
 """Colours of the lowest and the highest score on the map."""
 
 
 def cost_chart(board: Ranking) -> tuple[dict[str, Any], dict[str, Any]] | None:
-    """The chart for the first cost and quality, and what a page needs to change to others; None without a cost.
+    """The chart for the first cost and the first quality, and the data with which a page shows the others.
 
     Returns:
-        The chart; and by quality and cost: `label` and `quality` of the axes, `points`, `front`, `ticks`, and `names`
-        of those on the front, from the cheapest on.
+        The chart; and, by quality and cost, the axes' `label` and `quality`, `points`, `front`, `ticks`, and the
+        `names` of the candidates on the front, the cheapest first. None if no cost is known.
     """
     costs = costs_of(board)
     if not costs:
@@ -68,7 +68,7 @@ def cost_chart(board: Ranking) -> tuple[dict[str, Any], dict[str, Any]] | None:
 
 
 def _against(board: Ranking, cost: Cost, quality: str, values: Sequence[float | None]) -> dict[str, Any] | None:
-    """One quality against one cost; None where they are known of fewer than two together."""
+    """One quality against one cost; None if fewer than two candidates have both."""
     rows = [i for i, value in enumerate(values) if value is not None and cost.values[i] is not None]
     if len(rows) < 2:
         return None
@@ -94,7 +94,7 @@ def _against(board: Ranking, cost: Cost, quality: str, values: Sequence[float | 
     return {
         "label": cost.label,
         "quality": quality,
-        "points": points | _beside(names, [math.log(value) for value in x], front),
+        "points": points | _label_columns(names, [math.log(value) for value in x], front),
         "front": {"x": [corner[0] for corner in corners], "y": [corner[1] for corner in corners]},
         "ticks": _ticks(min(x), max(x)),
         "names": [called[rows[i]] for i in front],
@@ -102,7 +102,7 @@ def _against(board: Ranking, cost: Cost, quality: str, values: Sequence[float | 
 
 
 def _range(row: RankedCandidate, value: float, quality: str) -> tuple[float, float]:
-    """How far a value may be off: its 95% interval, or its standard error to either side."""
+    """The uncertainty of a value: its 95% interval, or one standard error on each side."""
     if quality == "score":
         error = row.standard_error or 0.0
         return value - error, value + error
@@ -110,7 +110,7 @@ def _range(row: RankedCandidate, value: float, quality: str) -> tuple[float, flo
 
 
 def verified_chart(board: Ranking) -> dict[str, Any] | None:
-    """Verified accuracy, with its interval, against the predicted score; None where fewer than two were verified."""
+    """Verified accuracy, with its interval, against the predicted score; None if fewer than two were verified."""
     rows = [i for i, row in enumerate(board.rows) if row.verified_accuracy is not None and row.score is not None]
     if len(rows) < 2:
         return None
@@ -134,7 +134,7 @@ def verified_chart(board: Ranking) -> dict[str, Any] | None:
         "predicted": [board.rows[i].predicted_rank for i in rows],
         "verified": [board.rows[i].rank for i in rows],
     }
-    points |= _beside(points["name"], x, range(min(len(rows), MOST_LABELS)))
+    points |= _label_columns(points["name"], x, range(min(len(rows), MOST_LABELS)))
     source = _source(points, "verified-points")
     figure.segment("x", "low", "x", "high", source=source, color=GREY, line_width=2)
     dots = figure.scatter("x", "y", source=source, size=11, color=PALETTE[0], line_color=None)
@@ -144,10 +144,10 @@ def verified_chart(board: Ranking) -> dict[str, Any] | None:
 
 
 def map_chart(board: Ranking, plane: Map) -> tuple[dict[str, Any], list[tuple[str, str, int]]]:
-    """The map, coloured by family (`family` in its points' source; `score`: by score), and the families' legend.
+    """The map, coloured by family, and the legend of the families. A page can colour the points by score instead.
 
     Returns:
-        The chart, and (family, colour, candidates) from the largest on.
+        The chart, and (family, colour, number of candidates), the largest family first.
     """
     called = display_names(board)
     families = [family_of(board.rows[i]) for i in plane.rows]
@@ -212,7 +212,7 @@ def _source(columns: Mapping[str, Any], name: str) -> Any:
 
 
 def _item(figure: Figure, tips: list[tuple[str, str]], hovered: list[Any]) -> dict[str, Any]:
-    """The figure as a page embeds it, with what is said of a point that the mouse is on."""
+    """The figure as a page embeds it, with a tooltip for the point under the mouse."""
     from bokeh.embed import json_item
     from bokeh.models import HoverTool
 
@@ -220,8 +220,8 @@ def _item(figure: Figure, tips: list[tuple[str, str]], hovered: list[Any]) -> di
     return dict(json_item(figure))
 
 
-def _beside(names: Sequence[str], x: Sequence[float], labelled: Collection[int]) -> dict[str, list[Any]]:
-    """Columns for `_labels`: those that are labelled, to the side that has room."""
+def _label_columns(names: Sequence[str], x: Sequence[float], labelled: Collection[int]) -> dict[str, list[Any]]:
+    """Columns for `_labels`: a text for each point that gets a label, and the side that has room for the text."""
     low, width = min(x), (max(x) - min(x)) or 1.0
     right = [(value - low) / width > RIGHT for value in x]
     return {
@@ -232,7 +232,7 @@ def _beside(names: Sequence[str], x: Sequence[float], labelled: Collection[int])
 
 
 def shortened(name: str) -> str:
-    """At most `LONGEST_LABEL` characters, the middle left out.
+    """The name; of one longer than `LONGEST_LABEL` characters, its beginning and its end.
 
     >>> shortened("a" * 20 + "b" * 20)
     'aaaaaaaaaaaa…bbbbbbbbbbbb'
@@ -242,7 +242,7 @@ def shortened(name: str) -> str:
 
 
 def _labels(figure: Figure, source: Any) -> None:
-    """Names above points: of the front of Pareto, where nothing lies to the left and above."""
+    """Names above points. A point on the Pareto front has free space to the left and above."""
     figure.text(
         "x",
         "y",
@@ -258,7 +258,7 @@ def _labels(figure: Figure, source: Any) -> None:
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """Round values of a logarithmic axis: few enough to be read, and enough to read by."""
+    """Round values for a logarithmic axis; at most `MOST_TICKS` of them between the lowest and the highest value."""
     first, last = math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 1
     for mantissas in ((1.0, 2.0, 3.0, 5.0, 7.0), (1.0, 2.0, 5.0), (1.0, 3.0), (1.0,)):
         ticks = [m * 10.0**k for k in range(first, last + 1) for m in mantissas]
@@ -280,7 +280,7 @@ def _percent_ticks() -> Any:
 
 
 def _by_value(values: np.ndarray[Any, np.dtype[np.float64]]) -> list[str]:
-    """A colour for each between the lowest and the highest of them; grey for NaN."""
+    """A colour for each value, mixed from the colours of the lowest and the highest value; grey for NaN."""
     known = values[~np.isnan(values)]
     low, width = (known.min(), np.ptp(known) or 1.0) if len(known) else (0.0, 1.0)
     colours = []

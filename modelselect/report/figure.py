@@ -20,7 +20,8 @@ def draw(board: Ranking, cost: str) -> Figure:
     known = {each.key: each for each in costs_of(board)}
     if cost not in known:
         raise InvalidInputError(
-            f"cost is {cost!r}; expected one that is known of two ranked candidates: {', '.join(known) or 'none is'}"
+            f"cost is {cost!r}; expected a cost that is known for at least two ranked candidates: "
+            f"{', '.join(known) or 'there is none on this leaderboard'}"
         )
     called = display_names(board)
     rows = [i for i, row in enumerate(board.rows) if row.score is not None and known[cost].values[i]]
@@ -34,7 +35,7 @@ def draw(board: Ranking, cost: str) -> Figure:
         axes.errorbar(x, y, [error or 0.0 for error in errors], fmt="none", ecolor="0.7", zorder=1)
     axes.scatter(x, y, color="0.6", label="candidates", zorder=2)
     axes.step([x[i] for i in front], [y[i] for i in front], where="post", color="C0", zorder=2)
-    axes.scatter([x[i] for i in front], [y[i] for i in front], color="C0", label="none is cheaper and better", zorder=3)
+    axes.scatter([x[i] for i in front], [y[i] for i in front], color="C0", label="Pareto front", zorder=3)
     for i in front:
         name = called[rows[i]].replace("$", r"\$")
         right = x[i] > (min(x) * max(x)) ** 0.5  # where there is more room to the left

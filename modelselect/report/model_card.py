@@ -1,4 +1,4 @@
-"""The leaderboard as text for other places: a Markdown table, a LaTeX table, and a section for a model card."""
+"""The leaderboard as a section of a model card, in Markdown."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from modelselect.report.names import ranked_by
 from modelselect.utils.text import escaped, listed
 
 CARD_ROWS = 5
-"""Candidates that a model card's section lists."""
+"""Number of candidates in the section of a model card."""
 
 SUMMARY_COLUMNS = ("rank", "candidate", "score", "verified_accuracy", "parameters")
 
@@ -33,7 +33,7 @@ def model_card(board: Ranking) -> str:
 
 
 def summary(board: Ranking, most: int) -> str:
-    """A Markdown table of the first rows that are ranked, by what decides, and how many more there are."""
+    """A Markdown table of the first ranked rows with their main columns, and the number of the other rows."""
     columns, rows = text_rows(board)
     kept = [i for i, column in enumerate(columns) if column in SUMMARY_COLUMNS]
     shown = [[row[i] for i in kept] for row in rows[: len(board.ranked)][:most]]

@@ -10,7 +10,7 @@ from modelselect.ranking.ranking import Ranking
 
 
 def display_names(board: Ranking) -> list[str]:
-    """What each row is called on the page: as short as tells it apart.
+    """The name of each row in a report: the shortest form that no other row has.
 
     >>> import modelselect as ms
     >>> from modelselect.leaderboard import Row
@@ -31,14 +31,14 @@ def display_names(board: Ranking) -> list[str]:
 
 
 def ranked_by(board: Ranking) -> tuple[str, ...]:
-    """The estimators that the score is made of; all of the board's where it does not say."""
+    """The estimators that make up the score; all estimators of the board if its provenance does not name them."""
     given = board.provenance.get("ranked_by")
     named = tuple(name for name in given if name in board.estimators) if isinstance(given, list | tuple) else ()
     return named or board.estimators
 
 
 def dataset_name(board: Ranking) -> str:
-    """What the dataset is called; `the dataset` where it was given as arrays and has no name."""
+    """The dataset's name; `the dataset` if it was given as arrays without a name."""
     about = board.provenance.get("dataset")
     about = about if isinstance(about, Mapping) else {}
     name, source = about.get("name"), about.get("source")

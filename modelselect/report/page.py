@@ -1,7 +1,7 @@
-"""One self-contained web page of a leaderboard: markup, style, script, data and Bokeh in a file that asks for nothing.
+"""A leaderboard as one self-contained web page: markup, style, script, data and Bokeh in a file that loads nothing.
 
-Every text goes through a template that escapes; the data block has no `<`; and the page's Content-Security-Policy lets
-no script run but the page's own two, known by their digests, and nothing be fetched from anywhere.
+The template escapes every text, and the data block has no `<`. The page's Content-Security-Policy allows only the
+page's own two scripts, by their digests, and no requests.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from modelselect.utils.versions import __version__
 
 UNKNOWN = "–"
 FEW_ESTIMATORS = 5
-"""Up to this number of estimators, their columns are shown from the beginning."""
+"""The page shows the estimators' columns from the beginning if there are at most this many."""
 
 HEAT_LEVELS = 8
 
@@ -41,12 +41,12 @@ LONG_NAME = 18
 
 ABOUT = {
     "rank": "1 is best; equal scores share a rank",
-    "score": "what the ranking is by: higher is better",
+    "score": "decides the rank; higher is better",
     "verified accuracy": "on held-out rows, after fine-tuning",
     "predicted rank": "by the score alone, before fine-tuning",
     "P(best)": "probability that it scores highest on another sample of this size",
     "MACs": "multiply-accumulates for one input",
-    "seconds": "to extract and to score, when it was first computed",
+    "seconds": "time to extract and to score, when first computed",
     "latency": "from one prepared row to its features, on the device of this run",
     "throughput": "rows a second, in batches that fit",
     "memory": "weights, plus the peak for one row",
@@ -302,7 +302,7 @@ def _verified_facts(board: Ranking, called: list[str]) -> dict[str, Any] | None:
 
 
 def _heat(rank: int | None, column: list[int | None]) -> int | None:
-    """0 for the last of a column to HEAT_LEVELS for its first."""
+    """From 0 for the last rank of a column to HEAT_LEVELS for the first."""
     if rank is None:
         return None
     last = max(r for r in column if r is not None)
@@ -310,7 +310,7 @@ def _heat(rank: int | None, column: list[int | None]) -> int | None:
 
 
 def _agreement(board: Ranking) -> dict[str, list[tuple[str, str]]]:
-    """By estimator, (text, class) of its agreement with each that agrees with anything."""
+    """(text, class) of each estimator's agreement with the others, by name; estimators without any are left out."""
     if len(board.estimators) < 2:
         return {}
     table = board.estimator_agreement().dropna(how="all").dropna(how="all", axis="columns")

@@ -28,7 +28,7 @@ class Affordable:
     Attributes:
         top_k: number of candidates.
         settings: the recipe, with no more epochs than the budget pays for.
-        prices: in the budget's unit, by candidate id.
+        prices: the prices in the budget's unit, by candidate id.
         passes: number of forward passes that fine-tuning one candidate costs.
         decision: why.
     """
@@ -43,14 +43,14 @@ class Affordable:
 def affordable_fine_tuning(request: Request, state: State, meter: Meter, task: VerificationTask) -> Affordable:
     """As many candidates as asked for and as many epochs as the recipe has, or fewer of both.
 
-    Candidates are left out before epochs fall below a quarter of the recipe's: half-trained networks do not compare.
-    What an earlier run with the same arguments decided is kept: with other epochs its accuracies would be different.
+    Candidates are left out before epochs fall below a quarter of the recipe's: half-trained networks cannot be
+    compared. The decision of an earlier run with the same arguments is kept, since accuracies depend on the epochs.
 
     Args:
-        request: with the number of candidates asked for.
-        state: after scoring.
-        meter: of the budget.
-        task: what would be done with each.
+        request: gives the number of candidates asked for.
+        state: the state after scoring.
+        meter: says what is left of the budget.
+        task: would fine-tune each candidate.
     """
     assert state.rounds is not None
     top_k, forecast, sure = request.settings.top_k, state.rounds.forecast, state.rounds.probability_best
@@ -99,7 +99,7 @@ def affordable_fine_tuning(request: Request, state: State, meter: Meter, task: V
 
 
 def affordable_epochs(left: float, price: float, most: int) -> int:
-    """Number of epochs, the first already paid, if each other one takes `price` of what is left.
+    """Number of epochs, if the first is paid already and each further one takes `price` of what is left.
 
     >>> affordable_epochs(10.0, 3.0, most=20), affordable_epochs(10.0, 0.0, most=20)
     (4, 20)
@@ -108,7 +108,7 @@ def affordable_epochs(left: float, price: float, most: int) -> int:
 
 
 def _decision_key(state: State, meter: Meter, task: VerificationTask, top_k: int) -> str:
-    """The key of the decision how much to fine-tune."""
+    """The key of the decision in the store."""
     probe = task.context.whole
     return Store.key(
         "affordable",

@@ -1,4 +1,4 @@
-"""What the rounds of a budget will cost."""
+"""What scoring under a budget will cost."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from modelselect.evaluation.timing import decode_seconds, macs_per_second
 from modelselect.probe.probe import Probe
 
 TRACING_SHARE = 0.1
-"""The share of the budget that tracing may take, at most, to find out how much arithmetic each candidate is."""
+"""Maximum share of the budget for tracing, which counts the multiply-accumulates of each candidate."""
 
 
 @dataclass(frozen=True)
 class PlannedRound:
-    """A round as planned before the first.
+    """A round, as planned before the first one begins.
 
     Attributes:
-        rows: of its probe.
-        candidates: that take part, if half of them are eliminated after each round.
-        passes: rows passed forward.
-        seconds: what that takes; None if no candidate's arithmetic is known.
+        rows: number of rows of the round's probe.
+        candidates: number of candidates, if half of them are eliminated after each round.
+        passes: number of forward passes.
+        seconds: the time for these; None if no candidate's multiply-accumulates are known.
     """
 
     rows: int
@@ -40,10 +40,11 @@ def plan_rounds(
     """The rounds that a budget pays for, if half of the candidates are eliminated after each.
 
     Args:
-        sizes: rows of the probes.
-        row_seconds: of each candidate, to decode a row and pass it forward; 0 if it is in the store, None if unknown.
-        budget: for all.
-        places: number to decide; a round with no more candidates than places decides nothing.
+        sizes: numbers of rows of the probes.
+        row_seconds: for each candidate, the time to decode a row and pass it forward; 0 if its evidence is in the
+            store, None if unknown.
+        budget: the budget for all rounds.
+        places: number of places to decide. A round with no more candidates than places decides nothing.
         keep: what is reserved for fine-tuning, in the budget's unit.
 
     >>> plan_rounds([100, 200], [0.01, 0.01, 0.03, None], Budget(passes=650), places=1, keep=0)[-1]
@@ -75,11 +76,11 @@ def kept_for_verification(budget: Budget, top_k: int) -> float:
 
 @dataclass
 class Forecast:
-    """What candidates will take of a budget: calculated from their arithmetic until they have been measured.
+    """What scoring a candidate takes of a budget: calculated from multiply-accumulates until it has been measured.
 
     Attributes:
-        budget: in whose unit.
-        macs_per_second: of the device.
+        budget: gives the unit of prices.
+        macs_per_second: the device's speed.
         decoding: seconds for a row.
     """
 
@@ -98,7 +99,7 @@ class Forecast:
         return cls(budget, macs_per_second(device), decode_seconds(probe) / len(probe))
 
     def row_seconds(self, macs: float | None) -> float:
-        """To decode a row and pass it forward, as calculated."""
+        """The calculated time to decode a row and pass it forward."""
         return 0.0 if macs is None or not self.macs_per_second else macs / self.macs_per_second + self.decoding
 
     def price(self, candidate: Candidate, preview: Preview, rows: int, typical_macs: float | None) -> float:

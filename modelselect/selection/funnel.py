@@ -43,12 +43,12 @@ def select(dataset: Any, candidates: Any, **settings: Unpack[Keywords]) -> Leade
         executor: `"local"`, `"process"` (a crash costs one candidate only), or an `Executor`.
         cache_dir: the folder of the store; None for the user's cache folder.
         trust_remote_code: whether candidates may run the code that they bring.
-        seed: of the probe, of stochastic estimators, of resamples and of fine-tuning.
+        seed: seed of the probe, of stochastic estimators, of resamples and of fine-tuning.
         batch_size: rows in a forward pass; None for a size that suits the device and the inputs. It is halved when
             memory runs out.
-        precision: of the forward pass: `"float32"`, or, where the device has it, `"bfloat16"` or `"float16"`. Autocast
-            then computes matrix products and convolutions in it, and the rest in float32. Features are stored as
-            float32.
+        precision: number format of the forward pass: `"float32"`, or, if the device supports it, `"bfloat16"` or
+            `"float16"`. Autocast then computes matrix products and convolutions in it, and the rest in float32.
+            Features are stored as float32.
         compile: whether to compile each candidate with `torch.compile`. That takes seconds or minutes for each, makes
             the forward pass faster, and pays for large probes on a GPU.
         fine_tuning: the recipe for the top k; None for the default recipe.
@@ -114,7 +114,7 @@ def select(dataset: Any, candidates: Any, **settings: Unpack[Keywords]) -> Leade
 
 @contextlib.contextmanager
 def _opened(request: Request) -> Iterator[State]:
-    """The state before the first stage, while inputs are cached, bars are shown and bare modules are not training."""
+    """The state before the first stage, with inputs cached, bars shown and bare modules in evaluation mode."""
     modules = [module for zoo in request.own_zoos.values() for module in zoo.modules]
     spool = InputCache.temporary(request.store.path / "spool")
     with in_evaluation_mode(*modules), spool as inputs, Progress(request.settings.progress) as bars:
@@ -134,4 +134,4 @@ def _nothing_ranked(request: Request, board: Leaderboard) -> NothingRankedError:
         f"{row.candidate}: {row.failure.reason if row.failure else row.status}" for row in board.rows[:3]
     )
     more = f"; and {len(board.rows) - 3} more" if len(board.rows) > 3 else ""
-    return NothingRankedError(f"not one of {len(board.rows)} candidates {why}: {reasons}{more}", board)
+    return NothingRankedError(f"none of {len(board.rows)} candidates {why}: {reasons}{more}", board)

@@ -41,13 +41,13 @@ class SuccessiveHalving:
     """Scoring under a budget: all candidates on few rows, then the better ones on twice as many, and so on.
 
     After Jamieson and Talwalkar, Non-stochastic Best Arm Identification and Hyperparameter Optimization, AISTATS 2016.
-    It differs from theirs in who goes on: not always the better half, but every candidate that may still be among the
-    first, by the probabilities of `win_probabilities`; and it ends as soon as the first places are decided.
+    It differs from theirs in two points. Not always the better half goes on, but every candidate that may still be
+    among the first, by `win_probabilities`. And it ends as soon as the first places are decided.
 
     Attributes:
-        request: with the confidence at which the first places are decided.
-        state: before scoring, with the context of the whole probe.
-        meter: of the budget.
+        request: gives the confidence at which the first places are decided.
+        state: the state before scoring, with the context of the whole probe.
+        meter: says what is left of the budget.
     """
 
     request: Request
@@ -75,7 +75,7 @@ class SuccessiveHalving:
                 rates = [forecast.row_seconds(f.macs) or None if f.passes else 0.0 for f in rung.previews.values()]
                 sizes = [len(part.rows) for part in parts]
                 planned = plan_rounds(sizes, rates, budget, self._places, self._keep)
-                alive.sort(key=rung.price)  # the cheapest first: the budget suffices for more of them
+                alive.sort(key=rung.price)  # the cheapest first, so that the budget suffices for more of them
             elif fitting := self._fitting(alive, rung):
                 alive = fitting
             else:
@@ -172,7 +172,7 @@ class SuccessiveHalving:
                 self.meter.passes += result.passes
                 forecast.learn(candidate, result, rung.rows, rung.previews[candidate.id])
             elif self.meter.budget.seconds is None and result.stage != Stage.LIMIT:
-                self.meter.passes += int(expected)  # a failed candidate does not say how far it came
+                self.meter.passes += int(expected)  # nobody knows how many passes a failed candidate made
 
         bar = self.state.bars.candidates("scoring", len(alive))
         found = score_candidates(self.request, rung.task, gate.admit(alive, rung.price), bar, ended)
@@ -182,9 +182,9 @@ class SuccessiveHalving:
         amount, left = self.meter.budget.format, max(self.meter.left - self._keep, 0.0)
         if none and not left:
             had = amount(self.meter.budget.amount - self._keep)
-            why = f"what the budget has for scoring ({had}) was gone before the first could begin. Give more"
+            why = f"the budget for scoring ({had}) was used up before the first candidate could begin. Give more"
         else:
-            why = f"it takes about {amount(price)}, and {amount(left)} are left for scoring"
+            why = f"scoring takes about {amount(price)}, and {amount(left)} are left for scoring"
         return Failure(Stage.LIMIT, f"not begun: {why}")
 
     def _decide(
@@ -248,12 +248,12 @@ class Rung:
 
     Attributes:
         task: scores a candidate on this probe.
-        rows: of the probe.
-        previews: by id, what scoring each candidate would take.
-        forecast: the price of a candidate with such a preview.
+        rows: number of the probe's rows.
+        previews: what scoring each candidate would take, by id.
+        forecast: returns the price of a candidate, given its preview.
         standings: known after the round.
-        chances: by id, the probability of a place; known after the round.
-        probability_best: of the first candidate; known after the round.
+        chances: the probability of a place, by id; known after the round.
+        probability_best: the probability that the first candidate is the best; known after the round.
     """
 
     task: ScoringTask

@@ -20,15 +20,15 @@ def within_limits(request: Request, state: State) -> State:
         parameters = candidate.metadata.get("parameters")
         if parameters is None and limits.max_parameters is not None:
             parameters = task.preview(candidate).parameters
-        if (reason := limits.foreseen(candidate, parameters)) is not None:
+        if (reason := limits.exceeded_before_loading(candidate, parameters)) is not None:
             exceeding[candidate.id] = Failure(Stage.LIMIT, reason)
     return replace(state, results={**state.results, **exceeding})
 
 
 def recalled(request: Request, state: State) -> State:
-    """The pool with the candidates that the transfer history expects most of, where recall is asked for.
+    """The pool with the candidates that the transfer history expects most of, if recall is asked for.
 
-    What estimators read of the proxy and of the history is put into the context.
+    The context gets what estimators read of the proxy and of the history.
     """
     history, settings = request.history, request.settings
     read = {field for estimator in request.chosen for field in estimator.reads}

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _COLUMNS = ("candidate", "download", "parameters", "memory", "MACs", "forward pass", "in the store", "remark")
 
 _LESSER_COLUMNS = ("memory", "MACs", "parameters")
-"""Left out one after another if the terminal is narrow."""
+"""Hidden one after another if the terminal is narrow."""
 
 _LEGIBLE = 32
 """Characters of a candidate's name, or of a remark, in one line."""
@@ -31,15 +31,15 @@ class PlannedCandidate:
 
     Attributes:
         candidate: the candidate.
-        download_bytes: at most, since what is in a library's cache is not downloaded again; 0 if it is on this
-            machine.
+        download_bytes: maximum number of bytes to download. Files in a library's cache are not downloaded again. 0 if
+            the candidate is on this machine.
         parameters: number of parameters.
         memory: bytes of its weights once loaded. A batch takes more; it is halved until it fits.
         macs: multiply-accumulates of one row.
-        seconds: of the forward pass over the probe, estimated; 0 if its evidence is in the store.
+        seconds: estimated time of the forward pass over the probe; 0 if its evidence is in the store.
         stored: `"scores"` if all that is asked for is in the store; `"features"` if no forward pass is needed; `""`
-            if nothing helpful is in the store; None if the candidate has no revision, so that only its weights tell.
-        remark: what will or may stop it.
+            if nothing helpful is in the store; None if the candidate has no revision: only its weights could say.
+        remark: why the candidate will not, or may not, be ranked.
     """
 
     candidate: Candidate
@@ -59,16 +59,17 @@ class Plan:
     Attributes:
         rows: one for each candidate, in the order given.
         probe_rows: rows that each candidate would be shown.
-        device: runs the forward passes.
-        macs_per_second: multiply-accumulates, as measured now in a short run of a small network.
-        decode_seconds: to read and decode the probe once, as every distinct preprocessing does; estimated from some
-            rows.
+        device: the device that runs the forward passes.
+        macs_per_second: multiply-accumulates per second, measured now in a short run of a small network.
+        decode_seconds: time to read and decode the probe once, as every distinct preprocessing does; estimated from
+            some rows.
         recalled_from: number of candidates before recall reduced the pool to `rows`; None without recall.
         budget: what the run may spend; None without a budget.
         rounds: under a budget, the probes that candidates are shown one after another, if half of them are eliminated
             after each.
-        fine_tuning_seconds: to fine-tune `top_k` of typical size after that, without a budget; None if unknown.
-        top_k: how many to fine-tune; under a budget, at most.
+        fine_tuning_seconds: time to fine-tune `top_k` candidates of typical size after that, without a budget; None
+            if unknown.
+        top_k: number of candidates to fine-tune; under a budget, at most.
     """
 
     rows: tuple[PlannedCandidate, ...]
@@ -84,7 +85,7 @@ class Plan:
 
     @property
     def download_bytes(self) -> int:
-        """Of all candidates whose size is known."""
+        """Bytes to download for all candidates whose size is known."""
         return sum(row.download_bytes or 0 for row in self.rows)
 
     @property
@@ -123,8 +124,8 @@ class Plan:
         """A Rich table for the terminal.
 
         Args:
-            width: characters in a line; less important columns are left out if candidates would not be legible. None
-                shows all.
+            width: number of characters in a line. Less important columns that do not fit are hidden, and a note below
+                the table names them. None shows all columns.
         """
         from rich.table import Table
         from rich.text import Text
@@ -157,7 +158,7 @@ class Plan:
             table.add_row(*(Text(row[column]) for column in shown))
         notes = self._notes()
         if hidden:
-            notes.append(f"not shown in this width: {', '.join(hidden)}")
+            notes.append(f"Hidden (terminal too narrow): {', '.join(hidden)}")
         table.caption = Text("\n".join(notes))
         table.caption_justify = "left"
         return table
@@ -172,12 +173,14 @@ class Plan:
         notes = [
             f"{len(self.rows)} candidates, {scored} of them scored already, on {self.probe_rows} rows on {self.device}",
             f"to download: at most {and_unknown(_size(self.download_bytes), bytes_unknown)}",
-            f"to compute: about {and_unknown(duration(self.seconds), time_unknown)}, good to a factor of three "
-            f"({self.macs_per_second / 1e9:.1f} billion MACs a second here and now; decoding once takes "
+            f"to compute: about {and_unknown(duration(self.seconds), time_unknown)}, right within a factor of three "
+            f"({self.macs_per_second / 1e9:.1f} billion MACs a second on this device now; decoding once takes "
             f"{duration(self.decode_seconds)})",
         ]
         if self.recalled_from is not None:
-            notes.insert(0, f"recalled: the history expects most of these {len(self.rows)} of {self.recalled_from}")
+            notes.insert(
+                0, f"recalled: {len(self.rows)} of {self.recalled_from} candidates, from which the history expects most"
+            )
         if self.budget is not None:
             notes.append(f"with a budget of {self.budget}, if half of the candidates are eliminated after each round:")
             for number, planned in enumerate(self.rounds, start=1):

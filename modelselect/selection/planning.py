@@ -61,7 +61,7 @@ def plan(dataset: Any, candidates: Any, **settings: Unpack[Keywords]) -> Plan:
     if asked.recall is not None:
         state = recalled(request, state)
     speed, decoding = macs_per_second(request.device), decode_seconds(request.probe)
-    rows = tuple(_expense(request, state, candidate, speed) for candidate in state.pool)
+    rows = tuple(_planned_candidate(request, state, candidate, speed) for candidate in state.pool)
     open_rows = [row for row in rows if row.candidate.id not in state.results]
     row_seconds = [_row_seconds(row, speed, decoding / len(request.probe)) for row in open_rows]
     rounds: tuple[PlannedRound, ...] = ()
@@ -91,13 +91,13 @@ def plan(dataset: Any, candidates: Any, **settings: Unpack[Keywords]) -> Plan:
 
 
 def _row_seconds(row: PlannedCandidate, speed: float, decoding: float) -> float | None:
-    """To decode a row and pass it forward; 0 if the result is in the store."""
+    """The time to decode a row and pass it forward; 0 if the result is in the store."""
     if row.stored:
         return 0.0
     return None if row.macs is None else row.macs / speed + decoding
 
 
-def _expense(request: Request, state: State, candidate: Candidate, speed: float) -> PlannedCandidate:
+def _planned_candidate(request: Request, state: State, candidate: Candidate, speed: float) -> PlannedCandidate:
     settled = state.results.get(candidate.id)
     known = candidate.metadata
     if isinstance(settled, Failure):

@@ -1,4 +1,4 @@
-"""What a leaderboard says of the run that made it: data, estimators, settings, budget, versions, plugins, time."""
+"""The provenance of a leaderboard: data, estimators, settings, budget, versions, plugins, time."""
 
 from __future__ import annotations
 

@@ -9,11 +9,11 @@ from modelselect.selection.state import State
 
 
 def recorded(request: Request, state: State, *, may_look: bool) -> State:
-    """The same state. Scores, accuracies and architectures are in the history now, if there is one.
+    """Adds scores, accuracies and architectures to the history, if there is one, and returns the same state.
 
     Args:
-        request: with the history.
-        state: after verifying.
+        request: has the history.
+        state: the state after verification.
         may_look: whether the proxy may see the dataset now; False adds its features only if they are in the store.
     """
     if request.history is not None:

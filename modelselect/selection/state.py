@@ -22,7 +22,7 @@ class Rounds:
     Attributes:
         planned: the rounds, as planned before the first.
         stages: what was done, as plain data.
-        probability_best: of the first candidate; None if it is unknown.
+        probability_best: the probability that the first candidate is the best; None if unknown.
         forecast: what candidates take, as measured.
     """
 
@@ -40,7 +40,7 @@ class State:
         context: under which conditions candidates are evaluated; after scoring, those of the last round.
         bars: show progress.
         pool: the candidates that are left, in the order given.
-        results: by id, what scoring found for a candidate, or why it has no scores.
+        results: the result of scoring a candidate, or why it has no scores, by id.
         recalled: the record of recall; None without recall.
         ranking: the candidates in order, without provenance.
         fine_tuning: the recipe that was used, as plain data; None if no fine-tuning was asked for.

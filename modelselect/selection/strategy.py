@@ -1,4 +1,4 @@
-"""`Strategy`: where a run with a budget differs from one without. This is the only place that asks."""
+"""`Strategy`: where a run with a budget differs from one without. No other code asks whether there is a budget."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class WholeProbe:
 
 @dataclass(frozen=True)
 class WithinBudget:
-    """Under a budget: successive halving, then as much fine-tuning as is left for.
+    """Under a budget: successive halving, then as much fine-tuning as the rest pays for.
 
     Attributes:
         meter: says what is left.

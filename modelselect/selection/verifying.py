@@ -65,7 +65,7 @@ def verify_within_budget(request: Request, state: State, meter: Meter) -> State:
 
 
 def verification_task(request: Request, state: State) -> VerificationTask:
-    """What is done with each candidate."""
+    """The task that fine-tunes each candidate."""
     identities = {key: found.identity for key, found in state.results.items() if isinstance(found, ScoringResult)}
     return VerificationTask(state.context, request.settings.recipe, identities, request.settings.verify)
 
@@ -78,7 +78,7 @@ def fine_tuned(
     admit: Admit = iter,
     ended: Ended = lambda candidate, result: None,
 ) -> Ranking:
-    """The ranking with its first k fine-tuned, in the order of their accuracy. The weights of the best one are kept.
+    """The ranking with its first k candidates fine-tuned and ordered by accuracy. The weights of the best are kept.
 
     Weights of other candidates are dropped if this run made them; those that an earlier run kept stay.
     """
@@ -87,8 +87,8 @@ def fine_tuned(
     verified: dict[str, VerificationResult] = {}
 
     def by_accuracy() -> list[Candidate]:
-        there = [candidate for candidate in first if candidate.id in verified]
-        return sorted(there, key=lambda candidate: -verified[candidate.id].verified.accuracy)
+        done = [candidate for candidate in first if candidate.id in verified]
+        return sorted(done, key=lambda candidate: -verified[candidate.id].verified.accuracy)
 
     def keep_best(candidate: Candidate, result: VerificationResult | Failure) -> None:
         ended(candidate, result)

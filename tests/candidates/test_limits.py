@@ -63,14 +63,17 @@ def test_licences_match_globs_in_any_case_and_the_unknown_one_none() -> None:
         ms.Candidate("shelf", name, metadata={"license": name} if name else {}) for name in ("MIT", "cc-by-4.0", "")
     ]
     limits = Limits.of(license=["mit", "CC-BY*"])
-    assert [limits.foreseen(candidate, None) for candidate in known] == [
+    assert [limits.exceeded_before_loading(candidate, None) for candidate in known] == [
         None,
         None,
         "the licence is unknown; allowed: mit, CC-BY*",
     ]
-    assert Limits.of(license="apache-2.0").foreseen(known[0], None) == "the licence is 'MIT'; allowed: apache-2.0"
+    assert (
+        Limits.of(license="apache-2.0").exceeded_before_loading(known[0], None)
+        == "the licence is 'MIT'; allowed: apache-2.0"
+    )
     hint = "the licence is 'cc-by-4.0'; allowed: CC-BY; did you mean 'CC-BY*'?"
-    assert Limits.of(license="CC-BY").foreseen(known[1], None) == hint
+    assert Limits.of(license="CC-BY").exceeded_before_loading(known[1], None) == hint
 
 
 def test_an_empty_pool_says_which_limit_emptied_it(loaded: list[str]) -> None:

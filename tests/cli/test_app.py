@@ -18,7 +18,7 @@ from tests.cli.conftest import run
 pytestmark = pytest.mark.usefixtures("cache")
 
 
-def test_a_plugins_command_stands_beside_the_shipped_ones(tmp_path: Path) -> None:
+def test_a_plugins_command_joins_the_shipped_ones(tmp_path: Path) -> None:
     (tmp_path / "counting.py").write_text(
         "import modelselect, typer\n"
         "app = typer.Typer(help='Count things.')\n"
@@ -66,4 +66,4 @@ def test_an_interruption_says_that_nothing_is_lost(
     monkeypatch.setattr("modelselect.selection.funnel.select", interrupt)
     code, _, err = run(capsys, "select", dataset, "-c", "embedded:plain*")
     assert code == app.EXIT_INTERRUPTED
-    assert "the next run goes on from there" in " ".join(err.split())
+    assert "the next run continues from there" in " ".join(err.split())

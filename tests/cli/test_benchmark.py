@@ -69,10 +69,10 @@ def test_the_command_judges_scores_from_elsewhere(capsys: pytest.CaptureFixture[
     [
         (["embedded:*"], "expected candidates and datasets"),
         (["embedded:*", "data", "--measure", "tau"], "unknown measure 'tau'"),
-        (["embedded:*", "data", "--truth", "t.csv", "--epochs", "3"], "--epochs says how to fine-tune"),
+        (["embedded:*", "data", "--truth", "t.csv", "--epochs", "3"], "--epochs applies to fine-tuning"),
         (["embedded:*", "data", "-o", "t.docx"], "expected .md"),
         (["--scores", "s.csv"], "--truth FILE.csv"),
-        (["--scores", "s.csv", "--truth", "t.csv", "--column", "top1"], "--column 'top1'"),
+        (["--scores", "s.csv", "--truth", "t.csv", "--column", "top1"], "--column is 'top1'"),
     ],
 )
 def test_wrong_use_is_said_in_one_message(

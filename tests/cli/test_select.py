@@ -137,7 +137,7 @@ def test_all_estimators_rank_and_how_alike_they_do_is_printed(
         (["-c", "resnet"], "not a candidate expression"),
         (["-c", "embedded:*", "--device", "abacus"], "abacus"),
         (["-c", "embedded:*", "--verify", "head"], "add --top-k 3"),
-        (["-c", "embedded:*", "--epochs", "3", "--dry-run"], "--epochs says how to fine-tune"),
+        (["-c", "embedded:*", "--epochs", "3", "--dry-run"], "--epochs applies to fine-tuning"),
         (["-c", "embedded:*", "--confidence", "0.99"], "add --budget 20m"),
         (["-c", "embedded:*", "--json", "."], "give a file"),
         (["-c", "embedded:*", "--report", "board.pdf"], "ends in .html"),

@@ -1,4 +1,4 @@
-"""Bare modules: what is told apart by weights, code, settings and transform, and given back as it was."""
+"""Bare modules: weights, code, settings and transform distinguish them, and they are returned unchanged."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def test_a_transform_that_depends_on_chance_costs_its_row_only() -> None:
     ("candidate", "words"),
     [
         ((Small(), lambda image: 1 / 0), "ZeroDivisionError"),
-        ((Small(), lambda image: "tensor"), "gives str; expected a tensor"),
+        ((Small(), lambda image: "tensor"), "returns str; expected a tensor"),
         (torch.nn.LazyLinear(3), "uninitialized"),
         (torch.nn.Linear(3, 2, device="meta"), "meta"),
     ],

@@ -28,7 +28,7 @@ OF_BENCHMARK = {"--candidates", "--truth", "--verify", "--epochs", "--trials", "
 OF_BENCHMARK |= {"--column", "--measure", "--resamples", "--no-intervals", "--output", "--json"}
 
 WRONG: list[tuple[dict[str, Any], str]] = [
-    ({"top_k": -1}, "top_k is -1; expected 0 (no fine-tuning) or how many to fine-tune"),
+    ({"top_k": -1}, "top_k is -1; expected 0 (no fine-tuning), or the number of candidates to fine-tune"),
     ({"top_k": "2"}, "top_k is '2'; expected 0"),
     ({"probe_size": 1}, "probe_size is 1; expected 2 or more rows, or None for all"),
     ({"executor": 3}, "executor is 3; expected a name such as 'local', or an Executor"),
@@ -41,7 +41,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"fine_tuning": {"epochs": 1}}, "fine_tuning is {'epochs': 1}; expected FineTuning(epochs=..., ...), or None"),
     ({"resamples": 1}, "resamples is 1; expected 0 (no standard errors) or at least 2, better 50"),
     ({"max_corrupt": 2}, "max_corrupt is 2; expected a share from 0 to 1"),
-    ({"recall": 0}, "recall is 0; expected how many candidates to keep, or None for all"),
+    ({"recall": 0}, "recall is 0; expected the number of candidates to keep, or None for all"),
     ({"history": True}, "history is True; expected a path, a History, None for your own, or False for none"),
     ({"proxy": 5}, "proxy is 5; expected one candidate"),
     ({"budget": "soon"}, "budget is 'soon'; expected a time"),

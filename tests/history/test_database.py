@@ -1,4 +1,4 @@
-"""The file keeps what it is given, whoever else writes, dies or damages it."""
+"""The file keeps what it is given, even if other processes write to it, die or damage it."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def test_what_is_recorded_is_read_back(history: History) -> None:
 def test_the_same_result_is_counted_once_and_another_value_is_another_result(history: History) -> None:
     result = Result("timm:a", "data", "accuracy", 0.5)
     assert history.record([result, result]) == Added(new=1, known=1)
-    assert history.record([Result("timm:a", "data", "accuracy", 0.5, provenance={"told": "elsewhere"})]).new == 0
+    assert history.record([Result("timm:a", "data", "accuracy", 0.5, provenance={"note": "elsewhere"})]).new == 0
     assert history.record([Result("timm:a", "data", "accuracy", 0.5, {"seed": 1})]).new == 1
     assert history.record([Result("timm:a", "data", "accuracy", 0.6)]).new == 1
 
@@ -129,7 +129,7 @@ def test_a_history_travels_through_a_dataset_repository_and_adds_to_what_is_ther
     assert whole.fetch("lab/history").new == 6
     assert {r.id for r in whole.results()} == {r.id for h in (mine, yours) for r in h.results()}
     assert whole.graphs() == mine.graphs()
-    with pytest.raises(ms.errors.HistoryError, match="no dataset repository"):
+    with pytest.raises(ms.errors.HistoryError, match="does not exist on the Hub"):
         whole.fetch("lab/nothing")
 
 

@@ -76,7 +76,7 @@ def test_a_model_that_is_not_there_costs_a_row_that_says_so(vit: Hub) -> None:
 
 def test_a_private_model_is_for_those_who_may_see_it(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     hub.model("me/vit", models.image_files("vit"), private=True, readers={"hf_friend"})
-    for token in ("", "hf_stranger"):
+    for token in ("", "hf_unknown"):
         monkeypatch.setenv("HF_TOKEN", token)
         assert "if you have access, log in with `hf auth login`" in row("hub:me/vit").status
     monkeypatch.setenv("HF_TOKEN", "hf_friend")
@@ -105,7 +105,7 @@ def test_a_gated_model_names_the_page_to_visit(hub: Hub, token: str, monkeypatch
         [],
     ],
 )
-def test_what_one_stranger_wrote_does_not_end_the_search_of_others(vit: Hub, config: Any) -> None:
+def test_one_damaged_repository_does_not_end_the_search_of_others(vit: Hub, config: Any) -> None:
     vit.model("me/odd", models.image_files("vit"), config=config, tags=[5, None, "vit"])
     found = {candidate.name: candidate.metadata for candidate in ms.search("hub:?author=me")}
     assert set(found) == {"me/vit", "me/odd"}

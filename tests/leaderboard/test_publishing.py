@@ -176,7 +176,7 @@ def test_without_a_token_it_says_how_to_log_in(hub: Hub) -> None:
     with pytest.raises(HubError, match="hf auth login"):
         board("a").push_to_hub(REPOSITORY)
     with pytest.raises(HubError, match="hf auth login"):
-        board("a").push_to_hub(REPOSITORY, token="hf_stranger")
+        board("a").push_to_hub(REPOSITORY, token="hf_unknown")
     board("a").push_to_hub(REPOSITORY, token="hf_writer")
     assert ms.Leaderboard.from_hub(REPOSITORY) == board("a")
 

@@ -15,5 +15,5 @@ def test_a_plot_shows_every_ranked_candidate_and_is_shown_by_a_notebook() -> Non
     offsets = np.concatenate([c.get_offsets() for c in figure.axes[0].collections[:1]])  # type: ignore[arg-type, misc]
     assert sorted(offsets[:, 0].tolist()) == sorted(float(row.macs or 0) for row in board.ranked)
     assert figure._repr_png_().startswith(b"\x89PNG")  # type: ignore[attr-defined]
-    with pytest.raises(ms.errors.InvalidInputError, match="expected one that is known"):
+    with pytest.raises(ms.errors.InvalidInputError, match="expected a cost that is known"):
         board.plot("price")

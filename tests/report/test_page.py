@@ -67,8 +67,8 @@ def test_what_comes_from_outside_is_text_and_never_markup(page: str) -> None:
     shown = "".join(elements.texts)
     assert EVIL_NAME in shown
     texts = ("pets", " no weights", " </textarea> no classes", " few rows", " You et al., 2021", "/x", " license")
-    for told in (*texts, " the budget ended", " too large", " 20m", " still open", " verify"):
-        assert f"{EVIL}{told}" in shown, told
+    for text in (*texts, " the budget ended", " too large", " 20m", " still open", " verify"):
+        assert f"{EVIL}{text}" in shown, text
 
 
 def test_only_the_pages_own_scripts_may_run(page: str) -> None:

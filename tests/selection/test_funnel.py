@@ -305,9 +305,9 @@ def test_a_row_that_was_ranked_without_its_weights_can_be_loaded(dataset: Path, 
 
 
 def test_parameters_are_those_counted_wherever_there_is_something_to_count(dataset: Path, flaky: None) -> None:
-    told = ms.Candidate("flaky", "good", "1", {"parameters": 390_000})  # with buffers and another tower, perhaps
-    (row,) = rank(dataset, told, estimators=["knn", "parameters"]).rows
-    counted = sum(parameter.numel() for parameter in Flaky().load(told).module.parameters())
+    candidate = ms.Candidate("flaky", "good", "1", {"parameters": 390_000})  # with buffers and another tower, perhaps
+    (row,) = rank(dataset, candidate, estimators=["knn", "parameters"]).rows
+    counted = sum(parameter.numel() for parameter in Flaky().load(candidate).module.parameters())
     assert row.parameters == row.scores["parameters"] == counted
 
 

@@ -97,13 +97,13 @@ def test_a_candidate_that_would_overrun_the_budget_is_not_begun(passed: Counter[
     assert len(board.ranked) == 3  # of 60 rows each
     assert len(passed) == 3
     for row in board.rows[3:]:
-        assert row.status == "left out: not begun: it takes about 60 passes, and 30 passes are left for scoring"
+        assert row.status == "left out: not begun: scoring takes about 60 passes, and 30 passes are left for scoring"
     with pytest.raises(NothingRankedError, match="not begun"):
         run([1.0, 0.5], rows=400, budget=30)
 
 
 def test_a_budget_that_is_gone_before_scoring_begins_says_so(passed: Counter[str]) -> None:
-    expected = r"what the budget has for scoring \(0.001 s\) was gone before the first could begin. Give more"
+    expected = r"the budget for scoring \(0.001 s\) was used up before the first candidate could begin. Give more"
     with pytest.raises(NothingRankedError, match=expected):
         run([1.0, 0.5], rows=400, budget=Budget(seconds=0.001))
     assert not passed
@@ -131,7 +131,7 @@ def test_a_budget_of_time_is_overrun_by_what_one_candidate_takes_at_most() -> No
     board = run(gaps, candidates=candidates, budget="5s")
     assert time.monotonic() - begun < 5 + 2.5
     assert 2 <= len(board.ranked) < 12
-    assert board.rows[-1].status.startswith("left out: not begun: it takes about")
+    assert board.rows[-1].status.startswith("left out: not begun: scoring takes about")
 
 
 def test_the_executor_does_not_change_the_answer(tmp_path: Path) -> None:

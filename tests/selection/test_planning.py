@@ -99,7 +99,7 @@ def test_what_is_not_known_is_said_to_be_unknown(dataset: Any, use_host: Callabl
     assert plan.download_bytes == 5_000_000
     text = " ".join(str(plan).split())
     assert "5 MB and 1 unknown" in text
-    assert "2 unknown, good to a factor of three" in text
+    assert "2 unknown, right within a factor of three" in text
 
 
 def test_bare_modules_are_planned_too(dataset: Any) -> None:
@@ -159,7 +159,7 @@ def test_on_a_narrow_terminal_the_plan_names_candidates_legibly_and_what_they_ta
     text = console.file.getvalue()
     assert max(map(len, text.splitlines())) <= 80
     assert all(words in text for words in ("embedded:mobilenet.digit", "download", "forward pass", "nothing"))
-    assert "not shown in this width: memory" in text
+    assert "Hidden (terminal too narrow): memory" in text
 
 
 def test_a_plan_names_what_limits_leave_out() -> None:

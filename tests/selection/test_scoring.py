@@ -94,7 +94,7 @@ def to_tensor(image: Image.Image) -> torch.Tensor:
     return torch.from_numpy(np.array(image.resize((16, 16)))).permute(2, 0, 1).float() / 255
 
 
-def test_bare_modules_stand_beside_the_zoos(dataset: Path) -> None:
+def test_bare_modules_rank_with_the_zoos(dataset: Path) -> None:
     board = rank(dataset, [Small(4), (Small(8), to_tensor), "embedded:plain*"], estimators=["logme", "nce"])
     rows = {row.candidate.name: row for row in board.rows}
     assert rows["Small"].feature_dim == 4

@@ -304,8 +304,8 @@ def test_entries_say_what_there_is_and_size_adds_up(store: Store) -> None:
     keys = {store.key("features", i=i) for i in range(3)} | {store.key("scores")}
     for key in keys:
         store.put(key, {"x": np.ones(10)})
-    (store.path / "entries" / "features" / "ab" / "stranger.safetensors").parent.mkdir(exist_ok=True)
-    (store.path / "entries" / "features" / "ab" / "stranger.safetensors").touch()
+    (store.path / "entries" / "features" / "ab" / "unknown.safetensors").parent.mkdir(exist_ok=True)
+    (store.path / "entries" / "features" / "ab" / "unknown.safetensors").touch()
     found = list(store.entries())
     assert {info.key for info in found} == keys
     assert sorted(info.kind for info in found) == ["features"] * 3 + ["scores"]

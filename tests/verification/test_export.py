@@ -107,16 +107,16 @@ def test_a_text_classifier_is_saved_with_its_tokenizer(here: Path) -> None:
     row.save("saved")
     classify = transformers.pipeline("text-classification", model="saved", top_k=None)
     for text, logits in zip(TEXTS, expected, strict=True):
-        found = {told["label"]: told["score"] for told in classify([text])[0]}
+        found = {each["label"]: each["score"] for each in classify([text])[0]}
         assert [found[name] for name in NAMES] == pytest.approx(logits.softmax(0).tolist(), abs=1e-4)
 
 
 def test_a_head_that_its_library_has_no_form_for_is_saved_in_ours() -> None:
     row, _ = tuned_row(put("models/a", models.text_files()))  # mean pooling is no classifier of transformers
     row.save("saved")
-    told = json.loads(Path("saved/config.json").read_text())
-    assert told["fine_tuned_from"] == row.candidate.id
-    assert told["label_names"] == list(NAMES)
+    configuration = json.loads(Path("saved/config.json").read_text())
+    assert configuration["fine_tuned_from"] == row.candidate.id
+    assert configuration["label_names"] == list(NAMES)
     shutil.rmtree("models")
     with pytest.raises(
         CandidateError, match=r"the model was fine-tuned from 'directory:models/a@.*, which cannot be loaded here"
@@ -139,7 +139,7 @@ def test_what_is_there_already_is_not_overwritten() -> None:
     row, _ = tuned_row("embedded:resnet.letters")
     Path("saved").mkdir()
     Path("saved/mine").write_text("precious")
-    with pytest.raises(InvalidInputError, match="something at 'saved' already; give a new folder"):
+    with pytest.raises(InvalidInputError, match="'saved' holds something already; give a new or an empty folder"):
         row.save("saved")
     assert [path.name for path in Path("saved").iterdir()] == ["mine"]
     assert [path.name for path in Path().iterdir() if path.name != "cache"] == ["saved"]

@@ -43,7 +43,7 @@ def test_a_row_without_fine_tuned_weights_says_why() -> None:
     assert Row(candidate).load().class_names is None
     with pytest.raises(CandidateError, match="it was not fine-tuned"):
         Row(candidate).load(fine_tuned=True)
-    with pytest.raises(CandidateError, match="only the best candidate's are kept"):
+    with pytest.raises(CandidateError, match="only the best candidate's weights are kept"):
         Row(candidate, verified_accuracy=0.5).save("saved")
 
 

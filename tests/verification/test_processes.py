@@ -59,7 +59,7 @@ def test_two_processes_train_one_model_as_one_does(tmp_path: Path) -> None:
     common = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     folders = [tmp_path / "two", tmp_path / "one"]
     environments = [{"RANK": rank, "LOCAL_RANK": rank, **common} for rank in ("0", "1")]
-    processes = [FORK.Process(target=run_together, args=(folders[0], told)) for told in environments]
+    processes = [FORK.Process(target=run_together, args=(folders[0], environment)) for environment in environments]
     processes.append(FORK.Process(target=run_together, args=(folders[1], {})))
     for folder in folders:
         folder.mkdir()

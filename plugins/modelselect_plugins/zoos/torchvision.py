@@ -226,7 +226,7 @@ def _preprocessing(weights: Any) -> Preprocessing:
 
 
 def _one(side: list[int]) -> int:
-    """The side of a square, of which the presets give only one."""
+    """The side of a square, from a preset that gives only one side."""
     (length,) = side
     return length
 

@@ -50,7 +50,7 @@ def view_of(
     pool: Sequence[str] = (),
     metric: str = ACCURACY,
 ) -> HistoryView:
-    """A history of models m0, m1, ... on datasets d0, d1, ...; the pool is these and those named besides."""
+    """A history of models m0, m1, ... on datasets d0, d1, ...; the pool is these and the named others."""
     models = [f"zoo:m{i}" for i in range(len(performance))]
     results = tuple(
         Result(models[i], f"d{j}", metric, float(performance[i, j])) for i, j in np.argwhere(~np.isnan(performance))

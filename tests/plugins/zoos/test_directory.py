@@ -375,7 +375,7 @@ def test_allowed_code_gives_features_and_logits_in_one_pass(here: Path) -> None:
     assert isinstance(backbone.read, HeadInput)
 
 
-def test_nothing_is_written_beside_the_code(here: Path) -> None:
+def test_nothing_is_written_next_to_the_code(here: Path) -> None:
     builder_folder(here / "a")
     ZOO.load(only("a"), trust_remote_code=True)
     assert {path.name for path in (here / "a").iterdir()} == {"config.json", "model.safetensors", "net.py", "ran"}

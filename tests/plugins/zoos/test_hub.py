@@ -204,8 +204,8 @@ def test_what_the_hubs_scan_found_is_told(hub: Hub) -> None:
     files = models.pickled(models.image_files("vit"))
     hub.model("me/bad", files, scan={"pytorch_model.bin": "unsafe"})
     hub.model("me/new", files, scan=None)
-    told = {name: next(iter(ZOO.search(name))).metadata for name in ("me/bad", "me/new")}
-    assert {name: (m["weights"], m["scan"]) for name, m in told.items()} == {
+    metadata = {name: next(iter(ZOO.search(name))).metadata for name in ("me/bad", "me/new")}
+    assert {name: (m["weights"], m["scan"]) for name, m in metadata.items()} == {
         "me/bad": ("pickle", "pytorch_model.bin (unsafe)"),
         "me/new": ("pickle", "pending"),
     }
@@ -222,12 +222,12 @@ def test_weights_that_are_not_a_models_own_do_not_count(hub: Hub) -> None:
     assert names("?author=me&safetensors=true&limit=1") == ["me/whole"]
 
 
-def test_what_a_model_reads_is_told(hub: Hub) -> None:
+def test_the_modality_of_a_model_is_known(hub: Hub) -> None:
     hub.model("me/vit", models.image_files("vit"))  # neither with a task nor with a library
     hub.model("me/bert", models.text_files())
     hub.model("me/tiny", models.timm_files())
-    told = {name: next(iter(ZOO.search(name))).metadata for name in ("me/vit", "me/bert", "me/tiny")}
-    assert {name: metadata["modality"] for name, metadata in told.items()} == {
+    found = {name: next(iter(ZOO.search(name))).metadata for name in ("me/vit", "me/bert", "me/tiny")}
+    assert {name: metadata["modality"] for name, metadata in found.items()} == {
         "me/vit": "image",
         "me/bert": "text",
         "me/tiny": "image",

@@ -17,7 +17,9 @@ Similarities = NDArray[np.floating[Any]]
 MAX_ROWS = 20_000
 """Maximum number of rows for which all pairs are used: 0.8 GB for each vector of similarities."""
 
-_MANY = 1 << 20  # so many pairs that no single one matters: float32 and binned ranks are more than twice as fast
+_MANY = (
+    1 << 20
+)  # with more pairs than this, no single one matters: float32 and binned ranks are more than twice as fast
 _BINS = 1 << 18
 _BINNING_ERROR = 1e-8  # maximum share of the ranks' variance that binning may lose
 _BLOCK = 512  # rows of the pairwise matrix that are held at a time

@@ -106,7 +106,7 @@ class TextSettings:
 
 
 def files(path: Path) -> list[Path]:
-    """The files that are read from a text model's folder besides configuration and weights, as far as they exist."""
+    """The existing files of a text model's folder that are read in addition to configuration and weights."""
     pooling = _pooling_file(path)
     return [path / name for name in FILES if (path / name).is_file()] + ([pooling] if pooling else [])
 
