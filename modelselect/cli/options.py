@@ -35,7 +35,7 @@ def option_name(field: Field[Any]) -> str:
 
 
 def with_settings(keywords: type, shown: Mapping[str, str] = MappingProxyType({})) -> Callable[[Command], Command]:
-    """Gives a command that takes `**settings` an option for each of these keywords.
+    """Gives a command that takes `**settings` an option for each of these keywords, after what it cannot do without.
 
     Args:
         keywords: a `TypedDict` of keywords.
@@ -45,12 +45,14 @@ def with_settings(keywords: type, shown: Mapping[str, str] = MappingProxyType({}
     def decorated(command: Command) -> Command:
         signature = inspect.signature(command, eval_str=True)
         own = [each for each in signature.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
+        needed = [each for each in own if each.default is inspect.Parameter.empty]
+        further = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in own if each not in needed]
         made = [
             _parameter(field, shown.get(field.name, field.metadata["option"].shown))
             for field in settings_in(keywords)
             if field.metadata["option"] is not None
         ]
-        command.__signature__ = signature.replace(parameters=[*own, *made])  # type: ignore[attr-defined]
+        command.__signature__ = signature.replace(parameters=[*needed, *made, *further])  # type: ignore[attr-defined]
         return command
 
     return decorated
