@@ -15,7 +15,7 @@ def duration(seconds: float | None) -> str:
     if seconds is None:
         return "unknown"
     if seconds < 100:
-        return f"{seconds:.2g} s"
+        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.2g} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
@@ -31,10 +31,8 @@ def printable(text: str) -> str:
 
 
 def with_unit(count: float) -> str:
-    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if count >= size:
-            return f"{count / size:.3g}{unit}"
-    return f"{count:.0f}"
+    """A count in three digits: `999` -> `999`, `1234567` -> `1.23M`."""
+    return f"{count:.0f}" if count < 999.5 else short_number(count)
 
 
 def chance_text(probability: float) -> str:
@@ -53,7 +51,7 @@ def short_number(value: float) -> str:
     ('1.23M', '12.5', '0.25')
     """
     for size, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= size:
+        if value >= 0.9995 * size:  # 999,500 and more are rounded to 1M
             return f"{value / size:.3g}{unit}"
     return f"{value:.3g}"
 
