@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
+    from modelselect import Backbone, Candidate, Zoo
     from modelselect.host.host import Host
     from tests.hub.server import Hub
 
@@ -50,6 +51,23 @@ def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     """Costs are measured in a moment, and less precisely."""
     monkeypatch.setattr("modelselect.evaluation.timing.LATENCY_SECONDS", 0.02)
     monkeypatch.setattr("modelselect.evaluation.timing.THROUGHPUT_SECONDS", 0.02)
+
+
+@pytest.fixture
+def loaded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the candidates that the embedded zoo is asked to load, as they come."""
+    from modelselect.host.host import get_host
+
+    names: list[str] = []
+    zoo = type(get_host().zoo("embedded"))
+    load = zoo.load
+
+    def noting(self: Zoo, candidate: Candidate, **settings: Any) -> Backbone:
+        names.append(candidate.name)
+        return load(self, candidate, **settings)
+
+    monkeypatch.setattr(zoo, "load", noting)
+    return names
 
 
 @pytest.fixture

@@ -92,9 +92,9 @@ def _scored(estimators: list[Estimator], loader: Loader, gatherer: Gatherer) -> 
     scored: dict[str, StoredScore] = {}
     reused = True
     for estimator in estimators:
-        entry = store.get(keys.score(estimator))
-        if entry is None:
-            scored[estimator.name] = score_and_keep(estimator, gatherer.gathered.evidence, store, keys.score(estimator))
+        key = keys.score(estimator)
+        if (entry := store.get(key)) is None:
+            scored[estimator.name] = score_and_keep(estimator, gatherer.gathered.evidence, store, key)
             reused = False
         else:
             scored[estimator.name] = entry.metadata

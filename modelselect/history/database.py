@@ -79,15 +79,7 @@ _INSERTS = {
 class Database:
     """The file of a transfer history: reads its tables, and inserts rows.
 
-    Many processes and threads may use one file at once: every write is one short transaction, which is kept whole or
-    not at all. Making a Database touches no file; the first write makes it.
-
-    Args:
-        path: the file. Default: the environment variable MODELSELECT_HISTORY, else `modelselect/history.sqlite` in the
-            user's data folder (XDG_DATA_HOME, else `~/.local/share`): no cache, since nothing can compute it anew.
-
-    Every method raises HistoryError, with advice, if the file is damaged, is no history, was written by a later
-    version, or cannot be read or written.
+    `History` adds the verbs, and says where the file is by default, who may use it at once, and which errors there are.
 
     >>> import tempfile
     >>> database = Database(Path(tempfile.mkdtemp()) / "history.sqlite")

@@ -10,7 +10,7 @@ from typing import Any
 
 from modelselect.budget.meter import Gate, Meter
 from modelselect.candidates.candidate import Candidate
-from modelselect.errors import Failure
+from modelselect.errors import Failure, Stage
 from modelselect.evaluation.fine_tuning import VerificationTask
 from modelselect.evaluation.request import Request
 from modelselect.evaluation.results import ScoringResult, VerificationResult
@@ -99,7 +99,9 @@ def fine_tuned(
 
     bar = state.bars.candidates("fine-tuning", len(first))
     found = run(request.runner, task, admit(first), bar, keep_best)
-    failures = {key: replace(result, stage="verify") for key, result in found.items() if isinstance(result, Failure)}
+    failures = {
+        key: replace(result, stage=Stage.VERIFY.value) for key, result in found.items() if isinstance(result, Failure)
+    }
     winner = next(iter(by_accuracy()), None)
     if winner is not None and verified[winner.id].checkpoint is None:  # evicted, or dropped when it was not the best
         for outcome in request.runner.map(replace(task, needs_checkpoint=True), [winner]):

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 import modelselect as ms
-from modelselect.candidates.backbone import Backbone
 from modelselect.candidates.limits import Limits
 from modelselect.errors import InvalidInputError, NothingRankedError
 from modelselect.host.host import get_host
@@ -15,20 +14,6 @@ from tests.estimators.test_resampling import Columns
 from tests.evaluation.material import Waiting, images, rank
 
 pytestmark = pytest.mark.usefixtures("cache")
-
-
-@pytest.fixture
-def loaded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    names: list[str] = []
-    zoo = type(get_host().zoo("embedded"))
-    load = zoo.load
-
-    def noting(self: Any, candidate: ms.Candidate, **settings: Any) -> Backbone:
-        names.append(candidate.name)
-        return load(self, candidate, **settings)
-
-    monkeypatch.setattr(zoo, "load", noting)
-    return names
 
 
 def test_what_has_too_many_parameters_is_not_loaded_and_says_by_how_much(loaded: list[str]) -> None:

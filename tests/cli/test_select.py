@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -220,15 +219,9 @@ def test_json_on_standard_output_is_nothing_but_json(
 
 
 def test_the_command_line_prints_the_estimators_agreement_below_the_board(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    rng = np.random.default_rng(0)
-    for label, name in enumerate(("dark", "light")):
-        (tmp_path / "data" / name).mkdir(parents=True)
-        for index in range(6):
-            pixels = rng.integers(60 * label, 60 * label + 140, (32, 32, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(tmp_path / "data" / name / f"{index}.png")
-    words = ["select", str(tmp_path / "data"), "-c", "embedded:plain*", "-e", "knn,centroid", "--quiet", "--agreement"]
+    words = ["select", str(dataset), "-c", "embedded:plain*", "-e", "knn,centroid", "--quiet", "--agreement"]
     with pytest.raises(SystemExit) as stopped:
         app.main([*words, "--cache-dir", str(tmp_path / "cache")])
     assert not stopped.value.code
@@ -241,7 +234,6 @@ def test_the_command_line_prints_the_estimators_agreement_below_the_board(
 
 
 def test_limits_are_options_of_the_command_line(tmp_path: Path, quickly: None) -> None:
-    from PIL import Image
 
     for index, (pixels, label) in enumerate(zip(*images(), strict=True)):
         path = tmp_path / "data" / str(label) / f"{index}.png"
