@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from modelselect.candidates.candidate import Candidate
@@ -75,3 +76,8 @@ class EvaluationContext:
     def wanted(self) -> frozenset[str]:
         """The evidence fields that the estimators want, all together."""
         return frozenset().union(*(estimator.reads for estimator in self.estimators))
+
+    @cached_property
+    def estimator_keys(self) -> Mapping[str, str]:
+        """The key of each estimator, by name. A key reads the estimator's code: once a run, not once a candidate."""
+        return {estimator.name: estimator.key for estimator in self.estimators}
