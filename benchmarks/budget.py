@@ -1,9 +1,9 @@
-"""What a budget saves: the time to the first place in rounds, against that of the whole probe for every candidate.
+"""What a budget saves: the time to find the best candidate in rounds, compared with all rows for every candidate.
 
     python benchmarks/budget.py [--datasets dtd10,signdigits10] [--estimators etran,knn,logme] [--rows 600] [--seeds 1]
 
-Each run begins with an empty store. One thread; the shared material is looked for in `MODELSELECT_SHARED`, or
-`../shared`.
+Each run begins with an empty store and uses one thread. The shared material is in the folder `MODELSELECT_SHARED`, by
+default `../shared`.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ MODELS = (
 
 
 def timed(dataset: str, **settings: Any) -> tuple[ms.Leaderboard, float]:
-    """A leaderboard from an empty store, and the CPU seconds that it took."""
+    """A leaderboard from an empty store, and its CPU seconds."""
     candidates = [f"dir:{SHARED / 'lab' / 'models' / name}" for name in MODELS]
     with tempfile.TemporaryDirectory() as cache:
         begun = time.process_time()

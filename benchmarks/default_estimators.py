@@ -1,17 +1,17 @@
-"""Which estimators should `select()` rank by where the caller names none? Agreement with fine-tuning, measured.
+"""Which estimators should `select()` use by default? Measures their agreement with fine-tuning.
 
     python benchmarks/default_estimators.py [--measure]
 
 Three kinds of evidence, printed as tables:
 
 1. The twelve embedded networks, fine-tuned on small real datasets (the demo's digits, and datasets of the shared
-   material). `--measure` fine-tunes them anew, a minute or less for each dataset and seed on one core, and writes
-   `embedded_accuracies.json`. Otherwise the accuracies are read from there, and every registered estimator that applies
-   is shown probes of several sizes.
+   material). `--measure` fine-tunes them again, a minute or less for each dataset and seed on one core, and writes
+   `embedded_accuracies.json`. Otherwise the accuracies are read from this file. Every registered estimator that applies
+   is run on probes of several sizes.
 2. Scores and accuracies of ten ImageNet networks on eight datasets, published with TLlib.
-3. The agreement that the papers of NCTI and ITM report, beside static baselines on the same tables.
+3. The agreement reported in the papers of NCTI and ITM, with static baselines on the same tables.
 
-The shared material is found through `MODELSELECT_SHARED`, by default `../shared`.
+The shared material is in the folder `MODELSELECT_SHARED`, by default `../shared`.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ COMMAND = "python benchmarks/default_estimators.py --measure"
 
 DEMO = "digits5to9"
 LAB = ("mnist10", "signdigits10", "cifar10jpeg", "neu6", "trashnet6", "flowers5_lowres", "caltech24")
-TRAINING_ROWS = 100  # few, so that what a network brings along decides
-HOLDOUT = 0.75  # share of the dataset's training rows; its test rows are not touched
+TRAINING_ROWS = 100  # few, so that the pre-training decides
+HOLDOUT = 0.75  # share of the dataset's training rows; its test rows are not used
 SEEDS = (0, 1)
 
 PROBES = {"25 rows": 25, "45 rows": 45, "100 rows": TRAINING_ROWS, "held-out rows": None}
-"""What estimators are shown: fewer rows than the networks' 32 to 64 dimensions, about as many, and more."""
+"""Sizes of the probes: fewer rows than the networks' 32 to 64 dimensions, about as many, and more."""
 
 BASELINES = ("parameters", "source_accuracy")
 MEMBERS_AT_MOST = 3
@@ -59,7 +59,7 @@ SHOWN = 10
 
 Vector = NDArray[np.float64]
 Scores = Mapping[str, Mapping[str, Vector]]
-"""By dataset and estimator, (n,) scores of the candidates; NaN where there is none."""
+"""By dataset and estimator, (n,) scores of the candidates; NaN if there is none."""
 
 Pools = Mapping[str, Scores]
 """By size of the probe."""
@@ -71,14 +71,14 @@ Figure = Callable[[Vector, Vector], float]
 
 
 def probes(size: int = TRAINING_ROWS) -> Iterator[tuple[str, ms.Probe]]:
-    """Each dataset's name and rows of it, by default those that are fine-tuned on; `holdout` has the others."""
+    """Each dataset's name and some of its rows, by default those for fine-tuning; `holdout` has the others."""
     yield DEMO, ms.Probe.of(demo_dataset(), size=size, holdout=HOLDOUT)
     for name in LAB:
         yield name, ms.Probe.of(SHARED / "lab" / "datasets" / name, size=size, holdout=HOLDOUT)
 
 
 def measure() -> None:
-    """Fine-tunes every embedded network on every dataset, and keeps the accuracies as they come."""
+    """Fine-tunes every embedded network on every dataset, and saves the accuracies after each dataset."""
     import torch
 
     torch.set_num_threads(1)
@@ -112,18 +112,18 @@ def measure() -> None:
 
 
 def weighted_kendall(scores: Vector, accuracies: Vector) -> float:
-    """As of `ms.agreement`, without its other figures: it is asked for many thousand times."""
+    """The same as in `ms.agreement`, without its other figures, because it is needed many thousand times."""
     filled = last_where_missing(scores)
     return float(weightedtau(filled, accuracies).statistic) if np.ptp(filled) > 0 else 0.0
 
 
 def regret(scores: Vector, accuracies: Vector) -> float:
-    """Points of accuracy lost by taking the candidate that is ranked first."""
+    """Points of accuracy lost by choosing the candidate with the best score."""
     return ms.agreement(last_where_missing(scores), accuracies).top1_regret
 
 
 def last_where_missing(scores: Vector) -> Vector:
-    """A candidate that an estimator cannot score comes last, as on the leaderboard: all methods face one pool."""
+    """Puts a candidate without a score last, as on the leaderboard, so that all methods rank the same pool."""
     there = scores[~np.isnan(scores)]
     return np.where(np.isnan(scores), there.min() - 1 if len(there) else 0.0, scores)
 
@@ -147,9 +147,9 @@ def judged(pools: Pools, accuracies: Mapping[str, Vector], methods: Methods, fig
 
 
 def summary(pools: Pools, accuracies: Mapping[str, Vector], methods: Methods, baseline: str = "") -> pd.DataFrame:
-    """Mean weighted Kendall over datasets, its standard error, regret, datasets won from the baseline; by pool.
+    """For each method: mean weighted Kendall over datasets, its standard error, regret, wins; by pool.
 
-    What a dataset says is the mean over the pools, which are not independent of each other.
+    The figure of a dataset is the mean over the pools, which are not independent of each other.
     """
     detail = judged(pools, accuracies, methods, weighted_kendall)
     by_dataset = detail.T.groupby(level=1).mean().T
@@ -176,11 +176,11 @@ def ensembles(members: Sequence[str]) -> Methods:
 
 
 def chosen_elsewhere(detail: pd.DataFrame, size: int) -> float:
-    """What choosing by agreement is worth: for each dataset, the ensemble that is best on the *others*, judged here.
+    """The value of choosing by agreement: for each dataset, the best ensemble on the *others*, judged on this one.
 
     Args:
-        detail: weighted Kendall of ensembles, as of `judged`.
-        size: members at most.
+        detail: weighted Kendall of ensembles, from `judged`.
+        size: maximum number of members.
     """
     small = detail[detail.index.str.count(r"\+") < size].T.groupby(level=1).mean().T
     return float(np.mean([small.loc[small.drop(columns=d).mean(axis=1).idxmax(), d] for d in small]))
@@ -190,7 +190,7 @@ def chosen_elsewhere(detail: pd.DataFrame, size: int) -> float:
 
 
 def variants() -> list[ms.Estimator]:
-    """Forms other than the default, each under a name of its own."""
+    """Variants other than the default, each with its own name."""
     from modelselect_plugins.estimators.etran import ETran
     from modelselect_plugins.estimators.fda import FDA
     from modelselect_plugins.estimators.h_score import HScore
@@ -207,12 +207,12 @@ def variants() -> list[ms.Estimator]:
         "transrate (normalized)": TransRate(normalize=True),
     }
     for name, estimator in forms.items():
-        estimator.name = name  # type: ignore[misc]  # so that one leaderboard holds them beside the default
+        estimator.name = name  # type: ignore[misc]  # so that one leaderboard can hold them and the default
     return list(forms.values())
 
 
 def embedded_scores(estimators: Sequence[ms.Estimator], size: int | None) -> Scores:
-    """What estimators say of the embedded networks on each dataset, from `size` training rows or all held-out ones."""
+    """Scores of the embedded networks on each dataset, from `size` training rows or from all held-out rows."""
     scores: dict[str, dict[str, Vector]] = {}
     for dataset, probe in probes(size or TRAINING_ROWS):
         board = ms.select(probe if size else probe.holdout, "embedded:*", estimators=estimators, progress=False)
@@ -230,20 +230,20 @@ def embedded_evidence() -> None:
     accuracies = {dataset: 100 * values.mean(axis=1) for dataset, values in runs.items()}
     ceiling = {d: ms.agreement(values[:, 0], values[:, 1]).weighted_kendall for d, values in runs.items()}
     spread = {d: f"{a.min():.0f} to {a.max():.0f}" for d, a in accuracies.items()}
-    print("Accuracy after fine-tuning, and the weighted Kendall of one seed with another (what can be hoped for):\n")
+    print("Accuracy after fine-tuning, and the weighted Kendall of one seed with another (an upper limit):\n")
     print(markdown(pd.DataFrame({"per cent": spread, "seed with seed": ceiling}).T), "\n")
 
     registered = [e for e in get_host().estimators.values() if e.name not in ("downloads", "rsa", "dds")]
     estimators = [*registered, *variants()]
     pools = {name: embedded_scores(estimators, size) for name, size in PROBES.items()}
-    print("Estimators, shown probes of several sizes:\n")
+    print("Estimators on probes of several sizes:\n")
     print(markdown(summary(pools, accuracies, alone(e.name for e in estimators), "parameters")), "\n")
 
     members = [
         e.name for e in registered if e.requires == {"features", "labels"} and e.cost in ("closed form", "quadratic")
     ]
     methods = ensembles(members)
-    print(f"Plain ensembles of up to {MEMBERS_AT_MOST} cheap members that need features and labels alone:\n")
+    print(f"Plain ensembles of up to {MEMBERS_AT_MOST} cheap members that need only features and labels:\n")
     print(markdown(summary(pools, accuracies, methods, "logme").head(SHOWN)), "\n")
     detail = judged(pools, accuracies, methods, weighted_kendall)
     for size in range(1, MEMBERS_AT_MOST + 1):
@@ -264,13 +264,13 @@ PUBLISHED = {
 
 
 def imagenet_baselines(models: Sequence[str]) -> dict[str, Vector]:
-    """Parameters and ImageNet accuracy of torchvision's first weights of each model, which the papers used."""
+    """Parameters and ImageNet accuracy of torchvision's first weights of each model, as used in the papers."""
     metadata = [ms.search(f"torchvision:{model}.IMAGENET1K_V1")[0].metadata for model in models]
     return {name: np.array([m[name] for m in metadata], dtype=np.float64) for name in BASELINES}
 
 
 def mean_rank_elsewhere(accuracies: Mapping[str, Vector]) -> dict[str, Vector]:
-    """For each dataset, the candidates' mean normalised rank on the other datasets: a baseline that remembers."""
+    """For each dataset, the candidates' mean normalised rank on the other datasets: a baseline from known results."""
     ranks = {dataset: normalised_ranks(values) for dataset, values in accuracies.items()}
     return {d: np.nanmean([r for other, r in ranks.items() if other != d], axis=0) for d in accuracies}
 
@@ -325,7 +325,7 @@ def markdown(table: pd.DataFrame) -> str:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--measure", action="store_true", help="fine-tune anew before judging")
+    parser.add_argument("--measure", action="store_true", help="fine-tune again before judging")
     if parser.parse_args().measure:
         measure()
     embedded_evidence()

@@ -1,10 +1,10 @@
-"""Writes what the demo knows of other datasets: `history.json` of the embedded zoo.
+"""Writes the demo's results on other datasets: `history.json` of the embedded zoo.
 
     python benchmarks/embedded_history.py
 
-Accuracies after fine-tuning are those that `default_estimators.py --measure` has measured on small real datasets of the
-shared material, without the demo's own; beside them stands what the proxy sees of each dataset. The shared material is
-found through `MODELSELECT_SHARED`, by default `../shared`.
+The accuracies after fine-tuning are those of `default_estimators.py --measure` on small real datasets of the shared
+material, without the demo's own dataset; the proxy's features of each dataset are added. The shared material is in the
+folder `MODELSELECT_SHARED`, by default `../shared`.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import numpy as np
 
 import modelselect as ms
 from modelselect.extraction.extractor import choose_extractor
-from modelselect.history.proxy import EMBEDDED_PROXY
 from modelselect.history.records import summarised
+from modelselect.host.defaults import EMBEDDED_PROXY
 from modelselect.host.host import get_host
 from modelselect_plugins.zoos.embedded import HERE, EmbeddedZoo
 

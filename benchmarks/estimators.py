@@ -1,10 +1,10 @@
-"""How fast the estimators are: against their authors' code, all together, and against the linear algebra they need.
+"""How fast the estimators are: compared with their authors' code, all together, and with the linear algebra they need.
 
     python benchmarks/estimators.py [--only logme,ncti] [--repeats 3] [--memory]
 
-One thread. The authors' seconds come from the shared golden material (`MODELSELECT_SHARED`, or `../shared`); they were
-measured on another machine, so each figure is a multiple of a calibration kernel (one Gram matrix and its
-eigendecomposition) that is measured here in the same run.
+One thread. The authors' seconds come from the shared golden material (in the folder `MODELSELECT_SHARED`, by default
+`../shared`). They were measured on another machine, so each figure is a multiple of a calibration kernel (one Gram
+matrix and its eigendecomposition) that is measured in the same run.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ REFERENCES: Mapping[str, Sequence[str]] = {
     "fda": ["fennec/FDA_eps1e-6"],
     "gbc": ["emab/GBC_sph_exactPCA64"],
     "h_score": ["tllib/h_score"],
-    "itm": ["itm/ITM_port"] * 5,  # ours is the mean of five runs
+    "itm": ["itm/ITM_port"] * 5,  # our score is the mean of five runs
     "knn": ["parc/kNN_k1"],
     "leep": ["logme/LEEP"],
     "lfc": ["modelspider/LFC"],
@@ -58,11 +58,11 @@ REFERENCES: Mapping[str, Sequence[str]] = {
     "sfda": ["sfda/SFDA"],
     "transrate": ["tllib/TransRate"],
 }
-"""The keys in `timings.json` of what each estimator computes by default."""
+"""The keys in `timings.json` for the default form of each estimator."""
 
 
 class Kernel(NamedTuple):
-    """How many of each, or seconds of each on one matrix: X'X, its eigendecomposition, its Cholesky factor."""
+    """Number of each operation, or seconds for each on one matrix: X'X, its eigendecomposition, its Cholesky factor."""
 
     gram: float
     eigh: float
@@ -85,11 +85,11 @@ NEEDS: Mapping[str, Kernel] = {
     "sfda": Kernel(2, 0, 2),
     "transrate": Kernel(1, 0, 1),
 }
-"""The linear algebra in the formula of each, for those where nothing else is dear."""
+"""The linear algebra in each formula, for estimators without any other large cost."""
 
 
 def gauss(seed: int, n: int, d: int, classes: int, source_classes: int, separation: float) -> dict[str, NDArray[Any]]:
-    """Evidence fields as the recipe in `scores.json` makes them (float64, unit noise and scale, equal classes)."""
+    """Evidence fields by the recipe in `scores.json` (float64, unit noise and scale, equal classes)."""
     rng = np.random.default_rng(seed)
     y = rng.permutation(np.arange(n) % classes)
     means = rng.normal(size=(classes, d)) * separation
@@ -111,7 +111,7 @@ def gauss(seed: int, n: int, d: int, classes: int, source_classes: int, separati
 
 
 def least_seconds(function: Callable[[], object], repeats: int) -> float:
-    """The least of several. Of the processor, which with one thread are those of the clock on an idle machine."""
+    """The minimum over several runs, in CPU seconds; with one thread on an idle machine, the same as wall time."""
     least = float("inf")
     for _ in range(repeats):
         begun = time.process_time()
@@ -130,13 +130,13 @@ def kernel(features: NDArray[Any], repeats: int) -> Kernel:
 
 
 def alone(estimator: ms.Estimator, fields: Mapping[str, Any], repeats: int) -> float:
-    """Seconds of one estimator on evidence that nobody else has used."""
+    """Seconds of one estimator on evidence without shared results of others."""
     evidences = [ms.Evidence.of(**fields) for _ in range(repeats)]
     return least_seconds(lambda: evaluate(estimator, evidences.pop()), repeats)
 
 
 def together(estimators: Sequence[ms.Estimator], fields: Mapping[str, Any], repeats: int) -> float:
-    """Seconds of all of them on one evidence."""
+    """Seconds of all estimators on the same evidence."""
 
     def run(evidence: ms.Evidence) -> None:
         for estimator in estimators:
@@ -177,16 +177,18 @@ def against_the_authors(estimators: Sequence[ms.Estimator], repeats: int, consol
     ratio = authors_total / theirs_kernel.calibration / (all_together / ours_kernel.calibration)
     console.print(f"all {len(seconds)} on one evidence: {ratio:.1f} times faster than the sum of the authors'")
     if closed:
-        dearest = max(seconds[e.name] for e in closed)
-        multiple = closed_together / dearest
-        console.print(f"the {len(closed)} in closed form, on one evidence: {multiple:.2f} times the dearest alone")
+        slowest = max(seconds[e.name] for e in closed)
+        multiple = closed_together / slowest
+        console.print(
+            f"the {len(closed)} in closed form, on one evidence: {multiple:.2f} times the slowest of them alone"
+        )
 
 
 def against_the_limit(estimators: Sequence[ms.Estimator], repeats: int, console: Console) -> None:
     fields = gauss(7, 5000, 2048, 100, 100, separation=0.10)
     here = kernel(fields["features"], repeats)
     console.print(f"here: Gram {here.gram:.2f} s, eigendecomposition {here.eigh:.2f} s, Cholesky {here.cholesky:.2f} s")
-    table = Table(title="alone, 5,000 x 2,048, 100 classes, as multiples of the linear algebra that cannot be spared")
+    table = Table(title="alone, 5,000 x 2,048, 100 classes, as multiples of the necessary linear algebra")
     for column in ("estimator", "Gram", "eigh", "Cholesky", "multiple"):
         table.add_column(column, justify="left" if column == "estimator" else "right")
     for estimator in estimators:
@@ -197,7 +199,7 @@ def against_the_limit(estimators: Sequence[ms.Estimator], repeats: int, console:
 
 
 def memory(estimators: Sequence[ms.Estimator], console: Console, n: int = 100_000, d: int = 2048) -> None:
-    """Peak of what each allocates on memory-mapped float32 features."""
+    """Peak memory of each estimator on memory-mapped float32 features."""
     table = Table(title=f"memory beyond the mapped file, {n:,} x {d:,} float32, 100 classes")
     for column in ("estimator", "peak GB", "seconds"):
         table.add_column(column, justify="left" if column == "estimator" else "right")
@@ -241,7 +243,7 @@ def main() -> None:
     parser.add_argument(
         "--only", default="", help="estimators, separated by commas; default: all that have a reference"
     )
-    parser.add_argument("--repeats", type=int, default=3, help="the least time of so many counts")
+    parser.add_argument("--repeats", type=int, default=3, help="number of runs, whose minimum counts")
     parser.add_argument("--memory", action="store_true", help="measure memory on 100,000 rows instead of time")
     arguments = parser.parse_args()
     chosen = set(filter(None, arguments.only.split(",")))

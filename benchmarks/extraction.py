@@ -1,16 +1,17 @@
-"""How fast features are extracted: against a bare loop, against decoding anew for every model, and from the store.
+"""How fast features are extracted: compared with a plain loop, with decoding for every model, and with the store.
 
     python benchmarks/extraction.py [bare] [published] [store] [memory] [--images 2000] [--repeats 3] [--models GLOB]
 
-Real networks and real JPEGs; the shared material is looked for in `MODELSELECT_SHARED`, or `../shared`. What is
-compared runs alternately, and medians are told, since other work may share the machine.
+Real networks and real JPEGs; the shared material is in the folder `MODELSELECT_SHARED`, by default `../shared`. The
+variants run alternately, and medians are printed, since other programs may use the machine.
 
-- `bare`: extraction, from files to features, against a loop of the same model over tensors that are in memory already,
-  in batches of the same size. The first candidate with a preprocessing decodes; those that follow find its inputs.
-- `published`: `select()` over all models against a new `DataLoader` for each, which decodes everything again, and the
-  same estimator: the way of the published code.
-- `store`: a second `select()` against the first; and the evidence of one candidate from the store against extraction.
-- `memory`: features of 50,000 rows by 2,048 dimensions, streamed to the store: what is held in memory at the most.
+- `bare`: extraction, from files to features, compared with a loop of the same model over tensors in memory, in batches
+  of the same size. The first candidate with a preprocessing decodes; later ones find its inputs.
+- `published`: `select()` over all models, compared with a new `DataLoader` for each model, which decodes everything
+  again, and the same estimator, as in the published code.
+- `store`: a second `select()` compared with the first; and one candidate's evidence from the store compared with
+  extraction.
+- `memory`: features of 50,000 rows by 2,048 dimensions, streamed to the store: the peak memory.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ from rich.table import Table
 import modelselect as ms
 from modelselect.archi2vec import count_macs
 from modelselect.candidates.backbone import Backbone
-from modelselect.evaluation.loading import Assessor
+from modelselect.evaluation.gathering import Gatherer
+from modelselect.evaluation.loading import Loader
 from modelselect.evaluation.request import Request
 from modelselect.extraction.extractor import Extractor
 from modelselect.extraction.inputs import InputCache
@@ -76,7 +78,7 @@ def seconds(work: Callable[..., Any], *arguments: Any) -> float:
 
 
 def dataset_of(folder: Path, images: int) -> Path:
-    """So many JPEGs of all the datasets, each dataset a class."""
+    """JPEGs from all datasets, `images` in total, with each dataset as a class."""
     found = {path.name: sorted(path.glob("train/*/*.jpg")) for path in sorted((SHARED / "lab" / "datasets").iterdir())}
     names = [name for name, files in found.items() for _ in files]
     files = [file for listed in found.values() for file in listed]
@@ -155,7 +157,7 @@ def extract(extractor: Extractor, backbone: Backbone, probe: ms.Probe, spool: In
 
 
 def decode(backbone: Backbone, probe: ms.Probe) -> None:
-    """All rows on all cores, and nothing else."""
+    """Decodes all rows on all cores, and does nothing else."""
     with ThreadPoolExecutor(usable_cores()) as threads:
         for _ in threads.map(lambda index: backbone.preprocessing.prepare(probe.item(index)), range(len(probe))):
             pass
@@ -176,7 +178,7 @@ class Images(torch.utils.data.Dataset[Any]):
 
 
 def published_way(dataset: Path, pattern: str) -> dict[str, float]:
-    """Each model's LogME by a loader of its own, with a worker process for every core."""
+    """Each model's LogME with its own loader, which has a worker process for every core."""
     probe = ms.Probe.of(dataset, size=None)
     scores = {}
     for backbone in loaded(pattern):
@@ -241,7 +243,7 @@ def from_store(dataset: Path, pattern: str, cache: Path) -> None:
 
 
 def forget() -> None:
-    """As in a new process: every entry is checked again."""
+    """Forgets which files were checked, as in a new process."""
     store_module._checked.clear()
 
 
@@ -270,21 +272,20 @@ def memory(cache: Path) -> None:
         max_corrupt=0.0,
     )
     with InputCache.temporary(cache / "spool") as spool:
-        work = request.work(spool)
-        assessor = Assessor(work, request.pool[0])
-        _ = assessor.backbone
+        loader = Loader(request.context(spool), request.pool[0])
+        _ = loader.backbone
         with peak() as taken:
-            evidence = assessor._forward(request.probe, FIELDS)
+            evidence = Gatherer(loader).forward(request.probe, FIELDS).arrays
     features = evidence["features"]
     console.print(
         f"\nFeatures of {features.shape[0]:,} x {features.shape[1]:,} ({features.nbytes / 1e6:.0f} MB) streamed to the "
-        f"store: at most [bold]{taken[0] / 1e6:.1f} MB[/bold] of memory beside what is mapped from files"
+        f"store: at most [bold]{taken[0] / 1e6:.1f} MB[/bold] of memory in addition to mapped files"
     )
 
 
 @contextmanager
 def peak() -> Iterator[list[int]]:
-    """The most anonymous memory of this process above what it had, looked at every few milliseconds (Linux)."""
+    """Peak anonymous memory of this process, minus that at the start, sampled every few milliseconds (Linux)."""
 
     def anonymous() -> int:
         for line in Path("/proc/self/status").read_text().splitlines():
@@ -328,7 +329,7 @@ def main() -> None:
             elif part == "memory":
                 memory(cache)
             else:
-                parser.error(f"{part!r} is no part; expected bare, published, store or memory")
+                parser.error(f"{part!r} is not a part; expected bare, published, store or memory")
 
 
 if __name__ == "__main__":

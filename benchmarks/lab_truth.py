@@ -1,14 +1,14 @@
-"""How good are the lab's networks on its datasets after fine-tuning? Measured with the verifier, for the benchmark.
+"""How good are the lab's networks on its datasets after fine-tuning? Measured by fine-tuning, for the benchmark.
 
     python benchmarks/lab_truth.py [--datasets chestxray3,trashnet6,flowers5_lowres] [--output benchmarks/lab_truth.csv]
 
 Every network is fine-tuned on at most 240 training rows of each dataset and measured on the dataset's test folder.
-What the output holds already is not measured again, and each accuracy is written as soon as it is there, so that a run
-that was killed goes on. On one core the small networks take seconds, the large ones minutes. Lines: dataset, model,
-accuracy (per cent of the test rows), rows (of the test), loss (mean of the last epoch), seconds.
+What the output already holds is not measured again, and each accuracy is written at once, so that a killed run can
+continue. On one core the small networks take seconds, the large ones minutes. Columns: dataset, model, accuracy (per
+cent of the test rows), rows (of the test), loss (mean of the last epoch), seconds.
 
-`docs/explanation/benchmark.md` shows what follows from it. The shared material is found through `MODELSELECT_SHARED`,
-by default `../shared`.
+`docs/explanation/benchmark.md` shows the results. The shared material is in the folder `MODELSELECT_SHARED`, by default
+`../shared`.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ DATASETS = "chestxray3,trashnet6,flowers5_lowres"
 
 TRAINING_ROWS = 240
 RECIPE = FineTuning(epochs=6, backbone_learning_rate=3e-4, head_learning_rate=3e-3, batch_size=16)
-"""Short, as it runs on a processor: six epochs, with steps larger than the default's."""
+"""Short, because it runs on a CPU: six epochs, with higher learning rates than the default."""
 
 COLUMNS = ("dataset", "model", "accuracy", "rows", "loss", "seconds")
 
 
 def measure(names: list[str], output: Path) -> None:
-    """Appends what the output lacks, one network after the other."""
+    """Appends the missing accuracies to the output, one network after another."""
     known = set()
     if output.exists():
         with output.open(newline="", encoding="utf-8") as file:

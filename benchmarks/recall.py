@@ -1,17 +1,17 @@
-"""How well does recall rank candidates that were never run on the target? Held against published results.
+"""How well does recall rank candidates that were never run on the target? Compared with published results.
 
     python benchmarks/recall.py [--only truth|lab|time] [--cache-dir FOLDER]
 
-1. `truth`: matrices of fine-tuning accuracies that others have published. One dataset is left out, and its ranking
-   predicted from the others; then a fifth of the models is left out of the history besides. No images of these
-   datasets are at hand, so what a proxy would see is replaced by what is known of them: classes, rows, image size and
-   kind. Architectures are traced without weights, from configurations of the published sizes.
-2. `lab`: the whole path, on features: real models score real datasets with FDA, which makes the history; one dataset is
-   left out, and seen by a proxy alone.
-3. `time`: of the online stage, once the proxy's features are there, for 100, 1,000 and 10,000 candidates.
+1. `truth`: published matrices of fine-tuning accuracies. One dataset is left out, and its ranking is predicted from the
+   others; then a fifth of the models is also left out of the history. The images of these datasets are not available,
+   so known facts replace the proxy's features: classes, rows, image size and kind. Architectures are traced without
+   weights, from configurations of the published sizes.
+2. `lab`: the whole method, on features: real models score real datasets with FDA, which makes the history; one dataset
+   is left out, and only a proxy is run on it.
+3. `time`: of the online stage, once the proxy's features exist, for 100, 1,000 and 10,000 candidates.
 
-Tables are printed as Markdown: weighted Kendall / Pearson, means over the datasets left out. The shared material is
-found through `MODELSELECT_SHARED`, by default `../shared`.
+Tables are printed as Markdown: weighted Kendall / Pearson, means over the datasets left out. The shared material is in
+the folder `MODELSELECT_SHARED`, by default `../shared`.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from scipy.stats import pearsonr, weightedtau
 
 import modelselect as ms
 from modelselect import archi2vec
+from modelselect.evaluation.task import ScoringTask
 from modelselect.history import ACCURACY, History, HistoryView, Result
 from modelselect_plugins.estimators.fda import FDA
 from modelselect_plugins.estimators.fennec import Fennec
@@ -99,13 +100,13 @@ PARAMETERS = {  # of the small tables' models, as published
 
 @dataclass(frozen=True)
 class Task:
-    """One dataset to be ranked for, and what is known when it comes.
+    """One dataset to rank candidates for, and what is known about it in advance.
 
     Attributes:
-        view: of the history without it, about all candidates.
-        proxy: (1, P) what stands for the proxy's features of it.
-        truth: (M,) what the candidates reach on it; NaN where that is not known.
-        new: (M,) which candidates the history does not know.
+        view: the history without this dataset, for all candidates.
+        proxy: (1, P) the proxy's features of it, or what replaces them.
+        truth: (M,) the candidates' results on it; NaN if unknown.
+        new: (M,) True for candidates without results in the history.
     """
 
     view: HistoryView
@@ -126,13 +127,13 @@ def fennec(component: str = "fennec", **settings: Any) -> Method:
 
 
 def factorisation_alone(task: Task) -> Matrix:
-    """Without a proxy: every dataset counts as the mean of those known."""
+    """Without a proxy: every dataset counts as the mean of the known ones."""
     memo = {key: value for key, value in task.view._memo.items() if key == "architectures"}
     return fennec("transfer")(replace(task, view=replace(task.view, proxies={}, _memo=memo)))
 
 
 def fennec_on_values(task: Task) -> Matrix:
-    """On values as they are instead of ranks, as in the paper."""
+    """On values instead of ranks, as in the paper."""
     return fennec(scale="raw", metric=task.view.results[0].metric)(task)
 
 
@@ -145,7 +146,7 @@ def mean_accuracy(task: Task) -> Matrix:
 
 
 def nearest_dataset(task: Task) -> Matrix:
-    """The ranking on the dataset that is most like this one, as the proxy sees it."""
+    """The ranking on the dataset that is most similar to this one, by the proxy's features."""
     performance = _performance(task)
     seen = np.stack([task.view.proxies[dataset][0] for dataset in task.view.datasets])
     deviation = seen.std(axis=0)
@@ -185,12 +186,12 @@ def _rows(task: Task) -> list[int]:
 
 def _mean(table: Matrix) -> Matrix:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # a candidate without any
+        warnings.simplefilter("ignore", RuntimeWarning)  # a candidate without any result
         return np.nanmean(table, axis=1)
 
 
 def _filled(scores: Matrix) -> Matrix:
-    """Where a method knows nothing it says the mean, or of all the same where it knows nothing at all."""
+    """Fills in the mean where a method has no prediction, or equal values if it has none at all."""
     return np.zeros(len(scores)) if np.isnan(scores).all() else np.where(np.isnan(scores), np.nanmean(scores), scores)
 
 
@@ -198,7 +199,7 @@ def _filled(scores: Matrix) -> Matrix:
 
 
 def agreement(scores: Matrix, truth: Matrix) -> tuple[float, float]:
-    """Weighted Kendall and Pearson; 0 where all scores are equal."""
+    """Weighted Kendall and Pearson; 0 if all scores are equal."""
     there = ~np.isnan(truth)
     scores, truth = scores[there], truth[there]
     if len(scores) < 2 or np.ptp(scores) < 1e-9 * np.abs(scores).max():
@@ -240,13 +241,13 @@ def truth_tables() -> Iterator[tuple[str, Mapping[tuple[str, str], float], Mappi
     ):
         rows = list(csv.DictReader((TRUTH / f"{name}.csv").open()))
         values = {(r["model"], r["dataset"]): float(r["accuracy"]) / 100 for r in rows}
-        if name.startswith("self"):  # where 0 stands for missing
+        if name.startswith("self"):  # 0 means missing there
             values = {pair: value for pair, value in values.items() if value > 0}
         yield name, values, datasets, graphs()
 
 
 def parameters() -> dict[str, int]:
-    """Published numbers of parameters of the Hub's models."""
+    """Published parameter counts of the Hub's models."""
     rows = csv.DictReader((TRUTH / "hub-vtab-models.csv").open())
     return {row["model"]: int(float(row["parameters"])) for row in rows if row["parameters"]}
 
@@ -265,11 +266,11 @@ def truth_tasks(
     for target in names:
         new = np.zeros(len(models), bool)
         new[random.permutation(len(models))[: round(new_share * len(models))]] = True
-        strangers = {model for model, is_new in zip(models, new, strict=True) if is_new}
+        unknown = {model for model, is_new in zip(models, new, strict=True) if is_new}
         results = tuple(
             Result(model, dataset, ACCURACY, value)
             for (model, dataset), value in values.items()
-            if dataset != target and model not in strangers
+            if dataset != target and model not in unknown
         )
         seen = {name: _as_proxy(datasets[name]) for name in names}
         view = HistoryView(
@@ -288,13 +289,13 @@ def truth_tasks(
 
 
 def _as_proxy(facts: Sequence[int]) -> Matrix:
-    """What is known of a dataset in place of what a proxy would see of it."""
+    """Known facts about a dataset, which replace the proxy's features of it."""
     classes, rows, size, kind = facts
     return np.array([math.log(classes), math.log(rows), math.log(size), kind])
 
 
 def hub_graphs() -> dict[str, str]:
-    """Graphs of the Hub's models whose kind and width are published; widths leave no trace in a graph, depths do."""
+    """Graphs of the Hub's models with published kind and width; widths do not show in a graph, but depths do."""
     found = {}
     for row in csv.DictReader((TRUTH / "hub-vtab-models.csv").open()):
         if row["model_type"]:
@@ -312,7 +313,7 @@ def _transformers_graph(kind: str, width: int, small: bool) -> str | None:
 
     settings: dict[str, Any] = {}
     if kind in ("vit", "deit", "beit", "data2vec-vision"):
-        kind = "vit" if kind == "deit" else kind  # the same graph, but for the token that DeiT distils by
+        kind = "vit" if kind == "deit" else kind  # the same graph, except for DeiT's distillation token
         layers = 24 if width == 1024 else 12
         settings = {"hidden_size": width, "num_hidden_layers": layers, "num_attention_heads": max(1, width // 64)}
     elif kind == "swin":
@@ -324,7 +325,7 @@ def _transformers_graph(kind: str, width: int, small: bool) -> str | None:
     try:
         with torch.device("meta"):
             module = AutoModelForImageClassification.from_config(AutoConfig.for_model(kind, **settings))
-    except ValueError:  # a kind that transformers has dropped
+    except ValueError:  # transformers does not support this kind any more
         return None
     return archi2vec.to_json(archi2vec.trace(module, (3, 224, 224)))
 
@@ -426,9 +427,9 @@ def _seen(dataset: str, proxies: Sequence[ms.Candidate], cache_dir: Path) -> dic
         max_corrupt=0.1,
     )
     with InputCache.temporary(request.store.path / "spool") as spool:
-        work = request.work(spool)
+        task = ScoringTask(request.context(spool))
         names = (*PROXIES, LAB_PROXY)
-        return {n: np.array(work.features(c)) for n, c in zip(names, request.pool, strict=True)}
+        return {n: np.array(task.features(c)) for n, c in zip(names, request.pool, strict=True)}
 
 
 def _lab_task(
@@ -454,7 +455,7 @@ def _lab_task(
     if linear is None:
         truth = {r.candidate: r.value for r in view.results if r.dataset == target}
     else:
-        dataset = facts["name"].removesuffix("_lowres")  # as the table calls it
+        dataset = facts["name"].removesuffix("_lowres")  # the name in the table
         truth = {c: linear["accuracy"][Path(c).name][dataset] for c in view.candidates}
     values = np.array([truth.get(candidate, np.nan) for candidate in about.pool])
     return Task(about, seen[target][proxy], values, np.zeros(len(values), bool))

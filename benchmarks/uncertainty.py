@@ -2,11 +2,11 @@
 
     python benchmarks/uncertainty.py [--datasets dtd10,clothing10] [--seeds 3] [--resamples 30] [--cache FOLDER]
 
-A quarter of a dataset's rows is the probe. From it alone comes, for each pair of models, the probability that one
-scores above the other. The truth is their order on rows that the probe does not have: by the mean score of the other
-three quarters, which are probes of the same size; and by the score of those three quarters taken together, a probe
-three times as large. Every pair counts in both directions. One thread; the shared material is looked for in
-`MODELSELECT_SHARED`, or `../shared`.
+A quarter of a dataset's rows is the probe. From it follows, for each pair of models, the probability that one scores
+above the other. The truth is their order on rows outside the probe: by the mean score of the other three quarters,
+which are probes of the same size; and by the score of these three quarters together, a probe three times as large.
+Every pair counts in both directions. One thread; the shared material is in the folder `MODELSELECT_SHARED`, by default
+`../shared`.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ Components = Mapping[str, float]
 
 
 class Predicted(NamedTuple):
-    """One pair: the probability that the first is better, and whether it is (0.5 for equal scores)."""
+    """One pair: the probability that the first is better, and whether it is better (0.5 for equal scores)."""
 
     probability: float
     same_size: float
@@ -69,7 +69,7 @@ class Predicted(NamedTuple):
 
 
 def evidence_of(dataset: str, store: Store) -> list[ms.Evidence]:
-    """Every model's features of all training rows, from the store where they are there."""
+    """Every model's features of all training rows, from the store if they are there."""
     host = get_host()
     probe = ms.Probe.of(str(SHARED / "lab" / "datasets" / dataset), size=None)
     found = []
@@ -90,7 +90,7 @@ def evidence_of(dataset: str, store: Store) -> list[ms.Evidence]:
 
 
 def parts_of(labels: NDArray[Any], rng: np.random.Generator) -> NDArray[np.int64]:
-    """(N,) the part of each row, every class dealt out evenly."""
+    """(N,) the part of each row, with every class spread evenly."""
     part = np.empty(len(labels), dtype=np.int64)
     for label in np.unique(labels):
         rows = rng.permutation(np.flatnonzero(labels == label))
@@ -129,7 +129,7 @@ def predictions(
 
 
 def calibration_error(probability: Vector, outcome: Vector) -> float:
-    """Mean distance of predicted probability and observed frequency over ten bins, by their share."""
+    """Mean distance between predicted probability and observed frequency over ten bins, weighted by their share."""
     bins = np.minimum((probability * 10).astype(int), 9)
     gaps = [abs((probability - outcome)[bins == index].sum()) for index in range(10)]
     return float(sum(gaps) / len(bins))
@@ -142,7 +142,7 @@ def report(found: Mapping[str, Sequence[Predicted]], console: Console) -> None:
         probability, same_size, larger = (np.array(column) for column in zip(*predicted, strict=True))
         for low, high in itertools.pairwise(BINS):
             inside = (probability >= low) & ((probability < high) | (high == 1.0))
-            if low == 0.5:  # its mirror image is the same pair
+            if low == 0.5:  # the other half holds the same pairs
                 inside &= probability > 0.5
             if inside.any():
                 shares = [f"{values[inside].mean():.3f}" for values in (probability, same_size, larger)]

@@ -1,34 +1,43 @@
-"""Writes the reference of the estimators from their docstrings and attributes; a test holds the pages to the code.
+"""Writes the reference of the estimators and of the settings from the code; tests compare pages and code.
 
     python docs/generate.py
 
-An estimator's docstring opens with one line and the idea in at most three sentences; labelled paragraphs follow:
-`Formula:`, `Args:` (where it has parameters), `Components:` (where it has several), `Limits:` (when it fails, or says
-little), `Code and paper:` and, where there is more to cite than the citation, `Source:`. Examples stand last.
+An estimator's docstring begins with one line and the idea in at most three sentences. Labelled paragraphs follow:
+`Formula:`, `Args:` (if it has parameters), `Components:` (if it has several), `Limits:` (when it fails, or says
+little), `Code and paper:` and, for sources other than the citation, `Source:`. Examples are last.
 """
 
 from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import Field, fields
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from modelselect.cli.options import option_name
 from modelselect.estimators.estimator import Estimator
+from modelselect.evaluation.settings import NOT_IN_BENCHMARK, BenchmarkKeywords, Settings
 from modelselect.host.host import get_host
+from modelselect.selection.funnel import select
 
 REFERENCE = Path(__file__).resolve().parent / "reference"
 LABELS = ("Formula", "Args", "Components", "Limits", "Code and paper", "Source")
 REQUIRED = ("Formula", "Limits", "Code and paper")
 SENTENCES = 3
 COSTS = {
-    "free": "free: nothing but metadata",
+    "free": "free: only metadata",
     "closed form": "closed form: one pass and one decomposition",
     "iterative": "iterative: an optimisation",
     "quadratic": "quadratic: every pair of rows",
 }
 GENERATED = "<!-- Written by docs/generate.py from the estimators' docstrings: change those, and run it again. -->\n"
+
+
+GENERATED_SETTINGS = (
+    "<!-- Written by docs/generate.py from Settings and select(): change those, and run it again. -->\n"
+)
 
 
 class Described(NamedTuple):
@@ -93,7 +102,7 @@ def page(estimator: Estimator) -> str:
     given = [f"- `{name}` (`{defaults[name].default!r}`): {text}" for name, text in parameters(estimator).items()]
     facts = [
         f"- **Requires**: {_listed(estimator.requires)}",
-        *([f"- **Uses where there**: {_listed(estimator.optional)}"] if estimator.optional else []),
+        *([f"- **Uses if available**: {_listed(estimator.optional)}"] if estimator.optional else []),
         f"- **Cost**: {COSTS[estimator.cost]}",
         f"- **Random**: {'yes, from the seed' if estimator.stochastic else 'no'}",
         f"- **Relative to a pool**: {'yes: `ms.score_pool`, not `ms.score`' if estimator.relative else 'no'}",
@@ -122,34 +131,75 @@ def index() -> str:
     return f"""# Estimators
 
 {GENERATED}
-An estimator turns what a candidate says of your data into a score, without fine-tuning. Higher is better, always.
-Which to trust is a question of evidence: [why `select()` has the default it has](../explanation/default-estimators.md),
-and what each [agrees with](../explanation/agreement.md).
+An estimator computes a score from a candidate's features of your data, without fine-tuning. Higher is always better.
+To find out which estimators to trust, read [why these are the default](../explanation/default-estimators.md) and
+[what agreement means](../explanation/agreement.md).
 
 | estimator | requires | cost | what it is |
 | --- | --- | --- | --- |
 {rows}
-How the work grows: {"; ".join(COSTS.values())}.
+How the cost grows: {"; ".join(COSTS.values())}.
 
-What an estimator requires is gathered for all of them in one forward pass; one that cannot score a candidate says why
-in its row. `modelselect estimators` prints this table; [writing one of your own](../how-to/write-an-estimator.md) takes
-a class.
+One forward pass of a candidate gives what all estimators require. If an estimator cannot score a candidate, the row
+shows why. `modelselect estimators` prints this table. To add an estimator,
+[write a class](../how-to/write-an-estimator.md).
 
-Those of which there is code of the authors (or, for `itm`, an unofficial port) are held to its scores by a test. To be
-known besides:
+A test compares each estimator with its authors' code, if they have published it (for `itm`, with an unofficial port).
+Exceptions:
 
-- `lead`: its authors have published no code, and the paper's text was not at hand. The equations were taken
-  second-hand, from a third party's re-implementation, and its eta is unknown. Take it for a reading of the method.
-- `nc_score` is the classic measure of neural collapse; the paper that ranks models by it has published no code.
-- **FaCe** (Ding et al., 2023: variance collapse and class fairness) is *not* here. Its authors have published no code,
-  and its equations could not be found; an invention under its name would be worse than a gap.
+- `lead`: its authors have published no code, and the text of the paper was not available. The equations come from a
+  third party's re-implementation, and the value of eta is unknown. Treat it as our reading of the method.
+- `nc_score` is the classic measure of neural collapse. The authors of the paper that ranks models by neural collapse
+  have published no code.
+- **FaCe** (Ding et al., 2023: variance collapse and class fairness) is *not* included. Its authors have published no
+  code, and its equations could not be found.
+"""
+
+
+def arguments(function: Callable[..., Any]) -> dict[str, str]:
+    """What the docstring of a function says of each argument, by name."""
+    args = re.search(r"^Args:\n((?:    .*\n|\n)+)", inspect.cleandoc(function.__doc__ or ""), re.MULTILINE)
+    entries = re.split(r"^    (\w+): ", args[1] if args else "", flags=re.MULTILINE)[1:]
+    return {name: " ".join(text.split()) for name, text in zip(entries[::2], entries[1::2], strict=True)}
+
+
+def settings() -> str:
+    """The page of the keywords of `select()`, `plan()` and `benchmark()`."""
+    said = arguments(select)
+
+    def section(field: Field[Any]) -> str:
+        option = field.metadata["option"]
+        short = f", `{option.short}`" if option is not None and option.short else ""
+        line = f"`{option_name(field)}`{short}" if option is not None else "`--epochs`, `--trials`, `--patience`"
+        where = (
+            "`select`, `plan`, `benchmark`" if field.name in BenchmarkKeywords.__annotations__ else "`select`, `plan`"
+        )
+        return (
+            f"\n## {field.name}\n\n{_sentence(said[field.name])}\n\n"
+            f"- **Default**: `{field.default!r}`\n- **Command line**: {line}\n- **Taken by**: {where}\n"
+        )
+
+    refused = "".join(f"| `{name}` | {reason} |\n" for name, reason in NOT_IN_BENCHMARK.items())
+    return f"""# Settings
+
+{GENERATED_SETTINGS}
+`ms.select(dataset, candidates, ...)` takes these keywords, and `ms.plan()` takes the same. `ms.benchmark()` takes some
+of them. Every value is checked before any work begins. A wrong value raises `InvalidInputError`, and the message says
+what was expected. An unknown keyword raises `TypeError`.
+{"".join(map(section, fields(Settings)))}
+## What `benchmark()` does not take
+
+| keyword | why, or what to do instead |
+| --- | --- |
+{refused}
+`verify` is a keyword of its own there: it fine-tunes every candidate, instead of `truth`.
 """
 
 
 def pages() -> dict[Path, str]:
     """Every generated page, by path."""
     written = {REFERENCE / "estimators" / f"{e.name}.md": page(e) for e in shipped()}
-    return {REFERENCE / "estimators.md": index(), **written}
+    return {REFERENCE / "estimators.md": index(), REFERENCE / "settings.md": settings(), **written}
 
 
 def _sentence(text: str) -> str:

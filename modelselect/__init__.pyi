@@ -3,7 +3,7 @@ from . import errors as errors
 from . import testing as testing
 from .agreement import Agreement as Agreement
 from .agreement import agreement as agreement
-from .benchmarking.results import Benchmark as Benchmark
+from .benchmarking.benchmark import Benchmark as Benchmark
 from .benchmarking.running import benchmark as benchmark
 from .budget.budget import Budget as Budget
 from .candidates.backbone import Backbone as Backbone
@@ -14,7 +14,7 @@ from .evidence.evidence import Evidence as Evidence
 from .executor import Executor as Executor
 from .executor import Outcome as Outcome
 from .extraction.extractor import Extractor as Extractor
-from .history.database import History as History
+from .history.history import History as History
 from .host.hookspecs import hookimpl as hookimpl
 from .host.lookup import search as search
 from .leaderboard.leaderboard import Leaderboard as Leaderboard

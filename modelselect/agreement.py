@@ -1,4 +1,4 @@
-"""How well two rankings of the same candidates agree: what was predicted, and what fine-tuning found."""
+"""How well two rankings of the same candidates agree: the predicted one, and the one that fine-tuning measured."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """How well a prediction agrees with the truth, by every measure that the field's papers report.
+    """How well a prediction agrees with the truth, by every measure that the papers of the field report.
 
     Correlations lie in [-1, 1]. They are 0 (and pairwise accuracy 0.5) where all predicted scores, or all true values,
-    are equal: a prediction that orders nothing, or a truth with nothing to order, neither agrees nor disagrees.
+    are equal: there is then nothing to order, so the two neither agree nor disagree.
     Regrets are in the units of the truth (points, for accuracies in per cent); 0 is best.
 
     Attributes:
@@ -36,14 +36,14 @@ class Agreement:
         kendall: Kendall's tau-b.
         spearman: Spearman's rho; tied values share their mean rank.
         pearson: Pearson's r of the values themselves (PARC and Fennec report 100 times this).
-        pairwise_accuracy: (kendall + 1) / 2; without ties the share of pairs that are ordered rightly.
-        top1_regret: best true value minus the true value of the candidate predicted to be best; where several are tied
-            for the first place, its expected value when one of them is drawn at random.
-        topk_regret: best true value minus the best among the `k` predicted to be best; where the k-th place is tied,
-            its expected value when the free places are drawn at random. What fine-tuning the top k still loses.
-        k: of `topk_regret`.
+        pairwise_accuracy: (kendall + 1) / 2; without ties the share of pairs in the right order.
+        top1_regret: best true value minus the true value of the candidate with the best prediction. Where several share
+            the best prediction, the expected value for one of them drawn at random.
+        topk_regret: best true value minus the best true value among the `k` best predictions: what is lost by
+            fine-tuning only these `k`. Where the k-th place is tied, the expected value for a random draw.
+        k: the `k` of `topk_regret`.
         n: number of candidates that were compared.
-        left_out: number of candidates that were not, for want of a score or of a true value (NaN).
+        left_out: number of candidates without a score or without a true value (NaN).
     """
 
     weighted_kendall: float
@@ -63,17 +63,17 @@ class Agreement:
 def agreement(
     predicted: ArrayLike | Mapping[Any, float], truth: ArrayLike | Mapping[Any, float], *, k: int = 3
 ) -> Agreement:
-    """How well predicted scores agree with true values, higher being better in both.
+    """How well predicted scores agree with true values. Higher is better in both.
 
     Args:
         predicted: (n,) scores, or scores by candidate. NaN or None: the candidate has no score.
-        truth: (n,) true values in the same order, or by candidate; usually accuracies in per cent. NaN or None: not
-            known. Candidates that lack either are left out of every figure, and counted in `left_out`.
+        truth: (n,) true values in the same order, or by candidate; usually accuracies in per cent. NaN or None: the
+            value is not known. Candidates that lack either are left out of every figure and counted in `left_out`.
             Two mappings (or pandas Series) are matched by key; a `Candidate` and its id are the same key.
         k: size of the shortlist for `topk_regret`.
 
     Raises:
-        InvalidInputError: keys or lengths do not match, a value is infinite or no number, fewer than two candidates
+        InvalidInputError: keys or lengths do not match, a value is infinite or not a number, fewer than two candidates
             have both values, or k < 1.
 
     >>> import modelselect as ms
@@ -81,7 +81,7 @@ def agreement(
     >>> round(found.weighted_kendall, 3), round(found.kendall, 3), found.top1_regret, found.topk_regret
     (0.182, 0.333, 2.0, 0.0)
     """
-    import numpy as np  # here and below: `import modelselect` imports this module, and stays quick without NumPy
+    import numpy as np  # imported in functions, so that `import modelselect` stays fast without NumPy
 
     if k < 1:
         raise InvalidInputError(f"k is {k}; expected 1 or more, the size of the shortlist")
@@ -91,8 +91,8 @@ def agreement(
     n = len(x)
     if n < 2:
         raise InvalidInputError(
-            f"{n} of {len(scores)} candidates have both a score and a true value; two rankings can only be compared "
-            "with at least two. (NaN counts as none.)"
+            f"{n} of {len(scores)} candidates have both a score and a true value; a comparison needs at least two. "
+            "(NaN counts as missing.)"
         )
     return Agreement(
         **_correlations(x, y),
@@ -108,7 +108,7 @@ def _correlations(predicted: Floats, truth: Floats) -> dict[str, float]:
     import numpy as np
     from scipy import stats
 
-    if (predicted == predicted[0]).all() or (truth == truth[0]).all():  # nothing to order; scipy says NaN
+    if (predicted == predicted[0]).all() or (truth == truth[0]).all():  # nothing to order; SciPy would return NaN
         names = (
             "weighted_kendall",
             "weighted_kendall_by_truth",
@@ -137,7 +137,7 @@ def _weighted_kendall_itm(predicted: Floats, truth: Floats) -> float:
 
     rank, predicted_rank = rankdata(-truth), rankdata(-predicted)
     agreeing = total = 0.0
-    for i in range(len(rank) - 1):  # row by row: memory stays linear in the number of candidates
+    for i in range(len(rank) - 1):  # row by row, so that memory stays linear in the number of candidates
         weight = 1 / (rank[i] + rank[i + 1 :])
         sign = np.sign(predicted_rank[i + 1 :] - predicted_rank[i]) * np.sign(rank[i + 1 :] - rank[i])
         agreeing += float(weight @ sign)
@@ -156,31 +156,33 @@ def _expected_regret(predicted: Floats, truth: Floats, k: int) -> float:
     best, floor = truth.max(), chosen.max(initial=-np.inf)
     regret = 0.0
     for place, value in enumerate(np.sort(tied)[::-1]):
-        # Of all draws of `free` among the tied, the share in which this one is the best drawn.
+        # The share of all draws of `free` candidates among the tied ones in which this one is the best.
         share = comb(len(tied) - 1 - place, free - 1) / comb(len(tied), free)
         regret += share * float(best - max(value, floor))
     return regret
 
 
 def _aligned(predicted: Any, truth: Any) -> tuple[Floats, Floats]:
-    """Both as float arrays in one order."""
+    """Both as float arrays in the same order."""
     if _has_keys(predicted) and _has_keys(truth):
         scores, values = _by_key("predicted", predicted), _by_key("truth", truth)
         if scores.keys() != values.keys():
             raise InvalidInputError(
-                f"predicted and truth are not about the same candidates: only in predicted "
+                f"predicted and truth hold different candidates: only in predicted "
                 f"{_some(scores.keys() - values.keys())}; only in truth {_some(values.keys() - scores.keys())}. "
-                "Keep those in both, or give NaN for what is not known."
+                "Give the same candidates in both, with NaN for unknown values."
             )
         predicted, truth = list(scores.values()), [values[key] for key in scores]
     elif isinstance(predicted, Mapping) or isinstance(truth, Mapping):
         raise InvalidInputError(
-            f"predicted is a {type(predicted).__name__} and truth a {type(truth).__name__}; give both by candidate, or "
-            "both as arrays in one order"
+            f"predicted is a {type(predicted).__name__} and truth is a {type(truth).__name__}; give two mappings by "
+            "candidate, or two arrays in the same order"
         )
     x, y = _vector("predicted", predicted), _vector("truth", truth)
     if len(x) != len(y):
-        raise InvalidInputError(f"predicted has {len(x)} values and truth {len(y)}; expected one of each per candidate")
+        raise InvalidInputError(
+            f"predicted has {len(x)} values and truth has {len(y)}; expected one of each per candidate"
+        )
     return x, y
 
 
@@ -191,7 +193,7 @@ def _has_keys(given: Any) -> bool:
 def _by_key(name: str, given: Any) -> dict[str, Any]:
     found = {str(key): value for key, value in given.items()}
     if len(found) != len(given):
-        raise InvalidInputError(f"{name} names a candidate more than once; expected one value for each")
+        raise InvalidInputError(f"{name} holds more than one value for a candidate; expected one")
     return found
 
 
@@ -202,15 +204,15 @@ def _vector(name: str, given: Any) -> Floats:
         array = np.asarray(given, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise InvalidInputError(
-            f"{name} holds something that is no number ({error}); expected one per candidate"
+            f"{name} holds a value that is not a number ({error}); expected one number per candidate"
         ) from None
     if array.ndim != 1:
-        raise InvalidInputError(f"{name} has shape {array.shape}; expected one dimension, a value for each candidate")
+        raise InvalidInputError(f"{name} has shape {array.shape}; expected one dimension, with one value per candidate")
     infinite = np.flatnonzero(np.isinf(array))
     if len(infinite):
         raise InvalidInputError(
-            f"{name} holds infinity, first at position {infinite[0]}; expected finite numbers, or NaN for a candidate "
-            "that has none"
+            f"{name} holds infinity, first at position {infinite[0]}; expected finite numbers, or NaN where a value is "
+            "not known"
         )
     return array
 

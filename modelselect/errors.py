@@ -1,16 +1,15 @@
-"""Every exception that modelselect raises, in one tree, and `Failure`: what becomes of one that costs only a row.
+"""Every exception that modelselect raises, in one tree; `Failure` and `Stage`: an exception that costs only a row.
 
 A message says what was given, what was expected, and what to do.
 """
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-from collections.abc import Iterable
+import enum
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-
-COSTS = "costs"
-"""What stands for the measurement of costs where it failed."""
 
 
 class ModelSelectError(Exception):
@@ -38,7 +37,7 @@ class EvidenceError(InvalidInputError):
 
 
 class UnknownNameError(InvalidInputError, LookupError):
-    """A zoo, estimator, extractor or executor that nobody registered."""
+    """No plugin registered a zoo, estimator, extractor or executor of this name."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         self.kind, self.name, self.known = kind, name, sorted(known)
@@ -51,7 +50,7 @@ class UnknownNameError(InvalidInputError, LookupError):
 
 
 class PluginError(ModelSelectError):
-    """A plugin broke its contract: failed to import, raised in a hook, brought a name that is taken, ..."""
+    """A plugin broke its contract: it failed to import, raised in a hook, registered a name that is taken, ..."""
 
 
 class NotApplicableError(ModelSelectError):
@@ -59,11 +58,11 @@ class NotApplicableError(ModelSelectError):
 
 
 class ScoreWarning(UserWarning):
-    """A score that is computed as published, in a regime where it says little (saturated, inflated, ...)."""
+    """The score is computed as published, in a regime where it says little (saturated, inflated, ...)."""
 
 
 class CandidateError(ModelSelectError):
-    """A candidate cannot be loaded or run. It costs that candidate's row, with this message in it."""
+    """A candidate cannot be loaded or run. Only this candidate's row is lost, and shows the message."""
 
 
 class RemoteCodeError(CandidateError):
@@ -83,7 +82,7 @@ class HistoryError(ModelSelectError):
 
 
 class HubError(ModelSelectError):
-    """The Hub refuses what was to be written or read there, or cannot be reached."""
+    """The Hub refuses a request, or cannot be reached."""
 
 
 class NothingRankedError(ModelSelectError):
@@ -94,12 +93,56 @@ class NothingRankedError(ModelSelectError):
         self.leaderboard = leaderboard
 
 
+class Stage(enum.StrEnum):
+    """Where a failure happened; the values are what `board.json` says."""
+
+    SEARCH = "search"
+    LIMIT = "limit"
+    """No failure: the candidate does not pass a limit that the caller set."""
+    LOAD = "load"
+    EXTRACT = "extract"
+    COSTS = "costs"
+    SCORE = "score"
+    RESAMPLE = "resample"
+    COMBINE = "combine"
+    VERIFY = "verify"
+    RUN = "run"
+    """In the executor, outside the work on the candidate."""
+
+
+@contextlib.contextmanager
+def at(stage: Stage) -> Iterator[None]:
+    """Marks an exception that is raised inside with its stage; of several stages the innermost one counts.
+
+    >>> try:
+    ...     with at(Stage.SCORE), at(Stage.LOAD):
+    ...         raise CandidateError("its file is damaged")
+    ... except CandidateError as error:
+    ...     print(stage_of(error, Stage.RUN))
+    load
+    """
+    try:
+        yield
+    except Exception as error:
+        error.__dict__.setdefault(_MARK, stage)
+        raise
+
+
+def stage_of(error: Exception, default: Stage) -> Stage:
+    """The stage that `at` marked the exception with; the default if no stage did."""
+    stage: Stage = error.__dict__.get(_MARK, default)
+    return stage
+
+
+_MARK = "_modelselect_stage"
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """Why one candidate, or one estimator on one candidate, has no score.
 
     Attributes:
-        stage: where it happened: `"load"`, `"extract"`, `"score"`, `"verify"`, ...
+        stage: where it happened, the value of a `Stage`.
         reason: one line for the leaderboard.
         error: the exception's class name.
     """
@@ -107,6 +150,9 @@ class Failure:
     stage: str
     reason: str
     error: str = "ModelSelectError"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "stage", str(self.stage))  # plain data, whatever reads or writes it
 
     @classmethod
     def from_exception(cls, stage: str, exception: BaseException) -> Failure:
@@ -117,14 +163,10 @@ class Failure:
 
 
 def did_you_mean(given: str, known: Iterable[str]) -> str:
-    """` Did you mean 'x'?`, or nothing where no known name is close.
+    """` Did you mean 'x'?`, or nothing if no known name is close.
 
     >>> did_you_mean("logm", ["logme", "leep"])
     " Did you mean 'logme'?"
     """
     near = difflib.get_close_matches(given, list(known), n=3, cutoff=0.6)
     return f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
-
-
-LIMIT = "limit"
-"""Stage of a failure that is none: the candidate does not pass a limit that the caller set."""

@@ -1,4 +1,4 @@
-"""Where the work on candidates is done: `Executor`, and `Outcome`, which is a value or a contained failure."""
+"""Where candidates are processed: `Executor`, and `Outcome`, which is a value or a contained failure."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from modelselect.errors import Failure
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one item: `value`, or `failure` with the reason.
+    """The result for one item: `value`, or `failure` with the reason.
 
     Attributes:
-        item: what was given to the function.
-        value: what it returned; None if it failed.
-        failure: why it has no value; None if it has.
+        item: the argument of the function.
+        value: what the function returned; None if it failed.
+        failure: why there is no value; None if there is one.
     """
 
     item: Any
@@ -26,7 +26,7 @@ class Outcome:
 
     @classmethod
     def of(cls, function: Callable[[Any], Any], item: Any) -> Outcome:
-        """Calls the function on the item; an exception becomes a failure, also sys.exit(); not so KeyboardInterrupt."""
+        """Calls the function on the item. Exceptions and sys.exit() become failures; KeyboardInterrupt does not."""
         try:
             return cls(item, function(item))
         except (Exception, SystemExit) as error:
@@ -38,8 +38,8 @@ class Executor(abc.ABC):
 
     Attributes:
         name: unique among executors.
-        isolated: True if the function must be picklable and a crash costs one item only.
-        workers: how many items are at work at a time.
+        isolated: True if the function must be picklable and a crash costs only one item.
+        workers: how many items are processed at the same time.
     """
 
     name: ClassVar[str]
@@ -47,13 +47,13 @@ class Executor(abc.ABC):
     workers: int = 1
 
     def sized(self, workers: int) -> Executor:
-        """One like this that works on so many items at a time; by default this one, which does not."""
+        """An executor like this one with this number of workers. By default the executor itself, unchanged."""
         return self
 
     @abc.abstractmethod
     def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Outcome]:
-        """One outcome for each item, in completion order. What goes wrong with one item never stops the others.
+        """Yields one outcome for each item, in completion order. A failure of one item never stops the others.
 
-        A function may have a method `prepare(item)`: it does ahead of an item's turn what does not need the turn, such
-        as loading, and changes no result. An executor may call it, in another thread, at most one item ahead.
+        The function may have a method `prepare(item)`, which does work that may be done before the item's turn, such
+        as loading, and changes no result. An executor may call this method, in another thread, one item ahead.
         """

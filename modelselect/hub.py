@@ -1,4 +1,4 @@
-"""Repositories on the Hub as the host writes and reads them: one commit on what is there, and faults with advice."""
+"""Uploads to and downloads from repositories on the Hub; errors of the Hub become ours, with advice."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pathlib import Path
 from modelselect.errors import HubError, InvalidInputError, ModelSelectError
 
 Fill = Callable[[Path, str, str], None]
-"""Called with an empty folder, the repository's whole name, and the commit that what it puts there is to follow."""
+"""Fills a folder: called with the empty folder, the repository's full name, and the commit that it builds on."""
 
 _ATTEMPTS = 5
-"""How often an upload is tried that others keep forestalling."""
+"""How often an upload is tried when others keep committing first."""
 
 
-def upload(
+def upload(  # noqa: PLR0913 (what a repository needs)
     repository: str,
     fill: Fill,
     message: str,
@@ -29,24 +29,24 @@ def upload(
     outdated: Sequence[str] = (),
     raises: type[ModelSelectError] = HubError,
 ) -> str:
-    """Adds files to a repository in one commit, whoever else commits meanwhile; makes the repository if there is none.
+    """Adds files to a repository in one commit, also if others commit meanwhile; creates the repository if needed.
 
     Args:
-        repository: `owner/name`, or `name` of the token's owner.
-        fill: puts the files into a folder; called anew where somebody else has committed since.
-        message: of the commit.
+        repository: `owner/name`, or only `name` for a repository of the token's owner.
+        fill: writes the files into a folder; called again if somebody else has committed since.
+        message: the commit's message.
         kind: `dataset` or `model`.
         private: whether a new repository is private; None for the owner's default.
-        token: None for the one that `hf auth login` keeps, or of the environment.
+        token: None for the token that `hf auth login` keeps, or that of the environment.
         endpoint: the Hub's address; None for the client's own (`HF_ENDPOINT`).
-        outdated: files that are taken away where the folder brings no newer ones.
-        raises: the error that a fault of the Hub becomes.
+        outdated: files to delete from the repository if the folder holds no newer version.
+        raises: the class of the errors that faults of the Hub become.
 
     Returns:
-        The commit's page.
+        Address of the commit's page.
 
     Raises:
-        InvalidInputError: that is no name of a repository.
+        InvalidInputError: `repository` is not a repository name.
         HubError: or `raises`: the Hub refuses, or cannot be reached.
     """
     from huggingface_hub import HfApi
@@ -70,7 +70,7 @@ def upload(
                     )
                 except HfHubHTTPError as error:
                     if left and _status(error) == HTTPStatus.PRECONDITION_FAILED:
-                        continue  # somebody else was first: build on theirs, and try again
+                        continue  # somebody else committed first: build on their commit and try again
                     raise
             return str(commit.commit_url)
     raise AssertionError("the last attempt returns or raises")
@@ -85,11 +85,11 @@ def fetch(
     endpoint: str | None = None,
     raises: type[ModelSelectError] = HubError,
 ) -> Path:
-    """The folder in the client's cache that holds these files of a dataset repository, as far as it has them.
+    """Folder in the client's cache with these files of a dataset repository, or those of them that exist.
 
     Raises:
-        InvalidInputError: that is no name of a repository.
-        HubError: or `raises`: there is no such repository or revision, or it cannot be reached.
+        InvalidInputError: `repository` is not a repository name.
+        HubError: or `raises`: the repository or the revision does not exist, or the Hub cannot be reached.
     """
     from huggingface_hub import snapshot_download
 
@@ -108,7 +108,7 @@ def fetch(
 
 @contextlib.contextmanager
 def explained(repository: str, kind: str = "dataset", raises: type[ModelSelectError] = HubError) -> Iterator[None]:
-    """What the Hub and its client say while the block runs, as one error that says what to do."""
+    """Turns errors of the Hub and its client into one of ours that says what to do."""
     from huggingface_hub import errors
 
     what = f"the {kind} repository {repository}"
@@ -117,15 +117,14 @@ def explained(repository: str, kind: str = "dataset", raises: type[ModelSelectEr
     except ModelSelectError:
         raise
     except errors.HFValidationError as error:
-        raise InvalidInputError(f"{repository!r} is no {kind} repository; expected 'owner/name'") from error
+        raise InvalidInputError(f"{repository!r} is no {kind} repository's name; expected 'owner/name'") from error
     except errors.GatedRepoError as error:
         raise raises(f"{what} is gated; ask for access on its page, then run `hf auth login`") from error
     except errors.RevisionNotFoundError as error:
-        raise raises(f"{what} has no such revision; look at its commits, or leave the revision out") from error
+        raise raises(f"{what} has no such revision; check the name, or leave the revision out") from error
     except errors.RepositoryNotFoundError as error:
         raise raises(
-            f"there is no {kind} repository {repository} on the Hub, or you may not see it; check its name, or run "
-            "`hf auth login`"
+            f"{what} does not exist on the Hub, or you have no access to it; check the name, or run `hf auth login`"
         ) from error
     except Exception as error:
         if not (isinstance(error, OSError) or _is_transport(error)):
@@ -137,19 +136,19 @@ def _advice(error: Exception) -> str:
     from huggingface_hub import errors
 
     if isinstance(error, errors.LocalTokenNotFoundError) or _status(error) == HTTPStatus.UNAUTHORIZED:
-        return "the Hub does not know you; run `hf auth login` with a token that may write, or pass token="
+        return "the Hub does not accept your token; run `hf auth login` with a token that may write, or pass token="
     if _status(error) == HTTPStatus.FORBIDDEN:
-        return "you may not do that there; give a repository of your own, or `hf auth login` with a token that may"
+        return "you have no permission to do this; use a repository of your own, or a token that has the permission"
     if isinstance(error, errors.OfflineModeIsEnabled):
         return "the Hub's client is offline; unset HF_HUB_OFFLINE"
-    return "it could not be reached; try again later"
+    return "the Hub could not be reached; try again later"
 
 
 def _status(error: Exception) -> int:
-    """Of the Hub's answer; 0 where there is none."""
+    """Status of the Hub's answer; 0 if there is no answer."""
     return int(getattr(getattr(error, "response", None), "status_code", 0))
 
 
 def _is_transport(error: Exception) -> bool:
-    """True for what the client's HTTP library raises of connections; which library that is changes with its version."""
+    """True for connection errors of the client's HTTP library, which differs between versions of the client."""
     return any(base.__name__ in ("TransportError", "StreamError") for base in type(error).__mro__)

@@ -50,13 +50,13 @@ def score(
     seed: int = 0,
     **evidence: Any,
 ) -> float | dict[str, float]:
-    """Arrays in, number out: one estimator on the evidence of one candidate.
+    """The score of one candidate by one estimator, from arrays.
 
     Args:
         features: (N, D) of the target data.
-        labels: (N,) integers; -1 is unlabelled. (N, T) floats for estimators that do regression or multi-label targets.
-        estimator: a name (`modelselect estimators` lists them) or an instance with parameters of your own.
-        components: return every component by name instead of the one score.
+        labels: (N,) integers, -1 for unlabelled; or (N, T) floats for estimators that take such targets.
+        estimator: a name (`modelselect estimators` lists them) or an instance with your own parameters.
+        components: return every component by name instead of the score.
         seed: for stochastic estimators.
         **evidence: further fields: `source_probabilities` (N, S), `source_features` (M, D), `source_labels` (M,),
             `proxy_features` (N, P), `metadata`, ...
@@ -65,7 +65,7 @@ def score(
         NotApplicableError: the method is relative to a pool (use `score_pool`, or `components=True`), or needs a field
             that was not given.
         EvidenceError: the arrays cannot be scored; the message says why.
-        UnknownNameError: no such estimator.
+        UnknownNameError: no estimator has this name.
 
     >>> import numpy as np, modelselect as ms
     >>> rng = np.random.default_rng(0)
@@ -87,7 +87,7 @@ def score(
 
 
 def score_pool(pool: Sequence[Mapping[str, Any] | Evidence], estimator: str | Estimator, *, seed: int = 0) -> Vector:
-    """The scores of a whole pool of candidates, in order: what methods that are relative to a pool need.
+    """The scores of a whole pool of candidates, in order. Methods that are relative to a pool need this.
 
     Args:
         pool: one mapping of evidence fields for each candidate, `{"features": ..., "labels": ...}`.
@@ -124,36 +124,36 @@ def standard_error(
     seed: int = 0,
     **evidence: Any,
 ) -> float:
-    """The standard error of `score` with the same arguments: how far it would move with another probe of this size.
+    """The standard error of `score` with the same arguments: how much it varies between probes of this size.
 
-    It does not know how the score would change with a larger probe. Rows of a class that has no other are in every
-    resample and add nothing.
+    It does not cover how the score would change with a larger probe. A row that is the only one of its class is in
+    every resample and adds nothing.
 
     Args:
-        features: (N, D) of the probe, or None where the method needs none.
-        labels: (N,) integers, -1 for unlabelled, a stratum of their own; or (N, T) targets, which are not stratified.
+        features: (N, D) of the probe, or None if the method needs none.
+        labels: (N,) integers, -1 for unlabelled rows, which form a stratum; or (N, T) targets, not stratified.
         estimator: a name or an instance.
-        resamples: how many, from 2; with 50 the result is itself known to about 10%.
+        resamples: number of resamples, at least 2; with 50, the result is accurate to about 10%.
         seed: of the resamples, and for stochastic estimators.
         **evidence: other evidence fields by name.
 
     Raises:
         InvalidInputError: fewer than two resamples.
-        NotApplicableError: the method is relative to a pool, does not look at the probe's rows, or needs a field that
+        NotApplicableError: the method is relative to a pool, does not use the probe's rows, or needs a field that
             was not given.
-        EvidenceError: the arrays cannot be scored, or not four fifths of them; the message says why.
+        EvidenceError: the arrays, or four fifths of their rows, cannot be scored; the message says why.
 
     >>> import numpy as np, modelselect as ms
     >>> rng = np.random.default_rng(0)
     >>> labels = np.repeat([0, 1], 100)
     >>> features = rng.normal(size=(200, 4)) + labels[:, None]
     >>> error = ms.standard_error(features, labels, "centroid")
-    >>> bool(1 < error < 4)  # per cent; a share of right answers near 0.85 in 200 rows has 2.5
+    >>> bool(1 < error < 4)  # in per cent; an accuracy near 85 over 200 rows has about 2.5
     True
     """
     check_resamples(resamples)
     if not resamples:
-        raise InvalidInputError("a standard error needs resamples; give at least 2, better 50")
+        raise InvalidInputError("a standard error needs resamples; give at least 2, better 50 or more")
     method = find_estimator(estimator)
     if method.relative:
         raise NotApplicableError(
@@ -161,11 +161,11 @@ def standard_error(
             "the pool with select(..., resamples=50)."
         )
     if not looks_at_rows(method):
-        raise NotApplicableError(f"{method.name} looks at no row of the probe, so other rows would not change it")
+        raise NotApplicableError(f"{method.name} uses no rows of the probe, so it has no standard error of sampling")
     whole = Evidence.of(features=features, labels=labels, seed=seed, **evidence)
     score = evaluate(method, whole)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ScoreWarning)  # the caller hears of it from all rows
+        warnings.simplefilter("ignore", ScoreWarning)  # scoring all rows has warned already
         resampled = [evaluate(method, resample(whole, number, seed)) for number in range(resamples)]
     for components in resampled:
         check_components(method, components, score)

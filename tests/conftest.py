@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
+    from modelselect import Backbone, Candidate, Zoo
     from modelselect.host.host import Host
     from tests.hub.server import Hub
 
@@ -25,7 +26,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 def shared_path(*parts: str) -> Path:
     """A file or folder of the shared material; skips the test that asks where the material is absent.
 
-    The environment variable MODELSELECT_SHARED says where it is; without it, beside the repository.
+    The environment variable MODELSELECT_SHARED names its folder; without it, the folder is next to the repository.
     """
     root = Path(os.environ.get("MODELSELECT_SHARED", REPOSITORY.parent / "shared"))
     path = root.joinpath(*parts)
@@ -46,6 +47,30 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
+def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Costs are measured in a moment, and less precisely."""
+    monkeypatch.setattr("modelselect.evaluation.timing.LATENCY_SECONDS", 0.02)
+    monkeypatch.setattr("modelselect.evaluation.timing.THROUGHPUT_SECONDS", 0.02)
+
+
+@pytest.fixture
+def loaded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the candidates that the embedded zoo is asked to load, as they come."""
+    from modelselect.host.host import get_host
+
+    names: list[str] = []
+    zoo = type(get_host().zoo("embedded"))
+    load = zoo.load
+
+    def noting(self: Zoo, candidate: Candidate, **settings: Any) -> Backbone:
+        names.append(candidate.name)
+        return load(self, candidate, **settings)
+
+    monkeypatch.setattr(zoo, "load", noting)
+    return names
+
+
+@pytest.fixture
 def use_host(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Host], None]]:
     """Makes a host the one of this process until the test ends: `use_host(host)`."""
     from modelselect.host.host import Host, get_host
@@ -63,7 +88,7 @@ def use_host(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Host], None]
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     """A Hub of the test's own, empty, which every client in this process takes for the real one.
 
-    The clients read their endpoint and their caches when they are imported; here they are told anew.
+    The clients read their endpoint and their caches on import; this sets them again.
     """
     import datasets
     import huggingface_hub
@@ -87,3 +112,11 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     monkeypatch.delenv("HF_TOKEN", raising=False)
     yield server
     server.close()
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder of the test's own, with a store in it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MODELSELECT_CACHE", str(tmp_path / "cache"))
+    return tmp_path

@@ -186,12 +186,12 @@ def test_mappings_are_matched_by_candidate_whatever_their_order() -> None:
     ("predicted", "truth", "message"),
     [
         ({"a": 1, "b": 2}, {"a": 1, "c": 2}, "only in predicted 'b'; only in truth 'c'"),
-        ({"a": 1, "b": 2}, [1, 2], "both by candidate"),
-        ([1, 2, 3], [1, 2], "3 values and truth 2"),
+        ({"a": 1, "b": 2}, [1, 2], "two mappings by candidate"),
+        ([1, 2, 3], [1, 2], "3 values and truth has 2"),
         ([1, float("nan")], [1, 2], "1 of 2 candidates"),
         ([], [], "0 of 0 candidates"),
         ([1, float("inf")], [1, 2], "infinity, first at position 1"),
-        (["good", "bad"], [1, 2], "no number"),
+        (["good", "bad"], [1, 2], "not a number"),
         ([[1, 2]], [[1, 2]], "one dimension"),
     ],
 )

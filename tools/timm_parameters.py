@@ -1,4 +1,4 @@
-"""Writes the table of parameter counts of timm's pre-trained models anew: `python tools/timm_parameters.py`."""
+"""Updates the table of parameter counts of timm's pre-trained models: `python tools/timm_parameters.py`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from modelselect_plugins.zoos._timm.parameters import TABLE
 
 
 def write() -> None:
-    """Counts every model on the meta device, once for all tags that differ in nothing that shapes it."""
+    """Counts every model on the meta device, once for all tags with the same shapes."""
     counted: dict[tuple[object, ...], int] = {}
     table: dict[str, dict[str, int]] = {}
     for name in timm.list_models(pretrained=True):

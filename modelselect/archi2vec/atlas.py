@@ -1,4 +1,4 @@
-"""The atlas: many architectures in one space, kept in a file, reused, and extended in place."""
+"""The atlas: many architectures in one vector space, kept in a file, reused, and extended in place."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,34 +17,34 @@ from modelselect.architectures.graph_json import from_json
 from modelselect.architectures.similarity import directions, nearest
 from modelselect.candidates.candidate import Candidate
 from modelselect.errors import Failure, InvalidInputError, UnknownNameError, did_you_mean
+from modelselect.executor import Executor, Outcome
+from modelselect.host.defaults import DEFAULT_ENCODER
+from modelselect.host.host import get_host
 from modelselect.host.lookup import architectures
 from modelselect.store.files import explained, replacing, user_path
 from modelselect.store.store import Store
 
-if TYPE_CHECKING:
-    from modelselect.executor import Executor
-
 PATH_VARIABLE = "MODELSELECT_ATLAS"
 FORMAT = "modelselect atlas 1"
 FEWEST = 3
-"""Architectures that a map needs."""
+"""Minimum number of architectures for a map."""
 
 COLOURS = (*(f"C{number}" for number in range(10)), "black", "gold")
-"""On the map, of the largest families; the others are grey."""
+"""Colours of the largest families on the map; the others are grey."""
 
 
 class Atlas:
     """Architectures, their families, and their vectors in one space.
 
-    The first architectures that are added span the space. Later ones are placed in it: what is there already stays
-    where it is, so that vectors can be compared with those of last year.
+    The first architectures that are added define the space. Later ones are placed in it without moving the earlier
+    ones, so that vectors stay comparable over time.
 
     Args:
-        encoder: what turns graphs into vectors.
+        encoder: turns graphs into vectors.
 
     Attributes:
         names: ids of the architectures, in the order in which they were added.
-        families: of each, as its zoo calls it; empty where it does not say.
+        families: of the architectures, by their zoos; empty if the zoo gives none.
         vectors: (n, dim) float32.
 
     >>> import modelselect as ms
@@ -56,9 +55,7 @@ class Atlas:
     ((12, 128), 'embedded:resnet.textures')
     """
 
-    def __init__(self, encoder: str | Encoder = "graph2vec") -> None:
-        from modelselect.host.host import get_host
-
+    def __init__(self, encoder: str | Encoder = DEFAULT_ENCODER) -> None:
         self.encoder = get_host().encoder(encoder) if isinstance(encoder, str) else encoder
         self.names: tuple[str, ...] = ()
         self.families: tuple[str, ...] = ()
@@ -71,11 +68,11 @@ class Atlas:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Atlas:
-        """The atlas in a file that `save` wrote.
+        """Reads an atlas from a file written by `save`.
 
         Raises:
-            InvalidInputError: there is no such file, or it is no atlas, or damaged.
-            UnknownNameError: the encoder it was made with is not registered.
+            InvalidInputError: the file does not exist, is damaged, or is not an atlas.
+            UnknownNameError: the atlas's encoder is not registered.
         """
         from safetensors import SafetensorError, safe_open
 
@@ -84,28 +81,28 @@ class Atlas:
                 about = file.metadata() or {}
                 arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
             if about.get("format") != FORMAT:
-                raise ValueError(f"its format is {about.get('format')!r}, expected {FORMAT!r}")
+                raise ValueError(f"the format is {about.get('format')!r}, expected {FORMAT!r}")
             atlas = cls(about["encoder"])
             atlas.names, atlas.families = tuple(json.loads(about["names"])), tuple(json.loads(about["families"]))
             atlas.vectors = arrays.pop("vectors")
             atlas._plane = arrays.pop("plane", None)
             if not len(atlas.names) == len(atlas.families) == len(atlas.vectors):
-                raise ValueError(f"it has {len(atlas.names)} names and {len(atlas.vectors)} vectors")
+                raise ValueError(f"the atlas has {len(atlas.names)} names and {len(atlas.vectors)} vectors")
             atlas._space = atlas.encoder.restore(arrays)
         except UnknownNameError:
             raise
         except (OSError, SafetensorError, KeyError, ValueError, InvalidInputError) as error:
             raise InvalidInputError(
-                f"{str(path)!r} holds no atlas that can be read ({type(error).__name__}: {error}); give a file that "
-                "`modelselect embed --atlas` has written, or let it write a new one"
+                f"{str(path)!r} is not a readable atlas ({type(error).__name__}: {error}); give a file that "
+                "`modelselect embed --atlas` has written, or a new path to write one"
             ) from error
         return atlas
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the atlas into one file, whole or not at all; with it its map, which takes seconds to work out.
+        """Writes the atlas into one file, atomically. The file includes the map, which takes seconds to compute.
 
         Raises:
-            InvalidInputError: it is empty.
+            InvalidInputError: the atlas is empty.
             StoreError: the file cannot be written.
         """
         from safetensors.numpy import save_file
@@ -135,25 +132,23 @@ class Atlas:
         trust_remote_code: bool = False,
         progress: Callable[[str], None] | None = None,
     ) -> dict[str, Failure]:
-        """Adds what is not there yet; the first ones span the space, later ones are placed in it.
+        """Adds architectures that are missing. The first ones define the space, later ones are placed in it.
 
         Args:
-            architectures: candidate expressions, or candidates. Of an expression each architecture counts once, with
-                pre-trained weights or without.
-            executor: where they are traced; None: here.
-            cache_dir: the store in which graphs are kept, so that a run that was killed goes on; None for the user's.
-            trust_remote_code: whether candidates may run code that they bring.
-            progress: called with the id of each that is done.
+            architectures: candidate expressions, or candidates. An expression gives each architecture once, also those
+                without pre-trained weights.
+            executor: where they are traced; None: in this process.
+            cache_dir: the store that keeps the graphs, so that a killed run can continue; None for the user's store.
+            trust_remote_code: whether candidates may run code from their repositories.
+            progress: called with the id of each traced architecture.
 
         Returns:
-            Why an architecture is not there, by id: one that fails costs no other.
+            Why an architecture is missing, by id. One failure does not stop the others.
 
         Raises:
-            ExpressionError: an expression cannot be read or matches nothing.
-            UnknownNameError: no such zoo.
+            ExpressionError: an expression is not valid or matches nothing.
+            UnknownNameError: no zoo has this name.
         """
-        from modelselect.executor import Outcome
-
         found = {candidate.unversioned_id: candidate for candidate in _candidates(architectures)}
         known = set(self.names)
         new = [candidate for name, candidate in found.items() if name not in known]
@@ -182,19 +177,19 @@ class Atlas:
         return failures
 
     def nearest(self, name: str, k: int = 5) -> list[tuple[str, float]]:
-        """The k architectures most like one of the atlas, and their cosine similarities.
+        """The k architectures nearest to one of the atlas, with their cosine similarities.
 
         Raises:
-            InvalidInputError: the atlas has no such architecture.
+            InvalidInputError: the atlas does not have this architecture.
         """
         if name not in self.names:
             raise InvalidInputError(f"the atlas has no {name!r}.{did_you_mean(name, self.names)}")
         return [(self.names[row], cosine) for row, cosine in nearest(self.vectors, self.names.index(name), k)]
 
     def family_purity(self) -> dict[str, tuple[int, float]]:
-        """Of each family with two or more members: how many it has, and the share of them whose nearest is of it, too.
+        """For each family with two or more members: its size, and the share of members whose nearest is of the family.
 
-        The last, under the name "all", is that of all such architectures.
+        The last entry, "all", is for all these architectures together.
         """
         from sklearn.neighbors import NearestNeighbors
 
@@ -212,9 +207,9 @@ class Atlas:
         return answer | {"all": (len(members), float(np.mean([hit for hits in pure.values() for hit in hits])))}
 
     def plane(self) -> NDArray[np.float64]:
-        """(n, 2) the atlas flattened, neighbours kept together: t-SNE of the directions, from their PCA.
+        """(n, 2) the map of the atlas, which keeps neighbours together: t-SNE of the directions, initialised by PCA.
 
-        Worked out once, and kept in the file.
+        Computed once, and kept in the file.
 
         Raises:
             InvalidInputError: fewer than three architectures.
@@ -222,7 +217,9 @@ class Atlas:
         from sklearn.manifold import TSNE
 
         if len(self) < FEWEST:
-            raise InvalidInputError(f"a map needs three architectures or more, and the atlas has {len(self)}")
+            raise InvalidInputError(
+                f"a map needs at least {FEWEST} architectures, but the atlas has {len(self)}; add more"
+            )
         if self._plane is None:
             perplexity = min(30.0, (len(self) - 1) / 3)
             flatten = TSNE(
@@ -232,10 +229,10 @@ class Atlas:
         return self._plane
 
     def draw(self, path: str | os.PathLike[str]) -> None:
-        """Writes a picture of the map, coloured by family: `.svg`, `.png` or `.pdf`, as the name ends.
+        """Writes a picture of the map, coloured by family, as `.svg`, `.png` or `.pdf` by the file's suffix.
 
         Raises:
-            InvalidInputError: matplotlib is missing, the atlas is too small, or the file's name ends otherwise.
+            InvalidInputError: matplotlib is missing, the atlas is too small, or the suffix is none of these.
         """
         try:
             from matplotlib.figure import Figure
@@ -257,7 +254,7 @@ class Atlas:
             axes.scatter(flat[chosen, 0], flat[chosen, 1], s=10, color=colour, label=label)
         axes.set_xticks([])
         axes.set_yticks([])
-        axes.set_title(f"{len(self)} architectures; near each other where they work alike")
+        axes.set_title(f"{len(self)} architectures; similar ones are near each other")
         axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
         try:
             with explained(f"the map {path}", "written"):

@@ -1,4 +1,4 @@
-"""Architectures as vectors: encoders, and what can be asked of the space that they span."""
+"""Architectures as vectors."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from modelselect.architectures.encoder import Encoder
 from modelselect.architectures.trace import trace
 from modelselect.candidates.candidate import Candidate
 from modelselect.errors import ExpressionError, InvalidInputError
+from modelselect.host.defaults import DEFAULT_ENCODER
+from modelselect.host.host import get_host
+from modelselect.host.lookup import search
 
 if TYPE_CHECKING:
     import networkx
@@ -21,25 +24,25 @@ if TYPE_CHECKING:
 
 def embed(
     architectures: str | Sequence[str | Candidate | torch.nn.Module | networkx.Graph[Any]],
-    encoder: str | Encoder = "graph2vec",
+    encoder: str | Encoder = DEFAULT_ENCODER,
     *,
     trust_remote_code: bool = False,
 ) -> NDArray[np.float32]:
     """The archi2vec vectors of architectures: (n, dim) float32, rows in the order given.
 
-    The space is fitted to these architectures, all together; vectors of two calls are not comparable. No weights are
-    downloaded or loaded where the zoo can build the architecture without.
+    The space is fitted to these architectures together, so vectors of two calls are not comparable. No weights are
+    downloaded or loaded if the zoo can build the architecture without them.
 
     Args:
-        architectures: candidate expressions (one that matches several gives as many rows), candidates, modules that
-            take images, or graphs as `trace` makes them, in any mixture.
-        encoder: a name, or an instance with parameters of your own.
-        trust_remote_code: whether candidates may run code that they bring.
+        architectures: candidate expressions (each match gives a row), candidates, modules that take images, or graphs
+            made by `trace`, in any mixture.
+        encoder: a name, or an instance with your own parameters.
+        trust_remote_code: whether candidates may run code from their repositories.
 
     Raises:
-        ExpressionError: an expression cannot be read or matches nothing.
-        UnknownNameError: no such zoo or encoder.
-        CandidateError: one of the architectures cannot be traced; the message says which.
+        ExpressionError: an expression is not valid or matches nothing.
+        UnknownNameError: no zoo or encoder has this name.
+        CandidateError: an architecture cannot be traced; the message says which.
 
     >>> import torch
     >>> plain = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU(), torch.nn.Conv2d(8, 8, 3))
@@ -48,8 +51,6 @@ def embed(
     ((3, 128), True, False)
     """
     if isinstance(encoder, str):
-        from modelselect.host.host import get_host
-
         encoder = get_host().encoder(encoder)
     items = [architectures] if isinstance(architectures, str) else architectures
     return encoder.encode([graph for item in items for graph in _graphs(item, trust_remote_code)])
@@ -63,13 +64,9 @@ def _graphs(item: object, trust_remote_code: bool) -> Iterator[networkx.Graph[An
     elif isinstance(item, Candidate):
         yield trace_candidate(item, trust_remote_code=trust_remote_code)
     elif isinstance(item, str):
-        from modelselect.host.lookup import search
-
         found = search(item)
         if not found:
-            raise ExpressionError(
-                f"{item!r} matches no candidate; `modelselect search` shows what an expression matches"
-            )
+            raise ExpressionError(f"{item!r} matches no candidate; try expressions with `modelselect search`")
         for candidate in found:
             yield trace_candidate(candidate, trust_remote_code=trust_remote_code)
     else:
@@ -78,6 +75,6 @@ def _graphs(item: object, trust_remote_code: bool) -> Iterator[networkx.Graph[An
         if not isinstance(item, torch.nn.Module):
             raise InvalidInputError(
                 f"cannot embed {type(item).__name__}; expected a candidate expression, a Candidate, a torch module or "
-                "a graph as archi2vec.trace() makes it"
+                "a graph made by archi2vec.trace()"
             )
         yield trace(item)

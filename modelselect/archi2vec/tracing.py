@@ -10,6 +10,7 @@ from modelselect.architectures.graph_json import to_json
 from modelselect.architectures.trace import input_of, trace, trace_skeleton, trace_somewhere
 from modelselect.candidates.candidate import Candidate
 from modelselect.errors import CandidateError
+from modelselect.host.host import get_host
 from modelselect.store.store import Store
 from modelselect.utils.versions import numeric_versions
 
@@ -19,14 +20,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TracingTask:
-    """Traces one architecture, or finds in the store that this was done before. Called by executors."""
+    """Traces one architecture, or finds its graph in the store. Called by executors."""
 
     cache_dir: Path
     trust_remote_code: bool = False
 
     def __call__(self, candidate: Candidate) -> str:
-        from modelselect.host.host import get_host
-
         store, host = Store(self.cache_dir), get_host()
         zoo = host.zoo(candidate.zoo)
         key = store.key(
@@ -44,17 +43,15 @@ class TracingTask:
 
 
 def trace_candidate(candidate: Candidate, *, trust_remote_code: bool = False) -> networkx.DiGraph[int]:
-    """The graph of a candidate, built without weights where its zoo can do that, and loaded where it cannot.
+    """The graph of a candidate, built without weights if its zoo can do this, and loaded otherwise.
 
     Raises:
-        CandidateError: it cannot be built or traced; the message says which it is, and why.
+        CandidateError: the candidate cannot be built or traced; the message says which candidate, and why.
 
     >>> import modelselect as ms
     >>> trace_candidate(ms.search("embedded:*")[0]).nodes[0]
     {'operation': 'Convolution'}
     """
-    from modelselect.host.host import get_host
-
     zoo = get_host().zoo(candidate.zoo)
     try:
         module = zoo.skeleton(candidate, trust_remote_code=trust_remote_code)

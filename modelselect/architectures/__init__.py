@@ -1,1 +1,1 @@
-"""Architectures as graphs, and the vectors that encoders make of them."""
+"""Architectures as graphs, and the encoders that turn graphs into vectors."""

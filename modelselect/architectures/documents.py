@@ -1,4 +1,4 @@
-"""An architecture's graph as a document: the Weisfeiler-Lehman labels of its operations are the words."""
+"""An architecture's graph as a document, whose words are the Weisfeiler-Lehman labels of its operations."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ if TYPE_CHECKING:
     import networkx
 
 ITERATIONS = 2
-"""How far a word sees: operations within so many steps (graph2vec's default, and the paper's)."""
+"""Maximum number of steps from an operation to those that its words depend on (as in graph2vec and the paper)."""
 
 
 def weisfeiler_lehman(graph: networkx.Graph[int], iterations: int = ITERATIONS) -> list[str]:
-    """The graph2vec document of a graph: every label of every operation, one operation after the other.
+    """The graph2vec document of a graph: all labels of the first operation, then of the next, and so on.
 
     An operation's first label is its type. In each iteration its new label is the MD5 of its own and its sorted
-    neighbours' labels, joined by underscores, and so stands for the subgraph that is rooted there. Neighbours in a
-    directed graph are successors: where the data goes next.
+    neighbours' labels, joined by underscores; it stands for the subgraph around the operation. Neighbours in a directed
+    graph are successors: the operations that take the result.
 
     Args:
-        graph: with node attribute `operation`, as `trace` gives it. An undirected graph will do.
-        iterations: labels that follow the first.
+        graph: with the node attribute `operation`, as made by `trace`. The graph may be undirected.
+        iterations: number of labels after the first.
 
     Raises:
-        InvalidInputError: the graph has no nodes, or nodes without the attribute.
+        InvalidInputError: the graph has no nodes, or a node lacks the attribute.
 
     Source: Narayanan et al., "graph2vec: Learning Distributed Representations of Graphs", 2017, algorithm 2; the labels
     are those of Karate Club (Rozemberczki et al., CIKM 2020), which archi2vec builds on.
@@ -45,7 +45,7 @@ def weisfeiler_lehman(graph: networkx.Graph[int], iterations: int = ITERATIONS) 
     if not labels or len(labels) < len(graph):
         raise InvalidInputError(
             f"the graph has {len(graph)} nodes, {len(labels)} of them with the attribute 'operation'; expected at "
-            "least one, and the attribute on all. archi2vec.trace() makes such graphs."
+            "least one node, and the attribute on all. archi2vec.trace() makes such graphs."
         )
     words = {node: [label] for node, label in labels.items()}
     for _ in range(iterations):
@@ -59,5 +59,5 @@ def weisfeiler_lehman(graph: networkx.Graph[int], iterations: int = ITERATIONS) 
 
 
 def _digest(text: str) -> str:
-    """Interned, since a few thousand words make up millions."""
+    """The MD5, interned: millions of words repeat a few thousand."""
     return sys.intern(hashlib.md5(text.encode(), usedforsecurity=False).hexdigest())

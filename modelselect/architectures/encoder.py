@@ -26,44 +26,44 @@ class Encoder(abc.ABC):
 
     @abc.abstractmethod
     def encode(self, graphs: Sequence[networkx.Graph[Any]]) -> NDArray[np.float32]:
-        """One vector for each graph, (n, dim) float32, rows in the order given; all in one space of their own.
+        """One vector for each graph, (n, dim) float32, in the given order; all in one space.
 
-        The same graphs give the same vectors in every process, and equal graphs equal vectors. Graphs are as `trace`
-        makes them. Vectors of two calls need not be comparable.
+        The same graphs give the same vectors in every process, and equal graphs have equal vectors. Graphs are those
+        of `trace`. Vectors of two calls need not be comparable.
         """
 
     def fit(self, graphs: Sequence[networkx.Graph[Any]]) -> Space:
-        """The space that `encode` puts these graphs into, kept, so that others can be placed in it later.
+        """The space of `encode` for these graphs, kept so that further graphs can be placed in it later.
 
         Raises:
-            InvalidInputError: this encoder knows no such space.
+            InvalidInputError: this encoder has no such space.
         """
         raise InvalidInputError(
-            f"the encoder {self.name!r} cannot place an architecture in a space that exists; use 'graph2vec', or embed "
-            "all architectures together"
+            f"the encoder {self.name!r} cannot add architectures to an existing space; use 'graph2vec', or embed all "
+            "architectures together"
         )
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> Space:
-        """The space whose `state` was saved, ready to place further graphs. Without the vectors it was fitted to.
+        """The space with this saved `state`, ready to place further graphs, without the vectors it was fitted to.
 
         Raises:
-            InvalidInputError: as `fit` does, or the state is none of this encoder's.
+            InvalidInputError: this encoder has no such space, or the state is not one of its own.
         """
-        raise InvalidInputError(f"the encoder {self.name!r} keeps no space")
+        raise InvalidInputError(f"the encoder {self.name!r} keeps no space; use 'graph2vec'")
 
 
 class Space(abc.ABC):
-    """What an encoder has learned from many architectures, with room for more."""
+    """A space fitted to many architectures, in which others can be placed."""
 
     @property
     @abc.abstractmethod
     def vectors(self) -> NDArray[np.float32]:
-        """(n, dim) of the graphs it was fitted to, in their order; (0, dim) for a space that was restored."""
+        """(n, dim) vectors of the graphs it was fitted to, in order; (0, dim) for a restored space."""
 
     @abc.abstractmethod
     def place(self, graphs: Sequence[networkx.Graph[Any]]) -> NDArray[np.float32]:
-        """(m, dim) vectors of further graphs. Nothing else moves, and a graph's vector depends on that graph alone."""
+        """(m, dim) vectors of further graphs. Other vectors do not move, and each vector depends only on its graph."""
 
     @abc.abstractmethod
     def state(self) -> Mapping[str, NDArray[Any]]:
-        """What `Encoder.restore` needs, as plain arrays."""
+        """The data that `Encoder.restore` needs, as plain arrays."""

@@ -1,4 +1,4 @@
-"""A graph as JSON, there and back."""
+"""A graph to JSON and back."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def to_json(graph: networkx.DiGraph[int]) -> str:
-    """The graph as one line of node-link JSON, as networkx's `node_link_graph(..., edges="edges")` reads it.
+    """The graph as one line of node-link JSON, readable by networkx's `node_link_graph(..., edges="edges")`.
 
     >>> import networkx
     >>> graph = networkx.DiGraph([(0, 1)])
@@ -33,7 +33,7 @@ def to_json(graph: networkx.DiGraph[int]) -> str:
 
 
 def from_json(text: str) -> networkx.DiGraph[int]:
-    """The graph that `to_json` wrote.
+    """The graph written by `to_json`.
 
     Raises:
         InvalidInputError: the text is not such a graph.
@@ -46,14 +46,14 @@ def from_json(text: str) -> networkx.DiGraph[int]:
         graph.add_nodes_from((int(node["id"]), {"operation": str(node["operation"])}) for node in data["nodes"])
         edges = [(int(edge["source"]), int(edge["target"])) for edge in data["edges"]]
         if not graph:
-            raise ValueError("it has no nodes")
+            raise ValueError("the graph has no nodes")
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise InvalidInputError(
-            f"this is not an architecture graph in node-link JSON ({type(error).__name__}: {error}). "
-            "Expected what archi2vec.to_json() writes; trace the architecture again."
+            f"the text is not an architecture graph in node-link JSON ({type(error).__name__}: {error}). "
+            "Expected the output of archi2vec.to_json(); trace the architecture again."
         ) from error
-    strangers = [node for edge in edges for node in edge if node not in graph]
-    if strangers:
-        raise InvalidInputError(f"the graph has edges at nodes it does not have: {strangers[:3]}; trace it again.")
+    unknown = [node for edge in edges for node in edge if node not in graph]
+    if unknown:
+        raise InvalidInputError(f"the graph has edges at nodes that it lacks: {unknown[:3]}; trace it again.")
     graph.add_edges_from(edges)
     return graph

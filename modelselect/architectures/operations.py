@@ -1,4 +1,4 @@
-"""The names of operations, the same whatever backend runs them."""
+"""The names of operations, the same on every backend."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import re
 def operation_name(grad_fn_name: str) -> str:
     """The type of operation behind the name of an autograd node, the same on every backend.
 
-    Namespaces, `Backward` with its number, and the prefix of a backend's own implementation go; what backends name or
-    split differently is brought under one name. A name that nobody has seen before is kept: the vocabulary is open.
+    Removes namespaces, `Backward` with its number, and the prefix of a backend's own implementation, and unifies the
+    names of operations that backends name or split differently. Unknown names are kept: the vocabulary is open.
 
     >>> [operation_name(n) for n in ("ConvolutionBackward0", "MkldnnConvolutionBackward0", "CudnnBatchNormBackward0")]
     ['Convolution', 'Convolution', 'BatchNorm']
@@ -36,5 +36,5 @@ _SYNONYMS = {
     "BatchNormImplIndex": "BatchNorm",
 }
 LAYOUT = {"Clone", "AsStrided", "Alias", "Contiguous", "ToCopy"}
-"""Operations that move or relabel memory and leave every value as it is."""
+"""Operations that move or relabel memory and change no value."""
 LOOKUPS = {"Embedding", "EmbeddingBag", "EmbeddingRenorm"}

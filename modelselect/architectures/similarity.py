@@ -9,7 +9,7 @@ from modelselect.errors import InvalidInputError
 
 
 def similarity(vectors: ArrayLike) -> NDArray[np.float32]:
-    """(n, n) cosine similarities between the rows of (n, dim) vectors; 0 where a vector is zero.
+    """(n, n) cosine similarities between the rows of (n, dim) vectors; 0 for zero vectors.
 
     >>> similarity([[1.0, 0.0], [2.0, 0.0], [0.0, 3.0]]).tolist()
     [[1.0, 1.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
@@ -19,15 +19,15 @@ def similarity(vectors: ArrayLike) -> NDArray[np.float32]:
 
 
 def nearest(vectors: ArrayLike, of: int | ArrayLike, k: int = 5) -> list[tuple[int, float]]:
-    """The k rows that are most alike, as (row, cosine similarity), the most alike first; equals in their order.
+    """The k most similar rows as (row, cosine similarity), in descending order; ties keep their order.
 
     Args:
         vectors: (n, dim).
-        of: a row's index, which is then left out of the answer; or a vector (dim,) of the same space.
-        k: how many; fewer come back where there are fewer.
+        of: a row's index, which is then left out of the result; or a vector (dim,) of the same space.
+        k: maximum number of results.
 
     Raises:
-        InvalidInputError: no such row, or a vector of another dimension.
+        InvalidInputError: the row does not exist, or the vector has another dimension.
 
     >>> nearest([[1.0, 0.0], [1.0, 1.0], [0.0, 3.0]], 0, k=2)
     [(1, 0.7071067811865475), (2, 0.0)]
@@ -42,7 +42,7 @@ def nearest(vectors: ArrayLike, of: int | ArrayLike, k: int = 5) -> list[tuple[i
         own = -1
         query = directions(np.atleast_2d(of))[0]
         if query.shape != units.shape[1:]:
-            raise InvalidInputError(f"the vector has dimension {query.size}, the others have {units.shape[1]}")
+            raise InvalidInputError(f"the vector has dimension {query.size}; expected {units.shape[1]}, as in vectors")
     cosines = np.clip(units @ query, -1.0, 1.0)
     order = [int(row) for row in np.argsort(-cosines, kind="stable") if row != own]
     return [(row, float(cosines[row])) for row in order[: max(k, 0)]]
@@ -51,12 +51,12 @@ def nearest(vectors: ArrayLike, of: int | ArrayLike, k: int = 5) -> list[tuple[i
 def clusters(vectors: ArrayLike, k: int, *, seed: int = 0) -> NDArray[np.int64]:
     """Cluster of each row of (n, dim) vectors, 0 to k-1 in order of first appearance: KMeans on their directions.
 
-    Vectors are brought to unit length first, so that clusters go by cosine as `nearest` does. The paper (section 3.2)
-    does not say how many clusters to take.
+    Vectors are first scaled to unit length, so that clusters are based on cosines, as in `nearest`. The paper
+    (section 3.2) does not give the number of clusters.
 
     Args:
         vectors: (n, dim).
-        k: number of clusters; with fewer distinct directions there are fewer.
+        k: number of clusters; there are fewer if there are fewer distinct directions.
         seed: of KMeans' initialisation.
 
     Raises:
@@ -77,7 +77,7 @@ def clusters(vectors: ArrayLike, k: int, *, seed: int = 0) -> NDArray[np.int64]:
 
 
 def directions(vectors: ArrayLike) -> NDArray[np.float64]:
-    """(n, dim) vectors at length 1; zero where a vector is."""
+    """(n, dim) vectors scaled to length 1; zero vectors stay zero."""
     matrix = np.asarray(vectors, dtype=np.float64)
     if matrix.ndim != 2:
         raise InvalidInputError(f"vectors have shape {matrix.shape}; expected (n, dim)")

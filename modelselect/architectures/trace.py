@@ -1,9 +1,9 @@
-"""A module's architecture as a graph: the operations that its data passes through, found without weights.
+"""A module's architecture as a graph: the operations that data passes through, found without weights.
 
 The graph is the first half of archi2vec (Bai et al., "Pre-Trained Model Recommendation for Downstream Fine-tuning",
 section 3.2): one suitable input runs through the module, and the structure is derived from the output back to the
-input along the gradient's path. Here the run takes place on PyTorch's meta device, which knows shapes but no values,
-so that an architecture costs neither its download nor its memory.
+input along the gradient's path. Here the run is on PyTorch's meta device, which has shapes but no values, so that an
+architecture needs neither its download nor its memory.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from torch.autograd.graph import Node
 
 INPUT_SIZE = (3, 224, 224)
-"""What an image is where nothing else is known: channels, height, width."""
+"""Default input: channels, height, width of an image."""
 
 BATCH_SIZE = 2
-"""Of the input that is traced: more than one, so that no operation mistakes the batch for an axis to drop."""
+"""Batch size of the traced input: more than one, so that no operation drops the batch axis."""
 
 
 def trace(
@@ -38,27 +38,27 @@ def trace(
 ) -> networkx.DiGraph[int]:
     """The directed acyclic graph of the operations through which data flows from the module's input to its output.
 
-    A node is an operation, an edge leads from an operation to the one that takes its result. Nodes are numbered
-    0..n-1 in topological order, the same in every run; the attribute `operation` names the type, in an open vocabulary
-    (`operation_name`). What only parameters pass through (their transposition, say) is no data flow and has no node;
-    nor have copies that change nothing but the layout in memory, which differ between backends. Modules that are
-    told token ids start at their embedding lookups.
+    A node is an operation; an edge leads from an operation to one that takes its result. Nodes are numbered 0..n-1 in
+    topological order, the same in every run; the attribute `operation` is the type, in an open vocabulary
+    (`operation_name`). Operations on parameters only (a transposition, for example) are not data flow and have no node.
+    Copies that only change the memory layout have no node either, since they differ between backends. Modules that take
+    token ids start at their embedding lookups.
 
-    The given module is left as it is: its weights, mode and gradients are neither read nor changed. A copy without
-    weights runs in evaluation mode, as it does when features are extracted: no dropout, no auxiliary training heads.
+    The given module is left unchanged: its weights, mode and gradients are neither read nor changed. A copy without
+    weights runs in evaluation mode, as in feature extraction: no dropout, no auxiliary training heads.
 
     Args:
-        module: on any device, the meta device included; parameters may be frozen. It takes tensors and returns
+        module: on any device, including the meta device; parameters may be frozen. It takes tensors and returns
             tensors, alone or in tuples, lists, mappings or dataclasses.
-        input_size: shape of one input, without the batch: (channels, height, width) of an image.
+        input_size: shape of one input without the batch axis: (channels, height, width) of an image.
         example: what to call the module with, instead of `input_size`: a tensor, a tuple of positional arguments, or
-            a mapping of keyword arguments. Batch included; on the meta device only shapes and dtypes matter. For a
-            text module from transformers, `{"input_ids": torch.ones(2, 16, dtype=torch.long)}`: token ids alone, since
-            it looks at the values of a mask.
+            a mapping of keyword arguments, with the batch axis; on the meta device only shapes and dtypes matter. For
+            a text module from transformers, `{"input_ids": torch.ones(2, 16, dtype=torch.long)}`: only token ids,
+            since the module reads the values of a mask.
         device: `"cpu"` runs on values, for modules whose flow depends on them (they fail on the meta device).
 
     Raises:
-        CandidateError: the forward pass fails, or leads from the input to the output by no differentiable path.
+        CandidateError: the forward pass fails, or has no differentiable path from the input to the output.
 
     Source: Bai et al., section 3.2 and table 6. The table's 37 names and ours:
 
@@ -68,8 +68,8 @@ def trace(
       `SplitWithSizes`, `Squeeze`, `Sum`, `T`, `Transpose`, `Unsqueeze`, `UpsampleBilinear2D`, `UpsampleNearest2D`,
       `View`.
     - `NativeBatchNormBackward0` is `BatchNorm`, `ReshapeAliasBackward0` is `View`.
-    - `Variable` (a parameter) and `CloneBackward0` (a copy in memory) are left out, as said above; so is `T` where it
-      transposes a weight.
+    - `Variable` (a parameter) and `CloneBackward0` (a copy in memory) are left out, as described above; so is `T` where
+      it transposes a weight.
 
     >>> import torch
     >>> block = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.BatchNorm2d(8), torch.nn.ReLU())
@@ -86,10 +86,10 @@ def trace(
 def trace_skeleton(
     module: torch.nn.Module, input_size: Sequence[int] = INPUT_SIZE, *, example: Any = None
 ) -> networkx.DiGraph[int]:
-    """`trace` of a module without weights that nobody else uses: it is not copied, and not fit for use afterwards.
+    """`trace` of a module without weights that is not needed otherwise: no copy is made, and the module is changed.
 
     Args:
-        module: as a zoo's `skeleton` makes them. One with weights is copied, as `trace` does.
+        module: as made by a zoo's `skeleton`. A module with weights is copied, as in `trace`.
         input_size: as for `trace`.
         example: as for `trace`.
 
@@ -121,7 +121,7 @@ def _graph(twin: torch.nn.Module, inputs: Any, device: str) -> networkx.DiGraph[
     ends = [tensor.grad_fn for tensor in tensors_in(output) if tensor.grad_fn is not None]
 
     graph: networkx.DiGraph[int] = networkx.DiGraph()
-    origins: dict[Node, list[int]] = {}  # of every autograd node with data: the graph's nodes whose result it holds
+    origins: dict[Node, list[int]] = {}  # for each autograd node with data, the graph's nodes whose result it holds
     for node in _inputs_first(ends):
         if node in sources:
             origins[node] = []
@@ -141,8 +141,8 @@ def _graph(twin: torch.nn.Module, inputs: Any, device: str) -> networkx.DiGraph[
     if not graph:
         raise CandidateError(
             f"{type(twin).__name__} has no differentiable path from its input to its output, so its architecture "
-            "cannot be traced. Its forward pass returns its input or a constant, detaches, or runs under "
-            "torch.no_grad() or torch.inference_mode(); take that out of forward()."
+            "cannot be traced. Its forward() returns its input or a constant, detaches, or runs under "
+            "torch.no_grad() or torch.inference_mode(); change forward() to avoid this."
         )
     return graph
 
@@ -150,13 +150,13 @@ def _graph(twin: torch.nn.Module, inputs: Any, device: str) -> networkx.DiGraph[
 def count_macs(module: torch.nn.Module, input_size: Sequence[int] = INPUT_SIZE, *, example: Any = None) -> int | None:
     """Multiply-accumulates of one input, counted on the meta device; None if the module cannot be run there.
 
-    Counts what convolutions, matrix products and attention multiply, as `torch.utils.flop_counter` does; not what is
-    done element by element (normalisation, activations).
+    Counts the multiplications of convolutions, matrix products and attention, as `torch.utils.flop_counter` does;
+    elementwise operations (normalisation, activations) are not counted.
 
     Args:
         module: as for `trace`.
         input_size: as for `trace`.
-        example: as for `trace`; its leading axis is the batch, and the count is for one of it.
+        example: as for `trace`; its leading axis is the batch, and the result is for one input.
 
     >>> import torch
     >>> count_macs(torch.nn.Linear(128, 10), (128,))
@@ -178,7 +178,7 @@ def count_macs(module: torch.nn.Module, input_size: Sequence[int] = INPUT_SIZE, 
 
 
 def _inputs(module: torch.nn.Module, input_size: Sequence[int], example: Any) -> tuple[Any, ...] | Mapping[str, Any]:
-    """Arguments of the call, by position or by name, not yet on any device in particular."""
+    """Arguments of the call, by position or by name, on no particular device yet."""
     import torch
 
     if example is None:
@@ -195,7 +195,7 @@ def _inputs(module: torch.nn.Module, input_size: Sequence[int], example: Any) ->
 
 
 def _on_device(inputs: Any, device: str, sources: list[Node] | None = None) -> Any:
-    """The same arguments on `device`; with `sources`, floating-point ones start a gradient path, whose node it gets."""
+    """The same arguments on `device`. With `sources`, floating-point ones start a gradient path, added to `sources`."""
     import torch
 
     if isinstance(inputs, torch.Tensor):
@@ -203,7 +203,9 @@ def _on_device(inputs: Any, device: str, sources: list[Node] | None = None) -> A
         if sources is None or not (moved.is_floating_point() or moved.is_complex()):
             return moved
         with torch.inference_mode(False), torch.enable_grad():
-            source = moved.clone().requires_grad_().clone()  # no leaf, so that a module may change its input in place
+            source = (
+                moved.clone().requires_grad_().clone()
+            )  # not a leaf, so that a module may change its input in place
         assert source.grad_fn is not None
         sources.append(source.grad_fn)
         return source
@@ -221,23 +223,23 @@ def _run(module: torch.nn.Module, inputs: Any, device: str, *, differentiable: b
     with contextlib.ExitStack() as stack:
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.set_grad_enabled(differentiable))
-        stack.enter_context(torch.device(device))  # tensors that forward() makes go where the others are
-        # Fused attention differs between backends, and the meta device has none of it: its formula is the same on all.
+        stack.enter_context(torch.device(device))  # for tensors that forward() creates
+        # Fused attention differs between backends and is missing on the meta device; the plain formula never differs.
         stack.enter_context(sdpa_kernel(SDPBackend.MATH))
         try:
             return module(**inputs) if isinstance(inputs, Mapping) else module(*inputs)
-        except Exception as error:  # the forward pass is the module's own code, which may raise anything
+        except Exception as error:  # a module's forward pass may raise anything
             shapes = ", ".join(str(tuple(tensor.shape)) for tensor in tensors_in(inputs))
             raise CandidateError(
                 f"{type(module).__name__} cannot be run on the {device} device with input of shape {shapes} "
-                f"({type(error).__name__}: {' '.join(str(error).split())[:300]}). Give the input_size or example it "
-                "expects"
+                f"({type(error).__name__}: {' '.join(str(error).split())[:300]}). Give the input_size or example that "
+                "the module expects"
                 + ('; if its flow depends on values, trace it with device="cpu".' if device == "meta" else ".")
             ) from error
 
 
 def _inputs_first(ends: Iterable[Node]) -> Iterator[Node]:
-    """Every autograd node from which `ends` follow, each after all that it takes from. No recursion: nets are deep."""
+    """Every autograd node that leads to `ends`, each after its inputs. Not recursive, because networks are deep."""
     done: set[Node] = set()
     stack = [(end, False) for end in reversed(list(ends))]
     while stack:
@@ -253,13 +255,13 @@ def _inputs_first(ends: Iterable[Node]) -> Iterator[Node]:
 
 
 TEXT_TOKENS = 128
-"""Of the text that is traced, and that multiply-accumulates are counted for: attention costs the square of it."""
+"""Number of tokens of the text for tracing and counting multiply-accumulates: attention grows with its square."""
 
 
 def input_of(candidate: Candidate) -> dict[str, Any]:
-    """What `trace` and `count_macs` are told of a candidate: its `input_size`, or an `example` for one that reads text.
+    """Arguments of `trace` and `count_macs` for a candidate: its `input_size`, or an `example` if it reads text.
 
-    A text is `TEXT_TOKENS` tokens, or as many as it reads where that is fewer. Empty where the size is not known.
+    A text has `TEXT_TOKENS` tokens, or the candidate's maximum if that is less. Empty if the size is not known.
 
     >>> input_of(Candidate("shelf", "net", metadata={"input_size": (3, 32, 32)}))
     {'input_size': (3, 32, 32)}
@@ -277,14 +279,14 @@ def input_of(candidate: Candidate) -> dict[str, Any]:
 
 
 def trace_somewhere(module: torch.nn.Module, **inputs: Any) -> networkx.DiGraph[int]:
-    """`trace` on the meta device, or on values where the module's flow depends on them, as DeBERTa's does.
+    """`trace` on the meta device or, for modules whose flow depends on values (DeBERTa), on values.
 
     Args:
-        module: as for `trace`. Without weights it runs on zeros.
-        inputs: as `input_of` gives them.
+        module: as for `trace`. A module without weights runs on zeros.
+        inputs: as returned by `input_of`.
 
     Raises:
-        CandidateError: neither goes.
+        CandidateError: both fail.
     """
     try:
         return trace(module, **inputs)

@@ -1,4 +1,4 @@
-"""A module without weights, that can be traced on the meta device."""
+"""A copy of a module that can be traced, without weights on the meta device."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def make_twin(module: torch.nn.Module, device: str, *, requires_grad: bool) -> torch.nn.Module:
-    """A copy in evaluation mode whose every tensor is on `device`: without values on the meta device."""
+    """A copy in evaluation mode with every tensor on `device`; on the meta device without values."""
     import torch
 
     memo: dict[int, Any] = {}
@@ -22,19 +22,19 @@ def make_twin(module: torch.nn.Module, device: str, *, requires_grad: bool) -> t
         is_parameter = isinstance(tensor, torch.nn.Parameter)
         if device == "meta" or tensor.is_meta:
             twin = torch.zeros_like(tensor, device=device, requires_grad=False)
-        else:  # a parameter may share its memory with the original: no forward pass writes to it
+        else:  # parameters may share memory with the original: no forward pass writes to them
             twin = tensor.detach().to(device, copy=not is_parameter or tensor.is_inference())
         return torch.nn.Parameter(twin, requires_grad and twin.is_floating_point()) if is_parameter else twin
 
     try:
-        # Told in advance what each tensor becomes, deepcopy copies no weights. Ties between parameters stay ties.
+        # deepcopy copies no weights, because the memo holds all tensors. Ties between parameters are kept.
         with torch.inference_mode(False):
             for part in module.modules():
                 for tensor in tensors_in(list(vars(part).values())):
                     if id(tensor) not in memo:
                         memo[id(tensor)] = twin_of(tensor)
             twin = copy.deepcopy(module, memo).eval()
-    except Exception as error:  # copying runs the module's own code, which may raise anything
+    except Exception as error:  # copying runs the module's code, which may raise anything
         raise CandidateError(
             f"{type(module).__name__} cannot be copied to the {device} device to be traced "
             f"({type(error).__name__}: {error}). Lazy modules need one forward pass first."
@@ -44,19 +44,19 @@ def make_twin(module: torch.nn.Module, device: str, *, requires_grad: bool) -> t
 
 
 def level_backends(twin: torch.nn.Module) -> None:
-    """Makes layers that backends take apart in ways of their own do it in one way."""
+    """Makes layers that backends split in different ways do the same everywhere."""
     import torch
 
     for part in twin.modules():
         if isinstance(part, torch.nn.Linear):
-            # Product and sum are one operation only where the input is contiguous, which backends differ in.
+            # Product and sum are one operation only for a contiguous input, and backends differ in what is contiguous.
             part.register_forward_pre_hook(lambda _, given: (given[0].contiguous(), *given[1:]) if given else None)
         elif isinstance(part, torch.nn.RNNBase):
             part.forward = _as_one_operation(part)
 
 
 def _as_one_operation(recurrence: torch.nn.RNNBase) -> Callable[..., Any]:
-    """Its forward pass as one autograd node: unrolled, it would be as large as the input is long."""
+    """The layer's forward pass as one autograd node: unrolled, it would be as large as the input is long."""
     import torch
 
     forward = recurrence.forward

@@ -1,46 +1,182 @@
-"""Static baselines beside the estimators of a benchmark."""
+"""`Benchmark`: scores of estimators and true accuracies, and the table that judges the estimators."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from modelselect.errors import InvalidInputError
-from modelselect.estimators.estimator import Estimator
+from modelselect.benchmarking.gathering import Gathered
+from modelselect.benchmarking.judging import judge
+from modelselect.benchmarking.measures import find_measure
+from modelselect.benchmarking.results import BenchmarkResults, Matrix
+from modelselect.benchmarking.table import BenchmarkTable
+from modelselect.benchmarking.truth import read_scores, read_truth
+from modelselect.errors import Failure, InvalidInputError
+from modelselect.estimators.estimator import Estimator, evaluate
+from modelselect.evidence.evidence import Evidence
+from modelselect.host.host import get_host
+from modelselect.host.lookup import ALL_ESTIMATORS, choose_estimators
 
 if TYPE_CHECKING:
-    from modelselect.benchmarking.results import Matrix
+    from rich.console import Console, ConsoleOptions, RenderResult
 
 
-def with_static(chosen: list[Estimator]) -> list[Estimator]:
-    """The chosen, and the registered static baselines that are not among them."""
+class Benchmark(BenchmarkResults):
+    """Scores and true accuracies of models on datasets, and the table that judges the estimators.
+
+    `benchmark()`, `of_scores` and `of_evidence` make it. The attributes are those of `BenchmarkResults`.
+    """
+
+    @classmethod
+    def of_scores(
+        cls, scores: Any, truth: Any, *, static: frozenset[str] | None = None, columns: Mapping[str, str] | None = None
+    ) -> Benchmark:
+        """The benchmark of scores that exist already: published ones, or another tool's.
+
+        Args:
+            scores: a CSV file or a DataFrame with the columns `dataset`, `model`, `estimator` and `score`, or with
+                `dataset`, `model` and a column of scores for each estimator; or a mapping estimator -> dataset ->
+                model -> score. Higher is better.
+            truth: as in `benchmark()`. Models have the same names as in the scores.
+            static: names of the static baselines; None for the names that registered static baselines have.
+            columns: the files' names for `dataset`, `model`, `accuracy`, `estimator` and `score`, where they differ.
+
+        Raises:
+            InvalidInputError: a table cannot be read, or no dataset has two models with both a score and an accuracy.
+
+        >>> truth = {"pets": {"a": 0.9, "b": 0.8, "c": 0.7}}
+        >>> found = Benchmark.of_scores({"mine": {"pets": {"a": 3.0, "b": 1.0, "c": 2.0}}}, truth)
+        >>> found.table("kendall").rows[0].mean.value.__round__(2)
+        0.33
+        """
+        known, notes = read_truth(truth, columns)
+        given = read_scores(scores, columns)
+        if static is None:
+            static = frozenset(e.name for e in get_host().estimators.values() if e.is_static)
+        kept: dict[str, dict[str, dict[str, float]]] = {}
+        for estimator, by_dataset in given.items():
+            for dataset, by_model in by_dataset.items():
+                both = {model: value for model, value in by_model.items() if model in known.get(dataset, {})}
+                if both:
+                    kept.setdefault(estimator, {})[dataset] = both
+        datasets = {dataset for by_dataset in kept.values() for dataset in by_dataset}
+        _check_overlap(given, known, kept)
+        matched = {d: dict(models) for d, models in known.items() if d in datasets}
+        return cls(matched, kept, static & kept.keys(), notes=tuple(notes))
+
+    @classmethod
+    def of_evidence(
+        cls,
+        evidence: Mapping[str, Mapping[str, Mapping[str, Any] | Evidence]],
+        truth: Any,
+        estimators: str | Estimator | list[str | Estimator] | None = None,
+        *,
+        seed: int = 0,
+    ) -> Benchmark:
+        """The benchmark of evidence that exists already: arrays, and no model.
+
+        Args:
+            evidence: by dataset and model, the fields of evidence: `{"features": (N, D), "labels": (N,), ...}`.
+            truth: as in `benchmark()`. Models have the same names as in the evidence.
+            estimators: names or instances; None for every registered one. Static baselines are added if the evidence
+                has `metadata`.
+            seed: for stochastic estimators.
+
+        Raises:
+            InvalidInputError: the truth cannot be read, or no dataset has two models with evidence and an accuracy.
+
+        >>> import numpy as np
+        >>> rng = np.random.default_rng(0)
+        >>> labels = np.repeat([0, 1], 20)
+        >>> rows = {f"gap {gap}": rng.normal(size=(40, 4)) + gap * labels[:, None] for gap in (0, 1, 3)}
+        >>> evidence = {"toy": {name: {"features": x, "labels": labels} for name, x in rows.items()}}
+        >>> truth = {"toy": {"gap 0": 0.5, "gap 1": 0.8, "gap 3": 0.99}}
+        >>> Benchmark.of_evidence(evidence, truth, "logme").table("kendall").rows[0].mean.value
+        1.0
+        """
+        known, notes = read_truth(truth)
+        methods = _with_static(choose_estimators(get_host(), ALL_ESTIMATORS if estimators is None else estimators))
+        gathered = Gathered()
+        matched: dict[str, dict[str, float]] = {}
+        for dataset, by_model in evidence.items():
+            matched[dataset] = {m: known[dataset][m] for m in by_model if m in known.get(dataset, {})}
+            components: dict[str, dict[str, Mapping[str, float]]] = {}
+            for model in matched[dataset]:
+                fields = by_model[model]
+                shown = fields if isinstance(fields, Evidence) else Evidence.of(seed=seed, **fields)
+                for estimator in methods:
+                    begun = time.perf_counter()
+                    try:
+                        components.setdefault(estimator.name, {})[model] = evaluate(estimator, shown)
+                    except Exception as error:  # an estimator may raise anything; only this cell is lost
+                        gathered.fail(estimator.name, dataset, model, Failure.from_exception("score", error))
+                    else:
+                        gathered.took(estimator.name, time.perf_counter() - begun)
+            gathered.combine(methods, dataset, components)
+        _check_overlap({"": evidence}, known, {"": matched})
+        return cls(
+            {dataset: models for dataset, models in matched.items() if models},
+            gathered.scores,
+            frozenset(e.name for e in methods if e.is_static),
+            gathered.failures,
+            gathered.mean_seconds(),
+            notes=tuple(notes),
+        )
+
+    def table(self, measure: str = "weighted_kendall", *, resamples: int = 1000, seed: int = 0) -> BenchmarkTable:
+        """The papers' table: agreement with the truth by estimator and dataset, with intervals.
+
+        The table also has the static baselines and, with three datasets or more, the mean rank on the other datasets.
+
+        Args:
+            measure: `"weighted_kendall"`, `"kendall"`, `"spearman"`, `"pearson"` or `"top1_regret"`.
+            resamples: number of resamples of the bootstrap; 0 for no intervals.
+            seed: of the bootstrap.
+
+        Raises:
+            UnknownNameError: there is no such measure.
+            InvalidInputError: `resamples` is no whole number, or negative.
+        """
+        if not isinstance(resamples, int) or resamples < 0:
+            raise InvalidInputError(
+                f"resamples is {resamples!r}; expected a number of resamples such as 1000, or 0 for no intervals"
+            )
+        return BenchmarkTable.of(judge(self, find_measure(measure), resamples, seed))
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield self.table()
+
+    def __str__(self) -> str:
+        return str(self.table())
+
+    def _repr_html_(self) -> str:
+        return self.table()._repr_html_()
+
+
+def _with_static(chosen: list[Estimator]) -> list[Estimator]:
+    """The chosen estimators and all other registered static baselines."""
     named = {estimator.name for estimator in chosen}
-    return chosen + [e for e in registered() if e.is_static and e.name not in named]
+    return chosen + [e for e in get_host().estimators.values() if e.is_static and e.name not in named]
 
 
-def registered() -> Iterator[Estimator]:
-    from modelselect.host.host import get_host
-
-    yield from get_host().estimators.values()
-
-
-def check_overlap(
+def _check_overlap(
     given: Mapping[str, Mapping[str, Mapping[str, Any]]], known: Matrix, kept: Mapping[str, Matrix]
 ) -> None:
-    """Raises where no dataset has two models with both."""
+    """Raises InvalidInputError if no dataset has two models with both a score and a known accuracy."""
     if any(len(models) > 1 for by_dataset in kept.values() for models in by_dataset.values()):
         return
     datasets = sorted({dataset for by_dataset in given.values() for dataset in by_dataset})
     shared = [dataset for dataset in datasets if dataset in known]
     if not shared:
         raise InvalidInputError(
-            f"scores are of the datasets {_some(datasets)} and truth of {_some(known)}; expected a dataset that is in "
-            "both, by the same name"
+            f"there are scores for the datasets {_some(datasets)} and accuracies for {_some(known)}; expected a "
+            "dataset with both, by the same name"
         )
     models = {model for by_dataset in given.values() for model in by_dataset.get(shared[0], {})}
     raise InvalidInputError(
-        f"on {shared[0]} scores are of the models {_some(models)} and truth of {_some(known[shared[0]])}; expected two "
-        "or more that are in both, by the same name"
+        f"on {shared[0]} there are scores for the models {_some(models)} and accuracies for "
+        f"{_some(known[shared[0]])}; expected two or more models with both, by the same name"
     )
 
 

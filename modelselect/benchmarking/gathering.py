@@ -1,4 +1,4 @@
-"""Scores gathered over candidates and datasets."""
+"""Collects the scores of a benchmark, dataset by dataset."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from modelselect.errors import Failure
-from modelselect.estimators.estimator import Estimator
+from modelselect.estimators.estimator import Estimator, combined
 from modelselect.evidence.linear_algebra import Vector
 
 
 class Gathered:
-    """Collects what estimators say, dataset by dataset; what does not come to a score comes to a reason."""
+    """Scores, times and failures of estimators: every model and dataset has a score or the reason for its absence."""
 
     def __init__(self) -> None:
         self.scores: dict[str, dict[str, dict[str, float]]] = {}
@@ -31,16 +31,14 @@ class Gathered:
         dataset: str,
         components: Mapping[str, Mapping[str, Mapping[str, float]]],
     ) -> None:
-        """Adds one dataset: each method's components, by model, become scores over the pool of models that have any."""
-        from modelselect.estimators.estimator import combined
-
+        """Adds one dataset: each method's components, by estimator and model, are combined into scores."""
         for estimator in methods:
             given = components.get(estimator.name, {})
             if not given:
                 continue
             try:
                 values: Vector = combined(estimator, list(given.values()))
-            except Exception as error:  # of a plugin, perhaps: it costs this estimator's cells
+            except Exception as error:  # perhaps from a plugin; only this estimator's cells are lost
                 failure = Failure.from_exception("combine", error)
                 for model in given:
                     self.fail(estimator.name, dataset, model, failure)

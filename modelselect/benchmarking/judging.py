@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,32 +15,27 @@ from modelselect.benchmarking.figures import (
     HISTORY,
     METHOD,
     STATIC,
-    BenchmarkTable,
+    BenchmarkFigures,
     EstimatorRow,
     Figure,
     Kind,
 )
-from modelselect.benchmarking.measures import Measure, Vector, find_measure
-
-if TYPE_CHECKING:
-    from modelselect.benchmarking.results import Benchmark
+from modelselect.benchmarking.measures import Measure, Vector
+from modelselect.benchmarking.results import FEWEST_FOR_MEAN_RANK, MEAN_RANK, BenchmarkResults, mean_rank_elsewhere
 
 
-def judge(
-    benchmark: Benchmark,
-    scores: Mapping[str, Mapping[str, Mapping[str, float]]],
-    kinds: Mapping[str, Kind],
-    measure_name: str,
-    resamples: int,
-    seed: int,
-) -> BenchmarkTable:
-    """Every estimator against the truth, and against the baselines. See `Benchmark.table`.
+def judge(benchmark: BenchmarkResults, measure: Measure, resamples: int, seed: int) -> BenchmarkFigures:
+    """Compares every estimator with the truth and with the baselines. See `Benchmark.table`.
 
-    The bootstrap draws models and datasets with replacement, each drawn model with all its datasets (A. B. Owen: The
-    pigeonhole bootstrap, Annals of Applied Statistics 2007): the models of a benchmark are the same on every dataset,
-    so that a lucky pool is lucky on all. Every estimator is judged on the same draws. Scores are not computed anew.
+    The bootstrap draws models and datasets with replacement, and a drawn model with all its datasets (A. B. Owen: The
+    pigeonhole bootstrap, Annals of Applied Statistics 2007). All datasets have the same models, so a lucky pool of
+    models is lucky on every dataset. All estimators are judged on the same draws. Scores are not computed anew.
     """
-    measure = find_measure(measure_name)
+    scores = dict(benchmark.scores)
+    kinds: dict[str, Kind] = {name: STATIC if name in benchmark.static else METHOD for name in scores}
+    if len(benchmark.truth) >= FEWEST_FOR_MEAN_RANK:
+        scores[MEAN_RANK] = mean_rank_elsewhere(benchmark.truth)
+        kinds[MEAN_RANK] = HISTORY
     truth = {d: by_model for d, by_model in benchmark.truth.items() if len(by_model) >= FEWEST_FOR_A_FIGURE}
     datasets = tuple(truth)
     models = benchmark.models
@@ -63,7 +57,7 @@ def judge(
     means = {name: float(np.mean([cell.value for cell in cells.values()])) for name, cells in shown.items()}
 
     def best(kind: Kind) -> str | None:
-        """By mean; what has no score for half of the models comes after what has: few are easily ordered by chance."""
+        """The best mean; those that score half of the models come first, since chance may order a few models well."""
         of_kind = [name for name in shown if kinds[name] == kind]
         half = sum(map(len, truth.values())) / 2
         covers = {name: sum(cell.n for cell in shown[name].values()) >= half for name in of_kind}
@@ -89,23 +83,23 @@ def judge(
         )
     rows.sort(key=lambda row: (row.kind != METHOD, -sign * row.mean.value, row.estimator))
     absent = {name: _why_absent(benchmark, name) for name in (*scores, *benchmark.failures) if name not in shown}
-    return BenchmarkTable(
-        tuple(rows),
-        datasets,
-        measure,
-        resamples,
-        static,
-        history,
-        absent,
-        benchmark.evidence_seconds,
-        benchmark.notes,
-        benchmark,
+    return BenchmarkFigures(
+        rows=tuple(rows),
+        datasets=datasets,
+        measure=measure,
+        resamples=resamples,
+        static=static,
+        history=history,
+        absent=absent,
+        evidence_seconds=benchmark.evidence_seconds,
+        notes=benchmark.notes,
+        benchmark=benchmark,
     )
 
 
 @dataclass(frozen=True, slots=True)
 class _Judged:
-    """A figure on one dataset, and the (B,) same on resamples; NaN where those hold fewer than two models."""
+    """A figure on one dataset over n models, and the (B,) figures on resamples; NaN for fewer than two models."""
 
     value: float
     replicates: Vector
@@ -114,7 +108,7 @@ class _Judged:
 
 @dataclass(frozen=True, slots=True)
 class _Bootstrap:
-    """The draws: (B, models) how often each model is there; (B, datasets) which datasets."""
+    """B draws: each model's column, (B, models) how often each was drawn, (B, datasets) which datasets were drawn."""
 
     columns: Mapping[str, int]
     counts: NDArray[np.int64]
@@ -132,7 +126,7 @@ class _Bootstrap:
         return _Judged(value, replicates, len(names))
 
     def mean(self, cells: Mapping[str, _Judged], datasets: Sequence[str]) -> Figure:
-        """Over the datasets there are; its interval draws datasets, too."""
+        """The mean over the datasets with a figure; its interval also draws datasets."""
         value = float(np.mean([cell.value for cell in cells.values()]))
         table = np.stack([cells[d].replicates if d in cells else np.full(len(self.counts), np.nan) for d in datasets])
         drawn = table[self.drawn, np.arange(len(self.counts))[:, None]]
@@ -150,7 +144,7 @@ def _gain(
     baseline: Mapping[str, Mapping[str, float]],
     truth: Mapping[str, Mapping[str, float]],
 ) -> Figure | None:
-    """How much better than a baseline, among the models that both score, on the same draws."""
+    """How much better than a baseline, over the models that both score, on the same draws; None if they are too few."""
     cells = {}
     for dataset, known in truth.items():
         both = [m for m in scores.get(dataset, {}) if m in baseline.get(dataset, {})]
@@ -172,6 +166,6 @@ def _interval(replicates: Vector, n: int) -> tuple[float, float] | None:
     return float(low), float(high)
 
 
-def _why_absent(benchmark: Benchmark, name: str) -> str:
+def _why_absent(benchmark: BenchmarkResults, name: str) -> str:
     reasons = [f.reason for by_model in benchmark.failures.get(name, {}).values() for f in by_model.values()]
-    return reasons[0] if reasons else "it scores fewer than two models on every dataset"
+    return reasons[0] if reasons else "no dataset has two models with a score"

@@ -1,7 +1,7 @@
-"""How well a ranking agrees with the truth on many resamples of the candidates at once: what intervals are made of.
+"""Agreement of a ranking with the truth, on many resamples of the candidates at once, for bootstrap intervals.
 
-A resample is how often each candidate was drawn. Every figure follows from these counts in closed form, and is what
-`modelselect.agreement` (that is, scipy) says of the candidates written out as often as they were drawn.
+A resample is the number of times that each candidate was drawn. Every figure follows from these counts in closed form,
+and equals the figure of `modelselect.agreement` (of SciPy) for the candidates repeated as often as they were drawn.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ class Measure:
 
     Attributes:
         name: of the attribute of `Agreement`.
-        label: what a table calls it.
-        higher_is_better: False for what is lost.
-        points: True if it is in the units of the truth, shown in points of per cent.
-        resampled: from (n,) scores, (n,) true values and (B, n) counts, how often each candidate was drawn, to the (B,)
-            figures; 0 where the drawn have all the same score or the same true value.
+        label: its name in a table.
+        higher_is_better: False for a loss.
+        points: whether the figure has the unit of the truth, and is shown in percentage points.
+        resampled: computes (B,) figures from (n,) scores, (n,) true values and (B, n) counts of how often each
+            candidate was drawn. A figure is 0 if all drawn candidates have the same score or the same true value.
     """
 
     name: str
@@ -43,7 +43,7 @@ def find_measure(name: str) -> Measure:
     """The measure of that name.
 
     Raises:
-        UnknownNameError: there is none.
+        UnknownNameError: there is no such measure.
 
     >>> find_measure("kendall").label
     'Kendall'
@@ -58,8 +58,8 @@ def weighted_kendall(scores: Vector, truth: Vector, counts: Counts) -> Vector:
 
     S. Vigna: A weighted correlation index for rankings with ties, WWW 2015.
 
-    A pair weighs 1/(r_i + 1) + 1/(r_j + 1), so that each candidate's share of a sum over pairs is the sum of 1/(r + 1)
-    over its copies, which stand side by side: a difference of harmonic numbers.
+    A pair weighs 1/(r_i + 1) + 1/(r_j + 1), so a candidate's share of a sum over pairs is the sum of 1/(r + 1) over its
+    copies. Their ranks are consecutive, so this sum is a difference of two harmonic numbers.
 
     >>> scores, truth = np.array([0.9, 0.7, 0.1]), np.array([88.0, 90.0, 71.5])
     >>> weighted_kendall(scores, truth, np.array([[1, 1, 1], [2, 0, 3]])).round(3).tolist()
@@ -98,7 +98,7 @@ def spearman(scores: Vector, truth: Vector, counts: Counts) -> Vector:
 
 
 def top1_regret(scores: Vector, truth: Vector, counts: Counts) -> Vector:
-    """Best true value minus that of the candidate predicted best; of tied ones, the mean."""
+    """The best true value minus that of the candidate predicted best; the mean over ties."""
     drawn = counts > 0
     best = np.where(drawn, truth, -np.inf).max(axis=1)
     first = np.where(drawn, scores, -np.inf).max(axis=1)
@@ -108,7 +108,7 @@ def top1_regret(scores: Vector, truth: Vector, counts: Counts) -> Vector:
 
 
 def _pairs(scores: Vector, truth: Vector, counts: Counts) -> tuple[Vector, Vector, Vector]:
-    """(B, n) each: over all drawn, the signs of agreement with a candidate; and how many differ in score, in truth."""
+    """For each candidate, (B, n) sums over the drawn: signs of agreement, and how many differ in score and in truth."""
     in_scores, in_truth = (np.sign(v[:, None] - v[None, :]) for v in (scores, truth))
     drawn = counts.astype(float)  # products of integer matrices are slow
     return drawn @ (in_scores * in_truth), drawn @ np.abs(in_scores), drawn @ np.abs(in_truth)
@@ -121,7 +121,7 @@ def _ratio(agreeing: Vector, in_scores: Vector, in_truth: Vector) -> Vector:
 
 
 def _correlation(x: Vector, y: Vector, scores: Vector, truth: Vector, counts: Counts) -> Vector:
-    """Of (B, n) values that follow the order of scores and truth, each as often as it was drawn."""
+    """Correlation of (B, n) values in the order of scores and truth, each counted as often as it was drawn."""
     total = counts.sum(axis=1, keepdims=True)
     x, y = (v - (counts * v).sum(axis=1, keepdims=True) / total for v in (x, y))
     _, in_scores, in_truth = _pairs(scores, truth, counts)
@@ -144,4 +144,4 @@ MEASURES: Mapping[str, Measure] = MappingProxyType(
         )
     }
 )
-"""What a table can be made of."""
+"""The measures of a table, by name."""

@@ -1,4 +1,4 @@
-"""A benchmark's table as text: for the terminal, Markdown, LaTeX, a web page, CSV and JSON, with its verdict."""
+"""The figures of a benchmark as text (terminal, Markdown, LaTeX, a web page, CSV, JSON), with verdict and notes."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from modelselect.benchmarking.figures import METHOD, BenchmarkTable, EstimatorRow, Figure, plain_figure
+from modelselect.benchmarking.figures import FEWEST_FOR_AN_INTERVAL, METHOD, BenchmarkFigures, EstimatorRow, Figure
 from modelselect.utils.text import UNKNOWN, escaped, latex_escaped, listed, printable
+from modelselect.utils.versions import __version__
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -20,7 +21,7 @@ FORMAT = "modelselect benchmark"
 FORMAT_VERSION = 1
 
 FEW_DATASETS = 5
-"""Fewer than these are named as few."""
+"""With fewer datasets than these a note says that they are few."""
 
 _STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 75rem; padding: 0 1rem; }
@@ -39,7 +40,7 @@ small { opacity: .7; display: block; }
 
 @dataclass(frozen=True, slots=True)
 class _Cell:
-    """What stands in a cell: a figure, and what is smaller beside or below it."""
+    """The text of a cell, and a smaller text that follows it."""
 
     text: str
     small: str = ""
@@ -52,7 +53,7 @@ class _Cell:
 # --- the verdict -----------------------------------------------------------------------------------------------------
 
 
-def verdicts(table: BenchmarkTable) -> list[str]:
+def verdicts(table: BenchmarkFigures) -> list[str]:
     """See `BenchmarkTable.sentences`."""
     methods = [row for row in table.rows if row.kind == METHOD]
     over = f"over {_count(len(table.datasets), 'dataset')} and {_count(len(table.benchmark.models), 'model')}"
@@ -64,19 +65,19 @@ def verdicts(table: BenchmarkTable) -> list[str]:
     found = []
     if table.static is None:
         found.append(
-            f"{named}. No static baseline has a score here, so that the table cannot say whether a method is worth its "
-            "forward passes."
+            f"{named}. No static baseline has a score, so the table cannot say whether a method is worth its forward "
+            "passes."
         )
     else:
         found.append(f"{named}, and the best static baseline is {table.static} ({_mean_of(table, table.static)}).")
         found += _against(table, methods, table.static, f"the static baseline {table.static}")
     if table.history is not None:
-        found.append(f"What is known of other datasets, {table.history}, reaches {_mean_of(table, table.history)}.")
+        found.append(f"The baseline from other datasets, {table.history}, reaches {_mean_of(table, table.history)}.")
         found += _against(table, methods, table.history, table.history)
     return found
 
 
-def _against(table: BenchmarkTable, methods: Sequence[EstimatorRow], baseline: str, called: str) -> Iterator[str]:
+def _against(table: BenchmarkFigures, methods: Sequence[EstimatorRow], baseline: str, called: str) -> Iterator[str]:
     compared = [(row.estimator, row.gains[baseline]) for row in methods if baseline in row.gains]
     losing = [name for name, gain in compared if gain.value <= 0]
     winning = [(name, gain) for name, gain in compared if gain.value > 0]
@@ -94,33 +95,33 @@ def _against(table: BenchmarkTable, methods: Sequence[EstimatorRow], baseline: s
         yield f"{some} {'does' if len(losing) == 1 else 'do'} not beat {called}: {listed(losing, len(losing))}."
     if open_:
         yield (
-            f"{_count(len(open_), 'method')} {'is' if len(open_) == 1 else 'are'} better{in_the_mean}, but cannot be "
-            f"told apart from it, as the 95% interval of the difference holds 0: {listed(open_, len(open_))}."
+            f"{_count(len(open_), 'method')} {'is' if len(open_) == 1 else 'are'} better than {called}{in_the_mean}, "
+            f"but the 95% interval of the difference contains 0: {listed(open_, len(open_))}."
         )
     if clear:
-        yield f"Better than it by the interval of the difference, too: {listed(clear, len(clear))}."
+        yield f"Better than {called}, also by the 95% interval of the difference: {listed(clear, len(clear))}."
 
 
-def remarks(table: BenchmarkTable) -> list[str]:
-    """What a reader must know of the figures."""
+def remarks(table: BenchmarkFigures) -> list[str]:
+    """The notes: what a reader must know of the figures."""
     found = []
     if table.resamples:
         found.append(
-            f"In brackets: 95% bootstrap intervals of {table.resamples:,} resamples, of models, and for the mean of "
-            "datasets, too; none where a figure is over fewer than five models."
+            f"In brackets: 95% bootstrap intervals from {table.resamples:,} resamples of the models and, for the mean, "
+            f"of the datasets. A figure over fewer than {FEWEST_FOR_AN_INTERVAL} models has no interval."
         )
     if 1 < len(table.datasets) < FEW_DATASETS:
-        found.append(f"{len(table.datasets)} datasets are few: the intervals of means are rather too narrow.")
+        found.append(f"{len(table.datasets)} datasets are few: the intervals of the means are probably too narrow.")
     if any(figure.n < figure.of for row in table.rows for figure in (*row.figures.values(), row.mean)):
-        found.append("A figure over fewer models (a mean: datasets) than there are says over how many: 5/9.")
+        found.append("5/9 after a figure means that the figure covers five of nine models (a mean: of nine datasets).")
     if table.measure.points:
         found.append("Figures are points of accuracy; lower is better.")
     if any(row.seconds is not None for row in table.rows):
         forward = table.evidence_seconds
         also = "" if forward is None else f", without the forward pass, which took {_seconds(forward)} s"
         found.append(
-            f"Seconds are for one model and dataset, in the mean, when first computed{also}; what estimators share is "
-            "counted for the first that asks."
+            f"Seconds are the mean time for one model and dataset when first computed{also}. Work that estimators "
+            "share counts for the first of them."
         )
     lacking: dict[str, list[str]] = {}
     for row in table.rows:
@@ -137,31 +138,31 @@ def remarks(table: BenchmarkTable) -> list[str]:
     return [*found, *table.notes]
 
 
-def _reasons(table: BenchmarkTable, estimator: str) -> list[str]:
+def _reasons(table: BenchmarkFigures, estimator: str) -> list[str]:
     by_dataset = table.benchmark.failures.get(estimator, {})
     return [failure.reason for by_model in by_dataset.values() for failure in by_model.values()]
 
 
 def _bare(reason: str, estimator: str) -> str:
-    """Without the estimator's name in front, so that what is said of several is said once."""
+    """The reason without the estimator's name in front, so that one note can list all estimators with this reason."""
     return reason.removeprefix(f"{estimator} ")
 
 
 # --- cells -----------------------------------------------------------------------------------------------------------
 
 
-def _title(table: BenchmarkTable) -> str:
+def _title(table: BenchmarkFigures) -> str:
     return f"Agreement of score and accuracy: {table.measure.label}"
 
 
-def _columns(table: BenchmarkTable) -> list[str]:
+def _columns(table: BenchmarkFigures) -> list[str]:
     several = len(table.datasets) > 1
     timed = any(row.seconds is not None for row in table.rows)
     gains = [f"over {baseline}" for baseline in (table.static, table.history) if baseline is not None]
     return ["estimator", *table.datasets, *(["mean"] if several else []), *gains, *(["seconds"] if timed else [])]
 
 
-def _cells(table: BenchmarkTable, row: EstimatorRow, intervals: bool) -> list[_Cell]:
+def _cells(table: BenchmarkFigures, row: EstimatorRow, intervals: bool) -> list[_Cell]:
     several = len(table.datasets) > 1
     cells = [_Cell(row.estimator if row.kind == METHOD else f"{row.estimator} (baseline)")]
     cells += [_cell(table, row.figures.get(dataset), intervals) for dataset in table.datasets]
@@ -177,7 +178,7 @@ def _cells(table: BenchmarkTable, row: EstimatorRow, intervals: bool) -> list[_C
     return cells
 
 
-def _cell(table: BenchmarkTable, figure: Figure | None, intervals: bool = True, signed: bool = False) -> _Cell:
+def _cell(table: BenchmarkFigures, figure: Figure | None, intervals: bool = True, signed: bool = False) -> _Cell:
     if figure is None:
         return _Cell(UNKNOWN)
     small = []
@@ -190,16 +191,16 @@ def _cell(table: BenchmarkTable, figure: Figure | None, intervals: bool = True, 
     return _Cell(f"+{text}" if signed and figure.value > 0 else text, " ".join(small))
 
 
-def _number(table: BenchmarkTable, value: float) -> str:
+def _number(table: BenchmarkFigures, value: float) -> str:
     text = f"{100 * value:.1f}" if table.measure.points else f"{value:.2f}"
     return text.removeprefix("-") if float(text) == 0 else text
 
 
-def _value(table: BenchmarkTable, figure: Figure) -> str:
+def _value(table: BenchmarkFigures, figure: Figure) -> str:
     return _cell(table, figure).line
 
 
-def _mean_of(table: BenchmarkTable, name: str) -> str:
+def _mean_of(table: BenchmarkFigures, name: str) -> str:
     return _value(table, next(row.mean for row in table.rows if row.estimator == name))
 
 
@@ -211,8 +212,8 @@ def _count(number: int, what: str) -> str:
     return f"{number:,} {what}" + ("" if number == 1 else "s")
 
 
-def _parts(table: BenchmarkTable) -> list[list[EstimatorRow]]:
-    """Methods, and baselines: what a rule stands between."""
+def _parts(table: BenchmarkFigures) -> list[list[EstimatorRow]]:
+    """Methods, and baselines: the two parts that a rule separates."""
     parts = [[row for row in table.rows if (row.kind == METHOD) == is_method] for is_method in (True, False)]
     return [part for part in parts if part]
 
@@ -220,7 +221,7 @@ def _parts(table: BenchmarkTable) -> list[list[EstimatorRow]]:
 # --- forms -----------------------------------------------------------------------------------------------------------
 
 
-def terminal(table: BenchmarkTable, intervals: bool) -> Group:
+def terminal(table: BenchmarkFigures, intervals: bool) -> Group:
     """See `BenchmarkTable.to_rich`."""
     from rich.console import Group
     from rich.table import Table
@@ -243,26 +244,26 @@ def terminal(table: BenchmarkTable, intervals: bool) -> Group:
     return Group(drawn, *said, *noted)
 
 
-def width(table: BenchmarkTable) -> int:
-    """Characters that a terminal must have for all intervals, at least."""
+def width(table: BenchmarkFigures) -> int:
+    """Fewest characters of a terminal's line that show all intervals."""
     rows = [_cells(table, row, True) for row in table.rows]
     columns = zip(*rows, strict=True)
     return sum(3 + max(max(len(c.text), len(c.small)) for c in column) for column in columns) + 1
 
 
-def markdown(table: BenchmarkTable, intervals: bool) -> str:
+def markdown(table: BenchmarkFigures, intervals: bool) -> str:
     """See `BenchmarkTable.to_markdown`."""
     columns = _columns(table)
     lines: list[Iterable[str]] = [map(escaped, columns), ["---", *["--:"] * (len(columns) - 1)]]
     lines += [map(escaped, (c.line for c in _cells(table, row, intervals))) for part in _parts(table) for row in part]
     paragraphs = ["\n".join(f"| {' | '.join(cells)} |" for cells in lines)]
-    for told in (verdicts(table), remarks(table)):
-        if told:
-            paragraphs.append("\n".join(f"- {escaped(text)}" for text in told))
+    for sentences in (verdicts(table), remarks(table)):
+        if sentences:
+            paragraphs.append("\n".join(f"- {escaped(text)}" for text in sentences))
     return "\n\n".join(paragraphs) + "\n"
 
 
-def latex(table: BenchmarkTable, intervals: bool) -> str:
+def latex(table: BenchmarkFigures, intervals: bool) -> str:
     """See `BenchmarkTable.to_latex`."""
     columns = _columns(table)
     lines = [f"% {printable(text)}" for text in (*verdicts(table), *remarks(table))]
@@ -284,10 +285,8 @@ def _latex_cell(cell: _Cell) -> str:
     return latex_escaped(cell.text) + small
 
 
-def page(table: BenchmarkTable, intervals: bool) -> str:
+def page(table: BenchmarkFigures, intervals: bool) -> str:
     """See `BenchmarkTable.to_html`."""
-    from modelselect.utils.versions import __version__
-
     title = escape(_title(table))
     policy = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
     return (
@@ -300,8 +299,8 @@ def page(table: BenchmarkTable, intervals: bool) -> str:
     )
 
 
-def fragment(table: BenchmarkTable, intervals: bool) -> str:
-    """The table and what there is to say, as a part of a page."""
+def fragment(table: BenchmarkFigures, intervals: bool) -> str:
+    """The table, verdict and notes as a part of a page."""
     head = "".join(f"<th>{_html(column)}</th>" for column in _columns(table))
     bodies = ""
     for part in _parts(table):
@@ -324,7 +323,7 @@ def _html(text: str) -> str:
     return escape(printable(text))
 
 
-def comma_separated(table: BenchmarkTable) -> str:
+def comma_separated(table: BenchmarkFigures) -> str:
     """See `BenchmarkTable.to_csv`."""
     written = io.StringIO()
     writer = csv.writer(written, lineterminator="\n")
@@ -336,7 +335,7 @@ def comma_separated(table: BenchmarkTable) -> str:
     return written.getvalue()
 
 
-def document(table: BenchmarkTable) -> str:
+def document(table: BenchmarkFigures) -> str:
     """See `BenchmarkTable.to_json`."""
     benchmark = table.benchmark
     content = {
@@ -351,9 +350,9 @@ def document(table: BenchmarkTable) -> str:
             {
                 "estimator": row.estimator,
                 "kind": row.kind,
-                "mean": plain_figure(row.mean),
-                "figures": {dataset: plain_figure(figure) for dataset, figure in row.figures.items()},
-                "gains": {baseline: plain_figure(figure) for baseline, figure in row.gains.items()},
+                "mean": _plain(row.mean),
+                "figures": {dataset: _plain(figure) for dataset, figure in row.figures.items()},
+                "gains": {baseline: _plain(figure) for baseline, figure in row.gains.items()},
                 "seconds": row.seconds,
             }
             for row in table.rows
@@ -368,3 +367,7 @@ def document(table: BenchmarkTable) -> str:
         "provenance": dict(benchmark.provenance),
     }
     return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False, default=str) + "\n"
+
+
+def _plain(figure: Figure) -> dict[str, Any]:
+    return {"value": figure.value, "interval": figure.interval, "n": figure.n, "of": figure.of}

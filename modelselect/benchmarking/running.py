@@ -11,26 +11,29 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Unpack
 
+from modelselect.benchmarking.benchmark import Benchmark
 from modelselect.benchmarking.gathering import Gathered
-from modelselect.benchmarking.results import FEWEST_FOR_MEAN_RANK, Benchmark
+from modelselect.benchmarking.results import FEWEST_FOR_MEAN_RANK
 from modelselect.benchmarking.truth import match, names_of, read_truth
 from modelselect.candidates.candidate import Candidate
 from modelselect.candidates.modules import in_evaluation_mode
 from modelselect.errors import Failure, InvalidInputError, SearchError
 from modelselect.estimators.estimator import Estimator
-from modelselect.evaluation.context import ScoringTask
+from modelselect.evaluation.context import EvaluationContext
 from modelselect.evaluation.fine_tuning import VerificationTask
-from modelselect.evaluation.request import DEFAULT_HOLDOUT, DEFAULT_MAX_CORRUPT, DEFAULT_PROBE_SIZE, Request
+from modelselect.evaluation.recall import observe, recall_context
+from modelselect.evaluation.request import DEFAULT_HOLDOUT, Request
 from modelselect.evaluation.results import ScoringResult, VerificationResult
-from modelselect.executor import Executor
+from modelselect.evaluation.running import run
+from modelselect.evaluation.settings import NOT_IN_BENCHMARK, BenchmarkKeywords, Settings, with_signature
+from modelselect.evaluation.task import ScoringTask
 from modelselect.extraction.inputs import InputCache
-from modelselect.history.database import History
-from modelselect.history.proxy import observe
-from modelselect.history.recall import build_context
+from modelselect.history.history import History
 from modelselect.history.records import ACCURACY, Result
 from modelselect.host.lookup import ALL_ESTIMATORS
+from modelselect.probe.probe import Probe
 from modelselect.utils.progress import Progress
 from modelselect.utils.text import listed
 from modelselect.utils.versions import ALL_LIBRARIES, numeric_versions
@@ -38,11 +41,8 @@ from modelselect.utils.versions import ALL_LIBRARIES, numeric_versions
 SOME = 5
 """Names that a note lists."""
 
-if TYPE_CHECKING:
-    from modelselect.probe.probe import Probe
-    from modelselect.verification.recipe import FineTuning
 
-
+@with_signature(BenchmarkKeywords)
 def benchmark(
     candidates: Any,
     datasets: Sequence[Any] | Mapping[str, Any],
@@ -50,61 +50,37 @@ def benchmark(
     *,
     columns: Mapping[str, str] | None = None,
     verify: str | None = None,
-    fine_tuning: FineTuning | None = None,
-    estimators: str | Estimator | Sequence[str | Estimator] | None = None,
-    probe_size: int | None = DEFAULT_PROBE_SIZE,
-    source: Any = None,
-    device: str = "auto",
-    executor: str | Executor = "local",
-    cache_dir: str | os.PathLike[str] | None = None,
-    trust_remote_code: bool = False,
-    seed: int = 0,
-    batch_size: int | None = None,
-    precision: str = "float32",
-    compile: bool = False,
-    max_corrupt: float = DEFAULT_MAX_CORRUPT,
-    progress: bool = True,
+    **settings: Unpack[BenchmarkKeywords],
 ) -> Benchmark:
     """Runs every estimator on every candidate and dataset with a known fine-tuning result.
 
-    Estimators see training rows alone; one forward pass for each candidate and dataset serves them all. Everything
-    computed is on disk the moment it exists, so that a run that was killed goes on where it stopped. Your transfer
-    history is neither read nor added to, as it might hold the very results that are to be predicted; estimators that go
-    by one are given, for each dataset, the truth of all others.
+    Estimators only see training rows; one forward pass for each candidate and dataset serves all of them. Every result
+    is saved as soon as it is computed, and a run that was killed continues where it stopped. Your transfer history is
+    neither read nor added to, since it might hold the results that are to be predicted. Estimators that read a history
+    get, for each dataset, the truth of all other datasets.
 
     Args:
         candidates: as in `select()`.
-        datasets: what `Probe.of` takes, one or several; or a mapping from names to these. Names are the truth's; by
-            default a dataset is called what its folder, or the Hub, calls it.
+        datasets: anything that `Probe.of` takes, one or several; or a mapping from names to these. The truth uses these
+            names; by default a dataset has the name of its folder, or its name on the Hub.
         truth: accuracies after fine-tuning: a CSV file or DataFrame, long (columns `dataset`, `model`, `accuracy`) or
-            wide (`model`, and a column for each dataset); a mapping dataset -> model -> accuracy; or a `History`. In
-            per cent if one is above 1. A model is a candidate's id, with or without the revision, or its name; for a
-            path, its last part will do.
-        columns: what the table of the truth calls `dataset`, `model` and `accuracy`, where otherwise.
+            wide (`model`, and a column for each dataset); a mapping dataset -> model -> accuracy; or a `History`. They
+            are per cent if one is above 1. A model is a candidate's id, with or without the revision, or its name; for
+            a path, the last part is enough.
+        columns: the names that the table of the truth has for `dataset`, `model` and `accuracy`, if it has others.
         verify: instead of `truth`, how to fine-tune every candidate on the training rows of every dataset, as in
-            `select()`. The accuracy is that on the test split, where there is one with labels, else on held-out rows.
-        fine_tuning: the recipe, for `verify`.
-        estimators: names or instances; None or `"all"` for every registered one. Static baselines stand beside them.
-        probe_size: rows that every candidate is shown, at most; None for all.
-        source: as in `select()`.
-        device: as in `select()`.
-        executor: as in `select()`.
-        cache_dir: as in `select()`.
-        trust_remote_code: as in `select()`.
-        seed: of the probe, of stochastic estimators and of fine-tuning.
-        batch_size: as in `select()`.
-        precision: as in `select()`.
-        compile: as in `select()`.
-        max_corrupt: as in `select()`.
-        progress: whether to show progress in a terminal.
+            `select()`. The accuracy is measured on the test split if it has labels, else on held-out rows.
+        settings: keywords of `select()`: estimators (None or `"all"` for every registered one; static baselines are
+            always included), probe_size, source, device, executor, cache_dir, trust_remote_code, seed, batch_size,
+            precision, compile, fine_tuning (the recipe for `verify`), max_corrupt, progress.
 
     Returns:
-        Scores and truth; `table()` judges. A candidate that fails on a dataset, or an estimator on a candidate, is a
-        cell that is missing, with the reason.
+        Scores and truth; `table()` judges. If a candidate fails on a dataset, or an estimator on a candidate, that cell
+        is missing, and the reason is kept.
 
     Raises:
-        InvalidInputError: neither truth nor `verify` is given, or both; the truth cannot be read, or does not match;
-            and what `select()` raises for datasets, candidates and estimators.
+        InvalidInputError: neither `truth` nor `verify` is given, or both; the truth cannot be read, or does not match;
+            and everything that `select()` raises for datasets, candidates and keywords.
         SearchError: a zoo failed while it was searched.
 
     >>> import modelselect as ms, numpy as np
@@ -116,35 +92,21 @@ def benchmark(
     >>> found.datasets, len(found.models), sorted(found.scores)
     (('toy',), 3, ['logme', 'parameters', 'source_accuracy'])
     """
-    from modelselect.verification.recipe import FineTuning, check_method
-
     started, clock = datetime.datetime.now(datetime.UTC), time.perf_counter()
     if (truth is None) == (verify is None):
         raise InvalidInputError(
             "a benchmark takes known results (truth=, --truth), or verify= (--verify) to compute them; give one of both"
         )
-    if verify is not None:
-        check_method(verify)
-    recipe = fine_tuning or FineTuning()
-    settings: dict[str, Any] = {
-        "estimators": ALL_ESTIMATORS if estimators is None else estimators,
-        "top_k": 0,
-        "source": source,
-        "device": device,
-        "executor": executor,
-        "cache_dir": cache_dir,
-        "trust_remote_code": trust_remote_code,
-        "seed": seed,
-        "probe_size": probe_size,
-        "batch_size": batch_size,
-        "precision": precision,
-        "compile": compile,
-        "resamples": 0,
-        "max_corrupt": max_corrupt,
-    }
+    asked = Settings.of("benchmark", settings, NOT_IN_BENCHMARK)
+    asked = replace(
+        asked,
+        estimators=ALL_ESTIMATORS if asked.estimators is None else asked.estimators,
+        verify=asked.verify if verify is None else verify,
+        history=False,
+    )
     requests: dict[str, Request] = {}
-    for name, probe in _probes(datasets, probe_size, seed, max_corrupt, verify is not None).items():
-        request = Request.of(probe, candidates, **settings)
+    for name, probe in _probes(datasets, asked, verify is not None).items():
+        request = Request.of(asked, probe, candidates)
         if request.unsearched:
             failed = next(iter(request.unsearched.values()))
             raise SearchError(failed.reason if isinstance(failed, Failure) else "a zoo could not be searched")
@@ -162,20 +124,18 @@ def benchmark(
     gathered = Gathered()
     measured: dict[str, dict[str, float]] = {}
     forward: list[float] = []
-    with Progress(progress) as bars:
+    with Progress(asked.progress) as bars:
         for name, request in requests.items():
             modules = [module for zoo in request.own_zoos.values() for module in zoo.modules]
             with in_evaluation_mode(*modules), InputCache.temporary(request.store.path / "spool") as spool:
                 plain = replace(request, methods=[e for e in request.methods if "history" not in e.reads])
-                work = plain.work(spool, None if request.runner.isolated else bars.batches)
+                task = ScoringTask(plain.context(spool, None if request.runner.isolated else bars.batches))
                 if any("proxy_features" in estimator.reads for estimator in plain.methods):
-                    observe(work, None, None)
+                    task = _with_proxy(task)
                 shown = [c for c in request.pool if truth is None or c.id in known[name]]
-                results = _assess(work, request, shown, f"scoring on {name}", bars)
+                results = _assess(task, request, shown, f"scoring on {name}", bars)
                 if verify is not None:
-                    known[name], unmeasured = _verify(
-                        work, request, results, verify, recipe, f"fine-tuning on {name}", bars
-                    )
+                    known[name], unmeasured = _verify(task.context, request, results, f"fine-tuning on {name}", bars)
                     notes += [f"Not fine-tuned on {name}: {names[c]}: {why.reason}" for c, why in unmeasured.items()]
             unknown = [names[c.id] for c in request.pool if c.id not in known[name]]
             if truth is not None and unknown:
@@ -184,7 +144,7 @@ def benchmark(
                 r.extraction_seconds for r in results.values() if isinstance(r, ScoringResult) and r.feature_dim
             ]
             measured[name] = {names[c]: accuracy for c, accuracy in known[name].items()}
-            _gather(gathered, name, work.estimators, {c: results[c] for c in known[name]}, names)
+            _gather(gathered, name, task.context.estimators, {c: results[c] for c in known[name]}, names)
         _remember(gathered, requests, known, names, bars)
     request = next(iter(requests.values()))
     if not any(len(by_model) > 1 for by_model in measured.values()):
@@ -206,13 +166,13 @@ def benchmark(
             "estimators": {
                 e.name: {"key": e.key, "parameters": e.parameters, "citation": e.citation} for e in request.methods
             },
-            "truth": {"verify": verify, "fine_tuning": asdict(recipe)} if verify else _described(truth),
+            "truth": {"verify": verify, "fine_tuning": asdict(asked.recipe)} if verify else _described(truth),
             "settings": {
-                "probe_size": probe_size,
+                "probe_size": asked.probe_size,
                 "device": request.device,
                 "executor": request.runner.name,
-                "precision": precision,
-                "seed": seed,
+                "precision": asked.precision,
+                "seed": asked.seed,
             },
             "versions": {"python": platform.python_version(), **numeric_versions(ALL_LIBRARIES)},
             "started": started.isoformat(timespec="seconds"),
@@ -221,10 +181,8 @@ def benchmark(
     )
 
 
-def _probes(datasets: Any, probe_size: int | None, seed: int, max_corrupt: float, measured: bool) -> dict[str, Probe]:
+def _probes(datasets: Any, asked: Settings, measured: bool) -> dict[str, Probe]:
     """By name; where accuracies are to be measured, with rows for that: the test split's, where there is one."""
-    from modelselect.probe.probe import Probe
-
     if isinstance(datasets, str | os.PathLike | tuple) or not isinstance(datasets, Mapping | Sequence):
         datasets = [datasets]
     if not datasets:
@@ -234,10 +192,10 @@ def _probes(datasets: Any, probe_size: int | None, seed: int, max_corrupt: float
     for given, dataset in items:
         probe = Probe.of(
             dataset,
-            size=probe_size,
-            seed=seed,
+            size=asked.probe_size,
+            seed=asked.seed,
             holdout=DEFAULT_HOLDOUT if measured else 0.0,
-            max_corrupt=max_corrupt,
+            max_corrupt=asked.max_corrupt,
             test_as_holdout=measured,
         )
         name = probe.name if given is None else str(given)
@@ -262,18 +220,17 @@ def _remember(
     names: Mapping[str, str],
     bars: Progress,
 ) -> None:
-    """Adds what estimators say that go by a transfer history: on each dataset, that of the results on all others."""
+    """Adds the scores of estimators that read a history: for each dataset, one of the results on all others."""
     methods = [e for e in next(iter(requests.values())).methods if "history" in e.reads]
     if not methods:
         return
     with tempfile.TemporaryDirectory() as scratch, contextlib.ExitStack() as stack:
-        works = {}
+        tasks = {}
         for name, request in requests.items():
             modules = [module for zoo in request.own_zoos.values() for module in zoo.modules]
             stack.enter_context(in_evaluation_mode(*modules))
             spool = stack.enter_context(InputCache.temporary(request.store.path / "spool"))
-            works[name] = replace(request, methods=methods).work(spool)
-            observe(works[name], None, None)
+            tasks[name] = _with_proxy(ScoringTask(replace(request, methods=methods).context(spool)))
         for number, (name, request) in enumerate(requests.items()):
             pool = [candidate for candidate in request.pool if candidate.id in known[name]]
             if len(requests) < FEWEST_FOR_MEAN_RANK:
@@ -282,59 +239,54 @@ def _remember(
             else:
                 history = History(Path(scratch) / f"{number}.sqlite")
                 for other in (other for other in requests if other != name):
-                    _record(history, other, works[other], requests[other].pool, known[other])
-                works[name].recollection = build_context(history, works[name], pool, bars)
-                results = _assess(works[name], request, pool, f"recalling for {name}", bars)
+                    _record(history, other, tasks[other], requests[other].pool, known[other])
+                known_here = recall_context(tasks[name], history, pool, bars)
+                task = ScoringTask(replace(tasks[name].context, recall=known_here))
+                results = _assess(task, request, pool, f"recalling for {name}", bars)
             _gather(gathered, name, methods, results, names)
 
 
 def _record(
-    history: History, dataset: str, work: ScoringTask, pool: Sequence[Candidate], accuracies: Mapping[str, float]
+    history: History, dataset: str, task: ScoringTask, pool: Sequence[Candidate], accuracies: Mapping[str, float]
 ) -> None:
     """Adds the results on one dataset, and what the proxy sees of it."""
-    probe = work.probe
+    probe, proxy = task.context.probe, task.context.proxy
     history.describe_dataset(dataset, {"name": dataset, "classes": probe.n_classes, "samples": len(probe)})
     history.record(Result(c.unversioned_id, dataset, ACCURACY, accuracies[c.id]) for c in pool if c.id in accuracies)
-    if work.proxy is not None:
-        history.keep_proxy(dataset, work.proxy.id, work.features(work.proxy))
+    if proxy is not None:
+        history.keep_proxy(dataset, proxy.id, task.features(proxy))
+
+
+def _with_proxy(task: ScoringTask) -> ScoringTask:
+    return ScoringTask(replace(task.context, proxy=observe(task, None, None)))
 
 
 def _assess(
-    work: ScoringTask, request: Request, pool: Sequence[Candidate], what: str, bars: Progress
+    task: ScoringTask, request: Request, pool: Sequence[Candidate], what: str, bars: Progress
 ) -> dict[str, ScoringResult | Failure]:
-    results: dict[str, ScoringResult | Failure] = {}
-    with bars.candidates(what, len(pool)) as advance:
-        for outcome in request.runner.map(work, pool):
-            results[outcome.item.id] = outcome.failure or outcome.value
-            advance(outcome.item.id)
+    results = run(request.runner, task, pool, bars.candidates(what, len(pool)))
     return {candidate.id: results[candidate.id] for candidate in pool}  # whatever finished first
 
 
 def _verify(
-    work: ScoringTask,
+    context: EvaluationContext,
     request: Request,
     results: Mapping[str, ScoringResult | Failure],
-    method: str,
-    recipe: FineTuning,
     what: str,
     bars: Progress,
 ) -> tuple[dict[str, float], dict[str, Failure]]:
     """Accuracy of each candidate after fine-tuning, or why it has none, by id. Its weights are not kept."""
     identities = {key: result.identity for key, result in results.items() if isinstance(result, ScoringResult)}
-    task = VerificationTask(work, recipe, identities, method)
-    accuracies: dict[str, float] = {}
-    failures: dict[str, Failure] = {}
-    with bars.candidates(what, len(request.pool)) as advance:
-        for outcome in request.runner.map(task, request.pool):
-            if outcome.failure is None:
-                found: VerificationResult = outcome.value
-                accuracies[outcome.item.id] = found.verified.accuracy
-                if found.checkpoint is not None and not found.reused:
-                    request.store.remove(found.checkpoint)
-            else:
-                failures[outcome.item.id] = outcome.failure
-            advance(outcome.item.id)
-    return {c.id: accuracies[c.id] for c in request.pool if c.id in accuracies}, failures
+    task = VerificationTask(context, request.settings.recipe, identities, request.settings.verify)
+
+    def drop(candidate: Candidate, result: VerificationResult | Failure) -> None:
+        if isinstance(result, VerificationResult) and result.checkpoint is not None and not result.reused:
+            request.store.remove(result.checkpoint)
+
+    found = run(request.runner, task, request.pool, bars.candidates(what, len(request.pool)), drop)
+    in_order = {c.id: found[c.id] for c in request.pool if c.id in found}
+    accuracies = {key: r.verified.accuracy for key, r in in_order.items() if isinstance(r, VerificationResult)}
+    return accuracies, {key: r for key, r in found.items() if isinstance(r, Failure)}
 
 
 def _gather(

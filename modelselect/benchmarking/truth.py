@@ -1,7 +1,9 @@
-"""What is known already: tables of fine-tuning results, and of scores, matched with candidates and datasets."""
+"""Reads known accuracies and scores from tables, and matches them with candidates and datasets."""
 
 from __future__ import annotations
 
+import csv
+import io
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -10,17 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 from modelselect.candidates.candidate import Candidate
 from modelselect.errors import InvalidInputError, did_you_mean
+from modelselect.history.database import Database
+from modelselect.history.records import ACCURACY
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from modelselect.history.database import History
-
 ALIASES = {"model": ("model", "candidate"), "accuracy": ("accuracy", "value"), "dataset": ("dataset",)}
-"""What a table may call its columns, the first that is there counting."""
+"""Names that a table may give its columns; the first that the table has counts."""
 
 MISSING = {"", "-", "–", "na", "n/a", "nan", "none", "null"}
-"""What stands in a cell for which nothing is known, in lower case."""
+"""Cells without a value, in lower case."""
 
 Matrix = dict[str, dict[str, float]]
 """By dataset and model."""
@@ -30,21 +32,19 @@ def read_truth(given: Any, columns: Mapping[str, str] | None = None) -> tuple[Ma
     r"""Accuracies from 0 to 1, by dataset and model, and notes on how they were read.
 
     Args:
-        given: a CSV file or a DataFrame, long (columns `dataset`, `model`, `accuracy`; `candidate` and `value` are
-            understood, too) or wide (a column `model`, and one for each dataset); a mapping dataset -> model ->
-            accuracy; or a `History`. In per cent if one is above 1. Several results of one model on one dataset come
-            to their mean. Empty cells are missing.
-        columns: what the table calls `dataset`, `model` and `accuracy`, where otherwise.
+        given: a CSV file or a DataFrame, long (columns `dataset`, `model` or `candidate`, `accuracy` or `value`) or
+            wide (a column `model`, and one for each dataset); a mapping dataset -> model -> accuracy; or a `History`.
+            If one accuracy is above 1, all are in per cent. Several results of one model on one dataset count by their
+            mean. Empty cells are unknown.
+        columns: the table's own names for `dataset`, `model` and `accuracy`, where they differ.
 
     Raises:
-        InvalidInputError: it cannot be read; the message says where.
+        InvalidInputError: the truth cannot be read; the message says where.
 
     >>> read_truth({"pets": {"resnet18": 88.0, "vgg11": 85.5}})
     ({'pets': {'resnet18': 0.88, 'vgg11': 0.855}}, [])
     """
-    from modelselect.history.database import History
-
-    if isinstance(given, History):
+    if isinstance(given, Database):
         found = _of_history(given)
     elif _is_matrix(given):
         found = {
@@ -57,7 +57,7 @@ def read_truth(given: Any, columns: Mapping[str, str] | None = None) -> tuple[Ma
         if names["model"] is None:
             raise InvalidInputError(
                 f"{called} has the columns {_listed(frame.columns)}; expected dataset, model and accuracy, or model "
-                "and a column for each dataset. Say what it calls them: columns={'model': ...} (--column model=...)."
+                "and a column for each dataset. Name the table's columns: columns={'model': ...} (--column model=...)."
             )
         if names["accuracy"] is not None and names["dataset"] is not None:
             found = _long(frame, names["dataset"], names["model"], names["accuracy"], called)
@@ -89,7 +89,7 @@ def read_scores(given: Any, columns: Mapping[str, str] | None = None) -> dict[st
     if dataset is None or model is None:
         raise InvalidInputError(
             f"{called} has the columns {_listed(frame.columns)}; expected dataset, model, and estimator and score or a "
-            "column for each estimator. Say what it calls them: columns={'model': ...} (--column model=...)."
+            "column for each estimator. Name the table's own columns: columns={'model': ...} (--column model=...)."
         )
     named = {key: (columns or {}).get(key, key) for key in ("estimator", "score")}
     found: dict[str, Matrix] = {}
@@ -113,14 +113,14 @@ def read_scores(given: Any, columns: Mapping[str, str] | None = None) -> dict[st
 def match(
     truth: Mapping[str, Mapping[str, float]], datasets: Sequence[str], candidates: Sequence[Candidate]
 ) -> tuple[Matrix, dict[str, str]]:
-    """The truth of these candidates on these datasets, by dataset and candidate id; and what it calls them, by id.
+    """Accuracies of these candidates on these datasets, by dataset and candidate id; and the truth's name of each id.
 
-    A model of the truth is a candidate if it is its id, its id without the revision, its name, or the last part of a
-    name that is a path.
+    A model of the truth matches a candidate by the candidate's id, the id without the revision, the name, or the last
+    part of a name that is a path.
 
     Raises:
-        InvalidInputError: the truth does not know a dataset, or fewer than two of the candidates there; or one of its
-            names means two candidates, or two names mean one.
+        InvalidInputError: the truth lacks a dataset, or knows fewer than two of the candidates on one; or a name
+            matches two candidates, or two names match one candidate.
     """
     keys = _keys(candidates)
     found: Matrix = {}
@@ -128,38 +128,38 @@ def match(
     for dataset in datasets:
         if dataset not in truth:
             raise InvalidInputError(
-                f"the truth knows no dataset {dataset!r}.{did_you_mean(dataset, truth)} It knows {_listed(truth)}. "
-                "Call datasets what the truth calls them."
+                f"the truth has no dataset {dataset!r}.{did_you_mean(dataset, truth)} The datasets of the truth are "
+                f"{_listed(truth)}. Use these names for your datasets."
             )
         found[dataset] = {}
         for model, accuracy in truth[dataset].items():
             meant = keys.get(model, [])
             if len(meant) > 1:
                 raise InvalidInputError(
-                    f"{model!r}, as the truth says, is the name of {_listed(meant)}; expected one candidate. Give the "
-                    "whole id in the truth."
+                    f"the truth's model {model!r} matches {_listed(meant)}; expected one candidate. Write the whole id "
+                    "in the truth."
                 )
             if not meant:
                 continue
             if meant[0] in found[dataset]:
                 raise InvalidInputError(
-                    f"the truth speaks twice of {meant[0]} on {dataset}, once as {model!r}; expected one accuracy. "
-                    "Call each model by one name."
+                    f"the truth has two accuracies of {meant[0]} on {dataset}, one of them as {model!r}; expected one. "
+                    "Use one name for each model."
                 )
             found[dataset][meant[0]] = accuracy
             called.setdefault(meant[0], model)
         if len(found[dataset]) < 2:
             raise InvalidInputError(
-                f"of the {len(truth[dataset])} models that the truth knows on {dataset} ({_listed(truth[dataset])}), "
-                f"{len(found[dataset])} are among the {len(candidates)} candidates "
-                f"({_listed(c.id for c in candidates)}); expected two or more. Call models by their candidates' ids or "
-                "names."
+                f"{len(found[dataset])} of the truth's {len(truth[dataset])} models on {dataset} "
+                f"({_listed(truth[dataset])}) are among the {len(candidates)} candidates "
+                f"({_listed(c.id for c in candidates)}); expected two or more. Use the candidates' ids or names in the "
+                "truth."
             )
     return found, called
 
 
 def names_of(candidates: Sequence[Candidate], called: Mapping[str, str]) -> dict[str, str]:
-    """What a table calls candidates, by id: what the truth calls them, else their ids, and folders by their names.
+    """A table's name for each candidate, by id: the truth's name, otherwise the id, or for a folder the folder's name.
 
     >>> names_of([Candidate("timm", "resnet18", "a1")], {})
     {'timm:resnet18@a1': 'timm:resnet18'}
@@ -175,15 +175,12 @@ def names_of(candidates: Sequence[Candidate], called: Mapping[str, str]) -> dict
 
 
 def write_truth(truth: Mapping[str, Mapping[str, float]]) -> str:
-    r"""A long table in per cent, which `read_truth` reads again.
+    r"""A long table in per cent, as `read_truth` reads it.
 
     >>> print(write_truth({"pets": {"resnet18": 0.88}}), end="")
     dataset,model,accuracy
     pets,resnet18,88.0
     """
-    import csv
-    import io
-
     written = io.StringIO()
     writer = csv.writer(written, lineterminator="\n")
     writer.writerow(["dataset", "model", "accuracy"])
@@ -194,7 +191,7 @@ def write_truth(truth: Mapping[str, Mapping[str, float]]) -> str:
 
 
 def _keys(candidates: Sequence[Candidate]) -> dict[str, list[str]]:
-    """The ids that each name may mean; what is said more exactly counts alone."""
+    """The candidate ids that each name matches; a more exact match hides the others."""
     keys: dict[str, list[str]] = {}
     spelt = [(c.id, (c.id, c.unversioned_id, c.name, c.name.rstrip("/").rsplit("/", 1)[-1])) for c in candidates]
     for spellings in zip(*(names for _, names in spelt), strict=True):
@@ -209,9 +206,7 @@ def _is_matrix(given: Any) -> bool:
     return isinstance(given, Mapping) and all(isinstance(by_model, Mapping) for by_model in given.values())
 
 
-def _of_history(history: History) -> dict[str, dict[str, list[float]]]:
-    from modelselect.history.records import ACCURACY
-
+def _of_history(history: Database) -> dict[str, dict[str, list[float]]]:
     names = {dataset: str(facts.get("name", dataset)) for dataset, facts in history.datasets().items()}
     found: dict[str, dict[str, list[float]]] = {}
     for result in history.results(metric=ACCURACY):
@@ -221,7 +216,7 @@ def _of_history(history: History) -> dict[str, dict[str, list[float]]]:
 
 
 def _frame(given: Any, columns: Mapping[str, str] | None, what: str) -> tuple[pd.DataFrame, str]:
-    """The table, and what to call it in messages."""
+    """The table, and its name for messages."""
     import pandas as pd
 
     if isinstance(given, pd.DataFrame):
@@ -235,15 +230,15 @@ def _frame(given: Any, columns: Mapping[str, str] | None, what: str) -> tuple[pd
             raise InvalidInputError(f"{str(path)!r} cannot be read as a CSV file: {error}") from error
         frame.columns = frame.columns.str.strip()
     else:
-        raise InvalidInputError(f"{what} is a {type(given).__name__}; expected a CSV file, a DataFrame, or a mapping")
+        raise InvalidInputError(f"{what} is a {type(given).__name__}; expected a CSV file, a DataFrame or a mapping")
     absent = [column for column in (columns or {}).values() if column not in frame.columns]
     if absent:
-        raise InvalidInputError(f"{called} has the columns {_listed(frame.columns)}; it lacks {_listed(absent)}")
+        raise InvalidInputError(f"{called} has the columns {_listed(frame.columns)}, and lacks {_listed(absent)}")
     return frame, called
 
 
 def _column(frame: pd.DataFrame, key: str, columns: Mapping[str, str] | None) -> str | None:
-    """What the table calls a column; None where it has none such."""
+    """The table's name for a column; None if the table has no such column."""
     if columns and key in columns:
         return columns[key]
     return next((name for name in ALIASES[key] if name in frame.columns), None)
@@ -271,7 +266,7 @@ def _wide(frame: pd.DataFrame, model: str, called: str) -> dict[str, dict[str, l
 
 
 def _checked(found: Mapping[str, Mapping[str, Sequence[float]]]) -> tuple[Matrix, list[str]]:
-    """Means of what is known, as shares; an accuracy that cannot be is an error, never left out in silence."""
+    """Mean accuracies from 0 to 1, and notes. An impossible accuracy is an error and never left out in silence."""
     known = {d: {m: [v for v in vs if not math.isnan(v)] for m, vs in by.items()} for d, by in found.items()}
     highest = max((v for by in known.values() for vs in by.values() for v in vs), default=0.0)
     scale = 100.0 if highest > 1 else 1.0
@@ -280,7 +275,8 @@ def _checked(found: Mapping[str, Mapping[str, Sequence[float]]]) -> tuple[Matrix
             for value in values:
                 if not 0 <= value <= scale:
                     raise InvalidInputError(
-                        f"the accuracy of {model} on {dataset} is {value:g}; expected 0 to 1, or 0 to 100 for all"
+                        f"the accuracy of {model} on {dataset} is {value:g}; expected all accuracies from 0 to 1, or "
+                        "all from 0 to 100"
                     )
     repeated = sum(len(values) > 1 for by_model in known.values() for values in by_model.values())
     notes = []
@@ -292,7 +288,9 @@ def _checked(found: Mapping[str, Mapping[str, Sequence[float]]]) -> tuple[Matrix
     }
     means = {dataset: by_model for dataset, by_model in means.items() if by_model}
     if not means:
-        raise InvalidInputError("the truth holds no accuracy; expected those of two models on one dataset or more")
+        raise InvalidInputError(
+            "the truth holds no accuracy; expected the accuracies of two models or more on one dataset or more"
+        )
     return means, notes
 
 
@@ -303,7 +301,7 @@ def _is_missing(value: Any) -> bool:
 
 
 def _number(value: Any, where: str) -> float:
-    """NaN where the cell is missing."""
+    """The number in a cell; NaN if the cell is empty."""
     if _is_missing(value):
         return math.nan
     try:
@@ -311,13 +309,15 @@ def _number(value: Any, where: str) -> float:
     except (TypeError, ValueError):
         number = math.inf
     if math.isinf(number):
-        raise InvalidInputError(f"{where} is {value!r}; expected a finite number, or nothing where it is not known")
+        raise InvalidInputError(f"{where} is {value!r}; expected a finite number, or an empty cell for an unknown one")
     return number
 
 
 def _set_once(by_model: dict[str, float], model: str, value: float, where: str) -> None:
     if model in by_model:
-        raise InvalidInputError(f"{where}: {model} has a score already; expected one of each estimator on a dataset")
+        raise InvalidInputError(
+            f"{where} is a second score of {model}; expected one for each estimator, dataset and model"
+        )
     by_model[model] = value
 
 

@@ -1,1 +1,1 @@
-"""A budget: what may be spent, what is left, and who may still win."""
+"""A budget: what may be spent, what is left, and which candidates may still win."""

@@ -1,4 +1,4 @@
-"""A budget of time, money or forward passes: what it is, what is left of it, and whether the order is decided."""
+"""A budget of time, money or forward passes, and how a run divides it."""
 
 from __future__ import annotations
 
@@ -9,28 +9,25 @@ from dataclasses import dataclass
 from modelselect.errors import InvalidInputError
 from modelselect.utils.text import duration
 
-DEFAULT_CONFIDENCE = 0.9
-"""From this probability on a first place counts as decided."""
-
 DECISION_RESAMPLES = 20
-"""Resamples in each round where the caller asks for none: a standard deviation of 20 is known to a sixth."""
+"""Resamples in each round if the caller asks for none: a standard deviation from 20 has a relative error of a sixth."""
 
 MOST_ROUNDS = 4
-"""The first of them sees an eighth of the probe."""
+"""Maximum number of rounds. With this number, the first one sees an eighth of the probe."""
 
 ROWS_PER_CLASS = 5
 LEAST_ROWS = 60
-"""The first round sees at least that many: fewer rows decide nothing."""
+"""Minimum number of rows in the first round: fewer rows decide nothing."""
 
 VERIFICATION_SHARE = 0.5
-"""Of the budget, kept for fine-tuning where that is asked for; what scoring does not use goes to it as well."""
+"""Share of the budget reserved for fine-tuning if there is any. What scoring leaves over is added to it."""
 
 TRAINING_PASSES = 3
-"""Forward passes that training on a row is worth: the backward pass takes about two."""
+"""Forward passes that training on a row costs: the backward pass takes about two."""
 
 LEAST_EPOCHS = 3
 LEAST_SHARE_OF_EPOCHS = 0.25
-"""Fine-tuning for less than both says too little to be worth it; fewer candidates are fine-tuned instead."""
+"""Fine-tuning for less than both says too little; fewer candidates are fine-tuned instead."""
 
 _DURATION = re.compile(
     r"(?:(\d+(?:\.\d+)?)\s*h(?:ours?)?)?\s*(?:(\d+(?:\.\d+)?)\s*m(?:in(?:utes?)?)?)?\s*"
@@ -47,11 +44,11 @@ _EXPECTED = (
 
 @dataclass(frozen=True)
 class Budget:
-    """What a run may take: seconds of wall time, or forward passes (one row through one candidate).
+    """What a run may spend: seconds of wall time, or forward passes (one row through one candidate).
 
     Attributes:
-        seconds: or None.
-        passes: or None; exactly one of the two is given.
+        seconds: seconds of wall time, or None.
+        passes: number of forward passes, or None; exactly one of the two is given.
 
     Raises:
         InvalidInputError: neither or both are given, or one is not above 0.
@@ -66,16 +63,16 @@ class Budget:
     def __post_init__(self) -> None:
         given = [value for value in (self.seconds, self.passes) if value is not None]
         if len(given) != 1 or isinstance(given[0], bool) or not isinstance(given[0], int | float):
-            raise InvalidInputError(f"{self!r} is no budget; give seconds or passes, one of them")
+            raise InvalidInputError(f"{self!r} is not a budget; expected either seconds or passes")
         if not given[0] > 0 or not math.isfinite(given[0]):
-            raise InvalidInputError(f"{self!r} is no budget; expected more than 0")
+            raise InvalidInputError(f"{self!r} is not a budget; expected more than 0")
 
     @classmethod
     def parse(cls, text: str) -> Budget:
         """The budget that a text such as `20m` means.
 
         Raises:
-            InvalidInputError: it cannot be read.
+            InvalidInputError: the text is not a budget.
 
         >>> Budget.parse("20 min") == Budget.parse("20 minutes"), Budget.parse("1 hour 30 seconds")
         (True, Budget(seconds=3630.0))
@@ -97,10 +94,10 @@ class Budget:
 
     @classmethod
     def of(cls, given: Budget | str | int) -> Budget:
-        """What a caller means: a budget, its text, or a number of forward passes.
+        """The budget that a caller gives: a budget, its text, or a number of forward passes.
 
         Raises:
-            InvalidInputError: it is none of these.
+            InvalidInputError: `given` is none of these.
         """
         if isinstance(given, Budget):
             return given
@@ -120,21 +117,15 @@ class Budget:
         return f"Budget({', '.join(f'{name}={value!r}' for name, value in given.items() if value is not None)})"
 
     def __str__(self) -> str:
-        return self.told(self.amount)
+        return self.format(self.amount)
 
-    def told(self, amount: float) -> str:
-        """An amount in its unit: `12 min`, `3,000 passes`."""
+    def format(self, amount: float) -> str:
+        """An amount in the budget's unit: `12 min`, `3,000 passes`."""
         return f"{amount:,.0f} passes" if self.seconds is None else duration(amount)
 
 
-def check_confidence(confidence: float) -> None:
-    """Raises InvalidInputError where it is no probability that something can reach."""
-    if isinstance(confidence, bool) or not isinstance(confidence, int | float) or not 0.5 <= confidence < 1:
-        raise InvalidInputError(f"confidence is {confidence!r}; expected a probability of at least 0.5 and below 1")
-
-
 def round_sizes(rows: int, classes: int) -> list[int]:
-    """Rows of the probes that candidates are shown one after another: each twice the one before, the last all.
+    """Rows of the probes that candidates are shown one after another. Each has twice as many as the one before.
 
     >>> round_sizes(2000, 10), round_sizes(2000, 100), round_sizes(100, 2)
     ([250, 500, 1000, 2000], [500, 1000, 2000], [100])

@@ -1,4 +1,4 @@
-"""Who may still win: probabilities of a place, from scores and their replicates."""
+"""Which candidates may still win: probabilities of a place, from scores and their replicates."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from numpy.typing import ArrayLike
 from modelselect.evidence.linear_algebra import Vector
 
 _DRAWS = 4000
-"""Of the scores that another probe might give. A probability of 1% is known to a sixth of itself."""
+"""Number of draws of the scores that another probe might give. A probability of 1% then has a relative error of a
+sixth."""
 
 
 @dataclass(frozen=True)
 class WinProbabilities:
-    """How probable it is, with all that is known, that candidates keep their places.
+    """The probabilities that candidates have a place.
 
     Attributes:
-        best: (n,) that the candidate is the best.
-        among: (n,) that it is among the best k.
-        decided: that the best k are those that lead now, in whatever order.
+        best: (n,) the probability that the candidate is the best.
+        among: (n,) the probability that it is among the best k.
+        decided: the probability that the k candidates that lead now are the best k, in any order.
     """
 
     best: Vector
@@ -33,19 +34,19 @@ class WinProbabilities:
 def win_probabilities(
     totals: ArrayLike, replicates: ArrayLike, halved: ArrayLike, places: int, seed: int = 0
 ) -> WinProbabilities:
-    """Chances by the normal distribution: the order moves with the choice of rows, and with their number.
+    """Probabilities by the normal distribution: scores move with the choice of rows, and with their number.
 
-    How far the choice of rows moves scores, and which move together, the replicates tell. How far the number of rows
-    moves them besides is told by the scores on half of the rows: by how much more than their choice explains the order
-    changed when rows were doubled, it may change again.
+    The replicates say how far the choice of rows moves scores, and which scores move together. The scores on half of
+    the rows say how far the number of rows moves them: if doubling the rows changed the order by more than the choice
+    of rows explains, then doubling them again may change it as much.
 
     Args:
-        totals: (n,) scores; NaN for a candidate that has none, and no chance.
-        replicates: (B, n) totals on other probes of this size; a column of NaN where nothing is known, which is taken
-            for as uncertain as the most uncertain.
-        halved: (n,) totals on half of the rows; NaN where there is none.
-        places: k.
-        seed: of the draws.
+        totals: (n,) scores; NaN for a candidate without a score, which has probability 0.
+        replicates: (B, n) totals on other probes of this size. A column of NaN is unknown, and taken to be as uncertain
+            as the most uncertain of the others.
+        halved: (n,) totals on half of the rows; NaN if unknown.
+        places: k, the number of places.
+        seed: the seed of the draws.
 
     >>> found = win_probabilities([1.0, 0.9, 0.0], [[1.1, 0.8, 0.0], [0.9, 1.0, 0.0]], [1.0, 0.9, 0.0], places=1)
     >>> found.best.round(1).tolist()
@@ -58,12 +59,12 @@ def win_probabilities(
     moved = np.full((_DRAWS, n), -np.inf)
     spread = replicates - replicates.mean(axis=0) if draws > 1 else np.full((2, n), np.nan)
     deviations = spread.std(axis=0, ddof=1)
-    describe_budget = there & ~np.isnan(deviations)
+    known = there & ~np.isnan(deviations)
     width = float(np.ptp(totals[there])) if there.any() else 0.0
-    unknown = float(deviations[describe_budget].max()) if describe_budget.any() else width
-    noise = rng.normal(size=(_DRAWS, len(spread))) @ np.where(describe_budget, spread, 0.0) / math.sqrt(len(spread) - 1)
-    extra = np.where(describe_budget, 0.0, unknown) ** 2 + _excess(totals, spread, halved, describe_budget)
-    jitter = 1e-9 * (width or 1.0)  # equals share their places
+    unknown = float(deviations[known].max()) if known.any() else width
+    noise = rng.normal(size=(_DRAWS, len(spread))) @ np.where(known, spread, 0.0) / math.sqrt(len(spread) - 1)
+    extra = np.where(known, 0.0, unknown) ** 2 + _excess(totals, spread, halved, known)
+    jitter = 1e-9 * (width or 1.0)  # candidates with equal scores share their places
     noise += np.sqrt(extra + jitter**2) * rng.normal(size=(_DRAWS, n))
     moved[:, there] = (totals + noise)[:, there]
     order = np.argsort(-moved, axis=1)
@@ -79,13 +80,13 @@ def win_probabilities(
     )
 
 
-def _excess(totals: Vector, spread: Vector, halved: Vector, told: Any) -> float:
+def _excess(totals: Vector, spread: Vector, halved: Vector, known: Any) -> float:
     """Variance by which totals moved from half of the rows to all, beyond what the choice of rows explains.
 
-    Between a half of m rows and all of them a mean moves with a variance of 1/(m/2) - 1/m = 1/m of a row's: as much as
-    that of the mean itself. What all candidates moved together does not change their order.
+    From half of m rows to all m, a mean moves with a variance of 1/(m/2) - 1/m = 1/m times that of a row. This is the
+    variance of the mean itself. A movement that all candidates share does not change their order.
     """
-    both = told & ~np.isnan(halved)
+    both = known & ~np.isnan(halved)
     if both.sum() < 2:
         return 0.0
     change = (totals - halved)[both]
@@ -94,12 +95,12 @@ def _excess(totals: Vector, spread: Vector, halved: Vector, told: Any) -> float:
 
 
 def eliminated(among: Vector, risk: float, keep: int) -> list[int]:
-    """Which candidates may go: the least probable, as long as all of them together have less than `risk`.
+    """Which candidates are eliminated: the least probable, as long as all of them together have less than `risk`.
 
     Args:
         among: (n,) probabilities.
-        risk: that one of them would have had a place after all.
-        keep: so many are kept at least.
+        risk: the probability that one of them would have won a place.
+        keep: number of candidates to keep, at least.
 
     >>> eliminated(np.array([0.97, 0.02, 0.004, 0.006]), risk=0.02, keep=1)
     [2, 3]

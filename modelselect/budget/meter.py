@@ -1,4 +1,4 @@
-"""What is left of a budget, and who may begin."""
+"""What is left of a budget, and which candidates may begin under it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ class Meter:
     """How much of a budget is spent.
 
     Args:
-        budget: to be kept.
-        clock: gives seconds; what has passed since the meter was made counts.
+        budget: the budget.
+        clock: returns seconds. The time counts from the creation of the meter.
     """
 
     def __init__(self, budget: Budget, clock: Callable[[], float] = time.monotonic) -> None:
@@ -25,22 +25,22 @@ class Meter:
 
     @property
     def seconds(self) -> float:
-        """Since it was made."""
+        """Seconds since the meter was made."""
         return self._clock() - self._begun
 
     @property
     def left(self) -> float:
-        """In the budget's unit; below 0 where it was overrun."""
+        """What is left, in the budget's unit; below 0 after an overrun."""
         return self.budget.amount - (self.passes if self.budget.seconds is None else self.seconds)
 
 
 class Gate:
-    """Lets candidates begin, in the order given, as long as what they are going to take is left; then nobody else.
+    """Lets candidates begin, in the order given, while the budget pays for them; after the first refusal, none.
 
     Args:
-        meter: of the budget.
-        keep: what has to be left after them all, in the budget's unit.
-        workers: candidates that are at work at a time.
+        meter: says what is left of the budget.
+        keep: what must be left after all of them, in the budget's unit.
+        workers: number of candidates that run at a time.
 
     >>> meter = Meter(Budget(passes=250))
     >>> gate = Gate(meter)
@@ -55,10 +55,10 @@ class Gate:
         self._meter, self._keep, self._workers = meter, keep, workers
         self._under_way: dict[str, float] = {}
         self.refused: float | None = None
-        """What the first one that was not let in would have taken."""
+        """What the first refused candidate would have taken; None if none was refused."""
 
     def admit(self, candidates: Iterable[Candidate], price: Callable[[Candidate], float]) -> Iterator[Candidate]:
-        """Those that may begin. Each is asked about when it is its turn, with what is left then."""
+        """The candidates that may begin. At its turn, a candidate's price is asked and compared with what is left."""
         for candidate in candidates:
             wanted = price(candidate)
             under_way = sum(self._under_way.values())
@@ -71,5 +71,5 @@ class Gate:
             yield candidate
 
     def ended(self, candidate: Candidate) -> float:
-        """To be called when a candidate's work is done; what it was expected to take."""
+        """Called when a candidate is done. Returns what it was expected to take."""
         return self._under_way.pop(candidate.id)

@@ -1,4 +1,4 @@
-"""What could be chosen: `Candidate`, the `Zoo` it comes from, and the `Backbone` it is once loaded."""
+"""What can be selected: `Candidate`, the `Zoo` that lists it, and the `Backbone` that loading it gives."""
 
 from __future__ import annotations
 

@@ -5,29 +5,29 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from modelselect.candidates.candidate import Candidate
+
 if TYPE_CHECKING:
     import torch
 
-    from modelselect.candidates.candidate import Candidate
-
 
 class Outputs(NamedTuple):
-    """What one forward pass says: `features` (B, D) and `logits` (B, S), None where there are no source classes."""
+    """The result of one forward pass: `features` (B, D), and `logits` (B, S) or None without source classes."""
 
     features: torch.Tensor
     logits: torch.Tensor | None
 
 
 class Preprocessing(Protocol):
-    """One input (a PIL image, a text, an array) -> a tensor; then a batch of those -> what the module takes.
+    """One input (a PIL image, a text, an array) -> a tensor; then a batch of tensors -> the module's input.
 
-    The work is in two parts so that the first is done once and kept small: `prepare` decodes, resizes and crops, in
-    uint8 where it can; `finish` turns a stacked batch, on the compute device, into the module's input.
+    There are two parts, so that the result of the first can be kept and is small: `prepare` decodes, resizes and crops,
+    in uint8 if possible; `finish` turns a stacked batch into the module's input, on the compute device.
     """
 
     @property
     def key(self) -> str:
-        """Equal for two preprocessings exactly when they do the same; part of every stored number's identity."""
+        """Equal for two preprocessings exactly if they do the same; a part of the key of every stored number."""
         ...
 
     def prepare(self, item: Any) -> torch.Tensor: ...
@@ -36,7 +36,7 @@ class Preprocessing(Protocol):
 
 
 class Reader(Protocol):
-    """How to get `Outputs` from a module, in one forward pass where that is possible."""
+    """Gets `Outputs` from a module, in one forward pass where possible."""
 
     def __call__(self, module: torch.nn.Module, batch: torch.Tensor) -> Outputs: ...
 
@@ -46,13 +46,13 @@ class Backbone:
     """A candidate with its weights.
 
     Attributes:
-        candidate: what was loaded.
+        candidate: the candidate that was loaded.
         module: in evaluation mode, float32.
-        preprocessing: of one input.
-        read: how to get features and logits from the module.
-        weights_key: digest of what was loaded (code and weights), so that changed weights never meet old evidence.
-        source: sample of what it was pre-trained on, as `Probe.of` takes it, where the zoo has one at hand.
-        class_names: of the logits that its module gives, in order, where it was fine-tuned and is ready to use.
+        preprocessing: turns one input into a tensor for the module.
+        read: gets features and logits from the module.
+        weights_key: digest of code and weights, so that evidence of other weights is never reused.
+        source: sample of the dataset it was pre-trained on, as `Probe.of` takes it, if the zoo has one at hand.
+        class_names: of the module's logits, in order, if it was fine-tuned and is ready to use.
     """
 
     candidate: Candidate

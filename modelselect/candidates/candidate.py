@@ -1,4 +1,4 @@
-"""What could be chosen: `Candidate`, the `Zoo` it comes from, and the expressions that name candidates."""
+"""`Candidate`: a pre-trained model that can be selected."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A pre-trained model that could be chosen: an id and metadata, no weights.
+    """A pre-trained model that can be selected: an id and metadata, no weights.
 
     Attributes:
         zoo: name of the zoo that lists and loads it.
-        name: its name there.
-        revision: the exact version, where the zoo has versions (a commit, a content hash).
-        metadata: see `METADATA_FIELDS`; only what is known, never a guess.
+        name: its name in that zoo.
+        revision: the exact version (a commit, a content hash), if the zoo has versions.
+        metadata: see `METADATA_FIELDS`; only known values, never guesses.
 
     >>> Candidate("timm", "resnet18.a1_in1k", metadata={"parameters": 11_689_512}).id
     'timm:resnet18.a1_in1k'
@@ -37,7 +37,7 @@ class Candidate:
 
     @property
     def unversioned_id(self) -> str:
-        """`zoo:name`: under which the transfer history and the atlas know it, whatever its revision."""
+        """`zoo:name`: the id in the transfer history and the atlas, which is the same for every revision."""
         return f"{self.zoo}:{self.name}"
 
     def __str__(self) -> str:
@@ -48,12 +48,12 @@ class Candidate:
 
 
 def license_of(candidate: Candidate) -> str | None:
-    """The licence that a candidate's zoo knows of."""
+    """The candidate's licence, or None if its zoo does not know one."""
     known = candidate.metadata.get("license")
     return str(known) if known else None
 
 
 def download_bytes_of(candidate: Candidate) -> int | None:
-    """Bytes that loading it fetches where none of it is here yet, or else those of its weights, as its zoo knows."""
+    """Bytes to download if nothing is cached, else the bytes of the weights; None if the zoo knows neither."""
     known = candidate.metadata.get("download_bytes", candidate.metadata.get("size_bytes"))
     return None if known is None else int(known)

@@ -1,4 +1,4 @@
-"""What is known of a candidate before it is loaded, and what each value may be."""
+"""What is known of a candidate before it is loaded, and which values each field may have."""
 
 from __future__ import annotations
 
@@ -32,7 +32,10 @@ METADATA_FIELDS: Mapping[str, str] = MappingProxyType(
         "remote_code": "True if loading it runs code that it brings",
     }
 )
-"""The metadata that zoos fill in where they know it. A zoo may add keys of its own."""
+"""The metadata that zoos fill in where it is known. A zoo may add keys of its own.
+
+The texts are part of the keys of estimators that refer to them: do not change them.
+"""
 
 _COUNTS = ("parameters", "feature_dim", "source_classes", "downloads", "likes", "size_bytes", "download_bytes")
 _TRUTHS = ("gated", "private", "remote_code")
@@ -41,7 +44,7 @@ _LARGEST_SIDE = 10**6
 
 
 def metadata_fault(key: str, value: Any) -> str | None:
-    """What was expected of a piece of metadata that cannot be what its key says; None if it can, or is a zoo's own.
+    """What was expected, for a value that its field cannot have; None if the value is valid or the key is a zoo's own.
 
     >>> metadata_fault("parameters", 11_689_512), metadata_fault("parameters", "many")
     (None, 'a whole number from 0 to 1,000,000,000,000,000')
@@ -60,5 +63,5 @@ def metadata_fault(key: str, value: Any) -> str | None:
     if key == "modality":
         return None if value in ("image", "text") else "'image' or 'text'"
     if key in METADATA_FIELDS:
-        return None if isinstance(value, str) and value.isprintable() else "a text in one line"
+        return None if isinstance(value, str) and value.isprintable() else "a text on one line"
     return None

@@ -1,4 +1,4 @@
-"""torch modules: mode, device, digest of weights."""
+"""torch modules: their mode, their device, and a digest of their weights."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 
 def device_of(module: torch.nn.Module) -> torch.device | None:
-    """Where the module's first parameter or buffer is; None where it has neither."""
+    """The device of the module's first parameter or buffer; None if the module has neither."""
     return next((tensor.device for tensor in chain(module.parameters(), module.buffers())), None)
 
 
 @contextlib.contextmanager
 def in_evaluation_mode(*modules: torch.nn.Module) -> Iterator[None]:
-    """The modules in evaluation mode; afterwards each of their submodules in the mode that it was in."""
+    """Puts the modules into evaluation mode; afterwards every submodule is back in its earlier mode."""
     training = [(submodule, submodule.training) for module in modules for submodule in module.modules()]
     for module in modules:
         module.eval()
@@ -33,7 +33,7 @@ def in_evaluation_mode(*modules: torch.nn.Module) -> Iterator[None]:
 
 
 def weights_digest(module: torch.nn.Module, *more: str) -> str:
-    """SHA-256 over the module's parameters and buffers by name, and over whatever else identifies it.
+    """SHA-256 over the module's parameters and buffers by name, and over `more`, which else identifies the module.
 
     >>> import torch
     >>> weights_digest(torch.nn.Identity()) == weights_digest(torch.nn.Identity(), "other code")

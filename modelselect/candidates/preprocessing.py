@@ -1,4 +1,4 @@
-"""From one row to the tensor that a module takes: images, texts, and functions of the caller."""
+"""From one row to the tensor that a module takes: images, texts, and the user's own functions."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ImagePreprocessing:
-    """Resize the shorter side, crop the centre, normalise: what nearly every image backbone was trained to see.
+    """Resize the shorter side, crop the centre, normalise: what nearly every image backbone was trained with.
 
-    `prepare` works on PIL images in uint8 and `finish` scales to [0, 1] and normalises, in float32: together they agree
-    with torchvision's transforms of PIL images, and so with timm's, to the last bit.
+    `prepare` works on PIL images in uint8; `finish` scales to [0, 1] and normalises in float32. The result is equal to
+    that of torchvision's transforms of PIL images, and so of timm's, to the last bit.
 
     Attributes:
         size: (height, width) in pixels of the module's input.
-        resize: the shorter side in pixels before cropping; (height, width) squashes both; None keeps the image's size.
+        resize: the shorter side in pixels before cropping; (height, width) ignores the aspect ratio; None: no resizing.
         interpolation: `nearest`, `bilinear`, `bicubic` or `lanczos`.
         mean, std: per channel, of pixels in [0, 1].
         channels: 3 (RGB) or 1 (grey, by PIL's luma).
@@ -49,7 +49,7 @@ class ImagePreprocessing:
         if not len(self.mean) == len(self.std) == self.channels:
             raise InvalidInputError(
                 f"preprocessing has {len(self.mean)} values of mean and {len(self.std)} of std for {self.channels} "
-                "channels; expected one of each for every channel"
+                "channels; expected one mean and one std per channel"
             )
 
     @property
@@ -65,8 +65,8 @@ class ImagePreprocessing:
 
         if not isinstance(item, PIL.Image.Image):
             raise CandidateError(
-                f"it takes images, and the probe's rows are {type(item).__name__}. Give images: a folder, uint8 "
-                "arrays, or a torch dataset without a transform to tensors."
+                f"the candidate takes images, but the probe's rows are {type(item).__name__}. Give images: a folder, "
+                "uint8 arrays, or a torch dataset that does not transform them to tensors."
             )
         image: Image = item.convert("RGB" if self.channels == 3 else "L")
         if self.resize is not None:
@@ -90,7 +90,7 @@ class ImagePreprocessing:
         )
 
     def does_the_same_as(self, function: Callable[[Any], torch.Tensor]) -> bool:
-        """True if `function` gives the same tensors, but for rounding, for noise images: a tall one and a wide one."""
+        """True if `function` gives the same tensors, up to rounding, for two noise images, a tall and a wide one."""
         import torch
 
         for image in _noise_images():
@@ -103,7 +103,7 @@ class ImagePreprocessing:
 
 @dataclass(frozen=True)
 class CallablePreprocessing:
-    """A function from an input to a tensor, taken as it is.
+    """A function from an input to a tensor, used unchanged.
 
     Attributes:
         function: input -> tensor.
@@ -117,17 +117,17 @@ class CallablePreprocessing:
     def of(
         cls, function: Callable[[Any], torch.Tensor], code_key: str, inputs: Iterable[Any] | None = None
     ) -> CallablePreprocessing:
-        """With a key made of `code_key` (digest of the function's code) and of what it does to `inputs`.
+        """With a key made of `code_key` (digest of the function's code) and of the function's outputs for `inputs`.
 
         Two closures of the same code differ only in their settings, and settings that matter change the outputs.
 
         Args:
             function: input -> tensor.
             code_key: digest of its code.
-            inputs: what to try it on; None for two noise images.
+            inputs: what to call the function on; None for two noise images.
 
         Raises:
-            CandidateError: the function gives no tensor, or different tensors for one input.
+            CandidateError: the function returns no tensor, or different tensors for the same input.
         """
         import torch
 
@@ -136,11 +136,11 @@ class CallablePreprocessing:
         for row in _noise_images() if inputs is None else inputs:
             given, again = function(row), function(row)
             if not isinstance(given, torch.Tensor):
-                raise CandidateError(f"its transform gives {type(given).__name__}; expected a tensor for one {what}")
+                raise CandidateError(f"the transform returns {type(given).__name__}; expected a tensor for one {what}")
             if not torch.equal(given, again):
                 raise CandidateError(
-                    f"its transform gives different tensors for one {what}, so that no score could be repeated. "
-                    "Give the transform of evaluation, without random augmentation."
+                    f"the transform returns different tensors for the same {what}, so no score could be repeated. "
+                    "Give the transform for evaluation, without random augmentation."
                 )
             digest.update(f"{tuple(given.shape)}:{given.dtype}:".encode())
             digest.update(tensor_bytes(given))
@@ -154,19 +154,19 @@ class CallablePreprocessing:
 
 
 PADDING = -1
-"""Where a text has ended, in a row of token ids: no token has this id, whatever a tokenizer pads with."""
+"""Fills the rest of a row of token ids after the end of the text. No token has this id, whatever a tokenizer uses."""
 
 
 @dataclass(frozen=True)
 class TextPreprocessing:
     """Token ids, at most as many as the module takes.
 
-    `prepare` gives rows of one length, so that one array keeps them; `finish` cuts a batch to its longest text. Whoever
-    reads the module tells text from padding by `PADDING`, and never by the id that stands for it.
+    `prepare` gives rows of equal length, so that one array can hold them; `finish` cuts a batch to its longest text.
+    Readers have to recognise padding by `PADDING`, never by the tokenizer's own padding id.
 
     Attributes:
         encode: a text -> its token ids, special tokens included, at least one and at most `length`.
-        length: of every row.
+        length: of every row, in tokens.
         key: see `Preprocessing`.
 
     >>> import torch
@@ -187,8 +187,10 @@ class TextPreprocessing:
         import torch
 
         if not isinstance(item, str):
-            raise CandidateError(f"it takes texts, and the probe's rows are {type(item).__name__}. Give strings.")
-        ids = self.encode(item.encode("utf-8", "replace").decode())  # half a surrogate pair is no text
+            raise CandidateError(
+                f"the candidate takes texts, but the probe's rows are {type(item).__name__}. Give strings."
+            )
+        ids = self.encode(item.encode("utf-8", "replace").decode())  # half a surrogate pair is not valid text
         row = torch.full((self.length,), PADDING, dtype=torch.int32)
         row[: len(ids)] = torch.tensor(ids, dtype=torch.int32)
         return row
@@ -202,14 +204,14 @@ class TextPreprocessing:
 def as_preprocessing(
     expressed: ImagePreprocessing | None, function: Callable[[Any], torch.Tensor], code_key: str
 ) -> Preprocessing:
-    """`expressed` where it does the same as `function`, for it is faster and shared; else `function` as it is."""
+    """`expressed` if it does the same as `function`, because it is faster and shared; else `function` unchanged."""
     if expressed is not None and expressed.does_the_same_as(function):
         return expressed
     return CallablePreprocessing.of(function, code_key)
 
 
 def example_batch(preprocessing: Preprocessing) -> torch.Tensor:
-    """Two images of noise as the module takes them: enough to see what it does with its inputs."""
+    """Two images of noise as the module takes them: enough to see how the module treats its inputs."""
     import torch
 
     return preprocessing.finish(torch.stack([preprocessing.prepare(image) for image in _noise_images()]))
@@ -232,10 +234,10 @@ def _centre_crop(image: Image, size: tuple[int, int]) -> Image:
 
 @cache
 def per_channel(values: tuple[float, ...], device: torch.device) -> torch.Tensor:
-    """(1, C, 1, 1) float32, kept on the device: to send it anew for every batch would make the device wait."""
+    """(1, C, 1, 1) float32, kept on the device, because sending it with every batch would make the device wait."""
     import torch
 
-    with torch.inference_mode(False):  # it outlives the caller's inference mode
+    with torch.inference_mode(False):  # the tensor is also used outside of inference mode
         return torch.tensor(values, device=device).view(1, -1, 1, 1)
 
 

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class HeadInput:
-    """Features are what the classifier is given; logits are what the module returns. One forward pass.
+    """Features are the classifier's input; logits are the module's output. One forward pass.
 
     Attributes:
         head: name of the classifier's submodule.
-        has_logits: False where the head is an identity or not a classifier of source classes.
+        has_logits: False if the head is an identity or not a classifier of source classes.
 
     >>> import torch
     >>> module = torch.nn.Sequential(torch.nn.Linear(8, 4), torch.nn.Linear(4, 10)).eval()
@@ -52,7 +52,7 @@ class HeadInput:
 
 @dataclass(frozen=True)
 class FeatureMethod:
-    """Features from `module.forward_features`, logits from calling the module: two passes where nothing is shared."""
+    """Features from `module.forward_features`, logits from calling the module: two forward passes."""
 
     has_logits: bool = True
 
@@ -63,19 +63,19 @@ class FeatureMethod:
 
 @dataclass(frozen=True)
 class WholeOutput:
-    """Features are what the module returns; no source classes."""
+    """Features are the module's output; there are no source classes."""
 
     def __call__(self, module: torch.nn.Module, batch: Any) -> Outputs:
         return Outputs(pool(call(module, batch)), None)
 
 
 def call(module: torch.nn.Module, batch: Any) -> Any:
-    """What the module returns for a batch: a tensor, or a mapping of keyword arguments."""
+    """The module's output for a batch: a tensor, or a mapping of keyword arguments."""
     return module(**batch) if isinstance(batch, Mapping) else module(batch)
 
 
 def without_head(module: torch.nn.Module) -> torch.nn.Module:
-    """A module around this one whose forward pass is `forward_features`: what is left to run where there is no head."""
+    """A module whose forward pass is this module's `forward_features`: what runs if there is no head."""
     import torch
 
     class Body(torch.nn.Module):
@@ -90,14 +90,14 @@ def without_head(module: torch.nn.Module) -> torch.nn.Module:
 
 
 def pool(features: torch.Tensor) -> torch.Tensor:
-    """(B, D) from a feature map (B, D, H, W) by the mean over its places, from tokens (B, T, D) by the mean over them.
+    """(B, D) from a feature map (B, D, H, W) by the mean over positions, or from tokens (B, T, D) by their mean.
 
     >>> import torch
     >>> pool(torch.ones(2, 8, 7, 7)).shape, pool(torch.ones(2, 197, 8)).shape, pool(torch.ones(2, 8)).shape
     (torch.Size([2, 8]), torch.Size([2, 8]), torch.Size([2, 8]))
     """
     if features.dim() < 2:
-        raise CandidateError(f"features have shape {tuple(features.shape)}; expected a row for each input")
+        raise CandidateError(f"features have shape {tuple(features.shape)}; expected one row for each input")
     if features.dim() == 2:
         return features
     return features.mean(1 if features.dim() == 3 else tuple(range(2, features.dim())))
@@ -106,13 +106,13 @@ def pool(features: torch.Tensor) -> torch.Tensor:
 def reader_for_feature_method(module: torch.nn.Module, example: torch.Tensor) -> Reader:
     """The one-pass reader of a module that has `forward_features` and returns source logits when called.
 
-    Looks for the submodule that is given the features, by value on `example`, and hooks it. Where there is none, two
-    passes; where calling the module fails (no head), features alone. Where `forward_features` gives tokens (B, T, D)
-    and there is a classifier, the features are what the classifier is given.
+    Finds the submodule whose input equals the features on `example`, and hooks it. Without such a submodule, the reader
+    takes two passes; if calling the module fails (no head), it reads features alone. If `forward_features` gives tokens
+    (B, T, D) and there is a classifier, the features are the classifier's input.
 
     Args:
         module: in evaluation mode.
-        example: a batch of at least two different inputs; noise is best, for it makes chance agreement unlikely.
+        example: a batch of at least two different inputs; noise is best, since it makes chance agreement unlikely.
     """
     import torch
 
@@ -141,7 +141,7 @@ def reader_for_feature_method(module: torch.nn.Module, example: torch.Tensor) ->
         ]
         try:
             module(example)
-        except Exception:  # the documented sign of a backbone without a head; its features are all there is
+        except Exception:  # a backbone without a head: only its features can be read
             return FeatureMethod(has_logits=False)
         finally:
             for handle in handles:
@@ -154,11 +154,11 @@ def reader_for_feature_method(module: torch.nn.Module, example: torch.Tensor) ->
 def reader_for_module(module: torch.nn.Module, example: Any) -> HeadInput | WholeOutput:
     """The reader of any module: the last linear layer or convolution is the classifier if its output is the module's.
 
-    Otherwise the module's own output is taken as features, without source classes. (An encoder that ends in a linear
-    projection looks like a classifier; give it as `Backbone` with `WholeOutput` to say otherwise.)
+    Otherwise the module's own output counts as features, without source classes. (An encoder that ends in a linear
+    projection looks like a classifier; to avoid this, give a `Backbone` with `WholeOutput`.)
 
     Args:
-        module: in evaluation mode; returns a tensor, or an object with `logits` as transformers' models do.
+        module: in evaluation mode; returns a tensor, or an object with `logits` like transformers' models.
         example: a batch of at least two different inputs: a tensor, or a mapping of keyword arguments.
 
     Raises:
@@ -185,7 +185,7 @@ def reader_for_module(module: torch.nn.Module, example: Any) -> HeadInput | Whol
 
 
 def _logits(output: Any) -> torch.Tensor:
-    """(B, S) from what a classifier returns: a tensor, or an object with `logits`."""
+    """(B, S) from the output of a classifier: a tensor, or an object with `logits`."""
     import torch
 
     logits = getattr(output, "logits", output)

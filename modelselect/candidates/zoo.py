@@ -1,4 +1,4 @@
-"""`Zoo`: lists, resolves, loads and exports candidates."""
+"""`Zoo`: lists, loads and exports candidates."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import abc
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from modelselect.candidates.backbone import Backbone
 from modelselect.candidates.candidate import Candidate
 
 if TYPE_CHECKING:
@@ -13,16 +14,17 @@ if TYPE_CHECKING:
 
     import torch
 
-    from modelselect.candidates.backbone import Backbone
+OWN_MODULES = "module"
+"""The zoo of the caller's own torch modules. Its candidates' names mean nothing in another run."""
 
 
 class Zoo(abc.ABC):
     """A source of candidates. Subclass it, and register an instance with `modelselect_register_zoos`.
 
     Attributes:
-        name: what stands before the colon in its candidates' ids; unique among zoos.
-        aliases: other prefixes that mean the same zoo (`dir` for `directory`).
-        downloads: False if its candidates are on this machine already.
+        name: the part before the colon of its candidates' ids; unique among zoos.
+        aliases: other prefixes for the same zoo (`dir` for `directory`).
+        downloads: False if its candidates are already on this machine.
     """
 
     name: ClassVar[str]
@@ -31,19 +33,19 @@ class Zoo(abc.ABC):
 
     @abc.abstractmethod
     def search(self, pattern: str) -> Iterable[Candidate]:
-        """Candidates that match `pattern`, in a stable order, cheaply: metadata only, no weights.
+        """Candidates that match `pattern`, in a stable order. Must be cheap: metadata only, no weights.
 
         Args:
-            pattern: what stands after the colon of an expression: a name, a glob, or `?key=value&...`.
+            pattern: the part after the colon of an expression: a name, a glob, or `?key=value&...`.
 
         Raises:
-            ExpressionError: the pattern cannot be read. (No match is an empty result, not an error.)
+            ExpressionError: the pattern is not valid. (No match is an empty result, not an error.)
         """
 
     def architectures(self, pattern: str) -> Iterable[Candidate]:
-        """What `pattern` means where weights do not matter: one candidate for each architecture, in a stable order.
+        """One candidate for each architecture that matches `pattern`, in a stable order; for uses without weights.
 
-        By default what `search` finds. They need not be loadable; `skeleton` has to take them.
+        By default the same as `search`. These candidates need not be loadable, but `skeleton` must accept them.
         """
         return self.search(pattern)
 
@@ -52,8 +54,8 @@ class Zoo(abc.ABC):
         """The candidate with its weights, in evaluation mode, float32, on the CPU.
 
         Raises:
-            CandidateError: it cannot be loaded; the message becomes the row's status.
-            RemoteCodeError: it brings code of its own and `trust_remote_code` is false.
+            CandidateError: the candidate cannot be loaded; the message becomes the row's status.
+            RemoteCodeError: the candidate brings code of its own and `trust_remote_code` is false.
         """
 
     def skeleton(self, candidate: Candidate, *, trust_remote_code: bool = False) -> Any:
@@ -61,22 +63,22 @@ class Zoo(abc.ABC):
         return None
 
     def export(self, backbone: Backbone, head: torch.nn.Linear, class_names: Sequence[str], folder: Path) -> bool:
-        """Writes a fine-tuned candidate into a folder, so that the library which loads its candidates loads this, too.
+        """Writes a fine-tuned candidate into a folder in a form that the zoo's own library can load.
 
-        By default nothing is written: the folder then becomes one that only the `directory` zoo loads.
+        By default nothing is written; only the `directory` zoo can then load the folder.
 
         Args:
             backbone: of a candidate of this zoo, with fine-tuned weights in its module; it may be taken apart.
-            head: (N, D) features, as `backbone.read` gives them, to (N, classes) logits.
+            head: from (N, D) features, as `backbone.read` gives them, to (N, classes) logits.
             class_names: of the logits, in order.
-            folder: there, and empty.
+            folder: exists, and is empty.
 
         Returns:
-            True if it was written, with weights as safetensors, preprocessing and class names, and gives the same
-            logits. False if the library has no form for it; the folder is then still empty.
+            True if the candidate was written, with weights as safetensors, preprocessing and class names, and gives
+            the same logits. False if the library has no suitable form; the folder is then still empty.
         """
         return False
 
     def availability(self) -> str | None:
-        """None if the zoo can be used here, else one line that says what is missing and the command that mends it."""
+        """None if the zoo can be used here, else one line: what is missing, and the command that installs it."""
         return None

@@ -29,12 +29,12 @@ EXIT_INTERRUPTED = 130
 
 
 class PluginGroup(TyperGroup):
-    """The shipped commands, and those of plugins where no shipped one has the name."""
+    """The shipped commands, and the commands of plugins whose names are not taken by a shipped one."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         return [*super().list_commands(ctx), *_plugin_commands()]
 
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # which Click these are of depends on Typer's version
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # Typer's version decides which Click these types are of
         shipped = super().get_command(ctx, cmd_name)
         if shipped is not None:
             return shipped
@@ -71,7 +71,7 @@ for command in (select, report, benchmark, search, embed, estimators, zoos, plug
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The entry point: runs a command; what modelselect raises on purpose becomes one message and an exit code."""
+    """Runs a command. An error that modelselect raises on purpose becomes one message and an exit code."""
     from modelselect.errors import ModelSelectError, NothingRankedError
 
     # Idle threads sleep instead of spinning: on a busy machine that is many times faster. Read when torch is imported.
@@ -83,15 +83,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(EXIT_NOTHING_RANKED if isinstance(error, NothingRankedError) else EXIT_BAD_USAGE)
     except SystemExit as stopped:
         if stopped.code == EXIT_INTERRUPTED:  # Typer makes this of Ctrl-C
-            complain("interrupted; what was computed is kept, and the next run goes on from there")
+            complain("interrupted; all results so far are kept, and the next run continues from there")
         raise
 
 
 def _plugin_commands() -> dict[str, typer.Typer]:
-    """Commands of others' plugins. The shipped plugins have none, so where there are no others none is loaded."""
+    """Commands of third-party plugins. Without such plugins none is loaded, since the shipped ones have no commands."""
     from importlib.metadata import entry_points
 
-    from modelselect.host.hookspecs import PROJECT
+    from modelselect.host.entry_points import PROJECT
 
     if all(point.value.startswith("modelselect_plugins.") for point in entry_points(group=PROJECT)):
         return {}

@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from modelselect.cli.options import EpochsOption, PatienceOption, TrialsOption, meant, with_settings
+from modelselect.evaluation.settings import BenchmarkKeywords
+
 if TYPE_CHECKING:
-    from modelselect.benchmarking.results import Benchmark
+    from modelselect.benchmarking.benchmark import Benchmark
 
 
+@with_settings(BenchmarkKeywords, shown={"estimators": "all"})
 def benchmark(
     candidates: Annotated[
         str | None, typer.Argument(help="'dir:models/*', 'timm:resnet*', ...; more with -c.", show_default=False)
@@ -20,60 +24,47 @@ def benchmark(
     datasets: Annotated[
         list[str] | None, typer.Argument(help="Folders of class folders, or ids of datasets on the Hub.")
     ] = None,
-    more: Annotated[list[str] | None, typer.Option("--candidates", "-c", help="More; may be repeated.")] = None,
+    more: Annotated[
+        list[str] | None, typer.Option("--candidates", "-c", help="More candidates; may be repeated.")
+    ] = None,
     truth: Annotated[
         Path | None, typer.Option(help="Known accuracies: a CSV file dataset,model,accuracy.", show_default=False)
     ] = None,
     verify: Annotated[
-        str | None, typer.Option(help="Fine-tune all instead: full, head or lora.", show_default=False)
+        str | None, typer.Option(help="Fine-tune all candidates instead: full, head or lora.", show_default=False)
     ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Of --verify.", show_default="20")] = None,
-    trials: Annotated[
-        int | None, typer.Option(help="Of --verify: of learning rates, for each.", show_default="1: no search")
-    ] = None,
-    patience: Annotated[
-        int | None, typer.Option(help="Of --verify: epochs without a better one, then stop.", show_default="never")
-    ] = None,
+    epochs: EpochsOption = None,
+    trials: TrialsOption = None,
+    patience: PatienceOption = None,
     save_truth: Annotated[
-        Path | None, typer.Option(help="Write the accuracies there, for --truth.", show_default=False)
+        Path | None, typer.Option(help="Write the accuracies to this file, for --truth.", show_default=False)
     ] = None,
     scores: Annotated[
         Path | None,
-        typer.Option(help="Judge these instead of models: a CSV file dataset,model,ESTIMATOR,...", show_default=False),
+        typer.Option(help="Judge these scores instead: a CSV file dataset,model,ESTIMATOR,...", show_default=False),
     ] = None,
     column: Annotated[
-        list[str] | None, typer.Option(help="What a CSV file calls a column: accuracy=top1; may be repeated.")
-    ] = None,
-    estimators: Annotated[
-        str | None, typer.Option("--estimators", "-e", help="Names, comma-separated.", show_default="all")
+        list[str] | None, typer.Option(help="A column's name in the CSV file: accuracy=top1; may be repeated.")
     ] = None,
     measure: Annotated[
         str, typer.Option(help="weighted_kendall, kendall, spearman, pearson or top1_regret.")
     ] = "weighted_kendall",
-    resamples: Annotated[int, typer.Option(help="Of the bootstrap; 0 for no intervals.")] = 1000,
+    resamples: Annotated[int, typer.Option(help="Resamples of the bootstrap; 0 for no intervals.")] = 1000,
     no_intervals: Annotated[
-        bool, typer.Option("--no-intervals", help="Leave the intervals of single datasets out.")
+        bool, typer.Option("--no-intervals", help="Leave out the intervals of single datasets.")
     ] = False,
     output: Annotated[
         list[Path] | None,
-        typer.Option("--output", "-o", help="Also write it: .md, .tex, .html, .csv, .json or .txt; may be repeated."),
+        typer.Option(
+            "--output", "-o", help="Also write the table: .md, .tex, .html, .csv, .json or .txt; may be repeated."
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
-    probe_size: Annotated[int, typer.Option(help="Rows that every candidate is shown, at most.")] = 2000,
-    source: Annotated[str | None, typer.Option(help="A dataset like what they were pre-trained on.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    executor: Annotated[str, typer.Option(help="local, or process: a crash costs one candidate.")] = "local",
-    cache_dir: Annotated[
-        Path | None, typer.Option("--cache-dir", help="Where evidence is kept.", show_default=False)
-    ] = None,
-    trust_remote_code: Annotated[
-        bool, typer.Option("--trust-remote-code", help="Let candidates run code that they bring.")
-    ] = False,
-    seed: Annotated[int, typer.Option(help="Of all that is random, the bootstrap included.")] = 0,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")] = False,
+    **options: Any,
 ) -> None:
     """Judge estimators by known fine-tuning results."""
-    import modelselect as ms
+    from modelselect.benchmarking import running
+    from modelselect.benchmarking.benchmark import Benchmark
     from modelselect.benchmarking.measures import find_measure
     from modelselect.benchmarking.table import check_suffix
     from modelselect.benchmarking.truth import write_truth
@@ -82,21 +73,22 @@ def benchmark(
     from modelselect.store.files import write_text
     from modelselect.verification.recipe import FineTuning
 
-    find_measure(measure)  # what is wrong is said before the work, not after it
+    find_measure(measure)  # errors are reported before the work, not after it
     for path in output or []:
         check_suffix(path)
         check_writable(path, "--output")
     check_writable(save_truth, "--save-truth")
     columns = _columns(column)
+    settings = meant(options, BenchmarkKeywords)
     found: Benchmark
     if scores is not None:
         if candidates is not None or verify is not None:
-            raise InvalidInputError("--scores judges scores that exist already; give no candidates and no --verify")
+            raise InvalidInputError("--scores judges existing scores; leave out the candidates and --verify")
         if truth is None:
             raise InvalidInputError(
-                "--scores needs the accuracies to judge by, too: --truth FILE.csv, or the same file"
+                "--scores also needs the known accuracies; add --truth FILE.csv, which may be the same file"
             )
-        found = ms.Benchmark.of_scores(scores, truth, columns=columns)
+        found = Benchmark.of_scores(scores, truth, columns=columns)
     else:
         if candidates is None or not datasets:
             raise InvalidInputError(
@@ -105,30 +97,24 @@ def benchmark(
         given = {"epochs": epochs, "trials": trials, "patience": patience}
         recipe: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         if recipe and verify is None:
-            raise InvalidInputError(f"--{next(iter(recipe))} is of --verify; give that, too, or leave it out")
-        names = None if estimators is None else [name.strip() for name in estimators.split(",") if name.strip()]
-        with contextlib.redirect_stdout(sys.stderr):  # what a candidate prints must not stand in the answer
-            found = ms.benchmark(
+            raise InvalidInputError(
+                f"--{next(iter(recipe))} applies to fine-tuning, but no candidate is fine-tuned; add "
+                f"--verify full (or head, lora), or leave out --{next(iter(recipe))}"
+            )
+        with contextlib.redirect_stdout(sys.stderr):  # candidates may print; the answer must hold nothing else
+            found = running.benchmark(
                 [candidates, *(more or [])],
                 datasets,
                 truth,
                 columns=columns,
                 verify=verify,
                 fine_tuning=FineTuning(**recipe),
-                estimators=None if names in (None, ["all"]) else names,
-                probe_size=probe_size,
-                source=source,
-                device=device,
-                executor=executor,
-                cache_dir=cache_dir,
-                trust_remote_code=trust_remote_code,
-                seed=seed,
-                progress=not quiet,
+                **settings,
             )
     if save_truth is not None:
         write_text(save_truth, write_truth(found.truth))
         typer.echo(f"accuracies written to {save_truth}", err=True)
-    table = found.table(measure, resamples=resamples, seed=seed)
+    table = found.table(measure, resamples=resamples, seed=options["seed"])
     for path in output or []:
         table.save(path, intervals=not no_intervals)
         typer.echo(f"table written to {path}", err=True)
@@ -149,6 +135,7 @@ def _columns(given: list[str] | None) -> dict[str, str] | None:
     for text in given or []:
         if text.split("=", 1)[0] not in known or "=" not in text:
             raise InvalidInputError(
-                f"--column {text!r}: expected one of {', '.join(known)}, =, and the file's name for it"
+                f"--column is {text!r}; expected NAME=COLUMN, such as accuracy=top1, where NAME is one of "
+                f"{', '.join(known)}"
             )
     return columns or None

@@ -11,12 +11,12 @@ from modelselect.cli.options import CacheOption
 
 
 def demo(
-    full: Annotated[bool, typer.Option("--full", help="Fine-tune all 12 to recompute the shipped truth.")] = False,
-    json_path: Annotated[Path, typer.Option("--json", help="Where the leaderboard goes; '-' prints it.")] = Path(
+    full: Annotated[bool, typer.Option("--full", help="Fine-tune all 12 to measure the shipped truth again.")] = False,
+    json_path: Annotated[Path, typer.Option("--json", help="File for the leaderboard; '-' prints it.")] = Path(
         "demo-board.json"
     ),
     cache_dir: CacheOption = None,
-    seed: Annotated[int, typer.Option(help="Of everything that is random.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")] = False,
 ) -> None:
     """Rank twelve embedded networks, and check the answer."""

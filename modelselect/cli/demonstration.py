@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 from modelselect.agreement import agreement
 from modelselect.candidates.candidate import Candidate
-from modelselect.demo import Demo, HasDemo
-from modelselect.history.database import History
-from modelselect.history.recall import RECALL_ESTIMATOR
+from modelselect.demo import Demo, DemoZoo
+from modelselect.errors import InvalidInputError
+from modelselect.history.history import History
+from modelselect.host.defaults import DEMO_ESTIMATORS, DEMO_ZOO, RECALL_ESTIMATOR
 from modelselect.host.host import get_host
 from modelselect.host.lookup import search
 from modelselect.leaderboard.leaderboard import Leaderboard
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-ZOO = "embedded"
-ESTIMATORS = ("logme", "ncti", "leep", "nce", "persistence", "persistence_source", "knn", "linear_probe")
 TOP_K = 3
 
 
@@ -33,8 +32,8 @@ def run(*, full: bool, json_path: Path, cache_dir: Path | None, seed: int, progr
     The user's own transfer history is neither read nor added to.
 
     Args:
-        full: measure the truth anew instead of taking the shipped table.
-        json_path: where the leaderboard is written; `-` prints it, and all else goes to standard error.
+        full: measure the truth again instead of taking the shipped table.
+        json_path: where the leaderboard is written; `-` prints it, and everything else goes to standard error.
         cache_dir: as in `select`.
         seed: as in `select`.
         progress: as in `select`.
@@ -44,9 +43,13 @@ def run(*, full: bool, json_path: Path, cache_dir: Path | None, seed: int, progr
     begun = time.perf_counter()
     printed = json_path == Path("-")
     console = Console(stderr=printed)
-    zoo: HasDemo = get_host().zoo(ZOO)  # type: ignore[assignment]
+    zoo = get_host().zoo(DEMO_ZOO)
+    if not isinstance(zoo, DemoZoo):
+        raise InvalidInputError(
+            f"zoo {DEMO_ZOO!r} brings no demo; `modelselect plugins` shows which plugin registered it"
+        )
     demo = zoo.demo()
-    candidates = search(f"{ZOO}:*")
+    candidates = search(f"{DEMO_ZOO}:*")
 
     console.print(f"[bold]Candidates[/bold]: {len(candidates)} networks that come with modelselect")
     console.print(_candidates_table(candidates, console.width))
@@ -63,13 +66,13 @@ def run(*, full: bool, json_path: Path, cache_dir: Path | None, seed: int, progr
             history=past,
             progress=progress,
         )
-        console.print(f"[bold]Recall[/bold]: what {RECALL_ESTIMATOR} expects of each, from how they did on ", end="")
+        console.print(f"[bold]Recall[/bold]: what {RECALL_ESTIMATOR} expects of each, from their results on ", end="")
         console.print(f"{past.summary()['datasets']} other datasets, before any of them has seen the target")
     console.print(_recall_table(recalled))
     board = select(
         demo.dataset,
         candidates,
-        estimators=list(ESTIMATORS),
+        estimators=list(DEMO_ESTIMATORS),
         top_k=TOP_K,
         cache_dir=cache_dir,
         seed=seed,
@@ -77,7 +80,7 @@ def run(*, full: bool, json_path: Path, cache_dir: Path | None, seed: int, progr
         history=False,
         progress=progress,
     )
-    console.print(f"[bold]Leaderboard[/bold]: ranked by the mean rank of {len(ESTIMATORS)} estimators; ", end="")
+    console.print(f"[bold]Leaderboard[/bold]: ranked by the mean rank of {len(DEMO_ESTIMATORS)} estimators; ", end="")
     console.print(f"the first {TOP_K} were then fine-tuned")
     console.print(board)
     nearest = board.best.nearest
@@ -88,8 +91,8 @@ def run(*, full: bool, json_path: Path, cache_dir: Path | None, seed: int, progr
 
     truth = _measured(demo, console) if full else demo.truth
     by_id = {c.id: truth[c.name] for c in candidates}
-    console.print("[bold]Against the truth[/bold]: the accuracy of all of them after fine-tuning, ", end="")
-    console.print("measured just now" if full else "from the shipped table (--full measures it anew)")
+    console.print("[bold]Against the truth[/bold]: the accuracy of all candidates after fine-tuning, ", end="")
+    console.print("measured just now" if full else "from the shipped table (--full measures it again)")
     console.print(_truth_table(board, by_id))
     console.print(_agreement_table(board, recalled, by_id))
     if printed:
@@ -107,7 +110,7 @@ def _measured(demo: Demo, console: Console) -> Mapping[str, float]:
 
 
 def _candidates_table(candidates: list[Candidate], width: int) -> Table:
-    """With what each was pre-trained on cut off where it does not fit."""
+    """The candidates as a table. A long name of what a candidate was pre-trained on is cut off."""
     from rich.table import Table
 
     names = max(len(c.zoo) + 1 + len(c.name) for c in candidates)
@@ -156,7 +159,7 @@ def _truth_table(board: Leaderboard, truth: Mapping[str, float]) -> Table:
 
 
 def _agreement_table(board: Leaderboard, recalled: Leaderboard, truth: Mapping[str, float]) -> Table:
-    """Every estimator's agreement with the truth; recall and the static baselines, which run no candidate, below."""
+    """Every estimator's agreement with the truth. Recall and the static baselines, which run no candidate, are last."""
     from rich.table import Table
 
     table = Table(header_style="bold")

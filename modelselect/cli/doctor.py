@@ -8,7 +8,7 @@ from modelselect.cli.terminal import loaded_host, print_listing, size_text
 
 
 def doctor(as_json: JsonFlag = False) -> None:
-    """Check this installation, and say what to mend."""
+    """Check this installation, and say what to fix."""
     import platform
 
     from modelselect.store.store import Store

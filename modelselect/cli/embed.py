@@ -11,7 +11,7 @@ from modelselect.cli.options import CacheOption, JsonFlag, TrustFlag
 from modelselect.cli.terminal import loaded_host, print_json, print_table, size_text
 
 FEW_ARCHITECTURES = 20
-"""So many are traced before worker processes have started."""
+"""Up to this number, tracing takes less time than starting worker processes."""
 
 
 def embed(
@@ -24,7 +24,7 @@ def embed(
     ] = None,
     refit: Annotated[bool, typer.Option("--refit", help="Begin a new space instead of extending the old one.")] = False,
     workers: Annotated[
-        int | None, typer.Option(help="Processes that trace; 0: none but this one.", show_default="all cores")
+        int | None, typer.Option(help="Worker processes; 0: trace in this process.", show_default="all cores")
     ] = None,
     cache_dir: CacheOption = None,
     trust_remote_code: TrustFlag = False,
@@ -70,7 +70,7 @@ def embed(
     for name, failure in failures.items():
         typer.echo(f"{name} failed: {failure.reason}", err=True)
     print_table(
-        ["family", "architectures", "nearest is of it, too"],
+        ["family", "architectures", "nearest in the same family"],
         [[family, str(n), f"{share:.0%}"] for family, (n, share) in purity.items()],
     )
     size = size_text(path.stat().st_size) if path.exists() else "nothing"

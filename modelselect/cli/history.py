@@ -1,4 +1,4 @@
-"""`modelselect history show | import | export | merge | mine`: what is remembered, and how it comes and goes."""
+"""`modelselect history show | import | export | merge | mine`: the transfer history on the command line."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from modelselect.history.database import History
+    from modelselect.history.history import History
 
 HUB = "hub:"
 
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="What is remembered of candidates on datasets: the transfer history.",
+    help="The transfer history: past results of candidates on datasets.",
 )
 
 HistoryOption = Annotated[
@@ -34,7 +34,7 @@ def show(
     history: HistoryOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Say how much there is, or list the results of a candidate or a dataset."""
+    """Show the size of the history, or list the results of a candidate or a dataset."""
     kept = _history(history)
     if candidate is None and dataset is None:
         _show_summary(kept.summary(), as_json)
@@ -50,15 +50,15 @@ def show(
 @app.command("import")
 def import_(
     source: Annotated[str, typer.Argument(help="A .csv file, an exported folder, or hub:owner/name.")],
-    timm: Annotated[bool, typer.Option("--timm", help="It is one of timm's tables, or a folder of them.")] = False,
+    timm: Annotated[bool, typer.Option("--timm", help="SOURCE is one of timm's tables, or a folder of them.")] = False,
     column: Annotated[
-        list[str] | None, typer.Option(help="What a CSV file calls a column: value=accuracy; may be repeated.")
+        list[str] | None, typer.Option(help="A column's name in the CSV file: value=accuracy; may be repeated.")
     ] = None,
-    metric: Annotated[str | None, typer.Option(help="Of all rows of a CSV file without that column.")] = None,
-    zoo: Annotated[str | None, typer.Option(help="Of a CSV file's ids that name none: timm, hub, ...")] = None,
+    metric: Annotated[str | None, typer.Option(help="Metric of all rows, if the CSV file has no such column.")] = None,
+    zoo: Annotated[str | None, typer.Option(help="Zoo of ids in the CSV file without a zoo: timm, hub, ...")] = None,
     history: HistoryOption = None,
 ) -> None:
-    """Add what others have measured."""
+    """Add results that others have measured."""
     from modelselect.errors import InvalidInputError
     from modelselect.history.importers import import_csv, import_timm
 
@@ -95,15 +95,15 @@ def export(
 def merge(
     other: Annotated[Path, typer.Argument(help="Another history's file.")], history: HistoryOption = None
 ) -> None:
-    """Add another history: nothing is lost, nothing counted twice."""
+    """Add another history. Nothing is lost or counted twice."""
     typer.echo(_history(history).merge(other))
 
 
 @app.command()
 def mine(
     task: Annotated[str, typer.Option(help="image-classification or text-classification.")] = "image-classification",
-    limit: Annotated[int | None, typer.Option(help="Models to look at, at most.", show_default=False)] = None,
-    pause: Annotated[float, typer.Option(help="Seconds of rest for the Hub between two pages.")] = 1.0,
+    limit: Annotated[int | None, typer.Option(help="Maximum number of models to read.", show_default=False)] = None,
+    pause: Annotated[float, typer.Option(help="Seconds to wait between two pages of the Hub.")] = 1.0,
     history: HistoryOption = None,
 ) -> None:
     """Add the fine-tunings that models on the Hub report."""
@@ -113,7 +113,7 @@ def mine(
 
 
 def _history(path: Path | None) -> History:
-    from modelselect.history.database import History
+    from modelselect.history.history import History
 
     return History(path)
 
@@ -129,7 +129,7 @@ def _show_summary(summary: dict[str, Any], as_json: bool) -> None:
     if summary["metrics"]:
         _table(["metric", "results"], [[name, f"{count:,}"] for name, count in summary["metrics"].items()])
     for proxy, count in summary["proxies"].items():
-        typer.echo(f"{count:,} datasets as {proxy} sees them")
+        typer.echo(f"features of {count:,} datasets by the proxy {proxy}")
 
 
 def _table(columns: list[str], rows: list[list[str]]) -> None:

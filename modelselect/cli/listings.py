@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from modelselect.candidates.zoo import Zoo
 
 _HUB_COLUMNS = ("library", "downloads", "weights", "scan", "gated")
-"""What `search` shows besides, where some candidate has it."""
+"""Columns that `search` also shows if some candidate has a value for them."""
 
 
 def search(
@@ -30,14 +30,14 @@ def search(
     as_json: JsonFlag = False,
 ) -> None:
     """List the candidates that expressions name."""
-    import modelselect as ms
     from modelselect.errors import ExpressionError
+    from modelselect.host import lookup
 
     found: dict[str, Candidate] = {}
     for expression in expressions:
-        matched = ms.search(expression)
+        matched = lookup.search(expression)
         if not matched:
-            raise ExpressionError(f"no candidate matched {expression!r}")
+            raise ExpressionError(f"no candidate matched {expression!r}; modelselect zoos lists the zoos")
         found |= {candidate.id: candidate for candidate in matched}
     if as_json:
         print_json([_describe(candidate) for candidate in found.values()])
@@ -70,7 +70,7 @@ def estimators(as_json: JsonFlag = False) -> None:
 
 
 def zoos(as_json: JsonFlag = False) -> None:
-    """List zoos, and what one lacks that cannot be used."""
+    """List zoos, and say why one cannot be used."""
     host = loaded_host()
     listed = [
         {
@@ -85,7 +85,7 @@ def zoos(as_json: JsonFlag = False) -> None:
 
 
 def plugins(as_json: JsonFlag = False) -> None:
-    """List plugins, and why a broken one is broken."""
+    """List plugins, and say why one is broken."""
     listed = [
         {
             "name": plugin.name,
@@ -113,12 +113,12 @@ def plugins(as_json: JsonFlag = False) -> None:
 
 def store(
     evict: Annotated[
-        str | None, typer.Option(help="Free the least recently used until this much is left: '0', '500MB', '20GB'.")
+        str | None, typer.Option(help="Remove the least recently used entries until this much is left: '0', '500MB'.")
     ] = None,
     cache_dir: CacheOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Show how much evidence is kept; evict some."""
+    """Show the size of the store, or remove entries."""
     from modelselect.store.store import Store
 
     kept = Store(cache_dir)
@@ -142,7 +142,7 @@ def availability_of(zoo: Zoo) -> str | None:
     try:
         return zoo.availability()
     except Exception as error:
-        return f"asking whether it can be used raised {type(error).__name__}: {error}"
+        return f"availability() of the zoo raised {type(error).__name__}: {error}"
 
 
 def _describe(candidate: Candidate) -> dict[str, Any]:

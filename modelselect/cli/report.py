@@ -11,33 +11,33 @@ from modelselect.cli import history
 
 
 def report(
-    source: Annotated[str, typer.Argument(metavar="BOARD", help="What select --json has written, or hub:owner/name.")],
+    source: Annotated[str, typer.Argument(metavar="BOARD", help="A file that select --json wrote, or hub:owner/name.")],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help=".html, .md, .csv or .tex, as it ends.", show_default="BOARD.html"),
+        typer.Option("--output", "-o", help="File to write: .html, .md, .csv or .tex.", show_default="BOARD.html"),
     ] = None,
     atlas_path: Annotated[
         Path | None, typer.Option("--atlas", help="Draw the map over this atlas.", show_default="your own, if any")
     ] = None,
     push: Annotated[
         str | None,
-        typer.Option("--push", help="Put it into this dataset repository on the Hub: owner/name.", show_default=False),
+        typer.Option("--push", help="Push to this dataset repository on the Hub: owner/name.", show_default=False),
     ] = None,
     private: Annotated[bool, typer.Option("--private", help="Make a new repository on the Hub private.")] = False,
 ) -> None:
     """Write a leaderboard as a web page, or as a table; or push it to the Hub."""
-    import modelselect as ms
     from modelselect.errors import InvalidInputError
+    from modelselect.leaderboard.leaderboard import Leaderboard
     from modelselect.store.files import write_text
 
     name = source.removeprefix(history.HUB)
-    board = ms.Leaderboard.load(source) if name == source else ms.Leaderboard.from_hub(name)
+    board = Leaderboard.load(source) if name == source else Leaderboard.from_hub(name)
     if push is not None:
         typer.echo(f"pushed: {board.push_to_hub(push, private=private or None)}", err=True)
         if output is None:
             return
-    beside = Path(source).with_suffix("") if name == source else Path(Path(name).name)
-    path = beside.with_name(f"{beside.name}.html") if output is None else output
+    stem = Path(source).with_suffix("") if name == source else Path(Path(name).name)
+    path = stem.with_name(f"{stem.name}.html") if output is None else output
     tables = {".md": board.to_markdown, ".csv": board.to_csv, ".tex": board.to_latex}
     if path.suffix == ".html":
         board.report(path, atlas=atlas_path)

@@ -1,4 +1,4 @@
-"""What every command does with the terminal: tables, JSON, complaints."""
+"""Terminal output of all commands: tables, JSON, error messages."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def loaded_host() -> Any:
 
 
 def check_writable(path: Path | None, option: str = "--json") -> None:
-    """Before the work, not after it."""
+    """Raises `InvalidInputError` if the file cannot be written: before the work, not after it."""
     from modelselect.errors import InvalidInputError
 
     if path is not None and path != Path("-") and (path.is_dir() or not os.access(path.parent, os.W_OK)):
         raise InvalidInputError(
-            f"{option} {str(path)!r} cannot be written; give a file in a folder that exists and is yours"
+            f"{option} {str(path)!r} cannot be written; give a file in an existing folder that you may write to"
         )
 
 
@@ -35,7 +35,7 @@ def print_listing(listed: Sequence[dict[str, Any]], columns: Sequence[str], as_j
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table on the terminal, whatever characters its cells hold."""
+    """Prints a table. Its cells may hold any characters."""
     from rich.table import Table
     from rich.text import Text
 
@@ -54,7 +54,7 @@ def print_json(value: Any) -> None:
 
 
 def console() -> Any:
-    """Rich's console, wide where there is no terminal."""
+    """Rich's console; wide if there is no terminal."""
     from rich.console import Console
 
     terminal = Console()

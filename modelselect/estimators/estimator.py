@@ -1,4 +1,4 @@
-"""Evidence in, transferability score out: `Estimator`, `score` for bare arrays, and `score_pool` for a pool of them."""
+"""From evidence to a transferability score: `Estimator`, and `evaluate`, which runs and checks it."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from modelselect.errors import EvidenceError, NotApplicableError
 from modelselect.estimators.threads import calm_threads
@@ -18,25 +19,25 @@ from modelselect.evidence.linear_algebra import Vector
 from modelselect.utils.code import code_key
 
 Cost = Literal["free", "closed form", "iterative", "quadratic"]
-"""How the work grows: nothing but metadata; one decomposition; an optimisation; every pair of rows."""
+"""How the cost grows: only metadata; one decomposition; an optimisation; every pair of rows."""
 
 
 class Estimator(abc.ABC):
-    """One published way to tell from evidence how well a candidate will transfer. **Higher is better, always.**
+    """One published method that predicts from evidence how well a candidate transfers. **Higher is always better.**
 
-    Subclass it, register an instance with `modelselect_register_estimators`, and hold it to its promises with
+    Subclass it, register an instance with `modelselect_register_estimators`, and check its promises with
     `modelselect.testing.check_estimator`. A constructor only stores its parameters (each under its own name), so that
-    an estimator can be described, copied and given an identity in the store.
+    an estimator can be described, copied and identified in the store.
 
     Attributes:
         name: unique among estimators.
-        requires: the evidence fields (`modelselect.evidence.FIELDS`) without which `score` cannot do.
-        optional: fields that it uses where they are there. It reads no others.
+        requires: the evidence fields (`modelselect.evidence.FIELDS`) that `score` needs.
+        optional: fields that `score` uses if they are there. It reads no others.
         citation: the paper, as authors, title, venue and year.
         cost: see `Cost`.
         relative: True if the score only has a meaning within a pool of candidates (`combine` uses the whole pool).
         stochastic: True if the score depends on `evidence.seed`.
-        version: raised whenever a change alters scores, so that remembered ones are computed anew.
+        version: increased whenever a change alters scores, so that stored scores are computed again.
     """
 
     name: ClassVar[str]
@@ -50,53 +51,81 @@ class Estimator(abc.ABC):
 
     @abc.abstractmethod
     def score(self, evidence: Evidence) -> Mapping[str, float]:
-        """The components of one candidate's score, by name; for most methods one, named like the estimator.
+        """The components of one candidate's score, by name. Most methods have one, with the name of the estimator.
 
-        Must not change the evidence's arrays. Rows without a label have been left out where `requires` has `labels`.
+        Must not change the evidence's arrays. If `requires` has `labels`, the evidence has only labelled rows.
 
         Raises:
-            NotApplicableError: the method has no meaning for this evidence; the message says why.
+            NotApplicableError: the method is not defined for this evidence; the message says why.
         """
 
     def combine(self, scores: Sequence[Mapping[str, float]]) -> Vector:
-        """One number for each candidate of the pool from the components of all, in the same order.
+        """One number for each candidate of the pool, in order, from the components of all candidates.
 
-        The default is the component named like the estimator, or the only one.
+        By default the component with the name of the estimator, or the only component.
         """
         return np.array([s[self.name] if self.name in s else _only(s) for s in scores], dtype=np.float64)
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """What the constructor was given, by name."""
+        """The constructor's arguments, by name."""
         return {k: v for k, v in vars(self).items() if not k.startswith("_")}
 
     @property
     def key(self) -> str:
-        """Identity of the method with its parameters: two estimators with one key give equal scores."""
+        """Identity of the method with its parameters: two estimators with the same key give equal scores."""
         described = json.dumps(self.parameters, sort_keys=True, default=_described)
         text = f"{type(self).__module__}.{type(self).__qualname__}:{self.version}:{code_key(type(self))}:{described}"
         return f"{self.name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
     @property
     def reads(self) -> frozenset[str]:
-        """Every evidence field that `score` looks at: required or optional."""
+        """Every evidence field that `score` reads, required or optional."""
         return self.requires | self.optional
 
     @property
     def is_static(self) -> bool:
-        """True for a baseline that looks at metadata alone, never at the user's data."""
+        """True for a baseline that reads only metadata, never the user's data."""
         return self.reads <= {"metadata"}
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.parameters.items())})"
 
 
+@runtime_checkable
+class Recaller(Protocol):
+    """An estimator that scores a whole pool from the transfer history at once, before any candidate is loaded.
+
+    `select(recall=...)` asks the registered estimator that `modelselect.host.defaults` names. An estimator fulfils this
+    contract by having the method: there is no base class, and nothing to register.
+    """
+
+    def recall(
+        self, view: Any, proxy_features: NDArray[Any] | None, seed: int = 0
+    ) -> Mapping[str, Mapping[str, float]]:
+        """The components of every candidate of the view's pool, by id without revision; higher is better.
+
+        Args:
+            view: a `modelselect.history.HistoryView`, about the pool and the dataset.
+            proxy_features: (N, P) of the dataset, by the proxy of the view; None if there is none.
+            seed: of a method that draws random numbers.
+
+        Returns:
+            For each candidate a component named like the estimator, which orders the pool, and any others, which the
+            record of the run shows.
+
+        Raises:
+            NotApplicableError: the history holds nothing to go by.
+        """
+        ...
+
+
 def evaluate(estimator: Estimator, evidence: Evidence) -> Mapping[str, float]:
-    """The estimator's components on this evidence, checked: fields present, finite result.
+    """The estimator's components on this evidence, after checks: required fields are present, results are finite.
 
     Raises:
-        NotApplicableError: a required field is missing, or the estimator says that it does not apply.
-        EvidenceError: the evidence cannot be scored (one class, NaN, ...), or the result is not finite.
+        NotApplicableError: a required field is missing, or the estimator does not apply to this evidence.
+        EvidenceError: the evidence cannot be scored (one class, NaN, ...), or a result is not finite.
     """
     missing = sorted(field for field in estimator.requires if not evidence.has(field))
     if missing:
@@ -110,14 +139,14 @@ def evaluate(estimator: Estimator, evidence: Evidence) -> Mapping[str, float]:
     bad = [name for name, value in result.items() if not np.isfinite(value)]
     if bad or not result:
         raise EvidenceError(
-            f"{estimator.name} gave {result or 'no score'}; expected finite numbers. "
-            "Report this to the estimator's author together with the evidence."
+            f"{estimator.name} returned {result or 'no score'}; expected finite numbers. Report this to the "
+            "estimator's author, together with the evidence."
         )
     return result
 
 
 def _described(value: Any) -> Any:
-    """A parameter that JSON has no word for, so that different values are described differently."""
+    """A description of a parameter that JSON cannot express; different values get different descriptions."""
     if isinstance(value, Estimator):
         return value.key
     if isinstance(value, np.ndarray):
@@ -131,7 +160,8 @@ def _described(value: Any) -> Any:
 def _only(components: Mapping[str, float]) -> float:
     if len(components) != 1:
         raise EvidenceError(
-            f"an estimator of several components ({', '.join(components)}) must define combine() or name one as itself"
+            f"an estimator with several components ({', '.join(components)}) must define combine(), or give one of "
+            "them its own name"
         )
     return next(iter(components.values()))
 
@@ -142,10 +172,10 @@ def _why_missing(missing: Sequence[str]) -> str:
 
 
 def combined(estimator: Estimator, components: Sequence[Mapping[str, float] | None]) -> Vector:
-    """(n,) scores from the components of a pool's candidates; NaN for a candidate that has none.
+    """(n,) scores from the components of a pool's candidates; NaN for a candidate without components.
 
     Raises:
-        EvidenceError: the estimator did not give a finite number for each; it may raise anything else besides.
+        EvidenceError: the estimator did not return a finite number for each. It may also raise anything else.
     """
     column = np.full(len(components), np.nan)
     there = [index for index, given in enumerate(components) if given is not None]
@@ -153,8 +183,8 @@ def combined(estimator: Estimator, components: Sequence[Mapping[str, float] | No
         combined = np.asarray(estimator.combine([given for given in components if given is not None]), np.float64)
         if combined.shape != (len(there),) or not np.isfinite(combined).all():
             raise EvidenceError(
-                f"{estimator.name} combined the scores of {len(there)} candidates to {combined!r}; expected one finite "
-                "number for each. Report this to the estimator's author."
+                f"{estimator.name} combined the scores of {len(there)} candidates into {combined!r}; expected one "
+                "finite number for each. Report this to the estimator's author."
             )
         column[there] = combined
     return column

@@ -1,10 +1,10 @@
-"""How far a score would move with another probe: the same resamples of its rows for every candidate.
+"""How much a score varies between probes: the same resamples of the probe's rows for every candidate.
 
 A resample is four fifths of the rows of each class, drawn without replacement: the delete-d jackknife of Shao and Wu
-(Annals of Statistics 17, 1989), also known as subsampling (Politis and Romano, Annals of Statistics 22, 1994). Drawing
-with replacement, as the bootstrap does, would put copies of a row beside it, and methods that look at neighbours find
-the copy. A mean over four fifths of N rows moves half as far as a mean over N rows drawn anew, so deviations count
-twice, and about the score of all rows, since many scores depend on how many rows there are.
+(Annals of Statistics 17, 1989), also known as subsampling (Politis and Romano, Annals of Statistics 22, 1994). The
+bootstrap draws with replacement, so methods that use neighbours would find copies of a row. A mean over four fifths of
+N rows varies half as much as a mean over N new rows, so deviations are doubled. They are taken around the mean of the
+resamples and added to the score of all rows, since many scores depend on the number of rows.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ from modelselect.evidence.evidence import ROW_FIELDS, Evidence
 from modelselect.evidence.linear_algebra import Vector
 
 SCHEME = "four fifths of each class without replacement, 1"
-"""Part of every key: changed when the rows of a resample change."""
+"""Part of every key: must change when the rows of a resample change."""
 
 SHARE = 0.8
 SCALE = (SHARE / (1 - SHARE)) ** 0.5
-"""By which deviations between resamples fall short of those between probes: sqrt(m / (n - m)) for m of n rows."""
+"""Factor from deviations between resamples to deviations between probes: sqrt(m / (n - m)) for m of n rows."""
 
 
 def check_resamples(resamples: int) -> None:
-    """Raises InvalidInputError where that many resamples say nothing."""
+    """Raises InvalidInputError if this number of resamples is not usable."""
     if resamples < 0 or resamples == 1:
         raise InvalidInputError(f"resamples is {resamples}; expected 0 (no standard errors) or at least 2, better 50")
 
 
 def looks_at_rows(estimator: Estimator) -> bool:
-    """True if the estimator reads evidence that has a row for each row of the probe."""
+    """True if the estimator reads evidence with one row for each row of the probe."""
     return not estimator.reads.isdisjoint(ROW_FIELDS)
 
 
 def resample(evidence: Evidence, number: int, seed: int) -> Evidence:
-    """The evidence of resample `number`: the same rows for every candidate of a probe.
+    """The evidence of resample `number`, which has the same rows for every candidate of a probe.
 
     >>> labels = np.repeat([0, 1, 2], [10, 5, 1])
     >>> resample(Evidence.of(labels=labels), 0, seed=0).labels.tolist()
@@ -51,16 +51,16 @@ def resample(evidence: Evidence, number: int, seed: int) -> Evidence:
 
 
 def check_components(estimator: Estimator, resampled: Mapping[str, float], score: Mapping[str, float]) -> None:
-    """Raises EvidenceError where a resample has other components than all rows, as an ensemble of few rows may."""
+    """Raises EvidenceError if a resample has other components than all rows, as an ensemble of few rows may have."""
     if resampled.keys() != score.keys():
         raise EvidenceError(
-            f"{estimator.name} has components {', '.join(sorted(resampled))} on four fifths of the rows, and "
-            f"{', '.join(sorted(score))} on all of them; give more rows"
+            f"{estimator.name} has the components {', '.join(sorted(resampled))} on four fifths of the rows, but "
+            f"{', '.join(sorted(score))} on all rows; give more rows"
         )
 
 
 def replicate(score: Mapping[str, float], resampled: Sequence[Mapping[str, float]]) -> list[dict[str, float]]:
-    """One candidate's components as other probes might give them: about its score, as far apart as it is uncertain.
+    """One candidate's components as other probes might give them: spread around its score by its uncertainty.
 
     >>> replicate({"a": 7.0}, [{"a": 4.0}, {"a": 6.0}])
     [{'a': 5.0}, {'a': 9.0}]
@@ -72,12 +72,12 @@ def replicate(score: Mapping[str, float], resampled: Sequence[Mapping[str, float
 
 
 def probability_better(gap: float, replicates: ArrayLike) -> float:
-    """How probable it is that a gap between two scores is above 0, by the normal distribution; 0.5 for no gap.
+    """Probability that the true gap between two scores is above 0, by the normal distribution; 0.5 for no gap.
 
     Args:
-        gap: the first candidate's score less the second's.
-        replicates: (B,) the gap in each replicate; because both candidates were shown the same rows, what they have in
-            common cancels.
+        gap: the first candidate's score minus the second's.
+        replicates: (B,) the gap in each replicate. Both candidates have the same rows, so what they have in common
+            cancels.
 
     >>> round(probability_better(1.0, [0.0, 1.0, 2.0]), 3), probability_better(0.0, [0.0, 0.0])
     (0.841, 0.5)
@@ -91,10 +91,10 @@ def probability_better(gap: float, replicates: ArrayLike) -> float:
 
 
 def probabilities_best(replicates: ArrayLike) -> Vector:
-    """(n,) the share of replicates in which each candidate has the highest score; those that tie for it share it.
+    """(n,) the share of replicates in which each candidate has the highest score; candidates that tie split it.
 
     Args:
-        replicates: (B, n) scores; NaN for a candidate that has none.
+        replicates: (B, n) scores; NaN for a candidate without a score.
 
     >>> probabilities_best([[1.0, 0.0], [3.0, 3.0]]).tolist()
     [0.75, 0.25]
@@ -108,9 +108,11 @@ def probabilities_best(replicates: ArrayLike) -> Vector:
 
 
 def _four_fifths(strata: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
-    """Row numbers, ascending: of each stratum four fifths, rounded by chance, and one row at least."""
+    """Row numbers, ascending: four fifths of each stratum, rounded at random, and at least one row."""
     _, codes, counts = np.unique(strata, return_inverse=True, return_counts=True)
-    ends = np.floor(np.cumsum(SHARE * counts) + rng.random()).astype(np.int64)  # so that all together are rounded once
+    ends = np.floor(np.cumsum(SHARE * counts) + rng.random()).astype(
+        np.int64
+    )  # cumulative, so that the total is rounded only once
     taken = np.maximum(np.diff(ends, prepend=0), 1)
     shuffled = rng.permutation(len(codes))
     by_stratum = shuffled[np.argsort(codes[shuffled], kind="stable")]

@@ -1,4 +1,4 @@
-"""Small evidence is scored by few threads."""
+"""Limits threads for small evidence."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any
 from modelselect.evidence.evidence import Evidence
 
 SMALL_EVIDENCE = 5_000_000
-"""Numbers in a feature matrix up to which one thread is fast enough: 2,000 rows of 2,048 dimensions."""
+"""Maximum size of a feature matrix for which one thread is fast enough: 2,000 rows of 2,048 dimensions."""
 
 
 @contextlib.contextmanager
 def calm_threads(evidence: Evidence) -> Iterator[None]:
-    """One thread for the linear algebra of small evidence: several spin while they wait for each other.
+    """Limits the linear algebra of small evidence to one thread: several threads would spin while they wait.
 
-    On a machine with nothing else to do that gains little; on a busy one it costs a hundredfold.
+    On an idle machine this gains little; on a busy one, several threads can be a hundred times slower.
     """
     features = evidence.features
     if features is not None and features.size > SMALL_EVIDENCE:
@@ -30,9 +30,9 @@ def calm_threads(evidence: Evidence) -> Iterator[None]:
 
 @functools.lru_cache(maxsize=1)
 def _thread_pools(modules: int) -> Any:
-    """The libraries that have threads of their own, looked for anew only when more modules have been imported.
+    """The libraries with threads of their own; searched again only after more modules were imported.
 
-    To look for them takes longer than to score small evidence.
+    The search takes longer than scoring small evidence.
     """
     from threadpoolctl import ThreadpoolController
 

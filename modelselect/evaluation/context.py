@@ -1,92 +1,83 @@
-"""`ScoringTask`: what executors run on every candidate."""
+"""`EvaluationContext`: the conditions under which candidates are evaluated."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from modelselect.candidates.candidate import Candidate
 from modelselect.candidates.limits import Limits
 from modelselect.candidates.zoo import Zoo
-from modelselect.errors import Failure
 from modelselect.estimators.estimator import Estimator
-from modelselect.evaluation.loading import Assessor
-from modelselect.evaluation.results import Preview, ScoringResult
+from modelselect.extraction.devices import Compute
 from modelselect.extraction.extractor import BatchProgress
 from modelselect.extraction.inputs import InputCache
+from modelselect.history.view import RecallContext
+from modelselect.probe.nested import Nested
+from modelselect.probe.probe import Probe
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+FORWARD_FIELDS = frozenset({"features", "source_probabilities"})
+"""Evidence that needs a forward pass over the probe."""
 
-    from modelselect.history.view import RecallContext
-    from modelselect.probe.nested import Nested
-    from modelselect.probe.probe import Probe
+SOURCE_FIELDS = frozenset({"source_features", "source_labels"})
+"""Evidence that needs a forward pass over the source data."""
 
 
-@dataclass
-class ScoringTask:
-    """Assesses one candidate: evidence, then every estimator on it, all through the store. Called by executors.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class EvaluationContext:
+    """The conditions under which candidates are evaluated. A context crosses processes.
 
     Attributes:
-        nested: where the probe is a part of a larger one, how its evidence is put together from blocks.
-        half: about half of the probe's rows, on which to score as well.
-        costs: whether to measure what a candidate costs on this device.
-        limits: what it may cost.
+        probe: the rows that every candidate is shown.
+        source: rows of the data that the candidates were pre-trained on; None to ask the zoos for them.
+        estimators: the estimators that score every candidate.
+        cache_dir: the store's folder.
+        spool: shares prepared inputs between candidates.
+        compute: how the forward pass is computed.
+        trust_remote_code: whether candidates may run code that they bring.
+        seed: the seed of resamples and of stochastic estimators.
+        zoos: the zoos of the caller's own modules, by name. All other zoos are the host's.
+        resamples: number of times that four fifths of the rows are scored, too.
+        progress: called after every batch of a forward pass.
+        recall: what the transfer history knows; None if no estimator reads it.
+        proxy: the candidate whose features of the probe estimators may read.
+        nested: how evidence is put together from blocks, if the probe is a part of a larger one.
+        half: about half of the probe's rows, which are scored, too.
+        costs: whether latency, throughput and memory are measured.
+        limits: what a candidate may cost at most.
     """
 
     probe: Probe
-    source: Probe | None
-    estimators: tuple[Estimator, ...]
+    source: Probe | None = None
+    estimators: tuple[Estimator, ...] = ()
     cache_dir: Path
     spool: InputCache
-    device: str
-    batch_size: int | None
-    trust_remote_code: bool
-    seed: int
-    zoos: Mapping[str, Zoo]
-    precision: str = "float32"
-    compile: bool = False
+    compute: Compute = field(default_factory=Compute)
+    trust_remote_code: bool = False
+    seed: int = 0
+    zoos: Mapping[str, Zoo] = field(default_factory=dict)
     resamples: int = 0
     progress: BatchProgress | None = None
-    recollection: RecallContext | None = None
+    recall: RecallContext | None = None
     proxy: Candidate | None = None
     nested: Nested | None = None
     half: Nested | None = None
     costs: bool = False
     limits: Limits = field(default_factory=Limits)
-    _ahead: dict[str, Assessor] = field(default_factory=dict, repr=False)
 
     @property
     def whole(self) -> Probe:
         """All rows that candidates may be shown."""
         return self.probe if self.nested is None else self.nested.whole
 
-    def prepare(self, candidate: Candidate) -> None:
-        """Loads the candidate ahead of its turn, if that will be needed; see `Executor.map`."""
-        assessor = Assessor(self, candidate)
-        assessor.load_ahead()
-        self._ahead[candidate.id] = assessor
+    @property
+    def wanted(self) -> frozenset[str]:
+        """The evidence fields that the estimators want, all together."""
+        return frozenset().union(*(estimator.reads for estimator in self.estimators))
 
-    def foresee(self, candidate: Candidate, *, trace: bool = True) -> Preview:
-        """What assessing it would take, without loading it; without `trace`, as far as its zoo and the store say."""
-        return Assessor(self, candidate).foresee(trace)
-
-    def graph(self, candidate: Candidate) -> str | None:
-        """Its architecture as JSON, as far as that can be told without loading it."""
-        return Assessor(self, candidate).graph_unloaded()
-
-    def features(self, candidate: Candidate) -> NDArray[np.floating[Any]]:
-        """(N, D) of the probe, through the store: what a proxy sees of it."""
-        found: NDArray[np.floating[Any]] = Assessor(self, candidate).features()
-        return found
-
-    def __call__(self, candidate: Candidate) -> ScoringResult | Failure:
-        assessor = self._ahead.pop(candidate.id, None) or Assessor(self, candidate)
-        try:
-            return assessor.assess()
-        except Exception as error:
-            return Failure.from_exception(assessor.stage, error)
+    @cached_property
+    def estimator_keys(self) -> Mapping[str, str]:
+        """The key of each estimator, by name. A key reads the estimator's code: once a run, not once a candidate."""
+        return {estimator.name: estimator.key for estimator in self.estimators}

@@ -7,8 +7,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from modelselect.candidates.candidate import Candidate
-from modelselect.evaluation.context import ScoringTask
-from modelselect.evaluation.loading import Assessor
+from modelselect.evaluation.context import EvaluationContext
+from modelselect.evaluation.keys import Keys
+from modelselect.evaluation.loading import Loader
 from modelselect.evaluation.results import VerificationResult
 from modelselect.store.store import Store
 from modelselect.utils.versions import numeric_versions
@@ -19,34 +20,36 @@ from modelselect.verification.verifier import Verified, verify
 
 @dataclass
 class VerificationTask:
-    """Fine-tunes one candidate, or finds in the store that this was done before. Called by executors.
+    """Fine-tunes one candidate, or finds the result in the store. Called by executors.
 
     Attributes:
+        context: the conditions under which candidates are evaluated.
+        settings: the recipe.
+        identities: the names of candidates in the keys of their stored numbers, as far as they are known.
         method: what is trained; see `modelselect.verification.METHODS`.
-        identities: what each candidate's stored numbers are kept under, as far as that is known.
-        needs_checkpoint: whether it is fine-tuned again where the store has its accuracy, but not its weights.
+        needs_checkpoint: whether a candidate is fine-tuned again if the store has its accuracy, but not its weights.
     """
 
-    work: ScoringTask
+    context: EvaluationContext
     settings: FineTuning
     identities: Mapping[str, str]
     method: str = "full"
     needs_checkpoint: bool = False
 
     def __call__(self, candidate: Candidate) -> VerificationResult:
-        work, training, holdout = self.work, self.work.probe.training, self.work.probe.holdout
+        context, training, holdout = self.context, self.context.probe.training, self.context.probe.holdout
         assert holdout is not None
-        store = Store(work.cache_dir)
-        assessor = Assessor(work, candidate)
+        store = Store(context.cache_dir)
+        loader = Loader(context, candidate)
         parts: dict[str, Any] = {
-            "candidate": self.identities.get(candidate.id) or assessor.identity,
-            "zoo": assessor.zoo_version,
+            "candidate": self.identities.get(candidate.id) or loader.identity,
+            "zoo": Keys(loader).zoo_version,
             "training": training.fingerprint,
             "holdout": holdout.fingerprint,
             "settings": asdict(self.settings),
             "method": self.method,
-            "seed": work.seed,
-            "device": work.device.split(":")[0],
+            "seed": context.seed,
+            "device": context.compute.kind,
             "versions": numeric_versions(),
         }
         key, checkpoint = store.key("verification", **parts), store.key(KIND, **parts)
@@ -57,14 +60,14 @@ class VerificationTask:
                 verified = Verified(**stored | {"interval": tuple(stored["interval"])})
                 return VerificationResult(verified, checkpoint if kept else None, reused=True)
             verified = verify(
-                assessor.backbone,
+                loader.backbone,
                 training,
                 holdout,
                 self.settings,
                 method=self.method,
-                seed=work.seed,
-                device=work.device,
-                spool=work.spool,
+                seed=context.seed,
+                device=context.compute.device,
+                spool=context.spool,
                 folder=store.scratch(key),
                 keep=lambda weights, known: store.put(checkpoint, weights, known, sync=True),
             )

@@ -1,21 +1,198 @@
-"""Evidence on its way from the extractor to the store."""
+"""`Gatherer`: the evidence about one candidate, through the store."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+import contextlib
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from modelselect.architectures.graph_json import from_json
+from modelselect.errors import Stage, at
+from modelselect.evaluation.context import FORWARD_FIELDS, SOURCE_FIELDS
+from modelselect.evaluation.description import Describer
+from modelselect.evaluation.keys import Keys
+from modelselect.evaluation.loading import INTERPRETER_LOCK, Loader
 from modelselect.evidence.evidence import Evidence
+from modelselect.extraction.extractor import choose_extractor
+from modelselect.host.host import get_host
+from modelselect.probe.nested import Nested
+from modelselect.probe.probe import Probe
+from modelselect.store.store import Store
 from modelselect.store.writer import Writer
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+FEATURES = frozenset({"features"})
+
+
+@dataclass(frozen=True)
+class Forward:
+    """The results of forward passes over some rows.
+
+    Attributes:
+        arrays: the arrays by evidence field, with one row for each row of the probe.
+        passes: rows that were passed forward now, and not found in the store.
+        seconds: the time for these.
+    """
+
+    arrays: Mapping[str, NDArray[Any]]
+    passes: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """Evidence, and the forward passes that it took now.
+
+    Attributes:
+        evidence: all fields that the estimators want.
+        passes: rows that were passed forward now.
+        forward_seconds: the time for these.
+    """
+
+    evidence: Evidence
+    passes: int
+    forward_seconds: float
+
+
+class Gatherer:
+    """Finds the evidence about one candidate in the store, or computes and keeps it."""
+
+    def __init__(self, loader: Loader) -> None:
+        self._loader = loader
+        self._context = loader.context
+        self._keys = Keys(loader)
+        self._store = Store(loader.context.cache_dir)
+
+    @cached_property
+    def gathered(self) -> Gathered:
+        """All evidence that the context's estimators want; the first use computes what the store does not hold."""
+        context, wanted = self._context, self._context.wanted
+        fields: dict[str, Any] = {
+            "metadata": self._loader.candidate.metadata,
+            "seed": context.seed,
+            "device": context.compute.device,
+        }
+        done = []
+        if wanted & FORWARD_FIELDS:
+            done.append(self.forward(context.probe, wanted))
+            fields |= done[-1].arrays
+        if "labels" in wanted:
+            fields["labels"] = context.probe.labels
+        if wanted & SOURCE_FIELDS and (source := self._source()) is not None:
+            done.append(self.forward(source, FEATURES))
+            fields |= {"source_features": done[-1].arrays["features"], "source_labels": source.labels}
+        if "architecture" in wanted:
+            graph = Describer(self._loader).describe().graph
+            fields["architecture"] = None if graph is None else from_json(graph)
+        if context.recall is not None and "history" in wanted:
+            fields["history"] = context.recall.view.of_candidate(self._loader.candidate.unversioned_id)
+        if "proxy_features" in wanted and context.proxy is not None:
+            fields["proxy_features"] = Gatherer(Loader(context, context.proxy)).features()
+        return Gathered(Evidence.of(**fields), sum(each.passes for each in done), sum(each.seconds for each in done))
+
+    def features(self) -> NDArray[np.floating[Any]]:
+        """(N, D) features of the context's probe."""
+        features: NDArray[np.floating[Any]] = self.forward(self._context.probe, FEATURES).arrays["features"]
+        return features
+
+    def forward(self, probe: Probe, wanted: frozenset[str]) -> Forward:
+        """`features` and, if they are wanted and the candidate has any, `source_probabilities`."""
+        fields = sorted(wanted & FORWARD_FIELDS | FEATURES)
+        nested = self._context.nested
+        with self._store.lock(self._keys.evidence("extraction", probe)):
+            if (kept := self._kept(probe, fields)) is not None:
+                return Forward(kept)
+            if nested is not None and probe is nested.probe and len(nested.blocks) > 1:
+                return self._from_blocks(nested, fields)
+            return self._extracted(probe, fields)
+
+    def extractions(self) -> tuple[list[Mapping[str, Any]], int]:
+        """The records of the forward passes over the probe, or over its blocks, and the number of their rows."""
+        nested = self._context.nested
+        for probes in [(self._context.probe,)] + ([] if nested is None else [(nested.whole,), nested.blocks]):
+            found = [self._store.get(self._keys.evidence("extraction", probe)) for probe in probes]
+            if None not in found:
+                return [entry.metadata for entry in found if entry], sum(map(len, probes))
+        return [], 0
+
+    def _extracted(self, probe: Probe, fields: Sequence[str]) -> Forward:
+        """A forward pass over the probe, straight into the store."""
+        context, backbone = self._context, self._loader.backbone
+        extractor = choose_extractor(get_host().extractors, backbone, context.compute.device)
+        with at(Stage.EXTRACT):
+            begun = time.perf_counter()
+            with contextlib.ExitStack() as stack:
+                writers = {
+                    name: stack.enter_context(self._store.writer(self._keys.evidence(name, probe))) for name in fields
+                }
+                sink = StoreSink(writers)
+                evidence = extractor.extract(
+                    backbone,
+                    probe,
+                    frozenset(fields),
+                    **asdict(context.compute),
+                    spool=context.spool,
+                    sink=sink,
+                    progress=context.progress,
+                )
+                assert evidence.features is not None
+                sink.complete(evidence)
+            seconds = time.perf_counter() - begun
+            record = {
+                "candidate": self._loader.candidate.id,
+                "feature_dim": int(evidence.features.shape[1]),
+                "preprocessing": backbone.preprocessing.key,
+                "extractor": extractor.name,
+                "seconds": seconds,
+            }
+            self._store.put(self._keys.evidence("extraction", probe), {}, record)
+        return Forward(self._kept(probe, fields) or {}, len(probe), seconds)
+
+    def _kept(self, probe: Probe, fields: Sequence[str]) -> dict[str, NDArray[Any]] | None:
+        """What the store holds of these fields; None if the store knows nothing about one of them."""
+        kept = {name: self._store.get(self._keys.evidence(name, probe)) for name in fields}
+        if None in kept.values():
+            return None
+        return {name: entry.arrays[name] for name, entry in kept.items() if entry and name in entry.arrays}
+
+    def _from_blocks(self, nested: Nested, fields: Sequence[str]) -> Forward:
+        """Evidence of a part of a probe: from the whole probe's evidence if the store has it, else from blocks.
+
+        Each block is passed forward once. Evidence of the whole is kept, so that it is found without the blocks.
+        """
+        if (whole := self._kept(nested.whole, fields)) is not None:
+            return Forward({name: rows[nested.rows] for name, rows in whole.items()})
+        parts = [self.forward(block, frozenset(fields)) for block in nested.blocks]
+        arrays = {}
+        for name, first in parts[0].arrays.items():
+            arrays[name] = np.empty((len(nested.rows), *first.shape[1:]), first.dtype)
+            for places, part in zip(nested.places, parts, strict=True):
+                arrays[name][places] = part.arrays[name]
+        if nested.probe is nested.whole:
+            extractions, _ = self.extractions()
+            for name in fields:
+                kept = {name: arrays[name]} if name in arrays else {}
+                self._store.put(self._keys.evidence(name, nested.whole), kept)
+            record = {**extractions[0], "seconds": sum(extraction["seconds"] for extraction in extractions)}
+            self._store.put(self._keys.evidence("extraction", nested.whole), {}, record)
+        return Forward(arrays, sum(part.passes for part in parts), sum(part.seconds for part in parts))
+
+    def _source(self) -> Probe | None:
+        """The caller's source data, else the candidate's own, if its zoo has them."""
+        context = self._context
+        if context.source is not None or self._loader.backbone.source is None:
+            return context.source
+        with INTERPRETER_LOCK:
+            return Probe.of(self._loader.backbone.source, size=None, seed=context.seed)
 
 
 class StoreSink:
-    """A sink: every field's rows go to a writer of its own."""
+    """A sink with one writer for each field."""
 
     def __init__(self, writers: Mapping[str, Writer]) -> None:
         self._writers = writers
@@ -28,7 +205,7 @@ class StoreSink:
         return {name: rows for writer in self._writers.values() for name, rows in writer.mapped().items()}
 
     def complete(self, evidence: Evidence) -> None:
-        """Takes what an extractor gave back without having sent it here; a field without rows is one it has not."""
+        """Writes the fields that the extractor returned and did not send here. A field that is missing gets no rows."""
         written = self.arrays()
         self.append(
             **{name: getattr(evidence, name) for name in self._writers if name not in written and evidence.has(name)}

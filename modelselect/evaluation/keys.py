@@ -1,18 +1,118 @@
-"""The versions that enter the keys of stored numbers."""
+"""`Keys`: the keys under which the store holds the numbers of one candidate."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from modelselect.estimators.estimator import Estimator
+from modelselect.estimators.resampling import SCHEME
+from modelselect.evaluation.context import FORWARD_FIELDS, SOURCE_FIELDS
+from modelselect.evaluation.loading import Loader
+from modelselect.evaluation.timing import measured_on
 from modelselect.host.host import get_host
+from modelselect.probe.probe import Probe
+from modelselect.store.store import Store
+from modelselect.utils.versions import SCORE_LIBRARIES, numeric_versions
+
+LOADED_FIELDS = FORWARD_FIELDS | SOURCE_FIELDS
+"""Evidence that depends on the candidate's weights."""
+
+
+class Keys:
+    """The keys under which the store holds the numbers of one candidate. A key contains all that a number depends on.
+
+    A candidate without a revision is loaded for each key except that of its architecture.
+    """
+
+    def __init__(self, loader: Loader) -> None:
+        self._loader = loader
+        self._context = loader.context
+
+    @property
+    def zoo_version(self) -> str | None:
+        """Version of the zoo's plugin, which decides how a candidate is loaded and how rows are prepared."""
+        return None if self._loader.is_own else get_host().owner("zoos", self._loader.zoo.name).version
+
+    def evidence(self, kind: str, probe: Probe) -> str:
+        """The key of one field of the evidence, or of `"extraction"`, the record of the forward pass."""
+        return Store.key(
+            kind,
+            candidate=self._loader.identity,
+            zoo=self.zoo_version,
+            probe=probe.fingerprint,
+            device=self._context.compute.kind,
+            arithmetic=self._context.compute.arithmetic,
+            extractors=extractor_versions(),
+            versions=numeric_versions(),
+        )
+
+    def score(self, estimator: Estimator, probe: Probe | None = None) -> str:
+        """The key of an estimator's score on a probe; None means the context's probe."""
+        return Store.key("score", **self._score_parts(estimator, probe or self._context.probe))
+
+    def resamples(self, estimator: Estimator) -> str:
+        """The key of an estimator's scores on resamples of the context's probe."""
+        return Store.key("resamples", scheme=SCHEME, **self._score_parts(estimator, self._context.probe))
+
+    def costs(self) -> str:
+        """The key of latency, throughput and memory on this device."""
+        context, compute = self._context, self._context.compute
+        depends_on_rows = context.probe.modality == "text" or self._loader.is_own  # their inputs differ in size
+        return Store.key(
+            "costs",
+            candidate=self._loader.identity,
+            zoo=self.zoo_version,
+            rows=context.whole.fingerprint if depends_on_rows else None,
+            on=measured_on(compute.device),
+            batch_size=compute.batch_size,
+            arithmetic=compute.arithmetic,
+            extractors=extractor_versions(),
+            versions=numeric_versions(),
+        )
+
+    def architecture(self) -> str:
+        """The key of graph, multiply-accumulates and parameter count. The candidate is never loaded for this key."""
+        return Store.key(
+            "architecture",
+            candidate=self._loader.candidate.id,
+            zoo=self.zoo_version,
+            probe=self._context.whole.fingerprint
+            if self._loader.is_own
+            else None,  # an own module is traced on its rows
+            versions=numeric_versions(),
+        )
+
+    def _score_parts(self, estimator: Estimator, probe: Probe) -> dict[str, Any]:
+        context, candidate = self._context, self._loader.candidate
+        source = None
+        if estimator.reads & SOURCE_FIELDS:
+            source = "the zoo's" if context.source is None else context.source.fingerprint
+        recall = context.recall if "history" in estimator.reads else None
+        return {
+            "candidate": self._loader.identity if estimator.reads & LOADED_FIELDS else candidate.id,
+            "zoo": self.zoo_version,
+            "probe": probe.fingerprint,
+            "source": source,
+            "history": recall and recall.view.digest,
+            "proxy": context.proxy and context.proxy.id if "proxy_features" in estimator.reads else None,
+            "estimator": context.estimator_keys[estimator.name],
+            "plugin": plugin_version(estimator),
+            "seed": context.seed,
+            "device": context.compute.kind,
+            "arithmetic": context.compute.arithmetic,
+            "extractors": extractor_versions(),
+            "versions": numeric_versions(SCORE_LIBRARIES),
+        }
 
 
 def extractor_versions() -> dict[str, str]:
+    """Versions of the plugins that registered extractors, by the extractor's name."""
     host = get_host()
     return {name: host.owner("extractors", name).version for name in host.extractors}
 
 
 def plugin_version(estimator: Estimator) -> str | None:
-    """Of the plugin that registered this kind of estimator; None where nobody did."""
+    """Version of the plugin that registered this kind of estimator; None if no plugin did."""
     host = get_host()
     registered = host.estimators.get(estimator.name)
     return host.owner("estimators", estimator.name).version if type(registered) is type(estimator) else None

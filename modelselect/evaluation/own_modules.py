@@ -1,4 +1,4 @@
-"""Bare torch modules as candidates: what the caller built or loaded stands on the leaderboard beside the zoos'."""
+"""Bare torch modules as candidates: the caller's own modules, on the same leaderboard as the zoos' candidates."""
 
 from __future__ import annotations
 
@@ -10,33 +10,32 @@ from modelselect.candidates.candidate import Candidate
 from modelselect.candidates.modules import device_of, weights_digest
 from modelselect.candidates.preprocessing import CallablePreprocessing
 from modelselect.candidates.readers import reader_for_feature_method, reader_for_module
-from modelselect.candidates.zoo import Zoo
+from modelselect.candidates.zoo import OWN_MODULES, Zoo
 from modelselect.errors import CandidateError, InvalidInputError
+from modelselect.probe.probe import Probe
 from modelselect.utils.code import code_key, module_key
 
 if TYPE_CHECKING:
     import torch
 
-    from modelselect.probe.probe import Probe
-
 Transform = Callable[[Any], "torch.Tensor"]
 
 ROWS_TRIED = 8
-"""Rows of the probe that tell one transform from another, where noise images cannot."""
+"""Rows of the probe that distinguish one transform from another, if noise images cannot."""
 
 
 class ModuleZoo(Zoo):
-    """The modules of one call of `select()`, by the names they got there.
+    """The modules of one call of `select()`, each under a name made from its class.
 
-    Features are read from `forward_features` where the module has one, else from what its last linear layer or
-    convolution is given, if that layer makes the output, else from the output itself.
+    Features are the result of `forward_features`, if the module has that method; else the input of the last linear
+    layer or convolution, if that layer makes the output; else the output itself.
 
     Args:
-        modules: module and transform (None: rows go in as they are) by name.
-        probe: any of its rows is the example that features are located with.
+        modules: module and transform, by name; a transform of None leaves rows as they are.
+        probe: its rows are the examples by which features are located.
     """
 
-    name = "module"
+    name = OWN_MODULES
     downloads = False
 
     def __init__(self, modules: dict[str, tuple[torch.nn.Module, Transform | None]], probe: Probe) -> None:
@@ -52,7 +51,7 @@ class ModuleZoo(Zoo):
     def search(self, pattern: str) -> Iterable[Candidate]:
         """One candidate for each module; its revision is a digest of weights, code, settings and transform.
 
-        Where none can be made, `load` raises the reason.
+        If there can be no digest, `load` raises the reason.
         """
         for name, (module, transform) in self._modules.items():
             metadata: dict[str, Any] = {"architecture": type(module).__name__, "modality": self._probe.modality}
@@ -65,8 +64,8 @@ class ModuleZoo(Zoo):
                 self._refused[name] = error
             except Exception as error:  # a caller's module or transform may raise anything
                 self._refused[name] = CandidateError(
-                    f"it cannot be told apart from others: to read its weights, or to transform a row, raised "
-                    f"{type(error).__name__}: {error}"
+                    f"reading the module's weights, or transforming a row, raised {type(error).__name__}: {error}; "
+                    "both have to work, since they distinguish this module from others"
                 )
             yield Candidate(self.name, name, revision, metadata)
 
@@ -83,8 +82,8 @@ class ModuleZoo(Zoo):
             example = torch.stack(rows).to(device_of(module))
         except Exception as error:
             raise CandidateError(
-                f"its input cannot be prepared ({error}). Give the candidate as (module, transform), where transform "
-                "turns one row into a tensor of one fixed shape."
+                f"the module's input cannot be prepared ({error}). Give the candidate as (module, transform), where "
+                "transform turns one row into a tensor of one fixed shape."
             ) from error
         locate = reader_for_feature_method if hasattr(module, "forward_features") else reader_for_module
         try:
@@ -93,12 +92,13 @@ class ModuleZoo(Zoo):
             raise
         except Exception as error:
             raise CandidateError(
-                f"its forward pass on rows of shape {tuple(example.shape[1:])} raised {type(error).__name__}: {error}"
+                f"the module's forward pass on rows of shape {tuple(example.shape[1:])} raised "
+                f"{type(error).__name__}: {error}"
             ) from error
         return Backbone(candidate, module, preprocessing, read, weights_key=candidate.revision or "")
 
     def _preprocessing(self, transform: Transform | None) -> CallablePreprocessing:
-        """The transform, with a key of its code and of what it does to noise, or to some of the probe's rows."""
+        """The transform, with a key of its code and of its results on noise, or on some of the probe's rows."""
         if transform is None:
             return CallablePreprocessing(as_tensor, "as_tensor")
         key = code_key(transform)
@@ -107,14 +107,14 @@ class ModuleZoo(Zoo):
                 return CallablePreprocessing.of(transform, key)
             except CandidateError:
                 raise
-            except Exception:  # it was written for images of one size, as the probe's are
+            except Exception:  # the transform takes only images of the probe's size
                 pass
         rows = (self._probe.item(index) for index in range(min(ROWS_TRIED, len(self._probe))))
         return CallablePreprocessing.of(transform, key, rows)
 
 
 def as_named_modules(items: Iterable[Any]) -> dict[str, tuple[torch.nn.Module, Transform | None]]:
-    """Modules, and tuples of module and transform, by the class's name, numbered where it occurs again.
+    """Modules, and tuples of module and transform, by the name of the class, with a number if it occurs again.
 
     Raises:
         InvalidInputError: an item is neither.
@@ -137,14 +137,17 @@ def as_named_modules(items: Iterable[Any]) -> dict[str, tuple[torch.nn.Module, T
 
 
 def as_tensor(item: Any) -> torch.Tensor:
-    """A row as it is: images as (C, H, W) floats in [0, 1], numbers as float32."""
+    """A row without a transform: images as (C, H, W) floats in [0, 1], numbers as float32."""
     import numpy as np
     import torch
 
     if isinstance(item, torch.Tensor):
         return item
     if isinstance(item, str):
-        raise InvalidInputError("text needs a transform that turns it into tensors")
+        raise InvalidInputError(
+            "text needs a transform: give the candidate as (module, transform), where transform turns a text into a "
+            "tensor"
+        )
     if hasattr(item, "convert"):  # a PIL image
         return torch.from_numpy(np.array(item.convert("RGB"))).permute(2, 0, 1).float() / 255
     return torch.as_tensor(np.asarray(item)).float()

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from modelselect.candidates.candidate import Candidate
 from modelselect.candidates.expression import Expression
 from modelselect.errors import ExpressionError, Failure, SearchError
+from modelselect.evaluation.own_modules import ModuleZoo, as_named_modules
 from modelselect.evaluation.results import ScoringResult
 from modelselect.host.lookup import search
-
-if TYPE_CHECKING:
-    from modelselect.evaluation.own_modules import ModuleZoo
-    from modelselect.probe.probe import Probe
+from modelselect.probe.probe import Probe
 
 
 def candidates_of(
     given: Any, probe: Probe
 ) -> tuple[list[Candidate], dict[str, ModuleZoo], dict[str, ScoringResult | Failure]]:
-    """Candidates in the order given, each once; the zoo of bare modules if there are any; what could not be searched.
+    """The candidates in the order given, each once; the zoo of bare modules, if there are any; failed searches.
 
-    An expression whose zoo failed stands in the pool as a candidate of that name, and in the last by its failure.
+    An expression whose zoo failed is a candidate of that name in the pool, and its failure is in the last value.
     """
-    from modelselect.evaluation.own_modules import ModuleZoo, as_named_modules
-
     if isinstance(given, set | frozenset):  # their order changes from run to run
         given = sorted(given, key=str)
     items = list(given) if isinstance(given, list) or _is_iterator(given) else [given]
@@ -44,7 +40,8 @@ def candidates_of(
             continue
         if not found:
             raise ExpressionError(
-                f"no candidate matched {item!r}. Look with modelselect search 'ZOO:*' and modelselect zoos."
+                f"no candidate matched {item!r}. List candidates with modelselect search 'ZOO:*', and zoos with "
+                "modelselect zoos."
             )
         for candidate in found:
             pool.setdefault(candidate.id, candidate)
@@ -54,7 +51,7 @@ def candidates_of(
         own_zoos[zoo.name] = zoo
         pool |= {candidate.id: candidate for candidate in zoo.search("*")}
     if not pool:
-        raise ExpressionError("no candidate matched an empty list; name at least one, such as 'embedded:*'")
+        raise ExpressionError("no candidate matched: candidates is empty; give at least one, such as 'embedded:*'")
     return list(pool.values()), own_zoos, unsearched
 
 

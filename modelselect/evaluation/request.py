@@ -2,48 +2,50 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from modelselect.candidates.candidate import Candidate
 from modelselect.errors import Failure, InvalidInputError
 from modelselect.estimators.estimator import Estimator
-from modelselect.estimators.resampling import check_resamples
-from modelselect.evaluation.context import ScoringTask
+from modelselect.evaluation.context import EvaluationContext
+from modelselect.evaluation.own_modules import ModuleZoo
 from modelselect.evaluation.pool import candidates_of
 from modelselect.evaluation.results import ScoringResult
+from modelselect.evaluation.settings import Settings
 from modelselect.executor import Executor
-from modelselect.extraction.devices import check_precision, choose_device
+from modelselect.extraction.devices import Compute, check_precision, choose_device
 from modelselect.extraction.extractor import BatchProgress
 from modelselect.extraction.inputs import InputCache
+from modelselect.history.history import History, open_history, open_or_warn
 from modelselect.host.host import Host, get_host
 from modelselect.host.lookup import choose_estimators
+from modelselect.probe.probe import Probe
 from modelselect.store.store import Store
 
-if TYPE_CHECKING:
-    from modelselect.evaluation.own_modules import ModuleZoo
-    from modelselect.probe.probe import Probe
-
-MAX_SEED = 2**32 - 2**16
-"""What every library's random numbers can start from, with room for what is counted up from it."""
-
-DEFAULT_PROBE_SIZE = 2000
-"""Rows that every candidate is shown, at most."""
-
 DEFAULT_HOLDOUT = 0.2
-"""Share of the rows held out for verification where the dataset has no validation split."""
-
-DEFAULT_MAX_CORRUPT = 0.1
-"""Share of the rows looked at that may be unreadable."""
+"""Share of the rows held out for verification if the dataset has no validation split."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a caller of `select()` or `plan()` asks for, checked, with the dataset read and the candidates searched."""
+    """What a caller of `select()` or `plan()` asks for, with the dataset read and the candidates searched.
 
+    Attributes:
+        settings: the settings, which are checked already.
+        runner: the executor.
+        chosen: the estimators that rank.
+        methods: those, and the static baselines.
+        pool: the candidates, in the order given.
+        own_zoos: the zoo of the caller's bare modules, if there are any.
+        history: the transfer history to read and to add to; None for none.
+        unsearched: the failures of candidates that stand for an expression whose zoo failed, by id.
+        device: the one that `settings.device` means on this machine.
+    """
+
+    settings: Settings
     host: Host
     runner: Executor
     chosen: list[Estimator]
@@ -54,100 +56,72 @@ class Request:
     own_zoos: dict[str, ModuleZoo]
     unsearched: dict[str, ScoringResult | Failure]
     store: Store
+    history: History | None
     device: str
-    batch_size: int | None
-    precision: str
-    compile: bool
-    trust_remote_code: bool
-    seed: int
-    resamples: int
 
     @classmethod
-    def of(
-        cls,
-        dataset: Any,
-        candidates: Any,
-        *,
-        estimators: str | Estimator | Sequence[str | Estimator] | None,
-        top_k: int,
-        probe_size: int | None,
-        source: Any,
-        device: str,
-        executor: str | Executor,
-        cache_dir: str | os.PathLike[str] | None,
-        trust_remote_code: bool,
-        seed: int,
-        batch_size: int | None,
-        precision: str,
-        compile: bool,
-        resamples: int,
-        max_corrupt: float,
-    ) -> Request:
-        """See `select`, whose arguments these are, and whose errors are raised here."""
-        from modelselect.probe.probe import Probe
-
-        if isinstance(top_k, bool) or not isinstance(top_k, int) or top_k < 0:
-            raise InvalidInputError(f"top_k is {top_k!r}; expected 0 (no fine-tuning) or how many to fine-tune")
-        if not isinstance(seed, int) or not 0 <= seed <= MAX_SEED:
-            raise InvalidInputError(f"seed is {seed!r}; expected an integer from 0 to {MAX_SEED}")
-        if batch_size is not None and (
-            isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1
-        ):
-            raise InvalidInputError(f"batch_size is {batch_size!r}; expected 1 or more rows, or None")
-        if not isinstance(cache_dir, str | os.PathLike | None):
-            raise InvalidInputError(f"cache_dir is {cache_dir!r}; expected the path of a folder, or None")
-        if not isinstance(executor, str | Executor):
-            raise InvalidInputError(f"executor is {executor!r}; expected a name such as 'local', or an Executor")
-        check_resamples(resamples)
+    def of(cls, settings: Settings, dataset: Any, candidates: Any) -> Request:
+        """See `select`, whose errors are raised here."""
+        history = _history_for(settings)
         host = get_host()
+        executor = settings.executor
         runner = executor if isinstance(executor, Executor) else host.executor(executor)
-        chosen = choose_estimators(host, estimators)
+        chosen = choose_estimators(host, settings.estimators)
         named = {estimator.name for estimator in chosen}
-        device = choose_device(device, host.extractors)
-        check_precision(precision, device)
-        holdout = DEFAULT_HOLDOUT if top_k else 0.0
-        probe = Probe.of(dataset, size=probe_size, seed=seed, holdout=holdout, max_corrupt=max_corrupt)
-        if top_k and probe.holdout is None:
+        device = choose_device(settings.device, host.extractors)
+        check_precision(settings.precision, device)
+        draw = partial(Probe.of, size=settings.probe_size, seed=settings.seed, max_corrupt=settings.max_corrupt)
+        probe = draw(dataset, holdout=DEFAULT_HOLDOUT if settings.top_k else 0.0)
+        if settings.top_k and probe.holdout is None:
             raise InvalidInputError(
-                "top_k asks for fine-tuning, and the probe has no held-out rows to measure it on. Make the probe with "
-                f"Probe.of(dataset, holdout={DEFAULT_HOLDOUT}), or give select() the dataset itself."
+                f"top_k={settings.top_k} asks for fine-tuning, but the probe has no held-out rows to measure accuracy "
+                f"on. Make the probe with Probe.of(dataset, holdout={DEFAULT_HOLDOUT}), or give select() the dataset."
             )
         pool, own_zoos, unsearched = candidates_of(candidates, probe)
         return cls(
+            settings=settings,
             host=host,
             runner=runner,
             chosen=chosen,
             methods=chosen + [e for e in host.estimators.values() if e.is_static and e.name not in named],
             probe=probe,
-            source=None if source is None else Probe.of(source, size=probe_size, seed=seed, max_corrupt=max_corrupt),
+            source=None if settings.source is None else draw(settings.source),
             pool=pool,
             own_zoos=own_zoos,
             unsearched=unsearched,
-            store=Store(None if cache_dir is None else Path(cache_dir)),
+            store=Store(None if settings.cache_dir is None else Path(settings.cache_dir)),
+            history=history,
             device=device,
-            batch_size=batch_size,
-            precision=precision,
-            compile=compile,
-            trust_remote_code=trust_remote_code,
-            seed=seed,
-            resamples=resamples,
         )
 
-    def work(self, spool: InputCache, progress: BatchProgress | None = None) -> ScoringTask:
-        """What executors are to do with every candidate."""
-        return ScoringTask(
+    def context(self, spool: InputCache, progress: BatchProgress | None = None) -> EvaluationContext:
+        """The conditions under which every candidate is evaluated."""
+        settings = self.settings
+        return EvaluationContext(
             probe=self.probe,
             source=self.source,
             estimators=tuple(self.methods),
             cache_dir=self.store.path,
             spool=spool,
-            device=self.device,
-            batch_size=self.batch_size,
-            precision=self.precision,
-            compile=self.compile,
-            trust_remote_code=self.trust_remote_code,
-            seed=self.seed,
+            compute=Compute(self.device, settings.batch_size, settings.precision, settings.compile),
+            trust_remote_code=settings.trust_remote_code,
+            seed=settings.seed,
             zoos=self.own_zoos,
-            resamples=self.resamples,
+            resamples=settings.resamples,
             progress=progress,
+            costs=settings.measures_costs,
+            limits=settings.limits,
         )
+
+
+def _history_for(settings: Settings) -> History | None:
+    """The history to read and to add to; None if there is none, or if it cannot be read and recall does not need it."""
+    history = open_history(settings.history)
+    if settings.recall is None:
+        return None if history is None else open_or_warn(history)
+    if history is None:
+        raise InvalidInputError(
+            f"recall={settings.recall} needs the transfer history, but history is False; give a history, or leave out "
+            "recall"
+        )
+    return history

@@ -1,36 +1,53 @@
-"""What scoring, previewing and fine-tuning one candidate gives, as plain data."""
+"""The results of scoring, previewing and fine-tuning one candidate, as plain data."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from modelselect.errors import Failure
-
-if TYPE_CHECKING:
-    from modelselect.verification.verifier import Verified
+from modelselect.verification.verifier import Verified
 
 
-@dataclass
-class ScoringResult:
-    """What became of one candidate in the scoring stage; plain data, so that it crosses processes.
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """What is known of a candidate's architecture; None for what is unknown.
 
     Attributes:
-        components: each estimator's components; an estimator without a score is in `failures` instead.
-        resampled: each estimator's components on every resample of the probe's rows, where resamples were asked for;
-            without an estimator that looks at no row of the probe, or that failed on a resample.
-        warnings: what an estimator warned of, such as a regime in which its score says little.
-        identity: what this candidate's stored numbers are kept under.
-        estimator_seconds: each estimator's time, when it was first computed, without resamples.
-        extraction_seconds: the forward pass's time, when it was first computed.
-        extraction_rows: rows that this was for: more than those of the probe where evidence of a larger one was there.
-        seconds: all of it.
-        reused: True if nothing had to be computed.
-        halved: each estimator's components on half of the rows, where `Work.half` asks for them.
-        costs: as measured on this device, where they were asked for.
+        graph: its operations, as JSON.
+        macs: multiply-accumulates for one row.
+        parameters: number of parameters.
+    """
+
+    graph: str | None = None
+    macs: int | None = None
+    parameters: int | None = None
+
+
+@dataclass(frozen=True)
+class ScoringResult:
+    """The result of scoring one candidate: plain data that crosses processes.
+
+    Attributes:
+        components: the score's components, by estimator. An estimator without a score is in `failures` instead.
+        resampled: the components on every resample of the probe's rows, by estimator. Estimators that read no rows, or
+            failed on a resample, are left out.
+        failures: why there is no score, by estimator; `"costs"` says why there are no costs.
+        warnings: the warning of an estimator, by estimator; for example, that the score says little for such data.
+        identity: the name of this candidate in the keys of its stored numbers.
+        feature_dim: dimensions of the features.
+        parameters: number of the model's parameters.
+        macs: multiply-accumulates for one row.
+        graph: the architecture, as JSON.
+        estimator_seconds: the time for the score when it was first computed, without resamples, by estimator.
+        extraction_seconds: the time for the forward pass when it was first computed.
+        extraction_rows: rows of that forward pass; more than the probe's if the evidence of a larger probe was used.
+        seconds: the time for all of this when it was first computed.
+        reused: whether the store had everything.
+        halved: the components on half of the rows, by estimator, if the context asks for that.
+        costs: the costs measured on this device, if the context asks for them.
         passes: rows that were passed forward now.
-        forward_seconds: what that took.
-        elapsed_seconds: what all took now, but for what was loaded ahead.
+        forward_seconds: the time for these.
+        elapsed_seconds: the time for everything now, without loading the candidate before its turn.
     """
 
     components: dict[str, dict[str, float]] = field(default_factory=dict)
@@ -56,12 +73,14 @@ class ScoringResult:
 
 @dataclass(frozen=True)
 class Preview:
-    """What assessing one candidate would take.
+    """What scoring one candidate would take.
 
     Attributes:
-        extracted: whether its evidence is in the store; None where that cannot be told without loading it.
-        scored: whether its scores are.
-        passes: rows that would be passed forward; all of them where the store cannot be asked without loading it.
+        parameters: number of the model's parameters; None if unknown.
+        macs: multiply-accumulates for one row; None if unknown.
+        extracted: whether the store has the evidence; None if only the loaded candidate could say.
+        scored: whether the store has the scores.
+        passes: rows that would be passed forward; all of them if only the loaded candidate could say.
     """
 
     parameters: int | None
@@ -73,12 +92,12 @@ class Preview:
 
 @dataclass(frozen=True)
 class VerificationResult:
-    """What became of one candidate in the verification stage; plain data, so that it crosses processes.
+    """The result of fine-tuning one candidate: plain data that crosses processes.
 
     Attributes:
-        verified: what fine-tuning said.
-        checkpoint: key of the fine-tuned weights in the store; None if they are not there.
-        reused: True if it was fine-tuned before.
+        verified: the accuracy, and how it was reached.
+        checkpoint: key of the fine-tuned weights in the store; None if the store does not have them.
+        reused: whether the store had the result.
     """
 
     verified: Verified
@@ -88,14 +107,15 @@ class VerificationResult:
 
 @dataclass(frozen=True, slots=True)
 class CostMeasurement:
-    """What one candidate takes on this device, from a prepared row to its features.
+    """What one candidate costs on this device, from a prepared row to its features.
 
     Attributes:
         latency_ms: milliseconds for one row, the median of many runs.
-        throughput: rows a second, in batches of `batch_size`.
-        memory_bytes: for one row. On CUDA the peak of what torch allocated. Elsewhere parameters and buffers, and the
-            most bytes of tensors that lived at once; what a library takes inside an operation is not seen.
-        batch_size: rows in a batch: what suits the device, or less where that does not fit.
+        throughput: rows per second, in batches of `batch_size`.
+        memory_bytes: memory for one row. On CUDA, this is the peak of torch's allocations. Elsewhere, it is parameters
+            and buffers, plus the largest total of tensors that lived at the same time. Memory that a library takes
+            inside an operation is not counted.
+        batch_size: rows in a batch: the number that suits the device, or fewer if that does not fit.
     """
 
     latency_ms: float

@@ -1,53 +1,215 @@
-"""The work on one candidate, as executors run it: evidence, every estimator on it, and fine-tuning."""
+"""Scoring one candidate: every estimator on its evidence, on half of the rows and on resamples, through the store."""
 
 from __future__ import annotations
 
 import time
 import warnings
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from modelselect.errors import Failure, NotApplicableError, ScoreWarning
+import numpy as np
+
+from modelselect.errors import Failure, NotApplicableError, ScoreWarning, Stage
 from modelselect.estimators.estimator import Estimator, evaluate
-from modelselect.evaluation.locks import PROCESS_LOCK
-from modelselect.evaluation.results import ScoringResult
+from modelselect.estimators.resampling import check_components, looks_at_rows, resample
+from modelselect.evaluation.context import FORWARD_FIELDS, EvaluationContext
+from modelselect.evaluation.costs import CostMeter
+from modelselect.evaluation.description import Describer
+from modelselect.evaluation.gathering import Gatherer
+from modelselect.evaluation.keys import Keys
+from modelselect.evaluation.loading import INTERPRETER_LOCK, Loader
+from modelselect.evaluation.results import CostMeasurement, ScoringResult
 from modelselect.evidence.evidence import Evidence
+from modelselect.probe.nested import Nested
+from modelselect.store.store import Store
 
 RESAMPLES_KEPT_EVERY = 5.0
 """Seconds of work on resamples that a killed run may lose."""
 
+StoredScore = Mapping[str, Any]
+"""What the store holds of one estimator on one candidate: `components`, `seconds`, `warning`; or `failure`."""
 
-def note_score(result: ScoringResult, estimator: Estimator, scored: Mapping[str, Any]) -> None:
-    """Puts what one estimator said into the assessment."""
-    if "failure" in scored:
-        result.failures[estimator.name] = Failure(**scored["failure"])
-        return
-    result.components[estimator.name] = scored["components"]
-    result.estimator_seconds[estimator.name] = scored["seconds"]
-    result.seconds += scored["seconds"]
-    if scored["warning"]:
-        result.warnings[estimator.name] = scored["warning"]
+
+def score(loader: Loader) -> ScoringResult:
+    """Scores one candidate under the conditions of the loader's context.
+
+    Raises:
+        RemoteCodeError: the candidate brings code that may not run.
+        CandidateError: the candidate cannot be loaded or run, or a limit excludes it.
+    """
+    loader.check_allowed()
+    begun = time.perf_counter()
+    context, gatherer, meter = loader.context, Gatherer(loader), CostMeter(loader)
+    meter.check_parameters()
+    costs, costs_reused = meter.costs() if context.costs else (None, True)
+    moving = [estimator for estimator in context.estimators if not estimator.is_static]
+    scored, scores_reused = _scored(moving, loader, gatherer)
+    rows_matter = [e for e in context.estimators if "components" in scored.get(e.name, {}) and looks_at_rows(e)]
+    halved, halves_reused = _halved(rows_matter, loader, gatherer, context.half) if context.half else ({}, True)
+    again = _resampled(rows_matter, loader, gatherer, scored)
+    extractions, extraction_rows = gatherer.extractions() if context.wanted & FORWARD_FIELDS else ([], 0)
+    described = Describer(loader).describe()
+    metadata = {**loader.candidate.metadata}
+    if described.parameters is not None:
+        metadata["parameters"] = described.parameters  # counted: a zoo's number may include other things
+    for estimator in context.estimators:
+        if estimator.is_static:
+            scored[estimator.name] = score_or_failure(estimator, Evidence.of(metadata=metadata))
+    ok = {name: each for name, each in scored.items() if "failure" not in each}
+    failures = {name: Failure(**each["failure"]) for name, each in scored.items() if "failure" in each}
+    if isinstance(costs, Failure):
+        failures = {Stage.COSTS.value: costs, **failures}
+    estimator_seconds = {name: each["seconds"] for name, each in ok.items()}
+    extraction_seconds = sum(extraction["seconds"] for extraction in extractions)
+    was_gathered = not (scores_reused and halves_reused and again.reused)
+    return ScoringResult(
+        components={name: each["components"] for name, each in ok.items()},
+        resampled=again.components,
+        failures=failures,
+        warnings={name: each["warning"] for name, each in ok.items() if each["warning"]} | again.warnings,
+        identity=loader.identity if context.wanted & FORWARD_FIELDS else "",
+        feature_dim=extractions[-1]["feature_dim"] if extractions else None,
+        parameters=described.parameters,
+        macs=described.macs,
+        graph=described.graph,
+        estimator_seconds=estimator_seconds,
+        extraction_seconds=extraction_seconds,
+        extraction_rows=extraction_rows,
+        seconds=sum(estimator_seconds.values()) + again.seconds + extraction_seconds,
+        reused=costs_reused and not was_gathered,
+        halved=halved,
+        costs=costs if isinstance(costs, CostMeasurement) else None,
+        passes=gatherer.gathered.passes if was_gathered else 0,
+        forward_seconds=gatherer.gathered.forward_seconds if was_gathered else 0.0,
+        elapsed_seconds=time.perf_counter() - begun,
+    )
+
+
+def _scored(estimators: list[Estimator], loader: Loader, gatherer: Gatherer) -> tuple[dict[str, StoredScore], bool]:
+    """Every estimator on the evidence, by name, and whether the store had all of it."""
+    store, keys = Store(loader.context.cache_dir), Keys(loader)
+    scored: dict[str, StoredScore] = {}
+    reused = True
+    for estimator in estimators:
+        key = keys.score(estimator)
+        if (entry := store.get(key)) is None:
+            scored[estimator.name] = score_and_keep(estimator, gatherer.gathered.evidence, store, key)
+            reused = False
+        else:
+            scored[estimator.name] = entry.metadata
+    return scored, reused
+
+
+def _halved(
+    estimators: list[Estimator], loader: Loader, gatherer: Gatherer, half: Nested
+) -> tuple[dict[str, dict[str, float]], bool]:
+    """Every estimator's components on half of the rows, without those that fail there; whether the store had all."""
+    context = loader.context
+    store, keys = Store(context.cache_dir), Keys(loader)
+    halved: dict[str, dict[str, float]] = {}
+    evidence: Evidence | None = None
+    for estimator in estimators:
+        key = keys.score(estimator, half.probe)
+        if (entry := store.get(key)) is None:
+            if evidence is None:
+                places = np.arange(len(half.rows)) if context.nested is None else context.nested.rows
+                evidence = gatherer.gathered.evidence.take(np.searchsorted(places, half.rows))
+            scored: StoredScore = score_and_keep(estimator, evidence, store, key)
+        else:
+            scored = entry.metadata
+        if "components" in scored:
+            halved[estimator.name] = scored["components"]
+    return halved, evidence is None
+
+
+@dataclass(frozen=True)
+class _Resampled:
+    """Every estimator on resamples of the rows.
+
+    Attributes:
+        components: the components on each resample, by estimator.
+        warnings: the warnings of estimators, including those on all rows.
+        seconds: the time for all of it, when it was first computed.
+        reused: whether the store had all of it.
+    """
+
+    components: dict[str, list[dict[str, float]]]
+    warnings: dict[str, str]
+    seconds: float
+    reused: bool
+
+
+def _resampled(
+    estimators: list[Estimator], loader: Loader, gatherer: Gatherer, scored: Mapping[str, StoredScore]
+) -> _Resampled:
+    """Scores every estimator on the same resamples, except those that the store has already."""
+    context: EvaluationContext = loader.context
+    store, keys = Store(context.cache_dir), Keys(loader)
+    kept: dict[Estimator, dict[str, Any]] = {}
+    warned: dict[str, str] = {}
+    reused = True
+    for estimator in estimators if context.resamples else ():
+        entry = store.get(keys.resamples(estimator))
+        kept[estimator] = {"scores": [], "seconds": 0.0, "warning": ""} if entry is None else {**entry.metadata}
+    saved = time.monotonic()
+    for number in range(context.resamples):
+        missing = [estimator for estimator, found in kept.items() if len(found["scores"]) <= number]
+        if not missing:
+            continue
+        reused = False
+        rows = resample(gatherer.gathered.evidence, number, context.seed)
+        for estimator in missing:
+            try:
+                again = timed_score(estimator, rows)
+                check_components(estimator, again["components"], scored[estimator.name]["components"])
+            except Exception as error:  # the score is valid, but its uncertainty is unknown
+                del kept[estimator]
+                reason = Failure.from_exception(Stage.RESAMPLE, error).reason
+                before = filter(None, [scored[estimator.name]["warning"]])
+                warned[estimator.name] = " ".join([*before, f"no standard error: {reason}"])
+                continue
+            found = kept[estimator]
+            found["scores"] = [*found["scores"], again["components"]]
+            found["seconds"] += again["seconds"]
+            found["warning"] = found["warning"] or again["warning"]
+        if number == context.resamples - 1 or time.monotonic() - saved > RESAMPLES_KEPT_EVERY:
+            for estimator in (e for e in missing if e in kept):
+                store.put(keys.resamples(estimator), {}, kept[estimator])
+            saved = time.monotonic()
+    for estimator, found in kept.items():
+        if found["warning"] and not scored[estimator.name]["warning"]:
+            warned[estimator.name] = f"on four fifths of the rows: {found['warning']}"
+    components = {estimator.name: found["scores"][: context.resamples] for estimator, found in kept.items()}
+    return _Resampled(components, warned, sum(found["seconds"] for found in kept.values()), reused)
+
+
+def score_and_keep(estimator: Estimator, evidence: Evidence, store: Store, key: str) -> dict[str, Any]:
+    """`score_or_failure`, kept in the store if another run would find the same."""
+    scored = score_or_failure(estimator, evidence)
+    if scored.get("lasting", True):
+        store.put(key, {}, scored)
+    return scored
 
 
 def score_or_failure(estimator: Estimator, evidence: Evidence) -> dict[str, Any]:
-    """`_score`, or why there is none. That a method does not apply is lasting; what else it raised may not be."""
+    """`timed_score`, or why there is none. A method that does not apply is a lasting failure; others may not be."""
     try:
         return timed_score(estimator, evidence)
-    except Exception as error:  # an estimator of a plugin may raise anything; it costs this one score
-        failure = asdict(Failure.from_exception("score", error))
+    except Exception as error:  # an estimator of a plugin may raise anything; only this score is lost
+        failure = asdict(Failure.from_exception(Stage.SCORE, error))
         return {"failure": failure, "lasting": isinstance(error, NotApplicableError)}
 
 
 def timed_score(estimator: Estimator, evidence: Evidence) -> dict[str, Any]:
-    """What is remembered of one estimator on one candidate: components, seconds, and what it warned of."""
+    """What the store keeps of one estimator on one candidate: components, seconds, and what it warned of."""
     begun = time.perf_counter()
-    with PROCESS_LOCK, warnings.catch_warnings(record=True) as caught:
+    with INTERPRETER_LOCK, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         components = dict(evaluate(estimator, evidence))
-    told = [w for w in caught if not issubclass(w.category, DeprecationWarning | PendingDeprecationWarning)]
+    shown = [w for w in caught if not issubclass(w.category, DeprecationWarning | PendingDeprecationWarning)]
     warned = [
-        str(w.message) if issubclass(w.category, ScoreWarning) else f"{w.category.__name__}: {w.message}" for w in told
+        str(w.message) if issubclass(w.category, ScoreWarning) else f"{w.category.__name__}: {w.message}" for w in shown
     ]
     return {
         "components": components,

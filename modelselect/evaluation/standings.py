@@ -1,4 +1,4 @@
-"""Assessments in, rows in order out: scores combined over the pool, ranks, how sure they are, and what lies near."""
+"""From results to a ranking: scores combined over the pool, ranks, their certainty, and similar architectures."""
 
 from __future__ import annotations
 
@@ -11,14 +11,18 @@ from typing import Any
 
 import numpy as np
 
+from modelselect.archi2vec.embedding import embed
+from modelselect.architectures.graph_json import from_json
+from modelselect.architectures.similarity import clusters, nearest
 from modelselect.candidates.candidate import Candidate, download_bytes_of, license_of
-from modelselect.errors import COSTS, Failure
+from modelselect.errors import Failure, Stage
 from modelselect.estimators.estimator import Estimator, combined
 from modelselect.estimators.ranks import mean_rank, normalised_ranks
 from modelselect.estimators.resampling import looks_at_rows, probabilities_best, probability_better, replicate
 from modelselect.evaluation.results import ScoringResult
 from modelselect.evidence.linear_algebra import Vector
-from modelselect.leaderboard.leaderboard import Leaderboard, Row
+from modelselect.ranking.ranking import Ranking
+from modelselect.ranking.row import RankedCandidate
 
 NEAREST_SHOWN = 3
 
@@ -28,32 +32,34 @@ _Place = tuple[tuple[float, ...], tuple[tuple[str, float], ...], int]
 
 @dataclass(frozen=True)
 class Standings:
-    """Where the candidates of a pool stand on one probe; arrays have a place for each, in the pool's order.
+    """The scores of a pool on one probe. Arrays have one element for each candidate, in the pool's order.
 
     Attributes:
         pool: the candidates.
         ranked_by: names of the estimators that the ranking is by.
-        scores: (n,) by name, of these estimators and of the others that have any; NaN where there is none.
+        scores: (n,) by name, of these estimators and of others that gave any score; NaN for a missing score.
+        failures: why an estimator could not combine the scores of the pool, by name.
         errors: (n,) standard errors, by name.
-        totals: (n,) what the ranking is by; NaN where there is none.
-        replicates: (B, n) totals on other probes; B is 0 where none were asked for.
+        totals: (n,) the numbers that decide the order; NaN for a candidate without one.
+        replicates: (B, n) totals on other probes; B is 0 if none were asked for.
     """
 
     pool: tuple[Candidate, ...]
     ranked_by: tuple[str, ...]
     scores: Mapping[str, Vector]
+    failures: Mapping[str, Failure]
     errors: Mapping[str, Vector]
     totals: Vector
     replicates: Vector
 
     @cached_property
     def deviations(self) -> Vector:
-        """(n,) of the totals; NaN where nothing tells."""
+        """(n,) standard deviations of the totals; NaN where they are unknown."""
         return _deviations(self.replicates)
 
     @cached_property
     def best(self) -> Vector:
-        """(n,) how probable it is that each has the highest total."""
+        """(n,) probability that each candidate has the highest total."""
         return probabilities_best(self.replicates)
 
 
@@ -64,24 +70,22 @@ def stand(
     chosen: Sequence[Estimator],
     resamples: int,
 ) -> Standings:
-    """Scores combined over the whole pool, in the pool's order, whatever finished first."""
+    """Scores combined over the whole pool, in the pool's order and not in the order of finishing."""
     components = {e.name: _components(e, pool, results) for e in methods}
-    scores = {}
+    scores, failures = {}, {}
     for estimator in methods:
         try:
             scores[estimator.name] = combined(estimator, components[estimator.name])
-        except Exception as error:  # of a plugin, perhaps: it costs this estimator's column
+        except Exception as error:  # a plugin may raise anything; only this estimator's column is lost
             scores[estimator.name] = np.full(len(pool), np.nan)
-            failure = Failure.from_exception("combine", error)
-            for result in (results[candidate.id] for candidate in pool):
-                if isinstance(result, ScoringResult) and result.components.pop(estimator.name, {}):
-                    result.failures[estimator.name] = failure
+            failures[estimator.name] = Failure.from_exception("combine", error)
             components[estimator.name] = [None] * len(pool)
     errors, replicates = _replicated(chosen, pool, results, components, resamples)
     return Standings(
         pool=tuple(pool),
         ranked_by=tuple(e.name for e in chosen),
         scores={e.name: scores[e.name] for e in methods if e in chosen or not np.isnan(scores[e.name]).all()},
+        failures=failures,
         errors=errors,
         totals=_totals(chosen, scores),
         replicates=replicates,
@@ -89,11 +93,14 @@ def stand(
 
 
 def halved_totals(
-    pool: Sequence[Candidate], results: Mapping[str, ScoringResult | Failure], chosen: Sequence[Estimator]
+    standings: Standings, results: Mapping[str, ScoringResult | Failure], chosen: Sequence[Estimator]
 ) -> Vector:
-    """(n,) what the ranking would be by on half of the rows; NaN where that is not known."""
-    scores = {}
+    """(n,) the totals on half of the rows; NaN where they are not known."""
+    pool, scores = standings.pool, {}
     for estimator in chosen:
+        if estimator.name in standings.failures:
+            scores[estimator.name] = np.full(len(pool), np.nan)
+            continue
         on_all = _components(estimator, pool, results)
         on_half = [
             r.halved.get(estimator.name) if isinstance(r := results[c.id], ScoringResult) else None for c in pool
@@ -108,30 +115,30 @@ def rank(
     methods: Sequence[Estimator],
     chosen: Sequence[Estimator],
     resamples: int,
-) -> Leaderboard:
+) -> Ranking:
     """The leaderboard of candidates that were all shown the same probe."""
     return rank_rounds(pool, results, [stand(pool, results, methods, chosen, resamples)])
 
 
 def rank_rounds(
     pool: Sequence[Candidate], results: Mapping[str, ScoringResult | Failure], rounds: Sequence[Standings]
-) -> Leaderboard:
-    """The leaderboard of candidates of which ever fewer were shown ever larger probes.
+) -> Ranking:
+    """The leaderboard after rounds in which fewer and fewer candidates were shown larger and larger probes.
 
-    Those of the last round come first, by their scores there; then those whose last round was the one before; and so
-    on.
+    The candidates of the last round come first, by their scores in it. Then come those whose last round was the one
+    before, and so on.
 
     Args:
         pool: all candidates.
-        results: of each in its last round, or why it has none.
-        rounds: where those stand that took part in a round, the first round first.
+        results: the result of each candidate in its last round, or why it has none.
+        rounds: the standings of each round, the first round first.
     """
     try:
         embeddings = _embed(pool, results)
-    except Exception as error:  # an encoder that fails is no reason to lose the ranking
+    except Exception as error:  # a failing encoder must not cost the ranking
         embeddings = {}
         warnings.warn(f"no architecture vectors: {type(error).__name__}: {error}", stacklevel=2)
-    rows: dict[str, Row] = {}
+    rows: dict[str, RankedCandidate] = {}
     for standings in reversed(rounds):
         here = {c.id for c in standings.pool if c.id not in rows and isinstance(results[c.id], ScoringResult)}
         ended = [i for i, candidate in enumerate(standings.pool) if candidate.id in here]
@@ -145,20 +152,26 @@ def rank_rounds(
     for candidate in pool:
         if isinstance(failure := results[candidate.id], Failure):
             parameters = candidate.metadata.get("parameters")
-            rows[candidate.id] = Row(candidate, failure=failure, parameters=parameters, **_known_costs(candidate))
-    return Leaderboard(
+            rows[candidate.id] = RankedCandidate(
+                candidate, failure=failure, parameters=parameters, **_known_costs(candidate)
+            )
+    return Ranking(
         tuple(sorted(rows.values(), key=lambda row: (row.failure is not None, row.rank is None))),
         tuple(dict.fromkeys(name for standings in reversed(rounds) for name in standings.scores)),
         confidence=_confidence(rounds[-1]) if rounds else None,
     )
 
 
-def _row(standings: Standings, i: int, rank: int | None, result: ScoringResult, place: _Place | None) -> Row:
+def _row(
+    standings: Standings, i: int, rank: int | None, result: ScoringResult, place: _Place | None
+) -> RankedCandidate:
     candidate = standings.pool[i]
     embedding, nearest, cluster = place or (None, (), None)
     error = _known(standings.deviations[i])
     costs = result.costs
-    return Row(
+    uncombined = {name: failure for name, failure in standings.failures.items() if result.components.get(name)}
+    failures = {**result.failures, **uncombined}
+    return RankedCandidate(
         candidate,
         rank=rank,
         score=None if rank is None else float(standings.totals[i]),
@@ -169,8 +182,8 @@ def _row(standings: Standings, i: int, rank: int | None, result: ScoringResult, 
         standard_errors={
             name: float(column[i]) for name, column in standings.errors.items() if not np.isnan(column[i])
         },
-        components=result.components,
-        failures={name: f for name, f in result.failures.items() if name in (*standings.ranked_by, COSTS)},
+        components={name: found for name, found in result.components.items() if name not in standings.failures},
+        failures={name: f for name, f in failures.items() if name in (*standings.ranked_by, Stage.COSTS)},
         warnings=result.warnings,
         parameters=result.parameters,
         macs=result.macs,
@@ -192,7 +205,7 @@ def _known_costs(candidate: Candidate) -> dict[str, Any]:
 
 
 def _confidence(standings: Standings) -> float | None:
-    """That the first is better than the second; None where there are no two of which that can be said."""
+    """Probability that the first is better than the second; None if there is no second, or nothing to estimate it."""
     ranks = _competition_ranks(standings.totals)
     order = sorted(range(len(ranks)), key=lambda i: (ranks[i] or math.inf, i))[:2]
     replicates = standings.replicates[:, order]
@@ -205,12 +218,12 @@ def _confidence(standings: Standings) -> float | None:
 def _components(
     estimator: Estimator, pool: Sequence[Candidate], results: Mapping[str, ScoringResult | Failure]
 ) -> list[Mapping[str, float] | None]:
-    """What an estimator found of each candidate."""
+    """The components that an estimator found for each candidate; None where it has no score."""
     return [r.components.get(estimator.name) if isinstance(r := results[c.id], ScoringResult) else None for c in pool]
 
 
 def _totals(chosen: Sequence[Estimator], scores: Mapping[str, Vector]) -> Vector:
-    """What the ranking is by: the one estimator's scores, or the mean of the ranks by several."""
+    """The numbers that decide the order: the scores of the one estimator, or the mean rank by several."""
     if len(chosen) == 1:
         return scores[chosen[0].name]
     return mean_rank({e.name: normalised_ranks(scores[e.name]) for e in chosen})
@@ -223,9 +236,9 @@ def _replicated(
     components: Mapping[str, Sequence[Mapping[str, float] | None]],
     resamples: int,
 ) -> tuple[dict[str, Vector], Vector]:
-    """Standard errors by estimator, (n,) each, and the (B, n) totals on other probes; NaN where there is none.
+    """Standard errors by estimator, (n,) each, and the (B, n) totals on other probes; NaN where unknown.
 
-    B is 0 where none of the estimators looks at the probe's rows.
+    B is 0 if no estimator looks at the probe's rows.
     """
     if not any(looks_at_rows(estimator) for estimator in chosen):
         resamples = 0
@@ -261,24 +274,22 @@ def _competition_ranks(totals: np.ndarray[Any, np.dtype[np.float64]]) -> list[in
 
 def _embed(pool: Sequence[Candidate], results: Mapping[str, ScoringResult | Failure]) -> dict[str, _Place]:
     """archi2vec vector, nearest architectures and cluster of every candidate that has a graph, by id."""
-    from modelselect import archi2vec
-
     graphs = {
-        candidate.id: archi2vec.from_json(result.graph)
+        candidate.id: from_json(result.graph)
         for candidate in pool
         if isinstance(result := results[candidate.id], ScoringResult) and result.graph is not None
     }
     if len(graphs) < 2:
         return {}
     ids = list(graphs)
-    vectors = archi2vec.embed(list(graphs.values()))
-    clusters = archi2vec.clusters(vectors, max(round(math.sqrt(len(ids) / 2)), 1)).tolist()  # the rule of thumb
+    vectors = embed(list(graphs.values()))
+    groups = clusters(vectors, max(round(math.sqrt(len(ids) / 2)), 1)).tolist()  # the rule of thumb
     answer = {}
     for index, candidate_id in enumerate(ids):
-        near = archi2vec.nearest(vectors, index, min(NEAREST_SHOWN, len(ids) - 1))
+        near = nearest(vectors, index, min(NEAREST_SHOWN, len(ids) - 1))
         answer[candidate_id] = (
             tuple(float(v) for v in vectors[index]),
             tuple((ids[other], float(similarity)) for other, similarity in near),
-            clusters[index],
+            groups[index],
         )
     return answer

@@ -1,9 +1,56 @@
-"""Loading ahead: how much memory the next candidate may take."""
+"""`ScoringTask`: what executors run on every candidate."""
 
 from __future__ import annotations
 
-BYTES_PER_PARAMETER = 4
-"""Weights are float32 once loaded."""
+from dataclasses import dataclass, field
+from typing import Any
 
-AHEAD_SHARE = 0.5
-"""Of the memory that is available: a candidate whose weights would take more is not loaded ahead of its turn."""
+import numpy as np
+from numpy.typing import NDArray
+
+from modelselect.candidates.candidate import Candidate
+from modelselect.errors import Failure, Stage, stage_of
+from modelselect.evaluation.context import EvaluationContext
+from modelselect.evaluation.gathering import Gatherer
+from modelselect.evaluation.loading import Loader
+from modelselect.evaluation.preview import graph_unloaded, passes_ahead, preview
+from modelselect.evaluation.results import Preview, ScoringResult
+from modelselect.evaluation.scoring import score
+
+
+@dataclass(frozen=True, eq=False)
+class ScoringTask:
+    """Scores one candidate: evidence, then every estimator on it, all through the store. Called by executors."""
+
+    context: EvaluationContext
+    _ahead: dict[str, Loader] = field(default_factory=dict, init=False, repr=False)
+
+    def prepare(self, candidate: Candidate) -> None:
+        """Loads the candidate before its turn, if it will have to be loaded; see `Executor.map`."""
+        loader = Loader(self.context, candidate)
+        loader.load_ahead(lambda: passes_ahead(loader) > 0)
+        self._ahead[candidate.id] = loader
+
+    def preview(self, candidate: Candidate, *, trace: bool = True) -> Preview:
+        """What scoring the candidate would take, without loading it.
+
+        Args:
+            candidate: what would be scored.
+            trace: whether its architecture may be traced; False asks only its zoo and the store.
+        """
+        return preview(Loader(self.context, candidate), trace=trace)
+
+    def graph(self, candidate: Candidate) -> str | None:
+        """The candidate's architecture as JSON; None if only the loaded candidate could say."""
+        return graph_unloaded(Loader(self.context, candidate))
+
+    def features(self, candidate: Candidate) -> NDArray[np.floating[Any]]:
+        """(N, D) features of the probe, through the store: what a proxy sees of the dataset."""
+        return Gatherer(Loader(self.context, candidate)).features()
+
+    def __call__(self, candidate: Candidate) -> ScoringResult | Failure:
+        loader = self._ahead.pop(candidate.id, None) or Loader(self.context, candidate)
+        try:
+            return score(loader)
+        except Exception as error:
+            return Failure.from_exception(stage_of(error, Stage.SCORE), error)

@@ -11,70 +11,64 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from modelselect.architectures.trace import count_macs
+from modelselect.candidates.backbone import Backbone
 from modelselect.errors import CandidateError
 from modelselect.evaluation.results import CostMeasurement
-from modelselect.extraction.devices import arithmetic, is_out_of_memory
+from modelselect.extraction.devices import Compute, arithmetic, is_out_of_memory
+from modelselect.extraction.extractor import Extractor
 from modelselect.extraction.torch_extractor import TorchExtractor
+from modelselect.probe.probe import Probe
 from modelselect.utils.system import processor, usable_cores
 
 if TYPE_CHECKING:
     import torch
 
-    from modelselect.candidates.backbone import Backbone
-    from modelselect.extraction.extractor import Extractor
-    from modelselect.probe.probe import Probe
-
 LATENCY_SECONDS = 0.5
 THROUGHPUT_SECONDS = 0.5
-"""How long each is measured, but for the runs that it takes at least."""
+"""How long each is measured; longer if the fewest runs take longer."""
 
 WARM_UP = 2
 LATENCY_RUNS = 5
 THROUGHPUT_RUNS = 2
-"""Runs that are not counted; runs that are, at least."""
+"""Runs before the clock counts, and the fewest runs that count."""
 
 EXAMPLE_ROWS = 8
-"""Rows of the probe that costs are measured with: texts differ in length."""
+"""Rows of the probe for measuring costs: texts differ in length."""
 
 CALIBRATION_SECONDS = 0.5
 """How long the calibrating network runs."""
 
 DECODED_ROWS = 32
-"""Rows of the probe that are decoded to tell how long all take."""
+"""Rows of the probe that are decoded to estimate the time for all."""
 
 
-def measure(
-    backbone: Backbone,
-    probe: Probe,
-    extractor: Extractor,
-    *,
-    device: str,
-    batch_size: int | None = None,
-    precision: str = "float32",
-    compile: bool = False,
-) -> CostMeasurement:
-    """Times a candidate on a device that nothing else should be at work on.
+def measure(backbone: Backbone, probe: Probe, extractor: Extractor, compute: Compute) -> CostMeasurement:
+    """Times a candidate; nothing else should use the device meanwhile.
 
-    Arguments are those of `Extractor.extract`; the probe lends some rows, which are prepared before the clock starts.
+    Some rows of the probe are the input. They are prepared before the clock starts.
 
     Raises:
-        CandidateError: its extractor does not run it with torch, or a forward pass fails.
+        CandidateError: the extractor does not use torch, or a forward pass fails.
         OutOfMemoryError: not even one row fits.
     """
     import torch
 
     if not isinstance(extractor, TorchExtractor):
-        raise CandidateError(f"the extractor {extractor.name!r} does not run it with torch, so that it cannot be timed")
-    preprocessing = backbone.preprocessing
+        raise CandidateError(
+            f"costs cannot be measured: the extractor {extractor.name!r} does not use torch. Leave out costs and "
+            "max_latency_ms."
+        )
+    preprocessing, device = backbone.preprocessing, compute.device
     rows = torch.stack([preprocessing.prepare(probe.item(i)) for i in range(min(EXAMPLE_ROWS, len(probe)))])
     baseline = torch.cuda.memory_allocated(device) if torch.device(device).type == "cuda" else 0
     try:
         with (
             torch.inference_mode(),
             extractor.session(backbone.module, device),
-            arithmetic(precision, device),
+            arithmetic(compute.precision, device),
         ):
-            read = extractor.reader(backbone, compile)
+            read = extractor.reader(backbone, compute.compile)
 
             def run(prepared: torch.Tensor) -> None:
                 outputs = read(extractor.on_device(prepared, preprocessing, device))
@@ -86,17 +80,17 @@ def measure(
             memory = _peak_memory(backbone.module, lambda: run(rows[:1]), device, baseline)
             singles = itertools.cycle([rows[i : i + 1] for i in range(len(rows))])
             latency = _median_seconds(lambda: run(next(singles)), LATENCY_SECONDS, LATENCY_RUNS)
-            size = batch_size or extractor.suitable_batch_size(rows[:1])
+            size = compute.batch_size or extractor.suitable_batch_size(rows[:1])
             throughput, size = _throughput(run, rows, size)
     except CandidateError:
         raise
     except Exception as error:
-        raise CandidateError(f"timing its forward pass raised {type(error).__name__}: {error}") from error
+        raise CandidateError(f"timing the forward pass raised {type(error).__name__}: {error}") from error
     return CostMeasurement(1000 * latency, throughput, memory, size)
 
 
 def measured_on(device: str) -> dict[str, Any]:
-    """What timings depend on besides the candidate: part of their key in the store."""
+    """What timings depend on, apart from the candidate: part of their key in the store."""
     import torch
 
     if torch.device(device).type == "cuda":
@@ -118,7 +112,7 @@ def _median_seconds(run: Callable[[], None], seconds: float, runs: int) -> float
 
 
 def _throughput(run: Callable[[torch.Tensor], None], rows: torch.Tensor, size: int) -> tuple[float, int]:
-    """Rows a second, and how many rows are in a batch."""
+    """Rows per second, and the number of rows in a batch."""
     import torch
 
     while True:
@@ -147,7 +141,7 @@ def _peak_memory(module: torch.nn.Module, run: Callable[[], None], device: str, 
 
 
 def _peak_of_new_tensors(run: Callable[[], None]) -> int:
-    """The most bytes that tensors made by operations took at once."""
+    """The largest total, in bytes, of tensors that operations made and that lived at the same time."""
     import torch
     from torch.multiprocessing.reductions import StorageWeakRef
     from torch.utils._python_dispatch import TorchDispatchMode
@@ -163,7 +157,7 @@ def _peak_of_new_tensors(run: Callable[[], None]) -> int:
             for tensor in tree_leaves(made):
                 if isinstance(tensor, torch.Tensor):
                     storage = tensor.untyped_storage()
-                    living.setdefault(storage._cdata, (StorageWeakRef(storage), storage.nbytes()))  # type: ignore[no-untyped-call]
+                    living.setdefault(storage._cdata, (StorageWeakRef(storage), storage.nbytes()))  # type: ignore[no-untyped-call]  # noqa: SLF001 (none is public)
             for key, (weak, _) in list(living.items()):
                 if weak.expired():  # type: ignore[no-untyped-call]
                     del living[key]
@@ -176,10 +170,8 @@ def _peak_of_new_tensors(run: Callable[[], None]) -> int:
 
 
 def macs_per_second(device: str) -> float:
-    """Multiply-accumulates, measured now with convolutions as image backbones have them: dense, 1x1 and depthwise."""
+    """Multiply-accumulates per second, measured now with the convolutions of image backbones: dense, 1x1, depthwise."""
     import torch
-
-    from modelselect.architectures.trace import count_macs
 
     with contextlib.suppress(RuntimeError):
         device = device if torch.device(device).type in ("cpu", "cuda") else "cpu"
@@ -190,7 +182,7 @@ def macs_per_second(device: str) -> float:
     batch = torch.zeros(8, *size, device=device).contiguous(memory_format=torch.channels_last)
     runs = 0
     with torch.inference_mode():
-        network(batch).cpu()  # the first is slow
+        network(batch).cpu()  # the first run is slow
         begun = time.perf_counter()
         while (passed := time.perf_counter() - begun) < CALIBRATION_SECONDS:
             network(batch).cpu()
@@ -199,7 +191,7 @@ def macs_per_second(device: str) -> float:
 
 
 def decode_seconds(probe: Probe) -> float:
-    """To read and decode the probe once, estimated from some of its rows."""
+    """The time to read and decode the probe once, estimated from some of its rows."""
     rows = range(min(DECODED_ROWS, len(probe)))
     begun = time.perf_counter()
     with ThreadPoolExecutor(max(2, usable_cores())) as threads:

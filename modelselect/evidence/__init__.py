@@ -1,1 +1,1 @@
-"""What one candidate says about one probe, as arrays, and the statistics that estimators share."""
+"""What is known of one candidate on one probe, as arrays, and the statistics that estimators share."""

@@ -12,17 +12,17 @@ from modelselect.errors import NotApplicableError
 from modelselect.evidence.linear_algebra import EPSILON, Matrix, Vector, chunk_rows, scatter_of
 from modelselect.evidence.statistics import FeatureStatistics
 
-_DISTINCT = 1e-3  # share of the within-class scatter below which subtracting the between-class part loses digits
+_DISTINCT = 1e-3  # minimum within-class share of the scatter; below, the subtraction loses digits
 
 
 class ClassStatistics:
-    """What can be computed from features and class labels.
+    """Statistics that need features and class labels.
 
-    Classes are those that are present, in ascending order, numbered 0 .. C-1: gaps in the labels do no harm.
+    The classes are those with rows, in ascending order, numbered 0 .. C-1; labels may have gaps.
 
     Args:
-        features: the label-free statistics, shared.
-        labels: (N,) integers, all of them labelled.
+        features: the statistics that need no labels.
+        labels: (N,) integers; every row is labelled.
 
     Raises:
         NotApplicableError: the labels are (N, T) targets.
@@ -36,8 +36,8 @@ class ClassStatistics:
     def __init__(self, features: FeatureStatistics, labels: NDArray[np.integer[Any]]) -> None:
         if labels.ndim != 1:
             raise NotApplicableError(
-                f"this method is defined for classes and was given targets of shape {labels.shape}; give (N,) integer "
-                "labels, or use 'logme'"
+                f"this method needs class labels, but the targets have shape {labels.shape}; give (N,) integer labels, "
+                "or use 'logme'"
             )
         self.features = features
         self.classes, codes = np.unique(labels, return_inverse=True)
@@ -45,17 +45,17 @@ class ClassStatistics:
 
     @property
     def n(self) -> int:
-        """Rows."""
+        """Number of rows."""
         return self.features.n
 
     @property
     def n_classes(self) -> int:
-        """C: the classes that are present."""
+        """C, the number of classes with rows."""
         return len(self.classes)
 
     @cached_property
     def counts(self) -> NDArray[np.int64]:
-        """(C,) rows of each class."""
+        """(C,) number of rows of each class."""
         return np.bincount(self.codes, minlength=self.n_classes).astype(np.int64)
 
     @cached_property
@@ -65,12 +65,12 @@ class ClassStatistics:
 
     @cached_property
     def indices(self) -> list[NDArray[np.intp]]:
-        """For each class its rows' numbers, ascending."""
+        """For each class, the numbers of its rows, ascending."""
         return np.split(np.argsort(self.codes, kind="stable"), np.cumsum(self.counts)[:-1])
 
     @cached_property
     def deviations(self) -> Matrix:
-        """(C, min(N, D)) class means less the mean of all, in `coordinates`."""
+        """(C, min(N, D)) class means minus the mean of all rows, in `coordinates`."""
         return self.means - self.features.mean
 
     @cached_property
@@ -86,9 +86,9 @@ class ClassStatistics:
         """(C, K) sums over the rows of each class.
 
         Args:
-            array: (n, K), which holds the rows `rows`.
-            rows: which.
-            weights: (n,) of the rows; one by default.
+            array: (n, K), the rows `rows` of an array.
+            rows: which rows these are.
+            weights: (n,) weights of the rows; 1 by default.
         """
         from scipy.sparse import csc_array
 
@@ -105,10 +105,10 @@ class ClassStatistics:
 
     @cached_property
     def within_class_scatter(self) -> Matrix:
-        """Sum over rows of (x - mean_c)(x - mean_c)', c the row's class.
+        """Sum over rows of (x - mean_c)(x - mean_c)', where c is the row's class.
 
-        The total scatter less the between-class part; where the classes are so distinct that the difference would lose
-        digits, from the rows themselves.
+        The total scatter minus the between-class scatter. If the classes are so distinct that this difference would
+        lose digits, the sum is computed from the rows.
         """
         if not self.features.scatter.any():
             return np.zeros_like(self.features.scatter)  # all rows are equal
@@ -121,12 +121,12 @@ class ClassStatistics:
 
     @property
     def is_collapsed(self) -> bool:
-        """True if no class varies, to working precision."""
+        """True if no class varies, up to rounding."""
         return bool(np.trace(self.within_class_scatter) <= EPSILON * np.trace(self.features.scatter))
 
     @cached_property
     def squared_deviations(self) -> Vector:
-        """(C,) for each class the sum over its rows of |x - mean_c|^2."""
+        """(C,) for each class, the sum over its rows of |x - mean_c|^2."""
         result = np.zeros(self.n_classes)
         for rows, chunk in self.features.chunks():
             codes = self.codes[rows]
@@ -135,7 +135,7 @@ class ClassStatistics:
         return result
 
     def smaller_class_gram(self, index: int) -> Matrix:
-        """Of the rows Z of class number `index`, less the mean of all: ZZ' or Z'Z, whichever has fewer entries."""
+        """For the rows Z of class number `index`, minus the mean of all rows: the smaller of ZZ' and Z'Z."""
         rows = self.indices[index]
         step = len(rows) if len(rows) <= self.features.width else chunk_rows(self.features.width)
         total: Matrix | None = None

@@ -1,4 +1,4 @@
-"""What one candidate says about one probe: plain arrays, checked once, and the statistics that estimators share."""
+"""What is known of one candidate on one probe: arrays, checked once, and the statistics that estimators share."""
 
 from __future__ import annotations
 
@@ -12,16 +12,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from modelselect.errors import EvidenceError
 from modelselect.evidence.checks import checked_labels, checked_matrix, tensor_device
+from modelselect.evidence.class_statistics import ClassStatistics
+from modelselect.evidence.statistics import FeatureStatistics
 
 if TYPE_CHECKING:
     import networkx as nx
 
-    from modelselect.evidence.class_statistics import ClassStatistics
-    from modelselect.evidence.statistics import FeatureStatistics
-
 
 class Field(NamedTuple):
-    """One kind of evidence: what it is, and what to do where it is missing."""
+    """One kind of evidence: what it is, and what to do if it is missing."""
 
     description: str
     hint: str = ""
@@ -41,26 +40,26 @@ FIELDS: Mapping[str, Field] = {
         "(M, D) floats: features of the data it was pre-trained on", "give select() a labelled source= dataset"
     ),
     "source_labels": Field("(M,) integers: labels of source_features", "give select() a labelled source= dataset"),
-    "proxy_features": Field("(N, P) floats: features of the probe by one model that stands for all"),
+    "proxy_features": Field("(N, P) floats: features of the probe by one model, the same for all candidates"),
     "architecture": Field(
         "the architecture's graph, as archi2vec traces it", "the zoo must be able to build the module"
     ),
-    "history": Field("the transfer history: what is known of candidates on other datasets", "keep one of earlier runs"),
+    "history": Field("the transfer history: results of candidates on other datasets", "record a history of your runs"),
     "metadata": Field("what the zoo knows without loading: parameters, source accuracy, downloads, ..."),
 }
 """Every evidence field that an estimator may require."""
 
 ROW_FIELDS = ("features", "labels", "source_probabilities", "proxy_features")
-"""Those that have a row for each row of the probe."""
+"""The fields that have one row for each row of the probe."""
 
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """What one candidate says about one probe. Build it with `Evidence.of`, which checks; read it in `Estimator.score`.
+    """What is known of one candidate on one probe. `Evidence.of` builds and checks it; `Estimator.score` reads it.
 
-    Arrays are read-only views of what was given, never copies, so memory-mapped features stay on disk.
-    Attributes are `FIELDS`; a field that is not there is None. `seed` is for stochastic estimators; `device` is where
-    the shared statistics do their linear algebra.
+    Arrays are read-only views of the given arrays, never copies, so memory-mapped features stay on disk.
+    Attributes are `FIELDS`; a missing field is None. `seed` is for stochastic estimators; `device` is where the shared
+    statistics do their linear algebra.
     """
 
     features: NDArray[np.floating[Any]] | None = None
@@ -77,7 +76,7 @@ class Evidence:
     _memo: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def of(
+    def of(  # noqa: PLR0913 (one for each field)
         cls,
         *,
         features: ArrayLike | None = None,
@@ -94,7 +93,7 @@ class Evidence:
     ) -> Evidence:
         """Checked evidence from arrays, or from torch tensors.
 
-        Where `device` is None, the linear algebra is done where the features are: on a CUDA device for a tensor there.
+        If `device` is None, linear algebra runs where the features are: on a CUDA device for a tensor on one.
 
         Raises:
             EvidenceError: an array has the wrong shape or length, or holds NaN or infinity; the message says which.
@@ -123,22 +122,22 @@ class Evidence:
 
     @property
     def n_rows(self) -> int:
-        """N, of whichever row-aligned field is there; 0 if none is."""
+        """N, the length of any row-aligned field; 0 if there is none."""
         return next((len(a) for a in (getattr(self, name) for name in ROW_FIELDS) if a is not None), 0)
 
     def has(self, name: str) -> bool:
-        """True if the field is there (and, for labels, if at least one row is labelled)."""
+        """True if the field is there and, for labels, if at least one row is labelled."""
         if name == "labels" and self.labels is not None and self.labels.ndim == 1:
             return bool((self.labels >= 0).any())
         return getattr(self, name) is not None
 
     def restrict(self, names: Iterable[str]) -> Evidence:
-        """A view that holds these fields alone, and shares the statistics with every other view of the same rows.
+        """A view of only these fields. It shares the statistics with every other view of the same rows.
 
-        Rows without a label are left out where `labels` is among the names.
+        If `labels` is among the names, unlabelled rows are left out.
 
         Raises:
-            EvidenceError: labels are asked for and hold fewer than two classes.
+            EvidenceError: labels are among the names but hold fewer than two classes.
         """
         wanted = frozenset(names)
         base = self
@@ -147,15 +146,15 @@ class Evidence:
             present = np.unique(base.labels)  # type: ignore[arg-type]
             if len(present) < 2:
                 raise EvidenceError(
-                    f"labels hold one class ({present[0]}) in {base.n_rows} labelled rows; scoring needs at least two. "
-                    "Give labels of two or more classes."
+                    f"labels hold one class ({present[0]}) in {base.n_rows} labelled rows; expected at least two. Give "
+                    "labels of two or more classes."
                 )
         left_out: dict[str, Any] = {name: None for name in FIELDS if name not in wanted}
         return replace(base, **left_out)
 
     @cached_property
     def labelled(self) -> Evidence:
-        """The rows that have a label; self if all have."""
+        """The labelled rows; self if all rows are labelled."""
         if "labelled" not in self._memo:
             rows = np.flatnonzero(self.labels >= 0) if self.labels is not None and self.labels.ndim == 1 else None
             if rows is None or len(rows) == len(self.labels):  # type: ignore[arg-type]
@@ -165,32 +164,28 @@ class Evidence:
         return result
 
     def take(self, rows: NDArray[np.integer[Any]]) -> Evidence:
-        """These rows of every field that has a row for each of the probe's, copied; the other fields as they are."""
+        """These rows of every row-aligned field, as copies; the other fields unchanged."""
         arrays = {name: getattr(self, name) for name in ROW_FIELDS}
         kept: dict[str, Any] = {name: None if array is None else array[rows] for name, array in arrays.items()}
         return replace(self, **kept, _memo={})
 
     @property
     def feature_statistics(self) -> FeatureStatistics:
-        """What can be computed from the features alone, each thing once for all estimators."""
+        """Statistics that need only features, each computed once for all estimators."""
         if self.features is None:
             raise EvidenceError("these statistics need features; add 'features' to the estimator's `requires`")
         if "features" not in self._memo:
-            from modelselect.evidence.statistics import FeatureStatistics
-
             self._memo["features"] = FeatureStatistics(self.features, self.device)
         result: FeatureStatistics = self._memo["features"]
         return result
 
     @property
     def statistics(self) -> ClassStatistics:
-        """What can be computed from features and class labels, each thing once for all estimators."""
+        """Statistics that need features and class labels, each computed once for all estimators."""
         if self.labels is None:
             raise EvidenceError("these statistics need labels; add 'labels' to the estimator's `requires`")
         shared = self.feature_statistics
         if "classes" not in self._memo:
-            from modelselect.evidence.class_statistics import ClassStatistics
-
             self._memo["classes"] = ClassStatistics(shared, self.labels)
         result: ClassStatistics = self._memo["classes"]
         return result
@@ -199,11 +194,13 @@ class Evidence:
         lengths = {name: len(getattr(self, name)) for name in ROW_FIELDS if getattr(self, name) is not None}
         if len(set(lengths.values())) > 1:
             described = ", ".join(f"{name} {n}" for name, n in lengths.items())
-            raise EvidenceError(f"rows do not match: {described}. Every one of them needs a row for each sample.")
+            raise EvidenceError(f"the numbers of rows differ: {described}. Each field needs one row for each sample.")
         if self.source_labels is not None and self.source_features is not None:
             m, n = len(self.source_features), len(self.source_labels)
             if m != n:
-                raise EvidenceError(f"source_features has {m} rows and source_labels {n}; they must be equal")
+                raise EvidenceError(
+                    f"source_features has {m} rows and source_labels has {n}; give one label for each row"
+                )
 
     def __repr__(self) -> str:
         shown = {f.name: getattr(self, f.name) for f in fields(self) if f.name in FIELDS}

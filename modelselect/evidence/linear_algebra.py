@@ -13,23 +13,23 @@ Vector = NDArray[np.float64]
 
 CPU = "cpu"
 
-_CHUNK_BYTES = 1 << 24  # of float64 that is held at a time: large enough for full speed, small beside the memory
-_BLOCK = 256  # columns of a matrix that are transposed at a time
+_CHUNK_BYTES = 1 << 24  # float64 values in memory at a time: enough for full speed, little memory
+_BLOCK = 256  # columns that are transposed at a time
 EPSILON = np.finfo(np.float64).eps
-_ILL_CONDITIONED = 1e-12  # reciprocal condition number below which a Cholesky factor is not trusted
+_ILL_CONDITIONED = 1e-12  # reciprocal condition number below which a Cholesky factor is not used
 
 
 def softmax(logits: Matrix) -> Matrix:
-    """Of each row, without overflow."""
+    """Softmax of each row, without overflow."""
     shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
     result: Matrix = shifted / shifted.sum(axis=1, keepdims=True)
     return result
 
 
 def positive_eigh(matrix: Matrix, device: str = CPU) -> tuple[Vector, Matrix]:
-    """Eigenvalues, ascending, and eigenvectors (columns) of a symmetric matrix that has no negative ones.
+    """Eigenvalues, ascending, and eigenvectors (columns) of a symmetric positive semidefinite matrix.
 
-    Eigenvalues below rounding are exactly zero.
+    Eigenvalues below the rounding error are set to zero.
     """
     if device == CPU:
         from scipy.linalg import eigh
@@ -44,9 +44,9 @@ def positive_eigh(matrix: Matrix, device: str = CPU) -> tuple[Vector, Matrix]:
 
 
 def solve_positive(matrix: Matrix, right: Matrix) -> Matrix:
-    """The least-squares solution of `matrix @ x = right` of least norm, `matrix` symmetric and not negative.
+    """The minimum-norm least-squares solution of `matrix @ x = right`, for a symmetric positive semidefinite matrix.
 
-    By Cholesky factorisation; by eigendecomposition where the matrix is singular to working precision.
+    By Cholesky factorisation, or by eigendecomposition if the matrix is singular up to rounding.
     """
     from scipy.linalg import cho_solve
     from scipy.linalg.lapack import dpocon, dpotrf
@@ -76,7 +76,7 @@ def nuclear_norm(matrix: Matrix) -> float:
 
 
 def scatter_of(chunks: Iterable[Matrix], width: int, device: str = CPU) -> Matrix:
-    """(K, K) sum over chunks Z, (n, K) each and in C order, of Z'Z: one triangle is computed, in place."""
+    """(K, K) sum of Z'Z over chunks Z, each (n, K) in C order. Only one triangle is computed, in place."""
     if device != CPU:
         return _scatter_on(device, chunks, width)
     from scipy.linalg.blas import dsyrk
@@ -84,7 +84,7 @@ def scatter_of(chunks: Iterable[Matrix], width: int, device: str = CPU) -> Matri
     total = np.zeros((width, width), order="F")
     for chunk in chunks:
         total = dsyrk(1.0, chunk.T, beta=1.0, c=total, overwrite_c=1, lower=1)
-    for start in range(0, width, _BLOCK):  # the other triangle, by blocks that stay in the cache
+    for start in range(0, width, _BLOCK):  # the other triangle, in blocks that fit into the cache
         stop = start + _BLOCK
         total[start:stop, stop:] = total[stop:, start:stop].T
         lower = np.tril(total[start:stop, start:stop])
@@ -112,5 +112,5 @@ def chunks_of(array: NDArray[np.floating[Any]]) -> Iterator[tuple[slice, Matrix]
 
 
 def chunk_rows(width: int) -> int:
-    """How many rows of this many columns are held in float64 at a time."""
+    """Number of rows with this many columns that are held in float64 at a time."""
     return max(_CHUNK_BYTES // (8 * width), 1)

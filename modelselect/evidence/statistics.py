@@ -1,8 +1,8 @@
-"""What estimators share: scatter matrices, decompositions, projections, class means; each once per evidence.
+"""What estimators share: scatter matrices, decompositions, projections, class means; each computed once per evidence.
 
-Everything is lazy, in float64, and read from the features in chunks of rows, so that memory-mapped float32 features are
-never copied whole. Nothing depends on the order in which things are asked for: a number is the same to the last bit
-whether one estimator runs or thirty.
+Everything is lazy, in float64, and computed from chunks of rows, so that memory-mapped float32 features are never
+copied whole. Results do not depend on the order in which they are requested: they are the same to the last bit, whether
+one estimator runs or thirty.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from modelselect.evidence.linear_algebra import (
     scatter_of,
 )
 
-_LEADING = 64  # principal components that several methods ask for; found together, without the rest of the spectrum
+_LEADING = 64  # principal components that several methods need, computed together and alone
 
 
 class FeatureStatistics:
-    """What can be computed from the features alone.
+    """Statistics that need only features.
 
-    Where there are fewer rows than dimensions, everything is expressed in an orthonormal basis of the rows' span:
-    `coordinates` keep all inner products and distances, and every matrix has the smaller side, `min(N, D)`.
+    If there are fewer rows than dimensions, everything is expressed in an orthonormal basis of the rows' span:
+    `coordinates` keep all inner products and distances, and matrices have the smaller side, `min(N, D)`.
 
     Args:
-        features: (N, D) floats; read, never changed.
-        device: where products and decompositions are computed: on a CUDA device, in float64 there, too; for any other,
+        features: (N, D) floats; never changed.
+        device: where products and decompositions are computed: on a CUDA device (in float64), or, for any other value,
             on the CPU.
 
     >>> statistics = FeatureStatistics(np.array([[0.0, 0.0, 3.0], [4.0, 0.0, 3.0]]))
@@ -69,7 +69,7 @@ class FeatureStatistics:
 
     @property
     def coordinates(self) -> NDArray[np.floating[Any]]:
-        """(N, min(N, D)): the features, or where they are wide their coordinates in `basis`."""
+        """(N, min(N, D)): the features or, if there are fewer rows than dimensions, their coordinates in `basis`."""
         return self._rotation[1] if self.is_wide else self.features
 
     @cached_property
@@ -79,7 +79,7 @@ class FeatureStatistics:
 
     @cached_property
     def ones(self) -> Vector:
-        """(min(N, D),) the vector of D ones, as far as it lies in the rows' span, in `coordinates`."""
+        """(min(N, D),) the vector of D ones, projected on the rows' span, in `coordinates`."""
         return np.ones(self.d) if self.basis is None else self.basis.sum(axis=0)
 
     def chunks(self) -> Iterator[tuple[slice, Matrix]]:
@@ -87,7 +87,7 @@ class FeatureStatistics:
         yield from chunks_of(self.coordinates)
 
     def centred_chunks(self) -> Iterator[tuple[slice, Matrix]]:
-        """Like `chunks`, less the mean. All share one buffer, which may be written to, and holds until the next."""
+        """Like `chunks`, minus the mean. All chunks share one writable buffer, valid until the next chunk."""
         buffer = np.empty((min(chunk_rows(self.width), self.n), self.width))
         for rows, chunk in self.chunks():
             yield rows, np.subtract(chunk, self.mean, out=buffer[: len(chunk)])
@@ -102,35 +102,35 @@ class FeatureStatistics:
 
     @cached_property
     def scatter(self) -> Matrix:
-        """Total scatter: sum over rows of (x - mean)(x - mean)'. Zero where the rows are equal, but for rounding."""
+        """Total scatter: sum over rows of (x - mean)(x - mean)'. Zero if the rows are equal up to rounding."""
         scatter = scatter_of((chunk for _, chunk in self.centred_chunks()), self.width, self.device)
         return scatter if np.trace(scatter) > self._rounding**2 else np.zeros_like(scatter)
 
     @cached_property
     def _rounding(self) -> float:
-        """How long, over all rows, what subtracting the mean leaves of equal rows can be."""
+        """Upper bound of the norm, over all rows, that rounding leaves after subtracting the mean from equal rows."""
         return float(max(self.n, self.d) * EPSILON * np.sqrt(self.n) * np.linalg.norm(self.mean))
 
     @cached_property
     def gram(self) -> Matrix:
-        """Uncentred: sum over rows of x x'. From the scatter, for adding the mean's part loses no digits."""
+        """Uncentred: sum over rows of x x'. Computed from the scatter, since adding the mean's part loses no digits."""
         return self.scatter + self.n * np.outer(self.mean, self.mean)
 
     @cached_property
     def total_variance(self) -> float:
-        """Trace of the covariance, sum of squares over N - 1 (N where there is one row)."""
+        """Trace of the covariance matrix, with denominator N - 1 (1 if there is one row)."""
         return float(np.trace(self.scatter)) / max(self.n - 1, 1)
 
     @cached_property
     def scatter_eigh(self) -> tuple[Vector, Matrix]:
-        """Eigenvalues, ascending, and eigenvectors (columns) of `scatter`. What is below rounding is exactly zero."""
+        """Eigenvalues, ascending, and eigenvectors (columns) of `scatter`. Values below rounding are exactly zero."""
         return positive_eigh(self.scatter, self.device)
 
     @cached_property
     def gram_eigh(self) -> tuple[Vector, Matrix]:
-        """Eigenvalues, ascending, and eigenvectors (columns) of `gram`. What is below rounding is exactly zero.
+        """Eigenvalues, ascending, and eigenvectors (columns) of `gram`. Values below rounding are exactly zero.
 
-        Where N <= D from the singular values of the features, which keep twice the digits.
+        If N <= D, from the singular values of the features, which keep twice the digits.
         """
         if self.n > self.d:
             return positive_eigh(self.gram, self.device)
@@ -140,27 +140,27 @@ class FeatureStatistics:
 
     @cached_property
     def singular_values(self) -> Vector:
-        """(min(N, D),) of the centred features, descending."""
+        """(min(N, D),) singular values of the centred features, descending."""
         from scipy.linalg import eigvalsh
 
         values = eigvalsh(self.scatter, check_finite=False)[::-1]
         return np.sqrt(np.maximum(values, 0.0))
 
     def explained_variance(self, k: int) -> Vector:
-        """Variances (ddof 1) of the first `k` principal components, descending; fewer where min(N, D) is less."""
+        """Variances (ddof 1) of the first `k` principal components, descending; at most min(N, D) of them."""
         values = self._leading[0] if k <= _LEADING else self.scatter_eigh[0][::-1]
         return values[:k] / max(self.n - 1, 1)
 
     def components(self, k: int) -> Matrix:
-        """(min(N, D), k) principal axes in `coordinates`; over the features, the largest entry of each is positive."""
+        """(min(N, D), k) principal axes in `coordinates`. In feature space, each axis's largest entry is positive."""
         axes = self._leading[1] if k <= _LEADING else self._all_axes
         return axes[:, :k]
 
     def principal_components(self, k: int) -> Matrix:
         """(N, k) centred features projected on the first `k` principal axes: exact, not randomised.
 
-        Fewer columns where min(N, D) is less than `k`. What lies below rounding (a direction in which the features do
-        not vary) is exactly zero.
+        At most min(N, D) columns. Components below the rounding error (directions in which the features do not vary)
+        are exactly zero.
         """
         if k <= _LEADING:
             return self._leading_projection[:, :k]
@@ -204,7 +204,7 @@ class FeatureStatistics:
 
     @cached_property
     def squared_norms(self) -> Vector:
-        """(N,) squared distance of each row from the mean."""
+        """(N,) squared distance of each row from the mean row."""
         norms = np.empty(self.n)
         for rows, chunk in self.centred_chunks():
             norms[rows] = np.square(chunk, out=chunk).sum(axis=1)

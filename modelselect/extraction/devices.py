@@ -1,22 +1,47 @@
-"""Devices, precisions, and how running out of memory is recognised."""
+"""Devices, precisions, and how out-of-memory errors are recognised."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 from modelselect.errors import InvalidInputError
 
-if TYPE_CHECKING:
-    pass
-
 PRECISIONS = ("float32", "bfloat16", "float16")
-"""What `precision` may be."""
+"""Valid values of `precision`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compute:
+    """How a forward pass is computed; the arguments of these names of `Extractor.extract`.
+
+    Attributes:
+        device: such as `"cpu"` or `"cuda:1"`.
+        batch_size: rows in a forward pass; None: what suits device and candidate.
+        precision: one of `PRECISIONS`.
+        compile: whether the module is compiled first.
+    """
+
+    device: str = "cpu"
+    batch_size: int | None = None
+    precision: str = "float32"
+    compile: bool = False
+
+    @property
+    def kind(self) -> str:
+        """The device without its number: `"cuda"`."""
+        return self.device.split(":")[0]
+
+    @property
+    def arithmetic(self) -> str:
+        """What decides the last digits of features, apart from the device: precision, and whether compiled."""
+        return self.precision + (" compiled" if self.compile else "")
 
 
 def arithmetic(precision: str, device: str) -> contextlib.AbstractContextManager[Any]:
-    """Autocast where less than float32 is asked for: matrix products and convolutions in it, the rest in float32."""
+    """Autocast for less than float32: matrix products and convolutions use it, the rest stays in float32."""
     import torch
 
     if precision == "float32":
@@ -35,7 +60,7 @@ def check_precision(precision: str, device: str) -> None:
     kind = device.split(":")[0]
     if kind == "cpu" and not (precision == "bfloat16" and _has_bfloat16_instructions()):
         raise InvalidInputError(
-            f"precision {precision!r} would only be emulated on this processor, slower than float32. Use "
+            f"precision {precision!r} would only be emulated on this processor, which is slower than float32. Use "
             "precision='float32', or another device."
         )
     if kind == "cuda" and precision == "bfloat16" and not torch.cuda.is_bf16_supported(including_emulation=False):
@@ -45,20 +70,20 @@ def check_precision(precision: str, device: str) -> None:
 def _has_bfloat16_instructions() -> bool:
     import torch
 
-    capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.6 cannot be asked
+    capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.6 lacks it
     return bool(capabilities.get("avx512_bf16") or capabilities.get("bf16"))
 
 
 def choose_device(device: str, extractors: Collection[str] = ()) -> str:
-    """`"auto"` -> `"cuda"` where torch sees one, else `"cpu"`; anything else is checked and returned.
+    """`"auto"` -> `"cuda"` if torch has a CUDA device, else `"cpu"`; any other device is checked and returned.
 
     Args:
-        device: as the caller gave it.
-        extractors: names of the registered ones. A kind of device that torch does not know passes if one is called
-            like it: `"tpu:0"` where there is an extractor `tpu`. Whether it runs a backbone there, it says itself.
+        device: as the user gave it.
+        extractors: names of the registered extractors. A kind of device that torch does not know is accepted if an
+            extractor has its name: `"tpu:0"` with an extractor `tpu`. That extractor decides what it can run there.
 
     Raises:
-        InvalidInputError: nobody knows the device, or torch does not have it here.
+            InvalidInputError: torch does not have the device here, and no extractor has its name.
     """
     import torch
 
@@ -75,13 +100,13 @@ def choose_device(device: str, extractors: Collection[str] = ()) -> str:
     except Exception as error:
         raise InvalidInputError(
             f"device {device!r} cannot be used here ({first_line(error)}). Expected 'auto', 'cpu', 'cuda', 'cuda:N', "
-            f"or a device that an extractor is called after (registered: {', '.join(extractors) or 'none'})."
+            f"or a device with the name of an extractor (registered: {', '.join(extractors) or 'none'})."
         ) from None
     return device
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """True for what torch raises when a device, or the machine, has no memory left."""
+    """True for what torch raises if a device, or the machine, has no memory left."""
     import torch
 
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):

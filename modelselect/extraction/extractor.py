@@ -1,30 +1,28 @@
-"""Candidate and probe in, evidence out: features and source probabilities in one forward pass."""
+"""From a candidate and a probe to evidence: features and source probabilities in one forward pass."""
 
 from __future__ import annotations
 
 import abc
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from modelselect.candidates.backbone import Backbone
 from modelselect.errors import CandidateError
+from modelselect.evidence.evidence import Evidence
 from modelselect.extraction.inputs import InputCache
-
-if TYPE_CHECKING:
-    from modelselect.candidates.backbone import Backbone
-    from modelselect.evidence.evidence import Evidence
-    from modelselect.probe.probe import Probe
+from modelselect.probe.probe import Probe
 
 BatchProgress = Callable[[int, int], None]
-"""Called with the rows done and the rows in all."""
+"""Called with the number of finished rows and the number of all rows."""
 
 
 class Extractor(abc.ABC):
     """Runs a backbone over a probe on one kind of device.
 
-    Subclass it (`TorchExtractor` where the device is one of torch's), and register an instance with
+    Subclass it (or `TorchExtractor`, for a device of torch), and register an instance with
     `modelselect_register_extractors`.
 
     Attributes:
@@ -35,10 +33,10 @@ class Extractor(abc.ABC):
 
     @abc.abstractmethod
     def supports(self, backbone: Backbone, device: str) -> bool:
-        """True if it can run this backbone on this device (`"cpu"`, `"cuda:1"`, ...)."""
+        """True if this extractor can run the backbone on the device (`"cpu"`, `"cuda:1"`, ...)."""
 
     @abc.abstractmethod
-    def extract(
+    def extract(  # noqa: PLR0913 (the contract of plugins)
         self,
         backbone: Backbone,
         probe: Probe,
@@ -52,32 +50,32 @@ class Extractor(abc.ABC):
         sink: Sink | None = None,
         progress: BatchProgress | None = None,
     ) -> Evidence:
-        """Evidence with `features` (N, D) float32, the probe's `labels`, and what else `fields` asks for.
+        """Evidence with `features` (N, D) float32, the probe's `labels`, and the other requested fields.
 
         Args:
-            backbone: in evaluation mode; it comes back as it was.
+            backbone: in evaluation mode; it is left unchanged.
             probe: N rows.
-            fields: evidence fields wanted; of these it gives `features` and `source_probabilities`.
+            fields: requested evidence fields; extractors provide `features` and `source_probabilities`.
             device: as given to `supports`.
-            batch_size: to begin with, halved when memory runs out; None: what suits device and candidate.
-            precision: of the arithmetic, one of `PRECISIONS`; features are float32 in any case.
-            compile: whether to compile the module first: some seconds, for a faster forward pass.
-            spool: where prepared inputs are shared between candidates; None prepares them for this call alone.
-            sink: where the rows go batch by batch; None: arrays in memory.
-            progress: told after every batch.
+            batch_size: the first batch size, halved when memory runs out; None for one that suits device and candidate.
+            precision: of the arithmetic, one of `PRECISIONS`; the returned features are always float32.
+            compile: whether to compile the module first: this takes some seconds and makes the forward pass faster.
+            spool: where prepared inputs are shared between candidates; None prepares them for this call only.
+            sink: takes the rows batch by batch; None for arrays in memory.
+            progress: called after every batch.
 
         Raises:
-            OutOfMemoryError: not even one row fits.
-            CandidateError: the forward pass raises, or gives something that is not (B, D) features.
+            OutOfMemoryError: not even a single row fits.
+            CandidateError: the forward pass raises, or returns something other than (B, D) features.
             EvidenceError: features are not finite.
         """
 
 
 class Sink(Protocol):
-    """Where an extractor's rows go, batch by batch, and where they can be read once all are there."""
+    """Takes an extractor's rows batch by batch, and returns all of them at the end."""
 
     def append(self, **rows: NDArray[np.float32]) -> None:
-        """The next rows, (B, ...) for each evidence field."""
+        """Adds the next rows, (B, ...) for each evidence field."""
         ...
 
     def arrays(self) -> Mapping[str, NDArray[np.float32]]:
@@ -91,6 +89,6 @@ def choose_extractor(extractors: dict[str, Extractor], backbone: Backbone, devic
         if extractor.supports(backbone, device):
             return extractor
     raise CandidateError(
-        f"no extractor runs it on {device!r}; registered: {', '.join(extractors) or 'none'}. "
-        "Choose another device or install a plugin for this one."
+        f"no extractor runs this candidate on {device!r}; registered: {', '.join(extractors) or 'none'}. "
+        "Choose another device, or install a plugin for this device."
     )

@@ -1,4 +1,4 @@
-"""Prepared inputs: every image decoded and resized once per distinct preprocessing, ahead of whoever reads them."""
+"""Prepared inputs: every image is decoded and resized once for each distinct preprocessing, ahead of its use."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from modelselect.candidates.backbone import Preprocessing
 from modelselect.errors import CandidateError
+from modelselect.probe.probe import Probe
 from modelselect.store.files import explained, is_abandoned, owned_name
 from modelselect.utils.system import usable_cores
 
@@ -23,23 +25,20 @@ if TYPE_CHECKING:
     import torch
     from filelock import BaseFileLock
 
-    from modelselect.candidates.backbone import Preprocessing
-    from modelselect.probe.probe import Probe
-
 SPOOL_LIMIT = 20_000_000_000
-"""Bytes of prepared inputs on disk, at most; less where that is more than half of what is free when a run begins."""
+"""Maximum bytes of prepared inputs on disk; less if half of the free space at the start of a run is less."""
 
 MEMORY_LIMIT = 2_000_000_000
-"""Bytes of prepared inputs in memory, where there is no folder to spool them to: at most this."""
+"""Maximum bytes of prepared inputs in memory, if there is no folder for them."""
 
 BATCHES_AHEAD = 2
-"""How many batches are prepared while the reader is at work on the one before."""
+"""Number of batches that are prepared while the reader processes the batch before."""
 
 _CHUNK = 1 << 20
 
 
 class Inputs(Protocol):
-    """(N, ...) prepared inputs: a tensor, or what makes one of the rows that are asked for."""
+    """(N, ...) prepared inputs: a tensor, or an object that makes one from the requested rows."""
 
     def __len__(self) -> int: ...
 
@@ -47,7 +46,7 @@ class Inputs(Protocol):
 
 
 class InOrder(Protocol):
-    """(N, ...) prepared inputs that are read from the first row to the last: slices that never go back."""
+    """(N, ...) prepared inputs that are read from the first row to the last, in slices that never go back."""
 
     def __len__(self) -> int: ...
 
@@ -55,14 +54,14 @@ class InOrder(Protocol):
 
 
 class InputCache:
-    """Prepared inputs, shared by every candidate with the same preprocessing, in a folder that ends with the run.
+    """Prepared inputs, shared by all candidates with the same preprocessing, in a folder that is removed after the run.
 
-    Arrays are memory-mapped, so that what is prepared once is held once, also by several worker processes. When there
-    is no room for a new one, those that have not been used for longest go; what would not fit alone is never kept.
+    Arrays are memory-mapped, so that several worker processes share them in memory. If there is no room for a new
+    array, the least recently used ones are removed; an array that exceeds the limit alone is never kept.
 
     Args:
-        folder: where; None keeps inputs in memory, and only as long as they are used.
-        limit: bytes that all arrays may take together; by default SPOOL_LIMIT, or MEMORY_LIMIT without a folder.
+        folder: where the arrays are kept; None keeps inputs in memory while they are used.
+        limit: maximum bytes of all arrays together; by default SPOOL_LIMIT, or MEMORY_LIMIT without a folder.
     """
 
     def __init__(self, folder: Path | None, limit: int | None = None) -> None:
@@ -72,7 +71,7 @@ class InputCache:
     @classmethod
     @contextlib.contextmanager
     def temporary(cls, parent: Path) -> Iterator[InputCache]:
-        """A spool under `parent` that is removed at the end; what killed runs left there is removed at the start."""
+        """A cache under `parent` that is removed at the end; what killed runs left there is removed at the start."""
         with explained(f"the spool in {parent}", "written"):
             parent.mkdir(parents=True, exist_ok=True)
             for left in filter(is_abandoned, parent.iterdir()):
@@ -89,12 +88,12 @@ class InputCache:
     def opened(self, probe: Probe, preprocessing: Preprocessing) -> Iterator[InOrder]:
         """The probe's rows after `preprocessing.prepare`, to be read in order within the `with` block.
 
-        From the spool where they are there; else threads prepare them, a few batches ahead of the reader, and once the
-        last has been read they are kept for the next candidate. Who wants the same inputs meanwhile waits for them.
+        The rows come from the cache, if they are there. Otherwise threads prepare them, a few batches ahead of the
+        reader, and after the last one they are kept for the next candidate. Other readers of the same inputs wait.
 
         Raises:
             StoreError: the folder cannot be written, or its disk is full.
-            CandidateError: the preprocessing gives tensors of different shapes (raised where the row is read).
+            CandidateError: the preprocessing gives tensors of different shapes (raised when such a row is read).
         """
         path = self._path(probe, preprocessing)
         kept = None if path is None else self._kept(path)
@@ -113,16 +112,16 @@ class InputCache:
                     yield ahead
                     if ahead.finished:
                         self._keep(path)
-        if kept is not None:  # prepared by another while this one waited
+        if kept is not None:  # another process prepared them while this one waited
             yield kept
 
     def prepared(self, probe: Probe, preprocessing: Preprocessing) -> Inputs:
-        """The same rows for reading in any order: from the spool, prepared and kept there, or made on demand.
+        """The same rows for reading in any order: from the cache, prepared and kept there, or made on demand.
 
         Raises:
             StoreError: the folder cannot be written, or its disk is full.
-            CandidateError: the preprocessing gives tensors of different shapes. (Made on demand: when a batch is asked
-                for.)
+            CandidateError: the preprocessing gives tensors of different shapes (if made on demand: when such a row is
+                read).
         """
         path = self._path(probe, preprocessing)
         if path is None:
@@ -139,7 +138,9 @@ class InputCache:
             if kept is None:
                 with self._reserved(path, inputs) as array:
                     inputs.write(range(len(inputs)), array)
-                    kept = self._kept(path.with_suffix(".partial"))  # now: once it is there, others may take its room
+                    kept = self._kept(
+                        path.with_suffix(".partial")
+                    )  # before the rename, after which others may remove the file
                     self._keep(path)
         assert kept is not None
         return kept
@@ -153,17 +154,19 @@ class InputCache:
         import torch
 
         try:
-            array = np.load(path, mmap_mode="c")  # copy-on-write: torch wants to write, and nothing may reach the file
+            array = np.load(
+                path, mmap_mode="c"
+            )  # copy-on-write: torch needs a writable array, but the file must not change
         except FileNotFoundError:
             return None
-        with contextlib.suppress(OSError):  # used now: neither the next to go, nor abandoned
+        with contextlib.suppress(OSError):  # marks it as used, so that it is not removed
             os.utime(path)
             os.utime(path.parent)
         return torch.from_numpy(array)
 
     @contextlib.contextmanager
     def _lock(self, path: Path) -> Iterator[None]:
-        """One process prepares these inputs; who waited for the same finds them."""
+        """Lets one process prepare these inputs; others that need the same inputs wait and then find them."""
         with self._explained():
             path.parent.mkdir(parents=True, exist_ok=True)
             lock = _file_lock(path.with_suffix(".lock"))
@@ -175,7 +178,7 @@ class InputCache:
 
     @contextlib.contextmanager
     def _reserved(self, path: Path, inputs: LazyInputs) -> Iterator[NDArray[Any]]:
-        """An array in a file of its own, for which room was made; removed at the end unless it was kept."""
+        """An array in a new file for which space was made; the file is removed at the end unless it was kept."""
         partial = path.with_suffix(".partial")
         try:
             with self._explained():
@@ -188,7 +191,7 @@ class InputCache:
             partial.unlink(missing_ok=True)
 
     def _keep(self, path: Path) -> None:
-        """Not flushed to the disk: it is read from memory as long as there is memory, and ends with the run."""
+        """Keeps the file without flushing it to disk: it is mostly read from memory, and is removed after the run."""
         with self._explained():
             path.with_suffix(".partial").replace(path)
 
@@ -199,7 +202,7 @@ class InputCache:
         for partial in folder.glob("*.partial"):
             try:
                 with _file_lock(partial.with_suffix(".lock"), timeout=0):
-                    partial.unlink(missing_ok=True)  # whoever made it had the lock, and was killed
+                    partial.unlink(missing_ok=True)  # the process that made it held the lock, and was killed
             except Timeout:
                 with contextlib.suppress(FileNotFoundError):
                     total += partial.stat().st_size
@@ -208,7 +211,7 @@ class InputCache:
         for stat, path in kept:
             if total + wanted <= self.limit:
                 break
-            path.unlink()  # who has it mapped keeps it until the end of the candidate
+            path.unlink()  # processes that have it mapped can still read it
             total -= stat.st_size
 
     def _explained(self) -> contextlib.AbstractContextManager[None]:
@@ -216,7 +219,7 @@ class InputCache:
 
 
 class LazyInputs:
-    """A probe's inputs, prepared when they are asked for and not kept. Holds the first, which tells shape and dtype."""
+    """A probe's inputs, prepared on each request and not kept. The first row is kept: it gives shape and dtype."""
 
     def __init__(self, probe: Probe, preprocessing: Preprocessing) -> None:
         self.probe, self.preprocessing = probe, preprocessing
@@ -246,33 +249,33 @@ class LazyInputs:
         return torch.from_numpy(array)
 
     def row(self, index: int) -> NDArray[Any]:
-        """One row, prepared."""
+        """One prepared row."""
         row = self.preprocessing.prepare(self.probe.item(index)).numpy() if index else self.first
         if row.shape != self.first.shape:
             raise CandidateError(
-                f"its preprocessing gives tensors of different shapes: {self.first.shape} for row 0 and "
-                f"{row.shape} for row {index}. Give a preprocessing that resizes to one size."
+                f"the preprocessing gives tensors of different shapes: {self.first.shape} for row 0 and "
+                f"{row.shape} for row {index}. Give a preprocessing that resizes all inputs to one size."
             )
         if row.dtype != self.first.dtype:
             raise CandidateError(
-                f"its preprocessing gives tensors of different types: {self.first.dtype} for row 0 and {row.dtype} for "
-                f"row {index}. Give one that always gives the same."
+                f"the preprocessing gives tensors of different dtypes: {self.first.dtype} for row 0 and {row.dtype} "
+                f"for row {index}. Give a preprocessing with one dtype for all inputs."
             )
         return row
 
     def write(self, indices: Sequence[int], array: NDArray[Any]) -> None:
-        """The rows of these indices into the rows of `array`, in the same order."""
+        """Writes the rows of these indices into the rows of `array`, in the same order."""
 
         def fill(place: int, index: int) -> None:
             array[place] = self.row(index)
 
-        with ThreadPoolExecutor(max(2, usable_cores())) as threads:  # decoding leaves the interpreter lock
+        with ThreadPoolExecutor(max(2, usable_cores())) as threads:  # decoding releases the interpreter lock
             for _ in threads.map(fill, range(len(indices)), indices):
                 pass
 
 
 class PrefetchedInputs:
-    """Inputs read in order, prepared by threads a few batches ahead of the reader: into an array, or for once."""
+    """Inputs read in order, prepared by threads a few batches ahead of the reader; written to an array, if given."""
 
     def __init__(self, inputs: LazyInputs, array: NDArray[Any] | None = None) -> None:
         self._inputs, self._array = inputs, array
@@ -292,7 +295,7 @@ class PrefetchedInputs:
 
     @property
     def finished(self) -> bool:
-        """True if the reader was given the last row."""
+        """True if the reader has received the last row."""
         return self._given == len(self)
 
     def __getitem__(self, rows: slice, /) -> torch.Tensor:
@@ -303,10 +306,10 @@ class PrefetchedInputs:
             self._rows[index] = self._threads.submit(self._prepare, index)
             self._asked = index + 1
         ready = [self._rows[index].result() for index in wanted]
-        for index in [index for index in self._rows if index < wanted.start]:  # a smaller batch may ask once more
+        for index in [index for index in self._rows if index < wanted.start]:  # kept for a retry with a smaller batch
             del self._rows[index]
         self._given = wanted.stop
-        return torch.from_numpy(np.stack(ready))  # a copy: what a module does to it in place must not be kept
+        return torch.from_numpy(np.stack(ready))  # a copy, because a module may change its input in place
 
     def _prepare(self, index: int) -> NDArray[Any]:
         row = self._inputs.row(index)
@@ -318,16 +321,16 @@ class PrefetchedInputs:
 
 
 def _file_lock(path: Path, timeout: float = -1) -> BaseFileLock:
-    """Not yet acquired; of every thread of this process, too."""
+    """A lock that is not acquired yet; it holds for all threads of this process."""
     from filelock import FileLock
 
     return FileLock(path, timeout=timeout, thread_local=False)
 
 
 def _reserved(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.memmap[Any, Any]:
-    """A new mapped array whose space on the disk is taken already.
+    """A new memory-mapped array whose space on disk is already allocated.
 
-    Otherwise its file would have holes, and a write that finds the disk full would kill the process (SIGBUS).
+    Otherwise the file would have holes, and a write to a full disk would kill the process (SIGBUS).
     """
     array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
     with path.open("r+b") as file:
@@ -338,7 +341,7 @@ def _reserved(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.me
 def _reserve(file: BinaryIO, start: int, size: int) -> None:
     try:
         os.posix_fallocate(file.fileno(), start, size)
-    except (AttributeError, OSError) as error:  # not every operating system and not every file system can
+    except (AttributeError, OSError) as error:  # not supported by every operating system and file system
         if isinstance(error, OSError) and error.errno not in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
             raise
         file.seek(start)

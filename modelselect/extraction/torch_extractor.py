@@ -1,4 +1,4 @@
-"""An extractor for torch modules: batches that fit, features checked as they come."""
+"""An extractor for torch modules: finds a batch size that fits, and checks features as they arrive."""
 
 from __future__ import annotations
 
@@ -10,36 +10,35 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from modelselect.candidates.backbone import Backbone, Outputs, Preprocessing
 from modelselect.candidates.modules import device_of, in_evaluation_mode
 from modelselect.errors import CandidateError, OutOfMemoryError
+from modelselect.evidence.evidence import Evidence
 from modelselect.extraction.devices import arithmetic, first_line, is_out_of_memory
 from modelselect.extraction.extractor import BatchProgress, Extractor, Sink
 from modelselect.extraction.inputs import InputCache
+from modelselect.probe.probe import Probe
 
 if TYPE_CHECKING:
     import torch
 
-    from modelselect.candidates.backbone import Backbone, Outputs, Preprocessing
-    from modelselect.evidence.evidence import Evidence
-    from modelselect.probe.probe import Probe
-
 DEFAULT_BATCH_SIZE = 64
-"""Rows in one forward pass, until memory says otherwise; on a processor fewer, where rows are large."""
+"""Rows in one forward pass, unless memory runs out; fewer on a CPU if rows are large."""
 
 
 class TorchExtractor(Extractor):
-    """The forward pass over a torch device; subclasses say which, and how batches get there and back.
+    """The forward pass on a torch device. Subclasses define the device and how batches are moved to and from it.
 
     Attributes:
-        in_flight: batches that are under way at once: 2 where a device computes by itself while the next are sent.
+        in_flight: batches in progress at once: 2 if the device computes while the next batch is sent.
     """
 
     in_flight: ClassVar[int] = 1
 
     def __init__(self) -> None:
-        self._fitting: dict[str, int] = {}  # batch size that fitted, by candidate, where the wanted one did not
+        self._fitting: dict[str, int] = {}  # by candidate, the batch size that fitted where the given one did not
 
-    def extract(
+    def extract(  # noqa: PLR0913 (the contract of plugins)
         self,
         backbone: Backbone,
         probe: Probe,
@@ -54,8 +53,6 @@ class TorchExtractor(Extractor):
         progress: BatchProgress | None = None,
     ) -> Evidence:
         import torch
-
-        from modelselect.evidence.evidence import Evidence
 
         under_way: deque[_Rows] = deque()
         widths: dict[str, int] = {}
@@ -97,13 +94,13 @@ class TorchExtractor(Extractor):
 
     @contextlib.contextmanager
     def session(self, module: torch.nn.Module, device: str) -> Iterator[None]:
-        """The module on the device, in evaluation mode and channels-last; in its modes and back home afterwards."""
+        """The module on the device, in evaluation mode and channels-last; modes and device are restored afterwards."""
         import torch
 
         home = device_of(module)
         with in_evaluation_mode(module):
             try:
-                with torch.inference_mode(False):  # weights copied in inference mode could never be trained again
+                with torch.inference_mode(False):  # weights copied in inference mode could not be trained any more
                     module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
                 yield
             finally:
@@ -111,11 +108,11 @@ class TorchExtractor(Extractor):
                     module.to(home)
 
     def suitable_batch_size(self, row: torch.Tensor) -> int:
-        """Rows in one forward pass, where the caller leaves it open; `row` is a batch of one, prepared."""
+        """Rows in one forward pass, if the user gave no number; `row` is a prepared batch of one row."""
         return DEFAULT_BATCH_SIZE
 
     def on_device(self, rows: torch.Tensor, preprocessing: Preprocessing, device: str) -> torch.Tensor:
-        """Prepared rows as the module takes them, on the device."""
+        """Prepared rows on the device, in the form that the module takes."""
         import torch
 
         batch = preprocessing.finish(self.to_device(rows, device))
@@ -127,12 +124,12 @@ class TorchExtractor(Extractor):
         return rows.to(device)
 
     def from_device(self, tensors: Mapping[str, torch.Tensor]) -> _Rows:
-        """A function that waits for these tensors and gives them as arrays."""
+        """A function that waits for these tensors and returns them as arrays."""
         arrays = {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
         return lambda: arrays
 
     def reader(self, backbone: Backbone, compile: bool) -> Callable[[torch.Tensor], Outputs]:
-        """What turns a batch into features and logits."""
+        """The function that turns a batch into features and logits."""
         import torch
 
         def read(batch: torch.Tensor) -> Outputs:
@@ -145,7 +142,7 @@ class TorchExtractor(Extractor):
 
         if size == 1:
             raise OutOfMemoryError(
-                f"one row alone does not fit into memory ({first_line(error)}). Use a smaller input size, a smaller "
+                f"a single row does not fit into memory ({first_line(error)}). Use a smaller input size, a smaller "
                 "candidate, or a device with more memory."
             ) from error
         if torch.cuda.is_available():
@@ -158,7 +155,7 @@ _Rows = Callable[[], Mapping[str, "NDArray[np.float32]"]]
 
 
 class _Memory:
-    """Keeps rows in memory, in arrays that are allocated once."""
+    """Keeps rows in memory, in preallocated arrays."""
 
     def __init__(self, total: int) -> None:
         self._total = total
@@ -178,7 +175,7 @@ class _Memory:
 
 
 def _checked(outputs: Outputs, rows: int, fields: frozenset[str]) -> dict[str, torch.Tensor]:
-    """Features and source probabilities, float32, of so many rows."""
+    """Features and source probabilities as float32, checked to have this number of rows."""
     features, logits = outputs
     for name, given in (("features", features), ("logits", logits)):
         if given is None:
@@ -188,7 +185,7 @@ def _checked(outputs: Outputs, rows: int, fields: frozenset[str]) -> dict[str, t
                 f"{name} of {rows} rows have shape {tuple(given.shape)}; expected ({rows}, dimensions)"
             )
         if given.is_complex():
-            raise CandidateError(f"{name} are complex numbers; expected real ones")
+            raise CandidateError(f"{name} are complex numbers; expected real numbers")
     tensors = {"features": features.float()}
     if "source_probabilities" in fields and logits is not None and logits.shape[1] > 1:
         tensors["source_probabilities"] = logits.double().softmax(1).float()
@@ -196,11 +193,11 @@ def _checked(outputs: Outputs, rows: int, fields: frozenset[str]) -> dict[str, t
 
 
 def _check_widths(widths: dict[str, int], arrays: Mapping[str, NDArray[np.float32]]) -> None:
-    """Every batch has to have the fields of the first, and be as wide; its widths are noted."""
+    """Raises unless every batch has the fields and widths of the first; `widths` keeps those of the first."""
     if widths and widths.keys() != arrays.keys():
         raise CandidateError(
-            f"its first batch gives {' and '.join(sorted(widths))}, and another one {' and '.join(sorted(arrays))}; "
-            "expected the same of every row"
+            f"the first batch has {' and '.join(sorted(widths))}, but another has {' and '.join(sorted(arrays))}; "
+            "expected the same fields in every batch"
         )
     for name, rows in arrays.items():
         if widths.setdefault(name, rows.shape[1]) != rows.shape[1]:
@@ -213,4 +210,4 @@ def _check_widths(widths: dict[str, int], arrays: Mapping[str, NDArray[np.float3
 def _as_candidate_error(error: Exception) -> CandidateError:
     if isinstance(error, CandidateError):
         return error
-    return CandidateError(f"its forward pass raised {type(error).__name__}: {first_line(error)}")
+    return CandidateError(f"the forward pass raised {type(error).__name__}: {first_line(error)}")

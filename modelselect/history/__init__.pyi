@@ -1,5 +1,5 @@
-from .database import History as History
 from .database import default_path as default_path
+from .history import History as History
 from .importers import import_csv as import_csv
 from .importers import import_timm as import_timm
 from .model_cards import mine as mine

@@ -1,7 +1,7 @@
-"""`History`: one SQLite file of results, candidates and datasets, safe under many writers and whatever kills them.
+"""`Database`: the SQLite file of the transfer history, safe under many writers and under whatever kills them.
 
-Results are found by what they say (their id is a digest of it), and of a fact about a candidate or a dataset the most
-recent is kept. So writing twice, or merging two histories in either order, comes to the same.
+The id of a result is a digest of what the result says, and of several values of one fact the most recent is kept. So
+writing twice, or merging two files in either order, gives the same file.
 """
 
 from __future__ import annotations
@@ -13,30 +13,16 @@ import os
 import sqlite3
 import time
 import zlib
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from modelselect.errors import HistoryError, InvalidInputError
-from modelselect.history.records import (
-    TABLES,
-    Added,
-    Result,
-    canonical_json,
-    impossible,
-    metadata_of,
-    row_of,
-    summarised,
-    utc_now,
-)
+from modelselect.errors import HistoryError
+from modelselect.history.records import TABLES, Result, canonical_json
 from modelselect.store.files import user_path
-
-if TYPE_CHECKING:
-    from modelselect.history.view import HistoryView
 
 PATH_VARIABLE = "MODELSELECT_HISTORY"
 
@@ -66,7 +52,7 @@ _MIGRATIONS = (
     CREATE INDEX results_by_dataset ON results (dataset, metric);
     """,
 )
-"""What brings a file from one version of the schema to the next; its version is the number of them that were done."""
+"""Each brings a file from one version of the schema to the next; the version is the number of scripts that have run."""
 
 _INSERTS = {
     "results": """
@@ -87,93 +73,46 @@ _INSERTS = {
         SET features = excluded.features, recorded = excluded.recorded
         WHERE (excluded.recorded, excluded.features) > (recorded, features)""",
 }
-"""Of a result the first recording is kept, of a fact the last: each a choice that does not depend on the order."""
+"""A result keeps its first recording and a fact its last: the order in which they are inserted does not matter."""
 
 
-class History:
-    """The remembered (candidate, dataset, result) triples, and what candidates and datasets are like.
+class Database:
+    """The file of a transfer history: reads its tables, and inserts rows.
 
-    Safe to use from many processes and threads at once: every write is one short transaction, which is there as a
-    whole or not at all. Constructing one touches nothing; the file comes with the first write.
-
-    Args:
-        path: the file. Default: the environment variable MODELSELECT_HISTORY, else `modelselect/history.sqlite` in the
-            user's data folder (XDG_DATA_HOME, else `~/.local/share`): no cache, since nothing makes it anew.
-
-    Every method raises HistoryError, with advice, where the file is damaged, is no history, was written by a later
-    version, or cannot be read or written.
+    `History` adds the verbs, and says where the file is by default, who may use it at once, and which errors there are.
 
     >>> import tempfile
-    >>> history = History(Path(tempfile.mkdtemp()) / "history.sqlite")
-    >>> history.record([Result("timm:resnet18.a1_in1k", "hub:food101", "accuracy", 0.82)])
-    Added(new=1, known=0, rejected={})
-    >>> [result.value for result in history.results(dataset="hub:food101")]
-    [0.82]
+    >>> database = Database(Path(tempfile.mkdtemp()) / "history.sqlite")
+    >>> database.insert("datasets", [("hub:food101", "classes", "101", "2026-01-01")])
+    1
+    >>> database.datasets()
+    {'hub:food101': {'classes': 101}}
     """
 
     def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
         self.path = (Path(path).expanduser() if path is not None else default_path()).absolute()
 
-    def record(self, results: Iterable[Result]) -> Added:
-        """Adds results; those that are there already are not counted twice.
+    def insert(self, table: str, rows: Sequence[Sequence[Any]]) -> int:
+        """Adds rows to one of `TABLES`, with its columns, and returns how many of them were new.
 
-        Results whose value is not finite are rejected, as are accuracies below 0 or above 1: they are counted.
-
-        Raises:
-            InvalidInputError: settings or provenance cannot be written as JSON.
+        Many rows are more than one transaction, so that other writers need not wait long.
         """
-        rows, rejected = [], Counter[str]()
-        for result in results:
-            if (reason := impossible(result)) is not None:
-                rejected[reason] += 1
-            else:
-                rows.append(row_of(result))
-        new = self._insert("results", rows)
-        return Added(new, len(rows) - new, dict(rejected))
+        new = 0
+        for start in range(0, len(rows), _ROWS_IN_A_TRANSACTION):
+            with self._connected(write=True) as connection:
+                before = connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+                connection.executemany(_INSERTS[table], rows[start : start + _ROWS_IN_A_TRANSACTION])
+                new += connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] - before
+        return new
 
-    def describe_candidate(self, candidate: str, facts: Mapping[str, Any], *, graph: str | None = None) -> None:
-        """Remembers what a candidate is like; of a fact the most recent is kept.
-
-        Args:
-            candidate: `zoo:name`.
-            facts: by name, as JSON has it; None is no fact.
-            graph: of its architecture, as `archi2vec.to_json` writes it.
-        """
-        self.describe_candidates({candidate: facts}, {} if graph is None else {candidate: graph})
-
-    def describe_candidates(
-        self, facts: Mapping[str, Mapping[str, Any]], graphs: Mapping[str, str] | None = None
-    ) -> None:
-        """`describe_candidate` for many, in one transaction; graphs by candidate."""
-        digests = {candidate: hashlib.sha256(graph.encode()).hexdigest() for candidate, graph in (graphs or {}).items()}
-        rows = [row for candidate, known in facts.items() for row in metadata_of(candidate, known)]
-        rows += [row for candidate, digest in digests.items() for row in metadata_of(candidate, {"graph": digest})]
-        packed = {digests[c]: zlib.compress(graph.encode()) for c, graph in (graphs or {}).items()}
-        self._insert("graphs", list(packed.items()))
-        self._insert("candidates", rows)
-
-    def describe_dataset(self, dataset: str, facts: Mapping[str, Any]) -> None:
-        """Remembers what a dataset is like: `name`, `classes`, `samples`, ...; of a fact the most recent is kept."""
-        self._insert("datasets", metadata_of(dataset, facts))
-
-    def keep_proxy(self, dataset: str, proxy: str, features: ArrayLike) -> None:
-        """Remembers what a proxy saw of a dataset.
-
-        Args:
-            dataset: its id.
-            proxy: the id of the candidate whose features these are.
-            features: (N, P) floats, of which mean and standard deviation over the rows are kept, as float32.
-
-        Raises:
-            InvalidInputError: features are not a matrix of finite numbers.
-        """
-        summary = summarised(features)
-        self._insert("proxies", [(dataset, proxy, summary.astype("<f4").tobytes(), utc_now())])
+    def rows(self, table: str) -> list[tuple[Any, ...]]:
+        """Every row of one of `TABLES`, as the file holds it."""
+        return self._select(f"SELECT {', '.join(TABLES[table])} FROM {table} ORDER BY 1, 2")
 
     def results(
         self, *, candidate: str | None = None, dataset: str | None = None, metric: str | None = None
     ) -> list[Result]:
-        """Every result of the candidate, dataset and metric that are named, by candidate, dataset, metric and id."""
+        """Every result of the named candidate, dataset and metric, sorted by candidate, dataset, metric and id."""
         asked = {"candidate": candidate, "dataset": dataset, "metric": metric}
         wanted = {column: value for column, value in asked.items() if value is not None}
         where = " AND ".join(f"{column} = ?" for column in wanted) or "1"
@@ -215,7 +154,7 @@ class History:
         return found
 
     def summary(self) -> dict[str, Any]:
-        """How much there is: counts of results, by metric too, of candidates, datasets, graphs and proxies."""
+        """Counts of results (also by metric), candidates, datasets, architectures and proxies, and the path."""
         metrics = self._select("SELECT metric, count(*) FROM results GROUP BY 1 ORDER BY 2 DESC, 1")
         pairs = self._select("SELECT count(DISTINCT candidate), count(DISTINCT dataset) FROM results")
         candidates, datasets = pairs[0] if pairs else (0, 0)
@@ -231,93 +170,28 @@ class History:
             "proxies": dict(proxies),
         }
 
-    def merge(self, other: History | str | os.PathLike[str]) -> Added:
-        """Adds all that another history holds. Nothing is lost, nothing counted twice, and the order does not matter.
-
-        Raises:
-            InvalidInputError: there is no such file.
-        """
-        source = other if isinstance(other, History) else History(other)
-        if not source.path.exists():
-            raise InvalidInputError(f"there is no history {str(source.path)!r}; expected a file that History() wrote")
-        return self._insert_tables({table: source.rows(table) for table in TABLES})
-
-    def export(self, folder: str | os.PathLike[str]) -> Path:
-        """Writes the history as Parquet files, with a card that says what they hold; see `load`."""
-        from modelselect.history.parquet import write_parquet
-
-        return write_parquet(self, Path(folder))
-
-    def load(self, folder: str | os.PathLike[str]) -> Added:
-        """Adds what `export` wrote to a folder.
-
-        Raises:
-            InvalidInputError: the folder does not hold such files; the message says what is wrong with which.
-        """
-        from modelselect.history.parquet import read_parquet
-
-        return self._insert_tables(read_parquet(Path(folder)))
-
-    def publish(self, repository: str, *, private: bool | None = None, token: str | None = None) -> str:
-        """Adds the history to a dataset repository on the Hub, which is made if there is none; see `fetch`.
-
-        What the repository holds already stays in it. Results name datasets by fingerprint or public name, and folders
-        by their last part; look at what `export` writes before you share it.
-
-        Args:
-            repository: `owner/name`.
-            private: whether a new repository is private; None for the owner's default.
-            token: None for the one that `hf auth login` keeps.
-
-        Returns:
-            The commit's page.
-
-        Raises:
-            HistoryError: the Hub refuses, or cannot be reached.
-        """
-        from modelselect.history.history import publish
-
-        return publish(self, repository, private, token)
-
-    def fetch(self, repository: str, *, revision: str | None = None, token: str | None = None) -> Added:
-        """Adds what a dataset repository on the Hub holds, as `publish` writes it.
-
-        Raises:
-            HistoryError: the Hub refuses, or cannot be reached.
-            InvalidInputError: the repository holds no history.
-        """
-        from modelselect.history.history import fetch
-
-        return fetch(self, repository, revision, token)
-
-    def view(self, proxy: str | None = None) -> HistoryView:
-        """What an estimator sees of it, with the features of this proxy."""
-        from modelselect.history.view import HistoryView
-
-        return HistoryView.of(self, proxy)
-
     @property
     def digest(self) -> str:
-        """Hex digest of what the history says: equal histories have equal ones, whenever they were written."""
+        """Hex digest of the content. Equal histories have equal digests, whenever they were written."""
         digest = hashlib.sha256()
         for table, columns in TABLES.items():
-            told = [c for c in columns if c not in ("recorded", "provenance")]
-            for row in self._select(f"SELECT {', '.join(told)} FROM {table} ORDER BY 1, 2"):
+            said = [c for c in columns if c not in ("recorded", "provenance")]
+            for row in self._select(f"SELECT {', '.join(said)} FROM {table} ORDER BY 1, 2"):
                 digest.update(repr(row).encode())
         return digest.hexdigest()[:32]
 
     def mark(self, key: str) -> Any:
-        """What was remembered under this key by `set_mark`, or None: how far an importer came, say."""
+        """The value that `set_mark` kept under this key (how far an importer came, for instance), or None."""
         found = self._select("SELECT value FROM marks WHERE key = ?", (key,))
         return json.loads(found[0][0]) if found else None
 
     def set_mark(self, key: str, value: Any) -> None:
-        """Remembers a JSON value under a key, in this file alone: marks are neither merged nor exported."""
+        """Keeps a JSON value under a key, in this file only: marks are neither merged nor exported."""
         with self._connected(write=True) as connection:
             connection.execute("INSERT OR REPLACE INTO marks VALUES (?, ?)", (key, canonical_json(value)))
 
     def __repr__(self) -> str:
-        return f"History({str(self.path)!r})"
+        return f"{type(self).__name__}({str(self.path)!r})"
 
     # --- the file
 
@@ -326,30 +200,6 @@ class History:
             return []
         with self._connected() as connection:
             return connection.execute(query, values).fetchall()
-
-    def rows(self, table: str) -> list[tuple[Any, ...]]:
-        """Every row of one of `TABLES`, as it stands in the file."""
-        return self._select(f"SELECT {', '.join(TABLES[table])} FROM {table} ORDER BY 1, 2")
-
-    def _insert(self, table: str, rows: Sequence[Sequence[Any]]) -> int:
-        """How many of the rows were new."""
-        new = 0
-        for start in range(0, len(rows), _ROWS_IN_A_TRANSACTION):
-            with self._connected(write=True) as connection:
-                before = connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
-                connection.executemany(_INSERTS[table], rows[start : start + _ROWS_IN_A_TRANSACTION])
-                new += connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] - before
-        return new
-
-    def _insert_tables(self, tables: Mapping[str, Sequence[tuple[Any, ...]]]) -> Added:
-        from modelselect.history.validation import admitted
-
-        sound, rejected = admitted(tables)
-        for table in TABLES:
-            if table != "results":  # first what results are about: a reader never meets a stranger
-                self._insert(table, sound[table])
-        new = self._insert("results", sound["results"])
-        return Added(new, len(sound["results"]) - new, rejected)
 
     @contextlib.contextmanager
     def _connected(self, *, write: bool = False) -> Iterator[sqlite3.Connection]:
@@ -366,7 +216,7 @@ class History:
                 if write:
                     connection.execute("COMMIT")
             finally:
-                connection.close()  # which takes back what was not committed
+                connection.close()  # and undoes what was not committed
 
     def _bring_up_to_date(self, connection: sqlite3.Connection) -> None:
         if self._version(connection) == len(_MIGRATIONS):
@@ -411,7 +261,7 @@ def _by_id(rows: Iterable[tuple[str, str, str]]) -> dict[str, dict[str, Any]]:
 
 
 def _patiently(connection: sqlite3.Connection, statement: str) -> None:
-    """SQLite does not wait for others where the journal's mode changes, however long it was told to."""
+    """Runs a statement that changes the journal's mode: there SQLite does not wait for others, despite its timeout."""
     until = time.monotonic() + _BUSY_SECONDS
     while True:
         try:
@@ -425,26 +275,28 @@ def _patiently(connection: sqlite3.Connection, statement: str) -> None:
 
 def _damaged(path: Path, what: str) -> str:
     return (
-        f"the transfer history {path} is damaged ({what}). Move it away, and a new one is begun; `modelselect history "
-        "import` brings back what was exported or published."
+        f"the transfer history {path} is damaged ({what}). Move the file away, and modelselect starts a new one. "
+        "`modelselect history import` brings back what you have exported or published."
     )
 
 
 @contextlib.contextmanager
 def _explained(path: Path) -> Iterator[None]:
-    """What SQLite and the operating system say, as a HistoryError with advice."""
+    """Turns errors of SQLite and of the operating system into a HistoryError with advice."""
     elsewhere = f"or give another path with history= (--history) or the environment variable {PATH_VARIABLE}"
     try:
         yield
     except sqlite3.OperationalError as error:
         if "locked" in str(error):
-            advice = f"another process has been writing for more than {_BUSY_SECONDS:.0f} s. Wait for it, end it,"
+            advice = (
+                f"another process has been writing for more than {_BUSY_SECONDS:.0f} s. Wait for that process, end it,"
+            )
         else:  # no permission, no space, a folder of that name, ...
-            advice = f"{error}. Check its folder's permissions and space,"
+            advice = f"{error}. Check the folder's permissions and free space,"
         raise HistoryError(f"the transfer history {path} cannot be used: {advice} {elsewhere}.") from error
     except sqlite3.DatabaseError as error:
         raise HistoryError(_damaged(path, str(error))) from error
     except OSError as error:
         raise HistoryError(
-            f"the transfer history {path} cannot be used: {error.strerror or error}. Mend that, {elsewhere}."
+            f"the transfer history {path} cannot be used: {error.strerror or error}. Fix the cause, {elsewhere}."
         ) from error

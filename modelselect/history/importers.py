@@ -1,4 +1,4 @@
-"""Published results become history: long CSV tables, and timm's tables of ImageNet results."""
+"""Adds published results to a history: long CSV tables, and timm's tables of ImageNet results."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from modelselect.errors import InvalidInputError
-from modelselect.history.database import History
+from modelselect.history.history import History
 from modelselect.history.records import ACCURACY, Added, Result
 
 _COLUMNS = ("candidate", "dataset", "metric", "value")
@@ -28,19 +28,19 @@ def import_csv(
 ) -> Added:
     r"""Adds a long table: one row for each candidate, dataset and metric.
 
-    Rows that cannot be (no number, an accuracy outside 0 to 1 or, in per cent, 0 to 100) are rejected and counted.
+    Rows without a number, or with an accuracy outside 0 to 1 (in per cent: 0 to 100), are rejected and counted.
 
     Args:
-        history: to add to.
+        history: to which the results are added.
         path: of a CSV file with a header.
-        columns: what the file calls `candidate`, `dataset`, `metric` and `value`, where it calls them otherwise.
-        metric: of all rows, where the file has no such column.
-        zoo: stands before the colon of ids that the file gives without: `timm`, `hub`, ...
-        per_cent: whether accuracies are in per cent; None: they are if one of them is above 1.
+        columns: the file's own names for `candidate`, `dataset`, `metric` and `value`, where they differ.
+        metric: of all rows, if the file has no such column.
+        zoo: the zoo of ids that the file gives without one: `timm`, `hub`, ...
+        per_cent: whether accuracies are in per cent; None means: if one of them is above 1.
         source: where the table comes from, for the provenance; None for the file's name.
 
     Raises:
-        InvalidInputError: there is no such file, it lacks a column, or ids lack a zoo.
+        InvalidInputError: there is no such file, a column is missing, or an id has no zoo.
 
     >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp())
@@ -75,15 +75,15 @@ def import_csv(
 def import_timm(history: History, path: str | Path) -> Added:
     """Adds one of timm's result tables, `results-imagenet.csv` and the like: top-1 accuracies of pre-trained models.
 
-    They are accuracies as the models come, without fine-tuning, on the dataset that the file is named after. Parameters
-    and input size become facts about the candidates.
+    These are accuracies of the models as published, without fine-tuning, on the dataset that the file is named after.
+    Numbers of parameters become facts about the candidates.
 
     Args:
-        history: to add to.
-        path: of the table, or of a folder of `results-*.csv`.
+        history: to which the results are added.
+        path: of the table, or of a folder that holds `results-*.csv`.
 
     Raises:
-        InvalidInputError: there is no such table, or it lacks a column.
+        InvalidInputError: there is no such table, or a column is missing.
     """
     path = Path(path)
     if path.is_dir():
@@ -125,8 +125,8 @@ def _read(path: Path, wanted: tuple[str, ...]) -> Iterator[dict[str, str]]:
             missing = [column for column in wanted if column not in (reader.fieldnames or ())]
             if missing:
                 raise InvalidInputError(
-                    f"{path.name} has the columns {', '.join(reader.fieldnames or ()) or 'none'}; it lacks "
-                    f"{', '.join(missing)}. Say what it calls them: columns={{'value': 'accuracy'}} "
+                    f"{path.name} has the columns {', '.join(reader.fieldnames or ()) or 'none'}, and lacks "
+                    f"{', '.join(missing)}. Name the file's own columns: columns={{'value': 'accuracy'}} "
                     "(--column value=accuracy)."
                 )
             for row in reader:
@@ -140,7 +140,8 @@ def _candidate(name: str, zoo: str | None, path: Path) -> str:
         name = f"{zoo}:{name}"
     if name and ":" not in name:
         raise InvalidInputError(
-            f"{path.name} names the candidate {name!r} without a zoo; say which it is of: zoo='timm' (--zoo timm)"
+            f"{path.name} names the candidate {name!r} without a zoo; expected zoo:name. Name the zoo of such "
+            "candidates: zoo='timm' (--zoo timm)"
         )
     return name.split("@")[0]
 

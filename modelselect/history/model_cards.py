@@ -1,7 +1,7 @@
-"""The Hub's own evidence: what its models report of their fine-tuning, and what they were fine-tuned from.
+"""Reads fine-tuning results from the cards of models on the Hub.
 
-A model on the Hub whose card says what it was fine-tuned from (the tag `base_model:finetune:...`) and how accurate it
-is on which dataset (its `model-index`) is one published fine-tuning: a result of the base model on that dataset.
+If a model's card names the base model (the tag `base_model:finetune:...`) and an accuracy on a dataset (the
+`model-index`), the card is a published fine-tuning: one result of the base model on that dataset.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ from itertools import islice
 from typing import Any
 
 from modelselect.errors import HistoryError
-from modelselect.history.database import History
+from modelselect.history.history import History
 from modelselect.history.records import ACCURACY, Added, Result, is_finite, is_text
 
 TASKS = ("image-classification", "text-classification")
 
 _EXPAND = ["model-index", "tags", "createdAt"]
 _PAGE = 500
-"""Models that are read, judged and recorded together; between two pages the Hub is given a rest."""
+"""Models that are read, checked and recorded together; between two pages the Hub gets a rest."""
 
 _PREFIX = "base_model:finetune:"
 _NAMELESS = {"", "imagefolder", "image_folder", "generator", "json", "csv", "parquet", "text", "custom", "unknown"}
-"""What trainers call a dataset that has no name: thousands of different ones."""
+"""What trainers write for a dataset without a name: each stands for thousands of different datasets."""
 
 _OUTLIER = 5.0
-"""Robust standard deviations from the median of a dataset, beyond which a reported accuracy is not believed."""
+"""A reported accuracy this number of robust standard deviations from the dataset's median is not believed."""
 
 _ENOUGH = 10
-"""Results of a dataset from which outliers can be told."""
+"""Fewest results of a dataset for which outliers are looked for."""
 
 
 def mine(
@@ -44,22 +44,22 @@ def mine(
 ) -> Added:
     """Adds the fine-tunings that models on the Hub report.
 
-    Every page is recorded before the next is asked for, so that a run which ends early loses nothing; what is known
-    already is not counted again. A pass that came to its end leaves a mark, and the next stops where that one began.
+    Every page is recorded before the next is requested, so that a run which ends early loses nothing. Results that the
+    history holds already are not counted again. A complete run leaves a mark, and the next run stops there.
 
     Args:
-        history: to add to.
+        history: to which the results are added.
         task: what the models are for: `image-classification` or `text-classification`.
-        limit: models to look at, at most; None for all.
+        limit: the most models to look at; None for all.
         pause: seconds of rest for the Hub between two pages.
-        api: a `huggingface_hub.HfApi`; None for one of the user's settings.
+        api: a `huggingface_hub.HfApi`; None for one with the user's settings.
 
     Returns:
-        What was added, and how many reports were rejected: without a base model, without an accuracy or a named
-        dataset, impossible, or far from what others report of the dataset.
+        How many results were added, and how many reports were rejected, by reason: no base model, no accuracy, a
+        dataset without a name, an impossible accuracy, or one far from what others report on the dataset.
 
     Raises:
-        HistoryError: the Hub cannot be reached, or refuses. What was read until then is kept.
+        HistoryError: the Hub cannot be reached, or refuses. All that was read before is kept.
     """
     if api is None:
         from huggingface_hub import HfApi
@@ -84,7 +84,7 @@ def mine(
 
 
 def _pages(api: Any, task: str, limit: int | None, pause: float) -> Iterator[Sequence[Any]]:
-    """The models of a task, the newest first."""
+    """The models of a task, newest first."""
     from huggingface_hub.errors import HfHubHTTPError
 
     try:
@@ -96,7 +96,8 @@ def _pages(api: Any, task: str, limit: int | None, pause: float) -> Iterator[Seq
     except (HfHubHTTPError, OSError) as error:
         reason = " ".join(str(error).split())
         raise HistoryError(
-            f"the Hub could not be read to the end: {reason}. What was read until then is recorded; run it again later."
+            f"the Hub could not be read to the end: {reason}. All that was read before is recorded; run the command "
+            "again later."
         ) from error
 
 
@@ -123,7 +124,7 @@ def _results(model: Any, rejected: Counter[str]) -> Iterator[Result]:
             rejected["dataset without a name"] += 1
         elif not isinstance(value, (int, float)) or isinstance(value, bool) or not is_finite(value):
             rejected["accuracy is no number"] += 1
-        elif not 0 < value <= 100:  # 0 is what trainers write where nothing was measured
+        elif not 0 < value <= 100:  # trainers write 0 if nothing was measured
             rejected["accuracy outside 0 to 100 per cent"] += 1
         else:
             yield Result(
@@ -137,7 +138,7 @@ def _results(model: Any, rejected: Counter[str]) -> Iterator[Result]:
 
 
 def _reports(index: Any) -> Iterator[tuple[str | None, str | None, Any]]:
-    """(dataset, split, accuracy) of every accuracy in a model index, whatever else its author wrote there."""
+    """(dataset, split, accuracy) of every accuracy in a model index; anything else in the index is skipped."""
     for entry in _list(index):
         for result in _list(_get(entry, "results")):
             dataset = _get(result, "dataset")
@@ -158,7 +159,7 @@ def _dataset(name: Any, config: Any) -> str | None:
 
 
 def _without_outliers(history: History, found: Iterable[Result], rejected: Counter[str]) -> Iterator[Result]:
-    """Those that are not far from what is known of their datasets, these results among it."""
+    """The results that are not far from all known results of their datasets, including these."""
     by_dataset: dict[str, list[Result]] = {}
     for result in found:
         by_dataset.setdefault(result.dataset, []).append(result)

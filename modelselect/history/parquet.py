@@ -1,4 +1,4 @@
-"""The history as Parquet files, in a folder or in a dataset repository on the Hub."""
+"""The transfer history as Parquet files in a folder."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelselect.errors import HistoryError, InvalidInputError
-from modelselect.history.database import History
+from modelselect.history.database import Database
 from modelselect.history.records import TABLES
 
 if TYPE_CHECKING:
@@ -33,25 +33,25 @@ modelselect, which reads it with `modelselect history import`.
 """
 
 
-def write_parquet(history: History, folder: Path) -> Path:
+def write_parquet(database: Database, folder: Path) -> Path:
     """One Parquet file for each table, and a card. Equal histories give equal rows in equal order."""
     import pandas as pd
 
-    summary = history.summary()
+    summary = database.summary()
     with _explained(folder, "written"):
         folder.mkdir(parents=True, exist_ok=True)
         for table, columns in TABLES.items():
-            frame = pd.DataFrame(history.rows(table), columns=list(columns))
+            frame = pd.DataFrame(database.rows(table), columns=list(columns))
             frame.to_parquet(folder / f"{table}.parquet", index=False)
         (folder / "README.md").write_text(_CARD.format(**summary), encoding="utf-8")
     return folder
 
 
 def read_parquet(folder: Path) -> dict[str, list[Row]]:
-    """The rows of each table as they stand in the files; `admission.admitted` says which can be added.
+    """The rows of each table as they stand in the files; `validation.admitted` says which can be added.
 
     Raises:
-        InvalidInputError: no history is there, or a file is not what `write_parquet` writes.
+        InvalidInputError: the folder holds no history, or a file is not one that `write_parquet` writes.
     """
     if not (folder / "results.parquet").is_file():
         raise InvalidInputError(
@@ -73,7 +73,8 @@ def _table(path: Path, columns: Sequence[str]) -> list[Row]:
     missing = [column for column in columns if column not in frame.columns]
     if missing:
         raise InvalidInputError(
-            f"{path.name} has the columns {', '.join(map(str, frame.columns))}; it lacks {', '.join(missing)}"
+            f"{path.name} has the columns {', '.join(map(str, frame.columns))}, and lacks {', '.join(missing)}; "
+            "export the history again"
         )
     return list(frame[list(columns)].itertuples(index=False, name=None))
 

@@ -1,57 +1,26 @@
-"""The proxy: the candidate that looks at the dataset for all others."""
+"""The proxy: the candidate that sees the dataset for all others, so that its features stand for the dataset."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any
 
 from modelselect.candidates.candidate import Candidate
 from modelselect.candidates.expression import Expression
-from modelselect.errors import CandidateError, ExpressionError, InvalidInputError
-from modelselect.history.database import History
-from modelselect.history.view import RecallContext
+from modelselect.errors import ExpressionError, InvalidInputError
+from modelselect.history.history import History
+from modelselect.host.defaults import CLIP_PROXY, EMBEDDED_PROXY
 from modelselect.host.host import get_host
-
-if TYPE_CHECKING:
-    from modelselect.evaluation.context import ScoringTask
-    from modelselect.probe.probe import Probe
-
-CLIP = "openai/clip-vit-base-patch32"
-"""The proxy of the paper (section 3.3), where it is in the cache of the Hub's client."""
-
-EMBEDDED_PROXY = "embedded:resnet.textures"
-"""The proxy where there is no CLIP: it comes with modelselect. See docs/explanation/recall.md for what it costs."""
+from modelselect.probe.probe import Probe
 
 
-def observe(work: ScoringTask, history: History | None, given: str | Candidate | None) -> None:
-    """Lets a proxy look at the probe once for all candidates: the one given, else the default; `work.proxy` is it then.
-
-    That the default one cannot is a warning; what needs it says for itself that it does not apply.
+def named_proxy(given: str | Candidate) -> Candidate:
+    """The one candidate that the caller means.
 
     Raises:
-        InvalidInputError: what is given names no candidate, or more than one.
-        CandidateError: the one given cannot look at this dataset.
+        InvalidInputError: `given` names no candidate, or more than one.
     """
-    proxy = choose_proxy(work.probe, history) if given is None else _named(given)
-    if proxy is None:
-        return
-    try:
-        work.features(proxy)
-    except Exception as error:  # a zoo, or the module itself, may raise anything
-        message = f"the proxy {proxy} cannot look at the dataset: {error}"
-        if given is not None:
-            raise CandidateError(message) from error
-        warnings.warn(message, stacklevel=3)
-    else:
-        work.proxy = proxy
-
-
-def _named(given: str | Candidate) -> Candidate:
     if isinstance(given, Candidate):
         return given
     if not isinstance(given, str):
@@ -64,16 +33,18 @@ def _named(given: str | Candidate) -> Candidate:
 
 
 def choose_proxy(probe: Probe, history: History | None) -> Candidate | None:
-    """Of CLIP, if it is cached, and of a network that comes along, the one that has seen more of the datasets.
+    """The default proxy for a dataset: of two, the one for which the history knows the features of more datasets.
 
-    CLIP where they are equal; None for data that are no images.
+    The two are CLIP, if the Hub client has cached it, and a network that comes with modelselect. CLIP wins a tie. None
+    for data other than images.
     """
     if probe.modality != "image":
         return None
     zoos = get_host().zoos
     proxies = []
-    if "hub" in zoos and (revision := _cached_clip()) is not None:
-        proxies.append(Candidate("hub", CLIP, revision))
+    zoo, _, name = CLIP_PROXY.partition(":")
+    if zoo in zoos and (revision := _cached_revision(name)) is not None:
+        proxies.append(Candidate(zoo, name, revision))
     zoo, _, name = EMBEDDED_PROXY.partition(":")
     if zoo in zoos:
         proxies += zoos[zoo].search(name)
@@ -81,23 +52,19 @@ def choose_proxy(probe: Probe, history: History | None) -> Candidate | None:
     return max(proxies, key=lambda proxy: seen.get(proxy.id, 0), default=None)
 
 
-def _cached_clip() -> str | None:
-    """The commit of CLIP whose configuration and weights are in the Hub client's cache."""
+def _cached_revision(repository: str) -> str | None:
+    """The commit whose configuration and weights are in the Hub client's cache; None if there is none."""
     from huggingface_hub import try_to_load_from_cache
 
-    found = [try_to_load_from_cache(CLIP, name) for name in ("config.json", "preprocessor_config.json")]
-    weights = [try_to_load_from_cache(CLIP, name) for name in ("model.safetensors", "pytorch_model.bin")]
+    found = [try_to_load_from_cache(repository, name) for name in ("config.json", "preprocessor_config.json")]
+    weights = [try_to_load_from_cache(repository, name) for name in ("model.safetensors", "pytorch_model.bin")]
     if not all(isinstance(path, str) for path in found) or not any(isinstance(path, str) for path in weights):
         return None
     return Path(str(found[0])).parent.name
 
 
-def features_of_proxy(recollection: RecallContext, work: ScoringTask) -> NDArray[np.floating[Any]] | None:
-    return None if recollection.proxy is None else work.features(recollection.proxy)
-
-
 def describe_dataset(probe: Probe) -> dict[str, Any]:
-    """What the history keeps of a dataset besides its proxy's features."""
+    """What the history keeps about a dataset, apart from the proxy's features."""
     return {
         "name": probe.name,
         "modality": probe.modality,

@@ -1,71 +1,69 @@
-"""Recall: what the transfer history says of a pool before any of it is loaded, and what a run leaves to the history."""
+"""Recall: what the transfer history says about a pool before any of its candidates is loaded."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import Any
 
 from numpy.typing import NDArray
 
 from modelselect.candidates.candidate import Candidate
-from modelselect.history.database import History
-from modelselect.history.proxy import choose_proxy, describe_dataset, features_of_proxy
-from modelselect.history.view import RecallContext
+from modelselect.errors import PluginError
+from modelselect.estimators.estimator import Recaller
+from modelselect.history.proxy import describe_dataset
+from modelselect.history.view import HistoryView, RecallContext
+from modelselect.host.defaults import RECALL_ESTIMATOR
 from modelselect.host.host import get_host
-
-if TYPE_CHECKING:
-    from modelselect.evaluation.context import ScoringTask
-    from modelselect.history.view import HistoryView
-    from modelselect.utils.progress import Progress
-
-RECALL_ESTIMATOR = "fennec"
+from modelselect.probe.probe import Probe
 
 
-@runtime_checkable
-class Recaller(Protocol):
-    """An estimator that scores a whole pool from the history at once."""
+def build_context(
+    view: HistoryView, proxy: Candidate | None, probe: Probe, pool: Sequence[Candidate], graphs: Mapping[str, str]
+) -> RecallContext:
+    """What the history knows about this pool and this probe.
 
-    def recall(
-        self, view: HistoryView, proxy_features: NDArray[Any] | None, seed: int = 0
-    ) -> Mapping[str, Mapping[str, float]]: ...
-
-
-def build_context(history: History, work: ScoringTask, pool: Sequence[Candidate], bars: Progress) -> RecallContext:
-    """What the history knows that bears on this pool and this probe.
-
-    No candidate is loaded: architectures are traced without weights where the history does not know them.
+    Args:
+        view: a view of the history, with the features of the proxy.
+        proxy: the candidate whose features stand for a dataset; None if there is none for such data.
+        probe: the dataset that is asked about.
+        pool: the candidates that are to be ranked.
+        graphs: architectures that the history does not know, as JSON, by candidate id without revision.
     """
-    proxy = work.proxy or choose_proxy(work.probe, history)
-    view = history.view(None if proxy is None else proxy.id)
-    graphs = {}
-    strangers = [c for c in pool if c.unversioned_id not in view.graphs]
-    with bars.candidates("tracing", len(strangers)) as advance:
-        for candidate in strangers:
-            if (graph := work.graph(candidate)) is not None:
-                graphs[candidate.unversioned_id] = graph
-            advance(candidate.id)
-    facts = {candidate.unversioned_id: dict(candidate.metadata) for candidate in pool}
-    return RecallContext(view.about(facts, describe_dataset(work.probe), graphs), proxy)
+    metadata = {candidate.unversioned_id: dict(candidate.metadata) for candidate in pool}
+    return RecallContext(view.about(metadata, describe_dataset(probe), graphs), proxy)
 
 
 def shortlist(
-    recollection: RecallContext, work: ScoringTask, pool: Sequence[Candidate], keep: int
+    context: RecallContext, pool: Sequence[Candidate], keep: int, proxy_features: NDArray[Any] | None, seed: int
 ) -> tuple[list[Candidate], dict[str, Any]]:
     """The candidates that the history expects most of, in the pool's order, and the record of the choice.
 
+    Args:
+        context: what the history knows about the pool.
+        pool: the candidates.
+        keep: how many to keep.
+        proxy_features: (N, P) of the probe, by the context's proxy; None without a proxy.
+        seed: the estimator's seed.
+
     Raises:
-        NotApplicableError: the history holds nothing to go by.
+        NotApplicableError: the history holds nothing that says something about the pool.
+        PluginError: the registered estimator cannot recall.
     """
-    estimator = get_host().estimator(RECALL_ESTIMATOR)
-    assert isinstance(estimator, Recaller)
-    scores = estimator.recall(recollection.view, features_of_proxy(recollection, work), work.seed)
+    name = RECALL_ESTIMATOR
+    estimator = get_host().estimator(name)
+    if not isinstance(estimator, Recaller):
+        raise PluginError(
+            f"the estimator {name!r} cannot recall: {type(estimator).__name__} has no method recall(). Register "
+            f"one that fulfils modelselect.estimators.estimator.Recaller under the name {name!r}, or leave recall out"
+        )
+    scores = estimator.recall(context.view, proxy_features, seed)
     expected = {c.id: scores[c.unversioned_id] for c in pool}
-    order = sorted(pool, key=lambda c: -expected[c.id][RECALL_ESTIMATOR])  # equals stay in the pool's order
+    order = sorted(pool, key=lambda c: -expected[c.id][name])  # equals stay in the pool's order
     kept = {candidate.id for candidate in order[:keep]}
     record = {
         "estimator": estimator.key,
-        "history": recollection.view.digest,
-        "proxy": None if recollection.proxy is None else recollection.proxy.id,
+        "history": context.view.digest,
+        "proxy": None if context.proxy is None else context.proxy.id,
         "pool": len(pool),
         "kept": len(kept),
         "expected": {c.id: {k: round(v, 6) for k, v in expected[c.id].items()} for c in order},

@@ -2,81 +2,75 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from modelselect.errors import ModelSelectError
+from modelselect.candidates.zoo import OWN_MODULES
 from modelselect.estimators.estimator import Estimator
-from modelselect.evaluation.own_modules import ModuleZoo
-from modelselect.history.database import History
-from modelselect.history.proxy import choose_proxy, describe_dataset
+from modelselect.history.history import History
+from modelselect.history.proxy import describe_dataset
 from modelselect.history.records import ACCURACY, Result
-
-if TYPE_CHECKING:
-    from modelselect.evaluation.context import ScoringTask
-    from modelselect.evaluation.results import ScoringResult
-    from modelselect.leaderboard.leaderboard import Leaderboard
+from modelselect.probe.probe import Probe
+from modelselect.ranking.ranking import Ranking
+from modelselect.utils.versions import __version__
 
 
 def record_run(
     history: History,
-    board: Leaderboard,
-    work: ScoringTask,
-    chosen: Sequence[Estimator],
-    assessed: Mapping[str, ScoringResult],
+    board: Ranking,
+    probe: Probe,
+    estimators: Sequence[Estimator],
+    graphs: Mapping[str, str],
+    seed: int,
     fine_tuning: Mapping[str, Any] | None,
-    *,
-    may_look: bool = True,
-) -> None:
-    """Adds to the history what a run found. That it cannot be is a warning, and costs nothing else.
+) -> bool:
+    """Adds to the history what a run found, and returns whether there was anything to add.
 
-    Without `may_look` the proxy's features are only added where it has looked at the dataset already.
+    Args:
+        history: the history to add to.
+        board: the run's leaderboard.
+        probe: what the candidates of the last round were shown.
+        estimators: the estimators that scored the candidates.
+        graphs: architectures as JSON, by candidate id without revision.
+        seed: the run's seed.
+        fine_tuning: the recipe of the verified accuracies; None if nothing was verified.
+
+    Raises:
+        HistoryError, OSError: the history cannot be written.
     """
-    dataset = work.probe.fingerprint
-    results, facts = results_of(board, dataset, kept_keys(chosen), work.seed, fine_tuning)
-    if not results:
-        return
-    by_id = {row.candidate.unversioned_id: assessed.get(row.candidate.id) for row in board.rows}
-    graphs = {c: found.graph for c in facts if (found := by_id[c]) is not None and found.graph is not None}
-    try:
-        history.describe_dataset(dataset, describe_dataset(work.probe))
-        history.describe_candidates(facts, graphs)
+    results, metadata = results_of(board, probe.fingerprint, kept_keys(estimators), seed, fine_tuning)
+    if results:
+        history.describe_dataset(probe.fingerprint, describe_dataset(probe))
+        history.describe_candidates(metadata, {name: graph for name, graph in graphs.items() if name in metadata})
         history.record(results)
-        proxy = work.proxy or choose_proxy(work.probe, history)
-        if proxy is not None and (may_look or not work.foresee(proxy, trace=False).passes):
-            history.keep_proxy(dataset, proxy.id, work.features(proxy))
-    except (ModelSelectError, OSError) as error:
-        warnings.warn(f"nothing of this run was added to the transfer history: {error}", stacklevel=3)
+    return bool(results)
 
 
 def kept_keys(estimators: Sequence[Estimator]) -> dict[str, str]:
-    """Keys of the estimators whose scores the history keeps, by name: each says something of this candidate alone."""
+    """Keys of the estimators whose scores the history keeps, by name: their scores depend on one candidate alone."""
     return {e.name: e.key for e in estimators if not (e.is_static or e.relative or "history" in e.requires)}
 
 
 def results_of(
-    board: Leaderboard, dataset: str, keys: Mapping[str, str], seed: int, fine_tuning: Mapping[str, Any] | None
+    board: Ranking, dataset: str, keys: Mapping[str, str], seed: int, fine_tuning: Mapping[str, Any] | None
 ) -> tuple[list[Result], dict[str, dict[str, Any]]]:
-    """What a leaderboard says that a history keeps: results, and what is known of each candidate, by its id.
+    """What a history keeps of a leaderboard: the results, and the metadata of each candidate by its id.
 
     Args:
-        board: whose rows.
+        board: the run's leaderboard.
         dataset: the probe's fingerprint.
-        keys: of the estimators whose scores are kept, by name.
-        seed: of the run.
-        fine_tuning: the recipe of the verified accuracies, and by its `method` what was trained.
+        keys: keys of the estimators whose scores are kept, by name.
+        seed: the run's seed.
+        fine_tuning: the recipe of the verified accuracies; its `method` says what was trained.
     """
-    from modelselect.utils.versions import __version__
-
     provenance = {"source": "select", "modelselect": __version__}
-    results, facts = [], {}
+    results, metadata = [], {}
     for row in board.rows:
-        if row.candidate.zoo == ModuleZoo.name:  # whose names mean nothing in another run
+        if row.candidate.zoo == OWN_MODULES:  # its name means nothing in another run
             continue
         candidate = row.candidate.unversioned_id
         revision = {"revision": row.candidate.revision} if row.candidate.revision else {}
-        for name, score in row.scores.items() if row.stopped is None else ():  # of fewer rows, that is another dataset
+        for name, score in row.scores.items() if row.stopped is None else ():  # fewer rows are another dataset
             if name in keys:
                 settings = {"estimator": keys[name], "seed": seed, **revision}
                 results.append(Result(candidate, dataset, name, score, settings, provenance))
@@ -84,5 +78,5 @@ def results_of(
             settings = {"fine_tuning": fine_tuning, "seed": seed, **revision}
             results.append(Result(candidate, dataset, ACCURACY, row.verified_accuracy, settings, provenance))
         measured = {"parameters": row.parameters, "macs": row.macs, "feature_dim": row.feature_dim}
-        facts[candidate] = {**row.candidate.metadata, **{k: v for k, v in measured.items() if v is not None}}
-    return results, facts
+        metadata[candidate] = {**row.candidate.metadata, **{k: v for k, v in measured.items() if v is not None}}
+    return results, metadata

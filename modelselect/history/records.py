@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from modelselect.errors import InvalidInputError
 
 ACCURACY = "accuracy"
-"""The metric of measured results: accuracy after fine-tuning, from 0 to 1. Every other is an estimator's name."""
+"""The metric of measured results: accuracy after fine-tuning, from 0 to 1. Other metrics are estimators' names."""
 
 TABLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -29,7 +29,7 @@ TABLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "proxies": ("dataset", "proxy", "features", "recorded"),
     }
 )
-"""The tables that travel, with their columns."""
+"""The tables that are merged, exported and published, with their columns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +37,13 @@ class Result:
     """How one candidate did on one dataset, by one metric.
 
     Attributes:
-        candidate: `zoo:name`, without a revision, which stands in the settings.
+        candidate: `zoo:name`, without the revision: that is one of the settings.
         dataset: the probe's fingerprint, or the name of a public dataset such as `hub:food101`.
         metric: `accuracy` (measured, from 0 to 1), or the name of the estimator whose score this is.
         value: higher is better.
-        settings: what the value depends on besides: JSON.
-        provenance: where it comes from: JSON. No part of what the result says.
-        recorded: when, in UTC, as ISO 8601; now if empty.
+        settings: what else the value depends on: JSON.
+        provenance: where the value comes from: JSON. No part of the result's id.
+        recorded: the time in UTC, as ISO 8601; if empty, the time at which the result is added.
     """
 
     candidate: str
@@ -56,7 +56,7 @@ class Result:
 
     @property
     def id(self) -> str:
-        """Digest of what the result says; equal for equal results, whoever recorded them.
+        """Digest of everything but provenance and time, so that equal results have equal ids.
 
         >>> Result("timm:a", "b", "accuracy", 0.5).id == Result("timm:a", "b", "accuracy", 0.5, recorded="2026").id
         True
@@ -67,12 +67,12 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """What became of results that were to be added.
+    """How many of the given results were added.
 
     Attributes:
-        new: that the history did not have.
-        known: that it had already, and that are not counted twice.
-        rejected: how many were left out, by reason.
+        new: results that the history did not have.
+        known: results that the history had already.
+        rejected: number of results that were not added, by reason.
     """
 
     new: int = 0
@@ -104,7 +104,7 @@ def summarised(features: ArrayLike) -> NDArray[np.float32]:
 
 
 def impossible(result: Result) -> str | None:
-    """Why a result cannot be; None if it can."""
+    """Why a result cannot be true or cannot be kept; None if it can."""
     value, names = result.value, (result.candidate, result.dataset, result.metric)
     if not isinstance(value, (int, float, np.number)) or isinstance(value, bool) or not is_finite(value):
         return "value is not a finite number"
@@ -118,7 +118,7 @@ def impossible(result: Result) -> str | None:
 
 
 def is_text(name: str) -> bool:
-    r"""False where half a surrogate pair is in it, as JSON and file names may hold: that cannot be kept.
+    r"""False of a name with half a surrogate pair, which JSON and file names may hold and SQLite cannot.
 
     >>> is_text("food101"), is_text("food101\ud800")
     (True, False)
@@ -143,29 +143,37 @@ def is_finite(value: Any) -> bool:
 
 
 def row_of(result: Result) -> tuple[Any, ...]:
+    """The row of the table `results`."""
     recorded = result.recorded or utc_now()
     said = (result.candidate, result.dataset, result.metric, float(result.value))
     return (result.id, *said, canonical_json(result.settings), canonical_json(result.provenance), recorded)
 
 
 def metadata_of(subject: str, facts: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
+    """Rows of the table `candidates` or `datasets`; None is no fact.
+
+    Raises:
+        InvalidInputError: the subject's name or a fact cannot be kept.
+    """
     recorded = utc_now()
     if not is_text(subject):
-        raise InvalidInputError(f"{subject!r} holds half a surrogate pair, and cannot be kept; give it another name")
+        raise InvalidInputError(
+            f"the name {subject!r} holds half a surrogate pair and cannot be kept; give another name"
+        )
     return [(subject, key, canonical_json(value), recorded) for key, value in facts.items() if value is not None]
 
 
 def canonical_json(value: Any) -> str:
-    """Canonical, so that equal content has equal text.
+    """The value as JSON in one canonical form, so that equal content has equal text.
 
     Raises:
-        InvalidInputError: it is none, or holds NaN or infinity.
+        InvalidInputError: JSON cannot hold the value, or the value holds NaN or infinity.
     """
     try:
         return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, default=_plain)
     except (TypeError, ValueError) as error:
         raise InvalidInputError(
-            f"{value!r} cannot be kept in the history ({error}); give what JSON can hold"
+            f"{value!r} cannot be kept in the history ({error}); give values that JSON can hold"
         ) from error
 
 
@@ -178,4 +186,5 @@ def _plain(value: Any) -> Any:
 
 
 def utc_now() -> str:
+    """The time in UTC, as ISO 8601 with microseconds."""
     return datetime.now(UTC).isoformat(timespec="microseconds")

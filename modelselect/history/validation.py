@@ -1,4 +1,4 @@
-"""What is let into a history from others' files: rows that can all be read back, for one that cannot spoils all."""
+"""Which rows of other people's files a history takes: only those that can be read back, as one bad row spoils all."""
 
 from __future__ import annotations
 
@@ -12,27 +12,28 @@ from typing import Any
 
 import numpy as np
 
+from modelselect.architectures.graph_json import from_json
 from modelselect.errors import InvalidInputError
 from modelselect.history.records import TABLES, Result, canonical_json, impossible, row_of
 
 Row = tuple[Any, ...]
 
 LARGEST_GRAPH = 50_000_000
-"""Bytes of an architecture's graph, unpacked, at most: a few packed ones may be many gigabytes."""
+"""Bytes of an unpacked graph, at most: a small packed graph could unpack to gigabytes."""
 
 _CLOCKS_DIFFER = timedelta(days=1)
-_DIGITS = 300  # of an integer, so that it is one as a float, too
+_DIGITS = 300  # of an integer, at most, so that a float can hold the integer
 
 
 class _UnsoundError(Exception):
-    """A row cannot be let in; the message is the reason."""
+    """A row cannot be taken; the message is the reason."""
 
 
 def admitted(tables: Mapping[str, Iterable[Row]]) -> tuple[dict[str, list[Row]], dict[str, int]]:
-    """The rows that can be added, by table, and how many were left out, by reason.
+    """The rows that can be added, by table, and the number of rejected rows, by reason.
 
-    Ids are computed anew, never believed. Nothing may be recorded in the future: it would win over all that is ever
-    found out.
+    Ids are computed anew and never taken from the file. A row recorded in the future is rejected, since it would
+    replace all that is learned until then.
 
     Args:
         tables: rows of `TABLES`, with their columns.
@@ -52,7 +53,7 @@ def admitted(tables: Mapping[str, Iterable[Row]]) -> tuple[dict[str, list[Row]],
 def _result(row: Mapping[str, Any]) -> Row:
     settings, provenance = _content(row["settings"], "settings"), _content(row["provenance"], "provenance")
     if not isinstance(settings, dict) or not isinstance(provenance, dict):
-        raise _UnsoundError("settings or provenance are no JSON object")
+        raise _UnsoundError("settings or provenance is no JSON object")
     candidate, dataset, metric = (_text(row[column]) for column in ("candidate", "dataset", "metric"))
     result = Result(candidate, dataset, metric, row["value"], settings, provenance, _when(row["recorded"]))
     if (reason := impossible(result)) is not None:
@@ -66,8 +67,6 @@ def _fact(row: Mapping[str, Any]) -> Row:
 
 
 def _graph(row: Mapping[str, Any]) -> Row:
-    from modelselect.architectures.graph_json import from_json
-
     try:
         unpacking = zlib.decompressobj()
         graph = unpacking.decompress(row["graph"], LARGEST_GRAPH)
@@ -111,7 +110,7 @@ def _when(recorded: Any) -> str:
 
 
 def _content(text: Any, what: str) -> Any:
-    """What the JSON says, if it can be said again: no NaN, no number too large to compute with."""
+    """The content of a JSON text, if it can be written again: no NaN and no integer too large for a float."""
     try:
         content = json.loads(_text(text), parse_int=_whole)
         canonical_json(content)

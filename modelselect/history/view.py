@@ -6,47 +6,46 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from modelselect.architectures.graph_json import from_json
 from modelselect.candidates.candidate import Candidate
 from modelselect.errors import InvalidInputError
+from modelselect.estimators.ranks import normalised_ranks
+from modelselect.history.database import Database
 from modelselect.history.records import ACCURACY, Result
+from modelselect.host.defaults import DEFAULT_ENCODER
 from modelselect.host.host import get_host
-
-if TYPE_CHECKING:
-    from modelselect.history.database import History
 
 Matrix = NDArray[np.float64]
 T = TypeVar("T")
 
 ACCURACIES_SUFFICE = 0.5
-"""Share of the candidates known on a dataset that must be measured there, for estimators' scores to be left aside."""
-
-ENCODER = "graph2vec"
+"""If this share of the candidates known on a dataset has a measured accuracy there, estimators' scores are ignored."""
 
 ARCHITECTURES_SUFFICE = 50
-"""Architectures in a history from which their space alone is learned, and those of the pool are placed in it."""
+"""From this number of architectures on, the history alone gives the space, and those of the pool are placed in it."""
 
 
 @dataclass(frozen=True, eq=False)
 class HistoryView:
-    """What is known of candidates on other datasets, and which candidate and dataset are asked about.
+    """What is known of candidates on other datasets, about the candidates and the dataset of one run.
 
     Attributes:
-        candidates: ids without revision: those of the history, then those of the pool that it does not know.
-        datasets: ids of those that the history knows.
-        results: of the history, every one.
+        candidates: ids without revision: those of the history, then those of the pool that the history does not know.
+        datasets: ids of the datasets that the history knows.
+        results: all results of the history.
         candidate_facts: what candidates are like, by id.
         dataset_facts: what datasets are like, by id.
         graphs: architectures, as `archi2vec.to_json` writes them, by candidate.
         proxies: (2, P) mean and standard deviation of the proxy's features, by dataset.
-        target: what the dataset is like that is asked about: `classes`, `samples`.
-        pool: ids of the candidates that are to be ranked.
-        candidate: id of the one that is scored.
-        digest: of the history, and of what it is asked about.
+        target: what the run's dataset is like: `classes`, `samples`.
+        pool: ids of the candidates to rank.
+        candidate: id of the candidate that is being scored.
+        digest: of the history, the pool and the target.
     """
 
     candidates: tuple[str, ...]
@@ -63,9 +62,9 @@ class HistoryView:
     _memo: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def of(cls, history: History, proxy: str | None = None) -> HistoryView:
-        """All that the history knows, with what this proxy saw of its datasets."""
-        digest = history.digest  # first: what others add meanwhile must not pass for what a later digest stands for
+    def of(cls, history: Database, proxy: str | None = None) -> HistoryView:
+        """Everything that the history knows, with this proxy's features of its datasets."""
+        digest = history.digest  # first: a later digest could count results that others add meanwhile
         results = tuple(history.results())
         return cls(
             candidates=tuple(dict.fromkeys(result.candidate for result in results)),
@@ -87,7 +86,7 @@ class HistoryView:
         """The view for ranking a pool on a dataset.
 
         Args:
-            pool: what is known of each candidate, by id without revision. The history need not know it.
+            pool: what is known of each candidate, by id without revision. The history need not know the candidates.
             target: what is known of the dataset: `classes` and `samples`.
             graphs: architectures of the pool's candidates, by id.
         """
@@ -105,7 +104,7 @@ class HistoryView:
         )
 
     def of_candidate(self, candidate: str) -> HistoryView:
-        """The same view, asked about one candidate; what was computed for one is shared by all."""
+        """The same view, about one candidate. All such views share what one of them has computed."""
         return replace(self, candidate=candidate)
 
     def remembered(self, key: Any, make: Callable[[], T]) -> T:
@@ -124,24 +123,22 @@ class HistoryView:
         """(M, N) performance matrix, candidates by datasets; NaN where nothing is known.
 
         Args:
-            metric: an estimator's name, or `accuracy`. None: for each dataset the measured accuracies, where there are
-                three and half of its candidates have one, else the mean of the ranks by all estimators.
+            metric: an estimator's name, or `accuracy`. None: for each dataset the measured accuracies, if there are
+                three or more and half of its candidates have one; otherwise the mean of the ranks by all estimators.
             scale: `rank`: 0 for the lowest of a dataset to 1 for the highest, so that datasets and metrics compare;
-                `raw`: values as they are, which takes a metric. Several values for one pair count by their mean.
+                `raw`: values as they are, for one metric. Several values for one pair count by their mean.
 
         Raises:
-            InvalidInputError: another scale, or `raw` without a metric.
+            InvalidInputError: the scale is neither of the two, or `raw` without a metric.
         """
         if scale not in ("rank", "raw") or (scale == "raw" and metric is None):
             raise InvalidInputError(
-                f"scale is {scale!r} and metric {metric!r}; expected scale 'rank', or 'raw' with a metric, since "
-                "values of different metrics do not compare"
+                f"scale is {scale!r} and metric is {metric!r}; expected scale 'rank', or 'raw' with a metric, since "
+                "values of different metrics cannot be compared"
             )
         return self.remembered(("performance", metric, scale), lambda: self._performance(metric, scale))
 
     def _performance(self, metric: str | None, scale: str) -> Matrix:
-        from modelselect.estimators.ranks import normalised_ranks
-
         sums: dict[tuple[str, str, str], tuple[Matrix, Matrix]] = {}
         empty = len(self.candidates)
         for result in self.results:
@@ -165,19 +162,17 @@ class HistoryView:
 
     @property
     def architectures(self) -> Matrix:
-        """(M, dim) archi2vec vectors of the candidates, in one space; a row of NaN where there is no graph."""
+        """(M, dim) archi2vec vectors of the candidates, in one space; a row of NaN for a candidate without a graph."""
         return self.remembered("architectures", self._embed)
 
     def _embed(self) -> Matrix:
-        from modelselect import archi2vec
-
         known = sorted({self.graphs[result.candidate] for result in self.results if result.candidate in self.graphs})
         others = sorted({self.graphs[c] for c in self.candidates if c in self.graphs}.difference(known))
         if not known and not others:
             return np.full((len(self.candidates), 1), np.nan)
         fitted = known if len(known) >= ARCHITECTURES_SUFFICE else known + others
-        graphs = [archi2vec.from_json(graph) for graph in known + others]
-        space = get_host().encoder(ENCODER).fit(graphs[: len(fitted)])
+        graphs = [from_json(graph) for graph in known + others]
+        space = get_host().encoder(DEFAULT_ENCODER).fit(graphs[: len(fitted)])
         vectors = np.concatenate([space.vectors, space.place(graphs[len(fitted) :])]).astype(np.float64)
         by_graph = dict(zip(known + others, vectors, strict=True))
         unknown = np.full(vectors.shape[1], np.nan)
@@ -198,7 +193,7 @@ class HistoryView:
 
     @property
     def dataset_sizes(self) -> Matrix:
-        """(N + 1, 2) numbers of classes and of samples of the datasets, the target's last; NaN where unknown."""
+        """(N + 1, 2) numbers of classes and of samples of the datasets and, last, of the target; NaN where unknown."""
         facts = [*(self.dataset_facts.get(dataset, {}) for dataset in self.datasets), self.target]
         return np.array([[_number(f.get("classes")), _number(f.get("samples"))] for f in facts], dtype=np.float64)
 
@@ -216,7 +211,7 @@ def layer_count(graph: str) -> int:
 
 
 def _chosen(columns: Mapping[str, Sequence[Matrix]]) -> list[Matrix]:
-    """Of a dataset's columns by metric, those to go by."""
+    """Which of a dataset's columns, given by metric, to use."""
     measured = list(columns.get(ACCURACY, ()))
     scored = [column for name, found in columns.items() if name != ACCURACY for column in found]
     if measured and scored:
@@ -227,7 +222,7 @@ def _chosen(columns: Mapping[str, Sequence[Matrix]]) -> list[Matrix]:
 
 
 def _mean(columns: Sequence[Matrix]) -> Matrix:
-    """Mean of those that are not NaN; NaN where all are."""
+    """Mean of the values that are not NaN; NaN where all are NaN."""
     stacked = np.stack(columns)
     there = ~np.isnan(stacked)
     total, count = np.where(there, stacked, 0).sum(axis=0), there.sum(axis=0)
@@ -236,7 +231,7 @@ def _mean(columns: Sequence[Matrix]) -> Matrix:
 
 
 def _of_one_width(proxies: Mapping[str, NDArray[np.float32]]) -> Mapping[str, NDArray[np.float32]]:
-    """Without those of another width than most: one model's features have one, whatever somebody has written down."""
+    """Only the summaries of the most frequent width: all features of one model have the same width."""
     widths = [summary.shape[1] for summary in proxies.values()]
     return {name: summary for name, summary in proxies.items() if summary.shape[1] == max(widths, key=widths.count)}
 
@@ -251,11 +246,11 @@ def _number(value: Any) -> float:
 
 @dataclass(frozen=True)
 class RecallContext:
-    """The history as it bears on one run.
+    """What the history knows that matters to one run.
 
     Attributes:
         view: of the history, about the pool and the dataset.
-        proxy: the candidate that looks at the dataset for all; None where there is none for such data.
+        proxy: the candidate whose features stand for a dataset; None if no proxy takes data of this kind.
     """
 
     view: HistoryView

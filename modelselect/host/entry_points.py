@@ -8,12 +8,15 @@ from importlib.metadata import EntryPoint
 
 from modelselect.utils.versions import DISTRIBUTION
 
+PROJECT = "modelselect"
+"""Name of the hooks' project, and of the entry-point group of plugins."""
+
 PLUGINS_VARIABLE = "MODELSELECT_PLUGINS"
-"""Which plugins of others to load, by entry point or distribution, comma-separated. Unset: all. Empty: none."""
+"""Third-party plugins to load, by entry point or distribution, separated by commas. Unset: all. Empty: none."""
 
 
 def chosen_names() -> list[str] | None:
-    """What the environment variable names; None where it is not set."""
+    """The names in the environment variable; None if the variable is not set."""
     chosen = os.environ.get(PLUGINS_VARIABLE)
     return None if chosen is None else [name.strip() for name in chosen.split(",") if name.strip()]
 
@@ -26,7 +29,7 @@ def is_chosen(point: EntryPoint) -> bool:
 
 
 def plain_name(name: str) -> str:
-    """A name as package indexes compare it: `My_Plugin` is `my-plugin`."""
+    """The name as package indexes compare it: `My_Plugin` is `my-plugin`."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 

@@ -11,19 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 import pluggy
 
+from modelselect.architectures.encoder import Encoder
+from modelselect.candidates.candidate import Candidate
+from modelselect.candidates.zoo import Zoo
+from modelselect.errors import Failure
+from modelselect.estimators.estimator import Estimator
+from modelselect.executor import Executor
+from modelselect.extraction.extractor import Extractor
+from modelselect.host.entry_points import PROJECT
+from modelselect.ranking.ranking import Ranking
+
 if TYPE_CHECKING:
     import typer
-
-    from modelselect.architectures.encoder import Encoder
-    from modelselect.candidates.candidate import Candidate
-    from modelselect.candidates.zoo import Zoo
-    from modelselect.errors import Failure
-    from modelselect.estimators.estimator import Estimator
-    from modelselect.executor import Executor
-    from modelselect.extraction.extractor import Extractor
-    from modelselect.leaderboard.leaderboard import Leaderboard
-
-PROJECT = "modelselect"
 
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
@@ -42,7 +41,7 @@ RESERVED_COMMANDS = (
     "store",
     "zoos",
 )
-"""Names of the shipped commands: a plugin's command cannot have one of them."""
+"""Names of the shipped commands: a plugin's command cannot have one of these names."""
 
 
 @hookspec
@@ -67,9 +66,9 @@ def modelselect_register_zoos() -> Sequence[Zoo]:
 
 @hookspec
 def modelselect_register_extractors() -> Sequence[Extractor]:
-    """Extractors, each for one kind of device. The first that supports a backbone on the chosen device is taken.
+    """Extractors, each for one kind of device. The first that supports a backbone on the chosen device is used.
 
-    The name of one whose devices torch does not know is their kind: `device="tpu:0"` needs an extractor `tpu`.
+    An extractor for devices that torch does not know is named after their kind: `device="tpu:0"` needs `tpu`.
 
     >>> import modelselect
     >>> class Tpu(modelselect.Extractor):
@@ -182,7 +181,7 @@ def modelselect_candidate_scored(candidate: Candidate, scores: Mapping[str, Any]
 
 @hookspec
 def modelselect_candidate_failed(candidate: Candidate, failure: Failure) -> None:
-    """Called when a candidate can have no scores at all.
+    """Called when a candidate gets no scores at all.
 
     >>> import modelselect
     >>> @modelselect.hookimpl
@@ -195,8 +194,8 @@ def modelselect_candidate_failed(candidate: Candidate, failure: Failure) -> None
 
 
 @hookspec
-def modelselect_selection_finished(leaderboard: Leaderboard) -> None:
-    """Called once at the end of `select()`, with its answer.
+def modelselect_selection_finished(leaderboard: Ranking) -> None:
+    """Called once at the end of `select()`, with its answer, a `Leaderboard`.
 
     >>> import modelselect
     >>> @modelselect.hookimpl

@@ -1,4 +1,4 @@
-"""Finds plugins, registers what they bring, and keeps their faults apart: one bad plugin never stops the rest."""
+"""Finds plugins, registers what they provide, and isolates their faults: one bad plugin never stops the rest."""
 
 from __future__ import annotations
 
@@ -6,17 +6,20 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import pluggy
 
+from modelselect.architectures.encoder import Encoder
 from modelselect.candidates.zoo import Zoo
 from modelselect.errors import PluginError, UnknownNameError
 from modelselect.estimators.estimator import Estimator
 from modelselect.executor import Executor
+from modelselect.extraction.extractor import Extractor
 from modelselect.host import hookspecs
 from modelselect.host.entry_points import (
     PLUGINS_VARIABLE,
+    PROJECT,
     chosen_names,
     distribution_of,
     is_chosen,
@@ -27,23 +30,19 @@ from modelselect.host.hookspecs import RESERVED_COMMANDS
 from modelselect.host.validation import KINDS, PLUGIN_FAULTS, one_line, singular, validate_plugin
 from modelselect.utils.versions import DISTRIBUTION
 
-if TYPE_CHECKING:
-    from modelselect.architectures.encoder import Encoder
-    from modelselect.extraction.extractor import Extractor
-
 T = TypeVar("T")
 
 
 @dataclass
 class Plugin:
-    """One plugin, what it brought, and what is wrong with it.
+    """One plugin, what it provides, and its faults.
 
     Attributes:
         name: the entry point's name.
-        distribution, version: who ships it.
-        registered: names by kind, for what the host took.
-        faults: one line for each thing that went wrong; empty for a good plugin.
-        implementation: the module or object whose hooks are called; None if it was refused.
+        distribution, version: the distribution that ships it.
+        registered: names by kind, for everything that was accepted.
+        faults: one line for each fault; empty for a good plugin.
+        implementation: the module or object whose hooks are called; None if the plugin was refused.
     """
 
     name: str
@@ -59,7 +58,7 @@ class Plugin:
 
 
 class Host:
-    """What is registered, by kind and name. `Host.load()` asks every installed plugin; `register` adds one by hand."""
+    """What is registered, by kind and name. `Host.load()` asks every installed plugin; `register` adds one plugin."""
 
     def __init__(self) -> None:
         self.plugins: list[Plugin] = []
@@ -70,27 +69,27 @@ class Host:
         self.architecture_encoders: dict[str, Encoder] = {}
         self.commands: dict[str, Any] = {}
         self._owners: dict[tuple[str, str], Plugin] = {}
-        self._manager = pluggy.PluginManager(hookspecs.PROJECT)
+        self._manager = pluggy.PluginManager(PROJECT)
         self._manager.add_hookspecs(hookspecs)
 
     @classmethod
     def load(cls) -> Host:
-        """A host with every installed plugin: the shipped ones first, then others by name."""
+        """A host with every installed plugin: the shipped ones first, then the others by name."""
         host = cls()
-        points = list(entry_points(group=hookspecs.PROJECT))
+        points = list(entry_points(group=PROJECT))
         for point in sorted(filter(is_chosen, points), key=shipped_first):
             host._load(point)
         installed = {plain_name(name) for point in points for name in (point.name, distribution_of(point)[0])}
         for name in sorted(name for name in chosen_names() or () if plain_name(name) not in installed):
-            fault = f"{PLUGINS_VARIABLE} names it, and no plugin or distribution of that name is installed"
+            fault = f"{PLUGINS_VARIABLE} names {name!r}, but no plugin or distribution of that name is installed"
             host.plugins.append(Plugin(name, faults=[fault]))
         return host
 
     def register(self, plugin: object, name: str, distribution: str = "unknown", version: str = "unknown") -> Plugin:
-        """Registers what one plugin (a module or an object with hook implementations) brings.
+        """Registers what one plugin (a module or an object with hook implementations) provides.
 
         Returns:
-            The record of it. Faults are in it, never raised.
+            The plugin's record. Faults are added to it, never raised.
         """
         record = Plugin(name, distribution, version)
         self.plugins.append(record)
@@ -110,7 +109,7 @@ class Host:
         return record
 
     def notify(self, event: str, **arguments: Any) -> None:
-        """Calls `modelselect_<event>` of each plugin on its own; one that raises is noted in its record."""
+        """Calls `modelselect_<event>` of each plugin separately; a fault is added to the plugin's record."""
         for record in self.plugins:
             try:
                 self._call(record, f"modelselect_{event}", **arguments)
@@ -136,7 +135,7 @@ class Host:
         return _look_up("architecture encoder", name, self.architecture_encoders)
 
     def owner(self, kind: str, name: str) -> Plugin:
-        """The plugin that brought `name`."""
+        """The plugin that registered `name`."""
         return self._owners[kind, name]
 
     def _load(self, point: EntryPoint) -> None:
@@ -170,8 +169,8 @@ class Host:
         assert isinstance(name, str)
         if kind == "commands" and name in RESERVED_COMMANDS:
             raise PluginError(
-                f"the command name {name!r} is taken: {record.owner} registers it, and it is one of {DISTRIBUTION}'s "
-                f"own; that of {DISTRIBUTION} is kept. Rename the plugin's."
+                f"the command name {name!r} is reserved by {DISTRIBUTION}, but {record.owner} registers it; "
+                f"{DISTRIBUTION}'s own command is kept. Rename the plugin's command."
             )
         names = (name, *item.aliases) if kind == "zoos" else (name,)
         for taken in names:
@@ -179,7 +178,8 @@ class Host:
                 other = self._owners[kind, taken]
                 raise PluginError(
                     f"the {singular(kind)} name {taken!r} is taken: {record.owner} and {other.owner} both register "
-                    f"it; that of {other.owner} is kept. Rename one of them, or leave one out with {PLUGINS_VARIABLE}."
+                    f"it; that of {other.owner} is kept. Rename one, or exclude one of the plugins with "
+                    f"{PLUGINS_VARIABLE}."
                 )
         for taken in names:
             self._owners[kind, taken] = record
@@ -187,7 +187,7 @@ class Host:
         record.registered.setdefault(kind, []).append(name)
 
     def _call(self, record: Plugin, hook: str, **arguments: Any) -> list[Any]:
-        """The answers of this plugin alone: pluggy would end the whole call at the first that raises."""
+        """The answers of this plugin only: pluggy would stop a call of all plugins at the first that raises."""
         if record.implementation is None:
             return []
         others = [p for p in self._manager.get_plugins() if p is not record.implementation]
@@ -205,11 +205,13 @@ def _refuse_unmarked_hooks(plugin: object) -> None:
     for name in dir(plugin):
         member = getattr(plugin, name) if name.startswith("modelselect_") else None
         if callable(member) and not hasattr(member, "modelselect_impl"):
-            raise PluginError(f"{name} looks like a hook but is not marked; decorate it with @modelselect.hookimpl")
+            raise PluginError(
+                f"{name} looks like a hook but is not marked as one; decorate it with @modelselect.hookimpl"
+            )
 
 
 def _named(answer: Any, kind: str) -> Iterable[tuple[object, Any]]:
-    """(name, item) of what a hook returned: a mapping for commands, a sequence of named things for the rest."""
+    """(name, item) pairs from a hook's answer: a mapping for commands, a sequence of named objects otherwise."""
     if kind == "commands" and isinstance(answer, Mapping):
         return list(answer.items())
     return [(getattr(item, "name", None), item) for item in answer]

@@ -1,4 +1,4 @@
-"""From the names that a caller gives to what is registered: candidates and estimators."""
+"""From the names that a user gives to what is registered: candidates and estimators."""
 
 from __future__ import annotations
 
@@ -8,60 +8,54 @@ from modelselect.candidates.candidate import Candidate
 from modelselect.candidates.expression import Expression
 from modelselect.errors import ExpressionError, InvalidInputError, ModelSelectError, SearchError
 from modelselect.estimators.estimator import Estimator
+from modelselect.host.defaults import DEFAULT_ESTIMATORS
 from modelselect.host.host import Host, get_host
 
 
 def architectures(expressions: Iterable[str]) -> Iterator[Candidate]:
-    """One candidate for each architecture that the expressions name, with pre-trained weights or without.
+    """One candidate for each architecture that the expressions match, with or without pre-trained weights.
 
     Raises:
-        ExpressionError: an expression cannot be read or matches nothing.
-        UnknownNameError: no such zoo.
+        ExpressionError: an expression is not valid or matches nothing.
+        UnknownNameError: no zoo has this name.
     """
-    from modelselect.host.host import get_host
-
     for text in expressions:
         expression = Expression.parse(text)
         found = list(get_host().zoo(expression.zoo).architectures(expression.pattern))
         if not found:
-            raise ExpressionError(f"no architecture matched {text!r}")
+            raise ExpressionError(f"no architecture matches {text!r}; try expressions with `modelselect search`")
         yield from found
 
 
 def find_estimator(estimator: str | Estimator) -> Estimator:
-    """The registered estimator of that name; an instance is taken as it is.
+    """The registered estimator of this name; an instance is returned unchanged.
 
     Raises:
-        UnknownNameError: no such estimator.
-        InvalidInputError: neither a name nor an instance.
+        UnknownNameError: no estimator has this name.
+        InvalidInputError: the argument is neither a name nor an instance.
     """
     if isinstance(estimator, Estimator):
         return estimator
     if not isinstance(estimator, str):
         raise InvalidInputError(f"estimator is {estimator!r}; expected a name, or an instance such as LogME()")
-    from modelselect.host.host import get_host
-
     host: Host = get_host()
     return host.estimator(estimator)
 
 
-DEFAULT_ESTIMATORS = ("etran", "knn", "logme")
-"""What `select()` ranks by where the caller names no estimator: see docs/explanation/default-estimators.md."""
-
 ALL_ESTIMATORS = "all"
-"""What stands for every estimator that is registered, but for the static baselines, which stand beside anyway."""
+"""Stands for every registered estimator, except the static baselines, which are always shown next to the scores."""
 
 
 def search(expressions: str | Iterable[str]) -> list[Candidate]:
-    """The candidates that candidate expressions name: metadata only, in the zoos' order, each once.
+    """The candidates that match candidate expressions: metadata only, in the zoos' order, each once.
 
     Args:
-        expressions: `"timm:resnet*"`, `"embedded:*"`, `"dir:path/to/models/*"`, ... or several of them.
+        expressions: `"timm:resnet*"`, `"embedded:*"`, `"dir:path/to/models/*"`, ..., or several of them.
 
     Raises:
-        ExpressionError: an expression cannot be read.
-        UnknownNameError: no such zoo.
-        SearchError: the zoo failed: no network, say.
+        ExpressionError: an expression is not valid.
+        UnknownNameError: no zoo has this name.
+        SearchError: the zoo failed, for example without a network.
 
     >>> import modelselect as ms
     >>> len(ms.search("embedded:*"))
@@ -86,21 +80,22 @@ def search(expressions: str | Iterable[str]) -> list[Candidate]:
 
 
 def choose_estimators(host: Host, given: str | Estimator | Sequence[str | Estimator] | None) -> list[Estimator]:
-    """The estimators that a caller names; None for the default.
+    """The estimators that a user names; None for the default.
 
     Raises:
-        InvalidInputError: none is named, one twice, or something that is no estimator; `UnknownNameError`.
+        InvalidInputError: nothing is named, a name is given twice, or an item is not an estimator.
+        UnknownNameError: no estimator has this name.
     """
     if isinstance(given, str) and given == ALL_ESTIMATORS:
         return [e for e in host.estimators.values() if not e.is_static]
     names = DEFAULT_ESTIMATORS if given is None else [given] if isinstance(given, str | Estimator) else list(given)
     if not names:
-        raise InvalidInputError("estimators is empty; name at least one, or leave it out for the default")
+        raise InvalidInputError("estimators is empty; name at least one, or leave out the argument for the default")
     for name in names:
         if not isinstance(name, str | Estimator):
-            raise InvalidInputError(f"{name!r} is not an estimator; expected a name or an instance, such as 'logme'")
+            raise InvalidInputError(f"{name!r} is not an estimator; expected a name such as 'logme', or an instance")
     chosen = [name if isinstance(name, Estimator) else host.estimator(name) for name in names]
     twice = sorted({e.name for e in chosen if [c.name for c in chosen].count(e.name) > 1})
     if twice:
-        raise InvalidInputError(f"estimators given twice: {', '.join(twice)}; each name may stand there once")
+        raise InvalidInputError(f"estimators given twice: {', '.join(twice)}; give each name once")
     return chosen

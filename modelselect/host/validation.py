@@ -1,25 +1,24 @@
-"""What a plugin registers is checked, before it is accepted."""
+"""Checks everything that a plugin registers, before it is accepted."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Set
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from modelselect.architectures.encoder import Encoder
 from modelselect.candidates.zoo import Zoo
 from modelselect.errors import PluginError
 from modelselect.estimators.estimator import Estimator
 from modelselect.evidence.evidence import FIELDS
 from modelselect.executor import Executor
-
-if TYPE_CHECKING:
-    pass
+from modelselect.extraction.extractor import Extractor
 
 KINDS = ("zoos", "extractors", "estimators", "executors", "architecture_encoders", "commands")
-"""What a plugin may register; the hook is `modelselect_register_<kind>`."""
+"""The kinds of objects that a plugin may register; the hook is `modelselect_register_<kind>`."""
 
 PLUGIN_FAULTS = (Exception, SystemExit)
-"""What a plugin's code may raise without ending more than itself; an interrupt by the user is none of it."""
+"""What a plugin's code may raise without stopping other plugins; KeyboardInterrupt is not among them."""
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]*")
 
@@ -56,8 +55,8 @@ def _validate_estimator(estimator: Estimator) -> None:
     name = estimator.name
     if not hasattr(estimator, "requires"):
         raise PluginError(
-            f"estimator {name!r} has no requires; set it to a frozenset of the evidence fields that it cannot do "
-            f"without, of: {', '.join(FIELDS)}"
+            f"estimator {name!r} has no requires; set it to a frozenset of the evidence fields that it needs. Known "
+            f"fields: {', '.join(FIELDS)}"
         )
     for attribute in ("requires", "optional", "reads"):
         fields: object = getattr(estimator, attribute)
@@ -68,9 +67,11 @@ def _validate_estimator(estimator: Estimator) -> None:
             )
         unknown = sorted(fields - set(FIELDS))
         if unknown:
-            raise PluginError(f"estimator {name!r} reads {unknown}; known evidence fields: {', '.join(FIELDS)}")
+            raise PluginError(
+                f"estimator {name!r} reads {', '.join(unknown)}; known evidence fields: {', '.join(FIELDS)}"
+            )
     if not getattr(estimator, "citation", ""):
-        raise PluginError(f"estimator {name!r} has no citation; say which paper or practice it comes from")
+        raise PluginError(f"estimator {name!r} has no citation; name the paper or practice that it comes from")
 
 
 def _validate_command(name: str, command: Any) -> None:
@@ -81,7 +82,7 @@ def _validate_command(name: str, command: Any) -> None:
     except PLUGIN_FAULTS as error:
         raise PluginError(
             f"command {name!r} cannot be built: {one_line(error)}. Give its typer.Typer at least one command or a "
-            "callback, with parameters of types that Typer knows."
+            "callback, and use only parameter types that Typer supports."
         ) from None
 
 
@@ -90,9 +91,6 @@ def _expected_class(kind: str) -> type:
         import typer
 
         return typer.Typer
-    from modelselect.architectures.encoder import Encoder
-    from modelselect.extraction.extractor import Extractor
-
     classes: dict[str, type] = {
         "zoos": Zoo,
         "extractors": Extractor,

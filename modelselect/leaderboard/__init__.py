@@ -1,4 +1,4 @@
-"""The ranked answer, and what one does with it: show, save, report, plot, publish."""
+"""The ranked answer of a run, which can be shown, saved, reported, plotted and published."""
 
 from __future__ import annotations
 

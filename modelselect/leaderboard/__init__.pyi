@@ -1,5 +1,5 @@
 from .leaderboard import Leaderboard as Leaderboard
-from .leaderboard import Row as Row
+from .row import Row as Row
 
 __all__ = [
     "Leaderboard",

@@ -3,39 +3,35 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from modelselect.archi2vec.atlas import Atlas, default_path
 from modelselect.errors import InvalidInputError
+from modelselect.ranking.ranking import Ranking
 from modelselect.report.map import Map
 
-if TYPE_CHECKING:
-    from modelselect.leaderboard.leaderboard import Leaderboard
 
-
-def architecture_map(board: Leaderboard, atlas: str | os.PathLike[str] | None = None) -> Map | None:
-    """Where the candidates lie: in the atlas if it has three of them, else by the vectors on the board itself.
+def architecture_map(board: Ranking, atlas: str | os.PathLike[str] | None = None) -> Map | None:
+    """The places of the candidates: in the atlas if it has at least three of them, else by the board's own vectors.
 
     Args:
-        board: whose candidates.
-        atlas: its file; None for the user's own, where there is one.
+        board: the ranking of the candidates.
+        atlas: the file of an atlas; None for the user's own atlas, if there is one.
 
     Returns:
-        None where fewer than three candidates have a place.
+        The map; None if fewer than three candidates have a place.
 
     Raises:
-        InvalidInputError: an atlas was named and cannot be read.
+        InvalidInputError: `atlas` is given, and the file cannot be read.
     """
-    from modelselect.archi2vec.atlas import Atlas, default_path
-
     path = default_path() if atlas is None else atlas
     try:
         whole = Atlas.load(path) if atlas is not None or default_path().exists() else None
     except InvalidInputError:
         if atlas is not None:
             raise
-        whole = None  # one that lies there by chance is no reason to have no report
+        whole = None  # nobody asked for this atlas: a damaged one does not prevent the report
     if whole is not None:
         places = {name: index for index, name in enumerate(whole.names)}
         rows = [i for i, row in enumerate(board.rows) if row.candidate.unversioned_id in places]

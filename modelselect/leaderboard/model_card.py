@@ -8,20 +8,20 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from modelselect import hub
 from modelselect.candidates.candidate import Candidate
+from modelselect.ranking.row import RankedCandidate
+from modelselect.utils.text import escaped
 from modelselect.verification.export import CONFIGURATION, write
 from modelselect.verification.fine_tuned import FineTuned
 from modelselect.verification.recipe import METHODS
 
-if TYPE_CHECKING:
-    from modelselect.leaderboard.leaderboard import Row
-
 
 def publish(
     tuned: FineTuned,
-    row: Row,
+    row: RankedCandidate,
     repository: str,
     *,
     private: bool | None = None,
@@ -29,8 +29,6 @@ def publish(
     trust_remote_code: bool = False,
 ) -> str:
     """See `Row.push_to_hub`."""
-    from modelselect import hub
-
     with tempfile.TemporaryDirectory() as scratch:
         written = Path(scratch) / "model"
         write(tuned, row.candidate, written, trust_remote_code=trust_remote_code)
@@ -44,17 +42,15 @@ def publish(
         return hub.upload(repository, fill, message, kind="model", private=private, token=token)
 
 
-def card(row: Row, tuned: FineTuned, configuration: Mapping[str, Any], name: str) -> str:
-    """The repository's README: what it tells apart, how well, how to load it; text from outside is escaped.
+def card(row: RankedCandidate, tuned: FineTuned, configuration: Mapping[str, Any], name: str) -> str:
+    """The repository's README: classes, accuracy, and how to load the model; text from outside is escaped.
 
     Args:
-        row: of the leaderboard.
-        tuned: what is published.
-        configuration: of the folder that was written.
-        name: of the repository.
+        row: the candidate on the leaderboard.
+        tuned: the fine-tuned weights.
+        configuration: the configuration in the folder that was written.
+        name: the repository.
     """
-    from modelselect.utils.text import escaped
-
     task = "text-classification" if row.candidate.metadata.get("modality") == "text" else "image-classification"
     library = "timm" if "architecture" in configuration else "transformers" if "model_type" in configuration else None
     header = ["---", "tags:", "- modelselect"]
@@ -63,20 +59,20 @@ def card(row: Row, tuned: FineTuned, configuration: Mapping[str, Any], name: str
         header.append(f"license: {licence}")
     if base := _base_model(row.candidate):
         header.append(f"base_model: {json.dumps(base)}")
-    told = [
-        f"{escaped(row.candidate.id)}, fine-tuned ({METHODS[tuned.method]}) to tell {len(tuned.class_names)} classes "
-        "apart."
+    sentences = [
+        f"{escaped(row.candidate.id)}, fine-tuned ({METHODS[tuned.method]}) to distinguish "
+        f"{len(tuned.class_names)} classes."
     ]
     if row.verified_accuracy is not None and row.verified_interval is not None:
         low, high = row.verified_interval
-        told.append(
-            f"Accuracy on held-out rows, which decided nothing in training: {row.verified_accuracy:.1%} "
+        sentences.append(
+            f"Accuracy on held-out rows, which training did not use: {row.verified_accuracy:.1%} "
             f"(95% interval {low:.1%} to {high:.1%})."
         )
     parts = [
         "\n".join([*header, "---"]),
         f"# {escaped(name)}",
-        " ".join(told),
+        " ".join(sentences),
         "## Classes\n\n" + "\n".join(f"{i}. {escaped(label)}" for i, label in enumerate(tuned.class_names)),
         "## Load it\n\n```python\n" + _loading(library, task, name) + "\n```",
         "Chosen and fine-tuned with modelselect.",
@@ -97,7 +93,7 @@ def _loading(library: str | None, task: str, name: str) -> str:
 
 
 def _base_model(candidate: Candidate) -> str | None:
-    """Its repository on the Hub, where it has one."""
+    """The candidate's repository on the Hub; None if there is none."""
     url = str(candidate.metadata.get("url", ""))
     name = url.removeprefix("https://huggingface.co/")
     if candidate.zoo == "hub":

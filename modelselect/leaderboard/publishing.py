@@ -6,16 +6,23 @@ import json
 import tempfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from modelselect import hub
 from modelselect.errors import InvalidInputError
-from modelselect.history.database import History
-from modelselect.history.history import united
+from modelselect.history.history import History, united
+from modelselect.history.recording import kept_keys, results_of
 from modelselect.history.records import TABLES
-
-if TYPE_CHECKING:
-    from modelselect.leaderboard.leaderboard import Leaderboard
+from modelselect.host.host import get_host
+from modelselect.leaderboard.map import architecture_map
+from modelselect.ranking.ranking import Ranking
+from modelselect.report.account import citations_of, provenance_tables
+from modelselect.report.answer import answer_text
+from modelselect.report.model_card import summary
+from modelselect.report.names import dataset_name
+from modelselect.report.page import html, missing
+from modelselect.store.files import write_text
+from modelselect.utils.text import escaped
 
 BOARD = "leaderboard.json"
 TABLE = "leaderboard.parquet"
@@ -24,18 +31,18 @@ CARD = "README.md"
 HISTORY = tuple(f"{table}.parquet" for table in TABLES)
 OURS = (BOARD, TABLE, PAGE, CARD, *HISTORY)
 
-NO_MATTER = (".gitattributes", ".gitignore", "LICENSE")
-"""What may lie in a repository that is otherwise empty."""
+HARMLESS = (".gitattributes", ".gitignore", "LICENSE")
+"""Files of a repository that do not count as content."""
 
 CARD_ROWS = 30
-"""Candidates that the card lists."""
+"""Number of candidates in the card."""
 
 _VIEWS = {"leaderboard": TABLE, "history": "results.parquet"}
 """What the Hub's viewer and `datasets.load_dataset` offer, by name; the first is their default."""
 
 
 def publish(
-    board: Leaderboard,
+    board: Ranking,
     repository: str,
     *,
     private: bool | None = None,
@@ -47,11 +54,11 @@ def publish(
         own = history_of(board, Path(scratch) / "board.sqlite")
 
         def fill(folder: Path, name: str, latest: str) -> None:
-            there = _files(name, latest, token, endpoint)
+            existing = _files(name, latest, token, endpoint)
             if own is not None:
                 with united(own, name, latest, token, endpoint) as whole:
                     whole.export(folder)
-            write(board, folder, name, there)
+            write(board, folder, name, existing)
 
         what = board.best.candidate.unversioned_id if board.ranked else "no candidate ranked"
         return hub.upload(
@@ -67,33 +74,29 @@ def publish(
 
 def fetch(
     repository: str, *, revision: str | None = None, token: str | None = None, endpoint: str | None = None
-) -> Leaderboard:
-    """See `Leaderboard.from_hub`."""
-    from modelselect.leaderboard.leaderboard import Leaderboard
-
+) -> Path:
+    """The leaderboard's file in a dataset repository. See `Leaderboard.from_hub`."""
     folder = hub.fetch(repository, [BOARD], revision=revision, token=token, endpoint=endpoint)
     if not (folder / BOARD).exists():
         raise InvalidInputError(
-            f"the dataset repository {repository} holds no {BOARD}; expected one that Leaderboard.push_to_hub() made"
+            f"the dataset repository {repository} holds no {BOARD}; expected a repository that "
+            "Leaderboard.push_to_hub() made"
         )
-    return Leaderboard.load(folder / BOARD)
+    return folder / BOARD
 
 
-def history_of(board: Leaderboard, path: Path) -> History | None:
-    """What the board itself found, as a transfer history in a file: scores and accuracies of its rows, nothing else.
+def history_of(board: Ranking, path: Path) -> History | None:
+    """The scores and accuracies of the rows, as a transfer history in a file.
 
-    None where it found nothing that a history keeps, or does not say which dataset it is about.
+    None if the board holds nothing that a history keeps, or does not name its dataset.
     """
-    from modelselect.history.recording import kept_keys, results_of
-    from modelselect.host.host import get_host
-
-    told = board.provenance
-    about, settings, methods = (_mapping(told.get(key)) for key in ("dataset", "settings", "estimators"))
-    fingerprint = told.get("fingerprint")
+    provenance = board.provenance
+    about, settings, methods = (_mapping(provenance.get(key)) for key in ("dataset", "settings", "estimators"))
+    fingerprint = provenance.get("fingerprint")
     if not isinstance(fingerprint, str):
         return None
     registered = get_host().estimators
-    ranked_by = [name for name in told.get("ranked_by", ()) if name in registered and name in methods]
+    ranked_by = [name for name in provenance.get("ranked_by", ()) if name in registered and name in methods]
     keys = {name: methods[name]["key"] for name in kept_keys([registered[name] for name in ranked_by])}
     results, facts = results_of(board, fingerprint, keys, settings.get("seed", 0), settings.get("fine_tuning"))
     if not results:
@@ -106,43 +109,35 @@ def history_of(board: Leaderboard, path: Path) -> History | None:
     return history
 
 
-def write(board: Leaderboard, folder: Path, name: str, there: Collection[str] = ()) -> None:
+def write(board: Ranking, folder: Path, name: str, existing: Collection[str] = ()) -> None:
     """Puts the board, its table, its page (where the extra `report` is installed) and the card into a folder.
 
     Args:
-        board: whose.
-        folder: that may hold a history already.
-        name: of the repository.
-        there: names of the files that the repository holds besides.
+        board: the leaderboard.
+        folder: where the files go; it may hold a history already.
+        name: the repository's name.
+        existing: names of the files that the repository holds already.
     """
-    from modelselect.report.page import missing
-
-    board.save(folder / BOARD)
+    write_text(folder / BOARD, board.to_json())
     board.to_pandas().to_parquet(folder / TABLE, index=False)
     if not missing():
-        board.report(folder / PAGE)
-    held = {path.name for path in folder.iterdir()} | ({*there} - {PAGE})  # an older page is taken away
+        write_text(folder / PAGE, html(board, architecture_map(board)))
+    held = {path.name for path in folder.iterdir()} | ({*existing} - {PAGE})  # the upload deletes an older page
     (folder / CARD).write_text(card(board, name, held), encoding="utf-8")
 
 
-def card(board: Leaderboard, name: str, there: Collection[str]) -> str:
+def card(board: Ranking, name: str, files: Collection[str]) -> str:
     """The repository's README: what the board says, how to load it, where it comes from; text from outside is escaped.
 
     Args:
-        board: whose.
-        name: of the repository.
-        there: names of the files in it.
+        board: the leaderboard.
+        name: the repository's name.
+        files: names of the files in the repository.
     """
-    from modelselect.report.account import citations_of, provenance_tables
-    from modelselect.report.answer import answer_text
-    from modelselect.report.model_card import summary
-    from modelselect.report.names import dataset_name
-    from modelselect.utils.text import escaped
-
-    views = [(view, file) for view, file in _VIEWS.items() if file in there]
+    views = [(view, file) for view, file in _VIEWS.items() if file in files]
     title = f"Which model to fine-tune on {dataset_name(board)}"
     header = ["---", f"pretty_name: {json.dumps(title)}", "tags:", "- modelselect", "- leaderboard"]
-    header += ["- transfer-history"] if "results.parquet" in there else []
+    header += ["- transfer-history"] if "results.parquet" in files else []
     header.append("configs:")
     for view, file in views:
         header += [f"- config_name: {view}", f"  data_files: {file}"]
@@ -150,19 +145,19 @@ def card(board: Leaderboard, name: str, there: Collection[str]) -> str:
     parts = ["\n".join([*header, "---"]), f"# {escaped(title)}", escaped(" ".join(answer_text(board)))]
     if board.ranked:
         parts.append(summary(board, CARD_ROWS))
-    if PAGE in there:
+    if PAGE in files:
         parts.append(
             f"The whole answer, with charts, is [`{PAGE}`]({PAGE}): one page to download and open in a browser."
         )
     parts.append("## Load it\n\n" + _LOADING.format(name=name))
-    if "results.parquet" in there:
+    if "results.parquet" in files:
         parts.append(_HISTORY_LOADING.format(name=name))
     sections = provenance_tables(board)
     lines = [line for section in ("run", "dataset", "settings") for line in sections.get(section, [])]
     cited = [(key, text) for key, text in citations_of(board).items() if text]
-    for heading, told in (("Provenance", lines), ("Citations", cited)):
-        if told:
-            items = "\n".join(f"- {escaped(key)}: {escaped(text)}" for key, text in told)
+    for heading, entries in (("Provenance", lines), ("Citations", cited)):
+        if entries:
+            items = "\n".join(f"- {escaped(key)}: {escaped(text)}" for key, text in entries)
             parts.append(f"## {heading}\n\n{items}")
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
@@ -175,7 +170,7 @@ board = ms.Leaderboard.from_hub("{name}")
 
 or the table alone, without modelselect: `datasets.load_dataset("{name}", "leaderboard")`."""
 
-_HISTORY_LOADING = """What was measured here helps to choose elsewhere. It adds to your own transfer history with
+_HISTORY_LOADING = """The measurements also help to choose models for other datasets. To add them to your history, run
 
 ```bash
 modelselect history import hub:{name}
@@ -183,20 +178,20 @@ modelselect history import hub:{name}
 
 
 def _files(repository: str, revision: str, token: str | None, endpoint: str | None) -> list[str]:
-    """Names of the files that a repository holds. One of something else must not lose its card to a leaderboard.
+    """Names of the files in a repository. A leaderboard must not replace the card of other content.
 
     Raises:
-        InvalidInputError: it holds other files, and no leaderboard.
+        InvalidInputError: the repository holds other files, and no leaderboard.
     """
     from huggingface_hub import HfApi
 
     files = HfApi(endpoint=endpoint, token=token).list_repo_files(repository, repo_type="dataset", revision=revision)
-    others = [file for file in files if file not in (*OURS, *NO_MATTER)]
+    others = [file for file in files if file not in (*OURS, *HARMLESS)]
     if others and BOARD not in files:
         more = f" and {len(others) - 3} more" if len(others) > 3 else ""
         raise InvalidInputError(
-            f"the dataset repository {repository} holds something else ({', '.join(others[:3])}{more}), whose card a "
-            "leaderboard would replace; give a repository of its own"
+            f"the dataset repository {repository} holds something else ({', '.join(others[:3])}{more}), and its card "
+            "would be lost; give the name of another repository, or of a new one"
         )
     return files
 

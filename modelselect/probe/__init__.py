@@ -1,4 +1,4 @@
-"""The probe: the labelled sample of the user's dataset that every candidate is shown."""
+"""The probe: the sample of the user's dataset that every candidate is evaluated on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the rows of a probe are drawn: stratified, seeded, each content once."""
+"""How the rows of a probe are drawn: stratified, seeded, and without copies if asked for."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class CheckedRows(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class DrawnRows:
-    """Some of the rows: their positions, in order, and their classes."""
+    """Some of the rows: their positions in ascending order, and their classes."""
 
     rows: Rows
     positions: NDArray[np.int64]
@@ -45,7 +45,7 @@ class DrawingSettings:
 
     def __post_init__(self) -> None:
         if not isinstance(self.max_corrupt, Real) or not 0 <= self.max_corrupt <= 1:
-            raise DatasetError(f"max_corrupt is {self.max_corrupt!r}; expected a share between 0 and 1.")
+            raise DatasetError(f"max_corrupt is {self.max_corrupt!r}; expected a share from 0 to 1.")
 
 
 def fingerprint_of(modality: str, digests: Sequence[bytes], labels: NDArray[np.int64]) -> str:
@@ -64,18 +64,18 @@ def whole_number(name: str, value: Any, least: int) -> int:
 
 def check_classes(classes: Labels, name: str) -> None:
     if not len(classes.indices):
-        raise DatasetError(f"{name} has no rows; expected at least two, of two classes.")
+        raise DatasetError(f"{name} has no rows; expected at least two rows, of two classes.")
     if len(classes.names) == 1:
         unlabelled = int((classes.indices < 0).sum())
         hint = f" ({unlabelled} rows are labelled -1 or None, which means unlabelled.)" if unlabelled else ""
         raise DatasetError(
-            f"{name} has one class, {classes.names[0]!r}; choosing a model takes rows of two or more. Check that the "
-            f"classes, and not folders above or below them, were given.{hint}"
+            f"{name} has one class, {classes.names[0]!r}; expected at least two. Check that you gave the folder that "
+            f"holds the class folders, not a folder above or below it.{hint}"
         )
 
 
 def first_of_each_content(rows: Rows) -> NDArray[np.int64]:
-    """Positions of the rows that are no copy of an earlier one; what cannot be read is kept, to be reported later."""
+    """Positions of the rows that are not copies of earlier rows. Unreadable rows are kept, to be reported later."""
     seen: set[bytes] = set()
     kept = []
     for position, digest in enumerate(rows.digests(range(len(rows)))):
@@ -93,19 +93,19 @@ def cut_out(available: DrawnRows, share: float, seed: int, name: str) -> tuple[D
         counts = np.bincount(available.labels[available.labels >= 0])
         raise DatasetError(
             f"holdout={share} asks for held-out rows, but {int((counts < 2).sum())} of the {len(counts)} classes of "
-            f"{name} have only one row; at least two classes need two or more. Give more rows, a validation split, or "
-            "holdout=0."
+            f"{name} have only one row; at least two classes need two or more. Give more rows or a validation split, "
+            "or set holdout=0."
         )
     return available.where(~held_out), available.where(held_out)
 
 
 def from_validation(rows: Rows, split: str, classes: Labels, training: DrawnRows | None) -> DrawnRows:
-    """The labelled rows of a validation split, without those whose content is in the training rows given."""
+    """The labelled rows of a validation split, without those whose content is also in the given training rows."""
     labels, unknown = rows.labels.as_classes_of(classes)
     if unknown:
         raise DatasetError(
-            f"the split {split!r} has classes that training has not: {', '.join(unknown[:5])}. Name classes alike in "
-            "both, or give the training split alone, from which rows are held out."
+            f"the split {split!r} has classes that the training split lacks: {', '.join(unknown[:5])}. Use the same "
+            "class names in both, or give only the training split, from which rows are then held out."
         )
     labelled = np.flatnonzero(labels >= 0)
     drawn = DrawnRows(rows, labelled, labels[labelled])
@@ -114,6 +114,6 @@ def from_validation(rows: Rows, split: str, classes: Labels, training: DrawnRows
         drawn = drawn.where(np.array([digest not in known for digest in rows.digests(labelled.tolist())], np.bool_))
     if not len(drawn.positions):
         raise DatasetError(
-            f"the split {split!r} has no labelled rows of its own to hold out; give the training split alone."
+            f"the split {split!r} has no labelled rows of its own to hold out; give only the training split."
         )
     return drawn

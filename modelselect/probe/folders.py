@@ -1,4 +1,4 @@
-"""Rows from a folder of class folders, with or without folders for the splits. No path leaves the folder."""
+"""Rows from a folder of class folders, with or without a folder for each split. Links out of the folder are refused."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _LAYOUT = "expected FOLDER/CLASS/*.jpg or FOLDER/{train,val}/CLASS/*.jpg (JPEG, 
 
 
 def open_folder(folder: Path) -> dict[str, Callable[[], Rows]]:
-    """What gives the rows of each split, by the split's name; of the one split `WHOLE` where there are only classes.
+    """Functions that open the rows of each split, by the split's name; the name is `WHOLE` if there are only classes.
 
     Raises:
-        DatasetError: it holds no class folders.
+        DatasetError: the folder holds no class folders.
     """
     root = Path(os.path.realpath(folder))
     listing = _Listing(root)
@@ -41,12 +41,12 @@ def open_folder(folder: Path) -> dict[str, Callable[[], Rows]]:
 
 
 def refuse_test_folder(folder: Path) -> None:
-    """Raises for a folder that is itself the test split of the folder above it."""
+    """Raises for a folder that is the test split of the folder above it."""
     path = folder.resolve()
     if kind_of_split(path.name) == TEST and any(
         sibling.is_dir() and kind_of_split(sibling.name) == TRAIN for sibling in path.parent.iterdir()
     ):
-        raise DatasetError(test_refused(str(path), f"{path.parent} has training rows beside it"))
+        raise DatasetError(test_refused(str(path), f"{path.parent} has training rows, too"))
 
 
 def _opener(root: Path, split: Path) -> Callable[[], Rows]:
@@ -59,11 +59,11 @@ def _opener(root: Path, split: Path) -> Callable[[], Rows]:
 
 
 class FolderRows(Rows):
-    """Image files in class folders, in the order of their names, whatever order the file system lists them in.
+    """Image files in class folders, sorted by name, so that their order does not depend on the file system.
 
     Args:
-        root: the dataset's folder, which no link may leave.
-        classes: class name -> its folder.
+        root: the dataset's folder; links out of it are refused.
+        classes: class name -> folder of the class.
         listing: what was refused so far.
 
     Raises:
@@ -94,7 +94,7 @@ class FolderRows(Rows):
             self.notes["classes_without_images"] = [printable(n) for n in sorted(classes) if n not in set(names)]
 
     def raw(self, row: int) -> bytes:
-        # A file swapped for a link since it was listed must not lead out of the folder either.
+        # The file may have become a link out of the folder after it was listed.
         path = os.path.realpath(os.path.join(self._root, self._files[row]))
         if not path.startswith(self._root.rstrip(os.sep) + os.sep):
             raise UnreadableError("a link that leaves the folder")
@@ -107,7 +107,7 @@ class FolderRows(Rows):
 
 @dataclass
 class _Listing:
-    """One walk through a dataset's folder: what was found, what was refused and why, what was passed over."""
+    """One walk through a dataset's folder: what was found, what was refused and why, and what was ignored."""
 
     root: Path
     found: dict[str, Path] = field(default_factory=dict)
@@ -115,14 +115,14 @@ class _Listing:
     ignored: Counter[str] = field(default_factory=Counter)
 
     def folders(self, parent: Path) -> None:
-        """Finds the folders in `parent`, hidden ones left out."""
+        """Finds the folders in `parent`, except hidden ones."""
         with os.scandir(parent) as entries:
             for entry in entries:
                 if not entry.name.startswith(".") and self._is(entry, stat.S_ISDIR):
                     self.found[entry.name] = Path(entry.path)
 
     def images(self, folder: Path) -> list[str]:
-        """Image files right in `folder`, sorted, relative to the root."""
+        """Image files directly in `folder`, sorted, relative to the root."""
         names = []
         with os.scandir(folder) as entries:
             for entry in entries:
@@ -132,14 +132,14 @@ class _Listing:
                     if self._is(entry, stat.S_ISREG):
                         names.append(entry.name)
                 elif entry.is_dir(follow_symlinks=False):
-                    self._refuse(entry, "a folder inside a class folder, which is not read")
+                    self._refuse(entry, "a folder inside a class folder; such folders are not read")
                 else:
                     self.ignored[os.path.splitext(entry.name)[1].lower() or "no suffix"] += 1
         relative = os.path.relpath(folder, self.root)
         return [os.path.join(relative, name) for name in sorted(names)]
 
     def _is(self, entry: os.DirEntry[str], kind: Callable[[int], bool]) -> bool:
-        """True if the entry, or what it links to inside the root and outside a test split, is of this kind."""
+        """True if the entry is of this kind. A link counts if its target is inside the root, outside a test split."""
         if not entry.is_symlink():
             return entry.is_dir() if kind is stat.S_ISDIR else entry.is_file()
         target = Path(os.path.realpath(entry.path))
@@ -175,7 +175,7 @@ def _no_images(root: Path, classes: dict[str, Path], listing: _Listing) -> str:
     if not classes:
         files = sum(path.suffix.lower() in SUFFIXES for path in root.iterdir())
         holds = f"holds {files} images but no class folders" if files else "holds no class folders"
-        return f"the folder {root} {holds}; {_LAYOUT}. Rows without classes can be given as (list of images, None)."
+        return f"the folder {root} {holds}; {_LAYOUT}. To use rows without classes, give (list of images, None)."
     found = []
     if listing.ignored:
         found.append(f"files of other kinds ({some(sorted(listing.ignored))})")

@@ -20,20 +20,20 @@ _HUB_ID = re.compile(r"(?P<path>[\w.-]+/[\w.-]+)(:(?P<config>[^/:\s]+))?", re.AS
 
 _LABEL_NAMES = ("label", "labels", "class", "target", "category", "fine_label", "y")
 _INPUT_NAMES = ("image", "img", "text", "sentence", "content")
-"""Columns looked for, best first, where the types leave a choice."""
+"""Names of columns to look for, best first, if the types leave a choice."""
 
 
 class HuggingFaceRows(Rows):
-    """The rows of a `datasets.Dataset`; its format and transforms are left aside.
+    """The rows of a `datasets.Dataset`; its format and its transforms are ignored.
 
     Args:
         dataset: map-style.
         input: name of the column of images or texts; None finds it.
         label: name of the column of labels; None finds it.
-        roots: folders that an image's path must lie in, where the dataset comes from somebody else; None: anywhere.
+        roots: folders that every image's path must lie in, for a dataset from somebody else; None: anywhere.
 
     Raises:
-        DatasetError: a column is not there, cannot be told, or is of a kind that cannot be used.
+        DatasetError: a column is missing, is ambiguous, or is of an unsupported kind.
     """
 
     source = "datasets.Dataset"
@@ -67,21 +67,21 @@ class HuggingFaceRows(Rows):
             raise UnreadableError("missing")
         path = os.path.realpath(value["path"])
         if self._roots is not None and not any(path.startswith(root + os.sep) for root in self._roots):
-            raise UnreadableError("its path leaves the dataset's folder")
+            raise UnreadableError("the image's path leaves the dataset's folder")
         with open(path, "rb") as file:
             return file.read()
 
 
 def is_saved(folder: Path) -> bool:
-    """True for a folder that `save_to_disk` made."""
+    """True for a folder written by `save_to_disk`."""
     return (folder / "state.json").is_file() or (folder / "dataset_dict.json").is_file()
 
 
 def open_saved(folder: Path, *, input: str | None, label: str | None) -> dict[str, Callable[[], Rows]]:
-    """What gives the rows of each split of a folder that `save_to_disk` made.
+    """Functions that open the rows of each split of a folder written by `save_to_disk`.
 
     Raises:
-        DatasetError: it is damaged, or names files outside the folder.
+        DatasetError: the folder is damaged, or names files outside itself.
     """
     import datasets
 
@@ -99,7 +99,7 @@ def open_saved(folder: Path, *, input: str | None, label: str | None) -> dict[st
 
 
 def hub_id(text: str) -> tuple[str, str | None] | None:
-    """`(owner/name, config)` of a text that reads like a dataset on the Hub.
+    """`(owner/name, config)` of a text that has the form of a dataset's id on the Hub.
 
     >>> hub_id("uoft-cs/cifar10:plain_text")
     ('uoft-cs/cifar10', 'plain_text')
@@ -111,10 +111,10 @@ def hub_id(text: str) -> tuple[str, str | None] | None:
 def open_hub(
     path: str, config: str | None, split: str | None, *, input: str | None, label: str | None
 ) -> dict[str, Callable[[], Rows]]:
-    """What gives the rows of each split of a dataset on the Hub; of `split` alone where that is an expression.
+    """Functions that open the rows of each split of a dataset on the Hub; only of `split` if that is an expression.
 
     Raises:
-        DatasetError: there is no such dataset or configuration, or no network.
+        DatasetError: the dataset or configuration does not exist, or there is no network.
     """
     import datasets
     import huggingface_hub
@@ -124,7 +124,7 @@ def open_hub(
         loaded = datasets.load_dataset(path, config, split=expression)
     except Exception as error:
         raise DatasetError(
-            f"{path + (f':{config}' if config else '')!r} is no folder here, and loading it from the Hub failed: "
+            f"{path + (f':{config}' if config else '')!r} is not a folder here, and loading it from the Hub failed: "
             f"{type(error).__name__}: {_first_line(error)}. {_advice(path, error)}"
         ) from error
     if expression is not None:
@@ -138,7 +138,7 @@ def open_hub(
 
 
 def _advice(path: str, error: Exception) -> str:
-    """What to do about a dataset that the Hub did not give."""
+    """What to do if the Hub did not give a dataset."""
     import datasets
     import huggingface_hub
 
@@ -147,17 +147,17 @@ def _advice(path: str, error: Exception) -> str:
         return f"Ask for access at {page}, then log in with `hf auth login`."
     if "scripts are no longer supported" in str(error):
         return (
-            "Its rows come out of code, which is not run. Look for a copy in Parquet, or make its rows where you trust "
-            "the code, keep them with datasets' save_to_disk(), and give that folder."
+            "The dataset is made by code, which is not run here. Look for a copy in Parquet, or make the dataset where "
+            "you trust the code, save it with datasets' save_to_disk(), and give that folder."
         )
     if isinstance(error, datasets.exceptions.DatasetNotFoundError):
         return (
-            f"Check the spelling (a folder's path, or 'owner/name[:config]' as at {page}); if it is private and yours "
-            "to see, log in with `hf auth login`."
+            f"Check the spelling (a folder's path, or 'owner/name[:config]' as at {page}); if the dataset is private "
+            "and you have access, log in with `hf auth login`."
         )
     return (
-        "Check the spelling (a folder's path, or 'owner/name[:config]' on the Hub); without a network, fetch it where "
-        "there is one, keep it with datasets' save_to_disk(), and give that folder."
+        "Check the spelling (a folder's path, or 'owner/name[:config]' on the Hub). Without a network, download the "
+        "dataset on another machine, save it with datasets' save_to_disk(), and give that folder."
     )
 
 
@@ -169,7 +169,7 @@ def _open(loaded: Any, **arguments: Any) -> dict[str, Callable[[], Rows]]:
 
 
 def _check_saved_paths(folder: Path) -> None:
-    """What the folder's own index names must lie inside the folder."""
+    """Raises if the folder's own index names a file outside the folder."""
     parts = [folder]
     if (index := folder / "dataset_dict.json").is_file():
         parts = [folder / split for split in json.loads(index.read_text("utf-8"))["splits"]]
@@ -179,7 +179,8 @@ def _check_saved_paths(folder: Path) -> None:
         for name in [file["filename"] for file in state["_data_files"]]:
             if not os.path.realpath(part / name).startswith(root + os.sep):
                 raise DatasetError(
-                    f"the dataset in {folder} names a file outside that folder ({name}); it is not opened."
+                    f"the dataset in {folder} names a file outside that folder ({name}), so it was not opened. Save "
+                    "the dataset again, with all files in its folder."
                 )
 
 
@@ -223,8 +224,8 @@ def _label_column(features: Mapping[str, Any], wanted: str | None) -> str:
     found = _best_named(of_type or features, _LABEL_NAMES)
     if found is None:
         raise DatasetError(
-            f"no label column found among {_listed(features)}; expected one ClassLabel column, or one named "
-            f"{', '.join(_LABEL_NAMES)}. Name it with label=. (Unlabelled rows are given as (inputs, None).)"
+            f"no label column found among {_listed(features)}; expected one ClassLabel column, or one with the name "
+            f"{', '.join(_LABEL_NAMES)}. Name the column with label=. (To use unlabelled rows, give (inputs, None).)"
         )
     return found
 
@@ -246,7 +247,8 @@ def _input_column(features: Mapping[str, Any], wanted: str | None, label: str) -
         if of_type:
             break
     raise DatasetError(
-        f"no input column found among {_listed(features)}; expected one of images or of strings. Name it with input=."
+        f"no input column found among {_listed(features)}; expected one of images or of strings. Name the column with "
+        "input=."
     )
 
 

@@ -1,8 +1,8 @@
-"""Image files and pixel arrays to what every backbone's preprocessing takes: a PIL image in mode RGB.
+"""Image files and pixel arrays to the input of every backbone's preprocessing: a PIL image in mode RGB.
 
 The choices are those of torchvision's and timm's image folders, so that features agree with a fine-tuning pipeline
-built on them: the EXIF orientation is not applied, an alpha channel is dropped, and of an animation the first frame is
-taken. The exception is 16-bit greyscale, which PIL's own conversion clips to white above 255: it is scaled to 8 bits.
+built on them: EXIF orientation is not applied, an alpha channel is dropped, and an animation gives its first frame.
+The exception is 16-bit greyscale: PIL's own conversion clips it to white above 255; here it is scaled to 8 bits.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm"})
-"""Files that are taken for images, as torchvision's `ImageFolder` does."""
+"""Suffixes of files that count as images, as in torchvision's `ImageFolder`."""
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "TIFF", "PPM")
-"""Decoders that a dataset's bytes may reach, whatever the file is called: EPS, for one, would start Ghostscript."""
+"""The decoders that may read a dataset's bytes, whatever the file's name. (PIL's EPS decoder would run Ghostscript.)"""
 
 
 class UnreadableError(Exception):
-    """One row cannot be read; the message is the reason, in a few words."""
+    """One row cannot be read; the message is a short reason."""
 
 
 def decode(encoded: bytes) -> Image:
@@ -41,7 +41,7 @@ def decode(encoded: bytes) -> Image:
 
 
 def verify(encoded: bytes) -> None:
-    """Raises what `decode` would raise, for less work: a JPEG is read to its end, but its pixels at 1/8 of the size."""
+    """Raises what `decode` would raise, with less work: a JPEG is read to its end, but decoded at 1/8 of its size."""
     with _reasons():
         image = _open(encoded)
         image.draft(None, (max(1, image.width // 8), max(1, image.height // 8)))
@@ -50,7 +50,7 @@ def verify(encoded: bytes) -> None:
 
 @contextmanager
 def bombs_without_warnings() -> Iterator[None]:
-    """PIL warns of images that this module refuses anyway."""
+    """Silences PIL's warnings of images that this module refuses anyway."""
     import PIL.Image
 
     with warnings.catch_warnings():
@@ -59,16 +59,16 @@ def bombs_without_warnings() -> Iterator[None]:
 
 
 def rgb(image: Image) -> Image:
-    """Any PIL image in mode RGB, by the choices that this module states."""
+    """Any PIL image in mode RGB, by the choices in this module's docstring."""
     if image.mode == "RGB":
         image.load()
         return image
     if image.mode == "F":
-        raise UnreadableError("pixels are 32-bit floats, whose range nobody knows; convert it to 8 bits")
+        raise UnreadableError("pixels are 32-bit floats of unknown range; convert the image to 8 bits")
     if image.mode.startswith("I"):
         return _scaled_to_8_bits(np.asarray(image)).convert("RGB")
     if image.mode == "P" and "transparency" in image.info:
-        image = image.convert("RGBA")  # PIL wants it so; the palette's colours stay the same
+        image = image.convert("RGBA")  # PIL would warn otherwise; the colours stay the same
     return image.convert("RGB")
 
 
@@ -93,7 +93,7 @@ def _open(encoded: bytes) -> Image:
 
 
 def _scaled_to_8_bits(pixels: NDArray[Any]) -> Image:
-    """16-bit grey, or integers that hold 8 or 16 bits."""
+    """From 16-bit grey, or from integers that hold 8 or 16 bits."""
     import PIL.Image
 
     if pixels.dtype.itemsize == 2 or pixels.max(initial=0) > 255:
@@ -103,7 +103,7 @@ def _scaled_to_8_bits(pixels: NDArray[Any]) -> Image:
 
 @contextmanager
 def _reasons() -> Iterator[None]:
-    """What a decoder raises on hostile bytes is of any type, and becomes one reason that is the same in every run."""
+    """Turns whatever a decoder raises on hostile bytes into one reason, which is the same in every run."""
     import PIL.Image
 
     try:
@@ -117,6 +117,6 @@ def _reasons() -> Iterator[None]:
             f"more than {PIL.Image.MAX_IMAGE_PIXELS:,} pixels, PIL's limit against decompression bombs"
         ) from None
     except MemoryError:
-        raise UnreadableError("needs more memory than there is") from None
+        raise UnreadableError("decoding needs more memory than is available") from None
     except Exception as error:
         raise UnreadableError(f"corrupt: {' '.join(str(error).split()) or type(error).__name__}") from error

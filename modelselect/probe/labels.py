@@ -1,4 +1,4 @@
-"""Labels as people keep them (integers, names, booleans, None) to class indices, with the map back."""
+"""Labels as users give them (integers, names, booleans, None) to class indices, with the map back."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ UNLABELLED = -1
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """What class each row is of.
+    """The class of each row.
 
     Attributes:
         indices: (N,) int64 into `names`; -1 is unlabelled.
-        names: of the classes, in order of their labels; every class has a row.
-        originals: what the dataset calls each class: an integer, a string or a boolean.
+        names: of the classes, in order of their labels; every class has at least one row.
+        originals: the dataset's own label of each class: an integer, a string or a boolean.
     """
 
     indices: NDArray[np.int64]
@@ -39,22 +39,22 @@ class Labels:
         """Labels from one value for each row.
 
         Args:
-            values: N integers (-1: unlabelled), strings, booleans, or None where a row is unlabelled.
-            n_rows: how many there must be.
-            where: what they are, for messages.
-            names: of the classes 0, 1, ..., where the dataset has them.
+            values: N integers (-1: unlabelled), strings, booleans, or None for unlabelled rows.
+            n_rows: the expected number of labels.
+            where: what to call the values in messages.
+            names: of the classes 0, 1, ..., if the dataset has names.
 
         Raises:
-            DatasetError: of another length, kind or shape.
+            DatasetError: the values have another length, kind or shape.
         """
         array = _array(values, where)
         if array.ndim != 1:
             raise DatasetError(
                 f"{where} have shape {array.shape}; expected one class for each row, shape ({n_rows},). "
-                "If they are one-hot, give labels.argmax(1); several labels for one row cannot be ranked on."
+                "If they are one-hot, give labels.argmax(1); several labels for one row are not supported."
             )
         if len(array) != n_rows:
-            raise DatasetError(f"{where} are {len(array)} for {n_rows} inputs; give one label for each input.")
+            raise DatasetError(f"there are {len(array)} {where} for {n_rows} inputs; give one label for each input.")
         labelled = np.ones(n_rows, np.bool_)
         if array.dtype == object:
             labelled = np.array([not _is_missing(value) for value in array], np.bool_)
@@ -62,7 +62,7 @@ class Labels:
         if present.dtype.kind in "iu":
             if len(present) and int(present.min()) < UNLABELLED:
                 raise DatasetError(
-                    f"{where} hold {present.min()}; expected class numbers from 0, and -1 for rows without a label."
+                    f"{where} hold {present.min()}; expected class numbers from 0, or -1 for rows without a label."
                 )
             known = present >= 0
             labelled[labelled] = known
@@ -70,7 +70,7 @@ class Labels:
         elif present.dtype.kind not in "UbO" and len(present):
             raise DatasetError(
                 f"{where} are {present.dtype}; expected integers, strings or booleans. If they are class numbers, give "
-                "labels.astype(int); regression targets cannot be ranked on."
+                "labels.astype(int); regression targets are not supported."
             )
         found, inverse = np.unique(present, return_inverse=True)
         indices = np.full(n_rows, UNLABELLED, np.int64)
@@ -79,10 +79,10 @@ class Labels:
         return cls(indices, _class_names(originals, names), originals)
 
     def take(self, rows: NDArray[np.int64]) -> Labels:
-        """Those rows' labels; classes left without a row are left out."""
+        """The labels of these rows; classes without a row among them are dropped."""
         used = np.unique(self.indices[rows])
         used = used[used >= 0]
-        renumbered = np.full(len(self.names) + 1, UNLABELLED, np.int64)  # the last entry answers for -1
+        renumbered = np.full(len(self.names) + 1, UNLABELLED, np.int64)  # the last entry is for -1
         renumbered[used] = np.arange(len(used))
         return Labels(
             renumbered[self.indices[rows]],
@@ -91,7 +91,7 @@ class Labels:
         )
 
     def as_classes_of(self, other: Labels) -> tuple[NDArray[np.int64], list[str]]:
-        """(N,) indices into `other.names`, by name, and the names that it does not have (their rows get -1)."""
+        """(N,) indices into `other.names`, by name, and the names that `other` lacks (their rows get -1)."""
         index = {name: i for i, name in enumerate(other.names)}
         translated = np.array([index.get(name, UNLABELLED) for name in self.names] + [UNLABELLED], np.int64)
         return translated[self.indices], [name for name in self.names if name not in index]
@@ -100,10 +100,10 @@ class Labels:
 def _array(values: Any, where: str) -> NDArray[Any]:
     try:
         array = values.numpy(force=True) if hasattr(values, "detach") else np.asarray(values)
-    except ValueError:  # numpy will not make an array of lists of different lengths
+    except ValueError:  # NumPy makes no array of lists of different lengths
         raise DatasetError(f"{where} are lists of different lengths; expected one class for each row.") from None
     if isinstance(values, list | tuple) and array.dtype.kind == "U" and array.ndim == 1:
-        array = np.empty(len(values), dtype=object)  # numpy has made texts of what was none: a NaN became a class "nan"
+        array = np.empty(len(values), dtype=object)  # NumPy made texts of other values: NaN would be a class "nan"
         array[:] = values
     return array
 
@@ -113,7 +113,7 @@ def _is_missing(value: Any) -> bool:
 
 
 def _of_one_kind(values: NDArray[np.object_], where: str) -> NDArray[Any]:
-    """Python objects as an array of integers, booleans, floats, or (still objects) strings."""
+    """Python objects as an array of integers, booleans or floats; strings stay objects."""
     kinds = {_kind(value) for value in values}
     if len(kinds) > 1 or not kinds <= {"string", "boolean", "integer", "float"}:
         raise DatasetError(f"{where} hold values of kind {' and '.join(sorted(kinds))}; expected integers or strings.")
@@ -131,7 +131,7 @@ def _kind(value: Any) -> str:
 
 
 def printable(name: str) -> str:
-    """A name that any report can be written with: neither file names nor JSON need be valid UTF-8."""
+    """The name in valid UTF-8, so that every report can contain it; file names and JSON may hold anything."""
     return name.encode("utf-8", "backslashreplace").decode()
 
 

@@ -1,4 +1,4 @@
-"""Rows that are in memory: `(inputs, labels)`, where inputs are an array, or a list of images, texts or arrays."""
+"""Rows in memory: `(inputs, labels)`, where inputs are an array, or a list of images, texts or arrays."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from modelselect.probe.labels import Labels
 from modelselect.probe.rows import ARRAY, IMAGE, TEXT, Rows
 
 _CHANNELS = (1, 3, 4)  # grey, RGB, RGBA
-_CHECKED_AT_ONCE = 1 << 24  # values, so that looking for NaN in a large array takes little memory
+_CHECKED_AT_ONCE = 1 << 24  # number of values; keeps the search for NaN in a large array small in memory
 
 
 class MemoryRows(Rows):
     """Inputs and labels as arrays or lists.
 
     Raises:
-        DatasetError: inputs of different kinds, of a kind that is none of a probe's modalities, or with NaN; labels of
-            another length.
+        DatasetError: the inputs are of different kinds, of no supported kind, or hold NaN; or the labels have another
+            length.
     """
 
     source = "arrays"
@@ -61,10 +61,10 @@ def is_tensor(value: Any) -> bool:
 
 
 def modality_of(value: Any) -> str:
-    """Of one input: text, an image, or, if it is an array, an image where its values are uint8 pixels.
+    """The modality of one input: text, image, or array. An array of uint8 pixels is an image.
 
     Raises:
-        DatasetError: it is none of these.
+        DatasetError: the input is none of these.
     """
     if isinstance(value, str):
         return TEXT
@@ -80,12 +80,12 @@ def modality_of(value: Any) -> str:
         return IMAGE
     raise DatasetError(
         f"inputs hold {type(value).__name__}; expected images (PIL or uint8 arrays), strings or arrays. "
-        "For files, give the folder that holds one folder for each class."
+        "For image files, give the folder that holds one folder for each class."
     )
 
 
 def channels_first(pixels: NDArray[Any]) -> bool:
-    """True for (C, H, W), False for (H, W), (H, W, C) and where both are possible.
+    """True for (C, H, W); False for (H, W), for (H, W, C), and where both readings are possible.
 
     Raises:
         DatasetError: neither axis can be the channels.
@@ -96,7 +96,7 @@ def channels_first(pixels: NDArray[Any]) -> bool:
     if not last and pixels.shape[0] not in _CHANNELS:
         raise DatasetError(
             f"a uint8 input has shape {pixels.shape}; expected an image (H, W), (H, W, C) or (C, H, W) with C = 1, 3 "
-            "or 4. If these are no images, give them as float32."
+            "or 4. If these are not images, give them as float32."
         )
     return not last
 
@@ -112,7 +112,7 @@ def _listed(inputs: Any) -> Sequence[Any]:
 def _common_modality(inputs: Sequence[Any]) -> str:
     modalities = {modality_of(value) for value in inputs}
     if len(modalities) > 1:
-        raise DatasetError(f"inputs hold {' and '.join(sorted(modalities))} rows; give rows of one kind.")
+        raise DatasetError(f"inputs hold {' and '.join(sorted(modalities))} rows; give rows of one modality.")
     for row, value in enumerate(inputs):
         if isinstance(value, np.ndarray):
             _check_values(value[None], row)
@@ -128,4 +128,4 @@ def _check_values(array: NDArray[Any], first_row: int = 0) -> None:
         finite = np.isfinite(array[start : start + step]).all(axis=tuple(range(1, array.ndim)))
         if not finite.all():
             row = first_row + start + int(finite.argmin())
-            raise DatasetError(f"inputs hold NaN or infinity, first in row {row}. Repair such rows, or leave them out.")
+            raise DatasetError(f"inputs hold NaN or infinity, first in row {row}. Repair or remove such rows.")

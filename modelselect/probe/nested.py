@@ -1,4 +1,4 @@
-"""Probes within a probe, each larger than the one before and made of its rows and new ones."""
+"""Probes within a probe: each contains the rows of the one before and new ones."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from modelselect.probe.probe import Probe
 
 @dataclass(frozen=True)
 class Nested:
-    """Some rows of a probe, and the blocks that they are put together from.
+    """Some rows of a probe, and the blocks of rows that they consist of.
 
     Attributes:
-        probe: the rows, in the order of the whole.
-        whole: the probe that they are of.
-        rows: (M,) their numbers in the whole, ascending.
-        blocks: the rows that are new in each of the nested probes up to this one, as probes of their own.
+        probe: the rows, in the order of `whole`.
+        whole: the probe that the rows come from.
+        rows: (M,) the rows' numbers in `whole`, ascending.
+        blocks: for this probe and each smaller one, the rows that are new in it, as a probe of its own.
         places: for each block, the numbers of its rows in `probe`, ascending.
     """
 
@@ -31,7 +31,7 @@ class Nested:
 
 
 def nest(probe: Probe, sizes: Sequence[int]) -> list[Nested]:
-    """Stratified probes of these sizes within a probe, each within the next.
+    """Stratified probes of these sizes within a probe, each contained in the next.
 
     Args:
         probe: of N rows.
@@ -55,10 +55,10 @@ def nest(probe: Probe, sizes: Sequence[int]) -> list[Nested]:
 
 
 def nested_order(labels: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
-    """(N,) row numbers such that the first rows, however many, are stratified.
+    """(N,) row numbers in an order whose every prefix is stratified.
 
-    Within a class the order is random. Row i of the n of its class comes at i/n of the way, so that every class is
-    there with its share from the beginning, and the first rows are one of each class.
+    Within a class the order is random. Row i of n in its class is placed at i/n of the way, so every prefix holds each
+    class by its share, and the first rows are one of each class.
 
     >>> labels = np.array([0, 0, 0, 0, 0, 0, 1, 1, 1, 2])
     >>> labels[nested_order(labels, seed=0)].tolist()

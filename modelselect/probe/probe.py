@@ -1,4 +1,4 @@
-"""`Probe`: the sample of the user's dataset that every candidate is shown."""
+"""`Probe`: the sample of the user's dataset that every candidate is evaluated on."""
 
 from __future__ import annotations
 
@@ -27,21 +27,22 @@ from modelselect.probe.rows import reason_of
 from modelselect.probe.sampling import quotas, shuffled_strata
 from modelselect.probe.sources import open_splits
 from modelselect.probe.splits import choose_split, is_test, test_refused, test_split
+from modelselect.utils.versions import __version__
 
 __all__ = ["Probe"]
 
 
 class Probe:
-    """The labelled or unlabelled sample of a dataset that every candidate is shown. Made by `Probe.of`.
+    """A labelled or unlabelled sample of a dataset, on which every candidate is evaluated. Made by `Probe.of`.
 
     Stratified, seeded, and fingerprinted by content; drawn from training or validation rows, never from a test split.
-    Inputs are decoded when asked for. It can be pickled: paths, references and arrays travel, decoded images do not.
+    Inputs are decoded on demand. A probe can be pickled: paths, references and arrays are kept, decoded images are not.
 
     Attributes:
         name: of the dataset.
-        class_names: of the classes 0, 1, ...; empty where nothing is labelled.
+        class_names: of the classes 0, 1, ...; empty if no row is labelled.
         seed: of the sample.
-        holdout: rows to measure a fine-tuned candidate on; None where none were asked for.
+        holdout: rows to measure a fine-tuned candidate on; None if none were asked for.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class Probe:
         self._size = size
 
     @classmethod
-    def of(
+    def of(  # noqa: PLR0913 (the public way to draw)
         cls,
         dataset: Any,
         *,
@@ -83,30 +84,30 @@ class Probe:
     ) -> Probe:
         """A probe of a dataset.
 
-        Sampled rows are read and decoded once, here: a corrupt one is reported in `skipped` and replaced by another of
-        its class where there is one. The other rows of `training` and those of `holdout` are read when first asked for.
-        Labelled rows come first: unlabelled ones only fill a probe for which there are not enough.
+        Sampled rows are read and decoded once, here: a corrupt row is reported in `skipped` and replaced by another row
+        of its class, if there is one. The other rows of `training`, and those of `holdout`, are read on first use.
+        Unlabelled rows are drawn only if there are too few labelled ones.
 
         Args:
             dataset: a folder `FOLDER/CLASS/*.jpg` or `FOLDER/{train,val}/CLASS/*.jpg`; a folder that
-                `datasets.save_to_disk` made; the id of a dataset on the Hub, `owner/name[:config]` (a folder of that
-                name wins); a `datasets.Dataset` or `DatasetDict`; a map-style `torch.utils.data.Dataset` of (image,
-                label) pairs; `(inputs, labels)`, with labels None if there are none; or a dict of these by split.
-                Inputs are a uint8 array (N, H, W) or (N, H, W, C) of images, any other real array (N, ...), or a list
-                of PIL images, of strings or of arrays. Labels are integers, strings or booleans; -1 and None are
-                unlabelled. A `Probe` comes back as it is.
-            size: rows at most, 2 or more; None takes all.
+                `datasets.save_to_disk` made; the id of a dataset on the Hub, `owner/name[:config]` (a local folder of
+                that name takes precedence); a `datasets.Dataset` or `DatasetDict`; a map-style
+                `torch.utils.data.Dataset` of (image, label) pairs; `(inputs, labels)`, with None for no labels; or a
+                dict of these by split. Inputs are a uint8 array (N, H, W) or (N, H, W, C) of images, any other real
+                array (N, ...), or a list of PIL images, of strings or of arrays. Labels are integers, strings or
+                booleans; -1 and None mean unlabelled. A `Probe` is returned unchanged.
+            size: maximum number of rows, 2 or more; None takes all.
             seed: of the sample and of the held-out rows.
-            holdout: above 0, `Probe.holdout` is the dataset's validation split if it has one, else this share of every
+            holdout: above 0, `Probe.holdout` is the dataset's validation split, or, without one, this share of every
                 class of the training rows, cut off before sampling.
-            deduplicate: keep only the first of the training rows whose content (file, pixels, text) is the same, and
-                none of them in the holdout.
-            label: name of the label column, for what has columns.
-            input: name of the column of images or texts, for what has columns.
-            split: the split to draw from; by default train, or validation where there is no train.
-            max_corrupt: share of the rows looked at that may be corrupt.
-            test_as_holdout: make the test split the holdout, where there is one with labels: for benchmarks, which
-                judge methods and choose no model.
+            deduplicate: of training rows with the same content (file, pixels, text), keep only the first, and none in
+                the holdout.
+            label: name of the label column, for datasets with columns.
+            input: name of the column of images or texts, for datasets with columns.
+            split: the split to draw from; by default train, or validation without a train split.
+            max_corrupt: maximum share of corrupt rows among those that were read.
+            test_as_holdout: make the labelled test split, if there is one, the holdout. For benchmarks, which judge
+                methods and select no model.
 
         Raises:
             DatasetError: the dataset cannot serve as a probe; the message says what was given, what was expected, and
@@ -128,15 +129,16 @@ class Probe:
         if not isinstance(holdout, Real) or not 0 <= holdout < 1:
             raise DatasetError(f"holdout is {holdout!r}; expected a share of at least 0 and below 1.")
         if not isinstance(split, str | None):
-            raise DatasetError(f"split is {split!r}; expected the name of one, or None.")
+            raise DatasetError(f"split is {split!r}; expected the name of a split, or None.")
         if split is not None and is_test(split):
-            raise DatasetError(test_refused("the dataset", f"split={split!r} is one"))
+            raise DatasetError(test_refused("the dataset", f"split={split!r} names a test split"))
         name, splits = open_splits(dataset, input=input, label=label, split=split)
-        chosen, beside = choose_split(splits, split, name)
+        chosen, validation = choose_split(splits, split, name)
         rows = splits[chosen]()
         if (input or label) and not rows.has_columns:
             raise DatasetError(
-                f"input= and label= name columns, but the rows come from {rows.source}, which has no columns."
+                f"input= and label= name columns, but the rows come from {rows.source}, which has no columns. Leave "
+                "both out."
             )
         kept = first_of_each_content(rows) if deduplicate else np.arange(len(rows))
         classes = rows.labels.take(kept)
@@ -157,23 +159,23 @@ class Probe:
         held_out = None
         if holdout > 0:
             if not classes.names:
-                raise DatasetError(f"{name} has no labels, so held-out rows can measure nothing; give holdout=0.")
+                raise DatasetError(f"{name} has no labels, so held-out rows cannot be scored; give holdout=0.")
             if test_as_holdout and (test := test_split(splits)) and (splits[test]().labels.indices >= 0).any():
-                beside = test
-            if beside is not None:
-                cut = from_validation(splits[beside](), beside, classes, available if deduplicate else None)
+                validation = test
+            if validation is not None:
+                cut = from_validation(splits[validation](), validation, classes, available if deduplicate else None)
             else:
                 available, cut = cut_out(available, holdout, settings.seed, name)
             source = {"kind": cut.rows.source, **cut.rows.notes}
-            own = {"split": beside or chosen, "source": source, "requested_size": None}
+            own = {"split": validation or chosen, "source": source, "requested_size": None}
             held_out = cls(name, cut, classes.names, settings, record | own)
 
         record["training_rows"] = len(available.positions)
         if held_out is not None:
-            record["holdout"] = {"split": beside or chosen, "rows": len(held_out._drawn_from.positions)}
+            record["holdout"] = {"split": validation or chosen, "rows": len(held_out._drawn_from.positions)}
         whole = cls(name, available, classes.names, settings, record | {"requested_size": None}, holdout=held_out)
         probe = cls(name, available, classes.names, settings, record, size=size, training=whole, holdout=held_out)
-        probe._checked  # noqa: B018  read now, so that what is wrong with the rows is said here
+        probe._checked  # noqa: B018  read now, so that faults of the rows are reported here
         return probe
 
     def __len__(self) -> int:
@@ -183,7 +185,7 @@ class Probe:
         """Row `index`, decoded: a PIL image in mode RGB, a string, or an array of its own.
 
         Raises:
-            DatasetError: it could be read when the probe was made, and cannot be read now.
+            DatasetError: the row could be read when the probe was made, but not any more.
         """
         rows, row = self._drawn_from.rows, int(self._checked.rows[index])
         try:
@@ -191,14 +193,14 @@ class Probe:
         except Exception as error:
             raise DatasetError(
                 f"{rows.row_name(row)} of {self.name} could be read when the probe was made, but not now "
-                f"({reason_of(error)}). Leave the dataset as it is while it is used."
+                f"({reason_of(error)}). Do not change the dataset while it is used."
             ) from error
 
     def take(self, rows: NDArray[np.integer[Any]]) -> Probe:
-        """The probe of some of its rows, in ascending order; `training` and `holdout` are the same.
+        """The probe of some of its rows, in ascending order; `training` and `holdout` stay the same.
 
         Args:
-            rows: (M,) their numbers in this probe, each once. M = N gives the probe itself.
+            rows: (M,) the rows' numbers in this probe, each once. M = N returns this probe itself.
         """
         rows = np.unique(rows)
         if len(rows) == len(self):
@@ -221,7 +223,7 @@ class Probe:
 
     @property
     def labels(self) -> NDArray[np.int64] | None:
-        """(N,) int64, read-only: the index into `class_names`, or -1 where a row is unlabelled; None if all are."""
+        """(N,) int64, read-only: the index into `class_names`, or -1 for unlabelled rows; None if all rows are."""
         return self._checked.labels if self.class_names else None
 
     @property
@@ -235,22 +237,22 @@ class Probe:
 
     @property
     def training(self) -> Probe:
-        """All training rows that are not held out: what the probe is the stratified sample of."""
+        """All training rows that are not held out: the rows that the sample was drawn from."""
         return self if self._training is None else self._training
 
     @property
     def fingerprint(self) -> str:
-        """Hex digest of the rows' content, labels and order; the same wherever and however the dataset is kept."""
+        """Hex digest of the rows' content, labels and order. It does not depend on where the dataset is stored."""
         return self._checked.fingerprint
 
     @property
     def skipped(self) -> tuple[tuple[str, str], ...]:
-        """(name, reason) of every file or row that was looked at and cannot be used."""
+        """(name, reason) of every file or row that was read and cannot be used."""
         return self._checked.skipped
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """Where the rows come from and how they were drawn; JSON-able."""
+        """Where the rows come from and how they were drawn; can be written as JSON."""
         labels = self._checked.labels
         return self._record | {
             "rows": len(self),
@@ -261,14 +263,14 @@ class Probe:
         }
 
     def __repr__(self) -> str:
-        checked: CheckedRows | None = self.__dict__.get("_checked")  # looking at it must not read the dataset
+        checked: CheckedRows | None = self.__dict__.get("_checked")  # printing must not read the dataset
         count = len(self._drawn_from.positions) if checked is None else len(checked.rows)
         unread = " not yet read" if checked is None else ""
         return f"Probe({self.name}: {count} {self.modality} rows{unread}, {self.n_classes} classes)"
 
     @cached_property
     def _checked(self) -> CheckedRows:
-        """The sample, every row of it read and decoded once."""
+        """The sample; every row was read and decoded once."""
         rows, positions, labels = self._drawn_from.rows, self._drawn_from.positions, self._drawn_from.labels
         strata = shuffled_strata(labels, self.seed)
         wanted = quotas(strata, len(labels) if self._size is None else self._size)
@@ -295,7 +297,7 @@ class Probe:
         chosen = labels[good]
         if self.class_names and len(np.unique(chosen[chosen >= 0])) < 2:
             raise DatasetError(
-                f"the {len(good)} rows drawn from {self.name} are all of one class, of {self.n_classes} that it has. "
+                f"the {len(good)} rows drawn from {self.name} are all of one class, though it has {self.n_classes}. "
                 "Give a larger size, or repair the files that cannot be read."
             )
         chosen.flags.writeable = False
@@ -308,14 +310,12 @@ class Probe:
             some = "; ".join(f"{name} ({reason})" for name, reason in skipped[:5])
             more = f"; and {len(skipped) - 5} more" if len(skipped) > 5 else ""
             raise DatasetError(
-                f"{len(skipped)} of the {looked_at} rows looked at in {self.name} cannot be read: {some}{more}. "
-                f"At most {limit:.0%} may be corrupt. Repair or remove them, or allow more with max_corrupt=."
+                f"{len(skipped)} of the {looked_at} rows read from {self.name} are corrupt: {some}{more}. "
+                f"At most {limit:.0%} may be. Repair or remove these rows, or allow more with max_corrupt=."
             )
 
 
 def _versions() -> dict[str, str]:
-    from modelselect.utils.versions import __version__
-
     used = {"numpy": np.__version__, "modelselect": __version__}
     for module, library in (("PIL", "pillow"), ("datasets", "datasets"), ("torch", "torch")):
         if module in sys.modules:

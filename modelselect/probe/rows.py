@@ -1,4 +1,4 @@
-"""`Rows`: what every source of data offers a probe, whatever it is made of: labels at once, inputs one by one."""
+"""`Rows`: what every source of data gives a probe: all labels at once, and inputs one by one."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ _Result = TypeVar("_Result")
 
 
 class Check(NamedTuple):
-    """What reading a row to the end has shown: a digest of its content, and why it is unusable (None: it is fine)."""
+    """The result of reading a row to its end: a digest of its content, and why it is unusable (None: it is usable)."""
 
     digest: bytes
     reason: str | None
 
 
 class Rows(abc.ABC):
-    """The rows of one split. Picklable: holds paths or references, never what it has decoded.
+    """The rows of one split. Picklable: it holds paths or references, never decoded inputs.
 
     Attributes:
-        source: what kind of thing they come from.
-        has_columns: True if `input` and `label` can name columns of it.
+        source: what kind of dataset the rows come from.
+        has_columns: True if `input` and `label` can name columns of the dataset.
         concurrent: True if rows may be read from several threads.
         modality: of every input.
         labels: of all rows.
-        skipped: (name, reason) of what was refused before any row was read.
-        notes: for the provenance; JSON-able.
+        skipped: (name, reason) of everything that was refused before any row was read.
+        notes: for the provenance; can be written as JSON.
     """
 
     source: ClassVar[str]
@@ -53,22 +53,22 @@ class Rows(abc.ABC):
 
     @abc.abstractmethod
     def raw(self, row: int) -> Any:
-        """The input as it is kept: the bytes of an image file, a PIL image, a text, or an array (of pixels, if images).
+        """The input as it is stored: the bytes of an image file, a PIL image, a text, or an array (pixels or numbers).
 
         Raises:
-            UnreadableError: it cannot be read. (Whatever else goes wrong is taken for the same.)
+            UnreadableError: the row cannot be read. (Any other exception counts as the same.)
             DatasetError: the whole dataset is unusable.
         """
 
     def row_name(self, row: int) -> str:
-        """What the row is called in reports."""
+        """The row's name in reports."""
         return f"row {row}"
 
     def __len__(self) -> int:
         return len(self.labels.indices)
 
     def item(self, row: int) -> Any:
-        """The input, decoded: a PIL image in RGB, a string, or a copy of an array."""
+        """The decoded input: a PIL image in RGB, a string, or a copy of an array."""
         raw = self.raw(row)
         if isinstance(raw, str):
             return raw
@@ -81,14 +81,14 @@ class Rows(abc.ABC):
         return raw.copy()
 
     def check(self, rows: Iterable[int]) -> list[Check]:
-        """Reads and decodes rows; each is remembered."""
+        """Reads and decodes rows; the result for each is kept."""
         rows = list(rows)
         new = [row for row in rows if row not in self._checks]
         self._checks.update(zip(new, self._each(self._check, new), strict=True))
         return [self._checks[row] for row in rows]
 
     def digests(self, rows: Iterable[int]) -> list[bytes | None]:
-        """Of each row's content, without decoding it; None where it cannot be read."""
+        """Digest of each row's content, without decoding it; None for rows that cannot be read."""
         return self._each(self._digest, list(rows))
 
     def _check(self, row: int) -> Check:
@@ -124,7 +124,7 @@ class Rows(abc.ABC):
 
 
 def reason_of(error: Exception) -> str:
-    """One line that is the same in every run: no path of this machine, no address in memory."""
+    """One line that is the same in every run: without local paths and memory addresses."""
     if isinstance(error, images.UnreadableError):
         return str(error)
     if isinstance(error, OSError) and error.strerror:
@@ -133,7 +133,7 @@ def reason_of(error: Exception) -> str:
 
 
 def _digest(raw: Any) -> bytes:
-    """SHA-256 of a row's content, with what is needed to tell equal bytes of different kinds apart."""
+    """SHA-256 of a row's content and of its kind, so that equal bytes of different kinds differ."""
     if isinstance(raw, bytes):
         header, content = "file", raw
     elif isinstance(raw, str):

@@ -1,22 +1,22 @@
-"""Stratified, seeded choice of rows: how many of each class, and which."""
+"""Stratified, seeded sampling: how many rows of each class, and which."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-_SAMPLE, _HOLDOUT = 0, 1  # two draws from one seed must not be the same draw
+_SAMPLE, _HOLDOUT = 0, 1  # makes the two draws from one seed different
 
 
 def allocate(counts: ArrayLike, size: int) -> NDArray[np.int64]:
     """How many rows of each class a stratified sample of `size` takes, by largest remainder.
 
-    A class whose share is below one row gets one as long as `size` allows one row for every class; the others divide
-    what is left. Where no share is below one row, no class is a whole row away from its share. Ties go to the earlier.
+    A class whose share is below one row gets one row, if `size` allows one row for every class; the other classes
+    divide the rest. If no share is below one row, no class is a whole row off its share. Ties go to the earlier class.
 
     Args:
-        counts: (C,) rows that there are.
-        size: rows wanted; at most all that there are.
+        counts: (C,) available rows.
+        size: rows to take.
 
     Returns:
         (C,) with sum `min(size, sum(counts))`.
@@ -32,7 +32,7 @@ def allocate(counts: ArrayLike, size: int) -> NDArray[np.int64]:
     chosen = np.zeros_like(counts)
     sharing = counts > 0
     if size >= sharing.sum():
-        # Each class that gets more than its share leaves less for the rest, which may put another below one row.
+        # A class that gets more than its share leaves less for the others, so another may fall below one row.
         while (small := sharing & (counts * (size - chosen.sum()) < counts[sharing].sum())).any():
             chosen[small] = 1
             sharing &= ~small
@@ -46,12 +46,12 @@ def allocate(counts: ArrayLike, size: int) -> NDArray[np.int64]:
 
 
 def shuffled_strata(labels: NDArray[np.int64], seed: int) -> dict[int, NDArray[np.int64]]:
-    """The positions of each label, in a random order of its own: rows to take, then rows to put in for corrupt ones."""
+    """The positions of each label, each in its own random order: rows to take, then replacements for corrupt ones."""
     return _shuffled(labels, seed, _SAMPLE)
 
 
 def quotas(strata: dict[int, NDArray[np.int64]], size: int) -> dict[int, int]:
-    """How many rows to take of each stratum: first of the labelled ones; unlabelled (-1) ones fill what is left."""
+    """How many rows to take of each stratum: labelled ones first; unlabelled ones (-1) fill up the rest."""
     classes = sorted(label for label in strata if label >= 0)
     wanted = dict(zip(classes, allocate([len(strata[label]) for label in classes], size).tolist(), strict=True))
     if -1 in strata:
@@ -60,7 +60,7 @@ def quotas(strata: dict[int, NDArray[np.int64]], size: int) -> dict[int, int]:
 
 
 def choose_holdout(labels: NDArray[np.int64], share: float, seed: int) -> NDArray[np.bool_]:
-    """(N,) True for the rows to hold out: about `share` of every class, at least one row and never its last.
+    """(N,) True for the rows to hold out: about `share` of every class, at least one row but never all of them.
 
     Classes of a single row and unlabelled rows stay in training.
     """

@@ -1,4 +1,4 @@
-"""From what a user calls a dataset to the rows of its splits."""
+"""From the user's dataset argument to the rows of its splits."""
 
 from __future__ import annotations
 
@@ -11,8 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from modelselect.errors import DatasetError
+from modelselect.probe.folders import open_folder, refuse_test_folder
+from modelselect.probe.huggingface import HuggingFaceRows, hub_id, is_saved, open_hub, open_saved
+from modelselect.probe.memory import MemoryRows
 from modelselect.probe.rows import Rows
 from modelselect.probe.splits import TRAIN, WHOLE, is_test, kind_of_split, test_refused
+from modelselect.probe.torch_datasets import TorchRows
 
 _EXPECTED = (
     "expected a folder of class folders, the id of a dataset on the Hub ('owner/name[:config]'), a datasets.Dataset or "
@@ -20,14 +24,14 @@ _EXPECTED = (
 )
 
 Splits = Mapping[str, Callable[[], Rows]]
-"""What gives the rows of each split: called only for the splits that are used."""
+"""Functions that open the rows of each split; only those of used splits are called."""
 
 
 def open_splits(dataset: Any, *, input: str | None, label: str | None, split: str | None) -> tuple[str, Splits]:
     """The dataset's name, and its splits.
 
     Raises:
-        DatasetError: it cannot be read, or is marked as a test split.
+        DatasetError: the dataset cannot be read, or is marked as a test split.
     """
     if isinstance(dataset, Mapping):
         return "dataset", {
@@ -43,65 +47,55 @@ def open_splits(dataset: Any, *, input: str | None, label: str | None, split: st
 
 
 def _rows(dataset: Any, *, input: str | None, label: str | None, split: str | None = None) -> Rows:
-    """The rows of what holds one split; `split` is its name, where the user gave it one."""
+    """The rows of a dataset that is one split; `split` is its name, if the user gave one."""
     if isinstance(dataset, (str, os.PathLike)):
         _, splits = _open_path(dataset, input=input, label=label, split=None)
         if set(splits) != {WHOLE}:
             raise DatasetError(
                 f"split {split!r} was given as {str(dataset)!r}, which has splits of its own "
-                f"({', '.join(sorted(splits))}). Give that alone, or a folder of class folders for each split."
+                f"({', '.join(sorted(splits))}). Give only that dataset, or a folder of class folders for each split."
             )
         return splits[WHOLE]()
     if isinstance(dataset, tuple) and len(dataset) == 2:
-        from modelselect.probe.memory import MemoryRows
-
         return MemoryRows(*dataset)
     if _is_a(dataset, "datasets", "Dataset"):
-        from modelselect.probe.huggingface import HuggingFaceRows
-
         return HuggingFaceRows(dataset, input=input, label=label)
     if _is_a(dataset, "datasets", "IterableDataset") or _is_a(dataset, "torch.utils.data", "IterableDataset"):
         raise DatasetError(
-            "the dataset is an IterableDataset, which can neither be sampled nor read twice; expected a map-style one. "
+            "the dataset is an IterableDataset, which cannot be sampled or read twice; expected a map-style dataset. "
             "Load it without streaming, or take some of its rows and give (inputs, labels)."
         )
     if _is_a(dataset, "torch.utils.data", "Dataset"):
-        from modelselect.probe.torch_datasets import TorchRows
-
         return TorchRows(dataset)
     raise DatasetError(f"the dataset is {type(dataset).__name__}; {_EXPECTED}.")
 
 
 def _refuse_what_is_marked_test(dataset: Any, name: str) -> None:
-    """Raises for a `datasets.Dataset` of split `test`, and for what torchvision made as a test set."""
+    """Raises for a `datasets.Dataset` of split `test`, and for a dataset that torchvision made as a test set."""
     while hasattr(dataset, "dataset") and hasattr(dataset, "indices"):  # torch.utils.data.Subset
         dataset = dataset.dataset
     if getattr(dataset, "train", None) is False or is_test(str(getattr(dataset, "split", None))):
-        raise DatasetError(test_refused(name, "this was made as one"))
+        raise DatasetError(test_refused(name, "this dataset was made as one"))
 
 
 def _open_path(
     given: str | os.PathLike[str], *, input: str | None, label: str | None, split: str | None
 ) -> tuple[str, Splits]:
-    from modelselect.probe.huggingface import hub_id, is_saved, open_hub, open_saved
-
-    if not os.fspath(given):  # which as a path would be the working directory
+    if not os.fspath(given):  # as a path, an empty text would be the working directory
         raise DatasetError(f"the dataset is an empty text; {_EXPECTED}.")
     try:
         path = Path(given).expanduser()
         is_folder = path.is_dir()
-    except (OSError, RuntimeError) as error:  # a name that is too long, a home of nobody
-        raise DatasetError(f"{str(given)[:200]!r} is no path ({error}); {_EXPECTED}.") from None
+    except (OSError, RuntimeError) as error:  # the name is too long, or the home folder is unknown
+        raise DatasetError(f"{str(given)[:200]!r} is not a path ({error}); {_EXPECTED}.") from None
     if is_folder:
         if is_saved(path):
             return _folder_name(path), open_saved(path, input=input, label=label)
-        from modelselect.probe.folders import open_folder, refuse_test_folder
-
         refuse_test_folder(path)
         return _folder_name(path), open_folder(path)
     if path.exists():
         raise DatasetError(
-            f"{path} is a file; {_EXPECTED}. Unpack an archive; load a table with datasets.load_dataset()."
+            f"{path} is a file; {_EXPECTED}. Unpack an archive first; load a table with datasets.load_dataset()."
         )
     near = _near(path)
     if isinstance(given, str) and not near and (found := hub_id(given)) is not None:
@@ -111,13 +105,13 @@ def _open_path(
 
 
 def _folder_name(path: Path) -> str:
-    """What the dataset in a folder is called: by the folder, or by the one above `train`, which says nothing."""
+    """The dataset's name: its folder's, or that of the folder above `train`, whose own name says nothing."""
     path = path.resolve()
     return path.parent.name or path.name if kind_of_split(path.name) == TRAIN else path.name
 
 
 def _near(path: Path) -> list[Path]:
-    """Folders that are there and differ in one name from the one that is not."""
+    """Existing folders that differ in one name from the missing one."""
     missing = next((p for p in [*reversed(path.parents), path] if not p.exists()), path)
     names = [entry.name for entry in missing.parent.iterdir()] if missing.parent.is_dir() else []
     close = difflib.get_close_matches(missing.name, names, n=3, cutoff=0.6)
@@ -125,6 +119,6 @@ def _near(path: Path) -> list[Path]:
 
 
 def _is_a(value: Any, module: str, name: str) -> bool:
-    """isinstance, without importing a library that the value cannot be from."""
+    """isinstance, without importing the library: a value can only be from an imported one."""
     kind = getattr(sys.modules.get(module), name, None)
     return kind is not None and isinstance(value, kind)

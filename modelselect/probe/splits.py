@@ -1,4 +1,4 @@
-"""Which split a probe is drawn from: train, or validation where there is no train; a test split never."""
+"""Which split a probe is drawn from: train, or validation without a train split; never a test split."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from modelselect.errors import DatasetError, did_you_mean
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 WHOLE = "all"
-"""Name of the one split of what has no splits."""
+"""Name of the only split of a dataset without splits."""
 
 _KINDS = {
     TRAIN: re.compile(r"train(ing)?", re.IGNORECASE),
@@ -19,7 +19,7 @@ _KINDS = {
 
 
 def kind_of_split(name: str) -> str | None:
-    """`"train"`, `"validation"`, `"test"`, or None for a name that says nothing.
+    """`"train"`, `"validation"`, `"test"`, or None for any other name.
 
     >>> kind_of_split("val"), kind_of_split("test-clean"), kind_of_split("cats")
     ('validation', 'test', None)
@@ -33,16 +33,16 @@ def is_test(name: str) -> bool:
 
 
 def choose_split(splits: Collection[str], wanted: str | None, dataset: str) -> tuple[str, str | None]:
-    """The split to draw from, and the validation split beside it, if there is one.
+    """The split to draw from, and the validation split to hold out, if there is another one.
 
     Raises:
-        DatasetError: the wanted split is not there, or no split is plainly the one for training; tests are refused.
+        DatasetError: the wanted split is missing or a test split, or no split is plainly the one for training.
     """
     listed = ", ".join(sorted(splits)) or "none"
     if wanted is not None:
         if wanted not in splits:
             raise DatasetError(
-                f"{dataset} has no split {wanted!r}.{did_you_mean(wanted, splits)} Splits: {listed}; leave split= out "
+                f"{dataset} has no split {wanted!r}.{did_you_mean(wanted, splits)} Splits: {listed}; leave out split= "
                 "to take the training rows."
             )
         chosen = wanted
@@ -55,21 +55,21 @@ def choose_split(splits: Collection[str], wanted: str | None, dataset: str) -> t
         if len(choices) != 1:
             has = f"the splits {listed}" if splits else "no splits"
             raise DatasetError(
-                f"{dataset} has {has}; expected one that is plainly the training split. Name the one to draw from with "
-                "split=. (Columns of one table are given as (inputs, labels).)"
+                f"{dataset} has {has}; expected one that is plainly the training split. Name the split to draw from "
+                "with split=. (To use columns of one table, give (inputs, labels).)"
             )
         chosen = choices[0]
-    beside = sorted(name for name in splits if kind_of_split(name) == VALIDATION and name != chosen)
-    return chosen, beside[0] if beside and kind_of_split(chosen) != VALIDATION else None
+    others = sorted(name for name in splits if kind_of_split(name) == VALIDATION and name != chosen)
+    return chosen, others[0] if others and kind_of_split(chosen) != VALIDATION else None
 
 
 def test_split(splits: Collection[str]) -> str | None:
-    """The test split, if there is one; the first by name of several."""
+    """The test split, if there is one; of several, the first by name."""
     return next((name for name in sorted(splits) if kind_of_split(name) == TEST), None)
 
 
 def test_refused(dataset: str, why: str) -> str:
     return (
-        f"{dataset}: rows of a test split are not used for choosing a model, and {why}. Give training or validation "
-        "rows. If these rows are no test set, rename the split to 'train', or give them as (inputs, labels)."
+        f"{dataset}: rows of a test split must not be used to select a model, and {why}. Give training or validation "
+        "rows. If these rows are not a test set, rename the split to 'train', or give (inputs, labels)."
     )

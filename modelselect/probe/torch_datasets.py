@@ -1,13 +1,12 @@
-"""Rows from a map-style `torch.utils.data.Dataset` of (image, label) pairs. Imported only where torch is already."""
+"""Rows from a map-style `torch.utils.data.Dataset` of (image, label) pairs."""
 
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch.utils.data import ConcatDataset, Dataset, Subset, TensorDataset
 
 from modelselect.errors import DatasetError
 from modelselect.probe.images import UnreadableError
@@ -15,17 +14,20 @@ from modelselect.probe.labels import Labels
 from modelselect.probe.memory import channels_first, is_tensor, modality_of
 from modelselect.probe.rows import IMAGE, Check, Rows
 
-_READ_TWICE = 8
-"""Rows that are read a second time, to notice a random transform."""
+if TYPE_CHECKING:
+    from torch.utils.data import Dataset
 
-_ONE_AT_A_TIME = threading.Lock()  # a dataset's __getitem__ need not bear being called from two threads
+_READ_TWICE = 8
+"""Number of rows that are read a second time, to detect a random transform."""
+
+_ONE_AT_A_TIME = threading.Lock()  # a dataset's __getitem__ need not be thread-safe
 
 
 class TorchRows(Rows):
-    """The rows of a map-style dataset. Labels are read from `targets` or `labels` where it has them, else row by row.
+    """The rows of a map-style dataset. Labels are read from `targets` or `labels` if it has them, else row by row.
 
     Raises:
-        DatasetError: it yields something else than pairs, or is the test split of a torchvision dataset.
+        DatasetError: the dataset yields no pairs, or is the test split of a torchvision dataset.
     """
 
     source = "torch.utils.data.Dataset"
@@ -46,8 +48,8 @@ class TorchRows(Rows):
         expected = self.labels.indices[row]
         if label is not None and expected >= 0 and _plain(label) != self.labels.originals[expected]:
             raise DatasetError(
-                f"the dataset's list of labels says {self.labels.originals[expected]!r} for row {row}, the row itself "
-                f"{_plain(label)!r}. Give (inputs, labels), or a dataset whose `targets` are what it yields."
+                f"row {row} has the label {self.labels.originals[expected]!r} in the dataset's list of labels, but "
+                f"yields {_plain(label)!r}. Give (inputs, labels), or a dataset whose `targets` are what it yields."
             )
         if is_tensor(value):
             value = value.numpy(force=True)
@@ -64,8 +66,8 @@ class TorchRows(Rows):
             self._read_twice += 1
             if self._digest(row) != check.digest:
                 raise DatasetError(
-                    f"the dataset gives something else each time row {row} is read: it has a random transform. Give "
-                    "one without augmentation."
+                    f"the dataset gives different content each time row {row} is read, so it has a random transform. "
+                    "Give the dataset without augmentation."
                 )
         return check
 
@@ -75,11 +77,13 @@ class TorchRows(Rows):
         except DatasetError:
             raise
         except Exception:
-            return None  # a corrupt row is counted where rows are checked
+            return None  # corrupt rows are counted when rows are checked
         return modality_of(value.numpy(force=True) if is_tensor(value) else value)
 
 
 def _labels(dataset: Dataset[Any]) -> Any:
+    from torch.utils.data import ConcatDataset, Subset, TensorDataset
+
     if isinstance(dataset, Subset):
         return _array(_labels(dataset.dataset))[list(dataset.indices)]
     if isinstance(dataset, ConcatDataset):
@@ -110,12 +114,12 @@ def _pair(value: Any) -> tuple[Any, Any]:
         return value[0], value[1]
     given = f"{len(value)} values" if isinstance(value, (tuple, list)) else type(value).__name__
     raise DatasetError(
-        f"the dataset yields {given} for a row; expected an (image, label) pair. Wrap it in one that does."
+        f"the dataset yields {given} for a row; expected an (image, label) pair. Wrap the dataset in one that does."
     )
 
 
 def _plain(label: Any) -> Any:
-    """A Python value of a label that is a tensor or a numpy number."""
+    """The Python value of a label that may be a tensor or a NumPy number."""
     return label.item() if hasattr(label, "item") and getattr(label, "ndim", 0) == 0 else label
 
 
@@ -124,6 +128,8 @@ def _array(values: Any) -> NDArray[Any]:
 
 
 def _class_names(dataset: Dataset[Any]) -> list[Any] | None:
+    from torch.utils.data import ConcatDataset, Subset
+
     if isinstance(dataset, (Subset, ConcatDataset)):
         return _class_names(dataset.dataset if isinstance(dataset, Subset) else dataset.datasets[0])
     names = getattr(dataset, "classes", None)

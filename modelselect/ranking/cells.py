@@ -1,17 +1,46 @@
-"""One value of a ranking as people read it."""
+"""The values of a ranking as text."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections import Counter
+from typing import Any
 
-from modelselect.ranking.row import COST_COLUMNS, LAST_COLUMNS
+from modelselect.ranking.ranking import Ranking
+from modelselect.ranking.row import COST_COLUMNS, FIRST_COLUMNS, LAST_COLUMNS, RankedCandidate
 from modelselect.utils.text import UNKNOWN, with_unit
 
-if TYPE_CHECKING:
-    from modelselect.leaderboard.leaderboard import Row
+
+def text_cells(ranking: Ranking) -> dict[str, list[str]]:
+    """The text of every row, by column. Columns without a value are left out."""
+    texts = {column: _column(ranking, column) for column in ranking.columns}
+    return {c: column for c, column in texts.items() if c in FIRST_COLUMNS or any(t != UNKNOWN for t in column)}
 
 
-def shown_value(column: str, value: Any, row: Row) -> str:
+def text_rows(ranking: Ranking) -> tuple[list[str], list[list[str]]]:
+    """The columns of `text_cells`, and the text of each row in them."""
+    texts = text_cells(ranking)
+    return list(texts), [[column[i] for column in texts.values()] for i in range(len(ranking.rows))]
+
+
+def name_of(row: RankedCandidate) -> str:
+    """The candidate's name without its revision."""
+    return f"{row.candidate.zoo}:{row.candidate.name}"
+
+
+def _column(ranking: Ranking, column: str) -> list[str]:
+    if column == "candidate":
+        names = [name_of(row) for row in ranking.rows]
+        counts = Counter(names)
+        return [name if counts[name] == 1 else row.candidate.id for name, row in zip(names, ranking.rows, strict=True)]
+    return [_text(row, column, ranking.value(row, column)) for row in ranking.rows]
+
+
+def _text(row: RankedCandidate, column: str, value: Any) -> str:
+    if column == "status" and row.failures and row.failure is None:
+        without = f"without {', '.join(row.failures)}"
+        return without if row.stopped is None else f"{row.stopped}; {without}"
+    if column == "rank" and row.verified_accuracy is not None and row.predicted_rank not in (None, row.rank):
+        return f"{row.rank} ({row.predicted_rank})"
     if value is None:
         return UNKNOWN
     error = row.standard_error if column == "score" else row.standard_errors.get(column)
@@ -20,6 +49,10 @@ def shown_value(column: str, value: Any, row: Row) -> str:
     if column == "verified_accuracy" and row.verified_interval is not None:
         low, high = row.verified_interval
         return f"{value:.1%} [{low:.1%}, {high:.1%}]"
+    return value if isinstance(value, str) else _number(column, value)
+
+
+def _number(column: str, value: Any) -> str:
     if column in ("parameters", "macs"):
         return with_unit(value)
     if column in ("memory_bytes", "download_bytes"):
@@ -30,6 +63,4 @@ def shown_value(column: str, value: Any, row: Row) -> str:
         return f"{value:.3g}"
     if column == "seconds":
         return f"{value:.1f}"
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return str(value)
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

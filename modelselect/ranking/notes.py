@@ -1,19 +1,55 @@
-"""A budget in words, as the notes under a ranking say it."""
+"""The notes under a ranking: how certain the first place is, what a budget paid for, and which estimators warned."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from modelselect.utils.text import duration
+from modelselect.agreement import Agreement
+from modelselect.ranking.cells import name_of
+from modelselect.ranking.ranking import Ranking
+from modelselect.utils.text import chance_text, duration
+
+
+def notes_of(ranking: Ranking) -> list[str]:
+    """One text for each note; a budget takes several."""
+    notes = []
+    if ranking.confidence is not None:
+        first, second = sorted(ranking.ranked, key=lambda row: row.predicted_rank or 0)[:2]
+        notes.append(
+            f"On another sample of this size, {name_of(first)} would score higher than {name_of(second)} "
+            f"with a probability of {chance_text(ranking.confidence)}."
+        )
+    if (found := ranking.verification) is not None:
+        notes.append(
+            f"{verification_text(found)} Score and accuracy of the {found.n} fine-tuned models agree with a weighted "
+            f"Kendall of {found.weighted_kendall:.2f}. A number in brackets is the rank by score, where it differs."
+        )
+    if isinstance(budget := ranking.provenance.get("budget"), Mapping):
+        notes += describe_budget(budget)
+    for name in dict.fromkeys((*ranking.estimators, *(name for row in ranking.rows for name in row.failures))):
+        reasons = [row.warnings[name] for row in ranking.rows if name in row.warnings]
+        reasons += [row.failures[name].reason for row in ranking.rows if name in row.failures]
+        if reasons:
+            notes.append(f"{name}, for {len(reasons)} of {len(ranking.rows)} candidates: {reasons[0]}")
+    return notes
+
+
+def verification_text(found: Agreement) -> str:
+    """Whether the model with the highest score was also the best after fine-tuning, in one sentence."""
+    if found.top1_regret <= 0:
+        return "The top-ranked model was also the best after fine-tuning."
+    points = 100 * found.top1_regret
+    lost = "less than 0.1 points" if points < 0.1 else f"{points:.1f} points"
+    return f"The model with the highest score was {lost} less accurate than the best after fine-tuning."
 
 
 def describe_budget(record: Mapping[str, Any]) -> list[str]:
-    """What was done with a budget, from a leaderboard's provenance: a line for each stage, and what was spent."""
+    """What a budget paid for, from the provenance of a ranking: what was used, and one line for each stage."""
     lines = []
     for stage in record["stages"]:
         rows = f" on {stage['rows']} rows" if stage.get("rows") else ""
         took = duration(stage["seconds"])
         lines.append(f"{stage['stage']}{rows}: {stage['candidates']} candidates, {took}; {stage['decision']}")
-    spent = f"{duration(record['spent']['seconds'])} and {record['spent']['passes']:,} forward passes"
-    return [f"budget of {record['asked']}: took {spent}", *lines]
+    used = f"{duration(record['spent']['seconds'])} and {record['spent']['passes']:,} forward passes"
+    return [f"Budget of {record['asked']}: used {used}.", *lines]

@@ -1,4 +1,4 @@
-"""The candidates that no other one beats in cost and in quality."""
+"""The Pareto front: the candidates that no other one beats in both cost and quality."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 
 def pareto_front(cost: Sequence[float], quality: Sequence[float]) -> list[int]:
-    """Indices of those that nothing beats in both at once: none is cheaper and as good, or better and as cheap.
+    """Indices of the candidates on the front: no other one is cheaper and as good, or better and as cheap.
 
     Args:
         cost: lower is better.
         quality: higher is better.
 
     Returns:
-        From the cheapest to the dearest. Of those that are equal in both, all.
+        From the cheapest to the most expensive. Candidates that are equal in both are all returned.
 
     >>> pareto_front([1, 2, 3, 3], [0.5, 0.4, 0.9, 0.8])
     [0, 2]

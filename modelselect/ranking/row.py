@@ -1,25 +1,104 @@
-"""The columns of a ranking, and the names of its candidates."""
+"""One candidate of a ranking, and the columns that a ranking has."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-if TYPE_CHECKING:
-    from modelselect.leaderboard.leaderboard import Row
-
+from modelselect.candidates.candidate import Candidate
+from modelselect.errors import Failure, Stage
 
 FIRST_COLUMNS = ("rank", "candidate", "score")
 COST_COLUMNS = ("latency_ms", "throughput", "memory_bytes", "license", "download_bytes")
-"""Before `seconds`, where the costs of some row were measured."""
+"""These columns stand before `seconds` if the costs of a candidate were measured."""
 
 MEASURED_COLUMNS = ("latency_ms", "throughput", "memory_bytes")
-"""Only there where somebody asked for them: shown before others where width is short."""
+"""These columns exist only if the user asked for them. A narrow terminal shows them before other columns."""
 
 LAST_COLUMNS = ("verified_accuracy", "parameters", "macs", "feature_dim", "seconds", "status")
 
 COSTS = ("parameters", "macs", "feature_dim", "latency_ms", "memory_bytes", "download_bytes", "seconds")
-"""What quality can be weighed against: the less the better."""
+"""The costs that quality can be compared with; less is better."""
 
 
-def name_of(row: Row) -> str:
-    return f"{row.candidate.zoo}:{row.candidate.name}"
+@dataclass(frozen=True)
+class RankedCandidate:
+    """One candidate and what is known about it: rank, scores, costs, failures.
+
+    Attributes:
+        candidate: the candidate with its revision and metadata.
+        rank: 1 is best; equal scores share a rank; None for a candidate that failed.
+        score: the number that decides the rank; higher is better.
+        standard_error: how much `score` would vary over other probes of this size; None if not measured.
+        probability_best: probability that its score is the highest on another probe of this size.
+        predicted_rank: rank by score alone, before fine-tuning reordered the verified candidates.
+        scores: the score of each estimator, by the estimator's name.
+        standard_errors: the standard error of each estimator's score, by name, where it was measured.
+        components: the components of each estimator's score, by the estimator's name.
+        failures: why an estimator has no score for this candidate, by the estimator's name.
+        failure: why the whole candidate failed.
+        warnings: the warning that an estimator gave while it scored this candidate, by the estimator's name.
+        verified_accuracy: accuracy on the held-out part after fine-tuning, from 0 to 1.
+        verified_interval: the 95% interval of `verified_accuracy`.
+        parameters: number of parameters.
+        macs: multiply-accumulates for one input.
+        feature_dim: width of the features.
+        seconds: time that the candidate took when its results were first computed.
+        embedding: its archi2vec vector.
+        nearest: (candidate id, cosine similarity) of the most similar architectures in this ranking.
+        cluster: number of its cluster among the architectures in this ranking.
+        weights_key: digest of the weights that were ranked, where the candidate has no revision.
+        latency_ms: milliseconds from one prepared row to its features, on this device; None if not measured.
+        throughput: rows per second, in batches that fit.
+        memory_bytes: size of the weights plus the peak memory for one row.
+        license: its licence, as its zoo reports it.
+        download_bytes: bytes that a first download fetches, as its zoo reports it.
+        probe_rows: number of rows that its scores come from, if a budget decided it; None: all rows of the probe.
+        stopped: why a budget stopped it, so that it was shown fewer rows than others.
+        fine_tuned: key of its fine-tuned weights in the store. Only the best candidate's weights are kept.
+        fine_tuned_in: folder of that store, where it is not the user's default store.
+    """
+
+    candidate: Candidate
+    rank: int | None = None
+    score: float | None = None
+    standard_error: float | None = None
+    probability_best: float | None = None
+    predicted_rank: int | None = None
+    scores: Mapping[str, float] = field(default_factory=dict)
+    standard_errors: Mapping[str, float] = field(default_factory=dict)
+    components: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    failures: Mapping[str, Failure] = field(default_factory=dict)
+    failure: Failure | None = None
+    warnings: Mapping[str, str] = field(default_factory=dict)
+    verified_accuracy: float | None = None
+    verified_interval: tuple[float, float] | None = None
+    parameters: int | None = None
+    macs: int | None = None
+    feature_dim: int | None = None
+    seconds: float = field(default=0.0, compare=False)
+    embedding: tuple[float, ...] | None = None
+    nearest: tuple[tuple[str, float], ...] = ()
+    cluster: int | None = None
+    weights_key: str | None = None
+    latency_ms: float | None = field(default=None, compare=False)
+    throughput: float | None = field(default=None, compare=False)
+    memory_bytes: int | None = field(default=None, compare=False)
+    license: str | None = None
+    download_bytes: int | None = None
+    probe_rows: int | None = None
+    stopped: str | None = None
+    fine_tuned: str | None = None
+    fine_tuned_in: str | None = field(default=None, compare=False)
+
+    @property
+    def status(self) -> str:
+        """`ok`, or what failed and why, or why the candidate was shown fewer rows."""
+        if self.failure is not None:
+            return f"{'left out' if self.failure.stage == Stage.LIMIT else 'failed'}: {self.failure.reason}"
+        reasons = [] if self.stopped is None else [self.stopped]
+        reasons += [
+            failure.reason if failure.reason.startswith(name) else f"{name}: {failure.reason}"
+            for name, failure in self.failures.items()
+        ]
+        return "; ".join(reasons) or "ok"

@@ -1,28 +1,27 @@
-"""Tables as Markdown and LaTeX."""
+"""A ranking as Markdown, LaTeX and HTML."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from html import escape
 
+from modelselect.ranking.cells import text_rows
+from modelselect.ranking.notes import notes_of
+from modelselect.ranking.ranking import Ranking
 from modelselect.utils.text import escaped, latex_escaped
-
-if TYPE_CHECKING:
-    from modelselect.leaderboard.leaderboard import Leaderboard
 
 WORDS = ("candidate", "status")
 """Columns of text, aligned left."""
 
 
-def markdown(board: Leaderboard) -> str:
-    """See `Leaderboard.to_markdown`."""
-    columns, rows = board.cells()
-    return markdown_table(columns, rows)
+def markdown(ranking: Ranking) -> str:
+    """A Markdown table of the columns that hold a value; text from outside is escaped."""
+    return markdown_table(*text_rows(ranking))
 
 
-def latex(board: Leaderboard) -> str:
-    """See `Leaderboard.to_latex`."""
-    columns, rows = board.cells()
+def latex(ranking: Ranking) -> str:
+    """A LaTeX tabular (package booktabs) of the columns that hold a value; text from outside is escaped."""
+    columns, rows = text_rows(ranking)
     lines = [
         rf"\begin{{tabular}}{{{''.join('l' if c in WORDS else 'r' for c in columns)}}}",
         r"\toprule",
@@ -35,7 +34,18 @@ def latex(board: Leaderboard) -> str:
     return "\n".join(lines) + "\n"
 
 
+def html_table(ranking: Ranking) -> str:
+    """An HTML table with its notes, as a notebook shows it; text from outside is escaped."""
+    columns, rows = text_rows(ranking)
+    head = "".join(f"<th>{escape(column)}</th>" for column in columns)
+    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    notes = "".join(f"<p>{escape(note)}</p>" for note in notes_of(ranking))
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return f'<div style="overflow-x: auto">{table}{notes}</div>'
+
+
 def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table of these cells, whose text is escaped."""
     lines = [
         "| " + " | ".join(escaped(column.replace("_", " ")) for column in columns) + " |",
         "| " + " | ".join("---" if column in WORDS else "--:" for column in columns) + " |",

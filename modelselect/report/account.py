@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from modelselect.ranking.ranking import Ranking
 from modelselect.utils.text import duration
 
-if TYPE_CHECKING:
-    from modelselect.leaderboard.leaderboard import Leaderboard
-
 LONGEST_LIST = 12
-"""Items of a list in the provenance that are shown; the rest is counted."""
+"""Maximum number of items that are shown of a list in the provenance. The rest is counted."""
 
 Table = tuple[list[str], list[list[str]]]
 """Columns' names, and the rows' cells."""
 
 
-def budget_table(board: Leaderboard) -> tuple[list[tuple[str, str]], dict[str, Table]]:
-    """The account of the budget: what is said of the whole, and tables of its stages, done and planned, by name.
+def budget_table(board: Ranking) -> tuple[list[tuple[str, str]], dict[str, Table]]:
+    """The record of the budget: its totals as (name, text), and tables of the stages done and of the rounds planned.
 
-    Both empty where there was no budget.
+    Both are empty if the run had no budget.
     """
     account = board.provenance.get("budget")
     if not isinstance(account, Mapping):
@@ -40,7 +38,7 @@ def _is_table(value: Any) -> bool:
 
 
 def _amount(name: str, value: Any) -> str:
-    """A quantity of the budget's account; its last word says what it counts."""
+    """A quantity of the budget as text. The last word of its name gives the unit."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if number and name.endswith("seconds"):
         return duration(value)
@@ -49,30 +47,33 @@ def _amount(name: str, value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) and number else _readable(value)
 
 
-def estimator_rank_table(board: Leaderboard) -> dict[str, list[int | None]]:
-    """By estimator, the rank that it alone gives each row: 1 is best, equals share a rank; only those with scores."""
+def estimator_rank_table(board: Ranking) -> dict[str, list[int | None]]:
+    """The rank of each row by one estimator alone, by the estimator's name. 1 is best; equal scores share a rank.
+
+    Estimators without a score are left out.
+    """
     ranks: dict[str, list[int | None]] = {}
     for name in board.estimators:
         scores = [row.scores.get(name) for row in board.rows]
-        there = [score for score in scores if score is not None]
-        if there:
-            ranks[name] = [None if score is None else 1 + sum(other > score for other in there) for score in scores]
+        known = [score for score in scores if score is not None]
+        if known:
+            ranks[name] = [None if score is None else 1 + sum(other > score for other in known) for score in scores]
     return ranks
 
 
-def citations_of(board: Leaderboard) -> dict[str, str]:
-    """By estimator on the board, in its order, the work to cite; empty where its plugin gives none."""
+def citations_of(board: Ranking) -> dict[str, str]:
+    """The work to cite for each estimator, in the order of the board; empty if the plugin names none."""
     about = board.provenance.get("estimators")
     about = about if isinstance(about, Mapping) else {}
-    told = {name: about.get(name) for name in board.estimators}
-    return {name: str((isinstance(known, Mapping) and known.get("citation")) or "") for name, known in told.items()}
+    entries = {name: about.get(name) for name in board.estimators}
+    return {name: str((isinstance(known, Mapping) and known.get("citation")) or "") for name, known in entries.items()}
 
 
-def provenance_tables(board: Leaderboard) -> dict[str, list[tuple[str, str]]]:
-    """Where the board comes from: sections of (name, text) that can be read."""
+def provenance_tables(board: Ranking) -> dict[str, list[tuple[str, str]]]:
+    """The provenance of the board as readable text: sections of (name, text)."""
     sections: dict[str, list[tuple[str, str]]] = {"run": []}
     for key, value in board.provenance.items():
-        if key in ("estimators", "budget"):  # a section has its own
+        if key in ("estimators", "budget"):  # other sections show these
             continue
         if isinstance(value, Mapping):
             sections[key] = list(_flat(value))
@@ -93,7 +94,7 @@ def _flat(value: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _spread(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    """Names and values, those of small mappings within each by itself."""
+    """Names and values. Each item of a small nested mapping has a line of its own."""
     lines: list[tuple[str, Any]] = []
     for key, inner in value.items():
         if isinstance(inner, Mapping) and 0 < len(inner) <= LONGEST_LIST:

@@ -1,26 +1,26 @@
-"""What a report says of a leaderboard, as plain data: the answer in a sentence, costs, ranks, the map, what to cite."""
+"""The answer of a ranking in sentences: the winner, its certainty, its costs, and what was left out."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from modelselect.candidates.candidate import license_of
+from modelselect.candidates.zoo import OWN_MODULES
+from modelselect.errors import Stage
+from modelselect.ranking.ranking import Ranking
+from modelselect.ranking.row import RankedCandidate
 from modelselect.report.costs import cost_of
 from modelselect.report.names import dataset_name, display_names, ranked_by
 from modelselect.utils.text import chance_text, in_bytes, listed, short_number
 
-if TYPE_CHECKING:
-    from modelselect.leaderboard.leaderboard import Leaderboard, Row
-
 SURE = 0.95
-"""From this confidence on the first place is called decided."""
+"""Confidence from which the first place counts as decided."""
 
 
-def answer_text(board: Leaderboard) -> list[str]:
-    """The answer: which candidate, on what grounds, and how sure that is; one sentence each."""
+def answer_text(board: Ranking) -> list[str]:
+    """The answer in sentences: which candidate, why, and how certain that is."""
     if not board.ranked:
-        return [f"Not one of {len(board.rows)} candidates could be ranked; the table says why."]
+        return [f"None of the {len(board.rows)} candidates could be ranked; the table says why."]
     called, best = display_names(board), board.best
     verified = [row for row in board.ranked if row.verified_accuracy is not None]
     methods = ranked_by(board)
@@ -29,66 +29,67 @@ def answer_text(board: Leaderboard) -> list[str]:
     if best.verified_accuracy is not None:
         low, high = best.verified_interval or (None, None)
         interval = "" if low is None or high is None else f" (95% interval {low:.1%} to {high:.1%})"
-        told = [
+        answer = [
             f"Fine-tune {called[0]}: it reached an accuracy of {best.verified_accuracy:.1%}{interval} on held-out rows "
             f"of {dataset_name(board)}, the best of {len(verified)} fine-tuned out of {many}."
         ]
     else:
-        told = [f"Fine-tune {called[0]}: it ranks first of {many} for {dataset_name(board)}, {by}."]
-    return [*told, *_doubts(board, called, verified)]
+        answer = [f"Fine-tune {called[0]}: it ranks first of {many} for {dataset_name(board)}, {by}."]
+    return [*answer, *_doubts(board, called, verified)]
 
 
 _TRAINED = {"head": "the linear head alone", "lora": "low-rank adapters and the head alone"}
-"""By what `verify=` calls it; full fine-tuning goes without saying."""
+"""What was trained, by the value of `verify`. Full fine-tuning needs no sentence."""
 
 
-def _method(board: Leaderboard) -> str:
+def _method(board: Ranking) -> str:
     settings = board.provenance.get("settings")
     recipe = settings.get("fine_tuning") if isinstance(settings, Mapping) else None
     return str(recipe.get("method")) if isinstance(recipe, Mapping) else "full"
 
 
-def _classes(board: Leaderboard) -> int:
+def _classes(board: Ranking) -> int:
     about = board.provenance.get("dataset")
-    display_names = about.get("classes") if isinstance(about, Mapping) else None
-    return len(display_names) if isinstance(display_names, list | tuple) else 0
+    classes = about.get("classes") if isinstance(about, Mapping) else None
+    return len(classes) if isinstance(classes, list | tuple) else 0
 
 
-def _doubts(board: Leaderboard, called: Sequence[str], verified: Sequence[Row]) -> list[str]:
-    told = []
+def _doubts(board: Ranking, called: Sequence[str], verified: Sequence[RankedCandidate]) -> list[str]:
+    sentences = []
     equals = [called[i] for i, row in enumerate(board.rows) if row.rank == 1][1:]
     if equals:
-        told.append(f"It shares the first place with {listed(equals)}.")
+        sentences.append(f"It shares the first place with {listed(equals)}.")
     if verified:
         lowest = (verified[0].verified_interval or (1.0, 1.0))[0]
         if (trained := _TRAINED.get(_method(board))) is not None:
-            told.append(f"Trained was {trained}.")
+            sentences.append(f"Fine-tuning trained {trained}.")
         if (classes := _classes(board)) and lowest <= 1 / classes:
-            told.append(f"That may be no better than guessing among {classes} classes: {1 / classes:.0%} in the mean.")
+            sentences.append(
+                f"This may be no better than guessing among {classes} classes: {1 / classes:.0%} on average."
+            )
         overlapping = [
             called[board.rows.index(row)]
             for row in verified[1:]
             if row.verified_interval is not None and row.verified_interval[1] >= lowest
         ]
         if overlapping:
-            told.append(f"The intervals of {listed(overlapping)} overlap with its own, so that they may be as good.")
+            sentences.append(f"The intervals of {listed(overlapping)} overlap with its own, so they may be as good.")
     if board.confidence is not None:
         first, second = sorted(board.ranked, key=lambda row: row.predicted_rank or len(board.rows))[:2]
         verdict = "the first place by score is decided" if board.confidence >= SURE else "the order is still open"
-        told.append(
-            f"On another sample of this size {called[board.rows.index(first)]} would score above "
+        sentences.append(
+            f"On another sample of this size {called[board.rows.index(first)]} would score higher than "
             f"{called[board.rows.index(second)]} with a probability of {chance_text(board.confidence)}: {verdict}."
         )
     elif not verified and len(board.ranked) > 1:
-        told.append("How sure this is was not measured: resamples=50 tells, and top_k=3 fine-tunes the first three.")
-    return told
+        sentences.append("Confidence not measured. Add --resamples 50.")
+        sentences.append("Add --top-k 3 to fine-tune the three best.")
+    return sentences
 
 
-def loading_code(row: Row) -> str | None:
+def loading_code(row: RankedCandidate) -> str | None:
     """Python that loads a row's pre-trained candidate; None for a module that was given to `select()` itself."""
-    from modelselect.evaluation.own_modules import ModuleZoo
-
-    if row.candidate.zoo == ModuleZoo.name:
+    if row.candidate.zoo == OWN_MODULES:
         return None
     trust = "trust_remote_code=True" if row.candidate.metadata.get("remote_code") else ""
     if row.fine_tuned is not None:
@@ -106,23 +107,23 @@ def loading_code(row: Row) -> str | None:
     )
 
 
-def key_facts(board: Leaderboard) -> list[tuple[str, str]]:
-    """What to know of the winner at a glance: how good, how sure, how large, how fast, under which licence."""
+def key_facts(board: Ranking) -> list[tuple[str, str]]:
+    """The main facts about the winner: accuracy, certainty, size, speed, licence."""
     if not board.ranked:
         return []
-    best, told = board.best, []
+    best, facts = board.best, []
     if best.verified_accuracy is not None:
-        told.append(("accuracy, fine-tuned", f"{best.verified_accuracy:.1%}"))
+        facts.append(("accuracy, fine-tuned", f"{best.verified_accuracy:.1%}"))
     if best.probability_best is not None:
-        told.append(("scores best on another sample", chance_text(best.probability_best)))
-    told += [(name, show(value)) for name, key, show in _FACTS if (value := cost_of(best, key)) is not None]
+        facts.append(("scores best on another sample", chance_text(best.probability_best)))
+    facts += [(name, show(value)) for name, key, show in _FACTS if (value := cost_of(best, key)) is not None]
     if licence := best.license or license_of(best.candidate):
-        told.append(("licence", licence))
-    return told
+        facts.append(("licence", licence))
+    return facts
 
 
-def cheaper_candidates(board: Leaderboard) -> str | None:
-    """The best of those with fewer parameters, in a sentence; None where the winner is the smallest itself."""
+def cheaper_candidates(board: Ranking) -> str | None:
+    """The best candidate with fewer parameters than the winner, in one sentence; None if there is none."""
     known = [i for i, row in enumerate(board.rows) if row.rank is not None and row.parameters]
     if not known or known[0] != 0 or not (size := board.best.parameters):
         return None
@@ -138,15 +139,13 @@ def cheaper_candidates(board: Leaderboard) -> str | None:
     )
 
 
-def left_out(board: Leaderboard) -> dict[str, list[tuple[str, str]]]:
-    """Candidates that were not ranked, or not shown all of the probe, with the reason: by what became of them."""
-    from modelselect.errors import LIMIT
-
+def left_out(board: Ranking) -> dict[str, list[tuple[str, str]]]:
+    """Candidates that were not ranked or were stopped early, each with its reason, by group."""
     called = display_names(board)
     groups: dict[str, list[tuple[str, str]]] = {"without a rank": [], "excluded by a limit": [], "stopped early": []}
     for name, row in zip(called, board.rows, strict=True):
         if row.rank is None:
-            limited = row.failure is not None and row.failure.stage == LIMIT
+            limited = row.failure is not None and row.failure.stage == Stage.LIMIT
             reason = row.status if row.failure is None else row.failure.reason
             groups["excluded by a limit" if limited else "without a rank"].append((name, reason))
         elif row.stopped:

@@ -1,4 +1,4 @@
-"""The report's charts, as Bokeh draws them: score against cost, verified against predicted, and the map."""
+"""The report's charts, drawn with Bokeh: score against cost, verified against predicted, and the map."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from modelselect.ranking.pareto import pareto_front
+from modelselect.ranking.ranking import Ranking
+from modelselect.ranking.row import RankedCandidate
 from modelselect.report.costs import Cost, costs_of
 from modelselect.report.map import Map, family_of
 from modelselect.report.names import display_names
 from modelselect.utils.text import short_number
 
 if TYPE_CHECKING:
-    from bokeh.plotting import figure as Figure  # noqa: N812 (a class, whatever its name)
-
-    from modelselect.leaderboard.leaderboard import Leaderboard, Row
+    from bokeh.plotting import figure as Figure  # noqa: N812 (a class with a lower-case name)
 
 PALETTE = ("#3b82f6", "#f97316", "#10b981", "#a855f7", "#eab308", "#ef4444", "#06b6d4", "#ec4899")
-"""Of the largest families; told apart, and readable on light and on dark."""
+"""Colours of the largest families: distinct, and readable on light and dark backgrounds."""
 
 GREY = "#8b93a1"
 HEIGHT = 420
@@ -30,18 +30,18 @@ LONGEST_LABEL = 24
 MOST_LABELS = 12
 MOST_TICKS = 8
 RIGHT = 0.4
-"""Share of the width from which on a label stands to the left of its point."""
+"""Right of this share of the width, labels stand to the left of their points."""
 
 LOWEST, HIGHEST = (226, 190, 96), (29, 78, 216)
 """Colours of the lowest and the highest score on the map."""
 
 
-def cost_chart(board: Leaderboard) -> tuple[dict[str, Any], dict[str, Any]] | None:
-    """The chart for the first cost and quality, and what a page needs to change to others; None without a cost.
+def cost_chart(board: Ranking) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    """The chart for the first cost and the first quality, and the data with which a page shows the others.
 
     Returns:
-        The chart; and by quality and cost: `label` and `quality` of the axes, `points`, `front`, `ticks`, and `names`
-        of those on the front, from the cheapest on.
+        The chart; and, by quality and cost, the axes' `label` and `quality`, `points`, `front`, `ticks`, and the
+        `names` of the candidates on the front, the cheapest first. None if no cost is known.
     """
     costs = costs_of(board)
     if not costs:
@@ -55,7 +55,7 @@ def cost_chart(board: Leaderboard) -> tuple[dict[str, Any], dict[str, Any]] | No
         for quality, values in qualities.items()
     }
     first = next(iter(next(iter(choices.values())).values()))
-    tips = [("candidate", "@name"), ("rank", "@rank"), ("quality", "@told"), ("cost", "@shown")]
+    tips = [("candidate", "@name"), ("rank", "@rank"), ("quality", "@value"), ("cost", "@shown")]
     figure = _figure("cost", x_axis_type="log", x_axis_label=first["label"], y_axis_label=first["quality"])
     figure.segment("x", "low", "x", "high", source=(source := _source(first["points"], "cost-points")), color=GREY)
     figure.line("x", "y", source=_source(first["front"], "cost-front"), color=PALETTE[0], line_width=2, line_alpha=0.6)
@@ -67,8 +67,8 @@ def cost_chart(board: Leaderboard) -> tuple[dict[str, Any], dict[str, Any]] | No
     return _item(figure, tips, [dots]), choices
 
 
-def _against(board: Leaderboard, cost: Cost, quality: str, values: Sequence[float | None]) -> dict[str, Any] | None:
-    """One quality against one cost; None where they are known of fewer than two together."""
+def _against(board: Ranking, cost: Cost, quality: str, values: Sequence[float | None]) -> dict[str, Any] | None:
+    """One quality against one cost; None if fewer than two candidates have both."""
     rows = [i for i, value in enumerate(values) if value is not None and cost.values[i] is not None]
     if len(rows) < 2:
         return None
@@ -85,7 +85,7 @@ def _against(board: Leaderboard, cost: Cost, quality: str, values: Sequence[floa
         "name": names,
         "rank": [board.rows[i].rank for i in rows],
         "shown": [short_number(value) for value in x],
-        "told": [f"{value:.4g}" if quality == "score" else f"{value:.1%}" for value in y],
+        "value": [f"{value:.4g}" if quality == "score" else f"{value:.1%}" for value in y],
         "low": [low for low, _ in ranges],
         "high": [high for _, high in ranges],
         "colour": [PALETTE[0] if i in front else GREY for i in range(len(rows))],
@@ -94,23 +94,23 @@ def _against(board: Leaderboard, cost: Cost, quality: str, values: Sequence[floa
     return {
         "label": cost.label,
         "quality": quality,
-        "points": points | _beside(names, [math.log(value) for value in x], front),
+        "points": points | _label_columns(names, [math.log(value) for value in x], front),
         "front": {"x": [corner[0] for corner in corners], "y": [corner[1] for corner in corners]},
         "ticks": _ticks(min(x), max(x)),
         "names": [called[rows[i]] for i in front],
     }
 
 
-def _range(row: Row, value: float, quality: str) -> tuple[float, float]:
-    """How far a value may be off: its 95% interval, or its standard error to either side."""
+def _range(row: RankedCandidate, value: float, quality: str) -> tuple[float, float]:
+    """The uncertainty of a value: its 95% interval, or one standard error on each side."""
     if quality == "score":
         error = row.standard_error or 0.0
         return value - error, value + error
     return row.verified_interval or (value, value)
 
 
-def verified_chart(board: Leaderboard) -> dict[str, Any] | None:
-    """Verified accuracy, with its interval, against the predicted score; None where fewer than two were verified."""
+def verified_chart(board: Ranking) -> dict[str, Any] | None:
+    """Verified accuracy, with its interval, against the predicted score; None if fewer than two were verified."""
     rows = [i for i, row in enumerate(board.rows) if row.verified_accuracy is not None and row.score is not None]
     if len(rows) < 2:
         return None
@@ -134,7 +134,7 @@ def verified_chart(board: Leaderboard) -> dict[str, Any] | None:
         "predicted": [board.rows[i].predicted_rank for i in rows],
         "verified": [board.rows[i].rank for i in rows],
     }
-    points |= _beside(points["name"], x, range(min(len(rows), MOST_LABELS)))
+    points |= _label_columns(points["name"], x, range(min(len(rows), MOST_LABELS)))
     source = _source(points, "verified-points")
     figure.segment("x", "low", "x", "high", source=source, color=GREY, line_width=2)
     dots = figure.scatter("x", "y", source=source, size=11, color=PALETTE[0], line_color=None)
@@ -143,11 +143,11 @@ def verified_chart(board: Leaderboard) -> dict[str, Any] | None:
     return _item(figure, tips, [dots])
 
 
-def map_chart(board: Leaderboard, plane: Map) -> tuple[dict[str, Any], list[tuple[str, str, int]]]:
-    """The map, coloured by family (`family` in its points' source; `score`: by score), and the families' legend.
+def map_chart(board: Ranking, plane: Map) -> tuple[dict[str, Any], list[tuple[str, str, int]]]:
+    """The map, coloured by family, and the legend of the families. A page can colour the points by score instead.
 
     Returns:
-        The chart, and (family, colour, candidates) from the largest on.
+        The chart, and (family, colour, number of candidates), the largest family first.
     """
     called = display_names(board)
     families = [family_of(board.rows[i]) for i in plane.rows]
@@ -212,7 +212,7 @@ def _source(columns: Mapping[str, Any], name: str) -> Any:
 
 
 def _item(figure: Figure, tips: list[tuple[str, str]], hovered: list[Any]) -> dict[str, Any]:
-    """The figure as a page embeds it, with what is said of a point that the mouse is on."""
+    """The figure as a page embeds it, with a tooltip for the point under the mouse."""
     from bokeh.embed import json_item
     from bokeh.models import HoverTool
 
@@ -220,8 +220,8 @@ def _item(figure: Figure, tips: list[tuple[str, str]], hovered: list[Any]) -> di
     return dict(json_item(figure))
 
 
-def _beside(names: Sequence[str], x: Sequence[float], labelled: Collection[int]) -> dict[str, list[Any]]:
-    """Columns for `_labels`: those that are labelled, to the side that has room."""
+def _label_columns(names: Sequence[str], x: Sequence[float], labelled: Collection[int]) -> dict[str, list[Any]]:
+    """Columns for `_labels`: a text for each point that gets a label, and the side that has room for the text."""
     low, width = min(x), (max(x) - min(x)) or 1.0
     right = [(value - low) / width > RIGHT for value in x]
     return {
@@ -232,7 +232,7 @@ def _beside(names: Sequence[str], x: Sequence[float], labelled: Collection[int])
 
 
 def shortened(name: str) -> str:
-    """At most `LONGEST_LABEL` characters, the middle left out.
+    """The name; of one longer than `LONGEST_LABEL` characters, its beginning and its end.
 
     >>> shortened("a" * 20 + "b" * 20)
     'aaaaaaaaaaaa…bbbbbbbbbbbb'
@@ -242,7 +242,7 @@ def shortened(name: str) -> str:
 
 
 def _labels(figure: Figure, source: Any) -> None:
-    """Names above points: of the front of Pareto, where nothing lies to the left and above."""
+    """Names above points. A point on the Pareto front has free space to the left and above."""
     figure.text(
         "x",
         "y",
@@ -258,7 +258,7 @@ def _labels(figure: Figure, source: Any) -> None:
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """Round values of a logarithmic axis: few enough to be read, and enough to read by."""
+    """Round values for a logarithmic axis; at most `MOST_TICKS` of them between the lowest and the highest value."""
     first, last = math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 1
     for mantissas in ((1.0, 2.0, 3.0, 5.0, 7.0), (1.0, 2.0, 5.0), (1.0, 3.0), (1.0,)):
         ticks = [m * 10.0**k for k in range(first, last + 1) for m in mantissas]
@@ -280,7 +280,7 @@ def _percent_ticks() -> Any:
 
 
 def _by_value(values: np.ndarray[Any, np.dtype[np.float64]]) -> list[str]:
-    """A colour for each between the lowest and the highest of them; grey for NaN."""
+    """A colour for each value, mixed from the colours of the lowest and the highest value; grey for NaN."""
     known = values[~np.isnan(values)]
     low, width = (known.min(), np.ptp(known) or 1.0) if len(known) else (0.0, 1.0)
     colours = []

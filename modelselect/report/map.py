@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from modelselect.leaderboard.leaderboard import Row
+from modelselect.ranking.row import RankedCandidate
 
 
 @dataclass(frozen=True)
@@ -17,10 +15,10 @@ class Map:
     """The candidates in a plane where architectures that work alike lie near each other.
 
     Attributes:
-        rows: index of the leaderboard's row that each of the points is.
-        points: (n, 2) where they are.
-        background: (m, 2) other architectures of the atlas; empty where there is no atlas.
-        background_names: of these.
+        rows: the index of each point's row on the leaderboard.
+        points: (n, 2) positions of the candidates.
+        background: (m, 2) positions of the atlas's other architectures; empty without an atlas.
+        background_names: names of these architectures.
     """
 
     rows: tuple[int, ...]
@@ -29,8 +27,8 @@ class Map:
     background_names: tuple[str, ...] = ()
 
 
-def family_of(row: Row) -> str:
-    """The architecture's family as its zoo calls it, else its cluster on this board, else nothing."""
+def family_of(row: RankedCandidate) -> str:
+    """The architecture's family as its zoo names it, else its cluster on this board, else an empty text."""
     known = row.candidate.metadata.get("family") or row.candidate.metadata.get("architecture")
     if known:
         return str(known)

@@ -1,25 +1,22 @@
-"""The leaderboard as text for other places: a Markdown table, a LaTeX table, and a section for a model card."""
+"""The leaderboard as a section of a model card, in Markdown."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from modelselect.ranking.cells import text_rows
+from modelselect.ranking.ranking import Ranking
 from modelselect.ranking.text import markdown_table
 from modelselect.report.account import citations_of
 from modelselect.report.answer import answer_text
 from modelselect.report.names import ranked_by
 from modelselect.utils.text import escaped, listed
 
-if TYPE_CHECKING:
-    from modelselect.leaderboard.leaderboard import Leaderboard
-
 CARD_ROWS = 5
-"""Candidates that a model card's section lists."""
+"""Number of candidates in the section of a model card."""
 
 SUMMARY_COLUMNS = ("rank", "candidate", "score", "verified_accuracy", "parameters")
 
 
-def model_card(board: Leaderboard) -> str:
+def model_card(board: Ranking) -> str:
     """See `Leaderboard.model_card`."""
     best = [escaped(sentence) for sentence in answer_text(board)]
     cited = {name: text for name, text in citations_of(board).items() if name in ranked_by(board)}
@@ -35,9 +32,9 @@ def model_card(board: Leaderboard) -> str:
     return "\n\n".join(sections) + "\n"
 
 
-def summary(board: Leaderboard, most: int) -> str:
-    """A Markdown table of the first rows that are ranked, by what decides, and how many more there are."""
-    columns, rows = board.cells()
+def summary(board: Ranking, most: int) -> str:
+    """A Markdown table of the first ranked rows with their main columns, and the number of the other rows."""
+    columns, rows = text_rows(board)
     kept = [i for i, column in enumerate(columns) if column in SUMMARY_COLUMNS]
     shown = [[row[i] for i in kept] for row in rows[: len(board.ranked)][:most]]
     table = markdown_table([columns[i] for i in kept], shown).rstrip()

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import PurePath
-from typing import TYPE_CHECKING
 
 from modelselect.probe.splits import TRAIN, kind_of_split
-
-if TYPE_CHECKING:
-    from modelselect.leaderboard.leaderboard import Leaderboard
+from modelselect.ranking.ranking import Ranking
 
 
-def display_names(board: Leaderboard) -> list[str]:
-    """What each row is called on the page: as short as tells it apart.
+def display_names(board: Ranking) -> list[str]:
+    """The name of each row in a report: the shortest form that no other row has.
 
     >>> import modelselect as ms
     >>> from modelselect.leaderboard import Row
@@ -33,15 +30,15 @@ def display_names(board: Leaderboard) -> list[str]:
     ]
 
 
-def ranked_by(board: Leaderboard) -> tuple[str, ...]:
-    """The estimators that the score is made of; all of the board's where it does not say."""
+def ranked_by(board: Ranking) -> tuple[str, ...]:
+    """The estimators that make up the score; all estimators of the board if its provenance does not name them."""
     given = board.provenance.get("ranked_by")
     named = tuple(name for name in given if name in board.estimators) if isinstance(given, list | tuple) else ()
     return named or board.estimators
 
 
-def dataset_name(board: Leaderboard) -> str:
-    """What the dataset is called; `the dataset` where it was given as arrays and has no name."""
+def dataset_name(board: Ranking) -> str:
+    """The dataset's name; `the dataset` if it was given as arrays without a name."""
     about = board.provenance.get("dataset")
     about = about if isinstance(about, Mapping) else {}
     name, source = about.get("name"), about.get("source")

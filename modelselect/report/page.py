@@ -1,7 +1,7 @@
-"""One self-contained web page of a leaderboard: markup, style, script, data and Bokeh in a file that asks for nothing.
+"""A leaderboard as one self-contained web page: markup, style, script, data and Bokeh in a file that loads nothing.
 
-Every text goes through a template that escapes; the data block has no `<`; and the page's Content-Security-Policy lets
-no script run but the page's own two, known by their digests, and nothing be fetched from anywhere.
+The template escapes every text, and the data block has no `<`. The page's Content-Security-Policy allows only the
+page's own two scripts, by their digests, and no requests.
 """
 
 from __future__ import annotations
@@ -10,53 +10,54 @@ import base64
 import hashlib
 import json
 import math
-import os
 from dataclasses import dataclass
 from importlib import resources
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from modelselect.candidates.candidate import license_of
-from modelselect.errors import LIMIT, InvalidInputError
-from modelselect.leaderboard.map import architecture_map
+from modelselect.errors import InvalidInputError, Stage
+from modelselect.ranking.notes import verification_text
+from modelselect.ranking.ranking import Ranking
+from modelselect.ranking.row import RankedCandidate
+from modelselect.report import charts
 from modelselect.report.account import budget_table, citations_of, estimator_rank_table, provenance_tables
 from modelselect.report.answer import answer_text, cheaper_candidates, key_facts, left_out, loading_code
 from modelselect.report.costs import cost_of
+from modelselect.report.map import Map
 from modelselect.report.names import dataset_name, display_names, ranked_by
 from modelselect.utils.text import in_bytes, listed, short_number
-
-if TYPE_CHECKING:
-    from modelselect.leaderboard.leaderboard import Leaderboard, Row
+from modelselect.utils.versions import __version__
 
 UNKNOWN = "–"
 FEW_ESTIMATORS = 5
-"""So many have their columns shown from the beginning."""
+"""The page shows the estimators' columns from the beginning if there are at most this many."""
 
 HEAT_LEVELS = 8
 
 LONG_NAME = 18
-"""Characters from which on the names' column is wide."""
+"""Length of a name, in characters, above which the column of names is wide."""
 
 ABOUT = {
     "rank": "1 is best; equal scores share a rank",
-    "score": "what the ranking is by: higher is better",
+    "score": "decides the rank; higher is better",
     "verified accuracy": "on held-out rows, after fine-tuning",
     "predicted rank": "by the score alone, before fine-tuning",
-    "P(best)": "how probable it is that it scores highest on another sample of this size",
+    "P(best)": "probability that it scores highest on another sample of this size",
     "MACs": "multiply-accumulates for one input",
-    "seconds": "to extract and to score, when it was first computed",
+    "seconds": "time to extract and to score, when first computed",
     "latency": "from one prepared row to its features, on the device of this run",
     "throughput": "rows a second, in batches that fit",
-    "memory": "weights, and what one row takes besides",
-    "download": "what loading it fetches where none of it is there yet",
-    "probe rows": "that its scores come from",
+    "memory": "weights, plus the peak for one row",
+    "download": "bytes that a first download fetches",
+    "probe rows": "number of rows that its scores come from",
 }
 
 
 @dataclass(frozen=True)
 class Cell:
-    """What stands in a cell, what it is sorted by (empty: last), and lines that unfold below it."""
+    """The text of a cell, its sort key (empty sorts last), and lines that unfold below it."""
 
     text: str
     sort: str
@@ -65,7 +66,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """A column of the page's table; one that is not `shown` can be."""
+    """A column of the page's table; the reader can show one that is not `shown`."""
 
     name: str
     cells: tuple[Cell, ...]
@@ -75,7 +76,7 @@ class Column:
 
 
 def check_drawable() -> None:
-    """Raises `InvalidInputError` if what draws the report is missing; to be asked before the work, not after it."""
+    """Raises `InvalidInputError` if a library that draws the report is missing. Call it before the work."""
     if absent := missing():
         raise InvalidInputError(
             f"a report needs {' and '.join(absent)}; install with: pip install 'modelselect-automl[report]'"
@@ -83,22 +84,17 @@ def check_drawable() -> None:
 
 
 def missing() -> list[str]:
-    """What draws the report and is not installed."""
+    """Names of the libraries that draw the report and are not installed."""
     return [name for name in ("bokeh", "jinja2") if find_spec(name) is None]
 
 
-def html(board: Leaderboard, atlas: str | os.PathLike[str] | None = None) -> str:
-    """The page. See `Leaderboard.report`."""
-    check_drawable()
+def html(board: Ranking, plane: Map | None = None) -> str:
+    """The page, with the map of architectures if there is one. See `Leaderboard.report`."""
     import bokeh
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
 
-    from modelselect.report import charts
-    from modelselect.utils.versions import __version__
-
     called = display_names(board)
-    plane = architecture_map(board, atlas)
     cost, verified = charts.cost_chart(board), charts.verified_chart(board)
     drawn_map, legend = (None, []) if plane is None else charts.map_chart(board, plane)
     data = {
@@ -167,8 +163,8 @@ def in_script(data: Any) -> str:
     return json.dumps(data, allow_nan=False, ensure_ascii=False, default=str).replace("<", "\\u003c")
 
 
-def table_columns(board: Leaderboard, called: list[str]) -> list[Column]:
-    """The page's table: what the leaderboard has columns of, and licence, size and family where they are known."""
+def table_columns(board: Ranking, called: list[str]) -> list[Column]:
+    """The columns of the page's table: those of the ranking, and licence, size and family where they are known."""
     methods = ranked_by(board)
     rows = board.rows
 
@@ -257,7 +253,7 @@ def _plain(value: float) -> str:
     return f"{value:.4g}"
 
 
-def _verified_cell(row: Row) -> Cell:
+def _verified_cell(row: RankedCandidate) -> Cell:
     if row.verified_accuracy is None:
         return Cell(UNKNOWN, "")
     low, high = row.verified_interval or (None, None)
@@ -265,8 +261,8 @@ def _verified_cell(row: Row) -> Cell:
     return Cell(f"{row.verified_accuracy:.1%}{interval}", repr(row.verified_accuracy))
 
 
-def _status(row: Row) -> Cell:
-    if row.failure is not None and row.failure.stage == LIMIT:
+def _status(row: RankedCandidate) -> Cell:
+    if row.failure is not None and row.failure.stage == Stage.LIMIT:
         return Cell("excluded", "3 excluded", (row.failure.reason,))
     if row.failure is not None:
         return Cell(f"failed ({row.failure.stage})", "2 failed", (row.failure.reason,))
@@ -279,18 +275,18 @@ def _status(row: Row) -> Cell:
     return Cell("ok", "0 ok", warned)
 
 
-def _warnings(board: Leaderboard) -> list[str]:
-    """Each estimator that warned: of how many candidates, and what."""
+def _warnings(board: Ranking) -> list[str]:
+    """For each estimator that warned: the number of candidates, and the first warning."""
     notes = []
     for name in board.estimators:
-        told = [row.warnings[name] for row in board.rows if name in row.warnings]
-        if told:
-            notes.append(f"{name}, for {len(told)} of {len(board.rows)} candidates: {told[0]}")
+        warned = [row.warnings[name] for row in board.rows if name in row.warnings]
+        if warned:
+            notes.append(f"{name}, for {len(warned)} of {len(board.rows)} candidates: {warned[0]}")
     return notes
 
 
-def _verified_facts(board: Leaderboard, called: list[str]) -> dict[str, Any] | None:
-    """How the prediction did among those that were fine-tuned."""
+def _verified_facts(board: Ranking, called: list[str]) -> dict[str, Any] | None:
+    """How well the score predicted the accuracy of the fine-tuned candidates."""
     found = board.verification
     if found is None:
         return None
@@ -300,21 +296,21 @@ def _verified_facts(board: Leaderboard, called: list[str]) -> dict[str, Any] | N
         "n": found.n,
         "predicted": called[predicted],
         "reached": f"{board.rows[predicted].verified_accuracy or 0.0:.1%}",
-        "regret": f"{100 * found.top1_regret:.1f}",
+        "verdict": verification_text(found),
         "kendall": f"{found.weighted_kendall:+.2f}",
     }
 
 
 def _heat(rank: int | None, column: list[int | None]) -> int | None:
-    """0 for the last of a column to HEAT_LEVELS for its first."""
+    """From 0 for the last rank of a column to HEAT_LEVELS for the first."""
     if rank is None:
         return None
     last = max(r for r in column if r is not None)
     return HEAT_LEVELS if last == 1 else round(HEAT_LEVELS * (last - rank) / (last - 1))
 
 
-def _agreement(board: Leaderboard) -> dict[str, list[tuple[str, str]]]:
-    """By estimator, (text, class) of its agreement with each that agrees with anything."""
+def _agreement(board: Ranking) -> dict[str, list[tuple[str, str]]]:
+    """(text, class) of each estimator's agreement with the others, by name; estimators without any are left out."""
     if len(board.estimators) < 2:
         return {}
     table = board.estimator_agreement().dropna(how="all").dropna(how="all", axis="columns")

@@ -1,4 +1,4 @@
-"""What the rounds of a budget will cost."""
+"""What scoring under a budget will cost."""
 
 from __future__ import annotations
 
@@ -6,29 +6,26 @@ import math
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from modelselect.budget.budget import VERIFICATION_SHARE, Budget
 from modelselect.candidates.candidate import Candidate
 from modelselect.evaluation.results import Preview, ScoringResult
 from modelselect.evaluation.timing import decode_seconds, macs_per_second
-
-if TYPE_CHECKING:
-    from modelselect.probe.probe import Probe
+from modelselect.probe.probe import Probe
 
 TRACING_SHARE = 0.1
-"""Of the budget, at most, to find out how much arithmetic candidates are before the first of them begins."""
+"""Maximum share of the budget for tracing, which counts the multiply-accumulates of each candidate."""
 
 
 @dataclass(frozen=True)
 class PlannedRound:
-    """A round as foreseen before the first.
+    """A round, as planned before the first one begins.
 
     Attributes:
-        rows: of its probe.
-        candidates: that take part, if half go after each round.
-        passes: rows passed forward.
-        seconds: what that takes; None where no candidate's arithmetic is known.
+        rows: number of rows of the round's probe.
+        candidates: number of candidates, if half of them are eliminated after each round.
+        passes: number of forward passes.
+        seconds: the time for these; None if no candidate's multiply-accumulates are known.
     """
 
     rows: int
@@ -40,14 +37,15 @@ class PlannedRound:
 def plan_rounds(
     sizes: Sequence[int], row_seconds: Sequence[float | None], budget: Budget, places: int, keep: float
 ) -> tuple[PlannedRound, ...]:
-    """What rounds a budget pays for, if half of the candidates go after each.
+    """The rounds that a budget pays for, if half of the candidates are eliminated after each.
 
     Args:
-        sizes: rows of the probes.
-        row_seconds: of each candidate, to decode a row and pass it forward; 0 if it is in the store, None if unknown.
-        budget: for all.
-        places: that have to be decided; a round with no more candidates than these decides nothing.
-        keep: what has to be left for fine-tuning, in the budget's unit.
+        sizes: numbers of rows of the probes.
+        row_seconds: for each candidate, the time to decode a row and pass it forward; 0 if its evidence is in the
+            store, None if unknown.
+        budget: the budget for all rounds.
+        places: number of places to decide. A round with no more candidates than places decides nothing.
+        keep: what is reserved for fine-tuning, in the budget's unit.
 
     >>> plan_rounds([100, 200], [0.01, 0.01, 0.03, None], Budget(passes=650), places=1, keep=0)[-1]
     PlannedRound(rows=200, candidates=2, passes=200, seconds=3.3333333333333335)
@@ -72,17 +70,17 @@ def plan_rounds(
 
 
 def kept_for_verification(budget: Budget, top_k: int) -> float:
-    """What of a budget scoring leaves alone."""
+    """The part of a budget that scoring does not use."""
     return VERIFICATION_SHARE * budget.amount if top_k else 0.0
 
 
 @dataclass
 class Forecast:
-    """What candidates will take of a budget: calculated from their arithmetic until they have been measured.
+    """What scoring a candidate takes of a budget: calculated from multiply-accumulates until it has been measured.
 
     Attributes:
-        budget: in whose unit.
-        macs_per_second: of the device.
+        budget: gives the unit of prices.
+        macs_per_second: the device's speed.
         decoding: seconds for a row.
     """
 
@@ -95,29 +93,29 @@ class Forecast:
 
     @classmethod
     def of(cls, budget: Budget, probe: Probe, device: str) -> Forecast:
-        """Measures device and decoding, where the budget is one of time."""
+        """Measures the device and the decoding if the budget is a time."""
         if budget.seconds is None:
             return cls(budget)
         return cls(budget, macs_per_second(device), decode_seconds(probe) / len(probe))
 
     def row_seconds(self, macs: float | None) -> float:
-        """To decode a row and pass it forward, as calculated."""
+        """The calculated time to decode a row and pass it forward."""
         return 0.0 if macs is None or not self.macs_per_second else macs / self.macs_per_second + self.decoding
 
-    def price(self, candidate: Candidate, foreseen: Preview, rows: int, typical_macs: float | None) -> float:
-        """What a candidate will take to be scored on so many rows."""
+    def price(self, candidate: Candidate, preview: Preview, rows: int, typical_macs: float | None) -> float:
+        """What scoring a candidate on this number of rows will take."""
         if self.budget.seconds is None:
-            return foreseen.passes
+            return preview.passes
         if candidate.id not in self._measured:
             slower = self._taken / self._calculated if self._calculated else 1.0
-            return slower * foreseen.passes * self.row_seconds(foreseen.macs or typical_macs)
+            return slower * preview.passes * self.row_seconds(preview.macs or typical_macs)
         before, rows_before = self._measured[candidate.id]
         rest = max(before.elapsed_seconds - before.forward_seconds, 0.0)  # loading, scores and resamples
-        return (before.extraction_seconds * foreseen.passes + rest * rows) / rows_before
+        return (before.extraction_seconds * preview.passes + rest * rows) / rows_before
 
-    def learn(self, candidate: Candidate, result: ScoringResult, rows: int, foreseen: Preview) -> None:
-        """What it took after all."""
-        if candidate.id not in self._measured and (calculated := foreseen.passes * self.row_seconds(foreseen.macs)):
+    def learn(self, candidate: Candidate, result: ScoringResult, rows: int, preview: Preview) -> None:
+        """Takes note of what scoring the candidate took."""
+        if candidate.id not in self._measured and (calculated := preview.passes * self.row_seconds(preview.macs)):
             self._calculated += calculated
             self._taken += result.elapsed_seconds
         self._measured[candidate.id] = result, rows

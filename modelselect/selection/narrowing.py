@@ -1,77 +1,48 @@
-"""The stages before scoring: limits and recall."""
+"""The stages that leave candidates out before any is loaded: limits, and recall by the transfer history."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
 
-from modelselect.candidates.candidate import Candidate
-from modelselect.candidates.limits import Limits
-from modelselect.errors import LIMIT, Failure, InvalidInputError
-from modelselect.evaluation.context import ScoringTask
+from modelselect.errors import Failure, Stage
+from modelselect.evaluation.recall import observe, recall_context, recalled_shortlist
 from modelselect.evaluation.request import Request
 from modelselect.evaluation.results import ScoringResult
-from modelselect.history.history import GivenHistory, open_history, open_or_warn
-from modelselect.history.proxy import observe
-from modelselect.history.recall import build_context, shortlist
-from modelselect.utils.progress import Progress
-
-if TYPE_CHECKING:
-    from modelselect.history.database import History
+from modelselect.evaluation.task import ScoringTask
+from modelselect.selection.state import State
 
 
-def history_for(given: GivenHistory, recall: int | None) -> History | None:
-    """The history to go by and to add to; None where there is none, or none that can be read."""
-    past = open_history(given)
-    if recall is None:
-        return None if past is None else open_or_warn(past)
-    if isinstance(recall, bool) or not isinstance(recall, int) or recall < 1:
-        raise InvalidInputError(f"recall is {recall!r}; expected how many candidates to keep, or None for all")
-    if past is None:
-        raise InvalidInputError("recall goes by the transfer history, and history is False; give one, or no recall")
-    return past
+def within_limits(request: Request, state: State) -> State:
+    """A candidate that exceeds a limit gets a failure that says so, as far as this is known without loading it."""
+    limits, task = request.settings.limits, ScoringTask(state.context)
+    exceeding: dict[str, ScoringResult | Failure] = {}
+    for candidate in state.unsettled if limits else ():
+        parameters = candidate.metadata.get("parameters")
+        if parameters is None and limits.max_parameters is not None:
+            parameters = task.preview(candidate).parameters
+        if (reason := limits.exceeded_before_loading(candidate, parameters)) is not None:
+            exceeding[candidate.id] = Failure(Stage.LIMIT, reason)
+    return replace(state, results={**state.results, **exceeding})
 
 
-def prefilter(
-    request: Request,
-    work: ScoringTask,
-    history: History | None,
-    recall: int | None,
-    proxy: str | Candidate | None,
-    bars: Progress,
-) -> tuple[list[Candidate], dict[str, ScoringResult | Failure], dict[str, Any] | None]:
-    """The cuts that load no candidate: limits, and recall by the history.
+def recalled(request: Request, state: State) -> State:
+    """The pool with the candidates that the transfer history expects most of, if recall is asked for.
 
-    Returns:
-        The pool; why some of it have no scores, by id; the record of what was recalled.
+    The context gets what estimators read of the proxy and of the history.
     """
-    chosen, pool = request.chosen, request.pool
-    settled = request.unsearched | over_limits(work.limits, work, pool, request.unsearched)
-    recalled = None
-    searched = [candidate for candidate in pool if candidate.id not in settled]
-    if proxy is not None or any("proxy_features" in e.reads for e in chosen):
-        observe(work, history, proxy)
-    if history is not None and searched and (recall is not None or any("history" in e.reads for e in chosen)):
-        work.recollection = build_context(history, work, searched, bars)
-        if recall is not None:
-            survivors, recalled = shortlist(work.recollection, work, searched, recall)
-            kept = {candidate.id for candidate in survivors} | settled.keys()
-            pool = [candidate for candidate in pool if candidate.id in kept]
-        if not any("history" in e.reads for e in chosen):
-            work.recollection = None  # large, and of no further use
-    return pool, settled, recalled
-
-
-def over_limits(
-    limits: Limits, work: ScoringTask, pool: Sequence[Candidate], settled: Mapping[str, ScoringResult | Failure]
-) -> dict[str, ScoringResult | Failure]:
-    """The candidates that do not pass the limits, as far as can be told without loading them, by id."""
-    over_limits: dict[str, ScoringResult | Failure] = {}
-    for candidate in pool if limits else ():
-        if candidate.id not in settled:
-            parameters = candidate.metadata.get("parameters")
-            if parameters is None and limits.max_parameters is not None:
-                parameters = work.foresee(candidate).parameters
-            if (reason := limits.foreseen(candidate, parameters)) is not None:
-                over_limits[candidate.id] = Failure(LIMIT, reason)
-    return over_limits
+    history, settings = request.history, request.settings
+    read = {field for estimator in request.chosen for field in estimator.reads}
+    context = state.context
+    if settings.proxy is not None or "proxy_features" in read:
+        context = replace(context, proxy=observe(ScoringTask(context), history, settings.proxy))
+    state = replace(state, context=context)
+    if history is None or not state.unsettled or (settings.recall is None and "history" not in read):
+        return state
+    task = ScoringTask(context)
+    known = recall_context(task, history, state.unsettled, state.bars)
+    if settings.recall is not None:
+        survivors, record = recalled_shortlist(task, known, state.unsettled, settings.recall)
+        kept = {candidate.id for candidate in survivors} | state.results.keys()
+        pool = tuple(candidate for candidate in state.pool if candidate.id in kept)
+        state = replace(state, pool=pool, recalled=record)
+    return replace(state, context=replace(context, recall=known)) if "history" in read else state

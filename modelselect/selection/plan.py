@@ -1,4 +1,4 @@
-"""`Plan`: what a selection would take, as a table."""
+"""`Plan`: what a selection would download and compute, as a table."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _COLUMNS = ("candidate", "download", "parameters", "memory", "MACs", "forward pass", "in the store", "remark")
 
 _LESSER_COLUMNS = ("memory", "MACs", "parameters")
-"""Left out one after another where width is short."""
+"""Hidden one after another if the terminal is narrow."""
 
 _LEGIBLE = 32
 """Characters of a candidate's name, or of a remark, in one line."""
@@ -27,19 +27,19 @@ _LEGIBLE = 32
 
 @dataclass(frozen=True)
 class PlannedCandidate:
-    """What one candidate would cost; None stands for what cannot be known without loading it.
+    """What one candidate would cost; None for what is unknown without loading it.
 
     Attributes:
-        candidate: whose.
-        download_bytes: at most, for what is in a library's cache already is not fetched again; 0 if it is on this
-            machine.
+        candidate: the candidate.
+        download_bytes: maximum number of bytes to download. Files in a library's cache are not downloaded again. 0 if
+            the candidate is on this machine.
         parameters: number of parameters.
-        memory: bytes of its weights once loaded. What a batch takes comes on top; it is halved until it fits.
+        memory: bytes of its weights once loaded. A batch takes more; it is halved until it fits.
         macs: multiply-accumulates of one row.
-        seconds: of the forward pass over the probe, estimated; 0 if its evidence is in the store.
-        stored: `"scores"`, if all that is asked for is in the store; `"features"`, if no forward pass is needed; `""`,
-            if nothing helps; None if it has no revision, so that only its weights can tell.
-        remark: what will stop it, or may.
+        seconds: estimated time of the forward pass over the probe; 0 if its evidence is in the store.
+        stored: `"scores"` if all that is asked for is in the store; `"features"` if no forward pass is needed; `""`
+            if nothing helpful is in the store; None if the candidate has no revision: only its weights could say.
+        remark: why the candidate will not, or may not, be ranked.
     """
 
     candidate: Candidate
@@ -58,16 +58,18 @@ class Plan:
 
     Attributes:
         rows: one for each candidate, in the order given.
-        probe_rows: rows that each would be shown.
-        device: where.
-        macs_per_second: multiply-accumulates that the device did in a short run of a small network, now.
-        decode_seconds: to read and decode the probe once, as every distinct preprocessing does, estimated from some
-            of its rows.
-        recalled_from: candidates before recall cut the pool to `rows`; None where there is no recall.
-        budget: what the run may take; None where that is open.
-        rounds: under a budget, the probes that candidates are shown one after another, if half go after each.
-        fine_tuning_seconds: to fine-tune `top_k` of typical size after that, without a budget; None if unknown.
-        top_k: how many to fine-tune; under a budget, at most.
+        probe_rows: rows that each candidate would be shown.
+        device: the device that runs the forward passes.
+        macs_per_second: multiply-accumulates per second, measured now in a short run of a small network.
+        decode_seconds: time to read and decode the probe once, as every distinct preprocessing does; estimated from
+            some rows.
+        recalled_from: number of candidates before recall reduced the pool to `rows`; None without recall.
+        budget: what the run may spend; None without a budget.
+        rounds: under a budget, the probes that candidates are shown one after another, if half of them are eliminated
+            after each.
+        fine_tuning_seconds: time to fine-tune `top_k` candidates of typical size after that, without a budget; None
+            if unknown.
+        top_k: number of candidates to fine-tune; under a budget, at most.
     """
 
     rows: tuple[PlannedCandidate, ...]
@@ -83,12 +85,12 @@ class Plan:
 
     @property
     def download_bytes(self) -> int:
-        """Of all candidates of which it is known."""
+        """Bytes to download for all candidates whose size is known."""
         return sum(row.download_bytes or 0 for row in self.rows)
 
     @property
     def seconds(self) -> float:
-        """Of all candidates of which it is known: decoding once for each input size, and the forward passes."""
+        """Decoding once for each input size, and the forward passes of all candidates whose time is known."""
         sizes = {row.candidate.metadata.get("input_size") for row in self.rows if row.seconds}
         return len(sizes) * self.decode_seconds + sum(row.seconds or 0.0 for row in self.rows)
 
@@ -122,8 +124,8 @@ class Plan:
         """A Rich table for the terminal.
 
         Args:
-            width: characters there are; columns that matter less are left out where candidates would not be legible.
-                None shows all.
+            width: number of characters in a line. Less important columns that do not fit are hidden, and a note below
+                the table names them. None shows all columns.
         """
         from rich.table import Table
         from rich.text import Text
@@ -156,7 +158,7 @@ class Plan:
             table.add_row(*(Text(row[column]) for column in shown))
         notes = self._notes()
         if hidden:
-            notes.append(f"not shown, for want of width: {', '.join(hidden)}")
+            notes.append(f"Hidden (terminal too narrow): {', '.join(hidden)}")
         table.caption = Text("\n".join(notes))
         table.caption_justify = "left"
         return table
@@ -171,21 +173,23 @@ class Plan:
         notes = [
             f"{len(self.rows)} candidates, {scored} of them scored already, on {self.probe_rows} rows on {self.device}",
             f"to download: at most {and_unknown(_size(self.download_bytes), bytes_unknown)}",
-            f"to compute: about {and_unknown(duration(self.seconds), time_unknown)}, good to a factor of three "
-            f"({self.macs_per_second / 1e9:.1f} billion MACs a second here and now; decoding once takes "
+            f"to compute: about {and_unknown(duration(self.seconds), time_unknown)}, right within a factor of three "
+            f"({self.macs_per_second / 1e9:.1f} billion MACs a second on this device now; decoding once takes "
             f"{duration(self.decode_seconds)})",
         ]
         if self.recalled_from is not None:
-            notes.insert(0, f"the {len(self.rows)} of which the history expects most, of {self.recalled_from}")
+            notes.insert(
+                0, f"recalled: {len(self.rows)} of {self.recalled_from} candidates, from which the history expects most"
+            )
         if self.budget is not None:
-            notes.append(f"of a budget of {self.budget}, if half of the candidates go after each round:")
+            notes.append(f"with a budget of {self.budget}, if half of the candidates are eliminated after each round:")
             for number, planned in enumerate(self.rounds, start=1):
                 took = f"{planned.passes:,} passes, about {duration(planned.seconds)}"
                 notes.append(f"  round {number}: {planned.candidates} candidates on {planned.rows} rows, {took}")
             if not self.rounds:
-                notes.append("  it does not pay for one round; give a larger budget, or fewer candidates")
+                notes.append("  the budget does not pay for one round; give a larger budget, or fewer candidates")
             if self.top_k:
-                notes.append(f"  then fine-tuning of at most {self.top_k}, as what is left allows")
+                notes.append(f"  then fine-tuning of at most {self.top_k}, if the rest of the budget pays for it")
         elif self.top_k:
             notes.append(f"to fine-tune {self.top_k} of them: about {duration(self.fine_tuning_seconds)}")
         return notes

@@ -1,42 +1,43 @@
-"""The stage that scores candidates."""
+"""The stage that scores candidates, on the whole probe. Under a budget, `SuccessiveHalving` scores them instead."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from modelselect.candidates.candidate import Candidate
 from modelselect.errors import Failure
-from modelselect.evaluation.context import ScoringTask
+from modelselect.evaluation.request import Request
 from modelselect.evaluation.results import ScoringResult
-from modelselect.executor import Executor
-from modelselect.host.host import Host
-from modelselect.selection.halving import Ended
-from modelselect.utils.progress import Progress
+from modelselect.evaluation.running import Bar, run
+from modelselect.evaluation.standings import rank
+from modelselect.evaluation.task import ScoringTask
+from modelselect.selection.state import State
+
+Ended = Callable[[Candidate, ScoringResult | Failure], None]
+
+
+def score_on_whole_probe(request: Request, state: State) -> State:
+    """Every candidate is scored on all rows of the probe."""
+    candidates, task = state.unsettled, ScoringTask(state.context)
+    found = score_candidates(request, task, candidates, state.bars.candidates("scoring", len(candidates)))
+    results = {**state.results, **found}
+    ranking = rank(state.pool, results, request.methods, request.chosen, request.settings.resamples)
+    return replace(state, results=results, ranking=ranking)
 
 
 def score_candidates(
-    host: Host,
-    runner: Executor,
-    work: ScoringTask,
-    candidates: Iterable[Candidate],
-    count: int,
-    ended: Ended | None = None,
-    *,
-    bars: Progress,
+    request: Request, task: ScoringTask, candidates: Iterable[Candidate], bar: Bar, ended: Ended | None = None
 ) -> dict[str, ScoringResult | Failure]:
-    """The assessment of each of at most `count` candidates, or why it has none, by id; `ended` is told of each."""
-    results: dict[str, ScoringResult | Failure] = {}
-    one_by_one = runner.sized(1) if work.costs else runner  # so that nothing else is at work while one is timed
-    with bars.candidates("scoring", count) as advance:
-        for outcome in one_by_one.map(work, candidates):
-            candidate: Candidate = outcome.item
-            result: ScoringResult | Failure = outcome.failure or outcome.value
-            results[candidate.id] = result
-            if ended is not None:
-                ended(candidate, result)
-            if isinstance(result, Failure):
-                host.notify("candidate_failed", candidate=candidate, failure=result)
-            else:
-                host.notify("candidate_scored", candidate=candidate, scores=result.components)
-            advance(candidate.id)
-    return results
+    """The result of each candidate, or why it has none, by id. `ended` is called before the plugins that listen."""
+    runner = request.runner.sized(1) if task.context.costs else request.runner  # nothing else runs while one is timed
+
+    def notify(candidate: Candidate, result: ScoringResult | Failure) -> None:
+        if ended is not None:
+            ended(candidate, result)
+        if isinstance(result, Failure):
+            request.host.notify("candidate_failed", candidate=candidate, failure=result)
+        else:
+            request.host.notify("candidate_scored", candidate=candidate, scores=result.components)
+
+    return run(runner, task, candidates, bar, notify)

@@ -1,122 +1,156 @@
-"""The stage that fine-tunes the best candidates."""
+"""The stage that fine-tunes the best candidates and orders them by their accuracy on held-out rows."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from modelselect.budget.meter import Gate, Meter
 from modelselect.candidates.candidate import Candidate
-from modelselect.errors import Failure
+from modelselect.errors import Failure, Stage
 from modelselect.evaluation.fine_tuning import VerificationTask
-from modelselect.evaluation.results import VerificationResult
-from modelselect.executor import Executor
-from modelselect.leaderboard.leaderboard import Leaderboard
-from modelselect.selection.affordable import Affordable
+from modelselect.evaluation.request import Request
+from modelselect.evaluation.results import ScoringResult, VerificationResult
+from modelselect.evaluation.running import run
+from modelselect.ranking.ranking import Ranking
+from modelselect.selection.affordable import affordable_fine_tuning
+from modelselect.selection.state import State
 from modelselect.store.store import Store
-from modelselect.utils.progress import Progress
+
+Admit = Callable[[Sequence[Candidate]], Iterable[Candidate]]
+Ended = Callable[[Candidate, VerificationResult | Failure], None]
 
 
-def verify_within_budget(
-    affordable: Affordable, meter: Meter, board: Leaderboard, runner: Executor, task: VerificationTask, bars: Progress
-) -> tuple[Leaderboard, dict[str, Any]]:
-    """The board with as many fine-tuned as can be afforded, and the record of that."""
-    begun, passed = meter.seconds, meter.passes
-    gate = Gate(meter, workers=runner.workers)
+def verify_best(request: Request, state: State) -> State:
+    """The first `top_k` candidates are fine-tuned."""
+    task = verification_task(request, state)
+    if state.ranking.ranked:
+        state = replace(state, ranking=fine_tuned(request, state, task, request.settings.top_k))
+    return replace(state, fine_tuning={"method": task.method, **asdict(task.settings)})
 
-    def price(candidate: Candidate) -> float:
-        return affordable.prices[candidate.id]
 
-    def ended(candidate: Candidate, result: VerificationResult | Failure) -> None:
-        gate.ended(candidate)
-        meter.passes += 0 if isinstance(result, VerificationResult) and result.reused else affordable.passes
-
-    if affordable.top_k:
+def verify_within_budget(request: Request, state: State, meter: Meter) -> State:
+    """As many candidates are fine-tuned, for as many epochs, as the rest of the budget allows."""
+    task = verification_task(request, state)
+    if state.ranking.ranked and state.rounds is not None:
+        begun, passed = meter.seconds, meter.passes
+        affordable = affordable_fine_tuning(request, state, meter, task)
         task = replace(task, settings=affordable.settings)
-        board = verify_best(board, runner, task, affordable.top_k, bars, partial(gate.admit, price=price), ended)
-    return board, {
-        "stage": "verify",
-        "candidates": sum(row.verified_accuracy is not None for row in board.rows),
-        "epochs": affordable.settings.epochs if affordable.top_k else 0,
-        "seconds": meter.seconds - begun,
-        "passes": meter.passes - passed,
-        "decision": affordable.decision + ("; the budget was used up" if gate.refused is not None else ""),
-    }
+        gate = Gate(meter, workers=request.runner.workers)
+
+        def price(candidate: Candidate) -> float:
+            return affordable.prices[candidate.id]
+
+        def ended(candidate: Candidate, result: VerificationResult | Failure) -> None:
+            gate.ended(candidate)
+            meter.passes += 0 if isinstance(result, VerificationResult) and result.reused else affordable.passes
+
+        ranking = state.ranking
+        if affordable.top_k:
+            ranking = fine_tuned(request, state, task, affordable.top_k, partial(gate.admit, price=price), ended)
+        stage = {
+            "stage": "verify",
+            "candidates": sum(row.verified_accuracy is not None for row in ranking.rows),
+            "epochs": affordable.settings.epochs if affordable.top_k else 0,
+            "seconds": meter.seconds - begun,
+            "passes": meter.passes - passed,
+            "decision": affordable.decision + ("; the budget was used up" if gate.refused is not None else ""),
+        }
+        rounds = replace(state.rounds, stages=(*state.rounds.stages, stage))
+        state = replace(state, ranking=ranking, rounds=rounds)
+    return replace(state, fine_tuning={"method": task.method, **asdict(task.settings)})
 
 
-def verify_best(
-    board: Leaderboard,
-    runner: Executor,
+def verification_task(request: Request, state: State) -> VerificationTask:
+    """The task that fine-tunes each candidate."""
+    identities = {key: found.identity for key, found in state.results.items() if isinstance(found, ScoringResult)}
+    return VerificationTask(state.context, request.settings.recipe, identities, request.settings.verify)
+
+
+def fine_tuned(
+    request: Request,
+    state: State,
     task: VerificationTask,
     top_k: int,
-    bars: Progress,
-    admit: Callable[[Sequence[Candidate]], Iterable[Candidate]] = iter,
-    ended: Callable[[Candidate, VerificationResult | Failure], None] | None = None,
-) -> Leaderboard:
-    """The board with its first k fine-tuned, and those in the order of their accuracy; the best one's weights are kept.
+    admit: Admit = iter,
+    ended: Ended = lambda candidate, result: None,
+) -> Ranking:
+    """The ranking with its first k candidates fine-tuned and ordered by accuracy. The weights of the best are kept.
 
-    Of the others' weights, those that were made just now are dropped; what an earlier run has kept stays.
+    Weights of other candidates are dropped if this run made them; those that an earlier run kept stay.
     """
-    survivors = board.ranked[:top_k]
-    place = {row.candidate.id: index for index, row in enumerate(survivors)}
+    first = [row.candidate for row in state.ranking.ranked[:top_k]]
+    folder = task.context.cache_dir
     verified: dict[str, VerificationResult] = {}
-    failures = {}
-    winner = None
-    with bars.candidates("fine-tuning", len(survivors)) as advance:
-        for outcome in runner.map(task, admit([row.candidate for row in survivors])):
-            candidate: Candidate = outcome.item
-            if ended is not None:
-                ended(candidate, outcome.failure or outcome.value)
-            if outcome.failure is not None:
-                failures[candidate.id] = replace(outcome.failure, stage="verify")
-            else:
-                verified[candidate.id] = outcome.value
-                order = sorted(verified, key=lambda c: (-verified[c].verified.accuracy, place[c]))
-                winner = survivors[place[order[0]]].candidate
-                for left in order[1:]:
-                    _drop(verified, left, task.work.cache_dir)
-            advance(candidate.id)
+
+    def by_accuracy() -> list[Candidate]:
+        done = [candidate for candidate in first if candidate.id in verified]
+        return sorted(done, key=lambda candidate: -verified[candidate.id].verified.accuracy)
+
+    def keep_best(candidate: Candidate, result: VerificationResult | Failure) -> None:
+        ended(candidate, result)
+        if isinstance(result, VerificationResult):
+            verified[candidate.id] = result
+            for other in by_accuracy()[1:]:
+                verified[other.id] = _dropped(verified[other.id], folder)
+
+    bar = state.bars.candidates("fine-tuning", len(first))
+    found = run(request.runner, task, admit(first), bar, keep_best)
+    failures = {
+        key: replace(result, stage=Stage.VERIFY.value) for key, result in found.items() if isinstance(result, Failure)
+    }
+    winner = next(iter(by_accuracy()), None)
     if winner is not None and verified[winner.id].checkpoint is None:  # evicted, or dropped when it was not the best
-        for outcome in runner.map(replace(task, needs_checkpoint=True), [winner]):
+        for outcome in request.runner.map(replace(task, needs_checkpoint=True), [winner]):
             if outcome.failure is None:
                 verified[winner.id] = outcome.value
-    folder = task.work.cache_dir
-    kept_in = None if folder == Store().path else str(folder)
+    return _reordered(state.ranking, verified, failures, None if winner is None else winner.id, folder)
+
+
+def _dropped(result: VerificationResult, cache_dir: Path) -> VerificationResult:
+    """The result without its weights, if this run made them."""
+    if result.checkpoint is None or result.reused:
+        return result
+    Store(cache_dir).remove(result.checkpoint)
+    return replace(result, checkpoint=None)
+
+
+def _reordered(
+    ranking: Ranking,
+    verified: Mapping[str, VerificationResult],
+    failures: Mapping[str, Failure],
+    winner: str | None,
+    cache_dir: Path,
+) -> Ranking:
+    """The ranking with what fine-tuning found: verified candidates first, by accuracy, then the others as they were."""
+    kept_in = None if cache_dir == Store().path else str(cache_dir)
     rows = []
-    for row in board.rows:
-        if (result := verified.get(row.candidate.id)) is not None:
-            best = winner is not None and row.candidate.id == winner.id
+    for row in ranking.rows:
+        key = row.candidate.id
+        if (result := verified.get(key)) is not None:
             row = replace(
                 row,
                 verified_accuracy=result.verified.accuracy,
                 verified_interval=result.verified.interval,
                 seconds=row.seconds + result.verified.seconds,
-                fine_tuned=result.checkpoint if best else None,
-                fine_tuned_in=kept_in if best else None,
+                fine_tuned=result.checkpoint if key == winner else None,
+                fine_tuned_in=kept_in if key == winner else None,
             )
-        elif (failure := failures.get(row.candidate.id)) is not None:
+        elif (failure := failures.get(key)) is not None:
             row = replace(row, failures={**row.failures, "verify": failure})
         rows.append(row)
     first = sorted((r for r in rows if r.verified_accuracy is not None), key=lambda r: -(r.verified_accuracy or 0.0))
     accuracies = [r.verified_accuracy or 0.0 for r in first]
     first = [replace(row, rank=1 + sum(a > accuracies[i] for a in accuracies)) for i, row in enumerate(first)]
     rest = [row for row in rows if row.verified_accuracy is None]
-    unverified_ranks = [row.predicted_rank for row in rest if row.predicted_rank is not None]
+    unverified: list[Any] = [row.predicted_rank for row in rest if row.predicted_rank is not None]
     rest = [
         row
         if row.predicted_rank is None
-        else replace(row, rank=len(first) + 1 + sum(rank < row.predicted_rank for rank in unverified_ranks))
+        else replace(row, rank=len(first) + 1 + sum(rank < row.predicted_rank for rank in unverified))
         for row in rest
     ]
-    return replace(board, rows=(*first, *rest))
-
-
-def _drop(verified: dict[str, VerificationResult], candidate_id: str, cache_dir: Path) -> None:
-    """Removes the weights of one that is not the best, if they were made just now."""
-    found = verified[candidate_id]
-    if found.checkpoint is not None and not found.reused:
-        Store(cache_dir).remove(found.checkpoint)
-        verified[candidate_id] = replace(found, checkpoint=None)
+    return replace(ranking, rows=(*first, *rest))

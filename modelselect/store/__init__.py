@@ -1,4 +1,4 @@
-"""The store: what was computed once stays computed."""
+"""The store: keeps results, so that nothing is computed twice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One entry of the store as a file: header, arrays, checksums."""
+"""One entry of the store as a file: header, arrays, checksum."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ _DTYPES = {
     **{f"F{8 * size}": f"<f{size}" for size in (2, 4, 8)},
     "C64": "<c8",
 }
-"""What safetensors calls numpy's dtypes."""
+"""safetensors' names of NumPy's dtypes."""
 
 _DTYPE_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 
 _HEADER_START = b'{"__metadata__":{"sha256":"'
-_NO_DIGEST = b"0" * 64  # stands where the checksum will be, while the checksum is computed
-_HEADER_LIMIT = 100_000_000  # bytes, as the safetensors library has it
+_NO_DIGEST = b"0" * 64  # stands in for the checksum while the checksum is computed
+_HEADER_LIMIT = 100_000_000  # bytes, as in the safetensors library
 _ALIGNMENT = 64
 _CHUNK = 1 << 20
 
 _SYNC_FROM = 1 << 20
-"""Entries from this many bytes on are flushed to the disk itself before they get their name.
+"""Entries of at least this many bytes are flushed to disk before they get their name.
 
-That takes milliseconds, which thousands of small scores would feel. Without it a power cut can tear a file; the
-checksum notices, and a small entry is quickly computed again. (A killed process tears nothing either way.)
+A flush takes milliseconds, too many for thousands of small scores. Without a flush, a power cut can damage a file; the
+checksum detects this, and a small entry is quickly computed again. (A killed process damages no file in either case.)
 """
 
 
@@ -52,10 +52,10 @@ class Entry:
     """What the store holds under one key.
 
     Attributes:
-        key: what it was asked for by.
-        arrays: by name, read-only, mapped into memory: rows that are not touched are not in memory.
-        metadata: as it was given, after a round trip through JSON.
-        created: when it was written, in UTC.
+        key: the entry's key.
+        arrays: by name, read-only and memory-mapped: only rows that are read take memory.
+        metadata: as given, after a round trip through JSON.
+        created: time of writing, in UTC.
     """
 
     key: str
@@ -66,7 +66,7 @@ class Entry:
 
 @dataclass
 class StoredArray:
-    """An array on its way to the disk: whole in memory, or as rows in a file."""
+    """An array to be written: in memory, or as rows in a file."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -82,7 +82,7 @@ class StoredArray:
                 "bits, and complex64"
             )
         if not name or name == "__metadata__":
-            raise InvalidInputError(f"an array cannot be called {name!r}")
+            raise InvalidInputError(f"an array cannot have the name {name!r}; choose another")
         return cls(dtype.str, array.shape, np.asarray(array, dtype, order="C"))
 
     @property
@@ -99,7 +99,7 @@ class StoredArray:
 
 
 def entry_header(key: str, arrays: Mapping[str, StoredArray], metadata: Mapping[str, Any]) -> bytes:
-    """A safetensors header, without its checksum."""
+    """A safetensors header, with a placeholder for its checksum."""
     described = {"key": key, "created": time.time(), "metadata": dict(metadata)}
     header: dict[str, Any] = {
         "__metadata__": {
@@ -117,12 +117,14 @@ def entry_header(key: str, arrays: Mapping[str, StoredArray], metadata: Mapping[
         offset += array.nbytes
     text = json.dumps(header, separators=(",", ":")).encode()
     if len(text) > _HEADER_LIMIT:
-        raise InvalidInputError(f"metadata of {len(text):,} bytes are too much; large things belong into arrays")
+        raise InvalidInputError(
+            f"the metadata has {len(text):,} bytes; at most {_HEADER_LIMIT:,} are allowed. Store large data as arrays"
+        )
     return text + b" " * (-(8 + len(text)) % _ALIGNMENT)
 
 
 def _in_file_order(arrays: Mapping[str, StoredArray]) -> list[tuple[str, StoredArray]]:
-    """The widest numbers first, so that every array is aligned to its own."""
+    """The widest dtypes first, so that every array is aligned."""
     return sorted(arrays.items(), key=lambda item: (-np.dtype(item[1].dtype).itemsize, item[0]))
 
 
@@ -150,7 +152,7 @@ def header_json(value: Any, what: str, *, allow_nan: bool = False) -> str:
 
 
 class DamagedError(Exception):
-    """Not what was written."""
+    """The file is not what was written."""
 
 
 def _read_header(file: BinaryIO) -> bytes:
@@ -158,7 +160,7 @@ def _read_header(file: BinaryIO) -> bytes:
     size = struct.unpack("<Q", length)[0] if len(length) == 8 else _HEADER_LIMIT + 1
     header = file.read(size) if size <= _HEADER_LIMIT else b""
     if len(header) != size or not header.startswith(_HEADER_START):
-        raise DamagedError("its header cannot be read")
+        raise DamagedError("the header cannot be read")
     return header
 
 
@@ -171,24 +173,24 @@ def read_entry(file: BinaryIO, key: str, *, trusted: bool) -> Entry:
         table = json.loads(header)
         described = json.loads(table.pop("__metadata__")["modelselect"])
         if described["key"] != key:
-            raise DamagedError(f"it is {described['key']} under another name")
+            raise DamagedError(f"the file holds the entry {described['key']}")
         nothing = os.fstat(file.fileno()).st_size == start
         data = np.empty(0, np.uint8) if nothing else np.asarray(np.memmap(file, np.uint8, "r", offset=start))
         arrays = {name: _view(data, spec) for name, spec in table.items()}
         return Entry(key, arrays, described["metadata"], utc(described["created"]))
     except (LookupError, TypeError, ValueError):
-        raise DamagedError("its header says nothing sensible") from None
+        raise DamagedError("the header is not valid") from None
 
 
 def _check(file: BinaryIO, header: bytes) -> None:
-    """Raises _DamagedError if the checksum in the header is not that of the file, whose header was just read."""
+    """Raises DamagedError if the header's checksum does not match the file. The header was just read."""
     at = len(_HEADER_START)
     digest = hashlib.sha256(struct.pack("<Q", len(header)))
     digest.update(header[:at] + _NO_DIGEST + header[at + len(_NO_DIGEST) :])
     while chunk := file.read(_CHUNK):
         digest.update(chunk)
     if digest.hexdigest().encode() != header[at : at + len(_NO_DIGEST)]:
-        raise DamagedError("its checksum does not fit")
+        raise DamagedError("the checksum does not match")
 
 
 def _view(data: NDArray[np.uint8], spec: Mapping[str, Any]) -> NDArray[Any]:

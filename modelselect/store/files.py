@@ -1,4 +1,4 @@
-"""What the host asks of the operating system: cores, memory, processes, the user's folders, and files written whole."""
+"""Files written atomically, folders of the user, and temporary files with an owner."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from modelselect.errors import InvalidInputError, StoreError
 
 
 def write_text(path: str | os.PathLike[str], content: str) -> None:
-    """Writes a file whole or not at all.
+    """Writes a file atomically.
 
     Raises:
         InvalidInputError: the folder does not exist or cannot be written.
@@ -29,13 +29,13 @@ def write_text(path: str | os.PathLike[str], content: str) -> None:
 
 
 ABANDONED_AFTER = 86_400.0
-"""Seconds untouched after which what a process made is taken for abandoned, whatever can be told of the process."""
+"""Seconds without a write after which a temporary file counts as abandoned, even if its process may still run."""
 
 _OWNED = re.compile(r"(?P<host>.+)@(?P<pid>\d{1,9})@[0-9a-f]{16}")
 
 
 def is_running(pid: int) -> bool:
-    """True if a process of this machine has that number, whoever owns it."""
+    """True if this machine has a process with this number, also one of another user."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -46,15 +46,15 @@ def is_running(pid: int) -> bool:
 
 
 def owned_name() -> str:
-    """A new name for a file or folder, that tells `is_abandoned` which process of which machine it belongs to."""
+    """A new name for a file or folder; from it, `is_abandoned` knows the process and machine that own it."""
     return f"{socket.gethostname()}@{os.getpid()}@{secrets.token_hex(8)}"
 
 
 def is_abandoned(path: Path) -> bool:
-    """True if the process that gave it its `owned_name` has ended, or has not touched it for a day.
+    """True if the process that made it with an `owned_name` has ended, or has not written to it for a day.
 
-    Folders may be shared by machines, and only the age tells of the processes of another. What has another name is
-    somebody else's, and never abandoned; nor is what is gone.
+    A folder may be shared between machines; for processes of other machines, only the age counts. A file with any other
+    name belongs to somebody else and is never abandoned; neither is a missing one.
     """
     match = _OWNED.fullmatch(path.name)
     if match is None:
@@ -68,13 +68,13 @@ def is_abandoned(path: Path) -> bool:
 
 
 def user_path(variable: str, kind: str, *parts: str) -> Path:
-    """What an environment variable names, else a place in modelselect's own folder of the user.
+    """The path in an environment variable, else one in the user's folder for modelselect.
 
     Args:
         variable: the environment variable.
-        kind: `cache` for what can be made again (XDG_CACHE_HOME, else `~/.cache`), `data` for what cannot
+        kind: `cache` for what can be computed again (XDG_CACHE_HOME, else `~/.cache`), `data` for what cannot
             (XDG_DATA_HOME, else `~/.local/share`).
-        parts: of the path below that folder.
+        parts: of the path in that folder.
     """
     if chosen := os.environ.get(variable):
         return Path(chosen).expanduser()
@@ -84,12 +84,12 @@ def user_path(variable: str, kind: str, *parts: str) -> Path:
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Where to write a file that is to stand at `path`, whole or not at all: it takes its place when the block ends.
+    """A path to write to; the file replaces `path` atomically when the block ends.
 
-    A link stays one, and what it leads to is replaced; a device or a pipe is written to as it is.
+    A symbolic link is kept, and its target is replaced; devices and pipes are written to directly.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
     """
     target = path.resolve() if path.is_symlink() else path
     if target.exists() and not target.is_file():
@@ -107,16 +107,16 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def explained(what: str, verb: str) -> Iterator[None]:
-    """What the operating system says while `what` is `verb` (written, read, ...), as a StoreError with advice."""
+    """Turns an OSError while `what` is `verb` (written, read, ...) into a StoreError with advice."""
     try:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             advice = "The disk (or your quota) is full: free some space (`modelselect store` can evict entries), or"
         elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            advice = "You may not do that there: change the folder's permissions, or"
+            advice = "You have no permission to do this: change the folder's permissions, or"
         else:
-            advice = "Mend that, or"
+            advice = "Fix this, or"
         raise StoreError(
             f"{what} cannot be {verb}: {error.strerror or error}"
             f"{f' ({error.filename})' if error.filename else ''}. {advice} choose another folder with cache_dir= "

@@ -1,9 +1,9 @@
-"""What has been computed stays computed: evidence and scores on disk, found again by what made them.
+"""Evidence and scores on disk, found again by everything that they depend on, so that nothing is computed twice.
 
-An entry is one safetensors file: its arrays, and in the header its metadata, the key it answers to and a SHA-256 of the
-whole file. It appears under its name complete or not at all, and is believed only if the checksum fits. Files are
-written and read here rather than by the safetensors library, which can neither write arrays row by row nor map them
-into memory; anything that reads the format reads them.
+An entry is one safetensors file: its arrays, and a header with its metadata, its key and a SHA-256 of the whole file.
+It appears under its name complete or not at all, and counts only if the checksum matches. Files are written and read
+here and not by the safetensors library, which can neither write arrays row by row nor memory-map them; any reader of
+the format can read them.
 """
 
 from __future__ import annotations
@@ -43,24 +43,24 @@ from modelselect.store.writer import Writer
 logger = logging.getLogger(__name__)
 
 FORMAT = 1
-"""Part of every key: raised when entries of old are no longer to be found."""
+"""Part of every key: increased when old entries must not be found any more."""
 
 SCRATCH_KEPT = 30 * 86_400.0
-"""Seconds untouched after which nobody is expected to go on with what was killed."""
+"""Seconds without a write after which the scratch folder of a killed run is removed."""
 
 _KEY = re.compile(r"(?P<kind>[a-z][a-z0-9_]*)-(?P<digest>[0-9a-f]{64})")
 
 
 @dataclass(frozen=True, slots=True)
 class EntryInfo:
-    """What can be told of an entry without reading it.
+    """What is known of an entry without reading it.
 
     Attributes:
-        key: what it is asked for by.
+        key: the entry's key.
         kind: the first argument of `Store.key`.
         size: bytes on disk.
-        created: when it was written, in UTC.
-        last_used: when it was last written or read, in UTC.
+        created: time of writing, in UTC.
+        last_used: time of the last write or read, in UTC.
     """
 
     key: str
@@ -73,14 +73,14 @@ class EntryInfo:
 class Store:
     """Arrays and metadata on disk, under keys made of everything that their numbers depend on.
 
-    Safe to use from many processes and threads at once: entries are replaced atomically, and `lock` keeps two of them
-    from doing the same work. Constructing one touches nothing; folders come with the first write.
+    Safe to use from many processes and threads at once: entries are replaced atomically, and `lock` keeps two processes
+    from doing the same work. The constructor touches nothing; folders are made by the first write.
 
     Args:
         path: the folder. Default: the environment variable MODELSELECT_CACHE, else `modelselect` in the user's cache
             folder (XDG_CACHE_HOME, else `~/.cache`).
 
-    Every method raises StoreError, with advice, where the folder cannot be read or written or the disk is full.
+    Every method raises StoreError, with advice, if the folder cannot be read or written or the disk is full.
 
     >>> import tempfile
     >>> import numpy as np
@@ -100,14 +100,14 @@ class Store:
 
     @staticmethod
     def key(kind: str, /, **parts: Any) -> str:
-        """The name of what `parts` make: `kind-` and the SHA-256 of their canonical JSON.
+        """The key of what `parts` determine: `kind-` and the SHA-256 of their canonical JSON.
 
         Args:
-            kind: what sort of thing it is, such as `features` or `scores`: lower-case letters, digits, underscores.
-            **parts: everything that changes the numbers, as JSON has it (tuples count as lists).
+            kind: the kind of entry, such as `features` or `scores`: lower-case letters, digits, underscores.
+            **parts: everything that changes the numbers, in values that JSON has (tuples count as lists).
 
         Raises:
-            InvalidInputError: the kind cannot be a folder's name, or a part is not JSON (NaN is not).
+            InvalidInputError: the kind cannot be a folder's name, or a part is not valid JSON (NaN is not).
 
         >>> Store.key("scores", estimator="logme")[:15] == Store.key("scores", estimator="leep")[:15]
         False
@@ -118,10 +118,10 @@ class Store:
         return f"{kind}-{hashlib.sha256(text.encode()).hexdigest()}"
 
     def get(self, key: str) -> Entry | None:
-        """The entry, or None if there is none, or none that can be trusted (which is logged).
+        """The entry; None if there is none, or if it is damaged (which is logged).
 
-        The checksum of the whole file is computed unless this process wrote or checked the file and nobody has touched
-        it since, as its inode, size and times tell. The entry counts as used now.
+        The checksum of the whole file is verified, unless this process has written or verified the file and its inode,
+        size and times have not changed since. The entry counts as used now.
         """
         path = self._path(key)
         with self._explained("read"):
@@ -134,14 +134,16 @@ class Store:
                 try:
                     entry = read_entry(file, key, trusted=CHECKED_FILES.get(path) == state)
                 except DamagedError as damage:
-                    logger.warning("%s is damaged (%s); it counts as absent and will be computed anew", path, damage)
+                    logger.warning(
+                        "%s is damaged (%s); the entry counts as missing and will be computed again", path, damage
+                    )
                     return None
-                if file_state(file) == state:  # nobody wrote while it was read
+                if file_state(file) == state:  # the file did not change while it was read
                     believe(path, file)
         return entry
 
     def contains(self, key: str) -> bool:
-        """True if there is an entry of that name. Whether it can be trusted, only `get` knows."""
+        """True if there is an entry of this key. Only `get` checks whether it is damaged."""
         with self._explained("read"):
             return self._path(key).is_file()
 
@@ -157,9 +159,9 @@ class Store:
 
         Args:
             key: from `Store.key`.
-            arrays: by name; booleans, integers and floats to 64 bits, complex numbers of 64 bits, of any shape.
-            metadata: what JSON can hold, under string keys.
-            sync: flush even a small entry to the disk itself, since it was dear: a power cut then cannot take it.
+            arrays: by name; booleans, integers and floats up to 64 bits, complex numbers of 64 bits, of any shape.
+            metadata: values that JSON can hold, with string keys.
+            sync: flush even a small entry to disk, because it was expensive: a power cut then cannot destroy it.
 
         Raises:
             InvalidInputError: an array or the metadata cannot be stored; the message says which.
@@ -168,9 +170,9 @@ class Store:
 
     @contextlib.contextmanager
     def writer(self, key: str, metadata: Mapping[str, Any] | None = None) -> Iterator[Writer]:
-        """For arrays too large for memory: the entry is made of the rows appended within the `with` block.
+        """For arrays too large for memory: the entry consists of the rows appended in the `with` block.
 
-        It comes into being at the end of the block; if the block raises or the process is killed, there is none.
+        The entry is made at the end of the block; if the block raises or the process is killed, there is none.
 
         >>> import tempfile
         >>> import numpy as np
@@ -183,26 +185,26 @@ class Store:
         >>> store.get(key).arrays["features"].shape
         (6, 2)
         """
-        self._path(key)  # a wrong key is refused before the work, not after it
+        self._path(key)  # refuses a wrong key before the work, not after
         writer = Writer(dict(metadata or {}), self._partial, self._explained)
         try:
             yield writer
-            self._commit(key, writer._arrays, writer.metadata, sync=False)
+            self._commit(key, writer.arrays, writer.metadata, sync=False)
         finally:
-            writer._discard()
+            writer.discard()
 
     @contextlib.contextmanager
     def lock(self, key: str, *, timeout: float | None = None) -> Iterator[None]:
-        """Keeps every other process and thread that asks for the same lock waiting until the block ends.
+        """Makes every other process and thread that asks for the same lock wait until the block ends.
 
-        The operating system gives up the lock of a process that dies, however it dies. Not reentrant.
+        The operating system releases the lock of a process that dies in any way. Not reentrant.
 
         Args:
-            key: of the entry that is going to be computed.
-            timeout: seconds to wait; None: as long as the other lives.
+            key: of the entry that will be computed.
+            timeout: seconds to wait; None: until the lock is released.
 
         Raises:
-            StoreError: waited for longer than `timeout`.
+            StoreError: the wait took longer than `timeout`.
         """
         from filelock import FileLock, Timeout
 
@@ -214,8 +216,8 @@ class Store:
                 lock.acquire(timeout=-1 if timeout is None else timeout)
             except Timeout:
                 raise StoreError(
-                    f"{key} has been locked by another process for more than {timeout:g} s. Wait for it, end it, or "
-                    "give this run a cache folder of its own."
+                    f"{key} has been locked by another process for more than {timeout:g} s. Wait for that process, end "
+                    "it, or give this run a cache folder of its own."
                 ) from None
         try:
             yield
@@ -227,19 +229,19 @@ class Store:
         self._evict_one(self._path(key))
 
     def scratch(self, key: str) -> Path:
-        """The folder for what a killed computation of this entry goes on from; `clear_scratch` removes it.
+        """The folder for the state from which a killed computation of this entry continues.
 
-        What has not been touched for `SCRATCH_KEPT` is removed like everything that is half-written.
+        `clear_scratch` removes it. A folder without a write for `SCRATCH_KEPT` seconds is removed, too.
         """
         self._path(key)
         return self.path / "scratch" / key
 
     def clear_scratch(self, key: str) -> None:
-        """Removes that folder, if there is one."""
+        """Removes the scratch folder of this entry, if there is one."""
         shutil.rmtree(self.scratch(key), ignore_errors=True)
 
     def entries(self) -> Iterator[EntryInfo]:
-        """Every entry, by key. Damaged ones too: only `get` looks inside."""
+        """Every entry, by key, including damaged ones: only `get` checks the content."""
         for path, stat in self._files():
             used = utc(stat.st_mtime)
             kind = path.parent.parent.name
@@ -252,24 +254,26 @@ class Store:
     def evict(
         self, *, max_bytes: int | None = None, older_than: timedelta | None = None, kind: str | None = None
     ) -> int:
-        """Removes entries, least recently used first, and says how many bytes that freed.
+        """Removes entries, the least recently used first, and returns the number of freed bytes.
 
-        An entry whose lock is held stays. What killed runs left half-written goes too.
+        An entry whose lock is held is kept. Incomplete files of killed runs are removed, too.
 
         Args:
-            max_bytes: go on until the entries (of that kind) take no more than this.
-            older_than: remove what has not been used for this long.
-            kind: look at entries of this kind only.
+            max_bytes: remove entries until those left (of this kind) take no more than this.
+            older_than: remove entries that have not been used for this long.
+            kind: consider only entries of this kind.
 
         Raises:
             InvalidInputError: neither `max_bytes` nor `older_than` is given.
 
         >>> import tempfile
-        >>> Store(tempfile.mkdtemp()).evict(max_bytes=0)  # empties it
+        >>> Store(tempfile.mkdtemp()).evict(max_bytes=0)  # empties the store
         0
         """
         if max_bytes is None and older_than is None:
-            raise InvalidInputError("evict() needs max_bytes or older_than; max_bytes=0 empties the store")
+            raise InvalidInputError(
+                "evict() got neither max_bytes nor older_than; give one (max_bytes=0 empties the store)"
+            )
         with self._explained("written"):
             freed = self._tidy() if self.path.is_dir() else 0
         found = [(path, stat) for path, stat in self._files() if kind in (None, path.parent.parent.name)]
@@ -299,7 +303,7 @@ class Store:
         with self._explained("read"):
             for path in sorted((self.path / "entries").glob("*/*/*.safetensors")):
                 if not _KEY.fullmatch(f"{path.parent.parent.name}-{path.stem}"):
-                    continue  # somebody else's
+                    continue  # not an entry of a store
                 with contextlib.suppress(FileNotFoundError):  # evicted by another process meanwhile
                     yield path, path.stat()
 
@@ -308,7 +312,7 @@ class Store:
 
         lock_path = self._lock_path(f"{path.parent.parent.name}-{path.stem}")
         with self._explained("written"):
-            if not lock_path.exists():  # nobody holds it
+            if not lock_path.exists():  # no lock is held
                 path.unlink(missing_ok=True)
                 return True
             try:
@@ -334,7 +338,7 @@ class Store:
                 partial.unlink(missing_ok=True)
 
     def _partial(self) -> Path:
-        """A path for a half-written file, whose name tells whose it is."""
+        """A path for an incomplete file, whose name contains its owner."""
         folder = self.path / "partial"
         folder.mkdir(parents=True, exist_ok=True)
         if not self._tidied:
@@ -343,10 +347,10 @@ class Store:
         return folder / owned_name()
 
     def _tidy(self) -> int:
-        """Removes what killed processes left half-written; bytes freed."""
+        """Removes incomplete files of killed processes; returns the number of freed bytes."""
         freed = 0
         for path in filter(is_abandoned, (self.path / "partial").glob("*")):
-            with contextlib.suppress(OSError):  # another process tidies, too
+            with contextlib.suppress(OSError):  # another process may remove it at the same time
                 size = path.stat().st_size
                 path.unlink()
                 freed += size

@@ -15,10 +15,10 @@ from modelselect.store.entry_file import StoredArray
 
 
 class Writer:
-    """Takes the rows of an entry; `Store.writer` makes one.
+    """Collects the rows of an entry; made by `Store.writer`.
 
     Attributes:
-        metadata: of the entry; may be added to until the block ends.
+        metadata: of the entry; may be extended until the block ends.
     """
 
     def __init__(
@@ -29,38 +29,40 @@ class Writer:
     ) -> None:
         self.metadata = metadata
         self._new_path, self._explained = new_path, explained
-        self._arrays: dict[str, StoredArray] = {}
+        self.arrays: dict[str, StoredArray] = {}
         self._files: dict[str, tuple[Path, BinaryIO]] = {}
 
     def append(self, **rows: NDArray[Any]) -> None:
-        """Adds rows, (B, ...) for each array named. Arrays may differ in their number of rows.
+        """Adds rows, (B, ...) for each array by name. Arrays may differ in their number of rows.
 
         Raises:
-            InvalidInputError: dtype or shape differ from those of the rows before, or cannot be stored.
+            InvalidInputError: dtype or shape differs from that of earlier rows, or cannot be stored.
         """
         for name, given in rows.items():
             batch = StoredArray.of(name, given)
             if not batch.shape:
-                raise InvalidInputError(f"rows of {name!r} are a single number; expected an array of shape (rows, ...)")
+                raise InvalidInputError(
+                    f"the rows of {name!r} are a single number; expected an array of shape (rows, ...)"
+                )
             with self._explained("written"):
-                if name not in self._arrays:
+                if name not in self.arrays:
                     path = self._new_path()
                     self._files[name] = path, path.open("x+b")
-                    self._arrays[name] = StoredArray(batch.dtype, (0, *batch.shape[1:]), self._files[name][1])
-                array = self._arrays[name]
+                    self.arrays[name] = StoredArray(batch.dtype, (0, *batch.shape[1:]), self._files[name][1])
+                array = self.arrays[name]
                 if (batch.dtype, batch.shape[1:]) != (array.dtype, array.shape[1:]):
                     raise InvalidInputError(
-                        f"rows of {name!r} have dtype {batch.dtype} and shape {batch.shape[1:]}; the rows before had "
-                        f"{array.dtype} and {array.shape[1:]}"
+                        f"the rows of {name!r} have dtype {batch.dtype} and shape {batch.shape[1:]}; expected those of "
+                        f"the rows before, {array.dtype} and {array.shape[1:]}"
                     )
                 for chunk in batch.chunks():
                     self._files[name][1].write(chunk)
             array.shape = (array.shape[0] + batch.shape[0], *array.shape[1:])
 
     def mapped(self) -> Mapping[str, NDArray[Any]]:
-        """The rows so far, read-only, mapped into memory; they can be read as long as they are referred to."""
+        """The rows so far, read-only and memory-mapped; readable as long as they are referenced."""
         found = {}
-        for name, array in self._arrays.items():
+        for name, array in self.arrays.items():
             path, file = self._files[name]
             with self._explained("written"):
                 file.flush()
@@ -70,7 +72,7 @@ class Writer:
                     found[name] = np.memmap(path, array.dtype, "r", shape=array.shape)
         return found
 
-    def _discard(self) -> None:
+    def discard(self) -> None:
         for path, file in self._files.values():
             with contextlib.suppress(OSError):
                 file.close()

@@ -1,4 +1,4 @@
-"""The kit for plugin authors: named checks for every kind of plugin."""
+"""Tests for plugin authors: named checks for every kind of plugin."""
 
 from __future__ import annotations
 

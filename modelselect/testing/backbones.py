@@ -1,4 +1,4 @@
-"""Backbones and probes that the checks are run on."""
+"""Backbones and probes that the checks use."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from modelselect.candidates.backbone import Backbone
 from modelselect.candidates.candidate import Candidate
+from modelselect.candidates.modules import weights_digest
+from modelselect.candidates.preprocessing import ImagePreprocessing
+from modelselect.candidates.readers import HeadInput
+from modelselect.probe.probe import Probe
 
 if TYPE_CHECKING:
     import torch
-
-    from modelselect.candidates.backbone import Backbone
 
 
 def probe_items(backbone: Backbone, n: int) -> list[Any]:
@@ -43,11 +46,6 @@ ROWS = 11
 def tiny_backbone() -> Backbone:
     import torch
 
-    from modelselect.candidates.backbone import Backbone
-    from modelselect.candidates.modules import weights_digest
-    from modelselect.candidates.preprocessing import ImagePreprocessing
-    from modelselect.candidates.readers import HeadInput
-
     generator = torch.Generator().manual_seed(0)
     module = torch.nn.Sequential(
         torch.nn.Conv2d(3, 6, 3, stride=2),
@@ -67,7 +65,5 @@ def tiny_backbone() -> Backbone:
 
 @cache
 def tiny_probe() -> Any:
-    from modelselect.probe.probe import Probe
-
     pixels = np.random.default_rng(0).integers(0, 256, (ROWS, 20, 24, 3), dtype=np.uint8)
     return Probe.of((pixels, np.arange(ROWS) % 3), size=None)

@@ -15,7 +15,7 @@ def run_checks(subject: str, checks_of: Iterable[Check], expected_failures: Mapp
     expected = dict(expected_failures or {})
     checks = dict(checks_of)
     unknown = sorted(set(expected) - set(checks))
-    faults = [f"{name}: expected to fail, and no such check applies; known: {', '.join(checks)}" for name in unknown]
+    faults = [f"{name}: expected to fail, but there is no such check; known: {', '.join(checks)}" for name in unknown]
     for name, check in checks.items():
         try:
             check()
@@ -24,8 +24,10 @@ def run_checks(subject: str, checks_of: Iterable[Check], expected_failures: Mapp
                 faults.append(str(fault))
         else:
             if name in expected:
-                faults.append(f"{name}: passes, although expected to fail ({expected[name]}); drop the expectation")
-    assert not faults, f"{subject} breaks its promises:\n" + "\n".join(f"- {fault}" for fault in faults)
+                faults.append(
+                    f"{name}: passes, although expected to fail ({expected[name]}); remove it from expected_failures"
+                )
+    assert not faults, f"{subject} does not keep its promises:\n" + "\n".join(f"- {fault}" for fault in faults)
 
 
 def named_check(check: Callable[..., None], *arguments: Any) -> Check:

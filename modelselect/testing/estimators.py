@@ -1,4 +1,4 @@
-"""The kit for plugin authors: named checks that hold an estimator, a zoo or an extractor to its promises.
+"""Named checks for authors of estimators: does an estimator keep its promises?
 
 Three lines give an estimator every check as a test of its own:
 
@@ -12,7 +12,6 @@ from __future__ import annotations
 import inspect
 import pickle
 import re
-import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -37,8 +36,8 @@ from modelselect.testing.evidence import (
 )
 
 _GAP_SHARE = 0.25
-"""How far the score of a stochastic estimator may move where that of any other must not: this share of the distance
-between separable and shuffled classes."""
+"""How far the score of a stochastic estimator may move where that of a deterministic one must not: this share of the
+distance between the scores of separable and shuffled classes."""
 
 
 def check_estimator(estimator: Estimator, expected_failures: Mapping[str, str] | None = None) -> None:
@@ -46,11 +45,11 @@ def check_estimator(estimator: Estimator, expected_failures: Mapping[str, str] |
 
     Args:
         estimator: the instance to be registered, or one with other parameters.
-        expected_failures: reasons by the names of checks that this method cannot pass. They are run all the same: one
-            that passes is reported, so that a reason never outlives its cause.
+        expected_failures: reasons, by the names of checks that this method cannot pass. These checks still run: one
+            that passes is reported, so that no reason outlives its cause.
 
     Raises:
-        AssertionError: what failed, or passed although it was expected to fail.
+        AssertionError: lists the checks that failed, or that passed although they were expected to fail.
 
     >>> import modelselect
     >>> class Spread(modelselect.Estimator):
@@ -65,10 +64,10 @@ def check_estimator(estimator: Estimator, expected_failures: Mapping[str, str] |
 
 
 def estimator_checks(estimator: Estimator) -> list[Check]:
-    """Name and check, a function without arguments that raises AssertionError, for every promise that applies.
+    """For every promise that applies, a name and a check: a function without arguments that raises AssertionError.
 
-    Checks that compare classes are left out for methods that require neither labels nor anything to compare with.
-    Methods that require `history` are held to the checks that need no score: what a history holds is theirs to test.
+    Checks that compare classes are left out for methods that need neither labels nor proxy features. Methods that need
+    `history` get only the checks that need no score; their authors test what they read from a history.
 
     >>> from modelselect.testing import estimator_checks
     >>> import modelselect
@@ -124,7 +123,7 @@ def _score(estimator: Estimator, fields: Fields, seed: int = 0) -> dict[str, flo
 
 
 def _finite_or_error(estimator: Estimator, fields: Fields) -> None:
-    """Gives finite numbers, or says in an error of modelselect why it cannot."""
+    """Fails unless the scores are finite, or an error of modelselect says why there are none."""
     evidence = Evidence.of(**fields)
     try:
         evidence = evidence.restrict(estimator.reads)
@@ -144,12 +143,12 @@ def _combined(estimator: Estimator, pool: list[dict[str, float]]) -> NDArray[np.
 
 
 def _assert_same(estimator: Estimator, fields: Fields, other: Fields, what: str, relative: float = 1e-6) -> None:
-    """Every component equal, up to rounding; where the estimator draws at random, the score near enough."""
+    """Every component is equal up to rounding; for a stochastic estimator, the scores are close."""
     first, second = _score(estimator, fields), _score(estimator, other)
     if estimator.stochastic:
         good, bad, moved = _combined(estimator, [first, _score(estimator, shuffled_evidence(fields)), second])
         allowed = _GAP_SHARE * abs(good - bad)
-        assert abs(good - moved) <= allowed, f"{what} moves the score from {good} to {moved}, more than chance should"
+        assert abs(good - moved) <= allowed, f"{what} moves the score from {good} to {moved}, more than chance explains"
         return
     assert first.keys() == second.keys(), f"{what} changes the components from {set(first)} to {set(second)}"
     for name in first:
@@ -170,7 +169,7 @@ def _requires_known_fields(estimator: Estimator) -> None:
     requires = estimator.requires
     assert isinstance(requires, frozenset), f"requires is a {type(requires).__name__}; expected a frozenset of names"
     unknown = sorted(estimator.reads - set(FIELDS))
-    assert not unknown, f"requires or optional names {', '.join(unknown)}; known fields: {', '.join(FIELDS)}"
+    assert not unknown, f"requires or optional holds {', '.join(unknown)}; known fields: {', '.join(FIELDS)}"
 
 
 def _constructor_only_stores_parameters(estimator: Estimator) -> None:
@@ -184,23 +183,23 @@ def _constructor_only_stores_parameters(estimator: Estimator) -> None:
         assert not kinds & variadic, "the constructor takes *args or **kwargs; name every parameter"
     stored = estimator.parameters
     assert set(stored) == set(names), (
-        f"the constructor takes {names} and the instance stores {sorted(stored)}; store each parameter under its own "
-        "name, and nothing else (derive the rest when it is needed)"
+        f"the constructor takes {names}, but the instance stores {sorted(stored)}; store each parameter under its own "
+        "name and nothing else (derive the rest when it is needed)"
     )
     rebuilt = type(estimator)(**stored)
     for name, value in stored.items():
         assert rebuilt.parameters[name] is value or rebuilt.parameters[name] == value, (
-            f"the constructor changes {name} from {value!r} to {rebuilt.parameters[name]!r}; it should only store"
+            f"the constructor changes {name} from {value!r} to {rebuilt.parameters[name]!r}; it must only store it"
         )
 
 
 def _key_is_stable(estimator: Estimator) -> None:
     rebuilt = type(estimator)(**estimator.parameters)
     assert rebuilt.key == estimator.key, (
-        f"equal parameters give two keys, {estimator.key} and {rebuilt.key}; a parameter's repr must say its value"
+        f"equal parameters give two keys, {estimator.key} and {rebuilt.key}; a parameter's repr must contain its value"
     )
     assert not re.search(r" at 0x[0-9a-f]+", repr(estimator.parameters)), (
-        f"a parameter's repr holds a memory address ({estimator.parameters!r}), so that the key changes in each process"
+        f"a parameter's repr holds a memory address ({estimator.parameters!r}), so the key changes in each process"
     )
 
 
@@ -221,12 +220,13 @@ def _reads_only_declared_fields(estimator: Estimator) -> None:
     undeclared: set[str] = set()
 
     class Watched(Evidence):
-        """Notes which fields are read from outside the evidence's own code."""
+        """Notes which fields are read by code outside of the evidence module."""
 
         def __getattribute__(self, name: str) -> Any:
             if name in FIELDS and name not in estimator.reads:
-                caller = sys._getframe(1).f_code.co_filename
-                if caller != evidence_module.__file__:
+                frame = inspect.currentframe()
+                caller = frame.f_back if frame else None
+                if caller is None or caller.f_code.co_filename != evidence_module.__file__:
                     undeclared.add(name)
             return super().__getattribute__(name)
 
@@ -236,7 +236,7 @@ def _reads_only_declared_fields(estimator: Estimator) -> None:
     except Exception:
         if not undeclared:
             raise
-    assert not undeclared, f"reads {', '.join(sorted(undeclared))} and does not declare it in `requires` or `optional`"
+    assert not undeclared, f"reads {', '.join(sorted(undeclared))} without declaring this in `requires` or `optional`"
 
 
 def _inputs_are_not_changed(estimator: Estimator) -> None:
@@ -336,7 +336,7 @@ def _one_class_is_an_error(estimator: Estimator) -> None:
         components = _score(estimator, fields)
     except ModelSelectError:
         return
-    raise AssertionError(f"gives {components} where all rows are of one class; expected an error that says so")
+    raise AssertionError(f"gives {components} although all rows are of one class; expected an error that says so")
 
 
 def _finite_or_error_with_singleton_classes(estimator: Estimator) -> None:
@@ -360,4 +360,4 @@ def _classes_can_be_renamed(estimator: Estimator) -> None:
 def _separable_beats_shuffled(estimator: Estimator) -> None:
     fields = evidence_fields()
     good, bad = _combined(estimator, [_score(estimator, fields), _score(estimator, shuffled_evidence(fields))])
-    assert good > bad, f"separable classes score {good}, the same with shuffled labels {bad}; higher must be better"
+    assert good > bad, f"separable classes score {good}, and with shuffled labels {bad}; the first must be higher"

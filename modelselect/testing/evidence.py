@@ -1,4 +1,4 @@
-"""Evidence that the checks are run on."""
+"""Evidence that the checks use."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ METADATA = {
 
 
 def evidence_fields(counts: tuple[int, ...] = (50, 40, 30), dimensions: int = 8, seed: int = 0) -> Fields:
-    """Every evidence field: classes as round clusters, so far apart that most methods see them, and rows shuffled.
+    """Every evidence field: round clusters as classes, far enough apart for most methods, with rows in random order.
 
     Numbers are exact in float32, so that the dtype alone makes no difference.
     """
@@ -75,7 +75,7 @@ def reordered_evidence(fields: Fields, names: tuple[str, ...], order: NDArray[np
 
 
 def shuffled_evidence(fields: Fields) -> Fields:
-    """The same rows with classes, and what another model says of them, that belong to other rows."""
+    """The same rows, with the labels and proxy features of other rows."""
     rng = np.random.default_rng(1)
     result = reordered_evidence(fields, ("labels",), rng.permutation(len(fields["labels"])))
     result = reordered_evidence(result, ("source_labels",), rng.permutation(len(fields["source_labels"])))

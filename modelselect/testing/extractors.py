@@ -1,19 +1,17 @@
-"""The checks of an extractor."""
+"""Named checks for authors of extractors."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from modelselect.evidence.evidence import Evidence
+from modelselect.extraction.extractor import Extractor
 from modelselect.testing.backbones import ROWS, read_module, tiny_backbone, tiny_probe
 from modelselect.testing.checks import Check, named_check, run_checks
-
-if TYPE_CHECKING:
-    from modelselect.extraction.extractor import Extractor
 
 
 def check_extractor(
@@ -23,11 +21,11 @@ def check_extractor(
 
     Args:
         extractor: the instance to be registered.
-        device: one that it supports here.
+        device: a device that it supports on this machine.
         expected_failures: as for `check_estimator`.
 
     Raises:
-        AssertionError: what failed, or passed although it was expected to fail.
+        AssertionError: lists the checks that failed, or that passed although they were expected to fail.
 
     >>> from modelselect.host import get_host
     >>> check_extractor(get_host().extractor("cpu"))
@@ -36,7 +34,7 @@ def check_extractor(
 
 
 def extractor_checks(extractor: Extractor, device: str = "cpu") -> list[Check]:
-    """Name and check for every promise of an extractor; see `check_extractor`."""
+    """For every promise of an extractor, a name and a check; see `check_extractor`."""
     checks = (
         _supports_the_device,
         _same_features_as_a_bare_loop,
@@ -49,7 +47,7 @@ def extractor_checks(extractor: Extractor, device: str = "cpu") -> list[Check]:
 
 _FORWARD = frozenset({"features", "source_probabilities"})
 _TOLERANCE = 1e-3
-"""Of features, relative to the largest: devices add up in another order."""
+"""Tolerance of features, relative to the largest; devices add in different orders."""
 
 
 def _extracted(extractor: Extractor, device: str, fields: frozenset[str] = _FORWARD, batch_size: int = 4) -> Evidence:
@@ -58,7 +56,7 @@ def _extracted(extractor: Extractor, device: str, fields: frozenset[str] = _FORW
 
 def _supports_the_device(extractor: Extractor, device: str) -> None:
     answer = extractor.supports(tiny_backbone(), device)
-    assert answer is True, f"supports(backbone, {device!r}) is {answer!r}; expected True for the device checked on"
+    assert answer is True, f"supports(backbone, {device!r}) is {answer!r}; expected True for the device of the checks"
 
 
 def _same_features_as_a_bare_loop(extractor: Extractor, device: str) -> None:
@@ -68,7 +66,7 @@ def _same_features_as_a_bare_loop(extractor: Extractor, device: str) -> None:
     assert evidence.features is not None, "gives no features"
     assert evidence.features.dtype == np.float32, f"features are {evidence.features.dtype}; expected float32"
     assert evidence.features.shape == features.shape, (
-        f"features have shape {evidence.features.shape}, not {features.shape}"
+        f"features have shape {evidence.features.shape}; expected {features.shape}"
     )
     _assert_close(evidence.features, features, "features")
     assert np.array_equal(np.asarray(evidence.labels), probe.labels), "labels are not the probe's, in its order"
@@ -86,8 +84,8 @@ def _batch_size_does_not_matter(extractor: Extractor, device: str) -> None:
 
 def _gives_what_is_asked_for(extractor: Extractor, device: str) -> None:
     evidence = _extracted(extractor, device, frozenset({"features"}))
-    assert evidence.features is not None, "asked for features, and gives none"
-    assert evidence.source_probabilities is None, "gives source_probabilities without being asked"
+    assert evidence.features is not None, "gives no features, though they were requested"
+    assert evidence.source_probabilities is None, "gives source_probabilities, though they were not requested"
 
 
 def _backbone_comes_back_as_it_was(extractor: Extractor, device: str) -> None:
@@ -104,4 +102,4 @@ def _backbone_comes_back_as_it_was(extractor: Extractor, device: str) -> None:
 
 def _assert_close(given: NDArray[Any], expected: NDArray[Any], what: str) -> None:
     difference = float(np.abs(given - expected).max()) / (float(np.abs(expected).max()) or 1.0)
-    assert difference < _TOLERANCE, f"{what} differ from a bare loop's by {difference:.1e} of the largest"
+    assert difference < _TOLERANCE, f"{what} differ from those of a plain loop by {difference:.1e} of the largest"

@@ -1,4 +1,4 @@
-"""The checks of a zoo."""
+"""Named checks for authors of zoos."""
 
 from __future__ import annotations
 
@@ -7,17 +7,15 @@ import tempfile
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from modelselect.architectures.trace import trace
+from modelselect.candidates.backbone import Backbone
 from modelselect.candidates.candidate import Candidate
 from modelselect.candidates.expression import Expression
 from modelselect.candidates.metadata import metadata_fault
 from modelselect.candidates.zoo import Zoo
 from modelselect.testing.backbones import example_rows, probe_items, read_module
 from modelselect.testing.checks import Check, named_check, run_checks
-
-if TYPE_CHECKING:
-    from modelselect.candidates.backbone import Backbone
 
 
 def check_zoo(
@@ -31,19 +29,19 @@ def check_zoo(
 
     Args:
         zoo: the instance to be registered.
-        pattern: what stands after the colon of an expression; it has to match. The first candidate is loaded.
+        pattern: the part after the colon of an expression; it has to match. The first candidate is loaded.
         trust_remote_code: as for `Zoo.load`.
         expected_failures: as for `check_estimator`.
 
     Raises:
-        AssertionError: what failed, or passed although it was expected to fail.
+        AssertionError: lists the checks that failed, or that passed although they were expected to fail.
     """
     checks = zoo_checks(zoo, pattern, trust_remote_code=trust_remote_code)
     run_checks(f"zoo {zoo.name!r}", checks, expected_failures)
 
 
 def zoo_checks(zoo: Zoo, pattern: str, *, trust_remote_code: bool = False) -> list[Check]:
-    """Name and check for every promise of a zoo; see `check_zoo`."""
+    """For every promise of a zoo, a name and a check; see `check_zoo`."""
 
     @cache
     def load() -> Backbone:
@@ -63,19 +61,21 @@ def zoo_checks(zoo: Zoo, pattern: str, *, trust_remote_code: bool = False) -> li
 
 def _found(zoo: Zoo, pattern: str) -> list[Candidate]:
     found = list(zoo.search(pattern))
-    assert found, f"search({pattern!r}) finds nothing; check with a pattern that matches"
+    assert found, f"search({pattern!r}) finds nothing; give a pattern that matches"
     return found
 
 
 def _search_is_stable(zoo: Zoo, pattern: str) -> None:
     first, again = _found(zoo, pattern), _found(zoo, pattern)
-    strangers = [candidate for candidate in first if not isinstance(candidate, Candidate)]
-    assert not strangers, f"search() yields {type(strangers[0]).__name__}; expected Candidate" if strangers else ""
+    others = [item for item in first if not isinstance(item, Candidate)]
+    assert not others, f"search() yields {type(others[0]).__name__}; expected Candidate" if others else ""
     ids = [candidate.id for candidate in first]
-    assert ids == [candidate.id for candidate in again], "search() yields another order, or other candidates, each time"
-    assert len(set(ids)) == len(ids), f"search() yields one id twice: {max(ids, key=ids.count)}"
+    assert ids == [candidate.id for candidate in again], (
+        "search() yields another order, or other candidates, the second time"
+    )
+    assert len(set(ids)) == len(ids), f"search() yields an id twice: {max(ids, key=ids.count)}"
     for candidate in first:
-        assert candidate.zoo == zoo.name, f"{candidate.id} says that it is of zoo {candidate.zoo!r}, not {zoo.name!r}"
+        assert candidate.zoo == zoo.name, f"{candidate.id} has the zoo {candidate.zoo!r}; expected {zoo.name!r}"
         Expression.parse(candidate.id)
 
 
@@ -84,14 +84,14 @@ def _metadata_has_known_types(zoo: Zoo, pattern: str) -> None:
         for key, value in candidate.metadata.items():
             expected = metadata_fault(key, value)
             assert expected is None, (
-                f"{candidate.id}: {key} is {value!r}; expected {expected} (leave out what is not known)"
+                f"{candidate.id}: {key} is {value!r}; expected {expected} (leave out unknown values)"
             )
 
 
 def _candidates_can_be_pickled(zoo: Zoo, pattern: str) -> None:
     candidate = _found(zoo, pattern)[0]
     copy = pickle.loads(pickle.dumps(candidate))
-    assert copy.id == candidate.id, f"a pickled copy of {candidate.id} is {copy.id}"
+    assert copy.id == candidate.id, f"a pickled copy of {candidate.id} has the id {copy.id}"
     assert dict(copy.metadata) == dict(candidate.metadata), f"pickling changes the metadata of {candidate.id}"
 
 
@@ -113,7 +113,9 @@ def _backbone_is_ready_and_as_described(load: Callable[[], Backbone]) -> None:
         "source_classes": 0 if outputs.logits is None else outputs.logits.shape[1],
     }
     for key, value in said.items():
-        assert metadata.get(key, value) == value, f"metadata says {key} {metadata[key]}, and the backbone has {value}"
+        assert metadata.get(key, value) == value, (
+            f"metadata gives {key} as {metadata[key]}, but the backbone has {value}"
+        )
 
 
 def _features_are_finite_and_repeatable(load: Callable[[], Backbone]) -> None:
@@ -126,11 +128,11 @@ def _features_are_finite_and_repeatable(load: Callable[[], Backbone]) -> None:
     assert features.dim() == 2, f"features have shape {tuple(features.shape)}; expected (batch, dimensions)"
     assert len(features) == 3, f"3 inputs give {len(features)} rows of features"
     assert features.isfinite().all(), "features of noise hold NaN or infinity"
-    assert torch.equal(features, again.features), "the same inputs give other features the second time"
+    assert torch.equal(features, again.features), "the same inputs give different features the second time"
     alone = read_module(backbone, items[:1]).features
     scale = float(features.abs().max()) or 1.0
     moved = float((alone - features[:1]).abs().max()) / scale
-    assert moved < 1e-3, f"features of a row depend on the others in its batch (by {moved:.1e} of the largest)"
+    assert moved < 1e-3, f"features of a row depend on the other rows of its batch (by {moved:.1e} of the largest)"
     if first.logits is not None:
         assert first.logits.shape[0] == 3, f"3 inputs give {first.logits.shape[0]} rows of logits"
         assert first.logits.isfinite().all(), "source logits of noise hold NaN or infinity"
@@ -140,21 +142,19 @@ def _weights_key_is_stable(zoo: Zoo, pattern: str, load: Callable[[], Backbone],
     again = zoo.load(_found(zoo, pattern)[0], trust_remote_code=trust_remote_code)
     key, other = load().weights_key, again.weights_key
     assert key, "weights_key is empty; expected a digest of code and weights"
-    assert key == other, f"loading twice gives two weights_keys, {key} and {other}; remembered evidence is never found"
-    assert load().preprocessing.key == again.preprocessing.key, "loading twice gives two keys of the preprocessing"
+    assert key == other, f"loading twice gives two weights_keys, {key} and {other}; stored evidence is never reused"
+    assert load().preprocessing.key == again.preprocessing.key, "loading twice gives two preprocessing keys"
 
 
 def _skeleton_traces(zoo: Zoo, pattern: str, load: Callable[[], Backbone], trust_remote_code: bool) -> None:
-    from modelselect import archi2vec
-
     backbone = load()
     module = zoo.skeleton(_found(zoo, pattern)[0], trust_remote_code=trust_remote_code)
-    if module is None:  # a zoo need not know skeletons
+    if module is None:  # a zoo need not build skeletons
         return
     weighty = [name for name, parameter in module.named_parameters() if parameter.device.type != "meta"]
     assert not weighty, f"the skeleton holds weights ({weighty[0]}); expected a module on the meta device"
     example = example_rows(backbone, probe_items(backbone, 2)).to("meta")
-    graph = archi2vec.trace(module, example=example)
+    graph = trace(module, example=example)
     assert graph.number_of_nodes() > 0, "the skeleton's graph is empty"
 
 
@@ -168,12 +168,12 @@ def _export_is_whole_or_nothing(zoo: Zoo, pattern: str, trust_remote_code: bool)
         folder = Path(scratch)
         written = zoo.export(backbone, torch.nn.Linear(width, len(names)), names, folder)
         files = sorted(path.name for path in folder.rglob("*"))
-        if not written:  # a library need have no form for it
-            assert not files, f"export() is False and leaves {files[0]} behind; expected an empty folder"
+        if not written:  # a library need not have a suitable form
+            assert not files, f"export() returns False but leaves {files[0]} behind; expected an empty folder"
             return
         weights = [name for name in files if name.endswith(".safetensors")]
-        assert weights, f"export() writes {', '.join(files)}; expected weights as safetensors among them"
+        assert weights, f"export() writes {', '.join(files)}; expected weights as safetensors"
         pickles = [name for name in files if name.endswith((".bin", ".pt", ".pth", ".ckpt", ".pkl"))]
         assert not pickles, f"export() writes {pickles[0] if pickles else ''}; expected no pickled weights"
-        told = "".join(path.read_text(encoding="utf-8") for path in folder.rglob("*.json"))
-        assert all(name in told for name in names), "what export() writes names no classes; expected their names"
+        texts = "".join(path.read_text(encoding="utf-8") for path in folder.rglob("*.json"))
+        assert all(name in texts for name in names), "the files of export() do not contain the class names"

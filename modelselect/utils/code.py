@@ -1,4 +1,4 @@
-"""What a caller's own code is told by: digests of functions, classes and modules, which change when the code does."""
+"""Digests of functions, classes and modules that change when their code changes; they identify a user's own code."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ if TYPE_CHECKING:
 
 
 def tensor_bytes(tensor: torch.Tensor) -> Any:
-    """The numbers as a buffer, for any dtype."""
+    """The tensor's values as a buffer, for any dtype."""
     import torch
 
     return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
 
 
 VERSIONED = frozenset({"torch", "torchvision", "timm", "transformers", "numpy", "PIL", "modelselect"})
-"""Packages whose code is identified by their version, which is part of every stored number's key already."""
+"""Packages whose code is identified by their version, which is already a part of every stored number's key."""
 
 
 def code_key(*things: Any) -> str:
-    """Digest of the code of functions and classes (for other objects, of their class's), and of what it refers to.
+    """Digest of the code of functions and classes, and of what this code refers to. For other objects, of their class.
 
-    It is made of bytecode, which is there also where the source is not (in a notebook), of class attributes, defaults
-    and closures that are plain values, and of the functions and classes of the caller's own that are referred to by
-    name. What is reached in other ways (`getattr`, a list of functions) is not seen.
+    It covers bytecode (which exists even without source code, as in a notebook); class attributes, defaults and
+    closures that are plain values; and the user's own functions and classes that are referred to by name. It does not
+    cover what is reached in other ways (`getattr`, a list of functions).
 
     >>> def halved(x):
     ...     return x / 2
@@ -49,7 +49,7 @@ def code_key(*things: Any) -> str:
     waiting = [(thing, "") for thing in reversed(things)]
     while waiting:
         thing, root = waiting.pop()
-        if isinstance(thing, functools.partial):  # the same function with other settings is another one
+        if isinstance(thing, functools.partial):  # a function with other settings is another function
             named = sorted(thing.keywords.items())
             waiting += [(part, root) for part in (thing.func, *thing.args, *(part for pair in named for part in pair))]
             continue
@@ -72,9 +72,9 @@ def code_key(*things: Any) -> str:
 
 
 def module_key(module: torch.nn.Module) -> str:
-    """Digest of what a torch module does beside its weights: structure, settings, and the code of classes.
+    """Digest of what a torch module does, apart from its weights: structure, settings, and the code of its classes.
 
-    Settings are plain values, tensors that are no parameters, and functions among the submodules' attributes.
+    Settings are attributes of submodules: plain values, tensors that are not parameters, and functions.
     """
     import torch
 
@@ -169,7 +169,7 @@ def _plain_text(value: Any) -> str | None:
 
 @functools.cache
 def _is_installed(root: str) -> bool:
-    """True for the standard library and for installed packages: what the caller does not edit between two runs."""
+    """True for the standard library and installed packages, which a user does not edit between two runs."""
     if root in sys.stdlib_module_names and root != "__main__":
         return True
     file = getattr(sys.modules.get(root), "__file__", None)

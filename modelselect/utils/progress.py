@@ -1,4 +1,4 @@
-"""Progress in the terminal: a bar over candidates, and one over the rows of the current one."""
+"""Progress in the terminal: a bar over candidates, and one over the rows of the current candidate."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from types import TracebackType
 
 
 class Progress:
-    """Bars on standard error, so that standard output stays the answer's.
+    """Progress bars on standard error; standard output is left to the result.
 
     Args:
-        wanted: False shows nothing; neither is anything shown where standard error is not a terminal.
+        wanted: False shows nothing. Nothing is shown either if standard error is not a terminal.
     """
 
     def __init__(self, wanted: bool) -> None:
@@ -42,7 +42,7 @@ class Progress:
 
     @contextlib.contextmanager
     def candidates(self, what: str, total: int) -> Iterator[Callable[[str], None]]:
-        """A bar over candidates; what it yields is to be called with each finished one's id."""
+        """A bar over candidates; yields a function to call with each finished candidate's id."""
         task = self._bars.add_task(what, total=total, detail="")
         yield lambda finished: self._bars.update(task, advance=1, detail=finished)
         self._bars.remove_task(task)
@@ -51,7 +51,7 @@ class Progress:
             self._rows = None
 
     def batches(self, done: int, total: int) -> None:
-        """Moves the bar over rows."""
+        """Updates the bar over rows."""
         if self._rows is None:
             self._rows = self._bars.add_task("rows", total=total, detail="")
         self._bars.update(self._rows, completed=done, total=total)

@@ -1,4 +1,4 @@
-"""What the operating system says: cores, memory, processor."""
+"""What the operating system reports: cores, memory, processor."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 
 
 def usable_cores() -> int:
-    """Cores that this process may run on: less than the machine has, where it is bound to some of them or to a share.
+    """Number of cores that this process may use: fewer than the machine has, if the process is limited to some.
 
-    A container's share is that of control groups (Linux), rounded up.
+    The limit may be a CPU affinity, or a container's share by control groups (Linux), rounded up.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota, _, period = _control_group("cpu.max").partition(" ")
@@ -21,7 +21,7 @@ def usable_cores() -> int:
 
 
 def available_memory() -> int | None:
-    """Bytes that this process may still take without making the machine swap; None where nobody tells (not Linux)."""
+    """Bytes that this process can still use without making the machine swap; None if unknown (not Linux)."""
     try:
         found = re.search(r"^MemAvailable:\s+(\d+) kB$", Path("/proc/meminfo").read_text(), re.MULTILINE)
     except OSError:
@@ -34,7 +34,7 @@ def available_memory() -> int | None:
 
 
 def processor() -> str:
-    """The processor's name, as the operating system knows it."""
+    """The processor's name, as the operating system reports it."""
     try:
         found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
     except OSError:
@@ -43,7 +43,7 @@ def processor() -> str:
 
 
 def _control_group(name: str) -> str:
-    """What the control group of this process says, as containers see it; empty where there is none."""
+    """A value of this process's control group, as containers see it; empty if there is none."""
     try:
         return (Path("/sys/fs/cgroup") / name).read_text().strip()
     except OSError:

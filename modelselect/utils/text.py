@@ -1,4 +1,4 @@
-"""Numbers and names as people read them, and escaping for Markdown, LaTeX and terminals."""
+"""Numbers and names for people to read, and escaping for Markdown, LaTeX and terminals."""
 
 from __future__ import annotations
 
@@ -15,30 +15,28 @@ def duration(seconds: float | None) -> str:
     if seconds is None:
         return "unknown"
     if seconds < 100:
-        return f"{seconds:.2g} s"
+        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.2g} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 PLAIN_WIDTH = 200
-"""Characters in a line where there is no terminal."""
+"""Characters in a line if there is no terminal."""
 
 UNKNOWN = "–"
 
 
 def printable(text: str) -> str:
-    """Without control characters, which a terminal would obey."""
+    """The text without control characters, which a terminal would execute."""
     return "".join(c if c.isprintable() else "\ufffd" for c in text)
 
 
 def with_unit(count: float) -> str:
-    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if count >= size:
-            return f"{count / size:.3g}{unit}"
-    return f"{count:.0f}"
+    """A count in three digits: `999` -> `999`, `1234567` -> `1.23M`."""
+    return f"{count:.0f}" if count < 999.5 else short_number(count)
 
 
 def chance_text(probability: float) -> str:
-    """A probability that was estimated, in words that claim no more than that.
+    """An estimated probability in words that claim no more precision than it has.
 
     >>> chance_text(0.876), chance_text(0.998), chance_text(0.001)
     ('88%', 'more than 99%', 'less than 1%')
@@ -53,7 +51,7 @@ def short_number(value: float) -> str:
     ('1.23M', '12.5', '0.25')
     """
     for size, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= size:
+        if value >= 0.9995 * size:  # 999,500 and more are rounded to 1M
             return f"{value / size:.3g}{unit}"
     return f"{value:.3g}"
 
@@ -65,7 +63,7 @@ def in_bytes(value: float) -> str:
 
 
 def listed(items: Sequence[str], most: int = 3) -> str:
-    """`a, b and 4 more`, in words.
+    """A list in words: `a, b and 4 more`.
 
     >>> listed(["a", "b", "c"]), listed(list("abcdef"), 2)
     ('a, b and c', 'a, b and 4 more')
@@ -88,13 +86,13 @@ _LATEX = {
 
 
 def escaped(text: str) -> str:
-    """The text as Markdown shows it: nothing in it is markup, a link or a new cell."""
+    """The text escaped for Markdown: nothing in it is markup, a link or a new cell."""
     plain = printable(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\`*_{}\[\]|~#!$])", r"\\\1", plain)
 
 
 def latex_escaped(text: str) -> str:
-    """The text as LaTeX prints it: nothing in it is a command, a comment or a new cell."""
+    """The text escaped for LaTeX: nothing in it is a command, a comment or a new cell."""
     return "".join(_LATEX.get(c, c) for c in printable(text))
 
 

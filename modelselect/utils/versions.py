@@ -1,32 +1,33 @@
-"""The version of modelselect, and of the libraries that change numbers."""
+"""The version of modelselect, and of the libraries that affect results."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
-import importlib.metadata
 
 __version__ = "0.1.0"
 
 NUMERIC_LIBRARIES = ("torch", "torchvision", "timm", "transformers", "numpy", "pillow", "modelselect-automl")
-"""What changes features when its version changes: part of every evidence's identity."""
+"""Libraries whose version can change features: part of the key of all evidence."""
 
 SCORE_LIBRARIES = (*NUMERIC_LIBRARIES, "scipy", "scikit-learn")
-"""What changes scores when its version changes."""
+"""Libraries whose version can change scores."""
 
 ALL_LIBRARIES = (*SCORE_LIBRARIES, "gensim", "networkx", "datasets", "huggingface_hub")
-"""What is written down of an installation on a leaderboard."""
+"""Libraries whose versions are recorded on a leaderboard."""
 
 
 @functools.cache
 def numeric_versions(libraries: tuple[str, ...] = NUMERIC_LIBRARIES) -> dict[str, str]:
-    """Installed versions of what features depend on, or of other libraries."""
+    """Installed versions of the libraries that features depend on, or of other libraries."""
+    from importlib import metadata  # a tenth of a second, which `import modelselect` need not pay
+
     versions = {}
     for library in libraries:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            versions[library] = importlib.metadata.version(library)
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions[library] = metadata.version(library)
     return versions
 
 
 DISTRIBUTION = "modelselect-automl"
-"""The distribution that ships the host and the shipped plugins."""
+"""The distribution that contains modelselect and its shipped plugins."""

@@ -1,4 +1,4 @@
-"""How good is a candidate really: fine-tuning on the training rows, accuracy with an interval on held-out rows."""
+"""How good a candidate really is: fine-tuning on training rows, and accuracy with an interval on held-out rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The state of a training on disk, from which a killed run continues."""
+"""The state of a training run on disk, from which a killed run continues."""
 
 from __future__ import annotations
 
@@ -7,16 +7,13 @@ import pickle
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from modelselect.store.files import explained
 
-if TYPE_CHECKING:
-    pass
-
 
 class Checkpoint:
-    """What a killed training goes on from: one file, replaced as a whole after every epoch."""
+    """The state from which a killed training run continues: one file, replaced atomically after every epoch."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -34,7 +31,7 @@ class Checkpoint:
             partial.replace(self.path)
 
     def load(self) -> dict[str, Any] | None:
-        """What was saved last; None if nothing was, or nothing that can be read."""
+        """The last saved state; None if there is none, or none that can be read."""
         import torch
 
         try:

@@ -1,4 +1,4 @@
-"""The winner, fine-tuned: kept in the store, loaded ready to use, and written as a folder that its library loads."""
+"""Writes a fine-tuned candidate as a folder that its library loads."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from modelselect.candidates.candidate import Candidate
+from modelselect.candidates.zoo import OWN_MODULES
 from modelselect.errors import InvalidInputError
+from modelselect.host.host import get_host
 from modelselect.verification.fine_tuned import HEAD_PREFIX, FineTuned
 
 CONFIGURATION = "config.json"
@@ -20,31 +22,28 @@ ORIGIN = "fine_tuned_from"
 
 
 def write(tuned: FineTuned, candidate: Candidate, path: Path, *, trust_remote_code: bool = False) -> None:
-    """A folder with the fine-tuned model, as its library loads it where it has such a form, else as our own zoo does.
+    """Writes the fine-tuned model into a folder: in its library's form if there is one, else for the `directory` zoo.
 
     Raises:
-        CandidateError: the candidate cannot be loaded to be put together with its fine-tuned weights.
-        InvalidInputError: there is something at `path` already, or it cannot be written.
+        CandidateError: the candidate cannot be loaded, and the fine-tuned weights cannot be used without it.
+        InvalidInputError: `path` holds something already, or cannot be written.
     """
-    from modelselect.evaluation.own_modules import ModuleZoo
-    from modelselect.host.host import get_host
-
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise InvalidInputError(f"there is something at {str(path)!r} already; give a new folder")
+        raise InvalidInputError(f"{str(path)!r} holds something already; give a new or an empty folder")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as scratch:
             folder = Path(scratch) / path.name
             folder.mkdir()
             written = False
-            if candidate.zoo != ModuleZoo.name:
+            if candidate.zoo != OWN_MODULES:
                 zoo = get_host().zoo(candidate.zoo)
                 backbone = zoo.load(candidate, trust_remote_code=trust_remote_code)
                 tuned.put_into(backbone.module)
                 written = zoo.export(backbone, tuned.head(), tuned.class_names, folder)
             if not written:
                 _write_ours(tuned, candidate, folder)
-            for file in filter(Path.is_file, folder.rglob("*")):  # safetensors lets the owner alone read what it writes
+            for file in filter(Path.is_file, folder.rglob("*")):  # safetensors makes files that only the owner can read
                 shutil.copymode(folder / CONFIGURATION, file)
             if path.exists():
                 path.rmdir()

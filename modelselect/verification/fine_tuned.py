@@ -1,4 +1,4 @@
-"""Fine-tuned weights: kept in the store, and put back on a backbone."""
+"""Fine-tuned weights: read from the store, and loaded into a backbone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from modelselect.candidates.backbone import Backbone
+from modelselect.candidates.backbone import Backbone, Reader
 from modelselect.candidates.readers import HeadInput
 from modelselect.errors import CandidateError
 from modelselect.store.store import Store
@@ -17,23 +17,21 @@ from modelselect.store.store import Store
 if TYPE_CHECKING:
     import torch
 
-    from modelselect.candidates.backbone import Reader
-
 KIND = "fine_tuned"
-"""Of the store's entries that hold fine-tuned weights."""
+"""Kind of the store's entries that hold fine-tuned weights."""
 
 _BODY, HEAD_PREFIX = "body.", "head."
 
 
 @dataclass(frozen=True)
 class FineTuned:
-    """Fine-tuned weights, and what they are for.
+    """Fine-tuned weights, and the classes that they are for.
 
     Attributes:
-        weights: `head.weight` (classes, D), `head.bias` (classes,), and, unless only the head was trained, those of the
-            backbone by their names behind `body.`.
+        weights: `head.weight` (classes, D), `head.bias` (classes,), and, unless only the head was trained, the
+            backbone's weights by name, with the prefix `body.`.
         class_names: of the logits, in order.
-        method: what was trained; see `METHODS`.
+        method: which weights were trained; see `METHODS`.
     """
 
     weights: Mapping[str, Any]
@@ -42,26 +40,27 @@ class FineTuned:
 
     @classmethod
     def of(cls, key: str, places: Sequence[str | os.PathLike[str] | None]) -> FineTuned:
-        """From the first of these stores that holds them.
+        """From the first of these stores that has them.
 
         Raises:
-            CandidateError: none does.
+            CandidateError: no store has them.
         """
         stores = [Store(place) for place in dict.fromkeys(places)]
         for store in stores:
             if (entry := store.get(key)) is not None:
                 return cls(entry.arrays, tuple(entry.metadata["class_names"]), entry.metadata["method"])
         raise CandidateError(
-            f"its fine-tuned weights ({key}) are not in {' or '.join(str(store.path) for store in stores)}: they were "
-            "evicted, or it was fine-tuned on another machine. Run select() again with the same arguments, give the "
-            "folder with cache_dir=, or take the pre-trained weights with load(fine_tuned=False)."
+            f"the fine-tuned weights ({key}) are not in {' or '.join(str(store.path) for store in stores)}: they were "
+            "evicted, or the candidate was fine-tuned on another machine. Run select() again with the same "
+            "arguments, give the store's folder with cache_dir=, or load the pre-trained weights with "
+            "load(fine_tuned=False)."
         )
 
     def put_into(self, module: torch.nn.Module) -> None:
-        """Gives the backbone's weights to its module.
+        """Loads the backbone's weights into its module.
 
         Raises:
-            CandidateError: they are not this module's.
+            CandidateError: the weights belong to another module.
         """
         body = {name.removeprefix(_BODY): value for name, value in self.weights.items() if name.startswith(_BODY)}
         if not body:
@@ -71,7 +70,7 @@ class FineTuned:
         except RuntimeError as error:
             reason = str(error).splitlines()[0]
             raise CandidateError(
-                f"its fine-tuned weights do not fit the module that its zoo loads ({reason})"
+                f"the fine-tuned weights do not fit the module that the zoo loads ({reason}). Run select() again"
             ) from error
 
     def head(self) -> torch.nn.Linear:
@@ -84,7 +83,7 @@ class FineTuned:
         return head.eval()
 
     def on(self, backbone: Backbone, weights_key: str) -> Backbone:
-        """The backbone fine-tuned, under its head: its module gives logits of `class_names`. Takes its module over."""
+        """The fine-tuned backbone with its head: the module gives logits of `class_names`. Takes over the module."""
         self.put_into(backbone.module)
         module = classifier(backbone.module, backbone.read, self.head())
         return Backbone(
@@ -98,11 +97,11 @@ class FineTuned:
 
 
 def classifier(body: torch.nn.Module, read: Reader, head: torch.nn.Linear) -> torch.nn.Module:
-    """A module that gives (N, classes) logits for a batch as the body takes it."""
+    """A module that gives (N, classes) logits for a batch in the form that the body takes."""
     import torch
 
     class Classifier(torch.nn.Module):
-        """A head on the features that are read from a body."""
+        """A head on the features of a body."""
 
         def __init__(self) -> None:
             super().__init__()

@@ -1,23 +1,21 @@
-"""What is trained on which rows, and what training reports."""
+"""What a training run gets, and what it reports."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from modelselect.candidates.backbone import Backbone
+from modelselect.extraction.inputs import Inputs
 from modelselect.verification.recipe import FineTuning
-
-if TYPE_CHECKING:
-    from modelselect.candidates.backbone import Backbone
-    from modelselect.extraction.inputs import Inputs
 
 
 class Rows(NamedTuple):
-    """Labelled rows: where they are among the prepared `inputs`, and their classes, counted from 0."""
+    """Labelled rows: their positions in the prepared `inputs`, and their classes, counted from 0."""
 
     inputs: Inputs
     places: NDArray[np.int64]
@@ -25,12 +23,12 @@ class Rows(NamedTuple):
 
 
 class Epoch(NamedTuple):
-    """What is known after an epoch.
+    """The results of an epoch.
 
     Attributes:
-        loss: mean cross-entropy over the training rows, while they were trained on.
-        accuracy: on the validation split; None where there is none.
-        validation_loss: mean cross-entropy there.
+        loss: mean cross-entropy over the training rows during the epoch.
+        accuracy: on the validation split; None without a split.
+        validation_loss: mean cross-entropy on the validation split; None without a split.
     """
 
     loss: float
@@ -39,19 +37,19 @@ class Epoch(NamedTuple):
 
 
 Report = Callable[[int, Epoch], None]
-"""Called with the number of an epoch, from 1, and what is known after it; may raise to end the training."""
+"""Called with the number of an epoch, from 1, and its results; may raise to end the training."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """What is trained, on what, and where: all but the rates.
+    """Everything that a training run needs, except for the learning rates.
 
     Attributes:
-        backbone: what is fine-tuned; it stays as it was.
-        method: `full`, `lora`, or `head`, for which the backbone passes on the features that it is given.
+        backbone: the backbone to fine-tune; it is left unchanged.
+        method: `full`, `lora`, or `head`; for `head`, the inputs are features and the backbone returns them unchanged.
         classes: number of classes.
         training: rows to train on.
-        validation: rows that tell the best epoch; None keeps the last.
+        validation: rows that determine the best epoch; None keeps the last epoch.
     """
 
     backbone: Backbone
@@ -66,13 +64,13 @@ class Job:
 
 @dataclass(frozen=True)
 class Trained:
-    """A finished training.
+    """A finished training run.
 
     Attributes:
-        network: `Network` with the kept epoch's weights, on the device, in evaluation mode, adapters merged.
+        network: `Network` with the weights of the kept epoch, on the device, in evaluation mode, adapters merged.
         history: of all its epochs.
-        kept: number of the epoch whose weights it has, from 1.
-        part: rows that were on the device at once.
+        kept: number of the epoch whose weights were kept, from 1.
+        part: number of rows on the device at a time.
     """
 
     network: Any

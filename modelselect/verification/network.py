@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 
 
 def trainable_network(job: Job, device: torch.device) -> Any:
-    """A copy of the backbone under a fresh head, on the device."""
+    """A copy of the backbone with a new head, on the device."""
     import torch
 
     class Network(torch.nn.Module):
-        """Logits (B, classes), float32, from a batch as the backbone's module takes it."""
+        """Logits (B, classes), float32, from a batch in the form that the backbone's module takes."""
 
         def __init__(self, body: torch.nn.Module, head: torch.nn.Linear, adapters: Any) -> None:
             super().__init__()
             self.body, self.head = body, head
-            self._adapters = [adapters]  # in a list, so that it is no submodule: the body is in it
+            self._adapters = [adapters]  # in a list, because a submodule would contain the body twice
 
         def forward(self, batch: torch.Tensor) -> torch.Tensor:
             logits: torch.Tensor = self.head(job.backbone.read(self.body, batch).features.float())
@@ -54,10 +54,10 @@ def trainable_network(job: Job, device: torch.device) -> Any:
 
 
 def _adapters(job: Job, body: torch.nn.Module, example: torch.Tensor) -> Any:
-    """LoRA adapters, put into the linear layers that features depend on; into convolutions where there are none.
+    """Adds LoRA adapters to the linear layers that features depend on, or, without any, to the convolutions.
 
     Raises:
-        CandidateError: peft has no adapter for any layer of it.
+        CandidateError: peft has no adapter for any of the module's layers.
     """
     import torch
     from peft import LoraConfig, LoraModel
@@ -68,7 +68,7 @@ def _adapters(job: Job, body: torch.nn.Module, example: torch.Tensor) -> Any:
     linear, convolutions = [], []
     for name, layer in body.named_modules():
         if getattr(getattr(layer, "weight", None), "grad", None) is None:
-            continue  # the source classifier, say, on which no feature depends
+            continue  # no feature depends on this layer, for example the source classifier
         if type(layer) is torch.nn.Linear:
             linear.append(name)
         elif type(layer) is torch.nn.Conv2d and layer.groups == 1:
@@ -77,7 +77,7 @@ def _adapters(job: Job, body: torch.nn.Module, example: torch.Tensor) -> Any:
     names = linear or convolutions
     if not names:
         raise CandidateError(
-            "verify='lora' does not apply to it: it has neither linear layers nor plain convolutions for adapters. Use "
+            "verify='lora' does not apply to this candidate: it has neither linear layers nor plain convolutions. Use "
             "verify='full' or 'head'."
         )
     rank = job.settings.lora_rank
@@ -86,7 +86,7 @@ def _adapters(job: Job, body: torch.nn.Module, example: torch.Tensor) -> Any:
         return LoraModel(body, LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=pattern), "default")
     except ValueError as error:
         raise CandidateError(
-            f"peft cannot put LoRA adapters into it ({error}). Use verify='full' or 'head'."
+            f"peft cannot add LoRA adapters to this candidate ({error}). Use verify='full' or 'head'."
         ) from error
 
 
@@ -106,7 +106,7 @@ def make_optimizer(network: Any, settings: FineTuning, rates: Rates) -> torch.op
 
 
 def training_mode(network: Any, method: str) -> None:
-    """All of it for full fine-tuning; with adapters, the statistics of batch normalisation stay with the weights."""
+    """Training mode for all layers; with adapters, batch normalisation keeps the statistics of the weights."""
     from torch.nn.modules.batchnorm import _BatchNorm
 
     network.train()

@@ -1,4 +1,4 @@
-"""Training in several processes: who is first, and what is shared."""
+"""Training in several processes: which one is first, and what they share."""
 
 from __future__ import annotations
 
@@ -11,37 +11,37 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 _MIXED_PRECISION = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
-"""What accelerate calls the precisions."""
+"""accelerate's names of the precisions."""
 
 
 def launched_together() -> bool:
-    """True if this is one of several processes that `accelerate launch` or torchrun have started for one training."""
+    """True if this is one of several processes that `accelerate launch` or torchrun started for one training."""
     return int(os.environ.get("WORLD_SIZE", 1)) > 1 and "RANK" in os.environ
 
 
 def is_first_process() -> bool:
-    """True but in the second, third, ... of several processes that train together."""
+    """False in the second, third, ... of several processes that train together; else True."""
     return not launched_together() or os.environ["RANK"] == "0"
 
 
 @contextlib.contextmanager
 def accelerated(device: str, precision: str) -> Iterator[Accelerator]:
-    """An accelerator of this device and precision; the caller's own, which would share its state, is untouched."""
+    """An accelerator of this device and precision. It does not touch a user's own, which would share its state."""
     from accelerate import Accelerator, DistributedDataParallelKwargs
     from accelerate.state import AcceleratorState, GradientState, PartialState
 
-    shared = [kind._shared_state for kind in (AcceleratorState, PartialState, GradientState)]
+    shared = [kind._shared_state for kind in (AcceleratorState, PartialState, GradientState)]  # noqa: SLF001 (none is public)
     before = [dict(state) for state in shared]
     asked = os.environ.get("ACCELERATE_TORCH_DEVICE")
     for state in shared:
         state.clear()
     try:
-        if not launched_together():  # else each process has a device of its own
+        if not launched_together():  # several processes have one device each
             os.environ["ACCELERATE_TORCH_DEVICE"] = device
         accelerator = Accelerator(
             cpu=device == "cpu",
             mixed_precision=_MIXED_PRECISION[precision],
-            # No feature depends on the source classifier, which stays in its place.
+            # The source classifier stays in the module, though no feature depends on it.
             kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
         )
         _restore_environment(asked)
@@ -61,7 +61,7 @@ def _restore_environment(device: str | None) -> None:
 
 
 def share_buffers(network: Any, accelerator: Accelerator) -> None:
-    """The first process's statistics of batch normalisation in all of them."""
+    """Copies the first process's statistics of batch normalisation to all processes."""
     if accelerator.num_processes > 1:
         from accelerate.utils import broadcast
 
@@ -81,7 +81,7 @@ def summed_over_processes(value: float, accelerator: Accelerator) -> float:
 
 @contextlib.contextmanager
 def reproducible(seed: int, device: str) -> Iterator[None]:
-    """Everything random from the seed, full float32 precision, deterministic kernels; as before afterwards."""
+    """Random numbers from the seed, full float32 precision, deterministic kernels; all restored afterwards."""
     import torch
 
     kind = torch.device(device)

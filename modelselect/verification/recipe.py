@@ -1,4 +1,4 @@
-"""The recipe of fine-tuning: what is the same for every candidate, so that what differs is the candidate."""
+"""The recipe of fine-tuning: the same for every candidate, so that only the candidates differ."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from modelselect.extraction.devices import PRECISIONS
 
 METHODS: Mapping[str, str] = MappingProxyType(
     {
-        "full": "all weights, under a fresh linear head",
-        "head": "the linear head alone, on features that the frozen backbone gives once",
+        "full": "all weights, with a new linear head",
+        "head": "only the linear head, on features computed once by the frozen backbone",
         "lora": "low-rank adapters in the frozen backbone, and the head (E. J. Hu et al., LoRA, ICLR 2022)",
     }
 )
-"""What can be trained."""
+"""Which weights can be trained."""
 
 OPTIMIZERS = ("adamw", "sgd")
 
 
 class Rates(NamedTuple):
-    """What a search varies: peak learning rates of backbone and head, and weight decay."""
+    """The values that a search varies: peak learning rates of backbone and head, and weight decay."""
 
     backbone: float
     head: float
@@ -35,27 +35,27 @@ class Rates(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class FineTuning:
-    """The recipe: the same for every candidate. By default one training with AdamW, cosine after a warm-up.
+    """The recipe, which is the same for every candidate. By default one training with AdamW, warm-up and cosine decay.
 
-    There are two ways to search learning rates and weight decay for each candidate: give several values to choose from
-    (all combinations are tried), or give one of each and `trials`, and others around them are tried. Searches and
-    early stopping go by a validation split of the training rows; held-out rows decide nothing.
+    There are two ways to search learning rates and weight decay for each candidate: give several values, and all
+    combinations are tried; or give one value of each and `trials`, and values around them are tried, too. Searches and
+    early stopping use a validation split of the training rows; held-out rows decide nothing.
 
     Attributes:
-        epochs: passes over the training rows, at most.
-        backbone_learning_rate: peak, for the pre-trained weights (for the adapters, with LoRA), or several to try.
-        head_learning_rate: peak, for the fresh linear head, or several to try.
-        weight_decay: of matrices and kernels, or several to try; biases and normalisation are left alone.
-        batch_size: rows in one step. Where memory is short a step is computed in smaller parts.
-        warm_up: share of all steps over which the learning rates rise from zero.
+        epochs: maximum number of passes over the training rows.
+        backbone_learning_rate: peak rate of the pre-trained weights (with LoRA: of the adapters), or several to try.
+        head_learning_rate: peak rate of the new linear head, or several to try.
+        weight_decay: of matrices and kernels, or several to try; biases and normalisation layers have none.
+        batch_size: rows in one step. If memory is short, a step is computed in smaller parts.
+        warm_up: share of all steps in which the learning rates rise from zero.
         optimizer: `"adamw"` or `"sgd"`.
-        momentum: of SGD (Nesterov's where it is more than 0).
-        trials: 1 for no search; else how many trainings: the first with the values given, the others with learning
-            rates and weight decay up to ten times less or more. Hopeless ones are stopped early.
-        patience: stop after so many epochs without a better accuracy on the validation split; None: never.
-        validation: share of the training rows in that split, which is only made where something goes by it. The
-            weights of the best epoch there are kept.
-        precision: of the arithmetic: `"float32"`, or mixed with `"bfloat16"` or `"float16"` where the device has it.
+        momentum: of SGD (Nesterov momentum if above 0).
+        trials: 1 for no search; else the number of trainings. The first uses the given values; the others use learning
+            rates and weight decay up to ten times lower or higher. Trials without prospects are stopped early.
+        patience: stop after this number of epochs without a better accuracy on the validation split; None: never.
+        validation: share of the training rows in the validation split, which is made only for a search or for
+            `patience`. The weights of the best epoch on it are kept.
+        precision: of the arithmetic: `"float32"`, or mixed with `"bfloat16"` or `"float16"` if the device has it.
         lora_rank: of the adapters, with LoRA.
 
     Raises:
@@ -93,7 +93,7 @@ class FineTuning:
             "warm_up": (_number(self.warm_up) and self.warm_up < 1, "from 0 up to, but not including, 1"),
             "optimizer": (self.optimizer in OPTIMIZERS, f"one of {', '.join(OPTIMIZERS)}"),
             "momentum": (_number(self.momentum) and self.momentum < 1, "from 0 up to, but not including, 1"),
-            "trials": (_whole(self.trials, 1), "1 (no search) or how many to make"),
+            "trials": (_whole(self.trials, 1), "1 (no search), or the number of trainings"),
             "patience": (self.patience is None or _whole(self.patience, 1), "an integer of at least 1, or None"),
             "validation": (_number(self.validation) and 0 < self.validation < 1, "more than 0 and less than 1"),
             "precision": (self.precision in PRECISIONS, f"one of {', '.join(PRECISIONS)}"),
@@ -105,12 +105,12 @@ class FineTuning:
         if self.trials > 1 and self.is_grid:
             raise InvalidInputError(
                 f"FineTuning(trials={self.trials}) searches around one value of each learning rate and weight decay, "
-                "and several are given, all of which would be tried. Give trials, or several values."
+                "but several values are given. Give either trials or several values."
             )
 
     @property
     def is_grid(self) -> bool:
-        """True if several values are given to choose from."""
+        """True if several values of a rate are given."""
         return any(
             isinstance(value, tuple)
             for value in (self.backbone_learning_rate, self.head_learning_rate, self.weight_decay)
@@ -118,22 +118,22 @@ class FineTuning:
 
     @property
     def grid(self) -> tuple[Rates, ...]:
-        """Every combination of the values given; one where there is nothing to choose."""
+        """Every combination of the given values; one if there is only one value of each."""
         values = (self.backbone_learning_rate, self.head_learning_rate, self.weight_decay)
         return tuple(Rates(*point) for point in itertools.product(*map(_choices, values)))
 
     @property
     def trainings(self) -> int:
-        """How many trainings this takes for each candidate, at most."""
+        """Maximum number of trainings for each candidate."""
         return max(self.trials, len(self.grid))
 
     @property
     def validates(self) -> bool:
-        """True if something goes by a validation split."""
+        """True if the recipe needs a validation split."""
         return self.trainings > 1 or self.patience is not None
 
     def learning_rate_factor(self, step: int, steps: int) -> float:
-        """What the peak rates are multiplied by at `step` of `steps`: up in a straight line, down along a cosine.
+        """Factor of the peak rates at `step` of `steps`: it rises linearly and falls along a cosine.
 
         >>> recipe = FineTuning(warm_up=0.2)
         >>> [round(recipe.learning_rate_factor(step, 10), 2) for step in (0, 1, 2, 6, 9)]
@@ -146,7 +146,7 @@ class FineTuning:
 
 
 def check_method(method: str) -> None:
-    """Raises InvalidInputError if there is no such method, or what it takes is not installed."""
+    """Raises InvalidInputError if the method does not exist, or needs a library that is not installed."""
     if method not in METHODS:
         raise InvalidInputError(
             f"verify is {method!r}; expected one of "

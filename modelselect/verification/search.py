@@ -1,4 +1,4 @@
-"""Which learning rates and weight decay: several trainings of one candidate, compared on its validation split."""
+"""Searches learning rates and weight decay: several trainings of one candidate, compared on its validation split."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ if TYPE_CHECKING:
     import optuna
 
 SPAN = 10.0
-"""A search without given choices goes from this fraction of each value to this multiple of it."""
+"""Without given choices, the search covers each value divided by this number to the value times this number."""
 
 REDUCTION = 3
-"""Of the trials that come to a rung, about one in so many goes on; rungs are so many times further apart each time."""
+"""About one in this number of trials goes on from a rung; each rung is at this multiple of the epochs of the last."""
 
 FIRST_RUNGS = 9
-"""The first rung is at this fraction of the epochs."""
+"""The first rung is at the number of epochs divided by this number."""
 
 DRAWN_AT_RANDOM = 5
-"""So many trials before the sampler goes by what it has seen."""
+"""Number of trials before the sampler uses earlier results."""
 
 
 def search(job: Job, part: int, folder: Path, report: Report | None = None) -> tuple[Trained, Rates, int]:
-    """The training that did best on the validation split, its rates, and how many trials there were.
+    """The training with the best result on the validation split, its rates, and the number of trials.
 
-    Optuna keeps the trials in a journal in `folder`: those that are finished are not repeated after a kill, and the one
-    that was under way goes on from its last epoch. The sampler (tree-structured Parzen estimator) starts anew from the
-    seed and the number of the trial each time, so that a kill changes nothing. Trials whose accuracy after some
-    epochs is not among the best third of those before them are given up (L. Li et al., A system for massively parallel
-    hyperparameter tuning, MLSys 2020).
+    Optuna keeps the trials in a journal in `folder`. After a kill, finished trials are not repeated, and an unfinished
+    trial continues from its last epoch. The sampler (tree-structured Parzen estimator) is seeded anew for each trial,
+    from the seed and the trial's number, so that a kill changes nothing. A trial is stopped if, at a rung, its accuracy
+    is not in the best third of the trials before it (L. Li et al., A system for massively parallel hyperparameter
+    tuning, MLSys 2020).
 
     Args:
-        job: what is trained.
-        part: rows on the device at once, to begin with.
-        folder: where trials and their checkpoints are kept; nobody else may write there meanwhile.
-        report: told after every epoch of every trial, numbered throughout.
+        job: the candidate and its rows.
+        part: number of rows on the device at a time, to begin with.
+        folder: for the trials and their checkpoints; nothing else may write there.
+        report: called after every epoch of every trial, with a number that counts all epochs.
 
     Raises:
-        CandidateError: not one trial could be finished.
+        CandidateError: no trial finished.
         OutOfMemoryError: not even two rows fit.
     """
     import optuna
@@ -58,13 +58,13 @@ def search(job: Job, part: int, folder: Path, report: Report | None = None) -> t
             continue
         study.sampler = optuna.samplers.TPESampler(seed=job.seed + number, n_startup_trials=DRAWN_AT_RANDOM)
         if known and known[0].state == optuna.trial.TrialState.RUNNING:  # when the process was killed
-            trial = optuna.trial.Trial(study, known[0]._trial_id)
+            trial = optuna.trial.Trial(study, known[0]._trial_id)  # noqa: SLF001 (none is public)
         else:
             trial = study.ask()
         _try(job, study, trial, part, folder, _Judge(trial, number * job.settings.epochs, report))
     if not study.get_trials(deepcopy=False, states=[optuna.trial.TrialState.COMPLETE]):
         reasons = [trial.user_attrs["failure"] for trial in study.trials if "failure" in trial.user_attrs]
-        raise CandidateError(f"not one of {count} trials was finished. The last failed: {reasons[-1]}")
+        raise CandidateError(f"none of the {count} trials finished. The last one failed: {reasons[-1]}")
     best = study.best_trial
     rates = _points(job)[0]._replace(**best.params)
     checkpoint = Checkpoint(folder / f"trial-{best.number}.pt")
@@ -72,12 +72,14 @@ def search(job: Job, part: int, folder: Path, report: Report | None = None) -> t
 
 
 def _try(job: Job, study: optuna.Study, trial: optuna.trial.Trial, part: int, folder: Path, judge: Report) -> None:
-    """One trial, from where it was; of all checkpoints that of the best trial is left."""
+    """Runs or continues one trial. Of all checkpoints, only that of the best trial is kept."""
     import optuna
 
     checkpoint = Checkpoint(folder / f"trial-{trial.number}.pt")
     finished = study.get_trials(deepcopy=False, states=[optuna.trial.TrialState.COMPLETE])
-    part = min([part, *(other.user_attrs["part"] for other in finished)])  # what memory had no room for, it has not now
+    part = min(
+        [part, *(other.user_attrs["part"] for other in finished)]
+    )  # a size that did not fit before will not fit now
     try:
         trained = train_in_memory(job, _suggested(job, trial), part, checkpoint, judge)
     except optuna.TrialPruned:
@@ -85,7 +87,7 @@ def _try(job: Job, study: optuna.Study, trial: optuna.trial.Trial, part: int, fo
         checkpoint.discard()
     except OutOfMemoryError:
         raise
-    except CandidateError as error:  # at these rates; others may do
+    except CandidateError as error:  # other rates may work
         trial.set_user_attr("failure", str(error))
         study.tell(trial, state=optuna.trial.TrialState.FAIL)
         checkpoint.discard()
@@ -100,7 +102,7 @@ def _try(job: Job, study: optuna.Study, trial: optuna.trial.Trial, part: int, fo
 
 
 class _Judge:
-    """Tells a trial its accuracy after every epoch, and ends it where the pruner says so."""
+    """Reports a trial's accuracy after every epoch, and ends the trial if the pruner says so."""
 
     def __init__(self, trial: optuna.trial.Trial, epochs_before: int, report: Report | None) -> None:
         self.trial, self.epochs_before, self.report = trial, epochs_before, report
@@ -109,7 +111,7 @@ class _Judge:
     def __call__(self, number: int, epoch: Epoch) -> None:
         import optuna
 
-        if number in self.known:  # from before the kill
+        if number in self.known:  # already reported before a kill
             return
         assert epoch.accuracy is not None
         self.known.add(number)
@@ -121,13 +123,13 @@ class _Judge:
 
 
 def _points(job: Job) -> list[Rates]:
-    """The given combinations; a head alone has no use for several learning rates of the backbone."""
+    """The given combinations; for a head alone, the backbone's learning rates make no difference."""
     grid = job.settings.grid
     return list(dict.fromkeys(p._replace(backbone=grid[0].backbone) if job.method == "head" else p for p in grid))
 
 
 def _suggested(job: Job, trial: optuna.trial.Trial) -> Rates:
-    """A trial's point: one of those given, or one around the one given."""
+    """A trial's rates: one of the given combinations, or values around the given ones."""
     points = _points(job)
     values = {}
     for name in Rates._fields:
@@ -142,7 +144,7 @@ def _suggested(job: Job, trial: optuna.trial.Trial) -> Rates:
 
 
 def _study(job: Job, folder: Path) -> optuna.Study:
-    """The trials in the folder's journal; the given points are the first of them."""
+    """The study in the folder's journal; the given combinations are its first trials."""
     import optuna
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
@@ -153,9 +155,9 @@ def _study(job: Job, folder: Path) -> optuna.Study:
     try:
         with explained(f"the search in {folder}", "written"):
             folder.mkdir(parents=True, exist_ok=True)
-            for lock in folder.glob(f"{path.name}.lock*"):  # of a process that was killed: the folder is this one's own
+            for lock in folder.glob(f"{path.name}.lock*"):  # left by a killed process; no other process uses the folder
                 lock.unlink()
-            if path.exists():  # without the line that a kill has torn
+            if path.exists():  # drops a line that a kill left incomplete
                 content = path.read_bytes()
                 os.truncate(path, content.rfind(b"\n") + 1)
             study = optuna.create_study(

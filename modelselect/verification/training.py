@@ -1,10 +1,10 @@
-"""One training run: a copy of a backbone under a fresh linear head, epoch by epoch, resumable after each."""
+"""One training run: a copy of a backbone with a new linear head, epoch by epoch, resumable after each epoch."""
 
 from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def train_in_memory(
     job: Job, rates: Rates, part: int, checkpoint: Checkpoint | None = None, report: Report | None = None
 ) -> Trained:
-    """`train` with as many rows on the device at once as fit: from `part` on, halved until they do.
+    """`train` with as many rows at a time as fit on the device: `part`, halved until it fits.
 
     Raises:
         OutOfMemoryError: not even two rows fit.
@@ -37,7 +37,7 @@ def train_in_memory(
         return train(job, rates, size, checkpoint, report)
 
     def forget() -> None:
-        if checkpoint:  # from the start, so that the result is that of the smaller part
+        if checkpoint:  # starts again, so that all steps use the smaller part
             checkpoint.discard()
 
     held = checkpoint.load() if checkpoint else None
@@ -47,13 +47,12 @@ def train_in_memory(
 def train(
     job: Job, rates: Rates, part: int, checkpoint: Checkpoint | None = None, report: Report | None = None
 ) -> Trained:
-    """Trains from the last epoch that the checkpoint holds, or from the start.
+    """Trains from the last epoch in the checkpoint, or from the start.
 
-    The result depends on the arguments alone: not on what ran before, and not on where it was killed in between.
-    `report` hears of every epoch, also of those before the checkpoint; what it raises ends the training.
+    The result depends only on the arguments, not on earlier runs or on kills. `report` is called for every epoch, also
+    for those before the checkpoint; an exception that it raises ends the training.
     """
     import torch
-    from torch.nn.functional import cross_entropy
 
     settings, count = job.settings, len(job.training.places)
     batches = part_count(count, settings.batch_size)
@@ -61,7 +60,9 @@ def train(
     with reproducible(job.seed, job.device), accelerated(job.device, settings.precision) as accelerator:
         network = trainable_network(job, accelerator.device)
         if accelerator.process_index:
-            torch.manual_seed(job.seed + accelerator.process_index)  # dropout is to differ; weights come from the first
+            torch.manual_seed(
+                job.seed + accelerator.process_index
+            )  # different dropout; the weights are the first process's
         optimizer = make_optimizer(network, settings, rates)
         peaks = [group["lr"] for group in optimizer.param_groups]
         prepared, optimizer = accelerator.prepare(network, optimizer)
@@ -82,17 +83,8 @@ def train(
                 for group, peak in zip(optimizer.param_groups, peaks, strict=True):
                     group["lr"] = peak * factor
                 optimizer.zero_grad()
-                shares = np.array_split(batch, accelerator.num_processes)
-                parts = np.array_split(shares[accelerator.process_index], even_part_count(shares, part))
-                for index, places in enumerate(parts):
-                    waits = accelerator.no_sync(prepared) if index + 1 < len(parts) else contextlib.nullcontext()
-                    with waits:
-                        logits = prepared(training_batch(job, job.training, places, accelerator.device))
-                        targets = torch.from_numpy(job.training.targets[places]).to(accelerator.device)
-                        loss = cross_entropy(logits, targets, reduction="sum")
-                        # Gradients are averaged over processes, of which each has but a share of the batch.
-                        accelerator.backward(loss * accelerator.num_processes / len(batch))
-                    total += loss.item()
+                for loss in _losses(prepared, job, batch, part, accelerator):
+                    total += loss
                 if not math.isfinite(total):
                     raise CandidateError(
                         f"the loss became {total} in epoch {len(progress.history) + 1} of fine-tuning. Lower the "
@@ -100,21 +92,13 @@ def train(
                     )
                 optimizer.step()
             share_buffers(network, accelerator)
-            known = Epoch(summed_over_processes(total, accelerator) / count)
-            if job.validation is not None:
-                right, cost = _evaluate(network, job, job.validation, part, accelerator)
-                known = known._replace(
-                    accuracy=right / len(job.validation.places), validation_loss=cost / len(job.validation.places)
-                )
-            progress.add(known, network)
+            loss = summed_over_processes(total, accelerator) / count
+            progress.add(_validated(Epoch(loss), network, job, part, accelerator), network)
             if checkpoint:
-                state = progress.state(network, optimizer, accelerator)
-                if accelerator.is_main_process:
-                    checkpoint.save(state)
+                _save(checkpoint, progress.state(network, optimizer, accelerator), accelerator)
             if report:
-                report(len(progress.history), known)
-        if progress.best is not None:
-            network.load_state_dict(progress.best)
+                report(len(progress.history), progress.history[-1])
+        progress.restore_best(network)
         network.merge()
         kept = accelerator.unwrap_model(prepared)
         if accelerator.device.type != "cpu":
@@ -122,8 +106,41 @@ def train(
     return Trained(kept.eval(), progress.history, progress.kept, part)
 
 
+def _losses(prepared: Any, job: Job, batch: NDArray[np.intp], part: int, accelerator: Accelerator) -> Iterator[float]:
+    """Accumulates the gradients of a batch in parts that fit into memory; yields the summed loss of each part."""
+    import torch
+    from torch.nn.functional import cross_entropy
+
+    shares = np.array_split(batch, accelerator.num_processes)
+    parts = np.array_split(shares[accelerator.process_index], even_part_count(shares, part))
+    for index, places in enumerate(parts):
+        waits = accelerator.no_sync(prepared) if index + 1 < len(parts) else contextlib.nullcontext()
+        with waits:
+            logits = prepared(training_batch(job, job.training, places, accelerator.device))
+            targets = torch.from_numpy(job.training.targets[places]).to(accelerator.device)
+            loss = cross_entropy(logits, targets, reduction="sum")
+            # Gradients are averaged over the processes, each of which has a share of the batch.
+            accelerator.backward(loss * accelerator.num_processes / len(batch))
+        yield loss.item()
+
+
+def _validated(epoch: Epoch, network: Any, job: Job, part: int, accelerator: Accelerator) -> Epoch:
+    """The epoch with accuracy and loss on the validation split, if there is one."""
+    if job.validation is None:
+        return epoch
+    right, cost = _evaluate(network, job, job.validation, part, accelerator)
+    count = len(job.validation.places)
+    return epoch._replace(accuracy=right / count, validation_loss=cost / count)
+
+
+def _save(checkpoint: Checkpoint, state: Mapping[str, Any], accelerator: Accelerator) -> None:
+    """Writes the state in the first process; all processes must have made it together."""
+    if accelerator.is_main_process:
+        checkpoint.save(state)
+
+
 def predict(network: Any, job: Job, rows: Rows, part: int) -> NDArray[np.int64]:
-    """The class that the network takes each row for, counted from 0."""
+    """The network's class for each row, counted from 0."""
     import torch
 
     with reproducible(job.seed, job.device), accelerated(job.device, job.settings.precision) as accelerator:
@@ -136,7 +153,7 @@ def predict(network: Any, job: Job, rows: Rows, part: int) -> NDArray[np.int64]:
 
 
 def _evaluate(network: Any, job: Job, rows: Rows, part: int, accelerator: Accelerator) -> tuple[int, float]:
-    """How many rows are classified rightly, and the sum of their cross-entropies; over all processes."""
+    """The number of correct rows and the sum of their cross-entropies, over all processes."""
     import torch
     from torch.nn.functional import cross_entropy
 
@@ -154,7 +171,7 @@ def _evaluate(network: Any, job: Job, rows: Rows, part: int, accelerator: Accele
 
 
 class _Progress:
-    """The epochs so far, and the weights of the best of them where there is a validation split to tell it by."""
+    """The epochs so far and, with a validation split, the weights of the best of them."""
 
     def __init__(self, job: Job, part: int) -> None:
         self.epochs, self.patience = job.settings.epochs, job.settings.patience
@@ -165,12 +182,17 @@ class _Progress:
 
     @property
     def finished(self) -> bool:
-        """True after the last epoch, or where patience has run out."""
+        """True after the last epoch, or when patience has run out."""
         waited = len(self.history) - self.kept
         return len(self.history) == self.epochs or (self.patience is not None and waited >= self.patience)
 
+    def restore_best(self, network: Any) -> None:
+        """Loads the weights of the best epoch, if there is a validation split."""
+        if self.best is not None:
+            network.load_state_dict(self.best)
+
     def add(self, epoch: Epoch, network: Any) -> None:
-        """Takes note of an epoch, and of its weights if it is the best so far: by accuracy, then by loss."""
+        """Records an epoch, and its weights if it is the best so far by accuracy and then by loss."""
         self.history.append(epoch)
         if epoch.accuracy is None:
             self.kept = len(self.history)
@@ -180,7 +202,7 @@ class _Progress:
             self.best = {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}
 
     def state(self, network: Any, optimizer: Any, accelerator: Accelerator) -> dict[str, Any]:
-        """All that the epochs to come depend on, and what is known of those before; of every process."""
+        """Everything that later epochs depend on, and the results so far; of every process."""
         import torch
         from accelerate.utils import gather_object
 

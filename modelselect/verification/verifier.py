@@ -23,6 +23,7 @@ from modelselect.candidates.readers import WholeOutput
 from modelselect.errors import CandidateError, DatasetError, InvalidInputError, ModelSelectError
 from modelselect.extraction.devices import check_precision
 from modelselect.extraction.inputs import InputCache
+from modelselect.probe.probe import Probe
 from modelselect.verification.checkpoint import Checkpoint
 from modelselect.verification.job import Epoch, Job, Rows, Trained
 from modelselect.verification.memory import within_memory
@@ -34,35 +35,33 @@ from modelselect.verification.training import predict, train_in_memory
 if TYPE_CHECKING:
     import torch
 
-    from modelselect.probe.probe import Probe
-
 EpochProgress = Callable[[int, int, float], None]
-"""Called with the epochs done, the epochs in all, and the mean training loss of the last one."""
+"""Called with the number of finished epochs, the number of all epochs, and the mean training loss of the last one."""
 
 Keep = Callable[[Mapping[str, NDArray[Any]], Mapping[str, Any]], None]
-"""Called with the fine-tuned weights by name, and with what is known of them, as plain data."""
+"""Called with the fine-tuned weights by name, and with their metadata as plain data."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What fine-tuning said of one candidate.
+    """The result of fine-tuning one candidate.
 
     Attributes:
         accuracy: share of the held-out rows that are classified correctly, from 0 to 1.
-        interval: its 95% Wilson interval. It covers the chance of the held-out rows, not that of the training.
-        correct: held-out rows classified correctly.
-        rows: held-out rows, without the unlabelled.
-        training_rows: rows fine-tuned on, without the unlabelled and the validation split.
+        interval: its 95% Wilson interval. It covers the sampling of the held-out rows, not the variance of training.
+        correct: number of held-out rows that are classified correctly.
+        rows: number of labelled held-out rows.
+        training_rows: number of labelled rows that were trained on, without the validation split.
         training_loss: mean cross-entropy of the last epoch.
-        largest_part: rows that were on the device at once; below the batch size where memory was short.
-        seconds: wall time of it all.
+        largest_part: number of rows on the device at a time; below the batch size if memory was short.
+        seconds: wall time of everything.
         method: what was trained, one of `METHODS`.
-        epochs: how many there were, in the training that was kept.
+        epochs: number of epochs of the training that was kept.
         kept_epoch: number of the epoch whose weights were measured, from 1.
-        trials: how many trainings there were, those that were stopped early among them.
-        validation_rows: rows that epochs and trials were compared on; 0 where nothing was.
-        validation_accuracy: accuracy on them at `kept_epoch`, optimistic as the best of several; None without them.
-        backbone_learning_rate: the peak rates and the weight decay of the training that was kept.
+        trials: number of trainings, including those that were stopped early.
+        validation_rows: number of rows that epochs and trials were compared on; 0 without a comparison.
+        validation_accuracy: accuracy on these rows at `kept_epoch`, optimistic as the best of several; None without.
+        backbone_learning_rate, head_learning_rate, weight_decay: peak rates and decay of the training that was kept.
     """
 
     accuracy: float
@@ -84,7 +83,7 @@ class Verified:
     weight_decay: float = 0.0
 
 
-def verify(
+def verify(  # noqa: PLR0913 (the public way to fine-tune)
     backbone: Backbone,
     training: Probe,
     holdout: Probe,
@@ -98,34 +97,33 @@ def verify(
     keep: Keep | None = None,
     progress: EpochProgress | None = None,
 ) -> Verified:
-    """Fine-tunes a copy of the backbone under a fresh linear head, and measures it on held-out rows.
+    """Fine-tunes a copy of the backbone with a new linear head, and measures it on held-out rows.
 
-    The backbone that was given is left as it was. The result depends on the arguments alone, not on what else was run
-    before, nor on where it was killed in between; the random state of the process is left as it was, too. (On CUDA, up
-    to operations that have no deterministic form.) A class that `training` does not hold can never be predicted: its
-    held-out rows are errors.
+    The given backbone is left unchanged. The result depends only on the arguments, not on earlier runs or on kills; the
+    random state of the process is restored. (On CUDA, except for operations without a deterministic form.) A class
+    without rows in `training` can never be predicted: its held-out rows count as errors.
 
-    Started by `accelerate launch` or torchrun, every process calls this with the same arguments (and, if any, the same
-    folder): together they train one model, each on its share of every batch.
+    Started by `accelerate launch` or torchrun, every process calls this with the same arguments (and the same folder,
+    if any): together they train one model, each on its share of every batch.
 
     Args:
-        backbone: any; its `read` gives the features that the head is put on.
-        training: labelled rows; -1 is left out.
+        backbone: any; its `read` gives the features that the head gets.
+        training: labelled rows; rows labelled -1 are left out.
         holdout: other rows with the same `class_names`.
         settings: the recipe; by default `FineTuning()`.
         method: what is trained, one of `METHODS`: `"full"`, `"head"` or `"lora"`.
         seed: of the validation split, the head's weights, the order of rows, and dropout.
         device: `"cpu"`, `"cuda"`, `"cuda:1"`, ...
-        spool: where prepared inputs are shared between candidates; None prepares them for this call alone.
-        folder: where it keeps what it goes on from after a kill: for these arguments alone, and the caller removes it
-            once the result is safe. None: nothing is kept.
-        keep: given the fine-tuned weights: `head.weight` (classes, D) and `head.bias`, and unless only the head was
-            trained the backbone's, prefixed by `body.`; and `class_names`, those that training holds, `method`, ....
-        progress: told after every epoch.
+        spool: where prepared inputs are shared between candidates; None prepares them for this call only.
+        folder: for what a killed run continues from: used for these arguments only, and removed by the caller once the
+            result is safe. None: nothing is kept.
+        keep: called with the fine-tuned weights, `head.weight` (classes, D), `head.bias` and, unless only the head was
+            trained, the backbone's with the prefix `body.`; and with `class_names` (those in training) and `method`.
+        progress: called after every epoch.
 
     Raises:
-        DatasetError: fewer than two classes to train on, nothing to measure on, or class names that differ.
-        InvalidInputError: there is no such method, or the device does not have the precision.
+        DatasetError: there are fewer than two classes to train on or no rows to measure on, or class names differ.
+        InvalidInputError: the method does not exist, or the device does not have the precision.
         CandidateError: the loss is not finite, the forward pass fails, or LoRA does not apply.
         OutOfMemoryError: not even two rows fit.
     """
@@ -173,7 +171,7 @@ def verify(
 
 
 def wilson_interval(correct: int, rows: int, confidence: float = 0.95) -> tuple[float, float]:
-    """The interval of a proportion that holds near 0 and 1, too.
+    """Interval of a proportion that is also valid near 0 and 1.
 
     E. B. Wilson: Probable inference, the law of succession, and statistical inference, JASA 22, 1927.
 
@@ -189,7 +187,7 @@ def wilson_interval(correct: int, rows: int, confidence: float = 0.95) -> tuple[
     share = correct / rows
     centre = (share + z * z / (2 * rows)) / (1 + z * z / rows)
     half = z / (1 + z * z / rows) * math.sqrt(share * (1 - share) / rows + z * z / (4 * rows * rows))
-    # At the ends the formula is exact; rounding must not carry it past them.
+    # At the ends the formula is exact; rounding must not move the interval beyond them.
     return (0.0 if correct == 0 else centre - half, 1.0 if correct == rows else centre + half)
 
 
@@ -198,8 +196,10 @@ def wilson_interval(correct: int, rows: int, confidence: float = 0.95) -> tuple[
 
 @dataclass(frozen=True)
 class _Task:
-    """Rows for each purpose, unlabelled ones left out. Targets of training and validation count `classes`, the classes
-    that training holds; those of `holdout` are labels as they are.
+    """Rows for each purpose, without unlabelled ones.
+
+    Targets of training and validation are indices into `classes`, the classes with training rows; targets of `holdout`
+    are the labels.
     """
 
     training: Rows
@@ -214,22 +214,22 @@ class _Task:
         if list(training.class_names) != list(holdout.class_names):
             raise DatasetError(
                 f"training has the classes {_shown(training.class_names)} and holdout {_shown(holdout.class_names)}; "
-                "they must be the same, in the same order. Split one dataset, or give both the same label map."
+                "expected the same classes in the same order. Split one dataset, or give both the same label map."
             )
         labels, holdout_labels = np.asarray(training.labels), np.asarray(holdout.labels)
         places, holdout_places = np.flatnonzero(labels >= 0), np.flatnonzero(holdout_labels >= 0)
         classes, targets = np.unique(labels[places], return_inverse=True)
         if len(classes) < 2:
             raise DatasetError(
-                f"training has {len(places)} labelled rows of {len(classes)} class; fine-tuning needs two classes"
+                f"training has {len(places)} labelled rows of {len(classes)} class; expected rows of at least two"
             )
         if len(holdout_places) == 0:
-            raise DatasetError("holdout has no labelled row to measure on. Keep a part of the labelled rows apart.")
+            raise DatasetError("holdout has no labelled rows. Hold out a part of the labelled rows.")
         validating = _validation_split(targets, settings.validation, seed) if settings.validates else None
         if validating is not None and not validating.any():
             raise DatasetError(
-                f"training has {len(places)} labelled rows, no two of one class, and early stopping and searches go by "
-                "some of them that are not trained on. Give more rows, or neither patience nor several rates."
+                f"training has {len(places)} labelled rows, no two of one class, but early stopping and searches need "
+                "a validation split of them. Give more rows, or neither patience nor several rates."
             )
         inputs = spool.prepared(training, backbone.preprocessing)
         held = Rows(spool.prepared(holdout, backbone.preprocessing), holdout_places, holdout_labels[holdout_places])
@@ -240,7 +240,7 @@ class _Task:
 
 
 def _validation_split(targets: NDArray[np.int64], share: float, seed: int) -> NDArray[np.bool_]:
-    """(N,) which rows are for validation: that share of every class, at least one row, but not all of them."""
+    """(N,) True for the validation rows: this share of every class, at least one row, but not all of them."""
     random = np.random.default_rng(seed)
     chosen = np.zeros(len(targets), dtype=np.bool_)
     for target in np.unique(targets):
@@ -253,14 +253,14 @@ def _validation_split(targets: NDArray[np.int64], share: float, seed: int) -> ND
 
 
 class _Scaling(NamedTuple):
-    """Of features before the head, so that one learning rate suits all: (D,) each, over the training rows."""
+    """Scaling of features before the head, so that one learning rate suits all: (D,) each, from the training rows."""
 
     mean: torch.Tensor
     deviation: torch.Tensor
 
 
 def _as_features(job: Job, task: _Task, part: int) -> tuple[_Task, _Scaling]:
-    """The task with features for inputs, computed once by the frozen backbone, scaled to mean 0 and deviation 1."""
+    """The task with features as inputs, computed once by the frozen backbone and standardised."""
     import torch
 
     backbone = job.backbone
@@ -288,7 +288,7 @@ def _as_features(job: Job, task: _Task, part: int) -> tuple[_Task, _Scaling]:
 
 
 def _passing_on(backbone: Backbone) -> Backbone:
-    """In its place: what passes on the features that it is given."""
+    """A backbone that takes features and returns them unchanged."""
     import torch
 
     preprocessing = CallablePreprocessing(lambda features: features, "features")
@@ -299,7 +299,7 @@ def _passing_on(backbone: Backbone) -> Backbone:
 
 
 def _trained(job: Job, part: int, folder: Path | None, progress: EpochProgress | None) -> tuple[Trained, Rates, int]:
-    """The training that is kept, its rates, and how many there were."""
+    """The training that is kept, its rates, and the number of trainings."""
     settings = job.settings
 
     def report(number: int, epoch: Epoch) -> None:
@@ -309,8 +309,8 @@ def _trained(job: Job, part: int, folder: Path | None, progress: EpochProgress |
     if settings.trainings > 1:
         if launched_together():
             raise InvalidInputError(
-                "a search over learning rates is for one process, and this is one of several that train together. Give "
-                "one value of each and trials=1, or start one process."
+                "a search over learning rates runs in one process, but several processes were started. Give one value "
+                "of each rate and trials=1, or start one process."
             )
         with contextlib.ExitStack() as stack:
             place = folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -321,7 +321,7 @@ def _trained(job: Job, part: int, folder: Path | None, progress: EpochProgress |
 
 
 def _weights(network: Any, method: str, scaling: _Scaling | None) -> dict[str, NDArray[Any]]:
-    """The fine-tuned weights by name; the scaling of features is made part of the head."""
+    """The fine-tuned weights by name; the scaling of features becomes a part of the head."""
     head = {name: tensor.detach().cpu() for name, tensor in network.head.state_dict().items()}
     if scaling is not None:
         head["weight"] = head["weight"] / scaling.deviation
@@ -336,7 +336,7 @@ def _weights(network: Any, method: str, scaling: _Scaling | None) -> dict[str, N
 
 @contextlib.contextmanager
 def _as_candidate_errors() -> Iterator[None]:
-    """What fine-tuning raises, as an error that costs the candidate."""
+    """Turns what fine-tuning raises into an error of this candidate only."""
     try:
         yield
     except ModelSelectError:

@@ -1,1 +1,1 @@
-"""The shipped plugins: each is registered by an entry point, as a stranger's would be."""
+"""The shipped plugins. Each is registered by an entry point, like a third-party plugin."""

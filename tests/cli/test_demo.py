@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import modelselect as ms
 from modelselect.cli import app
+from modelselect.demo import DemoZoo
 from modelselect.host.host import get_host
+from tests.cli.conftest import run
 from tests.conftest import REPOSITORY
 
 TARGET_CLASSES = {"5", "6", "7", "8", "9"}
@@ -33,7 +36,9 @@ def test_the_demo_finds_the_best_network_and_writes_its_leaderboard(
     assert not stopped.value.code
     out = capsys.readouterr().out
     board = ms.Leaderboard.load(path)
-    truth = get_host().zoo("embedded").demo().truth  # type: ignore[attr-defined]
+    zoo = get_host().zoo("embedded")
+    assert isinstance(zoo, DemoZoo)
+    truth = zoo.demo().truth
     assert len(board.ranked) == len(truth) == 12
     assert max(truth, key=truth.__getitem__) == board.best.candidate.name
     assert [row.verified_accuracy is not None for row in board.rows] == [True] * 3 + [False] * 9
@@ -52,3 +57,21 @@ def test_the_demo_finds_the_best_network_and_writes_its_leaderboard(
     order = [line.split("│")[2].strip() for line in out.splitlines() if re.match(r"│\s+\d+ │ embedded:", line)]
     shown = [line.split("│")[2].strip() for line in readme.splitlines() if re.match(r"│\s+\d+ │ embedded:", line)]
     assert shown == order[: len(shown)], "the README shows another leaderboard than the demo prints"
+
+
+def test_the_demo_prints_its_leaderboard_and_nothing_else_where_it_is_told_to(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def quickly(dataset: Any, candidates: Any, **settings: Any) -> ms.Leaderboard:
+        named = settings["estimators"]
+        light = {"estimators": named if isinstance(named, str) else named[:1], "top_k": 0}
+        return ms.select(dataset, candidates[:3], **settings | light)
+
+    monkeypatch.setattr("modelselect.cli.demonstration.select", quickly)
+    code, out, err = run(capsys, "demo", "--json", "-")
+    assert code == 0
+    assert len(json.loads(out)["rows"]) == 3
+    assert "Leaderboard" in err
+    assert not list(tmp_path.glob("-"))

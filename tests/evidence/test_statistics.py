@@ -1,4 +1,4 @@
-"""The shared statistics are those of dense linear algebra, whatever the shape, the chunks and who asked before."""
+"""Statistics of the features are those of the rows, whatever is asked first."""
 
 from __future__ import annotations
 
@@ -7,27 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 import modelselect as ms
-from modelselect.errors import NotApplicableError
 from modelselect.evidence.class_statistics import ClassStatistics
-from modelselect.evidence.linear_algebra import log_determinant, nuclear_norm, solve_positive
 from modelselect.evidence.statistics import FeatureStatistics
-
-SHAPES = [(40, 7), (7, 40), (12, 12), (200, 90), (1, 5), (5, 1)]
-
-
-def draw(n: int, d: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(seed)
-    labels = rng.permutation(np.arange(n) % 3)
-    return rng.normal(size=(n, d)) @ rng.normal(size=(d, d)) + 5.0 + labels[:, None], labels
-
-
-def of_rows(statistics: FeatureStatistics, matrix: np.ndarray) -> np.ndarray:
-    """A matrix over `coordinates` as one over the features' own dimensions."""
-    return matrix if statistics.basis is None else statistics.basis @ matrix @ statistics.basis.T
+from tests.evidence.material import SHAPES, draw, of_rows
 
 
 @pytest.mark.parametrize(("n", "d"), SHAPES)
@@ -65,47 +49,6 @@ def test_a_direction_without_variance_projects_to_exactly_zero() -> None:
     x, _ = draw(50, 4)
     x = np.hstack([x, x[:, :1], np.ones((50, 1))])
     assert not FeatureStatistics(x).principal_components(6)[:, 4:].any()
-
-
-@settings(max_examples=30, deadline=None)
-@given(st.integers(0, 2**32 - 1), st.integers(3, 40), st.integers(1, 40))
-def test_class_statistics_are_those_of_each_class(seed: int, n: int, d: int) -> None:
-    x, labels = draw(n, d, seed)
-    features = FeatureStatistics(x)
-    classes = ClassStatistics(features, labels * 5 + 2)  # gaps in the labels
-    assert classes.classes.tolist() == [2, 7, 12]
-    assert classes.counts.tolist() == np.bincount(labels).tolist()
-    scale = np.abs(x.T @ x).max()
-    within, squared = np.zeros((d, d)), []
-    for c, rows in enumerate(classes.indices):
-        block = x[labels == c]
-        np.testing.assert_array_equal(rows, np.flatnonzero(labels == c))
-        mean = classes.means[c] if features.basis is None else features.basis @ classes.means[c]
-        np.testing.assert_allclose(mean, block.mean(axis=0), atol=1e-12 * np.sqrt(scale))
-        within += (block - block.mean(axis=0)).T @ (block - block.mean(axis=0))
-        squared.append(np.square(block - block.mean(axis=0)).sum())
-        gram = classes.smaller_class_gram(c)
-        centred = block - x.mean(axis=0)
-        assert len(gram) == min(len(block), min(n, d))
-        assert np.isclose(np.trace(gram), np.square(centred).sum(), atol=1e-12 * scale)
-        assert np.isclose(np.square(gram).sum(), np.square(centred.T @ centred).sum(), atol=1e-10 * scale**2)
-    np.testing.assert_allclose(of_rows(features, classes.within_class_scatter), within, atol=1e-11 * scale)
-    np.testing.assert_allclose(classes.squared_deviations, squared, atol=1e-11 * scale)
-    total = classes.within_class_scatter + classes.between_class_scatter
-    np.testing.assert_allclose(total, features.scatter, atol=1e-11 * scale)
-
-
-def test_classes_far_apart_keep_the_digits_of_what_is_within() -> None:
-    x, labels = draw(300, 6)
-    far = x + 1e6 * labels[:, None]
-    expected = ClassStatistics(FeatureStatistics(x), labels).within_class_scatter
-    ours = ClassStatistics(FeatureStatistics(far), labels).within_class_scatter
-    np.testing.assert_allclose(ours, expected, rtol=1e-7, atol=1e-7 * np.abs(expected).max())
-
-
-def test_targets_in_place_of_classes_are_refused() -> None:
-    with pytest.raises(NotApplicableError, match=r"targets of shape \(4, 2\)"):
-        ClassStatistics(FeatureStatistics(np.eye(4)), np.ones((4, 2), dtype=np.int64))
 
 
 QUESTIONS = {
@@ -158,32 +101,6 @@ def test_memory_mapped_features_are_never_copied_whole(tmp_path: Path, monkeypat
     assert peak < 8 * n * d / 4
 
 
-@settings(max_examples=30, deadline=None)
-@given(st.integers(0, 2**32 - 1), st.integers(1, 12), st.integers(1, 12))
-def test_the_solution_is_that_of_the_pseudoinverse_where_the_matrix_is_singular(
-    seed: int, size: int, rank: int
-) -> None:
-    rng = np.random.default_rng(seed)
-    root = rng.normal(size=(size, min(rank, size)))
-    right = root @ rng.normal(size=(root.shape[1], 2))
-    matrix = root @ root.T
-    expected = np.linalg.pinv(matrix, rcond=1e-10, hermitian=True) @ right
-    np.testing.assert_allclose(matrix @ solve_positive(matrix, right), right, atol=1e-6 * np.abs(right).max())
-    if np.linalg.cond(root) < 1e3:
-        np.testing.assert_allclose(
-            solve_positive(matrix, right), expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max()
-        )
-
-
-def test_log_determinant_and_nuclear_norm_are_those_of_lapack() -> None:
-    rng = np.random.default_rng(0)
-    for shape in ((30, 8), (8, 30)):
-        x = rng.normal(size=shape)
-        assert np.isclose(nuclear_norm(x), np.linalg.norm(x, "nuc"), rtol=1e-12)
-    gram = x @ x.T
-    assert np.isclose(log_determinant(gram), np.linalg.slogdet(gram)[1], rtol=1e-12)
-
-
 def test_torch_tensors_score_as_arrays_do() -> None:
     torch = pytest.importorskip("torch")
     rng = np.random.default_rng(0)
@@ -191,16 +108,3 @@ def test_torch_tensors_score_as_arrays_do() -> None:
     features = (rng.normal(size=(60, 8)) + labels[:, None]).astype(np.float32)
     tensors = torch.from_numpy(features).requires_grad_(), torch.from_numpy(labels)
     assert ms.score(*tensors, "logme") == ms.score(features, labels, "logme")
-
-
-@pytest.mark.parametrize("shape", [(90, 12), (9, 40)])
-def test_the_linear_algebra_of_another_device_agrees(shape: tuple[int, int]) -> None:
-    """Without a GPU, torch does it on the processor: the code is the same."""
-    torch = pytest.importorskip("torch")
-    features = np.random.default_rng(0).normal(size=shape)
-    device = "cuda" if torch.cuda.is_available() else "cpu:0"
-    here, there = FeatureStatistics(features), FeatureStatistics(features, device)
-    np.testing.assert_allclose(there.scatter, here.scatter, rtol=1e-10, atol=1e-10)
-    np.testing.assert_allclose(there.scatter_eigh[0], here.scatter_eigh[0], rtol=1e-9, atol=1e-9)
-    np.testing.assert_allclose(there.principal_components(5), here.principal_components(5), rtol=1e-7, atol=1e-9)
-    np.testing.assert_allclose(there.gram_eigh[0], here.gram_eigh[0], rtol=1e-9, atol=1e-9)

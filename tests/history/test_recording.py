@@ -188,7 +188,7 @@ def test_without_a_history_recall_says_what_is_missing(select: Any, history: His
         select(images(0), recall=3, history=history)
     with pytest.raises(ms.errors.InvalidInputError, match="history is False"):
         select(images(0), recall=3, history=False)
-    with pytest.raises(ms.errors.InvalidInputError, match="expected how many candidates to keep"):
+    with pytest.raises(ms.errors.InvalidInputError, match="expected the number of candidates to keep"):
         select(images(0), recall=0, history=history)
     with pytest.raises(ms.errors.InvalidInputError, match="expected a path, a History"):
         select(images(0), history=3)

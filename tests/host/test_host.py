@@ -293,7 +293,7 @@ def test_the_environment_chooses_which_plugins_are_loaded(
     assert {plugin.name for plugin in host.plugins if plugin.distribution != "modelselect-automl"} == expected
     assert "logme" in host.estimators
     if "nothing" in expected:
-        assert "MODELSELECT_PLUGINS names it" in faults(host, "nothing")
+        assert "MODELSELECT_PLUGINS names 'nothing'" in faults(host, "nothing")
 
 
 def test_the_plugins_command_shows_the_state_as_json(site: Path) -> None:

@@ -33,9 +33,9 @@ class Repository:
 
     Attributes:
         commits: (sha, files) pairs.
-        facts: what the API's answers hold besides: `downloads`, `tags`, `library_name`, `pipeline_tag`, ...
-        gated: False, "auto" or "manual": files are for `readers` alone.
-        private: everything is for `readers` alone.
+        facts: other fields of the API's answers: `downloads`, `tags`, `library_name`, `pipeline_tag`, ...
+        gated: False, "auto" or "manual": only `readers` may read files.
+        private: only `readers` may read anything.
         readers: tokens that may read it.
         scan: what a security scan found: `{path: level}`; None: not done.
     """
@@ -283,14 +283,14 @@ class Hub:
             return Answer(404, missing.body, {**missing.headers, "X-Repo-Commit": sha})
         content = files[path]
         etag = hashlib.sha256(content).hexdigest() if _mode(path) == "lfs" else _blob(content)
-        told = {"ETag": f'"{etag}"', "X-Repo-Commit": sha, "Accept-Ranges": "bytes"}
+        answered = {"ETag": f'"{etag}"', "X-Repo-Commit": sha, "Accept-Ranges": "bytes"}
         if _mode(path) == "lfs":
-            told |= {"X-Linked-Etag": f'"{etag}"', "X-Linked-Size": str(len(content))}
+            answered |= {"X-Linked-Etag": f'"{etag}"', "X-Linked-Size": str(len(content))}
         if asked := re.fullmatch(r"bytes=(\d+)-(\d*)", headers.get("Range", "")):
             begin, end = int(asked[1]), min(int(asked[2] or len(content)), len(content) - 1)
-            told["Content-Range"] = f"bytes {begin}-{end}/{len(content)}"
-            return Answer(206, content[begin : end + 1], told)
-        return Answer(200, content, told)
+            answered["Content-Range"] = f"bytes {begin}-{end}/{len(content)}"
+            return Answer(206, content[begin : end + 1], answered)
+        return Answer(200, content, answered)
 
     # --- uploads
 
@@ -303,16 +303,16 @@ class Hub:
         if not taken:
             self._add(*key, {".gitattributes": b""}, {})
         prefix = "" if key[0] == "models" else f"{key[0]}/"
-        told = {"url": f"{self.url}/{prefix}{key[1]}", "name": key[1], "error": "You already created this repo"}
-        return Answer.of(told, 409 if taken else 200)
+        body = {"url": f"{self.url}/{prefix}{key[1]}", "name": key[1], "error": "You already created this repo"}
+        return Answer.of(body, 409 if taken else 200)
 
     def _batch(self, wanted: Mapping[str, Any]) -> Answer:
         objects = []
         for item in wanted["objects"]:
-            told = {"oid": item["oid"], "size": item["size"]}
+            entry = {"oid": item["oid"], "size": item["size"]}
             if item["oid"] not in self._uploads:
-                told["actions"] = {"upload": {"href": f"{self.url}/lfs/{item['oid']}", "header": {}}}
-            objects.append(told)
+                entry["actions"] = {"upload": {"href": f"{self.url}/lfs/{item['oid']}", "header": {}}}
+            objects.append(entry)
         return Answer.of({"transfer": "basic", "objects": objects})
 
     def _commit(self, repository: Repository, body: bytes, token: str) -> Answer:
@@ -414,16 +414,16 @@ def _info(
     info = {**_facts(repository), "id": repository.id, "_id": "0", "sha": sha, "disabled": False}
     info["siblings"] = []
     for path, content in files.items():
-        told: dict[str, Any] = {"rfilename": path}
+        entry: dict[str, Any] = {"rfilename": path}
         if "blobs" in query:
-            told |= {"size": len(content), "blobId": _blob(content)}
+            entry |= {"size": len(content), "blobId": _blob(content)}
             if _mode(path) == "lfs":
-                told["lfs"] = {
+                entry["lfs"] = {
                     "sha256": hashlib.sha256(content).hexdigest(),
                     "size": len(content),
                     "pointerSize": 134,
                 }
-        info["siblings"].append(told)
+        info["siblings"].append(entry)
     if "securityStatus" in query:
         issues = [{"path": path, "level": level} for path, level in (repository.scan or {}).items()]
         info["securityRepoStatus"] = {"scansDone": repository.scan is not None, "filesWithIssues": issues}
@@ -475,7 +475,7 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
             if fault is not None:
                 hub.closing.wait(fault.silent)
             if fault is not None and fault.status is not None:
-                return self._send(Answer.of({"error": "as told"}, fault.status, **fault.headers))
+                return self._send(Answer.of({"error": "as arranged"}, fault.status, **fault.headers))
             answer = hub.answer(self.command, self.path, self.headers, body)  # type: ignore[arg-type]
             if fault is not None and fault.rewrite is not None:
                 answer = Answer(answer.status, fault.rewrite(answer.body), answer.headers)

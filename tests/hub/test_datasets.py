@@ -59,8 +59,8 @@ def test_a_cut_connection_is_not_noticed(hub: Hub, rows: dict[str, bytes], monke
     ("facts", "message"),
     [
         ({"gated": "auto"}, "Ask for access at {page}, then log in with `hf auth login`"),
-        ({"private": True}, "if it is private and yours to see, log in with `hf auth login`"),
-        ({"script": True}, "Its rows come out of code, which is not run"),
+        ({"private": True}, "if the dataset is private and you have access, log in with `hf auth login`"),
+        ({"script": True}, "The dataset is made by code, which is not run here"),
         (None, "Check the spelling (a folder's path, or 'owner/name[:config]' as at {page})"),
     ],
 )
@@ -85,5 +85,5 @@ def test_offline_a_cached_dataset_works_and_another_says_what_to_do(
     for setting in ("huggingface_hub.constants.HF_HUB_OFFLINE", "datasets.config.HF_HUB_OFFLINE"):
         monkeypatch.setattr(setting, True)
     assert ms.Probe.of("me/shades").fingerprint == online.fingerprint
-    with pytest.raises(DatasetError, match=r"without a network, fetch it where there is one"):
+    with pytest.raises(DatasetError, match=r"Without a network, download the dataset on another machine"):
         ms.Probe.of("me/other")

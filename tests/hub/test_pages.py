@@ -18,7 +18,7 @@ PAGES = [
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_the_code_of_a_page_runs(page: Path, hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)  # pages write beside the reader
+    monkeypatch.chdir(tmp_path)  # pages write into the working directory
     monkeypatch.setenv("MODELSELECT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("HF_TOKEN", "hf_writer")
     facts = {"pipeline_tag": "image-classification", "license": "apache-2.0"}

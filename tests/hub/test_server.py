@@ -29,11 +29,11 @@ def test_safetensors_headers_are_read_without_the_weights(hub: Hub) -> None:
 
     files = models.timm_files()
     hub.model("me/tiny", files)
-    told = HfApi().get_safetensors_metadata("me/tiny")
+    found = HfApi().get_safetensors_metadata("me/tiny")
     counts = {"F32": 0, "I64": 0}
     for tensor in load(files["model.safetensors"]).values():
         counts["F32" if tensor.is_floating_point() else "I64"] += tensor.numel()
-    assert told.parameter_count == {dtype: count for dtype, count in counts.items() if count}
+    assert found.parameter_count == {dtype: count for dtype, count in counts.items() if count}
     listed = HfApi().model_info("me/tiny", expand=["safetensors"]).safetensors
     assert listed is not None
     assert listed.total == sum(counts.values())

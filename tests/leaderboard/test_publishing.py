@@ -17,7 +17,7 @@ from modelselect.history import History, Result
 from modelselect.leaderboard import publishing
 from modelselect.leaderboard.leaderboard import Row
 from tests.hub.server import Hub
-from tests.report.test_page import EVIL, EVIL_NAME, evil_board
+from tests.report.material import EVIL, EVIL_NAME, evil_board
 
 REPOSITORY = "lab/pets"
 FINGERPRINT = "f" * 32
@@ -165,7 +165,7 @@ def test_a_history_that_was_published_before_stays_in_the_repository(writer: Hub
 def test_without_the_extra_there_is_no_page_and_the_rest_is_there(writer: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     board("b").push_to_hub(REPOSITORY)
     assert "report.html" in files(writer)
-    monkeypatch.setattr("modelselect.report.page.missing", lambda: ["bokeh"])
+    monkeypatch.setattr("modelselect.leaderboard.publishing.missing", lambda: ["bokeh"])
     board("a").push_to_hub(REPOSITORY)
     assert "report.html" not in files(writer)
     assert "report.html" not in files(writer)["README.md"].decode()
@@ -176,7 +176,7 @@ def test_without_a_token_it_says_how_to_log_in(hub: Hub) -> None:
     with pytest.raises(HubError, match="hf auth login"):
         board("a").push_to_hub(REPOSITORY)
     with pytest.raises(HubError, match="hf auth login"):
-        board("a").push_to_hub(REPOSITORY, token="hf_stranger")
+        board("a").push_to_hub(REPOSITORY, token="hf_unknown")
     board("a").push_to_hub(REPOSITORY, token="hf_writer")
     assert ms.Leaderboard.from_hub(REPOSITORY) == board("a")
 
@@ -184,8 +184,8 @@ def test_without_a_token_it_says_how_to_log_in(hub: Hub) -> None:
 @pytest.mark.parametrize(
     ("request_", "fault", "message"),
     [
-        ("POST /api/repos/create", {"status": 403}, "you may not do that there"),
-        (r"POST /api/datasets/.*commit", {"status": 403}, "you may not do that there"),
+        ("POST /api/repos/create", {"status": 403}, "you have no permission to do this"),
+        (r"POST /api/datasets/.*commit", {"status": 403}, "you have no permission to do this"),
         (r"POST /api/datasets/.*commit", {"status": 507}, "507"),
     ],
 )
@@ -207,7 +207,7 @@ def test_a_name_that_is_none_is_told_before_anything_is_sent(writer: Hub, name: 
 
 
 def test_offline_unreachable_gated_and_missing_are_told_apart(writer: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(HubError, match="there is no dataset repository"):
+    with pytest.raises(HubError, match=r"the dataset repository .* does not exist"):
         ms.Leaderboard.from_hub("lab/nothing")
     writer.dataset("lab/gated", {"leaderboard.json": b"{}"}, gated="auto")
     with pytest.raises(HubError, match="is gated; ask for access"):

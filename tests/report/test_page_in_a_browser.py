@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.report.test_page import EVIL, EVIL_NAME, evil_board
+from tests.report.material import EVIL, EVIL_NAME, evil_board
 
 FLAGS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
@@ -147,9 +147,9 @@ def test_columns_can_be_shown_and_hidden(opened: Any) -> None:
 
 
 def test_failures_unfold_with_their_reasons(opened: Any) -> None:
-    told = [group.text for group in opened.find_elements("css selector", ".left-out")]
-    assert len(told) == 3
-    for text, reason in zip(told, ("no weights", "too large", "the budget ended"), strict=True):
+    groups = [group.text for group in opened.find_elements("css selector", ".left-out")]
+    assert len(groups) == 3
+    for text, reason in zip(groups, ("no weights", "too large", "the budget ended"), strict=True):
         assert f"{EVIL} {reason}" in text
     cells = opened.find_elements("css selector", "#board td[data-column=status] details:not([open]) summary")
     opened.execute_script("arguments[0].scrollIntoView({block: 'center'})", cells[0])
@@ -178,7 +178,7 @@ def test_the_mouse_on_a_point_shows_the_candidates_name(opened: Any, chart: str,
     actions = ActionChains(opened)
     actions.w3c_actions.pointer_action.move_to_location(int(x), int(y))
     actions.perform()
-    told = lambda: opened.execute_script(  # noqa: E731 (tooltips live in shadow roots)
+    tooltips = lambda: opened.execute_script(  # noqa: E731 (tooltips live in shadow roots)
         """
         const texts = [], walk = node => {
             if (node.shadowRoot) walk(node.shadowRoot);
@@ -189,7 +189,7 @@ def test_the_mouse_on_a_point_shows_the_candidates_name(opened: Any, chart: str,
         return texts.join(" ");
         """
     )
-    until(lambda: name in told())
+    until(lambda: name in tooltips())
 
 
 def test_the_cost_can_be_changed(opened: Any) -> None:
@@ -214,15 +214,15 @@ def test_the_first_screen_holds_the_answer_its_facts_and_the_code(opened: Any) -
         "getBoundingClientRect().bottom)) < innerHeight"
     )
     assert opened.execute_script(bottom)
-    told = opened.find_element("class name", "facts").text
+    facts = opened.find_element("class name", "facts").text
     for fact in ("90.0%", "1M", "20 ms", "10 MB", "1 MB", "mit"):
-        assert fact in told
+        assert fact in facts
 
 
 def test_the_budget_is_accounted_for(opened: Any) -> None:
-    told = opened.find_element("id", "budget").text
-    assert f"{EVIL} 20m" in told
-    assert "12,345" in told
+    budget = opened.find_element("id", "budget").text
+    assert f"{EVIL} 20m" in budget
+    assert "12,345" in budget
     assert [
         cell.text for cell in opened.find_elements("css selector", "[open] > .scroller .stages tr:last-child td")
     ] == [

@@ -1,195 +1,24 @@
-"""A budget is kept, is spent where the order is open, and is accounted for."""
+"""A budget is kept, and is spent where the order is open."""
 
 from __future__ import annotations
 
-import itertools
-import json
 import time
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 import modelselect as ms
-from modelselect import verification
-from modelselect.budget.budget import Budget, round_sizes
-from modelselect.budget.chances import WinProbabilities, eliminated, win_probabilities
-from modelselect.budget.meter import Gate, Meter
-from modelselect.cli import app
-from modelselect.errors import InvalidInputError, NotApplicableError, NothingRankedError
-from modelselect.estimators.resampling import probability_better
-from modelselect.evaluation import fine_tuning, loading
+from modelselect.budget.budget import Budget
+from modelselect.errors import NotApplicableError, NothingRankedError
+from modelselect.evaluation import costs
 from modelselect.evaluation.results import CostMeasurement
-from modelselect.extraction.torch_extractor import TorchExtractor
-from modelselect.history import History
-from modelselect.probe.nested import nest
-from modelselect.selection import affordable, forecast, funnel
-from modelselect.selection.affordable import Affordable, affordable_fine_tuning
-from modelselect.verification import FineTuning
-from tests.estimators.test_resampling import Columns, Mean, two_classes
-
-CLEAR = [0.0, 0.3, 0.6, 0.9, 3.5, 0.2, 0.1, 0.4]
-"""Gaps between the classes, a column each: the fifth column tells them apart, the others hardly do."""
-
-CLOSE = [1.0, 1.02, 1.01, 0.99, 0.2, 0.1]
-
+from tests.estimators.test_resampling import Mean
+from tests.selection.budgeted import CLEAR, CLOSE, Slow, run
 
 pytestmark = pytest.mark.usefixtures("cache")
-
-
-@pytest.fixture
-def passed(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """Rows that were passed forward, by candidate, as extractors were asked to."""
-    counted: Counter[str] = Counter()
-    whole = TorchExtractor.extract
-
-    def counting(self: Any, backbone: Any, probe: Any, *more: Any, **settings: Any) -> Any:
-        counted[backbone.candidate.id] += len(probe)
-        return whole(self, backbone, probe, *more, **settings)
-
-    monkeypatch.setattr(TorchExtractor, "extract", counting)
-    return counted
-
-
-def single_columns(gaps: list[float]) -> list[torch.nn.Module]:
-    return [Columns(i) for i in range(len(gaps))]
-
-
-def run(gaps: list[float], rows: int = 480, **settings: Any) -> ms.Leaderboard:
-    candidates = settings.pop("candidates", None) or single_columns(gaps)
-    return ms.select(two_classes(rows, gaps), candidates, progress=False, **{"estimators": "centroid", **settings})
-
-
-# --- what a budget is ------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("20m", Budget(seconds=1200.0)),
-        ("1h30m", Budget(seconds=5400.0)),
-        ("90s", Budget(seconds=90.0)),
-        (" 1.5 h ", Budget(seconds=5400.0)),
-        ("2h 5min 1s", Budget(seconds=7501.0)),
-        ("50000 passes", Budget(passes=50000)),
-        ("50,000 forward passes", Budget(passes=50000)),
-        ("3 EUR at 1.20 EUR/h", Budget(seconds=9000.0)),
-        ("0.5€ at 2€/h", Budget(seconds=900.0)),
-        (12345, Budget(passes=12345)),
-        (Budget(seconds=1.0), Budget(seconds=1.0)),
-    ],
-)
-def test_a_budget_is_read_as_people_write_it(text: Any, expected: Budget) -> None:
-    assert Budget.of(text) == expected
-
-
-@pytest.mark.parametrize(
-    "given", ["", "soon", "20", "-5m", "0s", "3 EUR at 1.20 USD/h", "3 EUR at 0 EUR/h", "0 passes", 0, -1, True, 2.5]
-)
-def test_what_is_no_budget_is_refused(given: Any) -> None:
-    with pytest.raises(InvalidInputError, match=r"budget|Budget"):
-        ms.select(two_classes(40, [1.0]), Columns(0), budget=given)
-
-
-@pytest.mark.parametrize("confidence", [0.2, 1.0, "high", True])
-def test_a_confidence_that_nothing_can_reach_is_refused(confidence: Any) -> None:
-    with pytest.raises(InvalidInputError, match="confidence"):
-        ms.select(two_classes(40, [1.0]), Columns(0), budget="1m", confidence=confidence)
-
-
-# --- whether an order is decided -------------------------------------------------------------------------------------
-
-
-def test_of_two_candidates_the_chances_are_those_of_their_gap() -> None:
-    rng = np.random.default_rng(0)
-    for gap in (0.0, 0.1, 0.5, 2.0):
-        replicates = np.array([gap, 0.0]) + rng.normal(0, 0.5, (30, 2))
-        found = win_probabilities([gap, 0.0], replicates, [gap, 0.0], places=1)
-        exact = probability_better(gap, replicates[:, 0] - replicates[:, 1])
-        assert found.best[0] == pytest.approx(exact, abs=0.03)
-        assert found.best.sum() == pytest.approx(1)
-        assert found.decided == pytest.approx(found.best[0])
-
-
-def test_what_candidates_have_in_common_says_nothing_of_their_order() -> None:
-    shared = np.random.default_rng(0).normal(0, 5, (30, 1))
-    found = win_probabilities([1.0, 0.9], np.array([1.0, 0.9]) + shared, [1.0, 0.9], places=1)
-    assert found.best[0] > 0.999
-
-
-def test_an_order_that_changed_when_rows_were_doubled_is_open() -> None:
-    totals = [1.0, 0.8, 0.6, 0.4]
-    replicates = np.array(totals) + np.random.default_rng(0).normal(0, 0.02, (30, 4))
-    steady = win_probabilities(totals, replicates, np.array(totals) + 0.3, places=1)  # all moved alike
-    moved = win_probabilities(totals, replicates, [0.6, 0.9, 0.3, 0.8], places=1)
-    assert steady.best[0] > 0.999
-    assert moved.best[0] < 0.8
-
-
-def test_equals_have_equal_chances_and_the_unknown_none_that_is_certain() -> None:
-    found = win_probabilities([1.0, 1.0, np.nan], [[1.0, 1.0, np.nan]] * 5, [1.0, 1.0, np.nan], places=1)
-    np.testing.assert_allclose(found.best, [0.5, 0.5, 0.0], atol=0.03)
-    unknown = win_probabilities([1.0, 0.0], [[1.0, np.nan], [1.1, np.nan], [0.9, np.nan]], [1.0, np.nan], places=1)
-    assert unknown.best[0] > 0.99  # as uncertain as the other
-    assert 0.6 < win_probabilities([1.0, 0.0], np.full((3, 2), np.nan), [np.nan, np.nan], places=1).best[0] < 0.95
-
-
-def test_chances_of_many_places_add_up_to_the_places() -> None:
-    rng = np.random.default_rng(1)
-    totals = rng.normal(size=12)
-    found: WinProbabilities = win_probabilities(totals, totals + rng.normal(0, 0.5, (25, 12)), totals, places=4)
-    assert found.among.sum() == pytest.approx(4)
-    assert (found.among >= found.best).all()
-    assert found.decided <= found.among[np.argsort(-totals)[:4]].min()
-
-
-def test_who_goes_has_together_less_than_the_risk() -> None:
-    rng = np.random.default_rng(2)
-    for _ in range(50):
-        among = rng.dirichlet(np.full(10, 0.2))
-        gone = eliminated(among, risk=0.02, keep=2)
-        assert among[gone].sum() <= 0.02
-        assert len(gone) <= 8
-        rest = np.setdiff1d(np.arange(10), gone)
-        assert len(gone) == 8 or among[gone].sum() + among[rest].min() > 0.02
-
-
-# --- nested probes ---------------------------------------------------------------------------------------------------
-
-
-def test_nested_probes_grow_and_are_stratified() -> None:
-    labels = np.repeat([0, 1, 2], [600, 250, 150])
-    probe = ms.Probe.of((np.random.default_rng(0).normal(size=(1000, 3)), labels), size=None)
-    parts = nest(probe, round_sizes(1000, 3))
-    assert [len(part.rows) for part in parts] == [125, 250, 500, 1000]
-    assert parts[-1].probe is probe
-    for smaller, larger in itertools.pairwise(parts):
-        assert set(smaller.rows) < set(larger.rows)
-    for part in parts:
-        assert part.probe.labels is not None
-        shares = np.bincount(part.probe.labels) / len(part.rows)
-        np.testing.assert_allclose(shares, [0.6, 0.25, 0.15], atol=2 / len(part.rows))
-        places = np.concatenate(part.places)
-        assert sorted(places) == list(range(len(part.rows)))
-        for block, where in zip(part.blocks, part.places, strict=True):
-            for row in (0, len(block) - 1):
-                np.testing.assert_array_equal(block.item(row), part.probe.item(where[row]))
-                np.testing.assert_array_equal(block.item(row), probe.item(part.rows[where[row]]))
-
-
-def test_a_part_has_the_fingerprint_of_its_rows_wherever_they_come_from() -> None:
-    rows, labels = two_classes(40, [1.0])
-    part = ms.Probe.of((rows, labels), size=None).take(np.arange(10, 30))
-    alone = ms.Probe.of((rows[10:30], labels[10:30]), size=None)
-    assert part.fingerprint == alone.fingerprint
-    assert len(part.training) == 40
-
-
-# --- rounds ----------------------------------------------------------------------------------------------------------
 
 
 def test_a_clear_winner_is_found_before_all_rows_are_used(passed: Counter[str]) -> None:
@@ -268,13 +97,13 @@ def test_a_candidate_that_would_overrun_the_budget_is_not_begun(passed: Counter[
     assert len(board.ranked) == 3  # of 60 rows each
     assert len(passed) == 3
     for row in board.rows[3:]:
-        assert row.status == "left out: not begun: it takes about 60 passes, and 30 passes are left for scoring"
+        assert row.status == "left out: not begun: scoring takes about 60 passes, and 30 passes are left for scoring"
     with pytest.raises(NothingRankedError, match="not begun"):
         run([1.0, 0.5], rows=400, budget=30)
 
 
 def test_a_budget_that_is_gone_before_scoring_begins_says_so(passed: Counter[str]) -> None:
-    expected = r"what the budget has for scoring \(0.001 s\) was gone before the first could begin. Give more"
+    expected = r"the budget for scoring \(0.001 s\) was used up before the first candidate could begin. Give more"
     with pytest.raises(NothingRankedError, match=expected):
         run([1.0, 0.5], rows=400, budget=Budget(seconds=0.001))
     assert not passed
@@ -294,19 +123,6 @@ def test_a_run_that_is_resumed_pays_for_what_is_new_alone(passed: Counter[str]) 
     assert sum(row.probe_rows or 0 for row in further.rows) > sum(row.probe_rows or 0 for row in more.rows)
 
 
-class Slow(Columns):
-    """Takes its time for every row, but for the examples that it is loaded with."""
-
-    def __init__(self, column: int, seconds: float) -> None:
-        super().__init__(column)
-        self.seconds = seconds
-
-    def forward(self, rows: torch.Tensor) -> torch.Tensor:
-        if rows.device.type == "cpu" and len(rows) > 2:
-            time.sleep(self.seconds * len(rows))
-        return super().forward(rows)
-
-
 def test_a_budget_of_time_is_overrun_by_what_one_candidate_takes_at_most() -> None:
     gaps = [1.0] * 12
     candidates = [Slow(column, 0.01) for column in range(12)]  # 0.6 s each for a round of 60 rows
@@ -315,36 +131,7 @@ def test_a_budget_of_time_is_overrun_by_what_one_candidate_takes_at_most() -> No
     board = run(gaps, candidates=candidates, budget="5s")
     assert time.monotonic() - begun < 5 + 2.5
     assert 2 <= len(board.ranked) < 12
-    assert board.rows[-1].status.startswith("left out: not begun: it takes about")
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.mark.parametrize("workers", [1, 2])
-def test_nobody_is_let_in_whose_cost_is_not_left(workers: int) -> None:
-    clock = Clock()
-    meter = Meter(Budget(seconds=10.0), clock)
-    gate = Gate(meter, keep=2.0, workers=workers)
-    names = [ms.Candidate("shelf", str(number)) for number in range(20)]
-    under_way: list[ms.Candidate] = []
-    begun = []
-    for candidate in gate.admit(names, lambda _: 1.5):
-        begun.append(candidate)
-        under_way.append(candidate)
-        if len(under_way) == workers:
-            clock.now += 1.5
-            for done in under_way:
-                gate.ended(done)
-            under_way.clear()
-    assert meter.seconds <= 8.0
-    assert workers * 5 - len(begun) in (0, workers - 1)  # 7.5 s of the 8, for all that are at work
-    assert gate.refused == 1.5
+    assert board.rows[-1].status.startswith("left out: not begun: scoring takes about")
 
 
 def test_the_executor_does_not_change_the_answer(tmp_path: Path) -> None:
@@ -369,7 +156,7 @@ def test_the_executor_does_not_change_the_answer(tmp_path: Path) -> None:
 
 def test_costs_are_measured_once_and_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     measured = []
-    monkeypatch.setattr(loading, "measure", lambda *_, **__: measured.append(1) or CostMeasurement(2.0, 3.0, 4, 5))
+    monkeypatch.setattr(costs, "measure", lambda *_, **__: measured.append(1) or CostMeasurement(2.0, 3.0, 4, 5))
     board = run(CLOSE, budget="5000 passes", confidence=0.999, costs=True, max_latency_ms=3)
     assert len({row.probe_rows for row in board.rows}) > 1
     assert len(measured) == len(CLOSE)
@@ -404,198 +191,3 @@ def test_of_a_candidate_without_a_score_no_chance_is_told() -> None:
     assert far.status == "near: too far"
     assert far.probe_rows == 60
     assert any(row.stopped for row in board.ranked)
-
-
-# --- fine-tuning -----------------------------------------------------------------------------------------------------
-
-QUICK = FineTuning(epochs=8, batch_size=64)
-
-
-def tune(gaps: list[float], **settings: Any) -> ms.Leaderboard:
-    candidates = [torch.nn.Sequential(Columns(i), torch.nn.Linear(1, 2)) for i in range(len(gaps))]
-    torch.manual_seed(0)
-    return run(gaps, rows=400, candidates=candidates, fine_tuning=QUICK, **settings)
-
-
-def test_candidates_and_epochs_are_what_the_budget_leaves(passed: Counter[str]) -> None:
-    seen = set()
-    for budget in (40_000, 17_000, 8_500, 4_000):
-        board = tune([1.0, 1.0, 1.0, 0.9], budget=budget, top_k=3, confidence=0.999, seed=budget)
-        *scoring, stage = board.provenance["budget"]["stages"]
-        left = budget - sum(each["passes"] for each in scoring)
-        # 320 rows to train on, three passes for each and every epoch, and 80 held out
-        affordable = {k: min(8, (left // k - 80) // (3 * 320)) for k in (3, 2)}
-        verified = next((k for k in (3, 2) if affordable[k] >= 3), 0)
-        epochs = affordable.get(verified, 0)
-        assert (stage["candidates"], stage["epochs"]) == (verified, epochs), stage
-        seen.add((verified, epochs == 8))
-        assert sum(row.verified_accuracy is not None for row in board.rows) == verified
-        assert board.provenance["budget"]["spent"]["passes"] <= budget
-        assert not verified or board.provenance["settings"]["fine_tuning"]["epochs"] == epochs
-    assert {(3, True), (3, False), (2, False), (0, False)} == seen
-
-
-def test_nothing_is_fine_tuned_where_the_winner_is_decided() -> None:
-    board = tune(CLEAR, budget="10m", top_k=2)
-    assert board.provenance["budget"]["stages"][-1]["decision"].startswith("not needed: ")
-    assert all(row.verified_accuracy is None for row in board.rows)
-
-
-def test_fine_tuning_is_priced_by_its_arithmetic_where_no_row_was_passed_forward(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(forecast, "macs_per_second", lambda _: 1.0)  # 400 seconds for each pass over the rows
-    board = tune([1.0, 0.9], budget="1m", estimators="parameters", top_k=2)
-    assert board.provenance["budget"]["stages"][-1]["decision"].endswith("do not pay for 2 candidates")
-    assert all(row.verified_accuracy is None for row in board.rows)
-
-
-def test_fine_tuning_costs_the_same_whether_the_whole_probe_has_been_scored_before(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    priced: list[Affordable] = []
-
-    def noting(*given: Any, **settings: Any) -> Affordable:
-        priced.append(affordable_fine_tuning(*given, **settings))
-        return priced[-1]
-
-    monkeypatch.setattr(funnel, "affordable_fine_tuning", noting)
-    candidates = [Slow(column, 0.001) for column in range(2)]
-    settings: dict[str, Any] = {"candidates": candidates, "top_k": 1, "fine_tuning": FineTuning(epochs=1)}
-    run([2.0, 0.0], **settings)
-    board = run([2.0, 0.0], budget="1m", **settings)
-    assert board.best.probe_rows == 96  # of 384, whose evidence was there
-    (price,) = priced[0].prices.values()
-    assert price / priced[0].passes < 0.0025
-
-
-@pytest.mark.parametrize("budget", [9_000, "30s"])
-def test_what_was_fine_tuned_when_a_run_was_killed_is_not_fine_tuned_again(
-    budget: int | str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(affordable, "affordable_epochs", lambda *_: 4)  # what is left for the first run
-    tuned: list[int] = []
-    whole = verification.verify
-
-    def killed_at_the_second(backbone: Any, training: Any, holdout: Any, settings: FineTuning, **more: Any) -> Any:
-        if len(tuned) == 1:
-            raise KeyboardInterrupt
-        tuned.append(settings.epochs)
-        return whole(backbone, training, holdout, settings, **more)
-
-    monkeypatch.setattr(fine_tuning, "verify", killed_at_the_second)
-    settings: dict[str, Any] = {"budget": budget, "top_k": 2, "confidence": 0.999}
-    torch.manual_seed(0)  # the same candidates each time
-    with pytest.raises(KeyboardInterrupt):
-        tune([1.0, 1.0], **settings)
-    monkeypatch.setattr(affordable, "affordable_epochs", lambda *_: 8)  # scores cost nothing any more: more is left
-    resumed: list[int] = []
-
-    def counting(backbone: Any, training: Any, holdout: Any, settings: FineTuning, **more: Any) -> Any:
-        resumed.append(settings.epochs)
-        return whole(backbone, training, holdout, settings, **more)
-
-    monkeypatch.setattr(fine_tuning, "verify", counting)
-    torch.manual_seed(0)
-    board = tune([1.0, 1.0], **settings)
-    assert tuned == resumed == [4]
-    assert sum(row.verified_accuracy is not None for row in board.rows) == 2
-    assert board.provenance["settings"]["fine_tuning"]["epochs"] == 4
-
-
-# --- what is told of it ----------------------------------------------------------------------------------------------
-
-
-def test_the_leaderboard_says_what_was_done_with_the_budget(tmp_path: Path) -> None:
-    board = run(CLOSE, budget="10m", confidence=0.99)
-    board.save(tmp_path / "board.json")
-    assert ms.Leaderboard.load(tmp_path / "board.json") == board
-    record = json.loads((tmp_path / "board.json").read_text())["provenance"]["budget"]
-    assert record["asked"] == "10m"
-    assert {row.probe_rows for row in board.rows} <= {stage["rows"] for stage in record["stages"]}
-    assert sum(stage["passes"] for stage in record["stages"]) == record["spent"]["passes"]
-    for planned, following in itertools.pairwise(record["planned"]):
-        assert following["rows"] == 2 * planned["rows"]
-        assert following["candidates"] <= planned["candidates"]
-    text = str(board)
-    assert "budget of 10m: took" in text
-    for stage in record["stages"]:
-        assert f"score on {stage['rows']} rows: {stage['candidates']} candidates" in text
-
-
-def test_scores_of_fewer_rows_do_not_pass_for_those_of_the_dataset(tmp_path: Path) -> None:
-    history = History(tmp_path / "history.sqlite")
-    rng = np.random.default_rng(0)
-    labels = np.arange(400) % 2
-    images = (rng.integers(0, 150, (400, 32, 32, 3)) + 60 * labels[:, None, None, None]).astype(np.uint8)
-    board = ms.select(
-        (images, labels), "embedded:*", estimators="logme", budget="20000 passes", history=history,
-        progress=False,
-    )  # fmt: skip
-    kept = {row.candidate.unversioned_id for row in board.rows if row.stopped is None}
-    assert {result.candidate for result in history.results()} == kept
-    assert {result.dataset for result in history.results()} == {board.provenance["fingerprint"]}
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    from PIL import Image
-
-    rng = np.random.default_rng(0)
-    for index in range(160):
-        path = tmp_path / "data" / "ab"[index % 2] / f"{index}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        pixels = rng.integers(0, 150, (32, 32, 3)) + 60 * (index % 2)
-        Image.fromarray(pixels.astype(np.uint8)).save(path)
-    return tmp_path / "data"
-
-
-def test_a_dry_run_shows_the_rounds_that_a_run_then_takes(
-    folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    arguments = ["select", str(folder), "-c", "embedded:plain*", "-e", "knn", "--budget", "5000 passes", "--no-history"]
-    with pytest.raises(SystemExit):
-        app.main([*arguments, "--dry-run", "--json", "-"])
-    plan = json.loads(capsys.readouterr().out)
-    assert plan["budget"] == {"seconds": None, "passes": 5000}
-    assert [planned["rows"] for planned in plan["rounds"]] == [80, 160]
-    with pytest.raises(SystemExit):
-        app.main([*arguments, "--confidence", "0.95", "--quiet", "--json", str(tmp_path / "board.json")])
-    board = ms.Leaderboard.load(tmp_path / "board.json")
-    record = board.provenance["budget"]
-    assert record["confidence"] == 0.95
-    assert [(p["rows"], p["candidates"]) for p in record["planned"]] == [
-        (p["rows"], p["candidates"]) for p in plan["rounds"]
-    ]
-
-
-def test_a_plan_never_plans_more_than_the_budget() -> None:
-    gaps = CLOSE
-    for passes in (50, 250, 3000):
-        plan = ms.plan(two_classes(480, gaps), single_columns(gaps), estimators="centroid", budget=passes)
-        assert sum(planned.passes for planned in plan.rounds) <= passes
-        assert bool(plan.rounds) == (passes >= 60)
-        assert f"budget of {passes:,} passes" in str(plan)
-
-
-@pytest.fixture
-def remembered(tmp_path: Path) -> History:
-    from modelselect.history import ACCURACY, Result
-
-    history = History(tmp_path / "history.sqlite")
-    history.record(
-        Result(candidate.unversioned_id, f"data{j}", ACCURACY, 0.3 + 0.05 * i + 0.001 * j)
-        for i, candidate in enumerate(ms.search("embedded:*"))
-        for j in range(4)
-    )
-    return history
-
-
-def test_a_plan_names_the_candidates_that_recall_keeps(remembered: History) -> None:
-    rng = np.random.default_rng(0)
-    images = (rng.integers(0, 256, (40, 32, 32, 3), dtype=np.uint8), np.arange(40) % 2)
-    plan = ms.plan(images, "embedded:*", estimators="knn", recall=3, history=remembered)
-    board = ms.select(images, "embedded:*", estimators="knn", recall=3, history=remembered, progress=False)
-    assert {row.candidate for row in plan.rows} == {row.candidate for row in board.rows}
-    assert plan.recalled_from == 12
-    assert "the 3 of which the history expects most, of 12" in str(plan)

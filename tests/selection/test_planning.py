@@ -16,8 +16,12 @@ from rich.console import Console
 import modelselect as ms
 from modelselect.archi2vec import count_macs
 from modelselect.cli import app
+from modelselect.errors import ExpressionError, UnknownNameError
 from modelselect.host.host import Host, get_host
 from modelselect.selection.plan import Plan, PlannedCandidate
+from tests.estimators.test_resampling import two_classes
+from tests.evaluation.material import images
+from tests.selection.budgeted import CLOSE, single_columns
 
 SOME = ["embedded:plain.letters", "embedded:vit*", "embedded:resnet.letters"]
 
@@ -91,12 +95,12 @@ def test_what_is_not_known_is_said_to_be_unknown(dataset: Any, use_host: Callabl
     known, unknown, _ = plan.rows
     assert (known.download_bytes, known.parameters, known.memory, known.seconds) == (5_000_000, 1000, 4000, None)
     assert "gated" in known.remark
-    expected = PlannedCandidate(unknown.candidate, remark="runs code of its own: only with trust_remote_code")
+    expected = PlannedCandidate(unknown.candidate, remark="runs its own code: only with trust_remote_code")
     assert unknown == expected
     assert plan.download_bytes == 5_000_000
     text = " ".join(str(plan).split())
     assert "5 MB and 1 unknown" in text
-    assert "2 unknown, good to a factor of three" in text
+    assert "2 unknown, right within a factor of three" in text
 
 
 def test_bare_modules_are_planned_too(dataset: Any) -> None:
@@ -156,4 +160,58 @@ def test_on_a_narrow_terminal_the_plan_names_candidates_legibly_and_what_they_ta
     text = console.file.getvalue()
     assert max(map(len, text.splitlines())) <= 80
     assert all(words in text for words in ("embedded:mobilenet.digit", "download", "forward pass", "nothing"))
-    assert "not shown, for want of width: memory" in text
+    assert "Hidden (terminal too narrow): memory" in text
+
+
+def test_a_plan_names_what_limits_leave_out() -> None:
+    plan = ms.plan(images(), "embedded:*", estimators="h_score", max_parameters=23_000, license="apache-2.0")
+    out = {row.candidate.name for row in plan.rows if row.remark.startswith("left out: ")}
+    assert out == {c.name for c in ms.search("embedded:*") if c.metadata["parameters"] > 23_000}
+    assert all(row.seconds == 0 for row in plan.rows if row.candidate.name in out)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    for index in range(160):
+        path = tmp_path / "data" / "ab"[index % 2] / f"{index}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = rng.integers(0, 150, (32, 32, 3)) + 60 * (index % 2)
+        Image.fromarray(pixels.astype(np.uint8)).save(path)
+    return tmp_path / "data"
+
+
+def test_a_dry_run_shows_the_rounds_that_a_run_then_takes(
+    folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    arguments = ["select", str(folder), "-c", "embedded:plain*", "-e", "knn", "--budget", "5000 passes", "--no-history"]
+    with pytest.raises(SystemExit):
+        app.main([*arguments, "--dry-run", "--json", "-"])
+    plan = json.loads(capsys.readouterr().out)
+    assert plan["budget"] == {"seconds": None, "passes": 5000}
+    assert [planned["rows"] for planned in plan["rounds"]] == [80, 160]
+    with pytest.raises(SystemExit):
+        app.main([*arguments, "--confidence", "0.95", "--quiet", "--json", str(tmp_path / "board.json")])
+    board = ms.Leaderboard.load(tmp_path / "board.json")
+    record = board.provenance["budget"]
+    assert record["confidence"] == 0.95
+    assert [(p["rows"], p["candidates"]) for p in record["planned"]] == [
+        (p["rows"], p["candidates"]) for p in plan["rounds"]
+    ]
+
+
+def test_a_plan_never_plans_more_than_the_budget() -> None:
+    gaps = CLOSE
+    for passes in (50, 250, 3000):
+        plan = ms.plan(two_classes(480, gaps), single_columns(gaps), estimators="centroid", budget=passes)
+        assert sum(planned.passes for planned in plan.rounds) <= passes
+        assert bool(plan.rounds) == (passes >= 60)
+        assert f"budget of {passes:,} passes" in str(plan)
+
+
+@pytest.mark.parametrize(("proxy", "error"), [("nowhere:x", UnknownNameError), ("embedded:zz*", ExpressionError)])
+def test_a_proxy_that_names_no_candidate_is_refused(dataset: Any, proxy: str, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        ms.plan(dataset, "embedded:plain.*", proxy=proxy)

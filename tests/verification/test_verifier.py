@@ -1,9 +1,8 @@
-"""Fine-tuning: what it promises of the backbone, of the seed, of memory and of bad input."""
+"""Fine-tuning: what it promises of the backbone, of the seed, of validation and of bad input."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,65 +11,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
+from sklearn.linear_model import LogisticRegression
 from torch import nn
 
-from modelselect.candidates.backbone import Backbone, Outputs
-from modelselect.candidates.candidate import Candidate
 from modelselect.candidates.modules import weights_digest
-from modelselect.candidates.preprocessing import CallablePreprocessing
-from modelselect.candidates.readers import WholeOutput
-from modelselect.errors import CandidateError, DatasetError, InvalidInputError, OutOfMemoryError
+from modelselect.errors import CandidateError, DatasetError
 from modelselect.extraction.inputs import InputCache
 from modelselect.verification import FineTuning, verify, wilson_interval
-from modelselect.verification.memory import part_count
-
-DIMENSIONS = 6
-QUICK = FineTuning(epochs=12, backbone_learning_rate=0.02, head_learning_rate=0.05, batch_size=16)
-
-
-@dataclass
-class Rows:
-    """The part of a probe that fine-tuning reads."""
-
-    inputs: np.ndarray
-    labels: np.ndarray
-    class_names: tuple[str, ...] = ("a", "b", "c")
-
-    def __len__(self) -> int:
-        return len(self.inputs)
-
-    def item(self, row: int) -> np.ndarray:
-        return self.inputs[row]
-
-
-def rows(per_class: int, *, classes: tuple[int, ...] = (0, 1, 2), seed: int = 0) -> Rows:
-    """Three clusters that any line can tell apart."""
-    random = np.random.default_rng(seed)
-    labels = np.repeat(np.array(classes, dtype=np.int64), per_class)
-    inputs = random.normal(size=(len(labels), DIMENSIONS)).astype(np.float32)
-    inputs[np.arange(len(labels)), labels] += 8
-    return Rows(inputs, labels)
-
-
-def backbone(module: nn.Module | None = None, read: Any = None) -> Backbone:
-    if module is None:
-        with torch.random.fork_rng():
-            torch.manual_seed(1)
-            module = nn.Sequential(nn.Linear(DIMENSIONS, 8), nn.BatchNorm1d(8), nn.Dropout(0.1))
-    preprocessing = CallablePreprocessing(torch.from_numpy, "rows")
-    return Backbone(Candidate("test", "tiny"), module.eval(), preprocessing, read or WholeOutput(), "key")
-
-
-class FitsOnly:
-    """A reader on a device with room for so many rows; remembers the sizes that it was asked for."""
-
-    def __init__(self, room: int, error: Callable[[], Exception] = torch.OutOfMemoryError) -> None:
-        self.room, self.error = room, error
-
-    def __call__(self, module: nn.Module, batch: torch.Tensor) -> Outputs:
-        if len(batch) > self.room:
-            raise self.error()
-        return Outputs(module(batch), None)
+from modelselect.verification.verifier import _validation_split
+from tests.verification.material import DIMENSIONS, QUICK, FitsOnly, Rows, backbone, overlapping, rows
 
 
 def test_what_can_be_told_apart_is_learned() -> None:
@@ -140,48 +89,6 @@ def test_unlabelled_rows_are_left_out() -> None:
     assert (result.rows, result.training_rows) == (20, 20)
 
 
-@pytest.mark.parametrize("count", [2, 3, 16, 17, 33])
-def test_no_batch_of_one_row_reaches_batch_normalisation(count: int) -> None:
-    training = rows(count)  # 3 * count rows, which 16 seldom divides
-    training = Rows(training.inputs[:: 3 if count > 2 else 1], training.labels[:: 3 if count > 2 else 1])
-    assert verify(backbone(), training, rows(3, seed=1), replace(QUICK, epochs=1)).training_rows == len(training)
-
-
-@given(rows=st.integers(2, 10_000), largest=st.integers(2, 512))
-def test_parts_hold_two_rows_or_more_and_are_no_larger_than_asked(rows: int, largest: int) -> None:
-    sizes = [len(part) for part in np.array_split(np.arange(rows), part_count(rows, largest))]
-    assert min(sizes) >= 2
-    assert max(sizes) <= max(largest, 3)
-
-
-@pytest.mark.parametrize("error", [torch.OutOfMemoryError, MemoryError])
-def test_where_memory_is_short_a_step_is_computed_in_parts_of_equal_meaning(error: Callable[[], Exception]) -> None:
-    def run(read: Any = None) -> Any:
-        with torch.random.fork_rng():
-            torch.manual_seed(1)
-            module = nn.Linear(DIMENSIONS, 8)  # without batch normalisation, parts add up to the whole
-        return verify(backbone(module, read), rows(16), rows(10, seed=1), QUICK)
-
-    roomy, tight = run(), run(FitsOnly(5, error))
-    assert (roomy.largest_part, tight.largest_part) == (16, 4)
-    assert tight.training_loss == pytest.approx(roomy.training_loss, rel=1e-3)
-    assert tight.correct == roomy.correct
-
-
-def test_no_room_for_two_rows_says_so() -> None:
-    with pytest.raises(OutOfMemoryError, match="does not fit into memory on 'cpu'"):
-        verify(backbone(read=FitsOnly(1)), rows(10), rows(5), QUICK)
-
-
-def test_a_loss_that_is_not_finite_costs_the_candidate() -> None:
-    class Overflow(nn.Linear):
-        def forward(self, batch: torch.Tensor) -> torch.Tensor:
-            return super().forward(batch) * 1e38 * 1e38
-
-    with pytest.raises(CandidateError, match=r"loss became nan in epoch 1 .* Lower the learning rates"):
-        verify(backbone(Overflow(DIMENSIONS, 8)), rows(10), rows(5), QUICK)
-
-
 def test_a_candidate_that_raises_is_named_by_its_error() -> None:
     with pytest.raises(CandidateError, match="fine-tuning raised ZeroDivisionError: made for 8 pixels"):
         verify(backbone(read=FitsOnly(0, lambda: ZeroDivisionError("made for 8 pixels"))), rows(10), rows(5), QUICK)
@@ -190,37 +97,10 @@ def test_a_candidate_that_raises_is_named_by_its_error() -> None:
 def test_unusable_rows_are_refused_with_the_reason() -> None:
     with pytest.raises(DatasetError, match="30 labelled rows of 1 class"):
         verify(backbone(), rows(30, classes=(1,)), rows(5), QUICK)
-    with pytest.raises(DatasetError, match="no labelled row to measure on"):
+    with pytest.raises(DatasetError, match="no labelled rows"):
         verify(backbone(), rows(10), Rows(rows(2).inputs, np.full(6, -1)), QUICK)
     with pytest.raises(DatasetError, match=r"training has the classes a, b, c and holdout a, b"):
         verify(backbone(), rows(10), replace(rows(5), class_names=("a", "b")), QUICK)
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [{"epochs": 0}, {"batch_size": 1}, {"warm_up": 1.0}, {"head_learning_rate": 0}, {"backbone_learning_rate": -1.0}],
-)
-def test_a_recipe_outside_its_range_is_refused(wrong: dict[str, Any]) -> None:
-    with pytest.raises(InvalidInputError, match=rf"FineTuning\({next(iter(wrong))}=.*expected"):
-        FineTuning(**wrong)
-
-
-def test_progress_hears_every_epoch_and_the_loss_falls() -> None:
-    heard: list[tuple[int, int, float]] = []
-    verify(backbone(), rows(20), rows(5), QUICK, progress=lambda *epoch: heard.append(epoch))
-    assert [done for done, _, _ in heard] == list(range(1, QUICK.epochs + 1))
-    assert {total for _, total, _ in heard} == {QUICK.epochs}
-    assert heard[-1][2] < heard[0][2]
-
-
-@given(warm_up=st.floats(0, 0.99), steps=st.integers(1, 500))
-def test_learning_rates_rise_to_their_peak_once_and_then_fall(warm_up: float, steps: int) -> None:
-    factors = [FineTuning(warm_up=warm_up).learning_rate_factor(step, steps) for step in range(steps)]
-    peak = int(np.argmax(factors))
-    assert all(0 < factor <= 1 for factor in factors)
-    assert factors[: peak + 1] == sorted(factors[: peak + 1])
-    assert factors[peak:] == sorted(factors[peak:], reverse=True)
-    assert factors[peak] == 1
 
 
 @settings(max_examples=60)
@@ -238,3 +118,41 @@ def test_a_cuda_device_learns_the_same() -> None:
     again = verify(backbone(), rows(20), rows(30, seed=1), QUICK, device="cuda")
     assert result.accuracy > 0.97
     assert replace(result, seconds=0) == replace(again, seconds=0)
+
+
+def test_a_head_alone_comes_to_what_logistic_regression_finds() -> None:
+    training, holdout = overlapping(60), overlapping(200, seed=1)
+    features = nn.Identity()
+    settings = FineTuning(epochs=60, head_learning_rate=0.01, weight_decay=0.0)
+    kept: dict[str, Any] = {}
+    found = verify(
+        backbone(features), training, holdout, settings, method="head", keep=lambda arrays, _: kept.update(arrays)
+    )
+    reference = LogisticRegression(C=1e3, max_iter=1000).fit(training.inputs, training.labels)
+    assert found.accuracy == pytest.approx(reference.score(holdout.inputs, holdout.labels), abs=0.01)
+    assert set(kept) == {"head.weight", "head.bias"}
+    logits = holdout.inputs @ kept["head.weight"].T + kept["head.bias"]  # of features as they are, not as scaled
+    assert (logits.argmax(1) == holdout.labels).sum() == found.correct
+
+
+def test_a_head_alone_takes_one_forward_pass_of_the_backbone() -> None:
+    class Counting(FitsOnly):
+        seen = 0
+
+        def __call__(self, module: nn.Module, batch: torch.Tensor) -> Any:
+            self.seen += len(batch)
+            assert not module.training
+            return super().__call__(module, batch)
+
+    read = Counting(1000)
+    verify(backbone(read=read), rows(20), rows(10, seed=1), replace(QUICK, epochs=30, patience=30), method="head")
+    assert read.seen == 90
+
+
+def test_validation_takes_its_share_of_every_class_and_never_the_last_row() -> None:
+    targets = np.repeat(np.arange(4), [50, 10, 2, 1])
+    chosen = _validation_split(targets, 0.2, seed=0)
+    assert [int(chosen[targets == target].sum()) for target in range(4)] == [10, 2, 1, 0]
+    assert not np.array_equal(chosen, _validation_split(targets, 0.2, seed=1))
+    with pytest.raises(DatasetError, match="no two of one class"):
+        verify(backbone(), rows(1), rows(5), replace(QUICK, patience=1))

@@ -1,1 +1,1 @@
-"""Graph in, vector out: encoders of architectures."""
+"""Encoders of architectures: from graphs to vectors."""

@@ -1,4 +1,4 @@
-"""The `graph2vec` encoder: Weisfeiler-Lehman documents and doc2vec, as archi2vec uses them."""
+"""The `graph2vec` encoder: Weisfeiler-Lehman documents and doc2vec, as in archi2vec."""
 
 from __future__ import annotations
 
@@ -23,21 +23,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Graph2Vec(Encoder):
-    """A graph's vector is doc2vec's (PV-DBOW: it predicts the document's words), fitted to the graphs that are given.
+    """A graph's vector is that of doc2vec (PV-DBOW: it predicts the document's words), fitted to the given graphs.
 
-    Neither their order nor repetitions matter: equal graphs are one document, and documents are put in an order of
-    their own before they are learned. So candidates that share an architecture share its vector, and neither seed,
-    process, number of threads nor position moves it.
+    Neither order nor repetitions matter: equal graphs are one document, and documents are sorted before training. So
+    candidates with the same architecture have the same vector, and the vector does not depend on seeds of the process,
+    on the number of threads, or on the position.
 
     Args:
         dimensions: of the vectors.
-        iterations: of Weisfeiler-Lehman, how far a word sees.
-        epochs: passes over the documents. With 10, architectures of a small pool are hardly told apart (ResNet-18 and
-            AlexNet 0.997 alike in a pool of three); with 100 and more, shallow and deep ones of a family drift apart.
-            At 40, ResNet-18 and ResNet-10 are 0.90 to 0.99 alike, ResNet-18 and AlexNet 0.20 to 0.75, in pools of
-            three to sixty (0.97 and 0.47 in the paper, section 5).
+        iterations: of Weisfeiler-Lehman: how far a word sees.
+        epochs: passes over the documents. With 10, architectures of a small pool hardly differ (ResNet-18 and AlexNet
+            have a similarity of 0.997 in a pool of three); with 100 and more, shallow and deep ones of a family drift
+            apart. With 40, in pools of three to sixty, the similarity of ResNet-18 and ResNet-10 is 0.90 to 0.99, and
+            that of ResNet-18 and AlexNet 0.20 to 0.75 (0.97 and 0.47 in the paper, section 5).
         learning_rate: of doc2vec at the start; it falls to almost nothing.
-        minimum_count: words that are rarer, over all documents, are ignored. 1: in a small pool, rare is telling.
+        minimum_count: words that occur less often, over all documents, are ignored. The default is 1, because in a
+            small pool rare words are informative.
         seed: of doc2vec.
 
     Sources: Narayanan et al., "graph2vec: Learning Distributed Representations of Graphs", 2017; Le and Mikolov,
@@ -83,11 +84,11 @@ class Graph2Vec(Encoder):
                 raise ValueError(f"{len(words)} words, {len(counts)} counts and hidden weights of {hidden.shape}")
         except (KeyError, ValueError) as error:
             raise InvalidInputError(
-                f"this is no space of graph2vec with {self.dimensions} dimensions ({error}); embed anew"
+                f"the state is not a space of graph2vec with {self.dimensions} dimensions ({error}); embed again"
             ) from error
         model = self.model()
         model.build_vocab_from_freq(dict(zip(words, counts.tolist(), strict=True)))
-        # gensim puts words that are equally frequent in another order; which ones it draws depends on the order.
+        # gensim orders words of equal frequency differently, and its draws depend on the order.
         model.wv.index_to_key, model.wv.key_to_index = words, {word: index for index, word in enumerate(words)}
         model.wv.expandos["count"] = counts.copy()
         model.make_cum_table()
@@ -95,12 +96,12 @@ class Graph2Vec(Encoder):
         return Graph2VecSpace(self, model, np.empty((0, self.dimensions), dtype=np.float32))
 
     def documents(self, graphs: Sequence[networkx.Graph[Any]]) -> tuple[list[list[str]], list[str]]:
-        """The words of each graph, and what tells one document from another."""
+        """The words of each graph, and a digest that identifies each document."""
         documents = [weisfeiler_lehman(graph, self.iterations) for graph in graphs]
         return documents, [hashlib.sha256(" ".join(document).encode()).hexdigest() for document in documents]
 
     def model(self) -> Doc2Vec:
-        """Doc2vec that has learned nothing yet."""
+        """An untrained doc2vec."""
         from gensim.models.doc2vec import Doc2Vec
 
         return Doc2Vec(
@@ -109,17 +110,17 @@ class Graph2Vec(Encoder):
             epochs=self.epochs,
             alpha=self.learning_rate,
             min_count=self.minimum_count,
-            sample=0,  # graphs have few distinct words, all of them frequent: thinning them out leaves nothing to learn
+            sample=0,  # graphs have few distinct words, all frequent: subsampling would leave nothing to learn
             seed=self.seed,
-            workers=1,  # more of them race
+            workers=1,  # several workers are not deterministic
             hashfxn=_stable_hash,
         )
 
 
 class Graph2VecSpace(Space):
-    """The words' weights, which stay as they are while the vector of a further document is learned.
+    """The words' weights, which stay fixed while the vector of a further document is trained.
 
-    Words that the space has never seen are skipped: what an architecture shares with others places it.
+    Words that are new to the space are skipped: an architecture is placed by what it shares with others.
     """
 
     def __init__(self, encoder: Graph2Vec, model: Doc2Vec, vectors: NDArray[np.float32]) -> None:
@@ -143,13 +144,13 @@ class Graph2VecSpace(Space):
         }
 
     def _learned(self, key: str, words: list[str]) -> NDArray[np.float32]:
-        """What `Doc2Vec.infer_vector` does, but for its start, which Python's hash of the document decides there."""
+        """Like `Doc2Vec.infer_vector`, which starts from Python's hash of the document, but with a repeatable start."""
         from gensim.models.doc2vec import train_document_dbow
 
         model, encoder = self._model, self._encoder
         rng = np.random.default_rng([encoder.seed, int(key[:8], 16)])
         vector = ((rng.random((1, encoder.dimensions)) - 0.5) / encoder.dimensions).astype(np.float32)
-        model.random = np.random.RandomState(encoder.seed)  # of the words that it learns to tell from the document's
+        model.random = np.random.RandomState(encoder.seed)  # draws the negative samples
         work, lock = np.zeros(encoder.dimensions, dtype=np.float32), np.ones(1, dtype=np.float32)
         for rate in np.linspace(model.alpha, model.min_alpha, encoder.epochs):
             train_document_dbow(
@@ -168,7 +169,7 @@ class Graph2VecSpace(Space):
 
 
 def _stable_hash(text: str) -> int:
-    """Python's own hash of a text differs from process to process."""
+    """A hash that is the same in every process, unlike Python's own."""
     return zlib.crc32(text.encode())
 
 

@@ -1,4 +1,4 @@
-"""The `karateclub` encoder: Karate Club's own Graph2Vec, where it is installed, to compare `graph2vec` with."""
+"""The `karateclub` encoder: Karate Club's own Graph2Vec, if it is installed, for comparison with `graph2vec`."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _INSTALL = "pip install --no-deps --no-build-isolation karateclub python-louvain
 
 @dataclass(frozen=True)
 class KarateClub(Encoder):
-    """Graph2Vec as Karate Club has it (Rozemberczki et al., CIKM 2020). The package is not installed with this one.
+    """Graph2Vec of Karate Club (Rozemberczki et al., CIKM 2020). The package is not installed with this one.
 
-    It asks for versions of NumPy, networkx and pandas that today's libraries cannot stand beside; without its
-    dependencies it runs. It adds a loop to every node, so that a word also holds the operation's own label among the
-    neighbours': other words than those of `graph2vec`, but as many, at the same places.
+    It requires versions of NumPy, networkx and pandas that conflict with current libraries, but it runs without its
+    dependencies. It adds a loop to every node, so an operation's own label is also among its neighbours' labels: the
+    words differ from those of `graph2vec`, but their number and order are the same.
 
     Args:
         dimensions: of the vectors.
@@ -56,7 +56,7 @@ class KarateClub(Encoder):
             ) from error
         if not graphs:
             return np.empty((0, self.dimensions), dtype=np.float32)
-        # Equal graphs are one, in an order of their own, so that neither repetitions nor order matter.
+        # Equal graphs are merged, and sorted, so that neither repetitions nor order matter.
         keys = [" ".join(weisfeiler_lehman(graph, self.iterations)) for graph in graphs]
         distinct = {key: _prepared(graph) for key, graph in sorted(zip(keys, graphs, strict=True), key=lambda p: p[0])}
         model = Graph2Vec(
@@ -75,7 +75,7 @@ class KarateClub(Encoder):
 
 
 def _prepared(graph: networkx.Graph[Any]) -> networkx.Graph[Any]:
-    """A copy, since loops are added to it, with nodes 0..n-1 and the attribute that Karate Club looks for."""
+    """A copy, because loops will be added, with nodes 0..n-1 and the attribute that Karate Club reads."""
     import networkx
 
     copy = networkx.convert_node_labels_to_integers(graph)

@@ -1,4 +1,4 @@
-"""Non-negative factorisation of a matrix with holes, by multiplicative updates of what is known."""
+"""Non-negative factorisation of a matrix with missing entries, by multiplicative updates from its known entries."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _TINY = 1e-12
 
 
 class Factorisation(NamedTuple):
-    """What `factorise` found: P is about `models @ tasks.T` where it is known.
+    """The result of `factorise`: P is about `models @ tasks.T` where it is known.
 
     Attributes:
         models: (M, k), not negative.
         tasks: (N, k), not negative.
         objective: its value after every tenth iteration.
-        iterations: how many there were.
-        converged: True if the objective had come to rest.
+        iterations: number of iterations.
+        converged: True if the objective did not change any more.
     """
 
     models: Matrix

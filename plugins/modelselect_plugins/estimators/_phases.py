@@ -1,43 +1,55 @@
-"""Fennec's three phases, fitted to a transfer history: what is done once, before any target is seen."""
+"""Fennec's three phases, fitted to a transfer history once, before any target is known."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from modelselect.history import HistoryView
 from modelselect_plugins.estimators._factorisation import Factorisation, factorise
-
-if TYPE_CHECKING:
-    from modelselect.history import HistoryView
-    from modelselect_plugins.estimators.fennec import Fennec
 
 Matrix = NDArray[np.float64]
 
 NEIGHBOURS = 3
-"""Architectures from which a candidate without history takes its vector."""
+"""Number of architectures from which a candidate without results takes its vector."""
 
 TREES = 100
 
 
+class FennecSettings(Protocol):
+    """The parameters that the phases read, as `Fennec` has them."""
+
+    rank: int
+    penalty: float
+    alpha: float
+    by_evidence: bool
+    metric: str | None
+    scale: str
+    leaf: int
+    ridge: float
+    clusters: int
+    architecture: bool
+
+
 @dataclass(frozen=True)
 class Phases:
-    """What Fennec learned from a history, for a pool.
+    """What Fennec has learned from a history, for a pool of candidates.
 
     Attributes:
-        factorisation: of the candidates that have a result.
-        models: (M, k) vectors of all candidates: their own, or their architectures' neighbours'.
-        weights: (M,) how much of the score is the meta phase's.
-        certainty: (M,) from 0 to 1: how much a score rests on the candidate's own results.
-        forest: from what the proxy saw of a dataset to its vector; None where too few datasets have been seen.
-        mean_task: (k,) what stands for a dataset of which the proxy says nothing.
-        warm: (M,) which candidates have results.
-        meta: (M,) the candidates' share of the meta score.
-        dataset_weights: (3,) of the datasets' share: classes, samples, and a constant.
+        factorisation: of the candidates with results.
+        models: (M, k) vectors of all candidates: their own, or those of their architectures' neighbours.
+        weights: (M,) weight of the meta phase in the score.
+        certainty: (M,) from 0 to 1: how much a score depends on the candidate's own results.
+        forest: predicts a dataset's vector from the proxy's features of it; None if there are too few datasets.
+        mean_task: (k,) used for a dataset without proxy features.
+        warm: (M,) True for candidates with results.
+        meta: (M,) the candidates' part of the meta score.
+        dataset_weights: (3,) of the datasets' part: classes, samples, and a constant.
         dataset_scale: (2, 2) mean and deviation of the datasets' features.
-        seen: (n, P) what the proxy saw of the history's datasets.
+        seen: (n, P) the proxy's features of the history's datasets.
     """
 
     factorisation: Factorisation
@@ -81,7 +93,7 @@ class Phases:
         return scores
 
 
-def fit(fennec: Fennec, view: HistoryView, seed: int) -> Phases:
+def fit(fennec: FennecSettings, view: HistoryView, seed: int) -> Phases:
     """The phases for this history, and for all candidates that it or the pool knows."""
     performance = view.performance(fennec.metric, fennec.scale)
     counts = (~np.isnan(performance)).sum(axis=1)
@@ -117,7 +129,7 @@ def _models(
     models = np.tile(found.models.mean(axis=0), (len(warm), 1))
     models[warm] = found.models
     own = counts.astype(np.float64)
-    drawn = ~np.isnan(vectors[:, 0])  # a vector is there as a whole or not at all
+    drawn = ~np.isnan(vectors[:, 0])  # a vector has all its entries or none
     if not (warm & drawn).any() or not (~warm & drawn).any():
         return models, own
     units = _units(vectors)
@@ -129,7 +141,7 @@ def _models(
     alike = np.clip(strangers @ known.T, 0.0, 1.0)
     near = np.argsort(-alike, axis=1, kind="stable")[:, :NEIGHBOURS]
     likeness = np.take_along_axis(alike, near, axis=1)
-    shares = likeness**8  # an architecture that is as good as the same outweighs those that are merely similar
+    shares = likeness**8  # the same architecture outweighs those that are only similar
     shares /= np.maximum(shares.sum(axis=1, keepdims=True), 1e-12)
     borrowed = (shares[:, :, None] * means[near]).sum(axis=1)
     models[~warm & drawn] = borrowed[which.ravel()]
@@ -137,7 +149,7 @@ def _models(
     return models, own
 
 
-def _forest(view: HistoryView, found: Factorisation, fennec: Fennec, seed: int) -> tuple[Any, Matrix]:
+def _forest(view: HistoryView, found: Factorisation, fennec: FennecSettings, seed: int) -> tuple[Any, Matrix]:
     """A random forest from what the proxy saw of the datasets to their vectors: equation 6."""
     seen = [index for index, dataset in enumerate(view.datasets) if dataset in view.proxies]
     if len(seen) < 2:
@@ -152,7 +164,7 @@ def _forest(view: HistoryView, found: Factorisation, fennec: Fennec, seed: int) 
     return forest, features
 
 
-def _regression(fennec: Fennec, view: HistoryView, performance: Matrix) -> tuple[Matrix, Matrix, Matrix]:
+def _regression(fennec: FennecSettings, view: HistoryView, performance: Matrix) -> tuple[Matrix, Matrix, Matrix]:
     """Linear regression from the meta features of candidate and dataset to performance: equation 8.
 
     Every known pair is a row, `[1, candidate's, dataset's]`; sums over pairs are products of the tables of candidates
@@ -173,7 +185,9 @@ def _regression(fennec: Fennec, view: HistoryView, performance: Matrix) -> tuple
         ]
     )
     moments = np.concatenate([candidates.T @ filled.sum(axis=1), datasets.T @ filled.sum(axis=0)])
-    penalty = np.full(len(gram), fennec.ridge * per_candidate[per_candidate > 0].mean())  # counted in candidates
+    penalty = np.full(
+        len(gram), fennec.ridge * per_candidate[per_candidate > 0].mean()
+    )  # relative to the number of candidates
     penalty[-1] = 0.0  # the constant
     weights = np.linalg.pinv(gram + np.diag(penalty), rcond=1e-10, hermitian=True) @ moments
     split = candidates.shape[1]
@@ -191,7 +205,7 @@ def meta_features(view: HistoryView, clusters: int, architecture: bool) -> Matri
     basic = np.nan_to_num((sizes - _nan_mean(sizes)) / _nan_deviation(sizes))
     columns = [basic, np.isnan(sizes).astype(np.float64)]
     vectors = view.architectures
-    drawn = ~np.isnan(vectors[:, 0])  # a vector is there as a whole or not at all
+    drawn = ~np.isnan(vectors[:, 0])  # a vector has all its entries or none
     if architecture and drawn.any():
         units = np.where(drawn[:, None], _units(vectors), 0.0)
         distinct, which = np.unique(units[drawn], axis=0, return_inverse=True)

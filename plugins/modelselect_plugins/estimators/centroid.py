@@ -1,4 +1,4 @@
-"""Nearest class mean: the accuracy of giving each row the class whose mean is nearest."""
+"""Nearest class mean: the accuracy of assigning each row to the class with the nearest mean."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from modelselect.evidence.evidence import Evidence
 
 
 class Centroid(Estimator):
-    """Accuracy, in per cent, of the nearest class mean, each row left out of its own class's mean.
+    """Accuracy, in per cent, of the nearest class mean; each row is left out of the mean of its own class.
 
-    Features that transfer well put the rows of a class around one point, nearer to it than to any other class's. So
-    each row is given the class whose mean is nearest, and the score is the share that is right.
+    If features transfer well, the rows of a class lie around one point, nearer to it than to the point of any other
+    class. So each row is assigned to the class with the nearest mean, and the score is the share of correct rows.
 
-    Formula: row x of class y is right if y is the least over c of `|x - mu_c|`, where mu_y is the mean of the other
-    rows of y. Linear in N, with no decomposition: the cheapest look at the classes. A class with a single row has no
-    mean without that row: it is a wrong answer for others, and is not judged.
+    Formula: row x of class y is correct if c = y minimises `|x - mu_c|`, where mu_y is the mean of the other rows of y.
+    The cost is linear in N, without a decomposition: the cheapest estimator that uses the classes. A class with a
+    single row has no mean without this row: its row is not judged, but its mean can be a wrong answer for others.
 
     Args:
-        leave_one_out: False counts each row in its own class's mean, which flatters classes with few rows.
+        leave_one_out: False includes each row in the mean of its own class, which favours classes with few rows.
 
-    Limits: Fails where classes have several modes, or where few dimensions of large scale drown the others. On easy
+    Limits: Fails if classes have several modes, or if a few dimensions of large scale dominate the others. On easy
     data many candidates tie at 100.
 
-    Code and paper: The paper learns a metric; here it is the Euclidean one of the features as they are, as the baseline
-    is commonly used.
+    Code and paper: The paper learns a metric; this is the Euclidean metric on unchanged features, as is common for this
+    baseline.
 
     Source: Mensink, Verbeek, Perronnin, Csurka, PAMI 2013 (nearest class mean).
 
@@ -63,7 +63,7 @@ class Centroid(Estimator):
             distances = norms[:, None] - 2 * chunk @ centres.T + centre_norms
             if self.leave_one_out:
                 counts = classes.counts[codes]
-                # Without the row itself its class's mean lies n / (n - 1) times as far away.
+                # Without the row itself, the mean of its class is n / (n - 1) times as far away.
                 distances[every, codes] *= (counts / np.maximum(counts - 1, 1)) ** 2
                 kept = judged[codes]
                 distances, codes = distances[kept], codes[kept]

@@ -1,4 +1,4 @@
-"""DDS, the centred kernel alignment of how unlike two images look to the candidate and to a reference model.
+"""DDS, centred kernel alignment of the dissimilarities of images for the candidate and for a reference model.
 
 K. Dwivedi, J. Huang, R. M. Cichy, G. Roig: Duality diagram similarity: a generic framework for initialization selection
 in task transfer learning, ECCV 2020.
@@ -23,19 +23,20 @@ from modelselect_plugins.estimators._shared.dissimilarity import standardization
 class DDS(ms.Estimator):
     """100 times the debiased centred kernel alignment of cosine dissimilarities, candidate against reference.
 
-    A model trained on the target (the reference) finds some pairs of images alike and others not. A candidate that
-    finds the same pairs alike already sees the data as that model does, and has little left to learn.
+    A model trained on the target (the reference) finds some pairs of images similar and others not. A candidate that
+    finds the same pairs similar already sees the data like this model, and has little left to learn.
 
-    Formula: `100 H(K, L) / sqrt(H(K, K) H(L, L))`, with K and L the N x N matrices of 1 - cosine of the standardised
-    features and reference features (`proxy_features`), diagonals zero, and H the unbiased Hilbert-Schmidt independence
-    criterion. Because K = 11' - ZZ' with Z the rows over their lengths, H follows from Z'W and sums of rows: neither
-    matrix is formed.
+    Formula: `100 H(K, L) / sqrt(H(K, K) H(L, L))`, where K and L are the N x N matrices of 1 - cosine of the
+    standardised features and reference features (`proxy_features`), with zero diagonals, and H is the unbiased
+    Hilbert-Schmidt independence criterion. Since K = 11' - ZZ', where Z are the rows scaled to length 1, H follows from
+    Z'W and sums of rows: neither matrix is formed.
 
-    Limits: Needs a model that was trained on the target already, which most users lack; a poor reference gives a poor
-    ranking. Undefined where the features, or the reference's, show no structure beyond chance, and below four rows.
+    Limits: Needs a model that was already trained on the target, which most users lack; a poor reference gives a poor
+    ranking. Undefined with fewer than four rows, or if the features or the reference features have no structure beyond
+    chance.
 
-    Code and paper: Follows the form that PARC's authors compare with in their code: standardised features, cosine,
-    debiased alignment.
+    Code and paper: Follows the variant in the code of PARC's authors: standardised features, cosine, debiased
+    alignment.
 
     Source: L. Song et al.: Feature selection via dependence maximization, JMLR 2012, for H.
 
@@ -69,12 +70,12 @@ class DDS(ms.Estimator):
 
 
 class _Sums(NamedTuple):
-    """What one pass gathers of two sets of unit rows, z and w, some of which may have length zero."""
+    """Sums from one pass over two sets of unit rows, z and w, some of which may have length zero."""
 
     cross: Matrix  # Z'W
     z: Vector  # sum of z
     w: Vector  # sum of w
-    zero_z: float  # how many z are zero: for these the diagonal of K, as formed, is 1
+    zero_z: float  # number of zero rows z, for which the diagonal of K would be 1
     zero_w: float
     zero_both: float
     z_where_w_is_zero: Vector  # sum of z
@@ -85,7 +86,7 @@ class _Sums(NamedTuple):
         zz, ww = float(self.z @ self.z), float(self.w @ self.w)
         product = n**2 - zz - ww + float(np.square(self.cross).sum()) - self.zero_both
         totals = (n**2 - zz - self.zero_z) * (n**2 - ww - self.zero_w)
-        rows = (  # product of the row sums of the two matrices
+        rows = (  # product of the row sums of both matrices
             n * (n**2 - ww - self.zero_w)
             - n * (zz + self.zero_z)
             + float(self.z @ self.cross @ self.w + self.z @ self.z_where_w_is_zero + self.w @ self.w_where_z_is_zero)

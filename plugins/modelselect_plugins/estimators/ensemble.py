@@ -1,4 +1,4 @@
-"""Ensemble: the mean rank that several estimators give a candidate (Borda, 1784), plain or with learned weights."""
+"""Ensemble: the mean rank of a candidate over several estimators (Borda, 1784), plain or with learned weights."""
 
 from __future__ import annotations
 
@@ -28,29 +28,29 @@ def default_members() -> tuple[Estimator, ...]:
 
 
 class Ensemble(Estimator):
-    """The (weighted) mean of the normalised ranks that its members give each candidate of a pool.
+    """The (weighted) mean of the normalised ranks that the members give each candidate of a pool.
 
     Estimators err in different ways, and the mean of their rankings errs less than most of them. Each member ranks the
-    candidates from 0 (worst) to 1 (best), ties sharing their mean; ranks make scores of any scale comparable, and one
-    member's outliers harmless.
+    candidates from 0 (worst) to 1 (best), and ties share their mean. Ranks make scores of any scale comparable, and
+    limit the effect of outliers.
 
-    Formula: `sum over members m of w_m rank_m / sum of w_m`, for each candidate over the members that score it: a
-    member that cannot score a candidate says nothing about it.
+    Formula: `sum over members m of w_m rank_m / sum of w_m`, for each candidate over the members that score it. A
+    member that cannot score a candidate has no vote on it.
 
     Args:
-        members: estimators with names of their own; None: `default_members()`.
-        weights: by member's name, not negative; a member without one counts 0. None: all equal. `learn_weights` finds
-            them from known results.
+        members: estimators with different names; None: `default_members()`.
+        weights: by member's name, not negative; a missing weight is 0. None: all equal. `learn_weights` learns weights
+            from known results.
 
-    Components: those of the members, each named `member/component`. The evidence has to hold what all members together
-    require.
+    Components: those of the members, each under the name `member/component`. The evidence must hold all fields that the
+    members require.
 
-    Limits: A pool of two candidates has ranks 0 and 1 only, and how far apart candidates are is lost. Members that err
-    alike (`sfda` and `fda`, say) count twice without telling twice. Weights learned from few datasets follow their
-    accidents: `learn_weights` says how they do on datasets that they were not learned from.
+    Limits: In a pool of two candidates, ranks are only 0 and 1, and the distance between candidates is lost. Members
+    that err alike (for example `sfda` and `fda`) count twice but add information once. Weights learned from few
+    datasets overfit; `learn_weights` reports their results on datasets that they were not learned from.
 
-    Code and paper: The plain count is Borda's. The weights are non-negative least squares on the ranks of the truth,
-    and are ours.
+    Code and paper: The plain mean is Borda's count. The weights are our addition: non-negative least squares on the
+    ranks of the truth.
 
     Source: the Borda count.
 
@@ -134,13 +134,13 @@ class Ensemble(Estimator):
 
 @dataclass(frozen=True, slots=True)
 class LearnedWeights:
-    """What `learn_weights` found.
+    """The result of `learn_weights`.
 
     Attributes:
-        weights: by member, learned from all datasets: for a dataset that is not among them.
+        weights: by member, learned from all datasets, for use on other datasets.
         held_out: by dataset, the weights learned from the *other* datasets.
-        agreement: by dataset, the weighted Kendall of the ensemble with its `held_out` weights.
-        plain_agreement: by dataset, that of equal weights: what the learned ones have to beat.
+        agreement: by dataset, the weighted Kendall correlation of the ensemble with its `held_out` weights.
+        plain_agreement: by dataset, that of equal weights, which learned weights should exceed.
     """
 
     weights: Mapping[str, float]

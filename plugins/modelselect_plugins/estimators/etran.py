@@ -21,35 +21,35 @@ from modelselect_plugins.estimators._shared.regime import refuse_if_collapsed, w
 from modelselect_plugins.estimators.fda import fisher_posteriors
 
 _WEIGHTS = {"energy": 0.15, "lda": 0.85}  # in the authors' code
-_LOWEST = 5 / 1000  # share of the rows, those of lowest energy, that count
-_REGULARIZATION = 1e-6  # of the paper's form, so that its eigenproblem has a solution
+_LOWEST = 5 / 1000  # share of rows, those with the lowest energy, that are used
+_REGULARIZATION = 1e-6  # makes the eigenproblem of the paper's form solvable
 
 
 class ETran(ms.Estimator):
     """`0.15 energy + 0.85 lda`, each min-max normalised over the pool of candidates.
 
-    The energy of a row says how likely it is under the model's own density, so a low one means that the model has not
-    seen its like. To it comes how well a discriminant analysis tells the classes apart. The two are weighed as in the
-    authors' code, after min-max over the pool.
+    The energy of a row says how likely the row is under the model's own density; at a low value, the model has not seen
+    similar data. The second term is how well a discriminant analysis separates the classes. The weights are those of
+    the authors' code, after min-max normalisation over the pool.
 
     Formula:
-    - `energy`: mean over the lowest half per cent of rows (one at least) of log sum exp of the features.
-    - `lda`: mean posterior of the true class, logits `x'mu_c - |mu_c|^2 / 2 + log pi_c`.
-    - total: `0.15 mm(energy) + 0.85 mm(lda)`, mm = min-max over the pool. A term that is equal for the whole pool says
-      nothing, and adds zero.
+    - `energy`: mean over the lowest half per cent of rows (at least one) of log sum exp of the features.
+    - `lda`: mean posterior of the true class, with logits `x'mu_c - |mu_c|^2 / 2 + log pi_c`.
+    - total: `0.15 mm(energy) + 0.85 mm(lda)`, where mm is min-max over the pool. A term that is equal for the whole
+      pool adds zero.
 
     Args:
-        lda: `"code"` or `"paper"`, see below.
+        lda: `"code"` or `"paper"`; see below.
 
-    Components: `energy` and `lda`. Without a pool only these have a meaning.
+    Components: `energy` and `lda`. Without a pool, only these have a meaning.
 
-    Limits: The energy is of features, not of logits, so that it follows their scale more than their fit. The code's
-    `lda` has no covariance: with features of large norm it is 0 or 1 for every row.
+    Limits: The energy is of features, not of logits, so it depends more on their scale than on their fit. The code's
+    `lda` has no covariance: for features of large norm it is 0 or 1 for every row.
 
     Code and paper: The default follows the authors' code, which takes a symmetric eigendecomposition of a matrix that
-    is not symmetric; its `lda` is exactly the posterior with the identity as covariance. `lda="paper"` is the
-    discriminant analysis that the paper describes, with the within-class covariance (see `FDA`); it is 1 whatever the
-    labels where N <= D. Below 200 rows the authors' energy is NaN; here one row counts.
+    is not symmetric; its `lda` is exactly the posterior with the identity matrix as covariance. `lda="paper"` is the
+    discriminant analysis described in the paper, with the within-class covariance (see `FDA`); if N <= D, it is 1
+    for any labels. Below 200 rows, the energy in the authors' code is NaN; here it is that of one row.
 
     >>> rng = np.random.default_rng(0)
     >>> labels = np.repeat([0, 1], 50)

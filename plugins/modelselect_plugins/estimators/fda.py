@@ -1,4 +1,4 @@
-"""FDA, the posterior of the true class in Fisher's discriminant space, with which Fennec fills its transfer history.
+"""FDA, the posterior of the true class in Fisher's discriminant space; Fennec fills its transfer history with it.
 
 J. Bai, S. Wu, J. Song, J. Zhao, G. Chen: Pre-trained model recommendation for downstream fine-tuning, 2024.
 """
@@ -21,23 +21,23 @@ _REGULARIZATION = 1e-6
 class FDA(ms.Estimator):
     """Mean posterior of the true class after projection on Fisher's C - 1 discriminant directions.
 
-    Fisher's directions hold the class means as far apart as they can be beside the spread within classes. The surer
-    Bayes' rule is of each row's class in this space, the better the features fit the target. Fennec fills its transfer
-    history with this score.
+    Fisher's directions separate the class means as far as possible relative to the spread within classes. The more
+    certain Bayes' rule is of each row's class in this space, the better the features fit the target. Fennec fills its
+    transfer history with this score.
 
-    Formula: directions U of `S_B u = lambda S_W u` with the prior-weighted biased covariances, `S_W + r tr(S_W) / D I`
-    for S_W; a row f = U'x belongs to class c with logit `f'mu_c - |mu_c|^2 / 2 + log pi_c`; the score is the mean
-    softmax of the true class. Because U spans all that separates the class means, the logits differ between classes by
-    what one Cholesky factorisation of S_W gives: no eigenproblem is solved.
+    Formula: directions U solve `S_B u = lambda S_W u` with the prior-weighted biased covariances, where S_W is replaced
+    by `S_W + r tr(S_W) / D I`; a row f = U'x belongs to class c with logit `f'mu_c - |mu_c|^2 / 2 + log pi_c`; the
+    score is the mean softmax of the true class. Since U spans all differences of class means, the differences between
+    logits follow from one Cholesky factorisation of S_W: no eigenproblem is solved.
 
     Args:
         regularization: r.
 
-    Limits: It is 1 whatever the labels where N <= D (a warning says so), and near 1 for all candidates where N is not
-    far above D: there raise `regularization`, to 0.1 say. Undefined where no class varies.
+    Limits: If N <= D, the score is 1 for any labels (a warning says so). If N is not much larger than D, it is near 1
+    for all candidates; raise `regularization` then, for example to 0.1. Undefined if no class varies.
 
-    Code and paper: The mean over rows is the paper's sum (equation 3) over N, so that probes of different size compare.
-    The authors leave S_W as it is but for a little on its diagonal: r = 1e-6.
+    Code and paper: The mean over rows is the paper's sum (equation 3) divided by N, so that probes of different sizes
+    are comparable. The authors only add a little to the diagonal of S_W: r = 1e-6.
 
     Source: section 3.1, equations 2 and 3, and appendix C.
 

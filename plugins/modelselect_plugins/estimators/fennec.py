@@ -1,4 +1,4 @@
-"""Fennec, which ranks candidates from a transfer history, without one forward pass by a candidate.
+"""Fennec, which ranks candidates from a transfer history, without a forward pass of any candidate.
 
 J. Bai, S. Wu, J. Song, J. Zhao, G. Chen: Pre-trained model recommendation for downstream fine-tuning, 2024.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +16,7 @@ import modelselect as ms
 from modelselect.errors import NotApplicableError, ScoreWarning
 from modelselect.estimators.estimator import Cost
 from modelselect.history import HistoryView
-
-if TYPE_CHECKING:
-    from modelselect_plugins.estimators._phases import Phases
+from modelselect_plugins.estimators._phases import Phases
 
 Matrix = NDArray[np.float64]
 
@@ -26,44 +24,45 @@ FEW_DATASETS = 3
 
 
 class Fennec(ms.Estimator):
-    """What the transfer history expects of a candidate on a dataset like this one: recall without a forward pass.
+    """What the transfer history predicts for a candidate on a dataset like this one, without a forward pass.
 
-    Candidates and past datasets become vectors whose product is how well they went together; one proxy model looks at
-    the new dataset and says where among them it belongs. What a candidate has no results for, its size and its
-    architecture say. No candidate is run, and no label is read.
+    Candidates and past datasets become vectors whose product is the result of a candidate on a dataset. One proxy model
+    sees the new dataset and places it among the past ones. Candidates with few or no results are also judged by their
+    size and architecture; no candidate is run, and no label is read.
 
-    Formula: transfer phase: `P = M D'` by non-negative factorisation with penalties `a |M|^2 + a |D|^2` over what is
-    known of the performance matrix P. Merge phase: a random forest gives the new dataset's vector d from the mean of
-    its proxy features, and the transfer score is `m_i d`. Meta phase: a linear regression gives P from the candidate's
-    parameters, layers, archi2vec vector and cluster, and the dataset's classes and samples. Score: `(1 - w) transfer +
-    w meta`, with `w = alpha / (alpha + (1 - alpha) n)` for a candidate with n results.
+    Formula: transfer phase: `P = M D'` by non-negative factorisation with penalties `a |M|^2 + a |D|^2` over the known
+    entries of the performance matrix P. Merge phase: a random forest predicts the new dataset's vector d from the mean
+    of its proxy features, and the transfer score is `m_i d`. Meta phase: a linear regression predicts P from the
+    candidate's parameters, layers, archi2vec vector and cluster, and the dataset's classes and samples. Score:
+    `(1 - w) transfer + w meta`, with `w = alpha / (alpha + (1 - alpha) n)` for a candidate with n results.
 
     Args:
         rank: k, the dimension of the vectors.
         penalty: a, of both penalties.
         alpha: weight of the meta phase for a candidate with one result.
-        by_evidence: whether the meta phase counts less, the more results a candidate has; else w is alpha for all.
-        metric: an estimator's name, or `accuracy`, for the performance matrix; None for measured accuracies where there
+        by_evidence: whether the meta phase has less weight for candidates with more results; else w is alpha for all.
+        metric: an estimator's name, or `accuracy`, for the performance matrix; None for measured accuracies if there
             are enough, else all estimators' ranks.
-        scale: `rank`, so that datasets and metrics compare, or `raw` values of one metric, as in the paper.
-        leaf: datasets in a leaf of the forest, at least, or a third of all if that is fewer: the more, the nearer a new
-            dataset's vector stays to the mean of all.
+        scale: `rank`, which makes datasets and metrics comparable, or `raw` values of one metric, as in the paper.
+        leaf: minimum number of datasets in a leaf of the forest, or a third of all if that is fewer; with a larger
+            number, a new dataset's vector is nearer to the mean of all.
         ridge: penalty of the linear regression; 0 for least squares.
-        clusters: of architectures, at most.
-        architecture: whether the meta phase reads archi2vec's vector and cluster.
+        clusters: maximum number of clusters of architectures.
+        architecture: whether the meta phase uses archi2vec's vector and cluster.
 
-    Components: `fennec` is the score; `transfer` and `meta` are those of the phases, meta brought to transfer's level;
-    `certainty`, from 0 to 1, is `n / (n + 1)`, how much the score rests on the candidate's own results. A candidate
-    without any takes its vector from the nearest architectures, and n is how alike the nearest is.
+    Components: `fennec` is the score; `transfer` and `meta` are those of the phases, with meta shifted to the level of
+    transfer; `certainty`, from 0 to 1, is `n / (n + 1)`: how much the score depends on the candidate's own results. A
+    candidate without results takes its vector from the nearest architectures; n is then the similarity of the nearest.
 
-    Limits: It can say no more than the history holds: without results there is no score, with fewer than three datasets
-    a warning. The proxy tells datasets apart only where the history knows what it saw of them. It ranks by what did
-    well elsewhere; whether a candidate fits these very classes, only its features can tell.
+    Limits: The score can be no better than the history: without results there is none; with fewer than three datasets
+    there is a warning. Datasets can only be distinguished if the history has the proxy's features of them. The ranking
+    follows results on other datasets; whether a candidate fits these classes, only its features can show.
 
-    Code and paper: There is no code of the authors. The paper's matrix is full and holds raw FDA scores: `scale="raw"`,
-    `metric="fda"`. Holes take no part in the updates here. The paper gives every candidate the weight alpha, which
-    `by_evidence=False` does; with many results for each candidate that costs agreement (docs/explanation/recall.md).
-    The paper says neither how many clusters nor which penalties to take, nor how a candidate without history is met.
+    Code and paper: The authors have published no code. The paper's matrix is full and holds raw FDA scores:
+    `scale="raw"`, `metric="fda"`. Here missing entries have no part in the updates. The paper gives every candidate the
+    weight alpha, as does `by_evidence=False`; if candidates have many results, this lowers the agreement
+    (docs/explanation/recall.md). The paper gives neither the number of clusters nor the penalties, nor a method for
+    candidates without history.
 
     Source: sections 3.1 to 3.3, equations 4 to 10.
 

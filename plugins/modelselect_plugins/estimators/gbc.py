@@ -1,4 +1,4 @@
-"""GBC, how much the classes overlap if each is a Gaussian: the Gaussian Bhattacharyya coefficient.
+"""GBC, the overlap of classes as Gaussians: the Gaussian Bhattacharyya coefficient.
 
 M. Pandy, A. Agostinelli, J. Uijlings, V. Ferrari, T. Mensink: Transferability estimation using Bhattacharyya class
 separability, CVPR 2022.
@@ -22,26 +22,26 @@ _FLOOR = 1e-4  # of each variance
 
 
 class GBC(ms.Estimator):
-    """Minus the Bhattacharyya coefficients of all ordered pairs of classes, summed: 0 where no two classes overlap.
+    """Minus the sum of the Bhattacharyya coefficients of all ordered pairs of classes: 0 if no two classes overlap.
 
-    Each class is taken for a Gaussian in feature space. The less any two of them overlap, the easier the classes are
-    told apart, and the better the candidate.
+    Each class is modelled as a Gaussian in feature space. The less any two of them overlap, the easier it is to
+    distinguish the classes, and the better the candidate.
 
-    Formula: features are projected on 64 principal components (taken as they are where D is no more). Each class has
+    Formula: features are projected on 64 principal components (or used unchanged if D is not larger). Each class has
     one variance v in all directions, the mean over directions of its unbiased variances, each at least 1e-4. Distance
     of two classes: `|mu_1 - mu_2|^2 / (8 v) + (log v - log v_1 / 2 - log v_2 / 2) / 2` with `v = (v_1 + v_2) / 2`;
     score: `-sum exp(-distance)`.
 
     Args:
-        dimensions: principal components; None to take the features as they are.
+        dimensions: number of principal components; None for unchanged features.
         covariance: `"spherical"` or `"diagonal"`.
         biased: divide the variances by n_c instead of n_c - 1.
 
-    Limits: Depends on the scale of the features: where all distances are large every candidate scores 0, and where all
-    are small each scores -C (C - 1). A class with one row has no variance but the floor.
+    Limits: Depends on the scale of the features: if all distances are large, every candidate scores 0; if all are
+    small, each scores -C (C - 1). A class with one row has only the minimum variance.
 
     Code and paper: This follows the authors' code, in which the logarithm counts once and not once for each direction.
-    `covariance="diagonal"` is their other form: one variance for each direction, distances summed over directions.
+    `covariance="diagonal"` is their other form: one variance for each direction, and distances summed over directions.
 
     >>> rng = np.random.default_rng(0)
     >>> labels = np.repeat([0, 1], 50)

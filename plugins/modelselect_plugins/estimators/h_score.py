@@ -21,17 +21,17 @@ from modelselect_plugins.estimators._shared.regime import warn_if_wide
 class HScore(ms.Estimator):
     """`tr(cov(f)^+ cov(E[f | y]))`: between 0 and C - 1.
 
-    It is the share of the features' variance that the labels explain, summed over whitened directions. Where the class
-    means lie far apart beside the spread of all rows, a linear classifier has an easy task.
+    It is the share of the features' variance that the labels explain, summed over whitened directions. If the class
+    means are far apart relative to the spread of all rows, a linear classifier has an easy task.
 
-    Formula: `tr(cov(f)^+ cov(E[f | y]))`; regularised: `(1 - a) tr(cov_a(f)^-1 cov(E[f | y]))`, where cov_a is shrunk
-    as Ledoit and Wolf do, by an amount a.
+    Formula: `tr(cov(f)^+ cov(E[f | y]))`; regularised: `(1 - a) tr(cov_a(f)^-1 cov(E[f | y]))`, where cov_a is the
+    covariance with Ledoit and Wolf's shrinkage by an amount a.
 
     Args:
-        regularized: shrink.
+        regularized: use the shrinkage.
 
-    Limits: Equal to C - 1 whatever the labels say where N <= D (a warning says so), and it grows with D / N before
-    that: compare only candidates of similar width, or use `regularized=True`.
+    Limits: If N <= D, the score is C - 1 for any labels (a warning says so), and it grows with D / N before that:
+    compare only candidates of similar width, or use `regularized=True`.
 
     Code and paper: Both forms agree with the common code, in which cov(E[f | y]) is divided by N - 1, and the shrunk
     cov(f) by N.
@@ -77,7 +77,7 @@ def ledoit_wolf_shrinkage(features: FeatureStatistics) -> float:
     n, d = features.n, features.d
     trace = float(np.trace(features.scatter)) / n
     squared_norm = float(np.square(features.scatter).sum()) / n**2
-    distance = (squared_norm - trace**2 / d) / d  # of the covariance from the multiple of the identity
+    distance = (squared_norm - trace**2 / d) / d  # between the covariance and the multiple of the identity
     error = (float(np.square(features.squared_norms).sum()) / n - squared_norm) / (n * d)
     return min(error, distance) / distance if distance > 0 else 0.0
 

@@ -20,41 +20,41 @@ Array = NDArray[np.floating[Any]]
 class ITM(Estimator):
     """Validation accuracy, between 0 and 1, of implicit transferability modelling, averaged over several runs.
 
-    Fine-tuning pulls the rows of each class together, and models differ in how easily that goes. So a small map is
-    learned that embeds the features, each row then takes one step of gradient descent towards its class's
-    pseudo-cluster centre, and a head learns to tell the classes from where the rows come to. The accuracy on rows that
-    were held out is the score.
+    Fine-tuning pulls the rows of each class together, more easily for some models than for others. To simulate this, a
+    small map that embeds the features is learned; each row then takes one step of gradient descent towards the
+    pseudo-cluster centre of its class, and a head learns to predict the classes from the moved rows. The score is the
+    accuracy on held-out rows.
 
-    Formula: in each run four fifths of the rows train a linear map from the (standardised) features to C dimensions,
+    Formula: in each run, four fifths of the rows train a linear map from the (standardised) features to C dimensions,
     whose rows are scaled to length 1 (E), and a linear head on `E - (eta / B) E E'(E - e_y)` for a batch of B rows,
     where e_y is the centre of class y and the E of the matrix E E' is held constant. The loss is the cross-entropy of
     the head, plus `centre_weight` times the mean squared distance to the centres; the optimiser is AdamW. The accuracy
-    on the last fifth is taken every 100 iterations, and the best one counts.
+    on the last fifth is measured every 100 iterations, and the best one counts.
 
     Args:
         rate: eta.
-        anchor: adaptive rate of the paper: 1 - (1 - eta) anchor / d, between 0 and 1, where d is the mean distance of
-            the standardised features to their class means, and `anchor` (the paper's dis_b, which it does not give)
-            that of a base model whose rate is eta. None: the same rate for all.
+        anchor: for the paper's adaptive rate: 1 - (1 - eta) anchor / d, between 0 and 1, where d is the mean distance
+            of the standardised features to their class means, and `anchor` (the paper's dis_b, without a given value)
+            is that of a base model with rate eta. None: the same rate for all.
         centre_weight: the paper's lambda; the port has none.
-        steps: the paper's n: steps towards the centres.
+        steps: the paper's n: number of steps towards the centres.
         centres: `"one-hot"`, or `"random"` orthogonal ones (the paper finds little difference).
-        standardise: features, by mean and deviation over all rows.
-        leak_labels: whether validation rows also take the step towards their own class's centre, see below.
-        iterations: of AdamW; also the paper's.
-        batch_size: also the paper's.
-        runs: averaged; single runs of the port spread by 0.03 to 0.08. Five runs hold out each row once, and are
-            trained side by side on the same batches.
-        max_rows: above this many rows, one sample of this size that keeps the class shares; None takes all.
+        standardise: scale features to mean 0 and deviation 1 over all rows.
+        leak_labels: whether validation rows also take the step towards the centre of their own class; see below.
+        iterations: of AdamW; the same as in the paper.
+        batch_size: the same as in the paper.
+        runs: number of runs to average; single runs of the port vary by 0.03 to 0.08. Five runs hold out each row once,
+            and are trained side by side on the same batches.
+        max_rows: with more rows than this, one sample of this size that keeps the class shares; None uses all rows.
 
-    Limits: Where few rows are left for validation the accuracy is coarse, and many candidates tie. It is random: single
-    runs spread, and candidates that are nearer to each other than that are not told apart.
+    Limits: With few rows for validation, the accuracy is coarse, and many candidates tie. The score is random: single
+    runs vary, and candidates with smaller differences than that cannot be distinguished.
 
-    Code and paper: The authors have published no code. What their paper leaves open follows an unofficial port, with
-    which this agrees within its spread over seeds: a fixed rate eta, no centre loss, and validation rows that also take
-    the step towards their own class's centre. **That step leaks the labels** of the validation rows;
-    `leak_labels=False` leaves it out there. The default is the form that agrees better with fine-tuning, by a weighted
-    Kendall of 0.01 on the embedded networks: no difference that could be told from chance.
+    Code and paper: The authors have published no code. Where the paper leaves choices, this follows an unofficial port,
+    and agrees with it within its variation over seeds: a fixed rate eta, no centre loss, and validation rows that also
+    take the step towards the centre of their own class. **This step leaks the labels** of the validation rows;
+    `leak_labels=False` leaves out the step for them. The default is the form that agrees better with fine-tuning, by a
+    weighted Kendall correlation of 0.01 on the embedded networks, a difference within chance.
 
     Source: sections 3.2 to 3.4 and appendix A.3 of the paper.
 
@@ -118,7 +118,7 @@ class ITM(Estimator):
         rate = self._rate(standardised, indices, n_classes)
         rows = standardised if self.standardise else features
         accuracies: list[float] = []
-        with threadpool_limits(1):  # the order of sums depends on the number of threads, and the runs would with it
+        with threadpool_limits(1):  # the order of sums, and so the result, depends on the number of threads
             for first in range(0, self.runs, _FOLDS):
                 n_runs = min(self.runs - first, _FOLDS)
                 rng = np.random.default_rng([evidence.seed, first])
@@ -179,14 +179,14 @@ class ITM(Estimator):
 _FOLDS = 5
 _VALIDATE_EVERY = 100
 _LEARNING_RATE, _WEIGHT_DECAY = 5e-3, 1e-2
-_MOMENTUM, _VARIANCE_MOMENTUM, _EPSILON = 0.9, 0.999, 1e-8  # AdamW's customary ones
+_MOMENTUM, _VARIANCE_MOMENTUM, _EPSILON = 0.9, 0.999, 1e-8  # AdamW's usual values
 
 
 class _Models:
     """R models, learned side by side: the linear map, the step towards the centres, the head; gradients, AdamW.
 
-    The maps stand beside each other in one (D, R C) matrix, so that a batch takes one product. A row counts for the
-    models that use it only: in the others its embedding and its gradient are zero.
+    The maps are joined in one (D, R C) matrix, so that a batch needs one product. A row counts only for the models that
+    use it: for the others, its embedding and its gradient are zero.
     """
 
     def __init__(
@@ -283,7 +283,7 @@ class _Models:
 
     def _update(self, gradients: list[Array]) -> None:
         self.updates += 1
-        # `first` and `second` are AdamW's moments over (1 - momentum), which the two factors make up for.
+        # `first` and `second` are AdamW's moments divided by (1 - momentum); the two factors correct for this.
         rate = _LEARNING_RATE * (1 - _MOMENTUM) / (1 - _MOMENTUM**self.updates)
         spread = ((1 - _VARIANCE_MOMENTUM) / (1 - _VARIANCE_MOMENTUM**self.updates)) ** 0.5
         for arrays in zip(self.parameters, gradients, self.first, self.second, strict=True):
@@ -303,7 +303,7 @@ class _Models:
                 parameter -= gradient
 
 
-_CACHED = 1 << 14  # numbers that are worked on at a time
+_CACHED = 1 << 14  # numbers that are processed at a time
 
 
 def _counts(used: Array) -> Array:

@@ -18,17 +18,17 @@ from modelselect_plugins.estimators._shared.distances import centred, nearest_ro
 class KNN(Estimator):
     """Leave-one-out accuracy, in per cent, of the k nearest neighbours in Euclidean distance.
 
-    Where images of one class lie beside each other in feature space, the features fit the target as they are. Each row
-    is given the class that most of its k nearest other rows have, and the score is the share that is right.
+    If images of the same class are near each other in feature space, the unchanged features fit the target. Each row is
+    assigned to the most frequent class among its k nearest other rows, and the score is the share of correct rows.
 
-    Formula: row x of class y is right if most of the k other rows with the least `|x - x_j|` are of class y; where
-    classes tie, the one of them whose row is nearest counts. N^2 D work, but memory for a block of distances only.
+    Formula: row x of class y is correct if most of the k other rows with the smallest `|x - x_j|` are of class y; if
+    classes tie, the class with the nearest row counts. N^2 D work, but memory for only a block of distances.
 
     Args:
         k: number of neighbours; with fewer than k other rows, all of them.
 
-    Limits: Fails where features have very different scales (it does not standardise); a class with one row is always
-    missed. A coarse scale: with N rows it takes N + 1 values, and on easy data many candidates tie at 100.
+    Limits: Fails if features have very different scales (they are not standardised); the row of a class with one row is
+    always wrong. The scale is coarse: with N rows there are N + 1 values, and on easy data many candidates tie at 100.
 
     Code and paper: Cover and Hart's rule; with k = 1 it agrees with the baseline in PARC's code.
 

@@ -1,4 +1,4 @@
-"""LEAD: where a linear classifier's logits would go in fine-tuning, by the tangent kernel (Hu et al., CVPR 2024)."""
+"""LEAD: how a linear classifier's logits would move in fine-tuning, by the tangent kernel (Hu et al., CVPR 2024)."""
 
 from __future__ import annotations
 
@@ -14,39 +14,40 @@ from modelselect.evidence.evidence import Evidence
 from modelselect.evidence.linear_algebra import softmax
 from modelselect_plugins.estimators._shared.classes import class_indices, stratified_sample
 
-_ITERATIONS = 200  # at most, of L-BFGS, for all support vector machines together
+_ITERATIONS = 200  # maximum for L-BFGS, for all support vector machines together
 
 
 class LEAD(Estimator):
     """Minus the cross-entropy of logits that have moved towards the labels for a time, each class at its own rate.
 
-    Fine-tuning moves each row's logits from where a linear classifier on the frozen features puts them towards its
-    label. How fast a class moves follows from its neural tangent kernel. The score says how near the labels the logits
+    Fine-tuning moves each row's logits from those of a linear classifier on the frozen features towards the row's
+    label. How fast a class moves follows from its neural tangent kernel. The score is how near to the labels the logits
     are after a fixed time.
 
-    Formula: a row of class k goes from its initial state p to `(1 - r_k) y + r_k p`, where y is its one-hot label, `r_k
-    = exp(-eta lambda_k t)`, and lambda_k the mean eigenvalue of the class's neural tangent kernel: that of a head with
-    two hidden layers at random initialisation, of the sum of its logits, over a sample of the class. The initial p are
-    the probabilities of the classes by one-versus-rest linear support vector machines (the softmax of their decisions).
+    Formula: a row of class k moves from its initial state p to `(1 - r_k) y + r_k p`, where y is its one-hot label,
+    `r_k = exp(-eta lambda_k t)`, and lambda_k is the mean eigenvalue of the class's neural tangent kernel: that of a
+    head with two hidden layers at random initialisation, for the sum of its logits, over a sample of the class. The
+    initial p are the class probabilities of one-versus-rest linear support vector machines (softmax of their
+    decisions).
 
     Args:
         time: t.
-        rows_per_class: sampled for the kernel.
+        rows_per_class: number of rows sampled for the kernel.
         widths: of the two hidden layers.
-        max_rows: above this many rows, one sample of this size that keeps the class shares; None takes all.
+        max_rows: with more rows than this, one sample of this size that keeps the class shares; None uses all rows.
 
-    Limits: Where N <= D the machines separate the rows perfectly, and all candidates score alike. Since only the
-    differences between the rates of classes count here, most of the score is the fit of the machines. Until it can be
-    held against the authors' own figures, take it for our reading of the method, not for the method.
+    Limits: If N <= D, the support vector machines separate the rows perfectly, and all candidates score alike. Since
+    only the differences between the rates of classes count here, most of the score is the fit of these machines. Until
+    it can be compared with the authors' own figures, treat it as our reading of the method, not as the method.
 
     Code and paper: **Nothing here could be checked against the authors.** They have published no code, and the text of
-    the paper was not at hand: its equations (5 to 7, 17, algorithm 1) were taken second-hand, from a third party's
-    re-implementation. What eta is remains unknown, and with it how the time fits the scale of the kernel: here the
-    lambda_k are divided by their mean over classes, so that a class of average rate keeps exp(-t) of its initial state,
-    and only the differences between the classes count.
+    the paper was not available: its equations (5 to 7, 17, algorithm 1) were taken from a third party's
+    re-implementation. The value of eta is unknown, and therefore also how the time relates to the scale of the kernel:
+    here the lambda_k are divided by their mean over classes, so that a class with an average rate keeps exp(-t) of its
+    initial state, and only the differences between the classes count.
 
-    Source: equations 5 to 7, algorithm 1 and equation 17 of the supplement, as a third party's re-implementation states
-    them.
+    Source: equations 5 to 7, algorithm 1 and equation 17 of the supplement, as given in a third party's
+    re-implementation.
 
     >>> import modelselect as ms
     >>> rng = np.random.default_rng(0)

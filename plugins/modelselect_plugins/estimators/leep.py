@@ -1,4 +1,4 @@
-"""LEEP: how well a model's source classes foretell the target classes (Nguyen et al., ICML 2020)."""
+"""LEEP: how well a model's source classes predict the target classes (Nguyen et al., ICML 2020)."""
 
 from __future__ import annotations
 
@@ -19,21 +19,19 @@ _CHUNK_ROWS = 8192
 class LEEP(Estimator):
     """Log expected empirical prediction: the mean over rows of log sum_z P(y | z) P(z | x).
 
-    The candidate's own classifier says which of its source classes an image looks like. The more surely these foretell
-    the target class, the closer the two tasks are, and the less fine-tuning has to change.
+    The candidate's own classifier says which source classes an image looks like. The better these predict the target
+    class, the closer the two tasks are, and the less fine-tuning has to change.
 
-    Formula: `mean over rows of log sum_z P(y | z) P(z | x)`, where P(z | x) are the source-class probabilities, and P(y
-    | z) their empirical joint distribution with the target labels, divided by its margin over y. At most 0, which says
-    that the source classes determine the target class.
+    Formula: `mean over rows of log sum_z P(y | z) P(z | x)`, where P(z | x) are the source-class probabilities, and
+    P(y | z) is their empirical joint distribution with the target labels, divided by its marginal over y. At most 0,
+    which means that the source classes determine the target class.
 
-    Limits: Needs a backbone with a source classifier; a self-supervised one has no score. Sees nothing of the features,
-    so that two networks with equal source tasks and different features score alike; with few source classes it hardly
-    varies, with more source classes than rows it runs towards 0.
+    Limits: Needs a backbone with a source classifier; a self-supervised one has no score. It does not use the features,
+    so two networks with equal source tasks and different features have the same score. With few source classes it
+    hardly varies; with more source classes than rows it approaches 0.
 
-    Code and paper: Agrees with the code of LogME (LEEP.py). A source class without any mass says nothing and is left
-    out, where that code returns NaN.
-
-    Source: Nguyen, Hassner, Seeger, Archambeau, ICML 2020, equations 1 and 2.
+    Code and paper: Agrees with the code of LogME (LEEP.py). A source class without any mass is left out, where that
+    code returns NaN.
 
     >>> import modelselect as ms
     >>> ms.score(None, [0, 0, 1, 1], "leep", source_probabilities=[[1, 0], [1, 0], [0, 1], [0, 1]])

@@ -16,17 +16,17 @@ from modelselect.errors import NotApplicableError
 
 
 class LFC(ms.Estimator):
-    """Cosine between XX' and the matrix that is 1 for rows of one class and -1 for others, each less its mean entry.
+    """Cosine between XX' and the matrix that is 1 for rows of the same class and -1 otherwise, each minus its mean.
 
-    Near its pre-trained weights a network learns as a kernel machine does, fastest where its kernel agrees with the
-    labels. The kernel of the last layer is the Gram matrix of the features, and the score is how well it is aligned
-    with that of the labels.
+    Near its pre-trained weights, a network learns like a kernel machine: fastest if its kernel agrees with the labels.
+    The kernel of the last layer is the Gram matrix of the features, and the score is its alignment with the Gram matrix
+    of the labels.
 
-    Formula: `<K, L> / (|K| |L|)`, K = XX' and L = 1 where two rows share a class and -1 elsewhere, each less its mean
-    entry. Neither N x N matrix is formed: class sums and one D x D scatter give the same number.
+    Formula: `<K, L> / (|K| |L|)`, where K = XX' and L is 1 if two rows share a class and -1 otherwise, each minus its
+    mean entry. Neither N x N matrix is formed: class sums and one D x D scatter matrix give the same number.
 
-    Limits: K is dominated by the few directions of largest variance, so that classes which differ in small directions
-    go unseen. With many classes almost all entries of L are equal, and scores lie close together.
+    Limits: K is dominated by the few directions of largest variance, so classes that differ in other directions are not
+    recognised. With many classes almost all entries of L are equal, and scores are close together.
 
     Code and paper: Agrees with the code of Model Spider; the paper's other kernels, which need gradients, are left out.
 
@@ -46,14 +46,15 @@ class LFC(ms.Estimator):
 
     def score(self, evidence: ms.Evidence) -> Mapping[str, float]:
         features, classes = evidence.feature_statistics, evidence.statistics
-        # With Z the centred rows and m their mean, XX' less its mean entry is ZZ' + a1' + 1a', a = Zm: nothing cancels.
+        # With Z the centred rows, m their mean and a = Zm, XX' minus its mean entry is ZZ' + a1' + 1a'; this keeps all
+        # digits.
         mean, counts = features.mean, classes.counts
         length = math.sqrt(np.square(features.scatter).sum() + 2 * features.n * (mean @ features.scatter @ mean))
         if length == 0:
             raise NotApplicableError("lfc needs features that vary, and here all rows are equal")
         deviations = classes.deviations
         within_classes = np.square(counts) @ (np.square(deviations).sum(axis=1) + 2 * (deviations @ mean))
-        same = float(np.square(counts, dtype=np.float64).sum())  # ordered pairs of one class
+        same = float(np.square(counts, dtype=np.float64).sum())  # ordered pairs of rows of the same class
         pairs = float(features.n) ** 2
         label_length = math.sqrt(pairs - (2 * same - pairs) ** 2 / pairs)
         return {self.name: 2 * float(within_classes) / (length * label_length)}

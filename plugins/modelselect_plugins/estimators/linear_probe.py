@@ -19,26 +19,26 @@ from modelselect_plugins.estimators._shared.classes import class_indices, strati
 class LinearProbe(Estimator):
     """Accuracy, in per cent, of L2-regularised multinomial logistic regression in stratified cross-validation.
 
-    If a linear classifier on the frozen features does well on rows that it has not seen, fine-tuning starts from a good
-    place. It is the honest, slow yardstick that closed-form estimators approximate.
+    If a linear classifier on the frozen features does well on rows that it has not seen, fine-tuning has a good
+    starting point. This is the direct, slow measure that closed-form estimators approximate.
 
-    Formula: the share of rows that a logistic regression, trained on the other folds, classifies rightly. Features are
-    standardised by the training folds' mean and deviation. Every class is dealt out over the folds as evenly as its
-    rows allow, so that a class with fewer rows than folds is missing from some folds' tests, never from its own
-    training. A class with a single row can only be trained on: it is, and is not judged.
+    Formula: the share of rows that a logistic regression, trained on the other folds, classifies correctly. Features
+    are standardised by the mean and deviation of the training folds. Every class is spread over the folds as evenly as
+    possible, so that a class with fewer rows than folds is missing in the test rows of some folds, but never in
+    training. The row of a class with a single row is always trained on, and not judged.
 
     Args:
-        folds: of the cross-validation.
+        folds: number of folds of the cross-validation.
         regularisation: inverse strength of the penalty, scikit-learn's `C`.
-        iterations: at most, of L-BFGS. A fit that has not converged by then is taken as it is: the accuracy hardly
-            changes any more.
-        max_rows: above this many rows, one sample of this size that keeps the class shares; None takes all.
+        iterations: maximum number of iterations of L-BFGS. A fit that has not converged by then is used as it is,
+            since the accuracy hardly changes any more.
+        max_rows: with more rows than this, one sample of this size that keeps the class shares; None uses all rows.
 
-    Limits: Where the probe is small beside the number of classes, the accuracy is coarse and many candidates tie.
-    Prefers wide features, and says nothing of what fine-tuning can change.
+    Limits: If the probe is small relative to the number of classes, the accuracy is coarse and many candidates tie.
+    Prefers wide features, and does not cover what fine-tuning can change.
 
     Code and paper: The paper fits on a training split and chooses the penalty on a validation split; here folds of the
-    probe take their place, and the penalty is fixed.
+    probe replace these splits, and the penalty is fixed.
 
     Source: Kornblith, Shlens, Le, CVPR 2019 (logistic regression on frozen features).
 
@@ -93,7 +93,7 @@ class LinearProbe(Estimator):
         deviation[deviation <= 1e-12 * np.abs(mean)] = 1.0  # a constant column, up to rounding
         train, test = (train - mean) / deviation, (test - mean) / deviation
         if train.shape[1] > train.shape[0]:
-            # The penalty sees no rotation, and the weights lie in the span of the training rows: solve there.
+            # The penalty is invariant to rotations, and the weights lie in the span of the training rows: solve there.
             basis = np.linalg.qr(train.T)[0]
             train, test = train @ basis, test @ basis
         model = LogisticRegression(C=self.regularisation, max_iter=self.iterations)

@@ -17,14 +17,14 @@ from modelselect.errors import EvidenceError, InvalidInputError
 from modelselect.evidence.linear_algebra import Matrix, Vector
 from modelselect_plugins.estimators._shared.regime import warn_if_wide
 
-_ITERATIONS = 11  # at most, in the authors' code
+_ITERATIONS = 11  # maximum in the authors' code
 
 
 class _Solver(NamedTuple):
     guard: float  # added to both denominators
-    counted: float  # of the guard, in the evidence
+    counted: float  # share of the guard that enters the evidence
     tolerance: float  # relative, of alpha / beta
-    every_dimension: bool  # in the determinant, also where N <= D
+    every_dimension: bool  # whether the determinant has every dimension, also if N <= D
 
 
 _SOLVERS = {
@@ -37,24 +37,24 @@ _SOLVERS = {
 class LogME(ms.Estimator):
     """Log evidence per sample of a Bayesian linear regression from features to targets, its two precisions maximised.
 
-    The evidence is the probability of the labels given the features, over all linear models at once. Unlike a fitted
-    model's likelihood it does not reward over-fitting, so that no rows have to be held out.
+    The evidence is the probability of the labels given the features, over all linear models at once. Unlike the
+    likelihood of a fitted model it does not reward over-fitting, so no rows have to be held out.
 
     Formula: the mean over targets of `log p(y | F, alpha, beta) / N` at the fixed point of alpha (precision of the
-    weights) and beta (of the noise). Class labels become one-hot targets, one regression each; (N, T) floats
-    (regression, multi-label) are taken as they are. The features are neither centred nor given a bias.
+    weights) and beta (precision of the noise). Class labels become one-hot targets with one regression each; (N, T)
+    floats (regression, multi-label) are used unchanged. The features are not centred, and there is no bias.
 
     Args:
-        solver: `"fixed point"`, `"icml"` or `"unguarded"`, see below.
+        solver: `"fixed point"`, `"icml"` or `"unguarded"`; see below.
 
-    Limits: Inflated where N <= D (a warning says so): compare only candidates of which N > D holds. Regressing on
-    one-hot targets knows nothing of a softmax, so that outlying rows weigh much.
+    Limits: Inflated if N <= D (a warning says so): compare only candidates with N > D. A regression on one-hot targets
+    has no softmax, so outlying rows have a large weight.
 
-    Code and paper: The default follows the authors' current code: tolerance 1e-3, 1e-5 added to both denominators; and
-    where N <= D the D - N directions that the features do not reach are left out of the determinant although D / 2 log
-    alpha counts them, which inflates the score. `solver="icml"` is their code of the ICML paper: tolerance 1e-2, every
-    dimension in the determinant, the 1e-5 also in the evidence. `"unguarded"` is the same with nothing added, as the
-    Transfer Learning Library has it. A class without rows has no regression (in the authors' code it counts).
+    Code and paper: The default follows the authors' current code: tolerance 1e-3, and 1e-5 added to both denominators.
+    If N <= D, the D - N directions that the features do not reach are left out of the determinant, although D / 2 log
+    alpha counts them, which inflates the score. `solver="icml"` is their code for the ICML paper: tolerance 1e-2, every
+    dimension in the determinant, the 1e-5 also in the evidence. `"unguarded"` is the same with nothing added, as in the
+    Transfer Learning Library. A class without rows has no regression (in the authors' code it counts).
 
     >>> rng = np.random.default_rng(0)
     >>> labels = np.repeat([0, 1], 50)

@@ -1,4 +1,4 @@
-"""Neural collapse score: how small the classes are beside the distances between them (Papyan, Han and Donoho, 2020)."""
+"""Neural collapse score: the size of classes relative to the distances between them (Papyan, Han and Donoho, 2020)."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ _ROUNDING = np.finfo(np.float64).eps
 
 
 class NCScore(Estimator):
-    """Minus tr(S_W pinv(S_B)) / C, the variability collapse NC1: at most 0, which says that every class is one point.
+    """Minus tr(S_W pinv(S_B)) / C, the variability collapse NC1: at most 0, which means that every class is one point.
 
-    Training to the end makes a network's classes collapse to points that lie far apart. Features that are so on the
-    target before any training on it are near where fine-tuning would lead. The measure is how small the classes are
-    beside the distances between them.
+    Training to the end makes a network's classes collapse to points that are far apart. If features are like this on
+    the target before any training on it, they are near the result of fine-tuning. The measure is the size of classes
+    relative to the distances between them.
 
     Formula: `-tr(S_W pinv(S_B)) / C`. S_W is the mean over rows of the outer product of a row's deviation from its
-    class mean, S_B the mean over classes (each counts once, whatever its size) of that of the class means' deviations
-    from their mean, C the number of classes.
+    class mean. S_B is the mean over classes, with equal weights, of the outer product of a class mean's deviation from
+    the mean of class means. C is the number of classes.
 
-    Limits: Where N is near D a class spread over directions that S_B does not span costs nothing. Two classes whose
-    means nearly coincide dominate the sum, whatever the others do.
+    Limits: If N is near D, the spread of a class in directions outside the span of S_B has no effect. Two classes with
+    nearly equal means dominate the sum, whatever the others are like.
 
     Code and paper: Suresh, Abrol and Thakur (2023) rank models by neural collapse and publish no code; this is the
-    classic measure that they start from, in one order with NC1 itself, turned so that higher is better.
+    classic measure that they start from, NC1, with its sign changed so that higher is better.
 
     Source: Papyan, Han, Donoho, PNAS 2020 (NC1).
 
@@ -49,7 +49,7 @@ class NCScore(Estimator):
     def score(self, evidence: Evidence) -> Mapping[str, float]:
         classes = evidence.statistics
         between = classes.deviations - classes.deviations.mean(axis=0)
-        # pinv(S_B) = U diag(1 / s^2) U' from the thin singular value decomposition of the class means alone.
+        # pinv(S_B) = U diag(1 / s^2) U' from the thin singular value decomposition of the class means.
         _, singular, axes = np.linalg.svd(between / np.sqrt(classes.n_classes), full_matrices=False)
         if singular[0] <= np.abs(classes.means).max() * _ROUNDING:
             raise EvidenceError(f"{self.name}: all class means are equal, so that there is nothing to measure against")

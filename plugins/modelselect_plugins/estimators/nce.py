@@ -1,4 +1,4 @@
-"""NCE: how little is left to know of the target class once the source class is known (Tran et al., ICCV 2019)."""
+"""NCE: the uncertainty of the target class that is left once the source class is known (Tran et al., ICCV 2019)."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from modelselect_plugins.estimators._shared.classes import check_probabilities, 
 class NCE(Estimator):
     """Negative conditional entropy -H(Y | Z), in nats, of the target class Y given the source class Z.
 
-    The candidate's own classifier gives each image a source class. The less is left to know of the target class once
-    that is known, the closer the two tasks are, and the easier the transfer.
+    The candidate's own classifier gives each image a source class. The better this determines the target class, the
+    closer the two tasks are, and the easier the transfer.
 
     Formula: `sum over y, z of P(y, z) log P(y | z)`, with the empirical joint distribution of target class y and source
-    class z. At most 0. A row's source class is the most probable one (the first, where two are equally probable).
+    class z. At most 0. A row's source class is its most probable one (the first, if two are equally probable).
 
     Args:
-        soft: take the source-class probabilities as they are instead of the most probable class, as PACTran does.
+        soft: use the source-class probabilities instead of the most probable class, as in PACTran.
 
-    Limits: Needs a backbone with a source classifier; a self-supervised one has no score. Sees nothing of the features.
-    With more source classes than rows a row has its source class to itself, and the score runs towards 0.
+    Limits: Needs a backbone with a source classifier; a self-supervised one has no score. It does not use the features.
+    With more source classes than rows, each row has a source class of its own, and the score approaches 0.
 
-    Code and paper: Agrees with the code of LogME (NCE.py), with `soft=True` with PACTran's (which adds 1e-10 inside its
-    logarithms).
+    Code and paper: Agrees with the code of LogME (NCE.py); with `soft=True`, with PACTran's (which adds 1e-10 inside
+    its logarithms).
 
     Source: Tran, Nguyen, Hassner, ICCV 2019, equation 6.
 

@@ -25,24 +25,24 @@ from modelselect_plugins.estimators._shared.regime import refuse_if_collapsed
 _COMPONENTS = ("seli", "ncc", "vc")
 _DIMENSIONS = 64  # of the PCA
 _LEADING = 32  # explained variances that set the shrinkage
-_FLOOR = 1e-10  # of the shrinkage; at the floor the discriminant analysis is not shrunk
+_FLOOR = 1e-10  # minimum of the shrinkage, at which there is practically none
 
 
 class NCTI(ms.Estimator):
     """Sum of three pool-relative terms: `ncc + seli - vc`, each min-max normalised over the pool of candidates.
 
     Fine-tuning ends in neural collapse: classes become points at the corners of a simplex, and the nearest centre
-    decides. Three terms say how far from it the pre-trained features still are: how near to a simplex, how well
-    nearest-centre classification does, and how much varies within classes.
+    determines the class. Three terms measure how far the pre-trained features are from this state: how near they are to
+    a simplex, how well nearest-centre classification does, and how much they vary within classes.
 
-    Formula: features are projected on 64 principal components (fewer where N or D is) and transformed by linear
-    discriminant analysis (LDA), with shrinkage `max(exp(-v), 1e-10)`, v the sum of the first 32 explained variances.
-    Score: `mm(ncc) + mm(seli) - mm(vc)`, mm = min-max over the pool. A term that is equal for the whole pool says
-    nothing, and adds zero.
+    Formula: features are projected on 64 principal components (or N or D, if fewer) and transformed by linear
+    discriminant analysis (LDA), with shrinkage `max(exp(-v), 1e-10)`, where v is the sum of the first 32 explained
+    variances. Score: `mm(ncc) + mm(seli) - mm(vc)`, where mm is min-max over the pool. A term that is equal for the
+    whole pool adds zero.
 
     Args:
         form: `"code"` or `"paper"`.
-        term: None for the sum over the pool, or `"seli"`, `"ncc"`, `"vc"` for this component alone (`vc` negated, so
+        term: None for the sum over the pool, or `"seli"`, `"ncc"`, `"vc"` for only this component (`vc` negated, so
             that higher is better).
 
     Components:
@@ -51,17 +51,16 @@ class NCTI(ms.Estimator):
     - `vc`: log of the summed nuclear norms of each class's block of posteriors: within-class variability, lower is
       better.
 
-    Without a pool only these have a meaning: `ms.score(..., components=True)`, or `NCTI(term="seli")` for one of them
-    alone.
+    Without a pool, only these have a meaning: `ms.score(..., components=True)`, or `NCTI(term="seli")` for one of them.
 
-    Limits: Relative to its pool: one outlier of a candidate squeezes the others together, and scores of two pools
-    cannot be compared. With few rows beside 64 dimensions the discriminant analysis over-fits, and `ncc` is 1 for all.
-    Undefined where no class varies.
+    Limits: Relative to its pool: one outlier among the candidates moves the others close together, and scores of two
+    pools cannot be compared. If there are few rows for 64 dimensions, the discriminant analysis over-fits, and `ncc` is
+    1 for all. Undefined if no class varies.
 
-    Code and paper: The default follows the authors' code, with exact instead of randomised PCA. `form="paper"` takes
+    Code and paper: The default follows the authors' code, with exact instead of randomised PCA. `form="paper"` uses
     the nuclear norm of the features themselves for `seli` and the plain sum for `vc`. The paper prints the shrinkage as
-    exp(+v); the code has exp(-v), and so has this. The code needs 64 rows and dimensions, and labels without gaps; this
-    does not.
+    exp(+v); the authors' code and this one use exp(-v). The authors' code needs 64 rows and dimensions, and labels
+    without gaps; this does not.
 
     Source: section 3, equations 5 (vc), 6 (seli), 9 and 10 (ncc), 11 and 12 (the sum).
 
@@ -108,7 +107,7 @@ class NCTI(ms.Estimator):
         if self.form == "paper":
             separation = float(np.sqrt(features.gram_eigh[0]).sum())
         else:
-            separation = nuclear_norm(projections @ lda.transform)  # centred, because the projections are
+            separation = nuclear_norm(projections @ lda.transform)  # the projections are centred, so this is, too
         return {
             "seli": separation,
             "ncc": mean_of_true_class(posteriors, classes.codes),

@@ -1,4 +1,4 @@
-"""N-LEEP: LEEP with the clusters of a Gaussian mixture in the place of source classes (Li et al., CVPR 2021)."""
+"""N-LEEP: LEEP with the clusters of a Gaussian mixture instead of source classes (Li et al., CVPR 2021)."""
 
 from __future__ import annotations
 
@@ -17,37 +17,37 @@ from modelselect.evidence.statistics import FeatureStatistics
 from modelselect_plugins.estimators._shared.classes import class_indices, stratified_sample
 from modelselect_plugins.estimators.leep import log_expected_prediction
 
-_FIRST_SEED = 123  # the authors of EMAB's
-_REGULARISATION = 1e-6  # scikit-learn's default, as all the published codes have it
+_FIRST_SEED = 123  # that of EMAB's authors
+_REGULARISATION = 1e-6  # scikit-learn's default, and that of all published codes
 _FEW_ROWS = 2  # for each mixture component
-_FEW_COMPONENTS = 64  # principal components that other estimators ask for too
+_FEW_COMPONENTS = 64  # principal components that other estimators also use
 
 
 class NLEEP(Estimator):
-    """LEEP of the features' own clusters: needs no source classifier, so that it also scores self-supervised backbones.
+    """LEEP on the features' own clusters: needs no source classifier, so it also scores self-supervised backbones.
 
-    A Gaussian mixture finds the clusters that the features fall into. The more surely the cluster of an image foretells
-    its class, the better the features fit the target.
+    A Gaussian mixture finds the clusters of the features. The better the cluster of an image predicts its class, the
+    better the features fit the target.
 
-    Formula: features are projected on the principal components that hold `variance` of their variance; a Gaussian
-    mixture of `components_per_class` C components, at most N, is fitted; its posterior probabilities take the place of
+    Formula: features are projected on the principal components that keep the share `variance` of their variance; a
+    Gaussian mixture of `components_per_class` C components, at most N, is fitted; its posterior probabilities replace
     the source-class probabilities in LEEP: `mean over rows of log sum_z P(y | z) P(z | x)`.
 
     Args:
         variance: share of the variance that the principal components keep.
-        components_per_class: mixture components for each class; None: max(min(C, N / 5), N / 10) components in all.
+        components_per_class: mixture components for each class; None: max(min(C, N / 5), N / 10) components in total.
         covariance: of a component: `"spherical"` or `"full"`.
-        iterations: at most, of expectation maximisation.
-        max_rows: above this many rows, one sample of this size that keeps the class shares; None takes all.
+        iterations: maximum number of iterations of expectation maximisation.
+        max_rows: with more rows than this, one sample of this size that keeps the class shares; None uses all rows.
 
-    Limits: Where there are few rows for each component, a cluster of one row foretells its class perfectly, and the
-    score runs into 0; a warning says so. The fit starts at random (k-means from `evidence.seed`), so that scores spread
-    over seeds.
+    Limits: If there are few rows for each component, a cluster of one row predicts its class perfectly, and the score
+    approaches 0; a warning says so. The fit has a random start (k-means from `evidence.seed`), so scores vary between
+    seeds.
 
     Code and paper: The default has the settings of EMAB's code, and at seed 0 its random numbers;
-    `components_per_class=None, covariance="full"` those of Model Spider and PACTran. The published codes agree with
-    this one within their own spread over seeds. Where the mixture cannot be fitted (a cluster collapses), its
-    covariances are regularised more strongly until it can; the published codes end with an error there.
+    `components_per_class=None, covariance="full"` has those of Model Spider and PACTran. The published codes agree with
+    this one within their own variation over seeds. If the mixture cannot be fitted (a cluster collapses), its
+    covariances are regularised more strongly until it can be fitted; the published codes stop with an error.
 
     Source: Li et al., Ranking Neural Checkpoints, CVPR 2021, section 3.2.
 
@@ -119,7 +119,7 @@ class NLEEP(Estimator):
             )
             try:
                 with warnings.catch_warnings():
-                    warnings.simplefilter("ignore", ConvergenceWarning)  # also of k-means, where rows are equal
+                    warnings.simplefilter("ignore", ConvergenceWarning)  # also of k-means, if rows are equal
                     posterior: NDArray[np.float64] = mixture.fit(rows).predict_proba(rows)
                 return posterior
             except ValueError:

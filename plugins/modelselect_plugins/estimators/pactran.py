@@ -17,32 +17,32 @@ _CITATION = (
     "N. Ding, X. Chen, T. Levinboim, S. Changpinyo, R. Soricut: PACTran: PAC-Bayesian Metrics for Estimating the "
     "Transferability of Pretrained Models to Classification Tasks, ECCV 2022"
 )
-_TINY = 1e-10  # added by the authors wherever a logarithm might meet 0
+_TINY = 1e-10  # added by the authors wherever a logarithm might be of 0
 
 
 class PACTran(Estimator):
     """Minus the PAC-Bayesian bound with a Gaussian prior over the weights of a linear classifier on the features.
 
-    A PAC-Bayesian bound limits the loss on new rows by the loss on those seen and by how far the weights had to move
-    from their prior. The best such bound of a linear classifier on the features says how well the candidate will do.
+    A PAC-Bayesian bound limits the loss on new rows by the loss on known rows and by the distance of the weights from
+    their prior. The best such bound for a linear classifier on the features predicts how good the candidate will be.
 
     Formula: the bound is the optimum of `cross-entropy + |W|^2 / (2 N lambda)`, over weights W and a bias on centred
     features, plus the flatness `(C s / (2 N lambda)) log(N lambda tr(H) / (D C))`, where tr(H) is the trace of the
-    summed Hessian at the optimum and s the prior variance times D.
+    summed Hessian at the optimum and s is the prior variance times D.
 
     Args:
         regularisation: lambda.
         variance: s; the authors report 100 lambda and 10 lambda.
-        iterations: at most, of L-BFGS.
+        iterations: maximum number of iterations of L-BFGS.
 
-    Components: `optimum` (the negated first term) and `flatness` (the negated second), which add up to the score.
+    Components: `optimum` (the negated first term) and `flatness` (the negated second term); the score is their sum.
 
-    Limits: `regularisation` is per row, so that features of large norm are hardly regularised, and separable ones reach
-    an optimum near 0: the flatness term then decides, whatever the labels.
+    Limits: `regularisation` is per row, so features of large norm are hardly regularised, and separable features reach
+    an optimum near 0: then the flatness term decides, for any labels.
 
-    Code and paper: Agrees with the authors' code (calculate_pac_gauss), negated, as lower is better there. L-BFGS
+    Code and paper: Agrees with the authors' code (calculate_pac_gauss), negated, since lower is better there. L-BFGS
     starts from zero; the authors start from small random weights. The problem is convex, and the results agree within
-    the spread of theirs.
+    the variation of theirs.
 
     Source: section 4.3 of the paper.
 
@@ -120,28 +120,29 @@ def _softmax(logits: NDArray[np.float64], codes: NDArray[np.intp] | None) -> tup
 class PACTranDirichlet(Estimator):
     """Minus the PAC-Bayesian bound with a Dirichlet prior over the target classes given the source class.
 
-    The bound limits the loss of predicting the target class from the candidate's source classes, as LEEP does, on rows
-    not seen. What LEEP gives away by fitting its table to the rows, the prior takes into account.
+    Like LEEP, this predicts the target class from the candidate's source classes; the bound limits the loss of this
+    prediction on new rows. The prior corrects for what LEEP gains by fitting its table to the rows.
 
-    Formula: variational inference of which source class speaks for each row: from q = P(z | x), `iterations` times
+    Formula: variational inference of the source class of each row: from q = P(z | x), `iterations` times
     `a_cz = a0_c + sum of q over the rows of class c`, then `log q = log P(z | x) + digamma(a_yz) - digamma(sum_c a_cz)`
     up to a constant. The bound is the Kullback-Leibler divergence and the log ratio of the Dirichlet normalisers, over
     N C.
 
     Args:
         alpha: strength of the prior, a0_c = alpha pi_c.
-        iterations: of the inference.
+        iterations: number of iterations of the inference.
 
-    Limits: Needs a backbone with a source classifier. Sees nothing of the features. The bound of a thousand source
-    classes from a few hundred rows is mostly the prior.
+    Limits: Needs a backbone with a source classifier. It does not use the features. For a thousand source classes and a
+    few hundred rows, the bound is mostly the prior.
 
-    Code and paper: Agrees with the authors' code (calculate_pac_dir), negated, as lower is better there.
+    Code and paper: Agrees with the authors' code (calculate_pac_dir), negated, since lower is better there.
 
     Source: section 4.1 of the paper.
 
     >>> import modelselect as ms
-    >>> told, not_told = [[0.9, 0.1], [0.9, 0.1], [0.1, 0.9], [0.1, 0.9]], [[0.5, 0.5]] * 4
-    >>> scores = [ms.score(None, [0, 0, 1, 1], "pactran_dirichlet", source_probabilities=p) for p in (told, not_told)]
+    >>> informative, uninformative = [[0.9, 0.1], [0.9, 0.1], [0.1, 0.9], [0.1, 0.9]], [[0.5, 0.5]] * 4
+    >>> pair = (informative, uninformative)
+    >>> scores = [ms.score(None, [0, 0, 1, 1], "pactran_dirichlet", source_probabilities=p) for p in pair]
     >>> scores[0] > scores[1]
     True
     """
@@ -193,21 +194,22 @@ class PACTranDirichlet(Estimator):
 class PACTranGamma(PACTranDirichlet):
     """Minus the PAC-Bayesian bound with a Gamma prior over unnormalised weights of source class and target class.
 
-    As `PACTranDirichlet`, but the weights of a source class need not add up to one, so that it may also say little. The
-    bound adds the logarithm of each row's total weight.
+    Like `PACTranDirichlet`, but the weights of a source class need not add up to one, so a source class may also have
+    little influence. The bound adds the logarithm of each row's total weight.
 
-    Formula: as of `PACTranDirichlet` without the digamma of the sum, with the normalisers of Gamma distributions and
-    `sum over rows of (log sum_z P(z | x) sum_c a_cz - 1)`; less 1 in all.
+    Formula: that of `PACTranDirichlet` without the digamma of the sum, with the normalisers of Gamma distributions and
+    `sum over rows of (log sum_z P(z | x) sum_c a_cz - 1)`; minus 1 in total.
 
-    Limits: As those of `PACTranDirichlet`.
+    Limits: Those of `PACTranDirichlet`.
 
-    Code and paper: Agrees with the authors' code (calculate_pac_gamma), negated, as lower is better there.
+    Code and paper: Agrees with the authors' code (calculate_pac_gamma), negated, since lower is better there.
 
     Source: section 4.2 of the paper.
 
     >>> import modelselect as ms
-    >>> told, not_told = [[0.9, 0.1], [0.9, 0.1], [0.1, 0.9], [0.1, 0.9]], [[0.5, 0.5]] * 4
-    >>> scores = [ms.score(None, [0, 0, 1, 1], "pactran_gamma", source_probabilities=p) for p in (told, not_told)]
+    >>> informative, uninformative = [[0.9, 0.1], [0.9, 0.1], [0.1, 0.9], [0.1, 0.9]], [[0.5, 0.5]] * 4
+    >>> pair = (informative, uninformative)
+    >>> scores = [ms.score(None, [0, 0, 1, 1], "pactran_gamma", source_probabilities=p) for p in pair]
     >>> scores[0] > scores[1]
     True
     """

@@ -1,4 +1,4 @@
-"""PARC, the rank correlation of how unlike two images' features are with how unlike their labels are.
+"""PARC, the rank correlation of the dissimilarities of images by features and by labels.
 
 D. Bolya, R. Mittapalli, J. Hoffman: Scalable diverse model selection for accessible transfer learning, NeurIPS 2021.
 """
@@ -25,18 +25,19 @@ _DIMENSIONS = 32  # of the PCA
 class PARC(ms.Estimator):
     """100 times Spearman's correlation, over pairs of rows, of 1 - corr(features) with 1 - corr(one-hot labels).
 
-    Where features fit the target, images of one class look alike to the candidate and images of two classes do not. The
-    score is how well the order of all pairs by their likeness in feature space agrees with that.
+    If features fit the target, images of the same class look similar to the candidate, and images of two classes do
+    not. The score is how well the order of all pairs by their similarity in feature space agrees with that.
 
     Formula: `100 Spearman(1 - corr(features), 1 - corr(labels))` over pairs of rows. Features are projected on 32
-    principal components and standardised; corr is Pearson's between two rows. Of labels it has two values only, one for
-    pairs of one class and one for others, so that the score is that of a rank-sum test between the two groups of pairs.
+    principal components and standardised; corr is Pearson's correlation of two rows. For labels it has only two values,
+    one for pairs of the same class and one for others, so the score is that of a rank-sum test between the two groups
+    of pairs.
 
     Args:
-        dimensions: principal components; None to take the features as they are.
+        dimensions: number of principal components; None for unchanged features.
 
-    Limits: With many classes the pairs of one class are few, and the score stays small. Work and memory grow with N^2:
-    meant for some thousand rows.
+    Limits: With many classes there are few pairs of the same class, and the score stays small. Time and memory grow
+    with N^2: suitable for a few thousand rows.
 
     Code and paper: Two things are exact here and random in the authors' code: their PCA is a randomised one, and
     rounding makes their equal label dissimilarities differ in the last bit, which decides the ranks of millions of
@@ -67,7 +68,7 @@ class PARC(ms.Estimator):
         if self.dimensions is not None:
             space = features.principal_components(self.dimensions)
         same = np.concatenate([classes.codes[:i] == classes.codes[i] for i in range(features.n)])
-        # The correlation of one less both is the correlation of both.
+        # The correlation of two vectors is that of one minus each.
         score = spearman_with_two_groups(similarities(correlation_rows(space)), same)
         if math.isnan(score):
             raise NotApplicableError(

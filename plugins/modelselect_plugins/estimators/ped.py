@@ -1,4 +1,4 @@
-"""PED, potential energy decline: the classes repel each other as charged balls do, and are scored where they come to.
+"""PED, potential energy decline: classes repel each other like charged balls, and the moved features are scored.
 
 X. Li, Z. Hu, Y. Ge, Y. Shan, L.-Y. Duan: Exploring model transferability through the lens of potential energy,
 ICCV 2023.
@@ -21,36 +21,36 @@ from modelselect_plugins.estimators._shared.regime import refuse_if_collapsed, w
 from modelselect_plugins.estimators.logme import log_evidence
 from modelselect_plugins.estimators.sfda import self_challenging_posterior
 
-_STEPS = 6  # at most
-_FLOOR = 1e-3  # of the standard deviation by which features are divided
+_STEPS = 6  # maximum
+_FLOOR = 1e-3  # minimum of the standard deviation that features are divided by
 
 
 class PED(ms.Estimator):
     """Pushes overlapping classes apart, as fine-tuning would, and scores the moved features with SFDA or LogME.
 
-    Classes that overlap repel each other as charged balls do, and fine-tuning lets them move. So the class means are
-    moved for a few steps, and the features are scored where they come to, not where they are.
+    Classes that overlap repel each other like charged balls, and fine-tuning lets them move. So the class means are
+    moved for a few steps, and the features are scored at their new positions.
 
     Formula:
-    1. Standardise by mean and standard deviation of the *source* features; where there are none, by those of the
-       features themselves.
+    1. Standardise by mean and standard deviation of the *source* features or, without any, by those of the features
+       themselves.
     2. Class c is a ball around its mean with radius r_c, the square root of its summed variances. Two balls overlap by
-       `o = max(n_sigma (r_a + r_b) - |mu_a - mu_b|, 0)`, and each moves from the other by `min(t^2 o / 2, o)`.
-    3. At most six such steps. A step is not taken, and the motion ends, where the moves sum to no more than
-       `exit_ratio` of those of the first step.
+       `o = max(n_sigma (r_a + r_b) - |mu_a - mu_b|, 0)`, and each moves away from the other by `min(t^2 o / 2, o)`.
+    3. At most six such steps. The motion ends before a step whose moves sum to no more than `exit_ratio` times those of
+       the first step.
     4. Undo the standardisation; score.
 
     Args:
         base: `"sfda"` or `"logme"`, the score of the moved features.
-        n_sigma: how many radii a ball has; the authors' function has 2.0 as its default.
+        n_sigma: size of a ball, in radii; the authors' function has 2.0 as its default.
         time_step: t.
         exit_ratio: see above.
 
-    Limits: Inherits those of its base: with SFDA the score is 1 whatever the labels where N is far below D (a warning
-    says so). Where no two balls overlap nothing moves, and the score is the base's.
+    Limits: Those of its base: with SFDA, if N is far below D, the score is 1 for any labels (a warning says so). If no
+    two balls overlap, nothing moves, and the score is that of the base.
 
-    Code and paper: Follows the authors' code, which standardises by source features and ends with an error where there
-    are none; here the target's own take their place, which changes the score.
+    Code and paper: Follows the authors' code, which standardises by source features and stops with an error if there
+    are none; here the target's own features replace them, which changes the score.
 
     >>> rng = np.random.default_rng(0)
     >>> labels = np.repeat([0, 1], 50)

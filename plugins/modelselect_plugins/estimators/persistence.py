@@ -1,4 +1,4 @@
-"""Persistence ratio: are the classes' clusters tight beside the gaps between them? (Gutierrez and Lobel, 2025)."""
+"""Persistence ratio: the size of clusters relative to the gaps between them (Gutierrez and Lobel, 2025)."""
 
 from __future__ import annotations
 
@@ -24,29 +24,29 @@ _CITATION = (
 class Persistence(Estimator):
     """Minus H_tight / H_sep, from the 0-dimensional persistence diagram of the features' Vietoris-Rips filtration.
 
-    Of k classes one expects k - 1 long gaps, between the clusters, and short ones within. How short the short ones are
-    beside the long ones is read off the persistence diagram, whose values are the edge lengths of the minimum spanning
-    tree. Labels only say how many classes there are.
+    For k classes, one expects k - 1 long gaps between the clusters, and short ones within. The ratio of short to long
+    gaps is read from the persistence diagram, whose values are the edge lengths of the minimum spanning tree. The
+    labels only give the number of classes.
 
     Formula: `-H_tight / H_sep`, where `H_sep` is the mean of the k - 1 longest of the N - 1 edges of the Euclidean
-    minimum spanning tree, and `H_tight` the mean of the rest. Duplicate rows are edges of length 0 and count. The tree
-    is exact, found by Prim's algorithm in O(N) memory beside one copy of the features: 20,000 rows need minutes, not
+    minimum spanning tree, and `H_tight` is the mean of the rest. Duplicate rows are edges of length 0 and count. The
+    tree is exact. Prim's algorithm finds it in O(N) memory plus one copy of the features: 20,000 rows need minutes, not
     gigabytes.
 
     Args:
-        max_rows: above this many rows, samples of this size that keep the class shares (the paper takes 2,048); None
-            takes all rows, whatever it costs.
+        max_rows: with more rows than this, samples of this size that keep the class shares (the paper uses 2,048); None
+            uses all rows, whatever the cost.
         repeats: number of such samples; the components are their means.
 
     Components: `H_sep`, `H_tight`, `H_ratio` = H_tight / H_sep, and `H_ratio_sd`, the standard deviation of H_ratio
-    over the samples (0 where all rows are taken).
+    over the samples (0 if all rows are used).
 
-    Limits: Undefined where every row has a class of its own (nothing is within) or all rows are equal (nothing is
-    between). On target features the paper finds it unsteady (mean Kendall tau 0.32 against 0.66 for
-    `persistence_source`): the longest edges are as often outliers as gaps between classes.
+    Limits: Undefined if every row has a class of its own (there are no gaps within classes) or all rows are equal
+    (there are no gaps between classes). On target features the paper finds it unstable (mean Kendall tau 0.32 against
+    0.66 for `persistence_source`): the longest edges are as often outliers as gaps between classes.
 
-    Code and paper: The paper takes a sample; here several are taken, so that their spread is known. Agrees with gudhi's
-    Rips complex, duplicates included.
+    Code and paper: The paper uses one sample; here there are several, so that their variation is known. Agrees with
+    gudhi's Rips complex, including duplicates.
 
     Source: Gutierrez and Lobel, equation 1.
 
@@ -104,21 +104,21 @@ class Persistence(Estimator):
 
 
 class PersistenceSource(Persistence):
-    """The persistence ratio of the features of the *pre-training* data: a property of the model, whatever the target.
+    """The persistence ratio of the features of the *pre-training* data: a property of the model, for any target.
 
-    A network whose source classes are tight and far apart has learnt to make such clusters, and may do so again.
-    Everything is as in `Persistence`, with the source's features and its classes. It is the variant that works in the
+    A network whose source classes are tight and far apart has learned to form such clusters, and may do so again.
+    Everything is as in `Persistence`, with the source's features and classes. This is the variant that works in the
     paper: mean Kendall tau 0.656 over nine datasets.
 
-    Formula: `-H_tight / H_sep` of the source features, k the number of source classes.
+    Formula: `-H_tight / H_sep` of the source features, where k is the number of source classes.
 
-    Components: `H_sep`, `H_tight`, `H_ratio` and `H_ratio_sd`, as of `Persistence`.
+    Components: `H_sep`, `H_tight`, `H_ratio` and `H_ratio_sd`, as in `Persistence`.
 
-    Limits: Needs data like those of the pre-training, which the zoo or the caller has to bring. It gives a candidate
-    one score for all targets, so that it cannot say which is best for *this* one; and candidates of different source
-    tasks are hardly comparable.
+    Limits: Needs data like those of the pre-training, which the zoo or the user has to provide. It gives a candidate
+    the same score for all targets, so it cannot find the best one for *this* target; and candidates with different
+    source tasks are hardly comparable.
 
-    Code and paper: As of `Persistence`.
+    Code and paper: As in `Persistence`.
 
     Source: Gutierrez and Lobel, equation 1.
 
@@ -146,7 +146,7 @@ class PersistenceSource(Persistence):
 
 
 _KEPT_NUMBERS = 2**25  # distances held until Prim's algorithm asks for them: 256 MiB in float64
-_CLEAR = 1e-2  # squared edge, over the squared norm of the farthest row, from which float32 can tell edges apart
+_CLEAR = 1e-2  # squared edge, over the squared norm of the farthest row, above which float32 distinguishes edges
 
 
 def spanning_tree_lengths(features: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
@@ -178,7 +178,7 @@ def _spanning_tree(rows: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
     """
     n_rows = len(rows)
     edges = np.empty((2, n_rows - 1), dtype=np.int64)
-    # What has not been reached yet is always the first `left` entries of these, in one order.
+    # The rows that have not been reached yet are always the first `left` entries of these arrays, in the same order.
     number = np.arange(n_rows)
     norms = squared_norms(rows)
     nearest = np.full(n_rows, np.inf, dtype=rows.dtype)  # squared distance to the tree
@@ -212,7 +212,7 @@ def _choose_block(
 ) -> NDArray[np.int64]:
     """The row just reached and the next nearest without distances; gives them slots, at the cost of the farthest."""
     without = np.flatnonzero(slot < 0)
-    size = min(max(n_slots // 64, 1), 128, len(without))  # small beside the slots, so that what is kept is used
+    size = min(max(n_slots // 64, 1), 128, len(without))  # few relative to the slots, so that kept distances are used
     urgency = nearest[without]
     urgency[np.searchsorted(without, reached)] = -1
     block = without[np.argpartition(urgency, size - 1)[:size]]

@@ -1,4 +1,4 @@
-"""RSA, the rank correlation of how unlike two images look to the candidate and to a reference model.
+"""RSA, the rank correlation of the dissimilarities of images for the candidate and for a reference model.
 
 K. Dwivedi, G. Roig: Representation similarity analysis for efficient task taxonomy and transfer learning, CVPR 2019.
 """
@@ -16,14 +16,14 @@ from modelselect_plugins.estimators._shared.dissimilarity import check_pairs, co
 class RSA(ms.Estimator):
     """100 times Spearman's correlation, over pairs of rows, of 1 - corr(features) with 1 - corr(reference features).
 
-    A model trained on the target (the reference) finds some pairs of images alike and others not. The score is how well
-    the candidate orders the pairs as the reference does: how much it already sees as that model does.
+    A model trained on the target (the reference) finds some pairs of images similar and others not. The score is how
+    well the candidate's order of the pairs agrees with the reference's: how much it already sees like this model.
 
     Formula: `100 Spearman(1 - corr(features), 1 - corr(reference features))` over pairs of rows. Both are standardised;
-    corr is Pearson's between two rows. The reference features are the evidence's `proxy_features`.
+    corr is Pearson's correlation of two rows. The reference features are the evidence's `proxy_features`.
 
-    Limits: Needs a model that was trained on the target already, which most users lack; a poor reference gives a poor
-    ranking. Work and memory grow with N^2: meant for some thousand rows.
+    Limits: Needs a model that was already trained on the target, which most users lack; a poor reference gives a poor
+    ranking. Time and memory grow with N^2: suitable for a few thousand rows.
 
     Code and paper: Agrees with the baseline in PARC's code, which standardises the features first.
 
@@ -47,7 +47,7 @@ class RSA(ms.Estimator):
         assert evidence.features is not None
         assert evidence.proxy_features is not None
         check_pairs(self.name, len(evidence.features))
-        # The correlation of one less both is the correlation of both.
+        # The correlation of two vectors is that of one minus each.
         first, second = (similarities(correlation_rows(a)) for a in (evidence.features, evidence.proxy_features))
         score = spearman(first, second)
         if math.isnan(score):

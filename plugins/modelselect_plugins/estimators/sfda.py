@@ -1,4 +1,4 @@
-"""SFDA, a Fisher discriminant that challenges itself: confident rows stay, doubtful ones move towards other classes.
+"""SFDA, a Fisher discriminant that challenges itself: certain rows stay, uncertain ones move towards other classes.
 
 W. Shao, X. Zhao, Y. Ge, Z. Zhang, L. Yang, X. Wang, Y. Shan, P. Luo: Not all models are equal: Predicting model
 transferability in a self-challenging Fisher space, ECCV 2022.
@@ -18,33 +18,33 @@ from modelselect.evidence.linear_algebra import Matrix, Vector, scatter_of, soft
 from modelselect_plugins.estimators._shared.discriminant import shrunk
 from modelselect_plugins.estimators._shared.regime import refuse_if_collapsed, warn_if_wide
 
-_STEEPNESS = 5.0  # of the shrinkage in the largest eigenvalue: exp(-5 s)
-_FLOOR = 1e-10  # of the shrinkage
+_STEEPNESS = 5.0  # how steeply the shrinkage falls with the largest eigenvalue: exp(-5 s)
+_FLOOR = 1e-10  # minimum of the shrinkage
 _POWER_STEPS = 3  # double steps of the power iteration; not converged, as in the authors' code
-_NOISE = 1e-12  # row sums of S_W below this, relative to S_W, are rounding
+_NOISE = 1e-12  # row sums of S_W below this, relative to S_W, are rounding errors
 
 
 class SFDA(ms.Estimator):
-    """Mean posterior of the true class in a shrunk Fisher space, after doubtful rows were mixed with other classes.
+    """Mean posterior of the true class in a shrunk Fisher space, after uncertain rows were mixed with other classes.
 
-    Fine-tuning makes easy classes separable anyhow; what tells candidates apart is the hard rows. So rows that a first
-    discriminant is unsure of are moved towards the other classes, and a second discriminant is judged on them.
+    Fine-tuning makes easy classes separable anyway; candidates differ in the hard rows. So rows that a first
+    discriminant is uncertain of are moved towards the other classes, and a second discriminant is judged on them.
 
     Formula:
-    1. `S_W`: prior-weighted biased within-class covariance, shrunk to `(1 - a) S_W + a tr(S_W) / D I` with `a =
-       max(exp(-5 s), 1e-10)`, s the largest eigenvalue of S_W.
+    1. `S_W`: prior-weighted biased within-class covariance, shrunk to `(1 - a) S_W + a tr(S_W) / D I` with
+       `a = max(exp(-5 s), 1e-10)`, where s is the largest eigenvalue of S_W.
     2. Posteriors of the linear discriminant with this covariance. A second softmax over them gives each row the
        confidence q in its true class.
-    3. `x <- q x + (1 - q) o`, o the unweighted mean of the other classes' means.
-    4. The discriminant once more, of these rows with the same a: its mean posterior of the true class is the score.
+    3. `x <- q x + (1 - q) o`, where o is the unweighted mean of the other classes' means.
+    4. The discriminant again, for these rows with the same a: its mean posterior of the true class is the score.
 
-    Limits: The score is 1 whatever the labels where N is far below D (a warning says so). The shrinkage depends on the
-    scale of the features: at a large one there is none. Undefined where no class varies.
+    Limits: If N is far below D, the score is 1 for any labels (a warning says so). The shrinkage depends on the scale
+    of the features: at a large scale there is none. Undefined if no class varies.
 
     Code and paper: As in the authors' code, s is the value after three double steps of the power iteration from the row
-    sums of S_W, which has not converged. Where these sums vanish (features whose rows sum to a constant) there is no
-    such start, and s is the largest eigenvalue. The code overwrites its input and needs labels without gaps; this does
-    neither.
+    sums of S_W, which has not converged. If these sums vanish (for features whose rows sum to a constant), there is no
+    such start, and s is the largest eigenvalue. The authors' code overwrites its input and needs labels without gaps;
+    this does neither.
 
     >>> rng = np.random.default_rng(0)
     >>> labels = np.repeat([0, 1], 50)
@@ -76,7 +76,7 @@ def self_challenging_posterior(classes: ClassStatistics, shifts: Matrix | None =
     """
     features, codes, counts = classes.features, classes.codes, classes.counts
     shifts = np.zeros_like(classes.means) if shifts is None else shifts
-    means = classes.deviations + shifts  # here and below less the mean of all rows, so that no digits are lost
+    means = classes.deviations + shifts  # here and below minus the mean of all rows, to keep all digits
     within = classes.within_class_scatter / classes.n
     shrinkage = max(math.exp(-_STEEPNESS * largest_eigenvalue(within, features.ones)), _FLOOR)
     first = _weights(shrunk(within, shrinkage, features.d), means)

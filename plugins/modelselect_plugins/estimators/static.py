@@ -1,8 +1,8 @@
-"""Baselines that never look at the user's data: size, published accuracy, downloads.
+"""Baselines that never use the user's data: size, published accuracy, downloads.
 
-A leaderboard without them is not believed: on the benchmark that most papers of the field use, a ranking that knows
-nothing of the dataset can do better than the published methods (Singh, Hess, Vanschoren, ICLR 2026), and few of these
-order models as well as their ImageNet accuracy does (Chaves et al., 2024).
+A leaderboard needs them to be credible: on the benchmark that most papers of the field use, a ranking that ignores the
+dataset can be better than the published methods (Singh, Hess, Vanschoren, ICLR 2026), and few of these order models as
+well as their ImageNet accuracy does (Chaves et al., 2024).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from modelselect.evidence.evidence import Evidence
 
 
 class Static(Estimator):
-    """The score is one number of the candidate's metadata, of the same name as the estimator."""
+    """The score is one number in the candidate's metadata, under the estimator's own name."""
 
     requires = frozenset({"metadata"})
     cost: ClassVar[Cost] = "free"
@@ -41,13 +41,13 @@ class Static(Estimator):
 class Parameters(Static):
     """The number of parameters: the larger, the better.
 
-    A baseline that never sees the target: larger networks tend to transfer better. A method that does not beat it is
-    not worth its forward passes.
+    A baseline that never sees the target: larger networks tend to transfer better. A method that is no better is not
+    worth its forward passes.
 
-    Formula: `parameters` of the candidate's metadata, or as counted from its modules.
+    Formula: `parameters` in the candidate's metadata, or counted from its modules.
 
-    Limits: Says the same for every target, and nothing where candidates are of one size or differ in their
-    pre-training.
+    Limits: Gives the same score for every target, and no information if candidates have the same size or differ in
+    their pre-training.
 
     Code and paper: A baseline of the field; no code to follow.
 
@@ -68,13 +68,13 @@ class Parameters(Static):
 class SourceAccuracy(Static):
     """The published top-1 accuracy on the source task, in per cent.
 
-    A baseline that never sees the target: what does better on its source task tends to transfer better. A method that
-    does not beat it is not worth its forward passes.
+    A baseline that never sees the target: models that are better on their source task tend to transfer better. A method
+    that is no better is not worth its forward passes.
 
-    Formula: `source_accuracy` of the candidate's metadata.
+    Formula: `source_accuracy` in the candidate's metadata.
 
-    Limits: Means most among candidates with one source task: 98% on ten classes of digits is no better than 80% on
-    ImageNet. Self-supervised candidates have none.
+    Limits: Only comparable between candidates with the same source task: 98% on ten classes of digits is no better than
+    80% on ImageNet. Self-supervised candidates have none.
 
     Code and paper: A baseline of the field; no code to follow.
 
@@ -94,14 +94,14 @@ class SourceAccuracy(Static):
 
 
 class Downloads(Static):
-    """How often it is downloaded, as the Hub counts: what people do who do not measure.
+    """The number of downloads, as the Hub counts them: the choice of people who do not measure.
 
     A baseline that never sees the target: popularity as a guess at quality.
 
-    Formula: `downloads` of the candidate's metadata.
+    Formula: `downloads` in the candidate's metadata.
 
-    Limits: Counts machines that download again and again, and says how old and how well known a model is before how
-    good. Only the Hub knows it.
+    Limits: Counts machines that download repeatedly, and depends more on a model's age and fame than on its quality.
+    Only the Hub has this number.
 
     Code and paper: A baseline of practice; no code to follow.
 

@@ -1,4 +1,4 @@
-"""TMI: the entropy that the features keep within the classes, as room to fine-tune (Xu and Kang, ICCV 2023)."""
+"""TMI: the entropy of the features within the classes, as room to fine-tune (Xu and Kang, ICCV 2023)."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ _SMALLEST_DISTANCE = 1.0
 class TMI(Estimator):
     """Entropy H(Z | Y), in nats, of the features given the class: the more spread *within* classes, the better.
 
-    Features that vary within a class hold more than the class, and that is room to fine-tune. So the entropy of each
-    class's rows is estimated, and its mean is the score. Separable classes do not score higher than shuffled ones: the
-    opposite, by design.
+    Features that vary within a class contain more than the class, which leaves room to fine-tune. So the entropy of
+    each class's rows is estimated, and the mean is the score. Separable classes do not score higher than shuffled ones:
+    they score lower, by design.
 
     Formula: `sum over c of (n_c / N) H_c / C`, where the entropy of a class is estimated from the distance of each row
     to its k-th nearest row of the class, in the maximum norm (Kozachenko and Leonenko): `H_c = digamma(n_c) -
     digamma(k) + D log 2 + D mean(log distance)`. Classes with at most k rows are left out of the sum and of C.
 
     Args:
-        k: neighbour whose distance is taken.
-        mean_over_classes: divide by the number of classes, as the code does; False gives the paper's H(Z | Y).
+        k: number of the neighbour whose distance is used.
+        mean_over_classes: divide by the number of classes, as in the code; False gives the paper's H(Z | Y).
 
-    Limits: Distances below 1 count as 1, so that the score is not invariant to scale: features within a unit cube all
-    look alike, and only their width D counts. Of candidates of different width the widest wins.
+    Limits: Distances below 1 count as 1, so the score depends on the scale: for features within a unit cube, only their
+    width D counts. Among candidates of different widths, the widest wins.
 
     Code and paper: The default follows the authors' code: the sum over classes, weighted by their share n_c / N of all
-    rows, is divided by the number of classes once more.
+    rows, is also divided by the number of classes.
 
     Source: Xu and Kang, ICCV 2023.
 

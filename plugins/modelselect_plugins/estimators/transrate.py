@@ -14,27 +14,27 @@ from modelselect.errors import NotApplicableError
 from modelselect.evidence.linear_algebra import Matrix, log_determinant
 from modelselect_plugins.estimators._shared.discriminant import with_diagonal
 
-_DISTORTION = 1e-4  # epsilon of the coding rate, in the authors' code
+_DISTORTION = 1e-4  # epsilon of the coding rate in the authors' code
 
 
 class TransRate(ms.Estimator):
-    """Coding rate of all features less that of each class's: `R(Z) - mean over classes of R(Z_c)`.
+    """Coding rate of all features minus the mean coding rate of the classes: `R(Z) - mean over classes of R(Z_c)`.
 
-    The coding rate is how many bits it takes to write down the features up to a small distortion. Features that need
-    many bits together and few within each class tell much about the class: the difference estimates their mutual
+    The coding rate is the number of bits that the features need up to a small distortion. Features that need many bits
+    together and few within each class contain much information about the class: the difference estimates their mutual
     information.
 
-    Formula: `R(Z) - mean over classes of R(Z_c)`, with `R(Z) = 1/2 log det(I + Z'Z / (n eps))` of n rows, Z centred by
-    the mean of all rows.
+    Formula: `R(Z) - mean over classes of R(Z_c)`, with `R(Z) = 1/2 log det(I + Z'Z / (n eps))` for n rows, where Z is
+    centred by the mean of all rows.
 
     Args:
         weighted: weight classes by their size.
         normalize: divide the features by the square root of the trace of their scatter.
         distortion: epsilon.
 
-    Limits: The rate depends on the scale of the features: `normalize=True` first divides them by the square root of
-    their total scatter, so that backbones of different scale compare. Where classes have few rows beside D, R(Z_c) is
-    small for every candidate, and the score is the rate of all features, whatever the labels.
+    Limits: The rate depends on the scale of the features; `normalize=True` first divides them by the square root of
+    their total scatter, so that backbones with different scales are comparable. If classes have few rows relative to D,
+    R(Z_c) is small for every candidate, and the score is the rate of all features, for any labels.
 
     Code and paper: The default follows the authors' code, whose mean over classes is unweighted; `weighted=True` is the
     paper's form, which weights class c by n_c / N.

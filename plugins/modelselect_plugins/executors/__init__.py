@@ -1,1 +1,1 @@
-"""Where the work is done."""
+"""Executors: where candidates are processed."""

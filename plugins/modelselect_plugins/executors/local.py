@@ -1,4 +1,4 @@
-"""Work on candidates in this very process, one after another: no start-up, no isolation."""
+"""Processes candidates in this process, one after another: no start-up, no isolation."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from modelselect.executor import Executor, Outcome
 
 
 class Local(Executor):
-    """Runs in this process, lazily and in the order given: an item starts when its outcome is asked for.
+    """Runs in this process, lazily and in the given order: an item starts when its outcome is requested.
 
-    While one item is at work, a thread prepares the next, if the function can do that (see `Executor.map`).
+    While one item is processed, a thread prepares the next, if the function supports this (see `Executor.map`).
 
-    An exception costs one item. A crash (a segmentation fault, the out-of-memory killer) ends the whole run: for code
-    that one does not trust that far, there is `process`.
+    An exception costs one item. A crash (a segmentation fault, the out-of-memory killer) ends the whole run; the
+    executor `process` prevents this.
 
     >>> [outcome.value for outcome in Local().map(abs, [-1, 2])]
     [1, 2]
@@ -31,14 +31,14 @@ class Local(Executor):
 
 
 def _each_prepared(prepare: Callable[[Any], None], items: Iterator[Any]) -> Iterator[Any]:
-    """The items, each after it was prepared: the first at once, every other while the one before is at work."""
+    """The items, each after it was prepared: the first at once, every other one while the one before is processed."""
     for item in items:
-        Outcome.of(prepare, item)  # what goes wrong will go wrong again, or not, when it is the item's turn
+        Outcome.of(prepare, item)  # a fault is reported when the item's turn comes
         break
     else:
         return
     for following in items:
-        # Not waited for at the end of the program: an interrupt shall not have to wait for a download.
+        # A daemon thread, so that an interrupt does not have to wait for a download.
         ahead = threading.Thread(target=Outcome.of, args=(prepare, following), name="modelselect-ahead", daemon=True)
         ahead.start()
         yield item

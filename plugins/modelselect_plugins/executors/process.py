@@ -1,4 +1,4 @@
-"""Work on candidates in processes of their own: what crashes, hangs or is killed costs its item and nothing else."""
+"""Processes candidates in separate processes: a crash, a hang or a kill costs one item and nothing else."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from modelselect.errors import Failure, InvalidInputError, ModelSelectError
 from modelselect.executor import Executor, Outcome
 
 _LOOK_ROUND = 1.0
-"""Seconds after which silent workers are looked at: a child that one left behind can hide its death from `wait`."""
+"""Seconds between checks of silent workers: a worker's own child process can hide its death from `wait`."""
 
 _GRACE = 5.0
 """Seconds that an idle worker has to end by itself."""
@@ -31,25 +31,25 @@ _UNUSABLE = (
     "or use the executor 'local'."
 )
 _CANNOT_START = (
-    "no worker process can start: the first one {}. In a script, put what calls modelselect under "
-    "`if __name__ == '__main__':`; otherwise look at what the process wrote to stderr, or use the executor 'local'."
+    "no worker process can start: the first one {}. In a script, put the calls of modelselect under "
+    "`if __name__ == '__main__':`; otherwise look at the process's messages on stderr, or use the executor 'local'."
 )
 
 
 class Process(Executor):
-    """Runs in spawned worker processes, each of which takes one item after another.
+    """Runs in spawned worker processes, each of which processes one item after another.
 
-    A worker that dies (a segmentation fault, the out-of-memory killer, `os._exit`) or takes too long costs the item it
-    had begun; a new one is started and the rest go on. The function and the items must be picklable, and so must what
-    the function returns. What they print goes to standard error. Closing the iterator early, an interrupt, and the
-    death of this process end the workers and whatever they started.
+    A worker that dies (by a segmentation fault, the out-of-memory killer, `os._exit`) or takes too long costs only its
+    present item; a new worker is started and the rest continues. The function, the items and the results must be
+    picklable. What the workers print goes to standard error. If the iterator is closed early, or this process is
+    interrupted or dies, the workers and everything that they started are ended.
 
-    As with everything that spawns processes, a script that uses it needs `if __name__ == "__main__":`. Workers cannot
-    use `multiprocessing` themselves (no `DataLoader` with workers of its own).
+    As with every use of spawned processes, a script needs `if __name__ == "__main__":`. Workers cannot use
+    `multiprocessing` themselves (no `DataLoader` with workers of its own).
 
     Args:
-        workers: how many processes; each loads its own libraries and models.
-        timeout: seconds that one item may take; None: as long as it likes.
+        workers: number of processes; each loads its own libraries and models.
+        timeout: maximum seconds for one item; None: no limit.
 
     >>> [outcome.value for outcome in Process().map(abs, [-1, 2])]
     [1, 2]
@@ -73,7 +73,7 @@ class Process(Executor):
 
         Raises:
             InvalidInputError: the function cannot be pickled here or loaded in a worker.
-            ModelSelectError: not even the first worker can start.
+            ModelSelectError: not even the first worker could start.
         """
         try:
             pickled = pickle.dumps(function, pickle.HIGHEST_PROTOCOL)
@@ -85,23 +85,13 @@ class Process(Executor):
         idle: list[_Worker] = []
         busy: list[_Worker] = []
         finished: list[Outcome] = []
-        more, proven = True, False
+        ready = _sendable(items, finished)
+        proven = False
         try:
             while True:
-                while more and len(busy) < self.workers:
-                    try:
-                        item = next(items)
-                    except StopIteration:
-                        more = False
-                        break
-                    try:
-                        pickled = pickle.dumps(item, pickle.HIGHEST_PROTOCOL)
-                    except Exception as error:
-                        reason = f"it cannot be sent to a worker process ({_first_line(error)})"
-                        finished.append(_failed(item, reason, type(error).__name__))
-                        continue
+                while len(busy) < self.workers and (task := next(ready, None)):
                     busy.append(idle.pop() if idle else _Worker(function))
-                    busy[-1].give(item, pickled)
+                    busy[-1].give(*task)
                 yield from finished  # while the workers go on
                 finished.clear()
                 if not busy:
@@ -112,11 +102,11 @@ class Process(Executor):
                         outcome = worker.news(self.timeout)
                     except _NotBegunError as death:
                         busy.remove(worker)
-                        if worker.experienced:  # after-effects of an earlier item: this one is innocent
+                        if worker.experienced:  # a late effect of an earlier item: try this one again
                             busy.append(_Worker(function))
                             busy[-1].give(worker.item, worker.pickled)
                         elif proven:
-                            finished.append(_failed(worker.item, f"its worker process {death} while it started"))
+                            finished.append(_failed(worker.item, f"the worker process {death} while it started"))
                         else:
                             raise ModelSelectError(_CANNOT_START.format(death)) from None
                         continue
@@ -132,14 +122,27 @@ class Process(Executor):
             _dismiss(idle)
 
 
+def _sendable(items: Iterator[Any], failed: list[Outcome]) -> Iterator[tuple[Any, bytes]]:
+    """Each item with its pickled form; an item that cannot be pickled is added to `failed`."""
+    for item in items:
+        try:
+            pickled = pickle.dumps(item, pickle.HIGHEST_PROTOCOL)
+        except Exception as error:
+            reason = f"the item cannot be sent to a worker process ({_first_line(error)})"
+            failed.append(_failed(item, reason, type(error).__name__))
+            continue
+        yield item, pickled
+
+
 class _NotBegunError(Exception):
-    """A worker died before it began the item that it was given."""
+    """A worker died before it began its item."""
 
 
 class _Worker:
-    """A process and the item it was given.
+    """A process and its item.
 
-    It answers every item with `begun` and then `done`; a function that it cannot load with `unusable`.
+    The process answers every item with `begun` and then `done`; it answers a function that it cannot load with
+    `unusable`.
     """
 
     item: Any
@@ -157,17 +160,17 @@ class _Worker:
 
     def give(self, item: Any, pickled: bytes) -> None:
         self.item, self.pickled, self.begun_at = item, pickled, None
-        with contextlib.suppress(OSError):  # it is dead, which `news` will tell
+        with contextlib.suppress(OSError):  # the process is dead, which `news` will report
             self.connection.send_bytes(pickled)
 
     def news(self, timeout: float | None) -> Outcome | None:
-        """What became of the item; None while it is at work on it.
+        """The result for the item; None while the process works on it.
 
         Raises:
-            _NotBegunError: it died too early for the item to be the cause.
-            InvalidInputError: it cannot load the function.
+            _NotBegunError: the process died before the item could be the cause.
+            InvalidInputError: the process cannot load the function.
         """
-        ended = self.process.exitcode is not None  # asked first: what it said before is still in the pipe
+        ended = self.process.exitcode is not None  # checked first: earlier messages are still in the pipe
         try:
             while self.connection.poll():
                 kind, payload = self.connection.recv()
@@ -183,12 +186,12 @@ class _Worker:
             return self._dead()
         if timeout is not None and self.begun_at is not None and time.monotonic() - self.begun_at > timeout:
             self.kill()
-            reason = f"it took longer than {timeout:g} s and was stopped; allow more time, or leave it out"
+            reason = f"the item took longer than {timeout:g} s and was stopped; allow more time, or leave it out"
             return _failed(self.item, reason, "TimeoutError")
         return None
 
     def kill(self) -> None:
-        """Ends the process, and what it started, at once."""
+        """Ends the process, and everything that it started, at once."""
         if hasattr(os, "killpg") and self.process.pid:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.process.pid, signal.SIGKILL)
@@ -201,18 +204,18 @@ class _Worker:
         try:
             value, failure = pickle.loads(payload)
         except Exception as error:
-            reason = f"what it returned cannot be read back from its worker process ({_first_line(error)})"
+            reason = f"the result cannot be read from the worker process ({_first_line(error)})"
             return _failed(self.item, reason, type(error).__name__)
         return Outcome(self.item, value, failure)
 
     def _dead(self) -> Outcome:
-        self.process.join(_GRACE)  # its end of the pipe may close a moment before it ends
+        self.process.join(_GRACE)  # the process may close the pipe a moment before it ends
         exitcode = self.process.exitcode
-        self.kill()  # what it started
+        self.kill()  # ends what the process has started
         cause = _cause_of_death(exitcode)
         if self.begun_at is None:
             raise _NotBegunError(cause)
-        return _failed(self.item, f"its worker process {cause}")
+        return _failed(self.item, f"the worker process {cause}")
 
 
 def _cause_of_death(exitcode: int | None) -> str:
@@ -230,14 +233,14 @@ def _cause_of_death(exitcode: int | None) -> str:
 
 
 def _wait(busy: list[_Worker], timeout: float | None) -> None:
-    """Until a worker has something to say, is dead, or may be overdue."""
+    """Waits until a worker has sent something, has died, or may have run out of time."""
     seconds = _LOOK_ROUND if timeout is None else min(_LOOK_ROUND, timeout / 4)
     wait([*(worker.connection for worker in busy), *(worker.process.sentinel for worker in busy)], seconds)
 
 
 def _dismiss(workers: list[_Worker]) -> None:
     for worker in workers:
-        worker.connection.close()  # they see that nothing more will come, and end
+        worker.connection.close()  # the workers notice the end of the work, and end
     until = time.monotonic() + _GRACE
     for worker in workers:
         worker.process.join(max(until - time.monotonic(), 0))
@@ -256,11 +259,11 @@ def _first_line(error: BaseException) -> str:
 
 
 def _work(connection: Connection, pickled_function: bytes) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is the parent's, which ends its workers
-    os.dup2(2, 1)  # standard output is the parent's answer; what an item prints, native code included, is none
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles interrupts and ends its workers
+    os.dup2(2, 1)  # standard output is for the parent's result only; also redirects native code
     sys.stdout = sys.stderr
     if hasattr(os, "setpgid"):
-        os.setpgid(0, 0)  # so that it can be ended together with what it starts
+        os.setpgid(0, 0)  # so that it can be ended together with the processes that it starts
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         function = pickle.loads(pickled_function)
@@ -272,7 +275,7 @@ def _work(connection: Connection, pickled_function: bytes) -> None:
         try:
             item = pickle.loads(pickled)
         except Exception as error:
-            raise InvalidInputError(f"it cannot be loaded in a worker process ({_first_line(error)})") from error
+            raise InvalidInputError(f"the item cannot be loaded in a worker process ({_first_line(error)})") from error
         return function(item)
 
     while True:
@@ -289,7 +292,9 @@ def _pickled(outcome: Outcome) -> bytes:
         return pickle.dumps((outcome.value, outcome.failure), pickle.HIGHEST_PROTOCOL)
     except Exception as error:
         returned = type(outcome.value).__qualname__
-        reason = f"it returned a {returned} that cannot be sent back from a worker process ({_first_line(error)})"
+        reason = (
+            f"the function returned a {returned} that cannot be sent from the worker process ({_first_line(error)})"
+        )
         return pickle.dumps((None, Failure("run", reason, type(error).__name__)))
 
 

@@ -1,4 +1,4 @@
-"""Extraction on the processor."""
+"""Extraction on the CPU."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     import torch
 
 NUMBERS_IN_A_BATCH = 8 * 3 * 224 * 224
-"""Of inputs, at most, where the caller leaves the batch size open: 8 images of 224 x 224, 64 of 79 x 79 or smaller.
+"""Maximum size of a batch of inputs, if the user gives no batch size: 8 images of 224 x 224, or 64 of 79 x 79.
 
-Activations of more than that leave the processor's caches, and come in blocks that the operating system hands out and
-zeroes anew for every layer: measured with one thread, MobileNetV2 takes 22 ms an image in batches of 8 and 56 ms in
-batches of 64 (benchmarks/extraction.py).
+Larger activations do not fit into the CPU's caches, and the operating system allocates and clears their memory again
+for every layer: with one thread, MobileNetV2 takes 22 ms per image in batches of 8, and 56 ms in batches of 64
+(benchmarks/extraction.py).
 """
 
 
 class CpuExtractor(TorchExtractor):
-    """float32, channels-last, with as many threads as torch was given, but no more than there are cores."""
+    """float32, channels-last, with torch's number of threads, but no more than the usable cores."""
 
     name = "cpu"
 
@@ -40,7 +40,7 @@ class CpuExtractor(TorchExtractor):
         import torch
 
         threads = torch.get_num_threads()
-        torch.set_num_threads(min(threads, usable_cores()))  # of a container's share: torch counts the machine's
+        torch.set_num_threads(min(threads, usable_cores()))  # in a container, torch counts all cores of the machine
         try:
             with super().session(module, device):
                 yield

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 class CudaExtractor(TorchExtractor):
-    """float32 without TensorFloat-32, so that features agree with the processor's; pinned, asynchronous transfers.
+    """float32 without TensorFloat-32, so that features agree with the CPU's; pinned, asynchronous transfers.
 
-    While the GPU computes one batch, the next is prepared and sent, and the one before comes back.
+    While the GPU computes one batch, the next one is prepared and sent, and the one before is fetched.
     """
 
     name = "cuda"

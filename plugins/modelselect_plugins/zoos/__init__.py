@@ -1,1 +1,1 @@
-"""Where candidates come from."""
+"""Zoos: sources of candidates."""

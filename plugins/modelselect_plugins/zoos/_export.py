@@ -1,4 +1,4 @@
-"""Fine-tuned models as folders that timm or transformers load, whichever of them the module is of."""
+"""Writes fine-tuned models as folders that timm or transformers load, depending on the module's library."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import torch
 
 TOLERANCE = 1e-4
-"""Of the largest logit: by so much the model written may differ from the one given, as rounding goes."""
+"""Allowed difference of the exported model's logits from rounding, relative to the largest logit."""
 
 _EXAMPLES = ("One text.", "Another one, which is somewhat longer than the first.")
 
@@ -34,7 +34,7 @@ _BESIDE = (
     "merges.txt",
     "bpe.codes",
 )
-"""What transformers reads beside configuration and weights; of sentencepiece, any `*.model`."""
+"""Files that transformers reads in addition to configuration and weights; for sentencepiece, any `*.model`."""
 
 
 def export(backbone: Backbone, head: torch.nn.Linear, class_names: Sequence[str], folder: Path) -> bool:
@@ -57,14 +57,14 @@ def _to_timm(backbone: Backbone, head: torch.nn.Linear, class_names: Sequence[st
         with torch.random.fork_rng(devices=[]):
             module.reset_classifier(len(class_names))
         agrees = _take_over(module.get_classifier(), head) and _same(module.eval()(example), expected)
-    except Exception:  # heads of several kinds, some of which take no other number of classes
+    except Exception:  # some kinds of heads allow no other number of classes
         agrees = False
     if not agrees:
         return False
     described = {
         "num_classes": len(class_names),
         "label_names": list(class_names),
-        "pretrained_cfg": {"tag": ""},  # it tells what the weights were trained on, and would not be true any longer
+        "pretrained_cfg": {"tag": ""},  # the tag names the training data, and would now be wrong
     }
     timm.models.save_for_hf(module, folder, model_config=described, safe_serialization=True)
     return True
@@ -98,7 +98,7 @@ def _to_transformers(backbone: Backbone, head: torch.nn.Linear, class_names: Seq
     try:
         with torch.no_grad():
             agrees = _same(module.eval()(**arguments).logits, expected)
-    except RuntimeError:  # its head takes something else than the features
+    except RuntimeError:  # the head takes something other than the features
         agrees = False
     if not agrees:
         return False
@@ -110,7 +110,7 @@ def _to_transformers(backbone: Backbone, head: torch.nn.Linear, class_names: Seq
 
 
 def _with_classifier(module: Any, arguments: Mapping[str, Any]) -> tuple[Any, str | None]:
-    """The image encoder within transformers' classifier of its kind, and the name of its last layer, if any."""
+    """The image encoder inside transformers' classifier of its type, and the name of that one's last layer, if any."""
     import torch
 
     transformers = required("transformers")
@@ -128,7 +128,7 @@ def _with_classifier(module: Any, arguments: Mapping[str, Any]) -> tuple[Any, st
 
 
 def _take_over(classifier: Any, head: torch.nn.Linear) -> bool:
-    """Gives the head's weights to a layer that does the same; False if there is no telling how."""
+    """Copies the head's weights to an equivalent layer; False if the layer is not of a known kind."""
     import torch
 
     if not isinstance(classifier, torch.nn.Linear | torch.nn.Conv2d) or classifier.bias is None:
@@ -143,7 +143,7 @@ def _take_over(classifier: Any, head: torch.nn.Linear) -> bool:
 
 
 def _fresh(classifier: Any, head: torch.nn.Linear) -> torch.nn.Module:
-    """The head as a layer of the classifier's kind."""
+    """The head as a layer of the same kind as the classifier."""
     import torch
 
     if not isinstance(classifier, torch.nn.Conv2d):

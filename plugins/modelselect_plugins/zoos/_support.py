@@ -1,4 +1,4 @@
-"""What the shipped zoos share: whether a library can be used, names that are meant, reasons in one line."""
+"""What the shipped zoos share: checks for libraries, matching of names, metadata checks, one-line reasons."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SETTINGS = re.compile(r"(?P<name>.+)\?(?P<settings>\w+=[^=&?]*(&\w+=[^=&?]*)*)"
 
 
 def split_settings(pattern: str) -> tuple[str, dict[str, str]]:
-    """What stands before a trailing `?key=value&...`, and the settings in it: how a model is to be used, not which.
+    """The part before a trailing `?key=value&...`, and the settings in it, which say how a model is used.
 
     >>> split_settings("owner/name?pooling=cls&max_length=128")
     ('owner/name', {'pooling': 'cls', 'max_length': '128'})
@@ -31,7 +31,7 @@ def split_settings(pattern: str) -> tuple[str, dict[str, str]]:
 
 
 def with_settings(name: str, settings: Mapping[str, str]) -> str:
-    """The name of a model that is used with settings; always the same for the same ones.
+    """The name of a model with settings; equal settings always give the same name.
 
     >>> with_settings("owner/name", {"pooling": "cls", "max_length": "128"})
     'owner/name?max_length=128&pooling=cls'
@@ -40,7 +40,7 @@ def with_settings(name: str, settings: Mapping[str, str]) -> str:
 
 
 def sound(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """What is known, and can be what it is called: strangers' files may say anything under any name.
+    """The metadata that is known and valid; files from others may hold anything under any key.
 
     >>> sound({"parameters": 5, "license": {"name": "MIT"}, "family": None})
     {'parameters': 5}
@@ -49,18 +49,20 @@ def sound(metadata: Mapping[str, Any]) -> dict[str, Any]:
 
 
 LONGEST_SIDE = 10_000
-"""Pixels of an input's side, at most: a configuration may ask for more than any memory holds."""
+"""Maximum side of an input in pixels: a configuration may ask for more than fits into memory."""
 
 
 def check_sides(size: Iterable[Any]) -> None:
-    """Raises CandidateError for inputs that are too large to be meant."""
+    """Raises CandidateError for inputs of an implausible size."""
     sides = tuple(size)
     if any(isinstance(side, int | float) and side > LONGEST_SIDE for side in sides):
-        raise CandidateError(f"it asks for inputs of size {sides}; expected at most {LONGEST_SIDE:,} pixels on a side")
+        raise CandidateError(
+            f"the configuration asks for inputs of size {sides}; expected at most {LONGEST_SIDE:,} pixels on a side"
+        )
 
 
 def is_glob(pattern: str) -> bool:
-    """True if the pattern may stand for several names.
+    """True if the pattern may match several names.
 
     >>> is_glob("resnet*"), is_glob("resnet18")
     (True, False)
@@ -69,7 +71,7 @@ def is_glob(pattern: str) -> bool:
 
 
 def matching(pattern: str, names: Iterable[str]) -> list[str]:
-    """The names of the form `architecture.tag` that a glob means: of all tags where the glob has none. Case is ignored.
+    """The names of the form `architecture.tag` that match a glob, which without a tag matches all. Case is ignored.
 
     >>> matching("*18", ["resnet18.a", "resnet18.b", "vit.a"])
     ['resnet18.a', 'resnet18.b']
@@ -80,18 +82,18 @@ def matching(pattern: str, names: Iterable[str]) -> list[str]:
 
 
 def missing_library(library: str) -> str | None:
-    """None if the library can be imported, else one line that says why not, and the command that mends it."""
+    """None if the library can be imported, else one line: why not, and the command that fixes this."""
     try:
         importlib.import_module(library)
     except Exception as error:  # a library that fails on import may raise anything
-        together = () if library == "huggingface_hub" else ("torch", "torchvision")  # their versions have to match
+        together = () if library == "huggingface_hub" else ("torch", "torchvision")  # the versions have to match
         packages = " ".join(dict.fromkeys((*together, library)))
-        return f"{library} cannot be imported ({one_line(error)}); mend it with: pip install --upgrade {packages}"
+        return f"{library} cannot be imported ({one_line(error)}); fix this with: pip install --upgrade {packages}"
     return None
 
 
 def first_missing(*libraries: str) -> str | None:
-    """`missing_library` of the first that cannot be imported; None if all can."""
+    """`missing_library` of the first library that cannot be imported; None if all can."""
     return next(filter(None, map(missing_library, libraries)), None)
 
 
@@ -99,7 +101,7 @@ def required(library: str) -> ModuleType:
     """The library.
 
     Raises:
-        ExpressionError: it cannot be imported; says what mends it.
+        ExpressionError: the library cannot be imported; the message says how to fix this.
     """
     missing = missing_library(library)
     if missing is not None:
@@ -108,8 +110,8 @@ def required(library: str) -> ModuleType:
 
 
 def unknown_name(zoo: str, name: str, known: Iterable[str]) -> ExpressionError:
-    """The error for an exact name that the zoo does not have."""
-    advice = did_you_mean(name, known) or f" `modelselect search '{zoo}:*'` lists what there is."
+    """The error for an exact name that the zoo lacks."""
+    advice = did_you_mean(name, known) or f" `modelselect search '{zoo}:*'` lists all names."
     return ExpressionError(f"zoo {zoo!r} has no {name!r}.{advice}")
 
 
@@ -128,7 +130,7 @@ _FILLING = ("add_", "clamp_", "copy_", "erfinv_", "fill_", "mul_", "normal_", "s
 
 @contextlib.contextmanager
 def without_values() -> Iterator[None]:
-    """Modules that are made inside have shapes but no values, and filling them with values costs nothing.
+    """In this context, new modules have shapes but no values, and initialising them costs nothing.
 
     >>> import torch
     >>> with without_values():
@@ -145,7 +147,7 @@ def without_values() -> Iterator[None]:
         def __torch_function__(
             self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
         ) -> Any:
-            if func in filling and args and args[0].is_meta:  # it would change the values alone, and there are none
+            if func in filling and args and args[0].is_meta:  # it would only change values, and there are none
                 return args[0]
             return func(*args, **(kwargs or {}))
 

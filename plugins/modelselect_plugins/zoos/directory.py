@@ -1,20 +1,19 @@
-"""The `directory` zoo: models in folders of one's own, such as `dir:path/to/models/*`.
+"""The `directory` zoo: models in local folders, such as `dir:path/to/models/*`.
 
-A folder with `config.json` and `model.safetensors` is a candidate. `config.json` says what it is, in one of four
-forms:
+A folder with `config.json` and `model.safetensors` is a candidate. `config.json` describes it in one of four forms:
 
 - timm's `local-dir` form: `architecture`, `num_classes`, `model_args`, `pretrained_cfg`;
-- as transformers' `save_pretrained` writes it: `model_type`, `architectures` (beside it `preprocessor_config.json` or a
-  tokenizer);
-- as `Row.save` writes a fine-tuned model that neither of them knows: `fine_tuned_from`, the id of the candidate it came
-  from, which its own zoo has to have;
+- transformers' form, as written by `save_pretrained`: `model_type`, `architectures` (and, in the same folder,
+  `preprocessor_config.json` or a tokenizer);
+- for a fine-tuned model that neither library can load, as written by `Row.save`: `fine_tuned_from`, the id of the
+  candidate it came from, whose zoo must still have it;
 - `"builder": "file.py:function"`, code of its own, which runs only with `trust_remote_code=True`. The file is looked
   for in the folder, then in its parent. The function takes the folder and returns a module and a transform from a PIL
   image to a tensor; `module.forward_features(x)` gives (N, D) features and `module(x)` source logits.
 
-Read from `config.json` where they are there, in any form: `num_classes`, `num_features`, `license` (or `licence`),
-`pretraining` (what it was pre-trained on), `published_top1` (its accuracy there, in per cent), and `input` with `size`
-and `channels`.
+These keys of `config.json` are read in any form, if they are there: `num_classes`, `num_features`, `license` (or
+`licence`), `pretraining` (the dataset it was pre-trained on), `published_top1` (its accuracy there, in per cent), and
+`input` with `size` and `channels`.
 """
 
 from __future__ import annotations
@@ -43,8 +42,10 @@ from modelselect.errors import CandidateError, ExpressionError, ModelSelectError
 from modelselect.host.host import get_host
 from modelselect.verification.export import ORIGIN
 from modelselect.verification.fine_tuned import FineTuned
+from modelselect_plugins.zoos import _export
 from modelselect_plugins.zoos._support import first_missing, is_glob, one_line, sound, split_settings, with_settings
 from modelselect_plugins.zoos._timm.models import source_classes, source_dataset, timm_folder, timm_skeleton
+from modelselect_plugins.zoos._transformers import models as transformers_models
 from modelselect_plugins.zoos._transformers import texts as transformers_texts
 
 if TYPE_CHECKING:
@@ -57,14 +58,14 @@ PICKLES = (".bin", ".pth", ".pt", ".ckpt")
 
 _BUILDER = re.compile(r"(?P<file>[\w-][\w.-]*\.py):(?P<function>[A-Za-z_]\w*)")
 _REVISION = re.compile(r"(?P<path>.+)@(?P<revision>[0-9a-f]{12})", re.DOTALL)
-_NOT_PARAMETERS = ("running_mean", "running_var", "num_batches_tracked", "position_ids")  # counted or set, not learned
+_NOT_PARAMETERS = ("running_mean", "running_var", "num_batches_tracked", "position_ids")  # counters and settings
 
 
 class DirectoryZoo(Zoo):
-    """Folders of models on this machine. The revision is a digest of their files, so that it changes with them.
+    """Folders of models on this machine. The revision is a digest of their files, so it changes when they change.
 
-    The pattern is a path, relative to the working directory: of one model, of a folder of models, or a glob (`**` too).
-    Settings of text encoders may follow, as in `models/bert?pooling=cls`; they are part of the candidate's name.
+    The pattern is a path, relative to the working directory: of one model, of a folder of models, or a glob (also with
+    `**`). Settings of text encoders may follow, as in `models/bert?pooling=cls`; they are part of the candidate's name.
     """
 
     name = "directory"
@@ -85,7 +86,7 @@ class DirectoryZoo(Zoo):
         if revision is not None and [c.revision for c in candidates] != [revision]:
             raise ExpressionError(
                 f"{pattern!r} holds {', '.join(str(c.revision) for c in candidates) or 'no model'}, not {revision}: "
-                "its files have changed. Leave the revision out to take what is there."
+                "the files have changed. Leave out the revision to use the present files."
             )
         return candidates
 
@@ -94,11 +95,13 @@ class DirectoryZoo(Zoo):
         folder = _Folder(Path(place))
         folder.check()
         if settings and folder.form != "transformers":
-            raise CandidateError(f"it is an image model, and {', '.join(settings)} is said of text encoders alone")
+            raise CandidateError(
+                f"the model takes images, but the settings {', '.join(settings)} are for text encoders; leave them out"
+            )
         if candidate.revision is not None and candidate.revision != folder.revision:
             raise CandidateError(
-                f"its files have changed: it was found with revision {candidate.revision}, and holds "
-                f"{folder.revision} now. Search again"
+                f"the files have changed: the model was found with revision {candidate.revision}, but now has "
+                f"revision {folder.revision}. Search again"
             )
         if folder.form == "builder":
             return _build(folder, candidate, trust_remote_code)
@@ -106,8 +109,6 @@ class DirectoryZoo(Zoo):
             return _fine_tuned(folder, candidate, trust_remote_code)
         try:
             if folder.form == "transformers":
-                from modelselect_plugins.zoos._transformers import models as transformers_models
-
                 return transformers_models.load(
                     folder.path, candidate, folder.digest, trust_remote_code=trust_remote_code, settings=settings
                 )
@@ -123,14 +124,10 @@ class DirectoryZoo(Zoo):
         if folder.form == "timm":
             return timm_skeleton(f"local-dir:{folder.path}")
         if folder.form == "transformers":
-            from modelselect_plugins.zoos._transformers import models as transformers_models
-
             return transformers_models.skeleton(folder.path, trust_remote_code=trust_remote_code)
-        return None  # neither a builder nor every other zoo has a way to leave the weights out
+        return None  # builders and some zoos cannot build a model without weights
 
     def export(self, backbone: Backbone, head: torch.nn.Linear, class_names: Sequence[str], folder: Path) -> bool:
-        from modelselect_plugins.zoos import _export
-
         return _export.export(backbone, head, class_names, folder)
 
     def availability(self) -> str | None:
@@ -139,23 +136,23 @@ class DirectoryZoo(Zoo):
 
 @dataclass(frozen=True)
 class _Folder:
-    """One model's folder: what its files say without loading anything."""
+    """One model's folder: what its files say, without loading the model."""
 
     path: Path
 
     @cached_property
     def configuration(self) -> Mapping[str, Any]:
-        """`config.json`.
+        """The content of `config.json`.
 
         Raises:
-            CandidateError: it cannot be read, or is not an object.
+            CandidateError: the file cannot be read, or is not an object.
         """
         try:
             configuration = json.loads((self.path / CONFIGURATION).read_bytes())
         except (OSError, ValueError, RecursionError) as error:
-            raise CandidateError(f"its {CONFIGURATION} cannot be read ({one_line(error)})") from None
+            raise CandidateError(f"the {CONFIGURATION} cannot be read ({one_line(error)})") from None
         if not isinstance(configuration, dict):
-            raise CandidateError(f"its {CONFIGURATION} holds {type(configuration).__name__}; expected an object")
+            raise CandidateError(f"the {CONFIGURATION} holds {type(configuration).__name__}; expected an object")
         return configuration
 
     @property
@@ -163,23 +160,23 @@ class _Folder:
         """`builder`, `fine-tuned`, `timm` or `transformers`.
 
         Raises:
-            CandidateError: none of them.
+            CandidateError: it has none of these forms.
         """
         keys = {"builder": "builder", ORIGIN: "fine-tuned", "architecture": "timm", "model_type": "transformers"}
         for key, form in keys.items():
             if isinstance(self.configuration.get(key), str):
                 return form
         raise CandidateError(
-            f"its {CONFIGURATION} does not say how to build it; expected 'architecture' (timm), 'model_type' "
-            "(transformers), 'fine_tuned_from' (a candidate's id) or 'builder' (\"file.py:function\")"
+            f"the {CONFIGURATION} has no key that says how to build the model; expected 'architecture' (timm), "
+            "'model_type' (transformers), 'fine_tuned_from' (a candidate's id) or 'builder' (\"file.py:function\")"
         )
 
     @cached_property
     def weights(self) -> list[Path]:
-        """The files of weights: one, or the shards that an index names.
+        """The files of weights: one file, or the shards listed in an index.
 
         Raises:
-            CandidateError: there are none, or an index names files elsewhere.
+            CandidateError: there are no weights, or an index names files in other folders.
         """
         if (self.path / WEIGHTS).is_file():
             return [self.path / WEIGHTS]
@@ -187,17 +184,17 @@ class _Folder:
             try:
                 names = sorted(set(json.loads((self.path / SHARDS).read_bytes())["weight_map"].values()))
             except (OSError, ValueError, LookupError, AttributeError, TypeError) as error:
-                raise CandidateError(f"its {SHARDS} cannot be read ({one_line(error)})") from None
+                raise CandidateError(f"the {SHARDS} cannot be read ({one_line(error)})") from None
             if any(not isinstance(name, str) or Path(name).name != name for name in names):
-                raise CandidateError(f"its {SHARDS} names files outside its folder")
+                raise CandidateError(f"the {SHARDS} names files outside its folder")
             return [self.path / name for name in names]
         pickles = sorted(file.name for file in self.path.iterdir() if file.suffix in PICKLES)
         if pickles:
             raise CandidateError(
-                f"its weights are pickled ({', '.join(pickles)}), and only safetensors are read from a folder. Convert "
-                f"them once: safetensors.torch.save_file(torch.load(..., weights_only=True), {WEIGHTS!r})"
+                f"the weights are pickled ({', '.join(pickles)}), but only safetensors files are read from a folder. "
+                f"Convert them: safetensors.torch.save_file(torch.load(..., weights_only=True), {WEIGHTS!r})"
             )
-        raise CandidateError(f"it has a {CONFIGURATION} but no {WEIGHTS}")
+        raise CandidateError(f"the folder has a {CONFIGURATION} but no {WEIGHTS}")
 
     @cached_property
     def parameters(self) -> int:
@@ -212,16 +209,16 @@ class _Folder:
         for path in self.weights:
             try:
                 with safe_open(path, framework="np") as tensors:
-                    for name in tensors.keys():  # noqa: SIM118 - it is no mapping
+                    for name in tensors.keys():  # noqa: SIM118 - not a mapping
                         if not name.endswith(_NOT_PARAMETERS):
                             count += math.prod(tensors.get_slice(name).get_shape())
             except Exception as error:
-                raise CandidateError(f"its {path.name} is truncated or damaged ({one_line(error)})") from None
+                raise CandidateError(f"the {path.name} is truncated or damaged ({one_line(error)})") from None
         return count
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over everything that is loaded: configuration, preprocessing, code and weights."""
+        """SHA-256 over all files that loading reads: configuration, preprocessing, code and weights."""
         files = [self.path / CONFIGURATION, self.path / "preprocessor_config.json"]
         try:
             files += self.weights
@@ -231,7 +228,7 @@ class _Folder:
                 files += transformers_texts.files(self.path)
                 files += sorted(self.path.glob("*.py")) if "auto_map" in self.configuration else []
         except (CandidateError, OSError):
-            pass  # a broken folder has an identity, too: what is there
+            pass  # a broken folder has a digest, too, of the files it has
         parts = [f"{file.name}:{_digest_of(file)}" for file in files]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
@@ -241,35 +238,35 @@ class _Folder:
 
     @property
     def builder(self) -> tuple[Path, str]:
-        """The file and the name of the function that builds it.
+        """The file and the name of the function that builds the model.
 
         Raises:
-            CandidateError: the configuration names no file in the folder or its parent.
+            CandidateError: the configuration does not name a file in the folder or its parent.
         """
         spec = str(self.configuration["builder"])
         match = _BUILDER.fullmatch(spec)
         if match is None:
             raise CandidateError(
-                f"its builder is {spec!r}; expected 'file.py:function', with a file in its folder or its parent"
+                f"the builder is {spec!r}; expected 'file.py:function', with a file in the model's folder or its parent"
             )
         here = self.path.resolve()
         for place in (here, here.parent):
             if (place / match["file"]).is_file():
                 return place / match["file"], match["function"]
-        raise CandidateError(f"its builder {match['file']!r} is neither in its folder nor in its parent")
+        raise CandidateError(f"the builder {match['file']!r} is neither in the model's folder nor in its parent")
 
     def check(self) -> None:
-        """Raises CandidateError if the folder cannot be loaded, whatever its form."""
+        """Raises CandidateError if the folder cannot be loaded in any form."""
         if not self.path.is_dir():
             raise CandidateError(f"there is no folder {str(self.path)!r} here ({Path.cwd()})")
         _ = self.form, self.parameters
 
     def candidate(self, settings: Mapping[str, str]) -> Candidate:
-        """With the metadata that can be read; a broken folder has none, and says why when it is loaded."""
+        """With the metadata that can be read. A broken folder has none; loading it reports the fault."""
         try:
             self.check()
             metadata = self._metadata(settings)
-        except Exception:  # the files are strangers' and may hold anything
+        except Exception:  # the files come from others and may hold anything
             metadata = {}
         return Candidate("directory", with_settings(self.path.as_posix(), settings), self.revision, metadata)
 
@@ -299,20 +296,18 @@ class _Folder:
                 "license": pretrained.get("license", known["license"]),
             }
         elif self.form == "transformers":
-            from modelselect_plugins.zoos._transformers import models as transformers_models
-
             known |= transformers_models.metadata(self.path, configuration, settings)
         elif self.form == "fine-tuned":
-            known["remote_code"] = None  # which its origin alone tells
+            known["remote_code"] = None  # known only for its origin
         elif isinstance(configuration.get("arch"), dict):
             known["family"] = configuration["arch"].get("family")
         return sound(known)
 
 
 def _model_folders(pattern: str) -> list[Path] | None:
-    """The folders of models that a pattern means, sorted; None if a path that is no glob leads nowhere.
+    """The folders of models that match a pattern, sorted; None if a path without glob characters does not exist.
 
-    A folder whose name is no UTF-8 is left out, with a warning: no leaderboard could be written that names it.
+    A folder whose name is not valid UTF-8 is left out, with a warning: no leaderboard could contain its name.
     """
     here = Path(pattern).expanduser()
     if (here / CONFIGURATION).is_file():
@@ -327,7 +322,9 @@ def _model_folders(pattern: str) -> list[Path] | None:
     named = [path for path in folders if _is_utf8(path)]
     for path in folders:
         if path not in named:
-            warnings.warn(f"the folder {str(path)!r} is left out, for its name is no UTF-8; rename it", stacklevel=3)
+            warnings.warn(
+                f"the folder {str(path)!r} is left out, because its name is not valid UTF-8; rename it", stacklevel=3
+            )
     return named
 
 
@@ -342,7 +339,7 @@ def _is_utf8(path: Path) -> bool:
 def _near(pattern: str) -> str:
     parent = Path(pattern).expanduser().parent
     if not parent.is_dir():
-        return " Give a path from here, or a full one."
+        return " Give a path relative to this folder, or an absolute path."
     return did_you_mean(pattern, [(parent / path.name).as_posix() for path in parent.iterdir() if path.is_dir()])
 
 
@@ -362,13 +359,13 @@ def _digest_of(file: Path) -> str:
 
 @lru_cache(maxsize=4096)
 def _digest(path: str, size: int, modified: int) -> str:
-    """Of the file's content; read again when its size or its time of change is another."""
+    """Digest of the file's content; read again only if its size or its time of change differs."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _fine_tuned(folder: _Folder, candidate: Candidate, trust_remote_code: bool) -> Backbone:
-    """What `Row.save` wrote, put together with the candidate that it came from."""
+    """A folder written by `Row.save`, combined with the candidate that it was fine-tuned from."""
     from safetensors.numpy import load_file
 
     origin = Expression.parse(folder.configuration[ORIGIN])
@@ -376,13 +373,13 @@ def _fine_tuned(folder: _Folder, candidate: Candidate, trust_remote_code: bool) 
         zoo = get_host().zoo(origin.zoo)
         found = list(zoo.search(origin.pattern))
         if len(found) != 1:
-            raise CandidateError(f"{len(found)} candidates are called so")
+            raise CandidateError(f"{len(found)} candidates have this id; expected one")
         backbone = zoo.load(found[0], trust_remote_code=trust_remote_code)
     except RemoteCodeError:
         raise
     except ModelSelectError as error:
         raise CandidateError(
-            f"it was fine-tuned from {folder.configuration[ORIGIN]!r}, which cannot be loaded here ({error})"
+            f"the model was fine-tuned from {folder.configuration[ORIGIN]!r}, which cannot be loaded here ({error})"
         ) from error
     (weights,) = folder.weights
     names = folder.configuration.get("label_names")
@@ -395,8 +392,8 @@ def _build(folder: _Folder, candidate: Candidate, trust_remote_code: bool) -> Ba
     file, function = folder.builder
     if not trust_remote_code:
         raise RemoteCodeError(
-            f"it brings code of its own ({file.name}:{function}), which runs only if you allow it: read it, then pass "
-            "trust_remote_code=True (on the command line: --trust-remote-code)"
+            f"the model brings code of its own ({file.name}:{function}), which runs only with your permission: read "
+            "the code, then pass trust_remote_code=True (on the command line: --trust-remote-code)"
         )
     module, transform, code_key = _run_builder(file, function, folder.path)
     preprocessing = CallablePreprocessing.of(transform, code_key)
@@ -413,7 +410,7 @@ def _build(folder: _Folder, candidate: Candidate, trust_remote_code: bool) -> Ba
 
 
 def _run_builder(file: Path, function: str, folder: Path) -> tuple[torch.nn.Module, Callable[[Any], torch.Tensor], str]:
-    """What the function returns, checked, and the digest of its code."""
+    """The function's result after checks, and the digest of its code."""
     import torch
 
     try:
@@ -421,23 +418,23 @@ def _run_builder(file: Path, function: str, folder: Path) -> tuple[torch.nn.Modu
         code_key = hashlib.sha256(source).hexdigest()
         made = getattr(_module_of(str(file), source, code_key), function)(str(folder))
     except (Exception, SystemExit) as error:
-        raise CandidateError(f"its builder {file.name}:{function} failed ({one_line(error)})") from error
+        raise CandidateError(f"the builder {file.name}:{function} failed ({one_line(error)})") from error
     if not (isinstance(made, tuple) and len(made) == 2 and isinstance(made[0], torch.nn.Module) and callable(made[1])):
         raise CandidateError(
-            f"its builder {file.name}:{function} returned {type(made).__name__}; expected (torch.nn.Module, transform)"
+            f"the builder {file.name}:{function} returned {type(made).__name__}; expected (torch.nn.Module, transform)"
         )
     if not hasattr(made[0], "forward_features"):
-        raise CandidateError(f"the module that {file.name}:{function} builds has no `forward_features`")
+        raise CandidateError(f"the module built by {file.name}:{function} has no method `forward_features`")
     return *made, f"{code_key}:{function}"
 
 
 def _module_of(path: str, source: bytes, digest: str) -> types.ModuleType:
-    """The code as a module, run once for all the folders that share it. Exactly the bytes that were hashed run."""
+    """The code as a module, run once for all folders that share it. Exactly the hashed bytes are run."""
     name = "modelselect_builder_" + hashlib.sha256(f"{path}:{digest}".encode()).hexdigest()[:16]
     if name not in sys.modules:
         module = types.ModuleType(name)
         module.__file__ = path
-        sys.modules[name] = module  # where dataclasses and pickle look for it
+        sys.modules[name] = module  # for dataclasses and pickle
         try:
             exec(compile(source, path, "exec"), module.__dict__)
         except BaseException:
@@ -452,11 +449,11 @@ def _reader(module: torch.nn.Module, example: torch.Tensor, configuration: Mappi
     try:
         return reader_for_feature_method(module, example)
     except Exception as error:
-        raise CandidateError(f"its `forward_features` failed on two images of noise ({one_line(error)})") from error
+        raise CandidateError(f"`forward_features` failed on two images of noise ({one_line(error)})") from error
 
 
 def _check_widths(backbone: Backbone, example: torch.Tensor, configuration: Mapping[str, Any]) -> None:
-    """A model that is not what its configuration says is not to be trusted with a score."""
+    """Refuses a model that differs from its configuration, because its scores could not be trusted."""
     import torch
 
     with torch.no_grad():
@@ -464,7 +461,7 @@ def _check_widths(backbone: Backbone, example: torch.Tensor, configuration: Mapp
     given = {"num_features": features.shape[1], "num_classes": 0 if logits is None else logits.shape[1]}
     for key, width in given.items():
         if configuration.get(key, width) != width:
-            raise CandidateError(f"its {CONFIGURATION} says {key} {configuration[key]}, but its module gives {width}")
+            raise CandidateError(f"the {CONFIGURATION} says {key} {configuration[key]}, but its module gives {width}")
 
 
 @hookimpl

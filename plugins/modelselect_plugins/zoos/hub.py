@@ -1,11 +1,11 @@
 """The `hub` zoo: checkpoints of timm and transformers on the Hugging Face Hub, such as `hub:microsoft/resnet-50`.
 
-- `hub:owner/name[@revision]` is one model; a branch, a tag or a commit as its revision.
-- `hub:owner/vit-*` are an owner's models by name.
-- `hub:?task=image-classification&library=timm&params=<50M&sort=downloads&limit=50` asks the Hub.
+- `hub:owner/name[@revision]` is one model; the revision is a branch, a tag or a commit.
+- `hub:owner/vit-*` matches an owner's models by name.
+- `hub:?task=image-classification&library=timm&params=<50M&sort=downloads&limit=50` is a query of the Hub.
 
-A candidate's revision is the commit it was found at, and exactly that is loaded, whatever is pushed afterwards. Only
-what loading takes is fetched, into the cache that all of the Hub's clients share.
+A candidate's revision is the commit at the time of the search; exactly this commit is loaded, whatever is pushed later.
+Only files that loading needs are downloaded, into the cache that all clients of the Hub share.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelselect import Candidate, Zoo, hookimpl
+from modelselect.candidates.backbone import Backbone
 from modelselect.errors import CandidateError, ExpressionError, ModelSelectError, RemoteCodeError, SearchError
+from modelselect_plugins.zoos import _export
 from modelselect_plugins.zoos._hub import client
 from modelselect_plugins.zoos._hub.query import Query
 from modelselect_plugins.zoos._support import (
@@ -33,15 +35,16 @@ from modelselect_plugins.zoos._support import (
     split_settings,
     with_settings,
 )
+from modelselect_plugins.zoos._timm.models import configured, timm_folder, timm_skeleton
+from modelselect_plugins.zoos._transformers import models as transformers_models
+from modelselect_plugins.zoos._transformers.texts import TextSettings
 
 if TYPE_CHECKING:
     import torch
     from huggingface_hub import ModelInfo
 
-    from modelselect.candidates.backbone import Backbone
-
 MAX_SCANNED = 10_000
-"""Entries looked at for one query, at most, where not all that the Hub lists is wanted."""
+"""Maximum number of entries checked for one query, if the Hub cannot apply all its conditions itself."""
 
 CONFIGURATION = "config.json"
 
@@ -63,7 +66,7 @@ _TEXT_TASKS = ("fill-mask", "sentence-similarity", "text-classification", "token
 
 
 class HubZoo(Zoo):
-    """Models on the Hugging Face Hub, or on the one that `HF_ENDPOINT` names."""
+    """Models on the Hugging Face Hub, or on the server in `HF_ENDPOINT`."""
 
     name = "hub"
 
@@ -78,12 +81,10 @@ class HubZoo(Zoo):
             return _globbed(repository)
         if _NAME.fullmatch(repository) is None or ".." in pattern:
             raise ExpressionError(
-                f"{pattern!r} is no model on the Hub; expected 'hub:owner/name', 'hub:owner/name@revision', "
+                f"{pattern!r} is not a pattern of the Hub; expected 'hub:owner/name', 'hub:owner/name@revision', "
                 "'hub:owner/glob*' or 'hub:?key=value&...', such as 'hub:?task=image-classification&limit=20'"
             )
         if settings:
-            from modelselect_plugins.zoos._transformers.texts import TextSettings
-
             TextSettings.of(settings)
         return [_resolved(repository, revision, settings)]
 
@@ -93,16 +94,13 @@ class HubZoo(Zoo):
         weights_key = f"hub:{repository}@{found.commit}"
         try:
             if found.form == "timm":
-                from modelselect_plugins.zoos._timm.models import timm_folder
-
                 if settings:
                     raise CandidateError(
-                        f"it is an image model, and {', '.join(settings)} is said of text encoders alone"
+                        f"the model takes images, but the settings {', '.join(settings)} are for text encoders; leave "
+                        "them out"
                     )
 
                 return timm_folder(found.path, candidate, weights_key)
-            from modelselect_plugins.zoos._transformers import models as transformers_models
-
             return transformers_models.load(
                 found.path,
                 candidate,
@@ -119,16 +117,10 @@ class HubZoo(Zoo):
     def skeleton(self, candidate: Candidate, *, trust_remote_code: bool = False) -> torch.nn.Module:
         found = _fetched(candidate, weights=False, trust_remote_code=trust_remote_code)
         if found.form == "timm":
-            from modelselect_plugins.zoos._timm.models import timm_skeleton
-
             return timm_skeleton(f"local-dir:{found.path}")
-        from modelselect_plugins.zoos._transformers import models as transformers_models
-
         return transformers_models.skeleton(found.path, trust_remote_code=trust_remote_code)
 
     def export(self, backbone: Backbone, head: torch.nn.Linear, class_names: Sequence[str], folder: Path) -> bool:
-        from modelselect_plugins.zoos import _export
-
         return _export.export(backbone, head, class_names, folder)
 
     def availability(self) -> str | None:
@@ -143,7 +135,7 @@ def _listed(query: Query, text: str, *, glob: str = "*") -> list[Candidate]:
     try:
         for scanned, info in enumerate(client.listing(query), 1):
             if _NAME.fullmatch(info.id) is None or not client.is_commit(info.sha):
-                continue  # what the Hub itself never has
+                continue  # the Hub itself never returns this
             metadata = _facts(info)
             if query.matches(metadata) and fnmatch.fnmatchcase(info.id.lower(), glob.lower()):
                 found.append(Candidate("hub", info.id, info.sha, metadata))
@@ -151,8 +143,9 @@ def _listed(query: Query, text: str, *, glob: str = "*") -> list[Candidate]:
                 break
             if scanned == MAX_SCANNED:
                 warnings.warn(
-                    f"{text!r} was held against the first {MAX_SCANNED:,} models that the Hub lists, and {len(found)} "
-                    "match; ask for more that the Hub itself can sift by: task, library, author, license, search",
+                    f"{text!r}: only the first {MAX_SCANNED:,} models that the Hub lists were checked, and "
+                    f"{len(found)} match; add conditions that the Hub can apply: task, library, author, license, "
+                    "search",
                     stacklevel=2,
                 )
                 break
@@ -164,12 +157,12 @@ def _listed(query: Query, text: str, *, glob: str = "*") -> list[Candidate]:
 
 
 def _globbed(pattern: str) -> list[Candidate]:
-    """An owner's models by name; the longest plain part of the glob is what the Hub is asked for."""
+    """An owner's models by name; the Hub is searched for the longest part of the glob without wildcards."""
     owner, _, name = pattern.partition("/")
     if not name or is_glob(owner):
         raise ExpressionError(
-            f"{pattern!r} means models of any owner; name the owner, as in 'hub:google/vit-*', or ask for what you "
-            "want: 'hub:?search=vit&task=image-classification'"
+            f"{pattern!r} matches models of any owner; name the owner, as in 'hub:google/vit-*', or give a query: "
+            "'hub:?search=vit&task=image-classification'"
         )
     plain = max(re.split(r"\[[^\]]*\]|[*?]+", name), key=len)
     query = Query(author=owner, search=plain or None, limit=MAX_SCANNED)
@@ -177,7 +170,7 @@ def _globbed(pattern: str) -> list[Candidate]:
 
 
 def _resolved(repository: str, revision: str | None, settings: Mapping[str, str]) -> Candidate:
-    """One model at the commit that its revision is now; from the client's cache where the Hub cannot be asked."""
+    """One model, at the present commit of its revision; from the client's cache if the Hub is unreachable."""
     try:
         info = client.info(repository, revision)
     except Exception as error:
@@ -192,7 +185,7 @@ def _resolved(repository: str, revision: str | None, settings: Mapping[str, str]
         paths = [client.download(info.id, str(info.sha), name) for name in sorted(files)]
         if paths:
             metadata |= _described(paths[0].parent, settings)
-    except Exception:  # gated, say: its row says so once it is loaded
+    except Exception:  # for example gated: loading it reports this
         pass
     return Candidate("hub", with_settings(info.id, settings), info.sha, metadata)
 
@@ -202,10 +195,10 @@ def _is_description(name: str) -> bool:
 
 
 def _facts(info: ModelInfo) -> dict[str, Any]:
-    """A candidate's metadata from what the Hub says of it."""
+    """A candidate's metadata from the Hub's data about it."""
     names = [file.rfilename for file in info.siblings or []]
     tags = [tag for tag in info.tags or [] if isinstance(tag, str)]
-    config = info.config if isinstance(info.config, dict) else {}  # what strangers wrote, of any type
+    config = info.config if isinstance(info.config, dict) else {}  # written by others, so of any type
     library = info.library_name or next((tag for tag in ("timm", "transformers") if tag in tags), None)
     named = config.get("architectures")
     architectures = [config.get("architecture"), *(named if isinstance(named, list) else ())]
@@ -232,19 +225,15 @@ def _facts(info: ModelInfo) -> dict[str, Any]:
 
 
 def _described(path: Path, settings: Mapping[str, str]) -> dict[str, Any]:
-    """A candidate's metadata from the configuration in a folder; what it does not say is left out."""
+    """A candidate's metadata from the configuration in a folder; unknown values are left out."""
     try:
         configuration = json.loads((path / CONFIGURATION).read_bytes())
         if isinstance(configuration.get("architecture"), str):
-            from modelselect_plugins.zoos._timm.models import configured
-
             return configured(configuration)
-        from modelselect_plugins.zoos._transformers import models as transformers_models
-
         known = transformers_models.metadata(path, configuration, settings) | {
             "remote_code": _needs_code(configuration)
         }
-    except Exception:  # a stranger's file may hold anything; loading it says what is wrong with it
+    except Exception:  # a file from others may hold anything; loading it reports faults
         return {}
     if known.get("input_size") is not None:
         known.setdefault("modality", "image")
@@ -258,7 +247,7 @@ def _modality(task: str | None, library: str | None) -> str | None:
 
 
 def _kind_of_weights(names: Iterable[str]) -> str:
-    """`safetensors`, `pickle`, or `none` that can be loaded here."""
+    """`safetensors`, `pickle`, or `none` if nothing can be loaded here."""
     there = set(names)
     chosen = next((name for name in _WEIGHTS if name in there), None)
     if chosen is None:
@@ -267,7 +256,7 @@ def _kind_of_weights(names: Iterable[str]) -> str:
 
 
 def _scan(status: Mapping[str, Any] | None) -> str | None:
-    """What the Hub's scan for viruses and harmful pickles says: `safe`, `pending`, or the files it warns of."""
+    """Result of the Hub's scan for viruses and harmful pickles: `safe`, `pending`, or the files that it warns of."""
     if status is None:
         return None
     issues = [f"{issue.get('path')} ({issue.get('level')})" for issue in status.get("filesWithIssues") or []]
@@ -275,7 +264,7 @@ def _scan(status: Mapping[str, Any] | None) -> str | None:
 
 
 def _download_bytes(info: ModelInfo) -> int | None:
-    """Of the files that loading takes, where their sizes are known; in a listing of the tensors alone."""
+    """Bytes of the files that loading needs, if their sizes are known; in a listing, those of the tensors only."""
     sizes = {file.rfilename: file.size for file in info.siblings or [] if file.size is not None}
     if not sizes:
         counts = info.safetensors.parameters if info.safetensors else None
@@ -289,7 +278,7 @@ def _download_bytes(info: ModelInfo) -> int | None:
 
 
 def _needs_code(config: Mapping[str, Any]) -> bool:
-    """True if only code that it brings can build it: transformers may know its kind of model by now."""
+    """True if only its own code can build it. By now, transformers may support its model type."""
     if "auto_map" not in config:
         return False
     kind = config.get("model_type")
@@ -303,8 +292,8 @@ def _why_not_searched(error: Exception, text: str) -> str:
 
     if isinstance(error, errors.OfflineModeIsEnabled):
         return (
-            "the Hub's client is offline (HF_HUB_OFFLINE), and only the Hub can be asked. Name the models that are in "
-            "the cache: `hf cache ls` lists them"
+            "the Hub's client is offline (HF_HUB_OFFLINE), but a query needs the Hub. Name models from the cache "
+            "instead: `hf cache ls` lists them"
         )
     return client.why(error, text)
 
@@ -314,11 +303,11 @@ def _why_not_searched(error: Exception, text: str) -> str:
 
 @dataclass(frozen=True)
 class _Snapshot:
-    """A model's files as they are on this machine, at one commit.
+    """A model's files on this machine, at one commit.
 
     Attributes:
-        form: `timm` or `transformers`: who loads it.
-        weights: the file of weights, or the index of their shards; None where they were not asked for.
+        form: `timm` or `transformers`, the library that loads it.
+        weights: the file of weights, or the index of their shards; None if they were not requested.
     """
 
     path: Path
@@ -332,11 +321,11 @@ class _Snapshot:
 
 
 def _fetched(candidate: Candidate, *, weights: bool, trust_remote_code: bool) -> _Snapshot:
-    """The candidate's files, fetched as far as they are not here: descriptions first, weights last.
+    """The candidate's files, downloaded if they are not in the cache: descriptions first, weights last.
 
     Raises:
-        CandidateError: they cannot be had, or are not what can be loaded; says why.
-        RemoteCodeError: it brings code, which was not trusted; nothing large has been fetched by then.
+        CandidateError: the files are not available or cannot be loaded; the message says why.
+        RemoteCodeError: it needs its own code, which is not trusted; no large file has been downloaded by then.
     """
     repository, _ = split_settings(candidate.name)
     try:
@@ -356,7 +345,7 @@ def _fetch(repository: str, revision: str | None, weights: bool, trust_remote_co
             raise
         return _held(path, repository, weights, trust_remote_code, error)
     if not client.is_commit(info.sha):
-        raise CandidateError(f"the Hub tells no commit of it, but {info.sha!r}: see {client.page(repository)}")
+        raise CandidateError(f"the Hub gives {info.sha!r} instead of a commit: see {client.page(repository)}")
     commit = str(info.sha)
     digests = client.digests(info)
 
@@ -376,13 +365,13 @@ def _fetch(repository: str, revision: str | None, weights: bool, trust_remote_co
     fetch(chosen)
     for shard in _shards(path / chosen):
         if shard not in digests:
-            raise CandidateError(f"its {chosen} names {shard!r}, which is not in the repository")
+            raise CandidateError(f"the {chosen} names {shard!r}, which is not in the repository")
         fetch(shard)
     return _Snapshot(path, commit, form, chosen)
 
 
 def _held(path: Path, repository: str, weights: bool, trust_remote_code: bool, error: Exception) -> _Snapshot:
-    """What the cache holds of a model while the Hub cannot be asked."""
+    """What the cache holds of a model, for use while the Hub is unreachable."""
     names = [file.name for file in path.iterdir() if file.is_file()]
     whole = CONFIGURATION in names
     form = _form(path, trust_remote_code) if whole else ""
@@ -390,67 +379,68 @@ def _held(path: Path, repository: str, weights: bool, trust_remote_code: bool, e
     if weights:
         whole = chosen is not None and all(shard in names for shard in _shards(path / chosen))
     if not whole:
-        raise CandidateError(f"not all of it is in the local cache: {client.why(error, repository)}")
+        raise CandidateError(f"the files are not all in the local cache: {client.why(error, repository)}")
     return _Snapshot(path, path.name, form, chosen)
 
 
 def _form(path: Path, trust_remote_code: bool) -> str:
-    """Who loads it, from its configuration."""
+    """The library that loads it, from its configuration."""
     try:
         configuration = json.loads((path / CONFIGURATION).read_bytes())
     except (OSError, ValueError) as error:
-        raise CandidateError(f"its {CONFIGURATION} cannot be read ({one_line(error)})") from None
+        raise CandidateError(f"the {CONFIGURATION} cannot be read ({one_line(error)})") from None
     if isinstance(configuration, dict):
         if isinstance(configuration.get("architecture"), str):
             return "timm"
         if _needs_code(configuration) and not trust_remote_code:
             raise RemoteCodeError(
-                f"it brings code of its own (model type {configuration.get('model_type')!r}), which runs only if you "
-                "allow it: read it, then pass trust_remote_code=True (on the command line: --trust-remote-code)"
+                f"the model brings code of its own (model type {configuration.get('model_type')!r}), which runs "
+                "only with your permission: read the code, then pass trust_remote_code=True (command line: "
+                "--trust-remote-code)"
             )
         if isinstance(configuration.get("model_type"), str):
             return "transformers"
     raise CandidateError(
-        f"its {CONFIGURATION} does not say how to build it; expected 'architecture' (timm) or 'model_type' "
-        "(transformers)"
+        f"the {CONFIGURATION} has no key that says how to build the model; expected 'architecture' (timm) or "
+        "'model_type' (transformers)"
     )
 
 
 def _chosen_weights(names: Iterable[str], form: str) -> str:
-    """The file of weights to load, or the index of its shards: safetensors before pickles."""
+    """The file of weights to load, or the index of its shards; safetensors are preferred to pickles."""
     there = set(names)
     wanted = _WEIGHTS if form == "transformers" else ("model.safetensors", "pytorch_model.bin")
     chosen = next((name for name in wanted if name in there), None)
     if chosen is None:
         others = sorted(name for name in there if name.endswith(_WEIGHT_SUFFIXES))
         raise CandidateError(
-            f"it has none of the weights that can be loaded here ({', '.join(wanted)})"
+            f"the repository has no weights that can be loaded here; expected one of ({', '.join(wanted)})"
             + (f"; it has {', '.join(others[:3])}" if others else "")
         )
     return chosen
 
 
 def _shards(index: Path) -> list[str]:
-    """The files that an index of shards names; none where the weights are in one file.
+    """The files that an index of shards lists; none if the weights are in one file.
 
     Raises:
-        CandidateError: it cannot be read, or names files outside its folder.
+        CandidateError: the index cannot be read, or names files outside its folder.
     """
     if not index.name.endswith(".index.json"):
         return []
     try:
         names = sorted(set(json.loads(index.read_bytes())["weight_map"].values()))
     except (OSError, ValueError, LookupError, AttributeError, TypeError) as error:
-        raise CandidateError(f"its {index.name} cannot be read ({one_line(error)})") from None
+        raise CandidateError(f"the {index.name} cannot be read ({one_line(error)})") from None
     outside = [name for name in names if not isinstance(name, str) or _SHARD.fullmatch(name) is None]
     if outside:
-        raise CandidateError(f"its {index.name} names {outside[0]!r}, which is no file of weights in its folder")
+        raise CandidateError(f"the {index.name} names {outside[0]!r}, which is not a file of weights in its folder")
     return names
 
 
 def _no_configuration(names: Iterable[str]) -> str:
     others = sorted(name for name in names if name.endswith(("config.json", "model_index.json", ".gguf")))
-    return f"it has no {CONFIGURATION}, so nothing says how to build it" + (
+    return f"the repository has no {CONFIGURATION}, so the model cannot be built" + (
         f"; it has {', '.join(others[:3])}, which neither timm nor transformers loads as an encoder" if others else ""
     )
 
@@ -458,10 +448,10 @@ def _no_configuration(names: Iterable[str]) -> str:
 def _why_not_loaded(found: _Snapshot, error: Exception) -> str:
     if found.pickled and re.search("weights only load failed|weights_only=True", str(error), re.IGNORECASE):
         return (
-            f"its {found.weights} is a pickle of more than tensors; reading it would run what it says, and was "
+            f"the {found.weights} is a pickle of more than tensors; reading it would run code from the file, so it was "
             "refused. Ask its author for safetensors"
         )
-    damaged = " (its file is truncated or damaged)" if "SafetensorError" in type(error).__name__ else ""
+    damaged = " (a file is truncated or damaged)" if "SafetensorError" in type(error).__name__ else ""
     return f"{found.form} cannot load it{damaged}: {one_line(error)}"
 
 

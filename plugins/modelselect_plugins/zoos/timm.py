@@ -10,6 +10,7 @@ from modelselect import Candidate, Zoo, hookimpl
 from modelselect.candidates.backbone import Backbone
 from modelselect.candidates.modules import weights_digest
 from modelselect.errors import CandidateError, ExpressionError
+from modelselect_plugins.zoos import _export
 from modelselect_plugins.zoos._hub import client
 from modelselect_plugins.zoos._support import is_glob, missing_library, one_line, required, sound, unknown_name
 from modelselect_plugins.zoos._timm.models import source_classes, source_dataset, timm_backbone, timm_skeleton
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class TimmZoo(Zoo):
-    """timm's registry. A bare architecture means its default tag; a glob means all pre-trained tags that match."""
+    """timm's registry. An architecture without a tag means its default tag; a glob matches all pre-trained tags."""
 
     name = "timm"
 
@@ -50,8 +51,6 @@ class TimmZoo(Zoo):
         return timm_skeleton(candidate.name)
 
     def export(self, backbone: Backbone, head: torch.nn.Linear, class_names: Sequence[str], folder: Path) -> bool:
-        from modelselect_plugins.zoos import _export
-
         return _export.export(backbone, head, class_names, folder)
 
     def availability(self) -> str | None:
@@ -83,28 +82,26 @@ def _default_tag(architecture: str, known: list[str]) -> str:
     """The full name of an architecture's default weights.
 
     Raises:
-        ExpressionError: there is no such architecture, tag, or pre-trained weight; the message says what there is.
+        ExpressionError: the architecture, tag, or pre-trained weights do not exist; the message says what exists.
     """
     models = required("timm").models
     tags = [name for name in known if name.split(".")[0] == architecture.split(".")[0]]
     if tags and "." in architecture:
-        raise ExpressionError(f"zoo 'timm' has no {architecture!r}. Its tags: {', '.join(tags)}.")
+        raise ExpressionError(f"zoo 'timm' has no {architecture!r}. Tags of this architecture: {', '.join(tags)}.")
     if tags:
         tag = models.get_pretrained_cfg(architecture).tag
         return f"{architecture}.{tag}" if tag else architecture
     if architecture in (renamed := models.get_deprecated_models()):
-        raise ExpressionError(
-            f"timm has renamed {architecture!r}: ask for {renamed[architecture] or 'another model'!r}."
-        )
+        raise ExpressionError(f"timm has renamed {architecture!r}: use {renamed[architecture] or 'another model'!r}.")
     if models.is_model(architecture):
-        raise ExpressionError(f"timm has the architecture {architecture!r}, but no pre-trained weights of it.")
+        raise ExpressionError(f"timm has the architecture {architecture!r}, but no pre-trained weights for it.")
     raise unknown_name("timm", architecture, {*known, *(name.split(".")[0] for name in known)})
 
 
 def _weights(configuration: Any) -> dict[str, str]:
-    """What makes timm read the file in the Hub's cache: timm itself would first ask the network, and ask for long.
+    """Makes timm read the file from the Hub's cache; timm itself would first ask the network, with long timeouts.
 
-    Empty where timm has to find the weights itself: they are not on the Hub, or not in safetensors.
+    Empty if timm has to find the weights itself, because they are not on the Hub or not in safetensors.
     """
     if not configuration.hf_hub_id or configuration.custom_load:
         return {}
@@ -123,7 +120,7 @@ def _weights(configuration: Any) -> dict[str, str]:
 def _why_not_loaded(candidate: Candidate, error: Exception) -> str:
     if client.from_hub(error):
         hub_id = str(candidate.metadata.get("url", candidate.name)).removeprefix("https://huggingface.co/")
-        return f"its weights cannot be fetched: {client.why(error, hub_id)}"
+        return f"the weights cannot be downloaded: {client.why(error, hub_id)}"
     return f"timm cannot load it ({one_line(error)})"
 
 

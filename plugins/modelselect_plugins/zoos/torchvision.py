@@ -28,7 +28,7 @@ from modelselect_plugins.zoos._support import (
 if TYPE_CHECKING:
     import torch
 
-_ARGUMENTS = {  # what torchvision's own builders set when they are given weights; the auxiliary heads are for training
+_ARGUMENTS = {  # what torchvision's own builders set if they get weights; the auxiliary heads are for training
     "googlenet": {"transform_input": True, "aux_logits": False, "init_weights": False},
     "inception_v3": {"transform_input": True, "aux_logits": False, "init_weights": False},
 }
@@ -39,9 +39,9 @@ _MEBIBYTE = 2**20
 
 
 class TorchvisionZoo(Zoo):
-    """torchvision's registry. A bare model means its default weights; a glob means all weights that match.
+    """torchvision's registry. A model without a tag means its default weights; a glob matches all weights.
 
-    The revision is the hash that torchvision gives to the file of weights.
+    The revision is the hash in the name of torchvision's file of weights.
     """
 
     name = "torchvision"
@@ -66,7 +66,7 @@ class TorchvisionZoo(Zoo):
         if revision and revision != candidate.revision:
             raise ExpressionError(
                 f"torchvision's weights {name!r} have revision {candidate.revision} here, not {revision}. "
-                f"Ask for '{candidate.id}', or install the torchvision that has the other."
+                f"Use '{candidate.id}', or install the version of torchvision with the other revision."
             )
         return [candidate]
 
@@ -81,14 +81,14 @@ class TorchvisionZoo(Zoo):
         required("torchvision")
         weights = dict(_all_weights()).get(candidate.name)
         if weights is None:
-            raise CandidateError(f"this version of torchvision has no weights {candidate.name!r}")
+            raise CandidateError(f"this version of torchvision has no weights {candidate.name!r}; search again")
         state = _state(weights)
         model = candidate.name.split(".")[0]
         module = _build(model, weights)
         try:
             module.load_state_dict(_for_inference(state))
         except RuntimeError as error:
-            raise CandidateError(f"its weights do not fit its architecture ({one_line(error)})") from error
+            raise CandidateError(f"the weights do not fit the architecture ({one_line(error)})") from error
         module = module.float().eval()
         return Backbone(
             candidate=candidate,
@@ -106,7 +106,7 @@ class TorchvisionZoo(Zoo):
         try:
             with without_values():
                 return _build(architecture, weights).eval()
-        except NotImplementedError:  # a RegNet computes its widths with tensors, which have no values there
+        except NotImplementedError:  # a RegNet computes its widths with tensors, which would need values
             return _build(architecture, weights).to("meta").eval()
 
     def availability(self) -> str | None:
@@ -116,7 +116,7 @@ class TorchvisionZoo(Zoo):
 def _all_weights() -> Iterator[tuple[str, Any]]:
     """(`model.WEIGHTS`, member of the weights enumeration) for every classifier.
 
-    One of VGG's weights has no classes: its last layers hold no values, as it was made for detection. It is left out.
+    One of VGG's weights is left out: it is for detection, so it has no classes and its last layers have no values.
     """
     from torchvision import models
 
@@ -152,7 +152,7 @@ def _candidate(name: str, weights: Any) -> Candidate:
 
 
 def _hash_of(url: str) -> str | None:
-    """The start of the file's SHA-256, which torchvision puts into its name."""
+    """The start of the file's SHA-256, which is part of the file's name."""
     import torch
 
     found: re.Match[str] | None = torch.hub.HASH_REGEX.search(url.rsplit("/", 1)[-1])
@@ -160,12 +160,12 @@ def _hash_of(url: str) -> str | None:
 
 
 def _state(weights: Any) -> dict[str, torch.Tensor]:
-    """The weights, from torch's cache or the network; nothing but tensors is unpickled."""
+    """The weights, from torch's cache or the network; only tensors are unpickled."""
     import torch
 
     path = Path(torch.hub.get_dir()) / "checkpoints" / weights.url.rsplit("/", 1)[-1]
     try:
-        if not path.exists():  # `get_state_dict` would do it, but prints
+        if not path.exists():  # `get_state_dict` would also download, but prints
             path.parent.mkdir(parents=True, exist_ok=True)
             torch.hub.download_url_to_file(weights.url, str(path), _hash_of(weights.url), progress=False)
         state: dict[str, torch.Tensor] = weights.get_state_dict(
@@ -173,18 +173,18 @@ def _state(weights: Any) -> dict[str, torch.Tensor]:
         )
     except (URLError, ConnectionError, TimeoutError) as error:
         raise CandidateError(
-            f"its weights are not in the local cache and cannot be fetched ({one_line(error)}). "
-            f"Where there is a network, download {weights.url} and put it into {path.parent}"
+            f"the weights are not in the local cache and cannot be downloaded ({one_line(error)}). "
+            f"On a machine with a network, download {weights.url}, then copy the file to {path.parent}"
         ) from error
     except Exception as error:
         raise CandidateError(
-            f"its weights cannot be read ({one_line(error)}). If {path} is damaged, delete it and run again"
+            f"the weights cannot be read ({one_line(error)}). If {path} is damaged, delete it and run again"
         ) from error
     return state
 
 
 def _for_inference(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Without the heads that only training uses, and with DenseNet's keys as today's modules name them. In place."""
+    """Removes the heads that only training uses, and renames DenseNet's old keys. Changes `state` in place."""
     for key in list(state):
         if key.startswith(_AUXILIARY):
             del state[key]
@@ -197,7 +197,7 @@ def _build(model: str, weights: Any) -> torch.nn.Module:
     from torchvision import models
 
     arguments = dict(_ARGUMENTS.get(model, {}))
-    if model.startswith("vit_"):  # position embeddings are made for one size
+    if model.startswith("vit_"):  # position embeddings have a fixed size
         arguments["image_size"] = weights.meta["min_size"][0]
     module: torch.nn.Module = models.get_model(
         model, weights=None, num_classes=len(weights.meta["categories"]), **arguments
@@ -226,7 +226,7 @@ def _preprocessing(weights: Any) -> Preprocessing:
 
 
 def _one(side: list[int]) -> int:
-    """The presets hold one side, for it is of a square."""
+    """The side of a square, from a preset that gives only one side."""
     (length,) = side
     return length
 

@@ -7,8 +7,7 @@ from collections import defaultdict
 import pytest
 
 from tests.conftest import shared_path
-
-from .golden import Bound, Comparison, Golden
+from tests.plugins.estimators.golden import Bound, Comparison, Golden
 
 TABLE = pytest.StashKey[list[Comparison]]()
 

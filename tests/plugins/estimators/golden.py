@@ -228,7 +228,9 @@ def single(relative: float) -> Mapping[str, Bound | Spread | None]:
 NO_START = "all rows sum to one, so that the start of the power iteration, and with it the shrinkage, is rounding"
 TINY = "of the exponential of a large negative number, absolute"
 TIES = "rounding decides the ranks of the authors' equal label dissimilarities; ours are ties"
-MOSTLY_TIES = f"{TIES}, which with 29 classes outweighs the signal; test_parc.py holds ours against scipy"
+MOSTLY_TIES = (
+    f"{TIES}, which with 29 classes outweighs the signal; test_features_and_classes.py holds ours against scipy"
+)
 UNEVEN_TIES = frozenset(INPUTS) - {"syn_imb", "syn_wide", "office31_dslr"}  # on the rest the authors' are equal too
 RANDOM_PCA = "the authors' PCA is randomised, with one power iteration; ours is exact"
 FEW_ROWS = frozenset({"office31_dslr", "oc10_dslr_GoogleNet1024", "oc10_dslr_surf"})

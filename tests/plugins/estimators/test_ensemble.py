@@ -86,7 +86,7 @@ def test_members_need_names_of_their_own_and_weights_a_member() -> None:
     with pytest.raises(InvalidInputError, match="knn, knn"):
         ms.score_pool([{"features": [[0.0], [1.0]], "labels": [0, 1]}], Ensemble([KNN(1), KNN(3)]))
     for weights in ({"a": -1.0}, {"b": 1.0}, {"a": 0.0}):
-        with pytest.raises(InvalidInputError, match="expected numbers from 0"):
+        with pytest.raises(InvalidInputError, match="expected numbers of 0 or more"):
             ms.score_pool(pool(a=[1.0, 2.0]), Ensemble([Fixed("a")], weights))
 
 

@@ -37,8 +37,7 @@ from modelselect_plugins.estimators.ped import PED
 from modelselect_plugins.estimators.rsa import RSA
 from modelselect_plugins.estimators.sfda import SFDA
 from modelselect_plugins.estimators.transrate import TransRate
-
-from .golden import INPUTS, Golden
+from tests.plugins.estimators.golden import INPUTS, Golden
 
 ESTIMATORS = [
     LogME(),
@@ -392,7 +391,7 @@ def test_more_dimensions_than_rows_are_warned_of(estimator: ms.Estimator) -> Non
 @pytest.mark.parametrize("estimator", [e for e in ESTIMATORS if "labels" in e.requires and e.name not in ("logme",)])
 def test_targets_that_are_no_classes_are_refused_in_words(estimator: ms.Estimator) -> None:
     features, _ = draw()
-    with pytest.raises(NotApplicableError, match="classes"):
+    with pytest.raises(NotApplicableError, match="class labels"):
         ms.score(features, features[:, :2], estimator, components=True)
 
 

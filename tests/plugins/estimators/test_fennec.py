@@ -50,7 +50,7 @@ def view_of(
     pool: Sequence[str] = (),
     metric: str = ACCURACY,
 ) -> HistoryView:
-    """A history of models m0, m1, ... on datasets d0, d1, ...; the pool is these and those named besides."""
+    """A history of models m0, m1, ... on datasets d0, d1, ...; the pool is these and the named others."""
     models = [f"zoo:m{i}" for i in range(len(performance))]
     results = tuple(
         Result(models[i], f"d{j}", metric, float(performance[i, j])) for i, j in np.argwhere(~np.isnan(performance))
@@ -179,26 +179,6 @@ def test_many_candidates_without_history_cost_no_more_than_their_distinct_archit
 
 
 # --- the performance matrix
-
-
-def test_ranks_make_datasets_and_metrics_comparable() -> None:
-    results = [Result("zoo:a", "x", "logme", 1.5), Result("zoo:b", "x", "logme", 2.5), Result("zoo:c", "x", "logme", 9)]
-    results += [Result("zoo:a", "y", ACCURACY, 0.9), Result("zoo:c", "y", ACCURACY, 0.8)]
-    view = HistoryView(("zoo:a", "zoo:b", "zoo:c"), ("x", "y"), tuple(results), {}, {}, {}, {})
-    np.testing.assert_array_equal(view.performance(), [[0, 1], [0.5, np.nan], [1, 0]])
-    np.testing.assert_array_equal(view.performance("logme", "raw"), [[1.5, np.nan], [2.5, np.nan], [9, np.nan]])
-    with pytest.raises(ms.errors.InvalidInputError, match="values of different metrics do not compare"):
-        view.performance(None, "raw")
-
-
-def test_measured_accuracies_count_where_there_are_enough_and_scores_where_there_are_few() -> None:
-    names = [f"zoo:{letter}" for letter in "abcdefgh"]
-    scores = [Result(name, "x", "logme", index) for index, name in enumerate(names)]
-    few = [Result(name, "x", ACCURACY, 1 - index / 10) for index, name in enumerate(names[:3])]
-    many = [Result(name, "x", ACCURACY, 1 - index / 10) for index, name in enumerate(names[:5])]
-    for measured, first in ((few, 7), (many, 0)):
-        view = HistoryView(tuple(names), ("x",), tuple(scores + measured), {}, {}, {}, {})
-        assert np.nanargmax(view.performance()[:, 0]) == first
 
 
 # --- what it says of itself

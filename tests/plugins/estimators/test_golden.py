@@ -8,8 +8,7 @@ import warnings
 import pytest
 
 from modelselect.errors import ScoreWarning
-
-from .golden import CASES, INPUTS, Bound, Comparison, Golden, GoldenCase, compare
+from tests.plugins.estimators.golden import CASES, INPUTS, Bound, Comparison, Golden, GoldenCase, compare
 
 
 @pytest.mark.parametrize("input_name", INPUTS)

@@ -49,7 +49,7 @@ def wait_until(true: Callable[[], bool], seconds: float = 10) -> None:
 
 
 class MoodyError(Exception):
-    """Cannot be unpickled: its constructor wants more than Exception keeps."""
+    """Cannot be unpickled: its constructor needs more arguments than Exception keeps."""
 
     def __init__(self, one: str, two: str) -> None:
         super().__init__(one + two)
@@ -213,8 +213,8 @@ def test_a_crash_costs_its_item_and_says_how_the_process_died() -> None:
         "killed": "killed by SIGKILL: most likely memory ran out",
         "aborted": "killed by SIGABRT",
         "exit 3": "ended with exit code 3",
-        "returns a lambda": "returned a function that cannot be sent back",
-        "returns a trap": "cannot be read back from its worker process (ValueError: a trap)",
+        "returns a lambda": "returned a function that cannot be sent from",
+        "returns a trap": "cannot be read from the worker process (ValueError: a trap)",
     }.items():
         assert expected in reasons[item]
 

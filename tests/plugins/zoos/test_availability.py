@@ -35,10 +35,10 @@ def test_what_is_missing_is_named_with_what_mends_it(
     library: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, library, None)
-    for zoo, told in status(capsys).items():
+    for zoo, text in status(capsys).items():
         if library in NEEDS[zoo]:
-            assert told.startswith(f"{library} cannot be imported"), zoo
-            assert "mend it with: pip install --upgrade " in told
-            assert library in told.split("--upgrade ")[1].split()
+            assert text.startswith(f"{library} cannot be imported"), zoo
+            assert "fix this with: pip install --upgrade " in text
+            assert library in text.split("--upgrade ")[1].split()
         else:
-            assert told == "ok"
+            assert text == "ok"

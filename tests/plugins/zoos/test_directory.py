@@ -168,7 +168,7 @@ def test_changed_files_are_another_revision_and_never_pass_for_the_old_one(here:
     after = only("a")
     assert after.revision != before.revision
     assert ZOO.load(after).weights_key != key
-    with pytest.raises(CandidateError, match="its files have changed"):
+    with pytest.raises(CandidateError, match="the files have changed"):
         ZOO.load(before)
     with pytest.raises(ExpressionError, match=f"holds {after.revision}, not {before.revision}"):
         ZOO.search(before.id.removeprefix("directory:"))
@@ -264,20 +264,20 @@ def ask_for_much(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
-        (nest_endlessly, "its config.json cannot be read"),
+        (nest_endlessly, "the config.json cannot be read"),
         (leave_layers_out, "timm cannot load it"),
-        (ask_for_another_head, "its logits would come from a layer left at random"),
-        (ask_for_much, "it asks for inputs of size (3, 1000000, 1000000)"),
-        (break_json, "its config.json cannot be read"),
-        (break_with_a_list, "its config.json holds list; expected an object"),
-        (break_form, "does not say how to build it; expected 'architecture'"),
+        (ask_for_another_head, "logits would come from a random layer"),
+        (ask_for_much, "the configuration asks for inputs of size (3, 1000000, 1000000)"),
+        (break_json, "the config.json cannot be read"),
+        (break_with_a_list, "the config.json holds list; expected an object"),
+        (break_form, "has no key that says how to build the model; expected 'architecture'"),
         (break_architecture, "timm has no architecture 'test_byobnett'. Did you mean 'test_byobnet'"),
         (break_types, "timm cannot load it"),
         (remove_weights, "no model.safetensors"),
-        (pickle_weights, "its weights are pickled (pytorch_model.bin)"),
-        (truncate_weights, "its model.safetensors is truncated or damaged"),
-        (cut_header, "its model.safetensors is truncated or damaged"),
-        (empty_weights, "its model.safetensors is truncated or damaged"),
+        (pickle_weights, "the weights are pickled (pytorch_model.bin)"),
+        (truncate_weights, "the model.safetensors is truncated or damaged"),
+        (cut_header, "the model.safetensors is truncated or damaged"),
+        (empty_weights, "the model.safetensors is truncated or damaged"),
         (foreign_weights, "timm cannot load it"),
         (shards_elsewhere, "names files outside its folder"),
     ],
@@ -314,7 +314,7 @@ def test_a_folder_whose_name_no_leaderboard_can_hold_is_left_out_with_a_warning(
     except OSError:
         pytest.skip("this file system takes no such name")
     shutil.copy(here / "zoo" / "good" / "config.json", odd)
-    with pytest.warns(UserWarning, match="is left out, for its name is no UTF-8"):
+    with pytest.warns(UserWarning, match="is left out, because its name is not valid UTF-8"):
         assert [candidate.name for candidate in ZOO.search("zoo")] == ["zoo/good"]
 
 
@@ -375,7 +375,7 @@ def test_allowed_code_gives_features_and_logits_in_one_pass(here: Path) -> None:
     assert isinstance(backbone.read, HeadInput)
 
 
-def test_nothing_is_written_beside_the_code(here: Path) -> None:
+def test_nothing_is_written_next_to_the_code(here: Path) -> None:
     builder_folder(here / "a")
     ZOO.load(only("a"), trust_remote_code=True)
     assert {path.name for path in (here / "a").iterdir()} == {"config.json", "model.safetensors", "net.py", "ran"}
@@ -402,14 +402,14 @@ def test_code_elsewhere_is_refused(here: Path, spec: str) -> None:
         folder.mkdir(exist_ok=True)
         (folder / "net.py").write_text(BUILDER)
     message = refusal("zoo/a", trust_remote_code=True)
-    assert "expected 'file.py:function', with a file in its folder or its parent" in message
+    assert "expected 'file.py:function', with a file in the model's folder or its parent" in message
     assert not list(here.rglob("ran"))
 
 
 def test_code_that_is_not_there_is_named(here: Path) -> None:
     (here / "net.py").write_text(BUILDER)  # two levels up is elsewhere
     builder_folder(here / "zoo" / "a", code=None)
-    assert "'net.py' is neither in its folder nor in its parent" in refusal("zoo/a", trust_remote_code=True)
+    assert "'net.py' is neither in the model's folder nor in its parent" in refusal("zoo/a", trust_remote_code=True)
 
 
 @pytest.mark.parametrize(
@@ -420,9 +420,9 @@ def test_code_that_is_not_there_is_named(here: Path) -> None:
         ("def build(folder:", "net.py:build failed (SyntaxError"),
         ("build_it = None", "net.py:build failed (AttributeError"),
         ("def build(folder): return 3", "net.py:build returned int; expected (torch.nn.Module, transform)"),
-        ("import torch\ndef build(folder): return torch.nn.Identity(), print", "has no `forward_features`"),
-        (BUILDER.replace(".mean((2, 3))", ".wrong()"), "its `forward_features` failed on two images of noise"),
-        (BUILDER.replace("/ 255", "/ 255 + torch.rand(1)"), "different tensors for one image"),
+        ("import torch\ndef build(folder): return torch.nn.Identity(), print", "has no method `forward_features`"),
+        (BUILDER.replace(".mean((2, 3))", ".wrong()"), "`forward_features` failed on two images of noise"),
+        (BUILDER.replace("/ 255", "/ 255 + torch.rand(1)"), "different tensors for the same image"),
     ],
 )
 def test_code_that_fails_costs_one_line(here: Path, code: str, reason: str) -> None:
@@ -557,7 +557,7 @@ def test_layers_left_at_random_are_refused(here: Path) -> None:
     state = load_file(here / "a" / "model.safetensors")
     lost = next(name for name in state if "layernorm" in name and name.endswith("weight"))
     save_file({k: v for k, v in state.items() if k != lost}, here / "a" / "model.safetensors", {"format": "pt"})
-    assert "its weights lack 1 tensors of ViTForImageClassification" in refusal("a")
+    assert "the weights lack 1 tensors of ViTForImageClassification" in refusal("a")
 
 
 def test_transformers_says_nothing_of_its_own(here: Path, capfd: pytest.CaptureFixture[str]) -> None:

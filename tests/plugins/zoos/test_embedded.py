@@ -64,7 +64,7 @@ def test_an_id_is_an_expression_that_finds_its_candidate_alone() -> None:
         assert list(ZOO.search(candidate.id.removeprefix("embedded:"))) == [candidate]
     assert [c.name for c in ZOO.search("*.digits0to4")] == ["mixer.digits0to4", "mobilenet.digits0to4"]
     assert not list(ZOO.search("resnet.letters@000000000000"))
-    with pytest.raises(ExpressionError, match=r"takes no query, given '\?family=ViT'"):
+    with pytest.raises(ExpressionError, match=r"takes no query, but got '\?family=ViT'"):
         list(ZOO.search("?family=ViT"))
 
 

@@ -1,4 +1,4 @@
-"""The hub zoo: what a query asks and leaves out, what is told without weights, and that the real thing loads."""
+"""The hub zoo: what a query matches, what is known without weights, and that real models load."""
 
 from __future__ import annotations
 
@@ -98,17 +98,17 @@ def test_a_size_that_is_not_known_is_not_below_a_bound(shelf: Hub) -> None:
         ("?tsak=image-classification", "Did you mean 'task'"),
         ("?params", r"Expected key=value, joined by &, with the keys task, library"),
         ("?params=small", r"'params' is 'small'; expected a bound such as 'params=<50M'"),
-        ("?params=", "'params' has no value; expected something like 'params=<50M'"),
-        ("?limit=0", "'limit' is '0'; expected how many candidates"),
+        ("?params=", "'params' has no value; expected a value, as in 'params=<50M'"),
+        ("?limit=0", "'limit' is '0'; expected the maximum number of candidates"),
         ("?limit=many", "'limit' is 'many'"),
         ("?sort=download", "Did you mean 'downloads'"),
         ("?gated=perhaps", "expected true or false"),
         ("?task=a&task=b", "'task' is given 2 times"),
         ("*/vit", "name the owner, as in 'hub:google/vit-"),
         ("vit*", "name the owner"),
-        ("owner/name@a/../../b", "is no model on the Hub"),
-        ("owner/../other", "is no model on the Hub; expected 'hub:owner/name'"),
-        ("a/b/c", "is no model on the Hub"),
+        ("owner/name@a/../../b", "is not a pattern of the Hub"),
+        ("owner/../other", "is not a pattern of the Hub; expected 'hub:owner/name'"),
+        ("a/b/c", "is not a pattern of the Hub"),
         ("owner/name?poling=cls", "pooling"),
     ],
 )
@@ -150,7 +150,7 @@ def test_a_search_that_sifts_too_long_says_so(hub: Hub, monkeypatch: pytest.Monk
     monkeypatch.setattr("modelselect_plugins.zoos.hub.MAX_SCANNED", 20)
     for index in range(30):
         listed(hub, f"me/model-{index:02}", 10 - index % 10, downloads=30 - index)
-    with pytest.warns(UserWarning, match="held against the first 20 models that the Hub lists, and 2 match"):
+    with pytest.warns(UserWarning, match="only the first 20 models that the Hub lists were checked, and 2 match"):
         assert names("?likes=0&params=<2") == ["me/model-09", "me/model-19"]
 
 
@@ -204,8 +204,8 @@ def test_what_the_hubs_scan_found_is_told(hub: Hub) -> None:
     files = models.pickled(models.image_files("vit"))
     hub.model("me/bad", files, scan={"pytorch_model.bin": "unsafe"})
     hub.model("me/new", files, scan=None)
-    told = {name: next(iter(ZOO.search(name))).metadata for name in ("me/bad", "me/new")}
-    assert {name: (m["weights"], m["scan"]) for name, m in told.items()} == {
+    metadata = {name: next(iter(ZOO.search(name))).metadata for name in ("me/bad", "me/new")}
+    assert {name: (m["weights"], m["scan"]) for name, m in metadata.items()} == {
         "me/bad": ("pickle", "pytorch_model.bin (unsafe)"),
         "me/new": ("pickle", "pending"),
     }
@@ -222,12 +222,12 @@ def test_weights_that_are_not_a_models_own_do_not_count(hub: Hub) -> None:
     assert names("?author=me&safetensors=true&limit=1") == ["me/whole"]
 
 
-def test_what_a_model_reads_is_told(hub: Hub) -> None:
+def test_the_modality_of_a_model_is_known(hub: Hub) -> None:
     hub.model("me/vit", models.image_files("vit"))  # neither with a task nor with a library
     hub.model("me/bert", models.text_files())
     hub.model("me/tiny", models.timm_files())
-    told = {name: next(iter(ZOO.search(name))).metadata for name in ("me/vit", "me/bert", "me/tiny")}
-    assert {name: metadata["modality"] for name, metadata in told.items()} == {
+    found = {name: next(iter(ZOO.search(name))).metadata for name in ("me/vit", "me/bert", "me/tiny")}
+    assert {name: metadata["modality"] for name, metadata in found.items()} == {
         "me/vit": "image",
         "me/bert": "text",
         "me/tiny": "image",
@@ -341,10 +341,16 @@ def test_the_clients_progress_bars_do_not_stand_between_ours(hub: Hub, monkeypat
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ({"model.gguf": b""}, "it has no config.json, so nothing says how to build it; it has model.gguf"),
-        ({"config.json": b"{"}, "its config.json cannot be read"),
-        ({"config.json": b"[]"}, "does not say how to build it; expected 'architecture' \\(timm\\) or 'model_type'"),
-        ({"config.json": b'{"model_type": "vit"}', "tf_model.h5": b""}, "none of the weights .*it has tf_model.h5"),
+        ({"model.gguf": b""}, "the repository has no config.json, so the model cannot be built; it has model.gguf"),
+        ({"config.json": b"{"}, "the config.json cannot be read"),
+        (
+            {"config.json": b"[]"},
+            "has no key that says how to build the model; expected 'architecture' \\(timm\\) or 'model_type'",
+        ),
+        (
+            {"config.json": b'{"model_type": "vit"}', "tf_model.h5": b""},
+            "no weights that can be loaded here; .*it has tf_model.h5",
+        ),
         ({"config.json": b'{"architecture": "resnet81"}', "model.safetensors": b""}, "Did you mean 'resnet"),
         ({"config.json": b'{"model_type": "whisperer"}', "model.safetensors": b""}, "transformers cannot load it"),
     ],

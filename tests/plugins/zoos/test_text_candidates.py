@@ -1,4 +1,4 @@
-"""A text run from end to end: real texts, a real encoder beside untrained ones, modules of the caller's own."""
+"""A text run from end to end: real texts, a real encoder and untrained ones, and the user's own modules."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ class Longest(torch.nn.Module):
         return self.table(ids[:, : int((ids != 0).sum(1).max())]).tanh().mean(1)
 
 
-def test_bare_modules_rank_with_a_transform_of_text_beside_encoders(here: Path) -> None:
+def test_bare_modules_rank_with_a_transform_of_text_next_to_encoders(here: Path) -> None:
     text_folder(here / "bert")
     modules = [(Letters(), letters), (Letters(classes=3), letters), (Longest(), letters)]
     board = rank((SHORT, ANIMALS), [*modules, "dir:bert"], estimators=["logme", "leep"])

@@ -110,8 +110,8 @@ def test_parameters_are_told_without_building_a_model_and_are_those_of_the_model
     ("pattern", "message"),
     [
         ("resnet81", "Did you mean 'resnet18'"),
-        ("resnet18.a1_in2k", "Its tags: resnet18.a1_in1k, "),
-        ("tv_resnet50", "renamed 'tv_resnet50': ask for 'resnet50.tv_in1k'"),
+        ("resnet18.a1_in2k", "Tags of this architecture: resnet18.a1_in1k, "),
+        ("tv_resnet50", "renamed 'tv_resnet50': use 'resnet50.tv_in1k'"),
         ("qqq", r"modelselect search 'timm:\*'"),
     ],
 )

@@ -175,7 +175,7 @@ def test_layers_left_at_random_are_refused(here: Path) -> None:
     state = load_file(here / "a" / "model.safetensors")
     for lost in ("bert.pooler.dense.weight", "classifier.weight", "bert.encoder.layer.1.output.dense.bias"):
         save_file({k: v for k, v in state.items() if k != lost}, here / "a" / "model.safetensors", {"format": "pt"})
-        assert "its weights lack 1 tensors of BertForSequenceClassification" in refusal("a")
+        assert "the weights lack 1 tensors of BertForSequenceClassification" in refusal("a")
 
 
 def test_an_encoder_with_a_decoder_is_read_without_it_or_refused(here: Path) -> None:
@@ -202,7 +202,7 @@ def test_features_do_not_depend_on_what_else_is_in_the_batch(here: Path, monkeyp
 
 def test_a_model_that_reads_the_padding_is_refused(here: Path) -> None:
     text_folder(here / "xlnet", "XLNetForSequenceClassification")
-    assert "changes with the padding behind the text" in refusal("xlnet")
+    assert "change with the padding after the text" in refusal("xlnet")
 
 
 def test_texts_of_like_length_pass_together_each_once() -> None:
@@ -235,7 +235,7 @@ def test_a_text_can_be_cut_shorter_and_not_longer(here: Path) -> None:
     assert backbone.preprocessing.length == 5
     assert only("a?max_length=5").metadata["input_size"] == (5,)
     close(read(backbone, ["cat " * 9]).features, read(load("a"), ["cat " * 3]).features)
-    assert f"max_length=99 is more than the {POSITIONS} tokens that it takes" in refusal("a?max_length=99")
+    assert f"max_length=99 exceeds the model's limit of {POSITIONS} tokens" in refusal("a?max_length=99")
 
 
 def test_what_people_write_is_prepared_and_equal_from_many_threads(here: Path) -> None:
@@ -248,7 +248,7 @@ def test_what_people_write_is_prepared_and_equal_from_many_threads(here: Path) -
         assert read(backbone, odd).features.isfinite().all()
         with ThreadPoolExecutor(8) as threads:
             assert all(map(torch.equal, threads.map(backbone.preprocessing.prepare, odd * 40), rows * 40))
-    with pytest.raises(CandidateError, match="takes texts, and the probe's rows are int"):
+    with pytest.raises(CandidateError, match="takes texts, but the probe's rows are int"):
         backbone.preprocessing.prepare(3)
 
 
@@ -269,7 +269,7 @@ def test_a_folder_without_a_tokenizer_is_refused_rather_than_read_as_unknown_wor
     text_folder(here / "a")
     for name in ("tokenizer.json", "special_tokens_map.json"):
         (here / "a" / name).unlink(missing_ok=True)
-    assert "it has no tokenizer; expected one of tokenizer.json, vocab.txt" in refusal("a")
+    assert "the folder has no tokenizer; expected one of tokenizer.json, vocab.txt" in refusal("a")
 
 
 @pytest.fixture
@@ -300,7 +300,7 @@ def test_a_library_that_a_tokenizer_needs_is_named_where_it_is_missing(
     sentencepiece_only: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "sentencepiece", None)
-    assert "mend it with: pip install sentencepiece protobuf" in refusal("a")
+    assert "fix this with: pip install sentencepiece protobuf" in refusal("a")
 
 
 def test_a_tokenizer_of_another_model_is_told_by_its_ids(here: Path) -> None:
@@ -315,7 +315,7 @@ def test_a_changed_tokenizer_is_another_revision(here: Path) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | {"model_max_length": 8}))
     assert only("a").revision != before.revision
     assert only("a").metadata["input_size"] == (8,)
-    with pytest.raises(CandidateError, match="its files have changed"):
+    with pytest.raises(CandidateError, match="the files have changed"):
         ZOO.load(before)
 
 
@@ -367,7 +367,7 @@ def test_a_pooling_is_stated_behind_the_name_and_part_of_the_id(here: Path) -> N
 @pytest.mark.parametrize(
     ("setting", "words"),
     [
-        ("poling=cls", "'poling' is no setting of a candidate; expected pooling or max_length. Did you mean 'pooling'"),
+        ("poling=cls", "'poling' is not a candidate's setting; expected pooling or max_length. Did you mean 'pooling'"),
         ("pooling=first", "pooling=first is unknown; expected one of mean, cls, last, max, layer-mean, head"),
         ("max_length=many", "max_length=many is not a number of tokens"),
         ("max_length=0", "expected at least 3"),
@@ -383,8 +383,8 @@ def test_a_setting_that_is_none_is_refused_when_it_is_read(here: Path, setting: 
 def test_a_pooling_that_a_model_does_not_have_costs_its_row(here: Path) -> None:
     text_folder(here / "a")
     text_folder(here / "gpt", "GPT2Model")
-    assert "pooling=head is what a trained classifier is given, and it has none" in refusal("a?pooling=head")
-    assert "pooling=cls is the token before the text" in refusal("gpt?pooling=cls")
+    assert "pooling=head needs a trained classifier, which the model does not have" in refusal("a?pooling=head")
+    assert "pooling=cls needs a token before the text" in refusal("gpt?pooling=cls")
 
 
 def test_an_image_model_takes_no_settings_of_text(here: Path) -> None:
@@ -393,7 +393,7 @@ def test_an_image_model_takes_no_settings_of_text(here: Path) -> None:
     tiny = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8}
     transformers.ViTModel(transformers.ViTConfig(image_size=32, **tiny)).save_pretrained(here / "a")
     transformers.ViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(here / "a")
-    assert "it is an image model, and pooling is said of text encoders alone" in refusal("a?pooling=mean")
+    assert "the model takes images, but the settings pooling are for text encoders" in refusal("a?pooling=mean")
 
 
 # --- sentence-transformers -------------------------------------------------------------------------------------------
@@ -434,7 +434,7 @@ def test_the_pooling_of_a_folder_of_sentence_transformers_is_the_default(
 
 def test_a_pooling_that_is_none_of_ours_is_not_replaced_in_silence(here: Path) -> None:
     sentence_folder(here / "a", {"pooling_mode": "weightedmean"}, do_lower_case=True)
-    assert "asks for the pooling 'weightedmean', which is none of ours. State another one" in refusal("a")
+    assert "asks for the pooling 'weightedmean', which is not supported. Give another one" in refusal("a")
     assert load("a?pooling=mean").read.pooling == "mean"
 
 

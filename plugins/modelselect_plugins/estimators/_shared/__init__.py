@@ -1,1 +1,1 @@
-"""What several estimators share."""
+"""Code that several estimators share."""

@@ -1,4 +1,4 @@
-"""What estimators share that look at labels without features: class indices, samples that keep the class shares."""
+"""For estimators that use labels without features: class indices, and samples that keep the class shares."""
 
 from __future__ import annotations
 

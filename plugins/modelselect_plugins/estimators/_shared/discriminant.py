@@ -1,4 +1,4 @@
-"""Linear discriminant analysis from class statistics, as scikit-learn's two solvers do it from rows."""
+"""Linear discriminant analysis from class statistics; equal to scikit-learn's two solvers, which use the rows."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _TOLERANCE = 1e-4  # of singular values, as in scikit-learn
 
 
 class LinearDiscriminant(NamedTuple):
-    """A linear classifier with Gaussian classes of one covariance, and the projection that separates them best.
+    """A linear classifier with Gaussian classes of equal covariance, and the projection that separates them best.
 
     Attributes:
         weights: (C, D).
-        offsets: (C,), log priors included.
+        offsets: (C,), including log priors.
         transform: (D, at most C - 1) projection.
     """
 

@@ -1,4 +1,4 @@
-"""How alike each pair of rows is, as one vector over all pairs, and how two such vectors agree."""
+"""Similarities of all pairs of rows as one vector, and the rank correlation of two such vectors."""
 
 from __future__ import annotations
 
@@ -15,13 +15,15 @@ from modelselect.evidence.linear_algebra import Matrix, Vector, chunks_of
 Similarities = NDArray[np.floating[Any]]
 
 MAX_ROWS = 20_000
-"""Rows of which all pairs are looked at: 0.8 GB for each vector of similarities."""
+"""Maximum number of rows for which all pairs are used: 0.8 GB for each vector of similarities."""
 
-_MANY = 1 << 20  # pairs of which no single one matters: float32 and binned ranks, at twice and more the speed
+_MANY = (
+    1 << 20
+)  # with more pairs than this, no single one matters: float32 and binned ranks are more than twice as fast
 _BINS = 1 << 18
-_BINNING_ERROR = 1e-8  # share of the variance of ranks that binning may lose
+_BINNING_ERROR = 1e-8  # maximum share of the ranks' variance that binning may lose
 _BLOCK = 512  # rows of the pairwise matrix that are held at a time
-_CACHED = 1 << 15  # numbers that are worked on at a time
+_CACHED = 1 << 15  # numbers that are processed at a time
 
 
 def check_pairs(name: str, n: int) -> None:
@@ -105,7 +107,7 @@ def spearman(first: Similarities, second: Similarities) -> float:
         x, y = ranks(first[order]) - (n + 1) / 2, ranks(second) - (n + 1) / 2
         lengths = np.sqrt((x @ x) * (y @ y))
         return float(x @ y / lengths) if lengths > 0 else float("nan")
-    squares = 0.0  # of the differences of ranks
+    squares = 0.0  # squared differences of ranks
     for part in _blocks(n):
         difference = (paired[part] - np.arange(part.start, part.stop)).astype(np.float64)
         squares += float(difference @ difference)
@@ -113,7 +115,7 @@ def spearman(first: Similarities, second: Similarities) -> float:
 
 
 class _Binned(NamedTuple):
-    """In which of the bins of equal width each value lies, and what rank, less the mean rank, a bin stands for."""
+    """The bin of each value, among bins of equal width, and the rank of each bin, minus the mean rank."""
 
     bins: NDArray[np.int32]
     middles: NDArray[np.float64]
@@ -149,9 +151,9 @@ def spearman_with_two_groups(values: Similarities, second: NDArray[np.bool_]) ->
     ordered = np.sort(values)
     below = np.searchsorted(ordered, members, side="left")
     up_to = np.searchsorted(ordered, members, side="right")
-    excess = ((below + up_to + 1) / 2 - (n + 1) / 2).sum()  # of the members' ranks over the mean rank
+    excess = ((below + up_to + 1) / 2 - (n + 1) / 2).sum()  # sum of the members' ranks minus the mean rank
     rank_variance = (float(n) ** 3 - n) / 12
-    # Of many pairs, runs of ties shorter than this take no more from the variance than bins may.
+    # With many pairs, runs of ties shorter than this change the variance by no more than the bins may.
     run = max(int(math.sqrt(_BINNING_ERROR) * n), 1) if n > _MANY else 1
     if (ordered[run:] == ordered[:-run]).any():
         ties = np.diff(_starts(ordered), append=n).astype(np.float64)
@@ -186,10 +188,10 @@ def argsort(values: Similarities) -> tuple[NDArray[np.intp], bool]:
         return np.arange(n), n > 1
     keys = np.empty(n, dtype=np.uint64)
     order = np.empty(n, dtype=np.intp)
-    repeated = np.zeros(n + 1, dtype=np.bool_)  # of each key and the one before
-    below_one = 1 - 4 * np.finfo(np.float64).eps  # so that no sum below is rounded to 2
+    repeated = np.zeros(n + 1, dtype=np.bool_)  # True if a key equals the one before
+    below_one = 1 - 4 * np.finfo(np.float64).eps  # so that no sum in the next lines is rounded to 2
     for part in _blocks(n):
-        # Numbers of [1, 2) share sign and exponent, 12 bits; what is left orders as they do.
+        # Numbers in [1, 2) share sign and exponent, 12 bits; the other bits have the same order as the numbers.
         bits = (1.0 + (values[part].astype(np.float64) - least) / spread * below_one).view(np.uint64)
         keys[part] = (bits << np.uint64(12)) & ~low | np.arange(part.start, part.stop, dtype=np.uint64)
     keys.sort()

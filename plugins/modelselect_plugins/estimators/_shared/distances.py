@@ -1,4 +1,4 @@
-"""Euclidean distances between rows, in blocks, so that no more than a block of the N x N matrix is ever held."""
+"""Euclidean distances between rows, in blocks, so that the N x N matrix is never in memory as a whole."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def nearest_rows(rows: NDArray[np.float64], k: int, chunk: int = 1024) -> tuple[
     return numbers, distances
 
 
-_ROUNDING = 32 * float(np.finfo(np.float32).eps)  # of a squared distance between float32 rows of length 1 at most
+_ROUNDING = 32 * float(np.finfo(np.float32).eps)  # error of a squared distance between float32 rows of length at most 1
 
 
 def _search(rows: NDArray[np.float32], k: int, chunk: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
@@ -117,7 +117,7 @@ def _merge(
     distances[...] = np.take_along_axis(every, order, axis=1)
 
 
-_FEW = 4  # so many are found faster one after the other
+_FEW = 4  # up to this number, one after the other is faster
 
 
 def _smallest(block: NDArray[np.floating[Any]], k: int) -> tuple[NDArray[np.int64], NDArray[np.floating[Any]]]:

@@ -1,4 +1,4 @@
-"""Warnings and refusals for evidence on which a published score says little, or nothing."""
+"""Warnings and errors for evidence on which a published score says little or nothing."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""How the Hub is asked."""
+"""Access to the Hub."""

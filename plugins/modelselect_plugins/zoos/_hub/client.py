@@ -1,4 +1,4 @@
-"""What the zoos ask of the Hub's client: pages, facts and files, with patience that ends, and faults in one line."""
+"""What the zoos need from the Hub's client: listings, metadata and files, with limited retries and one-line errors."""
 
 from __future__ import annotations
 
@@ -14,27 +14,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from modelselect.errors import CandidateError
+from modelselect_plugins.zoos._hub.query import Query
 from modelselect_plugins.zoos._support import one_line
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi, ModelInfo
 
-    from modelselect_plugins.zoos._hub.query import Query
-
 T = TypeVar("T")
 
 ATTEMPTS = 4
 FIRST_WAIT = 1.0
-"""Seconds before the second attempt; twice as many before each that follows."""
+"""Seconds before the second attempt; doubled before each further attempt."""
 
 LONGEST_WAIT = 300
-"""Seconds that are waited at the Hub's word: its rate limits count over five minutes. More is an error."""
+"""Maximum wait in seconds that the Hub may ask for; its rate limits count over five minutes. More is an error."""
 
 ANSWER_SECONDS = 10.0
-"""How long a question about one repository may go unanswered."""
+"""Seconds after which a request about one repository times out."""
 
 PAGE_SECONDS = LONGEST_WAIT + 30
-"""How long a page of a search may take: the client itself waits for a rate limit to pass, and has no other bound."""
+"""Seconds for a page of a search: the client itself waits until a rate limit has passed, and has no other timeout."""
 
 EXPANDED: tuple[Any, ...] = (
     "config",
@@ -49,7 +48,7 @@ EXPANDED: tuple[Any, ...] = (
     "siblings",
     "tags",
 )
-"""What a listing holds of each entry: enough for a candidate, without a request for each."""
+"""The data that a listing holds of each entry: enough for a candidate, without a request for each."""
 
 _RETRIED = (408, 429, 500, 502, 503, 504)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -58,7 +57,7 @@ _BLOCK = 2**20
 
 
 def api() -> HfApi:
-    """The client for the endpoint that `HF_ENDPOINT` names, else the public Hub."""
+    """The client for the endpoint in `HF_ENDPOINT`, else for the public Hub."""
     from huggingface_hub import HfApi
 
     return HfApi(library_name="modelselect")
@@ -70,22 +69,22 @@ def page(name: str) -> str:
 
 
 def listing(query: Query) -> Iterator[ModelInfo]:
-    """Entries in the Hub's order, fetched page by page as they are taken.
+    """Entries in the Hub's order, fetched page by page on demand.
 
     Raises:
-        TimeoutError: a page has not come for long.
+        TimeoutError: a page did not arrive in time.
     """
     client = api()
     known = inspect.signature(client.list_models).parameters
     arguments = query.arguments(sizes="num_parameters" in known)
-    if "direction" in known:  # an older client lists the least first, unless it is told
+    if "direction" in known:  # older clients sort in ascending order by default
         arguments["direction"] = -1
     limit = None if query.sifts else query.limit
     return _within(PAGE_SECONDS, client.list_models(**arguments, limit=limit, expand=list(EXPANDED)))
 
 
 def info(name: str, revision: str | None = None) -> ModelInfo:
-    """Facts of one repository at a revision, with the sizes and digests of its files and the security scan."""
+    """Data about one repository at a revision, with the sizes and digests of its files and the security scan."""
     return attempt(
         lambda: api().model_info(
             name, revision=revision, files_metadata=True, securityStatus=True, timeout=ANSWER_SECONDS
@@ -94,15 +93,15 @@ def info(name: str, revision: str | None = None) -> ModelInfo:
 
 
 def digests(info: ModelInfo) -> dict[str, str | None]:
-    """SHA-256 of every file, by name; None of the small ones, of which the Hub does not tell it."""
+    """SHA-256 of every file, by name; None for small files, for which the Hub gives none."""
     return {file.rfilename: file.lfs.sha256 if file.lfs else None for file in info.siblings or []}
 
 
 def download(name: str, commit: str, file: str, sha256: str | None = None) -> Path:
-    """A file in the client's cache, fetched if it is not there, and then held against its digest.
+    """A file in the client's cache, downloaded and checked against its digest if it was not there.
 
     Raises:
-        CandidateError: what came is not what the Hub lists. It is taken out of the cache.
+        CandidateError: the file differs from the Hub's listing. It is removed from the cache.
     """
     from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
 
@@ -112,7 +111,7 @@ def download(name: str, commit: str, file: str, sha256: str | None = None) -> Pa
     def fetch() -> str:
         return hf_hub_download(name, file, revision=commit, library_name="modelselect", etag_timeout=ANSWER_SECONDS)
 
-    # Asked first, since the client asks a Hub that is silent six times, a minute each, whatever it is told.
+    # This request comes first, because the client asks a silent Hub six times for a minute each, whatever its timeout.
     attempt(lambda: get_hf_file_metadata(hf_hub_url(name, file, revision=commit), timeout=ANSWER_SECONDS))
     with _without_bars():
         got = Path(attempt(fetch, lost=False))
@@ -120,14 +119,14 @@ def download(name: str, commit: str, file: str, sha256: str | None = None) -> Pa
         got.resolve().unlink(missing_ok=True)
         got.unlink(missing_ok=True)
         raise CandidateError(
-            f"its {file} came damaged: SHA-256 {found[:12]}..., and the Hub lists {sha256[:12]}.... Run it again; if "
-            "it stays so, something between here and the Hub changes what passes"
+            f"the {file} arrived damaged: SHA-256 {found[:12]}..., but the Hub lists {sha256[:12]}.... Run again; if "
+            "the error stays, something between this machine and the Hub changes files"
         )
     return got
 
 
 def cached(name: str, revision: str | None = None) -> Path | None:
-    """The snapshot in the client's cache that a revision means, the newest where none is said; None without any."""
+    """The snapshot of a revision in the client's cache, by default the newest; None if there is none."""
     from huggingface_hub import constants
 
     folder = Path(constants.HF_HUB_CACHE) / f"models--{name.replace('/', '--')}"
@@ -147,11 +146,11 @@ def is_commit(revision: str | None) -> bool:
 
 
 def attempt(call: Callable[[], T], *, lost: bool = True) -> T:
-    """What the call returns. A fault that may pass is tried again: a rate limit, a server's error, a lost connection.
+    """The result of the call, repeated after faults that may pass: rate limits, server errors, lost connections.
 
     Args:
-        call: asks the Hub.
-        lost: whether to try again after a lost connection; the client does that itself while it fetches a file.
+        call: makes a request to the Hub.
+        lost: whether to repeat after a lost connection; the client does this itself while it downloads a file.
     """
     wait = FIRST_WAIT
     for number in range(1, ATTEMPTS + 1):
@@ -167,7 +166,7 @@ def attempt(call: Callable[[], T], *, lost: bool = True) -> T:
 
 
 def unreachable(error: BaseException) -> bool:
-    """True if the Hub was not asked, or gave no usable answer: what is in the cache may still do."""
+    """True if the Hub was not asked, or gave no usable answer, so that the cache may be used instead."""
     from huggingface_hub import errors
 
     status = _status(error)
@@ -179,35 +178,35 @@ def unreachable(error: BaseException) -> bool:
 
 
 def from_hub(error: BaseException) -> bool:
-    """True if it says something of the Hub, or of the way there."""
+    """True if the error is about the Hub or the connection to it."""
     from huggingface_hub import errors
 
     return unreachable(error) or isinstance(error, errors.HfHubHTTPError)
 
 
 def why(error: BaseException, name: str) -> str:
-    """Why the Hub did not give what was asked, in one line, and what to do."""
+    """Why the Hub did not give what was requested, in one line, and what to do."""
     from huggingface_hub import errors
 
     if isinstance(error, errors.LocalEntryNotFoundError) and error.__cause__ is not None:
-        return why(error.__cause__, name)  # the client says no more than that it has no copy
+        return why(error.__cause__, name)  # this error itself only says that there is no local copy
     status = _status(error)
     if isinstance(error, errors.GatedRepoError):
-        return f"its files are gated: ask for access at {page(name)}, then log in with `hf auth login`"
+        return f"the files are gated: ask for access at {page(name)}, then log in with `hf auth login`"
     if isinstance(error, errors.RevisionNotFoundError):
         return f"the Hub has no such revision of {name!r} (any more): search again, or see {page(name)}/commits/main"
     if isinstance(error, errors.RepositoryNotFoundError):
         return (
-            f"the Hub has no model {name!r}, or it is private: check the spelling at {page(name)}; "
-            "if it is private and yours to see, log in with `hf auth login`"
+            f"the Hub has no model {name!r}, or the model is private: check the spelling at {page(name)}; "
+            "if you have access, log in with `hf auth login`"
         )
     if isinstance(error, errors.DisabledRepoError):
-        return f"the Hub has disabled it: see {page(name)}"
+        return f"the Hub has disabled this repository: see {page(name)}"
     if status in (401, 403):
-        return f"the Hub refuses it ({status}): see {page(name)}, and log in with `hf auth login`"
-    elsewhere = f"Where there is a network, run `hf download {name}`, and copy the cache (HF_HOME) here"
+        return f"the Hub refuses access ({status}): see {page(name)}, and log in with `hf auth login`"
+    elsewhere = f"On a machine with a network, run `hf download {name}`, then copy its cache (HF_HOME) to this machine"
     if isinstance(error, errors.OfflineModeIsEnabled):
-        return f"it is not in the local cache, and the Hub's client is offline (HF_HUB_OFFLINE). {elsewhere}"
+        return f"the model is not in the local cache, and the Hub's client is offline (HF_HUB_OFFLINE). {elsewhere}"
     if status == 429:
         asked = _retry_after(error)
         return f"the Hub limits the rate of requests{f' for {asked:.0f} s' if asked else ''}: try later, or log in"
@@ -222,11 +221,11 @@ def why(error: BaseException, name: str) -> str:
 
 
 def _pause(error: Exception, wait: float, lost: bool) -> float | None:
-    """Seconds to wait before the next attempt; None if none would help."""
+    """Seconds to wait before the next attempt; None if no attempt would help."""
     from huggingface_hub import errors
 
     if isinstance(error, (errors.OfflineModeIsEnabled, errors.LocalEntryNotFoundError)):
-        return None  # the second: the client has tried often enough itself
+        return None  # for the second, the client has retried itself
     status = _status(error)
     if status == 429:
         asked = _retry_after(error)
@@ -235,7 +234,7 @@ def _pause(error: Exception, wait: float, lost: bool) -> float | None:
         return wait if status in _RETRIED else None
     if _is_transport(error) or isinstance(error, (ConnectionError, TimeoutError)):
         return wait if lost else None
-    return wait if "Consistency check failed" in str(error) else None  # fewer or more bytes came than were announced
+    return wait if "Consistency check failed" in str(error) else None  # the number of bytes was wrong
 
 
 def _status(error: BaseException) -> int | None:
@@ -254,19 +253,19 @@ def _retry_after(error: BaseException) -> float | None:
 
 
 def _is_transport(error: BaseException) -> bool:
-    """True for what the client's HTTP library raises of connections; which library that is changes with its version."""
+    """True for connection errors of the client's HTTP library, which differs between versions of the client."""
     return any(base.__name__ in ("TransportError", "StreamError") for base in type(error).__mro__)
 
 
 @contextlib.contextmanager
 def _without_bars() -> Iterator[None]:
-    """Without the client's own progress bars, which would be drawn over ours; as it was, afterwards."""
+    """Disables the client's own progress bars, which would overwrite ours, and restores them afterwards."""
     from huggingface_hub import constants
     from huggingface_hub import utils as exported
 
-    utils: Any = exported  # documented there, and not marked as exported
+    utils: Any = exported  # documented, but not marked as exported
     if constants.HF_HUB_DISABLE_PROGRESS_BARS is not None or utils.are_progress_bars_disabled():
-        yield  # the caller has said what is wanted
+        yield  # the user has already decided
         return
     utils.disable_progress_bars()
     try:
@@ -284,10 +283,10 @@ _END = object()
 
 
 def _within(seconds: float, items: Any) -> Iterator[Any]:
-    """The items, from a thread of their own, so that one that never comes is noticed.
+    """The items, taken in a separate thread, so that an item that never comes is noticed.
 
     Raises:
-        TimeoutError: none came for so many seconds.
+        TimeoutError: no item came for this number of seconds.
     """
     ready: queue.Queue[Any] = queue.Queue(maxsize=1)
     stopped = threading.Event()
@@ -318,7 +317,7 @@ def _within(seconds: float, items: Any) -> Iterator[Any]:
 
 
 def _put(ready: queue.Queue[Any], item: Any, stopped: threading.Event) -> bool:
-    """False if nobody waits for it any more."""
+    """Puts an item into the queue; False if nobody waits for items any more."""
     while not stopped.is_set():
         try:
             ready.put(item, timeout=0.1)

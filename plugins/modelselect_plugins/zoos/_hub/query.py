@@ -1,4 +1,4 @@
-"""Queries of the Hub, `?task=image-classification&params=<50M`: read, checked, and held against entries."""
+"""Queries of the Hub, `?task=image-classification&params=<50M`: parsed, checked, and matched with entries."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from urllib.parse import unquote
 from modelselect.errors import ExpressionError, did_you_mean
 
 DEFAULT_LIMIT = 100
-"""Candidates that a query without `limit` gives, at most: a task alone matches tens of thousands."""
+"""Maximum number of candidates for a query without `limit`: a task alone matches tens of thousands."""
 
 SORTS: Mapping[str, str] = {
     "created": "created_at",
@@ -21,7 +21,7 @@ SORTS: Mapping[str, str] = {
     "modified": "last_modified",
     "trending": "trending_score",
 }
-"""Orders by their short names, and as the Hub's client calls them; the most comes first."""
+"""Orders by their short names, with the names in the Hub's client; all are descending."""
 
 _KEYS: Mapping[str, str] = {
     "task": "image-classification",
@@ -40,7 +40,7 @@ _KEYS: Mapping[str, str] = {
     "sort": "downloads",
     "limit": "50",
 }
-"""What a query may ask, each with an example of its value."""
+"""The keys of a query, each with an example of its value."""
 
 _ALIASES: Mapping[str, str] = {"safetensors_only": "safetensors"}
 _REPEATABLE = ("tag", "params", "downloads", "likes")
@@ -64,18 +64,18 @@ class Bound:
     number: float
 
     def holds(self, value: float | None) -> bool:
-        """False of what is not known: a limit that says nothing of the unknown would let anything pass."""
+        """False for unknown values: otherwise a limit would let any unknown value pass."""
         return value is not None and _COMPARISONS[self.sign](value, self.number)
 
 
 @dataclass(frozen=True)
 class Query:
-    """What to ask the Hub for.
+    """A query of the Hub.
 
     Attributes:
-        filters: tags that an entry has.
-        bounds: of `params`, `downloads` and `likes`.
-        safetensors: whether it has weights in safetensors; None: either.
+        filters: tags that an entry must have.
+        bounds: on `params`, `downloads` and `likes`.
+        safetensors: whether an entry must have weights in safetensors; None: either.
     """
 
     task: str | None = None
@@ -93,7 +93,7 @@ class Query:
         """The query in `key=value&key=value`.
 
         Raises:
-            ExpressionError: an unknown key or a value that cannot be; says what there is.
+            ExpressionError: a key is unknown or a value is not valid; the message lists what is expected.
 
         >>> Query.parse("library=timm&params=<50M").filters
         ('timm',)
@@ -105,16 +105,16 @@ class Query:
             key = _ALIASES.get(key, key)
             if match is None or key not in _KEYS:
                 raise ExpressionError(
-                    f"{term!r} is nothing that the hub zoo can be asked.{did_you_mean(key, _KEYS)} "
+                    f"{term!r} is not a valid part of a query.{did_you_mean(key, _KEYS)} "
                     f"Expected key=value, joined by &, with the keys {', '.join(_KEYS)}."
                 )
             value = unquote(match["value"][1:] if match["value"][0] == "=" else match["value"]).strip()
             if not value:
-                raise ExpressionError(f"{key!r} has no value; expected something like '{_example(key)}'")
+                raise ExpressionError(f"{key!r} has no value; expected a value, as in '{_example(key)}'")
             terms.setdefault(key, []).append(value)
         for key, values in terms.items():
             if len(values) > 1 and key not in _REPEATABLE:
-                raise ExpressionError(f"{key!r} is given {len(values)} times; the hub zoo takes one value of it")
+                raise ExpressionError(f"{key!r} is given {len(values)} times; expected one value")
         one = {key: values[0] for key, values in terms.items()}
         filters = [one["library"]] if "library" in one else []
         filters += [f"{key}:{one[key]}" for key in ("license", "dataset") if key in one]
@@ -133,10 +133,10 @@ class Query:
         )
 
     def arguments(self, *, sizes: bool) -> dict[str, Any]:
-        """For `HfApi.list_models`: all that the Hub can sift by itself.
+        """Arguments of `HfApi.list_models`: all conditions that the Hub can apply itself.
 
         Args:
-            sizes: whether this client can ask for a range of sizes.
+            sizes: whether this client supports a range of sizes.
         """
         filters = [*self.filters, *(["safetensors"] if self.safetensors else [])]
         asked: dict[str, Any] = {
@@ -157,18 +157,18 @@ class Query:
 
     @property
     def sifts(self) -> bool:
-        """True if some of what the Hub lists may be left out here: then its own limit would give too few."""
+        """True if entries may be dropped after the Hub's listing, so that its own limit would give too few."""
         return bool(self.bounds) or self.safetensors is not None
 
     def matches(self, metadata: Mapping[str, Any]) -> bool:
-        """True if an entry with this metadata is asked for, as far as the Hub cannot tell."""
+        """True if an entry with this metadata meets the conditions that the Hub cannot apply."""
         values = {"params": metadata.get("parameters")} | {key: metadata.get(key) for key in ("downloads", "likes")}
         if not all(bound.holds(values[key]) for key, bounds in self.bounds.items() for bound in bounds):
             return False
         return self.safetensors is None or (metadata.get("weights") == "safetensors") == self.safetensors
 
     def exhausted(self, metadata: Mapping[str, Any]) -> bool:
-        """True if nothing that is listed after this entry can match: what is sorted only becomes less."""
+        """True if no later entry can match, since the listing is in descending order."""
         value = metadata.get(self.sort)
         lows = [bound for bound in self.bounds.get(self.sort, ()) if bound.sign in (">", ">=", "=")]
         return value is not None and any(value < bound.number for bound in lows)
@@ -205,5 +205,5 @@ def _sort(text: str) -> str:
 
 def _limit(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise ExpressionError(f"'limit' is {text!r}; expected how many candidates at most, such as 'limit=50'")
+        raise ExpressionError(f"'limit' is {text!r}; expected the maximum number of candidates, such as 'limit=50'")
     return int(text)

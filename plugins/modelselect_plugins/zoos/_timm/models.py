@@ -49,7 +49,7 @@ DATASETS: Mapping[str, str] = {
     "yfcc100m": "YFCC-100M",
     "yfcc15m": "YFCC-15M",
 }
-"""What the parts of timm's tags say about the data."""
+"""The datasets behind the parts of timm's tags."""
 
 _LABELLED = frozenset({"bamboo", "in12k", "in1k", "in21k", "in22k", "inw21k"})
 _SELF_SUPERVISED = frozenset({"dino", "mae", "fcmae", "ijepa"})
@@ -57,7 +57,7 @@ _PROJECTION_MULTIPLE = 128  # widths of contrastive projections (512, 640, 768, 
 
 
 def timm_backbone(candidate: Candidate, module: torch.nn.Module, weights_key: str) -> Backbone:
-    """A model that timm has loaded, from wherever, with the preprocessing of its pre-trained configuration."""
+    """A model that timm has loaded from anywhere, with the preprocessing of its pre-trained configuration."""
     module = module.float().eval()
     return Backbone(
         candidate=candidate,
@@ -72,7 +72,7 @@ def timm_folder(path: Path, candidate: Candidate, weights_key: str) -> Backbone:
     """The model in a folder of timm's `local-dir` form.
 
     Raises:
-        CandidateError: timm has no such architecture, or cannot load its weights.
+        CandidateError: timm does not have the architecture, or cannot load the weights.
     """
     timm = required("timm")
     architecture = json.loads((path / "config.json").read_bytes())["architecture"]
@@ -80,19 +80,19 @@ def timm_folder(path: Path, candidate: Candidate, weights_key: str) -> Backbone:
         raise CandidateError(
             f"timm has no architecture {architecture!r}.{did_you_mean(architecture, timm.list_models())}"
         )
-    # Strict, whatever its `model_args` say: layers without weights would be left at random.
+    # Strict, whatever the folder's `model_args` say: layers without weights would otherwise be random.
     module = timm.create_model(f"local-dir:{path}", pretrained=True, pretrained_strict=True)
     outputs, trained = module.num_classes, module.pretrained_cfg.get("num_classes")
-    if trained is not None and outputs not in (0, trained):  # timm then leaves the classifier's weights out
+    if trained is not None and outputs not in (0, trained):  # timm then drops the classifier's weights
         raise CandidateError(
-            f"its config.json builds a classifier of {outputs} classes and says that the weights are of {trained}: its "
-            "logits would come from a layer left at random"
+            f"the config.json builds a classifier of {outputs} classes, but the weights are for {trained} classes, so "
+            "logits would come from a random layer"
         )
     return timm_backbone(candidate, module, weights_key)
 
 
 def configured(configuration: Mapping[str, Any]) -> dict[str, Any]:
-    """A candidate's metadata from timm's `config.json`; older ones have no `pretrained_cfg` of their own."""
+    """A candidate's metadata from timm's `config.json`; old files have no separate `pretrained_cfg`."""
     pretrained = configuration.get("pretrained_cfg") or configuration
     tag, size = pretrained.get("tag"), pretrained.get("input_size")
     classes = configuration.get("num_classes", pretrained.get("num_classes"))
@@ -110,7 +110,7 @@ def configured(configuration: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def timm_skeleton(name: str) -> torch.nn.Module:
-    """The architecture on the meta device. `name` is as `timm.create_model` takes it."""
+    """The architecture on the meta device. `name` is an argument of `timm.create_model`."""
     timm = required("timm")
     try:
         with without_values():
@@ -121,7 +121,7 @@ def timm_skeleton(name: str) -> torch.nn.Module:
 
 
 def source_dataset(tag: str | None) -> str | None:
-    """What a tag of timm's says about the data, in order of training; None if nothing known.
+    """The training datasets in a timm tag, in order of training; None if the tag names no known dataset.
 
     >>> source_dataset("augreg_in21k_ft_in1k")
     'ImageNet-21k -> ImageNet-1k'
@@ -131,9 +131,9 @@ def source_dataset(tag: str | None) -> str | None:
 
 
 def source_classes(tag: str | None, outputs: int) -> int:
-    """Number of source classes of a timm model with so many outputs: 0 if they are an embedding, not classes.
+    """Number of source classes of a timm model with this number of outputs: 0 if they are an embedding, not classes.
 
-    Image towers of contrastive models have their projection where classifiers have classes.
+    Image towers of contrastive models have a projection in the place of a classifier.
 
     >>> source_classes("a1_in1k", 1000), source_classes("openai", 512)
     (1000, 0)
@@ -146,9 +146,9 @@ def source_classes(tag: str | None, outputs: int) -> int:
 
 @dataclass(frozen=True)
 class PreLogits:
-    """Pre-logits as features, and logits, after one pass through the body.
+    """Features are the pre-logits; logits are computed from the same pass through the body.
 
-    Not `HeadInput`: timm has heads of several classifiers, and heads that normalise between pre-logits and classifier.
+    `HeadInput` does not suffice: some timm heads have several classifiers, or normalise between pre-logits and logits.
     """
 
     has_logits: bool = True
@@ -176,7 +176,7 @@ def _preprocessing(module: torch.nn.Module) -> Preprocessing:
 
 
 def _expressed(settings: Mapping[str, Any]) -> ImagePreprocessing | None:
-    """The evaluation transform as `ImagePreprocessing`; None where that has no words for it."""
+    """The evaluation transform as `ImagePreprocessing`; None if that cannot express it."""
     channels, height, width = settings["input_size"]
     squash = settings["crop_mode"] == "squash"
     centre = settings["crop_mode"] == "center" and height == width

@@ -1,6 +1,6 @@
-"""How many parameters timm's pre-trained models have, from a table: building 1,800 models to list them takes minutes.
+"""Parameter counts of timm's pre-trained models, from a table: building 1,800 models to list them would take minutes.
 
-`python tools/timm_parameters.py` writes the table anew from the installed timm.
+`python tools/timm_parameters.py` updates the table from the installed timm.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ TABLE = Path(__file__).with_name("parameters.json")
 
 
 def parameters(name: str) -> int | None:
-    """Of `architecture.tag`; None where the table does not know it, such as in a later timm.
+    """The number of parameters of `architecture.tag`; None if the table lacks it, for example for a later timm.
 
     >>> parameters("resnet18.a1_in1k")
     11689512

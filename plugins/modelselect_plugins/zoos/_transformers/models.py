@@ -1,7 +1,7 @@
-"""Models of transformers from a local folder: weights in float32, one forward pass, and no layer left at random.
+"""Loads models of transformers from a local folder: weights in float32, one forward pass, and no random layers.
 
-Image models are read here, text encoders in `_transformers_text`.
-Used by the zoos that find such folders. Nothing here reaches for the network.
+Image models are read here, text encoders in `_transformers.texts`. The zoos that find such folders use this module. It
+never uses the network.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelselect.candidates.backbone import Backbone, Outputs, Preprocessing, Reader
+from modelselect.candidates.candidate import Candidate
 from modelselect.candidates.preprocessing import CallablePreprocessing, TextPreprocessing, example_batch, per_channel
 from modelselect.candidates.readers import HeadInput, pool, reader_for_module
 from modelselect.errors import CandidateError, RemoteCodeError
@@ -23,8 +24,6 @@ from modelselect_plugins.zoos._transformers.texts import TextSettings
 
 if TYPE_CHECKING:
     import torch
-
-    from modelselect.candidates.candidate import Candidate
 
 PROCESSOR = "preprocessor_config.json"
 _CLASS_TOKENS = ("cls_token", "class_embedding", "class_token")
@@ -39,21 +38,21 @@ def load(
     safetensors: bool = True,
     settings: Mapping[str, str] | None = None,
 ) -> Backbone:
-    """The model that `save_pretrained` wrote into a folder; a classifier with its source classes.
+    """The model that `save_pretrained` wrote into a folder; a classifier includes its source classes.
 
-    Of a model of images and text together, such as CLIP, its vision tower.
+    For a model of images and text, such as CLIP, the vision tower.
 
     Args:
         path: the folder.
-        candidate: that it is.
+        candidate: the candidate to load.
         weights_key: digest of the folder.
-        trust_remote_code: whether code that it brings may run.
-        safetensors: False to read pickled weights instead, and nothing but tensors from them.
-        settings: what the candidate's name says behind its `?`; see `TextSettings`.
+        trust_remote_code: whether the folder's own code may run.
+        safetensors: False to read pickled weights instead, restricted to tensors.
+        settings: the settings in the candidate's name, after its `?`; see `TextSettings`.
 
     Raises:
-        CandidateError: weights are missing on the way to the features, it is neither image model nor text encoder, ...
-        RemoteCodeError: its class is in code of its own.
+        CandidateError: weights of layers before the features are missing, it is no image model or text encoder, ...
+        RemoteCodeError: its class is defined in its own code.
         ExpressionError: a setting is unknown.
     """
     transformers = required("transformers")
@@ -67,7 +66,9 @@ def load(
             )
             loader = transformers_texts.loader(configuration)
         elif settings:
-            raise CandidateError(f"it is an image model, and {', '.join(settings)} is said of text encoders alone")
+            raise CandidateError(
+                f"the model takes images, but the settings {', '.join(settings)} are for text encoders"
+            )
         else:
             preprocessing = _preprocessing(path, trust_remote_code)
             loader = _loader(configuration)
@@ -76,19 +77,19 @@ def load(
         module, report = loader.from_pretrained(
             path,
             config=configuration,
-            dtype=torch.float32,  # the default is whatever the file holds
+            dtype=torch.float32,  # the default is the file's dtype
             use_safetensors=safetensors,
             weights_only=True,
-            trust_remote_code=trust_remote_code,  # never None: that asks on the terminal
+            trust_remote_code=trust_remote_code,  # never None, which would ask on the terminal
             local_files_only=True,
             output_loading_info=True,
         )
         missing = sorted({*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])})
-        # A pooler without weights is not read; in a classifier it would be, on the way to the head.
+        # A pooler without weights is not read here, but a classifier's head would read it.
         if any(loader.__name__.endswith("Classification") or not key.startswith("pooler.") for key in missing):
             raise CandidateError(
-                f"its weights lack {len(missing)} tensors of {type(module).__name__}, such as "
-                f"{', '.join(missing[:3])}: features would come from layers left at random"
+                f"the weights lack {len(missing)} tensors of {type(module).__name__}, such as "
+                f"{', '.join(missing[:3])}, so features would come from random layers"
             )
         module = module.float().eval()
         read: Reader
@@ -115,7 +116,7 @@ def skeleton(path: Path, *, trust_remote_code: bool) -> torch.nn.Module:
 
 
 def is_text(path: Path, configuration: Mapping[str, Any]) -> bool:
-    """True for a text encoder, by the files beside its `config.json` and what that says."""
+    """True for a text encoder, judged by its `config.json` and the files in the same folder."""
     return not (path / PROCESSOR).is_file() and (
         ("vocab_size" in configuration and "image_size" not in configuration)  # BEiT has both
         or any((path / name).is_file() for name in transformers_texts.VOCABULARIES)
@@ -123,7 +124,7 @@ def is_text(path: Path, configuration: Mapping[str, Any]) -> bool:
 
 
 def metadata(path: Path, configuration: Mapping[str, Any], settings: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """What `config.json` and the files beside it say, without transformers."""
+    """Metadata from `config.json` and the files in the same folder, without transformers."""
     if is_text(path, configuration):
         return transformers_texts.metadata(path, configuration, TextSettings.of(settings or {}))
     architecture = next(iter(configuration.get("architectures") or []), None)
@@ -131,7 +132,7 @@ def metadata(path: Path, configuration: Mapping[str, Any], settings: Mapping[str
     classes = None
     if architecture is not None:
         labels = configuration.get("id2label")
-        classes = (len(labels) if labels else 2) if "ForImageClassification" in architecture else 0  # 2 goes unsaid
+        classes = (len(labels) if labels else 2) if "ForImageClassification" in architecture else 0  # 2 is the default
     return {
         "architecture": architecture,
         "family": configuration["model_type"],
@@ -166,12 +167,12 @@ class ProcessorPreprocessing:
 
 @dataclass(frozen=True)
 class EncoderOutput:
-    """Features from what the encoder under the head returns: its pooled output, else its class token, else the mean.
+    """Features from the output of the encoder below the head: its pooled output, else its class token, else the mean.
 
     Attributes:
-        pooled: False where the encoder's pooler holds no trained weights.
-        class_token: True if the first token stands for the image.
-        has_logits: True if what the module returns has logits of source classes.
+        pooled: False if the encoder's pooler has no trained weights.
+        class_token: True if the first token represents the image.
+        has_logits: True if the module's output has logits of source classes.
     """
 
     pooled: bool
@@ -204,19 +205,19 @@ def _configuration(path: Path, trust_remote_code: bool) -> Any:
         and not trust_remote_code
     ):
         raise RemoteCodeError(
-            f"it brings code of its own (model type {declared.get('model_type')!r}), which runs only if you allow it: "
-            "read it, then pass trust_remote_code=True (on the command line: --trust-remote-code)"
+            f"the model brings code of its own (model type {declared.get('model_type')!r}), which runs only with your "
+            "permission: read the code, then pass trust_remote_code=True (on the command line: --trust-remote-code)"
         )
     configuration = transformers.AutoConfig.from_pretrained(
         path, trust_remote_code=trust_remote_code, local_files_only=True
     )
-    # A file may ask for an attention that transformers would fetch from the Hub and run: ours is the installed one.
-    configuration._attn_implementation = None
+    # A file may ask for an attention kernel that transformers would download from the Hub and run; this prevents it.
+    configuration._attn_implementation = None  # noqa: SLF001 (none is public)
     tower = getattr(configuration, "vision_config", None)
     if tower is not None and type(tower) not in transformers.MODEL_MAPPING:
         raise CandidateError(
             f"{configuration.model_type!r} takes text and images together, and transformers cannot load its vision "
-            "tower alone; save that as a folder of its own"
+            "tower alone; save the vision tower as a folder of its own"
         )
     return configuration if tower is None else tower
 
@@ -233,10 +234,10 @@ def _is_classifier(configuration: Any) -> bool:
 def _preprocessing(path: Path, trust_remote_code: bool) -> Preprocessing:
     transformers = required("transformers")
     if not (path / PROCESSOR).is_file():
-        raise CandidateError(f"it has no {PROCESSOR}, so nothing says how its images are prepared")
+        raise CandidateError(f"the folder has no {PROCESSOR}, so the preprocessing of images is unknown")
     check_sides(_input_size(path, {}) or ())
     processor = None
-    for backend in ("pil", "torchvision"):  # PIL first: what nearly all of them were trained with
+    for backend in ("pil", "torchvision"):  # PIL first, since nearly all were trained with it
         with contextlib.suppress(Exception):
             processor = transformers.AutoImageProcessor.from_pretrained(
                 path, backend=backend, trust_remote_code=trust_remote_code, local_files_only=True
@@ -255,13 +256,13 @@ def _preprocessing(path: Path, trust_remote_code: bool) -> Preprocessing:
 
 
 def _same(parts: ProcessorPreprocessing, whole: Callable[[Any], torch.Tensor]) -> bool:
-    """True if the processor in two parts gives what it gives as a whole; some have further steps between."""
+    """True if the two parts of the processor give the result of the whole; some processors have further steps."""
     import torch
 
     try:
         halves = example_batch(parts)
         wholes = example_batch(CallablePreprocessing(whole, parts.key))
-    except Exception:  # it does not know these switches
+    except Exception:  # the processor lacks these switches
         return False
     return halves.shape == wholes.shape and torch.allclose(halves, wholes, rtol=0, atol=1e-5)
 
@@ -279,7 +280,7 @@ def _reader(module: Any, preprocessing: Preprocessing, classifier: bool, *, pool
         with torch.no_grad():
             encoder(module, example_batch(preprocessing))
     except Exception as error:
-        raise CandidateError(f"it is no image model that gives features ({one_line(error)})") from error
+        raise CandidateError(f"the model cannot be read as an image model with features ({one_line(error)})") from error
     return encoder
 
 
@@ -301,7 +302,7 @@ def _input_size(path: Path, configuration: Mapping[str, Any]) -> tuple[int, int,
 
 @contextlib.contextmanager
 def _quiet(transformers: Any) -> Iterator[None]:
-    """Without transformers' own progress bars and reports: the leaderboard says what went wrong."""
+    """Silences transformers' own progress bars and reports, since errors are reported on the leaderboard."""
     logging = transformers.utils.logging
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()

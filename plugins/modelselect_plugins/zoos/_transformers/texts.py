@@ -1,6 +1,6 @@
 """Text encoders of transformers: the tokenizer as preprocessing, features pooled over the tokens of each text.
 
-Nothing here reads a pooler that the checkpoint brings (`pooler_output`): it may hold no trained weights.
+The pooler of a checkpoint (`pooler_output`) is never read, since it may have no trained weights.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
 
 POOLINGS: Mapping[str, str] = {
     "mean": "the mean of the last layer over the text's tokens",
-    "cls": "the last layer at the class token, which comes first",
+    "cls": "the last layer at the class token, which is the first",
     "last": "the last layer at the text's last token",
     "max": "the maximum of the last layer over the text's tokens",
-    "layer-mean": "the mean over the tokens, and over all layers behind the embedding",
-    "head": "what the classifier is given, where the checkpoint has a trained one",
+    "layer-mean": "the mean over the tokens and over all layers after the embedding",
+    "head": "the input of the classifier, if the checkpoint has a trained one",
 }
-"""What can be stated as `?pooling=...`."""
+"""Values of `?pooling=...`."""
 
 LONGEST = 512
-"""Tokens of a text, at most, unless `max_length` is stated: attention costs the square of it."""
+"""Maximum number of tokens of a text, unless `max_length` is given: attention grows with its square."""
 
 VOCABULARIES = (
     "tokenizer.json",
@@ -53,7 +53,7 @@ FILES = (
     "modules.json",
     "sentence_bert_config.json",
 )
-"""What is read beside the configuration and the weights, and the folder of pooling that `modules.json` names."""
+"""Files read in addition to configuration and weights; the folder of pooling in `modules.json` is read, too."""
 
 _SENTENCE_POOLINGS = {
     "pooling_mode_cls_token": "cls",
@@ -62,23 +62,23 @@ _SENTENCE_POOLINGS = {
     "pooling_mode_lasttoken": "last",
     "lasttoken": "last",
 }
-"""sentence-transformers' names, of its older and newer form, where they are not ours."""
+"""sentence-transformers' names, old and new, where they differ from ours."""
 
 _POSITIONS_BEHIND_PADDING = frozenset(
     {"roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet", "longformer", "xmod"}
 )
-"""Families that count positions from behind the padding's id, so that they have so many fewer."""
+"""Families whose positions start after the padding's id, so that fewer positions are left for tokens."""
 
 _EXAMPLES = ("A short text.", "A text that is a little longer than the other one, so that one of them is padded.")
 
 
 @dataclass(frozen=True)
 class TextSettings:
-    """What a candidate's name says of how it is to be used: `?pooling=mean&max_length=128`.
+    """The settings in a candidate's name, `?pooling=mean&max_length=128`.
 
     Attributes:
-        pooling: of `POOLINGS`; None for what the folder says, else `head` for classifiers, `last` for decoders, `mean`.
-        max_length: tokens; longer texts are cut. None for what the model and its tokenizer say, at most `LONGEST`.
+        pooling: one of `POOLINGS`; None for the folder's own, else `head` for classifiers, `last` for decoders, `mean`.
+        max_length: tokens; longer texts are cut. None for the limit of model and tokenizer, at most `LONGEST`.
     """
 
     pooling: str | None = None
@@ -86,7 +86,7 @@ class TextSettings:
 
     @classmethod
     def of(cls, given: Mapping[str, str]) -> TextSettings:
-        """Raises ExpressionError for a name or a value that is none.
+        """Raises ExpressionError for an unknown name or an invalid value.
 
         >>> TextSettings.of({"pooling": "cls", "max_length": "128"})
         TextSettings(pooling='cls', max_length=128)
@@ -95,7 +95,7 @@ class TextSettings:
         for name in given:
             if name not in known:
                 raise ExpressionError(
-                    f"{name!r} is no setting of a candidate; expected {' or '.join(known)}.{did_you_mean(name, known)}"
+                    f"{name!r} is not a candidate's setting; expected {' or '.join(known)}.{did_you_mean(name, known)}"
                 )
         pooling, length = given.get("pooling"), given.get("max_length")
         if pooling is not None and pooling not in POOLINGS:
@@ -106,19 +106,19 @@ class TextSettings:
 
 
 def files(path: Path) -> list[Path]:
-    """What is read of a text model's folder beside configuration and weights, as far as it is there."""
+    """The existing files of a text model's folder that are read in addition to configuration and weights."""
     pooling = _pooling_file(path)
     return [path / name for name in FILES if (path / name).is_file()] + ([pooling] if pooling else [])
 
 
 def metadata(path: Path, configuration: Mapping[str, Any], settings: TextSettings) -> dict[str, Any]:
-    """What the files say, without transformers."""
+    """Metadata from the files, without transformers."""
     architecture = next(iter(configuration.get("architectures") or []), None)
     widths = (configuration.get(key) for key in ("hidden_size", "dim", "n_embd", "d_model"))
     classes = None
     if architecture is not None:
         labels = configuration.get("id2label")
-        classes = (len(labels) if labels else 2) if _has_head(architecture) else 0  # 2 goes unsaid
+        classes = (len(labels) if labels else 2) if _has_head(architecture) else 0  # 2 is the default
     known = {
         "modality": "text",
         "architecture": architecture,
@@ -129,15 +129,15 @@ def metadata(path: Path, configuration: Mapping[str, Any], settings: TextSetting
         "remote_code": "auto_map" in configuration,
     }
     if architecture is not None and not architecture.endswith("Model") and not _has_head(architecture):
-        known["parameters"] = None  # its file holds a head for pre-training, too, which is not loaded
+        known["parameters"] = None  # the file includes a pre-training head, which is not loaded
     return known
 
 
 def loader(configuration: Any) -> Any:
-    """The class of transformers that loads it: with its classifier where it has one, without other heads.
+    """The class of transformers that loads it: with its classifier, if it has one, but without other heads.
 
     Raises:
-        CandidateError: it is an encoder and a decoder that cannot be taken apart.
+        CandidateError: it has an encoder and a decoder that cannot be separated.
     """
     transformers = required("transformers")
     if _is_classifier(configuration) and not configuration.is_encoder_decoder:
@@ -147,8 +147,8 @@ def loader(configuration: Any) -> Any:
     if not configuration.is_encoder_decoder:
         return transformers.AutoModel
     raise CandidateError(
-        f"{configuration.model_type!r} is an encoder with a decoder, and transformers does not take its encoder alone; "
-        "save that as a folder of its own"
+        f"{configuration.model_type!r} is an encoder with a decoder, and transformers cannot load its encoder alone; "
+        "save the encoder as a folder of its own"
     )
 
 
@@ -158,20 +158,20 @@ def preprocessing(
     """The folder's tokenizer.
 
     Raises:
-        CandidateError: it has none, or the stated length is more than the model takes.
+        CandidateError: the folder has no tokenizer, or the given length exceeds the model's limit.
     """
     transformers = required("transformers")
     _check_vocabulary(path)
     declared = json.loads((path / "config.json").read_bytes())
     limit = _positions(declared)
     if settings.max_length is not None and limit is not None and settings.max_length > limit:
-        raise CandidateError(f"max_length={settings.max_length} is more than the {limit} tokens that it takes")
+        raise CandidateError(f"max_length={settings.max_length} exceeds the model's limit of {limit} tokens")
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(
             path, trust_remote_code=trust_remote_code, local_files_only=True
         )
     except Exception as error:
-        raise CandidateError(f"its tokenizer cannot be loaded ({one_line(error)})") from error
+        raise CandidateError(f"the tokenizer cannot be loaded ({one_line(error)})") from error
     length, vocabulary = _length(path, declared, settings), configuration.vocab_size
     lower = _read(path / "sentence_bert_config.json").get("do_lower_case") is True
     tokenizer.truncation_side = "right"
@@ -182,21 +182,21 @@ def preprocessing(
         ids: list[int] = tokenizer(text, truncation=True, max_length=length, verbose=False)["input_ids"] or [filler]
         if max(ids) >= vocabulary:
             raise CandidateError(
-                f"its tokenizer gives token {max(ids)}, and it knows {vocabulary}: tokenizer and weights do not belong "
-                "together"
+                f"the tokenizer gives token {max(ids)}, but the model has only {vocabulary} tokens: tokenizer and "
+                "weights do not belong together"
             )
         return ids
 
-    encode(_EXAMPLES[1])  # sets the truncation once, so that threads find it set
+    encode(_EXAMPLES[1])  # sets the truncation before threads use the tokenizer
     key = f"{type(tokenizer).__qualname__}:{length}:{vocabulary}:{lower}:{filler}:{_contents(tokenizer)}"
     return TextPreprocessing(encode, length, f"text:{hashlib.sha256(key.encode()).hexdigest()}")
 
 
 def made_ready(module: Any) -> Any:
-    """The module, with an id to pad with, and without a look at token ids where no mask is given.
+    """The module with a padding id, and without a check of token ids for calls without a mask.
 
-    The look is for a warning alone, and fails on the meta device. Decoders with a classifier look for the last token
-    that is no padding, and refuse batches where no id is set.
+    That check is only for a warning, and fails on the meta device. Decoders with a classifier search the last token
+    that is not padding, and refuse batches without a padding id.
     """
     configuration = module.config
     if not isinstance(configuration.pad_token_id, int) or configuration.pad_token_id < 0:
@@ -208,14 +208,14 @@ def made_ready(module: Any) -> Any:
 
 
 def _no_warning(*_: Any, **__: Any) -> None:
-    """In place of a warning."""
+    """Replaces a warning."""
 
 
 def reader(module: Any, prepared: TextPreprocessing, path: Path, settings: TextSettings) -> Reader:
-    """How features, and logits where there is a trained classifier of several classes, are read from a ready module.
+    """How to read features from a ready module, and logits if it has a trained classifier of several classes.
 
     Raises:
-        CandidateError: the pooling is none of this model's, the forward pass fails, or it reads what is padded.
+        CandidateError: the pooling does not fit the model, the forward pass fails, or the model reads padding.
     """
     import torch
 
@@ -239,19 +239,19 @@ def reader(module: Any, prepared: TextPreprocessing, path: Path, settings: TextS
     except CandidateError:
         raise
     except Exception as error:
-        raise CandidateError(f"it is no text encoder that gives features ({one_line(error)})") from error
+        raise CandidateError(f"the model cannot be read as a text encoder with features ({one_line(error)})") from error
     return found
 
 
 @dataclass(frozen=True)
 class PooledTokens:
-    """Features pooled over each text's own tokens; texts of like length pass together, so that little is padding.
+    """Features pooled over each text's own tokens; texts of similar length are batched together, for little padding.
 
     Attributes:
-        pooling: of `POOLINGS`.
-        padding_id: what the module is given where a text has ended.
-        head: name of the classifier's submodule; None where there is none.
-        has_logits: True if what the module returns has logits of source classes.
+        pooling: one of `POOLINGS`.
+        padding_id: fills the rest of a row after the end of a text.
+        head: name of the classifier's submodule; None without one.
+        has_logits: True if the module's output has logits of source classes.
     """
 
     pooling: str
@@ -282,21 +282,21 @@ class PooledTokens:
             output = module(**named, output_hidden_states=self.pooling == "layer-mean")
         finally:
             handle.remove()
-        encoded = seen[-1] if seen else output  # a model without a head is its own base, and may be called unhooked
+        encoded = seen[-1] if seen else output  # without a head, the model itself is the base, and its hook may not run
         return Outputs(
             _pooled(encoded, named["attention_mask"], self.pooling), output.logits if self.has_logits else None
         )
 
 
 LEAST_TOKENS = 1024
-"""Tokens in a group, before it is worth beginning another one for shorter texts: fewer leave the processor idle."""
+"""Number of tokens in a group before a new group for shorter texts may begin: fewer would leave the device idle."""
 
 LEAST_SHARE = 0.8
-"""Of a group's longest text, the length of its shortest where the group has `LEAST_TOKENS`."""
+"""Minimum length of texts in a group of `LEAST_TOKENS`, relative to the longest."""
 
 
 def of_like_length(lengths: Sequence[int]) -> Iterator[list[int]]:
-    """Indices of texts in groups, longest first.
+    """Indices of texts in groups of similar length, longest first.
 
     >>> list(of_like_length([10, 500, 490, 510, 500, 505]))
     [[3, 5, 1, 4, 2], [0]]
@@ -312,7 +312,7 @@ def of_like_length(lengths: Sequence[int]) -> Iterator[list[int]]:
 
 
 def arguments(batch: torch.Tensor, padding_id: int) -> dict[str, torch.Tensor]:
-    """What the module takes for a batch of token ids, `PADDING` where a text has ended."""
+    """The module's arguments for a batch of token ids with `PADDING` after the end of each text."""
     mask = batch != PADDING
     return {"input_ids": batch.masked_fill(~mask, padding_id), "attention_mask": mask.long()}
 
@@ -336,37 +336,41 @@ def _pooled(output: Any, mask: torch.Tensor, pooling: str) -> torch.Tensor:
 
 def _check_vocabulary(path: Path) -> None:
     there = [name for name in VOCABULARIES if (path / name).is_file()]
-    if not there:  # transformers would make up an empty one
-        raise CandidateError(f"it has no tokenizer; expected one of {', '.join(VOCABULARIES)} beside its config.json")
+    if not there:  # transformers would create an empty one
+        raise CandidateError(
+            f"the folder has no tokenizer; expected one of {', '.join(VOCABULARIES)} next to config.json"
+        )
     if all(name.endswith(".model") for name in there):
         try:
             for library in ("sentencepiece", "google.protobuf"):
                 importlib.import_module(library)
-        except ImportError as error:  # of which transformers would say something else
+        except ImportError as error:  # transformers' own message would be misleading
             raise CandidateError(
-                f"its tokenizer is in sentencepiece's form alone ({there[0]}), and this cannot be read "
-                f"({one_line(error)}); mend it with: pip install sentencepiece protobuf"
+                f"the tokenizer is only in sentencepiece's form ({there[0]}), which cannot be read here "
+                f"({one_line(error)}); fix this with: pip install sentencepiece protobuf"
             ) from error
 
 
 def _check_pooling(pooling: str, head: str | None, prepared: TextPreprocessing) -> None:
     if pooling not in POOLINGS:
         raise CandidateError(
-            f"its modules.json asks for the pooling {pooling!r}, which is none of ours. State another one: "
+            f"the modules.json asks for the pooling {pooling!r}, which is not supported. Give another one: "
             f"?pooling= with {', '.join(POOLINGS)}"
         )
     if pooling == "head" and head is None:
-        raise CandidateError("pooling=head is what a trained classifier is given, and it has none; try pooling=mean")
+        raise CandidateError("pooling=head needs a trained classifier, which the model does not have; try pooling=mean")
     if pooling == "cls" and len({int(prepared.prepare(text)[0]) for text in ("One", "text", "2")}) > 1:
-        raise CandidateError("pooling=cls is the token before the text, and its tokenizer puts none; try pooling=mean")
+        raise CandidateError(
+            "pooling=cls needs a token before the text, which the tokenizer does not add; try pooling=mean"
+        )
 
 
 def _check_padding(padded: Outputs, alone: Outputs) -> None:
-    """A text must have the same outputs beside a longer one as alone; XLNet's classifier reads the padding."""
+    """A text must have the same outputs in a batch with a longer one as alone; XLNet's classifier reads the padding."""
     for among, own in zip(padded, alone, strict=True):
         if among is not None and own is not None and (among[:1] - own).abs().max() > 1e-3 * own.abs().max():
             raise CandidateError(
-                "what it gives for a text changes with the padding behind the text, so that no score could be repeated"
+                "the outputs for a text change with the padding after the text, so no score could be repeated"
             )
 
 
@@ -380,7 +384,7 @@ def _usual_pooling(configuration: Any, head: str | None) -> str:
 
 
 def _stated_pooling(path: Path) -> str | None:
-    """What a folder of sentence-transformers says, in our word where we have one."""
+    """The pooling in a folder of sentence-transformers, by our name if we have one."""
     file = _pooling_file(path)
     if file is None:
         return None
@@ -398,12 +402,12 @@ def _pooling_file(path: Path) -> Path | None:
         folder = next(module["path"] for module in modules if module["type"].endswith(".Pooling"))
     except (OSError, ValueError, LookupError, TypeError, AttributeError, StopIteration):
         return None
-    file = path / Path(str(folder)).name / "config.json"  # in this folder, whatever it says
+    file = path / Path(str(folder)).name / "config.json"  # always in this folder, whatever the path says
     return file if file.is_file() else None
 
 
 def _length(path: Path, configuration: Mapping[str, Any], settings: TextSettings) -> int:
-    """Tokens of a text: as stated, else the least of what the model, its tokenizer and `LONGEST` allow."""
+    """Maximum number of tokens: as given, else the minimum of the model's, the tokenizer's and `LONGEST`."""
     if settings.max_length is not None:
         return settings.max_length
     said = (
@@ -415,7 +419,7 @@ def _length(path: Path, configuration: Mapping[str, Any], settings: TextSettings
 
 
 def _positions(configuration: Mapping[str, Any]) -> int | None:
-    """How many tokens it has positions for; None where that is not limited, or not said."""
+    """The number of positions for tokens; None if there is no limit or none is given."""
     keys = ("max_position_embeddings", "n_positions")
     positions = next((configuration[key] for key in keys if isinstance(configuration.get(key), int)), 0)
     if configuration.get("model_type") in _POSITIONS_BEHIND_PADDING:
@@ -433,12 +437,12 @@ def _has_head(architecture: str) -> bool:
 
 
 def _tells_classes_apart(classes: int | None, problem: str | None) -> bool:
-    """True if its logits are those of classes that exclude one another: neither a regression, nor several at once."""
+    """True if its logits are for mutually exclusive classes: neither a regression, nor multi-label."""
     return classes is not None and classes > 1 and problem not in ("regression", "multi_label_classification")
 
 
 def _contents(tokenizer: Any) -> str:
-    """All that makes a tokenizer: the vocabulary and every step before and behind it."""
+    """Everything that defines a tokenizer: the vocabulary, and every step before and after."""
     if tokenizer.is_fast:
         return str(tokenizer.backend_tokenizer.to_str())
     settings = {key: str(value) for key, value in tokenizer.init_kwargs.items() if not key.endswith(("_file", "_path"))}

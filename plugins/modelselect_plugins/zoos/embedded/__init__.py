@@ -1,8 +1,8 @@
-"""Twelve tiny networks that travel inside the package, so that everything can be tried and tested without a network.
+"""Twelve tiny networks in the package itself, so that everything can be tried and tested offline.
 
 They were really pre-trained, by `python -m modelselect_plugins.zoos.embedded.train`, on generated images and on
-scikit-learn's digits 0 to 4; one is left at its random initialisation, and two were stopped early. `zoo.json` lists
-them, `cards/` describes them, and `demo.py` holds the task that they are ranked on.
+scikit-learn's digits 0 to 4; one keeps its random initialisation, and two were stopped early. `zoo.json` lists them,
+`cards/` describes them, and `demo.py` holds the task that they are ranked on.
 """
 
 from __future__ import annotations
@@ -21,24 +21,26 @@ from modelselect.candidates.modules import weights_digest
 from modelselect.candidates.preprocessing import ImagePreprocessing
 from modelselect.candidates.readers import HeadInput
 from modelselect.candidates.zoo import Zoo
+from modelselect.demo import Demo
 from modelselect.errors import CandidateError, ExpressionError, did_you_mean
 from modelselect.host.hookspecs import hookimpl
 from modelselect_plugins.zoos._support import first_missing
+from modelselect_plugins.zoos.embedded import demo
+from modelselect_plugins.zoos.embedded.sources import TASKS
 
 if TYPE_CHECKING:
-    from modelselect.demo import Demo
-    from modelselect_plugins.zoos.embedded.networks import Network
+    import torch
 
 HERE = Path(__file__).parent
 SOURCE_ROWS = 300
-"""Rows of the pre-training data that come with a backbone, for what is measured on source features."""
+"""Rows of the pre-training data that a backbone includes, for methods that need source features."""
 
 PREPROCESSING = ImagePreprocessing(size=(32, 32), resize=(32, 32), mean=(0.5,), std=(0.5,), channels=1)
 _REVISION_DIGITS = 12
 
 
 class EmbeddedZoo(Zoo):
-    """`embedded:<architecture>.<source>`: small, offline, and the same everywhere.
+    """`embedded:<architecture>.<source>`: small, offline, and the same on every machine.
 
     >>> [candidate.name for candidate in EmbeddedZoo().search("resnet.*")]
     ['resnet.letters', 'resnet.textures']
@@ -51,7 +53,7 @@ class EmbeddedZoo(Zoo):
         """Candidates whose name, or name@revision, matches a glob, in alphabetical order."""
         if pattern.startswith("?"):
             raise ExpressionError(
-                f"the embedded zoo takes no query, given {pattern!r}. Give a name or a glob: 'embedded:*', "
+                f"the embedded zoo takes no query, but got {pattern!r}. Give a name or a glob: 'embedded:*', "
                 "'embedded:resnet.*', 'embedded:*.letters'."
             )
         for name, entry in _index().items():
@@ -89,16 +91,14 @@ class EmbeddedZoo(Zoo):
             source=_source_sample(entry),
         )
 
-    def skeleton(self, candidate: Candidate, *, trust_remote_code: bool = False) -> Network:
+    def skeleton(self, candidate: Candidate, *, trust_remote_code: bool = False) -> torch.nn.Module:
         return _skeleton(_entry(candidate))
 
     def availability(self) -> str | None:
         return first_missing("torch")
 
     def demo(self) -> Demo:
-        """What `modelselect demo` shows: a task that no candidate was trained on, and how good each really is there."""
-        from modelselect.demo import Demo
-        from modelselect_plugins.zoos.embedded import demo
+        """The data of `modelselect demo`: a task that no candidate was trained on, and the true accuracies on it."""
 
         def accuracies(table: Mapping[str, Any]) -> dict[str, float]:
             return {name: row["mean"] for name, row in table["candidates"].items()}
@@ -107,7 +107,7 @@ class EmbeddedZoo(Zoo):
             description=demo.DESCRIPTION,
             dataset=demo.demo_dataset(),
             truth=accuracies(demo.truth()),
-            measure=lambda progress: accuracies(demo.measure_truth(progress=progress)),
+            measure=lambda progress: accuracies(demo.measure_truth(self, progress=progress)),
             fine_tuning=demo.FINE_TUNING,
             remember=demo.remember_other_datasets,
         )
@@ -134,8 +134,8 @@ def _entry(candidate: Candidate) -> dict[str, Any]:
     revision = entry["sha256"][:_REVISION_DIGITS]
     if candidate.revision not in (None, revision):
         raise CandidateError(
-            f"revision {candidate.revision!r} of {candidate.name!r} is not in this version of the package, which holds "
-            f"{revision!r}. Leave the revision out, or install the version that it came from."
+            f"revision {candidate.revision!r} of {candidate.name!r} is not in this version of the package, which has "
+            f"{revision!r}. Leave out the revision, or install the version of the package that had it."
         )
     return entry
 
@@ -144,13 +144,13 @@ def _metadata(entry: dict[str, Any]) -> dict[str, Any]:
     return {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
 
 
-def _build(entry: dict[str, Any]) -> Network:
-    from modelselect_plugins.zoos.embedded.networks import build
+def _build(entry: dict[str, Any]) -> torch.nn.Module:
+    from modelselect_plugins.zoos.embedded.networks import build  # which imports torch
 
     return build(entry["architecture"], entry["source_classes"])
 
 
-def _skeleton(entry: dict[str, Any]) -> Network:
+def _skeleton(entry: dict[str, Any]) -> torch.nn.Module:
     import torch
 
     with torch.device("meta"):
@@ -158,12 +158,10 @@ def _skeleton(entry: dict[str, Any]) -> Network:
 
 
 def _source_sample(entry: dict[str, Any]) -> tuple[list[Any], Any] | None:
-    """Images and labels of the training part of its source task; None where it was not trained."""
+    """Images and labels of the training part of its source task; None if it was not trained."""
     if entry["source_task"] is None:
         return None
     from PIL import Image
-
-    from modelselect_plugins.zoos.embedded.sources import TASKS
 
     pixels, labels = TASKS[entry["source_task"]].sample("train", SOURCE_ROWS)
     return [Image.fromarray(image) for image in pixels], labels

@@ -1,9 +1,10 @@
-"""What the embedded zoo is ranked on: scikit-learn's digits 5 to 9, and how well each candidate really does there.
+"""The task that the embedded zoo is ranked on, scikit-learn's digits 5 to 9, and the candidates' true accuracies.
 
-No network of the zoo has seen these classes. (Two have seen digits 0 to 4 of the same writers.) As they are, the digits
-are so easy that a network without any pre-training reaches 95%; so each is shown as a poor camera sees it: moved,
-blurred, noisy. Each class has 20 rows to fine-tune on; the rest of the 896 images is held out. `truth.json` holds the
-accuracies after fine-tuning; `python -m modelselect_plugins.zoos.embedded.demo` measures them anew and writes it.
+No network of the zoo has seen these classes. (Two have seen digits 0 to 4 by the same writers.) In the original, the
+digits are so easy that a network without any pre-training reaches 95%. Therefore each is shown as a poor camera would
+see it: moved, blurred, noisy. Each class has 20 rows to fine-tune on; the rest of the 896 images is held out.
+`truth.json` holds the accuracies after fine-tuning; `python tools/embedded_truth.py` measures them again and writes the
+file.
 """
 
 from __future__ import annotations
@@ -11,37 +12,41 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from modelselect.verification import FineTuning
-from modelselect_plugins.zoos.embedded import HERE, EmbeddedZoo
+from modelselect.candidates.zoo import Zoo
+from modelselect.history import ACCURACY, History, Result
+from modelselect.probe.probe import Probe
+from modelselect.verification import FineTuning, verify
 from modelselect_plugins.zoos.embedded.sources import CANVAS, photograph
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
 
-    from modelselect.history import History
+HERE = Path(__file__).parent
+TRUTH_FILE = HERE / "truth.json"
 
 TRAINING_ROWS_PER_CLASS = 20
 CLASS_NAMES = ("5", "6", "7", "8", "9")
 FINE_TUNING = FineTuning(epochs=20, backbone_learning_rate=1e-3, head_learning_rate=1e-2, batch_size=20)
-"""The recipe of the demo: steps larger than the default's, as the networks are small and the rows few."""
+"""The recipe of the demo: higher learning rates than the default's, because networks are small and rows are few."""
 
 DESCRIPTION = (
     "scikit-learn's handwritten digits 5 to 9, moved, blurred and noisy: 100 to fine-tune on, 796 held out. "
     "No candidate was trained on these classes (two were on digits 0 to 4, by the same writers)."
 )
 TRUTH_SEEDS = (0, 1, 2, 3, 4)
-TRUTH_COMMAND = "python -m modelselect_plugins.zoos.embedded.demo"
+TRUTH_COMMAND = "python tools/embedded_truth.py"
 
 Split = tuple[NDArray[np.uint8], NDArray[np.str_]]
 
 
 def demo_dataset() -> dict[str, Split]:
-    """Handwritten digits 5 to 9 under poor light, as `Probe.of` and `select` take them: (images, labels) by split.
+    """Handwritten digits 5 to 9 as a poor camera sees them, for `Probe.of` and `select`: (images, labels) by split.
 
     `train` has 100 rows, `validation` the other 796. Images are (N, 32, 32) uint8, labels are the digits as strings.
 
@@ -72,12 +77,12 @@ def truth() -> Mapping[str, Any]:
     >>> len(table["candidates"]), sorted(table["candidates"]["plain.random"])
     (12, ['accuracies', 'mean', 'revision', 'sd'])
     """
-    table: Mapping[str, Any] = json.loads((HERE / "truth.json").read_text(encoding="utf-8"))
+    table: Mapping[str, Any] = json.loads(TRUTH_FILE.read_text(encoding="utf-8"))
     return table
 
 
 def remember_other_datasets(history: History) -> None:
-    """Adds how the networks did on seven other small datasets, and what the proxy saw of these.
+    """Adds the networks' results on seven other small datasets, and the proxy's features of these.
 
     >>> import tempfile
     >>> from modelselect.history import History
@@ -87,33 +92,29 @@ def remember_other_datasets(history: History) -> None:
     >>> found["candidates"], found["datasets"], list(found["proxies"].values())
     (12, 7, [7])
     """
-    from modelselect.history import ACCURACY, Result
-
     known = json.loads((HERE / "history.json").read_text(encoding="utf-8"))
     settings = {"fine_tuning": known["settings"], "seeds": known["seeds"]}
     for name, found in known["datasets"].items():
         history.describe_dataset(name, {"name": name, "classes": found["classes"], "samples": found["samples"]})
         mean, deviation = np.array(found["proxy_features"])
-        history.keep_proxy(name, known["proxy"], [mean - deviation, mean + deviation])  # two rows that have these
+        history.keep_proxy(name, known["proxy"], [mean - deviation, mean + deviation])  # with this mean and deviation
         history.record(
-            Result(f"{EmbeddedZoo.name}:{candidate}", name, ACCURACY, accuracy, settings, {"source": known["command"]})
+            Result(f"embedded:{candidate}", name, ACCURACY, accuracy, settings, {"source": known["command"]})
             for candidate, accuracy in found["accuracies"].items()
         )
 
 
 def measure_truth(
-    seeds: Sequence[int] = TRUTH_SEEDS, progress: Callable[[str, int, float], None] | None = None
+    zoo: Zoo, seeds: Sequence[int] = TRUTH_SEEDS, progress: Callable[[str, int, float], None] | None = None
 ) -> dict[str, Any]:
     """Fine-tunes every candidate of the zoo with every seed, on the CPU: half a minute for each seed on one core.
 
     Args:
-        seeds: of the fresh head, the order of rows and dropout; the rows are the same for all.
-        progress: told the candidate's name, the seed and the accuracy after each run.
+        zoo: the embedded zoo.
+        seeds: of the new head, the order of rows and dropout; the rows are the same for all.
+        progress: called with the candidate's name, the seed and the accuracy after each run.
     """
-    from modelselect.probe.probe import Probe
-    from modelselect.verification import verify
-
-    probe, zoo = Probe.of(demo_dataset(), holdout=0.5), EmbeddedZoo()  # the share is the validation split's
+    probe = Probe.of(demo_dataset(), holdout=0.5)  # any share: the holdout is the validation split
     assert probe.holdout is not None
     candidates: dict[str, Any] = {}
     for candidate in zoo.search("*"):
@@ -142,7 +143,7 @@ def measure_truth(
 
 
 def _on_canvas(digit: NDArray[np.float64]) -> PILImage:
-    """8 x 8 values from 0 to 16, drawn about as large as the letters are that some networks were trained on."""
+    """8 x 8 values from 0 to 16, drawn about as large as the letters that some networks were trained on."""
     from PIL import Image
 
     canvas = Image.new("L", (CANVAS, CANVAS))
@@ -150,17 +151,3 @@ def _on_canvas(digit: NDArray[np.float64]) -> PILImage:
     pixels = Image.fromarray(np.rint(digit * (255 / 16)).astype(np.uint8))
     canvas.paste(pixels.resize((size, size), Image.Resampling.BILINEAR), ((CANVAS - size) // 2,) * 2)
     return canvas
-
-
-def _main() -> None:
-    import torch
-
-    torch.set_num_threads(1)
-    table = measure_truth(
-        progress=lambda name, seed, accuracy: print(f"{name:24} seed {seed}: {accuracy:.4f}", flush=True)
-    )
-    (HERE / "truth.json").write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
-
-
-if __name__ == "__main__":
-    _main()

@@ -1,7 +1,7 @@
-"""What the embedded zoo was pre-trained on: images drawn by these functions, and scikit-learn's digits 0 to 4.
+"""The pre-training data of the embedded zoo: images drawn by these functions, and scikit-learn's digits 0 to 4.
 
-No task holds a digit from 5 to 9: those are the demo's target. Everything is generated from a seed; nothing is
-downloaded and no system font is read (Pillow brings the one that is used).
+No task has a digit from 5 to 9: those are the demo's target. Everything is generated from a seed; nothing is
+downloaded, and no system font is used (the font is Pillow's own).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from PIL.ImageFont import FreeTypeFont
 
 SIDE = 32
-CANVAS = 64  # drawn at twice the size, so that reducing smooths the edges
+CANVAS = 64  # drawn at twice the size, so that downsampling smooths the edges
 _DIGIT_TEST_SHARE = 5  # every fifth digit of a class is held out
 Split = Literal["train", "test"]
 Pixels = NDArray[np.uint8]
@@ -34,7 +34,7 @@ class SourceTask:
     Attributes:
         name: the tag after the architecture in a candidate's name.
         description: what the images show, for the model card.
-        class_names: its classes, in label order.
+        class_names: of its classes, in label order.
         draw: (random generator, label, split) -> a (32, 32) uint8 image.
     """
 
@@ -44,7 +44,7 @@ class SourceTask:
     draw: Callable[[np.random.Generator, int, Split], Pixels]
 
     def sample(self, split: Split, rows: int, seed: int = 0) -> tuple[Pixels, NDArray[np.int64]]:
-        """(rows, 32, 32) images and their labels, classes as equal in number as can be; the same for the same seed.
+        """(rows, 32, 32) images and their labels, with classes of nearly equal size; the same for the same seed.
 
         >>> images, labels = TASKS["shapes"].sample("test", 16)
         >>> images.shape, images.dtype.name, np.bincount(labels).tolist()
@@ -70,7 +70,7 @@ def _draw_letter(random: np.random.Generator, label: int, split: Split) -> Pixel
 
 
 def _draw_print(random: np.random.Generator, label: int, split: Split) -> Pixels:
-    """Dark on light, and on uneven paper."""
+    """Dark letters on light, uneven paper."""
     paper = _clouds(random) * random.uniform(0.1, 0.4)
     ink = photograph(_glyph(_LETTERS[label], random), random) / 255
     return _to_pixels(np.clip(1 - paper - random.uniform(0.5, 0.9) * ink, 0, 1))
@@ -133,7 +133,7 @@ def _draw_texture(random: np.random.Generator, label: int, split: Split) -> Pixe
 
 
 def _draw_count(random: np.random.Generator, label: int, split: Split) -> Pixels:
-    """As many soft blobs as the label says, apart from one another."""
+    """Soft blobs, one more than the label, at a distance from one another."""
     places: list[NDArray[np.float64]] = []
     while len(places) <= label:
         place = random.uniform(5, SIDE - 5, size=2)
@@ -148,7 +148,7 @@ def _draw_count(random: np.random.Generator, label: int, split: Split) -> Pixels
 
 
 def _draw_digit(random: np.random.Generator, label: int, split: Split) -> Pixels:
-    """Handwritten 0 to 4; training images are turned and shifted a little, test images are as they are."""
+    """Handwritten 0 to 4; training images are rotated and shifted a little, test images are not."""
     from PIL import Image
 
     images = _digits(label)
@@ -175,7 +175,7 @@ TASKS: Mapping[str, SourceTask] = MappingProxyType(
         )
     }
 )
-"""Every source task by name. The order is part of the seed: add new ones at the end."""
+"""Every source task by name. The order is part of the seed: add new tasks at the end."""
 
 
 # --- drawing ---------------------------------------------------------------------------------------------------------
@@ -215,7 +215,7 @@ def _digits(label: int) -> Pixels:
 
 
 def photograph(image: PILImage, random: np.random.Generator, turn: float = 20) -> Pixels:
-    """The drawing as a poor camera sees it: moved, at some lower resolution, with less contrast, with noise."""
+    """The drawing as a poor camera sees it: moved, in a lower resolution, with less contrast and with noise."""
     from PIL import Image
 
     resolution = int(random.integers(8, SIDE + 1))
@@ -226,7 +226,7 @@ def photograph(image: PILImage, random: np.random.Generator, turn: float = 20) -
 
 
 def _move(image: PILImage, random: np.random.Generator, turn: float) -> PILImage:
-    """Turned by up to `turn` degrees, scaled, sheared and shifted about the centre."""
+    """Rotates by up to `turn` degrees, scales, shears and shifts about the centre."""
     from PIL import Image
 
     angle = math.radians(random.uniform(-turn, turn))

@@ -1,8 +1,9 @@
-"""Makes the embedded zoo: `python -m modelselect_plugins.zoos.embedded.train` pre-trains all twelve and writes them.
+"""Makes the embedded zoo: `python -m modelselect_plugins.zoos.embedded.train` pre-trains and writes twelve networks.
 
-About eight minutes on one processor core. Run again with the same libraries on the same machine, it writes the same
-bytes. Elsewhere sums are rounded in another order: expect other weights whose source accuracy is within two points.
-Names as arguments train these alone. The demo's `truth.json` belongs to the weights: measure it anew afterwards.
+This takes about eight minutes on one processor core. With the same libraries on the same machine, a second run writes
+the same bytes. Elsewhere, sums are rounded in another order: expect other weights, with a source accuracy within two
+points. Names as arguments train only these networks. The demo's `truth.json` belongs to the weights: measure it again
+afterwards.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from modelselect_plugins.zoos.embedded.networks import ARCHITECTURES, INPUT_SIZE
 from modelselect_plugins.zoos.embedded.sources import TASKS
 
 POOL_ROWS = 12_000
-"""Images that are drawn for a task; its networks see random batches of them."""
+"""Number of images drawn for a task; networks are trained on random batches of them."""
 TEST_ROWS = 2_000
 BATCH_SIZE = 64
 LEARNING_RATE = 3e-3
@@ -35,7 +36,7 @@ COMMAND = "python -m modelselect_plugins.zoos.embedded.train"
 
 @dataclass(frozen=True)
 class Recipe:
-    """One candidate: an architecture, what it is trained on (None: nothing), for how many batches."""
+    """One candidate: an architecture, its source task (None: no training), and its number of batches."""
 
     architecture: str
     source: str | None
@@ -70,7 +71,7 @@ def main(names: list[str]) -> None:
     chosen = [recipe for recipe in RECIPES if not names or recipe.name in names]
     unknown = set(names) - {recipe.name for recipe in RECIPES}
     if unknown:
-        sys.exit(f"no recipe for {', '.join(sorted(unknown))}; known: {', '.join(r.name for r in RECIPES)}")
+        sys.exit(f"there is no recipe for {', '.join(sorted(unknown))}; known: {', '.join(r.name for r in RECIPES)}")
     index_path = HERE / "zoo.json"
     index = json.loads(index_path.read_text(encoding="utf-8")) if index_path.exists() else {}
     for recipe in chosen:
@@ -120,7 +121,7 @@ def _seed(recipe: Recipe) -> int:
 
 
 def _write(recipe: Recipe, network: Network, accuracy: float | None) -> dict[str, Any]:
-    """The weights and the card; returns the entry for the index."""
+    """Writes the weights and the card; returns the entry for the index."""
     from safetensors.torch import save
 
     content = save(network.state_dict())

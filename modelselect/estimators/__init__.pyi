@@ -1,0 +1,3 @@
+from .estimator import Estimator as Estimator
+
+__all__ = ["Estimator"]

@@ -1,0 +1,104 @@
+"""What the transfer history needs of a run: the proxy's features and the pool's architectures, computed by a task."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from modelselect.candidates.candidate import Candidate
+from modelselect.errors import CandidateError, Failure, ModelSelectError
+from modelselect.evaluation.results import ScoringResult
+from modelselect.evaluation.task import ScoringTask
+from modelselect.history.history import History
+from modelselect.history.proxy import choose_proxy, named_proxy
+from modelselect.history.recall import build_context, shortlist
+from modelselect.history.recording import record_run
+from modelselect.history.view import RecallContext
+from modelselect.ranking.ranking import Ranking
+from modelselect.utils.progress import Progress
+
+
+def observe(task: ScoringTask, history: History | None, given: str | Candidate | None) -> Candidate | None:
+    """Shows the probe to the proxy, once for all candidates, and returns the proxy: the given one, else the default.
+
+    If the default proxy cannot see the probe, that is a warning, and None is returned. An estimator that needs the
+    proxy's features then says that it does not apply.
+
+    Raises:
+        InvalidInputError: `given` names no candidate, or more than one.
+        CandidateError: the given proxy cannot see this dataset.
+    """
+    proxy = choose_proxy(task.context.probe, history) if given is None else named_proxy(given)
+    if proxy is None:
+        return None
+    try:
+        task.features(proxy)
+    except Exception as error:  # a zoo, or the module itself, may raise anything
+        message = f"the proxy {proxy} cannot look at the dataset: {error}"
+        if given is not None:
+            raise CandidateError(message) from error
+        warnings.warn(message, stacklevel=3)
+        return None
+    return proxy
+
+
+def recall_context(task: ScoringTask, history: History, pool: Sequence[Candidate], bars: Progress) -> RecallContext:
+    """What the history knows about this pool and this probe.
+
+    No candidate is loaded: architectures that the history does not know are traced without weights.
+    """
+    probe = task.context.probe
+    proxy = task.context.proxy or choose_proxy(probe, history)
+    view = history.view(None if proxy is None else proxy.id)
+    graphs = {}
+    unknown = [c for c in pool if c.unversioned_id not in view.graphs]
+    with bars.candidates("tracing", len(unknown)) as advance:
+        for candidate in unknown:
+            if (graph := task.graph(candidate)) is not None:
+                graphs[candidate.unversioned_id] = graph
+            advance(candidate.id)
+    return build_context(view, proxy, probe, pool, graphs)
+
+
+def recalled_shortlist(
+    task: ScoringTask, context: RecallContext, pool: Sequence[Candidate], keep: int
+) -> tuple[list[Candidate], dict[str, Any]]:
+    """`shortlist`, with the proxy's features of the task's probe."""
+    features = None if context.proxy is None else task.features(context.proxy)
+    return shortlist(context, pool, keep, features, task.context.seed)
+
+
+def record(
+    task: ScoringTask,
+    history: History,
+    board: Ranking,
+    results: Mapping[str, ScoringResult | Failure],
+    fine_tuning: Mapping[str, Any] | None,
+    *,
+    may_look: bool = True,
+) -> None:
+    """Adds to the history what a run found. A history that cannot be written is a warning.
+
+    Args:
+        task: the task of the last round.
+        history: the history to add to.
+        board: the run's ranking.
+        results: the result of each candidate, by id.
+        fine_tuning: the recipe of the verified accuracies; None if nothing was verified.
+        may_look: whether the proxy may see the dataset now; False adds its features only if they are in the store.
+    """
+    context = task.context
+    graphs = {
+        row.candidate.unversioned_id: found.graph
+        for row in board.rows
+        if isinstance(found := results.get(row.candidate.id), ScoringResult) and found.graph is not None
+    }
+    try:
+        if not record_run(history, board, context.probe, context.estimators, graphs, context.seed, fine_tuning):
+            return
+        proxy = context.proxy or choose_proxy(context.probe, history)
+        if proxy is not None and (may_look or not task.preview(proxy, trace=False).passes):
+            history.keep_proxy(context.probe.fingerprint, proxy.id, task.features(proxy))
+    except (ModelSelectError, OSError) as error:
+        warnings.warn(f"nothing of this run was added to the transfer history: {error}", stacklevel=3)

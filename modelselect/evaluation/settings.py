@@ -1,0 +1,383 @@
+"""`Settings`: the keywords of `select()`, `plan()` and `benchmark()`, each with its default, its check and its help."""
+
+# ruff: noqa: RUF009 - `setting()` is a dataclasses.field()
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import Field, dataclass, field, fields
+from numbers import Integral, Real
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple, TypeAlias, TypedDict, TypeVar
+
+from modelselect import estimators as estimation  # this face and the next load NumPy only when a name is taken of them
+from modelselect import history as histories
+from modelselect.budget.budget import Budget
+from modelselect.candidates.candidate import Candidate
+from modelselect.candidates.limits import Limits
+from modelselect.errors import InvalidInputError, did_you_mean
+from modelselect.executor import Executor
+from modelselect.extraction.devices import PRECISIONS
+from modelselect.host.defaults import DEFAULT_ESTIMATORS
+from modelselect.verification.recipe import FineTuning, check_method
+
+MAX_SEED = 2**32 - 2**16
+"""The largest seed. Libraries take seeds below 2**32, and further seeds count up from this one."""
+
+ALL_ROWS = ("all", "none")
+"""Words that `--probe-size` takes instead of a number: every row of the dataset."""
+
+EstimatorChoice: TypeAlias = "str | estimation.Estimator | Sequence[str | estimation.Estimator] | None"
+HistoryChoice: TypeAlias = "histories.History | str | os.PathLike[str] | Literal[False] | None"
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+Check: TypeAlias = Callable[[str, Any], Any]
+"""Takes the name of a keyword and the value given; returns the value to keep, or raises InvalidInputError."""
+
+
+class Option(NamedTuple):
+    """How a keyword is given on the command line.
+
+    Attributes:
+        type: type of one value; `bool` for a flag, `list` for a text that may be given several times.
+        short: its short form, such as `-k`.
+        shown: what `--help` shows as the default. If it is given, an option that is left out is not passed on.
+        name: the option's name, if it is not made from the keyword's.
+        parser: reads the text, if `type` cannot.
+        metavar: what `--help` shows for the value, if there is a parser.
+        negates: whether the flag means False.
+    """
+
+    type: type
+    short: str = ""
+    shown: str = ""
+    name: str = ""
+    parser: Callable[[Any], Any] | None = None
+    metavar: str = ""
+    negates: bool = False
+
+
+def setting(default: Any, check: Check, help: str, option: Option | None = None) -> Any:
+    """A field of `Settings`."""
+    return field(default=default, metadata={"check": check, "help": help, "option": option})
+
+
+def expect(expected: str, holds: Callable[[Any], bool]) -> Check:
+    """The check that a condition holds for a value. The message says what was expected."""
+
+    def check(name: str, value: Any) -> Any:
+        if not holds(value):
+            raise InvalidInputError(f"{name} is {value!r}; expected {expected}")
+        return value
+
+    return check
+
+
+def whole(expected: str, holds: Callable[[int], bool], *, optional: bool = False) -> Check:
+    """The check that a value is an integer for which a condition holds, or None if the keyword is optional."""
+
+    def check(name: str, value: Any) -> int | None:
+        if optional and value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, Integral) or not holds(int(value)):
+            raise InvalidInputError(f"{name} is {value!r}; expected {expected}")
+        return int(value)
+
+    return check
+
+
+def unchecked(name: str, value: Any) -> Any:
+    """No check: `Request.of` checks the keyword against the registered plugins and the machine."""
+    return value
+
+
+def _within(name: str, value: Any) -> Any:
+    Limits.of(**{name: value})
+    return value
+
+
+def _affordable(name: str, value: Any) -> Any:
+    if value is not None:
+        Budget.of(value)
+    return value
+
+
+def _method(name: str, value: Any) -> Any:
+    check_method(value)
+    return value
+
+
+def _is_history(value: Any) -> bool:
+    return value is None or value is False or isinstance(value, str | os.PathLike | histories.History)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def names_in(text: str) -> str | list[str]:
+    """What `--estimators` means: one name, or several.
+
+    >>> names_in("logme"), names_in("logme, knn")
+    ('logme', ['logme', 'knn'])
+    """
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    return names[0] if len(names) == 1 else names
+
+
+def rows_or_all(text: Any) -> int | None:
+    """What `--probe-size` means: a number of rows, or all of them."""
+    return None if str(text).lower() in ALL_ROWS else int(text)
+
+
+def _is_truth(value: Any) -> bool:
+    """True for True, False, 0, 1 and NumPy's own truth values. Their name tells, since NumPy is not loaded here."""
+    return (isinstance(value, int) and value in (0, 1)) or type(value).__name__ in ("bool_", "bool")
+
+
+_flag = expect("True or False", _is_truth)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settings:
+    """The keywords of `select()`, `plan()` and `benchmark()`. The docstring of `select()` explains each of them.
+
+    Raises:
+        InvalidInputError: a value cannot be used. The message says what was given, what was expected, and what to do.
+
+    >>> Settings(top_k=2).top_k, Settings().probe_size
+    (2, 2000)
+    """
+
+    estimators: EstimatorChoice = setting(
+        None,
+        unchecked,
+        "Estimators to rank by: names, separated by commas, or all.",
+        Option(str, "-e", shown=",".join(DEFAULT_ESTIMATORS), parser=names_in, metavar="TEXT"),
+    )
+    top_k: int = setting(
+        0,
+        whole("0 (no fine-tuning), or the number of candidates to fine-tune", lambda number: number >= 0),
+        "Number of the best candidates to fine-tune.",
+        Option(int, "-k"),
+    )
+    probe_size: int | None = setting(
+        2000,
+        whole("2 or more rows, or None for all", lambda rows: rows >= 2, optional=True),
+        "Maximum number of rows that each candidate is shown, or 'all'.",
+        Option(int, parser=rows_or_all, metavar="INTEGER|all"),
+    )
+    source: Any = setting(None, unchecked, "A dataset like the one that candidates were pre-trained on.", Option(str))
+    device: str = setting("auto", unchecked, "auto, cpu, cuda or cuda:N.", Option(str))
+    executor: str | Executor = setting(
+        "local",
+        expect("a name such as 'local', or an Executor", lambda value: isinstance(value, str | Executor)),
+        "local, or process (a crash costs only one candidate).",
+        Option(str),
+    )
+    cache_dir: str | os.PathLike[str] | None = setting(
+        None,
+        expect("the path of a folder, or None", lambda value: isinstance(value, str | os.PathLike | None)),
+        "Folder of the store.",
+        Option(Path),
+    )
+    trust_remote_code: bool = setting(False, _flag, "Let candidates run the code that they bring.", Option(bool))
+    seed: int = setting(
+        0,
+        whole(f"an integer from 0 to {MAX_SEED}", lambda seed: 0 <= seed <= MAX_SEED),
+        "Seed of everything random: the probe, estimators, resamples, fine-tuning.",
+        Option(int),
+    )
+    batch_size: int | None = setting(
+        None,
+        whole("1 or more rows, or None", lambda rows: rows >= 1, optional=True),
+        "Rows in a forward pass; halved when memory runs out.",
+        Option(int, shown="what suits the device"),
+    )
+    precision: str = setting(
+        "float32",
+        expect(f"one of {', '.join(PRECISIONS)}", PRECISIONS.__contains__),
+        "float32; bfloat16 or float16, if the device supports it.",
+        Option(str),
+    )
+    compile: bool = setting(False, _flag, "Compile each candidate with torch.compile first.", Option(bool))
+    fine_tuning: FineTuning | None = setting(
+        None,
+        expect("FineTuning(epochs=..., ...), or None", lambda value: isinstance(value, FineTuning | None)),
+        "The recipe of fine-tuning.",
+    )
+    verify: str = setting("full", _method, "What fine-tuning trains: full, head or lora.", Option(str, shown="full"))
+    resamples: int = setting(
+        0,
+        whole("0 (no standard errors) or at least 2, better 50", lambda number: number == 0 or number >= 2),
+        "Resamples of the probe, for standard errors: 50 is usual, 0 for none.",
+        Option(int),
+    )
+    max_corrupt: float = setting(
+        0.1,
+        expect("a share from 0 to 1", lambda value: _is_number(value) and 0 <= value <= 1),
+        "Maximum share of the rows that may be unreadable.",
+        Option(float),
+    )
+    recall: int | None = setting(
+        None,
+        whole("the number of candidates to keep, or None for all", lambda number: number >= 1, optional=True),
+        "Candidates to keep by the transfer history, before any download.",
+        Option(int),
+    )
+    history: HistoryChoice = setting(
+        None,
+        expect("a path, a History, None for your own, or False for none", _is_history),
+        "File of the transfer history; your own by default.",
+        Option(Path),
+    )
+    proxy: str | Candidate | None = setting(
+        None,
+        expect(
+            "one candidate, such as 'embedded:resnet.textures', or None",
+            lambda value: isinstance(value, str | Candidate | None),
+        ),
+        "The candidate that rsa and dds compare others with.",
+        Option(str),
+    )
+    budget: Budget | str | int | None = setting(
+        None, _affordable, "What the run may spend: '20m', '50000 passes', '3 EUR at 1.20 EUR/h'.", Option(str)
+    )
+    confidence: float = setting(
+        0.9,
+        expect("a probability of at least 0.5 and below 1", lambda value: _is_number(value) and 0.5 <= value < 1),
+        "Under a budget: probability that decides the first place.",
+        Option(float, shown="0.9"),
+    )
+    costs: bool = setting(False, _flag, "Measure latency, throughput and memory on this device.", Option(bool))
+    max_parameters: int | None = setting(None, _within, "Leave out candidates with more parameters.", Option(int))
+    max_latency_ms: float | None = setting(
+        None, _within, "Leave out candidates that take longer for one row on this device.", Option(float)
+    )
+    license: str | Sequence[str] | None = setting(
+        None, _within, "Keep only candidates with this licence: mit, 'cc-by*'; may be repeated.", Option(list)
+    )
+    progress: bool = setting(True, _flag, "No progress bars.", Option(bool, "-q", name="--quiet", negates=True))
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            object.__setattr__(self, each.name, each.metadata["check"](each.name, getattr(self, each.name)))
+
+    @classmethod
+    def of(cls, function: str, given: Mapping[str, Any], refused: Mapping[str, str] = MappingProxyType({})) -> Settings:
+        """The settings that the keywords of a call mean.
+
+        Args:
+            function: name of the function that was called, for the message.
+            given: the keywords of the call.
+            refused: keywords that this function does not take, with what to do instead.
+
+        Raises:
+            InvalidInputError: a value cannot be used.
+            TypeError: the function has no such keyword.
+
+        >>> Settings.of("select", {"topk": 3})
+        Traceback (most recent call last):
+        TypeError: select() got an unexpected keyword argument 'topk'. Did you mean 'top_k'?
+        """
+        taken = [each.name for each in fields(cls) if each.name not in refused]
+        for name in given:
+            if name in refused:
+                raise TypeError(f"{function}() takes no {name}: {refused[name]}")
+            if name not in taken:
+                near = did_you_mean(name, taken)
+                raise TypeError(f"{function}() got an unexpected keyword argument {name!r}.{near}")
+        return cls(**given)
+
+    @property
+    def limits(self) -> Limits:
+        """What a candidate may cost at most."""
+        return Limits.of(self.max_parameters, self.max_latency_ms, self.license)
+
+    @property
+    def measures_costs(self) -> bool:
+        """Whether candidates are timed on this device."""
+        return self.costs or self.max_latency_ms is not None
+
+    @property
+    def recipe(self) -> FineTuning:
+        """The recipe of fine-tuning: the given one, or the default."""
+        return self.fine_tuning or FineTuning()
+
+
+class BenchmarkKeywords(TypedDict, total=False):
+    """The keywords that `select()`, `plan()` and `benchmark()` share. A test holds them to the fields of `Settings`."""
+
+    estimators: EstimatorChoice
+    probe_size: int | None
+    source: Any
+    device: str
+    executor: str | Executor
+    cache_dir: str | os.PathLike[str] | None
+    trust_remote_code: bool
+    seed: int
+    batch_size: int | None
+    precision: str
+    compile: bool
+    fine_tuning: FineTuning | None
+    max_corrupt: float
+    progress: bool
+
+
+class Keywords(BenchmarkKeywords, total=False):
+    """All keywords of `select()` and `plan()`."""
+
+    top_k: int
+    verify: str
+    resamples: int
+    recall: int | None
+    history: HistoryChoice
+    proxy: str | Candidate | None
+    budget: Budget | str | int | None
+    confidence: float
+    costs: bool
+    max_parameters: int | None
+    max_latency_ms: float | None
+    license: str | Sequence[str] | None
+
+
+NOT_IN_BENCHMARK: Mapping[str, str] = MappingProxyType(
+    {
+        "top_k": "verify= fine-tunes every candidate, and without it none is fine-tuned",
+        "resamples": "the table draws its own resamples; give their number to Benchmark.table(resamples=...)",
+        "recall": "every candidate with a known accuracy is scored; give fewer candidates instead",
+        "history": "your history may hold the results to be predicted; estimators get a history made from the truth",
+        "proxy": "each dataset is shown to the default proxy",
+        "budget": "every candidate is scored on all rows of the probe; give a smaller probe_size instead",
+        "confidence": "there is no budget that could end early",
+        "costs": "benchmark() compares estimators, not candidates; measure costs with select()",
+        "max_parameters": "every candidate with a known accuracy is scored; give fewer candidates instead",
+        "max_latency_ms": "every candidate with a known accuracy is scored; give fewer candidates instead",
+        "license": "every candidate with a known accuracy is scored; give fewer candidates instead",
+    }
+)
+"""The settings that `benchmark()` does not take, and what to do instead. Its `verify` is a keyword of its own."""
+
+
+def settings_in(keywords: type) -> list[Field[Any]]:
+    """The fields of `Settings` that are among these keywords, in the order of `Settings`."""
+    return [each for each in fields(Settings) if each.name in keywords.__annotations__]
+
+
+def with_signature(keywords: type) -> Callable[[Function], Function]:
+    """Shows in the signature of a function every keyword that its `**settings` take, with type and default."""
+
+    def decorated(function: Function) -> Function:
+        signature = inspect.signature(function)
+        own = [each for each in signature.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
+        named = [
+            inspect.Parameter(each.name, inspect.Parameter.KEYWORD_ONLY, default=each.default, annotation=each.type)
+            for each in settings_in(keywords)
+        ]
+        function.__signature__ = signature.replace(parameters=[*own, *named])  # type: ignore[attr-defined]
+        return function
+
+    return decorated

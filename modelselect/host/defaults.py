@@ -1,0 +1,33 @@
+"""What modelselect uses if the caller names nothing, and why. No other module names methods and models.
+
+Plugins bring all of them. If a plugin is missing, the use of its default raises `UnknownNameError`.
+"""
+
+from __future__ import annotations
+
+DEFAULT_ESTIMATORS = ("etran", "knn", "logme")
+"""`select()` ranks by the mean normalised rank of these. On eight datasets, on which the twelve embedded networks were
+fine-tuned, this mean agreed best with the accuracies; see docs/explanation/default-estimators.md."""
+
+RECALL_ESTIMATOR = "fennec"
+"""Recall ranks by this estimator: it scores candidates that are not loaded, from what the transfer history knows. It
+has to be a `modelselect.estimators.estimator.Recaller`. For its agreement see docs/explanation/recall.md."""
+
+DEFAULT_ENCODER = "graph2vec"
+"""Architectures become vectors by this encoder, as in Fennec's paper (section 3.2). Unlike `karateclub` it can place an
+architecture in an existing space."""
+
+CLIP_PROXY = "hub:openai/clip-vit-base-patch32"
+"""The proxy of Fennec's paper (section 3.3), if the Hub client's cache holds it. A default must not download 600 MB."""
+
+EMBEDDED_PROXY = "embedded:resnet.textures"
+"""The proxy if there is no CLIP: this network comes with modelselect. See docs/explanation/recall.md for what that
+costs in agreement."""
+
+DEMO_ZOO = "embedded"
+"""`modelselect demo` shows this zoo: its networks and their true accuracies come with modelselect, so that the demo
+runs offline and in a minute."""
+
+DEMO_ESTIMATORS = ("logme", "ncti", "leep", "nce", "persistence", "persistence_source", "knn", "linear_probe")
+"""The demo ranks by these: methods by features, by source labels, and by topology with and without source data, and the
+plain baselines that they have to beat."""

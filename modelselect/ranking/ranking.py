@@ -1,0 +1,215 @@
+"""`Ranking`: candidates in order, with every score, the reason for every failure, and the provenance.
+
+A ranking is plain data that is saved, sent and compared. `Leaderboard` adds methods that show and publish it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from modelselect.agreement import Agreement, agreement
+from modelselect.errors import InvalidInputError
+from modelselect.ranking.document import check_budget, json_content, json_text, plain_value, row_from_json, row_to_json
+from modelselect.ranking.pareto import pareto_front
+from modelselect.ranking.row import COST_COLUMNS, COSTS, FIRST_COLUMNS, LAST_COLUMNS, RankedCandidate
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_COUNTS = ("rank", "parameters", "macs", "feature_dim", "memory_bytes", "download_bytes")
+"""Columns of whole numbers."""
+
+_WORDS = ("candidate", "license", "status")
+"""Columns of text."""
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Candidates in order.
+
+    Attributes:
+        rows: the best candidate first; candidates that failed come last.
+        estimators: names of the estimators, in the order of their columns.
+        provenance: dataset, sample, seeds, versions, settings and times: all that is needed to repeat the run.
+        confidence: probability that the first by score also scores higher than the second on another probe of this
+            size; None if it was not measured. It says nothing about a larger probe.
+    """
+
+    row_type: ClassVar[type[RankedCandidate]] = RankedCandidate
+    """The type of the rows that `from_json` makes."""
+
+    rows: tuple[RankedCandidate, ...]
+    estimators: tuple[str, ...] = ()
+    provenance: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    confidence: float | None = None
+
+    @classmethod
+    def empty(cls) -> Self:
+        """A ranking without candidates."""
+        return cls(())
+
+    @property
+    def best(self) -> RankedCandidate:
+        """The first row.
+
+        Raises:
+            InvalidInputError: no candidate was ranked.
+        """
+        if not self.ranked:
+            raise InvalidInputError("no candidate was ranked, so there is no best one; see the rows' status")
+        return self.rows[0]
+
+    @property
+    def ranked(self) -> tuple[RankedCandidate, ...]:
+        """The rows that have a rank."""
+        return tuple(row for row in self.rows if row.rank is not None)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns in order: the fixed columns, and one for each estimator without a fixed column."""
+        fixed = {*FIRST_COLUMNS, *COST_COLUMNS, *LAST_COLUMNS}
+        measured = COST_COLUMNS if any(row.latency_ms is not None for row in self.rows) else ()
+        estimators = (name for name in self.estimators if name not in fixed)
+        return (*FIRST_COLUMNS, *estimators, *LAST_COLUMNS[:-2], *measured, *LAST_COLUMNS[-2:])
+
+    def value(self, row: RankedCandidate, column: str) -> Any:
+        """The value of a row in one of the `columns`; None if it is not known."""
+        if column == "candidate":
+            return row.candidate.id
+        if column in FIRST_COLUMNS or column in LAST_COLUMNS or column in COST_COLUMNS:
+            return getattr(row, column)
+        return row.scores.get(column)
+
+    @property
+    def verification(self) -> Agreement | None:
+        """How well the score agrees with the accuracy after fine-tuning, over the candidates that were fine-tuned.
+
+        `top1_regret` is the price of trusting the score: the accuracy of the best candidate, minus that of the first
+        by score. None if fewer than two candidates were fine-tuned. These are the best by score, so their agreement
+        says little about the whole pool.
+        """
+        known = [(row.score, row.verified_accuracy) for row in self.rows]
+        pairs = [(score, accuracy) for score, accuracy in known if score is not None and accuracy is not None]
+        if len(pairs) < 2:
+            return None
+        return agreement([score for score, _ in pairs], [accuracy for _, accuracy in pairs])
+
+    def agreement(self, truth: Mapping[str, float]) -> dict[str, Agreement]:
+        """How well `score` and each estimator agree with known results (by candidate id, higher is better).
+
+        Candidates without a known result, and estimators with fewer than two scores, are left out.
+        """
+        known = [row for row in self.rows if row.candidate.id in truth]
+        columns = {"score": {row.candidate.id: row.score for row in known}}
+        columns |= {name: {row.candidate.id: row.scores.get(name) for row in known} for name in self.estimators}
+        result = {}
+        for name, column in columns.items():
+            scored = {key: value for key, value in column.items() if value is not None}
+            if len(scored) >= 2:
+                result[name] = agreement(scored, {key: truth[key] for key in scored})
+        return result
+
+    def estimator_agreement(self) -> pd.DataFrame:
+        """How similarly the estimators rank the candidates: the weighted Kendall of each pair, without known results.
+
+        Symmetric, with 1 on the diagonal, over the candidates that both estimators have scored. NaN if there are fewer
+        than two of these, or if an estimator gives the same score to all of them. Estimators that agree may both be
+        wrong.
+        """
+        import pandas as pd
+        from scipy.stats import weightedtau
+
+        def between(first: Any, second: Any) -> float:
+            return float(weightedtau(first, second).statistic)  # the mean of both rankings' weights: symmetric
+
+        columns = {name: [row.scores.get(name) for row in self.rows] for name in self.estimators}
+        return pd.DataFrame(columns, dtype="float64").corr(method=between, min_periods=2)  # type: ignore[arg-type]
+
+    def pareto(self, cost: str = "parameters", quality: str | None = None) -> tuple[RankedCandidate, ...]:
+        """The rows that no other row beats: no other is as cheap and better, or as good and cheaper.
+
+        Args:
+            cost: one of `COSTS`; less is better. Rows without a known cost are left out.
+            quality: `"score"`, `"verified_accuracy"` or an estimator's name; None for the order of the rows: by
+                verified accuracy where rows were fine-tuned, then by score.
+
+        Returns:
+            From the cheapest to the most expensive. Rows that are equal in both are all returned.
+
+        Raises:
+            InvalidInputError: there is no such cost or quality, or no ranked row has both.
+
+        >>> import modelselect as ms
+        >>> from modelselect.leaderboard import Row
+        >>> sizes = {"small": (0.7, 1), "wasteful": (0.6, 5), "large": (0.9, 9)}
+        >>> rows = [Row(ms.Candidate("shelf", n), 1, score, parameters=size) for n, (score, size) in sizes.items()]
+        >>> [row.candidate.name for row in ms.Leaderboard(tuple(rows)).pareto(quality="score")]
+        ['small', 'large']
+        """
+        qualities = ("score", "verified_accuracy", *self.estimators)
+        if cost not in COSTS:
+            raise InvalidInputError(f"cost is {cost!r}; expected one of {', '.join(COSTS)}")
+        if quality not in (None, *qualities):
+            raise InvalidInputError(f"quality is {quality!r}; expected None or one of {', '.join(qualities)}")
+        known = []
+        for row in self.ranked:
+            good = -(row.rank or 0) if quality is None else self.value(row, quality)
+            if (price := getattr(row, cost)) is not None and good is not None:
+                known.append((row, float(price), float(good)))
+        if not known:
+            hint = "" if cost not in COST_COLUMNS else " select(..., costs=True) measures it on this device."
+            raise InvalidInputError(
+                f"none of the {len(self.ranked)} ranked rows has both {cost} and {quality or 'rank'}.{hint}"
+            )
+        front = pareto_front([price for _, price, _ in known], [good for _, _, good in known])
+        return tuple(known[i][0] for i in front)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """A data frame with the `columns`; a value that is not known is missing (`NaN`, `<NA>` or None)."""
+        import pandas as pd
+
+        frame = pd.DataFrame([[self.value(row, column) for column in self.columns] for row in self.rows])
+        frame = frame.reindex(columns=range(len(self.columns)))
+        frame.columns = pd.Index(self.columns)
+        counts = {name: "Int64" for name in self.columns if name in _COUNTS}
+        numbers = {name: "float64" for name in self.columns if name not in (*counts, *_WORDS)}
+        return frame.astype(counts | numbers)
+
+    def to_csv(self) -> str:
+        """All columns and rows with every digit, as in `to_pandas`; a value that is not known is empty."""
+        return str(self.to_pandas().to_csv(index=False, lineterminator="\n"))
+
+    def to_json(self) -> str:
+        """The ranking as a JSON document, which `from_json` reads back equal."""
+        return json_text(
+            {
+                "estimators": list(self.estimators),
+                "rows": [row_to_json(row) for row in self.rows],
+                "confidence": self.confidence,
+                "verification": None if self.verification is None else asdict(self.verification),
+                "provenance": plain_value(self.provenance),
+            }
+        )
+
+    @classmethod
+    def from_json(cls, text: str, source: str = "the text") -> Self:
+        """What `to_json` wrote, with rows of `row_type`.
+
+        Args:
+            text: the document.
+            source: name of the text in messages, such as its path.
+
+        Raises:
+            InvalidInputError: the text is not JSON, not a ranking, of another version, or damaged.
+        """
+        content = json_content(text, source)
+        try:
+            rows = tuple(row_from_json(cls.row_type, row) for row in content["rows"])
+            provenance = dict(content["provenance"])
+            if provenance.get("budget") is not None:
+                check_budget(provenance["budget"])
+            return cls(rows, tuple(content["estimators"]), provenance, content.get("confidence"))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InvalidInputError(f"{source} is a damaged leaderboard: {error!r}. Create it again.") from error

@@ -1,0 +1,83 @@
+"""The provenance of a leaderboard: data, estimators, settings, budget, versions, plugins, time."""
+
+from __future__ import annotations
+
+import datetime
+import platform
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from modelselect.evaluation.request import Request
+from modelselect.evaluation.results import ScoringResult
+from modelselect.selection.state import State
+from modelselect.utils.versions import ALL_LIBRARIES, numeric_versions
+
+
+@dataclass(frozen=True)
+class Begun:
+    """When a run began.
+
+    Attributes:
+        at: date and time.
+        clock: the seconds of `time.perf_counter`.
+    """
+
+    at: datetime.datetime
+    clock: float
+
+    @classmethod
+    def now(cls) -> Begun:
+        return cls(datetime.datetime.now(datetime.UTC), time.perf_counter())
+
+
+def provenance(request: Request, state: State, begun: Begun, budget: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The provenance of a leaderboard, as plain data.
+
+    Args:
+        request: what was asked for.
+        state: after the last stage.
+        begun: when the run began.
+        budget: what was done with the budget; None without one.
+    """
+    context, chosen = state.context, request.chosen
+    return {
+        "dataset": context.probe.provenance,
+        "source": None if request.source is None else request.source.provenance,
+        "fingerprint": context.probe.fingerprint,
+        "ranked_by": [estimator.name for estimator in chosen],
+        "estimators": {
+            e.name: {"key": e.key, "parameters": e.parameters, "citation": e.citation} for e in request.methods
+        },
+        "settings": _settings(request, state),
+        "recall": state.recalled,
+        "budget": budget,
+        "versions": {"python": platform.python_version(), **numeric_versions(ALL_LIBRARIES)},
+        "plugins": {p.name: f"{p.distribution} {p.version}" for p in request.host.plugins if not p.faults},
+        "started": begun.at.isoformat(timespec="seconds"),
+        "seconds": time.perf_counter() - begun.clock,
+        "from_store": sum(result.reused for result in state.results.values() if isinstance(result, ScoringResult)),
+    }
+
+
+def _settings(request: Request, state: State) -> dict[str, Any]:
+    """The settings as they were used."""
+    settings, context = request.settings, state.context
+    return {
+        "top_k": settings.top_k,
+        "probe_size": len(context.probe),
+        "requested_probe_size": settings.probe_size,
+        "fine_tuning": state.fine_tuning,
+        "device": request.device,
+        "executor": request.runner.name,
+        "batch_size": settings.batch_size,
+        "precision": settings.precision,
+        "compile": settings.compile,
+        "trust_remote_code": settings.trust_remote_code,
+        "seed": settings.seed,
+        "probe_seed": context.probe.seed,
+        "resamples": context.resamples,
+        "costs": context.costs,
+        "limits": asdict(settings.limits),
+    }

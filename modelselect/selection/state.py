@@ -1,0 +1,62 @@
+"""`State`: what a run of the funnel knows between two stages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from modelselect.candidates.candidate import Candidate
+from modelselect.errors import Failure
+from modelselect.evaluation.context import EvaluationContext
+from modelselect.evaluation.results import ScoringResult
+from modelselect.ranking.ranking import Ranking
+from modelselect.selection.forecast import Forecast, PlannedRound
+from modelselect.utils.progress import Progress
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """What was done under a budget.
+
+    Attributes:
+        planned: the rounds, as planned before the first.
+        stages: what was done, as plain data.
+        probability_best: the probability that the first candidate is the best; None if unknown.
+        forecast: what candidates take, as measured.
+    """
+
+    planned: tuple[PlannedRound, ...]
+    stages: tuple[Mapping[str, Any], ...]
+    probability_best: float | None
+    forecast: Forecast
+
+
+@dataclass(frozen=True, kw_only=True)
+class State:
+    """What a run knows so far. A stage takes a state and returns the next one; it changes none.
+
+    Attributes:
+        context: under which conditions candidates are evaluated; after scoring, those of the last round.
+        bars: show progress.
+        pool: the candidates that are left, in the order given.
+        results: the result of scoring a candidate, or why it has no scores, by id.
+        recalled: the record of recall; None without recall.
+        ranking: the candidates in order, without provenance.
+        fine_tuning: the recipe that was used, as plain data; None if no fine-tuning was asked for.
+        rounds: what was done under the budget; None without one.
+    """
+
+    context: EvaluationContext
+    bars: Progress
+    pool: tuple[Candidate, ...]
+    results: Mapping[str, ScoringResult | Failure]
+    recalled: Mapping[str, Any] | None = None
+    ranking: Ranking = field(default_factory=Ranking.empty)
+    fine_tuning: Mapping[str, Any] | None = None
+    rounds: Rounds | None = None
+
+    @property
+    def unsettled(self) -> list[Candidate]:
+        """The candidates of the pool that have no result yet."""
+        return [candidate for candidate in self.pool if candidate.id not in self.results]

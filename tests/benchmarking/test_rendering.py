@@ -1,0 +1,73 @@
+"""The verdict is plain, and text from outside is never markup."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from modelselect.benchmarking.benchmark import Benchmark
+from tests.benchmarking.conftest import made_up
+
+
+def test_the_verdict_names_who_does_not_beat_the_baseline_and_who_cannot_be_told_from_it() -> None:
+    found = made_up(datasets=6, models=20)
+    noisy = {
+        d: {m: 0.85 * v + 0.5 * found.scores["good"][d][m] for m, v in by.items()}
+        for d, by in found.scores["parameters"].items()
+    }
+    text = " ".join(Benchmark.of_scores({**found.scores, "near": noisy}, found.truth).table().sentences())
+    assert "1 of 3 methods does not beat the static baseline parameters: bad." in text
+    assert re.search(
+        r"Better than the static baseline parameters, also by the 95% interval of the difference: .*good", text
+    )
+    same = Benchmark.of_scores({"twin": found.scores["parameters"], **found.scores}, found.truth)
+    assert "do not beat the static baseline parameters: twin and bad" in " ".join(same.table().sentences())
+
+
+def test_the_verdict_on_a_single_method_speaks_of_one() -> None:
+    found = made_up(models=20)
+    scores = {name: found.scores[name] for name in ("good", "parameters")}
+    text = " ".join(Benchmark.of_scores(scores, found.truth).table().sentences())
+    assert "The one method beats the static baseline parameters in the mean." in text
+    apart = {"one": {"d": {"a": 1.0, "b": 2.0}}, "parameters": {"d": {"c": 1.0, "d": 2.0}}}
+    text = " ".join(Benchmark.of_scores(apart, {"d": {"a": 0.1, "b": 0.2, "c": 0.3, "d": 0.4}}).table().sentences())
+    assert "No method scores two of the models that the static baseline parameters scores." in text
+
+
+def test_without_a_static_baseline_the_table_says_that_it_shows_nothing() -> None:
+    found = made_up()
+    text = Benchmark.of_scores({"good": found.scores["good"]}, found.truth).table().sentences()[0]
+    assert "cannot say whether a method is worth its forward passes" in text
+
+
+HOSTILE = "<script>alert(1)</script> | a_b & 50% \\x $y$ \x1b[31m\nz"
+
+
+@pytest.fixture
+def hostile() -> Benchmark:
+    found = made_up(datasets=3)
+    truth = {HOSTILE if d == "d0" else d: by for d, by in found.truth.items()}
+    scores = {
+        HOSTILE if e == "good" else e: {HOSTILE if d == "d0" else d: by for d, by in by_dataset.items()}
+        for e, by_dataset in found.scores.items()
+    }
+    return Benchmark.of_scores(scores, truth)
+
+
+def test_text_from_outside_is_never_markup(hostile: Benchmark) -> None:
+    table = hostile.table(resamples=20)
+    page = table.to_html()
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page
+    assert "http" not in page.replace("http-equiv", "")  # nothing to fetch
+    markdown = table.to_markdown()
+    assert "<script" not in markdown
+    assert len({line.count("|") - line.count(r"\|") for line in markdown.splitlines() if line.startswith("|")}) == 1
+    latex = table.to_latex()
+    code = [line for line in latex.splitlines() if not line.startswith("%")]
+    assert code[0].startswith(r"\begin{tabular}")
+    assert all(line.startswith((r"\begin", r"\end", r"\t", r"\m", r"\b")) or line.endswith(r"\\") for line in code)
+    assert r"a\_b \& 50\% \textbackslash{}x \$y\$" in latex
+    for text in (page, markdown, latex, str(table), table._repr_html_()):
+        assert "\x1b" not in text

@@ -1,0 +1,101 @@
+"""Limits are kept: what exceeds one is left out, before it costs anything, and says by how much."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import modelselect as ms
+from modelselect.candidates.limits import Limits
+from modelselect.errors import InvalidInputError, NothingRankedError
+from modelselect.host.host import get_host
+from tests.estimators.test_resampling import Columns
+from tests.evaluation.material import Waiting, images, rank
+
+pytestmark = pytest.mark.usefixtures("cache")
+
+
+def test_what_has_too_many_parameters_is_not_loaded_and_says_by_how_much(loaded: list[str]) -> None:
+    board = rank("embedded:*", images(), max_parameters=30_000, estimators="h_score")
+    small = {c.name for c in ms.search("embedded:*") if c.metadata["parameters"] <= 30_000}
+    assert set(loaded) == {row.candidate.name for row in board.ranked} == small
+    for row in board.rows[len(small) :]:
+        count = row.candidate.metadata["parameters"]
+        assert row.rank is None
+        assert row.status.startswith(
+            f"left out: {count:,} parameters, {count / 30_000:.3g} times max_parameters=30,000"
+        )
+
+
+@pytest.mark.parametrize("has_skeleton", [True, False])
+def test_parameters_that_the_zoo_does_not_know_are_counted(
+    loaded: list[str], monkeypatch: pytest.MonkeyPatch, has_skeleton: bool
+) -> None:
+    if not has_skeleton:
+        monkeypatch.setattr(type(get_host().zoo("embedded")), "skeleton", lambda *_, **__: None)
+    monkeypatch.setattr(type(get_host().extractor("cpu")), "extract", None)
+    [known] = ms.search("embedded:plain.letters")
+    facts = {name: value for name, value in known.metadata.items() if name != "parameters"}
+    unknown = ms.Candidate(known.zoo, known.name, known.revision, facts)
+    with pytest.raises(NothingRankedError, match=r"40,874 parameters, 4\.09 times max_parameters=10,000"):
+        rank([unknown], images(), max_parameters=10_000)
+    assert bool(loaded) != has_skeleton
+
+
+def test_licences_match_globs_in_any_case_and_the_unknown_one_none() -> None:
+    known = [
+        ms.Candidate("shelf", name, metadata={"license": name} if name else {}) for name in ("MIT", "cc-by-4.0", "")
+    ]
+    limits = Limits.of(license=["mit", "CC-BY*"])
+    assert [limits.exceeded_before_loading(candidate, None) for candidate in known] == [
+        None,
+        None,
+        "the licence is unknown; allowed: mit, CC-BY*",
+    ]
+    assert (
+        Limits.of(license="apache-2.0").exceeded_before_loading(known[0], None)
+        == "the licence is 'MIT'; allowed: apache-2.0"
+    )
+    hint = "the licence is 'cc-by-4.0'; allowed: CC-BY; did you mean 'CC-BY*'?"
+    assert Limits.of(license="CC-BY").exceeded_before_loading(known[1], None) == hint
+
+
+def test_an_empty_pool_says_which_limit_emptied_it(loaded: list[str]) -> None:
+    with pytest.raises(NothingRankedError, match=r"passes the limits \(license=mit\).*'Apache-2.0'; allowed: mit") as e:
+        rank("embedded:*", images(), license="mit")
+    assert not loaded
+    assert len(e.value.leaderboard.rows) == 12  # type: ignore[attr-defined]
+
+
+def test_what_is_too_slow_is_left_out_before_its_forward_pass_over_the_probe(
+    quickly: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    extractor = type(get_host().extractor("cpu"))
+    extract = extractor.extract
+
+    def noting(self: Any, backbone: Any, *more: Any, **settings: Any) -> Any:
+        seen.append(backbone.candidate.name)
+        return extract(self, backbone, *more, **settings)
+
+    monkeypatch.setattr(extractor, "extract", noting)
+    board = rank([Waiting(0.03, 0.0), Columns(0)], max_latency_ms=20)
+    assert seen == ["Columns"]
+    assert board.best.candidate.name == "Columns"
+    assert "ms for one row, " in board.rows[1].status
+    assert "times max_latency_ms=20" in board.rows[1].status
+
+
+def test_a_limit_of_latency_holds_in_worker_processes() -> None:
+    with pytest.raises(NothingRankedError, match="times max_latency_ms=1e-06"):
+        rank("embedded:plain.letters", images(), max_latency_ms=1e-6, executor="process")
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [{"max_parameters": 0}, {"max_parameters": "many"}, {"max_latency_ms": -1.0}, {"license": []}, {"license": [""]}],
+)
+def test_limits_that_mean_nothing_are_refused(limits: Any) -> None:
+    with pytest.raises(InvalidInputError, match=next(iter(limits))):
+        rank(Columns(0), **limits)

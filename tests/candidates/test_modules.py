@@ -1,0 +1,35 @@
+"""The digest of weights changes with every number."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from modelselect.candidates.modules import weights_digest
+
+# --- identity --------------------------------------------------------------------------------------------------------
+
+
+def test_the_digest_changes_with_any_number_or_name() -> None:
+    def make() -> nn.Module:
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
+
+    module = make()
+    digest = weights_digest(module)
+    assert weights_digest(make()) == digest
+    with torch.no_grad():
+        module[1].running_mean[1] += 1e-6  # type: ignore[index, union-attr, operator]
+    changed = weights_digest(module)
+    assert (
+        len({digest, changed, weights_digest(make().half()), weights_digest(nn.Sequential(*make(), nn.ReLU()), "x")})
+        == 4
+    )
+
+
+def test_the_digest_covers_buffers_that_are_not_saved() -> None:
+    module = nn.Identity()
+    module.register_buffer("table", torch.zeros(2, dtype=torch.bfloat16), persistent=False)
+    digest = weights_digest(module)
+    module.table += 1  # type: ignore[operator]
+    assert weights_digest(module) != digest

@@ -1,0 +1,253 @@
+"""The command `select`: what it passes on, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+import modelselect as ms
+from modelselect.benchmarking import running
+from modelselect.cli import app
+from modelselect.selection import funnel
+from tests.cli.conftest import run
+from tests.evaluation.material import images
+
+pytestmark = pytest.mark.usefixtures("cache")
+
+REFUSED = [
+    (["--executor", "nonsense"], "unknown executor 'nonsense'"),
+    (["--batch-size", "0"], "batch_size is 0"),
+    (["--resamples", "1"], "resamples is 1"),
+    (["--max-latency-ms", "-1"], "max_latency_ms is -1.0"),
+    (["--confidence", "2", "--budget", "1m"], "confidence is 2.0"),
+    (["--estimators", " , "], "estimators is empty"),
+]
+
+
+def refusal(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
+    with pytest.raises(SystemExit) as stopped:
+        app.main([str(argument) for argument in arguments])
+    assert stopped.value.code == app.EXIT_BAD_USAGE
+    return " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize("more", [[], ["--dry-run"]], ids=["run", "dry run"])
+@pytest.mark.parametrize(("arguments", "words"), REFUSED)
+def test_a_dry_run_refuses_what_the_run_refuses(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, arguments: list[str], words: str, more: list[str]
+) -> None:
+    assert words in refusal(capsys, "select", tmp_path, "-c", "embedded:*", *arguments, *more)
+
+
+@pytest.fixture
+def passed(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The keywords that the command line passes on."""
+    found: dict[str, Any] = {}
+
+    def remember(*_: Any, **settings: Any) -> None:
+        found.update(settings)
+        raise ms.errors.InvalidInputError("enough")
+
+    monkeypatch.setattr(funnel, "select", remember)
+    monkeypatch.setattr(running, "benchmark", remember)
+    return found
+
+
+def test_what_is_left_out_is_left_to_the_settings(capsys: pytest.CaptureFixture[str], passed: dict[str, Any]) -> None:
+    refusal(capsys, "select", "data", "-c", "embedded:*")
+    assert passed == {"fine_tuning": ms.FineTuning()}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--probe-size", "all"], {"probe_size": None}),
+        (["--probe-size", "none"], {"probe_size": None}),
+        (["--probe-size", "50"], {"probe_size": 50}),
+        (["-e", "logme, knn"], {"estimators": ["logme", "knn"]}),
+        (["-e", "all"], {"estimators": "all"}),
+        (["--no-history"], {"history": False}),
+        (["-q"], {"progress": False}),
+        (["--license", "mit", "--license", "cc-by*"], {"license": ["mit", "cc-by*"]}),
+        (["-k", "2", "--verify", "head", "--compile"], {"top_k": 2, "verify": "head", "compile": True}),
+        (["--cache-dir", "store"], {"cache_dir": Path("store")}),
+    ],
+)
+def test_options_become_keywords(
+    capsys: pytest.CaptureFixture[str], passed: dict[str, Any], arguments: list[str], expected: dict[str, Any]
+) -> None:
+    refusal(capsys, "select", "data", "-c", "embedded:*", *arguments)
+    assert passed == {"fine_tuning": ms.FineTuning()} | expected
+
+
+def test_a_benchmark_takes_what_it_lacked(capsys: pytest.CaptureFixture[str], passed: dict[str, Any]) -> None:
+    given = ["--precision", "bfloat16", "--batch-size", "8", "--compile", "--max-corrupt", "0.5"]
+    refusal(capsys, "benchmark", "embedded:*", "data", "--truth", "truth.csv", *given)
+    expected = {"precision": "bfloat16", "batch_size": 8, "compile": True, "max_corrupt": 0.5}
+    assert {name: passed[name] for name in expected} == expected
+
+
+def test_a_size_that_is_no_number_is_bad_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "--probe-size" in refusal(capsys, "select", "data", "-c", "embedded:*", "--probe-size", "some")
+
+
+def test_select_writes_a_leaderboard_that_can_be_read_back(
+    capsys: pytest.CaptureFixture[str], dataset: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "board.json"
+    arguments = ["select", dataset, "-c", "embedded:plain*", "-c", "embedded:vit*", "-e", "logme, knn"]
+    code, out, _ = run(capsys, *arguments, "--json", path)
+    board = ms.Leaderboard.load(path)
+    assert code == 0
+    assert f"embedded:{board.best.candidate.name}" in out
+    assert board.provenance["ranked_by"] == ["logme", "knn"]
+    code, out, _ = run(capsys, *arguments, "--json", "-")
+    assert json.loads(out)["format"] == "modelselect leaderboard"
+
+
+def test_all_estimators_rank_and_how_alike_they_do_is_printed(
+    capsys: pytest.CaptureFixture[str], dataset: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "board.json"
+    arguments = ["select", dataset, "-c", "embedded:plain*", "-c", "embedded:vit*", "-e", "all", "--agreement"]
+    code, out, _ = run(capsys, *arguments, "--json", path)
+    board = ms.Leaderboard.load(path)
+    shipped = {e["name"] for e in json.loads(run(capsys, "estimators", "--json")[1]) if e["requires"] != ["metadata"]}
+    assert code == 0
+    assert set(board.provenance["ranked_by"]) == shipped
+    assert {"ncti", "itm", "persistence", "logme", "leep", "linear_probe"} < set(board.best.scores)
+    columns = board.estimator_agreement().dropna(how="all").index
+    table = out[out.index("weighted Kendall x 100") :]
+    assert all(f"{number} {name} " in table for number, name in enumerate(columns, start=1))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["-c", "embedded:*", "-e", "logmee"], "Did you mean 'logme'"),
+        (["-c", "embeded:*"], "Did you mean 'embedded'"),
+        (["-c", "embedded:zzz*"], "no candidate matched"),
+        (["-c", "resnet"], "not a candidate expression"),
+        (["-c", "embedded:*", "--device", "abacus"], "abacus"),
+        (["-c", "embedded:*", "--verify", "head"], "add --top-k 3"),
+        (["-c", "embedded:*", "--epochs", "3", "--dry-run"], "--epochs applies to fine-tuning"),
+        (["-c", "embedded:*", "--confidence", "0.99"], "add --budget 20m"),
+        (["-c", "embedded:*", "--json", "."], "give a file"),
+        (["-c", "embedded:*", "--report", "board.pdf"], "ends in .html"),
+    ],
+)
+def test_bad_usage_is_one_message_and_exit_code_2(
+    capsys: pytest.CaptureFixture[str], dataset: Path, arguments: list[str], words: str
+) -> None:
+    code, out, err = run(capsys, "select", dataset, *arguments)
+    assert code == app.EXIT_BAD_USAGE
+    assert words in " ".join(err.split())
+    assert err.startswith("error: ")
+    assert "Traceback" not in err + out
+
+
+def test_a_missing_dataset_is_bad_usage(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    code, _, err = run(capsys, "select", tmp_path / "no-such-folder", "-c", "embedded:*")
+    assert code == app.EXIT_BAD_USAGE
+    assert "no-such-folder" in err
+
+
+def test_when_nothing_could_be_ranked_the_exit_code_is_1_and_the_table_says_why(
+    capsys: pytest.CaptureFixture[str], dataset: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "models" / "broken"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text('{"architecture": "resnet18"}')
+    (folder / "model.safetensors").write_bytes(b"nothing")
+    code, out, err = run(capsys, "select", dataset, "-c", f"dir:{tmp_path}/models/*", "--json", tmp_path / "board.json")
+    assert code == app.EXIT_NOTHING_RANKED
+    assert "failed" in out
+    assert "could be ranked" in err
+    assert ms.Leaderboard.load(tmp_path / "board.json").rows[0].failure is not None
+
+
+def test_what_was_left_out_of_the_dataset_is_said(capsys: pytest.CaptureFixture[str], dataset: Path) -> None:
+    (dataset / "dark" / "0.png").write_bytes(b"no image")
+    code, _, err = run(capsys, "select", dataset, "-c", "embedded:plain*")
+    assert code == 0
+    assert "dark/0.png" in err
+
+
+def test_an_unwritable_path_is_refused_before_the_work(
+    capsys: pytest.CaptureFixture[str], dataset: Path, cache: Path
+) -> None:
+    code, _, err = run(capsys, "select", dataset, "-c", "embedded:plain*", "--json", dataset / "nowhere" / "board.json")
+    assert code == app.EXIT_BAD_USAGE
+    assert "cannot be written" in err
+    assert not cache.exists()
+
+
+def test_a_second_run_says_what_came_from_the_store(capsys: pytest.CaptureFixture[str], dataset: Path) -> None:
+    arguments = ["select", dataset, "-c", "embedded:plain*", "-e", "logme"]
+    assert "from the store" not in run(capsys, *arguments)[2]
+    assert "2 of 2 candidates came from the store" in run(capsys, *arguments)[2]
+
+
+def test_json_on_standard_output_is_nothing_but_json(
+    capfd: pytest.CaptureFixture[str], dataset: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "models" / "noisy"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text('{"builder": "noisy.py:build"}')
+    save_file({"1.weight": torch.ones(4, 3 * 32 * 32), "1.bias": torch.ones(4)}, folder / "model.safetensors")
+    (folder / "noisy.py").write_text(
+        "import os, torch\n"
+        "class Net(torch.nn.Sequential):\n"
+        "    def forward_features(self, x):\n"
+        "        os.write(1, b'not JSON')\n"
+        "        return x.flatten(1)[:, :8]\n"
+        "def build(folder):\n"
+        "    print('hello')\n"
+        "    net = Net(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, 4))\n"
+        "    return net, lambda image: torch.ones(3, 32, 32) * image.getpixel((0, 0))[0]\n"
+    )
+    arguments = ["select", dataset, "-c", f"dir:{folder}", "-e", "knn", "--trust-remote-code", "--executor", "process"]
+    code, out, _ = run(capfd, *arguments, "--json", "-")
+    assert code == 0
+    assert json.loads(out)["rows"]
+
+
+def test_the_command_line_prints_the_estimators_agreement_below_the_board(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["select", str(dataset), "-c", "embedded:plain*", "-e", "knn,centroid", "--quiet", "--agreement"]
+    with pytest.raises(SystemExit) as stopped:
+        app.main([*words, "--cache-dir", str(tmp_path / "cache")])
+    assert not stopped.value.code
+    below = capsys.readouterr().out.partition("weighted Kendall")[2]
+    assert "knn" in below
+    assert "100" in below
+    with pytest.raises(SystemExit) as stopped:
+        app.main([*words, "--json", "-"])
+    assert stopped.value.code == app.EXIT_BAD_USAGE
+
+
+def test_limits_are_options_of_the_command_line(tmp_path: Path, quickly: None) -> None:
+
+    for index, (pixels, label) in enumerate(zip(*images(), strict=True)):
+        path = tmp_path / "data" / str(label) / f"{index}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(path)
+    arguments = ["select", str(tmp_path / "data"), "-c", "embedded:*", "-e", "h_score", "--no-history", "--quiet"]
+    limits = ["--max-parameters", "23000", "--license", "mit", "--license", "apache*", "--max-latency-ms", "10000"]
+    with pytest.raises(SystemExit) as stopped:
+        app.main([*arguments, *limits, "--costs", "--json", str(tmp_path / "board.json")])
+    assert not stopped.value.code
+    board = ms.Leaderboard.load(tmp_path / "board.json")
+    assert {row.candidate.name for row in board.ranked} == {
+        c.name for c in ms.search("embedded:*") if c.metadata["parameters"] <= 23_000
+    }
+    assert all(row.latency_ms for row in board.ranked)
+    given = json.loads((tmp_path / "board.json").read_text())["provenance"]["settings"]["limits"]
+    assert given == {"max_parameters": 23000, "max_latency_ms": 10000.0, "license": ["mit", "apache*"]}

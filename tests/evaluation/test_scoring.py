@@ -1,0 +1,70 @@
+"""Every estimator on one candidate: what fails there, and what is kept for the next run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import modelselect as ms
+from modelselect.estimators.estimator import evaluate
+from modelselect.evaluation import scoring
+from tests.estimators.test_resampling import Columns, Demanding, rank, two_classes
+
+pytestmark = pytest.mark.usefixtures("cache")
+
+
+def test_an_estimator_that_fails_on_fewer_rows_keeps_its_score_and_says_so() -> None:
+    dataset = two_classes(50, [1.0, 0.5])
+    board = rank(dataset, [Columns(0), Columns(1)], estimators=Demanding(50))
+    assert board.best.score is not None
+    assert board.best.status == "ok"
+    assert board.best.standard_error is None
+    assert board.best.probability_best is None
+    assert board.confidence is None
+    assert board.best.warnings["demanding"] == "no standard error: 40 rows are too few"
+    assert "40 rows are too few" in str(board)
+
+
+@pytest.mark.slow
+def test_neither_executor_nor_store_changes_a_standard_error(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3), dtype=np.uint8)
+    images[:20, :16] //= 2
+    dataset = images, [0] * 20 + [1] * 20
+    boards = [
+        rank(dataset, "embedded:plain*", estimators=["logme", "knn"], executor=executor, cache_dir=tmp_path / folder)
+        for executor, folder in (("local", "a"), ("process", "b"), ("local", "b"))
+    ]
+    assert boards[0] == boards[1] == boards[2]
+    assert boards[2].provenance["from_store"] == len(boards[2].rows)
+    assert all(row.standard_error is not None for row in boards[0].rows)
+
+
+def test_an_interrupted_run_goes_on_with_the_resample_it_was_at(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    calls: list[str] = []
+    until = 10
+
+    def counted(estimator: ms.Estimator, evidence: ms.Evidence) -> Mapping[str, float]:
+        if estimator.name == "centroid":
+            if len(calls) == until:
+                raise KeyboardInterrupt
+            calls.append(estimator.name)
+        return evaluate(estimator, evidence)
+
+    monkeypatch.setattr(scoring, "evaluate", counted)
+    monkeypatch.setattr(scoring, "RESAMPLES_KEPT_EVERY", 0.0)
+    dataset = two_classes(60, [1.0])
+    with pytest.raises(KeyboardInterrupt):
+        rank(dataset, Columns(0), resamples=14)
+    until = 1000
+    resumed = rank(dataset, Columns(0), resamples=14)
+    assert len(calls) == 1 + 14  # one score and fourteen resamples, each computed once
+    rank(dataset, Columns(0), resamples=18)  # more resamples are added to those that are there
+    assert len(calls) == 1 + 18
+    assert rank(dataset, Columns(0), resamples=14) == resumed
+    assert len(calls) == 1 + 18
+    assert rank(dataset, Columns(0), resamples=14, cache_dir=tmp_path / "other") == resumed

@@ -1,0 +1,44 @@
+"""A device and a precision are chosen and checked."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from modelselect.errors import CandidateError, InvalidInputError
+from modelselect.extraction.devices import check_precision, choose_device
+from modelselect.extraction.extractor import Extractor, choose_extractor
+from modelselect.host.host import get_host
+from tests.extraction.material import backbone
+
+
+@pytest.mark.parametrize(("precision", "words"), [("float16", "only be emulated"), ("int8", "expected one of")])
+def test_a_precision_that_the_processor_has_not_is_refused(precision: str, words: str) -> None:
+    check_precision("float32", "cpu")
+    with pytest.raises(InvalidInputError, match=words):
+        check_precision(precision, "cpu")
+
+
+def test_bfloat16_is_for_processors_that_have_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for instructions in ({"avx512_bf16": True}, {"bf16": True}):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda found=instructions: found, raising=False)
+        check_precision("bfloat16", "cpu")
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": False}, raising=False)
+    with pytest.raises(InvalidInputError, match="emulated"):
+        check_precision("bfloat16", "cpu")
+
+
+def test_the_device_is_chosen_and_checked() -> None:
+    assert choose_device("auto") == ("cuda" if torch.cuda.is_available() else "cpu")
+    assert choose_device("cpu") == "cpu"
+    with pytest.raises(InvalidInputError, match="abacus"):
+        choose_device("abacus")
+    assert choose_device("abacus:1", ["cpu", "abacus"]) == "abacus:1"
+    if not torch.cuda.is_available():
+        with pytest.raises(InvalidInputError, match="cuda"):
+            choose_device("cuda", ["cpu", "cuda"])
+    extractors: dict[str, Extractor] = get_host().extractors
+    assert choose_extractor(extractors, backbone(), "cpu").name == "cpu"
+    assert choose_extractor(extractors, backbone(), "cuda:1").name == "cuda"
+    with pytest.raises(CandidateError, match="no extractor"):
+        choose_extractor(extractors, backbone(), "xpu")

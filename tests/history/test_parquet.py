@@ -1,0 +1,41 @@
+"""A history comes back whole from its Parquet files, and damaged files are refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import modelselect as ms
+from modelselect.history import Added, History
+from tests.history.conftest import content, full_history
+
+
+def test_what_is_exported_comes_back_whole(tmp_path: Path) -> None:
+    history = full_history(tmp_path / "a.sqlite")
+    folder = history.export(tmp_path / "parquet")
+    copy = History(tmp_path / "b.sqlite")
+    assert copy.load(folder) == Added(new=5)
+    assert content(copy) == content(history)
+    assert copy.digest == history.digest
+    assert copy.load(folder) == Added(known=5)
+
+
+def test_an_exported_file_that_is_damaged_or_forged_is_refused(tmp_path: Path) -> None:
+    import pandas as pd
+
+    folder = full_history(tmp_path / "a.sqlite").export(tmp_path / "parquet")
+    frame = pd.read_parquet(folder / "results.parquet")
+    frame.assign(value=[0.1, 0.2, float("nan"), 7.0, 0.3], id="forged").to_parquet(folder / "results.parquet")
+    copy = History(tmp_path / "b.sqlite")
+    added = copy.load(folder)
+    assert (added.new, sum(added.rejected.values())) == (3, 2)
+    assert all(result.id != "forged" for result in copy.results())
+    frame.drop(columns="metric").to_parquet(folder / "results.parquet")
+    with pytest.raises(ms.errors.InvalidInputError, match="lacks metric"):
+        copy.load(folder)
+    (folder / "results.parquet").write_bytes(b"PAR1 no more")
+    with pytest.raises(ms.errors.InvalidInputError, match="no Parquet file"):
+        copy.load(folder)
+    with pytest.raises(ms.errors.InvalidInputError, match="holds no results"):
+        copy.load(tmp_path)

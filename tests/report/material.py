@@ -1,0 +1,65 @@
+"""A leaderboard in which every text from outside is an attack."""
+
+from __future__ import annotations
+
+import numpy as np
+
+import modelselect as ms
+from modelselect.errors import Failure, Stage
+from modelselect.leaderboard.leaderboard import Row
+
+EVIL = "<script>alert(1)</script>"
+EVIL_NAME = "<img src=x onerror=alert(1)>"
+
+
+def evil_board() -> ms.Leaderboard:
+    """13 candidates: two verified, one failed, one excluded; every text that comes from outside is an attack."""
+    rng = np.random.default_rng(0)
+    rows = [
+        Row(
+            ms.Candidate(
+                "shelf",
+                EVIL_NAME if index == 3 else f"model-{index:02}",
+                f"r{index}",
+                {"family": EVIL if index % 4 == 0 else f"f{index % 4}", "size_bytes": 10**6 + index},
+            ),
+            rank=index + 1,
+            score=1.0 - index / 12,
+            predicted_rank=index + 1,
+            scores={"logme": 1.0 - index / 12, "knn": float(rng.normal()), EVIL: float(index)},
+            failures={"leep": Failure("score", f"{EVIL} </textarea> no classes")} if index == 5 else {},
+            warnings={"knn": f"{EVIL} few rows"} if index == 6 else {},
+            verified_accuracy={0: 0.9, 1: 0.8}.get(index),
+            verified_interval={0: (0.88, 0.92), 1: (0.75, 0.85)}.get(index),
+            parameters=(index + 1) * 1_000_000,
+            macs=10**9 // (index + 1),
+            feature_dim=64,
+            seconds=1.0 + index,
+            embedding=tuple(rng.normal(size=8)),
+            license=f"{EVIL} license" if index == 2 else "mit",
+            latency_ms=20.0 - index,
+            throughput=100.0 + index,
+            memory_bytes=10**7 * (1 + index % 3),
+            stopped=f"{EVIL} the budget ended" if index == 9 else None,
+        )
+        for index in range(11)
+    ]
+    rows.append(Row(ms.Candidate("shelf", "broken"), failure=Failure("load", f"{EVIL} no weights")))
+    rows.append(Row(ms.Candidate("shelf", "huge"), failure=Failure(Stage.LIMIT, f"{EVIL} too large"), parameters=10**9))
+    provenance = {
+        "dataset": {"name": f"{EVIL}pets", "classes": [EVIL, "cat", "]]>", "<!--"], "source": {"path": f"{EVIL}/x"}},
+        "ranked_by": ["logme"],
+        "estimators": {"logme": {"parameters": {"solver": EVIL}, "citation": f"{EVIL} You et al., 2021"}},
+        "settings": {"seed": 0},
+        "budget": {
+            "asked": f"{EVIL} 20m",
+            "passes": None,
+            "planned": [{"rows": 250, "seconds": 28.0}],
+            "spent": {"seconds": 1230.0, "passes": 12_345},
+            "stages": [
+                {"stage": "score", "rows": 250, "candidates": 11, "seconds": 30.0, "decision": f"{EVIL} still open"},
+                {"stage": f"{EVIL} verify", "candidates": 2, "seconds": 1200.0, "decision": "decided"},
+            ],
+        },
+    }
+    return ms.Leaderboard(tuple(rows), ("logme", "knn", EVIL), provenance, 0.97)

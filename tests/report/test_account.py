@@ -1,0 +1,30 @@
+"""The account of the budget and the estimators' ranks show what the leaderboard holds."""
+
+from __future__ import annotations
+
+import modelselect as ms
+from modelselect.report.account import budget_table, estimator_rank_table
+from tests.report.material import EVIL, evil_board
+
+
+def test_estimators_ranks_are_those_of_their_scores() -> None:
+    from scipy.stats import rankdata
+
+    board = evil_board()
+    ranks = estimator_rank_table(board)
+    knn = [-row.scores["knn"] for row in board.rows if row.scores]
+    assert ranks["knn"] == [*rankdata(knn, "min").astype(int).tolist(), None, None]
+
+
+def test_the_account_of_the_budget_is_told_whatever_it_holds() -> None:
+    whole, tables = budget_table(evil_board())
+    columns, rows = tables["stages"]
+    assert list(tables) == ["stages", "planned"]
+    assert whole == [("asked", f"{EVIL} 20m"), ("spent › seconds", "20 min"), ("spent › passes", "12,345")]
+    assert columns == ["stage", "rows", "candidates", "seconds", "decision"]
+    assert rows == [
+        ["score", "250", "11", "30 s", f"{EVIL} still open"],
+        [f"{EVIL} verify", "", "2", "20 min", "decided"],
+    ]
+    for account in (None, "20m", {}, {"stages": "none"}, {"stages": [3, {"a": None}]}):
+        assert len(budget_table(ms.Leaderboard((), provenance={"budget": account}))) == 2

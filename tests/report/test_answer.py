@@ -1,0 +1,94 @@
+"""The answer names the winner, its grounds and its doubts, and the code that loads the winner."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import modelselect as ms
+from modelselect.errors import Failure
+from modelselect.leaderboard.leaderboard import Row
+from modelselect.report.answer import answer_text, cheaper_candidates, left_out, loading_code
+from tests.report.material import EVIL, evil_board
+
+
+def test_the_answer_names_the_winner_its_grounds_and_how_sure_it_is() -> None:
+    sentences = answer_text(evil_board())
+    assert sentences[0].startswith("Fine-tune model-00: it reached an accuracy of 90.0% (95% interval 88.0% to 92.0%)")
+    assert "the best of 2 fine-tuned out of 11 candidates" in sentences[0]
+    assert "with a probability of 97%: the first place by score is decided" in sentences[1]
+
+
+def test_an_accuracy_that_guessing_may_reach_and_what_was_trained_are_said() -> None:
+    def said(low: float, method: str) -> str:
+        row = Row(ms.Candidate("shelf", "a"), rank=1, score=1.0, verified_accuracy=0.6, verified_interval=(low, 0.7))
+        about = {"dataset": {"classes": ["x", "y"]}, "settings": {"fine_tuning": {"method": method}}}
+        return " ".join(answer_text(ms.Leaderboard((row,), ("logme",), about)))
+
+    assert "may be no better than guessing among 2 classes: 50%" in said(0.49, "full")
+    assert "guessing" not in said(0.51, "full")
+    assert "Fine-tuning trained the linear head alone" in said(0.51, "head")
+    assert "Fine-tuning trained" not in said(0.51, "full")
+
+
+def test_ties_overlaps_and_unmeasured_doubt_are_said() -> None:
+    def row(name: str, rank: int, **more: object) -> Row:
+        return Row(ms.Candidate("shelf", name), rank=rank, score=1.0 / rank, predicted_rank=rank, **more)  # type: ignore[arg-type]
+
+    tied = " ".join(answer_text(ms.Leaderboard((row("a", 1), row("b", 1), row("c", 3)), ("logme",))))
+    assert "shares the first place with b" in tied
+    assert "Confidence not measured. Add --resamples 50." in tied
+    close = (
+        row("a", 1, verified_accuracy=0.9, verified_interval=(0.85, 0.95)),
+        row("b", 2, verified_accuracy=0.88, verified_interval=(0.83, 0.93)),
+    )
+    assert "The intervals of b overlap with its own" in " ".join(answer_text(ms.Leaderboard(close, ("logme",))))
+    nothing = ms.Leaderboard((Row(ms.Candidate("shelf", "x"), failure=Failure("load", "gone")),))
+    assert answer_text(nothing) == ["None of the 1 candidates could be ranked; the table says why."]
+
+
+def test_the_code_to_load_the_winner_loads_it() -> None:
+    row = Row(ms.search("embedded:resnet.letters")[0])
+    code = loading_code(row)
+    assert code is not None
+    namespace: dict[str, object] = {}
+    exec(code, namespace)
+    assert sum(p.numel() for p in namespace["model"].parameters()) == row.candidate.metadata["parameters"]  # type: ignore[attr-defined]
+
+
+def test_the_code_to_load_a_fine_tuned_winner_loads_the_saved_board(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = Row(ms.Candidate("shelf", "tiny", metadata={"remote_code": True}), rank=1, score=1.0, fine_tuned="key")
+    ms.Leaderboard((row,)).save(tmp_path / "board.json")
+    monkeypatch.chdir(tmp_path)
+    asked = []
+    loaded = type("Loaded", (), {"module": "a module"})
+    monkeypatch.setattr(Row, "load", lambda self, **settings: asked.append((self, settings)) or loaded)
+    monkeypatch.setattr(Row, "save", lambda self, path, **settings: asked.append((self, settings)))
+    code = loading_code(row)
+    assert code is not None
+    namespace: dict[str, object] = {}
+    exec(code, namespace)
+    assert namespace["model"] == "a module"
+    assert asked == [(row, {"trust_remote_code": True})] * 2  # code that it brings runs because the reader says so
+
+
+def test_who_was_left_out_is_told_by_what_became_of_them() -> None:
+    assert left_out(evil_board()) == {
+        "without a rank": [("broken", f"{EVIL} no weights")],
+        "excluded by a limit": [("huge", f"{EVIL} too large")],
+        "stopped early": [("model-09", f"{EVIL} the budget ended")],
+    }
+
+
+def test_a_smaller_choice_is_named_with_what_it_saves() -> None:
+    def row(name: str, rank: int, parameters: int | None) -> Row:
+        return Row(ms.Candidate("shelf", name), rank=rank, score=-float(rank), parameters=parameters)
+
+    board = ms.Leaderboard((row("large", 1, 4_000_000), row("larger", 2, 9_000_000), row("small", 3, 1_000_000)))
+    assert cheaper_candidates(board) == "Smaller: small has 25% of its parameters (1M), ranks 3 of 3."
+    assert cheaper_candidates(ms.Leaderboard((row("small", 1, 5), row("large", 2, 6)))) is None
+    assert cheaper_candidates(ms.Leaderboard((row("unknown", 1, None), row("large", 2, 6)))) is None
+    assert cheaper_candidates(ms.Leaderboard.empty()) is None

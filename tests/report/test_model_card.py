@@ -1,0 +1,13 @@
+"""The model card states the choice and its sources."""
+
+from __future__ import annotations
+
+from tests.report.material import evil_board
+
+
+def test_the_model_card_tells_the_choice_and_cites_the_methods() -> None:
+    card = evil_board().model_card()
+    assert "Fine-tune model-00" in card
+    assert "You et al., 2021" in card
+    assert "and 8 more" in card
+    assert "<script" not in card

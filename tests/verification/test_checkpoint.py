@@ -1,0 +1,104 @@
+"""A training that was killed goes on from its last checkpoint."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from modelselect.verification import verify
+from modelselect.verification.checkpoint import Checkpoint
+from tests.verification.material import FORK, HARD, FitsOnly, Killed, killed_after, overlapping, result, with_dropout
+
+
+def test_a_damaged_checkpoint_counts_as_none(tmp_path: Path) -> None:
+    whole = verify(with_dropout(), overlapping(20), overlapping(40, seed=1), HARD)
+    with pytest.raises(Killed):
+        verify(
+            with_dropout(), overlapping(20), overlapping(40, seed=1), HARD, folder=tmp_path, progress=killed_after(3)
+        )
+    path = tmp_path / "training.pt"
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert Checkpoint(path).load() is None
+    again = verify(with_dropout(), overlapping(20), overlapping(40, seed=1), HARD, folder=tmp_path)
+    assert result(again) == result(whole)
+
+
+class Noting(FitsOnly):
+    """A reader that notes every batch that is trained on, where a kill cannot take it."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(1000)
+        self.path = path
+
+    def __call__(self, module: nn.Module, batch: torch.Tensor) -> Any:
+        if module.training:
+            with self.path.open("a") as file:
+                file.write(".")
+        return super().__call__(module, batch)
+
+    @property
+    def batches(self) -> int:
+        return len(self.path.read_text()) if self.path.exists() else 0
+
+
+def run_to_the_end(folder: Path, trials: int) -> None:
+    """What is killed: fine-tuning into a folder; its result goes to a file."""
+    torch.set_num_threads(1)
+    made = replace(with_dropout(), read=Noting(folder / "batches"))
+    settings = replace(HARD, epochs=8, trials=trials)
+    found = verify(made, overlapping(20), overlapping(40, seed=1), settings, folder=folder / "run")
+    (folder / "found.json").write_text(json.dumps(result(found)))
+
+
+@pytest.mark.parametrize(("trials", "kills"), [(1, (10, 21)), (6, (10, 40))])
+def test_a_process_killed_in_the_midst_goes_on_from_its_last_epoch(
+    tmp_path: Path, trials: int, kills: tuple[int, ...]
+) -> None:
+    def start(folder: Path) -> Any:
+        folder.mkdir(exist_ok=True)
+        process = FORK.Process(target=run_to_the_end, args=(folder, trials))
+        process.start()
+        return process
+
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    for batches in kills:
+        process = start(killed)
+        while Noting(killed / "batches").batches < batches:
+            assert process.is_alive()
+            time.sleep(0.001)
+        process.kill()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
+    assert not (killed / "found.json").exists()
+    for folder in (killed, whole):
+        process = start(folder)
+        process.join(timeout=120)
+        assert process.exitcode == 0
+    assert (killed / "found.json").read_text() == (whole / "found.json").read_text()
+    per_epoch = 4 if trials == 1 else 3  # a search keeps rows for validation
+    repeated = Noting(killed / "batches").batches - Noting(whole / "batches").batches
+    assert 0 <= repeated <= per_epoch * len(kills)
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
+def test_a_cuda_device_resumes_in_every_precision(tmp_path: Path, precision: str) -> None:
+    settings = replace(HARD, precision=precision, patience=6)
+    whole = verify(with_dropout(), overlapping(20), overlapping(40, seed=1), settings, device="cuda")
+    with pytest.raises(Killed):
+        verify(
+            with_dropout(), overlapping(20), overlapping(40, seed=1), settings,
+            device="cuda", folder=tmp_path, progress=killed_after(3),
+        )  # fmt: skip
+    again = verify(with_dropout(), overlapping(20), overlapping(40, seed=1), settings, device="cuda", folder=tmp_path)
+    assert result(again) == result(whole)
+    assert whole.accuracy > 0.5
