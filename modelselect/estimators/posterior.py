@@ -8,14 +8,13 @@ product of prior and likelihoods is the posterior, in closed form.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtr, ndtri
-from scipy.stats import rankdata
 
 from modelselect.errors import InvalidInputError
 from modelselect.evidence.linear_algebra import Vector
@@ -28,6 +27,18 @@ SHARED_ERROR = 0.6
 
 DRAWS = 2_000
 """Draws from the posterior, from which probabilities and rank intervals are counted."""
+
+WHOLE_COLUMN = 0.8
+"""Share of a pool that a measurement must cover to count as one of the pool. Others are anchored; see `anchored`."""
+
+LEAST_SPREAD = 0.25
+"""The smallest spread of an anchored measurement, in deviations of the pool."""
+
+PRIOR_WEIGHT = 4.0
+"""Datasets that a shipped reliability counts as, when it is measured again on the user's history."""
+
+FEWEST_IN_COMMON = 4
+"""Candidates that two columns must share for a correlation between them."""
 
 
 def normal_scores(values: ArrayLike) -> Vector:
@@ -43,6 +54,9 @@ def normal_scores(values: ArrayLike) -> Vector:
     >>> normal_scores([10.0, 1000.0, 100.0]).round(4).tolist()
     [-1.2247, 1.2247, 0.0]
     """
+    from scipy.special import ndtri
+    from scipy.stats import rankdata
+
     given = np.asarray(values, dtype=np.float64)
     scores = np.full(given.shape, np.nan)
     known = np.isfinite(given)
@@ -53,6 +67,54 @@ def normal_scores(values: ArrayLike) -> Vector:
     deviation = centred.std()
     scores[known] = centred / deviation if deviation > 1e-12 else 0.0
     return scores
+
+
+def correlation(first: ArrayLike, second: ArrayLike, fewest: int = FEWEST_IN_COMMON) -> float:
+    """Pearson correlation over the places where both are finite.
+
+    NaN where there are fewer than `fewest` such places, or where one of both does not vary.
+
+    >>> correlation([1.0, 2.0, 3.0, 4.0], [2.0, 4.0, 6.0, float("nan")], fewest=3)
+    1.0
+    """
+    a, b = np.asarray(first, np.float64), np.asarray(second, np.float64)
+    both = np.isfinite(a) & np.isfinite(b)
+    if both.sum() < fewest:
+        return float("nan")
+    a, b = a[both] - a[both].mean(), b[both] - b[both].mean()
+    scale = np.sqrt((a @ a) * (b @ b))
+    return float(a @ b / scale) if scale > 1e-12 else float("nan")
+
+
+def remeasured(prior: float, correlations: Iterable[float], weight: float = PRIOR_WEIGHT) -> float:
+    """A shipped reliability, corrected by the correlations that were found on the user's history; never below 0.
+
+    >>> remeasured(0.5, [0.9, float("nan")], weight=3.0)
+    0.6
+    """
+    found = [value for value in correlations if np.isfinite(value)]
+    return max(0.0, (weight * prior + sum(found)) / (weight + len(found)))
+
+
+def anchored(values: ArrayLike, mean: Vector) -> Vector:
+    """Normal scores of a measurement of some of the pool, moved to where these candidates were expected.
+
+    The first candidates of a pool are better than the others. Among themselves half of them are below their mean, and
+    their normal scores alone would say that these are worse than the candidates that were not measured.
+
+    Args:
+        values: (n,) of the measurement; NaN where a candidate was not measured.
+        mean: (n,) what was expected of each candidate before.
+
+    Returns:
+        (n,) normal scores as they are where the measurement covers `WHOLE_COLUMN` of the pool. Otherwise they get the
+        mean and the deviation (at least `LEAST_SPREAD`) that was expected of the measured candidates.
+    """
+    scores = normal_scores(values)
+    known = np.isfinite(scores)
+    if not known.any() or known.mean() >= WHOLE_COLUMN:
+        return scores
+    return mean[known].mean() + scores * max(float(mean[known].std()), LEAST_SPREAD)
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +150,8 @@ class Posterior:
 
     def probability_better(self, first: int, second: int) -> float:
         """Probability that one candidate is better than another one, by their places in the pool."""
+        from scipy.special import ndtr
+
         spread = np.sqrt(self.variance[first] + self.variance[second])
         return float(ndtr((self.mean[first] - self.mean[second]) / spread))
 
@@ -96,6 +160,49 @@ class Posterior:
         """(n,) share of the draws in which each candidate is the best; they add up to 1."""
         winners = self._draws.argmax(axis=1)
         return np.bincount(winners, minlength=len(self.mean)) / len(winners)
+
+    def with_piece(self, piece: Piece) -> Posterior:
+        """The posterior after one more piece of evidence, by a name that it does not have yet."""
+        if piece.name in self.contributions:
+            raise InvalidInputError(f"the posterior has a piece {piece.name!r} already; give another name")
+        before = 1 + (1 / self.variance - 1) / SHARED_ERROR
+        added = posterior([piece], len(self.mean))
+        own = 1 + (1 / added.variance - 1) / SHARED_ERROR
+        after = before + own - 1
+        contributions = {name: values * before / after for name, values in self.contributions.items()}
+        contributions[piece.name] = added.contributions[piece.name] * own / after
+        mean = self.mean * before / after + np.nan_to_num(contributions[piece.name])
+        return replace(self, mean=mean, variance=1 / (1 + SHARED_ERROR * (after - 1)), contributions=contributions)
+
+    def with_accuracies(self, accuracies: ArrayLike, rows: int) -> Posterior:
+        """The posterior after some candidates were fine-tuned. Their accuracies have a binomial error.
+
+        Accuracies become numbers of the posterior's scale as in `anchored`, but linearly, since distances matter here.
+        An accuracy alone compares with nothing and changes nothing.
+
+        Args:
+            accuracies: (n,) from 0 to 1; NaN for a candidate that was not fine-tuned.
+            rows: number of rows that they were measured on.
+        """
+        measured = np.asarray(accuracies, np.float64)
+        known = np.isfinite(measured)
+        if known.sum() < 2:
+            return self
+        share = (measured[known] * rows + 1) / (rows + 2)  # so that all rows right leaves a doubt
+        errors = np.sqrt(share * (1 - share) / rows)
+        spread, expected = float(measured[known].std()), self.mean[known]
+        unit = max(float(expected.std()), LEAST_SPREAD) / max(spread, float(errors.mean()))
+        values = expected.mean() + (measured[known] - measured[known].mean()) * unit
+        trust = self.variance[known] / (self.variance[known] + (errors * unit) ** 2)
+        mean, variance = self.mean.copy(), self.variance.copy()
+        mean[known] = expected + trust * (values - expected)
+        variance[known] = (1 - trust) * self.variance[known]
+        contributions = {name: column.copy() for name, column in self.contributions.items()}
+        for column in contributions.values():
+            column[known] *= 1 - trust
+        contributions["accuracy"] = np.full(len(mean), np.nan)
+        contributions["accuracy"][known] = trust * values
+        return replace(self, mean=mean, variance=variance, contributions=contributions)
 
     def rank_intervals(self, level: float = 0.8) -> NDArray[np.int64]:
         """(n, 2) lowest and highest rank of each candidate, which hold its rank in `level` of the draws.
@@ -157,3 +264,40 @@ def posterior(pieces: Sequence[Piece], count: int, seed: int = 0) -> Posterior:
     contributions = {name: values / precision for name, values in weighted.items()}
     mean = np.sum([np.nan_to_num(values) for values in contributions.values()], axis=0) if pieces else np.zeros(count)
     return Posterior(mean, 1 / (1 + SHARED_ERROR * (precision - 1)), contributions, seed)
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """What is known of the candidates of a pool besides their scores.
+
+    Attributes:
+        candidates: ids without revision, in the order of the scores.
+        facts: the metadata of each, with what was measured on the loaded module.
+        history: a `modelselect.history.HistoryView` about these candidates and the dataset; None without a history.
+    """
+
+    candidates: tuple[str, ...]
+    facts: tuple[Mapping[str, Any], ...]
+    history: Any = None
+
+    def take(self, places: Sequence[int]) -> Pool:
+        """The candidates at these places."""
+        return Pool(tuple(self.candidates[i] for i in places), tuple(self.facts[i] for i in places), self.history)
+
+
+@runtime_checkable
+class Weigher(Protocol):
+    """An estimator that ranks a pool by several pieces of evidence: its scores, the history, facts of the candidates.
+
+    If `select()` ranks by such an estimator, the score of a candidate is its posterior mean, and the leaderboard shows
+    what each piece contributes. An estimator fulfils this contract by having the method.
+    """
+
+    def pieces(self, scores: Sequence[Mapping[str, float]], pool: Pool | None = None) -> Sequence[Piece]:
+        """The pieces of evidence about a pool.
+
+        Args:
+            scores: the components of each candidate, as the estimator's `score` returned them.
+            pool: what else is known of the candidates; None where nothing is.
+        """
+        ...

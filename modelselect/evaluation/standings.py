@@ -17,10 +17,12 @@ from modelselect.architectures.similarity import clusters, nearest
 from modelselect.candidates.candidate import Candidate, download_bytes_of, license_of
 from modelselect.errors import Failure, Stage
 from modelselect.estimators.estimator import Estimator, combined
+from modelselect.estimators.posterior import Piece, Pool, Weigher, posterior
 from modelselect.estimators.ranks import mean_rank, normalised_ranks
-from modelselect.estimators.resampling import looks_at_rows, probabilities_best, probability_better, replicate
+from modelselect.estimators.resampling import looks_at_rows, replicate
 from modelselect.evaluation.results import ScoringResult
 from modelselect.evidence.linear_algebra import Vector
+from modelselect.history.view import HistoryView
 from modelselect.ranking.ranking import Ranking
 from modelselect.ranking.row import RankedCandidate
 
@@ -42,6 +44,7 @@ class Standings:
         errors: (n,) standard errors, by name.
         totals: (n,) the numbers that decide the order; NaN for a candidate without one.
         replicates: (B, n) totals on other probes; B is 0 if none were asked for.
+        pieces: the evidence that the totals are made of, (n,) each; empty if the estimators do not say.
     """
 
     pool: tuple[Candidate, ...]
@@ -51,53 +54,77 @@ class Standings:
     errors: Mapping[str, Vector]
     totals: Vector
     replicates: Vector
+    pieces: tuple[Piece, ...] = ()
 
     @cached_property
     def deviations(self) -> Vector:
         """(n,) standard deviations of the totals; NaN where they are unknown."""
         return _deviations(self.replicates)
 
-    @cached_property
-    def best(self) -> Vector:
-        """(n,) probability that each candidate has the highest total."""
-        return probabilities_best(self.replicates)
+
+@dataclass(frozen=True)
+class Rule:
+    """What a pool is ranked by.
+
+    Attributes:
+        methods: all estimators: those that rank, and the static baselines.
+        chosen: the estimators that rank.
+        resamples: number of resamples of the rows that were scored, too.
+        history: what the transfer history knows of the run; None without a history.
+    """
+
+    methods: Sequence[Estimator]
+    chosen: Sequence[Estimator]
+    resamples: int = 0
+    history: HistoryView | None = None
 
 
-def stand(
-    pool: Sequence[Candidate],
-    results: Mapping[str, ScoringResult | Failure],
-    methods: Sequence[Estimator],
-    chosen: Sequence[Estimator],
-    resamples: int,
-) -> Standings:
+def stand(pool: Sequence[Candidate], results: Mapping[str, ScoringResult | Failure], rule: Rule) -> Standings:
     """Scores combined over the whole pool, in the pool's order and not in the order of finishing."""
-    components = {e.name: _components(e, pool, results) for e in methods}
+    components = {e.name: _components(e, pool, results) for e in rule.methods}
+    known = known_of(pool, results, rule.history)
     scores, failures = {}, {}
-    for estimator in methods:
+    for estimator in rule.methods:
         try:
-            scores[estimator.name] = combined(estimator, components[estimator.name])
+            scores[estimator.name] = _column(estimator, components[estimator.name], known)
         except Exception as error:  # a plugin may raise anything; only this estimator's column is lost
             scores[estimator.name] = np.full(len(pool), np.nan)
             failures[estimator.name] = Failure.from_exception("combine", error)
             components[estimator.name] = [None] * len(pool)
-    errors, replicates = _replicated(chosen, pool, results, components, resamples)
+    errors, replicates = _replicated(rule, pool, results, components, known)
+    alone = rule.chosen[0] if len(rule.chosen) == 1 else None
+    weighs = isinstance(alone, Weigher) and alone.name not in failures
     return Standings(
         pool=tuple(pool),
-        ranked_by=tuple(e.name for e in chosen),
-        scores={e.name: scores[e.name] for e in methods if e in chosen or not np.isnan(scores[e.name]).all()},
+        ranked_by=tuple(e.name for e in rule.chosen),
+        scores={e.name: scores[e.name] for e in rule.methods if e in rule.chosen or not np.isnan(scores[e.name]).all()},
         failures=failures,
         errors=errors,
-        totals=_totals(chosen, scores),
+        totals=_totals(rule.chosen, scores),
         replicates=replicates,
+        pieces=_pieces(alone, components[alone.name], known) if weighs and isinstance(alone, Weigher) else (),
     )
 
 
-def halved_totals(
-    standings: Standings, results: Mapping[str, ScoringResult | Failure], chosen: Sequence[Estimator]
-) -> Vector:
+def known_of(
+    pool: Sequence[Candidate], results: Mapping[str, ScoringResult | Failure], history: HistoryView | None
+) -> Pool:
+    """The names and facts of a pool, with what was measured while candidates were scored."""
+    facts = []
+    for candidate in pool:
+        known = dict(candidate.metadata)
+        if isinstance(result := results.get(candidate.id), ScoringResult):
+            measured = {"parameters": result.parameters, "feature_dim": result.feature_dim}
+            known |= {name: value for name, value in measured.items() if value is not None}
+        facts.append(known)
+    return Pool(tuple(candidate.unversioned_id for candidate in pool), tuple(facts), history)
+
+
+def halved_totals(standings: Standings, results: Mapping[str, ScoringResult | Failure], rule: Rule) -> Vector:
     """(n,) the totals on half of the rows; NaN where they are not known."""
     pool, scores = standings.pool, {}
-    for estimator in chosen:
+    known = known_of(pool, results, rule.history)
+    for estimator in rule.chosen:
         if estimator.name in standings.failures:
             scores[estimator.name] = np.full(len(pool), np.nan)
             continue
@@ -105,19 +132,8 @@ def halved_totals(
         on_half = [
             r.halved.get(estimator.name) if isinstance(r := results[c.id], ScoringResult) else None for c in pool
         ]
-        scores[estimator.name] = combined(estimator, on_half if looks_at_rows(estimator) else on_all)
-    return _totals(chosen, scores)
-
-
-def rank(
-    pool: Sequence[Candidate],
-    results: Mapping[str, ScoringResult | Failure],
-    methods: Sequence[Estimator],
-    chosen: Sequence[Estimator],
-    resamples: int,
-) -> Ranking:
-    """The leaderboard of candidates that were all shown the same probe."""
-    return rank_rounds(pool, results, [stand(pool, results, methods, chosen, resamples)])
+        scores[estimator.name] = _column(estimator, on_half if looks_at_rows(estimator) else on_all, known)
+    return _totals(rule.chosen, scores)
 
 
 def rank_rounds(
@@ -158,7 +174,6 @@ def rank_rounds(
     return Ranking(
         tuple(sorted(rows.values(), key=lambda row: (row.failure is not None, row.rank is None))),
         tuple(dict.fromkeys(name for standings in reversed(rounds) for name in standings.scores)),
-        confidence=_confidence(rounds[-1]) if rounds else None,
     )
 
 
@@ -176,7 +191,6 @@ def _row(
         rank=rank,
         score=None if rank is None else float(standings.totals[i]),
         standard_error=error,
-        probability_best=None if error is None else float(standings.best[i]),
         predicted_rank=rank,
         scores={name: float(column[i]) for name, column in standings.scores.items() if not np.isnan(column[i])},
         standard_errors={
@@ -204,17 +218,6 @@ def _known_costs(candidate: Candidate) -> dict[str, Any]:
     return {"license": license_of(candidate), "download_bytes": download_bytes_of(candidate)}
 
 
-def _confidence(standings: Standings) -> float | None:
-    """Probability that the first is better than the second; None if there is no second, or nothing to estimate it."""
-    ranks = _competition_ranks(standings.totals)
-    order = sorted(range(len(ranks)), key=lambda i: (ranks[i] or math.inf, i))[:2]
-    replicates = standings.replicates[:, order]
-    if len(order) < 2 or None in [ranks[i] for i in order] or np.isnan(standings.deviations[order]).any():
-        return None
-    first, second = order
-    return probability_better(standings.totals[first] - standings.totals[second], replicates[:, 0] - replicates[:, 1])
-
-
 def _components(
     estimator: Estimator, pool: Sequence[Candidate], results: Mapping[str, ScoringResult | Failure]
 ) -> list[Mapping[str, float] | None]:
@@ -229,21 +232,43 @@ def _totals(chosen: Sequence[Estimator], scores: Mapping[str, Vector]) -> Vector
     return mean_rank({e.name: normalised_ranks(scores[e.name]) for e in chosen})
 
 
+def _pieces(weigher: Weigher, components: Sequence[Mapping[str, float] | None], known: Pool) -> tuple[Piece, ...]:
+    """The pieces of evidence over the whole pool, (n,) each; NaN for candidates without components."""
+    there = [index for index, given in enumerate(components) if given is not None]
+    whole = []
+    for piece in weigher.pieces([given for given in components if given is not None], known.take(there)):
+        values, reliability = np.full((2, len(components)), np.nan)
+        values[there], reliability[there] = piece.values, piece.reliability
+        whole.append(Piece(piece.name, values, reliability))
+    return tuple(whole)
+
+
+def _column(estimator: Estimator, components: Sequence[Mapping[str, float] | None], known: Pool) -> Vector:
+    """(n,) scores over the pool; NaN for a candidate without components.
+
+    Raises:
+        EvidenceError: the estimator did not return a finite number for each. It may also raise anything else.
+    """
+    if not isinstance(estimator, Weigher):
+        return combined(estimator, components)
+    mean = posterior(_pieces(estimator, components, known), len(components)).mean
+    return np.where([given is None for given in components], np.nan, mean)
+
+
 def _replicated(
-    chosen: Sequence[Estimator],
+    rule: Rule,
     pool: Sequence[Candidate],
     results: Mapping[str, ScoringResult | Failure],
     components: Mapping[str, Sequence[Mapping[str, float] | None]],
-    resamples: int,
+    known: Pool,
 ) -> tuple[dict[str, Vector], Vector]:
     """Standard errors by estimator, (n,) each, and the (B, n) totals on other probes; NaN where unknown.
 
     B is 0 if no estimator looks at the probe's rows.
     """
-    if not any(looks_at_rows(estimator) for estimator in chosen):
-        resamples = 0
+    resamples = rule.resamples if any(looks_at_rows(estimator) for estimator in rule.chosen) else 0
     columns = {}
-    for estimator in chosen:
+    for estimator in rule.chosen:
         replicates: list[Sequence[Mapping[str, float] | None]] = []
         for candidate, given in zip(pool, components[estimator.name], strict=True):
             result = results[candidate.id]
@@ -252,9 +277,9 @@ def _replicated(
                 replicates.append([given] * resamples)
             else:
                 replicates.append(replicate(given, resampled) if resampled else [None] * resamples)
-        columns[estimator.name] = np.array([combined(estimator, each) for each in zip(*replicates, strict=True)])
-    errors = {e.name: _deviations(columns[e.name]) for e in chosen if resamples and looks_at_rows(e)}
-    totals = [_totals(chosen, {name: column[b] for name, column in columns.items()}) for b in range(resamples)]
+        columns[estimator.name] = np.array([_column(estimator, each, known) for each in zip(*replicates, strict=True)])
+    errors = {e.name: _deviations(columns[e.name]) for e in rule.chosen if resamples and looks_at_rows(e)}
+    totals = [_totals(rule.chosen, {name: column[b] for name, column in columns.items()}) for b in range(resamples)]
     return errors, np.array(totals).reshape(resamples, len(pool))
 
 

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from modelselect.candidates.candidate import Candidate
 from modelselect.errors import Failure, InvalidInputError
+from modelselect.ranking.expectation import Expectation
 from modelselect.ranking.row import RankedCandidate
 
 FORMAT = "modelselect leaderboard"
@@ -82,6 +83,9 @@ def row_from_json(row_type: type[RowType], document: Mapping[str, Any]) -> RowTy
     if fields["verified_interval"] is not None:
         low, high = fields["verified_interval"]
         fields["verified_interval"] = (low, high)
+    if (expectation := fields.get("expectation")) is not None:
+        low, high = expectation["rank_interval"]
+        fields["expectation"] = Expectation(**{**expectation, "rank_interval": (low, high)})
     fields["nearest"] = tuple((other, similarity) for other, similarity in fields["nearest"])
     return row_type(**fields)
 
@@ -112,8 +116,8 @@ def _check(record: Any, **parts: Any) -> None:
 
 def plain_value(value: Any) -> Any:
     """The value as JSON has it: arrays and sets as lists; NaN as null, because JSON has no NaN."""
-    if isinstance(value, Failure):
-        return asdict(value)
+    if isinstance(value, Failure | Expectation):
+        return plain_value(asdict(value))
     if isinstance(value, Mapping | MappingProxyType):
         return {str(k): plain_value(v) for k, v in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str):

@@ -33,8 +33,8 @@ class Ranking:
         rows: the best candidate first; candidates that failed come last.
         estimators: names of the estimators, in the order of their columns.
         provenance: dataset, sample, seeds, versions, settings and times: all that is needed to repeat the run.
-        confidence: probability that the first by score also scores higher than the second on another probe of this
-            size; None if it was not measured. It says nothing about a larger probe.
+        confidence: probability that the first is the best of all after fine-tuning, by all evidence of the run:
+            `rows[0].probability_best`. None if there is nothing to compare.
     """
 
     row_type: ClassVar[type[RankedCandidate]] = RankedCandidate

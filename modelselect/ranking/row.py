@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from modelselect.candidates.candidate import Candidate
 from modelselect.errors import Failure, Stage
+from modelselect.ranking.expectation import Expectation
 
 FIRST_COLUMNS = ("rank", "candidate", "score")
 COST_COLUMNS = ("latency_ms", "throughput", "memory_bytes", "license", "download_bytes")
@@ -30,7 +31,8 @@ class RankedCandidate:
         rank: 1 is best; equal scores share a rank; None for a candidate that failed.
         score: the number that decides the rank; higher is better.
         standard_error: how much `score` would vary over other probes of this size; None if not measured.
-        probability_best: probability that its score is the highest on another probe of this size.
+        probability_best: probability that it is the best of the ranking after fine-tuning, by all evidence of the run.
+        expectation: what all evidence says of its quality; None if it has no rank.
         predicted_rank: rank by score alone, before fine-tuning reordered the verified candidates.
         scores: the score of each estimator, by the estimator's name.
         standard_errors: the standard error of each estimator's score, by name, where it was measured.
@@ -64,6 +66,7 @@ class RankedCandidate:
     score: float | None = None
     standard_error: float | None = None
     probability_best: float | None = None
+    expectation: Expectation | None = None
     predicted_rank: int | None = None
     scores: Mapping[str, float] = field(default_factory=dict)
     standard_errors: Mapping[str, float] = field(default_factory=dict)

@@ -31,7 +31,7 @@ from modelselect.selection.forecast import (
     median_macs,
     plan_rounds,
 )
-from modelselect.selection.scoring import score_candidates
+from modelselect.selection.scoring import ranked, rule_of, score_candidates
 from modelselect.selection.state import Rounds, State
 from modelselect.utils.text import percent
 
@@ -89,9 +89,7 @@ class SuccessiveHalving:
             reached = [c for c in pool if isinstance(found.get(c.id), ScoringResult)]
             if not reached:
                 break
-            rung.standings = stand(
-                reached, found, self.request.methods, self.request.chosen, rung.task.context.resamples
-            )
+            rung.standings = stand(reached, found, rule_of(self.request, rung.task.context))
             rounds.append(rung)
             alive, decision = self._decide(rung, found, refused or len(rounds) == len(parts), len(parts))
             stages.append(
@@ -105,13 +103,13 @@ class SuccessiveHalving:
                     "decision": decision + ("; the budget was used up" if refused else ""),
                 }
             )
-        return replace(
+        state = replace(
             self.state,
             context=rounds[-1].task.context if rounds else self._context,
             results=results,
-            ranking=self._ranking(pool, results, rounds),
             rounds=Rounds(planned, tuple(stages), rounds[-1].probability_best if rounds else None, forecast),
         )
+        return ranked(state, self._ranking(pool, results, rounds), [each.standings for each in rounds])
 
     @property
     def _context(self) -> EvaluationContext:
@@ -192,15 +190,15 @@ class SuccessiveHalving:
     ) -> tuple[list[Candidate], str]:
         """The candidates that go on to the next rung, best first, and why; empty if nothing is left to decide."""
         standings = rung.standings
-        ranked = [i for i in np.argsort(-standings.totals, kind="stable") if not np.isnan(standings.totals[i])]
-        if not ranked or not len(standings.replicates):
+        order = [i for i in np.argsort(-standings.totals, kind="stable") if not np.isnan(standings.totals[i])]
+        if not order or not len(standings.replicates):
             return [], "scored on all rows"
-        halved = halved_totals(standings, found, self.request.chosen)
+        halved = halved_totals(standings, found, rule_of(self.request, rung.task.context))
         odds = win_probabilities(standings.totals, standings.replicates, halved, self._places, self._context.seed)
         rung.chances = {c.id: float(p) for c, p in zip(standings.pool, odds.among, strict=True)}
-        rung.probability_best = first = float(odds.best[ranked[0]])
+        rung.probability_best = first = float(odds.best[order[0]])
         sure = f"{percent(first)} sure of the first place"
-        if len(ranked) <= self._places:
+        if len(order) <= self._places:
             return [], f"{sure}; no more candidates than places to decide"
         if first >= self.request.settings.confidence:
             return [], f"{sure}: decided"
@@ -209,11 +207,11 @@ class SuccessiveHalving:
         if last:
             return [], f"{sure}: open"
         risk = (1 - self.request.settings.confidence) / 2 / (rounds - 1)
-        gone = {ranked[i] for i in eliminated(odds.among[ranked], risk, self._places)}
-        kept = [standings.pool[i] for i in ranked if i not in gone]
+        gone = {order[i] for i in eliminated(odds.among[order], risk, self._places)}
+        kept = [standings.pool[i] for i in order if i not in gone]
         if len(kept) <= self._places:
             return [], f"{sure}; all others have no chance any more: decided"
-        return kept, f"{sure}; {len(gone)} of {len(ranked)} have no chance any more" if gone else sure
+        return kept, f"{sure}; {len(gone)} of {len(order)} have no chance any more" if gone else sure
 
     def _ranking(
         self, pool: Sequence[Candidate], results: Mapping[str, ScoringResult | Failure], rounds: Sequence[Rung]

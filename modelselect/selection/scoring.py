@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from modelselect.candidates.candidate import Candidate
 from modelselect.errors import Failure
+from modelselect.evaluation.context import EvaluationContext
+from modelselect.evaluation.outlook import Outlook
 from modelselect.evaluation.request import Request
 from modelselect.evaluation.results import ScoringResult
 from modelselect.evaluation.running import Bar, run
-from modelselect.evaluation.standings import rank
+from modelselect.evaluation.standings import Rule, Standings, rank_rounds, stand
 from modelselect.evaluation.task import ScoringTask
+from modelselect.ranking.ranking import Ranking
 from modelselect.selection.state import State
 
 Ended = Callable[[Candidate, ScoringResult | Failure], None]
@@ -22,8 +25,20 @@ def score_on_whole_probe(request: Request, state: State) -> State:
     candidates, task = state.unsettled, ScoringTask(state.context)
     found = score_candidates(request, task, candidates, state.bars.candidates("scoring", len(candidates)))
     results = {**state.results, **found}
-    ranking = rank(state.pool, results, request.methods, request.chosen, request.settings.resamples)
-    return replace(state, results=results, ranking=ranking)
+    rounds = [stand(state.pool, results, rule_of(request, state.context))]
+    return ranked(replace(state, results=results), rank_rounds(state.pool, results, rounds), rounds)
+
+
+def rule_of(request: Request, context: EvaluationContext) -> Rule:
+    """What the run ranks by."""
+    history = None if context.recall is None else context.recall.view
+    return Rule(request.methods, request.chosen, context.resamples, history)
+
+
+def ranked(state: State, ranking: Ranking, rounds: Sequence[Standings]) -> State:
+    """The state with a ranking after rounds of scoring, and what they say of each candidate."""
+    outlook = Outlook.of(rounds, state.context.seed)
+    return replace(state, outlook=outlook, ranking=ranking if outlook is None else outlook.shown_on(ranking))
 
 
 def score_candidates(

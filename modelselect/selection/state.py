@@ -9,6 +9,7 @@ from typing import Any
 from modelselect.candidates.candidate import Candidate
 from modelselect.errors import Failure
 from modelselect.evaluation.context import EvaluationContext
+from modelselect.evaluation.outlook import Outlook
 from modelselect.evaluation.results import ScoringResult
 from modelselect.ranking.ranking import Ranking
 from modelselect.selection.forecast import Forecast, PlannedRound
@@ -43,6 +44,7 @@ class State:
         results: the result of scoring a candidate, or why it has no scores, by id.
         recalled: the record of recall; None without recall.
         ranking: the candidates in order, without provenance.
+        outlook: what all evidence so far says of the candidates; None before scoring, or if none has a score.
         fine_tuning: the recipe that was used, as plain data; None if no fine-tuning was asked for.
         rounds: what was done under the budget; None without one.
     """
@@ -53,6 +55,7 @@ class State:
     results: Mapping[str, ScoringResult | Failure]
     recalled: Mapping[str, Any] | None = None
     ranking: Ranking = field(default_factory=Ranking.empty)
+    outlook: Outlook | None = None
     fine_tuning: Mapping[str, Any] | None = None
     rounds: Rounds | None = None
 

@@ -28,7 +28,7 @@ def verify_best(request: Request, state: State) -> State:
     """The first `top_k` candidates are fine-tuned."""
     task = verification_task(request, state)
     if state.ranking.ranked:
-        state = replace(state, ranking=fine_tuned(request, state, task, request.settings.top_k))
+        state = with_accuracies(state, fine_tuned(request, state, task, request.settings.top_k))
     return replace(state, fine_tuning={"method": task.method, **asdict(task.settings)})
 
 
@@ -60,8 +60,18 @@ def verify_within_budget(request: Request, state: State, meter: Meter) -> State:
             "decision": affordable.decision + ("; the budget was used up" if gate.refused is not None else ""),
         }
         rounds = replace(state.rounds, stages=(*state.rounds.stages, stage))
-        state = replace(state, ranking=ranking, rounds=rounds)
+        state = with_accuracies(replace(state, rounds=rounds), ranking)
     return replace(state, fine_tuning={"method": task.method, **asdict(task.settings)})
+
+
+def with_accuracies(state: State, ranking: Ranking) -> State:
+    """The state with the ranking by accuracy, and what the accuracies say of each candidate."""
+    holdout = state.context.probe.holdout
+    if state.outlook is None or holdout is None:
+        return replace(state, ranking=ranking)
+    measured = {row.candidate.id: row.verified_accuracy for row in ranking.rows if row.verified_accuracy is not None}
+    outlook = state.outlook.with_accuracies(measured, len(holdout))
+    return replace(state, outlook=outlook, ranking=outlook.shown_on(ranking))
 
 
 def verification_task(request: Request, state: State) -> VerificationTask:

@@ -5,21 +5,23 @@ All functions take arrays over the pool's candidates, in one order, with NaN whe
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from modelselect.estimators.posterior import Piece, normal_scores
+from modelselect.estimators.posterior import (
+    FEWEST_IN_COMMON,
+    LEAST_SPREAD,
+    WHOLE_COLUMN,
+    Piece,
+    correlation,
+    normal_scores,
+    remeasured,
+)
 
 Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
-
-PRIOR_WEIGHT = 4.0
-"""Datasets that a shipped reliability counts as, when it is measured again on the user's history."""
-
-FEWEST_IN_COMMON = 4
-"""Candidates that two columns must share for a correlation between them."""
 
 HISTORY_RELIABILITY, HISTORY_WEIGHT = 0.60, 3.0
 """Expected correlation between the accuracies on two datasets, and the pairs that this expectation counts as."""
@@ -27,38 +29,14 @@ HISTORY_RELIABILITY, HISTORY_WEIGHT = 0.60, 3.0
 SIMILAR_RELIABILITY = 0.40
 """Of what similar candidates did, for a candidate without results of its own."""
 
-WHOLE_COLUMN = 0.8
-"""Share of the pool that a column must cover to be taken as it is. Smaller columns are anchored."""
-
 WIDEST = 2.5
 """Where the robust score of an accuracy is cut off."""
 
 ANCHOR_PSEUDO_COUNTS = 2.0
 ANCHOR_ROUNDS = 60
-ANCHOR_LEAST_SPREAD = 0.25
 
 RIDGE = 0.5
 FOLDS = 5
-
-
-def correlation(first: ArrayLike, second: ArrayLike, fewest: int = FEWEST_IN_COMMON) -> float:
-    """Pearson correlation over the places where both are finite.
-
-    NaN where there are fewer than `fewest` such places, or where one of both does not vary.
-    """
-    a, b = np.asarray(first, np.float64), np.asarray(second, np.float64)
-    both = np.isfinite(a) & np.isfinite(b)
-    if both.sum() < fewest:
-        return float("nan")
-    a, b = a[both] - a[both].mean(), b[both] - b[both].mean()
-    scale = np.sqrt((a @ a) * (b @ b))
-    return float(a @ b / scale) if scale > 1e-12 else float("nan")
-
-
-def remeasured(prior: float, correlations: Iterable[float], weight: float = PRIOR_WEIGHT) -> float:
-    """A shipped reliability, corrected by the correlations that were found on the user's history; never below 0."""
-    found = [value for value in correlations if np.isfinite(value)]
-    return max(0.0, (weight * prior + sum(found)) / (weight + len(found)))
 
 
 def fact_piece(name: str, values: ArrayLike, accuracies: Matrix, prior: float) -> Piece:
@@ -85,8 +63,10 @@ def probe_piece(
         accuracies: (M, D) of the history, by the same datasets.
         prior: the shipped reliability.
     """
-    found = [correlation(_mean_score(scores), normal_scores(y)) for scores, y in zip(past, accuracies.T, strict=True)]
-    return Piece("probe", _mean_score(members), remeasured(prior, found))
+    found = [
+        correlation(_mean_score(scores, len(y)), normal_scores(y)) for scores, y in zip(past, accuracies.T, strict=True)
+    ]
+    return Piece("probe", _mean_score(members, len(accuracies)), remeasured(prior, found))
 
 
 def history_piece(accuracies: Matrix, cold_mean: Vector) -> Piece:
@@ -158,9 +138,9 @@ def similarity_kernel(facts: Matrix, families: Sequence[str], names: Sequence[st
     return kernel
 
 
-def _mean_score(members: Sequence[ArrayLike]) -> Vector:
+def _mean_score(members: Sequence[ArrayLike], count: int) -> Vector:
     """(M,) normal score of the mean normal score, over the members that have one."""
-    stacked = np.stack([normal_scores(member) for member in members])
+    stacked = np.stack([normal_scores(member) for member in members] or [np.full(count, np.nan)])
     known = np.isfinite(stacked)
     total, count = np.where(known, stacked, 0.0).sum(axis=0), known.sum(axis=0)
     return normal_scores(np.divide(total, count, out=np.full(stacked.shape[1], np.nan), where=count > 0))
@@ -183,7 +163,7 @@ def _anchored(columns: Matrix, cold_mean: Vector) -> Matrix:
     for d in range(columns.shape[1]):
         here = known[:, d]
         column, deviation = columns[here, d], columns[here, d].std()
-        spread = max(float(cold_mean[here].std()), ANCHOR_LEAST_SPREAD)
+        spread = max(float(cold_mean[here].std()), LEAST_SPREAD)
         values[here, d] = (column - column.mean()) / deviation * spread if deviation > 0 else 0.0
     filled = np.where(known, values, 0.0)
     quality = cold_mean.astype(np.float64)

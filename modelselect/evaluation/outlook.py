@@ -1,0 +1,118 @@
+"""`Outlook`: what all evidence of a run says of its candidates. Each stage of the run adds what it has found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from modelselect.estimators.posterior import Piece, Posterior, anchored, normal_scores, posterior
+from modelselect.evaluation.standings import Standings
+from modelselect.evidence.linear_algebra import Vector
+from modelselect.ranking.expectation import Expectation
+from modelselect.ranking.ranking import Ranking
+from modelselect.ranking.row import RankedCandidate
+
+SCORE_RELIABILITY = 0.5
+"""The correlation that a score is expected to have with the accuracy after fine-tuning, if its estimator does not say
+more. The estimators of this package have 0.4 to 0.7 on published tables."""
+
+BRIEF = "brief fine-tuning"
+BRIEF_RELIABILITY = 0.75
+"""The same of the accuracy after one epoch."""
+
+
+@dataclass(frozen=True, eq=False)
+class Outlook:
+    """The posterior of the candidates that have a score.
+
+    Attributes:
+        candidates: ids, in the order of the posterior's arrays.
+        posterior: of these candidates.
+        pieces: the values of the pieces of evidence, by name, (n,) each; NaN where a piece says nothing.
+    """
+
+    candidates: tuple[str, ...]
+    posterior: Posterior
+    pieces: Mapping[str, Vector] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, rounds: Sequence[Standings], seed: int = 0) -> Outlook | None:
+        """The outlook after rounds of scoring, the first round first; None if no candidate has a score.
+
+        A later round compares only the better candidates. So its posterior is moved and scaled to what the rounds
+        before expected of these candidates.
+        """
+        outlook: Outlook | None = None
+        for standings in rounds:
+            found = _of_round(standings, seed)
+            outlook = found if outlook is None or found is None else _continued(outlook, found)
+        return outlook
+
+    def with_brief(self, accuracies: Mapping[str, float], reliability: float = BRIEF_RELIABILITY) -> Outlook:
+        """The outlook after some candidates were fine-tuned briefly; their accuracies by id."""
+        measured = self._in_order(accuracies)
+        if np.isfinite(measured).sum() < 2:
+            return self
+        values = anchored(measured, self.posterior.mean)
+        found = self.posterior.with_piece(Piece(BRIEF, values, reliability))
+        return replace(self, posterior=found, pieces={**self.pieces, BRIEF: values})
+
+    def with_accuracies(self, accuracies: Mapping[str, float], rows: int) -> Outlook:
+        """The outlook after some candidates were fine-tuned; their accuracies by id, measured on so many rows."""
+        return replace(self, posterior=self.posterior.with_accuracies(self._in_order(accuracies), rows))
+
+    def _in_order(self, values: Mapping[str, float]) -> Vector:
+        return np.array([values.get(candidate, np.nan) for candidate in self.candidates], dtype=np.float64)
+
+    def shown_on(self, ranking: Ranking) -> Ranking:
+        """The ranking with what is expected of each candidate. Its confidence is that of the first place."""
+        best, intervals = self.posterior.probability_best, self.posterior.rank_intervals()
+        places = {candidate: i for i, candidate in enumerate(self.candidates)}
+
+        def expected(row: RankedCandidate) -> RankedCandidate:
+            if row.rank is None or (i := places.get(row.candidate.id)) is None:
+                return row
+            contributions = {
+                name: float(column[i])
+                for name, column in self.posterior.contributions.items()
+                if np.isfinite(column[i])
+            }
+            low, high = (int(rank) for rank in intervals[i])
+            deviation = float(np.sqrt(self.posterior.variance[i]))
+            expectation = Expectation(float(self.posterior.mean[i]), deviation, (low, high), contributions)
+            return replace(row, expectation=expectation, probability_best=float(best[i]))
+
+        rows = tuple(map(expected, ranking.rows))
+        confidence = rows[0].probability_best if len([row for row in rows if row.expectation is not None]) > 1 else None
+        return replace(ranking, rows=rows, confidence=confidence)
+
+
+def _of_round(standings: Standings, seed: int) -> Outlook | None:
+    there = np.flatnonzero(~np.isnan(standings.totals))
+    if not len(there):
+        return None
+    pieces = standings.pieces or [Piece("score", normal_scores(standings.totals), SCORE_RELIABILITY)]
+    taken = [
+        Piece(piece.name, piece.values[there], np.broadcast_to(piece.reliability, piece.values.shape)[there])
+        for piece in pieces
+    ]
+    names = tuple(standings.pool[i].id for i in there)
+    return Outlook(names, posterior(taken, len(there), seed), {piece.name: piece.values for piece in taken})
+
+
+def _continued(outlook: Outlook, later: Outlook) -> Outlook:
+    """The outlook with that of a later round, of which all candidates were in the first."""
+    places = [outlook.candidates.index(candidate) for candidate in later.candidates]
+    before, after = outlook.posterior, later.posterior
+    expected, spread = before.mean[places], float(after.mean.std())
+    scale = min(float(expected.std()) / spread, 1.0) if spread > 0 else 1.0
+    mean, variance = before.mean.copy(), before.variance.copy()
+    mean[places] = expected.mean() + scale * (after.mean - after.mean.mean())
+    variance[places] = scale**2 * after.variance
+    names = dict.fromkeys((*before.contributions, *after.contributions))
+    contributions = {name: before.contributions.get(name, np.full(len(mean), np.nan)).copy() for name in names}
+    for name, column in contributions.items():
+        column[places] = after.contributions.get(name, np.full(len(places), np.nan))
+    return Outlook(outlook.candidates, Posterior(mean, variance, contributions, before.seed), later.pieces)

@@ -1,0 +1,204 @@
+"""Evidence: history, scores of the features and facts of the candidates, combined to one posterior. The default."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+import modelselect
+from modelselect.errors import NotApplicableError
+from modelselect.estimators.estimator import Estimator, evaluate
+from modelselect.estimators.posterior import Piece, Pool, posterior
+from modelselect.evidence.evidence import Evidence as EvidenceFields
+from modelselect_plugins.estimators._evidence.pieces import (
+    Matrix,
+    Vector,
+    fact_piece,
+    history_piece,
+    probe_piece,
+    similar_piece,
+    similarity_kernel,
+)
+
+PROBE = "evidence:probe"
+"""The metric under which the transfer history keeps the piece `probe`, so that its reliability is measured again."""
+
+PROBE_RELIABILITY = 0.68
+SIZE_RELIABILITY = 0.55
+IMAGENET_RELIABILITY = 0.70
+QUALITY_RELIABILITY = 0.35
+
+MOST_OF_THE_POOL = 0.6
+"""Share of the pool that must have a known accuracy on ImageNet, for this to be a piece of evidence."""
+
+NEED_ROWS = ("logme", "ncti")
+"""Members that are left out where the probe has fewer rows than half the pool's median feature dimension."""
+
+
+def default_members() -> tuple[Estimator, ...]:
+    """The estimators that the piece `probe` is made of."""
+    from modelselect_plugins.estimators.etran import ETran
+    from modelselect_plugins.estimators.linear_probe import LinearProbe
+    from modelselect_plugins.estimators.logme import LogME
+    from modelselect_plugins.estimators.ncti import NCTI
+
+    return (ETran(), NCTI(), LogME(), LinearProbe())
+
+
+class PooledEvidence(Estimator):
+    """The posterior mean of a candidate's quality, from several pieces of evidence, each as reliable as it has proved.
+
+    Scores of features mostly know which networks are good, and a little of what suits a dataset. What candidates did on
+    other datasets says as much. Facts such as the size say something, too. None of them wins alone; their sum does, and
+    says how sure it is.
+
+    Formula: every piece e is a normal score within the pool, with a reliability rho, the expected correlation with the
+    accuracy after fine-tuning. `mean = sum of rho / (1 - rho²) e / L`, `L = 1 + sum of rho² / (1 - rho²)`, over the
+    pieces that say something of the candidate. The pieces:
+
+    - `probe`: the mean of the members' normal scores.
+    - `history`: accuracies of the candidate on other datasets under the same fine-tuning recipe.
+    - `similar`: for a candidate without results, those of similar candidates, by kernel ridge regression.
+    - `size`: the logarithm of the number of parameters.
+    - `imagenet`: the top-1 accuracy on ImageNet-1k, where it is known for most of the pool.
+    - `quality`: what published fine-tunings say of the model.
+
+    Reliabilities are shipped, and corrected by what the pieces proved worth on the user's own history.
+
+    Args:
+        members: the estimators of the piece `probe`; None: `etran`, `ncti`, `logme` and `linear_probe`.
+
+    Components: those of the members, each under the name `member/component`, and `rows`, `dimension` and `parameters`.
+
+    Limits: The score compares candidates of one pool; it is no accuracy. Where no piece says anything of a candidate,
+    its score is 0, the mean of the pool.
+
+    Code and paper: Our own method; the documentation shows how it was measured.
+
+    Source: our own; `docs/explanation/default-estimators.md`.
+
+    >>> import modelselect as ms
+    >>> rng = np.random.default_rng(0)
+    >>> labels = np.repeat([0, 1], 50)
+    >>> pool = [{"features": rng.normal(size=(100, 8)) + gap * labels[:, None], "labels": labels} for gap in (0, 1, 2)]
+    >>> ms.score_pool(pool, "evidence").round(2).tolist()
+    [-0.83, 0.0, 0.83]
+    """
+
+    name = "evidence"
+    requires = frozenset()
+    optional = frozenset({"features", "labels", "metadata"})
+    citation = "modelselect: History, probe and facts of pre-trained models as evidence on one scale, 2026"
+    cost = "iterative"
+    relative = True
+    stochastic = True
+
+    def __init__(self, members: Sequence[Estimator] | None = None) -> None:
+        self.members = members
+
+    @property
+    def key(self) -> str:
+        """Identity, from the members' keys and what `score` returns of its own."""
+        text = f"{self.version}:{[member.key for member in self._members]}"
+        return f"{self.name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+    @property
+    def _members(self) -> Sequence[Estimator]:
+        return default_members() if self.members is None else self.members
+
+    def score(self, evidence: EvidenceFields) -> Mapping[str, float]:
+        components = {"rows": float(evidence.n_rows)}
+        if evidence.features is not None:
+            components["dimension"] = float(evidence.features.shape[1])
+        parameters = (evidence.metadata or {}).get("parameters")
+        if parameters:
+            components["parameters"] = float(parameters)
+        for member in self._members:
+            try:
+                found = evaluate(member, evidence)
+            except NotApplicableError:
+                continue
+            components |= {f"{member.name}/{name}": value for name, value in found.items()}
+        return components
+
+    def combine(self, scores: Sequence[Mapping[str, float]]) -> Vector:
+        """(n,) posterior means without a history, and without facts other than the size."""
+        return posterior(self.pieces(scores), len(scores)).mean
+
+    def pieces(self, scores: Sequence[Mapping[str, float]], pool: Pool | None = None) -> Sequence[Piece]:
+        """The pieces that say something of a candidate of this pool; see the class.
+
+        Args:
+            scores: the components of each candidate; `{}` for a candidate that was not scored.
+            pool: the candidates' names, facts and history; None where they are not known.
+        """
+        accuracies, past = _results(pool, len(scores))
+        pieces = [
+            probe_piece(self._probe(scores), [[column] for column in past.T], accuracies, PROBE_RELIABILITY),
+            fact_piece("size", np.log(_numbers(scores, pool, "parameters")), accuracies, SIZE_RELIABILITY),
+        ]
+        pieces = [piece for piece in pieces if np.isfinite(piece.values).any()]
+        if np.isfinite(accuracies).any():
+            history = history_piece(accuracies, posterior(pieces, len(scores)).mean)
+            pieces = [history, *pieces]
+            if pool is not None and not np.isfinite(history.values).all():
+                pieces.append(similar_piece(history.values, _similarities(scores, pool)))
+        return [piece for piece in pieces if np.isfinite(piece.values).any()]
+
+    def _probe(self, scores: Sequence[Mapping[str, float]]) -> list[Vector]:
+        """(n,) by each member that has scores; NaN for a candidate without one."""
+        rows, dimension = (np.array([each.get(name, np.nan) for each in scores]) for name in ("rows", "dimension"))
+        known = np.isfinite(dimension)
+        few = bool(known.any()) and np.median(rows[known]) < np.median(dimension[known]) / 2
+        columns = []
+        for member in self._members:
+            own = [_of_member(each, member.name) for each in scores]
+            there = [index for index, components in enumerate(own) if components]
+            if there and not (few and member.name in NEED_ROWS):
+                column = np.full(len(scores), np.nan)
+                column[there] = member.combine([own[index] for index in there])
+                columns.append(column)
+        return columns
+
+
+def _of_member(components: Mapping[str, float], member: str) -> dict[str, float]:
+    prefix = f"{member}/"
+    return {name.removeprefix(prefix): value for name, value in components.items() if name.startswith(prefix)}
+
+
+def _numbers(scores: Sequence[Mapping[str, float]], pool: Pool | None, name: str) -> Vector:
+    """(n,) a number above 0 of each candidate, from its facts or else its components; NaN where it is not known."""
+    facts: Sequence[Mapping[str, Any]] = [{}] * len(scores) if pool is None else pool.facts
+    found = [fact.get(name) or each.get(name) for fact, each in zip(facts, scores, strict=True)]
+    return np.array([float(value) if value else np.nan for value in found])
+
+
+def _results(pool: Pool | None, count: int) -> tuple[Matrix, Matrix]:
+    """(n, D) accuracies of the candidates on other datasets under one recipe, and (n, D) their pieces `probe` there."""
+    if pool is None or pool.history is None:
+        return np.full((count, 0), np.nan), np.full((count, 0), np.nan)
+    view = pool.history
+    places = [view.positions[candidate] for candidate in pool.candidates]
+    return view.measured()[places], view.performance(PROBE, "raw")[places]
+
+
+def _similarities(scores: Sequence[Mapping[str, float]], pool: Pool) -> Matrix:
+    """(n, n) by size, width of the features, input size, family and name."""
+    sides = [fact.get("input_size") for fact in pool.facts]
+    numbers = np.column_stack(
+        [
+            np.log(_numbers(scores, pool, "parameters")),
+            _numbers(scores, pool, "dimension"),
+            np.array([float(side[-1]) if side else np.nan for side in sides]),
+        ]
+    )
+    families = [str(fact.get("family") or name) for fact, name in zip(pool.facts, pool.candidates, strict=True)]
+    return similarity_kernel(numbers, families, pool.candidates)
+
+
+@modelselect.hookimpl
+def modelselect_register_estimators() -> Sequence[Estimator]:
+    return [PooledEvidence()]
