@@ -114,7 +114,8 @@ def anchored(values: ArrayLike, mean: Vector) -> Vector:
     known = np.isfinite(scores)
     if not known.any() or known.mean() >= WHOLE_COLUMN:
         return scores
-    return mean[known].mean() + scores * max(float(mean[known].std()), LEAST_SPREAD)
+    moved: Vector = mean[known].mean() + scores * max(float(mean[known].std()), LEAST_SPREAD)
+    return moved
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any
 
 from modelselect.ranking.ranking import Ranking
-from modelselect.ranking.row import COST_COLUMNS, FIRST_COLUMNS, LAST_COLUMNS, RankedCandidate
+from modelselect.ranking.row import COST_COLUMNS, EVIDENCE_COLUMNS, FIRST_COLUMNS, LAST_COLUMNS, RankedCandidate
 from modelselect.utils.text import UNKNOWN, with_unit
 
 
@@ -44,7 +44,7 @@ def _text(row: RankedCandidate, column: str, value: Any) -> str:
     if value is None:
         return UNKNOWN
     error = row.standard_error if column == "score" else row.standard_errors.get(column)
-    if error is not None and column not in (*COST_COLUMNS, *LAST_COLUMNS):
+    if error is not None and column not in (*EVIDENCE_COLUMNS, *COST_COLUMNS, *LAST_COLUMNS):
         return f"{value:.4g} ± {error:.2g}"
     if column == "verified_accuracy" and row.verified_interval is not None:
         low, high = row.verified_interval
@@ -61,6 +61,8 @@ def _number(column: str, value: Any) -> str:
         return with_unit(value)
     if column in ("latency_ms", "throughput"):
         return f"{value:.3g}"
+    if column == "probability_best":
+        return f"{value:.0%}"
     if column == "seconds":
         return f"{value:.1f}"
     return f"{value:.4g}" if isinstance(value, float) else str(value)

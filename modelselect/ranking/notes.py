@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from modelselect.agreement import Agreement
 from modelselect.ranking.cells import name_of
 from modelselect.ranking.ranking import Ranking
-from modelselect.utils.text import chance_text, duration
+from modelselect.utils.text import chance_text, duration, listed
 
 
 def notes_of(ranking: Ranking) -> list[str]:
     """One text for each note; a budget takes several."""
     notes = []
-    if ranking.confidence is not None:
-        first, second = sorted(ranking.ranked, key=lambda row: row.predicted_rank or 0)[:2]
-        notes.append(
-            f"On another sample of this size, {name_of(first)} would score higher than {name_of(second)} "
-            f"with a probability of {chance_text(ranking.confidence)}."
-        )
+    if (certainty := certainty_text(ranking)) is not None:
+        notes.append(certainty)
+        if (why := ranking.best.why) is not None:
+            notes.append(f"Why {name_of(ranking.best)}: {why} (in deviations of the pool).")
     if (found := ranking.verification) is not None:
         notes.append(
             f"{verification_text(found)} Score and accuracy of the {found.n} fine-tuned models agree with a weighted "
@@ -33,6 +31,21 @@ def notes_of(ranking: Ranking) -> list[str]:
         if reasons:
             notes.append(f"{name}, for {len(reasons)} of {len(ranking.rows)} candidates: {reasons[0]}")
     return notes
+
+
+def certainty_text(ranking: Ranking, names: Sequence[str] | None = None) -> str | None:
+    """How probably the first candidate is the best, and which others may be, in one sentence; None if not known.
+
+    Args:
+        ranking: what is shown.
+        names: what the rows are called; None for the candidates' names.
+    """
+    if ranking.confidence is None or not ranking.ranked or ranking.best.expectation is None:
+        return None
+    called = names or [name_of(row) for row in ranking.rows]
+    text = f"{called[0]} is the best with a probability of {chance_text(ranking.confidence)}"
+    others = [called[ranking.rows.index(row)] for row in ranking.rivals]
+    return f"{text}. It cannot be told apart from {listed(others, 3)}." if others else f"{text}."
 
 
 def verification_text(found: Agreement) -> str:

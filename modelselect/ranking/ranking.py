@@ -12,8 +12,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from modelselect.agreement import Agreement, agreement
 from modelselect.errors import InvalidInputError
 from modelselect.ranking.document import check_budget, json_content, json_text, plain_value, row_from_json, row_to_json
+from modelselect.ranking.expectation import SURE
 from modelselect.ranking.pareto import pareto_front
-from modelselect.ranking.row import COST_COLUMNS, COSTS, FIRST_COLUMNS, LAST_COLUMNS, RankedCandidate
+from modelselect.ranking.row import (
+    COST_COLUMNS,
+    COSTS,
+    EVIDENCE_COLUMNS,
+    FIRST_COLUMNS,
+    LAST_COLUMNS,
+    RankedCandidate,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,7 +29,7 @@ if TYPE_CHECKING:
 _COUNTS = ("rank", "parameters", "macs", "feature_dim", "memory_bytes", "download_bytes")
 """Columns of whole numbers."""
 
-_WORDS = ("candidate", "license", "status")
+_WORDS = ("candidate", "why", "license", "status")
 """Columns of text."""
 
 
@@ -67,18 +75,34 @@ class Ranking:
         return tuple(row for row in self.rows if row.rank is not None)
 
     @property
+    def rivals(self) -> tuple[RankedCandidate, ...]:
+        """The ranked rows that cannot be told apart from the first.
+
+        These are the rows that the first is better than with a probability below `SURE`.
+        """
+        first = self.rows[0].expectation if self.ranked else None
+        if first is None:
+            return ()
+        return tuple(
+            row
+            for row in self.ranked[1:]
+            if row.expectation is not None and first.probability_better(row.expectation) < SURE
+        )
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """Names of the columns in order: the fixed columns, and one for each estimator without a fixed column."""
-        fixed = {*FIRST_COLUMNS, *COST_COLUMNS, *LAST_COLUMNS}
+        fixed = {*FIRST_COLUMNS, *EVIDENCE_COLUMNS, *COST_COLUMNS, *LAST_COLUMNS}
+        weighed = EVIDENCE_COLUMNS if any(row.expectation is not None for row in self.rows) else ()
         measured = COST_COLUMNS if any(row.latency_ms is not None for row in self.rows) else ()
         estimators = (name for name in self.estimators if name not in fixed)
-        return (*FIRST_COLUMNS, *estimators, *LAST_COLUMNS[:-2], *measured, *LAST_COLUMNS[-2:])
+        return (*FIRST_COLUMNS, *weighed, *estimators, *LAST_COLUMNS[:-2], *measured, *LAST_COLUMNS[-2:])
 
     def value(self, row: RankedCandidate, column: str) -> Any:
         """The value of a row in one of the `columns`; None if it is not known."""
         if column == "candidate":
             return row.candidate.id
-        if column in FIRST_COLUMNS or column in LAST_COLUMNS or column in COST_COLUMNS:
+        if column in (*FIRST_COLUMNS, *EVIDENCE_COLUMNS, *COST_COLUMNS, *LAST_COLUMNS):
             return getattr(row, column)
         return row.scores.get(column)
 

@@ -10,6 +10,9 @@ from modelselect.errors import Failure, Stage
 from modelselect.ranking.expectation import Expectation
 
 FIRST_COLUMNS = ("rank", "candidate", "score")
+EVIDENCE_COLUMNS = ("probability_best", "why")
+"""These columns stand after `score` if the evidence about the candidates was weighed."""
+
 COST_COLUMNS = ("latency_ms", "throughput", "memory_bytes", "license", "download_bytes")
 """These columns stand before `seconds` if the costs of a candidate were measured."""
 
@@ -93,6 +96,15 @@ class RankedCandidate:
     stopped: str | None = None
     fine_tuned: str | None = None
     fine_tuned_in: str | None = field(default=None, compare=False)
+
+    @property
+    def why(self) -> str | None:
+        """What each piece of evidence contributes to what is expected of it, the largest first; None for one piece."""
+        pieces = {} if self.expectation is None else self.expectation.contributions
+        if len(pieces) < 2:
+            return None
+        largest_first = sorted(pieces.items(), key=lambda item: -abs(item[1]))
+        return ", ".join(f"{value:+.2f} {name}" for name, value in largest_first)
 
     @property
     def status(self) -> str:

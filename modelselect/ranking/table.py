@@ -9,11 +9,22 @@ from modelselect.errors import Stage
 from modelselect.ranking.cells import text_cells
 from modelselect.ranking.notes import notes_of
 from modelselect.ranking.ranking import Ranking
-from modelselect.ranking.row import COST_COLUMNS, FIRST_COLUMNS, LAST_COLUMNS, MEASURED_COLUMNS, RankedCandidate
+from modelselect.ranking.row import (
+    COST_COLUMNS,
+    EVIDENCE_COLUMNS,
+    FIRST_COLUMNS,
+    LAST_COLUMNS,
+    MEASURED_COLUMNS,
+    RankedCandidate,
+)
 from modelselect.utils.text import printable
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+
+HEADINGS = {"probability_best": "P(best)"}
+"""What a column is called, where its name is long."""
 
 
 def rich_table(ranking: Ranking, width: int | None = None) -> Table:
@@ -37,9 +48,9 @@ def rich_table(ranking: Ranking, width: int | None = None) -> Table:
     if width is not None and 1 + sum(room_for(column, cells[column]) for column in shown) > width:
         foldable.append("candidate")  # a long path must not push the other columns off the table
     for column in shown:
-        words = column in ("candidate", "status")
+        words = column in ("candidate", "why", "status")
         table.add_column(
-            column.replace("_", " "),
+            HEADINGS.get(column, column.replace("_", " ")),
             justify="left" if words else "right",
             overflow="fold",
             no_wrap=column not in foldable,
@@ -66,10 +77,11 @@ def _style(row: RankedCandidate) -> str:
 def fitting_columns(columns: Sequence[str], cells: Mapping[str, Sequence[str]], width: int) -> list[str]:
     """The columns that fit: first the result, then measured costs, then estimators in their order, then the rest."""
     needed = {column: room_for(column, cells[column]) for column in columns}
-    first = [c for c in columns if c in (*FIRST_COLUMNS, "verified_accuracy")]
+    first = [c for c in columns if c in (*FIRST_COLUMNS, "probability_best", "verified_accuracy")]
     if any(text.startswith(("failed", "left out", "stopped")) for text in cells.get("status", ())):
         first.append("status")  # the notes say everything else
-    estimators = [c for c in columns if c not in (*FIRST_COLUMNS, *COST_COLUMNS, *LAST_COLUMNS)]
+    estimators = [c for c in columns if c not in (*FIRST_COLUMNS, *EVIDENCE_COLUMNS, *COST_COLUMNS, *LAST_COLUMNS)]
+    estimators += [c for c in columns if c == "why"]  # the notes say it of the first candidate
     measured = [c for c in columns if c in MEASURED_COLUMNS]
     rest = [c for c in columns if c not in first and c not in estimators and c not in measured]
     room = width - 1
@@ -83,5 +95,5 @@ def fitting_columns(columns: Sequence[str], cells: Mapping[str, Sequence[str]], 
 
 def room_for(column: str, texts: Sequence[str]) -> int:
     """The number of characters that a column takes, including its frame."""
-    needed = 3 + max([len(column), *map(len, texts)])
+    needed = 3 + max([len(HEADINGS.get(column, column)), *map(len, texts)])
     return min(needed, 25) if column in ("status", "verified_accuracy") else needed

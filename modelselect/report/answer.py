@@ -7,14 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from modelselect.candidates.candidate import license_of
 from modelselect.candidates.zoo import OWN_MODULES
 from modelselect.errors import Stage
+from modelselect.ranking.notes import certainty_text
 from modelselect.ranking.ranking import Ranking
 from modelselect.ranking.row import RankedCandidate
 from modelselect.report.costs import cost_of
 from modelselect.report.names import dataset_name, display_names, ranked_by
 from modelselect.utils.text import chance_text, in_bytes, listed, short_number
-
-SURE = 0.95
-"""Confidence from which the first place counts as decided."""
 
 
 def answer_text(board: Ranking) -> list[str]:
@@ -67,23 +65,10 @@ def _doubts(board: Ranking, called: Sequence[str], verified: Sequence[RankedCand
             sentences.append(
                 f"This may be no better than guessing among {classes} classes: {1 / classes:.0%} on average."
             )
-        overlapping = [
-            called[board.rows.index(row)]
-            for row in verified[1:]
-            if row.verified_interval is not None and row.verified_interval[1] >= lowest
-        ]
-        if overlapping:
-            sentences.append(f"The intervals of {listed(overlapping)} overlap with its own, so they may be as good.")
-    if board.confidence is not None:
-        first, second = sorted(board.ranked, key=lambda row: row.predicted_rank or len(board.rows))[:2]
-        verdict = "the first place by score is decided" if board.confidence >= SURE else "the order is still open"
-        sentences.append(
-            f"On another sample of this size {called[board.rows.index(first)]} would score higher than "
-            f"{called[board.rows.index(second)]} with a probability of {chance_text(board.confidence)}: {verdict}."
-        )
-    elif not verified and len(board.ranked) > 1:
-        sentences.append("Confidence not measured. Add --resamples 50.")
-        sentences.append("Add --top-k 3 to fine-tune the three best.")
+    if (certainty := certainty_text(board, called)) is not None:
+        sentences.append(certainty)
+        if board.rivals and not verified:
+            sentences.append("Add --top-k 3 to fine-tune the three best.")
     return sentences
 
 
@@ -115,7 +100,7 @@ def key_facts(board: Ranking) -> list[tuple[str, str]]:
     if best.verified_accuracy is not None:
         facts.append(("accuracy, fine-tuned", f"{best.verified_accuracy:.1%}"))
     if best.probability_best is not None:
-        facts.append(("scores best on another sample", chance_text(best.probability_best)))
+        facts.append(("probably the best", chance_text(best.probability_best)))
     facts += [(name, show(value)) for name, key, show in _FACTS if (value := cost_of(best, key)) is not None]
     if licence := best.license or license_of(best.candidate):
         facts.append(("licence", licence))

@@ -44,7 +44,9 @@ ABOUT = {
     "score": "decides the rank; higher is better",
     "verified accuracy": "on held-out rows, after fine-tuning",
     "predicted rank": "by the score alone, before fine-tuning",
-    "P(best)": "probability that it scores highest on another sample of this size",
+    "P(best)": "probability that it is the best of all after fine-tuning, by all evidence",
+    "rank, 80% interval": "ranks that hold its true rank with a probability of 80%",
+    "why": "what each piece of evidence adds to the score, in deviations of the pool",
     "MACs": "multiply-accumulates for one input",
     "seconds": "time to extract and to score, when first computed",
     "latency": "from one prepared row to its features, on the device of this run",
@@ -176,6 +178,8 @@ def table_columns(board: Ranking, called: list[str]) -> list[Column]:
         Column("candidate", tuple(Cell(name, name.lower()) for name in called), numeric=False),
         _numbers("score", [row.score for row in rows], _plain, [row.standard_error for row in rows]),
         _numbers("P(best)", [row.probability_best for row in rows], lambda value: f"{value:.0%}"),
+        Column("rank, 80% interval", tuple(map(_interval_cell, rows))),
+        _words("why", [row.why for row in rows]),
         Column("verified accuracy", tuple(map(_verified_cell, rows))),
         _numbers(
             "predicted rank",
@@ -251,6 +255,13 @@ def _words(name: str, values: list[Any]) -> Column:
 
 def _plain(value: float) -> str:
     return f"{value:.4g}"
+
+
+def _interval_cell(row: RankedCandidate) -> Cell:
+    if row.expectation is None:
+        return Cell(UNKNOWN, "")
+    low, high = row.expectation.rank_interval
+    return Cell(str(low) if low == high else f"{low} to {high}", repr(float(low)))
 
 
 def _verified_cell(row: RankedCandidate) -> Cell:

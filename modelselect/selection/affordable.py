@@ -53,10 +53,12 @@ def affordable_fine_tuning(request: Request, state: State, meter: Meter, task: V
         task: would fine-tune each candidate.
     """
     assert state.rounds is not None
-    top_k, forecast, sure = request.settings.top_k, state.rounds.forecast, state.rounds.probability_best
+    top_k, forecast, sure = request.settings.top_k, state.rounds.forecast, state.ranking.confidence
     rows, settings, probe = state.ranking.ranked, task.settings, task.context.probe
     if top_k > 1 and sure is not None and sure >= request.settings.confidence:
-        return Affordable(0, settings, {}, 0, f"not needed: {percent(sure)} sure of the first place")
+        return Affordable(
+            0, settings, {}, 0, f"not needed: the first is the best with {percent(sure)}"
+        )
     typical = median_macs([row.macs for row in rows])
 
     def row_price(row: RankedCandidate) -> float:

@@ -107,7 +107,7 @@ class SuccessiveHalving:
             self.state,
             context=rounds[-1].task.context if rounds else self._context,
             results=results,
-            rounds=Rounds(planned, tuple(stages), rounds[-1].probability_best if rounds else None, forecast),
+            rounds=Rounds(planned, tuple(stages), rounds[-1].first_place_holds if rounds else None, forecast),
         )
         return ranked(state, self._ranking(pool, results, rounds), [each.standings for each in rounds])
 
@@ -196,14 +196,14 @@ class SuccessiveHalving:
         halved = halved_totals(standings, found, rule_of(self.request, rung.task.context))
         odds = win_probabilities(standings.totals, standings.replicates, halved, self._places, self._context.seed)
         rung.chances = {c.id: float(p) for c, p in zip(standings.pool, odds.among, strict=True)}
-        rung.probability_best = first = float(odds.best[order[0]])
-        sure = f"{percent(first)} sure of the first place"
+        rung.first_place_holds = first = float(odds.best[order[0]])
+        sure = f"more rows would keep the first place with {percent(first)}"
         if len(order) <= self._places:
             return [], f"{sure}; no more candidates than places to decide"
         if first >= self.request.settings.confidence:
             return [], f"{sure}: decided"
         if self.request.settings.top_k > 1 and odds.decided >= self.request.settings.confidence:
-            return [], f"{sure}, {percent(odds.decided)} of the first {self.request.settings.top_k}: decided"
+            return [], f"{sure}, and the first {self.request.settings.top_k} with {percent(odds.decided)}: decided"
         if last:
             return [], f"{sure}: open"
         risk = (1 - self.request.settings.confidence) / 2 / (rounds - 1)
@@ -219,14 +219,14 @@ class SuccessiveHalving:
         """The ranking, with how many rows each candidate was shown, and why no more."""
         board = rank_rounds(pool, results, [each.standings for each in rounds])
         reached = {candidate.id: each for each in rounds for candidate in each.standings.pool}
-        places = "the best" if self._places == 1 else f"among the best {self._places}"
+        places = "first" if self._places == 1 else f"one of the first {self._places}"
 
         def explained(row: RankedCandidate) -> RankedCandidate:
             if row.failure is not None or (its := reached.get(row.candidate.id)) is None:
                 return row
             if its is rounds[-1] or row.rank is None:
                 return replace(row, probe_rows=its.rows)
-            chance = f"{percent(its.chances[row.candidate.id])} to be {places}"
+            chance = f"more rows would make it {places} with {percent(its.chances[row.candidate.id])}"
             return replace(row, probe_rows=its.rows, stopped=f"stopped after {its.rows} rows: {chance}")
 
         return replace(board, rows=tuple(map(explained, board.rows)))
@@ -251,7 +251,7 @@ class Rung:
         forecast: returns the price of a candidate, given its preview.
         standings: known after the round.
         chances: the probability of a place, by id; known after the round.
-        probability_best: the probability that the first candidate is the best; known after the round.
+        first_place_holds: the probability that the first stays first on more rows; known after the round.
     """
 
     task: ScoringTask
@@ -260,7 +260,7 @@ class Rung:
     forecast: Callable[[Candidate, Preview], float]
     standings: Standings = field(init=False)
     chances: Mapping[str, float] = field(default_factory=dict)
-    probability_best: float | None = None
+    first_place_holds: float | None = None
 
     def price(self, candidate: Candidate) -> float:
         """What scoring the candidate on this probe takes of the budget, as far as is known now."""

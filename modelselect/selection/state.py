@@ -23,13 +23,13 @@ class Rounds:
     Attributes:
         planned: the rounds, as planned before the first.
         stages: what was done, as plain data.
-        probability_best: the probability that the first candidate is the best; None if unknown.
+        first_place_holds: the probability that the first by score stays first on more rows; None if unknown.
         forecast: what candidates take, as measured.
     """
 
     planned: tuple[PlannedRound, ...]
     stages: tuple[Mapping[str, Any], ...]
-    probability_best: float | None
+    first_place_holds: float | None
     forecast: Forecast
 
 

@@ -72,7 +72,7 @@ class WithinBudget:
             "seconds": budget.seconds,
             "passes": budget.passes,
             "confidence": request.settings.confidence,
-            "sure_of_first": state.rounds.probability_best,
+            "first_place_holds": state.rounds.first_place_holds,
             "planned": [asdict(each) for each in state.rounds.planned],
             "stages": [dict(stage) for stage in state.rounds.stages],
             "spent": {"seconds": self.meter.seconds, "passes": self.meter.passes},

@@ -25,7 +25,7 @@ def test_a_clear_winner_is_found_before_all_rows_are_used(passed: Counter[str]) 
     board = run(CLEAR, budget="10m")
     assert board.best.candidate == run(CLEAR).best.candidate
     record = board.provenance["budget"]
-    assert record["sure_of_first"] >= 0.9
+    assert record["first_place_holds"] >= 0.9
     assert board.best.probe_rows is not None
     assert board.best.probe_rows < 480
     assert record["spent"]["passes"] < 480 * len(CLEAR) / 2
@@ -169,7 +169,7 @@ def test_estimators_that_look_at_no_row_take_one_round_and_no_pass(passed: Count
     assert not passed
     record = board.provenance["budget"]
     assert [stage["rows"] for stage in record["stages"]] == [480]
-    assert record["sure_of_first"] is None  # nothing tells how the order would change with other rows
+    assert record["first_place_holds"] is None  # nothing tells how the order would change with other rows
 
 
 class Near(Mean):
