@@ -1,0 +1,108 @@
+"""`Outlook`: what all evidence of a run says of its candidates, stage by stage."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from modelselect.candidates.candidate import Candidate
+from modelselect.estimators.posterior import Piece, normal_scores, posterior
+from modelselect.evaluation.outlook import BRIEF, SCORE_RELIABILITY, Outlook
+from modelselect.evaluation.standings import Standings
+from modelselect.ranking.ranking import Ranking
+from modelselect.ranking.row import RankedCandidate
+
+POOL = tuple(Candidate("shelf", name) for name in "abcdef")
+TOTALS = np.array([0.9, 0.8, 0.6, np.nan, 0.3, 0.1])
+
+
+def standings(totals: np.ndarray, pool: tuple[Candidate, ...] = POOL, pieces: tuple[Piece, ...] = ()) -> Standings:
+    return Standings(pool, ("x",), {"x": totals}, {}, {}, totals, np.zeros((0, len(pool))), pieces)
+
+
+def outlook(totals: np.ndarray = TOTALS) -> Outlook:
+    found = Outlook.of([standings(totals)])
+    assert found is not None
+    return found
+
+
+def test_a_score_without_pieces_counts_as_one_piece() -> None:
+    found = outlook()
+    expected = posterior([Piece("score", normal_scores([0.9, 0.8, 0.6, 0.3, 0.1]), SCORE_RELIABILITY)], 5)
+    assert found.candidates == tuple(c.id for c in POOL if c.name != "d")
+    np.testing.assert_allclose(found.posterior.mean, expected.mean)
+
+
+def test_no_score_is_no_outlook() -> None:
+    assert Outlook.of([standings(np.full(6, np.nan))]) is None
+    assert Outlook.of([]) is None
+
+
+def test_a_later_round_keeps_the_order_of_its_candidates_and_their_place_in_the_pool() -> None:
+    later = standings(np.array([0.5, 0.7]), POOL[:2])
+    found = Outlook.of([standings(TOTALS), later])
+    assert found is not None
+    first = outlook().posterior.mean
+    mean = dict(zip(found.candidates, found.posterior.mean, strict=True))
+    assert mean["shelf:b"] > mean["shelf:a"]  # as in the later round
+    assert mean["shelf:a"] > mean["shelf:c"]  # the later round does not move them below those that ended
+    np.testing.assert_allclose((mean["shelf:a"] + mean["shelf:b"]) / 2, first[:2].mean())
+    np.testing.assert_allclose(found.posterior.mean[2:], first[2:])
+
+
+def test_brief_accuracies_of_the_first_do_not_push_them_below_the_others() -> None:
+    found = outlook().with_brief({"shelf:a": 0.6, "shelf:b": 0.7})
+    mean = dict(zip(found.candidates, found.posterior.mean, strict=True))
+    assert mean["shelf:b"] > mean["shelf:a"] > mean["shelf:c"]
+    assert BRIEF in found.posterior.contributions
+    assert np.all(found.posterior.variance <= outlook().posterior.variance + 1e-12)
+
+
+def test_a_brief_accuracy_alone_changes_nothing() -> None:
+    np.testing.assert_array_equal(outlook().with_brief({"shelf:a": 0.6}).posterior.mean, outlook().posterior.mean)
+
+
+def test_accuracies_on_many_rows_decide_and_on_few_rows_do_not() -> None:
+    accuracies = {"shelf:a": 0.70, "shelf:b": 0.75}
+    many = outlook().with_accuracies(accuracies, rows=10_000).posterior
+    few = outlook().with_accuracies(accuracies, rows=20).posterior
+    assert many.probability_better(1, 0) > 0.99
+    assert few.probability_better(1, 0) < 0.8
+
+
+def test_the_binomial_error_decides_how_sure_the_better_of_two_is() -> None:
+    """Without a prior the probability is that of two independent binomial shares."""
+    rows, first, second = 200, 0.80, 0.74
+    flat = outlook(np.array([0.0, 0.0, -1.0, np.nan, -1.0, -1.0]))
+    found = flat.with_accuracies({"shelf:a": first, "shelf:b": second}, rows).posterior
+    errors = [(p * rows + 1) / (rows + 2) for p in (first, second)]
+    z = (first - second) / np.sqrt(sum(p * (1 - p) / rows for p in errors))
+    from scipy.special import ndtr
+
+    assert 0.5 < found.probability_better(0, 1) <= float(ndtr(z)) + 1e-9  # the prior can only shrink the difference
+
+
+@pytest.mark.parametrize("accuracies", [{}, {"shelf:a": 0.9}])
+def test_one_accuracy_compares_with_nothing(accuracies: dict[str, float]) -> None:
+    np.testing.assert_array_equal(outlook().with_accuracies(accuracies, 100).posterior.mean, outlook().posterior.mean)
+
+
+def test_the_ranking_shows_what_is_expected_and_its_confidence_is_that_of_the_first() -> None:
+    found = outlook()
+    rows = tuple(
+        RankedCandidate(
+            candidate, rank=None if np.isnan(total) else 1 + int((total < TOTALS).sum()), score=float(total)
+        )
+        for candidate, total in zip(POOL, TOTALS, strict=True)
+    )
+    shown = found.shown_on(Ranking(rows))
+    assert shown.confidence == shown.rows[0].probability_best
+    assert sum(row.probability_best or 0.0 for row in shown.rows) == pytest.approx(1.0)
+    assert shown.rows[3].expectation is None
+    for row in shown.ranked:
+        assert row.expectation is not None
+        assert sum(row.expectation.contributions.values()) == pytest.approx(row.expectation.mean)
+        assert row.expectation.rank_interval[0] <= row.expectation.rank_interval[1]
+    assert Ranking.from_json(shown.to_json()) == shown
+    assert shown.rivals
+    assert all(row.candidate.name != "a" for row in shown.rivals)
