@@ -31,7 +31,7 @@ from modelselect.evaluation.settings import NOT_IN_BENCHMARK, BenchmarkKeywords,
 from modelselect.evaluation.task import ScoringTask
 from modelselect.extraction.inputs import InputCache
 from modelselect.history.history import History
-from modelselect.history.records import ACCURACY, Result
+from modelselect.history.records import ACCURACY, FINE_TUNING, Result
 from modelselect.host.lookup import ALL_ESTIMATORS
 from modelselect.probe.probe import Probe
 from modelselect.utils.progress import Progress
@@ -145,7 +145,7 @@ def benchmark(
             ]
             measured[name] = {names[c]: accuracy for c, accuracy in known[name].items()}
             _gather(gathered, name, task.context.estimators, {c: results[c] for c in known[name]}, names)
-        _remember(gathered, requests, known, names, bars)
+        _remember(gathered, requests, known, names, asked.described_recipe if verify else {"recipe": "truth"}, bars)
     request = next(iter(requests.values()))
     if not any(len(by_model) > 1 for by_model in measured.values()):
         raise InvalidInputError(
@@ -218,9 +218,13 @@ def _remember(
     requests: Mapping[str, Request],
     known: Mapping[str, Mapping[str, float]],
     names: Mapping[str, str],
+    recipe: Mapping[str, Any],
     bars: Progress,
 ) -> None:
-    """Adds the scores of estimators that read a history: for each dataset, one of the results on all others."""
+    """Adds the scores of estimators that read a history: for each dataset, one of the results on all others.
+
+    The whole truth counts as measured under one recipe.
+    """
     methods = [e for e in next(iter(requests.values())).methods if "history" in e.reads]
     if not methods:
         return
@@ -239,20 +243,27 @@ def _remember(
             else:
                 history = History(Path(scratch) / f"{number}.sqlite")
                 for other in (other for other in requests if other != name):
-                    _record(history, other, tasks[other], requests[other].pool, known[other])
-                known_here = recall_context(tasks[name], history, pool, bars)
+                    _record(history, other, tasks[other], requests[other].pool, known[other], recipe)
+                known_here = recall_context(tasks[name], history, pool, methods, recipe, bars)
                 task = ScoringTask(replace(tasks[name].context, recall=known_here))
                 results = _assess(task, request, pool, f"recalling for {name}", bars)
             _gather(gathered, name, methods, results, names)
 
 
 def _record(
-    history: History, dataset: str, task: ScoringTask, pool: Sequence[Candidate], accuracies: Mapping[str, float]
+    history: History,
+    dataset: str,
+    task: ScoringTask,
+    pool: Sequence[Candidate],
+    accuracies: Mapping[str, float],
+    recipe: Mapping[str, Any],
 ) -> None:
     """Adds the results on one dataset, and what the proxy sees of it."""
     probe, proxy = task.context.probe, task.context.proxy
     history.describe_dataset(dataset, {"name": dataset, "classes": probe.n_classes, "samples": len(probe)})
-    history.record(Result(c.unversioned_id, dataset, ACCURACY, accuracies[c.id]) for c in pool if c.id in accuracies)
+    settings = {FINE_TUNING: recipe}
+    measured = [c for c in pool if c.id in accuracies]
+    history.record(Result(c.unversioned_id, dataset, ACCURACY, accuracies[c.id], settings) for c in measured)
     if proxy is not None:
         history.keep_proxy(dataset, proxy.id, task.features(proxy))
 

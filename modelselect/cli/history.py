@@ -56,23 +56,36 @@ def import_(
     ] = None,
     metric: Annotated[str | None, typer.Option(help="Metric of all rows, if the CSV file has no such column.")] = None,
     zoo: Annotated[str | None, typer.Option(help="Zoo of ids in the CSV file without a zoo: timm, hub, ...")] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            help="Name of the fine-tuning recipe that all accuracies of the CSV file were measured under. "
+            "Without it, they count as published."
+        ),
+    ] = None,
     history: HistoryOption = None,
 ) -> None:
-    """Add results that others have measured."""
+    """Add results that others have published, or that you have measured yourself."""
     from modelselect.errors import InvalidInputError
     from modelselect.history.importers import import_csv, import_timm
 
     kept = _history(history)
+    is_table = not source.startswith(HUB) and not timm and source.lower().endswith(".csv")
+    if recipe is not None and not is_table:
+        raise InvalidInputError(
+            f"--recipe is {recipe!r}, and {source!r} is no CSV file of your own results; give a .csv file without "
+            "--timm, or leave out --recipe"
+        )
     if source.startswith(HUB):
         typer.echo(kept.fetch(source.removeprefix(HUB)))
     elif timm:
         typer.echo(import_timm(kept, source))
-    elif source.lower().endswith(".csv"):
+    elif is_table:
         pairs = [given.partition("=") for given in column or []]
         if not all(equals and ours and theirs for ours, equals, theirs in pairs):
             raise InvalidInputError(f"--column is {column}; expected OURS=THEIRS, such as value=accuracy")
         names = {ours: theirs for ours, _, theirs in pairs}
-        typer.echo(import_csv(kept, source, columns=names, metric=metric, zoo=zoo))
+        typer.echo(import_csv(kept, source, columns=names, metric=metric, zoo=zoo, recipe=recipe))
     else:
         typer.echo(kept.load(source))
 
@@ -128,6 +141,10 @@ def _show_summary(summary: dict[str, Any], as_json: bool) -> None:
     )
     if summary["metrics"]:
         _table(["metric", "results"], [[name, f"{count:,}"] for name, count in summary["metrics"].items()])
+    if summary["metrics"].get("accuracy"):
+        published = summary["metrics"]["accuracy"] - sum(summary["recipes"].values())
+        recipes = summary["recipes"] | ({"none (counts as published)": published} if published else {})
+        _table(["recipe of fine-tuning", "accuracies"], [[name, f"{count:,}"] for name, count in recipes.items()])
     for proxy, count in summary["proxies"].items():
         typer.echo(f"features of {count:,} datasets by the proxy {proxy}")
 

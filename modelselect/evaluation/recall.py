@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from modelselect.candidates.candidate import Candidate
 from modelselect.errors import CandidateError, Failure, ModelSelectError
+from modelselect.estimators.estimator import Estimator
 from modelselect.evaluation.results import ScoringResult
 from modelselect.evaluation.task import ScoringTask
 from modelselect.history.history import History
 from modelselect.history.proxy import choose_proxy, named_proxy
-from modelselect.history.recall import build_context, shortlist
+from modelselect.history.recall import build_context, registered_recaller, shortlist
 from modelselect.history.recording import record_run
 from modelselect.history.view import RecallContext
 from modelselect.ranking.ranking import Ranking
@@ -43,29 +44,47 @@ def observe(task: ScoringTask, history: History | None, given: str | Candidate |
     return proxy
 
 
-def recall_context(task: ScoringTask, history: History, pool: Sequence[Candidate], bars: Progress) -> RecallContext:
+def recall_context(
+    task: ScoringTask,
+    history: History,
+    pool: Sequence[Candidate],
+    readers: Iterable[Estimator],
+    fine_tuning: Mapping[str, Any],
+    bars: Progress,
+) -> RecallContext:
     """What the history knows about this pool and this probe.
 
-    No candidate is loaded: architectures that the history does not know are traced without weights.
+    No candidate is loaded. If one of the readers also reads architectures, those that the history does not know are
+    traced without weights.
+
+    Args:
+        task: knows the probe and the proxy, and traces.
+        history: the history to read.
+        pool: the candidates.
+        readers: the estimators that read the history.
+        fine_tuning: the run's recipe and its method, as the history keeps them.
+        bars: shows how many candidates are traced.
     """
     probe = task.context.probe
     proxy = task.context.proxy or choose_proxy(probe, history)
     view = history.view(None if proxy is None else proxy.id)
     graphs = {}
-    unknown = [c for c in pool if c.unversioned_id not in view.graphs]
+    traces = any("architecture" in estimator.reads for estimator in readers)
+    unknown = [c for c in pool if traces and c.unversioned_id not in view.graphs]
     with bars.candidates("tracing", len(unknown)) as advance:
         for candidate in unknown:
             if (graph := task.graph(candidate)) is not None:
                 graphs[candidate.unversioned_id] = graph
             advance(candidate.id)
-    return build_context(view, proxy, probe, pool, graphs)
+    return build_context(view, proxy, probe, pool, graphs, fine_tuning)
 
 
 def recalled_shortlist(
     task: ScoringTask, context: RecallContext, pool: Sequence[Candidate], keep: int
 ) -> tuple[list[Candidate], dict[str, Any]]:
-    """`shortlist`, with the proxy's features of the task's probe."""
-    features = None if context.proxy is None else task.features(context.proxy)
+    """`shortlist`, with the proxy's features of the task's probe, if the estimator reads them."""
+    proxy = context.proxy if "proxy_features" in registered_recaller().reads else None
+    features = None if proxy is None else task.features(proxy)
     return shortlist(context, pool, keep, features, task.context.seed)
 
 

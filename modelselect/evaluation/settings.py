@@ -7,7 +7,7 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import Field, dataclass, field, fields
+from dataclasses import Field, asdict, dataclass, field, fields
 from numbers import Integral, Real
 from pathlib import Path
 from types import MappingProxyType
@@ -306,6 +306,11 @@ class Settings:
     def recipe(self) -> FineTuning:
         """The recipe of fine-tuning: the given one, or the default."""
         return self.fine_tuning or FineTuning()
+
+    @property
+    def described_recipe(self) -> dict[str, Any]:
+        """The recipe and its method as plain data, as the history keeps them."""
+        return {"method": self.verify, **asdict(self.recipe)}
 
 
 class BenchmarkKeywords(TypedDict, total=False):

@@ -13,6 +13,7 @@ import os
 import sqlite3
 import time
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelselect.errors import HistoryError
-from modelselect.history.records import TABLES, Result, canonical_json
+from modelselect.history.records import (
+    ACCURACY,
+    FINE_TUNING,
+    TABLES,
+    Result,
+    canonical_json,
+    most_frequent_first,
+    recipe_of,
+)
 from modelselect.store.files import user_path
 
 PATH_VARIABLE = "MODELSELECT_HISTORY"
@@ -154,18 +163,27 @@ class Database:
         return found
 
     def summary(self) -> dict[str, Any]:
-        """Counts of results (also by metric), candidates, datasets, architectures and proxies, and the path."""
+        """Counts of results (by metric; accuracies also by recipe), candidates, datasets, architectures and proxies.
+
+        Accuracies without a recipe are published ones; `recipes` does not count them. `path` is that of the file.
+        """
         metrics = self._select("SELECT metric, count(*) FROM results GROUP BY 1 ORDER BY 2 DESC, 1")
         pairs = self._select("SELECT count(DISTINCT candidate), count(DISTINCT dataset) FROM results")
         candidates, datasets = pairs[0] if pairs else (0, 0)
         proxies = self._select("SELECT proxy, count(*) FROM proxies GROUP BY 1 ORDER BY 2 DESC, 1")
         graphs = self._select("SELECT count(*) FROM graphs")
+        query = "SELECT settings, count(*) FROM results WHERE metric = ? AND instr(settings, ?) GROUP BY 1"
+        recipes: Counter[str] = Counter()
+        for settings, count in self._select(query, (ACCURACY, f'"{FINE_TUNING}"')):
+            if (recipe := recipe_of(json.loads(settings))) is not None:
+                recipes[recipe] += count
         return {
             "path": str(self.path),
             "results": sum(count for _, count in metrics),
             "candidates": candidates,
             "datasets": datasets,
             "metrics": dict(metrics),
+            "recipes": most_frequent_first(recipes),
             "architectures": graphs[0][0] if graphs else 0,
             "proxies": dict(proxies),
         }

@@ -1,4 +1,4 @@
-"""Adds published results to a history: long CSV tables, and timm's tables of ImageNet results."""
+"""Adds the results of CSV tables to a history: long tables, published or the user's own, and timm's of ImageNet."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from modelselect.errors import InvalidInputError
 from modelselect.history.history import History
-from modelselect.history.records import ACCURACY, Added, Result
+from modelselect.history.records import ACCURACY, FINE_TUNING, Added, Result, is_name
 
 _COLUMNS = ("candidate", "dataset", "metric", "value")
 _TIMM_COLUMNS = ("model", "top1")
@@ -25,10 +25,13 @@ def import_csv(
     zoo: str | None = None,
     per_cent: bool | None = None,
     source: str | None = None,
+    recipe: str | None = None,
 ) -> Added:
     r"""Adds a long table: one row for each candidate, dataset and metric.
 
     Rows without a number, or with an accuracy outside 0 to 1 (in per cent: 0 to 100), are rejected and counted.
+    Accuracies count as published, unless you name the recipe of fine-tuning that all of them were measured under.
+    Accuracies compare only under one recipe, so name one only for results of your own that share it.
 
     Args:
         history: to which the results are added.
@@ -38,9 +41,11 @@ def import_csv(
         zoo: the zoo of ids that the file gives without one: `timm`, `hub`, ...
         per_cent: whether accuracies are in per cent; None means: if one of them is above 1.
         source: where the table comes from, for the provenance; None for the file's name.
+        recipe: a name for the recipe of fine-tuning behind all accuracies of the table; None for published results.
+            To add to results that the history has already, give the name that `modelselect history show` prints.
 
     Raises:
-        InvalidInputError: there is no such file, a column is missing, or an id has no zoo.
+        InvalidInputError: there is no such file, a column is missing, an id has no zoo, or the recipe is no name.
 
     >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp())
@@ -51,6 +56,12 @@ def import_csv(
     1 new results, 0 known already, 1 rejected (accuracy outside 0 to 1)
     """
     path = Path(path)
+    if recipe is not None and not is_name(recipe):
+        raise InvalidInputError(
+            f"recipe is {recipe!r}; expected one line of text that names a recipe, such as 'adamw, 20 epochs', or None "
+            "for published results"
+        )
+    measured_under = {} if recipe is None else {FINE_TUNING: {"recipe": recipe.strip()}}
     named = {column: (columns or {}).get(column, column) for column in _COLUMNS}
     if metric is not None:
         del named["metric"]
@@ -66,7 +77,8 @@ def import_csv(
             row[named["dataset"]],
             name,
             value / scale if name == ACCURACY else value,
-            provenance=provenance,
+            measured_under if name == ACCURACY else {},
+            provenance,
         )
         for row, name, value in zip(rows, metrics, values, strict=True)
     )

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from modelselect.candidates.candidate import Candidate
 from modelselect.errors import PluginError
-from modelselect.estimators.estimator import Recaller
+from modelselect.estimators.estimator import Estimator, Recaller
 from modelselect.history.proxy import describe_dataset
+from modelselect.history.records import FINE_TUNING, recipe_of
 from modelselect.history.view import HistoryView, RecallContext
 from modelselect.host.defaults import RECALL_ESTIMATOR
 from modelselect.host.host import get_host
@@ -18,7 +19,12 @@ from modelselect.probe.probe import Probe
 
 
 def build_context(
-    view: HistoryView, proxy: Candidate | None, probe: Probe, pool: Sequence[Candidate], graphs: Mapping[str, str]
+    view: HistoryView,
+    proxy: Candidate | None,
+    probe: Probe,
+    pool: Sequence[Candidate],
+    graphs: Mapping[str, str],
+    fine_tuning: Mapping[str, Any] | None = None,
 ) -> RecallContext:
     """What the history knows about this pool and this probe.
 
@@ -28,9 +34,16 @@ def build_context(
         probe: the dataset that is asked about.
         pool: the candidates that are to be ranked.
         graphs: architectures that the history does not know, as JSON, by candidate id without revision.
+        fine_tuning: the run's recipe and its method, as the history keeps them; None if there is none.
     """
     metadata = {candidate.unversioned_id: dict(candidate.metadata) for candidate in pool}
-    return RecallContext(view.about(metadata, describe_dataset(probe), graphs), proxy)
+    recipe = recipe_of({FINE_TUNING: fine_tuning})
+    return RecallContext(view.about(metadata, describe_dataset(probe), graphs, recipe), proxy)
+
+
+def registered_recaller() -> Estimator:
+    """The estimator that reduces a pool. `shortlist` checks that this estimator can recall."""
+    return get_host().estimator(RECALL_ESTIMATOR)
 
 
 def shortlist(
@@ -42,7 +55,8 @@ def shortlist(
         context: what the history knows about the pool.
         pool: the candidates.
         keep: how many to keep.
-        proxy_features: (N, P) of the probe, by the context's proxy; None without a proxy.
+        proxy_features: (N, P) of the probe, by the context's proxy; None without a proxy, or if the estimator does not
+            read them.
         seed: the estimator's seed.
 
     Raises:
@@ -50,7 +64,7 @@ def shortlist(
         PluginError: the registered estimator cannot recall.
     """
     name = RECALL_ESTIMATOR
-    estimator = get_host().estimator(name)
+    estimator = registered_recaller()
     if not isinstance(estimator, Recaller):
         raise PluginError(
             f"the estimator {name!r} cannot recall: {type(estimator).__name__} has no method recall(). Register "
@@ -63,7 +77,7 @@ def shortlist(
     record = {
         "estimator": estimator.key,
         "history": context.view.digest,
-        "proxy": None if context.proxy is None else context.proxy.id,
+        "proxy": None if context.proxy is None or proxy_features is None else context.proxy.id,
         "pool": len(pool),
         "kept": len(kept),
         "expected": {c.id: {k: round(v, 6) for k, v in expected[c.id].items()} for c in order},

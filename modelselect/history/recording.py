@@ -9,7 +9,7 @@ from modelselect.candidates.zoo import OWN_MODULES
 from modelselect.estimators.estimator import Estimator
 from modelselect.history.history import History
 from modelselect.history.proxy import describe_dataset
-from modelselect.history.records import ACCURACY, Result
+from modelselect.history.records import ACCURACY, FINE_TUNING, Result
 from modelselect.probe.probe import Probe
 from modelselect.ranking.ranking import Ranking
 from modelselect.utils.versions import __version__
@@ -75,7 +75,7 @@ def results_of(
                 settings = {"estimator": keys[name], "seed": seed, **revision}
                 results.append(Result(candidate, dataset, name, score, settings, provenance))
         if row.verified_accuracy is not None:
-            settings = {"fine_tuning": fine_tuning, "seed": seed, **revision}
+            settings = {FINE_TUNING: fine_tuning, "seed": seed, **revision}
             results.append(Result(candidate, dataset, ACCURACY, row.verified_accuracy, settings, provenance))
         measured = {"parameters": row.parameters, "macs": row.macs, "feature_dim": row.feature_dim}
         metadata[candidate] = {**row.candidate.metadata, **{k: v for k, v in measured.items() if v is not None}}

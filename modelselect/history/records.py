@@ -31,6 +31,11 @@ TABLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 """The tables that are merged, exported and published, with their columns."""
 
+FINE_TUNING = "fine_tuning"
+"""The setting of a result that holds the recipe of fine-tuning."""
+
+_NO_PART_OF_A_RECIPE = frozenset({"epochs", "precision", "patience", "validation"})
+
 
 @dataclass(frozen=True, slots=True)
 class Result:
@@ -39,7 +44,8 @@ class Result:
     Attributes:
         candidate: `zoo:name`, without the revision: that is one of the settings.
         dataset: the probe's fingerprint, or the name of a public dataset such as `hub:food101`.
-        metric: `accuracy` (measured, from 0 to 1), or the name of the estimator whose score this is.
+        metric: `accuracy` (measured, from 0 to 1), or the name of the estimator whose score this is, or a piece of
+            evidence, with a colon in its name: `evidence:probe`.
         value: higher is better.
         settings: what else the value depends on: JSON.
         provenance: where the value comes from: JSON. No part of the result's id.
@@ -115,6 +121,75 @@ def impossible(result: Result) -> str | None:
     if not all(map(is_text, names)):
         return "a name holds half a surrogate pair"
     return None
+
+
+def is_piece(metric: str) -> bool:
+    """True of a metric that is one piece of an estimator's evidence: its name holds a colon.
+
+    >>> is_piece("evidence:probe"), is_piece("logme")
+    (True, False)
+    """
+    return ":" in metric
+
+
+def recipe_of(settings: Mapping[str, Any]) -> str | None:
+    """The recipe of fine-tuning that an accuracy was measured under; None if no recipe is known.
+
+    Accuracies compare only under one recipe. A recipe that the user has named (`{"fine_tuning": {"recipe": "ours"}}`)
+    is that name. Any other is the method and a digest of all that changes what is measured: learning rates, weight
+    decay, batch size, optimizer, the search and so on, and also what later versions may add. Left out are:
+
+    - `epochs`, `patience` and `validation`, since a budget or early stopping shortens the training from run to run;
+    - `precision`, which changes the arithmetic and not the recipe.
+
+    The order of the keys does not matter, nor does a tuple that JSON has made a list. Published results have no recipe.
+
+    Args:
+        settings: those of a `Result`.
+
+    >>> recipe_of({"fine_tuning": {"method": "head", "epochs": 20, "head_learning_rate": 0.003}})
+    'head-878068e287e4'
+    >>> recipe_of({"fine_tuning": {"recipe": "the lab's"}}), recipe_of({"fine_tuned": "owner/name"})
+    ("the lab's", None)
+    """
+    given = settings.get(FINE_TUNING)
+    parts = {k: v for k, v in given.items() if k not in _NO_PART_OF_A_RECIPE} if isinstance(given, Mapping) else {}
+    if not parts:
+        return None
+    if parts.keys() == {"recipe"} and is_name(parts["recipe"]):
+        return str(parts["recipe"])
+    method = parts.get("method")
+    digest = hashlib.sha256(canonical_json(_with_floats(parts)).encode()).hexdigest()[:12]
+    return f"{method if isinstance(method, str) and method.isidentifier() else 'recipe'}-{digest}"
+
+
+def most_frequent_first(counts: Mapping[str, int]) -> dict[str, int]:
+    """The counts in falling order, equals by name.
+
+    >>> most_frequent_first({"b": 1, "c": 2, "a": 1})
+    {'c': 2, 'a': 1, 'b': 1}
+    """
+    return dict(sorted(counts.items(), key=lambda named: (-named[1], named[0])))
+
+
+def is_name(text: Any) -> bool:
+    r"""True of a text that can be shown in one line.
+
+    >>> is_name("adamw, 20 epochs"), is_name(" "), is_name("two\nlines")
+    (True, False, False)
+    """
+    return isinstance(text, str) and bool(text.strip()) and text.isprintable()
+
+
+def _with_floats(value: Any) -> Any:
+    """The value with every number as a float, so that 0 and 0.0 are equal as text."""
+    if isinstance(value, Mapping):
+        return {key: _with_floats(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_with_floats(each) for each in value]
+    if isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool) and is_finite(value):
+        return float(value) + 0.0  # no -0.0
+    return value
 
 
 def is_text(name: str) -> bool:

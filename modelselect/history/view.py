@@ -16,7 +16,7 @@ from modelselect.candidates.candidate import Candidate
 from modelselect.errors import InvalidInputError
 from modelselect.estimators.ranks import normalised_ranks
 from modelselect.history.database import Database
-from modelselect.history.records import ACCURACY, Result
+from modelselect.history.records import ACCURACY, Result, is_piece, most_frequent_first, recipe_of
 from modelselect.host.defaults import DEFAULT_ENCODER
 from modelselect.host.host import get_host
 
@@ -36,7 +36,7 @@ class HistoryView:
 
     Attributes:
         candidates: ids without revision: those of the history, then those of the pool that the history does not know.
-        datasets: ids of the datasets that the history knows.
+        datasets: ids of the datasets that the history has an accuracy or an estimator's score on.
         results: all results of the history.
         candidate_facts: what candidates are like, by id.
         dataset_facts: what datasets are like, by id.
@@ -45,7 +45,8 @@ class HistoryView:
         target: what the run's dataset is like: `classes`, `samples`.
         pool: ids of the candidates to rank.
         candidate: id of the candidate that is being scored.
-        digest: of the history, the pool and the target.
+        recipe: the recipe of fine-tuning that the run is about, as `recipe_of` writes it; None if none is known.
+        digest: of the history, the pool, the target, and the recipe if the history has results under it.
     """
 
     candidates: tuple[str, ...]
@@ -58,6 +59,7 @@ class HistoryView:
     target: Mapping[str, Any] = field(default_factory=dict)
     pool: tuple[str, ...] = ()
     candidate: str | None = None
+    recipe: str | None = None
     digest: str = ""
     _memo: dict[Any, Any] = field(default_factory=dict, repr=False)
 
@@ -68,7 +70,7 @@ class HistoryView:
         results = tuple(history.results())
         return cls(
             candidates=tuple(dict.fromkeys(result.candidate for result in results)),
-            datasets=tuple(sorted({result.dataset for result in results})),
+            datasets=tuple(sorted({result.dataset for result in results if not is_piece(result.metric)})),
             results=results,
             candidate_facts=history.candidates(),
             dataset_facts=history.datasets(),
@@ -82,6 +84,7 @@ class HistoryView:
         pool: Mapping[str, Mapping[str, Any]],
         target: Mapping[str, Any],
         graphs: Mapping[str, str] | None = None,
+        recipe: str | None = None,
     ) -> HistoryView:
         """The view for ranking a pool on a dataset.
 
@@ -89,9 +92,11 @@ class HistoryView:
             pool: what is known of each candidate, by id without revision. The history need not know the candidates.
             target: what is known of the dataset: `classes` and `samples`.
             graphs: architectures of the pool's candidates, by id.
+            recipe: the run's recipe of fine-tuning, as `recipe_of` writes it.
         """
         drawn = dict(graphs or {})
         known = {c: {**self.candidate_facts.get(c, {}), **facts} for c, facts in pool.items()}
+        matters = [recipe] if recipe in self.recipes else []
         return replace(
             self,
             candidates=tuple(dict.fromkeys((*self.candidates, *pool))),
@@ -99,7 +104,10 @@ class HistoryView:
             graphs={**self.graphs, **drawn},
             target=target,
             pool=tuple(pool),
-            digest=_digest(self.digest, target, {c: (known[c].get("parameters"), drawn.get(c)) for c in pool}),
+            recipe=recipe,
+            digest=_digest(
+                self.digest, target, {c: (known[c].get("parameters"), drawn.get(c)) for c in pool}, *matters
+            ),
             _memo={},
         )
 
@@ -125,6 +133,7 @@ class HistoryView:
         Args:
             metric: an estimator's name, or `accuracy`. None: for each dataset the measured accuracies, if there are
                 three or more and half of its candidates have one; otherwise the mean of the ranks by all estimators.
+                Pieces of evidence (`is_piece`) are no estimators, and count only if named.
             scale: `rank`: 0 for the lowest of a dataset to 1 for the highest, so that datasets and metrics compare;
                 `raw`: values as they are, for one metric. Several values for one pair count by their mean.
 
@@ -142,7 +151,7 @@ class HistoryView:
         sums: dict[tuple[str, str, str], tuple[Matrix, Matrix]] = {}
         empty = len(self.candidates)
         for result in self.results:
-            if metric in (None, result.metric):
+            if not is_piece(result.metric) if metric is None else metric == result.metric:
                 column = (result.dataset, result.metric, str(result.settings.get("estimator", "")))
                 total, count = sums.setdefault(column, (np.zeros(empty), np.zeros(empty)))
                 row = self.positions[result.candidate]
@@ -150,6 +159,8 @@ class HistoryView:
                 count[row] += 1
         columns: dict[str, dict[str, list[Matrix]]] = {dataset: {} for dataset in self.datasets}
         for (dataset, name, _), (total, count) in sums.items():
+            if dataset not in columns:  # only pieces are known of it
+                continue
             values = np.divide(total, count, out=np.full(empty, np.nan), where=count > 0)
             scaled = normalised_ranks(values) if scale == "rank" else values
             columns[dataset].setdefault(name, []).append(scaled)
@@ -159,6 +170,58 @@ class HistoryView:
             if chosen:
                 matrix[:, index] = _mean(chosen)
         return matrix
+
+    @property
+    def recipes(self) -> Mapping[str, int]:
+        """Number of measured accuracies under each recipe, the most frequent first, equals by name.
+
+        Published results have no recipe and are not counted.
+        """
+        return most_frequent_first({recipe: len(results) for recipe, results in self._by_recipe.items()})
+
+    @property
+    def leading_recipe(self) -> str | None:
+        """The run's recipe if the history has results under it, else the most frequent one; None without recipes."""
+        return self.recipe if self.recipe in self.recipes else next(iter(self.recipes), None)
+
+    def measured(self, recipe: str | None = None) -> Matrix:
+        """(M, N) accuracies measured under one recipe, candidates by datasets; NaN where there is none.
+
+        Accuracies under different recipes hardly agree, so that they are never mixed. Several accuracies of one pair
+        (seeds, revisions) count by their mean.
+
+        Args:
+            recipe: as `recipe_of` writes it; None for the leading one.
+
+        >>> results = [Result("zoo:a", "x", ACCURACY, 0.75, {"fine_tuning": {"recipe": "ours"}})]
+        >>> results += [Result("zoo:b", "x", ACCURACY, 0.5)]  # published
+        >>> HistoryView(("zoo:a", "zoo:b"), ("x",), tuple(results), {}, {}, {}, {}).measured()
+        array([[0.75],
+               [ nan]])
+        """
+        wanted = self.leading_recipe if recipe is None else recipe
+        return self.remembered(("measured", wanted), lambda: self._measured(wanted))
+
+    def _measured(self, recipe: str | None) -> Matrix:
+        columns = {dataset: index for index, dataset in enumerate(self.datasets)}
+        total, count = np.zeros((2, len(self.candidates), len(columns)))
+        for result in self._by_recipe.get(recipe, ()) if recipe is not None else ():
+            place = self.positions[result.candidate], columns[result.dataset]
+            total[place] += result.value
+            count[place] += 1
+        matrix: Matrix = np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
+        return matrix
+
+    @property
+    def _by_recipe(self) -> Mapping[str, Sequence[Result]]:
+        return self.remembered("by recipe", self._sort_by_recipe)
+
+    def _sort_by_recipe(self) -> dict[str, list[Result]]:
+        found: dict[str, list[Result]] = {}
+        for result in self.results:
+            if result.metric == ACCURACY and (recipe := recipe_of(result.settings)) is not None:
+                found.setdefault(recipe, []).append(result)
+        return found
 
     @property
     def architectures(self) -> Matrix:

@@ -9,6 +9,7 @@ from modelselect.evaluation.recall import observe, recall_context, recalled_shor
 from modelselect.evaluation.request import Request
 from modelselect.evaluation.results import ScoringResult
 from modelselect.evaluation.task import ScoringTask
+from modelselect.history.recall import registered_recaller
 from modelselect.selection.state import State
 
 
@@ -39,7 +40,10 @@ def recalled(request: Request, state: State) -> State:
     if history is None or not state.unsettled or (settings.recall is None and "history" not in read):
         return state
     task = ScoringTask(context)
-    known = recall_context(task, history, state.unsettled, state.bars)
+    readers = [estimator for estimator in request.chosen if "history" in estimator.reads]
+    if settings.recall is not None:
+        readers.append(registered_recaller())
+    known = recall_context(task, history, state.unsettled, readers, settings.described_recipe, state.bars)
     if settings.recall is not None:
         survivors, record = recalled_shortlist(task, known, state.unsettled, settings.recall)
         kept = {candidate.id for candidate in survivors} | state.results.keys()

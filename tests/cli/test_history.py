@@ -37,6 +37,26 @@ def test_the_command_line_imports_shows_exports_and_merges(
     assert "0 new results, 1 known" in run(capsys, "merge", yours)
 
 
+def test_the_command_line_names_the_recipe_of_ones_own_results_and_counts_results_by_recipe(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MODELSELECT_HISTORY", str(tmp_path / "mine.sqlite"))
+    table(tmp_path / "ours.csv", "candidate,dataset,value\ntimm:a,food,82\ntimm:b,food,81\n")
+    table(tmp_path / "published.csv", "candidate,dataset,value\ntimm:c,food,82\n")
+    run(capsys, "import", str(tmp_path / "ours.csv"), "--metric", "accuracy", "--recipe", "adamw, 20 epochs")
+    run(capsys, "import", str(tmp_path / "published.csv"), "--metric", "accuracy")
+    assert json.loads(run(capsys, "show", "--json"))["recipes"] == {"adamw, 20 epochs": 2}
+    rows = [line.split("│")[1:3] for line in run(capsys, "show").splitlines() if line.startswith("│")]
+    assert [[cell.strip() for cell in row] for row in rows[1:]] == [
+        ["adamw, 20 epochs", "2"], ["none (counts as published)", "1"],
+    ]  # fmt: skip
+    for words in (["hub:owner/name"], [str(tmp_path)], [str(tmp_path / "ours.csv"), "--timm"]):
+        with pytest.raises(SystemExit) as stopped:
+            app.main(["history", "import", *words, "--recipe", "ours"])
+        assert stopped.value.code == 2
+        assert "is no CSV file of your own results" in " ".join(capsys.readouterr().err.split())
+
+
 def test_the_command_line_mines_and_publishes(
     hub: Hub, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

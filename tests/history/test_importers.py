@@ -38,6 +38,23 @@ def test_values_that_cannot_be_are_rejected_with_a_count(history: History, tmp_p
     assert added.rejected == {"value is not a finite number": 3, "accuracy outside 0 to 1": 1}
 
 
+def test_results_of_ones_own_have_the_recipe_that_is_named(history: History, tmp_path: Path) -> None:
+    rows = "candidate,dataset,metric,value\ntimm:a,food,accuracy,0.8\ntimm:a,food,logme,1.5\n"
+    path = table(tmp_path / "t.csv", rows)
+    import_csv(history, path, recipe=" adamw, 20 epochs ")
+    (measured,), (scored,) = history.results(metric="accuracy"), history.results(metric="logme")
+    assert measured.settings == {"fine_tuning": {"recipe": "adamw, 20 epochs"}}
+    assert scored.settings == {}
+    assert history.summary()["recipes"] == {"adamw, 20 epochs": 1}
+    assert history.view().measured().tolist() == [[0.8]]
+    import_csv(history, path, metric="accuracy", columns={"candidate": "candidate"}, recipe="another")
+    import_csv(history, table(tmp_path / "published.csv", rows.replace("timm:a", "timm:b")))
+    assert history.summary()["recipes"] == {"another": 2, "adamw, 20 epochs": 1}
+    for wrong in ("", "  ", "two\nlines"):
+        with pytest.raises(ms.errors.InvalidInputError, match=r"recipe is .*expected one line of text"):
+            import_csv(history, path, recipe=wrong)
+
+
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [("model,accuracy\na,1\n", "lacks candidate, dataset"), ("candidate,dataset,value\nresnet,x,1\n", "without a zoo")],
