@@ -8,12 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from modelselect.agreement import agreement
 from modelselect.candidates.candidate import Candidate
 from modelselect.demo import Demo, DemoZoo
 from modelselect.errors import InvalidInputError
 from modelselect.history.history import History
-from modelselect.host.defaults import DEMO_ESTIMATORS, DEMO_ZOO, RECALL_ESTIMATOR
+from modelselect.host.defaults import DEFAULT_ESTIMATORS, DEMO_ESTIMATORS, DEMO_ZOO, RECALL_ESTIMATOR
 from modelselect.host.host import get_host
 from modelselect.host.lookup import search
 from modelselect.leaderboard.leaderboard import Leaderboard
@@ -66,22 +65,24 @@ def run(*, full: bool, json_path: Path, cache_dir: Path | None, seed: int, progr
             history=past,
             progress=progress,
         )
-        console.print(f"[bold]Recall[/bold]: what {RECALL_ESTIMATOR} expects of each, from their results on ", end="")
-        console.print(f"{past.summary()['datasets']} other datasets, before any of them has seen the target")
+        datasets = past.summary()["datasets"]
+        board = select(
+            demo.dataset,
+            candidates,
+            top_k=TOP_K,
+            cache_dir=cache_dir,
+            seed=seed,
+            fine_tuning=demo.fine_tuning,
+            history=past,
+            progress=progress,
+        )
+    console.print(f"[bold]Recall[/bold]: what {RECALL_ESTIMATOR} expects of each, from their results on ", end="")
+    console.print(f"{datasets} other datasets, before any of them has seen the target")
     console.print(_recall_table(recalled))
-    board = select(
-        demo.dataset,
-        candidates,
-        estimators=list(DEMO_ESTIMATORS),
-        top_k=TOP_K,
-        cache_dir=cache_dir,
-        seed=seed,
-        fine_tuning=demo.fine_tuning,
-        history=False,
-        progress=progress,
+    console.print(
+        f"[bold]Leaderboard[/bold]: ranked by {', '.join(DEFAULT_ESTIMATORS)}; the first {TOP_K} were then ", end=""
     )
-    console.print(f"[bold]Leaderboard[/bold]: ranked by the mean rank of {len(DEMO_ESTIMATORS)} estimators; ", end="")
-    console.print(f"the first {TOP_K} were then fine-tuned")
+    console.print("fine-tuned")
     console.print(board)
     nearest = board.best.nearest
     if nearest:
@@ -89,12 +90,21 @@ def run(*, full: bool, json_path: Path, cache_dir: Path | None, seed: int, progr
             f"Nearest architecture to the best: {nearest[0][0].split('@')[0]} (cosine similarity {nearest[0][1]:.2f})\n"
         )
 
+    others = select(
+        demo.dataset,
+        candidates,
+        estimators=list(DEMO_ESTIMATORS),
+        cache_dir=cache_dir,
+        seed=seed,
+        history=False,
+        progress=progress,
+    )
     truth = _measured(demo, console) if full else demo.truth
     by_id = {c.id: truth[c.name] for c in candidates}
     console.print("[bold]Against the truth[/bold]: the accuracy of all candidates after fine-tuning, ", end="")
     console.print("measured just now" if full else "from the shipped table (--full measures it again)")
     console.print(_truth_table(board, by_id))
-    console.print(_agreement_table(board, recalled, by_id))
+    console.print(_agreement_table(board, others, recalled, by_id))
     if printed:
         print(board.to_json(), end="")
     else:
@@ -145,6 +155,21 @@ def _recall_table(board: Leaderboard) -> Table:
     return table
 
 
+def _why_table(board: Leaderboard) -> Table:
+    from rich.table import Table
+
+    rows = sorted(board.ranked, key=lambda row: row.predicted_rank or 0)
+    given = [row.expectation.contributions if row.expectation is not None else {} for row in rows]
+    pieces = list(dict.fromkeys(name for contributions in given for name in contributions))
+    table = Table(header_style="bold")
+    for column in ("candidate", *pieces, "score"):
+        table.add_column(column, justify="left" if column == "candidate" else "right")
+    for row, contributions in zip(rows, given, strict=True):
+        cells = [f"{contributions[name]:+.2f}" if name in contributions else "–" for name in pieces]
+        table.add_row(f"{row.candidate.zoo}:{row.candidate.name}", *cells, f"{row.score:+.2f}")
+    return table
+
+
 def _truth_table(board: Leaderboard, truth: Mapping[str, float]) -> Table:
     from rich.table import Table
 
@@ -158,21 +183,21 @@ def _truth_table(board: Leaderboard, truth: Mapping[str, float]) -> Table:
     return table
 
 
-def _agreement_table(board: Leaderboard, recalled: Leaderboard, truth: Mapping[str, float]) -> Table:
-    """Every estimator's agreement with the truth. Recall and the static baselines, which run no candidate, are last."""
+def _agreement_table(
+    board: Leaderboard, others: Leaderboard, recalled: Leaderboard, truth: Mapping[str, float]
+) -> Table:
+    """Every ranking's agreement with the truth: the default, other estimators, recall, and the static baselines."""
     from rich.table import Table
 
     table = Table(header_style="bold")
     for column in ("ranking by", "weighted Kendall", "Pearson", "top-1 regret", "n"):
         table.add_column(column, justify="left" if column == "ranking by" else "right", no_wrap=True)
-    ranked_by = set(board.provenance["ranked_by"])
-    predicted = {row.candidate.id: -float(row.predicted_rank or 0) for row in board.ranked}
-    everything = {"all of them (above)": agreement(predicted, {key: truth[key] for key in predicted})}
-    columns = {name: found for name, found in board.agreement(truth).items() if name != "score"}
-    static = {f"{name} (baseline)": found for name, found in columns.items() if name not in ranked_by}
-    methods = {name: found for name, found in columns.items() if name in ranked_by}
+    default = {f"{name} (above)": board.agreement(truth)[name] for name in DEFAULT_ESTIMATORS}
+    columns = {name: found for name, found in others.agreement(truth).items() if name != "score"}
+    static = {f"{name} (baseline)": found for name, found in columns.items() if name not in DEMO_ESTIMATORS}
+    methods = {name: found for name, found in columns.items() if name in DEMO_ESTIMATORS}
     recall = {f"{RECALL_ESTIMATOR} (recall)": recalled.agreement(truth)[RECALL_ESTIMATOR]}
-    for name, found in (everything | methods | recall | static).items():
+    for name, found in (default | methods | recall | static).items():
         table.add_row(
             name,
             f"{found.weighted_kendall:+.2f}",

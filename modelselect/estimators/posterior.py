@@ -140,7 +140,8 @@ class Posterior:
     Attributes:
         mean: (n,) expected normal score of each candidate.
         variance: (n,) of it; 1 where nothing is known.
-        contributions: by piece, (n,) its share of `mean`; NaN where the piece says nothing. They add up to the mean.
+        contributions: by piece, (n,) its share of `mean`; NaN where the piece says nothing. They add up to the mean
+            that was expected before any accuracy was measured.
         seed: of the draws.
     """
 
@@ -198,12 +199,7 @@ class Posterior:
         mean, variance = self.mean.copy(), self.variance.copy()
         mean[known] = expected + trust * (values - expected)
         variance[known] = (1 - trust) * self.variance[known]
-        contributions = {name: column.copy() for name, column in self.contributions.items()}
-        for column in contributions.values():
-            column[known] *= 1 - trust
-        contributions["accuracy"] = np.full(len(mean), np.nan)
-        contributions["accuracy"][known] = trust * values
-        return replace(self, mean=mean, variance=variance, contributions=contributions)
+        return replace(self, mean=mean, variance=variance)
 
     def rank_intervals(self, level: float = 0.8) -> NDArray[np.int64]:
         """(n, 2) lowest and highest rank of each candidate, which hold its rank in `level` of the draws.

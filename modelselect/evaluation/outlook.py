@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from modelselect.estimators.posterior import Piece, Posterior, anchored, normal_scores, posterior
+from modelselect.estimators.estimator import Estimator
+from modelselect.estimators.posterior import Piece, Posterior, Weigher, anchored, normal_scores, posterior
 from modelselect.evaluation.standings import Standings
 from modelselect.evidence.linear_algebra import Vector
 from modelselect.ranking.expectation import Expectation
@@ -19,6 +20,9 @@ SCORE_RELIABILITY = 0.5
 more. The estimators of this package have 0.4 to 0.7 on published tables."""
 
 BRIEF = "brief fine-tuning"
+BRIEF_METRIC = "evidence:brief"
+"""The metric under which the transfer history keeps it."""
+
 BRIEF_RELIABILITY = 0.75
 """The same of the accuracy after one epoch."""
 
@@ -62,6 +66,16 @@ class Outlook:
     def with_accuracies(self, accuracies: Mapping[str, float], rows: int) -> Outlook:
         """The outlook after some candidates were fine-tuned; their accuracies by id, measured on so many rows."""
         return replace(self, posterior=self.posterior.with_accuracies(self._in_order(accuracies), rows))
+
+    def recorded(self, chosen: Sequence[Estimator]) -> dict[str, dict[str, float]]:
+        """The values whose reliability later runs measure, by metric and candidate id: scores and brief accuracies."""
+        kept = {"probe": f"{chosen[0].name}:probe"} if len(chosen) == 1 and isinstance(chosen[0], Weigher) else {}
+        kept[BRIEF] = BRIEF_METRIC
+        return {
+            metric: {c: float(v) for c, v in zip(self.candidates, self.pieces[name], strict=True) if np.isfinite(v)}
+            for name, metric in kept.items()
+            if name in self.pieces
+        }
 
     def _in_order(self, values: Mapping[str, float]) -> Vector:
         return np.array([values.get(candidate, np.nan) for candidate in self.candidates], dtype=np.float64)

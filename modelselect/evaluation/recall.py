@@ -14,7 +14,7 @@ from modelselect.evaluation.task import ScoringTask
 from modelselect.history.history import History
 from modelselect.history.proxy import choose_proxy, named_proxy
 from modelselect.history.recall import build_context, registered_recaller, shortlist
-from modelselect.history.recording import record_run
+from modelselect.history.recording import Run, kept_keys, record_run
 from modelselect.history.view import RecallContext
 from modelselect.ranking.ranking import Ranking
 from modelselect.utils.progress import Progress
@@ -95,6 +95,7 @@ def record(
     results: Mapping[str, ScoringResult | Failure],
     fine_tuning: Mapping[str, Any] | None,
     *,
+    pieces: Mapping[str, Mapping[str, float]] | None = None,
     may_look: bool = True,
 ) -> None:
     """Adds to the history what a run found. A history that cannot be written is a warning.
@@ -105,6 +106,7 @@ def record(
         board: the run's ranking.
         results: the result of each candidate, by id.
         fine_tuning: the recipe of the verified accuracies; None if nothing was verified.
+        pieces: values of the pieces of evidence, by metric and candidate id.
         may_look: whether the proxy may see the dataset now; False adds its features only if they are in the store.
     """
     context = task.context
@@ -114,7 +116,8 @@ def record(
         if isinstance(found := results.get(row.candidate.id), ScoringResult) and found.graph is not None
     }
     try:
-        if not record_run(history, board, context.probe, context.estimators, graphs, context.seed, fine_tuning):
+        run = Run(kept_keys(context.estimators), context.seed, fine_tuning, pieces or {})
+        if not record_run(history, board, context.probe, graphs, run):
             return
         proxy = context.proxy or choose_proxy(context.probe, history)
         if proxy is not None and (may_look or not task.preview(proxy, trace=False).passes):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from modelselect.candidates.zoo import OWN_MODULES
@@ -15,30 +16,38 @@ from modelselect.ranking.ranking import Ranking
 from modelselect.utils.versions import __version__
 
 
-def record_run(
-    history: History,
-    board: Ranking,
-    probe: Probe,
-    estimators: Sequence[Estimator],
-    graphs: Mapping[str, str],
-    seed: int,
-    fine_tuning: Mapping[str, Any] | None,
-) -> bool:
+@dataclass(frozen=True)
+class Run:
+    """What the results of a run depend on, besides candidate and dataset.
+
+    Attributes:
+        keys: keys of the estimators whose scores the history keeps, by name.
+        seed: the run's seed.
+        fine_tuning: the recipe of the verified accuracies, whose `method` says what was trained; None if nothing was
+            verified.
+        pieces: values of the pieces of evidence, by metric and candidate id. Their reliability is measured on them.
+    """
+
+    keys: Mapping[str, str]
+    seed: int = 0
+    fine_tuning: Mapping[str, Any] | None = None
+    pieces: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+
+def record_run(history: History, board: Ranking, probe: Probe, graphs: Mapping[str, str], run: Run) -> bool:
     """Adds to the history what a run found, and returns whether there was anything to add.
 
     Args:
         history: the history to add to.
         board: the run's leaderboard.
         probe: what the candidates of the last round were shown.
-        estimators: the estimators that scored the candidates.
         graphs: architectures as JSON, by candidate id without revision.
-        seed: the run's seed.
-        fine_tuning: the recipe of the verified accuracies; None if nothing was verified.
+        run: what the results depend on.
 
     Raises:
         HistoryError, OSError: the history cannot be written.
     """
-    results, metadata = results_of(board, probe.fingerprint, kept_keys(estimators), seed, fine_tuning)
+    results, metadata = results_of(board, probe.fingerprint, run)
     if results:
         history.describe_dataset(probe.fingerprint, describe_dataset(probe))
         history.describe_candidates(metadata, {name: graph for name, graph in graphs.items() if name in metadata})
@@ -51,17 +60,13 @@ def kept_keys(estimators: Sequence[Estimator]) -> dict[str, str]:
     return {e.name: e.key for e in estimators if not (e.is_static or e.relative or "history" in e.requires)}
 
 
-def results_of(
-    board: Ranking, dataset: str, keys: Mapping[str, str], seed: int, fine_tuning: Mapping[str, Any] | None
-) -> tuple[list[Result], dict[str, dict[str, Any]]]:
+def results_of(board: Ranking, dataset: str, run: Run) -> tuple[list[Result], dict[str, dict[str, Any]]]:
     """What a history keeps of a leaderboard: the results, and the metadata of each candidate by its id.
 
     Args:
         board: the run's leaderboard.
         dataset: the probe's fingerprint.
-        keys: keys of the estimators whose scores are kept, by name.
-        seed: the run's seed.
-        fine_tuning: the recipe of the verified accuracies; its `method` says what was trained.
+        run: what the results depend on.
     """
     provenance = {"source": "select", "modelselect": __version__}
     results, metadata = [], {}
@@ -69,13 +74,17 @@ def results_of(
         if row.candidate.zoo == OWN_MODULES:  # its name means nothing in another run
             continue
         candidate = row.candidate.unversioned_id
-        revision = {"revision": row.candidate.revision} if row.candidate.revision else {}
-        for name, score in row.scores.items() if row.stopped is None else ():  # fewer rows are another dataset
-            if name in keys:
-                settings = {"estimator": keys[name], "seed": seed, **revision}
-                results.append(Result(candidate, dataset, name, score, settings, provenance))
+        its = {"seed": run.seed, **({"revision": row.candidate.revision} if row.candidate.revision else {})}
+        if row.stopped is None:  # fewer rows are another dataset
+            for name, score in row.scores.items():
+                if name in run.keys:
+                    settings = {"estimator": run.keys[name], **its}
+                    results.append(Result(candidate, dataset, name, score, settings, provenance))
+            for metric, values in run.pieces.items():
+                if row.candidate.id in values:
+                    results.append(Result(candidate, dataset, metric, values[row.candidate.id], its, provenance))
         if row.verified_accuracy is not None:
-            settings = {FINE_TUNING: fine_tuning, "seed": seed, **revision}
+            settings = {FINE_TUNING: run.fine_tuning, **its}
             results.append(Result(candidate, dataset, ACCURACY, row.verified_accuracy, settings, provenance))
         measured = {"parameters": row.parameters, "macs": row.macs, "feature_dim": row.feature_dim}
         metadata[candidate] = {**row.candidate.metadata, **{k: v for k, v in measured.items() if v is not None}}

@@ -11,7 +11,7 @@ from typing import Any
 from modelselect import hub
 from modelselect.errors import InvalidInputError
 from modelselect.history.history import History, united
-from modelselect.history.recording import kept_keys, results_of
+from modelselect.history.recording import Run, kept_keys, results_of
 from modelselect.history.records import TABLES
 from modelselect.host.host import get_host
 from modelselect.leaderboard.map import architecture_map
@@ -98,7 +98,7 @@ def history_of(board: Ranking, path: Path) -> History | None:
     registered = get_host().estimators
     ranked_by = [name for name in provenance.get("ranked_by", ()) if name in registered and name in methods]
     keys = {name: methods[name]["key"] for name in kept_keys([registered[name] for name in ranked_by])}
-    results, facts = results_of(board, fingerprint, keys, settings.get("seed", 0), settings.get("fine_tuning"))
+    results, facts = results_of(board, fingerprint, Run(keys, settings.get("seed", 0), settings.get("fine_tuning")))
     if not results:
         return None
     history = History(path)

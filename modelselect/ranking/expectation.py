@@ -19,7 +19,8 @@ class Expectation:
         mean: the expected normal score.
         deviation: the standard deviation of it.
         rank_interval: the lowest and the highest rank that hold the true rank with a probability of 80%.
-        contributions: what each piece of evidence adds to the mean, by its name; they sum up to the mean.
+        contributions: what each piece of evidence adds to the mean, by its name. They sum up to the mean that was
+            expected before fine-tuning; after it, the measured accuracy decides most of the mean.
     """
 
     mean: float

@@ -56,9 +56,7 @@ def affordable_fine_tuning(request: Request, state: State, meter: Meter, task: V
     top_k, forecast, sure = request.settings.top_k, state.rounds.forecast, state.ranking.confidence
     rows, settings, probe = state.ranking.ranked, task.settings, task.context.probe
     if top_k > 1 and sure is not None and sure >= request.settings.confidence:
-        return Affordable(
-            0, settings, {}, 0, f"not needed: the first is the best with {percent(sure)}"
-        )
+        return Affordable(0, settings, {}, 0, f"not needed: the first is the best with {percent(sure)}")
     typical = median_macs([row.macs for row in rows])
 
     def row_price(row: RankedCandidate) -> float:

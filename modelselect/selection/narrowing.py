@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from modelselect.errors import Failure, Stage
+from modelselect.estimators.posterior import Weigher
 from modelselect.evaluation.recall import observe, recall_context, recalled_shortlist
 from modelselect.evaluation.request import Request
 from modelselect.evaluation.results import ScoringResult
@@ -29,7 +30,7 @@ def within_limits(request: Request, state: State) -> State:
 def recalled(request: Request, state: State) -> State:
     """The pool with the candidates that the transfer history expects most of, if recall is asked for.
 
-    The context gets what estimators read of the proxy and of the history.
+    The context gets what estimators, and those that weigh evidence, read of the proxy and of the history.
     """
     history, settings = request.history, request.settings
     read = {field for estimator in request.chosen for field in estimator.reads}
@@ -37,16 +38,15 @@ def recalled(request: Request, state: State) -> State:
     if settings.proxy is not None or "proxy_features" in read:
         context = replace(context, proxy=observe(ScoringTask(context), history, settings.proxy))
     state = replace(state, context=context)
-    if history is None or not state.unsettled or (settings.recall is None and "history" not in read):
+    readers = [e for e in request.chosen if "history" in e.reads or isinstance(e, Weigher)]
+    if history is None or not state.unsettled or (settings.recall is None and not readers):
         return state
     task = ScoringTask(context)
-    readers = [estimator for estimator in request.chosen if "history" in estimator.reads]
-    if settings.recall is not None:
-        readers.append(registered_recaller())
-    known = recall_context(task, history, state.unsettled, readers, settings.described_recipe, state.bars)
+    asked = readers if settings.recall is None else [*readers, registered_recaller()]
+    known = recall_context(task, history, state.unsettled, asked, settings.described_recipe, state.bars)
     if settings.recall is not None:
         survivors, record = recalled_shortlist(task, known, state.unsettled, settings.recall)
         kept = {candidate.id for candidate in survivors} | state.results.keys()
         pool = tuple(candidate for candidate in state.pool if candidate.id in kept)
         state = replace(state, pool=pool, recalled=record)
-    return replace(state, context=replace(context, recall=known)) if "history" in read else state
+    return replace(state, context=replace(context, recall=known)) if readers else state

@@ -9,7 +9,7 @@ from modelselect.selection.state import State
 
 
 def recorded(request: Request, state: State, *, may_look: bool) -> State:
-    """Adds scores, accuracies and architectures to the history, if there is one, and returns the same state.
+    """Adds what the run found to the history, if there is one, and returns the same state.
 
     Args:
         request: has the history.
@@ -18,5 +18,6 @@ def recorded(request: Request, state: State, *, may_look: bool) -> State:
     """
     if request.history is not None:
         task = ScoringTask(state.context)
-        record(task, request.history, state.ranking, state.results, state.fine_tuning, may_look=may_look)
+        pieces = {} if state.outlook is None else state.outlook.recorded(request.chosen)
+        record(task, request.history, state.ranking, state.results, state.fine_tuning, pieces=pieces, may_look=may_look)
     return state

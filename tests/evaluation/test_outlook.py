@@ -90,9 +90,9 @@ def test_one_accuracy_compares_with_nothing(accuracies: dict[str, float]) -> Non
 def test_the_ranking_shows_what_is_expected_and_its_confidence_is_that_of_the_first() -> None:
     found = outlook()
     rows = tuple(
-        RankedCandidate(
-            candidate, rank=None if np.isnan(total) else 1 + int((total < TOTALS).sum()), score=float(total)
-        )
+        RankedCandidate(candidate)
+        if np.isnan(total)
+        else RankedCandidate(candidate, rank=1 + int((total < TOTALS).sum()), score=float(total))
         for candidate, total in zip(POOL, TOTALS, strict=True)
     )
     shown = found.shown_on(Ranking(rows))
