@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 
 from modelselect.candidates.candidate import Candidate
@@ -66,6 +65,7 @@ class EvaluationContext:
     half: Nested | None = None
     costs: bool = False
     limits: Limits = field(default_factory=Limits)
+    _keys: dict[Estimator, str] = field(default_factory=dict, repr=False, init=False)
 
     @property
     def whole(self) -> Probe:
@@ -77,7 +77,8 @@ class EvaluationContext:
         """The evidence fields that the estimators want, all together."""
         return frozenset().union(*(estimator.reads for estimator in self.estimators))
 
-    @cached_property
-    def estimator_keys(self) -> Mapping[str, str]:
-        """The key of each estimator, by name. A key reads the estimator's code: once a run, not once a candidate."""
-        return {estimator.name: estimator.key for estimator in self.estimators}
+    def key_of(self, estimator: Estimator) -> str:
+        """The estimator's key. A key reads the estimator's code: once a run, not once a candidate."""
+        if estimator not in self._keys:
+            self._keys[estimator] = estimator.key
+        return self._keys[estimator]

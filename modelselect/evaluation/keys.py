@@ -95,7 +95,7 @@ class Keys:
             "source": source,
             "history": recall and recall.view.digest,
             "proxy": context.proxy and context.proxy.id if "proxy_features" in estimator.reads else None,
-            "estimator": context.estimator_keys[estimator.name],
+            "estimator": context.key_of(estimator),
             "plugin": plugin_version(estimator),
             "seed": context.seed,
             "device": context.compute.kind,
