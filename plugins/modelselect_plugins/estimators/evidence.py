@@ -148,6 +148,21 @@ class PooledEvidence(Estimator):
                 pieces.append(similar_piece(history.values, _similarities(scores, pool)))
         return [piece for piece in pieces if np.isfinite(piece.values).any()]
 
+    def recall(self, view: Any, proxy_features: Any = None, seed: int = 0) -> Mapping[str, Mapping[str, float]]:
+        """Posterior mean and deviation of every candidate of the view's pool, before any of them is loaded.
+
+        Args:
+            view: a `modelselect.history.HistoryView`, about the pool and the dataset.
+            proxy_features: not used.
+            seed: not used; nothing is drawn.
+        """
+        pool = Pool(view.pool, tuple(view.candidate_facts.get(candidate, {}) for candidate in view.pool), view)
+        found = posterior(self.pieces([{}] * len(view.pool), pool), len(view.pool))
+        return {
+            candidate: {self.name: float(mean), "deviation": float(np.sqrt(variance))}
+            for candidate, mean, variance in zip(view.pool, found.mean, found.variance, strict=True)
+        }
+
     def _probe(self, scores: Sequence[Mapping[str, float]]) -> list[Vector]:
         """(n,) by each member that has scores; NaN for a candidate without one."""
         rows, dimension = (np.array([each.get(name, np.nan) for each in scores]) for name in ("rows", "dimension"))

@@ -1,0 +1,96 @@
+"""The default ranking, through the whole funnel: what it shows, and what it learns from earlier runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import modelselect as ms
+from modelselect.history import History
+
+pytestmark = pytest.mark.usefixtures("cache")
+
+RECIPE = ms.FineTuning(epochs=2, batch_size=20, backbone_learning_rate=1e-3, head_learning_rate=1e-2)
+POOL = ["embedded:resnet.*", "embedded:plain.*", "embedded:vit.letters", "embedded:mobilenet.*"]
+
+
+def images(seed: int, classes: int = 3, rows: int = 90) -> tuple[Any, Any]:
+    """Stripes of another width for each class, in noise."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(rows) % classes
+    waves = np.sin(np.arange(32)[None, :] * (0.3 + 0.25 * labels[:, None] + 0.05 * seed))
+    pixels = 128 + 60 * waves[:, None, :, None] + rng.normal(0, 50, (rows, 32, 32, 3))
+    return np.clip(pixels, 0, 255).astype(np.uint8), labels
+
+
+def ranked(data: Any, **settings: Any) -> ms.Leaderboard:
+    return ms.select(data, POOL, progress=False, fine_tuning=RECIPE, **settings)
+
+
+def test_the_default_ranks_by_evidence_and_shows_what_each_piece_adds() -> None:
+    board = ms.select(images(0), POOL, progress=False, history=False)
+    assert board.provenance["ranked_by"] == ["evidence"]
+    for row in board.ranked:
+        assert row.expectation is not None
+        assert set(row.expectation.contributions) == {"probe", "size"}
+        assert sum(row.expectation.contributions.values()) == pytest.approx(row.score)
+        assert row.score == pytest.approx(row.expectation.mean)
+    assert sum(row.probability_best or 0.0 for row in board.ranked) == pytest.approx(1.0)
+    assert board.confidence == board.best.probability_best
+    assert "P(best)" in str(board.to_markdown()) or "probability best" in board.to_markdown()
+
+
+def test_a_second_run_on_another_dataset_profits_from_the_first(tmp_path: Path) -> None:
+    history = History(tmp_path / "history.sqlite")
+    first = ranked(images(0), top_k=3, history=history)
+    cold = ranked(images(1, classes=4), history=False)
+    warm = ranked(images(1, classes=4), history=history)
+    verified = {row.candidate.id for row in first.rows if row.verified_accuracy is not None}
+    for row in warm.ranked:
+        assert row.expectation is not None
+        assert ("history" in row.expectation.contributions) == (row.candidate.id in verified)
+    assert "similar" in {name for row in warm.ranked for name in row.expectation.contributions}  # type: ignore[union-attr]
+    deviations = {
+        row.candidate.id: (row.expectation.deviation, next(r for r in cold.ranked if r.candidate == row.candidate))
+        for row in warm.ranked
+        if row.expectation is not None
+    }
+    assert all(now < before.expectation.deviation for now, before in deviations.values() if before.expectation)
+    assert "history" in str(warm.best.why) or "similar" in str(warm.best.why)
+
+
+def test_results_under_another_recipe_are_no_history(tmp_path: Path) -> None:
+    """Another recipe alone is used, but two recipes are never mixed."""
+    history = History(tmp_path / "history.sqlite")
+    ranked(images(0), top_k=3, history=history)
+    other = ms.FineTuning(epochs=1, batch_size=20, optimizer="sgd")
+    board = ms.select(images(2), POOL, progress=False, fine_tuning=other, top_k=2, history=history)
+    third = ms.select(images(3), POOL, progress=False, fine_tuning=other, history=history)
+    seen = {row.candidate.id for row in board.rows if row.verified_accuracy is not None}
+    shown = {row.candidate.id for row in third.ranked if "history" in row.expectation.contributions}  # type: ignore[union-attr]
+    assert shown == seen
+
+
+def test_after_fine_tuning_the_probability_follows_the_accuracies() -> None:
+    board = ranked(images(0), top_k=3, history=False)
+    verified = [row for row in board.rows if row.verified_accuracy is not None]
+    means = [row.expectation.mean for row in verified if row.expectation is not None]
+    assert means == sorted(means, reverse=True)
+    assert board.confidence == board.best.probability_best
+
+
+def test_the_probe_is_remembered_for_the_reliability_of_later_runs(tmp_path: Path) -> None:
+    history = History(tmp_path / "history.sqlite")
+    board = ranked(images(0), history=history)
+    kept = {result.candidate for result in history.results() if result.metric == "evidence:probe"}
+    assert kept == {row.candidate.unversioned_id for row in board.ranked}
+
+
+def test_a_pool_without_labels_is_ranked_by_what_is_known_of_the_candidates() -> None:
+    pixels, _ = images(0)
+    board = ms.select((pixels, None), POOL, progress=False, history=False)
+    assert board.ranked
+    assert all(set(row.expectation.contributions) == {"size"} for row in board.ranked if row.expectation)
