@@ -129,9 +129,7 @@ def benchmark(
             modules = [module for zoo in request.own_zoos.values() for module in zoo.modules]
             with in_evaluation_mode(*modules), InputCache.temporary(request.store.path / "spool") as spool:
                 plain = replace(request, methods=[e for e in request.methods if "history" not in e.reads])
-                task = ScoringTask(plain.context(spool, None if request.runner.isolated else bars.batches))
-                if any("proxy_features" in estimator.reads for estimator in plain.methods):
-                    task = _with_proxy(task)
+                task = _with_proxy(ScoringTask(plain.context(spool, None if request.runner.isolated else bars.batches)))
                 shown = [c for c in request.pool if truth is None or c.id in known[name]]
                 results = _assess(task, request, shown, f"scoring on {name}", bars)
                 if verify is not None:
@@ -269,6 +267,9 @@ def _record(
 
 
 def _with_proxy(task: ScoringTask) -> ScoringTask:
+    """The task, with the default proxy if an estimator reads a proxy's features."""
+    if "proxy_features" not in task.context.wanted:
+        return task
     return ScoringTask(replace(task.context, proxy=observe(task, None, None)))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import modelselect as ms
 from modelselect import verification
 from modelselect.errors import InvalidInputError
 from modelselect.evaluation import fine_tuning, gathering
+from modelselect.evaluation.task import ScoringTask
+from modelselect.history import HistoryView
 from tests.benchmarking.conftest import EXPRESSIONS, MODELS, folder, toy
 
 pytestmark = pytest.mark.usefixtures("cache")
@@ -65,6 +68,40 @@ def test_what_goes_by_results_is_shown_those_on_the_other_datasets_alone() -> No
     assert next(r for r in found.table("kendall").rows if r.estimator == "fennec").figures["one"].value > 0.5
     few = ms.benchmark(EXPRESSIONS, {"one": data["one"], "two": data["two"]}, truth, **settings)
     assert "other datasets" in few.table().absent["fennec"]
+
+
+class SizeOfHistory(ms.Estimator):
+    """Reads nothing but the history, and keeps what was shown."""
+
+    name = "size_of_history"
+    requires = frozenset({"history"})
+    citation = "nobody"
+    seen: dict[tuple[str, ...], HistoryView] = {}  # noqa: RUF012 - what the test looks at
+
+    def score(self, evidence: ms.Evidence) -> Mapping[str, float]:
+        view = evidence.history
+        assert isinstance(view, HistoryView)
+        self.seen[view.datasets] = view
+        return {self.name: float(len(view.results))}
+
+
+def test_the_truth_of_other_datasets_counts_as_measured_under_one_recipe_and_costs_no_proxy_and_no_tracing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def never(self: ScoringTask, candidate: ms.Candidate) -> Any:
+        raise AssertionError(f"{candidate} is looked at")
+
+    monkeypatch.setattr(ScoringTask, "features", never)
+    monkeypatch.setattr(ScoringTask, "graph", never)
+    data = {name: toy(seed) for seed, name in enumerate(("one", "two", "three"))}
+    truth = {name: {m: 0.5 + 0.08 * i + 0.01 * seed for i, m in enumerate(MODELS)} for seed, name in enumerate(data)}
+    ms.benchmark(EXPRESSIONS, data, truth, estimators=SizeOfHistory(), progress=False)
+    assert set(SizeOfHistory.seen) == {("three", "two"), ("one", "three"), ("one", "two")}
+    view = SizeOfHistory.seen["one", "two"]
+    assert (view.recipe, view.leading_recipe) == ("truth", "truth")
+    assert view.measured()[view.positions["embedded:plain.random"]].tolist() == [
+        truth[dataset]["plain.random"] for dataset in view.datasets
+    ]
 
 
 def test_a_run_that_was_killed_fine_tunes_nothing_twice_and_measures_on_the_test_split(
