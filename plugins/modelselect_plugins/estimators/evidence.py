@@ -11,8 +11,9 @@ import numpy as np
 import modelselect
 from modelselect.errors import NotApplicableError
 from modelselect.estimators.estimator import Estimator, evaluate
-from modelselect.estimators.posterior import Piece, Pool, posterior
+from modelselect.estimators.posterior import Piece, Pool, normal_scores, posterior
 from modelselect.evidence.evidence import Evidence as EvidenceFields
+from modelselect_plugins.estimators._evidence import reliabilities
 from modelselect_plugins.estimators._evidence.pieces import (
     Matrix,
     Vector,
@@ -22,14 +23,10 @@ from modelselect_plugins.estimators._evidence.pieces import (
     similar_piece,
     similarity_kernel,
 )
+from modelselect_plugins.estimators._evidence.public_facts import imagenet_top1, public_qualities
 
 PROBE = "evidence:probe"
 """The metric under which the transfer history keeps the piece `probe`, so that its reliability is measured again."""
-
-PROBE_RELIABILITY = 0.68
-SIZE_RELIABILITY = 0.55
-IMAGENET_RELIABILITY = 0.70
-QUALITY_RELIABILITY = 0.35
 
 MOST_OF_THE_POOL = 0.6
 """Share of the pool that must have a known accuracy on ImageNet, for this to be a piece of evidence."""
@@ -137,9 +134,11 @@ class PooledEvidence(Estimator):
         """
         accuracies, past = _results(pool, len(scores))
         pieces = [
-            probe_piece(self._probe(scores), [[column] for column in past.T], accuracies, PROBE_RELIABILITY),
-            fact_piece("size", np.log(_numbers(scores, pool, "parameters")), accuracies, SIZE_RELIABILITY),
+            probe_piece(self._probe(scores), [[column] for column in past.T], accuracies, reliabilities.PROBE),
+            fact_piece("size", np.log(_numbers(scores, pool, "parameters")), accuracies, reliabilities.SIZE),
         ]
+        if pool is not None:
+            pieces += _public_pieces(pool, accuracies)
         pieces = [piece for piece in pieces if np.isfinite(piece.values).any()]
         if np.isfinite(accuracies).any():
             history = history_piece(accuracies, posterior(pieces, len(scores)).mean)
@@ -198,6 +197,19 @@ def _results(pool: Pool | None, count: int) -> tuple[Matrix, Matrix]:
     view = pool.history
     places = [view.positions[candidate] for candidate in pool.candidates]
     return view.measured()[places], view.performance(PROBE, "raw")[places]
+
+
+def _public_pieces(pool: Pool, accuracies: Matrix) -> list[Piece]:
+    """What is published of the models: accuracy on ImageNet-1k, where most of the pool has one, and fine-tunings."""
+    pieces = []
+    imagenet = np.array([imagenet_top1(c, facts) for c, facts in zip(pool.candidates, pool.facts, strict=True)])
+    if np.isfinite(imagenet).mean() > MOST_OF_THE_POOL:
+        pieces.append(fact_piece("imagenet", imagenet, accuracies, reliabilities.IMAGENET))
+    modalities = [str(facts["modality"]) for facts in pool.facts if facts.get("modality")]
+    quality = public_qualities(pool.candidates, max(modalities, key=modalities.count, default="image"))
+    if np.isfinite(quality).sum() >= 2:
+        pieces.append(Piece("quality", normal_scores(quality), reliabilities.QUALITY))
+    return pieces
 
 
 def _similarities(scores: Sequence[Mapping[str, float]], pool: Pool) -> Matrix:

@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import norm
 
 from modelselect.estimators.posterior import normal_scores, posterior
-from modelselect_plugins.estimators._evidence import pieces
+from modelselect_plugins.estimators._evidence import pieces, reliabilities
 
 ACCURACIES = np.array([[90, 80, 85, 60, 82], [70, 72, 66, 41, 60]], dtype=np.float64).T
 NAN = float("nan")
@@ -65,7 +65,7 @@ def test_a_similar_candidate_is_expected_to_do_alike() -> None:
     piece = pieces.similar_piece(history, kernel)
     assert np.isnan(piece.values[[0, 2]]).all()
     assert piece.values[1] > piece.values[3]
-    assert piece.reliability == pieces.SIMILAR_RELIABILITY  # four candidates are too few to measure it
+    assert piece.reliability == reliabilities.SIMILAR  # four candidates are too few to measure it
 
 
 def test_without_any_history_nothing_is_said() -> None:

@@ -19,15 +19,13 @@ from modelselect.estimators.posterior import (
     normal_scores,
     remeasured,
 )
+from modelselect_plugins.estimators._evidence import reliabilities
 
 Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
 
-HISTORY_RELIABILITY, HISTORY_WEIGHT = 0.60, 3.0
-"""Expected correlation between the accuracies on two datasets, and the pairs that this expectation counts as."""
-
-SIMILAR_RELIABILITY = 0.40
-"""Of what similar candidates did, for a candidate without results of its own."""
+HISTORY_WEIGHT = 3.0
+"""Pairs of datasets that the shipped reliability of the history counts as."""
 
 WIDEST = 2.5
 """Where the robust score of an accuracy is cut off."""
@@ -99,7 +97,7 @@ def history_piece(accuracies: Matrix, cold_mean: Vector) -> Piece:
     mean = np.divide(total, results, out=np.full(count, np.nan), where=results > 0)
     common = _agreement([normal_scores(accuracies[:, d]) for d in used])
     weight = max(len(used) - 1, 0) if np.isfinite(common) else 0
-    one = (HISTORY_WEIGHT * HISTORY_RELIABILITY + weight * (common if weight else 0.0)) / (HISTORY_WEIGHT + weight)
+    one = (HISTORY_WEIGHT * reliabilities.HISTORY + weight * (common if weight else 0.0)) / (HISTORY_WEIGHT + weight)
     one = float(np.clip(one, 0.0, 1.0))
     reliability = one * np.sqrt(results) / np.sqrt(1 + np.maximum(results - 1, 0) * one)
     return Piece("history", normal_scores(mean), np.clip(reliability, 0.0, 1.0))
@@ -117,7 +115,7 @@ def similar_piece(history: Vector, kernel: Matrix) -> Piece:
     if known.sum() >= 2 and not known.all():
         predicted = _regressed(kernel, history, known)
         values[~known] = normal_scores(predicted)[~known]
-    return Piece("similar", values, remeasured(SIMILAR_RELIABILITY, _left_out(kernel, history, known)))
+    return Piece("similar", values, remeasured(reliabilities.SIMILAR, _left_out(kernel, history, known)))
 
 
 def similarity_kernel(facts: Matrix, families: Sequence[str], names: Sequence[str]) -> Matrix:
