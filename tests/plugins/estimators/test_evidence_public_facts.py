@@ -127,6 +127,15 @@ def test_every_key_of_the_tables_is_found_by_its_own_name() -> None:
     assert len({row["key"] for row in public.rows("imagenet.csv")}) == len(public.rows("imagenet.csv"))
 
 
+def test_the_readme_names_every_table_with_its_number_of_rows() -> None:
+    readme = (public.FOLDER / "README.md").read_text(encoding="utf-8")
+    assert {path.name for path in public.FOLDER.glob("*.csv")} == set(public.TABLES)
+    for table in public.TABLES:
+        assert f"| `{table}` | {len(public.rows(table)):,} |" in readme
+    for source in tool.SOURCES:
+        assert f"| {source.name} | " in readme
+
+
 def test_the_digest_changes_with_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
     before = public.digest.__wrapped__()
     monkeypatch.setattr(public, "TABLES", public.TABLES[1:])
