@@ -101,7 +101,7 @@ def page(estimator: Estimator) -> str:
     defaults = inspect.signature(type(estimator).__init__).parameters
     given = [f"- `{name}` (`{defaults[name].default!r}`): {text}" for name, text in parameters(estimator).items()]
     facts = [
-        f"- **Requires**: {_listed(estimator.requires)}",
+        f"- **Requires**: {_listed(estimator.requires) or 'nothing'}",
         *([f"- **Uses if available**: {_listed(estimator.optional)}"] if estimator.optional else []),
         f"- **Cost**: {COSTS[estimator.cost]}",
         f"- **Random**: {'yes, from the seed' if estimator.stochastic else 'no'}",

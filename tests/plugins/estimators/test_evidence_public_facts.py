@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelselect_plugins.estimators._evidence import pieces, public, reliabilities
+from modelselect_plugins.estimators._evidence import public, reliabilities
 from modelselect_plugins.estimators._evidence.names import architecture_key, weights_key
 from modelselect_plugins.estimators._evidence.public_facts import (
     imagenet_top1,
@@ -140,11 +140,6 @@ def test_the_digest_changes_with_a_table(monkeypatch: pytest.MonkeyPatch) -> Non
     before = public.digest.__wrapped__()
     monkeypatch.setattr(public, "TABLES", public.TABLES[1:])
     assert public.digest.__wrapped__() != before
-
-
-def test_the_reliabilities_are_those_that_the_pieces_start_from() -> None:
-    assert reliabilities.HISTORY == pieces.HISTORY_RELIABILITY
-    assert reliabilities.SIMILAR == pieces.SIMILAR_RELIABILITY
 
 
 @pytest.mark.lab
