@@ -13,7 +13,14 @@ from modelselect.agreement import Agreement, agreement
 from modelselect.errors import InvalidInputError
 from modelselect.ranking.document import check_budget, json_content, json_text, plain_value, row_from_json, row_to_json
 from modelselect.ranking.pareto import pareto_front
-from modelselect.ranking.row import COST_COLUMNS, COSTS, FIRST_COLUMNS, LAST_COLUMNS, RankedCandidate
+from modelselect.ranking.row import (
+    BRIEF_COLUMNS,
+    COST_COLUMNS,
+    COSTS,
+    FIRST_COLUMNS,
+    LAST_COLUMNS,
+    RankedCandidate,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,16 +76,17 @@ class Ranking:
     @property
     def columns(self) -> tuple[str, ...]:
         """Names of the columns in order: the fixed columns, and one for each estimator without a fixed column."""
-        fixed = {*FIRST_COLUMNS, *COST_COLUMNS, *LAST_COLUMNS}
+        fixed = {*FIRST_COLUMNS, *BRIEF_COLUMNS, *COST_COLUMNS, *LAST_COLUMNS}
+        brief = BRIEF_COLUMNS if any(row.brief_accuracy is not None for row in self.rows) else ()
         measured = COST_COLUMNS if any(row.latency_ms is not None for row in self.rows) else ()
         estimators = (name for name in self.estimators if name not in fixed)
-        return (*FIRST_COLUMNS, *estimators, *LAST_COLUMNS[:-2], *measured, *LAST_COLUMNS[-2:])
+        return (*FIRST_COLUMNS, *estimators, *brief, *LAST_COLUMNS[:-2], *measured, *LAST_COLUMNS[-2:])
 
     def value(self, row: RankedCandidate, column: str) -> Any:
         """The value of a row in one of the `columns`; None if it is not known."""
         if column == "candidate":
             return row.candidate.id
-        if column in FIRST_COLUMNS or column in LAST_COLUMNS or column in COST_COLUMNS:
+        if column in (*FIRST_COLUMNS, *BRIEF_COLUMNS, *LAST_COLUMNS, *COST_COLUMNS):
             return getattr(row, column)
         return row.scores.get(column)
 

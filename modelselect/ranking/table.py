@@ -9,7 +9,14 @@ from modelselect.errors import Stage
 from modelselect.ranking.cells import text_cells
 from modelselect.ranking.notes import notes_of
 from modelselect.ranking.ranking import Ranking
-from modelselect.ranking.row import COST_COLUMNS, FIRST_COLUMNS, LAST_COLUMNS, MEASURED_COLUMNS, RankedCandidate
+from modelselect.ranking.row import (
+    BRIEF_COLUMNS,
+    COST_COLUMNS,
+    FIRST_COLUMNS,
+    LAST_COLUMNS,
+    MEASURED_COLUMNS,
+    RankedCandidate,
+)
 from modelselect.utils.text import printable
 
 if TYPE_CHECKING:
@@ -69,8 +76,8 @@ def fitting_columns(columns: Sequence[str], cells: Mapping[str, Sequence[str]], 
     first = [c for c in columns if c in (*FIRST_COLUMNS, "verified_accuracy")]
     if any(text.startswith(("failed", "left out", "stopped")) for text in cells.get("status", ())):
         first.append("status")  # the notes say everything else
-    estimators = [c for c in columns if c not in (*FIRST_COLUMNS, *COST_COLUMNS, *LAST_COLUMNS)]
-    measured = [c for c in columns if c in MEASURED_COLUMNS]
+    estimators = [c for c in columns if c not in (*FIRST_COLUMNS, *BRIEF_COLUMNS, *COST_COLUMNS, *LAST_COLUMNS)]
+    measured = [c for c in columns if c in (*BRIEF_COLUMNS, *MEASURED_COLUMNS)]
     rest = [c for c in columns if c not in first and c not in estimators and c not in measured]
     room = width - 1
     kept = set()

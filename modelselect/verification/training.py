@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from modelselect.errors import CandidateError
+from modelselect.errors import CandidateError, DatasetError
 from modelselect.verification.checkpoint import Checkpoint
-from modelselect.verification.job import Epoch, Job, Report, Rows, Trained
+from modelselect.verification.job import Ahead, Epoch, Job, Report, Rows, Trained
 from modelselect.verification.memory import even_part_count, part_count, within_memory
 from modelselect.verification.network import make_optimizer, trainable_network, training_batch, training_mode
 from modelselect.verification.processes import accelerated, reproducible, share_buffers, summed_over_processes
@@ -57,6 +57,7 @@ def train(
     settings, count = job.settings, len(job.training.places)
     batches = part_count(count, settings.batch_size)
     steps = settings.epochs * batches
+    ahead, predicted_ahead = Ahead(), _batches_ahead(job, batches)
     with reproducible(job.seed, job.device), accelerated(job.device, settings.precision) as accelerator:
         network = trainable_network(job, accelerator.device)
         if accelerator.process_index:
@@ -79,9 +80,11 @@ def train(
             training_mode(network, job.method)
             total = 0.0
             for number, batch in enumerate(np.array_split(order.permutation(count), batches)):
+                if number in predicted_ahead:
+                    ahead = _predicted_ahead(ahead, network, job, batch, part, accelerator)
+                    training_mode(network, job.method)
                 factor = settings.learning_rate_factor(len(progress.history) * batches + number, steps)
-                for group, peak in zip(optimizer.param_groups, peaks, strict=True):
-                    group["lr"] = peak * factor
+                _set_rates(optimizer, [factor * peak for peak in peaks])
                 optimizer.zero_grad()
                 for loss in _losses(prepared, job, batch, part, accelerator):
                     total += loss
@@ -103,7 +106,42 @@ def train(
         kept = accelerator.unwrap_model(prepared)
         if accelerator.device.type != "cpu":
             accelerator.free_memory()
-    return Trained(kept.eval(), progress.history, progress.kept, part)
+    return Trained(kept.eval(), progress.history, progress.kept, part, ahead)
+
+
+def _set_rates(optimizer: Any, rates: Sequence[float]) -> None:
+    """Sets the learning rate of each group of parameters."""
+    for group, rate in zip(optimizer.param_groups, rates, strict=True):
+        group["lr"] = rate
+
+
+def _batches_ahead(job: Job, batches: int) -> range:
+    """The batches of a brief training that are predicted before the network trains on them: the second half.
+
+    Raises:
+        DatasetError: there is only one batch, so that nothing would be trained before it.
+    """
+    if not job.brief or job.validation is not None:
+        return range(0)
+    if batches < 2:
+        raise DatasetError(
+            f"training has {len(job.training.places)} labelled rows, which make one batch. The accuracy after one "
+            "epoch is measured on rows that the network has not trained on yet, so there must be two batches. Lower "
+            "FineTuning(batch_size=...), give more rows, or leave out tune."
+        )
+    return range(batches // 2, batches)
+
+
+def _predicted_ahead(
+    ahead: Ahead, network: Any, job: Job, batch: NDArray[np.intp], part: int, accelerator: Accelerator
+) -> Ahead:
+    """`ahead`, and what the network predicts now for a batch of training rows. No random state changes."""
+    import torch
+
+    rows = Rows(job.training.inputs, job.training.places[batch], job.training.targets[batch])
+    with torch.random.fork_rng(devices=[accelerator.device] if accelerator.device.type == "cuda" else []):
+        right, _ = _evaluate(network, job, rows, part, accelerator)
+    return Ahead(ahead.rows + len(batch), ahead.correct + right)
 
 
 def _losses(prepared: Any, job: Job, batch: NDArray[np.intp], part: int, accelerator: Accelerator) -> Iterator[float]:
@@ -174,7 +212,7 @@ class _Progress:
     """The epochs so far and, with a validation split, the weights of the best of them."""
 
     def __init__(self, job: Job, part: int) -> None:
-        self.epochs, self.patience = job.settings.epochs, job.settings.patience
+        self.epochs, self.patience = 1 if job.brief else job.settings.epochs, job.settings.patience
         self.part = part
         self.history: list[Epoch] = []
         self.kept = 0
@@ -184,7 +222,7 @@ class _Progress:
     def finished(self) -> bool:
         """True after the last epoch, or when patience has run out."""
         waited = len(self.history) - self.kept
-        return len(self.history) == self.epochs or (self.patience is not None and waited >= self.patience)
+        return len(self.history) >= self.epochs or (self.patience is not None and waited >= self.patience)
 
     def restore_best(self, network: Any) -> None:
         """Loads the weights of the best epoch, if there is a validation split."""
