@@ -129,7 +129,7 @@ def affordable_tuning(request: Request, state: State, meter: Meter, task: Verifi
         verified = affordable_fine_tuning(request, state, meter, task)
     most = min(asked or MOST_TUNED, len(rows))
     least = 1 if asked else max(verified.top_k + 1, 2)
-    row_price, passes = _row_prices(state, meter), tuning_passes(verified.settings, task.context.probe)
+    row_price, passes = _row_prices(state, meter), epoch_passes(task.context.probe)
 
     def afforded(count: int, decision: str) -> AffordableTuning:
         prices = {row.candidate.id: row_price(row) * passes for row in rows[:count]}
@@ -209,12 +209,6 @@ def fine_tuning_passes(settings: FineTuning, method: str, probe: Probe) -> int:
     return int(holdout + settings.trainings * settings.epochs * epoch_passes(probe))
 
 
-def tuning_passes(settings: FineTuning, probe: Probe) -> int:
-    """Number of forward passes that one epoch of fine-tuning and its measurement cost for a candidate, at most."""
-    ahead = 0 if settings.validates else (probe.provenance["training_rows"] + settings.batch_size) // 2
-    return epoch_passes(probe) + int(ahead)
-
-
 def epoch_passes(probe: Probe) -> int:
-    """Number of forward passes that one epoch of a training costs, at most."""
+    """Number of forward passes that one epoch of fine-tuning one candidate costs, at most."""
     return int(TRAINING_PASSES * probe.provenance["training_rows"])

@@ -17,7 +17,7 @@ from modelselect.evaluation.task import ScoringTask
 from modelselect.evaluation.timing import decode_seconds, macs_per_second
 from modelselect.extraction.inputs import InputCache
 from modelselect.history.proxy import named_proxy
-from modelselect.selection.affordable import epoch_passes, fine_tuning_passes, tuning_passes
+from modelselect.selection.affordable import epoch_passes, fine_tuning_passes
 from modelselect.selection.forecast import PlannedRound, kept_for_verification, plan_rounds
 from modelselect.selection.narrowing import recalled, within_limits
 from modelselect.selection.plan import Plan, PlannedCandidate
@@ -105,13 +105,9 @@ def _fine_tuning_seconds(
         return None, None
     asked, row_seconds = request.settings, statistics.fmean(known)
     tuned, verified = min(asked.tune, len(rows)), min(asked.top_k, len(rows))
-    epochs = whole = None
-    if tuned:
-        epochs = tuned * tuning_passes(asked.recipe, request.probe) * row_seconds
-    if verified:
-        done = min(tuned, verified) * epoch_passes(request.probe)
-        whole = (verified * fine_tuning_passes(asked.recipe, asked.verify, request.probe) - done) * row_seconds
-    return epochs, whole
+    epoch = epoch_passes(request.probe)
+    whole = verified * fine_tuning_passes(asked.recipe, asked.verify, request.probe) - min(tuned, verified) * epoch
+    return tuned * epoch * row_seconds if tuned else None, whole * row_seconds if verified else None
 
 
 def _row_seconds(row: PlannedCandidate, speed: float, decoding: float) -> float | None:

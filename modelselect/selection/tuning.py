@@ -8,8 +8,9 @@ The accuracy after it is measured on rows that the network has not trained on an
 
 - The recipe has a validation split (`patience`, or a search): these are the rows of that split, after the epoch.
 - The recipe has none, like the default recipe: verification trains on every row that is not held out, so no row can be
-  set aside. Each batch of the second half of the epoch is then predicted just before the network trains on it. This
-  costs a sixth of the epoch's time, and measures the network after three quarters of the epoch, on average.
+  set aside. These are then the rows of the second half of the epoch: the forward pass that precedes the training on a
+  batch predicts its classes. This costs nothing, and measures the network after three quarters of the epoch, on
+  average.
 """
 
 from __future__ import annotations

@@ -51,8 +51,8 @@ class Job:
         training: rows to train on.
         validation: rows that determine the best epoch; None keeps the last epoch.
         brief: whether the training ends after its first epoch. The schedule stays that of the whole training, so a
-            whole training continues from the checkpoint. Without validation rows, the rows of the second half of the
-            epoch are predicted before the network trains on them.
+            whole training continues from the checkpoint. Without validation rows, the predictions for the rows of the
+            second half of the epoch are counted, which are made before the network trains on these rows.
     """
 
     backbone: Backbone

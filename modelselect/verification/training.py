@@ -57,7 +57,8 @@ def train(
     settings, count = job.settings, len(job.training.places)
     batches = part_count(count, settings.batch_size)
     steps = settings.epochs * batches
-    ahead, predicted_ahead = Ahead(), _batches_ahead(job, batches)
+    counted = _batches_ahead(job, batches)
+    ahead = Ahead(sum(len(part) for part in np.array_split(np.arange(count), batches)[counted.start : counted.stop]))
     with reproducible(job.seed, job.device), accelerated(job.device, settings.precision) as accelerator:
         network = trainable_network(job, accelerator.device)
         if accelerator.process_index:
@@ -78,16 +79,14 @@ def train(
                 report(number, epoch)
         while not progress.finished:
             training_mode(network, job.method)
-            total = 0.0
+            total, right = 0.0, 0
             for number, batch in enumerate(np.array_split(order.permutation(count), batches)):
-                if number in predicted_ahead:
-                    ahead = _predicted_ahead(ahead, network, job, batch, part, accelerator)
-                    training_mode(network, job.method)
                 factor = settings.learning_rate_factor(len(progress.history) * batches + number, steps)
                 _set_rates(optimizer, [factor * peak for peak in peaks])
                 optimizer.zero_grad()
-                for loss in _losses(prepared, job, batch, part, accelerator):
+                for loss, correct in _steps(prepared, job, batch, part, accelerator):
                     total += loss
+                    right += correct if number in counted else 0
                 if not math.isfinite(total):
                     raise CandidateError(
                         f"the loss became {total} in epoch {len(progress.history) + 1} of fine-tuning. Lower the "
@@ -96,6 +95,7 @@ def train(
                 optimizer.step()
             share_buffers(network, accelerator)
             loss = summed_over_processes(total, accelerator) / count
+            ahead = ahead._replace(correct=int(summed_over_processes(right, accelerator)))
             progress.add(_validated(Epoch(loss), network, job, part, accelerator), network)
             if checkpoint:
                 _save(checkpoint, progress.state(network, optimizer, accelerator), accelerator)
@@ -116,7 +116,9 @@ def _set_rates(optimizer: Any, rates: Sequence[float]) -> None:
 
 
 def _batches_ahead(job: Job, batches: int) -> range:
-    """The batches of a brief training that are predicted before the network trains on them: the second half.
+    """The batches of a brief training whose predictions are counted: the second half.
+
+    The network has not trained on a row of the first epoch when it predicts the row.
 
     Raises:
         DatasetError: there is only one batch, so that nothing would be trained before it.
@@ -132,20 +134,13 @@ def _batches_ahead(job: Job, batches: int) -> range:
     return range(batches // 2, batches)
 
 
-def _predicted_ahead(
-    ahead: Ahead, network: Any, job: Job, batch: NDArray[np.intp], part: int, accelerator: Accelerator
-) -> Ahead:
-    """`ahead`, and what the network predicts now for a batch of training rows. No random state changes."""
-    import torch
+def _steps(
+    prepared: Any, job: Job, batch: NDArray[np.intp], part: int, accelerator: Accelerator
+) -> Iterator[tuple[float, int]]:
+    """Accumulates the gradients of a batch in parts that fit into memory.
 
-    rows = Rows(job.training.inputs, job.training.places[batch], job.training.targets[batch])
-    with torch.random.fork_rng(devices=[accelerator.device] if accelerator.device.type == "cuda" else []):
-        right, _ = _evaluate(network, job, rows, part, accelerator)
-    return Ahead(ahead.rows + len(batch), ahead.correct + right)
-
-
-def _losses(prepared: Any, job: Job, batch: NDArray[np.intp], part: int, accelerator: Accelerator) -> Iterator[float]:
-    """Accumulates the gradients of a batch in parts that fit into memory; yields the summed loss of each part."""
+    Yields the summed loss of each part, and, if the job is brief, how many of its rows were predicted correctly.
+    """
     import torch
     from torch.nn.functional import cross_entropy
 
@@ -159,7 +154,7 @@ def _losses(prepared: Any, job: Job, batch: NDArray[np.intp], part: int, acceler
             loss = cross_entropy(logits, targets, reduction="sum")
             # Gradients are averaged over the processes, each of which has a share of the batch.
             accelerator.backward(loss * accelerator.num_processes / len(batch))
-        yield loss.item()
+        yield loss.item(), int((logits.argmax(1) == targets).sum()) if job.brief else 0
 
 
 def _validated(epoch: Epoch, network: Any, job: Job, part: int, accelerator: Accelerator) -> Epoch:

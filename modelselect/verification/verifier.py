@@ -211,8 +211,9 @@ def tune_briefly(
     the same as without it.
 
     The accuracy is measured on training rows that the network has not trained on. If the recipe has a validation
-    split, these are its rows, after the epoch. Else each batch of the second half of the epoch is predicted just
-    before the network trains on it (A. Blum, A. Kalai and J. Langford: Beating the hold-out, COLT 1999).
+    split, these are its rows, after the epoch. Else they are the rows of the second half of the epoch: the forward pass
+    that precedes the training on a batch predicts its classes (A. Blum, A. Kalai and J. Langford: Beating the hold-out,
+    COLT 1999). That pass is in training mode, with dropout and the batch's own statistics.
 
     Args:
         backbone: as for `verify`, like the following arguments.
