@@ -105,6 +105,7 @@ class Stage(enum.StrEnum):
     SCORE = "score"
     RESAMPLE = "resample"
     COMBINE = "combine"
+    TUNE = "tune"
     VERIFY = "verify"
     RUN = "run"
     """In the executor, outside the work on the candidate."""

@@ -25,6 +25,9 @@ VERIFICATION_SHARE = 0.5
 TRAINING_PASSES = 3
 """Forward passes that training on a row costs: the backward pass takes about two."""
 
+MOST_TUNED = 8
+"""Maximum number of candidates that get one epoch of fine-tuning where the caller asked for no number."""
+
 LEAST_EPOCHS = 3
 LEAST_SHARE_OF_EPOCHS = 0.25
 """Fine-tuning for less than both says too little; fewer candidates are fine-tuned instead."""

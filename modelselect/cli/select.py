@@ -71,10 +71,10 @@ def select(
         settings["history"] = False
     recipe: dict[str, Any] = {"epochs": epochs, "trials": trials, "patience": patience}
     for name, value in ({"verify": settings.get("verify")} | recipe).items():
-        if value is not None and not settings.get("top_k"):
+        if value is not None and not (settings.get("top_k") or settings.get("tune")):
             raise InvalidInputError(
-                f"--{name} applies to fine-tuning, but no candidate is fine-tuned; add --top-k 3 (or more), or "
-                f"leave out --{name}"
+                f"--{name} applies to fine-tuning, but no candidate is fine-tuned; add --top-k 3 (or more) or "
+                f"--tune 8, or leave out --{name}"
             )
     if "confidence" in settings and "budget" not in settings:
         raise InvalidInputError(

@@ -1,4 +1,4 @@
-"""`VerificationTask`: fine-tunes one candidate, or finds the result in the store."""
+"""What executors run to fine-tune a candidate: `VerificationTask`, and `TuningTask` for its first epoch alone."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from modelselect.candidates.candidate import Candidate
+from modelselect.errors import StoreError
 from modelselect.evaluation.context import EvaluationContext
 from modelselect.evaluation.keys import Keys
 from modelselect.evaluation.loading import Loader
-from modelselect.evaluation.results import VerificationResult
+from modelselect.evaluation.results import TuningResult, VerificationResult
 from modelselect.store.store import Store
 from modelselect.utils.versions import numeric_versions
 from modelselect.verification.fine_tuned import KIND
 from modelselect.verification.recipe import FineTuning
-from modelselect.verification.verifier import Verified, verify
+from modelselect.verification.verifier import Brief, Verified, tune_briefly, verify
 
 
 @dataclass
@@ -41,24 +42,12 @@ class VerificationTask:
         assert holdout is not None
         store = Store(context.cache_dir)
         loader = Loader(context, candidate)
-        parts: dict[str, Any] = {
-            "candidate": self.identities.get(candidate.id) or loader.identity,
-            "zoo": Keys(loader).zoo_version,
-            "training": training.fingerprint,
-            "holdout": holdout.fingerprint,
-            "settings": asdict(self.settings),
-            "method": self.method,
-            "seed": context.seed,
-            "device": context.compute.kind,
-            "versions": numeric_versions(),
-        }
+        parts = self.parts(loader)
         key, checkpoint = store.key("verification", **parts), store.key(KIND, **parts)
         with store.lock(key):
             entry, kept = store.get(key), store.contains(checkpoint)
             if entry is not None and (kept or not self.needs_checkpoint):
-                stored = dict(entry.metadata)
-                verified = Verified(**stored | {"interval": tuple(stored["interval"])})
-                return VerificationResult(verified, checkpoint if kept else None, reused=True)
+                return VerificationResult(_verified(entry.metadata), checkpoint if kept else None, reused=True)
             verified = verify(
                 loader.backbone,
                 training,
@@ -74,3 +63,73 @@ class VerificationTask:
             store.put(key, {}, asdict(verified), sync=True)
             store.clear_scratch(key)
         return VerificationResult(verified, checkpoint, reused=False)
+
+    def parts(self, loader: Loader) -> dict[str, Any]:
+        """Everything that the accuracy depends on."""
+        context, holdout = self.context, self.context.probe.holdout
+        assert holdout is not None
+        return {
+            "candidate": self.identities.get(loader.candidate.id) or loader.identity,
+            "zoo": Keys(loader).zoo_version,
+            "training": context.probe.training.fingerprint,
+            "holdout": holdout.fingerprint,
+            "settings": asdict(self.settings),
+            "method": self.method,
+            "seed": context.seed,
+            "device": context.compute.kind,
+            "versions": numeric_versions(),
+        }
+
+    def forget(self, candidate: Candidate) -> None:
+        """Removes what an unfinished fine-tuning would continue from, unless another process is at work on it."""
+        store = Store(self.context.cache_dir)
+        key = store.key("verification", **self.parts(Loader(self.context, candidate)))
+        if not store.scratch(key).exists():
+            return
+        try:
+            with store.lock(key, timeout=0):
+                store.clear_scratch(key)
+        except StoreError:  # the other process needs it, and removes it
+            return
+
+
+@dataclass
+class TuningTask:
+    """Fine-tunes one candidate for one epoch, or finds the result in the store. Called by executors.
+
+    The epoch is the first one of what `verification` trains, and `verification` continues from its checkpoint.
+
+    Attributes:
+        verification: the whole fine-tuning.
+    """
+
+    verification: VerificationTask
+
+    def __call__(self, candidate: Candidate) -> TuningResult:
+        whole, context = self.verification, self.verification.context
+        store = Store(context.cache_dir)
+        loader = Loader(context, candidate)
+        parts = whole.parts(loader)
+        verification = store.key("verification", **parts)
+        key = store.key("brief", **{name: part for name, part in parts.items() if name != "holdout"})
+        with store.lock(verification):  # its scratch folder holds the checkpoint
+            if (entry := store.get(key)) is not None:
+                return TuningResult(Brief(**entry.metadata), reused=True)
+            brief = tune_briefly(
+                loader.backbone,
+                context.probe.training,
+                whole.settings,
+                method=whole.method,
+                seed=context.seed,
+                device=context.compute.device,
+                spool=context.spool,
+                folder=None if store.contains(verification) else store.scratch(verification),
+            )
+            store.put(key, {}, asdict(brief), sync=True)
+        return TuningResult(brief, reused=False)
+
+
+def _verified(stored: Mapping[str, Any]) -> Verified:
+    """The result as it was before it was stored. JSON has lists only, and earlier versions stored no curve."""
+    pairs = {"interval": tuple(stored["interval"]), "curve": tuple(map(tuple, stored.get("curve", ())))}
+    return Verified(**dict(stored) | pairs)

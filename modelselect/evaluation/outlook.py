@@ -8,9 +8,19 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from modelselect.estimators.estimator import Estimator
-from modelselect.estimators.posterior import Piece, Posterior, Weigher, anchored, normal_scores, posterior
+from modelselect.estimators.posterior import (
+    Piece,
+    Posterior,
+    Weigher,
+    anchored,
+    correlation,
+    normal_scores,
+    posterior,
+    remeasured,
+)
 from modelselect.evaluation.standings import Standings
 from modelselect.evidence.linear_algebra import Vector
+from modelselect.history.view import HistoryView
 from modelselect.ranking.expectation import Expectation
 from modelselect.ranking.ranking import Ranking
 from modelselect.ranking.row import RankedCandidate
@@ -55,7 +65,7 @@ class Outlook:
         return outlook
 
     def with_brief(self, accuracies: Mapping[str, float], reliability: float = BRIEF_RELIABILITY) -> Outlook:
-        """The outlook after some candidates were fine-tuned briefly; their accuracies by id."""
+        """The outlook after some candidates were fine-tuned for one epoch; their accuracies by id."""
         measured = self._in_order(accuracies)
         if np.isfinite(measured).sum() < 2:
             return self
@@ -80,6 +90,23 @@ class Outlook:
     def _in_order(self, values: Mapping[str, float]) -> Vector:
         return np.array([values.get(candidate, np.nan) for candidate in self.candidates], dtype=np.float64)
 
+    def ordered(self, ranking: Ranking, *, scored: bool) -> Ranking:
+        """The ranking in the order of what is expected, which it shows.
+
+        Args:
+            ranking: before any accuracy of verification.
+            scored: whether the score of a row is what is expected of it.
+        """
+        mean = {c: float(m) for c, m in zip(self.candidates, self.posterior.mean, strict=True)}
+        rows = []
+        for row in ranking.ranked:
+            own = mean[row.candidate.id]
+            rank = 1 + sum(other > own for other in mean.values())
+            rows.append(replace(row, rank=rank, predicted_rank=rank, score=own if scored else row.score))
+        rows.sort(key=lambda row: row.rank or 0)
+        rest = [row for row in ranking.rows if row.rank is None]
+        return self.shown_on(replace(ranking, rows=(*rows, *rest)))
+
     def shown_on(self, ranking: Ranking) -> Ranking:
         """The ranking with what is expected of each candidate. Its confidence is that of the first place."""
         best, intervals = self.posterior.probability_best, self.posterior.rank_intervals()
@@ -101,6 +128,14 @@ class Outlook:
         rows = tuple(map(expected, ranking.rows))
         confidence = rows[0].probability_best if len([row for row in rows if row.expectation is not None]) > 1 else None
         return replace(ranking, rows=rows, confidence=confidence)
+
+
+def brief_reliability(history: HistoryView | None) -> float:
+    """The reliability of an accuracy after one epoch, corrected by what such accuracies proved worth in the history."""
+    if history is None:
+        return BRIEF_RELIABILITY
+    pairs = zip(history.performance(BRIEF_METRIC, "raw").T, history.measured().T, strict=True)
+    return remeasured(BRIEF_RELIABILITY, (correlation(brief, normal_scores(measured)) for brief, measured in pairs))
 
 
 def _of_round(standings: Standings, seed: int) -> Outlook | None:

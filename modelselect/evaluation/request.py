@@ -71,11 +71,12 @@ class Request:
         device = choose_device(settings.device, host.extractors)
         check_precision(settings.precision, device)
         draw = partial(Probe.of, size=settings.probe_size, seed=settings.seed, max_corrupt=settings.max_corrupt)
-        probe = draw(dataset, holdout=DEFAULT_HOLDOUT if settings.top_k else 0.0)
-        if settings.top_k and probe.holdout is None:
+        probe = draw(dataset, holdout=DEFAULT_HOLDOUT if settings.fine_tunes else 0.0)
+        if settings.fine_tunes and probe.holdout is None:
+            asked = f"top_k={settings.top_k}" if settings.top_k else f"tune={settings.tune}"
             raise InvalidInputError(
-                f"top_k={settings.top_k} asks for fine-tuning, but the probe has no held-out rows to measure accuracy "
-                f"on. Make the probe with Probe.of(dataset, holdout={DEFAULT_HOLDOUT}), or give select() the dataset."
+                f"{asked} asks for fine-tuning, but the probe has no held-out rows to measure accuracy on. Make the "
+                f"probe with Probe.of(dataset, holdout={DEFAULT_HOLDOUT}), or give select() the dataset."
             )
         pool, own_zoos, unsearched = candidates_of(candidates, probe)
         return cls(

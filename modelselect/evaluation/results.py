@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from modelselect.errors import Failure
-from modelselect.verification.verifier import Verified
+from modelselect.verification.verifier import Brief, Verified
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +102,19 @@ class VerificationResult:
 
     verified: Verified
     checkpoint: str | None
+    reused: bool
+
+
+@dataclass(frozen=True)
+class TuningResult:
+    """The result of fine-tuning one candidate for one epoch: plain data that crosses processes.
+
+    Attributes:
+        brief: the accuracy, and how it was reached.
+        reused: whether the store had the result.
+    """
+
+    brief: Brief
     reused: bool
 
 

@@ -164,6 +164,12 @@ class Settings:
         "Number of the best candidates to fine-tune.",
         Option(int, "-k"),
     )
+    tune: int = setting(
+        0,
+        whole("0 (none), or the number of candidates to fine-tune for one epoch", lambda number: number >= 0),
+        "Number of the best candidates to fine-tune for one epoch, before --top-k.",
+        Option(int),
+    )
     probe_size: int | None = setting(
         2000,
         whole("2 or more rows, or None for all", lambda rows: rows >= 2, optional=True),
@@ -265,6 +271,11 @@ class Settings:
     def __post_init__(self) -> None:
         for each in fields(self):
             object.__setattr__(self, each.name, each.metadata["check"](each.name, getattr(self, each.name)))
+        if self.tune and self.verify == "head":
+            raise InvalidInputError(
+                f"tune={self.tune} fine-tunes for one epoch, but verify is 'head', and a head alone trains in seconds. "
+                f"Give top_k={max(self.tune, self.top_k)} and leave out tune, or give verify='full'"
+            )
 
     @classmethod
     def of(cls, function: str, given: Mapping[str, Any], refused: Mapping[str, str] = MappingProxyType({})) -> Settings:
@@ -303,6 +314,11 @@ class Settings:
         return self.costs or self.max_latency_ms is not None
 
     @property
+    def fine_tunes(self) -> bool:
+        """Whether any candidate is fine-tuned, so that rows are held out."""
+        return self.top_k > 0 or self.tune > 0
+
+    @property
     def recipe(self) -> FineTuning:
         """The recipe of fine-tuning: the given one, or the default."""
         return self.fine_tuning or FineTuning()
@@ -336,6 +352,7 @@ class Keywords(BenchmarkKeywords, total=False):
     """All keywords of `select()` and `plan()`."""
 
     top_k: int
+    tune: int
     verify: str
     resamples: int
     recall: int | None
@@ -352,6 +369,7 @@ class Keywords(BenchmarkKeywords, total=False):
 NOT_IN_BENCHMARK: Mapping[str, str] = MappingProxyType(
     {
         "top_k": "verify= fine-tunes every candidate, and without it none is fine-tuned",
+        "tune": "verify= fine-tunes every candidate, and without it none is fine-tuned",
         "resamples": "the table draws its own resamples; give their number to Benchmark.table(resamples=...)",
         "recall": "every candidate with a known accuracy is scored; give fewer candidates instead",
         "history": "your history may hold the results to be predicted; estimators get a history made from the truth",

@@ -49,6 +49,8 @@ def _text(row: RankedCandidate, column: str, value: Any) -> str:
     if column == "verified_accuracy" and row.verified_interval is not None:
         low, high = row.verified_interval
         return f"{value:.1%} [{low:.1%}, {high:.1%}]"
+    if column == "brief_accuracy":
+        return f"{value:.1%}"
     return value if isinstance(value, str) else _number(column, value)
 
 

@@ -87,6 +87,8 @@ def row_from_json(row_type: type[RowType], document: Mapping[str, Any]) -> RowTy
         low, high = expectation["rank_interval"]
         fields["expectation"] = Expectation(**{**expectation, "rank_interval": (low, high)})
     fields["nearest"] = tuple((other, similarity) for other, similarity in fields["nearest"])
+    curve = fields.get("learning_curve", ())  # leaderboards of 0.1.0 have none
+    fields["learning_curve"] = tuple((epoch, loss, accuracy) for epoch, loss, accuracy in curve)
     return row_type(**fields)
 
 

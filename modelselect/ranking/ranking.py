@@ -15,6 +15,7 @@ from modelselect.ranking.document import check_budget, json_content, json_text, 
 from modelselect.ranking.expectation import SURE
 from modelselect.ranking.pareto import pareto_front
 from modelselect.ranking.row import (
+    BRIEF_COLUMNS,
     COST_COLUMNS,
     COSTS,
     EVIDENCE_COLUMNS,
@@ -92,17 +93,18 @@ class Ranking:
     @property
     def columns(self) -> tuple[str, ...]:
         """Names of the columns in order: the fixed columns, and one for each estimator without a fixed column."""
-        fixed = {*FIRST_COLUMNS, *EVIDENCE_COLUMNS, *COST_COLUMNS, *LAST_COLUMNS}
+        fixed = {*FIRST_COLUMNS, *EVIDENCE_COLUMNS, *BRIEF_COLUMNS, *COST_COLUMNS, *LAST_COLUMNS}
         weighed = EVIDENCE_COLUMNS if any(row.expectation is not None for row in self.rows) else ()
+        brief = BRIEF_COLUMNS if any(row.brief_accuracy is not None for row in self.rows) else ()
         measured = COST_COLUMNS if any(row.latency_ms is not None for row in self.rows) else ()
         estimators = (name for name in self.estimators if name not in fixed)
-        return (*FIRST_COLUMNS, *weighed, *estimators, *LAST_COLUMNS[:-2], *measured, *LAST_COLUMNS[-2:])
+        return (*FIRST_COLUMNS, *weighed, *estimators, *brief, *LAST_COLUMNS[:-2], *measured, *LAST_COLUMNS[-2:])
 
     def value(self, row: RankedCandidate, column: str) -> Any:
         """The value of a row in one of the `columns`; None if it is not known."""
         if column == "candidate":
             return row.candidate.id
-        if column in (*FIRST_COLUMNS, *EVIDENCE_COLUMNS, *COST_COLUMNS, *LAST_COLUMNS):
+        if column in (*FIRST_COLUMNS, *EVIDENCE_COLUMNS, *BRIEF_COLUMNS, *COST_COLUMNS, *LAST_COLUMNS):
             return getattr(row, column)
         return row.scores.get(column)
 

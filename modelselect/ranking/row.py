@@ -19,6 +19,9 @@ COST_COLUMNS = ("latency_ms", "throughput", "memory_bytes", "license", "download
 MEASURED_COLUMNS = ("latency_ms", "throughput", "memory_bytes")
 """These columns exist only if the user asked for them. A narrow terminal shows them before other columns."""
 
+BRIEF_COLUMNS = ("brief_accuracy",)
+"""These columns stand before `verified_accuracy` if a candidate was fine-tuned for one epoch."""
+
 LAST_COLUMNS = ("verified_accuracy", "parameters", "macs", "feature_dim", "seconds", "status")
 
 COSTS = ("parameters", "macs", "feature_dim", "latency_ms", "memory_bytes", "download_bytes", "seconds")
@@ -45,6 +48,10 @@ class RankedCandidate:
         warnings: the warning that an estimator gave while it scored this candidate, by the estimator's name.
         verified_accuracy: accuracy on the held-out part after fine-tuning, from 0 to 1.
         verified_interval: the 95% interval of `verified_accuracy`.
+        brief_accuracy: accuracy after one epoch of fine-tuning, from 0 to 1, on training rows that the network had not
+            trained on; None without `tune`.
+        learning_curve: for each epoch of its fine-tuning, the number of the epoch, the mean cross-entropy while it
+            trained, and the accuracy on rows that it had not trained on; None where that was not measured.
         parameters: number of parameters.
         macs: multiply-accumulates for one input.
         feature_dim: width of the features.
@@ -96,6 +103,8 @@ class RankedCandidate:
     stopped: str | None = None
     fine_tuned: str | None = None
     fine_tuned_in: str | None = field(default=None, compare=False)
+    brief_accuracy: float | None = None
+    learning_curve: tuple[tuple[int, float, float | None], ...] = ()
 
     @property
     def why(self) -> str | None:

@@ -10,6 +10,7 @@ from modelselect.ranking.cells import text_cells
 from modelselect.ranking.notes import notes_of
 from modelselect.ranking.ranking import Ranking
 from modelselect.ranking.row import (
+    BRIEF_COLUMNS,
     COST_COLUMNS,
     EVIDENCE_COLUMNS,
     FIRST_COLUMNS,
@@ -80,9 +81,10 @@ def fitting_columns(columns: Sequence[str], cells: Mapping[str, Sequence[str]], 
     first = [c for c in columns if c in (*FIRST_COLUMNS, "probability_best", "verified_accuracy")]
     if any(text.startswith(("failed", "left out", "stopped")) for text in cells.get("status", ())):
         first.append("status")  # the notes say everything else
-    estimators = [c for c in columns if c not in (*FIRST_COLUMNS, *EVIDENCE_COLUMNS, *COST_COLUMNS, *LAST_COLUMNS)]
+    fixed = (*FIRST_COLUMNS, *EVIDENCE_COLUMNS, *BRIEF_COLUMNS, *COST_COLUMNS, *LAST_COLUMNS)
+    estimators = [c for c in columns if c not in fixed]
     estimators += [c for c in columns if c == "why"]  # the notes say it of the first candidate
-    measured = [c for c in columns if c in MEASURED_COLUMNS]
+    measured = [c for c in columns if c in (*BRIEF_COLUMNS, *MEASURED_COLUMNS)]
     rest = [c for c in columns if c not in first and c not in estimators and c not in measured]
     room = width - 1
     kept = set()

@@ -1,4 +1,4 @@
-"""The report's charts, drawn with Bokeh: score against cost, verified against predicted, and the map."""
+"""The report's charts, drawn with Bokeh: score against cost, verified against predicted, learning curves, the map."""
 
 from __future__ import annotations
 
@@ -141,6 +141,39 @@ def verified_chart(board: Ranking) -> dict[str, Any] | None:
     _labels(figure, source)
     figure.yaxis.formatter = _percent_ticks()
     return _item(figure, tips, [dots])
+
+
+def curves_chart(board: Ranking) -> tuple[dict[str, Any], list[tuple[str, str]], str] | None:
+    """The learning curves of the best candidates that have one, at most as many as there are colours.
+
+    They show the accuracy on rows that were not trained on, if it was measured in more than one epoch of every curve;
+    else the training loss.
+
+    Returns:
+        The chart; the name and the colour of each candidate; and what the chart shows. None without a curve of at least
+        two epochs.
+    """
+    rows = [i for i, row in enumerate(board.rows) if len(row.learning_curve) > 1][: len(PALETTE)]
+    if not rows:
+        return None
+    curves = [board.rows[i].learning_curve for i in rows]
+    measured = all(sum(accuracy is not None for _, _, accuracy in curve) > 1 for curve in curves)
+    shown = "accuracy on validation rows" if measured else "training loss"
+    called = display_names(board)
+    legend = [(called[i], PALETTE[number]) for number, i in enumerate(rows)]
+    figure = _figure("curves", x_axis_label="epoch", y_axis_label=shown)
+    drawn = []
+    for number, ((name, colour), curve) in enumerate(zip(legend, curves, strict=True)):
+        points = [(epoch, accuracy if measured else loss) for epoch, loss, accuracy in curve]
+        points = [(epoch, value) for epoch, value in points if value is not None]
+        columns = {"x": [epoch for epoch, _ in points], "y": [value for _, value in points]}
+        source = _source({**columns, "name": [name] * len(points)}, f"curves-{number}")
+        figure.line("x", "y", source=source, color=colour, line_width=2)
+        drawn.append(figure.scatter("x", "y", source=source, size=6, color=colour, line_color=None))
+    if measured:
+        figure.yaxis.formatter = _percent_ticks()
+    tips = [("candidate", "@name"), ("epoch", "@x"), (shown, "@y{0.0%}" if measured else "@y{0.000}")]
+    return _item(figure, tips, drawn), legend, shown
 
 
 def map_chart(board: Ranking, plane: Map) -> tuple[dict[str, Any], list[tuple[str, str, int]]]:

@@ -42,6 +42,7 @@ LONG_NAME = 18
 ABOUT = {
     "rank": "1 is best; equal scores share a rank",
     "score": "decides the rank; higher is better",
+    "brief accuracy": "after one epoch of fine-tuning, on rows that it had not trained on",
     "verified accuracy": "on held-out rows, after fine-tuning",
     "predicted rank": "by the score alone, before fine-tuning",
     "P(best)": "probability that it is the best of all after fine-tuning, by all evidence",
@@ -97,12 +98,17 @@ def html(board: Ranking, plane: Map | None = None) -> str:
     from markupsafe import Markup
 
     called = display_names(board)
-    cost, verified = charts.cost_chart(board), charts.verified_chart(board)
+    cost, verified, curves = charts.cost_chart(board), charts.verified_chart(board), charts.curves_chart(board)
     drawn_map, legend = (None, []) if plane is None else charts.map_chart(board, plane)
     data = {
         "charts": {
             name: item
-            for name, item in {"cost": cost and cost[0], "verified": verified, "map": drawn_map}.items()
+            for name, item in {
+                "cost": cost and cost[0],
+                "verified": verified,
+                "curves": curves and curves[0],
+                "map": drawn_map,
+            }.items()
             if item
         },
         "costs": cost[1] if cost else {},
@@ -142,6 +148,8 @@ def html(board: Ranking, plane: Map | None = None) -> str:
         costs=choices,
         verified=_verified_facts(board, called),
         has_verified=verified is not None,
+        curves=[] if curves is None else [(name, f"swatch-curve-{i}") for i, (name, _) in enumerate(curves[1])],
+        curve_measure="" if curves is None else curves[2],
         has_map=drawn_map is not None,
         on_atlas=plane is not None and len(plane.background) > 0,
         background=0 if plane is None else len(plane.background),
@@ -152,7 +160,10 @@ def html(board: Ranking, plane: Map | None = None) -> str:
         provenance=provenance_tables(board),
         citations={name: text for name, text in citations_of(board).items() if text},
         version=__version__,
-        swatches=[(colour, f"swatch-{index}") for index, (_, colour, _) in enumerate(legend)],
+        swatches=[
+            *((colour, f"swatch-{index}") for index, (_, colour, _) in enumerate(legend)),
+            *((colour, f"swatch-curve-{index}") for index, (_, colour) in enumerate(curves[1] if curves else [])),
+        ],
     )
 
 
@@ -180,6 +191,7 @@ def table_columns(board: Ranking, called: list[str]) -> list[Column]:
         _numbers("P(best)", [row.probability_best for row in rows], lambda value: f"{value:.0%}"),
         Column("rank, 80% interval", tuple(map(_interval_cell, rows))),
         _words("why", [row.why for row in rows]),
+        _numbers("brief accuracy", [row.brief_accuracy for row in rows], lambda value: f"{value:.1%}"),
         Column("verified accuracy", tuple(map(_verified_cell, rows))),
         _numbers(
             "predicted rank",

@@ -69,9 +69,9 @@ def plan_rounds(
     return tuple(rounds)
 
 
-def kept_for_verification(budget: Budget, top_k: int) -> float:
-    """The part of a budget that scoring does not use."""
-    return VERIFICATION_SHARE * budget.amount if top_k else 0.0
+def kept_for_verification(budget: Budget, fine_tunes: bool) -> float:
+    """The part of a budget that scoring does not use, if any candidate is fine-tuned."""
+    return VERIFICATION_SHARE * budget.amount if fine_tunes else 0.0
 
 
 @dataclass

@@ -122,7 +122,7 @@ class SuccessiveHalving:
 
     @property
     def _keep(self) -> float:
-        return kept_for_verification(self.meter.budget, self.request.settings.top_k)
+        return kept_for_verification(self.meter.budget, self.request.settings.fine_tunes)
 
     def _prepared(
         self, part: Nested, half: Nested | None, forecast: Forecast, alive: Sequence[Candidate], *, first: bool

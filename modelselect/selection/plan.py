@@ -70,6 +70,9 @@ class Plan:
         fine_tuning_seconds: time to fine-tune `top_k` candidates of typical size after that, without a budget; None
             if unknown.
         top_k: number of candidates to fine-tune; under a budget, at most.
+        tune: number of candidates to fine-tune for one epoch before that; under a budget, at most.
+        tuning_seconds: time for these epochs, without a budget; None if unknown. `fine_tuning_seconds` continues from
+            them.
     """
 
     rows: tuple[PlannedCandidate, ...]
@@ -82,6 +85,8 @@ class Plan:
     rounds: tuple[PlannedRound, ...] = ()
     fine_tuning_seconds: float | None = None
     top_k: int = 0
+    tune: int = 0
+    tuning_seconds: float | None = None
 
     @property
     def download_bytes(self) -> int:
@@ -110,6 +115,8 @@ class Plan:
             "rounds": [asdict(planned) for planned in self.rounds],
             "top_k": self.top_k,
             "fine_tuning_seconds": self.fine_tuning_seconds,
+            "tune": self.tune,
+            "tuning_seconds": self.tuning_seconds,
             "rows": [
                 {
                     "candidate": row.candidate.id,
@@ -188,10 +195,16 @@ class Plan:
                 notes.append(f"  round {number}: {planned.candidates} candidates on {planned.rows} rows, {took}")
             if not self.rounds:
                 notes.append("  the budget does not pay for one round; give a larger budget, or fewer candidates")
+            if self.tune:
+                notes.append(f"  then one epoch of fine-tuning for at most {self.tune}, if the budget pays for it, too")
             if self.top_k:
                 notes.append(f"  then fine-tuning of at most {self.top_k}, if the rest of the budget pays for it")
-        elif self.top_k:
-            notes.append(f"to fine-tune {self.top_k} of them: about {duration(self.fine_tuning_seconds)}")
+            return notes
+        if self.tune:
+            notes.append(f"to fine-tune {self.tune} of them for one epoch: about {duration(self.tuning_seconds)}")
+        if self.top_k:
+            rest = ", from there" if self.tune else ""
+            notes.append(f"to fine-tune {self.top_k} of them{rest}: about {duration(self.fine_tuning_seconds)}")
         return notes
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Table]:

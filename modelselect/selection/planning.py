@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Sequence
 from typing import Any, Unpack
 
-from modelselect.budget.budget import Budget, round_sizes
+from modelselect.budget.budget import MOST_TUNED, Budget, round_sizes
 from modelselect.candidates.candidate import Candidate
 from modelselect.errors import Failure, Stage
 from modelselect.estimators.resampling import looks_at_rows
@@ -16,7 +17,7 @@ from modelselect.evaluation.task import ScoringTask
 from modelselect.evaluation.timing import decode_seconds, macs_per_second
 from modelselect.extraction.inputs import InputCache
 from modelselect.history.proxy import named_proxy
-from modelselect.selection.affordable import fine_tuning_passes
+from modelselect.selection.affordable import epoch_passes, fine_tuning_passes
 from modelselect.selection.forecast import PlannedRound, kept_for_verification, plan_rounds
 from modelselect.selection.narrowing import recalled, within_limits
 from modelselect.selection.plan import Plan, PlannedCandidate
@@ -72,13 +73,13 @@ def plan(dataset: Any, candidates: Any, **settings: Unpack[Keywords]) -> Plan:
         sizes = [len(request.probe)]
         if any(looks_at_rows(estimator) for estimator in request.chosen):
             sizes = round_sizes(len(request.probe), request.probe.n_classes)
-        keep = kept_for_verification(budget, asked.top_k)
+        keep = kept_for_verification(budget, asked.fine_tunes)
         rounds = plan_rounds(sizes, row_seconds, budget, max(asked.top_k, 1), keep)
-    known = [row.macs / speed for row in open_rows if row.macs is not None]
-    fine_tuning_seconds = None
-    if asked.top_k and known:
-        passes = fine_tuning_passes(asked.recipe, asked.verify, request.probe)
-        fine_tuning_seconds = min(asked.top_k, len(open_rows)) * passes * statistics.fmean(known)
+    tune = min(asked.tune, len(open_rows))
+    if budget is not None and asked.top_k and not tune and asked.verify != "head":
+        tune = min(MOST_TUNED, len(open_rows))
+        tune = tune if tune > asked.top_k else 0
+    tuning_seconds, fine_tuning_seconds = _fine_tuning_seconds(request, open_rows, speed)
     return Plan(
         rows=rows,
         probe_rows=len(request.probe),
@@ -90,7 +91,23 @@ def plan(dataset: Any, candidates: Any, **settings: Unpack[Keywords]) -> Plan:
         rounds=rounds,
         fine_tuning_seconds=fine_tuning_seconds if budget is None else None,
         top_k=asked.top_k,
+        tune=tune,
+        tuning_seconds=tuning_seconds if budget is None else None,
     )
+
+
+def _fine_tuning_seconds(
+    request: Request, rows: Sequence[PlannedCandidate], speed: float
+) -> tuple[float | None, float | None]:
+    """The time for one epoch each, and for the fine-tuning that continues from there, if candidates are typical."""
+    known = [row.macs / speed for row in rows if row.macs is not None]
+    if not known:
+        return None, None
+    asked, row_seconds = request.settings, statistics.fmean(known)
+    tuned, verified = min(asked.tune, len(rows)), min(asked.top_k, len(rows))
+    epoch = epoch_passes(request.probe)
+    whole = verified * fine_tuning_passes(asked.recipe, asked.verify, request.probe) - min(tuned, verified) * epoch
+    return tuned * epoch * row_seconds if tuned else None, whole * row_seconds if verified else None
 
 
 def _row_seconds(row: PlannedCandidate, speed: float, decoding: float) -> float | None:

@@ -66,6 +66,7 @@ def _settings(request: Request, state: State) -> dict[str, Any]:
     settings, context = request.settings, state.context
     return {
         "top_k": settings.top_k,
+        "tune": settings.tune,
         "probe_size": len(context.probe),
         "requested_probe_size": settings.probe_size,
         "fine_tuning": state.fine_tuning,

@@ -10,7 +10,7 @@ from modelselect.candidates.candidate import Candidate
 from modelselect.errors import Failure
 from modelselect.evaluation.context import EvaluationContext
 from modelselect.evaluation.outlook import Outlook
-from modelselect.evaluation.results import ScoringResult
+from modelselect.evaluation.results import ScoringResult, TuningResult
 from modelselect.ranking.ranking import Ranking
 from modelselect.selection.forecast import Forecast, PlannedRound
 from modelselect.utils.progress import Progress
@@ -45,6 +45,7 @@ class State:
         recalled: the record of recall; None without recall.
         ranking: the candidates in order, without provenance.
         outlook: what all evidence so far says of the candidates; None before scoring, or if none has a score.
+        tuned: the result of fine-tuning a candidate for one epoch, by id; empty without this stage.
         fine_tuning: the recipe that was used, as plain data; None if no fine-tuning was asked for.
         rounds: what was done under the budget; None without one.
     """
@@ -56,6 +57,7 @@ class State:
     recalled: Mapping[str, Any] | None = None
     ranking: Ranking = field(default_factory=Ranking.empty)
     outlook: Outlook | None = None
+    tuned: Mapping[str, TuningResult] = field(default_factory=dict)
     fine_tuning: Mapping[str, Any] | None = None
     rounds: Rounds | None = None
 
@@ -63,3 +65,13 @@ class State:
     def unsettled(self) -> list[Candidate]:
         """The candidates of the pool that have no result yet."""
         return [candidate for candidate in self.pool if candidate.id not in self.results]
+
+    @property
+    def brief(self) -> dict[str, float]:
+        """The accuracy after one epoch of fine-tuning, from 0 to 1, by candidate id; see `Brief`."""
+        return {key: result.brief.accuracy for key, result in self.tuned.items()}
+
+    @property
+    def brief_rows(self) -> dict[str, int]:
+        """The number of rows that each of these accuracies was measured on, by candidate id."""
+        return {key: result.brief.rows for key, result in self.tuned.items()}

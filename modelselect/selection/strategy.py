@@ -12,6 +12,7 @@ from modelselect.evaluation.settings import Settings
 from modelselect.selection.halving import SuccessiveHalving
 from modelselect.selection.scoring import score_on_whole_probe
 from modelselect.selection.state import State
+from modelselect.selection.tuning import tune_best, tune_within_budget
 from modelselect.selection.verifying import verify_best, verify_within_budget
 
 
@@ -20,6 +21,9 @@ class Strategy(Protocol):
 
     def score(self, request: Request, state: State) -> State:
         """The state with results and a ranking."""
+
+    def tune(self, request: Request, state: State) -> State:
+        """The state with the accuracy of the best candidates after one epoch, in the same order."""
 
     def verify(self, request: Request, state: State) -> State:
         """The state with the best candidates fine-tuned."""
@@ -40,6 +44,9 @@ class WholeProbe:
     def score(self, request: Request, state: State) -> State:
         return score_on_whole_probe(request, state)
 
+    def tune(self, request: Request, state: State) -> State:
+        return tune_best(request, state) if request.settings.tune else state
+
     def verify(self, request: Request, state: State) -> State:
         return verify_best(request, state)
 
@@ -49,7 +56,7 @@ class WholeProbe:
 
 @dataclass(frozen=True)
 class WithinBudget:
-    """Under a budget: successive halving, then as much fine-tuning as the rest pays for.
+    """Under a budget: successive halving, then as much fine-tuning as the rest pays for, one epoch for more of them.
 
     Attributes:
         meter: says what is left.
@@ -60,6 +67,9 @@ class WithinBudget:
 
     def score(self, request: Request, state: State) -> State:
         return SuccessiveHalving(request, state, self.meter).score()
+
+    def tune(self, request: Request, state: State) -> State:
+        return tune_within_budget(request, state, self.meter) if request.settings.fine_tunes else state
 
     def verify(self, request: Request, state: State) -> State:
         return verify_within_budget(request, state, self.meter)

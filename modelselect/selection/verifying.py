@@ -16,6 +16,7 @@ from modelselect.evaluation.request import Request
 from modelselect.evaluation.results import ScoringResult, VerificationResult
 from modelselect.evaluation.running import run
 from modelselect.ranking.ranking import Ranking
+from modelselect.ranking.row import RankedCandidate
 from modelselect.selection.affordable import affordable_fine_tuning
 from modelselect.selection.state import State
 from modelselect.store.store import Store
@@ -29,6 +30,7 @@ def verify_best(request: Request, state: State) -> State:
     task = verification_task(request, state)
     if state.ranking.ranked:
         state = with_accuracies(state, fine_tuned(request, state, task, request.settings.top_k))
+        _forget_others(state, task)
     return replace(state, fine_tuning={"method": task.method, **asdict(task.settings)})
 
 
@@ -46,7 +48,12 @@ def verify_within_budget(request: Request, state: State, meter: Meter) -> State:
 
         def ended(candidate: Candidate, result: VerificationResult | Failure) -> None:
             gate.ended(candidate)
-            meter.passes += 0 if isinstance(result, VerificationResult) and result.reused else affordable.passes
+            meter.passes += 0 if isinstance(result, VerificationResult) and result.reused else passes(candidate)
+
+        def passes(candidate: Candidate) -> int:
+            """Passes of the whole fine-tuning, without those of an epoch that this run has trained already."""
+            tuned = state.tuned.get(candidate.id)
+            return affordable.passes - (0 if tuned is None or tuned.reused else affordable.epoch_passes)
 
         ranking = state.ranking
         if affordable.top_k:
@@ -61,6 +68,7 @@ def verify_within_budget(request: Request, state: State, meter: Meter) -> State:
         }
         rounds = replace(state.rounds, stages=(*state.rounds.stages, stage))
         state = with_accuracies(replace(state, rounds=rounds), ranking)
+        _forget_others(state, task)
     return replace(state, fine_tuning={"method": task.method, **asdict(task.settings)})
 
 
@@ -120,6 +128,13 @@ def fine_tuned(
     return _reordered(state.ranking, verified, failures, None if winner is None else winner.id, folder)
 
 
+def _forget_others(state: State, task: VerificationTask) -> None:
+    """Removes the checkpoints of candidates that were fine-tuned for one epoch and that verification passed over."""
+    for row in state.ranking.rows:
+        if row.candidate.id in state.tuned and row.verified_accuracy is None and "verify" not in row.failures:
+            task.forget(row.candidate)
+
+
 def _dropped(result: VerificationResult, cache_dir: Path) -> VerificationResult:
     """The result without its weights, if this run made them."""
     if result.checkpoint is None or result.reused:
@@ -145,6 +160,7 @@ def _reordered(
                 row,
                 verified_accuracy=result.verified.accuracy,
                 verified_interval=result.verified.interval,
+                learning_curve=_curve(row, result),
                 seconds=row.seconds + result.verified.seconds,
                 fine_tuned=result.checkpoint if key == winner else None,
                 fine_tuned_in=kept_in if key == winner else None,
@@ -164,3 +180,16 @@ def _reordered(
         for row in rest
     ]
     return replace(ranking, rows=(*first, *rest))
+
+
+def _curve(row: RankedCandidate, result: VerificationResult) -> tuple[tuple[int, float, float | None], ...]:
+    """The learning curve of the whole fine-tuning, with the accuracy after one epoch if the row has it.
+
+    Without a validation split, no other epoch has an accuracy. A search may keep another training than its first, to
+    which the accuracy after one epoch belongs.
+    """
+    verified = result.verified
+    points = [(epoch, loss, accuracy) for epoch, (loss, accuracy) in enumerate(verified.curve, 1)]
+    if points and row.brief_accuracy is not None and verified.validation_rows == 0:
+        points[0] = (1, points[0][1], row.brief_accuracy)
+    return tuple(points) or row.learning_curve

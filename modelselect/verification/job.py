@@ -50,6 +50,9 @@ class Job:
         classes: number of classes.
         training: rows to train on.
         validation: rows that determine the best epoch; None keeps the last epoch.
+        brief: whether the training ends after its first epoch. The schedule stays that of the whole training, so a
+            whole training continues from the checkpoint. Without validation rows, the predictions for the rows of the
+            second half of the epoch are counted, which are made before the network trains on these rows.
     """
 
     backbone: Backbone
@@ -60,6 +63,14 @@ class Job:
     settings: FineTuning
     seed: int
     device: str
+    brief: bool = False
+
+
+class Ahead(NamedTuple):
+    """How many rows were predicted before the network trained on them, and how many of these correctly."""
+
+    rows: int = 0
+    correct: int = 0
 
 
 @dataclass(frozen=True)
@@ -71,9 +82,11 @@ class Trained:
         history: of all its epochs.
         kept: number of the epoch whose weights were kept, from 1.
         part: number of rows on the device at a time.
+        ahead: what was predicted ahead of the training; nothing unless the job is brief and has no validation rows.
     """
 
     network: Any
     history: list[Epoch]
     kept: int
     part: int
+    ahead: Ahead

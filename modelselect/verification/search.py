@@ -71,6 +71,11 @@ def search(job: Job, part: int, folder: Path, report: Report | None = None) -> t
     return train_in_memory(job, rates, best.user_attrs["part"], checkpoint), rates, count
 
 
+def first_trial(folder: Path) -> Checkpoint:
+    """The checkpoint of the first trial, which trains with the first of the recipe's combinations of rates."""
+    return Checkpoint(folder / "trial-0.pt")
+
+
 def _try(job: Job, study: optuna.Study, trial: optuna.trial.Trial, part: int, folder: Path, judge: Report) -> None:
     """Runs or continues one trial. Of all checkpoints, only that of the best trial is kept."""
     import optuna

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from modelselect.errors import CandidateError
+from modelselect.errors import CandidateError, DatasetError
 from modelselect.verification.checkpoint import Checkpoint
-from modelselect.verification.job import Epoch, Job, Report, Rows, Trained
+from modelselect.verification.job import Ahead, Epoch, Job, Report, Rows, Trained
 from modelselect.verification.memory import even_part_count, part_count, within_memory
 from modelselect.verification.network import make_optimizer, trainable_network, training_batch, training_mode
 from modelselect.verification.processes import accelerated, reproducible, share_buffers, summed_over_processes
@@ -57,6 +57,8 @@ def train(
     settings, count = job.settings, len(job.training.places)
     batches = part_count(count, settings.batch_size)
     steps = settings.epochs * batches
+    counted = _batches_ahead(job, batches)
+    ahead = Ahead(sum(len(part) for part in np.array_split(np.arange(count), batches)[counted.start : counted.stop]))
     with reproducible(job.seed, job.device), accelerated(job.device, settings.precision) as accelerator:
         network = trainable_network(job, accelerator.device)
         if accelerator.process_index:
@@ -77,14 +79,14 @@ def train(
                 report(number, epoch)
         while not progress.finished:
             training_mode(network, job.method)
-            total = 0.0
+            total, right = 0.0, 0
             for number, batch in enumerate(np.array_split(order.permutation(count), batches)):
                 factor = settings.learning_rate_factor(len(progress.history) * batches + number, steps)
-                for group, peak in zip(optimizer.param_groups, peaks, strict=True):
-                    group["lr"] = peak * factor
+                _set_rates(optimizer, [factor * peak for peak in peaks])
                 optimizer.zero_grad()
-                for loss in _losses(prepared, job, batch, part, accelerator):
+                for loss, correct in _steps(prepared, job, batch, part, accelerator):
                     total += loss
+                    right += correct if number in counted else 0
                 if not math.isfinite(total):
                     raise CandidateError(
                         f"the loss became {total} in epoch {len(progress.history) + 1} of fine-tuning. Lower the "
@@ -93,6 +95,7 @@ def train(
                 optimizer.step()
             share_buffers(network, accelerator)
             loss = summed_over_processes(total, accelerator) / count
+            ahead = ahead._replace(correct=int(summed_over_processes(right, accelerator)))
             progress.add(_validated(Epoch(loss), network, job, part, accelerator), network)
             if checkpoint:
                 _save(checkpoint, progress.state(network, optimizer, accelerator), accelerator)
@@ -103,11 +106,41 @@ def train(
         kept = accelerator.unwrap_model(prepared)
         if accelerator.device.type != "cpu":
             accelerator.free_memory()
-    return Trained(kept.eval(), progress.history, progress.kept, part)
+    return Trained(kept.eval(), progress.history, progress.kept, part, ahead)
 
 
-def _losses(prepared: Any, job: Job, batch: NDArray[np.intp], part: int, accelerator: Accelerator) -> Iterator[float]:
-    """Accumulates the gradients of a batch in parts that fit into memory; yields the summed loss of each part."""
+def _set_rates(optimizer: Any, rates: Sequence[float]) -> None:
+    """Sets the learning rate of each group of parameters."""
+    for group, rate in zip(optimizer.param_groups, rates, strict=True):
+        group["lr"] = rate
+
+
+def _batches_ahead(job: Job, batches: int) -> range:
+    """The batches of a brief training whose predictions are counted: the second half.
+
+    The network has not trained on a row of the first epoch when it predicts the row.
+
+    Raises:
+        DatasetError: there is only one batch, so that nothing would be trained before it.
+    """
+    if not job.brief or job.validation is not None:
+        return range(0)
+    if batches < 2:
+        raise DatasetError(
+            f"training has {len(job.training.places)} labelled rows, which make one batch. The accuracy after one "
+            "epoch is measured on rows that the network has not trained on yet, so there must be two batches. Lower "
+            "FineTuning(batch_size=...), give more rows, or leave out tune."
+        )
+    return range(batches // 2, batches)
+
+
+def _steps(
+    prepared: Any, job: Job, batch: NDArray[np.intp], part: int, accelerator: Accelerator
+) -> Iterator[tuple[float, int]]:
+    """Accumulates the gradients of a batch in parts that fit into memory.
+
+    Yields the summed loss of each part, and, if the job is brief, how many of its rows were predicted correctly.
+    """
     import torch
     from torch.nn.functional import cross_entropy
 
@@ -121,7 +154,7 @@ def _losses(prepared: Any, job: Job, batch: NDArray[np.intp], part: int, acceler
             loss = cross_entropy(logits, targets, reduction="sum")
             # Gradients are averaged over the processes, each of which has a share of the batch.
             accelerator.backward(loss * accelerator.num_processes / len(batch))
-        yield loss.item()
+        yield loss.item(), int((logits.argmax(1) == targets).sum()) if job.brief else 0
 
 
 def _validated(epoch: Epoch, network: Any, job: Job, part: int, accelerator: Accelerator) -> Epoch:
@@ -174,7 +207,7 @@ class _Progress:
     """The epochs so far and, with a validation split, the weights of the best of them."""
 
     def __init__(self, job: Job, part: int) -> None:
-        self.epochs, self.patience = job.settings.epochs, job.settings.patience
+        self.epochs, self.patience = 1 if job.brief else job.settings.epochs, job.settings.patience
         self.part = part
         self.history: list[Epoch] = []
         self.kept = 0
@@ -184,7 +217,7 @@ class _Progress:
     def finished(self) -> bool:
         """True after the last epoch, or when patience has run out."""
         waited = len(self.history) - self.kept
-        return len(self.history) == self.epochs or (self.patience is not None and waited >= self.patience)
+        return len(self.history) >= self.epochs or (self.patience is not None and waited >= self.patience)
 
     def restore_best(self, network: Any) -> None:
         """Loads the weights of the best epoch, if there is a validation split."""

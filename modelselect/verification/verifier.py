@@ -29,7 +29,7 @@ from modelselect.verification.job import Epoch, Job, Rows, Trained
 from modelselect.verification.memory import within_memory
 from modelselect.verification.processes import accelerated, is_first_process, launched_together, reproducible
 from modelselect.verification.recipe import FineTuning, Rates, check_method
-from modelselect.verification.search import search
+from modelselect.verification.search import first_trial, search
 from modelselect.verification.training import predict, train_in_memory
 
 if TYPE_CHECKING:
@@ -62,6 +62,8 @@ class Verified:
         validation_rows: number of rows that epochs and trials were compared on; 0 without a comparison.
         validation_accuracy: accuracy on these rows at `kept_epoch`, optimistic as the best of several; None without.
         backbone_learning_rate, head_learning_rate, weight_decay: peak rates and decay of the training that was kept.
+        curve: for each epoch of that training, the mean cross-entropy while it trained, and the accuracy on the
+            validation rows; None without these.
     """
 
     accuracy: float
@@ -81,6 +83,26 @@ class Verified:
     backbone_learning_rate: float = 0.0
     head_learning_rate: float = 0.0
     weight_decay: float = 0.0
+    curve: tuple[tuple[float, float | None], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Brief:
+    """The result of fine-tuning one candidate for one epoch.
+
+    Attributes:
+        accuracy: share of the measured rows that are classified correctly, from 0 to 1.
+        rows: number of rows that were measured. They are training rows, and none is held out.
+        training_loss: mean cross-entropy of the epoch.
+        largest_part: number of rows on the device at a time; below the batch size if memory was short.
+        seconds: wall time of everything.
+    """
+
+    accuracy: float
+    rows: int
+    training_loss: float
+    largest_part: int
+    seconds: float
 
 
 def verify(  # noqa: PLR0913 (the public way to fine-tune)
@@ -140,11 +162,11 @@ def verify(  # noqa: PLR0913 (the public way to fine-tune)
             (task, scaling), part = within_memory(partial(_as_features, job, task), part, device)
             job = replace(job, backbone=_passing_on(backbone), training=task.training, validation=task.validation)
         trained, rates, trials = _trained(job, part, folder, progress)
-        predicted, _ = within_memory(
-            lambda size: predict(trained.network, job, task.holdout, size), trained.part, device
-        )
-    correct = int((task.classes[predicted] == task.holdout.targets).sum())
-    rows = len(task.holdout.places)
+        held = task.holdout
+        assert held is not None
+        predicted, _ = within_memory(lambda size: predict(trained.network, job, held, size), trained.part, device)
+    correct = int((task.classes[predicted] == held.targets).sum())
+    rows = len(held.places)
     verified = Verified(
         accuracy=correct / rows,
         interval=wilson_interval(correct, rows),
@@ -163,11 +185,71 @@ def verify(  # noqa: PLR0913 (the public way to fine-tune)
         backbone_learning_rate=rates.backbone,
         head_learning_rate=rates.head,
         weight_decay=rates.weight_decay,
+        curve=tuple((epoch.loss, epoch.accuracy) for epoch in trained.history),
     )
     if keep and is_first_process():
         names = [str(training.class_names[label]) for label in task.classes]
         keep(_weights(trained.network, method, scaling), {"class_names": names, "method": method})
     return verified
+
+
+def tune_briefly(
+    backbone: Backbone,
+    training: Probe,
+    settings: FineTuning,
+    *,
+    method: str = "full",
+    seed: int = 0,
+    device: str = "cpu",
+    spool: InputCache | None = None,
+    folder: Path | None = None,
+) -> Brief:
+    """Fine-tunes a copy of the backbone for one epoch, and measures its accuracy without held-out rows.
+
+    The epoch is the first one of what `verify` trains with the same arguments: the same rows, order and learning rates,
+    of a search the first trial. `verify` continues from its checkpoint if both get the same folder, and its result is
+    the same as without it.
+
+    The accuracy is measured on training rows that the network has not trained on. If the recipe has a validation
+    split, these are its rows, after the epoch. Else they are the rows of the second half of the epoch: the forward pass
+    that precedes the training on a batch predicts its classes (A. Blum, A. Kalai and J. Langford: Beating the hold-out,
+    COLT 1999). That pass is in training mode, with dropout and the batch's own statistics.
+
+    Args:
+        backbone: as for `verify`, like the following arguments.
+        training: labelled rows; rows labelled -1 are left out.
+        settings: the recipe, with the number of epochs that `verify` trains.
+        method: what is trained, `"full"` or `"lora"`.
+        seed: of the validation split, the head's weights, the order of rows, and dropout.
+        device: `"cpu"`, `"cuda"`, `"cuda:1"`, ...
+        spool: where prepared inputs are shared between candidates; None prepares them for this call only.
+        folder: the one that `verify` gets; None keeps no checkpoint.
+
+    Raises:
+        DatasetError: there are fewer than two classes, or only one batch.
+        InvalidInputError: the method does not exist or trains only the head, or the device does not have the precision.
+        CandidateError, OutOfMemoryError: as `verify`.
+    """
+    check_method(method)
+    if method == "head":
+        raise InvalidInputError("method is 'head'; expected 'full' or 'lora': a head alone trains in seconds")
+    check_precision(settings.precision, device)
+    started = time.perf_counter()
+    task = _Task.of(backbone, training, None, spool or InputCache(None), settings, seed)
+    job = Job(backbone, method, len(task.classes), task.training, task.validation, settings, seed, device, brief=True)
+    checkpoint = None if folder is None else _first_checkpoint(folder, settings)
+    if checkpoint is not None and task.validation is None and checkpoint.path.exists():
+        checkpoint = None  # it is past the rows to be measured; this training leaves it as it is
+    with _as_candidate_errors():
+        trained = train_in_memory(job, settings.grid[0], settings.batch_size, checkpoint)
+    epoch, ahead = trained.history[0], trained.ahead
+    return Brief(
+        accuracy=ahead.correct / ahead.rows if epoch.accuracy is None else epoch.accuracy,
+        rows=ahead.rows if task.validation is None else len(task.validation.places),
+        training_loss=epoch.loss,
+        largest_part=trained.part,
+        seconds=time.perf_counter() - started,
+    )
 
 
 def wilson_interval(correct: int, rows: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -199,31 +281,38 @@ class _Task:
     """Rows for each purpose, without unlabelled ones.
 
     Targets of training and validation are indices into `classes`, the classes with training rows; targets of `holdout`
-    are the labels.
+    are the labels. `holdout` is None if nothing will be measured on it.
     """
 
     training: Rows
     validation: Rows | None
-    holdout: Rows
+    holdout: Rows | None
     classes: NDArray[np.int64]
 
     @classmethod
     def of(
-        cls, backbone: Backbone, training: Probe, holdout: Probe, spool: InputCache, settings: FineTuning, seed: int
+        cls,
+        backbone: Backbone,
+        training: Probe,
+        holdout: Probe | None,
+        spool: InputCache,
+        settings: FineTuning,
+        seed: int,
     ) -> _Task:
-        if list(training.class_names) != list(holdout.class_names):
+        if holdout is not None and list(training.class_names) != list(holdout.class_names):
             raise DatasetError(
                 f"training has the classes {_shown(training.class_names)} and holdout {_shown(holdout.class_names)}; "
                 "expected the same classes in the same order. Split one dataset, or give both the same label map."
             )
-        labels, holdout_labels = np.asarray(training.labels), np.asarray(holdout.labels)
-        places, holdout_places = np.flatnonzero(labels >= 0), np.flatnonzero(holdout_labels >= 0)
+        labels = np.asarray(training.labels)
+        places = np.flatnonzero(labels >= 0)
         classes, targets = np.unique(labels[places], return_inverse=True)
         if len(classes) < 2:
             raise DatasetError(
                 f"training has {len(places)} labelled rows of {len(classes)} class; expected rows of at least two"
             )
-        if len(holdout_places) == 0:
+        held = None if holdout is None else np.flatnonzero(np.asarray(holdout.labels) >= 0)
+        if held is not None and len(held) == 0:
             raise DatasetError("holdout has no labelled rows. Hold out a part of the labelled rows.")
         validating = _validation_split(targets, settings.validation, seed) if settings.validates else None
         if validating is not None and not validating.any():
@@ -232,11 +321,14 @@ class _Task:
                 "a validation split of them. Give more rows, or neither patience nor several rates."
             )
         inputs = spool.prepared(training, backbone.preprocessing)
-        held = Rows(spool.prepared(holdout, backbone.preprocessing), holdout_places, holdout_labels[holdout_places])
+        measured = None
+        if holdout is not None and held is not None:
+            prepared = spool.prepared(holdout, backbone.preprocessing)
+            measured = Rows(prepared, held, np.asarray(holdout.labels)[held])
         if validating is None:
-            return cls(Rows(inputs, places, targets), None, held, classes)
+            return cls(Rows(inputs, places, targets), None, measured, classes)
         taken = [Rows(inputs, places[chosen], targets[chosen]) for chosen in (~validating, validating)]
-        return cls(taken[0], taken[1], held, classes)
+        return cls(taken[0], taken[1], measured, classes)
 
 
 def _validation_split(targets: NDArray[np.int64], share: float, seed: int) -> NDArray[np.bool_]:
@@ -282,8 +374,8 @@ def _as_features(job: Job, task: _Task, part: int) -> tuple[_Task, _Scaling]:
     def scaled(rows: Rows) -> Rows:
         return Rows((read[id(rows)] - mean) / deviation, np.arange(len(rows.places)), rows.targets)
 
-    validation = None if task.validation is None else scaled(task.validation)
-    task = replace(task, training=scaled(task.training), validation=validation, holdout=scaled(task.holdout))
+    validation, holdout = (None if rows is None else scaled(rows) for rows in (task.validation, task.holdout))
+    task = replace(task, training=scaled(task.training), validation=validation, holdout=holdout)
     return task, _Scaling(mean, deviation)
 
 
@@ -316,8 +408,13 @@ def _trained(job: Job, part: int, folder: Path | None, progress: EpochProgress |
             place = folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
             return search(job, part, place, report)
     (rates,) = settings.grid
-    checkpoint = None if folder is None else Checkpoint(folder / "training.pt")
+    checkpoint = None if folder is None else _first_checkpoint(folder, settings)
     return train_in_memory(job, rates, part, checkpoint, report), rates, 1
+
+
+def _first_checkpoint(folder: Path, settings: FineTuning) -> Checkpoint:
+    """Where the first training keeps its state: the only one, or the first trial of a search."""
+    return first_trial(folder) if settings.trainings > 1 else Checkpoint(folder / "training.pt")
 
 
 def _weights(network: Any, method: str, scaling: _Scaling | None) -> dict[str, NDArray[Any]]:

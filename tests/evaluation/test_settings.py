@@ -30,6 +30,9 @@ OF_BENCHMARK |= {"--column", "--measure", "--resamples", "--no-intervals", "--ou
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"top_k": -1}, "top_k is -1; expected 0 (no fine-tuning), or the number of candidates to fine-tune"),
     ({"top_k": "2"}, "top_k is '2'; expected 0"),
+    ({"tune": -1}, "tune is -1; expected 0 (none), or the number of candidates to fine-tune for one epoch"),
+    ({"tune": 2.5}, "tune is 2.5; expected 0 (none)"),
+    ({"tune": 4, "verify": "head"}, "tune=4 fine-tunes for one epoch, but verify is 'head', and a head alone trains"),
     ({"probe_size": 1}, "probe_size is 1; expected 2 or more rows, or None for all"),
     ({"executor": 3}, "executor is 3; expected a name such as 'local', or an Executor"),
     ({"cache_dir": 7}, "cache_dir is 7; expected the path of a folder, or None"),

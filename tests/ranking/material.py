@@ -25,6 +25,7 @@ def three_rows() -> ms.Leaderboard:
         seconds=1.5,
         embedding=(0.25, -0.5),
         nearest=(("shelf:small", 0.75),),
+        learning_curve=((1, 1.5, 0.625), (2, 0.5, None)),
     )
     second = Row(
         ms.Candidate("shelf", "small"),

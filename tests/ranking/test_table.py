@@ -38,3 +38,13 @@ def test_costs_that_were_asked_for_are_shown_before_estimators_where_width_is_sh
     shown = [str(column.header) for column in table.columns]
     assert "latency ms" in shown
     assert "estimator 5" not in shown
+
+
+def test_the_accuracy_after_one_epoch_is_a_column_where_it_was_measured_and_only_there() -> None:
+    row = Row(ms.Candidate("shelf", "a"), rank=1, score=1.0, scores={"logme": 0.5})
+    assert "brief_accuracy" not in ms.Leaderboard((row,), ("logme",)).columns
+    board = ms.Leaderboard((replace(row, brief_accuracy=0.625),), ("logme",))
+    columns = list(board.columns)
+    assert columns.index("logme") < columns.index("brief_accuracy") < columns.index("verified_accuracy")
+    assert "62.5%" in str(board)
+    assert board.to_pandas()["brief_accuracy"].tolist() == [0.625]

@@ -48,8 +48,8 @@ def default_members() -> tuple[Estimator, ...]:
 class PooledEvidence(Estimator):
     """The posterior mean of a candidate's quality, from several pieces of evidence, each as reliable as it has proved.
 
-    Scores of features mostly know which networks are good, and what candidates did on other datasets says as much. Facts
-    such as the size add something. None of them wins alone; their sum does, and says how sure it is.
+    Scores of features mostly know which networks are good, and results on other datasets say as much. Facts such as the
+    size add something. None of them wins alone; their sum does, and says how sure it is.
 
     Formula: every piece e is a normal score within the pool, with a reliability rho, the expected correlation with the
     accuracy after fine-tuning. `mean = sum of rho / (1 - rho²) e / L`, `L = 1 + sum of rho² / (1 - rho²)`, over the
