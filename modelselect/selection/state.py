@@ -70,8 +70,3 @@ class State:
     def brief(self) -> dict[str, float]:
         """The accuracy after one epoch of fine-tuning, from 0 to 1, by candidate id; see `Brief`."""
         return {key: result.brief.accuracy for key, result in self.tuned.items()}
-
-    @property
-    def brief_rows(self) -> dict[str, int]:
-        """The number of rows that each of these accuracies was measured on, by candidate id."""
-        return {key: result.brief.rows for key, result in self.tuned.items()}

@@ -35,15 +35,29 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def without_tuning(board: ms.Leaderboard) -> list[Any]:
-    return [replace(row, brief_accuracy=None, learning_curve=()) for row in board.rows]
+    """The rows without what only a run with the epoch knows, and what it then expects."""
+    own: dict[str, Any] = {"brief_accuracy": None, "learning_curve": (), "expectation": None, "probability_best": None}
+    return [
+        replace(row, **own, predicted_rank=None, rank=None if row.verified_accuracy is None else row.rank)
+        for row in board.rows
+        if row.verified_accuracy is not None
+    ]
 
 
-def test_the_first_candidates_get_an_accuracy_and_the_order_stays(dataset: Path) -> None:
+def test_the_first_candidates_get_an_accuracy_which_is_evidence(dataset: Path) -> None:
     plain, board = rank(dataset, SOME, tune=0, top_k=1, verify="head"), rank(dataset, SOME, tune=2, fine_tuning=SHORT)
-    order = sorted(plain.rows, key=lambda row: row.predicted_rank or 0)
-    assert [row.candidate.id for row in board.rows] == [row.candidate.id for row in order]
-    assert [row.brief_accuracy is not None for row in board.rows] == [True, True] + [False] * (len(board.rows) - 2)
-    for row in board.rows[:2]:
+    first = {row.candidate.id for row in plain.rows if (row.predicted_rank or 9) <= 2}
+    tuned = [row for row in board.rows if row.brief_accuracy is not None]
+    assert {row.candidate.id for row in tuned} == first
+    better, worse = sorted(tuned, key=lambda row: -(row.brief_accuracy or 0.0))
+    assert better.expectation is not None
+    assert worse.expectation is not None
+    if better.brief_accuracy != worse.brief_accuracy:
+        brief = [row.expectation.contributions["brief fine-tuning"] for row in (better, worse)]
+        assert brief[0] > brief[1]
+    means = [row.expectation.mean for row in board.ranked if row.expectation is not None]
+    assert means == sorted(means, reverse=True)
+    for row in tuned:
         assert 0 <= row.brief_accuracy <= 1  # type: ignore[operator]
         ((epoch, loss, accuracy),) = row.learning_curve
         assert (epoch, accuracy) == (1, row.brief_accuracy)
