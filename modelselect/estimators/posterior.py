@@ -14,10 +14,9 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtr, ndtri
-from scipy.stats import rankdata
 
 from modelselect.errors import InvalidInputError
+from modelselect.estimators.ranks import with_ties
 from modelselect.evidence.linear_algebra import Vector
 
 MOST_RELIABLE = 0.97
@@ -38,12 +37,16 @@ def normal_scores(values: ArrayLike) -> Vector:
 
     Returns:
         (n,) float64: `Phi^-1((rank - 1/2) / count)`, centred and divided by the population deviation; 0 where all
-        finite values are equal; NaN where `values` is not finite. Equal values share their mean rank.
+        finite values are equal; NaN where `values` is not finite. Values that are equal up to rounding share
+        their mean rank.
 
     >>> normal_scores([10.0, 1000.0, 100.0]).round(4).tolist()
     [-1.2247, 1.2247, 0.0]
     """
-    given = np.asarray(values, dtype=np.float64)
+    from scipy.special import ndtri
+    from scipy.stats import rankdata
+
+    given = with_ties(values)
     scores = np.full(given.shape, np.nan)
     known = np.isfinite(given)
     if not known.any():
@@ -88,6 +91,8 @@ class Posterior:
 
     def probability_better(self, first: int, second: int) -> float:
         """Probability that one candidate is better than another one, by their places in the pool."""
+        from scipy.special import ndtr
+
         spread = np.sqrt(self.variance[first] + self.variance[second])
         return float(ndtr((self.mean[first] - self.mean[second]) / spread))
 
