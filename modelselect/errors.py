@@ -61,6 +61,13 @@ class ScoreWarning(UserWarning):
     """The score is computed as published, in a regime where it says little (saturated, inflated, ...)."""
 
 
+class InvalidScoreWarning(ScoreWarning):
+    """The score is computed, but it does not compare candidates, as the estimator itself says.
+
+    A mean rank over several estimators leaves the estimator out for the whole pool. Alone it still ranks.
+    """
+
+
 class CandidateError(ModelSelectError):
     """A candidate cannot be loaded or run. Only this candidate's row is lost, and shows the message."""
 

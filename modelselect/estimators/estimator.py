@@ -6,13 +6,14 @@ import abc
 import contextlib
 import hashlib
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from modelselect.errors import EvidenceError, NotApplicableError
+from modelselect.errors import EvidenceError, InvalidScoreWarning, NotApplicableError
 from modelselect.estimators.threads import calm_threads
 from modelselect.evidence.evidence import FIELDS, Evidence
 from modelselect.evidence.linear_algebra import Vector
@@ -143,6 +144,27 @@ def evaluate(estimator: Estimator, evidence: Evidence) -> Mapping[str, float]:
             "estimator's author, together with the evidence."
         )
     return result
+
+
+def evaluate_member(estimator: Estimator, evidence: Evidence) -> tuple[Mapping[str, float], str]:
+    """`evaluate` for a member of a composite: the components, and why the member says that its score is invalid.
+
+    The reason is the text of the member's `InvalidScoreWarning`, which is not given to the caller's warning filters; it
+    is empty if there is none. Other warnings are given.
+
+    Raises:
+        NotApplicableError, EvidenceError: as `evaluate` does.
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        components = evaluate(estimator, evidence)
+    reasons = []
+    for warning in caught:
+        if issubclass(warning.category, InvalidScoreWarning):
+            reasons.append(str(warning.message))
+        else:
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+    return components, " ".join(reasons)
 
 
 def _described(value: Any) -> Any:

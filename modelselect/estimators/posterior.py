@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from modelselect.errors import InvalidInputError
+from modelselect.estimators.ranks import with_ties
 from modelselect.evidence.linear_algebra import Vector
 
 MOST_RELIABLE = 0.97
@@ -49,7 +50,8 @@ def normal_scores(values: ArrayLike) -> Vector:
 
     Returns:
         (n,) float64: `Phi^-1((rank - 1/2) / count)`, centred and divided by the population deviation; 0 where all
-        finite values are equal; NaN where `values` is not finite. Equal values share their mean rank.
+        finite values are equal; NaN where `values` is not finite. Values that are equal up to rounding share
+        their mean rank.
 
     >>> normal_scores([10.0, 1000.0, 100.0]).round(4).tolist()
     [-1.2247, 1.2247, 0.0]
@@ -57,7 +59,7 @@ def normal_scores(values: ArrayLike) -> Vector:
     from scipy.special import ndtri
     from scipy.stats import rankdata
 
-    given = np.asarray(values, dtype=np.float64)
+    given = with_ties(values)
     scores = np.full(given.shape, np.nan)
     known = np.isfinite(given)
     if not known.any():

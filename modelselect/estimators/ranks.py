@@ -1,8 +1,8 @@
-"""Ranks within a pool: normalised, averaged, with ties."""
+"""Ranks within a pool: normalised, averaged, with ties. Numbers that are equal up to rounding are ties everywhere."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -10,8 +10,36 @@ from numpy.typing import ArrayLike
 from modelselect.errors import InvalidInputError
 from modelselect.evidence.linear_algebra import Vector
 
-TIE_DIGITS = 12
-"""Decimals of a mean rank. More would let rounding, which depends on the order of summation, break ties."""
+RELATIVE_ROUNDING = 1e-9
+"""Two scores tie if they differ by less than this share of the larger one.
+
+Sums and decompositions in float64 err by 1e-15 to 1e-11 of their result, depending on the order of the operations.
+Features are float32, with an error of 6e-8, so that no difference below this share comes from the data. The share is
+taken of the two scores and not of the largest in the pool, since some scores span many orders of magnitude.
+"""
+
+ABSOLUTE_ROUNDING = 1e-14
+"""Two scores tie if they differ by less than this: near 0 a sum of numbers near 1 has no relative accuracy."""
+
+
+def with_ties(values: ArrayLike) -> Vector:
+    """The values, where values that are equal up to rounding are replaced with the lowest of them.
+
+    Args:
+        values: (n,) numbers; those that are not finite stay as they are.
+
+    >>> with_ties([5.0, 4.99999999999999, 4.9, float("nan")]).tolist()
+    [4.99999999999999, 4.99999999999999, 4.9, nan]
+    """
+    merged = np.array(values, dtype=np.float64)
+    finite = np.flatnonzero(np.isfinite(merged))
+    ascending = finite[np.argsort(merged[finite], kind="stable")]
+    ordered = merged[ascending]
+    larger = np.maximum(np.abs(ordered[1:]), np.abs(ordered[:-1]))
+    apart = np.diff(ordered) > np.maximum(RELATIVE_ROUNDING * larger, ABSOLUTE_ROUNDING)
+    group = np.concatenate([[0], np.cumsum(apart)])[: len(ordered)]
+    merged[ascending] = ordered[np.searchsorted(group, group)]
+    return merged
 
 
 def normalised_ranks(scores: ArrayLike) -> Vector:
@@ -22,12 +50,31 @@ def normalised_ranks(scores: ArrayLike) -> Vector:
     """
     from scipy.stats import rankdata
 
-    given = np.asarray(scores, dtype=np.float64)
+    given = with_ties(scores)
     there = ~np.isnan(given)
     ranks = np.full(given.shape, np.nan)
     n = int(there.sum())
     ranks[there] = (rankdata(given[there]) - 1) / (n - 1) if n > 1 else 0.5
     return ranks
+
+
+def voters(scores: Mapping[str, Vector], invalid: Collection[str]) -> list[str]:
+    """Names of the estimators whose ranks are averaged: those whose scores are valid.
+
+    All of them, if a candidate would have no rank otherwise.
+
+    Args:
+        scores: by estimator, (n,) scores or ranks; NaN where there is none.
+        invalid: names of estimators that say of a candidate of this pool that its score is invalid. Their votes on the
+            other candidates are left out, too: some candidates would be ranked by other estimators than the rest.
+
+    >>> known, unknown = np.array([0.4, 0.5]), np.array([0.4, np.nan])
+    >>> voters({"a": known, "b": known}, {"b"}), voters({"a": unknown, "b": known}, {"b"})
+    (['a'], ['a', 'b'])
+    """
+    valid = [name for name in scores if name not in invalid]
+    scored = [np.any([~np.isnan(scores[name]) for name in names], axis=0) for names in (list(scores), valid)]
+    return valid if valid and (scored[0] == scored[1]).all() else list(scores)
 
 
 def mean_rank(ranks: Mapping[str, Vector], weights: Mapping[str, float] | None = None) -> Vector:
@@ -51,4 +98,4 @@ def mean_rank(ranks: Mapping[str, Vector], weights: Mapping[str, float] | None =
     summed = (shares * np.nan_to_num(table)).sum(axis=0)
     mean = np.full(table.shape[1], np.nan)
     np.divide(summed, total, out=mean, where=total > 0)
-    return mean.round(TIE_DIGITS)
+    return with_ties(mean)

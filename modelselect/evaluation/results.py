@@ -33,6 +33,8 @@ class ScoringResult:
             failed on a resample, are left out.
         failures: why there is no score, by estimator; `"costs"` says why there are no costs.
         warnings: the warning of an estimator, by estimator; for example, that the score says little for such data.
+        invalid: names of the estimators that say that their score does not compare candidates; see
+            `InvalidScoreWarning`.
         identity: the name of this candidate in the keys of its stored numbers.
         feature_dim: dimensions of the features.
         parameters: number of the model's parameters.
@@ -54,6 +56,7 @@ class ScoringResult:
     resampled: dict[str, list[dict[str, float]]] = field(default_factory=dict)
     failures: dict[str, Failure] = field(default_factory=dict)
     warnings: dict[str, str] = field(default_factory=dict)
+    invalid: frozenset[str] = frozenset()
     identity: str = ""
     feature_dim: int | None = None
     parameters: int | None = None

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from modelselect.errors import Failure, NotApplicableError, ScoreWarning, Stage
+from modelselect.errors import Failure, InvalidScoreWarning, NotApplicableError, ScoreWarning, Stage
 from modelselect.estimators.estimator import Estimator, evaluate
 from modelselect.estimators.resampling import check_components, looks_at_rows, resample
 from modelselect.evaluation.context import FORWARD_FIELDS, EvaluationContext
@@ -28,7 +28,10 @@ RESAMPLES_KEPT_EVERY = 5.0
 """Seconds of work on resamples that a killed run may lose."""
 
 StoredScore = Mapping[str, Any]
-"""What the store holds of one estimator on one candidate: `components`, `seconds`, `warning`; or `failure`."""
+"""What the store holds of one estimator on one candidate: `components`, `seconds`, `warning`, `invalid`; or `failure`.
+
+Version 0.1.0 kept no `invalid`.
+"""
 
 
 def score(loader: Loader) -> ScoringResult:
@@ -68,6 +71,7 @@ def score(loader: Loader) -> ScoringResult:
         resampled=again.components,
         failures=failures,
         warnings={name: each["warning"] for name, each in ok.items() if each["warning"]} | again.warnings,
+        invalid=frozenset(name for name, each in ok.items() if each.get("invalid")),
         identity=loader.identity if context.wanted & FORWARD_FIELDS else "",
         feature_dim=extractions[-1]["feature_dim"] if extractions else None,
         parameters=described.parameters,
@@ -202,7 +206,10 @@ def score_or_failure(estimator: Estimator, evidence: Evidence) -> dict[str, Any]
 
 
 def timed_score(estimator: Estimator, evidence: Evidence) -> dict[str, Any]:
-    """What the store keeps of one estimator on one candidate: components, seconds, and what it warned of."""
+    """What the store keeps of one estimator on one candidate.
+
+    Components, seconds, what it warned of, and whether it said that the score is invalid.
+    """
     begun = time.perf_counter()
     with INTERPRETER_LOCK, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -215,4 +222,5 @@ def timed_score(estimator: Estimator, evidence: Evidence) -> dict[str, Any]:
         "components": components,
         "seconds": time.perf_counter() - begun,
         "warning": " ".join(dict.fromkeys(warned)),
+        "invalid": any(issubclass(w.category, InvalidScoreWarning) for w in shown),
     }

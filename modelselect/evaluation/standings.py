@@ -18,7 +18,7 @@ from modelselect.candidates.candidate import Candidate, download_bytes_of, licen
 from modelselect.errors import Failure, Stage
 from modelselect.estimators.estimator import Estimator, combined
 from modelselect.estimators.posterior import Piece, Pool, Weigher, posterior
-from modelselect.estimators.ranks import mean_rank, normalised_ranks
+from modelselect.estimators.ranks import mean_rank, normalised_ranks, voters, with_ties
 from modelselect.estimators.resampling import looks_at_rows, replicate
 from modelselect.evaluation.results import ScoringResult
 from modelselect.evidence.linear_algebra import Vector
@@ -39,6 +39,7 @@ class Standings:
     Attributes:
         pool: the candidates.
         ranked_by: names of the estimators that the ranking is by.
+        left_out: those of them that the mean rank leaves out, since they say that a score of theirs is invalid.
         scores: (n,) by name, of these estimators and of others that gave any score; NaN for a missing score.
         failures: why an estimator could not combine the scores of the pool, by name.
         errors: (n,) standard errors, by name.
@@ -49,6 +50,7 @@ class Standings:
 
     pool: tuple[Candidate, ...]
     ranked_by: tuple[str, ...]
+    left_out: frozenset[str]
     scores: Mapping[str, Vector]
     failures: Mapping[str, Failure]
     errors: Mapping[str, Vector]
@@ -91,17 +93,21 @@ def stand(pool: Sequence[Candidate], results: Mapping[str, ScoringResult | Failu
             scores[estimator.name] = np.full(len(pool), np.nan)
             failures[estimator.name] = Failure.from_exception("combine", error)
             components[estimator.name] = [None] * len(pool)
-    errors, replicates = _replicated(rule, pool, results, components, known)
+    left_out = _left_out({e.name: scores[e.name] for e in rule.chosen}, pool, results)
+    resamples = rule.resamples if any(looks_at_rows(estimator) for estimator in rule.chosen) else 0
+    errors, columns = _replicated(rule, pool, results, components, known)
+    replicates = [_totals(left_out, {name: column[b] for name, column in columns.items()}) for b in range(resamples)]
     alone = rule.chosen[0] if len(rule.chosen) == 1 else None
     weighs = isinstance(alone, Weigher) and alone.name not in failures
     return Standings(
         pool=tuple(pool),
         ranked_by=tuple(e.name for e in rule.chosen),
+        left_out=left_out,
         scores={e.name: scores[e.name] for e in rule.methods if e in rule.chosen or not np.isnan(scores[e.name]).all()},
         failures=failures,
         errors=errors,
-        totals=_totals(rule.chosen, scores),
-        replicates=replicates,
+        totals=_totals(left_out, {e.name: scores[e.name] for e in rule.chosen}),
+        replicates=np.array(replicates).reshape(len(replicates), len(pool)),
         pieces=_pieces(alone, components[alone.name], known) if weighs and isinstance(alone, Weigher) else (),
     )
 
@@ -133,7 +139,7 @@ def halved_totals(standings: Standings, results: Mapping[str, ScoringResult | Fa
             r.halved.get(estimator.name) if isinstance(r := results[c.id], ScoringResult) else None for c in pool
         ]
         scores[estimator.name] = _column(estimator, on_half if looks_at_rows(estimator) else on_all, known)
-    return _totals(rule.chosen, scores)
+    return _totals(standings.left_out, scores)
 
 
 def rank_rounds(
@@ -186,6 +192,11 @@ def _row(
     costs = result.costs
     uncombined = {name: failure for name, failure in standings.failures.items() if result.components.get(name)}
     failures = {**result.failures, **uncombined}
+    warned = {
+        name: f"left out of the mean rank: {text}" if name in standings.left_out else text
+        for name, text in result.warnings.items()
+        if name not in standings.left_out or name in result.invalid  # what else it warns of changes nothing
+    }
     return RankedCandidate(
         candidate,
         rank=rank,
@@ -198,7 +209,7 @@ def _row(
         },
         components={name: found for name, found in result.components.items() if name not in standings.failures},
         failures={name: f for name, f in failures.items() if name in (*standings.ranked_by, Stage.COSTS)},
-        warnings=result.warnings,
+        warnings=warned,
         parameters=result.parameters,
         macs=result.macs,
         feature_dim=result.feature_dim,
@@ -225,11 +236,20 @@ def _components(
     return [r.components.get(estimator.name) if isinstance(r := results[c.id], ScoringResult) else None for c in pool]
 
 
-def _totals(chosen: Sequence[Estimator], scores: Mapping[str, Vector]) -> Vector:
+def _totals(left_out: frozenset[str], scores: Mapping[str, Vector]) -> Vector:
     """The numbers that decide the order: the scores of the one estimator, or the mean rank by several."""
-    if len(chosen) == 1:
-        return scores[chosen[0].name]
-    return mean_rank({e.name: normalised_ranks(scores[e.name]) for e in chosen})
+    if len(scores) == 1:
+        return with_ties(*scores.values())
+    return mean_rank({name: normalised_ranks(column) for name, column in scores.items() if name not in left_out})
+
+
+def _left_out(
+    scores: Mapping[str, Vector], pool: Sequence[Candidate], results: Mapping[str, ScoringResult | Failure]
+) -> frozenset[str]:
+    """Names of the estimators that the mean rank leaves out, since a score of theirs in this pool is invalid."""
+    found = [result for candidate in pool if isinstance(result := results[candidate.id], ScoringResult)]
+    invalid = frozenset[str]().union(*(result.invalid for result in found))
+    return frozenset(scores) - frozenset(voters(scores, invalid))
 
 
 def _pieces(weigher: Weigher, components: Sequence[Mapping[str, float] | None], known: Pool) -> tuple[Piece, ...]:
@@ -261,8 +281,8 @@ def _replicated(
     results: Mapping[str, ScoringResult | Failure],
     components: Mapping[str, Sequence[Mapping[str, float] | None]],
     known: Pool,
-) -> tuple[dict[str, Vector], Vector]:
-    """Standard errors by estimator, (n,) each, and the (B, n) totals on other probes; NaN where unknown.
+) -> tuple[dict[str, Vector], dict[str, Vector]]:
+    """Standard errors by estimator, (n,) each, and its (B, n) scores on other probes; NaN where unknown.
 
     B is 0 if no estimator looks at the probe's rows.
     """
@@ -279,8 +299,7 @@ def _replicated(
                 replicates.append(replicate(given, resampled) if resampled else [None] * resamples)
         columns[estimator.name] = np.array([_column(estimator, each, known) for each in zip(*replicates, strict=True)])
     errors = {e.name: _deviations(columns[e.name]) for e in rule.chosen if resamples and looks_at_rows(e)}
-    totals = [_totals(rule.chosen, {name: column[b] for name, column in columns.items()}) for b in range(resamples)]
-    return errors, np.array(totals).reshape(resamples, len(pool))
+    return errors, columns
 
 
 def _deviations(replicates: Vector) -> Vector:

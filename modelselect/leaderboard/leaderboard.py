@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Self
 
@@ -40,6 +40,8 @@ class Leaderboard(Ranking):
         provenance: dataset, sample, seeds, versions, settings and times: all that is needed to repeat the run.
         confidence: probability that the first is the best of all after fine-tuning, by all evidence of the run:
             `rows[0].probability_best`. None if there is nothing to compare.
+        better_than_guessing: whether the features of any candidate tell the classes apart better than guessing does;
+            None if no accuracy of `knn` or `linear_probe` is known.
     """
 
     row_type: ClassVar[type[Row]] = Row
@@ -59,7 +61,8 @@ class Leaderboard(Ranking):
     @classmethod
     def of(cls, ranking: Ranking) -> Self:
         """The same ranking with the methods of a leaderboard."""
-        return cls(tuple(map(Row.of, ranking.rows)), ranking.estimators, ranking.provenance, ranking.confidence)
+        known = {field.name: getattr(ranking, field.name) for field in fields(Ranking)}
+        return cls(**{**known, "rows": tuple(map(Row.of, ranking.rows))})
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes everything as JSON, atomically; `Leaderboard.load` reads it back equal.

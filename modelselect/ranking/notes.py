@@ -10,10 +10,16 @@ from modelselect.ranking.cells import name_of
 from modelselect.ranking.ranking import Ranking
 from modelselect.utils.text import chance_text, duration, listed
 
+GUESSING = (
+    "No better than guessing: no candidate's features tell these classes apart, so this order says little. Check the "
+    "labels, give more rows (probe_size), or try other candidates."
+)
+"""The note where no accuracy on the probe is above what guessing gives."""
+
 
 def notes_of(ranking: Ranking) -> list[str]:
     """One text for each note; a budget takes several."""
-    notes = []
+    notes = [] if ranking.better_than_guessing in (None, True) else [GUESSING]
     if (certainty := certainty_text(ranking)) is not None:
         notes.append(certainty)
         if (why := ranking.best.why) is not None:

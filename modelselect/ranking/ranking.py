@@ -44,6 +44,8 @@ class Ranking:
         provenance: dataset, sample, seeds, versions, settings and times: all that is needed to repeat the run.
         confidence: probability that the first is the best of all after fine-tuning, by all evidence of the run:
             `rows[0].probability_best`. None if there is nothing to compare.
+        better_than_guessing: whether the features of any candidate tell the classes apart better than guessing does;
+            None if no accuracy of `knn` or `linear_probe` is known.
     """
 
     row_type: ClassVar[type[RankedCandidate]] = RankedCandidate
@@ -53,6 +55,7 @@ class Ranking:
     estimators: tuple[str, ...] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict, compare=False)
     confidence: float | None = None
+    better_than_guessing: bool | None = None
 
     @classmethod
     def empty(cls) -> Self:
@@ -214,6 +217,7 @@ class Ranking:
                 "estimators": list(self.estimators),
                 "rows": [row_to_json(row) for row in self.rows],
                 "confidence": self.confidence,
+                "better_than_guessing": self.better_than_guessing,
                 "verification": None if self.verification is None else asdict(self.verification),
                 "provenance": plain_value(self.provenance),
             }
@@ -236,6 +240,7 @@ class Ranking:
             provenance = dict(content["provenance"])
             if provenance.get("budget") is not None:
                 check_budget(provenance["budget"])
-            return cls(rows, tuple(content["estimators"]), provenance, content.get("confidence"))
+            guessing = content.get("better_than_guessing")
+            return cls(rows, tuple(content["estimators"]), provenance, content.get("confidence"), guessing)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InvalidInputError(f"{source} is a damaged leaderboard: {error!r}. Create it again.") from error

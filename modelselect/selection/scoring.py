@@ -14,6 +14,7 @@ from modelselect.evaluation.results import ScoringResult
 from modelselect.evaluation.running import Bar, run
 from modelselect.evaluation.standings import Rule, Standings, rank_rounds, stand
 from modelselect.evaluation.task import ScoringTask
+from modelselect.evaluation.telling_apart import tell_classes_apart
 from modelselect.ranking.ranking import Ranking
 from modelselect.selection.state import State
 
@@ -38,6 +39,8 @@ def rule_of(request: Request, context: EvaluationContext) -> Rule:
 def ranked(state: State, ranking: Ranking, rounds: Sequence[Standings]) -> State:
     """The state with a ranking after rounds of scoring, and what they say of each candidate."""
     outlook = Outlook.of(rounds, state.context.seed)
+    found = [result for result in state.results.values() if isinstance(result, ScoringResult)]
+    ranking = replace(ranking, better_than_guessing=tell_classes_apart(found, state.context.probe.labels))
     return replace(state, outlook=outlook, ranking=ranking if outlook is None else outlook.shown_on(ranking))
 
 

@@ -11,7 +11,7 @@ from scipy.stats import norm, rankdata
 from modelselect.errors import InvalidInputError
 from modelselect.estimators.posterior import MOST_RELIABLE, Piece, normal_scores, posterior
 
-numbers = st.lists(st.one_of(st.floats(-1e6, 1e6), st.just(float("nan"))), min_size=1, max_size=12)
+numbers = st.lists(st.one_of(st.integers(-(10**6), 10**6).map(float), st.just(float("nan"))), min_size=1, max_size=12)
 
 
 @given(numbers)
@@ -28,6 +28,11 @@ def test_normal_scores_are_centred_in_order_and_of_one_spread(values: list[float
 def test_normal_scores_are_the_quantiles_of_the_mid_ranks() -> None:
     quantiles = norm.ppf((np.array([1, 2.5, 2.5, 4]) - 0.5) / 4)
     np.testing.assert_allclose(normal_scores([3, 5, 5, 9]), (quantiles - quantiles.mean()) / quantiles.std())
+
+
+def test_values_that_are_equal_up_to_rounding_have_one_normal_score() -> None:
+    assert normal_scores([2 + 1e-14, 2, 2 - 1e-14]).tolist() == [0, 0, 0]
+    np.testing.assert_array_equal(normal_scores([2 + 1e-14, 3, 2, 1]), normal_scores([2, 3, 2, 1]))
 
 
 def test_nothing_known_leaves_the_prior() -> None:

@@ -10,16 +10,16 @@ import pytest
 from scipy.stats import rankdata
 
 import modelselect as ms
-from modelselect.estimators.ranks import mean_rank
+from modelselect.ranking.notes import notes_of
 from tests.selection.material import SOME, rank
 
 pytestmark = pytest.mark.usefixtures("cache")
 
 
 def test_several_estimators_are_combined_by_mean_rank(dataset: Path) -> None:
-    board = rank(dataset, "embedded:*", estimators=["logme", "knn"])
+    board = rank(dataset, "embedded:*", estimators=["nc_score", "knn"])
     n = len(board.rows)
-    scores = np.array([[row.scores[name] for row in board.rows] for name in ("logme", "knn")])
+    scores = np.array([[row.scores[name] for row in board.rows] for name in ("nc_score", "knn")])
     assert len(set(scores[1])) < n, "ties are part of the test"
     expected = ((rankdata(scores, axis=1) - 1) / (n - 1)).mean(0)  # ties share the mean of their ranks
     assert [row.score for row in board.rows] == pytest.approx(expected)
@@ -53,5 +53,46 @@ def test_equal_mean_ranks_are_equal_in_whatever_order_the_estimators_are_named(d
     names = ["etran", "knn", "logme"]
     ranks = [{r.candidate.id: r.rank for r in rank(dataset, estimators=order).rows} for order in (names, names[::-1])]
     assert ranks[0] == ranks[1]
-    thirds = {str(i): np.array(values) for i, values in enumerate([[0.1, 0.4], [0.4, 0.3], [0.5, 0.3]])}
-    assert len(set(mean_rank(thirds).tolist())) == 1
+
+
+class Saturated(ms.Estimator):
+    """The same score for every candidate, apart by rounding."""
+
+    name = "saturated"
+    requires = frozenset({"features"})
+    citation = "Nobody, 2026."
+
+    def score(self, evidence: ms.Evidence) -> dict[str, float]:
+        assert evidence.features is not None
+        return {"saturated": 2 + 1e-14 * float(np.sin(evidence.features.sum()))}
+
+
+def test_a_saturated_score_moves_no_candidate(dataset: Path) -> None:
+    alone, among = (rank(dataset, estimators=names) for names in ("knn", ["knn", Saturated()]))
+    assert [row.rank for row in among.rows] == [row.rank for row in alone.rows]
+    assert {row.rank for row in rank(dataset, SOME, estimators=Saturated()).rows} == {1}
+
+
+def test_an_estimator_that_says_that_a_score_is_invalid_is_left_out_of_the_mean_rank(dataset: Path) -> None:
+    board = rank(dataset, estimators=["knn", "centroid", "logme"], resamples=4)
+    without = rank(dataset, estimators=["knn", "centroid"], resamples=4)
+    dimensions = {row.feature_dim for row in board.rows}
+    assert min(dimensions) < 60 <= max(dimensions), "the probe has 60 rows, so that logme is invalid for some"
+    for row, other in zip(board.rows, without.rows, strict=True):
+        assert (row.candidate, row.rank, row.score) == (other.candidate, other.rank, other.score)
+        assert (row.standard_error, row.probability_best) == (other.standard_error, other.probability_best)
+        assert "logme" in row.scores
+    assert board.confidence == without.confidence
+    notes = [note for note in notes_of(board) if note.startswith("logme")]
+    wide = sum(row.feature_dim >= 60 for row in board.rows)
+    assert len(notes) == 1
+    assert notes[0].startswith(
+        f"logme, for {wide} of {len(board.rows)} candidates: left out of the mean rank: logme of 60"
+    )
+
+
+def test_an_estimator_that_says_that_a_score_is_invalid_ranks_where_no_other_does(dataset: Path) -> None:
+    board = rank(dataset, estimators="logme")
+    scores = [row.scores["logme"] for row in board.rows]
+    assert scores == sorted(scores, reverse=True)
+    assert any("is inflated" in note and "left out" not in note for note in notes_of(board))

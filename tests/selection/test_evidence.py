@@ -94,3 +94,16 @@ def test_a_pool_without_labels_is_ranked_by_what_is_known_of_the_candidates() ->
     board = ms.select((pixels, None), POOL, progress=False, history=False)
     assert board.ranked
     assert all(set(row.expectation.contributions) == {"size"} for row in board.ranked if row.expectation)
+
+
+def test_noise_with_random_labels_ends_in_no_better_than_guessing() -> None:
+    rng = np.random.default_rng(7)
+    noise = rng.integers(0, 256, (100, 32, 32, 3), dtype=np.uint8), rng.permutation(np.arange(100) % 4)
+    board = ms.select(noise, POOL, progress=False, history=False)
+    assert board.better_than_guessing is False
+    assert "No better than guessing" in str(board)
+    assert ms.Leaderboard.from_json(board.to_json()).better_than_guessing is False
+
+
+def test_classes_that_features_tell_apart_are_better_than_guessing() -> None:
+    assert ms.select(images(0), POOL, progress=False, history=False).better_than_guessing is True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -10,12 +11,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 import modelselect
-from modelselect.errors import InvalidInputError, NotApplicableError
-from modelselect.estimators.estimator import Estimator, evaluate
-from modelselect.estimators.ranks import mean_rank, normalised_ranks
+from modelselect.errors import InvalidInputError, InvalidScoreWarning, NotApplicableError, ScoreWarning
+from modelselect.estimators.estimator import Estimator, evaluate_member
+from modelselect.estimators.ranks import mean_rank, normalised_ranks, voters
 from modelselect.evidence.evidence import Evidence
 
 Ranks = NDArray[np.float64]
+
+_INVALID = "invalid"
+"""The component of a member that says that its score is invalid."""
 
 
 def default_members() -> tuple[Estimator, ...]:
@@ -42,12 +46,15 @@ class Ensemble(Estimator):
         weights: by member's name, not negative; a missing weight is 0. None: all equal. `learn_weights` learns weights
             from known results.
 
-    Components: those of the members, each under the name `member/component`. The evidence must hold all fields that the
-    members require.
+    Components: those of the members, each under the name `member/component`, and `member/invalid` for a member that
+    says that its score of this candidate does not compare candidates (`logme` with no more rows than dimensions). The
+    evidence must hold all fields that the members require.
 
-    Limits: In a pool of two candidates, ranks are only 0 and 1, and the distance between candidates is lost. Members
-    that err alike (for example `sfda` and `fda`) count twice but add information once. Weights learned from few
-    datasets overfit; `learn_weights` reports their results on datasets that they were not learned from.
+    Limits: A member that says of one candidate that its score is invalid has no vote in that pool, unless a candidate
+    would have no rank otherwise. In a pool of two candidates, ranks are only 0 and 1, and the distance between
+    candidates is lost. Members that err alike (for example `sfda` and `fda`) count twice but add information once.
+    Weights learned from few datasets overfit; `learn_weights` reports their results on datasets that they were not
+    learned from.
 
     Code and paper: The plain mean is Borda's count. The weights are our addition: non-negative least squares on the
     ranks of the truth.
@@ -68,6 +75,7 @@ class Ensemble(Estimator):
     citation = "J.-C. de Borda: Mémoire sur les élections au scrutin, Histoire de l'Académie royale des sciences, 1784"
     cost = "iterative"
     relative = True
+    version = 2
 
     def __init__(self, members: Sequence[Estimator] | None = None, weights: Mapping[str, float] | None = None) -> None:
         self.members = members
@@ -101,28 +109,42 @@ class Ensemble(Estimator):
         return members
 
     def score(self, evidence: Evidence) -> Mapping[str, float]:
-        components, reasons = {}, []
+        components, refusals, invalid, scored = {}, [], [], 0
         for member in self._members:
             try:
-                scored = evaluate(member, evidence)
-            except NotApplicableError as reason:
-                reasons.append(str(reason))
+                found, reason = evaluate_member(member, evidence)
+            except NotApplicableError as refusal:
+                refusals.append(str(refusal))
                 continue
-            components.update({f"{member.name}/{name}": value for name, value in scored.items()})
+            scored += 1
+            components.update({f"{member.name}/{name}": value for name, value in found.items()})
+            if reason:
+                components[f"{member.name}/{_INVALID}"] = 1.0
+                invalid.append(reason)
         if not components:
-            raise NotApplicableError(f"no member of the ensemble applies: {'; '.join(reasons)}")
+            raise NotApplicableError(f"no member of the ensemble applies: {'; '.join(refusals)}")
+        if invalid and len(invalid) == scored:
+            warnings.warn(" ".join(invalid), InvalidScoreWarning, stacklevel=2)
+        elif invalid:
+            warnings.warn(f"left out of the mean rank: {' '.join(invalid)}", ScoreWarning, stacklevel=2)
         return components
 
     def combine(self, scores: Sequence[Mapping[str, float]]) -> NDArray[np.float64]:
         """Mean normalised rank of each candidate, between 0 and 1."""
         ranks = {member.name: self._ranks(member, scores) for member in self._members}
-        return mean_rank(ranks, self.weights)
+        weighted = {name: column for name, column in ranks.items() if self.weights is None or self.weights.get(name)}
+        invalid = [name for name in ranks if any(f"{name}/{_INVALID}" in components for components in scores)]
+        return mean_rank({name: ranks[name] for name in voters(weighted or ranks, invalid)}, self.weights)
 
     def _ranks(self, member: Estimator, scores: Sequence[Mapping[str, float]]) -> Ranks:
         """(n,) normalised ranks by one member, NaN where it has no score."""
         prefix = f"{member.name}/"
         own = [
-            {name.removeprefix(prefix): value for name, value in each.items() if name.startswith(prefix)}
+            {
+                name.removeprefix(prefix): value
+                for name, value in each.items()
+                if name.startswith(prefix) and name != f"{prefix}{_INVALID}"
+            }
             for each in scores
         ]
         scored = [index for index, components in enumerate(own) if components]

@@ -10,7 +10,7 @@ import numpy as np
 
 import modelselect
 from modelselect.errors import NotApplicableError
-from modelselect.estimators.estimator import Estimator, evaluate
+from modelselect.estimators.estimator import Estimator, evaluate_member
 from modelselect.estimators.posterior import Piece, Pool, normal_scores, posterior
 from modelselect.evidence.evidence import Evidence as EvidenceFields
 from modelselect_plugins.estimators._evidence import reliabilities
@@ -114,7 +114,7 @@ class PooledEvidence(Estimator):
             components["parameters"] = float(parameters)
         for member in self._members:
             try:
-                found = evaluate(member, evidence)
+                found, _ = evaluate_member(member, evidence)  # `pieces` leaves out what is invalid
             except NotApplicableError:
                 continue
             components |= {f"{member.name}/{name}": value for name, value in found.items()}

@@ -15,7 +15,7 @@ import modelselect as ms
 from modelselect.evidence.linear_algebra import solve_positive
 from modelselect.evidence.statistics import FeatureStatistics
 from modelselect_plugins.estimators._shared.discriminant import shrunk
-from modelselect_plugins.estimators._shared.regime import warn_if_wide
+from modelselect_plugins.estimators._shared.regime import invalid_if_wide
 
 
 class HScore(ms.Estimator):
@@ -28,13 +28,15 @@ class HScore(ms.Estimator):
     covariance with Ledoit and Wolf's shrinkage by an amount a.
 
     Args:
-        regularized: use the shrinkage.
+        regularized: use the shrinkage; None: only if N <= D.
 
-    Limits: If N <= D, the score is C - 1 for any labels (a warning says so), and it grows with D / N before that:
-    compare only candidates of similar width, or use `regularized=True`.
+    Limits: Without shrinkage the score is C - 1 for any labels if N <= D (a warning says so, and a mean rank over
+    several estimators leaves it out), and it grows with D / N before that. So a candidate with N slightly above D has
+    a higher score than the same features with shrinkage: for a pool of which some candidates have N <= D, use
+    `regularized=True`.
 
     Code and paper: Both forms agree with the common code, in which cov(E[f | y]) is divided by N - 1, and the shrunk
-    cov(f) by N.
+    cov(f) by N. The choice by N and D is our addition.
 
     >>> rng = np.random.default_rng(0)
     >>> labels = np.repeat([0, 1], 50)
@@ -49,19 +51,20 @@ class HScore(ms.Estimator):
         "Y. Bao, Y. Li, S.-L. Huang, L. Zhang, L. Zheng, A. Zamir, L. Guibas: An information-theoretic approach to "
         "transferability in task transfer learning, ICIP 2019"
     )
+    version = 2
 
-    def __init__(self, regularized: bool = False) -> None:
+    def __init__(self, regularized: bool | None = None) -> None:
         self.regularized = regularized
 
     def score(self, evidence: ms.Evidence) -> Mapping[str, float]:
         features, classes = evidence.feature_statistics, evidence.statistics
         deviations = classes.deviations
-        if self.regularized:
+        if self.regularized or (self.regularized is None and features.n <= features.d):
             shrinkage = ledoit_wolf_shrinkage(features)
             covariance = shrunk(features.scatter / features.n, shrinkage, features.d)
             factor = (1 - shrinkage) / max(features.n - 1, 1)
         else:
-            warn_if_wide(
+            invalid_if_wide(
                 self.name, features, "is the number of classes less one, whatever the labels", "Use regularized=True."
             )
             covariance, factor = features.scatter, 1.0

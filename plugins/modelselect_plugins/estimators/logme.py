@@ -15,7 +15,7 @@ import numpy as np
 import modelselect as ms
 from modelselect.errors import EvidenceError, InvalidInputError
 from modelselect.evidence.linear_algebra import Matrix, Vector
-from modelselect_plugins.estimators._shared.regime import warn_if_wide
+from modelselect_plugins.estimators._shared.regime import invalid_if_wide
 
 _ITERATIONS = 11  # maximum in the authors' code
 
@@ -47,8 +47,8 @@ class LogME(ms.Estimator):
     Args:
         solver: `"fixed point"`, `"icml"` or `"unguarded"`; see below.
 
-    Limits: Inflated if N <= D (a warning says so): compare only candidates with N > D. A regression on one-hot targets
-    has no softmax, so outlying rows have a large weight.
+    Limits: Inflated if N <= D (a warning says so, and a mean rank over several estimators leaves it out): compare only
+    candidates with N > D. A regression on one-hot targets has no softmax, so outlying rows have a large weight.
 
     Code and paper: The default follows the authors' current code: tolerance 1e-3, and 1e-5 added to both denominators.
     If N <= D, the D - N directions that the features do not reach are left out of the determinant, although D / 2 log
@@ -69,6 +69,7 @@ class LogME(ms.Estimator):
         "K. You, Y. Liu, J. Wang, M. Long: LogME: Practical assessment of pre-trained models for transfer learning, "
         "ICML 2021"
     )
+    version = 2
 
     def __init__(self, solver: Literal["fixed point", "icml", "unguarded"] = "fixed point") -> None:
         self.solver = solver
@@ -84,7 +85,7 @@ class LogME(ms.Estimator):
             classes = evidence.statistics
             cross = (classes.means * classes.counts[:, None]).T
             squares = classes.counts.astype(np.float64)
-        warn_if_wide(
+        invalid_if_wide(
             self.name,
             features,
             "is inflated: the features fit any target",

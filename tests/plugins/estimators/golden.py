@@ -243,7 +243,7 @@ CASES: list[GoldenCase] = [
     GoldenCase(NCTI(), "ncti/NCTI_raw_exactPCA", "seli", expected=item(0)),
     GoldenCase(NCTI(), "ncti/NCTI_raw_exactPCA", "ncc", expected=item(1)),
     GoldenCase(NCTI(), "ncti/NCTI_raw_exactPCA", "vc", expected=item(2)),
-    GoldenCase(HScore(), "tllib/h_score"),
+    GoldenCase(HScore(regularized=False), "tllib/h_score"),
     GoldenCase(HScore(regularized=True), "tllib/regularized_h_score"),
     GoldenCase(TransRate(), "tllib/TransRate", exceptions=single(1e-5)),
     GoldenCase(TransRate(weighted=True), "transrate/paper_weighted"),

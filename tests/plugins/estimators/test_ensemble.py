@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 import modelselect as ms
-from modelselect.errors import InvalidInputError, NotApplicableError
+from modelselect.errors import InvalidInputError, InvalidScoreWarning, NotApplicableError, ScoreWarning
 from modelselect.estimators.ranks import mean_rank, normalised_ranks
 from modelselect.evidence.evidence import Evidence
 from modelselect_plugins.estimators.ensemble import Ensemble, learn_weights
@@ -90,13 +89,39 @@ def test_members_need_names_of_their_own_and_weights_a_member() -> None:
             ms.score_pool(pool(a=[1.0, 2.0]), Ensemble([Fixed("a")], weights))
 
 
-@settings(max_examples=30, deadline=None)
-@given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=12))
-def test_normalised_ranks_keep_the_order_and_share_ties(scores: list[float]) -> None:
-    ranks = normalised_ranks(scores)
-    assert ranks.mean() == pytest.approx(0.5)
-    for i, j in np.ndindex(len(scores), len(scores)):
-        assert np.sign(ranks[i] - ranks[j]) == np.sign(scores[i] - scores[j])
+class Wide(Fixed):
+    """Says that its score is invalid where the metadata say so."""
+
+    def score(self, evidence: Evidence) -> Mapping[str, float]:
+        if (evidence.metadata or {}).get("wide"):
+            warnings.warn(f"{self.name} is inflated", InvalidScoreWarning, stacklevel=2)
+        return super().score(evidence)
+
+
+def test_a_member_whose_score_of_one_candidate_is_invalid_has_no_vote_in_the_pool() -> None:
+    candidates = pool(a=[1.0, 2.0, 3.0], b=[9.0, 2.0, 1.0], wide=[1.0, None, None])
+    members = Ensemble([Fixed("a"), Wide("b")])
+    with pytest.warns(ScoreWarning, match="left out of the mean rank: b is inflated") as caught:
+        assert ms.score_pool(candidates, members).tolist() == [0.0, 0.5, 1.0]
+    assert [w.category for w in caught] == [ScoreWarning], "the ensemble's own score is valid"
+    assert ms.score_pool(candidates[1:], members).tolist() == [0.5, 0.5]
+
+
+@pytest.mark.filterwarnings("ignore::modelselect.errors.InvalidScoreWarning")
+def test_a_member_whose_score_is_invalid_votes_where_no_other_member_scores_a_candidate() -> None:
+    candidates = pool(a=[1.0, None, 3.0], b=[9.0, 2.0, 1.0], wide=[None, 1.0, None])
+    with pytest.warns(InvalidScoreWarning, match="b is inflated"):
+        assert ms.score_pool(candidates, Ensemble([Fixed("a"), Wide("b")])).tolist() == [0.5, 0.5, 0.5]
+    with pytest.warns(InvalidScoreWarning):
+        assert ms.score_pool(candidates, Ensemble([Wide("b")])).tolist() == [1.0, 0.5, 0.0]
+
+
+def test_weights_count_for_the_members_that_vote() -> None:
+    candidates = pool(a=[1.0, 2.0, 3.0], b=[9.0, 2.0, 1.0], c=[5.0, 5.0, 7.0], wide=[1.0, None, None])
+    members = [Fixed("a"), Wide("b"), Fixed("c")]
+    with pytest.warns(ScoreWarning):
+        found = ms.score_pool(candidates, Ensemble(members, {"a": 1.0, "b": 5.0, "c": 3.0}))
+    assert found.tolist() == [0.1875, 0.3125, 1.0]
 
 
 def results(seed: int = 0) -> tuple[dict[str, dict[str, np.ndarray]], dict[str, np.ndarray]]:

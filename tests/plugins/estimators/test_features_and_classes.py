@@ -19,6 +19,7 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 import modelselect as ms
 from modelselect.errors import EvidenceError, InvalidInputError, NotApplicableError, ScoreWarning
+from modelselect.estimators.estimator import evaluate_member
 from modelselect.evidence.class_statistics import ClassStatistics
 from modelselect.evidence.statistics import FeatureStatistics
 from modelselect.testing.estimators import estimator_checks
@@ -43,6 +44,7 @@ ESTIMATORS = [
     LogME(),
     LogME(solver="icml"),
     HScore(),
+    HScore(regularized=False),
     HScore(regularized=True),
     TransRate(),
     TransRate(weighted=True, normalize=True),
@@ -378,14 +380,48 @@ def test_more_pairs_than_fit_are_refused_before_they_are_computed() -> None:
             ms.score(features, np.arange(20_001) % 2, estimator, **fields)
 
 
+# --- h_score ----------------------------------------------------------------------------------------------------------
+
+
+def test_h_score_regularises_by_itself_where_it_would_be_the_same_for_any_labels() -> None:
+    wide, labels = draw(30, 40)
+    shuffled = np.random.default_rng(1).permutation(labels)
+    plain = [ms.score(wide, given, HScore(regularized=False)) for given in (labels, shuffled)]
+    assert np.allclose(plain, 2, rtol=1e-9), "the number of classes less one"
+    found = [ms.score(wide, given, HScore()) for given in (labels, shuffled)]
+    assert found == [ms.score(wide, given, HScore(regularized=True)) for given in (labels, shuffled)]
+    assert 2 > found[0] > found[1] + 0.1
+    narrow, labels = draw(41, 40)
+    assert ms.score(narrow, labels, HScore()) == ms.score(narrow, labels, HScore(regularized=False))
+
+
 # --- all --------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("estimator", [LogME(), HScore(), FDA(), SFDA(), PED()])
+@pytest.mark.parametrize("estimator", [LogME(), HScore(regularized=False), FDA(), SFDA(), PED()])
 def test_more_dimensions_than_rows_are_warned_of(estimator: ms.Estimator) -> None:
     features, labels = draw(30, 40)
     with pytest.warns(ScoreWarning, match="30 rows in 40 dimensions"):
         ms.score(features, labels, estimator)
+
+
+@pytest.mark.parametrize(
+    ("estimator", "rows", "invalid"),
+    [
+        (LogME(), 40, True),
+        (LogME(), 41, False),
+        (HScore(regularized=False), 40, True),
+        (HScore(), 40, False),
+        (HScore(regularized=True), 40, False),
+    ],
+)
+def test_an_estimator_says_where_its_score_does_not_compare_candidates(
+    estimator: ms.Estimator, rows: int, invalid: bool
+) -> None:
+    features, labels = draw(rows, 40)
+    _, reason = evaluate_member(estimator, ms.Evidence.of(features=features, labels=labels))
+    assert (f"{rows} rows in 40 dimensions" in reason) == invalid
+    assert bool(reason) == invalid
 
 
 @pytest.mark.parametrize("estimator", [e for e in ESTIMATORS if "labels" in e.requires and e.name not in ("logme",)])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 
-from modelselect.errors import NotApplicableError, ScoreWarning
+from modelselect.errors import InvalidScoreWarning, NotApplicableError, ScoreWarning
 from modelselect.evidence.class_statistics import ClassStatistics
 from modelselect.evidence.statistics import FeatureStatistics
 
@@ -22,6 +22,23 @@ def warn_if_wide(name: str, features: FeatureStatistics, consequence: str, advic
         warnings.warn(
             f"{name} of {features.n} rows in {features.d} dimensions {consequence}. {advice}",
             ScoreWarning,
+            stacklevel=3,
+        )
+
+
+def invalid_if_wide(name: str, features: FeatureStatistics, consequence: str, advice: str) -> None:
+    """Says that the score does not compare candidates where there are no more rows than dimensions.
+
+    Args:
+        name: of the estimator.
+        features: of the probe.
+        consequence: what becomes of the score: `"is inflated: ..."`.
+        advice: what to do.
+    """
+    if features.n <= features.d:
+        warnings.warn(
+            f"{name} of {features.n} rows in {features.d} dimensions {consequence}. {advice}",
+            InvalidScoreWarning,
             stacklevel=3,
         )
 
