@@ -40,7 +40,7 @@ def test_the_command_prints_and_writes_the_table(capsys: pytest.CaptureFixture[s
     assert (tmp_path / "t.html").exists()
     code, out, _ = run(capsys, *arguments, "--json", "--measure", "top1_regret", "--save-truth", tmp_path / "saved.csv")
     assert json.loads(out)["measure"] == "top1_regret"
-    assert read_truth(tmp_path / "saved.csv")[0] == read_truth(truth)[0]
+    assert read_truth(tmp_path / "saved.csv").accuracies == read_truth(truth).accuracies
 
 
 def test_the_command_measures_the_truth_and_saves_it(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -48,7 +48,7 @@ def test_the_command_measures_the_truth_and_saves_it(capsys: pytest.CaptureFixtu
     arguments = [EXPRESSIONS[0], data, "-c", EXPRESSIONS[1], "-e", "logme", "-q", "--resamples", 0]
     code, _, err = run(capsys, *arguments, "--verify", "head", "--epochs", 1, "--save-truth", saved)
     assert code == 0, err
-    measured = read_truth(saved)[0]
+    measured = read_truth(saved).accuracies
     assert measured.keys() == {"one"}
     assert measured["one"].keys() == set(EXPRESSIONS[:2])
     code, out, err = run(capsys, *arguments, "--truth", saved, "--json")
