@@ -47,21 +47,23 @@ def terminal(table: BenchmarkFigures, intervals: bool, detail: bool) -> Group:
     from rich.console import Group
     from rich.text import Text
 
-    drawn = _rich_table(title_of(table), headings(table), _parts(table, intervals))
+    drawn = _rich_table(headings(table), _parts(table, intervals))
+    drawn.title, drawn.title_justify = Text(title_of(table)), "left"
     said = [Text(printable(text)) for text in verdicts(table)]
     noted = [Text(printable(text), style="dim") for text in remarks(table)]
     further: list[Any] = []
     for section in sections(table, detail):
-        further += [Text(), _rich_table(section.title, section.headings, [section.rows])]
+        further.append(Text(f"\n{printable(section.title)}", style="bold"))
+        further.append(_rich_table(section.headings, [section.rows]))
         further.append(Text(printable(section.note), style="dim"))
     return Group(drawn, *said, *noted, *further)
 
 
-def _rich_table(title: str, columns: Sequence[str], parts: Parts) -> Table:
+def _rich_table(columns: Sequence[str], parts: Parts) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    drawn = Table(header_style="bold", title=Text(printable(title)), title_justify="left")
+    drawn = Table(header_style="bold")
     for index, column in enumerate(columns):
         drawn.add_column(Text(printable(column)), justify="right" if index else "left", no_wrap=index == 0)
     for part in parts:
