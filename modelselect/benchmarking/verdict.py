@@ -18,7 +18,7 @@ def verdicts(table: BenchmarkFigures) -> list[str]:
     methods = [row for row in table.rows if row.kind == METHOD]
     over = f"over {counted(len(table.datasets), 'dataset')} and {counted(len(table.benchmark.models), 'model')}"
     if not methods:
-        return [f"No method has a figure {over}."]
+        return [f"No method has a figure {over}.", *truth_itself(table)]
     best = methods[0]
     mean = "mean " if len(table.datasets) > 1 else ""
     named = f"By {mean}{table.measure.label} {over}, the best method is {best.estimator} ({value_of(table, best.mean)})"
@@ -44,10 +44,10 @@ def truth_itself(table: BenchmarkFigures) -> list[str]:
     alike, ceiling = table.protocol.dispersion, table.protocol.ceiling
     said = []
     if alike.weighted_kendall is not None:
+        best = "1 model is" if alike.distinct == 1 else f"{alike.distinct} different models are"
         said.append(
             f"The datasets order the models alike by {alike.weighted_kendall:.2f} (mean weighted Kendall of "
-            f"{counted(alike.pairs, 'pair')}), and {counted(alike.distinct, 'different model')} "
-            f"{'is' if alike.distinct == 1 else 'are'} best on the {counted(len(alike.winners), 'dataset')}."
+            f"{counted(alike.pairs, 'pair')}), and {best} best on the {len(alike.winners)} datasets."
         )
     if ceiling is None:
         said.append(
