@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from modelselect.benchmarking.measures import FEWEST_FOR_A_FIGURE, Measure
 from modelselect.benchmarking.protocol import Repeated
-from modelselect.benchmarking.results import Draw, Matrix, Repeat
+from modelselect.benchmarking.results import DEFAULT_RANKING, Draw, Matrix, Repeat, default_ranking
 from modelselect.evaluation.settings import MAX_SEED, whole
 
 
 def draws(
-    size: int | None,
-    seed: int,
-    probe_sizes: Sequence[int | None] | None,
-    per_class: Sequence[int] | None,
-    seeds: int,
+    seed: int, probe_sizes: Sequence[int | None] | None, per_class: Sequence[int] | None, seeds: int
 ) -> tuple[Draw, ...]:
     """The probes to draw: of the table's size and of every further size, each with every seed.
 
     Args:
-        size: rows of the table's probe; None for all.
         seed: the first seed.
         probe_sizes: further sizes; None among them for all rows.
         per_class: further sizes, in rows of each class.
@@ -34,18 +30,18 @@ def draws(
     Raises:
         InvalidInputError: a size or the number of seeds cannot be used.
 
-    >>> [(draw.label, draw.seed) for draw in draws(100, 0, [20], [3], 2)][1:4]
-    [('100 rows', 1), ('20 rows', 0), ('20 rows', 1)]
+    >>> [(draw.label, draw.seed) for draw in draws(0, [20], [3], 2)][1:4]
+    [('as in the table', 1), ('20 rows', 0), ('20 rows', 1)]
     """
     seeds = whole("1 or more", lambda number: 1 <= number <= MAX_SEED - seed)("seeds", seeds) or 1
     rows = whole("numbers of rows, 2 or more each, such as 100,300,1000", lambda number: number >= 2, optional=True)
     each = whole("numbers of rows of each class, such as 5,10,50", lambda number: number >= 1)
-    points: dict[tuple[int | None, int | None], None] = {(size, None): None}
-    points |= {(rows("probe_sizes", number), None): None for number in _several(probe_sizes)}
-    points |= {(None, each("per_class", number)): None for number in _several(per_class)}
-    if len(points) == seeds == 1:
+    sizes = dict.fromkeys(Draw(rows("probe_sizes", number)) for number in _several(probe_sizes))
+    sizes |= dict.fromkeys(Draw(per_class=each("per_class", number)) for number in _several(per_class))
+    if not sizes and seeds == 1:
         return ()
-    return tuple(Draw(*point, seed + number) for point in points for number in range(seeds))
+    every = (Draw(of_table=True), *sizes)
+    return tuple(replace(draw, seed=seed + number) for draw in every for number in range(seeds))
 
 
 def summarised(sweep: Iterable[Repeat], truth: Matrix, measure: Measure) -> dict[str, dict[str, Repeated]]:
@@ -60,7 +56,8 @@ def summarised(sweep: Iterable[Repeat], truth: Matrix, measure: Measure) -> dict
     means: dict[str, dict[str, list[float]]] = {}
     for repeat in sweep:
         of_size = means.setdefault(repeat.draw.label, {})
-        for name, by_dataset in repeat.scores.items():
+        by_default = default_ranking(repeat.scores)
+        for name, by_dataset in {**repeat.scores, **({DEFAULT_RANKING: by_default} if by_default else {})}.items():
             found = [
                 _figure(measure, known, truth[dataset])
                 for dataset, known in by_dataset.items()

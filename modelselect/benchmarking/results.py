@@ -36,18 +36,22 @@ class Draw:
         size: number of rows, in the dataset's own proportion of classes; None for all rows, or if `per_class` is given.
         per_class: number of rows of each class, or as many as the class has.
         seed: of the draw, and of stochastic estimators.
+        of_table: whether the size is that of the probe of the table, whatever it is.
 
-    >>> Draw(1000).label, Draw(None).label, Draw(per_class=5).label
-    ('1,000 rows', 'all rows', '5 rows per class')
+    >>> Draw(1000).label, Draw(None).label, Draw(per_class=5).label, Draw(of_table=True).label
+    ('1,000 rows', 'all rows', '5 rows per class', 'as in the table')
     """
 
     size: int | None = None
     per_class: int | None = None
     seed: int = 0
+    of_table: bool = False
 
     @property
     def label(self) -> str:
         """The size in words; draws of one label differ in their seeds."""
+        if self.of_table:
+            return "as in the table"
         if self.per_class is not None:
             return f"{self.per_class:,} rows per class"
         return "all rows" if self.size is None else f"{self.size:,} rows"

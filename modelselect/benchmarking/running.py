@@ -103,7 +103,7 @@ def benchmark(
             "a benchmark takes known results (truth=, --truth), or verify= (--verify) to compute them; give one of both"
         )
     asked = Settings.of("benchmark", settings, NOT_IN_BENCHMARK)
-    drawn = draws(asked.probe_size, asked.seed, probe_sizes, per_class, seeds)
+    drawn = draws(asked.seed, probe_sizes, per_class, seeds)
     asked = replace(
         asked,
         estimators=ALL_ESTIMATORS if asked.estimators is None else asked.estimators,
@@ -195,7 +195,8 @@ def benchmark(
 
 
 def _redrawn(request: Request, draw: Draw) -> Request:
-    probe = request.probe.redrawn(size=draw.size, per_class=draw.per_class, seed=draw.seed)
+    size = request.probe.provenance["requested_size"] if draw.of_table else draw.size
+    probe = request.probe.redrawn(size=size, per_class=draw.per_class, seed=draw.seed)
     return replace(request, probe=probe, settings=replace(request.settings, seed=draw.seed))
 
 

@@ -77,10 +77,7 @@ def _of_probes(table: BenchmarkFigures, best: str) -> Iterator[str]:
     repeated = next(iter(sweep.values())).get(best) if sweep else None
     if repeated is not None and repeated.deviation is not None:
         spread = f"{number_text(table, repeated.mean)} ± {number_text(table, repeated.deviation)}"
-        yield (
-            f"Over {repeated.seeds} draws of {next(iter(sweep))}, {best} reaches {spread} (mean and standard "
-            "deviation)."
-        )
+        yield f"Over {repeated.seeds} draws of the table's probe, {best} reaches {spread} (mean and deviation)."
 
 
 def _against(table: BenchmarkFigures, methods: Sequence[EstimatorRow], baseline: str, called: str) -> Iterator[str]:

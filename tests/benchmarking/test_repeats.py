@@ -36,9 +36,9 @@ def test_mean_and_deviation_are_between_the_seeds() -> None:
 
 
 def test_nothing_is_drawn_unless_asked_for() -> None:
-    assert draws(2000, 0, None, None, 1) == ()
-    assert draws(2000, 0, [2000], None, 1) == ()
-    assert draws(None, 5, None, None, 2) == (Draw(None, seed=5), Draw(None, seed=6))
+    assert draws(0, None, None, 1) == ()
+    assert draws(5, None, None, 2) == (Draw(seed=5, of_table=True), Draw(seed=6, of_table=True))
+    assert draws(0, [9, 9], None, 1) == (Draw(of_table=True), Draw(9))
 
 
 @pytest.mark.parametrize(
@@ -65,15 +65,15 @@ def test_a_sweep_scores_as_select_does_on_a_probe_of_that_size() -> None:
         EXPRESSIONS[:4],
         data,
         truth,
-        estimators=["logme", "knn"],
+        estimators=["logme", "knn", "etran"],
         probe_sizes=[20],
         per_class=[4],
         seeds=2,
         progress=False,
     )
-    assert [repeat.draw.label for repeat in found.sweep[::2]] == ["2,000 rows", "20 rows", "4 rows per class"]
+    assert [repeat.draw.label for repeat in found.sweep[::2]] == ["as in the table", "20 rows", "4 rows per class"]
     by_draw = {repeat.draw: repeat for repeat in found.sweep}
-    assert by_draw[Draw(2000)].scores == found.scores
+    assert by_draw[Draw(of_table=True)].scores == found.scores
     for seed in (0, 1):
         probe = ms.Probe.of(data["two"], size=20, seed=seed)
         board = ms.select(probe, EXPRESSIONS[:4], estimators=["logme", "knn"], history=False, progress=False, seed=seed)
@@ -83,8 +83,18 @@ def test_a_sweep_scores_as_select_does_on_a_probe_of_that_size() -> None:
                 assert known.scores[name]["two"][row.candidate.name] == pytest.approx(row.scores[name])
     assert by_draw[Draw(per_class=4, seed=1)].rows == {"one": 8, "two": 8}
     table = found.table(resamples=0)
-    assert list(table.protocol.sweep) == ["2,000 rows", "20 rows", "4 rows per class"]
+    assert list(table.protocol.sweep) == ["as in the table", "20 rows", "4 rows per class"]
     assert table.protocol.sweep["20 rows"]["logme"].seeds == 2
+    assert table.reference in table.protocol.sweep["20 rows"]
     for shown in (str(table), table.to_markdown(), table.to_html()):
         assert "Probes of several sizes" in shown
-        assert "Over 2 draws of 2,000 rows" in shown
+        assert "Over 2 draws of the table" in shown
+
+
+@pytest.mark.usefixtures("cache")
+def test_a_given_probe_keeps_its_own_size() -> None:
+    probe = ms.Probe.of(toy(1), size=16)
+    truth = {"one": {model: 50 + index for index, model in enumerate(MODELS[:2])}}
+    found = ms.benchmark(EXPRESSIONS[:2], {"one": probe}, truth, estimators="knn", seeds=2, progress=False)
+    assert [repeat.rows for repeat in found.sweep] == [{"one": 16}, {"one": 16}]
+    assert found.sweep[0].scores == found.scores
