@@ -49,7 +49,8 @@ class Benchmark(BenchmarkResults):
             columns: the files' names for `dataset`, `model`, `accuracy`, `rows`, `estimator`, `score`, `parameters` and
                 `family`, where they differ.
             models: numbers of parameters and families, for the ablations: a CSV file or a DataFrame with the columns
-                `model`, `parameters` and `family`, or a mapping model -> field -> value.
+                `model`, `parameters` and `family`, or a mapping model -> field -> value. Where numbers of parameters
+                are unknown, the scores of `parameters` count.
 
         Raises:
             InvalidInputError: a table cannot be read, or no dataset has two models with both a score and an accuracy.

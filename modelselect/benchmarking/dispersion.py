@@ -17,7 +17,7 @@ FEWEST_IN_COMMON = 3
 """Models: the agreement of two orders of fewer is 1 or -1."""
 
 BINOMIAL_DRAWS = 100
-"""Pairs of truths that are drawn where the numbers of test rows are known. Their mean is known to about 0.01."""
+"""Pairs of truths that are drawn where the numbers of test rows are known. Their mean is known to about 0.02."""
 
 
 def dispersion(truth: Matrix) -> Dispersion:

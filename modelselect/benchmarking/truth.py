@@ -86,10 +86,7 @@ def read_truth(given: Any, columns: Mapping[str, str] | None = None) -> Truth:
         found = _of_history(given)
     elif _is_matrix(given):
         found = {
-            str(d): {
-                str(m): [_number(v, f"truth[{d!r}][{m!r}]") for v in (vs if isinstance(vs, Sequence) else [vs])]
-                for m, vs in by_model.items()
-            }
+            str(d): {str(m): [_number(v, f"truth[{d!r}][{m!r}]") for v in _several(vs)] for m, vs in by_model.items()}
             for d, by_model in given.items()
         }
     else:
@@ -213,6 +210,11 @@ def write_truth(
             known = [rows.get(dataset, {}).get(model, "")] if counted else []
             writer.writerow([dataset, model, round(100 * accuracy, 6), *known])
     return written.getvalue()
+
+
+def _several(given: Any) -> Sequence[Any]:
+    """The results of a list, or the only one."""
+    return given if isinstance(given, Sequence) and not isinstance(given, str) else [given]
 
 
 def _is_matrix(given: Any) -> bool:

@@ -31,7 +31,7 @@ def test_long_and_wide_tables_are_read_alike_and_gaps_stay_gaps(tmp_path: Path, 
 
 def test_several_results_come_to_their_mean_and_the_table_says_so() -> None:
     frame = pd.DataFrame({"dataset": ["d"] * 3, "model": ["a", "a", "b"], "accuracy": [80, 90, 70]})
-    for given in (frame, {"d": {"a": [80, 90], "b": 70}}):
+    for given in (frame, {"d": {"a": [80, 90], "b": 70}}, {"d": {"a": ["80", "90"], "b": "70"}}):
         found = read_truth(given)
         assert found.accuracies == {"d": {"a": pytest.approx(0.85), "b": 0.7}}
         assert found.runs == {"d": {"a": (0.8, 0.9)}}
