@@ -192,7 +192,9 @@ what was expected. An unknown keyword raises `TypeError`.
 | keyword | why, or what to do instead |
 | --- | --- |
 {refused}
-`verify` is a keyword of its own there: it fine-tunes every candidate, instead of `truth`.
+`verify` is a keyword of its own there: it fine-tunes every candidate, instead of `truth`. So are `probe_sizes`,
+`per_class` and `seeds`, which run the estimators on further probes: see
+[benchmark estimators](../how-to/benchmark-estimators.md).
 """
 
 

@@ -11,9 +11,10 @@ from modelselect.benchmarking.judging import judge
 from modelselect.benchmarking.measures import find_measure
 from modelselect.benchmarking.results import BenchmarkResults, Matrix
 from modelselect.benchmarking.table import BenchmarkTable
-from modelselect.benchmarking.truth import read_scores, read_truth
+from modelselect.benchmarking.truth import read_models, read_scores, read_truth
 from modelselect.errors import Failure, InvalidInputError
 from modelselect.estimators.estimator import Estimator, evaluate
+from modelselect.estimators.posterior import Pool
 from modelselect.evidence.evidence import Evidence
 from modelselect.host.host import get_host
 from modelselect.host.lookup import ALL_ESTIMATORS, choose_estimators
@@ -30,7 +31,13 @@ class Benchmark(BenchmarkResults):
 
     @classmethod
     def of_scores(
-        cls, scores: Any, truth: Any, *, static: frozenset[str] | None = None, columns: Mapping[str, str] | None = None
+        cls,
+        scores: Any,
+        truth: Any,
+        *,
+        static: frozenset[str] | None = None,
+        columns: Mapping[str, str] | None = None,
+        models: Any = None,
     ) -> Benchmark:
         """The benchmark of scores that exist already: published ones, or another tool's.
 
@@ -40,7 +47,11 @@ class Benchmark(BenchmarkResults):
                 model -> score. Higher is better.
             truth: as in `benchmark()`. Models have the same names as in the scores.
             static: names of the static baselines; None for the names that registered static baselines have.
-            columns: the files' names for `dataset`, `model`, `accuracy`, `estimator` and `score`, where they differ.
+            columns: the files' names for `dataset`, `model`, `accuracy`, `rows`, `estimator`, `score`, `parameters` and
+                `family`, where they differ.
+            models: numbers of parameters and families, for the ablations: a CSV file or a DataFrame with the columns
+                `model`, `parameters` and `family`, or a mapping model -> field -> value. Where numbers of parameters
+                are unknown, the scores of `parameters` count.
 
         Raises:
             InvalidInputError: a table cannot be read, or no dataset has two models with both a score and an accuracy.
@@ -50,8 +61,10 @@ class Benchmark(BenchmarkResults):
         >>> found.table("kendall").rows[0].mean.value.__round__(2)
         0.33
         """
-        known, notes = read_truth(truth, columns)
+        read = read_truth(truth, columns)
+        known = read.accuracies
         given = read_scores(scores, columns)
+        parameters, families = ({}, {}) if models is None else read_models(models, columns)
         if static is None:
             static = frozenset(e.name for e in get_host().estimators.values() if e.is_static)
         kept: dict[str, dict[str, dict[str, float]]] = {}
@@ -62,8 +75,16 @@ class Benchmark(BenchmarkResults):
                     kept.setdefault(estimator, {})[dataset] = both
         datasets = {dataset for by_dataset in kept.values() for dataset in by_dataset}
         _check_overlap(given, known, kept)
-        matched = {d: dict(models) for d, models in known.items() if d in datasets}
-        return cls(matched, kept, static & kept.keys(), notes=tuple(notes))
+        return cls(
+            {d: dict(by_model) for d, by_model in known.items() if d in datasets},
+            kept,
+            static & kept.keys(),
+            notes=read.notes,
+            runs={d: by_model for d, by_model in read.runs.items() if d in datasets},
+            test_rows={d: by_model for d, by_model in read.rows.items() if d in datasets},
+            parameters=parameters,
+            families=families,
+        )
 
     @classmethod
     def of_evidence(
@@ -95,16 +116,21 @@ class Benchmark(BenchmarkResults):
         >>> Benchmark.of_evidence(evidence, truth, "logme").table("kendall").rows[0].mean.value
         1.0
         """
-        known, notes = read_truth(truth)
+        read = read_truth(truth)
+        known = read.accuracies
         methods = _with_static(choose_estimators(get_host(), ALL_ESTIMATORS if estimators is None else estimators))
         gathered = Gathered()
         matched: dict[str, dict[str, float]] = {}
+        facts: dict[str, dict[str, Any]] = {}
         for dataset, by_model in evidence.items():
             matched[dataset] = {m: known[dataset][m] for m in by_model if m in known.get(dataset, {})}
             components: dict[str, dict[str, Mapping[str, float]]] = {}
+            metadata: dict[str, Mapping[str, Any]] = {}
             for model in matched[dataset]:
                 fields = by_model[model]
                 shown = fields if isinstance(fields, Evidence) else Evidence.of(seed=seed, **fields)
+                metadata[model] = shown.metadata or {}
+                facts[model] = {k: v for k in ("parameters", "family") if (v := metadata[model].get(k))}
                 for estimator in methods:
                     begun = time.perf_counter()
                     try:
@@ -113,36 +139,57 @@ class Benchmark(BenchmarkResults):
                         gathered.fail(estimator.name, dataset, model, Failure.from_exception("score", error))
                     else:
                         gathered.took(estimator.name, time.perf_counter() - begun)
-            gathered.combine(methods, dataset, components)
+            models = list(matched[dataset])
+            known_here = Pool(tuple(models), tuple(metadata[model] for model in models))
+            for estimator in methods:
+                scored = components.get(estimator.name, {})
+                gathered.combine(estimator, dataset, models, [scored.get(model) for model in models], known_here)
         _check_overlap({"": evidence}, known, {"": matched})
+        parameters, families = read_models(facts)
+        same = read.renamed({dataset: {model: model for model in models} for dataset, models in matched.items()})
         return cls(
             {dataset: models for dataset, models in matched.items() if models},
             gathered.scores,
             frozenset(e.name for e in methods if e.is_static),
             gathered.failures,
             gathered.mean_seconds(),
-            notes=tuple(notes),
+            notes=read.notes,
+            runs=same.runs,
+            test_rows=same.rows,
+            parameters=parameters,
+            families=families,
         )
 
-    def table(self, measure: str = "weighted_kendall", *, resamples: int = 1000, seed: int = 0) -> BenchmarkTable:
+    def table(
+        self,
+        measure: str = "weighted_kendall",
+        *,
+        resamples: int = 1000,
+        seed: int = 0,
+        reference: str | None = None,
+    ) -> BenchmarkTable:
         """The papers' table: agreement with the truth by estimator and dataset, with intervals.
 
         The table also has the static baselines and, with three datasets or more, the mean rank on the other datasets.
+        If all default estimators have scores, the ranking that `select()` makes of them is a row, too. What the table
+        says beyond that (`BenchmarkTable.protocol`) is in its details.
 
         Args:
             measure: `"weighted_kendall"`, `"kendall"`, `"spearman"`, `"pearson"` or `"top1_regret"`.
             resamples: number of resamples of the bootstrap; 0 for no intervals.
-            seed: of the bootstrap.
+            seed: of the bootstrap, the sub-pools and the draws of test rows.
+            reference: the estimator whose figures all others are compared with in the details; None for the default
+                ranking, or the best static baseline if the default ranking has no figure.
 
         Raises:
-            UnknownNameError: there is no such measure.
+            UnknownNameError: there is no such measure, or no such row.
             InvalidInputError: `resamples` is no whole number, or negative.
         """
         if not isinstance(resamples, int) or resamples < 0:
             raise InvalidInputError(
                 f"resamples is {resamples!r}; expected a number of resamples such as 1000, or 0 for no intervals"
             )
-        return BenchmarkTable.of(judge(self, find_measure(measure), resamples, seed))
+        return BenchmarkTable.of(judge(self, find_measure(measure), resamples, seed, reference))
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         yield self.table()

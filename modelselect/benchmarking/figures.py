@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from modelselect.benchmarking.measures import Measure
+from modelselect.benchmarking.protocol import Protocol
 from modelselect.benchmarking.results import BenchmarkResults
 
 Kind = Literal["method", "static", "history"]
@@ -17,9 +18,6 @@ HISTORY: Kind = "history"
 """A baseline that uses the accuracies on the other datasets."""
 
 CONFIDENCE = 0.95
-
-FEWEST_FOR_A_FIGURE = 2
-"""Models: a single one has no order."""
 
 FEWEST_FOR_AN_INTERVAL = 5
 """Models: resamples of fewer are much alike, and their interval would be too narrow."""
@@ -51,8 +49,8 @@ class EstimatorRow:
         kind: `"method"`, `"static"` (a static baseline) or `"history"` (the mean rank on the other datasets).
         figures: by dataset, without datasets on which the estimator scored fewer than two models.
         mean: of the figures, over the datasets.
-        gains: by baseline, how much better the estimator is, as a mean over datasets and over the models that both
-            score. Above 0 is better for every measure.
+        gains: by baseline or reference, how much better the estimator is, as a mean over datasets and over the models
+            that both score. Above 0 is better for every measure.
         seconds: mean time for one model, without the forward pass; None if unknown.
     """
 
@@ -76,6 +74,8 @@ class BenchmarkFigures:
         static: the static baseline with the best mean, among those that score at least half of the models if there is
             one; None without static baselines.
         history: the baseline from other datasets, the mean rank elsewhere; None with fewer than three datasets.
+        reference: what all estimators are compared with; None without a default ranking and a static baseline.
+        protocol: what the benchmark says beyond its table.
         absent: why an estimator has no figure, by estimator.
         evidence_seconds: mean time of the forward pass for one model and dataset.
         notes: what else a reader must know.
@@ -88,6 +88,8 @@ class BenchmarkFigures:
     resamples: int
     static: str | None
     history: str | None
+    reference: str | None
+    protocol: Protocol
     absent: Mapping[str, str]
     evidence_seconds: float | None
     notes: tuple[str, ...]

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from modelselect.errors import Failure
-from modelselect.estimators.estimator import Estimator, combined
-from modelselect.evidence.linear_algebra import Vector
+from modelselect.estimators.estimator import Estimator
+from modelselect.estimators.posterior import Pool
+from modelselect.evaluation.standings import pool_scores
 
 
 class Gathered:
@@ -27,23 +28,25 @@ class Gathered:
 
     def combine(
         self,
-        methods: Sequence[Estimator],
+        estimator: Estimator,
         dataset: str,
-        components: Mapping[str, Mapping[str, Mapping[str, float]]],
+        models: Sequence[str],
+        components: Sequence[Mapping[str, float] | None],
+        known: Pool,
     ) -> None:
-        """Adds one dataset: each method's components, by estimator and model, are combined into scores."""
-        for estimator in methods:
-            given = components.get(estimator.name, {})
-            if not given:
-                continue
-            try:
-                values: Vector = combined(estimator, list(given.values()))
-            except Exception as error:  # perhaps from a plugin; only this estimator's cells are lost
-                failure = Failure.from_exception("combine", error)
-                for model in given:
-                    self.fail(estimator.name, dataset, model, failure)
-                continue
-            self.scores.setdefault(estimator.name, {})[dataset] = dict(zip(given, values.tolist(), strict=True))
+        """Adds one estimator's scores on one dataset, combined over the models that have components."""
+        there = [model for model, given in zip(models, components, strict=True) if given is not None]
+        if not there:
+            return
+        try:
+            values = pool_scores(estimator, components, known)
+        except Exception as error:  # perhaps from a plugin; only this estimator's cells are lost
+            failure = Failure.from_exception("combine", error)
+            for model in there:
+                self.fail(estimator.name, dataset, model, failure)
+            return
+        scores = dict(zip(models, values.tolist(), strict=True))
+        self.scores.setdefault(estimator.name, {})[dataset] = {model: scores[model] for model in there}
 
     def mean_seconds(self) -> dict[str, float]:
         return {name: float(np.mean(taken)) for name, taken in self._seconds.items()}

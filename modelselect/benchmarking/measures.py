@@ -18,6 +18,9 @@ from modelselect.errors import UnknownNameError
 Vector = NDArray[np.float64]
 Counts = NDArray[np.int64]
 
+FEWEST_FOR_A_FIGURE = 2
+"""Models: a single one has no order."""
+
 
 @dataclass(frozen=True, slots=True)
 class Measure:
@@ -70,10 +73,11 @@ def weighted_kendall(scores: Vector, truth: Vector, counts: Counts) -> Vector:
 
     def ranked_by(first: Vector, second: Vector) -> Vector:
         order = np.lexsort((second, first))[::-1]
-        ends = np.cumsum(counts[:, order], axis=1)
+        drawn = counts[:, order]
+        ends = np.cumsum(drawn, axis=1)
         weights = np.empty(counts.shape)
-        weights[:, order] = harmonic[ends] - harmonic[ends - counts[:, order]]
-        return _ratio(*((weights * sums).sum(axis=1) for sums in (agreeing, in_scores, in_truth)))
+        weights[:, order] = harmonic[ends] - harmonic[ends - drawn]
+        return _ratio(*(np.einsum("bn,bn->b", weights, sums) for sums in (agreeing, in_scores, in_truth)))
 
     return (ranked_by(scores, truth) + ranked_by(truth, scores)) / 2
 

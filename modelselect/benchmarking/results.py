@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from modelselect.errors import Failure
-from modelselect.estimators.ranks import normalised_ranks
+from modelselect.estimators.ranks import mean_rank, normalised_ranks
+from modelselect.host.defaults import DEFAULT_ESTIMATORS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,11 +18,58 @@ if TYPE_CHECKING:
 MEAN_RANK = "mean rank elsewhere"
 """The baseline from other datasets: a model's mean rank by true accuracy on all datasets but the one in question."""
 
+DEFAULT_RANKING = "default ranking"
+"""What `select()` ranks by if no estimator is named: the mean normalised rank of the default estimators."""
+
 FEWEST_FOR_MEAN_RANK = 3
 """With fewer datasets than these there are no two others for a mean."""
 
 Matrix = Mapping[str, Mapping[str, float]]
 """By dataset and model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """How the rows of a probe are drawn from the training rows of a dataset.
+
+    Attributes:
+        size: number of rows, in the dataset's own proportion of classes; None for all rows, or if `per_class` is given.
+        per_class: number of rows of each class, or as many as the class has.
+        seed: of the draw, and of stochastic estimators.
+        of_table: whether the size is that of the probe of the table, whatever it is.
+
+    >>> Draw(1000).label, Draw(None).label, Draw(per_class=5).label, Draw(of_table=True).label
+    ('1,000 rows', 'all rows', '5 rows per class', 'as in the table')
+    """
+
+    size: int | None = None
+    per_class: int | None = None
+    seed: int = 0
+    of_table: bool = False
+
+    @property
+    def label(self) -> str:
+        """The size in words; draws of one label differ in their seeds."""
+        if self.of_table:
+            return "as in the table"
+        if self.per_class is not None:
+            return f"{self.per_class:,} rows per class"
+        return "all rows" if self.size is None else f"{self.size:,} rows"
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """The scores from other rows of the datasets.
+
+    Attributes:
+        draw: how the rows were drawn.
+        rows: number of rows by dataset.
+        scores: by estimator, dataset and model.
+    """
+
+    draw: Draw
+    rows: Mapping[str, int]
+    scores: Mapping[str, Matrix]
 
 
 @dataclass(frozen=True)
@@ -37,6 +85,11 @@ class BenchmarkResults:
         evidence_seconds: mean time of the forward pass for one model and dataset; None without forward passes.
         notes: what else a reader of the table must know.
         provenance: where the results come from; values that JSON can hold.
+        runs: by dataset and model, the results whose mean is the accuracy, where there are several.
+        test_rows: by dataset and model, the number of rows that the accuracy was measured on, where it is known.
+        parameters: number of parameters by model, where it is known.
+        families: family of the architecture by model, where it is known.
+        sweep: the scores from probes of other sizes and seeds.
     """
 
     truth: Matrix
@@ -47,6 +100,11 @@ class BenchmarkResults:
     evidence_seconds: float | None = field(default=None, compare=False)
     notes: tuple[str, ...] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    runs: Mapping[str, Mapping[str, tuple[float, ...]]] = field(default_factory=dict)
+    test_rows: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    parameters: Mapping[str, float] = field(default_factory=dict)
+    families: Mapping[str, str] = field(default_factory=dict)
+    sweep: tuple[Repeat, ...] = ()
 
     @property
     def datasets(self) -> tuple[str, ...]:
@@ -90,4 +148,23 @@ def mean_rank_elsewhere(truth: Matrix) -> dict[str, dict[str, float]]:
         others = [by for other, by in ranks.items() if other != dataset]
         elsewhere = {model: [by[model] for by in others if model in by] for model in by_model}
         found[dataset] = {model: round(float(np.mean(known)), 12) for model, known in elsewhere.items() if known}
+    return found
+
+
+def default_ranking(scores: Mapping[str, Matrix]) -> dict[str, dict[str, float]]:
+    """By dataset and model: the mean normalised rank of the default estimators, by which `select()` ranks.
+
+    Empty if one of the default estimators has no scores, or if there is only one of them.
+    """
+    if len(DEFAULT_ESTIMATORS) == 1 or not all(name in scores for name in DEFAULT_ESTIMATORS):
+        return {}
+    given = [scores[name] for name in DEFAULT_ESTIMATORS]
+    found: dict[str, dict[str, float]] = {}
+    for dataset in dict.fromkeys(dataset for by_dataset in given for dataset in by_dataset):
+        models = list(dict.fromkeys(model for by_dataset in given for model in by_dataset.get(dataset, {})))
+        ranks = {
+            name: normalised_ranks([scores[name].get(dataset, {}).get(model, np.nan) for model in models])
+            for name in DEFAULT_ESTIMATORS
+        }
+        found[dataset] = dict(zip(models, mean_rank(ranks).tolist(), strict=True))
     return found

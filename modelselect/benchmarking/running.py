@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import os
 import platform
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -15,28 +13,25 @@ from typing import Any, Unpack
 
 from modelselect.benchmarking.benchmark import Benchmark
 from modelselect.benchmarking.gathering import Gathered
-from modelselect.benchmarking.results import FEWEST_FOR_MEAN_RANK
-from modelselect.benchmarking.truth import match, names_of, read_truth
+from modelselect.benchmarking.matching import match, names_of
+from modelselect.benchmarking.repeats import draws
+from modelselect.benchmarking.results import Draw, Repeat
+from modelselect.benchmarking.scoring import assess, gather, remember, scores_on, without_history
+from modelselect.benchmarking.truth import Truth, read_truth
 from modelselect.candidates.candidate import Candidate
-from modelselect.candidates.modules import in_evaluation_mode
 from modelselect.errors import Failure, InvalidInputError, SearchError
-from modelselect.estimators.estimator import Estimator
 from modelselect.evaluation.context import EvaluationContext
 from modelselect.evaluation.fine_tuning import VerificationTask
-from modelselect.evaluation.recall import observe, recall_context
 from modelselect.evaluation.request import DEFAULT_HOLDOUT, Request
 from modelselect.evaluation.results import ScoringResult, VerificationResult
 from modelselect.evaluation.running import run
 from modelselect.evaluation.settings import NOT_IN_BENCHMARK, BenchmarkKeywords, Settings, with_signature
-from modelselect.evaluation.task import ScoringTask
-from modelselect.extraction.inputs import InputCache
-from modelselect.history.history import History
-from modelselect.history.records import ACCURACY, FINE_TUNING, Result
 from modelselect.host.lookup import ALL_ESTIMATORS
 from modelselect.probe.probe import Probe
 from modelselect.utils.progress import Progress
 from modelselect.utils.text import listed
 from modelselect.utils.versions import ALL_LIBRARIES, numeric_versions
+from modelselect.verification.verifier import Verified
 
 SOME = 5
 """Names that a note lists."""
@@ -50,6 +45,9 @@ def benchmark(
     *,
     columns: Mapping[str, str] | None = None,
     verify: str | None = None,
+    probe_sizes: Sequence[int | None] | None = None,
+    per_class: Sequence[int] | None = None,
+    seeds: int = 1,
     **settings: Unpack[BenchmarkKeywords],
 ) -> Benchmark:
     """Runs every estimator on every candidate and dataset with a known fine-tuning result.
@@ -63,13 +61,20 @@ def benchmark(
         candidates: as in `select()`.
         datasets: anything that `Probe.of` takes, one or several; or a mapping from names to these. The truth uses these
             names; by default a dataset has the name of its folder, or its name on the Hub.
-        truth: accuracies after fine-tuning: a CSV file or DataFrame, long (columns `dataset`, `model`, `accuracy`) or
-            wide (`model`, and a column for each dataset); a mapping dataset -> model -> accuracy; or a `History`. They
-            are per cent if one is above 1. A model is a candidate's id, with or without the revision, or its name; for
-            a path, the last part is enough.
-        columns: the names that the table of the truth has for `dataset`, `model` and `accuracy`, if it has others.
+        truth: accuracies after fine-tuning: a CSV file or DataFrame, long (columns `dataset`, `model`, `accuracy`, and
+            perhaps `rows`, the number of test rows) or wide (`model`, and a column for each dataset); a mapping
+            dataset -> model -> accuracy, or a list of accuracies, one for each seed; or a `History`. They are per cent
+            if one is above 1. A model is a candidate's id, with or without the revision, or its name; for a path, the
+            last part is enough.
+        columns: the names that the table of the truth has for `dataset`, `model`, `accuracy` and `rows`, if it has
+            others.
         verify: instead of `truth`, how to fine-tune every candidate on the training rows of every dataset, as in
             `select()`. The accuracy is measured on the test split if it has labels, else on held-out rows.
+        probe_sizes: further sizes of the probe, such as `[100, 300, 1000]`, None for all rows. All estimators are run
+            on probes of each size, too. The table is of `probe_size`; the sweep stands in the details below it.
+        per_class: further sizes of the probe, in rows of each class, such as `[5, 10, 50]`.
+        seeds: number of probes of each size, the table's size included. Their seeds count up from `seed`. The details
+            show mean and standard deviation. The truth is the same for all seeds.
         settings: keywords of `select()`: estimators (None or `"all"` for every registered one; static baselines are
             always included), probe_size, source, device, executor, cache_dir, trust_remote_code, seed, batch_size,
             precision, compile, fine_tuning (the recipe for `verify`), max_corrupt, progress.
@@ -98,6 +103,7 @@ def benchmark(
             "a benchmark takes known results (truth=, --truth), or verify= (--verify) to compute them; give one of both"
         )
     asked = Settings.of("benchmark", settings, NOT_IN_BENCHMARK)
+    drawn = draws(asked.seed, probe_sizes, per_class, seeds)
     asked = replace(
         asked,
         estimators=ALL_ESTIMATORS if asked.estimators is None else asked.estimators,
@@ -113,45 +119,46 @@ def benchmark(
         if not request.own_zoos:
             candidates = request.pool  # searched once for all
         requests[name] = request
+    repeats = {draw: {name: _redrawn(request, draw) for name, request in requests.items()} for draw in drawn}
     pool = next(iter(requests.values())).pool
-    known: dict[str, dict[str, float]] = {}
-    called: dict[str, str] = {}
-    notes: list[str] = []
-    if truth is not None:
-        read, notes = read_truth(truth, columns)
-        known, called = match(read, list(requests), pool)
+    known, called = (Truth(), {}) if truth is None else match(read_truth(truth, columns), list(requests), pool)
+    notes = list(known.notes)
     names = names_of(pool, called)
+    recipe = {"recipe": "truth"} if verify is None else asked.described_recipe
     gathered = Gathered()
-    measured: dict[str, dict[str, float]] = {}
     forward: list[float] = []
     with Progress(asked.progress) as bars:
         for name, request in requests.items():
-            modules = [module for zoo in request.own_zoos.values() for module in zoo.modules]
-            with in_evaluation_mode(*modules), InputCache.temporary(request.store.path / "spool") as spool:
-                plain = replace(request, methods=[e for e in request.methods if "history" not in e.reads])
-                task = _with_proxy(ScoringTask(plain.context(spool, None if request.runner.isolated else bars.batches)))
-                shown = [c for c in request.pool if truth is None or c.id in known[name]]
-                results = _assess(task, request, shown, f"scoring on {name}", bars)
+            with without_history(request, bars) as task:
+                shown = [c for c in request.pool if truth is None or c.id in known.accuracies[name]]
+                results = assess(task, request, shown, f"scoring on {name}", bars)
                 if verify is not None:
-                    known[name], unmeasured = _verify(task.context, request, results, f"fine-tuning on {name}", bars)
+                    verified, unmeasured = _verify(task.context, request, results, f"fine-tuning on {name}", bars)
+                    known.accuracies[name] = {key: found.accuracy for key, found in verified.items()}
+                    known.rows[name] = {key: found.rows for key, found in verified.items()}
                     notes += [f"Not fine-tuned on {name}: {names[c]}: {why.reason}" for c, why in unmeasured.items()]
-            unknown = [names[c.id] for c in request.pool if c.id not in known[name]]
+            unknown = [names[c.id] for c in request.pool if c.id not in known.accuracies[name]]
             if truth is not None and unknown:
                 notes.append(f"No known accuracy on {name}, and left out there: {listed(unknown, SOME)}.")
             forward += [
                 r.extraction_seconds for r in results.values() if isinstance(r, ScoringResult) and r.feature_dim
             ]
-            measured[name] = {names[c]: accuracy for c, accuracy in known[name].items()}
-            _gather(gathered, name, task.context.estimators, {c: results[c] for c in known[name]}, names)
-        _remember(gathered, requests, known, names, asked.described_recipe if verify else {"recipe": "truth"}, bars)
-    request = next(iter(requests.values()))
-    if not any(len(by_model) > 1 for by_model in measured.values()):
-        raise InvalidInputError(
-            "no dataset has two models with a known accuracy, so that there is no order to compare with. "
-            + " ".join(notes[:3])
+            with_truth = {c: results[c] for c in known.accuracies[name]}
+            gather(gathered, name, task.context, with_truth, names, request.pool)
+        remember(gathered, requests, known.accuracies, names, recipe, bars)
+        _check(known, notes)
+        sweep = tuple(
+            Repeat(
+                draw,
+                {name: len(request.probe) for name, request in again.items()},
+                scores_on(again, known.accuracies, names, recipe, f", {draw.label}, seed {draw.seed}", bars).scores,
+            )
+            for draw, again in repeats.items()
         )
+    request = next(iter(requests.values()))
+    named = known.renamed({name: {c: names[c] for c in by_model} for name, by_model in known.accuracies.items()})
     return Benchmark(
-        measured,
+        named.accuracies,
         gathered.scores,
         frozenset(e.name for e in request.methods if e.is_static),
         gathered.failures,
@@ -160,6 +167,10 @@ def benchmark(
         tuple(notes),
         {
             "datasets": {name: request.probe.provenance for name, request in requests.items()},
+            "sweep": [
+                asdict(draw) | {"fingerprints": {name: request.probe.fingerprint for name, request in again.items()}}
+                for draw, again in repeats.items()
+            ],
             "candidates": [candidate.id for candidate in pool],
             "estimators": {
                 e.name: {"key": e.key, "parameters": e.parameters, "citation": e.citation} for e in request.methods
@@ -176,7 +187,27 @@ def benchmark(
             "started": started.isoformat(timespec="seconds"),
             "seconds": time.perf_counter() - clock,
         },
+        runs=named.runs,
+        test_rows=named.rows,
+        parameters={names[c.id]: c.metadata["parameters"] for c in pool if c.metadata.get("parameters")},
+        families={names[c.id]: c.metadata["family"] for c in pool if c.metadata.get("family")},
+        sweep=sweep,
     )
+
+
+def _redrawn(request: Request, draw: Draw) -> Request:
+    size = request.probe.provenance["requested_size"] if draw.of_table else draw.size
+    probe = request.probe.redrawn(size=size, per_class=draw.per_class, seed=draw.seed)
+    return replace(request, probe=probe, settings=replace(request.settings, seed=draw.seed))
+
+
+def _check(known: Truth, notes: Sequence[str]) -> None:
+    """Raises InvalidInputError if no dataset has two models with a known accuracy."""
+    if not any(len(by_model) > 1 for by_model in known.accuracies.values()):
+        raise InvalidInputError(
+            "no dataset has two models with a known accuracy, so that there is no order to compare with. "
+            + " ".join(notes[:3])
+        )
 
 
 def _probes(datasets: Any, asked: Settings, measured: bool) -> dict[str, Probe]:
@@ -211,83 +242,14 @@ def _probes(datasets: Any, asked: Settings, measured: bool) -> dict[str, Probe]:
     return probes
 
 
-def _remember(
-    gathered: Gathered,
-    requests: Mapping[str, Request],
-    known: Mapping[str, Mapping[str, float]],
-    names: Mapping[str, str],
-    recipe: Mapping[str, Any],
-    bars: Progress,
-) -> None:
-    """Adds the scores of estimators that read a history: for each dataset, one of the results on all others.
-
-    The whole truth counts as measured under one recipe.
-    """
-    methods = [e for e in next(iter(requests.values())).methods if "history" in e.reads]
-    if not methods:
-        return
-    with tempfile.TemporaryDirectory() as scratch, contextlib.ExitStack() as stack:
-        tasks = {}
-        for name, request in requests.items():
-            modules = [module for zoo in request.own_zoos.values() for module in zoo.modules]
-            stack.enter_context(in_evaluation_mode(*modules))
-            spool = stack.enter_context(InputCache.temporary(request.store.path / "spool"))
-            tasks[name] = _with_proxy(ScoringTask(replace(request, methods=methods).context(spool)))
-        for number, (name, request) in enumerate(requests.items()):
-            pool = [candidate for candidate in request.pool if candidate.id in known[name]]
-            if len(requests) < FEWEST_FOR_MEAN_RANK:
-                few = Failure("score", "it goes by results on other datasets, and there are fewer than two")
-                results: dict[str, ScoringResult | Failure] = dict.fromkeys((c.id for c in pool), few)
-            else:
-                history = History(Path(scratch) / f"{number}.sqlite")
-                for other in (other for other in requests if other != name):
-                    _record(history, other, tasks[other], requests[other].pool, known[other], recipe)
-                known_here = recall_context(tasks[name], history, pool, methods, recipe, bars)
-                task = ScoringTask(replace(tasks[name].context, recall=known_here))
-                results = _assess(task, request, pool, f"recalling for {name}", bars)
-            _gather(gathered, name, methods, results, names)
-
-
-def _record(
-    history: History,
-    dataset: str,
-    task: ScoringTask,
-    pool: Sequence[Candidate],
-    accuracies: Mapping[str, float],
-    recipe: Mapping[str, Any],
-) -> None:
-    """Adds the results on one dataset, and what the proxy sees of it."""
-    probe, proxy = task.context.probe, task.context.proxy
-    history.describe_dataset(dataset, {"name": dataset, "classes": probe.n_classes, "samples": len(probe)})
-    settings = {FINE_TUNING: recipe}
-    measured = [c for c in pool if c.id in accuracies]
-    history.record(Result(c.unversioned_id, dataset, ACCURACY, accuracies[c.id], settings) for c in measured)
-    if proxy is not None:
-        history.keep_proxy(dataset, proxy.id, task.features(proxy))
-
-
-def _with_proxy(task: ScoringTask) -> ScoringTask:
-    """The task, with the default proxy if an estimator reads a proxy's features."""
-    if "proxy_features" not in task.context.wanted:
-        return task
-    return ScoringTask(replace(task.context, proxy=observe(task, None, None)))
-
-
-def _assess(
-    task: ScoringTask, request: Request, pool: Sequence[Candidate], what: str, bars: Progress
-) -> dict[str, ScoringResult | Failure]:
-    results = run(request.runner, task, pool, bars.candidates(what, len(pool)))
-    return {candidate.id: results[candidate.id] for candidate in pool}  # whatever finished first
-
-
 def _verify(
     context: EvaluationContext,
     request: Request,
     results: Mapping[str, ScoringResult | Failure],
     what: str,
     bars: Progress,
-) -> tuple[dict[str, float], dict[str, Failure]]:
-    """Accuracy of each candidate after fine-tuning, or why it has none, by id. Its weights are not kept."""
+) -> tuple[dict[str, Verified], dict[str, Failure]]:
+    """What each candidate reached after fine-tuning, or why it has none, by id. Its weights are not kept."""
     identities = {key: result.identity for key, result in results.items() if isinstance(result, ScoringResult)}
     task = VerificationTask(context, request.settings.recipe, identities, request.settings.verify)
 
@@ -297,29 +259,8 @@ def _verify(
 
     found = run(request.runner, task, request.pool, bars.candidates(what, len(request.pool)), drop)
     in_order = {c.id: found[c.id] for c in request.pool if c.id in found}
-    accuracies = {key: r.verified.accuracy for key, r in in_order.items() if isinstance(r, VerificationResult)}
-    return accuracies, {key: r for key, r in found.items() if isinstance(r, Failure)}
-
-
-def _gather(
-    gathered: Gathered,
-    dataset: str,
-    methods: Sequence[Estimator],
-    results: Mapping[str, ScoringResult | Failure],
-    names: Mapping[str, str],
-) -> None:
-    """Adds what became of each candidate with a known accuracy on one dataset."""
-    components: dict[str, dict[str, Mapping[str, float]]] = {}
-    for key, result in results.items():
-        for estimator in methods:
-            if isinstance(result, Failure):
-                gathered.fail(estimator.name, dataset, names[key], result)
-            elif estimator.name in result.components:
-                components.setdefault(estimator.name, {})[names[key]] = result.components[estimator.name]
-                gathered.took(estimator.name, result.estimator_seconds[estimator.name])
-            elif estimator.name in result.failures:
-                gathered.fail(estimator.name, dataset, names[key], result.failures[estimator.name])
-    gathered.combine(methods, dataset, components)
+    measured = {key: r.verified for key, r in in_order.items() if isinstance(r, VerificationResult)}
+    return measured, {key: r for key, r in found.items() if isinstance(r, Failure)}
 
 
 def _described(truth: Any) -> dict[str, Any]:

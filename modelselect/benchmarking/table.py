@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from modelselect.benchmarking import rendering
 from modelselect.benchmarking.figures import BenchmarkFigures
+from modelselect.benchmarking.verdict import verdicts
 from modelselect.errors import InvalidInputError
 from modelselect.store.files import write_text
 from modelselect.utils.text import PLAIN_WIDTH
@@ -34,30 +35,36 @@ class BenchmarkTable(BenchmarkFigures):
 
     def sentences(self) -> list[str]:
         """The verdict: which methods do not beat the baselines, and which differ from them by no more than chance."""
-        return rendering.verdicts(self)
+        return verdicts(self)
 
-    def to_rich(self, intervals: bool = True) -> Group:
-        """The table, verdict and notes for Rich; with or without the intervals of single datasets."""
-        return rendering.terminal(self, intervals)
+    def to_rich(self, intervals: bool = True, detail: bool = False) -> Group:
+        """The table, verdict and notes for Rich.
 
-    def to_text(self, intervals: bool = True) -> str:
+        Args:
+            intervals: whether to show the intervals of single datasets.
+            detail: whether to show the details: the truth itself, differences, win rates and parts of the pool. Probes
+                of several sizes are always shown.
+        """
+        return rendering.terminal(self, intervals, detail)
+
+    def to_text(self, intervals: bool = True, detail: bool = False) -> str:
         """The table as a terminal shows it, with verdict and notes below."""
         from rich.console import Console
 
         console = Console(file=io.StringIO(), width=PLAIN_WIDTH, color_system=None)
-        console.print(self.to_rich(intervals))
+        console.print(self.to_rich(intervals, detail))
         return console.file.getvalue()  # type: ignore[attr-defined, no-any-return]
 
-    def to_markdown(self, intervals: bool = True) -> str:
+    def to_markdown(self, intervals: bool = True, detail: bool = False) -> str:
         """A Markdown table with verdict and notes below; text from outside is escaped."""
-        return rendering.markdown(self, intervals)
+        return rendering.markdown(self, intervals, detail)
 
-    def to_latex(self, intervals: bool = True) -> str:
+    def to_latex(self, intervals: bool = True, detail: bool = False) -> str:
         """A LaTeX tabular (package booktabs) with verdict and notes as comments above; text from outside is escaped."""
-        return rendering.latex(self, intervals)
+        return rendering.latex(self, intervals, detail)
 
     def to_html(self, intervals: bool = True) -> str:
-        """A web page in one file that loads nothing from any host; text from outside is escaped."""
+        """A web page in one file that loads nothing from any host, with all details; text from outside is escaped."""
         return rendering.page(self, intervals)
 
     def to_csv(self) -> str:
@@ -65,11 +72,13 @@ class BenchmarkTable(BenchmarkFigures):
         return rendering.comma_separated(self)
 
     def to_json(self) -> str:
-        """Everything: figures, intervals, verdict, scores, truth, failures and provenance."""
+        """Everything: figures, intervals, verdict, details, scores, truth, failures and provenance."""
         return rendering.document(self)
 
-    def save(self, path: str | os.PathLike[str], *, intervals: bool = True) -> None:
+    def save(self, path: str | os.PathLike[str], *, intervals: bool = True, detail: bool = False) -> None:
         """Writes the table into a file. Its suffix chooses the form: .md, .tex, .html, .csv, .json or .txt.
+
+        A page and a JSON file always hold the details.
 
         Raises:
             InvalidInputError: the suffix is another, or the file cannot be written.
@@ -79,9 +88,11 @@ class BenchmarkTable(BenchmarkFigures):
             text = self.to_csv()
         elif suffix == ".json":
             text = self.to_json()
+        elif suffix == ".html":
+            text = self.to_html(intervals)
         else:
-            forms = {".md": self.to_markdown, ".tex": self.to_latex, ".html": self.to_html, ".txt": self.to_text}
-            text = forms[suffix](intervals)
+            forms = {".md": self.to_markdown, ".tex": self.to_latex, ".txt": self.to_text}
+            text = forms[suffix](intervals, detail)
         write_text(path, text)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Group]:

@@ -1,4 +1,4 @@
-"""Reads known accuracies and scores from tables, and matches them with candidates and datasets."""
+"""Reads known accuracies, scores and facts about models from tables."""
 
 from __future__ import annotations
 
@@ -7,18 +7,26 @@ import io
 import math
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from modelselect.candidates.candidate import Candidate
-from modelselect.errors import InvalidInputError, did_you_mean
+from modelselect.errors import InvalidInputError
 from modelselect.history.database import Database
 from modelselect.history.records import ACCURACY
 
 if TYPE_CHECKING:
     import pandas as pd
 
-ALIASES = {"model": ("model", "candidate"), "accuracy": ("accuracy", "value"), "dataset": ("dataset",)}
+ALIASES = {
+    "model": ("model", "candidate"),
+    "accuracy": ("accuracy", "value"),
+    "dataset": ("dataset",),
+    "rows": ("rows", "test_rows"),
+    "parameters": ("parameters",),
+    "family": ("family",),
+}
 """Names that a table may give its columns; the first that the table has counts."""
 
 MISSING = {"", "-", "–", "na", "n/a", "nan", "none", "null"}
@@ -28,42 +36,77 @@ Matrix = dict[str, dict[str, float]]
 """By dataset and model."""
 
 
-def read_truth(given: Any, columns: Mapping[str, str] | None = None) -> tuple[Matrix, list[str]]:
-    r"""Accuracies from 0 to 1, by dataset and model, and notes on how they were read.
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """Known accuracies.
+
+    Attributes:
+        accuracies: from 0 to 1, by dataset and model.
+        runs: by dataset and model, the results whose mean is the accuracy, where there are several.
+        rows: by dataset and model, the number of rows that the accuracy was measured on, where it is known.
+        notes: how the accuracies were read.
+    """
+
+    accuracies: Matrix = field(default_factory=dict)
+    runs: dict[str, dict[str, tuple[float, ...]]] = field(default_factory=dict)
+    rows: dict[str, dict[str, int]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def renamed(self, names: Mapping[str, Mapping[str, str]]) -> Truth:
+        """The truth of some models, by dataset and new name of the model. All others are left out."""
+
+        def of(table: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+            return {
+                dataset: {new: table[dataset][old] for old, new in models.items() if old in table[dataset]}
+                for dataset, models in names.items()
+                if dataset in table
+            }
+
+        return Truth(of(self.accuracies), of(self.runs), of(self.rows), self.notes)
+
+
+def read_truth(given: Any, columns: Mapping[str, str] | None = None) -> Truth:
+    r"""The truth in a table, a mapping or a history.
 
     Args:
-        given: a CSV file or a DataFrame, long (columns `dataset`, `model` or `candidate`, `accuracy` or `value`) or
-            wide (a column `model`, and one for each dataset); a mapping dataset -> model -> accuracy; or a `History`.
-            If one accuracy is above 1, all are in per cent. Several results of one model on one dataset count by their
-            mean. Empty cells are unknown.
-        columns: the table's own names for `dataset`, `model` and `accuracy`, where they differ.
+        given: a CSV file or a DataFrame, long (columns `dataset`, `model` or `candidate`, `accuracy` or `value`, and
+            perhaps `rows`, the number of test rows) or wide (a column `model`, and one for each dataset); a mapping
+            dataset -> model -> accuracy, or a list of accuracies; or a `History`. If one accuracy is above 1, all are
+            in per cent. Several results of one model on one dataset count by their mean. Empty cells are unknown.
+        columns: the table's own names for `dataset`, `model`, `accuracy` and `rows`, where they differ.
 
     Raises:
         InvalidInputError: the truth cannot be read; the message says where.
 
-    >>> read_truth({"pets": {"resnet18": 88.0, "vgg11": 85.5}})
-    ({'pets': {'resnet18': 0.88, 'vgg11': 0.855}}, [])
+    >>> read_truth({"pets": {"resnet18": 88.0, "vgg11": 85.5}}).accuracies
+    {'pets': {'resnet18': 0.88, 'vgg11': 0.855}}
     """
+    rows: dict[str, dict[str, int]] = {}
     if isinstance(given, Database):
         found = _of_history(given)
     elif _is_matrix(given):
         found = {
-            str(d): {str(m): [_number(v, f"truth[{d!r}][{m!r}]")] for m, v in by_model.items()}
+            str(d): {str(m): [_number(v, f"truth[{d!r}][{m!r}]") for v in _several(vs)] for m, vs in by_model.items()}
             for d, by_model in given.items()
         }
     else:
+        columns = _only(columns, ("dataset", "model", "accuracy", "rows"))
         frame, called = _frame(given, columns, "truth")
         names = {key: _column(frame, key, columns) for key in ALIASES}
         if names["model"] is None:
             raise InvalidInputError(
-                f"{called} has the columns {_listed(frame.columns)}; expected dataset, model and accuracy, or model "
-                "and a column for each dataset. Name the table's columns: columns={'model': ...} (--column model=...)."
+                f"{called} has the columns {listed_names(frame.columns)}; expected dataset, model and accuracy, or "
+                "model and a column for each dataset. Name the table's columns: columns={'model': ...} "
+                "(--column model=...)."
             )
         if names["accuracy"] is not None and names["dataset"] is not None:
-            found = _long(frame, names["dataset"], names["model"], names["accuracy"], called)
+            key = names["dataset"], names["model"]
+            found = _long(frame, *key, names["accuracy"], called)
+            if names["rows"] is not None:
+                rows = _rows(frame, *key, names["rows"], called)
         else:
             found = _wide(frame, names["model"], called)
-    return _checked(found)
+    return _checked(found, rows)
 
 
 def read_scores(given: Any, columns: Mapping[str, str] | None = None) -> dict[str, Matrix]:
@@ -84,12 +127,13 @@ def read_scores(given: Any, columns: Mapping[str, str] | None = None) -> dict[st
             }
             for e, by_dataset in given.items()
         }
+    columns = _only(columns, ("dataset", "model", "accuracy", "estimator", "score"))
     frame, called = _frame(given, columns, "scores")
     dataset, model = _column(frame, "dataset", columns), _column(frame, "model", columns)
     if dataset is None or model is None:
         raise InvalidInputError(
-            f"{called} has the columns {_listed(frame.columns)}; expected dataset, model, and estimator and score or a "
-            "column for each estimator. Name the table's own columns: columns={'model': ...} (--column model=...)."
+            f"{called} has the columns {listed_names(frame.columns)}; expected dataset, model, and estimator and score "
+            "or a column for each estimator. Name the table's columns: columns={'model': ...} (--column model=...)."
         )
     named = {key: (columns or {}).get(key, key) for key in ("estimator", "score")}
     found: dict[str, Matrix] = {}
@@ -110,72 +154,48 @@ def read_scores(given: Any, columns: Mapping[str, str] | None = None) -> dict[st
     return found
 
 
-def match(
-    truth: Mapping[str, Mapping[str, float]], datasets: Sequence[str], candidates: Sequence[Candidate]
-) -> tuple[Matrix, dict[str, str]]:
-    """Accuracies of these candidates on these datasets, by dataset and candidate id; and the truth's name of each id.
+def read_models(given: Any, columns: Mapping[str, str] | None = None) -> tuple[dict[str, float], dict[str, str]]:
+    """Numbers of parameters and families, by model, where they are known.
 
-    A model of the truth matches a candidate by the candidate's id, the id without the revision, the name, or the last
-    part of a name that is a path.
+    Args:
+        given: a CSV file or a DataFrame with the columns `model`, and `parameters` or `family` or both; or a mapping
+            model -> field -> value.
+        columns: the table's own names for `model`, `parameters` and `family`, where they differ.
 
     Raises:
-        InvalidInputError: the truth lacks a dataset, or knows fewer than two of the candidates on one; or a name
-            matches two candidates, or two names match one candidate.
+        InvalidInputError: the table cannot be read, or has neither parameters nor families.
+
+    >>> read_models({"a": {"parameters": 11e6, "family": "ResNet"}, "b": {"parameters": None}})
+    ({'a': 11000000.0}, {'a': 'ResNet'})
     """
-    keys = _keys(candidates)
-    found: Matrix = {}
-    called: dict[str, str] = {}
-    for dataset in datasets:
-        if dataset not in truth:
+    if _is_matrix(given):
+        facts = {str(model): dict(known) for model, known in given.items()}
+        places = {model: f"models[{model!r}]" for model in facts}
+    else:
+        columns = _only(columns, ("model", "parameters", "family"))
+        frame, called = _frame(given, columns, "models")
+        names = {key: _column(frame, key, columns) for key in ("model", "parameters", "family")}
+        if names["model"] is None or names["parameters"] is names["family"] is None:
             raise InvalidInputError(
-                f"the truth has no dataset {dataset!r}.{did_you_mean(dataset, truth)} The datasets of the truth are "
-                f"{_listed(truth)}. Use these names for your datasets."
+                f"{called} has the columns {listed_names(frame.columns)}; expected model, and parameters or family. "
+                "Name the table's columns: columns={'family': ...} (--column family=...)."
             )
-        found[dataset] = {}
-        for model, accuracy in truth[dataset].items():
-            meant = keys.get(model, [])
-            if len(meant) > 1:
-                raise InvalidInputError(
-                    f"the truth's model {model!r} matches {_listed(meant)}; expected one candidate. Write the whole id "
-                    "in the truth."
-                )
-            if not meant:
-                continue
-            if meant[0] in found[dataset]:
-                raise InvalidInputError(
-                    f"the truth has two accuracies of {meant[0]} on {dataset}, one of them as {model!r}; expected one. "
-                    "Use one name for each model."
-                )
-            found[dataset][meant[0]] = accuracy
-            called.setdefault(meant[0], model)
-        if len(found[dataset]) < 2:
-            raise InvalidInputError(
-                f"{len(found[dataset])} of the truth's {len(truth[dataset])} models on {dataset} "
-                f"({_listed(truth[dataset])}) are among the {len(candidates)} candidates "
-                f"({_listed(c.id for c in candidates)}); expected two or more. Use the candidates' ids or names in the "
-                "truth."
-            )
-    return found, called
+        facts, places = {}, {}
+        for number, row in enumerate(frame.to_dict("records"), 2):
+            model = str(row[names["model"]]).strip()
+            facts[model] = {key: row[name] for key, name in names.items() if name is not None and key != "model"}
+            places[model] = f"{called}, line {number}"
+    parameters = {m: _number(known.get("parameters"), f"{places[m]}: parameters") for m, known in facts.items()}
+    return (
+        {model: count for model, count in parameters.items() if not math.isnan(count)},
+        {m: str(known["family"]).strip() for m, known in facts.items() if not _is_missing(known.get("family"))},
+    )
 
 
-def names_of(candidates: Sequence[Candidate], called: Mapping[str, str]) -> dict[str, str]:
-    """A table's name for each candidate, by id: the truth's name, otherwise the id, or for a folder the folder's name.
-
-    >>> names_of([Candidate("timm", "resnet18", "a1")], {})
-    {'timm:resnet18@a1': 'timm:resnet18'}
-    """
-
-    def short(candidate: Candidate) -> str:
-        is_folder = os.path.isdir(candidate.name)
-        return os.path.basename(candidate.name.rstrip("/")) if is_folder else candidate.unversioned_id
-
-    names = {c.id: called.get(c.id) or short(c) for c in candidates}
-    taken = list(names.values())
-    return {key: name if taken.count(name) == 1 else key for key, name in names.items()}
-
-
-def write_truth(truth: Mapping[str, Mapping[str, float]]) -> str:
-    r"""A long table in per cent, as `read_truth` reads it.
+def write_truth(
+    truth: Mapping[str, Mapping[str, float]], rows: Mapping[str, Mapping[str, int]] = MappingProxyType({})
+) -> str:
+    r"""A long table in per cent, as `read_truth` reads it. It has a column `rows` if a number of test rows is known.
 
     >>> print(write_truth({"pets": {"resnet18": 0.88}}), end="")
     dataset,model,accuracy
@@ -183,23 +203,18 @@ def write_truth(truth: Mapping[str, Mapping[str, float]]) -> str:
     """
     written = io.StringIO()
     writer = csv.writer(written, lineterminator="\n")
-    writer.writerow(["dataset", "model", "accuracy"])
+    counted = any(rows.values())
+    writer.writerow(["dataset", "model", "accuracy", *(["rows"] if counted else [])])
     for dataset, by_model in truth.items():
         for model, accuracy in by_model.items():
-            writer.writerow([dataset, model, round(100 * accuracy, 6)])
+            known = [rows.get(dataset, {}).get(model, "")] if counted else []
+            writer.writerow([dataset, model, round(100 * accuracy, 6), *known])
     return written.getvalue()
 
 
-def _keys(candidates: Sequence[Candidate]) -> dict[str, list[str]]:
-    """The candidate ids that each name matches; a more exact match hides the others."""
-    keys: dict[str, list[str]] = {}
-    spelt = [(c.id, (c.id, c.unversioned_id, c.name, c.name.rstrip("/").rsplit("/", 1)[-1])) for c in candidates]
-    for spellings in zip(*(names for _, names in spelt), strict=True):
-        meant: dict[str, list[str]] = {}
-        for (key, _), spelling in zip(spelt, spellings, strict=True):
-            meant.setdefault(spelling, []).append(key)
-        keys = meant | keys
-    return keys
+def _several(given: Any) -> Sequence[Any]:
+    """The results of a list, or the only one."""
+    return given if isinstance(given, Sequence) and not isinstance(given, str) else [given]
 
 
 def _is_matrix(given: Any) -> bool:
@@ -233,8 +248,15 @@ def _frame(given: Any, columns: Mapping[str, str] | None, what: str) -> tuple[pd
         raise InvalidInputError(f"{what} is a {type(given).__name__}; expected a CSV file, a DataFrame or a mapping")
     absent = [column for column in (columns or {}).values() if column not in frame.columns]
     if absent:
-        raise InvalidInputError(f"{called} has the columns {_listed(frame.columns)}, and lacks {_listed(absent)}")
+        raise InvalidInputError(
+            f"{called} has the columns {listed_names(frame.columns)}, and lacks {listed_names(absent)}"
+        )
     return frame, called
+
+
+def _only(columns: Mapping[str, str] | None, keys: Sequence[str]) -> dict[str, str]:
+    """The columns that a table may have; one call names the columns of several tables."""
+    return {key: name for key, name in (columns or {}).items() if key in keys}
 
 
 def _column(frame: pd.DataFrame, key: str, columns: Mapping[str, str] | None) -> str | None:
@@ -256,6 +278,22 @@ def _long(
     return found
 
 
+def _rows(frame: pd.DataFrame, dataset: str, model: str, rows: str, called: str) -> dict[str, dict[str, int]]:
+    """Numbers of test rows, where they are known; the first of several results counts."""
+    found: dict[str, dict[str, int]] = {}
+    for number, row in enumerate(frame.to_dict("records"), 2):
+        value = _number(row[rows], f"{called}, line {number}: {rows}")
+        if math.isnan(value):
+            continue
+        if value < 1 or value != int(value):
+            raise InvalidInputError(
+                f"{called}, line {number}: {rows} is {row[rows]!r}; expected the number of rows that the accuracy was "
+                "measured on, or an empty cell"
+            )
+        found.setdefault(str(row[dataset]).strip(), {}).setdefault(str(row[model]).strip(), int(value))
+    return found
+
+
 def _wide(frame: pd.DataFrame, model: str, called: str) -> dict[str, dict[str, list[float]]]:
     found: dict[str, dict[str, list[float]]] = {}
     for dataset in (str(column) for column in frame.columns if column != model):
@@ -265,8 +303,8 @@ def _wide(frame: pd.DataFrame, model: str, called: str) -> dict[str, dict[str, l
     return found
 
 
-def _checked(found: Mapping[str, Mapping[str, Sequence[float]]]) -> tuple[Matrix, list[str]]:
-    """Mean accuracies from 0 to 1, and notes. An impossible accuracy is an error and never left out in silence."""
+def _checked(found: Mapping[str, Mapping[str, Sequence[float]]], rows: dict[str, dict[str, int]]) -> Truth:
+    """Accuracies from 0 to 1. An impossible accuracy is an error and never left out in silence."""
     known = {d: {m: [v for v in vs if not math.isnan(v)] for m, vs in by.items()} for d, by in found.items()}
     highest = max((v for by in known.values() for vs in by.values() for v in vs), default=0.0)
     scale = 100.0 if highest > 1 else 1.0
@@ -278,10 +316,12 @@ def _checked(found: Mapping[str, Mapping[str, Sequence[float]]]) -> tuple[Matrix
                         f"the accuracy of {model} on {dataset} is {value:g}; expected all accuracies from 0 to 1, or "
                         "all from 0 to 100"
                     )
-    repeated = sum(len(values) > 1 for by_model in known.values() for values in by_model.values())
-    notes = []
-    if repeated:
-        notes.append(f"{repeated:,} accuracies are means of several results of one model on one dataset.")
+    runs = {
+        dataset: {model: tuple(v / scale for v in values) for model, values in by_model.items() if len(values) > 1}
+        for dataset, by_model in known.items()
+    }
+    repeated = sum(map(len, runs.values()))
+    notes = [f"{repeated:,} accuracies are means of several results of one model on one dataset."] if repeated else []
     means = {
         dataset: {model: sum(values) / len(values) / scale for model, values in by_model.items() if values}
         for dataset, by_model in known.items()
@@ -291,7 +331,7 @@ def _checked(found: Mapping[str, Mapping[str, Sequence[float]]]) -> tuple[Matrix
         raise InvalidInputError(
             "the truth holds no accuracy; expected the accuracies of two models or more on one dataset or more"
         )
-    return means, notes
+    return Truth(means, {d: by_model for d, by_model in runs.items() if by_model}, rows, tuple(notes))
 
 
 def _is_missing(value: Any) -> bool:
@@ -321,6 +361,7 @@ def _set_once(by_model: dict[str, float], model: str, value: float, where: str) 
     by_model[model] = value
 
 
-def _listed(names: Any) -> str:
+def listed_names(names: Any) -> str:
+    """Names in a message: five of them, and how many more there are."""
     shown = [str(name) for name in names]
     return (", ".join(shown[:5]) or "none") + (f" and {len(shown) - 5} more" if len(shown) > 5 else "")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from modelselect.cli.options import EpochsOption, PatienceOption, TrialsOption, meant, with_settings
-from modelselect.evaluation.settings import BenchmarkKeywords
+from modelselect.evaluation.settings import BenchmarkKeywords, rows_or_all
 
 if TYPE_CHECKING:
     from modelselect.benchmarking.benchmark import Benchmark
@@ -36,12 +36,23 @@ def benchmark(
     epochs: EpochsOption = None,
     trials: TrialsOption = None,
     patience: PatienceOption = None,
+    probe_sizes: Annotated[
+        str | None, typer.Option(help="Further probe sizes: 100,300,all.", show_default=False)
+    ] = None,
+    per_class: Annotated[
+        str | None, typer.Option(help="Further probe sizes, in rows of each class: 5,10,50.", show_default=False)
+    ] = None,
+    seeds: Annotated[int, typer.Option(help="Probes to draw of each size, for means and deviations.")] = 1,
     save_truth: Annotated[
         Path | None, typer.Option(help="Write the accuracies to this file, for --truth.", show_default=False)
     ] = None,
     scores: Annotated[
         Path | None,
         typer.Option(help="Judge these scores instead: a CSV file dataset,model,ESTIMATOR,...", show_default=False),
+    ] = None,
+    models: Annotated[
+        Path | None,
+        typer.Option(help="Facts for --scores: a CSV file model,parameters,family.", show_default=False),
     ] = None,
     column: Annotated[
         list[str] | None, typer.Option(help="A column's name in the CSV file: accuracy=top1; may be repeated.")
@@ -50,6 +61,13 @@ def benchmark(
         str, typer.Option(help="weighted_kendall, kendall, spearman, pearson or top1_regret.")
     ] = "weighted_kendall",
     resamples: Annotated[int, typer.Option(help="Resamples of the bootstrap; 0 for no intervals.")] = 1000,
+    reference: Annotated[
+        str | None,
+        typer.Option(help="What --detail compares all estimators with.", show_default="the default ranking"),
+    ] = None,
+    detail: Annotated[
+        bool, typer.Option("--detail", help="Also show the truth itself, differences, win rates and parts of the pool.")
+    ] = False,
     no_intervals: Annotated[
         bool, typer.Option("--no-intervals", help="Leave out the intervals of single datasets.")
     ] = False,
@@ -63,7 +81,7 @@ def benchmark(
     **options: Any,
 ) -> None:
     """Judge estimators by known fine-tuning results."""
-    from modelselect.benchmarking import running
+    from modelselect.benchmarking import rendering, running
     from modelselect.benchmarking.benchmark import Benchmark
     from modelselect.benchmarking.measures import find_measure
     from modelselect.benchmarking.table import check_suffix
@@ -84,12 +102,19 @@ def benchmark(
     if scores is not None:
         if candidates is not None or verify is not None:
             raise InvalidInputError("--scores judges existing scores; leave out the candidates and --verify")
+        if probe_sizes is not None or per_class is not None or seeds != 1:
+            raise InvalidInputError(
+                "--scores judges existing scores; leave out --probe-sizes, --per-class and --seeds, which draw probes"
+            )
         if truth is None:
             raise InvalidInputError(
                 "--scores also needs the known accuracies; add --truth FILE.csv, which may be the same file"
             )
-        found = Benchmark.of_scores(scores, truth, columns=columns)
+        found = Benchmark.of_scores(scores, truth, columns=columns, models=models)
     else:
+        if models is not None:
+            raise InvalidInputError("--models describes the models of --scores; candidates bring their own facts")
+        sizes = _numbers("--probe-sizes", probe_sizes, "100,300,1000"), _numbers("--per-class", per_class, "5,10,50")
         if candidates is None or not datasets:
             raise InvalidInputError(
                 "expected candidates and datasets: modelselect benchmark 'dir:models/*' data/a data/b --truth truth.csv"
@@ -108,30 +133,45 @@ def benchmark(
                 truth,
                 columns=columns,
                 verify=verify,
+                probe_sizes=sizes[0],
+                per_class=sizes[1],
+                seeds=seeds,
                 fine_tuning=FineTuning(**recipe),
                 **settings,
             )
     if save_truth is not None:
-        write_text(save_truth, write_truth(found.truth))
+        write_text(save_truth, write_truth(found.truth, found.test_rows))
         typer.echo(f"accuracies written to {save_truth}", err=True)
-    table = found.table(measure, resamples=resamples, seed=options["seed"])
+    table = found.table(measure, resamples=resamples, seed=options["seed"], reference=reference)
     for path in output or []:
-        table.save(path, intervals=not no_intervals)
+        table.save(path, intervals=not no_intervals, detail=detail)
         typer.echo(f"table written to {path}", err=True)
     if as_json:
         typer.echo(table.to_json(), nl=False)
         return
     from modelselect.cli.terminal import console
 
-    drawn: Any = table.to_rich(intervals=False) if no_intervals else table
-    console().print(drawn)
+    screen = console()
+    screen.print(table.to_rich(not no_intervals and rendering.width(table) <= screen.width, detail))
+
+
+def _numbers(option: str, given: str | None, example: str) -> list[Any] | None:
+    """The numbers of a list such as `100,300,all`; None if the option is left out."""
+    from modelselect.errors import InvalidInputError
+
+    if given is None:
+        return None
+    try:
+        return [rows_or_all(text.strip()) for text in given.split(",")]
+    except ValueError:
+        raise InvalidInputError(f"{option} is {given!r}; expected numbers of rows such as {example}") from None
 
 
 def _columns(given: list[str] | None) -> dict[str, str] | None:
     from modelselect.errors import InvalidInputError
 
     columns = dict(text.split("=", 1) for text in given or [] if "=" in text)
-    known = ("dataset", "model", "accuracy", "estimator", "score")
+    known = ("dataset", "model", "accuracy", "rows", "estimator", "score", "parameters", "family")
     for text in given or []:
         if text.split("=", 1)[0] not in known or "=" not in text:
             raise InvalidInputError(

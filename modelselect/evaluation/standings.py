@@ -88,7 +88,7 @@ def stand(pool: Sequence[Candidate], results: Mapping[str, ScoringResult | Failu
     scores, failures = {}, {}
     for estimator in rule.methods:
         try:
-            scores[estimator.name] = _column(estimator, components[estimator.name], known)
+            scores[estimator.name] = pool_scores(estimator, components[estimator.name], known)
         except Exception as error:  # a plugin may raise anything; only this estimator's column is lost
             scores[estimator.name] = np.full(len(pool), np.nan)
             failures[estimator.name] = Failure.from_exception("combine", error)
@@ -138,7 +138,7 @@ def halved_totals(standings: Standings, results: Mapping[str, ScoringResult | Fa
         on_half = [
             r.halved.get(estimator.name) if isinstance(r := results[c.id], ScoringResult) else None for c in pool
         ]
-        scores[estimator.name] = _column(estimator, on_half if looks_at_rows(estimator) else on_all, known)
+        scores[estimator.name] = pool_scores(estimator, on_half if looks_at_rows(estimator) else on_all, known)
     return _totals(standings.left_out, scores)
 
 
@@ -263,7 +263,7 @@ def _pieces(weigher: Weigher, components: Sequence[Mapping[str, float] | None], 
     return tuple(whole)
 
 
-def _column(estimator: Estimator, components: Sequence[Mapping[str, float] | None], known: Pool) -> Vector:
+def pool_scores(estimator: Estimator, components: Sequence[Mapping[str, float] | None], known: Pool) -> Vector:
     """(n,) scores over the pool; NaN for a candidate without components.
 
     Raises:
@@ -297,7 +297,9 @@ def _replicated(
                 replicates.append([given] * resamples)
             else:
                 replicates.append(replicate(given, resampled) if resampled else [None] * resamples)
-        columns[estimator.name] = np.array([_column(estimator, each, known) for each in zip(*replicates, strict=True)])
+        columns[estimator.name] = np.array(
+            [pool_scores(estimator, each, known) for each in zip(*replicates, strict=True)]
+        )
     errors = {e.name: _deviations(columns[e.name]) for e in rule.chosen if resamples and looks_at_rows(e)}
     return errors, columns
 

@@ -40,12 +40,17 @@ class DrawnRows:
 
 @dataclass(frozen=True, slots=True)
 class DrawingSettings:
+    """Attributes: `per_class` is the maximum number of rows of each class, if the probe has no size of its own."""
+
     seed: int
     max_corrupt: float
+    per_class: int | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.max_corrupt, Real) or not 0 <= self.max_corrupt <= 1:
             raise DatasetError(f"max_corrupt is {self.max_corrupt!r}; expected a share from 0 to 1.")
+        if self.per_class is not None:
+            whole_number("per_class", self.per_class, 1)
 
 
 def fingerprint_of(modality: str, digests: Sequence[bytes], labels: NDArray[np.int64]) -> str:

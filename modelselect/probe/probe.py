@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from numbers import Real
 from typing import Any
@@ -221,6 +222,35 @@ class Probe:
         some.__dict__["_checked"] = CheckedRows(positions, labels, fingerprint, self.skipped)
         return some
 
+    def redrawn(self, *, size: int | None = None, per_class: int | None = None, seed: int = 0) -> Probe:
+        """Another probe of the same training rows; `training` and `holdout` stay the same.
+
+        Args:
+            size: maximum number of rows, 2 or more; None takes all.
+            per_class: instead of a size, maximum number of rows of each class. Unlabelled rows are not drawn.
+            seed: of the sample.
+
+        Raises:
+            DatasetError: the rows are all of one class, too many are corrupt, or the dataset has no labels for
+                `per_class`.
+        """
+        if self._training is not None:
+            return self._training.redrawn(size=size, per_class=per_class, seed=seed)
+        if per_class is not None and not self.class_names:
+            raise DatasetError(f"{self.name} has no labels, so rows of each class cannot be drawn; give a size.")
+        probe = Probe(
+            self.name,
+            self._drawn_from,
+            self.class_names,
+            replace(self._settings, seed=whole_number("seed", seed, 0), per_class=per_class),
+            self._record | {"seed": seed, "requested_size": size, "requested_per_class": per_class},
+            size=None if size is None else whole_number("size", size, 2),
+            training=self,
+            holdout=self.holdout,
+        )
+        probe._checked  # noqa: B018  read now, so that faults of the rows are reported here
+        return probe
+
     @property
     def labels(self) -> NDArray[np.int64] | None:
         """(N,) int64, read-only: the index into `class_names`, or -1 for unlabelled rows; None if all rows are."""
@@ -273,7 +303,10 @@ class Probe:
         """The sample; every row was read and decoded once."""
         rows, positions, labels = self._drawn_from.rows, self._drawn_from.positions, self._drawn_from.labels
         strata = shuffled_strata(labels, self.seed)
-        wanted = quotas(strata, len(labels) if self._size is None else self._size)
+        if (per_class := self._settings.per_class) is None:
+            wanted = quotas(strata, len(labels) if self._size is None else self._size)
+        else:
+            wanted = {k: min(per_class, len(rows)) if k >= 0 else 0 for k, rows in strata.items()}
         taken = dict.fromkeys(strata, 0)
         good: list[int] = []
         digests: dict[int, bytes] = {}

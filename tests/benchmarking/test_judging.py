@@ -7,7 +7,9 @@ import pytest
 from scipy import stats
 
 from modelselect.benchmarking.benchmark import Benchmark
-from modelselect.benchmarking.results import MEAN_RANK
+from modelselect.benchmarking.results import DEFAULT_RANKING, MEAN_RANK
+from modelselect.errors import UnknownNameError
+from modelselect.host.defaults import DEFAULT_ESTIMATORS
 from tests.benchmarking.conftest import made_up
 
 
@@ -88,3 +90,28 @@ def test_a_baseline_that_knows_few_models_is_not_the_bar() -> None:
     assert both.static == "parameters"
     alone = Benchmark.of_scores({"good": found.scores["good"], "downloads": few}, found.truth).table()
     assert alone.static == "downloads"
+
+
+def test_the_reference_is_the_default_ranking_or_the_baseline_or_what_was_named() -> None:
+    found = made_up(datasets=3)
+    assert found.table(resamples=0).reference == "parameters"
+    named = found.table(resamples=200, reference="bad")
+    gain = named.rows[0].gains["bad"]
+    assert named.reference == "bad"
+    assert gain.value == pytest.approx(named.rows[0].mean.value - named.rows[1].mean.value)
+    with pytest.raises(UnknownNameError, match=r"unknown reference 'god'\. Did you mean 'good'"):
+        found.table(resamples=0, reference="god")
+
+
+@pytest.mark.skipif(len(DEFAULT_ESTIMATORS) == 1, reason="the default ranking is one estimator")
+def test_the_default_ranking_is_the_one_that_select_makes() -> None:
+    random = np.random.default_rng(0)
+    truth = {"d": dict(zip("abcde", random.uniform(size=5).tolist(), strict=True))}
+    scores = {e: {"d": dict(zip("abcde", random.normal(size=5).tolist(), strict=True))} for e in DEFAULT_ESTIMATORS}
+    table = Benchmark.of_scores(scores, truth).table("kendall", resamples=0)
+    places = np.mean([stats.rankdata(list(by["d"].values())) for by in scores.values()], axis=0)
+    row = next(row for row in table.rows if row.estimator == table.reference)
+    assert row.estimator == DEFAULT_RANKING
+    assert row.mean.value == pytest.approx(stats.kendalltau(places, list(truth["d"].values())).statistic)
+    del scores[DEFAULT_ESTIMATORS[0]]
+    assert DEFAULT_RANKING not in [row.estimator for row in Benchmark.of_scores(scores, truth).table().rows]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 
+import pandas as pd
 import pytest
 
 from modelselect.benchmarking.benchmark import Benchmark
+from modelselect.benchmarking.sections import sections
 from tests.benchmarking.conftest import made_up
 
 
@@ -41,6 +44,44 @@ def test_without_a_static_baseline_the_table_says_that_it_shows_nothing() -> Non
     assert "cannot say whether a method is worth its forward passes" in text
 
 
+def test_the_verdict_says_what_the_truth_itself_allows() -> None:
+    found = made_up(datasets=3)
+    text = found.table(resamples=0).sentences()[-1]
+    assert re.search(r"order the models alike by 0\.\d\d \(mean weighted Kendall of 3 pairs\), and", text)
+    assert "one result for each model and no numbers of test rows" in text
+    runs = {d: {m: [v, v + 0.001 * (i % 2)] for i, (m, v) in enumerate(by.items())} for d, by in found.truth.items()}
+    again = Benchmark.of_scores(found.scores, runs).table("kendall", resamples=0)
+    assert "Fine-tuning again with another seed would agree with this truth at about" in again.sentences()[-1]
+    rows = pd.DataFrame(
+        [{"dataset": d, "model": m, "accuracy": v, "rows": 50} for d, by in found.truth.items() for m, v in by.items()]
+    )
+    counted = Benchmark.of_scores(found.scores, rows).table("kendall", resamples=0)
+    assert "Another draw of the test rows would agree with this truth at about" in counted.sentences()[-1]
+
+
+def test_details_are_shown_where_they_are_asked_for() -> None:
+    table = made_up().table(resamples=100, reference="bad")
+    titles = ("The truth itself", "Differences from bad", "Win rates", "Parts of the pool")
+    for shown in (table.to_text, table.to_markdown, table.to_latex):
+        assert not any(title in shown() for title in titles)
+        assert all(title in shown(detail=True) for title in titles)
+    assert all(title in table.to_html() for title in titles)
+    assert "Better than bad (" in str(table)
+    protocol = json.loads(table.to_json())["protocol"]
+    assert protocol["win_rates"]["rates"]["good"]["bad"] > 0.9
+    assert protocol["ablations"][0]["label"] == "all models"
+
+
+def test_a_wide_pool_of_methods_is_cut_in_the_terminal_and_whole_on_the_page() -> None:
+    found = made_up()
+    scores = {**found.scores, **{f"e{i}": found.scores["bad"] for i in range(20)}}
+    table = Benchmark.of_scores(scores, found.truth).table(resamples=0)
+    by_title = {section.title: section for section in sections(table, True)}
+    whole = {section.title: section for section in sections(table, True, None)}
+    assert len(by_title["Win rates"].rows) == 6 + 2  # the best methods, and the baselines
+    assert len(whole["Win rates"].rows) == len(whole["Parts of the pool"].headings) - 2 == 24
+
+
 HOSTILE = "<script>alert(1)</script> | a_b & 50% \\x $y$ \x1b[31m\nz"
 
 
@@ -58,14 +99,17 @@ def hostile() -> Benchmark:
 def test_text_from_outside_is_never_markup(hostile: Benchmark) -> None:
     table = hostile.table(resamples=20)
     page = table.to_html()
+    assert page.count("<details>") == 4
     assert "<script" not in page
     assert "&lt;script&gt;" in page
     assert "http" not in page.replace("http-equiv", "")  # nothing to fetch
+    for part in table.to_markdown(detail=True).split("### "):
+        assert "<script" not in part
+        assert len({line.count("|") - line.count(r"\|") for line in part.splitlines() if line.startswith("|")}) == 1
     markdown = table.to_markdown()
-    assert "<script" not in markdown
-    assert len({line.count("|") - line.count(r"\|") for line in markdown.splitlines() if line.startswith("|")}) == 1
-    latex = table.to_latex()
-    code = [line for line in latex.splitlines() if not line.startswith("%")]
+    latex = table.to_latex(detail=True)
+    assert latex.count(r"\begin{tabular}") == 5
+    code = [line for line in latex.splitlines() if line and not line.startswith("%")]
     assert code[0].startswith(r"\begin{tabular}")
     assert all(line.startswith((r"\begin", r"\end", r"\t", r"\m", r"\b")) or line.endswith(r"\\") for line in code)
     assert r"a\_b \& 50\% \textbackslash{}x \$y\$" in latex

@@ -11,8 +11,7 @@ import pytest
 
 import modelselect as ms
 from modelselect.benchmarking.benchmark import Benchmark
-from modelselect.benchmarking.truth import match, names_of, read_truth, write_truth
-from modelselect.candidates.candidate import Candidate
+from modelselect.benchmarking.truth import Truth, read_models, read_truth, write_truth
 from modelselect.errors import InvalidInputError
 from modelselect.history import ACCURACY, Result
 
@@ -27,23 +26,43 @@ from modelselect.history import ACCURACY, Result
 )
 def test_long_and_wide_tables_are_read_alike_and_gaps_stay_gaps(tmp_path: Path, text: str) -> None:
     (tmp_path / "truth.csv").write_text("\ufeff" + text)
-    found, notes = read_truth(tmp_path / "truth.csv")
-    assert found == {"pets": {"a": 0.9, "b": 0.8}, "food": {"b": 0.7}}
-    assert notes == []
+    assert read_truth(tmp_path / "truth.csv") == Truth({"pets": {"a": 0.9, "b": 0.8}, "food": {"b": 0.7}})
 
 
 def test_several_results_come_to_their_mean_and_the_table_says_so() -> None:
     frame = pd.DataFrame({"dataset": ["d"] * 3, "model": ["a", "a", "b"], "accuracy": [80, 90, 70]})
-    found, notes = read_truth(frame)
-    assert found == {"d": {"a": pytest.approx(0.85), "b": 0.7}}
-    assert "1 accuracies are means" in notes[0]
+    for given in (frame, {"d": {"a": [80, 90], "b": 70}}, {"d": {"a": ["80", "90"], "b": "70"}}):
+        found = read_truth(given)
+        assert found.accuracies == {"d": {"a": pytest.approx(0.85), "b": 0.7}}
+        assert found.runs == {"d": {"a": (0.8, 0.9)}}
+        assert "1 accuracies are means" in found.notes[0]
+
+
+def test_numbers_of_test_rows_are_read_and_written(tmp_path: Path) -> None:
+    (tmp_path / "truth.csv").write_text("dataset,model,accuracy,rows\nd,a,90,149\nd,b,80,\n")
+    found = read_truth(tmp_path / "truth.csv")
+    assert found.rows == {"d": {"a": 149}}
+    assert read_truth(pd.read_csv(io.StringIO(write_truth(found.accuracies, found.rows)))) == found
+    (tmp_path / "truth.csv").write_text("dataset,model,accuracy,rows\nd,a,90,1.5\n")
+    with pytest.raises(InvalidInputError, match=r"line 2: rows is '1\.5'; expected the number of rows"):
+        read_truth(tmp_path / "truth.csv")
+
+
+def test_facts_about_models_are_read_from_a_table_of_their_own(tmp_path: Path) -> None:
+    (tmp_path / "models.csv").write_text("model,parameters,kind\na,11.5,ResNet\nb,,\n")
+    assert read_models(tmp_path / "models.csv", {"family": "kind", "accuracy": "top1"}) == (
+        {"a": 11.5},
+        {"a": "ResNet"},
+    )
+    with pytest.raises(InvalidInputError, match="expected model, and parameters or family"):
+        read_models(pd.DataFrame({"model": ["a"], "size": [1]}))
 
 
 def test_a_history_is_a_truth(tmp_path: Path) -> None:
     history = ms.History(tmp_path / "history.sqlite")
     history.describe_dataset("f1", {"name": "pets"})
     history.record([Result("timm:a", "f1", ACCURACY, 0.9), Result("timm:a", "f1", "logme", 3.0)])
-    assert read_truth(history)[0] == {"pets": {"timm:a": 0.9}}
+    assert read_truth(history).accuracies == {"pets": {"timm:a": 0.9}}
 
 
 @pytest.mark.parametrize(
@@ -71,35 +90,6 @@ def test_a_score_that_is_no_finite_number_says_where_it_stands(score: Any) -> No
         Benchmark.of_scores({"mine": {"d": {"a": score, "b": 1.0}}}, {"d": {"a": 0.1, "b": 0.2}})
 
 
-def test_models_are_known_by_id_by_name_and_by_the_end_of_a_path() -> None:
-    candidates = [
-        Candidate("timm", "resnet18", "r1"),
-        Candidate("hub", "org/resnet18"),
-        Candidate("directory", "models/vgg"),
-        Candidate("directory", "models/net"),
-    ]
-    truth = {"d": {"resnet18": 0.1, "hub:org/resnet18": 0.2, "vgg": 0.3, "directory:models/net": 0.4, "other": 0.5}}
-    found, called = match(truth, ["d"], candidates)
-    assert list(found["d"].values()) == [0.1, 0.2, 0.3, 0.4]
-    assert list(found["d"]) == [c.id for c in candidates]
-    assert names_of(candidates, called)["directory:models/vgg"] == "vgg"
-
-
-@pytest.mark.parametrize(
-    ("truth", "complaint"),
-    [
-        ({"pet": {"a": 0.1, "b": 0.2}}, "no dataset 'pets'.*Did you mean 'pet'"),
-        ({"pets": {"a": 0.1, "x": 0.2}}, "1 of the truth's 2 models on pets .* are among the 3 candidates"),
-        ({"pets": {"a": 0.1, "same": 0.2}}, "model 'same' matches one:same, two:same"),
-        ({"pets": {"a": 0.1, "timm:a": 0.2}}, "two accuracies of timm:a"),
-    ],
-)
-def test_what_does_not_match_is_an_error_that_names_it(truth: dict[str, Any], complaint: str) -> None:
-    candidates = [Candidate("timm", "a"), Candidate("one", "same"), Candidate("two", "same")]
-    with pytest.raises(InvalidInputError, match=complaint):
-        match(truth, ["pets"], candidates)
-
-
 def test_saved_truth_is_read_again_as_it_was() -> None:
     truth = {"d": {"a": 0.123456, "b,c": 0.9}}
-    assert read_truth(pd.read_csv(io.StringIO(write_truth(truth))))[0] == truth
+    assert read_truth(pd.read_csv(io.StringIO(write_truth(truth)))).accuracies == truth

@@ -25,7 +25,8 @@ WITHOUT_OPTION = {"fine_tuning"}
 OF_SELECT = {"--candidates", "--epochs", "--trials", "--patience", "--no-history", "--dry-run", "--json", "--report"}
 OF_SELECT |= {"--agreement"}
 OF_BENCHMARK = {"--candidates", "--truth", "--verify", "--epochs", "--trials", "--patience", "--save-truth", "--scores"}
-OF_BENCHMARK |= {"--column", "--measure", "--resamples", "--no-intervals", "--output", "--json"}
+OF_BENCHMARK |= {"--column", "--measure", "--resamples", "--no-intervals", "--output", "--json", "--models"}
+OF_BENCHMARK |= {"--probe-sizes", "--per-class", "--seeds", "--reference", "--detail"}
 
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"top_k": -1}, "top_k is -1; expected 0 (no fine-tuning), or the number of candidates to fine-tune"),
@@ -86,7 +87,17 @@ def test_the_signature_shows_every_keyword_and_its_default(function: Callable[..
 def test_the_signature_of_a_benchmark_shows_what_it_takes() -> None:
     shown = list(inspect.signature(ms.benchmark).parameters)
     named = [name for name in NAMES if name in BenchmarkKeywords.__annotations__]
-    assert shown == ["candidates", "datasets", "truth", "columns", "verify", *named]
+    assert shown == [
+        "candidates",
+        "datasets",
+        "truth",
+        "columns",
+        "verify",
+        "probe_sizes",
+        "per_class",
+        "seeds",
+        *named,
+    ]
 
 
 def test_the_docstring_speaks_of_every_keyword() -> None:

@@ -225,3 +225,41 @@ def test_a_probe_of_a_folder_imports_neither_torch_nor_datasets(tmp_path: Path) 
     )
     output = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True)
     assert output.stdout.strip() == "[]"
+
+
+def images(count: int) -> np.ndarray[Any, Any]:
+    return np.stack([noise(number) for number in range(count)])
+
+
+def test_a_redrawn_probe_is_the_probe_of_that_size_and_seed() -> None:
+    given = images(60), np.repeat([0, 1, 2], [30, 20, 10]).tolist()
+    drawn = Probe.of(given, size=12)
+    for size, seed in ((12, 0), (20, 3), (None, 1)):
+        again = drawn.redrawn(size=size, seed=seed)
+        assert again.fingerprint == Probe.of(given, size=size, seed=seed).fingerprint
+        assert (again.seed, again.training.fingerprint) == (seed, drawn.training.fingerprint)
+    assert drawn.redrawn(size=12, seed=1).fingerprint != drawn.fingerprint
+    assert drawn.redrawn(size=12, seed=1).redrawn(size=12).fingerprint == drawn.fingerprint
+
+
+def test_held_out_rows_are_not_redrawn() -> None:
+    drawn = Probe.of((images(60), [0, 1] * 30), size=12, holdout=0.5)
+    assert drawn.holdout is not None
+    held_out = set(contents(drawn.holdout))
+    for seed in range(3):
+        again = drawn.redrawn(seed=seed)
+        assert again.holdout is drawn.holdout
+        assert len(again) == 30
+        assert held_out.isdisjoint(contents(again))
+
+
+def test_rows_of_each_class_are_as_many_as_asked_for_or_as_there_are() -> None:
+    probe = Probe.of((images(64), [0] * 30 + [1] * 20 + [2] * 4 + [-1] * 10))
+    some = probe.redrawn(per_class=6, seed=1)
+    assert some.labels is not None
+    assert np.bincount(some.labels).tolist() == [6, 6, 4]
+    assert some.provenance["requested_per_class"] == 6
+    with pytest.raises(DatasetError, match="per_class"):
+        probe.redrawn(per_class=0)
+    with pytest.raises(DatasetError, match="has no labels, so rows of each class cannot be drawn"):
+        Probe.of((images(9), None)).redrawn(per_class=2)

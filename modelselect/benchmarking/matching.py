@@ -1,0 +1,85 @@
+"""Which candidates and datasets the names in a table of known accuracies mean."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+
+from modelselect.benchmarking.truth import Truth, listed_names
+from modelselect.candidates.candidate import Candidate
+from modelselect.errors import InvalidInputError, did_you_mean
+
+
+def match(truth: Truth, datasets: Sequence[str], candidates: Sequence[Candidate]) -> tuple[Truth, dict[str, str]]:
+    """The truth of these candidates on these datasets, by dataset and candidate id; and the truth's name of each id.
+
+    A model of the truth matches a candidate by the candidate's id, the id without the revision, the name, or the last
+    part of a name that is a path.
+
+    Raises:
+        InvalidInputError: the truth lacks a dataset, or knows fewer than two of the candidates on one; or a name
+            matches two candidates, or two names match one candidate.
+    """
+    keys = _keys(candidates)
+    meanings: dict[str, dict[str, str]] = {}
+    called: dict[str, str] = {}
+    for dataset in datasets:
+        if dataset not in truth.accuracies:
+            raise InvalidInputError(
+                f"the truth has no dataset {dataset!r}.{did_you_mean(dataset, truth.accuracies)} The datasets of the "
+                f"truth are {listed_names(truth.accuracies)}. Use these names for your datasets."
+            )
+        ids: dict[str, str] = {}
+        meanings[dataset] = ids
+        for model in truth.accuracies[dataset]:
+            meant = keys.get(model, [])
+            if len(meant) > 1:
+                raise InvalidInputError(
+                    f"the truth's model {model!r} matches {listed_names(meant)}; expected one candidate. Write the "
+                    "whole id in the truth."
+                )
+            if not meant:
+                continue
+            if meant[0] in ids.values():
+                raise InvalidInputError(
+                    f"the truth has two accuracies of {meant[0]} on {dataset}, one of them as {model!r}; expected one. "
+                    "Use one name for each model."
+                )
+            ids[model] = meant[0]
+            called.setdefault(meant[0], model)
+        if len(ids) < 2:
+            raise InvalidInputError(
+                f"{len(ids)} of the truth's {len(truth.accuracies[dataset])} models on {dataset} "
+                f"({listed_names(truth.accuracies[dataset])}) are among the {len(candidates)} candidates "
+                f"({listed_names(c.id for c in candidates)}); expected two or more. Use the candidates' ids or names "
+                "in the truth."
+            )
+    return truth.renamed(meanings), called
+
+
+def names_of(candidates: Sequence[Candidate], called: Mapping[str, str]) -> dict[str, str]:
+    """A table's name for each candidate, by id: the truth's name, otherwise the id, or for a folder the folder's name.
+
+    >>> names_of([Candidate("timm", "resnet18", "a1")], {})
+    {'timm:resnet18@a1': 'timm:resnet18'}
+    """
+
+    def short(candidate: Candidate) -> str:
+        is_folder = os.path.isdir(candidate.name)
+        return os.path.basename(candidate.name.rstrip("/")) if is_folder else candidate.unversioned_id
+
+    names = {c.id: called.get(c.id) or short(c) for c in candidates}
+    taken = list(names.values())
+    return {key: name if taken.count(name) == 1 else key for key, name in names.items()}
+
+
+def _keys(candidates: Sequence[Candidate]) -> dict[str, list[str]]:
+    """The candidate ids that each name matches; a more exact match hides the others."""
+    keys: dict[str, list[str]] = {}
+    spelt = [(c.id, (c.id, c.unversioned_id, c.name, c.name.rstrip("/").rsplit("/", 1)[-1])) for c in candidates]
+    for spellings in zip(*(names for _, names in spelt), strict=True):
+        meant: dict[str, list[str]] = {}
+        for (key, _), spelling in zip(spelt, spellings, strict=True):
+            meant.setdefault(spelling, []).append(key)
+        keys = meant | keys
+    return keys

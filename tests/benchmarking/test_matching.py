@@ -1,0 +1,42 @@
+"""Names in a truth mean exactly one candidate each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from modelselect.benchmarking.matching import match, names_of
+from modelselect.benchmarking.truth import Truth
+from modelselect.candidates.candidate import Candidate
+from modelselect.errors import InvalidInputError
+
+
+def test_models_are_known_by_id_by_name_and_by_the_end_of_a_path() -> None:
+    candidates = [
+        Candidate("timm", "resnet18", "r1"),
+        Candidate("hub", "org/resnet18"),
+        Candidate("directory", "models/vgg"),
+        Candidate("directory", "models/net"),
+    ]
+    truth = {"d": {"resnet18": 0.1, "hub:org/resnet18": 0.2, "vgg": 0.3, "directory:models/net": 0.4, "other": 0.5}}
+    found, called = match(Truth(truth, rows={"d": {"vgg": 7, "other": 8}}), ["d"], candidates)
+    assert list(found.accuracies["d"].values()) == [0.1, 0.2, 0.3, 0.4]
+    assert list(found.accuracies["d"]) == [c.id for c in candidates]
+    assert found.rows == {"d": {"directory:models/vgg": 7}}
+    assert names_of(candidates, called)["directory:models/vgg"] == "vgg"
+
+
+@pytest.mark.parametrize(
+    ("truth", "complaint"),
+    [
+        ({"pet": {"a": 0.1, "b": 0.2}}, "no dataset 'pets'.*Did you mean 'pet'"),
+        ({"pets": {"a": 0.1, "x": 0.2}}, "1 of the truth's 2 models on pets .* are among the 3 candidates"),
+        ({"pets": {"a": 0.1, "same": 0.2}}, "model 'same' matches one:same, two:same"),
+        ({"pets": {"a": 0.1, "timm:a": 0.2}}, "two accuracies of timm:a"),
+    ],
+)
+def test_what_does_not_match_is_an_error_that_names_it(truth: dict[str, Any], complaint: str) -> None:
+    candidates = [Candidate("timm", "a"), Candidate("one", "same"), Candidate("two", "same")]
+    with pytest.raises(InvalidInputError, match=complaint):
+        match(Truth(truth), ["pets"], candidates)
