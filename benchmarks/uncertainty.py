@@ -1,24 +1,22 @@
-"""How well the probabilities of `select(..., resamples=...)` are calibrated, on real models and real data.
+"""How well the standard errors of `select(..., resamples=...)` predict the score on another probe.
 
     python benchmarks/uncertainty.py [--datasets dtd10,clothing10] [--seeds 3] [--resamples 30] [--cache FOLDER]
 
-A quarter of a dataset's rows is the probe. From it follows, for each pair of models, the probability that one scores
-above the other. The truth is their order on rows outside the probe: by the mean score of the other three quarters,
-which are probes of the same size; and by the score of these three quarters together, a probe three times as large.
-Every pair counts in both directions. One thread; the shared material is in the folder `MODELSELECT_SHARED`, by default
-`../shared`.
+A quarter of a dataset's rows is the probe. The other three quarters are three more probes of the same size. Two scores
+of one model differ by a normal deviation of sqrt(2) standard errors if the standard error is correct. So the difference
+should be within this deviation for 68% of the probes, and within twice the deviation for 95%. One thread; the shared
+material is in the folder `MODELSELECT_SHARED`, by default `../shared`.
 """
 
 from __future__ import annotations
 
 import argparse
-import itertools
 import os
 import time
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +26,7 @@ from threadpoolctl import threadpool_limits
 
 import modelselect as ms
 from modelselect.estimators.estimator import Estimator, evaluate
-from modelselect.estimators.resampling import probability_better, replicate, resample
+from modelselect.estimators.resampling import replicate, resample
 from modelselect.extraction.extractor import choose_extractor
 from modelselect.extraction.inputs import InputCache
 from modelselect.host.host import get_host
@@ -54,18 +52,8 @@ MODELS = (
 )
 ESTIMATORS = ("logme", "knn", "linear_probe", "ncti")
 PARTS = 4
-BINS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 
-Vector = NDArray[np.float64]
 Components = Mapping[str, float]
-
-
-class Predicted(NamedTuple):
-    """One pair: the probability that the first is better, and whether it is better (0.5 for equal scores)."""
-
-    probability: float
-    same_size: float
-    larger: float
 
 
 def evidence_of(dataset: str, store: Store) -> list[ms.Evidence]:
@@ -98,61 +86,33 @@ def parts_of(labels: NDArray[Any], rng: np.random.Generator) -> NDArray[np.int64
     return part
 
 
-def predictions(
+def deviations(
     estimator: Estimator, pool: Sequence[ms.Evidence], part: NDArray[np.int64], resamples: int, seed: int
-) -> list[Predicted]:
-    """Every pair of the pool, with the first part of the rows as the probe."""
+) -> list[float]:
+    """How far each model's score on another part is from that on the first, in deviations that its error predicts."""
 
-    def scores(rows: NDArray[np.bool_]) -> list[Components]:
-        return [evaluate(estimator, evidence.take(np.flatnonzero(rows))) for evidence in pool]
+    def scores(number: int) -> list[Components]:
+        return [evaluate(estimator, evidence.take(np.flatnonzero(part == number))) for evidence in pool]
 
-    whole = scores(part == 0)
+    first = scores(0)
     probes = [evidence.take(np.flatnonzero(part == 0)) for evidence in pool]
     resampled = [[evaluate(estimator, resample(p, number, seed)) for number in range(resamples)] for p in probes]
-    replicates = [replicate(score, again) for score, again in zip(whole, resampled, strict=True)]
+    replicates = [replicate(score, again) for score, again in zip(first, resampled, strict=True)]
     totals = np.array([estimator.combine(each) for each in zip(*replicates, strict=True)])
-    score = estimator.combine(whole)
-    same_size = np.mean([estimator.combine(scores(part == other)) for other in range(1, PARTS)], axis=0)
-    larger = estimator.combine(scores(part != 0))
-
-    def better(truth: Vector, first: int, second: int) -> float:
-        return 0.5 + 0.5 * float(np.sign(truth[first] - truth[second]))
-
-    return [
-        Predicted(
-            probability_better(score[first] - score[second], totals[:, first] - totals[:, second]),
-            better(same_size, first, second),
-            better(larger, first, second),
-        )
-        for first, second in itertools.permutations(range(len(pool)), 2)
-    ]
+    predicted = 2**0.5 * totals.std(axis=0, ddof=1)
+    score = np.array(estimator.combine(first))
+    gaps = [np.array(estimator.combine(scores(other))) - score for other in range(1, PARTS)]
+    return np.concatenate([gap[predicted > 0] / predicted[predicted > 0] for gap in gaps]).tolist()  # type: ignore[no-any-return]
 
 
-def calibration_error(probability: Vector, outcome: Vector) -> float:
-    """Mean distance between predicted probability and observed frequency over ten bins, weighted by their share."""
-    bins = np.minimum((probability * 10).astype(int), 9)
-    gaps = [abs((probability - outcome)[bins == index].sum()) for index in range(10)]
-    return float(sum(gaps) / len(bins))
-
-
-def report(found: Mapping[str, Sequence[Predicted]], console: Console) -> None:
-    summary = Table("estimator", "pairs", "truth", "Brier score", "calibration error", title="calibration")
-    for name, predicted in found.items():
-        table = Table("predicted", "pairs", "mean", "same size", "three times", title=f"{name}: observed frequency")
-        probability, same_size, larger = (np.array(column) for column in zip(*predicted, strict=True))
-        for low, high in itertools.pairwise(BINS):
-            inside = (probability >= low) & ((probability < high) | (high == 1.0))
-            if low == 0.5:  # the other half holds the same pairs
-                inside &= probability > 0.5
-            if inside.any():
-                shares = [f"{values[inside].mean():.3f}" for values in (probability, same_size, larger)]
-                table.add_row(f"{low:g} to {high:g}", str(inside.sum()), *shares)
-        console.print(table)
-        for label, outcome in (("same size", same_size), ("three times", larger)):
-            brier = float(np.square(probability - outcome).mean())
-            error = calibration_error(probability, outcome)
-            summary.add_row(name, str(len(predicted) // 2), label, f"{brier:.3f}", f"{error:.3f}")
-    console.print(summary)
+def report(found: Mapping[str, Sequence[float]], console: Console) -> None:
+    columns = ("estimator", "pairs of probes", "within 1", "within 2", "found / predicted")
+    table = Table(*columns, title="differences between probes, in predicted deviations (68% and 95% are expected)")
+    for name, values in found.items():
+        sizes = np.abs(values)
+        shares = [f"{(sizes <= limit).mean():.0%}" for limit in (1, 2)]
+        table.add_row(name, str(len(sizes)), *shares, f"{np.sqrt(np.square(sizes).mean()):.2f}")
+    console.print(table)
 
 
 def main() -> None:
@@ -164,7 +124,7 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=None)
     options = parser.parse_args()
     warnings.simplefilter("ignore")
-    found: dict[str, list[Predicted]] = {name: [] for name in options.estimators.split(",")}
+    found: dict[str, list[float]] = {name: [] for name in options.estimators.split(",")}
     seconds = dict.fromkeys(found, 0.0)
     with threadpool_limits(1):
         for dataset in options.datasets.split(","):
@@ -174,7 +134,7 @@ def main() -> None:
                 part = parts_of(pool[0].labels, np.random.default_rng(seed))
                 for name in found:
                     begun = time.process_time()
-                    found[name] += predictions(get_host().estimator(name), pool, part, options.resamples, seed)
+                    found[name] += deviations(get_host().estimator(name), pool, part, options.resamples, seed)
                     seconds[name] += time.process_time() - begun
     console = Console(width=120)
     report(found, console)

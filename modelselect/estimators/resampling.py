@@ -12,12 +12,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from modelselect.errors import EvidenceError, InvalidInputError
 from modelselect.estimators.estimator import Estimator
 from modelselect.evidence.evidence import ROW_FIELDS, Evidence
-from modelselect.evidence.linear_algebra import Vector
 
 SCHEME = "four fifths of each class without replacement, 1"
 """Part of every key: must change when the rows of a resample change."""
@@ -69,42 +68,6 @@ def replicate(score: Mapping[str, float], resampled: Sequence[Mapping[str, float
     table = np.array([[components[name] for name in names] for components in resampled])
     moved = np.array([score[name] for name in names]) + SCALE * (table - table.mean(axis=0))
     return [dict(zip(names, row, strict=True)) for row in moved.tolist()]
-
-
-def probability_better(gap: float, replicates: ArrayLike) -> float:
-    """Probability that the true gap between two scores is above 0, by the normal distribution; 0.5 for no gap.
-
-    Args:
-        gap: the first candidate's score minus the second's.
-        replicates: (B,) the gap in each replicate. Both candidates have the same rows, so what they have in common
-            cancels.
-
-    >>> round(probability_better(1.0, [0.0, 1.0, 2.0]), 3), probability_better(0.0, [0.0, 0.0])
-    (0.841, 0.5)
-    """
-    from scipy.special import ndtr
-
-    deviation = float(np.std(np.asarray(replicates, dtype=np.float64), ddof=1))
-    if deviation == 0 or gap == 0:
-        return 0.5 + 0.5 * float(np.sign(gap))
-    return float(ndtr(gap / deviation))
-
-
-def probabilities_best(replicates: ArrayLike) -> Vector:
-    """(n,) the share of replicates in which each candidate has the highest score; candidates that tie split it.
-
-    Args:
-        replicates: (B, n) scores; NaN for a candidate without a score.
-
-    >>> probabilities_best([[1.0, 0.0], [3.0, 3.0]]).tolist()
-    [0.75, 0.25]
-    """
-    table = np.asarray(replicates, dtype=np.float64)
-    highest = np.max(table, axis=1, keepdims=True, initial=-np.inf, where=~np.isnan(table))
-    first = table == highest
-    shares = first / np.maximum(first.sum(axis=1, keepdims=True), 1)
-    mean: Vector = shares.sum(axis=0) / max(len(table), 1)
-    return mean
 
 
 def _four_fifths(strata: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:

@@ -29,6 +29,9 @@ SCORE_RELIABILITY = 0.5
 """The correlation that a score is expected to have with the accuracy after fine-tuning, if its estimator does not say
 more. The estimators of this package have 0.4 to 0.7 on published tables."""
 
+EARLIER = "earlier rounds"
+"""The piece that moves the candidates of a later round to where the rounds before expected them."""
+
 BRIEF = "brief fine-tuning"
 BRIEF_METRIC = "evidence:brief"
 """The metric under which the transfer history keeps it."""
@@ -158,10 +161,13 @@ def _continued(outlook: Outlook, later: Outlook) -> Outlook:
     expected, spread = before.mean[places], float(after.mean.std())
     scale = min(float(expected.std()) / spread, 1.0) if spread > 0 else 1.0
     mean, variance = before.mean.copy(), before.variance.copy()
-    mean[places] = expected.mean() + scale * (after.mean - after.mean.mean())
+    moved = float(expected.mean() - scale * after.mean.mean())
+    mean[places] = moved + scale * after.mean
     variance[places] = scale**2 * after.variance
-    names = dict.fromkeys((*before.contributions, *after.contributions))
+    found = {name: scale * values for name, values in after.contributions.items()}
+    found[EARLIER] = np.full(len(places), moved)
+    names = dict.fromkeys((*before.contributions, *found))
     contributions = {name: before.contributions.get(name, np.full(len(mean), np.nan)).copy() for name in names}
     for name, column in contributions.items():
-        column[places] = after.contributions.get(name, np.full(len(places), np.nan))
+        column[places] = found.get(name, np.full(len(places), np.nan))
     return Outlook(outlook.candidates, Posterior(mean, variance, contributions, before.seed), later.pieces)

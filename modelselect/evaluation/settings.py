@@ -219,7 +219,7 @@ class Settings:
     resamples: int = setting(
         0,
         whole("0 (no standard errors) or at least 2, better 50", lambda number: number == 0 or number >= 2),
-        "Resamples of the probe, for standard errors: 50 is usual, 0 for none.",
+        "Resamples of the probe, for standard errors of scores: 50 is usual, 0 for none.",
         Option(int),
     )
     max_corrupt: float = setting(
@@ -255,7 +255,7 @@ class Settings:
     confidence: float = setting(
         0.9,
         expect("a probability of at least 0.5 and below 1", lambda value: _is_number(value) and 0.5 <= value < 1),
-        "Under a budget: probability that decides the first place.",
+        "Under a budget: probability from which the first place by score is decided.",
         Option(float, shown="0.9"),
     )
     costs: bool = setting(False, _flag, "Measure latency, throughput and memory on this device.", Option(bool))

@@ -7,7 +7,7 @@ from typing import Any
 
 from modelselect.ranking.ranking import Ranking
 from modelselect.ranking.row import COST_COLUMNS, EVIDENCE_COLUMNS, FIRST_COLUMNS, LAST_COLUMNS, RankedCandidate
-from modelselect.utils.text import UNKNOWN, with_unit
+from modelselect.utils.text import UNKNOWN, short_chance, with_unit
 
 
 def text_cells(ranking: Ranking) -> dict[str, list[str]]:
@@ -20,6 +20,15 @@ def text_rows(ranking: Ranking) -> tuple[list[str], list[list[str]]]:
     """The columns of `text_cells`, and the text of each row in them."""
     texts = text_cells(ranking)
     return list(texts), [[column[i] for column in texts.values()] for i in range(len(ranking.rows))]
+
+
+def heading(column: str) -> str:
+    """What a column is called in a table.
+
+    >>> heading("verified_accuracy"), heading("probability_best")
+    ('verified accuracy', 'P(best)')
+    """
+    return "P(best)" if column == "probability_best" else column.replace("_", " ")
 
 
 def name_of(row: RankedCandidate) -> str:
@@ -64,7 +73,7 @@ def _number(column: str, value: Any) -> str:
     if column in ("latency_ms", "throughput"):
         return f"{value:.3g}"
     if column == "probability_best":
-        return f"{value:.0%}"
+        return short_chance(value)
     if column == "seconds":
         return f"{value:.1f}"
     return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -23,7 +23,8 @@ def notes_of(ranking: Ranking) -> list[str]:
     if (certainty := certainty_text(ranking)) is not None:
         notes.append(certainty)
         if (why := ranking.best.why) is not None:
-            notes.append(f"Why {name_of(ranking.best)}: {why} (in deviations of the pool).")
+            when = "" if ranking.best.verified_accuracy is None else "; before fine-tuning"
+            notes.append(f"Why {name_of(ranking.best)}: {why} (in deviations of the pool{when}).")
     if (found := ranking.verification) is not None:
         notes.append(
             f"{verification_text(found)} Score and accuracy of the {found.n} fine-tuned models agree with a weighted "

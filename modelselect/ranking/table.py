@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from modelselect.errors import Stage
-from modelselect.ranking.cells import text_cells
+from modelselect.ranking.cells import heading, text_cells
 from modelselect.ranking.notes import notes_of
 from modelselect.ranking.ranking import Ranking
 from modelselect.ranking.row import (
@@ -22,10 +22,6 @@ from modelselect.utils.text import printable
 
 if TYPE_CHECKING:
     from rich.table import Table
-
-
-HEADINGS = {"probability_best": "P(best)"}
-"""What a column is called, where its name is long."""
 
 
 def rich_table(ranking: Ranking, width: int | None = None) -> Table:
@@ -51,7 +47,7 @@ def rich_table(ranking: Ranking, width: int | None = None) -> Table:
     for column in shown:
         words = column in ("candidate", "why", "status")
         table.add_column(
-            HEADINGS.get(column, column.replace("_", " ")),
+            heading(column),
             justify="left" if words else "right",
             overflow="fold",
             no_wrap=column not in foldable,
@@ -97,5 +93,5 @@ def fitting_columns(columns: Sequence[str], cells: Mapping[str, Sequence[str]], 
 
 def room_for(column: str, texts: Sequence[str]) -> int:
     """The number of characters that a column takes, including its frame."""
-    needed = 3 + max([len(HEADINGS.get(column, column)), *map(len, texts)])
+    needed = 3 + max([len(heading(column)), *map(len, texts)])
     return min(needed, 25) if column in ("status", "verified_accuracy") else needed

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from modelselect.ranking.cells import text_rows
+from modelselect.ranking.cells import heading, text_rows
 from modelselect.ranking.notes import notes_of
 from modelselect.ranking.ranking import Ranking
 from modelselect.utils.text import escaped, latex_escaped
 
-WORDS = ("candidate", "status")
+WORDS = ("candidate", "why", "status")
 """Columns of text, aligned left."""
 
 
@@ -25,7 +25,7 @@ def latex(ranking: Ranking) -> str:
     lines = [
         rf"\begin{{tabular}}{{{''.join('l' if c in WORDS else 'r' for c in columns)}}}",
         r"\toprule",
-        _latex_line([column.replace("_", " ") for column in columns]),
+        _latex_line([heading(column) for column in columns]),
         r"\midrule",
         *map(_latex_line, rows),
         r"\bottomrule",
@@ -37,7 +37,7 @@ def latex(ranking: Ranking) -> str:
 def html_table(ranking: Ranking) -> str:
     """An HTML table with its notes, as a notebook shows it; text from outside is escaped."""
     columns, rows = text_rows(ranking)
-    head = "".join(f"<th>{escape(column)}</th>" for column in columns)
+    head = "".join(f"<th>{escape(heading(column))}</th>" for column in columns)
     body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
     notes = "".join(f"<p>{escape(note)}</p>" for note in notes_of(ranking))
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
@@ -47,7 +47,7 @@ def html_table(ranking: Ranking) -> str:
 def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table of these cells, whose text is escaped."""
     lines = [
-        "| " + " | ".join(escaped(column.replace("_", " ")) for column in columns) + " |",
+        "| " + " | ".join(escaped(heading(column)) for column in columns) + " |",
         "| " + " | ".join("---" if column in WORDS else "--:" for column in columns) + " |",
         *("| " + " | ".join(map(escaped, row)) + " |" for row in rows),
     ]

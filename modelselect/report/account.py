@@ -1,4 +1,4 @@
-"""How a ranking came about: budget, citations, provenance."""
+"""How a ranking came about: evidence, budget, citations, provenance."""
 
 from __future__ import annotations
 
@@ -59,6 +59,17 @@ def estimator_rank_table(board: Ranking) -> dict[str, list[int | None]]:
         if known:
             ranks[name] = [None if score is None else 1 + sum(other > score for other in known) for score in scores]
     return ranks
+
+
+def contribution_table(board: Ranking) -> dict[str, list[float | None]]:
+    """What each piece of evidence adds to what is expected of each row, by the piece's name; None where it is silent.
+
+    The piece that moves most comes first. Empty if there are fewer than two pieces: one piece explains nothing.
+    """
+    found = [{} if row.expectation is None else row.expectation.contributions for row in board.rows]
+    table = {name: [pieces.get(name) for pieces in found] for name in dict.fromkeys(n for each in found for n in each)}
+    moved = {name: sum(abs(value) for value in column if value is not None) for name, column in table.items()}
+    return {name: table[name] for name in sorted(table, key=lambda name: -moved[name])} if len(table) > 1 else {}
 
 
 def citations_of(board: Ranking) -> dict[str, str]:

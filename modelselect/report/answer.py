@@ -99,8 +99,8 @@ def key_facts(board: Ranking) -> list[tuple[str, str]]:
     best, facts = board.best, []
     if best.verified_accuracy is not None:
         facts.append(("accuracy, fine-tuned", f"{best.verified_accuracy:.1%}"))
-    if best.probability_best is not None:
-        facts.append(("probably the best", chance_text(best.probability_best)))
+    if board.confidence is not None and best.expectation is not None:
+        facts.append(("probability of being the best", chance_text(board.confidence)))
     facts += [(name, show(value)) for name, key, show in _FACTS if (value := cost_of(best, key)) is not None]
     if licence := best.license or license_of(best.candidate):
         facts.append(("licence", licence))

@@ -13,7 +13,7 @@ from modelselect.utils.text import escaped, listed
 CARD_ROWS = 5
 """Number of candidates in the section of a model card."""
 
-SUMMARY_COLUMNS = ("rank", "candidate", "score", "verified_accuracy", "parameters")
+SUMMARY_COLUMNS = ("rank", "candidate", "score", "probability_best", "verified_accuracy", "parameters")
 
 
 def model_card(board: Ranking) -> str:

@@ -22,12 +22,18 @@ from modelselect.ranking.notes import verification_text
 from modelselect.ranking.ranking import Ranking
 from modelselect.ranking.row import RankedCandidate
 from modelselect.report import charts
-from modelselect.report.account import budget_table, citations_of, estimator_rank_table, provenance_tables
+from modelselect.report.account import (
+    budget_table,
+    citations_of,
+    contribution_table,
+    estimator_rank_table,
+    provenance_tables,
+)
 from modelselect.report.answer import answer_text, cheaper_candidates, key_facts, left_out, loading_code
 from modelselect.report.costs import cost_of
 from modelselect.report.map import Map
 from modelselect.report.names import dataset_name, display_names, ranked_by
-from modelselect.utils.text import in_bytes, listed, short_number
+from modelselect.utils.text import in_bytes, listed, short_chance, short_number
 from modelselect.utils.versions import __version__
 
 UNKNOWN = "–"
@@ -41,13 +47,13 @@ LONG_NAME = 18
 
 ABOUT = {
     "rank": "1 is best; equal scores share a rank",
-    "score": "decides the rank; higher is better",
+    "score": "decides the rank of candidates that were not fine-tuned; higher is better",
     "brief accuracy": "after one epoch of fine-tuning, on rows that it had not trained on",
-    "verified accuracy": "on held-out rows, after fine-tuning",
+    "verified accuracy": "on held-out rows, after fine-tuning, with its own 95% interval",
     "predicted rank": "by the score alone, before fine-tuning",
     "P(best)": "probability that it is the best of all after fine-tuning, by all evidence",
     "rank, 80% interval": "ranks that hold its true rank with a probability of 80%",
-    "why": "what each piece of evidence adds to the score, in deviations of the pool",
+    "why": "what each piece of evidence adds, in deviations of the pool",
     "MACs": "multiply-accumulates for one input",
     "seconds": "time to extract and to score, when first computed",
     "latency": "from one prepared row to its features, on the device of this run",
@@ -148,6 +154,7 @@ def html(board: Ranking, plane: Map | None = None) -> str:
         costs=choices,
         verified=_verified_facts(board, called),
         has_verified=verified is not None,
+        verified_any=any(row.verified_accuracy is not None for row in board.rows),
         curves=[] if curves is None else [(name, f"swatch-curve-{i}") for i, (name, _) in enumerate(curves[1])],
         curve_measure="" if curves is None else curves[2],
         has_map=drawn_map is not None,
@@ -155,6 +162,7 @@ def html(board: Ranking, plane: Map | None = None) -> str:
         background=0 if plane is None else len(plane.background),
         unplaced=[] if plane is None else [called[i] for i in range(len(called)) if i not in plane.rows],
         legend=legend,
+        pieces=_pieces(board),
         ranks={name: [(rank, _heat(rank, column)) for rank in column] for name, column in ranks.items()},
         agreement=_agreement(board),
         provenance=provenance_tables(board),
@@ -188,9 +196,11 @@ def table_columns(board: Ranking, called: list[str]) -> list[Column]:
         _numbers("rank", [row.rank for row in rows], str),
         Column("candidate", tuple(Cell(name, name.lower()) for name in called), numeric=False),
         _numbers("score", [row.score for row in rows], _plain, [row.standard_error for row in rows]),
-        _numbers("P(best)", [row.probability_best for row in rows], lambda value: f"{value:.0%}"),
+        _numbers(
+            "P(best)", [row.probability_best if row.expectation is not None else None for row in rows], short_chance
+        ),
         Column("rank, 80% interval", tuple(map(_interval_cell, rows))),
-        _words("why", [row.why for row in rows]),
+        _words("why", [row.why for row in rows], shown=False),
         _numbers("brief accuracy", [row.brief_accuracy for row in rows], lambda value: f"{value:.1%}"),
         Column("verified accuracy", tuple(map(_verified_cell, rows))),
         _numbers(
@@ -261,8 +271,9 @@ def _numbers(
     return Column(name, tuple(cells), shown=shown)
 
 
-def _words(name: str, values: list[Any]) -> Column:
-    return Column(name, tuple(Cell(str(v), str(v).lower()) if v else Cell(UNKNOWN, "") for v in values), numeric=False)
+def _words(name: str, values: list[Any], *, shown: bool = True) -> Column:
+    cells = tuple(Cell(str(v), str(v).lower()) if v else Cell(UNKNOWN, "") for v in values)
+    return Column(name, cells, numeric=False, shown=shown)
 
 
 def _plain(value: float) -> str:
@@ -324,6 +335,21 @@ def _verified_facts(board: Ranking, called: list[str]) -> dict[str, Any] | None:
     }
 
 
+def _pieces(board: Ranking) -> dict[str, list[tuple[str, str]]]:
+    """(text, class) of what each piece of evidence adds to each row, and of their sum; empty for fewer than two."""
+    table = contribution_table(board)
+    if not table:
+        return {}
+    rows = [[value for value in row if value is not None] for row in zip(*table.values(), strict=True)]
+    table = {**table, "together": [sum(row) if row else None for row in rows]}
+    largest = max((abs(value) for column in table.values() for value in column if value is not None), default=0.0)
+
+    def cell(value: float | None) -> tuple[str, str]:
+        return ("", "") if value is None else (f"{value:+.2f}", _signed_class(value, largest))
+
+    return {name: [cell(value) for value in column] for name, column in table.items()}
+
+
 def _heat(rank: int | None, column: list[int | None]) -> int | None:
     """From 0 for the last rank of a column to HEAT_LEVELS for the first."""
     if rank is None:
@@ -340,11 +366,12 @@ def _agreement(board: Ranking) -> dict[str, list[tuple[str, str]]]:
     rows = {}
     for name, values in zip(table.index, table.to_numpy().tolist(), strict=True):
         rows[str(name)] = [
-            (UNKNOWN, "") if value != value else (f"{100 * value:.0f}", _agreement_class(value)) for value in values
+            (UNKNOWN, "") if value != value else (f"{100 * value:.0f}", _signed_class(value)) for value in values
         ]
     return rows if len(rows) > 1 else {}
 
 
-def _agreement_class(value: float) -> str:
-    level = round(HEAT_LEVELS * abs(value))
+def _signed_class(value: float, largest: float = 1.0) -> str:
+    """The colour of a number from -largest to largest."""
+    level = round(HEAT_LEVELS * abs(value) / largest) if largest > 0 else 0
     return f"{'heat' if value >= 0 else 'cold'}-{level}"

@@ -32,7 +32,8 @@ def select(dataset: Any, candidates: Any, **settings: Unpack[Keywords]) -> Leade
             on the Hub, a torch dataset, or `(inputs, labels)`. Its test split is never used.
         candidates: a candidate expression (`"timm:resnet*"`), a `Candidate`, a torch module, a tuple of a torch module
             and a transform from one row to a tensor, or a list of these.
-        estimators: names or instances to rank by, or `"all"`; None for the default. With several, `score` is the mean
+        estimators: names or instances to rank by, or `"all"`; None for the default, `"evidence"`: scores of the probe,
+            the transfer history and facts about the candidates as pieces of evidence. With several, `score` is the mean
             normalised rank (0 last, 1 first). Static baselines such as the number of parameters are always shown, and
             rank only if they are named.
         top_k: number of the best candidates to fine-tune. Their accuracy on held-out rows then orders them.
@@ -58,8 +59,8 @@ def select(dataset: Any, candidates: Any, **settings: Unpack[Keywords]) -> Leade
         verify: what fine-tuning trains: `"full"`, all weights; `"head"`, only a linear head, which takes one forward
             pass; `"lora"`, low-rank adapters and the head (needs peft, the extra `lora`).
         resamples: number of times to score four fifths of the probe's rows as well, the same rows for every candidate,
-            to estimate how sure the scores are (`Row.standard_error`, `Leaderboard.confidence`). 50 is usual, 0 for
-            none.
+            to estimate how far scores move with the choice of rows (`Row.standard_error`). 50 is usual, 0 for none.
+            How probably the first is the best after fine-tuning (`Leaderboard.confidence`) needs no resamples.
         max_corrupt: share of the rows looked at that may be unreadable, at most.
         recall: number of candidates to keep before any is downloaded: the ones that the transfer history expects most
             of (`fennec`). None keeps all.
@@ -72,7 +73,8 @@ def select(dataset: Any, candidates: Any, **settings: Unpack[Keywords]) -> Leade
             (`"3 EUR at 1.20 EUR/h"`), or a `Budget`; None for no budget. Under a budget, candidates are shown larger
             and larger parts of the probe, and only those that may still be among the first go on; see
             docs/explanation/budget.md.
-        confidence: under a budget, the probability from which the first place counts as decided.
+        confidence: under a budget, the rounds end if more rows would keep the first place by score with this
+            probability. And several candidates are fine-tuned only if the first is the best with a lower probability.
         costs: whether to measure latency, throughput and memory of each candidate on this device.
         max_parameters: a candidate with more parameters gets no rank. It is neither downloaded nor loaded if its zoo
             knows the number.

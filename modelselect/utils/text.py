@@ -44,6 +44,15 @@ def chance_text(probability: float) -> str:
     return "more than 99%" if probability > 0.99 else "less than 1%" if probability < 0.01 else f"{probability:.0%}"
 
 
+def short_chance(probability: float) -> str:
+    """The same in a cell of a table.
+
+    >>> short_chance(0.876), short_chance(0.998), short_chance(0.001)
+    ('88%', '>99%', '<1%')
+    """
+    return ">99%" if probability > 0.99 else "<1%" if probability < 0.01 else f"{probability:.0%}"
+
+
 def short_number(value: float) -> str:
     """`1234567` -> `1.23M`.
 

@@ -1,4 +1,4 @@
-"""Standard errors agree with theory and with fresh samples, and the leaderboard says how sure its first place is."""
+"""Standard errors agree with theory and with fresh samples, and the leaderboard shows them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import modelselect as ms
 from modelselect.errors import InvalidInputError, NotApplicableError
-from modelselect.estimators.resampling import probabilities_best, probability_better, replicate, resample
+from modelselect.estimators.resampling import replicate, resample
 
 
 class Mean(ms.Estimator):
@@ -161,62 +161,43 @@ def test_what_has_no_standard_error_says_why() -> None:
         rank((features, labels), Columns(0), resamples=-1)
 
 
-# --- probabilities ---------------------------------------------------------------------------------------------------
+# --- replicates ------------------------------------------------------------------------------------------------------
 
 
-def probability(estimator: ms.Estimator, pool: list[ms.Evidence], resamples: int = 30) -> float:
-    scores = [estimator.score(evidence) for evidence in pool]
-    again = [[estimator.score(resample(e, number, 0)) for number in range(resamples)] for e in pool]
-    first, second = ([each["mean"] for each in replicate(s, r)] for s, r in zip(scores, again, strict=True))
-    return probability_better(scores[0]["mean"] - scores[1]["mean"], np.subtract(first, second))
-
-
-def test_between_candidates_of_one_quality_every_probability_is_as_frequent_as_any_other() -> None:
-    found = []
-    for seed in range(100):
-        features, labels = two_classes(60, [0.0, 0.0], seed)
-        pool = [ms.Evidence.of(features=features[:, [column]], labels=labels) for column in (0, 1)]
-        found.append(probability(Mean(), pool, resamples=20))
-    shares, _ = np.histogram(found, bins=[0, 0.1, 0.3, 0.7, 0.9, 1])
-    assert np.abs(shares / 100 - [0.1, 0.2, 0.4, 0.2, 0.1]).max() < 0.15  # 0.05 is one standard deviation of 0.4
-
-
-def test_what_candidates_have_in_common_does_not_make_them_uncertain() -> None:
+def test_what_candidates_have_in_common_does_not_make_their_gap_uncertain() -> None:
     features, labels = two_classes(60, [0.0])
     common = 100 * np.random.default_rng(1).normal(size=(60, 1))
     better, worse = common + 0.2 + 0.1 * features, common - 0.1 * features
-    pool = [ms.Evidence.of(features=given, labels=labels) for given in (better, worse)]
-    assert probability(Mean(), pool) > 0.99
-
-
-def test_equal_scores_are_a_toss_and_ties_share_first_place() -> None:
-    assert probability_better(0.0, np.zeros(5)) == 0.5
-    assert probability_better(0.1, np.zeros(5)) == 1.0
-    assert probability_better(-0.1, np.zeros(5)) == 0.0
-    assert probabilities_best([[1.0, 1.0, np.nan], [0.0, 2.0, np.nan]]).tolist() == [0.25, 0.75, 0.0]
+    columns = []
+    for each in (better, worse):
+        evidence = ms.Evidence.of(features=each, labels=labels)
+        again = [Mean().score(resample(evidence, number, 0)) for number in range(30)]
+        columns.append([components["mean"] for components in replicate(Mean().score(evidence), again)])
+    first, second = columns
+    assert np.std(first) > 5
+    assert np.std(np.subtract(first, second)) < 0.1
 
 
 # --- the leaderboard -------------------------------------------------------------------------------------------------
 
 
-def test_the_leaderboard_says_how_sure_it_is(tmp_path: Path) -> None:
-    dataset = two_classes(200, [3.0, 3.0, 0.2])
-    sure = rank(dataset, [Columns(0), Columns(2)])
-    assert sure.confidence is not None
-    assert sure.confidence > 0.99
-    assert "more than 99%" in str(sure)
-    assert sure.best.probability_best == 1.0
-    toss = rank(dataset, [Columns(0), Columns(1)])
-    assert toss.confidence is not None
-    assert 0.5 <= toss.confidence < 0.99
-    assert toss.best.score is not None
-    assert f"± {toss.best.standard_error:.2g}" in str(toss)
-    assert sum(row.probability_best or 0 for row in toss.rows) == pytest.approx(1)
-    assert toss.best.standard_errors == {"centroid": toss.best.standard_error}
-    assert toss.provenance["settings"]["resamples"] == 20
+def test_the_leaderboard_shows_scores_with_their_standard_errors(tmp_path: Path) -> None:
+    board = rank(two_classes(200, [3.0, 3.0, 0.2]), [Columns(0), Columns(1)])
+    assert board.best.score is not None
+    assert f"± {board.best.standard_error:.2g}" in str(board)
+    assert board.best.standard_errors == {"centroid": board.best.standard_error}
+    assert board.provenance["settings"]["resamples"] == 20
     path = tmp_path / "board.json"
-    toss.save(path)
-    assert ms.Leaderboard.load(path) == toss
+    board.save(path)
+    assert ms.Leaderboard.load(path) == board
+
+
+def test_how_sure_a_score_is_does_not_say_how_sure_the_first_place_is() -> None:
+    dataset = two_classes(200, [3.0, 1.0, 0.2])
+    pool = [Columns(0), Columns(1), Columns(2)]
+    with_errors, without = rank(dataset, pool), rank(dataset, pool, resamples=0)
+    assert with_errors.confidence == without.confidence
+    assert [row.probability_best for row in with_errors.rows] == [row.probability_best for row in without.rows]
 
 
 def test_the_standard_error_on_the_leaderboard_is_that_of_bare_arrays() -> None:
@@ -225,21 +206,18 @@ def test_the_standard_error_on_the_leaderboard_is_that_of_bare_arrays() -> None:
     assert board.best.standard_error == pytest.approx(ms.standard_error(features, labels, "centroid", resamples=20))
 
 
-def test_a_leaderboard_without_resamples_says_nothing_of_them(tmp_path: Path) -> None:
+def test_a_leaderboard_without_resamples_has_no_standard_errors() -> None:
     board = rank(two_classes(40, [1.0, 0.5]), [Columns(0), Columns(1)], resamples=0)
-    assert board.confidence is None
     assert board.best.standard_error is None
-    assert board.best.probability_best is None
+    assert board.best.standard_errors == {}
     assert "±" not in str(board)
-    assert "probability" not in str(board)
 
 
 def test_a_file_from_before_there_were_standard_errors_is_read(tmp_path: Path) -> None:
     board = rank(two_classes(40, [1.0, 0.5]), [Columns(0), Columns(1)], resamples=0)
     document = json.loads(board.to_json())
-    del document["confidence"]
     for row in document["rows"]:
-        for name in ("standard_error", "standard_errors", "probability_best"):
+        for name in ("standard_error", "standard_errors"):
             del row[name]
     path = tmp_path / "old.json"
     path.write_text(json.dumps(document))
@@ -254,10 +232,8 @@ def test_ranks_and_scores_that_are_relative_to_the_pool_are_combined_anew_for_ev
         assert set(row.standard_errors) == {"ncti", "centroid"}  # other rows would not change a parameter count
         assert row.standard_error is not None
     assert any(row.standard_error for row in board.rows)
-    assert board.confidence is not None
 
 
-def test_a_ranking_by_what_looks_at_no_rows_has_no_uncertainty_to_tell() -> None:
+def test_a_score_that_looks_at_no_rows_has_no_standard_error() -> None:
     board = rank(two_classes(40, [1.0, 0.5]), [Columns(0), Columns(0, 1)], estimators="parameters")
-    assert board.confidence is None
     assert board.best.standard_error is None

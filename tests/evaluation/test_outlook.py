@@ -7,7 +7,7 @@ import pytest
 
 from modelselect.candidates.candidate import Candidate
 from modelselect.estimators.posterior import Piece, normal_scores, posterior
-from modelselect.evaluation.outlook import BRIEF, SCORE_RELIABILITY, Outlook
+from modelselect.evaluation.outlook import BRIEF, EARLIER, SCORE_RELIABILITY, Outlook
 from modelselect.evaluation.standings import Standings
 from modelselect.ranking.ranking import Ranking
 from modelselect.ranking.row import RankedCandidate
@@ -48,6 +48,16 @@ def test_a_later_round_keeps_the_order_of_its_candidates_and_their_place_in_the_
     assert mean["shelf:a"] > mean["shelf:c"]  # the later round does not move them below those that ended
     np.testing.assert_allclose((mean["shelf:a"] + mean["shelf:b"]) / 2, first[:2].mean())
     np.testing.assert_allclose(found.posterior.mean[2:], first[2:])
+
+
+def test_after_a_later_round_the_contributions_add_up_to_the_mean() -> None:
+    later = standings(np.array([0.5, 0.7, 0.1]), POOL[:3])
+    found = Outlook.of([standings(TOTALS), later])
+    assert found is not None
+    columns = found.posterior.contributions
+    assert set(columns) == {"score", EARLIER}
+    np.testing.assert_allclose(np.nansum(list(columns.values()), axis=0), found.posterior.mean)
+    assert np.isfinite(columns[EARLIER]).tolist() == [True, True, True, False, False]
 
 
 def test_brief_accuracies_of_the_first_do_not_push_them_below_the_others() -> None:

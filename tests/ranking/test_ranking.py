@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from scipy.stats import weightedtau
 
 import modelselect as ms
 from modelselect.leaderboard import Row
+from modelselect.ranking.expectation import Expectation
 from modelselect.ranking.notes import notes_of
 from modelselect.ranking.ranking import Ranking
 from modelselect.ranking.row import COST_COLUMNS, RankedCandidate
@@ -69,6 +71,32 @@ def test_columns_stand_in_the_promised_order(board: ms.Leaderboard) -> None:
     assert list(board.to_pandas().columns) == expected
 
 
+def test_rivals_are_those_that_the_first_is_not_better_than_with_a_probability_of_80_per_cent() -> None:
+    def row(name: str, rank: int | None, mean: float | None) -> RankedCandidate:
+        expectation = None if mean is None else Expectation(mean, 0.5, (1, 4))
+        return RankedCandidate(ms.Candidate("shelf", name), rank, expectation=expectation)
+
+    rows = (row("first", 1, 1.0), row("near", 2, 0.5), row("far", 3, 0.3), row("failed", None, None))
+    # the difference has a deviation of 0.71: Phi(0.5 / 0.71) = 0.76, Phi(0.7 / 0.71) = 0.84
+    assert [each.candidate.name for each in Ranking(rows).rivals] == ["near"]
+    assert Ranking(tuple(replace(each, expectation=None) for each in rows)).rivals == ()
+    assert Ranking.empty().rivals == ()
+
+
+def test_one_probability_is_shown_in_every_form() -> None:
+    board = evil_board()
+    assert board.confidence == board.best.probability_best == 0.97
+    assert notes_of(board)[0] == "shelf:model-00 is the best with a probability of 97%."
+    assert notes_of(board)[1].startswith("Why shelf:model-00: +3.00 history, +0.50 ")
+    assert "in deviations of the pool; before fine-tuning" in notes_of(board)[1]
+    columns, cells = board.cells()
+    assert [row[columns.index("probability_best")] for row in cells[:2]] == ["97%", "<1%"]
+    assert "P(best)" in str(board)
+    for text in (board.to_markdown(), board.to_latex(), board._repr_html_()):
+        assert "P(best)" in text
+        assert "97" in text
+
+
 def test_pandas_marks_what_is_missing(board: ms.Leaderboard) -> None:
     frame = board.to_pandas()
     assert frame["rank"].isna().tolist() == [False, False, True]
@@ -117,8 +145,8 @@ def test_estimators_agreement_is_missing_where_there_is_nothing_to_order() -> No
 
 
 COLUMNS = (
-    *("rank", "candidate", "score", "centroid", "verified_accuracy", "parameters", "macs", "feature_dim"),
-    *("seconds", "status"),
+    *("rank", "candidate", "score", "probability_best", "why", "centroid"),
+    *("verified_accuracy", "parameters", "macs", "feature_dim", "seconds", "status"),
 )
 
 

@@ -7,9 +7,16 @@ import numpy as np
 import modelselect as ms
 from modelselect.errors import Failure, Stage
 from modelselect.leaderboard.leaderboard import Row
+from modelselect.ranking.expectation import Expectation
 
 EVIL = "<script>alert(1)</script>"
 EVIL_NAME = "<img src=x onerror=alert(1)>"
+
+
+def expected(index: int) -> dict[str, float]:
+    """What pieces of evidence add to a candidate. The name of one is an attack; another says nothing of the last."""
+    pieces = {"size": -0.1, f"{EVIL} probe": 0.5 - index / 10}
+    return {**pieces, "history": 3.0 if index == 0 else 0.75 - index / 8} if index < 10 else pieces
 
 
 def evil_board() -> ms.Leaderboard:
@@ -25,6 +32,13 @@ def evil_board() -> ms.Leaderboard:
             ),
             rank=index + 1,
             score=1.0 - index / 12,
+            probability_best=0.003 if index else 0.97,
+            expectation=Expectation(
+                mean=sum(expected(index).values()),
+                deviation=0.5,
+                rank_interval=(max(1, index - 1), index + 3),
+                contributions=expected(index),
+            ),
             predicted_rank=index + 1,
             scores={"logme": 1.0 - index / 12, "knn": float(rng.normal()), EVIL: float(index)},
             failures={"leep": Failure("score", f"{EVIL} </textarea> no classes")} if index == 5 else {},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,8 @@ import pytest
 import modelselect as ms
 from modelselect.errors import Failure
 from modelselect.leaderboard.leaderboard import Row
-from modelselect.report.answer import answer_text, cheaper_candidates, left_out, loading_code
+from modelselect.ranking.expectation import Expectation
+from modelselect.report.answer import answer_text, cheaper_candidates, key_facts, left_out, loading_code
 from tests.report.material import EVIL, evil_board
 
 
@@ -17,7 +19,7 @@ def test_the_answer_names_the_winner_its_grounds_and_how_sure_it_is() -> None:
     sentences = answer_text(evil_board())
     assert sentences[0].startswith("Fine-tune model-00: it reached an accuracy of 90.0% (95% interval 88.0% to 92.0%)")
     assert "the best of 2 fine-tuned out of 11 candidates" in sentences[0]
-    assert "with a probability of 97%: the first place by score is decided" in sentences[1]
+    assert sentences[1] == "model-00 is the best with a probability of 97%."
 
 
 def test_an_accuracy_that_guessing_may_reach_and_what_was_trained_are_said() -> None:
@@ -32,20 +34,39 @@ def test_an_accuracy_that_guessing_may_reach_and_what_was_trained_are_said() -> 
     assert "Fine-tuning trained" not in said(0.51, "full")
 
 
-def test_ties_overlaps_and_unmeasured_doubt_are_said() -> None:
+def test_ties_and_candidates_that_cannot_be_told_apart_are_said() -> None:
     def row(name: str, rank: int, **more: object) -> Row:
         return Row(ms.Candidate("shelf", name), rank=rank, score=1.0 / rank, predicted_rank=rank, **more)  # type: ignore[arg-type]
 
     tied = " ".join(answer_text(ms.Leaderboard((row("a", 1), row("b", 1), row("c", 3)), ("logme",))))
     assert "shares the first place with b" in tied
-    assert "Confidence not measured. Add --resamples 50." in tied
-    close = (
-        row("a", 1, verified_accuracy=0.9, verified_interval=(0.85, 0.95)),
-        row("b", 2, verified_accuracy=0.88, verified_interval=(0.83, 0.93)),
+    assert "probability" not in tied  # nothing is known of it
+
+    def told(*expected: tuple[float, dict[str, object]]) -> str:
+        rows = tuple(
+            row("abc"[i], i + 1, expectation=Expectation(mean, 0.5, (1, 3)), probability_best=0.55, **more)
+            for i, (mean, more) in enumerate(expected)
+        )
+        return " ".join(answer_text(ms.Leaderboard(rows, ("logme",), confidence=0.55)))
+
+    close = told((1.0, {}), (0.6, {}), (-1.0, {}))
+    assert "a is the best with a probability of 55%. It cannot be told apart from b." in close
+    assert "Add --top-k 3 to fine-tune the three best." in close
+    overlapping = told(
+        (1.0, {"verified_accuracy": 0.9, "verified_interval": (0.85, 0.95)}),
+        (-1.0, {"verified_accuracy": 0.88, "verified_interval": (0.83, 0.93)}),
     )
-    assert "The intervals of b overlap with its own" in " ".join(answer_text(ms.Leaderboard(close, ("logme",))))
+    assert "told apart" not in overlapping  # that accuracies' intervals overlap does not say it
+    assert "--top-k" not in overlapping
     nothing = ms.Leaderboard((Row(ms.Candidate("shelf", "x"), failure=Failure("load", "gone")),))
     assert answer_text(nothing) == ["None of the 1 candidates could be ranked; the table says why."]
+
+
+def test_the_key_facts_show_the_one_probability_and_none_of_another_kind() -> None:
+    board = evil_board()
+    assert ("probability of being the best", "97%") in key_facts(board)
+    old = replace(board, rows=tuple(replace(row, expectation=None) for row in board.rows))
+    assert not [name for name, _ in key_facts(old) if "probability" in name]  # as version 0.1.0 wrote it
 
 
 def test_the_code_to_load_the_winner_loads_it() -> None:

@@ -8,6 +8,8 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -119,6 +121,46 @@ def test_a_thousand_candidates_and_classes_fit_into_the_page(tmp_path: Path) -> 
     provenance = {"dataset": {"name": "many", "classes": [f"class {i}" for i in range(1000)]}}
     ms.Leaderboard(rows, tuple(f"e{j}" for j in range(6)), provenance).report(tmp_path / "board.html")
     assert (tmp_path / "board.html").stat().st_size < MOST_BYTES
+
+
+# --- evidence --------------------------------------------------------------------------------------------------------
+
+
+def column(page: str, name: str) -> list[str]:
+    """The texts of a column of the leaderboard."""
+    return [unescape(text) for text in re.findall(rf'<td [^>]*data-column="{re.escape(name)}"[^>]*>([^<]*)</td>', page)]
+
+
+def test_the_page_shows_one_probability_everywhere(page: str) -> None:
+    board = evil_board()
+    assert column(page, "P(best)")[:3] == ["97%", "<1%", "<1%"]
+    shown = "".join(Elements(page).texts)
+    assert "model-00 is the best with a probability of 97%." in shown
+    assert "<div><dt>probability of being the best</dt><dd>97%</dd></div>" in page
+    assert board.confidence == board.best.probability_best
+    assert column(page, "rank, 80% interval")[:3] == ["1 to 3", "1 to 4", "1 to 5"]
+
+
+def test_the_page_shows_what_each_piece_of_evidence_adds(page: str) -> None:
+    section = page.partition('<section id="why">')[2].partition("</section>")[0]
+    names = [unescape(name) for name in re.findall(r"<th scope=\"col\"><span>(.*?)</span>", section)]
+    assert names == ["history", f"{EVIL} probe", "size", "together"]
+    rows = [re.findall(r"<td(?: class=\"([a-z0-9-]+)\")?>(.*?)</td>", line) for line in section.split("<tr>")[2:]]
+    assert len(rows) == 11  # those that have a rank
+    assert rows[0] == [("heat-7", "+3.00"), ("heat-1", "+0.50"), ("cold-0", "-0.10"), ("heat-8", "+3.40")]
+    assert rows[10][0] == ("", "")  # nothing is known of it
+    assert "before fine-tuning" in section
+    assert '<a href="#why">' in page
+
+
+def test_a_board_of_version_0_1_0_shows_no_probability_of_another_kind(tmp_path: Path) -> None:
+    board = evil_board()
+    old = replace(board, rows=tuple(replace(row, expectation=None) for row in board.rows))
+    old.report(tmp_path / "board.html")
+    text = (tmp_path / "board.html").read_text()
+    assert 'data-column="P(best)"' not in text
+    assert 'id="why"' not in text
+    assert "97%" not in text.partition("<main>")[2].partition("<script")[0]
 
 
 # --- text and plots --------------------------------------------------------------------------------------------------
