@@ -25,12 +25,10 @@ from modelselect.benchmarking.pools import Pools, ablations, win_rates
 from modelselect.benchmarking.protocol import Protocol
 from modelselect.benchmarking.repeats import summarised
 from modelselect.benchmarking.results import (
-    DEFAULT_RANKING,
     FEWEST_FOR_MEAN_RANK,
     MEAN_RANK,
     BenchmarkResults,
     Matrix,
-    default_ranking,
     mean_rank_elsewhere,
 )
 from modelselect.errors import UnknownNameError
@@ -54,8 +52,6 @@ def judge(
     """
     scores = dict(benchmark.scores)
     kinds: dict[str, Kind] = {name: STATIC if name in benchmark.static else METHOD for name in scores}
-    if by_default := default_ranking(scores):
-        scores[DEFAULT_RANKING], kinds[DEFAULT_RANKING] = by_default, METHOD
     if len(benchmark.truth) >= FEWEST_FOR_MEAN_RANK:
         scores[MEAN_RANK], kinds[MEAN_RANK] = mean_rank_elsewhere(benchmark.truth), HISTORY
     truth = {d: by_model for d, by_model in benchmark.truth.items() if len(by_model) >= FEWEST_FOR_A_FIGURE}
@@ -120,11 +116,10 @@ def _protocol(
 
 
 def _reference(given: str | None, names: Sequence[str], static: str | None) -> str | None:
-    """The reference that was named, or the default ranking, or the best static baseline."""
+    """The reference that was named, or the default estimator, or the best static baseline."""
     if given is not None and given not in names:
         raise UnknownNameError("reference", given, names)
-    by_default = DEFAULT_ESTIMATORS[0] if len(DEFAULT_ESTIMATORS) == 1 else DEFAULT_RANKING
-    return given or (by_default if by_default in names else static)
+    return given or next((name for name in DEFAULT_ESTIMATORS if name in names), static)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import numpy as np
 
 from modelselect.benchmarking.measures import FEWEST_FOR_A_FIGURE, Measure
 from modelselect.benchmarking.protocol import Repeated
-from modelselect.benchmarking.results import DEFAULT_RANKING, Draw, Matrix, Repeat, default_ranking
+from modelselect.benchmarking.results import Draw, Matrix, Repeat
 from modelselect.evaluation.settings import MAX_SEED, whole
 
 
@@ -56,8 +56,7 @@ def summarised(sweep: Iterable[Repeat], truth: Matrix, measure: Measure) -> dict
     means: dict[str, dict[str, list[float]]] = {}
     for repeat in sweep:
         of_size = means.setdefault(repeat.draw.label, {})
-        by_default = default_ranking(repeat.scores)
-        for name, by_dataset in {**repeat.scores, **({DEFAULT_RANKING: by_default} if by_default else {})}.items():
+        for name, by_dataset in repeat.scores.items():
             found = [
                 _figure(measure, known, truth[dataset])
                 for dataset, known in by_dataset.items()

@@ -9,17 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from modelselect.errors import Failure
-from modelselect.estimators.ranks import mean_rank, normalised_ranks
-from modelselect.host.defaults import DEFAULT_ESTIMATORS
+from modelselect.estimators.ranks import normalised_ranks
 
 if TYPE_CHECKING:
     import pandas as pd
 
 MEAN_RANK = "mean rank elsewhere"
 """The baseline from other datasets: a model's mean rank by true accuracy on all datasets but the one in question."""
-
-DEFAULT_RANKING = "default ranking"
-"""What `select()` ranks by if no estimator is named: the mean normalised rank of the default estimators."""
 
 FEWEST_FOR_MEAN_RANK = 3
 """With fewer datasets than these there are no two others for a mean."""
@@ -148,23 +144,4 @@ def mean_rank_elsewhere(truth: Matrix) -> dict[str, dict[str, float]]:
         others = [by for other, by in ranks.items() if other != dataset]
         elsewhere = {model: [by[model] for by in others if model in by] for model in by_model}
         found[dataset] = {model: round(float(np.mean(known)), 12) for model, known in elsewhere.items() if known}
-    return found
-
-
-def default_ranking(scores: Mapping[str, Matrix]) -> dict[str, dict[str, float]]:
-    """By dataset and model: the mean normalised rank of the default estimators, by which `select()` ranks.
-
-    Empty if one of the default estimators has no scores, or if there is only one of them.
-    """
-    if len(DEFAULT_ESTIMATORS) == 1 or not all(name in scores for name in DEFAULT_ESTIMATORS):
-        return {}
-    given = [scores[name] for name in DEFAULT_ESTIMATORS]
-    found: dict[str, dict[str, float]] = {}
-    for dataset in dict.fromkeys(dataset for by_dataset in given for dataset in by_dataset):
-        models = list(dict.fromkeys(model for by_dataset in given for model in by_dataset.get(dataset, {})))
-        ranks = {
-            name: normalised_ranks([scores[name].get(dataset, {}).get(model, np.nan) for model in models])
-            for name in DEFAULT_ESTIMATORS
-        }
-        found[dataset] = dict(zip(models, mean_rank(ranks).tolist(), strict=True))
     return found

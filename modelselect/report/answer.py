@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from modelselect.candidates.candidate import license_of
 from modelselect.candidates.zoo import OWN_MODULES
 from modelselect.errors import Stage
-from modelselect.ranking.notes import certainty_text
+from modelselect.ranking.notes import GUESSING, certainty_text
 from modelselect.ranking.ranking import Ranking
 from modelselect.ranking.row import RankedCandidate
 from modelselect.report.costs import cost_of
@@ -53,7 +53,7 @@ def _classes(board: Ranking) -> int:
 
 
 def _doubts(board: Ranking, called: Sequence[str], verified: Sequence[RankedCandidate]) -> list[str]:
-    sentences = []
+    sentences = [] if board.better_than_guessing in (None, True) else [GUESSING]
     equals = [called[i] for i, row in enumerate(board.rows) if row.rank == 1][1:]
     if equals:
         sentences.append(f"It shares the first place with {listed(equals)}.")
