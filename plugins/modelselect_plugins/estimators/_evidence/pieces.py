@@ -6,11 +6,12 @@ All functions take arrays over the pool's candidates, in one order, with NaN whe
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from modelselect.estimators.posterior import Piece, normal_scores
+from modelselect.estimators.posterior import MOST_RELIABLE, Piece, normal_scores
 
 Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
@@ -23,6 +24,12 @@ FEWEST_IN_COMMON = 4
 
 HISTORY_RELIABILITY, HISTORY_WEIGHT = 0.60, 3.0
 """Expected correlation between the accuracies on two datasets, and the pairs that this expectation counts as."""
+
+AGREEMENT_WEIGHT = 6.0
+"""Datasets beyond the second one that the agreement of a history must be seen on, to be believed by half."""
+
+GENERAL_SHARES = {"size": 1.0, "imagenet": 1.0, "public": 1.0, "probe": 0.3}
+"""By piece, the share of its information that says which candidates are good everywhere, as the history does too."""
 
 SIMILAR_RELIABILITY = 0.40
 """Of what similar candidates did, for a candidate without results of its own."""
@@ -117,12 +124,36 @@ def history_piece(accuracies: Matrix, cold_mean: Vector) -> Piece:
     results = np.isfinite(scores).sum(axis=1)
     total = np.where(np.isfinite(scores), scores, 0.0).sum(axis=1)
     mean = np.divide(total, results, out=np.full(count, np.nan), where=results > 0)
-    common = _agreement([normal_scores(accuracies[:, d]) for d in used])
-    weight = max(len(used) - 1, 0) if np.isfinite(common) else 0
-    one = (HISTORY_WEIGHT * HISTORY_RELIABILITY + weight * (common if weight else 0.0)) / (HISTORY_WEIGHT + weight)
-    one = float(np.clip(one, 0.0, 1.0))
+    one = min(remeasured(HISTORY_RELIABILITY, _agreements(accuracies), HISTORY_WEIGHT), 1.0)
     reliability = one * np.sqrt(results) / np.sqrt(1 + np.maximum(results - 1, 0) * one)
     return Piece("history", normal_scores(mean), np.clip(reliability, 0.0, 1.0))
+
+
+def beyond_history(pieces: Sequence[Piece], accuracies: Matrix) -> list[Piece]:
+    """The pieces, with less reliability for what the history has shown already.
+
+    An accuracy has two parts: how good a candidate is everywhere, and how well it suits this dataset. Size and accuracy
+    on ImageNet know the first part alone, a probe knows both. Results on other datasets show the first part directly,
+    and the better, the more there are and the more they agree. So these pieces are left with what is not yet known: for
+    a candidate with n results, a share (1 - c) / (1 - c + n c) of their information about the first part, with the
+    agreement c of the datasets. Two datasets do not yet show an agreement, and change nothing.
+
+    Args:
+        pieces: of the pool, by their names in `GENERAL_SHARES`; other pieces stay as they are.
+        accuracies: (M, D) of the history.
+    """
+    agreements = _agreements(accuracies)
+    further = max(int((np.isfinite(accuracies).sum(axis=0) >= 2).sum()) - 2, 0)
+    if not agreements or not further:
+        return list(pieces)
+    believed = further / (AGREEMENT_WEIGHT + further)
+    common = float(np.clip(believed * np.mean(agreements), 0.0, MOST_RELIABLE))
+    unknown = (1 - common) / (1 - common + np.isfinite(accuracies).sum(axis=1) * common)
+    shares = [GENERAL_SHARES.get(piece.name, 0.0) for piece in pieces]
+    return [
+        replace(piece, reliability=piece.reliability * np.sqrt(1 - share + share * unknown))
+        for piece, share in zip(pieces, shares, strict=True)
+    ]
 
 
 def similar_piece(history: Vector, kernel: Matrix) -> Piece:
@@ -202,11 +233,11 @@ def _offsets(values: Matrix, known: NDArray[np.bool_], quality: Vector) -> Vecto
     return above
 
 
-def _agreement(columns: Sequence[Vector]) -> float:
-    """Mean correlation over pairs of columns; NaN where there is no pair."""
+def _agreements(accuracies: Matrix) -> list[float]:
+    """Correlations of normal scores, over all pairs of datasets with enough candidates in common."""
+    columns = [normal_scores(column) for column in accuracies.T]
     found = [correlation(a, b) for i, a in enumerate(columns) for b in columns[:i]]
-    known = [value for value in found if np.isfinite(value)]
-    return float(np.mean(known)) if known else float("nan")
+    return [value for value in found if np.isfinite(value)]
 
 
 def _regressed(kernel: Matrix, history: Vector, known: NDArray[np.bool_]) -> Vector:
