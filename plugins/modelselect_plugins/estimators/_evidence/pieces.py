@@ -28,7 +28,7 @@ HISTORY_RELIABILITY, HISTORY_WEIGHT = 0.60, 3.0
 AGREEMENT_WEIGHT = 6.0
 """Datasets beyond the second one that the agreement of a history must be seen on, to be believed by half."""
 
-GENERAL_SHARES = {"size": 1.0, "imagenet": 1.0, "public": 1.0, "probe": 0.3}
+GENERAL_SHARES = {"size": 1.0, "imagenet": 1.0, "quality": 1.0, "probe": 0.3}
 """By piece, the share of its information that says which candidates are good everywhere, as the history does too."""
 
 SIMILAR_RELIABILITY = 0.40
