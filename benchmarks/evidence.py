@@ -1,6 +1,6 @@
 """Is the default ranking `evidence` better than what it replaces, and than simple baselines? One command says so.
 
-    python benchmarks/evidence.py [--only methods,recall] [--cache-dir FOLDER] [--output benchmarks/evidence.md]
+    python benchmarks/evidence.py [--only methods,recall] [--benchmarks ...] [--output FILE]
 
 Prints tables as Markdown. One dataset of a benchmark is left out, and the pool is ranked for it, with a history of 0,
 1, 2, 4 or all other datasets of this benchmark; smaller histories are drawn several times. Only estimators see rows of
@@ -39,7 +39,7 @@ SLOW = {"Fennec"}
 """Measured with the whole history alone."""
 
 COLD, WHOLE = "evidence, history: none", "evidence, history: all others"
-FIGURES = ("weighted Kendall", "Pearson", "top-1 regret in points")
+FIGURES = ("Weighted Kendall", "Pearson", "Top-1 regret in points")
 KNOWN_AT_MOST = (3, 4, 5)
 BINS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 RESAMPLES = 2_000
@@ -114,7 +114,7 @@ def methods_tables(found: Judged) -> Iterator[str]:
         for name in main_methods():
             values = [float(_mean(by[name][:, place])) for by in found.values()]
             lines.append([name, *map(number, values)])
-        yield f"### {figure.capitalize()}, one dataset left out\n\n" + markdown(["ranked by", *found], lines)
+        yield f"### {figure}, one dataset left out\n\n" + markdown(["ranked by", *found], lines)
 
 
 def estimators_table(pools: Sequence[Benchmark], found: Judged) -> str:
@@ -250,6 +250,7 @@ def main() -> None:
     sections = ("methods", "estimators", "calibration", "incomplete", "intervals", "recall")
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", default=",".join(sections), help="tables, separated by commas")
+    parser.add_argument("--benchmarks", default=",".join(LOADERS), help="whose tables, separated by commas")
     parser.add_argument("--cache-dir", type=Path, default=Path(tempfile.gettempdir()) / "modelselect-evidence")
     parser.add_argument("--output", type=Path, help="write the tables to this file, too")
     arguments = parser.parse_args()
@@ -258,7 +259,7 @@ def main() -> None:
     pools: list[Benchmark] = []
     found: Judged = {}
     if set(wanted) - {"recall"}:
-        pools = [load(name, arguments.cache_dir) for name, load in LOADERS.items()]
+        pools = [LOADERS[name](name, arguments.cache_dir) for name in arguments.benchmarks.split(",")]
         found = {pool.name: judged(pool, main_methods()) for pool in pools}
     makers: Mapping[str, Callable[[], Sequence[str]]] = {
         "methods": lambda: list(methods_tables(found)),

@@ -60,11 +60,6 @@ class Benchmark:
         return self.facts.get(name, np.full(len(self.models), np.nan))
 
 
-def benchmarks(cache: Path, wanted: Iterable[str] = ()) -> list[Benchmark]:
-    chosen = list(wanted) or list(LOADERS)
-    return [LOADERS[name](name, cache) for name in chosen]
-
-
 # --- with scores computed here ----------------------------------------------------------------------------------------
 
 
