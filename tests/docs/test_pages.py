@@ -77,3 +77,11 @@ def test_every_page_is_reached_from_the_index() -> None:
         linked = {(page.parent / match["target"]).resolve() for match in LINK.finditer(page.read_text())}
         ahead |= {page for page in linked if page.suffix == ".md"} - reached
     assert [page_id(page) for page in PAGES if page not in reached and page.name != "README.md"] == []
+
+
+def test_the_tables_about_the_default_are_those_that_the_benchmark_wrote() -> None:
+    written = (REPOSITORY / "benchmarks" / "evidence.md").read_text().splitlines()
+    page = (REPOSITORY / "docs" / "explanation" / "default-estimators.md").read_text().splitlines()
+    figures = [line for line in page if re.match(r"\|.*\d\.\d\d.*\|$", line)]
+    assert len(figures) > 30
+    assert [line for line in figures if line not in written] == []

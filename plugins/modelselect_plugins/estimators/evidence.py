@@ -17,6 +17,7 @@ from modelselect_plugins.estimators._evidence import reliabilities
 from modelselect_plugins.estimators._evidence.pieces import (
     Matrix,
     Vector,
+    beyond_history,
     fact_piece,
     history_piece,
     probe_piece,
@@ -62,7 +63,8 @@ class PooledEvidence(Estimator):
     - `imagenet`: the top-1 accuracy on ImageNet-1k, where it is known for most of the pool.
     - `quality`: what published fine-tunings say of the model.
 
-    Reliabilities are shipped, and corrected by what the pieces proved worth on the user's own history.
+    Reliabilities are shipped, and corrected by what the pieces proved worth on the user's own history. The more results
+    on other datasets there are, and the more these agree, the less the facts and the probe add to them.
 
     Args:
         members: the estimators of the piece `probe`; None: `etran`, `ncti`, `logme` and `linear_probe`.
@@ -141,7 +143,7 @@ class PooledEvidence(Estimator):
         pieces = [piece for piece in pieces if np.isfinite(piece.values).any()]
         if np.isfinite(accuracies).any():
             history = history_piece(accuracies, posterior(pieces, len(scores)).mean)
-            pieces = [history, *pieces]
+            pieces = [history, *beyond_history(pieces, accuracies)]
             if pool is not None and not np.isfinite(history.values).all():
                 pieces.append(similar_piece(history.values, _similarities(scores, pool)))
         return [piece for piece in pieces if np.isfinite(piece.values).any()]

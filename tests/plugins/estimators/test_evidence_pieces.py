@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from modelselect.estimators.posterior import normal_scores, posterior
+from modelselect.estimators.posterior import Piece, normal_scores, posterior
 from modelselect_plugins.estimators._evidence import pieces, reliabilities
 
 ACCURACIES = np.array([[90, 80, 85, 60, 82], [70, 72, 66, 41, 60]], dtype=np.float64).T
@@ -45,6 +45,30 @@ def test_reliability_grows_with_the_number_of_results() -> None:
     table[:8, 2] = np.arange(8)
     found = pieces.history_piece(table, np.zeros(10)).reliability
     assert np.all(np.asarray(found)[:8] > np.asarray(found)[8:].max())
+
+
+def test_two_datasets_take_nothing_from_the_other_pieces() -> None:
+    size = pieces.fact_piece("size", [1, 2, 3, 4, 5], ACCURACIES, 0.55)
+    (kept,) = pieces.beyond_history([size], ACCURACIES)
+    assert kept.reliability == size.reliability
+
+
+def test_facts_give_way_to_a_history_that_repeats_itself_and_a_probe_gives_way_less() -> None:
+    table = np.arange(10.0)[:, None] + np.array([[0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]])
+    table[-1] = NAN  # a candidate without results
+    given = [Piece(name, np.arange(10.0), 0.6) for name in ("size", "probe", "brief")]
+    size, probe, brief = (np.broadcast_to(p.reliability, 10) for p in pieces.beyond_history(given, table))
+    believed = 6 / (pieces.AGREEMENT_WEIGHT + 6)  # all pairs correlate by 1, and six datasets confirm the first two
+    unknown = (1 - believed) / (1 - believed + 8 * believed)
+    np.testing.assert_allclose(size, [0.6 * unknown**0.5] * 9 + [0.6])
+    np.testing.assert_allclose(probe, [0.6 * (0.7 + 0.3 * unknown) ** 0.5] * 9 + [0.6])
+    np.testing.assert_allclose(brief, 0.6)
+
+
+def test_facts_stay_where_datasets_contradict_each_other() -> None:
+    other = np.random.default_rng(0).normal(size=(12, 8))
+    (size,) = pieces.beyond_history([Piece("size", np.arange(12.0), 0.6)], other - other.mean(axis=1, keepdims=True))
+    assert np.min(size.reliability) == pytest.approx(0.6)
 
 
 def test_the_best_of_another_run_stay_above_those_that_were_not_among_them() -> None:

@@ -6,6 +6,7 @@ All functions take arrays over the pool's candidates, in one order, with NaN whe
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from modelselect.estimators.posterior import (
     FEWEST_IN_COMMON,
     LEAST_SPREAD,
+    MOST_RELIABLE,
     WHOLE_COLUMN,
     Piece,
     correlation,
@@ -26,6 +28,12 @@ Matrix = NDArray[np.float64]
 
 HISTORY_WEIGHT = 3.0
 """Pairs of datasets that the shipped reliability of the history counts as."""
+
+AGREEMENT_WEIGHT = 6.0
+"""Datasets beyond the second one that the agreement of a history must be seen on, to be believed by half."""
+
+GENERAL_SHARES = {"size": 1.0, "imagenet": 1.0, "quality": 1.0, "probe": 0.3}
+"""By piece, the share of its information that says which candidates are good everywhere, as the history does too."""
 
 WIDEST = 2.5
 """Where the robust score of an accuracy is cut off."""
@@ -95,12 +103,36 @@ def history_piece(accuracies: Matrix, cold_mean: Vector) -> Piece:
     results = np.isfinite(scores).sum(axis=1)
     total = np.where(np.isfinite(scores), scores, 0.0).sum(axis=1)
     mean = np.divide(total, results, out=np.full(count, np.nan), where=results > 0)
-    common = _agreement([normal_scores(accuracies[:, d]) for d in used])
-    weight = max(len(used) - 1, 0) if np.isfinite(common) else 0
-    one = (HISTORY_WEIGHT * reliabilities.HISTORY + weight * (common if weight else 0.0)) / (HISTORY_WEIGHT + weight)
-    one = float(np.clip(one, 0.0, 1.0))
+    one = min(remeasured(reliabilities.HISTORY, _agreements(accuracies), HISTORY_WEIGHT), 1.0)
     reliability = one * np.sqrt(results) / np.sqrt(1 + np.maximum(results - 1, 0) * one)
     return Piece("history", normal_scores(mean), np.clip(reliability, 0.0, 1.0))
+
+
+def beyond_history(pieces: Sequence[Piece], accuracies: Matrix) -> list[Piece]:
+    """The pieces, with less reliability for what the history has shown already.
+
+    An accuracy has two parts: how good a candidate is everywhere, and how well it suits this dataset. Size and accuracy
+    on ImageNet know the first part alone, a probe knows both. Results on other datasets show the first part directly,
+    and the better, the more there are and the more they agree. So these pieces are left with what is not yet known: for
+    a candidate with n results, a share (1 - c) / (1 - c + n c) of their information about the first part, with the
+    agreement c of the datasets. Two datasets do not yet show an agreement, and change nothing.
+
+    Args:
+        pieces: of the pool, by their names in `GENERAL_SHARES`; other pieces stay as they are.
+        accuracies: (M, D) of the history.
+    """
+    agreements = _agreements(accuracies)
+    further = max(int((np.isfinite(accuracies).sum(axis=0) >= 2).sum()) - 2, 0)
+    if not agreements or not further:
+        return list(pieces)
+    believed = further / (AGREEMENT_WEIGHT + further)
+    common = float(np.clip(believed * np.mean(agreements), 0.0, MOST_RELIABLE))
+    unknown = (1 - common) / (1 - common + np.isfinite(accuracies).sum(axis=1) * common)
+    shares = [GENERAL_SHARES.get(piece.name, 0.0) for piece in pieces]
+    return [
+        replace(piece, reliability=piece.reliability * np.sqrt(1 - share + share * unknown))
+        for piece, share in zip(pieces, shares, strict=True)
+    ]
 
 
 def similar_piece(history: Vector, kernel: Matrix) -> Piece:
@@ -180,11 +212,11 @@ def _offsets(values: Matrix, known: NDArray[np.bool_], quality: Vector) -> Vecto
     return above
 
 
-def _agreement(columns: Sequence[Vector]) -> float:
-    """Mean correlation over pairs of columns; NaN where there is no pair."""
+def _agreements(accuracies: Matrix) -> list[float]:
+    """Correlations of normal scores, over all pairs of datasets with enough candidates in common."""
+    columns = [normal_scores(column) for column in accuracies.T]
     found = [correlation(a, b) for i, a in enumerate(columns) for b in columns[:i]]
-    known = [value for value in found if np.isfinite(value)]
-    return float(np.mean(known)) if known else float("nan")
+    return [value for value in found if np.isfinite(value)]
 
 
 def _regressed(kernel: Matrix, history: Vector, known: NDArray[np.bool_]) -> Vector:
