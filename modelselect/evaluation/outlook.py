@@ -67,11 +67,26 @@ class Outlook:
             outlook = found if outlook is None or found is None else _continued(outlook, found)
         return outlook
 
-    def with_brief(self, accuracies: Mapping[str, float], reliability: float = BRIEF_RELIABILITY) -> Outlook:
-        """The outlook after some candidates were fine-tuned for one epoch; their accuracies by id."""
-        measured = self._in_order(accuracies)
-        if np.isfinite(measured).sum() < 2:
+    def with_brief(
+        self, accuracies: Mapping[str, float], rows: Mapping[str, int], reliability: float = BRIEF_RELIABILITY
+    ) -> Outlook:
+        """The outlook after some candidates were fine-tuned for one epoch.
+
+        The reliability shrinks with the share of the differences between accuracies that the choice of rows explains:
+        after few steps all candidates may be near guessing, and their order is then chance.
+
+        Args:
+            accuracies: by candidate id, from 0 to 1.
+            rows: number of rows that each was measured on.
+            reliability: that of accuracies on many rows.
+        """
+        measured, counts = self._in_order(accuracies), self._in_order(rows)
+        known = np.isfinite(measured)
+        if known.sum() < 2:
             return self
+        error = float(np.mean(measured[known] * (1 - measured[known]) / counts[known]))
+        spread = float(measured[known].var())
+        reliability *= np.sqrt(max(0.0, 1 - error / spread)) if spread > 0 else 0.0
         values = anchored(measured, self.posterior.mean)
         found = self.posterior.with_piece(Piece(BRIEF, values, reliability))
         return replace(self, posterior=found, pieces={**self.pieces, BRIEF: values})
@@ -90,7 +105,7 @@ class Outlook:
             if name in self.pieces
         }
 
-    def _in_order(self, values: Mapping[str, float]) -> Vector:
+    def _in_order(self, values: Mapping[str, float] | Mapping[str, int]) -> Vector:
         return np.array([values.get(candidate, np.nan) for candidate in self.candidates], dtype=np.float64)
 
     def ordered(self, ranking: Ranking, *, scored: bool) -> Ranking:

@@ -105,8 +105,9 @@ def _fine_tuning_seconds(
         return None, None
     asked, row_seconds = request.settings, statistics.fmean(known)
     tuned, verified = min(asked.tune, len(rows)), min(asked.top_k, len(rows))
-    epoch = epoch_passes(request.probe)
-    whole = verified * fine_tuning_passes(asked.recipe, asked.verify, request.probe) - min(tuned, verified) * epoch
+    epoch, whole = epoch_passes(request.probe), 0
+    if verified:
+        whole = verified * fine_tuning_passes(asked.recipe, asked.verify, request.probe) - min(tuned, verified) * epoch
     return tuned * epoch * row_seconds if tuned else None, whole * row_seconds if verified else None
 
 

@@ -13,6 +13,7 @@ from modelselect.ranking.ranking import Ranking
 from modelselect.ranking.row import RankedCandidate
 
 POOL = tuple(Candidate("shelf", name) for name in "abcdef")
+ROWS = {candidate.id: 1_000 for candidate in POOL}
 TOTALS = np.array([0.9, 0.8, 0.6, np.nan, 0.3, 0.1])
 
 
@@ -61,7 +62,7 @@ def test_after_a_later_round_the_contributions_add_up_to_the_mean() -> None:
 
 
 def test_brief_accuracies_of_the_first_do_not_push_them_below_the_others() -> None:
-    found = outlook().with_brief({"shelf:a": 0.6, "shelf:b": 0.7})
+    found = outlook().with_brief({"shelf:a": 0.6, "shelf:b": 0.7}, ROWS)
     mean = dict(zip(found.candidates, found.posterior.mean, strict=True))
     assert mean["shelf:b"] > mean["shelf:a"] > mean["shelf:c"]
     assert BRIEF in found.posterior.contributions
@@ -69,7 +70,12 @@ def test_brief_accuracies_of_the_first_do_not_push_them_below_the_others() -> No
 
 
 def test_a_brief_accuracy_alone_changes_nothing() -> None:
-    np.testing.assert_array_equal(outlook().with_brief({"shelf:a": 0.6}).posterior.mean, outlook().posterior.mean)
+    np.testing.assert_array_equal(outlook().with_brief({"shelf:a": 0.6}, ROWS).posterior.mean, outlook().posterior.mean)
+
+
+def test_brief_accuracies_that_differ_by_chance_change_no_order() -> None:
+    few = outlook().with_brief({"shelf:a": 0.25, "shelf:b": 0.30, "shelf:c": 0.28}, dict.fromkeys(ROWS, 40))
+    np.testing.assert_array_equal(few.posterior.mean, outlook().posterior.mean)
 
 
 def test_accuracies_on_many_rows_decide_and_on_few_rows_do_not() -> None:

@@ -215,3 +215,23 @@ def test_a_plan_never_plans_more_than_the_budget() -> None:
 def test_a_proxy_that_names_no_candidate_is_refused(dataset: Any, proxy: str, error: type[Exception]) -> None:
     with pytest.raises(error):
         ms.plan(dataset, "embedded:plain.*", proxy=proxy)
+
+
+def test_a_plan_counts_one_epoch_once(dataset: Any, nothing_is_loaded: None) -> None:
+    plain, tuned = (ms.plan(dataset, SOME, estimators="logme", top_k=2, tune=tune) for tune in (0, 3))
+    assert (plain.tune, plain.tuning_seconds) == (0, None)
+    assert tuned.tune == 3
+    assert tuned.tuning_seconds is not None
+    # 20 epochs over 19 rows, of which one is done; a row takes three passes; 5 rows are held out
+    expected = 2 * (5 + 3 * 19 * 19) / (3 * 3 * 19)
+    assert tuned.fine_tuning_seconds == pytest.approx(expected * tuned.tuning_seconds)
+    assert "to fine-tune 3 of them for one epoch: about" in str(tuned)
+    assert "to fine-tune 2 of them, from there: about" in str(tuned)
+    assert "from there" not in str(plain)
+
+
+def test_a_plan_under_a_budget_names_the_epoch_that_may_come_by_itself(dataset: Any) -> None:
+    text = "then one epoch of fine-tuning for at most 3"
+    assert text in str(ms.plan(dataset, SOME, estimators="logme", top_k=2, budget="20m"))
+    for settings in ({"top_k": 3}, {"top_k": 2, "verify": "head"}, {}):
+        assert text not in str(ms.plan(dataset, SOME, estimators="logme", budget="20m", **settings))
