@@ -2,15 +2,9 @@
 
 The epoch is the first one of the fine-tuning that verification does: the same rows, order of rows, learning rates and
 seed. Verification continues from its checkpoint, and finds what it would have found without this stage, to the last
-<<<<<<< HEAD
-bit. So no epoch is trained twice, and `tune` changes no verified accuracy. There were two alternatives: to set rows
-aside, which would take them from verification, or to train an epoch of its own, which verification could not continue
-from.
-=======
 bit. So no epoch is trained twice, and `tune` changes no verified accuracy. The alternatives were to set rows aside,
 which would take them from verification, or to train an epoch with a schedule of its own, from which verification could
 not continue.
->>>>>>> part-tune
 
 The accuracy after it is measured on rows that the network has not trained on and that verification does not hold out:
 
