@@ -83,6 +83,9 @@ def fitting_columns(columns: Sequence[str], cells: Mapping[str, Sequence[str]], 
     measured = [c for c in columns if c in (*BRIEF_COLUMNS, *MEASURED_COLUMNS)]
     rest = [c for c in columns if c not in first and c not in estimators and c not in measured]
     room = width - 1
+    if "verified_accuracy" in first and sum(needed[c] for c in first) > room:
+        first.remove("score")  # the verified accuracy decides the order
+        rest.insert(0, "score")
     kept = set()
     for column in (*first, *measured, *estimators, *rest):
         if column in first or needed[column] <= room:
