@@ -11,6 +11,7 @@ from typing import Any
 
 from modelselect.evaluation.request import Request
 from modelselect.evaluation.results import ScoringResult
+from modelselect.history.view import HistoryView
 from modelselect.selection.state import State
 from modelselect.utils.versions import ALL_LIBRARIES, numeric_versions
 
@@ -52,12 +53,23 @@ def provenance(request: Request, state: State, begun: Begun, budget: Mapping[str
         },
         "settings": _settings(request, state),
         "recall": state.recalled,
+        "history": None if context.recall is None else _history(context.recall.view),
         "budget": budget,
         "versions": {"python": platform.python_version(), **numeric_versions(ALL_LIBRARIES)},
         "plugins": {p.name: f"{p.distribution} {p.version}" for p in request.host.plugins if not p.faults},
         "started": begun.at.isoformat(timespec="seconds"),
         "seconds": time.perf_counter() - begun.clock,
         "from_store": sum(result.reused for result in state.results.values() if isinstance(result, ScoringResult)),
+    }
+
+
+def _history(view: HistoryView) -> dict[str, Any]:
+    """What the run knew of other datasets: the ranking depends on it."""
+    return {
+        "digest": view.digest,
+        "recipe": view.leading_recipe,
+        "datasets": len(view.datasets),
+        "results": len(view.results),
     }
 
 
