@@ -66,11 +66,11 @@ def recall_context(
         bars: shows how many candidates are traced.
     """
     probe = task.context.probe
-    proxy = task.context.proxy or choose_proxy(probe, history)
+    read = {field for estimator in readers for field in estimator.reads}
+    proxy = task.context.proxy or (choose_proxy(probe, history) if "proxy_features" in read else None)
     view = history.view(None if proxy is None else proxy.id)
     graphs = {}
-    traces = any("architecture" in estimator.reads for estimator in readers)
-    unknown = [c for c in pool if traces and c.unversioned_id not in view.graphs]
+    unknown = [c for c in pool if "architecture" in read and c.unversioned_id not in view.graphs]
     with bars.candidates("tracing", len(unknown)) as advance:
         for candidate in unknown:
             if (graph := task.graph(candidate)) is not None:
