@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,10 @@ import pytest
 from scipy.stats import rankdata
 
 import modelselect as ms
+from modelselect.errors import Failure
+from modelselect.estimators.posterior import Piece, Pool
 from modelselect.estimators.ranks import mean_rank
+from modelselect.evaluation.standings import Rule, stand
 from tests.selection.material import SOME, rank
 
 pytestmark = pytest.mark.usefixtures("cache")
@@ -55,3 +59,25 @@ def test_equal_mean_ranks_are_equal_in_whatever_order_the_estimators_are_named(d
     assert ranks[0] == ranks[1]
     thirds = {str(i): np.array(values) for i, values in enumerate([[0.1, 0.4], [0.4, 0.3], [0.5, 0.3]])}
     assert len(set(mean_rank(thirds).tolist())) == 1
+
+
+class Weighing(Late):
+    """Weighs evidence, and remembers how many candidates it was asked about."""
+
+    def __init__(self) -> None:
+        super().__init__(0.0)
+        self.asked: list[int] = []
+
+    def pieces(self, scores: Sequence[Any], pool: Pool | None = None) -> list[Piece]:
+        self.asked.append(len(scores))
+        return [Piece("probe", np.arange(len(scores)) * 1.0, 0.5)]
+
+
+def test_evidence_is_weighed_of_the_candidates_that_have_a_score_and_not_of_an_empty_pool() -> None:
+    pool = [ms.Candidate("shelf", name) for name in "ab"]
+    failed = {candidate.id: Failure("load", "gone") for candidate in pool}
+    weigher = Weighing()
+    found = stand(pool, failed, Rule([weigher], [weigher]))
+    assert weigher.asked == []
+    assert np.isnan(found.totals).all()
+    assert found.pieces == ()
