@@ -255,6 +255,8 @@ def _left_out(
 def _pieces(weigher: Weigher, components: Sequence[Mapping[str, float] | None], known: Pool) -> tuple[Piece, ...]:
     """The pieces of evidence over the whole pool, (n,) each; NaN for candidates without components."""
     there = [index for index, given in enumerate(components) if given is not None]
+    if not there:
+        return ()
     whole = []
     for piece in weigher.pieces([given for given in components if given is not None], known.take(there)):
         values, reliability = np.full((2, len(components)), np.nan)

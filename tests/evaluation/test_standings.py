@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,9 @@ import pytest
 from scipy.stats import rankdata
 
 import modelselect as ms
+from modelselect.errors import Failure
+from modelselect.estimators.posterior import Piece, Pool
+from modelselect.evaluation.standings import Rule, stand
 from modelselect.ranking.notes import notes_of
 from tests.selection.material import SOME, rank
 
@@ -96,3 +100,25 @@ def test_an_estimator_that_says_that_a_score_is_invalid_ranks_where_no_other_doe
     scores = [row.scores["logme"] for row in board.rows]
     assert scores == sorted(scores, reverse=True)
     assert any("is inflated" in note and "left out" not in note for note in notes_of(board))
+
+
+class Weighing(Late):
+    """Weighs evidence, and remembers how many candidates it was asked about."""
+
+    def __init__(self) -> None:
+        super().__init__(0.0)
+        self.asked: list[int] = []
+
+    def pieces(self, scores: Sequence[Any], pool: Pool | None = None) -> list[Piece]:
+        self.asked.append(len(scores))
+        return [Piece("probe", np.arange(len(scores)) * 1.0, 0.5)]
+
+
+def test_evidence_is_weighed_of_the_candidates_that_have_a_score_and_not_of_an_empty_pool() -> None:
+    pool = [ms.Candidate("shelf", name) for name in "ab"]
+    failed = {candidate.id: Failure("load", "gone") for candidate in pool}
+    weigher = Weighing()
+    found = stand(pool, failed, Rule([weigher], [weigher]))
+    assert weigher.asked == []
+    assert np.isnan(found.totals).all()
+    assert found.pieces == ()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.selection.budgeted import CLEAR, tune
+from tests.selection.budgeted import tune
 from tests.selection.material import QUICK, rank
 
 pytestmark = pytest.mark.usefixtures("cache")
@@ -26,7 +26,14 @@ def test_the_top_k_are_fine_tuned_and_lead_in_the_order_of_their_accuracy(datase
     assert board.provenance["dataset"]["training_rows"] == 48
 
 
-def test_nothing_is_fine_tuned_where_the_winner_is_decided() -> None:
-    board = tune(CLEAR, budget="10m", top_k=2)
-    assert board.provenance["budget"]["stages"][-1]["decision"].startswith("not needed: ")
-    assert all(row.verified_accuracy is None for row in board.rows)
+@pytest.mark.parametrize(("confidence", "tuned"), [(0.7, 0), (0.9, 2)])
+def test_nothing_is_fine_tuned_where_the_first_is_probably_the_best(confidence: float, tuned: int) -> None:
+    """One score says with 78% which of two is the better: that the order by score is clear does not make it more."""
+    board = tune([0.2, 3.5], budget="10m", top_k=2, confidence=confidence)
+    decision = board.provenance["budget"]["stages"][-1]["decision"]
+    assert sum(row.verified_accuracy is not None for row in board.rows) == tuned
+    if tuned:
+        assert decision == "2 of 2 candidates, the whole recipe"
+    else:
+        assert decision == "not needed: the first is the best with 78%"
+        assert round(board.confidence or 0.0, 2) == 0.78
