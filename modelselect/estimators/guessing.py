@@ -45,7 +45,7 @@ def better_than_guessing(
         level: the probability that any candidate passes if no features say anything of the classes.
 
     Returns:
-        (n,) True for a candidate of which one of its accuracies is higher than guessing gives. False as well where the
+        (n,) True for a candidate with an accuracy that is higher than guessing gives. False as well where the
         rows are too few to tell.
 
     Raises:

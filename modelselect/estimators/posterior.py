@@ -21,22 +21,33 @@ from modelselect.estimators.ranks import with_ties
 from modelselect.evidence.linear_algebra import Vector
 
 MOST_RELIABLE = 0.97
-"""The highest reliability that a piece counts with: no piece decides alone."""
+"""The highest reliability that a piece counts with: its information is then 16 times that of the prior. So no piece
+decides alone, not even one that has agreed with the accuracies perfectly so far."""
 
 SHARED_ERROR = 0.6
-"""Share of the gained precision that is believed: pieces err together. With it, 80% intervals hold 80% of the truth."""
+"""Share of the gained precision that is believed: pieces err together.
+
+Measured on seven benchmarks with 69 datasets: with this share, 80% intervals hold 81% of the true normal scores, and
+95% intervals 94%. With all of the precision they hold 75% and 90%.
+"""
 
 DRAWS = 2_000
-"""Draws from the posterior, from which probabilities and rank intervals are counted."""
+"""Draws from the posterior, from which probabilities and rank intervals are counted. The standard error of a
+probability is then 1.1 points at most."""
 
 WHOLE_COLUMN = 0.8
-"""Share of a pool that a measurement must cover to count as one of the pool. Others are anchored; see `anchored`."""
+"""Share of a pool that a measurement must cover to count as one of the pool. Others are anchored; see `anchored`.
+
+Measurements of most of a pool leave out a few candidates that failed, and those of the best candidates leave out most.
+"""
 
 LEAST_SPREAD = 0.25
-"""The smallest spread of an anchored measurement, in deviations of the pool."""
+"""The smallest spread of an anchored measurement, in deviations of the pool. Candidates that were expected to be equal
+would otherwise stay equal, whatever the measurement says."""
 
 PRIOR_WEIGHT = 4.0
-"""Datasets that a shipped reliability counts as, when it is measured again on the user's history."""
+"""Datasets that a shipped reliability counts as, when it is measured again on the user's history. A correlation over
+six candidates has a standard error of 0.4, so that one or two datasets must not outweigh the benchmarks."""
 
 FEWEST_IN_COMMON = 4
 """Candidates that two columns must share for a correlation between them."""
@@ -125,7 +136,7 @@ class Piece:
     """One piece of evidence about the candidates of a pool.
 
     Attributes:
-        name: what users read beside its contribution: `probe`, `history`, `size`.
+        name: what users read next to its contribution: `probe`, `history`, `size`.
         values: (n,) normal scores within the pool; NaN where the piece says nothing of a candidate.
         reliability: expected correlation with the accuracy after fine-tuning, one number or (n,), from 0 to 1.
     """
@@ -289,8 +300,13 @@ class Weigher(Protocol):
     """An estimator that ranks a pool by several pieces of evidence: its scores, the history, facts of the candidates.
 
     If `select()` ranks by such an estimator, the score of a candidate is its posterior mean, and the leaderboard shows
-    what each piece contributes. An estimator fulfils this contract by having the method.
+    what each piece contributes. An estimator fulfils this contract by having the method `pieces`.
     """
+
+    @property
+    def name(self) -> str:
+        """The estimator's name."""
+        ...
 
     def pieces(self, scores: Sequence[Mapping[str, float]], pool: Pool | None = None) -> Sequence[Piece]:
         """The pieces of evidence about a pool.
@@ -300,3 +316,12 @@ class Weigher(Protocol):
             pool: what else is known of the candidates; None where nothing is.
         """
         ...
+
+
+def sole_weigher(estimators: Sequence[object]) -> Weigher | None:
+    """The one estimator that a pool is ranked by, if it weighs evidence; None for another one, or for several.
+
+    A mean rank over several estimators has no pieces.
+    """
+    only = estimators[0] if len(estimators) == 1 else None
+    return only if isinstance(only, Weigher) else None

@@ -11,12 +11,12 @@ from modelselect.estimators.estimator import Estimator
 from modelselect.estimators.posterior import (
     Piece,
     Posterior,
-    Weigher,
     anchored,
     correlation,
     normal_scores,
     posterior,
     remeasured,
+    sole_weigher,
 )
 from modelselect.evaluation.standings import Standings
 from modelselect.evidence.linear_algebra import Vector
@@ -26,18 +26,21 @@ from modelselect.ranking.ranking import Ranking
 from modelselect.ranking.row import RankedCandidate
 
 SCORE_RELIABILITY = 0.5
-"""The correlation that a score is expected to have with the accuracy after fine-tuning, if its estimator does not say
-more. The estimators of this package have 0.4 to 0.7 on published tables."""
+"""The reliability of a score whose estimator brings no pieces of evidence. The estimators of this package correlate by
+0.4 to 0.7 with the accuracies of published tables."""
 
 EARLIER = "earlier rounds"
 """The piece that moves the candidates of a later round to where the rounds before expected them."""
 
 BRIEF = "brief fine-tuning"
+"""The piece of evidence from accuracies after one epoch of fine-tuning."""
+
 BRIEF_METRIC = "evidence:brief"
-"""The metric under which the transfer history keeps it."""
+"""The metric under which the transfer history keeps the piece `BRIEF`, so that its reliability is measured again."""
 
 BRIEF_RELIABILITY = 0.75
-"""The same of the accuracy after one epoch."""
+"""The shipped reliability of the piece `BRIEF`. On six language models and eight tasks, accuracies after 500 steps of
+fine-tuning correlate by 0.77 with the final ones, after 100 steps by 0.65, and after 50 steps by 0.07."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,13 +95,21 @@ class Outlook:
         return replace(self, posterior=found, pieces={**self.pieces, BRIEF: values})
 
     def with_accuracies(self, accuracies: Mapping[str, float], rows: int) -> Outlook:
-        """The outlook after some candidates were fine-tuned; their accuracies by id, measured on so many rows."""
+        """The outlook after some candidates were fine-tuned.
+
+        Args:
+            accuracies: by candidate id, from 0 to 1.
+            rows: number of rows that each was measured on.
+        """
         return replace(self, posterior=self.posterior.with_accuracies(self._in_order(accuracies), rows))
 
     def recorded(self, chosen: Sequence[Estimator]) -> dict[str, dict[str, float]]:
-        """The values whose reliability later runs measure, by metric and candidate id: scores and brief accuracies."""
-        kept = {"probe": f"{chosen[0].name}:probe"} if len(chosen) == 1 and isinstance(chosen[0], Weigher) else {}
-        kept[BRIEF] = BRIEF_METRIC
+        """The values whose reliability later runs measure, by metric and candidate id.
+
+        These are the pieces `probe` and `BRIEF`. The others are facts of candidates, or results that the history has.
+        """
+        weigher = sole_weigher(chosen)
+        kept = {BRIEF: BRIEF_METRIC} | ({} if weigher is None else {"probe": f"{weigher.name}:probe"})
         return {
             metric: {c: float(v) for c, v in zip(self.candidates, self.pieces[name], strict=True) if np.isfinite(v)}
             for name, metric in kept.items()
@@ -170,7 +181,7 @@ def _of_round(standings: Standings, seed: int) -> Outlook | None:
 
 
 def _continued(outlook: Outlook, later: Outlook) -> Outlook:
-    """The outlook with that of a later round, of which all candidates were in the first."""
+    """The outlook with that of a later round. All candidates of the later round are in the outlook."""
     places = [outlook.candidates.index(candidate) for candidate in later.candidates]
     before, after = outlook.posterior, later.posterior
     expected, spread = before.mean[places], float(after.mean.std())

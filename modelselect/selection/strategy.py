@@ -23,7 +23,7 @@ class Strategy(Protocol):
         """The state with results and a ranking."""
 
     def tune(self, request: Request, state: State) -> State:
-        """The state with the accuracy of the best candidates after one epoch, in the same order."""
+        """The state with the accuracy of the best candidates after one epoch, in the order of what is then expected."""
 
     def verify(self, request: Request, state: State) -> State:
         """The state with the best candidates fine-tuned."""

@@ -24,7 +24,7 @@ from functools import partial
 from modelselect.budget.meter import Gate, Meter
 from modelselect.candidates.candidate import Candidate
 from modelselect.errors import Failure, Stage
-from modelselect.estimators.posterior import Weigher
+from modelselect.estimators.posterior import sole_weigher
 from modelselect.evaluation.fine_tuning import TuningTask, VerificationTask
 from modelselect.evaluation.outlook import brief_reliability
 from modelselect.evaluation.request import Request
@@ -108,7 +108,7 @@ def _weighed(request: Request, state: State) -> State:
     reliability = brief_reliability(None if known is None else known.view)
     rows = {key: result.brief.rows for key, result in state.tuned.items()}
     outlook = state.outlook.with_brief(state.brief, rows, reliability)
-    weighs = len(request.chosen) == 1 and isinstance(request.chosen[0], Weigher)
+    weighs = sole_weigher(request.chosen) is not None
     return replace(state, outlook=outlook, ranking=outlook.ordered(state.ranking, scored=weighs))
 
 

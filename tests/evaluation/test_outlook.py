@@ -18,7 +18,17 @@ TOTALS = np.array([0.9, 0.8, 0.6, np.nan, 0.3, 0.1])
 
 
 def standings(totals: np.ndarray, pool: tuple[Candidate, ...] = POOL, pieces: tuple[Piece, ...] = ()) -> Standings:
-    return Standings(pool, ("x",), {"x": totals}, {}, {}, totals, np.zeros((0, len(pool))), pieces)
+    return Standings(
+        pool,
+        ranked_by=("x",),
+        left_out=frozenset(),
+        scores={"x": totals},
+        failures={},
+        errors={},
+        totals=totals,
+        replicates=np.zeros((0, len(pool))),
+        pieces=pieces,
+    )
 
 
 def outlook(totals: np.ndarray = TOTALS) -> Outlook:
@@ -75,7 +85,7 @@ def test_a_brief_accuracy_alone_changes_nothing() -> None:
 
 def test_brief_accuracies_that_differ_by_chance_change_no_order() -> None:
     few = outlook().with_brief({"shelf:a": 0.25, "shelf:b": 0.30, "shelf:c": 0.28}, dict.fromkeys(ROWS, 40))
-    np.testing.assert_array_equal(few.posterior.mean, outlook().posterior.mean)
+    np.testing.assert_allclose(few.posterior.mean, outlook().posterior.mean, atol=1e-12)
 
 
 def test_accuracies_on_many_rows_decide_and_on_few_rows_do_not() -> None:

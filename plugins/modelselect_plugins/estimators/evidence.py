@@ -116,7 +116,7 @@ class PooledEvidence(Estimator):
             components["parameters"] = float(parameters)
         for member in self._members:
             try:
-                found, _ = evaluate_member(member, evidence)  # `pieces` leaves out what is invalid
+                found, _ = evaluate_member(member, evidence)  # `_probe` decides for the whole pool who has a vote
             except NotApplicableError:
                 continue
             components |= {f"{member.name}/{name}": value for name, value in found.items()}
@@ -184,10 +184,13 @@ def _of_member(components: Mapping[str, float], member: str) -> dict[str, float]
     return {name.removeprefix(prefix): value for name, value in components.items() if name.startswith(prefix)}
 
 
-def _numbers(scores: Sequence[Mapping[str, float]], pool: Pool | None, name: str) -> Vector:
-    """(n,) a number above 0 of each candidate, from its facts or else its components; NaN where it is not known."""
+def _numbers(scores: Sequence[Mapping[str, float]], pool: Pool | None, name: str, fact: str = "") -> Vector:
+    """(n,) a number above 0 of each candidate, from its facts or else its components; NaN where it is not known.
+
+    `fact` is the name among the facts, if it differs from that of the component.
+    """
     facts: Sequence[Mapping[str, Any]] = [{}] * len(scores) if pool is None else pool.facts
-    found = [fact.get(name) or each.get(name) for fact, each in zip(facts, scores, strict=True)]
+    found = [known.get(fact or name) or each.get(name) for known, each in zip(facts, scores, strict=True)]
     return np.array([float(value) if value else np.nan for value in found])
 
 
@@ -219,7 +222,7 @@ def _similarities(scores: Sequence[Mapping[str, float]], pool: Pool) -> Matrix:
     numbers = np.column_stack(
         [
             np.log(_numbers(scores, pool, "parameters")),
-            _numbers(scores, pool, "dimension"),
+            _numbers(scores, pool, "dimension", fact="feature_dim"),
             np.array([float(side[-1]) if side else np.nan for side in sides]),
         ]
     )

@@ -32,7 +32,7 @@ class HScore(ms.Estimator):
 
     Limits: Without shrinkage the score is C - 1 for any labels if N <= D (a warning says so, and a mean rank over
     several estimators leaves it out), and it grows with D / N before that. So a candidate with N slightly above D has
-    a higher score than the same features with shrinkage: for a pool of which some candidates have N <= D, use
+    a higher score than the same features with shrinkage: if some candidates of a pool have N <= D, use
     `regularized=True`.
 
     Code and paper: Both forms agree with the common code, in which cov(E[f | y]) is divided by N - 1, and the shrunk

@@ -24,6 +24,3 @@ QUALITY = 0.35
 
 SIMILAR = 0.40
 """Of what similar candidates did, for a candidate without results of its own."""
-
-BRIEF = 0.75
-"""Of the accuracy after one epoch of fine-tuning."""

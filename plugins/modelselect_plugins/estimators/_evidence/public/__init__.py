@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import csv
-import hashlib
-from functools import cache
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
-TABLES = ("imagenet.csv", "quality.csv", "same_architecture.csv", "same_weights.csv")
 
 
 def rows(table: str) -> list[dict[str, str]]:
@@ -19,12 +16,3 @@ def rows(table: str) -> list[dict[str, str]]:
     """
     with open(FOLDER / table, encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
-
-
-@cache
-def digest() -> str:
-    """SHA-256 of all tables; what is computed from them is out of date when the digest has changed."""
-    whole = hashlib.sha256()
-    for table in TABLES:
-        whole.update((FOLDER / table).read_bytes())
-    return whole.hexdigest()
