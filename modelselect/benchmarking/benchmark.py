@@ -171,15 +171,14 @@ class Benchmark(BenchmarkResults):
         """The papers' table: agreement with the truth by estimator and dataset, with intervals.
 
         The table also has the static baselines and, with three datasets or more, the mean rank on the other datasets.
-        If all default estimators have scores, the ranking that `select()` makes of them is a row, too. What the table
-        says beyond that (`BenchmarkTable.protocol`) is in its details.
+        What it says beyond that (`BenchmarkTable.protocol`) is in its details.
 
         Args:
             measure: `"weighted_kendall"`, `"kendall"`, `"spearman"`, `"pearson"` or `"top1_regret"`.
             resamples: number of resamples of the bootstrap; 0 for no intervals.
             seed: of the bootstrap, the sub-pools and the draws of test rows.
-            reference: the estimator whose figures all others are compared with in the details; None for the default
-                ranking, or the best static baseline if the default ranking has no figure.
+            reference: the estimator whose figures all others are compared with in the details; None for `evidence`,
+                the default of `select()`, or the best static baseline if `evidence` has no figure.
 
         Raises:
             UnknownNameError: there is no such measure, or no such row.

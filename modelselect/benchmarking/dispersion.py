@@ -34,8 +34,8 @@ def dispersion(truth: Matrix) -> Dispersion:
         both = [model for model in truth[first] if model in truth[second]]
         if len(both) >= FEWEST_IN_COMMON:
             x, y = (np.array([truth[dataset][model] for model in both]) for dataset in (first, second))
-            weighted[first, second] = _agreement(MEASURES["weighted_kendall"], x, y)
-            plain.append(_agreement(MEASURES["kendall"], x, y))
+            weighted[first, second] = MEASURES["weighted_kendall"].of(x, y)
+            plain.append(MEASURES["kendall"].of(x, y))
     of_dataset = {d: [value for pair, value in weighted.items() if d in pair] for d in truth}
     return Dispersion(
         weighted_kendall=float(np.mean(list(weighted.values()))) if weighted else None,
@@ -107,11 +107,7 @@ def _between_draws(
 
 def _both_ways(measure: Measure, x: Vector, y: Vector) -> float:
     """Either may be the prediction, which matters for a regret."""
-    return (_agreement(measure, x, y) + _agreement(measure, y, x)) / 2
-
-
-def _agreement(measure: Measure, x: Vector, y: Vector) -> float:
-    return float(measure.resampled(x, y, np.ones((1, len(x)), np.int64))[0])
+    return (measure.of(x, y) + measure.of(y, x)) / 2
 
 
 def _winners(truth: Matrix) -> dict[str, str]:

@@ -74,7 +74,8 @@ class BenchmarkFigures:
         static: the static baseline with the best mean, among those that score at least half of the models if there is
             one; None without static baselines.
         history: the baseline from other datasets, the mean rank elsewhere; None with fewer than three datasets.
-        reference: what all estimators are compared with; None without a default ranking and a static baseline.
+        reference: what all estimators are compared with; None if neither `evidence` nor a static baseline has a
+            figure.
         protocol: what the benchmark says beyond its table.
         absent: why an estimator has no figure, by estimator.
         evidence_seconds: mean time of the forward pass for one model and dataset.

@@ -46,7 +46,7 @@ def leave_one_benchmark_out(
     >>> leave_one_benchmark_out({"one": one, "two": one}, fit, "kendall")
     {'one': {'d': 1.0}, 'two': {'d': 1.0}}
     """
-    resampled = find_measure(measure).resampled
+    judged_by = find_measure(measure)
     found: dict[str, dict[str, float]] = {}
     for name, benchmark in benchmarks.items():
         method = fit({other: results for other, results in benchmarks.items() if other != name})
@@ -56,7 +56,7 @@ def leave_one_benchmark_out(
             both = [model for model in known if model in scores]
             if len(both) >= FEWEST_FOR_A_FIGURE:
                 x, y = (np.array([table[model] for model in both], np.float64) for table in (scores, known))
-                found[name][dataset] = float(resampled(x, y, np.ones((1, len(both)), np.int64))[0])
+                found[name][dataset] = judged_by.of(x, y)
     return found
 
 

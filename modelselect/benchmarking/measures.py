@@ -41,6 +41,14 @@ class Measure:
     points: bool
     resampled: Callable[[Vector, Vector, Counts], Vector]
 
+    def of(self, scores: Vector, truth: Vector) -> float:
+        """The figure over all candidates, from (n,) scores and (n,) true values.
+
+        >>> MEASURES["kendall"].of(np.array([0.9, 0.7, 0.1]), np.array([88.0, 90.0, 71.5])).__round__(3)
+        0.333
+        """
+        return float(self.resampled(scores, truth, np.ones((1, len(scores)), np.int64))[0])
+
 
 def find_measure(name: str) -> Measure:
     """The measure of that name.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -58,7 +58,7 @@ def summarised(sweep: Iterable[Repeat], truth: Matrix, measure: Measure) -> dict
         of_size = means.setdefault(repeat.draw.label, {})
         for name, by_dataset in repeat.scores.items():
             found = [
-                _figure(measure, known, truth[dataset])
+                measure.of(np.array(list(known.values())), np.array([truth[dataset][model] for model in known]))
                 for dataset, known in by_dataset.items()
                 if len(known) >= FEWEST_FOR_A_FIGURE and dataset in truth
             ]
@@ -80,8 +80,3 @@ def _several(given: Sequence[int | None] | None) -> Sequence[int | None]:
     if given is None:
         return ()
     return given if isinstance(given, Sequence) and not isinstance(given, str) else [given]
-
-
-def _figure(measure: Measure, scores: Mapping[str, float], truth: Mapping[str, float]) -> float:
-    x, y = np.array(list(scores.values())), np.array([truth[model] for model in scores])
-    return float(measure.resampled(x, y, np.ones((1, len(x)), np.int64))[0])

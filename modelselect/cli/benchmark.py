@@ -63,7 +63,7 @@ def benchmark(
     resamples: Annotated[int, typer.Option(help="Resamples of the bootstrap; 0 for no intervals.")] = 1000,
     reference: Annotated[
         str | None,
-        typer.Option(help="What --detail compares all estimators with.", show_default="the default ranking"),
+        typer.Option(help="What --detail compares all estimators with.", show_default="evidence"),
     ] = None,
     detail: Annotated[
         bool, typer.Option("--detail", help="Also show the truth itself, differences, win rates and parts of the pool.")
