@@ -45,8 +45,11 @@ def nothing_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(type(zoo), "load", refuse)
 
 
-def test_a_plan_counts_what_the_leaderboard_will_say(dataset: Any, nothing_is_loaded: None) -> None:
-    plan = ms.plan(dataset, SOME, estimators="logme")
+@pytest.mark.parametrize("estimators", ["logme", None])
+def test_a_plan_counts_what_the_leaderboard_will_say(
+    dataset: Any, nothing_is_loaded: None, estimators: str | None
+) -> None:
+    plan = ms.plan(dataset, SOME, estimators=estimators)
     assert [row.candidate.name for row in plan.rows] == ["plain.letters", "vit.letters", "resnet.letters"]
     assert plan.probe_rows == 24
     for row in plan.rows:

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 import modelselect as ms
-from modelselect.estimators.posterior import Pool
+from modelselect.estimators.posterior import Pool, posterior
 from modelselect.testing import estimator_checks
 from modelselect_plugins.estimators.evidence import PooledEvidence
+from modelselect_plugins.estimators.knn import KNN
 
 
 @pytest.mark.parametrize(("name", "check"), estimator_checks(PooledEvidence()))
@@ -25,12 +26,12 @@ def evidence(gap: float, seed: int = 0, **others: Any) -> dict[str, Any]:
 
 
 class View:
-    """A history of three candidates and two datasets."""
+    """A history of some candidates and two datasets."""
 
-    def __init__(self, accuracies: Any, probe: Any = None) -> None:
+    def __init__(self, accuracies: Any, probe: Any = None, names: str = "abc") -> None:
         self._accuracies = np.array(accuracies, dtype=float)
         self._probe = np.full(self._accuracies.shape, np.nan) if probe is None else np.array(probe, dtype=float)
-        self.positions = {f"shelf:{name}": index for index, name in enumerate("abc")}
+        self.positions = {f"shelf:{name}": index for index, name in enumerate(names)}
 
     def measured(self) -> Any:
         return self._accuracies
@@ -64,11 +65,34 @@ def test_results_on_other_datasets_lead_and_change_the_reliabilities() -> None:
     assert np.all(np.diff(pieces["history"].values) < 0)
 
 
+def test_the_worked_example_holds_through_the_estimator() -> None:
+    """The same figures as of the pieces alone, in `test_evidence_pieces.py`."""
+    view = View(np.array([[90, 80, 85, 60, 82], [70, 72, 66, 41, 60]]).T, names="abcde")
+    facts: list[dict[str, Any]] = [{"parameters": 1e6 * size} for size in (25, 11, 5, 3, 60)]
+    for place, top1 in ((0, 76), (1, 70), (2, 72), (4, 78)):
+        facts[place] |= {"source_dataset": "imagenet-1k", "source_accuracy": top1}
+    components = [{"rows": 1000.0, "dimension": 8.0, "knn/knn": value} for value in (0.9, 0.7, 0.8, 0.2, 0.5)]
+    given = PooledEvidence([KNN()]).pieces(components, Pool(tuple(view.positions), tuple(facts), view))
+    assert [piece.name for piece in given] == ["history", "probe", "size", "imagenet"]
+    found = posterior(given, 5)
+    np.testing.assert_allclose(found.mean, [1.3020, 0.0021, 0.0568, -1.5292, 0.0796], atol=1e-4)
+    np.testing.assert_allclose(found.variance, [0.4484, 0.4484, 0.4484, 0.4708, 0.4484], atol=1e-4)
+    assert found.probability_better(0, 2) == pytest.approx(0.9057, abs=1e-4)
+
+
 def test_a_candidate_without_results_is_judged_by_similar_ones() -> None:
     view = View([[0.9, 0.8], [0.5, 0.6], [np.nan, np.nan]])
     similar = {p.name: p for p in PooledEvidence().pieces(scores(0.0, 1.0, 3.0), pool(view))}["similar"]
     assert np.isnan(similar.values[:2]).all()
     assert np.isfinite(similar.values[2])
+
+
+def test_candidates_that_were_not_run_are_as_wide_as_their_facts_say() -> None:
+    view = View([[0.9, 0.8], [0.5, 0.6], [np.nan] * 2, [np.nan] * 2], names="abcd")
+    facts = tuple({"parameters": 10**6, "feature_dim": width} for width in (768, 64, 768, 64))
+    given = PooledEvidence().pieces([{}] * 4, Pool(tuple(view.positions), facts, view))
+    similar = {piece.name: piece.values for piece in given}["similar"]
+    assert similar[2] > similar[3]
 
 
 def test_without_labels_the_size_ranks() -> None:
@@ -97,6 +121,4 @@ def test_fewer_rows_than_half_the_dimension_leave_out_logme_and_ncti() -> None:
 
 
 def test_members_have_a_part_in_the_key() -> None:
-    from modelselect_plugins.estimators.knn import KNN
-
     assert PooledEvidence([KNN()]).key != PooledEvidence().key
