@@ -64,7 +64,8 @@ class PooledEvidence(Estimator):
     - `quality`: what published fine-tunings say of the model.
 
     Reliabilities are shipped, and corrected by what the pieces proved worth on the user's own history. The more results
-    on other datasets there are, and the more these agree, the less the facts and the probe add to them.
+    on other datasets there are, and the more these agree, the less the facts and the probe add to them. A run adds what
+    fine-tuning finds: the accuracy after one epoch is the piece `brief fine-tuning`.
 
     Args:
         members: the estimators of the piece `probe`; None: `etran`, `ncti`, `logme` and `linear_probe`.
