@@ -16,15 +16,12 @@ from evidence_benchmarks import Benchmark, Matrix, Vector
 from modelselect.estimators.posterior import Piece, Posterior, posterior
 from modelselect.estimators.ranks import mean_rank, normalised_ranks
 from modelselect.history import ACCURACY, HistoryView, Result
-from modelselect_plugins.estimators._evidence import pieces
+from modelselect_plugins.estimators._evidence import pieces, reliabilities
+from modelselect_plugins.estimators.evidence import MOST_OF_THE_POOL, NEED_ROWS, default_members
 from modelselect_plugins.estimators.fennec import Fennec
 
-MEMBERS = ("etran", "ncti", "logme", "linear_probe")
-NEED_ROWS = ("logme", "ncti")
+MEMBERS = tuple(member.name for member in default_members())
 DEFAULT_BEFORE = ("etran", "knn", "logme")
-PROBE, SIZE, IMAGENET = 0.68, 0.55, 0.70
-KNOWN_SHARE = 0.6
-"""Of the pool whose accuracy on ImageNet must be known."""
 
 Method = Callable[[Benchmark, int, Sequence[int]], Vector]
 
@@ -54,11 +51,11 @@ def _cold(benchmark: Benchmark, target: int, history: Sequence[int], known: Matr
     members = [name for name in MEMBERS if name in benchmark.scores and (enough or name not in NEED_ROWS)]
     if members:
         now, *past = ([benchmark.scores[name][:, d] for name in members] for d in (target, *history))
-        found.append(pieces.probe_piece(now, past, known, PROBE))
+        found.append(pieces.probe_piece(now, past, known, reliabilities.PROBE))
     if np.isfinite(benchmark.fact("parameters")).any():
-        found.append(pieces.fact_piece("size", np.log(benchmark.fact("parameters")), known, SIZE))
-    if np.isfinite(benchmark.fact("imagenet")).mean() > KNOWN_SHARE:
-        found.append(pieces.fact_piece("imagenet", benchmark.fact("imagenet"), known, IMAGENET))
+        found.append(pieces.fact_piece("size", np.log(benchmark.fact("parameters")), known, reliabilities.SIZE))
+    if np.isfinite(benchmark.fact("imagenet")).mean() > MOST_OF_THE_POOL:
+        found.append(pieces.fact_piece("imagenet", benchmark.fact("imagenet"), known, reliabilities.IMAGENET))
     return found
 
 

@@ -23,9 +23,8 @@ from recall import (
 )
 
 from modelselect.estimators.posterior import Piece, posterior
-from modelselect_plugins.estimators._evidence import pieces
+from modelselect_plugins.estimators._evidence import pieces, reliabilities
 
-SIZE = 0.55
 COMPARED = {
     "Fennec": METHODS["**Fennec**"],
     "mean rank over the history": METHODS["mean rank over the history"],
@@ -43,7 +42,7 @@ def evidence(task: Task, facts: Mapping[str, Mapping[str, float | str]], similar
     """
     rows = [task.view.positions[candidate] for candidate in task.view.pool]
     accuracies = task.view.performance(task.view.results[0].metric, "raw")[rows]
-    size = pieces.fact_piece("size", np.log(task.view.sizes[rows, 0]), accuracies, SIZE)
+    size = pieces.fact_piece("size", np.log(task.view.sizes[rows, 0]), accuracies, reliabilities.SIZE)
     history = pieces.history_piece(accuracies, posterior([size], len(rows)).mean)
     found = [*pieces.beyond_history([size], accuracies), history]
     if similar != "none":
