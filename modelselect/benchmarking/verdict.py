@@ -46,7 +46,7 @@ def truth_itself(table: BenchmarkFigures) -> list[str]:
     if alike.weighted_kendall is not None:
         best = "1 model is" if alike.distinct == 1 else f"{alike.distinct} different models are"
         said.append(
-            f"The datasets order the models alike by {alike.weighted_kendall:.2f} (mean weighted Kendall of "
+            f"Two datasets agree on the order of the models at {alike.weighted_kendall:.2f} (mean weighted Kendall of "
             f"{counted(alike.pairs, 'pair')}), and {best} best on the {len(alike.winners)} datasets."
         )
     if ceiling is None:

@@ -17,7 +17,7 @@ from modelselect.architectures.similarity import clusters, nearest
 from modelselect.candidates.candidate import Candidate, download_bytes_of, license_of
 from modelselect.errors import Failure, Stage
 from modelselect.estimators.estimator import Estimator, combined
-from modelselect.estimators.posterior import Piece, Pool, Weigher, posterior, sole_weigher
+from modelselect.estimators.posterior import Piece, Pool, Weigher, posterior
 from modelselect.estimators.ranks import mean_rank, normalised_ranks, voters, with_ties
 from modelselect.estimators.resampling import looks_at_rows, replicate
 from modelselect.evaluation.results import ScoringResult
@@ -97,7 +97,8 @@ def stand(pool: Sequence[Candidate], results: Mapping[str, ScoringResult | Failu
     resamples = rule.resamples if any(looks_at_rows(estimator) for estimator in rule.chosen) else 0
     errors, columns = _replicated(rule, pool, results, components, known)
     replicates = [_totals(left_out, {name: column[b] for name, column in columns.items()}) for b in range(resamples)]
-    weigher = sole_weigher(rule.chosen)
+    alone = rule.chosen[0] if len(rule.chosen) == 1 else None
+    weighs = isinstance(alone, Weigher) and alone.name not in failures
     return Standings(
         pool=tuple(pool),
         ranked_by=tuple(e.name for e in rule.chosen),
@@ -107,7 +108,7 @@ def stand(pool: Sequence[Candidate], results: Mapping[str, ScoringResult | Failu
         errors=errors,
         totals=_totals(left_out, {e.name: scores[e.name] for e in rule.chosen}),
         replicates=np.array(replicates).reshape(len(replicates), len(pool)),
-        pieces=() if weigher is None or weigher.name in failures else _pieces(weigher, components[weigher.name], known),
+        pieces=_pieces(alone, components[alone.name], known) if weighs and isinstance(alone, Weigher) else (),
     )
 
 

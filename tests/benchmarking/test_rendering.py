@@ -47,7 +47,7 @@ def test_without_a_static_baseline_the_table_says_that_it_shows_nothing() -> Non
 def test_the_verdict_says_what_the_truth_itself_allows() -> None:
     found = made_up(datasets=3)
     text = found.table(resamples=0).sentences()[-1]
-    assert re.search(r"order the models alike by 0\.\d\d \(mean weighted Kendall of 3 pairs\), and", text)
+    assert re.search(r"agree on the order of the models at 0\.\d\d \(mean weighted Kendall of 3 pairs\), and", text)
     assert "one result for each model and no numbers of test rows" in text
     runs = {d: {m: [v, v + 0.001 * (i % 2)] for i, (m, v) in enumerate(by.items())} for d, by in found.truth.items()}
     again = Benchmark.of_scores(found.scores, runs).table("kendall", resamples=0)

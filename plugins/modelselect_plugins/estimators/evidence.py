@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -112,9 +113,9 @@ class PooledEvidence(Estimator):
         components = {"rows": float(evidence.n_rows)}
         if evidence.features is not None:
             components["dimension"] = float(evidence.features.shape[1])
-        parameters = (evidence.metadata or {}).get("parameters")
-        if parameters:
-            components["parameters"] = float(parameters)
+        parameters = _positive((evidence.metadata or {}).get("parameters"))
+        if np.isfinite(parameters):
+            components["parameters"] = parameters
         for member in self._members:
             try:
                 found, _ = evaluate_member(member, evidence)  # `_probe` decides for the whole pool who has a vote
@@ -191,8 +192,15 @@ def _numbers(scores: Sequence[Mapping[str, float]], pool: Pool | None, name: str
     `fact` is the name among the facts, if it differs from that of the component.
     """
     facts: Sequence[Mapping[str, Any]] = [{}] * len(scores) if pool is None else pool.facts
-    found = [known.get(fact or name) or each.get(name) for known, each in zip(facts, scores, strict=True)]
-    return np.array([float(value) if value else np.nan for value in found])
+    known = [_positive(given.get(fact or name)) for given in facts]
+    measured = [_positive(given.get(name)) for given in scores]
+    return np.where(np.isfinite(known), known, measured)
+
+
+def _positive(value: Any) -> float:
+    """The value as a number above 0; NaN if it is none. A zoo or another person's history may give anything."""
+    is_number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+    return float(value) if is_number and 0 < value <= sys.float_info.max else np.nan
 
 
 def _results(pool: Pool | None, count: int) -> tuple[Matrix, Matrix]:
@@ -224,7 +232,7 @@ def _similarities(scores: Sequence[Mapping[str, float]], pool: Pool) -> Matrix:
         [
             np.log(_numbers(scores, pool, "parameters")),
             _numbers(scores, pool, "dimension", fact="feature_dim"),
-            np.array([float(side[-1]) if side else np.nan for side in sides]),
+            np.array([_positive(side[-1] if isinstance(side, Sequence) and side else side) for side in sides]),
         ]
     )
     families = [str(fact.get("family") or name) for fact, name in zip(pool.facts, pool.candidates, strict=True)]
