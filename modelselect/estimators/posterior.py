@@ -46,8 +46,7 @@ LEAST_SPREAD = 0.25
 would otherwise stay equal, whatever the measurement says."""
 
 PRIOR_WEIGHT = 4.0
-"""Datasets that a shipped reliability counts as, when it is measured again on the user's history. A correlation over
-six candidates has a standard error of 0.4, so that one or two datasets must not outweigh the benchmarks."""
+"""Datasets that a shipped reliability counts as, when it is measured again on the user's history."""
 
 FEWEST_IN_COMMON = 4
 """Candidates that two columns must share for a correlation between them."""
@@ -102,6 +101,8 @@ def correlation(first: ArrayLike, second: ArrayLike, fewest: int = FEWEST_IN_COM
 def remeasured(prior: float, correlations: Iterable[float], weight: float = PRIOR_WEIGHT) -> float:
     """A shipped reliability, corrected by the correlations that were found on the user's history; never below 0.
 
+    A correlation over six candidates has a standard error of 0.4, so the shipped one counts as several datasets.
+
     >>> remeasured(0.5, [0.9, float("nan")], weight=3.0)
     0.6
     """
@@ -136,7 +137,7 @@ class Piece:
     """One piece of evidence about the candidates of a pool.
 
     Attributes:
-        name: what users read next to its contribution: `probe`, `history`, `size`.
+        name: what users read beside its contribution: `probe`, `history`, `size`.
         values: (n,) normal scores within the pool; NaN where the piece says nothing of a candidate.
         reliability: expected correlation with the accuracy after fine-tuning, one number or (n,), from 0 to 1.
     """
