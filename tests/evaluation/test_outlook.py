@@ -18,7 +18,17 @@ TOTALS = np.array([0.9, 0.8, 0.6, np.nan, 0.3, 0.1])
 
 
 def standings(totals: np.ndarray, pool: tuple[Candidate, ...] = POOL, pieces: tuple[Piece, ...] = ()) -> Standings:
-    return Standings(pool, ("x",), {"x": totals}, {}, {}, totals, np.zeros((0, len(pool))), pieces)
+    return Standings(
+        pool,
+        ranked_by=("x",),
+        left_out=frozenset(),
+        scores={"x": totals},
+        failures={},
+        errors={},
+        totals=totals,
+        replicates=np.zeros((0, len(pool))),
+        pieces=pieces,
+    )
 
 
 def outlook(totals: np.ndarray = TOTALS) -> Outlook:
@@ -61,6 +71,31 @@ def test_after_a_later_round_the_contributions_add_up_to_the_mean() -> None:
     assert np.isfinite(columns[EARLIER]).tolist() == [True, True, True, False, False]
 
 
+def test_after_a_later_round_its_pieces_are_kept_of_its_candidates() -> None:
+    pieces = (Piece("probe", normal_scores([0.5, 0.7, 0.1]), 0.5),)
+    later = standings(np.array([0.5, 0.7, 0.1]), POOL[:3], pieces)
+    found = Outlook.of([standings(TOTALS, pieces=(Piece("probe", normal_scores(TOTALS), 0.5),)), later])
+    assert found is not None
+    values = dict(zip(found.candidates, found.pieces["probe"], strict=True))
+    assert [name for name, value in values.items() if np.isfinite(value)] == ["shelf:a", "shelf:b", "shelf:c"]
+    assert values["shelf:b"] > values["shelf:a"] > values["shelf:c"]
+
+
+def test_a_later_round_without_a_score_changes_nothing() -> None:
+    found = Outlook.of([standings(TOTALS), standings(np.full(2, np.nan), POOL[:2])])
+    assert found is not None
+    np.testing.assert_array_equal(found.posterior.mean, outlook().posterior.mean)
+
+
+def test_of_a_part_of_the_candidates_the_best_of_these_is_the_best() -> None:
+    found = outlook().among({"shelf:b", "shelf:c"})
+    assert found is not None
+    assert found.candidates == ("shelf:b", "shelf:c")
+    assert found.posterior.probability_best.sum() == pytest.approx(1.0)
+    np.testing.assert_allclose(found.posterior.mean, outlook().posterior.mean[1:3])
+    assert outlook().among(()) is None
+
+
 def test_brief_accuracies_of_the_first_do_not_push_them_below_the_others() -> None:
     found = outlook().with_brief({"shelf:a": 0.6, "shelf:b": 0.7}, ROWS)
     mean = dict(zip(found.candidates, found.posterior.mean, strict=True))
@@ -75,7 +110,7 @@ def test_a_brief_accuracy_alone_changes_nothing() -> None:
 
 def test_brief_accuracies_that_differ_by_chance_change_no_order() -> None:
     few = outlook().with_brief({"shelf:a": 0.25, "shelf:b": 0.30, "shelf:c": 0.28}, dict.fromkeys(ROWS, 40))
-    np.testing.assert_array_equal(few.posterior.mean, outlook().posterior.mean)
+    np.testing.assert_allclose(few.posterior.mean, outlook().posterior.mean, atol=1e-12)
 
 
 def test_accuracies_on_many_rows_decide_and_on_few_rows_do_not() -> None:
