@@ -9,6 +9,8 @@ import numpy as np
 
 from modelselect.estimators.estimator import Estimator
 from modelselect.estimators.posterior import (
+    BRIEF,
+    EARLIER,
     Piece,
     Posterior,
     Weigher,
@@ -29,15 +31,11 @@ SCORE_RELIABILITY = 0.5
 """The correlation that a score is expected to have with the accuracy after fine-tuning, if its estimator does not say
 more. The estimators of this package have 0.4 to 0.7 on published tables."""
 
-EARLIER = "earlier rounds"
-"""The piece that moves the candidates of a later round to where the rounds before expected them."""
-
-BRIEF = "brief fine-tuning"
 BRIEF_METRIC = "evidence:brief"
-"""The metric under which the transfer history keeps it."""
+"""The metric under which the transfer history keeps the accuracies after one epoch."""
 
 BRIEF_RELIABILITY = 0.75
-"""The same of the accuracy after one epoch."""
+"""The correlation that the accuracy after one epoch is expected to have with that after fine-tuning."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from modelselect.candidates.candidate import Candidate
-from modelselect.estimators.posterior import Piece, normal_scores, posterior
-from modelselect.evaluation.outlook import BRIEF, EARLIER, SCORE_RELIABILITY, Outlook
+from modelselect.estimators.posterior import BRIEF, EARLIER, Piece, normal_scores, posterior
+from modelselect.evaluation.outlook import SCORE_RELIABILITY, Outlook
 from modelselect.evaluation.standings import Standings
 from modelselect.ranking.ranking import Ranking
 from modelselect.ranking.row import RankedCandidate

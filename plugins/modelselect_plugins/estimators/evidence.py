@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -111,9 +113,9 @@ class PooledEvidence(Estimator):
         components = {"rows": float(evidence.n_rows)}
         if evidence.features is not None:
             components["dimension"] = float(evidence.features.shape[1])
-        parameters = (evidence.metadata or {}).get("parameters")
-        if parameters:
-            components["parameters"] = float(parameters)
+        parameters = _positive((evidence.metadata or {}).get("parameters"))
+        if np.isfinite(parameters):
+            components["parameters"] = parameters
         for member in self._members:
             try:
                 found, _ = evaluate_member(member, evidence)  # `pieces` leaves out what is invalid
@@ -187,8 +189,14 @@ def _of_member(components: Mapping[str, float], member: str) -> dict[str, float]
 def _numbers(scores: Sequence[Mapping[str, float]], pool: Pool | None, name: str) -> Vector:
     """(n,) a number above 0 of each candidate, from its facts or else its components; NaN where it is not known."""
     facts: Sequence[Mapping[str, Any]] = [{}] * len(scores) if pool is None else pool.facts
-    found = [fact.get(name) or each.get(name) for fact, each in zip(facts, scores, strict=True)]
-    return np.array([float(value) if value else np.nan for value in found])
+    known, measured = ([_positive(given.get(name)) for given in side] for side in (facts, scores))
+    return np.where(np.isfinite(known), known, measured)
+
+
+def _positive(value: Any) -> float:
+    """The value as a number above 0; NaN if it is none. A zoo or another person's history may give anything."""
+    given = isinstance(value, Real) and not isinstance(value, bool) and 0 < value <= sys.float_info.max
+    return float(value) if given else np.nan
 
 
 def _results(pool: Pool | None, count: int) -> tuple[Matrix, Matrix]:
@@ -220,7 +228,7 @@ def _similarities(scores: Sequence[Mapping[str, float]], pool: Pool) -> Matrix:
         [
             np.log(_numbers(scores, pool, "parameters")),
             _numbers(scores, pool, "dimension"),
-            np.array([float(side[-1]) if side else np.nan for side in sides]),
+            np.array([_positive(side[-1] if isinstance(side, Sequence) and side else side) for side in sides]),
         ]
     )
     families = [str(fact.get("family") or name) for fact, name in zip(pool.facts, pool.candidates, strict=True)]
