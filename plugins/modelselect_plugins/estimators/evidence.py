@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Mapping, Sequence
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -195,8 +194,8 @@ def _numbers(scores: Sequence[Mapping[str, float]], pool: Pool | None, name: str
 
 def _positive(value: Any) -> float:
     """The value as a number above 0; NaN if it is none. A zoo or another person's history may give anything."""
-    given = isinstance(value, Real) and not isinstance(value, bool) and 0 < value <= sys.float_info.max
-    return float(value) if given else np.nan
+    is_number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+    return float(value) if is_number and 0 < value <= sys.float_info.max else np.nan
 
 
 def _results(pool: Pool | None, count: int) -> tuple[Matrix, Matrix]:
