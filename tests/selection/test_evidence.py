@@ -65,6 +65,15 @@ def test_a_second_run_on_another_dataset_profits_from_the_first(tmp_path: Path) 
     assert "history" in str(warm.best.why) or "similar" in str(warm.best.why)
 
 
+def test_results_on_this_very_dataset_are_no_history_and_count_once(tmp_path: Path) -> None:
+    history = History(tmp_path / "history.sqlite")
+    first, second = (ranked(images(0), top_k=2, history=history) for _ in range(2))
+    assert any(result.metric == "accuracy" for result in history.results())
+    assert second.best.verified_accuracy == first.best.verified_accuracy
+    for now, before in zip(second.ranked, first.ranked, strict=True):
+        assert (now.candidate, now.expectation) == (before.candidate, before.expectation)
+
+
 def test_results_under_another_recipe_are_no_history(tmp_path: Path) -> None:
     """Another recipe alone is used, but two recipes are never mixed."""
     history = History(tmp_path / "history.sqlite")
