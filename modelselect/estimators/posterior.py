@@ -48,6 +48,12 @@ would otherwise stay equal, whatever the measurement says."""
 PRIOR_WEIGHT = 4.0
 """Datasets that a shipped reliability counts as, when it is measured again on the user's history."""
 
+EARLIER = "earlier rounds"
+"""The piece that moves the candidates of a later round to where the rounds before expected them."""
+
+BRIEF = "brief fine-tuning"
+"""The piece of the accuracies after one epoch."""
+
 FEWEST_IN_COMMON = 4
 """Candidates that two columns must share for a correlation between them."""
 
@@ -137,7 +143,8 @@ class Piece:
     """One piece of evidence about the candidates of a pool.
 
     Attributes:
-        name: what users read beside its contribution: `probe`, `history`, `size`.
+        name: what users read beside its contribution: `probe`, `history`, `size`. An estimator may use any but
+            `EARLIER` and `BRIEF`.
         values: (n,) normal scores within the pool; NaN where the piece says nothing of a candidate.
         reliability: expected correlation with the accuracy after fine-tuning, one number or (n,), from 0 to 1.
     """
@@ -275,6 +282,12 @@ def posterior(pieces: Sequence[Piece], count: int, seed: int = 0) -> Posterior:
     contributions = {name: values / precision for name, values in weighted.items()}
     mean = np.sum([np.nan_to_num(values) for values in contributions.values()], axis=0) if pieces else np.zeros(count)
     return Posterior(mean, 1 / (1 + SHARED_ERROR * (precision - 1)), contributions, seed)
+
+
+def check_name(name: object) -> None:
+    """Raises InvalidInputError if an estimator may not call a piece of evidence so."""
+    if not isinstance(name, str) or not name or name in (EARLIER, BRIEF):
+        raise InvalidInputError(f"a piece of evidence is named {name!r}; expected a text, not {EARLIER!r} or {BRIEF!r}")
 
 
 @dataclass(frozen=True, eq=False)

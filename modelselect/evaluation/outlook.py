@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from modelselect.estimators.estimator import Estimator
 from modelselect.estimators.posterior import (
+    BRIEF,
+    EARLIER,
     Piece,
     Posterior,
     anchored,
@@ -29,15 +31,11 @@ SCORE_RELIABILITY = 0.5
 """The correlation that a score is expected to have with the accuracy after fine-tuning, if its estimator does not say
 more. The estimators of this package have 0.4 to 0.7 on published tables."""
 
-EARLIER = "earlier rounds"
-"""The piece that moves the candidates of a later round to where the rounds before expected them."""
-
-BRIEF = "brief fine-tuning"
 BRIEF_METRIC = "evidence:brief"
-"""The metric under which the transfer history keeps it."""
+"""The metric under which the transfer history keeps the accuracies after one epoch."""
 
 BRIEF_RELIABILITY = 0.75
-"""The same of the accuracy after one epoch."""
+"""The correlation that the accuracy after one epoch is expected to have with that after fine-tuning."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +45,8 @@ class Outlook:
     Attributes:
         candidates: ids, in the order of the posterior's arrays.
         posterior: of these candidates.
-        pieces: the values of the pieces of evidence, by name, (n,) each; NaN where a piece says nothing.
+        pieces: the values of the pieces of evidence, by name, (n,) each; NaN where a piece says nothing. After several
+            rounds, those of the last round.
     """
 
     candidates: tuple[str, ...]
@@ -63,9 +62,22 @@ class Outlook:
         """
         outlook: Outlook | None = None
         for standings in rounds:
-            found = _of_round(standings, seed)
-            outlook = found if outlook is None or found is None else _continued(outlook, found)
+            if (found := _of_round(standings, seed)) is not None:
+                outlook = found if outlook is None else _continued(outlook, found)
         return outlook
+
+    def among(self, candidates: Collection[str]) -> Outlook | None:
+        """The outlook without other candidates than these; None if no candidate is left."""
+        places = [place for place, candidate in enumerate(self.candidates) if candidate in candidates]
+        if not places:
+            return None
+        before = self.posterior
+        contributions = {name: column[places] for name, column in before.contributions.items()}
+        return Outlook(
+            tuple(self.candidates[place] for place in places),
+            Posterior(before.mean[places], before.variance[places], contributions, before.seed),
+            {name: column[places] for name, column in self.pieces.items()},
+        )
 
     def with_brief(
         self, accuracies: Mapping[str, float], rows: Mapping[str, int], reliability: float = BRIEF_RELIABILITY
@@ -197,4 +209,7 @@ def _continued(outlook: Outlook, later: Outlook) -> Outlook:
     contributions = {name: before.contributions.get(name, np.full(len(mean), np.nan)).copy() for name in names}
     for name, column in contributions.items():
         column[places] = found.get(name, np.full(len(places), np.nan))
-    return Outlook(outlook.candidates, Posterior(mean, variance, contributions, before.seed), later.pieces)
+    pieces = {name: np.full(len(mean), np.nan) for name in later.pieces}
+    for name, column in pieces.items():
+        column[places] = later.pieces[name]
+    return Outlook(outlook.candidates, Posterior(mean, variance, contributions, before.seed), pieces)

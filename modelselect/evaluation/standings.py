@@ -17,7 +17,7 @@ from modelselect.architectures.similarity import clusters, nearest
 from modelselect.candidates.candidate import Candidate, download_bytes_of, license_of
 from modelselect.errors import Failure, Stage
 from modelselect.estimators.estimator import Estimator, combined
-from modelselect.estimators.posterior import Piece, Pool, Weigher, posterior
+from modelselect.estimators.posterior import Piece, Pool, Weigher, check_name, posterior
 from modelselect.estimators.ranks import mean_rank, normalised_ranks, voters, with_ties
 from modelselect.estimators.resampling import looks_at_rows, replicate
 from modelselect.evaluation.results import ScoringResult
@@ -85,30 +85,30 @@ def stand(pool: Sequence[Candidate], results: Mapping[str, ScoringResult | Failu
     """Scores combined over the whole pool, in the pool's order and not in the order of finishing."""
     components = {e.name: _components(e, pool, results) for e in rule.methods}
     known = known_of(pool, results, rule.history)
-    scores, failures = {}, {}
-    for estimator in rule.methods:
-        try:
-            scores[estimator.name] = pool_scores(estimator, components[estimator.name], known)
-        except Exception as error:  # a plugin may raise anything; only this estimator's column is lost
-            scores[estimator.name] = np.full(len(pool), np.nan)
-            failures[estimator.name] = Failure.from_exception("combine", error)
-            components[estimator.name] = [None] * len(pool)
-    left_out = _left_out({e.name: scores[e.name] for e in rule.chosen}, pool, results)
     resamples = rule.resamples if any(looks_at_rows(estimator) for estimator in rule.chosen) else 0
-    errors, columns = _replicated(rule, pool, results, components, known)
-    replicates = [_totals(left_out, {name: column[b] for name, column in columns.items()}) for b in range(resamples)]
-    alone = rule.chosen[0] if len(rule.chosen) == 1 else None
-    weighs = isinstance(alone, Weigher) and alone.name not in failures
+    scores, columns, pieces, failures = {}, {}, {}, {}
+    for estimator in rule.methods:
+        name = estimator.name
+        try:
+            scores[name], pieces[name] = _weighed(estimator, components[name], known)
+            if estimator in rule.chosen:
+                columns[name] = _replicated(estimator, pool, results, components[name], known, resamples)
+        except Exception as error:  # a plugin may raise anything; only this estimator's column is lost
+            scores[name], columns[name] = np.full(len(pool), np.nan), np.full((resamples, len(pool)), np.nan)
+            pieces[name], failures[name] = (), Failure.from_exception("combine", error)
+    left_out = _left_out({e.name: scores[e.name] for e in rule.chosen}, pool, results)
+    chosen = [e.name for e in rule.chosen]
+    replicates = [_totals(left_out, {name: columns[name][b] for name in chosen}) for b in range(resamples)]
     return Standings(
         pool=tuple(pool),
-        ranked_by=tuple(e.name for e in rule.chosen),
+        ranked_by=tuple(chosen),
         left_out=left_out,
         scores={e.name: scores[e.name] for e in rule.methods if e in rule.chosen or not np.isnan(scores[e.name]).all()},
         failures=failures,
-        errors=errors,
-        totals=_totals(left_out, {e.name: scores[e.name] for e in rule.chosen}),
+        errors={e.name: _deviations(columns[e.name]) for e in rule.chosen if resamples and looks_at_rows(e)},
+        totals=_totals(left_out, {name: scores[name] for name in chosen}),
         replicates=np.array(replicates).reshape(len(replicates), len(pool)),
-        pieces=_pieces(alone, components[alone.name], known) if weighs and isinstance(alone, Weigher) else (),
+        pieces=pieces[chosen[0]] if len(chosen) == 1 else (),
     )
 
 
@@ -138,7 +138,10 @@ def halved_totals(standings: Standings, results: Mapping[str, ScoringResult | Fa
         on_half = [
             r.halved.get(estimator.name) if isinstance(r := results[c.id], ScoringResult) else None for c in pool
         ]
-        scores[estimator.name] = pool_scores(estimator, on_half if looks_at_rows(estimator) else on_all, known)
+        try:
+            scores[estimator.name] = pool_scores(estimator, on_half if looks_at_rows(estimator) else on_all, known)
+        except Exception:  # a plugin may raise anything; how far scores move is then not known
+            scores[estimator.name] = np.full(len(pool), np.nan)
     return _totals(standings.left_out, scores)
 
 
@@ -252,58 +255,60 @@ def _left_out(
     return frozenset(scores) - frozenset(voters(scores, invalid))
 
 
-def _pieces(weigher: Weigher, components: Sequence[Mapping[str, float] | None], known: Pool) -> tuple[Piece, ...]:
-    """The pieces of evidence over the whole pool, (n,) each; NaN for candidates without components."""
-    there = [index for index, given in enumerate(components) if given is not None]
-    if not there:
-        return ()
-    whole = []
-    for piece in weigher.pieces([given for given in components if given is not None], known.take(there)):
-        values, reliability = np.full((2, len(components)), np.nan)
-        values[there], reliability[there] = piece.values, piece.reliability
-        whole.append(Piece(piece.name, values, reliability))
-    return tuple(whole)
-
-
 def pool_scores(estimator: Estimator, components: Sequence[Mapping[str, float] | None], known: Pool) -> Vector:
     """(n,) scores over the pool; NaN for a candidate without components.
 
     Raises:
         EvidenceError: the estimator did not return a finite number for each. It may also raise anything else.
     """
+    return _weighed(estimator, components, known)[0]
+
+
+def _weighed(
+    estimator: Estimator, components: Sequence[Mapping[str, float] | None], known: Pool
+) -> tuple[Vector, tuple[Piece, ...]]:
+    """(n,) scores over the pool and the pieces of evidence that they are made of, (n,) each; NaN without components.
+
+    There are no pieces if the estimator weighs none, or if no candidate has components.
+
+    Raises:
+        EvidenceError: the estimator did not return a finite number for each candidate.
+        InvalidInputError: the pieces do not fit. The estimator may also raise anything else.
+    """
     if not isinstance(estimator, Weigher):
-        return combined(estimator, components)
-    mean = posterior(_pieces(estimator, components, known), len(components)).mean
-    return np.where([given is None for given in components], np.nan, mean)
+        return combined(estimator, components), ()
+    scores, whole = np.full(len(components), np.nan), []
+    there = [index for index, given in enumerate(components) if given is not None]
+    if not there:
+        return scores, ()
+    pieces = list(estimator.pieces([given for given in components if given is not None], known.take(there)))
+    scores[there] = posterior(pieces, len(there)).mean
+    for piece in pieces:
+        check_name(piece.name)
+        values, reliability = np.full((2, len(components)), np.nan)
+        values[there], reliability[there] = piece.values, piece.reliability
+        whole.append(Piece(piece.name, values, reliability))
+    return scores, tuple(whole)
 
 
 def _replicated(
-    rule: Rule,
+    estimator: Estimator,
     pool: Sequence[Candidate],
     results: Mapping[str, ScoringResult | Failure],
-    components: Mapping[str, Sequence[Mapping[str, float] | None]],
+    components: Sequence[Mapping[str, float] | None],
     known: Pool,
-) -> tuple[dict[str, Vector], dict[str, Vector]]:
-    """Standard errors by estimator, (n,) each, and its (B, n) scores on other probes; NaN where unknown.
-
-    B is 0 if no estimator looks at the probe's rows.
-    """
-    resamples = rule.resamples if any(looks_at_rows(estimator) for estimator in rule.chosen) else 0
-    columns = {}
-    for estimator in rule.chosen:
-        replicates: list[Sequence[Mapping[str, float] | None]] = []
-        for candidate, given in zip(pool, components[estimator.name], strict=True):
-            result = results[candidate.id]
-            resampled = result.resampled.get(estimator.name) if isinstance(result, ScoringResult) else None
-            if given is None or not looks_at_rows(estimator):
-                replicates.append([given] * resamples)
-            else:
-                replicates.append(replicate(given, resampled) if resampled else [None] * resamples)
-        columns[estimator.name] = np.array(
-            [pool_scores(estimator, each, known) for each in zip(*replicates, strict=True)]
-        )
-    errors = {e.name: _deviations(columns[e.name]) for e in rule.chosen if resamples and looks_at_rows(e)}
-    return errors, columns
+    resamples: int,
+) -> Vector:
+    """(resamples, n) scores of an estimator on other probes; NaN where unknown."""
+    replicates: list[Sequence[Mapping[str, float] | None]] = []
+    for candidate, given in zip(pool, components, strict=True):
+        result = results[candidate.id]
+        resampled = result.resampled.get(estimator.name) if isinstance(result, ScoringResult) else None
+        if given is None or not looks_at_rows(estimator):
+            replicates.append([given] * resamples)
+        else:
+            replicates.append(replicate(given, resampled) if resampled else [None] * resamples)
+    return np.array([pool_scores(estimator, each, known) for each in zip(*replicates, strict=True)])
 
 
 def _deviations(replicates: Vector) -> Vector:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from numpy.typing import NDArray
@@ -38,7 +39,8 @@ def build_context(
     """
     metadata = {candidate.unversioned_id: dict(candidate.metadata) for candidate in pool}
     recipe = recipe_of({FINE_TUNING: fine_tuning})
-    return RecallContext(view.about(metadata, describe_dataset(probe), graphs, recipe), proxy)
+    about = view.about(metadata, describe_dataset(probe), graphs, recipe)
+    return RecallContext(replace(about, dataset=probe.fingerprint), proxy)
 
 
 def registered_recaller() -> Estimator:

@@ -46,6 +46,7 @@ class HistoryView:
         pool: ids of the candidates to rank.
         candidate: id of the candidate that is being scored.
         recipe: the recipe of fine-tuning that the run is about, as `recipe_of` writes it; None if none is known.
+        dataset: id of the run's dataset, the accuracies on which are not of another dataset; None if it is not known.
         digest: of the history, the pool, the target, and the recipe if the history has results under it.
     """
 
@@ -60,6 +61,7 @@ class HistoryView:
     pool: tuple[str, ...] = ()
     candidate: str | None = None
     recipe: str | None = None
+    dataset: str | None = None
     digest: str = ""
     _memo: dict[Any, Any] = field(default_factory=dict, repr=False)
 
@@ -187,7 +189,8 @@ class HistoryView:
     def measured(self, recipe: str | None = None) -> Matrix:
         """(M, N) accuracies measured under one recipe, candidates by datasets; NaN where there is none.
 
-        Accuracies under different recipes hardly agree, so that they are never mixed. Several accuracies of one pair
+        Accuracies under different recipes hardly agree, so that they are never mixed. Those on the run's dataset are
+        left out: fine-tuning finds them again, and they would count twice. Several accuracies of one pair
         (seeds, revisions) count by their mean.
 
         Args:
@@ -219,7 +222,9 @@ class HistoryView:
     def _sort_by_recipe(self) -> dict[str, list[Result]]:
         found: dict[str, list[Result]] = {}
         for result in self.results:
-            if result.metric == ACCURACY and (recipe := recipe_of(result.settings)) is not None:
+            if result.metric != ACCURACY or result.dataset == self.dataset:
+                continue
+            if (recipe := recipe_of(result.settings)) is not None:
                 found.setdefault(recipe, []).append(result)
         return found
 

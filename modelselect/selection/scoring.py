@@ -42,6 +42,8 @@ def rule_of(request: Request, context: EvaluationContext) -> Rule:
 def ranked(state: State, ranking: Ranking, rounds: Sequence[Standings]) -> State:
     """The state with a ranking after rounds of scoring, and what they say of each candidate."""
     outlook = Outlook.of(rounds, state.context.seed)
+    if outlook is not None:  # a candidate may fail in a later round than the first
+        outlook = outlook.among({row.candidate.id for row in ranking.ranked})
     found = [result for result in state.results.values() if isinstance(result, ScoringResult)]
     ranking = replace(ranking, better_than_guessing=tell_classes_apart(found, state.context.probe.labels))
     return replace(state, outlook=outlook, ranking=ranking if outlook is None else outlook.shown_on(ranking))

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from modelselect.candidates.candidate import Candidate
-from modelselect.estimators.posterior import Piece, normal_scores, posterior
-from modelselect.evaluation.outlook import BRIEF, EARLIER, SCORE_RELIABILITY, Outlook
+from modelselect.estimators.posterior import BRIEF, EARLIER, Piece, normal_scores, posterior
+from modelselect.evaluation.outlook import SCORE_RELIABILITY, Outlook
 from modelselect.evaluation.standings import Standings
 from modelselect.ranking.ranking import Ranking
 from modelselect.ranking.row import RankedCandidate
@@ -69,6 +69,31 @@ def test_after_a_later_round_the_contributions_add_up_to_the_mean() -> None:
     assert set(columns) == {"score", EARLIER}
     np.testing.assert_allclose(np.nansum(list(columns.values()), axis=0), found.posterior.mean)
     assert np.isfinite(columns[EARLIER]).tolist() == [True, True, True, False, False]
+
+
+def test_after_a_later_round_its_pieces_are_kept_of_its_candidates() -> None:
+    pieces = (Piece("probe", normal_scores([0.5, 0.7, 0.1]), 0.5),)
+    later = standings(np.array([0.5, 0.7, 0.1]), POOL[:3], pieces)
+    found = Outlook.of([standings(TOTALS, pieces=(Piece("probe", normal_scores(TOTALS), 0.5),)), later])
+    assert found is not None
+    values = dict(zip(found.candidates, found.pieces["probe"], strict=True))
+    assert [name for name, value in values.items() if np.isfinite(value)] == ["shelf:a", "shelf:b", "shelf:c"]
+    assert values["shelf:b"] > values["shelf:a"] > values["shelf:c"]
+
+
+def test_a_later_round_without_a_score_changes_nothing() -> None:
+    found = Outlook.of([standings(TOTALS), standings(np.full(2, np.nan), POOL[:2])])
+    assert found is not None
+    np.testing.assert_array_equal(found.posterior.mean, outlook().posterior.mean)
+
+
+def test_of_a_part_of_the_candidates_the_best_of_these_is_the_best() -> None:
+    found = outlook().among({"shelf:b", "shelf:c"})
+    assert found is not None
+    assert found.candidates == ("shelf:b", "shelf:c")
+    assert found.posterior.probability_best.sum() == pytest.approx(1.0)
+    np.testing.assert_allclose(found.posterior.mean, outlook().posterior.mean[1:3])
+    assert outlook().among(()) is None
 
 
 def test_brief_accuracies_of_the_first_do_not_push_them_below_the_others() -> None:

@@ -12,7 +12,8 @@ from scipy.stats import rankdata
 
 import modelselect as ms
 from modelselect.errors import Failure
-from modelselect.estimators.posterior import Piece, Pool
+from modelselect.estimators.posterior import BRIEF, EARLIER, Piece, Pool
+from modelselect.evaluation.results import ScoringResult
 from modelselect.evaluation.standings import Rule, stand
 from modelselect.ranking.notes import notes_of
 from tests.selection.material import SOME, rank
@@ -122,3 +123,68 @@ def test_evidence_is_weighed_of_the_candidates_that_have_a_score_and_not_of_an_e
     assert weigher.asked == []
     assert np.isnan(found.totals).all()
     assert found.pieces == ()
+
+
+class Odd(Weighing):
+    """Gives pieces of evidence that do not fit, or raises: always, or from the second time on."""
+
+    name = "odd"
+
+    def __init__(self, pieces: Any, once: bool = False) -> None:
+        super().__init__()
+        self.given, self.once = pieces, once
+
+    def pieces(self, scores: Sequence[Any], pool: Pool | None = None) -> list[Piece]:
+        self.asked.append(len(scores))
+        if self.once and len(self.asked) == 1:
+            return [Piece("probe", np.arange(len(scores)) * 1.0, 0.5)]
+        return [Piece(*piece) for piece in self.given]
+
+
+THREE = np.arange(3.0)
+
+
+def scored(scores: dict[str, float], resamples: int = 0) -> ScoringResult:
+    components = {name: {name: float(value)} for name, value in scores.items()}
+    return ScoringResult(components, resampled={name: [given] * resamples for name, given in components.items()})
+
+
+@pytest.mark.parametrize(
+    ("pieces", "reason"),
+    [
+        ([("a", THREE[:1], 0.5)], "shape"),
+        ([("a", np.array(1.0), 0.5)], "shape"),
+        ([("a", THREE, 0.5), ("a", THREE, 0.5)], "name of its own"),
+        ([("a", THREE, 1.5)], "expected 0 to 1"),
+        ([(EARLIER, THREE, 0.5)], "is named"),
+        ([(BRIEF, THREE, 0.5)], "is named"),
+        ([(3, THREE, 0.5)], "is named"),
+        (None, "NoneType"),
+    ],
+)
+def test_pieces_that_do_not_fit_cost_their_estimator_its_column_and_no_more(pieces: Any, reason: str) -> None:
+    pool = [ms.Candidate("shelf", name) for name in "abc"]
+    late, weigher = Late(0.0), Odd(pieces)
+    results = {candidate.id: scored({late.name: i, weigher.name: i}) for i, candidate in enumerate(pool)}
+    found = stand(pool, results, Rule([late, weigher], [late, weigher]))
+    assert reason in found.failures[weigher.name].reason
+    assert np.isfinite(found.totals).all()
+
+
+def test_an_estimator_that_cannot_combine_resamples_costs_its_column_only() -> None:
+    pool = [ms.Candidate("shelf", name) for name in "abc"]
+    late, weigher = Late(0.0), Odd(None, once=True)
+    results = {candidate.id: scored({late.name: i, weigher.name: i}, 2) for i, candidate in enumerate(pool)}
+    found = stand(pool, results, Rule([late, weigher], [late, weigher], resamples=2))
+    assert set(found.failures) == {weigher.name}
+    assert found.replicates.shape == (2, 3)
+    assert np.isfinite(found.replicates).all()
+
+
+def test_pieces_are_asked_for_once() -> None:
+    pool = [ms.Candidate("shelf", name) for name in "abc"]
+    weigher = Odd(None, once=True)
+    results = {candidate.id: scored({weigher.name: i}) for i, candidate in enumerate(pool)}
+    found = stand(pool, results, Rule([weigher], [weigher]))
+    assert not found.failures
+    assert [piece.name for piece in found.pieces] == ["probe"]

@@ -7,9 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import modelselect as ms
 from modelselect.history import History
+from tests.estimators.test_resampling import Columns
+from tests.selection.budgeted import CLOSE, run
 
 pytestmark = pytest.mark.usefixtures("cache")
 
@@ -62,6 +65,15 @@ def test_a_second_run_on_another_dataset_profits_from_the_first(tmp_path: Path) 
     assert "history" in str(warm.best.why) or "similar" in str(warm.best.why)
 
 
+def test_results_on_this_very_dataset_are_no_history_and_count_once(tmp_path: Path) -> None:
+    history = History(tmp_path / "history.sqlite")
+    first, second = (ranked(images(0), top_k=2, history=history) for _ in range(2))
+    assert any(result.metric == "accuracy" for result in history.results())
+    assert second.best.verified_accuracy == first.best.verified_accuracy
+    for now, before in zip(second.ranked, first.ranked, strict=True):
+        assert (now.candidate, now.expectation) == (before.candidate, before.expectation)
+
+
 def test_results_under_another_recipe_are_no_history(tmp_path: Path) -> None:
     """Another recipe alone is used, but two recipes are never mixed."""
     history = History(tmp_path / "history.sqlite")
@@ -107,3 +119,34 @@ def test_noise_with_random_labels_ends_in_no_better_than_guessing() -> None:
 
 def test_classes_that_features_tell_apart_are_better_than_guessing() -> None:
     assert ms.select(images(0), POOL, progress=False, history=False).better_than_guessing is True
+
+
+def test_rounds_under_a_budget_end_with_a_history_too(tmp_path: Path) -> None:
+    history = History(tmp_path / "history.sqlite")
+    board = run(CLOSE, estimators=None, history=history, budget="4000 passes", confidence=0.99)
+    assert len(board.provenance["budget"]["stages"]) > 1
+    assert 0 < len([row for row in board.ranked if row.stopped]) < len(board.ranked)
+
+
+class Breaking(Columns):
+    """Fails after a number of rows."""
+
+    def __init__(self, column: int, rows: int) -> None:
+        super().__init__(column)
+        self.left = rows
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        self.left -= len(rows)
+        if self.left < 0:
+            raise RuntimeError("worn out")
+        return super().forward(rows)
+
+
+def test_a_candidate_that_fails_in_a_later_round_takes_no_rank_and_no_probability() -> None:
+    candidates = [Breaking(i, 100 if i == 0 else 10_000) for i in range(len(CLOSE))]
+    gaps = [3.0, *CLOSE[1:]]
+    board = run(gaps, candidates=candidates, estimators=None, budget="4000 passes", confidence=0.99999, history=False)
+    failed = next(row for row in board.rows if row.failure is not None)
+    assert "worn out" in str(failed.failure)
+    assert board.best.rank == 1
+    assert sum(row.probability_best or 0.0 for row in board.ranked) == pytest.approx(1.0)

@@ -122,3 +122,15 @@ def test_fewer_rows_than_half_the_dimension_leave_out_logme_and_ncti() -> None:
 
 def test_members_have_a_part_in_the_key() -> None:
     assert PooledEvidence([KNN()]).key != PooledEvidence().key
+
+
+@pytest.mark.parametrize("odd", [float("nan"), float("inf"), -5, 0, "12M", True, 10**400, [1], None, {}, ["a"], ()])
+@pytest.mark.parametrize("fact", ["parameters", "input_size", "family", "modality", "source_accuracy"])
+@pytest.mark.filterwarnings("error")
+def test_a_candidate_with_an_odd_fact_is_one_without_this_fact(fact: str, odd: Any) -> None:
+    """Zoos of plugins and other people's histories may give anything as a fact."""
+    view = View([[0.9, 0.8], [0.7, 0.6], [np.nan, np.nan]])
+    facts = tuple({"parameters": 10**6, "source_dataset": "ImageNet-1k", fact: value} for value in (20, odd, 30))
+    found = PooledEvidence().pieces(scores(0.0, 1.0, 2.0), Pool(("shelf:a", "shelf:b", "shelf:c"), facts, view))
+    assert {"probe", "history", "similar"} <= {piece.name for piece in found}
+    PooledEvidence().score(ms.Evidence.of(**evidence(1.0), metadata=facts[1]))

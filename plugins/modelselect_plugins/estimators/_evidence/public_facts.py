@@ -70,8 +70,8 @@ def imagenet_top1(candidate_id: str, metadata: Mapping[str, Any]) -> float:
     """
     accuracy = metadata.get("source_accuracy")
     dataset = str(metadata.get("source_dataset") or "").rsplit("->", 1)[-1].strip().lower()
-    if isinstance(accuracy, int | float) and dataset.startswith(IMAGENET):
-        return float(accuracy)
+    if isinstance(accuracy, int | float) and not isinstance(accuracy, bool) and dataset.startswith(IMAGENET):
+        return float(accuracy) if 0 < accuracy <= 100 else math.nan
     return _accuracies().get(weights_key(candidate_id), math.nan)
 
 
