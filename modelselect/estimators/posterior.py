@@ -143,7 +143,7 @@ class Piece:
     """One piece of evidence about the candidates of a pool.
 
     Attributes:
-        name: what users read beside its contribution: `probe`, `history`, `size`. An estimator may use any but
+        name: what users read next to its contribution: `probe`, `history`, `size`. An estimator may use any but
             `EARLIER` and `BRIEF`.
         values: (n,) normal scores within the pool; NaN where the piece says nothing of a candidate.
         reliability: expected correlation with the accuracy after fine-tuning, one number or (n,), from 0 to 1.

@@ -83,7 +83,8 @@ def fitting_columns(columns: Sequence[str], cells: Mapping[str, Sequence[str]], 
     measured = [c for c in columns if c in (*BRIEF_COLUMNS, *MEASURED_COLUMNS)]
     rest = [c for c in columns if c not in first and c not in estimators and c not in measured]
     room = width - 1
-    if "verified_accuracy" in first and sum(needed[c] for c in first) > room:
+    too_much = sum(needed[c] for c in first) - room
+    if "verified_accuracy" in first and 0 < too_much <= needed["score"]:
         first.remove("score")  # the verified accuracy decides the order
         rest.insert(0, "score")
     kept = set()

@@ -46,8 +46,12 @@ def test_the_demo_finds_the_best_network_and_writes_its_leaderboard(
         assert row.verified_accuracy == pytest.approx(truth[row.candidate.name], abs=0.06)
     by_id = {row.candidate.id: truth[row.candidate.name] for row in board.rows}
     found = board.agreement(by_id)
-    assert found["knn"].weighted_kendall > 0.6 > found["parameters"].weighted_kendall
-    assert f"{found['knn'].weighted_kendall:+.2f}" in out
+    assert found["evidence"].weighted_kendall > 0.6 > found["parameters"].weighted_kendall
+    assert f"{found['evidence'].weighted_kendall:+.2f}" in out
+    assert board.best.expectation is not None
+    for name, value in board.best.expectation.contributions.items():
+        assert name in out
+        assert f"{value:+.2f}" in out
     recalled = [line.split("│")[1].strip() for line in out.splitlines() if re.match(r"│ embedded:.* 0\.88 │$", line)]
     assert len(recalled) == 12
     kept = {name.partition(":")[2] for name in recalled[:6]}
@@ -65,8 +69,8 @@ def test_the_demo_prints_its_leaderboard_and_nothing_else_where_it_is_told_to(
     monkeypatch.chdir(tmp_path)
 
     def quickly(dataset: Any, candidates: Any, **settings: Any) -> ms.Leaderboard:
-        named = settings["estimators"]
-        light = {"estimators": named if isinstance(named, str) else named[:1], "top_k": 0}
+        named = settings.get("estimators")
+        light = {"estimators": named[:1] if isinstance(named, list) else named, "top_k": 0}
         return ms.select(dataset, candidates[:3], **settings | light)
 
     monkeypatch.setattr("modelselect.cli.demonstration.select", quickly)

