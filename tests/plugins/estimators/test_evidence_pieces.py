@@ -113,3 +113,16 @@ def test_a_correlation_needs_enough_in_common() -> None:
 
 def test_the_words_of_a_name() -> None:
     assert pieces._words("vit_base-patch16.augreg/in21k") == {"vit", "base", "patch", "16", "augreg", "in", "21", "k"}
+
+
+def test_the_order_of_the_pool_changes_no_reliability_of_similar_candidates() -> None:
+    rng = np.random.default_rng(0)
+    facts = rng.normal(size=(30, 3))
+    history = np.where(np.arange(30) < 25, facts.sum(axis=1) + rng.normal(size=30), np.nan)
+    kernel = pieces.similarity_kernel(facts, ["a", "b"] * 15, [f"network {i}" for i in range(30)])
+    order = rng.permutation(30)
+    first = pieces.similar_piece(history, kernel)
+    again = pieces.similar_piece(history[order], kernel[np.ix_(order, order)])
+    assert first.reliability == pytest.approx(again.reliability)
+    np.testing.assert_allclose(first.values[order], again.values)
+    assert first.reliability != reliabilities.SIMILAR

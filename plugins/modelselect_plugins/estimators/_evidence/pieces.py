@@ -245,8 +245,12 @@ def _regressed(kernel: Matrix, history: Vector, known: NDArray[np.bool_]) -> Vec
 
 
 def _left_out(kernel: Matrix, history: Vector, known: NDArray[np.bool_]) -> list[float]:
-    """Correlations of predictions with results, each fifth of the candidates predicted from the others."""
+    """Correlations of predictions with results, each fifth of the candidates predicted from the others.
+
+    Every fifth candidate in the order of the results is in one fold, so that the order of the pool does not matter.
+    """
     places = np.flatnonzero(known)
+    places = places[np.argsort(history[places], kind="stable")]
     if len(places) < FOLDS * FEWEST_IN_COMMON:
         return []
     predicted = np.full(len(history), np.nan)
