@@ -160,7 +160,10 @@ class Probe:
         held_out = None
         if holdout > 0:
             if not classes.names:
-                raise DatasetError(f"{name} has no labels, so held-out rows cannot be scored; give holdout=0.")
+                raise DatasetError(
+                    f"{name} has no labels, so held-out rows cannot be scored. Give labels, or leave out what needs "
+                    "held-out rows: top_k and tune of select(), holdout of Probe.of()."
+                )
             if test_as_holdout and (test := test_split(splits)) and (splits[test]().labels.indices >= 0).any():
                 validation = test
             if validation is not None:
