@@ -200,6 +200,11 @@ class Posterior:
     def with_accuracies(self, accuracies: ArrayLike, rows: int) -> Posterior:
         """The posterior after some candidates were fine-tuned. Their accuracies have a binomial error.
 
+        Among themselves, the accuracies alone decide, as they decide the order of a leaderboard: all of these
+        candidates start from the mean and the variance that were expected of them together, and have the mean error of
+        their accuracies. So the most accurate one is the most probable to be the best of them. What was expected before
+        says how they compare with the candidates that were not fine-tuned.
+
         Accuracies become numbers of the posterior's scale as in `anchored`, but linearly, since distances matter here.
         An accuracy alone compares with nothing and changes nothing.
 
@@ -212,14 +217,13 @@ class Posterior:
         if known.sum() < 2:
             return self
         share = (measured[known] * rows + 1) / (rows + 2)  # so that all rows right leaves a doubt
-        errors = np.sqrt(share * (1 - share) / rows)
-        spread, expected = float(measured[known].std()), self.mean[known]
-        unit = max(float(expected.std()), LEAST_SPREAD) / max(spread, float(errors.mean()))
-        values = expected.mean() + (measured[known] - measured[known].mean()) * unit
-        trust = self.variance[known] / (self.variance[known] + (errors * unit) ** 2)
+        error = float(np.sqrt(np.mean(share * (1 - share)) / rows))
+        expected, before = self.mean[known], float(self.variance[known].mean())
+        unit = max(float(expected.std()), LEAST_SPREAD) / max(float(measured[known].std()), error)
+        trust = before / (before + (error * unit) ** 2)
         mean, variance = self.mean.copy(), self.variance.copy()
-        mean[known] = expected + trust * (values - expected)
-        variance[known] = (1 - trust) * self.variance[known]
+        mean[known] = expected.mean() + trust * unit * (measured[known] - measured[known].mean())
+        variance[known] = (1 - trust) * before
         return replace(self, mean=mean, variance=variance)
 
     def rank_intervals(self, level: float = 0.8) -> NDArray[np.int64]:

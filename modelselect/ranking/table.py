@@ -39,6 +39,8 @@ def rich_table(ranking: Ranking, width: int | None = None) -> Table:
     filled = list(cells)
     if all(row.status == "ok" for row in ranking.rows):
         filled = [column for column in filled if column != "status"]
+    if "why" in filled:  # the score of an estimator that weighs evidence stands in its own column already
+        filled = [column for column in filled if column not in ranking.estimators or cells[column] != cells["score"]]
     shown = filled if width is None else fitting_columns(filled, cells, width)
     table = Table(header_style="bold")
     foldable = ["status", "verified_accuracy"]

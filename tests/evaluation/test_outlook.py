@@ -133,6 +133,14 @@ def test_the_binomial_error_decides_how_sure_the_better_of_two_is() -> None:
     assert 0.5 < found.probability_better(0, 1) <= float(ndtr(z)) + 1e-9  # the prior can only shrink the difference
 
 
+def test_among_the_fine_tuned_the_most_accurate_is_the_most_probable_whatever_was_expected_before() -> None:
+    found = outlook().with_accuracies({"shelf:a": 0.58, "shelf:b": 0.60, "shelf:c": 0.61}, rows=90).posterior
+    assert outlook().posterior.mean[0] > outlook().posterior.mean[2]
+    assert found.mean[2] > found.mean[1] > found.mean[0]
+    assert found.probability_best[2] > found.probability_best[0]
+    assert found.probability_better(2, 0) < 0.8  # three points on 90 rows are no proof
+
+
 @pytest.mark.parametrize("accuracies", [{}, {"shelf:a": 0.9}])
 def test_one_accuracy_compares_with_nothing(accuracies: dict[str, float]) -> None:
     np.testing.assert_array_equal(outlook().with_accuracies(accuracies, 100).posterior.mean, outlook().posterior.mean)
