@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 import modelselect
-from modelselect.errors import NotApplicableError
+from modelselect.errors import NotApplicableError, ScoreWarning
 from modelselect.estimators.estimator import Estimator, evaluate_member
 from modelselect.estimators.posterior import Piece, Pool, normal_scores, posterior
 from modelselect.evidence.evidence import Evidence as EvidenceFields
@@ -122,6 +123,15 @@ class PooledEvidence(Estimator):
             except NotApplicableError:
                 continue
             components |= {f"{member.name}/{name}": value for name, value in found.items()}
+        wide = [name for name in NEED_ROWS if any(component.startswith(f"{name}/") for component in components)]
+        if wide and components["rows"] < components["dimension"] / 2:
+            warnings.warn(
+                f"{components['rows']:.0f} rows are fewer than half of its {components['dimension']:.0f} dimensions. "
+                f"If this holds for the middle of the pool, the probe leaves out {' and '.join(wide)}. Give more rows "
+                "to use them.",
+                ScoreWarning,
+                stacklevel=2,
+            )
         return components
 
     def combine(self, scores: Sequence[Mapping[str, float]]) -> Vector:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import modelselect as ms
+from modelselect.errors import ScoreWarning
 from modelselect.estimators.posterior import Pool, posterior
 from modelselect.testing import estimator_checks
 from modelselect_plugins.estimators.evidence import PooledEvidence
@@ -113,7 +114,10 @@ def test_without_anything_all_are_equal() -> None:
 def test_fewer_rows_than_half_the_dimension_leave_out_logme_and_ncti() -> None:
     rng = np.random.default_rng(0)
     labels = np.repeat([0, 1], 10)
-    wide = [dict(PooledEvidence().score(ms.Evidence.of(features=rng.normal(size=(20, 64)), labels=labels)))] * 2
+    with pytest.warns(
+        ScoreWarning, match=r"20 rows are fewer than half of its 64 dimensions.*leaves out logme and ncti"
+    ):
+        wide = [dict(PooledEvidence().score(ms.Evidence.of(features=rng.normal(size=(20, 64)), labels=labels)))] * 2
     for each in wide:
         assert "etran/energy" in each or any(name.startswith("etran/") for name in each)
     changed = [dict(wide[0]), {**wide[1], **{k: 1e6 for k in wide[1] if k.startswith(("logme/", "ncti/"))}}]
