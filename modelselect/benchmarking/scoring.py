@@ -14,8 +14,7 @@ from modelselect.benchmarking.results import FEWEST_FOR_MEAN_RANK
 from modelselect.candidates.candidate import Candidate
 from modelselect.candidates.modules import in_evaluation_mode
 from modelselect.errors import Failure
-from modelselect.estimators.estimator import Estimator
-from modelselect.estimators.posterior import Weigher
+from modelselect.estimators.posterior import uses_history
 from modelselect.evaluation.context import EvaluationContext
 from modelselect.evaluation.recall import observe, recall_context
 from modelselect.evaluation.request import Request
@@ -62,13 +61,8 @@ def without_history(request: Request, bars: Progress) -> Iterator[ScoringTask]:
     """The task of all estimators that read no history."""
     modules = [module for zoo in request.own_zoos.values() for module in zoo.modules]
     with in_evaluation_mode(*modules), InputCache.temporary(request.store.path / "spool") as spool:
-        plain = replace(request, methods=[e for e in request.methods if not _remembers(e)])
+        plain = replace(request, methods=[e for e in request.methods if not uses_history(e)])
         yield _with_proxy(ScoringTask(plain.context(spool, None if request.runner.isolated else bars.batches)))
-
-
-def _remembers(estimator: Estimator) -> bool:
-    """Whether a history changes the estimator's scores."""
-    return "history" in estimator.reads or isinstance(estimator, Weigher)
 
 
 def remember(
@@ -84,7 +78,7 @@ def remember(
     The whole truth counts as measured under one recipe. Without another dataset there is no history, and an estimator
     that weighs evidence goes by the rest.
     """
-    methods = [e for e in next(iter(requests.values())).methods if _remembers(e)]
+    methods = [e for e in next(iter(requests.values())).methods if uses_history(e)]
     if not methods:
         return
     with tempfile.TemporaryDirectory() as scratch, contextlib.ExitStack() as stack:

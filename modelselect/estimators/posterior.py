@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from modelselect.errors import InvalidInputError
+from modelselect.estimators.estimator import Estimator
 from modelselect.estimators.ranks import with_ties
 from modelselect.evidence.linear_algebra import Vector
 
@@ -188,14 +189,13 @@ class Posterior:
         """The posterior after one more piece of evidence, by a name that it does not have yet."""
         if piece.name in self.contributions:
             raise InvalidInputError(f"the posterior has a piece {piece.name!r} already; give another name")
-        before = 1 + (1 / self.variance - 1) / SHARED_ERROR
         added = posterior([piece], len(self.mean))
-        own = 1 + (1 / added.variance - 1) / SHARED_ERROR
+        before, own = _precision(self.variance), _precision(added.variance)
         after = before + own - 1
         contributions = {name: values * before / after for name, values in self.contributions.items()}
         contributions[piece.name] = added.contributions[piece.name] * own / after
         mean = self.mean * before / after + np.nan_to_num(contributions[piece.name])
-        return replace(self, mean=mean, variance=1 / (1 + SHARED_ERROR * (after - 1)), contributions=contributions)
+        return replace(self, mean=mean, variance=_variance(after), contributions=contributions)
 
     def with_accuracies(self, accuracies: ArrayLike, rows: int) -> Posterior:
         """The posterior after some candidates were fine-tuned. Their accuracies have a binomial error.
@@ -285,7 +285,19 @@ def posterior(pieces: Sequence[Piece], count: int, seed: int = 0) -> Posterior:
         weighted[piece.name] = np.where(known, rho / (1 - rho**2) * np.where(known, values, 0.0), np.nan)
     contributions = {name: values / precision for name, values in weighted.items()}
     mean = np.sum([np.nan_to_num(values) for values in contributions.values()], axis=0) if pieces else np.zeros(count)
-    return Posterior(mean, 1 / (1 + SHARED_ERROR * (precision - 1)), contributions, seed)
+    return Posterior(mean, _variance(precision), contributions, seed)
+
+
+def _variance(precision: Vector) -> Vector:
+    """(n,) variance of the posterior, of whose gained precision only a share is believed."""
+    variance: Vector = 1 / (1 + SHARED_ERROR * (precision - 1))
+    return variance
+
+
+def _precision(variance: Vector) -> Vector:
+    """(n,) the precision that gave this variance: the inverse of `_variance`."""
+    precision: Vector = 1 + (1 / variance - 1) / SHARED_ERROR
+    return precision
 
 
 def check_name(name: object) -> None:
@@ -334,6 +346,11 @@ class Weigher(Protocol):
             pool: what else is known of the candidates; None where nothing is.
         """
         ...
+
+
+def uses_history(estimator: Estimator) -> bool:
+    """Whether the transfer history changes the estimator's scores: it reads the history, or weighs it as evidence."""
+    return "history" in estimator.reads or isinstance(estimator, Weigher)
 
 
 def sole_weigher(estimators: Sequence[object]) -> Weigher | None:

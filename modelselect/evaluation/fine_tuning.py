@@ -37,6 +37,11 @@ class VerificationTask:
     method: str = "full"
     needs_checkpoint: bool = False
 
+    @property
+    def described_recipe(self) -> dict[str, Any]:
+        """What is trained and how, as plain data: as `Settings.described_recipe`, but of what a budget made of it."""
+        return {"method": self.method, **asdict(self.settings)}
+
     def __call__(self, candidate: Candidate) -> VerificationResult:
         context, training, holdout = self.context, self.context.probe.training, self.context.probe.holdout
         assert holdout is not None

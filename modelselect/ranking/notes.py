@@ -19,7 +19,7 @@ GUESSING = (
 
 def notes_of(ranking: Ranking) -> list[str]:
     """One text for each note; a budget takes several."""
-    notes = [] if ranking.better_than_guessing in (None, True) else [GUESSING]
+    notes = [GUESSING] if ranking.better_than_guessing is False else []
     if (certainty := certainty_text(ranking)) is not None:
         notes.append(certainty)
         if (why := ranking.best.why) is not None:

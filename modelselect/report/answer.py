@@ -53,7 +53,7 @@ def _classes(board: Ranking) -> int:
 
 
 def _doubts(board: Ranking, called: Sequence[str], verified: Sequence[RankedCandidate]) -> list[str]:
-    sentences = [] if board.better_than_guessing in (None, True) else [GUESSING]
+    sentences = [GUESSING] if board.better_than_guessing is False else []
     equals = [called[i] for i, row in enumerate(board.rows) if row.rank == 1][1:]
     if equals:
         sentences.append(f"It shares the first place with {listed(equals)}.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from modelselect.errors import Failure, Stage
-from modelselect.estimators.posterior import Weigher
+from modelselect.estimators.posterior import uses_history
 from modelselect.evaluation.recall import observe, recall_context, recalled_shortlist
 from modelselect.evaluation.request import Request
 from modelselect.evaluation.results import ScoringResult
@@ -38,7 +38,7 @@ def recalled(request: Request, state: State) -> State:
     if settings.proxy is not None or "proxy_features" in read:
         context = replace(context, proxy=observe(ScoringTask(context), history, settings.proxy))
     state = replace(state, context=context)
-    readers = [e for e in request.chosen if "history" in e.reads or isinstance(e, Weigher)]
+    readers = [estimator for estimator in request.chosen if uses_history(estimator)]
     if history is None or not state.unsettled or (settings.recall is None and not readers):
         return state
     task = ScoringTask(context)

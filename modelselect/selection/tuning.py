@@ -17,8 +17,8 @@ The accuracy after it is measured on rows that the network has not trained on an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 
 from modelselect.budget.meter import Gate, Meter
@@ -33,9 +33,8 @@ from modelselect.evaluation.running import run
 from modelselect.ranking.ranking import Ranking
 from modelselect.selection.affordable import affordable_tuning
 from modelselect.selection.state import State
-from modelselect.selection.verifying import verification_task
+from modelselect.selection.verifying import Admit, verification_task
 
-Admit = Callable[[Sequence[Candidate]], Iterable[Candidate]]
 Ended = Callable[[Candidate, TuningResult | Failure], None]
 
 
@@ -95,9 +94,8 @@ def tuned_briefly(
     failures = {
         key: replace(result, stage=Stage.TUNE.value) for key, result in found.items() if isinstance(result, Failure)
     }
-    recipe = {"method": task.method, **asdict(task.settings)}
     ranking = _with_accuracies(state.ranking, tuned, failures)
-    return _weighed(request, replace(state, tuned=tuned, ranking=ranking, fine_tuning=recipe))
+    return _weighed(request, replace(state, tuned=tuned, ranking=ranking, fine_tuning=task.described_recipe))
 
 
 def _weighed(request: Request, state: State) -> State:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ def verify_best(request: Request, state: State) -> State:
     if state.ranking.ranked:
         state = with_accuracies(state, fine_tuned(request, state, task, request.settings.top_k))
         _forget_others(state, task)
-    return replace(state, fine_tuning={"method": task.method, **asdict(task.settings)})
+    return replace(state, fine_tuning=task.described_recipe)
 
 
 def verify_within_budget(request: Request, state: State, meter: Meter) -> State:
@@ -69,7 +69,7 @@ def verify_within_budget(request: Request, state: State, meter: Meter) -> State:
         rounds = replace(state.rounds, stages=(*state.rounds.stages, stage))
         state = with_accuracies(replace(state, rounds=rounds), ranking)
         _forget_others(state, task)
-    return replace(state, fine_tuning={"method": task.method, **asdict(task.settings)})
+    return replace(state, fine_tuning=task.described_recipe)
 
 
 def with_accuracies(state: State, ranking: Ranking) -> State:
