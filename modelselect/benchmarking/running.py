@@ -77,7 +77,8 @@ def benchmark(
             show mean and standard deviation. The truth is the same for all seeds.
         settings: keywords of `select()`: estimators (None or `"all"` for every registered one; static baselines are
             always included), probe_size, source, device, executor, cache_dir, trust_remote_code, seed, batch_size,
-            precision, compile, fine_tuning (the recipe for `verify`), max_corrupt, progress.
+            precision, compile, fine_tuning (the recipe for `verify`), max_corrupt, input, label, split,
+            max_pixels, progress.
 
     Returns:
         Scores and truth; `table()` judges. If a candidate fails on a dataset, or an estimator on a candidate, that cell
@@ -225,7 +226,11 @@ def _probes(datasets: Any, asked: Settings, measured: bool) -> dict[str, Probe]:
             seed=asked.seed,
             holdout=DEFAULT_HOLDOUT if measured else 0.0,
             max_corrupt=asked.max_corrupt,
+            max_pixels=asked.max_pixels,
             test_as_holdout=measured,
+            input=asked.input,
+            label=asked.label,
+            split=asked.split,
         )
         name = probe.name if given is None else str(given)
         if name in probes:

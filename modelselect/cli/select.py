@@ -111,9 +111,11 @@ def _print_agreement(board: Leaderboard) -> None:
 
 
 def _show_board(board: Leaderboard, json_path: Path | None, report: Path | None = None) -> None:
-    for line in _what_was_left_out(board):
-        typer.echo(line, err=True)
+    from modelselect.ranking.notes import remarks_of
+
     if json_path == Path("-"):
+        for remark in remarks_of(board):
+            typer.echo(remark, err=True)
         typer.echo(board.to_json(), nl=False)
     else:
         console().print(board)
@@ -135,19 +137,3 @@ def _show_plan(plan: Plan, json_path: Path | None) -> None:
     if json_path is not None:
         json_path.write_text(plan.to_json(), encoding="utf-8")
         typer.echo(f"plan written to {json_path}", err=True)
-
-
-def _what_was_left_out(board: Leaderboard) -> list[str]:
-    """The parts of the dataset that were not used: the user must know that the ranking is by the rest."""
-    from modelselect.utils.text import printable
-
-    dataset = board.provenance.get("dataset", {})
-    lines = []
-    if skipped := dataset.get("skipped"):
-        some = "; ".join(printable(f"{name} ({reason})") for name, reason in skipped[:3])
-        more = f"; and {len(skipped) - 3} more" if len(skipped) > 3 else ""
-        lines.append(f"{len(skipped)} files or rows could not be read and were left out: {some}{more}")
-    absent = [*dataset.get("classes_without_images", []), *dataset.get("classes_without_rows", [])]
-    if absent:
-        lines.append(f"classes without a row that can be read: {', '.join(map(printable, absent))}")
-    return lines

@@ -70,8 +70,20 @@ class Request:
         named = {estimator.name for estimator in chosen}
         device = choose_device(settings.device, host.extractors)
         check_precision(settings.precision, device)
-        draw = partial(Probe.of, size=settings.probe_size, seed=settings.seed, max_corrupt=settings.max_corrupt)
-        probe = draw(dataset, holdout=DEFAULT_HOLDOUT if settings.fine_tunes else 0.0)
+        draw = partial(
+            Probe.of,
+            size=settings.probe_size,
+            seed=settings.seed,
+            max_corrupt=settings.max_corrupt,
+            max_pixels=settings.max_pixels,
+        )
+        probe = draw(
+            dataset,
+            holdout=DEFAULT_HOLDOUT if settings.fine_tunes else 0.0,
+            input=settings.input,
+            label=settings.label,
+            split=settings.split,
+        )
         if settings.fine_tunes and probe.holdout is None:
             asked = f"top_k={settings.top_k}" if settings.top_k else f"tune={settings.tune}"
             raise InvalidInputError(

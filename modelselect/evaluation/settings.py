@@ -139,6 +139,7 @@ def _is_truth(value: Any) -> bool:
 
 
 _flag = expect("True or False", _is_truth)
+_name_or_none = expect("a name, or None", lambda value: value is None or (isinstance(value, str) and value != ""))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -227,6 +228,19 @@ class Settings:
         expect("a share from 0 to 1", lambda value: _is_number(value) and 0 <= value <= 1),
         "Maximum share of the rows that may be unreadable.",
         Option(float),
+    )
+    input: str | None = setting(
+        None, _name_or_none, "Column of the images or texts, if the dataset has columns.", Option(str)
+    )
+    label: str | None = setting(None, _name_or_none, "Column of the labels, if the dataset has columns.", Option(str))
+    split: str | None = setting(
+        None, _name_or_none, "Split to draw the rows from; by default the training split.", Option(str)
+    )
+    max_pixels: int | None = setting(
+        None,
+        whole("1 or more pixels, or None for twice PIL's bound", lambda pixels: pixels >= 1, optional=True),
+        "Images with more pixels than this are not read.",
+        Option(int, shown="twice PIL's bound"),
     )
     recall: int | None = setting(
         None,
@@ -345,6 +359,10 @@ class BenchmarkKeywords(TypedDict, total=False):
     compile: bool
     fine_tuning: FineTuning | None
     max_corrupt: float
+    input: str | None
+    label: str | None
+    split: str | None
+    max_pixels: int | None
     progress: bool
 
 

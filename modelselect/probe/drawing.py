@@ -79,6 +79,15 @@ def check_classes(classes: Labels, name: str) -> None:
         )
 
 
+def unread(skipped: Sequence[tuple[str, str]]) -> list[str]:
+    """The sentence that says which rows could not be read; none if all could."""
+    if not skipped:
+        return []
+    some = "; ".join(f"{name} ({reason})" for name, reason in skipped[:3])
+    more = f"; and {len(skipped) - 3} more" if len(skipped) > 3 else ""
+    return [f"{len(skipped)} files or rows could not be read and were left out: {some}{more}."]
+
+
 def first_of_each_content(rows: Rows) -> NDArray[np.int64]:
     """Positions of the rows that are not copies of earlier rows. Unreadable rows are kept, to be reported later."""
     seen: set[bytes] = set()

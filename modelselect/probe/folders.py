@@ -91,7 +91,9 @@ class FolderRows(Rows):
         if listing.ignored:
             self.notes["ignored_files"] = dict(sorted(listing.ignored.items()))
         if len(names) < len(classes):
-            self.notes["classes_without_images"] = [printable(n) for n in sorted(classes) if n not in set(names)]
+            empty = [printable(name) for name in sorted(classes) if name not in set(names)]
+            self.notes["classes_without_images"] = empty
+            self.remarks = (f"classes without an image that can be read: {', '.join(empty)}.",)
 
     def raw(self, row: int) -> bytes:
         # The file may have become a link out of the folder after it was listed.

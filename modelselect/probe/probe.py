@@ -22,12 +22,13 @@ from modelselect.probe.drawing import (
     fingerprint_of,
     first_of_each_content,
     from_validation,
+    unread,
     whole_number,
 )
 from modelselect.probe.rows import reason_of
 from modelselect.probe.sampling import quotas, shuffled_strata
 from modelselect.probe.sources import open_splits
-from modelselect.probe.splits import choose_split, is_test, test_refused, test_split
+from modelselect.probe.splits import check_wanted, choose_split, test_split
 from modelselect.utils.versions import __version__
 
 __all__ = ["Probe"]
@@ -81,6 +82,7 @@ class Probe:
         input: str | None = None,
         split: str | None = None,
         max_corrupt: float = 0.1,
+        max_pixels: int | None = None,
         test_as_holdout: bool = False,
     ) -> Probe:
         """A probe of a dataset.
@@ -107,6 +109,8 @@ class Probe:
             input: name of the column of images or texts, for datasets with columns.
             split: the split to draw from; by default train, or validation without a train split.
             max_corrupt: maximum share of corrupt rows among those that were read.
+            max_pixels: images with more pixels are not read and count as corrupt; None for twice PIL's
+                `MAX_IMAGE_PIXELS`, from which PIL refuses an image by itself.
             test_as_holdout: make the labelled test split, if there is one, the holdout. For benchmarks, which judge
                 methods and select no model.
 
@@ -123,16 +127,18 @@ class Probe:
         ([0, 0, 0, 0, 1, 1], ('cat', 'dog'), (8, 8))
         """
         if isinstance(dataset, Probe):
+            if input or label or split:
+                raise DatasetError(
+                    "the dataset is a Probe, whose rows are drawn already, so input=, label= and split= cannot apply. "
+                    "Leave them out, or give them to Probe.of() with the dataset itself."
+                )
             return dataset
         settings = DrawingSettings(whole_number("seed", seed, 0), max_corrupt)
         if size is not None:
             size = whole_number("size", size, 2)
         if not isinstance(holdout, Real) or not 0 <= holdout < 1:
             raise DatasetError(f"holdout is {holdout!r}; expected a share of at least 0 and below 1.")
-        if not isinstance(split, str | None):
-            raise DatasetError(f"split is {split!r}; expected the name of a split, or None.")
-        if split is not None and is_test(split):
-            raise DatasetError(test_refused("the dataset", f"split={split!r} names a test split"))
+        check_wanted(split)
         name, splits = open_splits(dataset, input=input, label=label, split=split)
         chosen, validation = choose_split(splits, split, name)
         rows = splits[chosen]()
@@ -284,6 +290,11 @@ class Probe:
         return self._checked.skipped
 
     @property
+    def remarks(self) -> tuple[str, ...]:
+        """Sentences about the rows that the user should read: what was left out, and what was read in a special way."""
+        return (*self._drawn_from.rows.remarks, *unread(self.skipped))
+
+    @property
     def provenance(self) -> dict[str, Any]:
         """Where the rows come from and how they were drawn; can be written as JSON."""
         labels = self._checked.labels
@@ -293,6 +304,7 @@ class Probe:
             "modality": self.modality,
             "fingerprint": self.fingerprint,
             "skipped": [list(entry) for entry in self.skipped],
+            "remarks": list(self.remarks),
         }
 
     def __repr__(self) -> str:

@@ -38,6 +38,7 @@ class Rows(abc.ABC):
         labels: of all rows.
         skipped: (name, reason) of everything that was refused before any row was read.
         notes: for the provenance; can be written as JSON.
+        remarks: sentences for the user, on the terminal and the board: what was left out, or how rows are read.
     """
 
     source: ClassVar[str]
@@ -49,6 +50,7 @@ class Rows(abc.ABC):
         self.labels = labels
         self.skipped: tuple[tuple[str, str], ...] = ()
         self.notes: dict[str, Any] = {}
+        self.remarks: tuple[str, ...] = ()
         self._checks: dict[int, Check] = {}
 
     @abc.abstractmethod

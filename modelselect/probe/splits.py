@@ -32,6 +32,14 @@ def is_test(name: str) -> bool:
     return any(kind_of_split(part.split("[")[0].strip()) == TEST for part in name.split("+"))
 
 
+def check_wanted(split: str | None) -> None:
+    """Raises for a split that is no name, or that is a test split."""
+    if not isinstance(split, str | None):
+        raise DatasetError(f"split is {split!r}; expected the name of a split, or None.")
+    if split is not None and is_test(split):
+        raise DatasetError(test_refused("the dataset", f"split={split!r} names a test split"))
+
+
 def choose_split(splits: Collection[str], wanted: str | None, dataset: str) -> tuple[str, str | None]:
     """The split to draw from, and the validation split to hold out, if there is another one.
 

@@ -8,7 +8,7 @@ from typing import Any
 from modelselect.agreement import Agreement
 from modelselect.ranking.cells import name_of
 from modelselect.ranking.ranking import Ranking
-from modelselect.utils.text import chance_text, duration, listed
+from modelselect.utils.text import chance_text, duration, listed, printable
 
 GUESSING = (
     "No better than guessing: no candidate's features tell these classes apart, so this order says little. Check the "
@@ -19,7 +19,7 @@ GUESSING = (
 
 def notes_of(ranking: Ranking) -> list[str]:
     """One text for each note; a budget takes several."""
-    notes = [GUESSING] if ranking.better_than_guessing is False else []
+    notes = remarks_of(ranking) + ([GUESSING] if ranking.better_than_guessing is False else [])
     if (certainty := certainty_text(ranking)) is not None:
         notes.append(certainty)
         if (why := ranking.best.why) is not None:
@@ -38,6 +38,13 @@ def notes_of(ranking: Ranking) -> list[str]:
         if reasons:
             notes.append(f"{name}, for {len(reasons)} of {len(ranking.rows)} candidates: {reasons[0]}")
     return notes
+
+
+def remarks_of(ranking: Ranking) -> list[str]:
+    """What the user must know of the dataset: the ranking is by the rows that were read, in the way they were read."""
+    dataset = ranking.provenance.get("dataset")
+    remarks = dataset.get("remarks", []) if isinstance(dataset, Mapping) else []
+    return [printable(remark) for remark in remarks if isinstance(remark, str)] if isinstance(remarks, list) else []
 
 
 def certainty_text(ranking: Ranking, names: Sequence[str] | None = None) -> str | None:
