@@ -54,7 +54,8 @@ def score(
 
     Args:
         features: (N, D) of the target data.
-        labels: (N,) integers, -1 for unlabelled; or (N, T) floats for estimators that take such targets.
+        labels: (N,) or (N, 1) integers, strings or booleans, -1 or None for unlabelled; one-hot (N, C); or (N, T)
+            floats for estimators that take such targets.
         estimator: a name (`modelselect estimators` lists them) or an instance with your own parameters.
         components: return every component by name instead of the score.
         seed: for stochastic estimators.

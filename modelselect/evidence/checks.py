@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from modelselect.errors import EvidenceError
+from modelselect.errors import EvidenceError, ScoreWarning
+from modelselect.utils.class_labels import UNLABELLED, LabelReader, one_hot
 
 _CHUNK_ROWS = 4096  # rows checked for NaN at a time, so that a memory-mapped file stays on disk
+_LARGEST = np.iinfo(np.int64).max
+
+_REGRESSION = "For regression, give the targets as an (N, 1) array: np.reshape(labels, (-1, 1))."
 
 
 def checked_matrix(name: str, given: ArrayLike) -> NDArray[np.floating[Any]]:
@@ -36,31 +41,37 @@ def checked_matrix(name: str, given: ArrayLike) -> NDArray[np.floating[Any]]:
     return _read_only(array)
 
 
-def checked_labels(name: str, given: ArrayLike) -> NDArray[Any]:
-    array = _array(name, given)
-    if array.ndim == 2 and array.dtype.kind in "fiub":
-        return _read_only(checked_matrix(name, array))
-    if array.ndim != 1:
-        raise EvidenceError(f"{name} has shape {array.shape}; expected (N,) class labels or (N, T) targets")
-    if array.dtype == object:  # as pandas keeps names, and numbers from a mixed column
-        kinds = {str if isinstance(value, str) else type(value) for value in array.tolist()}
-        array = array.astype(kinds.pop()) if kinds in ({str}, {int}, {bool}) else array
-    if array.dtype.kind in "US":
-        array = np.unique(array, return_inverse=True)[1]
-    elif array.dtype.kind == "f":
-        rounded = np.rint(array)
-        if not np.array_equal(rounded, array):
-            raise EvidenceError(
-                f"{name} holds numbers that are not whole, such as {array[rounded != array][0]}; expected class "
-                "labels. For regression, give the targets as an (N, 1) array."
-            )
-        array = rounded
-    elif array.dtype.kind not in "biu":
-        raise EvidenceError(f"{name} has dtype {array.dtype}; expected integers or strings")
-    array = array.astype(np.int64)
-    if len(array) and array.min() < -1:
-        raise EvidenceError(f"{name} holds {array.min()}; expected 0, 1, 2, ..., or -1 for unlabelled rows")
-    return _read_only(array)
+def checked_labels(name: str, given: Any) -> NDArray[Any]:
+    """(N,) int64 classes, in any form that `LabelReader.read` knows; or (N, T) targets of floats.
+
+    Integers stay as they are; names are numbered in their order. Targets are floats of shape (N, 1), and numbers of
+    shape (N, T), unless they are one-hot.
+    """
+    matrix = _matrix(given)
+    if matrix is not None and (matrix.dtype.kind == "f" or 1 not in matrix.shape):
+        classes = one_hot(matrix)
+        if classes is None:
+            return _read_only(checked_matrix(name, matrix))
+        given = classes
+    read = LabelReader(name, EvidenceError, _REGRESSION).read(given)
+    for remark in read.remarks:
+        warnings.warn(remark, ScoreWarning, stacklevel=4)
+    if read.values.dtype.kind in "iub" and read.values.max(initial=0) <= _LARGEST:
+        classes = read.values.astype(np.int64)
+    else:
+        classes = np.unique(read.values, return_inverse=True)[1]
+    labels = np.full(len(read.labelled), UNLABELLED, np.int64)
+    labels[read.labelled] = classes
+    return _read_only(labels)
+
+
+def _matrix(given: Any) -> NDArray[Any] | None:
+    """The labels as a matrix of numbers; None if they are none."""
+    try:
+        array = np.asarray(_on_host(given))
+    except Exception:  # NumPy makes no array of lists of different lengths, of tensors on a GPU, ...
+        return None
+    return array if array.ndim == 2 and array.dtype.kind in "fiub" else None
 
 
 def _array(name: str, given: Any) -> NDArray[Any]:

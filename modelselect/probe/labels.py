@@ -1,8 +1,7 @@
-"""Labels as users give them (integers, names, booleans, None) to class indices, with the map back."""
+"""Labels as users give them to class indices, with the map back."""
 
 from __future__ import annotations
 
-import numbers
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,8 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelselect.errors import DatasetError
+from modelselect.utils.class_labels import UNLABELLED, LabelReader
 
-UNLABELLED = -1
+REGRESSION = (
+    "Targets of a regression cannot be ranked for. To rank for classes, give the bin of each number, such as "
+    "np.digitize(labels, np.quantile(labels, [0.25, 0.5, 0.75]))."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +27,13 @@ class Labels:
         indices: (N,) int64 into `names`; -1 is unlabelled.
         names: of the classes, in order of their labels; every class has at least one row.
         originals: the dataset's own label of each class: an integer, a string or a boolean.
+        remarks: sentences for the user on labels that were read in a special way.
     """
 
     indices: NDArray[np.int64]
     names: tuple[str, ...]
     originals: tuple[int | str | bool, ...]
+    remarks: tuple[str, ...] = ()
 
     @classmethod
     def none(cls, n_rows: int) -> Labels:
@@ -39,7 +44,7 @@ class Labels:
         """Labels from one value for each row.
 
         Args:
-            values: N integers (-1: unlabelled), strings, booleans, or None for unlabelled rows.
+            values: N labels, in any form and container that `LabelReader.read` knows.
             n_rows: the expected number of labels.
             where: what to call the values in messages.
             names: of the classes 0, 1, ..., if the dataset has names.
@@ -47,36 +52,21 @@ class Labels:
         Raises:
             DatasetError: the values have another length, kind or shape.
         """
-        array = _array(values, where)
-        if array.ndim != 1:
+        read = LabelReader(where, DatasetError, REGRESSION).read(values)
+        if len(read.labelled) != n_rows:
             raise DatasetError(
-                f"{where} have shape {array.shape}; expected one class for each row, shape ({n_rows},). "
-                "If they are one-hot, give labels.argmax(1); several labels for one row are not supported."
+                f"there are {len(read.labelled)} {where} for {n_rows} inputs; give one label for each input."
             )
-        if len(array) != n_rows:
-            raise DatasetError(f"there are {len(array)} {where} for {n_rows} inputs; give one label for each input.")
-        labelled = np.ones(n_rows, np.bool_)
-        if array.dtype == object:
-            labelled = np.array([not _is_missing(value) for value in array], np.bool_)
-        present = _of_one_kind(array[labelled], where) if array.dtype == object else array
-        if present.dtype.kind in "iu":
-            if len(present) and int(present.min()) < UNLABELLED:
-                raise DatasetError(
-                    f"{where} hold {present.min()}; expected class numbers from 0, or -1 for rows without a label."
-                )
-            known = present >= 0
-            labelled[labelled] = known
-            present = present[known]
-        elif present.dtype.kind not in "UbO" and len(present):
-            raise DatasetError(
-                f"{where} are {present.dtype}; expected integers, strings or booleans. If they are class numbers, give "
-                "labels.astype(int); regression targets are not supported."
-            )
-        found, inverse = np.unique(present, return_inverse=True)
+        found, inverse = np.unique(read.values, return_inverse=True)
         indices = np.full(n_rows, UNLABELLED, np.int64)
-        indices[labelled] = inverse
+        indices[read.labelled] = inverse
         originals = tuple(found.tolist())
-        return cls(indices, _class_names(originals, names), originals)
+        if originals == (1,) and n_rows > len(read.values) and not isinstance(originals[0], bool):
+            raise DatasetError(
+                f"{where} hold one class, 1, and {n_rows - len(read.values)} rows without a label, which -1 means. If "
+                "-1 is the other class, give [label == 1 for label in labels]."
+            )
+        return cls(indices, _class_names(originals, names), originals, read.remarks)
 
     def take(self, rows: NDArray[np.int64]) -> Labels:
         """The labels of these rows; classes without a row among them are dropped."""
@@ -88,6 +78,7 @@ class Labels:
             renumbered[self.indices[rows]],
             tuple(self.names[i] for i in used),
             tuple(self.originals[i] for i in used),
+            self.remarks,
         )
 
     def as_classes_of(self, other: Labels) -> tuple[NDArray[np.int64], list[str]]:
@@ -95,39 +86,6 @@ class Labels:
         index = {name: i for i, name in enumerate(other.names)}
         translated = np.array([index.get(name, UNLABELLED) for name in self.names] + [UNLABELLED], np.int64)
         return translated[self.indices], [name for name in self.names if name not in index]
-
-
-def _array(values: Any, where: str) -> NDArray[Any]:
-    try:
-        array = values.numpy(force=True) if hasattr(values, "detach") else np.asarray(values)
-    except ValueError:  # NumPy makes no array of lists of different lengths
-        raise DatasetError(f"{where} are lists of different lengths; expected one class for each row.") from None
-    if isinstance(values, list | tuple) and array.dtype.kind == "U" and array.ndim == 1:
-        array = np.empty(len(values), dtype=object)  # NumPy made texts of other values: NaN would be a class "nan"
-        array[:] = values
-    return array
-
-
-def _is_missing(value: Any) -> bool:
-    return value is None or type(value).__name__ == "NAType" or (isinstance(value, float) and value != value)
-
-
-def _of_one_kind(values: NDArray[np.object_], where: str) -> NDArray[Any]:
-    """Python objects as an array of integers, booleans or floats; strings stay objects."""
-    kinds = {_kind(value) for value in values}
-    if len(kinds) > 1 or not kinds <= {"string", "boolean", "integer", "float"}:
-        raise DatasetError(f"{where} hold values of kind {' and '.join(sorted(kinds))}; expected integers or strings.")
-    return values if kinds == {"string"} else np.asarray(values.tolist(), None if kinds else np.int64)
-
-
-def _kind(value: Any) -> str:
-    kinds: dict[str, Any] = {
-        "string": str,
-        "boolean": (bool, np.bool_),
-        "integer": numbers.Integral,
-        "float": numbers.Real,
-    }
-    return next((name for name, kind in kinds.items() if isinstance(value, kind)), type(value).__name__)
 
 
 def printable(name: str) -> str:

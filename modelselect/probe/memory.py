@@ -1,24 +1,36 @@
-"""Rows in memory: `(inputs, labels)`, where inputs are an array, or a list of images, texts or arrays."""
+"""Rows in memory: `(inputs, labels)`, where inputs are an array, or a list of images, texts, arrays or paths."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path, PurePath
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from modelselect.errors import DatasetError
+from modelselect.probe.images import UnreadableError
 from modelselect.probe.labels import Labels
+from modelselect.probe.paths import has_image_suffix, image_paths, is_file
 from modelselect.probe.rows import ARRAY, IMAGE, TEXT, Rows
+from modelselect.utils.containers import array_of_tensor, columns_of, is_a, is_tensor, opened
 
 _CHANNELS = (1, 3, 4)  # grey, RGB, RGBA
 _CHECKED_AT_ONCE = 1 << 24  # number of values; keeps the search for NaN in a large array small in memory
+_LOOKED_AT = 100  # number of values that tell what a list holds
+
+_NUMBER = (int, float, np.number, np.bool_)
+
+_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"RIFF", b"BM", b"GIF8", b"II*\0", b"MM\0*", b"P5", b"P6")
+"""First bytes of the image files that a list of bytes may hold."""
 
 
 class MemoryRows(Rows):
-    """Inputs and labels as arrays or lists.
+    """Inputs and labels as arrays, lists, or columns and tables of pandas, polars or PyArrow.
+
+    Missing inputs (None, NaN) in a list are rows that cannot be read.
 
     Raises:
         DatasetError: the inputs are of different kinds, of no supported kind, or hold NaN; or the labels have another
@@ -28,36 +40,35 @@ class MemoryRows(Rows):
     source = "arrays"
 
     def __init__(self, inputs: Any, labels: Any) -> None:
-        inputs = inputs.numpy(force=True) if is_tensor(inputs) else inputs
-        if not isinstance(inputs, np.ndarray):
-            inputs = _listed(inputs)
-        elif inputs.dtype.kind in "UO":
-            inputs = inputs.tolist()
-        if isinstance(inputs, np.ndarray):
-            if inputs.ndim < 2 or 0 in inputs.shape[1:]:
+        values = _values_of(inputs)
+        self._open: Callable[[Any], Any] | None = None
+        if isinstance(values, list):
+            values, self._open = _of_list(values)
+        if isinstance(values, np.ndarray):
+            if values.ndim == 1 and values.dtype.kind in "biuf":
+                _refuse_numbers(len(values))
+            if values.ndim < 2 or 0 in values.shape[1:]:
                 raise DatasetError(
-                    f"inputs are an array of shape {inputs.shape}; expected (N, H, W[, 3]) uint8 for images, or "
+                    f"inputs are an array of shape {values.shape}; expected (N, H, W[, 3]) uint8 for images, or "
                     "(N, ...) of two or more dimensions for arrays."
                 )
-            _check_values(inputs)
-            modality = modality_of(inputs[0]) if len(inputs) else ARRAY
+            _check_values(values)
+            modality = modality_of(values[0]) if len(values) else ARRAY
         else:
-            modality = _common_modality(inputs)
-        self._inputs = inputs
-        n_rows = len(inputs)
+            modality = IMAGE if self._open is not None else _common_modality(values)
+        self._inputs = values
+        n_rows = len(values)
         super().__init__(modality, Labels.none(n_rows) if labels is None else Labels.of(labels, n_rows, where="labels"))
 
     def raw(self, row: int) -> Any:
         value = self._inputs[row]
+        if value is None:
+            raise UnreadableError("missing")
+        if self._open is not None:
+            return self._open(value)
         if isinstance(value, np.ndarray) and self.modality == IMAGE and channels_first(value):
             return np.moveaxis(value, 0, -1)
         return value
-
-
-def is_tensor(value: Any) -> bool:
-    """True for a torch tensor, without importing torch."""
-    torch = sys.modules.get("torch")
-    return torch is not None and isinstance(value, torch.Tensor)
 
 
 def modality_of(value: Any) -> str:
@@ -101,22 +112,207 @@ def channels_first(pixels: NDArray[Any]) -> bool:
     return not last
 
 
-def _listed(inputs: Any) -> Sequence[Any]:
-    if isinstance(inputs, (str, bytes)) or not (hasattr(inputs, "__len__") and hasattr(inputs, "__getitem__")):
+def _values_of(inputs: Any) -> NDArray[Any] | list[Any]:
+    """The inputs as an array of numbers, or as a list of other values, in which None is missing."""
+    if (columns := columns_of(inputs)) is not None:
+        return _values_of_table(columns)
+    if is_a(inputs, "torch.utils.data", "Dataset"):
+        raise DatasetError(
+            f"inputs are a {type(inputs).__name__}, a dataset of torch. Give it alone if it yields (input, label) "
+            "pairs; otherwise give its inputs as a list, such as [inputs[row] for row in range(len(inputs))]."
+        )
+    if (
+        isinstance(inputs, np.ndarray)
+        and inputs.dtype.kind not in "biufc"
+        and inputs.ndim == 2
+        and inputs.shape[1] == 1
+    ):
+        inputs = inputs[:, 0]
+    if hasattr(inputs, "toarray"):
+        raise DatasetError(
+            f"inputs are a sparse {type(inputs).__name__}; expected a dense array. Give inputs.toarray()."
+        )
+    if is_tensor(inputs) and inputs.layout is not sys.modules["torch"].strided:
+        raise DatasetError("inputs are a sparse tensor; expected a dense one. Give inputs.to_dense().")
+    if isinstance(inputs, np.ma.MaskedArray) and np.ma.is_masked(inputs) and inputs.dtype.kind in "biufc":
+        raise DatasetError(
+            "inputs hold masked values; expected numbers everywhere. Give, for example, inputs.filled(0)."
+        )
+    values = opened(inputs)
+    if values is None:
+        advice = ""
+        if hasattr(inputs, "__next__") or (
+            hasattr(inputs, "__iter__") and not isinstance(inputs, (str, bytes, Mapping))
+        ):
+            advice = " Give list(inputs)."
         raise DatasetError(
             f"inputs are {type(inputs).__name__}; expected an array, or a list of PIL images, strings or arrays."
+            + advice
         )
-    return [value.numpy(force=True) if is_tensor(value) else value for value in inputs]
+    return [_plain(value) for value in values] if isinstance(values, list) else values
+
+
+def _values_of_table(columns: Mapping[str, Any]) -> NDArray[Any] | list[Any]:
+    if len(columns) == 1:
+        values = _values_of(next(iter(columns.values())))
+        return values[:, None] if isinstance(values, np.ndarray) and values.ndim == 1 else values
+    arrays = {name: _numbers(_values_of(column)) for name, column in columns.items()}
+    if not arrays:
+        raise DatasetError("inputs are a table without columns; expected one column of inputs, or columns of numbers.")
+    texts = [name for name, array in arrays.items() if array is None]
+    if not texts:
+        return np.stack([array for array in arrays.values() if array is not None], axis=1)
+    raise DatasetError(
+        f"inputs are a table of which the columns {', '.join(map(repr, texts[:5]))} hold no numbers; "
+        "expected one column of inputs, or only columns of numbers. Give one column, such as "
+        f"inputs[{texts[0]!r}]."
+    )
+
+
+def _numbers(values: NDArray[Any] | list[Any]) -> NDArray[Any] | None:
+    """A column of numbers, with NaN for missing ones; None for other values."""
+    if isinstance(values, np.ndarray):
+        return values if values.ndim == 1 else None
+    if not all(value is None or isinstance(value, _NUMBER) for value in values):
+        return None
+    return np.array([np.nan if value is None else value for value in values], np.float64)
+
+
+def _plain(value: Any) -> Any:
+    """A tensor as an array; None for every missing value; the content or path of a file that `datasets` describes."""
+    if is_tensor(value):
+        return array_of_tensor(value)
+    if type(value).__name__ in ("NAType", "NaTType") or value is np.ma.masked:
+        return None
+    if isinstance(value, float) and value != value:
+        return None
+    if isinstance(value, Mapping) and {"bytes", "path"} >= value.keys():
+        return value["bytes"] if value.get("bytes") is not None else value.get("path")
+    if not isinstance(value, (str, np.ndarray, np.generic)) and hasattr(value, "__array__") and hasattr(value, "dtype"):
+        return np.asarray(value)
+    return value
+
+
+def _of_list(values: list[Any]) -> tuple[NDArray[Any] | list[Any], Callable[[Any], Any] | None]:
+    """The values, and how to read one that is the path or the content of an image file."""
+    given = [row for row, value in enumerate(values) if value is not None]
+    if not given:
+        if values:
+            raise DatasetError(f"all {len(values)} inputs are missing (None or NaN); expected images, texts or arrays.")
+        return values, None
+    first = values[given[0]]
+    if isinstance(first, (bytes, bytearray)):
+        return _of_bytes(values, given)
+    if isinstance(first, (str, PurePath)) and all(isinstance(values[row], (str, PurePath)) for row in given):
+        if image_paths(values):
+            return values, _file_content
+        _check_paths(values, given)
+    if all(isinstance(values[row], _NUMBER) for row in given):
+        _refuse_numbers(len(values))
+    if isinstance(first, (list, tuple)):
+        return _of_lists(values, given), None
+    return values, None
+
+
+def _of_bytes(values: list[Any], given: Sequence[int]) -> tuple[list[Any], Callable[[Any], Any] | None]:
+    other = next((row for row in given if not isinstance(values[row], (bytes, bytearray))), None)
+    if other is not None:
+        raise DatasetError(
+            f"inputs hold bytes in row {given[0]} and {type(values[other]).__name__} in row {other}; give rows of one "
+            "kind."
+        )
+    if any(values[row].startswith(_SIGNATURES) for row in given[:_LOOKED_AT]):
+        return values, bytes
+    texts = list(values)
+    for row in given:
+        try:
+            texts[row] = bytes(values[row]).decode()
+        except UnicodeDecodeError:
+            raise DatasetError(
+                f"inputs hold bytes that are neither an image file nor a text in UTF-8, first in row {row}. Decode "
+                'them first, such as [text.decode("latin-1") for text in inputs].'
+            ) from None
+    return texts, None
+
+
+def _refuse_numbers(n_rows: int) -> NoReturn:
+    raise DatasetError(
+        f"inputs are numbers of shape ({n_rows},), one for each row; expected images, texts, or arrays of two or more "
+        "dimensions. If a number is the one feature of a row, give np.reshape(inputs, (-1, 1))."
+    )
+
+
+def _of_lists(values: list[Any], given: Sequence[int]) -> NDArray[Any]:
+    """Lists of numbers of equal length as an array."""
+    row = next((row for row in given if not isinstance(values[row], (list, tuple))), None)
+    if row is not None:
+        raise DatasetError(
+            f"inputs hold a list in row {given[0]} and {type(values[row]).__name__} in row {row}; give rows of one "
+            "kind."
+        )
+    words = next((row for row in given if all(isinstance(each, str) for each in values[row])), None)
+    if words is not None:
+        raise DatasetError(
+            f"inputs hold a list of {len(values[words])} strings in row {words}; expected one text for each row. Join "
+            'them, such as [" ".join(texts) for texts in inputs].'
+        )
+    missing = next((row for row, value in enumerate(values) if value is None), None)
+    if missing is not None:
+        raise DatasetError(
+            f"inputs are lists of numbers, and row {missing} is missing. Leave out such rows, and their labels."
+        )
+    rows = []
+    for row in given:
+        try:
+            rows.append(np.asarray(values[row]))
+        except ValueError:
+            raise DatasetError(
+                f"inputs hold in row {row} lists of different lengths; give each row as an array."
+            ) from None
+        if rows[-1].shape != rows[0].shape:
+            raise DatasetError(
+                f"inputs are lists of different lengths: {rows[0].shape} in row 0 and {rows[-1].shape} in row {row}. "
+                "Fill them up to one length, or give texts instead of numbers of words."
+            )
+    array = np.stack(rows)
+    if array.dtype.kind not in "biuf":
+        raise DatasetError(f"inputs are lists of {array.dtype}; expected lists of numbers of one length.")
+    return array
+
+
+def _check_paths(values: list[Any], given: Sequence[int]) -> None:
+    """Refuses paths that are not all of image files; texts that are no paths pass."""
+    paths = [row for row in given if isinstance(values[row], PurePath)]
+    first = str(values[given[0]])
+    if not paths and not (has_image_suffix(first) and is_file(first)):
+        return
+    other = next((row for row in given if not has_image_suffix(str(values[row]))), given[0])
+    raise DatasetError(
+        f"inputs hold paths of files, and {str(values[other])!r} in row {other} is not of an image. Give paths of "
+        "images only; if the files hold texts, give [Path(path).read_text() for path in inputs]."
+    )
+
+
+def _file_content(path: Any) -> bytes:
+    return Path(path).expanduser().read_bytes()
 
 
 def _common_modality(inputs: Sequence[Any]) -> str:
-    modalities = {modality_of(value) for value in inputs}
-    if len(modalities) > 1:
-        raise DatasetError(f"inputs hold {' and '.join(sorted(modalities))} rows; give rows of one modality.")
+    rows: dict[str, int] = {}
+    for row, value in enumerate(inputs):
+        if value is None:
+            continue
+        try:
+            rows.setdefault(modality_of(value), row)
+        except DatasetError as error:
+            raise DatasetError(f"row {row}: {error}") from None
+    if len(rows) > 1:
+        first = ", ".join(f"{modality} in row {row}" for modality, row in sorted(rows.items()))
+        raise DatasetError(f"inputs hold {' and '.join(sorted(rows))} rows ({first}); give rows of one modality.")
     for row, value in enumerate(inputs):
         if isinstance(value, np.ndarray):
             _check_values(value[None], row)
-    return modalities.pop() if modalities else ARRAY
+    return next(iter(rows), ARRAY)
 
 
 def _check_values(array: NDArray[Any], first_row: int = 0) -> None:

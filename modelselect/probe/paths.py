@@ -43,7 +43,7 @@ def image_paths(values: Sequence[Any], folder: str | os.PathLike[str] = "") -> b
     raise DatasetError(
         f"the inputs are names of image files, but there is no file {paths[0]!r} (row {sampled[0]}), as seen from "
         f"{start}. Give paths that exist, such as [os.path.join(FOLDER, name) for name in inputs] with the folder that "
-        "holds the files."
+        "holds the files; or give the folder that holds one folder for each class."
     )
 
 

@@ -292,7 +292,8 @@ class Probe:
     @property
     def remarks(self) -> tuple[str, ...]:
         """Sentences about the rows that the user should read: what was left out, and what was read in a special way."""
-        return (*self._drawn_from.rows.remarks, *unread(self.skipped))
+        rows = self._drawn_from.rows
+        return (*rows.labels.remarks, *rows.remarks, *unread(self.skipped))
 
     @property
     def provenance(self) -> dict[str, Any]:

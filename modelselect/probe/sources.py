@@ -65,6 +65,10 @@ def _rows(dataset: Any, *, input: str | None, label: str | None, split: str | No
             "the dataset is an IterableDataset, which cannot be sampled or read twice; expected a map-style dataset. "
             "Load it without streaming, or take some of its rows and give (inputs, labels)."
         )
+    if _is_a(dataset, "torch.utils.data", "DataLoader"):
+        raise DatasetError(
+            "the dataset is a DataLoader, which gives batches; expected the rows one by one. Give loader.dataset."
+        )
     if _is_a(dataset, "torch.utils.data", "Dataset"):
         return TorchRows(dataset)
     raise DatasetError(f"the dataset is {type(dataset).__name__}; {_EXPECTED}.")
@@ -74,6 +78,9 @@ def _refuse_what_is_marked_test(dataset: Any, name: str) -> None:
     """Raises for a `datasets.Dataset` of split `test`, and for a dataset that torchvision made as a test set."""
     while hasattr(dataset, "dataset") and hasattr(dataset, "indices"):  # torch.utils.data.Subset
         dataset = dataset.dataset
+    if _is_a(dataset, "torch.utils.data", "ConcatDataset"):
+        for part in dataset.datasets:
+            _refuse_what_is_marked_test(part, name)
     if getattr(dataset, "train", None) is False or is_test(str(getattr(dataset, "split", None))):
         raise DatasetError(test_refused(name, "this dataset was made as one"))
 

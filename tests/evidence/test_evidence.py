@@ -46,7 +46,7 @@ def test_what_a_mask_hides_is_not_scored_in_silence() -> None:
     ("features", "labels", "estimator", "seed", "message"),
     [
         ([[1.0, 2.0], [3.0]], [0, 1], "logme", 0, "features are lists of different lengths"),
-        (FEATURES, np.array([0, "a"] * 10, dtype=object), "logme", 0, "labels has dtype object"),
+        (FEATURES, np.array([0, "a"] * 10, dtype=object), "logme", 0, "kind integer and string, 0 in row 0"),
         (FEATURES, LABELS, "logme", -1, "seed is -1"),
         (FEATURES, LABELS, "logme", "x", "seed is 'x'"),
         (FEATURES, LABELS, Centroid, 0, r"expected a name, or an instance"),

@@ -127,8 +127,8 @@ def test_one_image_per_class_is_a_probe_without_a_holdout(tmp_path: Path) -> Non
     ("dataset", "message"),
     [
         ((np.eye(4), [0, 1, 0]), "3 labels for 4 inputs"),
-        ((np.eye(4), [0.0, 1.0, 0.0, 1.0]), r"float64; expected integers"),
-        ((np.eye(4), np.eye(4)), r"argmax"),
+        ((np.eye(4), [0.0, 0.5, 0.0, 1.0]), "hold 0.5 in row 1; expected classes"),
+        ((np.eye(4), np.eye(4) / 2), "argmax"),
         ((np.eye(4), [0, 1, -2, 1]), "hold -2"),
         ((np.eye(4), [0, 0, -1, 0]), r"one class.*1 rows are labelled -1"),
         ((np.eye(4), [0, "a", None, 1]), "integer and string"),

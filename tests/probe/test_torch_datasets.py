@@ -84,7 +84,7 @@ def test_a_torch_dataset_that_would_mislead_is_refused() -> None:
 
     class Dicts(Base):
         def __getitem__(self, row: int) -> Any:
-            return {"image": noise(row), "label": row % 2}
+            return {"left": noise(row), "right": row % 2}
 
     class Stream(IterableDataset[Any]):
         def __iter__(self) -> Any:

@@ -1,0 +1,95 @@
+"""Values of any library, one for each row, as a NumPy array or a list: torch, pandas, polars, PyArrow, JAX, ..."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_TABLES = (("pandas", "DataFrame"), ("polars", "DataFrame"), ("pyarrow", "Table"), ("pyarrow", "RecordBatch"))
+
+
+def is_a(value: Any, module: str, *names: str) -> bool:
+    """isinstance, without importing the library: a value can only be from an imported one."""
+    kinds = (getattr(sys.modules.get(module), name, None) for name in names)
+    return any(kind is not None and isinstance(value, kind) for kind in kinds)
+
+
+def is_tensor(value: Any) -> bool:
+    """True for a torch tensor."""
+    return is_a(value, "torch", "Tensor")
+
+
+def array_of_tensor(tensor: Any) -> NDArray[Any]:
+    """A torch tensor on any device as an array; bfloat16, which NumPy lacks, as float32."""
+    tensor = tensor.detach().cpu()
+    array: NDArray[Any] = (tensor.float() if "bfloat16" in str(tensor.dtype) else tensor).numpy(force=True)
+    return array
+
+
+def columns_of(table: Any) -> Mapping[str, Any] | None:
+    """The columns of a table of pandas, polars or PyArrow by name; None for anything else."""
+    if not any(is_a(table, module, name) for module, name in _TABLES):
+        return None
+    names = table.column_names if is_a(table, "pyarrow", "Table", "RecordBatch") else table.columns
+    if is_a(table, "pandas", "DataFrame"):
+        return {str(name): table.iloc[:, place] for place, name in enumerate(names)}
+    return {name: table[name] for name in names}
+
+
+def is_sequence(value: Any) -> bool:
+    """True for a container of values in an order, which a text and a mapping are not."""
+    if isinstance(value, (str, bytes, Mapping)):
+        return False
+    return hasattr(value, "__len__") and (hasattr(value, "__getitem__") or hasattr(value, "__array__"))
+
+
+def opened(values: Any) -> NDArray[Any] | list[Any] | None:
+    """An array of numbers, or a list of other values; None for what is no container of values in an order.
+
+    Missing values are None, NaN, `pandas.NA` or `pandas.NaT` in a list, and NaN in an array.
+
+    >>> opened(np.ma.array([1, 2], mask=[False, True]))
+    [1, None]
+    >>> opened(np.array(["a", "b"]))
+    ['a', 'b']
+    """
+    if is_tensor(values):
+        return array_of_tensor(values)
+    if isinstance(values, np.ma.MaskedArray):
+        values = values.tolist() if np.ma.is_masked(values) else values.data
+    elif is_a(values, "pandas", "Series", "Index") or is_a(values, "pandas.api.extensions", "ExtensionArray"):
+        values = (
+            np.asarray(values)
+            if getattr(values.dtype, "kind", "") in "biuf" and not _nullable(values)
+            else list(values)
+        )
+    elif is_a(values, "polars", "Series"):
+        values = values.to_list()
+    elif is_a(values, "pyarrow", "Array", "ChunkedArray"):
+        values = values.to_pylist()
+    elif not isinstance(values, (np.ndarray, list)):
+        if not is_sequence(values):
+            return None
+        values = np.asarray(values) if hasattr(values, "__array__") else list(values)
+    if isinstance(values, list):
+        return values
+    array: NDArray[Any] = values
+    if array.ndim == 0 or array.dtype.kind in "biufc":
+        return array
+    return list(array) if array.dtype.kind in "Mm" else _listed(array)
+
+
+def _nullable(values: Any) -> bool:
+    return not isinstance(values.dtype, np.dtype)
+
+
+def _listed(array: NDArray[Any]) -> list[Any]:
+    """The values of an array of texts, bytes or objects, which may themselves be arrays."""
+    if array.dtype.kind != "O":
+        listed: list[Any] = array.tolist()
+        return listed
+    return [value if array.ndim == 1 else _listed(value) for value in array]
