@@ -73,6 +73,13 @@ def check_classes(classes: Labels, name: str) -> None:
     if len(classes.names) == 1:
         unlabelled = int((classes.indices < 0).sum())
         hint = f" ({unlabelled} rows are labelled -1 or None, which means unlabelled.)" if unlabelled else ""
+        if classes.originals == (0,) and not unlabelled:
+            raise DatasetError(
+                f"all {len(classes.indices)} labels of {name} are 0; expected at least two classes. If labels of shape "
+                "(N, 1) were given as labels.argmax(1), which is 0 in every row, give the labels themselves."
+            )
+        if classes.originals == (1,) and unlabelled:
+            hint += " If -1 is the other class, give [label == 1 for label in labels]."
         raise DatasetError(
             f"{name} has one class, {classes.names[0]!r}; expected at least two. Check that you gave the folder that "
             f"holds the class folders, not a folder above or below it.{hint}"

@@ -61,11 +61,6 @@ class Labels:
         indices = np.full(n_rows, UNLABELLED, np.int64)
         indices[read.labelled] = inverse
         originals = tuple(found.tolist())
-        if originals == (1,) and n_rows > len(read.values) and not isinstance(originals[0], bool):
-            raise DatasetError(
-                f"{where} hold one class, 1, and {n_rows - len(read.values)} rows without a label, which -1 means. If "
-                "-1 is the other class, give [label == 1 for label in labels]."
-            )
         return cls(indices, _class_names(originals, names), originals, read.remarks)
 
     def take(self, rows: NDArray[np.int64]) -> Labels:

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from modelselect.errors import DatasetError
@@ -61,3 +62,26 @@ def test_wholly_unlabelled_rows_have_no_labels_and_no_holdout() -> None:
         assert len(probe) == 4
         with pytest.raises(DatasetError, match="no labels"):
             Probe.of((np.eye(6), labels), holdout=0.5)
+
+
+# --- what a probe refuses --------------------------------------------------------------------------------------------
+
+
+def test_minus_one_and_one_are_two_classes_only_as_the_message_advises() -> None:
+    labels = [-1, 1, -1, 1]
+    with pytest.raises(DatasetError, match=r"one class, '1'.*2 rows are labelled -1.*give \[label == 1 for label in"):
+        Probe.of((np.eye(4), labels))
+    assert Probe.of((np.eye(4), [label == 1 for label in labels])).class_names == ("False", "True")
+
+
+def test_labels_of_shape_n_1_are_those_of_shape_n_and_their_argmax_is_explained() -> None:
+    labels = np.array([[0], [2], [0], [2]])
+    assert Probe.of((np.eye(4), labels)).fingerprint == Probe.of((np.eye(4), labels[:, 0])).fingerprint
+    with pytest.raises(DatasetError, match=r"all 4 labels of arrays are 0.*argmax\(1\).*give the labels themselves"):
+        Probe.of((np.eye(4), labels.argmax(1)))
+
+
+def test_remarks_on_labels_are_remarks_of_the_probe_and_its_provenance() -> None:
+    probe = Probe.of((np.eye(4), pd.Series([0, 1, None, 1], dtype="Int64")))
+    assert probe.remarks == ("Rows without a label: 1 of 4, the first is row 2.",)
+    assert probe.provenance["remarks"] == list(probe.remarks)

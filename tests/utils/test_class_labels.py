@@ -194,7 +194,6 @@ def test_a_plain_reading_needs_no_remark(labels: Any) -> None:
         ([0, True], "kind boolean and integer", "[str(label) for label in labels]"),
         ([0, -2, 1], "hold -2 in row 1", "[str(label) for label in labels]"),
         (np.array([0, -2, 1]), "hold -2 in row 1", "[str(label) for label in labels]"),
-        ([-1, 1, -1, 1], "hold one class, 1, and 2 rows", "[label == 1 for label in labels]"),
         ([b"\xe9t\xe9", b"a"], "in row 0", '[label.decode("latin-1") for label in labels]'),
         (
             [datetime.date(2020, 1, 1), datetime.date(2020, 1, 2)],
