@@ -66,7 +66,9 @@ def checked_labels(name: str, given: Any) -> NDArray[Any]:
 
 
 def _matrix(given: Any) -> NDArray[Any] | None:
-    """The labels as a matrix of numbers; None if they are none."""
+    """The labels as a matrix of numbers, NaN where masked; None if they are none."""
+    if isinstance(given, np.ma.MaskedArray) and np.ma.is_masked(given) and 1 not in given.shape:
+        given = np.where(np.ma.getmaskarray(given), np.nan, given.data) if given.dtype.kind in "biuf" else given
     try:
         array = np.asarray(_on_host(given))
     except Exception:  # NumPy makes no array of lists of different lengths, of tensors on a GPU, ...

@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 
 import modelselect as ms
-from modelselect.errors import InvalidInputError
+from modelselect.errors import InvalidInputError, ScoreWarning
+from modelselect.evidence.evidence import Evidence
 from modelselect_plugins.estimators.centroid import Centroid
 
 FEATURES = np.random.default_rng(0).normal(size=(20, 3)) + np.arange(20)[:, None] % 2
@@ -24,14 +27,64 @@ LABELS = np.arange(20) % 2
         LABELS.astype(np.float32),
         LABELS.astype(np.uint8),
         ["a", "b"] * 10,
+        LABELS[:, None],
+        LABELS[None],
+        LABELS[:, None].astype(bool),
+        [[label] for label in LABELS.tolist()],
+        np.array([["a"], ["b"]] * 10),
+        np.eye(2)[LABELS],
+        np.eye(2, dtype=bool)[LABELS].tolist(),
+        torch.tensor(LABELS)[:, None],
+        [torch.tensor(label) for label in LABELS.tolist()],
+        pd.Series(LABELS, dtype="Int64", index=range(40, 60)),
+        pd.Series(["a", "b"] * 10, dtype="category"),
+        pd.DataFrame({"label": LABELS}),
+        pd.get_dummies(pd.Series(["a", "b"] * 10)),
+        [b"a", b"b"] * 10,
+        np.array([0, 2**64 - 1] * 10, np.uint64),
     ],
 )
-def test_labels_of_any_container_score_alike(labels: Any) -> None:
-    assert ms.score(FEATURES, labels, "logme") == ms.score(FEATURES, LABELS, "logme")
+@pytest.mark.parametrize("estimator", ["logme", "knn", "centroid"])
+def test_labels_of_any_container_score_alike(labels: Any, estimator: str) -> None:
+    assert ms.score(FEATURES, labels, estimator) == ms.score(FEATURES, LABELS, estimator)
+
+
+def test_rows_without_a_label_are_left_out_whatever_says_so() -> None:
+    known = np.flatnonzero(np.arange(20) % 5)
+    expected = ms.score(FEATURES[known], LABELS[known], "logme")
+    unlabelled = np.arange(20) % 5 == 0
+    assert ms.score(FEATURES, np.where(unlabelled, -1, LABELS), "logme") == expected
+    for labels in (
+        np.where(unlabelled, -100, LABELS),
+        np.where(unlabelled, np.nan, LABELS),
+        pd.Series(LABELS, dtype="Int64").mask(unlabelled),
+        np.ma.array(LABELS, mask=unlabelled),
+        [None if row % 5 == 0 else "ab"[row % 2] for row in range(20)],
+    ):
+        with pytest.warns(ScoreWarning, match="4 of 20"):
+            assert ms.score(FEATURES, labels, "logme") == expected
+
+
+def test_float_targets_of_a_regression_stay_as_they_are() -> None:
+    target = FEATURES[:, :1] * 2 + 1
+    single = ms.score(FEATURES, target, "logme")
+    assert single == ms.score(FEATURES, target.tolist(), "logme")
+    assert single != ms.score(FEATURES, LABELS, "logme")
+    whole = np.rint(10 * target)
+    assert ms.score(FEATURES, whole, "logme") != ms.score(FEATURES, whole.astype(int) - int(whole.min()), "logme")
+    several = np.concatenate([target, FEATURES[:, 1:2]], axis=1)
+    assert Evidence.of(features=FEATURES, labels=several).labels is not None
+    assert np.array_equal(Evidence.of(features=FEATURES, labels=several).labels, several)  # type: ignore[arg-type]
+    with pytest.raises(ms.errors.EvidenceError, match=r"hold .* in row 0; expected classes") as refused:
+        ms.score(FEATURES, target[:, 0], "logme")
+    assert "np.reshape(labels, (-1, 1))" in str(refused.value)  # and this works:
+    assert ms.score(FEATURES, np.reshape(target[:, 0], (-1, 1)), "logme") == single
+    hidden = np.ma.array(several, mask=np.arange(20)[:, None] == [3, 30])
+    with pytest.raises(ms.errors.EvidenceError, match="labels holds NaN or infinity, first in row 3"):
+        ms.score(FEATURES, hidden, "logme")
 
 
 def test_bfloat16_tensors_are_read() -> None:
-    torch = pytest.importorskip("torch")
     tensor = torch.from_numpy(FEATURES).bfloat16()
     assert ms.score(tensor, LABELS, "logme") == ms.score(tensor.float(), LABELS, "logme")
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset, random_split
+from torch.utils.data import ConcatDataset, DataLoader, Dataset, IterableDataset, Subset, TensorDataset, random_split
 
 from modelselect.errors import DatasetError
 from modelselect.probe.probe import Probe
@@ -21,9 +21,6 @@ from tests.probe.material import contents, noise, pixels
 
 
 def test_a_torch_dataset_gives_the_probe_that_its_arrays_give() -> None:
-    import torch
-    from torch.utils.data import Dataset, Subset, TensorDataset
-
     images, targets = noise(0, (40, 3, 8, 8)), np.arange(40) % 4
     expected = Probe.of((np.moveaxis(images, 1, -1), targets), size=12)
 
@@ -49,8 +46,6 @@ def test_a_torch_dataset_gives_the_probe_that_its_arrays_give() -> None:
 
 
 def test_a_torch_dataset_is_sampled_without_reading_all_of_it() -> None:
-    from torch.utils.data import Dataset
-
     reads = []
 
     class Counted(Dataset[Any]):
@@ -68,8 +63,6 @@ def test_a_torch_dataset_is_sampled_without_reading_all_of_it() -> None:
 
 
 def test_a_torch_dataset_that_would_mislead_is_refused() -> None:
-    from torch.utils.data import Dataset, IterableDataset, Subset
-
     class Base(Dataset[Any]):
         def __len__(self) -> int:
             return 20
