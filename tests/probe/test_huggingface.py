@@ -77,8 +77,9 @@ def test_integer_and_string_label_columns_serve_and_others_are_met_with_the_list
         Probe.of((np.eye(2), [0, 1]), label="label")
     with pytest.raises(DatasetError, match=r"'lable' is not a column\. Did you mean 'label'"):
         Probe.of(table(), label="lable")
-    with pytest.raises(DatasetError, match="'label' are float64"):
-        Probe.of(datasets.Dataset.from_dict({"text": ["a", "b"], "label": [0.0, 1.0]}))
+    with pytest.raises(DatasetError, match=r"'label' hold 0\.5 in row 1; expected classes"):
+        Probe.of(datasets.Dataset.from_dict({"text": ["a", "b"], "label": [0.0, 0.5]}))
+    assert Probe.of(datasets.Dataset.from_dict({"text": ["a", "b"], "label": [0.0, 1.0]})).class_names == ("0", "1")
 
 
 def test_a_saved_dataset_and_its_splits_are_read_from_disk(tmp_path: Path) -> None:
