@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from modelselect.candidates.candidate import Candidate
@@ -50,7 +51,8 @@ def search(expressions: str | Iterable[str]) -> list[Candidate]:
     """The candidates that match candidate expressions: metadata only, in the zoos' order, each once.
 
     Args:
-        expressions: `"timm:resnet*"`, `"embedded:*"`, `"dir:path/to/models/*"`, ..., or several of them.
+        expressions: `"timm:resnet*"`, `"embedded:*"`, `"dir:path/to/models/*"`, ..., or several of them: a list, or one
+            text with commas.
 
     Raises:
         ExpressionError: an expression is not valid.
@@ -63,7 +65,7 @@ def search(expressions: str | Iterable[str]) -> list[Candidate]:
     """
     host = get_host()
     found: dict[str, Candidate] = {}
-    for text in [expressions] if isinstance(expressions, str) else expressions:
+    for text in expressions_in(expressions) if isinstance(expressions, str) else expressions:
         expression = Expression.parse(text)
         zoo = host.zoo(expression.zoo)
         try:
@@ -79,6 +81,17 @@ def search(expressions: str | Iterable[str]) -> list[Candidate]:
     return list(found.values())
 
 
+def expressions_in(text: str) -> list[str]:
+    """The candidate expressions of a text with commas. A comma that no zoo's name follows is part of a name.
+
+    >>> expressions_in("embedded:plain*, timm:resnet*"), expressions_in("dir:models/a,b")
+    (['embedded:plain*', 'timm:resnet*'], ['dir:models/a,b'])
+    """
+    named = [name for zoo in get_host().zoos.values() for name in (zoo.name, *zoo.aliases)]
+    zoos = "|".join(map(re.escape, named))
+    return re.split(rf",\s*(?=(?:{zoos}):)", text)
+
+
 def choose_estimators(host: Host, given: str | Estimator | Sequence[str | Estimator] | None) -> list[Estimator]:
     """The estimators that a user names; None for the default.
 
@@ -88,7 +101,9 @@ def choose_estimators(host: Host, given: str | Estimator | Sequence[str | Estima
     """
     if isinstance(given, str) and given == ALL_ESTIMATORS:
         return [e for e in host.estimators.values() if not e.is_static]
-    names = DEFAULT_ESTIMATORS if given is None else [given] if isinstance(given, str | Estimator) else list(given)
+    if isinstance(given, str):
+        given = [name.strip() for name in given.split(",") if name.strip()]
+    names = DEFAULT_ESTIMATORS if given is None else [given] if isinstance(given, Estimator) else list(given)
     if not names:
         raise InvalidInputError("estimators is empty; name at least one, or leave out the argument for the default")
     for name in names:
