@@ -87,6 +87,26 @@ def zoos(as_json: JsonFlag = False) -> None:
     print_listing(listed, ["name", "aliases", "status"], as_json)
 
 
+def pools(as_json: JsonFlag = False) -> None:
+    """List pools: candidates under one name, such as pool:images-fast."""
+    host = loaded_host()
+    listed = [
+        {
+            "name": pool.name,
+            "modality": pool.modality,
+            "members": list(pool.members),
+            "summary": pool.summary,
+            "plugin": host.owner("pools", pool.name).owner,
+        }
+        for pool in host.pools.values()
+    ]
+    if as_json:
+        print_json(listed)
+        return
+    rows = [[f"pool:{p.name}", p.modality, str(len(p.members)), p.summary] for p in host.pools.values()]
+    print_table(["expression", "modality", "candidates", "what it holds"], rows)
+
+
 def plugins(as_json: JsonFlag = False) -> None:
     """List plugins, and say why one is broken."""
     listed = [

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from modelselect.candidates.candidate import Candidate
 from modelselect.candidates.expression import Expression
+from modelselect.candidates.pools import POOL, Pool
 from modelselect.errors import ExpressionError, InvalidInputError, ModelSelectError, SearchError
 from modelselect.estimators.estimator import Estimator
 from modelselect.host.defaults import DEFAULT_ESTIMATORS
@@ -63,33 +64,56 @@ def search(expressions: str | Iterable[str]) -> list[Candidate]:
     >>> len(ms.search("embedded:*"))
     12
     """
-    host = get_host()
     found: dict[str, Candidate] = {}
-    for text in expressions_in(expressions) if isinstance(expressions, str) else expressions:
-        expression = Expression.parse(text)
-        zoo = host.zoo(expression.zoo)
-        try:
-            for candidate in zoo.search(expression.pattern):
+    for text in [expressions] if isinstance(expressions, str) else expressions:
+        for part in expressions_in(text):
+            for candidate in _search_zoo(part):
                 found.setdefault(candidate.id, candidate)
-        except ModelSelectError:
-            raise
-        except Exception as error:
-            owner = host.owner("zoos", zoo.name).owner
-            raise SearchError(
-                f"{text!r} could not be searched: {type(error).__name__}: {error} (from {owner})"
-            ) from error
     return list(found.values())
 
 
+def pools() -> list[Pool]:
+    """The registered pools: candidates under one name, which `pool:NAME` stands for in a candidate expression.
+
+    >>> import modelselect as ms
+    >>> [pool.name for pool in ms.pools() if pool.modality == "text"]
+    ['text-small', 'text']
+    """
+    return list(get_host().pools.values())
+
+
+def _search_zoo(text: str) -> Iterator[Candidate]:
+    expression, host = Expression.parse(text), get_host()
+    zoo = host.zoo(expression.zoo)
+    try:
+        yield from zoo.search(expression.pattern)
+    except ModelSelectError:
+        raise
+    except Exception as error:
+        owner = host.owner("zoos", zoo.name).owner
+        raise SearchError(f"{text!r} could not be searched: {type(error).__name__}: {error} (from {owner})") from error
+
+
 def expressions_in(text: str) -> list[str]:
-    """The candidate expressions of a text with commas. A comma that no zoo's name follows is part of a name.
+    """The candidate expressions of a text with commas, and the members of its pools.
+
+    A comma that no zoo's name follows is part of a candidate's name.
+
+    Raises:
+        UnknownNameError: no pool has this name.
 
     >>> expressions_in("embedded:plain*, timm:resnet*"), expressions_in("dir:models/a,b")
     (['embedded:plain*', 'timm:resnet*'], ['dir:models/a,b'])
     """
-    named = [name for zoo in get_host().zoos.values() for name in (zoo.name, *zoo.aliases)]
-    zoos = "|".join(map(re.escape, named))
-    return re.split(rf",\s*(?=(?:{zoos}):)", text)
+    host = get_host()
+    zoos = "|".join(re.escape(name) for zoo in host.zoos.values() for name in (zoo.name, *zoo.aliases))
+    parts = re.split(rf",\s*(?=(?:{POOL}|{zoos}):)", text)
+    opened = (_members(host, part) if part.strip().startswith(f"{POOL}:") else (part,) for part in parts)
+    return [expression for expressions in opened for expression in expressions]
+
+
+def _members(host: Host, text: str) -> tuple[str, ...]:
+    return host.pool(Expression.parse(text).pattern).members
 
 
 def choose_estimators(host: Host, given: str | Estimator | Sequence[str | Estimator] | None) -> list[Estimator]:
