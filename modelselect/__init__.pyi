@@ -16,6 +16,7 @@ from .executor import Outcome as Outcome
 from .extraction.extractor import Extractor as Extractor
 from .history.history import History as History
 from .host.hookspecs import hookimpl as hookimpl
+from .host.lookup import pools as pools
 from .host.lookup import search as search
 from .leaderboard.leaderboard import Leaderboard as Leaderboard
 from .probe.probe import Probe as Probe
@@ -52,6 +53,7 @@ __all__ = [
     "errors",
     "hookimpl",
     "plan",
+    "pools",
     "score",
     "score_pool",
     "search",

@@ -196,6 +196,9 @@ class Benchmark(BenchmarkResults):
     def __str__(self) -> str:
         return str(self.table())
 
+    def __repr__(self) -> str:
+        return repr(self.table())
+
     def _repr_html_(self) -> str:
         return self.table()._repr_html_()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Iterator
 from dataclasses import fields
@@ -14,7 +13,7 @@ from modelselect.benchmarking.figures import BenchmarkFigures
 from modelselect.benchmarking.verdict import verdicts
 from modelselect.errors import InvalidInputError
 from modelselect.store.files import write_text
-from modelselect.utils.text import PLAIN_WIDTH
+from modelselect.utils.text import interactive_text, plain_text
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, Group
@@ -49,11 +48,7 @@ class BenchmarkTable(BenchmarkFigures):
 
     def to_text(self, intervals: bool = True, detail: bool = False) -> str:
         """The table as a terminal shows it, with verdict and notes below."""
-        from rich.console import Console
-
-        console = Console(file=io.StringIO(), width=PLAIN_WIDTH, color_system=None)
-        console.print(self.to_rich(intervals, detail))
-        return console.file.getvalue()  # type: ignore[attr-defined, no-any-return]
+        return plain_text(self.to_rich(intervals, detail))
 
     def to_markdown(self, intervals: bool = True, detail: bool = False) -> str:
         """A Markdown table with verdict and notes below; text from outside is escaped."""
@@ -100,6 +95,9 @@ class BenchmarkTable(BenchmarkFigures):
 
     def __str__(self) -> str:
         return self.to_text()
+
+    def __repr__(self) -> str:
+        return interactive_text(self)
 
     def _repr_html_(self) -> str:
         return rendering.fragment(self, intervals=True)

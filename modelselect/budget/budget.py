@@ -36,7 +36,7 @@ _DURATION = re.compile(
     r"(?:(\d+(?:\.\d+)?)\s*h(?:ours?)?)?\s*(?:(\d+(?:\.\d+)?)\s*m(?:in(?:utes?)?)?)?\s*"
     r"(?:(\d+(?:\.\d+)?)\s*s(?:ec(?:onds?)?)?)?"
 )
-_PASSES = re.compile(r"(\d[\d_,]*)\s*(?:forward\s+)?passes")
+_PASSES = re.compile(r"(\d[\d_,]*)(?:\s*(?:forward\s+)?passes)?")
 _MONEY = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]{3}|€|\$)\s+at\s+(\d+(?:\.\d+)?)\s*([A-Za-z]{3}|€|\$)\s*/\s*h")
 
 _EXPECTED = (

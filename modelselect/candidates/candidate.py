@@ -43,6 +43,9 @@ class Candidate:
     def __str__(self) -> str:
         return self.id
 
+    def __repr__(self) -> str:
+        return f"Candidate({self.id!r})"
+
     def __reduce__(self) -> tuple[Any, ...]:  # a mapping proxy cannot be pickled
         return type(self), (self.zoo, self.name, self.revision, dict(self.metadata))
 

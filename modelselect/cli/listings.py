@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from modelselect.cli.options import CacheOption, JsonFlag
 from modelselect.cli.terminal import (
+    confirmed,
     loaded_host,
     parse_bytes,
     print_json,
@@ -20,6 +22,7 @@ from modelselect.cli.terminal import (
 if TYPE_CHECKING:
     from modelselect.candidates.candidate import Candidate
     from modelselect.candidates.zoo import Zoo
+    from modelselect.store.store import Store
 
 _HUB_COLUMNS = ("library", "downloads", "weights", "scan", "gated")
 """Columns that `search` also shows if some candidate has a value for them."""
@@ -84,6 +87,26 @@ def zoos(as_json: JsonFlag = False) -> None:
     print_listing(listed, ["name", "aliases", "status"], as_json)
 
 
+def pools(as_json: JsonFlag = False) -> None:
+    """List pools: candidates under one name, such as pool:images-fast."""
+    host = loaded_host()
+    listed = [
+        {
+            "name": pool.name,
+            "modality": pool.modality,
+            "members": list(pool.members),
+            "summary": pool.summary,
+            "plugin": host.owner("pools", pool.name).owner,
+        }
+        for pool in host.pools.values()
+    ]
+    if as_json:
+        print_json(listed)
+        return
+    rows = [[f"pool:{p.name}", p.modality, str(len(p.members)), p.summary] for p in host.pools.values()]
+    print_table(["expression", "modality", "candidates", "what it holds"], rows)
+
+
 def plugins(as_json: JsonFlag = False) -> None:
     """List plugins, and say why one is broken."""
     listed = [
@@ -113,29 +136,58 @@ def plugins(as_json: JsonFlag = False) -> None:
 
 def store(
     evict: Annotated[
-        str | None, typer.Option(help="Remove the least recently used entries until this much is left: '0', '500MB'.")
+        str | None, typer.Option(help="Remove the least recently used entries until this much is left: 500MB, 0.")
     ] = None,
+    kind: Annotated[
+        str | None, typer.Option(help="Consider only entries of this kind. Fine-tuned weights must be named so.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be removed, and stop.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove without asking.")] = False,
     cache_dir: CacheOption = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Show the size of the store, or remove entries."""
+    from modelselect.errors import InvalidInputError
     from modelselect.store.store import Store
 
     kept = Store(cache_dir)
-    freed = None if evict is None else kept.evict(max_bytes=parse_bytes(evict))
+    if evict is None and (dry_run or yes or kind is not None):
+        raise InvalidInputError("--dry-run, --yes and --kind apply to removing entries; add --evict SIZE, such as 5GB")
+    freed = None if evict is None else _freed(kept, parse_bytes(evict), kind, dry_run, yes)
     kinds: dict[str, dict[str, int]] = {}
     for entry in kept.entries():
-        kind = kinds.setdefault(entry.kind, {"entries": 0, "bytes": 0})
-        kind["entries"] += 1
-        kind["bytes"] += entry.size
+        counted = kinds.setdefault(entry.kind, {"entries": 0, "bytes": 0})
+        counted["entries"] += 1
+        counted["bytes"] += entry.size
     if as_json:
         print_json({"path": str(kept.path), "bytes": kept.size(), "freed": freed, "kinds": kinds})
         return
     print_table(
         ["kind", "entries", "size"],
-        [[name, str(kind["entries"]), size_text(kind["bytes"])] for name, kind in sorted(kinds.items())],
+        [[name, str(held["entries"]), size_text(held["bytes"])] for name, held in sorted(kinds.items())],
     )
     typer.echo(f"{size_text(kept.size())} in {kept.path}" + ("" if freed is None else f"; freed {size_text(freed)}"))
+
+
+def _freed(kept: Store, left: int, kind: str | None, dry_run: bool, yes: bool) -> int:
+    """Removes entries if the user agrees; the number of bytes freed."""
+    from modelselect.errors import InvalidInputError
+
+    kinds = sorted({entry.kind for entry in kept.entries()})
+    if kind is not None and kind not in kinds:
+        raise InvalidInputError(
+            f"the store has no entries of kind {kind!r}; its kinds are {', '.join(kinds) or 'none'}"
+        )
+    doomed = kept.evictable(max_bytes=left, kind=kind)
+    counts = Counter(key.rpartition("-")[0] for key in doomed)
+    listed = ", ".join(f"{count} of {name}" for name, count in sorted(counts.items()))
+    what = f"{len(doomed)} entries with {size_text(sum(doomed.values()))}" + (f" ({listed})" if listed else "")
+    if dry_run:
+        typer.echo(f"would remove {what}", err=True)
+        return 0
+    if doomed and not confirmed(f"Remove {what} from {kept.path}?", yes):
+        return 0
+    return kept.evict(max_bytes=left, kind=kind)
 
 
 def availability_of(zoo: Zoo) -> str | None:

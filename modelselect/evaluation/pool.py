@@ -9,7 +9,7 @@ from modelselect.candidates.expression import Expression
 from modelselect.errors import ExpressionError, Failure, SearchError
 from modelselect.evaluation.own_modules import ModuleZoo, as_named_modules
 from modelselect.evaluation.results import ScoringResult
-from modelselect.host.lookup import search
+from modelselect.host.lookup import expressions_in, search
 from modelselect.probe.probe import Probe
 
 
@@ -23,6 +23,7 @@ def candidates_of(
     if isinstance(given, set | frozenset):  # their order changes from run to run
         given = sorted(given, key=str)
     items = list(given) if isinstance(given, list) or _is_iterator(given) else [given]
+    items = [part for item in items for part in (expressions_in(item) if isinstance(item, str) else [item])]
     unsearched: dict[str, ScoringResult | Failure] = {}
     pool: dict[str, Candidate] = {}
     modules = as_named_modules(item for item in items if not isinstance(item, str | Candidate))

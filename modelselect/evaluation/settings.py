@@ -118,16 +118,6 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
-def names_in(text: str) -> str | list[str]:
-    """What `--estimators` means: one name, or several.
-
-    >>> names_in("logme"), names_in("logme, knn")
-    ('logme', ['logme', 'knn'])
-    """
-    names = [name.strip() for name in text.split(",") if name.strip()]
-    return names[0] if len(names) == 1 else names
-
-
 def rows_or_all(text: Any) -> int | None:
     """What `--probe-size` means: a number of rows, or all of them."""
     return None if str(text).lower() in ALL_ROWS else int(text)
@@ -157,7 +147,7 @@ class Settings:
         None,
         unchecked,
         "Estimators to rank by: names, separated by commas, or all.",
-        Option(str, "-e", shown=",".join(DEFAULT_ESTIMATORS), parser=names_in, metavar="TEXT"),
+        Option(str, "-e", shown=",".join(DEFAULT_ESTIMATORS)),
     )
     top_k: int = setting(
         0,
@@ -251,8 +241,8 @@ class Settings:
     history: HistoryChoice = setting(
         None,
         expect("a path, a History, None for your own, or False for none", _is_history),
-        "File of the transfer history; your own by default.",
-        Option(Path),
+        "File of the transfer history, or 'off' for none; your own by default.",
+        Option(str),
     )
     proxy: str | Candidate | None = setting(
         None,

@@ -205,6 +205,10 @@ GivenHistory = History | str | os.PathLike[str] | Literal[False] | None
 """How a caller names a history; see `open_history`."""
 
 
+NO_HISTORY = ("off", "none", "no", "false")
+"""Words for no history. A file with such a name is given with its folder: `./off`."""
+
+
 def open_history(given: GivenHistory) -> History | None:
     """The history that a caller means: None for the user's own, which an empty MODELSELECT_HISTORY switches off.
 
@@ -213,6 +217,8 @@ def open_history(given: GivenHistory) -> History | None:
     """
     if isinstance(given, History):
         return given
+    if isinstance(given, str) and given.lower() in NO_HISTORY:
+        given = False
     if given is False or (given is None and os.environ.get(PATH_VARIABLE) == ""):
         return None
     if given is not None and not isinstance(given, str | os.PathLike):

@@ -13,6 +13,7 @@ import pluggy
 
 from modelselect.architectures.encoder import Encoder
 from modelselect.candidates.candidate import Candidate
+from modelselect.candidates.pools import Pool
 from modelselect.candidates.zoo import Zoo
 from modelselect.errors import Failure
 from modelselect.estimators.estimator import Estimator
@@ -35,6 +36,7 @@ RESERVED_COMMANDS = (
     "estimators",
     "history",
     "plugins",
+    "pools",
     "report",
     "search",
     "select",
@@ -141,6 +143,21 @@ def modelselect_register_architecture_encoders() -> Sequence[Encoder]:
     ...     return [Size()]
     >>> modelselect_register_architecture_encoders()[0].encode([networkx.path_graph(3, networkx.DiGraph)]).tolist()
     [[3.0]]
+    """
+    raise NotImplementedError
+
+
+@hookspec
+def modelselect_register_pools() -> Sequence[Pool]:
+    """Pools: candidates under one name, which `pool:NAME` stands for in a candidate expression.
+
+    >>> import modelselect
+    >>> from modelselect.candidates.pools import Pool
+    >>> @modelselect.hookimpl
+    ... def modelselect_register_pools():
+    ...     return [Pool("tiny", "Networks for tests.", "image", ("embedded:plain*", "embedded:vit*"))]
+    >>> modelselect_register_pools()[0].members
+    ('embedded:plain*', 'embedded:vit*')
     """
     raise NotImplementedError
 

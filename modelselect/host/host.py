@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import pluggy
 
 from modelselect.architectures.encoder import Encoder
+from modelselect.candidates.pools import Pool
 from modelselect.candidates.zoo import Zoo
 from modelselect.errors import PluginError, UnknownNameError
 from modelselect.estimators.estimator import Estimator
@@ -67,6 +68,7 @@ class Host:
         self.estimators: dict[str, Estimator] = {}
         self.executors: dict[str, Executor] = {}
         self.architecture_encoders: dict[str, Encoder] = {}
+        self.pools: dict[str, Pool] = {}
         self.commands: dict[str, Any] = {}
         self._owners: dict[tuple[str, str], Plugin] = {}
         self._manager = pluggy.PluginManager(PROJECT)
@@ -133,6 +135,9 @@ class Host:
 
     def encoder(self, name: str) -> Encoder:
         return _look_up("architecture encoder", name, self.architecture_encoders)
+
+    def pool(self, name: str) -> Pool:
+        return _look_up("pool", name, self.pools)
 
     def owner(self, kind: str, name: str) -> Plugin:
         """The plugin that registered `name`."""

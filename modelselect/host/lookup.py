@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from modelselect.candidates.candidate import Candidate
 from modelselect.candidates.expression import Expression
+from modelselect.candidates.pools import POOL, Pool
 from modelselect.errors import ExpressionError, InvalidInputError, ModelSelectError, SearchError
 from modelselect.estimators.estimator import Estimator
 from modelselect.host.defaults import DEFAULT_ESTIMATORS
@@ -50,7 +52,8 @@ def search(expressions: str | Iterable[str]) -> list[Candidate]:
     """The candidates that match candidate expressions: metadata only, in the zoos' order, each once.
 
     Args:
-        expressions: `"timm:resnet*"`, `"embedded:*"`, `"dir:path/to/models/*"`, ..., or several of them.
+        expressions: `"timm:resnet*"`, `"embedded:*"`, `"dir:path/to/models/*"`, ..., or several of them: a list, or one
+            text with commas.
 
     Raises:
         ExpressionError: an expression is not valid.
@@ -61,22 +64,56 @@ def search(expressions: str | Iterable[str]) -> list[Candidate]:
     >>> len(ms.search("embedded:*"))
     12
     """
-    host = get_host()
     found: dict[str, Candidate] = {}
     for text in [expressions] if isinstance(expressions, str) else expressions:
-        expression = Expression.parse(text)
-        zoo = host.zoo(expression.zoo)
-        try:
-            for candidate in zoo.search(expression.pattern):
+        for part in expressions_in(text):
+            for candidate in _search_zoo(part):
                 found.setdefault(candidate.id, candidate)
-        except ModelSelectError:
-            raise
-        except Exception as error:
-            owner = host.owner("zoos", zoo.name).owner
-            raise SearchError(
-                f"{text!r} could not be searched: {type(error).__name__}: {error} (from {owner})"
-            ) from error
     return list(found.values())
+
+
+def pools() -> list[Pool]:
+    """The registered pools: candidates under one name, which `pool:NAME` stands for in a candidate expression.
+
+    >>> import modelselect as ms
+    >>> [pool.name for pool in ms.pools() if pool.modality == "text"]
+    ['text-small', 'text']
+    """
+    return list(get_host().pools.values())
+
+
+def _search_zoo(text: str) -> Iterator[Candidate]:
+    expression, host = Expression.parse(text), get_host()
+    zoo = host.zoo(expression.zoo)
+    try:
+        yield from zoo.search(expression.pattern)
+    except ModelSelectError:
+        raise
+    except Exception as error:
+        owner = host.owner("zoos", zoo.name).owner
+        raise SearchError(f"{text!r} could not be searched: {type(error).__name__}: {error} (from {owner})") from error
+
+
+def expressions_in(text: str) -> list[str]:
+    """The candidate expressions of a text with commas, and the members of its pools.
+
+    A comma that no zoo's name follows is part of a candidate's name.
+
+    Raises:
+        UnknownNameError: no pool has this name.
+
+    >>> expressions_in("embedded:plain*, timm:resnet*"), expressions_in("dir:models/a,b")
+    (['embedded:plain*', 'timm:resnet*'], ['dir:models/a,b'])
+    """
+    host = get_host()
+    zoos = "|".join(re.escape(name) for zoo in host.zoos.values() for name in (zoo.name, *zoo.aliases))
+    parts = re.split(rf",\s*(?=(?:{POOL}|{zoos}):)", text)
+    opened = (_members(host, part) if part.strip().startswith(f"{POOL}:") else (part,) for part in parts)
+    return [expression for expressions in opened for expression in expressions]
+
+
+def _members(host: Host, text: str) -> tuple[str, ...]:
+    return host.pool(Expression.parse(text).pattern).members
 
 
 def choose_estimators(host: Host, given: str | Estimator | Sequence[str | Estimator] | None) -> list[Estimator]:
@@ -88,7 +125,9 @@ def choose_estimators(host: Host, given: str | Estimator | Sequence[str | Estima
     """
     if isinstance(given, str) and given == ALL_ESTIMATORS:
         return [e for e in host.estimators.values() if not e.is_static]
-    names = DEFAULT_ESTIMATORS if given is None else [given] if isinstance(given, str | Estimator) else list(given)
+    if isinstance(given, str):
+        given = [name.strip() for name in given.split(",") if name.strip()]
+    names = DEFAULT_ESTIMATORS if given is None else [given] if isinstance(given, Estimator) else list(given)
     if not names:
         raise InvalidInputError("estimators is empty; name at least one, or leave out the argument for the default")
     for name in names:

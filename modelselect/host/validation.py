@@ -7,6 +7,7 @@ from collections.abc import Set
 from typing import Any
 
 from modelselect.architectures.encoder import Encoder
+from modelselect.candidates.pools import POOL, Pool
 from modelselect.candidates.zoo import Zoo
 from modelselect.errors import PluginError
 from modelselect.estimators.estimator import Estimator
@@ -14,7 +15,7 @@ from modelselect.evidence.evidence import FIELDS
 from modelselect.executor import Executor
 from modelselect.extraction.extractor import Extractor
 
-KINDS = ("zoos", "extractors", "estimators", "executors", "architecture_encoders", "commands")
+KINDS = ("zoos", "extractors", "estimators", "executors", "architecture_encoders", "pools", "commands")
 """The kinds of objects that a plugin may register; the hook is `modelselect_register_<kind>`."""
 
 PLUGIN_FAULTS = (Exception, SystemExit)
@@ -36,6 +37,10 @@ def validate_plugin(kind: str, name: object, item: Any) -> None:
         )
     if isinstance(item, Zoo):
         _validate_aliases(item)
+        if POOL in (name, *item.aliases):
+            raise PluginError(f"zoo {name!r} is called {POOL!r}, which stands for pools in expressions; rename the zoo")
+    elif isinstance(item, Pool):
+        _validate_pool(item)
     elif isinstance(item, Estimator):
         _validate_estimator(item)
     elif kind == "commands":
@@ -49,6 +54,17 @@ def _validate_aliases(zoo: Zoo) -> None:
             f"zoo {zoo.name!r} has the aliases {aliases!r}; expected a tuple of names in lower-case letters, digits, _ "
             "and -, or () for none"
         )
+
+
+def _validate_pool(pool: Pool) -> None:
+    members: object = pool.members
+    if not isinstance(members, tuple) or not members or not all(isinstance(m, str) and ":" in m for m in members):
+        raise PluginError(
+            f"pool {pool.name!r} has members = {members!r}; expected a tuple of candidate expressions such as "
+            "('timm:resnet18.a1_in1k',)"
+        )
+    if any(member.startswith(f"{POOL}:") for member in members):
+        raise PluginError(f"pool {pool.name!r} has a pool among its members; list the members of that pool instead")
 
 
 def _validate_estimator(estimator: Estimator) -> None:
@@ -97,6 +113,7 @@ def _expected_class(kind: str) -> type:
         "estimators": Estimator,
         "executors": Executor,
         "architecture_encoders": Encoder,
+        "pools": Pool,
     }
     return classes[kind]
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self, overload
 
 from modelselect.errors import InvalidInputError
 from modelselect.leaderboard import publishing
@@ -22,7 +21,7 @@ from modelselect.report.figure import draw
 from modelselect.report.model_card import model_card
 from modelselect.report.page import check_drawable, html
 from modelselect.store.files import write_text
-from modelselect.utils.text import PLAIN_WIDTH
+from modelselect.utils.text import interactive_text, plain_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -49,6 +48,16 @@ class Leaderboard(Ranking):
     rows: tuple[Row, ...]
 
     if TYPE_CHECKING:  # the rows of a leaderboard are `Row`s
+
+        def __iter__(self) -> Iterator[Row]: ...
+
+        @overload
+        def __getitem__(self, place: int) -> Row: ...
+
+        @overload
+        def __getitem__(self, place: slice) -> tuple[Row, ...]: ...
+
+        def __getitem__(self, place: int | slice) -> Row | tuple[Row, ...]: ...
 
         @property
         def best(self) -> Row: ...
@@ -104,11 +113,10 @@ class Leaderboard(Ranking):
         yield self.to_table(options.max_width)
 
     def __str__(self) -> str:
-        from rich.console import Console
+        return plain_text(self)
 
-        text = io.StringIO()
-        Console(file=text, width=PLAIN_WIDTH, color_system=None).print(self)
-        return text.getvalue()
+    def __repr__(self) -> str:
+        return interactive_text(self)
 
     def _repr_html_(self) -> str:
         return html_table(self)

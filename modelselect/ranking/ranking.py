@@ -5,9 +5,9 @@ A ranking is plain data that is saved, sent and compared. `Leaderboard` adds met
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self, overload
 
 from modelselect.agreement import Agreement, agreement
 from modelselect.errors import InvalidInputError
@@ -61,6 +61,24 @@ class Ranking:
     def empty(cls) -> Self:
         """A ranking without candidates."""
         return cls(())
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[RankedCandidate]:
+        return iter(self.rows)
+
+    @overload
+    def __getitem__(self, place: int) -> RankedCandidate: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> tuple[RankedCandidate, ...]: ...
+
+    def __getitem__(self, place: int | slice) -> RankedCandidate | tuple[RankedCandidate, ...]:
+        return self.rows[place]
+
+    def __bool__(self) -> bool:
+        return True  # an answer without candidates is still an answer
 
     @property
     def best(self) -> RankedCandidate:

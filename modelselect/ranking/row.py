@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from modelselect.candidates.candidate import Candidate
 from modelselect.errors import Failure, Stage
 from modelselect.ranking.expectation import Expectation
+from modelselect.utils.text import printable
 
 FIRST_COLUMNS = ("rank", "candidate", "score")
 EVIDENCE_COLUMNS = ("probability_best", "why")
@@ -114,6 +115,14 @@ class RankedCandidate:
             return None
         largest_first = sorted(pieces.items(), key=lambda item: -abs(item[1]))
         return ", ".join(f"{value:+.2f} {name}" for name, value in largest_first)
+
+    def __repr__(self) -> str:
+        known = [] if self.rank is None else [f"rank {self.rank}"]
+        if self.score is not None:
+            known.append(f"score {self.score:.4g}")
+        if self.verified_accuracy is not None:
+            known.append(f"accuracy {self.verified_accuracy:.1%}")
+        return f"{type(self).__name__}({self.candidate.id}: {', '.join([*known, printable(self.status)])})"
 
     @property
     def status(self) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from modelselect.budget.budget import Budget
 from modelselect.candidates.candidate import Candidate
 from modelselect.selection.forecast import PlannedRound
-from modelselect.utils.text import duration, printable
+from modelselect.utils.text import duration, interactive_text, plain_text, printable
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions
@@ -211,13 +211,10 @@ class Plan:
         yield self.to_table(options.max_width)
 
     def __str__(self) -> str:
-        import io
+        return plain_text(self.to_table())
 
-        from rich.console import Console
-
-        console = Console(file=io.StringIO(), width=200)
-        console.print(self.to_table())
-        return str(console.file.getvalue())  # type: ignore[attr-defined]
+    def __repr__(self) -> str:
+        return interactive_text(self)
 
 
 def _fields(row: PlannedCandidate) -> dict[str, Any]:

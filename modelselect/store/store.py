@@ -16,7 +16,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -44,6 +44,9 @@ logger = logging.getLogger(__name__)
 
 FORMAT = 1
 """Part of every key: increased when old entries must not be found any more."""
+
+LASTING = ("fine_tuned",)
+"""Kinds of entries that are removed only if the kind is named: what cannot be computed again within minutes."""
 
 SCRATCH_KEPT = 30 * 86_400.0
 """Seconds without a write after which the scratch folder of a killed run is removed."""
@@ -256,12 +259,13 @@ class Store:
     ) -> int:
         """Removes entries, the least recently used first, and returns the number of freed bytes.
 
-        An entry whose lock is held is kept. Incomplete files of killed runs are removed, too.
+        An entry whose lock is held is kept, and so are fine-tuned weights, unless `kind` names them: a saved
+        leaderboard may need them, and training takes long. Incomplete files of killed runs are removed, too.
 
         Args:
-            max_bytes: remove entries until those left (of this kind) take no more than this.
+            max_bytes: remove entries until those left (of those considered) take no more than this.
             older_than: remove entries that have not been used for this long.
-            kind: consider only entries of this kind.
+            kind: consider only entries of this kind. None considers every kind but `"fine_tuned"`.
 
         Raises:
             InvalidInputError: neither `max_bytes` nor `older_than` is given.
@@ -270,22 +274,34 @@ class Store:
         >>> Store(tempfile.mkdtemp()).evict(max_bytes=0)  # empties the store
         0
         """
+        with self._explained("written"):
+            freed = self._tidy() if self.path.is_dir() else 0
+        return freed + sum(size for _, size in self._evicted(max_bytes, older_than, kind, self._evict_one))
+
+    def evictable(
+        self, *, max_bytes: int | None = None, older_than: timedelta | None = None, kind: str | None = None
+    ) -> dict[str, int]:
+        """Bytes by key of the entries that `evict` would remove with the same arguments, if no lock is held."""
+        found = self._evicted(max_bytes, older_than, kind, lambda _: True)
+        return {f"{path.parent.parent.name}-{path.stem}": size for path, size in found}
+
+    def _evicted(
+        self, max_bytes: int | None, older_than: timedelta | None, kind: str | None, remove: Callable[[Path], bool]
+    ) -> Iterator[tuple[Path, int]]:
         if max_bytes is None and older_than is None:
             raise InvalidInputError(
                 "evict() got neither max_bytes nor older_than; give one (max_bytes=0 empties the store)"
             )
-        with self._explained("written"):
-            freed = self._tidy() if self.path.is_dir() else 0
-        found = [(path, stat) for path, stat in self._files() if kind in (None, path.parent.parent.name)]
+        kinds = ((path.parent.parent.name, path, stat) for path, stat in self._files())
+        found = [(path, stat) for of, path, stat in kinds if of == kind or (kind is None and of not in LASTING)]
         found.sort(key=lambda pair: pair[1].st_mtime_ns)
         left = sum(stat.st_size for _, stat in found)
         oldest = -math.inf if older_than is None else time.time() - older_than.total_seconds()
         for path, stat in found:
             too_much = max_bytes is not None and left > max_bytes
-            if (too_much or stat.st_mtime < oldest) and self._evict_one(path):
-                freed += stat.st_size
+            if (too_much or stat.st_mtime < oldest) and remove(path):
                 left -= stat.st_size
-        return freed
+                yield path, stat.st_size
 
     def __repr__(self) -> str:
         return f"Store({str(self.path)!r})"

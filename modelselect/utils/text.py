@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import re
+import shutil
 from collections.abc import Sequence
+from typing import Any
 
 
 def duration(seconds: float | None) -> str:
@@ -21,6 +24,21 @@ def duration(seconds: float | None) -> str:
 
 PLAIN_WIDTH = 200
 """Characters in a line if there is no terminal."""
+
+
+def plain_text(shown: Any, width: int = PLAIN_WIDTH) -> str:
+    """What Rich prints of an object, without colours, in lines of this many characters."""
+    from rich.console import Console
+
+    console = Console(file=io.StringIO(), width=width, color_system=None)
+    console.print(shown)
+    return console.file.getvalue()  # type: ignore[attr-defined, no-any-return]
+
+
+def interactive_text(shown: Any) -> str:
+    """What Rich prints of an object, as wide as the terminal: what an interactive interpreter shows of a value."""
+    return plain_text(shown, shutil.get_terminal_size((PLAIN_WIDTH, 0)).columns).rstrip()
+
 
 UNKNOWN = "–"
 

@@ -22,6 +22,7 @@ from modelselect.errors import InvalidInputError
         ("50,000 forward passes", Budget(passes=50000)),
         ("3 EUR at 1.20 EUR/h", Budget(seconds=9000.0)),
         ("0.5€ at 2€/h", Budget(seconds=900.0)),
+        ("50000", Budget(passes=50000)),
         (12345, Budget(passes=12345)),
         (Budget(seconds=1.0), Budget(seconds=1.0)),
     ],
@@ -31,7 +32,8 @@ def test_a_budget_is_read_as_people_write_it(text: Any, expected: Budget) -> Non
 
 
 @pytest.mark.parametrize(
-    "given", ["", "soon", "20", "-5m", "0s", "3 EUR at 1.20 USD/h", "3 EUR at 0 EUR/h", "0 passes", 0, -1, True, 2.5]
+    "given",
+    ["", "soon", "20 apples", "-5m", "0s", "3 EUR at 1.20 USD/h", "3 EUR at 0 EUR/h", "0 passes", 0, -1, True, 2.5],
 )
 def test_what_is_no_budget_is_refused(given: Any) -> None:
     with pytest.raises(InvalidInputError, match=r"budget|Budget"):

@@ -70,7 +70,7 @@ def test_what_is_left_out_is_left_to_the_settings(capsys: pytest.CaptureFixture[
         (["--probe-size", "all"], {"probe_size": None}),
         (["--probe-size", "none"], {"probe_size": None}),
         (["--probe-size", "50"], {"probe_size": 50}),
-        (["-e", "logme, knn"], {"estimators": ["logme", "knn"]}),
+        (["-e", "logme, knn"], {"estimators": "logme, knn"}),
         (["-e", "all"], {"estimators": "all"}),
         (["--no-history"], {"history": False}),
         (["-q"], {"progress": False}),

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 import modelselect as ms
 from modelselect.history import Added, History, Result
+from modelselect.history.history import open_history
 from tests.history.conftest import content, full_history
 from tests.hub.server import Hub
 
@@ -153,3 +154,10 @@ def test_who_publishes_at_the_same_time_is_not_overwritten(
 def test_publishing_without_a_token_says_what_to_do(hub: Hub, tmp_path: Path) -> None:
     with pytest.raises(ms.errors.HistoryError, match="hf auth login"):
         full_history(tmp_path / "mine.sqlite").publish("lab/history")
+
+
+@pytest.mark.parametrize("word", ["off", "Off", "none", "no", "false"])
+def test_a_word_for_no_history_is_no_file(word: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert open_history(word) is None
+    assert open_history(f"./{word}") is not None

@@ -19,6 +19,7 @@ from modelselect.ranking.notes import notes_of
 from modelselect.ranking.ranking import Ranking
 from modelselect.ranking.row import COST_COLUMNS, RankedCandidate
 from tests.evaluation.material import images, rank
+from tests.ranking.material import three_rows
 from tests.report.material import EVIL, evil_board
 
 
@@ -171,3 +172,21 @@ def test_costs_are_columns_where_they_were_measured_and_only_there(quickly: None
     assert [row.latency_ms for row in again.rows] == [row.latency_ms for row in board.rows]
     assert board.to_csv().splitlines()[0].split(",") == list(board.columns)
     assert board == plain  # times are no part of the answer
+
+
+def test_a_leaderboard_has_a_length_rows_and_places() -> None:
+    board = three_rows()
+    assert len(board) == 3
+    assert list(board) == list(board.rows)
+    assert board[0] is board.best
+    assert board[1:] == board.rows[1:]
+    assert bool(ms.Leaderboard.empty()), "an answer without candidates is still an answer"
+
+
+def test_what_an_interactive_interpreter_shows_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    board = three_rows()
+    assert "rank" in repr(board).splitlines()[1]
+    assert max(map(len, repr(board).splitlines())) <= 80
+    assert repr(board.best) == "Row(shelf:big@abc: rank 1, score 0.9, accuracy 87.5%, ok)"
+    assert repr(board.best.candidate) == "Candidate('shelf:big@abc')"
