@@ -36,8 +36,8 @@ class MemoryRows(Rows):
         if isinstance(inputs, np.ndarray):
             if inputs.ndim < 2 or 0 in inputs.shape[1:]:
                 raise DatasetError(
-                    f"inputs are an array of shape {inputs.shape}; expected (N, H, W[, 3]) uint8 for images, or "
-                    "(N, ...) of two or more dimensions for arrays."
+                    f"inputs are an array of shape {inputs.shape}; expected (N, H, W[, 3]) uint8 or uint16 for images, "
+                    "or (N, ...) of two or more dimensions for arrays."
                 )
             _check_values(inputs)
             modality = modality_of(inputs[0]) if len(inputs) else ARRAY
@@ -61,7 +61,7 @@ def is_tensor(value: Any) -> bool:
 
 
 def modality_of(value: Any) -> str:
-    """The modality of one input: text, image, or array. An array of uint8 pixels is an image.
+    """The modality of one input: text, image, or array. An array of uint8 or uint16 pixels is an image.
 
     Raises:
         DatasetError: the input is none of these.
@@ -73,6 +73,8 @@ def modality_of(value: Any) -> str:
             raise DatasetError(f"inputs are arrays of {value.dtype}; expected uint8 pixels, or real numbers.")
         if value.dtype == np.uint8 and value.ndim in (2, 3):
             channels_first(value)
+            return IMAGE
+        if value.dtype == np.uint16 and (value.ndim == 2 or (value.ndim == 3 and _has_channels(value))):
             return IMAGE
         return ARRAY
     pil = sys.modules.get("PIL.Image")
@@ -92,13 +94,16 @@ def channels_first(pixels: NDArray[Any]) -> bool:
     """
     if pixels.ndim == 2:
         return False
-    last = pixels.shape[2] in _CHANNELS
-    if not last and pixels.shape[0] not in _CHANNELS:
+    if not _has_channels(pixels):
         raise DatasetError(
             f"a uint8 input has shape {pixels.shape}; expected an image (H, W), (H, W, C) or (C, H, W) with C = 1, 3 "
             "or 4. If these are not images, give them as float32."
         )
-    return not last
+    return pixels.shape[2] not in _CHANNELS
+
+
+def _has_channels(pixels: NDArray[Any]) -> bool:
+    return pixels.shape[2] in _CHANNELS or pixels.shape[0] in _CHANNELS
 
 
 def _listed(inputs: Any) -> Sequence[Any]:
