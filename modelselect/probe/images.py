@@ -382,7 +382,7 @@ def _loaded(image: Image, reading: Reading) -> tuple[Image, int | None]:
     if reading.upright and image.getexif().get(_ORIENTATION) is not None:
         image = PIL.ImageOps.exif_transpose(image)
     stored, mode = image.mode, _shown_mode(image, reading)
-    if mode != stored:
+    if mode != stored and (stored, mode) != ("P", "RGB"):  # see `_rgb`
         image = image.convert(mode)
         if mode == "F":
             image = image.convert("RGB")  # floating-point numbers made of 8 bits, whose white is 255

@@ -109,7 +109,7 @@ class Rows(abc.ABC):
         return self._each(self._digest, list(rows))
 
     def _is_image(self, raw: Any) -> bool:
-        return not isinstance(raw, str) and (self.modality == IMAGE or not isinstance(raw, np.ndarray))
+        return not isinstance(raw, (str, tuple)) and (self.modality == IMAGE or not isinstance(raw, np.ndarray))
 
     def _reading_of(self, raw: Any) -> Reading:
         """The reading with the white of deep grey, which is looked for when the first such row is met."""
