@@ -187,7 +187,7 @@ def verify(raw: Raw, reading: Reading) -> Verified:
 def mark(raw: Raw, reading: Reading) -> str:
     """What the pixels shown depend on besides the row's content; empty for what is shown as Pillow reads it."""
     if isinstance(raw, np.ndarray):
-        return f"white {reading.white}" if raw.dtype == np.uint16 else ""
+        return f"white {reading.white}" if is_16_bit(raw) else ""
     if isinstance(raw, bytes) and not (
         _may_be_deep(raw) or reading.mode not in _SAME_RGB or (reading.upright and _may_be_turned(raw))
     ):
@@ -200,10 +200,15 @@ def mark(raw: Raw, reading: Reading) -> str:
         return ""  # the row is found unreadable when it is decoded
 
 
+def is_16_bit(array: NDArray[Any]) -> bool:
+    """True for uint16 in either order of bytes."""
+    return array.dtype.kind == "u" and array.dtype.itemsize == 2
+
+
 def needs_white(raw: Raw, reading: Reading) -> bool:
     """True for grey of more than 8 bits whose range has to be found in the dataset."""
     if isinstance(raw, np.ndarray):
-        return raw.dtype == np.uint16
+        return is_16_bit(raw)
     if isinstance(raw, bytes) and not _may_be_deep(raw) and reading.mode in _SAME_RGB:
         return False
     try:
@@ -427,7 +432,7 @@ def _of_pixels(pixels: NDArray[Any], reading: Reading) -> Image:
 
     if pixels.ndim == 3 and pixels.shape[2] == 1:
         pixels = pixels[:, :, 0]
-    if pixels.dtype == np.uint16:
+    if is_16_bit(pixels):
         return _scaled(pixels, reading.white).convert("RGB")
     return _rgb(PIL.Image.fromarray(np.ascontiguousarray(pixels)), reading.white)
 

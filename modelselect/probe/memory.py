@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelselect.errors import DatasetError
+from modelselect.probe.images import is_16_bit
 from modelselect.probe.labels import Labels
 from modelselect.probe.rows import ARRAY, IMAGE, TEXT, Rows
 
@@ -74,7 +75,7 @@ def modality_of(value: Any) -> str:
         if value.dtype == np.uint8 and value.ndim in (2, 3):
             channels_first(value)
             return IMAGE
-        if value.dtype == np.uint16 and (value.ndim == 2 or (value.ndim == 3 and _has_channels(value))):
+        if is_16_bit(value) and (value.ndim == 2 or (value.ndim == 3 and _has_channels(value))):
             return IMAGE
         return ARRAY
     pil = sys.modules.get("PIL.Image")

@@ -154,7 +154,7 @@ class Rows(abc.ABC):
         if not greatest:
             return None
         white, usual = images.white_above(greatest), int(np.median(greatest))
-        if 4 * usual <= white:
+        if white > 255 and 4 * usual <= max(greatest):
             self._remark(
                 f"Half of the images hold no value above {usual}, and the brightest one holds {max(greatest)}, so most "
                 "are shown dark. If that is an error in a few images, remove them."

@@ -308,7 +308,14 @@ def test_uint16_arrays_and_tensors_are_images() -> None:
         expected = np.moveaxis(array[3], 0, -1) if shape[0] == 3 else array[3]
         expected = (expected.reshape(6, 8, -1) >> 2) * np.ones((1, 1, 1), np.uint16)
         tensors = TensorDataset(torch.from_numpy(array), torch.tensor(labels))
-        for dataset in ((array, labels), (list(array), labels), (torch.from_numpy(array), labels), tensors):
+        swapped = array.astype(">u2")
+        for dataset in (
+            (array, labels),
+            (list(array), labels),
+            (swapped, labels),
+            (torch.from_numpy(array), labels),
+            tensors,
+        ):
             probe = Probe.of(dataset)
             assert probe.modality == "image"
             assert np.array_equal(pixels(probe, 3), np.broadcast_to(expected, (6, 8, 3)))
