@@ -65,8 +65,9 @@ class ImagePreprocessing:
 
         if not isinstance(item, PIL.Image.Image):
             raise CandidateError(
-                f"the candidate takes images, but the probe's rows are {type(item).__name__}. Give images: a folder, "
-                "uint8 arrays, or a torch dataset that does not transform them to tensors."
+                f"the candidate takes images, but the probe's rows are {_kind(item)}. Give images: a folder, uint8 "
+                "arrays, or a torch dataset that does not transform them to tensors. Pixels from 0 to 1 become uint8 "
+                "by `(255 * inputs).round().astype('uint8')`, pixels from 0 to 255 by `inputs.astype('uint8')`."
             )
         image: Image = item.convert("RGB" if self.channels == 3 else "L")
         if self.resize is not None:
@@ -215,6 +216,11 @@ def example_batch(preprocessing: Preprocessing) -> torch.Tensor:
     import torch
 
     return preprocessing.finish(torch.stack([preprocessing.prepare(image) for image in _noise_images()]))
+
+
+def _kind(item: Any) -> str:
+    dtype = getattr(item, "dtype", None)
+    return type(item).__name__ if dtype is None else f"arrays of {dtype} and shape {item.shape}"
 
 
 def _centre_crop(image: Image, size: tuple[int, int]) -> Image:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from modelselect.errors import DatasetError, did_you_mean
-from modelselect.probe.images import UnreadableError
+from modelselect.probe.images import Reading, UnreadableError
 from modelselect.probe.labels import Labels
 from modelselect.probe.rows import IMAGE, TEXT, Rows
 from modelselect.probe.splits import WHOLE
@@ -50,6 +50,7 @@ class HuggingFaceRows(Rows):
         super().__init__(IMAGE if _is_image(features[input]) else TEXT, _labels(dataset, label))
         dataset = dataset.with_format(None).select_columns([input])
         if self.modality == IMAGE:
+            self.reading = Reading(upright=True, mode=features[input].mode)
             dataset = dataset.cast_column(input, datasets.Image(decode=False))
         self._dataset, self._column = dataset, input
         self._roots = None if roots is None else tuple(os.path.realpath(root) for root in roots)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelselect.errors import DatasetError
-from modelselect.probe.images import UnreadableError
+from modelselect.probe.images import UnreadableError, is_16_bit
 from modelselect.probe.labels import Labels
 from modelselect.probe.paths import has_image_suffix, image_paths, is_file
 from modelselect.probe.rows import ARRAY, IMAGE, TEXT, Rows
@@ -49,8 +49,8 @@ class MemoryRows(Rows):
                 _refuse_numbers(len(values))
             if values.ndim < 2 or 0 in values.shape[1:]:
                 raise DatasetError(
-                    f"inputs are an array of shape {values.shape}; expected (N, H, W[, 3]) uint8 for images, or "
-                    "(N, ...) of two or more dimensions for arrays."
+                    f"inputs are an array of shape {values.shape}; expected (N, H, W[, 3]) uint8 or uint16 for images, "
+                    "or (N, ...) of two or more dimensions for arrays."
                 )
             _check_values(values)
             modality = modality_of(values[0]) if len(values) else ARRAY
@@ -72,7 +72,7 @@ class MemoryRows(Rows):
 
 
 def modality_of(value: Any) -> str:
-    """The modality of one input: text, image, or array. An array of uint8 pixels is an image.
+    """The modality of one input: text, image, or array. An array of uint8 or uint16 pixels is an image.
 
     Raises:
         DatasetError: the input is none of these.
@@ -84,6 +84,8 @@ def modality_of(value: Any) -> str:
             raise DatasetError(f"inputs are arrays of {value.dtype}; expected uint8 pixels, or real numbers.")
         if value.dtype == np.uint8 and value.ndim in (2, 3):
             channels_first(value)
+            return IMAGE
+        if is_16_bit(value) and (value.ndim == 2 or (value.ndim == 3 and _has_channels(value))):
             return IMAGE
         return ARRAY
     pil = sys.modules.get("PIL.Image")
@@ -103,13 +105,16 @@ def channels_first(pixels: NDArray[Any]) -> bool:
     """
     if pixels.ndim == 2:
         return False
-    last = pixels.shape[2] in _CHANNELS
-    if not last and pixels.shape[0] not in _CHANNELS:
+    if not _has_channels(pixels):
         raise DatasetError(
             f"a uint8 input has shape {pixels.shape}; expected an image (H, W), (H, W, C) or (C, H, W) with C = 1, 3 "
             "or 4. If these are not images, give them as float32."
         )
-    return not last
+    return pixels.shape[2] not in _CHANNELS
+
+
+def _has_channels(pixels: NDArray[Any]) -> bool:
+    return pixels.shape[2] in _CHANNELS or pixels.shape[0] in _CHANNELS
 
 
 def _values_of(inputs: Any) -> NDArray[Any] | list[Any]:

@@ -96,9 +96,9 @@ class Probe:
                 `datasets.save_to_disk` made; the id of a dataset on the Hub, `owner/name[:config]` (a local folder of
                 that name takes precedence); a `datasets.Dataset` or `DatasetDict`; a map-style
                 `torch.utils.data.Dataset` of (image, label) pairs; `(inputs, labels)`, with None for no labels; or a
-                dict of these by split. Inputs are a uint8 array (N, H, W) or (N, H, W, C) of images, any other real
-                array (N, ...), or a list of PIL images, of strings or of arrays. Labels are integers, strings or
-                booleans; -1 and None mean unlabelled. A `Probe` is returned unchanged.
+                dict of these by split. Inputs are a uint8 or uint16 array (N, H, W) or (N, H, W, C) of images, any
+                other real array (N, ...), or a list of PIL images, of strings or of arrays. Labels are integers,
+                strings or booleans; -1 and None mean unlabelled. A `Probe` is returned unchanged.
             size: maximum number of rows, 2 or more; None takes all.
             seed: of the sample and of the held-out rows.
             holdout: above 0, `Probe.holdout` is the dataset's validation split, or, without one, this share of every
@@ -127,10 +127,10 @@ class Probe:
         ([0, 0, 0, 0, 1, 1], ('cat', 'dog'), (8, 8))
         """
         if isinstance(dataset, Probe):
-            if input or label or split:
+            if input or label or split or max_pixels:
                 raise DatasetError(
-                    "the dataset is a Probe, whose rows are drawn already, so input=, label= and split= cannot apply. "
-                    "Leave them out, or give them to Probe.of() with the dataset itself."
+                    "the dataset is a Probe, whose rows are drawn already, so input=, label=, split= and max_pixels= "
+                    "cannot apply. Leave them out, or give them to Probe.of() with the dataset itself."
                 )
             return dataset
         settings = DrawingSettings(whole_number("seed", seed, 0), max_corrupt)
@@ -142,6 +142,8 @@ class Probe:
         name, splits = open_splits(dataset, input=input, label=label, split=split)
         chosen, validation = choose_split(splits, split, name)
         rows = splits[chosen]()
+        if max_pixels is not None:
+            rows.bound(whole_number("max_pixels", max_pixels, 1))
         if (input or label) and not rows.has_columns:
             raise DatasetError(
                 f"input= and label= name columns, but the rows come from {rows.source}, which has no columns. Leave "
@@ -173,7 +175,9 @@ class Probe:
             if test_as_holdout and (test := test_split(splits)) and (splits[test]().labels.indices >= 0).any():
                 validation = test
             if validation is not None:
-                cut = from_validation(splits[validation](), validation, classes, available if deduplicate else None)
+                held = splits[validation]()
+                held.shown_as(rows)
+                cut = from_validation(held, validation, classes, available if deduplicate else None)
             else:
                 available, cut = cut_out(available, holdout, settings.seed, name)
             source = {"kind": cut.rows.source, **cut.rows.notes}

@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import abc
 import hashlib
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
 
 from modelselect.errors import DatasetError
 from modelselect.probe import images
+from modelselect.probe.images import Reading
 from modelselect.probe.labels import Labels
 from modelselect.utils.system import usable_cores
 
 IMAGE, TEXT, ARRAY = "image", "text", "array"
 
+_LOOKED_AT, _ENOUGH = (256, 1024, 4096, 16384), 128
+"""Numbers of rows in which the range of deep grey is looked for, until that many of them are deep grey."""
+
 _Result = TypeVar("_Result")
+
+_one_looks = threading.RLock()
 
 
 class Check(NamedTuple):
@@ -39,6 +47,7 @@ class Rows(abc.ABC):
         skipped: (name, reason) of everything that was refused before any row was read.
         notes: for the provenance; can be written as JSON.
         remarks: sentences for the user, on the terminal and the board: what was left out, or how rows are read.
+        reading: how images become pixels.
     """
 
     source: ClassVar[str]
@@ -51,6 +60,9 @@ class Rows(abc.ABC):
         self.skipped: tuple[tuple[str, str], ...] = ()
         self.notes: dict[str, Any] = {}
         self.remarks: tuple[str, ...] = ()
+        self.reading = Reading()
+        self._white_from: Rows = self
+        self._looked = False
         self._checks: dict[int, Check] = {}
 
     @abc.abstractmethod
@@ -69,18 +81,21 @@ class Rows(abc.ABC):
     def __len__(self) -> int:
         return len(self.labels.indices)
 
+    def bound(self, max_pixels: int) -> None:
+        """Sets the number of pixels above which an image is refused."""
+        self.reading = replace(self.reading, max_pixels=max_pixels)
+
+    def shown_as(self, training: Rows) -> None:
+        """Sets that deep grey has the same white, and an image the same bound, as in the training rows."""
+        self._white_from = training
+        self.reading = replace(self.reading, max_pixels=training.reading.max_pixels)
+
     def item(self, row: int) -> Any:
         """The decoded input: a PIL image in RGB, a string, or a copy of an array."""
         raw = self.raw(row)
-        if isinstance(raw, str):
-            return raw
-        if isinstance(raw, bytes):
-            return images.decode(raw)
-        if not isinstance(raw, np.ndarray):
-            return images.rgb(raw)
-        if self.modality == IMAGE:
-            return images.from_pixels(raw)
-        return raw.copy()
+        if not self._is_image(raw):
+            return raw.copy() if isinstance(raw, np.ndarray) else raw
+        return images.decode(raw, self._reading_of(raw))
 
     def check(self, rows: Iterable[int]) -> list[Check]:
         """Reads and decodes rows; the result for each is kept."""
@@ -93,24 +108,91 @@ class Rows(abc.ABC):
         """Digest of each row's content, without decoding it; None for rows that cannot be read."""
         return self._each(self._digest, list(rows))
 
-    def _check(self, row: int) -> Check:
-        digest = b""
+    def _is_image(self, raw: Any) -> bool:
+        return not isinstance(raw, (str, tuple)) and (self.modality == IMAGE or not isinstance(raw, np.ndarray))
+
+    def _reading_of(self, raw: Any) -> Reading:
+        """The reading with the white of deep grey, which is looked for when the first such row is met."""
+        if self.reading.white is None and images.needs_white(raw, self.reading):
+            with _one_looks:
+                if not self._looked:
+                    self._set_white()
+        return self.reading
+
+    def _set_white(self) -> None:
+        self._looked = True
+        white = self._white_from.white()
+        if white is None and self._white_from is not self:
+            white = self.white()
+        if white is not None:
+            self.reading = replace(self.reading, white=white)
+            depth = white.bit_length()
+            self._remark(f"These images hold {depth}-bit grey: values from 0 to {white} are shown as black to white.")
+
+    def white(self) -> int | None:
+        """The white of the deep grey in these rows, looked for in evenly spaced rows; None if there is no such row.
+
+        Raises:
+            DatasetError: most images hold negative values.
+        """
+        if self.reading.white is not None:
+            return self.reading.white
+        found: list[tuple[int, int]] = []
+        for count in _LOOKED_AT:
+            rows = np.unique(np.linspace(0, len(self) - 1, min(count, len(self))).astype(np.int64))
+            found = [values for values in self._each(self._extremes, rows.tolist()) if values is not None]
+            if len(found) >= _ENOUGH or count >= len(self):
+                break
+        greatest = [high for low, high in found if low >= 0]
+        if 2 * len(greatest) < len(found):
+            least, most = min(low for low, _ in found), max(high for _, high in found)
+            raise DatasetError(
+                f"the images hold values from {least} to {most}, and where values are negative, as those of CT in "
+                "Hounsfield units are, it is not known which are black and white. Choose a window of values, scale it "
+                "to 0 to 255, and save the images with 8 bits; or give uint8 arrays as (inputs, labels)."
+            )
+        if not greatest:
+            return None
+        white, usual = images.white_above(greatest), int(np.median(greatest))
+        if white > 255 and 4 * usual <= max(greatest):
+            self._remark(
+                f"Half of the images hold no value above {usual}, and the brightest one holds {max(greatest)}, so most "
+                "are shown dark. If that is an error in a few images, remove them."
+            )
+        return white
+
+    def _extremes(self, row: int) -> tuple[int, int] | None:
         try:
             raw = self.raw(row)
-            digest = _digest(raw)
-            if isinstance(raw, bytes):
-                images.verify(raw)
-            elif not isinstance(raw, (str, np.ndarray)):
-                images.rgb(raw)
-            return Check(digest, None)
+        except DatasetError:
+            raise
+        except Exception:
+            return None
+        return images.extremes(raw, self.reading) if self._is_image(raw) else None
+
+    def _remark(self, sentence: str) -> None:
+        with _one_looks:
+            if sentence not in self.remarks:
+                self.remarks += (sentence,)
+
+    def _check(self, row: int) -> Check:
+        try:
+            raw = self.raw(row)
+            if not self._is_image(raw):
+                return Check(_digest(raw, ""), None)
+            verified = images.verify(raw, self._reading_of(raw))
         except DatasetError:
             raise
         except Exception as error:
-            return Check(digest, reason_of(error))
+            return Check(b"", reason_of(error))
+        if verified.remark is not None:
+            self._remark(verified.remark)
+        return Check(_digest(raw, verified.mark), None)
 
     def _digest(self, row: int) -> bytes | None:
         try:
-            return _digest(self.raw(row))
+            raw = self.raw(row)
+            return _digest(raw, images.mark(raw, self._reading_of(raw)) if self._is_image(raw) else "")
         except DatasetError:
             raise
         except Exception:
@@ -118,11 +200,10 @@ class Rows(abc.ABC):
 
     def _each(self, function: Callable[[int], _Result], rows: Sequence[int]) -> list[_Result]:
         threads = usable_cores() if self.concurrent and len(rows) > 1 else 1
-        with images.bombs_without_warnings():
-            if threads == 1:
-                return [function(row) for row in rows]
-            with ThreadPoolExecutor(threads) as pool:
-                return list(pool.map(function, rows))
+        if threads == 1:
+            return [function(row) for row in rows]
+        with ThreadPoolExecutor(threads) as pool:
+            return list(pool.map(function, rows))
 
 
 def reason_of(error: Exception) -> str:
@@ -134,8 +215,8 @@ def reason_of(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
-def _digest(raw: Any) -> bytes:
-    """SHA-256 of a row's content and of its kind, so that equal bytes of different kinds differ."""
+def _digest(raw: Any, mark: str) -> bytes:
+    """SHA-256 of a row's content, of its kind, so that equal bytes of different kinds differ, and of `images.mark`."""
     if isinstance(raw, bytes):
         header, content = "file", raw
     elif isinstance(raw, str):
@@ -145,6 +226,7 @@ def _digest(raw: Any) -> bytes:
     else:
         palette = raw.getpalette() if raw.mode in ("P", "PA") else None
         header, content = f"pixels {raw.mode} {raw.size} {palette}", raw.tobytes()
-    digest = hashlib.sha256(header.encode() + b"\0")
+    digest = hashlib.sha256(f"{header} {mark}".encode() if mark else header.encode())
+    digest.update(b"\0")
     digest.update(content)
     return digest.digest()

@@ -244,7 +244,7 @@ def test_a_killed_run_resumes_without_losing_what_was_finished(dataset: Path, tm
 
 
 def test_an_image_backbone_says_so_where_the_rows_are_no_images() -> None:
-    with pytest.raises(NothingRankedError, match="takes images, but the probe's rows are ndarray"):
+    with pytest.raises(NothingRankedError, match="takes images, but the probe's rows are arrays of"):
         rank((np.random.default_rng(0).normal(size=(8, 3, 32, 32)), [0, 1] * 4), SOME)
     with pytest.raises(NothingRankedError, match="rows are str"):
         rank((["good", "bad"] * 4, [0, 1] * 4), SOME)
