@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from modelselect.errors import DatasetError
 from modelselect.probe.labels import Labels
 from modelselect.probe.rows import ARRAY, IMAGE, TEXT, Rows
+from modelselect.probe.texts import blank_texts
 
 _CHANNELS = (1, 3, 4)  # grey, RGB, RGBA
 _CHECKED_AT_ONCE = 1 << 24  # number of values; keeps the search for NaN in a large array small in memory
@@ -46,6 +47,8 @@ class MemoryRows(Rows):
         self._inputs = inputs
         n_rows = len(inputs)
         super().__init__(modality, Labels.none(n_rows) if labels is None else Labels.of(labels, n_rows, where="labels"))
+        if modality == TEXT:
+            self.remarks = blank_texts(inputs)
 
     def raw(self, row: int) -> Any:
         value = self._inputs[row]

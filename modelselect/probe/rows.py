@@ -55,7 +55,8 @@ class Rows(abc.ABC):
 
     @abc.abstractmethod
     def raw(self, row: int) -> Any:
-        """The input as it is stored: the bytes of an image file, a PIL image, a text, or an array (pixels or numbers).
+        """The input as it is stored: the bytes of an image file, a PIL image, an array (pixels or numbers), a text, or
+        a pair of texts.
 
         Raises:
             UnreadableError: the row cannot be read. (Any other exception counts as the same.)
@@ -70,9 +71,9 @@ class Rows(abc.ABC):
         return len(self.labels.indices)
 
     def item(self, row: int) -> Any:
-        """The decoded input: a PIL image in RGB, a string, or a copy of an array."""
+        """The decoded input: a PIL image in RGB, a string, a tuple of two strings, or a copy of an array."""
         raw = self.raw(row)
-        if isinstance(raw, str):
+        if isinstance(raw, (str, tuple)):
             return raw
         if isinstance(raw, bytes):
             return images.decode(raw)
@@ -100,7 +101,7 @@ class Rows(abc.ABC):
             digest = _digest(raw)
             if isinstance(raw, bytes):
                 images.verify(raw)
-            elif not isinstance(raw, (str, np.ndarray)):
+            elif not isinstance(raw, (str, tuple, np.ndarray)):
                 images.rgb(raw)
             return Check(digest, None)
         except DatasetError:
@@ -140,6 +141,9 @@ def _digest(raw: Any) -> bytes:
         header, content = "file", raw
     elif isinstance(raw, str):
         header, content = "text", raw.encode("utf-8", "surrogatepass")
+    elif isinstance(raw, tuple):
+        first, second = (text.encode("utf-8", "surrogatepass") for text in raw)
+        header, content = f"pair of texts {len(first)}", first + second
     elif isinstance(raw, np.ndarray):
         header, content = f"array {raw.dtype.str} {raw.shape}", raw.tobytes()
     else:
