@@ -45,8 +45,7 @@ PAIRS = (
 )
 """Names of two columns that hold pairs of texts. So do two columns whose names differ in 1 and 2, or in a and b."""
 
-_NUMBERED = re.compile(r"(?P<stem>.*[a-z])[ _-]?(?P<place>1|2)|(?P<letters>.*[a-z])[ _-](?P<letter>a|b)")
-_PLACES = {"1": 0, "2": 1, "a": 0, "b": 1}
+_NUMBERED = re.compile(r"(?P<stem>.*[a-z])([ _-]?(?P<number>[0-9]+)|[ _-](?P<letter>[a-e]))")
 
 TEXT_NAMES = _words(
     """
@@ -62,6 +61,7 @@ _NO_INPUT = _words(
     id idx index uid uuid guid pairid captionid url uri link md5 sha256 date time timestamp lang language split
     source file filename file_name filepath file_path path image img image_id img_id image_path img_path image_file
     image_name photo picture
+    author user username label_text label_name class_name
     """
 )
 """Names of columns that are not texts to rank on, unless the user names them."""
@@ -233,12 +233,14 @@ def _pair(texts: Sequence[str]) -> tuple[str, str] | None:
     """The two columns that hold pairs; None if there are none, or several."""
     by_name = {column.lower(): column for column in texts}
     found = [(by_name[a], by_name[b]) for a, b in PAIRS if a in by_name and b in by_name]
-    numbered: dict[str, dict[int, str]] = {}
+    numbered: dict[str, dict[str, str]] = {}
     for name, column in by_name.items():
         if match := _NUMBERED.fullmatch(name):
-            stem, place = match["stem"] or match["letters"], match["place"] or match["letter"]
-            numbered.setdefault(stem, {})[_PLACES[place]] = column
-    found += [(places[0], places[1]) for places in numbered.values() if len(places) == 2]
+            numbered.setdefault(match["stem"], {})[match["number"] or match["letter"]] = column
+    for places in numbered.values():
+        first, second = min(places), max(places)
+        if len(places) == 2 and (first, second) in (("1", "2"), ("0", "1"), ("a", "b")):
+            found.append((places[first], places[second]))
     return found[0] if len(found) == 1 else None
 
 

@@ -124,7 +124,8 @@ def _as_list(inputs: Any) -> Any:
     for name in ("tolist", "to_list", "to_pylist"):
         if hasattr(inputs, name) and not hasattr(inputs, "detach"):
             return getattr(inputs, name)()
-    return list(inputs) if _is_a(inputs, "datasets", "Column") else inputs
+    is_column = _is_a(inputs, "datasets", "Column") and len(inputs) > 0 and isinstance(inputs[0], str)
+    return list(inputs) if is_column else inputs
 
 
 def _refuse_what_is_marked_test(dataset: Any, name: str) -> None:

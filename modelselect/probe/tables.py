@@ -139,11 +139,10 @@ def open_tables(root: Path, *, input: Any, label: str | None) -> Openers | None:
 
 def has_class_folders(root: Path) -> bool:
     """True for a folder with two or more class folders of images, in itself or in the folder of a split."""
-    folders = [entry for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith(".")]
-    plain = [folder for folder in folders if kind_of_split(folder.name) is None]
-    if sum(map(_holds_image, plain)) >= 2:
-        return True
-    return any(has_class_folders(folder) for folder in folders if folder not in plain)
+    folders = _folders(root)
+    splits = [folder for folder in folders if kind_of_split(folder.name)]
+    holders = [[folder for folder in folders if folder not in splits], *map(_folders, splits)]
+    return any(sum(map(_holds_image, folders)) >= 2 for folders in holders)
 
 
 def remark_on_tables(root: Path) -> tuple[str, ...]:
@@ -238,6 +237,8 @@ def frame_dataset(frame: Any) -> Any:
             paths = [c for c in frame.columns if frame[c].map(lambda value: isinstance(value, os.PathLike)).any()]
             for column in paths:
                 frame = frame.assign(**{column: frame[column].map(str, na_action="ignore")})
+            if any(_holds_images(frame[column]) for column in frame.columns):
+                return datasets.Dataset.from_dict({column: frame[column].tolist() for column in frame.columns})
             frame = pa.Table.from_pandas(frame, preserve_index=False)
         elif _is_a(frame, "polars", "DataFrame"):
             frame = frame.to_arrow()
@@ -247,8 +248,12 @@ def frame_dataset(frame: Any) -> Any:
     except Exception as error:
         raise DatasetError(
             f"the {type(frame).__name__} cannot be read as a table ({' '.join(str(error).split())[:300]}). Give each "
-            "column values of one kind. If a column holds images or arrays, give (list(frame[column]), labels)."
+            "column values of one kind. If a column holds arrays, give (list(frame[column]), labels)."
         ) from error
+
+
+def _holds_images(column: Any) -> bool:
+    return any(_is_a(value, "PIL.Image", "Image") for value in column.head(1))
 
 
 def _plain(table: Any) -> Any:
@@ -431,11 +436,20 @@ def _listing(root: Path) -> tuple[list[Path], int]:
     return tables, images
 
 
+def _folders(folder: Path) -> list[Path]:
+    return [entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")]
+
+
 def _holds_image(folder: Path) -> bool:
-    names = os.listdir(folder)
+    """True for a folder with an image in itself or a sub-folder. Links in it are not followed, since they may loop."""
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return False
     if any(os.path.splitext(name)[1].lower() in SUFFIXES for name in names):
         return True
-    return any(_holds_image(path) for name in names if (path := folder / name).is_dir())
+    paths = [folder / name for name in names]
+    return any(_holds_image(path) for path in paths if path.is_dir() and not path.is_symlink())
 
 
 def _is_metadata(path: Path) -> bool:
@@ -500,7 +514,11 @@ def _tables_of_datasets(root: Path, tables: Sequence[Path], *, input: Any, label
             )
     read = {os.path.abspath(name) for names in files.values() for name in names}
     unread = [table for table in tables if os.path.abspath(table) not in read]
-    remarks = [f"{len(unread)} tables in the folder are not read ({_some(unread, root)})."] if unread else []
+    remarks = (
+        [f"{len(unread)} of the {len(tables)} tables in the folder are not read ({_some(unread, root)})."]
+        if unread
+        else []
+    )
     arguments = {"input": input, "label": label, "origin": Origin.folder(root)}
     if all(_format(Path(name)) == "csv" for name in read) and builder.info.features is None:
         separator = getattr(builder.config, "sep", ",")
