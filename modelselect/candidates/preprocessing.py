@@ -169,6 +169,7 @@ class TextPreprocessing:
         encode: a text -> its token ids, special tokens included, at least one and at most `length`.
         length: of every row, in tokens.
         key: see `Preprocessing`.
+        encode_pair: two texts -> what `encode` gives for one. None: pairs of texts cannot be taken.
 
     >>> import torch
     >>> preprocessing = TextPreprocessing(lambda text: [ord(letter) for letter in text[:6]], 6, "letters")
@@ -182,16 +183,22 @@ class TextPreprocessing:
     encode: Callable[[str], Sequence[int]]
     length: int
     key: str
+    encode_pair: Callable[[str, str], Sequence[int]] | None = None
 
     def prepare(self, item: Any) -> torch.Tensor:
-        """(length,) int32 from a text."""
+        """(length,) int32 from a text, or from a tuple of two texts."""
         import torch
 
-        if not isinstance(item, str):
+        if isinstance(item, str):
+            ids = self.encode(_valid(item))
+        elif isinstance(item, tuple) and len(item) == 2 and all(isinstance(text, str) for text in item):
+            if self.encode_pair is None:
+                raise CandidateError("the candidate takes single texts, but the probe's rows are pairs of texts.")
+            ids = self.encode_pair(*map(_valid, item))
+        else:
             raise CandidateError(
                 f"the candidate takes texts, but the probe's rows are {type(item).__name__}. Give strings."
             )
-        ids = self.encode(item.encode("utf-8", "replace").decode())  # half a surrogate pair is not valid text
         row = torch.full((self.length,), PADDING, dtype=torch.int32)
         row[: len(ids)] = torch.tensor(ids, dtype=torch.int32)
         return row
@@ -200,6 +207,11 @@ class TextPreprocessing:
         """(B, length) int32 -> (B, longest text) int64."""
         longest = int((batch != PADDING).sum(1).max())
         return batch[:, :longest].long()
+
+
+def _valid(text: str) -> str:
+    """The text in valid UTF-8: half a surrogate pair is not."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def as_preprocessing(

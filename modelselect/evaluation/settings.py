@@ -132,6 +132,17 @@ _flag = expect("True or False", _is_truth)
 _name_or_none = expect("a name, or None", lambda value: value is None or (isinstance(value, str) and value != ""))
 
 
+def _columns(name: str, value: Any) -> Any:
+    """A column, or two columns as a tuple."""
+    if isinstance(value, (list, tuple)) and len(value) == 2 and all(isinstance(each, str) and each for each in value):
+        return tuple(value)
+    if value is None or (isinstance(value, str) and value):
+        return value
+    raise InvalidInputError(
+        f"{name} is {value!r}; expected the name of a column, two names for pairs of texts, or None"
+    )
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
     """The keywords of `select()`, `plan()` and `benchmark()`. The docstring of `select()` explains each of them.
@@ -219,8 +230,11 @@ class Settings:
         "Maximum share of the rows that may be unreadable.",
         Option(float),
     )
-    input: str | None = setting(
-        None, _name_or_none, "Column of the images or texts, if the dataset has columns.", Option(str)
+    input: str | tuple[str, str] | None = setting(
+        None,
+        _columns,
+        "Column of the images or texts, if the dataset has columns; two, with a comma between them, for pairs.",
+        Option(str),
     )
     label: str | None = setting(None, _name_or_none, "Column of the labels, if the dataset has columns.", Option(str))
     split: str | None = setting(
@@ -349,7 +363,7 @@ class BenchmarkKeywords(TypedDict, total=False):
     compile: bool
     fine_tuning: FineTuning | None
     max_corrupt: float
-    input: str | None
+    input: str | tuple[str, str] | None
     label: str | None
     split: str | None
     max_pixels: int | None

@@ -5,32 +5,33 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from modelselect.errors import DatasetError, did_you_mean
+from modelselect.errors import DatasetError
+from modelselect.probe.columns import Columns, is_image, kind, sample_of
 from modelselect.probe.images import Reading, UnreadableError
 from modelselect.probe.labels import Labels
+from modelselect.probe.paths import Origin, origin_of_paths
 from modelselect.probe.rows import IMAGE, TEXT, Rows
 from modelselect.probe.splits import WHOLE
+from modelselect.probe.texts import blank_remark
 
 _HUB_ID = re.compile(r"(?P<path>[\w.-]+/[\w.-]+)(:(?P<config>[^/:\s]+))?", re.ASCII)
-
-_LABEL_NAMES = ("label", "labels", "class", "target", "category", "fine_label", "y")
-_INPUT_NAMES = ("image", "img", "text", "sentence", "content")
-"""Names of columns to look for, best first, if the types leave a choice."""
 
 
 class HuggingFaceRows(Rows):
     """The rows of a `datasets.Dataset`; its format and its transforms are ignored.
 
+    A column of paths of image files is a column of images.
+
     Args:
         dataset: map-style.
-        input: name of the column of images or texts; None finds it.
+        input: name of the column of images or texts, or two names for pairs of texts; None finds them.
         label: name of the column of labels; None finds it.
-        roots: folders that every image's path must lie in, for a dataset from somebody else; None: anywhere.
+        origin: where the dataset comes from, which decides which files its rows may name. None: it is the user's own.
 
     Raises:
         DatasetError: a column is missing, is ambiguous, or is of an unsupported kind.
@@ -40,37 +41,58 @@ class HuggingFaceRows(Rows):
     has_columns = True
 
     def __init__(
-        self, dataset: Any, *, input: str | None, label: str | None, roots: Iterable[str] | None = None
+        self, dataset: Any, *, input: str | Sequence[str] | None, label: str | None, origin: Origin | None = None
     ) -> None:
         import datasets
 
-        features = dataset.features
-        label = _label_column(features, label)
-        input = _input_column(features, input, label)
-        super().__init__(IMAGE if _is_image(features[input]) else TEXT, _labels(dataset, label))
-        dataset = dataset.with_format(None).select_columns([input])
+        origin = origin or Origin.user()
+        columns = Columns.of(dataset, input, label)
+        first = columns.inputs[0]
+        self._origin: Origin | None = origin
+        if not is_image(dataset.features[first]):
+            self._origin = None
+            if len(columns.inputs) == 1:
+                self._origin = origin_of_paths(
+                    sample_of(dataset, first),
+                    lambda: _values(dataset, first).to_pylist(),
+                    origin,
+                    where=f"the values of column {first!r}",
+                    named=input is not None,
+                )
+        super().__init__(TEXT if self._origin is None else IMAGE, _labels(dataset, columns.label))
+        self.remarks = columns.remarks
+        if self.modality == TEXT:
+            self.remarks += blank_remark(_blank(dataset, columns.inputs))
+        dataset = dataset.with_format(None).select_columns(list(columns.inputs))
         if self.modality == IMAGE:
-            self.reading = Reading(upright=True, mode=features[input].mode)
-            dataset = dataset.cast_column(input, datasets.Image(decode=False))
-        self._dataset, self._column = dataset, input
-        self._roots = None if roots is None else tuple(os.path.realpath(root) for root in roots)
-        self.notes = {"input": input, "label": label, "datasets": datasets.__version__}
+            self.reading = Reading(upright=True)
+        if is_image(feature := dataset.features[first]):
+            self.reading = Reading(upright=True, mode=feature.mode)
+            dataset = dataset.cast_column(first, datasets.Image(decode=False))
+        self._dataset, self._columns = dataset, columns.inputs
+        named = first if len(columns.inputs) == 1 else list(columns.inputs)
+        self.notes = {"input": named, "label": columns.label, "datasets": datasets.__version__}
 
     def raw(self, row: int) -> Any:
-        value = self._dataset[row][self._column]
-        if value is None:
+        found = self._dataset[row]
+        values = [found[column] for column in self._columns]
+        if None in values:
             raise UnreadableError("missing")
-        if self.modality == TEXT:
-            return value
-        if value["bytes"] is not None:
-            return value["bytes"]
-        if not value["path"]:
+        if self._origin is None:
+            return values[0] if len(values) == 1 else tuple(values)
+        path = values[0]
+        if not isinstance(path, str):
+            if path["bytes"] is not None:
+                return path["bytes"]
+            path = path["path"]
+        if not path:
             raise UnreadableError("missing")
-        path = os.path.realpath(value["path"])
-        if self._roots is not None and not any(path.startswith(root + os.sep) for root in self._roots):
-            raise UnreadableError("the image's path leaves the dataset's folder")
-        with open(path, "rb") as file:
-            return file.read()
+        return self._origin.read(path)
+
+    def paths(self) -> list[str | None]:
+        """The path of each row's image file, as the dataset says it; None for a row without one."""
+        values = self._dataset[:][self._columns[0]]
+        return [value["path"] if isinstance(value, dict) else value for value in values]
 
 
 def is_saved(folder: Path) -> bool:
@@ -78,7 +100,7 @@ def is_saved(folder: Path) -> bool:
     return (folder / "state.json").is_file() or (folder / "dataset_dict.json").is_file()
 
 
-def open_saved(folder: Path, *, input: str | None, label: str | None) -> dict[str, Callable[[], Rows]]:
+def open_saved(folder: Path, *, input: str | Sequence[str] | None, label: str | None) -> dict[str, Callable[[], Rows]]:
     """Functions that open the rows of each split of a folder written by `save_to_disk`.
 
     Raises:
@@ -96,7 +118,7 @@ def open_saved(folder: Path, *, input: str | None, label: str | None) -> dict[st
             f"the folder {folder} was made by datasets.save_to_disk but cannot be read ({_first_line(error)}). "
             "Save the dataset again."
         ) from error
-    return _open(saved, input=input, label=label, roots=[str(folder)])
+    return _open(saved, input=input, label=label, origin=Origin.folder(folder))
 
 
 def hub_id(text: str) -> tuple[str, str | None] | None:
@@ -110,7 +132,7 @@ def hub_id(text: str) -> tuple[str, str | None] | None:
 
 
 def open_hub(
-    path: str, config: str | None, split: str | None, *, input: str | None, label: str | None
+    path: str, config: str | None, split: str | None, *, input: str | Sequence[str] | None, label: str | None
 ) -> dict[str, Callable[[], Rows]]:
     """Functions that open the rows of each split of a dataset on the Hub; only of `split` if that is an expression.
 
@@ -130,12 +152,13 @@ def open_hub(
         ) from error
     if expression is not None:
         loaded = {expression: loaded}
-    caches = [
-        str(datasets.config.HF_DATASETS_CACHE),
-        str(datasets.config.DOWNLOADED_DATASETS_PATH),
-        str(huggingface_hub.constants.HF_HUB_CACHE),
-    ]
-    return _open(loaded, input=input, label=label, roots=caches)
+    caches = (
+        datasets.config.HF_DATASETS_CACHE,
+        datasets.config.DOWNLOADED_DATASETS_PATH,
+        huggingface_hub.constants.HF_HUB_CACHE,
+    )
+    origin = Origin(roots=tuple(os.path.realpath(cache) for cache in caches))
+    return _open(loaded, input=input, label=label, origin=origin)
 
 
 def _advice(path: str, error: Exception) -> str:
@@ -192,10 +215,10 @@ def _labels(dataset: Any, column: str) -> Labels:
     dtype = str(getattr(feature, "dtype", ""))
     if not isinstance(feature, (datasets.ClassLabel, datasets.Value)):
         raise DatasetError(
-            f"the label column {column!r} holds {_kind(feature)}; expected one class for each row. Name another column "
-            "with label=."
+            f"the label column {column!r} holds {kind(feature)}; expected one class for each row. Name another column "
+            "with label= (on the command line: --label NAME)."
         )
-    values = dataset.select_columns([column]).with_format("arrow")[:][column]
+    values = _values(dataset, column)
     if dtype.startswith(("int", "uint")):
         array = values.fill_null(-1).to_numpy()
     elif dtype.startswith("float"):
@@ -214,75 +237,21 @@ def _objects(values: list[Any]) -> Any:
     return array
 
 
-def _label_column(features: Mapping[str, Any], wanted: str | None) -> str:
-    import datasets
-
-    if wanted is not None:
-        return _present(features, wanted, "label")
-    of_type = [name for name, feature in features.items() if isinstance(feature, datasets.ClassLabel)]
-    if len(of_type) == 1:
-        return of_type[0]
-    found = _best_named(of_type or features, _LABEL_NAMES)
-    if found is None:
-        raise DatasetError(
-            f"no label column found among {_listed(features)}; expected one ClassLabel column, or one with the name "
-            f"{', '.join(_LABEL_NAMES)}. Name the column with label=. (To use unlabelled rows, give (inputs, None).)"
-        )
-    return found
+def _values(dataset: Any, column: str) -> Any:
+    """All values of a column, as an Arrow array."""
+    return dataset.select_columns([column]).with_format("arrow")[:][column]
 
 
-def _input_column(features: Mapping[str, Any], wanted: str | None, label: str) -> str:
-    if wanted is not None:
-        if not (_is_image(features[_present(features, wanted, "input")]) or _is_text(features[wanted])):
-            raise DatasetError(
-                f"the input column {wanted!r} holds {_kind(features[wanted])}; expected images (the feature "
-                "datasets.Image) or strings. Cast it with dataset.cast_column(), or give (inputs, labels)."
-            )
-        return wanted
-    others = [name for name in features if name != label]
-    for of_type in ([n for n in others if _is_image(features[n])], [n for n in others if _is_text(features[n])]):
-        if len(of_type) == 1:
-            return of_type[0]
-        if (found := _best_named(of_type, _INPUT_NAMES)) is not None:
-            return found
-        if of_type:
-            break
-    raise DatasetError(
-        f"no input column found among {_listed(features)}; expected one of images or of strings. Name the column with "
-        "input=."
-    )
+def _blank(dataset: Any, columns: Sequence[str]) -> int:
+    """How many rows have a text that is empty or holds only spaces."""
+    import numpy as np
+    import pyarrow.compute as pc
 
-
-def _present(features: Mapping[str, Any], name: str, argument: str) -> str:
-    if name not in features:
-        raise DatasetError(
-            f"{argument}={name!r} is not a column.{did_you_mean(name, features)} Columns: {_listed(features)}."
-        )
-    return name
-
-
-def _best_named(columns: Iterable[str], names: Iterable[str]) -> str | None:
-    by_name = {column.lower(): column for column in columns}
-    return next((by_name[name] for name in names if name in by_name), None)
-
-
-def _is_image(feature: Any) -> bool:
-    import datasets
-
-    return isinstance(feature, datasets.Image)
-
-
-def _is_text(feature: Any) -> bool:
-    return getattr(feature, "dtype", None) in ("string", "large_string")
-
-
-def _listed(features: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} ({_kind(feature)})" for name, feature in features.items()) or "no columns"
-
-
-def _kind(feature: Any) -> str:
-    dtype = getattr(feature, "dtype", None)
-    return dtype if type(feature).__name__ == "Value" and isinstance(dtype, str) else type(feature).__name__
+    blank = np.zeros(len(dataset), np.bool_)
+    for column in columns:
+        lengths = pc.utf8_length(pc.utf8_trim_whitespace(_values(dataset, column)))
+        blank |= pc.equal(lengths, 0).fill_null(False).to_numpy()
+    return int(blank.sum())
 
 
 def _first_line(error: Exception) -> str:

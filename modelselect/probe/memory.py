@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import Any, NoReturn
 
 import numpy as np
@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from modelselect.errors import DatasetError
 from modelselect.probe.images import UnreadableError, is_16_bit
 from modelselect.probe.labels import Labels
-from modelselect.probe.paths import has_image_suffix, image_paths, is_file
+from modelselect.probe.paths import SAMPLE, Origin, origin_of_paths
 from modelselect.probe.rows import ARRAY, IMAGE, TEXT, Rows
+from modelselect.probe.texts import PAIRS_REMARK, are_pairs, blank_texts
 from modelselect.utils.containers import array_of_tensor, columns_of, is_a, is_tensor, opened
 
 _CHANNELS = (1, 3, 4)  # grey, RGB, RGBA
@@ -59,10 +60,13 @@ class MemoryRows(Rows):
         self._inputs = values
         n_rows = len(values)
         super().__init__(modality, Labels.none(n_rows) if labels is None else Labels.of(labels, n_rows, where="labels"))
+        if modality == TEXT:
+            pairs = any(isinstance(value, tuple) for value in values)
+            self.remarks = ((PAIRS_REMARK,) if pairs else ()) + blank_texts(values)
 
     def raw(self, row: int) -> Any:
         value = self._inputs[row]
-        if value is None:
+        if value is None or (isinstance(value, tuple) and None in value):
             raise UnreadableError("missing")
         if self._open is not None:
             return self._open(value)
@@ -77,7 +81,7 @@ def modality_of(value: Any) -> str:
     Raises:
         DatasetError: the input is none of these.
     """
-    if isinstance(value, str):
+    if isinstance(value, (str, tuple)):  # a tuple is a pair of texts
         return TEXT
     if isinstance(value, np.ndarray):
         if value.dtype.kind not in "biuf":
@@ -167,6 +171,10 @@ def _values_of_table(columns: Mapping[str, Any]) -> NDArray[Any] | list[Any]:
     texts = [name for name, array in arrays.items() if array is None]
     if not texts:
         return np.stack([array for array in arrays.values() if array is not None], axis=1)
+    if len(texts) == len(columns) == 2:
+        pairs = list(zip(*(_values_of(column) for column in columns.values()), strict=True))
+        if are_pairs(pairs):
+            return pairs
     raise DatasetError(
         f"inputs are a table of which the columns {', '.join(map(repr, texts[:5]))} hold no numbers; "
         "expected one column of inputs, or only columns of numbers. Give one column, such as "
@@ -208,10 +216,10 @@ def _of_list(values: list[Any]) -> tuple[NDArray[Any] | list[Any], Callable[[Any
     first = values[given[0]]
     if isinstance(first, (bytes, bytearray)):
         return _of_bytes(values, given)
-    if isinstance(first, (str, PurePath)) and all(isinstance(values[row], (str, PurePath)) for row in given):
-        if image_paths(values):
-            return values, _file_content
-        _check_paths(values, given)
+    if all(isinstance(values[row], (str, PurePath)) for row in given):
+        return _of_strings(values, given)
+    if are_pairs(values):
+        return [pair if pair is None else tuple(map(_plain, pair)) for pair in values], None
     if all(isinstance(values[row], _NUMBER) for row in given):
         _refuse_numbers(len(values))
     if isinstance(first, (list, tuple)):
@@ -285,21 +293,20 @@ def _of_lists(values: list[Any], given: Sequence[int]) -> NDArray[Any]:
     return array
 
 
-def _check_paths(values: list[Any], given: Sequence[int]) -> None:
-    """Refuses paths that are not all of image files; texts that are no paths pass."""
-    paths = [row for row in given if isinstance(values[row], PurePath)]
-    first = str(values[given[0]])
-    if not paths and not (has_image_suffix(first) and is_file(first)):
-        return
-    other = next((row for row in given if not has_image_suffix(str(values[row]))), given[0])
-    raise DatasetError(
-        f"inputs hold paths of files, and {str(values[other])!r} in row {other} is not of an image. Give paths of "
-        "images only; if the files hold texts, give [Path(path).read_text() for path in inputs]."
-    )
-
-
-def _file_content(path: Any) -> bytes:
-    return Path(path).expanduser().read_bytes()
+def _of_strings(values: list[Any], given: Sequence[int]) -> tuple[list[Any], Callable[[Any], Any] | None]:
+    """Texts, or paths of image files and how to read one."""
+    texts = [value if value is None else str(value) for value in values]
+    sample = [texts[row] for row in given[:: max(1, len(given) // SAMPLE)]]
+    origin = origin_of_paths(sample, lambda: texts, Origin.user(), where="the inputs")
+    if origin is not None:
+        return texts, origin.read
+    path = next((row for row in given if isinstance(values[row], PurePath)), None)
+    if path is not None:
+        raise DatasetError(
+            f"the inputs hold the path {texts[path]!r} in row {path}; expected paths of image files. If the files hold "
+            "texts, give [Path(path).read_text() for path in inputs]."
+        )
+    return texts, None
 
 
 def _common_modality(inputs: Sequence[Any]) -> str:

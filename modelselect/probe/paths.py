@@ -1,59 +1,152 @@
-"""Texts that are paths of image files."""
+"""Strings that are paths of image files: how they are recognised, and how the files are read."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from pathlib import Path, PurePath
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from modelselect.errors import DatasetError
-from modelselect.probe.images import SUFFIXES
+from modelselect.probe.images import SUFFIXES, UnreadableError
 
-_SAMPLED = 200
-"""The most values that are looked at, spread evenly over all: each costs a question to the file system."""
+SAMPLE = 128
+"""Number of values that are looked at to see whether a column may hold paths."""
+
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://\S+")
+_LONGEST = 1024
+"""Number of characters; a longer text is no path."""
 
 
-def image_paths(values: Sequence[Any], folder: str | os.PathLike[str] = "") -> bool:
-    """True if the values are paths of image files: all have the suffix of an image, and some of these files exist.
+@dataclass(frozen=True)
+class Origin:
+    """Where a dataset comes from, which decides which image files its rows may name.
+
+    Attributes:
+        folders: folders that a relative path may start from, in the order in which they are tried.
+        roots: folders that image files must lie in, for a dataset that may come from somebody else. None: anywhere.
+    """
+
+    folders: tuple[str, ...] = ()
+    roots: tuple[str, ...] | None = None
+
+    @classmethod
+    def user(cls, *folders: Path) -> Origin:
+        """The user's own list, frame or table: its files may lie anywhere."""
+        return cls((*map(os.path.realpath, folders), os.getcwd()))
+
+    @classmethod
+    def folder(cls, root: Path, *folders: Path) -> Origin:
+        """A folder that may come from somebody else: its files must lie in it."""
+        return cls((*map(os.path.realpath, folders), os.path.realpath(root)), (os.path.realpath(root),))
+
+    def read(self, path: str) -> bytes:
+        """The content of an image file, by an absolute path or a path that starts from the first of `folders`.
+
+        Raises:
+            UnreadableError: the path leaves the dataset's folder, or no file is there.
+        """
+        found = os.path.realpath(os.path.join(self.folders[0], path) if self.folders else path)
+        if self.roots is not None and not any(found.startswith(root + os.sep) for root in self.roots):
+            raise UnreadableError("the image's path leaves the dataset's folder")
+        if not os.path.isfile(found):
+            raise UnreadableError("no such file")
+        with open(found, "rb") as file:
+            return file.read()
+
+    def starting_from(self, folder: str) -> Origin:
+        return Origin((folder,), self.roots)
+
+
+def may_be_paths(sample: Iterable[Any]) -> bool:
+    """True if every text of a sample looks like the path or the address of an image file.
+
+    >>> may_be_paths(["cats/1.jpg", "cats/2.jpg"]), may_be_paths(["a picture of a cat", "cats/2.jpg"])
+    (True, False)
+    """
+    texts = [text for text in sample if isinstance(text, str) and text]
+    return bool(texts) and all(_has_suffix(text) and not re.search(r"\s", os.path.basename(text)) for text in texts)
+
+
+def origin_of_paths(
+    sample: Sequence[Any], everything: Callable[[], Iterable[Any]], origin: Origin, *, where: str, named: bool = False
+) -> Origin | None:
+    """Where the paths in a list start from; None if the list holds texts.
 
     Args:
-        values: strings, `pathlib.Path`s and missing values. 200 of them are looked at.
-        folder: what relative paths start from; the working directory if empty.
+        sample: some of the values.
+        everything: gives all values; called only if one of the sample looks like a path.
+        origin: of the dataset.
+        where: what to call the values in messages.
+        named: True if the user named the column, so that values of which none is a file are texts.
 
     Raises:
-        DatasetError: all have the suffix of an image, but there are no such files.
-
-    >>> image_paths(["a text", "another text.jpg"])
-    False
+        DatasetError: the values are addresses on the web; or paths of which no file exists; or paths of files that are
+            no images; or paths among texts.
     """
-    given = [row for row, value in enumerate(values) if isinstance(value, (str, PurePath))]
-    sampled = given[:: -(-len(given) // _SAMPLED) or 1]
-    paths = [str(values[row]) for row in sampled]
-    if not paths or not all(has_image_suffix(path) for path in paths):
-        return False
-    if any(is_file(path, folder) for path in paths):
-        return True
-    if any("://" in path for path in paths):
+    texts = [text for text in sample if isinstance(text, str) and text]
+    if texts and not named and all(_ADDRESS.fullmatch(text) and _has_suffix(text) for text in texts):
         raise DatasetError(
-            f"the inputs are addresses of images on the web, such as {paths[0]!r} in row {sampled[0]}; expected images "
-            "or paths of image files here. Download the images first, and give their paths."
+            f"{where} are addresses of images, such as {texts[0][:100]!r}; expected images, or paths of image files. "
+            "Download the images, and give their paths."
         )
-    start = os.fspath(folder) or "the working directory"
+    if not any(_is_path(text) for text in texts):
+        _refuse_other_files(texts, origin, where)
+        return None
+    values = [text for text in everything() if isinstance(text, str) and text]
+    paths = [text for text in values if _is_path(text)]
+    tried = [text for text in texts if _is_path(text)]
+    start = next((f for f in origin.folders if any(os.path.isfile(os.path.join(f, text)) for text in tried)), None)
+    if start is not None:
+        if len(paths) < len(values):
+            other = next(text for text in values if not _is_path(text))
+            raise DatasetError(
+                f"{where} are a mix: {len(paths)} are paths of image files, such as {tried[0]!r}, and "
+                f"{len(values) - len(paths)} are not, such as {other[:100]!r}. Give either paths or texts."
+            )
+        inside = origin.starting_from(start)
+        if origin.roots is not None and not any(_readable(inside, text) for text in tried):
+            raise DatasetError(
+                f"{where} name image files outside the dataset's folder, such as {tried[0]!r}, and such files are not "
+                "read for a folder that may come from somebody else. If the table is your own, give its file instead "
+                "of its folder."
+            )
+        return inside
+    if named or not may_be_paths(texts) or len(paths) < len(values):
+        return None
+    looked = " or ".join(origin.folders) or "the dataset, which has no such files"
     raise DatasetError(
-        f"the inputs are names of image files, but there is no file {paths[0]!r} (row {sampled[0]}), as seen from "
-        f"{start}. Give paths that exist, such as [os.path.join(FOLDER, name) for name in inputs] with the folder that "
-        "holds the files; or give the folder that holds one folder for each class."
+        f"{where} look like paths of image files, such as {tried[0]!r}, but no such file is in {looked}. Give paths "
+        "that exist, such as [os.path.join(FOLDER, path) for path in paths] with the folder that they start from. If "
+        "they are texts, give a table, and name its column with input= (on the command line: --input NAME)."
     )
 
 
-def has_image_suffix(path: str) -> bool:
-    return os.path.splitext(path)[1].lower() in SUFFIXES
+def _has_suffix(text: str) -> bool:
+    return os.path.splitext(text.split("?")[0] if "://" in text else text)[1].lower() in SUFFIXES
 
 
-def is_file(path: str, folder: str | os.PathLike[str] = "") -> bool:
-    """True if there is such a file; False also for texts that no path can be."""
+def _is_path(text: str) -> bool:
+    return len(text) <= _LONGEST and "\n" not in text and not _ADDRESS.match(text) and _has_suffix(text)
+
+
+def _readable(origin: Origin, path: str) -> bool:
     try:
-        return Path(folder, path).expanduser().is_file()
-    except (OSError, ValueError, RuntimeError):  # too long, with NUL, or of an unknown user
+        origin.read(path)
+    except (UnreadableError, OSError):
         return False
+    return True
+
+
+def _refuse_other_files(texts: Sequence[str], origin: Origin, where: str) -> None:
+    """Raises if all texts are paths of existing files that are no images: a model would be shown the names."""
+    if not texts or any(len(text) > _LONGEST or "\n" in text or "\0" in text for text in texts):
+        return
+    for folder in origin.folders:
+        if all(os.path.isfile(os.path.join(folder, text)) for text in texts):
+            raise DatasetError(
+                f"{where} are paths of files that are not read here, such as {texts[0]!r}; expected images, paths of "
+                f"image files ({', '.join(sorted(SUFFIXES))}), or texts. Read the files, and give (inputs, labels)."
+            )

@@ -79,7 +79,7 @@ class Probe:
         holdout: float = 0.0,
         deduplicate: bool = False,
         label: str | None = None,
-        input: str | None = None,
+        input: str | tuple[str, str] | None = None,
         split: str | None = None,
         max_corrupt: float = 0.1,
         max_pixels: int | None = None,
@@ -94,11 +94,13 @@ class Probe:
         Args:
             dataset: a folder `FOLDER/CLASS/*.jpg` or `FOLDER/{train,val}/CLASS/*.jpg`; a folder that
                 `datasets.save_to_disk` made; the id of a dataset on the Hub, `owner/name[:config]` (a local folder of
-                that name takes precedence); a `datasets.Dataset` or `DatasetDict`; a map-style
+                that name takes precedence); a `datasets.Dataset` or `DatasetDict`; a table
+                (a file, a folder of such files, or a DataFrame of pandas or polars); a map-style
                 `torch.utils.data.Dataset` of (image, label) pairs; `(inputs, labels)`, with None for no labels; or a
                 dict of these by split. Inputs are a uint8 or uint16 array (N, H, W) or (N, H, W, C) of images, any
-                other real array (N, ...), or a list of PIL images, of strings or of arrays. Labels are integers,
-                strings or booleans; -1 and None mean unlabelled. A `Probe` is returned unchanged.
+                other real array (N, ...), or a list of PIL images, of paths of image files, of strings, of pairs of
+                strings or of arrays. Labels are integers, strings or booleans; -1 and None mean unlabelled. A `Probe`
+                is returned unchanged.
             size: maximum number of rows, 2 or more; None takes all.
             seed: of the sample and of the held-out rows.
             holdout: above 0, `Probe.holdout` is the dataset's validation split, or, without one, this share of every
@@ -106,7 +108,7 @@ class Probe:
             deduplicate: of training rows with the same content (file, pixels, text), keep only the first, and none in
                 the holdout.
             label: name of the label column, for datasets with columns.
-            input: name of the column of images or texts, for datasets with columns.
+            input: name of the column of images or texts, for datasets with columns, or two names for pairs of texts.
             split: the split to draw from; by default train, or validation without a train split.
             max_corrupt: maximum share of corrupt rows among those that were read.
             max_pixels: images with more pixels are not read and count as corrupt; None for twice PIL's

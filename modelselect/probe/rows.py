@@ -67,7 +67,8 @@ class Rows(abc.ABC):
 
     @abc.abstractmethod
     def raw(self, row: int) -> Any:
-        """The input as it is stored: the bytes of an image file, a PIL image, a text, or an array (pixels or numbers).
+        """The input as it is stored: the bytes of an image file, a PIL image, an array (pixels or numbers), a text, or
+        a pair of texts.
 
         Raises:
             UnreadableError: the row cannot be read. (Any other exception counts as the same.)
@@ -91,7 +92,7 @@ class Rows(abc.ABC):
         self.reading = replace(self.reading, max_pixels=training.reading.max_pixels)
 
     def item(self, row: int) -> Any:
-        """The decoded input: a PIL image in RGB, a string, or a copy of an array."""
+        """The decoded input: a PIL image in RGB, a string, a tuple of two strings, or a copy of an array."""
         raw = self.raw(row)
         if not self._is_image(raw):
             return raw.copy() if isinstance(raw, np.ndarray) else raw
@@ -221,6 +222,9 @@ def _digest(raw: Any, mark: str) -> bytes:
         header, content = "file", raw
     elif isinstance(raw, str):
         header, content = "text", raw.encode("utf-8", "surrogatepass")
+    elif isinstance(raw, tuple):
+        first, second = (text.encode("utf-8", "surrogatepass") for text in raw)
+        header, content = f"pair of texts {len(first)}", first + second
     elif isinstance(raw, np.ndarray):
         header, content = f"array {raw.dtype.str} {raw.shape}", raw.tobytes()
     else:

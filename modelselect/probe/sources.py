@@ -4,30 +4,43 @@ from __future__ import annotations
 
 import difflib
 import os
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from modelselect.errors import DatasetError
 from modelselect.probe.folders import open_folder, refuse_test_folder
+from modelselect.probe.frames import frame_dataset, is_frame
 from modelselect.probe.huggingface import HuggingFaceRows, hub_id, is_saved, open_hub, open_saved
 from modelselect.probe.memory import MemoryRows
 from modelselect.probe.rows import Rows
 from modelselect.probe.splits import TRAIN, WHOLE, is_test, kind_of_split, test_refused
+from modelselect.probe.tables import (
+    has_class_folders,
+    open_dataset,
+    open_table,
+    open_tables,
+    remark_on_tables,
+    table_name,
+)
 from modelselect.probe.torch_datasets import TorchRows
+from modelselect.utils.containers import is_a
 
 _EXPECTED = (
-    "expected a folder of class folders, the id of a dataset on the Hub ('owner/name[:config]'), a datasets.Dataset or "
-    "DatasetDict, a torch.utils.data.Dataset, (inputs, labels), or a dict of these by split"
+    "expected a folder of class folders or of tables, a table (CSV, TSV, JSON, JSON lines, Parquet or Arrow), the id "
+    "of a dataset on the Hub ('owner/name[:config]'), a datasets.Dataset or DatasetDict, a DataFrame, a "
+    "torch.utils.data.Dataset, (inputs, labels), or a dict of these by split"
 )
+
+Input = str | Sequence[str] | None
+"""The columns of inputs: a name; two names for pairs of texts; or None to find them."""
 
 Splits = Mapping[str, Callable[[], Rows]]
 """Functions that open the rows of each split; only those of used splits are called."""
 
 
-def open_splits(dataset: Any, *, input: str | None, label: str | None, split: str | None) -> tuple[str, Splits]:
+def open_splits(dataset: Any, *, input: Input, label: str | None, split: str | None) -> tuple[str, Splits]:
     """The dataset's name, and its splits.
 
     Raises:
@@ -40,13 +53,17 @@ def open_splits(dataset: Any, *, input: str | None, label: str | None, split: st
     if isinstance(dataset, (str, os.PathLike)):
         return _open_path(dataset, input=input, label=label, split=split)
     name = "arrays" if isinstance(dataset, tuple) else type(dataset).__name__
-    if _is_a(dataset, "datasets", "Dataset"):
+    if is_a(dataset, "datasets", "Dataset"):
         name = dataset.info.dataset_name or "dataset"
     _refuse_what_is_marked_test(dataset, name)
+    if is_frame(dataset):
+        return name, open_dataset(frame_dataset(dataset), input=input, label=label)
+    if is_a(dataset, "datasets", "Dataset"):
+        return name, open_dataset(dataset, input=input, label=label)
     return name, {WHOLE: partial(_rows, dataset, input=input, label=label)}
 
 
-def _rows(dataset: Any, *, input: str | None, label: str | None, split: str | None = None) -> Rows:
+def _rows(dataset: Any, *, input: Input, label: str | None, split: str | None = None) -> Rows:
     """The rows of a dataset that is one split; `split` is its name, if the user gave one."""
     if isinstance(dataset, (str, os.PathLike)):
         _, splits = _open_path(dataset, input=input, label=label, split=None)
@@ -58,18 +75,20 @@ def _rows(dataset: Any, *, input: str | None, label: str | None, split: str | No
         return splits[WHOLE]()
     if isinstance(dataset, tuple) and len(dataset) == 2:
         return MemoryRows(*dataset)
-    if _is_a(dataset, "datasets", "Dataset"):
+    if is_frame(dataset):
+        return HuggingFaceRows(frame_dataset(dataset), input=input, label=label)
+    if is_a(dataset, "datasets", "Dataset"):
         return HuggingFaceRows(dataset, input=input, label=label)
-    if _is_a(dataset, "datasets", "IterableDataset") or _is_a(dataset, "torch.utils.data", "IterableDataset"):
+    if is_a(dataset, "datasets", "IterableDataset") or is_a(dataset, "torch.utils.data", "IterableDataset"):
         raise DatasetError(
             "the dataset is an IterableDataset, which cannot be sampled or read twice; expected a map-style dataset. "
             "Load it without streaming, or take some of its rows and give (inputs, labels)."
         )
-    if _is_a(dataset, "torch.utils.data", "DataLoader"):
+    if is_a(dataset, "torch.utils.data", "DataLoader"):
         raise DatasetError(
             "the dataset is a DataLoader, which gives batches; expected the rows one by one. Give loader.dataset."
         )
-    if _is_a(dataset, "torch.utils.data", "Dataset"):
+    if is_a(dataset, "torch.utils.data", "Dataset"):
         return TorchRows(dataset)
     raise DatasetError(f"the dataset is {type(dataset).__name__}; {_EXPECTED}.")
 
@@ -78,7 +97,7 @@ def _refuse_what_is_marked_test(dataset: Any, name: str) -> None:
     """Raises for a `datasets.Dataset` of split `test`, and for a dataset that torchvision made as a test set."""
     while hasattr(dataset, "dataset") and hasattr(dataset, "indices"):  # torch.utils.data.Subset
         dataset = dataset.dataset
-    if _is_a(dataset, "torch.utils.data", "ConcatDataset"):
+    if is_a(dataset, "torch.utils.data", "ConcatDataset"):
         for part in dataset.datasets:
             _refuse_what_is_marked_test(part, name)
     if getattr(dataset, "train", None) is False or is_test(str(getattr(dataset, "split", None))):
@@ -86,7 +105,7 @@ def _refuse_what_is_marked_test(dataset: Any, name: str) -> None:
 
 
 def _open_path(
-    given: str | os.PathLike[str], *, input: str | None, label: str | None, split: str | None
+    given: str | os.PathLike[str], *, input: Input, label: str | None, split: str | None
 ) -> tuple[str, Splits]:
     if not os.fspath(given):  # as a path, an empty text would be the working directory
         raise DatasetError(f"the dataset is an empty text; {_EXPECTED}.")
@@ -99,16 +118,28 @@ def _open_path(
         if is_saved(path):
             return _folder_name(path), open_saved(path, input=input, label=label)
         refuse_test_folder(path)
-        return _folder_name(path), open_folder(path)
+        return _folder_name(path), _open_folder(path, input=input, label=label)
     if path.exists():
-        raise DatasetError(
-            f"{path} is a file; {_EXPECTED}. Unpack an archive first; load a table with datasets.load_dataset()."
-        )
+        return table_name(path), open_table(path, input=input, label=label)
     near = _near(path)
     if isinstance(given, str) and not near and (found := hub_id(given)) is not None:
         return given, open_hub(*found, split, input=input, label=label)
     hint = f" Did you mean {str(near[0])!r}?" if near else ""
     raise DatasetError(f"there is no folder {str(given)!r}.{hint} Give {_EXPECTED.removeprefix('expected ')}.")
+
+
+def _open_folder(path: Path, *, input: Input, label: str | None) -> Splits:
+    if not has_class_folders(path):
+        tables = open_tables(path, input=input, label=label)
+        return open_folder(path) if tables is None else tables
+    remarks = remark_on_tables(path)
+
+    def saying(open_rows: Callable[[], Rows]) -> Rows:
+        rows = open_rows()
+        rows.remarks = (*rows.remarks, *remarks)
+        return rows
+
+    return {name: partial(saying, open_rows) for name, open_rows in open_folder(path).items()}
 
 
 def _folder_name(path: Path) -> str:
@@ -123,9 +154,3 @@ def _near(path: Path) -> list[Path]:
     names = [entry.name for entry in missing.parent.iterdir()] if missing.parent.is_dir() else []
     close = difflib.get_close_matches(missing.name, names, n=3, cutoff=0.6)
     return [near for name in close if (near := missing.parent / name / path.relative_to(missing)).is_dir()]
-
-
-def _is_a(value: Any, module: str, name: str) -> bool:
-    """isinstance, without importing the library: a value can only be from an imported one."""
-    kind = getattr(sys.modules.get(module), name, None)
-    return kind is not None and isinstance(value, kind)

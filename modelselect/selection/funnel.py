@@ -62,7 +62,8 @@ def select(dataset: Any, candidates: Any, **settings: Unpack[Keywords]) -> Leade
             to estimate how far scores move with the choice of rows (`Row.standard_error`). 50 is usual, 0 for none.
             How probably the first is the best after fine-tuning (`Leaderboard.confidence`) needs no resamples.
         max_corrupt: share of the rows looked at that may be unreadable, at most.
-        input: name of the column of images or texts, for a dataset with columns. None finds it.
+        input: name of the column of images or texts, for a dataset with columns, or two names for pairs of texts. None
+            finds it.
         label: name of the column of labels, for a dataset with columns. None finds it.
         split: name of the split to draw rows from. None takes the training split, or the validation split without one.
         max_pixels: images with more pixels are not read. None for twice PIL's `MAX_IMAGE_PIXELS`.

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-_TABLES = (("pandas", "DataFrame"), ("polars", "DataFrame"), ("pyarrow", "Table"), ("pyarrow", "RecordBatch"))
+TABLES = (("pandas", "DataFrame"), ("polars", "DataFrame"), ("pyarrow", "Table"), ("pyarrow", "RecordBatch"))
 
 
 def is_a(value: Any, module: str, *names: str) -> bool:
@@ -32,7 +32,7 @@ def array_of_tensor(tensor: Any) -> NDArray[Any]:
 
 def columns_of(table: Any) -> Mapping[str, Any] | None:
     """The columns of a table of pandas, polars or PyArrow by name; None for anything else."""
-    if not any(is_a(table, module, name) for module, name in _TABLES):
+    if not any(is_a(table, module, name) for module, name in TABLES):
         return None
     names = table.column_names if is_a(table, "pyarrow", "Table", "RecordBatch") else table.columns
     if is_a(table, "pandas", "DataFrame"):

@@ -180,6 +180,31 @@ def test_what_was_left_out_of_the_dataset_is_said(capsys: pytest.CaptureFixture[
     assert "dark/0.png" in " ".join(out.split())
 
 
+def test_the_advice_about_columns_works_when_typed(
+    capsys: pytest.CaptureFixture[str], dataset: Path, tmp_path: Path
+) -> None:
+    files = sorted(dataset.rglob("*.png"))
+    lines = [f"{file},{file},{file.parent.name},{file.parent.name[0]}" for file in files]
+    table = tmp_path / "table.csv"
+    table.write_text("\n".join(["photo,copy,kind,short", *lines]))
+    words = ["select", table, "-c", "embedded:plain*", "-e", "logme", "-q"]
+    for option, value, expected in (
+        ("--label", "kind", "no label column found among photo (string), copy (string)"),
+        ("--input", "photo", "the columns 'photo' and 'copy' all hold images"),
+    ):
+        code, _, err = run(capsys, *words)
+        assert code == app.EXIT_BAD_USAGE
+        assert expected in " ".join(err.split())
+        assert f"(on the command line: {option} NAME)" in " ".join(err.split())
+        words += [option, value]
+    assert run(capsys, *words)[0] == 0
+
+
+def test_two_columns_for_pairs_reach_the_settings(capsys: pytest.CaptureFixture[str], passed: dict[str, Any]) -> None:
+    run(capsys, "select", ".", "-c", "embedded:*", "--input", "premise,hypothesis", "--label", "label")
+    assert (passed["input"], passed["label"]) == ("premise,hypothesis", "label")
+
+
 def test_an_unwritable_path_is_refused_before_the_work(
     capsys: pytest.CaptureFixture[str], dataset: Path, cache: Path
 ) -> None:

@@ -145,15 +145,15 @@ def test_folders_that_hold_no_classes_are_met_with_the_layout_expected(tmp_path:
     folder_of(tmp_path / "one", {"a": 3})
     folder_of(tmp_path / "deep" / "unpacked", {"a": 3, "b": 3})
     (tmp_path / "tables" / "a").mkdir(parents=True)
-    (tmp_path / "tables" / "a" / "rows.csv").write_text("1,2")
+    (tmp_path / "tables" / "a" / "rows.dat").write_text("1,2")
     for name, message in (
         ("empty", "is empty; expected FOLDER/CLASS"),
         ("one/a", "holds 3 images but no class folders"),
         ("one", "has one class, 'a'"),
         ("deep", r"no images in the class folders .*unpacked/a"),
-        ("tables", r"no images .* files of other kinds \(\.csv\)"),
+        ("tables", r"no images .* files of other kinds \(\.dat\)"),
         ("on", "there is no folder .* Did you mean .*one"),
-        ("tables/a/rows.csv", "is a file"),
+        ("tables/a/rows.dat", "is a file"),
     ):
         with pytest.raises(DatasetError, match=message):
             Probe.of(tmp_path / name)

@@ -142,7 +142,7 @@ def test_one_image_per_class_is_a_probe_without_a_holdout(tmp_path: Path) -> Non
         ((np.arange(4.0), [0, 1] * 2), r"shape \(4,\)"),
         ((noise(0, (4, 5, 5, 7)), [0, 1] * 2), "expected an image"),
         ((["a", Image.new("L", (2, 2))], [0, 1]), "image and text"),
-        (([Path("a.jpg"), Path("b.jpg")], [0, 1]), "give the folder"),
+        (([Path("a.jpg"), Path("b.jpg")], [0, 1]), "no such file is in"),
         ((np.array([datetime.date(2000, 1, 1)] * 2), [0, 1]), "hold date"),
         ((np.zeros((0, 3)), []), "no rows"),
         (("abc", [0, 1, 2]), "inputs are str"),

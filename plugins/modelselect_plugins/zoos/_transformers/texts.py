@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import inspect
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -177,19 +178,45 @@ def preprocessing(
     tokenizer.truncation_side = "right"
     filler = next((i for i in (tokenizer.eos_token_id, tokenizer.bos_token_id) if i is not None), 0)
 
-    def encode(text: str) -> Sequence[int]:
-        text = text.lower() if lower else text
-        ids: list[int] = tokenizer(text, truncation=True, max_length=length, verbose=False)["input_ids"] or [filler]
+    def tokens(*texts: str) -> Any:
+        texts = tuple(text.lower() for text in texts) if lower else texts
+        given = tokenizer(*texts, truncation=True, max_length=length, verbose=False)  # of a pair, the longer is cut
+        ids: list[int] = given["input_ids"] or [filler]
         if max(ids) >= vocabulary:
             raise CandidateError(
                 f"the tokenizer gives token {max(ids)}, but the model has only {vocabulary} tokens: tokenizer and "
                 "weights do not belong together"
             )
+        return ids, given.get("token_type_ids")
+
+    def encode(text: str) -> Sequence[int]:
+        ids: list[int] = tokens(text)[0]
         return ids
 
+    def encode_pair(first: str, second: str) -> Sequence[int]:
+        if not separated:
+            raise CandidateError(
+                "the tokenizer writes the two texts of a pair as one, with nothing between them, so the model cannot "
+                "tell them apart"
+            )
+        ids, types = tokens(first, second)
+        return ids if types is None else [i + SEGMENT * kind for i, kind in zip(ids, types, strict=True)]
+
+    separated = _separates(tokenizer)
     encode(_EXAMPLES[1])  # sets the truncation before threads use the tokenizer
     key = f"{type(tokenizer).__qualname__}:{length}:{vocabulary}:{lower}:{filler}:{_contents(tokenizer)}"
-    return TextPreprocessing(encode, length, f"text:{hashlib.sha256(key.encode()).hexdigest()}")
+    return TextPreprocessing(encode, length, f"text:{hashlib.sha256(key.encode()).hexdigest()}", encode_pair)
+
+
+SEGMENT = 1 << 24
+"""Added to each token of the second text of a pair, times its token type; above the ids of every vocabulary."""
+
+
+def _separates(tokenizer: Any) -> bool:
+    """True if the tokenizer puts a token between the two texts of a pair."""
+    first, second = (tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"] for text in _EXAMPLES)
+    pair, joined = tokenizer(*_EXAMPLES, verbose=False)["input_ids"], first + second
+    return not any(pair[start : start + len(joined)] == joined for start in range(len(pair) - len(joined) + 1))
 
 
 def made_ready(module: Any) -> Any:
@@ -232,7 +259,7 @@ def reader(module: Any, prepared: TextPreprocessing, path: Path, settings: TextS
             head = located.head if isinstance(located, HeadInput) else None
         pooling = settings.pooling or _stated_pooling(path) or _usual_pooling(configuration, head)
         _check_pooling(pooling, head, prepared)
-        found = PooledTokens(pooling, padding_id, head, has_logits)
+        found = PooledTokens(pooling, padding_id, token_types(module), head, has_logits)
         with torch.no_grad():
             padded, alone = found(module, batch), found(module, prepared.finish(rows[:1]))
         _check_padding(padded, alone)
@@ -250,12 +277,14 @@ class PooledTokens:
     Attributes:
         pooling: one of `POOLINGS`.
         padding_id: fills the rest of a row after the end of a text.
+        types: number of token types that the module knows; see `arguments`.
         head: name of the classifier's submodule; None without one.
         has_logits: True if the module's output has logits of source classes.
     """
 
     pooling: str
     padding_id: int
+    types: int = 0
     head: str | None = None
     has_logits: bool = False
 
@@ -272,7 +301,7 @@ class PooledTokens:
         )
 
     def _read(self, module: Any, batch: torch.Tensor) -> Outputs:
-        named = arguments(batch, self.padding_id)
+        named = arguments(batch, self.padding_id, self.types)
         if self.pooling == "head":
             assert self.head is not None
             return HeadInput(self.head, self.has_logits)(module, named)
@@ -311,10 +340,27 @@ def of_like_length(lengths: Sequence[int]) -> Iterator[list[int]]:
     yield group
 
 
-def arguments(batch: torch.Tensor, padding_id: int) -> dict[str, torch.Tensor]:
-    """The module's arguments for a batch of token ids with `PADDING` after the end of each text."""
+def arguments(batch: torch.Tensor, padding_id: int, types: int = 0) -> dict[str, torch.Tensor]:
+    """The module's arguments for a batch of token ids with `PADDING` after the end of each text.
+
+    Args:
+        batch: (B, T); the tokens of second texts of pairs are `SEGMENT` higher.
+        padding_id: fills the rest of a row.
+        types: number of token types that the module knows. Below 2, it is not given any.
+    """
     mask = batch != PADDING
-    return {"input_ids": batch.masked_fill(~mask, padding_id), "attention_mask": mask.long()}
+    ids = batch.masked_fill(~mask, padding_id)
+    named = {"input_ids": ids % SEGMENT, "attention_mask": mask.long()}
+    if types > 1 and int(ids.max()) >= SEGMENT:
+        named["token_type_ids"] = ids // SEGMENT
+    return named
+
+
+def token_types(module: Any) -> int:
+    """How many token types a module knows, if it takes any: the first and the second text of a pair are two."""
+    takes = "token_type_ids" in inspect.signature(module.forward).parameters
+    known = getattr(module.config, "type_vocab_size", None)
+    return (known if isinstance(known, int) else 2) if takes else 0
 
 
 def _pooled(output: Any, mask: torch.Tensor, pooling: str) -> torch.Tensor:

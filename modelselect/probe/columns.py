@@ -1,0 +1,277 @@
+"""Which columns of a table are read: one of labels, and one of images or texts, or two of pairs of texts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from modelselect.errors import DatasetError, did_you_mean
+from modelselect.probe.paths import SAMPLE, may_be_paths
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+LABEL_NAMES = (
+    "label",
+    "labels",
+    "class",
+    "target",
+    "category",
+    "fine_label",
+    "coarse_label",
+    "gold_label",
+    "targets",
+    "y",
+)
+"""Names of columns that may hold the labels, whatever their type."""
+
+_PLAIN_LABELS = ("label", "labels")
+
+PAIRS = (
+    ("premise", "hypothesis"),
+    ("question", "sentence"),
+    ("question", "context"),
+    ("question", "passage"),
+    ("question", "answer"),
+    ("query", "passage"),
+    ("query", "document"),
+    ("claim", "evidence"),
+    ("text", "text_pair"),
+    ("sentence", "sentence_pair"),
+)
+"""Names of two columns that hold pairs of texts. So do two columns whose names differ in 1 and 2, or in a and b."""
+
+_NUMBERED = re.compile(r"(?P<stem>.*[a-z])([ _-]?(?P<number>[0-9]+)|[ _-](?P<letter>[a-e]))")
+
+TEXT_NAMES = _words(
+    """
+    text sentence content title body headline document article abstract summary description review comment post
+    tweet message utterance query question answer premise hypothesis context passage claim evidence caption subject
+    prompt response text_pair sentence_pair
+    """
+)
+"""Names of columns that hold texts to rank on. A column with another name does if its texts are long."""
+
+_NO_INPUT = _words(
+    """
+    id idx index uid uuid guid pairid captionid url uri link md5 sha256 date time timestamp lang language split
+    source file filename file_name filepath file_path path image img image_id img_id image_path img_path image_file
+    image_name photo picture
+    author user username label_text label_name class_name
+    """
+)
+"""Names of columns that are not texts to rank on, unless the user names them."""
+
+_PROSE_WORDS = 4
+"""Mean number of words from which a column of any name holds texts."""
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns that are read.
+
+    Attributes:
+        inputs: one column, or two columns of pairs of texts.
+        label: the column of labels.
+        remarks: what the user should know of the choice.
+    """
+
+    inputs: tuple[str, ...]
+    label: str
+    remarks: tuple[str, ...]
+
+    @classmethod
+    def of(cls, dataset: Any, input: str | Sequence[str] | None, label: str | None) -> Columns:
+        """The named columns, or the ones that plainly fit.
+
+        Args:
+            dataset: a `datasets.Dataset`.
+            input: a name; two names, or two names with a comma between them, for pairs of texts; None finds it.
+            label: a name; None finds it.
+
+        Raises:
+            DatasetError: a column is missing, no column fits, or several fit.
+        """
+        features = dataset.features
+        label, about_label = _label(dataset, features, label)
+        if input is not None:
+            return cls(_named(features, input), label, about_label)
+        columns, about_input = _inputs(dataset, features, label)
+        return cls(columns, label, (*about_label, *about_input))
+
+
+def kind(feature: Any) -> str:
+    """What a message calls a column's type."""
+    dtype = getattr(feature, "dtype", None)
+    return dtype if type(feature).__name__ == "Value" and isinstance(dtype, str) else type(feature).__name__
+
+
+def is_image(feature: Any) -> bool:
+    import datasets
+
+    return isinstance(feature, datasets.Image)
+
+
+def is_text(feature: Any) -> bool:
+    return getattr(feature, "dtype", None) in ("string", "large_string", "string_view")
+
+
+def sample_of(dataset: Any, column: str) -> list[Any]:
+    """Some values of a column, spread over its rows."""
+    step = max(1, len(dataset) // SAMPLE)
+    return list(dataset.with_format(None).select_columns([column])[: len(dataset) : step][column][:SAMPLE])
+
+
+def _label(dataset: Any, features: Mapping[str, Any], wanted: str | None) -> tuple[str, tuple[str, ...]]:
+    import datasets
+
+    if wanted is not None:
+        return _present(features, wanted, "label"), ()
+    fitting = _may_be_labels(features)
+    if not fitting:
+        raise DatasetError(
+            f"no label column found among {_listed(features)}; expected one ClassLabel column, or one with the name "
+            f"{', '.join(LABEL_NAMES)}. Name it with label= (on the command line: --label NAME). To use unlabelled "
+            "rows, give (inputs, None)."
+        )
+    plain = [c for c in fitting if c.lower() in _PLAIN_LABELS and isinstance(features[c], datasets.ClassLabel)]
+    if len(plain) == 1 and len(fitting) > 1:
+        others = [column for column in fitting if column != plain[0]]
+        said = f"Labels are read from the column {plain[0]!r}, not from {_quoted(others)}."
+        return plain[0], (f"{said} To choose, name a column with label= (on the command line: --label NAME).",)
+    if len(fitting) == 1 or _same_classes(dataset, fitting):
+        return min(fitting, key=_place), ()
+    raise DatasetError(
+        f"the columns {_quoted(fitting)} may all hold the labels ({_listed({c: features[c] for c in fitting})}); "
+        f"expected one. Name it with label= (on the command line: --label NAME), such as label={fitting[0]!r}."
+    )
+
+
+def _may_be_labels(features: Mapping[str, Any]) -> list[str]:
+    import datasets
+
+    return [
+        c for c, feature in features.items() if isinstance(feature, datasets.ClassLabel) or c.lower() in LABEL_NAMES
+    ]
+
+
+def _place(column: str) -> int:
+    name = column.lower()
+    return LABEL_NAMES.index(name) if name in LABEL_NAMES else len(LABEL_NAMES)
+
+
+def _same_classes(dataset: Any, columns: Sequence[str]) -> bool:
+    """True if each label of one column always stands beside the same label of the others, as a number and its name."""
+    import datasets
+
+    if any(not isinstance(dataset.features[c], (datasets.ClassLabel, datasets.Value)) for c in columns):
+        return False
+    table = dataset.with_format("arrow").select_columns(list(columns))[:]
+    values = [table[column].to_pylist() for column in columns]
+    together = len(set(zip(*values, strict=True)))
+    return all(len(set(each)) == together for each in values)
+
+
+def _inputs(dataset: Any, features: Mapping[str, Any], label: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    import datasets
+
+    others = [c for c in features if c != label and not isinstance(features[c], datasets.ClassLabel)]
+    unlike_labels = [c for c in others if c.lower() not in LABEL_NAMES] or others
+    samples = {c: sample_of(dataset, c) for c in unlike_labels if is_text(features[c])}
+    images = [c for c in unlike_labels if is_image(features[c]) or (c in samples and may_be_paths(samples[c]))]
+    texts = [c for c in samples if c not in images and c.lower() not in _NO_INPUT]
+    if len(images) > 1:
+        raise DatasetError(
+            f"the columns {_quoted(images)} all hold images; expected one. Name it with input= (on the command line: "
+            f"--input NAME), such as input={images[0]!r}."
+        )
+    if images:
+        return (images[0],), _unread("Images are", images, texts)
+    by_name = [c for c in texts if c.lower() in TEXT_NAMES or _NUMBERED.fullmatch(c.lower())]
+    if (pair := _pair(texts)) is not None and not set(by_name) - set(pair):
+        return pair, _unread("Pairs of texts are", pair, [c for c in texts if c not in pair], always=True)
+    fitting = [c for c in texts if c in by_name or _is_prose(samples[c])] or texts
+    if len(fitting) == 1:
+        return (fitting[0],), _unread("Texts are", fitting, [c for c in texts if c not in fitting])
+    if fitting:
+        two = tuple(fitting[:2])
+        raise DatasetError(
+            f"the columns {_quoted(fitting)} all hold texts; expected one, or two that are known as a pair. Name one "
+            "with input= (on the command line: --input NAME), or name two that are to be read as pairs: "
+            f"input={two!r} (on the command line: --input {','.join(two)})."
+        )
+    raise DatasetError(
+        f"no input column found among {_listed(features)}; expected one of images or of texts. Name it with input= (on "
+        "the command line: --input NAME), or give (inputs, labels)."
+    )
+
+
+def _named(features: Mapping[str, Any], wanted: str | Sequence[str]) -> tuple[str, ...]:
+    """The columns that the user named."""
+    if isinstance(wanted, str):
+        names = [wanted] if wanted in features else [name.strip() for name in wanted.split(",")]
+    else:
+        names = list(wanted)
+    for name in names:
+        _present(features, name, "input")
+    if len(names) == 1 and (is_image(features[names[0]]) or is_text(features[names[0]])):
+        return (names[0],)
+    if len(names) == 2 and names[0] != names[1] and all(is_text(features[name]) for name in names):
+        return (names[0], names[1])
+    raise DatasetError(
+        f"input={wanted!r} names {_listed({name: features[name] for name in names})}; expected one column of images "
+        "(the feature datasets.Image) or of texts, or two columns of texts for pairs. Cast a column with "
+        "dataset.cast_column(), or give (inputs, labels)."
+    )
+
+
+def _pair(texts: Sequence[str]) -> tuple[str, str] | None:
+    """The two columns that hold pairs; None if there are none, or several."""
+    by_name = {column.lower(): column for column in texts}
+    found = [(by_name[a], by_name[b]) for a, b in PAIRS if a in by_name and b in by_name]
+    numbered: dict[str, dict[str, str]] = {}
+    for name, column in by_name.items():
+        if match := _NUMBERED.fullmatch(name):
+            numbered.setdefault(match["stem"], {})[match["number"] or match["letter"]] = column
+    for places in numbered.values():
+        first, second = min(places), max(places)
+        if len(places) == 2 and (first, second) in (("1", "2"), ("0", "1"), ("a", "b")):
+            found.append((places[first], places[second]))
+    return found[0] if len(found) == 1 else None
+
+
+def _unread(what: str, columns: Sequence[str], others: Sequence[str], *, always: bool = False) -> tuple[str, ...]:
+    """The remark that says which columns of texts are not read; none if there are no others, unless `always`."""
+    if not others and not always:
+        return ()
+    where = f"the column {columns[0]!r}" if len(columns) == 1 else f"the columns {_quoted(columns)}"
+    unread = f", not from {_quoted(others)}" if others else ""
+    return (
+        f"{what} read from {where}{unread}. To choose, name a column with input= (on the command line: --input NAME).",
+    )
+
+
+def _is_prose(sample: Iterable[Any]) -> bool:
+    words = [len(text.split()) for text in sample if isinstance(text, str)]
+    return bool(words) and sum(words) >= _PROSE_WORDS * len(words)
+
+
+def _present(features: Mapping[str, Any], name: str, argument: str) -> str:
+    if name not in features:
+        raise DatasetError(
+            f"{argument}={name!r} is not a column.{did_you_mean(name, features)} Columns: {_listed(features)}."
+        )
+    return name
+
+
+def _quoted(names: Sequence[str]) -> str:
+    quoted = [repr(name) for name in names]
+    return quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} and {quoted[-1]}"
+
+
+def _listed(features: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} ({kind(feature)})" for name, feature in features.items()) or "no columns"

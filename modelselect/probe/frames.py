@@ -1,0 +1,60 @@
+"""Data frames of pandas and polars, and tables of Arrow, as a `datasets.Dataset`."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from modelselect.errors import DatasetError
+from modelselect.utils.containers import TABLES, is_a
+
+
+def is_frame(value: Any) -> bool:
+    """True for a data frame of pandas or polars, and for a table of Arrow."""
+    return any(is_a(value, *kind) for kind in TABLES)
+
+
+def frame_dataset(frame: Any) -> Any:
+    """A frame as a `datasets.Dataset`.
+
+    Raises:
+        DatasetError: the frame cannot be read as a table.
+    """
+    import datasets
+    import pyarrow as pa
+
+    try:
+        if is_a(frame, "pandas", "DataFrame"):
+            frame = frame.rename(columns=str)
+            paths = [c for c in frame.columns if frame[c].map(lambda value: isinstance(value, os.PathLike)).any()]
+            for column in paths:
+                frame = frame.assign(**{column: frame[column].map(str, na_action="ignore")})
+            if any(_holds_images(frame[column]) for column in frame.columns):
+                return datasets.Dataset.from_dict({column: frame[column].tolist() for column in frame.columns})
+            frame = pa.Table.from_pandas(frame, preserve_index=False)
+        elif is_a(frame, "polars", "DataFrame"):
+            frame = frame.to_arrow()
+        elif is_a(frame, "pyarrow", "RecordBatch"):
+            frame = pa.Table.from_batches([frame])
+        return datasets.Dataset(plain_table(frame))
+    except Exception as error:
+        raise DatasetError(
+            f"the {type(frame).__name__} cannot be read as a table ({' '.join(str(error).split())[:300]}). Give each "
+            "column values of one kind. If a column holds arrays, give (list(frame[column]), labels)."
+        ) from error
+
+
+def _holds_images(column: Any) -> bool:
+    return any(is_a(value, "PIL.Image", "Image") for value in column.head(1))
+
+
+def plain_table(table: Any) -> Any:
+    """The table with categories as their values, and texts as Arrow's usual ones."""
+    import pyarrow as pa
+
+    def plain(kind: Any) -> Any:
+        kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+        return pa.large_string() if kind == pa.string_view() else kind
+
+    fields = [field.with_type(plain(field.type)) for field in table.schema]
+    return table.cast(pa.schema(fields, table.schema.metadata))

@@ -1,0 +1,459 @@
+"""Tables: files such as CSV and Parquet, and folders that hold such files."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import os
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from modelselect.errors import DatasetError
+from modelselect.probe.columns import is_text, sample_of
+from modelselect.probe.frames import plain_table
+from modelselect.probe.huggingface import HuggingFaceRows
+from modelselect.probe.images import SUFFIXES
+from modelselect.probe.paths import Origin, may_be_paths
+from modelselect.probe.rows import IMAGE, Rows
+from modelselect.probe.splits import TEST, TRAIN, WHOLE, kind_of_split, test_refused
+
+FORMATS: Mapping[str, str] = {
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".json": "json",
+    ".jsonl": "json",
+    ".ndjson": "json",
+    ".parquet": "parquet",
+    ".arrow": "arrow",
+}
+"""Suffixes of files that are tables, and the format of each, by the name that `datasets` has for it."""
+
+_OTHER_FILES: Mapping[str, str] = {
+    ".zip": "Unpack the archive, and give the folder",
+    ".tar": "Unpack the archive, and give the folder",
+    ".tgz": "Unpack the archive, and give the folder",
+    ".gz": "Unpack the file, and give the table or the folder in it",
+    ".bz2": "Unpack the file, and give the table or the folder in it",
+    ".xz": "Unpack the file, and give the table or the folder in it",
+    ".7z": "Unpack the archive, and give the folder",
+    ".rar": "Unpack the archive, and give the folder",
+    ".xlsx": "Read the sheet with pandas.read_excel(), and give the DataFrame",
+    ".xls": "Read the sheet with pandas.read_excel(), and give the DataFrame",
+    ".feather": "Read the file with pandas.read_feather(), and give the DataFrame",
+    ".npy": "Read the array with numpy.load(), and give (inputs, labels)",
+    ".npz": "Read the arrays with numpy.load(), and give (inputs, labels)",
+    ".pkl": "Read the file where you trust it, and give what is in it",
+    ".txt": "Make a table of the texts with a column of labels, such as a CSV file with the columns text and label",
+}
+
+_METADATA = "metadata"
+"""Name of the tables that say the labels of the image files beside them."""
+
+_SPLIT_COLUMNS = frozenset({"split", "set", "subset", "partition", "dataset_split"})
+_SEPARATORS = (",", ";", "\t", "|")
+_SHARD = re.compile(r"-\d{5}-of-\d{5}(-[0-9a-f]+)?$")
+_WHOLE_NUMBER = r"^-?(0|[1-9][0-9]{0,17})$"
+_NUMBER = r"^-?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?$"
+_NO_VALUE = ("", "NA", "N/A", "NaN", "nan")
+"""What stands for a missing value in a column of numbers. In a column of texts these are texts."""
+
+Openers = dict[str, Callable[[], Rows]]
+
+
+def open_dataset(dataset: Any, *, remarks: Sequence[str] = (), **arguments: Any) -> Openers:
+    """Functions that open the rows of each split of a table without splits: one, or those that its own column says."""
+    parts = _by_split(dataset)
+    if parts is None:
+        return {WHOLE: partial(_rows, dataset, remarks, arguments)}
+    by, datasets = parts
+    said = (
+        f"The rows are split by {by} ({', '.join(f'{name}: {len(part)}' for name, part in sorted(datasets.items()))})."
+    )
+    return {name: partial(_rows, part, (*remarks, said), arguments) for name, part in datasets.items()}
+
+
+def open_table(path: Path, *, input: Any, label: str | None) -> Openers:
+    """Functions that open the rows of each split of a file that is a table. Paths in it may name any image file.
+
+    Raises:
+        DatasetError: the file is no table, is damaged, or is the test split of a dataset.
+    """
+    suffix = path.suffix.lower()
+    if _format(path) is None:
+        advice = _OTHER_FILES.get(suffix, "Give its folder, or a table")
+        raise DatasetError(
+            f"{path} is a file that is not read here; expected a folder, or a table ({', '.join(FORMATS)}). {advice}."
+        )
+    _refuse_test_table(path)
+    return open_dataset(_read([path]), input=input, label=label, origin=Origin.user(path.parent))
+
+
+def open_tables(root: Path, *, input: Any, label: str | None) -> Openers | None:
+    """Functions that open the rows of each split of a folder of tables; None for a folder without tables.
+
+    Images that the tables name must lie in the folder, since the folder may come from somebody else.
+
+    Raises:
+        DatasetError: the folder holds several datasets, is damaged, or names files outside itself.
+    """
+    tables, images = _listing(root)
+    if not tables:
+        return None
+    if images or any(_is_metadata(table) for table in tables):
+        return _tables_of_images(root, tables, images, input=input, label=label)
+    return _tables_of_datasets(root, tables, input=input, label=label)
+
+
+def has_class_folders(root: Path) -> bool:
+    """True for a folder with two or more class folders of images, in itself or in the folder of a split."""
+    folders = _folders(root)
+    splits = [folder for folder in folders if kind_of_split(folder.name)]
+    holders = [[folder for folder in folders if folder not in splits], *map(_folders, splits)]
+    return any(sum(map(_holds_image, folders)) >= 2 for folders in holders)
+
+
+def remark_on_tables(root: Path) -> tuple[str, ...]:
+    """The remark that tables beside class folders are not read; none if there are no tables.
+
+    Raises:
+        DatasetError: a table says other classes of the images than the class folders.
+    """
+    places = [root, *(entry for entry in root.iterdir() if entry.is_dir() and kind_of_split(entry.name))]
+    files = [path for folder in places for path in folder.iterdir()]
+    tables = [path for path in files if (_format(path) == "csv" or _is_metadata(path)) and path.is_file()]
+    for table in sorted(tables):
+        if _says_other_classes(table, root):
+            raise DatasetError(
+                f"{root} holds class folders, and {table.relative_to(root)} says other classes of the same images. To "
+                f"read its labels, give the table itself ({str(table)!r}). To take the folders' names as the classes, "
+                "move the table out of the folder."
+            )
+    if not tables:
+        return ()
+    names = ", ".join(str(table.relative_to(root)) for table in sorted(tables)[:3]) + (
+        ", ..." if len(tables) > 3 else ""
+    )
+    return (f"The class folders say the classes; tables in the folder are not read ({names}).",)
+
+
+def table_name(path: Path) -> str:
+    """The dataset's name: the file's, or that of its folder if the file is named after a split."""
+    path = Path(os.path.abspath(path))
+    stem = _SHARD.sub("", path.name.split(".")[0])
+    if kind_of_split(stem) is None and stem != _METADATA:
+        return stem
+    return next((p.name for p in path.parents if p.name not in ("data", "") and not kind_of_split(p.name)), stem)
+
+
+def _rows(dataset: Any, remarks: Sequence[str], arguments: Mapping[str, Any]) -> Rows:
+    rows = HuggingFaceRows(dataset, **arguments)
+    rows.remarks = (*rows.remarks, *remarks)
+    return rows
+
+
+def _by_split(dataset: Any) -> tuple[str, dict[str, Any]] | None:
+    """The rows of each split, and what says the split: a column of splits' names, or the first folder of paths."""
+    import numpy as np
+
+    for column in [c for c, feature in dataset.features.items() if is_text(feature)]:
+        if column.lower() in _SPLIT_COLUMNS:
+            what, said = f"the column {column!r}", dataset.with_format(None).select_columns([column])[:][column]
+        elif may_be_paths(sample_of(dataset, column)):
+            paths = dataset.with_format(None).select_columns([column])[:][column]
+            what, said = f"the folders in the column {column!r}", [_first_folder(path) for path in paths]
+        else:
+            continue
+        names = set(said)
+        if not all(isinstance(name, str) and kind_of_split(name) for name in names):
+            continue
+        if names and (len(names) > 1 or kind_of_split(next(iter(names))) == TEST):
+            array = np.array(said)
+            return what, {name: dataset.select(np.flatnonzero(array == name)) for name in sorted(names)}
+    return None
+
+
+def _first_folder(path: str | None) -> str:
+    parts = Path(path or "").parts
+    return parts[0] if len(parts) > 1 and not os.path.isabs(path or "") else ""
+
+
+# --- files -----------------------------------------------------------------------------------------------------------
+
+
+def _format(path: Path) -> str | None:
+    """The format of a file that is a table; None for other files."""
+    name = path.name.lower().removesuffix(".gz")
+    return FORMATS.get(os.path.splitext(name)[1])
+
+
+def _read(files: Sequence[Path], separator: str | None = None) -> Any:
+    """Tables of one format, one below the other, as a `datasets.Dataset`."""
+    import datasets
+
+    kind = _format(files[0])
+    try:
+        if kind == "csv":
+            parts = [datasets.Dataset(_read_csv(file, separator)) for file in files]
+            return parts[0] if len(parts) == 1 else datasets.concatenate_datasets(parts)
+        names = [re.sub(r"([*?\[])", r"[\1]", str(file)) for file in files]  # datasets takes a name for a pattern
+        loaded = datasets.load_dataset(kind, data_files={"train": names}, split="train")
+        return datasets.Dataset(plain_table(loaded.data.table)) if _has_views(loaded) else loaded
+    except DatasetError:
+        raise
+    except Exception as error:
+        cause = error.__cause__ or error
+        raise DatasetError(
+            f"the table {files[0]} cannot be read ({' '.join(str(cause).split())[:300].rstrip('.')}). Repair the file, "
+            "or read it yourself and give the DataFrame."
+        ) from error
+
+
+def _has_views(dataset: Any) -> bool:
+    return any(getattr(feature, "dtype", None) == "string_view" for feature in dataset.features.values())
+
+
+def _read_csv(path: Path, separator: str | None) -> Any:
+    """A CSV or TSV file as a table of Arrow.
+
+    Columns of numbers become numbers, but only if writing them as numbers loses nothing: `007` stays a text. An empty
+    field is missing. `NA` is missing among numbers; among texts it is a text, since it may be a class.
+    """
+    import pyarrow as pa
+    from pyarrow import csv as arrow_csv
+
+    opened = gzip.open if path.suffix.lower() == ".gz" else open
+    with opened(path, "rb") as file:
+        start = file.read(4)
+    encoding = "utf-16" if start[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8"
+    try:
+        with opened(path, "rt", encoding="utf-8-sig" if encoding == "utf-8" else encoding, newline="") as file:
+            first = file.readline()
+            separator = separator or ("\t" if ".tsv" in path.suffixes else _separator(first))
+            file.seek(0)
+            lines = csv.reader(file, delimiter=separator)
+            names, below = next(lines, []), next(lines, None)
+    except UnicodeError:
+        raise _not_unicode(path) from None
+    if below is None:
+        raise DatasetError(
+            f"the table {path} has no rows below its first line, which must hold the names of the columns "
+            f"({', '.join(names)[:200]})."
+        )
+    names = [name.strip() or f"column {place}" for place, name in enumerate(names)]
+    if len(set(names)) < len(names):
+        twice = sorted({name for name in names if names.count(name) > 1})
+        raise DatasetError(f"the table {path} has several columns named {', '.join(twice)}. Rename them.")
+    try:
+        table = arrow_csv.read_csv(
+            path,
+            arrow_csv.ReadOptions(column_names=names, skip_rows_after_names=1, encoding=encoding, block_size=1 << 24),
+            arrow_csv.ParseOptions(delimiter=separator, newlines_in_values=True),
+            arrow_csv.ConvertOptions(
+                column_types=dict.fromkeys(names, pa.string()),
+                null_values=[""],
+                strings_can_be_null=True,
+                quoted_strings_can_be_null=False,
+            ),
+        )
+    except pa.ArrowInvalid as error:
+        if "UTF8" in str(error):
+            raise _not_unicode(path) from None
+        raise
+    return pa.table([_typed(column) for column in table.columns], names)
+
+
+def _not_unicode(path: Path) -> DatasetError:
+    return DatasetError(
+        f"the table {path} is not in UTF-8. Save the table in UTF-8, or read it with pandas.read_csv(..., "
+        "encoding='cp1252') or the encoding that it has, and give the DataFrame."
+    )
+
+
+def _separator(header: str) -> str:
+    unquoted = re.sub(r'"[^"]*"', "", header)
+    return max(_SEPARATORS, key=unquoted.count)
+
+
+def _typed(column: Any) -> Any:
+    """A column of texts as whole numbers or numbers, if all of it is such."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    missing = pc.is_in(column, pa.array(_NO_VALUE))
+    numbers = pc.if_else(missing, pa.scalar(None, pa.string()), column)
+    if numbers.null_count == len(numbers):
+        return column
+    for pattern, kind in ((_WHOLE_NUMBER, pa.int64()), (_NUMBER, pa.float64())):
+        if pc.all(pc.match_substring_regex(numbers, pattern)).as_py():
+            return numbers.cast(kind)
+    return column
+
+
+def _refuse_test_table(path: Path) -> None:
+    """Raises for a table that is the test split beside a table of training rows."""
+
+    def kind(file: Path) -> str | None:
+        return kind_of_split(_SHARD.sub("", file.name.split(".")[0]))
+
+    if kind(path) == TEST and any(
+        _format(p) and kind(p) == TRAIN for p in Path(os.path.abspath(path)).parent.iterdir()
+    ):
+        raise DatasetError(test_refused(str(path), "its folder has training rows, too"))
+
+
+# --- folders ---------------------------------------------------------------------------------------------------------
+
+
+def _listing(root: Path) -> tuple[list[Path], int]:
+    """The tables in a folder and its sub-folders, and the number of its image files."""
+    tables, images = [], 0
+    for folder, folders, files in os.walk(root):
+        folders[:] = sorted(name for name in folders if not name.startswith((".", "__")))
+        for name in sorted(files):
+            path = Path(folder, name)
+            if name.startswith("."):
+                continue
+            if _format(path):
+                tables.append(path)
+            images += path.suffix.lower() in SUFFIXES
+    return tables, images
+
+
+def _folders(folder: Path) -> list[Path]:
+    return [entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")]
+
+
+def _holds_image(folder: Path) -> bool:
+    """True for a folder with an image in itself or a sub-folder. Links in it are not followed, since they may loop."""
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return False
+    if any(os.path.splitext(name)[1].lower() in SUFFIXES for name in names):
+        return True
+    paths = [folder / name for name in names]
+    return any(_holds_image(path) for path in paths if path.is_dir() and not path.is_symlink())
+
+
+def _is_metadata(path: Path) -> bool:
+    return path.name.split(".")[0].lower() == _METADATA and _format(path) is not None
+
+
+def _tables_of_images(root: Path, tables: Sequence[Path], images: int, *, input: Any, label: str | None) -> Openers:
+    """Tables beside the images that they name: `metadata.csv`, or any other table of paths and labels."""
+    chosen = [table for table in tables if _is_metadata(table)] or list(tables)
+    by_name: dict[str, list[Path]] = defaultdict(list)
+    for table in chosen:
+        by_name[_split_of(table, root)].append(table)
+    if any(len(files) > 1 for files in by_name.values()):
+        several = next(files for files in by_name.values() if len(files) > 1)
+        raise DatasetError(
+            f"{root} holds several tables for one split ({_some(several, root)}); expected one. Give the table itself, "
+            f"such as {str(several[0])!r}."
+        )
+    arguments = {"input": input, "label": label}
+    if len(chosen) == 1 and kind_of_split(next(iter(by_name))) is None:
+        dataset = _read(chosen)
+        left = images - len(dataset)
+        said = [f"The folder holds {images} images, and {chosen[0].name} has {len(dataset)} rows."] if left > 0 else []
+        return open_dataset(dataset, remarks=said, origin=Origin.folder(root, chosen[0].parent), **arguments)
+    return {
+        name: partial(_read_rows, files, arguments | {"origin": Origin.folder(root, files[0].parent)})
+        for name, files in sorted(by_name.items())
+    }
+
+
+def _read_rows(files: Sequence[Path], arguments: Mapping[str, Any], separator: str | None = None) -> Rows:
+    return HuggingFaceRows(_read(files, separator), **arguments)
+
+
+def _split_of(table: Path, root: Path) -> str:
+    """The name of a table's split: its own name or its folder's, if that is a split's; else its own name."""
+    stem = _SHARD.sub("", table.name.split(".")[0])
+    for name in (stem, *(folder.name for folder in table.relative_to(root).parents)):
+        if kind_of_split(name):
+            return name
+    return WHOLE if stem.lower() == _METADATA else stem
+
+
+def _tables_of_datasets(root: Path, tables: Sequence[Path], *, input: Any, label: str | None) -> Openers:
+    """A folder as `hf download --repo-type dataset` leaves it; `datasets` says which table is of which split."""
+    import datasets
+
+    try:
+        builder = datasets.load_dataset_builder(str(root))
+    except Exception as error:
+        raise DatasetError(
+            f"the tables in the folder {root} cannot be read ({' '.join(str(error).split())[:300].rstrip('.')}). "
+            f"{_advice(error)} such as {{'train': {str(tables[0])!r}}}."
+        ) from error
+    files = {str(split): [str(file) for file in names] for split, names in builder.config.data_files.items()}
+    inside = os.path.abspath(root) + os.sep
+    for name in [name for names in files.values() for name in names]:
+        if not os.path.abspath(name).startswith(inside) or "::" in name:
+            raise DatasetError(
+                f"the dataset in {root} names a file outside that folder ({name}), so it was not opened. Give the "
+                "tables of each split, or a copy of the dataset with all files in its folder."
+            )
+    read = {os.path.abspath(name) for names in files.values() for name in names}
+    unread = [table for table in tables if os.path.abspath(table) not in read]
+    remarks = (
+        [f"{len(unread)} of the {len(tables)} tables in the folder are not read ({_some(unread, root)})."]
+        if unread
+        else []
+    )
+    arguments = {"input": input, "label": label, "origin": Origin.folder(root)}
+    if all(_format(Path(name)) == "csv" for name in read) and builder.info.features is None:
+        separator = getattr(builder.config, "sep", ",")
+        separator = None if separator == "," else separator
+        loaded = {split: partial(_read, [Path(n) for n in names], separator) for split, names in files.items()}
+    else:
+        try:
+            builder.download_and_prepare(verification_mode="no_checks")
+            made = builder.as_dataset()
+        except Exception as error:
+            cause = error.__cause__ or error
+            raise DatasetError(
+                f"the tables in the folder {root} cannot be read ({' '.join(str(cause).split())[:300].rstrip('.')}). "
+                f"{_advice(error)} such as {{'train': {str(tables[0])!r}}}."
+            ) from error
+        loaded = {str(split): partial(made.__getitem__, split) for split in made}
+    if len(loaded) == 1:
+        name, load = next(iter(loaded.items()))
+        opened = open_dataset(load(), remarks=remarks, **arguments)
+        return {name: opened[WHOLE]} if set(opened) == {WHOLE} else opened
+    return {split: partial(_loaded_rows, load, remarks, arguments) for split, load in loaded.items()}
+
+
+def _loaded_rows(load: Callable[[], Any], remarks: Sequence[str], arguments: Mapping[str, Any]) -> Rows:
+    return _rows(load(), remarks, arguments)
+
+
+def _advice(error: Exception) -> str:
+    if "scripts are no longer supported" in str(error):
+        return "Code of a dataset is not run here. Give its tables by split,"
+    if "Config name is missing" in str(error):
+        return "The folder holds several datasets. Give the folder of one of them, or its tables by split,"
+    return "Give the tables by split,"
+
+
+def _some(files: Iterable[Path], root: Path) -> str:
+    names = [str(file.relative_to(root)) for file in files]
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+
+
+def _says_other_classes(table: Path, root: Path) -> bool:
+    """True if a table names images in the class folders, and labels that do not go together with the folders."""
+    try:
+        rows = HuggingFaceRows(_read([table]), input=None, label=None, origin=Origin.folder(root, table.parent))
+    except DatasetError:
+        return False  # the table says no labels of images
+    if rows.modality != IMAGE:
+        return False
+    folders = [os.path.basename(os.path.dirname(path or "")) for path in rows.paths()]
+    said = set(zip(folders, rows.labels.indices.tolist(), strict=True))
+    return len({folder for folder, _ in said}) < len(said) or len({label for _, label in said}) < len(said)

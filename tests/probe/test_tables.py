@@ -1,0 +1,285 @@
+"""Tables as files, folders and frames: what each holds is read as it is written, and nothing outside is touched."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import pickle
+import re
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+import torch
+from PIL import Image
+
+from modelselect.errors import DatasetError
+from modelselect.probe.probe import Probe
+from tests.probe.material import contents, folder_of, noise
+
+TEXTS = [f"text {i}" for i in range(12)]
+CODES = ["007", "042"] * 6
+CSV = "text,label\n" + "".join(f"{text},{code}\n" for text, code in zip(TEXTS, CODES, strict=True))
+TABLE = datasets.Dataset.from_dict({"text": TEXTS, "label": CODES})
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path_factory.mktemp("cache"))
+
+
+def written(path: Path, content: str | bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+def parquet(path: Path, table: Any = TABLE) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table.to_parquet(str(path))
+    return path
+
+
+def refusal(data: Any) -> str:
+    with pytest.raises(DatasetError) as caught:
+        Probe.of(data)
+    return str(caught.value)
+
+
+# --- files -----------------------------------------------------------------------------------------------------------
+
+
+def test_every_kind_of_table_gives_the_same_probe_and_keeps_leading_zeros(tmp_path: Path) -> None:
+    expected = Probe.of(TABLE)
+    assert expected.class_names == ("007", "042")
+    lines = "".join(json.dumps({"text": t, "label": c}) + "\n" for t, c in zip(TEXTS, CODES, strict=True))
+    files = [
+        written(tmp_path / "a.csv", CSV),
+        written(tmp_path / "bom.csv", "\ufeff" + CSV),
+        written(tmp_path / "wide.csv", CSV.encode("utf-16")),
+        written(tmp_path / "packed.csv.gz", gzip.compress(CSV.encode())),
+        written(tmp_path / "windows.csv", CSV.replace("\n", "\r\n")),
+        written(tmp_path / "b.tsv", CSV.replace(",", "\t")),
+        written(tmp_path / "semicolons.csv", CSV.replace(",", ";")),
+        written(tmp_path / "c.jsonl", lines),
+        written(tmp_path / "d.json", json.dumps(TABLE.to_list())),
+        parquet(tmp_path / "e[1].parquet"),
+    ]
+    for file in files:
+        probe = Probe.of(file)
+        assert probe.fingerprint == expected.fingerprint, file
+        assert probe.class_names == expected.class_names
+        assert [probe.item(i) for i in range(len(probe))] == TEXTS
+    assert Probe.of(files[0]).name == "a"
+    assert len(pickle.loads(pickle.dumps(Probe.of(files[0])))) == 12
+
+
+def test_the_classes_of_a_csv_file_are_what_is_written_in_it(tmp_path: Path) -> None:
+    def classes(*labels: str) -> tuple[str, ...]:
+        lines = "".join(f"t{i},{labels[i % len(labels)]}\n" for i in range(12))
+        return Probe.of(written(tmp_path / "a.csv", "text,label\n" + lines)).class_names
+
+    assert classes("None", "NA") == ("NA", "None")
+    assert classes("2", "10") == ("2", "10")
+    assert classes("true", "false") == ("false", "true")
+    assert classes("01", "1") == ("01", "1")
+    assert classes('"a, ""b"""', '"c\nd"') == ('a, "b"', "c\nd")
+    assert classes("1", "0", "NA", "1") == ("0", "1")  # missing among numbers
+
+
+def test_a_csv_file_that_cannot_be_read_is_one_error(tmp_path: Path) -> None:
+    for content, message in (
+        ("text,label\na,b,c\n", r"cannot be read \(CSV parse error: Expected 2 columns, got 3"),
+        ("text,text,label\na,b,c\n", "several columns named text"),
+        ("", "no rows below its first line"),
+        ("text,label\n", "no rows below its first line"),
+        ("text,label\ncaf\xe9,1\n".encode("latin-1"), "not in UTF-8"),
+    ):
+        assert re.search(message, refusal(written(tmp_path / "a.csv", content)))
+    latin = written(tmp_path / "a.csv", CSV.replace("text 1", "caf\xe9").encode("cp1252"))
+    assert "encoding='cp1252'" in refusal(latin)
+    assert len(Probe.of(pd.read_csv(latin, encoding="cp1252"))) == 12
+    assert "Repair the file" in refusal(written(tmp_path / "a.parquet", "no Parquet"))
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [("a.zip", "Unpack the archive"), ("a.tar.gz", "Unpack"), ("a.xlsx", "pandas.read_excel"), ("a.bin", "or a table")],
+)
+def test_other_files_are_met_with_what_to_do(tmp_path: Path, name: str, advice: str) -> None:
+    assert advice in refusal(written(tmp_path / name, "content"))
+
+
+def test_a_test_table_beside_a_training_table_is_refused(tmp_path: Path) -> None:
+    written(tmp_path / "train.csv", CSV)
+    assert "test split must not be used" in refusal(written(tmp_path / "test.csv", CSV))
+    assert Probe.of(written(tmp_path / "reviews" / "data" / "train.csv", CSV)).name == "reviews"
+    both = {
+        "train": tmp_path / "train.csv",
+        "validation": written(tmp_path / "other.csv", CSV.replace("text ", "row ")),
+    }
+    probe = Probe.of(both, holdout=0.2)
+    assert probe.holdout is not None
+    assert len(probe.holdout) == 12
+
+
+def test_a_table_names_images_beside_it_and_anywhere(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "pets", {"cat": 6, "dog": 6})
+    rows = [(f"{label}/{i}.png", label) for label in ("cat", "dog") for i in range(6)]
+    for start in ("", f"{folder}/"):
+        table = written(folder / "labels.csv", "path,label\n" + "".join(f"{start}{p},{c}\n" for p, c in rows))
+        assert Probe.of(table).fingerprint == Probe.of(folder).fingerprint
+
+
+# --- folders ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_downloaded_dataset_is_read_by_its_splits(tmp_path: Path) -> None:
+    other = datasets.Dataset.from_dict({"text": [f"row {i}" for i in range(6)], "label": ["007", "042"] * 3})
+    parquet(tmp_path / "data" / "train-00000-of-00002.parquet")
+    parquet(tmp_path / "data" / "train-00001-of-00002.parquet", other)
+    parquet(tmp_path / "data" / "test-00000-of-00001.parquet")
+    probe = Probe.of(tmp_path)
+    assert (len(probe), probe.provenance["split"]) == (18, "train")
+    assert "test split" in refusal(tmp_path / "data" / "test-00000-of-00001.parquet")
+    for split in ("train", "validation", "test"):
+        written(tmp_path / "lines" / f"{split}.csv", CSV)
+    probe = Probe.of(tmp_path / "lines")
+    assert probe.class_names == ("007", "042")
+    assert probe.provenance["split"] == "train"
+    assert len(Probe.of(written(tmp_path / "one" / "reviews.csv", CSV).parent)) == 12
+
+
+def readme(folder: Path, **configurations: str) -> None:
+    lines = [
+        f"- config_name: {name}\n  data_files:\n  - split: train\n    path: {path}"
+        for name, path in configurations.items()
+    ]
+    written(folder / "README.md", "---\nconfigs:\n" + "\n".join(lines) + "\n---\n")
+
+
+def test_the_configuration_in_the_readme_decides_and_several_are_refused_with_a_way_out(tmp_path: Path) -> None:
+    first, _ = parquet(tmp_path / "x" / "a.parquet"), parquet(tmp_path / "y" / "b.parquet")
+    readme(tmp_path, default="x/*")
+    assert "1 of the 2 tables in the folder are not read (y/b.parquet)." in Probe.of(tmp_path).remarks
+    readme(tmp_path, x="x/*", y="y/*")
+    message = refusal(tmp_path)
+    assert "Give the folder of one of them" in message
+    assert f"{{'train': {str(first)!r}}}" in message
+    assert len(Probe.of(tmp_path / "x")) == len(Probe.of({"train": str(first)})) == 12
+
+
+def test_a_datasets_folder_runs_no_code_and_reads_nothing_outside_itself(tmp_path: Path) -> None:
+    outside = written(tmp_path / "private.csv", CSV)
+    folder = written(tmp_path / "shared" / "a.csv", CSV).parent
+    written(folder / "shared.py", "raise SystemExit('this ran')")
+    assert "Code of a dataset is not run here" in refusal(folder)
+    (folder / "shared.py").unlink()
+    readme(folder, default=str(outside))
+    assert "names a file outside that folder" in refusal(folder)
+    folder_of(tmp_path / "pictures", {"a": 6, "b": 6})
+    for path in ("../../pictures/{}/{}.png", f"{tmp_path}/pictures/{{}}/{{}}.png"):
+        rows = "".join(f"{path.format(c, i)},{c}\n" for c in "ab" for i in range(6))
+        table = written(tmp_path / "listed" / "images" / "labels.csv", "path,label\n" + rows)
+        Image.fromarray(noise(0)).save(table.parent / "own.png")
+        assert "outside the dataset's folder" in refusal(tmp_path / "listed")
+        assert len(Probe.of(table)) == 12  # the user's own table may name any image
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_an_image_folder_with_metadata_is_as_datasets_reads_it(tmp_path: Path, suffix: str) -> None:
+    for split, first in (("train", 0), ("test", 50)):
+        folder = folder_of(tmp_path, {split: 12}, first=first) / split
+        rows = [{"file_name": f"{i}.png", "label": "ab"[i % 2]} for i in range(12)]
+        lines = [json.dumps(row) for row in rows]
+        if suffix == "csv":
+            lines = ["file_name,label", *(",".join(row.values()) for row in rows)]
+        written(folder / f"metadata.{suffix}", "\n".join(lines) + "\n")
+    probe = Probe.of(tmp_path)
+    reference = datasets.load_dataset("imagefolder", data_dir=str(tmp_path), split="train")
+    assert sorted(contents(probe)) == sorted(np.asarray(image.convert("RGB")).tobytes() for image in reference["image"])
+    assert (probe.class_names, probe.provenance["split"]) == (("a", "b"), "train")
+
+
+def test_one_table_for_all_splits_keeps_test_rows_out(tmp_path: Path) -> None:
+    folder_of(tmp_path, {"train": 12, "test": 6})
+    rows = [f"{split}/{i}.png,{'ab'[i % 2]}\n" for split, n in (("train", 12), ("test", 6)) for i in range(n)]
+    written(tmp_path / "metadata.csv", "file_name,label\n" + "".join(rows))
+    probe = Probe.of(tmp_path)
+    assert len(probe) == 12
+    assert "The rows are split by the folders in the column 'file_name' (test: 6, train: 12)." in probe.remarks
+    frame = pd.DataFrame({"text": TEXTS, "label": CODES, "split": ["train"] * 8 + ["test"] * 4})
+    assert len(Probe.of(frame)) == 8
+    assert "test split" in refusal(frame[frame["split"] == "test"])
+
+
+def test_class_folders_decide_beside_a_table_unless_the_table_says_otherwise(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "pets", {"cat": 6, "dog": 6})
+    plain = Probe.of(folder)
+    table = folder / "metadata.csv"
+    written(
+        table, "file_name,label\n" + "".join(f"{c}/{i}.png,{c == 'dog':d}\n" for c in ("cat", "dog") for i in range(6))
+    )
+    probe = Probe.of(folder)
+    assert probe.fingerprint == plain.fingerprint
+    assert "tables in the folder are not read (metadata.csv)" in probe.remarks[-1]
+    written(
+        table, "file_name,label\n" + "".join(f"{c}/{i}.png,{'xyz'[i % 3]}\n" for c in ("cat", "dog") for i in range(6))
+    )
+    assert f"give the table itself ({str(table)!r})" in refusal(folder)
+    assert Probe.of(table).class_names == ("x", "y", "z")
+    table.unlink()
+    assert Probe.of(folder).remarks == ()
+
+
+# --- frames ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_frame_is_a_dataset_and_so_is_a_dict_of_frames_by_split() -> None:
+    expected = Probe.of(TABLE).fingerprint
+    frame = pd.DataFrame({"text": TEXTS, "label": CODES}, index=range(100, 112))
+    for same in (
+        frame,
+        frame.astype({"label": "category"}),
+        frame.astype({"text": "string", "label": "string"}),
+        pa.table({"text": TEXTS, "label": CODES}),
+        pa.table({"text": pa.array(TEXTS, pa.string_view()), "label": pa.array(CODES).dictionary_encode()}),
+        pa.RecordBatch.from_pydict({"text": TEXTS, "label": CODES}),
+        {"train": frame, "test": frame},
+    ):
+        assert Probe.of(same).fingerprint == expected
+    nullable = pd.DataFrame({"text": TEXTS, "label": pd.array([0, 1] * 5 + [0, None], dtype="Int64")})
+    assert Probe.of(nullable).class_names == ("0", "1")
+
+
+def test_a_polars_frame_is_a_dataset() -> None:
+    polars = pytest.importorskip("polars")
+    frame = polars.DataFrame({"text": TEXTS, "label": CODES})
+    assert Probe.of(frame).fingerprint == Probe.of(TABLE).fingerprint
+    assert Probe.of((frame[["text"]], CODES)).fingerprint == Probe.of(TABLE).fingerprint
+
+
+def test_frames_are_inputs() -> None:
+    numbers = np.random.default_rng(0).normal(size=(12, 4))
+    assert Probe.of((pd.DataFrame(numbers), CODES)).fingerprint == Probe.of((numbers, CODES)).fingerprint
+    assert Probe.of((pd.DataFrame({"text": TEXTS}), CODES)).fingerprint == Probe.of((TEXTS, CODES)).fingerprint
+    pictures = [Image.fromarray(noise(i)) for i in range(12)]
+    assert Probe.of((pd.DataFrame({"image": pictures}), CODES)).fingerprint == Probe.of((pictures, CODES)).fingerprint
+    assert contents(Probe.of(pd.DataFrame({"image": pictures, "label": CODES}))) == [p.tobytes() for p in pictures]
+    mixed = pd.DataFrame({"text": TEXTS, "length": range(12)})
+    assert "give (frame[column], labels)" in refusal((mixed, CODES))
+    assert len(Probe.of((mixed["text"], CODES))) == 12
+    assert len(Probe.of(mixed.assign(label=CODES), input="text", label="label")) == 12
+    arrays = pd.DataFrame({"image": list(np.zeros((12, 2, 2))), "label": CODES})
+    assert "list(frame[column])" in refusal(arrays)
+    assert len(Probe.of((list(arrays["image"]), arrays["label"]))) == 12
+
+
+def test_a_data_loader_is_refused_and_its_dataset_is_taken() -> None:
+    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(torch.eye(4), torch.tensor([0, 1, 0, 1])))
+    assert "Give loader.dataset" in refusal(loader)
+    assert len(Probe.of(loader.dataset)) == 4
