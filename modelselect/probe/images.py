@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm"})
-"""Suffixes of files that count as images, as in torchvision's `ImageFolder`."""
+SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm"})
+"""Suffixes of files that count as images: those of torchvision's `ImageFolder`, and two more of JPEG files."""
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "TIFF", "PPM")
 """The decoders that may read a dataset's bytes, whatever the file's name. (PIL's EPS decoder would run Ghostscript.)"""

@@ -18,10 +18,12 @@ from modelselect.probe.drawing import (
     DrawingSettings,
     DrawnRows,
     check_classes,
+    check_readable,
     cut_out,
     fingerprint_of,
     first_of_each_content,
     from_validation,
+    sparse,
     unread,
     whole_number,
 )
@@ -292,7 +294,9 @@ class Probe:
     @property
     def remarks(self) -> tuple[str, ...]:
         """Sentences about the rows that the user should read: what was left out, and what was read in a special way."""
-        return (*self._drawn_from.rows.remarks, *unread(self.skipped))
+        available = self.training._drawn_from.labels  # noqa: SLF001  (a Probe, too)
+        few = sparse(self._checked.labels, available, self.class_names)
+        return (*self._drawn_from.rows.remarks, *few, *unread(self.skipped))
 
     @property
     def provenance(self) -> dict[str, Any]:
@@ -343,6 +347,12 @@ class Probe:
             self._check_corrupt(skipped, len(good) + len(bad))
         good.sort()
         chosen = labels[good]
+        if self._training is not None:
+            check_readable(
+                [(int(labels[index]), rows.row_name(int(positions[index])), bad[index]) for index in sorted(bad)],
+                chosen,
+                self.class_names,
+            )
         if self.class_names and len(np.unique(chosen[chosen >= 0])) < 2:
             raise DatasetError(
                 f"the {len(good)} rows drawn from {self.name} are all of one class, though it has {self.n_classes}. "

@@ -92,7 +92,7 @@ def _open_path(
         if is_saved(path):
             return _folder_name(path), open_saved(path, input=input, label=label)
         refuse_test_folder(path)
-        return _folder_name(path), open_folder(path)
+        return _folder_name(path), open_folder(path, split)
     if path.exists():
         raise DatasetError(
             f"{path} is a file; {_EXPECTED}. Unpack an archive first; load a table with datasets.load_dataset()."
