@@ -143,7 +143,9 @@ def unread(skipped: Sequence[tuple[str, str]]) -> list[str]:
         return []
     some = "; ".join(f"{name} ({reason})" for name, reason in skipped[:3])
     more = f"; and {len(skipped) - 3} more" if len(skipped) > 3 else ""
-    return [f"{len(skipped)} files or rows could not be read and were left out: {some}{more}."]
+    if len(skipped) == 1:
+        return [f"One file or row was left out: {some}."]
+    return [f"{len(skipped)} files or rows were left out: {some}{more}."]
 
 
 def first_of_each_content(rows: Rows) -> NDArray[np.int64]:

@@ -76,7 +76,8 @@ class FolderRows(Rows):
 
     def __init__(self, tree: Tree, split: str, listings: Listings) -> None:
         classes = tree.splits[split]
-        walk = _Walk(tree, listings)
+        kinds = {name: kind_of_known_split(name) for name in tree.splits}
+        walk = _Walk(tree, listings, () if kinds[split] == TEST else tree.tests)
         files, counts, names = [], [], []
         for name in sorted(classes):
             found = [file for folder in classes[name] for file in walk.images(folder)]
@@ -87,7 +88,6 @@ class FolderRows(Rows):
         if not files:
             raise DatasetError(_no_images(tree, split, walk))
         empty = [name for name, count in zip(names, counts, strict=True) if not count]
-        kinds = {name: kind_of_known_split(name) for name in tree.splits}
         if empty and not (kinds[split] == TEST or (kinds[split] == VALIDATION and TRAIN in kinds.values())):
             raise DatasetError(_vanished(classes, empty, listings, walk))
         shown = {name: printable(unicodedata.normalize("NFC", name)) for name in names if name not in empty}
@@ -95,7 +95,7 @@ class FolderRows(Rows):
         of_rows = [numbers[shown[name]] for name in names if name in shown]
         indices = np.repeat(of_rows, [count for count in counts if count]).astype(np.int64)
         super().__init__(IMAGE, Labels(indices, tuple(numbers), tuple(numbers)))
-        self._root, self._files, self._tests = tree.root, files, tree.tests
+        self._root, self._files, self._tests = tree.root, files, walk.tests
         self.skipped = tuple(sorted(walk.refused.items()))
         self.notes = {"path": tree.root, "layout": tree.layout}
         if walk.others:
@@ -125,6 +125,7 @@ class _Walk:
     """A walk through class folders: what was refused and why, what was ignored, and where images were found.
 
     Attributes:
+        tests: folders that are not read; none while the test split itself is read, for benchmarks.
         refused: reason for each file or folder that is not read, by its path in the dataset.
         others: number of files that are no images, by suffix.
         hidden: hidden folders that hold images.
@@ -134,21 +135,24 @@ class _Walk:
 
     tree: Tree
     listings: Listings
+    tests: tuple[str, ...]
     refused: dict[str, str] = field(default_factory=dict)
     others: Counter[str] = field(default_factory=Counter)
     hidden: list[str] = field(default_factory=list)
     direct: int = 0
     nested: Counter[str] = field(default_factory=Counter)
     _targets: dict[str, str] = field(default_factory=dict)
-    _tests: dict[str, bool] = field(default_factory=dict)
+    _others: dict[str, bool] = field(default_factory=dict)
 
     def images(self, folder: str) -> list[str]:
         """Images in a class folder and in the folders inside it, relative to the root; folders and files by name."""
-        if os.path.islink(folder) and (reason := self._bad_target(folder, [os.path.dirname(folder)])):
-            self._refuse(folder, reason)
+        real = os.path.realpath(folder)
+        reason = self._bad_target(folder, [os.path.dirname(folder)]) if os.path.islink(folder) else None
+        if reason or self._in_test(real):
+            self._refuse(folder, reason or _TO_TEST)
             return []
         found: list[tuple[str, list[str]]] = []
-        self._enter(folder, [os.path.realpath(folder)], found)
+        self._enter(folder, [real], found)
         self.direct += bool(found and found[0][0] == folder)
         found.sort()
         start = len(self.tree.root.rstrip(os.sep)) + 1
@@ -195,7 +199,7 @@ class _Walk:
     def _bad_target(self, link: str, above: list[str]) -> str | None:
         """Why a link to a folder is not followed; None if it may be."""
         target = os.path.realpath(link)
-        if any(lies_in(target, test) or lies_in(test, target) for test in self.tree.tests):
+        if self._in_test(target) or any(lies_in(test, target) for test in self.tests):
             return _TO_TEST
         if any(lies_in(folder, target) for folder in above):
             return _TO_ITSELF
@@ -212,17 +216,20 @@ class _Walk:
             if not os.path.islink(path):
                 break
         target = os.path.dirname(path)
-        if any(lies_in(target, test) for test in self.tree.tests) or self._in_other_test(target):
+        if self._in_test(target) or self._in_other_test(target):
             self._refuse(link, _TO_TEST)
             return False
         return True
 
+    def _in_test(self, target: str) -> bool:
+        return any(lies_in(target, test) for test in self.tests)
+
     def _in_other_test(self, target: str) -> bool:
         """True for a folder in the test split of another tree."""
-        if target not in self._tests:
+        if target not in self._others:
             root = self.tree.root
-            self._tests[target] = not lies_in(target, root) and is_test_folder(target, root, self.listings)
-        return self._tests[target]
+            self._others[target] = not lies_in(target, root) and is_test_folder(target, root, self.listings)
+        return self._others[target]
 
     def _refuse(self, path: str, reason: str) -> None:
         self.refused[self._name(path)] = reason

@@ -34,6 +34,12 @@ _CONTAINER = re.compile(
     re.IGNORECASE,
 )
 """Names of folders that hold files of one kind, and of folders that hold a dataset: these are seldom classes."""
+_ASIDE = re.compile(
+    r"checkpoints?|code|docs?|examples?|extras?|logs?|models?|notebooks?|outputs?|papers?|pred(ictions?)?|results?|runs?|"
+    r"scripts?|src|unlabell?ed|unsup(ervised)?|weights",
+    re.IGNORECASE,
+)
+"""Names of folders that stand beside splits: alone they cast no doubt on the splits."""
 _FOLD = re.compile(r"(batch|cv|folds?|k|part|partition|round|run|session|split)[-_ .]?\d+", re.IGNORECASE)
 
 
@@ -167,8 +173,8 @@ class _Level:
         """Some folders that are called like splits hold folders with images."""
         names = {name: self._names_in(name) for name in nested}
         kinds = {self.kinds[name] for name in nested}
-        sure = not self.plain or (len(kinds) > 1 and _share_names(names.values()))
-        if sure:
+        beside = [name for name in self.plain if not is_container(name) and not _ASIDE.fullmatch(name)]
+        if not beside or (len(kinds) > 1 and _share_names(names.values())):
             flat = [name for name in self.kinds if name not in nested and self.kinds[name] != TEST]
             return self._splits({name: name for name in nested}, left_out=[*self.plain, *flat])
         if self.wanted == WHOLE:
@@ -313,9 +319,10 @@ class _Level:
         return f"the folder {self.base} is empty; {LAYOUT}."
 
     def _no_classes_in(self, names: list[str]) -> str:
-        listed = ", ".join(f"{n}: {contents(self.listings[self.at(n)])}" for n in sorted(names))
         if len(names) == 1:
-            return f"the folder {self.at(names[0])} ({listed}) holds no class folders; {LAYOUT}. {_NO_CLASSES}"
+            held = contents(self.listings[self.at(names[0])])
+            return f"the folder {self.at(names[0])} holds {held} but no class folders; {LAYOUT}. {_NO_CLASSES}"
+        listed = ", ".join(f"{n}: {contents(self.listings[self.at(n)])}" for n in sorted(names))
         settle = f"If {_listed(sorted(names))} are classes, {_SAY_ALL}."
         return f"the splits of {self.base} ({listed}) hold no class folders; {LAYOUT}. {_NO_CLASSES} {settle}"
 
@@ -349,7 +356,8 @@ def vanished(folder: str, listing: Listing, reason: str | None = None) -> str:
         why, advice = f"cannot be opened ({listing.error})", "Make it readable, or move it"
     else:
         why = f"holds no image that can be read ({contents(listing)})"
-        advice = "Convert the files to JPEG or PNG, or move the folder" if listing.others else "Add images, or move it"
+        convert = "If its files are images, convert them to JPEG or PNG; otherwise move the folder"
+        advice = convert if listing.others else "Add images, or move it"
     return f"the class folder {name!r} in {where} {why}, so this class would be left out. {advice} out of {where}."
 
 

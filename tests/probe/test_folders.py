@@ -290,7 +290,7 @@ def _only_helpers(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("fill", "said"),
     [
-        (_of_one_suffix, r"\(4 other files: 4 \.xcf\).* Convert the files to JPEG or PNG, or move the folder out"),
+        (_of_one_suffix, r"\(4 other files: 4 \.xcf\).* convert them to JPEG or PNG; otherwise move the folder out"),
         (_only_helpers, r"\(it is empty\).* Add images, or move it out"),
         (lambda folder: None, r"\(it is empty\)"),
         (lambda folder: (folder / "0.png").symlink_to("nowhere.png"), r"\(1 broken link\)"),

@@ -134,6 +134,7 @@ def test_folders_that_hold_nothing_else_are_gone_through(tmp_path: Path, wrap: s
         (("Training/a", "Training/b", "Test/a", "Test/b", "test-multiple"), "Training"),
         (("x/train/a", "x/train/b", "x/test/a", "train/a", "train/b", "test/a"), "train"),
         (("train/a", "train/b", "test"), "train"),
+        (("train/a", "train/b", "unlabeled", "results/plots", "images"), "train"),
         (("train/a", "train/b", "trainval/a", "trainval/b", "test/a"), "train"),
         (("a/train", "a/val", "a/test", "b/train", "b/val", "b/test"), "train"),
         (("a/Train", "a/TEST", "b/train", "b/Test"), "rain"),
@@ -207,7 +208,7 @@ TWO_READINGS: list[tuple[Iterable[str], str]] = [
     (("cat", "dog", "val/cat", "val/dog"), "can be splits or classes"),
     (("bus", "car", "test", "test/bus"), "can be splits or classes"),
     (("bus", "car", "train", "val"), "can be splits or classes"),
-    (("train/a", "train/b", "extra/a", "extra/b"), "can be splits or classes"),
+    (("train/a", "train/b", "boats/a", "boats/b"), "can be splits or classes"),
     (("fold1/a", "fold1/b", "fold2/a", "fold2/b"), "look like parts of one dataset"),
     (("images/a", "images/b", "masks/a", "masks/b"), "look like parts of one dataset"),
     (("images", "masks"), "look like parts of one dataset"),
@@ -303,3 +304,19 @@ def test_a_folder_of_images_without_class_folders_says_what_works(tmp_path: Path
 def test_the_layout_that_was_read_stands_in_the_provenance(tmp_path: Path) -> None:
     tree(tmp_path, "data/a/train", "data/a/test", "data/b/train", "data/b/test")
     assert Probe.of(tmp_path).provenance["source"]["layout"] == "data/CLASS/SPLIT"
+
+
+def test_a_training_folder_that_is_a_link_to_the_test_split_gives_no_row(tmp_path: Path) -> None:
+    tree(tmp_path, "test/a", "test/b")
+    (tmp_path / "train").symlink_to(tmp_path / "test")
+    with pytest.raises(DatasetError, match=r"no images in the class folders.*a link to a test split"):
+        Probe.of(tmp_path)
+
+
+def test_a_benchmark_holds_out_the_test_split(tmp_path: Path) -> None:
+    tree(tmp_path, "train/a", "train/b", "test2017/a", "test2017/b")
+    (tmp_path / "test2017" / "c").mkdir()
+    probe = Probe.of(tmp_path, holdout=0.2, test_as_holdout=True)
+    assert probe.holdout is not None
+    assert held(probe.holdout) == {"test2017/a", "test2017/b"}
+    assert len(probe.holdout) == 6
