@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Iterable
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from modelselect.cli.app import main
 from modelselect.errors import DatasetError
 from modelselect.probe.probe import Probe
 from tests.probe.material import folder_of
@@ -320,3 +322,21 @@ def test_a_benchmark_holds_out_the_test_split(tmp_path: Path) -> None:
     assert probe.holdout is not None
     assert held(probe.holdout) == {"test2017/a", "test2017/b"}
     assert len(probe.holdout) == 6
+
+
+def test_the_advice_can_be_typed_on_the_command_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MODELSELECT_CACHE", str(tmp_path / "cache"))
+    root = tree(tmp_path / "data", "bus", "car", "train/steam", "train/diesel")
+    typed = ["select", str(root), "--candidates", "embedded:plain*", "--estimators", "logme", "--quiet", "--json", "-"]
+    with pytest.raises(SystemExit) as refused:
+        main(typed)
+    said = capsys.readouterr().err
+    assert refused.value.code == 2
+    for word, classes in (("all", ["bus", "car", "train"]), ("train", ["diesel", "steam"])):
+        assert f"--split {word}" in " ".join(said.split())
+        with pytest.raises(SystemExit) as done:
+            main([*typed, "--split", word])
+        assert not done.value.code
+        assert json.loads(capsys.readouterr().out)["provenance"]["dataset"]["classes"] == classes
