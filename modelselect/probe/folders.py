@@ -23,7 +23,6 @@ from modelselect.probe.splits import (
     VALIDATION,
     WHOLE,
     kind_of_known_split,
-    kind_of_split,
     kinds_of_folders,
     test_refused,
 )
@@ -142,7 +141,7 @@ class _Walk:
     direct: int = 0
     nested: Counter[str] = field(default_factory=Counter)
     _targets: dict[str, str] = field(default_factory=dict)
-    _others: dict[str, bool] = field(default_factory=dict)
+    _judged: dict[str, bool] = field(default_factory=dict)
 
     def images(self, folder: str) -> list[str]:
         """Images in a class folder and in the folders inside it, relative to the root; folders and files by name."""
@@ -192,7 +191,7 @@ class _Walk:
             if name in here.links and (reason := self._bad_target(inside, above)):
                 self._refuse(inside, reason)
                 continue
-            if kind_of_split(name) == TEST and not self.tree.settled and self.listings.holds_images(inside):
+            if kind_of_known_split(name) == TEST and not self.tree.settled and self.listings.holds_images(inside):
                 raise DatasetError(_test_inside(self.tree, folder, name))
             self._enter(inside, [*above, os.path.realpath(inside)], found)
 
@@ -226,10 +225,10 @@ class _Walk:
 
     def _in_other_test(self, target: str) -> bool:
         """True for a folder in the test split of another tree."""
-        if target not in self._others:
+        if target not in self._judged:
             root = self.tree.root
-            self._others[target] = not lies_in(target, root) and is_test_folder(target, root, self.listings)
-        return self._others[target]
+            self._judged[target] = not lies_in(target, root) and is_test_folder(target, root, self.listings)
+        return self._judged[target]
 
     def _refuse(self, path: str, reason: str) -> None:
         self.refused[self._name(path)] = reason
@@ -292,4 +291,4 @@ def _nested(nested: Counter[str], n_classes: int) -> str:
 
 
 def _some(names: list[str]) -> str:
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    return ", ".join(map(printable, names[:5])) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

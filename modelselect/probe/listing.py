@@ -9,6 +9,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from modelselect.probe.images import SUFFIXES
+from modelselect.probe.labels import printable
 
 _HELPER_FOLDERS = re.compile(
     r"@eadir|@recycle|@recently-snapshot|@tmp|#recycle|#snapshot|\$recycle\.bin|recycler|system volume information|"
@@ -155,7 +156,7 @@ def by_suffix(files: Counter[str]) -> str:
     """`20 .txt, 3 .csv and 2 more kinds`."""
     ranked = sorted(files.items(), key=lambda item: (-item[1], item[0]))
     more = f" and {len(ranked) - 5} more kinds" if len(ranked) > 5 else ""
-    return ", ".join(f"{count} {suffix}" for suffix, count in ranked[:5]) + more
+    return ", ".join(f"{count} {printable(suffix)}" for suffix, count in ranked[:5]) + more
 
 
 def lies_in(path: str, folder: str) -> bool:

@@ -109,7 +109,8 @@ class Probe:
                 the holdout.
             label: name of the label column, for datasets with columns.
             input: name of the column of images or texts, for datasets with columns.
-            split: the split to draw from; by default train, or validation without a train split.
+            split: the split to draw from; by default train, or validation without a train split. `"all"` says that the
+                folders of a folder are classes, though they are called like splits.
             max_corrupt: maximum share of corrupt rows among those that were read.
             max_pixels: images with more pixels are not read and count as corrupt; None for twice PIL's
                 `MAX_IMAGE_PIXELS`, from which PIL refuses an image by itself.

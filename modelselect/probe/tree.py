@@ -20,6 +20,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from modelselect.errors import DatasetError
+from modelselect.probe.labels import printable
 from modelselect.probe.listing import EMPTY, Listing, Listings, contents, count, lies_in
 from modelselect.probe.splits import TEST, TRAIN, WHOLE, kind_of_known_split, kind_of_split, kinds_of_folders
 
@@ -126,7 +127,7 @@ class _Level:
                 if not self.listings.holds_class_folders(self.at(name)):
                     raise DatasetError(self._no_classes_in([name]))
                 nested = [n for n in self.kinds if self.listings.holds_class_folders(self.at(n)) and n != name]
-                others = [n for n in self.filled if n not in nested and n != name and n not in self.kinds]
+                others = [n for n in self.filled if n not in nested and n != name and self.kinds.get(n) != TEST]
                 return self._splits({wanted: name} | {n: n for n in nested}, left_out=others)
         if not self.kinds and self.filled:
             inside = {c: [n for n in self.listings.filled(self.at(c)) if _same(n, wanted)] for c in self.filled}
@@ -236,7 +237,7 @@ class _Level:
                 key = wanted if wanted and _same(each, wanted) else unicodedata.normalize("NFC", each).lower()
                 folders = splits.setdefault(key, {})
                 folders[name] = (*folders.get(name, ()), self.at(name, each))
-        kinds = {key: kind_of_split(key) for key in splits}
+        kinds = {key: kind_of_known_split(key) for key in splits}
         used = [key for key, kind in kinds.items() if kind == TRAIN] or [k for k, kind in kinds.items() if kind != TEST]
         for key in [wanted] if wanted else used:
             if missing := sorted(set(inside) - set(splits[key])):
@@ -402,4 +403,4 @@ def _share_names(groups: Iterable[Iterable[str]]) -> bool:
 
 def _listed(names: Iterable[str]) -> str:
     names = list(names)
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    return ", ".join(map(printable, names[:5])) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

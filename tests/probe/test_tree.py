@@ -216,6 +216,7 @@ TWO_READINGS: list[tuple[Iterable[str], str]] = [
     (("images", "masks"), "look like parts of one dataset"),
     (("cat", "dog", "cat/test"), "can be a test split"),
     (("cat/a/test", "dog"), "can be a test split"),
+    (("cat", "dog", "dog/test_night"), "can be a test split"),
     (("train", "test"), "hold no class folders"),
     (("train_images", "test_images"), "hold no class folders"),
     (("train2017", "val2017", "test2017"), "hold no class folders"),
