@@ -1,105 +1,117 @@
-"""Rows from a folder of class folders, with or without a folder for each split. Links out of the folder are refused."""
+"""Rows from a folder of class folders. Links are followed, as torchvision does, but not into a test split."""
 
 from __future__ import annotations
 
 import os
-import stat
-from collections import Counter
-from collections.abc import Callable
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from modelselect.errors import DatasetError
-from modelselect.probe.images import SUFFIXES, UnreadableError
+from modelselect.probe.images import UnreadableError
 from modelselect.probe.labels import Labels, printable
+from modelselect.probe.listing import Listings, by_suffix, count, lies_in
 from modelselect.probe.rows import IMAGE, Rows
-from modelselect.probe.splits import TEST, TRAIN, WHOLE, kind_of_split, test_refused
+from modelselect.probe.splits import (
+    TEST,
+    TRAIN,
+    VALIDATION,
+    WHOLE,
+    kind_of_known_split,
+    kinds_of_folders,
+    test_refused,
+)
+from modelselect.probe.tree import LAYOUT, Tree, is_container, is_test_folder, read_tree, vanished
 
-_LAYOUT = "expected FOLDER/CLASS/*.jpg or FOLDER/{train,val}/CLASS/*.jpg (JPEG, PNG, WebP, BMP, TIFF or PPM)"
+_TO_TEST = "a link to a test split"
+_TO_ITSELF = "a link to a folder that holds the link"
 
 
-def open_folder(folder: Path) -> dict[str, Callable[[], Rows]]:
+def open_folder(folder: Path, split: str | None = None) -> dict[str, Callable[[], Rows]]:
     """Functions that open the rows of each split, by the split's name; the name is `WHOLE` if there are only classes.
 
+    Args:
+        folder: of class folders, or of split folders.
+        split: that the user named: a folder that is a split though its name does not say so, or `WHOLE` where folders
+            are classes though their names could be those of splits.
+
     Raises:
-        DatasetError: the folder holds no class folders.
+        DatasetError: the folder holds no class folders, or can be read in two ways.
     """
-    root = Path(os.path.realpath(folder))
-    listing = _Listing(root)
-    listing.folders(root)
-    kinds = {name: kind_of_split(name) for name in listing.found}
-    with_classes = {name for name, kind in kinds.items() if kind and _has_folders(listing.found[name])}
-    classes = {name: path for name, path in listing.found.items() if name not in with_classes}
-    flat_splits = {kinds[name] for name in classes} - {None}
-    if TRAIN in flat_splits and len(flat_splits) > 1 and not with_classes:
-        raise DatasetError(f"the splits of {root} ({', '.join(sorted(classes))}) hold no class folders; {_LAYOUT}.")
-    if not with_classes or (classes and all(kinds[name] == TEST for name in with_classes)):
-        return {WHOLE: lambda: FolderRows(root, classes, listing)}
-    return {name: _opener(root, listing.found[name]) for name in sorted(with_classes)}
+    listings = Listings()
+    tree = read_tree(os.path.realpath(folder), split, listings)
+    return {name: partial(FolderRows, tree, name, listings) for name in sorted(tree.splits)}
 
 
 def refuse_test_folder(folder: Path) -> None:
-    """Raises for a folder that is the test split of the folder above it."""
-    path = folder.resolve()
-    if kind_of_split(path.name) == TEST and any(
-        sibling.is_dir() and kind_of_split(sibling.name) == TRAIN for sibling in path.parent.iterdir()
-    ):
-        raise DatasetError(test_refused(str(path), f"{path.parent} has training rows, too"))
-
-
-def _opener(root: Path, split: Path) -> Callable[[], Rows]:
-    def open_split() -> Rows:
-        listing = _Listing(root)
-        listing.folders(split)
-        return FolderRows(root, listing.found, listing)
-
-    return open_split
+    """Raises for a folder that is the test split of the folder above it, or the only folder in that split."""
+    path, listings = os.path.realpath(folder), Listings()
+    while kind_of_known_split(name := os.path.basename(path)) == TEST or is_container(name):
+        parent = os.path.dirname(path)
+        kinds = kinds_of_folders(listings[parent].folders)
+        if kinds.get(name) == TEST and TRAIN in kinds.values():
+            raise DatasetError(test_refused(str(folder), f"{parent} has training rows, too"))
+        path = parent
 
 
 class FolderRows(Rows):
-    """Image files in class folders, sorted by name, so that their order does not depend on the file system.
+    """Image files of class folders, in the order of torchvision's `ImageFolder`, whatever the file system's order is.
 
     Args:
-        root: the dataset's folder; links out of it are refused.
-        classes: class name -> folder of the class.
-        listing: what was refused so far.
+        tree: what the dataset's folder is.
+        split: one of the tree's splits.
+        listings: of the folders that were listed already.
 
     Raises:
-        DatasetError: the class folders hold no images.
+        DatasetError: a class has no image, so that it would vanish; or a class folder holds what can be a test split.
     """
 
     source = "folder"
 
-    def __init__(self, root: Path, classes: dict[str, Path], listing: _Listing) -> None:
-        self._root = str(root)
-        self._files: list[str] = []
-        counts: list[int] = []
+    def __init__(self, tree: Tree, split: str, listings: Listings) -> None:
+        classes = tree.splits[split]
+        kinds = {name: kind_of_known_split(name) for name in tree.splits}
+        walk = _Walk(tree, listings, () if kinds[split] == TEST else tree.tests)
+        files, counts, names = [], [], []
         for name in sorted(classes):
-            files = listing.images(classes[name])
-            counts.append(len(files))
-            self._files += files
-        names = tuple(name for name, count in zip(sorted(classes), counts, strict=True) if count)
-        if not names:
-            raise DatasetError(_no_images(root, classes, listing))
-        indices = np.repeat(np.arange(len(names)), [count for count in counts if count])
-        shown = tuple(map(printable, names))
-        super().__init__(IMAGE, Labels(indices.astype(np.int64), shown, shown))
-        self.skipped = tuple(sorted(listing.refused.items()))
-        self.notes["path"] = self._root
-        if listing.ignored:
-            self.notes["ignored_files"] = dict(sorted(listing.ignored.items()))
-        if len(names) < len(classes):
-            empty = [printable(name) for name in sorted(classes) if name not in set(names)]
-            self.notes["classes_without_images"] = empty
-            self.remarks = (f"classes without an image that can be read: {', '.join(empty)}.",)
+            found = [file for folder in classes[name] for file in walk.images(folder)]
+            if found or not all(walk.reason(folder) == _TO_ITSELF for folder in classes[name]):
+                files += found
+                counts.append(len(found))
+                names.append(name)
+        if not files:
+            raise DatasetError(_no_images(tree, split, walk))
+        empty = [name for name, count in zip(names, counts, strict=True) if not count]
+        if empty and not (kinds[split] == TEST or (kinds[split] == VALIDATION and TRAIN in kinds.values())):
+            raise DatasetError(_vanished(classes, empty, listings, walk))
+        shown = {name: printable(unicodedata.normalize("NFC", name)) for name in names if name not in empty}
+        numbers = {name: number for number, name in enumerate(dict.fromkeys(shown.values()))}
+        of_rows = [numbers[shown[name]] for name in names if name in shown]
+        indices = np.repeat(of_rows, [count for count in counts if count]).astype(np.int64)
+        super().__init__(IMAGE, Labels(indices, tuple(numbers), tuple(numbers)))
+        self._root, self._files, self._tests = tree.root, files, walk.tests
+        self.skipped = tuple(sorted(walk.refused.items()))
+        self.notes = {"path": tree.root, "layout": tree.layout}
+        if walk.others:
+            self.notes["ignored_files"] = dict(sorted(walk.others.items()))
+        left_out = [*tree.left_out, *walk.left_out()]
+        remarks = [f"Left out: {'; '.join(left_out)}."] if left_out else []
+        if empty:
+            remarks.append(f"Classes without an image that can be read: {_some(empty)}.")
+        if walk.nested and not walk.direct:
+            remarks.append(_nested(walk.nested, len(numbers)))
+        self.remarks = (*tree.remarks, *remarks, *_alike(shown))
 
     def raw(self, row: int) -> bytes:
-        # The file may have become a link out of the folder after it was listed.
-        path = os.path.realpath(os.path.join(self._root, self._files[row]))
-        if not path.startswith(self._root.rstrip(os.sep) + os.sep):
-            raise UnreadableError("a link that leaves the folder")
+        path = os.path.join(self._root, self._files[row])
+        # The file may have become a link after it was listed.
+        if self._tests and any(lies_in(os.path.realpath(path), test) for test in self._tests):
+            raise UnreadableError(_TO_TEST)
         with open(path, "rb") as file:
             return file.read()
 
@@ -108,80 +120,175 @@ class FolderRows(Rows):
 
 
 @dataclass
-class _Listing:
-    """One walk through a dataset's folder: what was found, what was refused and why, and what was ignored."""
+class _Walk:
+    """A walk through class folders: what was refused and why, what was ignored, and where images were found.
 
-    root: Path
-    found: dict[str, Path] = field(default_factory=dict)
+    Attributes:
+        tests: folders that are not read; none while the test split itself is read, for benchmarks.
+        refused: reason for each file or folder that is not read, by its path in the dataset.
+        others: number of files that are no images, by suffix.
+        hidden: hidden folders that hold images.
+        direct: number of class folders that hold images themselves.
+        nested: names of folders inside class folders that hold images.
+    """
+
+    tree: Tree
+    listings: Listings
+    tests: tuple[str, ...]
     refused: dict[str, str] = field(default_factory=dict)
-    ignored: Counter[str] = field(default_factory=Counter)
+    others: Counter[str] = field(default_factory=Counter)
+    hidden: list[str] = field(default_factory=list)
+    direct: int = 0
+    nested: Counter[str] = field(default_factory=Counter)
+    _targets: dict[str, str] = field(default_factory=dict)
+    _judged: dict[str, bool] = field(default_factory=dict)
 
-    def folders(self, parent: Path) -> None:
-        """Finds the folders in `parent`, except hidden ones."""
-        with os.scandir(parent) as entries:
-            for entry in entries:
-                if not entry.name.startswith(".") and self._is(entry, stat.S_ISDIR):
-                    self.found[entry.name] = Path(entry.path)
+    def images(self, folder: str) -> list[str]:
+        """Images in a class folder and in the folders inside it, relative to the root; folders and files by name."""
+        real = os.path.realpath(folder)
+        reason = self._bad_target(folder, [os.path.dirname(folder)]) if os.path.islink(folder) else None
+        if reason or self._in_test(real):
+            self._refuse(folder, reason or _TO_TEST)
+            return []
+        found: list[tuple[str, list[str]]] = []
+        self._enter(folder, [real], found)
+        self.direct += bool(found and found[0][0] == folder)
+        found.sort()
+        start = len(self.tree.root.rstrip(os.sep)) + 1
+        return [f"{inside[start:]}{os.sep}{name}" for inside, names in found for name in names]
 
-    def images(self, folder: Path) -> list[str]:
-        """Image files directly in `folder`, sorted, relative to the root."""
-        names = []
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if entry.name.startswith("."):
-                    continue
-                if os.path.splitext(entry.name)[1].lower() in SUFFIXES:
-                    if self._is(entry, stat.S_ISREG):
-                        names.append(entry.name)
-                elif entry.is_dir(follow_symlinks=False):
-                    self._refuse(entry, "a folder inside a class folder; such folders are not read")
-                else:
-                    self.ignored[os.path.splitext(entry.name)[1].lower() or "no suffix"] += 1
-        relative = os.path.relpath(folder, self.root)
-        return [os.path.join(relative, name) for name in sorted(names)]
+    def reason(self, folder: str) -> str | None:
+        """Why the folder was refused; None if it was not."""
+        return self.refused.get(self._name(folder))
 
-    def _is(self, entry: os.DirEntry[str], kind: Callable[[int], bool]) -> bool:
-        """True if the entry is of this kind. A link counts if its target is inside the root, outside a test split."""
-        if not entry.is_symlink():
-            return entry.is_dir() if kind is stat.S_ISDIR else entry.is_file()
-        target = Path(os.path.realpath(entry.path))
-        if not target.is_relative_to(self.root):
-            self._refuse(entry, "a link that leaves the folder")
-        elif target == self.root or self._in_test_split(target):
-            self._refuse(entry, "a link to the test split or to the whole folder")
-        elif not target.exists():
-            self._refuse(entry, "a broken link")
-        else:
-            return kind(target.stat().st_mode)
-        return False
+    def left_out(self) -> list[str]:
+        files = f"{count(self.others.total(), 'file')} of other kinds in class folders ({by_suffix(self.others)})"
+        hidden = f"hidden folders with images ({_some(self.hidden)})"
+        return [files] * bool(self.others) + [hidden] * bool(self.hidden)
 
-    def _in_test_split(self, target: Path) -> bool:
-        top = target.relative_to(self.root).parts[0]
-        return kind_of_split(top) == TEST and _has_folders(self.root / top)
+    def _enter(self, folder: str, above: list[str], found: list[tuple[str, list[str]]]) -> None:
+        """`above`: the folder and those that it was reached through, with links resolved."""
+        here = self.listings[folder]
+        if here.error:
+            self._refuse(folder, here.error)
+        for name in here.broken:
+            self._refuse(os.path.join(folder, name), "a broken link")
+        self.others.update(here.others)
+        self.hidden += [
+            self._name(inside)
+            for name in here.hidden
+            if self.listings.holds_images(inside := os.path.join(folder, name))
+        ]
+        images = here.images
+        if here.links:
+            images = [name for name in images if name not in here.links or self._may_read(folder, name)]
+        if images:
+            found.append((folder, images))
+            if len(above) > 1:
+                self.nested[os.path.basename(folder)] += 1
+        for name in here.folders:
+            inside = os.path.join(folder, name)
+            if name in here.links and (reason := self._bad_target(inside, above)):
+                self._refuse(inside, reason)
+                continue
+            if kind_of_known_split(name) == TEST and not self.tree.settled and self.listings.holds_images(inside):
+                raise DatasetError(_test_inside(self.tree, folder, name))
+            self._enter(inside, [*above, os.path.realpath(inside)], found)
 
-    def _refuse(self, entry: os.DirEntry[str], reason: str) -> None:
-        self.refused[printable(os.path.relpath(entry.path, self.root).replace(os.sep, "/"))] = reason
+    def _bad_target(self, link: str, above: list[str]) -> str | None:
+        """Why a link to a folder is not followed; None if it may be."""
+        target = os.path.realpath(link)
+        if self._in_test(target) or any(lies_in(test, target) for test in self.tests):
+            return _TO_TEST
+        if any(lies_in(folder, target) for folder in above):
+            return _TO_ITSELF
+        return _TO_TEST if self._in_other_test(target) else None
+
+    def _may_read(self, folder: str, name: str) -> bool:
+        """False for a link to an image of a test split."""
+        link = path = os.path.join(folder, name)
+        for _ in range(40):  # links to links; the system follows as many
+            parent, last = os.path.split(os.path.join(os.path.dirname(path), os.readlink(path)))
+            if parent not in self._targets:
+                self._targets[parent] = os.path.realpath(parent)
+            path = os.path.join(self._targets[parent], last)
+            if not os.path.islink(path):
+                break
+        target = os.path.dirname(path)
+        if self._in_test(target) or self._in_other_test(target):
+            self._refuse(link, _TO_TEST)
+            return False
+        return True
+
+    def _in_test(self, target: str) -> bool:
+        return any(lies_in(target, test) for test in self.tests)
+
+    def _in_other_test(self, target: str) -> bool:
+        """True for a folder in the test split of another tree."""
+        if target not in self._judged:
+            root = self.tree.root
+            self._judged[target] = not lies_in(target, root) and is_test_folder(target, root, self.listings)
+        return self._judged[target]
+
+    def _refuse(self, path: str, reason: str) -> None:
+        self.refused[self._name(path)] = reason
+
+    def _name(self, path: str) -> str:
+        return printable(os.path.relpath(path, self.tree.root).replace(os.sep, "/"))
 
 
-def _has_folders(path: Path) -> bool:
-    with os.scandir(path) as entries:
-        return any(entry.is_dir() and not entry.name.startswith(".") for entry in entries)
+def _vanished(classes: Mapping[str, tuple[str, ...]], empty: list[str], listings: Listings, walk: _Walk) -> str:
+    folder = classes[empty[0]][0]
+    more = f" So would {_some(empty[1:])}." if len(empty) > 1 else ""
+    return printable(vanished(folder, listings[folder], walk.reason(folder)) + more)
 
 
-def _no_images(root: Path, classes: dict[str, Path], listing: _Listing) -> str:
-    def some(names: list[str]) -> str:
-        return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
-
-    if not any(root.iterdir()):
-        return f"the folder {root} is empty; {_LAYOUT}."
-    if not classes:
-        files = sum(path.suffix.lower() in SUFFIXES for path in root.iterdir())
-        holds = f"holds {files} images but no class folders" if files else "holds no class folders"
-        return f"the folder {root} {holds}; {_LAYOUT}. To use rows without classes, give (list of images, None)."
+def _no_images(tree: Tree, split: str, walk: _Walk) -> str:
+    classes = tree.splits[split]
     found = []
-    if listing.ignored:
-        found.append(f"files of other kinds ({some(sorted(listing.ignored))})")
-    for reason in sorted(set(listing.refused.values())):
-        found.append(f"{reason} ({some(sorted(name for name, why in listing.refused.items() if why == reason))})")
+    if walk.others:
+        found.append(f"files of other kinds ({by_suffix(walk.others)})")
+    for reason in sorted(set(walk.refused.values())):
+        found.append(f"{reason} ({_some([name for name, why in walk.refused.items() if why == reason])})")
     seen = f" There are {'; '.join(found)}." if found else ""
-    return f"no images in the class folders of {root} ({some(sorted(map(printable, classes)))}); {_LAYOUT}.{seen}"
+    return f"no images in the class folders of {tree.root} ({_some(sorted(map(printable, classes)))}); {LAYOUT}.{seen}"
+
+
+def _test_inside(tree: Tree, folder: str, name: str) -> str:
+    where = os.path.relpath(folder, tree.root)
+    settle = (
+        f"If it is a part of the class, say split={WHOLE!r} (on the command line: --split {WHOLE})."
+        if WHOLE in tree.splits
+        else "If it is a part of the class, rename it."
+    )
+    return (
+        f"the class folder {where} holds a folder {name!r} with images, which can be a test split; rows of a test "
+        f"split are never used. If it is one, move it out of the class folder. {settle}"
+    )
+
+
+def _alike(shown: dict[str, str]) -> tuple[str, ...]:
+    """A sentence about class folders whose names differ only in how they are written."""
+    written: defaultdict[str, list[str]] = defaultdict(list)
+    for name in shown.values():
+        written[" ".join(name.casefold().split())].append(name)
+    remarks = []
+    if len(same := [names[0] for names in written.values() if len(names) > len(set(names))]):
+        remarks.append(f"Folders whose names are equal in Unicode are one class: {_some(same)}.")
+    if different := [", ".join(sorted(set(names))) for names in written.values() if len(set(names)) > 1]:
+        remarks.append(
+            f"Classes whose names differ only in capitals or spaces: {'; '.join(map(repr, different))}. "
+            "Put their images into one folder if they are one class."
+        )
+    return tuple(remarks)
+
+
+def _nested(nested: Counter[str], n_classes: int) -> str:
+    return (
+        f"No class folder holds images itself: the images of the {n_classes} classes are in folders inside them "
+        f"({_some(sorted(nested))}), whose names are not used. If these names are the classes, move these folders up."
+    )
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(map(printable, names[:5])) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -18,10 +18,12 @@ from modelselect.probe.drawing import (
     DrawingSettings,
     DrawnRows,
     check_classes,
+    check_readable,
     cut_out,
     fingerprint_of,
     first_of_each_content,
     from_validation,
+    sparse,
     unread,
     whole_number,
 )
@@ -109,7 +111,8 @@ class Probe:
                 the holdout.
             label: name of the label column, for datasets with columns.
             input: name of the column of images or texts, for datasets with columns, or two names for pairs of texts.
-            split: the split to draw from; by default train, or validation without a train split.
+            split: the split to draw from; by default train, or validation without a train split. `"all"` says that the
+                folders of a folder are classes, though they are called like splits.
             max_corrupt: maximum share of corrupt rows among those that were read.
             max_pixels: images with more pixels are not read and count as corrupt; None for twice PIL's
                 `MAX_IMAGE_PIXELS`, from which PIL refuses an image by itself.
@@ -299,7 +302,9 @@ class Probe:
     def remarks(self) -> tuple[str, ...]:
         """Sentences about the rows that the user should read: what was left out, and what was read in a special way."""
         rows = self._drawn_from.rows
-        return (*rows.labels.remarks, *rows.remarks, *unread(self.skipped))
+        available = self.training._drawn_from.labels  # noqa: SLF001  (a Probe, too)
+        few = sparse(self._checked.labels, available, self.class_names)
+        return (*rows.labels.remarks, *rows.remarks, *few, *unread(self.skipped))
 
     @property
     def provenance(self) -> dict[str, Any]:
@@ -350,6 +355,12 @@ class Probe:
             self._check_corrupt(skipped, len(good) + len(bad))
         good.sort()
         chosen = labels[good]
+        if self._training is not None:
+            check_readable(
+                [(int(labels[index]), rows.row_name(int(positions[index])), bad[index]) for index in sorted(bad)],
+                chosen,
+                self.class_names,
+            )
         if self.class_names and len(np.unique(chosen[chosen >= 0])) < 2:
             raise DatasetError(
                 f"the {len(good)} rows drawn from {self.name} are all of one class, though it has {self.n_classes}. "

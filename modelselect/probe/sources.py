@@ -118,7 +118,7 @@ def _open_path(
         if is_saved(path):
             return _folder_name(path), open_saved(path, input=input, label=label)
         refuse_test_folder(path)
-        return _folder_name(path), _open_folder(path, input=input, label=label)
+        return _folder_name(path), _open_folder(path, split, input=input, label=label)
     if path.exists():
         return table_name(path), open_table(path, input=input, label=label)
     near = _near(path)
@@ -128,10 +128,10 @@ def _open_path(
     raise DatasetError(f"there is no folder {str(given)!r}.{hint} Give {_EXPECTED.removeprefix('expected ')}.")
 
 
-def _open_folder(path: Path, *, input: Input, label: str | None) -> Splits:
+def _open_folder(path: Path, split: str | None, *, input: Input, label: str | None) -> Splits:
     if not has_class_folders(path):
         tables = open_tables(path, input=input, label=label)
-        return open_folder(path) if tables is None else tables
+        return open_folder(path, split) if tables is None else tables
     remarks = remark_on_tables(path)
 
     def saying(open_rows: Callable[[], Rows]) -> Rows:
@@ -139,7 +139,7 @@ def _open_folder(path: Path, *, input: Input, label: str | None) -> Splits:
         rows.remarks = (*rows.remarks, *remarks)
         return rows
 
-    return {name: partial(saying, open_rows) for name, open_rows in open_folder(path).items()}
+    return {name: partial(saying, open_rows) for name, open_rows in open_folder(path, split).items()}
 
 
 def _folder_name(path: Path) -> str:

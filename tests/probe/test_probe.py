@@ -203,7 +203,7 @@ def test_the_provenance_is_json_and_says_where_the_rows_come_from(tmp_path: Path
         assert record["rows"] == len(part)
         assert record["seed"] == 3
         assert record["classes"] == ["a", "b"]
-        assert record["source"] == {"kind": "folder", "path": str(root.resolve())}
+        assert record["source"] == {"kind": "folder", "path": str(root.resolve()), "layout": "CLASS"}
         assert set(record["versions"]) >= {"modelselect", "numpy", "pillow"}
     assert probe.provenance["requested_size"] == 18
     assert probe.provenance["holdout"] == {"split": "all", "rows": len(probe.holdout)}  # type: ignore[arg-type]

@@ -9,6 +9,7 @@ import pytest
 
 from modelselect.errors import DatasetError
 from modelselect.probe.probe import Probe
+from modelselect.probe.splits import check_wanted, choose_split, kind_of_split
 from tests.probe.material import contents, folder_of, noise
 
 # --- splits ----------------------------------------------------------------------------------------------------------
@@ -79,3 +80,50 @@ def test_validation_classes_that_training_lacks_are_an_error(tmp_path: Path) -> 
     folder_of(tmp_path / "val", {"a": 2, "bee": 2})
     with pytest.raises(DatasetError, match="classes that the training split lacks: bee"):
         Probe.of(tmp_path, holdout=0.1)
+
+
+@pytest.mark.parametrize(
+    ("splits", "chosen", "held_out"),
+    [
+        (("train", "train_extra", "test"), "train", None),
+        (("train_sft", "test_sft"), "train_sft", None),
+        (("train", "validation_matched", "test_matched"), "train", "validation_matched"),
+        (("Training", "evaluation", "validation"), "Training", "validation"),
+        (("dev", "test1"), "dev", None),
+        (("trainval", "train", "val", "test2007"), "train", "val"),
+    ],
+)
+def test_splits_are_chosen_by_words_and_the_plain_name_comes_first(
+    splits: tuple[str, ...], chosen: str, held_out: str | None
+) -> None:
+    assert choose_split(splits, None, "data") == (chosen, held_out)
+
+
+def test_several_training_splits_are_refused_and_the_one_named_in_the_advice_is_taken() -> None:
+    data = {name: (noise(i, (4, 4, 4)), [0, 1] * 2) for i, name in enumerate(("train.X1", "train.X2"))}
+    with pytest.raises(DatasetError, match=r"split='train\.X1' \(on the command line: --split train\.X1\)"):
+        Probe.of(data)
+    assert Probe.of(data, split="train.X1").provenance["split"] == "train.X1"
+
+
+@pytest.mark.parametrize(
+    "name", ["test", "TestSet", "test_matched", "imagenet-test", "PrivateTest", "held-out", "a+test[:5]"]
+)
+def test_names_of_test_splits_are_refused_wherever_the_word_stands(name: str) -> None:
+    with pytest.raises(DatasetError, match="names a test split"):
+        check_wanted(name)
+
+
+def test_words_that_only_look_like_splits_are_none() -> None:
+    for name in (
+        "contest",
+        "trains",
+        "rain",
+        "latest",
+        "valley",
+        "device",
+        "attestation",
+        "crash test",
+        "train station",
+    ):
+        assert kind_of_split(name) is None
