@@ -9,7 +9,8 @@ A folder with `config.json` and `model.safetensors` is a candidate. `config.json
   candidate it came from, whose zoo must still have it;
 - `"builder": "file.py:function"`, code of its own, which runs only with `trust_remote_code=True`. The file is looked
   for in the folder, then in its parent. The function takes the folder and returns a module and a transform from a PIL
-  image to a tensor; `module.forward_features(x)` gives (N, D) features and `module(x)` source logits.
+  image to a tensor; `module.forward_features(x)` gives (N, D) features and `module(x)` source logits. A grid of
+  features is averaged over its places; `num_features` says which axis holds the channels where the module does not.
 
 These keys of `config.json` are read in any form, if they are there: `num_classes`, `num_features`, `license` (or
 `licence`), `pretraining` (the dataset it was pre-trained on), `published_top1` (its accuracy there, in per cent), and
@@ -242,7 +243,8 @@ class _Folder:
     def _is_read_by_its_module(self) -> bool:
         """True if `config.json` leaves out a number of its features or classes that its module then has to show."""
         try:
-            return self.form == "builder" and not {"num_features", "num_classes"} <= self.configuration.keys()
+            numbers = [self.configuration.get(key) for key in ("num_features", "num_classes")]
+            return self.form == "builder" and None in numbers
         except CandidateError:
             return False
 
@@ -459,8 +461,11 @@ def _reader(module: torch.nn.Module, example: torch.Tensor, configuration: Mappi
     width = configuration.get("num_features")
     try:
         return locate(module, example, [width] if isinstance(width, int) else [])
-    except CandidateError:
-        raise
+    except CandidateError as error:
+        raise CandidateError(
+            "the builder's module does not show what its features are. Let `forward_features` return one row of "
+            f"numbers for each image, or set num_features in {CONFIGURATION} to the width of the features"
+        ) from error
     except Exception as error:
         raise CandidateError(f"`forward_features` failed on two images of noise ({one_line(error)})") from error
 
