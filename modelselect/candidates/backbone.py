@@ -38,7 +38,7 @@ class Preprocessing(Protocol):
 class Reader(Protocol):
     """Gets `Outputs` from a module, in one forward pass where possible."""
 
-    def __call__(self, module: torch.nn.Module, batch: torch.Tensor) -> Outputs: ...
+    def __call__(self, module: torch.nn.Module, batch: Any) -> Outputs: ...
 
 
 @dataclass

@@ -37,6 +37,10 @@ METADATA_FIELDS: Mapping[str, str] = MappingProxyType(
 The texts are part of the keys of estimators that refer to them: do not change them.
 """
 
+_LABELLED = frozenset({"bamboo", "in12k", "in1k", "in21k", "in22k", "inw21k"})
+_SELF_SUPERVISED = frozenset({"dino", "mae", "fcmae", "ijepa"})
+_PROJECTION_MULTIPLE = 128  # widths of contrastive projections (512, 640, 768, ...); no labelled dataset's class count
+
 _COUNTS = ("parameters", "feature_dim", "source_classes", "downloads", "likes", "size_bytes", "download_bytes")
 _TRUTHS = ("gated", "private", "remote_code")
 _LARGEST_COUNT = 10**15
@@ -65,3 +69,17 @@ def metadata_fault(key: str, value: Any) -> str | None:
     if key in METADATA_FIELDS:
         return None if isinstance(value, str) and value.isprintable() else "a text on one line"
     return None
+
+
+def source_classes(tag: str | None, outputs: int) -> int:
+    """Number of source classes of a timm model with this number of outputs: 0 if they are an embedding, not classes.
+
+    Image towers of contrastive models have a projection in the place of a classifier.
+
+    >>> source_classes("a1_in1k", 1000), source_classes("openai", 512)
+    (1000, 0)
+    """
+    parts = set((tag or "").split("_"))
+    if parts & _LABELLED or not tag:
+        return outputs
+    return 0 if parts & _SELF_SUPERVISED or outputs % _PROJECTION_MULTIPLE == 0 else outputs

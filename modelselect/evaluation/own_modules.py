@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from modelselect.candidates.backbone import Backbone
+from modelselect.candidates.backbone import Backbone, Reader
 from modelselect.candidates.candidate import Candidate
 from modelselect.candidates.modules import device_of, weights_digest
 from modelselect.candidates.preprocessing import CallablePreprocessing
-from modelselect.candidates.readers import reader_for_feature_method, reader_for_module
+from modelselect.candidates.readers import READING, OwnReader, reader_for
 from modelselect.candidates.zoo import OWN_MODULES, Zoo
 from modelselect.errors import CandidateError, InvalidInputError
 from modelselect.probe.probe import Probe
@@ -24,21 +25,33 @@ ROWS_TRIED = 8
 """Rows of the probe that distinguish one transform from another, if noise images cannot."""
 
 
-class ModuleZoo(Zoo):
-    """The modules of one call of `select()`, each under a name made from its class.
+@dataclass(frozen=True)
+class OwnModule:
+    """A caller's module.
 
-    Features are the result of `forward_features`, if the module has that method; else the input of the last linear
-    layer or convolution, if that layer makes the output; else the output itself.
+    Attributes:
+        module: the module that is ranked.
+        transform: one row -> a tensor; None leaves rows as they are.
+        read: gets features, or features and logits, from the module and a batch; None where the module shows them.
+    """
+
+    module: torch.nn.Module
+    transform: Transform | None = None
+    read: Callable[[Any, Any], Any] | None = None
+
+
+class ModuleZoo(Zoo):
+    """The modules of one call of `select()`, each under a name made from its class; see `reader_for`.
 
     Args:
-        modules: module and transform, by name; a transform of None leaves rows as they are.
+        modules: the modules by name.
         probe: its rows are the examples by which features are located.
     """
 
     name = OWN_MODULES
     downloads = False
 
-    def __init__(self, modules: dict[str, tuple[torch.nn.Module, Transform | None]], probe: Probe) -> None:
+    def __init__(self, modules: dict[str, OwnModule], probe: Probe) -> None:
         self._modules = modules
         self._probe = probe
         self._refused: dict[str, CandidateError] = {}
@@ -46,20 +59,22 @@ class ModuleZoo(Zoo):
     @property
     def modules(self) -> tuple[torch.nn.Module, ...]:
         """The caller's own modules, which `load` puts into evaluation mode."""
-        return tuple(module for module, _ in self._modules.values())
+        return tuple(own.module for own in self._modules.values())
 
     def search(self, pattern: str) -> Iterable[Candidate]:
-        """One candidate for each module; its revision is a digest of weights, code, settings and transform.
+        """One candidate for each module; its revision is a digest of weights, code, settings, transform and reading.
 
         If there can be no digest, `load` raises the reason.
         """
-        for name, (module, transform) in self._modules.items():
+        for name, own in self._modules.items():
+            module = own.module
             metadata: dict[str, Any] = {"architecture": type(module).__name__, "modality": self._probe.modality}
             revision = None
             try:
                 metadata["parameters"] = sum(parameter.numel() for parameter in module.parameters())
-                preprocessing = self._preprocessing(transform)
-                revision = weights_digest(module, module_key(module), preprocessing.key)[:16]
+                preprocessing = self._preprocessing(own.transform)
+                reading = READING if own.read is None else code_key(own.read)
+                revision = weights_digest(module, module_key(module), preprocessing.key, reading)[:16]
             except CandidateError as error:
                 self._refused[name] = error
             except Exception as error:  # a caller's module or transform may raise anything
@@ -74,9 +89,9 @@ class ModuleZoo(Zoo):
 
         if candidate.name in self._refused:
             raise self._refused[candidate.name]
-        module, transform = self._modules[candidate.name]
-        module.eval()
-        preprocessing = self._preprocessing(transform)
+        own = self._modules[candidate.name]
+        module = own.module.eval()
+        preprocessing = self._preprocessing(own.transform)
         try:
             rows = [preprocessing.prepare(self._probe.item(i % len(self._probe))) for i in range(2)]
             example = torch.stack(rows).to(device_of(module))
@@ -85,15 +100,19 @@ class ModuleZoo(Zoo):
                 f"the module's input cannot be prepared ({error}). Give the candidate as (module, transform), where "
                 "transform turns one row into a tensor of one fixed shape."
             ) from error
-        locate = reader_for_feature_method if hasattr(module, "forward_features") else reader_for_module
         try:
-            read = locate(module, example)
+            if own.read is None:
+                read: Reader = reader_for(module, example)
+            else:
+                read = OwnReader(own.read)
+                with torch.no_grad():
+                    read(module, example)
         except CandidateError:
             raise
         except Exception as error:
             raise CandidateError(
                 f"the module's forward pass on rows of shape {tuple(example.shape[1:])} raised "
-                f"{type(error).__name__}: {error}"
+                f"{type(error).__name__}: {error}{_advice(module)}"
             ) from error
         return Backbone(candidate, module, preprocessing, read, weights_key=candidate.revision or "")
 
@@ -113,27 +132,50 @@ class ModuleZoo(Zoo):
         return CallablePreprocessing.of(transform, key, rows)
 
 
-def as_named_modules(items: Iterable[Any]) -> dict[str, tuple[torch.nn.Module, Transform | None]]:
-    """Modules, and tuples of module and transform, by the name of the class, with a number if it occurs again.
+def as_named_modules(items: Iterable[Any]) -> dict[str, OwnModule]:
+    """Modules, and tuples of module, transform and reader, by the name of the class, with a number if it occurs again.
 
     Raises:
         InvalidInputError: an item is neither.
     """
-    named: dict[str, tuple[torch.nn.Module, Transform | None]] = {}
+    named: dict[str, OwnModule] = {}
     for item in items:
         import torch
 
-        module, transform = item if isinstance(item, tuple) and len(item) == 2 else (item, None)
-        if not isinstance(module, torch.nn.Module) or not (transform is None or callable(transform)):
+        module, *functions = item if isinstance(item, tuple) and 2 <= len(item) <= 3 else (item,)
+        if not isinstance(module, torch.nn.Module) or not all(f is None or callable(f) for f in functions):
             raise InvalidInputError(
                 f"{item!r} is not a candidate; expected an expression such as 'timm:resnet*', a Candidate, a torch "
-                "module, or a tuple of a torch module and a transform"
+                "module, a tuple (module, transform), or a tuple (module, transform, read)"
             )
+        module = unwrapped(module)
         base, number = type(module).__name__, 1
         while (name := base if number == 1 else f"{base}-{number}") in named:
             number += 1
-        named[name] = (module, transform)
+        named[name] = OwnModule(module, *functions)
     return named
+
+
+def unwrapped(module: torch.nn.Module) -> torch.nn.Module:
+    """The module inside the wrappers that `torch.compile` and data parallelism put around it."""
+    import torch
+
+    wrappers = (torch.nn.DataParallel, torch.nn.parallel.DistributedDataParallel)
+    while True:
+        parts = dict(module.named_children())
+        if isinstance(module, wrappers):
+            module = module.module
+        elif list(parts) == ["_orig_mod"]:  # compiled
+            module = parts["_orig_mod"]
+        else:
+            return module
+
+
+def _advice(module: Any) -> str:
+    """For a model of images and texts: what to give instead."""
+    if hasattr(module, "vision_model") and hasattr(module, "text_model"):
+        return ". To rank images, give its vision tower: module.vision_model"
+    return ""
 
 
 def as_tensor(item: Any) -> torch.Tensor:

@@ -12,7 +12,7 @@ import modelselect as ms
 from modelselect.evaluation.context import EvaluationContext
 from modelselect.evaluation.gathering import Gatherer
 from modelselect.evaluation.loading import Loader
-from modelselect.evaluation.own_modules import ModuleZoo
+from modelselect.evaluation.own_modules import ModuleZoo, OwnModule
 from modelselect.extraction.devices import Compute
 from modelselect.extraction.inputs import InputCache
 from tests.extraction.material import FIELDS
@@ -22,7 +22,7 @@ def test_features_stream_to_the_store_and_are_read_from_its_file(tmp_path: Path)
     rows, dimensions = 6000, 2048
     numbers = np.random.default_rng(0).normal(size=(rows, 16)).astype(np.float32)
     probe = ms.Probe.of((numbers, np.arange(rows) % 3), size=None)
-    zoo = ModuleZoo({"wide": (torch.nn.Sequential(torch.nn.Linear(16, dimensions), torch.nn.ReLU()), None)}, probe)
+    zoo = ModuleZoo({"wide": OwnModule(torch.nn.Sequential(torch.nn.Linear(16, dimensions), torch.nn.ReLU()))}, probe)
     context = EvaluationContext(
         probe=probe,
         source=None,

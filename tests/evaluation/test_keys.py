@@ -16,7 +16,7 @@ from modelselect.evaluation import keys
 from modelselect.evaluation.context import EvaluationContext
 from modelselect.evaluation.keys import Keys
 from modelselect.evaluation.loading import Loader
-from modelselect.evaluation.own_modules import ModuleZoo
+from modelselect.evaluation.own_modules import ModuleZoo, OwnModule
 from modelselect.extraction.devices import Compute
 from modelselect.extraction.inputs import InputCache
 from modelselect.history.view import HistoryView, RecallContext
@@ -247,7 +247,7 @@ def test_an_estimators_key_changes_with_the_evidence_that_it_reads(
 def test_rows_that_are_not_shown_yet_change_the_keys_of_the_callers_own_module_alone(tmp_path: Path) -> None:
     context = context_of(tmp_path)
     (part,) = nest(context.probe, [4])
-    own = ModuleZoo({"own": (torch.nn.Flatten(), None)}, context.probe)
+    own = ModuleZoo({"own": OwnModule(torch.nn.Flatten())}, context.probe)
     (module,) = own.search("*")
     shown = replace(context, probe=part.probe, nested=part)
     assert shown.whole is context.probe

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -182,3 +183,108 @@ def test_the_callers_module_is_given_back_where_it_was() -> None:
     net = Small().cuda()
     assert rank(net, device="cpu").best.score == pytest.approx(rank(Small(), device="cpu").best.score)
     assert net.conv.weight.is_cuda
+
+
+# --- how modules are read --------------------------------------------------------------------------------------------
+
+PICTURES = np.random.default_rng(3).integers(0, 256, (24, 64, 64, 3), dtype=np.uint8)
+PICTURES[::2, :32] //= 2
+
+
+def swin(classes: int) -> Any:
+    import timm
+
+    torch.manual_seed(0)
+    sizes = {"img_size": 64, "window_size": 2, "depths": (1, 1), "embed_dim": 12, "num_heads": (1, 2)}
+    return timm.create_model("swin_tiny_patch4_window7_224", num_classes=classes, **sizes)
+
+
+@pytest.mark.parametrize("classes", [10, 0])
+def test_a_module_with_channels_last_is_ranked_and_fine_tuned(classes: int) -> None:
+    board = ms.select(
+        (PICTURES, LABELS),
+        swin(classes),
+        estimators=["logme", "leep", "nce"],
+        top_k=1,
+        fine_tuning=FineTuning(epochs=1),
+        progress=False,
+    )
+    assert board.best.feature_dim == 24
+    assert board.best.verified_accuracy is not None
+    assert ("leep" in board.best.scores) == ("nce" in board.best.scores) == (classes > 0)
+
+
+@pytest.mark.parametrize("wrap", [torch.nn.DataParallel, torch.compile])
+def test_a_compiled_or_parallel_module_is_the_module_inside(wrap: Any) -> None:
+    module = swin(10)
+    assert rank(wrap(module), PICTURES).best == rank(module, PICTURES).best
+
+
+class Grid(torch.nn.Module):
+    """Nothing shows where its channels are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.weight = torch.nn.Parameter(torch.randn(3, 5))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return (x[:, :, ::4, ::4].permute(0, 2, 3, 1) @ self.weight).tanh()
+
+
+class Several(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv = torch.nn.Conv2d(3, 6, 3)
+
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"map": self.conv(x), "pooled": self.conv(x).mean((2, 3))}
+
+
+def scripted() -> Any:
+    torch.manual_seed(0)
+    return torch.jit.script(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 16 * 16, 7)).eval())
+
+
+@pytest.mark.parametrize(("make", "width"), [(Grid, 5), (Several, 6), (scripted, 7)])
+def test_what_a_refusal_says_to_type_works(make: Any, width: int) -> None:
+    with pytest.raises(NothingRankedError) as caught:
+        rank(make())
+    typed = re.search(r"(lambda module, batch: module\(batch\)\S*(?: \d\)\))?)", str(caught.value))
+    assert typed is not None
+    read = eval(typed.group(1).rstrip("."))  # as a reader of the message types it
+    board = rank((make(), None, read))
+    assert board.best.feature_dim == width
+    assert rank((make(), None, read)).provenance["from_store"] == 1
+
+
+def test_another_function_that_reads_features_makes_another_candidate() -> None:
+    of_places = rank((Grid(), None, lambda module, batch: module(batch).mean((1, 2))))
+    of_maxima = rank((Grid(), None, lambda module, batch: module(batch).amax((1, 2))))
+    assert of_maxima.provenance["from_store"] == 0
+    assert of_places.best.score != of_maxima.best.score
+
+
+def test_a_function_may_read_logits_as_well() -> None:
+    def read(module: Any, batch: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        return module(batch).mean((1, 2)), module(batch).amax((1, 2))
+
+    board = ms.select((IMAGES, LABELS), (Grid(), None, read), estimators="leep", progress=False)
+    assert "leep" in board.best.scores
+
+
+def test_a_function_that_reads_no_rows_is_refused() -> None:
+    with pytest.raises(NothingRankedError, match="`read` returns features as a tensor of shape"):
+        rank((Grid(), None, lambda module, batch: module(batch)))
+
+
+def test_of_a_model_of_images_and_texts_the_tower_is_asked_for() -> None:
+    from transformers import CLIPConfig, CLIPModel
+
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    sees = {**sizes, "image_size": 64, "patch_size": 16}
+    module: Any = CLIPModel(CLIPConfig(text_config=sizes, vision_config=sees, projection_dim=8))
+    with pytest.raises(NothingRankedError, match=r"give its vision tower: module\.vision_model"):
+        rank(module, PICTURES)
+    assert rank(module.vision_model, PICTURES).best.feature_dim == 16

@@ -9,7 +9,8 @@ A folder with `config.json` and `model.safetensors` is a candidate. `config.json
   candidate it came from, whose zoo must still have it;
 - `"builder": "file.py:function"`, code of its own, which runs only with `trust_remote_code=True`. The file is looked
   for in the folder, then in its parent. The function takes the folder and returns a module and a transform from a PIL
-  image to a tensor; `module.forward_features(x)` gives (N, D) features and `module(x)` source logits.
+  image to a tensor; `module.forward_features(x)` gives (N, D) features and `module(x)` source logits. A grid of
+  features is averaged over its places; `num_features` says which axis holds the channels where the module does not.
 
 These keys of `config.json` are read in any form, if they are there: `num_classes`, `num_features`, `license` (or
 `licence`), `pretraining` (the dataset it was pre-trained on), `published_top1` (its accuracy there, in per cent), and
@@ -36,15 +37,16 @@ from typing import TYPE_CHECKING, Any
 from modelselect import Candidate, Zoo, hookimpl
 from modelselect.candidates.backbone import Backbone, Reader
 from modelselect.candidates.expression import Expression
+from modelselect.candidates.metadata import source_classes
 from modelselect.candidates.preprocessing import CallablePreprocessing, example_batch
-from modelselect.candidates.readers import FeatureMethod, reader_for_feature_method
+from modelselect.candidates.readers import READING, reader_for, reader_of_features
 from modelselect.errors import CandidateError, ExpressionError, ModelSelectError, RemoteCodeError, did_you_mean
 from modelselect.host.host import get_host
 from modelselect.verification.export import ORIGIN
 from modelselect.verification.fine_tuned import FineTuned
 from modelselect_plugins.zoos import _export
 from modelselect_plugins.zoos._support import first_missing, is_glob, one_line, sound, split_settings, with_settings
-from modelselect_plugins.zoos._timm.models import source_classes, source_dataset, timm_folder, timm_skeleton
+from modelselect_plugins.zoos._timm.models import source_dataset, timm_folder, timm_skeleton
 from modelselect_plugins.zoos._transformers import models as transformers_models
 from modelselect_plugins.zoos._transformers import texts as transformers_texts
 
@@ -230,11 +232,21 @@ class _Folder:
         except (CandidateError, OSError):
             pass  # a broken folder has a digest, too, of the files it has
         parts = [f"{file.name}:{_digest_of(file)}" for file in files]
+        if self._is_read_by_its_module():
+            parts.append(f"reading:{READING}")
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     @property
     def revision(self) -> str:
         return self.digest[:12]
+
+    def _is_read_by_its_module(self) -> bool:
+        """True if `config.json` leaves out a number of its features or classes that its module then has to show."""
+        try:
+            numbers = [self.configuration.get(key) for key in ("num_features", "num_classes")]
+            return self.form == "builder" and None in numbers
+        except CandidateError:
+            return False
 
     @property
     def builder(self) -> tuple[Path, str]:
@@ -444,10 +456,16 @@ def _module_of(path: str, source: bytes, digest: str) -> types.ModuleType:
 
 
 def _reader(module: torch.nn.Module, example: torch.Tensor, configuration: Mapping[str, Any]) -> Reader:
-    if configuration.get("num_classes") == 0:
-        return FeatureMethod(has_logits=False)
+    """The reader of a module, which agrees with the `num_features` and `num_classes` of `config.json`."""
+    locate = reader_of_features if configuration.get("num_classes") == 0 else reader_for
+    width = configuration.get("num_features")
     try:
-        return reader_for_feature_method(module, example)
+        return locate(module, example, [width] if isinstance(width, int) else [])
+    except CandidateError as error:
+        raise CandidateError(
+            "the builder's module does not show what its features are. Let `forward_features` return one row of "
+            f"numbers for each image, or set num_features in {CONFIGURATION} to the width of the features"
+        ) from error
     except Exception as error:
         raise CandidateError(f"`forward_features` failed on two images of noise ({one_line(error)})") from error
 

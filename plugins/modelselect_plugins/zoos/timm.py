@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from modelselect import Candidate, Zoo, hookimpl
 from modelselect.candidates.backbone import Backbone
+from modelselect.candidates.metadata import source_classes
 from modelselect.candidates.modules import weights_digest
 from modelselect.errors import CandidateError, ExpressionError
 from modelselect_plugins.zoos import _export
 from modelselect_plugins.zoos._hub import client
 from modelselect_plugins.zoos._support import is_glob, missing_library, one_line, required, sound, unknown_name
-from modelselect_plugins.zoos._timm.models import source_classes, source_dataset, timm_backbone, timm_skeleton
+from modelselect_plugins.zoos._timm.models import source_dataset, timm_backbone, timm_skeleton
 from modelselect_plugins.zoos._timm.parameters import parameters
 
 if TYPE_CHECKING:

@@ -430,6 +430,31 @@ def test_code_that_fails_costs_one_line(here: Path, code: str, reason: str) -> N
     assert reason in refusal("a", trust_remote_code=True)
 
 
+GRID = BUILDER.replace(".mean((2, 3))", ".permute(0, 2, 3, 1) * 1").replace(
+    "self.head(self.forward_features(batch))", "self.head(self.forward_features(batch).mean((1, 2)))"
+)
+UNSHOWN = GRID.replace("self.body(batch)", "torch.nn.functional.conv2d(batch, self.body.weight, self.body.bias)")
+
+
+@pytest.mark.parametrize("classes", [4, 0])
+@pytest.mark.parametrize("code", [GRID, UNSHOWN])
+def test_a_grid_of_features_is_averaged_over_its_places(here: Path, code: str, classes: int) -> None:
+    builder_folder(here / "a", code=code, num_classes=classes)
+    backbone = ZOO.load(only("a"), trust_remote_code=True)
+    images = example_batch(backbone.preprocessing)
+    with torch.inference_mode():
+        features, logits = backbone.read(backbone.module, images)
+        assert torch.allclose(features, backbone.module.forward_features(images).mean((1, 2)))  # type: ignore[operator]
+    assert (logits is None) == (classes == 0)
+
+
+def test_a_grid_of_which_nothing_shows_the_channels_is_refused_with_what_settles_it(here: Path) -> None:
+    builder_folder(here / "a", code=UNSHOWN, num_features=None)
+    assert "set num_features in config.json" in refusal("a", trust_remote_code=True)
+    builder_folder(here / "a", code=UNSHOWN, num_features=6)  # as the message says
+    assert ZOO.load(only("a"), trust_remote_code=True).read is not None
+
+
 @pytest.mark.parametrize(("key", "claimed", "given"), [("num_features", 7, 6), ("num_classes", 5, 4)])
 def test_a_module_that_is_not_what_its_configuration_says_is_refused(
     here: Path, key: str, claimed: int, given: int

@@ -20,11 +20,11 @@ from timm.data import create_transform, resolve_model_data_config
 
 from modelselect import Candidate
 from modelselect.candidates.backbone import Preprocessing
-from modelselect.candidates.metadata import METADATA_FIELDS
+from modelselect.candidates.metadata import METADATA_FIELDS, source_classes
 from modelselect.candidates.preprocessing import CallablePreprocessing, ImagePreprocessing, example_batch
 from modelselect.errors import CandidateError, ExpressionError
 from modelselect_plugins.zoos._timm import models
-from modelselect_plugins.zoos._timm.models import source_classes, source_dataset, timm_backbone
+from modelselect_plugins.zoos._timm.models import source_dataset, timm_backbone
 from modelselect_plugins.zoos.timm import TimmZoo
 
 ZOO = TimmZoo()

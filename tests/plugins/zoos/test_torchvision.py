@@ -15,9 +15,9 @@ import torch
 from torchvision import models
 
 from modelselect import Candidate
+from modelselect.candidates.layouts import pool
 from modelselect.candidates.metadata import METADATA_FIELDS
 from modelselect.candidates.preprocessing import ImagePreprocessing, example_batch
-from modelselect.candidates.readers import pool
 from modelselect.errors import CandidateError, ExpressionError
 from modelselect_plugins.zoos.torchvision import TorchvisionZoo
 

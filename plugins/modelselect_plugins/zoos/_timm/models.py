@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelselect import Candidate
-from modelselect.candidates.backbone import Backbone, Outputs, Preprocessing, Reader
+from modelselect.candidates.backbone import Backbone, Preprocessing
+from modelselect.candidates.metadata import source_classes
 from modelselect.candidates.preprocessing import ImagePreprocessing, as_preprocessing
-from modelselect.candidates.readers import WholeOutput, pool
+from modelselect.candidates.readers import PreLogits, WholeOutput
 from modelselect.errors import CandidateError, did_you_mean
 from modelselect_plugins.zoos._support import check_sides, one_line, required, sound, without_values
 
@@ -51,10 +51,6 @@ DATASETS: Mapping[str, str] = {
 }
 """The datasets behind the parts of timm's tags."""
 
-_LABELLED = frozenset({"bamboo", "in12k", "in1k", "in21k", "in22k", "inw21k"})
-_SELF_SUPERVISED = frozenset({"dino", "mae", "fcmae", "ijepa"})
-_PROJECTION_MULTIPLE = 128  # widths of contrastive projections (512, 640, 768, ...); no labelled dataset's class count
-
 
 def timm_backbone(candidate: Candidate, module: torch.nn.Module, weights_key: str) -> Backbone:
     """A model that timm has loaded from anywhere, with the preprocessing of its pre-trained configuration."""
@@ -63,7 +59,7 @@ def timm_backbone(candidate: Candidate, module: torch.nn.Module, weights_key: st
         candidate=candidate,
         module=module,
         preprocessing=_preprocessing(module),
-        read=_reader(module),
+        read=PreLogits.of(module) if hasattr(module, "forward_head") else WholeOutput(),
         weights_key=weights_key,
     )
 
@@ -128,41 +124,6 @@ def source_dataset(tag: str | None) -> str | None:
     """
     found = [DATASETS[part] for part in (tag or "").split("_") if part in DATASETS]
     return " -> ".join(dict.fromkeys(found)) or None
-
-
-def source_classes(tag: str | None, outputs: int) -> int:
-    """Number of source classes of a timm model with this number of outputs: 0 if they are an embedding, not classes.
-
-    Image towers of contrastive models have a projection in the place of a classifier.
-
-    >>> source_classes("a1_in1k", 1000), source_classes("openai", 512)
-    (1000, 0)
-    """
-    parts = set((tag or "").split("_"))
-    if parts & _LABELLED or not tag:
-        return outputs
-    return 0 if parts & _SELF_SUPERVISED or outputs % _PROJECTION_MULTIPLE == 0 else outputs
-
-
-@dataclass(frozen=True)
-class PreLogits:
-    """Features are the pre-logits; logits are computed from the same pass through the body.
-
-    `HeadInput` does not suffice: some timm heads have several classifiers, or normalise between pre-logits and logits.
-    """
-
-    has_logits: bool = True
-
-    def __call__(self, module: Any, batch: torch.Tensor) -> Outputs:
-        body = module.forward_features(batch)
-        features = pool(module.forward_head(body, pre_logits=True))
-        return Outputs(features, pool(module.forward_head(body)) if self.has_logits else None)
-
-
-def _reader(module: Any) -> Reader:
-    if not hasattr(module, "forward_head"):
-        return WholeOutput()
-    return PreLogits(has_logits=source_classes(module.pretrained_cfg.get("tag"), module.num_classes) > 0)
 
 
 def _preprocessing(module: torch.nn.Module) -> Preprocessing:

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from modelselect.candidates.backbone import Backbone, Outputs, Preprocessing, Reader
 from modelselect.candidates.candidate import Candidate
+from modelselect.candidates.layouts import pool
 from modelselect.candidates.preprocessing import CallablePreprocessing, TextPreprocessing, example_batch, per_channel
-from modelselect.candidates.readers import HeadInput, pool, reader_for_module
+from modelselect.candidates.readers import HeadInput, reader_for_module
 from modelselect.errors import CandidateError, RemoteCodeError
 from modelselect_plugins.zoos._support import check_sides, one_line, required
 from modelselect_plugins.zoos._transformers import texts as transformers_texts
