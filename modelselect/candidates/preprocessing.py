@@ -63,13 +63,7 @@ class ImagePreprocessing:
         import PIL.Image
         import torch
 
-        if not isinstance(item, PIL.Image.Image):
-            raise CandidateError(
-                f"the candidate takes images, but the probe's rows are {_kind(item)}. Give images: a folder, uint8 "
-                "arrays, or a torch dataset that does not transform them to tensors. Pixels from 0 to 1 become uint8 "
-                "by `(255 * inputs).round().astype('uint8')`, pixels from 0 to 255 by `inputs.astype('uint8')`."
-            )
-        image: Image = item.convert("RGB" if self.channels == 3 else "L")
+        image = image_of(item).convert("RGB" if self.channels == 3 else "L")
         if self.resize is not None:
             width, height = image.size
             if isinstance(self.resize, tuple):
@@ -94,7 +88,7 @@ class ImagePreprocessing:
         """True if `function` gives the same tensors, up to rounding, for two noise images, a tall and a wide one."""
         import torch
 
-        for image in _noise_images():
+        for image in noise_images():
             given = function(image)
             own = self.finish(self.prepare(image)[None])[0]
             if own.shape != given.shape or not torch.allclose(own, given.float(), rtol=0, atol=1e-5):
@@ -134,7 +128,7 @@ class CallablePreprocessing:
 
         digest = hashlib.sha256(code_key.encode())
         what = "image" if inputs is None else "row"
-        for row in _noise_images() if inputs is None else inputs:
+        for row in noise_images() if inputs is None else inputs:
             given, again = function(row), function(row)
             if not isinstance(given, torch.Tensor):
                 raise CandidateError(f"the transform returns {type(given).__name__}; expected a tensor for one {what}")
@@ -214,6 +208,23 @@ def _valid(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
+def image_of(row: Any) -> Image:
+    """The row, which has to be a PIL image.
+
+    Raises:
+        CandidateError: the row is something else; the message says what to give.
+    """
+    import PIL.Image
+
+    if not isinstance(row, PIL.Image.Image):
+        raise CandidateError(
+            f"the candidate takes images, but the probe's rows are {_kind(row)}. Give images: a folder, uint8 arrays, "
+            "or a torch dataset that does not transform them to tensors. Pixels from 0 to 1 become uint8 by "
+            "`(255 * inputs).round().astype('uint8')`, pixels from 0 to 255 by `inputs.astype('uint8')`."
+        )
+    return row
+
+
 def as_preprocessing(
     expressed: ImagePreprocessing | None, function: Callable[[Any], torch.Tensor], code_key: str
 ) -> Preprocessing:
@@ -227,7 +238,7 @@ def example_batch(preprocessing: Preprocessing) -> torch.Tensor:
     """Two images of noise as the module takes them: enough to see how the module treats its inputs."""
     import torch
 
-    return preprocessing.finish(torch.stack([preprocessing.prepare(image) for image in _noise_images()]))
+    return preprocessing.finish(torch.stack([preprocessing.prepare(image) for image in noise_images()]))
 
 
 def _kind(item: Any) -> str:
@@ -259,7 +270,8 @@ def per_channel(values: tuple[float, ...], device: torch.device) -> torch.Tensor
         return torch.tensor(values, device=device).view(1, -1, 1, 1)
 
 
-def _noise_images() -> Iterator[Image]:
+def noise_images() -> Iterator[Image]:
+    """Two images of noise, a tall and a wide one: enough to tell two preprocessings apart."""
     import numpy as np
     import PIL.Image
 

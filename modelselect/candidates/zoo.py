@@ -49,6 +49,13 @@ class Zoo(abc.ABC):
         """
         return self.search(pattern)
 
+    def for_modality(self, candidate: Candidate, modality: str) -> Candidate:
+        """The candidate as it reads rows of a modality, `image` or `text`. By default the candidate itself.
+
+        Only for models that read both, such as CLIP: they are found as image models, and this gives their text tower.
+        """
+        return candidate
+
     @abc.abstractmethod
     def load(self, candidate: Candidate, *, trust_remote_code: bool = False) -> Backbone:
         """The candidate with its weights, in evaluation mode, float32, on the CPU.

@@ -9,6 +9,7 @@ from modelselect.candidates.expression import Expression
 from modelselect.errors import ExpressionError, Failure, SearchError
 from modelselect.evaluation.own_modules import ModuleZoo, as_named_modules
 from modelselect.evaluation.results import ScoringResult
+from modelselect.host.host import get_host
 from modelselect.host.lookup import expressions_in, search
 from modelselect.probe.probe import Probe
 
@@ -44,7 +45,7 @@ def candidates_of(
                 f"no candidate matched {item!r}. List candidates with modelselect search 'ZOO:*', and zoos with "
                 "modelselect zoos."
             )
-        for candidate in found:
+        for candidate in (_as_it_reads(each, probe) for each in found):
             pool.setdefault(candidate.id, candidate)
     own_zoos: dict[str, ModuleZoo] = {}
     if modules:
@@ -54,6 +55,12 @@ def candidates_of(
     if not pool:
         raise ExpressionError("no candidate matched: candidates is empty; give at least one, such as 'embedded:*'")
     return list(pool.values()), own_zoos, unsearched
+
+
+def _as_it_reads(candidate: Candidate, probe: Probe) -> Candidate:
+    """The candidate, or that part of a model of images and texts that reads the probe's rows."""
+    zoo = get_host().zoos.get(candidate.zoo)
+    return candidate if zoo is None else zoo.for_modality(candidate, probe.modality)
 
 
 def _is_iterator(given: Any) -> bool:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import fnmatch
 import importlib
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -46,6 +48,15 @@ def sound(metadata: Mapping[str, Any]) -> dict[str, Any]:
     {'parameters': 5}
     """
     return {k: value for k, value in metadata.items() if value is not None and metadata_fault(k, value) is None}
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """The object in a JSON file; an empty one if the file is missing, damaged, or holds something else."""
+    try:
+        content = json.loads(file.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 LONGEST_SIDE = 10_000
@@ -113,6 +124,19 @@ def unknown_name(zoo: str, name: str, known: Iterable[str]) -> ExpressionError:
     """The error for an exact name that the zoo lacks."""
     advice = did_you_mean(name, known) or f" `modelselect search '{zoo}:*'` lists all names."
     return ExpressionError(f"zoo {zoo!r} has no {name!r}.{advice}")
+
+
+def is_unsafe_pickle(error: Exception) -> bool:
+    """True if torch refused to read a pickle because that would run code from the file."""
+    return re.search("weights only load failed|weights_only=True", str(error), re.IGNORECASE) is not None
+
+
+def unsafe_pickle(file: str) -> str:
+    """Why a pickle was refused."""
+    return (
+        f"the {file} is a pickle of more than tensors; reading it would run code from the file, so it was refused. Ask "
+        "its author for safetensors"
+    )
 
 
 def one_line(error: BaseException) -> str:

@@ -37,7 +37,6 @@ from typing import TYPE_CHECKING, Any
 from modelselect import Candidate, Zoo, hookimpl
 from modelselect.candidates.backbone import Backbone, Reader
 from modelselect.candidates.expression import Expression
-from modelselect.candidates.metadata import source_classes
 from modelselect.candidates.preprocessing import CallablePreprocessing, example_batch
 from modelselect.candidates.readers import READING, reader_for, reader_of_features
 from modelselect.errors import CandidateError, ExpressionError, ModelSelectError, RemoteCodeError, did_you_mean
@@ -45,18 +44,37 @@ from modelselect.host.host import get_host
 from modelselect.verification.export import ORIGIN
 from modelselect.verification.fine_tuned import FineTuned
 from modelselect_plugins.zoos import _export
-from modelselect_plugins.zoos._support import first_missing, is_glob, one_line, sound, split_settings, with_settings
-from modelselect_plugins.zoos._timm.models import source_dataset, timm_folder, timm_skeleton
+from modelselect_plugins.zoos._support import (
+    first_missing,
+    is_glob,
+    is_unsafe_pickle,
+    one_line,
+    read_json,
+    sound,
+    split_settings,
+    unsafe_pickle,
+    with_settings,
+)
+from modelselect_plugins.zoos._timm.models import configured, timm_folder, timm_skeleton
+from modelselect_plugins.zoos._transformers import images as transformers_images
 from modelselect_plugins.zoos._transformers import models as transformers_models
 from modelselect_plugins.zoos._transformers import texts as transformers_texts
+from modelselect_plugins.zoos._weights import (
+    ADAPTER,
+    ADAPTER_ALONE,
+    CONFIGURATION,
+    PICKLE,
+    PICKLED_SHARDS,
+    PICKLES,
+    SHARDS,
+    WEIGHTS,
+    check_for_other_kinds,
+    pickled_tensors,
+    why_no_weights,
+)
 
 if TYPE_CHECKING:
     import torch
-
-CONFIGURATION = "config.json"
-WEIGHTS = "model.safetensors"
-SHARDS = "model.safetensors.index.json"
-PICKLES = (".bin", ".pth", ".pt", ".ckpt")
 
 _BUILDER = re.compile(r"(?P<file>[\w-][\w.-]*\.py):(?P<function>[A-Za-z_]\w*)")
 _REVISION = re.compile(r"(?P<path>.+)@(?P<revision>[0-9a-f]{12})", re.DOTALL)
@@ -80,11 +98,14 @@ class DirectoryZoo(Zoo):
         if match and not Path(pattern).exists():
             pattern, revision = match["path"], match["revision"]
         place, settings = split_settings(pattern)
-        transformers_texts.TextSettings.of(settings)
+        pickled, of_text = _pickles_allowed(settings)
+        transformers_texts.TextSettings.of(of_text)
         paths = _model_folders(place)
         if paths is None:
             raise ExpressionError(f"there is no folder {place!r} here ({Path.cwd()}).{_near(place)}")
-        candidates = [_Folder(path).candidate(settings) for path in paths]
+        if not paths:
+            check_for_other_kinds(Path(place).expanduser())
+        candidates = [_Folder(path, pickled).candidate(settings) for path in paths]
         if revision is not None and [c.revision for c in candidates] != [revision]:
             raise ExpressionError(
                 f"{pattern!r} holds {', '.join(str(c.revision) for c in candidates) or 'no model'}, not {revision}: "
@@ -92,9 +113,18 @@ class DirectoryZoo(Zoo):
             )
         return candidates
 
-    def load(self, candidate: Candidate, *, trust_remote_code: bool = False) -> Backbone:
+    def for_modality(self, candidate: Candidate, modality: str) -> Candidate:
+        pooling = transformers_models.text_pooling(candidate.metadata)
+        if modality != "text" or pooling is None:
+            return candidate
         place, settings = split_settings(candidate.name)
-        folder = _Folder(Path(place))
+        pickled, _ = _pickles_allowed(settings)
+        return _Folder(Path(place), pickled).candidate({**settings, "pooling": pooling})
+
+    def load(self, candidate: Candidate, *, trust_remote_code: bool = False) -> Backbone:
+        place, given = split_settings(candidate.name)
+        pickled, settings = _pickles_allowed(given)
+        folder = _Folder(Path(place), pickled)
         folder.check()
         if settings and folder.form != "transformers":
             raise CandidateError(
@@ -112,21 +142,30 @@ class DirectoryZoo(Zoo):
         try:
             if folder.form == "transformers":
                 return transformers_models.load(
-                    folder.path, candidate, folder.digest, trust_remote_code=trust_remote_code, settings=settings
+                    folder.path,
+                    candidate,
+                    folder.digest,
+                    trust_remote_code=trust_remote_code,
+                    safetensors=not folder.is_pickled,
+                    settings=settings,
                 )
             return timm_folder(folder.path, candidate, folder.digest)
         except CandidateError:
             raise
         except Exception as error:
+            if folder.is_pickled and is_unsafe_pickle(error):
+                raise CandidateError(unsafe_pickle(folder.weights[0].name)) from error
             raise CandidateError(f"{folder.form} cannot load it ({one_line(error)})") from error
 
     def skeleton(self, candidate: Candidate, *, trust_remote_code: bool = False) -> torch.nn.Module | None:
-        folder = _Folder(Path(split_settings(candidate.name)[0]))
+        place, given = split_settings(candidate.name)
+        pickled, settings = _pickles_allowed(given)
+        folder = _Folder(Path(place), pickled)
         folder.check()
         if folder.form == "timm":
             return timm_skeleton(f"local-dir:{folder.path}")
         if folder.form == "transformers":
-            return transformers_models.skeleton(folder.path, trust_remote_code=trust_remote_code)
+            return transformers_models.skeleton(folder.path, trust_remote_code=trust_remote_code, settings=settings)
         return None  # builders and some zoos cannot build a model without weights
 
     def export(self, backbone: Backbone, head: torch.nn.Linear, class_names: Sequence[str], folder: Path) -> bool:
@@ -138,9 +177,15 @@ class DirectoryZoo(Zoo):
 
 @dataclass(frozen=True)
 class _Folder:
-    """One model's folder: what its files say, without loading the model."""
+    """One model's folder: what its files say, without loading the model.
+
+    Attributes:
+        path: the folder.
+        pickled: whether pickled weights may be read.
+    """
 
     path: Path
+    pickled: bool = False
 
     @cached_property
     def configuration(self) -> Mapping[str, Any]:
@@ -165,6 +210,8 @@ class _Folder:
             CandidateError: it has none of these forms.
         """
         keys = {"builder": "builder", ORIGIN: "fine-tuned", "architecture": "timm", "model_type": "transformers"}
+        if self.configuration.get("model_type") == transformers_images.TIMM_INSIDE:
+            return "transformers"
         for key, form in keys.items():
             if isinstance(self.configuration.get(key), str):
                 return form
@@ -190,38 +237,62 @@ class _Folder:
             if any(not isinstance(name, str) or Path(name).name != name for name in names):
                 raise CandidateError(f"the {SHARDS} names files outside its folder")
             return [self.path / name for name in names]
-        pickles = sorted(file.name for file in self.path.iterdir() if file.suffix in PICKLES)
-        if pickles:
-            raise CandidateError(
-                f"the weights are pickled ({', '.join(pickles)}), but only safetensors files are read from a folder. "
-                f"Convert them: safetensors.torch.save_file(torch.load(..., weights_only=True), {WEIGHTS!r})"
-            )
-        raise CandidateError(f"the folder has a {CONFIGURATION} but no {WEIGHTS}")
+        if self.pickled:
+            return self._pickles
+        raise CandidateError(why_no_weights(self.path))
+
+    @property
+    def is_pickled(self) -> bool:
+        return self.pickled and self.weights[0].suffix in PICKLES
+
+    @property
+    def _pickles(self) -> list[Path]:
+        """The pickled weights that transformers or timm read: one file, or the shards listed in an index."""
+        if (self.path / PICKLE).is_file():
+            return [self.path / PICKLE]
+        names = read_json(self.path / PICKLED_SHARDS).get("weight_map")
+        if isinstance(names, dict):
+            return [self.path / Path(str(name)).name for name in sorted(set(map(str, names.values())))]
+        raise CandidateError(f"the folder has no {PICKLE}, the only name of pickled weights that is read from a folder")
 
     @cached_property
-    def parameters(self) -> int:
-        """Number of parameters, from the headers of the weights.
+    def tensors(self) -> Mapping[str, int]:
+        """The number of elements of each tensor, by name, from the headers of the weights.
 
         Raises:
             CandidateError: a file of weights is missing, truncated or damaged.
         """
         from safetensors import safe_open
 
-        count = 0
+        if self.is_pickled:
+            return pickled_tensors(self.weights)
+        found: dict[str, int] = {}
         for path in self.weights:
             try:
                 with safe_open(path, framework="np") as tensors:
                     for name in tensors.keys():  # noqa: SIM118 - not a mapping
-                        if not name.endswith(_NOT_PARAMETERS):
-                            count += math.prod(tensors.get_slice(name).get_shape())
+                        found[name] = math.prod(tensors.get_slice(name).get_shape())
             except Exception as error:
                 raise CandidateError(f"the {path.name} is truncated or damaged ({one_line(error)})") from None
-        return count
+        return found
+
+    def parameters(self, settings: Mapping[str, str]) -> int | None:
+        """Number of parameters of the part that is loaded; None if the files do not say it."""
+        prefix: str | None = ""
+        if self.form == "transformers":
+            prefix = transformers_models.parameter_prefix(self.path, self.configuration, settings)
+        if prefix is None:
+            return None
+        counted = (n for name, n in self.tensors.items() if name.startswith(prefix))
+        skipped = (n for name, n in self.tensors.items() if name.startswith(prefix) and name.endswith(_NOT_PARAMETERS))
+        return (sum(counted) - sum(skipped)) or None
 
     @cached_property
     def digest(self) -> str:
         """SHA-256 over all files that loading reads: configuration, preprocessing, code and weights."""
-        files = [self.path / CONFIGURATION, self.path / "preprocessor_config.json"]
+        files = [self.path / CONFIGURATION, self.path / transformers_images.PROCESSOR]
+        if (self.path / transformers_images.NESTED_PROCESSOR).is_file():
+            files.append(self.path / transformers_images.NESTED_PROCESSOR)
         try:
             files += self.weights
             if self.form == "builder":
@@ -271,7 +342,9 @@ class _Folder:
         """Raises CandidateError if the folder cannot be loaded in any form."""
         if not self.path.is_dir():
             raise CandidateError(f"there is no folder {str(self.path)!r} here ({Path.cwd()})")
-        _ = self.form, self.parameters
+        if (self.path / ADAPTER).is_file():
+            raise CandidateError(ADAPTER_ALONE)
+        _ = self.form, self.tensors
 
     def candidate(self, settings: Mapping[str, str]) -> Candidate:
         """With the metadata that can be read. A broken folder has none; loading it reports the fault."""
@@ -284,9 +357,10 @@ class _Folder:
 
     def _metadata(self, settings: Mapping[str, str]) -> dict[str, Any]:
         configuration = self.configuration
+        _, of_text = _pickles_allowed(settings)
         known = {
             "modality": "image",
-            "parameters": self.parameters,
+            "parameters": self.parameters(of_text),
             "feature_dim": configuration.get("num_features"),
             "input_size": _input_size(configuration.get("input")),
             "source_dataset": configuration.get("pretraining"),
@@ -297,23 +371,28 @@ class _Folder:
             "remote_code": self.form == "builder",
         }
         if self.form == "timm":
-            pretrained = configuration.get("pretrained_cfg") or {}
-            tag = pretrained.get("tag")
-            classes = configuration.get("num_classes", pretrained.get("num_classes"))
-            known |= {
-                "architecture": configuration["architecture"],
-                "input_size": tuple(pretrained["input_size"]) if "input_size" in pretrained else known["input_size"],
-                "source_dataset": known["source_dataset"] or source_dataset(tag),
-                "source_classes": None if classes is None else source_classes(tag, classes),
-                "license": pretrained.get("license", known["license"]),
-            }
+            known |= configured(configuration)
         elif self.form == "transformers":
-            known |= transformers_models.metadata(self.path, configuration, settings)
+            known |= transformers_models.metadata(self.path, configuration, of_text)
         elif self.form == "fine-tuned":
             known["remote_code"] = None  # known only for its origin
         elif isinstance(configuration.get("arch"), dict):
             known["family"] = configuration["arch"].get("family")
         return sound(known)
+
+
+def _pickles_allowed(settings: Mapping[str, str]) -> tuple[bool, dict[str, str]]:
+    """Whether `weights=pickle` is among the settings in a name, and the other settings.
+
+    Raises:
+        ExpressionError: `weights` has another value.
+    """
+    others = {name: value for name, value in settings.items() if name != "weights"}
+    if settings.get("weights", "pickle") != "pickle":
+        raise ExpressionError(
+            f"weights={settings['weights']} is unknown; expected weights=pickle, or nothing for safetensors"
+        )
+    return "weights" in settings, others
 
 
 def _model_folders(pattern: str) -> list[Path] | None:

@@ -28,16 +28,20 @@ from modelselect_plugins.zoos._hub.query import Query
 from modelselect_plugins.zoos._support import (
     first_missing,
     is_glob,
+    is_unsafe_pickle,
     missing_library,
     one_line,
     required,
     sound,
     split_settings,
+    unsafe_pickle,
     with_settings,
 )
 from modelselect_plugins.zoos._timm.models import configured, timm_folder, timm_skeleton
+from modelselect_plugins.zoos._transformers import images as transformers_images
 from modelselect_plugins.zoos._transformers import models as transformers_models
 from modelselect_plugins.zoos._transformers.texts import TextSettings
+from modelselect_plugins.zoos._weights import ADAPTER, ADAPTER_ALONE
 
 if TYPE_CHECKING:
     import torch
@@ -88,6 +92,13 @@ class HubZoo(Zoo):
             TextSettings.of(settings)
         return [_resolved(repository, revision, settings)]
 
+    def for_modality(self, candidate: Candidate, modality: str) -> Candidate:
+        pooling = transformers_models.text_pooling(candidate.metadata)
+        if modality != "text" or pooling is None:
+            return candidate
+        repository, settings = split_settings(candidate.name)
+        return _resolved(repository, candidate.revision, {**settings, "pooling": pooling})
+
     def load(self, candidate: Candidate, *, trust_remote_code: bool = False) -> Backbone:
         repository, settings = split_settings(candidate.name)
         found = _fetched(candidate, weights=True, trust_remote_code=trust_remote_code)
@@ -118,7 +129,8 @@ class HubZoo(Zoo):
         found = _fetched(candidate, weights=False, trust_remote_code=trust_remote_code)
         if found.form == "timm":
             return timm_skeleton(f"local-dir:{found.path}")
-        return transformers_models.skeleton(found.path, trust_remote_code=trust_remote_code)
+        _, settings = split_settings(candidate.name)
+        return transformers_models.skeleton(found.path, trust_remote_code=trust_remote_code, settings=settings)
 
     def export(self, backbone: Backbone, head: torch.nn.Linear, class_names: Sequence[str], folder: Path) -> bool:
         return _export.export(backbone, head, class_names, folder)
@@ -185,13 +197,15 @@ def _resolved(repository: str, revision: str | None, settings: Mapping[str, str]
         paths = [client.download(info.id, str(info.sha), name) for name in sorted(files)]
         if paths:
             metadata |= _described(paths[0].parent, settings)
+            if metadata.get("family") in transformers_models.TEXT_TOWERS and not metadata.get("source_classes"):
+                metadata.pop("parameters", None)  # the Hub counts those of both towers
     except Exception:  # for example gated: loading it reports this
         pass
     return Candidate("hub", with_settings(info.id, settings), info.sha, metadata)
 
 
 def _is_description(name: str) -> bool:
-    return name in (CONFIGURATION, "preprocessor_config.json")
+    return name in (CONFIGURATION, transformers_images.PROCESSOR, transformers_images.NESTED_PROCESSOR)
 
 
 def _facts(info: ModelInfo) -> dict[str, Any]:
@@ -228,7 +242,7 @@ def _described(path: Path, settings: Mapping[str, str]) -> dict[str, Any]:
     """A candidate's metadata from the configuration in a folder; unknown values are left out."""
     try:
         configuration = json.loads((path / CONFIGURATION).read_bytes())
-        if isinstance(configuration.get("architecture"), str):
+        if _is_timms(configuration):
             return configured(configuration)
         known = transformers_models.metadata(path, configuration, settings) | {
             "remote_code": _needs_code(configuration)
@@ -390,7 +404,7 @@ def _form(path: Path, trust_remote_code: bool) -> str:
     except (OSError, ValueError) as error:
         raise CandidateError(f"the {CONFIGURATION} cannot be read ({one_line(error)})") from None
     if isinstance(configuration, dict):
-        if isinstance(configuration.get("architecture"), str):
+        if _is_timms(configuration):
             return "timm"
         if _needs_code(configuration) and not trust_remote_code:
             raise RemoteCodeError(
@@ -404,6 +418,11 @@ def _form(path: Path, trust_remote_code: bool) -> str:
         f"the {CONFIGURATION} has no key that says how to build the model; expected 'architecture' (timm) or "
         "'model_type' (transformers)"
     )
+
+
+def _is_timms(configuration: Mapping[str, Any]) -> bool:
+    wrapped = configuration.get("model_type") == transformers_images.TIMM_INSIDE
+    return isinstance(configuration.get("architecture"), str) and not wrapped
 
 
 def _chosen_weights(names: Iterable[str], form: str) -> str:
@@ -439,6 +458,8 @@ def _shards(index: Path) -> list[str]:
 
 
 def _no_configuration(names: Iterable[str]) -> str:
+    if ADAPTER in names:
+        return ADAPTER_ALONE
     others = sorted(name for name in names if name.endswith(("config.json", "model_index.json", ".gguf")))
     return f"the repository has no {CONFIGURATION}, so the model cannot be built" + (
         f"; it has {', '.join(others[:3])}, which neither timm nor transformers loads as an encoder" if others else ""
@@ -446,11 +467,8 @@ def _no_configuration(names: Iterable[str]) -> str:
 
 
 def _why_not_loaded(found: _Snapshot, error: Exception) -> str:
-    if found.pickled and re.search("weights only load failed|weights_only=True", str(error), re.IGNORECASE):
-        return (
-            f"the {found.weights} is a pickle of more than tensors; reading it would run code from the file, so it was "
-            "refused. Ask its author for safetensors"
-        )
+    if found.pickled and is_unsafe_pickle(error):
+        return unsafe_pickle(str(found.weights))
     damaged = " (a file is truncated or damaged)" if "SafetensorError" in type(error).__name__ else ""
     return f"{found.form} cannot load it{damaged}: {one_line(error)}"
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from modelselect import Candidate
 from modelselect.candidates.backbone import Backbone, Preprocessing
 from modelselect.candidates.metadata import source_classes
-from modelselect.candidates.preprocessing import ImagePreprocessing, as_preprocessing
+from modelselect.candidates.preprocessing import ImagePreprocessing, as_preprocessing, image_of
 from modelselect.candidates.readers import PreLogits, WholeOutput
 from modelselect.errors import CandidateError, did_you_mean
 from modelselect_plugins.zoos._support import check_sides, one_line, required, sound, without_values
@@ -130,10 +130,15 @@ def _preprocessing(module: torch.nn.Module) -> Preprocessing:
     data = required("timm").data
     settings = data.resolve_model_data_config(module)
     check_sides(settings["input_size"])
+    channels = settings["input_size"][0]
+    if channels not in (1, 3):
+        raise CandidateError(
+            f"the network takes images of {channels} channels, but rows are shown in 3 (RGB) or 1 (grey)"
+        )
     transform = data.create_transform(**settings, is_training=False)
-    mode = "L" if settings["input_size"][0] == 1 else "RGB"
+    mode = "L" if channels == 1 else "RGB"
     code_key = "timm:" + json.dumps(settings, sort_keys=True)
-    return as_preprocessing(_expressed(settings), lambda image: transform(image.convert(mode)), code_key)
+    return as_preprocessing(_expressed(settings), lambda image: transform(image_of(image).convert(mode)), code_key)
 
 
 def _expressed(settings: Mapping[str, Any]) -> ImagePreprocessing | None:

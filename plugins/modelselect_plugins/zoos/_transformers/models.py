@@ -7,8 +7,9 @@ never uses the network.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,18 +17,33 @@ from typing import TYPE_CHECKING, Any
 from modelselect.candidates.backbone import Backbone, Outputs, Preprocessing, Reader
 from modelselect.candidates.candidate import Candidate
 from modelselect.candidates.layouts import pool
-from modelselect.candidates.preprocessing import CallablePreprocessing, TextPreprocessing, example_batch, per_channel
+from modelselect.candidates.preprocessing import TextPreprocessing, example_batch
 from modelselect.candidates.readers import HeadInput, reader_for_module
 from modelselect.errors import CandidateError, RemoteCodeError
-from modelselect_plugins.zoos._support import check_sides, one_line, required
+from modelselect_plugins.zoos._support import one_line, required
+from modelselect_plugins.zoos._transformers import images as transformers_images
 from modelselect_plugins.zoos._transformers import texts as transformers_texts
 from modelselect_plugins.zoos._transformers.texts import TextSettings
 
 if TYPE_CHECKING:
     import torch
 
-PROCESSOR = "preprocessor_config.json"
 _CLASS_TOKENS = ("cls_token", "class_embedding", "class_token")
+
+TEXT_TOWERS: Mapping[str, str] = {
+    "align": "cls",
+    "altclip": "cls",
+    "blip": "cls",
+    "chinese_clip": "cls",
+    "clip": "last",
+    "clipseg": "last",
+    "metaclip_2": "last",
+    "owlv2": "last",
+    "owlvit": "last",
+    "siglip": "pooler",
+    "siglip2": "pooler",
+}
+"""Models of a vision tower and a text tower: the pooling with which the text tower was trained, by model type."""
 
 
 def load(
@@ -41,7 +57,7 @@ def load(
 ) -> Backbone:
     """The model that `save_pretrained` wrote into a folder; a classifier includes its source classes.
 
-    For a model of images and text, such as CLIP, the vision tower.
+    For a model of two towers, such as CLIP, the text tower if there are settings of text, else the vision tower.
 
     Args:
         path: the folder.
@@ -59,111 +75,205 @@ def load(
     transformers = required("transformers")
     text_settings = TextSettings.of(settings or {})
     with _quiet(transformers):
-        configuration = _configuration(path, trust_remote_code)
+        part = _Part.of(path, settings, trust_remote_code)
+        configuration = part.configuration
         preprocessing: Preprocessing
-        if is_text(path, configuration.to_dict()):
+        if part.is_text:
             preprocessing = transformers_texts.preprocessing(
                 path, configuration, text_settings, trust_remote_code=trust_remote_code
             )
-            loader = transformers_texts.loader(configuration)
         elif settings:
             raise CandidateError(
-                f"the model takes images, but the settings {', '.join(settings)} are for text encoders"
+                f"the model takes images, but the settings {', '.join(settings)} are for text encoders; leave them out"
             )
         else:
-            preprocessing = _preprocessing(path, trust_remote_code)
-            loader = _loader(configuration)
-        import torch
-
-        module, report = loader.from_pretrained(
-            path,
-            config=configuration,
-            dtype=torch.float32,  # the default is the file's dtype
-            use_safetensors=safetensors,
-            weights_only=True,
-            trust_remote_code=trust_remote_code,  # never None, which would ask on the terminal
-            local_files_only=True,
-            output_loading_info=True,
-        )
-        missing = sorted({*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])})
+            preprocessing = transformers_images.preprocessing(path, configuration, trust_remote_code)
+        module, missing = part.load(path, safetensors=safetensors, trust_remote_code=trust_remote_code)
         # A pooler without weights is not read here, but a classifier's head would read it.
-        if any(loader.__name__.endswith("Classification") or not key.startswith("pooler.") for key in missing):
+        if any(part.loader.__name__.endswith("Classification") or not key.startswith("pooler.") for key in missing):
+            part.check_tower(path, trust_remote_code)
             raise CandidateError(
                 f"the weights lack {len(missing)} tensors of {type(module).__name__}, such as "
                 f"{', '.join(missing[:3])}, so features would come from random layers"
             )
-        module = module.float().eval()
+        module = _unmasked(module.float().eval())
         read: Reader
         if isinstance(preprocessing, TextPreprocessing):
+            if part.family is not None and text_settings.pooling is None:
+                text_settings = dataclasses.replace(text_settings, pooling=TEXT_TOWERS[part.family])
             read = transformers_texts.reader(transformers_texts.made_ready(module), preprocessing, path, text_settings)
         else:
             read = _reader(module, preprocessing, _is_classifier(configuration), pooler=not missing)
     return Backbone(candidate, module, preprocessing, read, weights_key)
 
 
-def skeleton(path: Path, *, trust_remote_code: bool) -> torch.nn.Module:
+def skeleton(path: Path, *, trust_remote_code: bool, settings: Mapping[str, str] | None = None) -> torch.nn.Module:
     """The model on the meta device, without weights."""
     import torch
 
     transformers = required("transformers")
     with _quiet(transformers), torch.device("meta"):
-        configuration = _configuration(path, trust_remote_code)
-        text = is_text(path, configuration.to_dict())
-        loader = transformers_texts.loader(configuration) if text else _loader(configuration)
-        module: torch.nn.Module = loader.from_config(
-            configuration, dtype=torch.float32, trust_remote_code=trust_remote_code
-        )
-    return (transformers_texts.made_ready(module) if text else module).eval()
+        part = _Part.of(path, settings, trust_remote_code)
+        build = getattr(part.loader, "from_config", None)
+        module: torch.nn.Module
+        if build is None:  # a class itself, not a choice of classes
+            module = part.loader(part.configuration)
+        else:
+            module = build(part.configuration, dtype=torch.float32, trust_remote_code=trust_remote_code)
+    ready: torch.nn.Module = transformers_texts.made_ready(module) if part.is_text else _unmasked(module)
+    return ready.eval()
 
 
-def is_text(path: Path, configuration: Mapping[str, Any]) -> bool:
-    """True for a text encoder, judged by its `config.json` and the files in the same folder."""
-    return not (path / PROCESSOR).is_file() and (
+def is_text(path: Path, configuration: Mapping[str, Any], settings: Mapping[str, str] | None = None) -> bool:
+    """True for a text encoder, judged by its `config.json`, the settings in its name, and the files in its folder."""
+    if has_towers(configuration):
+        return bool(settings) and configuration.get("model_type") in TEXT_TOWERS
+    return transformers_images.image_processor(path) is None and (
         ("vocab_size" in configuration and "image_size" not in configuration)  # BEiT has both
         or any((path / name).is_file() for name in transformers_texts.VOCABULARIES)
     )
 
 
+def has_towers(configuration: Mapping[str, Any]) -> bool:
+    """True for a model of a vision tower and a text model, by its `config.json`."""
+    return isinstance(configuration.get("vision_config"), dict) and "text_config" in configuration
+
+
 def metadata(path: Path, configuration: Mapping[str, Any], settings: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Metadata from `config.json` and the files in the same folder, without transformers."""
-    if is_text(path, configuration):
-        return transformers_texts.metadata(path, configuration, TextSettings.of(settings or {}))
+    towers = has_towers(configuration)
     architecture = next(iter(configuration.get("architectures") or []), None)
-    widths = configuration.get("hidden_size") or (configuration.get("hidden_sizes") or [None])[-1]
+    known = {"architecture": configuration.get("architecture", architecture), "family": configuration["model_type"]}
+    if is_text(path, configuration, settings):
+        text = configuration.get("text_config") or {} if towers else configuration
+        text_known = transformers_texts.metadata(path, {**text, **known}, TextSettings.of(settings or {}))
+        return text_known | known | {"source_classes": 0} if towers else text_known
     classes = None
     if architecture is not None:
-        labels = configuration.get("id2label")
-        classes = (len(labels) if labels else 2) if "ForImageClassification" in architecture else 0  # 2 is the default
-    return {
-        "architecture": architecture,
-        "family": configuration["model_type"],
-        "input_size": _input_size(path, configuration),
+        classes = _classes(configuration) if "ForImageClassification" in architecture else 0
+    if towers and not classes:
+        configuration = configuration["vision_config"] | known
+    widths = configuration.get("hidden_size") or (configuration.get("hidden_sizes") or [None])[-1]
+    return known | {
+        "modality": "image",
+        "input_size": transformers_images.input_size(path, configuration),
         "feature_dim": widths if isinstance(widths, int) else None,
         "source_classes": classes,
         "remote_code": "auto_map" in configuration,
     }
 
 
+def parameter_prefix(path: Path, configuration: Mapping[str, Any], settings: Mapping[str, str] | None) -> str | None:
+    """How the names of the tensors begin that are loaded; "" for all of them; None if the files do not say it."""
+    architecture = str(next(iter(configuration.get("architectures") or ["Model"]), "Model"))
+    if has_towers(configuration) and "ForImageClassification" not in architecture:
+        known = configuration.get("model_type") in TEXT_TOWERS
+        return ("text_model." if is_text(path, configuration, settings) else "vision_model.") if known else None
+    whole = architecture.endswith(("Model", "WithProjection")) or "Classification" in architecture
+    return "" if whole or is_text(path, configuration, settings) else None  # else with a head that is not loaded
+
+
+def text_pooling(metadata: Mapping[str, Any]) -> str | None:
+    """The pooling of the text tower of a candidate that is found as an image model; None if it has no text tower."""
+    if metadata.get("modality") == "text" or metadata.get("source_classes"):
+        return None
+    return TEXT_TOWERS.get(str(metadata.get("family")))
+
+
 @dataclass(frozen=True)
-class ProcessorPreprocessing:
-    """An image processor of transformers in two parts: resize and crop in uint8, then normalise whole batches."""
+class _Part:
+    """What of a folder is loaded: the whole model, or one tower of a model of images and texts.
 
-    processor: Any
-    key: str
+    Attributes:
+        configuration: of the part.
+        loader: the class of transformers that loads it.
+        is_text: whether the part takes texts.
+        family: the model type of the whole, if the part is a tower.
+    """
 
-    def prepare(self, item: Any) -> torch.Tensor:
-        image = item.convert("RGB")
-        prepared = self.processor(image, do_rescale=False, do_normalize=False, return_tensors="pt")
-        pixels: torch.Tensor = prepared["pixel_values"][0]
-        return pixels
+    configuration: Any
+    loader: Any
+    is_text: bool
+    family: str | None = None
 
-    def finish(self, batch: torch.Tensor) -> torch.Tensor:
-        processor = self.processor
-        batch = batch.float() * (processor.rescale_factor if processor.do_rescale else 1)
-        if not processor.do_normalize:
-            return batch
-        mean, std = (per_channel(tuple(v), batch.device) for v in (processor.image_mean, processor.image_std))
-        return (batch - mean) / std
+    @classmethod
+    def of(cls, path: Path, settings: Mapping[str, str] | None, trust_remote_code: bool) -> _Part:
+        """Raises CandidateError if transformers cannot load any part for images or texts."""
+        transformers = required("transformers")
+        configuration = _configuration(path, trust_remote_code)
+        declared = json.loads((path / "config.json").read_bytes())
+        text = is_text(path, declared, settings)
+        tower = getattr(configuration, "text_config" if text else "vision_config", None)
+        if tower is None or _is_classifier(configuration):
+            if type(configuration) in transformers.CONFIG_MAPPING.values():
+                _check_input(configuration, text)
+            loader = transformers_texts.loader(configuration) if text else _loader(configuration)
+            return cls(configuration, loader, text)
+        kind = _encoder_of(tower)
+        if kind is None:
+            raise CandidateError(
+                f"{configuration.model_type!r} takes text and images together, and transformers cannot load its vision "
+                "tower alone"
+            )
+        return cls(tower, kind, text, configuration.model_type)
+
+    def load(self, path: Path, *, safetensors: bool, trust_remote_code: bool) -> tuple[Any, list[str]]:
+        """The module with its weights, and the names of its tensors that the weights lack.
+
+        Some towers have other names of tensors alone than in the whole model; these are taken out of the whole model.
+        """
+        import torch
+
+        settings = {
+            "dtype": torch.float32,  # the default is the file's dtype
+            "use_safetensors": safetensors,
+            "weights_only": True,
+            "trust_remote_code": trust_remote_code,  # never None, which would ask on the terminal
+            "local_files_only": True,
+            "output_loading_info": True,
+        }
+        module, report = self.loader.from_pretrained(path, config=self.configuration, **settings)
+        missing = _missing(report)
+        tower = "text_model" if self.is_text else "vision_model"
+        if missing and self.family in TEXT_TOWERS:
+            whole, report = required("transformers").AutoModel.from_pretrained(path, **settings)
+            if hasattr(whole, tower):
+                prefix = f"{tower}."
+                module = getattr(whole, tower)
+                module.name_or_path = str(path)
+                missing = [key.removeprefix(prefix) for key in _missing(report) if key.startswith(prefix)]
+        return module, missing
+
+    def check_tower(self, path: Path, trust_remote_code: bool) -> None:
+        """Raises CandidateError with advice if the part is a tower of a model that loads only as a whole."""
+        if self.family is None:
+            return
+        kind = "text tower" if self.is_text else "vision tower"
+        reason = f"the model takes text and images together ({self.family}), and its {kind} cannot be loaded alone"
+        name = None if self.is_text else self._name_in_whole(path, trust_remote_code)
+        if name is None:
+            raise CandidateError(f"{reason}, so its features cannot be read")
+        raise CandidateError(
+            f"{reason}. Save it as a folder of its own, in Python: import transformers; "
+            f"transformers.AutoModel.from_pretrained({path.as_posix()!r}).{name}.save_pretrained('tower'); "
+            f"transformers.AutoImageProcessor.from_pretrained({path.as_posix()!r}).save_pretrained('tower')"
+        )
+
+    def _name_in_whole(self, path: Path, trust_remote_code: bool) -> str | None:
+        """The name of the tower as a part of the whole model; None if it is not found there."""
+        import torch
+
+        kind = type(self.configuration)
+        try:
+            with torch.device("meta"):
+                whole = required("transformers").AutoModel.from_config(_configuration(path, trust_remote_code))
+        except Exception:  # transformers has no class for the whole model
+            return None
+        return next((n for n, part in whole.named_modules() if n and type(getattr(part, "config", None)) is kind), None)
+
+
+def _missing(report: Mapping[str, Any]) -> list[str]:
+    return sorted({*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])})
 
 
 @dataclass(frozen=True)
@@ -187,7 +297,8 @@ class EncoderOutput:
             output = module(batch)
         finally:
             handle.remove()
-        return Outputs(self._features(seen[-1]), pool(output.logits) if self.has_logits else None)
+        encoded = seen[-1] if seen else output  # the model itself may be the base, whose hook then may not run
+        return Outputs(self._features(encoded), pool(output.logits) if self.has_logits else None)
 
     def _features(self, output: Any) -> torch.Tensor:
         pooled = getattr(output, "pooler_output", None)
@@ -214,13 +325,55 @@ def _configuration(path: Path, trust_remote_code: bool) -> Any:
     )
     # A file may ask for an attention kernel that transformers would download from the Hub and run; this prevents it.
     configuration._attn_implementation = None  # noqa: SLF001 (none is public)
-    tower = getattr(configuration, "vision_config", None)
-    if tower is not None and type(tower) not in transformers.MODEL_MAPPING:
+    return configuration
+
+
+def _encoder_of(tower: Any) -> Any:
+    """The class of transformers for one tower's configuration; None if there is none."""
+    transformers = required("transformers")
+    if type(tower) in transformers.MODEL_MAPPING:
+        return transformers.AutoModel
+    return getattr(transformers, type(tower).__name__.removesuffix("Config") + "Model", None)
+
+
+def _check_input(configuration: Any, text: bool) -> None:
+    """Raises CandidateError for models without an encoder of their own, or that take neither images nor texts."""
+    transformers = required("transformers")
+    kind = configuration.model_type
+    if hasattr(configuration, "encoder") and hasattr(configuration, "decoder") and not text:
+        raise CandidateError(f"{kind!r} is an encoder with a decoder, and transformers cannot load its encoder alone")
+    if _is_classifier(configuration):
+        return
+    mapping = transformers.MODEL_MAPPING
+    if type(configuration) not in mapping:
+        if type(configuration) not in transformers.MODEL_FOR_TEXT_ENCODING_MAPPING:
+            raise CandidateError(f"transformers has no encoder for the model type {kind!r}, so it gives no features")
+        return
+    encoder = mapping.get(type(configuration), None)
+    takes = getattr(encoder, "main_input_name", None)
+    if takes in ("input_values", "input_features"):
+        raise CandidateError(f"the model takes sound ({kind}), not images or texts")
+    if takes == "input_ids" and not text:
         raise CandidateError(
-            f"{configuration.model_type!r} takes text and images together, and transformers cannot load its vision "
-            "tower alone; save the vision tower as a folder of its own"
+            f"the model takes text and images together ({kind}), so features of images alone cannot be read"
         )
-    return configuration if tower is None else tower
+
+
+def _unmasked(module: Any) -> Any:
+    """The module, which sees the whole image: masked autoencoders otherwise leave out patches at random."""
+    for part in module.modules():
+        if hasattr(part, "random_masking"):
+            part.random_masking = _all_patches
+    return module
+
+
+def _all_patches(sequence: torch.Tensor, noise: Any = None) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Replaces the masking: all patches, a mask that hides none, and their order."""
+    import torch
+
+    rows, patches, _ = sequence.shape
+    order = torch.arange(patches, device=sequence.device).expand(rows, -1)
+    return sequence, torch.zeros(rows, patches, device=sequence.device), order
 
 
 def _loader(configuration: Any) -> Any:
@@ -230,42 +383,6 @@ def _loader(configuration: Any) -> Any:
 
 def _is_classifier(configuration: Any) -> bool:
     return any("ForImageClassification" in name for name in configuration.architectures or [])
-
-
-def _preprocessing(path: Path, trust_remote_code: bool) -> Preprocessing:
-    transformers = required("transformers")
-    if not (path / PROCESSOR).is_file():
-        raise CandidateError(f"the folder has no {PROCESSOR}, so the preprocessing of images is unknown")
-    check_sides(_input_size(path, {}) or ())
-    processor = None
-    for backend in ("pil", "torchvision"):  # PIL first, since nearly all were trained with it
-        with contextlib.suppress(Exception):
-            processor = transformers.AutoImageProcessor.from_pretrained(
-                path, backend=backend, trust_remote_code=trust_remote_code, local_files_only=True
-            )
-            break
-    if processor is None:
-        raise CandidateError(f"transformers has no image processor for its {PROCESSOR}")
-    key = f"transformers:{type(processor).__qualname__}:{json.dumps(processor.to_dict(), sort_keys=True, default=str)}"
-
-    def whole(image: Any) -> torch.Tensor:
-        tensor: torch.Tensor = processor(image.convert("RGB"), return_tensors="pt")["pixel_values"][0]
-        return tensor
-
-    parts = ProcessorPreprocessing(processor, key)
-    return parts if _same(parts, whole) else CallablePreprocessing.of(whole, key)
-
-
-def _same(parts: ProcessorPreprocessing, whole: Callable[[Any], torch.Tensor]) -> bool:
-    """True if the two parts of the processor give the result of the whole; some processors have further steps."""
-    import torch
-
-    try:
-        halves = example_batch(parts)
-        wholes = example_batch(CallablePreprocessing(whole, parts.key))
-    except Exception:  # the processor lacks these switches
-        return False
-    return halves.shape == wholes.shape and torch.allclose(halves, wholes, rtol=0, atol=1e-5)
 
 
 def _reader(module: Any, preprocessing: Preprocessing, classifier: bool, *, pooler: bool) -> Reader:
@@ -285,20 +402,10 @@ def _reader(module: Any, preprocessing: Preprocessing, classifier: bool, *, pool
     return encoder
 
 
-def _input_size(path: Path, configuration: Mapping[str, Any]) -> tuple[int, int, int] | None:
-    try:
-        processor = json.loads((path / PROCESSOR).read_bytes())
-    except (OSError, ValueError):
-        processor = {}
-    channels = configuration.get("num_channels", 3)
-    for size in (processor.get("crop_size"), processor.get("size"), configuration.get("image_size")):
-        if isinstance(size, int):
-            return channels, size, size
-        if isinstance(size, dict) and "height" in size:
-            return channels, size["height"], size["width"]
-        if isinstance(size, dict) and "shortest_edge" in size:
-            return channels, size["shortest_edge"], size["shortest_edge"]
-    return None
+def _classes(configuration: Mapping[str, Any]) -> int:
+    """Number of a classifier's classes, as transformers reads it: 2 is its default."""
+    labels, number = configuration.get("id2label"), configuration.get("num_labels", configuration.get("num_classes"))
+    return len(labels) if labels else number if isinstance(number, int) else 2
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ from modelselect.candidates.backbone import Outputs, Reader
 from modelselect.candidates.preprocessing import PADDING, TextPreprocessing
 from modelselect.candidates.readers import HeadInput, reader_for_module
 from modelselect.errors import CandidateError, ExpressionError, did_you_mean
-from modelselect_plugins.zoos._support import one_line, required
+from modelselect_plugins.zoos._support import one_line, read_json, required
 
 if TYPE_CHECKING:
     import torch
@@ -30,6 +30,7 @@ POOLINGS: Mapping[str, str] = {
     "max": "the maximum of the last layer over the text's tokens",
     "layer-mean": "the mean over the tokens and over all layers after the embedding",
     "head": "the input of the classifier, if the checkpoint has a trained one",
+    "pooler": "the pooled output of SigLIP's text tower, which was trained on texts padded to its full length",
 }
 """Values of `?pooling=...`."""
 
@@ -66,9 +67,21 @@ _SENTENCE_POOLINGS = {
 """sentence-transformers' names, old and new, where they differ from ours."""
 
 _POSITIONS_BEHIND_PADDING = frozenset(
-    {"roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet", "longformer", "xmod"}
+    {
+        "roberta",
+        "roberta-prelayernorm",
+        "xlm-roberta",
+        "xlm-roberta-xl",
+        "camembert",
+        "mpnet",
+        "longformer",
+        "xmod",
+        "altclip_text_model",
+    }
 )
 """Families whose positions start after the padding's id, so that fewer positions are left for tokens."""
+
+_TRAINED_POOLERS = frozenset({"siglip_text_model", "siglip2_text_model"})
 
 _EXAMPLES = ("A short text.", "A text that is a little longer than the other one, so that one of them is padded.")
 
@@ -148,8 +161,8 @@ def loader(configuration: Any) -> Any:
     if not configuration.is_encoder_decoder:
         return transformers.AutoModel
     raise CandidateError(
-        f"{configuration.model_type!r} is an encoder with a decoder, and transformers cannot load its encoder alone; "
-        "save the encoder as a folder of its own"
+        f"{configuration.model_type!r} is an encoder with a decoder, and transformers cannot load its encoder alone, "
+        "so its features cannot be read"
     )
 
 
@@ -163,7 +176,7 @@ def preprocessing(
     """
     transformers = required("transformers")
     _check_vocabulary(path)
-    declared = json.loads((path / "config.json").read_bytes())
+    declared = configuration.to_dict()
     limit = _positions(declared)
     if settings.max_length is not None and limit is not None and settings.max_length > limit:
         raise CandidateError(f"max_length={settings.max_length} exceeds the model's limit of {limit} tokens")
@@ -174,7 +187,7 @@ def preprocessing(
     except Exception as error:
         raise CandidateError(f"the tokenizer cannot be loaded ({one_line(error)})") from error
     length, vocabulary = _length(path, declared, settings), configuration.vocab_size
-    lower = _read(path / "sentence_bert_config.json").get("do_lower_case") is True
+    lower = read_json(path / "sentence_bert_config.json").get("do_lower_case") is True
     tokenizer.truncation_side = "right"
     filler = next((i for i in (tokenizer.eos_token_id, tokenizer.bos_token_id) if i is not None), 0)
 
@@ -258,7 +271,7 @@ def reader(module: Any, prepared: TextPreprocessing, path: Path, settings: TextS
             located = reader_for_module(module, arguments(batch, padding_id))
             head = located.head if isinstance(located, HeadInput) else None
         pooling = settings.pooling or _stated_pooling(path) or _usual_pooling(configuration, head)
-        _check_pooling(pooling, head, prepared)
+        _check_pooling(pooling, head, prepared, configuration)
         found = PooledTokens(pooling, padding_id, token_types(module), head, has_logits)
         with torch.no_grad():
             padded, alone = found(module, batch), found(module, prepared.finish(rows[:1]))
@@ -305,6 +318,8 @@ class PooledTokens:
         if self.pooling == "head":
             assert self.head is not None
             return HeadInput(self.head, self.has_logits)(module, named)
+        if self.pooling == "pooler":
+            return Outputs(_trained_pooler(module, named["input_ids"]), None)
         seen: list[Any] = []
         handle = module.base_model.register_forward_hook(lambda _module, _arguments, output: seen.append(output))
         try:
@@ -380,6 +395,17 @@ def _pooled(output: Any, mask: torch.Tensor, pooling: str) -> torch.Tensor:
     return (hidden * weights).sum(1) / weights.sum(1)
 
 
+def _trained_pooler(module: Any, ids: torch.Tensor) -> torch.Tensor:
+    """(B, D) from (B, T) token ids: the tower was trained on texts padded to one length, and without a mask."""
+    import torch
+
+    missing = module.config.max_position_embeddings - ids.shape[1]
+    pooled: torch.Tensor = module(
+        input_ids=torch.nn.functional.pad(ids, (0, missing), value=module.config.pad_token_id)
+    ).pooler_output
+    return pooled
+
+
 def _check_vocabulary(path: Path) -> None:
     there = [name for name in VOCABULARIES if (path / name).is_file()]
     if not there:  # transformers would create an empty one
@@ -397,7 +423,7 @@ def _check_vocabulary(path: Path) -> None:
             ) from error
 
 
-def _check_pooling(pooling: str, head: str | None, prepared: TextPreprocessing) -> None:
+def _check_pooling(pooling: str, head: str | None, prepared: TextPreprocessing, configuration: Any) -> None:
     if pooling not in POOLINGS:
         raise CandidateError(
             f"the modules.json asks for the pooling {pooling!r}, which is not supported. Give another one: "
@@ -405,6 +431,8 @@ def _check_pooling(pooling: str, head: str | None, prepared: TextPreprocessing) 
         )
     if pooling == "head" and head is None:
         raise CandidateError("pooling=head needs a trained classifier, which the model does not have; try pooling=mean")
+    if pooling == "pooler" and configuration.model_type not in _TRAINED_POOLERS:
+        raise CandidateError("pooling=pooler is only for the text towers of SigLIP; try pooling=mean")
     if pooling == "cls" and len({int(prepared.prepare(text)[0]) for text in ("One", "text", "2")}) > 1:
         raise CandidateError(
             "pooling=cls needs a token before the text, which the tokenizer does not add; try pooling=mean"
@@ -434,7 +462,7 @@ def _stated_pooling(path: Path) -> str | None:
     file = _pooling_file(path)
     if file is None:
         return None
-    configuration = _read(file)
+    configuration = read_json(file)
     stated = configuration.get("pooling_mode")
     if stated is None:
         stated = [name for name, on in configuration.items() if name.startswith("pooling_mode_") and on is True]
@@ -458,8 +486,8 @@ def _length(path: Path, configuration: Mapping[str, Any], settings: TextSettings
         return settings.max_length
     said = (
         _positions(configuration),
-        _read(path / "tokenizer_config.json").get("model_max_length"),
-        _read(path / "sentence_bert_config.json").get("max_seq_length"),
+        read_json(path / "tokenizer_config.json").get("model_max_length"),
+        read_json(path / "sentence_bert_config.json").get("max_seq_length"),
     )
     return min([LONGEST, *(int(min(n, LONGEST)) for n in said if isinstance(n, int | float) and n >= 1)])
 
@@ -493,11 +521,3 @@ def _contents(tokenizer: Any) -> str:
         return str(tokenizer.backend_tokenizer.to_str())
     settings = {key: str(value) for key, value in tokenizer.init_kwargs.items() if not key.endswith(("_file", "_path"))}
     return json.dumps([tokenizer.get_vocab(), settings], sort_keys=True)
-
-
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(file.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
