@@ -79,8 +79,8 @@ def _adapters(job: Job, body: torch.nn.Module, example: torch.Tensor) -> Any:
     names = linear or convolutions
     if not names:
         raise CandidateError(
-            "verify='lora' does not apply to this candidate: it has neither linear layers nor plain convolutions. "
-            f"{_OTHER_METHODS}"
+            "verify is 'lora', which does not apply to this candidate: it has neither linear layers nor plain "
+            f"convolutions. {_OTHER_METHODS}"
         )
     rank = job.settings.lora_rank
     pattern = "|".join(name.replace(".", r"\.") for name in names)
