@@ -112,7 +112,9 @@ def benchmark(
         history=False,
     )
     requests: dict[str, Request] = {}
-    for name, probe in _probes(datasets, asked, verify is not None).items():
+    probes = _probes(datasets, asked, verify is not None)
+    asked = replace(asked, input=None, label=None, split=None)  # the probes are drawn
+    for name, probe in probes.items():
         request = Request.of(asked, probe, candidates)
         if request.unsearched:
             failed = next(iter(request.unsearched.values()))

@@ -88,7 +88,9 @@ def choose_estimators(host: Host, given: str | Estimator | Sequence[str | Estima
     """
     if isinstance(given, str) and given == ALL_ESTIMATORS:
         return [e for e in host.estimators.values() if not e.is_static]
-    names = DEFAULT_ESTIMATORS if given is None else [given] if isinstance(given, str | Estimator) else list(given)
+    if given is None:
+        given = DEFAULT_ESTIMATORS
+    names = [given] if isinstance(given, str) or not isinstance(given, Iterable) else list(given)
     if not names:
         raise InvalidInputError("estimators is empty; name at least one, or leave out the argument for the default")
     for name in names:
