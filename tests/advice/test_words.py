@@ -37,7 +37,7 @@ PIP = re.compile(r"pip install (?P<words>[^;)\n]*)")
 MARKUP = ("<!doctype html>", "<div ", "<td", "import timm", "from transformers import")
 """Texts with these words hold HTML, or Python of another library, and no advice of ours."""
 
-OF_LIBRARIES = {"weights_only", "pretrained"}
+OF_LIBRARIES = {"weights_only", "pretrained", "map_location"}
 """Keywords of functions of other libraries that messages write out."""
 
 CALL = re.compile(r"[\w.]+\([^)]*\)")
