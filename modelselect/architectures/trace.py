@@ -234,7 +234,11 @@ def _run(module: torch.nn.Module, inputs: Any, device: str, *, differentiable: b
                 f"{type(module).__name__} cannot be run on the {device} device with input of shape {shapes} "
                 f"({type(error).__name__}: {' '.join(str(error).split())[:300]}). Give the input_size or example that "
                 "the module expects"
-                + ('; if its flow depends on values, trace it with device="cpu".' if device == "meta" else ".")
+                + (
+                    '; if its flow depends on values, trace it with archi2vec.trace(..., device="cpu").'
+                    if device == "meta"
+                    else "."
+                )
             ) from error
 
 

@@ -77,7 +77,7 @@ def benchmark(
             show mean and standard deviation. The truth is the same for all seeds.
         settings: keywords of `select()`: estimators (None or `"all"` for every registered one; static baselines are
             always included), probe_size, source, device, executor, cache_dir, trust_remote_code, seed, batch_size,
-            precision, compile, fine_tuning (the recipe for `verify`), max_corrupt, input, label, split,
+            precision, compile, fine_tuning (the recipe for `verify`), input, label, split, max_corrupt,
             max_pixels, progress.
 
     Returns:
@@ -112,7 +112,9 @@ def benchmark(
         history=False,
     )
     requests: dict[str, Request] = {}
-    for name, probe in _probes(datasets, asked, verify is not None).items():
+    probes = _probes(datasets, asked, verify is not None)
+    asked = replace(asked, input=None, label=None, split=None)  # the probes are drawn
+    for name, probe in probes.items():
         request = Request.of(asked, probe, candidates)
         if request.unsearched:
             failed = next(iter(request.unsearched.values()))
@@ -123,7 +125,8 @@ def benchmark(
     repeats = {draw: {name: _redrawn(request, draw) for name, request in requests.items()} for draw in drawn}
     pool = next(iter(requests.values())).pool
     known, called = (Truth(), {}) if truth is None else match(read_truth(truth, columns), list(requests), pool)
-    notes = list(known.notes)
+    notes = [f"{name}: {remark}" for name, request in requests.items() for remark in request.probe.remarks]
+    notes += known.notes
     names = names_of(pool, called)
     recipe = {"recipe": "truth"} if verify is None else asked.described_recipe
     gathered = Gathered()

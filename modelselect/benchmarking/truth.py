@@ -127,7 +127,8 @@ def read_scores(given: Any, columns: Mapping[str, str] | None = None) -> dict[st
             }
             for e, by_dataset in given.items()
         }
-    columns = _only(columns, ("dataset", "model", "accuracy", "estimator", "score"))
+    accuracy = _only(columns, ("accuracy",))  # the truth has it, and perhaps this table as well
+    columns = _only(columns, ("dataset", "model", "estimator", "score"))
     frame, called = _frame(given, columns, "scores")
     dataset, model = _column(frame, "dataset", columns), _column(frame, "model", columns)
     if dataset is None or model is None:
@@ -144,7 +145,7 @@ def read_scores(given: Any, columns: Mapping[str, str] | None = None) -> dict[st
                 by_model = found.setdefault(str(row[named["estimator"]]), {}).setdefault(str(row[dataset]), {})
                 _set_once(by_model, str(row[model]), value, f"{called}, line {number}")
         return found
-    others = {dataset, model, _column(frame, "accuracy", columns)}
+    others = {dataset, model, _column(frame, "accuracy", accuracy)}
     for estimator in (str(column) for column in frame.columns if column not in others):
         for number, row in enumerate(frame.to_dict("records"), 2):
             value = _number(row[estimator], f"{called}, line {number}: {estimator}")

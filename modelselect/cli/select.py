@@ -12,6 +12,7 @@ import typer
 from modelselect.cli.options import EpochsOption, PatienceOption, TrialsOption, meant, with_settings
 from modelselect.cli.terminal import check_writable, console, print_table
 from modelselect.evaluation.settings import Keywords
+from modelselect.utils.text import printable
 
 if TYPE_CHECKING:
     from modelselect.leaderboard.leaderboard import Leaderboard
@@ -23,7 +24,9 @@ NAMED_COLUMNS = 10
 
 @with_settings(Keywords)
 def select(
-    dataset: Annotated[str, typer.Argument(help="A folder of class folders, or the id of a dataset on the Hub.")],
+    dataset: Annotated[
+        str, typer.Argument(help="A folder of class folders or of save_to_disk(), or the id of a dataset on the Hub.")
+    ],
     candidates: Annotated[
         list[str], typer.Option("--candidates", "-c", help="'timm:resnet*', 'dir:models/*', ...; may be repeated.")
     ],
@@ -131,6 +134,8 @@ def _show_board(board: Leaderboard, json_path: Path | None, report: Path | None 
 
 def _show_plan(plan: Plan, json_path: Path | None) -> None:
     if json_path == Path("-"):
+        for remark in plan.remarks:
+            typer.echo(printable(remark), err=True)
         typer.echo(plan.to_json(), nl=False)
         return
     console().print(plan)

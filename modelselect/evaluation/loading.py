@@ -62,7 +62,7 @@ class Loader:
             with at(Stage.LOAD):
                 raise RemoteCodeError(
                     "this candidate runs its own code when it is loaded. If you trust its author, pass "
-                    "trust_remote_code=True (--trust-remote-code on the command line)."
+                    "trust_remote_code=True (--trust-remote-code)."
                 )
 
     @property

@@ -42,8 +42,8 @@ def candidates_of(
             continue
         if not found:
             raise ExpressionError(
-                f"no candidate matched {item!r}. List candidates with modelselect search 'ZOO:*', and zoos with "
-                "modelselect zoos."
+                f"no candidate matched {item!r}. `modelselect search 'ZOO:*'` lists the candidates of a zoo, and "
+                "`modelselect zoos` lists the zoos."
             )
         for candidate in (_as_it_reads(each, probe) for each in found):
             pool.setdefault(candidate.id, candidate)

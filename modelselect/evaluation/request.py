@@ -134,7 +134,7 @@ def _history_for(settings: Settings) -> History | None:
         return None if history is None else open_or_warn(history)
     if history is None:
         raise InvalidInputError(
-            f"recall={settings.recall} needs the transfer history, but history is False; give a history, or leave out "
-            "recall"
+            f"recall={settings.recall} needs the transfer history, but history is False. Leave out history=False "
+            "(--no-history), or leave out recall= (--recall)."
         )
     return history

@@ -178,6 +178,28 @@ class Settings:
         "Maximum number of rows that each candidate is shown, or 'all'.",
         Option(int, parser=rows_or_all, metavar="INTEGER|all"),
     )
+    input: str | tuple[str, str] | None = setting(
+        None,
+        _columns,
+        "Column of the images or texts, if the dataset has columns; two, with a comma between them, for pairs.",
+        Option(str),
+    )
+    label: str | None = setting(None, _name_or_none, "Column of the labels, if the dataset has columns.", Option(str))
+    split: str | None = setting(
+        None, _name_or_none, "Split to draw the rows from; by default the training split.", Option(str)
+    )
+    max_corrupt: float = setting(
+        0.1,
+        expect("a share from 0 to 1", lambda value: _is_number(value) and 0 <= value <= 1),
+        "Maximum share of the rows that may be unreadable.",
+        Option(float),
+    )
+    max_pixels: int | None = setting(
+        None,
+        whole("1 or more pixels, or None for twice PIL's bound", lambda pixels: pixels >= 1, optional=True),
+        "Images with more pixels than this are not read.",
+        Option(int, shown="twice PIL's bound"),
+    )
     source: Any = setting(None, unchecked, "A dataset like the one that candidates were pre-trained on.", Option(str))
     device: str = setting("auto", unchecked, "auto, cpu, cuda or cuda:N.", Option(str))
     executor: str | Executor = setting(
@@ -224,28 +246,6 @@ class Settings:
         "Resamples of the probe, for standard errors of scores: 50 is usual, 0 for none.",
         Option(int),
     )
-    max_corrupt: float = setting(
-        0.1,
-        expect("a share from 0 to 1", lambda value: _is_number(value) and 0 <= value <= 1),
-        "Maximum share of the rows that may be unreadable.",
-        Option(float),
-    )
-    input: str | tuple[str, str] | None = setting(
-        None,
-        _columns,
-        "Column of the images or texts, if the dataset has columns; two, with a comma between them, for pairs.",
-        Option(str),
-    )
-    label: str | None = setting(None, _name_or_none, "Column of the labels, if the dataset has columns.", Option(str))
-    split: str | None = setting(
-        None, _name_or_none, "Split to draw the rows from; by default the training split.", Option(str)
-    )
-    max_pixels: int | None = setting(
-        None,
-        whole("1 or more pixels, or None for twice PIL's bound", lambda pixels: pixels >= 1, optional=True),
-        "Images with more pixels than this are not read.",
-        Option(int, shown="twice PIL's bound"),
-    )
     recall: int | None = setting(
         None,
         whole("the number of candidates to keep, or None for all", lambda number: number >= 1, optional=True),
@@ -290,9 +290,11 @@ class Settings:
         for each in fields(self):
             object.__setattr__(self, each.name, each.metadata["check"](each.name, getattr(self, each.name)))
         if self.tune and self.verify == "head":
+            best = max(self.tune, self.top_k)
             raise InvalidInputError(
                 f"tune={self.tune} fine-tunes for one epoch, but verify is 'head', and a head alone trains in seconds. "
-                f"Give top_k={max(self.tune, self.top_k)} and leave out tune, or give verify='full'"
+                f"Give top_k={best} (--top-k {best}) and leave out tune= (--tune), or "
+                "give verify='full' (--verify full)."
             )
 
     @classmethod
@@ -352,6 +354,11 @@ class BenchmarkKeywords(TypedDict, total=False):
 
     estimators: EstimatorChoice
     probe_size: int | None
+    input: str | tuple[str, str] | None
+    label: str | None
+    split: str | None
+    max_corrupt: float
+    max_pixels: int | None
     source: Any
     device: str
     executor: str | Executor
@@ -362,11 +369,6 @@ class BenchmarkKeywords(TypedDict, total=False):
     precision: str
     compile: bool
     fine_tuning: FineTuning | None
-    max_corrupt: float
-    input: str | tuple[str, str] | None
-    label: str | None
-    split: str | None
-    max_pixels: int | None
     progress: bool
 
 

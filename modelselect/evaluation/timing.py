@@ -56,8 +56,8 @@ def measure(backbone: Backbone, probe: Probe, extractor: Extractor, compute: Com
 
     if not isinstance(extractor, TorchExtractor):
         raise CandidateError(
-            f"costs cannot be measured: the extractor {extractor.name!r} does not use torch. Leave out costs and "
-            "max_latency_ms."
+            f"costs cannot be measured: the extractor {extractor.name!r} does not use torch. Leave out costs= "
+            "(--costs) and max_latency_ms= (--max-latency-ms)."
         )
     preprocessing, device = backbone.preprocessing, compute.device
     rows = torch.stack([preprocessing.prepare(probe.item(i)) for i in range(min(EXAMPLE_ROWS, len(probe)))])

@@ -37,9 +37,13 @@ FIELDS: Mapping[str, Field] = {
         "a self-supervised backbone has no source classes",
     ),
     "source_features": Field(
-        "(M, D) floats: features of the data it was pre-trained on", "give select() a labelled source= dataset"
+        "(M, D) floats: features of the data it was pre-trained on",
+        "give select() a labelled dataset of that kind with source= (--source)",
     ),
-    "source_labels": Field("(M,) integers: labels of source_features", "give select() a labelled source= dataset"),
+    "source_labels": Field(
+        "(M,) integers: labels of source_features",
+        "give select() a labelled dataset of that kind with source= (--source)",
+    ),
     "proxy_features": Field("(N, P) floats: features of the probe by one model, the same for all candidates"),
     "architecture": Field(
         "the architecture's graph, as archi2vec traces it", "the zoo must be able to build the module"

@@ -61,10 +61,13 @@ def check_precision(precision: str, device: str) -> None:
     if kind == "cpu" and not (precision == "bfloat16" and _has_bfloat16_instructions()):
         raise InvalidInputError(
             f"precision {precision!r} would only be emulated on this processor, which is slower than float32. Use "
-            "precision='float32', or another device."
+            "precision='float32' (--precision float32), or another device= (--device)."
         )
     if kind == "cuda" and precision == "bfloat16" and not torch.cuda.is_bf16_supported(including_emulation=False):
-        raise InvalidInputError("this GPU has no bfloat16. Use precision='float16' or 'float32'.")
+        raise InvalidInputError(
+            "this GPU has no bfloat16. Use precision='float16' (--precision float16) or precision='float32' "
+            "(--precision float32)."
+        )
 
 
 def _has_bfloat16_instructions() -> bool:

@@ -28,7 +28,9 @@ def named_proxy(given: str | Candidate) -> Candidate:
     expression = Expression.parse(given)
     found = list(get_host().zoo(expression.zoo).search(expression.pattern))
     if len(found) != 1:
-        raise ExpressionError(f"proxy {given!r} names {len(found)} candidates; expected one, such as {EMBEDDED_PROXY}")
+        raise ExpressionError(
+            f"proxy {given!r} names {len(found)} candidates; expected one, such as {EMBEDDED_PROXY!r}"
+        )
     return found[0]
 
 

@@ -127,7 +127,9 @@ def choose_estimators(host: Host, given: str | Estimator | Sequence[str | Estima
         return [e for e in host.estimators.values() if not e.is_static]
     if isinstance(given, str):
         given = [name.strip() for name in given.split(",") if name.strip()]
-    names = DEFAULT_ESTIMATORS if given is None else [given] if isinstance(given, Estimator) else list(given)
+    if given is None:
+        given = DEFAULT_ESTIMATORS
+    names = list(given) if isinstance(given, Iterable) else [given]
     if not names:
         raise InvalidInputError("estimators is empty; name at least one, or leave out the argument for the default")
     for name in names:

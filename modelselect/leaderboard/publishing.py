@@ -34,6 +34,9 @@ OURS = (BOARD, TABLE, PAGE, CARD, *HISTORY)
 HARMLESS = (".gitattributes", ".gitignore", "LICENSE")
 """Files of a repository that do not count as content."""
 
+_WITH_FILE_NAMES = ("skipped", "remarks")
+"""Parts of the dataset's provenance that stay out of the card. The board itself has them."""
+
 CARD_ROWS = 30
 """Number of candidates in the card."""
 
@@ -154,6 +157,7 @@ def card(board: Ranking, name: str, files: Collection[str]) -> str:
         parts.append(_HISTORY_LOADING.format(name=name))
     sections = provenance_tables(board)
     lines = [line for section in ("run", "dataset", "settings") for line in sections.get(section, [])]
+    lines = [line for line in lines if line[0] not in _WITH_FILE_NAMES]
     cited = [(key, text) for key, text in citations_of(board).items() if text]
     for heading, entries in (("Provenance", lines), ("Citations", cited)):
         if entries:

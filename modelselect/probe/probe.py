@@ -151,8 +151,8 @@ class Probe:
             rows.bound(whole_number("max_pixels", max_pixels, 1))
         if (input or label) and not rows.has_columns:
             raise DatasetError(
-                f"input= and label= name columns, but the rows come from {rows.source}, which has no columns. Leave "
-                "both out."
+                f"input= (--input) and label= (--label) name columns, but the rows come from {rows.source}, which has "
+                "no columns. Leave both out."
             )
         kept = first_of_each_content(rows) if deduplicate else np.arange(len(rows))
         classes = rows.labels.take(kept)
@@ -175,7 +175,7 @@ class Probe:
             if not classes.names:
                 raise DatasetError(
                     f"{name} has no labels, so held-out rows cannot be scored. Give labels, or leave out what needs "
-                    "held-out rows: top_k and tune of select(), holdout of Probe.of()."
+                    "held-out rows: top_k= (--top-k) and tune= (--tune) of select(), holdout= of Probe.of()."
                 )
             if test_as_holdout and (test := test_split(splits)) and (splits[test]().labels.indices >= 0).any():
                 validation = test
@@ -377,7 +377,8 @@ class Probe:
             more = f"; and {len(skipped) - 5} more" if len(skipped) > 5 else ""
             raise DatasetError(
                 f"{len(skipped)} of the {looked_at} rows read from {self.name} are corrupt: {some}{more}. "
-                f"At most {limit:.0%} may be. Repair or remove these rows, or allow more with max_corrupt=."
+                f"At most {limit:.0%} may be. Repair or remove these rows, or allow more with max_corrupt= "
+                "(--max-corrupt)."
             )
 
 

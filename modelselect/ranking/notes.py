@@ -12,7 +12,7 @@ from modelselect.utils.text import chance_text, duration, listed, printable
 
 GUESSING = (
     "No better than guessing: no candidate's features tell these classes apart, so this order says little. Check the "
-    "labels, give more rows (probe_size), or try other candidates."
+    "labels, show more rows with probe_size= (--probe-size), or try other candidates."
 )
 """The note where no accuracy on the probe is above what guessing gives."""
 

@@ -206,7 +206,7 @@ class Ranking:
             if (price := getattr(row, cost)) is not None and good is not None:
                 known.append((row, float(price), float(good)))
         if not known:
-            hint = "" if cost not in COST_COLUMNS else " select(..., costs=True) measures it on this device."
+            hint = "" if cost not in COST_COLUMNS else " select(..., costs=True) measures it on this device (--costs)."
             raise InvalidInputError(
                 f"none of the {len(self.ranked)} ranked rows has both {cost} and {quality or 'rank'}.{hint}"
             )

@@ -68,7 +68,7 @@ def _doubts(board: Ranking, called: Sequence[str], verified: Sequence[RankedCand
     if (certainty := certainty_text(board, called)) is not None:
         sentences.append(certainty)
         if board.rivals and not verified:
-            sentences.append("Add --top-k 3 to fine-tune the three best.")
+            sentences.append("Fine-tune the three best with top_k=3 (--top-k 3).")
     return sentences
 
 

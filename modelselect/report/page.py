@@ -18,7 +18,7 @@ from typing import Any
 
 from modelselect.candidates.candidate import license_of
 from modelselect.errors import InvalidInputError, Stage
-from modelselect.ranking.notes import verification_text
+from modelselect.ranking.notes import remarks_of, verification_text
 from modelselect.ranking.ranking import Ranking
 from modelselect.ranking.row import RankedCandidate
 from modelselect.report import charts
@@ -135,6 +135,7 @@ def html(board: Ranking, plane: Map | None = None) -> str:
         data=Markup(in_script(data)),
         dataset=dataset_name(board),
         headline=sentences[0],
+        remarks=remarks_of(board),
         doubts=sentences[1:],
         code=loading_code(board.best) if board.ranked else None,
         best_id=board.best.candidate.id if board.ranked else "",

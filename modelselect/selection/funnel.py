@@ -41,6 +41,12 @@ def select(dataset: Any, candidates: Any, **settings: Unpack[Keywords]) -> Leade
             (`Row.brief_accuracy`); 0 for none. The fine-tuning of `top_k` continues from there, with the same result
             as without `tune`. Under a budget with `top_k`, up to 8 candidates get one epoch if the budget allows.
         probe_size: rows that each candidate is shown, at most, drawn evenly over the classes; None for all.
+        input: name of the column of images or texts, for a dataset with columns, or two names for pairs of texts. None
+            finds it.
+        label: name of the column of labels, for a dataset with columns. None finds it.
+        split: name of the split to draw rows from. None takes the training split, or the validation split without one.
+        max_corrupt: share of the rows looked at that may be unreadable, at most.
+        max_pixels: images with more pixels are not read. None for twice PIL's `MAX_IMAGE_PIXELS`.
         source: a dataset like the one that the candidates were pre-trained on, for estimators that need source
             evidence. With None, zoos provide it for the candidates whose source data they know.
         device: `"auto"`, `"cpu"`, `"cuda"` or `"cuda:1"`.
@@ -61,12 +67,6 @@ def select(dataset: Any, candidates: Any, **settings: Unpack[Keywords]) -> Leade
         resamples: number of times to score four fifths of the probe's rows as well, the same rows for every candidate,
             to estimate how far scores move with the choice of rows (`Row.standard_error`). 50 is usual, 0 for none.
             How probably the first is the best after fine-tuning (`Leaderboard.confidence`) needs no resamples.
-        max_corrupt: share of the rows looked at that may be unreadable, at most.
-        input: name of the column of images or texts, for a dataset with columns, or two names for pairs of texts. None
-            finds it.
-        label: name of the column of labels, for a dataset with columns. None finds it.
-        split: name of the split to draw rows from. None takes the training split, or the validation split without one.
-        max_pixels: images with more pixels are not read. None for twice PIL's `MAX_IMAGE_PIXELS`.
         recall: number of candidates to keep before any is downloaded: the ones that the transfer history expects most
             of (`fennec`). None keeps all.
         history: the transfer history that recall and estimators use, and that this run is added to: a path, a

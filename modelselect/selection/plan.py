@@ -73,6 +73,7 @@ class Plan:
         tune: number of candidates to fine-tune for one epoch before that; under a budget, at most.
         tuning_seconds: time for these epochs, without a budget; None if unknown. `fine_tuning_seconds` continues from
             them.
+        remarks: what the user must know of the dataset: what was left out, and what was read in a special way.
     """
 
     rows: tuple[PlannedCandidate, ...]
@@ -87,6 +88,7 @@ class Plan:
     top_k: int = 0
     tune: int = 0
     tuning_seconds: float | None = None
+    remarks: tuple[str, ...] = ()
 
     @property
     def download_bytes(self) -> int:
@@ -105,6 +107,7 @@ class Plan:
             "format": "modelselect plan",
             "version": 1,
             "probe_rows": self.probe_rows,
+            "remarks": list(self.remarks),
             "device": self.device,
             "macs_per_second": self.macs_per_second,
             "decode_seconds": self.decode_seconds,
@@ -188,6 +191,7 @@ class Plan:
             notes.insert(
                 0, f"recalled: {len(self.rows)} of {self.recalled_from} candidates, from which the history expects most"
             )
+        notes = [*map(printable, self.remarks), *notes]
         if self.budget is not None:
             notes.append(f"with a budget of {self.budget}, if half of the candidates are eliminated after each round:")
             for number, planned in enumerate(self.rounds, start=1):

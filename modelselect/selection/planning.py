@@ -93,6 +93,7 @@ def plan(dataset: Any, candidates: Any, **settings: Unpack[Keywords]) -> Plan:
         top_k=asked.top_k,
         tune=tune,
         tuning_seconds=tuning_seconds if budget is None else None,
+        remarks=request.probe.remarks,
     )
 
 
@@ -133,7 +134,7 @@ def _planned_candidate(request: Request, state: State, candidate: Candidate, spe
     seconds = None if preview.macs is None else len(request.probe) * preview.macs / speed
     remarks = []
     if known.get("remote_code") and not request.settings.trust_remote_code:
-        remarks.append("runs its own code: only with trust_remote_code")
+        remarks.append("runs its own code: only with trust_remote_code=True (--trust-remote-code)")
     if known.get("gated"):
         remarks.append("gated: ask its owner for access")
     return PlannedCandidate(

@@ -220,7 +220,7 @@ class Store:
             except Timeout:
                 raise StoreError(
                     f"{key} has been locked by another process for more than {timeout:g} s. Wait for that process, end "
-                    "it, or give this run a cache folder of its own."
+                    "it, or give this run a folder of its own with cache_dir= (--cache-dir)."
                 ) from None
         try:
             yield

@@ -52,7 +52,7 @@ class FineTuned:
         raise CandidateError(
             f"the fine-tuned weights ({key}) are not in {' or '.join(str(store.path) for store in stores)}: they were "
             "evicted, or the candidate was fine-tuned on another machine. Run select() again with the same "
-            "arguments, give the store's folder with cache_dir=, or load the pre-trained weights with "
+            "arguments, give the store's folder with load(cache_dir=...), or load the pre-trained weights with "
             "load(fine_tuned=False)."
         )
 

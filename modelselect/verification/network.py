@@ -15,6 +15,8 @@ from modelselect.verification.recipe import FineTuning, Rates
 if TYPE_CHECKING:
     import torch
 
+_OTHER_METHODS = "Use verify='full' (--verify full) or verify='head' (--verify head)."
+
 
 def trainable_network(job: Job, device: torch.device) -> Any:
     """A copy of the backbone with a new head, on the device."""
@@ -77,17 +79,15 @@ def _adapters(job: Job, body: torch.nn.Module, example: torch.Tensor) -> Any:
     names = linear or convolutions
     if not names:
         raise CandidateError(
-            "verify='lora' does not apply to this candidate: it has neither linear layers nor plain convolutions. Use "
-            "verify='full' or 'head'."
+            "verify is 'lora', which does not apply to this candidate: it has neither linear layers nor plain "
+            f"convolutions. {_OTHER_METHODS}"
         )
     rank = job.settings.lora_rank
     pattern = "|".join(name.replace(".", r"\.") for name in names)
     try:
         return LoraModel(body, LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=pattern), "default")
     except ValueError as error:
-        raise CandidateError(
-            f"peft cannot add LoRA adapters to this candidate ({error}). Use verify='full' or 'head'."
-        ) from error
+        raise CandidateError(f"peft cannot add LoRA adapters to this candidate ({error}). {_OTHER_METHODS}") from error
 
 
 def make_optimizer(network: Any, settings: FineTuning, rates: Rates) -> torch.optim.Optimizer:

@@ -154,7 +154,8 @@ def check_method(method: str) -> None:
         )
     if method == "lora" and importlib.util.find_spec("peft") is None:
         raise InvalidInputError(
-            "verify='lora' needs peft, which is not installed. Install it with: pip install 'modelselect-automl[lora]'"
+            "verify is 'lora' and needs peft, which is not installed. Install it with: "
+            "pip install 'modelselect-automl[lora]'"
         )
 
 

@@ -129,7 +129,7 @@ def _batches_ahead(job: Job, batches: int) -> range:
         raise DatasetError(
             f"training has {len(job.training.places)} labelled rows, which make one batch. The accuracy after one "
             "epoch is measured on rows that the network has not trained on yet, so there must be two batches. Lower "
-            "FineTuning(batch_size=...), give more rows, or leave out tune."
+            "FineTuning(batch_size=...), give more rows, or leave out tune= (--tune)."
         )
     return range(batches // 2, batches)
 

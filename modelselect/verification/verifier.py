@@ -318,7 +318,8 @@ class _Task:
         if validating is not None and not validating.any():
             raise DatasetError(
                 f"training has {len(places)} labelled rows, no two of one class, but early stopping and searches need "
-                "a validation split of them. Give more rows, or neither patience nor several rates."
+                "a validation split of them. Give more rows, or give neither patience= (--patience) nor trials= "
+                "(--trials) nor several rates."
             )
         inputs = spool.prepared(training, backbone.preprocessing)
         measured = None

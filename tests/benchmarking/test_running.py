@@ -42,6 +42,16 @@ def test_scores_are_those_of_select_with_one_forward_pass_for_all_estimators(
     assert (found.evidence_seconds or 0) > 0
 
 
+def test_what_was_left_out_of_a_dataset_is_noted(tmp_path: Path) -> None:
+    data = folder(tmp_path / "one", 1)
+    (data / "class0" / "0.png").write_bytes(b"no image")
+    truth = {"mine": {model: 50 + index for index, model in enumerate(MODELS[:3])}}
+    found = ms.benchmark(EXPRESSIONS[:3], {"mine": data}, truth, estimators="logme", progress=False)
+    (note,) = (note for note in found.notes if note.startswith("mine: "))
+    assert "class0/0.png" in note
+    assert note in found.table(resamples=0).to_markdown().replace("\\", "")
+
+
 def test_what_cannot_be_scored_costs_its_cell_and_is_never_guessed() -> None:
     truth = {"one": dict.fromkeys(MODELS[:4], 0.5) | {MODELS[0]: 0.4}}
     found = ms.benchmark(EXPRESSIONS, {"one": toy(1)}, truth, estimators=["logme", "leep", "fennec"], progress=False)

@@ -175,9 +175,14 @@ def test_when_nothing_could_be_ranked_the_exit_code_is_1_and_the_table_says_why(
 
 def test_what_was_left_out_of_the_dataset_is_said(capsys: pytest.CaptureFixture[str], dataset: Path) -> None:
     (dataset / "dark" / "0.png").write_bytes(b"no image")
-    code, out, _ = run(capsys, "select", dataset, "-c", "embedded:plain*")
-    assert code == 0
-    assert "dark/0.png" in " ".join(out.split())
+    for more in ([], ["--dry-run"]):
+        code, out, _ = run(capsys, "select", dataset, "-c", "embedded:plain*", *more)
+        assert code == 0
+        assert "dark/0.png" in " ".join(out.split())
+        code, out, err = run(capsys, "select", dataset, "-c", "embedded:plain*", "--json", "-", *more)
+        assert code == 0
+        assert json.loads(out)
+        assert "dark/0.png" in err
 
 
 def test_the_advice_about_columns_works_when_typed(

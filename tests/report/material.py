@@ -61,7 +61,13 @@ def evil_board() -> ms.Leaderboard:
     rows.append(Row(ms.Candidate("shelf", "broken"), failure=Failure("load", f"{EVIL} no weights")))
     rows.append(Row(ms.Candidate("shelf", "huge"), failure=Failure(Stage.LIMIT, f"{EVIL} too large"), parameters=10**9))
     provenance = {
-        "dataset": {"name": f"{EVIL}pets", "classes": [EVIL, "cat", "]]>", "<!--"], "source": {"path": f"{EVIL}/x"}},
+        "dataset": {
+            "name": f"{EVIL}pets",
+            "classes": [EVIL, "cat", "]]>", "<!--"],
+            "source": {"path": f"{EVIL}/x"},
+            "skipped": [[f"{EVIL} private.png", "corrupt"]],
+            "remarks": [f"1 file was left out: {EVIL} private.png."],
+        },
         "ranked_by": ["logme"],
         "estimators": {"logme": {"parameters": {"solver": EVIL}, "citation": f"{EVIL} You et al., 2021"}},
         "settings": {"seed": 0},

@@ -51,7 +51,7 @@ def test_ties_and_candidates_that_cannot_be_told_apart_are_said() -> None:
 
     close = told((1.0, {}), (0.6, {}), (-1.0, {}))
     assert "a is the best with a probability of 55%. It cannot be told apart from b." in close
-    assert "Add --top-k 3 to fine-tune the three best." in close
+    assert "Fine-tune the three best with top_k=3 (--top-k 3)." in close
     overlapping = told(
         (1.0, {"verified_accuracy": 0.9, "verified_interval": (0.85, 0.95)}),
         (-1.0, {"verified_accuracy": 0.88, "verified_interval": (0.83, 0.93)}),

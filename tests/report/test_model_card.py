@@ -11,3 +11,4 @@ def test_the_model_card_tells_the_choice_and_cites_the_methods() -> None:
     assert "You et al., 2021" in card
     assert "and 8 more" in card
     assert "<script" not in card
+    assert "private.png" not in card  # names of files stay in the board

@@ -141,6 +141,11 @@ def test_the_page_shows_one_probability_everywhere(page: str) -> None:
     assert column(page, "rank, 80% interval")[:3] == ["1 to 3", "1 to 4", "1 to 5"]
 
 
+def test_the_page_says_above_the_table_what_was_left_out_of_the_dataset(page: str) -> None:
+    header = "".join(Elements(page.partition("<header>")[2].partition("</header>")[0]).texts)
+    assert f"The dataset: 1 file was left out: {EVIL} private.png." in header
+
+
 def test_the_page_shows_what_each_piece_of_evidence_adds(page: str) -> None:
     section = page.partition('<section id="why">')[2].partition("</section>")[0]
     names = [unescape(name) for name in re.findall(r"<th scope=\"col\"><span>(.*?)</span>", section)]

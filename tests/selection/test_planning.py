@@ -22,6 +22,7 @@ from modelselect.selection.plan import Plan, PlannedCandidate
 from tests.estimators.test_resampling import two_classes
 from tests.evaluation.material import images
 from tests.selection.budgeted import CLOSE, single_columns
+from tests.selection.material import stripes
 
 SOME = ["embedded:plain.letters", "embedded:vit*", "embedded:resnet.letters"]
 
@@ -98,12 +99,24 @@ def test_what_is_not_known_is_said_to_be_unknown(dataset: Any, use_host: Callabl
     known, unknown, _ = plan.rows
     assert (known.download_bytes, known.parameters, known.memory, known.seconds) == (5_000_000, 1000, 4000, None)
     assert "gated" in known.remark
-    expected = PlannedCandidate(unknown.candidate, remark="runs its own code: only with trust_remote_code")
+    remark = "runs its own code: only with trust_remote_code=True (--trust-remote-code)"
+    expected = PlannedCandidate(unknown.candidate, remark=remark)
     assert unknown == expected
     assert plan.download_bytes == 5_000_000
     text = " ".join(str(plan).split())
     assert "5 MB and 1 unknown" in text
     assert "2 unknown, right within a factor of three" in text
+
+
+def test_a_plan_says_what_was_left_out_of_the_dataset(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    data = stripes(tmp_path / "data")
+    (data / "down" / "3.png").write_bytes(b"no image")
+    plan = ms.plan(data, "embedded:plain.letters")
+    assert plan.remarks == ms.Probe.of(data).remarks
+    assert "down/3.png" in plan.remarks[0]
+    assert plan.remarks[0] in " ".join(str(plan).split())
+    assert json.loads(plan.to_json())["remarks"] == list(plan.remarks)
 
 
 def test_bare_modules_are_planned_too(dataset: Any) -> None:
