@@ -127,7 +127,6 @@ def sample_of(dataset: Any, column: str) -> list[Any]:
 
 
 def _label(dataset: Any, features: Mapping[str, Any], wanted: str | None) -> tuple[str, tuple[str, ...]]:
-    import datasets
 
     if wanted is not None:
         return _present(features, wanted, "label"), ()
@@ -138,7 +137,7 @@ def _label(dataset: Any, features: Mapping[str, Any], wanted: str | None) -> tup
             f"{', '.join(LABEL_NAMES)}. Name it with label= (on the command line: --label NAME). To use unlabelled "
             "rows, give (inputs, None)."
         )
-    plain = [c for c in fitting if c.lower() in _PLAIN_LABELS and isinstance(features[c], datasets.ClassLabel)]
+    plain = [column for column in fitting if _is_plainly_the_label(features, column, fitting)]
     if len(plain) == 1 and len(fitting) > 1:
         others = [column for column in fitting if column != plain[0]]
         said = f"Labels are read from the column {plain[0]!r}, not from {_quoted(others)}."
@@ -149,6 +148,18 @@ def _label(dataset: Any, features: Mapping[str, Any], wanted: str | None) -> tup
         f"the columns {_quoted(fitting)} may all hold the labels ({_listed({c: features[c] for c in fitting})}); "
         f"expected one. Name it with label= (on the command line: --label NAME), such as label={fitting[0]!r}."
     )
+
+
+def _is_plainly_the_label(features: Mapping[str, Any], column: str, fitting: Sequence[str]) -> bool:
+    """True for a column named `label` that holds classes, if another column fits only by its type."""
+    import datasets
+
+    feature = features[column]
+    if column.lower() not in _PLAIN_LABELS or isinstance(feature, datasets.ClassLabel):
+        return column.lower() in _PLAIN_LABELS
+    others = [other for other in fitting if other != column]
+    holds_classes = is_text(feature) or kind(feature).startswith(("int", "uint", "bool"))
+    return holds_classes and not any(other.lower() in LABEL_NAMES for other in others)
 
 
 def _may_be_labels(features: Mapping[str, Any]) -> list[str]:

@@ -90,8 +90,8 @@ def test_columns_that_plainly_fit_are_found(data: Any, columns: tuple[Any, str])
             "label",
         ),
         (
-            table({"lang": ["u", "v", "w"]}, text=texts("a"), label=["no", "yes"] * 6, lang=THIRDS),
-            ("label", "lang"),
+            table({"lang": ["u", "v", "w"]}, text=texts("a"), category=["no", "yes"] * 6, lang=THIRDS),
+            ("category", "lang"),
             "label",
         ),
         (table(text=texts("a"), labels=HALVES, target=THIRDS), ("labels", "target"), "label"),
@@ -144,6 +144,19 @@ def test_two_named_columns_are_a_pair_as_a_tuple_and_as_the_command_line_writes_
         else:
             with pytest.raises(DatasetError, match=message):
                 Probe.of(data, input=wrong)  # type: ignore[arg-type]
+
+
+def test_a_column_named_label_is_taken_before_one_that_fits_by_its_type_alone() -> None:
+    data = table({"lang": ["u", "v", "w"]}, text=texts("a"), label=["no", "yes"] * 6, lang=THIRDS)
+    probe = Probe.of(data)
+    assert probe.class_names == ("no", "yes")
+    assert "column 'label', not from 'lang'" in probe.remarks[0]
+    assert Probe.of(data, label="lang").class_names == ("u", "v", "w")
+
+
+def test_a_column_named_label_that_holds_no_classes_is_not_taken_before_one_that_does() -> None:
+    message = refusal(table({"lang": ["u", "v", "w"]}, text=texts("a"), label=[0.25, 1.5] * 6, lang=THIRDS))
+    assert "the columns 'label' and 'lang' may all hold the labels" in message
 
 
 def test_what_is_not_read_is_said() -> None:
