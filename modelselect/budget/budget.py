@@ -40,7 +40,7 @@ _PASSES = re.compile(r"(\d[\d_,]*)(?:\s*(?:forward\s+)?passes)?")
 _MONEY = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]{3}|€|\$)\s+at\s+(\d+(?:\.\d+)?)\s*([A-Za-z]{3}|€|\$)\s*/\s*h")
 
 _EXPECTED = (
-    "expected a time ('20m', '1h30m', '90s'), forward passes ('50000 passes', in Python also 50000), "
+    "expected a time ('20m', '1h30m', '90s'), forward passes ('50000 passes' or 50000), "
     "or money ('3 EUR at 1.20 EUR/h')"
 )
 
