@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modelselect.candidates.backbone import Backbone, Outputs, Preprocessing, Reader
+from modelselect.candidates.backbone import Backbone, Preprocessing, Reader
 from modelselect.candidates.candidate import Candidate
-from modelselect.candidates.layouts import pool
 from modelselect.candidates.preprocessing import TextPreprocessing, example_batch
-from modelselect.candidates.readers import HeadInput, reader_for_module
+from modelselect.candidates.readers import EncoderOutput, HeadInput, reader_for_module
 from modelselect.errors import CandidateError, RemoteCodeError
 from modelselect_plugins.zoos._support import one_line, required
 from modelselect_plugins.zoos._transformers import images as transformers_images
@@ -274,38 +273,6 @@ class _Part:
 
 def _missing(report: Mapping[str, Any]) -> list[str]:
     return sorted({*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])})
-
-
-@dataclass(frozen=True)
-class EncoderOutput:
-    """Features from the output of the encoder below the head: its pooled output, else its class token, else the mean.
-
-    Attributes:
-        pooled: False if the encoder's pooler has no trained weights.
-        class_token: True if the first token represents the image.
-        has_logits: True if the module's output has logits of source classes.
-    """
-
-    pooled: bool
-    class_token: bool
-    has_logits: bool
-
-    def __call__(self, module: Any, batch: torch.Tensor) -> Outputs:
-        seen: list[Any] = []
-        handle = module.base_model.register_forward_hook(lambda _module, _arguments, output: seen.append(output))
-        try:
-            output = module(batch)
-        finally:
-            handle.remove()
-        encoded = seen[-1] if seen else output  # the model itself may be the base, whose hook then may not run
-        return Outputs(self._features(encoded), pool(output.logits) if self.has_logits else None)
-
-    def _features(self, output: Any) -> torch.Tensor:
-        pooled = getattr(output, "pooler_output", None)
-        if self.pooled and pooled is not None:
-            return pool(pooled)
-        hidden: torch.Tensor = output.last_hidden_state
-        return hidden[:, 0] if self.class_token and hidden.dim() == 3 else pool(hidden)
 
 
 def _configuration(path: Path, trust_remote_code: bool) -> Any:
