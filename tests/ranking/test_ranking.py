@@ -87,9 +87,11 @@ def test_rivals_are_those_that_the_first_is_not_better_than_with_a_probability_o
 def test_one_probability_is_shown_in_every_form() -> None:
     board = evil_board()
     assert board.confidence == board.best.probability_best == 0.97
-    assert notes_of(board)[0] == "shelf:model-00 is the best with a probability of 97%."
-    assert notes_of(board)[1].startswith("Why shelf:model-00: +3.00 history, +0.50 ")
-    assert "in deviations of the pool; before fine-tuning" in notes_of(board)[1]
+    remark, certainty, why = notes_of(board)[:3]
+    assert remark in board.provenance["dataset"]["remarks"]
+    assert certainty == "shelf:model-00 is the best with a probability of 97%."
+    assert why.startswith("Why shelf:model-00: +3.00 history, +0.50 ")
+    assert "in deviations of the pool; before fine-tuning" in why
     columns, cells = board.cells()
     assert [row[columns.index("probability_best")] for row in cells[:2]] == ["97%", "<1%"]
     assert "P(best)" in str(board)
