@@ -147,7 +147,7 @@ def _refuse_other_files(texts: Sequence[str], origin: Origin, where: str) -> Non
     for folder in origin.folders:
         if all(os.path.isfile(os.path.join(folder, text)) for text in texts):
             raise DatasetError(
-                f"{where} are paths of files that are no images, such as {texts[0]!r}; expected texts, images, or paths "
-                "of image files. If the files hold texts, give [Path(path).read_text() for path in paths] and the labels "
-                "as (inputs, labels)."
+                f"{where} are paths of files that are no images, such as {texts[0]!r}; expected texts, images, or "
+                "paths of image files. If the files hold texts, give [Path(path).read_text() for path in paths] and "
+                "the labels as (inputs, labels)."
             )

@@ -83,7 +83,7 @@ def test_addresses_are_to_be_downloaded_and_a_mix_is_refused(images: list[str]) 
 def test_paths_of_files_that_are_no_images_are_refused(images: list[str], tmp_path: Path) -> None:
     for i in range(4):
         (tmp_path / f"{i}.txt").write_text("a text")
-    assert "paths of files that are not read here" in refusal(([f"{i}.txt" for i in range(4)], [0, 1] * 2))
+    assert "paths of files that are no images" in refusal(([f"{i}.txt" for i in range(4)], [0, 1] * 2))
 
 
 @pytest.mark.parametrize(
