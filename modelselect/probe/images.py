@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import os
 import struct
 import threading
 from collections.abc import Iterable, Iterator
@@ -44,6 +45,17 @@ SUFFIXES = frozenset(
     | {".bmp", ".dib", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm"}
 )
 """Suffixes of files that count as images: those of torchvision's `ImageFolder`, and of what else can be decoded."""
+
+
+def has_image_suffix(path: str) -> bool:
+    """True if the path of a file ends with one of `SUFFIXES`, in any case.
+
+    >>> has_image_suffix("cats/1.JPG"), has_image_suffix("cats/.jpg"), has_image_suffix("cats/1.txt")
+    (True, False, False)
+    """
+    stem, _, suffix = path.rpartition(".")
+    return f".{suffix.lower()}" in SUFFIXES and not stem.endswith(("/", os.sep)) and stem != ""
+
 
 _PLUGINS = {
     "JPEG": "Jpeg",

@@ -13,6 +13,7 @@ from modelselect.errors import DatasetError
 from modelselect.probe.folders import open_folder, refuse_test_folder
 from modelselect.probe.frames import frame_dataset, is_frame
 from modelselect.probe.huggingface import HuggingFaceRows, hub_id, is_saved, open_hub, open_saved
+from modelselect.probe.listing import Listings
 from modelselect.probe.memory import MemoryRows
 from modelselect.probe.rows import Rows
 from modelselect.probe.splits import TRAIN, WHOLE, is_test, kind_of_split, test_refused
@@ -129,9 +130,10 @@ def _open_path(
 
 
 def _open_folder(path: Path, split: str | None, *, input: Input, label: str | None) -> Splits:
-    if not has_class_folders(path):
+    listings = Listings()
+    if not has_class_folders(path, listings):
         tables = open_tables(path, input=input, label=label)
-        return open_folder(path, split) if tables is None else tables
+        return open_folder(path, split, listings) if tables is None else tables
     remarks = remark_on_tables(path)
 
     def saying(open_rows: Callable[[], Rows]) -> Rows:
@@ -139,7 +141,7 @@ def _open_folder(path: Path, split: str | None, *, input: Input, label: str | No
         rows.remarks = (*rows.remarks, *remarks)
         return rows
 
-    return {name: partial(saying, open_rows) for name, open_rows in open_folder(path, split).items()}
+    return {name: partial(saying, open_rows) for name, open_rows in open_folder(path, split, listings).items()}
 
 
 def _folder_name(path: Path) -> str:

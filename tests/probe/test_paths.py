@@ -56,6 +56,8 @@ def test_lists_and_columns_of_paths_are_the_images_of_the_folder(images: list[st
 def test_missing_files_are_rows_that_cannot_be_read(images: list[str]) -> None:
     probe = Probe.of(([*images, "pets/cat/99.png"], [*labels_of(images), "cat"]))
     assert probe.skipped == (("row 12 (99.png)", "no such file"),)
+    listed = pd.DataFrame({"path": [*images, "pets/cat/99.png"], "label": [*labels_of(images), "cat"]})
+    assert Probe.of(listed).skipped == probe.skipped
     table = pd.DataFrame({"path": [*images, None], "label": [*labels_of(images), "cat"]})
     assert Probe.of(table).skipped == (("row 12", "missing"),)
 

@@ -271,7 +271,7 @@ def test_frames_are_inputs() -> None:
     assert Probe.of((pd.DataFrame({"image": pictures}), CODES)).fingerprint == Probe.of((pictures, CODES)).fingerprint
     assert contents(Probe.of(pd.DataFrame({"image": pictures, "label": CODES}))) == [p.tobytes() for p in pictures]
     mixed = pd.DataFrame({"text": TEXTS, "length": range(12)})
-    assert "give (frame[column], labels)" in refusal((mixed, CODES))
+    assert "Give one column, such as inputs['text']" in refusal((mixed, CODES))
     assert len(Probe.of((mixed["text"], CODES))) == 12
     assert len(Probe.of(mixed.assign(label=CODES), input="text", label="label")) == 12
     arrays = pd.DataFrame({"image": list(np.zeros((12, 2, 2))), "label": CODES})
