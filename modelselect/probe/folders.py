@@ -14,7 +14,7 @@ import numpy as np
 
 from modelselect.errors import DatasetError
 from modelselect.probe.images import UnreadableError
-from modelselect.probe.labels import Labels, printable
+from modelselect.probe.labels import Labels, in_utf8
 from modelselect.probe.listing import Listings, by_suffix, count, lies_in, some
 from modelselect.probe.rows import IMAGE, Rows
 from modelselect.probe.splits import (
@@ -92,7 +92,7 @@ class FolderRows(Rows):
         empty = [name for name, count in zip(names, counts, strict=True) if not count]
         if empty and not (kinds[split] == TEST or (kinds[split] == VALIDATION and TRAIN in kinds.values())):
             raise DatasetError(_vanished(classes, empty, listings, walk))
-        shown = {name: printable(unicodedata.normalize("NFC", name)) for name in names if name not in empty}
+        shown = {name: in_utf8(unicodedata.normalize("NFC", name)) for name in names if name not in empty}
         numbers = {name: number for number, name in enumerate(dict.fromkeys(shown.values()))}
         of_rows = [numbers[shown[name]] for name in names if name in shown]
         indices = np.repeat(of_rows, [count for count in counts if count]).astype(np.int64)
@@ -119,7 +119,7 @@ class FolderRows(Rows):
             return file.read()
 
     def row_name(self, row: int) -> str:
-        return printable(self._files[row].replace(os.sep, "/"))
+        return in_utf8(self._files[row].replace(os.sep, "/"))
 
 
 @dataclass
@@ -237,13 +237,13 @@ class _Walk:
         self.refused[self._name(path)] = reason
 
     def _name(self, path: str) -> str:
-        return printable(os.path.relpath(path, self.tree.root).replace(os.sep, "/"))
+        return in_utf8(os.path.relpath(path, self.tree.root).replace(os.sep, "/"))
 
 
 def _vanished(classes: Mapping[str, tuple[str, ...]], empty: list[str], listings: Listings, walk: _Walk) -> str:
     folder = classes[empty[0]][0]
     more = f" So would {some(empty[1:])}." if len(empty) > 1 else ""
-    return printable(vanished(folder, listings[folder], walk.reason(folder)) + more)
+    return in_utf8(vanished(folder, listings[folder], walk.reason(folder)) + more)
 
 
 def _no_images(tree: Tree, split: str, walk: _Walk) -> str:

@@ -18,6 +18,7 @@ from modelselect.probe.paths import Origin, name_of_path_row, origin_of_paths
 from modelselect.probe.rows import IMAGE, TEXT, Rows
 from modelselect.probe.splits import WHOLE
 from modelselect.probe.texts import blank_remark
+from modelselect.utils.class_labels import UNLABELLED
 
 _HUB_ID = re.compile(r"(?P<path>[\w.-]+/[\w.-]+)(:(?P<config>[^/:\s]+))?", re.ASCII)
 
@@ -224,21 +225,13 @@ def _labels(dataset: Any, column: str) -> Labels:
         )
     values = values_of(dataset, column)
     if dtype.startswith(("int", "uint")):
-        array = values.fill_null(-1).to_numpy()
+        given = values.fill_null(UNLABELLED).to_numpy()
     elif dtype.startswith("float"):
-        array = values.to_numpy()
+        given = values.to_numpy()
     else:
-        array = _objects(values.to_pylist())
+        given = values.to_pylist()
     names = feature.names if isinstance(feature, datasets.ClassLabel) else None
-    return Labels.of(array, len(dataset), where=f"the labels in column {column!r}", names=names)
-
-
-def _objects(values: list[Any]) -> Any:
-    import numpy as np
-
-    array = np.empty(len(values), object)
-    array[:] = values
-    return array
+    return Labels.of(given, len(dataset), where=f"the labels in column {column!r}", names=names)
 
 
 def _blank(dataset: Any, columns: Sequence[str]) -> int:

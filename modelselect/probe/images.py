@@ -2,8 +2,8 @@
 
 The models are shown what people train on: what the library shows that usually reads such a source.
 
-* A folder of files is read as torchvision's and timm's image folders read it, which is Pillow's `convert("RGB")`, and so
-  are paths and contents of files in a list. The EXIF orientation is not applied (Pillow itself applies that of a TIFF
+* A folder of files, and paths and contents of files in a list, are read as torchvision's and timm's image folders read
+  them, which is Pillow's `convert("RGB")`. The EXIF orientation is not applied (Pillow itself applies that of a TIFF
   file), an alpha channel is dropped, and an animation gives its first frame.
 * Images of `datasets`, of tables and of frames, also where a column holds their paths, are what
   `dataset[i]["image"].convert("RGB")` gives. The EXIF orientation is applied, and so is the mode of

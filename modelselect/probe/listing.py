@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from modelselect.probe.images import has_image_suffix
-from modelselect.probe.labels import printable
+from modelselect.probe.labels import in_utf8
 
 _HELPER_FOLDERS = re.compile(
     r"@eadir|@recycle|@recently-snapshot|@tmp|#recycle|#snapshot|\$recycle\.bin|recycler|system volume information|"
@@ -157,13 +157,13 @@ def by_suffix(files: Counter[str]) -> str:
     """`20 .txt, 3 .csv and 2 more kinds`."""
     ranked = sorted(files.items(), key=lambda item: (-item[1], item[0]))
     more = f" and {len(ranked) - 5} more kinds" if len(ranked) > 5 else ""
-    return ", ".join(f"{count} {printable(suffix)}" for suffix, count in ranked[:5]) + more
+    return ", ".join(f"{count} {in_utf8(suffix)}" for suffix, count in ranked[:5]) + more
 
 
 def some(names: Iterable[str]) -> str:
     """The first names, and how many more there are."""
     names = list(names)
-    return ", ".join(map(printable, names[:5])) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    return ", ".join(map(in_utf8, names[:5])) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def lies_in(path: str, folder: str) -> bool:

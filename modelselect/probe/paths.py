@@ -11,7 +11,7 @@ from typing import Any
 
 from modelselect.errors import DatasetError
 from modelselect.probe.images import SUFFIXES, UnreadableError, has_image_suffix
-from modelselect.probe.labels import printable
+from modelselect.probe.labels import in_utf8
 
 SAMPLE = 128
 """Number of values that are looked at to see whether a column may hold paths."""
@@ -67,7 +67,7 @@ def name_of_path_row(row: int, path: str) -> str:
     >>> name_of_path_row(12, "pets/cat/99.png")
     'row 12 (99.png)'
     """
-    return f"row {row} ({printable(os.path.basename(path))})"
+    return f"row {row} ({in_utf8(os.path.basename(path))})"
 
 
 def may_be_paths(sample: Iterable[Any]) -> bool:
