@@ -40,9 +40,9 @@ SCORES = [
     Case("ms.score(x[0], y, 'knn')", "two dimensions, with one row for each sample", "ms.score(x, y, 'knn')"),
     Case("ms.score(x, y / 2, 'knn')", "give the targets as an (N, 1) array", "ms.score(x, (y / 2)[:, None], 'logme')"),
     Case(
-        "ms.score(x, np.eye(2)[y], 'h_score')",
+        "ms.score(x, np.eye(2)[y] / 2, 'h_score')",
         "give (N,) integer labels",
-        "ms.score(x, np.eye(2)[y].argmax(1), 'h_score')",
+        "ms.score(x, (np.eye(2)[y] / 2).argmax(1), 'h_score')",
     ),
     Case("ms.score(x, 0 * y, 'knn')", "Give labels of two or more classes", "ms.score(x, y, 'knn')"),
     Case(
