@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from modelselect.errors import EvidenceError, ScoreWarning
 from modelselect.utils.class_labels import UNLABELLED, LabelReader, one_hot
+from modelselect.utils.containers import array_of_tensor, is_tensor
 
 _CHUNK_ROWS = 4096  # rows checked for NaN at a time, so that a memory-mapped file stays on disk
 _LARGEST = np.iinfo(np.int64).max
@@ -85,18 +86,11 @@ def _array(name: str, given: Any) -> NDArray[Any]:
 
 def _on_host(given: Any) -> Any:
     """A torch tensor as an array; anything else unchanged."""
-    if not _is_tensor(given):
-        return given
-    tensor = given.detach().cpu()
-    return (tensor.float() if "bfloat16" in str(tensor.dtype) else tensor).numpy()  # NumPy has no bfloat16
+    return array_of_tensor(given) if is_tensor(given) else given
 
 
 def tensor_device(given: Any) -> str:
-    return str(given.device) if _is_tensor(given) else "cpu"
-
-
-def _is_tensor(given: Any) -> bool:
-    return hasattr(given, "detach") and hasattr(given, "device")
+    return str(given.device) if is_tensor(given) else "cpu"
 
 
 def _read_only(array: NDArray[Any]) -> NDArray[Any]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from modelselect.errors import DatasetError, did_you_mean
 from modelselect.probe.paths import SAMPLE, may_be_paths
+from modelselect.utils.text import listed
 
 
 def _words(text: str) -> frozenset[str]:
@@ -126,8 +127,18 @@ def sample_of(dataset: Any, column: str) -> list[Any]:
     return list(dataset.with_format(None).select_columns([column])[: len(dataset) : step][column][:SAMPLE])
 
 
-def _label(dataset: Any, features: Mapping[str, Any], wanted: str | None) -> tuple[str, tuple[str, ...]]:
+def values_of(dataset: Any, column: str) -> Any:
+    """All values of a column, as a chunked array of Arrow."""
+    return in_order(dataset, dataset.data.column(column))
 
+
+def in_order(dataset: Any, stored: Any) -> Any:
+    """One value for each row, from one for each stored row: shuffling and selecting do not move what is stored."""
+    order = dataset._indices  # noqa: SLF001 (none is public, and a million rows in that order would take 10 s)
+    return stored if order is None else stored.take(order.column(0))
+
+
+def _label(dataset: Any, features: Mapping[str, Any], wanted: str | None) -> tuple[str, tuple[str, ...]]:
     if wanted is not None:
         return _present(features, wanted, "label"), ()
     fitting = _may_be_labels(features)
@@ -181,8 +192,7 @@ def _same_classes(dataset: Any, columns: Sequence[str]) -> bool:
 
     if any(not isinstance(dataset.features[c], (datasets.ClassLabel, datasets.Value)) for c in columns):
         return False
-    table = dataset.with_format("arrow").select_columns(list(columns))[:]
-    values = [table[column].to_pylist() for column in columns]
+    values = [values_of(dataset, column).to_pylist() for column in columns]
     together = len(set(zip(*values, strict=True)))
     return all(len(set(each)) == together for each in values)
 
@@ -280,8 +290,7 @@ def _present(features: Mapping[str, Any], name: str, argument: str) -> str:
 
 
 def _quoted(names: Sequence[str]) -> str:
-    quoted = [repr(name) for name in names]
-    return quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} and {quoted[-1]}"
+    return listed([repr(name) for name in names], len(names))
 
 
 def _listed(features: Mapping[str, Any]) -> str:

@@ -121,7 +121,7 @@ def sparse(drawn: NDArray[np.int64], available: NDArray[np.int64], names: Sequen
         return []
     some = ", ".join(names[k] for k in once[:5]) + (f" and {len(once) - 5} more" if len(once) > 5 else "")
     classes = f"{len(once):,} of the {n_classes:,} classes have" if len(once) > 1 else "One class has"
-    what = "give more rows of them" if any(rows[k] == 1 for k in once) else "draw more rows with a larger probe_size"
+    what = "give more rows of it" if any(rows[k] == 1 for k in once) else "draw more rows with a larger probe_size"
     return [f"{classes} one row only ({some}). No score can show how well such a class is recognised: {what}."]
 
 

@@ -14,8 +14,8 @@ import numpy as np
 
 from modelselect.errors import DatasetError
 from modelselect.probe.images import UnreadableError
-from modelselect.probe.labels import Labels, printable
-from modelselect.probe.listing import Listings, by_suffix, count, lies_in
+from modelselect.probe.labels import Labels, in_utf8
+from modelselect.probe.listing import Listings, by_suffix, count, lies_in, some
 from modelselect.probe.rows import IMAGE, Rows
 from modelselect.probe.splits import (
     TEST,
@@ -32,18 +32,21 @@ _TO_TEST = "a link to a test split"
 _TO_ITSELF = "a link to a folder that holds the link"
 
 
-def open_folder(folder: Path, split: str | None = None) -> dict[str, Callable[[], Rows]]:
+def open_folder(
+    folder: Path, split: str | None = None, listings: Listings | None = None
+) -> dict[str, Callable[[], Rows]]:
     """Functions that open the rows of each split, by the split's name; the name is `WHOLE` if there are only classes.
 
     Args:
         folder: of class folders, or of split folders.
         split: that the user named: a folder that is a split though its name does not say so, or `WHOLE` where folders
             are classes though their names could be those of splits.
+        listings: of folders that were listed already.
 
     Raises:
         DatasetError: the folder holds no class folders, or can be read in two ways.
     """
-    listings = Listings()
+    listings = Listings() if listings is None else listings
     tree = read_tree(os.path.realpath(folder), split, listings)
     return {name: partial(FolderRows, tree, name, listings) for name in sorted(tree.splits)}
 
@@ -89,7 +92,7 @@ class FolderRows(Rows):
         empty = [name for name, count in zip(names, counts, strict=True) if not count]
         if empty and not (kinds[split] == TEST or (kinds[split] == VALIDATION and TRAIN in kinds.values())):
             raise DatasetError(_vanished(classes, empty, listings, walk))
-        shown = {name: printable(unicodedata.normalize("NFC", name)) for name in names if name not in empty}
+        shown = {name: in_utf8(unicodedata.normalize("NFC", name)) for name in names if name not in empty}
         numbers = {name: number for number, name in enumerate(dict.fromkeys(shown.values()))}
         of_rows = [numbers[shown[name]] for name in names if name in shown]
         indices = np.repeat(of_rows, [count for count in counts if count]).astype(np.int64)
@@ -102,7 +105,7 @@ class FolderRows(Rows):
         left_out = [*tree.left_out, *walk.left_out()]
         remarks = [f"Left out: {'; '.join(left_out)}."] if left_out else []
         if empty:
-            remarks.append(f"Classes without an image that can be read: {_some(empty)}.")
+            remarks.append(f"Classes without an image that can be read: {some(empty)}.")
         if walk.nested and not walk.direct:
             remarks.append(_nested(walk.nested, len(numbers)))
         self.remarks = (*tree.remarks, *remarks, *_alike(shown))
@@ -116,7 +119,7 @@ class FolderRows(Rows):
             return file.read()
 
     def row_name(self, row: int) -> str:
-        return printable(self._files[row].replace(os.sep, "/"))
+        return in_utf8(self._files[row].replace(os.sep, "/"))
 
 
 @dataclass
@@ -163,7 +166,7 @@ class _Walk:
 
     def left_out(self) -> list[str]:
         files = f"{count(self.others.total(), 'file')} of other kinds in class folders ({by_suffix(self.others)})"
-        hidden = f"hidden folders with images ({_some(self.hidden)})"
+        hidden = f"hidden folders with images ({some(self.hidden)})"
         return [files] * bool(self.others) + [hidden] * bool(self.hidden)
 
     def _enter(self, folder: str, above: list[str], found: list[tuple[str, list[str]]]) -> None:
@@ -234,13 +237,13 @@ class _Walk:
         self.refused[self._name(path)] = reason
 
     def _name(self, path: str) -> str:
-        return printable(os.path.relpath(path, self.tree.root).replace(os.sep, "/"))
+        return in_utf8(os.path.relpath(path, self.tree.root).replace(os.sep, "/"))
 
 
 def _vanished(classes: Mapping[str, tuple[str, ...]], empty: list[str], listings: Listings, walk: _Walk) -> str:
     folder = classes[empty[0]][0]
-    more = f" So would {_some(empty[1:])}." if len(empty) > 1 else ""
-    return printable(vanished(folder, listings[folder], walk.reason(folder)) + more)
+    more = f" So would {some(empty[1:])}." if len(empty) > 1 else ""
+    return in_utf8(vanished(folder, listings[folder], walk.reason(folder)) + more)
 
 
 def _no_images(tree: Tree, split: str, walk: _Walk) -> str:
@@ -249,9 +252,9 @@ def _no_images(tree: Tree, split: str, walk: _Walk) -> str:
     if walk.others:
         found.append(f"files of other kinds ({by_suffix(walk.others)})")
     for reason in sorted(set(walk.refused.values())):
-        found.append(f"{reason} ({_some([name for name, why in walk.refused.items() if why == reason])})")
+        found.append(f"{reason} ({some([name for name, why in walk.refused.items() if why == reason])})")
     seen = f" There are {'; '.join(found)}." if found else ""
-    return f"no images in the class folders of {tree.root} ({_some(sorted(map(printable, classes)))}); {LAYOUT}.{seen}"
+    return f"no images in the class folders of {tree.root} ({some(sorted(classes))}); {LAYOUT}.{seen}"
 
 
 def _test_inside(tree: Tree, folder: str, name: str) -> str:
@@ -274,7 +277,7 @@ def _alike(shown: dict[str, str]) -> tuple[str, ...]:
         written[" ".join(name.casefold().split())].append(name)
     remarks = []
     if len(same := [names[0] for names in written.values() if len(names) > len(set(names))]):
-        remarks.append(f"Folders whose names are equal in Unicode are one class: {_some(same)}.")
+        remarks.append(f"Folders whose names are equal in Unicode are one class: {some(same)}.")
     if different := [", ".join(sorted(set(names))) for names in written.values() if len(set(names)) > 1]:
         remarks.append(
             f"Classes whose names differ only in capitals or spaces: {'; '.join(map(repr, different))}. "
@@ -286,9 +289,5 @@ def _alike(shown: dict[str, str]) -> tuple[str, ...]:
 def _nested(nested: Counter[str], n_classes: int) -> str:
     return (
         f"No class folder holds images itself: the images of the {n_classes} classes are in folders inside them "
-        f"({_some(sorted(nested))}), whose names are not used. If these names are the classes, move these folders up."
+        f"({some(sorted(nested))}), whose names are not used. If these names are the classes, move these folders up."
     )
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(map(printable, names[:5])) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

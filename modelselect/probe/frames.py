@@ -6,16 +6,11 @@ import os
 from typing import Any
 
 from modelselect.errors import DatasetError
-from modelselect.utils.containers import TABLES, is_a
-
-
-def is_frame(value: Any) -> bool:
-    """True for a data frame of pandas or polars, and for a table of Arrow."""
-    return any(is_a(value, *kind) for kind in TABLES)
+from modelselect.utils.containers import is_a
 
 
 def frame_dataset(frame: Any) -> Any:
-    """A frame as a `datasets.Dataset`.
+    """A frame, or any other value that `is_table`, as a `datasets.Dataset`.
 
     Raises:
         DatasetError: the frame cannot be read as a table.

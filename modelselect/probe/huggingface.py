@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from modelselect.errors import DatasetError
-from modelselect.probe.columns import Columns, is_image, kind, sample_of
+from modelselect.probe.columns import Columns, in_order, is_image, kind, sample_of, values_of
 from modelselect.probe.images import Reading, UnreadableError
 from modelselect.probe.labels import Labels
-from modelselect.probe.paths import Origin, origin_of_paths
+from modelselect.probe.paths import Origin, name_of_path_row, origin_of_paths
 from modelselect.probe.rows import IMAGE, TEXT, Rows
 from modelselect.probe.splits import WHOLE
 from modelselect.probe.texts import blank_remark
+from modelselect.utils.class_labels import UNLABELLED
 
 _HUB_ID = re.compile(r"(?P<path>[\w.-]+/[\w.-]+)(:(?P<config>[^/:\s]+))?", re.ASCII)
 
@@ -54,7 +55,7 @@ class HuggingFaceRows(Rows):
             if len(columns.inputs) == 1:
                 self._origin = origin_of_paths(
                     sample_of(dataset, first),
-                    lambda: _values(dataset, first).to_pylist(),
+                    lambda: values_of(dataset, first).to_pylist(),
                     origin,
                     where=f"the values of column {first!r}",
                     named=input is not None,
@@ -88,6 +89,10 @@ class HuggingFaceRows(Rows):
         if not path:
             raise UnreadableError("missing")
         return self._origin.read(path)
+
+    def row_name(self, row: int) -> str:
+        value = None if self._origin is None else self._dataset[row][self._columns[0]]
+        return name_of_path_row(row, value) if isinstance(value, str) else super().row_name(row)
 
     def paths(self) -> list[str | None]:
         """The path of each row's image file, as the dataset says it; None for a row without one."""
@@ -218,28 +223,15 @@ def _labels(dataset: Any, column: str) -> Labels:
             f"the label column {column!r} holds {kind(feature)}; expected one class for each row. Name another column "
             "with label= (on the command line: --label NAME)."
         )
-    values = _values(dataset, column)
+    values = values_of(dataset, column)
     if dtype.startswith(("int", "uint")):
-        array = values.fill_null(-1).to_numpy()
+        given = values.fill_null(UNLABELLED).to_numpy()
     elif dtype.startswith("float"):
-        array = values.to_numpy()
+        given = values.to_numpy()
     else:
-        array = _objects(values.to_pylist())
+        given = values.to_pylist()
     names = feature.names if isinstance(feature, datasets.ClassLabel) else None
-    return Labels.of(array, len(dataset), where=f"the labels in column {column!r}", names=names)
-
-
-def _objects(values: list[Any]) -> Any:
-    import numpy as np
-
-    array = np.empty(len(values), object)
-    array[:] = values
-    return array
-
-
-def _values(dataset: Any, column: str) -> Any:
-    """All values of a column, as an Arrow array."""
-    return dataset.select_columns([column]).with_format("arrow")[:][column]
+    return Labels.of(given, len(dataset), where=f"the labels in column {column!r}", names=names)
 
 
 def _blank(dataset: Any, columns: Sequence[str]) -> int:
@@ -249,8 +241,8 @@ def _blank(dataset: Any, columns: Sequence[str]) -> int:
 
     blank = np.zeros(len(dataset), np.bool_)
     for column in columns:
-        lengths = pc.utf8_length(pc.utf8_trim_whitespace(_values(dataset, column)))
-        blank |= pc.equal(lengths, 0).fill_null(False).to_numpy()
+        lengths = pc.utf8_length(pc.utf8_trim_whitespace(dataset.data.column(column)))
+        blank |= in_order(dataset, pc.equal(lengths, 0).fill_null(False)).to_numpy()
     return int(blank.sum())
 
 

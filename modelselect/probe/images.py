@@ -2,11 +2,12 @@
 
 The models are shown what people train on: what the library shows that usually reads such a source.
 
-* A folder of files is read as torchvision's and timm's image folders read it, which is Pillow's `convert("RGB")`. The
-  EXIF orientation is not applied (Pillow itself applies that of a TIFF file), an alpha channel is dropped, and an
-  animation gives its first frame.
-* Images of `datasets` are what `dataset[i]["image"].convert("RGB")` gives. The EXIF orientation is applied, and so is
-  the mode of `datasets.Image(mode=...)`.
+* A folder of files, and paths and contents of files in a list, are read as torchvision's and timm's image folders read
+  them, which is Pillow's `convert("RGB")`. The EXIF orientation is not applied (Pillow itself applies that of a TIFF
+  file), an alpha channel is dropped, and an animation gives its first frame.
+* Images of `datasets`, of tables and of frames, also where a column holds their paths, are what
+  `dataset[i]["image"].convert("RGB")` gives. The EXIF orientation is applied, and so is the mode of
+  `datasets.Image(mode=...)`.
 * A torch dataset and a list of PIL images give their images as they are.
 
 The exception is grey of more than 8 bits, whose values above 255 Pillow cuts to white. It is scaled to 8 bits by the
@@ -21,6 +22,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import os
 import struct
 import threading
 from collections.abc import Iterable, Iterator
@@ -44,6 +46,17 @@ SUFFIXES = frozenset(
     | {".bmp", ".dib", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm"}
 )
 """Suffixes of files that count as images: those of torchvision's `ImageFolder`, and of what else can be decoded."""
+
+
+def has_image_suffix(path: str) -> bool:
+    """True if the path of a file ends with one of `SUFFIXES`, in any case.
+
+    >>> has_image_suffix("cats/1.JPG"), has_image_suffix("cats/.jpg"), has_image_suffix("cats/1.txt")
+    (True, False, False)
+    """
+    stem, _, suffix = path.rpartition(".")
+    return f".{suffix.lower()}" in SUFFIXES and not stem.endswith(("/", os.sep)) and stem != ""
+
 
 _PLUGINS = {
     "JPEG": "Jpeg",

@@ -83,18 +83,22 @@ class Labels:
         return translated[self.indices], [name for name in self.names if name not in index]
 
 
-def printable(name: str) -> str:
+def in_utf8(name: str) -> str:
     """The name in valid UTF-8, so that every report can contain it; file names and JSON may hold anything."""
     return name.encode("utf-8", "backslashreplace").decode()
+
+
+def one_name(given: Any) -> str:
+    """The name of a class that may be given as a sequence of synonyms, as torchvision's ImageNet gives it."""
+    return given if isinstance(given, str) else ", ".join(map(str, given))
 
 
 def _class_names(originals: tuple[Any, ...], names: Sequence[Any] | None) -> tuple[str, ...]:
     def name(original: Any) -> str:
         if names is None or not isinstance(original, int) or original >= len(names):
             return str(original)
-        given = names[original]
-        return given if isinstance(given, str) else ", ".join(map(str, given))  # torchvision's ImageNet has synonyms
+        return one_name(names[original])
 
-    chosen = [printable(name(original)) for original in originals]
+    chosen = [in_utf8(name(original)) for original in originals]
     times = Counter(chosen)
     return tuple(n if times[n] == 1 else f"{n} ({o})" for n, o in zip(chosen, originals, strict=True))

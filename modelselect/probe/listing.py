@@ -6,10 +6,11 @@ import os
 import re
 import stat
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from modelselect.probe.images import SUFFIXES
-from modelselect.probe.labels import printable
+from modelselect.probe.images import has_image_suffix
+from modelselect.probe.labels import in_utf8
 
 _HELPER_FOLDERS = re.compile(
     r"@eadir|@recycle|@recently-snapshot|@tmp|#recycle|#snapshot|\$recycle\.bin|recycler|system volume information|"
@@ -23,7 +24,6 @@ _HELPER_FILES = re.compile(
     re.IGNORECASE,
 )
 """Names of what operating systems, file servers and editors leave in folders. `._x.jpg` is macOS's data on `x.jpg`."""
-
 
 EMPTY = "it is empty"
 
@@ -127,13 +127,13 @@ def _sort_in(entry: os.DirEntry[str], found: Listing) -> None:
 
 def _kind_of_file(name: str, is_file: bool) -> str | None:
     """`"image"`, the suffix of any other file, or None for helpers."""
-    suffix = os.path.splitext(name)[1].lower()
-    if suffix in SUFFIXES and is_file and not name.startswith("."):
+    if has_image_suffix(name) and is_file and not name.startswith("."):
         return "image"
     if _HELPER_FILES.fullmatch(name):
         return None
     if not is_file:
         return "not a file"
+    suffix = os.path.splitext(name)[1].lower()
     return f"hidden {suffix or 'file'}" if name.startswith(".") else suffix or "no suffix"
 
 
@@ -142,7 +142,8 @@ def contents(listing: Listing) -> str:
     if listing.error:
         return f"it cannot be opened: {listing.error}"
     parts = [count(len(listing.images), "image")] if listing.images else []
-    parts += [f"{count(len(listing.folders), 'folder')}"] if listing.folders else []
+    if listing.folders:
+        parts.append(count(len(listing.folders), "folder"))
     if listing.others:
         parts.append(f"{count(sum(listing.others.values()), 'other file')}: {by_suffix(listing.others)}")
     if listing.broken:
@@ -156,7 +157,13 @@ def by_suffix(files: Counter[str]) -> str:
     """`20 .txt, 3 .csv and 2 more kinds`."""
     ranked = sorted(files.items(), key=lambda item: (-item[1], item[0]))
     more = f" and {len(ranked) - 5} more kinds" if len(ranked) > 5 else ""
-    return ", ".join(f"{count} {printable(suffix)}" for suffix, count in ranked[:5]) + more
+    return ", ".join(f"{count} {in_utf8(suffix)}" for suffix, count in ranked[:5]) + more
+
+
+def some(names: Iterable[str]) -> str:
+    """The first names, and how many more there are."""
+    names = list(names)
+    return ", ".join(map(in_utf8, names[:5])) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def lies_in(path: str, folder: str) -> bool:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from modelselect.errors import DatasetError
 from modelselect.probe.images import UnreadableError, is_16_bit
 from modelselect.probe.labels import Labels
-from modelselect.probe.paths import SAMPLE, Origin, origin_of_paths
+from modelselect.probe.paths import SAMPLE, Origin, name_of_path_row, origin_of_paths
 from modelselect.probe.rows import ARRAY, IMAGE, TEXT, Rows
 from modelselect.probe.texts import PAIRS_REMARK, are_pairs, blank_texts
 from modelselect.utils.containers import array_of_tensor, columns_of, is_a, is_tensor, opened
@@ -73,6 +73,11 @@ class MemoryRows(Rows):
         if isinstance(value, np.ndarray) and self.modality == IMAGE and channels_first(value):
             return np.moveaxis(value, 0, -1)
         return value
+
+    def row_name(self, row: int) -> str:
+        value = self._inputs[row]
+        is_path = self._open is not None and isinstance(value, str)
+        return name_of_path_row(row, value) if is_path else super().row_name(row)
 
 
 def modality_of(value: Any) -> str:
@@ -304,7 +309,7 @@ def _of_strings(values: list[Any], given: Sequence[int]) -> tuple[list[Any], Cal
     if path is not None:
         raise DatasetError(
             f"the inputs hold the path {texts[path]!r} in row {path}; expected paths of image files. If the files hold "
-            "texts, give [Path(path).read_text() for path in inputs]."
+            "texts, give ([Path(path).read_text() for path in paths], labels)."
         )
     return texts, None
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from modelselect.errors import DatasetError
-from modelselect.probe.images import SUFFIXES, UnreadableError
+from modelselect.probe.images import UnreadableError, has_image_suffix
+from modelselect.probe.labels import in_utf8
 
 SAMPLE = 128
 """Number of values that are looked at to see whether a column may hold paths."""
@@ -60,6 +61,15 @@ class Origin:
         return Origin((folder,), self.roots)
 
 
+def name_of_path_row(row: int, path: str) -> str:
+    """The name in reports of a row that is a path: without folders, which say where the dataset is stored.
+
+    >>> name_of_path_row(12, "pets/cat/99.png")
+    'row 12 (99.png)'
+    """
+    return f"row {row} ({in_utf8(os.path.basename(path))})"
+
+
 def may_be_paths(sample: Iterable[Any]) -> bool:
     """True if every text of a sample looks like the path or the address of an image file.
 
@@ -67,7 +77,7 @@ def may_be_paths(sample: Iterable[Any]) -> bool:
     (True, False)
     """
     texts = [text for text in sample if isinstance(text, str) and text]
-    return bool(texts) and all(_has_suffix(text) and not re.search(r"\s", os.path.basename(text)) for text in texts)
+    return bool(texts) and all(_names_image(text) and not re.search(r"\s", os.path.basename(text)) for text in texts)
 
 
 def origin_of_paths(
@@ -87,7 +97,7 @@ def origin_of_paths(
             no images; or paths among texts.
     """
     texts = [text for text in sample if isinstance(text, str) and text]
-    if texts and not named and all(_ADDRESS.fullmatch(text) and _has_suffix(text) for text in texts):
+    if texts and not named and all(_ADDRESS.fullmatch(text) and _names_image(text) for text in texts):
         raise DatasetError(
             f"{where} are addresses of images, such as {texts[0][:100]!r}; expected images, or paths of image files. "
             "Download the images, and give their paths."
@@ -124,12 +134,14 @@ def origin_of_paths(
     )
 
 
-def _has_suffix(text: str) -> bool:
-    return os.path.splitext(text.split("?")[0] if "://" in text else text)[1].lower() in SUFFIXES
+def _names_image(text: str) -> bool:
+    """True if a path, or an address on the web, ends like the name of an image file."""
+    return has_image_suffix(text.split("?")[0] if "://" in text else text)
 
 
 def _is_path(text: str) -> bool:
-    return len(text) <= _LONGEST and "\n" not in text and not _ADDRESS.match(text) and _has_suffix(text)
+    is_address = "://" in text and _ADDRESS.match(text)
+    return len(text) <= _LONGEST and "\n" not in text and not is_address and has_image_suffix(text)
 
 
 def _readable(origin: Origin, path: str) -> bool:
@@ -147,7 +159,7 @@ def _refuse_other_files(texts: Sequence[str], origin: Origin, where: str) -> Non
     for folder in origin.folders:
         if all(os.path.isfile(os.path.join(folder, text)) for text in texts):
             raise DatasetError(
-                f"{where} are paths of files that are no images, such as {texts[0]!r}; expected texts, images, or "
-                "paths of image files. If the files hold texts, give [Path(path).read_text() for path in paths] and "
-                "the labels as (inputs, labels)."
+                f"{where} are paths of files that are not read here, such as {texts[0]!r}; expected images, paths of "
+                "image files, or texts. If the files hold texts, give "
+                "([Path(path).read_text() for path in paths], labels)."
             )

@@ -300,11 +300,18 @@ class Probe:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """Sentences about the rows that the user should read: what was left out, and what was read in a special way."""
-        rows = self._drawn_from.rows
-        available = self.training._drawn_from.labels  # noqa: SLF001  (a Probe, too)
+        """Sentences about the rows that the user should read: what was left out, and what was read in a special way.
+
+        What holds only for a validation split that is held out begins with "In the held-out rows:".
+        """
+        rows, available = self._drawn_from.rows, self.training._drawn_from.labels  # noqa: SLF001  (a Probe, too)
         few = sparse(self._checked.labels, available, self.class_names)
-        return (*rows.labels.remarks, *rows.remarks, *few, *unread(self.skipped))
+        own = (*rows.labels.remarks, *rows.remarks, *few, *unread(self.skipped))
+        if self.holdout is None:
+            return own
+        held = self.holdout._drawn_from.rows  # noqa: SLF001  (a Probe, too)
+        others = [remark for remark in (*held.labels.remarks, *held.remarks) if remark not in own]
+        return (*own, *(f"In the held-out rows: {remark}" for remark in others))
 
     @property
     def provenance(self) -> dict[str, Any]:

@@ -11,8 +11,9 @@ from typing import Any
 
 from modelselect.errors import DatasetError
 from modelselect.probe.folders import open_folder, refuse_test_folder
-from modelselect.probe.frames import frame_dataset, is_frame
+from modelselect.probe.frames import frame_dataset
 from modelselect.probe.huggingface import HuggingFaceRows, hub_id, is_saved, open_hub, open_saved
+from modelselect.probe.listing import Listings
 from modelselect.probe.memory import MemoryRows
 from modelselect.probe.rows import Rows
 from modelselect.probe.splits import TRAIN, WHOLE, is_test, kind_of_split, test_refused
@@ -25,7 +26,7 @@ from modelselect.probe.tables import (
     table_name,
 )
 from modelselect.probe.torch_datasets import TorchRows
-from modelselect.utils.containers import is_a
+from modelselect.utils.containers import is_a, is_table
 
 _EXPECTED = (
     "expected a folder of class folders or of tables, a table (CSV, TSV, JSON, JSON lines, Parquet or Arrow), the id "
@@ -56,7 +57,7 @@ def open_splits(dataset: Any, *, input: Input, label: str | None, split: str | N
     if is_a(dataset, "datasets", "Dataset"):
         name = dataset.info.dataset_name or "dataset"
     _refuse_what_is_marked_test(dataset, name)
-    if is_frame(dataset):
+    if is_table(dataset):
         return name, open_dataset(frame_dataset(dataset), input=input, label=label)
     if is_a(dataset, "datasets", "Dataset"):
         return name, open_dataset(dataset, input=input, label=label)
@@ -75,7 +76,7 @@ def _rows(dataset: Any, *, input: Input, label: str | None, split: str | None = 
         return splits[WHOLE]()
     if isinstance(dataset, tuple) and len(dataset) == 2:
         return MemoryRows(*dataset)
-    if is_frame(dataset):
+    if is_table(dataset):
         return HuggingFaceRows(frame_dataset(dataset), input=input, label=label)
     if is_a(dataset, "datasets", "Dataset"):
         return HuggingFaceRows(dataset, input=input, label=label)
@@ -125,13 +126,14 @@ def _open_path(
     if isinstance(given, str) and not near and (found := hub_id(given)) is not None:
         return given, open_hub(*found, split, input=input, label=label)
     hint = f" Did you mean {str(near[0])!r}?" if near else ""
-    raise DatasetError(f"there is no folder {str(given)!r}.{hint} Give {_EXPECTED.removeprefix('expected ')}.")
+    raise DatasetError(f"there is no folder or file {str(given)!r}.{hint} Give {_EXPECTED.removeprefix('expected ')}.")
 
 
 def _open_folder(path: Path, split: str | None, *, input: Input, label: str | None) -> Splits:
-    if not has_class_folders(path):
+    listings = Listings()
+    if not has_class_folders(path, listings):
         tables = open_tables(path, input=input, label=label)
-        return open_folder(path, split) if tables is None else tables
+        return open_folder(path, split, listings) if tables is None else tables
     remarks = remark_on_tables(path)
 
     def saying(open_rows: Callable[[], Rows]) -> Rows:
@@ -139,7 +141,7 @@ def _open_folder(path: Path, split: str | None, *, input: Input, label: str | No
         rows.remarks = (*rows.remarks, *remarks)
         return rows
 
-    return {name: partial(saying, open_rows) for name, open_rows in open_folder(path, split).items()}
+    return {name: partial(saying, open_rows) for name, open_rows in open_folder(path, split, listings).items()}
 
 
 def _folder_name(path: Path) -> str:
@@ -149,8 +151,8 @@ def _folder_name(path: Path) -> str:
 
 
 def _near(path: Path) -> list[Path]:
-    """Existing folders that differ in one name from the missing one."""
+    """Existing folders and files whose paths differ in one name from the missing one."""
     missing = next((p for p in [*reversed(path.parents), path] if not p.exists()), path)
     names = [entry.name for entry in missing.parent.iterdir()] if missing.parent.is_dir() else []
     close = difflib.get_close_matches(missing.name, names, n=3, cutoff=0.6)
-    return [near for name in close if (near := missing.parent / name / path.relative_to(missing)).is_dir()]
+    return [near for name in close if (near := missing.parent / name / path.relative_to(missing)).exists()]

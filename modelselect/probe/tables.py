@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from modelselect.errors import DatasetError
-from modelselect.probe.columns import is_text, sample_of
+from modelselect.probe.columns import is_text, sample_of, values_of
 from modelselect.probe.frames import plain_table
 from modelselect.probe.huggingface import HuggingFaceRows
-from modelselect.probe.images import SUFFIXES
+from modelselect.probe.images import has_image_suffix
+from modelselect.probe.listing import Listings, some
 from modelselect.probe.paths import Origin, may_be_paths
 from modelselect.probe.rows import IMAGE, Rows
 from modelselect.probe.splits import TEST, TRAIN, WHOLE, kind_of_split, test_refused
@@ -108,12 +109,13 @@ def open_tables(root: Path, *, input: Any, label: str | None) -> Openers | None:
     return _tables_of_datasets(root, tables, input=input, label=label)
 
 
-def has_class_folders(root: Path) -> bool:
+def has_class_folders(root: Path, listings: Listings) -> bool:
     """True for a folder with two or more class folders of images, in itself or in the folder of a split."""
-    folders = _folders(root)
-    splits = [folder for folder in folders if kind_of_split(folder.name)]
-    holders = [[folder for folder in folders if folder not in splits], *map(_folders, splits)]
-    return any(sum(map(_holds_image, folders)) >= 2 for folders in holders)
+    path = os.path.realpath(root)
+    splits = [name for name in listings[path].folders if kind_of_split(name)]
+    classes = [name for name in listings.filled(path) if name not in splits]
+    groups = [classes, *(listings.filled(os.path.join(path, split)) for split in splits)]
+    return any(len(group) >= 2 for group in groups)
 
 
 def remark_on_tables(root: Path) -> tuple[str, ...]:
@@ -134,9 +136,7 @@ def remark_on_tables(root: Path) -> tuple[str, ...]:
             )
     if not tables:
         return ()
-    names = ", ".join(str(table.relative_to(root)) for table in sorted(tables)[:3]) + (
-        ", ..." if len(tables) > 3 else ""
-    )
+    names = _names(sorted(tables), root)
     return (f"The class folders say the classes; tables in the folder are not read ({names}).",)
 
 
@@ -159,16 +159,19 @@ def _by_split(dataset: Any) -> tuple[str, dict[str, Any]] | None:
     """The rows of each split, and what says the split: a column of splits' names, or the first folder of paths."""
     import numpy as np
 
+    split_of: Callable[[Any], str]
     for column in [c for c, feature in dataset.features.items() if is_text(feature)]:
         if column.lower() in _SPLIT_COLUMNS:
-            what, said = f"the column {column!r}", dataset.with_format(None).select_columns([column])[:][column]
+            what, split_of = f"the column {column!r}", str
         elif may_be_paths(sample_of(dataset, column)):
-            paths = dataset.with_format(None).select_columns([column])[:][column]
-            what, said = f"the folders in the column {column!r}", [_first_folder(path) for path in paths]
+            what, split_of = f"the folders in the column {column!r}", _first_folder
         else:
             continue
+        if not _are_splits(map(split_of, sample_of(dataset, column))):
+            continue
+        said = [split_of(value) for value in values_of(dataset, column).to_pylist()]
         names = set(said)
-        if not all(isinstance(name, str) and kind_of_split(name) for name in names):
+        if not _are_splits(names):
             continue
         if names and (len(names) > 1 or kind_of_split(next(iter(names))) == TEST):
             array = np.array(said)
@@ -176,9 +179,14 @@ def _by_split(dataset: Any) -> tuple[str, dict[str, Any]] | None:
     return None
 
 
+def _are_splits(names: Iterable[str]) -> bool:
+    return all(kind_of_split(name) for name in names)
+
+
 def _first_folder(path: str | None) -> str:
-    parts = Path(path or "").parts
-    return parts[0] if len(parts) > 1 and not os.path.isabs(path or "") else ""
+    """The folder that a relative path begins with; an empty text for other paths."""
+    first, slash, _ = (path or "").replace(os.sep, "/").removeprefix("./").partition("/")
+    return first if slash else ""
 
 
 # --- files -----------------------------------------------------------------------------------------------------------
@@ -205,10 +213,9 @@ def _read(files: Sequence[Path], separator: str | None = None) -> Any:
     except DatasetError:
         raise
     except Exception as error:
-        cause = error.__cause__ or error
         raise DatasetError(
-            f"the table {files[0]} cannot be read ({' '.join(str(cause).split())[:300].rstrip('.')}). Repair the file, "
-            "or read it yourself and give the DataFrame."
+            f"the table {files[0]} cannot be read ({_cause(error)}). Repair the file, or read it yourself and give the "
+            "DataFrame."
         ) from error
 
 
@@ -319,24 +326,8 @@ def _listing(root: Path) -> tuple[list[Path], int]:
                 continue
             if _format(path):
                 tables.append(path)
-            images += path.suffix.lower() in SUFFIXES
+            images += has_image_suffix(name)
     return tables, images
-
-
-def _folders(folder: Path) -> list[Path]:
-    return [entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")]
-
-
-def _holds_image(folder: Path) -> bool:
-    """True for a folder with an image in itself or a sub-folder. Links in it are not followed, since they may loop."""
-    try:
-        names = os.listdir(folder)
-    except OSError:
-        return False
-    if any(os.path.splitext(name)[1].lower() in SUFFIXES for name in names):
-        return True
-    paths = [folder / name for name in names]
-    return any(_holds_image(path) for path in paths if path.is_dir() and not path.is_symlink())
 
 
 def _is_metadata(path: Path) -> bool:
@@ -352,8 +343,8 @@ def _tables_of_images(root: Path, tables: Sequence[Path], images: int, *, input:
     if any(len(files) > 1 for files in by_name.values()):
         several = next(files for files in by_name.values() if len(files) > 1)
         raise DatasetError(
-            f"{root} holds several tables for one split ({_some(several, root)}); expected one. Give the table itself, "
-            f"such as {str(several[0])!r}."
+            f"{root} holds several tables for one split ({_names(several, root)}); expected one. Give the table "
+            f"itself, such as {str(several[0])!r}."
         )
     arguments = {"input": input, "label": label}
     if len(chosen) == 1 and kind_of_split(next(iter(by_name))) is None:
@@ -362,13 +353,11 @@ def _tables_of_images(root: Path, tables: Sequence[Path], images: int, *, input:
         said = [f"The folder holds {images} images, and {chosen[0].name} has {len(dataset)} rows."] if left > 0 else []
         return open_dataset(dataset, remarks=said, origin=Origin.folder(root, chosen[0].parent), **arguments)
     return {
-        name: partial(_read_rows, files, arguments | {"origin": Origin.folder(root, files[0].parent)})
+        name: partial(
+            _loaded_rows, partial(_read, files), (), arguments | {"origin": Origin.folder(root, files[0].parent)}
+        )
         for name, files in sorted(by_name.items())
     }
-
-
-def _read_rows(files: Sequence[Path], arguments: Mapping[str, Any], separator: str | None = None) -> Rows:
-    return HuggingFaceRows(_read(files, separator), **arguments)
 
 
 def _split_of(table: Path, root: Path) -> str:
@@ -387,10 +376,7 @@ def _tables_of_datasets(root: Path, tables: Sequence[Path], *, input: Any, label
     try:
         builder = datasets.load_dataset_builder(str(root))
     except Exception as error:
-        raise DatasetError(
-            f"the tables in the folder {root} cannot be read ({' '.join(str(error).split())[:300].rstrip('.')}). "
-            f"{_advice(error)} such as {{'train': {str(tables[0])!r}}}."
-        ) from error
+        raise _not_read(root, tables[0], error) from error
     files = {str(split): [str(file) for file in names] for split, names in builder.config.data_files.items()}
     inside = os.path.abspath(root) + os.sep
     for name in [name for names in files.values() for name in names]:
@@ -402,7 +388,7 @@ def _tables_of_datasets(root: Path, tables: Sequence[Path], *, input: Any, label
     read = {os.path.abspath(name) for names in files.values() for name in names}
     unread = [table for table in tables if os.path.abspath(table) not in read]
     remarks = (
-        [f"{len(unread)} of the {len(tables)} tables in the folder are not read ({_some(unread, root)})."]
+        [f"{len(unread)} of the {len(tables)} tables in the folder are not read ({_names(unread, root)})."]
         if unread
         else []
     )
@@ -416,11 +402,7 @@ def _tables_of_datasets(root: Path, tables: Sequence[Path], *, input: Any, label
             builder.download_and_prepare(verification_mode="no_checks")
             made = builder.as_dataset()
         except Exception as error:
-            cause = error.__cause__ or error
-            raise DatasetError(
-                f"the tables in the folder {root} cannot be read ({' '.join(str(cause).split())[:300].rstrip('.')}). "
-                f"{_advice(error)} such as {{'train': {str(tables[0])!r}}}."
-            ) from error
+            raise _not_read(root, tables[0], error) from error
         loaded = {str(split): partial(made.__getitem__, split) for split in made}
     if len(loaded) == 1:
         name, load = next(iter(loaded.items()))
@@ -433,17 +415,27 @@ def _loaded_rows(load: Callable[[], Any], remarks: Sequence[str], arguments: Map
     return _rows(load(), remarks, arguments)
 
 
-def _advice(error: Exception) -> str:
+def _not_read(root: Path, table: Path, error: Exception) -> DatasetError:
+    """The error for a folder of tables, one of which is `table`, that `datasets` cannot read."""
     if "scripts are no longer supported" in str(error):
-        return "Code of a dataset is not run here. Give its tables by split,"
-    if "Config name is missing" in str(error):
-        return "The folder holds several datasets. Give the folder of one of them, or its tables by split,"
-    return "Give the tables by split,"
+        advice = "Code of a dataset is not run here. Give its tables by split"
+    elif "Config name is missing" in str(error):
+        advice = "The folder holds several datasets. Give the folder of one of them, or its tables by split"
+    else:
+        advice = "Give the tables by split"
+    return DatasetError(
+        f"the tables in the folder {root} cannot be read ({_cause(error)}). {advice}, such as "
+        f"{{'train': {str(table)!r}}}."
+    )
 
 
-def _some(files: Iterable[Path], root: Path) -> str:
-    names = [str(file.relative_to(root)) for file in files]
-    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+def _cause(error: Exception) -> str:
+    """What lies behind an error of `datasets`, on one line."""
+    return " ".join(str(error.__cause__ or error).split())[:300].rstrip(".")
+
+
+def _names(files: Iterable[Path], root: Path) -> str:
+    return some(str(file.relative_to(root)) for file in files)
 
 
 def _says_other_classes(table: Path, root: Path) -> bool:

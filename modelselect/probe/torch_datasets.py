@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from modelselect.errors import DatasetError
 from modelselect.probe.images import UnreadableError
-from modelselect.probe.labels import REGRESSION, Labels
+from modelselect.probe.labels import REGRESSION, Labels, one_name
 from modelselect.probe.memory import channels_first, modality_of
 from modelselect.probe.rows import ARRAY, IMAGE, Check, Rows
 from modelselect.utils.class_labels import LabelReader, one_hot
@@ -184,7 +184,7 @@ class _Targets:
                 "is not known which classes the numbers are. Give that dataset an attribute `classes`, the list of the "
                 "names of its classes 0, 1, ..."
             )
-        if names is not None and len(set(map(_one_name, names))) < len(names):
+        if names is not None and len(set(map(one_name, names))) < len(names):
             raise DatasetError(
                 f"{where} have one name for two classes, so they cannot be joined by name with the classes of the "
                 "other datasets. Give different names in its attribute `classes`."
@@ -195,7 +195,7 @@ class _Targets:
             if names is None or isinstance(value, str):
                 values[row] = value
             elif value < len(names):
-                values[row] = _one_name(names[value])
+                values[row] = one_name(names[value])
             else:
                 raise DatasetError(
                     f"{where} hold the class number {value}, but it has names for {len(names)} classes only."
@@ -355,9 +355,5 @@ def _class_names(dataset: Dataset[Any]) -> tuple[Any, ...] | None:
     return tuple(tuple(name) if isinstance(name, list) else name for name in names)
 
 
-def _one_name(given: Any) -> str:
-    return given if isinstance(given, str) else ", ".join(map(str, given))
-
-
 def _shown(names: Sequence[Any]) -> str:
-    return "(" + ", ".join(_one_name(name) for name in names[:4]) + (", ...)" if len(names) > 4 else ")")
+    return "(" + ", ".join(one_name(name) for name in names[:4]) + (", ...)" if len(names) > 4 else ")")

@@ -20,8 +20,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from modelselect.errors import DatasetError
-from modelselect.probe.labels import printable
-from modelselect.probe.listing import EMPTY, Listing, Listings, contents, count, lies_in
+from modelselect.probe.listing import EMPTY, Listing, Listings, contents, count, lies_in, some
 from modelselect.probe.splits import TEST, TRAIN, WHOLE, kind_of_known_split, kind_of_split, kinds_of_folders
 
 LAYOUT = "expected FOLDER/CLASS/*.jpg or FOLDER/{train,val}/CLASS/*.jpg (JPEG, PNG, WebP, GIF, BMP, TIFF and others)"
@@ -157,8 +156,8 @@ class _Level:
             below = [self._names_in(name, split) for name in self.filled for split in inside[name]]
             if any(map(is_container, self.filled)) or _share_names(below):
                 raise DatasetError(
-                    f"{_listed(self.filled)} in {self.base} each hold splits of their own "
-                    f"({_listed(sorted({n for names in inside.values() for n in names}))}), so they look like several "
+                    f"{some(self.filled)} in {self.base} each hold splits of their own "
+                    f"({some(sorted({n for names in inside.values() for n in names}))}), so they look like several "
                     f"datasets and not like classes. Give one of them, for example {self.at(self.filled[0])}."
                 )
             return self._splits_in_classes(inside)
@@ -184,9 +183,10 @@ class _Level:
         if kinds == {TEST} and inner & set(map(_plain_name, self.plain)) and not any(map(self._images_in, nested)):
             classes = [name for name in self.listings[self.base].folders if name not in nested]
             said = (
-                f"The folder {_listed(nested)} holds folders of the same names as the class folders: it is taken for "
+                f"The folder {some(nested)} holds folders of the same names as the class folders, so it is taken for a "
+                "test split, and not used."
             )
-            return self._classes(classes, tests=nested, remarks=(said + "a test split, and not used.",))
+            return self._classes(classes, tests=nested, remarks=(said,))
         own_images = all(map(self._images_in, nested)) and len(self.kinds) == 1
         if own_images and not inner & set(map(_plain_name, self.filled)) and not all(map(is_container, self.plain)):
             return self._classes(self.listings[self.base].folders)
@@ -225,7 +225,7 @@ class _Level:
         others = [n for n in self.listings[self.base].folders if n not in self.filled and not kind_of_split(n)]
         left_out = [*left_out, *(n for n in others if contents(self.listings[self.at(n)]) != EMPTY)]
         said = [f"{name} ({contents(self.listings[self.at(name)])})" for name in sorted(left_out)]
-        parts = [f"folders beside the splits: {_listed(said)}"] if said else []
+        parts = [f"folders beside the splits: {some(said)}"] if said else []
         tests = [name for name, kind in self.kinds.items() if kind == TEST]
         return self._tree("SPLIT/CLASS", splits, tests, [*parts, *self._beside(opened)])
 
@@ -242,8 +242,8 @@ class _Level:
         for key in [wanted] if wanted else used:
             if missing := sorted(set(inside) - set(splits[key])):
                 raise DatasetError(
-                    f"the class folders in {self.base} hold split folders, but {_listed(missing)} holds no folder "
-                    f"{key!r}, so this class would be left out. Add the folder, or move {_listed(missing)} out of "
+                    f"the class folders in {self.base} hold split folders, but {some(missing)} holds no folder "
+                    f"{key!r}, so this class would be left out. Add the folder, or move {some(missing)} out of "
                     f"{self.base}."
                 )
         here = self.listings[self.base]
@@ -297,7 +297,7 @@ class _Level:
             if here.images:
                 parts.append(f"{count(len(here.images), 'image')} beside the folders{inside}")
             if hidden := [name for name in here.hidden if self.listings.holds_images(os.path.join(folder, name))]:
-                parts.append(f"hidden folders with images{inside} ({_listed(hidden)})")
+                parts.append(f"hidden folders with images{inside} ({some(hidden)})")
         return parts
 
     def _images_in(self, name: str) -> bool:
@@ -311,7 +311,7 @@ class _Level:
         if here.error:
             return f"the folder {self.base} cannot be opened ({here.error}); {LAYOUT}."
         if here.broken:
-            return f"the folder {self.base} holds links whose targets are missing ({_listed(here.broken)}); {LAYOUT}."
+            return f"the folder {self.base} holds links whose targets are missing ({some(here.broken)}); {LAYOUT}."
         if here.images:
             seen = f"holds {count(len(here.images), 'image')} but no class folders"
             return f"the folder {self.base} {seen}; {LAYOUT}. {_NO_CLASSES}"
@@ -324,13 +324,13 @@ class _Level:
             held = contents(self.listings[self.at(names[0])])
             return f"the folder {self.at(names[0])} holds {held} but no class folders; {LAYOUT}. {_NO_CLASSES}"
         listed = ", ".join(f"{n}: {contents(self.listings[self.at(n)])}" for n in sorted(names))
-        settle = f"If {_listed(sorted(names))} are classes, {_SAY_ALL}."
+        settle = f"If {some(sorted(names))} are classes, {_SAY_ALL}."
         return f"the splits of {self.base} ({listed}) hold no class folders; {LAYOUT}. {_NO_CLASSES} {settle}"
 
     def _ambiguous(self, why: str, names: list[str]) -> str:
         """`names`: of the folders that can be read in two ways."""
         beside = [name for name in self.filled if name not in names]
-        siblings = f", beside {_listed(beside)}," if beside else ""
+        siblings = f", beside {some(beside)}," if beside else ""
         usable = [n for n in names if self.kinds.get(n) != TEST and self.listings.holds_class_folders(self.at(n))]
         unusable = [name for name in names if name in self.kinds and name not in usable]
         advice = [f"If all are classes, {_SAY_ALL}."]
@@ -338,8 +338,8 @@ class _Level:
             one = usable[0]
             advice.append(f"To take the rows in {one}, say split={one!r} (on the command line: --split {one}).")
         elif unusable:
-            advice.append(f"If {_listed(unusable)} hold rows of splits, move them out of {self.base}.")
-        have = f"the folders {_listed(names)}" if len(names) > 1 else f"the folder {names[0]}"
+            advice.append(f"If {some(unusable)} hold rows of splits, move them out of {self.base}.")
+        have = f"the folders {some(names)}" if len(names) > 1 else f"the folder {names[0]}"
         return f"{have} in {self.base}{siblings} {why}. {' '.join(advice)}"
 
 
@@ -399,8 +399,3 @@ def _share_names(groups: Iterable[Iterable[str]]) -> bool:
     """True if two of the groups hold the same name."""
     counted = Counter(name for group in groups for name in set(map(_plain_name, group)))
     return any(count > 1 for count in counted.values())
-
-
-def _listed(names: Iterable[str]) -> str:
-    names = list(names)
-    return ", ".join(map(printable, names[:5])) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -9,13 +9,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-TABLES = (("pandas", "DataFrame"), ("polars", "DataFrame"), ("pyarrow", "Table"), ("pyarrow", "RecordBatch"))
+_TABLES = (("pandas", "DataFrame"), ("polars", "DataFrame"), ("pyarrow", "Table"), ("pyarrow", "RecordBatch"))
 
 
 def is_a(value: Any, module: str, *names: str) -> bool:
     """isinstance, without importing the library: a value can only be from an imported one."""
     kinds = (getattr(sys.modules.get(module), name, None) for name in names)
     return any(kind is not None and isinstance(value, kind) for kind in kinds)
+
+
+def is_table(value: Any) -> bool:
+    """True for a data frame of pandas or polars, and for a table of Arrow."""
+    return any(is_a(value, module, name) for module, name in _TABLES)
 
 
 def is_tensor(value: Any) -> bool:
@@ -32,7 +37,7 @@ def array_of_tensor(tensor: Any) -> NDArray[Any]:
 
 def columns_of(table: Any) -> Mapping[str, Any] | None:
     """The columns of a table of pandas, polars or PyArrow by name; None for anything else."""
-    if not any(is_a(table, module, name) for module, name in TABLES):
+    if not is_table(table):
         return None
     names = table.column_names if is_a(table, "pyarrow", "Table", "RecordBatch") else table.columns
     if is_a(table, "pandas", "DataFrame"):

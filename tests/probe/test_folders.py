@@ -258,7 +258,7 @@ def test_folders_that_hold_no_classes_are_met_with_the_layout_expected(tmp_path:
         ("one/a", "holds 3 images but no class folders"),
         ("one", "has one class, 'a'"),
         ("tables", r"no images .* files of other kinds \(1 \.dat\)"),
-        ("on", "there is no folder .* Did you mean .*one"),
+        ("on", "there is no folder or file .* Did you mean .*one"),
         ("tables/a/rows.dat", "is a file"),
     ):
         with pytest.raises(DatasetError, match=message):

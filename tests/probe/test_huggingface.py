@@ -82,6 +82,21 @@ def test_integer_and_string_label_columns_serve_and_others_are_met_with_the_list
     assert Probe.of(datasets.Dataset.from_dict({"text": ["a", "b"], "label": [0.0, 1.0]})).class_names == ("0", "1")
 
 
+def test_labels_and_blank_texts_are_those_of_the_rows_in_their_order() -> None:
+    import datasets
+
+    stored = datasets.Dataset.from_dict(
+        {"text": [*(f"text {i}" for i in range(10)), " ", ""], "label": [f"class {i % 3}" for i in range(12)]}
+    )
+    chosen = stored.select([11, 3, 7, 5, 1, 2])
+    probe = Probe.of(chosen, size=None)
+    assert probe.labels is not None
+    assert [probe.class_names[label] for label in probe.labels] == chosen["label"][:]
+    assert [probe.item(row) for row in range(6)] == chosen["text"][:]
+    assert probe.remarks[0] == "1 text is empty or holds only spaces. It is ranked on like the others."
+    assert Probe.of(stored.shuffle(seed=1), size=None).remarks[0].startswith("2 texts are empty")
+
+
 def test_a_saved_dataset_and_its_splits_are_read_from_disk(tmp_path: Path) -> None:
     import datasets
 

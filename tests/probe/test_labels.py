@@ -82,6 +82,6 @@ def test_labels_of_shape_n_1_are_those_of_shape_n_and_their_argmax_is_explained(
 
 
 def test_remarks_on_labels_are_remarks_of_the_probe_and_its_provenance() -> None:
-    probe = Probe.of((np.eye(5), pd.Series([0, 1, None, 1, 0], dtype="Int64")))
-    assert probe.remarks == ("Rows without a label: 1 of 5, the first is row 2.",)
+    probe = Probe.of((np.eye(8), pd.Series([0, 1, None, 1, 0, 0, 1, 0], dtype="Int64")))
+    assert probe.remarks == ("Rows without a label: 1 of 8, the first is row 2.",)
     assert probe.provenance["remarks"] == list(probe.remarks)

@@ -65,8 +65,10 @@ def files_in(folder: Path) -> list[str]:
 
 
 def typed(advice: str, inputs: Any, **names: Any) -> Probe:
-    """The probe of what the advice gives when the user types it, with `inputs` as the user's variable."""
-    return Probe.of((eval(advice, {"inputs": inputs, "np": np, "os": os, "Path": Path, **names}), LABELS))
+    """The probe of what the advice gives when the user types it, with `inputs` or `paths` as the user's variable."""
+    names |= {"inputs": inputs, "paths": inputs, "labels": LABELS, "np": np, "os": os, "Path": Path}
+    given = eval(advice, names)
+    return Probe.of(given if isinstance(given, tuple) else (given, LABELS))
 
 
 @pytest.mark.parametrize("missing", [None, float("nan"), pd.NA, pd.NaT, np.nan])
@@ -144,7 +146,7 @@ def test_paths_and_contents_of_image_files_are_images(tmp_path: Path) -> None:
         assert probe.fingerprint == expected.fingerprint
         assert pickle.loads(pickle.dumps(probe)).fingerprint == expected.fingerprint
     paths[4] = str(tmp_path / "gone.png")
-    assert Probe.of((paths, LABELS)).skipped == (("row 4", "no such file"),)
+    assert Probe.of((paths, LABELS)).skipped == (("row 4 (gone.png)", "no such file"),)
     contents_of_files[4] = b""
     assert Probe.of((contents_of_files, LABELS)).skipped == (("row 4", "empty file"),)
 
@@ -177,8 +179,8 @@ def test_inputs_that_cannot_be_read_are_refused_and_the_advice_works(tmp_path: P
         (mixed, "the columns 'text' hold no numbers", "inputs['text']", "text"),
         ([["a", "b", "c"]] * 20, "a list of 3 strings in row 0", '[" ".join(texts) for texts in inputs]', "text"),
         ([b"\xe9t\xe9"] * 20, "first in row 0", '[text.decode("latin-1") for text in inputs]', "text"),
-        (notes, r"paths of files that are no images", "[Path(path).read_text() for path in paths]", "text"),
-        (names, r"such as '0\.png', but no such file", "[os.path.join(FOLDER, path) for path in paths]", "image"),
+        (notes, r"not read here, such as '.*0\.txt'", "([Path(path).read_text() for path in paths], labels)", "text"),
+        (names, "look like paths of image files", "[os.path.join(FOLDER, path) for path in paths]", "image"),
     ):
         with pytest.raises(DatasetError, match=message) as refused:
             Probe.of((inputs, LABELS))
@@ -194,11 +196,12 @@ def test_inputs_of_different_kinds_are_refused_with_their_rows(tmp_path: Path) -
     for inputs, message in (
         ([*TEXTS[:19], Image.fromarray(noise(0))], "image and text rows .image in row 19, text in row 0"),
         ([*TEXTS[:19], object()], "row 19: inputs hold object"),
-        ([*paths[:19], "Thumbs.db"], r"a mix: 19 are paths .*, and 1 are not, such as 'Thumbs\.db'"),
+        ([*paths[:19], "Thumbs.db"], r"19 are paths of image files, .* and 1 are not, such as 'Thumbs\.db'"),
         ([b"text", *TEXTS[1:]], "bytes in row 0 and str in row 1"),
         ([[1, 2], [3]] * 10, r"different lengths: \(2,\) in row 0 and \(1,\) in row 1"),
         ([[1, 2], None] * 10, "row 1 is missing"),
         ([[1, 2], "a"] * 10, "a list in row 0 and str in row 1"),
+        ([Path("gone.txt")] * 20, r"the path 'gone\.txt' in row 0; expected paths of image files"),
         ({"a": 1}, "inputs are dict"),
         (pd.DataFrame(index=range(20)), "a table without columns"),
         (TensorDataset(torch.tensor(NUMBERS)), "a TensorDataset, a dataset of torch"),

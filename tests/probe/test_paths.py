@@ -55,7 +55,9 @@ def test_lists_and_columns_of_paths_are_the_images_of_the_folder(images: list[st
 
 def test_missing_files_are_rows_that_cannot_be_read(images: list[str]) -> None:
     probe = Probe.of(([*images, "pets/cat/99.png"], [*labels_of(images), "cat"]))
-    assert probe.skipped == (("row 12", "no such file"),)
+    assert probe.skipped == (("row 12 (99.png)", "no such file"),)
+    listed = pd.DataFrame({"path": [*images, "pets/cat/99.png"], "label": [*labels_of(images), "cat"]})
+    assert Probe.of(listed).skipped == probe.skipped
     table = pd.DataFrame({"path": [*images, None], "label": [*labels_of(images), "cat"]})
     assert Probe.of(table).skipped == (("row 12", "missing"),)
 
@@ -83,7 +85,7 @@ def test_addresses_are_to_be_downloaded_and_a_mix_is_refused(images: list[str]) 
 def test_paths_of_files_that_are_no_images_are_refused(images: list[str], tmp_path: Path) -> None:
     for i in range(4):
         (tmp_path / f"{i}.txt").write_text("a text")
-    assert "paths of files that are no images" in refusal(([f"{i}.txt" for i in range(4)], [0, 1] * 2))
+    assert "paths of files that are not read here" in refusal(([f"{i}.txt" for i in range(4)], [0, 1] * 2))
 
 
 @pytest.mark.parametrize(

@@ -263,3 +263,13 @@ def test_rows_of_each_class_are_as_many_as_asked_for_or_as_there_are() -> None:
         probe.redrawn(per_class=0)
     with pytest.raises(DatasetError, match="has no labels, so rows of each class cannot be drawn"):
         Probe.of((images(9), None)).redrawn(per_class=2)
+
+
+def test_what_holds_only_for_the_held_out_rows_is_said_once() -> None:
+    texts = [f"text {row}" for row in range(8)]
+    own = {"train": (texts, [0, 1] * 4), "validation": (["", *"abcdefg"], [0, 1] * 4)}
+    said = "1 text is empty or holds only spaces. It is ranked on like the others."
+    assert Probe.of(own, holdout=0.2).remarks == (f"In the held-out rows: {said}",)
+    assert Probe.of(own).remarks == ()
+    both = {"train": ([*texts[1:], ""], [0, 1] * 4), "validation": own["validation"]}
+    assert Probe.of(both, holdout=0.2).remarks == (said,)
