@@ -260,7 +260,9 @@ def _labels(dataset: Any, column: str | tuple[str, ...]) -> Labels:
         table = dataset.with_format(None).select_columns(list(column)).to_pandas()
         return Labels.of(table, len(dataset), where=f"the labels in the columns {', '.join(map(repr, column))}")
     feature = dataset.features[column]
-    dtype = str(getattr(feature, "dtype", ""))
+    is_list = kind(feature) in ("List", "LargeList", "Sequence")
+    feature = feature.feature if is_list else feature
+    dtype = str(getattr(feature, "dtype", "")) if not is_list else ""
     if not isinstance(feature, (datasets.ClassLabel, datasets.Value)):
         raise DatasetError(
             f"the label column {column!r} holds {kind(feature)}; expected one class for each row. Name another column "

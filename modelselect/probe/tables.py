@@ -357,7 +357,7 @@ def _holds_lines(column: Any) -> bool:
 
 
 def _refuse_without_header(path: Path, names: Sequence[str], table: Any) -> None:
-    """Raises for a table whose first line is a row: a name in it is a value of its own column, too."""
+    """Raises for a table whose first line is a row: a name in it is a value of its own column, too, or a path."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -365,10 +365,10 @@ def _refuse_without_header(path: Path, names: Sequence[str], table: Any) -> None
     if any(name.lower() in usual for name in names) or names == [str(place) for place in range(len(names))]:
         return
     for name, column in zip(names, table.columns, strict=True):
-        if pc.any(pc.equal(column, pa.scalar(name))).as_py():
+        if may_be_paths([name]) or pc.any(pc.equal(pc.utf8_trim_whitespace(column), pa.scalar(name))).as_py():
             raise DatasetError(
                 f"the table {path} seems to lack the line with the names of its columns: its first line says {name!r}, "
-                "and so do other lines in the same place. Add a first line with a name for each column, such as: "
+                "which looks like a value. Add a first line with a name for each column, such as: "
                 f"{','.join(f'column{place}' for place in range(1, len(names) + 1))}"
             )
 

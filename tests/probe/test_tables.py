@@ -351,6 +351,11 @@ def test_a_table_without_names_of_columns_is_refused_before_its_first_row_is_los
     assert len(Probe.of(written(given, names + "\n" + "".join(lines)))) == 8
 
 
+def test_a_table_of_paths_and_labels_without_names_of_columns_is_refused(tmp_path: Path) -> None:
+    given = written(tmp_path / "t.csv", "rose/0.jpg, 0\nrose/1.jpg, 0\ntulip/2.jpg, 1\ntulip/3.jpg, 1\n")
+    assert "first line says 'rose/0.jpg', which looks like a value" in refusal(given)
+
+
 def test_names_of_columns_that_are_values_too_are_names_if_others_are_usual(tmp_path: Path) -> None:
     rows = "".join(f"text {i},{['toxic', 'fine'][i % 2]}\n" for i in range(8))
     assert len(Probe.of(written(tmp_path / "t.csv", "text,toxic\n" + rows), label="toxic")) == 8
