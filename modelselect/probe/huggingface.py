@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from modelselect.errors import DatasetError
-from modelselect.probe.columns import Columns, is_image, is_whole, kind, sample_of
+from modelselect.probe.columns import TEXT_NAMES, Columns, is_image, is_whole, kind, sample_of
 from modelselect.probe.images import SIGNATURES, Reading, UnreadableError
 from modelselect.probe.labels import Labels
 from modelselect.probe.paths import Origin, origin_of_paths
@@ -20,6 +20,8 @@ from modelselect.probe.splits import WHOLE
 from modelselect.probe.texts import blank_remark
 
 _MANY_NUMBERS = re.compile(r"[\[(]?\s*\d+(\.\d*)?(\s*[\s,;]\s*\d+(\.\d*)?){8,}\s*[\])]?")
+_IDENTIFIER = re.compile(r"[0-9a-f]{8,}(-[0-9a-f]+)*|[A-Za-z]{0,20}([-_.]?\d+)+")
+"""What names a file and is no text: `train_0012`, `3f786850e387550f`."""
 _HUB_ID = re.compile(r"(?P<path>[\w.-]+/[\w.-]+)(:(?P<config>[^/:\s]+))?", re.ASCII)
 
 
@@ -63,8 +65,9 @@ class HuggingFaceRows(Rows):
                     where=f"the values of column {first!r}",
                     named=input is not None,
                 )
-        if self._origin is None and not is_image(dataset.features[first]):
-            _refuse_numbers(sample_of(dataset, first), first, of_numbers)
+        if self._origin is None and not is_image(dataset.features[first]) and len(columns.inputs) == 1:
+            chosen = input is not None or first.lower() in TEXT_NAMES
+            _refuse_what_is_no_text(sample_of(dataset, first), first, of_numbers, chosen=chosen)
         super().__init__(TEXT if self._origin is None else IMAGE, _labels(dataset, columns.label))
         self.remarks = columns.remarks
         if self._origin is not None and not set(self._origin.folders) <= set(origin.folders):
@@ -236,14 +239,28 @@ def _holds_files(sample: Sequence[Any]) -> bool:
     return any(isinstance(value, bytes) and value.startswith(SIGNATURES) for value in sample)
 
 
-def _refuse_numbers(sample: Sequence[Any], column: str, of_numbers: bool) -> None:
-    """Raises for a column of numbers of which no image file has the name, and for texts that are lists of numbers."""
+def _refuse_what_is_no_text(sample: Sequence[Any], column: str, of_numbers: bool, *, chosen: bool) -> None:
+    """Raises for names of images that are not found, and for texts that are lists of numbers.
+
+    Args:
+        sample: values of the column.
+        column: its name.
+        of_numbers: the values were numbers.
+        chosen: the user named the column, or its name says that it holds texts.
+    """
     texts = [text for text in sample if isinstance(text, str) and text.strip()]
     if of_numbers:
         raise DatasetError(
             f"column {column!r} holds whole numbers, such as {', '.join(texts[:1])}, and no image files with these "
             "names are in the table's folder; expected images, names of image files, or texts. Name another column "
             "with input= (on the command line: --input NAME), or give (inputs, labels)."
+        )
+    if texts and not chosen and all(_IDENTIFIER.fullmatch(text) for text in texts):
+        raise DatasetError(
+            f"column {column!r} holds identifiers, such as {texts[0]!r}, and no image files with these names are in "
+            "the table's folder; expected images, names of image files, or texts. If they name images, put the table "
+            "into the folder of the images, or give (paths, labels). If they are texts, name the column with input= (on the "
+            "command line: --input NAME)."
         )
     if texts and all(_MANY_NUMBERS.fullmatch(text) for text in texts):
         raise DatasetError(

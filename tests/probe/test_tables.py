@@ -418,6 +418,17 @@ def test_numbers_that_name_no_image_are_refused(tmp_path: Path) -> None:
         Probe.of(given, input="size")
 
 
+@pytest.mark.parametrize("name", ["{:016x}", "Train_{}", "ISIC_{:07}", "{:03}"])
+def test_identifiers_that_name_no_image_are_not_taken_for_texts(tmp_path: Path, name: str) -> None:
+    rows = "".join(f"{name.format(i)},{i % 2}\n" for i in range(8))
+    given = written(tmp_path / "t.csv", "id_code,label\n" + rows)
+    assert "no image files with these names are in the table's folder" in refusal(given)
+    if "{}" in name:
+        assert Probe.of(given, input="id_code").item(0) == "Train_0"
+    pictures_in(tmp_path / "images", [f"{name.format(i)}.jpg" for i in range(8)])
+    assert Probe.of(given).modality == "image"
+
+
 def test_pixels_written_as_texts_are_refused_with_advice_that_works(tmp_path: Path) -> None:
     given = written(
         tmp_path / "t.csv",
