@@ -259,8 +259,8 @@ def _refuse_what_is_no_text(sample: Sequence[Any], column: str, of_numbers: bool
         raise DatasetError(
             f"column {column!r} holds identifiers, such as {texts[0]!r}, and no image files with these names are in "
             "the table's folder; expected images, names of image files, or texts. If they name images, put the table "
-            "into the folder of the images, or give (paths, labels). If they are texts, name the column with input= (on the "
-            "command line: --input NAME)."
+            "into the folder of the images, or give (paths, labels). If they are texts, name the column with input= "
+            "(on the command line: --input NAME)."
         )
     if texts and all(_MANY_NUMBERS.fullmatch(text) for text in texts):
         raise DatasetError(
