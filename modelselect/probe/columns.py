@@ -220,7 +220,11 @@ def _inputs(
     others = [c for c in features if c not in labels and not isinstance(features[c], datasets.ClassLabel)]
     unlike_labels = [c for c in others if c.lower() not in LABEL_NAMES] or others
     samples = {c: sample_of(dataset, c) for c in unlike_labels if is_text(features[c])}
-    images = [c for c in unlike_labels if is_image(features[c]) or (c in samples and may_be_paths(samples[c]))]
+    images = [
+        c
+        for c in unlike_labels
+        if is_image(features[c]) or (c in samples and may_be_paths(samples[c], spaces=c.lower() in _NO_INPUT))
+    ]
     texts = [c for c in samples if c not in images and c.lower() not in _NO_INPUT]
     if len(images) > 1:
         raise DatasetError(

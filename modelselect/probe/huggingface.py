@@ -14,7 +14,7 @@ from modelselect.errors import DatasetError
 from modelselect.probe.columns import TEXT_NAMES, Columns, is_image, is_whole, kind, sample_of
 from modelselect.probe.images import SIGNATURES, Reading, UnreadableError
 from modelselect.probe.labels import Labels
-from modelselect.probe.paths import Origin, origin_of_paths
+from modelselect.probe.paths import Origin, may_be_paths, origin_of_paths
 from modelselect.probe.rows import IMAGE, TEXT, Rows
 from modelselect.probe.splits import WHOLE
 from modelselect.probe.texts import blank_remark
@@ -255,9 +255,9 @@ def _refuse_what_is_no_text(sample: Sequence[Any], column: str, of_numbers: bool
             "names are in the table's folder; expected images, names of image files, or texts. Name another column "
             "with input= (on the command line: --input NAME), or give (inputs, labels)."
         )
-    if texts and not chosen and all(_IDENTIFIER.fullmatch(text) for text in texts):
+    if texts and not chosen and (may_be_paths(texts, spaces=True) or all(map(_IDENTIFIER.fullmatch, texts))):
         raise DatasetError(
-            f"column {column!r} holds identifiers, such as {texts[0]!r}, and no image files with these names are in "
+            f"column {column!r} holds names of files, such as {texts[0]!r}, and no image files with these names are in "
             "the table's folder; expected images, names of image files, or texts. If they name images, put the table "
             "into the folder of the images, or give (paths, labels). If they are texts, name the column with input= "
             "(on the command line: --input NAME)."

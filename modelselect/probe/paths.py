@@ -79,14 +79,16 @@ class Origin:
         return Origin((folder,), self.roots, suffixes=suffixes)
 
 
-def may_be_paths(sample: Iterable[Any]) -> bool:
-    """True if every text of a sample looks like the path or the address of an image file.
+def may_be_paths(sample: Iterable[Any], *, spaces: bool = False) -> bool:
+    """True if every text of a sample looks like the path or the address of an image file; `spaces`: with spaces, too.
 
     >>> may_be_paths(["cats/1.jpg", "cats/2.jpg"]), may_be_paths(["a picture of a cat", "cats/2.jpg"])
     (True, False)
     """
     texts = [text for text in sample if isinstance(text, str) and text]
-    return bool(texts) and all(_has_suffix(text) and not re.search(r"\s", os.path.basename(text)) for text in texts)
+    return bool(texts) and all(
+        _has_suffix(text) and (spaces or not re.search(r"\s", os.path.basename(text))) for text in texts
+    )
 
 
 def origin_of_paths(

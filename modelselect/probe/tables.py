@@ -298,6 +298,7 @@ def _read_csv(path: Path, separator: str | None) -> Any:
     if separator == "\t" and any(_holds_lines(column) for column in table.columns):
         table = _parsed(path, layout, quotes=False)
     _refuse_without_header(path, names, table)
+    _refuse_second_header(path, names, table)
     columns = zip(names, table.columns, strict=True)
     return pa.table([column if name.lower() in TEXT_NAMES else _typed(column) for name, column in columns], names)
 
@@ -371,6 +372,22 @@ def _refuse_without_header(path: Path, names: Sequence[str], table: Any) -> None
                 "which looks like a value. Add a first line with a name for each column, such as: "
                 f"{','.join(f'column{place}' for place in range(1, len(names) + 1))}"
             )
+
+
+def _refuse_second_header(path: Path, names: Sequence[str], table: Any) -> None:
+    """Raises for tables that were written one below the other, each with the names of its columns."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    same = np.ones(len(table), np.bool_)
+    for name, column in zip(names, table.columns, strict=True):
+        same &= pc.equal(column, pa.scalar(name)).fill_null(False).to_numpy()
+    if same.any():
+        raise DatasetError(
+            f"the table {path} says the names of its columns again in row {int(same.argmax())}, as if it were several "
+            "tables. Remove such lines."
+        )
 
 
 def _not_unicode(path: Path) -> DatasetError:

@@ -356,6 +356,23 @@ def test_a_table_of_paths_and_labels_without_names_of_columns_is_refused(tmp_pat
     assert "first line says 'rose/0.jpg', which looks like a value" in refusal(given)
 
 
+def test_names_of_columns_in_the_middle_of_a_table_are_no_row(tmp_path: Path) -> None:
+    given = written(tmp_path / "t.csv", CSV + CSV)
+    assert "says the names of its columns again in row 12" in refusal(given)
+
+
+def test_file_names_with_spaces_in_a_column_of_file_names_are_paths(tmp_path: Path) -> None:
+    names = [f"photo of {'test tubes' if i % 2 else 'a train'} {i}.png" for i in range(8)]
+    pictures_in(tmp_path, names)
+    table = written(
+        tmp_path / "metadata.csv", "file_name,label\n" + "".join(f"{n},{i % 2}\n" for i, n in enumerate(names))
+    )
+    assert len(Probe.of(tmp_path)) == len(Probe.of(table)) == 8
+    for name in names:
+        (tmp_path / name).unlink()
+    assert "no image files with these names" in refusal(table)
+
+
 def test_names_of_columns_that_are_values_too_are_names_if_others_are_usual(tmp_path: Path) -> None:
     rows = "".join(f"text {i},{['toxic', 'fine'][i % 2]}\n" for i in range(8))
     assert len(Probe.of(written(tmp_path / "t.csv", "text,toxic\n" + rows), label="toxic")) == 8
