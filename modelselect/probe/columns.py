@@ -9,6 +9,7 @@ from typing import Any
 
 from modelselect.errors import DatasetError, did_you_mean
 from modelselect.probe.paths import SAMPLE, may_be_paths
+from modelselect.utils.class_labels import one_hot
 from modelselect.utils.text import listed
 
 
@@ -67,6 +68,9 @@ _NO_INPUT = _words(
 )
 """Names of columns that are not texts to rank on, unless the user names them."""
 
+_SHOWN = 20
+"""Number of columns that a message lists."""
+
 _PROSE_WORDS = 4
 """Mean number of words from which a column of any name holds texts."""
 
@@ -77,12 +81,12 @@ class Columns:
 
     Attributes:
         inputs: one column, or two columns of pairs of texts.
-        label: the column of labels.
+        label: the column of labels, or the columns of one-hot labels.
         remarks: what the user should know of the choice.
     """
 
     inputs: tuple[str, ...]
-    label: str
+    label: str | tuple[str, ...]
     remarks: tuple[str, ...]
 
     @classmethod
@@ -98,11 +102,11 @@ class Columns:
             DatasetError: a column is missing, no column fits, or several fit.
         """
         features = dataset.features
-        label, about_label = _label(dataset, features, label)
+        found, about_label = _label(dataset, features, label)
         if input is not None:
-            return cls(_named(features, input), label, about_label)
-        columns, about_input = _inputs(dataset, features, label)
-        return cls(columns, label, (*about_label, *about_input))
+            return cls(_named(features, input), found, about_label)
+        columns, about_input = _inputs(dataset, features, (found,) if isinstance(found, str) else found)
+        return cls(columns, found, (*about_label, *about_input))
 
 
 def kind(feature: Any) -> str:
@@ -138,11 +142,20 @@ def in_order(dataset: Any, stored: Any) -> Any:
     return stored if order is None else stored.take(order.column(0))
 
 
-def _label(dataset: Any, features: Mapping[str, Any], wanted: str | None) -> tuple[str, tuple[str, ...]]:
+def is_whole(feature: Any) -> bool:
+    """True for a column of integers that are no classes."""
+    return kind(feature).startswith(("int", "uint"))
+
+
+def _label(
+    dataset: Any, features: Mapping[str, Any], wanted: str | None
+) -> tuple[str | tuple[str, ...], tuple[str, ...]]:
     if wanted is not None:
         return _present(features, wanted, "label"), ()
     fitting = _may_be_labels(features)
     if not fitting:
+        if several := _one_hot(dataset, features):
+            return several, ()
         raise DatasetError(
             f"no label column found among {_listed(features)}; expected one ClassLabel column, or one with the name "
             f"{', '.join(LABEL_NAMES)}. Name it with label= (on the command line: --label NAME). To use unlabelled "
@@ -159,6 +172,19 @@ def _label(dataset: Any, features: Mapping[str, Any], wanted: str | None) -> tup
         f"the columns {_quoted(fitting)} may all hold the labels ({_listed({c: features[c] for c in fitting})}); "
         f"expected one. Name it with label= (on the command line: --label NAME), such as label={fitting[0]!r}."
     )
+
+
+def _one_hot(dataset: Any, features: Mapping[str, Any]) -> tuple[str, ...]:
+    """The columns of 0 and 1 of which each row has exactly one 1; none if there are no such columns."""
+    import numpy as np
+
+    numbers = [c for c in features if kind(features[c]).startswith(("int", "uint", "float", "bool"))]
+    columns = [c for c in numbers if c.lower() not in _NO_INPUT and set(sample_of(dataset, c)) <= {0, 1}]
+    if len(columns) < 2:
+        return ()
+    table = dataset.with_format("arrow").select_columns(columns)[:]
+    matrix = np.stack([np.asarray(table[c].to_pylist(), np.float64) for c in columns], axis=1)
+    return tuple(columns) if one_hot(matrix) is not None else ()
 
 
 def _is_plainly_the_label(features: Mapping[str, Any], column: str, fitting: Sequence[str]) -> bool:
@@ -197,13 +223,19 @@ def _same_classes(dataset: Any, columns: Sequence[str]) -> bool:
     return all(len(set(each)) == together for each in values)
 
 
-def _inputs(dataset: Any, features: Mapping[str, Any], label: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _inputs(
+    dataset: Any, features: Mapping[str, Any], labels: Sequence[str]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
     import datasets
 
-    others = [c for c in features if c != label and not isinstance(features[c], datasets.ClassLabel)]
+    others = [c for c in features if c not in labels and not isinstance(features[c], datasets.ClassLabel)]
     unlike_labels = [c for c in others if c.lower() not in LABEL_NAMES] or others
     samples = {c: sample_of(dataset, c) for c in unlike_labels if is_text(features[c])}
-    images = [c for c in unlike_labels if is_image(features[c]) or (c in samples and may_be_paths(samples[c]))]
+    images = [
+        c
+        for c in unlike_labels
+        if is_image(features[c]) or (c in samples and may_be_paths(samples[c], spaces=c.lower() in _NO_INPUT))
+    ]
     texts = [c for c in samples if c not in images and c.lower() not in _NO_INPUT]
     if len(images) > 1:
         raise DatasetError(
@@ -227,7 +259,8 @@ def _inputs(dataset: Any, features: Mapping[str, Any], label: str) -> tuple[tupl
         )
     raise DatasetError(
         f"no input column found among {_listed(features)}; expected one of images or of texts. Name it with input= (on "
-        "the command line: --input NAME), or give (inputs, labels)."
+        "the command line: --input NAME); a column may name image files in the table's folder, with or without their "
+        "suffix. Or give (inputs, labels)."
     )
 
 
@@ -239,7 +272,7 @@ def _named(features: Mapping[str, Any], wanted: str | Sequence[str]) -> tuple[st
         names = list(wanted)
     for name in names:
         _present(features, name, "input")
-    if len(names) == 1 and (is_image(features[names[0]]) or is_text(features[names[0]])):
+    if len(names) == 1 and any(fits(features[names[0]]) for fits in (is_image, is_text, is_whole)):
         return (names[0],)
     if len(names) == 2 and names[0] != names[1] and all(is_text(features[name]) for name in names):
         return (names[0], names[1])
@@ -294,4 +327,5 @@ def _quoted(names: Sequence[str]) -> str:
 
 
 def _listed(features: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} ({kind(feature)})" for name, feature in features.items()) or "no columns"
+    shown = ", ".join(f"{name} ({kind(feature)})" for name, feature in list(features.items())[:_SHOWN])
+    return (shown or "no columns") + (f" and {len(features) - _SHOWN} more" if len(features) > _SHOWN else "")

@@ -40,7 +40,7 @@ def frame_dataset(frame: Any) -> Any:
 
 
 def _holds_images(column: Any) -> bool:
-    return any(is_a(value, "PIL.Image", "Image") for value in column.head(1))
+    return any(is_a(value, "PIL.Image", "Image") for value in column.dropna().head(1))
 
 
 def plain_table(table: Any) -> Any:

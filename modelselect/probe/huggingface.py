@@ -11,15 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from modelselect.errors import DatasetError
-from modelselect.probe.columns import Columns, in_order, is_image, kind, sample_of, values_of
-from modelselect.probe.images import Reading, UnreadableError
+from modelselect.probe.columns import TEXT_NAMES, Columns, in_order, is_image, is_whole, kind, sample_of, values_of
+from modelselect.probe.images import SIGNATURES, Reading, UnreadableError
 from modelselect.probe.labels import Labels
-from modelselect.probe.paths import Origin, name_of_path_row, origin_of_paths
+from modelselect.probe.paths import Origin, may_be_paths, name_of_path_row, origin_of_paths
 from modelselect.probe.rows import IMAGE, TEXT, Rows
 from modelselect.probe.splits import WHOLE
 from modelselect.probe.texts import blank_remark
-from modelselect.utils.class_labels import UNLABELLED
 
+_MANY_NUMBERS = re.compile(r"[\[(]?\s*\d+(\.\d*)?(\s*[\s,;]\s*\d+(\.\d*)?){8,}\s*[\])]?")
+_IDENTIFIER = re.compile(r"[0-9a-f]{8,}(-[0-9a-f]+)*|[A-Za-z]{0,20}([-_.]?\d+)+")
+"""What names a file and is no text: `train_0012`, `3f786850e387550f`."""
 _HUB_ID = re.compile(r"(?P<path>[\w.-]+/[\w.-]+)(:(?P<config>[^/:\s]+))?", re.ASCII)
 
 
@@ -47,8 +49,11 @@ class HuggingFaceRows(Rows):
         import datasets
 
         origin = origin or Origin.user()
+        dataset = _with_images(dataset)
         columns = Columns.of(dataset, input, label)
         first = columns.inputs[0]
+        if of_numbers := is_whole(dataset.features[first]):
+            dataset = dataset.cast_column(first, datasets.Value("string"))
         self._origin: Origin | None = origin
         if not is_image(dataset.features[first]):
             self._origin = None
@@ -60,8 +65,14 @@ class HuggingFaceRows(Rows):
                     where=f"the values of column {first!r}",
                     named=input is not None,
                 )
+        if self._origin is None and not is_image(dataset.features[first]) and len(columns.inputs) == 1:
+            chosen = input is not None or first.lower() in TEXT_NAMES
+            _refuse_what_is_no_text(sample_of(dataset, first), first, of_numbers, chosen=chosen)
         super().__init__(TEXT if self._origin is None else IMAGE, _labels(dataset, columns.label))
         self.remarks = columns.remarks
+        if self._origin is not None and not set(self._origin.folders) <= set(origin.folders):
+            place = os.path.relpath(self._origin.folders[0], origin.searched[0])
+            self.remarks += (f"The images that column {first!r} names are in the folder {place}.",)
         if self.modality == TEXT:
             self.remarks += blank_remark(_blank(dataset, columns.inputs))
         dataset = dataset.with_format(None).select_columns(list(columns.inputs))
@@ -72,7 +83,8 @@ class HuggingFaceRows(Rows):
             dataset = dataset.cast_column(first, datasets.Image(decode=False))
         self._dataset, self._columns = dataset, columns.inputs
         named = first if len(columns.inputs) == 1 else list(columns.inputs)
-        self.notes = {"input": named, "label": columns.label, "datasets": datasets.__version__}
+        label_columns = columns.label if isinstance(columns.label, str) else list(columns.label)
+        self.notes = {"input": named, "label": label_columns, "datasets": datasets.__version__}
 
     def raw(self, row: int) -> Any:
         found = self._dataset[row]
@@ -213,20 +225,72 @@ def _check_saved_paths(folder: Path) -> None:
                 )
 
 
-def _labels(dataset: Any, column: str) -> Labels:
+def _with_images(dataset: Any) -> Any:
+    """The dataset, where columns of encoded images that are not declared as images are declared so.
+
+    Such a column holds bytes, or `{"bytes": ..., "path": ...}`, as the tables that other libraries write.
+    """
     import datasets
 
+    for column, feature in dataset.features.items():
+        struct = isinstance(feature, dict) and set(feature) == {"bytes", "path"} and "binary" in kind(feature["bytes"])
+        if struct or (kind(feature) in ("binary", "large_binary") and _holds_files(sample_of(dataset, column))):
+            dataset = dataset.cast_column(column, datasets.Image())
+    return dataset
+
+
+def _holds_files(sample: Sequence[Any]) -> bool:
+    return any(isinstance(value, bytes) and value.startswith(SIGNATURES) for value in sample)
+
+
+def _refuse_what_is_no_text(sample: Sequence[Any], column: str, of_numbers: bool, *, chosen: bool) -> None:
+    """Raises for names of images that are not found, and for texts that are lists of numbers.
+
+    Args:
+        sample: values of the column.
+        column: its name.
+        of_numbers: the values were numbers.
+        chosen: the user named the column, or its name says that it holds texts.
+    """
+    texts = [text for text in sample if isinstance(text, str) and text.strip()]
+    if of_numbers:
+        raise DatasetError(
+            f"column {column!r} holds whole numbers, such as {', '.join(texts[:1])}, and no image files with these "
+            "names are in the table's folder; expected images, names of image files, or texts. Name another column "
+            "with input= (on the command line: --input NAME), or give (inputs, labels)."
+        )
+    if texts and not chosen and (may_be_paths(texts, spaces=True) or all(map(_IDENTIFIER.fullmatch, texts))):
+        raise DatasetError(
+            f"column {column!r} holds names of files, such as {texts[0]!r}, and no image files with these names are in "
+            "the table's folder; expected images, names of image files, or texts. If they name images, put the table "
+            "into the folder of the images, or give (paths, labels). If they are texts, name the column with input= "
+            "(on the command line: --input NAME)."
+        )
+    if texts and all(_MANY_NUMBERS.fullmatch(text) for text in texts):
+        raise DatasetError(
+            f"the texts in column {column!r} are lists of numbers, such as {texts[0][:40]!r}; expected images or "
+            "texts. If the numbers are pixels, give ([np.array(text.split(), np.uint8).reshape(HEIGHT, WIDTH) for text "
+            "in texts], labels)."
+        )
+
+
+def _labels(dataset: Any, column: str | tuple[str, ...]) -> Labels:
+    import datasets
+
+    if isinstance(column, tuple):
+        table = dataset.with_format(None).select_columns(list(column)).to_pandas()
+        return Labels.of(table, len(dataset), where=f"the labels in the columns {', '.join(map(repr, column))}")
     feature = dataset.features[column]
-    dtype = str(getattr(feature, "dtype", ""))
+    is_list = kind(feature) in ("List", "LargeList", "Sequence")
+    feature = feature.feature if is_list else feature
+    dtype = str(getattr(feature, "dtype", "")) if not is_list else ""
     if not isinstance(feature, (datasets.ClassLabel, datasets.Value)):
         raise DatasetError(
             f"the label column {column!r} holds {kind(feature)}; expected one class for each row. Name another column "
             "with label= (on the command line: --label NAME)."
         )
     values = values_of(dataset, column)
-    if dtype.startswith(("int", "uint")):
-        given = values.fill_null(UNLABELLED).to_numpy()
-    elif dtype.startswith("float"):
+    if dtype.startswith("float") or (dtype.startswith(("int", "uint")) and not values.null_count):
         given = values.to_numpy()
     else:
         given = values.to_pylist()

@@ -47,6 +47,9 @@ SUFFIXES = frozenset(
 )
 """Suffixes of files that count as images: those of torchvision's `ImageFolder`, and of what else can be decoded."""
 
+SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"RIFF", b"BM", b"GIF8", b"II*\0", b"MM\0*", b"P5", b"P6")
+"""First bytes of the image files that a list or a column of bytes may hold."""
+
 
 def has_image_suffix(path: str) -> bool:
     """True if the path of a file ends with one of `SUFFIXES`, in any case.

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelselect.errors import DatasetError
-from modelselect.probe.images import UnreadableError, is_16_bit
+from modelselect.probe.images import SIGNATURES, UnreadableError, is_16_bit
 from modelselect.probe.labels import Labels
 from modelselect.probe.paths import SAMPLE, Origin, name_of_path_row, origin_of_paths
 from modelselect.probe.rows import ARRAY, IMAGE, TEXT, Rows
@@ -23,9 +23,6 @@ _CHECKED_AT_ONCE = 1 << 24  # number of values; keeps the search for NaN in a la
 _LOOKED_AT = 100  # number of values that tell what a list holds
 
 _NUMBER = (int, float, np.number, np.bool_)
-
-_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"RIFF", b"BM", b"GIF8", b"II*\0", b"MM\0*", b"P5", b"P6")
-"""First bytes of the image files that a list of bytes may hold."""
 
 
 class MemoryRows(Rows):
@@ -60,6 +57,8 @@ class MemoryRows(Rows):
         self._inputs = values
         n_rows = len(values)
         super().__init__(modality, Labels.none(n_rows) if labels is None else Labels.of(labels, n_rows, where="labels"))
+        if modality == ARRAY:
+            self.remarks = _like_images(values)
         if modality == TEXT:
             pairs = any(isinstance(value, tuple) for value in values)
             self.remarks = ((PAIRS_REMARK,) if pairs else ()) + blank_texts(values)
@@ -239,7 +238,7 @@ def _of_bytes(values: list[Any], given: Sequence[int]) -> tuple[list[Any], Calla
             f"inputs hold bytes in row {given[0]} and {type(values[other]).__name__} in row {other}; give rows of one "
             "kind."
         )
-    if any(values[row].startswith(_SIGNATURES) for row in given[:_LOOKED_AT]):
+    if any(values[row].startswith(SIGNATURES) for row in given[:_LOOKED_AT]):
         return values, bytes
     texts = list(values)
     for row in given:
@@ -330,6 +329,19 @@ def _common_modality(inputs: Sequence[Any]) -> str:
         if isinstance(value, np.ndarray):
             _check_values(value[None], row)
     return next(iter(rows), ARRAY)
+
+
+def _like_images(arrays: NDArray[Any] | list[Any]) -> tuple[str, ...]:
+    """The remark that arrays of numbers look like images of another type than `uint8`; none if they do not."""
+    if not len(arrays) or not isinstance(first := arrays[0], np.ndarray) or first.ndim != 3:
+        return ()
+    if 3 not in (first.shape[0], first.shape[2]) or first.min() < 0 or first.max() > 255:
+        return ()
+    typed = "x.round().astype(np.uint8)" if first.max() > 1 else "(255 * x).round().astype(np.uint8)"
+    return (
+        f"The inputs are {first.dtype} arrays of shape {first.shape}, so each model is given them unchanged, without "
+        f"its own resizing and normalization. If they are images, give [{typed} for x in inputs].",
+    )
 
 
 def _check_values(array: NDArray[Any], first_row: int = 0) -> None:

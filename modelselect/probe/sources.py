@@ -116,9 +116,9 @@ def _open_path(
     except (OSError, RuntimeError) as error:  # the name is too long, or the home folder is unknown
         raise DatasetError(f"{str(given)[:200]!r} is not a path ({error}); {_EXPECTED}.") from None
     if is_folder:
+        refuse_test_folder(path)
         if is_saved(path):
             return _folder_name(path), open_saved(path, input=input, label=label)
-        refuse_test_folder(path)
         return _folder_name(path), _open_folder(path, split, input=input, label=label)
     if path.exists():
         return table_name(path), open_table(path, input=input, label=label)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import csv
 import gzip
+import itertools
 import os
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from modelselect.errors import DatasetError
-from modelselect.probe.columns import is_text, sample_of, values_of
+from modelselect.probe.columns import LABEL_NAMES, TEXT_NAMES, is_text, sample_of, values_of
 from modelselect.probe.frames import plain_table
 from modelselect.probe.huggingface import HuggingFaceRows
 from modelselect.probe.images import has_image_suffix
@@ -54,7 +56,12 @@ _OTHER_FILES: Mapping[str, str] = {
 _METADATA = "metadata"
 """Name of the tables that say the labels of the image files beside them."""
 
-_SPLIT_COLUMNS = frozenset({"split", "set", "subset", "partition", "dataset_split"})
+_SPLIT_COLUMNS = frozenset({"split", "set", "subset", "partition", "dataset_split", "usage"})
+"""Columns that say splits, even if some of their values are no names of splits."""
+_FLAG = re.compile(r"(is|in)[ _]")
+_YES, _NO = frozenset({"1", "1.0", "true", "yes"}), frozenset({"0", "0.0", "false", "no"})
+_NO_SPLIT = "no split"
+"""The split of rows of which the column of splits says none."""
 _SEPARATORS = (",", ";", "\t", "|")
 _SHARD = re.compile(r"-\d{5}-of-\d{5}(-[0-9a-f]+)?$")
 _WHOLE_NUMBER = r"^-?(0|[1-9][0-9]{0,17})$"
@@ -67,7 +74,7 @@ Openers = dict[str, Callable[[], Rows]]
 
 def open_dataset(dataset: Any, *, remarks: Sequence[str] = (), **arguments: Any) -> Openers:
     """Functions that open the rows of each split of a table without splits: one, or those that its own column says."""
-    parts = _by_split(dataset)
+    parts = _by_split(dataset, arguments.get("label"))
     if parts is None:
         return {WHOLE: partial(_rows, dataset, remarks, arguments)}
     by, datasets = parts
@@ -155,32 +162,54 @@ def _rows(dataset: Any, remarks: Sequence[str], arguments: Mapping[str, Any]) ->
     return rows
 
 
-def _by_split(dataset: Any) -> tuple[str, dict[str, Any]] | None:
-    """The rows of each split, and what says the split: a column of splits' names, or the first folder of paths."""
+def _by_split(dataset: Any, label: str | None) -> tuple[str, dict[str, Any]] | None:
+    """The rows of each split, and what says the split: a column, or the first folder of paths."""
     import numpy as np
 
-    split_of: Callable[[Any], str]
-    for column in [c for c, feature in dataset.features.items() if is_text(feature)]:
-        if column.lower() in _SPLIT_COLUMNS:
-            what, split_of = f"the column {column!r}", str
-        elif may_be_paths(sample_of(dataset, column)):
-            what, split_of = f"the folders in the column {column!r}", _first_folder
-        else:
+    for column in [name for name in dataset.features if name != label and name.lower() not in LABEL_NAMES]:
+        found = _splits_said(dataset, column)
+        if found is None:
             continue
-        if not _are_splits(map(split_of, sample_of(dataset, column))):
-            continue
-        said = [split_of(value) for value in values_of(dataset, column).to_pylist()]
-        names = set(said)
-        if not _are_splits(names):
-            continue
-        if names and (len(names) > 1 or kind_of_split(next(iter(names))) == TEST):
-            array = np.array(said)
-            return what, {name: dataset.select(np.flatnonzero(array == name)) for name in sorted(names)}
+        what, said = found
+        array = np.array(said, object)
+        return what, {name: dataset.select(np.flatnonzero(array == name)) for name in sorted(set(said))}
     return None
 
 
-def _are_splits(names: Iterable[str]) -> bool:
-    return all(kind_of_split(name) for name in names)
+def _splits_said(dataset: Any, column: str) -> tuple[str, list[str]] | None:
+    """What says the splits, and the split of each row; None for a column that says none."""
+    what, name = f"the column {column!r}", column.lower()
+    if flag := _FLAG.match(name):
+        return _splits_flagged(dataset, column, kind_of_split(name[flag.end() :]))
+    if not is_text(dataset.features[column]):
+        return None
+    sample = sample_of(dataset, column)
+    known = name in _SPLIT_COLUMNS
+    of_paths = may_be_paths(sample) and all(kind_of_split(_first_folder(path)) for path in sample)
+    if not (of_paths or known or all(value and kind_of_split(value) for value in sample)):
+        return None
+    said = values_of(dataset, column).to_pylist()
+    if of_paths:
+        what, said = f"the folders in the column {column!r}", [_first_folder(path) for path in said]
+    kinds = {value: kind_of_split(value) if value else None for value in set(said)}
+    found = set(kinds.values()) - {None}
+    only_splits = None not in kinds.values()
+    if known and found and (len(kinds) > 1 or TEST in found):
+        return what, [value or _NO_SPLIT for value in said]
+    if of_paths and only_splits and (len(kinds) > 1 or TEST in found):
+        return what, said
+    return (what, said) if only_splits and TRAIN in found and len(found) > 1 else None
+
+
+def _splits_flagged(dataset: Any, column: str, kind: str | None) -> tuple[str, list[str]] | None:
+    """The splits that a column such as `is_test` says with 0 and 1."""
+    if kind not in (TRAIN, TEST):
+        return None
+    said = [str(value).lower() for value in values_of(dataset, column).to_pylist()]
+    if not set(said) <= _YES | _NO or len(set(said)) < 2:
+        return None
+    other = TRAIN if kind == TEST else TEST
+    return f"the column {column!r}", [kind if value in _YES else other for value in said]
 
 
 def _first_folder(path: str | None) -> str:
@@ -230,18 +259,18 @@ def _read_csv(path: Path, separator: str | None) -> Any:
     field is missing. `NA` is missing among numbers; among texts it is a text, since it may be a class.
     """
     import pyarrow as pa
-    from pyarrow import csv as arrow_csv
 
     opened = gzip.open if path.suffix.lower() == ".gz" else open
     with opened(path, "rb") as file:
         start = file.read(4)
     encoding = "utf-16" if start[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8"
+    if encoding == "utf-8" and b"\0" in start:
+        raise _not_unicode(path)
     try:
         with opened(path, "rt", encoding="utf-8-sig" if encoding == "utf-8" else encoding, newline="") as file:
-            first = file.readline()
-            separator = separator or ("\t" if ".tsv" in path.suffixes else _separator(first))
-            file.seek(0)
-            lines = csv.reader(file, delimiter=separator)
+            above, stated, header = _lines_above(file)
+            separator = separator or stated or ("\t" if ".tsv" in path.suffixes else _separator(header))
+            lines = csv.reader(itertools.chain([header], file), delimiter=separator)
             names, below = next(lines, []), next(lines, None)
     except UnicodeError:
         raise _not_unicode(path) from None
@@ -254,23 +283,108 @@ def _read_csv(path: Path, separator: str | None) -> Any:
     if len(set(names)) < len(names):
         twice = sorted({name for name in names if names.count(name) > 1})
         raise DatasetError(f"the table {path} has several columns named {', '.join(twice)}. Rename them.")
+    layout = _Layout(names, separator, encoding, above)
     try:
-        table = arrow_csv.read_csv(
-            path,
-            arrow_csv.ReadOptions(column_names=names, skip_rows_after_names=1, encoding=encoding, block_size=1 << 24),
-            arrow_csv.ParseOptions(delimiter=separator, newlines_in_values=True),
-            arrow_csv.ConvertOptions(
-                column_types=dict.fromkeys(names, pa.string()),
-                null_values=[""],
-                strings_can_be_null=True,
-                quoted_strings_can_be_null=False,
-            ),
-        )
+        table = _parsed(path, layout)
     except pa.ArrowInvalid as error:
         if "UTF8" in str(error):
             raise _not_unicode(path) from None
-        raise
-    return pa.table([_typed(column) for column in table.columns], names)
+        if separator != "\t":
+            raise
+        table = _parsed(path, layout, quotes=False)
+    if separator == "\t" and any(_holds_lines(column) for column in table.columns):
+        table = _parsed(path, layout, quotes=False)
+    _refuse_without_header(path, names, table)
+    _refuse_second_header(path, names, table)
+    columns = zip(names, table.columns, strict=True)
+    return pa.table([column if name.lower() in TEXT_NAMES else _typed(column) for name, column in columns], names)
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Attributes: `above` is the number of lines above the line that holds the names of the columns."""
+
+    names: list[str]
+    separator: str
+    encoding: str
+    above: int
+
+
+def _lines_above(file: Iterable[str]) -> tuple[int, str | None, str]:
+    """The number of lines above the header, which are blank or Excel's `sep=;`; that separator; and the header."""
+    separator = None
+    for place, line in enumerate(file):
+        if match := re.fullmatch(r'"?sep=(.)"?\s*', line):
+            separator = match[1]
+        elif line.strip():
+            return place, separator, line
+    return 0, separator, ""
+
+
+def _parsed(path: Path, layout: _Layout, *, quotes: bool = True) -> Any:
+    """The rows of a CSV file as a table of texts. `quotes`: a quotation mark encloses a field."""
+    import pyarrow as pa
+    from pyarrow import csv as arrow_csv
+
+    return arrow_csv.read_csv(
+        path,
+        arrow_csv.ReadOptions(
+            column_names=layout.names,
+            skip_rows=layout.above,
+            skip_rows_after_names=1,
+            encoding=layout.encoding,
+            block_size=1 << 24,
+        ),
+        arrow_csv.ParseOptions(
+            delimiter=layout.separator, newlines_in_values=quotes, quote_char='"' if quotes else False
+        ),
+        arrow_csv.ConvertOptions(
+            column_types=dict.fromkeys(layout.names, pa.string()),
+            null_values=[""],
+            strings_can_be_null=True,
+            quoted_strings_can_be_null=False,
+        ),
+    )
+
+
+def _holds_lines(column: Any) -> bool:
+    """True if a field holds whole lines of a table with tabs, since it starts with a quotation mark that is a text."""
+    import pyarrow.compute as pc
+
+    return bool(pc.any(pc.match_substring_regex(column, r"(?s)\t.*\n|\n.*\t")).as_py())
+
+
+def _refuse_without_header(path: Path, names: Sequence[str], table: Any) -> None:
+    """Raises for a table whose first line is a row: a name in it is a value of its own column, too, or a path."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    usual = {*LABEL_NAMES, *TEXT_NAMES}
+    if any(name.lower() in usual for name in names) or names == [str(place) for place in range(len(names))]:
+        return
+    for name, column in zip(names, table.columns, strict=True):
+        if may_be_paths([name]) or pc.any(pc.equal(pc.utf8_trim_whitespace(column), pa.scalar(name))).as_py():
+            raise DatasetError(
+                f"the table {path} seems to lack the line with the names of its columns: its first line says {name!r}, "
+                "which looks like a value. Add a first line with a name for each column, such as: "
+                f"{','.join(f'column{place}' for place in range(1, len(names) + 1))}"
+            )
+
+
+def _refuse_second_header(path: Path, names: Sequence[str], table: Any) -> None:
+    """Raises for tables that were written one below the other, each with the names of its columns."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    same = np.ones(len(table), np.bool_)
+    for name, column in zip(names, table.columns, strict=True):
+        same &= pc.equal(column, pa.scalar(name)).fill_null(False).to_numpy()
+    if same.any():
+        raise DatasetError(
+            f"the table {path} says the names of its columns again in row {int(same.argmax())}, as if it were several "
+            "tables. Remove such lines."
+        )
 
 
 def _not_unicode(path: Path) -> DatasetError:
@@ -290,8 +404,9 @@ def _typed(column: Any) -> Any:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    missing = pc.is_in(column, pa.array(_NO_VALUE))
-    numbers = pc.if_else(missing, pa.scalar(None, pa.string()), column)
+    trimmed = pc.utf8_trim_whitespace(column)
+    missing = pc.is_in(trimmed, pa.array(_NO_VALUE))
+    numbers = pc.if_else(missing, pa.scalar(None, pa.string()), trimmed)
     if numbers.null_count == len(numbers):
         return column
     for pattern, kind in ((_WHOLE_NUMBER, pa.int64()), (_NUMBER, pa.float64())):

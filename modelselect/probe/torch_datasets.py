@@ -14,7 +14,8 @@ from modelselect.errors import DatasetError
 from modelselect.probe.images import UnreadableError
 from modelselect.probe.labels import REGRESSION, Labels, one_name
 from modelselect.probe.memory import channels_first, modality_of
-from modelselect.probe.rows import ARRAY, IMAGE, Check, Rows
+from modelselect.probe.paths import Origin, origin_of_paths
+from modelselect.probe.rows import ARRAY, IMAGE, TEXT, Check, Rows
 from modelselect.utils.class_labels import LabelReader, one_hot
 from modelselect.utils.containers import array_of_tensor, is_a, is_tensor, opened
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 _READ_TWICE = 8
 """Number of rows that are read a second time, to detect a random transform."""
+
+_LOOKED_AT = 16
+"""Number of rows that tell whether texts are paths."""
 
 _LISTS = ("targets", "labels")
 _OTHER_LISTS = ("_labels", "_targets", "y", "samples", "_samples", "imgs")
@@ -56,6 +60,9 @@ class TorchRows(Rows):
         self._yielded = targets.values
         super().__init__("", targets.labels())
         self.modality = next((modality for row in range(n_rows) if (modality := self._modality(row))), IMAGE)
+        self._origin = self._origin_of_paths() if self.modality == TEXT else None
+        if self._origin is not None:
+            self.modality = IMAGE
         self.notes = {"type": type(dataset).__qualname__}
         self.remarks = (*targets.remarks(), *self._remarks_on_inputs())
 
@@ -76,7 +83,18 @@ class TorchRows(Rows):
                 value = np.moveaxis(value, 0, -1)
         if value is None:
             raise UnreadableError("missing")
-        return value
+        return value if self._origin is None else self._origin.read(str(value))
+
+    def _origin_of_paths(self) -> Origin | None:
+        """Where the files are, if the dataset yields paths of image files; None if it yields texts."""
+        texts = []
+        for row in np.unique(np.linspace(0, len(self) - 1, _LOOKED_AT).astype(int)).tolist():
+            try:
+                value = _pair(self._dataset[row])[0]
+            except Exception:
+                continue  # corrupt rows are counted when rows are checked
+            texts.append(value)
+        return origin_of_paths(texts, lambda: texts, Origin.user(), where="the dataset's inputs")
 
     def _check(self, row: int) -> Check:
         check = super()._check(row)
@@ -281,11 +299,12 @@ def _pair(value: Any) -> tuple[Any, Any]:
         if input is not None and label is not None:
             return value[input], value[label]
         keys = ", ".join(map(repr, value))
-        first, second = (repr(key) for key in (*value, "image", "label")[:2])
+        first = next((key for key in value if key != label), "image") if input is None else input
+        second = next((key for key in value if key != first), "label") if label is None else label
         raise DatasetError(
             f"the dataset yields dict rows with the keys {keys}; expected one input ({', '.join(_INPUT_KEYS)}) "
             f"and one label ({', '.join(_LABEL_KEYS)}), or an (image, label) pair. "
-            + _advice(f"[{first}]", f"[{second}]")
+            + _advice(f"[{first!r}]", f"[{second!r}]")
         )
     if isinstance(value, (tuple, list)) and len(value) == 2:
         return value[0], value[1]
@@ -325,7 +344,7 @@ def _one_class(label: Any) -> Any:
         read = LabelReader("labels", DatasetError, REGRESSION).read([value])
     except DatasetError:
         return f"a {type(label).__name__}"
-    return read.values[0] if len(read.values) else None
+    return read.values.tolist()[0] if len(read.values) else None
 
 
 def _array_if_tensor(value: Any) -> Any:

@@ -21,7 +21,15 @@ from dataclasses import dataclass, field
 
 from modelselect.errors import DatasetError
 from modelselect.probe.listing import EMPTY, Listing, Listings, contents, count, lies_in, some
-from modelselect.probe.splits import TEST, TRAIN, WHOLE, kind_of_known_split, kind_of_split, kinds_of_folders
+from modelselect.probe.splits import (
+    TEST,
+    TRAIN,
+    VALIDATION,
+    WHOLE,
+    kind_of_known_split,
+    kind_of_split,
+    kinds_of_folders,
+)
 
 LAYOUT = "expected FOLDER/CLASS/*.jpg or FOLDER/{train,val}/CLASS/*.jpg (JPEG, PNG, WebP, GIF, BMP, TIFF and others)"
 _NO_CLASSES = (
@@ -214,13 +222,17 @@ class _Level:
     def _splits(self, folders: Mapping[str, str], left_out: list[str]) -> Tree:
         """`folders`: the folder of each split; `left_out`: names of folders beside them that hold images."""
         splits, opened = {}, [self.base]
+        has_training = TRAIN in {self.kinds.get(name) for name in folders.values()}
         for split, name in folders.items():
             top = self._class_level(name)
             here = self.listings[top]
             if self.kinds.get(name) != TEST:
-                opened.append(top)
                 if all(map(is_container, here.folders)):
+                    if has_training and self.kinds.get(name) == VALIDATION and split != self.wanted:
+                        left_out = [*left_out, name]
+                        continue
                     raise DatasetError(self._no_classes_in([name]))
+                opened.append(top)
             splits[split] = {n: (os.path.join(top, n),) for n in [*here.folders, *_broken_folders(here)]}
         others = [n for n in self.listings[self.base].folders if n not in self.filled and not kind_of_split(n)]
         left_out = [*left_out, *(n for n in others if contents(self.listings[self.at(n)]) != EMPTY)]

@@ -212,7 +212,7 @@ class LabelReader:
 
     def _without_unlabelled(self, present: NDArray[Any], labelled: NDArray[np.bool_], missing: int) -> ClassValues:
         """`present` are the values of the labelled rows; the numbers -1 and -100 are taken out."""
-        ignored = 0
+        ignored = unlabelled = 0
         if present.dtype.kind != "b" and len(present):
             known, ignore = present >= 0, present == IGNORED
             wrong = ~known & ~ignore & (present != UNLABELLED)
@@ -225,8 +225,14 @@ class LabelReader:
                 )
             labelled, ignored = labelled.copy(), int(ignore.sum())
             labelled[labelled] = known
+            unlabelled = int((present == UNLABELLED).sum())
             present = present[known]
         remarks = self._missing(missing, labelled)
+        if unlabelled and len(present):
+            remarks.append(
+                f"Rows with the label {UNLABELLED}: {unlabelled} of {len(labelled)}; they count as unlabelled. If "
+                f"{UNLABELLED} is a class, give names, or numbers from 0, such as [label + 1 for label in labels]."
+            )
         if ignored and len(present):
             remarks.append(
                 f"Rows with the label {IGNORED}, which PyTorch and transformers leave out: {ignored} of "

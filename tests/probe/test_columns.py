@@ -170,7 +170,7 @@ def test_what_is_not_read_is_said() -> None:
 
 
 def test_a_column_of_several_labels_or_of_ids_alone_is_refused() -> None:
-    assert "'labels' holds List" in refusal(table(text=texts("a"), labels=[[0, 1], [1]] * 6))
+    assert "Several classes for one row are not supported" in refusal(table(text=texts("a"), labels=[[0, 1], [1]] * 6))
     assert "no input column found" in refusal(table(id=texts("a"), label=HALVES))
     assert taken(table(id=texts("a"), label=HALVES), input="id") == ("id", "label")
 

@@ -26,7 +26,6 @@ def of_labels(labels: Any, **settings: Any) -> Probe:
         np.repeat(np.arange(100), 20),
         np.repeat(np.arange(10), 2),
         np.repeat([0, 1, 2], [5000, 40, 30]),
-        np.r_[np.repeat([0, 1], 20), np.full(500, -1)],
     ],
 )
 def test_a_usual_dataset_gets_no_remark(labels: Any) -> None:

@@ -171,3 +171,26 @@ def test_a_dataset_marked_as_test_or_streamed_is_refused() -> None:
     assert len(Probe.of({"train": marked})) == 12  # renaming the split says that it is not a test set
     with pytest.raises(DatasetError, match="IterableDataset"):
         Probe.of(data.to_iterable_dataset())
+
+
+# --- labels and splits -----------------------------------------------------------------------------------------------
+
+
+def test_lists_of_one_label_are_labels_and_lists_of_several_are_refused_by_their_row() -> None:
+    import datasets
+
+    texts = [f"text {i}" for i in range(8)]
+    names = datasets.Sequence(datasets.ClassLabel(names=["cat", "dog"]))
+    features = datasets.Features({"text": datasets.Value("string"), "labels": names})
+    single = datasets.Dataset.from_dict({"text": texts, "labels": [[i % 2] for i in range(8)]}, features=features)
+    assert Probe.of(single).class_names == ("cat", "dog")
+    several = datasets.Dataset.from_dict({"text": texts, "labels": [[0, 1], *[[i % 2] for i in range(7)]]})
+    with pytest.raises(DatasetError, match=r"hold 2 values in row 0 .* Several classes for one row are not supported"):
+        Probe.of(several)
+
+
+def test_the_test_split_of_a_saved_dataset_is_refused(tmp_path: Path) -> None:
+    table().train_test_split(0.25, seed=0).save_to_disk(tmp_path / "saved")
+    with pytest.raises(DatasetError, match="rows of a test split must not be used"):
+        Probe.of(tmp_path / "saved" / "test")
+    assert len(Probe.of(tmp_path / "saved" / "train")) == len(Probe.of(tmp_path / "saved")) == 9

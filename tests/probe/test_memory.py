@@ -208,3 +208,15 @@ def test_inputs_of_different_kinds_are_refused_with_their_rows(tmp_path: Path) -
     ):
         with pytest.raises(DatasetError, match=message):
             Probe.of((inputs, LABELS))
+
+
+@pytest.mark.parametrize("scale", [1, 255])
+@pytest.mark.parametrize("first", [True, False])
+def test_numbers_that_look_like_images_are_said_with_advice_that_works(scale: int, first: bool) -> None:
+    images = [noise(i) for i in range(6)]
+    inputs: Any = [np.moveaxis(image, -1, 0) if first else image for image in images]
+    inputs = [np.float32(x) / scale for x in inputs]
+    (remark,) = (said for said in Probe.of((inputs, [0, 1] * 3)).remarks if "If they are images" in said)
+    typed = remark.split("give ")[1].rstrip(".")
+    probe = Probe.of((eval(typed, {"np": np, "inputs": inputs}), [0, 1] * 3))
+    assert [np.asarray(probe.item(row)).tobytes() for row in range(6)] == [image.tobytes() for image in images]

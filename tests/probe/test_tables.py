@@ -24,6 +24,7 @@ from tests.probe.material import contents, folder_of, noise
 TEXTS = [f"text {i}" for i in range(12)]
 CODES = ["007", "042"] * 6
 CSV = "text,label\n" + "".join(f"{text},{code}\n" for text, code in zip(TEXTS, CODES, strict=True))
+HALVES = [0, 1] * 4
 TABLE = datasets.Dataset.from_dict({"text": TEXTS, "label": CODES})
 
 
@@ -283,3 +284,210 @@ def test_a_data_loader_is_refused_and_its_dataset_is_taken() -> None:
     loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(torch.eye(4), torch.tensor([0, 1, 0, 1])))
     assert "Give loader.dataset" in refusal(loader)
     assert len(Probe.of(loader.dataset)) == 4
+
+
+# --- what people's tables hold ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("column", "values"),
+    [
+        ("Usage", ["Training", "PublicTest", "PrivateTest"]),
+        ("phase", ["train", "val", "test"]),
+        ("split", ["train", "", "test"]),
+        ("split", ["train", "unused", "test"]),
+        ("is_test", ["0", "1", "1"]),
+        ("is_training_image", ["1", "0", "0"]),
+        ("in_train", ["True", "False", "False"]),
+    ],
+)
+def test_rows_that_a_column_marks_as_test_or_not_as_training_never_reach_the_probe(
+    tmp_path: Path, column: str, values: list[str]
+) -> None:
+    rows = [f"{kind} {i},{'ab'[i % 2]},{values[kind]}\n" for i in range(4) for kind in range(3)]
+    probe = Probe.of(written(tmp_path / "t.csv", f"text,label,{column}\n{''.join(rows)}"))
+    assert {probe.item(row)[0] for row in range(len(probe))} == {"0"}
+    assert any(f"split by the column {column!r}" in remark for remark in probe.remarks)
+
+
+@pytest.mark.parametrize(
+    "column", ["is_test,0", "fold,train", "group,train", "label,train", "kind,test"], ids=lambda column: str(column)
+)
+def test_a_column_that_says_one_split_or_labels_splits_nothing(tmp_path: Path, column: str) -> None:
+    name, value = column.split(",")
+    rows = [f"text {i},{'ab'[i % 2]},{value}\n" for i in range(8)]
+    given = written(tmp_path / "t.csv", f"text,class,{name}\n{''.join(rows)}")
+    assert len(Probe.of(given, label="class")) == 8
+
+
+@pytest.mark.parametrize("start", ["\n\n", "sep=;\n", '"sep=;"\n\n'])
+def test_lines_above_the_names_of_the_columns_are_skipped(tmp_path: Path, start: str) -> None:
+    separator = ";" if "sep" in start else ","
+    probe = Probe.of(written(tmp_path / "t.csv", start + CSV.replace(",", separator)))
+    assert probe.fingerprint == Probe.of(TABLE).fingerprint
+
+
+def test_quotation_marks_that_open_a_text_of_a_tsv_swallow_no_rows(tmp_path: Path) -> None:
+    texts = [f'"text {i}' if i in (2, 7) else f"text {i}" for i in range(12)]
+    for given in (texts, texts[:7]):
+        rows = "".join(f"{text}\t{'ab'[i % 2]}\n" for i, text in enumerate(given))
+        probe = Probe.of(written(tmp_path / "t.tsv", f"text\tlabel\n{rows}"))
+        assert [probe.item(row) for row in range(len(probe))] == given
+    quoted = written(tmp_path / "quoted.tsv", 'text\tlabel\n"one\nline"\ta\nb\tb\nc\ta\nd\tb\n')
+    assert Probe.of(quoted).item(0) == "one\nline"
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_a_table_without_names_of_columns_is_refused_before_its_first_row_is_lost(
+    tmp_path: Path, order: tuple[int, int]
+) -> None:
+    rows = [(f"text {i}", str(i % 2)) for i in range(8)]
+    lines = [",".join(row[place] for place in order) + "\n" for row in rows]
+    given = written(tmp_path / "t.csv", "".join(lines))
+    for arguments in ({}, {"label": "0"}):
+        with pytest.raises(DatasetError, match="seems to lack the line with the names of its columns"):
+            Probe.of(given, **arguments)
+    names = ",".join(("text", "label")[place] for place in order)
+    assert len(Probe.of(written(given, names + "\n" + "".join(lines)))) == 8
+
+
+def test_a_table_of_paths_and_labels_without_names_of_columns_is_refused(tmp_path: Path) -> None:
+    given = written(tmp_path / "t.csv", "rose/0.jpg, 0\nrose/1.jpg, 0\ntulip/2.jpg, 1\ntulip/3.jpg, 1\n")
+    assert "first line says 'rose/0.jpg', which looks like a value" in refusal(given)
+
+
+def test_names_of_columns_in_the_middle_of_a_table_are_no_row(tmp_path: Path) -> None:
+    given = written(tmp_path / "t.csv", CSV + CSV)
+    assert "says the names of its columns again in row 12" in refusal(given)
+
+
+def test_file_names_with_spaces_in_a_column_of_file_names_are_paths(tmp_path: Path) -> None:
+    names = [f"photo of {'test tubes' if i % 2 else 'a train'} {i}.png" for i in range(8)]
+    pictures_in(tmp_path, names)
+    table = written(
+        tmp_path / "metadata.csv", "file_name,label\n" + "".join(f"{n},{i % 2}\n" for i, n in enumerate(names))
+    )
+    assert len(Probe.of(tmp_path)) == len(Probe.of(table)) == 8
+    for name in names:
+        (tmp_path / name).unlink()
+    assert "no image files with these names" in refusal(table)
+
+
+def test_names_of_columns_that_are_values_too_are_names_if_others_are_usual(tmp_path: Path) -> None:
+    rows = "".join(f"text {i},{['toxic', 'fine'][i % 2]}\n" for i in range(8))
+    assert len(Probe.of(written(tmp_path / "t.csv", "text,toxic\n" + rows), label="toxic")) == 8
+
+
+def test_a_column_called_text_stays_text_and_spaces_beside_numbers_do_not_count(tmp_path: Path) -> None:
+    probe = Probe.of(written(tmp_path / "t.csv", "text, label\n1.0, 0\n2.50, 1\n007, 0\n1e5, 1\n"))
+    assert [probe.item(row) for row in range(4)] == ["1.0", "2.50", "007", "1e5"]
+    assert probe.class_names == ("0", "1")
+
+
+def test_missing_class_numbers_of_a_table_are_said(tmp_path: Path) -> None:
+    probe = Probe.of(written(tmp_path / "t.csv", "text,label\n" + "a,1\nb,0\nc,NA\nd,1\ne,0\n"))
+    assert probe.remarks == ("Rows without a label: 1 of 5, the first is row 2.",)
+
+
+def test_utf_16_without_its_mark_is_said_to_be_no_utf_8(tmp_path: Path) -> None:
+    assert "is not in UTF-8" in refusal(written(tmp_path / "t.csv", CSV.encode("utf-16-le")))
+
+
+# --- names of images -------------------------------------------------------------------------------------------------
+
+
+def pictures_in(folder: Path, names: list[str], first: int = 0) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for place, name in enumerate(names):
+        Image.fromarray(noise(first + place)).save(folder / name)
+
+
+@pytest.mark.parametrize("written_as", ["name", "stem", "number"])
+@pytest.mark.parametrize("whole_folder", [True, False])
+def test_images_that_a_table_names_are_found_in_a_folder_beside_it(
+    tmp_path: Path, written_as: str, whole_folder: bool
+) -> None:
+    stems = [str(i) if written_as == "number" else f"a{i}" for i in range(8)]
+    pictures_in(tmp_path / "train_images", [f"{stem}.png" for stem in stems])
+    pictures_in(tmp_path / "test_images", [f"{stem}.png" for stem in stems], first=100)
+    names = [f"{stem}.png" if written_as == "name" else stem for stem in stems]
+    table = written(
+        tmp_path / "train.csv", "image_id,label\n" + "".join(f"{name},{i % 2}\n" for i, name in enumerate(names))
+    )
+    probe = Probe.of(tmp_path if whole_folder else table, input="image_id")
+    assert contents(probe) == [noise(i).tobytes() for i in range(8)]
+    assert probe.remarks == ("The images that column 'image_id' names are in the folder train_images.",)
+
+
+def test_images_of_one_name_in_two_folders_are_refused_with_advice_that_works(tmp_path: Path) -> None:
+    names = [f"{i}.png" for i in range(8)]
+    pictures_in(tmp_path / "small", names)
+    pictures_in(tmp_path / "large", names, first=100)
+    table = written(tmp_path / "t.csv", "image,label\n" + "".join(f"{n},{i % 2}\n" for i, n in enumerate(names)))
+    assert "are in several folders" in refusal(table)
+    table.rename(tmp_path / "large" / "t.csv")
+    assert contents(Probe.of(tmp_path / "large" / "t.csv"))[0] == noise(100).tobytes()
+
+
+def test_numbers_that_name_no_image_are_refused(tmp_path: Path) -> None:
+    given = written(tmp_path / "t.csv", "size,label\n" + "".join(f"{i},{i % 2}\n" for i in range(8)))
+    with pytest.raises(DatasetError, match="no image files with these names"):
+        Probe.of(given, input="size")
+
+
+@pytest.mark.parametrize("name", ["{:016x}", "Train_{}", "ISIC_{:07}", "{:03}"])
+def test_identifiers_that_name_no_image_are_not_taken_for_texts(tmp_path: Path, name: str) -> None:
+    rows = "".join(f"{name.format(i)},{i % 2}\n" for i in range(8))
+    given = written(tmp_path / "t.csv", "id_code,label\n" + rows)
+    assert "no image files with these names are in the table's folder" in refusal(given)
+    if "{}" in name:
+        assert Probe.of(given, input="id_code").item(0) == "Train_0"
+    pictures_in(tmp_path / "images", [f"{name.format(i)}.jpg" for i in range(8)])
+    assert Probe.of(given).modality == "image"
+
+
+def test_pixels_written_as_texts_are_refused_with_advice_that_works(tmp_path: Path) -> None:
+    given = written(
+        tmp_path / "t.csv",
+        "label,pixels\n" + "".join(f"{i % 2},{' '.join(map(str, noise(i, (16,))))}\n" for i in range(8)),
+    )
+    assert "are lists of numbers" in refusal(given)
+    frame = pd.read_csv(given)
+    inputs = [np.array(text.split(), np.uint8).reshape(4, 4) for text in frame.pixels]
+    assert Probe.of((inputs, frame.label)).modality == "image"
+
+
+@pytest.mark.parametrize("struct", [True, False])
+def test_encoded_images_in_a_table_are_images(tmp_path: Path, struct: bool) -> None:
+    pictures_in(tmp_path, [f"{i}.png" for i in range(8)])
+    encoded = [(tmp_path / f"{i}.png").read_bytes() for i in range(8)]
+    cells = [{"bytes": each, "path": None} for each in encoded] if struct else encoded
+    frame = pd.DataFrame({"picture": cells, "label": HALVES})
+    frame.to_parquet(tmp_path / "t.parquet")
+    for given in (frame, tmp_path / "t.parquet"):
+        assert contents(Probe.of(given)) == [noise(i).tobytes() for i in range(8)]
+
+
+def test_a_frame_of_images_may_start_with_a_missing_one() -> None:
+    cells = [None, *(Image.fromarray(noise(i)) for i in range(15))]
+    assert len(Probe.of(pd.DataFrame({"picture": cells, "label": [0, 1] * 8}))) == 15
+
+
+# --- one-hot labels in columns ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("one", ["1", "1.0", " 1"])
+def test_one_hot_columns_are_labels_with_the_names_of_the_columns(tmp_path: Path, one: str) -> None:
+    zero = one.replace("1", "0", 1)
+    rows = [f"text number {i},{','.join(one if i % 3 == k else zero for k in range(3))}\n" for i in range(9)]
+    probe = Probe.of(written(tmp_path / "t.csv", "text,MEL,NV,BCC\n" + "".join(rows)))
+    assert probe.labels is not None
+    assert [probe.class_names[label] for label in probe.labels] == ["MEL", "NV", "BCC"] * 3
+    assert "are one-hot" in probe.remarks[0]
+
+
+def test_columns_of_several_labels_are_not_read_as_one_hot(tmp_path: Path) -> None:
+    rows = "".join(f"text number {i},{i % 2},{i % 3 == 0:d}\n" for i in range(9))
+    given = written(tmp_path / "t.csv", "text,toxic,rude\n" + rows)
+    assert "no label column found" in refusal(given)
+    assert len(Probe.of(given, label="toxic")) == 9

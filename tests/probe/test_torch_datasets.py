@@ -301,3 +301,35 @@ def test_scaled_images_are_said_to_go_to_the_models_unchanged() -> None:
 def test_a_missing_image_is_left_out_and_named() -> None:
     probe = Probe.of(Made(lambda row: (None if row == 5 else picture(row), row % 2)))
     assert probe.skipped == (("row 5", "missing"),)
+
+
+def test_a_torch_dataset_that_yields_paths_of_images_gives_images(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{i}.png" for i in range(12)]
+    for i, path in enumerate(paths):
+        Image.fromarray(noise(i)).save(path)
+
+    class Paths(Dataset[Any]):
+        def __len__(self) -> int:
+            return 12
+
+        def __getitem__(self, row: int) -> tuple[str, int]:
+            return str(paths[row]), row % 2
+
+    assert contents(Probe.of(Paths())) == [noise(i).tobytes() for i in range(12)]
+
+
+def test_the_advice_for_rows_without_a_known_input_names_the_known_label() -> None:
+    class Encoded(Dataset[Any]):
+        def __len__(self) -> int:
+            return 8
+
+        def __getitem__(self, row: int) -> dict[str, Any]:
+            return {"input_ids": [row, 1], "attention_mask": [1, 1], "labels": row % 2}
+
+    dataset = Encoded()
+    with pytest.raises(DatasetError) as caught:
+        Probe.of(dataset)
+    typed = str(caught.value).split("give ")[1].rstrip(".")
+    probe = Probe.of(eval(typed, {"dataset": dataset}))
+    assert probe.labels is not None
+    assert probe.labels.tolist() == [0, 1] * 4

@@ -341,3 +341,15 @@ def test_the_advice_can_be_typed_on_the_command_line(
             main([*typed, "--split", word])
         assert not done.value.code
         assert json.loads(capsys.readouterr().out)["provenance"]["dataset"]["classes"] == classes
+
+
+def test_validation_images_without_class_folders_are_left_out_beside_training_rows(tmp_path: Path) -> None:
+    for name in ("n01", "n02"):
+        folder_of(tmp_path / "train" / name, {"images": 3})
+    folder_of(tmp_path / "val", {"images": 4})
+    folder_of(tmp_path / "test", {"images": 4})
+    probe = Probe.of(tmp_path)
+    assert (probe.class_names, len(probe)) == (("n01", "n02"), 6)
+    assert "Left out: folders beside the splits: val (1 folder)." in probe.remarks
+    with pytest.raises(DatasetError, match="holds 1 folder but no class folders"):
+        Probe.of(tmp_path, split="val")

@@ -148,6 +148,11 @@ def test_polars_is_read() -> None:
         (["caf\u00e9", "cafe\u0301", "x"], ("caf\u00e9", "x"), r"'caf\\xe9' and 'cafe\\u0301'"),
         (["a", "", "b", "  "], ("a", "b"), "without a label: 2 of 4, the first is row 1"),
         ([1, -100, 0, -100], ("0", "1"), "the label -100, which PyTorch and transformers leave out: 2 of 4"),
+        (
+            [-1, 0, 1, 1],
+            ("0", "1"),
+            r"the label -1: 1 of 4; .* If -1 is a class, give .* such as \[label \+ 1 for label",
+        ),
         ([1, None, 0], ("0", "1"), "without a label: 1 of 3, the first is row 1"),
         (["a", "nan", "b"], ("a", "b", "nan"), "A class has the name 'nan'"),
         (["Cat", "cat"], ("Cat", "cat"), "differ only in case are read as different: 'Cat' and 'cat'"),
@@ -163,7 +168,7 @@ def test_a_special_reading_is_one_remark(labels: Any, names: tuple[str, ...], re
     assert found.take(np.arange(len(labels))).remarks == found.remarks
 
 
-@pytest.mark.parametrize("labels", [[0, 1, -1], ["a", "b"], [True, False], [None, None], [[1], [0]], [1.0, 2.0]])
+@pytest.mark.parametrize("labels", [[0, 1, 2], ["a", "b"], [True, False], [None, None], [[1], [0]], [1.0, 2.0]])
 def test_a_plain_reading_needs_no_remark(labels: Any) -> None:
     assert read(labels).remarks == ()
 
