@@ -19,6 +19,14 @@ def device_of(module: torch.nn.Module) -> torch.device | None:
     return next((tensor.device for tensor in chain(module.parameters(), module.buffers())), None)
 
 
+def half_or_double(module: torch.nn.Module) -> torch.dtype | None:
+    """The dtype of the module's first floating-point parameter, if that is not float32; else None."""
+    import torch
+
+    dtype = next((parameter.dtype for parameter in module.parameters() if parameter.is_floating_point()), torch.float32)
+    return dtype if dtype in (torch.float16, torch.bfloat16, torch.float64) else None
+
+
 @contextlib.contextmanager
 def in_evaluation_mode(*modules: torch.nn.Module) -> Iterator[None]:
     """Puts the modules into evaluation mode; afterwards every submodule is back in its earlier mode."""
