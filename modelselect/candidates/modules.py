@@ -19,6 +19,14 @@ def device_of(module: torch.nn.Module) -> torch.device | None:
     return next((tensor.device for tensor in chain(module.parameters(), module.buffers())), None)
 
 
+def half_or_double(module: torch.nn.Module) -> torch.dtype | None:
+    """The dtype of the module's first floating-point parameter, if that is not float32; else None."""
+    import torch
+
+    dtype = next((parameter.dtype for parameter in module.parameters() if parameter.is_floating_point()), torch.float32)
+    return dtype if dtype in (torch.float16, torch.bfloat16, torch.float64) else None
+
+
 @contextlib.contextmanager
 def in_evaluation_mode(*modules: torch.nn.Module) -> Iterator[None]:
     """Puts the modules into evaluation mode; afterwards every submodule is back in its earlier mode."""
@@ -43,4 +51,21 @@ def weights_digest(module: torch.nn.Module, *more: str) -> str:
     for name, tensor in sorted(chain(module.named_parameters(), module.named_buffers())):
         digest.update(f"{name}:{tuple(tensor.shape)}:{tensor.dtype}".encode())
         digest.update(tensor_bytes(tensor))
+    for part_name, part in sorted(module.named_modules(), key=lambda named: named[0]):
+        if is_quantized(part):
+            for name, value in sorted(part.state_dict().items()):
+                digest.update(f"{part_name}.{name}".encode())
+                for tensor in value if isinstance(value, tuple) else (value,):
+                    is_tensor = hasattr(tensor, "dequantize")
+                    digest.update(tensor_bytes(dequantized(tensor)) if is_tensor else str(tensor).encode())
     return digest.hexdigest()
+
+
+def is_quantized(part: torch.nn.Module) -> bool:
+    """True for torch's quantised layers, whose weights are no parameters."""
+    return type(part).__module__.startswith("torch.ao.nn")
+
+
+def dequantized(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor in floating point if it is quantised, else as it is."""
+    return tensor.dequantize() if tensor.is_quantized else tensor

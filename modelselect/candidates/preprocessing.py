@@ -103,10 +103,12 @@ class CallablePreprocessing:
     Attributes:
         function: input -> tensor.
         key: see `Preprocessing`; `CallablePreprocessing.of` derives one where none is known.
+        dtype: of the module's weights, if that is not float32.
     """
 
     function: Callable[[Any], torch.Tensor]
     key: str
+    dtype: torch.dtype | None = None
 
     @classmethod
     def of(
@@ -145,7 +147,9 @@ class CallablePreprocessing:
         return self.function(item)
 
     def finish(self, batch: torch.Tensor) -> torch.Tensor:
-        return batch.float() if batch.is_floating_point() else batch
+        if not batch.is_floating_point():
+            return batch
+        return batch.float() if self.dtype is None else batch.to(self.dtype)
 
 
 PADDING = -1

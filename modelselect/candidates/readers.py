@@ -18,7 +18,8 @@ from modelselect.candidates.layouts import (
     pool,
 )
 from modelselect.candidates.metadata import source_classes
-from modelselect.candidates.watching import Part, Seen, first_tensor, submodules, watch
+from modelselect.candidates.modules import dequantized
+from modelselect.candidates.watching import Part, Seen, first_tensor, sole_input, submodules, watch
 from modelselect.errors import CandidateError
 
 if TYPE_CHECKING:
@@ -31,10 +32,12 @@ earlier way are not used for them."""
 HEADS = frozenset({"fc", "head", "heads", "classifier", "last_linear"})
 """Names of a classifier's submodule, in timm, torchvision and transformers."""
 
-_PROJECTIONS = ("proj", "embed")
+_PROJECTIONS = ("proj", "embed", "latent")
 """What the name of a last layer contains if the layer makes an embedding, not logits."""
 
 _FEATURES = "module.forward_features(batch)"
+
+_TOWERS = ("encode_image", "encode_text")
 
 _CLASS_TOKENS = ("cls_token", "class_embedding", "class_token")
 
@@ -47,6 +50,7 @@ class HeadInput:
         head: name of the classifier's submodule.
         has_logits: False if the head is an identity or not a classifier of source classes.
         axis: of the channels in the classifier's input, if that is not one row for each input; see `pool`.
+        makes_logits: True if the logits are the head's own output, because the module makes probabilities of them.
 
     >>> import torch
     >>> module = torch.nn.Sequential(torch.nn.Linear(8, 4), torch.nn.Linear(4, 10)).eval()
@@ -58,39 +62,49 @@ class HeadInput:
     head: str
     has_logits: bool = True
     axis: int | None = None
+    makes_logits: bool = False
 
     def __call__(self, module: torch.nn.Module, batch: Any) -> Outputs:
         captured: list[torch.Tensor] = []
+        made: list[torch.Tensor] = []
 
         def capture(_: torch.nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
             given = first_tensor(arguments, named)
             if given is not None:  # a copy, because the head may work in place
-                captured.append(pool(given, self.axis).clone())
+                captured.append(pool(dequantized(given), self.axis).clone())
 
-        handle = module.get_submodule(self.head).register_forward_pre_hook(capture, with_kwargs=True)
+        head = module.get_submodule(self.head)
+        handles = [head.register_forward_pre_hook(capture, with_kwargs=True)]
+        if self.makes_logits:  # a copy, because the activation may work in place
+            handles.append(head.register_forward_hook(lambda _head, _given, output: made.append(output.clone())))
         try:
             output = call(module, batch)
         finally:
-            handle.remove()
+            for handle in handles:
+                handle.remove()
         if not captured:
             raise CandidateError(f"the forward pass never reached the classifier {self.head!r}")
-        return Outputs(captured[-1], pool(one_tensor(output, module)) if self.has_logits else None)
+        if not self.has_logits:
+            return Outputs(captured[-1], None)
+        return Outputs(captured[-1], pool(dequantized(made[-1]) if made else one_tensor(output, module)))
 
 
 @dataclass(frozen=True)
 class FeatureMethod:
-    """Features from `module.forward_features`, logits from calling the module: two forward passes.
+    """Features from a method of the module, logits from calling the module: two forward passes.
 
     Attributes:
         has_logits: False if the module has no classifier.
-        axis: of the channels in the result of `forward_features`; see `pool`.
+        axis: of the channels in the result of the method; see `pool`.
+        method: name of the method.
     """
 
     has_logits: bool = True
     axis: int | None = None
+    method: str = "forward_features"
 
     def __call__(self, module: torch.nn.Module, batch: torch.Tensor) -> Outputs:
-        features = pool(module.forward_features(batch), self.axis)  # type: ignore[operator]
+        features = pool(one_tensor(getattr(module, self.method)(batch), module), self.axis)
         return Outputs(features, pool(one_tensor(module(batch), module)) if self.has_logits else None)
 
 
@@ -127,7 +141,7 @@ class PreLogits:
         """As the module's own facts say: its number of classes, its classifier, its tag, its output format."""
         classes = getattr(module, "num_classes", None)
         tag = (getattr(module, "pretrained_cfg", None) or {}).get("tag")
-        known = classes is None or source_classes(tag, classes) > 0
+        known = classes is None or source_classes(tag, classes) > 1
         channels_last = str(getattr(module, "output_fmt", None)).upper().endswith("NHWC")
         return cls(known and not _has_identity(module), LAST if channels_last else None)
 
@@ -141,17 +155,20 @@ class PreLogits:
 class EncoderOutput:
     """Features from the output of the encoder below the head: its pooled output, else its class token, else the mean.
 
-    Of token ids, the features are the mean over the tokens that are not padding.
+    Of token ids, the features are the mean over the tokens that are not padding. If each token sees only those before
+    it, they are the last one's.
 
     Attributes:
         pooled: False if the encoder's pooler has no trained weights, or is not to be read.
         class_token: True if the first token represents the image.
         has_logits: True if the module's output has logits of source classes.
+        last: True if the last token represents the text.
     """
 
     pooled: bool
     class_token: bool
     has_logits: bool
+    last: bool = False
 
     def __call__(self, module: Any, batch: Any) -> Outputs:
         seen: list[Any] = []
@@ -167,6 +184,8 @@ class EncoderOutput:
         return Outputs(self._features(module, encoded, batch), pool(output.logits) if self.has_logits else None)
 
     def _features(self, module: Any, output: Any, batch: Any) -> torch.Tensor:
+        import torch
+
         pooled = getattr(output, "pooler_output", None)
         if self.pooled and pooled is not None:
             return pool(pooled)
@@ -176,6 +195,10 @@ class EncoderOutput:
         if self.class_token and hidden.dim() == 3:
             return hidden[:, 0]
         mask = batch.get("attention_mask") if isinstance(batch, Mapping) else _token_mask(module, batch)
+        if self.last and hidden.dim() == 3:
+            places = torch.arange(hidden.shape[1], device=hidden.device).expand(hidden.shape[:2])
+            places = places if mask is None else places * mask
+            return hidden[torch.arange(len(hidden), device=hidden.device), places.amax(1)]
         if mask is not None and hidden.shape[:2] == mask.shape:
             weights = mask[..., None].to(hidden.dtype)
             return (hidden * weights).sum(1) / weights.sum(1).clamp(min=1)
@@ -198,7 +221,7 @@ class Within:
         inner, given = module.get_submodule(self.part), []
 
         def stop(_: torch.nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
-            given.append(named if named and not arguments else arguments[0])
+            given.append(sole_input(inner, arguments, named))
             raise _Reached
 
         handle = inner.register_forward_pre_hook(stop, with_kwargs=True)
@@ -242,16 +265,18 @@ class OwnReader:
 def call(module: Any, batch: Any) -> Any:
     """The module's output for a batch: a tensor, or a mapping of keyword arguments.
 
-    Token ids of an encoder whose `config` names the padding come with a mask of the padding.
+    Token ids of an encoder whose `config` names the padding come with a mask of the padding. An encoder whose `config`
+    asks for tuples is asked for named outputs.
     """
+    named = {} if getattr(getattr(module, "config", None), "return_dict", True) else {"return_dict": True}
     if isinstance(batch, Mapping):
-        return module(**batch)
+        return module(**batch, **named)
     mask = _token_mask(module, batch)
-    return module(batch) if mask is None else module(batch, attention_mask=mask)
+    return module(batch, **named) if mask is None else module(batch, attention_mask=mask, **named)
 
 
-def without_head(module: torch.nn.Module) -> torch.nn.Module:
-    """A module whose forward pass is this module's `forward_features`: what runs if there is no head."""
+def without_head(module: torch.nn.Module, method: str = "forward_features") -> torch.nn.Module:
+    """A module whose forward pass is this method of the module: what runs if there is no head."""
     import torch
 
     class Body(torch.nn.Module):
@@ -260,13 +285,13 @@ def without_head(module: torch.nn.Module) -> torch.nn.Module:
             self.module = module
 
         def forward(self, batch: torch.Tensor) -> torch.Tensor:
-            return self.module.forward_features(batch)  # type: ignore[no-any-return, operator]
+            return getattr(self.module, method)(batch)  # type: ignore[no-any-return]
 
     return Body()
 
 
 def one_tensor(output: Any, module: Any) -> torch.Tensor:
-    """The tensor that a module returns: alone, in a sequence of one, or as `logits`.
+    """The tensor that a module returns: alone, in a sequence of one, as `logits`, or as the only (B, D) tensor.
 
     Also the one value of a mapping, if the module is a graph that was cut to return intermediate features by name.
 
@@ -275,7 +300,8 @@ def one_tensor(output: Any, module: Any) -> torch.Tensor:
     """
     import torch
 
-    output = getattr(output, "logits", output)
+    logits = output.get("logits") if isinstance(output, Mapping) else getattr(output, "logits", None)
+    output = output if logits is None else logits
     if isinstance(output, list | tuple) and len(output) == 1:
         (output,) = output
     if isinstance(output, Mapping) and len(output) == 1 and isinstance(module, torch.fx.GraphModule):
@@ -283,13 +309,16 @@ def one_tensor(output: Any, module: Any) -> torch.Tensor:
     if isinstance(output, torch.Tensor):
         return output
     pairs = _parts(output)
+    if len(pairs) == 1 and pairs[0][1].dim() == 2:
+        return pairs[0][1]
     if not pairs:
         raise CandidateError(
             f"the module returns {_described(output)}; expected one tensor of features or logits. Give a module that "
             "returns features, such as the backbone inside it"
         )
     listed = ", ".join(f"{place} of shape {tuple(tensor.shape)}" for place, tensor in pairs)
-    place, tensor = pairs[-1]
+    # most likely rows, and more numbers than there are classes
+    place, tensor = max(reversed(pairs), key=lambda pair: (pair[1].dim() == 2, pair[1].dim() == 2 and pair[1].shape[1]))
     raise CandidateError(
         f"the module returns {type(output).__name__}; expected one tensor, but there are {listed}. Say which one holds "
         "the features: give the candidate as (module, transform, read), for example with read = lambda module, batch: "
@@ -303,6 +332,7 @@ def reader_for(module: Any, example: Any, widths: Iterable[int] = ()) -> Reader:
 
     - A module with `forward_features` and `forward_head(..., pre_logits=True)`, as timm's: the pre-logits.
     - A module with a `config`, as transformers': the classifier's input, else the encoder's pooled output.
+    - A module with `encode_image` and `encode_text`, as open_clip's: the result of the one that takes the example.
     - A module with `forward_features`: its result.
     - Others: see `reader_for_module`.
 
@@ -328,12 +358,14 @@ def reader_for(module: Any, example: Any, widths: Iterable[int] = ()) -> Reader:
                 pass
         if _is_encoder(module):
             return _reader_for_encoder(module, example)
+        if all(callable(getattr(module, name, None)) for name in _TOWERS):
+            return _reader_for_tower(module, example, widths)
         if hasattr(module, "forward_features"):
             return reader_for_feature_method(module, example, widths)
         seen = _watched(module, lambda batch: call(module, batch), example)
         for name, part in reversed(seen.parts.items()):  # the outermost first
             inner = module.get_submodule(name)
-            if part.alone is not None and _speaks(inner) and _same(part.output, seen.output):
+            if part.alone is not None and _speaks(inner) and _makes_output(part, seen.output):
                 return Within(name, reader_for(inner, part.alone, widths))
         return _by_output(module, seen, example, widths)
 
@@ -382,7 +414,7 @@ def reader_for_feature_method(module: Any, example: torch.Tensor, widths: Iterab
             return head
         if not _has_classes(module):
             return WholeOutput()
-    has_logits = logits is not None and _has_classes(module) and not _same(logits, features)
+    has_logits = logits is not None and logits.shape[1] > 1 and _has_classes(module) and not _same(logits, features)
     if found:
         return HeadInput(found.get(True) or found[False], has_logits, axis)
     return FeatureMethod(has_logits, axis)
@@ -499,10 +531,48 @@ def _reader_for_encoder(module: Any, example: Any) -> Reader:
             return HeadInput(head.head, has_logits, head.axis)
     tokens = any(name.rsplit(".", 1)[-1] in _CLASS_TOKENS for name, _ in module.named_parameters())
     first = next(iter(example.values())) if isinstance(example, Mapping) else example
-    encoder = EncoderOutput(pooled=first.is_floating_point(), class_token=tokens, has_logits=has_logits)
     encoded = base[-1] if base else seen.output
+    encoder = EncoderOutput(
+        pooled=first.is_floating_point() or not _has_pooler(module),
+        class_token=tokens,
+        has_logits=has_logits,
+        last=_is_causal(module, example, encoded),
+    )
     _check_length(encoder.outputs_of(module, example, encoded, seen.output).features, example)
     return encoder
+
+
+def _has_pooler(module: Any) -> bool:
+    """True if the encoder of texts has layers for its pooled output, which may have no trained weights."""
+    poolers = (part for name, part in submodules(module) if name.rsplit(".", 1)[-1] == "pooler")
+    return any(True for part in poolers for _ in part.parameters())
+
+
+def _is_causal(module: Any, example: Any, encoded: Any) -> bool:
+    """True if token ids (B, T) are read in order: another last token changes nothing before it."""
+    ids = example.get("input_ids") if isinstance(example, Mapping) else example
+    hidden = getattr(encoded, "last_hidden_state", None)
+    if ids is None or ids.is_floating_point() or ids.dim() != 2 or ids.shape[1] < 2:
+        return False
+    if hidden is None or hidden.dim() != 3:
+        return False
+    other = ids.clone()
+    other[:, -1] = ids[:, 0]  # an id that the model knows
+    if (other == ids).all():
+        return False
+    batch = {**example, "input_ids": other} if isinstance(example, Mapping) else other
+    changed = call(module.base_model, batch).last_hidden_state
+    return bool((changed[:, :-1] - hidden[:, :-1]).abs().max() <= 1e-5 * hidden.abs().max())
+
+
+def _reader_for_tower(module: Any, example: Any, widths: Iterable[int]) -> FeatureMethod:
+    """The reader of a model of images and texts that has a method for each: for token ids the text's."""
+    image, text = _TOWERS
+    method = image if example.is_floating_point() else text
+    seen = _watched(module, getattr(module, method), example)
+    output = one_tensor(seen.output, module)
+    _check_length(output, example)
+    return FeatureMethod(False, _axis(module, output, seen.last, widths, f"module.{method}(batch)"), method)
 
 
 def _by_output(module: Any, seen: Seen, example: Any, widths: Iterable[int]) -> HeadInput | WholeOutput:
@@ -554,15 +624,43 @@ def _classifier(module: torch.nn.Module, seen: Seen, rows: torch.Tensor) -> Head
         replaced = isinstance(module.get_submodule(name), torch.nn.Identity) and _makes(part, rows)
         if replaced and (layer is None or _head_of(layer) != _head_of(name)):
             return HeadInput(name, has_logits=False)
+    several = _has_classes(module) and rows.shape[1] > 1
     if layer is not None:
-        return HeadInput(layer, _has_classes(module) and not _is_projection(layer), seen.layers[layer][1])
+        return HeadInput(layer, several and not _is_projection(layer), seen.layers[layer][1])
+    for name, (output, axis) in reversed(seen.layers.items()):
+        activation = None if _is_projection(name) else _activation(output, rows)
+        if activation is not None:
+            return HeadInput(name, several and activation != "sigmoid", axis, makes_logits=activation == "softmax")
     for name, part in reversed(heads.items()):  # the outermost first
         last = next((module.get_submodule(n) for n in reversed(seen.layers) if n.startswith(f"{name}.")), None)
         if part.given is not None and isinstance(last, torch.nn.Conv2d) and _makes(part, rows):  # it pools afterwards
             shape = tuple(part.given.shape)
             axis = axis_after(part.before, shape) if len(shape) > 3 else None
-            return HeadInput(name, _has_classes(module), axis)
+            return HeadInput(name, several, axis)
     return None
+
+
+def _makes_output(part: Part, output: Any) -> bool:
+    """True if a submodule's output is the module's, or the logits of which the module makes probabilities."""
+    if _same(part.output, output):
+        return True
+    return _activation(_tensor_of(part.output), _tensor_of(output)) in ("softmax", "log_softmax")
+
+
+def _activation(logits: Any, rows: Any) -> str | None:
+    """The last step without weights from a layer's outputs (B, S) to a module's; None if it is none of these."""
+    import torch
+
+    both = isinstance(logits, torch.Tensor) and isinstance(rows, torch.Tensor)
+    if not both or logits.shape != rows.shape or rows.dim() != 2 or rows.shape[1] < 2:
+        return None
+    steps = {
+        "softmax": logits.softmax(1),
+        "log_softmax": logits.log_softmax(1),
+        "sigmoid": logits.sigmoid(),
+        "temperature": logits * (rows.norm() / logits.norm()),
+    }
+    return next((name for name, made in steps.items() if torch.allclose(made, rows, rtol=1e-4, atol=1e-6)), None)
 
 
 def _makes(part: Part, rows: torch.Tensor) -> bool:
@@ -600,7 +698,8 @@ def _axis(module: Any, output: torch.Tensor, last: Layer | None, widths: Iterabl
     if output.dim() <= 2:
         return None
     shape = tuple(output.shape)
-    for axis in (axis_of_width(widths, shape), declared_axis(module, shape), axis_after(last, shape)):
+    made = last.axis if last is not None and last.shape == shape and last.width is not None else None
+    for axis in (axis_of_width(widths, shape), made, declared_axis(module, shape), axis_after(last, shape)):
         if axis is not None:
             return axis
     raise CandidateError(
@@ -631,9 +730,14 @@ def _same(one: Any, other: Any) -> bool:
 
     if one is other:
         return True
-    one, other = getattr(one, "logits", one), getattr(other, "logits", other)
+    one, other = _tensor_of(one), _tensor_of(other)
     both = isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor)
     return both and one.shape == other.shape and torch.equal(one, other)
+
+
+def _tensor_of(output: Any) -> Any:
+    """The logits of a named output; else the output itself."""
+    return output.get("logits", output) if isinstance(output, Mapping) else getattr(output, "logits", output)
 
 
 def _check_length(features: torch.Tensor, example: Any) -> None:
@@ -671,7 +775,7 @@ def _parts(output: Any) -> list[tuple[str, torch.Tensor]]:
         named = [(f"[{number}]", value) for number, value in enumerate(output)]
     else:
         named = [(f".{name}", value) for name, value in vars(output).items()] if hasattr(output, "__dict__") else []
-    return [(place, value) for place, value in named if isinstance(value, torch.Tensor)]
+    return [(place, value) for place, value in named if isinstance(value, torch.Tensor) and value.dim() > 0]
 
 
 def _described(output: Any) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from modelselect.candidates.layouts import LAST, Layer, layer_of, pool
+from modelselect.candidates.modules import dequantized, is_quantized
 
 if TYPE_CHECKING:
     import torch
@@ -80,11 +82,12 @@ def watch(
         def leave(part: torch.nn.Module, arguments: tuple[Any, ...], named: dict[str, Any], output: Any) -> None:
             seen.ran = True
             seen.last = layer_of(part, output) or seen.last
-            if isinstance(part, layers) and output.dim() > 1:
-                axis = LAST if isinstance(part, torch.nn.Linear) and output.dim() > 3 else None
-                seen.layers[name] = pool(output, axis).clone(), axis  # a copy: the next layer may work in place
+            if (isinstance(part, layers) or _is_quantized_layer(part)) and output.dim() > 1:
+                axis = LAST if hasattr(part, "out_features") and output.dim() > 3 else None
+                # a copy: the next layer may work in place
+                seen.layers[name] = pool(dequantized(output), axis).clone(), axis
             if keep:
-                alone = arguments[0] if len(arguments) == 1 and not named else named if not arguments else None
+                alone = sole_input(part, arguments, named)
                 seen.parts.pop(name, None)  # the last call counts, and its place in the order
                 seen.parts[name] = Part(first_tensor(arguments, named), alone, output, before.get(name))
 
@@ -107,6 +110,21 @@ def watch(
 def submodules(module: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Module]]:
     """The submodules by name, without the module itself."""
     return ((name, submodule) for name, submodule in module.named_modules() if name)
+
+
+def sole_input(part: torch.nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
+    """The input of a module, if that is one argument, or a mapping of keyword arguments; else None.
+
+    One keyword argument that the module also takes by its place is one argument.
+    """
+    if arguments:
+        return arguments[0] if len(arguments) == 1 and not named else None
+    first = next(iter(inspect.signature(part.forward).parameters), None)
+    return named[first] if first is not None and list(named) == [first] else named
+
+
+def _is_quantized_layer(part: torch.nn.Module) -> bool:
+    return is_quantized(part) and (hasattr(part, "out_features") or hasattr(part, "out_channels"))
 
 
 def first_tensor(arguments: tuple[Any, ...], named: dict[str, Any]) -> torch.Tensor | None:

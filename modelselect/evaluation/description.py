@@ -72,5 +72,5 @@ class Describer:
         rows = [backbone.preprocessing.prepare(loader.context.probe.item(index)) for index in range(2)]
         module, read = backbone.module, backbone.read
         if isinstance(read, FeatureMethod) and not read.has_logits:
-            module = without_head(module)
+            module = without_head(module, read.method)
         return module, {"example": backbone.preprocessing.finish(torch.stack(rows))}

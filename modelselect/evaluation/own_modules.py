@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from modelselect.candidates.backbone import Backbone, Reader
 from modelselect.candidates.candidate import Candidate
-from modelselect.candidates.modules import device_of, weights_digest
+from modelselect.candidates.modules import device_of, half_or_double, weights_digest
 from modelselect.candidates.preprocessing import CallablePreprocessing
 from modelselect.candidates.readers import READING, OwnReader, reader_for
 from modelselect.candidates.zoo import OWN_MODULES, Zoo
@@ -91,10 +92,10 @@ class ModuleZoo(Zoo):
             raise self._refused[candidate.name]
         own = self._modules[candidate.name]
         module = own.module.eval()
-        preprocessing = self._preprocessing(own.transform)
+        preprocessing = dataclasses.replace(self._preprocessing(own.transform), dtype=half_or_double(module))
         try:
             rows = [preprocessing.prepare(self._probe.item(i % len(self._probe))) for i in range(2)]
-            example = torch.stack(rows).to(device_of(module))
+            example = preprocessing.finish(torch.stack(rows)).to(device_of(module))
         except Exception as error:
             raise CandidateError(
                 f"the module's input cannot be prepared ({error}). Give the candidate as (module, transform), where "
@@ -112,7 +113,7 @@ class ModuleZoo(Zoo):
         except Exception as error:
             raise CandidateError(
                 f"the module's forward pass on rows of shape {tuple(example.shape[1:])} raised "
-                f"{type(error).__name__}: {error}{_advice(module)}"
+                f"{type(error).__name__}: {error}{_advice(module, example)}"
             ) from error
         return Backbone(candidate, module, preprocessing, read, weights_key=candidate.revision or "")
 
@@ -171,8 +172,16 @@ def unwrapped(module: torch.nn.Module) -> torch.nn.Module:
             return module
 
 
-def _advice(module: Any) -> str:
-    """For a model of images and texts: what to give instead."""
+def _advice(module: Any, example: torch.Tensor) -> str:
+    """What to give instead: of a model of images and texts one tower, or rows of another form."""
+    import torch
+
+    if example.dtype == torch.uint8:
+        return ". The rows are uint8; let the transform return floats, such as transform(image).float() / 255"
+    if example.dim() == 5 and example.shape[1] == 1:
+        return ". Let the transform return one row without an axis for the batch, such as transform(image)[0]"
+    if example.dim() == 4 and example.shape[-1] in (1, 3) and example.shape[1] not in (1, 3):
+        return ". Let the transform return the channels first, such as transform(image).permute(2, 0, 1)"
     if hasattr(module, "vision_model") and hasattr(module, "text_model"):
         return ". To rank images, give its vision tower: module.vision_model"
     return ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import nn
 
@@ -25,6 +26,15 @@ def test_the_digest_changes_with_any_number_or_name() -> None:
         len({digest, changed, weights_digest(make().half()), weights_digest(nn.Sequential(*make(), nn.ReLU()), "x")})
         == 4
     )
+
+
+@pytest.mark.filterwarnings("ignore")  # torch announces the end of this form of quantisation
+def test_the_digest_covers_the_weights_of_quantised_layers() -> None:
+    def make(seed: int) -> nn.Module:
+        torch.manual_seed(seed)
+        return torch.ao.quantization.quantize_dynamic(nn.Sequential(nn.Linear(2, 2)), {nn.Linear}, dtype=torch.qint8)
+
+    assert weights_digest(make(0)) == weights_digest(make(0)) != weights_digest(make(1))
 
 
 def test_the_digest_covers_buffers_that_are_not_saved() -> None:

@@ -392,6 +392,21 @@ ENCODERS = {
         lambda m, x: m.bert(x, attention_mask=(x != 0).long()).pooler_output,
         3,
     ),
+    "words in order": (
+        ("GPT2Model", "GPT2Config", {"n_embd": 16, "n_layer": 1, "n_head": 2, "vocab_size": 20, "pad_token_id": 0}),
+        lambda m, x: m(x).last_hidden_state[[0, 1], [3, 5]],
+        0,
+    ),
+    "text tower": (
+        ("CLIPTextModel", "CLIPTextConfig", {**SIZES, "vocab_size": 20, "eos_token_id": 3, "pad_token_id": 0}),
+        lambda m, x: m(x).last_hidden_state[[0, 1], [3, 5]],
+        0,
+    ),
+    "tuples": (
+        ("ViTModel", "ViTConfig", {**SEES, "return_dict": False}),
+        lambda m, x: m(x, return_dict=True).pooler_output,
+        0,
+    ),
     "regression": (
         ("BertForSequenceClassification", "BertConfig", {**SIZES, "vocab_size": 20, "num_labels": 1}),
         lambda m, x: m.bert(x, attention_mask=(x != 0).long()).pooler_output,
@@ -438,6 +453,149 @@ def test_a_classifier_that_pools_its_own_output_is_found_by_its_name(pictures: t
         features, logits = reader_for(module, pictures)(module, pictures)
         assert torch.allclose(features, module.features(pictures).mean((2, 3)))
         assert torch.equal(logits, module(pictures))
+
+
+LAST_STEPS = {
+    "softmax": (lambda logits: logits.softmax(1), lambda logits: logits),
+    "log_softmax": (lambda logits: logits.log_softmax(1), lambda logits: logits.log_softmax(1)),
+    "temperature": (lambda logits: logits / 2.5, lambda logits: logits / 2.5),
+    "sigmoid": (torch.sigmoid, None),  # classes that do not exclude each other
+}
+
+
+@pytest.mark.parametrize("step", LAST_STEPS)
+def test_probabilities_are_no_features(step: str, small_images: torch.Tensor) -> None:
+    made, expected = LAST_STEPS[step]
+
+    class Model(Small):
+        def forward(self, batch: torch.Tensor) -> torch.Tensor:
+            return made(self.head(self.forward_features(batch)))
+
+    module = Model(nn.Linear(4, 5)).eval()
+    with torch.inference_mode():
+        features, logits = reader_for_module(module, small_images)(module, small_images)
+        assert torch.equal(features, module.forward_features(small_images))
+        if expected is None:
+            assert logits is None
+        else:
+            assert torch.equal(logits, expected(module.head(features)))
+
+
+def test_probabilities_of_a_model_that_says_how_it_is_read_are_its_own(pictures: torch.Tensor) -> None:
+    inner = tiny_timm("deit of two heads", num_classes=5)
+    module = nn.Sequential(inner, nn.Softmax(dim=1)).eval()
+    with torch.inference_mode():
+        features, logits = reader_for(module, pictures)(module, pictures)
+        assert torch.equal(features, inner.forward_head(inner.forward_features(pictures), pre_logits=True))
+        assert torch.equal(logits, inner(pictures))
+
+
+def test_one_logit_is_no_source_class(small_images: torch.Tensor) -> None:
+    module = Small(nn.Linear(4, 1)).eval()
+    assert reader_for(module, small_images)(module, small_images).logits is None
+
+
+CONTAINERS = {
+    "logits by name": lambda features, logits: {"logits": logits},
+    "features as well": lambda features, logits: {"logits": logits, "features": features},
+    "another name": lambda features, logits: {"out": logits},
+    "nothing behind": lambda features, logits: (logits, None),
+    "a number behind": lambda features, logits: (logits, torch.tensor(1.0)),
+}
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_logits_are_found_in_what_holds_nothing_else(container: str, small_images: torch.Tensor) -> None:
+    class Model(Small):
+        def forward(self, batch: torch.Tensor) -> Any:
+            features = self.forward_features(batch)
+            return CONTAINERS[container](features, self.head(features))
+
+    module = Model(nn.Linear(4, 5)).eval()
+    with torch.inference_mode():
+        features, logits = reader_for_module(module, small_images)(module, small_images)
+        assert torch.equal(features, module.forward_features(small_images))
+        assert torch.equal(logits, module.head(features))
+
+
+@pytest.mark.parametrize("first", ["features", "logits"])
+def test_of_features_and_logits_the_features_are_proposed(first: str, small_images: torch.Tensor) -> None:
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = nn.Sequential(nn.Conv2d(3, 8, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+            self.head = nn.Linear(8, 5)
+
+        def forward(self, batch: torch.Tensor) -> Any:
+            features = self.body(batch)
+            both = features, self.head(features)
+            return both if first == "features" else both[::-1]
+
+    with pytest.raises(CandidateError, match=rf"module\(batch\)\[{0 if first == 'features' else 1}\]$"):
+        reader_for(Model().eval(), small_images)
+
+
+class Towers(nn.Module):
+    """As open_clip's models: a method for images, and one for texts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.visual = nn.Sequential(nn.Conv2d(3, 8, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 6))
+        self.words = nn.Embedding(20, 6)
+
+    def encode_image(self, image: torch.Tensor, normalize: bool = False) -> torch.Tensor:
+        return self.visual(image)
+
+    def encode_text(self, text: torch.Tensor, normalize: bool = False) -> torch.Tensor:
+        return self.words(text).mean(1)
+
+    def forward(self, image: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
+        return self.encode_image(image) @ self.encode_text(text).T
+
+
+def test_of_two_towers_the_one_for_the_rows_is_read(small_images: torch.Tensor) -> None:
+    module = Towers().eval()
+    for batch, encode in ((small_images, module.encode_image), (IDS, module.encode_text)):
+        features, logits = reader_for(module, batch)(module, batch)
+        assert torch.equal(features, encode(batch))
+        assert logits is None
+
+
+@pytest.mark.filterwarnings("ignore")  # torch announces the end of this form of quantisation
+def test_a_quantised_classifier_is_the_classifier(small_images: torch.Tensor) -> None:
+    layers = nn.Sequential(nn.Conv2d(3, 8, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5)).eval()
+    module = torch.ao.quantization.quantize_dynamic(layers, {nn.Linear}, dtype=torch.qint8)
+    features, logits = reader_for(module, small_images)(module, small_images)
+    assert torch.equal(features, layers[:3](small_images))
+    assert torch.equal(logits, module(small_images))
+
+
+def test_a_model_that_a_wrapper_calls_by_keyword_is_read(pictures: torch.Tensor) -> None:
+    class Keyword(Around):
+        def forward(self, batch: torch.Tensor) -> Any:
+            return self.model(x=batch)
+
+    inner = tiny_timm("deit of two heads", num_classes=5)
+    module = Keyword(inner).eval()
+    with torch.inference_mode():
+        features, logits = reader_for(module, pictures)(module, pictures)
+        assert torch.equal(features, inner.forward_head(inner.forward_features(pictures), pre_logits=True))
+        assert torch.equal(logits, module(pictures))
+
+
+def test_the_last_layer_weighs_more_than_a_declared_width_that_it_contradicts(small_images: torch.Tensor) -> None:
+    class Model(nn.Module):
+        num_features = 8  # the height of the grid
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.patches, self.norm = nn.Conv2d(3, 6, 2, 2), nn.LayerNorm(6)
+
+        def forward(self, batch: torch.Tensor) -> torch.Tensor:
+            return self.norm(self.patches(batch).permute(0, 2, 3, 1))
+
+    module, batch = Model().eval(), torch.rand(2, 3, 16, 16)
+    assert torch.equal(reader_for(module, batch)(module, batch).features, module(batch).mean((1, 2)))
 
 
 def test_layers_that_end_in_an_activation_in_place_are_no_classifier(pictures: torch.Tensor) -> None:

@@ -279,6 +279,32 @@ def test_a_function_that_reads_no_rows_is_refused() -> None:
         rank((Grid(), None, lambda module, batch: module(batch)))
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_a_module_of_another_precision_is_given_rows_of_its_own(dtype: torch.dtype) -> None:
+    single = rank(Small()).best.score
+    board = rank(Small().to(dtype), top_k=1, fine_tuning=FineTuning(epochs=1))
+    assert board.best.score == pytest.approx(single, abs=0.05)
+    assert board.best.verified_accuracy is not None
+
+
+ROWS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "transform(image).float() / 255": lambda row: (row * 255).to(torch.uint8),
+    "transform(image)[0]": lambda row: row[None],
+    "transform(image).permute(2, 0, 1)": lambda row: row.permute(1, 2, 0),
+}
+
+
+@pytest.mark.parametrize("advice", ROWS)
+def test_rows_of_another_form_are_refused_with_what_to_write(advice: str) -> None:
+    def transform(image: Image.Image) -> torch.Tensor:
+        return ROWS[advice](to_tensor(image))
+
+    with pytest.raises(NothingRankedError, match=re.escape(f"such as {advice}")):
+        rank((Small(), transform))
+    mended = eval(f"lambda image: {advice}", {"transform": transform})
+    assert rank((Small(), mended)).best.score == pytest.approx(rank((Small(), to_tensor)).best.score, abs=0.05)
+
+
 def test_of_a_model_of_images_and_texts_the_tower_is_asked_for() -> None:
     from transformers import CLIPConfig, CLIPModel
 

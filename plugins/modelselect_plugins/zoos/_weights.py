@@ -76,6 +76,21 @@ def conversion(files: Sequence[Path], key: str | None = None) -> str:
     )
 
 
+def wrapper_prefix(folder: Path) -> str | None:
+    """What `torch.compile` or data parallelism put before every name of a tensor in safetensors; None if nothing."""
+    from safetensors import safe_open
+
+    file = next(iter(sorted(folder.glob("model*.safetensors"))), None)
+    if file is None:
+        return None
+    with safe_open(file, framework="np") as tensors:
+        names = list(tensors.keys())
+    for prefix in ("_orig_mod.module.", "module._orig_mod.", "_orig_mod.", "module."):
+        if names and all(name.startswith(prefix) for name in names):
+            return prefix
+    return None
+
+
 def check_for_other_kinds(folder: Path) -> None:
     """Raises ExpressionError for a folder that holds weights or a description of a kind that is not read here."""
     if not folder.is_dir():

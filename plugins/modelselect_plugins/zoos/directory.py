@@ -55,7 +55,7 @@ from modelselect_plugins.zoos._support import (
     unsafe_pickle,
     with_settings,
 )
-from modelselect_plugins.zoos._timm.models import configured, timm_folder, timm_skeleton
+from modelselect_plugins.zoos._timm.models import configured, folder_skeleton, timm_folder
 from modelselect_plugins.zoos._transformers import images as transformers_images
 from modelselect_plugins.zoos._transformers import models as transformers_models
 from modelselect_plugins.zoos._transformers import texts as transformers_texts
@@ -163,7 +163,7 @@ class DirectoryZoo(Zoo):
         folder = _Folder(Path(place), pickled)
         folder.check()
         if folder.form == "timm":
-            return timm_skeleton(f"local-dir:{folder.path}")
+            return folder_skeleton(folder.path)
         if folder.form == "transformers":
             return transformers_models.skeleton(folder.path, trust_remote_code=trust_remote_code, settings=settings)
         return None  # builders and some zoos cannot build a model without weights
@@ -401,6 +401,7 @@ def _model_folders(pattern: str) -> list[Path] | None:
     A folder whose name is not valid UTF-8 is left out, with a warning: no leaderboard could contain its name.
     """
     here = Path(pattern).expanduser()
+    here = transformers_texts.encoder_folder(here) or here
     if (here / CONFIGURATION).is_file():
         return [here]
     if here.is_dir():
@@ -409,6 +410,7 @@ def _model_folders(pattern: str) -> list[Path] | None:
         found = map(Path, glob.glob(str(here), recursive=True))
     else:
         return None
+    found = (transformers_texts.encoder_folder(path) or path for path in found)
     folders = sorted({path for path in found if (path / CONFIGURATION).is_file()}, key=Path.as_posix)
     named = [path for path in folders if _is_utf8(path)]
     for path in folders:

@@ -37,10 +37,10 @@ from modelselect_plugins.zoos._support import (
     unsafe_pickle,
     with_settings,
 )
-from modelselect_plugins.zoos._timm.models import configured, timm_folder, timm_skeleton
+from modelselect_plugins.zoos._timm.models import configured, folder_skeleton, timm_folder
 from modelselect_plugins.zoos._transformers import images as transformers_images
 from modelselect_plugins.zoos._transformers import models as transformers_models
-from modelselect_plugins.zoos._transformers.texts import TextSettings
+from modelselect_plugins.zoos._transformers.texts import TEXT_TOWERS, TextSettings
 from modelselect_plugins.zoos._weights import ADAPTER, ADAPTER_ALONE
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ class HubZoo(Zoo):
     def skeleton(self, candidate: Candidate, *, trust_remote_code: bool = False) -> torch.nn.Module:
         found = _fetched(candidate, weights=False, trust_remote_code=trust_remote_code)
         if found.form == "timm":
-            return timm_skeleton(f"local-dir:{found.path}")
+            return folder_skeleton(found.path)
         _, settings = split_settings(candidate.name)
         return transformers_models.skeleton(found.path, trust_remote_code=trust_remote_code, settings=settings)
 
@@ -197,7 +197,7 @@ def _resolved(repository: str, revision: str | None, settings: Mapping[str, str]
         paths = [client.download(info.id, str(info.sha), name) for name in sorted(files)]
         if paths:
             metadata |= _described(paths[0].parent, settings)
-            if metadata.get("family") in transformers_models.TEXT_TOWERS and not metadata.get("source_classes"):
+            if metadata.get("family") in TEXT_TOWERS and not metadata.get("source_classes"):
                 metadata.pop("parameters", None)  # the Hub counts those of both towers
     except Exception:  # for example gated: loading it reports this
         pass

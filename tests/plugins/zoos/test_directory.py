@@ -265,7 +265,7 @@ def ask_for_much(folder: Path) -> None:
     ("damage", "reason"),
     [
         (nest_endlessly, "the config.json cannot be read"),
-        (leave_layers_out, "timm cannot load it"),
+        (leave_layers_out, "the weights are not of the model that config.json describes ('test_byobnet'): Missing"),
         (ask_for_another_head, "logits would come from a random layer"),
         (ask_for_much, "the configuration asks for inputs of size (3, 1000000, 1000000)"),
         (break_json, "the config.json cannot be read"),
@@ -278,7 +278,7 @@ def ask_for_much(folder: Path) -> None:
         (truncate_weights, "the model.safetensors is truncated or damaged"),
         (cut_header, "the model.safetensors is truncated or damaged"),
         (empty_weights, "the model.safetensors is truncated or damaged"),
-        (foreign_weights, "timm cannot load it"),
+        (foreign_weights, "the weights are not of the model that config.json describes ('test_byobnet'): Missing"),
         (shards_elsewhere, "names files outside its folder"),
     ],
 )
@@ -341,6 +341,20 @@ def test_timms_folders_load_in_float32_with_timms_own_numbers(here: Path) -> Non
         body = reference.forward_features(images)
         assert torch.equal(outputs.features, reference.forward_head(body, pre_logits=True))
         assert torch.equal(outputs.logits, reference(images))
+
+
+def test_what_timm_does_not_know_of_a_configuration_is_left_out(here: Path) -> None:
+    module: Any = timm_folder(here / "a")
+    file = here / "a" / "config.json"
+    pretrained = json.loads(file.read_text())["pretrained_cfg"]
+    flat = {"architecture": "test_byobnet", "num_classes": 5, "global_pool": "avg", "trained_by": "me", **pretrained}
+    for content in (flat, {**flat, "pretrained_cfg": {**pretrained, "global_pool": "avg"}}):
+        file.write_text(json.dumps(content))
+        backbone = ZOO.load(only("a"))
+        with torch.inference_mode():
+            assert torch.equal(read(backbone).logits, module(example_batch(backbone.preprocessing)))
+        assert backbone.preprocessing.size == (96, 96)
+        assert ZOO.skeleton(only("a")).num_classes == 5
 
 
 def test_timms_skeleton_has_no_weights(here: Path) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from safetensors.torch import load_file, save_file
 
 import modelselect as ms
 from modelselect.candidates.preprocessing import example_batch
@@ -19,7 +20,16 @@ from modelselect_plugins.zoos.directory import DirectoryZoo
 from modelselect_plugins.zoos.hub import HubZoo
 from tests.hub.models import files_of
 from tests.hub.server import Hub
-from tests.plugins.zoos.image_models import SIDE, TEXT, TOWERS, VISION, processor_folder, towers_folder, vit_folder
+from tests.plugins.zoos.image_models import (
+    SIDE,
+    SQUARE,
+    TEXT,
+    TOWERS,
+    VISION,
+    processor_folder,
+    towers_folder,
+    vit_folder,
+)
 from tests.plugins.zoos.text_models import text_folder, tokenizer
 
 ZOO = DirectoryZoo()
@@ -299,3 +309,57 @@ def test_a_configuration_without_architectures_is_read_without_its_head(here: Pa
     change(here / "vit" / "config.json", architectures=None)
     assert ms.search("dir:vit")[0].metadata["modality"] == "image"
     assert ranked(images(40, 30, 3), "dir:vit")
+
+
+# --- what others make of a folder ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("prefix", ["_orig_mod.", "module.", "module._orig_mod."])
+def test_names_that_compilation_or_data_parallelism_changed_are_read(here: Path, prefix: str) -> None:
+    module = vit_folder(here / "a")
+    processor_of_images(here / "a")
+    file = here / "a" / "model.safetensors"
+    save_file({prefix + name: tensor for name, tensor in load_file(file).items()}, file, {"format": "pt"})
+    (candidate,) = DirectoryZoo().search("a")
+    backbone = DirectoryZoo().load(candidate)
+    batch = example_batch(backbone.preprocessing)
+    with torch.inference_mode():
+        assert torch.equal(backbone.read(backbone.module, batch).logits, module(batch).logits)
+
+
+def test_a_configuration_that_asks_for_tuples_is_read(here: Path) -> None:
+    module = vit_folder(here / "a", return_dict=False)
+    processor_of_images(here / "a")
+    module.config.return_dict = True
+    (candidate,) = DirectoryZoo().search("a")
+    backbone = DirectoryZoo().load(candidate)
+    batch = example_batch(backbone.preprocessing)
+    with torch.inference_mode():
+        assert torch.equal(backbone.read(backbone.module, batch).logits, module(batch).logits)
+
+
+@pytest.mark.parametrize("method", ["awq", "gptq", "bitsandbytes"])
+def test_quantised_weights_are_refused(here: Path, method: str) -> None:
+    vit_folder(here / "a")
+    processor_of_images(here / "a")
+    change(here / "a" / "config.json", quantization_config={"quant_method": method, "bits": 4})
+    assert f"the weights are quantised ({method}), but features are read in float32. Give" in refusal("dir:a")
+
+
+def test_a_model_of_videos_is_refused(here: Path) -> None:
+    sizes = {**VISION, "num_frames": 4, "tubelet_size": 2}
+    transformers.VideoMAEModel(transformers.VideoMAEConfig(**sizes)).save_pretrained(here / "a")
+    transformers.VideoMAEImageProcessor(size={"shortest_edge": SIDE}, crop_size=SQUARE).save_pretrained(here / "a")
+    assert "prepares videos (frames, channels, height, width); the model takes no images" in refusal("dir:a")
+
+
+def test_images_as_patches_of_their_own_number_are_refused(here: Path) -> None:
+    sees = {**{name: value for name, value in VISION.items() if name != "image_size"}, "num_patches": 16}
+    configuration = transformers.Siglip2Config(vision_config=sees, text_config=TEXT)
+    transformers.Siglip2Model(configuration).save_pretrained(here / "a")
+    transformers.Siglip2ImageProcessor(patch_size=8, max_num_patches=16).save_pretrained(here / "a")
+    assert "cuts images into patches (NaFlex)" in refusal("dir:a")
+
+
+def processor_of_images(folder: Path) -> None:
+    transformers.ViTImageProcessor(size=SQUARE).save_pretrained(folder)

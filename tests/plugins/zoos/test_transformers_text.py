@@ -23,6 +23,7 @@ from modelselect.errors import CandidateError, ExpressionError
 from modelselect.testing.zoos import check_zoo
 from modelselect_plugins.zoos._transformers import texts as transformers_texts
 from modelselect_plugins.zoos.directory import DirectoryZoo
+from tests.plugins.zoos.image_models import towers_folder
 from tests.plugins.zoos.text_models import POSITIONS, SIZE, text_folder, tokenizer
 
 ZOO = DirectoryZoo()
@@ -430,6 +431,32 @@ def test_the_pooling_of_a_folder_of_sentence_transformers_is_the_default(
     (here / "a" / "1_Pooling" / "config.json").write_text("{}")
     assert only("a").revision != before.revision
     assert load("a").read.pooling == "mean"
+
+
+@pytest.mark.parametrize("described", [True, False])
+def test_the_encoder_of_an_old_folder_of_sentence_transformers_is_in_a_folder_of_its_own(
+    here: Path, described: bool
+) -> None:
+    text_folder(here / "a" / "0_BERT")
+    names = {"0_BERT": "BERT", "1_Pooling": "Pooling"}
+    modules = [{"path": place, "type": f"sentence_transformers.models.{name}"} for place, name in names.items()]
+    (here / "a" / "modules.json").write_text(json.dumps(modules))
+    (here / "a" / "1_Pooling").mkdir()
+    (here / "a" / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode_cls_token": True}))
+    if described:
+        (here / "a" / "config.json").write_text(json.dumps({"__version__": "0.3.0"}))
+    for pattern in ("a", "*"):
+        assert only(pattern).name == "a/0_BERT"
+        assert load(pattern).read.pooling == "cls"
+
+
+@pytest.mark.parametrize(("family", "pooling"), [("CLIP", "last"), ("Siglip", "pooler"), ("ChineseCLIP", "cls")])
+def test_a_text_tower_in_a_folder_of_its_own_is_pooled_as_in_the_whole(here: Path, family: str, pooling: str) -> None:
+    towers_folder(here / "whole", family).text_model.save_pretrained(here / "tower")
+    tokenizer().save_pretrained(here / "tower")
+    whole, alone = load(f"whole?pooling={pooling}"), load("tower")
+    assert alone.read.pooling == pooling
+    close(read(alone).features, read(whole).features)
 
 
 def test_a_pooling_that_is_none_of_ours_is_not_replaced_in_silence(here: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from modelselect.candidates.preprocessing import ImagePreprocessing, as_preproce
 from modelselect.candidates.readers import PreLogits, WholeOutput
 from modelselect.errors import CandidateError, did_you_mean
 from modelselect_plugins.zoos._support import check_sides, one_line, required, sound, without_values
+from modelselect_plugins.zoos._weights import WEIGHTS
 
 if TYPE_CHECKING:
     import torch
@@ -77,7 +79,16 @@ def timm_folder(path: Path, candidate: Candidate, weights_key: str) -> Backbone:
             f"timm has no architecture {architecture!r}.{did_you_mean(architecture, timm.list_models())}"
         )
     # Strict, whatever the folder's `model_args` say: layers without weights would otherwise be random.
-    module = timm.create_model(f"local-dir:{path}", pretrained=True, pretrained_strict=True)
+    name, arguments = _source(path)
+    try:
+        module = timm.create_model(name, pretrained=True, pretrained_strict=True, **arguments)
+    except RuntimeError as error:
+        if "state_dict" not in str(error):
+            raise
+        faults = " ".join(line.strip() for line in str(error).splitlines()[1:3])
+        raise CandidateError(
+            f"the weights are not of the model that config.json describes ({architecture!r}): {faults[:160]}"
+        ) from error
     outputs, trained = module.num_classes, module.pretrained_cfg.get("num_classes")
     if trained is not None and outputs not in (0, trained):  # timm then drops the classifier's weights
         raise CandidateError(
@@ -85,6 +96,26 @@ def timm_folder(path: Path, candidate: Candidate, weights_key: str) -> Backbone:
             "logits would come from a random layer"
         )
     return timm_backbone(candidate, module, weights_key)
+
+
+def folder_skeleton(path: Path) -> torch.nn.Module:
+    """The architecture of a folder of timm's `local-dir` form, without weights."""
+    name, arguments = _source(path)
+    return timm_skeleton(name, **arguments)
+
+
+def _source(path: Path) -> tuple[str, dict[str, Any]]:
+    """What `timm.create_model` takes for a folder: its name, or where timm would refuse a key of it, the contents."""
+    configuration = json.loads((path / "config.json").read_bytes())
+    pretrained = configuration.get("pretrained_cfg") or configuration
+    fields = {field.name for field in dataclasses.fields(required("timm").models.PretrainedCfg)}
+    if set(pretrained) <= fields | {"num_features", "labels", "model_args"}:
+        return f"local-dir:{path}", {}
+    known = {name: value for name, value in pretrained.items() if name in fields}
+    known |= {name: configuration[name] for name in ("num_classes", "label_names") if name in configuration}
+    known |= {"architecture": configuration["architecture"], "file": str(path / WEIGHTS)}
+    pooling = {name: configuration[name] for name in ("global_pool",) if name in configuration}
+    return configuration["architecture"], {"pretrained_cfg": known, **pooling, **configuration.get("model_args", {})}
 
 
 def configured(configuration: Mapping[str, Any]) -> dict[str, Any]:
@@ -105,12 +136,12 @@ def configured(configuration: Mapping[str, Any]) -> dict[str, Any]:
     return sound(known)
 
 
-def timm_skeleton(name: str) -> torch.nn.Module:
-    """The architecture on the meta device. `name` is an argument of `timm.create_model`."""
+def timm_skeleton(name: str, **arguments: Any) -> torch.nn.Module:
+    """The architecture on the meta device. `name` and more are arguments of `timm.create_model`."""
     timm = required("timm")
     try:
         with without_values():
-            module: torch.nn.Module = timm.create_model(name, pretrained=False)
+            module: torch.nn.Module = timm.create_model(name, pretrained=False, **arguments)
     except Exception as error:
         raise CandidateError(f"timm cannot build {name!r} without weights ({one_line(error)})") from error
     return module.eval()

@@ -138,6 +138,13 @@ def _fit_one_channel(processor: Any, file: str) -> None:
 
 
 def _check_sizes(sizes: Sequence[tuple[int, ...]], channels: int, file: str) -> None:
+    if len(sizes[0]) == 4:
+        raise CandidateError(f"the {file} prepares videos (frames, channels, height, width); the model takes no images")
+    if len(sizes[0]) == 2:
+        raise CandidateError(
+            f"the {file} cuts images into patches (NaFlex) and has no one size for them, which is not supported. Give "
+            "the variant of the model for one size, such as google/siglip2-base-patch16-224"
+        )
     if any(len(size) != 3 for size in sizes):
         raise CandidateError(
             f"the image processor gives inputs of shape {sizes[0]} for one image; expected (channels, height, width)"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,26 +24,12 @@ from modelselect_plugins.zoos._support import one_line, required
 from modelselect_plugins.zoos._transformers import images as transformers_images
 from modelselect_plugins.zoos._transformers import texts as transformers_texts
 from modelselect_plugins.zoos._transformers.texts import TextSettings
+from modelselect_plugins.zoos._weights import wrapper_prefix
 
 if TYPE_CHECKING:
     import torch
 
 _CLASS_TOKENS = ("cls_token", "class_embedding", "class_token")
-
-TEXT_TOWERS: Mapping[str, str] = {
-    "align": "cls",
-    "altclip": "cls",
-    "blip": "cls",
-    "chinese_clip": "cls",
-    "clip": "last",
-    "clipseg": "last",
-    "metaclip_2": "last",
-    "owlv2": "last",
-    "owlvit": "last",
-    "siglip": "pooler",
-    "siglip2": "pooler",
-}
-"""Models of a vision tower and a text tower: the pooling with which the text tower was trained, by model type."""
 
 
 def load(
@@ -99,7 +86,7 @@ def load(
         read: Reader
         if isinstance(preprocessing, TextPreprocessing):
             if part.family is not None and text_settings.pooling is None:
-                text_settings = dataclasses.replace(text_settings, pooling=TEXT_TOWERS[part.family])
+                text_settings = dataclasses.replace(text_settings, pooling=transformers_texts.TEXT_TOWERS[part.family])
             read = transformers_texts.reader(transformers_texts.made_ready(module), preprocessing, path, text_settings)
         else:
             read = _reader(module, preprocessing, _is_classifier(configuration), pooler=not missing)
@@ -126,7 +113,7 @@ def skeleton(path: Path, *, trust_remote_code: bool, settings: Mapping[str, str]
 def is_text(path: Path, configuration: Mapping[str, Any], settings: Mapping[str, str] | None = None) -> bool:
     """True for a text encoder, judged by its `config.json`, the settings in its name, and the files in its folder."""
     if has_towers(configuration):
-        return bool(settings) and configuration.get("model_type") in TEXT_TOWERS
+        return bool(settings) and configuration.get("model_type") in transformers_texts.TEXT_TOWERS
     return transformers_images.image_processor(path) is None and (
         ("vocab_size" in configuration and "image_size" not in configuration)  # BEiT has both
         or any((path / name).is_file() for name in transformers_texts.VOCABULARIES)
@@ -166,7 +153,7 @@ def parameter_prefix(path: Path, configuration: Mapping[str, Any], settings: Map
     """How the names of the tensors begin that are loaded; "" for all of them; None if the files do not say it."""
     architecture = str(next(iter(configuration.get("architectures") or ["Model"]), "Model"))
     if has_towers(configuration) and "ForImageClassification" not in architecture:
-        known = configuration.get("model_type") in TEXT_TOWERS
+        known = configuration.get("model_type") in transformers_texts.TEXT_TOWERS
         return ("text_model." if is_text(path, configuration, settings) else "vision_model.") if known else None
     whole = architecture.endswith(("Model", "WithProjection")) or "Classification" in architecture
     return "" if whole or is_text(path, configuration, settings) else None  # else with a head that is not loaded
@@ -176,7 +163,7 @@ def text_pooling(metadata: Mapping[str, Any]) -> str | None:
     """The pooling of the text tower of a candidate that is found as an image model; None if it has no text tower."""
     if metadata.get("modality") == "text" or metadata.get("source_classes"):
         return None
-    return TEXT_TOWERS.get(str(metadata.get("family")))
+    return transformers_texts.TEXT_TOWERS.get(str(metadata.get("family")))
 
 
 @dataclass(frozen=True)
@@ -207,6 +194,9 @@ class _Part:
             if type(configuration) in transformers.CONFIG_MAPPING.values():
                 _check_input(configuration, text)
             loader = transformers_texts.loader(configuration) if text else _loader(configuration)
+            alone = type(configuration) not in transformers.MODEL_MAPPING and _encoder_of(configuration)
+            if alone and not configuration.is_encoder_decoder and _is_tower(configuration):
+                loader = alone
             return cls(configuration, loader, text)
         kind = _encoder_of(tower)
         if kind is None:
@@ -231,10 +221,12 @@ class _Part:
             "local_files_only": True,
             "output_loading_info": True,
         }
+        if safetensors and (prefix := wrapper_prefix(path)):
+            settings["key_mapping"] = {f"^{re.escape(prefix)}": ""}
         module, report = self.loader.from_pretrained(path, config=self.configuration, **settings)
         missing = _missing(report)
         tower = "text_model" if self.is_text else "vision_model"
-        if missing and self.family in TEXT_TOWERS:
+        if missing and self.family in transformers_texts.TEXT_TOWERS:
             whole, report = required("transformers").AutoModel.from_pretrained(path, **settings)
             if hasattr(whole, tower):
                 prefix = f"{tower}."
@@ -287,11 +279,21 @@ def _configuration(path: Path, trust_remote_code: bool) -> Any:
             f"the model brings code of its own (model type {declared.get('model_type')!r}), which runs only with your "
             "permission: read the code, then pass trust_remote_code=True (on the command line: --trust-remote-code)"
         )
+    quantized = declared.get("quantization_config")
+    if quantized:
+        method = quantized.get("quant_method") if isinstance(quantized, dict) else quantized
+        raise CandidateError(
+            f"the weights are quantised ({method}), but features are read in float32. Give the folder of the model "
+            "before it was quantised"
+        )
     configuration = transformers.AutoConfig.from_pretrained(
         path, trust_remote_code=trust_remote_code, local_files_only=True
     )
     # A file may ask for an attention kernel that transformers would download from the Hub and run; this prevents it.
     configuration._attn_implementation = None  # noqa: SLF001 (none is public)
+    for part in (configuration, *(getattr(configuration, name, None) for name in ("text_config", "vision_config"))):
+        if part is not None:
+            part.return_dict = True  # tuples do not say what they hold
     return configuration
 
 
@@ -301,6 +303,12 @@ def _encoder_of(tower: Any) -> Any:
     if type(tower) in transformers.MODEL_MAPPING:
         return transformers.AutoModel
     return getattr(transformers, type(tower).__name__.removesuffix("Config") + "Model", None)
+
+
+def _is_tower(configuration: Any) -> bool:
+    """True for the text tower of a model of images and texts, in a folder of its own."""
+    family = str(configuration.model_type).removesuffix("_text_model")
+    return family != configuration.model_type and family in transformers_texts.TEXT_TOWERS
 
 
 def _check_input(configuration: Any, text: bool) -> None:
@@ -313,11 +321,15 @@ def _check_input(configuration: Any, text: bool) -> None:
         return
     mapping = transformers.MODEL_MAPPING
     if type(configuration) not in mapping:
+        if _is_tower(configuration):
+            return
         if type(configuration) not in transformers.MODEL_FOR_TEXT_ENCODING_MAPPING:
             raise CandidateError(f"transformers has no encoder for the model type {kind!r}, so it gives no features")
         return
     encoder = mapping.get(type(configuration), None)
     takes = getattr(encoder, "main_input_name", None)
+    if takes == "pixel_values_videos":
+        raise CandidateError(f"the model takes videos ({kind}), not images or texts")
     if takes in ("input_values", "input_features"):
         raise CandidateError(f"the model takes sound ({kind}), not images or texts")
     if takes == "input_ids" and not text:

@@ -81,6 +81,21 @@ _POSITIONS_BEHIND_PADDING = frozenset(
 )
 """Families whose positions start after the padding's id, so that fewer positions are left for tokens."""
 
+TEXT_TOWERS: Mapping[str, str] = {
+    "align": "cls",
+    "altclip": "cls",
+    "blip": "cls",
+    "chinese_clip": "cls",
+    "clip": "last",
+    "clipseg": "last",
+    "metaclip_2": "last",
+    "owlv2": "last",
+    "owlvit": "last",
+    "siglip": "pooler",
+    "siglip2": "pooler",
+}
+"""Models of a vision tower and a text tower: the pooling with which the text tower was trained, by model type."""
+
 _TRAINED_POOLERS = frozenset({"siglip_text_model", "siglip2_text_model"})
 
 _EXAMPLES = ("A short text.", "A text that is a little longer than the other one, so that one of them is padded.")
@@ -453,6 +468,9 @@ def _usual_pooling(configuration: Any, head: str | None) -> str:
     if head is not None:
         return "head"
     kind = type(configuration)
+    family = str(configuration.model_type).removesuffix("_text_model")
+    if family in TEXT_TOWERS:  # a text tower in a folder of its own
+        return TEXT_TOWERS[family]
     writes = kind in transformers.MODEL_FOR_CAUSAL_LM_MAPPING and kind not in transformers.MODEL_FOR_MASKED_LM_MAPPING
     return "last" if writes else "mean"
 
@@ -470,7 +488,19 @@ def _stated_pooling(path: Path) -> str | None:
     return "+".join(_SENTENCE_POOLINGS.get(name, name) for name in names) or None
 
 
+def encoder_folder(path: Path) -> Path | None:
+    """The folder of the encoder inside a folder of old sentence-transformers; None if there is none."""
+    try:
+        modules = json.loads((path / "modules.json").read_bytes())
+        inner = path / Path(str(modules[0]["path"])).name  # always in this folder, whatever the path says
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+    return inner if inner != path and (inner / "config.json").is_file() else None
+
+
 def _pooling_file(path: Path) -> Path | None:
+    if not (path / "modules.json").is_file() and encoder_folder(path.parent) == path:
+        path = path.parent
     try:
         modules = json.loads((path / "modules.json").read_bytes())
         folder = next(module["path"] for module in modules if module["type"].endswith(".Pooling"))
