@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -37,10 +37,11 @@ def test_nothing_heavy_is_imported_before_it_is_needed(code: str) -> None:
 
 def test_help_is_there_in_half_a_second() -> None:
     seconds = []
-    for _ in range(5):  # the fastest of some, since the machine may be busy with other things
-        begun = time.perf_counter()
+    for _ in range(5):  # the processor's time and the fastest of some, since the machine may be busy with other things
+        begun = os.times()
         subprocess.run([sys.executable, "-m", "modelselect", "--help"], capture_output=True, check=True)
-        seconds.append(time.perf_counter() - begun)
+        ended = os.times()
+        seconds.append(ended.children_user + ended.children_system - begun.children_user - begun.children_system)
     assert min(seconds) < HELP_SECONDS, seconds
 
 

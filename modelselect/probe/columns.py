@@ -175,12 +175,12 @@ def _label(
 
 
 def _one_hot(dataset: Any, features: Mapping[str, Any]) -> tuple[str, ...]:
-    """The columns of 0 and 1 of which each row has exactly one 1; none if there are no such columns."""
+    """The columns of 0 and 1 of which each row has exactly one 1, if there is only one other column; else none."""
     import numpy as np
 
     numbers = [c for c in features if kind(features[c]).startswith(("int", "uint", "float", "bool"))]
     columns = [c for c in numbers if c.lower() not in _NO_INPUT and set(sample_of(dataset, c)) <= {0, 1}]
-    if len(columns) < 2:
+    if len(columns) < 2 or len(features) - len(columns) > 1:  # a third column may hold the labels
         return ()
     table = dataset.with_format("arrow").select_columns(columns)[:]
     matrix = np.stack([np.asarray(table[c].to_pylist(), np.float64) for c in columns], axis=1)

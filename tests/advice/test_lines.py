@@ -79,7 +79,12 @@ LINES = [
     Case("store --evict some", "such as 500MB", "store --evict 500MB --yes"),
     Case("store --evict some", "or 20GB", "store --evict 20GB --yes"),
     Case("store --evict 5", "Type 5GB", "store --evict 5GB --yes"),
-    Case("store --evict 0B", "add --yes to agree", "store --evict 0B --yes"),
+    Case(
+        "store --evict 0B",
+        "add --yes to agree",
+        "store --evict 0B --yes",
+        before="select {data} -c embedded:plain.random -e knn -q",
+    ),
     Case("store --dry-run", "add --evict SIZE, such as 5GB", "store --dry-run --evict 5GB"),
     Case("search plain", "'embedded:*', 'timm:resnet*'", "search 'embedded:*'"),
     Case("search 'embedded:?task=x'", "'embedded:*'", "search 'embedded:*'", shows="plain.random"),

@@ -79,12 +79,13 @@ def test_another_column_or_split_is_another_dataset(
     ("arguments", "words"),
     [
         ([], "verdict (final)"),
+        (["--input", "scan no. 2"], "verdict (final)"),
         (["--label", "verdict"], "Did you mean 'verdict (final)'"),
         (["--label", "reader", "--input", "scan"], "scan no. 2"),
         (["--split", "dya", *NAMED], "Did you mean 'day'"),
         (NAMED, "night"),
     ],
-    ids=["no column", "label", "input", "split", "no split"],
+    ids=["no column", "no label", "label", "input", "split", "no split"],
 )
 def test_what_is_missing_or_misspelt_is_named(
     capsys: pytest.CaptureFixture[str], saved: Path, arguments: list[str], words: str
