@@ -66,12 +66,15 @@ def declared_axis(module: Any, shape: tuple[int, ...]) -> int | None:
     >>> declared_axis(SimpleNamespace(num_features=768), (2, 7, 7, 768))
     -1
     """
-    channels_last = getattr(module, "output_fmt", None)
-    if len(shape) == 4 and channels_last is not None:
-        name = str(getattr(channels_last, "value", channels_last)).upper()
-        if name in ("NHWC", "NCHW"):
-            return LAST if name == "NHWC" else FIRST
+    if len(shape) == 4 and (stated := stated_axis(module)) is not None:
+        return stated
     return axis_of_width(declared_widths(module), shape)
+
+
+def stated_axis(module: Any) -> int | None:
+    """The axis of the channels in a grid by the module's `output_fmt`, as timm's have it; None if it says neither."""
+    stated = getattr(module, "output_fmt", None)
+    return {"NHWC": LAST, "NCHW": FIRST}.get(str(getattr(stated, "value", stated)).upper())
 
 
 def declared_widths(module: Any) -> frozenset[int]:

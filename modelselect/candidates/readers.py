@@ -16,6 +16,7 @@ from modelselect.candidates.layouts import (
     axis_of_width,
     declared_axis,
     pool,
+    stated_axis,
 )
 from modelselect.candidates.metadata import source_classes
 from modelselect.candidates.modules import dequantized
@@ -142,8 +143,7 @@ class PreLogits:
         classes = getattr(module, "num_classes", None)
         tag = (getattr(module, "pretrained_cfg", None) or {}).get("tag")
         known = classes is None or source_classes(tag, classes) > 1
-        channels_last = str(getattr(module, "output_fmt", None)).upper().endswith("NHWC")
-        return cls(known and not _has_identity(module), LAST if channels_last else None)
+        return cls(known and not _has_identity(module), LAST if stated_axis(module) == LAST else None)
 
     def __call__(self, module: Any, batch: torch.Tensor) -> Outputs:
         body = module.forward_features(batch)

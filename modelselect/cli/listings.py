@@ -173,8 +173,7 @@ def _freed(kept: Store, left: int, kind: str | None, dry_run: bool, yes: bool) -
     """Removes entries if the user agrees; the number of bytes freed."""
     from modelselect.errors import InvalidInputError
 
-    kinds = sorted({entry.kind for entry in kept.entries()})
-    if kind is not None and kind not in kinds:
+    if kind is not None and kind not in (kinds := sorted({entry.kind for entry in kept.entries()})):
         raise InvalidInputError(
             f"the store has no entries of kind {kind!r}; its kinds are {', '.join(kinds) or 'none'}"
         )

@@ -169,14 +169,15 @@ def _values_of_table(columns: Mapping[str, Any]) -> NDArray[Any] | list[Any]:
     if len(columns) == 1:
         values = _values_of(next(iter(columns.values())))
         return values[:, None] if isinstance(values, np.ndarray) and values.ndim == 1 else values
-    arrays = {name: _numbers(_values_of(column)) for name, column in columns.items()}
+    values_by_name = {name: _values_of(column) for name, column in columns.items()}
+    arrays = {name: _numbers(values) for name, values in values_by_name.items()}
     if not arrays:
         raise DatasetError("inputs are a table without columns; expected one column of inputs, or columns of numbers.")
     texts = [name for name, array in arrays.items() if array is None]
     if not texts:
         return np.stack([array for array in arrays.values() if array is not None], axis=1)
     if len(texts) == len(columns) == 2:
-        pairs = list(zip(*(_values_of(column) for column in columns.values()), strict=True))
+        pairs = list(zip(*values_by_name.values(), strict=True))
         if are_pairs(pairs):
             return pairs
     raise DatasetError(

@@ -34,13 +34,6 @@ def documentation(per_topic: int) -> tuple[list[str], list[str]]:
     return texts, labels
 
 
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MODELSELECT_CACHE", str(tmp_path / "cache"))
-    return tmp_path
-
-
 def rank(dataset: Any, candidates: Any, **settings: Any) -> ms.Leaderboard:
     return ms.select(dataset, candidates, **{"estimators": "logme", "progress": False, **settings})
 

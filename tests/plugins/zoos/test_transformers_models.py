@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 import modelselect as ms
 from modelselect.candidates.preprocessing import example_batch
-from modelselect.errors import CandidateError, NothingRankedError
+from modelselect.errors import NothingRankedError
 from modelselect_plugins.zoos.directory import DirectoryZoo
 from modelselect_plugins.zoos.hub import HubZoo
 from tests.hub.models import files_of
@@ -30,36 +30,14 @@ from tests.plugins.zoos.image_models import (
     towers_folder,
     vit_folder,
 )
+from tests.plugins.zoos.model_folders import LABELS, TEXTS, ranked, refusal
 from tests.plugins.zoos.text_models import text_folder, tokenizer
 
 ZOO = DirectoryZoo()
-TEXTS = [f"the {animal} {end}" for animal in ("cat", "dog", "cat a", "dog b") for end in ("sat", "ran", "up", "on")]
-LABELS = [0, 1] * 8
-
-
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def images(*shape: int) -> Any:
     return np.random.default_rng(0).integers(0, 256, (16, *shape), dtype=np.uint8)
-
-
-def ranked(rows: Any, expression: str) -> Any:
-    """The only row of the board; its candidate was scored."""
-    (row,) = ms.select((rows, LABELS), expression, estimators="logme", progress=False).rows
-    assert row.status == "ok", row.status
-    return row
-
-
-def refusal(expression: str) -> str:
-    (candidate,) = ms.search(expression)
-    with pytest.raises(CandidateError) as caught:
-        ZOO.load(candidate)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 def change(file: Path, **changed: Any) -> None:

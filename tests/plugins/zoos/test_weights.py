@@ -16,22 +16,16 @@ import transformers
 from safetensors.torch import load_file
 
 import modelselect as ms
-from modelselect.errors import CandidateError, ExpressionError
+from modelselect.errors import ExpressionError
 from modelselect_plugins.zoos.directory import DirectoryZoo
 from tests.plugins.zoos.image_models import SIDE, vit_folder
+from tests.plugins.zoos.model_folders import TEXTS, ranked, refusal
 from tests.plugins.zoos.text_models import text_folder
 
 ZOO = DirectoryZoo()
 PICKLE = "pytorch_model.bin"
 SAFE = "model.safetensors"
-TEXTS = [f"the {animal} {end}" for animal in ("cat", "dog", "cat a", "dog b") for end in ("sat", "ran", "up", "on")]
 IMAGES = np.random.default_rng(0).integers(0, 256, (16, 40, 30, 3), dtype=np.uint8)
-
-
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def image_folder(folder: Path) -> Any:
@@ -44,20 +38,6 @@ def pickle_tied(folder: Path, module: Any, name: str = PICKLE) -> None:
     """The whole state dict, in which tied tensors share their memory, as torch saves it."""
     (folder / SAFE).unlink()
     torch.save(module.state_dict(), folder / name)
-
-
-def ranked(rows: Any, expression: str) -> Any:
-    (row,) = ms.select((rows, [0, 1] * 8), expression, estimators="logme", progress=False).rows
-    assert row.status == "ok", row.status
-    return row
-
-
-def refusal(expression: str) -> str:
-    (candidate,) = ms.search(expression)
-    with pytest.raises(CandidateError) as caught:
-        ZOO.load(candidate)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 def line_of_python(message: str) -> str:
