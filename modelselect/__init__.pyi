@@ -15,6 +15,7 @@ from .executor import Executor as Executor
 from .executor import Outcome as Outcome
 from .extraction.extractor import Extractor as Extractor
 from .history.history import History as History
+from .host.hookspecs import CONTRACT as CONTRACT
 from .host.hookspecs import hookimpl as hookimpl
 from .host.lookup import pools as pools
 from .host.lookup import search as search
@@ -31,6 +32,7 @@ from .verification.recipe import FineTuning as FineTuning
 __version__: str
 
 __all__ = [
+    "CONTRACT",
     "Agreement",
     "Backbone",
     "Benchmark",

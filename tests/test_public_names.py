@@ -66,3 +66,12 @@ def test_the_reference_has_an_entry_for_every_hook() -> None:
     hooks = [name for name, member in vars(hookspecs).items() if hasattr(member, "modelselect_spec")]
     assert len(hooks) >= len(KINDS)
     assert sorted(entries("hooks.md")) == sorted(hooks)
+
+
+def test_every_hook_has_a_page() -> None:
+    """How to register each kind, and how to listen to a run: pages that show the hook in code that runs."""
+    how_to = REPOSITORY / "docs" / "how-to"
+    pages = [path.read_text(encoding="utf-8") for path in (*how_to.glob("write-a*.md"), how_to / "listen-to-a-run.md")]
+    hooks = [name for name in vars(hookspecs) if name.startswith("modelselect_")]
+    assert len(hooks) > len(KINDS)
+    assert [hook for hook in hooks if not any(f"def {hook}(" in page for page in pages)] == []

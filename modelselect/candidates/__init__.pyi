@@ -1,7 +1,15 @@
 from .backbone import Backbone as Backbone
+from .backbone import Outputs as Outputs
+from .backbone import Preprocessing as Preprocessing
+from .backbone import Reader as Reader
 from .candidate import Candidate as Candidate
 from .expression import Expression as Expression
 from .metadata import METADATA_FIELDS as METADATA_FIELDS
+from .modules import weights_digest as weights_digest
+from .pools import Pool as Pool
+from .preprocessing import ImagePreprocessing as ImagePreprocessing
+from .preprocessing import TextPreprocessing as TextPreprocessing
+from .readers import reader_for as reader_for
 from .zoo import Zoo as Zoo
 
 __all__ = [
@@ -9,5 +17,13 @@ __all__ = [
     "Backbone",
     "Candidate",
     "Expression",
+    "ImagePreprocessing",
+    "Outputs",
+    "Pool",
+    "Preprocessing",
+    "Reader",
+    "TextPreprocessing",
     "Zoo",
+    "reader_for",
+    "weights_digest",
 ]

@@ -19,6 +19,7 @@ from modelselect.cli.demo import demo
 from modelselect.cli.doctor import doctor
 from modelselect.cli.embed import embed
 from modelselect.cli.listings import estimators, plugins, pools, search, store, zoos
+from modelselect.cli.new import new
 from modelselect.cli.report import report
 from modelselect.cli.select import select
 from modelselect.cli.terminal import complain, loaded_host
@@ -66,7 +67,7 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
         raise typer.Exit
 
 
-for command in (select, report, benchmark, search, embed, estimators, zoos, pools, plugins, store, doctor, demo):
+for command in (select, report, benchmark, search, embed, estimators, zoos, pools, plugins, new, store, doctor, demo):
     app.command()(command)
 
 

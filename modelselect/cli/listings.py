@@ -107,13 +107,24 @@ def pools(as_json: JsonFlag = False) -> None:
     print_table(["expression", "modality", "candidates", "what it holds"], rows)
 
 
-def plugins(as_json: JsonFlag = False) -> None:
+def plugins(
+    as_json: JsonFlag = False,
+    strict: Annotated[bool, typer.Option("--strict", help="End with exit code 1 if a plugin is broken.")] = False,
+) -> None:
     """List plugins, and say why one is broken."""
+    _list_plugins(as_json)
+    if strict and any(plugin.faults for plugin in loaded_host().plugins):
+        raise typer.Exit(1)
+
+
+def _list_plugins(as_json: bool) -> None:
     listed = [
         {
             "name": plugin.name,
             "distribution": plugin.distribution,
             "version": plugin.version,
+            "contract": plugin.contract,
+            "seconds": round(plugin.seconds, 3),
             "registered": plugin.registered,
             "faults": plugin.faults,
         }
@@ -126,12 +137,13 @@ def plugins(as_json: JsonFlag = False) -> None:
         [
             p.name,
             f"{p.distribution} {p.version}",
+            f"{p.seconds:.2f} s",
             "; ".join(f"{kind}: {', '.join(names)}" for kind, names in p.registered.items()) or "–",
             "; ".join(p.faults) or "ok",
         ]
         for p in loaded_host().plugins
     ]
-    print_table(["plugin", "distribution", "registered", "status"], rows)
+    print_table(["plugin", "distribution", "loaded in", "registered", "status"], rows)
 
 
 def store(

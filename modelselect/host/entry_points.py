@@ -12,7 +12,10 @@ PROJECT = "modelselect"
 """Name of the hooks' project, and of the entry-point group of plugins."""
 
 PLUGINS_VARIABLE = "MODELSELECT_PLUGINS"
-"""Third-party plugins to load, by entry point or distribution, separated by commas. Unset: all. Empty: none."""
+"""Third-party plugins to load, by entry point or distribution, separated by commas. Unset: all. Empty: none.
+
+A name after a minus is left out: `-slow_zoo` means all plugins but that one.
+"""
 
 
 def chosen_names() -> list[str] | None:
@@ -25,7 +28,10 @@ def is_chosen(point: EntryPoint) -> bool:
     distribution, names = distribution_of(point)[0], chosen_names()
     if names is None or distribution == DISTRIBUTION:
         return True
-    return not {plain_name(point.name), plain_name(distribution)}.isdisjoint(map(plain_name, names))
+    known = {plain_name(point.name), plain_name(distribution)}
+    left_out = {plain_name(name[1:]) for name in names if name.startswith("-")}
+    kept = {plain_name(name) for name in names if not name.startswith("-")}
+    return known.isdisjoint(left_out) and (not known.isdisjoint(kept) or (bool(left_out) and not kept))
 
 
 def plain_name(name: str) -> str:

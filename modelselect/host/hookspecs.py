@@ -28,6 +28,13 @@ if TYPE_CHECKING:
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
 
+CONTRACT = 1
+"""The version of what plugins and the host expect of each other. It grows when a plugin has to change.
+
+A plugin may say which version it was written for: `modelselect_contract = 1` in the module, or on the object, that the
+entry point names. Another version is a fault of the plugin, which is then not used.
+"""
+
 RESERVED_COMMANDS = (
     "benchmark",
     "demo",
@@ -35,6 +42,7 @@ RESERVED_COMMANDS = (
     "embed",
     "estimators",
     "history",
+    "new",
     "plugins",
     "pools",
     "report",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -27,9 +28,9 @@ from modelselect.host.entry_points import (
     plain_name,
     shipped_first,
 )
-from modelselect.host.hookspecs import RESERVED_COMMANDS
+from modelselect.host.hookspecs import CONTRACT, RESERVED_COMMANDS
 from modelselect.host.validation import KINDS, PLUGIN_FAULTS, one_line, singular, validate_plugin
-from modelselect.utils.versions import DISTRIBUTION
+from modelselect.utils.versions import DISTRIBUTION, __version__
 
 T = TypeVar("T")
 
@@ -43,6 +44,8 @@ class Plugin:
         distribution, version: the distribution that ships it.
         registered: names by kind, for everything that was accepted.
         faults: one line for each fault; empty for a good plugin.
+        contract: the version of the contract that the plugin says it was written for; None if it says nothing.
+        seconds: how long importing the plugin and asking for what it registers took.
         implementation: the module or object whose hooks are called; None if the plugin was refused.
     """
 
@@ -51,6 +54,8 @@ class Plugin:
     version: str = "unknown"
     registered: dict[str, list[str]] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
+    contract: int | None = None
+    seconds: float = 0.0
     implementation: object | None = field(default=None, repr=False)
 
     @property
@@ -82,7 +87,8 @@ class Host:
         for point in sorted(filter(is_chosen, points), key=shipped_first):
             host._load(point)
         installed = {plain_name(name) for point in points for name in (point.name, distribution_of(point)[0])}
-        for name in sorted(name for name in chosen_names() or () if plain_name(name) not in installed):
+        named = [name.removeprefix("-") for name in chosen_names() or ()]
+        for name in sorted(name for name in named if plain_name(name) not in installed):
             fault = f"{PLUGINS_VARIABLE} names {name!r}, but no plugin or distribution of that name is installed"
             host.plugins.append(Plugin(name, faults=[fault]))
         return host
@@ -97,6 +103,7 @@ class Host:
         self.plugins.append(record)
         known = self._manager.is_registered(plugin)
         try:
+            record.contract = _contract_of(plugin)
             self._manager.register(plugin, name=f"{distribution}/{name}")
             self._manager.check_pending()
             _refuse_unmarked_hooks(plugin)
@@ -145,13 +152,16 @@ class Host:
 
     def _load(self, point: EntryPoint) -> None:
         distribution, version = distribution_of(point)
+        begun = time.perf_counter()
         try:
             plugin = point.load()
         except PLUGIN_FAULTS as error:
             fault = f"cannot be imported from {point.value!r}: {one_line(error)}"
-            self.plugins.append(Plugin(point.name, distribution, version, faults=[fault]))
-            return
-        self.register(plugin, point.name, distribution, version)
+            record = Plugin(point.name, distribution, version, faults=[fault])
+            self.plugins.append(record)
+        else:
+            record = self.register(plugin, point.name, distribution, version)
+        record.seconds = time.perf_counter() - begun
 
     def _collect(self, record: Plugin, kind: str) -> None:
         hook = f"modelselect_register_{kind}"
@@ -204,6 +214,17 @@ class Host:
 def get_host() -> Host:
     """The host of this process, with every installed plugin."""
     return Host.load()
+
+
+def _contract_of(plugin: object) -> int | None:
+    """The version of the contract that a plugin states, which has to be this one; None if it states none."""
+    stated = getattr(plugin, "modelselect_contract", None)
+    if stated is None or (stated == CONTRACT and isinstance(stated, int)):
+        return stated
+    raise PluginError(
+        f"modelselect_contract is {stated!r}, but {DISTRIBUTION} {__version__} has contract {CONTRACT}; install a "
+        "version of the plugin, or of modelselect, that fits"
+    )
 
 
 def _refuse_unmarked_hooks(plugin: object) -> None:

@@ -1,15 +1,45 @@
+from .classes import CommandTests as CommandTests
+from .classes import EncoderTests as EncoderTests
+from .classes import EstimatorTests as EstimatorTests
+from .classes import ExecutorTests as ExecutorTests
+from .classes import ExtractorTests as ExtractorTests
+from .classes import PoolTests as PoolTests
+from .classes import ZooTests as ZooTests
+from .commands import check_command as check_command
+from .commands import command_checks as command_checks
+from .encoders import check_encoder as check_encoder
+from .encoders import encoder_checks as encoder_checks
 from .estimators import check_estimator as check_estimator
 from .estimators import estimator_checks as estimator_checks
+from .executors import check_executor as check_executor
+from .executors import executor_checks as executor_checks
 from .extractors import check_extractor as check_extractor
 from .extractors import extractor_checks as extractor_checks
+from .pools import check_pool as check_pool
+from .pools import pool_checks as pool_checks
 from .zoos import check_zoo as check_zoo
 from .zoos import zoo_checks as zoo_checks
 
 __all__ = [
+    "CommandTests",
+    "EncoderTests",
+    "EstimatorTests",
+    "ExecutorTests",
+    "ExtractorTests",
+    "PoolTests",
+    "ZooTests",
+    "check_command",
+    "check_encoder",
     "check_estimator",
+    "check_executor",
     "check_extractor",
+    "check_pool",
     "check_zoo",
+    "command_checks",
+    "encoder_checks",
     "estimator_checks",
+    "executor_checks",
     "extractor_checks",
+    "pool_checks",
     "zoo_checks",
 ]

@@ -22,7 +22,7 @@ from modelselect.errors import ModelSelectError
 from modelselect.estimators.estimator import Estimator, evaluate
 from modelselect.evidence import evidence as evidence_module
 from modelselect.evidence.evidence import FIELDS, Evidence
-from modelselect.testing.checks import Check, named_check, run_checks
+from modelselect.testing.checks import Check, check_name, named_check, run_checks
 from modelselect.testing.evidence import (
     ARRAYS,
     LABELS,
@@ -158,9 +158,8 @@ def _assert_same(estimator: Estimator, fields: Fields, other: Fields, what: str,
 
 
 def _name_and_citation_are_there(estimator: Estimator) -> None:
-    name, citation = getattr(estimator, "name", None), getattr(estimator, "citation", None)
-    assert isinstance(name, str), f"name is {name!r}; expected a string"
-    assert re.fullmatch(r"[a-z][a-z0-9_-]*", name), f"name is {name!r}; expected lower-case letters, digits, _ and -"
+    check_name(estimator)
+    citation = getattr(estimator, "citation", None)
     assert isinstance(citation, str), f"citation is {citation!r}; expected authors, title, venue and year"
     assert citation.strip(), "citation is empty; expected authors, title, venue and year"
 

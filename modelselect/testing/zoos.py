@@ -113,9 +113,7 @@ def _backbone_is_ready_and_as_described(load: Callable[[], Backbone]) -> None:
         "source_classes": 0 if outputs.logits is None else outputs.logits.shape[1],
     }
     for key, value in said.items():
-        assert metadata.get(key, value) == value, (
-            f"metadata gives {key} as {metadata[key]}, but the backbone has {value}"
-        )
+        assert metadata.get(key, value) == value, f"{key}: metadata says {metadata[key]:,}, the backbone has {value:,}"
 
 
 def _features_are_finite_and_repeatable(load: Callable[[], Backbone]) -> None:

@@ -64,6 +64,9 @@ def modelselect_register_commands():
 
 FAKES = {
     "good_plugin": GOOD,
+    "states_its_contract": GOOD.replace("spread", "contracted") + "\nmodelselect_contract = 1\n",
+    "another_contract": GOOD + "\nmodelselect_contract = 2\n",
+    "a_contract_in_words": GOOD + "\nmodelselect_contract = 'one'\n",
     "broken_import": "import a_module_that_is_not_there\n",
     "exits_on_import": "raise SystemExit('goodbye')\n",
     "raises_in_hook": """
@@ -204,6 +207,8 @@ def test_a_good_plugin_is_registered_under_its_distribution(site: Path) -> None:
         ("exits_while_looked_at", ["its hooks are wrong", "do not look"]),
         ("command_of_nothing", ["shaky", "object", "typer.Typer"]),
         ("command_without_commands", ["shaky", "cannot be built", "at least one command"]),
+        ("another_contract", ["modelselect_contract is 2", "contract 1", "install a version"]),
+        ("a_contract_in_words", ["modelselect_contract is 'one'"]),
     ],
 )
 def test_a_bad_plugin_is_named_and_stops_nobody(site: Path, name: str, words: list[str]) -> None:
@@ -282,6 +287,9 @@ def test_an_event_handler_that_raises_is_noted_and_the_others_are_called(site: P
         ("good_plugin", {"good_plugin"}),
         ("Fake_Good.Plugin", {"good_plugin"}),
         ("fake-broken-import , nothing", {"broken_import", "nothing"}),
+        ("-broken_import", {"good_plugin"}),
+        ("-fake-broken-import, -nothing", {"good_plugin", "nothing"}),
+        ("good_plugin, -good_plugin", set()),
     ],
 )
 def test_the_environment_chooses_which_plugins_are_loaded(
@@ -294,6 +302,27 @@ def test_the_environment_chooses_which_plugins_are_loaded(
     assert "logme" in host.estimators
     if "nothing" in expected:
         assert "MODELSELECT_PLUGINS names 'nothing'" in faults(host, "nothing")
+
+
+def test_a_plugin_may_state_its_contract(site: Path) -> None:
+    install(site, "states_its_contract", "good_plugin")
+    host = Host.load()
+    stated = {plugin.name: plugin.contract for plugin in host.plugins}
+    assert stated["states_its_contract"] == ms.CONTRACT == 1
+    assert stated["good_plugin"] is None
+    assert {"contracted", "spread"} <= set(host.estimators)
+    assert all(plugin.seconds > 0 for plugin in host.plugins)
+
+
+def test_strict_turns_a_broken_plugin_into_an_exit_code(site: Path) -> None:
+    environment = os.environ | {"PYTHONPATH": str(site)}
+    command = [sys.executable, "-m", "modelselect", "plugins", "--strict"]
+    install(site, "good_plugin")
+    assert subprocess.run(command, env=environment, capture_output=True, check=False).returncode == 0
+    install(site, "broken_import")
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "broken_import" in done.stdout
 
 
 def test_the_plugins_command_shows_the_state_as_json(site: Path) -> None:
