@@ -102,7 +102,8 @@ def test_rows_that_can_be_spared_are_held_out_before_the_sample_is_drawn() -> No
     needed = Probe.of(dataset, holdout=0.2)
     spared = Probe.of(dataset, holdout=0.2, may_keep_all=True)
     assert (spared.fingerprint, len(spared)) == (needed.fingerprint, 40)
-    assert spared.holdout is not None and needed.holdout is not None
+    assert spared.holdout is not None
+    assert needed.holdout is not None
     assert spared.holdout.fingerprint == needed.holdout.fingerprint
 
 
