@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -26,11 +27,18 @@ class Outcome:
 
     @classmethod
     def of(cls, function: Callable[[Any], Any], item: Any) -> Outcome:
-        """Calls the function on the item. Exceptions and sys.exit() become failures; KeyboardInterrupt does not."""
+        """Calls the function on the item. Exceptions and sys.exit() become failures; KeyboardInterrupt does not.
+
+        A process that the function forks off and that returns from it ends here: only its parent gives an outcome.
+        """
+        process = os.getpid()
         try:
             return cls(item, function(item))
         except (Exception, SystemExit) as error:
             return cls(item, failure=Failure.from_exception("run", error))
+        finally:
+            if os.getpid() != process:
+                os._exit(0)
 
 
 class Executor(abc.ABC):

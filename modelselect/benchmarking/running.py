@@ -21,7 +21,7 @@ from modelselect.benchmarking.truth import Truth, read_truth
 from modelselect.candidates.candidate import Candidate
 from modelselect.errors import Failure, InvalidInputError, SearchError
 from modelselect.evaluation.context import EvaluationContext
-from modelselect.evaluation.fine_tuning import VerificationTask
+from modelselect.evaluation.fine_tuning import VerificationTask, drop
 from modelselect.evaluation.request import DEFAULT_HOLDOUT, Request
 from modelselect.evaluation.results import ScoringResult, VerificationResult
 from modelselect.evaluation.running import run
@@ -261,11 +261,11 @@ def _verify(
     identities = {key: result.identity for key, result in results.items() if isinstance(result, ScoringResult)}
     task = VerificationTask(context, request.settings.recipe, identities, request.settings.verify)
 
-    def drop(candidate: Candidate, result: VerificationResult | Failure) -> None:
-        if isinstance(result, VerificationResult) and result.checkpoint is not None and not result.reused:
-            request.store.remove(result.checkpoint)
+    def drop_weights(candidate: Candidate, result: VerificationResult | Failure) -> None:
+        if isinstance(result, VerificationResult) and result.checkpoint is not None:
+            drop(request.store, result.checkpoint)
 
-    found = run(request.runner, task, request.pool, bars.candidates(what, len(request.pool)), drop)
+    found = run(request.runner, task, request.pool, bars.candidates(what, len(request.pool)), drop_weights)
     in_order = {c.id: found[c.id] for c in request.pool if c.id in found}
     measured = {key: r.verified for key, r in in_order.items() if isinstance(r, VerificationResult)}
     return measured, {key: r for key, r in found.items() if isinstance(r, Failure)}

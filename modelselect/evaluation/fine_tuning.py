@@ -28,7 +28,11 @@ class VerificationTask:
         settings: the recipe.
         identities: the names of candidates in the keys of their stored numbers, as far as they are known.
         method: what is trained; see `modelselect.verification.METHODS`.
-        needs_checkpoint: whether a candidate is fine-tuned again if the store has its accuracy, but not its weights.
+        needs_checkpoint: whether a candidate is fine-tuned again if the store has its accuracy, but not its weights, or
+            damaged ones.
+
+    The weights wait in a scratch folder until it is known which candidate is the best. `keep` then makes them an entry,
+    and `drop` removes them. So a killed run leaves no weights behind that nobody asked for.
     """
 
     context: EvaluationContext
@@ -49,8 +53,13 @@ class VerificationTask:
         loader = Loader(context, candidate)
         parts = self.parts(loader)
         key, checkpoint = store.key("verification", **parts), store.key(KIND, **parts)
+        waiting = _waiting(store, checkpoint)
         with store.lock(key):
-            entry, kept = store.get(key), store.contains(checkpoint)
+            entry = store.get(key)
+            if self.needs_checkpoint:
+                kept = store.get(checkpoint) is not None or waiting.get(checkpoint) is not None
+            else:
+                kept = store.contains(checkpoint) or waiting.contains(checkpoint)
             if entry is not None and (kept or not self.needs_checkpoint):
                 return VerificationResult(_verified(entry.metadata), checkpoint if kept else None, reused=True)
             verified = verify(
@@ -63,7 +72,7 @@ class VerificationTask:
                 device=context.compute.device,
                 spool=context.spool,
                 folder=store.scratch(key),
-                keep=lambda weights, known: store.put(checkpoint, weights, known, sync=True),
+                keep=lambda weights, known: waiting.put(checkpoint, weights, known, sync=True),
             )
             store.put(key, {}, asdict(verified), sync=True)
             store.clear_scratch(key)
@@ -96,6 +105,26 @@ class VerificationTask:
                 store.clear_scratch(key)
         except StoreError:  # the other process needs it, and removes it
             return
+
+
+def _waiting(store: Store, checkpoint: str) -> Store:
+    """Where fine-tuned weights wait until they are wanted, or not."""
+    return Store(store.scratch(checkpoint))
+
+
+def keep(store: Store, checkpoint: str) -> bool:
+    """Makes the waiting weights an entry of the store; False if the store has no such weights, or damaged ones."""
+    waiting = _waiting(store, checkpoint)
+    with store.lock(checkpoint):
+        if waiting.get(checkpoint) is not None:
+            store.take_over(checkpoint, waiting)
+        store.clear_scratch(checkpoint)
+    return store.get(checkpoint) is not None
+
+
+def drop(store: Store, checkpoint: str) -> None:
+    """Removes the weights if they still wait. Weights that a run has kept stay."""
+    store.clear_scratch(checkpoint)
 
 
 @dataclass

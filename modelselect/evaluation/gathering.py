@@ -5,15 +5,15 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from modelselect.architectures.graph_json import from_json
-from modelselect.errors import Stage, at
+from modelselect.errors import Stage, StoreError, at
 from modelselect.evaluation.context import FORWARD_FIELDS, SOURCE_FIELDS
 from modelselect.evaluation.description import Describer
 from modelselect.evaluation.keys import Keys
@@ -26,7 +26,13 @@ from modelselect.probe.probe import Probe
 from modelselect.store.store import Store
 from modelselect.store.writer import Writer
 
+if TYPE_CHECKING:
+    import networkx as nx
+
 FEATURES = frozenset({"features"})
+
+ATTEMPTS = 3
+"""Number of forward passes over the same rows if each result is removed from the store before it can be read."""
 
 
 @dataclass(frozen=True)
@@ -35,11 +41,13 @@ class Forward:
 
     Attributes:
         arrays: the arrays by evidence field, with one row for each row of the probe.
+        record: what the store keeps of the pass beside its arrays: dimensions, seconds, ...
         passes: rows that were passed forward now, and not found in the store.
         seconds: the time for these.
     """
 
     arrays: Mapping[str, NDArray[Any]]
+    record: Mapping[str, Any]
     passes: int = 0
     seconds: float = 0.0
 
@@ -88,7 +96,7 @@ class Gatherer:
             fields |= {"source_features": done[-1].arrays["features"], "source_labels": source.labels}
         if "architecture" in wanted:
             graph = Describer(self._loader).describe().graph
-            fields["architecture"] = None if graph is None else from_json(graph)
+            fields["architecture"] = None if graph is None else _frozen(from_json(graph))
         if context.recall is not None and "history" in wanted:
             fields["history"] = context.recall.view.of_candidate(self._loader.candidate.unversioned_id)
         if "proxy_features" in wanted and context.proxy is not None:
@@ -101,15 +109,27 @@ class Gatherer:
         return features
 
     def forward(self, probe: Probe, wanted: frozenset[str]) -> Forward:
-        """`features` and, if they are wanted and the candidate has any, `source_probabilities`."""
+        """`features` and, if they are wanted and the candidate has any, `source_probabilities`.
+
+        Raises:
+            StoreError: another process removes the results as soon as they are there.
+        """
         fields = sorted(wanted & FORWARD_FIELDS | FEATURES)
         nested = self._context.nested
         with self._store.lock(self._keys.evidence("extraction", probe)):
             if (kept := self._kept(probe, fields)) is not None:
-                return Forward(kept)
+                return kept
             if nested is not None and probe is nested.probe and len(nested.blocks) > 1:
                 return self._from_blocks(nested, fields)
             return self._extracted(probe, fields)
+
+    def recorded(self) -> tuple[list[Mapping[str, Any]], int]:
+        """As `extractions`. A record that is missing or damaged is made anew, from the arrays or by a forward pass."""
+        found, rows = self.extractions()
+        if not found:
+            self.forward(self._context.probe, self._context.wanted)
+            found, rows = self.extractions()
+        return found, rows
 
     def extractions(self) -> tuple[list[Mapping[str, Any]], int]:
         """The records of the forward passes over the probe, or over its blocks, and the number of their rows."""
@@ -121,7 +141,19 @@ class Gatherer:
         return [], 0
 
     def _extracted(self, probe: Probe, fields: Sequence[str]) -> Forward:
-        """A forward pass over the probe, straight into the store."""
+        """A forward pass over the probe, straight into the store. Entries that are evicted meanwhile are made again."""
+        for attempt in range(1, ATTEMPTS + 1):
+            seconds = self._pass_forward(probe, fields)
+            if (kept := self._kept(probe, fields)) is not None:
+                return replace(kept, passes=attempt * len(probe), seconds=seconds)
+        raise StoreError(
+            f"the store in {self._store.path} lost the features of {self._loader.candidate.id} {ATTEMPTS} times, as "
+            "soon as they were written: another process removes them. Wait for that process, or give this run a folder "
+            "of its own with cache_dir= (--cache-dir)."
+        )
+
+    def _pass_forward(self, probe: Probe, fields: Sequence[str]) -> float:
+        """The seconds of a forward pass over the probe. Its arrays and its record go into the store."""
         context, backbone = self._context, self._loader.backbone
         extractor = choose_extractor(get_host().extractors, backbone, context.compute.device)
         with at(Stage.EXTRACT):
@@ -142,23 +174,34 @@ class Gatherer:
                 )
                 assert evidence.features is not None
                 sink.complete(evidence)
-            seconds = time.perf_counter() - begun
-            record = {
-                "candidate": self._loader.candidate.id,
-                "feature_dim": int(evidence.features.shape[1]),
-                "preprocessing": backbone.preprocessing.key,
-                "extractor": extractor.name,
-                "seconds": seconds,
-            }
+                seconds = time.perf_counter() - begun
+                record = {
+                    "candidate": self._loader.candidate.id,
+                    "feature_dim": int(evidence.features.shape[1]),
+                    "preprocessing": backbone.preprocessing.key,
+                    "extractor": extractor.name,
+                    "seconds": seconds,
+                }
+                writers["features"].metadata.update(record)
             self._store.put(self._keys.evidence("extraction", probe), {}, record)
-        return Forward(self._kept(probe, fields) or {}, len(probe), seconds)
+        return seconds
 
-    def _kept(self, probe: Probe, fields: Sequence[str]) -> dict[str, NDArray[Any]] | None:
-        """What the store holds of these fields; None if the store knows nothing about one of them."""
+    def _kept(self, probe: Probe, fields: Sequence[str]) -> Forward | None:
+        """What the store holds of these fields and of their record; None if something is missing.
+
+        The features hold a copy of the record. If the record is missing, it is written again; version 0.1.0 kept no
+        copy, so its features count as missing then.
+        """
         kept = {name: self._store.get(self._keys.evidence(name, probe)) for name in fields}
-        if None in kept.values():
+        record = self._store.get(self._keys.evidence("extraction", probe))
+        if None in kept.values() or (record is None and not kept["features"].metadata):  # type: ignore[union-attr]
             return None
-        return {name: entry.arrays[name] for name, entry in kept.items() if entry and name in entry.arrays}
+        arrays = {name: entry.arrays[name] for name, entry in kept.items() if entry and name in entry.arrays}
+        if record is not None:
+            return Forward(arrays, record.metadata)
+        copy = kept["features"].metadata  # type: ignore[union-attr]
+        self._store.put(self._keys.evidence("extraction", probe), {}, copy)
+        return Forward(arrays, copy)
 
     def _from_blocks(self, nested: Nested, fields: Sequence[str]) -> Forward:
         """Evidence of a part of a probe: from the whole probe's evidence if the store has it, else from blocks.
@@ -166,21 +209,20 @@ class Gatherer:
         Each block is passed forward once. Evidence of the whole is kept, so that it is found without the blocks.
         """
         if (whole := self._kept(nested.whole, fields)) is not None:
-            return Forward({name: rows[nested.rows] for name, rows in whole.items()})
+            return replace(whole, arrays={name: rows[nested.rows] for name, rows in whole.arrays.items()})
         parts = [self.forward(block, frozenset(fields)) for block in nested.blocks]
         arrays = {}
         for name, first in parts[0].arrays.items():
             arrays[name] = np.empty((len(nested.rows), *first.shape[1:]), first.dtype)
             for places, part in zip(nested.places, parts, strict=True):
                 arrays[name][places] = part.arrays[name]
+        record = {**parts[0].record, "seconds": sum(part.record["seconds"] for part in parts)}
         if nested.probe is nested.whole:
-            extractions, _ = self.extractions()
-            for name in fields:
+            for name in sorted(fields, reverse=True):  # the features last: they hold a copy of the record
                 kept = {name: arrays[name]} if name in arrays else {}
-                self._store.put(self._keys.evidence(name, nested.whole), kept)
-            record = {**extractions[0], "seconds": sum(extraction["seconds"] for extraction in extractions)}
+                self._store.put(self._keys.evidence(name, nested.whole), kept, record if name == "features" else {})
             self._store.put(self._keys.evidence("extraction", nested.whole), {}, record)
-        return Forward(arrays, sum(part.passes for part in parts), sum(part.seconds for part in parts))
+        return Forward(arrays, record, sum(part.passes for part in parts), sum(part.seconds for part in parts))
 
     def _source(self) -> Probe | None:
         """The caller's source data, else the candidate's own, if its zoo has them."""
@@ -189,6 +231,14 @@ class Gatherer:
             return context.source
         with INTERPRETER_LOCK:
             return Probe.of(self._loader.backbone.source, size=None, seed=context.seed)
+
+
+def _frozen(graph: nx.DiGraph[Any]) -> nx.DiGraph[Any]:
+    """The graph, to which nobody can add and from which nobody can take: all estimators get the same one."""
+    import networkx
+
+    frozen: nx.DiGraph[Any] = networkx.freeze(graph)
+    return frozen
 
 
 class StoreSink:

@@ -26,7 +26,10 @@ from modelselect.probe.probe import Probe
 from modelselect.store.store import Store
 
 DEFAULT_HOLDOUT = 0.2
-"""Share of the rows held out for verification if the dataset has no validation split."""
+"""Share of the rows held out for verification if the dataset has no validation split.
+
+They are held out even if nothing is fine-tuned: so the evidence is the same when `top_k` follows later.
+"""
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,8 @@ class Request:
         )
         probe = draw(
             dataset,
-            holdout=DEFAULT_HOLDOUT if settings.fine_tunes else 0.0,
+            holdout=DEFAULT_HOLDOUT,
+            may_keep_all=not settings.fine_tunes,
             input=settings.input,
             label=settings.label,
             split=settings.split,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import time
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -51,14 +53,14 @@ def score(loader: Loader) -> ScoringResult:
     rows_matter = [e for e in context.estimators if "components" in scored.get(e.name, {}) and looks_at_rows(e)]
     halved, halves_reused = _halved(rows_matter, loader, gatherer, context.half) if context.half else ({}, True)
     again = _resampled(rows_matter, loader, gatherer, scored)
-    extractions, extraction_rows = gatherer.extractions() if context.wanted & FORWARD_FIELDS else ([], 0)
+    extractions, extraction_rows = gatherer.recorded() if context.wanted & FORWARD_FIELDS else ([], 0)
     described = Describer(loader).describe()
     metadata = {**loader.candidate.metadata}
     if described.parameters is not None:
         metadata["parameters"] = described.parameters  # counted: a zoo's number may include other things
     for estimator in context.estimators:
         if estimator.is_static:
-            scored[estimator.name] = score_or_failure(estimator, Evidence.of(metadata=metadata))
+            scored[estimator.name] = score_or_failure(estimator, Evidence.of(metadata=MappingProxyType(metadata)))
     ok = {name: each for name, each in scored.items() if "failure" not in each}
     failures = {name: Failure(**each["failure"]) for name, each in scored.items() if "failure" in each}
     if isinstance(costs, Failure):
@@ -210,10 +212,12 @@ def timed_score(estimator: Estimator, evidence: Evidence) -> dict[str, Any]:
 
     Components, seconds, what it warned of, and whether it said that the score is invalid.
     """
-    begun = time.perf_counter()
+    begun, process = time.perf_counter(), os.getpid()
     with INTERPRETER_LOCK, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         components = dict(evaluate(estimator, evidence))
+    if os.getpid() != process:  # the estimator forked this process off: only its parent keeps a score
+        os._exit(0)
     shown = [w for w in caught if not issubclass(w.category, DeprecationWarning | PendingDeprecationWarning)]
     warned = [
         str(w.message) if issubclass(w.category, ScoreWarning) else f"{w.category.__name__}: {w.message}" for w in shown

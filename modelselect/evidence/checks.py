@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
-from typing import Any
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,6 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 from modelselect.errors import EvidenceError, ScoreWarning
 from modelselect.utils.class_labels import UNLABELLED, LabelReader, one_hot
 from modelselect.utils.containers import array_of_tensor, is_tensor
+
+Value = TypeVar("Value")
 
 _CHUNK_ROWS = 4096  # rows checked for NaN at a time, so that a memory-mapped file stays on disk
 _LARGEST = np.iinfo(np.int64).max
@@ -91,6 +96,25 @@ def _on_host(given: Any) -> Any:
 
 def tensor_device(given: Any) -> str:
     return str(given.device) if is_tensor(given) else "cpu"
+
+
+def shared(compute: Callable[[Any], Value]) -> cached_property[Value]:
+    """A property that is computed once, and whose arrays are read-only, because all estimators get the same ones."""
+
+    @functools.wraps(compute)
+    def computed(self: Any) -> Value:
+        value = compute(self)
+        freeze(value)
+        return value
+
+    return cached_property(computed)
+
+
+def freeze(value: Any) -> None:
+    """Makes an array read-only, or those in a tuple."""
+    for each in value if isinstance(value, tuple) else (value,):
+        if isinstance(each, np.ndarray):
+            each.flags.writeable = False
 
 
 def _read_only(array: NDArray[Any]) -> NDArray[Any]:

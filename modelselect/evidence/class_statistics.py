@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from modelselect.errors import NotApplicableError
+from modelselect.evidence.checks import freeze, shared
 from modelselect.evidence.linear_algebra import EPSILON, Matrix, Vector, chunk_rows, scatter_of
 from modelselect.evidence.statistics import FeatureStatistics
 
@@ -42,6 +42,7 @@ class ClassStatistics:
         self.features = features
         self.classes, codes = np.unique(labels, return_inverse=True)
         self.codes: NDArray[np.intp] = codes.astype(np.intp, copy=False)
+        freeze((self.classes, self.codes))
 
     @property
     def n(self) -> int:
@@ -53,27 +54,27 @@ class ClassStatistics:
         """C, the number of classes with rows."""
         return len(self.classes)
 
-    @cached_property
+    @shared
     def counts(self) -> NDArray[np.int64]:
         """(C,) number of rows of each class."""
         return np.bincount(self.codes, minlength=self.n_classes).astype(np.int64)
 
-    @cached_property
+    @shared
     def priors(self) -> Vector:
         """(C,) counts / N."""
         return self.counts / self.n
 
-    @cached_property
-    def indices(self) -> list[NDArray[np.intp]]:
+    @shared
+    def indices(self) -> tuple[NDArray[np.intp], ...]:
         """For each class, the numbers of its rows, ascending."""
-        return np.split(np.argsort(self.codes, kind="stable"), np.cumsum(self.counts)[:-1])
+        return tuple(np.split(np.argsort(self.codes, kind="stable"), np.cumsum(self.counts)[:-1]))
 
-    @cached_property
+    @shared
     def deviations(self) -> Matrix:
         """(C, min(N, D)) class means minus the mean of all rows, in `coordinates`."""
         return self.means - self.features.mean
 
-    @cached_property
+    @shared
     def means(self) -> Matrix:
         """(C, min(N, D)) class means, in `coordinates`."""
         sums = np.zeros((self.n_classes, self.features.width))
@@ -97,13 +98,13 @@ class ClassStatistics:
         membership = csc_array((entries, codes, np.arange(len(codes) + 1)), shape=(self.n_classes, len(codes)))
         return np.asarray(membership @ array)
 
-    @cached_property
+    @shared
     def between_class_scatter(self) -> Matrix:
         """Sum over classes of n_c (mean_c - mean)(mean_c - mean)'."""
         weighted = np.sqrt(self.counts)[:, None] * self.deviations
         return weighted.T @ weighted
 
-    @cached_property
+    @shared
     def within_class_scatter(self) -> Matrix:
         """Sum over rows of (x - mean_c)(x - mean_c)', where c is the row's class.
 
@@ -124,7 +125,7 @@ class ClassStatistics:
         """True if no class varies, up to rounding."""
         return bool(np.trace(self.within_class_scatter) <= EPSILON * np.trace(self.features.scatter))
 
-    @cached_property
+    @shared
     def squared_deviations(self) -> Vector:
         """(C,) for each class, the sum over its rows of |x - mean_c|^2."""
         result = np.zeros(self.n_classes)

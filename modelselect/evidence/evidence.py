@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from modelselect.errors import EvidenceError
-from modelselect.evidence.checks import checked_labels, checked_matrix, tensor_device
+from modelselect.evidence.checks import checked_labels, checked_matrix, freeze, tensor_device
 from modelselect.evidence.class_statistics import ClassStatistics
 from modelselect.evidence.statistics import FeatureStatistics
 
@@ -168,9 +168,10 @@ class Evidence:
         return result
 
     def take(self, rows: NDArray[np.integer[Any]]) -> Evidence:
-        """These rows of every row-aligned field, as copies; the other fields unchanged."""
+        """These rows of every row-aligned field, as read-only copies; the other fields unchanged."""
         arrays = {name: getattr(self, name) for name in ROW_FIELDS}
         kept: dict[str, Any] = {name: None if array is None else array[rows] for name, array in arrays.items()}
+        freeze(tuple(kept.values()))
         return replace(self, **kept, _memo={})
 
     @property

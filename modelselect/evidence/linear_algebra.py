@@ -38,7 +38,7 @@ def positive_eigh(matrix: Matrix, device: str = CPU) -> tuple[Vector, Matrix]:
     else:
         import torch
 
-        values, vectors = (part.cpu().numpy() for part in torch.linalg.eigh(torch.from_numpy(matrix).to(device)))
+        values, vectors = (part.cpu().numpy() for part in torch.linalg.eigh(torch.tensor(matrix, device=device)))
     values[values <= values[-1] * len(values) * EPSILON] = 0.0
     return values, vectors
 
@@ -97,7 +97,7 @@ def _scatter_on(device: str, chunks: Iterable[Matrix], width: int) -> Matrix:
 
     total = torch.zeros((width, width), dtype=torch.float64, device=device)
     for chunk in chunks:
-        rows = torch.from_numpy(chunk).to(device)
+        rows = torch.tensor(chunk, device=device)
         total.addmm_(rows.T, rows)
     result: Matrix = ((total + total.T) / 2).cpu().numpy()
     return result

@@ -8,12 +8,12 @@ one estimator runs or thirty.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from modelselect.evidence.checks import shared
 from modelselect.evidence.linear_algebra import (
     CPU,
     EPSILON,
@@ -62,7 +62,7 @@ class FeatureStatistics:
         """True if there are fewer rows than dimensions."""
         return self.n < self.d
 
-    @cached_property
+    @shared
     def basis(self) -> Matrix | None:
         """(D, N) orthonormal basis of the rows' span: `features = coordinates @ basis.T`; None if N >= D."""
         return self._rotation[0] if self.is_wide else None
@@ -72,12 +72,12 @@ class FeatureStatistics:
         """(N, min(N, D)): the features or, if there are fewer rows than dimensions, their coordinates in `basis`."""
         return self._rotation[1] if self.is_wide else self.features
 
-    @cached_property
+    @shared
     def _rotation(self) -> tuple[Matrix, Matrix]:
         orthonormal, triangle = np.linalg.qr(np.asarray(self.features, dtype=np.float64).T)
         return orthonormal, np.ascontiguousarray(triangle.T)
 
-    @cached_property
+    @shared
     def ones(self) -> Vector:
         """(min(N, D),) the vector of D ones, projected on the rows' span, in `coordinates`."""
         return np.ones(self.d) if self.basis is None else self.basis.sum(axis=0)
@@ -92,7 +92,7 @@ class FeatureStatistics:
         for rows, chunk in self.chunks():
             yield rows, np.subtract(chunk, self.mean, out=buffer[: len(chunk)])
 
-    @cached_property
+    @shared
     def mean(self) -> Vector:
         """(min(N, D),) of `coordinates`."""
         total = np.zeros(self.width)
@@ -100,33 +100,33 @@ class FeatureStatistics:
             total += chunk.sum(axis=0)
         return total / self.n
 
-    @cached_property
+    @shared
     def scatter(self) -> Matrix:
         """Total scatter: sum over rows of (x - mean)(x - mean)'. Zero if the rows are equal up to rounding."""
         scatter = scatter_of((chunk for _, chunk in self.centred_chunks()), self.width, self.device)
         return scatter if np.trace(scatter) > self._rounding**2 else np.zeros_like(scatter)
 
-    @cached_property
+    @shared
     def _rounding(self) -> float:
         """Upper bound of the norm, over all rows, that rounding leaves after subtracting the mean from equal rows."""
         return float(max(self.n, self.d) * EPSILON * np.sqrt(self.n) * np.linalg.norm(self.mean))
 
-    @cached_property
+    @shared
     def gram(self) -> Matrix:
         """Uncentred: sum over rows of x x'. Computed from the scatter, since adding the mean's part loses no digits."""
         return self.scatter + self.n * np.outer(self.mean, self.mean)
 
-    @cached_property
+    @shared
     def total_variance(self) -> float:
         """Trace of the covariance matrix, with denominator N - 1 (1 if there is one row)."""
         return float(np.trace(self.scatter)) / max(self.n - 1, 1)
 
-    @cached_property
+    @shared
     def scatter_eigh(self) -> tuple[Vector, Matrix]:
         """Eigenvalues, ascending, and eigenvectors (columns) of `scatter`. Values below rounding are exactly zero."""
         return positive_eigh(self.scatter, self.device)
 
-    @cached_property
+    @shared
     def gram_eigh(self) -> tuple[Vector, Matrix]:
         """Eigenvalues, ascending, and eigenvectors (columns) of `gram`. Values below rounding are exactly zero.
 
@@ -138,7 +138,7 @@ class FeatureStatistics:
         singular[singular <= singular[0] * self.n * EPSILON] = 0.0
         return np.square(singular[::-1]), vectors[::-1].T
 
-    @cached_property
+    @shared
     def singular_values(self) -> Vector:
         """(min(N, D),) singular values of the centred features, descending."""
         from scipy.linalg import eigvalsh
@@ -166,7 +166,7 @@ class FeatureStatistics:
             return self._leading_projection[:, :k]
         return self._project(self.components(k))
 
-    @cached_property
+    @shared
     def _leading(self) -> tuple[Vector, Matrix]:
         from scipy.linalg import eigh
 
@@ -179,7 +179,7 @@ class FeatureStatistics:
             values[values <= values[-1] * self.width * EPSILON] = 0.0
         return values[::-1], self._signed(vectors[:, ::-1])
 
-    @cached_property
+    @shared
     def _all_axes(self) -> Matrix:
         return self._signed(self.scatter_eigh[1][:, ::-1])
 
@@ -188,7 +188,7 @@ class FeatureStatistics:
         largest = original[np.abs(original).argmax(axis=0), np.arange(axes.shape[1])]
         return axes * np.where(largest < 0, -1.0, 1.0)
 
-    @cached_property
+    @shared
     def _leading_projection(self) -> Matrix:
         return self._project(self._leading[1])
 
@@ -202,7 +202,7 @@ class FeatureStatistics:
         projected.flags.writeable = False
         return projected
 
-    @cached_property
+    @shared
     def squared_norms(self) -> Vector:
         """(N,) squared distance of each row from the mean row."""
         norms = np.empty(self.n)

@@ -167,6 +167,16 @@ def first_of_each_content(rows: Rows) -> NDArray[np.int64]:
     return np.array(kept, np.int64)
 
 
+def can_spare(labels: NDArray[np.int64], share: float, seed: int) -> bool:
+    """Whether holding rows out costs no more than this share of the rows, and leaves something to measure on.
+
+    One row of every class is held out, at least. So a small dataset of many classes would lose more.
+    """
+    held_out = choose_holdout(labels, share, seed)
+    rows, classes = int((labels >= 0).sum()), len(np.unique(labels[labels >= 0]))
+    return share * rows >= classes and len(np.unique(labels[held_out])) > 1
+
+
 def cut_out(available: DrawnRows, share: float, seed: int, name: str) -> tuple[DrawnRows, DrawnRows]:
     """Training rows and held-out rows."""
     held_out = choose_holdout(available.labels, share, seed)

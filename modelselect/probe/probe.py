@@ -17,6 +17,7 @@ from modelselect.probe.drawing import (
     CheckedRows,
     DrawingSettings,
     DrawnRows,
+    can_spare,
     check_classes,
     check_readable,
     cut_out,
@@ -86,6 +87,7 @@ class Probe:
         max_corrupt: float = 0.1,
         max_pixels: int | None = None,
         test_as_holdout: bool = False,
+        may_keep_all: bool = False,
     ) -> Probe:
         """A probe of a dataset.
 
@@ -118,6 +120,10 @@ class Probe:
                 `MAX_IMAGE_PIXELS`, from which PIL refuses an image by itself.
             test_as_holdout: make the labelled test split, if there is one, the holdout. For benchmarks, which judge
                 methods and select no model.
+            may_keep_all: hold nothing out where the ranking would lose more by it than a share of its rows, or where
+                that is not needed: without labels, with fewer than five rows for a class on average, and with a
+                validation split. The training rows are then still those of a probe that holds rows out, but for
+                datasets of so few rows. `select()` draws like this if it fine-tunes nothing.
 
         Raises:
             DatasetError: the dataset cannot serve as a probe; the message says what was given, what was expected, and
@@ -170,8 +176,9 @@ class Probe:
             "versions": _versions(),
         }
 
+        keeps_all = may_keep_all and (validation is not None or not can_spare(classes.indices, holdout, settings.seed))
         held_out = None
-        if holdout > 0:
+        if holdout > 0 and not keeps_all:
             if not classes.names:
                 raise DatasetError(
                     f"{name} has no labels, so held-out rows cannot be scored. Give labels, or leave out what needs "

@@ -36,7 +36,8 @@ def select(dataset: Any, candidates: Any, **settings: Unpack[Keywords]) -> Leade
             the transfer history and facts about the candidates as pieces of evidence. With several, `score` is the mean
             normalised rank (0 last, 1 first). Static baselines such as the number of parameters are always shown, and
             rank only if they are named.
-        top_k: number of the best candidates to fine-tune. Their accuracy on held-out rows then orders them.
+        top_k: number of the best candidates to fine-tune. Their accuracy on held-out rows then orders them. These rows
+            are held out in a run without `top_k`, too, so a later run with it uses the same evidence.
         tune: number of the best candidates to fine-tune for one epoch before that, on the rows that are not held out
             (`Row.brief_accuracy`); 0 for none. The fine-tuning of `top_k` continues from there, with the same result
             as without `tune`. Under a budget with `top_k`, up to 8 candidates get one epoch if the budget allows.

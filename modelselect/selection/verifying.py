@@ -11,7 +11,7 @@ from typing import Any
 from modelselect.budget.meter import Gate, Meter
 from modelselect.candidates.candidate import Candidate
 from modelselect.errors import Failure, Stage
-from modelselect.evaluation.fine_tuning import VerificationTask
+from modelselect.evaluation.fine_tuning import VerificationTask, drop, keep
 from modelselect.evaluation.request import Request
 from modelselect.evaluation.results import ScoringResult, VerificationResult
 from modelselect.evaluation.running import run
@@ -102,6 +102,7 @@ def fine_tuned(
     """
     first = [row.candidate for row in state.ranking.ranked[:top_k]]
     folder = task.context.cache_dir
+    store = Store(folder)
     verified: dict[str, VerificationResult] = {}
 
     def by_accuracy() -> list[Candidate]:
@@ -113,7 +114,7 @@ def fine_tuned(
         if isinstance(result, VerificationResult):
             verified[candidate.id] = result
             for other in by_accuracy()[1:]:
-                verified[other.id] = _dropped(verified[other.id], folder)
+                verified[other.id] = _dropped(verified[other.id], store)
 
     bar = state.bars.candidates("fine-tuning", len(first))
     found = run(request.runner, task, admit(first), bar, keep_best)
@@ -121,9 +122,10 @@ def fine_tuned(
         key: replace(result, stage=Stage.VERIFY.value) for key, result in found.items() if isinstance(result, Failure)
     }
     winner = next(iter(by_accuracy()), None)
-    if winner is not None and verified[winner.id].checkpoint is None:  # evicted, or dropped when it was not the best
+    if winner is not None and not _kept(verified[winner.id], store):  # evicted, damaged, or dropped by another run
+        verified[winner.id] = replace(verified[winner.id], checkpoint=None)
         for outcome in request.runner.map(replace(task, needs_checkpoint=True), [winner]):
-            if outcome.failure is None:
+            if outcome.failure is None and _kept(outcome.value, store):
                 verified[winner.id] = outcome.value
     return _reordered(state.ranking, verified, failures, None if winner is None else winner.id, folder)
 
@@ -135,12 +137,17 @@ def _forget_others(state: State, task: VerificationTask) -> None:
             task.forget(row.candidate)
 
 
-def _dropped(result: VerificationResult, cache_dir: Path) -> VerificationResult:
-    """The result without its weights, if this run made them."""
-    if result.checkpoint is None or result.reused:
+def _kept(result: VerificationResult, store: Store) -> bool:
+    """Keeps the weights; False if there are none, or damaged ones."""
+    return result.checkpoint is not None and keep(store, result.checkpoint)
+
+
+def _dropped(result: VerificationResult, store: Store) -> VerificationResult:
+    """The result without its weights, unless an earlier run kept them as those of its best candidate."""
+    if result.checkpoint is None:
         return result
-    Store(cache_dir).remove(result.checkpoint)
-    return replace(result, checkpoint=None)
+    drop(store, result.checkpoint)
+    return result if store.contains(result.checkpoint) else replace(result, checkpoint=None)
 
 
 def _reordered(

@@ -128,6 +128,8 @@ class Store:
         """
         path = self._path(key)
         with self._explained("read"):
+            if not path.is_file():  # there is none, or something else has its name
+                return None
             try:
                 file = path.open("rb")
             except FileNotFoundError:
@@ -243,6 +245,14 @@ class Store:
         """Removes the scratch folder of this entry, if there is one."""
         shutil.rmtree(self.scratch(key), ignore_errors=True)
 
+    def take_over(self, key: str, other: Store) -> None:
+        """Moves an entry of another store, on the same disk, into this one; replaces the entry of this one."""
+        path = self._path(key)
+        with self._explained("written"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _make_way(path)
+            other._path(key).replace(path)
+
     def entries(self) -> Iterator[EntryInfo]:
         """Every entry, by key, including damaged ones: only `get` checks the content."""
         for path, stat in self._files():
@@ -348,6 +358,7 @@ class Store:
                 with partial.open("xb") as file:
                     write_entry(file, header, arrays, sync)
                     file.flush()
+                    _make_way(path)
                     partial.replace(path)
                     believe(path, file)
             finally:
@@ -379,6 +390,12 @@ class Store:
 
     def _explained(self, verb: str) -> contextlib.AbstractContextManager[None]:
         return explained(f"the store in {self.path}", verb)
+
+
+def _make_way(path: Path) -> None:
+    """Removes a folder with the name of an entry, which no store made, and which no file can replace."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
 
 
 def default_path() -> Path:

@@ -9,6 +9,7 @@ Three lines give an estimator every check as a test of its own:
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import pickle
 import re
@@ -247,6 +248,41 @@ def _inputs_are_not_changed(estimator: Estimator) -> None:
         fields[name].flags.writeable = False
     _score(estimator, fields)
     assert fields["metadata"] == METADATA, "changes the caller's metadata"
+    _shared_arrays_are_not_changed(estimator, fields)
+
+
+def _shared_arrays_are_not_changed(estimator: Estimator, fields: Fields) -> None:
+    """Fails if scoring changes an array of the evidence or its statistics, which all estimators share.
+
+    They are read-only. Here they are writable, so that a method that writes is found by what it writes.
+    """
+    used, fresh = Evidence.of(**fields).restrict(estimator.reads), Evidence.of(**fields).restrict(estimator.reads)
+    arrays = shared_arrays(used)
+    for array in arrays.values():
+        with contextlib.suppress(ValueError):  # a view of the caller's read-only array
+            array.flags.writeable = True
+    estimator.score(used)
+    for name, expected in shared_arrays(fresh).items():
+        assert np.array_equal(arrays[name], expected), (
+            f"changes {name} in place; it belongs to all estimators: work on a copy"
+        )
+
+
+def shared_arrays(evidence: Evidence) -> dict[str, NDArray[Any]]:
+    """The arrays that every estimator on this evidence gets, by name: its own, and those of its statistics."""
+    owners: dict[str, Any] = {"evidence": evidence}
+    if evidence.features is not None:
+        owners["feature_statistics"] = evidence.feature_statistics
+        if evidence.labels is not None and evidence.labels.ndim == 1:
+            owners["statistics"] = evidence.statistics
+    found = {}
+    for owner, each in owners.items():
+        for name in (name for name in dir(each) if not name.startswith("_")):
+            value = getattr(each, name)
+            for place, part in enumerate(value if isinstance(value, tuple) else (value,)):
+                if isinstance(part, np.ndarray):
+                    found[f"{owner}.{name}" + (f"[{place}]" if isinstance(value, tuple) else "")] = part
+    return found
 
 
 def _same_seed_same_score(estimator: Estimator) -> None:

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import os
 import pickle
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from modelselect.store.files import explained
 
+_DIGEST_BYTES = hashlib.sha256().digest_size
+
 
 class Checkpoint:
-    """The state from which a killed training run continues: one file, replaced atomically after every epoch."""
+    """The state from which a killed training run continues: one file, replaced atomically after every epoch.
+
+    The file is a SHA-256, and what it is of: the state as torch writes it.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -25,20 +32,57 @@ class Checkpoint:
         with explained(f"the checkpoint {self.path}", "written"):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with partial.open("wb") as file:
-                torch.save(dict(state), file)
+                file.write(bytes(_DIGEST_BYTES))
+                writer: Any = _Hashing(file)
+                torch.save(dict(state), writer)
+                file.seek(0)
+                file.write(writer.digest.digest())
                 file.flush()
                 os.fsync(file.fileno())
             partial.replace(self.path)
 
     def load(self) -> dict[str, Any] | None:
-        """The last saved state; None if there is none, or none that can be read."""
+        """The last saved state; None if there is none, or if the file is not what was written."""
         import torch
 
         try:
-            state: dict[str, Any] = torch.load(self.path, map_location="cpu", weights_only=True)
+            with self.path.open("rb") as file:
+                digest = file.read(_DIGEST_BYTES)
+                if hashlib.file_digest(file, "sha256").digest() != digest:
+                    return None
+                content: Any = _After(file, _DIGEST_BYTES)
+                state: dict[str, Any] = torch.load(content, map_location="cpu", weights_only=True)
         except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile):
             return None
         return state
 
     def discard(self) -> None:
         self.path.unlink(missing_ok=True)
+
+
+class _Hashing(io.RawIOBase):
+    """A file to write to that computes the digest of what it gets."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file, self.digest = file, hashlib.sha256()
+
+    def write(self, content: Any) -> int:
+        self.digest.update(content)
+        return self.file.write(content)
+
+
+class _After(io.RawIOBase):
+    """What follows the first bytes of a file, as a file."""
+
+    def __init__(self, file: BinaryIO, skipped: int) -> None:
+        self.file, self.skipped = file, skipped
+        file.seek(skipped)
+
+    def read(self, size: int = -1) -> bytes:
+        return self.file.read(size)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        return self.file.seek(offset + (self.skipped if whence == os.SEEK_SET else 0), whence) - self.skipped
+
+    def tell(self) -> int:
+        return self.file.tell() - self.skipped

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from modelselect.errors import CandidateError, OutOfMemoryError
 from modelselect.store.files import explained
@@ -29,12 +32,17 @@ DRAWN_AT_RANDOM = 5
 """Number of trials before the sampler uses earlier results."""
 
 
+_CHECKSUM = "sha256"
+"""Name of the checksum in a line of the journal."""
+
+
 def search(job: Job, part: int, folder: Path, report: Report | None = None) -> tuple[Trained, Rates, int]:
     """The training with the best result on the validation split, its rates, and the number of trials.
 
     Optuna keeps the trials in a journal in `folder`. After a kill, finished trials are not repeated, and an unfinished
     trial continues from its last epoch. The sampler (tree-structured Parzen estimator) is seeded anew for each trial,
-    from the seed and the trial's number, so that a kill changes nothing. A trial is stopped if, at a rung, its accuracy
+    from the seed and the trial's number; rates that a killed run has drawn already are drawn once more, so that a kill
+    changes nothing. A journal that is damaged counts up to the damage. A trial is stopped if, at a rung, its accuracy
     is not in the best third of the trials before it (L. Li et al., A system for massively parallel hyperparameter
     tuning, MLSys 2020).
 
@@ -59,9 +67,10 @@ def search(job: Job, part: int, folder: Path, report: Report | None = None) -> t
         study.sampler = optuna.samplers.TPESampler(seed=job.seed + number, n_startup_trials=DRAWN_AT_RANDOM)
         if known and known[0].state == optuna.trial.TrialState.RUNNING:  # when the process was killed
             trial = optuna.trial.Trial(study, known[0]._trial_id)  # noqa: SLF001 (none is public)
+            _draw_again(study, known[0])
         else:
             trial = study.ask()
-        _try(job, study, trial, part, folder, _Judge(trial, number * job.settings.epochs, report))
+        _try(job, study, trial, part, folder, _Judge(trial, job.settings.epochs, report))
     if not study.get_trials(deepcopy=False, states=[optuna.trial.TrialState.COMPLETE]):
         reasons = [trial.user_attrs["failure"] for trial in study.trials if "failure" in trial.user_attrs]
         raise CandidateError(f"none of the {count} trials finished. The last one failed: {reasons[-1]}")
@@ -107,24 +116,46 @@ def _try(job: Job, study: optuna.Study, trial: optuna.trial.Trial, part: int, fo
 
 
 class _Judge:
-    """Reports a trial's accuracy after every epoch, and ends the trial if the pruner says so."""
+    """Reports a trial's accuracy after every epoch, and ends the trial if it is not among the best at a rung."""
 
-    def __init__(self, trial: optuna.trial.Trial, epochs_before: int, report: Report | None) -> None:
-        self.trial, self.epochs_before, self.report = trial, epochs_before, report
-        self.known = set(trial.study.get_trials(deepcopy=False)[trial.number].intermediate_values)
+    def __init__(self, trial: optuna.trial.Trial, epochs: int, report: Report | None) -> None:
+        trials = trial.study.get_trials(deepcopy=False)
+        self.trial, self.epochs_before, self.report = trial, trial.number * epochs, report
+        self.known = set(trials[trial.number].intermediate_values)
+        self.before = [earlier.intermediate_values for earlier in trials[: trial.number]]
+        self.rungs = set(_rungs(epochs))
 
     def __call__(self, number: int, epoch: Epoch) -> None:
         import optuna
 
-        if number in self.known:  # already reported before a kill
-            return
         assert epoch.accuracy is not None
-        self.known.add(number)
-        self.trial.report(epoch.accuracy, number)
-        if self.report:
-            self.report(self.epochs_before + number, epoch)
-        if self.trial.should_prune():
+        if number not in self.known:  # else it was reported before a kill
+            self.known.add(number)
+            self.trial.report(epoch.accuracy, number)
+            if self.report:
+                self.report(self.epochs_before + number, epoch)
+        if number in self.rungs and not self._goes_on(epoch.accuracy, number):
             raise optuna.TrialPruned
+
+    def _goes_on(self, accuracy: float, rung: int) -> bool:
+        """Whether the accuracy is in the best third of the trials that came to this rung; of one or two, the best."""
+        there = sorted([accuracy, *(values[rung] for values in self.before if rung in values)])
+        return accuracy >= there[-max(len(there) // REDUCTION, 1)]
+
+
+def _rungs(epochs: int) -> Iterator[int]:
+    rung = max(1, round(epochs / FIRST_RUNGS))
+    while rung <= epochs:
+        yield rung
+        rung *= REDUCTION
+
+
+def _draw_again(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+    """Brings the sampler to where it was when the process was killed: the rates of this trial were drawn one by one."""
+    given = trial.system_attrs.get("fixed_params", {})
+    for name, distribution in trial.distributions.items():
+        if name not in given:
+            study.sampler.sample_independent(study, trial, name, distribution)
 
 
 def _points(job: Job) -> list[Rates]:
@@ -154,6 +185,12 @@ def _study(job: Job, folder: Path) -> optuna.Study:
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
 
+    class CheckedJournal(JournalFileBackend):
+        """A journal whose every line holds its checksum."""
+
+        def append_logs(self, logs: list[dict[str, Any]]) -> None:
+            super().append_logs(list(_signed(logs)))
+
     path = folder / "journal.log"
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -162,14 +199,10 @@ def _study(job: Job, folder: Path) -> optuna.Study:
             folder.mkdir(parents=True, exist_ok=True)
             for lock in folder.glob(f"{path.name}.lock*"):  # left by a killed process; no other process uses the folder
                 lock.unlink()
-            if path.exists():  # drops a line that a kill left incomplete
-                content = path.read_bytes()
-                os.truncate(path, content.rfind(b"\n") + 1)
+            if path.exists():
+                os.truncate(path, _intact(path.read_bytes()))
             study = optuna.create_study(
-                storage=JournalStorage(JournalFileBackend(str(path))),
-                pruner=optuna.pruners.SuccessiveHalvingPruner(
-                    min_resource=max(1, round(job.settings.epochs / FIRST_RUNGS)), reduction_factor=REDUCTION
-                ),
+                storage=JournalStorage(CheckedJournal(str(path))),
                 study_name="rates",
                 direction="maximize",
                 load_if_exists=True,
@@ -179,3 +212,26 @@ def _study(job: Job, folder: Path) -> optuna.Study:
     finally:
         optuna.logging.set_verbosity(verbosity)
     return study
+
+
+def _signed(logs: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    for log in logs:
+        yield {**log, _CHECKSUM: _digest(log)}
+
+
+def _digest(log: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(log, sort_keys=True).encode()).hexdigest()
+
+
+def _intact(journal: bytes) -> int:
+    """Number of bytes before the first line that is incomplete or damaged."""
+    length = 0
+    for line in journal.splitlines(keepends=True):
+        try:
+            log = json.loads(line)
+            if not line.endswith(b"\n") or log.pop(_CHECKSUM) != _digest(log):
+                break
+        except (ValueError, LookupError, TypeError, AttributeError):
+            break
+        length += len(line)
+    return length

@@ -12,6 +12,7 @@ import torch
 import modelselect as ms
 from modelselect.errors import InvalidInputError, ScoreWarning
 from modelselect.evidence.evidence import Evidence
+from modelselect.testing.estimators import shared_arrays
 from modelselect_plugins.estimators.centroid import Centroid
 
 FEATURES = np.random.default_rng(0).normal(size=(20, 3)) + np.arange(20)[:, None] % 2
@@ -111,3 +112,27 @@ def test_what_cannot_be_scored_is_one_error_that_says_why(
 ) -> None:
     with pytest.raises(InvalidInputError, match=message):
         ms.score(features, labels, estimator, seed=seed)
+
+
+@pytest.mark.parametrize("shape", [(40, 6), (6, 40)], ids=["tall", "wide"])
+def test_every_array_that_estimators_get_is_read_only(shape: tuple[int, int]) -> None:
+    random = np.random.default_rng(0)
+    whole = Evidence.of(
+        features=random.normal(size=shape),
+        labels=np.arange(shape[0]) % 3 - (np.arange(shape[0]) > shape[0] - 3),
+        source_probabilities=random.random((shape[0], 4)),
+        proxy_features=random.normal(size=(shape[0], 3)),
+    )
+    fields = ("features", "labels", "source_probabilities", "proxy_features")
+    for evidence in (
+        whole,
+        whole.restrict(fields),
+        whole.take(np.arange(5)),
+        whole.take(np.arange(5)).restrict(fields),
+    ):
+        arrays = shared_arrays(evidence)
+        assert len(arrays) > 15
+        assert [name for name, array in arrays.items() if array.flags.writeable] == []
+        features = evidence.feature_statistics
+        for array in (features.components(2), features.principal_components(2), features.principal_components(100)):
+            assert not array.flags.writeable

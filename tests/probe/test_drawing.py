@@ -88,3 +88,42 @@ def test_the_remark_stands_on_the_board(tmp_path: Path) -> None:
     root = folder_of(tmp_path, {"cat": 8, "dog": 8, "owl": 1})
     board = ms.select(root, "embedded:plain*", estimators="logme", progress=False)
     assert "One class has one row only (owl)" in board.provenance["dataset"]["remarks"][0]
+
+
+def few(*counts: int) -> tuple[Any, list[int]]:
+    """Images of as many classes as there are counts."""
+    labels = np.repeat(np.arange(len(counts)), counts)
+    rows = np.arange(len(labels), dtype=np.uint8)
+    return np.broadcast_to(rows[:, None, None], (len(rows), 8, 8)).copy(), labels.tolist()
+
+
+def test_rows_that_can_be_spared_are_held_out_before_the_sample_is_drawn() -> None:
+    dataset = few(30, 20)
+    needed = Probe.of(dataset, holdout=0.2)
+    spared = Probe.of(dataset, holdout=0.2, may_keep_all=True)
+    assert (spared.fingerprint, len(spared)) == (needed.fingerprint, 40)
+    assert spared.holdout is not None
+    assert needed.holdout is not None
+    assert spared.holdout.fingerprint == needed.holdout.fingerprint
+
+
+def test_a_sample_of_enough_rows_loses_none_to_the_holdout() -> None:
+    assert len(Probe.of(few(60, 40), size=80, holdout=0.2, may_keep_all=True)) == 80
+
+
+@pytest.mark.parametrize(
+    "dataset",
+    [few(1, 1, 1), few(2, 2), few(4, 4, 4), few(40, 1), (few(9)[0], None)],
+    ids=["one row each", "two rows each", "four rows each", "one class has one row", "no labels"],
+)
+def test_a_dataset_that_can_spare_no_rows_keeps_them_all(dataset: Any) -> None:
+    probe = Probe.of(dataset, holdout=0.2, may_keep_all=True)
+    assert probe.holdout is None
+    assert probe.fingerprint == Probe.of(dataset).fingerprint
+
+
+def test_a_dataset_with_a_validation_split_keeps_all_training_rows() -> None:
+    dataset = {"train": few(30, 20), "validation": few(7, 7)}
+    probe = Probe.of(dataset, holdout=0.2, may_keep_all=True)
+    assert probe.holdout is None  # the split is not read
+    assert probe.fingerprint == Probe.of(dataset, holdout=0.2).fingerprint

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import modelselect as ms
 from tests.selection.budgeted import tune
-from tests.selection.material import QUICK, rank
+from tests.selection.material import QUICK, SOME, rank
 
 pytestmark = pytest.mark.usefixtures("cache")
 
@@ -37,3 +40,38 @@ def test_nothing_is_fine_tuned_where_the_first_is_probably_the_best(confidence: 
     else:
         assert decision == "not needed: the first is the best with 78%"
         assert round(board.confidence or 0.0, 2) == 0.78
+
+
+@pytest.mark.parametrize("settings", [{}, {"resamples": 2}, {"budget": "5000 passes"}], ids=str)
+def test_fine_tuning_after_a_finished_run_uses_its_evidence(
+    dataset: Path, passed: Counter[str], settings: dict[str, object]
+) -> None:
+    ranked = rank(dataset, SOME, estimators=["logme", "knn"], history=False, **settings)
+    assert passed.total() > 0
+    passed.clear()
+    verified = rank(dataset, SOME, estimators=["logme", "knn"], history=False, top_k=1, fine_tuning=QUICK, **settings)
+    assert passed.total() == 0
+    scores = {row.candidate.id: (row.scores, row.standard_error) for row in verified.rows}
+    assert scores == {row.candidate.id: (row.scores, row.standard_error) for row in ranked.rows}
+    assert verified.provenance["dataset"]["fingerprint"] == ranked.provenance["dataset"]["fingerprint"]
+
+
+def test_a_plan_counts_the_rows_that_a_run_passes_forward(dataset: Path, passed: Counter[str]) -> None:
+    for settings in ({}, {"top_k": 1, "fine_tuning": QUICK}):
+        planned = ms.plan(dataset, "embedded:plain.letters", estimators="logme", history=False, **settings)
+        assert planned.probe_rows == 48
+        assert [row.stored for row in planned.rows] == ["scores" if settings else ""]
+        rank(dataset, "embedded:plain.letters", history=False, **settings)
+    assert passed.total() == 48
+
+
+def test_a_dataset_of_two_rows_for_each_class_is_ranked_on_all_of_them(passed: Counter[str]) -> None:
+    images = np.random.default_rng(0).integers(0, 255, (6, 32, 32, 3), dtype=np.uint8)
+    board = rank((images, [0, 1, 2] * 2), "embedded:plain.letters", estimators="knn", history=False)
+    assert board.best.rank == 1
+    assert passed.total() == 6
+
+
+def test_a_probe_of_the_users_own_stays_as_it_is(dataset: Path, passed: Counter[str]) -> None:
+    rank(ms.Probe.of(dataset), "embedded:plain.letters", history=False)
+    assert passed.total() == 60

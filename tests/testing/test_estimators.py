@@ -46,6 +46,17 @@ class Sound(ms.Estimator):
         return {self.name: float(np.trace(evidence.statistics.between_class_scatter)) / total}
 
 
+class DoublesMeans(Sound):
+    """Writes into what belongs to all estimators, though it is read-only."""
+
+    def score(self, evidence: Evidence) -> Mapping[str, float]:
+        scored = super().score(evidence)
+        means = evidence.statistics.means
+        means.flags.writeable = True
+        means *= 2
+        return scored
+
+
 class WithoutCitation(Sound):
     citation = " "
 
@@ -282,3 +293,8 @@ def test_an_expected_failure_of_no_check_is_reported() -> None:
 @pytest.mark.parametrize(("name", "check"), estimator_checks(Sound()))
 def test_three_lines_give_every_check_as_a_test(name: str, check: Callable[[], None]) -> None:
     check()
+
+
+def test_a_method_that_changes_what_all_estimators_share_is_caught() -> None:
+    faults = failing(estimator_checks(DoublesMeans()))
+    assert "changes statistics.means in place" in faults["inputs_are_not_changed"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import time
 from dataclasses import replace
@@ -29,6 +30,28 @@ def test_a_damaged_checkpoint_counts_as_none(tmp_path: Path) -> None:
     assert Checkpoint(path).load() is None
     again = verify(with_dropout(), overlapping(20), overlapping(40, seed=1), HARD, folder=tmp_path)
     assert result(again) == result(whole)
+
+
+@pytest.mark.parametrize("trials", [1, 3])
+def test_a_bit_that_flips_in_what_a_killed_training_left_changes_nothing(tmp_path: Path, trials: int) -> None:
+    settings = replace(HARD, epochs=4, trials=trials)
+    whole = verify(with_dropout(), overlapping(20), overlapping(40, seed=1), settings)
+    with pytest.raises(Killed):
+        verify(
+            with_dropout(), overlapping(20), overlapping(40, seed=1), settings, folder=tmp_path / "left",
+            progress=killed_after(6 if trials > 1 else 3),
+        )  # fmt: skip
+    names = sorted(path.name for path in (tmp_path / "left").iterdir() if path.suffix in (".pt", ".log"))
+    assert names == (["journal.log", "trial-0.pt", "trial-1.pt"] if trials > 1 else ["training.pt"])
+    for name in names:
+        size = (tmp_path / "left" / name).stat().st_size
+        for place in range(size // 6, size, size // 3):
+            folder = Path(shutil.copytree(tmp_path / "left", tmp_path / f"{name} {place}"))
+            content = bytearray((folder / name).read_bytes())
+            content[place] ^= 16
+            (folder / name).write_bytes(content)
+            again = verify(with_dropout(), overlapping(20), overlapping(40, seed=1), settings, folder=folder)
+            assert result(again) == result(whole), (name, place)
 
 
 class Noting(FitsOnly):

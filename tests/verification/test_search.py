@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
+from optuna.storages.journal import JournalFileBackend
 from torch import nn
 
 from modelselect.errors import CandidateError, OutOfMemoryError
 from modelselect.verification import verify
-from tests.verification.material import DIMENSIONS, HARD, FitsOnly, backbone, overlapping, rows
+from tests.verification.material import DIMENSIONS, HARD, FitsOnly, Killed, backbone, overlapping, result, rows
 
 
 def test_of_a_grid_the_point_that_validates_best_is_kept() -> None:
@@ -59,3 +62,32 @@ def test_a_search_where_memory_is_short_begins_every_trial_with_what_fits() -> N
     assert found.largest_part == 4
     with pytest.raises(OutOfMemoryError):
         verify(backbone(read=FitsOnly(1)), rows(10), rows(5, seed=1), replace(HARD, epochs=2, trials=3))
+
+
+@pytest.mark.parametrize("written", [True, False], ids=["after the line", "before the line"])
+def test_a_search_that_is_killed_at_any_line_of_its_journal_ends_as_if_it_never_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: bool
+) -> None:
+    settings = replace(HARD, epochs=3, trials=3)
+    monkeypatch.setattr("modelselect.verification.search.DRAWN_AT_RANDOM", 1)  # the last is drawn from earlier results
+    append, lines, kill_at = JournalFileBackend.append_logs, 0, 0
+
+    def appending(self: Any, logs: Any) -> None:
+        nonlocal lines
+        lines += 1
+        if lines == kill_at and not written:
+            raise Killed
+        append(self, logs)
+        if lines == kill_at:
+            raise Killed
+
+    monkeypatch.setattr(JournalFileBackend, "append_logs", appending)
+    whole = verify(backbone(), overlapping(10), overlapping(10, seed=1), settings, folder=tmp_path / "whole")
+    for number in range(1 + written, lines + 1, 3):
+        lines, kill_at = 0, number
+        folder = tmp_path / str(number)
+        with pytest.raises(Killed):
+            verify(backbone(), overlapping(10), overlapping(10, seed=1), settings, folder=folder)
+        kill_at = 0
+        again = verify(backbone(), overlapping(10), overlapping(10, seed=1), settings, folder=folder)
+        assert result(again) == result(whole), number

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import multiprocessing
 import os
 import pickle
@@ -142,7 +143,8 @@ class _Worker:
     """A process and its item.
 
     The process answers every item with `begun` and then `done`; it answers a function that it cannot load with
-    `unusable`.
+    `unusable`. An answer names the process and counts its items. One that belongs to another process or to another
+    item, such as that of a process which the function forked off, is passed over.
     """
 
     item: Any
@@ -157,9 +159,11 @@ class _Worker:
         self.alive = True
         self.experienced = False
         self.begun_at: float | None = None
+        self.given = 0
 
     def give(self, item: Any, pickled: bytes) -> None:
         self.item, self.pickled, self.begun_at = item, pickled, None
+        self.given += 1
         with contextlib.suppress(OSError):  # the process is dead, which `news` will report
             self.connection.send_bytes(pickled)
 
@@ -173,7 +177,16 @@ class _Worker:
         ended = self.process.exitcode is not None  # checked first: earlier messages are still in the pipe
         try:
             while self.connection.poll():
-                kind, payload = self.connection.recv()
+                try:
+                    kind, sender, number, payload = self.connection.recv()
+                except (EOFError, OSError):
+                    raise
+                except Exception as error:  # two processes wrote at once, or something else than the worker did
+                    self.kill()
+                    reason = f"the worker process sent what cannot be read ({_first_line(error)})"
+                    return _failed(self.item, reason, type(error).__name__)
+                if (sender, number) != (self.process.pid, self.given):
+                    continue
                 if kind == "unusable":
                     raise InvalidInputError(_UNUSABLE.format("loaded in a worker process", payload.decode()))
                 if kind == "done":
@@ -268,7 +281,7 @@ def _work(connection: Connection, pickled_function: bytes) -> None:
     try:
         function = pickle.loads(pickled_function)
     except Exception as error:
-        connection.send(("unusable", _first_line(error).encode()))
+        connection.send(("unusable", os.getpid(), 1, _first_line(error).encode()))
         return
 
     def run(pickled: bytes) -> Any:
@@ -278,13 +291,13 @@ def _work(connection: Connection, pickled_function: bytes) -> None:
             raise InvalidInputError(f"the item cannot be loaded in a worker process ({_first_line(error)})") from error
         return function(item)
 
-    while True:
+    for number in itertools.count(1):
         try:
             pickled = connection.recv_bytes()
         except (EOFError, OSError):
             return
-        connection.send(("begun", b""))
-        connection.send(("done", _pickled(Outcome.of(run, pickled))))
+        connection.send(("begun", os.getpid(), number, b""))
+        connection.send(("done", os.getpid(), number, _pickled(Outcome.of(run, pickled))))
 
 
 def _pickled(outcome: Outcome) -> bytes:

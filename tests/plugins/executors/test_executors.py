@@ -363,3 +363,30 @@ def test_the_traps_of_this_file_are_traps() -> None:
         with contextlib.suppress(TypeError, ValueError):
             pickle.loads(pickle.dumps(trap))
             pytest.fail(f"{trap!r} can be unpickled")
+
+
+def forks(item: int) -> int:
+    """A process that it forks off returns, too, and goes on where its parent does."""
+    if item % 2:
+        os.fork()
+    return 10 * item
+
+
+def writes_into_the_pipe(item: int) -> int:
+    if item == 1:
+        for descriptor in range(3, 40):
+            with contextlib.suppress(OSError):
+                os.write(descriptor, b"\0\0\0\x04junk")
+    return 10 * item
+
+
+@pytest.mark.parametrize("executor", EXECUTORS, ids=lambda executor: executor.name)
+def test_a_process_that_an_item_forks_off_answers_for_nobody(executor: ms.Executor) -> None:
+    outcomes = list(executor.map(forks, range(12)))
+    assert [(outcome.item, outcome.value) for outcome in outcomes] == [(item, 10 * item) for item in range(12)]
+
+
+def test_an_answer_that_cannot_be_read_costs_one_item() -> None:
+    outcomes = run(Process(), writes_into_the_pipe, range(3))
+    assert outcomes[1].failure is not None
+    assert (outcomes[0].value, outcomes[2].value) == (0, 20)
