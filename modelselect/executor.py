@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from modelselect.errors import Failure
+from modelselect.errors import Failure, contained
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +26,11 @@ class Outcome:
 
     @classmethod
     def of(cls, function: Callable[[Any], Any], item: Any) -> Outcome:
-        """Calls the function on the item. Exceptions and sys.exit() become failures; KeyboardInterrupt does not."""
+        """Calls the function on the item. Whatever it raises becomes a failure, except KeyboardInterrupt."""
         try:
-            return cls(item, function(item))
-        except (Exception, SystemExit) as error:
+            with contained():
+                return cls(item, function(item))
+        except Exception as error:
             return cls(item, failure=Failure.from_exception("run", error))
 
 
