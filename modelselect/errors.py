@@ -53,6 +53,13 @@ class PluginError(ModelSelectError):
     """A plugin broke its contract: it failed to import, raised in a hook, registered a name that is taken, ..."""
 
 
+class NoExceptionError(ModelSelectError):
+    """Code of a plugin or a library raised something that is no `Exception`: the panic of a Rust library, sys.exit().
+
+    `__cause__` is what was raised.
+    """
+
+
 class NotApplicableError(ModelSelectError):
     """An estimator cannot score this evidence, and says why; the other estimators go on."""
 
@@ -92,6 +99,10 @@ class HubError(ModelSelectError):
     """The Hub refuses a request, or cannot be reached."""
 
 
+class OutputError(ModelSelectError):
+    """The answer cannot be printed: standard output is closed, or its disk is full."""
+
+
 class NothingRankedError(ModelSelectError):
     """Not one candidate could be ranked. Carries the leaderboard of failures as `leaderboard`."""
 
@@ -119,6 +130,34 @@ class Stage(enum.StrEnum):
 
 
 @contextlib.contextmanager
+def contained() -> Iterator[None]:
+    """Runs code of plugins and libraries: what it raises is an `Exception` afterwards. Only KeyboardInterrupt passes.
+
+    >>> try:
+    ...     with contained():
+    ...         raise SystemExit(3)
+    ... except Exception as error:
+    ...     print(error)
+    SystemExit: 3
+    """
+    try:
+        yield
+    except (Exception, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        raise NoExceptionError(f"{type(error).__name__}: {message_of(error)}".removesuffix(": ")) from error
+
+
+def message_of(exception: BaseException) -> str:
+    """The text of an exception; a note if its text cannot be made."""
+    try:
+        with contained():
+            return str(exception)
+    except Exception as error:
+        return f"(its message cannot be shown: {type(error).__name__})"
+
+
+@contextlib.contextmanager
 def at(stage: Stage) -> Iterator[None]:
     """Marks an exception that is raised inside with its stage; of several stages the innermost one counts.
 
@@ -130,7 +169,8 @@ def at(stage: Stage) -> Iterator[None]:
     load
     """
     try:
-        yield
+        with contained():
+            yield
     except Exception as error:
         error.__dict__.setdefault(_MARK, stage)
         raise
@@ -161,13 +201,26 @@ class Failure:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "stage", str(self.stage))  # plain data, whatever reads or writes it
+        object.__setattr__(self, "reason", _shown(self.reason))
 
     @classmethod
     def from_exception(cls, stage: str, exception: BaseException) -> Failure:
-        reason = " ".join(str(exception).split()) or type(exception).__name__
+        if isinstance(exception, NoExceptionError) and exception.__cause__ is not None:
+            exception = exception.__cause__
+        reason = " ".join(message_of(exception).split()) or type(exception).__name__
         if not isinstance(exception, ModelSelectError):
             reason = f"{type(exception).__name__}: {reason}"
         return cls(stage, reason, type(exception).__name__)
+
+
+_LONGEST_REASON = 2000
+"""Characters. A message of a library may hold a whole file."""
+
+
+def _shown(reason: str) -> str:
+    """The reason as it may be shown and written: no control characters, valid Unicode, of bounded length."""
+    short = reason if len(reason) <= _LONGEST_REASON else f"{reason[:_LONGEST_REASON]}…"
+    return short if short.isprintable() else "".join(c if c.isprintable() else "\ufffd" for c in short)
 
 
 def did_you_mean(given: str, known: Iterable[str]) -> str:

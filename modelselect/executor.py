@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from modelselect.errors import Failure
+from modelselect.errors import Failure, contained
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +27,15 @@ class Outcome:
 
     @classmethod
     def of(cls, function: Callable[[Any], Any], item: Any) -> Outcome:
-        """Calls the function on the item. Exceptions and sys.exit() become failures; KeyboardInterrupt does not.
+        """Calls the function on the item. Whatever it raises becomes a failure, except KeyboardInterrupt.
 
         A process that the function forks off and that returns from it ends here: only its parent gives an outcome.
         """
         process = os.getpid()
         try:
-            return cls(item, function(item))
-        except (Exception, SystemExit) as error:
+            with contained():
+                return cls(item, function(item))
+        except Exception as error:
             return cls(item, failure=Failure.from_exception("run", error))
         finally:
             if os.getpid() != process:

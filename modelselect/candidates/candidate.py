@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+from modelselect.utils.text import printable, valid_text
+
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
@@ -28,7 +30,8 @@ class Candidate:
     metadata: Mapping[str, Any] = field(default_factory=dict, hash=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "metadata", MappingProxyType(dict(self.metadata)))
+        object.__setattr__(self, "name", valid_text(self.name))
+        object.__setattr__(self, "metadata", MappingProxyType({k: _shown(v) for k, v in self.metadata.items()}))
 
     @property
     def id(self) -> str:
@@ -48,6 +51,17 @@ class Candidate:
 
     def __reduce__(self) -> tuple[Any, ...]:  # a mapping proxy cannot be pickled
         return type(self), (self.zoo, self.name, self.revision, dict(self.metadata))
+
+
+def _shown(value: Any) -> Any:
+    """A value of the metadata, whose texts may be shown and written: they come from the files of others."""
+    if isinstance(value, str):
+        return printable(value)
+    if type(value) in (list, tuple, set, frozenset):
+        return type(value)(map(_shown, value))
+    if type(value) is dict:
+        return {_shown(key): _shown(part) for key, part in value.items()}
+    return value
 
 
 def license_of(candidate: Candidate) -> str | None:

@@ -1,6 +1,7 @@
 """The command line: `modelselect demo | select | benchmark | report | search | embed | history | ...`.
 
-Exit codes: 0 done, 1 nothing could be ranked, 2 bad usage. Nothing heavy is imported before a command runs.
+Exit codes: 0 done, 1 nothing could be ranked, 2 bad usage, 74 the answer could not be printed, 130 interrupted. Nothing
+heavy is imported before a command runs.
 """
 
 from __future__ import annotations
@@ -22,10 +23,12 @@ from modelselect.cli.listings import estimators, plugins, pools, search, store, 
 from modelselect.cli.new import new
 from modelselect.cli.report import report
 from modelselect.cli.select import select
+from modelselect.cli.streams import apart, kept_apart, open_standard_streams
 from modelselect.cli.terminal import complain, loaded_host
 
 EXIT_NOTHING_RANKED = 1
 EXIT_BAD_USAGE = 2
+EXIT_NO_OUTPUT = 74
 EXIT_INTERRUPTED = 130
 
 
@@ -38,7 +41,7 @@ class PluginGroup(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # Typer's version decides which Click these types are of
         shipped = super().get_command(ctx, cmd_name)
         if shipped is not None:
-            return shipped
+            return kept_apart(shipped)
         if cmd_name not in (brought := _plugin_commands()):
             return None
         command = typer.main.get_command(brought[cmd_name])
@@ -73,15 +76,17 @@ for command in (select, report, benchmark, search, embed, estimators, zoos, pool
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs a command. An error that modelselect raises on purpose becomes one message and an exit code."""
-    from modelselect.errors import ModelSelectError, NothingRankedError
+    from modelselect.errors import ModelSelectError, NothingRankedError, OutputError
 
     # Idle threads sleep instead of spinning: on a busy machine that is many times faster. Read when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    open_standard_streams()
     try:
         app(args=None if arguments is None else list(arguments), prog_name="modelselect")
     except ModelSelectError as error:
         complain(str(error))
-        sys.exit(EXIT_NOTHING_RANKED if isinstance(error, NothingRankedError) else EXIT_BAD_USAGE)
+        exits = {NothingRankedError: EXIT_NOTHING_RANKED, OutputError: EXIT_NO_OUTPUT}
+        sys.exit(exits.get(type(error), EXIT_BAD_USAGE))
     except SystemExit as stopped:
         if stopped.code == EXIT_INTERRUPTED:  # Typer makes this of Ctrl-C
             complain("interrupted; all results so far are kept, and the next run continues from there")
@@ -90,11 +95,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _plugin_commands() -> dict[str, typer.Typer]:
     """Commands of third-party plugins. Without such plugins none is loaded, since the shipped ones have no commands."""
-    from importlib.metadata import entry_points
+    from modelselect.host.entry_points import installed
 
-    from modelselect.host.entry_points import PROJECT
-
-    if all(point.value.startswith("modelselect_plugins.") for point in entry_points(group=PROJECT)):
+    if all(point.value.startswith("modelselect_plugins.") for point in installed()[0]):
         return {}
-    commands: dict[str, typer.Typer] = loaded_host().commands
+    with apart():
+        commands: dict[str, typer.Typer] = loaded_host().commands
     return commands

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from modelselect.cli.options import EpochsOption, PatienceOption, TrialsOption, meant, with_settings
+from modelselect.cli.streams import answering, say_json
 from modelselect.evaluation.settings import BenchmarkKeywords, rows_or_all
 
 if TYPE_CHECKING:
@@ -126,19 +125,18 @@ def benchmark(
                 f"--{next(iter(recipe))} applies to fine-tuning, but no candidate is fine-tuned; add "
                 f"--verify full (or head, lora), or leave out --{next(iter(recipe))}"
             )
-        with contextlib.redirect_stdout(sys.stderr):  # candidates may print; the answer must hold nothing else
-            found = running.benchmark(
-                [candidates, *(more or [])],
-                datasets,
-                truth,
-                columns=columns,
-                verify=verify,
-                probe_sizes=sizes[0],
-                per_class=sizes[1],
-                seeds=seeds,
-                fine_tuning=FineTuning(**recipe),
-                **settings,
-            )
+        found = running.benchmark(
+            [candidates, *(more or [])],
+            datasets,
+            truth,
+            columns=columns,
+            verify=verify,
+            probe_sizes=sizes[0],
+            per_class=sizes[1],
+            seeds=seeds,
+            fine_tuning=FineTuning(**recipe),
+            **settings,
+        )
     if save_truth is not None:
         write_text(save_truth, write_truth(found.truth, found.test_rows))
         typer.echo(f"accuracies written to {save_truth}", err=True)
@@ -147,12 +145,13 @@ def benchmark(
         table.save(path, intervals=not no_intervals, detail=detail)
         typer.echo(f"table written to {path}", err=True)
     if as_json:
-        typer.echo(table.to_json(), nl=False)
+        say_json(table.to_json())
         return
     from modelselect.cli.terminal import console
 
-    screen = console()
-    screen.print(table.to_rich(not no_intervals and rendering.width(table) <= screen.width, detail))
+    with answering():
+        screen = console()
+        screen.print(table.to_rich(not no_intervals and rendering.width(table) <= screen.width, detail))
 
 
 def _numbers(option: str, given: str | None, example: str) -> list[Any] | None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from modelselect.cli.options import CacheOption
+from modelselect.cli.streams import in_front
 
 
 def demo(
@@ -22,4 +24,5 @@ def demo(
     """Rank twelve embedded networks, and check the answer."""
     from modelselect.cli.demonstration import run
 
-    run(full=full, json_path=json_path, cache_dir=cache_dir, seed=seed, progress=not quiet)
+    with contextlib.nullcontext() if json_path == Path("-") else in_front():
+        run(full=full, json_path=json_path, cache_dir=cache_dir, seed=seed, progress=not quiet)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modelselect.candidates.candidate import Candidate
+from modelselect.cli.streams import say_json
 from modelselect.demo import Demo, DemoZoo
 from modelselect.errors import InvalidInputError
 from modelselect.history.history import History
@@ -106,7 +107,7 @@ def run(*, full: bool, json_path: Path, cache_dir: Path | None, seed: int, progr
     console.print(_truth_table(board, by_id))
     console.print(_agreement_table(board, others, recalled, by_id))
     if printed:
-        print(board.to_json(), end="")
+        say_json(board.to_json())
     else:
         board.save(json_path)
         loaded = f"modelselect.Leaderboard.load({str(json_path)!r})"

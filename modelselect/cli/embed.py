@@ -8,7 +8,9 @@ from typing import Annotated
 import typer
 
 from modelselect.cli.options import CacheOption, JsonFlag, TrustFlag
+from modelselect.cli.streams import say
 from modelselect.cli.terminal import loaded_host, print_json, print_table, size_text
+from modelselect.utils.text import printable
 
 FEW_ARCHITECTURES = 20
 """Up to this number, tracing takes less time than starting worker processes."""
@@ -68,13 +70,13 @@ def embed(
         )
         return
     for name, failure in failures.items():
-        typer.echo(f"{name} failed: {failure.reason}", err=True)
+        typer.echo(printable(f"{name} failed: {failure.reason}"), err=True)
     print_table(
         ["family", "architectures", "nearest in the same family"],
         [[family, str(n), f"{share:.0%}"] for family, (n, share) in purity.items()],
     )
     size = size_text(path.stat().st_size) if path.exists() else "nothing"
-    typer.echo(
+    say(
         f"{len(atlas) - known} added, {len(failures)} failed, {len(atlas)} in {path} ({size}); "
         f"{time.perf_counter() - begun:.0f} s"
     )

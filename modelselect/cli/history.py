@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from modelselect.cli.streams import say
+
 if TYPE_CHECKING:
     from modelselect.history.history import History
 
@@ -42,7 +44,7 @@ def show(
     results = kept.results(candidate=candidate, dataset=dataset)
     listed = [{"candidate": r.candidate, "dataset": r.dataset, "metric": r.metric, "value": r.value} for r in results]
     if as_json:
-        typer.echo(json.dumps(listed, indent=2))
+        say(json.dumps(listed, indent=2))
         return
     _table(["candidate", "dataset", "metric", "value"], [[*map(str, row.values())] for row in listed])
 
@@ -77,17 +79,17 @@ def import_(
             "--timm, or leave out --recipe"
         )
     if source.startswith(HUB):
-        typer.echo(kept.fetch(source.removeprefix(HUB)))
+        say(kept.fetch(source.removeprefix(HUB)))
     elif timm:
-        typer.echo(import_timm(kept, source))
+        say(import_timm(kept, source))
     elif is_table:
         pairs = [given.partition("=") for given in column or []]
         if not all(equals and ours and theirs for ours, equals, theirs in pairs):
             raise InvalidInputError(f"--column is {column}; expected OURS=THEIRS, such as value=accuracy")
         names = {ours: theirs for ours, _, theirs in pairs}
-        typer.echo(import_csv(kept, source, columns=names, metric=metric, zoo=zoo, recipe=recipe))
+        say(import_csv(kept, source, columns=names, metric=metric, zoo=zoo, recipe=recipe))
     else:
-        typer.echo(kept.load(source))
+        say(kept.load(source))
 
 
 @app.command()
@@ -99,9 +101,9 @@ def export(
     """Write the history as Parquet files, or add it to a dataset repository on the Hub."""
     kept = _history(history)
     if target.startswith(HUB):
-        typer.echo(kept.publish(target.removeprefix(HUB), private=private or None))
+        say(kept.publish(target.removeprefix(HUB), private=private or None))
     else:
-        typer.echo(f"{kept.summary()['results']:,} results written to {kept.export(target)}")
+        say(f"{kept.summary()['results']:,} results written to {kept.export(target)}")
 
 
 @app.command()
@@ -109,7 +111,7 @@ def merge(
     other: Annotated[Path, typer.Argument(help="Another history's file.")], history: HistoryOption = None
 ) -> None:
     """Add another history. Nothing is lost or counted twice."""
-    typer.echo(_history(history).merge(other))
+    say(_history(history).merge(other))
 
 
 @app.command()
@@ -122,7 +124,7 @@ def mine(
     """Add the fine-tunings that models on the Hub report."""
     from modelselect.history import model_cards
 
-    typer.echo(model_cards.mine(_history(history), task=task, limit=limit, pause=pause))
+    say(model_cards.mine(_history(history), task=task, limit=limit, pause=pause))
 
 
 def _history(path: Path | None) -> History:
@@ -133,9 +135,9 @@ def _history(path: Path | None) -> History:
 
 def _show_summary(summary: dict[str, Any], as_json: bool) -> None:
     if as_json:
-        typer.echo(json.dumps(summary, indent=2))
+        say(json.dumps(summary, indent=2))
         return
-    typer.echo(
+    say(
         f"{summary['results']:,} results of {summary['candidates']:,} candidates on {summary['datasets']:,} datasets, "
         f"{summary['architectures']:,} architectures, in {summary['path']}"
     )
@@ -146,7 +148,7 @@ def _show_summary(summary: dict[str, Any], as_json: bool) -> None:
         recipes = summary["recipes"] | ({"none (counts as published)": published} if published else {})
         _table(["recipe of fine-tuning", "accuracies"], [[name, f"{count:,}"] for name, count in recipes.items()])
     for proxy, count in summary["proxies"].items():
-        typer.echo(f"features of {count:,} datasets by the proxy {proxy}")
+        say(f"features of {count:,} datasets by the proxy {proxy}")
 
 
 def _table(columns: list[str], rows: list[list[str]]) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from modelselect.cli.options import CacheOption, JsonFlag
+from modelselect.cli.streams import say
 from modelselect.cli.terminal import (
     confirmed,
     loaded_host,
@@ -54,6 +55,8 @@ def search(
 
 def estimators(as_json: JsonFlag = False) -> None:
     """List estimators: requirements, costs, citations."""
+    from modelselect.estimators.unusable import usable
+
     host = loaded_host()
     listed = [
         {
@@ -62,7 +65,7 @@ def estimators(as_json: JsonFlag = False) -> None:
             "cost": e.cost,
             "relative": e.relative,
             "stochastic": e.stochastic,
-            "parameters": {k: repr(v) for k, v in e.parameters.items()},
+            "parameters": {k: repr(v) for k, v in usable(e, "its plugin").parameters.items()},
             "citation": e.citation,
             "plugin": host.owner("estimators", e.name).owner,
         }
@@ -178,7 +181,7 @@ def store(
         ["kind", "entries", "size"],
         [[name, str(held["entries"]), size_text(held["bytes"])] for name, held in sorted(kinds.items())],
     )
-    typer.echo(f"{size_text(kept.size())} in {kept.path}" + ("" if freed is None else f"; freed {size_text(freed)}"))
+    say(f"{size_text(kept.size())} in {kept.path}" + ("" if freed is None else f"; freed {size_text(freed)}"))
 
 
 def _freed(kept: Store, left: int, kind: str | None, dry_run: bool, yes: bool) -> int:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from modelselect.cli.options import EpochsOption, PatienceOption, TrialsOption, meant, with_settings
+from modelselect.cli.streams import answering, say_json
 from modelselect.cli.terminal import check_writable, console, print_table
 from modelselect.evaluation.settings import Keywords
 from modelselect.utils.text import printable
@@ -85,13 +84,11 @@ def select(
         )
     settings["fine_tuning"] = FineTuning(**{name: value for name, value in recipe.items() if value is not None})
     if dry_run:
-        with contextlib.redirect_stdout(sys.stderr):
-            plan = planning.plan(dataset, candidates, **settings)
+        plan = planning.plan(dataset, candidates, **settings)
         _show_plan(plan, json_path)
         return
     try:
-        with contextlib.redirect_stdout(sys.stderr):  # candidates may print; the answer must hold nothing else
-            board = funnel.select(dataset, candidates, **settings)
+        board = funnel.select(dataset, candidates, **settings)
     except NothingRankedError as error:
         if isinstance(error.leaderboard, Leaderboard):
             _show_board(error.leaderboard, json_path, report)
@@ -114,31 +111,43 @@ def _print_agreement(board: Leaderboard) -> None:
 
 
 def _show_board(board: Leaderboard, json_path: Path | None, report: Path | None = None) -> None:
+    printed = json_path == Path("-")
+    if json_path is not None and not printed:  # files first: the terminal may fail
+        board.save(json_path)
+    try:
+        if report is not None:
+            board.report(report)
+    finally:
+        _print_board(board, as_json=printed)
+    if json_path is not None and not printed:
+        typer.echo(f"leaderboard written to {json_path}", err=True)
+    if report is not None:
+        typer.echo(f"report written to {report}", err=True)
+
+
+def _print_board(board: Leaderboard, as_json: bool) -> None:
     from modelselect.ranking.notes import remarks_of
 
-    if json_path == Path("-"):
+    if as_json:
         for remark in remarks_of(board):
             typer.echo(remark, err=True)
-        typer.echo(board.to_json(), nl=False)
-    else:
+        say_json(board.to_json())
+        return
+    with answering():
         console().print(board)
-        if reused := board.provenance.get("from_store"):
-            typer.echo(f"{reused} of {len(board.rows)} candidates came from the store", err=True)
-        if json_path is not None:
-            board.save(json_path)
-            typer.echo(f"leaderboard written to {json_path}", err=True)
-    if report is not None:  # last: a page that cannot be drawn costs nothing else
-        board.report(report)
-        typer.echo(f"report written to {report}", err=True)
+    if reused := board.provenance.get("from_store"):
+        typer.echo(f"{reused} of {len(board.rows)} candidates came from the store", err=True)
 
 
 def _show_plan(plan: Plan, json_path: Path | None) -> None:
     if json_path == Path("-"):
         for remark in plan.remarks:
             typer.echo(printable(remark), err=True)
-        typer.echo(plan.to_json(), nl=False)
+        say_json(plan.to_json())
         return
-    console().print(plan)
     if json_path is not None:
         json_path.write_text(plan.to_json(), encoding="utf-8")
+    with answering():
+        console().print(plan)
+    if json_path is not None:
         typer.echo(f"plan written to {json_path}", err=True)

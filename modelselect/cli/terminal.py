@@ -10,6 +10,8 @@ from typing import Any
 
 import typer
 
+from modelselect.cli.streams import answering, say_json
+
 
 def loaded_host() -> Any:
     from modelselect.host.host import get_host
@@ -46,11 +48,14 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         table.add_column(column.replace("_", " "), overflow="fold", no_wrap=index == 0)
     for row in rows:
         table.add_row(*(Text(printable(cell)) for cell in row))
-    console().print(table)
+    with answering():
+        console().print(table)
 
 
 def print_json(value: Any) -> None:
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+    from modelselect.utils.text import valid_text
+
+    say_json(valid_text(json.dumps(value, indent=2, ensure_ascii=False, default=str)) + "\n")
 
 
 def console() -> Any:
@@ -65,7 +70,9 @@ def complain(message: str) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    Console(stderr=True, soft_wrap=True).print(Text.assemble(("error: ", "bold red"), message))
+    from modelselect.utils.text import printable_lines
+
+    Console(stderr=True, soft_wrap=True).print(Text.assemble(("error: ", "bold red"), printable_lines(message)))
 
 
 def text_of(value: Any) -> str:
@@ -104,8 +111,6 @@ def confirmed(question: str, given: bool) -> bool:
         InvalidInputError: the option was not given, and there is no terminal to ask on.
     """
     import sys
-
-    import typer
 
     from modelselect.errors import InvalidInputError
 

@@ -13,7 +13,12 @@ from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from modelselect.errors import EvidenceError, InvalidScoreWarning, NotApplicableError
+from modelselect.errors import (
+    EvidenceError,
+    InvalidScoreWarning,
+    NotApplicableError,
+    contained,
+)
 from modelselect.estimators.threads import calm_threads
 from modelselect.evidence.evidence import FIELDS, Evidence
 from modelselect.evidence.linear_algebra import Vector
@@ -21,6 +26,9 @@ from modelselect.utils.code import code_key
 
 Cost = Literal["free", "closed form", "iterative", "quadratic"]
 """How the cost grows: only metadata; one decomposition; an optimisation; every pair of rows."""
+
+MOST_COMPONENTS = 10_000
+"""Components of one score. They are kept in memory and on the leaderboard for every candidate."""
 
 
 class Estimator(abc.ABC):
@@ -134,9 +142,19 @@ def evaluate(estimator: Estimator, evidence: Evidence) -> Mapping[str, float]:
             f"{estimator.name} needs {' and '.join(missing)}, which this candidate does not have"
             + _why_missing(missing)
         )
-    with contextlib.nullcontext() if estimator.is_static else calm_threads(evidence):
+    with contextlib.nullcontext() if estimator.is_static else calm_threads(evidence), contained():
         components = estimator.score(evidence.restrict(estimator.reads))
-    result = {name: float(value) for name, value in components.items()}
+        result = {name: float(value) for name, value in components.items()}
+    if wrong := [name for name in result if not (isinstance(name, str) and name.isprintable())]:
+        raise EvidenceError(
+            f"{estimator.name} returned a component with the name {wrong[0]!r}; expected names that are printable "
+            "texts. Report this to the estimator's author."
+        )
+    if len(result) > MOST_COMPONENTS:
+        raise EvidenceError(
+            f"{estimator.name} returned {len(result):,} components; expected at most {MOST_COMPONENTS:,}. Report this "
+            "to the estimator's author."
+        )
     bad = [name for name, value in result.items() if not np.isfinite(value)]
     if bad or not result:
         raise EvidenceError(
@@ -202,7 +220,8 @@ def combined(estimator: Estimator, components: Sequence[Mapping[str, float] | No
     column = np.full(len(components), np.nan)
     there = [index for index, given in enumerate(components) if given is not None]
     if there:
-        combined = np.asarray(estimator.combine([given for given in components if given is not None]), np.float64)
+        with contained():
+            combined = np.asarray(estimator.combine([given for given in components if given is not None]), np.float64)
         if combined.shape != (len(there),) or not np.isfinite(combined).all():
             raise EvidenceError(
                 f"{estimator.name} combined the scores of {len(there)} candidates into {combined!r}; expected one "

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from modelselect.architectures.graph_json import to_json
 from modelselect.architectures.trace import count_macs, input_of, trace_somewhere
 from modelselect.candidates.readers import FeatureMethod, without_head
-from modelselect.errors import CandidateError
+from modelselect.errors import CandidateError, contained
 from modelselect.evaluation.keys import Keys
 from modelselect.evaluation.loading import INTERPRETER_LOCK, Loader
 from modelselect.evaluation.results import Architecture
@@ -48,7 +48,7 @@ class Describer:
         None if there is no module to trace now. Another run may have one.
         """
         graph = macs = parameters = None
-        with INTERPRETER_LOCK, contextlib.suppress(Exception):  # the zoo of a plugin, or a module, may raise anything
+        with INTERPRETER_LOCK, contextlib.suppress(Exception), contained():  # plugins and modules raise anything
             module, inputs = self._example(may_load)
             parameters = sum(p.numel() for p in module.parameters())
             macs = count_macs(module, **inputs)

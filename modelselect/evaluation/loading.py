@@ -9,7 +9,7 @@ from functools import cached_property
 from modelselect.candidates.backbone import Backbone
 from modelselect.candidates.candidate import Candidate
 from modelselect.candidates.zoo import Zoo
-from modelselect.errors import RemoteCodeError, Stage, at
+from modelselect.errors import RemoteCodeError, Stage, at, contained
 from modelselect.evaluation.context import EvaluationContext
 from modelselect.host.host import get_host
 from modelselect.utils.system import available_memory
@@ -40,7 +40,7 @@ class Loader:
         self.context = context
         self.candidate = candidate
         self.loaded: Backbone | None = None
-        self._error: Exception | SystemExit | None = None
+        self._error: Exception | None = None
 
     @property
     def is_own(self) -> bool:
@@ -91,7 +91,8 @@ class Loader:
         if parameters and memory and BYTES_PER_PARAMETER * parameters > AHEAD_SHARE * memory:
             return
         try:
-            if not self.is_own and not self.is_forbidden and is_needed():
-                _ = self.backbone
-        except (Exception, SystemExit) as error:
+            with contained():
+                if not self.is_own and not self.is_forbidden and is_needed():
+                    _ = self.backbone
+        except Exception as error:
             self._error = error

@@ -13,7 +13,7 @@ from modelselect.candidates.modules import device_of, half_or_double, weights_di
 from modelselect.candidates.preprocessing import CallablePreprocessing
 from modelselect.candidates.readers import READING, OwnReader, reader_for
 from modelselect.candidates.zoo import OWN_MODULES, Zoo
-from modelselect.errors import CandidateError, InvalidInputError
+from modelselect.errors import CandidateError, InvalidInputError, contained
 from modelselect.probe.probe import Probe
 from modelselect.utils.code import code_key, module_key
 
@@ -72,10 +72,11 @@ class ModuleZoo(Zoo):
             metadata: dict[str, Any] = {"architecture": type(module).__name__, "modality": self._probe.modality}
             revision = None
             try:
-                metadata["parameters"] = sum(parameter.numel() for parameter in module.parameters())
-                preprocessing = self._preprocessing(own.transform)
-                reading = READING if own.read is None else code_key(own.read)
-                revision = weights_digest(module, module_key(module), preprocessing.key, reading)[:16]
+                with contained():
+                    metadata["parameters"] = sum(parameter.numel() for parameter in module.parameters())
+                    preprocessing = self._preprocessing(own.transform)
+                    reading = READING if own.read is None else code_key(own.read)
+                    revision = weights_digest(module, module_key(module), preprocessing.key, reading)[:16]
             except CandidateError as error:
                 self._refused[name] = error
             except Exception as error:  # a caller's module or transform may raise anything

@@ -6,7 +6,7 @@ from typing import Any
 
 from modelselect.candidates.candidate import Candidate
 from modelselect.candidates.expression import Expression
-from modelselect.errors import ExpressionError, Failure, SearchError
+from modelselect.errors import ExpressionError, Failure, ModelSelectError, SearchError, contained
 from modelselect.evaluation.own_modules import ModuleZoo, as_named_modules
 from modelselect.evaluation.results import ScoringResult
 from modelselect.host.host import get_host
@@ -60,7 +60,13 @@ def candidates_of(
 def _as_it_reads(candidate: Candidate, probe: Probe) -> Candidate:
     """The candidate, or that part of a model of images and texts that reads the probe's rows."""
     zoo = get_host().zoos.get(candidate.zoo)
-    return candidate if zoo is None else zoo.for_modality(candidate, probe.modality)
+    try:
+        with contained():
+            return candidate if zoo is None else zoo.for_modality(candidate, probe.modality)
+    except ModelSelectError:
+        raise
+    except Exception:  # a zoo may raise anything; loading the candidate reports what is wrong
+        return candidate
 
 
 def _is_iterator(given: Any) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from modelselect.candidates.candidate import Candidate
-from modelselect.errors import CandidateError, Failure, ModelSelectError
+from modelselect.errors import CandidateError, Failure, ModelSelectError, contained
 from modelselect.estimators.estimator import Estimator
 from modelselect.evaluation.results import ScoringResult
 from modelselect.evaluation.task import ScoringTask
@@ -34,7 +34,8 @@ def observe(task: ScoringTask, history: History | None, given: str | Candidate |
     if proxy is None:
         return None
     try:
-        task.features(proxy)
+        with contained():
+            task.features(proxy)
     except Exception as error:  # a zoo, or the module itself, may raise anything
         message = f"the proxy {proxy} cannot look at the dataset: {error}"
         if given is not None:

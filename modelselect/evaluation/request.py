@@ -21,7 +21,7 @@ from modelselect.extraction.extractor import BatchProgress
 from modelselect.extraction.inputs import InputCache
 from modelselect.history.history import History, open_history, open_or_warn
 from modelselect.host.host import Host, get_host
-from modelselect.host.lookup import choose_estimators
+from modelselect.host.lookup import choose_estimators, registered
 from modelselect.probe.probe import Probe
 from modelselect.store.store import Store
 
@@ -100,7 +100,8 @@ class Request:
             host=host,
             runner=runner,
             chosen=chosen,
-            methods=chosen + [e for e in host.estimators.values() if e.is_static and e.name not in named],
+            methods=chosen
+            + [registered(host, n) for n, e in host.estimators.items() if e.is_static and n not in named],
             probe=probe,
             source=None if settings.source is None else draw(settings.source),
             pool=pool,

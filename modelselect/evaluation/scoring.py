@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from modelselect.errors import Failure, InvalidScoreWarning, NotApplicableError, ScoreWarning, Stage
+from modelselect.errors import Failure, InvalidScoreWarning, NotApplicableError, ScoreWarning, Stage, message_of
 from modelselect.estimators.estimator import Estimator, evaluate
 from modelselect.estimators.resampling import check_components, looks_at_rows, resample
+from modelselect.evaluation.blame import failure_of
 from modelselect.evaluation.context import FORWARD_FIELDS, EvaluationContext
 from modelselect.evaluation.costs import CostMeter
 from modelselect.evaluation.description import Describer
@@ -25,9 +26,13 @@ from modelselect.evaluation.results import CostMeasurement, ScoringResult
 from modelselect.evidence.evidence import Evidence
 from modelselect.probe.nested import Nested
 from modelselect.store.store import Store
+from modelselect.utils.text import printable
 
 RESAMPLES_KEPT_EVERY = 5.0
 """Seconds of work on resamples that a killed run may lose."""
+
+MOST_WARNINGS = 20
+"""Different warnings of one score that are kept."""
 
 StoredScore = Mapping[str, Any]
 """What the store holds of one estimator on one candidate: `components`, `seconds`, `warning`, `invalid`; or `failure`.
@@ -203,8 +208,21 @@ def score_or_failure(estimator: Estimator, evidence: Evidence) -> dict[str, Any]
     try:
         return timed_score(estimator, evidence)
     except Exception as error:  # an estimator of a plugin may raise anything; only this score is lost
-        failure = asdict(Failure.from_exception(Stage.SCORE, error))
-        return {"failure": failure, "lasting": isinstance(error, NotApplicableError)}
+        return {
+            "failure": asdict(failure_of(Stage.SCORE, error, estimator)),
+            "lasting": isinstance(error, NotApplicableError),
+        }
+
+
+def _text_of(caught: list[warnings.WarningMessage]) -> str:
+    """The different texts of warnings, in a line."""
+    texts = []
+    for warning in caught:
+        text = message_of(warning.message) if isinstance(warning.message, Warning) else str(warning.message)
+        texts.append(text if issubclass(warning.category, ScoreWarning) else f"{warning.category.__name__}: {text}")
+    distinct = [printable(text) for text in dict.fromkeys(texts)]
+    more = [f"({len(distinct) - MOST_WARNINGS} more warnings)"] if len(distinct) > MOST_WARNINGS else []
+    return " ".join([*distinct[:MOST_WARNINGS], *more])
 
 
 def timed_score(estimator: Estimator, evidence: Evidence) -> dict[str, Any]:
@@ -219,12 +237,9 @@ def timed_score(estimator: Estimator, evidence: Evidence) -> dict[str, Any]:
     if os.getpid() != process:  # the estimator forked this process off: only its parent keeps a score
         os._exit(0)
     shown = [w for w in caught if not issubclass(w.category, DeprecationWarning | PendingDeprecationWarning)]
-    warned = [
-        str(w.message) if issubclass(w.category, ScoreWarning) else f"{w.category.__name__}: {w.message}" for w in shown
-    ]
     return {
         "components": components,
         "seconds": time.perf_counter() - begun,
-        "warning": " ".join(dict.fromkeys(warned)),
+        "warning": _text_of(shown),
         "invalid": any(issubclass(w.category, InvalidScoreWarning) for w in shown),
     }

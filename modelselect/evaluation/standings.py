@@ -15,11 +15,12 @@ from modelselect.archi2vec.embedding import embed
 from modelselect.architectures.graph_json import from_json
 from modelselect.architectures.similarity import clusters, nearest
 from modelselect.candidates.candidate import Candidate, download_bytes_of, license_of
-from modelselect.errors import Failure, Stage
+from modelselect.errors import Failure, Stage, contained
 from modelselect.estimators.estimator import Estimator, combined
 from modelselect.estimators.posterior import Piece, Pool, Weigher, check_name, posterior
 from modelselect.estimators.ranks import mean_rank, normalised_ranks, voters, with_ties
 from modelselect.estimators.resampling import looks_at_rows, replicate
+from modelselect.evaluation.blame import failure_of
 from modelselect.evaluation.results import ScoringResult
 from modelselect.evidence.linear_algebra import Vector
 from modelselect.history.view import HistoryView
@@ -90,12 +91,13 @@ def stand(pool: Sequence[Candidate], results: Mapping[str, ScoringResult | Failu
     for estimator in rule.methods:
         name = estimator.name
         try:
-            scores[name], pieces[name] = _weighed(estimator, components[name], known)
-            if estimator in rule.chosen:
-                columns[name] = _replicated(estimator, pool, results, components[name], known, resamples)
+            with contained():
+                scores[name], pieces[name] = _weighed(estimator, components[name], known)
+                if estimator in rule.chosen:
+                    columns[name] = _replicated(estimator, pool, results, components[name], known, resamples)
         except Exception as error:  # a plugin may raise anything; only this estimator's column is lost
             scores[name], columns[name] = np.full(len(pool), np.nan), np.full((resamples, len(pool)), np.nan)
-            pieces[name], failures[name] = (), Failure.from_exception("combine", error)
+            pieces[name], failures[name] = (), failure_of(Stage.COMBINE, error, estimator)
     left_out = _left_out({e.name: scores[e.name] for e in rule.chosen}, pool, results)
     chosen = [e.name for e in rule.chosen]
     replicates = [_totals(left_out, {name: columns[name][b] for name in chosen}) for b in range(resamples)]
@@ -139,7 +141,8 @@ def halved_totals(standings: Standings, results: Mapping[str, ScoringResult | Fa
             r.halved.get(estimator.name) if isinstance(r := results[c.id], ScoringResult) else None for c in pool
         ]
         try:
-            scores[estimator.name] = pool_scores(estimator, on_half if looks_at_rows(estimator) else on_all, known)
+            with contained():
+                scores[estimator.name] = pool_scores(estimator, on_half if looks_at_rows(estimator) else on_all, known)
         except Exception:  # a plugin may raise anything; how far scores move is then not known
             scores[estimator.name] = np.full(len(pool), np.nan)
     return _totals(standings.left_out, scores)
@@ -159,7 +162,8 @@ def rank_rounds(
         rounds: the standings of each round, the first round first.
     """
     try:
-        embeddings = _embed(pool, results)
+        with contained():
+            embeddings = _embed(pool, results)
     except Exception as error:  # a failing encoder must not cost the ranking
         embeddings = {}
         warnings.warn(f"no architecture vectors: {type(error).__name__}: {error}", stacklevel=2)

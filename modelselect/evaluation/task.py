@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelselect.candidates.candidate import Candidate
-from modelselect.errors import Failure, Stage, stage_of
+from modelselect.errors import Failure, Stage, contained, stage_of
 from modelselect.evaluation.context import EvaluationContext
 from modelselect.evaluation.gathering import Gatherer
 from modelselect.evaluation.loading import Loader
@@ -51,6 +51,7 @@ class ScoringTask:
     def __call__(self, candidate: Candidate) -> ScoringResult | Failure:
         loader = self._ahead.pop(candidate.id, None) or Loader(self.context, candidate)
         try:
-            return score(loader)
+            with contained():
+                return score(loader)
         except Exception as error:
             return Failure.from_exception(stage_of(error, Stage.SCORE), error)

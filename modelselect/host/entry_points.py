@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
-from importlib.metadata import EntryPoint
+from importlib.metadata import Distribution, EntryPoint, distributions
+from pathlib import Path
 
+from modelselect.errors import Failure, Stage
+from modelselect.utils.text import valid_text
 from modelselect.utils.versions import DISTRIBUTION
 
 PROJECT = "modelselect"
@@ -44,6 +48,41 @@ def shipped_first(point: EntryPoint) -> tuple[bool, str, str]:
 
 
 def distribution_of(point: EntryPoint) -> tuple[str, str]:
-    if point.dist is None:
-        return "unknown", "unknown"
-    return point.dist.metadata["Name"] or "unknown", point.dist.version or "unknown"
+    return ("unknown", "unknown") if point.dist is None else _name_and_version(point.dist)
+
+
+def installed() -> tuple[list[EntryPoint], dict[str, str]]:
+    """The entry points of installed plugins, and the faults of damaged distributions by the folder that names them.
+
+    Each distribution is read by itself: an interrupted installation leaves files that cannot be read.
+    """
+    points: dict[str, list[EntryPoint]] = {}
+    faults: dict[str, str] = {}
+    for distribution in distributions():
+        try:
+            text = distribution.read_text("entry_points.txt")
+            if text is None or f"[{PROJECT}]" not in text:
+                continue
+            found = list(distribution.entry_points.select(group=PROJECT))
+        except Exception as error:
+            where = _folder(distribution)
+            reason = Failure.from_exception(Stage.RUN, error).reason
+            faults[where] = f"the entry points in {where} cannot be read ({reason}); install the distribution again"
+            continue
+        points.setdefault(plain_name(_name_and_version(distribution)[0]), found)  # the first on the path counts
+    return [point for each in points.values() for point in each], faults
+
+
+def _name_and_version(distribution: Distribution) -> tuple[str, str]:
+    """What the metadata say, else the name of the folder."""
+    known = {}
+    for field in ("Name", "Version"):
+        with contextlib.suppress(Exception):  # damaged
+            known[field] = valid_text(distribution.metadata[field] or "")
+    name, _, version = _folder(distribution).removesuffix(".dist-info").partition("-")
+    return known.get("Name") or name or "unknown", known.get("Version") or version or "unknown"
+
+
+def _folder(distribution: Distribution) -> str:
+    """Name of the folder that an installer wrote, such as `plugin-1.0.dist-info`."""
+    return valid_text(Path(str(getattr(distribution, "_path", ""))).name)

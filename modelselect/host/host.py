@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+import itertools
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from typing import Any, TypeVar
 
 import pluggy
@@ -14,7 +16,7 @@ import pluggy
 from modelselect.architectures.encoder import Encoder
 from modelselect.candidates.pools import Pool
 from modelselect.candidates.zoo import Zoo
-from modelselect.errors import PluginError, UnknownNameError
+from modelselect.errors import PluginError, UnknownNameError, contained
 from modelselect.estimators.estimator import Estimator
 from modelselect.executor import Executor
 from modelselect.extraction.extractor import Extractor
@@ -24,15 +26,19 @@ from modelselect.host.entry_points import (
     PROJECT,
     chosen_names,
     distribution_of,
+    installed,
     is_chosen,
     plain_name,
     shipped_first,
 )
 from modelselect.host.hookspecs import CONTRACT, RESERVED_COMMANDS
-from modelselect.host.validation import KINDS, PLUGIN_FAULTS, one_line, singular, validate_plugin
+from modelselect.host.validation import KINDS, one_line, singular, validate_plugin
 from modelselect.utils.versions import DISTRIBUTION, __version__
 
 T = TypeVar("T")
+
+MOST_BROUGHT = 10_000
+"""Objects of one kind that a plugin may bring. An answer without an end must not fill the memory."""
 
 
 @dataclass
@@ -83,14 +89,15 @@ class Host:
     def load(cls) -> Host:
         """A host with every installed plugin: the shipped ones first, then the others by name."""
         host = cls()
-        points = list(entry_points(group=PROJECT))
+        points, damaged = installed()
         for point in sorted(filter(is_chosen, points), key=shipped_first):
             host._load(point)
-        installed = {plain_name(name) for point in points for name in (point.name, distribution_of(point)[0])}
+        there = {plain_name(name) for point in points for name in (point.name, distribution_of(point)[0])}
         named = [name.removeprefix("-") for name in chosen_names() or ()]
-        for name in sorted(name for name in named if plain_name(name) not in installed):
+        for name in sorted(name for name in named if plain_name(name) not in there):
             fault = f"{PLUGINS_VARIABLE} names {name!r}, but no plugin or distribution of that name is installed"
             host.plugins.append(Plugin(name, faults=[fault]))
+        host.plugins += [Plugin(name, faults=[fault]) for name, fault in damaged.items()]
         return host
 
     def register(self, plugin: object, name: str, distribution: str = "unknown", version: str = "unknown") -> Plugin:
@@ -104,10 +111,11 @@ class Host:
         known = self._manager.is_registered(plugin)
         try:
             record.contract = _contract_of(plugin)
-            self._manager.register(plugin, name=f"{distribution}/{name}")
-            self._manager.check_pending()
-            _refuse_unmarked_hooks(plugin)
-        except PLUGIN_FAULTS as error:
+            with contained():
+                self._manager.register(plugin, name=f"{distribution}/{name}")
+                self._manager.check_pending()
+                _refuse_unmarked_hooks(plugin)
+        except Exception as error:
             record.faults.append(f"its hooks are wrong: {one_line(error)}")
             if not known and self._manager.is_registered(plugin):
                 self._manager.unregister(plugin)
@@ -118,12 +126,19 @@ class Host:
         return record
 
     def notify(self, event: str, **arguments: Any) -> None:
-        """Calls `modelselect_<event>` of each plugin separately; a fault is added to the plugin's record."""
+        """Calls `modelselect_<event>` of each plugin separately; a fault is added to the plugin's record.
+
+        Each plugin gets copies of its own, so that it cannot change what the run and other plugins see.
+        """
+        hook = f"modelselect_{event}"
         for record in self.plugins:
+            if not hasattr(record.implementation, hook):
+                continue
             try:
-                self._call(record, f"modelselect_{event}", **arguments)
-            except PLUGIN_FAULTS as error:
-                fault = f"modelselect_{event} raised {one_line(error)}"
+                with contained():
+                    self._call(record, hook, **copy.deepcopy(arguments))
+            except Exception as error:
+                fault = f"{hook} raised {one_line(error)}"
                 if fault not in record.faults:
                     record.faults.append(fault)
 
@@ -154,8 +169,9 @@ class Host:
         distribution, version = distribution_of(point)
         begun = time.perf_counter()
         try:
-            plugin = point.load()
-        except PLUGIN_FAULTS as error:
+            with contained():
+                plugin = point.load()
+        except Exception as error:
             fault = f"cannot be imported from {point.value!r}: {one_line(error)}"
             record = Plugin(point.name, distribution, version, faults=[fault])
             self.plugins.append(record)
@@ -166,17 +182,20 @@ class Host:
     def _collect(self, record: Plugin, kind: str) -> None:
         hook = f"modelselect_register_{kind}"
         try:
-            answers = self._call(record, hook)
-            brought = [item for answer in answers for item in _named(answer, kind)]
-        except PLUGIN_FAULTS as error:
+            with contained():
+                answers = self._call(record, hook)
+                brought = [item for answer in answers for item in _named(answer, kind)]
+        except Exception as error:
             record.faults.append(f"{hook} raised {one_line(error)}")
             return
         for name, item in brought:
             try:
-                self._add(record, kind, name, item)
-            except PluginError as error:
-                record.faults.append(str(error))
-            except PLUGIN_FAULTS as error:
+                with contained():
+                    self._add(record, kind, name, item)
+            except Exception as error:
+                if isinstance(error, PluginError):
+                    record.faults.append(one_line(error))
+                    continue
                 record.faults.append(f"{name!r} among the {kind} cannot be registered: {one_line(error)}")
 
     def _add(self, record: Plugin, kind: str, name: object, item: Any) -> None:
@@ -240,7 +259,10 @@ def _named(answer: Any, kind: str) -> Iterable[tuple[object, Any]]:
     """(name, item) pairs from a hook's answer: a mapping for commands, a sequence of named objects otherwise."""
     if kind == "commands" and isinstance(answer, Mapping):
         return list(answer.items())
-    return [(getattr(item, "name", None), item) for item in answer]
+    items = list(itertools.islice(answer, MOST_BROUGHT + 1))
+    if len(items) > MOST_BROUGHT:
+        raise PluginError(f"it brings more than {MOST_BROUGHT:,} {kind}; bring fewer")
+    return [(getattr(item, "name", None), item) for item in items]
 
 
 def _look_up(kind: str, name: str, registered: Mapping[str, T]) -> T:

@@ -8,8 +8,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from modelselect.candidates.candidate import Candidate
 from modelselect.candidates.expression import Expression
 from modelselect.candidates.pools import POOL, Pool
-from modelselect.errors import ExpressionError, InvalidInputError, ModelSelectError, SearchError
+from modelselect.errors import (
+    ExpressionError,
+    InvalidInputError,
+    ModelSelectError,
+    NoExceptionError,
+    SearchError,
+    contained,
+)
 from modelselect.estimators.estimator import Estimator
+from modelselect.estimators.unusable import usable
 from modelselect.host.defaults import DEFAULT_ESTIMATORS
 from modelselect.host.host import Host, get_host
 
@@ -43,6 +51,9 @@ def find_estimator(estimator: str | Estimator) -> Estimator:
     host: Host = get_host()
     return host.estimator(estimator)
 
+
+MOST_CANDIDATES = 100_000
+"""Candidates of one expression. A zoo whose list has no end must not fill the memory."""
 
 ALL_ESTIMATORS = "all"
 """Stands for every registered estimator, except the static baselines, which are always shown next to the scores."""
@@ -86,7 +97,17 @@ def _search_zoo(text: str) -> Iterator[Candidate]:
     expression, host = Expression.parse(text), get_host()
     zoo = host.zoo(expression.zoo)
     try:
-        yield from zoo.search(expression.pattern)
+        with contained():
+            for number, candidate in enumerate(zoo.search(expression.pattern)):
+                if number == MOST_CANDIDATES:
+                    raise SearchError(
+                        f"{text!r} gives more than {MOST_CANDIDATES:,} candidates (from "
+                        f"{host.owner('zoos', zoo.name).owner}); name fewer"
+                    )
+                yield candidate
+    except NoExceptionError as error:
+        owner = host.owner("zoos", zoo.name).owner
+        raise SearchError(f"{text!r} could not be searched: {error} (from {owner})") from error
     except ModelSelectError:
         raise
     except Exception as error:
@@ -116,6 +137,15 @@ def _members(host: Host, text: str) -> tuple[str, ...]:
     return host.pool(Expression.parse(text).pattern).members
 
 
+def registered(host: Host, name: str) -> Estimator:
+    """The registered estimator of this name, or a stand-in if the estimator cannot say what it is.
+
+    Raises:
+        UnknownNameError: no estimator has this name.
+    """
+    return usable(host.estimator(name), host.owner("estimators", name).owner)
+
+
 def choose_estimators(host: Host, given: str | Estimator | Sequence[str | Estimator] | None) -> list[Estimator]:
     """The estimators that a user names; None for the default.
 
@@ -135,7 +165,7 @@ def choose_estimators(host: Host, given: str | Estimator | Sequence[str | Estima
     for name in names:
         if not isinstance(name, str | Estimator):
             raise InvalidInputError(f"{name!r} is not an estimator; expected a name such as 'logme', or an instance")
-    chosen = [name if isinstance(name, Estimator) else host.estimator(name) for name in names]
+    chosen = [name if isinstance(name, Estimator) else registered(host, name) for name in names]
     twice = sorted({e.name for e in chosen if [c.name for c in chosen].count(e.name) > 1})
     if twice:
         raise InvalidInputError(f"estimators given twice: {', '.join(twice)}; give each name once")

@@ -9,7 +9,7 @@ from typing import Any
 from modelselect.architectures.encoder import Encoder
 from modelselect.candidates.pools import POOL, Pool
 from modelselect.candidates.zoo import Zoo
-from modelselect.errors import PluginError
+from modelselect.errors import Failure, PluginError, Stage, contained
 from modelselect.estimators.estimator import Estimator
 from modelselect.evidence.evidence import FIELDS
 from modelselect.executor import Executor
@@ -17,9 +17,6 @@ from modelselect.extraction.extractor import Extractor
 
 KINDS = ("zoos", "extractors", "estimators", "executors", "architecture_encoders", "pools", "commands")
 """The kinds of objects that a plugin may register; the hook is `modelselect_register_<kind>`."""
-
-PLUGIN_FAULTS = (Exception, SystemExit)
-"""What a plugin's code may raise without stopping other plugins; KeyboardInterrupt is not among them."""
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]*")
 
@@ -94,8 +91,9 @@ def _validate_command(name: str, command: Any) -> None:
     import typer
 
     try:
-        typer.main.get_command(command)
-    except PLUGIN_FAULTS as error:
+        with contained():
+            typer.main.get_command(command)
+    except Exception as error:
         raise PluginError(
             f"command {name!r} cannot be built: {one_line(error)}. Give its typer.Typer at least one command or a "
             "callback, and use only parameter types that Typer supports."
@@ -123,4 +121,5 @@ def singular(kind: str) -> str:
 
 
 def one_line(error: BaseException) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())
+    """The kind and the text of an error, as a failure shows them."""
+    return Failure.from_exception(Stage.RUN, error).reason

@@ -13,6 +13,7 @@ from modelselect.candidates.candidate import Candidate
 from modelselect.errors import Failure, InvalidInputError
 from modelselect.ranking.expectation import Expectation
 from modelselect.ranking.row import RankedCandidate
+from modelselect.utils.text import valid_text
 
 FORMAT = "modelselect leaderboard"
 FORMAT_VERSION = 1
@@ -121,7 +122,7 @@ def plain_value(value: Any) -> Any:
     if isinstance(value, Failure | Expectation):
         return plain_value(asdict(value))
     if isinstance(value, Mapping | MappingProxyType):
-        return {str(k): plain_value(v) for k, v in value.items()}
+        return {valid_text(str(k)): plain_value(v) for k, v in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str):
         return [plain_value(v) for v in value]
     if isinstance(value, Set):  # in an order that does not change from run to run
@@ -133,4 +134,6 @@ def plain_value(value: Any) -> Any:
         return str(value) if isinstance(plain, type(value)) else plain_value(plain)
     if isinstance(value, float) and not math.isfinite(value):
         return None
-    return value if isinstance(value, str | int | float | bool | None) else str(value)
+    if isinstance(value, str):
+        return valid_text(value)
+    return value if isinstance(value, int | float | bool | None) else valid_text(str(value))

@@ -48,3 +48,12 @@ def _control_group(name: str) -> str:
         return (Path("/sys/fs/cgroup") / name).read_text().strip()
     except OSError:
         return ""
+
+
+def hold_standard_descriptors() -> None:
+    """Makes standard streams that are closed lead nowhere, so that no file or pipe of ours gets their numbers."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number: this one

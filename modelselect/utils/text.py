@@ -44,8 +44,26 @@ UNKNOWN = "–"
 
 
 def printable(text: str) -> str:
-    """The text without control characters, which a terminal would execute."""
-    return "".join(c if c.isprintable() else "\ufffd" for c in text)
+    r"""The text without control characters, which a terminal would execute, and without marks that turn its direction.
+
+    >>> printable("a\x1b[31m"), printable("a\u202egnp.exe")
+    ('a�[31m', 'a�gnp.exe')
+    """
+    return text if text.isprintable() else "".join(c if c.isprintable() else "\ufffd" for c in text)
+
+
+def printable_lines(text: str) -> str:
+    """The text as `printable` makes it, with its line breaks."""
+    return "\n".join(map(printable, text.split("\n")))
+
+
+def valid_text(text: str) -> str:
+    r"""The text without halves of surrogate pairs, which no file and no terminal takes.
+
+    >>> valid_text("caf\udce9")
+    'caf�'
+    """
+    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def with_unit(count: float) -> str:

@@ -24,7 +24,7 @@ def numeric_versions(libraries: tuple[str, ...] = NUMERIC_LIBRARIES) -> dict[str
 
     versions = {}
     for library in libraries:
-        with contextlib.suppress(metadata.PackageNotFoundError):
+        with contextlib.suppress(Exception):  # not installed, or what the installer wrote is damaged
             versions[library] = metadata.version(library)
     return versions
 

@@ -13,6 +13,7 @@ import pytest
 
 import modelselect as ms
 from modelselect.host.host import Host
+from modelselect.leaderboard import Row
 
 GOOD = """
 import modelselect
@@ -129,6 +130,40 @@ import modelselect
 def modelselect_candidate_scored(candidate, scores):
     raise ValueError("not today")
 """,
+    "panics_on_import": "class Panic(BaseException): pass\nraise Panic('chunk size must be non-zero')\n",
+    "raises_without_text": """
+class Mute(Exception):
+    def __str__(self):
+        raise ValueError
+raise Mute()
+""",
+    "panics_in_hook": """
+import modelselect
+
+class Panic(BaseException):
+    pass
+
+@modelselect.hookimpl
+def modelselect_register_zoos():
+    raise Panic("no shelf")
+""",
+    "brings_without_end": """
+import itertools, modelselect
+
+@modelselect.hookimpl
+def modelselect_register_estimators():
+    return map(str, itertools.count())
+""",
+    "panics_in_event": """
+import modelselect
+
+class Panic(BaseException):
+    pass
+
+@modelselect.hookimpl
+def modelselect_candidate_scored(candidate, scores):
+    raise Panic("not today")
+""",
     "exits_in_event": """
 import modelselect, sys
 
@@ -191,6 +226,10 @@ def test_a_good_plugin_is_registered_under_its_distribution(site: Path) -> None:
     [
         ("broken_import", ["cannot be imported", "a_module_that_is_not_there"]),
         ("exits_on_import", ["cannot be imported", "goodbye"]),
+        ("panics_on_import", ["cannot be imported", "Panic: chunk size must be non-zero"]),
+        ("raises_without_text", ["cannot be imported", "Mute: (its message cannot be shown: ValueError)"]),
+        ("panics_in_hook", ["modelselect_register_zoos", "Panic: no shelf"]),
+        ("brings_without_end", ["more than 10,000 estimators"]),
         ("raises_in_hook", ["modelselect_register_zoos", "the shelf fell down"]),
         ("misspelt_hook", ["modelselect_register_estimatorz"]),
         ("unmarked_hook", ["modelselect_register_estimators", "@modelselect.hookimpl"]),
@@ -262,7 +301,7 @@ def test_a_bad_command_leaves_the_help_as_it_is(site: Path, name: str) -> None:
     assert "shaky" not in done.stdout
 
 
-@pytest.mark.parametrize("bad", ["raises_in_event", "exits_in_event"])
+@pytest.mark.parametrize("bad", ["raises_in_event", "exits_in_event", "panics_in_event"])
 def test_an_event_handler_that_raises_is_noted_and_the_others_are_called(site: Path, bad: str) -> None:
     install(site, bad)
     host = Host.load()
@@ -278,6 +317,57 @@ def test_an_event_handler_that_raises_is_noted_and_the_others_are_called(site: P
         host.notify("candidate_scored", candidate=ms.Candidate("shelf", "tiny"), scores={})
     assert heard == ["shelf:tiny"] * 2
     assert faults(host, bad).count("not today") == 1
+
+
+def test_an_event_handler_gets_copies() -> None:
+    class Vandal:
+        @ms.hookimpl
+        def modelselect_candidate_scored(self, candidate: ms.Candidate, scores: dict[str, dict[str, float]]) -> None:
+            scores["logme"]["logme"] = 99.0
+            scores.clear()
+
+        @ms.hookimpl
+        def modelselect_selection_finished(self, leaderboard: ms.Leaderboard) -> None:
+            leaderboard.rows[0].scores["logme"] = 99.0  # type: ignore[index]
+            object.__setattr__(leaderboard, "rows", ())
+
+    host = Host()
+    host.register(Vandal(), "vandal")
+    scores = {"logme": {"logme": 0.5}}
+    host.notify("candidate_scored", candidate=ms.Candidate("shelf", "tiny"), scores=scores)
+    assert scores == {"logme": {"logme": 0.5}}
+    board = ms.Leaderboard((Row(ms.Candidate("shelf", "tiny", metadata={"parameters": 3}), scores={"logme": 0.5}),))
+    host.notify("selection_finished", leaderboard=board)
+    assert len(board.rows) == 1
+    assert board.rows[0].scores == {"logme": 0.5}
+    assert host.plugins[0].faults == []
+
+
+@pytest.mark.parametrize(
+    ("metadata", "entries", "word"),
+    [
+        (None, b"[modelselect]\ngood_plugin = good_plugin\n", ""),
+        (b"Name: br\xe9ken\nVersion: 1.0\n", b"[modelselect]\ngood_plugin = good_plugin\n", ""),
+        (b"", b"[modelselect]\ngood_plugin = good_plugin\n", ""),
+        (b"Name: broken\nVersion: 1.0\n", b"[modelselect]\ngood_plugin\n", "cannot be read"),
+        (b"Name: broken\nVersion: 1.0\n", b"\xff\xfe\n", "cannot be read"),
+        (b"Name: broken\nVersion: 1.0\n", b"[modelselect]\nbroken = \n", "cannot be imported"),
+        (b"Name: broken\nVersion: 1.0\n", b"[modelselect]\nbroken = not a module!\n", "cannot be imported"),
+    ],
+)
+def test_a_damaged_distribution_costs_its_own_plugin_at_most(
+    site: Path, metadata: bytes | None, entries: bytes, word: str
+) -> None:
+    (site / "good_plugin.py").write_text(GOOD)
+    info = site / "broken-1.0.dist-info"
+    info.mkdir()
+    (info / "entry_points.txt").write_bytes(entries)
+    if metadata is not None:
+        (info / "METADATA").write_bytes(metadata)
+    host = Host.load()
+    assert "logme" in host.estimators
+    assert ("spread" in host.estimators) == (not word)
+    assert [word in fault for plugin in host.plugins for fault in plugin.faults] == ([True] if word else [])
 
 
 @pytest.mark.parametrize(

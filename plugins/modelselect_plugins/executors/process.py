@@ -16,8 +16,9 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 import modelselect
-from modelselect.errors import Failure, InvalidInputError, ModelSelectError
+from modelselect.errors import Failure, InvalidInputError, ModelSelectError, message_of
 from modelselect.executor import Executor, Outcome
+from modelselect.utils.system import hold_standard_descriptors
 
 _LOOK_ROUND = 1.0
 """Seconds between checks of silent workers: a worker's own child process can hide its death from `wait`."""
@@ -151,6 +152,7 @@ class _Worker:
     pickled: bytes
 
     def __init__(self, function: bytes) -> None:
+        hold_standard_descriptors()  # the worker would take a pipe for its standard output
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=_work, args=(theirs, function), name="modelselect-worker", daemon=True)
@@ -265,7 +267,7 @@ def _failed(item: Any, reason: str, error: str = "WorkerDied") -> Outcome:
 
 
 def _first_line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {(str(error).strip().splitlines() or ['no message'])[0]}"
+    return f"{type(error).__name__}: {(message_of(error).strip().splitlines() or ['no message'])[0]}"
 
 
 # --- in the worker ---------------------------------------------------------------------------------------------------
