@@ -11,7 +11,6 @@ from modelselect.cli.options import CacheOption, JsonFlag
 from modelselect.cli.terminal import (
     confirmed,
     loaded_host,
-    parse_bytes,
     print_json,
     print_listing,
     print_table,
@@ -147,6 +146,7 @@ def store(
     as_json: JsonFlag = False,
 ) -> None:
     """Show the size of the store, or remove entries."""
+    from modelselect.budget.bounds import parse_bytes
     from modelselect.errors import InvalidInputError
     from modelselect.store.store import Store
 

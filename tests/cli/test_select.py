@@ -52,6 +52,7 @@ def passed(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
     def remember(*_: Any, **settings: Any) -> None:
         found.update(settings)
+        found.pop("confirm", None)
         raise ms.errors.InvalidInputError("enough")
 
     monkeypatch.setattr(funnel, "select", remember)
@@ -134,7 +135,7 @@ def test_all_estimators_rank_and_how_alike_they_do_is_printed(
         (["-c", "embedded:*", "-e", "logmee"], "Did you mean 'logme'"),
         (["-c", "embeded:*"], "Did you mean 'embedded'"),
         (["-c", "embedded:zzz*"], "no candidate matched"),
-        (["-c", "resnet"], "not a candidate expression"),
+        (["-c", "resnett.letters"], "no zoo knows 'resnett.letters'. Did you mean 'resnet.letters'"),
         (["-c", "embedded:*", "--device", "abacus"], "abacus"),
         (["-c", "embedded:*", "--verify", "head"], "add --top-k 3"),
         (["-c", "embedded:*", "--epochs", "3", "--dry-run"], "--epochs applies to fine-tuning"),
