@@ -108,7 +108,7 @@ def _search_zoo(text: str) -> Iterator[Candidate]:
 def expressions_in(text: str) -> list[str]:
     """The candidate expressions of a text with commas: plain names get their zoo, and pools become their members.
 
-    After an expression with a zoo, a comma that no zoo's name follows is part of the candidate's name.
+    Commas in paths (`dir:`) and in queries are part of them, unless a zoo's name follows.
 
     Raises:
         ExpressionError: no zoo knows a plain name, or several do.
@@ -156,13 +156,25 @@ def default_candidates(modality: str) -> DefaultCandidates:
 
 
 def _parts(text: str) -> list[str]:
-    """The text at its commas: at all of them within plain names, before a zoo's name everywhere."""
+    """The parts of a text between commas; a comma in a path or a query counts only before a zoo's name."""
     prefixes = [name for zoo in get_host().zoos.values() for name in (zoo.name, *zoo.aliases)]
     found: list[str] = []
     for part in re.split(rf",\s*(?=(?:{'|'.join(map(re.escape, [POOL, *prefixes]))}):)", text):
-        whole = _WITH_ZOO.match(part.strip()) or _folder(part)
-        found += [part] if whole else [name for name in part.split(",") if name.strip()] or [part]
+        found += [part] if _is_whole(part) else [name for name in part.split(",") if name.strip()] or [part]
     return found
+
+
+def _is_whole(part: str) -> bool:
+    """Whether the commas of a part belong to it: to a path, to a query, or to names that may have commas."""
+    zoo = _WITH_ZOO.match(part.strip())
+    return "," not in part or _folder(part) or "?" in part or (zoo is not None and not _plain_names(zoo[0][:-1]))
+
+
+def _plain_names(zoo: str) -> Mapping[str, str]:
+    """The plain names of a zoo; none if it is not registered, or if its library is missing."""
+    with contextlib.suppress(Exception):  # a plugin may raise anything; searching the zoo reports this
+        return get_host().zoo(zoo).plain_names()
+    return {}
 
 
 def _opened(part: str) -> Sequence[str]:
@@ -191,10 +203,9 @@ def _with_zoo(name: str) -> str:
             f"{name!r} is no folder here ({Path.cwd()}), and no model on the Hub, whose names are 'owner/name'. {_HELP}"
         )
     known: dict[str, list[str]] = {}
-    for zoo in get_host().zoos.values():
-        with contextlib.suppress(Exception):  # the library of the zoo may be missing; a plugin may raise anything
-            for plain, pattern in zoo.plain_names().items():
-                known.setdefault(plain, []).append(f"{zoo.name}:{pattern}")
+    for zoo in get_host().zoos:
+        for plain, pattern in _plain_names(zoo).items():
+            known.setdefault(plain, []).append(f"{zoo}:{pattern}")
     found = in_folder + known.get(name, [])
     if len(found) > 1:
         raise ExpressionError(f"{len(found)} candidates are called {name!r}. Did you mean {' or '.join(found)}?")

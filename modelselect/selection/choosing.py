@@ -263,7 +263,9 @@ def _excess(request: Request) -> str:
     if not download or (download <= bounds.download and not too_long):
         return ""
     time = f" and about {duration(seconds)} to compute on {request.device}" if costs.speed < math.inf else ""
-    return f"{round(kept * len(pool))} candidates: {in_bytes(download)} to download{time}, but the bounds are {bounds}."
+    count = round(kept * len(pool))
+    many = "1 candidate" if count == 1 else f"{count} candidates"
+    return f"{many}: {in_bytes(download)} to download{time}, but the bounds are {bounds}."
 
 
 def _decided(request: Request, costs: _Costs) -> list[Candidate]:
