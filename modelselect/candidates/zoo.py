@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from modelselect.candidates.backbone import Backbone
-from modelselect.candidates.candidate import Candidate
+from modelselect.candidates.candidate import Candidate, download_bytes_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
 OWN_MODULES = "module"
 """The zoo of the caller's own torch modules. Its candidates' names mean nothing in another run."""
+
+
+BYTES_PER_PARAMETER = 4
+"""Weights are float32 once loaded, and mostly in files, too."""
 
 
 class Zoo(abc.ABC):
@@ -56,6 +60,24 @@ class Zoo(abc.ABC):
         """
         return candidate
 
+    def plain_names(self) -> Mapping[str, str]:
+        """By plain name, such as `resnet50`, the pattern that it means here; users then need not name the zoo.
+
+        Only names that the zoo knows without a network. By default there are none.
+        """
+        return {}
+
+    def is_here(self, candidate: Candidate) -> bool:
+        """Whether the candidate can be loaded without a download. By default this is so unless the zoo `downloads`.
+
+        Must be cheap, and ask no network. The candidate may lack its revision and its metadata.
+        """
+        return not self.downloads
+
+    def is_reachable(self) -> bool:
+        """Whether the zoo can download now. Asked once before candidates are chosen; answers within seconds."""
+        return True
+
     @abc.abstractmethod
     def load(self, candidate: Candidate, *, trust_remote_code: bool = False) -> Backbone:
         """The candidate with its weights, in evaluation mode, float32, on the CPU.
@@ -89,3 +111,18 @@ class Zoo(abc.ABC):
     def availability(self) -> str | None:
         """None if the zoo can be used here, else one line: what is missing, and the command that installs it."""
         return None
+
+
+def bytes_to_download(zoo: Zoo, candidate: Candidate) -> int | None:
+    """Bytes that loading the candidate would download now; None if unknown.
+
+    Where the zoo does not know the size of the files, that is the size of the weights in float32.
+    """
+    try:
+        if zoo.is_here(candidate):
+            return 0
+    except Exception:  # a plugin may raise anything; loading the candidate reports this
+        pass
+    parameters = candidate.metadata.get("parameters")
+    known = download_bytes_of(candidate)
+    return known if known is not None or parameters is None else BYTES_PER_PARAMETER * parameters

@@ -12,7 +12,6 @@ from modelselect.cli.streams import say
 from modelselect.cli.terminal import (
     confirmed,
     loaded_host,
-    parse_bytes,
     print_json,
     print_listing,
     print_table,
@@ -162,6 +161,7 @@ def store(
     as_json: JsonFlag = False,
 ) -> None:
     """Show the size of the store, or remove entries."""
+    from modelselect.budget.bounds import parse_bytes
     from modelselect.errors import InvalidInputError
     from modelselect.store.store import Store
 

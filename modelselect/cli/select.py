@@ -27,13 +27,23 @@ def select(
         str, typer.Argument(help="A folder of class folders or of save_to_disk(), or the id of a dataset on the Hub.")
     ],
     candidates: Annotated[
-        list[str], typer.Option("--candidates", "-c", help="'timm:resnet*', 'dir:models/*', ...; may be repeated.")
-    ],
+        list[str] | None,
+        typer.Argument(
+            help="'resnet18.a1_in1k', 'timm:resnet18*', 'dir:models/*', ...; without any, they are chosen for you.",
+            show_default=False,
+        ),
+    ] = None,
+    further: Annotated[
+        list[str] | None, typer.Option("--candidates", "-c", help="The same as an option.", show_default=False)
+    ] = None,
     epochs: EpochsOption = None,
     trials: TrialsOption = None,
     patience: PatienceOption = None,
     no_history: Annotated[
         bool, typer.Option("--no-history", help="Neither use a transfer history nor add to one.")
+    ] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Do not ask, even if the candidates exceed --max-download or --max-time.")
     ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what the run would download and compute, and stop.")
@@ -50,7 +60,7 @@ def select(
     ] = False,
     **options: Any,
 ) -> None:
-    """Rank candidates for a dataset; fine-tune the top k."""
+    """Rank candidates for a dataset; fine-tune the top k. Without candidates, choose them."""
     from modelselect.errors import InvalidInputError, NothingRankedError
     from modelselect.leaderboard.leaderboard import Leaderboard
     from modelselect.selection import funnel, planning
@@ -82,13 +92,15 @@ def select(
         raise InvalidInputError(
             "--confidence applies to a budget; add --budget 20m (or another one), or leave out --confidence"
         )
+    settings["confirm"] = lambda question: yes or (sys.stdin.isatty() and typer.confirm(question, err=True))
     settings["fine_tuning"] = FineTuning(**{name: value for name, value in recipe.items() if value is not None})
+    named = [*(candidates or ()), *(further or ())] or None
     if dry_run:
-        plan = planning.plan(dataset, candidates, **settings)
+        plan = planning.plan(dataset, named, **settings)
         _show_plan(plan, json_path)
         return
     try:
-        board = funnel.select(dataset, candidates, **settings)
+        board = funnel.select(dataset, named, **settings)
     except NothingRankedError as error:
         if isinstance(error.leaderboard, Leaderboard):
             _show_board(error.leaderboard, json_path, report)

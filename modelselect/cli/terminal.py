@@ -83,27 +83,6 @@ def text_of(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
-_UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
-
-
-def parse_bytes(text: str) -> int:
-    """`'500MB'` -> 500,000,000. A number needs its unit, unless it is 0."""
-    import re
-
-    from modelselect.errors import InvalidInputError
-
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?B)?\s*", text, re.IGNORECASE)
-    if match is None:
-        raise InvalidInputError(f"{text!r} is not a size; expected a number with its unit, such as 500MB or 20GB, or 0")
-    count, unit = float(match[1]), match[2]
-    if count and unit is None:
-        raise InvalidInputError(
-            f"{text!r} has no unit; expected B, KB, MB, GB or TB. Type {match[1]}GB for gigabytes, or {match[1]}B for "
-            "bytes"
-        )
-    return int(count * _UNITS[(unit or "B").upper()])
-
-
 def confirmed(question: str, given: bool) -> bool:
     """Whether the user agrees: by the option `--yes`, or by an answer on the terminal.
 

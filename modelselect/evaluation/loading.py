@@ -8,14 +8,11 @@ from functools import cached_property
 
 from modelselect.candidates.backbone import Backbone
 from modelselect.candidates.candidate import Candidate
-from modelselect.candidates.zoo import Zoo
+from modelselect.candidates.zoo import BYTES_PER_PARAMETER, Zoo
 from modelselect.errors import RemoteCodeError, Stage, at, contained
 from modelselect.evaluation.context import EvaluationContext
 from modelselect.host.host import get_host
 from modelselect.utils.system import available_memory
-
-BYTES_PER_PARAMETER = 4
-"""Weights are float32 once loaded."""
 
 AHEAD_SHARE = 0.5
 """Share of the available memory. A candidate whose weights would take more is not loaded before its turn."""

@@ -147,7 +147,7 @@ def as_named_modules(items: Iterable[Any]) -> dict[str, OwnModule]:
         module, *functions = item if isinstance(item, tuple) and 2 <= len(item) <= 3 else (item,)
         if not isinstance(module, torch.nn.Module) or not all(f is None or callable(f) for f in functions):
             raise InvalidInputError(
-                f"{item!r} is not a candidate; expected an expression such as 'timm:resnet*', a Candidate, a torch "
+                f"{item!r} is not a candidate; expected an expression such as 'timm:resnet18*', a Candidate, a torch "
                 "module, a tuple (module, transform), or a tuple (module, transform, read)"
             )
         module = unwrapped(module)

@@ -1,17 +1,125 @@
-"""The candidates that a caller gives, as a pool."""
+"""The candidates that a caller gives, as a pool; without any, those that a run chooses from."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from modelselect.candidates.candidate import Candidate
 from modelselect.candidates.expression import Expression
-from modelselect.errors import ExpressionError, Failure, ModelSelectError, SearchError, contained
+from modelselect.candidates.zoo import Zoo
+from modelselect.errors import ExpressionError, Failure, InvalidInputError, ModelSelectError, SearchError, contained
 from modelselect.evaluation.own_modules import ModuleZoo, as_named_modules
 from modelselect.evaluation.results import ScoringResult
+from modelselect.host.defaults import FOLDER_ZOO
 from modelselect.host.host import get_host
-from modelselect.host.lookup import expressions_in, search
+from modelselect.host.lookup import POOL_VARIABLE, default_candidates, expressions_in, search
 from modelselect.probe.probe import Probe
+from modelselect.utils.text import listed
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What a run without candidates chooses from.
+
+    Attributes:
+        origin: who names the candidates, in words.
+        parts: by expression that names them, such as `pool:images`, the ids of its candidates.
+        left_out: by reason, the names of candidates that cannot be used now.
+    """
+
+    origin: str
+    parts: Mapping[str, tuple[str, ...]]
+    left_out: Mapping[str, tuple[str, ...]]
+
+
+def offered(probe: Probe) -> tuple[list[Candidate], Offer]:
+    """The candidates of a run without candidates, each once, as far as they take such rows and can be loaded now.
+
+    Where a zoo cannot be reached, only candidates on this machine are offered, and no network is asked for others.
+
+    Raises:
+        InvalidInputError: there is no such candidate; the message says what to do.
+        ExpressionError, UnknownNameError: the user's own default candidates cannot be read.
+    """
+    defaults = default_candidates(probe.modality)
+    found: dict[str, Candidate] = {}
+    parts: dict[str, tuple[str, ...]] = {}
+    left_out: dict[str, list[str]] = {}
+    reach: dict[str, bool] = {}
+    for part, expressions in defaults.parts.items():
+        own: dict[str, None] = {}
+        for text in expressions:
+            try:
+                usable = _usable(text, probe, reach, left_out)
+            except ModelSelectError as error:
+                if defaults.is_chosen and not isinstance(error, SearchError):
+                    raise
+                left_out.setdefault(str(error), []).append(text)
+                continue
+            for candidate in usable:
+                found.setdefault(candidate.id, candidate)
+                own[candidate.id] = None
+        parts[part] = tuple(own)
+    if not found:
+        raise InvalidInputError(_nothing_offered(defaults.origin, left_out, reach))
+    return list(found.values()), Offer(
+        defaults.origin, parts, {reason: tuple(names) for reason, names in left_out.items()}
+    )
+
+
+def _usable(text: str, probe: Probe, reach: dict[str, bool], left_out: dict[str, list[str]]) -> list[Candidate]:
+    """The candidates of an expression that can be loaded now and take the probe's rows; the others are noted."""
+    expression = Expression.parse(text)
+    zoo = get_host().zoo(expression.zoo)
+    one = Candidate(zoo.name, expression.pattern)
+    is_one = not any(character in expression.pattern for character in "*?[")
+    if is_one and zoo.downloads and not _is_here(zoo, one) and not _reached(zoo, reach):
+        left_out.setdefault(_out_of_reach(zoo), []).append(text)
+        return []
+    usable = []
+    for candidate in (_as_it_reads(each, probe) for each in search(text)):
+        if candidate.metadata.get("modality", probe.modality) != probe.modality:
+            left_out.setdefault(f"does not take {probe.modality} rows", []).append(candidate.unversioned_id)
+        elif zoo.downloads and not _is_here(zoo, candidate) and not _reached(zoo, reach):
+            left_out.setdefault(_out_of_reach(zoo), []).append(candidate.unversioned_id)
+        else:
+            usable.append(candidate)
+    return usable
+
+
+def _is_here(zoo: Zoo, candidate: Candidate) -> bool:
+    try:
+        return zoo.is_here(candidate)
+    except Exception:  # a plugin may raise anything, and a pattern need not be the name of a candidate
+        return False
+
+
+def _reached(zoo: Zoo, reach: dict[str, bool]) -> bool:
+    """Whether the zoo can download now; asked once, and noted."""
+    if zoo.name not in reach:
+        try:
+            reach[zoo.name] = zoo.is_reachable()
+        except Exception:  # a plugin may raise anything
+            reach[zoo.name] = False
+    return reach[zoo.name]
+
+
+def _out_of_reach(zoo: Zoo) -> str:
+    return f"not on this machine, and {zoo.name} cannot be reached"
+
+
+def _nothing_offered(origin: str, left_out: Mapping[str, list[str]], reach: Mapping[str, bool]) -> str:
+    why = "; ".join(f"{reason} ({listed(names, 2)})" for reason, names in list(left_out.items())[:3])
+    text = f"no candidates are given, and none of {origin} can be used now: {why or 'they match nothing'}."
+    if False in reach.values():
+        text += " Without a network (or with HF_HUB_OFFLINE) only models in the local cache or in folders can be used."
+    return (
+        f"{text} Name candidates that are on this machine, such as '{FOLDER_ZOO}:path/to/models/*', or set "
+        f"{POOL_VARIABLE} to them; or run once with a network, which fills the cache."
+    )
 
 
 def candidates_of(
@@ -23,7 +131,8 @@ def candidates_of(
     """
     if isinstance(given, set | frozenset):  # their order changes from run to run
         given = sorted(given, key=str)
-    items = list(given) if isinstance(given, list) or _is_iterator(given) else [given]
+    items = list(given) if isinstance(given, list) or _is_iterator(given) or _is_of_names(given) else [given]
+    items = [f"{FOLDER_ZOO}:{os.fspath(item)}" if isinstance(item, os.PathLike) else item for item in items]
     items = [part for item in items for part in (expressions_in(item) if isinstance(item, str) else [item])]
     unsearched: dict[str, ScoringResult | Failure] = {}
     pool: dict[str, Candidate] = {}
@@ -67,6 +176,11 @@ def _as_it_reads(candidate: Candidate, probe: Probe) -> Candidate:
         raise
     except Exception:  # a zoo may raise anything; loading the candidate reports what is wrong
         return candidate
+
+
+def _is_of_names(given: Any) -> bool:
+    """Whether this is a tuple of names, and not of a module and what belongs to it."""
+    return isinstance(given, tuple) and all(isinstance(item, str | Candidate | os.PathLike) for item in given)
 
 
 def _is_iterator(given: Any) -> bool:

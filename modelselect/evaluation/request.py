@@ -12,7 +12,7 @@ from modelselect.errors import Failure, InvalidInputError
 from modelselect.estimators.estimator import Estimator
 from modelselect.evaluation.context import EvaluationContext
 from modelselect.evaluation.own_modules import ModuleZoo
-from modelselect.evaluation.pool import candidates_of
+from modelselect.evaluation.pool import Offer, candidates_of, offered
 from modelselect.evaluation.results import ScoringResult
 from modelselect.evaluation.settings import Settings
 from modelselect.executor import Executor
@@ -42,6 +42,7 @@ class Request:
         chosen: the estimators that rank.
         methods: those, and the static baselines.
         pool: the candidates, in the order given.
+        offer: what the pool is chosen from; None where the caller gave candidates.
         own_zoos: the zoo of the caller's bare modules, if there are any.
         history: the transfer history to read and to add to; None for none.
         unsearched: the failures of candidates that stand for an expression whose zoo failed, by id.
@@ -56,6 +57,7 @@ class Request:
     probe: Probe
     source: Probe | None
     pool: list[Candidate]
+    offer: Offer | None
     own_zoos: dict[str, ModuleZoo]
     unsearched: dict[str, ScoringResult | Failure]
     store: Store
@@ -94,7 +96,13 @@ class Request:
                 f"{asked} asks for fine-tuning, but the probe has no held-out rows to measure accuracy on. Make the "
                 f"probe with Probe.of(dataset, holdout={DEFAULT_HOLDOUT}), or give select() the dataset."
             )
-        pool, own_zoos, unsearched = candidates_of(candidates, probe)
+        offer: Offer | None = None
+        own_zoos: dict[str, ModuleZoo] = {}
+        unsearched: dict[str, ScoringResult | Failure] = {}
+        if candidates is None:
+            pool, offer = offered(probe)
+        else:
+            pool, own_zoos, unsearched = candidates_of(candidates, probe)
         return cls(
             settings=settings,
             host=host,
@@ -105,6 +113,7 @@ class Request:
             probe=probe,
             source=None if settings.source is None else draw(settings.source),
             pool=pool,
+            offer=offer,
             own_zoos=own_zoos,
             unsearched=unsearched,
             store=Store(None if settings.cache_dir is None else Path(settings.cache_dir)),

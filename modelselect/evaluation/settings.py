@@ -15,6 +15,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias, TypedDict, TypeVar
 
 from modelselect import estimators as estimation  # this face and the next load NumPy only when a name is taken of them
 from modelselect import history as histories
+from modelselect.budget.bounds import MAX_DOWNLOAD, MAX_TIME, Bounds
 from modelselect.budget.budget import Budget
 from modelselect.candidates.candidate import Candidate
 from modelselect.candidates.limits import Limits
@@ -96,6 +97,11 @@ def unchecked(name: str, value: Any) -> Any:
 
 def _within(name: str, value: Any) -> Any:
     Limits.of(**{name: value})
+    return value
+
+
+def _bounded(name: str, value: Any) -> Any:
+    Bounds.of(**{name: value})
     return value
 
 
@@ -258,6 +264,21 @@ class Settings:
         "File of the transfer history, or 'off' for none; your own by default.",
         Option(str),
     )
+    limit: int | None = setting(
+        None,
+        whole("the number of candidates to keep, or None for all", lambda number: number >= 1, optional=True),
+        "Keep this many candidates: the most promising that fit --max-download and --max-time.",
+        Option(int),
+    )
+    max_download: str | float | None = setting(
+        None, _bounded, "What a run may download before it asks.", Option(str, shown=MAX_DOWNLOAD)
+    )
+    max_time: str | float | None = setting(
+        None, _bounded, "How long the forward passes may take before a run asks.", Option(str, shown=MAX_TIME)
+    )
+    confirm: Callable[[str], bool] | None = setting(
+        None, expect("a function of the question, or None", lambda value: value is None or callable(value)), ""
+    )
     proxy: str | Candidate | None = setting(
         None,
         expect(
@@ -329,6 +350,14 @@ class Settings:
         return Limits.of(self.max_parameters, self.max_latency_ms, self.license)
 
     @property
+    def bounds(self) -> Bounds:
+        """What a run may take. Under a budget of time, that is the time."""
+        given = self.max_time
+        if given is None and self.budget is not None:
+            given = Budget.of(self.budget).seconds
+        return Bounds.of(self.max_download, given)
+
+    @property
     def measures_costs(self) -> bool:
         """Whether candidates are timed on this device."""
         return self.costs or self.max_latency_ms is not None
@@ -381,6 +410,10 @@ class Keywords(BenchmarkKeywords, total=False):
     resamples: int
     recall: int | None
     history: HistoryChoice
+    limit: int | None
+    max_download: str | float | None
+    max_time: str | float | None
+    confirm: Callable[[str], bool] | None
     proxy: str | Candidate | None
     budget: Budget | str | int | None
     confidence: float
@@ -397,6 +430,10 @@ NOT_IN_BENCHMARK: Mapping[str, str] = MappingProxyType(
         "resamples": "the table draws its own resamples; give their number to Benchmark.table(resamples=...)",
         "recall": "every candidate with a known accuracy is scored; give fewer candidates instead",
         "history": "your history may hold the results to be predicted; estimators get a history made from the truth",
+        "limit": "every candidate with a known accuracy is scored; give fewer candidates instead",
+        "max_download": "every candidate with a known accuracy is scored; give fewer candidates instead",
+        "max_time": "every candidate with a known accuracy is scored; give fewer candidates instead",
+        "confirm": "no bounds are checked",
         "proxy": "each dataset is shown to the default proxy",
         "budget": "every candidate is scored on all rows of the probe; give a smaller probe_size instead",
         "confidence": "there is no budget that could end early",

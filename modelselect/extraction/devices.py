@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from modelselect.errors import InvalidInputError
+from modelselect.utils.system import available_memory
 
 PRECISIONS = ("float32", "bfloat16", "float16")
 """Valid values of `precision`."""
@@ -106,6 +107,15 @@ def choose_device(device: str, extractors: Collection[str] = ()) -> str:
             f"or a device with the name of an extractor (registered: {', '.join(extractors) or 'none'})."
         ) from None
     return device
+
+
+def free_memory(device: str) -> int | None:
+    """Bytes that are free on the device now; None if unknown."""
+    import torch
+
+    if device.split(":")[0] == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    return available_memory() if device == "cpu" else None
 
 
 def is_out_of_memory(error: BaseException) -> bool:

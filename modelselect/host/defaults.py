@@ -25,6 +25,10 @@ EMBEDDED_PROXY = "embedded:resnet.textures"
 """The proxy if there is no CLIP: this network comes with modelselect. See docs/explanation/recall.md for what that
 costs in agreement."""
 
+HUB_ZOO = "hub"
+FOLDER_ZOO = "dir"
+"""What a plain name means that is `owner/name`, or a folder on this machine."""
+
 DEMO_ZOO = "embedded"
 """`modelselect demo` shows this zoo: its networks and their true accuracies come with modelselect, so that the demo
 runs offline and in a minute."""

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 from modelselect.candidates.candidate import Candidate
 from modelselect.candidates.expression import Expression
@@ -15,11 +19,18 @@ from modelselect.errors import (
     NoExceptionError,
     SearchError,
     contained,
+    did_you_mean,
 )
 from modelselect.estimators.estimator import Estimator
 from modelselect.estimators.unusable import usable
-from modelselect.host.defaults import DEFAULT_ESTIMATORS
+from modelselect.host.defaults import DEFAULT_ESTIMATORS, FOLDER_ZOO, HUB_ZOO
 from modelselect.host.host import Host, get_host
+
+POOL_VARIABLE = "MODELSELECT_POOL"
+"""The environment variable that names the candidates of a run without candidates."""
+
+_WITH_ZOO = re.compile(r"[A-Za-z][A-Za-z0-9_-]*:")
+_OWNED = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(@[\w-][\w./-]*)?(\?\w+=.*)?", re.ASCII)
 
 
 def architectures(expressions: Iterable[str]) -> Iterator[Candidate]:
@@ -29,7 +40,7 @@ def architectures(expressions: Iterable[str]) -> Iterator[Candidate]:
         ExpressionError: an expression is not valid or matches nothing.
         UnknownNameError: no zoo has this name.
     """
-    for text in expressions:
+    for text in (part for given in expressions for part in expressions_in(given)):
         expression = Expression.parse(text)
         found = list(get_host().zoo(expression.zoo).architectures(expression.pattern))
         if not found:
@@ -63,11 +74,12 @@ def search(expressions: str | Iterable[str]) -> list[Candidate]:
     """The candidates that match candidate expressions: metadata only, in the zoos' order, each once.
 
     Args:
-        expressions: `"timm:resnet*"`, `"embedded:*"`, `"dir:path/to/models/*"`, ..., or several of them: a list, or one
-            text with commas.
+        expressions: `"timm:resnet*"`, `"embedded:*"`, `"dir:path/to/models/*"`, ..., a plain name
+            (`"resnet18.a1_in1k"`, `"microsoft/resnet-50"`, a folder), or several of them: a list, or one text with
+            commas.
 
     Raises:
-        ExpressionError: an expression is not valid.
+        ExpressionError: an expression is not valid, or several zoos know a plain name.
         UnknownNameError: no zoo has this name.
         SearchError: the zoo failed, for example without a network.
 
@@ -116,25 +128,124 @@ def _search_zoo(text: str) -> Iterator[Candidate]:
 
 
 def expressions_in(text: str) -> list[str]:
-    """The candidate expressions of a text with commas, and the members of its pools.
+    """The candidate expressions of a text with commas: plain names get their zoo, and pools become their members.
 
-    A comma that no zoo's name follows is part of a candidate's name.
+    Commas in paths (`dir:`) and in queries are part of them, unless a zoo's name follows.
 
     Raises:
+        ExpressionError: no zoo knows a plain name, or several do.
         UnknownNameError: no pool has this name.
 
     >>> expressions_in("embedded:plain*, timm:resnet*"), expressions_in("dir:models/a,b")
     (['embedded:plain*', 'timm:resnet*'], ['dir:models/a,b'])
+    >>> expressions_in("microsoft/resnet-50,resnet.letters")
+    ['hub:microsoft/resnet-50', 'embedded:resnet.letters']
     """
-    host = get_host()
-    zoos = "|".join(re.escape(name) for zoo in host.zoos.values() for name in (zoo.name, *zoo.aliases))
-    parts = re.split(rf",\s*(?=(?:{POOL}|{zoos}):)", text)
-    opened = (_members(host, part) if part.strip().startswith(f"{POOL}:") else (part,) for part in parts)
-    return [expression for expressions in opened for expression in expressions]
+    return [expression for part in _parts(text) for expression in _opened(part)]
 
 
-def _members(host: Host, text: str) -> tuple[str, ...]:
-    return host.pool(Expression.parse(text).pattern).members
+@dataclass(frozen=True)
+class DefaultCandidates:
+    """What a run without candidates chooses from.
+
+    Attributes:
+        origin: who says so, in words.
+        parts: by part of the text that names them (`pool:images`, `dir:models/*`), the candidate expressions.
+        is_chosen: whether the user set them, so that an expression that cannot be read is the user's error.
+    """
+
+    origin: str
+    parts: Mapping[str, tuple[str, ...]]
+    is_chosen: bool
+
+
+def default_candidates(modality: str) -> DefaultCandidates:
+    """The candidates of a run without candidates: those in `MODELSELECT_POOL`, else the pools of the probe's modality.
+
+    Raises:
+        InvalidInputError: the variable names none, and no pool has candidates of this modality.
+    """
+    if named := os.environ.get(POOL_VARIABLE, "").strip():
+        parts = {part.strip(): tuple(_opened(part)) for part in _parts(named)}
+        return DefaultCandidates(f"the environment variable {POOL_VARIABLE}", parts, True)
+    parts = {f"{POOL}:{pool.name}": pool.members for pool in pools() if pool.modality == modality}
+    if not parts:
+        raise InvalidInputError(
+            f"no candidates are given, and no pool holds candidates for {modality} rows (`modelselect pools` lists the "
+            f"pools). Give candidates, or name some in the environment variable {POOL_VARIABLE}."
+        )
+    return DefaultCandidates(f"the pools for {modality}s", parts, False)
+
+
+def _parts(text: str) -> list[str]:
+    """The parts of a text between commas; a comma in a path or a query counts only before a zoo's name."""
+    prefixes = [name for zoo in get_host().zoos.values() for name in (zoo.name, *zoo.aliases)]
+    found: list[str] = []
+    for part in re.split(rf",\s*(?=(?:{'|'.join(map(re.escape, [POOL, *prefixes]))}):)", text):
+        found += [part] if _is_whole(part) else [name for name in part.split(",") if name.strip()] or [part]
+    return found
+
+
+def _is_whole(part: str) -> bool:
+    """Whether the commas of a part belong to it: to a path, to a query, or to names that may have commas."""
+    zoo = _WITH_ZOO.match(part.strip())
+    return "," not in part or _folder(part) or "?" in part or (zoo is not None and not _plain_names(zoo[0][:-1]))
+
+
+def _plain_names(zoo: str) -> Mapping[str, str]:
+    """The plain names of a zoo; none if it is not registered, or if its library is missing."""
+    with contextlib.suppress(Exception):  # a plugin may raise anything; searching the zoo reports this
+        return get_host().zoo(zoo).plain_names()
+    return {}
+
+
+def _opened(part: str) -> Sequence[str]:
+    """The expressions that one part of a text means."""
+    part = part.strip()
+    if part.startswith(f"{POOL}:"):
+        return get_host().pool(Expression.parse(part).pattern).members
+    return (part,) if _WITH_ZOO.match(part) or not part else (_with_zoo(part),)
+
+
+def _with_zoo(name: str) -> str:
+    """The candidate expression that a plain name means. No network is asked.
+
+    Raises:
+        ExpressionError: no zoo knows the name, or several do; the message says what to write instead.
+    """
+    in_folder = [f"{FOLDER_ZOO}:{name}"] if _folder(name) else []
+    if not in_folder and re.search(r"[*[]|\?(?!\w+=)", name):
+        zoos = (HUB_ZOO, FOLDER_ZOO) if "/" in name else ("timm", "torchvision")
+        meant = " or ".join(f"{zoo}:{name}" for zoo in zoos)
+        raise ExpressionError(f"{name!r} has a wildcard, but no zoo. Did you mean {meant}? {_HELP}")
+    if os.sep in name or "/" in name:
+        if in_folder or _OWNED.fullmatch(name):
+            return in_folder[0] if in_folder else f"{HUB_ZOO}:{name}"
+        raise ExpressionError(
+            f"{name!r} is no folder here ({Path.cwd()}), and no model on the Hub, whose names are 'owner/name'. {_HELP}"
+        )
+    known: dict[str, list[str]] = {}
+    for zoo in get_host().zoos:
+        for plain, pattern in _plain_names(zoo).items():
+            known.setdefault(plain, []).append(f"{zoo}:{pattern}")
+    found = in_folder + known.get(name, [])
+    if len(found) > 1:
+        raise ExpressionError(f"{len(found)} candidates are called {name!r}. Did you mean {' or '.join(found)}?")
+    if not found:
+        raise ExpressionError(
+            f"no zoo knows {name!r}.{did_you_mean(name, known)} A model on the Hub is called 'owner/name'. {_HELP}"
+        )
+    return found[0]
+
+
+_HELP = "Expected 'zoo:name' or 'zoo:glob*', for example 'embedded:*', 'timm:resnet18*' or 'dir:path/to/models/*'."
+
+
+def _folder(name: str) -> bool:
+    try:
+        return name.strip() != "" and Path(name.strip()).expanduser().is_dir()
+    except (OSError, ValueError, RuntimeError):  # too long, or with a null character
+        return False
 
 
 def registered(host: Host, name: str) -> Estimator:

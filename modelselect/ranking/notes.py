@@ -41,10 +41,12 @@ def notes_of(ranking: Ranking) -> list[str]:
 
 
 def remarks_of(ranking: Ranking) -> list[str]:
-    """What the user must know of the dataset: the ranking is by the rows that were read, in the way they were read."""
-    dataset = ranking.provenance.get("dataset")
-    remarks = dataset.get("remarks", []) if isinstance(dataset, Mapping) else []
-    return [printable(remark) for remark in remarks if isinstance(remark, str)] if isinstance(remarks, list) else []
+    """What the user must know of the rows that were read, and of the candidates, if they were chosen for the user."""
+    found: list[str] = []
+    for record in (ranking.provenance.get("dataset"), ranking.provenance.get("choice")):
+        remarks = record.get("remarks", []) if isinstance(record, Mapping) else []
+        found += [printable(each) for each in remarks if isinstance(each, str)] if isinstance(remarks, list) else []
+    return found
 
 
 def certainty_text(ranking: Ranking, names: Sequence[str] | None = None) -> str | None:

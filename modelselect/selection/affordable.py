@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+import statistics
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -198,6 +199,24 @@ def _decision_key(state: State, meter: Meter, task: VerificationTask, top_k: int
         device=task.context.compute.device,
         **more,
     )
+
+
+def fine_tuning_seconds(request: Request, macs: Sequence[float], speed: float) -> tuple[float | None, float | None]:
+    """The time for one epoch each, and for the fine-tuning that continues from there, if candidates are typical.
+
+    Args:
+        request: says how many candidates are fine-tuned, and how.
+        macs: multiply-accumulates of one row, of each candidate of which they are known.
+        speed: multiply-accumulates a second.
+    """
+    if not macs:
+        return None, None
+    asked, row_seconds = request.settings, statistics.fmean(macs) / speed
+    tuned, verified = min(asked.tune, len(request.pool)), min(asked.top_k, len(request.pool))
+    epoch, whole = epoch_passes(request.probe), 0
+    if verified:
+        whole = verified * fine_tuning_passes(asked.recipe, asked.verify, request.probe) - min(tuned, verified) * epoch
+    return tuned * epoch * row_seconds if tuned else None, whole * row_seconds if verified else None
 
 
 def fine_tuning_passes(settings: FineTuning, method: str, probe: Probe) -> int:

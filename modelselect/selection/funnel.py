@@ -13,6 +13,7 @@ from modelselect.evaluation.request import Request
 from modelselect.evaluation.settings import Keywords, Settings, with_signature
 from modelselect.extraction.inputs import InputCache
 from modelselect.leaderboard.leaderboard import Leaderboard
+from modelselect.selection.choosing import Choice, agree, chosen
 from modelselect.selection.narrowing import recalled, within_limits
 from modelselect.selection.provenance import Begun, provenance
 from modelselect.selection.recording import recorded
@@ -22,7 +23,7 @@ from modelselect.utils.progress import Progress
 
 
 @with_signature(Keywords)
-def select(dataset: Any, candidates: Any, **settings: Unpack[Keywords]) -> Leaderboard:
+def select(dataset: Any, candidates: Any = None, **settings: Unpack[Keywords]) -> Leaderboard:
     """Ranks pre-trained candidates for a dataset without fine-tuning them, then fine-tunes the top k if asked to.
 
     Every result is saved as soon as it is computed. A run that was killed continues where it stopped.
@@ -30,8 +31,10 @@ def select(dataset: Any, candidates: Any, **settings: Unpack[Keywords]) -> Leade
     Args:
         dataset: anything that `Probe.of` takes: a folder of class folders, a `datasets.Dataset`, the id of a dataset
             on the Hub, a torch dataset, or `(inputs, labels)`. Its test split is never used.
-        candidates: a candidate expression (`"timm:resnet*"`), a `Candidate`, a torch module, a tuple of a torch module
-            and a transform from one row to a tensor, or a list of these.
+        candidates: a candidate expression (`"timm:resnet18*"`), a plain name (`"microsoft/resnet-50"`), a folder, a
+            `Candidate`, a torch module, a tuple of a torch module and a transform from one row to a tensor, or a list
+            of these. None chooses them: from those that the environment variable `MODELSELECT_POOL` names, else from
+            the pools for such rows (`pools()`), the most promising within `max_download` and `max_time`.
         estimators: names or instances to rank by, or `"all"`; None for the default, `"evidence"`: scores of the probe,
             the transfer history and facts about the candidates as pieces of evidence. With several, `score` is the mean
             normalised rank (0 last, 1 first). Static baselines such as the number of parameters are always shown, and
@@ -72,6 +75,15 @@ def select(dataset: Any, candidates: Any, **settings: Unpack[Keywords]) -> Leade
             of (`fennec`). None keeps all.
         history: the transfer history that recall and estimators use, and that this run is added to: a path, a
             `History`, None for the user's own, or False for none.
+        limit: number of candidates to keep, before any is downloaded: the most promising that fit `max_download` and
+            `max_time` together, by published results, accuracy on ImageNet and size. None keeps all that are given.
+        max_download: what the run may download: a size (`"500MB"`) or a number of bytes; None for 2 GB. Candidates on
+            this machine count nothing. Candidates that you name may exceed it: see `confirm`.
+        max_time: how long the forward passes may take, as estimated from the number of parameters: a time (`"1h"`) or
+            seconds; None for 10 minutes, or the time of `budget`.
+        confirm: a function that gets a question if candidates that you name would download something, and exceed
+            `max_download` or `max_time`. If it returns False, the run ends before it downloads anything. None warns,
+            and the run goes on. The command line asks on the terminal.
         proxy: the candidate whose features describe the dataset: for estimators that compare other candidates with it
             (`rsa`, `dds`), and for `fennec`, which compares datasets. None for CLIP if it is cached, else for a small
             network that is part of modelselect.
@@ -107,8 +119,9 @@ def select(dataset: Any, candidates: Any, **settings: Unpack[Keywords]) -> Leade
     begun = Begun.now()
     asked = Settings.of("select", settings)
     strategy = strategy_of(asked)
-    request = Request.of(asked, dataset, candidates)
-    with _opened(request) as state:
+    request, choice = chosen(Request.of(asked, dataset, candidates))
+    agree(request, choice)
+    with _opened(request, choice) as state:
         state = within_limits(request, state)
         state = recalled(request, state)
         state = strategy.score(request, state)
@@ -125,7 +138,7 @@ def select(dataset: Any, candidates: Any, **settings: Unpack[Keywords]) -> Leade
 
 
 @contextlib.contextmanager
-def _opened(request: Request) -> Iterator[State]:
+def _opened(request: Request, choice: Choice) -> Iterator[State]:
     """The state before the first stage, with inputs cached, bars shown and bare modules in evaluation mode."""
     modules = [module for zoo in request.own_zoos.values() for module in zoo.modules]
     spool = InputCache.temporary(request.store.path / "spool")
@@ -135,6 +148,7 @@ def _opened(request: Request) -> Iterator[State]:
             bars=bars,
             pool=tuple(request.pool),
             results=request.unsearched,
+            chosen=choice.record,
         )
 
 

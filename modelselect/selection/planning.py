@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Sequence
 from typing import Any, Unpack
 
 from modelselect.budget.budget import MOST_TUNED, Budget, round_sizes
 from modelselect.candidates.candidate import Candidate
+from modelselect.candidates.zoo import BYTES_PER_PARAMETER, bytes_to_download
 from modelselect.errors import Failure, Stage
 from modelselect.estimators.resampling import looks_at_rows
-from modelselect.evaluation.loading import BYTES_PER_PARAMETER
 from modelselect.evaluation.request import Request
 from modelselect.evaluation.settings import Keywords, Settings, with_signature
 from modelselect.evaluation.task import ScoringTask
 from modelselect.evaluation.timing import decode_seconds, macs_per_second
 from modelselect.extraction.inputs import InputCache
 from modelselect.history.proxy import named_proxy
-from modelselect.selection.affordable import epoch_passes, fine_tuning_passes
+from modelselect.selection.affordable import fine_tuning_seconds
+from modelselect.selection.choosing import chosen
 from modelselect.selection.forecast import PlannedRound, kept_for_verification, plan_rounds
 from modelselect.selection.narrowing import recalled, within_limits
 from modelselect.selection.plan import Plan, PlannedCandidate
@@ -26,7 +25,7 @@ from modelselect.utils.progress import Progress
 
 
 @with_signature(Keywords)
-def plan(dataset: Any, candidates: Any, **settings: Unpack[Keywords]) -> Plan:
+def plan(dataset: Any, candidates: Any = None, **settings: Unpack[Keywords]) -> Plan:
     """What `select()` would do with the same arguments, and what that would cost.
 
     `plan()` reads the dataset, because what is in the store depends on its rows. Of candidates it only reads metadata
@@ -52,7 +51,7 @@ def plan(dataset: Any, candidates: Any, **settings: Unpack[Keywords]) -> Plan:
     """
     asked = Settings.of("plan", settings)
     budget = None if asked.budget is None else Budget.of(asked.budget)
-    request = Request.of(asked, dataset, candidates)
+    request, choice = chosen(Request.of(asked, dataset, candidates))
     state = State(
         context=request.context(InputCache(None)),
         bars=Progress(asked.progress),
@@ -79,7 +78,8 @@ def plan(dataset: Any, candidates: Any, **settings: Unpack[Keywords]) -> Plan:
     if budget is not None and asked.top_k and not tune and asked.verify != "head":
         tune = min(MOST_TUNED, len(open_rows))
         tune = tune if tune > asked.top_k else 0
-    tuning_seconds, fine_tuning_seconds = _fine_tuning_seconds(request, open_rows, speed)
+    macs = [row.macs for row in open_rows if row.macs is not None]
+    tuning_seconds, verifying_seconds = fine_tuning_seconds(request, macs, speed)
     return Plan(
         rows=rows,
         probe_rows=len(request.probe),
@@ -89,27 +89,12 @@ def plan(dataset: Any, candidates: Any, **settings: Unpack[Keywords]) -> Plan:
         recalled_from=None if state.recalled is None else state.recalled["pool"],
         budget=budget,
         rounds=rounds,
-        fine_tuning_seconds=fine_tuning_seconds if budget is None else None,
+        fine_tuning_seconds=verifying_seconds if budget is None else None,
         top_k=asked.top_k,
         tune=tune,
         tuning_seconds=tuning_seconds if budget is None else None,
-        remarks=request.probe.remarks,
+        remarks=(*request.probe.remarks, *choice.remarks),
     )
-
-
-def _fine_tuning_seconds(
-    request: Request, rows: Sequence[PlannedCandidate], speed: float
-) -> tuple[float | None, float | None]:
-    """The time for one epoch each, and for the fine-tuning that continues from there, if candidates are typical."""
-    known = [row.macs / speed for row in rows if row.macs is not None]
-    if not known:
-        return None, None
-    asked, row_seconds = request.settings, statistics.fmean(known)
-    tuned, verified = min(asked.tune, len(rows)), min(asked.top_k, len(rows))
-    epoch, whole = epoch_passes(request.probe), 0
-    if verified:
-        whole = verified * fine_tuning_passes(asked.recipe, asked.verify, request.probe) - min(tuned, verified) * epoch
-    return tuned * epoch * row_seconds if tuned else None, whole * row_seconds if verified else None
 
 
 def _row_seconds(row: PlannedCandidate, speed: float, decoding: float) -> float | None:
@@ -139,7 +124,7 @@ def _planned_candidate(request: Request, state: State, candidate: Candidate, spe
         remarks.append("gated: ask its owner for access")
     return PlannedCandidate(
         candidate,
-        download_bytes=known.get("download_bytes", known.get("size_bytes")) if zoo.downloads else 0,
+        download_bytes=bytes_to_download(zoo, candidate),
         parameters=preview.parameters,
         memory=None if preview.parameters is None else BYTES_PER_PARAMETER * preview.parameters,
         macs=preview.macs,

@@ -52,6 +52,7 @@ def provenance(request: Request, state: State, begun: Begun, budget: Mapping[str
             e.name: {"key": e.key, "parameters": e.parameters, "citation": e.citation} for e in request.methods
         },
         "settings": _settings(request, state),
+        "choice": state.chosen,
         "recall": state.recalled,
         "history": None if context.recall is None else _history(context.recall.view),
         "budget": budget,

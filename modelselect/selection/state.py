@@ -42,6 +42,7 @@ class State:
         bars: show progress.
         pool: the candidates that are left, in the order given.
         results: the result of scoring a candidate, or why it has no scores, by id.
+        chosen: the record of how the candidates were chosen; None where the caller named all of them.
         recalled: the record of recall; None without recall.
         ranking: the candidates in order, without provenance.
         outlook: what all evidence so far says of the candidates; None before scoring, or if none has a score.
@@ -54,6 +55,7 @@ class State:
     bars: Progress
     pool: tuple[Candidate, ...]
     results: Mapping[str, ScoringResult | Failure]
+    chosen: Mapping[str, Any] | None = None
     recalled: Mapping[str, Any] | None = None
     ranking: Ranking = field(default_factory=Ranking.empty)
     outlook: Outlook | None = None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from safetensors.torch import save_file
 import modelselect as ms
 from modelselect.benchmarking import running
 from modelselect.cli import app
+from modelselect.host.lookup import POOL_VARIABLE
 from modelselect.selection import funnel
 from tests.cli.conftest import run
 from tests.evaluation.material import images
@@ -52,6 +55,7 @@ def passed(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
     def remember(*_: Any, **settings: Any) -> None:
         found.update(settings)
+        found.pop("confirm", None)
         raise ms.errors.InvalidInputError("enough")
 
     monkeypatch.setattr(funnel, "select", remember)
@@ -134,7 +138,7 @@ def test_all_estimators_rank_and_how_alike_they_do_is_printed(
         (["-c", "embedded:*", "-e", "logmee"], "Did you mean 'logme'"),
         (["-c", "embeded:*"], "Did you mean 'embedded'"),
         (["-c", "embedded:zzz*"], "no candidate matched"),
-        (["-c", "resnet"], "not a candidate expression"),
+        (["-c", "resnett.letters"], "no zoo knows 'resnett.letters'. Did you mean 'resnet.letters'"),
         (["-c", "embedded:*", "--device", "abacus"], "abacus"),
         (["-c", "embedded:*", "--verify", "head"], "add --top-k 3"),
         (["-c", "embedded:*", "--epochs", "3", "--dry-run"], "--epochs applies to fine-tuning"),
@@ -282,3 +286,74 @@ def test_limits_are_options_of_the_command_line(tmp_path: Path, quickly: None) -
     assert all(row.latency_ms for row in board.ranked)
     given = json.loads((tmp_path / "board.json").read_text())["provenance"]["settings"]["limits"]
     assert given == {"max_parameters": 23000, "max_latency_ms": 10000.0, "license": ["mit", "apache*"]}
+
+
+def test_a_folder_alone_is_enough(
+    capsys: pytest.CaptureFixture[str], dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(POOL_VARIABLE, "embedded:plain*,embedded:vit*")
+    code, out, err = run(capsys, "select", dataset)
+    assert code == 0
+    assert "Candidates: 3 of 3 from the environment variable MODELSELECT_POOL" in err
+    assert "embedded:vit.letters" in out
+    code, _, err = run(capsys, "select", dataset, "--dry-run", "--json", tmp_path / "plan.json", "--limit", "2")
+    assert code == 0
+    plan = json.loads((tmp_path / "plan.json").read_text())
+    assert len(plan["rows"]) == 2
+    assert "Left out: 1 less promising" in plan["remarks"][-1]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["resnet.letters", "plain.letters"],
+        ["-c", "resnet.letters", "plain.letters"],
+        ["-c", "resnet.letters,plain.letters"],
+        ["-c", "resnet.letters", "-c", "plain.letters"],
+    ],
+)
+def test_candidates_follow_the_dataset_or_the_option(
+    capsys: pytest.CaptureFixture[str], dataset: Path, arguments: list[str]
+) -> None:
+    code, out, _ = run(capsys, "select", dataset, *arguments, "-e", "logme", "--json", "-", "--no-history")
+    assert code == 0
+    assert {row["candidate"]["name"] for row in json.loads(out)["rows"]} == {"resnet.letters", "plain.letters"}
+
+
+def test_without_a_terminal_131_networks_are_refused_with_their_size_and_what_to_do(
+    capsys: pytest.CaptureFixture[str], dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    begun = refusal(capsys, "select", dataset, "-c", "timm:resnet*")
+    assert re.search(r"131 candidates: 40\.\d GB to download and about .* but the bounds are 2 GB and 10 min", begun)
+    for advice in ("add --yes", "--limit 12", "--max-download, --max-time", "--dry-run"):
+        assert advice in begun
+
+
+@pytest.mark.parametrize(("answer", "goes_on"), [("y", True), ("n", False)])
+def test_on_a_terminal_the_command_asks(
+    capsys: pytest.CaptureFixture[str], dataset: Path, monkeypatch: pytest.MonkeyPatch, answer: str, goes_on: bool
+) -> None:
+    asked: list[str] = []
+
+    def confirm(question: str, *, err: bool) -> bool:
+        asked.append(question)
+        return answer == "y"
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr("sys.stdin", Terminal())
+    monkeypatch.setattr("typer.confirm", confirm)
+    monkeypatch.setattr(funnel, "_opened", lambda *_: pytest.fail("begun", pytrace=False))
+    words = ["select", dataset, "timm:resnet18.a1_in1k", "--max-download", "1MB"]
+    if goes_on:
+        with pytest.raises(pytest.fail.Exception, match="begun"):
+            run(capsys, *words)
+    else:
+        assert "Nothing was downloaded" in refusal(capsys, *words)
+    assert asked == ["1 candidate: 46.8 MB to download, but the bounds are 1 MB and 10 min. Go on?"]
+    with pytest.raises(pytest.fail.Exception, match="begun"):
+        run(capsys, *words, "--yes")
+    assert len(asked) == 1

@@ -19,11 +19,11 @@ from modelselect.evaluation.settings import NOT_IN_BENCHMARK, BenchmarkKeywords,
 from tests.docs.test_estimator_pages import generate
 
 NAMES = [field.name for field in fields(Settings)]
-WITHOUT_OPTION = {"fine_tuning"}
-"""--epochs, --trials and --patience stand for it."""
+WITHOUT_OPTION = {"fine_tuning", "confirm"}
+"""--epochs, --trials and --patience stand for the first, --yes and the terminal for the second."""
 
 OF_SELECT = {"--candidates", "--epochs", "--trials", "--patience", "--no-history", "--dry-run", "--json", "--report"}
-OF_SELECT |= {"--agreement"}
+OF_SELECT |= {"--agreement", "--yes"}
 OF_BENCHMARK = {"--candidates", "--truth", "--verify", "--epochs", "--trials", "--patience", "--save-truth", "--scores"}
 OF_BENCHMARK |= {"--column", "--measure", "--resamples", "--no-intervals", "--output", "--json", "--models"}
 OF_BENCHMARK |= {"--probe-sizes", "--per-class", "--seeds", "--reference", "--detail"}
@@ -47,6 +47,12 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"max_corrupt": 2}, "max_corrupt is 2; expected a share from 0 to 1"),
     ({"recall": 0}, "recall is 0; expected the number of candidates to keep, or None for all"),
     ({"history": True}, "history is True; expected a path, a History, None for your own, or False for none"),
+    ({"limit": 0}, "limit is 0; expected the number of candidates to keep, or None for all"),
+    ({"max_download": "2"}, "'2' has no unit; expected B, KB, MB, GB or TB. Type 2GB for gigabytes"),
+    ({"max_download": -1}, "max_download is -1; expected a size such as '2GB' or a number of bytes, 0 for none"),
+    ({"max_time": "600"}, "max_time is '600'; expected a time such as '10m' or '1h30m'"),
+    ({"max_time": "soon"}, "max_time is 'soon'; expected a time"),
+    ({"confirm": True}, "confirm is True; expected a function of the question, or None"),
     ({"proxy": 5}, "proxy is 5; expected one candidate"),
     ({"budget": "soon"}, "budget is 'soon'; expected a time"),
     ({"confidence": 0.2}, "confidence is 0.2; expected a probability of at least 0.5 and below 1"),

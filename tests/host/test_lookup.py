@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 import modelselect as ms
-from modelselect.errors import InvalidInputError, UnknownNameError
+from modelselect.errors import ExpressionError, InvalidInputError, UnknownNameError
 from modelselect.host.host import get_host
 from modelselect.host.lookup import choose_estimators, expressions_in
 
@@ -29,10 +31,56 @@ def test_no_estimator_and_an_unknown_one_are_refused() -> None:
         ("embedded:plain*, hub:a/b", ["embedded:plain*", "hub:a/b"]),
         ("dir:models/a,b", ["dir:models/a,b"]),
         ("hub:*?search=a,license:mit", ["hub:*?search=a,license:mit"]),
+        ("embedded:plain*,resnet.letters", ["embedded:plain*", "embedded:resnet.letters"]),
+        ("resnet.letters , embedded:plain*", ["embedded:resnet.letters", "embedded:plain*"]),
     ],
 )
 def test_a_comma_parts_expressions_where_a_zoo_follows(text: str, parts: list[str]) -> None:
     assert expressions_in(text) == parts
+
+
+@pytest.mark.parametrize(
+    ("name", "expression"),
+    [
+        ("resnet.letters", "embedded:resnet.letters"),
+        ("resnet18.a1_in1k", "timm:resnet18.a1_in1k"),
+        ("alexnet", "torchvision:alexnet"),
+        ("microsoft/resnet-50", "hub:microsoft/resnet-50"),
+        ("owner/name@main?pooling=cls", "hub:owner/name@main?pooling=cls"),
+        ("bert-base-uncased", "hub:google-bert/bert-base-uncased"),
+        ("gpt2", "hub:openai-community/gpt2"),
+    ],
+)
+def test_a_plain_name_gets_the_zoo_that_knows_it(name: str, expression: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("socket.socket.connect", lambda *_: pytest.fail("a network was asked"))
+    assert expressions_in(name) == [expression]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("resnet50", "2 candidates are called 'resnet50'. Did you mean timm:resnet50 or torchvision:resnet50?"),
+        ("resnet5O", "no zoo knows 'resnet5O'. Did you mean 'resnet50'"),
+        ("resnet*", "'resnet*' has a wildcard, but no zoo. Did you mean timm:resnet* or torchvision:resnet*?"),
+        ("google/vit-*", "Did you mean hub:google/vit-* or dir:google/vit-*?"),
+        ("models/of/mine", "'models/of/mine' is no folder here"),
+        ("timm:", "'timm:' is not a candidate expression"),
+    ],
+)
+def test_a_plain_name_that_is_not_one_candidate_is_refused_with_what_to_write(name: str, words: str) -> None:
+    with pytest.raises(ExpressionError) as refused:
+        ms.search(name)
+    assert words in str(refused.value)
+
+
+def test_a_folder_is_a_name_too(here: Path) -> None:
+    for name in ("resnet.letters", "owner/name", "mine, all"):
+        (here / name).mkdir(parents=True)
+    assert expressions_in("./owner") == ["dir:./owner"]
+    assert expressions_in("owner/name") == ["dir:owner/name"]
+    assert expressions_in("mine, all") == ["dir:mine, all"]
+    with pytest.raises(ExpressionError, match=r"Did you mean dir:resnet\.letters or embedded:resnet\.letters\?"):
+        expressions_in("resnet.letters")
 
 
 def test_candidates_of_one_text_are_those_of_a_list() -> None:

@@ -52,6 +52,25 @@ MAX_SCANNED = 10_000
 
 CONFIGURATION = "config.json"
 
+WELL_KNOWN = (
+    "albert/albert-base-v2",
+    "BAAI/bge-base-en-v1.5",
+    "BAAI/bge-small-en-v1.5",
+    "distilbert/distilbert-base-uncased",
+    "distilbert/distilroberta-base",
+    "FacebookAI/roberta-base",
+    "FacebookAI/roberta-large",
+    "FacebookAI/xlm-roberta-base",
+    "google-bert/bert-base-cased",
+    "google-bert/bert-base-multilingual-cased",
+    "google-bert/bert-base-uncased",
+    "google-bert/bert-large-uncased",
+    "openai-community/gpt2",
+    "sentence-transformers/all-MiniLM-L6-v2",
+    "sentence-transformers/all-mpnet-base-v2",
+)
+"""Models that people call by their name alone. Most of them were on the Hub before it had owners."""
+
 _NAME = re.compile(r"(?:[\w-][\w.-]*/)?[\w-][\w.-]*", re.ASCII)
 _REVISION = re.compile(r"(?P<name>[^@]+)@(?P<revision>[\w-][\w./-]*)", re.ASCII)
 _SMALL = re.compile(
@@ -91,6 +110,24 @@ class HubZoo(Zoo):
         if settings:
             TextSettings.of(settings)
         return [_resolved(repository, revision, settings)]
+
+    def plain_names(self) -> Mapping[str, str]:
+        return {pattern.split("/")[1]: pattern for pattern in WELL_KNOWN}
+
+    def is_here(self, candidate: Candidate) -> bool:
+        repository, _ = split_settings(candidate.name)
+        folder = client.cached(repository, candidate.revision)
+        if folder is None or not (folder / CONFIGURATION).is_file():
+            return False
+        names = {file.name for file in folder.iterdir() if file.is_file()}
+        chosen = next((name for name in _WEIGHTS if name in names), None)
+        try:
+            return chosen is not None and names.issuperset(_shards(folder / chosen))
+        except CandidateError:
+            return False
+
+    def is_reachable(self) -> bool:
+        return client.is_reachable()
 
     def for_modality(self, candidate: Candidate, modality: str) -> Candidate:
         pooling = transformers_models.text_pooling(candidate.metadata)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,9 @@ from modelselect_plugins.zoos._timm.parameters import parameters
 
 if TYPE_CHECKING:
     import torch
+
+_WEIGHTS = "model.safetensors"
+"""The file of weights of a model on the Hub, unless timm says otherwise."""
 
 
 class TimmZoo(Zoo):
@@ -38,6 +41,16 @@ class TimmZoo(Zoo):
     def architectures(self, pattern: str) -> Iterable[Candidate]:
         timm = required("timm")
         return [_candidate(name) for name in timm.list_models(pattern)] if is_glob(pattern) else self.search(pattern)
+
+    def plain_names(self) -> Mapping[str, str]:
+        known = required("timm").list_models(pretrained=True)
+        return {name: name for full in known for name in (full.split(".")[0], full)}
+
+    def is_here(self, candidate: Candidate) -> bool:
+        return _file_here(required("timm").models.get_pretrained_cfg(candidate.name)) is not None
+
+    def is_reachable(self) -> bool:
+        return client.is_reachable()
 
     def load(self, candidate: Candidate, *, trust_remote_code: bool = False) -> Backbone:
         timm = required("timm")
@@ -106,16 +119,24 @@ def _weights(configuration: Any) -> dict[str, str]:
     """
     if not configuration.hf_hub_id or configuration.custom_load:
         return {}
-    name, file = configuration.hf_hub_id, configuration.hf_hub_filename or "model.safetensors"
-    held = client.cached(name)
-    path = None if held is None else held / file
-    if path is None or not path.is_file():
+    name, file = configuration.hf_hub_id, configuration.hf_hub_filename or _WEIGHTS
+    path = _file_here(configuration)
+    if path is None:
         found = client.info(name)
         digests = client.digests(found)
         if file not in digests or not file.endswith(".safetensors"):
             return {}
         path = client.download(name, str(found.sha), file, digests[file])
     return {"file": str(path)} if file.endswith(".safetensors") else {}
+
+
+def _file_here(configuration: Any) -> Path | None:
+    """The file of weights in the Hub client's cache; None if it is not there."""
+    if configuration is None or not configuration.hf_hub_id:
+        return None
+    held = client.cached(configuration.hf_hub_id)
+    path = None if held is None else held / (configuration.hf_hub_filename or _WEIGHTS)
+    return path if path is not None and path.is_file() else None
 
 
 def _why_not_loaded(candidate: Candidate, error: Exception) -> str:

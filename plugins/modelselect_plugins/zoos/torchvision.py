@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.error import URLError
@@ -76,6 +76,15 @@ class TorchvisionZoo(Zoo):
             model = candidate.name.split(".")[0]
             first.setdefault(model, dataclasses.replace(candidate, name=model, revision=None))
         return first.values()
+
+    def plain_names(self) -> Mapping[str, str]:
+        required("torchvision")
+        return {name: name for full, _ in _all_weights() for name in (full.split(".")[0], full)}
+
+    def is_here(self, candidate: Candidate) -> bool:
+        required("torchvision")
+        weights = dict(_all_weights()).get(candidate.name)
+        return weights is not None and _file_of(weights).is_file()
 
     def load(self, candidate: Candidate, *, trust_remote_code: bool = False) -> Backbone:
         required("torchvision")
@@ -159,11 +168,18 @@ def _hash_of(url: str) -> str | None:
     return found.group(1) if found else None
 
 
+def _file_of(weights: Any) -> Path:
+    """Where torch keeps the file of weights, whether it is there or not."""
+    import torch
+
+    return Path(torch.hub.get_dir()) / "checkpoints" / str(weights.url).rsplit("/", 1)[-1]
+
+
 def _state(weights: Any) -> dict[str, torch.Tensor]:
     """The weights, from torch's cache or the network; only tensors are unpickled."""
     import torch
 
-    path = Path(torch.hub.get_dir()) / "checkpoints" / weights.url.rsplit("/", 1)[-1]
+    path = _file_of(weights)
     try:
         if not path.exists():  # `get_state_dict` would also download, but prints
             path.parent.mkdir(parents=True, exist_ok=True)

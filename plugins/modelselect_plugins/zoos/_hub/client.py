@@ -32,6 +32,9 @@ LONGEST_WAIT = 300
 ANSWER_SECONDS = 10.0
 """Seconds after which a request about one repository times out."""
 
+PROBE_SECONDS = 3.0
+"""Seconds after which a Hub that does not answer counts as out of reach."""
+
 PAGE_SECONDS = LONGEST_WAIT + 30
 """Seconds for a page of a search: the client itself waits until a rate limit has passed, and has no other timeout."""
 
@@ -139,6 +142,21 @@ def cached(name: str, revision: str | None = None) -> Path | None:
     if _SHORT_COMMIT.fullmatch(revision):
         return next((path for commit, path in snapshots.items() if commit.startswith(revision)), None)
     return None
+
+
+def is_reachable() -> bool:
+    """Whether the Hub answers now. False at once where the client is offline (`HF_HUB_OFFLINE`)."""
+    from huggingface_hub import constants
+    from huggingface_hub import utils as exported
+
+    utils: Any = exported  # documented, but not marked as exported
+    if constants.HF_HUB_OFFLINE:
+        return False
+    try:
+        answer = utils.get_session().head(api().endpoint, timeout=PROBE_SECONDS)
+    except Exception:  # of the HTTP library, which differs between versions of the client
+        return False
+    return int(answer.status_code) < 500
 
 
 def is_commit(revision: str | None) -> bool:

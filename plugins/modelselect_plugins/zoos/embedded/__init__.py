@@ -61,6 +61,9 @@ class EmbeddedZoo(Zoo):
             if fnmatchcase(name, pattern) or fnmatchcase(f"{name}@{candidate.revision}", pattern):
                 yield candidate
 
+    def plain_names(self) -> Mapping[str, str]:
+        return {name: name for name in _index()}
+
     def load(self, candidate: Candidate, *, trust_remote_code: bool = False) -> Backbone:
         from safetensors import SafetensorError
         from safetensors.torch import load
