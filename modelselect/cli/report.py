@@ -40,7 +40,7 @@ def report(
     path = stem.with_name(f"{stem.name}.html") if output is None else output
     tables = {".md": board.to_markdown, ".csv": board.to_csv, ".tex": board.to_latex}
     if path.suffix == ".html":
-        board.report(path, atlas=atlas_path)
+        board.report(path, atlas=atlas_path, board=source if name == source else None)
     elif path.suffix in tables:
         write_text(path, tables[path.suffix]())
     else:

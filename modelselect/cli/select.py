@@ -44,14 +44,39 @@ def select(
         typer.Option("--json", help="Write the leaderboard to this file; '-' prints it.", show_default=False),
     ] = None,
     report: Annotated[
-        Path | None, typer.Option("--report", help="Also write the answer as a web page.", show_default=False)
+        Path | None,
+        typer.Option(
+            "--report",
+            help="Also write the answer as a web page. Without --json, the leaderboard is written next to it.",
+            show_default=False,
+        ),
     ] = None,
+    save: Annotated[
+        Path | None,
+        typer.Option(
+            "--save",
+            help="Fine-tune, and save the winner in this folder, for `modelselect predict`. Without --top-k, the first "
+            "candidate is fine-tuned, and under a budget up to 3.",
+            show_default=False,
+        ),
+    ] = None,
+    push: Annotated[
+        str | None,
+        typer.Option(
+            "--push",
+            help="Fine-tune as for --save, and push the winner to this model repository on the Hub: owner/name. A new "
+            "repository is private.",
+            show_default=False,
+        ),
+    ] = None,
+    public: Annotated[bool, typer.Option("--public", help="With --push: make a new repository public.")] = False,
     agreement: Annotated[
         bool, typer.Option("--agreement", help="Also print how similarly the estimators rank.")
     ] = False,
     **options: Any,
 ) -> None:
     """Rank candidates for a dataset; fine-tune the top k."""
+    from modelselect.cli.winner import Destination
     from modelselect.errors import InvalidInputError, NothingRankedError
     from modelselect.leaderboard.leaderboard import Leaderboard
     from modelselect.selection import funnel, planning
@@ -69,15 +94,20 @@ def select(
         check_writable(report, "--report")
         if report.suffix not in (".html", ".htm"):
             raise InvalidInputError(f"--report is {str(report)!r}; expected a file name that ends in .html")
-    settings = meant(options, Keywords)
+        if json_path is None:
+            json_path = report.with_suffix(".json")
+            check_writable(json_path, "--report: the leaderboard next to the page,")
+    destination = Destination(save, push, public)
+    destination.check()
+    settings = destination.settings(meant(options, Keywords))
     if no_history:
         settings["history"] = False
     recipe: dict[str, Any] = {"epochs": epochs, "trials": trials, "patience": patience}
     for name, value in ({"verify": settings.get("verify")} | recipe).items():
         if value is not None and not (settings.get("top_k") or settings.get("tune")):
             raise InvalidInputError(
-                f"--{name} applies to fine-tuning, but no candidate is fine-tuned; add --top-k 3 (or more) or "
-                f"--tune 8, or leave out --{name}"
+                f"--{name} applies to fine-tuning, but no candidate is fine-tuned; add --top-k 3 (or more), --tune 8 "
+                f"or --save FOLDER, or leave out --{name}"
             )
     if "confidence" in settings and "budget" not in settings:
         raise InvalidInputError(
@@ -94,9 +124,12 @@ def select(
             board = funnel.select(dataset, candidates, **settings)
     except NothingRankedError as error:
         if isinstance(error.leaderboard, Leaderboard):
-            _show_board(error.leaderboard, json_path, report)
+            _show_board(error.leaderboard, json_path)
+            _write_report(error.leaderboard, json_path, report)
         raise
-    _show_board(board, json_path, report)
+    _show_board(board, json_path)
+    destination.keep(board, trust_remote_code=settings.get("trust_remote_code", False))
+    _write_report(board, json_path, report, save)
     if agreement:
         _print_agreement(board)
 
@@ -113,7 +146,7 @@ def _print_agreement(board: Leaderboard) -> None:
     print_table(["weighted Kendall x 100", *columns], [[name, *row] for name, row in zip(names, cells, strict=True)])
 
 
-def _show_board(board: Leaderboard, json_path: Path | None, report: Path | None = None) -> None:
+def _show_board(board: Leaderboard, json_path: Path | None) -> None:
     from modelselect.ranking.notes import remarks_of
 
     if json_path == Path("-"):
@@ -127,8 +160,12 @@ def _show_board(board: Leaderboard, json_path: Path | None, report: Path | None 
         if json_path is not None:
             board.save(json_path)
             typer.echo(f"leaderboard written to {json_path}", err=True)
-    if report is not None:  # last: a page that cannot be drawn costs nothing else
-        board.report(report)
+
+
+def _write_report(board: Leaderboard, json_path: Path | None, report: Path | None, winner: Path | None = None) -> None:
+    """Writes the page last: a page that cannot be drawn costs nothing else."""
+    if report is not None:
+        board.report(report, board=None if json_path == Path("-") else json_path, winner=winner)
         typer.echo(f"report written to {report}", err=True)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -14,6 +15,7 @@ from modelselect.candidates.zoo import OWN_MODULES
 from modelselect.errors import InvalidInputError
 from modelselect.host.host import get_host
 from modelselect.verification.fine_tuned import HEAD_PREFIX, FineTuned
+from modelselect.verification.signature import SIGNATURE
 
 CONFIGURATION = "config.json"
 WEIGHTS = "model.safetensors"
@@ -28,8 +30,7 @@ def write(tuned: FineTuned, candidate: Candidate, path: Path, *, trust_remote_co
         CandidateError: the candidate cannot be loaded, and the fine-tuned weights cannot be used without it.
         InvalidInputError: `path` holds something already, or cannot be written.
     """
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise InvalidInputError(f"{str(path)!r} holds something already; give a new or an empty folder")
+    check_new(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as scratch:
@@ -43,6 +44,9 @@ def write(tuned: FineTuned, candidate: Candidate, path: Path, *, trust_remote_co
                 written = zoo.export(backbone, tuned.head(), tuned.class_names, folder)
             if not written:
                 _write_ours(tuned, candidate, folder)
+            described = tuned.signature_for(candidate).described
+            text = json.dumps({"candidate": candidate.id, **described}, indent=2, ensure_ascii=False)
+            (folder / SIGNATURE).write_text(text + "\n", encoding="utf-8")
             for file in filter(Path.is_file, folder.rglob("*")):  # safetensors makes files that only the owner can read
                 shutil.copymode(folder / CONFIGURATION, file)
             if path.exists():
@@ -50,6 +54,18 @@ def write(tuned: FineTuned, candidate: Candidate, path: Path, *, trust_remote_co
             shutil.move(folder, path)
     except OSError as error:
         raise InvalidInputError(f"cannot write {str(path)!r}: {error.strerror}. Give a writable path.") from error
+
+
+def check_new(path: Path) -> None:
+    """Raises `InvalidInputError` if no folder can be written there: before the work, not after it."""
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise InvalidInputError(f"{str(path)!r} holds something already; give a new or an empty folder")
+    above = next((folder for folder in path.absolute().parents if folder.exists()), path)
+    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+        raise InvalidInputError(
+            f"{str(path)!r} cannot be written, since {str(above)!r} is not a folder of yours to "
+            "write to; give another path"
+        )
 
 
 def _write_ours(tuned: FineTuned, candidate: Candidate, folder: Path) -> None:
