@@ -22,15 +22,12 @@ from modelselect.probe.images import Reading
 from modelselect.probe.inputs import Input, inputs_of
 from modelselect.probe.rows import reason_of
 from modelselect.utils.system import usable_cores
-from modelselect.verification.export import CONFIGURATION
+from modelselect.verification.export import CONFIGURATION, DIRECTORY
 from modelselect.verification.prediction import Prediction, Predictions
 from modelselect.verification.signature import Signature
 
 if TYPE_CHECKING:
     import torch
-
-FOLDERS = "directory"
-"""The zoo that loads folders."""
 
 
 @dataclass
@@ -164,7 +161,7 @@ def load(name: str | os.PathLike[str] | Candidate, *, trust_remote_code: bool = 
         return Model.of(get_host().zoo(name.zoo).load(name, trust_remote_code=trust_remote_code), None)
     signature, folder = None, _folder(os.fspath(name))
     if folder is not None:
-        found, signature = list(get_host().zoo(FOLDERS).search(str(folder))), Signature.of_folder(folder)
+        found, signature = list(get_host().zoo(DIRECTORY).search(str(folder))), Signature.of_folder(folder)
     elif isinstance(name, str) and ":" in name:
         found = search(name)
     else:
@@ -180,7 +177,7 @@ def load(name: str | os.PathLike[str] | Candidate, *, trust_remote_code: bool = 
 
 def _folder(name: str) -> Path | None:
     """The folder of one model that is meant, with or without the zoo's name before it; None if it is none."""
-    zoo = get_host().zoo(FOLDERS)
+    zoo = get_host().zoo(DIRECTORY)
     prefix, colon, rest = name.partition(":")
     path = Path(rest if colon and prefix in (zoo.name, *zoo.aliases) else name).expanduser()
     return path if (path / CONFIGURATION).is_file() else None
