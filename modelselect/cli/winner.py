@@ -64,6 +64,7 @@ class Destination:
         if self.folder is not None:
             best.save(self.folder, trust_remote_code=trust_remote_code)
             example = '--text "a text"' if best.candidate.metadata.get("modality") == "text" else "photo.jpg"
+            example += " --trust-remote-code" if best.candidate.metadata.get("remote_code") else ""
             typer.echo(f"winner saved to {self.folder}; use it with: {_command(self.folder)} {example}", err=True)
         if self.repository is not None:
             address = best.push_to_hub(self.repository, private=not self.public, trust_remote_code=trust_remote_code)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Self, overload
 
 from modelselect.errors import InvalidInputError
-from modelselect.leaderboard import publishing
+from modelselect.leaderboard import publishing, scripts
 from modelselect.leaderboard.map import architecture_map
 from modelselect.leaderboard.row import Row
 from modelselect.ranking.cells import text_rows
@@ -180,6 +180,18 @@ class Leaderboard(Ranking):
     def model_card(self) -> str:
         """A Markdown section for the card of the fine-tuned model: what was chosen, among what, and how."""
         return model_card(self)
+
+    def script(self, library: str) -> str:
+        """A Python script that fine-tunes the best candidate without modelselect, with the recipe of this run.
+
+        Args:
+            library: `"transformers"` (`Trainer` and `TrainingArguments`), `"timm"`, or `"autogluon"`
+                (`MultiModalPredictor`).
+
+        Raises:
+            InvalidInputError: the library is unknown or cannot load the candidate.
+        """
+        return scripts.script(self, library)
 
     def push_to_hub(
         self, repository: str, *, private: bool | None = None, token: str | None = None, endpoint: str | None = None
