@@ -27,6 +27,7 @@ from .scoring import standard_error as standard_error
 from .selection.funnel import select as select
 from .selection.plan import Plan as Plan
 from .selection.planning import plan as plan
+from .verification.model import load as load
 from .verification.recipe import FineTuning as FineTuning
 
 __version__: str
@@ -54,6 +55,7 @@ __all__ = [
     "benchmark",
     "errors",
     "hookimpl",
+    "load",
     "plan",
     "pools",
     "score",

@@ -76,6 +76,34 @@ def upload(  # noqa: PLR0913 (what a repository needs)
     raise AssertionError("the last attempt returns or raises")
 
 
+def check_may_write(repository: str, kind: str = "dataset") -> None:
+    """Asks the Hub whether the token may write to a repository: before the work, not after it.
+
+    Raises:
+        InvalidInputError: `repository` is not a repository name.
+        HubError: there is no token, the token may only read or belongs to somebody else, or the Hub cannot be reached.
+    """
+    from huggingface_hub import HfApi
+
+    api = HfApi(library_name="modelselect")
+    with explained(repository, kind):
+        api.repo_exists(repository, repo_type=kind)  # refuses what is no name
+        known = api.whoami()
+    token = known.get("auth", {}).get("accessToken", {})
+    if token.get("role") == "read":
+        raise HubError(
+            f"the {kind} repository {repository} cannot be written with your token, which may only read; run `hf auth "
+            "login` with a token that may write"
+        )
+    owner, slash, _ = repository.partition("/")
+    own = [str(known.get("name")), *(str(each.get("name")) for each in known.get("orgs", ()))]
+    if slash and owner not in own:
+        raise HubError(
+            f"the {kind} repository {repository} belongs to {owner!r}, and your token to {', '.join(own)}; give a "
+            f"repository of yours, such as {own[0]}/{repository.rpartition('/')[2]}"
+        )
+
+
 def fetch(
     repository: str,
     names: Sequence[str],

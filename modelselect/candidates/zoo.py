@@ -108,6 +108,20 @@ class Zoo(abc.ABC):
         """
         return False
 
+    def bundle(self, backbone: Backbone, folder: Path) -> str | None:
+        """Writes a candidate into a folder from which `dir:` loads it without this zoo, for what `export` cannot write.
+
+        By default nothing is written; the original candidate is then needed to use what was fine-tuned from it.
+
+        Args:
+            backbone: of a candidate of this zoo, with fine-tuned weights in its module.
+            folder: exists, and is empty.
+
+        Returns:
+            The settings to load it with, such as `?pooling=mean`, or an empty text; None if nothing was written.
+        """
+        return None
+
     def availability(self) -> str | None:
         """None if the zoo can be used here, else one line: what is missing, and the command that installs it."""
         return None

@@ -1,4 +1,4 @@
-"""The command line: `modelselect demo | select | benchmark | report | search | embed | history | ...`.
+"""The command line: `modelselect demo | select | predict | benchmark | report | search | embed | history | ...`.
 
 Exit codes: 0 done, 1 nothing could be ranked, 2 bad usage, 74 the answer could not be printed, 130 interrupted. Nothing
 heavy is imported before a command runs.
@@ -21,6 +21,7 @@ from modelselect.cli.doctor import doctor
 from modelselect.cli.embed import embed
 from modelselect.cli.listings import estimators, plugins, pools, search, store, zoos
 from modelselect.cli.new import new
+from modelselect.cli.predict import predict
 from modelselect.cli.report import report
 from modelselect.cli.select import select
 from modelselect.cli.streams import apart, kept_apart, open_standard_streams
@@ -70,7 +71,22 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
         raise typer.Exit
 
 
-for command in (select, report, benchmark, search, embed, estimators, zoos, pools, plugins, new, store, doctor, demo):
+for command in (
+    select,
+    predict,
+    report,
+    benchmark,
+    search,
+    embed,
+    estimators,
+    zoos,
+    pools,
+    plugins,
+    new,
+    store,
+    doctor,
+    demo,
+):
     app.command()(command)
 
 

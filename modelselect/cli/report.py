@@ -19,6 +19,14 @@ def report(
     atlas_path: Annotated[
         Path | None, typer.Option("--atlas", help="Draw the map over this atlas.", show_default="your own, if any")
     ] = None,
+    script: Annotated[
+        str | None,
+        typer.Option(
+            "--script",
+            help="Print a script that fine-tunes the winner with transformers, timm or autogluon.",
+            show_default=False,
+        ),
+    ] = None,
     push: Annotated[
         str | None,
         typer.Option("--push", help="Push to this dataset repository on the Hub: owner/name.", show_default=False),
@@ -32,6 +40,9 @@ def report(
 
     name = source.removeprefix(history.HUB)
     board = Leaderboard.load(source) if name == source else Leaderboard.from_hub(name)
+    if script is not None:
+        typer.echo(board.script(script), nl=False)
+        return
     if push is not None:
         typer.echo(f"pushed: {board.push_to_hub(push, private=private or None)}", err=True)
         if output is None:
@@ -40,7 +51,7 @@ def report(
     path = stem.with_name(f"{stem.name}.html") if output is None else output
     tables = {".md": board.to_markdown, ".csv": board.to_csv, ".tex": board.to_latex}
     if path.suffix == ".html":
-        board.report(path, atlas=atlas_path)
+        board.report(path, atlas=atlas_path, board=source if name == source else None)
     elif path.suffix in tables:
         write_text(path, tables[path.suffix]())
     else:

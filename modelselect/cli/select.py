@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -53,14 +55,39 @@ def select(
         typer.Option("--json", help="Write the leaderboard to this file; '-' prints it.", show_default=False),
     ] = None,
     report: Annotated[
-        Path | None, typer.Option("--report", help="Also write the answer as a web page.", show_default=False)
+        Path | None,
+        typer.Option(
+            "--report",
+            help="Also write the answer as a web page. Without --json, the leaderboard is written next to it.",
+            show_default=False,
+        ),
     ] = None,
+    save: Annotated[
+        Path | None,
+        typer.Option(
+            "--save",
+            help="Fine-tune, and save the winner in this folder, for `modelselect predict`. Without --top-k, the first "
+            "candidate is fine-tuned, and under a budget up to 3.",
+            show_default=False,
+        ),
+    ] = None,
+    push: Annotated[
+        str | None,
+        typer.Option(
+            "--push",
+            help="Fine-tune as for --save, and push the winner to this model repository on the Hub: owner/name. A new "
+            "repository is private.",
+            show_default=False,
+        ),
+    ] = None,
+    public: Annotated[bool, typer.Option("--public", help="With --push: make a new repository public.")] = False,
     agreement: Annotated[
         bool, typer.Option("--agreement", help="Also print how similarly the estimators rank.")
     ] = False,
     **options: Any,
 ) -> None:
     """Rank candidates for a dataset; fine-tune the top k. Without candidates, choose them."""
+    from modelselect.cli.winner import Destination
     from modelselect.errors import InvalidInputError, NothingRankedError
     from modelselect.leaderboard.leaderboard import Leaderboard
     from modelselect.selection import funnel, planning
@@ -78,15 +105,20 @@ def select(
         check_writable(report, "--report")
         if report.suffix not in (".html", ".htm"):
             raise InvalidInputError(f"--report is {str(report)!r}; expected a file name that ends in .html")
-    settings = meant(options, Keywords)
+        if json_path is None:
+            json_path = report.with_suffix(".json")
+            check_writable(json_path, "--report: the leaderboard next to the page,")
+    destination = Destination(save, push, public, bool(options.get("trust_remote_code")))
+    destination.check()
+    settings = destination.settings(meant(options, Keywords))
     if no_history:
         settings["history"] = False
     recipe: dict[str, Any] = {"epochs": epochs, "trials": trials, "patience": patience}
     for name, value in ({"verify": settings.get("verify")} | recipe).items():
         if value is not None and not (settings.get("top_k") or settings.get("tune")):
             raise InvalidInputError(
-                f"--{name} applies to fine-tuning, but no candidate is fine-tuned; add --top-k 3 (or more) or "
-                f"--tune 8, or leave out --{name}"
+                f"--{name} applies to fine-tuning, but no candidate is fine-tuned; add --top-k 3 (or more), --tune 8 "
+                f"or --save FOLDER, or leave out --{name}"
             )
     if "confidence" in settings and "budget" not in settings:
         raise InvalidInputError(
@@ -103,9 +135,9 @@ def select(
         board = funnel.select(dataset, named, **settings)
     except NothingRankedError as error:
         if isinstance(error.leaderboard, Leaderboard):
-            _show_board(error.leaderboard, json_path, report)
+            _finish(error.leaderboard, json_path, report)
         raise
-    _show_board(board, json_path, report)
+    _finish(board, json_path, report, destination)
     if agreement:
         _print_agreement(board)
 
@@ -122,19 +154,32 @@ def _print_agreement(board: Leaderboard) -> None:
     print_table(["weighted Kendall x 100", *columns], [[name, *row] for name, row in zip(names, cells, strict=True)])
 
 
-def _show_board(board: Leaderboard, json_path: Path | None, report: Path | None = None) -> None:
+def _finish(board: Leaderboard, json_path: Path | None, report: Path | None, kept: Destination | None = None) -> None:
+    """Writes the files, and then prints the answer: the terminal may fail. What fails costs nothing else."""
+    said: list[str] = []
     printed = json_path == Path("-")
-    if json_path is not None and not printed:  # files first: the terminal may fail
-        board.save(json_path)
-    try:
+
+    def save() -> None:
+        if json_path is not None and not printed:
+            board.save(json_path)
+            said.append(f"leaderboard written to {json_path}")
+
+    def keep() -> None:
+        if kept is not None:
+            said.extend(kept.keep(board))
+
+    def draw() -> None:
         if report is not None:
-            board.report(report)
-    finally:
-        _print_board(board, as_json=printed)
-    if json_path is not None and not printed:
-        typer.echo(f"leaderboard written to {json_path}", err=True)
-    if report is not None:
-        typer.echo(f"report written to {report}", err=True)
+            folder = None if kept is None else kept.folder
+            board.report(report, board=None if printed else json_path, winner=folder)
+            said.append(f"report written to {report}")
+
+    with contextlib.ExitStack() as ahead:  # the last one goes first, and each is called whatever became of the others
+        ahead.callback(lambda: [typer.echo(line, err=True) for line in said])
+        ahead.callback(_print_board, board, as_json=printed)
+        ahead.callback(draw)
+        ahead.callback(keep)
+        ahead.callback(save)
 
 
 def _print_board(board: Leaderboard, as_json: bool) -> None:

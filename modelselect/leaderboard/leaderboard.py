@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Self, overload
 
 from modelselect.errors import InvalidInputError
-from modelselect.leaderboard import publishing
+from modelselect.leaderboard import publishing, scripts
 from modelselect.leaderboard.map import architecture_map
 from modelselect.leaderboard.row import Row
 from modelselect.ranking.cells import text_rows
@@ -17,6 +17,7 @@ from modelselect.ranking.document import EXPECTED
 from modelselect.ranking.ranking import Ranking
 from modelselect.ranking.table import rich_table
 from modelselect.ranking.text import html_table, latex, markdown
+from modelselect.report.answer import Kept
 from modelselect.report.figure import draw
 from modelselect.report.model_card import model_card
 from modelselect.report.page import check_drawable, html
@@ -152,23 +153,45 @@ class Leaderboard(Ranking):
         """
         return draw(self, cost)
 
-    def report(self, path: str | os.PathLike[str], *, atlas: str | os.PathLike[str] | None = None) -> None:
+    def report(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        atlas: str | os.PathLike[str] | None = None,
+        board: str | os.PathLike[str] | None = None,
+        winner: str | os.PathLike[str] | None = None,
+    ) -> None:
         """Writes the answer as a web page: a single file that loads nothing from elsewhere.
 
         Args:
             path: the file to write, such as `board.html`.
             atlas: file of the atlas of architectures (`modelselect embed`) on which the candidates are shown; None for
                 the user's own atlas, if there is one.
+            board: the file that `save` wrote, if the page shall say how to load it.
+            winner: the folder that `board.best.save` wrote, if the page shall say how to load it.
 
         Raises:
             InvalidInputError: the page cannot be written, the atlas cannot be read, or Bokeh, which draws, is missing.
         """
         check_drawable()
-        write_text(path, html(self, architecture_map(self, atlas)))
+        kept = Kept(None if board is None else str(board), None if winner is None else str(winner))
+        write_text(path, html(self, architecture_map(self, atlas), kept))
 
     def model_card(self) -> str:
         """A Markdown section for the card of the fine-tuned model: what was chosen, among what, and how."""
         return model_card(self)
+
+    def script(self, library: str) -> str:
+        """A Python script that fine-tunes the best candidate without modelselect, with the recipe of this run.
+
+        Args:
+            library: `"transformers"` (`Trainer` and `TrainingArguments`), `"timm"`, or `"autogluon"`
+                (`MultiModalPredictor`).
+
+        Raises:
+            InvalidInputError: the library is unknown or cannot load the candidate.
+        """
+        return scripts.script(self, library)
 
     def push_to_hub(
         self, repository: str, *, private: bool | None = None, token: str | None = None, endpoint: str | None = None

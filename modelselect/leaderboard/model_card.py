@@ -81,15 +81,16 @@ def card(row: RankedCandidate, tuned: FineTuned, configuration: Mapping[str, Any
 
 
 def _loading(library: str | None, task: str, name: str) -> str:
-    if library == "timm":
-        return f'import timm\n\nmodel = timm.create_model("hf-hub:{name}", pretrained=True).eval()'
-    if library == "transformers":
-        return f'from transformers import pipeline\n\nclassify = pipeline("{task}", model="{name}")'
-    return (
+    example = '"a text"' if task.startswith("text") else '"photo.jpg"'
+    ours = (
         "import huggingface_hub\n\nimport modelselect as ms\n\n"
-        f'folder = huggingface_hub.snapshot_download("{name}")\n'
-        '(candidate,) = ms.search(f"dir:{folder}")'
+        f'model = ms.load(huggingface_hub.snapshot_download("{name}"))\nprint(model.predict({example}))'
     )
+    if library == "timm":
+        return f'{ours}\n\n# or\nimport timm\n\nmodel = timm.create_model("hf-hub:{name}", pretrained=True).eval()'
+    if library == "transformers":
+        return f'{ours}\n\n# or\nfrom transformers import pipeline\n\nclassify = pipeline("{task}", model="{name}")'
+    return ours
 
 
 def _base_model(candidate: Candidate) -> str | None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
-from modelselect.candidates.backbone import Backbone
 from modelselect.candidates.zoo import OWN_MODULES
 from modelselect.errors import CandidateError
 from modelselect.host.host import get_host
@@ -14,6 +13,8 @@ from modelselect.leaderboard import model_card
 from modelselect.ranking.row import RankedCandidate
 from modelselect.verification import export
 from modelselect.verification.fine_tuned import FineTuned
+from modelselect.verification.model import Model
+from modelselect.verification.prediction import Predictions
 
 
 class Row(RankedCandidate):
@@ -30,11 +31,11 @@ class Row(RankedCandidate):
         fine_tuned: bool | None = None,
         cache_dir: str | os.PathLike[str] | None = None,
         trust_remote_code: bool = False,
-    ) -> Backbone:
+    ) -> Model:
         """Loads the candidate, ready to use: fine-tuned if its fine-tuned weights were kept, else pre-trained.
 
-        The module of a fine-tuned candidate gives (N, classes) logits of `class_names`, for a batch that its
-        preprocessing made.
+        A fine-tuned model predicts: `model.predict("photo.jpg")`. Its module gives (N, classes) logits of
+        `class_names`, for a batch that its preprocessing made.
 
         Args:
             fine_tuned: False loads the pre-trained weights in any case; True raises if there are no fine-tuned ones.
@@ -60,7 +61,45 @@ class Row(RankedCandidate):
                 f"the weights of {self.candidate} have changed since it was ranked, so its scores belong to other "
                 "weights. Rank it again with select()."
             )
-        return backbone if tuned is None else tuned.on(backbone, str(self.fine_tuned))
+        if tuned is None:
+            return Model.of(backbone, None)
+        return Model.of(tuned.on(backbone, str(self.fine_tuned)), tuned.signature_for(self.candidate))
+
+    def predict(
+        self,
+        inputs: Any,
+        *,
+        device: str = "auto",
+        batch_size: int = 32,
+        max_pixels: int | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
+        trust_remote_code: bool = False,
+    ) -> Predictions:
+        """Predicts with the fine-tuned candidate: the most probable class of each input, with its probability.
+
+        The weights are read for each call. `model = board.best.load()` reads them once for many calls of
+        `model.predict()`.
+
+        Args:
+            inputs: for images: the path of a file, a folder, which stands for the images in it, a PIL image, a uint8
+                array (H, W, 3) or (N, H, W, 3), or a list of any of these. For texts: a text, a pair of texts as a
+                tuple, or a list of these.
+            device: `"auto"`, `"cpu"`, `"cuda"` or `"cuda:1"`.
+            batch_size: inputs in a forward pass. It is halved when memory runs out.
+            max_pixels: images with more pixels are not read; None for twice PIL's `MAX_IMAGE_PIXELS`.
+            cache_dir: see `load`.
+            trust_remote_code: see `load`.
+
+        Returns:
+            A prediction for each input. An input that cannot be read has the reason in place of a class.
+
+        Raises:
+            CandidateError: the candidate was not fine-tuned, its fine-tuned weights are missing, or it cannot be
+                loaded.
+            InvalidInputError: the inputs are not of the kind that the model takes, or the device cannot be used.
+        """
+        model = self.load(fine_tuned=True, cache_dir=cache_dir, trust_remote_code=trust_remote_code)
+        return model.predict(inputs, device=device, batch_size=batch_size, max_pixels=max_pixels)
 
     def save(
         self,
@@ -131,7 +170,7 @@ class Row(RankedCandidate):
                 else "only the best candidate's weights are kept"
             )
             raise CandidateError(
-                f"{self.candidate} has no fine-tuned weights: {why}. Fine-tune with select(..., top_k=1), or load the "
-                "pre-trained weights with load(fine_tuned=False)."
+                f"{self.candidate} has no fine-tuned weights: {why}. Fine-tune with select(..., top_k=1) (--top-k 1), "
+                "or load the pre-trained weights with load(fine_tuned=False)."
             )
         return FineTuned.of(self.fine_tuned, [cache_dir] if cache_dir else [self.fine_tuned_in, None])

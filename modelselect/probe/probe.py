@@ -28,6 +28,7 @@ from modelselect.probe.drawing import (
     unread,
     whole_number,
 )
+from modelselect.probe.images import Reading
 from modelselect.probe.rows import reason_of
 from modelselect.probe.sampling import quotas, shuffled_strata
 from modelselect.probe.sources import open_splits
@@ -289,6 +290,18 @@ class Probe:
     def modality(self) -> str:
         """`"image"`, `"text"` or `"array"`."""
         return self._drawn_from.rows.modality
+
+    @property
+    def labels_in_own_type(self) -> tuple[int | str | bool, ...]:
+        """The name of each class; the label itself, an integer or a boolean, where the dataset has no names."""
+        labels = self._drawn_from.rows.labels
+        own = {name: label for name, label in zip(labels.names, labels.originals, strict=True) if str(label) == name}
+        return tuple(own.get(name, name) for name in self.class_names)
+
+    @property
+    def reading(self) -> Reading:
+        """How the images become pixels."""
+        return self._drawn_from.rows.reading
 
     @property
     def training(self) -> Probe:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from modelselect.candidates.candidate import license_of
 from modelselect.candidates.zoo import OWN_MODULES
@@ -13,6 +14,22 @@ from modelselect.ranking.row import RankedCandidate
 from modelselect.report.costs import cost_of
 from modelselect.report.names import dataset_name, display_names, ranked_by
 from modelselect.utils.text import chance_text, in_bytes, listed, short_number
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The files that a reader can load the answer from, as they are written in a command.
+
+    Attributes:
+        board: the file of the leaderboard; None if there is none.
+        winner: the folder of the fine-tuned winner; None if there is none.
+    """
+
+    board: str | None = None
+    winner: str | None = None
+
+
+NOTHING_KEPT = Kept()
 
 
 def answer_text(board: Ranking) -> list[str]:
@@ -72,23 +89,38 @@ def _doubts(board: Ranking, called: Sequence[str], verified: Sequence[RankedCand
     return sentences
 
 
-def loading_code(row: RankedCandidate) -> str | None:
-    """Python that loads a row's pre-trained candidate; None for a module that was given to `select()` itself."""
+def loading_code(row: RankedCandidate, kept: Kept) -> str | None:
+    """Python that loads a row's candidate; None for a module that was given to `select()` itself.
+
+    Args:
+        row: the candidate.
+        kept: the files that exist.
+    """
     if row.candidate.zoo == OWN_MODULES:
         return None
     trust = "trust_remote_code=True" if row.candidate.metadata.get("remote_code") else ""
-    if row.fine_tuned is not None:
+    if row.fine_tuned is None:
+        more = f", {trust}" if trust else ""
         return (
             "import modelselect as ms\n\n"
-            'board = ms.Leaderboard.load("board.json")  # written by --json, or board.save()\n'
-            f"model = board.best.load({trust}).module  # a torch.nn.Module, fine-tuned: gives logits\n"
-            f'board.best.save("fine-tuned"{trust and ", "}{trust})  # a folder for timm, transformers or dir:'
+            f"model = ms.load({row.candidate.id!r}{more}).module  # a torch.nn.Module, pre-trained"
         )
+    example = '"a text"' if row.candidate.metadata.get("modality") == "text" else '"photo.jpg"'
+    if kept.winner is not None:
+        more = f", {trust}" if trust else ""
+        return (
+            "import modelselect as ms\n\n"
+            f"model = ms.load({kept.winner!r}{more})  # the folder of the fine-tuned winner\n"
+            f"print(model.predict({example}))"
+        )
+    board = "# board is what select() returned; board.save() keeps it in a file\n"
+    if kept.board is not None:
+        board = f"import modelselect as ms\n\nboard = ms.Leaderboard.load({kept.board!r})\n"
+    more = f", {trust}" if trust else ""
     return (
-        "import modelselect as ms\n"
-        "from modelselect.leaderboard import Row\n\n"
-        f"[candidate] = ms.search({row.candidate.id!r})\n"
-        f"model = Row(candidate).load({trust}).module  # a torch.nn.Module, pre-trained"
+        f"{board}"
+        f"print(board.best.predict({example}{more}))\n"
+        f'board.best.save("winner"{more})  # a folder for other machines, timm or transformers'
     )
 
 

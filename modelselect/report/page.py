@@ -29,7 +29,15 @@ from modelselect.report.account import (
     estimator_rank_table,
     provenance_tables,
 )
-from modelselect.report.answer import answer_text, cheaper_candidates, key_facts, left_out, loading_code
+from modelselect.report.answer import (
+    NOTHING_KEPT,
+    Kept,
+    answer_text,
+    cheaper_candidates,
+    key_facts,
+    left_out,
+    loading_code,
+)
 from modelselect.report.costs import cost_of
 from modelselect.report.map import Map
 from modelselect.report.names import dataset_name, display_names, ranked_by
@@ -97,7 +105,7 @@ def missing() -> list[str]:
     return [name for name in ("bokeh", "jinja2") if find_spec(name) is None]
 
 
-def html(board: Ranking, plane: Map | None = None) -> str:
+def html(board: Ranking, plane: Map | None = None, kept: Kept = NOTHING_KEPT) -> str:
     """The page, with the map of architectures if there is one. See `Leaderboard.report`."""
     import bokeh
     from jinja2 import Environment, StrictUndefined
@@ -137,7 +145,7 @@ def html(board: Ranking, plane: Map | None = None) -> str:
         headline=sentences[0],
         remarks=remarks_of(board),
         doubts=sentences[1:],
-        code=loading_code(board.best) if board.ranked else None,
+        code=loading_code(board.best, kept) if board.ranked else None,
         best_id=board.best.candidate.id if board.ranked else "",
         ids=[row.candidate.id for row in board.rows],
         failed=[row.rank is None for row in board.rows],

@@ -1,3 +1,6 @@
+from .model import Model as Model
+from .prediction import Prediction as Prediction
+from .prediction import Predictions as Predictions
 from .recipe import METHODS as METHODS
 from .recipe import FineTuning as FineTuning
 from .recipe import Rates as Rates
@@ -13,6 +16,9 @@ __all__ = [
     "EpochProgress",
     "FineTuning",
     "Keep",
+    "Model",
+    "Prediction",
+    "Predictions",
     "Rates",
     "Verified",
     "check_method",

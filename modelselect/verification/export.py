@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tempfile
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from modelselect.candidates.candidate import Candidate
+from modelselect.candidates.modules import weights_digest
 from modelselect.candidates.zoo import OWN_MODULES
-from modelselect.errors import InvalidInputError
+from modelselect.errors import InvalidInputError, ModelSelectError
 from modelselect.host.host import get_host
 from modelselect.verification.fine_tuned import HEAD_PREFIX, FineTuned
+from modelselect.verification.signature import SIGNATURE
 
 CONFIGURATION = "config.json"
 WEIGHTS = "model.safetensors"
 ORIGIN = "fine_tuned_from"
 """In the configuration of a folder that only the `directory` zoo loads: the id of the candidate it came from."""
+BUNDLE = "backbone"
+"""In such a folder: the folder with the backbone; in its configuration: this folder's name, and settings to load it."""
+DIRECTORY = "directory"
+"""The zoo that loads folders."""
 
 
 def write(tuned: FineTuned, candidate: Candidate, path: Path, *, trust_remote_code: bool = False) -> None:
@@ -28,8 +36,7 @@ def write(tuned: FineTuned, candidate: Candidate, path: Path, *, trust_remote_co
         CandidateError: the candidate cannot be loaded, and the fine-tuned weights cannot be used without it.
         InvalidInputError: `path` holds something already, or cannot be written.
     """
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise InvalidInputError(f"{str(path)!r} holds something already; give a new or an empty folder")
+    check_new(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as scratch:
@@ -42,7 +49,10 @@ def write(tuned: FineTuned, candidate: Candidate, path: Path, *, trust_remote_co
                 tuned.put_into(backbone.module)
                 written = zoo.export(backbone, tuned.head(), tuned.class_names, folder)
             if not written:
-                _write_ours(tuned, candidate, folder)
+                _write_ours(tuned, candidate, folder, _bundled(tuned, candidate, folder, trust_remote_code))
+            described = tuned.signature_for(candidate).described
+            text = json.dumps({"candidate": candidate.id, **described}, indent=2, ensure_ascii=False)
+            (folder / SIGNATURE).write_text(text + "\n", encoding="utf-8")
             for file in filter(Path.is_file, folder.rglob("*")):  # safetensors makes files that only the owner can read
                 shutil.copymode(folder / CONFIGURATION, file)
             if path.exists():
@@ -52,12 +62,60 @@ def write(tuned: FineTuned, candidate: Candidate, path: Path, *, trust_remote_co
         raise InvalidInputError(f"cannot write {str(path)!r}: {error.strerror}. Give a writable path.") from error
 
 
-def _write_ours(tuned: FineTuned, candidate: Candidate, folder: Path) -> None:
+def check_new(path: Path) -> None:
+    """Raises `InvalidInputError` if no folder can be written there: before the work, not after it."""
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise InvalidInputError(f"{str(path)!r} holds something already; give a new or an empty folder")
+    above = next((folder for folder in path.absolute().parents if folder.exists()), path)
+    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+        raise InvalidInputError(
+            f"{str(path)!r} cannot be written, since {str(above)!r} is not a folder of yours to "
+            "write to; give another path"
+        )
+
+
+class _Bundle(NamedTuple):
+    """A backbone next to its head: its folder with the settings to load it, and whether its weights are fine-tuned."""
+
+    name: str
+    is_fine_tuned: bool
+
+
+def _bundled(tuned: FineTuned, candidate: Candidate, folder: Path, trust_remote_code: bool) -> _Bundle | None:
+    """Writes the backbone into a folder in `folder`; None if only the original candidate's zoo can load it."""
+    if candidate.zoo == OWN_MODULES:
+        return None
+    zoo, directory = get_host().zoo(candidate.zoo), get_host().zoo(DIRECTORY)
+    backbone = zoo.load(candidate, trust_remote_code=trust_remote_code)
+    tuned.put_into(backbone.module)
+    place = folder / BUNDLE
+    place.mkdir()
+    try:
+        settings = zoo.bundle(backbone, place)
+        if settings is not None:
+            (found,) = directory.search(f"{place}{settings}")
+            again = directory.load(found, trust_remote_code=trust_remote_code)
+            if again.preprocessing.key == backbone.preprocessing.key:
+                complete = weights_digest(again.module) == weights_digest(backbone.module)
+                if not complete:
+                    tuned.put_into(again.module)
+                return _Bundle(f"{BUNDLE}{settings}", complete)
+    except ModelSelectError:
+        pass  # what is written cannot be loaded: the original candidate can
+    shutil.rmtree(place)
+    return None
+
+
+def _write_ours(tuned: FineTuned, candidate: Candidate, folder: Path, bundle: _Bundle | None) -> None:
     from safetensors.numpy import save_file
 
-    save_file({name: np.array(value) for name, value in tuned.weights.items()}, folder / WEIGHTS)
+    weights = {name: np.array(value) for name, value in tuned.weights.items()}
+    if bundle is not None and bundle.is_fine_tuned:
+        weights = {name: value for name, value in weights.items() if name.startswith(HEAD_PREFIX)}
+    save_file(weights, folder / WEIGHTS)
     configuration = {
         ORIGIN: candidate.id,
+        BUNDLE: None if bundle is None else bundle.name,
         "num_classes": len(tuned.class_names),
         "num_features": tuned.weights[f"{HEAD_PREFIX}weight"].shape[1],
         "label_names": list(tuned.class_names),

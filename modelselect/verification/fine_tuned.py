@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from modelselect.candidates.backbone import Backbone, Reader
+from modelselect.candidates.candidate import Candidate
 from modelselect.candidates.readers import HeadInput
 from modelselect.errors import CandidateError
+from modelselect.probe.rows import IMAGE
 from modelselect.store.store import Store
+from modelselect.verification.signature import Signature
 
 if TYPE_CHECKING:
     import torch
@@ -32,11 +35,13 @@ class FineTuned:
             backbone's weights by name, with the prefix `body.`.
         class_names: of the logits, in order.
         method: which weights were trained; see `METHODS`.
+        signature: what the model takes and what its answers mean; None if an earlier version kept the weights.
     """
 
     weights: Mapping[str, Any]
     class_names: tuple[str, ...]
     method: str
+    signature: Signature | None = None
 
     @classmethod
     def of(cls, key: str, places: Sequence[str | os.PathLike[str] | None]) -> FineTuned:
@@ -48,13 +53,20 @@ class FineTuned:
         stores = [Store(place) for place in dict.fromkeys(places)]
         for store in stores:
             if (entry := store.get(key)) is not None:
-                return cls(entry.arrays, tuple(entry.metadata["class_names"]), entry.metadata["method"])
+                known = entry.metadata
+                names, signature = tuple(known["class_names"]), Signature.of_description(known)
+                return cls(entry.arrays, names, known["method"], signature)
         raise CandidateError(
             f"the fine-tuned weights ({key}) are not in {' or '.join(str(store.path) for store in stores)}: they were "
-            "evicted, or the candidate was fine-tuned on another machine. Run select() again with the same "
-            "arguments, give the store's folder with load(cache_dir=...), or load the pre-trained weights with "
-            "load(fine_tuned=False)."
+            "evicted, or the candidate was fine-tuned on another machine. To make them again, run select() again with "
+            "the same arguments: what is still in the store is not computed again. If the weights are in another "
+            "store, give its folder with cache_dir=. load(fine_tuned=False) gives the pre-trained weights."
         )
+
+    def signature_for(self, candidate: Candidate) -> Signature:
+        """What the model takes and answers; of weights of earlier versions, as far as the candidate shows it."""
+        modality = str(candidate.metadata.get("modality") or IMAGE)
+        return self.signature or Signature(self.class_names, modality)
 
     def put_into(self, module: torch.nn.Module) -> None:
         """Loads the backbone's weights into its module.

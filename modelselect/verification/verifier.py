@@ -30,6 +30,7 @@ from modelselect.verification.memory import within_memory
 from modelselect.verification.processes import accelerated, is_first_process, launched_together, reproducible
 from modelselect.verification.recipe import FineTuning, Rates, check_method
 from modelselect.verification.search import first_trial, search
+from modelselect.verification.signature import Signature
 from modelselect.verification.training import predict, train_in_memory
 
 if TYPE_CHECKING:
@@ -140,7 +141,8 @@ def verify(  # noqa: PLR0913 (the public way to fine-tune)
         folder: for what a killed run continues from: used for these arguments only, and removed by the caller once the
             result is safe. None: nothing is kept.
         keep: called with the fine-tuned weights, `head.weight` (classes, D), `head.bias` and, unless only the head was
-            trained, the backbone's with the prefix `body.`; and with `class_names` (those in training) and `method`.
+            trained, the backbone's with the prefix `body.`; and with `class_names` (those in training), `method`, and
+            what a `Signature` describes.
         progress: called after every epoch.
 
     Raises:
@@ -189,7 +191,9 @@ def verify(  # noqa: PLR0913 (the public way to fine-tune)
     )
     if keep and is_first_process():
         names = [str(training.class_names[label]) for label in task.classes]
-        keep(_weights(trained.network, method, scaling), {"class_names": names, "method": method})
+        signature = Signature.of_probe(training, task.classes.tolist())
+        known = {"class_names": names, "method": method, **signature.described}
+        keep(_weights(trained.network, method, scaling), known)
     return verified
 
 

@@ -302,6 +302,10 @@ class Hub:
         taken = key in self.repositories
         if not taken:
             self._add(*key, {".gitattributes": b""}, {})
+            self.repositories[key].private = "private" in (
+                wanted.get("visibility"),
+                wanted.get("private") and "private",
+            )
         prefix = "" if key[0] == "models" else f"{key[0]}/"
         body = {"url": f"{self.url}/{prefix}{key[1]}", "name": key[1], "error": "You already created this repo"}
         return Answer.of(body, 409 if taken else 200)

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import datasets
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -273,3 +274,14 @@ def test_what_holds_only_for_the_held_out_rows_is_said_once() -> None:
     assert Probe.of(own).remarks == ()
     both = {"train": ([*texts[1:], ""], [0, 1] * 4), "validation": own["validation"]}
     assert Probe.of(both, holdout=0.2).remarks == (said,)
+
+
+def test_classes_without_names_keep_the_type_of_their_labels() -> None:
+    rows = np.arange(12.0).reshape(6, 2)
+    for labels in ([3, 7, 7] * 2, [True, False, False] * 2, ["b", "a", "a"] * 2):
+        own = Probe.of((rows, labels)).labels_in_own_type
+        assert own == tuple(sorted(set(labels)))
+        assert {type(label) for label in own} == {type(label) for label in labels}
+    features = datasets.Features({"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["no", "yes"])})
+    named = datasets.Dataset.from_dict({"text": ["a", "b", "c"], "label": [0, 1, 1]}, features=features)
+    assert Probe.of(named).labels_in_own_type == ("no", "yes")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,15 @@ import modelselect as ms
 from modelselect.errors import Failure
 from modelselect.leaderboard.leaderboard import Row
 from modelselect.ranking.expectation import Expectation
-from modelselect.report.answer import answer_text, cheaper_candidates, key_facts, left_out, loading_code
+from modelselect.report.answer import (
+    NOTHING_KEPT,
+    Kept,
+    answer_text,
+    cheaper_candidates,
+    key_facts,
+    left_out,
+    loading_code,
+)
 from tests.report.material import EVIL, evil_board
 
 
@@ -69,31 +78,39 @@ def test_the_key_facts_show_the_one_probability_and_none_of_another_kind() -> No
     assert not [name for name, _ in key_facts(old) if "probability" in name]  # as version 0.1.0 wrote it
 
 
+def run(code: str | None) -> dict[str, Any]:
+    assert code is not None
+    namespace: dict[str, Any] = {}
+    exec(code, namespace)
+    return namespace
+
+
 def test_the_code_to_load_the_winner_loads_it() -> None:
     row = Row(ms.search("embedded:resnet.letters")[0])
-    code = loading_code(row)
-    assert code is not None
-    namespace: dict[str, object] = {}
-    exec(code, namespace)
-    assert sum(p.numel() for p in namespace["model"].parameters()) == row.candidate.metadata["parameters"]  # type: ignore[attr-defined]
+    module = run(loading_code(row, NOTHING_KEPT))["model"]
+    assert sum(p.numel() for p in module.parameters()) == row.candidate.metadata["parameters"]
 
 
-def test_the_code_to_load_a_fine_tuned_winner_loads_the_saved_board(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("name", ["board.json", "page.json"])
+def test_the_code_to_load_a_fine_tuned_winner_loads_the_file_that_exists(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     row = Row(ms.Candidate("shelf", "tiny", metadata={"remote_code": True}), rank=1, score=1.0, fine_tuned="key")
-    ms.Leaderboard((row,)).save(tmp_path / "board.json")
+    ms.Leaderboard((row,)).save(tmp_path / name)
     monkeypatch.chdir(tmp_path)
     asked = []
-    loaded = type("Loaded", (), {"module": "a module"})
-    monkeypatch.setattr(Row, "load", lambda self, **settings: asked.append((self, settings)) or loaded)
-    monkeypatch.setattr(Row, "save", lambda self, path, **settings: asked.append((self, settings)))
-    code = loading_code(row)
-    assert code is not None
-    namespace: dict[str, object] = {}
-    exec(code, namespace)
-    assert namespace["model"] == "a module"
+    monkeypatch.setattr(Row, "predict", lambda self, _, **settings: asked.append((self, settings)))
+    monkeypatch.setattr(Row, "save", lambda self, _, **settings: asked.append((self, settings)))
+    run(loading_code(row, Kept(board=name)))
     assert asked == [(row, {"trust_remote_code": True})] * 2  # code that it brings runs because the reader says so
+
+
+def test_the_code_names_no_file_that_does_not_exist() -> None:
+    row = Row(ms.Candidate("shelf", "tiny"), rank=1, score=1.0, fine_tuned="key")
+    code = loading_code(row, NOTHING_KEPT)
+    assert code is not None
+    assert ".json" not in code
+    assert "ms.load('winner')" in str(loading_code(row, Kept(board="board.json", winner="winner")))
 
 
 def test_who_was_left_out_is_told_by_what_became_of_them() -> None:

@@ -12,6 +12,7 @@ import timm
 import torch
 import transformers
 from PIL import Image
+from safetensors.numpy import load_file
 
 import modelselect as ms
 from modelselect.candidates.backbone import Backbone
@@ -111,13 +112,27 @@ def test_a_text_classifier_is_saved_with_its_tokenizer(here: Path) -> None:
         assert [found[name] for name in NAMES] == pytest.approx(logits.softmax(0).tolist(), abs=1e-4)
 
 
-def test_a_head_that_its_library_has_no_form_for_is_saved_in_ours() -> None:
-    row, _ = tuned_row(put("models/a", models.text_files()))  # mean pooling is no classifier of transformers
+def test_a_head_that_its_library_has_no_form_for_is_saved_with_its_backbone() -> None:
+    row, expected = tuned_row(put("models/a", models.text_files()))  # mean pooling is no classifier of transformers
     row.save("saved")
     configuration = json.loads(Path("saved/config.json").read_text())
     assert configuration["fine_tuned_from"] == row.candidate.id
     assert configuration["label_names"] == list(NAMES)
+    assert load_file("saved/model.safetensors").keys() == {"head.weight", "head.bias"}  # the rest is in the backbone
     shutil.rmtree("models")
+    Path("saved").rename("elsewhere")
+    (again,) = ms.search("dir:elsewhere")
+    assert agrees(logits_of(Row(again).load()), expected)
+    weights = Path("elsewhere/backbone/config.json")
+    weights.write_text(weights.read_text() + " ")
+    assert ms.search("dir:elsewhere")[0].revision != again.revision
+
+
+def test_a_folder_without_its_backbone_needs_the_candidate_that_it_came_from() -> None:
+    row, _ = tuned_row(put("models/a", models.text_files()))
+    row.save("saved")
+    shutil.rmtree("models")
+    shutil.rmtree("saved/backbone")
     with pytest.raises(
         CandidateError, match=r"the model was fine-tuned from 'directory:models/a@.*, which cannot be loaded here"
     ):
@@ -128,6 +143,7 @@ def test_a_builders_model_is_saved_and_asks_for_trust_again() -> None:
     builder_folder(Path("models/own"))
     row, expected = tuned_row("dir:models/own", trust=True)
     row.save("saved", trust_remote_code=True)
+    shutil.rmtree("models")
     (again,) = ms.search("dir:saved")
     with pytest.raises(RemoteCodeError):
         Row(again).load()

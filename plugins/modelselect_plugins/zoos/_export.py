@@ -36,6 +36,8 @@ _BESIDE = (
 )
 """Files that transformers reads in addition to configuration and weights; for sentencepiece, any `*.model`."""
 
+_SENTENCES = "sentence_bert_config.json"
+
 
 def export(backbone: Backbone, head: torch.nn.Linear, class_names: Sequence[str], folder: Path) -> bool:
     """See `Zoo.export`."""
@@ -44,6 +46,31 @@ def export(backbone: Backbone, head: torch.nn.Linear, class_names: Sequence[str]
     if hasattr(backbone.module, "save_pretrained"):
         return _to_transformers(backbone, head, class_names, folder)
     return False
+
+
+def bundle(backbone: Backbone, folder: Path) -> str | None:
+    """See `Zoo.bundle`."""
+    module: Any = backbone.module
+    if hasattr(module, "pretrained_cfg") and hasattr(module, "reset_classifier"):
+        required("timm").models.save_for_hf(module, folder, safe_serialization=True)
+        return ""
+    if not hasattr(module, "save_pretrained"):
+        return None
+    source = Path(module.name_or_path)
+    module.save_pretrained(folder)
+    _copy_beside(source, folder)
+    if not isinstance(backbone.preprocessing, TextPreprocessing):
+        return ""
+    if (source / _SENTENCES).is_file():
+        shutil.copy(source / _SENTENCES, folder / _SENTENCES)
+    pooling = getattr(backbone.read, "pooling", None)
+    return f"?max_length={backbone.preprocessing.length}" + (f"&pooling={pooling}" if pooling else "")
+
+
+def _copy_beside(source: Path, folder: Path) -> None:
+    for path in source.iterdir():
+        if path.name in _BESIDE or path.suffix == ".model":
+            shutil.copy(path, folder / path.name)
 
 
 def _to_timm(backbone: Backbone, head: torch.nn.Linear, class_names: Sequence[str], folder: Path) -> bool:
@@ -103,9 +130,7 @@ def _to_transformers(backbone: Backbone, head: torch.nn.Linear, class_names: Seq
     if not agrees:
         return False
     module.save_pretrained(folder)
-    for path in source.iterdir():
-        if path.name in _BESIDE or path.suffix == ".model":
-            shutil.copy(path, folder / path.name)
+    _copy_beside(source, folder)
     return True
 
 

@@ -6,7 +6,7 @@ A folder with `config.json` and `model.safetensors` is a candidate. `config.json
 - transformers' form, as written by `save_pretrained`: `model_type`, `architectures` (and, in the same folder,
   `preprocessor_config.json` or a tokenizer);
 - for a fine-tuned model that neither library can load, as written by `Row.save`: `fine_tuned_from`, the id of the
-  candidate it came from, whose zoo must still have it;
+  candidate it came from, whose zoo must still have it, unless the folder holds the backbone in a folder of its own;
 - `"builder": "file.py:function"`, code of its own, which runs only with `trust_remote_code=True`. The file is looked
   for in the folder, then in its parent. The function takes the folder and returns a module and a transform from a PIL
   image to a tensor; `module.forward_features(x)` gives (N, D) features and `module(x)` source logits. A grid of
@@ -25,6 +25,7 @@ import hashlib
 import json
 import math
 import re
+import shutil
 import sys
 import types
 import warnings
@@ -41,7 +42,7 @@ from modelselect.candidates.preprocessing import CallablePreprocessing, example_
 from modelselect.candidates.readers import READING, reader_for, reader_of_features
 from modelselect.errors import CandidateError, ExpressionError, ModelSelectError, RemoteCodeError, did_you_mean
 from modelselect.host.host import get_host
-from modelselect.verification.export import ORIGIN
+from modelselect.verification.export import BUNDLE, ORIGIN
 from modelselect.verification.fine_tuned import FineTuned
 from modelselect_plugins.zoos import _export
 from modelselect_plugins.zoos._support import (
@@ -171,6 +172,14 @@ class DirectoryZoo(Zoo):
     def export(self, backbone: Backbone, head: torch.nn.Linear, class_names: Sequence[str], folder: Path) -> bool:
         return _export.export(backbone, head, class_names, folder)
 
+    def bundle(self, backbone: Backbone, folder: Path) -> str | None:
+        source = _Folder(Path(split_settings(backbone.candidate.name)[0]))
+        if source.form != "builder":
+            return _export.bundle(backbone, folder)
+        for path in (source.path / CONFIGURATION, *source.weights, source.builder[0]):
+            shutil.copy(path, folder / path.name)
+        return ""
+
     def availability(self) -> str | None:
         return first_missing("torch", "timm", "transformers")
 
@@ -290,7 +299,7 @@ class _Folder:
     @cached_property
     def digest(self) -> str:
         """SHA-256 over all files that loading reads: configuration, preprocessing, code and weights."""
-        files = [self.path / CONFIGURATION, self.path / transformers_images.PROCESSOR]
+        files, inside = [self.path / CONFIGURATION, self.path / transformers_images.PROCESSOR], None
         if (self.path / transformers_images.NESTED_PROCESSOR).is_file():
             files.append(self.path / transformers_images.NESTED_PROCESSOR)
         try:
@@ -300,9 +309,13 @@ class _Folder:
             elif self.form == "transformers":
                 files += transformers_texts.files(self.path)
                 files += sorted(self.path.glob("*.py")) if "auto_map" in self.configuration else []
+            elif self.bundled is not None:
+                inside = _Folder(self.bundled[0]).digest
         except (CandidateError, OSError):
             pass  # a broken folder has a digest, too, of the files it has
         parts = [f"{file.name}:{_digest_of(file)}" for file in files]
+        if inside is not None:
+            parts.append(f"{BUNDLE}:{inside}")
         if self._is_read_by_its_module():
             parts.append(f"reading:{READING}")
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
@@ -310,6 +323,14 @@ class _Folder:
     @property
     def revision(self) -> str:
         return self.digest[:12]
+
+    @property
+    def bundled(self) -> tuple[Path, dict[str, str]] | None:
+        """The folder of the backbone inside a folder that `Row.save` wrote, and its settings; None if there is none."""
+        name = self.configuration.get(BUNDLE)
+        if self.form != "fine-tuned" or not isinstance(name, str) or not (self.path / BUNDLE).is_dir():
+            return None
+        return self.path / BUNDLE, split_settings(name)[1]
 
     def _is_read_by_its_module(self) -> bool:
         """True if `config.json` leaves out a number of its features or classes that its module then has to show."""
@@ -461,10 +482,15 @@ def _fine_tuned(folder: _Folder, candidate: Candidate, trust_remote_code: bool) 
     """A folder written by `Row.save`, combined with the candidate that it was fine-tuned from."""
     from safetensors.numpy import load_file
 
-    origin = Expression.parse(folder.configuration[ORIGIN])
+    bundled = folder.bundled
     try:
-        zoo = get_host().zoo(origin.zoo)
-        found = list(zoo.search(origin.pattern))
+        if bundled is None:
+            origin = Expression.parse(folder.configuration[ORIGIN])
+            zoo = get_host().zoo(origin.zoo)
+            found = list(zoo.search(origin.pattern))
+        else:
+            zoo = get_host().zoo(DirectoryZoo.name)
+            found = [_Folder(bundled[0]).candidate(bundled[1])]
         if len(found) != 1:
             raise CandidateError(f"{len(found)} candidates have this id; expected one")
         backbone = zoo.load(found[0], trust_remote_code=trust_remote_code)

@@ -67,6 +67,9 @@ class TimmZoo(Zoo):
     def export(self, backbone: Backbone, head: torch.nn.Linear, class_names: Sequence[str], folder: Path) -> bool:
         return _export.export(backbone, head, class_names, folder)
 
+    def bundle(self, backbone: Backbone, folder: Path) -> str | None:
+        return _export.bundle(backbone, folder)
+
     def availability(self) -> str | None:
         return missing_library("timm")
 

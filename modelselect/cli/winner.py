@@ -1,0 +1,92 @@
+"""Where the command `select` keeps the fine-tuned winner: a folder, a repository on the Hub."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from modelselect.leaderboard.leaderboard import Leaderboard
+
+UNDER_A_BUDGET = 3
+"""Number of candidates to fine-tune, at most, where a budget decides how many can be."""
+
+
+@dataclass(frozen=True)
+class Destination:
+    """What the options `--save`, `--push` and `--public` ask for.
+
+    Attributes:
+        folder: to save the winner in, if any.
+        repository: on the Hub to push the winner to, if any.
+        public: whether a new repository is public.
+        trust_remote_code: whether the winner may run the code that it brings.
+    """
+
+    folder: Path | None
+    repository: str | None
+    public: bool
+    trust_remote_code: bool
+
+    def check(self) -> None:
+        """Raises what `keep` would raise of folder, repository and token: before the work, not after it."""
+        from modelselect import hub
+        from modelselect.errors import InvalidInputError
+        from modelselect.verification import export
+
+        if self.public and self.repository is None:
+            raise InvalidInputError("--public applies to --push; add --push OWNER/NAME, or leave out --public")
+        if self.folder is not None:
+            export.check_new(self.folder)
+        if self.repository is not None:
+            hub.check_may_write(self.repository, "model")
+
+    def settings(self, given: dict[str, Any]) -> dict[str, Any]:
+        """The keywords of `select()`, with the number of candidates to fine-tune if the command line has none."""
+        if given.get("top_k") or (self.folder is None and self.repository is None):
+            return given
+        return {**given, "top_k": UNDER_A_BUDGET if "budget" in given else 1}
+
+    def keep(self, board: Leaderboard) -> Iterator[str]:
+        """Saves and pushes the winner, and says how to use it: a line for each.
+
+        Raises:
+            CandidateError: no candidate could be fine-tuned.
+        """
+        from modelselect.errors import CandidateError
+
+        if self.folder is None and self.repository is None:
+            return
+        best = board.best
+        if best.fine_tuned is None:
+            raise CandidateError(f"the winner is not saved: {_why_not(board)}")
+        if self.folder is not None:
+            best.save(self.folder, trust_remote_code=self.trust_remote_code)
+            example = '--text "a text"' if best.candidate.metadata.get("modality") == "text" else "photo.jpg"
+            example += " --trust-remote-code" if best.candidate.metadata.get("remote_code") else ""
+            yield f"winner saved to {self.folder}; use it with: {_command(self.folder)} {example}"
+        if self.repository is not None:
+            address = best.push_to_hub(
+                self.repository, private=not self.public, trust_remote_code=self.trust_remote_code
+            )
+            yield f"winner pushed: {address}"
+
+
+def _why_not(board: Leaderboard) -> str:
+    """Why no candidate was fine-tuned."""
+    failed = [row for row in board.ranked if "verify" in row.failures]
+    if failed:
+        return f"fine-tuning {failed[0].candidate} failed ({failed[0].failures['verify'].reason})"
+    if board.provenance.get("budget") is not None:
+        return (
+            "the budget left nothing for fine-tuning. Give a larger --budget: what is computed already is not repeated"
+        )
+    return "no candidate was fine-tuned"
+
+
+def _command(folder: Path) -> str:
+    import shlex
+
+    return f"modelselect predict {shlex.quote(str(folder))}"

@@ -1,0 +1,86 @@
+"""`Signature`: what a fine-tuned model takes and what its answers mean, kept together with its weights."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from modelselect.errors import CandidateError
+from modelselect.probe.images import Reading
+from modelselect.probe.probe import Probe
+from modelselect.probe.rows import ARRAY, IMAGE, TEXT
+
+Label = str | int | bool
+"""A class as the dataset calls it: its name, or, where classes have no names, the number or the truth value."""
+
+SIGNATURE = "modelselect.json"
+"""In a folder that `Row.save` wrote: the signature, and where the model comes from."""
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What a fine-tuned model takes, and what its answers mean.
+
+    Attributes:
+        labels: the class of each logit, as the dataset calls it.
+        modality: of the inputs: `image`, `text` or `array`.
+        reading: how the images of the dataset became pixels. Its bound of pixels is not kept.
+    """
+
+    labels: tuple[Label, ...]
+    modality: str
+    reading: Reading = field(default_factory=Reading)
+
+    @classmethod
+    def of_probe(cls, probe: Probe, classes: list[int]) -> Self:
+        """Of a model that was trained on the rows of a probe.
+
+        Args:
+            probe: the training rows.
+            classes: the number of the class of each logit.
+        """
+        return cls(tuple(probe.labels_in_own_type[label] for label in classes), probe.modality, probe.reading)
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """The signature as plain data, which `of_description` reads."""
+        reading = {"upright": self.reading.upright, "mode": self.reading.mode, "white": self.reading.white}
+        return {"labels": list(self.labels), "modality": self.modality, "reading": reading}
+
+    @classmethod
+    def of_description(cls, given: Mapping[str, Any]) -> Self | None:
+        """The signature in plain data that may come from somebody else; None if there is none, or it is damaged."""
+        labels, modality, reading = (given.get(key) for key in ("labels", "modality", "reading"))
+        if not isinstance(labels, list | tuple) or not all(isinstance(label, str | int) for label in labels):
+            return None
+        if modality not in (IMAGE, TEXT, ARRAY) or not isinstance(reading, Mapping):
+            return None
+        mode, white = reading.get("mode"), reading.get("white")
+        if not isinstance(mode, str | None) or not isinstance(white, int | None):
+            return None
+        return cls(tuple(labels), modality, Reading(upright=reading.get("upright") is True, mode=mode, white=white))
+
+    @classmethod
+    def of_folder(cls, folder: Path) -> Self | None:
+        """The signature in a folder that `Row.save` wrote; None if the folder has none.
+
+        Raises:
+            CandidateError: the file of the signature is damaged.
+        """
+        path = folder / SIGNATURE
+        if not path.is_file():
+            return None
+        try:
+            found = json.loads(path.read_bytes())
+            signature = cls.of_description(found) if isinstance(found, dict) else None
+        except (OSError, ValueError, RecursionError):
+            signature = None
+        if signature is None:
+            raise CandidateError(
+                f"{str(path)!r} does not say what the model takes: the file is damaged. Save the model again with "
+                "board.best.save(), or --save"
+            )
+        return signature

@@ -1,0 +1,106 @@
+"""The scripts that fine-tune the winner without modelselect run to the end, with the recipe of the run."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import modelselect as ms
+from modelselect.errors import InvalidInputError
+from modelselect.leaderboard.leaderboard import Row
+from tests.hub import models
+from tests.verification.tuned import put
+
+pytestmark = pytest.mark.usefixtures("here")
+
+RECIPE = {"epochs": 1, "batch_size": 4, "backbone_learning_rate": 2e-4, "weight_decay": [0.02, 0.1], "method": "full"}
+
+
+def board_of(candidate: ms.Candidate, path: str | None = None) -> ms.Leaderboard:
+    provenance = {"settings": {"fine_tuning": RECIPE, "seed": 3}, "dataset": {"source": {"path": path}}}
+    return ms.Leaderboard((Row(candidate, rank=1, score=1.0),), provenance=provenance)
+
+
+def run(script: str) -> str:
+    Path("script.py").write_text(script)
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(Path("hf").absolute())}
+    done = subprocess.run([sys.executable, "script.py"], capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> str:
+    random = np.random.default_rng(0)
+    for name in ("a", "b"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for index in range(6):
+            pixels = random.integers(0, 256, (40, 40, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "data" / name / f"{index}.png")
+    return str(tmp_path / "data")
+
+
+@pytest.mark.parametrize("library", ["timm", "transformers"])
+def test_the_script_for_images_runs_to_the_end(folder: str, library: str) -> None:
+    files = models.timm_files() if library == "timm" else models.image_files("vit")
+    (candidate,) = ms.search(put("models/it", files))
+    script = board_of(candidate, folder).script(library)
+    assert "BACKBONE_RATE = 0.0002\n" in script
+    assert "WEIGHT_DECAY = 0.02\n" in script  # the first of several
+    assert "SEED = 3\n" in script
+    assert "accuracy" in run(script)
+    assert Path("fine-tuned.safetensors" if library == "timm" else "fine-tuned/config.json").exists()
+
+
+def test_the_script_for_texts_runs_to_the_end() -> None:
+    (candidate,) = ms.search(put("models/it", models.text_files()))
+    lines = [f"{text},{label}" for text, label in [("good", "yes"), ("bad", "no")] * 6]
+    Path("texts.csv").write_text("\n".join(["text,label", *lines]))
+    script = board_of(candidate, str(Path("texts.csv").absolute())).script("transformers")
+    assert "accuracy" in run(script)
+
+
+@pytest.mark.parametrize(
+    ("zoo", "name", "metadata", "expected"),
+    [
+        ("timm", "resnet18.a1", {"url": "https://huggingface.co/timm/resnet18.a1"},
+         {"timm": "resnet18.a1", "transformers": "timm/resnet18.a1", "autogluon": "resnet18.a1"}),
+        ("timm", "old", {"url": "https://elsewhere.example/old"}, {"timm": "old", "transformers": None}),
+        ("hub", "me/vit", {"library": "transformers"},
+         {"timm": None, "transformers": "me/vit", "autogluon": "me/vit"}),
+        ("hub", "me/res", {"library": "timm"}, {"timm": "hf-hub:me/res", "transformers": "me/res"}),
+        ("hub", "me/bert?pooling=cls", {"modality": "text"}, {"timm": None, "transformers": "me/bert"}),
+        ("embedded", "plain.letters", {}, {"timm": None, "transformers": None, "autogluon": None}),
+    ],
+)  # fmt: skip
+def test_each_library_gets_its_own_name_of_the_winner(
+    zoo: str, name: str, metadata: dict[str, Any], expected: dict[str, str | None]
+) -> None:
+    board = board_of(ms.Candidate(zoo, name, metadata=metadata))
+    for library, called in expected.items():
+        if called is None:
+            with pytest.raises(InvalidInputError, match=library if metadata.get("modality") != "text" else "texts"):
+                board.script(library)
+        else:
+            script = board.script(library)
+            compile(script, library, "exec")
+            assert f"MODEL = {called!r}\n" in script
+
+
+def test_nothing_in_a_name_becomes_code() -> None:
+    name = '"""\nraise SystemExit\n"""'
+    script = board_of(ms.Candidate("timm", name, metadata={"url": ""}), "a'\nraise SystemExit").script("timm")
+    assert not [node for node in ast.parse(script).body if isinstance(node, ast.Raise)]
+
+
+def test_an_unknown_library_is_one_message() -> None:
+    with pytest.raises(InvalidInputError, match="expected one of transformers, timm, autogluon"):
+        board_of(ms.Candidate("timm", "a")).script("keras")

@@ -1,0 +1,86 @@
+"""What a user gives to predict becomes one input after the other, and is read as training data are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from modelselect.errors import InvalidInputError
+from modelselect.probe.images import Reading, UnreadableError
+from modelselect.probe.inputs import inputs_of
+
+PIXELS = np.arange(4 * 5 * 3, dtype=np.uint8).reshape(4, 5, 3)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("b/2.png", "a/1.png", "b/.hidden.png", ".git/3.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.fromarray(PIXELS).save(tmp_path / name)
+    (tmp_path / "a" / "notes.txt").write_text("no image")
+    return tmp_path
+
+
+def pixels(given: Any) -> list[Any]:
+    return [np.asarray(each.read(Reading())).tolist() for each in inputs_of(given, "image")]
+
+
+def test_a_folder_stands_for_the_images_in_it(folder: Path) -> None:
+    found = inputs_of(folder, "image")
+    assert [Path(each.name).relative_to(folder).as_posix() for each in found] == ["a/1.png", "b/2.png"]
+    assert pixels([str(folder / "a"), folder / "b" / "2.png"]) == [PIXELS.tolist()] * 2
+    (folder / "empty").mkdir()
+    with pytest.raises(InvalidInputError, match="holds no image file"):
+        inputs_of(folder / "empty", "image")
+
+
+def test_images_in_every_container_are_the_same_images(folder: Path) -> None:
+    image, path = Image.fromarray(PIXELS), folder / "a" / "1.png"
+    ones = [PIXELS, image, path, str(path), path.read_bytes(), torch.from_numpy(PIXELS), PIXELS.transpose(2, 0, 1)]
+    for one in ones[:-1]:  # an array of three rows is three grey images, as it is in training data
+        assert pixels(one) == [PIXELS.tolist()], type(one)
+    assert pixels(ones) == [PIXELS.tolist()] * len(ones)
+    for many in (np.stack([PIXELS] * 2), torch.from_numpy(np.stack([PIXELS] * 2)), pd.Series([str(path), path])):
+        assert pixels(many) == [PIXELS.tolist()] * 2
+    assert pixels(iter([image])) == [PIXELS.tolist()]
+    assert pixels({"bytes": path.read_bytes(), "path": None}) == [PIXELS.tolist()]
+    grey = np.stack([PIXELS[:, :, 0]] * 5)
+    assert len(pixels(grey)) == 5
+    assert pixels([]) == []
+
+
+def test_one_text_or_pair_is_one_input_and_a_list_is_many() -> None:
+    reading = Reading()
+    assert [each.read(reading) for each in inputs_of("photo.jpg", "text")] == ["photo.jpg"]  # a text, not a path
+    assert [each.read(reading) for each in inputs_of(("a", "b"), "text")] == [("a", "b")]
+    given = [("a", "b"), "c", ["d", "e"]]
+    assert [each.read(reading) for each in inputs_of(given, "text")] == [("a", "b"), "c", ("d", "e")]
+    assert [each.name for each in inputs_of(pd.Series(["x", "y"]), "text")] == ["x", "y"]
+
+
+def test_what_is_missing_is_named_when_it_is_read() -> None:
+    for given, modality in (([None], "image"), ([float("nan")], "text"), ([("a", None)], "text")):
+        (found,) = inputs_of(given, modality)
+        with pytest.raises(UnreadableError, match="missing"):
+            found.read(Reading())
+
+
+@pytest.mark.parametrize(
+    ("given", "modality", "words"),
+    [
+        (np.zeros((2, 4, 4, 3), np.float32), "image", r"an array of float32 .* takes images; .* become uint8 by"),
+        ([Image.new("RGB", (2, 2)), 7], "image", "input 1 is int, and the model takes images"),
+        (7, "text", "input 0 is int, and the model takes texts"),
+        (Path("a.txt"), "text", r"Read the file first: Path\(path\)\.read_text\(\)"),
+        (Image.new("RGB", (2, 2)), "text", "takes texts"),
+    ],
+)
+def test_another_kind_is_refused_with_advice(given: Any, modality: str, words: str) -> None:
+    with pytest.raises(InvalidInputError, match=words):
+        inputs_of(given, modality)

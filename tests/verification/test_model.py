@@ -1,0 +1,198 @@
+"""A fine-tuned model predicts, from the store and from a folder, and reads its inputs as its training data."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import modelselect as ms
+from modelselect.errors import CandidateError, InvalidInputError
+from modelselect.leaderboard.leaderboard import Row
+from modelselect.probe.images import Reading
+from modelselect.store.store import Store
+from modelselect.verification.model import Model
+from modelselect.verification.signature import SIGNATURE
+from tests.hub import models
+from tests.verification.tuned import NAMES, TEXTS, put, tuned_row
+
+pytestmark = pytest.mark.usefixtures("here")
+
+QUICK = ms.FineTuning(epochs=6, head_learning_rate=0.02, batch_size=16)
+
+
+def halves(count: int = 60) -> tuple[Any, Any]:
+    """Images that are bright above or below, and which they are."""
+    random = np.random.default_rng(0)
+    images = random.integers(0, 120, (count, 32, 32, 3), dtype=np.uint8)
+    for index in range(count):
+        images[index, 16 * (index % 2) : 16 * (index % 2) + 16] += 100
+    return images, np.arange(count) % 2
+
+
+def board_of(dataset: Any) -> ms.Leaderboard:
+    return ms.select(
+        dataset, "embedded:plain.letters", estimators="centroid", top_k=1, fine_tuning=QUICK, progress=False
+    )
+
+
+@pytest.mark.parametrize(
+    "own", [lambda i: int(i) + 3, bool, lambda i: ["above", "below"][i]], ids=["int", "bool", "str"]
+)
+def test_predictions_have_the_labels_of_the_dataset_in_their_own_type(own: Any) -> None:
+    images, sides = halves()
+    labels = [own(side) for side in sides]
+    best = board_of((images, labels)).best
+    found = best.predict(images)
+    assert {type(label) for label in found.labels} == {int}
+    assert np.mean([a == b for a, b in zip(found.labels, labels, strict=True)]) > 0.8
+    best.save("winner")
+    again = ms.load("winner").predict(images)
+    assert again.labels == found.labels
+    np.testing.assert_allclose(again.probabilities, found.probabilities, atol=1e-5)
+
+
+def test_what_is_predicted_does_not_depend_on_the_batch_or_on_the_others() -> None:
+    row, _ = tuned_row("embedded:resnet.letters")
+    images, _ = halves(7)
+    whole = row.predict(images)
+    model = row.load()
+    assert model.predict(images, batch_size=2).labels == whole.labels
+    for index in range(3):
+        alone = model.predict(Image.fromarray(images[index]))
+        assert alone[0].label == whole[index].label
+        assert alone[0].probability == pytest.approx(whole[index].probability, abs=1e-5)
+    np.testing.assert_allclose(whole.probabilities.sum(1), 1, atol=1e-5)
+    assert whole.probabilities.max(1).tolist() == pytest.approx([each.probability for each in whole])
+
+
+def test_an_unreadable_input_is_named_and_costs_no_other() -> None:
+    row, _ = tuned_row("embedded:resnet.letters")
+    Image.new("RGB", (40, 40), "red").save("good.png")
+    Path("bad.png").write_bytes(b"no image")
+    found = row.predict(["good.png", "bad.png", "missing.png", None])
+    assert found[0].label in NAMES
+    assert [each.reason is not None for each in found] == [False, True, True, True]
+    assert [each.input for each in found.unreadable] == ["bad.png", "missing.png", "input 3"]
+    assert found[2].reason == "no such file"
+    assert np.isnan(found.probabilities[1:]).all()
+    assert "bad.png      –" in str(found)
+    assert found.described()[0]["probabilities"][str(found[0].label)] == found[0].probability
+    Image.new("RGB", (40, 40)).save("large.png")
+    assert "--max-pixels" in str(row.predict("large.png", max_pixels=100)[0].reason)
+
+
+def test_images_are_read_as_those_of_the_dataset_were() -> None:
+    images, sides = halves()
+    Path("data").mkdir()
+    for index, image in enumerate(images):
+        exif = Image.Exif()
+        exif[0x0112] = 3  # upside down, for those who look at it
+        Image.fromarray(image).save(f"data/{index}.png", exif=exif)
+    import pandas as pd
+
+    frame = pd.DataFrame({"image": [f"data/{index}.png" for index in range(60)], "label": sides})
+    turned = board_of(frame).best.load()  # of frames, the orientation is applied
+    plain = board_of((list(frame["image"]), sides)).best.load()  # of lists, it is not
+    assert turned.signature is not None
+    assert turned.signature.reading.upright
+    given = Image.fromarray(images[0]), Image.fromarray(images[0]).rotate(180)
+    found = turned.predict("data/0.png"), plain.predict("data/0.png")
+    assert found[0][0].probability == pytest.approx(turned.predict(given[1])[0].probability)
+    assert found[1][0].probability == pytest.approx(plain.predict(given[0])[0].probability)
+
+
+@pytest.mark.parametrize("source", ["timm", "vit", "embedded"])
+def test_a_saved_folder_predicts_in_another_process(source: str) -> None:
+    files = {"timm": models.timm_files, "vit": lambda: models.image_files("vit")}
+    row, _ = tuned_row(put("models/a", files[source]()) if source in files else "embedded:resnet.letters")
+    images, _ = halves(4)
+    found = row.predict(images)
+    row.save("winner")
+    np.save("images.npy", images)
+    code = (
+        "import json, numpy as np, modelselect as ms\n"
+        "found = ms.load('winner').predict(np.load('images.npy'))\n"
+        "print(json.dumps(found.described()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    again = json.loads(done.stdout.splitlines()[-1])
+    assert [each["label"] for each in again] == found.labels
+    assert [each["probability"] for each in again] == pytest.approx([e.probability for e in found], abs=1e-4)
+
+
+def test_a_model_of_texts_predicts_texts() -> None:
+    row, expected = tuned_row(put("models/a", models.text_files()))
+    found = row.predict(list(TEXTS))
+    np.testing.assert_allclose(found.probabilities, expected.softmax(1).numpy(), atol=1e-4)
+    assert found[0].input == TEXTS[0]
+    row.save("winner")
+    again = ms.load("winner").predict(TEXTS[0])
+    assert again[0].label == found[0].label
+    assert again[0].probability == pytest.approx(found[0].probability, abs=1e-4)
+    pair = row.predict((TEXTS[0], TEXTS[1]))
+    assert len(pair) == 1
+    assert pair[0].input == f"{TEXTS[0]} / {TEXTS[1]}"
+
+
+def test_without_fine_tuning_one_error_says_how() -> None:
+    (candidate,) = ms.search("embedded:resnet.letters")
+    with pytest.raises(CandidateError, match=r"it was not fine-tuned. Fine-tune with select\(\.\.\., top_k=1\)"):
+        Row(candidate).predict("photo.jpg")
+    with pytest.raises(CandidateError, match=r"is not fine-tuned on a dataset of yours.*top_k=1"):
+        ms.load("embedded:resnet.letters").predict("photo.jpg")
+
+
+def test_load_says_what_it_expects() -> None:
+    with pytest.raises(InvalidInputError, match=r"there is no model 'winner' here; expected a folder that --save"):
+        ms.load("winner")
+    with pytest.raises(InvalidInputError, match="stands for 12 candidates; expected one"):
+        ms.load("embedded:*")
+    row, _ = tuned_row("embedded:resnet.letters")
+    row.save("winner")
+    assert ms.load(Path("winner")).class_names == ms.load("dir:winner").class_names == NAMES
+    assert isinstance(ms.load(row.candidate), Model)
+    Path("winner", SIGNATURE).write_text('{"labels": [1.5]}')
+    with pytest.raises(CandidateError, match="the file is damaged"):
+        ms.load("winner")
+
+
+def test_a_strangers_folder_does_not_lift_the_bound_of_pixels() -> None:
+    row, _ = tuned_row("embedded:resnet.letters")
+    row.save("winner")
+    path = Path("winner", SIGNATURE)
+    known = json.loads(path.read_text())
+    path.write_text(json.dumps({**known, "reading": {**known["reading"], "max_pixels": 10**15}}))
+    signature = ms.load("winner").signature
+    assert signature is not None
+    assert signature.reading.max_pixels == Reading().max_pixels
+
+
+def test_weights_that_an_earlier_version_kept_predict_too() -> None:
+    row, _ = tuned_row("embedded:resnet.letters")  # its entry names classes and method only
+    assert Store().get(str(row.fine_tuned)).metadata.keys() == {"class_names", "method"}  # type: ignore[union-attr]
+    assert row.predict(halves(1)[0])[0].label in NAMES
+
+
+def test_memory_that_runs_out_halves_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    row, _ = tuned_row("embedded:resnet.letters")
+    model, (images, _) = row.load(), halves(8)
+    expected, read, sizes = model.predict(images), model.read, []
+
+    def short_of_memory(module: Any, batch: Any) -> Any:
+        sizes.append(len(batch))
+        if len(batch) > 3:
+            raise torch.OutOfMemoryError("out of memory")
+        return read(module, batch)
+
+    found = replace(model, read=short_of_memory).predict(images)
+    assert sizes == [8, 4, 2, 2, 4, 2, 2]
+    assert found.labels == expected.labels
