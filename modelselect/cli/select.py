@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from modelselect.cli.options import EpochsOption, PatienceOption, TrialsOption, meant, with_settings
-from modelselect.cli.terminal import check_writable, console, print_table
+from modelselect.cli.options import EpochsOption, PatienceOption, TrialsOption, VerboseFlag, meant, with_settings
+from modelselect.cli.terminal import check_writable, console, note, print_table
 from modelselect.evaluation.settings import Keywords
 from modelselect.utils.text import printable
 
@@ -49,6 +50,7 @@ def select(
     agreement: Annotated[
         bool, typer.Option("--agreement", help="Also print how similarly the estimators rank.")
     ] = False,
+    verbose: VerboseFlag = False,
     **options: Any,
 ) -> None:
     """Rank candidates for a dataset; fine-tune the top k."""
@@ -87,16 +89,16 @@ def select(
     if dry_run:
         with contextlib.redirect_stdout(sys.stderr):
             plan = planning.plan(dataset, candidates, **settings)
-        _show_plan(plan, json_path)
+        _show_plan(plan, json_path, settings)
         return
     try:
         with contextlib.redirect_stdout(sys.stderr):  # candidates may print; the answer must hold nothing else
             board = funnel.select(dataset, candidates, **settings)
     except NothingRankedError as error:
         if isinstance(error.leaderboard, Leaderboard):
-            _show_board(error.leaderboard, json_path, report)
+            _show_board(error.leaderboard, settings, json_path, report)
         raise
-    _show_board(board, json_path, report)
+    _show_board(board, settings, json_path, report)
     if agreement:
         _print_agreement(board)
 
@@ -113,7 +115,9 @@ def _print_agreement(board: Leaderboard) -> None:
     print_table(["weighted Kendall x 100", *columns], [[name, *row] for name, row in zip(names, cells, strict=True)])
 
 
-def _show_board(board: Leaderboard, json_path: Path | None, report: Path | None = None) -> None:
+def _show_board(
+    board: Leaderboard, settings: Mapping[str, Any], json_path: Path | None, report: Path | None = None
+) -> None:
     from modelselect.ranking.notes import remarks_of
 
     if json_path == Path("-"):
@@ -123,16 +127,16 @@ def _show_board(board: Leaderboard, json_path: Path | None, report: Path | None 
     else:
         console().print(board)
         if reused := board.provenance.get("from_store"):
-            typer.echo(f"{reused} of {len(board.rows)} candidates came from the store", err=True)
+            note(f"{reused} of {len(board.rows)} candidates came from the store", settings)
         if json_path is not None:
             board.save(json_path)
-            typer.echo(f"leaderboard written to {json_path}", err=True)
+            note(f"leaderboard written to {json_path}", settings)
     if report is not None:  # last: a page that cannot be drawn costs nothing else
         board.report(report)
-        typer.echo(f"report written to {report}", err=True)
+        note(f"report written to {report}", settings)
 
 
-def _show_plan(plan: Plan, json_path: Path | None) -> None:
+def _show_plan(plan: Plan, json_path: Path | None, settings: Mapping[str, Any]) -> None:
     if json_path == Path("-"):
         for remark in plan.remarks:
             typer.echo(printable(remark), err=True)
@@ -141,4 +145,4 @@ def _show_plan(plan: Plan, json_path: Path | None) -> None:
     console().print(plan)
     if json_path is not None:
         json_path.write_text(plan.to_json(), encoding="utf-8")
-        typer.echo(f"plan written to {json_path}", err=True)
+        note(f"plan written to {json_path}", settings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -25,6 +26,9 @@ from modelselect.probe.nested import Nested
 from modelselect.probe.probe import Probe
 from modelselect.store.store import Store
 from modelselect.store.writer import Writer
+from modelselect.utils.progress import Step
+
+_LOGGER = logging.getLogger(__name__)
 
 FEATURES = frozenset({"features"})
 
@@ -106,6 +110,7 @@ class Gatherer:
         nested = self._context.nested
         with self._store.lock(self._keys.evidence("extraction", probe)):
             if (kept := self._kept(probe, fields)) is not None:
+                _LOGGER.debug("%s: %s found in the store", self._loader.candidate.id, ", ".join(fields))
                 return Forward(kept)
             if nested is not None and probe is nested.probe and len(nested.blocks) > 1:
                 return self._from_blocks(nested, fields)
@@ -138,7 +143,7 @@ class Gatherer:
                     **asdict(context.compute),
                     spool=context.spool,
                     sink=sink,
-                    progress=context.progress,
+                    progress=None if context.progress is None else self._report,
                 )
                 assert evidence.features is not None
                 sink.complete(evidence)
@@ -152,6 +157,10 @@ class Gatherer:
             }
             self._store.put(self._keys.evidence("extraction", probe), {}, record)
         return Forward(self._kept(probe, fields) or {}, len(probe), seconds)
+
+    def _report(self, done: int, total: int) -> None:
+        if self._context.progress is not None:
+            self._context.progress(self._loader.candidate.id, Step("rows", done, total))
 
     def _kept(self, probe: Probe, fields: Sequence[str]) -> dict[str, NDArray[Any]] | None:
         """What the store holds of these fields; None if the store knows nothing about one of them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from functools import cached_property
@@ -13,6 +14,8 @@ from modelselect.errors import RemoteCodeError, Stage, at
 from modelselect.evaluation.context import EvaluationContext
 from modelselect.host.host import get_host
 from modelselect.utils.system import available_memory
+
+_LOGGER = logging.getLogger(__name__)
 
 BYTES_PER_PARAMETER = 4
 """Weights are float32 once loaded."""
@@ -72,6 +75,7 @@ class Loader:
             with at(Stage.LOAD):
                 if self._error is not None:
                     raise self._error
+                _LOGGER.debug("loading %s", self.candidate.id)
                 with INTERPRETER_LOCK:
                     self.loaded = self.zoo.load(self.candidate, trust_remote_code=self.context.trust_remote_code)
         return self.loaded
