@@ -131,7 +131,7 @@ def benchmark(
     recipe = {"recipe": "truth"} if verify is None else asked.described_recipe
     gathered = Gathered()
     forward: list[float] = []
-    with Progress(asked.progress) as bars:
+    with Progress(asked.progress, names) as bars:
         for name, request in requests.items():
             with without_history(request, bars) as task:
                 shown = [c for c in request.pool if truth is None or c.id in known.accuracies[name]]

@@ -62,7 +62,7 @@ def without_history(request: Request, bars: Progress) -> Iterator[ScoringTask]:
     modules = [module for zoo in request.own_zoos.values() for module in zoo.modules]
     with in_evaluation_mode(*modules), InputCache.temporary(request.store.path / "spool") as spool:
         plain = replace(request, methods=[e for e in request.methods if not uses_history(e)])
-        yield _with_proxy(ScoringTask(plain.context(spool, None if request.runner.isolated else bars.batches)))
+        yield _with_proxy(ScoringTask(plain.context(spool, bars.reports(request.runner.isolated))))
 
 
 def remember(

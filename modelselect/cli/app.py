@@ -1,14 +1,17 @@
 """The command line: `modelselect demo | select | predict | benchmark | report | search | embed | history | ...`.
 
-Exit codes: 0 done, 1 nothing could be ranked, 2 bad usage, 74 the answer could not be printed, 130 interrupted. Nothing
-heavy is imported before a command runs.
+Exit codes: 0 done, 1 nothing could be ranked, 2 bad usage, 74 the answer could not be printed, 130 interrupted by Ctrl-C,
+143 ended by SIGTERM. Nothing heavy is imported before a command runs.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -31,6 +34,7 @@ EXIT_NOTHING_RANKED = 1
 EXIT_BAD_USAGE = 2
 EXIT_NO_OUTPUT = 74
 EXIT_INTERRUPTED = 130
+EXIT_TERMINATED = 143
 
 
 class PluginGroup(TyperGroup):
@@ -97,16 +101,39 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # Idle threads sleep instead of spinning: on a busy machine that is many times faster. Read when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     open_standard_streams()
+    ended: list[int] = []
     try:
-        app(args=None if arguments is None else list(arguments), prog_name="modelselect")
+        with _ended_as_interrupted(ended):
+            app(args=None if arguments is None else list(arguments), prog_name="modelselect")
     except ModelSelectError as error:
         complain(str(error))
         exits = {NothingRankedError: EXIT_NOTHING_RANKED, OutputError: EXIT_NO_OUTPUT}
         sys.exit(exits.get(type(error), EXIT_BAD_USAGE))
     except SystemExit as stopped:
         if stopped.code == EXIT_INTERRUPTED:  # Typer makes this of Ctrl-C
-            complain("interrupted; all results so far are kept, and the next run continues from there")
+            what = "ended by SIGTERM" if ended else "interrupted"
+            complain(f"{what}; all results so far are kept, and the next run continues from there")
+            if ended:
+                sys.exit(EXIT_TERMINATED)
         raise
+
+
+@contextlib.contextmanager
+def _ended_as_interrupted(ended: list[int]) -> Iterator[None]:
+    """SIGTERM, which batch systems and containers send, does what Ctrl-C does: workers end, and bars are removed."""
+
+    def end(number: int, frame: Any) -> None:
+        ended.append(number)
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield  # the handler that is set decides
+        return
+    signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _plugin_commands() -> dict[str, typer.Typer]:

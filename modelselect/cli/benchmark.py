@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from modelselect.cli.options import EpochsOption, PatienceOption, TrialsOption, meant, with_settings
+from modelselect.cli.options import EpochsOption, PatienceOption, TrialsOption, VerboseFlag, meant, with_settings
 from modelselect.cli.streams import answering, say_json
 from modelselect.evaluation.settings import BenchmarkKeywords, rows_or_all
 
@@ -77,6 +77,7 @@ def benchmark(
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    verbose: VerboseFlag = False,
     **options: Any,
 ) -> None:
     """Judge estimators by known fine-tuning results."""
@@ -85,7 +86,7 @@ def benchmark(
     from modelselect.benchmarking.measures import find_measure
     from modelselect.benchmarking.table import check_suffix
     from modelselect.benchmarking.truth import write_truth
-    from modelselect.cli.terminal import check_writable
+    from modelselect.cli.terminal import check_writable, note
     from modelselect.errors import InvalidInputError
     from modelselect.store.files import write_text
     from modelselect.verification.recipe import FineTuning
@@ -139,11 +140,11 @@ def benchmark(
         )
     if save_truth is not None:
         write_text(save_truth, write_truth(found.truth, found.test_rows))
-        typer.echo(f"accuracies written to {save_truth}", err=True)
+        note(f"accuracies written to {save_truth}", settings)
     table = found.table(measure, resamples=resamples, seed=options["seed"], reference=reference)
     for path in output or []:
         table.save(path, intervals=not no_intervals, detail=detail)
-        typer.echo(f"table written to {path}", err=True)
+        note(f"table written to {path}", settings)
     if as_json:
         say_json(table.to_json())
         return

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from modelselect.cli.options import CacheOption
+from modelselect.cli.options import CacheOption, VerboseFlag
 from modelselect.cli.streams import in_front
 
 
@@ -19,7 +19,8 @@ def demo(
     ),
     cache_dir: CacheOption = None,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    verbose: VerboseFlag = False,
 ) -> None:
     """Rank twelve embedded networks, and check the answer."""
     from modelselect.cli.demonstration import run

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from modelselect.cli.options import CacheOption, JsonFlag, TrustFlag
+from modelselect.cli.options import CacheOption, JsonFlag, TrustFlag, VerboseFlag
 from modelselect.cli.streams import say
 from modelselect.cli.terminal import loaded_host, print_json, print_table, size_text
 from modelselect.utils.text import printable
@@ -31,7 +31,8 @@ def embed(
     cache_dir: CacheOption = None,
     trust_remote_code: TrustFlag = False,
     as_json: JsonFlag = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    verbose: VerboseFlag = False,
 ) -> None:
     """Embed architectures, without weights, into the atlas."""
     import time

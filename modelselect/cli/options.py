@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import Field
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
+from modelselect.cli.terminal import shown_records
 from modelselect.evaluation.settings import Option, settings_in
 
 Command = TypeVar("Command", bound=Callable[..., None])
@@ -18,6 +20,17 @@ Command = TypeVar("Command", bound=Callable[..., None])
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 TrustFlag = Annotated[bool, typer.Option("--trust-remote-code", help="Let candidates run the code that they bring.")]
 CacheOption = Annotated[Path | None, typer.Option("--cache-dir", help="Folder of the store.", show_default=False)]
+
+
+def _shown_if(context: typer.Context, wanted: bool) -> bool:
+    if wanted and not context.resilient_parsing:
+        context.with_resource(shown_records(logging.DEBUG))
+    return wanted
+
+
+VerboseFlag = Annotated[
+    bool, typer.Option("--verbose", "-v", callback=_shown_if, help="Show the log: what is done, found and downloaded.")
+]
 
 EpochsOption = Annotated[
     int | None, typer.Option(help="Passes over the training rows in fine-tuning, at most.", show_default="20")

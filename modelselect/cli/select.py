@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from modelselect.cli.options import EpochsOption, PatienceOption, TrialsOption, meant, with_settings
+from modelselect.cli.options import EpochsOption, PatienceOption, TrialsOption, VerboseFlag, meant, with_settings
 from modelselect.cli.streams import answering, say_json
-from modelselect.cli.terminal import check_writable, console, print_table
+from modelselect.cli.terminal import check_writable, console, note, print_table
 from modelselect.evaluation.settings import Keywords
 from modelselect.utils.text import printable
 
 if TYPE_CHECKING:
+    from modelselect.cli.winner import Destination
     from modelselect.leaderboard.leaderboard import Leaderboard
     from modelselect.selection.plan import Plan
 
@@ -84,6 +86,7 @@ def select(
     agreement: Annotated[
         bool, typer.Option("--agreement", help="Also print how similarly the estimators rank.")
     ] = False,
+    verbose: VerboseFlag = False,
     **options: Any,
 ) -> None:
     """Rank candidates for a dataset; fine-tune the top k. Without candidates, choose them."""
@@ -129,15 +132,15 @@ def select(
     named = [*(candidates or ()), *(further or ())] or None
     if dry_run:
         plan = planning.plan(dataset, named, **settings)
-        _show_plan(plan, json_path)
+        _show_plan(plan, json_path, settings)
         return
     try:
         board = funnel.select(dataset, named, **settings)
     except NothingRankedError as error:
         if isinstance(error.leaderboard, Leaderboard):
-            _finish(error.leaderboard, json_path, report)
+            _finish(error.leaderboard, settings, json_path, report)
         raise
-    _finish(board, json_path, report, destination)
+    _finish(board, settings, json_path, report, destination)
     if agreement:
         _print_agreement(board)
 
@@ -154,7 +157,13 @@ def _print_agreement(board: Leaderboard) -> None:
     print_table(["weighted Kendall x 100", *columns], [[name, *row] for name, row in zip(names, cells, strict=True)])
 
 
-def _finish(board: Leaderboard, json_path: Path | None, report: Path | None, kept: Destination | None = None) -> None:
+def _finish(
+    board: Leaderboard,
+    settings: Mapping[str, Any],
+    json_path: Path | None,
+    report: Path | None,
+    kept: Destination | None = None,
+) -> None:
     """Writes the files, and then prints the answer: the terminal may fail. What fails costs nothing else."""
     said: list[str] = []
     printed = json_path == Path("-")
@@ -175,14 +184,14 @@ def _finish(board: Leaderboard, json_path: Path | None, report: Path | None, kep
             said.append(f"report written to {report}")
 
     with contextlib.ExitStack() as ahead:  # the last one goes first, and each is called whatever became of the others
-        ahead.callback(lambda: [typer.echo(line, err=True) for line in said])
-        ahead.callback(_print_board, board, as_json=printed)
+        ahead.callback(lambda: [note(line, settings) for line in said])
+        ahead.callback(_print_board, board, settings, as_json=printed)
         ahead.callback(draw)
         ahead.callback(keep)
         ahead.callback(save)
 
 
-def _print_board(board: Leaderboard, as_json: bool) -> None:
+def _print_board(board: Leaderboard, settings: Mapping[str, Any], as_json: bool) -> None:
     from modelselect.ranking.notes import remarks_of
 
     if as_json:
@@ -193,10 +202,10 @@ def _print_board(board: Leaderboard, as_json: bool) -> None:
     with answering():
         console().print(board)
     if reused := board.provenance.get("from_store"):
-        typer.echo(f"{reused} of {len(board.rows)} candidates came from the store", err=True)
+        note(f"{reused} of {len(board.rows)} candidates came from the store", settings)
 
 
-def _show_plan(plan: Plan, json_path: Path | None) -> None:
+def _show_plan(plan: Plan, json_path: Path | None, settings: Mapping[str, Any]) -> None:
     if json_path == Path("-"):
         for remark in plan.remarks:
             typer.echo(printable(remark), err=True)
@@ -207,4 +216,4 @@ def _show_plan(plan: Plan, json_path: Path | None) -> None:
     with answering():
         console().print(plan)
     if json_path is not None:
-        typer.echo(f"plan written to {json_path}", err=True)
+        note(f"plan written to {json_path}", settings)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +69,33 @@ def console() -> Any:
     return terminal if terminal.is_terminal else Console(width=200)
 
 
+def note(message: str, settings: Mapping[str, Any]) -> None:
+    """Prints a message about the run on standard error, unless the settings say `--quiet`."""
+    if settings.get("progress", True):
+        typer.echo(message, err=True)
+
+
+@contextlib.contextmanager
+def shown_records(level: int) -> Iterator[None]:
+    """Shows the log records of modelselect from this level on, on standard error."""
+
+    class Handler(logging.StreamHandler[Any]):
+        def emit(self, record: logging.LogRecord) -> None:
+            self.stream = sys.stderr  # which progress bars replace while they are shown
+            super().emit(record)
+
+    logger, handler = logging.getLogger("modelselect"), Handler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S"))
+    before = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(level)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before)
+
+
 def complain(message: str) -> None:
     from rich.console import Console
     from rich.text import Text
@@ -89,8 +119,6 @@ def confirmed(question: str, given: bool) -> bool:
     Raises:
         InvalidInputError: the option was not given, and there is no terminal to ask on.
     """
-    import sys
-
     from modelselect.errors import InvalidInputError
 
     if given:

@@ -11,11 +11,11 @@ from modelselect.candidates.limits import Limits
 from modelselect.candidates.zoo import Zoo
 from modelselect.estimators.estimator import Estimator
 from modelselect.extraction.devices import Compute
-from modelselect.extraction.extractor import BatchProgress
 from modelselect.extraction.inputs import InputCache
 from modelselect.history.view import RecallContext
 from modelselect.probe.nested import Nested
 from modelselect.probe.probe import Probe
+from modelselect.utils.progress import Report
 
 FORWARD_FIELDS = frozenset({"features", "source_probabilities"})
 """Evidence that needs a forward pass over the probe."""
@@ -39,7 +39,7 @@ class EvaluationContext:
         seed: the seed of resamples and of stochastic estimators.
         zoos: the zoos of the caller's own modules, by name. All other zoos are the host's.
         resamples: number of times that four fifths of the rows are scored, too.
-        progress: called after every batch of a forward pass.
+        progress: called after every batch of a forward pass, and after every epoch of fine-tuning.
         recall: what the transfer history knows; None if no estimator reads it.
         proxy: the candidate whose features of the probe estimators may read.
         nested: how evidence is put together from blocks, if the probe is a part of a larger one.
@@ -58,7 +58,7 @@ class EvaluationContext:
     seed: int = 0
     zoos: Mapping[str, Zoo] = field(default_factory=dict)
     resamples: int = 0
-    progress: BatchProgress | None = None
+    progress: Report | None = None
     recall: RecallContext | None = None
     proxy: Candidate | None = None
     nested: Nested | None = None

@@ -13,10 +13,12 @@ from modelselect.evaluation.keys import Keys
 from modelselect.evaluation.loading import Loader
 from modelselect.evaluation.results import TuningResult, VerificationResult
 from modelselect.store.store import Store
+from modelselect.utils.progress import Step
 from modelselect.utils.versions import numeric_versions
 from modelselect.verification.fine_tuned import KIND
+from modelselect.verification.job import Epoch
 from modelselect.verification.recipe import FineTuning
-from modelselect.verification.verifier import Brief, Verified, tune_briefly, verify
+from modelselect.verification.verifier import Brief, EpochProgress, Verified, tune_briefly, verify
 
 
 @dataclass
@@ -73,6 +75,7 @@ class VerificationTask:
                 spool=context.spool,
                 folder=store.scratch(key),
                 keep=lambda weights, known: waiting.put(checkpoint, weights, known, sync=True),
+                progress=_reporting(context, candidate),
             )
             store.put(key, {}, asdict(verified), sync=True)
             store.clear_scratch(key)
@@ -161,6 +164,19 @@ class TuningTask:
             )
             store.put(key, {}, asdict(brief), sync=True)
         return TuningResult(brief, reused=False)
+
+
+def _reporting(context: EvaluationContext, candidate: Candidate) -> EpochProgress | None:
+    """Reports each epoch of the candidate's fine-tuning to the context's progress."""
+    report = context.progress
+    if report is None:
+        return None
+
+    def ended(number: int, total: int, epoch: Epoch) -> None:
+        accuracy = epoch.training_accuracy if epoch.accuracy is None else epoch.accuracy
+        report(candidate.id, Step("epoch", number, total, "" if accuracy is None else f"accuracy {accuracy:.1%}"))
+
+    return ended
 
 
 def _verified(stored: Mapping[str, Any]) -> Verified:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -25,6 +26,9 @@ from modelselect.probe.nested import Nested
 from modelselect.probe.probe import Probe
 from modelselect.store.store import Store
 from modelselect.store.writer import Writer
+from modelselect.utils.progress import Step
+
+_LOGGER = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -118,6 +122,7 @@ class Gatherer:
         nested = self._context.nested
         with self._store.lock(self._keys.evidence("extraction", probe)):
             if (kept := self._kept(probe, fields)) is not None:
+                _LOGGER.debug("%s: %s found in the store", self._loader.candidate.id, ", ".join(fields))
                 return kept
             if nested is not None and probe is nested.probe and len(nested.blocks) > 1:
                 return self._from_blocks(nested, fields)
@@ -170,7 +175,7 @@ class Gatherer:
                     **asdict(context.compute),
                     spool=context.spool,
                     sink=sink,
-                    progress=context.progress,
+                    progress=None if context.progress is None else self._report,
                 )
                 assert evidence.features is not None
                 sink.complete(evidence)
@@ -185,6 +190,10 @@ class Gatherer:
                 writers["features"].metadata.update(record)
             self._store.put(self._keys.evidence("extraction", probe), {}, record)
         return seconds
+
+    def _report(self, done: int, total: int) -> None:
+        if self._context.progress is not None:
+            self._context.progress(self._loader.candidate.id, Step("rows", done, total))
 
     def _kept(self, probe: Probe, fields: Sequence[str]) -> Forward | None:
         """What the store holds of these fields and of their record; None if something is missing.

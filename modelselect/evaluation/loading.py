@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from functools import cached_property
@@ -13,6 +14,8 @@ from modelselect.errors import RemoteCodeError, Stage, at, contained
 from modelselect.evaluation.context import EvaluationContext
 from modelselect.host.host import get_host
 from modelselect.utils.system import available_memory
+
+_LOGGER = logging.getLogger(__name__)
 
 AHEAD_SHARE = 0.5
 """Share of the available memory. A candidate whose weights would take more is not loaded before its turn."""
@@ -69,6 +72,7 @@ class Loader:
             with at(Stage.LOAD):
                 if self._error is not None:
                     raise self._error
+                _LOGGER.debug("loading %s", self.candidate.id)
                 with INTERPRETER_LOCK:
                     self.loaded = self.zoo.load(self.candidate, trust_remote_code=self.context.trust_remote_code)
         return self.loaded

@@ -17,13 +17,13 @@ from modelselect.evaluation.results import ScoringResult
 from modelselect.evaluation.settings import Settings
 from modelselect.executor import Executor
 from modelselect.extraction.devices import Compute, check_precision, choose_device
-from modelselect.extraction.extractor import BatchProgress
 from modelselect.extraction.inputs import InputCache
 from modelselect.history.history import History, open_history, open_or_warn
 from modelselect.host.host import Host, get_host
 from modelselect.host.lookup import choose_estimators, registered
 from modelselect.probe.probe import Probe
 from modelselect.store.store import Store
+from modelselect.utils.progress import Report
 
 DEFAULT_HOLDOUT = 0.2
 """Share of the rows held out for verification if the dataset has no validation split.
@@ -121,7 +121,7 @@ class Request:
             device=device,
         )
 
-    def context(self, spool: InputCache, progress: BatchProgress | None = None) -> EvaluationContext:
+    def context(self, spool: InputCache, progress: Report | None = None) -> EvaluationContext:
         """The conditions under which every candidate is evaluated."""
         settings = self.settings
         return EvaluationContext(

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 from modelselect.candidates.candidate import Candidate
-from modelselect.errors import Failure
+from modelselect.errors import Failure, Stage
+from modelselect.evaluation.results import ScoringResult, TuningResult, VerificationResult
 from modelselect.executor import Executor
+from modelselect.utils.progress import Ended, Track
 
 Result = TypeVar("Result")
-Bar = contextlib.AbstractContextManager[Callable[[str], None]]
+Bar = contextlib.AbstractContextManager[Track]
 """What `Progress.candidates` returns."""
 
 
@@ -36,11 +38,62 @@ def run(
         ended: called with each candidate and its result, as soon as the result is known.
     """
     found: dict[str, Result | Failure] = {}
-    with bar as advance:
+    with bar as track:
+        if executor.isolated:
+            candidates = _each_begun(candidates, track)
+        else:
+            task = _Begun(task, track)
         for outcome in executor.map(task, candidates):
             candidate: Candidate = outcome.item
             result: Result | Failure = outcome.failure or outcome.value
             found[candidate.id] = result
             ended(candidate, result)
-            advance(candidate.id)
+            track(candidate.id, _told(result))
     return found
+
+
+class _Begun:
+    """The task, which notes when the work on a candidate begins; an executor may take a candidate before."""
+
+    def __init__(self, task: Callable[[Candidate], Any], track: Track) -> None:
+        self._task, self._track = task, track
+        self.prepare = getattr(task, "prepare", None)
+
+    def __call__(self, candidate: Candidate) -> Any:
+        self._track.begin(candidate.id)
+        return self._task(candidate)
+
+
+def _each_begun(candidates: Iterable[Candidate], track: Track) -> Iterator[Candidate]:
+    """The candidates; one begins when a worker takes it."""
+    for candidate in candidates:
+        track.begin(candidate.id)
+        yield candidate
+
+
+def _told(result: Any) -> Ended:
+    """What progress says of a result."""
+    if isinstance(result, Failure):
+        limit = result.stage == Stage.LIMIT
+        return Ended(f"{'left out' if limit else 'failed'}: {result.reason}", failed=not limit)
+    if isinstance(result, ScoringResult):
+        return Ended(_score_of(result), seconds=result.elapsed_seconds or None)
+    if isinstance(result, VerificationResult):
+        verified = result.verified
+        text = f"accuracy {verified.accuracy:.1%}" + (", from the store" if result.reused else "")
+        return Ended(text, seconds=None if result.reused else verified.seconds, accuracy=verified.accuracy)
+    if isinstance(result, TuningResult):
+        brief = result.brief
+        text = f"accuracy {brief.accuracy:.1%}" + (", from the store" if result.reused else "")
+        return Ended(text, seconds=None if result.reused else brief.seconds, accuracy=brief.accuracy)
+    return Ended()
+
+
+def _score_of(result: ScoringResult) -> str:
+    """The first estimator's score; of an estimator with several components, the accuracy of its linear probe."""
+    reused = ", from the store" if result.reused else ""
+    for name, components in result.components.items():
+        for component, shown in ((name, name), ("linear_probe/linear_probe", "linear_probe")):
+            if component in components:
+                return f"{shown} {components[component]:.4g}{reused}"
+    return f"scored{reused}"

@@ -305,7 +305,12 @@ class Settings:
     license: str | Sequence[str] | None = setting(
         None, _within, "Keep only candidates with this licence: mit, 'cc-by*'; may be repeated.", Option(list)
     )
-    progress: bool = setting(True, _flag, "No progress bars.", Option(bool, "-q", name="--quiet", negates=True))
+    progress: bool = setting(
+        True,
+        _flag,
+        "Show the answer, warnings and errors only.",
+        Option(bool, "-q", name="--quiet", negates=True),
+    )
 
     def __post_init__(self) -> None:
         for each in fields(self):

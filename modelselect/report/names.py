@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 
+from modelselect.candidates.candidate import Candidate
 from modelselect.probe.splits import TRAIN, kind_of_split
 from modelselect.ranking.ranking import Ranking
 
@@ -18,15 +20,20 @@ def display_names(board: Ranking) -> list[str]:
     >>> display_names(ms.Leaderboard(tuple(Row(ms.Candidate(zoo, name)) for zoo, name in ids)))
     ['a', 'directory:models/b', 'timm:b']
     """
-    candidates = [row.candidate for row in board.rows]
+    return short_names([row.candidate for row in board.rows])
+
+
+def short_names(candidates: Sequence[Candidate]) -> list[str]:
+    """The name of each candidate: the shortest form that no other one has."""
     forms = [
         [c.name.rstrip("/").rsplit("/", 1)[-1] for c in candidates],
         [c.unversioned_id for c in candidates],
         [c.id for c in candidates],
     ]
+    counts = [Counter(form) for form in forms]
     return [
-        next((form[i] for form in forms if form[i] and form.count(form[i]) == 1), candidates[i].id)
-        for i in range(len(candidates))
+        next((form[i] for form, count in zip(forms, counts, strict=True) if form[i] and count[form[i]] == 1), c.id)
+        for i, c in enumerate(candidates)
     ]
 
 

@@ -13,6 +13,7 @@ from modelselect.evaluation.request import Request
 from modelselect.evaluation.settings import Keywords, Settings, with_signature
 from modelselect.extraction.inputs import InputCache
 from modelselect.leaderboard.leaderboard import Leaderboard
+from modelselect.report.names import short_names
 from modelselect.selection.choosing import Choice, agree, chosen
 from modelselect.selection.narrowing import recalled, within_limits
 from modelselect.selection.provenance import Begun, provenance
@@ -98,7 +99,8 @@ def select(dataset: Any, candidates: Any = None, **settings: Unpack[Keywords]) -
             knows the number.
         max_latency_ms: a candidate that takes more milliseconds for one row on this device gets no rank.
         license: a glob, or several. A candidate whose licence matches none of them, or is unknown, gets no rank.
-        progress: whether to show progress bars in a terminal.
+        progress: whether to show progress on standard error: bars in a terminal or a notebook, else lines. The logger
+            `modelselect` gets records either way; see docs/how-to/follow-a-run.md.
 
     Returns:
         The leaderboard. A candidate that fails, or exceeds a limit, is a row that says why.
@@ -142,9 +144,10 @@ def _opened(request: Request, choice: Choice) -> Iterator[State]:
     """The state before the first stage, with inputs cached, bars shown and bare modules in evaluation mode."""
     modules = [module for zoo in request.own_zoos.values() for module in zoo.modules]
     spool = InputCache.temporary(request.store.path / "spool")
-    with in_evaluation_mode(*modules), spool as inputs, Progress(request.settings.progress) as bars:
+    names = dict(zip((c.id for c in request.pool), short_names(request.pool), strict=True))
+    with in_evaluation_mode(*modules), spool as inputs, Progress(request.settings.progress, names) as bars:
         yield State(
-            context=request.context(inputs, None if request.runner.isolated else bars.batches),
+            context=request.context(inputs, bars.reports(request.runner.isolated)),
             bars=bars,
             pool=tuple(request.pool),
             results=request.unsearched,

@@ -30,7 +30,8 @@ def plain_text(shown: Any, width: int = PLAIN_WIDTH) -> str:
     """What Rich prints of an object, without colours, in lines of this many characters."""
     from rich.console import Console
 
-    console = Console(file=io.StringIO(), width=width, color_system=None)
+    # In a notebook, Rich would show the text instead of writing it into the file.
+    console = Console(file=io.StringIO(), width=width, color_system=None, force_jupyter=False)
     console.print(shown)
     return console.file.getvalue()  # type: ignore[attr-defined, no-any-return]
 

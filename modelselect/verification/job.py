@@ -29,11 +29,14 @@ class Epoch(NamedTuple):
         loss: mean cross-entropy over the training rows during the epoch.
         accuracy: on the validation split; None without a split.
         validation_loss: mean cross-entropy on the validation split; None without a split.
+        training_accuracy: on the training rows, each before the step on its batch; None in a checkpoint of an earlier
+            version.
     """
 
     loss: float
     accuracy: float | None = None
     validation_loss: float | None = None
+    training_accuracy: float | None = None
 
 
 Report = Callable[[int, Epoch], None]

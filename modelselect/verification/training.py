@@ -79,14 +79,15 @@ def train(
                 report(number, epoch)
         while not progress.finished:
             training_mode(network, job.method)
-            total, right = 0.0, 0
+            total, right, counted_right = 0.0, 0, 0
             for number, batch in enumerate(np.array_split(order.permutation(count), batches)):
                 factor = settings.learning_rate_factor(len(progress.history) * batches + number, steps)
                 _set_rates(optimizer, [factor * peak for peak in peaks])
                 optimizer.zero_grad()
                 for loss, correct in _steps(prepared, job, batch, part, accelerator):
                     total += loss
-                    right += correct if number in counted else 0
+                    right += correct
+                    counted_right += correct if number in counted else 0
                 if not math.isfinite(total):
                     raise CandidateError(
                         f"the loss became {total} in epoch {len(progress.history) + 1} of fine-tuning. Lower the "
@@ -95,8 +96,9 @@ def train(
                 optimizer.step()
             share_buffers(network, accelerator)
             loss = summed_over_processes(total, accelerator) / count
-            ahead = ahead._replace(correct=int(summed_over_processes(right, accelerator)))
-            progress.add(_validated(Epoch(loss), network, job, part, accelerator), network)
+            ahead = ahead._replace(correct=int(summed_over_processes(counted_right, accelerator)))
+            epoch = Epoch(loss, training_accuracy=summed_over_processes(right, accelerator) / count)
+            progress.add(_validated(epoch, network, job, part, accelerator), network)
             if checkpoint:
                 _save(checkpoint, progress.state(network, optimizer, accelerator), accelerator)
             if report:
@@ -139,7 +141,7 @@ def _steps(
 ) -> Iterator[tuple[float, int]]:
     """Accumulates the gradients of a batch in parts that fit into memory.
 
-    Yields the summed loss of each part, and, if the job is brief, how many of its rows were predicted correctly.
+    Yields the summed loss of each part, and how many of its rows were predicted correctly before the step.
     """
     import torch
     from torch.nn.functional import cross_entropy
@@ -154,7 +156,7 @@ def _steps(
             loss = cross_entropy(logits, targets, reduction="sum")
             # Gradients are averaged over the processes, each of which has a share of the batch.
             accelerator.backward(loss * accelerator.num_processes / len(batch))
-        yield loss.item(), int((logits.argmax(1) == targets).sum()) if job.brief else 0
+        yield loss.item(), int((logits.argmax(1) == targets).sum())
 
 
 def _validated(epoch: Epoch, network: Any, job: Job, part: int, accelerator: Accelerator) -> Epoch:

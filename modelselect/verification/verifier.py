@@ -36,8 +36,8 @@ from modelselect.verification.training import predict, train_in_memory
 if TYPE_CHECKING:
     import torch
 
-EpochProgress = Callable[[int, int, float], None]
-"""Called with the number of finished epochs, the number of all epochs, and the mean training loss of the last one."""
+EpochProgress = Callable[[int, int, Epoch], None]
+"""Called with the number of finished epochs, the number of all epochs, and the results of the last one."""
 
 Keep = Callable[[Mapping[str, NDArray[Any]], Mapping[str, Any]], None]
 """Called with the fine-tuned weights by name, and with their metadata as plain data."""
@@ -401,7 +401,7 @@ def _trained(job: Job, part: int, folder: Path | None, progress: EpochProgress |
 
     def report(number: int, epoch: Epoch) -> None:
         if progress and is_first_process():
-            progress(number, settings.trainings * settings.epochs, epoch.loss)
+            progress(number, settings.trainings * settings.epochs, epoch)
 
     if settings.trainings > 1:
         if launched_together():

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -67,3 +69,19 @@ def test_an_interruption_says_that_nothing_is_lost(
     code, _, err = run(capsys, "select", dataset, "-c", "embedded:plain*")
     assert code == app.EXIT_INTERRUPTED
     assert "the next run continues from there" in " ".join(err.split())
+
+
+def test_sigterm_ends_a_run_as_an_interruption_does(
+    capsys: pytest.CaptureFixture[str], dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def end(*_: Any, **__: Any) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(10)
+
+    monkeypatch.setattr("modelselect.selection.funnel.select", end)
+    code, _, err = run(capsys, "select", dataset, "-c", "embedded:plain*")
+    assert code == app.EXIT_TERMINATED == 143
+    assert "ended by SIGTERM; all results so far are kept, and the next run continues from there" in " ".join(
+        err.split()
+    )
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL

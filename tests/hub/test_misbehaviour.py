@@ -193,12 +193,57 @@ def test_silence_ends_in_bounded_time(vit: Hub, step: str, waits: list[float], m
     assert sum(waits) < 60
 
 
-def test_a_hub_that_is_not_there_is_told_soon(hub: Hub, waits: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def nowhere(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The Hub's address, where nothing is."""
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
-    for expression in ("hub:me/vit", "hub:?author=me"):
-        waits.clear()
-        assert "cannot be reached at http://127.0.0.1:9" in row(expression).status
-        assert sum(waits) < 30
+    monkeypatch.setattr(client, "_without_connection", {})
+    monkeypatch.setattr(client, "_warned", set())
+    return "http://127.0.0.1:9"
+
+
+@pytest.mark.filterwarnings("ignore:the Hub cannot be reached")
+@pytest.mark.parametrize("expression", ["hub:me/vit", "hub:?author=me", "hub:me/*"])
+def test_a_hub_that_is_not_there_is_told_soon(nowhere: str, expression: str, waits: list[float]) -> None:
+    assert f"the Hub cannot be reached at {nowhere}" in row(expression).status
+    assert waits == [client.FIRST_WAIT]
+
+
+@pytest.mark.filterwarnings("ignore:the Hub cannot be reached")
+def test_advice_for_a_query_without_a_network_downloads_no_query(nowhere: str, waits: list[float]) -> None:
+    status = row("hub:?author=me").status
+    assert "A query needs the Hub. Name models from the cache instead: `hf cache ls` lists them" in status
+    assert "hf download" not in status
+
+
+def test_many_models_of_a_hub_that_is_not_there_wait_once_and_warn_once(nowhere: str, waits: list[float]) -> None:
+    names = [f"hub:me/model-{number}" for number in range(20)]
+    with pytest.warns(UserWarning, match="the Hub cannot be reached") as caught, pytest.raises(NothingRankedError) as e:
+        ms.select((IMAGES, LABELS), names, estimators="centroid", progress=False)
+    assert len([w for w in caught if "cannot be reached" in str(w.message)]) == 1
+    assert waits == [client.FIRST_WAIT]
+    board: Any = e.value.leaderboard
+    assert len(board.rows) == 20
+    assert all(f"the Hub cannot be reached at {nowhere}" in r.status for r in board.rows)
+
+
+def test_a_hub_that_is_back_is_asked_again(vit: Hub, waits: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "_without_connection", {vit.url: (time.monotonic(), ConnectionError("gone"))})
+    with pytest.raises(SearchError, match="gone"):
+        ms.search("hub:me/vit")
+    monkeypatch.setattr(client, "NOT_ASKED_SECONDS", 0.0)
+    assert len(ms.search("hub:me/vit")) == 1
+
+
+def test_silence_before_the_first_byte_ends_in_bounded_time(vit: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    (found,) = ms.search("hub:me/vit")
+    monkeypatch.setattr("huggingface_hub.get_hf_file_metadata", lambda *_, **__: None)  # answers; then comes silence
+    monkeypatch.setattr(client, "STALL_SECONDS", 0.5)
+    vit.misbehave(STEPS["head"], silent=60)
+    begun = time.monotonic()
+    with pytest.raises(CandidateError, match=f"the Hub has not begun to send {WEIGHTS}"):
+        ZOO.load(found)
+    assert time.monotonic() - begun < 15
 
 
 # --- content that is not what it should be ---------------------------------------------------------------------------

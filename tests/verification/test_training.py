@@ -14,6 +14,7 @@ from torch import nn
 from modelselect.errors import CandidateError
 from modelselect.verification import FineTuning, verify
 from modelselect.verification.checkpoint import Checkpoint
+from modelselect.verification.job import Epoch
 from tests.verification.material import (
     DIMENSIONS,
     HARD,
@@ -39,11 +40,12 @@ def test_a_loss_that_is_not_finite_costs_the_candidate() -> None:
 
 
 def test_progress_hears_every_epoch_and_the_loss_falls() -> None:
-    heard: list[tuple[int, int, float]] = []
+    heard: list[tuple[int, int, Epoch]] = []
     verify(backbone(), rows(20), rows(5), QUICK, progress=lambda *epoch: heard.append(epoch))
     assert [done for done, _, _ in heard] == list(range(1, QUICK.epochs + 1))
     assert {total for _, total, _ in heard} == {QUICK.epochs}
-    assert heard[-1][2] < heard[0][2]
+    assert heard[-1][2].loss < heard[0][2].loss
+    assert (heard[0][2].training_accuracy or 0) < (heard[-1][2].training_accuracy or 0) <= 1
 
 
 def test_the_best_epochs_weights_are_kept_and_training_stops_once_none_is_better() -> None:

@@ -131,7 +131,7 @@ def test_the_learning_curve_is_what_progress_hears(settings: FineTuning) -> None
         overlapping(20),
         overlapping(9, seed=1),
         settings,
-        progress=lambda *epoch: heard.append(epoch[2]),
+        progress=lambda *epoch: heard.append(epoch[2].loss),
     )
     assert [loss for loss, _ in found.curve] == heard
     assert len(found.curve) == found.epochs

@@ -204,7 +204,7 @@ def _listed(query: Query, text: str, *, glob: str = "*") -> list[Candidate]:
     except ModelSelectError:
         raise
     except Exception as error:
-        raise SearchError(f"{text!r} could not be searched: {_why_not_searched(error, text)}") from error
+        raise SearchError(f"{text!r} could not be searched: {client.why_not_listed(error, text)}") from error
     return found
 
 
@@ -339,17 +339,6 @@ def _needs_code(config: Mapping[str, Any]) -> bool:
     if missing_library("transformers") is not None or not isinstance(kind, str):
         return True
     return kind not in required("transformers").CONFIG_MAPPING
-
-
-def _why_not_searched(error: Exception, text: str) -> str:
-    from huggingface_hub import errors
-
-    if isinstance(error, errors.OfflineModeIsEnabled):
-        return (
-            "the Hub's client is offline (HF_HUB_OFFLINE), but a query needs the Hub. Name models from the cache "
-            "instead: `hf cache ls` lists them"
-        )
-    return client.why(error, text)
 
 
 # --- what is loaded --------------------------------------------------------------------------------------------------

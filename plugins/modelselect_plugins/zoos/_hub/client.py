@@ -5,10 +5,14 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import inspect
+import logging
+import math
+import multiprocessing
 import queue
 import re
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -53,10 +57,22 @@ EXPANDED: tuple[Any, ...] = (
 )
 """The data that a listing holds of each entry: enough for a candidate, without a request for each."""
 
+STALL_SECONDS = 60.0
+"""Seconds within which a download begins."""
+
+NOT_ASKED_SECONDS = 60.0
+"""Seconds for which a Hub without a connection is not asked again: a pool may hold hundreds of its models."""
+
 _RETRIED = (408, 429, 500, 502, 503, 504)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _SHORT_COMMIT = re.compile(r"[0-9a-f]{7,40}")
-_BLOCK = 2**20
+_LOGGER = logging.getLogger("modelselect.hub")
+
+_without_connection: dict[str, tuple[float, Exception]] = {}
+"""By endpoint: when the last connection failed, and how."""
+
+_warned: set[str] = set()
+"""The endpoints about which this process has warned."""
 
 
 def api() -> HfApi:
@@ -77,6 +93,7 @@ def listing(query: Query) -> Iterator[ModelInfo]:
     Raises:
         TimeoutError: a page did not arrive in time.
     """
+    _check_connection()
     client = api()
     known = inspect.signature(client.list_models).parameters
     arguments = query.arguments(sizes="num_parameters" in known)
@@ -116,8 +133,9 @@ def download(name: str, commit: str, file: str, sha256: str | None = None) -> Pa
 
     # This request comes first, because the client asks a silent Hub six times for a minute each, whatever its timeout.
     attempt(lambda: get_hf_file_metadata(hf_hub_url(name, file, revision=commit), timeout=ANSWER_SECONDS))
-    with _without_bars():
-        got = Path(attempt(fetch, lost=False))
+    _LOGGER.debug("downloading %s of %s at %s", file, name, commit)
+    with _in_silence():
+        got = Path(attempt(lambda: _begun_in_time(fetch, name, file), lost=False))
     if sha256 is not None and (found := _sha256(got)) != sha256:
         got.resolve().unlink(missing_ok=True)
         got.unlink(missing_ok=True)
@@ -170,12 +188,19 @@ def attempt(call: Callable[[], T], *, lost: bool = True) -> T:
         call: makes a request to the Hub.
         lost: whether to repeat after a lost connection; the client does this itself while it downloads a file.
     """
+    endpoint = api().endpoint
+    failed_at, failure = _without_connection.get(endpoint, (-math.inf, None))
+    if failure is not None and time.monotonic() - failed_at < NOT_ASKED_SECONDS:
+        raise failure.with_traceback(None)
     wait = FIRST_WAIT
     for number in range(1, ATTEMPTS + 1):
         try:
             return call()
         except Exception as error:
             pause = _pause(error, wait, lost)
+            if _is_without_connection(error) and (number > 1 or _is_named(error, "ConnectTimeout")):
+                _note(endpoint, error)
+                raise
             if pause is None or number == ATTEMPTS:
                 raise
         time.sleep(pause)
@@ -238,6 +263,46 @@ def why(error: BaseException, name: str) -> str:
     return one_line(error)
 
 
+def why_not_listed(error: BaseException, text: str) -> str:
+    """As `why`, for a query."""
+    from huggingface_hub import errors
+
+    instead = "A query needs the Hub. Name models from the cache instead: `hf cache ls` lists them"
+    if isinstance(error, errors.OfflineModeIsEnabled):
+        return f"the Hub's client is offline (HF_HUB_OFFLINE). {instead}"
+    if unreachable(error) and _status(error) is None:
+        return (
+            f"the Hub cannot be reached at {api().endpoint} ({one_line(error)}): check the network and HF_ENDPOINT. "
+            f"{instead}"
+        )
+    return why(error, text)
+
+
+def _check_connection() -> None:
+    """Raises an error if there is no connection to the Hub. The client itself would try to list for half a minute."""
+    from huggingface_hub import errors
+    from huggingface_hub import utils as exported
+
+    utils: Any = exported
+    try:
+        attempt(lambda: utils.get_session().head(api().endpoint, timeout=ANSWER_SECONDS), lost=False)
+    except Exception as error:
+        if _is_without_connection(error) or isinstance(error, errors.OfflineModeIsEnabled):
+            raise
+
+
+def _note(endpoint: str, error: Exception) -> None:
+    """Remembers that there is no connection. The first time is a warning, in the main process."""
+    _without_connection[endpoint] = time.monotonic(), error
+    if endpoint not in _warned and multiprocessing.parent_process() is None:
+        _warned.add(endpoint)
+        warnings.warn(
+            f"the Hub cannot be reached at {endpoint} ({one_line(error)}). Models that are in the local cache are "
+            "used; every other model of the Hub gets a row that says so",
+            stacklevel=2,
+        )
+
+
 def _pause(error: Exception, wait: float, lost: bool) -> float | None:
     """Seconds to wait before the next attempt; None if no attempt would help."""
     from huggingface_hub import errors
@@ -250,6 +315,8 @@ def _pause(error: Exception, wait: float, lost: bool) -> float | None:
         return wait if asked is None else asked if asked <= LONGEST_WAIT else None
     if status is not None:
         return wait if status in _RETRIED else None
+    if _is_without_connection(error):
+        return wait
     if _is_transport(error) or isinstance(error, (ConnectionError, TimeoutError)):
         return wait if lost else None
     return wait if "Consistency check failed" in str(error) else None  # the number of bytes was wrong
@@ -272,12 +339,21 @@ def _retry_after(error: BaseException) -> float | None:
 
 def _is_transport(error: BaseException) -> bool:
     """True for connection errors of the client's HTTP library, which differs between versions of the client."""
-    return any(base.__name__ in ("TransportError", "StreamError") for base in type(error).__mro__)
+    return _is_named(error, "TransportError", "StreamError")
+
+
+def _is_without_connection(error: BaseException) -> bool:
+    """True if no connection could be made: the name is unknown, the connection is refused, or nothing answers."""
+    return _is_named(error, "ConnectError", "ConnectTimeout")
+
+
+def _is_named(error: BaseException, *names: str) -> bool:
+    return any(base.__name__ in names for base in type(error).__mro__)
 
 
 @contextlib.contextmanager
-def _without_bars() -> Iterator[None]:
-    """Disables the client's own progress bars, which would overwrite ours, and restores them afterwards."""
+def _in_silence() -> Iterator[None]:
+    """Disables the client's own progress bars and warnings, which would overwrite our bars, and restores them."""
     from huggingface_hub import constants
     from huggingface_hub import utils as exported
 
@@ -285,16 +361,57 @@ def _without_bars() -> Iterator[None]:
     if constants.HF_HUB_DISABLE_PROGRESS_BARS is not None or utils.are_progress_bars_disabled():
         yield  # the user has already decided
         return
+    level = utils.logging.get_verbosity()
     utils.disable_progress_bars()
+    utils.logging.set_verbosity_error()
     try:
         yield
     finally:
+        utils.logging.set_verbosity(level)
         utils.enable_progress_bars()
 
 
 def _sha256(path: Path) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _begun_in_time(fetch: Callable[[], T], name: str, file: str) -> T:
+    """The downloaded file. The client waits for six minutes if the Hub falls silent before the first byte.
+
+    Raises:
+        TimeoutError: the download did not begin in time. The client's thread is left to itself.
+    """
+    from huggingface_hub import constants
+
+    blobs = Path(constants.HF_HUB_CACHE) / f"models--{name.replace('/', '--')}" / "blobs"
+
+    def begun() -> set[tuple[str, float]]:
+        return {(path.name, path.stat().st_mtime) for path in blobs.glob("*.incomplete")}
+
+    ended: queue.Queue[tuple[T | None, BaseException | None]] = queue.Queue()
+
+    def run() -> None:
+        try:
+            ended.put((fetch(), None))
+        except BaseException as error:
+            ended.put((None, error))
+
+    left_over = begun()
+    threading.Thread(target=run, name="hub-download", daemon=True).start()
+    until: float | None = time.monotonic() + STALL_SECONDS
+    while True:
+        try:
+            got, error = ended.get(timeout=None if until is None else min(1.0, STALL_SECONDS))
+        except queue.Empty:
+            if not begun() <= left_over:
+                until = None  # from here on, the client notices silence itself
+            elif until is not None and time.monotonic() > until:
+                raise TimeoutError(f"the Hub has not begun to send {file} for {STALL_SECONDS:.0f} s") from None
+            continue
+        if error is not None:
+            raise error
+        return got  # type: ignore[return-value]
 
 
 _END = object()

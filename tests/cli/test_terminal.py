@@ -1,0 +1,74 @@
+"""What commands print besides the answer: progress, notes and log records."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import run
+
+pytestmark = pytest.mark.usefixtures("cache")
+
+WORDS = ("-c", "embedded:plain*", "-e", "knn")
+
+
+def test_a_redirected_run_prints_a_line_with_time_name_seconds_and_score(
+    capsys: pytest.CaptureFixture[str], dataset: Path
+) -> None:
+    code, out, err = run(capsys, "select", dataset, *WORDS)
+    assert code == 0
+    assert "scoring" not in out
+    assert " scoring 1/2: plain.letters, " in err
+    assert " s, knn " in err
+    assert " scoring: 2 of 2 in 0:0" in err
+
+
+def test_quiet_prints_the_answer_and_nothing_else(
+    capsys: pytest.CaptureFixture[str], dataset: Path, tmp_path: Path
+) -> None:
+    code, out, err = run(capsys, "select", dataset, *WORDS, "--quiet", "--json", tmp_path / "board.json")
+    assert (code, err) == (0, "")
+    assert "plain" in out
+
+
+def test_verbose_prints_details_once_and_leaves_logging_as_it_was(
+    capsys: pytest.CaptureFixture[str], dataset: Path
+) -> None:
+    logger = logging.getLogger("modelselect")
+    before = logger.level, list(logger.handlers)
+    _, _, err = run(capsys, "select", dataset, *WORDS, "--verbose")
+    assert err.count("scoring 1/2: plain.letters") == 1
+    assert " DEBUG loading embedded:plain.letters" in err
+    _, _, again = run(capsys, "select", dataset, "-c", "embedded:plain*", "-e", "centroid", "--verbose")
+    assert " DEBUG embedded:plain.letters" in again
+    assert "found in the store" in again
+    assert (logger.level, logger.handlers) == before
+
+
+@pytest.mark.parametrize(("option", "said"), [((), True), (("--quiet",), False), (("--no-history",), False)])
+def test_the_first_run_says_once_that_the_history_keeps_results(
+    capsys: pytest.CaptureFixture[str],
+    dataset: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    option: tuple[str, ...],
+    said: bool,
+) -> None:
+    path = tmp_path / "own" / "history.sqlite"
+    monkeypatch.setenv("MODELSELECT_HISTORY", str(path))
+    _, _, err = run(capsys, "select", dataset, *WORDS, *option)
+    assert (f"the transfer history, {path}" in err) == said
+    assert ("--no-history" in err) == said
+    assert path.exists() == ("--no-history" not in option)
+    _, _, err = run(capsys, "select", dataset, *WORDS, *option)
+    assert "transfer history" not in err
+
+
+def test_a_history_that_the_caller_names_is_no_news(
+    capsys: pytest.CaptureFixture[str], dataset: Path, tmp_path: Path
+) -> None:
+    _, _, err = run(capsys, "select", dataset, *WORDS, "--history", tmp_path / "named.sqlite")
+    assert (tmp_path / "named.sqlite").exists()
+    assert "transfer history" not in err
