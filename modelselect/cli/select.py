@@ -99,6 +99,8 @@ def select(
     _show_board(board, json_path, report)
     if agreement:
         _print_agreement(board)
+    if json_path != Path("-"):
+        _print_answer(board)
 
 
 def _print_agreement(board: Leaderboard) -> None:
@@ -113,6 +115,13 @@ def _print_agreement(board: Leaderboard) -> None:
     print_table(["weighted Kendall x 100", *columns], [[name, *row] for name, row in zip(names, cells, strict=True)])
 
 
+def _print_answer(board: Leaderboard) -> None:
+    """Prints the answer: these are the last lines on the terminal."""
+    from modelselect.report.answer import closing_lines
+
+    console().print("\n".join(["", *closing_lines(board)]), markup=False, highlight=False)
+
+
 def _show_board(board: Leaderboard, json_path: Path | None, report: Path | None = None) -> None:
     from modelselect.ranking.notes import remarks_of
 
@@ -121,7 +130,7 @@ def _show_board(board: Leaderboard, json_path: Path | None, report: Path | None 
             typer.echo(remark, err=True)
         typer.echo(board.to_json(), nl=False)
     else:
-        console().print(board)
+        console().print(board.to_table(console().width))
         if reused := board.provenance.get("from_store"):
             typer.echo(f"{reused} of {len(board.rows)} candidates came from the store", err=True)
         if json_path is not None:

@@ -10,20 +10,21 @@ from modelselect.ranking.ranking import Ranking
 
 
 def display_names(board: Ranking) -> list[str]:
-    """The name of each row in a report: the shortest form that no other row has.
+    """The name of each row in a table or report: the shortest form that no other row has.
+
+    A form is the last part of the path, the last two parts, and so on, then the id.
 
     >>> import modelselect as ms
     >>> from modelselect.leaderboard import Row
     >>> ids = [("directory", "models/a"), ("directory", "models/b"), ("timm", "b")]
     >>> display_names(ms.Leaderboard(tuple(Row(ms.Candidate(zoo, name)) for zoo, name in ids)))
-    ['a', 'directory:models/b', 'timm:b']
+    ['a', 'models/b', 'timm:b']
     """
     candidates = [row.candidate for row in board.rows]
-    forms = [
-        [c.name.rstrip("/").rsplit("/", 1)[-1] for c in candidates],
-        [c.unversioned_id for c in candidates],
-        [c.id for c in candidates],
-    ]
+    paths = [c.name.rstrip("/").split("/") for c in candidates]
+    longest = max(map(len, paths), default=0)
+    forms = [["/".join(path[-k:]) if len(path) >= k else "" for path in paths] for k in range(1, longest + 1)]
+    forms += [[c.unversioned_id for c in candidates], [c.id for c in candidates]]
     return [
         next((form[i] for form in forms if form[i] and form.count(form[i]) == 1), candidates[i].id)
         for i in range(len(candidates))
