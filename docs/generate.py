@@ -3,8 +3,9 @@
     python docs/generate.py
 
 An estimator's docstring begins with one line and the idea in at most three sentences. Labelled paragraphs follow:
-`Formula:`, `Args:` (if it has parameters), `Components:` (if it has several), `Limits:` (when it fails, or says
-little), `Code and paper:` and, for sources other than the citation, `Source:`. Examples are last.
+`In short:` (one plain sentence for lists), `Formula:`, `Args:` (if it has parameters), `Components:` (if it has
+several), `Limits:` (when it fails, or says little), `Code and paper:` and, for sources other than the citation,
+`Source:`. Examples are last.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ from modelselect.host.host import get_host
 from modelselect.selection.funnel import select
 
 REFERENCE = Path(__file__).resolve().parent / "reference"
-LABELS = ("Formula", "Args", "Components", "Limits", "Code and paper", "Source")
-REQUIRED = ("Formula", "Limits", "Code and paper")
+LABELS = ("In short", "Formula", "Args", "Components", "Limits", "Code and paper", "Source")
+REQUIRED = ("In short", "Formula", "Limits", "Code and paper")
 SENTENCES = 3
 COSTS = {
     "free": "free: only metadata",
@@ -125,7 +126,7 @@ def index() -> str:
     """The table of all estimators."""
     rows = "".join(
         f"| [{e.name}](estimators/{e.name}.md) | {', '.join(sorted(e.requires))} | {e.cost} "
-        f"| {described(e).summary.replace('|', chr(92) + '|')} |\n"
+        f"| {described(e).parts['In short'].replace('|', chr(92) + '|')} |\n"
         for e in shipped()
     )
     return f"""# Estimators
@@ -135,14 +136,14 @@ An estimator computes a score from a candidate's features of your data, without 
 To find out which estimators to trust, read [why these are the default](../explanation/default-estimators.md) and
 [what agreement means](../explanation/agreement.md).
 
-| estimator | requires | cost | what it is |
+| estimator | requires | cost | in short |
 | --- | --- | --- | --- |
 {rows}
 How the cost grows: {"; ".join(COSTS.values())}.
 
 One forward pass of a candidate gives what all estimators require. If an estimator cannot score a candidate, the row
-shows why. `modelselect estimators` prints this table. To add an estimator,
-[write a class](../how-to/write-an-estimator.md).
+shows why. `modelselect estimators` prints this list, and `modelselect estimators logme` the details of one. To add an
+estimator, [write a class](../how-to/write-an-estimator.md).
 
 A test compares each estimator with its authors' code, if they have published it (for `itm`, with an unofficial port).
 Exceptions:

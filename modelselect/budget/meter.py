@@ -14,7 +14,7 @@ class Meter:
 
     Args:
         budget: the budget.
-        clock: returns seconds. The time counts from the creation of the meter.
+        clock: returns seconds. The time counts from the creation of the meter, or from the last `begin()`.
     """
 
     def __init__(self, budget: Budget, clock: Callable[[], float] = time.monotonic) -> None:
@@ -23,9 +23,13 @@ class Meter:
         self._clock = clock
         self._begun = clock()
 
+    def begin(self) -> None:
+        """The time counts from now: what was imported, read and measured before is no part of it."""
+        self._begun = self._clock()
+
     @property
     def seconds(self) -> float:
-        """Seconds since the meter was made."""
+        """Seconds since the time counts."""
         return self._clock() - self._begun
 
     @property

@@ -22,7 +22,8 @@ from modelselect.cli.benchmark import benchmark
 from modelselect.cli.demo import demo
 from modelselect.cli.doctor import doctor
 from modelselect.cli.embed import embed
-from modelselect.cli.listings import estimators, plugins, pools, search, store, zoos
+from modelselect.cli.estimators import estimators
+from modelselect.cli.listings import plugins, pools, search, store, zoos
 from modelselect.cli.new import new
 from modelselect.cli.predict import predict
 from modelselect.cli.report import report

@@ -80,8 +80,6 @@ def run(*, full: bool, json_path: Path, cache_dir: Path | None, seed: int, progr
     console.print(f"[bold]Recall[/bold]: what {RECALL_ESTIMATOR} expects of each, from their results on ", end="")
     console.print(f"{datasets} other datasets, before any of them has seen the target")
     console.print(_recall_table(recalled))
-    methods = ", ".join(DEFAULT_ESTIMATORS)
-    console.print(f"[bold]Leaderboard[/bold]: ranked by {methods}; the first {TOP_K} were then fine-tuned")
     console.print(board)
     console.print("[bold]Why[/bold]: what each piece of evidence adds to the score, in deviations of the pool")
     console.print(_why_table(board))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from modelselect.cli.options import AllFlag, JsonFlag
 from modelselect.cli.streams import say
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ app = typer.Typer(
 HistoryOption = Annotated[
     Path | None, typer.Option("--history", help="The history's file; the user's own by default.", show_default=False)
 ]
-JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
 @app.command()
@@ -34,19 +34,20 @@ def show(
     ] = None,
     dataset: Annotated[str | None, typer.Option(help="Results on this dataset.", show_default=False)] = None,
     history: HistoryOption = None,
+    all_rows: AllFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Show the size of the history, or list the results of a candidate or a dataset."""
     kept = _history(history)
     if candidate is None and dataset is None:
-        _show_summary(kept.summary(), as_json)
+        _show_summary(kept.summary(), all_rows, as_json)
         return
     results = kept.results(candidate=candidate, dataset=dataset)
     listed = [{"candidate": r.candidate, "dataset": r.dataset, "metric": r.metric, "value": r.value} for r in results]
     if as_json:
         say(json.dumps(listed, indent=2))
         return
-    _table(["candidate", "dataset", "metric", "value"], [[*map(str, row.values())] for row in listed])
+    _table(["candidate", "dataset", "metric", "value"], [[*map(str, row.values())] for row in listed], all_rows)
 
 
 @app.command("import")
@@ -133,7 +134,7 @@ def _history(path: Path | None) -> History:
     return History(path)
 
 
-def _show_summary(summary: dict[str, Any], as_json: bool) -> None:
+def _show_summary(summary: dict[str, Any], all_rows: bool, as_json: bool) -> None:
     if as_json:
         say(json.dumps(summary, indent=2))
         return
@@ -142,16 +143,18 @@ def _show_summary(summary: dict[str, Any], as_json: bool) -> None:
         f"{summary['architectures']:,} architectures, in {summary['path']}"
     )
     if summary["metrics"]:
-        _table(["metric", "results"], [[name, f"{count:,}"] for name, count in summary["metrics"].items()])
+        _table(["metric", "results"], [[name, f"{count:,}"] for name, count in summary["metrics"].items()], all_rows)
     if summary["metrics"].get("accuracy"):
         published = summary["metrics"]["accuracy"] - sum(summary["recipes"].values())
         recipes = summary["recipes"] | ({"none (counts as published)": published} if published else {})
-        _table(["recipe of fine-tuning", "accuracies"], [[name, f"{count:,}"] for name, count in recipes.items()])
+        _table(
+            ["recipe of fine-tuning", "accuracies"], [[name, f"{count:,}"] for name, count in recipes.items()], all_rows
+        )
     for proxy, count in summary["proxies"].items():
         say(f"features of {count:,} datasets by the proxy {proxy}")
 
 
-def _table(columns: list[str], rows: list[list[str]]) -> None:
+def _table(columns: list[str], rows: list[list[str]], all_rows: bool) -> None:
     from modelselect.cli.terminal import print_table
 
-    print_table(columns, rows)
+    print_table(columns, rows, all_rows=all_rows)

@@ -1,4 +1,4 @@
-"""The commands that list: `search`, `estimators`, `zoos`, `plugins`, `store`."""
+"""The commands that list: `search`, `zoos`, `pools`, `plugins`, `store`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from modelselect.cli.options import CacheOption, JsonFlag
+from modelselect.cli.options import AllFlag, CacheOption, JsonFlag
 from modelselect.cli.streams import say
 from modelselect.cli.terminal import (
     confirmed,
@@ -24,12 +24,16 @@ if TYPE_CHECKING:
     from modelselect.candidates.zoo import Zoo
     from modelselect.store.store import Store
 
-_HUB_COLUMNS = ("library", "downloads", "weights", "scan", "gated")
-"""Columns that `search` also shows if some candidate has a value for them."""
+_SEARCH_COLUMNS = (
+    "parameters", "source_accuracy", "license", "downloads", "library", "gated", "weights", "scan", "source_dataset",
+    "input_size",
+)  # fmt: skip
+"""The most important first. `search` shows those that some candidate has a value for, as far as they fit."""
 
 
 def search(
     expressions: Annotated[list[str], typer.Argument(help="'timm:resnet*', 'embedded:*', 'dir:models/*', ...")],
+    all_rows: AllFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
     """List the candidates that expressions name."""
@@ -45,33 +49,10 @@ def search(
     if as_json:
         print_json([_describe(candidate) for candidate in found.values()])
         return
-    columns: tuple[str, ...] = ("parameters", "input_size", "source_dataset", "source_accuracy", "license")
-    columns += tuple(c for c in _HUB_COLUMNS if any(c in candidate.metadata for candidate in found.values()))
+    columns = [c for c in _SEARCH_COLUMNS if any(known.metadata.get(c) is not None for known in found.values())]
     rows = [[c.id, *(text_of(c.metadata.get(column)) for column in columns)] for c in found.values()]
-    print_table(["candidate", *columns], rows)
+    print_table(["candidate", *columns], rows, all_rows=all_rows, optional=len(columns))
     typer.echo(f"{len(found)} candidates", err=True)
-
-
-def estimators(as_json: JsonFlag = False) -> None:
-    """List estimators: requirements, costs, citations."""
-    from modelselect.estimators.unusable import usable
-
-    host = loaded_host()
-    listed = [
-        {
-            "name": e.name,
-            "requires": sorted(e.requires),
-            "cost": e.cost,
-            "relative": e.relative,
-            "stochastic": e.stochastic,
-            "parameters": {k: repr(v) for k, v in usable(e, "its plugin").parameters.items()},
-            "citation": e.citation,
-            "plugin": host.owner("estimators", e.name).owner,
-        }
-        for e in sorted(host.estimators.values(), key=lambda e: e.name)
-    ]
-    columns = ["name", "requires", "cost", "citation"]
-    print_listing(listed, columns, as_json)
 
 
 def zoos(as_json: JsonFlag = False) -> None:
@@ -110,16 +91,17 @@ def pools(as_json: JsonFlag = False) -> None:
 
 
 def plugins(
+    all_rows: AllFlag = False,
     as_json: JsonFlag = False,
     strict: Annotated[bool, typer.Option("--strict", help="End with exit code 1 if a plugin is broken.")] = False,
 ) -> None:
     """List plugins, and say why one is broken."""
-    _list_plugins(as_json)
+    _list_plugins(all_rows, as_json)
     if strict and any(plugin.faults for plugin in loaded_host().plugins):
         raise typer.Exit(1)
 
 
-def _list_plugins(as_json: bool) -> None:
+def _list_plugins(all_rows: bool, as_json: bool) -> None:
     listed = [
         {
             "name": plugin.name,
@@ -135,17 +117,24 @@ def _list_plugins(as_json: bool) -> None:
     if as_json:
         print_json(listed)
         return
-    rows = [
-        [
-            p.name,
-            f"{p.distribution} {p.version}",
-            f"{p.seconds:.2f} s",
-            "; ".join(f"{kind}: {', '.join(names)}" for kind, names in p.registered.items()) or "–",
-            "; ".join(p.faults) or "ok",
-        ]
-        for p in loaded_host().plugins
-    ]
-    print_table(["plugin", "distribution", "loaded in", "registered", "status"], rows)
+    from modelselect.utils.versions import DISTRIBUTION
+
+    rows, counts, shipped, seconds = [], Counter[str](), "", 0.0
+    for p in loaded_host().plugins:
+        if all_rows or p.faults or p.distribution != DISTRIBUTION:
+            brought = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in p.registered.items()) or "–"
+            status = "; ".join(p.faults) or "ok"
+            rows.append([p.name, f"{p.distribution} {p.version}", brought, status, f"{p.seconds:.2f} s"])
+        else:
+            counts += Counter({kind: len(names) for kind, names in p.registered.items()})
+            shipped, seconds = f"{p.distribution} {p.version}", seconds + p.seconds
+    if counts:
+        brought = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
+        rows.append(["all others", shipped, brought, "ok", f"{seconds:.2f} s"])
+    columns = ["plugin", "distribution", "registered", "status", "loaded in"]
+    print_table(columns, rows, all_rows=all_rows, optional=1)
+    if counts:
+        typer.echo("--all lists every plugin that comes with modelselect, --json too", err=True)
 
 
 def store(

@@ -18,6 +18,7 @@ from modelselect.evaluation.settings import Option, settings_in
 Command = TypeVar("Command", bound=Callable[..., None])
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+AllFlag = Annotated[bool, typer.Option("--all", help="Show all rows, also if they are more than a screen.")]
 TrustFlag = Annotated[bool, typer.Option("--trust-remote-code", help="Let candidates run the code that they bring.")]
 CacheOption = Annotated[Path | None, typer.Option("--cache-dir", help="Folder of the store.", show_default=False)]
 

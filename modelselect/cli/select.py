@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -140,9 +140,7 @@ def select(
         if isinstance(error.leaderboard, Leaderboard):
             _finish(error.leaderboard, settings, json_path, report)
         raise
-    _finish(board, settings, json_path, report, destination)
-    if agreement:
-        _print_agreement(board)
+    _finish(board, settings, json_path, report, destination, agreement=agreement)
 
 
 def _print_agreement(board: Leaderboard) -> None:
@@ -163,6 +161,8 @@ def _finish(
     json_path: Path | None,
     report: Path | None,
     kept: Destination | None = None,
+    *,
+    agreement: bool = False,
 ) -> None:
     """Writes the files, and then prints the answer: the terminal may fail. What fails costs nothing else."""
     said: list[str] = []
@@ -184,25 +184,35 @@ def _finish(
             said.append(f"report written to {report}")
 
     with contextlib.ExitStack() as ahead:  # the last one goes first, and each is called whatever became of the others
-        ahead.callback(lambda: [note(line, settings) for line in said])
-        ahead.callback(_print_board, board, settings, as_json=printed)
+        ahead.callback(_print_board, board, settings, said, as_json=printed, agreement=agreement)
         ahead.callback(draw)
         ahead.callback(keep)
         ahead.callback(save)
 
 
-def _print_board(board: Leaderboard, settings: Mapping[str, Any], as_json: bool) -> None:
+def _print_board(
+    board: Leaderboard, settings: Mapping[str, Any], said: Sequence[str], *, as_json: bool, agreement: bool
+) -> None:
+    """Prints the table, what was written, and the answer: these are the last lines on the terminal."""
     from modelselect.ranking.notes import remarks_of
+    from modelselect.report.answer import closing_lines
 
     if as_json:
         for remark in remarks_of(board):
             typer.echo(remark, err=True)
         say_json(board.to_json())
-        return
-    with answering():
-        console().print(board)
-    if reused := board.provenance.get("from_store"):
-        note(f"{reused} of {len(board.rows)} candidates came from the store", settings)
+    else:
+        with answering():
+            console().print(board.to_table(console().width))
+        if reused := board.provenance.get("from_store"):
+            note(f"{reused} of {len(board.rows)} candidates came from the store", settings)
+        if agreement:
+            _print_agreement(board)
+    for line in said:
+        note(line, settings)
+    if not as_json:
+        with answering():
+            console().print("\n".join(["", *closing_lines(board)]), markup=False, highlight=False)
 
 
 def _show_plan(plan: Plan, json_path: Path | None, settings: Mapping[str, Any]) -> None:

@@ -15,6 +15,9 @@ import typer
 
 from modelselect.cli.streams import answering, say_json
 
+ROOM_BELOW = 8
+"""Lines of a screen that a table's rows leave for its frame, the notes and the next command."""
+
 
 def loaded_host() -> Any:
     from modelselect.host.host import get_host
@@ -39,20 +42,44 @@ def print_listing(listed: Sequence[dict[str, Any]], columns: Sequence[str], as_j
     print_table(columns, [[text_of(row[column]) for column in columns] for row in listed])
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Prints a table. Its cells may hold any characters."""
+def print_table(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], *, all_rows: bool = True, optional: int = 0
+) -> None:
+    """Prints a table. Its cells may hold any characters.
+
+    Args:
+        columns: names of the columns.
+        rows: the cells of each row.
+        all_rows: whether to show more rows than a terminal has lines; the number of the others is printed.
+        optional: number of columns, from the last, that may be left out if a terminal is too narrow.
+    """
     from rich.table import Table
     from rich.text import Text
 
     from modelselect.utils.text import printable
 
+    out = console()
     table = Table(header_style="bold")
+    notes = []
+    if out.is_terminal:
+        needed = [3 + max(len(texts[i]) for texts in (columns, *rows)) for i in range(len(columns))]
+        count, least = len(columns), len(columns) - optional
+        while count > least and 1 + sum(needed[:count]) > out.width:
+            count -= 1
+        if hidden := columns[count:]:
+            notes.append(f"Too narrow for {', '.join(name.replace('_', ' ') for name in hidden)}; --json shows all.")
+        columns, rows = columns[:count], [row[:count] for row in rows]
+        if not all_rows and len(rows) > (most := max(out.height - ROOM_BELOW, 1)):
+            notes.append(f"… and {len(rows) - most:,} more; --all or --json shows them.")
+            rows = rows[:most]
     for index, column in enumerate(columns):
         table.add_column(column.replace("_", " "), overflow="fold", no_wrap=index == 0)
     for row in rows:
         table.add_row(*(Text(printable(cell)) for cell in row))
     with answering():
-        console().print(table)
+        out.print(table)
+        for note in notes:
+            out.print(note, markup=False, highlight=False)
 
 
 def print_json(value: Any) -> None:

@@ -6,15 +6,20 @@ import contextlib
 import itertools
 import statistics
 import time
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from modelselect.architectures.trace import count_macs
 from modelselect.candidates.backbone import Backbone
 from modelselect.errors import CandidateError
+from modelselect.estimators.estimator import Estimator, evaluate
 from modelselect.evaluation.results import CostMeasurement
+from modelselect.evidence.evidence import Evidence
 from modelselect.extraction.devices import Compute, arithmetic, is_out_of_memory
 from modelselect.extraction.extractor import Extractor
 from modelselect.extraction.torch_extractor import TorchExtractor
@@ -35,6 +40,9 @@ THROUGHPUT_RUNS = 2
 
 EXAMPLE_ROWS = 8
 """Rows of the probe for measuring costs: texts differ in length."""
+
+CALIBRATION_WIDTH = 256
+"""Width of the random features that estimators score for calibration: that of a small network."""
 
 CALIBRATION_SECONDS = 0.5
 """How long the calibrating network runs."""
@@ -87,6 +95,36 @@ def measure(backbone: Backbone, probe: Probe, extractor: Extractor, compute: Com
     except Exception as error:
         raise CandidateError(f"timing the forward pass raised {type(error).__name__}: {error}") from error
     return CostMeasurement(1000 * latency, throughput, memory, size)
+
+
+def score_seconds(estimators: Sequence[Estimator], rows: int, classes: int) -> float:
+    """Seconds in which these estimators score one candidate, measured on random features.
+
+    They score twice, and the first time does not count: what an estimator imports is imported then.
+
+    Args:
+        estimators: the estimators. One that cannot score random features counts as long as it tries.
+        rows: number of rows of the probe.
+        classes: number of classes of the probe.
+    """
+    rng = np.random.default_rng(0)
+    rows, classes = max(rows, 2 * classes), max(classes, 2)
+    given: dict[str, Any] = {
+        "features": rng.normal(size=(rows, CALIBRATION_WIDTH)).astype(np.float32),
+        "labels": np.arange(rows) % classes,
+        "source_probabilities": np.full((rows, 4), 0.25, np.float32),
+    }
+
+    def once() -> float:
+        begun, evidence = time.perf_counter(), Evidence.of(**given)
+        for estimator in estimators:
+            with contextlib.suppress(Exception), warnings.catch_warnings():  # it says so when it scores a candidate
+                warnings.simplefilter("ignore")
+                evaluate(estimator, evidence)
+        return time.perf_counter() - begun
+
+    once()
+    return once()
 
 
 def measured_on(device: str) -> dict[str, Any]:

@@ -17,9 +17,10 @@ from modelselect.ranking.document import EXPECTED
 from modelselect.ranking.ranking import Ranking
 from modelselect.ranking.table import rich_table
 from modelselect.ranking.text import html_table, latex, markdown
-from modelselect.report.answer import Kept
+from modelselect.report.answer import Kept, closing_lines
 from modelselect.report.figure import draw
 from modelselect.report.model_card import model_card
+from modelselect.report.names import display_names, ranked_by
 from modelselect.report.page import check_drawable, html
 from modelselect.store.files import write_text
 from modelselect.utils.text import interactive_text, plain_text
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from rich.console import Console, ConsoleOptions
     from rich.table import Table
+    from rich.text import Text
 
 
 @dataclass(frozen=True)
@@ -108,10 +110,13 @@ class Leaderboard(Ranking):
             width: number of characters in a line. Less important columns that do not fit are hidden, and a note below
                 the table names them. None shows all columns.
         """
-        return rich_table(self, width)
+        return rich_table(self, width, display_names(self), ranked_by(self))
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Table]:
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Table | Text]:
+        from rich.text import Text
+
         yield self.to_table(options.max_width)
+        yield Text("\n".join(["", *closing_lines(self)]))
 
     def __str__(self) -> str:
         return plain_text(self)
@@ -120,7 +125,7 @@ class Leaderboard(Ranking):
         return interactive_text(self)
 
     def _repr_html_(self) -> str:
-        return html_table(self)
+        return html_table(self, closing_lines(self))
 
     def to_markdown(self) -> str:
         r"""A Markdown table of the columns that hold a value; text from outside is escaped.

@@ -67,7 +67,7 @@ def card(row: RankedCandidate, tuned: FineTuned, configuration: Mapping[str, Any
         low, high = row.verified_interval
         sentences.append(
             f"Accuracy on held-out rows, which training did not use: {row.verified_accuracy:.1%} "
-            f"(95% interval {low:.1%} to {high:.1%})."
+            f"(95% interval {low:.1%} to {high:.1%}; guessing gives {1 / len(tuned.class_names):.0%})."
         )
     parts = [
         "\n".join([*header, "---"]),

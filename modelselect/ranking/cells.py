@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 from modelselect.ranking.ranking import Ranking
@@ -29,6 +30,14 @@ def heading(column: str) -> str:
     ('verified accuracy', 'P(best)')
     """
     return "P(best)" if column == "probability_best" else column.replace("_", " ")
+
+
+def headings(ranking: Ranking, columns: Iterable[str]) -> list[str]:
+    """What these columns of a ranking are called; the heading of a fine-tuned accuracy says what guessing gives."""
+    verified = heading("verified_accuracy")
+    if ranking.chance is not None:
+        verified += f" (chance {ranking.chance:.0%})"
+    return [verified if column == "verified_accuracy" else heading(column) for column in columns]
 
 
 def name_of(row: RankedCandidate) -> str:

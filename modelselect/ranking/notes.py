@@ -1,4 +1,4 @@
-"""The notes under a ranking: how certain the first place is, what a budget paid for, and which estimators warned."""
+"""The notes under a ranking: why the first is first, what a budget paid for, and which estimators warned."""
 
 from __future__ import annotations
 
@@ -8,23 +8,27 @@ from typing import Any
 from modelselect.agreement import Agreement
 from modelselect.ranking.cells import name_of
 from modelselect.ranking.ranking import Ranking
-from modelselect.utils.text import chance_text, duration, listed, printable
+from modelselect.utils.text import duration, printable
 
 GUESSING = (
     "No better than guessing: no candidate's features tell these classes apart, so this order says little. Check the "
-    "labels, show more rows with probe_size= (--probe-size), or try other candidates."
+    "labels, use more rows, or try other candidates."
 )
 """The note where no accuracy on the probe is above what guessing gives."""
 
 
-def notes_of(ranking: Ranking) -> list[str]:
-    """One text for each note; a budget takes several."""
-    notes = remarks_of(ranking) + ([GUESSING] if ranking.better_than_guessing is False else [])
-    if (certainty := certainty_text(ranking)) is not None:
-        notes.append(certainty)
-        if (why := ranking.best.why) is not None:
-            when = "" if ranking.best.verified_accuracy is None else "; before fine-tuning"
-            notes.append(f"Why {name_of(ranking.best)}: {why} (in deviations of the pool{when}).")
+def notes_of(ranking: Ranking, names: Sequence[str] | None = None) -> list[str]:
+    """One text for each note; a budget takes several. What the answer says is no note: see `report/answer.py`.
+
+    Args:
+        ranking: what is shown.
+        names: what the rows are called; None for the candidates' names.
+    """
+    notes = remarks_of(ranking)
+    if ranking.ranked and (why := ranking.best.why) is not None:
+        when = "" if ranking.best.verified_accuracy is None else "; before fine-tuning"
+        called = name_of(ranking.best) if names is None else names[0]
+        notes.append(f"Why {called}: {why} (in deviations of the pool{when}).")
     if (found := ranking.verification) is not None:
         notes.append(
             f"{verification_text(found)} Score and accuracy of the {found.n} fine-tuned models agree with a weighted "
@@ -47,21 +51,6 @@ def remarks_of(ranking: Ranking) -> list[str]:
         remarks = record.get("remarks", []) if isinstance(record, Mapping) else []
         found += [printable(each) for each in remarks if isinstance(each, str)] if isinstance(remarks, list) else []
     return found
-
-
-def certainty_text(ranking: Ranking, names: Sequence[str] | None = None) -> str | None:
-    """How probably the first candidate is the best, and which others may be, in one sentence; None if not known.
-
-    Args:
-        ranking: what is shown.
-        names: what the rows are called; None for the candidates' names.
-    """
-    if ranking.confidence is None or not ranking.ranked or ranking.best.expectation is None:
-        return None
-    called = names or [name_of(row) for row in ranking.rows]
-    text = f"{called[0]} is the best with a probability of {chance_text(ranking.confidence)}"
-    others = [called[ranking.rows.index(row)] for row in ranking.rivals]
-    return f"{text}. It cannot be told apart from {listed(others, 3)}." if others else f"{text}."
 
 
 def verification_text(found: Agreement) -> str:

@@ -97,6 +97,13 @@ class Ranking:
         return tuple(row for row in self.rows if row.rank is not None)
 
     @property
+    def chance(self) -> float | None:
+        """The accuracy of guessing, from 0 to 1: one divided by the number of classes. None if that is not known."""
+        dataset = self.provenance.get("dataset")
+        classes = dataset.get("classes") if isinstance(dataset, Mapping) else None
+        return 1 / len(classes) if isinstance(classes, list | tuple) and classes else None
+
+    @property
     def rivals(self) -> tuple[RankedCandidate, ...]:
         """The ranked rows that cannot be told apart from the first.
 

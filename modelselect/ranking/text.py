@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from modelselect.ranking.cells import heading, text_rows
+from modelselect.ranking.cells import heading, headings, text_rows
 from modelselect.ranking.notes import notes_of
 from modelselect.ranking.ranking import Ranking
 from modelselect.utils.text import escaped, latex_escaped
@@ -16,7 +16,8 @@ WORDS = ("candidate", "why", "status")
 
 def markdown(ranking: Ranking) -> str:
     """A Markdown table of the columns that hold a value; text from outside is escaped."""
-    return markdown_table(*text_rows(ranking))
+    columns, rows = text_rows(ranking)
+    return markdown_table(headings(ranking, columns), rows)
 
 
 def latex(ranking: Ranking) -> str:
@@ -25,7 +26,7 @@ def latex(ranking: Ranking) -> str:
     lines = [
         rf"\begin{{tabular}}{{{''.join('l' if c in WORDS else 'r' for c in columns)}}}",
         r"\toprule",
-        _latex_line([heading(column) for column in columns]),
+        _latex_line(headings(ranking, columns)),
         r"\midrule",
         *map(_latex_line, rows),
         r"\bottomrule",
@@ -34,12 +35,12 @@ def latex(ranking: Ranking) -> str:
     return "\n".join(lines) + "\n"
 
 
-def html_table(ranking: Ranking) -> str:
-    """An HTML table with its notes, as a notebook shows it; text from outside is escaped."""
+def html_table(ranking: Ranking, answer: Sequence[str] = ()) -> str:
+    """An HTML table with its notes and the answer below it, as a notebook shows it; text from outside is escaped."""
     columns, rows = text_rows(ranking)
-    head = "".join(f"<th>{escape(heading(column))}</th>" for column in columns)
+    head = "".join(f"<th>{escape(name)}</th>" for name in headings(ranking, columns))
     body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    notes = "".join(f"<p>{escape(note)}</p>" for note in notes_of(ranking))
+    notes = "".join(f"<p>{escape(note)}</p>" for note in [*notes_of(ranking), *answer])
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
     return f'<div style="overflow-x: auto">{table}{notes}</div>'
 

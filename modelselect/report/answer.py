@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from modelselect.candidates.candidate import license_of
 from modelselect.candidates.zoo import OWN_MODULES
-from modelselect.errors import Stage
-from modelselect.ranking.notes import GUESSING, certainty_text
+from modelselect.errors import RemoteCodeError, Stage
+from modelselect.ranking.notes import GUESSING
 from modelselect.ranking.ranking import Ranking
 from modelselect.ranking.row import RankedCandidate
 from modelselect.report.costs import cost_of
 from modelselect.report.names import dataset_name, display_names, ranked_by
-from modelselect.utils.text import chance_text, in_bytes, listed, short_number
+from modelselect.utils.text import chance_text, in_bytes, listed, printable, short_number, two_digits
 
 
 @dataclass(frozen=True)
@@ -33,24 +35,45 @@ NOTHING_KEPT = Kept()
 
 
 def answer_text(board: Ranking) -> list[str]:
-    """The answer in sentences: which candidate, why, and how certain that is."""
+    """The answer in sentences: which candidate, how good it is, and how certain that is."""
     if not board.ranked:
         return [f"None of the {len(board.rows)} candidates could be ranked; the table says why."]
     called, best = display_names(board), board.best
+    known = [_accuracy_text(board)] if best.verified_accuracy is not None else []
+    if not known:
+        methods = ranked_by(board)
+        by = methods[0] if len(methods) == 1 else f"the mean rank of {len(methods)} estimators"
+        many = f"first of {len(board.ranked)} candidates" if len(board.ranked) > 1 else "the only candidate with a rank"
+        known.append(f"{many} for {dataset_name(board)} by {by}")
+    if board.confidence is not None and best.expectation is not None:
+        known.append(f"P(best) {_decimal(board.confidence)}")
     verified = [row for row in board.ranked if row.verified_accuracy is not None]
-    methods = ranked_by(board)
-    by = f"by {methods[0]}" if len(methods) == 1 else f"by the mean rank of {len(methods)} estimators"
-    many = f"{len(board.ranked)} candidates" if len(board.ranked) > 1 else "the only candidate that could be ranked"
     if best.verified_accuracy is not None:
-        low, high = best.verified_interval or (None, None)
-        interval = "" if low is None or high is None else f" (95% interval {low:.1%} to {high:.1%})"
-        answer = [
-            f"Fine-tune {called[0]}: it reached an accuracy of {best.verified_accuracy:.1%}{interval} on held-out rows "
-            f"of {dataset_name(board)}, the best of {len(verified)} fine-tuned out of {many}."
-        ]
-    else:
-        answer = [f"Fine-tune {called[0]}: it ranks first of {many} for {dataset_name(board)}, {by}."]
-    return [*answer, *_doubts(board, called, verified)]
+        known[-1] += f"; {len(verified)} of {len(board.ranked)} candidates were fine-tuned"
+    return [f"Best: {called[0]}, {', '.join(known)}.", *_doubts(board, called, verified)]
+
+
+def closing_lines(board: Ranking) -> list[str]:
+    """The answer for the end of a terminal: its sentences, a smaller choice, failures by reason, and the next step."""
+    lines = [*answer_text(board), smaller_and_as_good(board), *failure_lines(board)]
+    if (step := next_step(board)) is not None:
+        lines.append(f"Next: {step}")
+    return [line for line in lines if line]
+
+
+def _accuracy_text(board: Ranking) -> str:
+    """`86% (±2) on held-out rows of digits (chance 20%)`, with half the 95% interval."""
+    accuracy, (low, high) = board.best.verified_accuracy or 0.0, board.best.verified_interval or (0.0, 0.0)
+    points = 50 * (high - low)
+    digits = 0 if points >= 1 or not points else 1
+    interval = f" (±{points:.{digits}f})" if points else ""
+    chance = "" if board.chance is None else f" (chance {board.chance:.0%})"
+    return f"{accuracy:.{digits}%}{interval} on held-out rows of {dataset_name(board)}{chance}"
+
+
+def _decimal(probability: float) -> str:
+    """`0.83`, and no more precise than an estimate of a probability is."""
+    return ">0.99" if probability > 0.99 else "<0.01" if probability < 0.01 else f"{probability:.2f}"
 
 
 _TRAINED = {"head": "the linear head alone", "lora": "low-rank adapters and the head alone"}
@@ -63,10 +86,10 @@ def _method(board: Ranking) -> str:
     return str(recipe.get("method")) if isinstance(recipe, Mapping) else "full"
 
 
-def _classes(board: Ranking) -> int:
-    about = board.provenance.get("dataset")
-    classes = about.get("classes") if isinstance(about, Mapping) else None
-    return len(classes) if isinstance(classes, list | tuple) else 0
+def _may_be_chance(board: Ranking) -> bool:
+    """Whether the winner's accuracy was measured, and guessing may have reached it."""
+    lowest = (board.best.verified_interval or (1.0, 1.0))[0]
+    return board.best.verified_accuracy is not None and board.chance is not None and lowest <= board.chance
 
 
 def _doubts(board: Ranking, called: Sequence[str], verified: Sequence[RankedCandidate]) -> list[str]:
@@ -74,19 +97,115 @@ def _doubts(board: Ranking, called: Sequence[str], verified: Sequence[RankedCand
     equals = [called[i] for i, row in enumerate(board.rows) if row.rank == 1][1:]
     if equals:
         sentences.append(f"It shares the first place with {listed(equals)}.")
-    if verified:
-        lowest = (verified[0].verified_interval or (1.0, 1.0))[0]
-        if (trained := _TRAINED.get(_method(board))) is not None:
-            sentences.append(f"Fine-tuning trained {trained}.")
-        if (classes := _classes(board)) and lowest <= 1 / classes:
-            sentences.append(
-                f"This may be no better than guessing among {classes} classes: {1 / classes:.0%} on average."
-            )
-    if (certainty := certainty_text(board, called)) is not None:
-        sentences.append(certainty)
-        if board.rivals and not verified:
-            sentences.append("Fine-tune the three best with top_k=3 (--top-k 3).")
+    if verified and (trained := _TRAINED.get(_method(board))) is not None:
+        sentences.append(f"Fine-tuning trained {trained}.")
+    if _may_be_chance(board):
+        sentences.append(f"This may be no better than guessing: the interval reaches down to {board.chance:.0%}.")
+    if others := [called[board.rows.index(row)] for row in board.rivals]:
+        sentences.append(f"It cannot be told apart from {listed(others)}.")
     return sentences
+
+
+def smaller_and_as_good(board: Ranking) -> str | None:
+    """The first candidate that is as good as the winner and has at most half of its parameters, in one sentence.
+
+    None if there is none. A candidate is as good if it cannot be told apart from the winner.
+    """
+    size = board.best.parameters if board.ranked else None
+    for row in board.rivals if size else ():
+        if row.parameters and size and size >= 2 * row.parameters:
+            name = display_names(board)[board.rows.index(row)]
+            return f"As good, {_share(size / row.parameters)}: {name} ({short_number(row.parameters)} parameters)."
+    return None
+
+
+def _share(times: float) -> str:
+    """`half the size`, `a third of the size`, `7 times smaller`."""
+    named = {2: "half the size", 3: "a third of the size", 4: "a quarter of the size"}
+    return named.get(round(times), f"{times:.0f} times smaller")
+
+
+def failure_lines(board: Ranking) -> list[str]:
+    """The reasons why candidates have no rank, one line each with the number of candidates, the most frequent first."""
+    called, groups = display_names(board), dict[tuple[str, str], list[int]]()
+    for i, row in enumerate(board.rows):
+        if row.failure is not None:
+            groups.setdefault((row.failure.stage, _without_names(row)), []).append(i)
+        elif row.rank is None:
+            groups.setdefault((Stage.SCORE, row.status), []).append(i)
+    lines = []
+    for (stage, _), rows in sorted(groups.items(), key=lambda item: -len(item[1])):
+        count, names, first = f"{len(rows)} of {len(board.rows)} candidates", listed([called[i] for i in rows]), rows[0]
+        failure = board.rows[first].failure
+        if failure is not None and failure.error == RemoteCodeError.__name__:
+            verb = "needs" if len(rows) == 1 else "need"
+            lines.append(f"{count} {verb} --trust-remote-code (trust_remote_code=True): {names}.")
+        else:
+            reason = board.rows[first].status if failure is None else failure.reason
+            what = "left out" if stage == Stage.LIMIT else f"failed ({stage})"
+            lines.append(f"{count} {what}: {names}: {_sentence(reason)}")
+    return [printable(line) for line in lines]
+
+
+def _without_names(row: RankedCandidate) -> str:
+    """The reason of a failure without the candidate's names and without numbers, which differ between candidates."""
+    assert row.failure is not None
+    reason, candidate = row.failure.reason, row.candidate
+    for name in (candidate.id, candidate.unversioned_id, candidate.name, candidate.name.rstrip("/").rsplit("/", 1)[-1]):
+        reason = reason.replace(name, "*") if name else reason
+    return re.sub(r"\d[\d.,]*", "#", reason)
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
+def next_step(board: Ranking) -> str | None:
+    """What to do next: one option or call that works as it stands; None where there is nothing to do."""
+    untrusted = sum(row.failure is not None and row.failure.error == RemoteCodeError.__name__ for row in board.rows)
+    if 2 * untrusted >= len(board.rows) > 0:
+        return (
+            f"add --trust-remote-code (trust_remote_code=True) to rank {untrusted} more, if you trust those who wrote "
+            "their code."
+        )
+    budget = board.provenance.get("budget")
+    unpaid = sum(row.failure is not None and row.failure.reason.startswith("not begun") for row in board.rows)
+    if not board.ranked:
+        return None
+    if isinstance(budget, Mapping) and (2 * unpaid >= len(board.rows) or board.better_than_guessing is False):
+        return _larger_budget(budget, max(4.0, len(board.rows) / len(board.ranked)))
+    if board.better_than_guessing is False or _may_be_chance(board):
+        return _more_rows(board)
+    if board.best.verified_accuracy is None:
+        if board.chance is None:
+            return None  # without classes there is no fine-tuning
+        count = min(3, len(board.ranked)) if board.rivals else 1
+        first = f"the first {count}" if count > 1 else "it"
+        return f"add --top-k {count} (top_k={count}) to fine-tune {first} and measure the accuracy."
+    if board.best.fine_tuned is None:
+        return None
+    trust = ", trust_remote_code=True" if board.best.candidate.metadata.get("remote_code") else ""
+    step = f'board.best.save("winner"{trust}) writes the model (--save winner)'
+    return f"{step}." if board.best.candidate.zoo == OWN_MODULES else f"{step}; board.best.predict(...) uses it."
+
+
+def _larger_budget(budget: Mapping[str, Any], times: float) -> str:
+    """The option for a budget that is this many times larger."""
+    seconds, passes = budget.get("seconds"), budget.get("passes")
+    amount = f"{two_digits(times * seconds)}s" if seconds else f"{two_digits(times * (passes or 0))}"
+    return f'add --budget {amount} (budget="{amount}") to show the candidates more rows.'
+
+
+def _more_rows(board: Ranking) -> str:
+    """How to get more rows: a larger probe if the dataset has them."""
+    dataset = board.provenance.get("dataset")
+    dataset = dataset if isinstance(dataset, Mapping) else {}
+    shown, there = dataset.get("rows"), dataset.get("training_rows")
+    if isinstance(shown, int) and isinstance(there, int) and shown < there:
+        more = min(there, 4 * shown)
+        return f"add --probe-size {more} (probe_size={more}); {shown} of {there} rows were read."
+    count = f"; all {there} rows were used" if isinstance(there, int) else ""
+    return f"check the labels, and label more rows{count}."
 
 
 def loading_code(row: RankedCandidate, kept: Kept) -> str | None:

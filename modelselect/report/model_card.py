@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from modelselect.ranking.cells import text_rows
+from modelselect.ranking.cells import headings, text_rows
 from modelselect.ranking.ranking import Ranking
 from modelselect.ranking.text import markdown_table
 from modelselect.report.account import citations_of
@@ -37,6 +37,6 @@ def summary(board: Ranking, most: int) -> str:
     columns, rows = text_rows(board)
     kept = [i for i, column in enumerate(columns) if column in SUMMARY_COLUMNS]
     shown = [[row[i] for i in kept] for row in rows[: len(board.ranked)][:most]]
-    table = markdown_table([columns[i] for i in kept], shown).rstrip()
+    table = markdown_table(headings(board, [columns[i] for i in kept]), shown).rstrip()
     more = len(board.rows) - len(shown)
     return table + (f"\n\nand {more} more." if more else "")

@@ -12,24 +12,25 @@ from modelselect.ranking.ranking import Ranking
 
 
 def display_names(board: Ranking) -> list[str]:
-    """The name of each row in a report: the shortest form that no other row has.
+    """The name of each row in a table or report: the shortest form that no other row has.
+
+    A form is the last part of the path, the last two parts, and so on, then the id.
 
     >>> import modelselect as ms
     >>> from modelselect.leaderboard import Row
     >>> ids = [("directory", "models/a"), ("directory", "models/b"), ("timm", "b")]
     >>> display_names(ms.Leaderboard(tuple(Row(ms.Candidate(zoo, name)) for zoo, name in ids)))
-    ['a', 'directory:models/b', 'timm:b']
+    ['a', 'models/b', 'timm:b']
     """
     return short_names([row.candidate for row in board.rows])
 
 
 def short_names(candidates: Sequence[Candidate]) -> list[str]:
-    """The name of each candidate: the shortest form that no other one has."""
-    forms = [
-        [c.name.rstrip("/").rsplit("/", 1)[-1] for c in candidates],
-        [c.unversioned_id for c in candidates],
-        [c.id for c in candidates],
-    ]
+    """The name of each candidate: the shortest end of its path that no other one has, else its id."""
+    paths = [c.name.rstrip("/").split("/") for c in candidates]
+    longest = max(map(len, paths), default=0)
+    forms = [["/".join(path[-k:]) if len(path) >= k else "" for path in paths] for k in range(1, longest + 1)]
+    forms += [[c.unversioned_id for c in candidates], [c.id for c in candidates]]
     counts = [Counter(form) for form in forms]
     return [
         next((form[i] for form, count in zip(forms, counts, strict=True) if form[i] and count[form[i]] == 1), c.id)

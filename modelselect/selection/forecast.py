@@ -12,6 +12,7 @@ from modelselect.candidates.candidate import Candidate
 from modelselect.evaluation.results import Preview, ScoringResult
 from modelselect.evaluation.timing import decode_seconds, macs_per_second
 from modelselect.probe.probe import Probe
+from modelselect.utils.text import two_digits
 
 TRACING_SHARE = 0.1
 """Maximum share of the budget for tracing, which counts the multiply-accumulates of each candidate."""
@@ -74,6 +75,21 @@ def kept_for_verification(budget: Budget, fine_tunes: bool) -> float:
     return VERIFICATION_SHARE * budget.amount if fine_tunes else 0.0
 
 
+def smallest_budget(budget: Budget, price: float, fine_tunes: bool) -> int:
+    """The smallest amount that scores all candidates in a first round, in the unit of this budget, rounded up.
+
+    Args:
+        budget: gives the unit.
+        price: what scoring all candidates takes.
+        fine_tunes: whether a part of the budget is kept for fine-tuning.
+
+    >>> smallest_budget(Budget(passes=30), 720, fine_tunes=True), smallest_budget(Budget(seconds=1), 11.8, False)
+    (1440, 12)
+    """
+    enough = price / (1 - VERIFICATION_SHARE if fine_tunes else 1)
+    return two_digits(enough) if budget.seconds is not None else math.ceil(enough)
+
+
 @dataclass
 class Forecast:
     """What scoring a candidate takes of a budget: calculated from multiply-accumulates until it has been measured.
@@ -82,11 +98,13 @@ class Forecast:
         budget: gives the unit of prices.
         macs_per_second: the device's speed.
         decoding: seconds for a row.
+        scoring: seconds in which all estimators score a candidate in the first round, resamples included.
     """
 
     budget: Budget
     macs_per_second: float = 0.0
     decoding: float = 0.0
+    scoring: float = 0.0
     _measured: dict[str, tuple[ScoringResult, int]] = field(default_factory=dict)
     _calculated: float = 0.0
     _taken: float = 0.0
@@ -108,17 +126,21 @@ class Forecast:
             return preview.passes
         if candidate.id not in self._measured:
             slower = self._taken / self._calculated if self._calculated else 1.0
-            return slower * preview.passes * self.row_seconds(preview.macs or typical_macs)
+            return slower * self._calculate(preview, preview.macs or typical_macs)
         before, rows_before = self._measured[candidate.id]
         rest = max(before.elapsed_seconds - before.forward_seconds, 0.0)  # loading, scores and resamples
         return (before.extraction_seconds * preview.passes + rest * rows) / rows_before
 
     def learn(self, candidate: Candidate, result: ScoringResult, rows: int, preview: Preview) -> None:
         """Takes note of what scoring the candidate took."""
-        if candidate.id not in self._measured and (calculated := preview.passes * self.row_seconds(preview.macs)):
+        if candidate.id not in self._measured and (calculated := self._calculate(preview, preview.macs)):
             self._calculated += calculated
             self._taken += result.elapsed_seconds
         self._measured[candidate.id] = result, rows
+
+    def _calculate(self, preview: Preview, macs: float | None) -> float:
+        """Seconds for the forward passes and the scores."""
+        return preview.passes * self.row_seconds(macs) + (0.0 if preview.scored else self.scoring)
 
 
 def median_macs(macs: Iterable[int | None]) -> float | None:

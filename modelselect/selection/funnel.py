@@ -13,6 +13,7 @@ from modelselect.evaluation.request import Request
 from modelselect.evaluation.settings import Keywords, Settings, with_signature
 from modelselect.extraction.inputs import InputCache
 from modelselect.leaderboard.leaderboard import Leaderboard
+from modelselect.report.answer import failure_lines, next_step
 from modelselect.report.names import short_names
 from modelselect.selection.choosing import Choice, agree, chosen
 from modelselect.selection.narrowing import recalled, within_limits
@@ -159,8 +160,8 @@ def _nothing_ranked(request: Request, board: Leaderboard) -> NothingRankedError:
     limits = request.settings.limits
     limited = all(row.failure is not None and row.failure.stage == Stage.LIMIT for row in board.rows)
     why = f"passes the limits ({limits})" if limits and limited else "could be ranked"
-    reasons = "; ".join(
-        f"{row.candidate}: {row.failure.reason if row.failure else row.status}" for row in board.rows[:3]
-    )
-    more = f"; and {len(board.rows) - 3} more" if len(board.rows) > 3 else ""
-    return NothingRankedError(f"none of {len(board.rows)} candidates {why}: {reasons}{more}", board)
+    reasons = {row.status if row.failure is None else row.failure.reason for row in board.rows}
+    lines = [f": {reasons.pop()}"] if len(reasons) == 1 else [".", *failure_lines(board)]
+    lines += [] if (step := next_step(board)) is None else [f"Next: {step}"]
+    first, *rest = lines
+    return NothingRankedError("\n".join([f"none of {len(board.rows)} candidates {why}{first}", *rest]), board)

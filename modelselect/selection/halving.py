@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from modelselect.budget.budget import DECISION_RESAMPLES, round_sizes
+from modelselect.budget.budget import DECISION_RESAMPLES, VERIFICATION_SHARE, round_sizes
 from modelselect.budget.chances import eliminated, win_probabilities
 from modelselect.budget.meter import Gate, Meter
 from modelselect.candidates.candidate import Candidate
@@ -20,6 +20,7 @@ from modelselect.evaluation.request import Request
 from modelselect.evaluation.results import Preview, ScoringResult
 from modelselect.evaluation.standings import Standings, halved_totals, rank_rounds, stand
 from modelselect.evaluation.task import ScoringTask
+from modelselect.evaluation.timing import score_seconds
 from modelselect.probe.nested import Nested, nest
 from modelselect.ranking.ranking import Ranking
 from modelselect.ranking.row import RankedCandidate
@@ -30,6 +31,7 @@ from modelselect.selection.forecast import (
     kept_for_verification,
     median_macs,
     plan_rounds,
+    smallest_budget,
 )
 from modelselect.selection.scoring import ranked, rule_of, score_candidates
 from modelselect.selection.state import Rounds, State
@@ -62,6 +64,9 @@ class SuccessiveHalving:
         parts = nest(probe, round_sizes(len(probe), probe.n_classes) if looks else [len(probe)])
         halves = [*nest(probe, [len(parts[0].rows) // 2]), *parts] if looks else [None]
         forecast = Forecast.of(budget, probe, self._context.compute.device)
+        if budget.seconds is not None:
+            scored = 1 if halves[0] is None else 2 + (self._context.resamples or DECISION_RESAMPLES)
+            forecast.scoring = scored * score_seconds(self.request.methods, len(parts[0].rows), probe.n_classes)
         results = dict(self.state.results)
         alive = self.state.unsettled
         rounds: list[Rung] = []
@@ -69,8 +74,10 @@ class SuccessiveHalving:
         planned: tuple[PlannedRound, ...] = ()
         while alive and len(rounds) < len(parts):
             number = len(rounds)
-            begun, passed = self.meter.seconds, self.meter.passes
             rung = self._prepared(parts[number], halves[number], forecast, alive, first=not rounds)
+            if not rounds:
+                self.meter.begin()  # imports, reading and calibration are no part of the budget
+            begun, passed = self.meter.seconds, self.meter.passes
             if not rounds:
                 rates = [forecast.row_seconds(f.macs) or None if f.passes else 0.0 for f in rung.previews.values()]
                 sizes = [len(part.rows) for part in parts]
@@ -85,7 +92,7 @@ class SuccessiveHalving:
             found = {key: _with_costs_of(results.get(key), result) for key, result in found.items()}
             results |= found
             if not rounds:
-                results |= {c.id: self._not_begun(rung.price(c), none=not found) for c in alive if c.id not in found}
+                results |= {c.id: self._not_begun(c, alive, rung, none=not found) for c in alive if c.id not in found}
             reached = [c for c in pool if isinstance(found.get(c.id), ScoringResult)]
             if not reached:
                 break
@@ -176,13 +183,19 @@ class SuccessiveHalving:
         found = score_candidates(self.request, rung.task, gate.admit(alive, rung.price), bar, ended)
         return found, gate.refused is not None
 
-    def _not_begun(self, price: float, *, none: bool) -> Failure:
-        amount, left = self.meter.budget.format, max(self.meter.left - self._keep, 0.0)
-        if none and not left:
-            had = amount(self.meter.budget.amount - self._keep)
-            why = f"the budget for scoring ({had}) was used up before the first candidate could begin. Give more"
-        else:
-            why = f"scoring takes about {amount(price)}, and {amount(left)} are left for scoring"
+    def _not_begun(self, candidate: Candidate, alive: Sequence[Candidate], rung: Rung, *, none: bool) -> Failure:
+        budget, left, prices = self.meter.budget, max(self.meter.left - self._keep, 0.0), list(map(rung.price, alive))
+        amount = budget.format
+        if none:
+            enough = smallest_budget(budget, sum(prices) / self._parallel, self.request.settings.fine_tunes)
+            what = f"scoring the smallest candidate on {rung.rows} rows takes about {amount(min(prices))}"
+            half = f", and {percent(VERIFICATION_SHARE)} of it are kept for fine-tuning" if self._keep else ""
+            return Failure(
+                Stage.LIMIT,
+                f"not begun: a budget of {budget} is too small: {what}{half}. The smallest budget that ranks all "
+                f"{len(alive)} is about {amount(enough)}.",
+            )
+        why = f"scoring takes about {amount(rung.price(candidate))}, and {amount(left)} are left for scoring"
         return Failure(Stage.LIMIT, f"not begun: {why}")
 
     def _decide(

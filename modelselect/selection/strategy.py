@@ -90,5 +90,5 @@ class WithinBudget:
 
 
 def strategy_of(settings: Settings) -> Strategy:
-    """The strategy that the settings ask for; the time of a budget runs from here."""
+    """The strategy that the settings ask for."""
     return WholeProbe() if settings.budget is None else WithinBudget(Meter(Budget.of(settings.budget)))

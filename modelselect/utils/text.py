@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 import shutil
 from collections.abc import Sequence
@@ -116,6 +117,16 @@ def listed(items: Sequence[str], most: int = 3) -> str:
     """
     shown = list(items) if len(items) <= most else [*items[:most], f"{len(items) - most} more"]
     return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
+
+
+def two_digits(amount: float) -> int:
+    """A whole number of at least this amount with two digits that are not 0: what a person would type.
+
+    >>> two_digits(0.2), two_digits(41.2), two_digits(1234)
+    (1, 42, 1300)
+    """
+    step: int = 10 ** max(len(str(math.ceil(amount))) - 2, 0)
+    return math.ceil(amount / step) * step
 
 
 _LATEX = {

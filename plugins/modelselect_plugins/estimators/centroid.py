@@ -18,6 +18,8 @@ class Centroid(Estimator):
     If features transfer well, the rows of a class lie around one point, nearer to it than to the point of any other
     class. So each row is assigned to the class with the nearest mean, and the score is the share of correct rows.
 
+    In short: Are the classes' means far apart? Nearest-mean accuracy.
+
     Formula: row x of class y is correct if c = y minimises `|x - mu_c|`, where mu_y is the mean of the other rows of y.
     The cost is linear in N, without a decomposition: the cheapest estimator that uses the classes. A class with a
     single row has no mean without this row: its row is not judged, but its mean can be a wrong answer for others.

@@ -26,6 +26,8 @@ class DDS(ms.Estimator):
     A model trained on the target (the reference) finds some pairs of images similar and others not. A candidate that
     finds the same pairs similar already sees the data like this model, and has little left to learn.
 
+    In short: Do its features group images as another network's do?
+
     Formula: `100 H(K, L) / sqrt(H(K, K) H(L, L))`, where K and L are the N x N matrices of 1 - cosine of the
     standardised features and reference features (`proxy_features`), with zero diagonals, and H is the unbiased
     Hilbert-Schmidt independence criterion. Since K = 11' - ZZ', where Z are the rows scaled to length 1, H follows from

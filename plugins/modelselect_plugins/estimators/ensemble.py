@@ -38,6 +38,8 @@ class Ensemble(Estimator):
     candidates from 0 (worst) to 1 (best), and ties share their mean. Ranks make scores of any scale comparable, and
     limit the effect of outliers.
 
+    In short: The mean rank by several estimators of your choice.
+
     Formula: `sum over members m of w_m rank_m / sum of w_m`, for each candidate over the members that score it. A
     member that cannot score a candidate has no vote on it.
 

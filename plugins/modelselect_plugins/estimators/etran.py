@@ -32,6 +32,8 @@ class ETran(ms.Estimator):
     similar data. The second term is how well a discriminant analysis separates the classes. The weights are those of
     the authors' code, after min-max normalisation over the pool.
 
+    In short: Energy of the features, and how well LDA fits.
+
     Formula:
     - `energy`: mean over the lowest half per cent of rows (at least one) of log sum exp of the features.
     - `lda`: mean posterior of the true class, with logits `x'mu_c - |mu_c|^2 / 2 + log pi_c`.

@@ -54,6 +54,8 @@ class PooledEvidence(Estimator):
     Scores of features mostly know which networks are good, and results on other datasets say as much. Facts such as the
     size add something. None of them wins alone; their sum does, and says how sure it is.
 
+    In short: History, probe and size weighed into one posterior.
+
     Formula: every piece e is a normal score within the pool, with a reliability rho, the expected correlation with the
     accuracy after fine-tuning. `mean = sum of rho / (1 - rho²) e / L`, `L = 1 + sum of rho² / (1 - rho²)`, over the
     pieces that say something of the candidate. The pieces:

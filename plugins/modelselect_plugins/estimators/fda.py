@@ -25,6 +25,8 @@ class FDA(ms.Estimator):
     certain Bayes' rule is of each row's class in this space, the better the features fit the target. Fennec fills its
     transfer history with this score.
 
+    In short: How sure Fisher's discriminant analysis is.
+
     Formula: directions U solve `S_B u = lambda S_W u` with the prior-weighted biased covariances, where S_W is replaced
     by `S_W + r tr(S_W) / D I`; a row f = U'x belongs to class c with logit `f'mu_c - |mu_c|^2 / 2 + log pi_c`; the
     score is the mean softmax of the true class. Since U spans all differences of class means, the differences between

@@ -30,6 +30,8 @@ class Fennec(ms.Estimator):
     sees the new dataset and places it among the past ones. Candidates with few or no results are also judged by their
     size and architecture; no candidate is run, and no label is read.
 
+    In short: What its results on similar datasets suggest.
+
     Formula: transfer phase: `P = M D'` by non-negative factorisation with penalties `a |M|^2 + a |D|^2` over the known
     entries of the performance matrix P. Merge phase: a random forest predicts the new dataset's vector d from the mean
     of its proxy features, and the transfer score is `m_i d`. Meta phase: a linear regression predicts P from the

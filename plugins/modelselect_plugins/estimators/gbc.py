@@ -27,6 +27,8 @@ class GBC(ms.Estimator):
     Each class is modelled as a Gaussian in feature space. The less any two of them overlap, the easier it is to
     distinguish the classes, and the better the candidate.
 
+    In short: How little the classes overlap, as Gaussians.
+
     Formula: features are projected on 64 principal components (or used unchanged if D is not larger). Each class has
     one variance v in all directions, the mean over directions of its unbiased variances, each at least 1e-4. Distance
     of two classes: `|mu_1 - mu_2|^2 / (8 v) + (log v - log v_1 / 2 - log v_2 / 2) / 2` with `v = (v_1 + v_2) / 2`;

@@ -24,6 +24,8 @@ class HScore(ms.Estimator):
     It is the share of the features' variance that the labels explain, summed over whitened directions. If the class
     means are far apart relative to the spread of all rows, a linear classifier has an easy task.
 
+    In short: Spread between classes against the total spread.
+
     Formula: `tr(cov(f)^+ cov(E[f | y]))`; regularised: `(1 - a) tr(cov_a(f)^-1 cov(E[f | y]))`, where cov_a is the
     covariance with Ledoit and Wolf's shrinkage by an amount a.
 

@@ -25,6 +25,8 @@ class ITM(Estimator):
     pseudo-cluster centre of its class, and a head learns to predict the classes from the moved rows. The score is the
     accuracy on held-out rows.
 
+    In short: Accuracy after a simulated fine-tuning of the features.
+
     Formula: in each run, four fifths of the rows train a linear map from the (standardised) features to C dimensions,
     whose rows are scaled to length 1 (E), and a linear head on `E - (eta / B) E E'(E - e_y)` for a batch of B rows,
     where e_y is the centre of class y and the E of the matrix E E' is held constant. The loss is the cross-entropy of

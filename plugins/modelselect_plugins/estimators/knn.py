@@ -21,6 +21,8 @@ class KNN(Estimator):
     If images of the same class are near each other in feature space, the unchanged features fit the target. Each row is
     assigned to the most frequent class among its k nearest other rows, and the score is the share of correct rows.
 
+    In short: Accuracy of each row's nearest neighbour.
+
     Formula: row x of class y is correct if most of the k other rows with the smallest `|x - x_j|` are of class y; if
     classes tie, the class with the nearest row counts. N^2 D work, but memory for only a block of distances.
 

@@ -24,6 +24,8 @@ class LEAD(Estimator):
     label. How fast a class moves follows from its neural tangent kernel. The score is how near to the labels the logits
     are after a fixed time.
 
+    In short: How logits would move towards the labels in training.
+
     Formula: a row of class k moves from its initial state p to `(1 - r_k) y + r_k p`, where y is its one-hot label,
     `r_k = exp(-eta lambda_k t)`, and lambda_k is the mean eigenvalue of the class's neural tangent kernel: that of a
     head with two hidden layers at random initialisation, for the sum of its logits, over a sample of the class. The

@@ -22,6 +22,8 @@ class LEEP(Estimator):
     The candidate's own classifier says which source classes an image looks like. The better these predict the target
     class, the closer the two tasks are, and the less fine-tuning has to change.
 
+    In short: How well source classes predict your classes.
+
     Formula: `mean over rows of log sum_z P(y | z) P(z | x)`, where P(z | x) are the source-class probabilities, and
     P(y | z) is their empirical joint distribution with the target labels, divided by its marginal over y. At most 0,
     which means that the source classes determine the target class.

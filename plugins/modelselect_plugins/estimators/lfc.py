@@ -22,6 +22,8 @@ class LFC(ms.Estimator):
     The kernel of the last layer is the Gram matrix of the features, and the score is its alignment with the Gram matrix
     of the labels.
 
+    In short: Do rows of one class have similar features?
+
     Formula: `<K, L> / (|K| |L|)`, where K = XX' and L is 1 if two rows share a class and -1 otherwise, each minus its
     mean entry. Neither N x N matrix is formed: class sums and one D x D scatter matrix give the same number.
 

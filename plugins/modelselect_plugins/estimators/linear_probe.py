@@ -22,6 +22,8 @@ class LinearProbe(Estimator):
     If a linear classifier on the frozen features does well on rows that it has not seen, fine-tuning has a good
     starting point. This is the direct, slow measure that closed-form estimators approximate.
 
+    In short: Cross-validated accuracy of a linear classifier.
+
     Formula: the share of rows that a logistic regression, trained on the other folds, classifies correctly. Features
     are standardised by the mean and deviation of the training folds. Every class is spread over the folds as evenly as
     possible, so that a class with fewer rows than folds is missing in the test rows of some folds, but never in

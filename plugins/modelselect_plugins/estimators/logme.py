@@ -40,6 +40,8 @@ class LogME(ms.Estimator):
     The evidence is the probability of the labels given the features, over all linear models at once. Unlike the
     likelihood of a fitted model it does not reward over-fitting, so no rows have to be held out.
 
+    In short: How well a linear model explains the labels.
+
     Formula: the mean over targets of `log p(y | F, alpha, beta) / N` at the fixed point of alpha (precision of the
     weights) and beta (precision of the noise). Class labels become one-hot targets with one regression each; (N, T)
     floats (regression, multi-label) are used unchanged. The features are not centred, and there is no bias.

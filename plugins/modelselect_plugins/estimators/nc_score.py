@@ -21,6 +21,8 @@ class NCScore(Estimator):
     the target before any training on it, they are near the result of fine-tuning. The measure is the size of classes
     relative to the distances between them.
 
+    In short: How close each class is to a single point.
+
     Formula: `-tr(S_W pinv(S_B)) / C`. S_W is the mean over rows of the outer product of a row's deviation from its
     class mean. S_B is the mean over classes, with equal weights, of the outer product of a class mean's deviation from
     the mean of class means. C is the number of classes.

@@ -18,6 +18,8 @@ class NCE(Estimator):
     The candidate's own classifier gives each image a source class. The better this determines the target class, the
     closer the two tasks are, and the easier the transfer.
 
+    In short: How certain your class is, given the source class.
+
     Formula: `sum over y, z of P(y, z) log P(y | z)`, with the empirical joint distribution of target class y and source
     class z. At most 0. A row's source class is its most probable one (the first, if two are equally probable).
 

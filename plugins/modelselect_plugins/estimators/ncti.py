@@ -35,6 +35,8 @@ class NCTI(ms.Estimator):
     determines the class. Three terms measure how far the pre-trained features are from this state: how near they are to
     a simplex, how well nearest-centre classification does, and how much they vary within classes.
 
+    In short: How near the features are to those after fine-tuning.
+
     Formula: features are projected on 64 principal components (or N or D, if fewer) and transformed by linear
     discriminant analysis (LDA), with shrinkage `max(exp(-v), 1e-10)`, where v is the sum of the first 32 explained
     variances. Score: `mm(ncc) + mm(seli) - mm(vc)`, where mm is min-max over the pool. A term that is equal for the

@@ -29,6 +29,8 @@ class NLEEP(Estimator):
     A Gaussian mixture finds the clusters of the features. The better the cluster of an image predicts its class, the
     better the features fit the target.
 
+    In short: LEEP with clusters of features as source classes.
+
     Formula: features are projected on the principal components that keep the share `variance` of their variance; a
     Gaussian mixture of `components_per_class` C components, at most N, is fitted; its posterior probabilities replace
     the source-class probabilities in LEEP: `mean over rows of log sum_z P(y | z) P(z | x)`.

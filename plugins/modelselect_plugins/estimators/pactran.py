@@ -26,6 +26,8 @@ class PACTran(Estimator):
     A PAC-Bayesian bound limits the loss on new rows by the loss on known rows and by the distance of the weights from
     their prior. The best such bound for a linear classifier on the features predicts how good the candidate will be.
 
+    In short: A bound on the error of a linear classifier.
+
     Formula: the bound is the optimum of `cross-entropy + |W|^2 / (2 N lambda)`, over weights W and a bias on centred
     features, plus the flatness `(C s / (2 N lambda)) log(N lambda tr(H) / (D C))`, where tr(H) is the trace of the
     summed Hessian at the optimum and s is the prior variance times D.
@@ -123,6 +125,8 @@ class PACTranDirichlet(Estimator):
     Like LEEP, this predicts the target class from the candidate's source classes; the bound limits the loss of this
     prediction on new rows. The prior corrects for what LEEP gains by fitting its table to the rows.
 
+    In short: A bound by source classes, with a Dirichlet prior.
+
     Formula: variational inference of the source class of each row: from q = P(z | x), `iterations` times
     `a_cz = a0_c + sum of q over the rows of class c`, then `log q = log P(z | x) + digamma(a_yz) - digamma(sum_c a_cz)`
     up to a constant. The bound is the Kullback-Leibler divergence and the log ratio of the Dirichlet normalisers, over
@@ -196,6 +200,8 @@ class PACTranGamma(PACTranDirichlet):
 
     Like `PACTranDirichlet`, but the weights of a source class need not add up to one, so a source class may also have
     little influence. The bound adds the logarithm of each row's total weight.
+
+    In short: A bound by source classes, with a Gamma prior.
 
     Formula: that of `PACTranDirichlet` without the digamma of the sum, with the normalisers of Gamma distributions and
     `sum over rows of (log sum_z P(z | x) sum_c a_cz - 1)`; minus 1 in total.

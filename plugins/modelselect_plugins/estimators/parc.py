@@ -28,6 +28,8 @@ class PARC(ms.Estimator):
     If features fit the target, images of the same class look similar to the candidate, and images of two classes do
     not. The score is how well the order of all pairs by their similarity in feature space agrees with that.
 
+    In short: Are rows of one class alike, and of others not?
+
     Formula: `100 Spearman(1 - corr(features), 1 - corr(labels))` over pairs of rows. Features are projected on 32
     principal components and standardised; corr is Pearson's correlation of two rows. For labels it has only two values,
     one for pairs of the same class and one for others, so the score is that of a rank-sum test between the two groups

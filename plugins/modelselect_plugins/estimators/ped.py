@@ -31,6 +31,8 @@ class PED(ms.Estimator):
     Classes that overlap repel each other like charged balls, and fine-tuning lets them move. So the class means are
     moved for a few steps, and the features are scored at their new positions.
 
+    In short: SFDA or LogME after classes were pushed apart.
+
     Formula:
     1. Standardise by mean and standard deviation of the *source* features or, without any, by those of the features
        themselves.

@@ -28,6 +28,8 @@ class Persistence(Estimator):
     gaps is read from the persistence diagram, whose values are the edge lengths of the minimum spanning tree. The
     labels only give the number of classes.
 
+    In short: How tight and separate the clusters of features are.
+
     Formula: `-H_tight / H_sep`, where `H_sep` is the mean of the k - 1 longest of the N - 1 edges of the Euclidean
     minimum spanning tree, and `H_tight` is the mean of the rest. Duplicate rows are edges of length 0 and count. The
     tree is exact. Prim's algorithm finds it in O(N) memory plus one copy of the features: 20,000 rows need minutes, not
@@ -109,6 +111,8 @@ class PersistenceSource(Persistence):
     A network whose source classes are tight and far apart has learned to form such clusters, and may do so again.
     Everything is as in `Persistence`, with the source's features and classes. This is the variant that works in the
     paper: mean Kendall tau 0.656 over nine datasets.
+
+    In short: How tight clusters of its pre-training data are.
 
     Formula: `-H_tight / H_sep` of the source features, where k is the number of source classes.
 

@@ -19,6 +19,8 @@ class RSA(ms.Estimator):
     A model trained on the target (the reference) finds some pairs of images similar and others not. The score is how
     well the candidate's order of the pairs agrees with the reference's: how much it already sees like this model.
 
+    In short: Do its features rank similarities as another's do?
+
     Formula: `100 Spearman(1 - corr(features), 1 - corr(reference features))` over pairs of rows. Both are standardised;
     corr is Pearson's correlation of two rows. The reference features are the evidence's `proxy_features`.
 

@@ -30,6 +30,8 @@ class SFDA(ms.Estimator):
     Fine-tuning makes easy classes separable anyway; candidates differ in the hard rows. So rows that a first
     discriminant is uncertain of are moved towards the other classes, and a second discriminant is judged on them.
 
+    In short: Fisher's analysis with harder rows.
+
     Formula:
     1. `S_W`: prior-weighted biased within-class covariance, shrunk to `(1 - a) S_W + a tr(S_W) / D I` with
        `a = max(exp(-5 s), 1e-10)`, where s is the largest eigenvalue of S_W.

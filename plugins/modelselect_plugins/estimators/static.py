@@ -44,6 +44,8 @@ class Parameters(Static):
     A baseline that never sees the target: larger networks tend to transfer better. A method that is no better is not
     worth its forward passes.
 
+    In short: Its number of parameters: the larger, the better.
+
     Formula: `parameters` in the candidate's metadata, or counted from its modules.
 
     Limits: Gives the same score for every target, and no information if candidates have the same size or differ in
@@ -71,6 +73,8 @@ class SourceAccuracy(Static):
     A baseline that never sees the target: models that are better on their source task tend to transfer better. A method
     that is no better is not worth its forward passes.
 
+    In short: Its published accuracy on its own source task.
+
     Formula: `source_accuracy` in the candidate's metadata.
 
     Limits: Only comparable between candidates with the same source task: 98% on ten classes of digits is no better than
@@ -97,6 +101,8 @@ class Downloads(Static):
     """The number of downloads, as the Hub counts them: the choice of people who do not measure.
 
     A baseline that never sees the target: popularity as a guess at quality.
+
+    In short: How often the Hub has served it.
 
     Formula: `downloads` in the candidate's metadata.
 

@@ -24,6 +24,8 @@ class TMI(Estimator):
     each class's rows is estimated, and the mean is the score. Separable classes do not score higher than shuffled ones:
     they score lower, by design.
 
+    In short: How much the features vary within a class.
+
     Formula: `sum over c of (n_c / N) H_c / C`, where the entropy of a class is estimated from the distance of each row
     to its k-th nearest row of the class, in the maximum norm (Kozachenko and Leonenko): `H_c = digamma(n_c) -
     digamma(k) + D log 2 + D mean(log distance)`. Classes with at most k rows are left out of the sum and of C.

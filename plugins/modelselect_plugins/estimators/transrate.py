@@ -24,6 +24,8 @@ class TransRate(ms.Estimator):
     together and few within each class contain much information about the class: the difference estimates their mutual
     information.
 
+    In short: How many bits features say about the class.
+
     Formula: `R(Z) - mean over classes of R(Z_c)`, with `R(Z) = 1/2 log det(I + Z'Z / (n eps))` for n rows, where Z is
     centred by the mean of all rows.
 
