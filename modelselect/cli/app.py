@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 
 from modelselect.cli import history
 from modelselect.cli.benchmark import benchmark
+from modelselect.cli.completion import completing, words_as_typed
 from modelselect.cli.demo import demo
 from modelselect.cli.doctor import doctor
 from modelselect.cli.embed import embed
@@ -49,7 +50,6 @@ app = typer.Typer(
     cls=PluginGroup,
     no_args_is_help=True,
     rich_markup_mode=None,
-    add_completion=False,
     pretty_exceptions_enable=False,
     help="Which pre-trained model should I fine-tune on my data?",
 )
@@ -67,7 +67,7 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
 
 
 for command in (select, report, benchmark, search, embed, estimators, zoos, pools, plugins, store, doctor, demo):
-    app.command()(command)
+    app.command()(completing(command))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -77,7 +77,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # Idle threads sleep instead of spinning: on a busy machine that is many times faster. Read when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        app(args=None if arguments is None else list(arguments), prog_name="modelselect")
+        with words_as_typed():
+            app(args=None if arguments is None else list(arguments), prog_name="modelselect")
     except ModelSelectError as error:
         complain(str(error))
         sys.exit(EXIT_NOTHING_RANKED if isinstance(error, NothingRankedError) else EXIT_BAD_USAGE)
