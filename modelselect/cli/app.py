@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -15,7 +16,8 @@ from typer.core import TyperGroup
 
 from modelselect.cli import history
 from modelselect.cli.benchmark import benchmark
-from modelselect.cli.completion import completing, words_as_typed
+from modelselect.cli.completion import VARIABLE, completing, words_as_typed
+from modelselect.cli.configuration import Configuration, ConfiguredCommand, applies, read
 from modelselect.cli.demo import demo
 from modelselect.cli.doctor import doctor
 from modelselect.cli.embed import embed
@@ -67,7 +69,7 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
 
 
 for command in (select, report, benchmark, search, embed, estimators, zoos, pools, plugins, store, doctor, demo):
-    app.command()(completing(command))
+    app.command(cls=ConfiguredCommand)(completing(command))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -76,16 +78,30 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     # Idle threads sleep instead of spinning: on a busy machine that is many times faster. Read when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    options = Configuration()
     try:
-        with words_as_typed():
-            app(args=None if arguments is None else list(arguments), prog_name="modelselect")
+        if applies(given) and VARIABLE not in os.environ:
+            options = read(Path.cwd())
+        with words_as_typed(), options.in_environment():
+            app(args=given, prog_name="modelselect", default_map=options.defaults())
     except ModelSelectError as error:
         complain(str(error))
+        _mention(options)
         sys.exit(EXIT_NOTHING_RANKED if isinstance(error, NothingRankedError) else EXIT_BAD_USAGE)
     except SystemExit as stopped:
         if stopped.code == EXIT_INTERRUPTED:  # Typer makes this of Ctrl-C
             complain("interrupted; all results so far are kept, and the next run continues from there")
+        if stopped.code == EXIT_BAD_USAGE:
+            _mention(options)
         raise
+
+
+def _mention(options: Configuration) -> None:
+    """Says which options an error may be about that are not on the command line."""
+    if options.options:
+        names = ", ".join(name.replace("_", "-") for name in options.options)
+        typer.echo(f"note: {options.path} sets {names}", err=True)
 
 
 def _plugin_commands() -> dict[str, typer.Typer]:
