@@ -1,4 +1,4 @@
-"""Writes the reference of the estimators and of the settings from the code; tests compare pages and code.
+"""Writes the reference of estimators, settings and public names from the code; tests compare pages and code.
 
     python docs/generate.py
 
@@ -12,11 +12,15 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import Field, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+import api
 from modelselect.cli.options import option_name
 from modelselect.estimators.estimator import Estimator
 from modelselect.evaluation.settings import NOT_IN_BENCHMARK, BenchmarkKeywords, Settings
@@ -34,7 +38,9 @@ COSTS = {
     "quadratic": "quadratic: every pair of rows",
 }
 GENERATED = "<!-- Written by docs/generate.py from the estimators' docstrings: change those, and run it again. -->\n"
-
+GENERATED_NAMES = (
+    "<!-- Written by docs/generate.py from the docstrings of public names: change those, and run it again. -->\n"
+)
 
 GENERATED_SETTINGS = (
     "<!-- Written by docs/generate.py from Settings and select(): change those, and run it again. -->\n"
@@ -199,10 +205,39 @@ what was expected. An unknown keyword raises `TypeError`.
 """
 
 
+def names() -> str:
+    """The page of the public names, by the package to import them from."""
+    faces = api.faces()
+    homes = {name: face for face, listed in reversed(faces.items()) for name in listed}
+
+    def row(face: str, name: str) -> str:
+        elsewhere = face != homes[name]
+        said = f"as in `{homes[name]}`" if elsewhere else api.summary(face, name).replace("|", chr(92) + "|")
+        return f"| `{name}` | {said} |\n"
+
+    sections = "".join(
+        f"\n## `{face}`\n\n{api.about(face)}\n\n| name | what it is |\n| --- | --- |\n"
+        + "".join(row(face, name) for name in listed)
+        for face, listed in faces.items()
+    )
+    return f"""# Public names
+
+{GENERATED_NAMES}
+These are the names that stay. Each heading is a package to import from. What is not listed here may change in any
+version. `help()` of a name, such as `help(ms.select)`, shows its whole docstring. The documentation site shows all of
+them under *API*.
+{sections}"""
+
+
 def pages() -> dict[Path, str]:
     """Every generated page, by path."""
     written = {REFERENCE / "estimators" / f"{e.name}.md": page(e) for e in shipped()}
-    return {REFERENCE / "estimators.md": index(), REFERENCE / "settings.md": settings(), **written}
+    return {
+        REFERENCE / "estimators.md": index(),
+        REFERENCE / "settings.md": settings(),
+        REFERENCE / "names.md": names(),
+        **written,
+    }
 
 
 def _sentence(text: str) -> str:

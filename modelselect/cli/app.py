@@ -1,7 +1,7 @@
 """The command line: `modelselect demo | select | predict | benchmark | report | search | embed | history | ...`.
 
-Exit codes: 0 done, 1 nothing could be ranked, 2 bad usage, 74 the answer could not be printed, 130 interrupted by Ctrl-C,
-143 ended by SIGTERM. Nothing heavy is imported before a command runs.
+Exit codes: 0 done, 1 nothing could be ranked, 2 bad usage, 74 the answer could not be printed, 130 interrupted
+(Ctrl-C), 143 ended (SIGTERM). Nothing heavy is imported before a command runs.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -19,6 +20,8 @@ from typer.core import TyperGroup
 
 from modelselect.cli import history
 from modelselect.cli.benchmark import benchmark
+from modelselect.cli.completion import VARIABLE, completing, words_as_typed
+from modelselect.cli.configuration import Configuration, ConfiguredCommand, applies, read
 from modelselect.cli.demo import demo
 from modelselect.cli.doctor import doctor
 from modelselect.cli.embed import embed
@@ -59,7 +62,6 @@ app = typer.Typer(
     cls=PluginGroup,
     no_args_is_help=True,
     rich_markup_mode=None,
-    add_completion=False,
     pretty_exceptions_enable=False,
     help="Which pre-trained model should I fine-tune on my data?",
 )
@@ -92,7 +94,7 @@ for command in (
     doctor,
     demo,
 ):
-    app.command()(command)
+    app.command(cls=ConfiguredCommand)(completing(command))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -102,12 +104,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # Idle threads sleep instead of spinning: on a busy machine that is many times faster. Read when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     open_standard_streams()
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    options = Configuration()
     ended: list[int] = []
     try:
-        with _ended_as_interrupted(ended):
-            app(args=None if arguments is None else list(arguments), prog_name="modelselect")
+        if applies(given) and VARIABLE not in os.environ:
+            options = read(Path.cwd())
+        with _ended_as_interrupted(ended), words_as_typed(), options.in_environment():
+            app(args=given, prog_name="modelselect", default_map=options.defaults())
     except ModelSelectError as error:
         complain(str(error))
+        _mention(options)
         exits = {NothingRankedError: EXIT_NOTHING_RANKED, OutputError: EXIT_NO_OUTPUT}
         sys.exit(exits.get(type(error), EXIT_BAD_USAGE))
     except SystemExit as stopped:
@@ -116,6 +123,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             complain(f"{what}; all results so far are kept, and the next run continues from there")
             if ended:
                 sys.exit(EXIT_TERMINATED)
+        if stopped.code == EXIT_BAD_USAGE:
+            _mention(options)
         raise
 
 
@@ -135,6 +144,13 @@ def _ended_as_interrupted(ended: list[int]) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _mention(options: Configuration) -> None:
+    """Says which options an error may be about that are not on the command line."""
+    if options.options:
+        names = ", ".join(name.replace("_", "-") for name in options.options)
+        typer.echo(f"note: {options.path} sets {names}", err=True)
 
 
 def _plugin_commands() -> dict[str, typer.Typer]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from modelselect.cli.configuration import Configuration, read
 from modelselect.cli.listings import availability_of
 from modelselect.cli.options import JsonFlag
 from modelselect.cli.terminal import loaded_host, print_listing, size_text
@@ -10,7 +11,9 @@ from modelselect.cli.terminal import loaded_host, print_listing, size_text
 def doctor(as_json: JsonFlag = False) -> None:
     """Check this installation, and say what to fix."""
     import platform
+    from pathlib import Path
 
+    from modelselect.errors import InvalidInputError
     from modelselect.store.store import Store
     from modelselect.utils.versions import numeric_versions
 
@@ -36,8 +39,15 @@ def doctor(as_json: JsonFlag = False) -> None:
     for plugin in host.plugins:
         if plugin.faults:
             check(plugin.owner, "broken", "; ".join(plugin.faults))
+    options = Configuration()
     try:
-        kept = Store()
+        options = read(Path.cwd())
+        check("options file", "ok", str(options.path or "none"))
+    except InvalidInputError as error:
+        check("options file", "broken", str(error))
+    try:
+        with options.in_environment():
+            kept = Store()
         kept.put(kept.key("doctor"), {})
         kept.evict(kind="doctor", max_bytes=0)
         check("store", "ok", f"{size_text(kept.size())} in {kept.path}")

@@ -85,3 +85,10 @@ def test_the_tables_about_the_default_are_those_that_the_benchmark_wrote() -> No
     figures = [line for line in page if re.match(r"\|.*\d\.\d\d.*\|$", line)]
     assert len(figures) > 30
     assert [line for line in figures if line not in written] == []
+
+
+def test_the_map_of_each_section_has_all_its_pages() -> None:
+    for section in ("how-to", "reference", "explanation"):
+        folder = REPOSITORY / "docs" / section
+        linked = {match["target"] for match in LINK.finditer((folder / "index.md").read_text())}
+        assert [page.name for page in sorted(folder.glob("*.md")) if page.name not in linked | {"index.md"}] == []

@@ -1,0 +1,197 @@
+"""The file of options: a table `[tool.modelselect]` in pyproject.toml, or a modelselect.toml.
+
+Its keys are options of `select` and `benchmark`. The command line counts more than the file, and so does an environment
+variable. Python's `select()` reads no file: its arguments say everything.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from typer.core import TyperCommand
+
+from modelselect.cli.options import option_name
+from modelselect.errors import InvalidInputError, did_you_mean
+from modelselect.evaluation.settings import BenchmarkKeywords, Keywords, settings_in
+
+OWN_FILE = "modelselect.toml"
+PROJECT_FILE = "pyproject.toml"
+TABLE = "tool.modelselect"
+MAX_BYTES = 1_000_000
+
+RECIPE = ("epochs", "trials", "patience")
+POOLS = ("candidates", "pool")
+"""Two names of one option: what a run without candidates chooses from."""
+
+VARIABLES: Mapping[str, str] = MappingProxyType(
+    {"pool": "MODELSELECT_POOL", "history": "MODELSELECT_HISTORY", "cache_dir": "MODELSELECT_CACHE"}
+)
+"""Options that every command reads in an environment variable, which the file sets if nobody else does."""
+
+PATHS = ("history", "cache_dir")
+CONSENT: Mapping[str, str] = MappingProxyType(
+    {
+        "trust_remote_code": "lets candidates run their code",
+        "yes": "agrees to what a command asks",
+        "push": "publishes results",
+    }
+)
+"""Options that a file may not set, since files come with the projects and datasets of others; and what they do."""
+
+NEEDS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
+    (("verify", *RECIPE), ("top_k", "tune")),
+    (("confidence",), ("budget",)),
+)
+"""Options that have no meaning without one of others: then those of the file are left out."""
+
+FIELDS = MappingProxyType(
+    {
+        option_name(field).lstrip("-").replace("-", "_"): field
+        for field in settings_in(Keywords)
+        if field.metadata["option"] is not None
+    }
+)
+"""The fields of `Settings` by the names of their options."""
+
+
+class Configuration(NamedTuple):
+    """What a file says.
+
+    Attributes:
+        path: the file; None if there is none.
+        options: values by the names of the options, with `_` for `-`.
+    """
+
+    path: Path | None = None
+    options: Mapping[str, Any] = MappingProxyType({})
+
+    def defaults(self) -> dict[str, dict[str, Any]]:
+        """By command and parameter, what an option is where the command line does not have it."""
+        named = {FIELDS[key].name if key in FIELDS else key: value for key, value in self.options.items()}
+        left = {name: value for name, value in named.items() if name not in VARIABLES}
+        shared = {name: value for name, value in left.items() if name in BenchmarkKeywords.__annotations__}
+        return {"select": left, "benchmark": shared}
+
+    @contextlib.contextmanager
+    def in_environment(self) -> Iterator[None]:
+        """Sets the environment variables that stand for options, if they are not set, until the end."""
+        added = {VARIABLES[key]: value for key, value in self.options.items() if key in VARIABLES}
+        added = {variable: value for variable, value in added.items() if variable not in os.environ}
+        os.environ |= added
+        try:
+            yield
+        finally:
+            for variable in added:
+                os.environ.pop(variable, None)
+
+
+class ConfiguredCommand(TyperCommand):
+    """A command that leaves out options of the file that have no meaning without others."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        left: list[str] = super().parse_args(ctx, args)
+        for dependent, needed in NEEDS:
+            for name in dependent:
+                source = ctx.get_parameter_source(name)
+                if source is not None and source.name == "DEFAULT_MAP" and not any(map(ctx.params.get, needed)):
+                    ctx.params[name] = None
+        return left
+
+
+def read(folder: Path) -> Configuration:
+    """The options of the first file in the folder or its parents, up to the root of a repository or the home folder.
+
+    Raises:
+        InvalidInputError: a file cannot be read, or has an option that does not exist, exists twice, or is no value.
+    """
+    for path, table in _tables(folder):
+        return Configuration(path, _checked(path, table))
+    return Configuration()
+
+
+def _tables(folder: Path) -> Iterator[tuple[Path, Mapping[str, Any]]]:
+    folder = folder.absolute()
+    for place in (folder, *folder.parents):
+        if (own := place / OWN_FILE).is_file():
+            yield own, _parsed(own)
+        if (project := place / PROJECT_FILE).is_file() and b"modelselect" in _content(project):
+            tool = _parsed(project).get("tool")
+            table = tool.get("modelselect") if isinstance(tool, dict) else None
+            if table is not None:
+                yield project, table
+        if (place / ".git").exists() or place == Path.home():
+            return
+
+
+def _content(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise InvalidInputError(f"{path} cannot be read: {error.strerror or error}. Make it readable.") from error
+    if len(content) > MAX_BYTES:
+        raise InvalidInputError(f"{path} has more than {MAX_BYTES:,} bytes; expected a few lines of options")
+    return content
+
+
+def _parsed(path: Path) -> dict[str, Any]:
+    import tomllib
+
+    try:
+        return tomllib.loads(_content(path).decode("utf-8"))
+    except (ValueError, RecursionError) as error:  # a UnicodeDecodeError and a TOMLDecodeError are ValueErrors
+        reason = "tables are nested too deeply" if isinstance(error, RecursionError) else error
+        raise InvalidInputError(f"{path} is not valid TOML: {reason}. Correct the file, or remove it.") from error
+
+
+def _checked(path: Path, table: Any) -> dict[str, Any]:
+    if not isinstance(table, dict):
+        raise InvalidInputError(f"{TABLE} in {path} is {table!r}; expected a table: [{TABLE}]")
+    known = (*FIELDS, *RECIPE, *POOLS)
+    found: dict[str, Any] = {}
+    for written, value in table.items():
+        key = written.replace("-", "_")
+        if key in CONSENT:
+            raise InvalidInputError(
+                f"{path} sets {written!r}, which {CONSENT[key]}. Only the command line may do this; remove the line."
+            )
+        if key not in known:
+            near = did_you_mean(written.replace("_", "-"), [name.replace("_", "-") for name in known])
+            raise InvalidInputError(f"{path} sets {written!r}, but there is no such option.{near}")
+        key = "pool" if key in POOLS else key
+        if key in found:
+            raise InvalidInputError(f"{path} sets {written!r} twice, in two spellings; remove one of them")
+        found[key] = _value(path, written, key, value)
+    return found
+
+
+def _value(path: Path, written: str, key: str, value: Any) -> Any:
+    """A value as the command line would have it: text, a list of texts, or the state of a flag."""
+    kind = FIELDS[key].metadata["option"].type if key in FIELDS else str
+    if key == "history" and value is False:
+        return ""
+    if kind is bool and isinstance(value, bool):
+        return value
+    texts = [str(each) for each in (value if isinstance(value, list) else [value]) if _is_scalar(each)]
+    if not texts or kind is bool or len(texts) != (len(value) if isinstance(value, list) else 1):
+        expected = "true or false" if kind is bool else "text, a number, or a list of texts"
+        raise InvalidInputError(f"{path} sets {written!r} to {value!r}; expected {expected}")
+    if kind is list:
+        return texts
+    if key in PATHS and texts[0] not in ("", "off"):
+        return str(path.parent / Path(texts[0]).expanduser())
+    return "" if key == "history" and texts[0] == "off" else ",".join(texts)
+
+
+def _is_scalar(value: Any) -> bool:
+    return isinstance(value, str | int | float) and not isinstance(value, bool)
+
+
+def applies(arguments: Sequence[str]) -> bool:
+    """Whether a command line needs the file: `doctor` reports a broken one, and help is there in spite of it."""
+    return bool(arguments) and arguments[0] != "doctor" and "--help" not in arguments
