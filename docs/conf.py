@@ -34,6 +34,7 @@ toc_object_entries_show_parents = "hide"
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 napoleon_use_ivar = True
+napoleon_attr_annotations = False  # the signature has the types
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 maximum_signature_line_length = 88
