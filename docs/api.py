@@ -68,19 +68,24 @@ GROUPS: Mapping[str, Group] = {
         faces=("modelselect.probe", "modelselect.store"),
     ),
     "verification": Group(
-        "Fine-tuning", "What measures accuracy.", ("FineTuning",), faces=("modelselect.verification",)
+        "Fine-tuning",
+        "What measures accuracy, and the model that comes of it.",
+        ("FineTuning", "load"),
+        faces=("modelselect.verification",),
     ),
     "history": Group("The transfer history", "Results of earlier runs.", ("History",), faces=("modelselect.history",)),
     "archi2vec": Group("Architectures", "Architectures as graphs and as vectors.", faces=("modelselect.archi2vec",)),
     "plugins": Group(
         "Base classes of plugins",
         "What an author of a plugin derives from, and the host that loads plugins.",
-        ("Zoo", "Estimator", "Extractor", "Executor", "Outcome", "hookimpl"),
+        ("Zoo", "Estimator", "Extractor", "Executor", "Outcome", "hookimpl", "CONTRACT"),
         faces=("modelselect.estimators", "modelselect.host", "modelselect.cli"),
     ),
     "hooks": Group("Hooks in detail", "The functions that a plugin may implement, each with an example."),
     "testing": Group(
-        "Checks for plugins", "A kit for authors of plugins: named checks.", faces=("modelselect.testing",)
+        "Checks for plugins",
+        "A kit for authors of plugins: a template, named checks, test classes.",
+        faces=("modelselect.testing", "modelselect.template"),
     ),
     "errors": Group("Exceptions", "What modelselect raises on purpose."),
 }
