@@ -272,6 +272,12 @@ def test_a_run_without_candidates_ranks_and_its_board_says_what_was_taken(
     assert "2 of 2" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("given", [lambda path: path, lambda path: [path], lambda path: (path, "resnet.letters")])
+def test_a_path_is_a_folder_of_models(data: Any, tmp_path: Path, given: Callable[[Path], Any]) -> None:
+    with pytest.raises(ms.errors.ExpressionError, match=r"there is no folder '.*/nothing' here"):
+        choice(data, given(tmp_path / "nothing"))
+
+
 def test_what_is_known_of_networks_orders_them() -> None:
     better, worse = ms.search("timm:convnext_tiny.in12k_ft_in1k,timm:resnet18.tv_in1k")
     assert promises([better, worse])[0] > promises([better, worse])[1]
