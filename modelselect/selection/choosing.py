@@ -32,7 +32,7 @@ from modelselect.selection.affordable import fine_tuning_seconds
 from modelselect.store.store import Store
 from modelselect.utils.text import duration, in_bytes, printable
 
-PLACES = 12
+PLACES = 8
 """Candidates that share the bounds where the caller gives no limit. One that takes more than its share would leave few
 others to choose from."""
 
@@ -165,6 +165,9 @@ _CHEAPER = (
 )
 
 
+_OWN_CODE = "with code of their own, which runs only with trust_remote_code=True (--trust-remote-code)"
+
+
 def promises(candidates: Sequence[Candidate]) -> Vector:
     """(n,) how good the candidates are expected to be before any is downloaded, in deviations of this pool.
 
@@ -198,7 +201,7 @@ def guessed_macs(candidate: Candidate) -> float:
 
 
 def _fitting(request: Request) -> tuple[list[Candidate], dict[str, list[str]]]:
-    """The candidates that pass the limits and fit into the device's memory; the ids of the others, by reason."""
+    """The candidates that may be loaded, pass the limits and fit into the memory; the ids of the others, by reason."""
     limits, free = request.settings.limits, free_memory(request.device)
     each = TRAINING_BYTES if request.settings.fine_tunes else INFERENCE_BYTES
     usable: list[Candidate] = []
@@ -207,7 +210,9 @@ def _fitting(request: Request) -> tuple[list[Candidate], dict[str, list[str]]]:
         parameters = candidate.metadata.get("parameters")
         if candidate.id in request.unsearched:
             continue
-        if limits.exceeded_before_loading(candidate, parameters) is not None:
+        if candidate.metadata.get("remote_code") and not request.settings.trust_remote_code:
+            unfit.setdefault(_OWN_CODE, []).append(candidate.id)
+        elif limits.exceeded_before_loading(candidate, parameters) is not None:
             unfit.setdefault(f"not within the limits ({limits})", []).append(candidate.id)
         elif parameters is not None and free is not None and parameters * each > free:
             unfit.setdefault(f"too large for the memory of {request.device}", []).append(candidate.id)
@@ -353,7 +358,8 @@ def _described(
         if fine_tuning:
             statement.append(f"Fine-tuning {settings.top_k} of them takes about {duration(fine_tuning)} more.")
     if left_out:
-        statement.append(f"Left out: {_reasons(left_out)}.")
+        raising = " max_download= and max_time= (--max-download, --max-time) set the bounds." if rest else ""
+        statement.append(f"Left out: {_reasons(left_out)}.{raising}")
     record = {
         "origin": None if offer is None else offer.origin,
         "limit": settings.limit,

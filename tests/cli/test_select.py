@@ -326,7 +326,7 @@ def test_without_a_terminal_131_networks_are_refused_with_their_size_and_what_to
     monkeypatch.setattr("sys.stdin", io.StringIO())
     begun = refusal(capsys, "select", dataset, "-c", "timm:resnet*")
     assert re.search(r"131 candidates: 40\.\d GB to download and about .* but the bounds are 2 GB and 10 min", begun)
-    for advice in ("add --yes", "--limit 12", "--max-download, --max-time", "--dry-run"):
+    for advice in ("add --yes", "--limit 8", "--max-download, --max-time", "--dry-run"):
         assert advice in begun
 
 

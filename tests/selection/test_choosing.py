@@ -53,6 +53,7 @@ class FarZoo(ms.Zoo):
                             "size_bytes": 4 * (size + 1) * MEGABYTE,
                             "input_size": (3, 16, 16),
                             "license": "mit" if family == "a" else "apache-2.0",
+                            "remote_code": name == "b4",
                         },
                     )
 
@@ -119,7 +120,8 @@ def test_what_exceeds_the_bounds_is_left_out_and_the_board_says_so(far: FarZoo, 
     assert sum(4 * (int(name[1]) + 1) for name in names) <= 40
     assert names in (["a0", "a1", "a5"], ["a0", "a1", "b5"])
     assert found.record is not None
-    assert "Left out: 1 less promising, or too large for the bounds of 40 MB and 10 min." in found.record["remarks"]
+    said = found.record["remarks"][-1]
+    assert said.startswith("Left out: 1 less promising, or too large for the bounds of 40 MB and 10 min. max_download=")
     (left,) = found.record["left_out"].values()
     assert len(left) == 1
     with pytest.raises(InvalidInputError, match="no candidate fits the bounds of 1 MB and 10 min: far:a0, the"):
@@ -191,6 +193,16 @@ def test_limits_and_memory_narrow_the_choice(far: FarZoo, data: Any, monkeypatch
     assert choice(data, top_k=1)[0] == ["a0"]  # 20 bytes in training
 
 
+def test_code_that_is_not_trusted_is_no_choice(far: FarZoo, data: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(POOL_VARIABLE, "far:b3,far:b4")
+    names, found = choice(data)
+    assert names == ["b3"]
+    assert "1 with code of their own, which runs only with trust_remote_code=True" in found.statement[-1]
+    assert choice(data, trust_remote_code=True)[0] == ["b3", "b4"]
+    with pytest.raises(InvalidInputError, match="none of 1 candidates can be taken: 1 with code of their own"):
+        choice(data, "far:b4", limit=1)
+
+
 def test_a_limit_keeps_the_most_promising_of_several_families(far: FarZoo, data: Any) -> None:
     names, found = choice(data, "far:*", limit=2)
     assert names == ["a5", "b5"]  # the largest of each: nothing but the size is known of these
@@ -207,7 +219,7 @@ def test_named_candidates_within_the_bounds_are_taken_without_a_word(far: FarZoo
 
 
 def test_named_candidates_that_exceed_the_bounds_are_a_warning_in_python(far: FarZoo, data: Any) -> None:
-    expected = r"12 candidates: 168 MB to download .*bounds are 100 MB and 10 min\..*limit=12 \(--limit 12\)"
+    expected = r"12 candidates: 168 MB to download .*bounds are 100 MB and 10 min\..*limit=8 \(--limit 8\)"
     with pytest.warns(UserWarning, match=expected), pytest.raises(ms.errors.NothingRankedError):
         ms.select(data, "far:*", max_download="100MB", history=False)
     assert "168 MB" in ms.plan(data, "far:*", max_download="100MB").remarks[-1]
@@ -258,6 +270,12 @@ def test_a_run_without_candidates_ranks_and_its_board_says_what_was_taken(
     assert not capsys.readouterr().err
     assert ms.select(data, estimators="logme") == board
     assert "2 of 2" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("given", [lambda path: path, lambda path: [path], lambda path: (path, "resnet.letters")])
+def test_a_path_is_a_folder_of_models(data: Any, tmp_path: Path, given: Callable[[Path], Any]) -> None:
+    with pytest.raises(ms.errors.ExpressionError, match=r"there is no folder '.*/nothing' here"):
+        choice(data, given(tmp_path / "nothing"))
 
 
 def test_what_is_known_of_networks_orders_them() -> None:
