@@ -164,6 +164,8 @@ class Progress:
         stage = _Stage(what, total, time.monotonic())
         with self._lock:
             self._stage = stage
+        if total:
+            self._line(f"{what}: {total} candidate{'' if total == 1 else 's'}", always=True)
         try:
             yield Track(self, stage)
         finally:

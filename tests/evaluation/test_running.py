@@ -43,7 +43,7 @@ def test_a_failure_is_a_line_with_its_reason_and_the_same_reason_is_said_once(
 
     with progress.Progress(True) as bars:
         run(get_host().executor("local"), fail, candidates, bars.candidates("scoring", 2))
-    first, second, last = capsys.readouterr().err.splitlines()
+    _, first, second, last = capsys.readouterr().err.splitlines()
     assert first.endswith("failed: the network that this model comes from cannot be reached at all: plain.letters")
     assert second.endswith("failed for the same reason as another one")
     assert last.endswith(", 2 failed")

@@ -23,10 +23,10 @@ WITHOUT_OPTION = {"fine_tuning", "confirm"}
 """--epochs, --trials and --patience stand for the first, --yes and the terminal for the second."""
 
 OF_SELECT = {"--candidates", "--epochs", "--trials", "--patience", "--no-history", "--dry-run", "--json", "--report"}
-OF_SELECT |= {"--agreement", "--yes"}
+OF_SELECT |= {"--agreement", "--verbose", "--yes"}
 OF_BENCHMARK = {"--candidates", "--truth", "--verify", "--epochs", "--trials", "--patience", "--save-truth", "--scores"}
 OF_BENCHMARK |= {"--column", "--measure", "--resamples", "--no-intervals", "--output", "--json", "--models"}
-OF_BENCHMARK |= {"--probe-sizes", "--per-class", "--seeds", "--reference", "--detail"}
+OF_BENCHMARK |= {"--verbose", "--probe-sizes", "--per-class", "--seeds", "--reference", "--detail"}
 
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"top_k": -1}, "top_k is -1; expected 0 (no fine-tuning), or the number of candidates to fine-tune"),

@@ -130,8 +130,9 @@ def test_a_log_gets_a_line_for_each_candidate(log: None, capsys: pytest.CaptureF
         track(IDS[1], Ended("failed: its file is damaged", failed=True, seconds=0.2))
     out, err = capsys.readouterr()
     when = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
-    first, second, last = err.splitlines()
+    begin, first, second, last = err.splitlines()
     assert out == ""
+    assert re.fullmatch(when + r" scoring: 2 candidates", begin)
     assert re.fullmatch(when + r" scoring 1/2: mobilenetv2_0_224_in1k, 4\.1 s, logme 0\.71", first)
     assert re.fullmatch(when + r" scoring 2/2: mobilenetv2_1_224_in1k, 0\.2 s, failed: its file is damaged", second)
     assert re.fullmatch(when + r" scoring: 2 of 2 in 0:00:00, 1 failed", last)
@@ -143,7 +144,7 @@ def test_ten_thousand_candidates_make_a_line_a_second(log: None, capsys: pytest.
         for number in range(10_000):
             track(f"a:{number}")
     lines = capsys.readouterr().err.splitlines()
-    assert len(lines) <= 2 + progress.LINES_AT_ONCE + (time.monotonic() - begun) / progress.LINE_SECONDS
+    assert len(lines) <= 3 + progress.LINES_AT_ONCE + (time.monotonic() - begun) / progress.LINE_SECONDS
     assert "scoring: 10000 of 10000 in" in lines[-1]
 
 
@@ -166,7 +167,7 @@ def test_a_program_that_shows_log_records_gets_each_line_once(
         with bars.candidates("scoring", 1) as track:
             track("a")
         bars.say("a note")
-    assert [record.name for record in caplog.records] == ["modelselect"] * 3
+    assert [record.name for record in caplog.records] == ["modelselect"] * 4
     assert capsys.readouterr().err == ""
 
 
@@ -176,7 +177,7 @@ def test_without_progress_nothing_is_shown_and_records_are_written(
     with caplog.at_level(logging.DEBUG, "modelselect"), Progress(False) as bars, bars.candidates("tuning", 1) as track:
         bars.step("a", Step("epoch", 1, 2, "accuracy 50.0%"))
         track("a", Ended("accuracy 71.0%"))
-    assert [record.levelno for record in caplog.records] == [logging.DEBUG, logging.INFO, logging.INFO]
+    assert [record.levelno for record in caplog.records] == [logging.INFO, logging.DEBUG, logging.INFO, logging.INFO]
     assert "a, epoch 1/2, accuracy 50.0%" in caplog.text
     assert bars.reports(isolated=True) is None
     assert capsys.readouterr() == ("", "")
@@ -213,7 +214,7 @@ def test_a_notebook_shows_one_output_that_changes(monkeypatch: pytest.MonkeyPatc
     texts = [data["text/plain"] for data in outputs]
     assert any("━" in text and "1/2" in text for text in texts)
     assert any("&lt;a&gt;" in data["text/html"] for data in outputs)
-    assert re.fullmatch(r"scoring: 2 of 2 in 0:00:00", texts[-1])  # no bar stays
+    assert re.fullmatch(r"scoring: 2 candidates\nscoring: 2 of 2 in 0:00:00", texts[-1])  # no bar stays
 
 
 @pytest.mark.slow
@@ -232,4 +233,4 @@ with Progress(True) as bars, bars.candidates("scoring", 2) as track:
     nbclient.NotebookClient(book, timeout=120, kernel_name="python3").execute()
     outputs = [output for output in book.cells[0].outputs if output.output_type == "display_data"]
     assert len(outputs) == 1
-    assert outputs[0].data["text/plain"].startswith("scoring: 2 of 2 in 0:00:0")
+    assert "\nscoring: 2 of 2 in 0:00:0" in outputs[0].data["text/plain"]
