@@ -22,7 +22,19 @@ NAMES = [field.name for field in fields(Settings)]
 WITHOUT_OPTION = {"fine_tuning"}
 """--epochs, --trials and --patience stand for it."""
 
-OF_SELECT = {"--candidates", "--epochs", "--trials", "--patience", "--no-history", "--dry-run", "--json", "--report"}
+OF_SELECT = {
+    "--save",
+    "--push",
+    "--public",
+    "--candidates",
+    "--epochs",
+    "--trials",
+    "--patience",
+    "--no-history",
+    "--dry-run",
+    "--json",
+    "--report",
+}
 OF_SELECT |= {"--agreement"}
 OF_BENCHMARK = {"--candidates", "--truth", "--verify", "--epochs", "--trials", "--patience", "--save-truth", "--scores"}
 OF_BENCHMARK |= {"--column", "--measure", "--resamples", "--no-intervals", "--output", "--json", "--models"}
