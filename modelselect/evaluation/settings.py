@@ -24,6 +24,7 @@ from modelselect.executor import Executor
 from modelselect.extraction.devices import PRECISIONS
 from modelselect.host.defaults import DEFAULT_ESTIMATORS
 from modelselect.verification.recipe import FineTuning, check_method
+from modelselect.verification.trackers import check_tracker
 
 MAX_SEED = 2**32 - 2**16
 """The largest seed. Libraries take seeds below 2**32, and further seeds count up from this one."""
@@ -113,6 +114,12 @@ def _affordable(name: str, value: Any) -> Any:
 
 def _method(name: str, value: Any) -> Any:
     check_method(value)
+    return value
+
+
+def _tracker(name: str, value: Any) -> Any:
+    if value is not None:
+        check_tracker(value)
     return value
 
 
@@ -305,6 +312,9 @@ class Settings:
     license: str | Sequence[str] | None = setting(
         None, _within, "Keep only candidates with this licence: mit, 'cc-by*'; may be repeated.", Option(list)
     )
+    track: Any = setting(
+        None, _tracker, "Also write the results to trackio, wandb, mlflow or tensorboard.", Option(str)
+    )
     progress: bool = setting(
         True,
         _flag,
@@ -426,6 +436,7 @@ class Keywords(BenchmarkKeywords, total=False):
     max_parameters: int | None
     max_latency_ms: float | None
     license: str | Sequence[str] | None
+    track: Any
 
 
 NOT_IN_BENCHMARK: Mapping[str, str] = MappingProxyType(
@@ -446,6 +457,7 @@ NOT_IN_BENCHMARK: Mapping[str, str] = MappingProxyType(
         "max_parameters": "every candidate with a known accuracy is scored; give fewer candidates instead",
         "max_latency_ms": "every candidate with a known accuracy is scored; give fewer candidates instead",
         "license": "every candidate with a known accuracy is scored; give fewer candidates instead",
+        "track": "a benchmark is no run of one dataset; write its table with Benchmark.table()",
     }
 )
 """The settings that `benchmark()` does not take, and what to do instead. Its `verify` is a keyword of its own."""

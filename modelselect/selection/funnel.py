@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Unpack
@@ -22,6 +23,7 @@ from modelselect.selection.recording import recorded
 from modelselect.selection.state import State
 from modelselect.selection.strategy import strategy_of
 from modelselect.utils.progress import Progress
+from modelselect.verification.tracking import track
 
 
 @with_signature(Keywords)
@@ -100,6 +102,9 @@ def select(dataset: Any, candidates: Any = None, **settings: Unpack[Keywords]) -
             knows the number.
         max_latency_ms: a candidate that takes more milliseconds for one row on this device gets no rank.
         license: a glob, or several. A candidate whose licence matches none of them, or is unknown, gets no rank.
+        track: the experiment tracker to write the results to: `"trackio"`, `"wandb"`, `"mlflow"` or `"tensorboard"`,
+            the name of a tracker that is registered with accelerate, or an accelerate `GeneralTracker`. Trackers that
+            write files write them to the folder `runs`. A tracker that fails is a warning, and costs no result.
         progress: whether to show progress on standard error: bars in a terminal or a notebook, else lines. The logger
             `modelselect` gets records either way; see docs/how-to/follow-a-run.md.
 
@@ -135,9 +140,18 @@ def select(dataset: Any, candidates: Any = None, **settings: Unpack[Keywords]) -
     budget = strategy.account(request, state)
     board = Leaderboard.of(replace(state.ranking, provenance=provenance(request, state, begun, budget)))
     request.host.notify("selection_finished", leaderboard=board)
+    if asked.track is not None:
+        _track(board, asked.track)
     if not board.ranked:
         raise _nothing_ranked(request, board)
     return board
+
+
+def _track(board: Leaderboard, tracker: Any) -> None:
+    try:
+        track(board, tracker)
+    except Exception as error:
+        warnings.warn(f"the tracker {tracker!r} failed ({type(error).__name__}: {error})", stacklevel=4)
 
 
 @contextlib.contextmanager

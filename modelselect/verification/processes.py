@@ -25,8 +25,14 @@ def is_first_process() -> bool:
 
 
 @contextlib.contextmanager
-def accelerated(device: str, precision: str) -> Iterator[Accelerator]:
-    """An accelerator of this device and precision. It does not touch a user's own, which would share its state."""
+def accelerated(device: str, precision: str, **more: Any) -> Iterator[Accelerator]:
+    """An accelerator of this device and precision. It does not touch a user's own, which would share its state.
+
+    Args:
+        device: such as `"cuda:1"`.
+        precision: one of `PRECISIONS`.
+        more: further arguments of `Accelerator`.
+    """
     from accelerate import Accelerator, DistributedDataParallelKwargs
     from accelerate.state import AcceleratorState, GradientState, PartialState
 
@@ -43,6 +49,7 @@ def accelerated(device: str, precision: str) -> Iterator[Accelerator]:
             mixed_precision=_MIXED_PRECISION[precision],
             # The source classifier stays in the module, though no feature depends on it.
             kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
+            **more,
         )
         _restore_environment(asked)
         yield accelerator

@@ -23,7 +23,7 @@ WITHOUT_OPTION = {"fine_tuning", "confirm"}
 """--epochs, --trials and --patience stand for the first, --yes and the terminal for the second."""
 
 OF_SELECT = {"--candidates", "--epochs", "--trials", "--patience", "--no-history", "--dry-run", "--json", "--report"}
-OF_SELECT |= {"--agreement", "--verbose", "--yes"}
+OF_SELECT |= {"--agreement", "--verbose", "--yes", "--save", "--push", "--public", "--thumbnails"}
 OF_BENCHMARK = {"--candidates", "--truth", "--verify", "--epochs", "--trials", "--patience", "--save-truth", "--scores"}
 OF_BENCHMARK |= {"--column", "--measure", "--resamples", "--no-intervals", "--output", "--json", "--models"}
 OF_BENCHMARK |= {"--verbose", "--probe-sizes", "--per-class", "--seeds", "--reference", "--detail"}

@@ -13,6 +13,7 @@ from modelselect.candidates.preprocessing import TextPreprocessing, example_batc
 from modelselect.candidates.readers import HeadInput, reader_for_module
 from modelselect_plugins.zoos._support import required
 from modelselect_plugins.zoos._transformers import texts as transformers_texts
+from modelselect_plugins.zoos._transformers.models import quiet
 
 if TYPE_CHECKING:
     import torch
@@ -57,7 +58,8 @@ def bundle(backbone: Backbone, folder: Path) -> str | None:
     if not hasattr(module, "save_pretrained"):
         return None
     source = Path(module.name_or_path)
-    module.save_pretrained(folder)
+    with quiet(required("transformers")):
+        module.save_pretrained(folder)
     _copy_beside(source, folder)
     if not isinstance(backbone.preprocessing, TextPreprocessing):
         return ""
@@ -129,7 +131,8 @@ def _to_transformers(backbone: Backbone, head: torch.nn.Linear, class_names: Seq
         agrees = False
     if not agrees:
         return False
-    module.save_pretrained(folder)
+    with quiet(required("transformers")):
+        module.save_pretrained(folder)
     _copy_beside(source, folder)
     return True
 

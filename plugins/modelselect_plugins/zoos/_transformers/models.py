@@ -60,7 +60,7 @@ def load(
     """
     transformers = required("transformers")
     text_settings = TextSettings.of(settings or {})
-    with _quiet(transformers):
+    with quiet(transformers):
         part = _Part.of(path, settings, trust_remote_code)
         configuration = part.configuration
         preprocessing: Preprocessing
@@ -98,7 +98,7 @@ def skeleton(path: Path, *, trust_remote_code: bool, settings: Mapping[str, str]
     import torch
 
     transformers = required("transformers")
-    with _quiet(transformers), torch.device("meta"):
+    with quiet(transformers), torch.device("meta"):
         part = _Part.of(path, settings, trust_remote_code)
         build = getattr(part.loader, "from_config", None)
         module: torch.nn.Module
@@ -388,7 +388,7 @@ def _classes(configuration: Mapping[str, Any]) -> int:
 
 
 @contextlib.contextmanager
-def _quiet(transformers: Any) -> Iterator[None]:
+def quiet(transformers: Any) -> Iterator[None]:
     """Silences transformers' own progress bars and reports, since errors are reported on the leaderboard."""
     logging = transformers.utils.logging
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()

@@ -1,0 +1,89 @@
+"""Results reach an experiment tracker, in an order that every tracker takes; a tracker costs no result."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from accelerate import PartialState
+from accelerate.tracking import GeneralTracker
+
+import modelselect as ms
+from modelselect.errors import InvalidInputError
+from modelselect.leaderboard.leaderboard import Row
+from modelselect.verification import trackers, tracking
+
+
+class Notebook(GeneralTracker):  # type: ignore[misc]
+    """Remembers what it is given."""
+
+    name = "notebook"
+    requires_logging_directory = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.configuration: dict[str, Any] = {}
+        self.logged: list[tuple[int | None, dict[str, float]]] = []
+        self.finished = False
+
+    @property
+    def tracker(self) -> Notebook:
+        return self
+
+    def store_init_configuration(self, values: dict[str, Any]) -> None:
+        self.configuration = values
+
+    def log(self, values: dict[str, float], step: int | None = None, **_: Any) -> None:
+        self.logged.append((step, values))
+
+    def finish(self) -> None:
+        self.finished = True
+
+
+def test_rows_and_learning_curves_are_written_once_each_and_in_order() -> None:
+    rows = (
+        Row(ms.Candidate("shelf", "models/a"), rank=1, score=1.0, verified_accuracy=0.9, latency_ms=2.0,
+            learning_curve=((1, 0.7, 0.5), (2, 0.4, 0.8))),
+        Row(ms.Candidate("shelf", "models/b?x=1"), rank=2, score=0.5, learning_curve=((1, 0.9, None),)),
+    )  # fmt: skip
+    recipe = {"epochs": 2, "method": "full", "patience": None}
+    board = ms.Leaderboard(rows, provenance={"settings": {"seed": 3, "fine_tuning": recipe}})
+    notebook, before = Notebook(), dict(PartialState._shared_state)
+    tracking.track(board, notebook)
+    assert [step for step, _ in notebook.logged] == [1, 2, 3]
+    assert notebook.logged[0][1] == {"loss/a": 0.7, "accuracy/a": 0.5, "loss/b_x_1": 0.9}
+    last = notebook.logged[2][1]
+    assert (last["verified_accuracy/a"], last["latency_ms/a"], last["score/b_x_1"]) == (0.9, 2.0, 0.5)
+    assert "verified_accuracy/b_x_1" not in last
+    assert notebook.configuration["best"] == "shelf:models/a"
+    assert (notebook.configuration["seed"], notebook.configuration["epochs"]) == (3, 2)
+    assert notebook.finished
+    assert PartialState._shared_state == before  # the caller's own accelerator keeps its state
+
+
+def test_a_missing_library_and_an_unknown_tracker_are_refused_before_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trackers.importlib.util, "find_spec", lambda module: None)
+    for given, words in (
+        ("trackio", "its library is not installed. Install it with: pip install trackio"),
+        ("trakio", "expected one of trackio, wandb, mlflow, tensorboard. Did you mean 'trackio'"),
+        (7, "or a GeneralTracker of accelerate"),
+    ):
+        with pytest.raises(InvalidInputError, match=words):
+            ms.select("no-such-folder", "embedded:*", track=given)
+
+
+def test_a_run_is_tracked_and_a_tracker_that_fails_costs_no_result(cache: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (24, 32, 32, 3), dtype=np.uint8)
+    data = images, [0, 1] * 12
+    notebook = Notebook()
+    board = ms.select(data, "embedded:plain*", estimators="centroid", track=notebook, progress=False)
+    assert len([name for name in notebook.logged[-1][1] if name.startswith("score/")]) == len(board) == 2
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise ConnectionError("no network")
+
+    monkeypatch.setattr(notebook, "log", fail)
+    with pytest.warns(UserWarning, match="failed \\(ConnectionError: no network\\)"):
+        again = ms.select(data, "embedded:plain*", estimators="centroid", track=notebook, progress=False)
+    assert again == board
