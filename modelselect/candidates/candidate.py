@@ -74,3 +74,20 @@ def download_bytes_of(candidate: Candidate) -> int | None:
     """Bytes to download if nothing is cached, else the bytes of the weights; None if the zoo knows neither."""
     known = candidate.metadata.get("download_bytes", candidate.metadata.get("size_bytes"))
     return None if known is None else int(known)
+
+
+class Candidates(list[Candidate]):
+    """A list of candidates, of which an interactive interpreter shows the first few.
+
+    >>> Candidates(Candidate("shelf", name) for name in "abcdef")
+    [Candidate('shelf:a'), Candidate('shelf:b'), Candidate('shelf:c'), ... and 3 more]
+    """
+
+    def __repr__(self) -> str:
+        if len(self) <= SHOWN:
+            return super().__repr__()
+        return f"[{', '.join(map(repr, self[:SHOWN]))}, ... and {len(self) - SHOWN} more]"
+
+
+SHOWN = 3
+"""Candidates that an interactive interpreter shows of a longer list."""

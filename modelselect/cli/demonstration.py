@@ -81,7 +81,7 @@ def run(*, full: bool, json_path: Path, cache_dir: Path | None, seed: int, progr
     console.print(f"{datasets} other datasets, before any of them has seen the target")
     console.print(_recall_table(recalled))
     console.print(board)
-    console.print("[bold]Why[/bold]: what each piece of evidence adds to the score, in deviations of the pool")
+    console.print("\n[bold]Why[/bold]: what each piece of evidence adds to the score, in deviations of the pool")
     console.print(_why_table(board))
     nearest = board.best.nearest
     if nearest:

@@ -119,7 +119,7 @@ def _list_plugins(all_rows: bool, as_json: bool) -> None:
         return
     from modelselect.utils.versions import DISTRIBUTION
 
-    rows, counts, shipped, seconds = [], Counter[str](), "", 0.0
+    rows, counts, shipped, hidden, seconds = [], Counter[str](), "", 0, 0.0
     for p in loaded_host().plugins:
         if all_rows or p.faults or p.distribution != DISTRIBUTION:
             brought = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in p.registered.items()) or "–"
@@ -127,10 +127,10 @@ def _list_plugins(all_rows: bool, as_json: bool) -> None:
             rows.append([p.name, f"{p.distribution} {p.version}", brought, status, f"{p.seconds:.2f} s"])
         else:
             counts += Counter({kind: len(names) for kind, names in p.registered.items()})
-            shipped, seconds = f"{p.distribution} {p.version}", seconds + p.seconds
+            shipped, hidden, seconds = f"{p.distribution} {p.version}", hidden + 1, seconds + p.seconds
     if counts:
         brought = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
-        rows.append(["all others", shipped, brought, "ok", f"{seconds:.2f} s"])
+        rows.append([f"{hidden} shipped", shipped, brought, "ok", f"{seconds:.2f} s"])
     columns = ["plugin", "distribution", "registered", "status", "loaded in"]
     print_table(columns, rows, all_rows=all_rows, optional=1)
     if counts:

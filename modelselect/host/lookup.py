@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from modelselect.candidates.candidate import Candidate
+from modelselect.candidates.candidate import Candidate, Candidates
 from modelselect.candidates.expression import Expression
 from modelselect.candidates.pools import POOL, Pool
 from modelselect.errors import (
@@ -92,7 +92,7 @@ def search(expressions: str | Iterable[str]) -> list[Candidate]:
         for part in expressions_in(text):
             for candidate in _search_zoo(part):
                 found.setdefault(candidate.id, candidate)
-    return list(found.values())
+    return Candidates(found.values())
 
 
 def pools() -> list[Pool]:

@@ -57,10 +57,14 @@ def rich_table(
     cells = {column: [printable(text) for text in cells[column]] for column in filled}
     room, shown, left = _rooms(called, cells), filled, None
     if width is not None:
-        if sum(room.values()) > width - 1 and "verified_accuracy" in room:  # the interval takes a line of its own
-            cells["verified_accuracy"] = [text.replace(" [", "\n[") for text in cells["verified_accuracy"]]
-            called["verified_accuracy"] = called["verified_accuracy"].replace(" ", "\n", 1).replace(" (", "\n(")
+        if "verified_accuracy" in room:
+            called["verified_accuracy"] = called["verified_accuracy"].replace(" (", "\n(")
             room = _rooms(called, cells)
+            first = {*FIRST_COLUMNS, "probability_best", "verified_accuracy", *requested}
+            if sum(room[column] for column in room if column in first) > width - 1:  # the interval takes its own line
+                cells["verified_accuracy"] = [text.replace(" [", "\n[") for text in cells["verified_accuracy"]]
+                called["verified_accuracy"] = called["verified_accuracy"].replace(" ", "\n", 1)
+                room = _rooms(called, cells)
         shown = fitting_columns(ranking, room, width, requested)
         left = width - 1 - sum(room[column] for column in shown if column != "candidate") - FRAME
         left = max(left, 1)
@@ -113,7 +117,7 @@ def fitting_columns(ranking: Ranking, room: Mapping[str, int], width: int, reque
     fixed = (*FIRST_COLUMNS, *EVIDENCE_COLUMNS, *BRIEF_COLUMNS, *COST_COLUMNS, *LAST_COLUMNS)
     estimators = [column for column in room if column not in fixed]
     estimators += [column for column in room if column == "why"]  # a note says it of the first candidate
-    important = ["status", "probability_best", *(name for name in requested if name in room)]
+    important = ["probability_best", *(name for name in requested if name in room), "status"]
     further = dict.fromkeys((*BRIEF_COLUMNS, *MEASURED_COLUMNS, *estimators, "parameters", *room))
     kept = set(ordering)
     least = {**room, "candidate": min(room["candidate"], LEGIBLE + FRAME)}

@@ -42,9 +42,9 @@ def answer_text(board: Ranking) -> list[str]:
     known = [_accuracy_text(board)] if best.verified_accuracy is not None else []
     if not known:
         methods = ranked_by(board)
-        by = methods[0] if len(methods) == 1 else f"the mean rank of {len(methods)} estimators"
+        by = f"the mean rank of {len(methods)} estimators" if len(methods) > 1 else "".join(methods)
         many = f"first of {len(board.ranked)} candidates" if len(board.ranked) > 1 else "the only candidate with a rank"
-        known.append(f"{many} for {dataset_name(board)} by {by}")
+        known.append(f"{many} for {dataset_name(board)}{by and f' by {by}'}")
     if board.confidence is not None and best.expectation is not None:
         known.append(f"P(best) {_decimal(board.confidence)}")
     verified = [row for row in board.ranked if row.verified_accuracy is not None]
@@ -68,7 +68,9 @@ def _accuracy_text(board: Ranking) -> str:
     digits = 0 if points >= 1 or not points else 1
     interval = f" (±{points:.{digits}f})" if points else ""
     chance = "" if board.chance is None else f" (chance {board.chance:.0%})"
-    return f"{accuracy:.{digits}%}{interval} on held-out rows of {dataset_name(board)}{chance}"
+    name = dataset_name(board)
+    rows = "held-out rows" if name == "the dataset" else f"held-out rows of {name}"
+    return f"{accuracy:.{digits}%}{interval} on {rows}{chance}"
 
 
 def _decimal(probability: float) -> str:

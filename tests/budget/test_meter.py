@@ -36,3 +36,13 @@ def test_nobody_is_let_in_whose_cost_is_not_left(workers: int) -> None:
     assert meter.seconds <= 8.0
     assert workers * 5 - len(begun) in (0, workers - 1)  # 7.5 s of the 8, for all that are at work
     assert gate.refused == 1.5
+
+
+def test_time_counts_from_the_beginning_of_the_work() -> None:
+    clock = Clock()
+    meter = Meter(Budget(seconds=10.0), clock)
+    clock.now = 30.0  # imports, and reading of data
+    meter.begin()
+    clock.now = 34.0
+    assert meter.seconds == 4.0
+    assert meter.left == 6.0

@@ -58,8 +58,8 @@ def test_the_demo_finds_the_best_network_and_writes_its_leaderboard(
     assert board.best.candidate.name in kept, "recall=6 would lose the best"
     assert set(json.loads(path.read_text())["provenance"]["dataset"]["classes"]) == TARGET_CLASSES
     readme = (REPOSITORY / "README.md").read_text()
-    order = [line.split("│")[2].strip() for line in out.splitlines() if re.match(r"│\s+\d+ │ embedded:", line)]
-    shown = [line.split("│")[2].strip() for line in readme.splitlines() if re.match(r"│\s+\d+ │ embedded:", line)]
+    order = [line.split("│")[2].strip() for line in out.splitlines() if re.match(r"│ +\d+( \(\d+\))? │ \w+\.", line)]
+    shown = [line.split("│")[2].strip() for line in readme.splitlines() if re.match(r"│ +\d+( \(\d+\))? │ \w+\.", line)]
     assert shown == order[: len(shown)], "the README shows another leaderboard than the demo prints"
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from modelselect.cli import app
+from modelselect.host.defaults import DEFAULT_ESTIMATORS
+from modelselect.host.host import get_host
 from tests.cli.conftest import run
 
 pytestmark = pytest.mark.usefixtures("cache")
@@ -73,3 +76,64 @@ def test_fine_tuned_weights_are_evicted_only_by_name(
     assert set(kinds) == {"fine_tuned"}
     run(capsys, "store", "--evict", "0", "--kind", "fine_tuned", "--yes")
     assert json.loads(run(capsys, "store", "--json")[1])["kinds"] == {}
+
+
+@pytest.fixture
+def screen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal of 80 columns and 40 lines."""
+    for name, value in {"FORCE_COLOR": "1", "COLUMNS": "80", "LINES": "40", "NO_COLOR": "1"}.items():
+        monkeypatch.setenv(name, value)
+
+
+def shown(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str]:
+    """The lines that a command prints, without colours."""
+    code, out, err = run(capsys, *arguments)
+    assert code == 0, err
+    return re.sub(r"\x1b\[[0-9;]*m", "", out).splitlines()
+
+
+@pytest.mark.parametrize(
+    "command", ["doctor", "plugins", "zoos", "pools", "store", "estimators", "search timm:resnet*", "history show"]
+)
+def test_a_listing_fits_a_screen(screen: None, capsys: pytest.CaptureFixture[str], command: str) -> None:
+    lines = shown(capsys, *command.split())
+    assert 0 < len(lines) <= 41
+    assert max(map(len, lines)) <= 80 or command == "history show"  # a path is not cut
+
+
+def test_a_long_listing_says_how_to_see_the_rest(screen: None, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = shown(capsys, "search", "timm:resnet*")
+    found = re.search(r"… and (\d+) more; --all or --json shows them", "\n".join(lines))
+    assert found is not None
+    everything = shown(capsys, "search", "timm:resnet*", "--all")
+    rows = [[line for line in each if "timm:resnet" in line] for each in (lines, everything)]
+    assert len(rows[1]) == len(rows[0]) + int(found[1])
+    assert any("Too narrow for" in line and "--json" in line for line in lines)
+
+
+def test_what_is_not_a_terminal_gets_every_row(capsys: pytest.CaptureFixture[str]) -> None:
+    assert sum("timm:resnet" in line for line in shown(capsys, "search", "timm:resnet*")) > 100
+
+
+def test_the_estimators_stand_on_one_screen_with_a_sentence_each(
+    screen: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = shown(capsys, "estimators")
+    for estimator in get_host().estimators.values():
+        [line] = [each for each in lines if each[2:].split(" ")[0] == estimator.name and each[:2] in ("  ", "* ")]
+        assert line.endswith((".", "?"))
+        assert line.startswith("*") == (estimator.name in DEFAULT_ESTIMATORS)
+    titles = [each for each in lines[:-1] if each[0] not in " *"]
+    assert len(titles) == 6
+
+
+def test_one_estimator_is_shown_in_detail(capsys: pytest.CaptureFixture[str]) -> None:
+    text = "\n".join(shown(capsys, "estimators", "logme"))
+    assert "Log evidence per sample" in text
+    assert "citation: K. You" in text
+    assert "solver='fixed point'" in text
+    [only] = json.loads(run(capsys, "estimators", "logme", "--json")[1])
+    assert only["summary"] == "How well a linear model explains the labels."
+    code, _, err = run(capsys, "estimators", "logm")
+    assert code == app.EXIT_BAD_USAGE
+    assert "Did you mean 'logme'" in err

@@ -17,6 +17,7 @@ import modelselect as ms
 from modelselect.benchmarking import running
 from modelselect.cli import app
 from modelselect.host.lookup import POOL_VARIABLE
+from modelselect.report.answer import closing_lines
 from modelselect.selection import funnel
 from tests.cli.conftest import run
 from tests.evaluation.material import images
@@ -357,3 +358,30 @@ def test_on_a_terminal_the_command_asks(
     with pytest.raises(pytest.fail.Exception, match="begun"):
         run(capsys, *words, "--yes")
     assert len(asked) == 1
+
+
+def test_the_last_lines_are_the_answer_and_what_to_do_next(
+    capsys: pytest.CaptureFixture[str], dataset: Path, tmp_path: Path
+) -> None:
+    arguments = ["select", dataset, "-c", "embedded:plain*", "--no-history", "-q", "--json", tmp_path / "board.json"]
+    code, out, err = run(capsys, *arguments, "--agreement")
+    assert code == 0, err
+    before, _, after = out.partition("Best: ")
+    best = f"Best: {after}"
+    assert before.endswith("\n\n")
+    board = ms.Leaderboard.load(tmp_path / "board.json")
+    assert " ".join(best.split()) == " ".join(" ".join(closing_lines(board)).split())
+    assert best.splitlines()[-1].startswith("Next: ")
+
+
+def test_where_nothing_was_ranked_each_reason_is_said_once(
+    capsys: pytest.CaptureFixture[str], dataset: Path, tmp_path: Path
+) -> None:
+    for name in ("one", "two"):
+        (tmp_path / "models" / name).mkdir(parents=True)
+        (tmp_path / "models" / name / "config.json").write_text('{"builder": "own.py:build"}')
+        save_file({"weight": torch.zeros(2)}, tmp_path / "models" / name / "model.safetensors")
+    code, _, err = run(capsys, "select", dataset, "-c", f"dir:{tmp_path}/models/*", "-q")
+    assert code == app.EXIT_NOTHING_RANKED
+    assert err.count("runs its own code") == 1
+    assert "Next: add --trust-remote-code (trust_remote_code=True) to rank 2 more" in " ".join(err.split())

@@ -87,6 +87,8 @@ class Wordy(Undocumented):
 
     One. Two. Three. Four.
 
+    In short: It scores.
+
     Formula: `0`.
 
     Limits: all.
@@ -96,7 +98,7 @@ class Wordy(Undocumented):
 
 
 def test_a_docstring_without_its_parts_is_refused() -> None:
-    with pytest.raises(ValueError, match=re.escape("Undocumented lacks Limits, Code and paper")):
+    with pytest.raises(ValueError, match=re.escape("Undocumented lacks In short, Limits, Code and paper")):
         generate.page(Undocumented())
     with pytest.raises(ValueError, match="takes 4 sentences"):
         generate.page(Wordy())

@@ -29,6 +29,6 @@ def test_it_is_published_with_a_card_that_shows_text_as_text(hub: Hub, monkeypat
         "pipeline_tag": "image-classification", "license": "mit", "base_model": "me/vit",
     }  # fmt: skip
     assert "<script>" not in card.split("---", 2)[2]
-    assert "90.0% (95% interval 80.0% to 95.0%)" in card
+    assert "90.0% (95% interval 80.0% to 95.0%; guessing gives " in card
     found = Row(*ms.search("hub:writer/winner")).load()
     assert agrees(found.read(found.module, batch_of(found)).logits, expected)  # type: ignore[arg-type]

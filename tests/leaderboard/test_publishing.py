@@ -90,7 +90,7 @@ def test_the_card_is_valid_says_how_to_load_it_and_shows_others_texts_as_text(wr
     assert f'ms.Leaderboard.from_hub("{REPOSITORY}")' in card.text
     assert "<script" not in card.text
     assert EVIL_NAME not in card.text
-    assert "Fine-tune model-00" in card.text
+    assert "Best: model-00" in card.text
     assert "private.png" not in card.text  # names of files stay in the board
     html = files(writer)["report.html"].decode()
     assert html.startswith("<!doctype html>")

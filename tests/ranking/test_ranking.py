@@ -87,9 +87,9 @@ def test_rivals_are_those_that_the_first_is_not_better_than_with_a_probability_o
 def test_one_probability_is_shown_in_every_form() -> None:
     board = evil_board()
     assert board.confidence == board.best.probability_best == 0.97
-    remark, certainty, why = notes_of(board)[:3]
+    remark, why = notes_of(board)[:2]
     assert remark in board.provenance["dataset"]["remarks"]
-    assert certainty == "shelf:model-00 is the best with a probability of 97%."
+    assert "P(best) 0.97" in str(board)
     assert why.startswith("Why shelf:model-00: +3.00 history, +0.50 ")
     assert "in deviations of the pool; before fine-tuning" in why
     columns, cells = board.cells()
@@ -188,7 +188,8 @@ def test_a_leaderboard_has_a_length_rows_and_places() -> None:
 def test_what_an_interactive_interpreter_shows_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     board = three_rows()
-    assert "rank" in repr(board).splitlines()[1]
+    assert repr(board).startswith("Leaderboard by 3 estimators: 2 ranked, 1 of them fine-tuned, 1 failed")
+    assert any("rank" in line for line in repr(board).splitlines()[2:5])
     assert max(map(len, repr(board).splitlines())) <= 80
     assert repr(board.best) == "Row(shelf:big@abc: rank 1, score 0.9, accuracy 87.5%, ok)"
     assert repr(board.best.candidate) == "Candidate('shelf:big@abc')"

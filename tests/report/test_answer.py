@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from html import unescape
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import modelselect as ms
-from modelselect.errors import Failure
+from modelselect.cli import app
+from modelselect.errors import Failure, Stage
 from modelselect.leaderboard.leaderboard import Row
 from modelselect.ranking.expectation import Expectation
 from modelselect.report.answer import (
@@ -17,18 +19,34 @@ from modelselect.report.answer import (
     Kept,
     answer_text,
     cheaper_candidates,
+    closing_lines,
+    failure_lines,
     key_facts,
     left_out,
     loading_code,
+    next_step,
+    smaller_and_as_good,
 )
 from tests.report.material import EVIL, evil_board
 
 
 def test_the_answer_names_the_winner_its_grounds_and_how_sure_it_is() -> None:
-    sentences = answer_text(evil_board())
-    assert sentences[0].startswith("Fine-tune model-00: it reached an accuracy of 90.0% (95% interval 88.0% to 92.0%)")
-    assert "the best of 2 fine-tuned out of 11 candidates" in sentences[0]
-    assert sentences[1] == "model-00 is the best with a probability of 97%."
+    [sentence] = answer_text(evil_board())
+    assert sentence.startswith("Best: model-00, 90% (±2) on held-out rows of ")
+    assert sentence.endswith("pets (chance 25%), P(best) 0.97; 2 of 11 candidates were fine-tuned.")
+    unverified = replace(evil_board(), rows=tuple(replace(r, verified_accuracy=None) for r in evil_board().rows))
+    [sentence] = answer_text(unverified)
+    assert sentence.startswith("Best: model-00, first of 11 candidates for ")
+    assert sentence.endswith("pets by logme, P(best) 0.97.")
+
+
+def test_an_interval_is_shown_with_the_digits_that_it_allows() -> None:
+    def said(low: float, high: float) -> str:
+        row = Row(ms.Candidate("shelf", "a"), rank=1, verified_accuracy=0.7142, verified_interval=(low, high))
+        return answer_text(ms.Leaderboard((row,)))[0]
+
+    assert "71% (±9)" in said(0.62, 0.80)
+    assert "71.4% (±0.3)" in said(0.711, 0.717)
 
 
 def test_an_accuracy_that_guessing_may_reach_and_what_was_trained_are_said() -> None:
@@ -37,8 +55,9 @@ def test_an_accuracy_that_guessing_may_reach_and_what_was_trained_are_said() -> 
         about = {"dataset": {"classes": ["x", "y"]}, "settings": {"fine_tuning": {"method": method}}}
         return " ".join(answer_text(ms.Leaderboard((row,), ("logme",), about)))
 
-    assert "may be no better than guessing among 2 classes: 50%" in said(0.49, "full")
+    assert "may be no better than guessing: the interval reaches down to 50%" in said(0.49, "full")
     assert "guessing" not in said(0.51, "full")
+    assert "60% (±10) on held-out rows (chance 50%)" in said(0.50, "full")
     assert "Fine-tuning trained the linear head alone" in said(0.51, "head")
     assert "Fine-tuning trained" not in said(0.51, "full")
 
@@ -49,7 +68,7 @@ def test_ties_and_candidates_that_cannot_be_told_apart_are_said() -> None:
 
     tied = " ".join(answer_text(ms.Leaderboard((row("a", 1), row("b", 1), row("c", 3)), ("logme",))))
     assert "shares the first place with b" in tied
-    assert "probability" not in tied  # nothing is known of it
+    assert "P(best)" not in tied  # nothing is known of it
 
     def told(*expected: tuple[float, dict[str, object]]) -> str:
         rows = tuple(
@@ -59,14 +78,12 @@ def test_ties_and_candidates_that_cannot_be_told_apart_are_said() -> None:
         return " ".join(answer_text(ms.Leaderboard(rows, ("logme",), confidence=0.55)))
 
     close = told((1.0, {}), (0.6, {}), (-1.0, {}))
-    assert "a is the best with a probability of 55%. It cannot be told apart from b." in close
-    assert "Fine-tune the three best with top_k=3 (--top-k 3)." in close
+    assert "P(best) 0.55. It cannot be told apart from b." in close
     overlapping = told(
         (1.0, {"verified_accuracy": 0.9, "verified_interval": (0.85, 0.95)}),
         (-1.0, {"verified_accuracy": 0.88, "verified_interval": (0.83, 0.93)}),
     )
     assert "told apart" not in overlapping  # that accuracies' intervals overlap does not say it
-    assert "--top-k" not in overlapping
     nothing = ms.Leaderboard((Row(ms.Candidate("shelf", "x"), failure=Failure("load", "gone")),))
     assert answer_text(nothing) == ["None of the 1 candidates could be ranked; the table says why."]
 
@@ -130,3 +147,94 @@ def test_a_smaller_choice_is_named_with_what_it_saves() -> None:
     assert cheaper_candidates(ms.Leaderboard((row("small", 1, 5), row("large", 2, 6)))) is None
     assert cheaper_candidates(ms.Leaderboard((row("unknown", 1, None), row("large", 2, 6)))) is None
     assert cheaper_candidates(ms.Leaderboard.empty()) is None
+
+
+ABOUT = {"dataset": {"name": "pets", "classes": ["cat", "dog"], "rows": 100, "training_rows": 1000}}
+
+
+def rivals(*parameters: int, **more: Any) -> ms.Leaderboard:
+    """Candidates a, b, ... with these numbers of parameters, which cannot be told apart."""
+    rows = tuple(
+        Row(
+            ms.Candidate("shelf", name),
+            rank=i + 1,
+            parameters=size,
+            probability_best=0.5,
+            expectation=Expectation(-i / 10, 0.5, (1, 3)),
+        )
+        for i, (name, size) in enumerate(zip("abcdefgh", parameters, strict=False))
+    )
+    return ms.Leaderboard(rows, ("logme",), ABOUT, 0.5, **more)
+
+
+def failing(count: int, reason: str, error: str = "CandidateError", stage: str = "load") -> tuple[Row, ...]:
+    failures = [Failure(stage, reason.format(f"m{i}"), error) for i in range(count)]
+    return tuple(Row(ms.Candidate("shelf", f"m{i}"), failure=failure) for i, failure in enumerate(failures))
+
+
+def test_a_smaller_candidate_that_is_as_good_is_named_with_its_size() -> None:
+    assert smaller_and_as_good(rivals(10**7, 9 * 10**6, 5 * 10**6)) == "As good, half the size: c (5M parameters)."
+    assert smaller_and_as_good(rivals(10**7, 10**6)) == "As good, 10 times smaller: b (1M parameters)."
+    assert smaller_and_as_good(rivals(10**7, 6 * 10**6)) is None
+    far = rivals(10**7, 10**6)
+    apart = replace(far.rows[1], expectation=Expectation(-5.0, 0.5, (2, 2)))
+    assert smaller_and_as_good(replace(far, rows=(far.rows[0], apart))) is None  # it is smaller, and not as good
+
+
+def test_failures_are_one_line_for_each_reason_with_a_count() -> None:
+    board = ms.Leaderboard(
+        (
+            *rivals(1).rows,
+            *failing(5, "this candidate runs its own code", "RemoteCodeError"),
+            *(replace(row, candidate=ms.Candidate("disk", f"n{i}")) for i, row in enumerate(failing(2, "no file"))),
+            replace(failing(1, "too large", stage=Stage.LIMIT)[0], candidate=ms.Candidate("shelf", "huge")),
+        )
+    )
+    assert failure_lines(board) == [
+        "5 of 9 candidates need --trust-remote-code (trust_remote_code=True): m0, m1, m2 and 2 more.",
+        "2 of 9 candidates failed (load): n0 and n1: no file.",
+        "1 of 9 candidates left out: huge: too large.",
+    ]
+
+
+def test_reasons_that_differ_in_names_and_numbers_alone_are_one() -> None:
+    board = ms.Leaderboard(failing(3, "cannot read shelf:{0} ({0}), 3 bytes are left"))
+    assert failure_lines(board) == ["3 of 3 candidates failed (load): m0, m1 and m2: " + board[0].failure.reason + "."]
+
+
+def test_the_next_step_is_an_option_that_exists_or_a_call(capsys: pytest.CaptureFixture[str]) -> None:
+    unsure, sure = rivals(10, 10, 10, 10), rivals(10)
+    assert str(next_step(unsure)).startswith("add --top-k 3 (top_k=3) to fine-tune the first 3")
+    assert str(next_step(sure)).startswith("add --top-k 1 (top_k=1) to fine-tune it")
+    untrusted = ms.Leaderboard((*sure.rows, *failing(1, "own code", "RemoteCodeError")), (), ABOUT)
+    assert "--trust-remote-code" in str(next_step(untrusted))
+    assert str(next_step(replace(unsure, better_than_guessing=False))).startswith("add --probe-size 400")
+    everything = {"dataset": ABOUT["dataset"] | {"rows": 1000}}
+    assert "label more rows" in str(next_step(replace(unsure, provenance=everything, better_than_guessing=False)))
+    poor = ABOUT | {"budget": {"seconds": 10.0, "passes": None}}
+    unpaid = ms.Leaderboard((*sure.rows, *failing(4, "not begun: too dear", stage=Stage.LIMIT)), (), poor)
+    assert str(next_step(unpaid)).startswith('add --budget 50s (budget="50s")')
+    tuned = replace(sure.rows[0], verified_accuracy=0.9, verified_interval=(0.8, 0.95), fine_tuned="key")
+    step = str(next_step(ms.Leaderboard((tuned,), (), ABOUT)))
+    assert 'board.best.save("winner")' in step
+    assert "board.best.predict(...)" in step
+    assert next_step(ms.Leaderboard(failing(2, "gone"))) is None
+    with pytest.raises(SystemExit):
+        app.main(["select", "--help"])
+    options = capsys.readouterr().out
+    for option in ("--top-k", "--probe-size", "--trust-remote-code", "--budget"):
+        assert option in options
+
+
+def test_the_last_line_is_the_next_step_and_the_first_is_the_answer() -> None:
+    board = rivals(10**7, 10**6)
+    lines = closing_lines(replace(board, rows=(*board.rows, *failing(1, "gone"))))
+    assert lines[0].startswith("Best: a, first of 2 candidates for pets by logme, P(best) 0.50.")
+    assert lines[1:-1] == [
+        "It cannot be told apart from b.",
+        "As good, 10 times smaller: b (1M parameters).",
+        "1 of 3 candidates failed (load): m0: gone.",
+    ]
+    assert lines[-1].startswith("Next: add --top-k 2")
+    assert str(board).rstrip().endswith(closing_lines(board)[-1])
+    assert closing_lines(board)[0] in unescape(board._repr_html_())

@@ -135,7 +135,7 @@ def test_the_page_shows_one_probability_everywhere(page: str) -> None:
     board = evil_board()
     assert column(page, "P(best)")[:3] == ["97%", "<1%", "<1%"]
     shown = "".join(Elements(page).texts)
-    assert "model-00 is the best with a probability of 97%." in shown
+    assert "P(best) 0.97" in shown
     assert "<div><dt>probability of being the best</dt><dd>97%</dd></div>" in page
     assert board.confidence == board.best.probability_best
     assert column(page, "rank, 80% interval")[:3] == ["1 to 3", "1 to 4", "1 to 5"]

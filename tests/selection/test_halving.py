@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from modelselect.budget.budget import Budget
 from modelselect.errors import NotApplicableError, NothingRankedError
 from modelselect.evaluation import costs
 from modelselect.evaluation.results import CostMeasurement
+from modelselect.selection.forecast import Forecast
 from tests.estimators.test_resampling import Mean
 from tests.selection.budgeted import CLEAR, CLOSE, Slow, run
 
@@ -92,21 +94,41 @@ def test_under_passes_a_run_is_the_same_every_time_and_keeps_its_budget(tmp_path
         assert stages[0] == stages[1]
 
 
-def test_a_candidate_that_would_overrun_the_budget_is_not_begun(passed: Counter[str]) -> None:
+def test_a_candidate_that_would_overrun_the_budget_is_not_begun(tmp_path: Path, passed: Counter[str]) -> None:
     board = run(CLOSE, budget=210)
     assert len(board.ranked) == 3  # of 60 rows each
     assert len(passed) == 3
     for row in board.rows[3:]:
         assert row.status == "left out: not begun: scoring takes about 60 passes, and 30 passes are left for scoring"
-    with pytest.raises(NothingRankedError, match="not begun"):
+    said = (
+        "a budget of 30 passes is too small: scoring the smallest candidate on 100 rows takes about 100 passes. The "
+        "smallest budget that ranks all 2 is about 200 passes."
+    )
+    with pytest.raises(NothingRankedError, match=said):
         run([1.0, 0.5], rows=400, budget=30)
+    assert len(run([1.0, 0.5], rows=400, budget=200).ranked) == 2  # the advice works, and no smaller budget does
+    assert len(run([1.0, 0.5], rows=400, budget=199, cache_dir=tmp_path / "other").ranked) == 1
 
 
-def test_a_budget_that_is_gone_before_scoring_begins_says_so(passed: Counter[str]) -> None:
-    expected = r"the budget for scoring \(0.001 s\) was used up before the first candidate could begin. Give more"
+def test_a_time_that_pays_for_no_candidate_says_so_before_any_is_loaded(passed: Counter[str]) -> None:
+    expected = r"a budget of 1e-06 s is too small: .* The smallest budget that ranks all 2 is about 1 s\."
     with pytest.raises(NothingRankedError, match=expected):
-        run([1.0, 0.5], rows=400, budget=Budget(seconds=0.001))
+        run([1.0, 0.5], rows=400, budget=Budget(seconds=0.000001))
     assert not passed
+
+
+def test_the_start_of_a_run_is_no_part_of_its_budget(monkeypatch: pytest.MonkeyPatch, passed: Counter[str]) -> None:
+    calibrated = Forecast.of.__func__  # type: ignore[attr-defined]
+
+    def slowly(*arguments: Any) -> Forecast:
+        time.sleep(3)  # reads the data, imports, measures the machine
+        forecast: Forecast = calibrated(*arguments)
+        return forecast
+
+    monkeypatch.setattr(Forecast, "of", classmethod(slowly))
+    board = run([1.0, 0.5], rows=120, budget="2s")
+    assert board.ranked
+    assert board.provenance["budget"]["spent"]["seconds"] < 3
 
 
 def test_a_run_that_is_resumed_pays_for_what_is_new_alone(passed: Counter[str]) -> None:
@@ -126,10 +148,8 @@ def test_a_run_that_is_resumed_pays_for_what_is_new_alone(passed: Counter[str]) 
 def test_a_budget_of_time_is_overrun_by_what_one_candidate_takes_at_most() -> None:
     gaps = [1.0] * 12
     candidates = [Slow(column, 0.01) for column in range(12)]  # 0.6 s each for a round of 60 rows
-    run(gaps, candidates=candidates[:1], rows=120, probe_size=60)  # what is imported at first is no part of it
-    begun = time.monotonic()
     board = run(gaps, candidates=candidates, budget="5s")
-    assert time.monotonic() - begun < 5 + 2.5
+    assert board.provenance["budget"]["spent"]["seconds"] < 5 + 2.5
     assert 2 <= len(board.ranked) < 12
     assert board.rows[-1].status.startswith("left out: not begun: scoring takes about")
 
