@@ -64,7 +64,6 @@ def read_json(file: Path) -> dict[str, Any]:
 LONGEST_SIDE = 10_000
 """Maximum side of an input in pixels: a configuration may ask for more than fits into memory."""
 
-
 LARGEST_AREA = 4096 * 4096
 """Pixels of an input. One image of this size takes 200 MB, and a forward pass some times that."""
 
