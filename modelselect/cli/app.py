@@ -80,6 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # Idle threads sleep instead of spinning: on a busy machine that is many times faster. Read when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     open_standard_streams()
+    _leave_deleted_folder()
     try:
         app(args=None if arguments is None else list(arguments), prog_name="modelselect")
     except ModelSelectError as error:
@@ -90,6 +91,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if stopped.code == EXIT_INTERRUPTED:  # Typer makes this of Ctrl-C
             complain("interrupted; all results so far are kept, and the next run continues from there")
         raise
+
+
+def _leave_deleted_folder() -> None:
+    """Goes to the root folder if the current folder was deleted: libraries of torch end the process there."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        os.chdir(os.sep)
+        typer.echo(f"the current folder was deleted, so relative paths are read from {os.sep}", err=True)
 
 
 def _plugin_commands() -> dict[str, typer.Typer]:
