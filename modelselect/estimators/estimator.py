@@ -146,8 +146,8 @@ def evaluate(estimator: Estimator, evidence: Evidence) -> Mapping[str, float]:
         components = estimator.score(evidence.restrict(estimator.reads))
         if len(components) > MOST_COMPONENTS:
             raise EvidenceError(
-                f"{estimator.name} returned {len(components):,} components; expected at most {MOST_COMPONENTS:,}. Report "
-                "this to the estimator's author."
+                f"{estimator.name} returned {len(components):,} components; expected at most {MOST_COMPONENTS:,}. "
+                "Report this to the estimator's author."
             )
         result = {name: float(value) for name, value in components.items()}
     if wrong := [name for name in result if not (isinstance(name, str) and name.isprintable())]:
