@@ -32,6 +32,10 @@ class SearchError(ModelSelectError):
     """A zoo failed while it was searched: no network, a bug, ... In `select()` a row that says so."""
 
 
+class LeaderboardError(InvalidInputError):
+    """A leaderboard that cannot be read: not JSON, of another version, or a field has a wrong value."""
+
+
 class EvidenceError(InvalidInputError):
     """Arrays that cannot be scored: NaN features, lengths that differ, one class, ..."""
 

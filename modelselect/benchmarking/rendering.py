@@ -14,7 +14,7 @@ from modelselect.benchmarking.cells import Cell, cells_of, headings, parts_of, t
 from modelselect.benchmarking.figures import BenchmarkFigures, Figure
 from modelselect.benchmarking.sections import sections
 from modelselect.benchmarking.verdict import remarks, verdicts
-from modelselect.utils.text import escaped, latex_escaped, printable
+from modelselect.utils.text import csv_cell, escaped, latex_escaped, printable
 from modelselect.utils.versions import __version__
 
 if TYPE_CHECKING:
@@ -189,7 +189,8 @@ def comma_separated(table: BenchmarkFigures) -> str:
     for row in table.rows:
         for dataset, figure in (*row.figures.items(), ("", row.mean)):
             low, high = figure.interval or ("", "")
-            writer.writerow([row.estimator, row.kind, dataset, figure.value, low, high, figure.n, figure.of])
+            texts = map(csv_cell, (row.estimator, row.kind, dataset))
+            writer.writerow([*texts, figure.value, low, high, figure.n, figure.of])
     return written.getvalue()
 
 

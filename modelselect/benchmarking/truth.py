@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from modelselect.errors import InvalidInputError
 from modelselect.history.database import Database
 from modelselect.history.records import ACCURACY
+from modelselect.utils.text import csv_cell, text_of_csv
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -209,7 +210,7 @@ def write_truth(
     for dataset, by_model in truth.items():
         for model, accuracy in by_model.items():
             known = [rows.get(dataset, {}).get(model, "")] if counted else []
-            writer.writerow([dataset, model, round(100 * accuracy, 6), *known])
+            writer.writerow([csv_cell(dataset), csv_cell(model), round(100 * accuracy, 6), *known])
     return written.getvalue()
 
 
@@ -244,6 +245,7 @@ def _frame(given: Any, columns: Mapping[str, str] | None, what: str) -> tuple[pd
             frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
         except (OSError, ValueError) as error:  # pandas' own errors among them
             raise InvalidInputError(f"{str(path)!r} cannot be read as a CSV file: {error}") from error
+        frame = frame.map(text_of_csv)
         frame.columns = frame.columns.str.strip()
     else:
         raise InvalidInputError(f"{what} is a {type(given).__name__}; expected a CSV file, a DataFrame or a mapping")

@@ -107,6 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = sys.argv[1:] if arguments is None else list(arguments)
     options = Configuration()
     ended: list[int] = []
+    _leave_deleted_folder()
     try:
         if applies(given) and VARIABLE not in os.environ:
             options = read(Path.cwd())
@@ -151,6 +152,15 @@ def _mention(options: Configuration) -> None:
     if options.options:
         names = ", ".join(name.replace("_", "-") for name in options.options)
         typer.echo(f"note: {options.path} sets {names}", err=True)
+
+
+def _leave_deleted_folder() -> None:
+    """Goes to the root folder if the current folder was deleted: libraries of torch end the process there."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        os.chdir(os.sep)
+        typer.echo(f"the current folder was deleted, so relative paths are read from {os.sep}", err=True)
 
 
 def _plugin_commands() -> dict[str, typer.Typer]:

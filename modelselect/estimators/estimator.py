@@ -144,16 +144,16 @@ def evaluate(estimator: Estimator, evidence: Evidence) -> Mapping[str, float]:
         )
     with contextlib.nullcontext() if estimator.is_static else calm_threads(evidence), contained():
         components = estimator.score(evidence.restrict(estimator.reads))
+        if len(components) > MOST_COMPONENTS:
+            raise EvidenceError(
+                f"{estimator.name} returned {len(components):,} components; expected at most {MOST_COMPONENTS:,}. "
+                "Report this to the estimator's author."
+            )
         result = {name: float(value) for name, value in components.items()}
     if wrong := [name for name in result if not (isinstance(name, str) and name.isprintable())]:
         raise EvidenceError(
             f"{estimator.name} returned a component with the name {wrong[0]!r}; expected names that are printable "
             "texts. Report this to the estimator's author."
-        )
-    if len(result) > MOST_COMPONENTS:
-        raise EvidenceError(
-            f"{estimator.name} returned {len(result):,} components; expected at most {MOST_COMPONENTS:,}. Report this "
-            "to the estimator's author."
         )
     bad = [name for name, value in result.items() if not np.isfinite(value)]
     if bad or not result:

@@ -1,21 +1,30 @@
-"""Why an estimator has no score: its failure, with the plugin whose code raised."""
+"""Whose code an estimator is: shipped, or a plugin's, which its failures name."""
 
 from __future__ import annotations
 
 from modelselect.errors import Failure, ModelSelectError, NoExceptionError, Stage
 from modelselect.estimators.estimator import Estimator
-from modelselect.host.host import get_host
+from modelselect.host.host import Plugin, get_host
 from modelselect.utils.versions import DISTRIBUTION
 
 
 def failure_of(stage: Stage, error: Exception, estimator: Estimator) -> Failure:
     """The failure. An error that is not one of modelselect's own names the plugin, unless the plugin is shipped."""
-    failure = Failure.from_exception(stage, error)
-    host = get_host()
-    if estimator.name not in host.estimators or type(host.estimators[estimator.name]) is not type(estimator):
-        return failure
-    plugin = host.owner("estimators", estimator.name)
+    failure, plugin = Failure.from_exception(stage, error), _plugin_of(estimator)
     is_own = isinstance(error, ModelSelectError) and not isinstance(error, NoExceptionError)
-    if is_own or plugin.distribution == DISTRIBUTION:
+    if is_own or plugin is None or plugin.distribution == DISTRIBUTION:
         return failure
     return Failure(failure.stage, f"{failure.reason} (from {plugin.owner})", failure.error)
+
+
+def is_shipped(estimator: Estimator) -> bool:
+    """True for an estimator that comes with modelselect."""
+    plugin = _plugin_of(estimator)
+    return plugin is not None and plugin.distribution == DISTRIBUTION
+
+
+def _plugin_of(estimator: Estimator) -> Plugin | None:
+    """The plugin that registered this kind of estimator; None if no plugin did."""
+    host = get_host()
+    registered = host.estimators.get(estimator.name)
+    return host.owner("estimators", estimator.name) if type(registered) is type(estimator) else None

@@ -14,6 +14,7 @@ from modelselect.evaluation.keys import Keys
 from modelselect.evaluation.loading import INTERPRETER_LOCK, Loader
 from modelselect.evaluation.results import Architecture
 from modelselect.store.store import Store
+from modelselect.utils.process_state import unchanged
 
 if TYPE_CHECKING:
     import torch
@@ -48,7 +49,12 @@ class Describer:
         None if there is no module to trace now. Another run may have one.
         """
         graph = macs = parameters = None
-        with INTERPRETER_LOCK, contextlib.suppress(Exception), contained():  # plugins and modules raise anything
+        with (
+            INTERPRETER_LOCK,
+            contextlib.suppress(Exception),
+            contained(),
+            unchanged(imports=True),
+        ):  # plugins and modules raise anything
             module, inputs = self._example(may_load)
             parameters = sum(p.numel() for p in module.parameters())
             macs = count_macs(module, **inputs)

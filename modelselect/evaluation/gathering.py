@@ -19,6 +19,7 @@ from modelselect.evaluation.context import FORWARD_FIELDS, SOURCE_FIELDS
 from modelselect.evaluation.description import Describer
 from modelselect.evaluation.keys import Keys
 from modelselect.evaluation.loading import INTERPRETER_LOCK, Loader
+from modelselect.evaluation.repeatable import check_repeatable
 from modelselect.evidence.evidence import Evidence
 from modelselect.extraction.extractor import choose_extractor
 from modelselect.host.host import get_host
@@ -162,6 +163,9 @@ class Gatherer:
         context, backbone = self._context, self._loader.backbone
         extractor = choose_extractor(get_host().extractors, backbone, context.compute.device)
         with at(Stage.EXTRACT):
+            if not self._loader.is_repeatable:
+                check_repeatable(backbone, probe, extractor, context.compute)
+                self._loader.is_repeatable = True
             begun = time.perf_counter()
             with contextlib.ExitStack() as stack:
                 writers = {
@@ -180,6 +184,7 @@ class Gatherer:
                 assert evidence.features is not None
                 sink.complete(evidence)
                 seconds = time.perf_counter() - begun
+                self._loader.put_back()
                 record = {
                     "candidate": self._loader.candidate.id,
                     "feature_dim": int(evidence.features.shape[1]),

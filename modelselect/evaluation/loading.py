@@ -10,10 +10,12 @@ from functools import cached_property
 from modelselect.candidates.backbone import Backbone
 from modelselect.candidates.candidate import Candidate
 from modelselect.candidates.zoo import BYTES_PER_PARAMETER, Zoo
-from modelselect.errors import RemoteCodeError, Stage, at, contained
+from modelselect.errors import OutOfMemoryError, RemoteCodeError, Stage, at, contained
 from modelselect.evaluation.context import EvaluationContext
 from modelselect.host.host import get_host
+from modelselect.utils.process_state import ProcessState, unchanged
 from modelselect.utils.system import available_memory
+from modelselect.utils.text import in_bytes, short_number
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -34,12 +36,15 @@ class Loader:
         context: the conditions under which the candidate is evaluated.
         candidate: what is loaded.
         loaded: the backbone if the candidate is loaded already; None if it is not.
+        is_repeatable: whether the candidate was seen to give the same features for the same row.
     """
 
     def __init__(self, context: EvaluationContext, candidate: Candidate) -> None:
         self.context = context
         self.candidate = candidate
         self.loaded: Backbone | None = None
+        self.is_repeatable = False
+        self._before: ProcessState | None = None
         self._error: Exception | None = None
 
     @property
@@ -72,15 +77,32 @@ class Loader:
             with at(Stage.LOAD):
                 if self._error is not None:
                     raise self._error
+                self._check_memory()
                 _LOGGER.debug("loading %s", self.candidate.id)
-                with INTERPRETER_LOCK:
+                with INTERPRETER_LOCK, unchanged(imports=True):
+                    self._before = ProcessState.now()
                     self.loaded = self.zoo.load(self.candidate, trust_remote_code=self.context.trust_remote_code)
         return self.loaded
+
+    def _check_memory(self) -> None:
+        """Raises OutOfMemoryError if the weights do not fit into the memory that is free."""
+        parameters, memory = self.candidate.metadata.get("parameters"), available_memory()
+        if parameters and memory and not self.is_own and BYTES_PER_PARAMETER * parameters > memory:
+            raise OutOfMemoryError(
+                f"its {short_number(parameters)} parameters take {in_bytes(BYTES_PER_PARAMETER * parameters)}, but "
+                f"{in_bytes(memory)} of memory are free"
+            )
 
     @cached_property
     def identity(self) -> str:
         """The name of the weights in the keys of stored numbers. It takes loading if the candidate has no revision."""
         return self.candidate.id if self.candidate.revision else f"{self.candidate.id}#{self.backbone.weights_key}"
+
+    def put_back(self) -> None:
+        """Puts back the global settings that the candidate's code has changed since before it was loaded."""
+        if self._before is not None:
+            with INTERPRETER_LOCK:
+                self._before.restore(imports=True)
 
     def load_ahead(self, is_needed: Callable[[], bool]) -> None:
         """Loads the candidate before its turn if that is needed and memory allows it.

@@ -55,3 +55,5 @@ class ScoringTask:
                 return score(loader)
         except Exception as error:
             return Failure.from_exception(stage_of(error, Stage.SCORE), error)
+        finally:
+            loader.put_back()

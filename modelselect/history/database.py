@@ -9,18 +9,21 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import os
 import sqlite3
 import time
+import warnings
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from modelselect.candidates.metadata import metadata_fault
 from modelselect.errors import HistoryError
 from modelselect.history.records import (
     ACCURACY,
@@ -127,15 +130,22 @@ class Database:
         where = " AND ".join(f"{column} = ?" for column in wanted) or "1"
         query = f"SELECT {', '.join(TABLES['results'])} FROM results WHERE {where} ORDER BY 2, 3, 4, 1"
         found = self._select(query, tuple(wanted.values()))
-        return [Result(c, d, m, v, json.loads(s), json.loads(p), when) for _, c, d, m, v, s, p, when in found]
+        results = []
+        for _, candidate_, dataset_, metric_, value, settings, provenance, when in found:
+            said, source = _read(settings), _read(provenance)
+            is_number = isinstance(value, int | float) and math.isfinite(value)
+            if is_number and isinstance(said, dict) and isinstance(source, dict):
+                results.append(Result(candidate_, dataset_, metric_, value, said, source, when))
+        self._note_damage(len(found) - len(results), "results")
+        return results
 
     def candidates(self) -> dict[str, dict[str, Any]]:
         """What is known of each candidate, by its id."""
-        return _by_id(self._select("SELECT id, key, value FROM candidates ORDER BY 1, 2"))
+        return self._by_id("candidates")
 
     def datasets(self) -> dict[str, dict[str, Any]]:
         """What is known of each dataset, by its id."""
-        return _by_id(self._select("SELECT id, key, value FROM datasets ORDER BY 1, 2"))
+        return self._by_id("datasets")
 
     def graphs(self) -> dict[str, str]:
         """The architecture's graph of each candidate that has one, as `archi2vec.to_json` writes it."""
@@ -175,7 +185,8 @@ class Database:
         query = "SELECT settings, count(*) FROM results WHERE metric = ? AND instr(settings, ?) GROUP BY 1"
         recipes: Counter[str] = Counter()
         for settings, count in self._select(query, (ACCURACY, f'"{FINE_TUNING}"')):
-            if (recipe := recipe_of(json.loads(settings))) is not None:
+            said = _read(settings)
+            if isinstance(said, dict) and (recipe := recipe_of(said)) is not None:
                 recipes[recipe] += count
         return {
             "path": str(self.path),
@@ -207,6 +218,26 @@ class Database:
         """Keeps a JSON value under a key, in this file only: marks are neither merged nor exported."""
         with self._connected(write=True) as connection:
             connection.execute("INSERT OR REPLACE INTO marks VALUES (?, ?)", (key, canonical_json(value)))
+
+    def _by_id(self, table: str) -> dict[str, dict[str, Any]]:
+        """The facts in a table, by id and key. Facts that cannot be read, or that nothing can have, are passed over."""
+        found: dict[str, dict[str, Any]] = {}
+        damaged, checked = 0, table == "candidates"
+        for subject, key, text in self._select(f"SELECT id, key, value FROM {table} ORDER BY 1, 2"):
+            value = _read(text)
+            shown = tuple(value) if isinstance(value, list) else value
+            if value is _DAMAGED or (checked and value is not None and metadata_fault(key, shown) is not None):
+                damaged += 1
+            else:
+                found.setdefault(subject, {})[key] = value
+        self._note_damage(damaged, f"facts about {table}")
+        return found
+
+    def _note_damage(self, count: int, what: str) -> None:
+        if count:
+            warnings.warn(
+                f"{count:,} {what} in the transfer history {self.path} are damaged and were passed over", stacklevel=3
+            )
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self.path)!r})"
@@ -271,11 +302,15 @@ def default_path() -> Path:
     return user_path(PATH_VARIABLE, "data", "history.sqlite")
 
 
-def _by_id(rows: Iterable[tuple[str, str, str]]) -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = {}
-    for subject, key, value in rows:
-        found.setdefault(subject, {})[key] = json.loads(value)
-    return found
+_DAMAGED = object()
+
+
+def _read(text: Any) -> Any:
+    """The content of a JSON text; `_DAMAGED` if it cannot be read."""
+    try:
+        return json.loads(text)
+    except (TypeError, ValueError, RecursionError):
+        return _DAMAGED
 
 
 def _patiently(connection: sqlite3.Connection, statement: str) -> None:

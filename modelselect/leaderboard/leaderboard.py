@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Self, overload
 
-from modelselect.errors import InvalidInputError
+from modelselect.errors import LeaderboardError
 from modelselect.leaderboard import publishing, scripts
 from modelselect.leaderboard.map import architecture_map
 from modelselect.leaderboard.row import Row
@@ -89,14 +89,15 @@ class Leaderboard(Ranking):
         """Reads what `save` wrote.
 
         Raises:
-            InvalidInputError: the file is missing, not a leaderboard, of another version, or damaged.
+            LeaderboardError: the file is missing, not a leaderboard, of another version, or damaged. The message names
+                the field that has a wrong value.
         """
         source = repr(str(path))
         try:
             text = Path(path).read_text(encoding="utf-8")
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else f"the content is not text ({error})"
-            raise InvalidInputError(f"cannot read a leaderboard from {source}: {reason}; {EXPECTED}") from error
+            raise LeaderboardError(f"cannot read a leaderboard from {source}: {reason}; {EXPECTED}") from error
         return cls.from_json(text, source)
 
     def cells(self) -> tuple[list[str], list[list[str]]]:

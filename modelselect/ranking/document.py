@@ -9,11 +9,11 @@ from dataclasses import asdict
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-from modelselect.candidates.candidate import Candidate
-from modelselect.errors import Failure, InvalidInputError
+from modelselect.errors import Failure, LeaderboardError
+from modelselect.ranking.checking import refused, typed
 from modelselect.ranking.expectation import Expectation
 from modelselect.ranking.row import RankedCandidate
-from modelselect.utils.text import valid_text
+from modelselect.utils.text import printable, valid_text
 
 FORMAT = "modelselect leaderboard"
 FORMAT_VERSION = 1
@@ -37,20 +37,21 @@ def json_content(text: str, source: str) -> dict[str, Any]:
         source: name of the text in messages, such as its path.
 
     Raises:
-        InvalidInputError: the text is not JSON, not a ranking, or of another version.
+        LeaderboardError: the text is not JSON, not a ranking, or of another version.
     """
     try:
         document = json.loads(text)
-    except ValueError as error:
-        raise InvalidInputError(
+    except (ValueError, RecursionError) as error:
+        raise LeaderboardError(
             f"cannot read a leaderboard from {source}: the content is not JSON ({error}); {EXPECTED}"
         ) from error
     if not isinstance(document, dict) or document.get("format") != FORMAT:
-        raise InvalidInputError(f"{source} is not a leaderboard; {EXPECTED}")
+        raise LeaderboardError(f"{source} is not a leaderboard; {EXPECTED}")
     if document.get("version") != FORMAT_VERSION:
-        raise InvalidInputError(
-            f"{source} has leaderboard version {document.get('version')}; this modelselect reads version "
-            f"{FORMAT_VERSION}. Upgrade modelselect, or create the leaderboard again."
+        version = printable(str(document.get("version"))[:20])
+        raise LeaderboardError(
+            f"{source} has leaderboard version {version}; this modelselect reads version {FORMAT_VERSION}. Upgrade "
+            "modelselect, or create the leaderboard again."
         )
     return document
 
@@ -70,51 +71,44 @@ def row_to_json(row: RankedCandidate) -> dict[str, Any]:
     }
 
 
-def row_from_json(row_type: type[RowType], document: Mapping[str, Any]) -> RowType:
+def row_from_json(row_type: type[RowType], document: Any, where: str) -> RowType:
     """The row of this type. Fields that this version does not know are ignored.
 
+    Args:
+        row_type: the type.
+        document: the row as JSON.
+        where: its path in the document, for messages.
+
     Raises:
-        KeyError, TypeError, ValueError, AttributeError: the document is damaged.
+        LeaderboardError: a field has a wrong value.
     """
-    fields = {name: value for name, value in document.items() if name in row_type.__dataclass_fields__}
-    fields["candidate"] = Candidate(**fields["candidate"])
-    fields["failure"] = Failure(**fields["failure"]) if fields["failure"] else None
-    fields["failures"] = {name: Failure(**failure) for name, failure in fields["failures"].items()}
-    fields["embedding"] = None if fields["embedding"] is None else tuple(fields["embedding"])
-    if fields["verified_interval"] is not None:
-        low, high = fields["verified_interval"]
-        fields["verified_interval"] = (low, high)
-    if (expectation := fields.get("expectation")) is not None:
-        low, high = expectation["rank_interval"]
-        fields["expectation"] = Expectation(**{**expectation, "rank_interval": (low, high)})
-    fields["nearest"] = tuple((other, similarity) for other, similarity in fields["nearest"])
-    curve = fields.get("learning_curve", ())  # leaderboards of 0.1.0 have none
-    fields["learning_curve"] = tuple((epoch, loss, accuracy) for epoch, loss, accuracy in curve)
-    return row_type(**fields)
+    row: RowType = typed(document, row_type, where)
+    return row
 
 
-def check_budget(record: Any) -> None:
+def check_budget(record: Any, where: str) -> None:
     """Checks that the record of a budget holds what the notes under a ranking show.
 
     Args:
         record: `provenance["budget"]`, from a file that anybody may have written.
+        where: its path in the document, for messages.
 
     Raises:
-        KeyError, TypeError: a part is missing, or of another type.
+        LeaderboardError: a part is missing, or of another type.
     """
-    _check(record, asked=object, spent=Mapping, stages=Sequence)
-    _check(record["spent"], seconds=_SECONDS, passes=int | float)
-    for stage in record["stages"]:
-        _check(stage, stage=object, candidates=object, seconds=_SECONDS, decision=object)
+    _check(record, where, asked=Any, spent=Mapping[str, Any], stages=tuple[Mapping[str, Any], ...])
+    _check(record["spent"], f"{where}.spent", seconds=float | None, passes=float)
+    for number, stage in enumerate(record["stages"]):
+        _check(stage, f"{where}.stages[{number}]", stage=Any, candidates=Any, seconds=float | None, decision=Any)
 
 
-_SECONDS = int | float | None
-
-
-def _check(record: Any, **parts: Any) -> None:
-    for name, expected in parts.items():
-        if not isinstance(record[name], expected):
-            raise TypeError(f"{name} is {record[name]!r} in the record of a budget")
+def _check(record: Any, where: str, **parts: Any) -> None:
+    if not isinstance(record, dict):
+        raise refused(where, record, "an object")
+    for name, kind in parts.items():
+        if name not in record:
+            raise LeaderboardError(f"{where} has no {name!r}")
+        typed(record[name], kind, f"{where}.{name}")
 
 
 def plain_value(value: Any) -> Any:

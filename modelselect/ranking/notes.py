@@ -41,7 +41,7 @@ def notes_of(ranking: Ranking, names: Sequence[str] | None = None) -> list[str]:
         reasons += [row.failures[name].reason for row in ranking.rows if name in row.failures]
         if reasons:
             notes.append(f"{name}, for {len(reasons)} of {len(ranking.rows)} candidates: {reasons[0]}")
-    return notes
+    return [printable(note) for note in notes]
 
 
 def remarks_of(ranking: Ranking) -> list[str]:

@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Self, overload
 
 from modelselect.agreement import Agreement, agreement
-from modelselect.errors import InvalidInputError
+from modelselect.errors import InvalidInputError, LeaderboardError
+from modelselect.ranking.checking import plain, typed
 from modelselect.ranking.document import check_budget, json_content, json_text, plain_value, row_from_json, row_to_json
 from modelselect.ranking.expectation import SURE
 from modelselect.ranking.pareto import pareto_front
@@ -23,12 +24,22 @@ from modelselect.ranking.row import (
     LAST_COLUMNS,
     RankedCandidate,
 )
+from modelselect.utils.text import csv_cell, printable
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _COUNTS = ("rank", "parameters", "macs", "feature_dim", "memory_bytes", "download_bytes")
 """Columns of whole numbers."""
+
+_PARTS: dict[str, Any] = {
+    "rows": tuple[Any, ...],
+    "estimators": tuple[str, ...],
+    "provenance": Mapping[str, Any],
+    "confidence": float | None,
+    "better_than_guessing": bool | None,
+}
+"""The parts of a document that are read, and their types."""
 
 _WORDS = ("candidate", "why", "license", "status")
 """Columns of text."""
@@ -232,8 +243,13 @@ class Ranking:
         return frame.astype(counts | numbers)
 
     def to_csv(self) -> str:
-        """All columns and rows with every digit, as in `to_pandas`; a value that is not known is empty."""
-        return str(self.to_pandas().to_csv(index=False, lineterminator="\n"))
+        """All columns and rows with every digit, as in `to_pandas`; a value that is not known is empty.
+
+        A text that a spreadsheet would run as a formula has an apostrophe before it.
+        """
+        frame = self.to_pandas()
+        frame.columns = frame.columns.map(csv_cell)
+        return str(frame.map(csv_cell).to_csv(index=False, lineterminator="\n"))
 
     def to_json(self) -> str:
         """The ranking as a JSON document, which `from_json` reads back equal."""
@@ -257,15 +273,19 @@ class Ranking:
             source: name of the text in messages, such as its path.
 
         Raises:
-            InvalidInputError: the text is not JSON, not a ranking, of another version, or damaged.
+            LeaderboardError: the text is not JSON, not a ranking, of another version, or damaged: a field has a value
+                that it cannot have.
         """
         content = json_content(text, source)
+        known: dict[str, Any] = {}
         try:
-            rows = tuple(row_from_json(cls.row_type, row) for row in content["rows"])
-            provenance = dict(content["provenance"])
-            if provenance.get("budget") is not None:
-                check_budget(provenance["budget"])
-            guessing = content.get("better_than_guessing")
-            return cls(rows, tuple(content["estimators"]), provenance, content.get("confidence"), guessing)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise InvalidInputError(f"{source} is a damaged leaderboard: {error!r}. Create it again.") from error
+            for name, kind in _PARTS.items():
+                known[name] = typed(plain(content.get(name), name), kind, name)
+            rows = tuple(row_from_json(cls.row_type, row, f"rows[{i}]") for i, row in enumerate(known.pop("rows")))
+            if (budget := known["provenance"].get("budget")) is not None:
+                check_budget(budget, "provenance.budget")
+        except LeaderboardError as error:
+            raise LeaderboardError(
+                f"{source} is a damaged leaderboard: {printable(str(error))}. Create it again."
+            ) from error
+        return cls(rows, **known)

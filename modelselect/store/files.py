@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from modelselect.errors import InvalidInputError, StoreError
+from modelselect.utils.text import valid_text
 
 
 def write_text(path: str | os.PathLike[str], content: str) -> None:
@@ -23,7 +24,7 @@ def write_text(path: str | os.PathLike[str], content: str) -> None:
     """
     try:
         with replacing(Path(path)) as partial:
-            partial.write_text(content, encoding="utf-8")
+            partial.write_text(valid_text(content), encoding="utf-8")
     except OSError as error:
         raise InvalidInputError(f"cannot write {str(path)!r}: {error.strerror}. Give a writable path.") from error
 

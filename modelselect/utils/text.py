@@ -129,6 +129,29 @@ def two_digits(amount: float) -> int:
     return math.ceil(amount / step) * step
 
 
+def csv_cell(value: Any) -> Any:
+    """The value of a cell of a CSV file. A text that a spreadsheet would run as a formula gets an apostrophe.
+
+    >>> csv_cell("=1+1"), csv_cell("resnet"), csv_cell(-1.5)
+    ("'=1+1", 'resnet', -1.5)
+    """
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+
+
+def text_of_csv(value: Any) -> Any:
+    """What `csv_cell` was given.
+
+    >>> text_of_csv("'=1+1"), text_of_csv("'tis")
+    ('=1+1', "'tis")
+    """
+    is_escaped = isinstance(value, str) and value.startswith("'") and value[1:].startswith(_FORMULA)
+    return value[1:] if is_escaped else value
+
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""What a text begins with that a spreadsheet runs."""
+
+
 _LATEX = {
     "\\": r"\textbackslash{}",
     "{": r"\{",

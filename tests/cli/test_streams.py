@@ -10,13 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.host.test_host import GOOD, install
-
-PRINTS = """
-import os
-print("hello at import")
-os.write(1, b"hello from native code\\n")
-"""
+from tests.host.test_host import install
 
 SELECT = ("-c", "embedded:plain.letters", "-e", "logme", "--no-history", "-q")
 
@@ -32,7 +26,9 @@ def run(*arguments: str | Path, shell: str = "", **variables: str) -> subprocess
 
 @pytest.mark.parametrize("command", [("plugins",), ("estimators",), ("search", "embedded:*")])
 def test_what_a_plugin_prints_is_not_in_the_json(tmp_path: Path, command: tuple[str, ...]) -> None:
-    answer = run(*command, "--json", PYTHONPATH=install(tmp_path, "loud", PRINTS + GOOD))
+    install(tmp_path, "prints_on_import")
+    places = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    answer = run(*command, "--json", PYTHONPATH=places)
     assert answer.returncode == 0, answer.stderr
     json.loads(answer.stdout)
     assert "hello at import" in answer.stderr

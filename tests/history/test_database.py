@@ -143,3 +143,27 @@ def test_a_place_that_cannot_be_written_says_so(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ms.errors.HistoryError, match="cannot be used"):
         History(tmp_path / "file" / "history.sqlite").record(some_results(1))
+
+
+@pytest.mark.parametrize(
+    ("statement", "results", "facts"),
+    [
+        ("UPDATE results SET settings = '{' WHERE candidate = 'zoo:a'", 1, 2),
+        ("UPDATE results SET settings = '[1]' WHERE candidate = 'zoo:a'", 1, 2),
+        ("UPDATE results SET value = 'abc' WHERE candidate = 'zoo:a'", 1, 2),
+        ("UPDATE results SET value = 9e999 WHERE candidate = 'zoo:a'", 1, 2),
+        ("UPDATE candidates SET value = '{' WHERE id = 'zoo:a'", 2, 1),
+        ("UPDATE candidates SET value = '\"many\"' WHERE id = 'zoo:a'", 2, 1),
+        ("UPDATE candidates SET value = '[1]' WHERE id = 'zoo:a'", 2, 1),
+    ],
+)
+def test_a_damaged_cell_is_passed_over_with_a_count(history: History, statement: str, results: int, facts: int) -> None:
+    history.record([Result(f"zoo:{name}", "data", "accuracy", 0.5) for name in "ab"])
+    history.describe_candidates({f"zoo:{name}": {"parameters": 7} for name in "ab"})
+    with sqlite3.connect(history.path) as connection:
+        connection.execute(statement)
+    connection.close()
+    with pytest.warns(UserWarning, match="1 .* in the transfer history .* are damaged and were passed over"):
+        found = len(history.results()), len(history.candidates())
+    assert found == (results, facts)
+    assert history.summary()["results"] == 2

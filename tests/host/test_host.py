@@ -131,6 +131,12 @@ def modelselect_candidate_scored(candidate, scores):
     raise ValueError("not today")
 """,
     "panics_on_import": "class Panic(BaseException): pass\nraise Panic('chunk size must be non-zero')\n",
+    "prints_on_import": """
+import os
+print("hello at import", flush=True)
+os.write(1, b"hello from native code\\n")
+"""
+    + GOOD,
     "raises_without_text": """
 class Mute(Exception):
     def __str__(self):

@@ -53,6 +53,8 @@ def sound(metadata: Mapping[str, Any]) -> dict[str, Any]:
 def read_json(file: Path) -> dict[str, Any]:
     """The object in a JSON file; an empty one if the file is missing, damaged, or holds something else."""
     try:
+        if not file.is_file():  # a pipe or a device would never end
+            return {}
         content = json.loads(file.read_bytes())
     except (OSError, ValueError, RecursionError):
         return {}
@@ -62,6 +64,9 @@ def read_json(file: Path) -> dict[str, Any]:
 LONGEST_SIDE = 10_000
 """Maximum side of an input in pixels: a configuration may ask for more than fits into memory."""
 
+LARGEST_AREA = 4096 * 4096
+"""Pixels of an input. One image of this size takes 200 MB, and a forward pass some times that."""
+
 
 def check_sides(size: Iterable[Any]) -> None:
     """Raises CandidateError for inputs of an implausible size."""
@@ -69,6 +74,12 @@ def check_sides(size: Iterable[Any]) -> None:
     if any(isinstance(side, int | float) and side > LONGEST_SIDE for side in sides):
         raise CandidateError(
             f"the configuration asks for inputs of size {sides}; expected at most {LONGEST_SIDE:,} pixels on a side"
+        )
+    numbers = [side for side in sides if isinstance(side, int | float)]
+    if len(numbers) >= 2 and abs(numbers[-1] * numbers[-2]) > LARGEST_AREA:
+        raise CandidateError(
+            f"the configuration asks for inputs of {numbers[-2]:,} x {numbers[-1]:,} pixels; expected at most "
+            f"{LARGEST_AREA:,} pixels"
         )
 
 

@@ -24,8 +24,10 @@ import glob
 import hashlib
 import json
 import math
+import os
 import re
 import shutil
+import stat
 import sys
 import types
 import warnings
@@ -45,6 +47,7 @@ from modelselect.host.host import get_host
 from modelselect.verification.export import BUNDLE, ORIGIN
 from modelselect.verification.fine_tuned import FineTuned
 from modelselect_plugins.zoos import _export
+from modelselect_plugins.zoos._bounds import check_configuration, check_files, is_file, without_network
 from modelselect_plugins.zoos._support import (
     first_missing,
     is_glob,
@@ -141,16 +144,17 @@ class DirectoryZoo(Zoo):
         if folder.form == "fine-tuned":
             return _fine_tuned(folder, candidate, trust_remote_code)
         try:
-            if folder.form == "transformers":
-                return transformers_models.load(
-                    folder.path,
-                    candidate,
-                    folder.digest,
-                    trust_remote_code=trust_remote_code,
-                    safetensors=not folder.is_pickled,
-                    settings=settings,
-                )
-            return timm_folder(folder.path, candidate, folder.digest)
+            with without_network():
+                if folder.form == "transformers":
+                    return transformers_models.load(
+                        folder.path,
+                        candidate,
+                        folder.digest,
+                        trust_remote_code=trust_remote_code,
+                        safetensors=not folder.is_pickled,
+                        settings=settings,
+                    )
+                return timm_folder(folder.path, candidate, folder.digest)
         except CandidateError:
             raise
         except Exception as error:
@@ -163,10 +167,11 @@ class DirectoryZoo(Zoo):
         pickled, settings = _pickles_allowed(given)
         folder = _Folder(Path(place), pickled)
         folder.check()
-        if folder.form == "timm":
-            return folder_skeleton(folder.path)
-        if folder.form == "transformers":
-            return transformers_models.skeleton(folder.path, trust_remote_code=trust_remote_code, settings=settings)
+        with without_network():
+            if folder.form == "timm":
+                return folder_skeleton(folder.path)
+            if folder.form == "transformers":
+                return transformers_models.skeleton(folder.path, trust_remote_code=trust_remote_code, settings=settings)
         return None  # builders and some zoos cannot build a model without weights
 
     def export(self, backbone: Backbone, head: torch.nn.Linear, class_names: Sequence[str], folder: Path) -> bool:
@@ -203,6 +208,8 @@ class _Folder:
         Raises:
             CandidateError: the file cannot be read, or is not an object.
         """
+        if not is_file(self.path / CONFIGURATION):
+            raise CandidateError(f"the {CONFIGURATION} cannot be read: expected a file, not a pipe, a device or a loop")
         try:
             configuration = json.loads((self.path / CONFIGURATION).read_bytes())
         except (OSError, ValueError, RecursionError) as error:
@@ -363,9 +370,12 @@ class _Folder:
         """Raises CandidateError if the folder cannot be loaded in any form."""
         if not self.path.is_dir():
             raise CandidateError(f"there is no folder {str(self.path)!r} here ({Path.cwd()})")
+        check_files(self.path)
         if (self.path / ADAPTER).is_file():
             raise CandidateError(ADAPTER_ALONE)
-        _ = self.form, self.tensors
+        if self.form != "builder":
+            check_configuration(self.configuration, len(self.tensors))
+        _ = self.tensors
 
     def candidate(self, settings: Mapping[str, str]) -> Candidate:
         """With the metadata that can be read. A broken folder has none; loading it reports the fault."""
@@ -423,7 +433,7 @@ def _model_folders(pattern: str) -> list[Path] | None:
     """
     here = Path(pattern).expanduser()
     here = transformers_texts.encoder_folder(here) or here
-    if (here / CONFIGURATION).is_file():
+    if os.path.lexists(here / CONFIGURATION):
         return [here]
     if here.is_dir():
         found: Iterable[Path] = here.iterdir()
@@ -432,7 +442,7 @@ def _model_folders(pattern: str) -> list[Path] | None:
     else:
         return None
     found = (transformers_texts.encoder_folder(path) or path for path in found)
-    folders = sorted({path for path in found if (path / CONFIGURATION).is_file()}, key=Path.as_posix)
+    folders = sorted({path for path in found if os.path.lexists(path / CONFIGURATION)}, key=Path.as_posix)
     named = [path for path in folders if _is_utf8(path)]
     for path in folders:
         if path not in named:
@@ -466,6 +476,8 @@ def _input_size(given: Any) -> tuple[int, int, int] | None:
 def _digest_of(file: Path) -> str:
     try:
         state = file.stat()
+        if not stat.S_ISREG(state.st_mode):
+            return "not there"
         return _digest(str(file.resolve()), state.st_size, state.st_mtime_ns)
     except OSError:
         return "not there"

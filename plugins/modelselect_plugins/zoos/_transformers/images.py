@@ -54,6 +54,7 @@ def preprocessing(path: Path, configuration: Any, trust_remote_code: bool) -> Pr
             f"the network takes images of {channels} channels, but rows are shown in 3 (RGB) or 1 (grey)"
         )
     check_sides(input_size(path, {}) or ())
+    _check_steps(image_processor(path) or {})
     file, processor = _processor(path, configuration, trust_remote_code)
     if channels == 1:
         _fit_one_channel(processor, file)
@@ -71,6 +72,17 @@ def preprocessing(path: Path, configuration: Any, trust_remote_code: bool) -> Pr
         raise CandidateError(f"the {file} does not prepare an image ({one_line(error)})") from error
     _check_sizes(sizes, channels, file)
     return parts if _same(parts, whole) else CallablePreprocessing.of(whole, key)
+
+
+def _check_steps(processor: Mapping[str, Any]) -> None:
+    """Raises CandidateError if a step of an image processor makes images of an implausible size."""
+    for step in ("size", "crop_size", "pad_size"):
+        asked = processor.get(step)
+        if isinstance(asked, Mapping):
+            check_sides(asked[name] for name in ("height", "width") if name in asked)
+            check_sides(asked[name] for name in ("shortest_edge",) if name in asked)
+        elif asked is not None:
+            check_sides(asked if isinstance(asked, list | tuple) else (asked, asked))
 
 
 def _processor(path: Path, configuration: Any, trust_remote_code: bool) -> tuple[str, Any]:

@@ -1,0 +1,109 @@
+"""What a folder may hold and ask for, before a library reads it: kinds of files, sizes, layers, references."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import stat
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from modelselect.errors import CandidateError
+
+LARGEST_DESCRIPTION = 200_000_000
+"""Bytes of a file that describes a model or a tokenizer. The largest vocabularies take some 40 MB."""
+
+MOST_LAYERS = 2_000
+"""Layers of a configuration, unless its weights have as many tensors. The deepest published networks have 1,000."""
+
+DEEPEST = 50
+"""Levels of objects and lists in a configuration."""
+
+_DESCRIPTIONS = (".json", ".txt", ".jinja", ".py")
+_OF_LAYERS = re.compile(r"(^|_)(layers?|depths?|blocks?|stages?)$|^num_\w*(layers|blocks|stages)$")
+_OF_REFERENCES = ("backbone", "base_model_name_or_path", "checkpoint_path")
+_KINDS = {
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFSOCK: "a socket",
+}
+
+
+def check_files(folder: Path) -> None:
+    """Raises CandidateError if a file would block or never end, is a loop of links, or is too large to describe."""
+    for entry in os.scandir(folder):
+        try:
+            state = entry.stat()
+        except FileNotFoundError:  # a link to nothing, which counts as missing
+            continue
+        except OSError as error:
+            raise CandidateError(f"the {entry.name} cannot be looked at ({error.strerror})") from None
+        kind = _KINDS.get(stat.S_IFMT(state.st_mode))
+        if kind is not None:
+            raise CandidateError(f"the {entry.name} is {kind}; expected a file")
+        if entry.name.endswith(_DESCRIPTIONS) and state.st_size > LARGEST_DESCRIPTION:
+            raise CandidateError(
+                f"the {entry.name} has {state.st_size:,} bytes; expected at most {LARGEST_DESCRIPTION:,} in a "
+                "description"
+            )
+
+
+def check_configuration(configuration: Mapping[str, Any], tensors: int) -> None:
+    """Raises CandidateError if a configuration asks for more layers than there are weights, or for other models.
+
+    Args:
+        configuration: the content of `config.json`.
+        tensors: number of tensors in the weights.
+    """
+    most = max(MOST_LAYERS, tensors)
+    for path, value in _values(configuration, "", 0):
+        name = re.sub(r"\[\d+\]$", "", path).rsplit(".", 1)[-1]
+        is_count = isinstance(value, int | float) and not isinstance(value, bool)
+        if is_count and _OF_LAYERS.search(name) and value > most:
+            raise CandidateError(
+                f"the config.json asks for {path} = {value:,}, but the weights have {tensors:,} tensors; expected at "
+                f"most {most:,} layers"
+            )
+        is_reference = name in _OF_REFERENCES or path.startswith("auto_map.")
+        if isinstance(value, str) and is_reference and re.search(r"://|^(hf[-_]hub|hub|local-dir):|/|--", value):
+            raise CandidateError(
+                f"the config.json refers to another model ({path} is {value!r}), which would be read without a fixed "
+                "revision. Save the whole model into the folder, with save_pretrained"
+            )
+
+
+def is_file(path: Path) -> bool:
+    """True for a file that can be read to its end: neither a pipe nor a device, nor a loop of links."""
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+@contextlib.contextmanager
+def without_network() -> Iterator[None]:
+    """In this context, the client of the Hub fetches nothing: a folder on this machine holds all of its model."""
+    from huggingface_hub import constants
+
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
+
+def _values(value: Any, path: str, depth: int) -> Iterator[tuple[str, Any]]:
+    if depth > DEEPEST:
+        raise CandidateError(f"the config.json is nested more than {DEEPEST} levels deep")
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _values(inner, f"{path}.{key}" if path else str(key), depth + 1)
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from _values(inner, f"{path}[{index}]", depth + 1)
+    else:
+        yield path, value

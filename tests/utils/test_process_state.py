@@ -1,0 +1,58 @@
+"""What code of others changes of this process is put back."""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from modelselect.utils.process_state import unchanged
+
+
+@pytest.mark.parametrize(
+    ("change", "look"),
+    [
+        (lambda: torch.set_default_dtype(torch.float64), torch.get_default_dtype),
+        (lambda: torch.set_grad_enabled(False), torch.is_grad_enabled),
+        (lambda: torch.manual_seed(3), lambda: torch.get_rng_state().tolist()),
+        (lambda: np.seterr(all="raise"), np.geterr),
+        (lambda: np.random.seed(3), lambda: np.random.get_state(legacy=False)["state"]["key"].tolist()),  # noqa: NPY002
+        (lambda: random.seed(3), random.getstate),
+        (lambda: os.chdir("/"), Path.cwd),
+        (lambda: os.environ.update(HOME="/nowhere"), lambda: os.environ.get("HOME")),
+        (lambda: warnings.simplefilter("error"), lambda: list(warnings.filters)),
+        (lambda: sys.setrecursionlimit(5000), sys.getrecursionlimit),
+    ],
+)
+def test_a_change_is_put_back(change: Callable[[], object], look: Callable[[], object]) -> None:
+    before = look()
+    with unchanged():
+        change()
+        assert look() != before
+    assert look() == before
+
+
+def test_what_an_import_sets_may_stay() -> None:
+    with warnings.catch_warnings():
+        with unchanged(imports=True):
+            warnings.filterwarnings("ignore", message="of a library")
+            torch.set_default_dtype(torch.float64)
+        assert any(str(entry[1]).find("of a library") >= 0 for entry in warnings.filters)
+    assert torch.get_default_dtype() == torch.float32
+
+
+def test_a_folder_that_is_deleted_meanwhile_does_no_harm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "gone").mkdir()
+    os.chdir(tmp_path / "gone")
+    with unchanged():
+        os.chdir(tmp_path)
+        (tmp_path / "gone").rmdir()
+    assert Path.cwd() == tmp_path
