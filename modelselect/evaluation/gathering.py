@@ -116,7 +116,7 @@ class Gatherer:
         """
         fields = sorted(wanted & FORWARD_FIELDS | FEATURES)
         nested = self._context.nested
-        with self._store.lock(self._keys.evidence("extraction", probe)):
+        with self._store.lock(self._keys.evidence("extraction", probe), may_go_on=True):
             if (kept := self._kept(probe, fields)) is not None:
                 return kept
             if nested is not None and probe is nested.probe and len(nested.blocks) > 1:
