@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import collections
+import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,6 +84,8 @@ class Atlas:
                 arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
             if about.get("format") != FORMAT:
                 raise ValueError(f"the format is {about.get('format')!r}, expected {FORMAT!r}")
+            if about.pop("sha256", None) not in (None, _digest(about, arrays)):  # version 0.1.0 wrote no checksum
+                raise ValueError("the checksum does not match: the file is damaged")
             atlas = cls(about["encoder"])
             atlas.names, atlas.families = tuple(json.loads(about["names"])), tuple(json.loads(about["families"]))
             atlas.vectors = arrays.pop("vectors")
@@ -121,7 +125,8 @@ class Atlas:
         with explained(f"the atlas {path}", "written"):
             Path(path).parent.mkdir(parents=True, exist_ok=True)
             with replacing(Path(path)) as partial:
-                save_file({"vectors": self.vectors, **arrays}, partial, about)
+                arrays["vectors"] = self.vectors
+                save_file(arrays, partial, about | {"sha256": _digest(about, arrays)})
 
     def add(
         self,
@@ -263,6 +268,15 @@ class Atlas:
             raise InvalidInputError(
                 f"the map cannot be written as {Path(path).suffix!r}; give .png, .svg or .pdf"
             ) from error
+
+
+def _digest(about: Mapping[str, str], arrays: Mapping[str, NDArray[Any]]) -> str:
+    """The SHA-256 of everything in the file."""
+    digest = hashlib.sha256(json.dumps(dict(about), sort_keys=True).encode())
+    for name, array in sorted(arrays.items()):
+        digest.update(f"{name} {array.dtype.str} {array.shape}\0".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
 
 
 def default_path() -> Path:

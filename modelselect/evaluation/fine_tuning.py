@@ -63,6 +63,7 @@ class VerificationTask:
             else:
                 kept = store.contains(checkpoint) or waiting.contains(checkpoint)
             if entry is not None and (kept or not self.needs_checkpoint):
+                store.clear_scratch(key)  # left there if the process was killed once the result was safe
                 return VerificationResult(_verified(entry.metadata), checkpoint if kept else None, reused=True)
             verified = verify(
                 loader.backbone,

@@ -121,7 +121,7 @@ class Gatherer:
         """
         fields = sorted(wanted & FORWARD_FIELDS | FEATURES)
         nested = self._context.nested
-        with self._store.lock(self._keys.evidence("extraction", probe)):
+        with self._store.lock(self._keys.evidence("extraction", probe), may_go_on=True):
             if (kept := self._kept(probe, fields)) is not None:
                 _LOGGER.debug("%s: %s found in the store", self._loader.candidate.id, ", ".join(fields))
                 return kept

@@ -10,6 +10,7 @@ import secrets
 import socket
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from modelselect.errors import InvalidInputError, StoreError
@@ -44,6 +45,39 @@ def is_running(pid: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+@dataclass(frozen=True)
+class Holder:
+    """The process that has a lock.
+
+    Attributes:
+        pid: its number on this machine; None if unknown (not Linux, or on another machine).
+        is_suspended: whether it is stopped, by Ctrl-Z or a debugger.
+    """
+
+    pid: int | None = None
+    is_suspended: bool = False
+
+    @classmethod
+    def of(cls, lock: Path) -> Holder:
+        """Of a lock file, as Linux lists its locks: `1: FLOCK ADVISORY WRITE PID MAJOR:MINOR:INODE 0 EOF`."""
+        try:
+            inode = str(lock.stat().st_ino)
+            for line in Path("/proc/locks").read_text().splitlines():
+                words = line.split()
+                if words[1] != "->" and words[5].rpartition(":")[2] == inode:
+                    state = Path(f"/proc/{words[4]}/stat").read_text().rpartition(")")[2].split()[0]
+                    return cls(int(words[4]), state in ("T", "t"))
+        except (OSError, IndexError, ValueError):
+            pass
+        return cls()
+
+    def __str__(self) -> str:
+        if self.pid is None:
+            return "another process"
+        advice = f" (suspended: continue it with `fg` or end it with `kill {self.pid}`)" if self.is_suspended else ""
+        return f"process {self.pid}{advice}"
 
 
 def owned_name() -> str:

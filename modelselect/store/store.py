@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import logging
 import math
 import os
@@ -36,7 +37,7 @@ from modelselect.store.entry_file import (
     utc,
     write_entry,
 )
-from modelselect.store.files import explained, is_abandoned, owned_name, user_path
+from modelselect.store.files import Holder, explained, is_abandoned, owned_name, user_path
 from modelselect.store.trust import CHECKED_FILES, believe, file_state
 from modelselect.store.writer import Writer
 
@@ -47,6 +48,9 @@ FORMAT = 1
 
 LASTING = ("fine_tuned",)
 """Kinds of entries that are removed only if the kind is named: what cannot be computed again within minutes."""
+
+LOOK_AFTER = 10.0
+"""Seconds after which a process that waits for a lock looks who has it. It waits twice as long for a suspended one."""
 
 SCRATCH_KEPT = 30 * 86_400.0
 """Seconds without a write after which the scratch folder of a killed run is removed."""
@@ -199,14 +203,17 @@ class Store:
             writer.discard()
 
     @contextlib.contextmanager
-    def lock(self, key: str, *, timeout: float | None = None) -> Iterator[None]:
+    def lock(self, key: str, *, timeout: float | None = None, may_go_on: bool = False) -> Iterator[None]:
         """Makes every other process and thread that asks for the same lock wait until the block ends.
 
-        The operating system releases the lock of a process that dies in any way. Not reentrant.
+        The operating system releases the lock of a process that dies in any way. Not reentrant. After some seconds, a
+        warning says which process has the lock.
 
         Args:
             key: of the entry that will be computed.
             timeout: seconds to wait; None: until the lock is released.
+            may_go_on: whether the block may run without the lock where the process that has it is suspended (Linux).
+                Give True where the lock only keeps two processes from computing the same entry.
 
         Raises:
             StoreError: the wait took longer than `timeout`.
@@ -217,13 +224,22 @@ class Store:
         with self._explained("locked"):
             path.parent.mkdir(parents=True, exist_ok=True)
             lock = FileLock(path, thread_local=False)
-            try:
-                lock.acquire(timeout=-1 if timeout is None else timeout)
-            except Timeout:
-                raise StoreError(
-                    f"{key} has been locked by another process for more than {timeout:g} s. Wait for that process, end "
-                    "it, or give this run a folder of its own with cache_dir= (--cache-dir)."
-                ) from None
+            for waited in itertools.count(1):
+                try:
+                    lock.acquire(timeout=LOOK_AFTER if timeout is None else timeout)
+                    break
+                except Timeout:
+                    if timeout is not None:
+                        raise StoreError(
+                            f"{key} has been locked by another process for more than {timeout:g} s. Wait for that "
+                            "process, end it, or give this run a folder of its own with cache_dir= (--cache-dir)."
+                        ) from None
+                holder = Holder.of(path)
+                if waited == 1:
+                    logger.warning("waiting for %s, which has locked %s", holder, key)
+                if may_go_on and holder.is_suspended and waited > 1:
+                    logger.warning("%s is suspended: this run goes on without it", holder)
+                    break
         try:
             yield
         finally:

@@ -270,12 +270,12 @@ def _shared_arrays_are_not_changed(estimator: Estimator, fields: Fields) -> None
 
 def shared_arrays(evidence: Evidence) -> dict[str, NDArray[Any]]:
     """The arrays that every estimator on this evidence gets, by name: its own, and those of its statistics."""
-    owners: dict[str, Any] = {"evidence": evidence}
+    found = {f"evidence.{name}": array for name in FIELDS if isinstance(array := getattr(evidence, name), np.ndarray)}
+    owners: dict[str, Any] = {}
     if evidence.features is not None:
         owners["feature_statistics"] = evidence.feature_statistics
         if evidence.labels is not None and evidence.labels.ndim == 1:
             owners["statistics"] = evidence.statistics
-    found = {}
     for owner, each in owners.items():
         for name in (name for name in dir(each) if not name.startswith("_")):
             value = getattr(each, name)

@@ -98,6 +98,18 @@ def test_a_file_that_is_no_atlas_is_one_clear_error(folders: Path, damage: str) 
         Atlas.load(path)
 
 
+def test_a_bit_that_flips_in_an_atlas_is_noticed(folders: Path) -> None:
+    path = folders / "atlas.safetensors"
+    filled("embedded:plain*").save(path)
+    whole = path.read_bytes()
+    for place in range(len(whole) // 40, len(whole), len(whole) // 20):
+        content = bytearray(whole)
+        content[place] ^= 16
+        path.write_bytes(content)
+        with pytest.raises(InvalidInputError, match="not a readable atlas"):
+            Atlas.load(path)
+
+
 def test_an_architecture_that_fails_costs_no_other() -> None:
     candidates = ms.search("embedded:plain*")
     broken = dataclasses.replace(candidates[0], name="gone")

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
@@ -424,3 +425,27 @@ def test_a_write_cut_off_by_a_limit_leaves_nothing(store: Store) -> None:
 def test_importing_it_is_cheap() -> None:
     code = "import sys, modelselect.store; print({'torch', 'safetensors', 'filelock', 'scipy'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
+
+
+@pytest.mark.skipif(not Path("/proc/locks").exists(), reason="only Linux says who has a lock")
+@pytest.mark.parametrize("may_go_on", [True, False])
+def test_a_run_says_for_whom_it_waits_and_goes_on_without_a_suspended_one_where_that_is_safe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, may_go_on: bool
+) -> None:
+    monkeypatch.setattr("modelselect.store.store.LOOK_AFTER", 0.2)
+    store, key = Store(tmp_path), Store.key("features", of="a")
+    code = (
+        "import os, signal, sys\nfrom modelselect.store import Store\n"
+        "with Store(sys.argv[1]).lock(sys.argv[2]):\n    os.kill(os.getpid(), signal.SIGSTOP)\n"
+    )
+    holder = subprocess.Popen([sys.executable, "-c", code, str(tmp_path), key])
+    os.waitpid(holder.pid, os.WUNTRACED)  # until it is suspended
+    waiting = threading.Timer(2.0, holder.send_signal, [signal.SIGCONT])
+    waiting.start()
+    with store.lock(key, may_go_on=may_go_on):
+        went_on = waiting.is_alive()
+    waiting.cancel()
+    holder.kill()
+    holder.wait()
+    assert went_on == may_go_on
+    assert f"waiting for process {holder.pid} (suspended: continue it with `fg`" in caplog.text

@@ -1,0 +1,137 @@
+"""A run that is killed at any event of its store ends, when it is started again, with the board of one that never was.
+
+The suite kills at some events; `pytest -m attack` kills at every one.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import modelselect as ms
+from modelselect.store.trust import CHECKED_FILES
+from modelselect.verification import FineTuning
+from tests.selection.material import QUICK, rank
+
+EVENTS = {"open", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.truncate", "os.utime", "shutil.rmtree"}
+
+MODES: dict[str, dict[str, Any]] = {
+    "plain": {"estimators": ["logme", "leep"]},
+    "resamples": {"estimators": ["logme"], "resamples": 3},
+    "top_k": {"estimators": ["knn"], "top_k": 2, "fine_tuning": replace(QUICK, epochs=2)},
+    "tune": {"estimators": ["knn"], "tune": 2, "top_k": 1, "fine_tuning": replace(QUICK, epochs=2)},
+    "head": {"estimators": ["knn"], "top_k": 2, "fine_tuning": QUICK, "verify": "head"},
+    "search": {"estimators": ["knn"], "top_k": 1, "fine_tuning": FineTuning(epochs=2, batch_size=32, trials=3)},
+    "budget": {"estimators": ["logme", "knn"], "budget": "100000 passes", "confidence": 0.999999},
+}
+CANDIDATES = ["embedded:plain.letters", "embedded:plain.random"]
+SPREAD = 4
+"""Number of events of each mode at which the suite kills."""
+
+
+class Killed(BaseException):
+    """In place of a signal."""
+
+
+class Killer:
+    """Counts the events below a folder. From one of them on, nothing there is opened, made, named or removed."""
+
+    def __init__(self) -> None:
+        self.folder, self.count, self.at = "", 0, 0
+
+    def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if not self.folder or event not in EVENTS or not isinstance(arguments[0], str | bytes | os.PathLike):
+            return
+        path = os.fsdecode(arguments[0])
+        if path.startswith(self.folder) and "/locks/" not in path:  # the system releases locks
+            self.count += 1
+            if self.at and self.count >= self.at:
+                raise Killed
+
+    def watch(self, folder: Path | None, at: int = 0) -> None:
+        self.folder, self.count, self.at = "" if folder is None else str(folder), 0, at
+
+
+@pytest.fixture(scope="module")
+def hook() -> Killer:
+    killer = Killer()
+    sys.addaudithook(killer)  # which stays until the process ends
+    return killer
+
+
+@pytest.fixture
+def killer(hook: Killer) -> Iterator[Killer]:
+    yield hook
+    hook.watch(None)
+
+
+def run(mode: str, store: Path) -> ms.Leaderboard:
+    rng = np.random.default_rng(0)
+    labels = np.arange(600 if mode == "budget" else 60) % 3
+    images = rng.integers(0, 120, (len(labels), 32, 32, 3), dtype=np.uint8)
+    for index, label in enumerate(labels):
+        images[index, 10 * label : 10 * label + 12] += 60
+    CHECKED_FILES.clear()  # a new process has checked no file yet
+    return rank((images, labels), CANDIDATES, history=False, cache_dir=store, **MODES[mode])
+
+
+def without_times(board: ms.Leaderboard) -> list[ms.leaderboard.Row]:
+    return [replace(row, seconds=0.0, fine_tuned_in=None) for row in board.rows]
+
+
+def left_in(store: Path) -> tuple[set[str], list[str]]:
+    """Names of the entries, and of what belongs to no entry."""
+    kept = {path.name for path in (store / "entries").rglob("*.safetensors")}
+    others = [path for folder in ("partial", "scratch", "spool") for path in (store / folder).rglob("*")]
+    return kept, [str(path.relative_to(store)) for path in others]
+
+
+def bury(store: Path) -> None:
+    """Files of this process become those of one that has ended."""
+    for path in [*(store / "partial").glob("*"), *(store / "spool").glob("*")]:
+        path.rename(path.with_name(path.name.replace(f"@{os.getpid()}@", "@999999999@")))
+
+
+def events_of(mode: str, folder: Path, killer: Killer) -> tuple[int, ms.Leaderboard]:
+    killer.watch(folder)
+    board = run(mode, folder)
+    count = killer.count
+    killer.watch(None)
+    return count, board
+
+
+def check_kill(mode: str, at: int, tmp_path: Path, killer: Killer, expected: ms.Leaderboard, kept: set[str]) -> None:
+    store = tmp_path / f"killed at {at}"
+    killer.watch(store, at)
+    with pytest.raises(Killed):
+        run(mode, store)
+    killer.watch(None)
+    bury(store)
+    again = run(mode, store)
+    assert without_times(again) == without_times(expected), at
+    assert left_in(store) == (kept, []), at
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_killed_run_ends_as_if_it_never_was(mode: str, tmp_path: Path, killer: Killer) -> None:
+    count, expected = events_of(mode, tmp_path / "whole", killer)
+    kept, left = left_in(tmp_path / "whole")
+    assert left == []
+    for at in sorted({round(1 + part * (count - 1) / SPREAD) for part in range(1, SPREAD + 1)}):
+        check_kill(mode, at, tmp_path, killer, expected, kept)
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize("mode", MODES)
+def test_a_run_killed_at_any_event_ends_as_if_it_never_was(mode: str, tmp_path: Path, killer: Killer) -> None:
+    count, expected = events_of(mode, tmp_path / "whole", killer)
+    kept, _ = left_in(tmp_path / "whole")
+    for at in range(1, count + 1):
+        check_kill(mode, at, tmp_path, killer, expected, kept)
