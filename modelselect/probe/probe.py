@@ -215,6 +215,10 @@ class Probe:
                 f"({reason_of(error)}). Do not change the dataset while it is used."
             ) from error
 
+    def row_name(self, index: int) -> str:
+        """What row `index` is called: the path of its file, where it has one, else its number in the dataset."""
+        return self._drawn_from.rows.row_name(int(self._checked.rows[index]))
+
     def take(self, rows: NDArray[np.integer[Any]]) -> Probe:
         """The probe of some of its rows, in ascending order; `training` and `holdout` stay the same.
 
@@ -319,6 +323,7 @@ class Probe:
         labels = self._checked.labels
         return self._record | {
             "rows": len(self),
+            "class_rows": np.bincount(labels[labels >= 0], minlength=self.n_classes).tolist(),
             "unlabelled_rows": int((labels < 0).sum()),
             "modality": self.modality,
             "fingerprint": self.fingerprint,

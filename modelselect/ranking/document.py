@@ -89,6 +89,8 @@ def row_from_json(row_type: type[RowType], document: Mapping[str, Any]) -> RowTy
     fields["nearest"] = tuple((other, similarity) for other, similarity in fields["nearest"])
     curve = fields.get("learning_curve", ())  # leaderboards of 0.1.0 have none
     fields["learning_curve"] = tuple((epoch, loss, accuracy) for epoch, loss, accuracy in curve)
+    for name in ("confusion", "mistakes"):  # older leaderboards have none
+        fields[name] = tuple(map(tuple, fields.get(name, ())))
     return row_type(**fields)
 
 

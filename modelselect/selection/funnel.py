@@ -13,6 +13,7 @@ from modelselect.evaluation.request import Request
 from modelselect.evaluation.settings import Keywords, Settings, with_signature
 from modelselect.extraction.inputs import InputCache
 from modelselect.leaderboard.leaderboard import Leaderboard
+from modelselect.selection.command import command_line
 from modelselect.selection.narrowing import recalled, within_limits
 from modelselect.selection.provenance import Begun, provenance
 from modelselect.selection.recording import recorded
@@ -116,7 +117,8 @@ def select(dataset: Any, candidates: Any, **settings: Unpack[Keywords]) -> Leade
             state = strategy.verify(request, state)
         state = recorded(request, state, may_look=strategy.may_look)
     budget = strategy.account(request, state)
-    board = Leaderboard.of(replace(state.ranking, provenance=provenance(request, state, begun, budget)))
+    record = provenance(request, state, begun, budget) | {"command": command_line(asked, dataset, candidates)}
+    board = Leaderboard.of(replace(state.ranking, provenance=record))
     request.host.notify("selection_finished", leaderboard=board)
     if not board.ranked:
         raise _nothing_ranked(request, board)
