@@ -46,6 +46,9 @@ def select(
     report: Annotated[
         Path | None, typer.Option("--report", help="Also write the answer as a web page.", show_default=False)
     ] = None,
+    thumbnails: Annotated[
+        bool, typer.Option("--thumbnails", help="Show small pictures of the dataset on the page of --report.")
+    ] = False,
     agreement: Annotated[
         bool, typer.Option("--agreement", help="Also print how similarly the estimators rank.")
     ] = False,
@@ -94,9 +97,9 @@ def select(
             board = funnel.select(dataset, candidates, **settings)
     except NothingRankedError as error:
         if isinstance(error.leaderboard, Leaderboard):
-            _show_board(error.leaderboard, json_path, report)
+            _show_board(error.leaderboard, json_path, report, dataset if thumbnails else None)
         raise
-    _show_board(board, json_path, report)
+    _show_board(board, json_path, report, dataset if thumbnails else None)
     if agreement:
         _print_agreement(board)
 
@@ -113,7 +116,9 @@ def _print_agreement(board: Leaderboard) -> None:
     print_table(["weighted Kendall x 100", *columns], [[name, *row] for name, row in zip(names, cells, strict=True)])
 
 
-def _show_board(board: Leaderboard, json_path: Path | None, report: Path | None = None) -> None:
+def _show_board(
+    board: Leaderboard, json_path: Path | None, report: Path | None = None, thumbnails: str | None = None
+) -> None:
     from modelselect.ranking.notes import remarks_of
 
     if json_path == Path("-"):
@@ -128,7 +133,7 @@ def _show_board(board: Leaderboard, json_path: Path | None, report: Path | None 
             board.save(json_path)
             typer.echo(f"leaderboard written to {json_path}", err=True)
     if report is not None:  # last: a page that cannot be drawn costs nothing else
-        board.report(report)
+        board.report(report, thumbnails=thumbnails)
         typer.echo(f"report written to {report}", err=True)
 
 

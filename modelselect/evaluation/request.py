@@ -22,11 +22,8 @@ from modelselect.extraction.inputs import InputCache
 from modelselect.history.history import History, open_history, open_or_warn
 from modelselect.host.host import Host, get_host
 from modelselect.host.lookup import choose_estimators
-from modelselect.probe.probe import Probe
+from modelselect.probe.probe import DEFAULT_HOLDOUT, Probe
 from modelselect.store.store import Store
-
-DEFAULT_HOLDOUT = 0.2
-"""Share of the rows held out for verification if the dataset has no validation split."""
 
 
 @dataclass(frozen=True)

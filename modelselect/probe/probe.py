@@ -33,7 +33,10 @@ from modelselect.probe.sources import open_splits
 from modelselect.probe.splits import check_wanted, choose_split, test_split
 from modelselect.utils.versions import __version__
 
-__all__ = ["Probe"]
+__all__ = ["DEFAULT_HOLDOUT", "Probe"]
+
+DEFAULT_HOLDOUT = 0.2
+"""Share of the rows that `select()` holds out for verification if the dataset has no validation split."""
 
 
 class Probe:
