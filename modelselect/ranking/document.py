@@ -89,8 +89,9 @@ def row_from_json(row_type: type[RowType], document: Mapping[str, Any]) -> RowTy
     fields["nearest"] = tuple((other, similarity) for other, similarity in fields["nearest"])
     curve = fields.get("learning_curve", ())  # leaderboards of 0.1.0 have none
     fields["learning_curve"] = tuple((epoch, loss, accuracy) for epoch, loss, accuracy in curve)
-    for name in ("confusion", "mistakes"):  # older leaderboards have none
-        fields[name] = tuple(map(tuple, fields.get(name, ())))
+    confusion, mistakes = fields.get("confusion", ()), fields.get("mistakes", ())  # older leaderboards have none
+    fields["confusion"] = tuple((int(label), int(found), int(rows)) for label, found, rows in confusion)
+    fields["mistakes"] = tuple((int(row), str(name), int(k), int(found)) for row, name, k, found in mistakes)
     return row_type(**fields)
 
 

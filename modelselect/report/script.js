@@ -84,19 +84,25 @@
     return element;
   }
 
+  let shown = null;
+
   function show(event) {
-    const element = explained(event.target);
-    tip.hidden = !element;
-    if (!element) return;
-    tip.textContent = element.dataset.tip;
-    const box = element.getBoundingClientRect();
+    shown = explained(event.target);
+    tip.hidden = !shown;
+    if (shown) tip.textContent = shown.dataset.tip;
+    move();
+  }
+
+  function move() {
+    if (!shown) return;
+    const box = shown.getBoundingClientRect();
     const left = Math.min(Math.max(box.left + box.width / 2 - tip.offsetWidth / 2, 4), innerWidth - tip.offsetWidth - 4);
     tip.style.left = left + "px";
     tip.style.top = (box.top > tip.offsetHeight + 8 ? box.top - tip.offsetHeight - 6 : box.bottom + 6) + "px";
   }
   ["mouseover", "focusin"].forEach((name) => document.addEventListener(name, show));
   document.addEventListener("focusout", () => { tip.hidden = true; });
-  document.addEventListener("scroll", () => { tip.hidden = true; }, true);
+  document.addEventListener("scroll", move, true);
   document.addEventListener("keydown", (event) => { if (event.key === "Escape") tip.hidden = true; });
 
   document.documentElement.dataset.drawn = "yes";

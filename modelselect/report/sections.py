@@ -100,8 +100,9 @@ def accuracy_section(subject: Subject) -> Section | None:
 def mistakes_section(subject: Subject) -> Section | None:
     """What the winner confuses."""
     blocks = mistakes(subject)
-    title = f"What {subject.called[0]} gets wrong"
-    return Section("mistakes", title, blocks, short="Mistakes") if blocks else None
+    if not blocks:
+        return None
+    return Section("mistakes", f"What {subject.called[0]} gets wrong", blocks, short="Mistakes")
 
 
 def cost_section(subject: Subject) -> Section | None:
