@@ -18,7 +18,9 @@ NARROW_WIDTHS = (230.0, 300.0, 400.0, 540.0)
 WIDE_WIDTHS = (480.0, 640.0, 820.0, 1100.0)
 """Widths of that area on larger screens."""
 
-LONGEST_LABEL = 24
+LONGEST_LABEL, LONGEST_NARROW = 24, 16
+"""Length of a label in characters: a label of this length fits beside any point of the narrowest area."""
+
 MOST_NARROW, MOST_WIDE = 5, 12
 
 _CHARACTER, _LINE = 6.7, 14.0
@@ -46,12 +48,13 @@ class Label(NamedTuple):
 def placed(chart: Chart, narrow: bool = False) -> list[Label]:
     """The labels that fit at each of the widths. Dots that stand first get theirs first."""
     widths, most = (NARROW_WIDTHS, MOST_NARROW) if narrow else (WIDE_WIDTHS, MOST_WIDE)
+    longest = LONGEST_NARROW if narrow else LONGEST_LABEL
     taken = [[*_drawn(chart, width)] for width in widths]
     found: list[Label] = []
     for dot in chart.dots:
         if not dot.label or len(found) == most:
             continue
-        covered = {label: _covered(label, widths, taken) for label in _choices(dot)}
+        covered = {label: _covered(label, widths, taken) for label in _choices(dot, longest)}
         best = min(covered, key=lambda label: covered[label])  # the first of equals
         if covered[best] == 0 or (dot.star and covered[best] < math.inf):  # the winner has its name in any case
             found.append(best)
@@ -91,21 +94,24 @@ def box_of(label: Label, width: float) -> Box:
     return left, bottom - _LINE, left + long, bottom
 
 
-def shortened(name: str) -> str:
-    """The name; of one longer than `LONGEST_LABEL` characters, its beginning and its end.
+def shortened(name: str, longest: int) -> str:
+    """The name; of one with more characters than `longest`, its beginning and its end.
 
-    >>> shortened("a" * 20 + "b" * 20)
-    'aaaaaaaaaaaa…bbbbbbbbbbbb'
+    >>> shortened("a" * 20 + "b" * 20, 6)
+    'aaa…bbb'
     """
-    half = LONGEST_LABEL // 2
-    return name if len(name) <= LONGEST_LABEL else f"{name[:half]}…{name[-half:]}"
+    half = longest // 2
+    return name if len(name) <= longest else f"{name[:half]}…{name[-half:]}"
 
 
-def _choices(dot: Dot) -> Iterator[Label]:
-    """A label to the right of a dot, to its left, above and below."""
+def _choices(dot: Dot, longest: int) -> Iterator[Label]:
+    """A label to the right of a dot, to its left, above and below, and at its corners."""
     away = 11 if dot.star else 8
-    for dx, dy, anchor in ((away, 4, "start"), (-away, 4, "end"), (0, -away - 2, "middle"), (0, away + 11, "middle")):
-        yield Label(shortened(dot.label), dot.x, dot.y, dx, dy, anchor, dot.star)
+    above, below = -away - 2, away + 11
+    places = [(away, 4, "start"), (-away, 4, "end"), (0, above, "middle"), (0, below, "middle")]
+    places += [(side * away, dy, anchor) for dy in (-6, 15) for side, anchor in ((1, "start"), (-1, "end"))]
+    for dx, dy, anchor in places:
+        yield Label(shortened(dot.label, longest), dot.x, dot.y, dx, dy, anchor, dot.star)
 
 
 def _drawn(chart: Chart, width: float) -> Iterator[Box]:

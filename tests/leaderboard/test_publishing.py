@@ -166,7 +166,7 @@ def test_a_history_that_was_published_before_stays_in_the_repository(writer: Hub
 def test_without_the_extra_there_is_no_page_and_the_rest_is_there(writer: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     board("b").push_to_hub(REPOSITORY)
     assert "report.html" in files(writer)
-    monkeypatch.setattr("modelselect.leaderboard.publishing.missing", lambda: ["bokeh"])
+    monkeypatch.setattr("modelselect.leaderboard.publishing.missing", lambda: ["jinja2"])
     board("a").push_to_hub(REPOSITORY)
     assert "report.html" not in files(writer)
     assert "report.html" not in files(writer)["README.md"].decode()
