@@ -22,12 +22,12 @@ from modelselect.candidates.candidate import Candidate
 from modelselect.errors import Failure, InvalidInputError, SearchError
 from modelselect.evaluation.context import EvaluationContext
 from modelselect.evaluation.fine_tuning import VerificationTask, drop
-from modelselect.evaluation.request import DEFAULT_HOLDOUT, Request
+from modelselect.evaluation.request import Request
 from modelselect.evaluation.results import ScoringResult, VerificationResult
 from modelselect.evaluation.running import run
 from modelselect.evaluation.settings import NOT_IN_BENCHMARK, BenchmarkKeywords, Settings, with_signature
 from modelselect.host.lookup import ALL_ESTIMATORS
-from modelselect.probe.probe import Probe
+from modelselect.probe.probe import DEFAULT_HOLDOUT, Probe
 from modelselect.utils.progress import Progress
 from modelselect.utils.text import listed
 from modelselect.utils.versions import ALL_LIBRARIES, numeric_versions

@@ -27,13 +27,22 @@ def report(
             show_default=False,
         ),
     ] = None,
+    thumbnails: Annotated[
+        str | None,
+        typer.Option(
+            "--thumbnails",
+            metavar="DATASET",
+            help="Show small pictures of this dataset, which select was given; none without it: data may be private.",
+            show_default=False,
+        ),
+    ] = None,
     push: Annotated[
         str | None,
         typer.Option("--push", help="Push to this dataset repository on the Hub: owner/name.", show_default=False),
     ] = None,
     private: Annotated[bool, typer.Option("--private", help="Make a new repository on the Hub private.")] = False,
 ) -> None:
-    """Write a leaderboard as a web page, or as a table; or push it to the Hub."""
+    """Write a leaderboard as a web page, as Markdown or as a table; or push it to the Hub."""
     from modelselect.errors import InvalidInputError
     from modelselect.leaderboard.leaderboard import Leaderboard
     from modelselect.store.files import write_text
@@ -49,9 +58,9 @@ def report(
             return
     stem = Path(source).with_suffix("") if name == source else Path(Path(name).name)
     path = stem.with_name(f"{stem.name}.html") if output is None else output
-    tables = {".md": board.to_markdown, ".csv": board.to_csv, ".tex": board.to_latex}
-    if path.suffix == ".html":
-        board.report(path, atlas=atlas_path, board=source if name == source else None)
+    tables = {".csv": board.to_csv, ".tex": board.to_latex}
+    if path.suffix in (".html", ".md"):
+        board.report(path, atlas=atlas_path, board=source if name == source else None, thumbnails=thumbnails)
     elif path.suffix in tables:
         write_text(path, tables[path.suffix]())
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -83,6 +84,9 @@ def select(
         ),
     ] = None,
     public: Annotated[bool, typer.Option("--public", help="With --push: make a new repository public.")] = False,
+    thumbnails: Annotated[
+        bool, typer.Option("--thumbnails", help="Show small pictures of the dataset on the page of --report.")
+    ] = False,
     agreement: Annotated[
         bool, typer.Option("--agreement", help="Also print how similarly the estimators rank.")
     ] = False,
@@ -111,6 +115,7 @@ def select(
         if json_path is None:
             json_path = report.with_suffix(".json")
             check_writable(json_path, "--report: the leaderboard next to the page,")
+    page = None if report is None else Page(report, dataset if thumbnails else None)
     destination = Destination(save, push, public, bool(options.get("trust_remote_code")))
     destination.check()
     settings = destination.settings(meant(options, Keywords))
@@ -138,9 +143,9 @@ def select(
         board = funnel.select(dataset, named, **settings)
     except NothingRankedError as error:
         if isinstance(error.leaderboard, Leaderboard):
-            _finish(error.leaderboard, settings, json_path, report)
+            _finish(error.leaderboard, settings, json_path, page)
         raise
-    _finish(board, settings, json_path, report, destination, agreement=agreement)
+    _finish(board, settings, json_path, page, destination, agreement=agreement)
 
 
 def _print_agreement(board: Leaderboard) -> None:
@@ -155,11 +160,24 @@ def _print_agreement(board: Leaderboard) -> None:
     print_table(["weighted Kendall x 100", *columns], [[name, *row] for name, row in zip(names, cells, strict=True)])
 
 
+@dataclass(frozen=True)
+class Page:
+    """The web page that `--report` asks for.
+
+    Attributes:
+        path: the file.
+        thumbnails: the dataset to show small pictures of, if any.
+    """
+
+    path: Path
+    thumbnails: str | None
+
+
 def _finish(
     board: Leaderboard,
     settings: Mapping[str, Any],
     json_path: Path | None,
-    report: Path | None,
+    page: Page | None,
     kept: Destination | None = None,
     *,
     agreement: bool = False,
@@ -178,10 +196,10 @@ def _finish(
             said.extend(kept.keep(board))
 
     def draw() -> None:
-        if report is not None:
+        if page is not None:
             folder = None if kept is None else kept.folder
-            board.report(report, board=None if printed else json_path, winner=folder)
-            said.append(f"report written to {report}")
+            board.report(page.path, board=None if printed else json_path, winner=folder, thumbnails=page.thumbnails)
+            said.append(f"report written to {page.path}")
 
     with contextlib.ExitStack() as ahead:  # the last one goes first, and each is called whatever became of the others
         ahead.callback(_print_board, board, settings, said, as_json=printed, agreement=agreement)

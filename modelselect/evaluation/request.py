@@ -21,15 +21,9 @@ from modelselect.extraction.inputs import InputCache
 from modelselect.history.history import History, open_history, open_or_warn
 from modelselect.host.host import Host, get_host
 from modelselect.host.lookup import choose_estimators, registered
-from modelselect.probe.probe import Probe
+from modelselect.probe.probe import DEFAULT_HOLDOUT, Probe
 from modelselect.store.store import Store
 from modelselect.utils.progress import Report
-
-DEFAULT_HOLDOUT = 0.2
-"""Share of the rows held out for verification if the dataset has no validation split.
-
-They are held out even if nothing is fine-tuned: so the evidence is the same when `top_k` follows later.
-"""
 
 
 @dataclass(frozen=True)

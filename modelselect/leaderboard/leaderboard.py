@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Self, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Self, overload
 
 from modelselect.errors import LeaderboardError
 from modelselect.leaderboard import publishing, scripts
@@ -19,9 +19,12 @@ from modelselect.ranking.table import rich_table
 from modelselect.ranking.text import html_table, latex, markdown
 from modelselect.report.answer import Kept, closing_lines
 from modelselect.report.figure import draw
+from modelselect.report.markdown import markdown as report_in_markdown
 from modelselect.report.model_card import model_card
 from modelselect.report.names import display_names, ranked_by
 from modelselect.report.page import check_drawable, html
+from modelselect.report.subject import Pictures, Subject
+from modelselect.report.thumbnails import pictures_of
 from modelselect.store.files import write_text
 from modelselect.utils.text import interactive_text, plain_text
 
@@ -166,22 +169,31 @@ class Leaderboard(Ranking):
         atlas: str | os.PathLike[str] | None = None,
         board: str | os.PathLike[str] | None = None,
         winner: str | os.PathLike[str] | None = None,
+        thumbnails: Any = None,
     ) -> None:
-        """Writes the answer as a web page: a single file that loads nothing from elsewhere.
+        """Writes the answer as a web page: a single file that loads nothing from elsewhere; or as Markdown.
 
         Args:
-            path: the file to write, such as `board.html`.
+            path: the file to write, such as `board.html`. A name that ends in `.md` makes Markdown with the same
+                sections.
             atlas: file of the atlas of architectures (`modelselect embed`) on which the candidates are shown; None for
                 the user's own atlas, if there is one.
             board: the file that `save` wrote, if the page shall say how to load it.
             winner: the folder that `board.best.save` wrote, if the page shall say how to load it.
+            thumbnails: the dataset that was given to `select()`, or a probe of it: the page then shows small pictures
+                of its rows. None shows none, since data may be private.
 
         Raises:
-            InvalidInputError: the page cannot be written, the atlas cannot be read, or Bokeh, which draws, is missing.
+            InvalidInputError: the page cannot be written, the atlas cannot be read, `thumbnails` is another dataset or
+                one without images, or a library that draws the page is missing.
         """
-        check_drawable()
+        is_markdown = Path(path).suffix == ".md"
+        if not is_markdown:
+            check_drawable()
+        pictures = Pictures() if thumbnails is None or is_markdown else pictures_of(self, thumbnails)
         kept = Kept(None if board is None else str(board), None if winner is None else str(winner))
-        write_text(path, html(self, architecture_map(self, atlas), kept))
+        subject = Subject(self, architecture_map(self, atlas), pictures, kept)
+        write_text(path, report_in_markdown(subject) if is_markdown else html(subject))
 
     def model_card(self) -> str:
         """A Markdown section for the card of the fine-tuned model: what was chosen, among what, and how."""

@@ -21,6 +21,7 @@ from modelselect.report.answer import answer_text
 from modelselect.report.model_card import summary
 from modelselect.report.names import dataset_name
 from modelselect.report.page import html, missing
+from modelselect.report.subject import Subject
 from modelselect.store.files import write_text
 from modelselect.utils.text import escaped
 
@@ -124,7 +125,7 @@ def write(board: Ranking, folder: Path, name: str, existing: Collection[str] = (
     write_text(folder / BOARD, board.to_json())
     board.to_pandas().to_parquet(folder / TABLE, index=False)
     if not missing():
-        write_text(folder / PAGE, html(board, architecture_map(board)))
+        write_text(folder / PAGE, html(Subject(board, architecture_map(board))))
     held = {path.name for path in folder.iterdir()} | ({*existing} - {PAGE})  # the upload deletes an older page
     (folder / CARD).write_text(card(board, name, held), encoding="utf-8")
 

@@ -35,7 +35,10 @@ from modelselect.probe.sources import open_splits
 from modelselect.probe.splits import check_wanted, choose_split, test_split
 from modelselect.utils.versions import __version__
 
-__all__ = ["Probe"]
+__all__ = ["DEFAULT_HOLDOUT", "Probe"]
+
+DEFAULT_HOLDOUT = 0.2
+"""Share of the rows that `select()` holds out for verification if the dataset has no validation split."""
 
 
 class Probe:
@@ -223,6 +226,10 @@ class Probe:
                 f"({reason_of(error)}). Do not change the dataset while it is used."
             ) from error
 
+    def row_name(self, index: int) -> str:
+        """What row `index` is called: the path of its file, where it has one, else its number in the dataset."""
+        return self._drawn_from.rows.row_name(int(self._checked.rows[index]))
+
     def take(self, rows: NDArray[np.integer[Any]]) -> Probe:
         """The probe of some of its rows, in ascending order; `training` and `holdout` stay the same.
 
@@ -339,6 +346,7 @@ class Probe:
         labels = self._checked.labels
         return self._record | {
             "rows": len(self),
+            "class_rows": np.bincount(labels[labels >= 0], minlength=self.n_classes).tolist(),
             "unlabelled_rows": int((labels < 0).sum()),
             "modality": self.modality,
             "fingerprint": self.fingerprint,

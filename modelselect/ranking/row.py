@@ -29,6 +29,10 @@ COSTS = ("parameters", "macs", "feature_dim", "latency_ms", "memory_bytes", "dow
 """The costs that quality can be compared with; less is better."""
 
 
+MOST_MISTAKES = 60
+"""Number of mistakes that a row names."""
+
+
 @dataclass(frozen=True)
 class RankedCandidate:
     """One candidate and what is known about it: rank, scores, costs, failures.
@@ -53,6 +57,10 @@ class RankedCandidate:
             trained on; None without `tune`.
         learning_curve: for each epoch of its fine-tuning, the number of the epoch, the mean cross-entropy while it
             trained, and the accuracy on rows that it had not trained on; None where that was not measured.
+        confusion: of the best candidate, (class, predicted class, number of held-out rows) where there are any. The
+            classes are numbers in the dataset's list of classes.
+        mistakes: of the best candidate, (row, its name, class, predicted class) of held-out rows that were classified
+            wrongly; at most `MOST_MISTAKES`.
         parameters: number of parameters.
         macs: multiply-accumulates for one input.
         feature_dim: width of the features.
@@ -106,6 +114,8 @@ class RankedCandidate:
     fine_tuned_in: str | None = field(default=None, compare=False)
     brief_accuracy: float | None = None
     learning_curve: tuple[tuple[int, float, float | None], ...] = ()
+    confusion: tuple[tuple[int, int, int], ...] = ()
+    mistakes: tuple[tuple[int, str, int, int], ...] = ()
 
     @property
     def why(self) -> str | None:

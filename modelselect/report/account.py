@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
 from modelselect.ranking.ranking import Ranking
-from modelselect.utils.text import duration
+from modelselect.utils.text import duration, printable
 
 LONGEST_LIST = 12
 """Maximum number of items that are shown of a list in the provenance. The rest is counted."""
@@ -80,11 +81,33 @@ def citations_of(board: Ranking) -> dict[str, str]:
     return {name: str((isinstance(known, Mapping) and known.get("citation")) or "") for name, known in entries.items()}
 
 
+def estimator_notes(board: Ranking) -> dict[str, str]:
+    """What each estimator is, in one sentence, and the work to cite, as far as the board knows them."""
+    about = board.provenance.get("estimators")
+    about = about if isinstance(about, Mapping) else {}
+    notes = {}
+    for name in board.estimators:
+        known = about.get(name)
+        known = known if isinstance(known, Mapping) else {}
+        parts = [str(known[key]) for key in ("about", "citation") if known.get(key)]
+        if parts:
+            notes[name] = " – ".join(parts)
+    return notes
+
+
+def command_of(board: Ranking) -> str | None:
+    """The command that repeats the run, for a shell; None if the run was started with Python objects."""
+    words = board.provenance.get("command")
+    if not isinstance(words, list | tuple) or not words or not all(isinstance(word, str) for word in words):
+        return None
+    return shlex.join(printable(word) for word in words)
+
+
 def provenance_tables(board: Ranking) -> dict[str, list[tuple[str, str]]]:
     """The provenance of the board as readable text: sections of (name, text)."""
     sections: dict[str, list[tuple[str, str]]] = {"run": []}
     for key, value in board.provenance.items():
-        if key in ("estimators", "budget"):  # other sections show these
+        if key in ("estimators", "budget", "command"):  # other sections show these
             continue
         if isinstance(value, Mapping):
             sections[key] = list(_flat(value))

@@ -1,73 +1,63 @@
-"""The report's charts, drawn with Bokeh: score against cost, verified against predicted, learning curves, the map."""
+"""The report's charts: quality against cost, accuracy with its interval, learning curves, the map of architectures."""
 
 from __future__ import annotations
 
 import collections
 import itertools
 import math
-from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from modelselect.ranking.pareto import pareto_front
 from modelselect.ranking.ranking import Ranking
 from modelselect.ranking.row import RankedCandidate
+from modelselect.report.blocks import (
+    Axis,
+    Cell,
+    Chart,
+    Column,
+    Dot,
+    Interval,
+    Intervals,
+    Line,
+    Table,
+    column_of_names,
+    column_of_texts,
+)
 from modelselect.report.costs import Cost, costs_of
 from modelselect.report.map import Map, family_of
 from modelselect.report.names import display_names
 from modelselect.utils.text import short_number
 
-if TYPE_CHECKING:
-    from bokeh.plotting import figure as Figure  # noqa: N812 (a class with a lower-case name)
-
-PALETTE = ("#3b82f6", "#f97316", "#10b981", "#a855f7", "#eab308", "#ef4444", "#06b6d4", "#ec4899")
-"""Colours of the largest families: distinct, and readable on light and dark backgrounds."""
+PALETTE = ("#3b82f6", "#f97316", "#10b981", "#a855f7", "#ca8a04", "#ef4444", "#0891b2", "#ec4899")
+"""Colours of curves and of the largest families: distinct, and visible on light and dark backgrounds."""
 
 GREY = "#8b93a1"
-HEIGHT = 420
-LONGEST_LABEL = 24
-MOST_LABELS = 12
-MOST_TICKS = 8
-RIGHT = 0.4
-"""Right of this share of the width, labels stand to the left of their points."""
+MOST_BEHIND = 1500
+"""Number of the atlas's other architectures that the map shows."""
 
 LOWEST, HIGHEST = (226, 190, 96), (29, 78, 216)
 """Colours of the lowest and the highest score on the map."""
 
+PADDING = 0.06
+"""Free space at each end of an axis, as a share of it."""
 
-def cost_chart(board: Ranking) -> tuple[dict[str, Any], dict[str, Any]] | None:
-    """The chart for the first cost and the first quality, and the data with which a page shows the others.
 
-    Returns:
-        The chart; and, by quality and cost, the axes' `label` and `quality`, `points`, `front`, `ticks`, and the
-        `names` of the candidates on the front, the cheapest first. None if no cost is known.
+def cost_charts(board: Ranking) -> list[tuple[str, Chart]]:
+    """A chart of the quality for each cost, with the cost's name; none if no cost is known.
+
+    The quality is the accuracy after fine-tuning if two candidates have one, else the score.
     """
-    costs = costs_of(board)
-    if not costs:
-        return None
-    qualities = {"score": [row.score for row in board.rows]}
     accuracies = [row.verified_accuracy for row in board.rows]
-    if sum(accuracy is not None for accuracy in accuracies) > 1:
-        qualities["accuracy, fine-tuned"] = accuracies
-    choices = {
-        quality: {cost.key: choice for cost in costs if (choice := _against(board, cost, quality, values))}
-        for quality, values in qualities.items()
-    }
-    first = next(iter(next(iter(choices.values())).values()))
-    tips = [("candidate", "@name"), ("rank", "@rank"), ("quality", "@value"), ("cost", "@shown")]
-    figure = _figure("cost", x_axis_type="log", x_axis_label=first["label"], y_axis_label=first["quality"])
-    figure.segment("x", "low", "x", "high", source=(source := _source(first["points"], "cost-points")), color=GREY)
-    figure.line("x", "y", source=_source(first["front"], "cost-front"), color=PALETTE[0], line_width=2, line_alpha=0.6)
-    dots = figure.scatter("x", "y", source=source, size="size", color="colour", line_color=None)
-    _labels(figure, source)
-    figure.xaxis.ticker = _ticker(first["ticks"])
-    round_values = [m / 2 * 10.0**k for k in range(-3, 14) for m in range(2, 20)]
-    figure.xaxis.major_label_overrides = {value: short_number(value) for value in round_values}
-    return _item(figure, tips, [dots]), choices
+    measured = sum(accuracy is not None for accuracy in accuracies) > 1
+    quality = "accuracy, fine-tuned" if measured else "score"
+    values = accuracies if measured else [row.score for row in board.rows]
+    charts = [(cost.label, _against(board, cost, quality, values)) for cost in costs_of(board)]
+    return [(name, chart) for name, chart in charts if chart is not None]
 
 
-def _against(board: Ranking, cost: Cost, quality: str, values: Sequence[float | None]) -> dict[str, Any] | None:
+def _against(board: Ranking, cost: Cost, quality: str, values: Sequence[float | None]) -> Chart | None:
     """One quality against one cost; None if fewer than two candidates have both."""
     rows = [i for i, value in enumerate(values) if value is not None and cost.values[i] is not None]
     if len(rows) < 2:
@@ -75,30 +65,41 @@ def _against(board: Ranking, cost: Cost, quality: str, values: Sequence[float | 
     called = display_names(board)
     x, y = [float(cost.values[i] or 0) for i in rows], [float(values[i] or 0) for i in rows]
     front = pareto_front(x, y)
+    show: Callable[[float], str] = _plain if quality == "score" else _percent
     ranges = [_range(board.rows[i], value, quality) for i, value in zip(rows, y, strict=True)]
-    steps = [(x[i], y[i]) for i in front]
+    across = _Scale.logarithmic(x)
+    up = _Scale.linear([end for each in ranges for end in each], show, whole=quality != "score")
+    steps = [(across.place(x[i]), up.place(y[i])) for i in front]
     corners = [p for a, b in itertools.pairwise(steps) for p in (a, (b[0], a[1]))] + steps[-1:]
-    names = [called[i] for i in rows]
-    points = {
-        "x": x,
-        "y": y,
-        "name": names,
-        "rank": [board.rows[i].rank for i in rows],
-        "shown": [short_number(value) for value in x],
-        "value": [f"{value:.4g}" if quality == "score" else f"{value:.1%}" for value in y],
-        "low": [low for low, _ in ranges],
-        "high": [high for _, high in ranges],
-        "colour": [PALETTE[0] if i in front else GREY for i in range(len(rows))],
-        "size": [11 if i in front else 8 for i in range(len(rows))],
-    }
-    return {
-        "label": cost.label,
-        "quality": quality,
-        "points": points | _label_columns(names, [math.log(value) for value in x], front),
-        "front": {"x": [corner[0] for corner in corners], "y": [corner[1] for corner in corners]},
-        "ticks": _ticks(min(x), max(x)),
-        "names": [called[rows[i]] for i in front],
-    }
+    order = sorted(range(len(rows)), key=lambda i: (rows[i] != 0, i not in front, rows[i]))
+    dots = [
+        Dot(
+            x=across.place(x[i]),
+            y=up.place(y[i]),
+            text=f"{called[rows[i]]}: {quality} {show(y[i])}, {short_number(x[i])} {cost.label}",
+            label=called[rows[i]] if i in front or rows[i] == 0 else "",
+            tone="front" if i in front else "other",
+            star=rows[i] == 0,
+            low=up.place(ranges[i][0]) if ranges[i][0] < y[i] else None,
+            high=up.place(ranges[i][1]) if ranges[i][1] > y[i] else None,
+        )
+        for i in order
+    ]
+    return Chart(
+        name=f"{quality} against {cost.label}; the line connects the candidates that no other beats in both",
+        x=Axis(cost.label, across.ticks),
+        y=Axis(quality, up.ticks),
+        dots=dots,
+        lines=[Line(corners)],
+        numbers=Table(
+            f"The front of {quality} and {cost.label}",
+            [
+                column_of_names("candidate", [called[rows[i]] for i in front]),
+                column_of_texts(cost.label, [short_number(x[i]) for i in front]),
+                column_of_texts(quality, [show(y[i]) for i in front]),
+            ],
+        ),
+    )
 
 
 def _range(row: RankedCandidate, value: float, quality: str) -> tuple[float, float]:
@@ -109,49 +110,32 @@ def _range(row: RankedCandidate, value: float, quality: str) -> tuple[float, flo
     return row.verified_interval or (value, value)
 
 
-def verified_chart(board: Ranking) -> dict[str, Any] | None:
-    """Verified accuracy, with its interval, against the predicted score; None if fewer than two were verified."""
-    rows = [i for i, row in enumerate(board.rows) if row.verified_accuracy is not None and row.score is not None]
-    if len(rows) < 2:
-        return None
+def accuracy_list(board: Ranking, chance: float | None) -> Intervals | None:
+    """The accuracies of the fine-tuned candidates with their intervals, the best first; None if none was fine-tuned."""
     called = display_names(board)
-    accuracy = [float(board.rows[i].verified_accuracy or 0) for i in rows]
-    intervals = [_range(board.rows[i], a, "accuracy") for i, a in zip(rows, accuracy, strict=True)]
-    tips = [
-        ("candidate", "@name"),
-        ("predicted rank", "@predicted"),
-        ("verified rank", "@verified"),
-        ("accuracy", "@y{0.0%}"),
-    ]
-    figure = _figure("verified", x_axis_label="score, before fine-tuning", y_axis_label="accuracy, fine-tuned")
-    x = [float(board.rows[i].score or 0) for i in rows]
-    points: dict[str, Any] = {
-        "x": x,
-        "y": accuracy,
-        "low": [low for low, _ in intervals],
-        "high": [high for _, high in intervals],
-        "name": [called[i] for i in rows],
-        "predicted": [board.rows[i].predicted_rank for i in rows],
-        "verified": [board.rows[i].rank for i in rows],
-    }
-    points |= _label_columns(points["name"], x, range(min(len(rows), MOST_LABELS)))
-    source = _source(points, "verified-points")
-    figure.segment("x", "low", "x", "high", source=source, color=GREY, line_width=2)
-    dots = figure.scatter("x", "y", source=source, size=11, color=PALETTE[0], line_color=None)
-    _labels(figure, source)
-    figure.yaxis.formatter = _percent_ticks()
-    return _item(figure, tips, [dots])
+    lines = []
+    for name, row in zip(called, board.rows, strict=True):
+        if (accuracy := row.verified_accuracy) is not None:
+            low, high = _range(row, accuracy, "accuracy")
+            interval = f" ({_percent(low)} to {_percent(high)})" if low < high else ""
+            lines.append(Interval(name, accuracy, low, high, f"{accuracy:.1%}{interval}", row is board.rows[0]))
+    if not lines:
+        return None
+    mark = None if chance is None else (chance, f"guessing: {chance:.0%}")
+    values = [end for line in lines for end in (line.low, line.high)] + ([] if chance is None else [chance])
+    high = min(1.0, max(0.1, math.ceil(10 * max(values)) / 10))
+    low = max(0.0, min(math.floor(10 * min(values)) / 10, high - 0.1))
+    step = 0.1 if high - low <= 0.5 else 0.2
+    count = round((high - low) / step)
+    ticks = [(low + step * i, f"{low + step * i:.0%}") for i in range(count + 1)]
+    return Intervals("Accuracy on held-out rows, with its 95% interval", lines, low, high, ticks, mark)
 
 
-def curves_chart(board: Ranking) -> tuple[dict[str, Any], list[tuple[str, str]], str] | None:
+def curves_chart(board: Ranking) -> Chart | None:
     """The learning curves of the best candidates that have one, at most as many as there are colours.
 
     They show the accuracy on rows that were not trained on, if it was measured in more than one epoch of every curve;
-    else the training loss.
-
-    Returns:
-        The chart; the name and the colour of each candidate; and what the chart shows. None without a curve of at least
-        two epochs.
+    else the training loss. None without a curve of at least two epochs.
     """
     rows = [i for i, row in enumerate(board.rows) if len(row.learning_curve) > 1][: len(PALETTE)]
     if not rows:
@@ -159,169 +143,161 @@ def curves_chart(board: Ranking) -> tuple[dict[str, Any], list[tuple[str, str]],
     curves = [board.rows[i].learning_curve for i in rows]
     measured = all(sum(accuracy is not None for _, _, accuracy in curve) > 1 for curve in curves)
     shown = "accuracy on validation rows" if measured else "training loss"
+    points = [[(epoch, accuracy if measured else loss) for epoch, loss, accuracy in curve] for curve in curves]
+    known = [[(epoch, value) for epoch, value in curve if value is not None] for curve in points]
+    show: Callable[[float], str] = _percent if measured else _plain
+    last = max(epoch for curve in known for epoch, _ in curve)
+    up = _Scale.linear([value for curve in known for _, value in curve], show, whole=measured)
+    across = _Scale.whole(1, last)
     called = display_names(board)
-    legend = [(called[i], PALETTE[number]) for number, i in enumerate(rows)]
-    figure = _figure("curves", x_axis_label="epoch", y_axis_label=shown)
-    drawn = []
-    for number, ((name, colour), curve) in enumerate(zip(legend, curves, strict=True)):
-        points = [(epoch, accuracy if measured else loss) for epoch, loss, accuracy in curve]
-        points = [(epoch, value) for epoch, value in points if value is not None]
-        columns = {"x": [epoch for epoch, _ in points], "y": [value for _, value in points]}
-        source = _source({**columns, "name": [name] * len(points)}, f"curves-{number}")
-        figure.line("x", "y", source=source, color=colour, line_width=2)
-        drawn.append(figure.scatter("x", "y", source=source, size=6, color=colour, line_color=None))
-    if measured:
-        figure.yaxis.formatter = _percent_ticks()
-    tips = [("candidate", "@name"), ("epoch", "@x"), (shown, "@y{0.0%}" if measured else "@y{0.000}")]
-    return _item(figure, tips, drawn), legend, shown
+    dots, lines = [], []
+    for i, colour, curve in zip(rows, PALETTE, known, strict=False):
+        places = [(across.place(epoch), up.place(value)) for epoch, value in curve]
+        lines.append(Line(places, colour))
+        dots += [
+            Dot(x, y, f"{called[i]}: {shown} {show(value)} after epoch {epoch}", tone="curve", colour=colour)
+            for (x, y), (epoch, value) in zip(places, curve, strict=True)
+        ]
+    numbers = [column_of_names("epoch", [str(epoch) for epoch in range(1, last + 1)])]
+    for i, curve in zip(rows, known, strict=True):
+        at = {epoch: show(value) for epoch, value in curve}
+        numbers.append(column_of_texts(called[i], [at.get(epoch, "") for epoch in range(1, last + 1)]))
+    return Chart(
+        name=f"The {shown} after each epoch of fine-tuning",
+        x=Axis("epoch", across.ticks),
+        y=Axis(shown, up.ticks),
+        dots=dots,
+        lines=lines,
+        legend=[(called[i], colour) for i, colour in zip(rows, PALETTE, strict=False)],
+        numbers=Table(f"The {shown} by epoch", numbers),
+    )
 
 
-def map_chart(board: Ranking, plane: Map) -> tuple[dict[str, Any], list[tuple[str, str, int]]]:
-    """The map, coloured by family, and the legend of the families. A page can colour the points by score instead.
-
-    Returns:
-        The chart, and (family, colour, number of candidates), the largest family first.
-    """
-    called = display_names(board)
+def map_charts(board: Ranking, plane: Map) -> list[tuple[str, Chart]]:
+    """The map coloured by family, and coloured by score."""
     families = [family_of(board.rows[i]) for i in plane.rows]
     sizes = collections.Counter(families)
     largest = [name for name, _ in sizes.most_common() if name][: len(PALETTE)]
     colours = dict(zip(largest, PALETTE, strict=False))
-    scores = np.array([math.nan if (s := board.rows[i].score) is None else s for i in plane.rows])
-    tips = [("candidate", "@name"), ("family", "@family"), ("score", "@shown")]
-    figure = _figure("map", match_aspect=True)
-    figure.axis.visible = False
-    hovered = []
-    if len(plane.background):
-        behind = {"x": plane.background[:, 0].tolist(), "y": plane.background[:, 1].tolist()}
-        behind |= {"name": list(plane.background_names), "family": ["in the atlas"] * len(behind["x"])}
-        behind["shown"] = ["–"] * len(behind["x"])
-        source = _source(behind, "map-background")
-        hovered = [figure.scatter("x", "y", source=source, size=4, color=GREY, alpha=0.35, line_color=None)]
-    points = {
-        "x": plane.points[:, 0].tolist(),
-        "y": plane.points[:, 1].tolist(),
-        "name": [called[i] for i in plane.rows],
-        "family": [name or "unknown" for name in families],
-        "shown": ["–" if math.isnan(score) else f"{score:.4g}" for score in scores],
-        "colour": [colours.get(name, GREY) for name in families],
-        "family_colour": [colours.get(name, GREY) for name in families],
-        "score_colour": _by_value(scores),
-    }
-    source = _source(points, "map-points")
-    dots = figure.scatter("x", "y", source=source, size=12, color="colour", alpha=0.85, line_color=None)
-    legend = [(name, colours[name], sizes[name]) for name in largest]
+    legend = [(f"{name} ({sizes[name]})", colours[name]) for name in largest]
     if others := sum(count for name, count in sizes.items() if name not in colours):
-        legend.append(("others", GREY, others))
-    return _item(figure, tips, [*hovered, dots]), legend
+        legend.append((f"others ({others})", GREY))
+    scores = [board.rows[i].score for i in plane.rows]
+    by_value = _by_value(np.array([math.nan if score is None else score for score in scores]))
+    ends = [("lowest score", _colour(LOWEST)), ("highest score", _colour(HIGHEST))]
+    by_family = [colours.get(name, GREY) for name in families]
+    return [
+        ("coloured by family", _map(board, plane, by_family, legend)),
+        ("coloured by score", _map(board, plane, by_value, ends)),
+    ]
 
 
-def _figure(name: str, **settings: Any) -> Figure:
-    from bokeh.models import DataRange1d
-    from bokeh.plotting import figure
-
-    drawn = figure(
-        name=name,
-        sizing_mode="stretch_width",
-        height=HEIGHT,
-        tools="pan,box_zoom,reset",
-        x_range=DataRange1d(range_padding=0.15),
-        y_range=DataRange1d(range_padding=0.15),
-        background_fill_color=None,
-        border_fill_color=None,
-        outline_line_color=None,
-        **settings,
-    )
-    drawn.toolbar.logo = None
-    drawn.toolbar.autohide = True
-    drawn.axis.axis_label_text_font_style = "normal"
-    return drawn
+def _map(board: Ranking, plane: Map, colours: Sequence[str], legend: Sequence[tuple[str, str]]) -> Chart:
+    called = display_names(board)
+    behind = plane.background[:MOST_BEHIND]
+    every = np.concatenate([plane.points, behind]) if len(behind) else plane.points
+    low, width = every.min(axis=0), np.ptp(every, axis=0)
+    places = PADDING + (1 - 2 * PADDING) * (every - low) / np.where(width == 0, 1.0, width)
+    dots = []
+    for number, i in enumerate(plane.rows):
+        row, (x, y) = board.rows[i], places[number].tolist()
+        score = "no score" if row.score is None else f"score {row.score:.4g}"
+        text = f"{called[i]}: {family_of(row) or 'unknown family'}, {score}"
+        winner = i == 0 and row.rank is not None
+        dots.append(Dot(x, y, text, called[i], "group", colours[number], star=winner))
+    dots.sort(key=lambda dot: not dot.star)
+    for (x, y), name in zip(places[len(plane.rows) :].tolist(), plane.background_names, strict=False):
+        dots.append(Dot(x, y, f"{name}: in the atlas", tone="behind"))
+    nearest = _nearest(board, plane, called)
+    return Chart("Map of the candidates' architectures", Axis(), Axis(), dots, legend=legend, numbers=nearest)
 
 
-def _source(columns: Mapping[str, Any], name: str) -> Any:
-    from bokeh.models import ColumnDataSource
-
-    return ColumnDataSource(dict(columns), name=name)
-
-
-def _item(figure: Figure, tips: list[tuple[str, str]], hovered: list[Any]) -> dict[str, Any]:
-    """The figure as a page embeds it, with a tooltip for the point under the mouse."""
-    from bokeh.embed import json_item
-    from bokeh.models import HoverTool
-
-    figure.add_tools(HoverTool(tooltips=tips, renderers=hovered))
-    return dict(json_item(figure))
-
-
-def _label_columns(names: Sequence[str], x: Sequence[float], labelled: Collection[int]) -> dict[str, list[Any]]:
-    """Columns for `_labels`: a text for each point that gets a label, and the side that has room for the text."""
-    low, width = min(x), (max(x) - min(x)) or 1.0
-    right = [(value - low) / width > RIGHT for value in x]
-    return {
-        "label": [shortened(name) if i in labelled else "" for i, name in enumerate(names)],
-        "side": ["right" if is_right else "left" for is_right in right],
-        "shift": [-7 if is_right else 7 for is_right in right],
-    }
-
-
-def shortened(name: str) -> str:
-    """The name; of one longer than `LONGEST_LABEL` characters, its beginning and its end.
-
-    >>> shortened("a" * 20 + "b" * 20)
-    'aaaaaaaaaaaa…bbbbbbbbbbbb'
-    """
-    half = LONGEST_LABEL // 2
-    return name if len(name) <= LONGEST_LABEL else f"{name[:half]}…{name[-half:]}"
-
-
-def _labels(figure: Figure, source: Any) -> None:
-    """Names above points. A point on the Pareto front has free space to the left and above."""
-    figure.text(
-        "x",
-        "y",
-        text="label",
-        source=source,
-        text_align="side",
-        x_offset="shift",
-        y_offset=-7,
-        text_font_size="11px",
-        text_color=GREY,
-        name=f"{figure.name}-labels",
+def _nearest(board: Ranking, plane: Map, called: Sequence[str]) -> Table | None:
+    """The most similar architecture of each of the first candidates."""
+    names = {row.candidate.id: name for row, name in zip(board.rows, called, strict=True)}
+    rows = [i for i in plane.rows if board.rows[i].nearest][:20]
+    if not rows:
+        return None
+    pairs = [board.rows[i].nearest[0] for i in rows]
+    return Table(
+        "The most similar architecture",
+        [
+            column_of_names("candidate", [called[i] for i in rows]),
+            column_of_names("family", [family_of(board.rows[i]) or "unknown" for i in rows]),
+            column_of_names("most similar", [names.get(other, other) for other, _ in pairs]),
+            Column("similarity", [Cell(f"{similarity:.2f}") for _, similarity in pairs]),
+        ],
     )
 
 
-def _ticks(low: float, high: float) -> list[float]:
-    """Round values for a logarithmic axis; at most `MOST_TICKS` of them between the lowest and the highest value."""
-    first, last = math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 1
-    for mantissas in ((1.0, 2.0, 3.0, 5.0, 7.0), (1.0, 2.0, 5.0), (1.0, 3.0), (1.0,)):
-        ticks = [m * 10.0**k for k in range(first, last + 1) for m in mantissas]
-        if sum(low <= tick <= high for tick in ticks) <= MOST_TICKS:
-            break
-    return ticks
+class _Scale:
+    """Values as places from 0 to 1 on an axis, and its ticks."""
+
+    def __init__(self, low: float, high: float, ticks: Sequence[tuple[float, str]], log: bool = False) -> None:
+        self._log = log
+        self._low, self._high = (math.log(low), math.log(high)) if log else (low, high)
+        self.values = [(value, text) for value, text in ticks if low <= value <= high]
+        self.ticks = [(self.place(value), text) for value, text in self.values]
+
+    def place(self, value: float) -> float:
+        at = math.log(value) if self._log else value
+        return round((at - self._low) / (self._high - self._low), 4)
+
+    @classmethod
+    def logarithmic(cls, values: Sequence[float]) -> _Scale:
+        """A logarithmic scale; powers of ten have the right of way among its ticks."""
+        ratio = max(max(values) / min(values), 1.1)
+        low, high = min(values) / ratio**PADDING, max(values) * ratio**PADDING
+        exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+        mantissas = (1.0, 3.0, 2.0, 5.0, 7.0, 1.5, 4.0, 6.0, 8.0, 9.0, 1.2, 2.5)
+        ticks = [(m * 10.0**k, short_number(m * 10.0**k)) for m in mantissas for k in exponents]
+        if ratio < 4:  # hardly a power of ten between the ends
+            ticks = cls.linear(values, short_number, whole=False).values
+        return cls(low, high, ticks, log=True)
+
+    @classmethod
+    def linear(cls, values: Sequence[float], show: Callable[[float], str], *, whole: bool) -> _Scale:
+        """A linear scale with about five round ticks; that of a share ends at 0 and 1."""
+        low, high = min(values), max(values)
+        spread = (high - low) or abs(high) or 1.0
+        low, high = low - PADDING * spread, high + PADDING * spread
+        if whole:
+            low, high = max(low, 0.0), min(high, 1.0)
+        if low == high:
+            low, high = low - 0.1, high + 0.1
+        power = 10.0 ** math.floor(math.log10(spread / 5))
+        step = next(m * power for m in (1, 2, 5, 10) if spread / (m * power) <= 6)
+        first = math.ceil(low / step - 1e-9)
+        count = math.floor(high / step + 1e-9) - first + 1
+        return cls(low, high, [(round(i * step, 12), show(i * step)) for i in range(first, first + count)])
+
+    @classmethod
+    def whole(cls, first: int, last: int) -> _Scale:
+        """A scale of whole numbers; both ends have a tick."""
+        ends = [first, last] if last > first else [first]
+        numbers = dict.fromkeys([*ends, *range(first, last + 1)])
+        room = 0.05 * max(last - first, 1)
+        return cls(first - room, last + room, [(number, str(number)) for number in numbers])
 
 
-def _ticker(ticks: list[float]) -> Any:
-    from bokeh.models import FixedTicker
-
-    return FixedTicker(ticks=ticks)
+def _percent(value: float) -> str:
+    return f"{100 * value:.3g}%"
 
 
-def _percent_ticks() -> Any:
-    from bokeh.models import NumeralTickFormatter
-
-    return NumeralTickFormatter(format="0.[0]%")
+def _plain(value: float) -> str:
+    return f"{value:.4g}"
 
 
-def _by_value(values: np.ndarray[Any, np.dtype[np.float64]]) -> list[str]:
+def _colour(parts: Sequence[float]) -> str:
+    return "#" + "".join(f"{round(part):02x}" for part in parts)
+
+
+def _by_value(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> list[str]:
     """A colour for each value, mixed from the colours of the lowest and the highest value; grey for NaN."""
     known = values[~np.isnan(values)]
     low, width = (known.min(), np.ptp(known) or 1.0) if len(known) else (0.0, 1.0)
-    colours = []
-    for value in values:
-        if math.isnan(value):
-            colours.append(GREY)
-            continue
-        share = (value - low) / width
-        mixed = (round(a + share * (b - a)) for a, b in zip(LOWEST, HIGHEST, strict=True))
-        colours.append("#" + "".join(f"{part:02x}" for part in mixed))
-    return colours
+    shares = [(value - low) / width for value in values.tolist()]
+    return [
+        GREY if math.isnan(share) else _colour([a + share * (b - a) for a, b in zip(LOWEST, HIGHEST, strict=True)])
+        for share in shares
+    ]

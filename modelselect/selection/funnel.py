@@ -17,6 +17,7 @@ from modelselect.leaderboard.leaderboard import Leaderboard
 from modelselect.report.answer import failure_lines, next_step
 from modelselect.report.names import short_names
 from modelselect.selection.choosing import Choice, agree, chosen
+from modelselect.selection.command import command_line
 from modelselect.selection.narrowing import recalled, within_limits
 from modelselect.selection.provenance import Begun, provenance
 from modelselect.selection.recording import recorded
@@ -138,7 +139,8 @@ def select(dataset: Any, candidates: Any = None, **settings: Unpack[Keywords]) -
             state = strategy.verify(request, state)
         state = recorded(request, state, may_look=strategy.may_look)
     budget = strategy.account(request, state)
-    board = Leaderboard.of(replace(state.ranking, provenance=provenance(request, state, begun, budget)))
+    record = provenance(request, state, begun, budget) | {"command": command_line(asked, dataset, candidates)}
+    board = Leaderboard.of(replace(state.ranking, provenance=record))
     request.host.notify("selection_finished", leaderboard=board)
     if asked.track is not None:
         _track(board, asked.track)

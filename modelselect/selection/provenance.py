@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import datetime
+import inspect
 import platform
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from modelselect.estimators.estimator import Estimator
 from modelselect.evaluation.request import Request
 from modelselect.evaluation.results import ScoringResult
 from modelselect.history.view import HistoryView
@@ -49,7 +51,8 @@ def provenance(request: Request, state: State, begun: Begun, budget: Mapping[str
         "fingerprint": context.probe.fingerprint,
         "ranked_by": [estimator.name for estimator in chosen],
         "estimators": {
-            e.name: {"key": e.key, "parameters": e.parameters, "citation": e.citation} for e in request.methods
+            e.name: {"key": e.key, "parameters": e.parameters, "about": _first_line(e), "citation": e.citation}
+            for e in request.methods
         },
         "settings": _settings(request, state),
         "choice": state.chosen,
@@ -62,6 +65,11 @@ def provenance(request: Request, state: State, begun: Begun, budget: Mapping[str
         "seconds": time.perf_counter() - begun.clock,
         "from_store": sum(result.reused for result in state.results.values() if isinstance(result, ScoringResult)),
     }
+
+
+def _first_line(estimator: Estimator) -> str:
+    """The first line of the docstring of its class."""
+    return (inspect.getdoc(type(estimator)) or "").partition("\n")[0]
 
 
 def _history(view: HistoryView) -> dict[str, Any]:

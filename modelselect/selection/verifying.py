@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -15,8 +16,9 @@ from modelselect.evaluation.fine_tuning import VerificationTask, drop, keep
 from modelselect.evaluation.request import Request
 from modelselect.evaluation.results import ScoringResult, VerificationResult
 from modelselect.evaluation.running import run
+from modelselect.probe.probe import Probe
 from modelselect.ranking.ranking import Ranking
-from modelselect.ranking.row import RankedCandidate
+from modelselect.ranking.row import MOST_MISTAKES, RankedCandidate
 from modelselect.selection.affordable import affordable_fine_tuning
 from modelselect.selection.state import State
 from modelselect.store.store import Store
@@ -127,7 +129,8 @@ def fine_tuned(
         for outcome in request.runner.map(replace(task, needs_checkpoint=True), [winner]):
             if outcome.failure is None and _kept(outcome.value, store):
                 verified[winner.id] = outcome.value
-    return _reordered(state.ranking, verified, failures, None if winner is None else winner.id, folder)
+    ranking = _reordered(state.ranking, verified, failures, None if winner is None else winner.id, folder)
+    return ranking if winner is None else _with_mistakes(ranking, winner, verified[winner.id], task.context.probe)
 
 
 def _forget_others(state: State, task: VerificationTask) -> None:
@@ -187,6 +190,32 @@ def _reordered(
         for row in rest
     ]
     return replace(ranking, rows=(*first, *rest))
+
+
+def _with_mistakes(ranking: Ranking, winner: Candidate, result: VerificationResult, probe: Probe) -> Ranking:
+    """The ranking with the mistakes of the best candidate on the held-out rows.
+
+    They are spread over the pairs of classes that are confused: first one of each pair, then another.
+    """
+    mistakes, holdout = result.verified.mistakes, probe.holdout
+    wrong = Counter((label, predicted) for _, label, predicted in mistakes)
+    missed = Counter(label for _, label, _ in mistakes)
+    right = {(label, label): rows - missed[label] for label, rows in enumerate(result.verified.class_rows)}
+    confusion = tuple((*pair, rows) for pair, rows in sorted((right | wrong).items()) if rows)
+    seen: Counter[tuple[int, int]] = Counter()
+    turns = []
+    for row, label, predicted in mistakes:
+        turns.append((seen[label, predicted], row, label, predicted))
+        seen[label, predicted] += 1
+    named = tuple(
+        (row, holdout.row_name(row), label, predicted)
+        for _, row, label, predicted in sorted(turns)[:MOST_MISTAKES]
+        if holdout is not None
+    )
+    rows = tuple(
+        replace(row, confusion=confusion, mistakes=named) if row.candidate == winner else row for row in ranking.rows
+    )
+    return replace(ranking, rows=rows)
 
 
 def _curve(row: RankedCandidate, result: VerificationResult) -> tuple[tuple[int, float, float | None], ...]:

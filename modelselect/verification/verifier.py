@@ -65,6 +65,9 @@ class Verified:
         backbone_learning_rate, head_learning_rate, weight_decay: peak rates and decay of the training that was kept.
         curve: for each epoch of that training, the mean cross-entropy while it trained, and the accuracy on the
             validation rows; None without these.
+        class_rows: number of labelled held-out rows of each class.
+        mistakes: (row, class, predicted class) of each held-out row that is classified wrongly; the row is its number
+            in the holdout.
     """
 
     accuracy: float
@@ -85,6 +88,8 @@ class Verified:
     head_learning_rate: float = 0.0
     weight_decay: float = 0.0
     curve: tuple[tuple[float, float | None], ...] = ()
+    class_rows: tuple[int, ...] = ()
+    mistakes: tuple[tuple[int, int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,8 +172,10 @@ def verify(  # noqa: PLR0913 (the public way to fine-tune)
         held = task.holdout
         assert held is not None
         predicted, _ = within_memory(lambda size: predict(trained.network, job, held, size), trained.part, device)
-    correct = int((task.classes[predicted] == held.targets).sum())
+    named = task.classes[predicted]
+    wrong = np.flatnonzero(named != held.targets)
     rows = len(held.places)
+    correct = rows - len(wrong)
     verified = Verified(
         accuracy=correct / rows,
         interval=wilson_interval(correct, rows),
@@ -188,6 +195,8 @@ def verify(  # noqa: PLR0913 (the public way to fine-tune)
         head_learning_rate=rates.head,
         weight_decay=rates.weight_decay,
         curve=tuple((epoch.loss, epoch.accuracy) for epoch in trained.history),
+        class_rows=tuple(np.bincount(held.targets, minlength=len(holdout.class_names)).tolist()),
+        mistakes=tuple(zip(*(each[wrong].tolist() for each in (held.places, held.targets, named)), strict=True)),
     )
     if keep and is_first_process():
         names = [str(training.class_names[label]) for label in task.classes]

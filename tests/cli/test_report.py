@@ -21,7 +21,7 @@ def test_the_command_line_writes_what_the_name_ends_in(tmp_path: Path, capsys: p
 
     assert not run()
     assert (tmp_path / "board.html").read_text().startswith("<!doctype html>")
-    for ending, text in {".md": board.to_markdown(), ".csv": board.to_csv(), ".tex": board.to_latex()}.items():
+    for ending, text in {".csv": board.to_csv(), ".tex": board.to_latex()}.items():
         assert not run("--output", str(tmp_path / f"table{ending}"))
         assert (tmp_path / f"table{ending}").read_text() == text
     assert run("--output", str(tmp_path / "board.docx")) == app.EXIT_BAD_USAGE

@@ -28,7 +28,11 @@ def evil_board() -> ms.Leaderboard:
                 "shelf",
                 EVIL_NAME if index == 3 else f"model-{index:02}",
                 f"r{index}",
-                {"family": EVIL if index % 4 == 0 else f"f{index % 4}", "size_bytes": 10**6 + index},
+                {
+                    "family": EVIL if index % 4 == 0 else f"f{index % 4}",
+                    "size_bytes": 10**6 + index,
+                    "url": {0: 'https://hub.example/a"b', 1: "javascript:alert(1)"}.get(index, ""),
+                },
             ),
             rank=index + 1,
             score=1.0 - index / 12,
@@ -55,6 +59,9 @@ def evil_board() -> ms.Leaderboard:
             throughput=100.0 + index,
             memory_bytes=10**7 * (1 + index % 3),
             stopped=f"{EVIL} the budget ended" if index == 9 else None,
+            confusion=((0, 0, 40), (0, 1, 3), (1, 1, 50), (2, 3, 7)) if index == 0 else (),
+            mistakes=((5, f"{EVIL}.png", 0, 1), (9, "b.png", 2, 3)) if index == 0 else (),
+            learning_curve=((1, 2.0, None), (2, 1.0, None)) if index < 2 else (),
         )
         for index in range(11)
     ]
@@ -64,6 +71,7 @@ def evil_board() -> ms.Leaderboard:
         "dataset": {
             "name": f"{EVIL}pets",
             "classes": [EVIL, "cat", "]]>", "<!--"],
+            "class_rows": [50, 60, 70, 70],
             "source": {"path": f"{EVIL}/x"},
             "skipped": [[f"{EVIL} private.png", "corrupt"]],
             "remarks": [f"1 file was left out: {EVIL} private.png."],
@@ -71,6 +79,7 @@ def evil_board() -> ms.Leaderboard:
         "ranked_by": ["logme"],
         "estimators": {"logme": {"parameters": {"solver": EVIL}, "citation": f"{EVIL} You et al., 2021"}},
         "settings": {"seed": 0},
+        "command": ["modelselect", "select", f"{EVIL}/x", "-c", "shelf:*"],
         "budget": {
             "asked": f"{EVIL} 20m",
             "passes": None,

@@ -1,0 +1,76 @@
+"""Small pictures of the dataset for a report. A report has none unless the user asks, since data may be private."""
+
+from __future__ import annotations
+
+import base64
+import io
+from typing import Any
+
+from modelselect.errors import InvalidInputError
+from modelselect.probe.probe import DEFAULT_HOLDOUT, Probe
+from modelselect.probe.rows import IMAGE
+from modelselect.ranking.ranking import Ranking
+from modelselect.report.subject import Pictures, Subject
+
+SIZE = 96
+"""Longest side of a picture, in pixels."""
+
+MOST_CLASSES, OF_EACH_CLASS, MOST_MISTAKES = 12, 3, 24
+
+QUALITY = 70
+"""Quality of the JPEG files."""
+
+
+def pictures_of(board: Ranking, dataset: Any) -> Pictures:
+    """Pictures of some rows of each class, and of the winner's mistakes.
+
+    Args:
+        board: the ranking, for the seed and the rows that were held out.
+        dataset: the dataset that was given to `select()`, or a probe of it.
+
+    Raises:
+        InvalidInputError: it is another dataset, or one without images.
+        DatasetError: the dataset cannot be read.
+    """
+    probe = dataset if isinstance(dataset, Probe) else _drawn_again(board, dataset)
+    if probe.modality != IMAGE:
+        raise InvalidInputError(f"thumbnails show images, but the rows of the dataset are of the kind {probe.modality}")
+    if probe.fingerprint != board.provenance.get("fingerprint"):
+        raise InvalidInputError(
+            "the dataset given for thumbnails is not the one of this leaderboard, or its rows have changed. Give the "
+            "same dataset, or the Probe that was given to select()."
+        )
+    classes: dict[str, list[str]] = {}
+    labels = [] if probe.labels is None else probe.labels.tolist()
+    for row, label in enumerate(labels):
+        if 0 <= label < MOST_CLASSES:
+            shown = classes.setdefault(probe.class_names[label], [])
+            if len(shown) < OF_EACH_CLASS:
+                shown.append(_address(probe.item(row)))
+    mistakes = board.best.mistakes[:MOST_MISTAKES] if board.ranked else ()
+    held = probe.holdout
+    found = {} if held is None else {row: _address(held.item(row)) for row, *_ in mistakes if 0 <= row < len(held)}
+    return Pictures(dict(sorted(classes.items())), found)
+
+
+def _drawn_again(board: Ranking, dataset: Any) -> Probe:
+    """The probe of the run."""
+    subject = Subject(board)
+    record, settings = subject.dataset, board.provenance.get("settings")
+    seed = record.get("seed")
+    fine_tuned = isinstance(settings, dict) and (settings.get("top_k") or settings.get("tune"))
+    size = record.get("requested_size")
+    return Probe.of(
+        dataset,
+        size=size if isinstance(size, int) else None,
+        seed=seed if isinstance(seed, int) else 0,
+        holdout=DEFAULT_HOLDOUT,
+        may_keep_all=not fine_tuned,
+    )
+
+
+def _address(image: Any) -> str:
+    image.thumbnail((SIZE, SIZE))
+    content = io.BytesIO()
+    image.convert("RGB").save(content, "JPEG", quality=QUALITY)
+    return f"data:image/jpeg;base64,{base64.b64encode(content.getvalue()).decode()}"

@@ -1,0 +1,65 @@
+"""The command line that repeats a run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any
+
+from modelselect.evaluation.settings import Settings
+from modelselect.verification.recipe import FineTuning
+
+_ON_THE_COMMAND_LINE = ("epochs", "trials", "patience")
+"""The parts of the recipe of fine-tuning that the command line has options for."""
+
+
+def command_line(settings: Settings, dataset: Any, candidates: Any) -> list[str] | None:
+    """The words of a command that repeats the run; None if an argument is a Python object without a text form.
+
+    >>> command_line(Settings(top_k=3, probe_size=None), "photos", ["embedded:*", "dir:models/*"])
+    ['modelselect', 'select', 'photos', '-c', 'embedded:*', '-c', 'dir:models/*', '--top-k', '3', '--probe-size', 'all']
+    """
+    expressions = [] if candidates is None else candidates if isinstance(candidates, list | tuple) else [candidates]
+    if not all(isinstance(each, str | os.PathLike) for each in (dataset, *expressions)):
+        return None
+    words = ["modelselect", "select", os.fspath(dataset)]
+    words += [word for each in expressions for word in ("-c", os.fspath(each))]
+    for each in fields(Settings):
+        value = getattr(settings, each.name)
+        if each.name == "progress" or value == each.default:
+            continue
+        option = _recipe_options(value) if each.name == "fine_tuning" else _option(each.name, value)
+        if option is None:
+            return None
+        words += option
+    return words
+
+
+def _option(name: str, value: Any) -> list[str] | None:
+    """The words of one option; None if its value has no text form."""
+    option = f"--{name.replace('_', '-')}"
+    if name == "history" and value is False:
+        return ["--no-history"]
+    if value is True:
+        return [option]
+    if name == "license":
+        return [word for each in ([value] if isinstance(value, str) else value) for word in (option, each)]
+    if name == "probe_size" and value is None:
+        return [option, "all"]
+    if isinstance(value, Sequence) and not isinstance(value, str) and all(isinstance(each, str) for each in value):
+        return [option, ",".join(value)]
+    return [option, str(value)] if isinstance(value, str | int | float | os.PathLike) else None
+
+
+def _recipe_options(recipe: FineTuning) -> list[str] | None:
+    """The options of a recipe; None if it differs from the default in something that no option sets."""
+    usual = FineTuning()
+    changed = {
+        each.name: value
+        for each in fields(recipe)
+        if (value := getattr(recipe, each.name)) != getattr(usual, each.name)
+    }
+    if not changed.keys() <= set(_ON_THE_COMMAND_LINE):
+        return None
+    return [word for name, value in changed.items() for word in (f"--{name}", str(value))]
