@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from modelselect.cli.options import JsonFlag
+from modelselect.cli.streams import answering
 from modelselect.cli.terminal import console, loaded_host, print_json
 
 if TYPE_CHECKING:
@@ -81,15 +82,16 @@ def _print_all(known: Iterable[Estimator]) -> None:
     for estimator in known:
         families[next(title for title, belongs in FAMILIES if belongs(estimator))].append(estimator)
     names = max((len(e.name) for group in families.values() for e in group), default=0)
-    out = console()
-    for title, group in families.items():
-        if group:
-            out.print(Text(title, style="bold"))
-        for e in group:
-            mark = "*" if e.name in DEFAULT_ESTIMATORS else " "
-            line = printable(f"{mark} {e.name:<{names}}  {summary(e)}")
-            out.print(Text(line, overflow="ellipsis", no_wrap=True), no_wrap=True)
-    out.print("* is the default. modelselect estimators NAME shows one in detail, --json all.", markup=False)
+    with answering():
+        out = console()
+        for title, group in families.items():
+            if group:
+                out.print(Text(title, style="bold"))
+            for e in group:
+                mark = "*" if e.name in DEFAULT_ESTIMATORS else " "
+                line = printable(f"{mark} {e.name:<{names}}  {summary(e)}")
+                out.print(Text(line, overflow="ellipsis", no_wrap=True), no_wrap=True)
+        out.print("* is the default. modelselect estimators NAME shows one in detail, --json all.", markup=False)
 
 
 def _print_one(estimator: Estimator, described: dict[str, Any]) -> None:
@@ -112,4 +114,5 @@ def _print_one(estimator: Estimator, described: dict[str, Any]) -> None:
     prose = re.sub(r"(?<=\S)\n(?=\S)", " ", prose.rstrip())  # lines of a paragraph are as long as the terminal's
     lines = [estimator.name, "", *map(printable, prose.splitlines()), ""]
     lines += [printable(f"{what}: {value}") for what, value in facts.items()]
-    console().print(Text("\n".join(lines)))
+    with answering():
+        console().print(Text("\n".join(lines)))

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from modelselect.cli.streams import say
+
 
 def new(
     kind: Annotated[
@@ -25,5 +27,5 @@ def new(
     place = folder or Path(f"modelselect-{name.replace('_', '-')}")
     written = write(kind, name, place, license=license, author=author)
     for path in written:
-        typer.echo(str(place / path))
+        say(place / path)
     typer.echo(f"Next: cd {place} && pip install -e '.[dev]' && pytest", err=True)

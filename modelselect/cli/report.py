@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from modelselect.cli import history
+from modelselect.cli.streams import say
 
 
 def report(
@@ -50,7 +51,7 @@ def report(
     name = source.removeprefix(history.HUB)
     board = Leaderboard.load(source) if name == source else Leaderboard.from_hub(name)
     if script is not None:
-        typer.echo(board.script(script), nl=False)
+        say(board.script(script), nl=False)
         return
     if push is not None:
         typer.echo(f"pushed: {board.push_to_hub(push, private=private or None)}", err=True)

@@ -58,28 +58,37 @@ def print_table(
 
     from modelselect.utils.text import printable
 
-    out = console()
-    table = Table(header_style="bold")
-    notes = []
-    if out.is_terminal:
-        needed = [3 + max(len(texts[i]) for texts in (columns, *rows)) for i in range(len(columns))]
-        count, least = len(columns), len(columns) - optional
-        while count > least and 1 + sum(needed[:count]) > out.width:
-            count -= 1
-        if hidden := columns[count:]:
-            notes.append(f"Too narrow for {', '.join(name.replace('_', ' ') for name in hidden)}; --json shows all.")
-        columns, rows = columns[:count], [row[:count] for row in rows]
-        if not all_rows and len(rows) > (most := max(out.height - ROOM_BELOW, 1)):
-            notes.append(f"… and {len(rows) - most:,} more; --all or --json shows them.")
-            rows = rows[:most]
-    for index, column in enumerate(columns):
-        table.add_column(column.replace("_", " "), overflow="fold", no_wrap=index == 0)
-    for row in rows:
-        table.add_row(*(Text(printable(cell)) for cell in row))
     with answering():
+        out = console()
+        columns, rows, notes = _fitting(columns, rows, out, all_rows, optional)
+        table = Table(header_style="bold")
+        for index, column in enumerate(columns):
+            table.add_column(column.replace("_", " "), overflow="fold", no_wrap=index == 0)
+        for row in rows:
+            table.add_row(*(Text(printable(cell)) for cell in row))
         out.print(table)
-        for note in notes:
-            out.print(note, markup=False, highlight=False)
+        for line in notes:
+            out.print(line, markup=False, highlight=False)
+
+
+def _fitting(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], screen: Any, all_rows: bool, optional: int
+) -> tuple[Sequence[str], Sequence[Sequence[str]], list[str]]:
+    """The columns and the rows that fit a screen, and what to say of the others. All, where there is no terminal."""
+    notes: list[str] = []
+    if not screen.is_terminal:
+        return columns, rows, notes
+    needed = [3 + max(len(texts[i]) for texts in (columns, *rows)) for i in range(len(columns))]
+    count, least = len(columns), len(columns) - optional
+    while count > least and 1 + sum(needed[:count]) > screen.width:
+        count -= 1
+    if hidden := columns[count:]:
+        notes.append(f"Too narrow for {', '.join(name.replace('_', ' ') for name in hidden)}; --json shows all.")
+    columns, rows = columns[:count], [row[:count] for row in rows]
+    if not all_rows and len(rows) > (most := max(screen.height - ROOM_BELOW, 1)):
+        notes.append(f"… and {len(rows) - most:,} more; --all or --json shows them.")
+        rows = rows[:most]
+    return columns, rows, notes
 
 
 def print_json(value: Any) -> None:
