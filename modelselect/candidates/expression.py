@@ -27,6 +27,6 @@ class Expression:
         if match is None:
             raise ExpressionError(
                 f"{text!r} is not a candidate expression. Expected 'zoo:name' or 'zoo:glob*', "
-                "for example 'embedded:*', 'timm:resnet*' or 'dir:path/to/models/*'."
+                "for example 'embedded:*', 'timm:resnet18*' or 'dir:path/to/models/*'."
             )
         return cls(match["zoo"], match["pattern"])

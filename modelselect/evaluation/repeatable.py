@@ -21,7 +21,7 @@ def check_repeatable(backbone: Backbone, probe: Probe, extractor: Extractor, com
     """
     import torch
 
-    if not isinstance(extractor, TorchExtractor):
+    if not isinstance(extractor, TorchExtractor) or not _is_of_torch(compute.device):
         return
     preprocessing, device = backbone.preprocessing, compute.device
     row = torch.stack([preprocessing.prepare(probe.item(0))])
@@ -46,3 +46,14 @@ def check_repeatable(backbone: Backbone, probe: Probe, extractor: Extractor, com
             f"the largest feature is {largest:.2g}), so no score could be repeated. Turn off dropout, random masking "
             "and sampling in evaluation mode"
         )
+
+
+def _is_of_torch(device: str) -> bool:
+    """Whether torch knows this kind of device; an extractor may bring another."""
+    import torch
+
+    try:
+        torch.device(device)
+    except RuntimeError:
+        return False
+    return True

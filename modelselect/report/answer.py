@@ -58,7 +58,7 @@ def closing_lines(board: Ranking) -> list[str]:
     lines = [*answer_text(board), smaller_and_as_good(board), *failure_lines(board)]
     if (step := next_step(board)) is not None:
         lines.append(f"Next: {step}")
-    return [line for line in lines if line]
+    return [printable(line) for line in lines if line]
 
 
 def _accuracy_text(board: Ranking) -> str:
@@ -186,8 +186,9 @@ def next_step(board: Ranking) -> str | None:
         return f"add --top-k {count} (top_k={count}) to fine-tune {first} and measure the accuracy."
     if board.best.fine_tuned is None:
         return None
-    trust = ", trust_remote_code=True" if board.best.candidate.metadata.get("remote_code") else ""
-    step = f'board.best.save("winner"{trust}) writes the model (--save winner)'
+    trusted = board.best.candidate.metadata.get("remote_code")
+    call = 'board.best.save("winner", trust_remote_code=True)' if trusted else 'board.best.save("winner")'
+    step = f"{call} writes the model (--save winner)"
     return f"{step}." if board.best.candidate.zoo == OWN_MODULES else f"{step}; board.best.predict(...) uses it."
 
 

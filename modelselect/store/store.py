@@ -132,7 +132,7 @@ class Store:
         """
         path = self._path(key)
         with self._explained("read"):
-            if not path.is_file():  # there is none, or something else has its name
+            if path.exists() and not path.is_file():  # something else has its name
                 return None
             try:
                 file = path.open("rb")

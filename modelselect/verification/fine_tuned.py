@@ -59,8 +59,9 @@ class FineTuned:
         raise CandidateError(
             f"the fine-tuned weights ({key}) are not in {' or '.join(str(store.path) for store in stores)}: they were "
             "evicted, or the candidate was fine-tuned on another machine. To make them again, run select() again with "
-            "the same arguments: what is still in the store is not computed again. If the weights are in another "
-            "store, give its folder with cache_dir=. load(fine_tuned=False) gives the pre-trained weights."
+            "the same arguments: what is still in the store is not computed again. If they are in another store, "
+            "give the store's folder with load(cache_dir=...). Or load the pre-trained weights with "
+            "load(fine_tuned=False)."
         )
 
     def signature_for(self, candidate: Candidate) -> Signature:

@@ -86,7 +86,7 @@ LINES = [
         before="select {data} -c embedded:plain.random -e knn -q",
     ),
     Case("store --dry-run", "add --evict SIZE, such as 5GB", "store --dry-run --evict 5GB"),
-    Case("search plain", "'embedded:*', 'timm:resnet*'", "search 'embedded:*'"),
+    Case("search plain", "'embedded:*', 'timm:resnet18*'", "search 'embedded:*'"),
     Case("search 'embedded:?task=x'", "'embedded:*'", "search 'embedded:*'", shows="plain.random"),
     Case("search 'embedded:?task=x'", "'embedded:resnet.*'", "search 'embedded:resnet.*'", shows="resnet.textures"),
     Case("search 'embedded:?task=x'", "'embedded:*.letters'", "search 'embedded:*.letters'", shows="vit.letters"),

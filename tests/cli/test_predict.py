@@ -25,7 +25,7 @@ def modelselect(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProces
 def test_a_folder_of_images_becomes_a_model_that_another_process_uses(
     dataset: Path, cache: Path, tmp_path: Path
 ) -> None:
-    asked = ["-c", "embedded:plain.letters", "-e", "centroid", "--epochs", "8", "-q"]
+    asked = ["-c", "embedded:plain.letters", "-e", "centroid", "--epochs", "8"]
     done = modelselect("select", dataset, *asked, "--save", "winner", "--report", "page.html", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "modelselect predict winner photo.jpg" in done.stderr
@@ -118,7 +118,7 @@ def test_the_winner_is_pushed_into_a_private_repository(
     capsys: pytest.CaptureFixture[str], hub: Hub, dataset: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_writer")
-    asked = ["-c", "embedded:plain.letters", "-e", "centroid", "--epochs", "1", "--budget", "20m", "-q"]
+    asked = ["-c", "embedded:plain.letters", "-e", "centroid", "--epochs", "1", "--budget", "20m"]
     code, _, err = run(capsys, "select", dataset, *asked, "--push", "writer/winner")
     assert code == 0
     assert "winner pushed: " in err

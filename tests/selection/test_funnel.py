@@ -131,7 +131,7 @@ def test_listeners_hear_of_every_candidate_and_of_the_end(dataset: Path) -> None
         ({"estimators": "logmee"}, UnknownNameError, "Did you mean 'logme'"),
         ({"candidates": "embeded:*"}, UnknownNameError, "Did you mean 'embedded'"),
         ({"candidates": "embedded:nothing-like-it*"}, ExpressionError, "no candidate matched"),
-        ({"candidates": "resnet50"}, ExpressionError, "not a candidate expression"),
+        ({"candidates": "resnet50"}, ExpressionError, "Did you mean timm:resnet50 or torchvision:resnet50"),
         ({"candidates": []}, ExpressionError, "no candidate matched"),
         ({"candidates": [42]}, InvalidInputError, "42 is not a candidate"),
         ({"estimators": []}, InvalidInputError, "estimators is empty"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from modelselect.candidates.backbone import Backbone, Outputs
 from modelselect.candidates.candidate import Candidate
 from modelselect.candidates.preprocessing import CallablePreprocessing
 from modelselect.candidates.readers import WholeOutput
+from modelselect.probe.images import Reading
 from modelselect.verification import FineTuning, Verified
 
 DIMENSIONS = 6
@@ -28,6 +29,12 @@ class Rows:
     inputs: np.ndarray
     labels: np.ndarray
     class_names: tuple[str, ...] = ("a", "b", "c")
+    modality: str = "array"
+    reading: Reading = field(default_factory=Reading)
+
+    @property
+    def labels_in_own_type(self) -> tuple[str, ...]:
+        return self.class_names
 
     def __len__(self) -> int:
         return len(self.inputs)
