@@ -176,6 +176,15 @@ def test_a_strangers_folder_does_not_lift_the_bound_of_pixels() -> None:
     assert signature.reading.max_pixels == Reading().max_pixels
 
 
+def test_a_folder_whose_parts_do_not_belong_together_is_one_error() -> None:
+    row, _ = tuned_row("embedded:resnet.letters")
+    row.save("winner")
+    path = Path("winner", SIGNATURE)
+    path.write_text(json.dumps({**json.loads(path.read_text()), "labels": ["a", "b", "c", "d", "e", "f", "g"]}))
+    with pytest.raises(CandidateError, match="its files do not belong together"):
+        ms.load("winner").predict(halves(3)[0])
+
+
 def test_weights_that_an_earlier_version_kept_predict_too() -> None:
     row, _ = tuned_row("embedded:resnet.letters")  # its entry names classes and method only
     assert Store().get(str(row.fine_tuned)).metadata.keys() == {"class_names", "method"}  # type: ignore[union-attr]
