@@ -229,6 +229,8 @@ class Probe:
     def again(cls, dataset: Any, provenance: Mapping[str, Any]) -> Probe:
         """The probe of a dataset that was drawn before; a `Probe` is returned unchanged.
 
+        Where a budget was spent on a part of the probe, the whole probe is drawn.
+
         Args:
             dataset: the dataset of that time.
             provenance: `Probe.provenance` of that time, which may come from a file.
@@ -242,7 +244,8 @@ class Probe:
         """
         if isinstance(dataset, Probe):
             return dataset
-        size, seed, known = (provenance.get(key) for key in ("requested_size", "seed", "asked"))
+        whole, seed, known = (provenance.get(key) for key in ("part_of", "seed", "asked"))
+        size = (whole if isinstance(whole, Mapping) else provenance).get("requested_size")
         asked = known if isinstance(known, Mapping) else {}
         given: dict[str, Any] = {name: tuple(v) if isinstance(v := asked.get(name), list) else v for name in _ASKED}
         given = {name: value for name, value in given.items() if isinstance(value, str | int | float | tuple)}
@@ -284,12 +287,13 @@ class Probe:
         source, positions, labels = self._drawn_from.rows, self._checked.rows[rows], self._checked.labels[rows]
         labels.flags.writeable = False
         digests = [check.digest for check in source.check(positions.tolist())]
+        whole = {"fingerprint": self.fingerprint, "requested_size": self._record["requested_size"]}
         some = Probe(
             self.name,
             DrawnRows(source, positions, labels),
             self.class_names,
             self._settings,
-            self._record | {"requested_size": len(rows)},
+            {"part_of": whole} | self._record | {"requested_size": len(rows)},
             training=self.training,
             holdout=self.holdout,
         )

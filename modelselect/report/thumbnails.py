@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from modelselect.errors import InvalidInputError
@@ -35,10 +36,11 @@ def pictures_of(board: Ranking, dataset: Any) -> Pictures:
         InvalidInputError: it is another dataset, or one without images.
         DatasetError: the dataset cannot be read.
     """
-    probe = Probe.again(dataset, record_of(board, "dataset"))
+    record = record_of(board, "dataset")
+    probe, whole = Probe.again(dataset, record), record.get("part_of")
     if probe.modality != IMAGE:
         raise InvalidInputError(f"thumbnails show images, but the rows of the dataset are of the kind {probe.modality}")
-    if probe.fingerprint != board.provenance.get("fingerprint"):
+    if probe.fingerprint != (whole if isinstance(whole, Mapping) else board.provenance).get("fingerprint"):
         raise InvalidInputError(
             "the dataset given for thumbnails is not the one of this leaderboard, or its rows have changed. Give the "
             "same dataset, or the Probe that was given to select()."

@@ -119,6 +119,15 @@ def test_pictures_are_found_again_with_the_columns_and_the_split_of_the_run(tmp_
     assert (tmp_path / "board.html").read_text().count("<img") == 6
 
 
+def test_pictures_are_found_again_after_a_run_under_a_budget(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (400, 32, 32, 3), dtype=np.uint8)
+    data = (images, [0, 1] * 200)
+    board = ms.select(data, "embedded:*.letters", estimators="knn", budget="300 passes", progress=False, history=False)
+    assert board.provenance["dataset"]["rows"] < 320  # a fifth is held out
+    board.report(tmp_path / "board.html", thumbnails=data)
+    assert (tmp_path / "board.html").read_text().count("<img") == 6
+
+
 def test_an_older_board_has_no_mistakes(
     fine_tuned: tuple[tuple[np.ndarray, list[int]], ms.Leaderboard], tmp_path: Path
 ) -> None:
