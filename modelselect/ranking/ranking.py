@@ -293,7 +293,7 @@ class Ranking:
 def record_of(ranking: Ranking, part: str) -> Mapping[str, Any]:
     """A part of the provenance, such as `dataset` or `settings`; empty if there is none.
 
-    >>> record_of(Ranking(), "dataset")
+    >>> record_of(Ranking(()), "dataset")
     {}
     """
     known = ranking.provenance.get(part)
