@@ -229,6 +229,12 @@ def test_deep_nesting_is_refused_by_its_place() -> None:
         ms.Leaderboard.from_json(json.dumps(document))
 
 
+def test_a_board_of_own_modules_on_arrays_is_read_back() -> None:
+    candidate = ms.Candidate("module", "Identity", metadata={"modality": "array"})
+    found = ms.Leaderboard((Row(candidate, 1, 1.0),))
+    assert ms.Leaderboard.from_json(found.to_json()) == found
+
+
 def test_every_field_survives_being_saved(tmp_path: Path) -> None:
     board().save(tmp_path / "board.json")
     assert ms.Leaderboard.load(tmp_path / "board.json") == board()
