@@ -65,8 +65,7 @@ def metadata_fault(key: str, value: Any) -> str | None:
         sound = sides and all(type(side) is int and 0 < side <= _LARGEST_SIDE for side in sides)
         return None if sound else f"a tuple of whole numbers from 1 to {_LARGEST_SIDE:,}"
     if key == "modality":
-        known = ("image", "text", "array")  # arrays are what a caller's own modules may take
-        return None if value in known else "'image' or 'text'"
+        return None if value in ("image", "text", "array") else "'image' or 'text'"
     if key in METADATA_FIELDS:
         return None if isinstance(value, str) and value.isprintable() else "a text on one line"
     return None

@@ -40,7 +40,8 @@ def architecture_map(board: Ranking, atlas: str | os.PathLike[str] | None = None
             own = [places[board.rows[i].candidate.unversioned_id] for i in rows]
             others = np.setdiff1d(np.arange(len(whole)), own)
             return Map(tuple(rows), flat[own], flat[others], tuple(whole.names[i] for i in others))
-    rows = [i for i, row in enumerate(board.rows) if row.embedding is not None]
+    widths = [len(row.embedding or ()) for row in board.rows]  # in a board of somebody else, they may differ
+    rows = [i for i, width in enumerate(widths) if 2 <= width == max(widths)]
     if len(rows) < 3:
         return None
     vectors = np.array([board.rows[i].embedding for i in rows], dtype=np.float64)

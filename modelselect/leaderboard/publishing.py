@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
 from modelselect import hub
 from modelselect.errors import InvalidInputError
@@ -15,7 +14,7 @@ from modelselect.history.recording import Run, kept_keys, results_of
 from modelselect.history.records import TABLES
 from modelselect.host.host import get_host
 from modelselect.leaderboard.map import architecture_map
-from modelselect.ranking.ranking import Ranking
+from modelselect.ranking.ranking import Ranking, record_of
 from modelselect.report.account import citations_of, provenance_tables
 from modelselect.report.answer import answer_text
 from modelselect.report.model_card import summary
@@ -95,7 +94,7 @@ def history_of(board: Ranking, path: Path) -> History | None:
     None if the board holds nothing that a history keeps, or does not name its dataset.
     """
     provenance = board.provenance
-    about, settings, methods = (_mapping(provenance.get(key)) for key in ("dataset", "settings", "estimators"))
+    about, settings, methods = (record_of(board, part) for part in ("dataset", "settings", "estimators"))
     fingerprint = provenance.get("fingerprint")
     if not isinstance(fingerprint, str):
         return None
@@ -199,7 +198,3 @@ def _files(repository: str, revision: str, token: str | None, endpoint: str | No
             "would be lost; give the name of another repository, or of a new one"
         )
     return files
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}

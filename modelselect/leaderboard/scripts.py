@@ -10,7 +10,8 @@ from typing import Any
 
 from modelselect.candidates.candidate import Candidate
 from modelselect.errors import InvalidInputError
-from modelselect.ranking.ranking import Ranking
+from modelselect.ranking.ranking import Ranking, record_of
+from modelselect.utils.text import printable
 from modelselect.verification.recipe import FineTuning
 
 LIBRARIES = ("transformers", "timm", "autogluon")
@@ -27,8 +28,7 @@ def script(board: Ranking, library: str) -> str:
     is_text = candidate.metadata.get("modality") == "text"
     if library == "timm" and is_text:
         raise InvalidInputError(f"{candidate} takes texts, and timm has only models of images; give 'transformers'")
-    settings = board.provenance.get("settings")
-    settings = settings if isinstance(settings, Mapping) else {}
+    settings = record_of(board, "settings")
     recipe = _recipe(settings.get("fine_tuning"))
     if recipe.optimizer != "adamw":
         raise InvalidInputError(f"the recipe has the optimizer {recipe.optimizer!r}; scripts are written for 'adamw'")
@@ -68,8 +68,7 @@ def _recipe(known: Any) -> FineTuning:
 
 def _path(board: Ranking) -> str | None:
     """Where the dataset is on this machine; None if it is not in files."""
-    about = board.provenance.get("dataset")
-    source = about.get("source") if isinstance(about, Mapping) else None
+    source = record_of(board, "dataset").get("source")
     path = source.get("path") if isinstance(source, Mapping) else None
     return path if isinstance(path, str) else None
 
@@ -106,12 +105,13 @@ def _form(folder: Path) -> str:
         configuration = json.loads((folder / "config.json").read_bytes())
     except (OSError, ValueError):
         return ""
-    return next((key for key in ("architecture", "model_type") if isinstance(configuration.get(key), str)), "")
+    known = configuration if isinstance(configuration, dict) else {}
+    return next((key for key in ("architecture", "model_type") if isinstance(known.get(key), str)), "")
 
 
 def _plain(text: str) -> str:
     """The text as a part of a docstring that it cannot end."""
-    return text.replace("\\", "/").replace('"', "'")
+    return printable(text).replace("\\", "/").replace('"', "'")
 
 
 _TRANSFORMERS_HEAD = """

@@ -213,7 +213,7 @@ def _place(column: str) -> int:
 
 
 def _same_classes(dataset: Any, columns: Sequence[str]) -> bool:
-    """True if each label of one column always stands beside the same label of the others, as a number and its name."""
+    """True if each label of one column always stands next to the same label of the others, as a number and its name."""
     import datasets
 
     if any(not isinstance(dataset.features[c], (datasets.ClassLabel, datasets.Value)) for c in columns):

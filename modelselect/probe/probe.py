@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from numbers import Real
@@ -39,6 +39,19 @@ __all__ = ["DEFAULT_HOLDOUT", "Probe"]
 
 DEFAULT_HOLDOUT = 0.2
 """Share of the rows that `select()` holds out for verification if the dataset has no validation split."""
+
+_ASKED = (
+    "holdout",
+    "deduplicate",
+    "label",
+    "input",
+    "split",
+    "max_corrupt",
+    "max_pixels",
+    "test_as_holdout",
+    "may_keep_all",
+)
+"""The arguments of `Probe.of` that the provenance keeps, so that `Probe.again` can draw the same rows."""
 
 
 class Probe:
@@ -148,6 +161,9 @@ class Probe:
                     "cannot apply. Leave them out, or give them to Probe.of() with the dataset itself."
                 )
             return dataset
+        columns = list(input) if isinstance(input, tuple) else input
+        values = (holdout, deduplicate, label, columns, split, max_corrupt, max_pixels, test_as_holdout, may_keep_all)
+        asked = dict(zip(_ASKED, values, strict=True))
         settings = DrawingSettings(whole_number("seed", seed, 0), max_corrupt)
         if size is not None:
             size = whole_number("size", size, 2)
@@ -176,6 +192,7 @@ class Probe:
             "label_map": {str(original): index for index, original in enumerate(classes.originals)},
             "seed": settings.seed,
             "requested_size": size,
+            "asked": {name: value for name, value in asked.items() if value is not None and value is not False},
             "duplicates_dropped": len(rows) - len(kept) if deduplicate else None,
             "versions": _versions(),
         }
@@ -207,6 +224,34 @@ class Probe:
         probe = cls(name, available, classes.names, settings, record, size=size, training=whole, holdout=held_out)
         probe._checked  # noqa: B018  read now, so that faults of the rows are reported here
         return probe
+
+    @classmethod
+    def again(cls, dataset: Any, provenance: Mapping[str, Any]) -> Probe:
+        """The probe of a dataset that was drawn before; a `Probe` is returned unchanged.
+
+        Where a budget was spent on a part of the probe, the whole probe is drawn.
+
+        Args:
+            dataset: the dataset of that time.
+            provenance: `Probe.provenance` of that time, which may come from a file.
+
+        Raises:
+            DatasetError: see `of`.
+
+        >>> drawn = Probe.of((["a", "b", "c", "d"], [0, 1, 0, 1]), size=2, seed=3)
+        >>> Probe.again((["a", "b", "c", "d"], [0, 1, 0, 1]), drawn.provenance).fingerprint == drawn.fingerprint
+        True
+        """
+        if isinstance(dataset, Probe):
+            return dataset
+        whole, seed, known = (provenance.get(key) for key in ("part_of", "seed", "asked"))
+        size = (whole if isinstance(whole, Mapping) else provenance).get("requested_size")
+        asked = known if isinstance(known, Mapping) else {}
+        given: dict[str, Any] = {name: tuple(v) if isinstance(v := asked.get(name), list) else v for name in _ASKED}
+        given = {name: value for name, value in given.items() if isinstance(value, str | int | float | tuple)}
+        return cls.of(
+            dataset, size=size if isinstance(size, int) else None, seed=seed if isinstance(seed, int) else 0, **given
+        )
 
     def __len__(self) -> int:
         return len(self._checked.rows)
@@ -242,12 +287,13 @@ class Probe:
         source, positions, labels = self._drawn_from.rows, self._checked.rows[rows], self._checked.labels[rows]
         labels.flags.writeable = False
         digests = [check.digest for check in source.check(positions.tolist())]
+        whole = {"fingerprint": self.fingerprint, "requested_size": self._record["requested_size"]}
         some = Probe(
             self.name,
             DrawnRows(source, positions, labels),
             self.class_names,
             self._settings,
-            self._record | {"requested_size": len(rows)},
+            {"part_of": whole} | self._record | {"requested_size": len(rows)},
             training=self.training,
             holdout=self.holdout,
         )

@@ -23,7 +23,7 @@ _QUALIFIER = re.compile(
     "large|mini|new|old|only|orig(inal)?|other|part|phase|photo|pic(ture)?|png|private|public|raw|resized|sample|set|"
     "small|split|stage|sub|subset|tiny|unlabel?led".replace("|", "s?|")
 )
-"""Words that a split's name may hold beside the word for its kind: `train_images`, `stage1_test`, `val-split-2`."""
+"""Words that a split's name may hold next to the word for its kind: `train_images`, `stage1_test`, `val-split-2`."""
 
 _PARTS = re.compile(r"[^\W\d_]+|\d+")
 _CAMEL = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^A-Za-z]+")
@@ -48,7 +48,7 @@ def kind_of_split(name: str) -> str | None:
 
 
 def kinds_of_folders(names: Iterable[str]) -> dict[str, str]:
-    """The kind of each folder that is called like a split. `cars_test` counts beside `cars_train` or beside `train`.
+    """The kind of each folder that is called like a split. `cars_test` counts next to `cars_train` or next to `train`.
 
     >>> kinds_of_folders(["cars_train", "cars_test", "test tubes", "dogs"])
     {'cars_train': 'train', 'cars_test': 'test'}

@@ -54,7 +54,7 @@ _OTHER_FILES: Mapping[str, str] = {
 }
 
 _METADATA = "metadata"
-"""Name of the tables that say the labels of the image files beside them."""
+"""Name of the tables that say the labels of the image files next to them."""
 
 _SPLIT_COLUMNS = frozenset({"split", "set", "subset", "partition", "dataset_split", "usage"})
 """Columns that say splits, even if some of their values are no names of splits."""
@@ -126,7 +126,7 @@ def has_class_folders(root: Path, listings: Listings) -> bool:
 
 
 def remark_on_tables(root: Path) -> tuple[str, ...]:
-    """The remark that tables beside class folders are not read; none if there are no tables.
+    """The remark that tables next to class folders are not read; none if there are no tables.
 
     Raises:
         DatasetError: a table says other classes of the images than the class folders.
@@ -416,7 +416,7 @@ def _typed(column: Any) -> Any:
 
 
 def _refuse_test_table(path: Path) -> None:
-    """Raises for a table that is the test split beside a table of training rows."""
+    """Raises for a table that is the test split next to a table of training rows."""
 
     def kind(file: Path) -> str | None:
         return kind_of_split(_SHARD.sub("", file.name.split(".")[0]))
@@ -450,7 +450,7 @@ def _is_metadata(path: Path) -> bool:
 
 
 def _tables_of_images(root: Path, tables: Sequence[Path], images: int, *, input: Any, label: str | None) -> Openers:
-    """Tables beside the images that they name: `metadata.csv`, or any other table of paths and labels."""
+    """Tables next to the images that they name: `metadata.csv`, or any other table of paths and labels."""
     chosen = [table for table in tables if _is_metadata(table)] or list(tables)
     by_name: dict[str, list[Path]] = defaultdict(list)
     for table in chosen:

@@ -47,7 +47,7 @@ _ASIDE = re.compile(
     r"scripts?|src|unlabell?ed|unsup(ervised)?|weights",
     re.IGNORECASE,
 )
-"""Names of folders that stand beside splits: alone they cast no doubt on the splits."""
+"""Names of folders that stand next to splits: alone they cast no doubt on the splits."""
 _FOLD = re.compile(r"(batch|cv|folds?|k|part|partition|round|run|session|split)[-_ .]?\d+", re.IGNORECASE)
 
 
@@ -181,8 +181,8 @@ class _Level:
         """Some folders that are called like splits hold folders with images."""
         names = {name: self._names_in(name) for name in nested}
         kinds = {self.kinds[name] for name in nested}
-        beside = [name for name in self.plain if not is_container(name) and not _ASIDE.fullmatch(name)]
-        if not beside or (len(kinds) > 1 and _share_names(names.values())):
+        others = [name for name in self.plain if not is_container(name) and not _ASIDE.fullmatch(name)]
+        if not others or (len(kinds) > 1 and _share_names(names.values())):
             flat = [name for name in self.kinds if name not in nested and self.kinds[name] != TEST]
             return self._splits({name: name for name in nested}, left_out=[*self.plain, *flat])
         if self.wanted == WHOLE:
@@ -220,7 +220,7 @@ class _Level:
         return self._tree("CLASS", {WHOLE: classes}, tests, self._beside([self.base]), remarks)
 
     def _splits(self, folders: Mapping[str, str], left_out: list[str]) -> Tree:
-        """`folders`: the folder of each split; `left_out`: names of folders beside them that hold images."""
+        """`folders`: the folder of each split; `left_out`: names of folders next to them that hold images."""
         splits, opened = {}, [self.base]
         has_training = TRAIN in {self.kinds.get(name) for name in folders.values()}
         for split, name in folders.items():
@@ -237,7 +237,7 @@ class _Level:
         others = [n for n in self.listings[self.base].folders if n not in self.filled and not kind_of_split(n)]
         left_out = [*left_out, *(n for n in others if contents(self.listings[self.at(n)]) != EMPTY)]
         said = [f"{name} ({contents(self.listings[self.at(name)])})" for name in sorted(left_out)]
-        parts = [f"folders beside the splits: {some(said)}"] if said else []
+        parts = [f"folders next to the splits: {some(said)}"] if said else []
         tests = [name for name, kind in self.kinds.items() if kind == TEST]
         return self._tree("SPLIT/CLASS", splits, tests, [*parts, *self._beside(opened)])
 
@@ -300,14 +300,14 @@ class _Level:
             top, name = inner, only
 
     def _beside(self, folders: Iterable[str]) -> list[str]:
-        """Images and hidden folders beside the class folders or the splits."""
+        """Images and hidden folders next to the class folders or the splits."""
         parts = []
         for folder in folders:
             here = self.listings[folder]
             where = os.path.relpath(folder, self.root)
             inside = "" if where == os.curdir else f" in {where}"
             if here.images:
-                parts.append(f"{count(len(here.images), 'image')} beside the folders{inside}")
+                parts.append(f"{count(len(here.images), 'image')} next to the folders{inside}")
             if hidden := [name for name in here.hidden if self.listings.holds_images(os.path.join(folder, name))]:
                 parts.append(f"hidden folders with images{inside} ({some(hidden)})")
         return parts
@@ -341,8 +341,8 @@ class _Level:
 
     def _ambiguous(self, why: str, names: list[str]) -> str:
         """`names`: of the folders that can be read in two ways."""
-        beside = [name for name in self.filled if name not in names]
-        siblings = f", beside {some(beside)}," if beside else ""
+        others = [name for name in self.filled if name not in names]
+        siblings = f", next to {some(others)}," if others else ""
         usable = [n for n in names if self.kinds.get(n) != TEST and self.listings.holds_class_folders(self.at(n))]
         unusable = [name for name in names if name in self.kinds and name not in usable]
         advice = [f"If all are classes, {_SAY_ALL}."]
@@ -375,7 +375,7 @@ def vanished(folder: str, listing: Listing, reason: str | None = None) -> str:
 
 
 def is_test_folder(path: str, root: str, listings: Listings) -> bool:
-    """True for a folder in a test split that has a folder of training rows beside it, and does not hold `root`."""
+    """True for a folder in a test split that has a folder of training rows next to it, and does not hold `root`."""
     while not lies_in(root, path):
         parent, name = os.path.split(path)
         if kind_of_known_split(name) == TEST:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from statistics import NormalDist
 
 SURE = 0.8
-"""Below this probability of being better, two candidates cannot be told apart."""
+"""Below this probability of being better, two candidates cannot be distinguished."""
 
 
 @dataclass(frozen=True)

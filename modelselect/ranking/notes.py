@@ -7,7 +7,7 @@ from typing import Any
 
 from modelselect.agreement import Agreement
 from modelselect.ranking.cells import name_of
-from modelselect.ranking.ranking import Ranking
+from modelselect.ranking.ranking import Ranking, record_of
 from modelselect.utils.text import duration, printable
 
 GUESSING = (
@@ -34,7 +34,7 @@ def notes_of(ranking: Ranking, names: Sequence[str] | None = None) -> list[str]:
             f"{verification_text(found)} Score and accuracy of the {found.n} fine-tuned models agree with a weighted "
             f"Kendall of {found.weighted_kendall:.2f}. A number in brackets is the rank by score, where it differs."
         )
-    if isinstance(budget := ranking.provenance.get("budget"), Mapping):
+    if budget := record_of(ranking, "budget"):
         notes += describe_budget(budget)
     for name in dict.fromkeys((*ranking.estimators, *(name for row in ranking.rows for name in row.failures))):
         reasons = [row.warnings[name] for row in ranking.rows if name in row.warnings]
@@ -44,11 +44,16 @@ def notes_of(ranking: Ranking, names: Sequence[str] | None = None) -> list[str]:
     return [printable(note) for note in notes]
 
 
-def remarks_of(ranking: Ranking) -> list[str]:
-    """What the user must know of the rows that were read, and of the candidates, if they were chosen for the user."""
+def remarks_of(ranking: Ranking, parts: Sequence[str] = ("dataset", "choice")) -> list[str]:
+    """What the user must know of the rows that were read, and of the candidates, if they were chosen for the user.
+
+    Args:
+        ranking: what is shown.
+        parts: the parts of the provenance that hold remarks.
+    """
     found: list[str] = []
-    for record in (ranking.provenance.get("dataset"), ranking.provenance.get("choice")):
-        remarks = record.get("remarks", []) if isinstance(record, Mapping) else []
+    for part in parts:
+        remarks = record_of(ranking, part).get("remarks", [])
         found += [printable(each) for each in remarks if isinstance(each, str)] if isinstance(remarks, list) else []
     return found
 

@@ -110,13 +110,12 @@ class Ranking:
     @property
     def chance(self) -> float | None:
         """The accuracy of guessing, from 0 to 1: one divided by the number of classes. None if that is not known."""
-        dataset = self.provenance.get("dataset")
-        classes = dataset.get("classes") if isinstance(dataset, Mapping) else None
+        classes = record_of(self, "dataset").get("classes")
         return 1 / len(classes) if isinstance(classes, list | tuple) and classes else None
 
     @property
     def rivals(self) -> tuple[RankedCandidate, ...]:
-        """The ranked rows that cannot be told apart from the first.
+        """The ranked rows that cannot be distinguished from the first.
 
         These are the rows that the first is better than with a probability below `SURE`.
         """
@@ -289,3 +288,13 @@ class Ranking:
                 f"{source} is a damaged leaderboard: {printable(str(error))}. Create it again."
             ) from error
         return cls(rows, **known)
+
+
+def record_of(ranking: Ranking, part: str) -> Mapping[str, Any]:
+    """A part of the provenance, such as `dataset` or `settings`; empty if there is none.
+
+    >>> record_of(Ranking(()), "dataset")
+    {}
+    """
+    known = ranking.provenance.get(part)
+    return known if isinstance(known, Mapping) else {}

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from modelselect.ranking.ranking import Ranking
+from modelselect.ranking.ranking import Ranking, record_of
 from modelselect.utils.text import duration, printable
 
 LONGEST_LIST = 12
@@ -21,9 +21,7 @@ def budget_table(board: Ranking) -> tuple[list[tuple[str, str]], dict[str, Table
 
     Both are empty if the run had no budget.
     """
-    account = board.provenance.get("budget")
-    if not isinstance(account, Mapping):
-        return [], {}
+    account = record_of(board, "budget")
     tables = {key: value for key, value in account.items() if _is_table(value)}
     whole = {key: value for key, value in account.items() if key not in tables and value is not None}
     drawn = {}
@@ -75,16 +73,14 @@ def contribution_table(board: Ranking) -> dict[str, list[float | None]]:
 
 def citations_of(board: Ranking) -> dict[str, str]:
     """The work to cite for each estimator, in the order of the board; empty if the plugin names none."""
-    about = board.provenance.get("estimators")
-    about = about if isinstance(about, Mapping) else {}
+    about = record_of(board, "estimators")
     entries = {name: about.get(name) for name in board.estimators}
     return {name: str((isinstance(known, Mapping) and known.get("citation")) or "") for name, known in entries.items()}
 
 
 def estimator_notes(board: Ranking) -> dict[str, str]:
     """What each estimator is, in one sentence, and the work to cite, as far as the board knows them."""
-    about = board.provenance.get("estimators")
-    about = about if isinstance(about, Mapping) else {}
+    about = record_of(board, "estimators")
     notes = {}
     for name in board.estimators:
         known = about.get(name)
@@ -96,9 +92,14 @@ def estimator_notes(board: Ranking) -> dict[str, str]:
 
 
 def command_of(board: Ranking) -> str | None:
-    """The command that repeats the run, for a shell; None if the run was started with Python objects."""
+    """The command that repeats the run, for a shell; None if the run was started with Python objects.
+
+    A board of somebody else may hold any text here. It is shown only if it is a command of modelselect.
+    """
     words = board.provenance.get("command")
-    if not isinstance(words, list | tuple) or not words or not all(isinstance(word, str) for word in words):
+    if not isinstance(words, list | tuple) or not all(isinstance(word, str) for word in words):
+        return None
+    if tuple(words[:2]) != ("modelselect", "select"):
         return None
     return shlex.join(printable(word) for word in words)
 
@@ -113,13 +114,11 @@ def provenance_tables(board: Ranking) -> dict[str, list[tuple[str, str]]]:
             sections[key] = list(_flat(value))
         else:
             sections["run"].append((key, _readable(value)))
-    parameters = board.provenance.get("estimators")
-    if isinstance(parameters, Mapping):
-        sections["estimators"] = [
-            (str(name), ", ".join(f"{k}={v!r}" for k, v in known.get("parameters", {}).items()) or "no parameters")
-            for name, known in parameters.items()
-            if isinstance(known, Mapping)
-        ]
+    sections["estimators"] = [
+        (str(name), ", ".join(f"{k}={v!r}" for k, v in given.items()) or "no parameters")
+        for name, known in record_of(board, "estimators").items()
+        if isinstance(known, Mapping) and isinstance(given := known.get("parameters"), Mapping)
+    ]
     return {name: lines for name, lines in sections.items() if lines}
 
 

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from modelselect.candidates.candidate import license_of
 from modelselect.candidates.zoo import OWN_MODULES
 from modelselect.errors import RemoteCodeError, Stage
 from modelselect.ranking.notes import GUESSING
-from modelselect.ranking.ranking import Ranking
+from modelselect.ranking.ranking import Ranking, record_of
 from modelselect.ranking.row import RankedCandidate
-from modelselect.report.costs import cost_of
 from modelselect.report.names import dataset_name, display_names, ranked_by
-from modelselect.utils.text import chance_text, in_bytes, listed, printable, short_number, two_digits
+from modelselect.utils.text import listed, printable, short_number, two_digits
 
 
 @dataclass(frozen=True)
@@ -83,42 +81,57 @@ _TRAINED = {"head": "the linear head alone", "lora": "low-rank adapters and the 
 
 
 def _method(board: Ranking) -> str:
-    settings = board.provenance.get("settings")
-    recipe = settings.get("fine_tuning") if isinstance(settings, Mapping) else None
+    recipe = record_of(board, "settings").get("fine_tuning")
     return str(recipe.get("method")) if isinstance(recipe, Mapping) else "full"
 
 
-def _may_be_chance(board: Ranking) -> bool:
-    """Whether the winner's accuracy was measured, and guessing may have reached it."""
-    lowest = (board.best.verified_interval or (1.0, 1.0))[0]
-    return board.best.verified_accuracy is not None and board.chance is not None and lowest <= board.chance
+def may_be_chance(board: Ranking) -> bool:
+    """Whether guessing may be as good as the winner: by its accuracy on held-out rows, else by the features."""
+    best = board.best
+    if best.verified_accuracy is None:
+        return board.better_than_guessing is False
+    lowest = (best.verified_interval or (best.verified_accuracy,))[0]
+    return board.chance is not None and lowest <= board.chance
 
 
 def _doubts(board: Ranking, called: Sequence[str], verified: Sequence[RankedCandidate]) -> list[str]:
-    sentences = [GUESSING] if board.better_than_guessing is False else []
+    sentences = []
+    if may_be_chance(board):
+        reached = f"This may be no better than guessing: the interval reaches down to {board.chance or 0:.0%}."
+        sentences.append(GUESSING if board.best.verified_accuracy is None else reached)
     equals = [called[i] for i, row in enumerate(board.rows) if row.rank == 1][1:]
     if equals:
         sentences.append(f"It shares the first place with {listed(equals)}.")
     if verified and (trained := _TRAINED.get(_method(board))) is not None:
         sentences.append(f"Fine-tuning trained {trained}.")
-    if _may_be_chance(board):
-        sentences.append(f"This may be no better than guessing: the interval reaches down to {board.chance:.0%}.")
     if others := [called[board.rows.index(row)] for row in board.rivals]:
-        sentences.append(f"It cannot be told apart from {listed(others)}.")
+        sentences.append(f"It cannot be distinguished from {listed(others)}.")
     return sentences
 
 
 def smaller_and_as_good(board: Ranking) -> str | None:
-    """The first candidate that is as good as the winner and has at most half of its parameters, in one sentence.
+    """The first candidate that is as good as the winner and has at most half of its parameters, and what it costs.
 
-    None if there is none. A candidate is as good if it cannot be told apart from the winner.
+    None if there is none. A candidate is as good if it cannot be distinguished from the winner.
     """
-    size = board.best.parameters if board.ranked else None
-    for row in board.rivals if size else ():
-        if row.parameters and size and size >= 2 * row.parameters:
+    size = (board.best.parameters or 0) if board.ranked else 0
+    for row in board.rivals:
+        if row.parameters and size >= 2 * row.parameters:
             name = display_names(board)[board.rows.index(row)]
-            return f"As good, {_share(size / row.parameters)}: {name} ({short_number(row.parameters)} parameters)."
+            few = short_number(row.parameters)
+            return f"As good, {_share(size / row.parameters)}: {name} ({few} parameters){_price(board.best, row)}."
     return None
+
+
+def _price(best: RankedCandidate, other: RankedCandidate) -> str:
+    """What a smaller candidate costs in accuracy, else in the probability of being the best; empty if nothing."""
+    if best.verified_accuracy is not None and other.verified_accuracy is not None:
+        points = 100 * (best.verified_accuracy - other.verified_accuracy)
+        return f", at a cost of {points:.1f} points of accuracy" if points >= 0.05 else ", at no cost in accuracy"
+    if best.probability_best is None or other.probability_best is None:
+        return ""
+    lower, higher = _decimal(other.probability_best), _decimal(best.probability_best)
+    return "" if lower == higher else f", with P(best) {lower} instead of {higher}"
 
 
 def _share(times: float) -> str:
@@ -146,7 +159,7 @@ def failure_lines(board: Ranking) -> list[str]:
             reason = board.rows[first].status if failure is None else failure.reason
             what = "left out" if stage == Stage.LIMIT else f"failed ({stage})"
             lines.append(f"{count} {what}: {names}: {_sentence(reason)}")
-    return [printable(line) for line in lines]
+    return lines
 
 
 def _without_names(row: RankedCandidate) -> str:
@@ -170,13 +183,13 @@ def next_step(board: Ranking) -> str | None:
             f"add --trust-remote-code (trust_remote_code=True) to rank {untrusted} more, if you trust those who wrote "
             "their code."
         )
-    budget = board.provenance.get("budget")
+    budget = record_of(board, "budget")
     unpaid = sum(row.failure is not None and row.failure.reason.startswith("not begun") for row in board.rows)
     if not board.ranked:
         return None
-    if isinstance(budget, Mapping) and (2 * unpaid >= len(board.rows) or board.better_than_guessing is False):
+    if budget and (2 * unpaid >= len(board.rows) or may_be_chance(board)):
         return _larger_budget(budget, max(4.0, len(board.rows) / len(board.ranked)))
-    if board.better_than_guessing is False or _may_be_chance(board):
+    if may_be_chance(board):
         return _more_rows(board)
     if board.best.verified_accuracy is None:
         if board.chance is None:
@@ -201,8 +214,7 @@ def _larger_budget(budget: Mapping[str, Any], times: float) -> str:
 
 def _more_rows(board: Ranking) -> str:
     """How to get more rows: a larger probe if the dataset has them."""
-    dataset = board.provenance.get("dataset")
-    dataset = dataset if isinstance(dataset, Mapping) else {}
+    dataset = record_of(board, "dataset")
     shown, there = dataset.get("rows"), dataset.get("training_rows")
     if isinstance(shown, int) and isinstance(there, int) and shown < there:
         more = min(there, 4 * shown)
@@ -246,38 +258,6 @@ def loading_code(row: RankedCandidate, kept: Kept) -> str | None:
     )
 
 
-def key_facts(board: Ranking) -> list[tuple[str, str]]:
-    """The main facts about the winner: accuracy, certainty, size, speed, licence."""
-    if not board.ranked:
-        return []
-    best, facts = board.best, []
-    if best.verified_accuracy is not None:
-        facts.append(("accuracy, fine-tuned", f"{best.verified_accuracy:.1%}"))
-    if board.confidence is not None and best.expectation is not None:
-        facts.append(("probability of being the best", chance_text(board.confidence)))
-    facts += [(name, show(value)) for name, key, show in _FACTS if (value := cost_of(best, key)) is not None]
-    if licence := best.license or license_of(best.candidate):
-        facts.append(("licence", licence))
-    return facts
-
-
-def cheaper_candidates(board: Ranking) -> str | None:
-    """The best candidate with fewer parameters than the winner, in one sentence; None if there is none."""
-    known = [i for i, row in enumerate(board.rows) if row.rank is not None and row.parameters]
-    if not known or known[0] != 0 or not (size := board.best.parameters):
-        return None
-    smaller = [i for i in known if (board.rows[i].parameters or size) < size]
-    if not smaller:
-        return None
-    row = board.rows[smaller[0]]
-    share = (row.parameters or 0) / size
-    reached = "" if row.verified_accuracy is None else f", and reached {row.verified_accuracy:.1%} fine-tuned"
-    return (
-        f"Smaller: {display_names(board)[smaller[0]]} has {share:.0%} of its parameters "
-        f"({short_number(row.parameters or 0)}), ranks {row.rank} of {len(board.ranked)}{reached}."
-    )
-
-
 def left_out(board: Ranking) -> dict[str, list[tuple[str, str]]]:
     """Candidates that were not ranked or were stopped early, each with its reason, by group."""
     called = display_names(board)
@@ -290,12 +270,3 @@ def left_out(board: Ranking) -> dict[str, list[tuple[str, str]]]:
         elif row.stopped:
             groups["stopped early"].append((name, row.stopped))
     return {group: rows for group, rows in groups.items() if rows}
-
-
-_FACTS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
-    ("parameters", "parameters", short_number),
-    ("multiply-accumulates", "macs", short_number),
-    ("latency", "latency_ms", lambda value: f"{value:.3g} ms"),
-    ("memory", "memory_bytes", in_bytes),
-    ("download", "download_bytes", in_bytes),
-)

@@ -1,6 +1,6 @@
 """What a section of a report is made of: blocks of plain data. The page and the Markdown each render all of them.
 
-A block holds texts and numbers, never markup: whoever renders it escapes the texts.
+A block holds texts and numbers, never markup. The renderer escapes the texts.
 """
 
 from __future__ import annotations
@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
 UNKNOWN = "–"
+
+HEAT_LEVELS = 8
+"""Number of shades of a cell: the style sheet has the classes `heat-1` to `heat-8`, and `cold-1` to `cold-8`."""
 
 
 @dataclass(frozen=True)
@@ -171,7 +174,7 @@ class Dot:
 
     Attributes:
         text: what a tooltip says.
-        label: the name beside it, if there is room; the first dots get theirs first. Empty for none.
+        label: the name next to it, if there is room; the first dots get theirs first. Empty for none.
         tone: a class of the style sheet: `front`, `other`, `behind`.
         colour: its own colour, for dots of groups.
         star: whether it is the winner.

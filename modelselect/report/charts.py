@@ -110,7 +110,7 @@ def _range(row: RankedCandidate, value: float, quality: str) -> tuple[float, flo
     return row.verified_interval or (value, value)
 
 
-def accuracy_list(board: Ranking, chance: float | None) -> Intervals | None:
+def accuracy_list(board: Ranking) -> Intervals | None:
     """The accuracies of the fine-tuned candidates with their intervals, the best first; None if none was fine-tuned."""
     called = display_names(board)
     lines = []
@@ -121,6 +121,7 @@ def accuracy_list(board: Ranking, chance: float | None) -> Intervals | None:
             lines.append(Interval(name, accuracy, low, high, f"{accuracy:.1%}{interval}", row is board.rows[0]))
     if not lines:
         return None
+    chance = board.chance
     mark = None if chance is None else (chance, f"guessing: {chance:.0%}")
     values = [end for line in lines for end in (line.low, line.high)] + ([] if chance is None else [chance])
     high = min(1.0, max(0.1, math.ceil(10 * max(values)) / 10))

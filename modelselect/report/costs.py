@@ -41,4 +41,4 @@ def cost_of(row: RankedCandidate, key: str) -> float | None:
     value = getattr(row, key)
     if value is None and key == "download_bytes":
         value = download_bytes_of(row.candidate)
-    return value if value else None
+    return value if value and value > 0 else None

@@ -7,12 +7,12 @@ from urllib.parse import quote
 
 from modelselect.candidates.candidate import Candidate, license_of
 from modelselect.ranking.expectation import SURE
-from modelselect.ranking.row import RankedCandidate
-from modelselect.report.answer import answer_text
+from modelselect.ranking.notes import remarks_of
+from modelselect.report.answer import answer_text, may_be_chance, smaller_and_as_good
 from modelselect.report.blocks import UNKNOWN
 from modelselect.report.costs import cost_of
 from modelselect.report.subject import Subject
-from modelselect.utils.text import chance_text, in_bytes, listed, short_chance, short_number
+from modelselect.utils.text import in_bytes, listed, short_chance, short_number
 
 CLEAR, PROBABLE, TOSS_UP, AT_CHANCE, NOT_VERIFIED, ONLY, NOTHING = (
     "clear winner",
@@ -25,9 +25,6 @@ CLEAR, PROBABLE, TOSS_UP, AT_CHANCE, NOT_VERIFIED, ONLY, NOTHING = (
 )
 
 _TONES = {CLEAR: "good", PROBABLE: "good", TOSS_UP: "warn", AT_CHANCE: "bad", NOTHING: "bad"}
-
-MANY_TIMES_SMALLER = 2
-"""How many times smaller a candidate must be to stand beside the winner."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +53,8 @@ class Decision:
         link: the address of its page; None for none.
         number: the large number, and what it is.
         badges: the verdict.
-        sentences: the answer; the first sentence first.
+        sentences: the answer; the first sentence first. Then what the reader must know of the dataset, and of the
+            candidates, if they were chosen for the user.
         tiles: accuracy, size, latency and licence.
     """
 
@@ -71,12 +69,12 @@ class Decision:
 def decision(subject: Subject) -> Decision:
     """The head of the report."""
     board = subject.board
-    sentences = answer_text(board)
+    remarks = [f"The dataset: {remark}" for remark in remarks_of(board, ["dataset"])] + remarks_of(board, ["choice"])
+    smaller = smaller_and_as_good(board)
+    sentences = [*answer_text(board), *([] if smaller is None else [smaller]), *remarks]
     badges = [Badge(text, _TONES.get(kind, "soft")) for kind, text in verdict(subject)]
     if not board.ranked:
         return Decision("No model", None, (UNKNOWN, "nothing could be ranked"), badges, sentences, [])
-    if (smaller := smaller_and_as_good(subject)) is not None:
-        sentences = [*sentences, smaller]
     best = board.best
     return Decision(subject.called[0], page_of(best.candidate), _number(subject), badges, sentences, tiles(subject))
 
@@ -88,7 +86,7 @@ def verdict(subject: Subject) -> list[tuple[str, str]]:
         return [(NOTHING, NOTHING)]
     verified = board.best.verified_accuracy is not None
     unverified = [] if verified else [(NOT_VERIFIED, NOT_VERIFIED)]
-    if _at_chance(subject):
+    if may_be_chance(board):
         return [(AT_CHANCE, AT_CHANCE), *unverified]
     if len(board.ranked) == 1:
         return [(ONLY, ONLY), *unverified]
@@ -101,15 +99,6 @@ def verdict(subject: Subject) -> list[tuple[str, str]]:
         return unverified
     kind = CLEAR if board.confidence >= SURE else PROBABLE
     return [(kind, kind), *unverified]
-
-
-def _at_chance(subject: Subject) -> bool:
-    """Whether guessing may be as good: by the accuracy on held-out rows, or, without one, by the features."""
-    best = subject.board.best
-    if best.verified_accuracy is None:
-        return subject.board.better_than_guessing is False
-    lowest = (best.verified_interval or (best.verified_accuracy,))[0]
-    return subject.board.chance is not None and lowest <= subject.board.chance
 
 
 def _number(subject: Subject) -> tuple[str, str]:
@@ -148,32 +137,6 @@ def tiles(subject: Subject) -> list[Tile]:
     licence = best.license or license_of(best.candidate)
     unknown = "the zoo does not know it" + ("; see the model's page" if page_of(best.candidate) else "")
     return [accuracy, size, latency, Tile("Licence", licence or UNKNOWN, "" if licence else unknown)]
-
-
-def smaller_and_as_good(subject: Subject) -> str | None:
-    """The best candidate that is at least twice as small and cannot be told apart from the winner, and its cost."""
-    board, best = subject.board, subject.board.best
-    for row in board.rivals if best.parameters else ():
-        if row.parameters and best.parameters and best.parameters >= MANY_TIMES_SMALLER * row.parameters:
-            name = subject.called[board.rows.index(row)]
-            return (
-                f"As good, and {best.parameters / row.parameters:.2g} times smaller: {name} with "
-                f"{short_number(row.parameters)} parameters, at a cost of {_price(best, row)}."
-            )
-    return None
-
-
-def _price(best: RankedCandidate, other: RankedCandidate) -> str:
-    """What the smaller candidate costs in accuracy, or in the probability of being the best."""
-    if best.verified_accuracy is not None and other.verified_accuracy is not None:
-        points = 100 * (best.verified_accuracy - other.verified_accuracy)
-        return f"{points:.1f} points of accuracy" if points >= 0.05 else "no accuracy on the held-out rows"
-    if best.probability_best is not None and other.probability_best is not None:
-        return (
-            f"a lower probability of being the best: {chance_text(other.probability_best)} instead of "
-            f"{chance_text(best.probability_best)}"
-        )
-    return f"rank {other.rank}"
 
 
 def page_of(candidate: Candidate) -> str | None:

@@ -1,4 +1,4 @@
-"""Where the names beside a chart's points go, so that none covers another name or a point, at any width of the page."""
+"""Where the names of a chart's points go, so that none covers another name or a point, at any width of the page."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ WIDE_WIDTHS = (480.0, 640.0, 820.0, 1100.0)
 """Widths of that area on larger screens."""
 
 LONGEST_LABEL, LONGEST_NARROW = 24, 16
-"""Length of a label in characters: a label of this length fits beside any point of the narrowest area."""
+"""Length of a label in characters: a label of this length fits next to any point of the narrowest area."""
 
 MOST_NARROW, MOST_WIDE = 5, 12
 
@@ -34,7 +34,7 @@ Box = tuple[float, float, float, float]
 
 
 class Label(NamedTuple):
-    """A name and its place: beside the point (x, y), moved by (dx, dy) pixels, anchored as SVG says."""
+    """A name and its place: next to the point (x, y), moved by (dx, dy) pixels, anchored as SVG says."""
 
     text: str
     x: float

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from modelselect.ranking.notes import remarks_of
 from modelselect.report.blocks import (
     Block,
     Cell,
@@ -29,7 +28,6 @@ from modelselect.utils.text import escaped, printable
 def markdown(subject: Subject) -> str:
     """The report. Pictures are left out."""
     parts = [f"# Which model to fine-tune on {escaped(dataset_name(subject.board))}", *_head(decision(subject))]
-    parts += [f"**The dataset:** {escaped(remark)}" for remark in remarks_of(subject.board)]
     for section in sections(subject):
         parts.append(f"## {escaped(section.title)}")
         parts += _blocks(section.blocks)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from modelselect.report.blocks import (
+    HEAT_LEVELS,
     Block,
     Cell,
     Column,
@@ -24,10 +25,9 @@ MOST_CLASSES = 25
 """A matrix with more classes than this is not readable; the pairs that are confused most are listed instead."""
 
 MOST_PAIRS, MOST_SHOWN = 15, 12
-HEAT_LEVELS = 8
 
-Counts = tuple[int, int, int]
-"""Class, predicted class and number of rows; sorted by that number, it stands first."""
+Count = tuple[int, int, int]
+"""Class, predicted class, and number of rows."""
 
 
 def mistakes(subject: Subject) -> list[Block]:
@@ -38,7 +38,7 @@ def mistakes(subject: Subject) -> list[Block]:
     known = [each for each in confusion if all(0 <= label < len(names) for label in each[:2])]
     if not known:
         return []
-    wrong = sorted(((rows, label, found) for label, found, rows in known if label != found), reverse=True)
+    wrong = sorted((each for each in known if each[0] != each[1]), key=lambda each: -each[2])
     blocks: list[Block] = [Text(_sentence(known, wrong, names))]
     if len(names) <= MOST_CLASSES:
         blocks.append(_matrix(known, names))
@@ -47,15 +47,15 @@ def mistakes(subject: Subject) -> list[Block]:
     return [*blocks, *_examples(subject, names)]
 
 
-def _sentence(known: Sequence[Counts], wrong: Sequence[Counts], names: Sequence[str]) -> str:
-    total, missed = sum(rows for _, _, rows in known), sum(rows for rows, _, _ in wrong)
+def _sentence(known: Sequence[Count], wrong: Sequence[Count], names: Sequence[str]) -> str:
+    total, missed = sum(rows for _, _, rows in known), sum(rows for _, _, rows in wrong)
     if not missed:
         return f"All {total:,} held-out rows are classified correctly."
-    worst = listed([f"{names[label]} as {names[found]} ({rows})" for rows, label, found in wrong[:3]])
+    worst = listed([f"{names[label]} as {names[found]} ({rows})" for label, found, rows in wrong[:3]])
     return f"{missed:,} of {total:,} held-out rows are classified wrongly. Most often: {worst}."
 
 
-def _matrix(known: Sequence[Counts], names: Sequence[str]) -> Table:
+def _matrix(known: Sequence[Count], names: Sequence[str]) -> Table:
     """A row for each class, and a column for each predicted class."""
     counts = {(label, found): rows for label, found, rows in known}
     totals = [sum(counts.get((label, found), 0) for found in range(len(names))) for label in range(len(names))]
@@ -72,13 +72,13 @@ def _matrix(known: Sequence[Counts], names: Sequence[str]) -> Table:
     return Table("Held-out rows by class and predicted class", columns, style="heat")
 
 
-def _pairs(wrong: Sequence[Counts], names: Sequence[str]) -> Table:
+def _pairs(wrong: Sequence[Count], names: Sequence[str]) -> Table:
     return Table(
         "The pairs of classes that are confused most",
         [
-            column_of_names("class", [names[label] for _, label, _ in wrong]),
-            column_of_names("predicted", [names[found] for _, _, found in wrong]),
-            column_of_texts("rows", [str(rows) for rows, _, _ in wrong]),
+            column_of_names("class", [names[label] for label, _, _ in wrong]),
+            column_of_names("predicted", [names[found] for _, found, _ in wrong]),
+            column_of_texts("rows", [str(rows) for _, _, rows in wrong]),
         ],
     )
 

@@ -8,7 +8,7 @@ from pathlib import PurePath
 
 from modelselect.candidates.candidate import Candidate
 from modelselect.probe.splits import TRAIN, kind_of_split
-from modelselect.ranking.ranking import Ranking
+from modelselect.ranking.ranking import Ranking, record_of
 
 
 def display_names(board: Ranking) -> list[str]:
@@ -47,8 +47,7 @@ def ranked_by(board: Ranking) -> tuple[str, ...]:
 
 def dataset_name(board: Ranking) -> str:
     """The dataset's name; `the dataset` if it was given as arrays without a name."""
-    about = board.provenance.get("dataset")
-    about = about if isinstance(about, Mapping) else {}
+    about = record_of(board, "dataset")
     name, source = about.get("name"), about.get("source")
     path = source.get("path") if isinstance(source, Mapping) else None
     if isinstance(path, str) and kind_of_split(str(name)) == TRAIN and len(parts := PurePath(path).parts) > 1:

@@ -12,7 +12,6 @@ from importlib import resources
 from importlib.util import find_spec
 
 from modelselect.errors import InvalidInputError
-from modelselect.ranking.notes import remarks_of
 from modelselect.report import labels
 from modelselect.report.decision import decision
 from modelselect.report.names import dataset_name
@@ -52,7 +51,6 @@ def html(subject: Subject) -> str:
         script=Markup(script),
         dataset=dataset_name(subject.board),
         decision=decision(subject),
-        remarks=remarks_of(subject.board),
         sections=sections(subject),
         count=len(subject.board.rows),
         ranked=len(subject.board.ranked),

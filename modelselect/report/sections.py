@@ -19,6 +19,7 @@ from modelselect.report.account import (
 )
 from modelselect.report.answer import left_out, loading_code
 from modelselect.report.blocks import (
+    HEAT_LEVELS,
     UNKNOWN,
     Block,
     Cell,
@@ -45,9 +46,7 @@ MOST_CLASSES = 60
 """Number of classes whose rows are counted one by one."""
 
 FEW = 6
-"""So many candidates that were left out are listed without a fold."""
-
-HEAT_LEVELS = 8
+"""Fewer candidates that were left out, and this number of classes, are listed without a fold."""
 
 Maker = Callable[[Subject], Section | None]
 
@@ -82,7 +81,7 @@ def leaderboard_section(subject: Subject) -> Section:
 def accuracy_section(subject: Subject) -> Section | None:
     """The accuracies of the fine-tuned candidates, and how well the score predicted them."""
     board = subject.board
-    listed = charts.accuracy_list(board, subject.board.chance)
+    listed = charts.accuracy_list(board)
     if listed is None:
         return None
     blocks: list[Block] = [listed]

@@ -8,7 +8,7 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
-from modelselect.ranking.ranking import Ranking
+from modelselect.ranking.ranking import Ranking, record_of
 from modelselect.report.answer import NOTHING_KEPT, Kept
 from modelselect.report.map import Map
 from modelselect.report.names import display_names
@@ -51,8 +51,7 @@ class Subject:
     @property
     def dataset(self) -> Mapping[str, Any]:
         """What the provenance says of the dataset."""
-        about = self.board.provenance.get("dataset")
-        return about if isinstance(about, Mapping) else {}
+        return record_of(self.board, "dataset")
 
     @property
     def classes(self) -> list[str]:

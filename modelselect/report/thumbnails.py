@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import base64
 import io
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from modelselect.errors import InvalidInputError
-from modelselect.probe.probe import DEFAULT_HOLDOUT, Probe
+from modelselect.probe.probe import Probe
 from modelselect.probe.rows import IMAGE
-from modelselect.ranking.ranking import Ranking
-from modelselect.report.subject import Pictures, Subject
+from modelselect.ranking.ranking import Ranking, record_of
+from modelselect.report.subject import Pictures
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 SIZE = 96
 """Longest side of a picture, in pixels."""
@@ -25,17 +29,18 @@ def pictures_of(board: Ranking, dataset: Any) -> Pictures:
     """Pictures of some rows of each class, and of the winner's mistakes.
 
     Args:
-        board: the ranking, for the seed and the rows that were held out.
+        board: the ranking, whose provenance says how the rows were drawn.
         dataset: the dataset that was given to `select()`, or a probe of it.
 
     Raises:
         InvalidInputError: it is another dataset, or one without images.
         DatasetError: the dataset cannot be read.
     """
-    probe = dataset if isinstance(dataset, Probe) else _drawn_again(board, dataset)
+    record = record_of(board, "dataset")
+    probe, whole = Probe.again(dataset, record), record.get("part_of")
     if probe.modality != IMAGE:
         raise InvalidInputError(f"thumbnails show images, but the rows of the dataset are of the kind {probe.modality}")
-    if probe.fingerprint != board.provenance.get("fingerprint"):
+    if probe.fingerprint != (whole if isinstance(whole, Mapping) else board.provenance).get("fingerprint"):
         raise InvalidInputError(
             "the dataset given for thumbnails is not the one of this leaderboard, or its rows have changed. Give the "
             "same dataset, or the Probe that was given to select()."
@@ -53,24 +58,10 @@ def pictures_of(board: Ranking, dataset: Any) -> Pictures:
     return Pictures(dict(sorted(classes.items())), found)
 
 
-def _drawn_again(board: Ranking, dataset: Any) -> Probe:
-    """The probe of the run."""
-    subject = Subject(board)
-    record, settings = subject.dataset, board.provenance.get("settings")
-    seed = record.get("seed")
-    fine_tuned = isinstance(settings, dict) and (settings.get("top_k") or settings.get("tune"))
-    size = record.get("requested_size")
-    return Probe.of(
-        dataset,
-        size=size if isinstance(size, int) else None,
-        seed=seed if isinstance(seed, int) else 0,
-        holdout=DEFAULT_HOLDOUT,
-        may_keep_all=not fine_tuned,
-    )
-
-
-def _address(image: Any) -> str:
-    image.thumbnail((SIZE, SIZE))
+def _address(image: Image) -> str:
+    """A smaller copy of the image: the image itself may be one of the user's."""
+    share = min(1.0, SIZE / max(image.size))
+    width, height = (max(1, round(share * side)) for side in image.size)
     content = io.BytesIO()
-    image.convert("RGB").save(content, "JPEG", quality=QUALITY)
+    image.resize((width, height), reducing_gap=2.0).save(content, "JPEG", quality=QUALITY)
     return f"data:image/jpeg;base64,{base64.b64encode(content.getvalue()).decode()}"

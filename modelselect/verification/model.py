@@ -92,7 +92,7 @@ class Model(Backbone):
                     reasons |= {start + i: row for i, row in enumerate(prepared) if isinstance(row, str)}
                     read = {start + i: row for i, row in enumerate(prepared) if not isinstance(row, str)}
                     if read:
-                        shares[list(read)] = self._probabilities(list(read.values()), device)
+                        shares[list(read)] = self._probabilities(list(read.values()), len(signature.labels), device)
         finally:
             if home is not None:
                 self.module.to(home)
@@ -105,14 +105,13 @@ class Model(Backbone):
     def _prepared(self, given: Input, reading: Reading) -> torch.Tensor | str:
         """The input as a tensor, or why it cannot be read."""
         try:
-            item = given.read(reading)
+            return self.preprocessing.prepare(given.read(reading))
         except DatasetError as error:  # its decoder is not installed
             return str(error)
         except Exception as error:
             return reason_of(error)
-        return self.preprocessing.prepare(item)
 
-    def _probabilities(self, rows: Sequence[torch.Tensor], device: str) -> Any:
+    def _probabilities(self, rows: Sequence[torch.Tensor], classes: int, device: str) -> Any:
         """(N, classes) float32. Rows are split where memory runs out."""
         import torch
 
@@ -122,6 +121,12 @@ class Model(Backbone):
                 logits = self.read(self.module, batch).logits
             if logits is None:
                 raise CandidateError(f"{self.candidate} gives no logits, so it cannot predict")
+            if logits.shape != (len(rows), classes):
+                raise CandidateError(
+                    f"{self.candidate} gives logits of the shape {tuple(logits.shape)} for {len(rows)} inputs and "
+                    f"{classes} classes: its files do not belong together. Save the winner again with "
+                    "board.best.save(), or --save"
+                )
             return logits.float().softmax(1).cpu().numpy()
         except Exception as error:
             if isinstance(error, CandidateError):
@@ -135,7 +140,7 @@ class Model(Backbone):
                     f"one input does not fit into memory on {device!r}; use another device= (--device)"
                 ) from None
         half = len(rows) // 2
-        return np.concatenate([self._probabilities(rows[:half], device), self._probabilities(rows[half:], device)])
+        return np.concatenate([self._probabilities(part, classes, device) for part in (rows[:half], rows[half:])])
 
 
 def load(name: str | os.PathLike[str] | Candidate, *, trust_remote_code: bool = False) -> Model:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from modelselect.ranking.ranking import Ranking
+from modelselect.ranking.ranking import Ranking, record_of
 from modelselect.report.names import dataset_name, display_names
 from modelselect.verification.processes import accelerated
 
@@ -51,8 +51,7 @@ def track(ranking: Ranking, tracker: Any) -> None:
 
 
 def _configuration(ranking: Ranking) -> dict[str, Any]:
-    settings = ranking.provenance.get("settings")
-    settings = settings if isinstance(settings, Mapping) else {}
+    settings = record_of(ranking, "settings")
     recipe = settings.get("fine_tuning")
     known = {**settings, **(recipe if isinstance(recipe, Mapping) else {})}
     plain = {name: value for name, value in known.items() if isinstance(value, str | bool | int | float)}

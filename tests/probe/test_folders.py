@@ -86,7 +86,7 @@ def test_what_is_left_out_is_counted_and_named_in_one_remark(tmp_path: Path) -> 
     Image.fromarray(noise(0)).save(root / "cover.png")
     folder_of(root, {".old": 2})
     assert Probe.of(root).remarks == (
-        "Left out: 1 image beside the folders; hidden folders with images (.old); "
+        "Left out: 1 image next to the folders; hidden folders with images (.old); "
         "4 files of other kinds in class folders (3 .txt, 1 .xml).",
     )
 

@@ -156,7 +156,7 @@ def test_helpers_beside_the_splits_are_nothing_and_other_folders_are_named(tmp_p
     (tmp_path / "annotations" / "a.xml").touch()
     (tmp_path / "empty").mkdir()
     assert Probe.of(tmp_path).remarks == (
-        "Left out: folders beside the splits: annotations (1 other file: 1 .xml), extra (1 folder).",
+        "Left out: folders next to the splits: annotations (1 other file: 1 .xml), extra (1 folder).",
     )
 
 
@@ -244,7 +244,7 @@ def test_what_can_be_read_in_two_ways_is_refused_and_each_advice_settles_it(
             assert len(probe) == 3 * len(set(folders))
         else:
             assert {folder.split("/")[0] for folder in held(probe)} == {word}
-            assert any("Left out: folders beside the splits" in remark for remark in probe.remarks)
+            assert any("Left out: folders next to the splits" in remark for remark in probe.remarks)
     if "move them out" in str(error.value):
         for name in re.findall(r"If ([^.]*) hold rows of splits", str(error.value))[0].split(", "):
             shutil.move(tmp_path / name, tmp_path.parent / f"{tmp_path.name}-moved-{name}")
@@ -350,6 +350,6 @@ def test_validation_images_without_class_folders_are_left_out_beside_training_ro
     folder_of(tmp_path / "test", {"images": 4})
     probe = Probe.of(tmp_path)
     assert (probe.class_names, len(probe)) == (("n01", "n02"), 6)
-    assert "Left out: folders beside the splits: val (1 folder)." in probe.remarks
+    assert "Left out: folders next to the splits: val (1 folder)." in probe.remarks
     with pytest.raises(DatasetError, match="holds 1 folder but no class folders"):
         Probe.of(tmp_path, split="val")

@@ -190,9 +190,9 @@ def test_a_wrong_value_anywhere_is_one_error_or_does_no_harm() -> None:
 
 @pytest.mark.filterwarnings("ignore")
 def test_the_page_of_a_board_with_a_wrong_value_is_drawn(tmp_path: Path) -> None:
-    pytest.importorskip("bokeh")
+    pytest.importorskip("jinja2")
     document = json.loads(board().to_json())
-    uses = {"report": lambda board: board.report(tmp_path / "page.html")}
+    uses = {end: lambda board, end=end: board.report(tmp_path / f"page{end}") for end in (".html", ".md")}
     every = [(path, value) for path in paths(document) for value in [*WRONG, REMOVED]]
     for path, value in every[:: len(every) // 40]:
         assert faults_of(written(changed(document, path, value)), uses) == [], (path, value)
@@ -227,6 +227,12 @@ def test_deep_nesting_is_refused_by_its_place() -> None:
     document["provenance"]["x"] = json.loads('{"a":' * 900 + "1" + "}" * 900)
     with pytest.raises(LeaderboardError, match=r"provenance\.x\.a.* is nested more than 60 levels deep"):
         ms.Leaderboard.from_json(json.dumps(document))
+
+
+def test_a_board_of_own_modules_on_arrays_is_read_back() -> None:
+    candidate = ms.Candidate("module", "Identity", metadata={"modality": "array"})
+    found = ms.Leaderboard((Row(candidate, 1, 1.0),))
+    assert ms.Leaderboard.from_json(found.to_json()) == found
 
 
 def test_every_field_survives_being_saved(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 import modelselect as ms
 from modelselect.leaderboard.leaderboard import Row
 from modelselect.ranking.expectation import Expectation
-from modelselect.report.account import budget_table, contribution_table, estimator_rank_table
+from modelselect.report.account import budget_table, command_of, contribution_table, estimator_rank_table
 from tests.report.material import EVIL, evil_board
 
 
@@ -48,3 +48,14 @@ def test_the_account_of_the_budget_is_told_whatever_it_holds() -> None:
     ]
     for account in (None, "20m", {}, {"stages": "none"}, {"stages": [3, {"a": None}]}):
         assert len(budget_table(ms.Leaderboard((), provenance={"budget": account}))) == 2
+
+
+def test_only_a_command_of_modelselect_is_offered_to_run_again() -> None:
+    def offered(*words: object) -> str | None:
+        return command_of(ms.Leaderboard((), provenance={"command": list(words)}))
+
+    assert offered("modelselect", "select", "my photos", "-c", "a;b") == "modelselect select 'my photos' -c 'a;b'"
+    assert offered("rm", "-rf", "select") is None
+    assert offered("modelselect", "store", "--evict", "0") is None
+    assert offered("modelselect", "select", 3) is None
+    assert offered() is None

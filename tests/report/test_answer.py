@@ -18,10 +18,8 @@ from modelselect.report.answer import (
     NOTHING_KEPT,
     Kept,
     answer_text,
-    cheaper_candidates,
     closing_lines,
     failure_lines,
-    key_facts,
     left_out,
     loading_code,
     next_step,
@@ -62,6 +60,14 @@ def test_an_accuracy_that_guessing_may_reach_and_what_was_trained_are_said() -> 
     assert "Fine-tuning trained" not in said(0.51, "full")
 
 
+def test_features_that_say_nothing_are_a_doubt_until_an_accuracy_is_measured() -> None:
+    row = Row(ms.Candidate("shelf", "a"), rank=1, score=1.0)
+    board = ms.Leaderboard((row,), (), {"dataset": {"classes": ["x", "y"]}}, None, False)
+    assert answer_text(board)[1].startswith("No better than guessing")
+    good = replace(row, verified_accuracy=0.9, verified_interval=(0.8, 0.95))
+    assert len(answer_text(replace(board, rows=(good,)))) == 1
+
+
 def test_ties_and_candidates_that_cannot_be_told_apart_are_said() -> None:
     def row(name: str, rank: int, **more: object) -> Row:
         return Row(ms.Candidate("shelf", name), rank=rank, score=1.0 / rank, predicted_rank=rank, **more)  # type: ignore[arg-type]
@@ -78,21 +84,14 @@ def test_ties_and_candidates_that_cannot_be_told_apart_are_said() -> None:
         return " ".join(answer_text(ms.Leaderboard(rows, ("logme",), confidence=0.55)))
 
     close = told((1.0, {}), (0.6, {}), (-1.0, {}))
-    assert "P(best) 0.55. It cannot be told apart from b." in close
+    assert "P(best) 0.55. It cannot be distinguished from b." in close
     overlapping = told(
         (1.0, {"verified_accuracy": 0.9, "verified_interval": (0.85, 0.95)}),
         (-1.0, {"verified_accuracy": 0.88, "verified_interval": (0.83, 0.93)}),
     )
-    assert "told apart" not in overlapping  # that accuracies' intervals overlap does not say it
+    assert "distinguished" not in overlapping  # that accuracies' intervals overlap does not say it
     nothing = ms.Leaderboard((Row(ms.Candidate("shelf", "x"), failure=Failure("load", "gone")),))
     assert answer_text(nothing) == ["None of the 1 candidates could be ranked; the table says why."]
-
-
-def test_the_key_facts_show_the_one_probability_and_none_of_another_kind() -> None:
-    board = evil_board()
-    assert ("probability of being the best", "97%") in key_facts(board)
-    old = replace(board, rows=tuple(replace(row, expectation=None) for row in board.rows))
-    assert not [name for name, _ in key_facts(old) if "probability" in name]  # as version 0.1.0 wrote it
 
 
 def run(code: str | None) -> dict[str, Any]:
@@ -138,22 +137,11 @@ def test_who_was_left_out_is_told_by_what_became_of_them() -> None:
     }
 
 
-def test_a_smaller_choice_is_named_with_what_it_saves() -> None:
-    def row(name: str, rank: int, parameters: int | None) -> Row:
-        return Row(ms.Candidate("shelf", name), rank=rank, score=-float(rank), parameters=parameters)
-
-    board = ms.Leaderboard((row("large", 1, 4_000_000), row("larger", 2, 9_000_000), row("small", 3, 1_000_000)))
-    assert cheaper_candidates(board) == "Smaller: small has 25% of its parameters (1M), ranks 3 of 3."
-    assert cheaper_candidates(ms.Leaderboard((row("small", 1, 5), row("large", 2, 6)))) is None
-    assert cheaper_candidates(ms.Leaderboard((row("unknown", 1, None), row("large", 2, 6)))) is None
-    assert cheaper_candidates(ms.Leaderboard.empty()) is None
-
-
 ABOUT = {"dataset": {"name": "pets", "classes": ["cat", "dog"], "rows": 100, "training_rows": 1000}}
 
 
 def rivals(*parameters: int, **more: Any) -> ms.Leaderboard:
-    """Candidates a, b, ... with these numbers of parameters, which cannot be told apart."""
+    """Candidates a, b, ... with these numbers of parameters, which cannot be distinguished."""
     rows = tuple(
         Row(
             ms.Candidate("shelf", name),
@@ -172,13 +160,22 @@ def failing(count: int, reason: str, error: str = "CandidateError", stage: str =
     return tuple(Row(ms.Candidate("shelf", f"m{i}"), failure=failure) for i, failure in enumerate(failures))
 
 
-def test_a_smaller_candidate_that_is_as_good_is_named_with_its_size() -> None:
+def test_a_smaller_candidate_that_is_as_good_is_named_with_its_size_and_its_price() -> None:
     assert smaller_and_as_good(rivals(10**7, 9 * 10**6, 5 * 10**6)) == "As good, half the size: c (5M parameters)."
     assert smaller_and_as_good(rivals(10**7, 10**6)) == "As good, 10 times smaller: b (1M parameters)."
     assert smaller_and_as_good(rivals(10**7, 6 * 10**6)) is None
     far = rivals(10**7, 10**6)
     apart = replace(far.rows[1], expectation=Expectation(-5.0, 0.5, (2, 2)))
     assert smaller_and_as_good(replace(far, rows=(far.rows[0], apart))) is None  # it is smaller, and not as good
+    assert smaller_and_as_good(ms.Leaderboard.empty()) is None
+    large, small = far.rows
+    dearer = str(smaller_and_as_good(replace(far, rows=(large, replace(small, probability_best=0.3)))))
+    assert dearer.endswith("b (1M parameters), with P(best) 0.30 instead of 0.50.")
+    measured = [replace(large, verified_accuracy=0.9), replace(small, verified_accuracy=0.88)]
+    said = str(smaller_and_as_good(replace(far, rows=tuple(measured))))
+    assert said.endswith("b (1M parameters), at a cost of 2.0 points of accuracy.")
+    measured[1] = replace(small, verified_accuracy=0.9)
+    assert str(smaller_and_as_good(replace(far, rows=tuple(measured)))).endswith("at no cost in accuracy.")
 
 
 def test_failures_are_one_line_for_each_reason_with_a_count() -> None:
@@ -231,7 +228,7 @@ def test_the_last_line_is_the_next_step_and_the_first_is_the_answer() -> None:
     lines = closing_lines(replace(board, rows=(*board.rows, *failing(1, "gone"))))
     assert lines[0].startswith("Best: a, first of 2 candidates for pets by logme, P(best) 0.50.")
     assert lines[1:-1] == [
-        "It cannot be told apart from b.",
+        "It cannot be distinguished from b.",
         "As good, 10 times smaller: b (1M parameters).",
         "1 of 3 candidates failed (load): m0: gone.",
     ]

@@ -96,7 +96,7 @@ def test_no_label_covers_another_or_leaves_the_chart(count: int, narrow: bool) -
 
 
 def test_accuracies_are_a_list_with_their_intervals_and_the_mark_of_guessing() -> None:
-    found = accuracy_list(evil_board(), 0.25)
+    found = accuracy_list(evil_board())
     assert found is not None
     assert [(line.name, line.value, line.low, line.high, line.best) for line in found.lines] == [
         ("model-00", 0.9, 0.88, 0.92, True),
@@ -105,13 +105,13 @@ def test_accuracies_are_a_list_with_their_intervals_and_the_mark_of_guessing() -
     assert found.low <= 0.25
     assert found.high >= 0.92
     assert [float(found.place(value)) for value in (found.low, found.high)] == [0, 100]
-    assert accuracy_list(board_of(3), 0.5) is None
+    assert accuracy_list(board_of(3)) is None
 
 
 @pytest.mark.parametrize("accuracy", [0.0, 1.0])
 def test_an_accuracy_at_an_end_has_a_scale(accuracy: float) -> None:
     row = Row(ms.Candidate("s", "a"), 1, 1.0, verified_accuracy=accuracy)
-    found = accuracy_list(ms.Leaderboard((row,)), None)
+    found = accuracy_list(ms.Leaderboard((row,)))
     assert found is not None
     assert found.low < found.high
     assert len(found.ticks) > 1

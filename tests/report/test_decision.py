@@ -10,7 +10,8 @@ import pytest
 import modelselect as ms
 from modelselect.leaderboard.leaderboard import Row
 from modelselect.ranking.expectation import Expectation
-from modelselect.report.decision import decision, page_of, smaller_and_as_good, verdict
+from modelselect.report.answer import closing_lines, next_step
+from modelselect.report.decision import decision, page_of, verdict
 from modelselect.report.subject import Subject
 
 
@@ -71,17 +72,21 @@ def test_a_fact_that_is_not_known_is_a_dash_with_the_way_to_get_it() -> None:
     assert tiles == {"Accuracy": "–", "Size": "11M", "Latency": "12.3 ms", "Licence": "mit"}
 
 
-def test_a_smaller_candidate_that_is_as_good_is_named_with_its_price() -> None:
-    large = row("large", 1, 1.0, parameters=10**8, verified_accuracy=0.9)
-    small = row("small", 2, 0.9, parameters=2 * 10**7, verified_accuracy=0.88)
-    text = smaller_and_as_good(subject(large, small))
-    assert text == "As good, and 5 times smaller: small with 20M parameters, at a cost of 2.0 points of accuracy."
-    assert smaller_and_as_good(subject(large, replace(small, parameters=6 * 10**7))) is None
-    worse = replace(small, expectation=Expectation(-1.0, 0.3, (2, 2)))
-    assert smaller_and_as_good(subject(large, worse)) is None
-    unverified = smaller_and_as_good(subject(*(replace(r, verified_accuracy=None) for r in (large, small))))
-    assert unverified is not None
-    assert unverified.endswith("50% instead of more than 99%.")
+def test_the_head_says_what_the_terminal_says() -> None:
+    large = row("large", 1, 1.0, parameters=10**8)
+    board = subject(large, row("small", 2, 0.9, parameters=2 * 10**7)).board
+    assert [*decision(Subject(board)).sentences, next_line(board)] == closing_lines(board)
+    assert any(sentence.startswith("As good, 5 times smaller: small") for sentence in closing_lines(board))
+
+
+def next_line(board: ms.Leaderboard) -> str:
+    return f"Next: {next_step(board)}"
+
+
+def test_remarks_on_the_dataset_and_on_the_choice_are_not_mixed_up() -> None:
+    about = {"dataset": {"remarks": ["2 files were left out."]}, "choice": {"remarks": ["Candidates: 3 of 9."]}}
+    board = ms.Leaderboard((row("a", 1, 1.0),), ("x",), about)
+    assert decision(Subject(board)).sentences[1:] == ["The dataset: 2 files were left out.", "Candidates: 3 of 9."]
 
 
 @pytest.mark.parametrize(

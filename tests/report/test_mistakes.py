@@ -6,7 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+from PIL import Image
 
 import modelselect as ms
 from modelselect.errors import InvalidInputError
@@ -92,6 +94,38 @@ def test_a_page_shows_the_dataset_only_if_it_is_asked_to(
         board.report(tmp_path / "board.html", thumbnails=other)
     with pytest.raises(InvalidInputError, match="of the kind text"):
         board.report(tmp_path / "board.html", thumbnails=(["one", "two"] * 4, [0, 1] * 4))
+
+
+def test_a_page_leaves_the_images_of_the_user_as_they_are(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 160, 120, 3), dtype=np.uint8)
+    images = [Image.fromarray(each) for each in pixels]
+    data = (images, [0, 1] * 10)
+    board = ms.select(data, "embedded:plain.letters", estimators="knn", progress=False, history=False)
+    board.report(tmp_path / "board.html", thumbnails=data)
+    assert {image.size for image in images} == {(120, 160)}
+    assert (tmp_path / "board.html").read_text().count("<img") == 6
+
+
+def test_pictures_are_found_again_with_the_columns_and_the_split_of_the_run(tmp_path: Path) -> None:
+    for index, pixels in enumerate(np.random.default_rng(0).integers(0, 256, (24, 32, 32, 3), dtype=np.uint8)):
+        Image.fromarray(pixels).save(tmp_path / f"{index}.png")
+    names = [str(tmp_path / f"{index}.png") for index in range(24)]
+    table = pd.DataFrame({"picture": names, "other": names[::-1], "kind": ["x", "y"] * 12, "colour": [*"ab"] * 12})
+    board = ms.select(
+        table, "embedded:plain.letters", estimators="knn", input="other", label="kind", progress=False, history=False
+    )
+    board.save(tmp_path / "board.json")
+    ms.Leaderboard.load(tmp_path / "board.json").report(tmp_path / "board.html", thumbnails=table)
+    assert (tmp_path / "board.html").read_text().count("<img") == 6
+
+
+def test_pictures_are_found_again_after_a_run_under_a_budget(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (400, 32, 32, 3), dtype=np.uint8)
+    data = (images, [0, 1] * 200)
+    board = ms.select(data, "embedded:*.letters", estimators="knn", budget="300 passes", progress=False, history=False)
+    assert board.provenance["dataset"]["rows"] < 320  # a fifth is held out
+    board.report(tmp_path / "board.html", thumbnails=data)
+    assert (tmp_path / "board.html").read_text().count("<img") == 6
 
 
 def test_an_older_board_has_no_mistakes(

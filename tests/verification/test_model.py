@@ -52,7 +52,7 @@ def test_predictions_have_the_labels_of_the_dataset_in_their_own_type(own: Any) 
     labels = [own(side) for side in sides]
     best = board_of((images, labels)).best
     found = best.predict(images)
-    assert {type(label) for label in found.labels} == {int}
+    assert {type(label) for label in found.labels} == {type(labels[0])}
     assert np.mean([a == b for a, b in zip(found.labels, labels, strict=True)]) > 0.8
     best.save("winner")
     again = ms.load("winner").predict(images)
@@ -174,6 +174,15 @@ def test_a_strangers_folder_does_not_lift_the_bound_of_pixels() -> None:
     signature = ms.load("winner").signature
     assert signature is not None
     assert signature.reading.max_pixels == Reading().max_pixels
+
+
+def test_a_folder_whose_parts_do_not_belong_together_is_one_error() -> None:
+    row, _ = tuned_row("embedded:resnet.letters")
+    row.save("winner")
+    path = Path("winner", SIGNATURE)
+    path.write_text(json.dumps({**json.loads(path.read_text()), "labels": ["a", "b", "c", "d", "e", "f", "g"]}))
+    with pytest.raises(CandidateError, match="its files do not belong together"):
+        ms.load("winner").predict(halves(3)[0])
 
 
 def test_weights_that_an_earlier_version_kept_predict_too() -> None:
