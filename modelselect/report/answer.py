@@ -175,6 +175,11 @@ def next_step(board: Ranking, kept: Kept = NOTHING_KEPT) -> str | None:
     unpaid = sum(row.failure is not None and row.failure.reason.startswith("not begun") for row in board.rows)
     if not board.ranked:
         return None
+    known = board.best.candidate.metadata
+    if kept.winner is not None:
+        example = '--text "a text"' if known.get("modality") == "text" else "photo.jpg"
+        trust = " --trust-remote-code" if known.get("remote_code") else ""
+        return f"modelselect predict {shlex.quote(kept.winner)} {example}{trust}"
     if isinstance(budget, Mapping) and (2 * unpaid >= len(board.rows) or board.better_than_guessing is False):
         return _larger_budget(budget, max(4.0, len(board.rows) / len(board.ranked)))
     if board.better_than_guessing is False or _may_be_chance(board):
@@ -187,11 +192,6 @@ def next_step(board: Ranking, kept: Kept = NOTHING_KEPT) -> str | None:
         return f"add --top-k {count} (top_k={count}) to fine-tune {first} and measure the accuracy."
     if board.best.fine_tuned is None:
         return None
-    known = board.best.candidate.metadata
-    if kept.winner is not None:
-        example = '--text "a text"' if known.get("modality") == "text" else "photo.jpg"
-        trust = " --trust-remote-code" if known.get("remote_code") else ""
-        return f"modelselect predict {shlex.quote(kept.winner)} {example}{trust}"
     trust = ", trust_remote_code=True" if known.get("remote_code") else ""
     step = f'board.best.save("winner"{trust}) writes the model (--save winner)'
     return f"{step}." if board.best.candidate.zoo == OWN_MODULES else f"{step}; board.best.predict(...) uses it."

@@ -118,7 +118,7 @@ def test_the_winner_is_pushed_into_a_private_repository(
     capsys: pytest.CaptureFixture[str], hub: Hub, dataset: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_writer")
-    asked = ["-c", "embedded:plain.letters", "-e", "centroid", "--epochs", "1", "--budget", "20m", "-q"]
+    asked = ["-c", "embedded:plain.letters", "-e", "centroid", "--epochs", "1", "--budget", "20m"]
     code, _, err = run(capsys, "select", dataset, *asked, "--push", "writer/winner")
     assert code == 0
     assert "winner pushed: " in err
