@@ -1,10 +1,11 @@
-"""What a run may download and how long it may take, before somebody is asked; sizes as people write them."""
+"""What a run may download and how long it may take without asking; sizes as people write them."""
 
 from __future__ import annotations
 
 import contextlib
 import re
 from dataclasses import dataclass
+from decimal import Decimal
 from numbers import Real
 
 from modelselect.budget.budget import Budget
@@ -13,7 +14,9 @@ from modelselect.utils.text import duration, in_bytes
 
 MAX_DOWNLOAD = "2GB"
 MAX_TIME = "10m"
-"""What a run may take where the caller says nothing: time for a coffee, and a download that most connections bear."""
+"""What a run may take where the caller says nothing: a short break, and a download that most connections manage."""
+
+_MOST = 10**24
 
 _UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
@@ -30,13 +33,16 @@ def parse_bytes(text: str) -> int:
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?B)?\s*", text, re.IGNORECASE)
     if match is None:
         raise InvalidInputError(f"{text!r} is not a size; expected a number with its unit, such as 500MB or 20GB, or 0")
-    count, unit = float(match[1]), match[2]
+    count, unit = Decimal(match[1]), match[2]
     if count and unit is None:
         raise InvalidInputError(
             f"{text!r} has no unit; expected B, KB, MB, GB or TB. Type {match[1]}GB for gigabytes, or {match[1]}B for "
             "bytes"
         )
-    return int(count * _UNITS[(unit or "B").upper()])
+    size = count * _UNITS[(unit or "B").upper()]
+    if size > _MOST:
+        raise InvalidInputError(f"{text!r} is more than any disk holds; expected a size such as 500MB or 20GB")
+    return int(size)
 
 
 @dataclass(frozen=True)
@@ -85,6 +91,9 @@ def _bytes(given: str | float) -> float:
 
 
 def _seconds(given: str | float) -> float:
+    if isinstance(given, str):
+        with contextlib.suppress(ValueError):  # a time with its units
+            given = float(given)
     if isinstance(given, Real) and not isinstance(given, bool) and given > 0:
         return float(given)
     with contextlib.suppress(InvalidInputError):  # whose message is about budgets

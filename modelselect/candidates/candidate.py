@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from numbers import Integral
 from types import MappingProxyType
 from typing import Any
 
@@ -73,11 +74,11 @@ def license_of(candidate: Candidate) -> str | None:
 def download_bytes_of(candidate: Candidate) -> int | None:
     """Bytes to download if nothing is cached, else the bytes of the weights; None if the zoo knows neither."""
     known = candidate.metadata.get("download_bytes", candidate.metadata.get("size_bytes"))
-    return None if known is None else int(known)
+    return int(known) if isinstance(known, Integral) else None
 
 
 class Candidates(list[Candidate]):
-    """A list of candidates, of which an interactive interpreter shows the first few.
+    """A list of candidates. An interactive interpreter shows the first few of them.
 
     >>> Candidates(Candidate("shelf", name) for name in "abcdef")
     [Candidate('shelf:a'), Candidate('shelf:b'), Candidate('shelf:c'), ... and 3 more]

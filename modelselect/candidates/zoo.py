@@ -139,4 +139,4 @@ def bytes_to_download(zoo: Zoo, candidate: Candidate) -> int | None:
         pass
     parameters = candidate.metadata.get("parameters")
     known = download_bytes_of(candidate)
-    return known if known is not None or parameters is None else BYTES_PER_PARAMETER * parameters
+    return BYTES_PER_PARAMETER * parameters if known is None and isinstance(parameters, int) else known

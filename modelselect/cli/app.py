@@ -112,10 +112,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if applies(given) and VARIABLE not in os.environ:
             options = read(Path.cwd())
         with _ended_as_interrupted(ended), words_as_typed(), options.in_environment():
-            app(args=given, prog_name="modelselect", default_map=options.defaults())
+            app(args=given, prog_name="modelselect", default_map=options.defaults(), obj=options)
     except ModelSelectError as error:
         complain(str(error))
-        _mention(options)
+        if not isinstance(error, OutputError):
+            _mention(options)
         exits = {NothingRankedError: EXIT_NOTHING_RANKED, OutputError: EXIT_NO_OUTPUT}
         sys.exit(exits.get(type(error), EXIT_BAD_USAGE))
     except SystemExit as stopped:
@@ -150,8 +151,7 @@ def _ended_as_interrupted(ended: list[int]) -> Iterator[None]:
 def _mention(options: Configuration) -> None:
     """Says which options an error may be about that are not on the command line."""
     if options.options:
-        names = ", ".join(name.replace("_", "-") for name in options.options)
-        typer.echo(f"note: {options.path} sets {names}", err=True)
+        typer.echo(f"note: {options}", err=True)
 
 
 def _leave_deleted_folder() -> None:

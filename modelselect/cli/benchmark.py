@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @with_settings(BenchmarkKeywords, shown={"estimators": "all"})
 def benchmark(
     candidates: Annotated[
-        str | None, typer.Argument(help="'dir:models/*', 'timm:resnet*', ...; more with -c.", show_default=False)
+        str | None, typer.Argument(help="'dir:models/*', 'timm:resnet18*', ...; more with -c.", show_default=False)
     ] = None,
     datasets: Annotated[
         list[str] | None, typer.Argument(help="Folders of class folders, or ids of datasets on the Hub.")

@@ -7,6 +7,7 @@ variable. Python's `select()` reads no file: its arguments say everything.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +19,9 @@ from typer.core import TyperCommand
 from modelselect.cli.options import option_name
 from modelselect.errors import InvalidInputError, did_you_mean
 from modelselect.evaluation.settings import BenchmarkKeywords, Keywords, settings_in
+from modelselect.utils.text import printable
+
+_LOGGER = logging.getLogger(__name__)
 
 OWN_FILE = "modelselect.toml"
 PROJECT_FILE = "pyproject.toml"
@@ -44,7 +48,7 @@ CONSENT: Mapping[str, str] = MappingProxyType(
 """Options that a file may not set, since files come with the projects and datasets of others; and what they do."""
 
 NEEDS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
-    (("verify", *RECIPE), ("top_k", "tune")),
+    (("verify", *RECIPE), ("top_k", "tune", "save", "push")),
     (("confidence",), ("budget",)),
 )
 """Options that have no meaning without one of others: then those of the file are left out."""
@@ -70,6 +74,10 @@ class Configuration(NamedTuple):
     path: Path | None = None
     options: Mapping[str, Any] = MappingProxyType({})
 
+    def __str__(self) -> str:
+        """`/home/me/project/pyproject.toml sets top-k, epochs`."""
+        return f"{printable(str(self.path))} sets {', '.join(name.replace('_', '-') for name in self.options)}"
+
     def defaults(self) -> dict[str, dict[str, Any]]:
         """By command and parameter, what an option is where the command line does not have it."""
         named = {FIELDS[key].name if key in FIELDS else key: value for key, value in self.options.items()}
@@ -91,10 +99,12 @@ class Configuration(NamedTuple):
 
 
 class ConfiguredCommand(TyperCommand):
-    """A command that leaves out options of the file that have no meaning without others."""
+    """A command that leaves out options of the file that have no meaning without others. The log names the file."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         left: list[str] = super().parse_args(ctx, args)
+        if isinstance(ctx.obj, Configuration) and ctx.obj.options:
+            _LOGGER.info(ctx.obj)
         for dependent, needed in NEEDS:
             for name in dependent:
                 source = ctx.get_parameter_source(name)
@@ -115,16 +125,16 @@ def read(folder: Path) -> Configuration:
 
 
 def _tables(folder: Path) -> Iterator[tuple[Path, Mapping[str, Any]]]:
-    folder = folder.absolute()
+    folder = folder.absolute()  # functions of os.path take a folder that may not be searched, or no home, for none
     for place in (folder, *folder.parents):
-        if (own := place / OWN_FILE).is_file():
+        if os.path.isfile(own := place / OWN_FILE):
             yield own, _parsed(own)
-        if (project := place / PROJECT_FILE).is_file() and b"modelselect" in _content(project):
+        if os.path.isfile(project := place / PROJECT_FILE) and b"modelselect" in _content(project):
             tool = _parsed(project).get("tool")
             table = tool.get("modelselect") if isinstance(tool, dict) else None
             if table is not None:
                 yield project, table
-        if (place / ".git").exists() or place == Path.home():
+        if os.path.exists(place / ".git") or str(place) == os.path.expanduser("~"):
             return
 
 
@@ -184,7 +194,7 @@ def _value(path: Path, written: str, key: str, value: Any) -> Any:
     if kind is list:
         return texts
     if key in PATHS and texts[0] not in ("", "off"):
-        return str(path.parent / Path(texts[0]).expanduser())
+        return str(path.parent / os.path.expanduser(texts[0]))
     return "" if key == "history" and texts[0] == "off" else ",".join(texts)
 
 
@@ -193,5 +203,6 @@ def _is_scalar(value: Any) -> bool:
 
 
 def applies(arguments: Sequence[str]) -> bool:
-    """Whether a command line needs the file: `doctor` reports a broken one, and help is there in spite of it."""
-    return bool(arguments) and arguments[0] != "doctor" and "--help" not in arguments
+    """Whether a command line needs the file: `doctor` reports a broken one, and help and version ignore it."""
+    is_command = bool(arguments) and not arguments[0].startswith("-")
+    return is_command and arguments[0] != "doctor" and "--help" not in arguments

@@ -5,7 +5,8 @@ from __future__ import annotations
 from modelselect.cli.configuration import Configuration, read
 from modelselect.cli.listings import availability_of
 from modelselect.cli.options import JsonFlag
-from modelselect.cli.terminal import loaded_host, print_listing, size_text
+from modelselect.cli.terminal import loaded_host, print_listing
+from modelselect.utils.text import in_bytes
 
 
 def doctor(as_json: JsonFlag = False) -> None:
@@ -50,7 +51,7 @@ def doctor(as_json: JsonFlag = False) -> None:
             kept = Store()
         kept.put(kept.key("doctor"), {})
         kept.evict(kind="doctor", max_bytes=0)
-        check("store", "ok", f"{size_text(kept.size())} in {kept.path}")
+        check("store", "ok", f"{in_bytes(kept.size())} in {kept.path}")
     except Exception as error:
         check("store", "broken", str(error))
     print_listing(checks, ["check", "status", "found"], as_json)

@@ -9,8 +9,8 @@ import typer
 
 from modelselect.cli.options import CacheOption, JsonFlag, TrustFlag, VerboseFlag
 from modelselect.cli.streams import say
-from modelselect.cli.terminal import loaded_host, print_json, print_table, size_text
-from modelselect.utils.text import printable
+from modelselect.cli.terminal import loaded_host, print_json, print_table
+from modelselect.utils.text import in_bytes, printable
 
 FEW_ARCHITECTURES = 20
 """Up to this number, tracing takes less time than starting worker processes."""
@@ -76,7 +76,7 @@ def embed(
         ["family", "architectures", "nearest in the same family"],
         [[family, str(n), f"{share:.0%}"] for family, (n, share) in purity.items()],
     )
-    size = size_text(path.stat().st_size) if path.exists() else "nothing"
+    size = in_bytes(path.stat().st_size) if path.exists() else "nothing"
     say(
         f"{len(atlas) - known} added, {len(failures)} failed, {len(atlas)} in {path} ({size}); "
         f"{time.perf_counter() - begun:.0f} s"

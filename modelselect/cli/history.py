@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +9,7 @@ import typer
 
 from modelselect.cli.options import AllFlag, JsonFlag
 from modelselect.cli.streams import say
+from modelselect.cli.terminal import print_json, print_table
 
 if TYPE_CHECKING:
     from modelselect.history.history import History
@@ -45,9 +45,11 @@ def show(
     results = kept.results(candidate=candidate, dataset=dataset)
     listed = [{"candidate": r.candidate, "dataset": r.dataset, "metric": r.metric, "value": r.value} for r in results]
     if as_json:
-        say(json.dumps(listed, indent=2))
+        print_json(listed)
         return
-    _table(["candidate", "dataset", "metric", "value"], [[*map(str, row.values())] for row in listed], all_rows)
+    print_table(
+        ["candidate", "dataset", "metric", "value"], [[*map(str, row.values())] for row in listed], all_rows=all_rows
+    )
 
 
 @app.command("import")
@@ -136,25 +138,25 @@ def _history(path: Path | None) -> History:
 
 def _show_summary(summary: dict[str, Any], all_rows: bool, as_json: bool) -> None:
     if as_json:
-        say(json.dumps(summary, indent=2))
+        print_json(summary)
         return
     say(
         f"{summary['results']:,} results of {summary['candidates']:,} candidates on {summary['datasets']:,} datasets, "
         f"{summary['architectures']:,} architectures, in {summary['path']}"
     )
     if summary["metrics"]:
-        _table(["metric", "results"], [[name, f"{count:,}"] for name, count in summary["metrics"].items()], all_rows)
+        print_table(
+            ["metric", "results"],
+            [[name, f"{count:,}"] for name, count in summary["metrics"].items()],
+            all_rows=all_rows,
+        )
     if summary["metrics"].get("accuracy"):
         published = summary["metrics"]["accuracy"] - sum(summary["recipes"].values())
         recipes = summary["recipes"] | ({"none (counts as published)": published} if published else {})
-        _table(
-            ["recipe of fine-tuning", "accuracies"], [[name, f"{count:,}"] for name, count in recipes.items()], all_rows
+        print_table(
+            ["recipe of fine-tuning", "accuracies"],
+            [[name, f"{count:,}"] for name, count in recipes.items()],
+            all_rows=all_rows,
         )
     for proxy, count in summary["proxies"].items():
         say(f"features of {count:,} datasets by the proxy {proxy}")
-
-
-def _table(columns: list[str], rows: list[list[str]], all_rows: bool) -> None:
-    from modelselect.cli.terminal import print_table
-
-    print_table(columns, rows, all_rows=all_rows)

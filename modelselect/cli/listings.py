@@ -15,9 +15,9 @@ from modelselect.cli.terminal import (
     print_json,
     print_listing,
     print_table,
-    size_text,
     text_of,
 )
+from modelselect.utils.text import in_bytes
 
 if TYPE_CHECKING:
     from modelselect.candidates.candidate import Candidate
@@ -32,7 +32,7 @@ _SEARCH_COLUMNS = (
 
 
 def search(
-    expressions: Annotated[list[str], typer.Argument(help="'timm:resnet*', 'embedded:*', 'dir:models/*', ...")],
+    expressions: Annotated[list[str], typer.Argument(help="'timm:resnet18*', 'embedded:*', 'dir:models/*', ...")],
     all_rows: AllFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
@@ -168,9 +168,9 @@ def store(
         return
     print_table(
         ["kind", "entries", "size"],
-        [[name, str(held["entries"]), size_text(held["bytes"])] for name, held in sorted(kinds.items())],
+        [[name, str(held["entries"]), in_bytes(held["bytes"])] for name, held in sorted(kinds.items())],
     )
-    say(f"{size_text(kept.size())} in {kept.path}" + ("" if freed is None else f"; freed {size_text(freed)}"))
+    say(f"{in_bytes(kept.size())} in {kept.path}" + ("" if freed is None else f"; freed {in_bytes(freed)}"))
 
 
 def _freed(kept: Store, left: int, kind: str | None, dry_run: bool, yes: bool) -> int:
@@ -184,7 +184,7 @@ def _freed(kept: Store, left: int, kind: str | None, dry_run: bool, yes: bool) -
     doomed = kept.evictable(max_bytes=left, kind=kind)
     counts = Counter(key.rpartition("-")[0] for key in doomed)
     listed = ", ".join(f"{count} of {name}" for name, count in sorted(counts.items()))
-    what = f"{len(doomed)} entries with {size_text(sum(doomed.values()))}" + (f" ({listed})" if listed else "")
+    what = f"{len(doomed)} entries with {in_bytes(sum(doomed.values()))}" + (f" ({listed})" if listed else "")
     if dry_run:
         typer.echo(f"would remove {what}", err=True)
         return 0

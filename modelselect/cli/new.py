@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -28,4 +29,4 @@ def new(
     written = write(kind, name, place, license=license, author=author)
     for path in written:
         say(place / path)
-    typer.echo(f"Next: cd {place} && pip install -e '.[dev]' && pytest", err=True)
+    typer.echo(f"Next: cd {shlex.quote(str(place))} && pip install -e '.[dev]' && pytest", err=True)

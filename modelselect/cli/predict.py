@@ -69,7 +69,7 @@ def _lines(names: list[str]) -> list[str]:
     found: list[str] = []
     for name in names:
         try:
-            content = sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8")
+            content = _standard_input() if name == "-" else Path(name).read_text(encoding="utf-8")
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else "its content is no text in UTF-8"
             raise InvalidInputError(
@@ -78,3 +78,7 @@ def _lines(names: list[str]) -> list[str]:
             ) from error
         found += [line for line in content.splitlines() if line.strip()]
     return found
+
+
+def _standard_input() -> str:
+    return "" if sys.stdin is None else sys.stdin.read()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ import typer
 
 from modelselect.cli.options import EpochsOption, PatienceOption, TrialsOption, VerboseFlag, meant, with_settings
 from modelselect.cli.streams import answering, say_json
-from modelselect.cli.terminal import check_writable, console, note, print_table
+from modelselect.cli.terminal import agreed, check_writable, console, note, print_table
 from modelselect.evaluation.settings import Keywords
 from modelselect.utils.text import printable
 
@@ -104,7 +103,10 @@ def select(
         raise InvalidInputError(
             "--agreement prints a table, and '--json -' prints JSON; leave out one, or give a file: --json FILE"
         )
+    if thumbnails and report is None:
+        raise InvalidInputError("--thumbnails applies to a page; add --report PAGE.html, or leave out --thumbnails")
     check_writable(json_path)
+    plan_path = json_path
     if report is not None:
         from modelselect.report.page import check_drawable
 
@@ -132,12 +134,12 @@ def select(
         raise InvalidInputError(
             "--confidence applies to a budget; add --budget 20m (or another one), or leave out --confidence"
         )
-    settings["confirm"] = lambda question: yes or (sys.stdin.isatty() and typer.confirm(question, err=True))
+    settings["confirm"] = lambda question: yes or agreed(question)
     settings["fine_tuning"] = FineTuning(**{name: value for name, value in recipe.items() if value is not None})
     named = [*(candidates or ()), *(further or ())] or None
     if dry_run:
         plan = planning.plan(dataset, named, **settings)
-        _show_plan(plan, json_path, settings)
+        _show_plan(plan, plan_path, settings)
         return
     try:
         board = funnel.select(dataset, named, **settings)
@@ -197,23 +199,29 @@ def _finish(
 
     def draw() -> None:
         if page is not None:
-            folder = None if kept is None else kept.folder
-            board.report(page.path, board=None if printed else json_path, winner=folder, thumbnails=page.thumbnails)
+            winner = None if kept is None else kept.saved
+            board.report(page.path, board=None if printed else json_path, winner=winner, thumbnails=page.thumbnails)
             said.append(f"report written to {page.path}")
 
-    with contextlib.ExitStack() as ahead:  # the last one goes first, and each is called whatever became of the others
-        ahead.callback(_print_board, board, settings, said, as_json=printed, agreement=agreement)
+    with contextlib.ExitStack() as ahead:  # the last one goes first, and each is called even if another fails
+        ahead.callback(_print_board, board, settings, said, kept, as_json=printed, agreement=agreement)
         ahead.callback(draw)
         ahead.callback(keep)
         ahead.callback(save)
 
 
 def _print_board(
-    board: Leaderboard, settings: Mapping[str, Any], said: Sequence[str], *, as_json: bool, agreement: bool
+    board: Leaderboard,
+    settings: Mapping[str, Any],
+    said: Sequence[str],
+    kept: Destination | None,
+    *,
+    as_json: bool,
+    agreement: bool,
 ) -> None:
     """Prints the table, what was written, and the answer: these are the last lines on the terminal."""
     from modelselect.ranking.notes import remarks_of
-    from modelselect.report.answer import closing_lines
+    from modelselect.report.answer import Kept, closing_lines
 
     if as_json:
         for remark in remarks_of(board):
@@ -229,19 +237,21 @@ def _print_board(
     for line in said:
         note(line, settings)
     if not as_json:
+        lines = closing_lines(board, Kept(winner=None if kept is None else kept.saved))
         with answering():
-            console().print("\n".join(["", *closing_lines(board)]), markup=False, highlight=False)
+            console().print("\n".join(["", *lines]), markup=False, highlight=False)
 
 
 def _show_plan(plan: Plan, json_path: Path | None, settings: Mapping[str, Any]) -> None:
+    from modelselect.store.files import write_text
+
     if json_path == Path("-"):
         for remark in plan.remarks:
             typer.echo(printable(remark), err=True)
         say_json(plan.to_json())
         return
     if json_path is not None:
-        json_path.write_text(plan.to_json(), encoding="utf-8")
+        write_text(json_path, plan.to_json())
+        note(f"plan written to {json_path}", settings)
     with answering():
         console().print(plan)
-    if json_path is not None:
-        note(f"plan written to {json_path}", settings)

@@ -159,14 +159,18 @@ def confirmed(question: str, given: bool) -> bool:
 
     if given:
         return True
-    if not sys.stdin.isatty():
+    if not _can_answer():
         raise InvalidInputError(f"{question} There is no terminal to answer on; add --yes to agree")
-    return typer.confirm(question, err=True)
+    return agreed(question)
 
 
-def size_text(count: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.3g} TB"
+def agreed(question: str) -> bool:
+    """Whether the user answers yes. No answer is a no: without a terminal, or after Ctrl-C or Ctrl-D."""
+    try:
+        return _can_answer() and typer.confirm(question, err=True)
+    except typer.Abort:
+        return False
+
+
+def _can_answer() -> bool:
+    return sys.stdin is not None and not sys.stdin.closed and sys.stdin.isatty()

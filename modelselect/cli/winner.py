@@ -30,6 +30,12 @@ class Destination:
     public: bool
     trust_remote_code: bool
 
+    @property
+    def saved(self) -> str | None:
+        """The folder of the winner, if the winner is in it. A folder is written as a whole or not at all."""
+        is_there = self.folder is not None and self.folder.is_dir() and any(self.folder.iterdir())
+        return str(self.folder) if is_there else None
+
     def check(self) -> None:
         """Raises what `keep` would raise of folder, repository and token: before the work, not after it."""
         from modelselect import hub
@@ -50,7 +56,7 @@ class Destination:
         return {**given, "top_k": UNDER_A_BUDGET if "budget" in given else 1}
 
     def keep(self, board: Leaderboard) -> Iterator[str]:
-        """Saves and pushes the winner, and says how to use it: a line for each.
+        """Saves and pushes the winner, and says where it is: a line for each.
 
         Raises:
             CandidateError: no candidate could be fine-tuned.
@@ -64,9 +70,7 @@ class Destination:
             raise CandidateError(f"the winner is not saved: {_why_not(board)}")
         if self.folder is not None:
             best.save(self.folder, trust_remote_code=self.trust_remote_code)
-            example = '--text "a text"' if best.candidate.metadata.get("modality") == "text" else "photo.jpg"
-            example += " --trust-remote-code" if best.candidate.metadata.get("remote_code") else ""
-            yield f"winner saved to {self.folder}; use it with: {_command(self.folder)} {example}"
+            yield f"winner saved to {self.folder}"
         if self.repository is not None:
             address = best.push_to_hub(
                 self.repository, private=not self.public, trust_remote_code=self.trust_remote_code
@@ -84,9 +88,3 @@ def _why_not(board: Leaderboard) -> str:
             "the budget left nothing for fine-tuning. Give a larger --budget: what is computed already is not repeated"
         )
     return "no candidate was fine-tuned"
-
-
-def _command(folder: Path) -> str:
-    import shlex
-
-    return f"modelselect predict {shlex.quote(str(folder))}"

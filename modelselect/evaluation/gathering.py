@@ -46,7 +46,7 @@ class Forward:
 
     Attributes:
         arrays: the arrays by evidence field, with one row for each row of the probe.
-        record: what the store keeps of the pass beside its arrays: dimensions, seconds, ...
+        record: what the store keeps of the pass with its arrays: dimensions, seconds, ...
         passes: rows that were passed forward now, and not found in the store.
         seconds: the time for these.
     """
@@ -248,7 +248,7 @@ class Gatherer:
 
 
 def _frozen(graph: nx.DiGraph[Any]) -> nx.DiGraph[Any]:
-    """The graph, to which nobody can add and from which nobody can take: all estimators get the same one."""
+    """The graph, which no estimator can change: all of them get the same one."""
     import networkx
 
     frozen: nx.DiGraph[Any] = networkx.freeze(graph)

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from modelselect.candidates.candidate import Candidate
-from modelselect.errors import Failure, InvalidInputError
+from modelselect.candidates.zoo import bytes_to_download
+from modelselect.errors import Failure, InvalidInputError, UnknownNameError
 from modelselect.estimators.estimator import Estimator
 from modelselect.evaluation.context import EvaluationContext
 from modelselect.evaluation.own_modules import ModuleZoo
@@ -114,6 +115,14 @@ class Request:
             history=history,
             device=device,
         )
+
+    def bytes_to_download(self, candidate: Candidate) -> int | None:
+        """Bytes that loading the candidate would download now; None if unknown, and 0 if no zoo has its name."""
+        try:
+            zoo = self.own_zoos.get(candidate.zoo) or self.host.zoo(candidate.zoo)
+        except UnknownNameError:  # loading the candidate reports this
+            return 0
+        return bytes_to_download(zoo, candidate)
 
     def context(self, spool: InputCache, progress: Report | None = None) -> EvaluationContext:
         """The conditions under which every candidate is evaluated."""

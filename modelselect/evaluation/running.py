@@ -48,7 +48,7 @@ def run(
             result: Result | Failure = outcome.failure or outcome.value
             found[candidate.id] = result
             ended(candidate, result)
-            track(candidate.id, _told(result))
+            track(candidate.id, _ended(result))
     return found
 
 
@@ -71,7 +71,7 @@ def _each_begun(candidates: Iterable[Candidate], track: Track) -> Iterator[Candi
         yield candidate
 
 
-def _told(result: Any) -> Ended:
+def _ended(result: Any) -> Ended:
     """What progress says of a result."""
     if isinstance(result, Failure):
         limit = result.stage == Stage.LIMIT

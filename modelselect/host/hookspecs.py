@@ -46,6 +46,7 @@ RESERVED_COMMANDS = (
     "new",
     "plugins",
     "pools",
+    "predict",
     "report",
     "search",
     "select",

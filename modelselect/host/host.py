@@ -110,8 +110,8 @@ class Host:
         self.plugins.append(record)
         known = self._manager.is_registered(plugin)
         try:
-            record.contract = _contract_of(plugin)
             with contained():
+                record.contract = _contract_of(plugin)
                 self._manager.register(plugin, name=f"{distribution}/{name}")
                 self._manager.check_pending()
                 _refuse_unmarked_hooks(plugin)
@@ -132,11 +132,10 @@ class Host:
         """
         hook = f"modelselect_{event}"
         for record in self.plugins:
-            if not hasattr(record.implementation, hook):
-                continue
             try:
                 with contained():
-                    self._call(record, hook, **copy.deepcopy(arguments))
+                    if hasattr(record.implementation, hook):
+                        self._call(record, hook, **copy.deepcopy(arguments))
             except Exception as error:
                 fault = f"{hook} raised {one_line(error)}"
                 if fault not in record.faults:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -51,10 +52,10 @@ def answer_text(board: Ranking) -> list[str]:
     return [f"Best: {called[0]}, {', '.join(known)}.", *_doubts(board, called, verified)]
 
 
-def closing_lines(board: Ranking) -> list[str]:
+def closing_lines(board: Ranking, kept: Kept = NOTHING_KEPT) -> list[str]:
     """The answer for the end of a terminal: its sentences, a smaller choice, failures by reason, and the next step."""
     lines = [*answer_text(board), smaller_and_as_good(board), *failure_lines(board)]
-    if (step := next_step(board)) is not None:
+    if (step := next_step(board, kept)) is not None:
         lines.append(f"Next: {step}")
     return [printable(line) for line in lines if line]
 
@@ -175,8 +176,8 @@ def _sentence(text: str) -> str:
     return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
-def next_step(board: Ranking) -> str | None:
-    """What to do next: one option or call that works as it stands; None where there is nothing to do."""
+def next_step(board: Ranking, kept: Kept = NOTHING_KEPT) -> str | None:
+    """What to do next: one option, call or command that works as it stands; None where there is nothing to do."""
     untrusted = sum(row.failure is not None and row.failure.error == RemoteCodeError.__name__ for row in board.rows)
     if 2 * untrusted >= len(board.rows) > 0:
         return (
@@ -187,6 +188,11 @@ def next_step(board: Ranking) -> str | None:
     unpaid = sum(row.failure is not None and row.failure.reason.startswith("not begun") for row in board.rows)
     if not board.ranked:
         return None
+    known = board.best.candidate.metadata
+    if kept.winner is not None:
+        example = '--text "a text"' if known.get("modality") == "text" else "photo.jpg"
+        trust = " --trust-remote-code" if known.get("remote_code") else ""
+        return f"modelselect predict {shlex.quote(kept.winner)} {example}{trust}"
     if budget and (2 * unpaid >= len(board.rows) or may_be_chance(board)):
         return _larger_budget(budget, max(4.0, len(board.rows) / len(board.ranked)))
     if may_be_chance(board):
@@ -199,7 +205,7 @@ def next_step(board: Ranking) -> str | None:
         return f"add --top-k {count} (top_k={count}) to fine-tune {first} and measure the accuracy."
     if board.best.fine_tuned is None:
         return None
-    trusted = board.best.candidate.metadata.get("remote_code")
+    trusted = known.get("remote_code")
     call = 'board.best.save("winner", trust_remote_code=True)' if trusted else 'board.best.save("winner")'
     step = f"{call} writes the model (--save winner)"
     return f"{step}." if board.best.candidate.zoo == OWN_MODULES else f"{step}; board.best.predict(...) uses it."

@@ -206,7 +206,7 @@ def fine_tuning_seconds(request: Request, macs: Sequence[float], speed: float) -
 
     Args:
         request: says how many candidates are fine-tuned, and how.
-        macs: multiply-accumulates of one row, of each candidate of which they are known.
+        macs: multiply-accumulates of one row, for each candidate where they are known.
         speed: multiply-accumulates a second.
     """
     if not macs:

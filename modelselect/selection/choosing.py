@@ -1,13 +1,12 @@
 """Which candidates a run takes, and what they cost, before anything is downloaded or loaded.
 
-Candidates that the caller names are all taken; where they exceed the bounds, somebody is asked. Where the caller names
-none, or gives a limit, the most promising ones within the bounds are taken.
+Candidates that the caller names are all taken; where they exceed the bounds, the caller is asked. Where the caller
+names none, or gives a limit, the most promising ones within the bounds are taken.
 """
 
 from __future__ import annotations
 
 import math
-import sys
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -17,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from modelselect.candidates.candidate import Candidate
-from modelselect.candidates.zoo import BYTES_PER_PARAMETER, bytes_to_download
+from modelselect.candidates.zoo import BYTES_PER_PARAMETER
 from modelselect.errors import InvalidInputError
 from modelselect.estimators.posterior import Pool, Weigher, posterior
 from modelselect.evaluation.request import Request
@@ -30,6 +29,7 @@ from modelselect.host.defaults import DEFAULT_ESTIMATORS
 from modelselect.host.host import get_host
 from modelselect.selection.affordable import fine_tuning_seconds
 from modelselect.store.store import Store
+from modelselect.utils.progress import Progress
 from modelselect.utils.text import duration, in_bytes, printable
 
 PLACES = 8
@@ -69,7 +69,7 @@ class Choice:
     @property
     def remarks(self) -> tuple[str, ...]:
         """What a plan says of the choice."""
-        return (*self.statement, *((f"{self.excess} {_CHEAPER}",) if self.excess else ()))
+        return (*self.statement, *((f"{self.excess} {_CHEAPER}.",) if self.excess else ()))
 
 
 @dataclass(frozen=True)
@@ -150,19 +150,20 @@ def agree(request: Request, choice: Choice) -> None:
         InvalidInputError: the answer is no.
     """
     settings = request.settings
-    if settings.progress:
-        for line in choice.statement:
-            print(printable(line), file=sys.stderr)
+    progress = Progress(settings.progress)
+    for line in choice.statement:
+        progress.say(printable(line))
     if choice.excess and settings.confirm is None:
-        warnings.warn(f"{choice.excess} {_CHEAPER}", stacklevel=3)
+        warnings.warn(f"{choice.excess} {_CHEAPER}; {_LISTED}", stacklevel=3)
     elif choice.excess and settings.confirm is not None and not settings.confirm(f"{choice.excess} Go on?"):
-        raise InvalidInputError(f"{choice.excess} Nothing was downloaded. To go on, add --yes. {_CHEAPER}")
+        raise InvalidInputError(f"{choice.excess} Nothing was downloaded. To go on, add --yes. {_CHEAPER}; {_LISTED}")
 
 
 _CHEAPER = (
     f"limit={PLACES} (--limit {PLACES}) takes the most promising within the bounds; max_download= and max_time= "
-    "(--max-download, --max-time) set the bounds; plan() (--dry-run) lists the costs."
+    "(--max-download, --max-time) set the bounds"
 )
+_LISTED = "plan() (--dry-run) lists the costs."
 
 
 _OWN_CODE = "with code of their own, which runs only with trust_remote_code=True (--trust-remote-code)"
@@ -214,7 +215,7 @@ def _fitting(request: Request) -> tuple[list[Candidate], dict[str, list[str]]]:
             unfit.setdefault(_OWN_CODE, []).append(candidate.id)
         elif limits.exceeded_before_loading(candidate, parameters) is not None:
             unfit.setdefault(f"not within the limits ({limits})", []).append(candidate.id)
-        elif parameters is not None and free is not None and parameters * each > free:
+        elif isinstance(parameters, int) and free is not None and parameters * each > free:
             unfit.setdefault(f"too large for the memory of {request.device}", []).append(candidate.id)
         else:
             usable.append(candidate)
@@ -228,11 +229,7 @@ def _costs(request: Request, candidates: Sequence[Candidate], *, measured: bool)
     task = ScoringTask(request.context(InputCache(None)))
     passes = np.array([task.preview(each, trace=False).passes for each in candidates], dtype=np.float64)
     loaded = (passes > 0) | request.settings.fine_tunes
-    zoos = [request.own_zoos.get(each.zoo) or request.host.zoo(each.zoo) for each in candidates]
-    sizes = [
-        bytes_to_download(zoo, each) if needed else 0
-        for zoo, each, needed in zip(zoos, candidates, loaded, strict=True)
-    ]
+    sizes = [request.bytes_to_download(each) if needed else 0 for each, needed in zip(candidates, loaded, strict=True)]
     macs = np.array([guessed_macs(each) for each in candidates])
     work = float(np.nansum(macs * passes))
     quick = not measured and work / SLOW_DEVICE <= request.settings.bounds.seconds
@@ -258,8 +255,7 @@ def _excess(request: Request) -> str:
         if each.id not in request.unsearched
         and settings.limits.exceeded_before_loading(each, each.metadata.get("parameters")) is None
     ]
-    zoos = [request.own_zoos.get(each.zoo) or request.host.zoo(each.zoo) for each in pool]
-    if all(bytes_to_download(zoo, each) == 0 for zoo, each in zip(zoos, pool, strict=True)):
+    if all(request.bytes_to_download(each) == 0 for each in pool):
         return ""
     costs = _costs(request, pool, measured=False)
     kept = 1.0 if settings.recall is None else min(settings.recall / len(pool), 1.0)

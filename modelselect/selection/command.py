@@ -27,7 +27,7 @@ def command_line(settings: Settings, dataset: Any, candidates: Any) -> list[str]
     words += [word for each in expressions for word in ("-c", os.fspath(each))]
     for each in fields(Settings):
         value = getattr(settings, each.name)
-        if each.name == "progress" or value == each.default:
+        if each.name in ("progress", "confirm") or value == each.default:
             continue
         option = _recipe_options(value) if each.name == "fine_tuning" else _option(each.name, value)
         if option is None:

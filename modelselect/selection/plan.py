@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from modelselect.budget.budget import Budget
 from modelselect.candidates.candidate import Candidate
 from modelselect.selection.forecast import PlannedRound
-from modelselect.utils.text import duration, interactive_text, plain_text, printable
+from modelselect.utils.text import duration, in_bytes, interactive_text, plain_text, printable
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions
@@ -227,11 +227,4 @@ def _fields(row: PlannedCandidate) -> dict[str, Any]:
 
 def _size(count: int | None) -> str:
     """`45.2 MB`."""
-    if count is None:
-        return "unknown"
-    value = float(count)
-    for unit in ("B", "kB", "MB"):
-        if value < 1000:
-            return f"{value:.3g} {unit}"
-        value /= 1000
-    return f"{value:,.3g} GB"
+    return "unknown" if count is None else in_bytes(count)

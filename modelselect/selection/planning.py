@@ -6,7 +6,7 @@ from typing import Any, Unpack
 
 from modelselect.budget.budget import MOST_TUNED, Budget, round_sizes
 from modelselect.candidates.candidate import Candidate
-from modelselect.candidates.zoo import BYTES_PER_PARAMETER, bytes_to_download
+from modelselect.candidates.zoo import BYTES_PER_PARAMETER
 from modelselect.errors import Failure, Stage
 from modelselect.estimators.resampling import looks_at_rows
 from modelselect.evaluation.request import Request
@@ -114,7 +114,6 @@ def _planned_candidate(request: Request, state: State, candidate: Candidate, spe
                 candidate, 0, parameters, seconds=0.0, stored="", remark=f"left out: {settled.reason}"
             )
         return PlannedCandidate(candidate, remark=settled.reason)
-    zoo = request.own_zoos.get(candidate.zoo) or request.host.zoo(candidate.zoo)
     preview = ScoringTask(state.context).preview(candidate)
     seconds = None if preview.macs is None else len(request.probe) * preview.macs / speed
     remarks = []
@@ -124,7 +123,7 @@ def _planned_candidate(request: Request, state: State, candidate: Candidate, spe
         remarks.append("gated: ask its owner for access")
     return PlannedCandidate(
         candidate,
-        download_bytes=bytes_to_download(zoo, candidate),
+        download_bytes=request.bytes_to_download(candidate),
         parameters=preview.parameters,
         memory=None if preview.parameters is None else BYTES_PER_PARAMETER * preview.parameters,
         macs=preview.macs,

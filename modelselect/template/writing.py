@@ -39,7 +39,7 @@ def write(kind: str, name: str, folder: Path, *, license: str = "MIT", author: s
         The files, relative to `folder`.
 
     Raises:
-        InvalidInputError: an argument cannot be used, or the folder holds something.
+        InvalidInputError: an argument cannot be used, or the folder holds something or cannot be written.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as scratch:
@@ -55,15 +55,18 @@ def write(kind: str, name: str, folder: Path, *, license: str = "MIT", author: s
         )
     if license not in LICENSES:
         raise InvalidInputError(f"license is {license!r}; expected one of {', '.join(LICENSES)}")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InvalidInputError(f"{str(folder)!r} exists and is not an empty folder; name a new one")
     words = _words(kind, name, license, author)
     written = []
-    for path, text in _templates(kind, license):
-        target = Path(Template(path).substitute(words))
-        (folder / target).parent.mkdir(parents=True, exist_ok=True)
-        (folder / target).write_text(Template(text).substitute(words), encoding="utf-8")
-        written.append(target)
+    try:
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise InvalidInputError(f"{str(folder)!r} exists and is not an empty folder; name a new one")
+        for path, text in _templates(kind, license):
+            target = Path(Template(path).substitute(words))
+            (folder / target).parent.mkdir(parents=True, exist_ok=True)
+            (folder / target).write_text(Template(text).substitute(words), encoding="utf-8")
+            written.append(target)
+    except OSError as error:
+        raise InvalidInputError(f"cannot write {str(folder)!r}: {error.strerror}. Give a writable folder") from error
     return sorted(written)
 
 

@@ -222,9 +222,8 @@ class Progress:
                 reason = ended.text[:SAME_REASON]
                 text = "failed for the same reason as another one" if reason in stage.reasons else text
                 stage.reasons.add(reason)
-            told = printable(f"{name}, {seconds:.1f} s" + (f", {text}" if text else ""))
-            stage.last = told
-        self._line(f"{stage.what} {stage.done}/{stage.total}: {told}")
+            stage.last = line = printable(f"{name}, {seconds:.1f} s" + (f", {text}" if text else ""))
+        self._line(f"{stage.what} {stage.done}/{stage.total}: {line}")
 
     def name_of(self, candidate: str) -> str:
         return self._names.get(candidate, candidate)
@@ -309,9 +308,9 @@ class _Bars:
             done, total = (0, 0) if step is None else (step.done, step.total)
             rows.append((f"  {printable(name)}", done, total, _clock(now - began) if step is None else str(step)))
         width = options.max_width - 2
-        told = max(len(row[3]) for row in rows)
-        named = max(min(max(len(row[0]) for row in rows), width - told - _NARROWEST_BAR), width // 5)
-        bar = max(min(width - named - told, _WIDEST_BAR), _NARROWEST_BAR)
+        states = max(len(row[3]) for row in rows)
+        named = max(min(max(len(row[0]) for row in rows), width - states - _NARROWEST_BAR), width // 5)
+        bar = max(min(width - named - states, _WIDEST_BAR), _NARROWEST_BAR)
         grid = Table.grid(padding=(0, 1, 0, 0))
         grid.add_column(width=named, no_wrap=True, overflow="ellipsis")
         grid.add_column(width=bar, no_wrap=True)

@@ -14,6 +14,7 @@ import pytest
 
 import modelselect as ms
 from modelselect.cli import app
+from modelselect.host.hookspecs import RESERVED_COMMANDS
 from modelselect.leaderboard.leaderboard import Row
 from tests.cli.conftest import run
 
@@ -85,3 +86,8 @@ def test_sigterm_ends_a_run_as_an_interruption_does(
         err.split()
     )
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_a_plugin_cannot_take_the_name_of_a_shipped_command() -> None:
+    shipped = {command.name or command.callback.__name__ for command in app.app.registered_commands if command.callback}
+    assert shipped | {group.name for group in app.app.registered_groups} == set(RESERVED_COMMANDS)

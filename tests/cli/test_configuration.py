@@ -67,6 +67,8 @@ def test_options_of_fine_tuning_wait_until_something_is_fine_tuned(here: Path, a
     assert asked.keys().isdisjoint({"verify", "confidence"})
     run("--top-k", "2", "--budget", "20m")
     assert (asked["verify"], asked["confidence"], asked["fine_tuning"]) == ("head", 0.8, FineTuning(epochs=7))
+    run("--save", "winner")
+    assert (asked["verify"], asked["top_k"], asked["fine_tuning"]) == ("head", 1, FineTuning(epochs=7))
 
 
 def test_pool_history_and_store_are_those_of_the_file_for_every_command(
@@ -166,11 +168,36 @@ def test_help_and_doctor_work_in_spite_of_a_broken_file(here: Path, capsys: pyte
     path = write(here / "modelselect.toml", "top-k = \n")
     assert run("--help") == 0
     assert "--top-k" in capsys.readouterr().out
-    with pytest.raises(SystemExit) as stopped:
-        app.main(["doctor", "--json"])
-    assert not stopped.value.code
+    for words in (["--version"], ["doctor", "--json"]):
+        with pytest.raises(SystemExit) as stopped:
+            app.main(words)
+        assert not stopped.value.code
     assert f"{path} is not valid TOML" in capsys.readouterr().out
     path.write_text("top-k = 2\n", encoding="utf-8")
     with pytest.raises(SystemExit):
         app.main(["doctor", "--json"])
     assert str(path) in capsys.readouterr().out
+
+
+def test_verbose_names_the_file_and_what_it_sets(
+    here: Path, asked: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(here / "modelselect.toml", "seed = 4\ntop-k = 3\n")
+    run("--verbose")
+    assert f"{path} sets seed, top-k" in capsys.readouterr().err
+
+
+def test_a_home_or_a_folder_that_cannot_be_read_costs_no_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(path: Path, **_: Any) -> Any:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "stat", refused)
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # as where a process has no home
+    assert read(tmp_path) == Configuration()
+
+
+def test_the_home_of_nobody_is_a_plain_path(here: Path) -> None:
+    write(here / "modelselect.toml", 'cache-dir = "~no-such-user/kept"\n')
+    assert read(here).options == {"cache_dir": str(here / "~no-such-user" / "kept")}

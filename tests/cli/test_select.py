@@ -31,6 +31,7 @@ REFUSED = [
     (["--max-latency-ms", "-1"], "max_latency_ms is -1.0"),
     (["--confidence", "2", "--budget", "1m"], "confidence is 2.0"),
     (["--estimators", " , "], "estimators is empty"),
+    (["--thumbnails"], "--thumbnails applies to a page"),
 ]
 
 
@@ -111,7 +112,7 @@ def test_select_writes_a_leaderboard_that_can_be_read_back(
     code, out, _ = run(capsys, *arguments, "--json", path)
     board = ms.Leaderboard.load(path)
     assert code == 0
-    assert board.best.candidate.name in out
+    assert f"Best: {board.best.candidate.name}, " in out
     assert board.provenance["ranked_by"] == ["logme", "knn"]
     code, out, _ = run(capsys, *arguments, "--json", "-")
     assert json.loads(out)["format"] == "modelselect leaderboard"
@@ -179,15 +180,15 @@ def test_when_nothing_could_be_ranked_the_exit_code_is_1_and_the_table_says_why(
 
 
 def test_what_was_left_out_of_the_dataset_is_said(capsys: pytest.CaptureFixture[str], dataset: Path) -> None:
-    (dataset / "dark" / "0.png").write_bytes(b"no image")
+    (dataset / "dark" / "1.png").write_bytes(b"no image")  # not among the rows that are held out
     for more in ([], ["--dry-run"]):
         code, out, _ = run(capsys, "select", dataset, "-c", "embedded:plain*", *more)
         assert code == 0
-        assert "dark/0.png" in " ".join(out.split())
+        assert "dark/1.png" in " ".join(out.split())
         code, out, err = run(capsys, "select", dataset, "-c", "embedded:plain*", "--json", "-", *more)
         assert code == 0
         assert json.loads(out)
-        assert "dark/0.png" in err
+        assert "dark/1.png" in err
 
 
 def test_the_advice_about_columns_works_when_typed(
@@ -295,7 +296,7 @@ def test_a_folder_alone_is_enough(
     monkeypatch.setenv(POOL_VARIABLE, "embedded:plain*,embedded:vit*")
     code, out, err = run(capsys, "select", dataset)
     assert code == 0
-    assert "Candidates: 3 of 3 from the environment variable MODELSELECT_POOL" in err
+    assert "Candidates: 3 of 3 from your own pool MODELSELECT_POOL" in err
     assert "vit.letters" in out
     code, _, err = run(capsys, "select", dataset, "--dry-run", "--json", tmp_path / "plan.json", "--limit", "2")
     assert code == 0
@@ -385,3 +386,26 @@ def test_where_nothing_was_ranked_each_reason_is_said_once(
     assert code == app.EXIT_NOTHING_RANKED
     assert err.count("runs its own code") == 1
     assert "Next: add --trust-remote-code (trust_remote_code=True) to rank 2 more" in " ".join(err.split())
+
+
+def test_a_dry_run_leaves_the_leaderboard_of_an_earlier_report_as_it_is(
+    capsys: pytest.CaptureFixture[str], dataset: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "page.json").write_text("the leaderboard")
+    words = ["select", dataset, "-c", "embedded:plain*", "--report", tmp_path / "page.html", "--dry-run"]
+    code, out, _ = run(capsys, *words)
+    assert code == 0
+    assert "plain.letters" in out
+    assert (tmp_path / "page.json").read_text() == "the leaderboard"
+    assert not (tmp_path / "page.html").exists()
+
+
+def test_the_board_of_a_command_has_the_command(
+    capsys: pytest.CaptureFixture[str], dataset: Path, tmp_path: Path
+) -> None:
+    words = ["-c", "embedded:plain.letters", "--seed", "3", "--no-history"]
+    assert run(capsys, "select", dataset, *words, "-q", "--json", tmp_path / "board.json")[0] == 0
+    command = ms.Leaderboard.load(tmp_path / "board.json").provenance["command"]
+    assert command[:3] == ["modelselect", "select", str(dataset)]
+    assert " ".join(words[:4]) in " ".join(command)
+    assert "--no-history" in command

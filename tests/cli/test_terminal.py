@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import logging
 from pathlib import Path
 
 import pytest
 
+from modelselect.cli.terminal import agreed, confirmed
+from modelselect.errors import InvalidInputError
 from tests.cli.conftest import run
 
 pytestmark = pytest.mark.usefixtures("cache")
@@ -72,3 +75,24 @@ def test_a_history_that_the_caller_names_is_no_news(
     _, _, err = run(capsys, "select", dataset, *WORDS, "--history", tmp_path / "named.sqlite")
     assert (tmp_path / "named.sqlite").exists()
     assert "transfer history" not in err
+
+
+@pytest.mark.parametrize("stream", [None, io.StringIO("y\n")])
+def test_without_a_terminal_nobody_has_agreed(monkeypatch: pytest.MonkeyPatch, stream: io.StringIO | None) -> None:
+    monkeypatch.setattr("sys.stdin", stream)
+    assert not agreed("Go on?")
+    with pytest.raises(InvalidInputError, match="add --yes to agree"):
+        confirmed("Go on?", given=False)
+    assert confirmed("Go on?", given=True)
+
+
+def test_ctrl_c_at_a_question_is_a_no(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+        def readline(self, *_: object) -> str:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("sys.stdin", Terminal())
+    assert not agreed("Go on?")

@@ -325,6 +325,25 @@ def test_an_event_handler_that_raises_is_noted_and_the_others_are_called(site: P
     assert faults(host, bad).count("not today") == 1
 
 
+def test_a_plugin_whose_attributes_exit_is_refused_and_one_whose_attributes_raise_hears_no_event() -> None:
+    class Leaves:
+        @property
+        def modelselect_contract(self) -> int:
+            raise SystemExit("gone")
+
+    class Raises:
+        def __getattr__(self, name: str) -> object:
+            if name == "modelselect_candidate_scored":
+                raise RuntimeError("not there")
+            raise AttributeError(name)
+
+    host = Host()
+    assert host.register(Leaves(), "leaves").faults
+    host.register(Raises(), "raises")
+    host.notify("candidate_scored", candidate=ms.Candidate("shelf", "tiny"), scores={})
+    assert "not there" in " ".join(host.plugins[1].faults)
+
+
 def test_an_event_handler_gets_copies() -> None:
     class Vandal:
         @ms.hookimpl

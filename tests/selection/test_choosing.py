@@ -169,7 +169,7 @@ def test_the_variable_names_the_candidates(far: FarZoo, data: Any, monkeypatch: 
     monkeypatch.setenv(POOL_VARIABLE, "pool:rest, embedded:plain*,resnet.letters")
     names, found = choice(data)
     assert names == ["b5", "plain.letters", "plain.random", "resnet.letters"]
-    assert "the environment variable MODELSELECT_POOL" in found.statement[0]
+    assert "your own pool MODELSELECT_POOL" in found.statement[0]
     monkeypatch.setenv(POOL_VARIABLE, "pool:rets")
     with pytest.raises(InvalidInputError, match="rets"):
         choice(data)
@@ -265,7 +265,7 @@ def test_a_run_without_candidates_ranks_and_its_board_says_what_was_taken(
     monkeypatch.setenv(POOL_VARIABLE, "embedded:plain*")
     board = ms.select(data, estimators="logme", progress=False)
     assert len(board.ranked) == 2
-    said = "Candidates: 2 of 2 from the environment variable MODELSELECT_POOL (2 of embedded:plain*); nothing to"
+    said = "Candidates: 2 of 2 from your own pool MODELSELECT_POOL (2 of embedded:plain*); nothing to"
     assert said in " ".join(str(board).split())
     assert not capsys.readouterr().err
     assert ms.select(data, estimators="logme") == board
@@ -293,3 +293,16 @@ def test_what_is_known_of_networks_orders_them() -> None:
 )
 def test_guessed_multiply_accumulates_are_right_within_a_factor_of_five(metadata: Any, true: float) -> None:
     assert true / 5 < guessed_macs(Candidate("timm", "any", metadata=metadata)) < 5 * true
+
+
+def test_a_candidate_of_an_unknown_zoo_costs_one_row(data: Any) -> None:
+    board = ms.select(data, ["embedded:plain.letters", Candidate("gone", "a")], estimators="logme", progress=False)
+    assert [row.candidate.name for row in board.ranked] == ["plain.letters"]
+    assert "unknown zoo 'gone'" in board.rows[-1].status
+
+
+def test_metadata_of_a_wrong_kind_end_no_run(data: Any) -> None:
+    known = ms.search("embedded:plain.letters")[0]
+    wrong = Candidate(known.zoo, "plain.random", metadata={"parameters": "many", "download_bytes": "few"})
+    board = ms.select(data, [known, wrong], estimators="logme", limit=2, progress=False)
+    assert {row.candidate.name for row in board.rows} == {"plain.letters", "plain.random"}

@@ -18,6 +18,7 @@ from modelselect.verification.recipe import FineTuning
     ("settings", "words"),
     [
         ({}, []),
+        ({"confirm": lambda question: True, "progress": False}, []),
         ({"top_k": 2, "fine_tuning": FineTuning(epochs=3)}, ["--top-k", "2", "--epochs", "3"]),
         ({"estimators": ("logme", "knn"), "costs": True}, ["--estimators", "logme,knn", "--costs"]),
         ({"history": False, "license": ["mit", "cc-*"]}, ["--no-history", "--license", "mit", "--license", "cc-*"]),

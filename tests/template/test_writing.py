@@ -96,3 +96,9 @@ def test_any_author_gives_valid_metadata(author: str, tmp_path_factory: pytest.T
     write("pool", "mine", folder, author=author)
     metadata = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))
     assert metadata["project"]["authors"][0]["name"].strip()
+
+
+def test_a_folder_that_cannot_be_written_is_an_error_with_advice(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InvalidInputError, match=r"cannot write '.*/file/package': .* Give a writable folder"):
+        write("estimator", "spread", tmp_path / "file" / "package")

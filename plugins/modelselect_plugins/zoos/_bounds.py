@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import stat
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -83,17 +84,31 @@ def is_file(path: Path) -> bool:
         return False
 
 
+class _Offline:
+    """How many threads are inside `without_network`, and what the client's setting was before the first one."""
+
+    lock = threading.Lock()
+    inside = 0
+    before = False
+
+
 @contextlib.contextmanager
 def without_network() -> Iterator[None]:
     """In this context, the client of the Hub fetches nothing: a folder on this machine holds all of its model."""
     from huggingface_hub import constants
 
-    before = constants.HF_HUB_OFFLINE
-    constants.HF_HUB_OFFLINE = True
+    with _Offline.lock:
+        if not _Offline.inside:
+            _Offline.before = constants.HF_HUB_OFFLINE
+        _Offline.inside += 1
+        constants.HF_HUB_OFFLINE = True
     try:
         yield
     finally:
-        constants.HF_HUB_OFFLINE = before
+        with _Offline.lock:
+            _Offline.inside -= 1
+            if not _Offline.inside:
+                constants.HF_HUB_OFFLINE = _Offline.before
 
 
 def _values(value: Any, path: str, depth: int) -> Iterator[tuple[str, Any]]:

@@ -91,3 +91,16 @@ def test_no_network_is_reached_for_a_folder() -> None:
     with _bounds.without_network():
         assert constants.HF_HUB_OFFLINE
     assert before == constants.HF_HUB_OFFLINE
+
+
+def test_threads_that_load_folders_at_once_leave_the_network_as_it_was() -> None:
+    from huggingface_hub import constants
+
+    before = constants.HF_HUB_OFFLINE
+    first, second = _bounds.without_network(), _bounds.without_network()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert constants.HF_HUB_OFFLINE
+    second.__exit__(None, None, None)
+    assert before == constants.HF_HUB_OFFLINE

@@ -387,7 +387,11 @@ def _begun_in_time(fetch: Callable[[], T], name: str, file: str) -> T:
     blobs = Path(constants.HF_HUB_CACHE) / f"models--{name.replace('/', '--')}" / "blobs"
 
     def begun() -> set[tuple[str, float]]:
-        return {(path.name, path.stat().st_mtime) for path in blobs.glob("*.incomplete")}
+        found = set()
+        for path in blobs.glob("*.incomplete"):
+            with contextlib.suppress(OSError):  # the download has ended meanwhile
+                found.add((path.name, path.stat().st_mtime))
+        return found
 
     ended: queue.Queue[tuple[T | None, BaseException | None]] = queue.Queue()
 
