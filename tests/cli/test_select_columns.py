@@ -11,6 +11,7 @@ from PIL import Image
 
 import modelselect as ms
 from modelselect.cli import app
+from modelselect.probe.probe import DEFAULT_HOLDOUT
 from tests.benchmarking.conftest import folder, toy
 from tests.cli.conftest import run
 
@@ -54,7 +55,7 @@ def test_columns_and_split_of_a_saved_dataset_are_named(
     assert about["split"] == "day"
     assert (about["source"]["input"], about["source"]["label"]) == ("scan no. 2", "verdict (final)")
     named = {"input": "scan no. 2", "label": "verdict (final)", "split": "day"}
-    assert about["fingerprint"] == ms.Probe.of(saved, **named).fingerprint  # type: ignore[arg-type]
+    assert about["fingerprint"] == ms.Probe.of(saved, holdout=DEFAULT_HOLDOUT, **named).fingerprint  # type: ignore[arg-type]
     assert (
         ms.select(saved, SELECT[1], estimators="knn", history=False, progress=False, **named).provenance["dataset"][
             "fingerprint"
@@ -102,7 +103,7 @@ def test_a_plan_and_a_benchmark_take_the_same_options(
 ) -> None:
     code, out, err = run(capsys, "select", saved, *SELECT, *NAMED, "--split", "day", "--dry-run")
     assert code == 0, err
-    assert "36 rows" in " ".join(out.split())
+    assert "29 rows" in " ".join(out.split())
     (tmp_path / "truth.csv").write_text("model,saved\nplain.random,60\nvit.letters,80\n")
     line = ["benchmark", "embedded:plain.random", saved, "-c", "embedded:vit.letters", "-e", "knn", "--resamples", "0"]
     code, _, err = run(capsys, *map(str, line), "-q", *NAMED, "--split", "day", "--truth", tmp_path / "truth.csv")
@@ -128,7 +129,10 @@ def test_a_named_split_of_a_folder_is_drawn_from(capsys: pytest.CaptureFixture[s
     code, _, err = run(capsys, "select", tmp_path / "data", *SELECT, "--split", "val", "--json", board)
     assert code == 0, err
     assert dataset_of(board)["split"] == "val"
-    assert dataset_of(board)["fingerprint"] == ms.Probe.of(tmp_path / "data", split="val").fingerprint
+    assert (
+        dataset_of(board)["fingerprint"]
+        == ms.Probe.of(tmp_path / "data", split="val", holdout=DEFAULT_HOLDOUT).fingerprint
+    )
     code, _, err = run(capsys, "select", tmp_path / "data", *SELECT, "--split", "test")
     assert code == app.EXIT_BAD_USAGE
     assert "test split" in err
