@@ -18,6 +18,7 @@ from modelselect.archi2vec import count_macs
 from modelselect.cli import app
 from modelselect.errors import ExpressionError, UnknownNameError
 from modelselect.host.host import Host, get_host
+from modelselect.probe.probe import DEFAULT_HOLDOUT
 from modelselect.selection.plan import Plan, PlannedCandidate
 from tests.estimators.test_resampling import two_classes
 from tests.evaluation.material import images
@@ -50,7 +51,7 @@ def nothing_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_plan_counts_what_the_leaderboard_will_say(
     dataset: Any, nothing_is_loaded: None, estimators: str | None
 ) -> None:
-    plan = ms.plan(dataset, SOME, estimators=estimators)
+    plan = ms.plan(ms.Probe.of(dataset, size=None), SOME, estimators=estimators)
     assert [row.candidate.name for row in plan.rows] == ["plain.letters", "vit.letters", "resnet.letters"]
     assert plan.probe_rows == 24
     for row in plan.rows:
@@ -155,7 +156,8 @@ def test_a_dry_run_prints_the_plan_and_touches_no_candidate(
         document = json.loads(out) if more == ["--json", "-"] else None
         assert document is None or document["rows"][0]["candidate"].startswith("embedded:plain")
         assert "in the store" in out or document
-    assert json.loads((tmp_path / "plan.json").read_text())["probe_rows"] == 24
+    planned = json.loads((tmp_path / "plan.json").read_text())["probe_rows"]
+    assert planned == len(ms.Probe.of(tmp_path / "data", holdout=DEFAULT_HOLDOUT)) == 19  # of 24; 5 are held out
 
 
 def test_a_plan_of_many_preprocessings_decodes_once_for_each() -> None:
@@ -207,7 +209,7 @@ def test_a_dry_run_shows_the_rounds_that_a_run_then_takes(
         app.main([*arguments, "--dry-run", "--json", "-"])
     plan = json.loads(capsys.readouterr().out)
     assert plan["budget"] == {"seconds": None, "passes": 5000}
-    assert [planned["rows"] for planned in plan["rounds"]] == [80, 160]
+    assert [planned["rows"] for planned in plan["rounds"]] == [64, 128]  # 32 of the 160 rows are held out
     with pytest.raises(SystemExit):
         app.main([*arguments, "--confidence", "0.95", "--quiet", "--json", str(tmp_path / "board.json")])
     board = ms.Leaderboard.load(tmp_path / "board.json")
