@@ -40,6 +40,10 @@ def saved(tmp_path: Path) -> Path:
     return tmp_path / "saved"
 
 
+DRAWN: dict[str, Any] = {"holdout": DEFAULT_HOLDOUT, "may_keep_all": True}
+"""How a run without fine-tuning draws its probe."""
+
+
 def dataset_of(board: Path) -> dict[str, Any]:
     found: dict[str, Any] = ms.Leaderboard.load(board).provenance["dataset"]
     return found
@@ -55,7 +59,7 @@ def test_columns_and_split_of_a_saved_dataset_are_named(
     assert about["split"] == "day"
     assert (about["source"]["input"], about["source"]["label"]) == ("scan no. 2", "verdict (final)")
     named = {"input": "scan no. 2", "label": "verdict (final)", "split": "day"}
-    assert about["fingerprint"] == ms.Probe.of(saved, holdout=DEFAULT_HOLDOUT, **named).fingerprint  # type: ignore[arg-type]
+    assert about["fingerprint"] == ms.Probe.of(saved, **named, **DRAWN).fingerprint  # type: ignore[arg-type]
     assert (
         ms.select(saved, SELECT[1], estimators="knn", history=False, progress=False, **named).provenance["dataset"][
             "fingerprint"
@@ -103,7 +107,8 @@ def test_a_plan_and_a_benchmark_take_the_same_options(
 ) -> None:
     code, out, err = run(capsys, "select", saved, *SELECT, *NAMED, "--split", "day", "--dry-run")
     assert code == 0, err
-    assert "29 rows" in " ".join(out.split())
+    rows = len(ms.Probe.of(saved, input=NAMED[1], label=NAMED[3], split="day", **DRAWN))
+    assert f"{rows} rows" in " ".join(out.split())
     (tmp_path / "truth.csv").write_text("model,saved\nplain.random,60\nvit.letters,80\n")
     line = ["benchmark", "embedded:plain.random", saved, "-c", "embedded:vit.letters", "-e", "knn", "--resamples", "0"]
     code, _, err = run(capsys, *map(str, line), "-q", *NAMED, "--split", "day", "--truth", tmp_path / "truth.csv")
@@ -129,10 +134,7 @@ def test_a_named_split_of_a_folder_is_drawn_from(capsys: pytest.CaptureFixture[s
     code, _, err = run(capsys, "select", tmp_path / "data", *SELECT, "--split", "val", "--json", board)
     assert code == 0, err
     assert dataset_of(board)["split"] == "val"
-    assert (
-        dataset_of(board)["fingerprint"]
-        == ms.Probe.of(tmp_path / "data", split="val", holdout=DEFAULT_HOLDOUT).fingerprint
-    )
+    assert dataset_of(board)["fingerprint"] == ms.Probe.of(tmp_path / "data", split="val", **DRAWN).fingerprint
     code, _, err = run(capsys, "select", tmp_path / "data", *SELECT, "--split", "test")
     assert code == app.EXIT_BAD_USAGE
     assert "test split" in err
