@@ -74,12 +74,15 @@ class _Hashing(io.RawIOBase):
 class _After(io.RawIOBase):
     """What follows the first bytes of a file, as a file."""
 
-    def __init__(self, file: BinaryIO, skipped: int) -> None:
+    def __init__(self, file: io.BufferedReader, skipped: int) -> None:
         self.file, self.skipped = file, skipped
         file.seek(skipped)
 
-    def read(self, size: int = -1) -> bytes:
-        return self.file.read(size)
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        return self.file.readinto(buffer)
 
     def readinto(self, buffer: Any) -> int:
         return self.file.readinto(buffer)  # type: ignore[attr-defined, no-any-return]

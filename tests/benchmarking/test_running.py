@@ -32,7 +32,8 @@ def test_scores_are_those_of_select_with_one_forward_pass_for_all_estimators(
     assert len(extracted) == 2 * 4  # the fifth has no truth
     assert found.models == MODELS[:4]
     assert found.static >= {"parameters"}
-    board = ms.select(toy(2), EXPRESSIONS[:4], estimators=["logme", "knn", "ncti"], history=False, progress=False)
+    probe = ms.Probe.of(toy(2), size=None)  # a benchmark holds no rows out
+    board = ms.select(probe, EXPRESSIONS[:4], estimators=["logme", "knn", "ncti"], history=False, progress=False)
     for row in board.rows:
         for name in ("logme", "knn", "ncti", "parameters"):
             assert found.scores[name]["two"][row.candidate.name] == pytest.approx(row.scores[name])

@@ -202,7 +202,7 @@ def test_how_sure_a_score_is_does_not_say_how_sure_the_first_place_is() -> None:
 
 def test_the_standard_error_on_the_leaderboard_is_that_of_bare_arrays() -> None:
     features, labels = two_classes(60, [1.0, 0.4])
-    board = rank((features, labels), Columns(0, 1))
+    board = rank(ms.Probe.of((features, labels), size=None), Columns(0, 1))
     assert board.best.standard_error == pytest.approx(ms.standard_error(features, labels, "centroid", resamples=20))
 
 

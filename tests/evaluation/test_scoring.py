@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("cache")
 
 
 def test_an_estimator_that_fails_on_fewer_rows_keeps_its_score_and_says_so() -> None:
-    dataset = two_classes(50, [1.0, 0.5])
+    dataset = ms.Probe.of(two_classes(50, [1.0, 0.5]), size=None)
     board = rank(dataset, [Columns(0), Columns(1)], estimators=Demanding(50))
     assert board.best.score is not None
     assert board.best.status == "ok"

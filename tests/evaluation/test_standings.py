@@ -79,8 +79,9 @@ def test_a_saturated_score_moves_no_candidate(dataset: Path) -> None:
 
 
 def test_an_estimator_that_says_that_a_score_is_invalid_is_left_out_of_the_mean_rank(dataset: Path) -> None:
-    board = rank(dataset, estimators=["knn", "centroid", "logme"], resamples=4)
-    without = rank(dataset, estimators=["knn", "centroid"], resamples=4)
+    probe = ms.Probe.of(dataset, size=None)
+    board = rank(probe, estimators=["knn", "centroid", "logme"], resamples=4)
+    without = rank(probe, estimators=["knn", "centroid"], resamples=4)
     dimensions = {row.feature_dim for row in board.rows}
     assert min(dimensions) < 60 <= max(dimensions), "the probe has 60 rows, so that logme is invalid for some"
     for row, other in zip(board.rows, without.rows, strict=True):

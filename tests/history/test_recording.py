@@ -58,7 +58,8 @@ def known(history: History, candidates: list[ms.Candidate]) -> None:
 
 
 def test_every_run_is_remembered_and_the_same_run_once(select: Any, history: History) -> None:
-    board = select(images(0), estimators=["logme", "ncti"], history=history)
+    probe = ms.Probe.of(images(0), size=None)
+    board = select(probe, estimators=["logme", "ncti"], history=history)
     results = history.results()
     assert {r.metric for r in results} == {"logme"}  # what is relative to a pool means nothing outside it
     assert {r.candidate: r.value for r in results} == {
@@ -73,7 +74,7 @@ def test_every_run_is_remembered_and_the_same_run_once(select: Any, history: His
     (proxied,) = history.proxies().values()
     assert list(proxied) == [board.provenance["fingerprint"]]
     before = history.digest
-    select(images(0), estimators=["logme", "ncti"], history=history)
+    select(probe, estimators=["logme", "ncti"], history=history)
     assert history.digest == before
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 import modelselect as ms
+from modelselect.probe.probe import DEFAULT_HOLDOUT
 from modelselect.verification import FineTuning
 from tests.estimators.test_resampling import Columns, two_classes
 
@@ -22,8 +23,10 @@ def single_columns(gaps: list[float]) -> list[torch.nn.Module]:
 
 
 def run(gaps: list[float], rows: int = 480, **settings: Any) -> ms.Leaderboard:
+    """A leaderboard of all these rows: none is held out, unless `holdout` says so."""
     candidates = settings.pop("candidates", None) or single_columns(gaps)
-    return ms.select(two_classes(rows, gaps), candidates, progress=False, **{"estimators": "centroid", **settings})
+    probe = ms.Probe.of(two_classes(rows, gaps), size=None, holdout=settings.pop("holdout", 0.0))
+    return ms.select(probe, candidates, progress=False, **{"estimators": "centroid", **settings})
 
 
 class Slow(Columns):
@@ -45,4 +48,4 @@ QUICK = FineTuning(epochs=8, batch_size=64)
 def tune(gaps: list[float], **settings: Any) -> ms.Leaderboard:
     candidates = [torch.nn.Sequential(Columns(i), torch.nn.Linear(1, 2)) for i in range(len(gaps))]
     torch.manual_seed(0)
-    return run(gaps, rows=400, candidates=candidates, fine_tuning=QUICK, **settings)
+    return run(gaps, rows=400, candidates=candidates, fine_tuning=QUICK, holdout=DEFAULT_HOLDOUT, **settings)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from modelselect.probe.probe import DEFAULT_HOLDOUT
 from modelselect.selection import forecast, verifying
 from modelselect.selection.affordable import Affordable, affordable_fine_tuning
 from modelselect.verification import FineTuning
@@ -34,7 +35,12 @@ def test_fine_tuning_costs_the_same_whether_the_whole_probe_has_been_scored_befo
 
     monkeypatch.setattr(verifying, "affordable_fine_tuning", noting)
     candidates = [Slow(column, 0.001) for column in range(2)]
-    settings: dict[str, Any] = {"candidates": candidates, "top_k": 1, "fine_tuning": FineTuning(epochs=1)}
+    settings: dict[str, Any] = {
+        "candidates": candidates,
+        "top_k": 1,
+        "fine_tuning": FineTuning(epochs=1),
+        "holdout": DEFAULT_HOLDOUT,
+    }
     run([2.0, 0.0], **settings)
     board = run([2.0, 0.0], budget="1m", **settings)
     assert board.best.probe_rows == 96  # of 384, whose evidence was there

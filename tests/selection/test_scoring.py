@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("cache")
 
 
 def test_the_score_is_the_estimators_own_where_there_is_one(dataset: Path) -> None:
-    board = rank(dataset, SOME)
+    board = rank(ms.Probe.of(dataset, size=None), SOME)
     for row in board.rows:
         evidence = row.load()
         features, labels = _bare_loop(evidence, dataset)
@@ -107,7 +107,7 @@ def test_arrays_reach_a_bare_module_as_they_are() -> None:
     rng = np.random.default_rng(0)
     labels = np.arange(40) % 2
     features = rng.normal(size=(40, 6)) + 2 * labels[:, None]
-    board = rank((features, labels), torch.nn.Identity())
+    board = rank(ms.Probe.of((features, labels), size=None), torch.nn.Identity())
     assert board.best.score == pytest.approx(ms.score(features.astype(np.float32), labels, "logme"), rel=1e-6)
 
 

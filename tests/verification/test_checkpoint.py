@@ -19,6 +19,18 @@ from modelselect.verification.checkpoint import Checkpoint
 from tests.verification.material import FORK, HARD, FitsOnly, Killed, killed_after, overlapping, result, with_dropout
 
 
+def test_what_was_saved_is_loaded(tmp_path: Path) -> None:
+    weights, random = torch.arange(100_000.0), torch.get_rng_state()
+    checkpoint = Checkpoint(tmp_path / "training.pt")
+    assert checkpoint.load() is None
+    checkpoint.save({"network": {"weight": weights}, "random": [[random]], "history": [(0.5, None)]})
+    state = checkpoint.load()
+    assert state is not None
+    assert torch.equal(state["network"]["weight"], weights)
+    assert torch.equal(state["random"][0][0], random)
+    assert state["history"] == [(0.5, None)]
+
+
 def test_a_damaged_checkpoint_counts_as_none(tmp_path: Path) -> None:
     whole = verify(with_dropout(), overlapping(20), overlapping(40, seed=1), HARD)
     with pytest.raises(Killed):

@@ -48,7 +48,7 @@ def test_a_real_encoder_wins_among_untrained_ones_on_real_texts(here: Path) -> N
     for name in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copy(Path(real.get_model_path()) / name, here / "untrained" / "as_wide" / name)
     candidates = ["dir:untrained/*", f"dir:{real.get_model_path()}?max_length=48"]
-    board = rank(documentation(30), candidates, estimators=["logme", "knn", "centroid"])
+    board = rank(ms.Probe.of(documentation(30), size=None), candidates, estimators=["logme", "knn", "centroid"])
     assert len(board.rows) == 6
     assert [row.candidate.metadata["architecture"] for row in board.rows].count("BertModel") == 3
     assert "max_length=48" in board.best.candidate.name
