@@ -84,9 +84,6 @@ class _After(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         return self.file.readinto(buffer)
 
-    def readinto(self, buffer: Any) -> int:
-        return self.file.readinto(buffer)  # type: ignore[attr-defined, no-any-return]
-
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         return self.file.seek(offset + (self.skipped if whence == os.SEEK_SET else 0), whence) - self.skipped
 
