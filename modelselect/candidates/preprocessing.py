@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 
 REPEATS = 6
-"""How often a transform is called again on each example. With two examples, one that flips half of all images passes for
-fixed once in 4,096 times."""
+"""How often a transform is called again on each example. With two examples, one that flips half of all images is taken
+for a fixed one in 1 of 4,096 cases."""
 
 
 @dataclass(frozen=True)
