@@ -46,7 +46,7 @@ WRONG: list[Any] = [
 ]
 REMOVED = object()
 
-STEP = 1 if os.environ.get("MODELSELECT_ATTACK") else 4
+STEP = 1 if os.environ.get("MODELSELECT_ATTACK") else 8
 """One of so many cases is tried; all of them with this environment variable, which takes minutes."""
 
 Path_ = tuple[Any, ...]
