@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Set
 from typing import Any
 
@@ -14,15 +13,14 @@ from modelselect.estimators.estimator import Estimator
 from modelselect.evidence.evidence import FIELDS
 from modelselect.executor import Executor
 from modelselect.extraction.extractor import Extractor
+from modelselect.utils.text import REGISTERED_NAME
 
 KINDS = ("zoos", "extractors", "estimators", "executors", "architecture_encoders", "pools", "commands")
 """The kinds of objects that a plugin may register; the hook is `modelselect_register_<kind>`."""
 
-_NAME = re.compile(r"[a-z][a-z0-9_-]*")
-
 
 def validate_plugin(kind: str, name: object, item: Any) -> None:
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
+    if not isinstance(name, str) or not REGISTERED_NAME.fullmatch(name):
         raise PluginError(
             f"{item!r} among the {kind} has the name {name!r}; expected lower-case letters, digits, _ and -"
         )
@@ -46,7 +44,9 @@ def validate_plugin(kind: str, name: object, item: Any) -> None:
 
 def _validate_aliases(zoo: Zoo) -> None:
     aliases: object = zoo.aliases
-    if not isinstance(aliases, tuple | list) or not all(isinstance(a, str) and _NAME.fullmatch(a) for a in aliases):
+    if not isinstance(aliases, tuple | list) or not all(
+        isinstance(a, str) and REGISTERED_NAME.fullmatch(a) for a in aliases
+    ):
         raise PluginError(
             f"zoo {zoo.name!r} has the aliases {aliases!r}; expected a tuple of names in lower-case letters, digits, _ "
             "and -, or () for none"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import keyword
-import re
 from collections.abc import Iterator
 from datetime import date
 from importlib.resources import files
@@ -11,7 +10,7 @@ from pathlib import Path
 from string import Template
 
 from modelselect.errors import InvalidInputError, did_you_mean
-from modelselect.utils.text import printable
+from modelselect.utils.text import REGISTERED_NAME, printable
 from modelselect.utils.versions import DISTRIBUTION, __version__
 
 KINDS = ("estimator", "zoo", "extractor", "executor", "encoder", "pool", "command")
@@ -20,7 +19,6 @@ KINDS = ("estimator", "zoo", "extractor", "executor", "encoder", "pool", "comman
 LICENSES = ("MIT", "BSD-3-Clause", "Apache-2.0")
 """Licences that `write` knows, as SPDX names."""
 
-_NAME = re.compile(r"[a-z][a-z0-9_-]*")
 _SUFFIX = ".template"
 _FILES = files("modelselect.template") / "files"
 
@@ -49,7 +47,7 @@ def write(kind: str, name: str, folder: Path, *, license: str = "MIT", author: s
     """
     if kind not in KINDS:
         raise InvalidInputError(f"kind is {kind!r}; expected one of {', '.join(KINDS)}.{did_you_mean(kind, KINDS)}")
-    if not _NAME.fullmatch(name) or keyword.iskeyword(name):
+    if not REGISTERED_NAME.fullmatch(name) or keyword.iskeyword(name):
         raise InvalidInputError(
             f"the plugin's name is {name!r}; expected lower-case letters, digits, _ and -, as in 'my_estimator'"
         )

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from modelselect.errors import ScoreWarning
+from modelselect.utils.text import REGISTERED_NAME
 
 Check = tuple[str, Callable[[], None]]
 
-NAME = re.compile(r"[a-z][a-z0-9_-]*")
-"""What names of registered objects look like."""
 
-
-def check_name(item: Any) -> None:
-    """Fails unless the item has a name that the host accepts."""
-    name = getattr(item, "name", None)
+def name_is_valid(item: Any) -> None:
+    """A check for every kind: the item has a name, or is one, that the host accepts."""
+    name = item if isinstance(item, str) else getattr(item, "name", None)
     assert isinstance(name, str), f"name is {name!r}; expected a string"
-    assert NAME.fullmatch(name), f"name is {name!r}; expected lower-case letters, digits, _ and -"
+    assert REGISTERED_NAME.fullmatch(name), f"name is {name!r}; expected lower-case letters, digits, _ and -"
 
 
 def run_checks(subject: str, checks_of: Iterable[Check], expected_failures: Mapping[str, str] | None) -> None:

@@ -7,7 +7,7 @@ import io
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from modelselect.testing.checks import NAME, Check, named_check, run_checks
+from modelselect.testing.checks import Check, name_is_valid, named_check, run_checks
 
 if TYPE_CHECKING:
     import typer
@@ -37,15 +37,11 @@ def check_command(name: str, app: typer.Typer, *, expected_failures: Mapping[str
 def command_checks(name: str, app: typer.Typer) -> list[Check]:
     """For every promise of a command, a name and a check; see `check_command`."""
     return [
-        named_check(_name_is_valid, name),
+        named_check(name_is_valid, name),
         named_check(_can_be_built, app),
         named_check(_help_says_what_it_does, app),
         named_check(_an_unknown_option_is_refused, app),
     ]
-
-
-def _name_is_valid(name: str) -> None:
-    assert NAME.fullmatch(name), f"name is {name!r}; expected lower-case letters, digits, _ and -"
 
 
 def _can_be_built(app: typer.Typer) -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from modelselect.architectures.encoder import Encoder
 from modelselect.errors import InvalidInputError
-from modelselect.testing.checks import Check, check_name, named_check, run_checks
+from modelselect.testing.checks import Check, name_is_valid, named_check, run_checks
 
 if TYPE_CHECKING:
     import networkx
@@ -42,7 +42,7 @@ def encoder_checks(encoder: Encoder) -> list[Check]:
     Checks of spaces are left out for encoders that keep none.
     """
     checks = [
-        _name_is_valid,
+        name_is_valid,
         _one_vector_for_each_graph,
         _equal_graphs_have_equal_vectors,
         _graphs_are_not_changed,
@@ -85,10 +85,6 @@ def _encoded(encoder: Encoder, graphs: list[Any]) -> NDArray[np.float32]:
     assert len(vectors) == len(graphs), f"{len(graphs)} graphs give {len(vectors)} vectors"
     assert np.isfinite(vectors).all(), "vectors hold NaN or infinity"
     return vectors
-
-
-def _name_is_valid(encoder: Encoder) -> None:
-    check_name(encoder)
 
 
 def _one_vector_for_each_graph(encoder: Encoder) -> None:

@@ -23,7 +23,7 @@ from modelselect.errors import ModelSelectError
 from modelselect.estimators.estimator import Estimator, evaluate
 from modelselect.evidence import evidence as evidence_module
 from modelselect.evidence.evidence import FIELDS, Evidence
-from modelselect.testing.checks import Check, check_name, named_check, run_checks
+from modelselect.testing.checks import Check, name_is_valid, named_check, run_checks
 from modelselect.testing.evidence import (
     ARRAYS,
     LABELS,
@@ -159,7 +159,7 @@ def _assert_same(estimator: Estimator, fields: Fields, other: Fields, what: str,
 
 
 def _name_and_citation_are_there(estimator: Estimator) -> None:
-    check_name(estimator)
+    name_is_valid(estimator)
     citation = getattr(estimator, "citation", None)
     assert isinstance(citation, str), f"citation is {citation!r}; expected authors, title, venue and year"
     assert citation.strip(), "citation is empty; expected authors, title, venue and year"

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from modelselect.executor import Executor, Outcome
-from modelselect.testing.checks import Check, check_name, named_check, run_checks
+from modelselect.testing.checks import Check, name_is_valid, named_check, run_checks
 
 
 def check_executor(executor: Executor, *, expected_failures: Mapping[str, str] | None = None) -> None:
@@ -29,7 +29,7 @@ def check_executor(executor: Executor, *, expected_failures: Mapping[str, str] |
 def executor_checks(executor: Executor) -> list[Check]:
     """For every promise of an executor, a name and a check; see `check_executor`."""
     checks = [
-        _name_is_valid,
+        name_is_valid,
         _one_outcome_for_each_item,
         _no_items_no_outcomes,
         _an_error_costs_one_item,
@@ -94,10 +94,6 @@ def _loses_one_item(executor: Executor, fault: str, expected: str) -> None:
     assert failure is not None, f"item 3 gives {outcomes[3].value!r}, although its function {expected}"
     assert failure.reason.strip(), "the failure of item 3 gives no reason"
     _has_values(outcomes, but=3)
-
-
-def _name_is_valid(executor: Executor) -> None:
-    check_name(executor)
 
 
 def _one_outcome_for_each_item(executor: Executor) -> None:

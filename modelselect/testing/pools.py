@@ -8,7 +8,7 @@ from modelselect.candidates.candidate import Candidate
 from modelselect.candidates.expression import Expression
 from modelselect.candidates.pools import POOL, Pool
 from modelselect.candidates.zoo import Zoo
-from modelselect.testing.checks import Check, check_name, named_check, run_checks
+from modelselect.testing.checks import Check, name_is_valid, named_check, run_checks
 
 
 def check_pool(pool: Pool, *zoos: Zoo, expected_failures: Mapping[str, str] | None = None) -> None:
@@ -32,16 +32,12 @@ def check_pool(pool: Pool, *zoos: Zoo, expected_failures: Mapping[str, str] | No
 def pool_checks(pool: Pool, *zoos: Zoo) -> list[Check]:
     """For every promise of a pool, a name and a check; see `check_pool`."""
     return [
-        named_check(_name_is_valid, pool),
+        named_check(name_is_valid, pool),
         named_check(_summary_is_a_sentence, pool),
         named_check(_modality_is_known, pool),
         named_check(_members_are_expressions, pool),
         named_check(_members_are_found, pool, zoos),
     ]
-
-
-def _name_is_valid(pool: Pool) -> None:
-    check_name(pool)
 
 
 def _summary_is_a_sentence(pool: Pool) -> None:

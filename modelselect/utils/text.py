@@ -42,6 +42,9 @@ def interactive_text(shown: Any) -> str:
     return plain_text(shown, shutil.get_terminal_size((PLAIN_WIDTH, 0)).columns).rstrip()
 
 
+REGISTERED_NAME = re.compile(r"[a-z][a-z0-9_-]*")
+"""What names of registered objects and of plugins look like."""
+
 UNKNOWN = "–"
 
 
