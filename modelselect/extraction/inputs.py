@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from modelselect.candidates.backbone import Preprocessing
 from modelselect.errors import CandidateError
+from modelselect.extraction.processor import give_memory_back
 from modelselect.probe.probe import Probe
 from modelselect.store.files import explained, is_abandoned, owned_name
 from modelselect.utils.system import usable_cores
@@ -71,7 +72,10 @@ class InputCache:
     @classmethod
     @contextlib.contextmanager
     def temporary(cls, parent: Path) -> Iterator[InputCache]:
-        """A cache under `parent` that is removed at the end; what killed runs left there is removed at the start."""
+        """A cache under `parent` that is removed at the end; what killed runs left there is removed at the start.
+
+        It lasts as long as a run. So the memory that the run has freed goes back to the operating system with it.
+        """
         with explained(f"the spool in {parent}", "written"):
             parent.mkdir(parents=True, exist_ok=True)
             for left in filter(is_abandoned, parent.iterdir()):
@@ -83,6 +87,7 @@ class InputCache:
             yield cls(folder, limit)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+            give_memory_back()
 
     @contextlib.contextmanager
     def opened(self, probe: Probe, preprocessing: Preprocessing) -> Iterator[InOrder]:

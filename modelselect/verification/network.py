@@ -42,6 +42,8 @@ def trainable_network(job: Job, device: torch.device) -> Any:
                 self._adapters = [None]
 
     body = copy.deepcopy(job.backbone.module).to(device).eval()
+    if device.type == "cpu":  # convolutions then train faster
+        body = body.to(memory_format=torch.channels_last)
     example = training_batch(job, job.training, np.arange(2), device)
     with torch.no_grad():
         width = job.backbone.read(body, example).features.shape[1]
@@ -117,7 +119,11 @@ def training_mode(network: Any, method: str) -> None:
 
 
 def training_batch(job: Job, rows: Rows, places: NDArray[np.int64], device: torch.device) -> torch.Tensor:
+    """The rows on the device; images on a CPU are channels-last, as the network is."""
     import torch
 
     prepared = rows.inputs[torch.from_numpy(rows.places[places])]
-    return job.backbone.preprocessing.finish(prepared.to(device))
+    batch = job.backbone.preprocessing.finish(prepared.to(device))
+    if batch.dim() == 4 and device.type == "cpu":
+        batch = batch.contiguous(memory_format=torch.channels_last)
+    return batch

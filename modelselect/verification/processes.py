@@ -7,6 +7,8 @@ import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from modelselect.extraction.processor import ready_processor
+
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
@@ -27,6 +29,8 @@ def is_first_process() -> bool:
 @contextlib.contextmanager
 def accelerated(device: str, precision: str, **more: Any) -> Iterator[Accelerator]:
     """An accelerator of this device and precision. It does not touch a user's own, which would share its state.
+
+    On the CPU, memory and threads are set as for a forward pass; see `ready_processor`.
 
     Args:
         device: such as `"cuda:1"`.
@@ -52,7 +56,8 @@ def accelerated(device: str, precision: str, **more: Any) -> Iterator[Accelerato
             **more,
         )
         _restore_environment(asked)
-        yield accelerator
+        with ready_processor() if device == "cpu" else contextlib.nullcontext():
+            yield accelerator
     finally:
         _restore_environment(asked)
         for state, values in zip(shared, before, strict=True):

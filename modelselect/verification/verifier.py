@@ -441,7 +441,8 @@ def _weights(network: Any, method: str, scaling: _Scaling | None) -> dict[str, N
     named = {f"head.{name}": tensor for name, tensor in head.items()}
     named |= {f"body.{name}": tensor.detach().cpu() for name, tensor in body.items()}
     return {
-        name: (t.float() if t.dtype.itemsize == 2 and t.is_floating_point() else t).numpy() for name, t in named.items()
+        name: (t.float() if t.dtype.itemsize == 2 and t.is_floating_point() else t).contiguous().numpy()
+        for name, t in named.items()
     }
 
 
