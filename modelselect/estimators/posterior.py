@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from modelselect.errors import InvalidInputError
 from modelselect.estimators.estimator import Estimator
-from modelselect.estimators.ranks import with_ties
+from modelselect.estimators.ranks import mean_ranks, with_ties
 from modelselect.evidence.linear_algebra import Vector
 
 MOST_RELIABLE = 0.97
@@ -74,14 +74,13 @@ def normal_scores(values: ArrayLike) -> Vector:
     [-1.2247, 1.2247, 0.0]
     """
     from scipy.special import ndtri
-    from scipy.stats import rankdata
 
     given = with_ties(values)
     scores = np.full(given.shape, np.nan)
     known = np.isfinite(given)
     if not known.any():
         return scores
-    quantiles: Vector = ndtri((rankdata(given[known]) - 0.5) / known.sum())
+    quantiles: Vector = ndtri((mean_ranks(given[known]) - 0.5) / known.sum())
     centred = quantiles - quantiles.mean()
     deviation = centred.std()
     scores[known] = centred / deviation if deviation > 1e-12 else 0.0

@@ -48,13 +48,22 @@ def normalised_ranks(scores: ArrayLike) -> Vector:
     >>> normalised_ranks([3.0, float("nan"), 7.0, 3.0]).tolist()
     [0.25, nan, 1.0, 0.25]
     """
-    from scipy.stats import rankdata
-
     given = with_ties(scores)
     there = ~np.isnan(given)
     ranks = np.full(given.shape, np.nan)
     n = int(there.sum())
-    ranks[there] = (rankdata(given[there]) - 1) / (n - 1) if n > 1 else 0.5
+    ranks[there] = (mean_ranks(given[there]) - 1) / (n - 1) if n > 1 else 0.5
+    return ranks
+
+
+def mean_ranks(values: ArrayLike) -> Vector:
+    """(n,) ranks of finite values, 1 for the lowest; equal values share their mean rank.
+
+    >>> mean_ranks([3.0, 7.0, 3.0]).tolist()
+    [1.5, 3.0, 1.5]
+    """
+    _, places, counts = np.unique(np.asarray(values, dtype=np.float64), return_inverse=True, return_counts=True)
+    ranks: Vector = (np.cumsum(counts) - (counts - 1) / 2)[places]
     return ranks
 
 

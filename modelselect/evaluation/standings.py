@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,9 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from modelselect.archi2vec.embedding import embed
-from modelselect.architectures.graph_json import from_json
-from modelselect.architectures.similarity import clusters, nearest
 from modelselect.candidates.candidate import Candidate, download_bytes_of, license_of
 from modelselect.errors import Failure, Stage, contained
 from modelselect.estimators.estimator import Estimator, combined
@@ -21,16 +17,12 @@ from modelselect.estimators.posterior import Piece, Pool, Weigher, check_name, p
 from modelselect.estimators.ranks import mean_rank, normalised_ranks, voters, with_ties
 from modelselect.estimators.resampling import looks_at_rows, replicate
 from modelselect.evaluation.blame import failure_of
+from modelselect.evaluation.places import Place
 from modelselect.evaluation.results import ScoringResult
 from modelselect.evidence.linear_algebra import Vector
 from modelselect.history.view import HistoryView
 from modelselect.ranking.ranking import Ranking
 from modelselect.ranking.row import RankedCandidate
-
-NEAREST_SHOWN = 3
-
-_Place = tuple[tuple[float, ...], tuple[tuple[str, float], ...], int]
-"""A candidate's vector, the nearest architectures, and its cluster."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +141,10 @@ def halved_totals(standings: Standings, results: Mapping[str, ScoringResult | Fa
 
 
 def rank_rounds(
-    pool: Sequence[Candidate], results: Mapping[str, ScoringResult | Failure], rounds: Sequence[Standings]
+    pool: Sequence[Candidate],
+    results: Mapping[str, ScoringResult | Failure],
+    rounds: Sequence[Standings],
+    places: Mapping[str, Place],
 ) -> Ranking:
     """The leaderboard after rounds in which fewer and fewer candidates were shown larger and larger probes.
 
@@ -160,13 +155,8 @@ def rank_rounds(
         pool: all candidates.
         results: the result of each candidate in its last round, or why it has none.
         rounds: the standings of each round, the first round first.
+        places: where candidates stand among the architectures, by id.
     """
-    try:
-        with contained():
-            embeddings = _embed(pool, results)
-    except Exception as error:  # a failing encoder must not cost the ranking
-        embeddings = {}
-        warnings.warn(f"no architecture vectors: {type(error).__name__}: {error}", stacklevel=2)
     rows: dict[str, RankedCandidate] = {}
     for standings in reversed(rounds):
         here = {c.id for c in standings.pool if c.id not in rows and isinstance(results[c.id], ScoringResult)}
@@ -176,7 +166,7 @@ def rank_rounds(
         for rank, i in sorted(zip(ranks, ended, strict=True), key=lambda pair: (pair[0] or math.inf, pair[1])):
             candidate = standings.pool[i]
             if isinstance(result := results[candidate.id], ScoringResult):
-                place = embeddings.get(candidate.id)
+                place = places.get(candidate.id, Place())
                 rows[candidate.id] = _row(standings, i, None if rank is None else before + rank, result, place)
     for candidate in pool:
         if isinstance(failure := results[candidate.id], Failure):
@@ -190,11 +180,8 @@ def rank_rounds(
     )
 
 
-def _row(
-    standings: Standings, i: int, rank: int | None, result: ScoringResult, place: _Place | None
-) -> RankedCandidate:
+def _row(standings: Standings, i: int, rank: int | None, result: ScoringResult, place: Place) -> RankedCandidate:
     candidate = standings.pool[i]
-    embedding, nearest, cluster = place or (None, (), None)
     error = _known(standings.deviations[i])
     costs = result.costs
     uncombined = {name: failure for name, failure in standings.failures.items() if result.components.get(name)}
@@ -221,9 +208,9 @@ def _row(
         macs=result.macs,
         feature_dim=result.feature_dim,
         seconds=result.seconds,
-        embedding=embedding,
-        nearest=nearest,
-        cluster=cluster,
+        embedding=place.embedding,
+        nearest=place.nearest,
+        cluster=place.cluster,
         weights_key=None if candidate.revision else result.identity.removeprefix(f"{candidate.id}#") or None,
         latency_ms=None if costs is None else costs.latency_ms,
         throughput=None if costs is None else costs.throughput,
@@ -327,26 +314,3 @@ def _known(value: float) -> float | None:
 def _competition_ranks(totals: np.ndarray[Any, np.dtype[np.float64]]) -> list[int | None]:
     """1 for the highest; equal totals share the best of their ranks; None where there is no total."""
     return [None if np.isnan(t) else 1 + int((totals > t).sum()) for t in totals]
-
-
-def _embed(pool: Sequence[Candidate], results: Mapping[str, ScoringResult | Failure]) -> dict[str, _Place]:
-    """archi2vec vector, nearest architectures and cluster of every candidate that has a graph, by id."""
-    graphs = {
-        candidate.id: from_json(result.graph)
-        for candidate in pool
-        if isinstance(result := results[candidate.id], ScoringResult) and result.graph is not None
-    }
-    if len(graphs) < 2:
-        return {}
-    ids = list(graphs)
-    vectors = embed(list(graphs.values()))
-    groups = clusters(vectors, max(round(math.sqrt(len(ids) / 2)), 1)).tolist()  # the rule of thumb
-    answer = {}
-    for index, candidate_id in enumerate(ids):
-        near = nearest(vectors, index, min(NEAREST_SHOWN, len(ids) - 1))
-        answer[candidate_id] = (
-            tuple(float(v) for v in vectors[index]),
-            tuple((ids[other], float(similarity)) for other, similarity in near),
-            groups[index],
-        )
-    return answer

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import glob
+import sys
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +14,9 @@ from modelselect.utils.system import available_memory
 
 PRECISIONS = ("float32", "bfloat16", "float16")
 """Valid values of `precision`."""
+
+GPU_FILES = ("/dev/nvidia*", "/dev/nvhost*", "/dev/nvgpu*", "/dev/nvmap", "/dev/dxg", "/dev/kfd")
+"""Files that the drivers of GPUs make on Linux. Without any of them torch finds no CUDA device and no AMD one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +57,12 @@ def arithmetic(precision: str, device: str) -> contextlib.AbstractContextManager
 
 def check_precision(precision: str, device: str) -> None:
     """Raises InvalidInputError if the precision is unknown, or would be emulated on this device."""
-    import torch
-
     if precision not in PRECISIONS:
         raise InvalidInputError(f"precision is {precision!r}; expected one of {', '.join(PRECISIONS)}")
     if precision == "float32":
         return
+    import torch
+
     kind = device.split(":")[0]
     if kind == "cpu" and not (precision == "bfloat16" and _has_bfloat16_instructions()):
         raise InvalidInputError(
@@ -89,9 +94,11 @@ def choose_device(device: str, extractors: Collection[str] = ()) -> str:
     Raises:
             InvalidInputError: torch does not have the device here, and no extractor has its name.
     """
+    device = str(device)
+    if device == "cpu" or (device == "auto" and not _may_have_gpu()):
+        return "cpu"
     import torch
 
-    device = str(device)
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
@@ -107,6 +114,11 @@ def choose_device(device: str, extractors: Collection[str] = ()) -> str:
             f"or a device with the name of an extractor (registered: {', '.join(extractors) or 'none'})."
         ) from None
     return device
+
+
+def _may_have_gpu() -> bool:
+    """Whether torch could find a GPU. Only torch knows it, but importing torch takes a second."""
+    return "torch" in sys.modules or sys.platform != "linux" or any(map(glob.glob, GPU_FILES))
 
 
 def free_memory(device: str) -> int | None:

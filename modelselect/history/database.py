@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
-import math
 import os
 import sqlite3
 import time
 import warnings
-import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -23,8 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from modelselect.candidates.metadata import metadata_fault
 from modelselect.errors import HistoryError
+from modelselect.history.reading import content, decoded, fact_of, graph_of, is_whole, result_of, summary_of
 from modelselect.history.records import (
     ACCURACY,
     FINE_TUNING,
@@ -121,6 +118,13 @@ class Database:
         """Every row of one of `TABLES`, as the file holds it."""
         return self._select(f"SELECT {', '.join(TABLES[table])} FROM {table} ORDER BY 1, 2")
 
+    def whole_rows(self, table: str) -> list[tuple[Any, ...]]:
+        """The rows of one of `TABLES` whose cells have the types of their columns."""
+        rows = self.rows(table)
+        whole = [row for row in rows if is_whole(table, row)]
+        self._note_damage(len(rows) - len(whole), f"rows of {table}")
+        return whole
+
     def results(
         self, *, candidate: str | None = None, dataset: str | None = None, metric: str | None = None
     ) -> list[Result]:
@@ -130,12 +134,7 @@ class Database:
         where = " AND ".join(f"{column} = ?" for column in wanted) or "1"
         query = f"SELECT {', '.join(TABLES['results'])} FROM results WHERE {where} ORDER BY 2, 3, 4, 1"
         found = self._select(query, tuple(wanted.values()))
-        results = []
-        for _, candidate_, dataset_, metric_, value, settings, provenance, when in found:
-            said, source = _read(settings), _read(provenance)
-            is_number = isinstance(value, int | float) and math.isfinite(value)
-            if is_number and isinstance(said, dict) and isinstance(source, dict):
-                results.append(Result(candidate_, dataset_, metric_, value, said, source, when))
+        results = [result for row in found if (result := result_of(row)) is not None]
         self._note_damage(len(found) - len(results), "results")
         return results
 
@@ -152,24 +151,25 @@ class Database:
         query = """
             SELECT candidates.id, graphs.graph FROM candidates JOIN graphs ON candidates.value = '"' || graphs.id || '"'
             WHERE key = 'graph' ORDER BY 1"""
-        unpacked: dict[bytes, str] = {}  # candidates share architectures
-        found = {}
-        for candidate, packed in self._select(query):
-            if packed not in unpacked:
-                try:
-                    unpacked[packed] = zlib.decompress(packed).decode()
-                except (zlib.error, UnicodeDecodeError) as error:
-                    raise HistoryError(_damaged(self.path, f"the graph of {candidate} is unreadable")) from error
-            found[candidate] = unpacked[packed]
+        rows = self._select(query)
+        unpacked = {packed: graph_of(packed) for packed in {packed for _, packed in rows}}  # shared by candidates
+        whole = {candidate: unpacked[packed] for candidate, packed in rows if isinstance(candidate, str)}
+        found = {candidate: graph for candidate, graph in whole.items() if graph is not None}
+        self._note_damage(len(rows) - len(found), "graphs of candidates")
         return found
 
     def proxies(self) -> dict[str, dict[str, NDArray[np.float32]]]:
         """(2, P) mean and standard deviation of a proxy's features, by the proxy's id and the dataset's."""
         found: dict[str, dict[str, NDArray[np.float32]]] = {}
-        for dataset, proxy, packed in self._select("SELECT dataset, proxy, features FROM proxies ORDER BY 2, 1"):
-            if len(packed) % 8:
-                raise HistoryError(_damaged(self.path, f"the features of {dataset} by {proxy} are cut off"))
-            found.setdefault(proxy, {})[dataset] = np.frombuffer(packed, "<f4").reshape(2, -1)
+        damaged = 0
+        for row in self._select("SELECT dataset, proxy, features, recorded FROM proxies ORDER BY 2, 1"):
+            dataset, proxy, packed, _ = row
+            summary = summary_of(packed) if is_whole("proxies", row) else None
+            if summary is None:
+                damaged += 1
+            else:
+                found.setdefault(proxy, {})[dataset] = summary
+        self._note_damage(damaged, "features of proxies")
         return found
 
     def summary(self) -> dict[str, Any]:
@@ -185,7 +185,7 @@ class Database:
         query = "SELECT settings, count(*) FROM results WHERE metric = ? AND instr(settings, ?) GROUP BY 1"
         recipes: Counter[str] = Counter()
         for settings, count in self._select(query, (ACCURACY, f'"{FINE_TUNING}"')):
-            said = _read(settings)
+            said = content(settings)
             if isinstance(said, dict) and (recipe := recipe_of(said)) is not None:
                 recipes[recipe] += count
         return {
@@ -193,10 +193,10 @@ class Database:
             "results": sum(count for _, count in metrics),
             "candidates": candidates,
             "datasets": datasets,
-            "metrics": dict(metrics),
+            "metrics": {metric: count for metric, count in metrics if isinstance(metric, str)},
             "recipes": most_frequent_first(recipes),
             "architectures": graphs[0][0] if graphs else 0,
-            "proxies": dict(proxies),
+            "proxies": {proxy: count for proxy, count in proxies if isinstance(proxy, str)},
         }
 
     @property
@@ -212,7 +212,7 @@ class Database:
     def mark(self, key: str) -> Any:
         """The value that `set_mark` kept under this key (how far an importer came, for instance), or None."""
         found = self._select("SELECT value FROM marks WHERE key = ?", (key,))
-        return json.loads(found[0][0]) if found else None
+        return content(found[0][0]) if found else None
 
     def set_mark(self, key: str, value: Any) -> None:
         """Keeps a JSON value under a key, in this file only: marks are neither merged nor exported."""
@@ -221,16 +221,12 @@ class Database:
 
     def _by_id(self, table: str) -> dict[str, dict[str, Any]]:
         """The facts in a table, by id and key. Facts that cannot be read, or that nothing can have, are passed over."""
+        rows = self._select(f"SELECT {', '.join(TABLES[table])} FROM {table} ORDER BY 1, 2")
+        facts = [fact for row in rows if (fact := fact_of(table, row)) is not None]
+        self._note_damage(len(rows) - len(facts), f"facts about {table}")
         found: dict[str, dict[str, Any]] = {}
-        damaged, checked = 0, table == "candidates"
-        for subject, key, text in self._select(f"SELECT id, key, value FROM {table} ORDER BY 1, 2"):
-            value = _read(text)
-            shown = tuple(value) if isinstance(value, list) else value
-            if value is _DAMAGED or (checked and value is not None and metadata_fault(key, shown) is not None):
-                damaged += 1
-            else:
-                found.setdefault(subject, {})[key] = value
-        self._note_damage(damaged, f"facts about {table}")
+        for subject, key, value in facts:
+            found.setdefault(subject, {})[key] = value
         return found
 
     def _note_damage(self, count: int, what: str) -> None:
@@ -257,6 +253,7 @@ class Database:
             if write:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
             connection = sqlite3.connect(self.path, timeout=_BUSY_SECONDS, isolation_level=None)
+            connection.text_factory = decoded
             try:
                 self._bring_up_to_date(connection)
                 if write:
@@ -300,17 +297,6 @@ class Database:
 def default_path() -> Path:
     """MODELSELECT_HISTORY, else `modelselect/history.sqlite` in XDG_DATA_HOME, else in `~/.local/share`."""
     return user_path(PATH_VARIABLE, "data", "history.sqlite")
-
-
-_DAMAGED = object()
-
-
-def _read(text: Any) -> Any:
-    """The content of a JSON text; `_DAMAGED` if it cannot be read."""
-    try:
-        return json.loads(text)
-    except (TypeError, ValueError, RecursionError):
-        return _DAMAGED
 
 
 def _patiently(connection: sqlite3.Connection, statement: str) -> None:

@@ -41,7 +41,7 @@ def write_parquet(database: Database, folder: Path) -> Path:
     with _explained(folder, "written"):
         folder.mkdir(parents=True, exist_ok=True)
         for table, columns in TABLES.items():
-            frame = pd.DataFrame(database.rows(table), columns=list(columns))
+            frame = pd.DataFrame(database.whole_rows(table), columns=list(columns))
             frame.to_parquet(folder / f"{table}.parquet", index=False)
         (folder / "README.md").write_text(_CARD.format(**summary), encoding="utf-8")
     return folder

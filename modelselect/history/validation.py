@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import numpy as np
-
 from modelselect.architectures.graph_json import from_json
 from modelselect.errors import InvalidInputError
+from modelselect.history.reading import graph_of, summary_of
 from modelselect.history.records import TABLES, Result, canonical_json, impossible, row_of
 
 Row = tuple[Any, ...]
-
-LARGEST_GRAPH = 50_000_000
-"""Bytes of an unpacked graph, at most: a small packed graph could unpack to gigabytes."""
 
 _CLOCKS_DIFFER = timedelta(days=1)
 _DIGITS = 300  # of an integer, at most, so that a float can hold the integer
@@ -67,24 +62,18 @@ def _fact(row: Mapping[str, Any]) -> Row:
 
 
 def _graph(row: Mapping[str, Any]) -> Row:
+    graph = graph_of(row["graph"])
     try:
-        unpacking = zlib.decompressobj()
-        graph = unpacking.decompress(row["graph"], LARGEST_GRAPH)
-        if not unpacking.eof:
-            raise _UnsoundError("a graph is cut off, or too large")
-        from_json(graph.decode())
-    except (zlib.error, TypeError, UnicodeDecodeError, InvalidInputError):
+        from_json(graph or "")
+    except InvalidInputError:
         raise _UnsoundError("a graph cannot be read") from None
-    return hashlib.sha256(graph).hexdigest(), row["graph"]
+    return hashlib.sha256((graph or "").encode()).hexdigest(), row["graph"]
 
 
 def _proxy(row: Mapping[str, Any]) -> Row:
-    features = row["features"]
-    if not isinstance(features, bytes) or not features or len(features) % 8:
-        raise _UnsoundError("a proxy's features are cut off")
-    if not np.isfinite(np.frombuffer(features, "<f4")).all():
-        raise _UnsoundError("a proxy's features are not finite")
-    return _text(row["dataset"]), _text(row["proxy"]), features, _when(row["recorded"])
+    if summary_of(row["features"]) is None:
+        raise _UnsoundError("a proxy's features are cut off, or not finite")
+    return _text(row["dataset"]), _text(row["proxy"]), row["features"], _when(row["recorded"])
 
 
 _SOUND: Mapping[str, Callable[[Mapping[str, Any]], Row]] = {

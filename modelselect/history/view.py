@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +18,12 @@ from modelselect.candidates.candidate import Candidate
 from modelselect.errors import InvalidInputError
 from modelselect.estimators.ranks import normalised_ranks
 from modelselect.history.database import Database
-from modelselect.history.records import ACCURACY, Result, is_piece, most_frequent_first, recipe_of
+from modelselect.history.records import ACCURACY, Result, is_finite, is_piece, most_frequent_first, recipe_of
 from modelselect.host.defaults import DEFAULT_ENCODER
 from modelselect.host.host import get_host
+
+if TYPE_CHECKING:
+    import networkx
 
 Matrix = NDArray[np.float64]
 T = TypeVar("T")
@@ -234,12 +239,13 @@ class HistoryView:
         return self.remembered("architectures", self._embed)
 
     def _embed(self) -> Matrix:
-        known = sorted({self.graphs[result.candidate] for result in self.results if result.candidate in self.graphs})
-        others = sorted({self.graphs[c] for c in self.candidates if c in self.graphs}.difference(known))
+        parsed = _parsed({self.graphs[c] for c in self.candidates if c in self.graphs})
+        known = sorted({self.graphs[r.candidate] for r in self.results if r.candidate in self.graphs} & parsed.keys())
+        others = sorted(parsed.keys() - set(known))
         if not known and not others:
             return np.full((len(self.candidates), 1), np.nan)
         fitted = known if len(known) >= ARCHITECTURES_SUFFICE else known + others
-        graphs = [from_json(graph) for graph in known + others]
+        graphs = [parsed[graph] for graph in known + others]
         space = get_host().encoder(DEFAULT_ENCODER).fit(graphs[: len(fitted)])
         vectors = np.concatenate([space.vectors, space.place(graphs[len(fitted) :])]).astype(np.float64)
         by_graph = dict(zip(known + others, vectors, strict=True))
@@ -278,6 +284,20 @@ def layer_count(graph: str) -> int:
     return sum(graph.count(layer) for layer in _LAYERS)
 
 
+def _parsed(texts: Iterable[str]) -> dict[str, networkx.DiGraph[int]]:
+    """The graphs in texts, by text. A text that is no graph is passed over."""
+    found = {}
+    for text in texts:
+        with contextlib.suppress(InvalidInputError):
+            found[text] = from_json(text)
+    if len(found) < len(set(texts)):
+        warnings.warn(
+            f"{len(set(texts)) - len(found):,} graphs in the transfer history are damaged and were passed over",
+            stacklevel=2,
+        )
+    return found
+
+
 def _chosen(columns: Mapping[str, Sequence[Matrix]]) -> list[Matrix]:
     """Which of a dataset's columns, given by metric, to use."""
     measured = list(columns.get(ACCURACY, ()))
@@ -309,7 +329,7 @@ def _digest(*said: Any) -> str:
 
 
 def _number(value: Any) -> float:
-    return float(value) if isinstance(value, (int, float)) and value > 0 else np.nan
+    return float(value) if isinstance(value, (int, float)) and is_finite(value) and value > 0 else np.nan
 
 
 @dataclass(frozen=True)

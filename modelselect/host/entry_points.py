@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import re
 from importlib.metadata import Distribution, EntryPoint, distributions
@@ -73,6 +74,7 @@ def installed() -> tuple[list[EntryPoint], dict[str, str]]:
     return [point for each in points.values() for point in each], faults
 
 
+@functools.lru_cache(maxsize=1024)  # a distribution is read once, and not for each of its entry points
 def _name_and_version(distribution: Distribution) -> tuple[str, str]:
     """What the metadata say, else the name of the folder."""
     known = {}

@@ -32,6 +32,7 @@ from modelselect.host.entry_points import (
     shipped_first,
 )
 from modelselect.host.hookspecs import CONTRACT, RESERVED_COMMANDS
+from modelselect.host.patience import EVENT_SECONDS, SECONDS_VARIABLE, PluginTimeoutError, load_seconds, within
 from modelselect.host.validation import KINDS, one_line, singular, validate_plugin
 from modelselect.utils.versions import DISTRIBUTION, __version__
 
@@ -52,7 +53,8 @@ class Plugin:
         faults: one line for each fault; empty for a good plugin.
         contract: the version of the contract that the plugin says it was written for; None if it says nothing.
         seconds: how long importing the plugin and asking for what it registers took.
-        implementation: the module or object whose hooks are called; None if the plugin was refused.
+        implementation: the module or object whose hooks are called; None if the plugin was refused, or did not answer
+            in time.
     """
 
     name: str
@@ -109,20 +111,21 @@ class Host:
         record = Plugin(name, distribution, version)
         self.plugins.append(record)
         known = self._manager.is_registered(plugin)
+        seconds = _seconds_for(record)
         try:
-            with contained():
+            with within(seconds), contained():
                 record.contract = _contract_of(plugin)
                 self._manager.register(plugin, name=f"{distribution}/{name}")
                 self._manager.check_pending()
                 _refuse_unmarked_hooks(plugin)
         except Exception as error:
-            record.faults.append(f"its hooks are wrong: {one_line(error)}")
+            record.faults.append(f"its hooks are wrong: {_reason(record, error)}")
             if not known and self._manager.is_registered(plugin):
                 self._manager.unregister(plugin)
             return record
         record.implementation = plugin
         for kind in KINDS:
-            self._collect(record, kind)
+            self._collect(record, kind, seconds)
         return record
 
     def notify(self, event: str, **arguments: Any) -> None:
@@ -133,9 +136,12 @@ class Host:
         hook = f"modelselect_{event}"
         for record in self.plugins:
             try:
-                with contained():
+                with within(EVENT_SECONDS), contained():
                     if hasattr(record.implementation, hook):
                         self._call(record, hook, **copy.deepcopy(arguments))
+            except PluginTimeoutError as error:
+                record.implementation = None
+                record.faults.append(f"{hook}: {error}; the plugin hears of no more events in this run")
             except Exception as error:
                 fault = f"{hook} raised {one_line(error)}"
                 if fault not in record.faults:
@@ -166,36 +172,41 @@ class Host:
 
     def _load(self, point: EntryPoint) -> None:
         distribution, version = distribution_of(point)
+        record = Plugin(point.name, distribution, version)
+        seconds = _seconds_for(record)
         begun = time.perf_counter()
         try:
-            with contained():
+            with within(seconds), contained():
                 plugin = point.load()
         except Exception as error:
-            fault = f"cannot be imported from {point.value!r}: {one_line(error)}"
-            record = Plugin(point.name, distribution, version, faults=[fault])
+            record.faults.append(f"cannot be imported from {point.value!r}: {_reason(record, error)}")
             self.plugins.append(record)
         else:
             record = self.register(plugin, point.name, distribution, version)
         record.seconds = time.perf_counter() - begun
 
-    def _collect(self, record: Plugin, kind: str) -> None:
+    def _collect(self, record: Plugin, kind: str, seconds: float) -> None:
         hook = f"modelselect_register_{kind}"
         try:
-            with contained():
+            with within(seconds), contained():
                 answers = self._call(record, hook)
                 brought = [item for answer in answers for item in _named(answer, kind)]
+        except PluginTimeoutError as error:
+            record.implementation = None
+            record.faults.append(f"{hook}: {_reason(record, error)}; the plugin is asked nothing more")
+            return
         except Exception as error:
             record.faults.append(f"{hook} raised {one_line(error)}")
             return
         for name, item in brought:
             try:
-                with contained():
+                with within(seconds), contained():
                     self._add(record, kind, name, item)
             except Exception as error:
-                if isinstance(error, PluginError):
+                if isinstance(error, PluginError) and not isinstance(error, PluginTimeoutError):
                     record.faults.append(one_line(error))
                     continue
-                record.faults.append(f"{name!r} among the {kind} cannot be registered: {one_line(error)}")
+                record.faults.append(f"{name!r} among the {kind} cannot be registered: {_reason(record, error)}")
 
     def _add(self, record: Plugin, kind: str, name: object, item: Any) -> None:
         validate_plugin(kind, name, item)
@@ -232,6 +243,18 @@ class Host:
 def get_host() -> Host:
     """The host of this process, with every installed plugin."""
     return Host.load()
+
+
+def _seconds_for(record: Plugin) -> float:
+    """The bound for the code of a plugin; 0, which is none, for what modelselect itself brings."""
+    return 0.0 if record.distribution == DISTRIBUTION else load_seconds()
+
+
+def _reason(record: Plugin, error: Exception) -> str:
+    """One line for a fault at the import or in a registration."""
+    if not isinstance(error, PluginTimeoutError):
+        return one_line(error)
+    return f"{error}. If it is only slow, set {SECONDS_VARIABLE}; {PLUGINS_VARIABLE}=-{record.name} leaves it out"
 
 
 def _contract_of(plugin: object) -> int | None:

@@ -16,6 +16,7 @@ from modelselect.candidates.candidate import Candidate
 from modelselect.errors import Failure, Stage
 from modelselect.estimators.resampling import looks_at_rows
 from modelselect.evaluation.context import EvaluationContext
+from modelselect.evaluation.places import places_of
 from modelselect.evaluation.request import Request
 from modelselect.evaluation.results import Preview, ScoringResult
 from modelselect.evaluation.standings import Standings, halved_totals, rank_rounds, stand
@@ -230,16 +231,17 @@ class SuccessiveHalving:
         self, pool: Sequence[Candidate], results: Mapping[str, ScoringResult | Failure], rounds: Sequence[Rung]
     ) -> Ranking:
         """The ranking, with how many rows each candidate was shown, and why no more."""
-        board = rank_rounds(pool, results, [each.standings for each in rounds])
+        places = places_of(pool, results, self.request.store)
+        board = rank_rounds(pool, results, [each.standings for each in rounds], places)
         reached = {candidate.id: each for each in rounds for candidate in each.standings.pool}
-        places = "first" if self._places == 1 else f"one of the first {self._places}"
+        wanted = "first" if self._places == 1 else f"one of the first {self._places}"
 
         def explained(row: RankedCandidate) -> RankedCandidate:
             if row.failure is not None or (its := reached.get(row.candidate.id)) is None:
                 return row
             if its is rounds[-1] or row.rank is None:
                 return replace(row, probe_rows=its.rows)
-            chance = f"more rows would make it {places} with {percent(its.chances[row.candidate.id])}"
+            chance = f"more rows would make it {wanted} with {percent(its.chances[row.candidate.id])}"
             return replace(row, probe_rows=its.rows, stopped=f"stopped after {its.rows} rows: {chance}")
 
         return replace(board, rows=tuple(map(explained, board.rows)))

@@ -13,6 +13,7 @@ from modelselect.errors import Failure
 from modelselect.estimators.guessing import PROPORTIONAL, better_than_guessing
 from modelselect.evaluation.context import EvaluationContext
 from modelselect.evaluation.outlook import Outlook
+from modelselect.evaluation.places import places_of
 from modelselect.evaluation.request import Request
 from modelselect.evaluation.results import ScoringResult
 from modelselect.evaluation.running import Bar, run
@@ -30,7 +31,8 @@ def score_on_whole_probe(request: Request, state: State) -> State:
     found = score_candidates(request, task, candidates, state.bars.candidates("scoring", len(candidates)))
     results = {**state.results, **found}
     rounds = [stand(state.pool, results, rule_of(request, state.context))]
-    return ranked(replace(state, results=results), rank_rounds(state.pool, results, rounds), rounds)
+    ranking = rank_rounds(state.pool, results, rounds, places_of(state.pool, results, request.store))
+    return ranked(replace(state, results=results), ranking, rounds)
 
 
 def rule_of(request: Request, context: EvaluationContext) -> Rule:

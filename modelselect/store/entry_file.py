@@ -178,7 +178,7 @@ def read_entry(file: BinaryIO, key: str, *, trusted: bool) -> Entry:
         data = np.empty(0, np.uint8) if nothing else np.asarray(np.memmap(file, np.uint8, "r", offset=start))
         arrays = {name: _view(data, spec) for name, spec in table.items()}
         return Entry(key, arrays, described["metadata"], utc(described["created"]))
-    except (LookupError, TypeError, ValueError):
+    except (LookupError, TypeError, ValueError, OverflowError, RecursionError, AttributeError):
         raise DamagedError("the header is not valid") from None
 
 
@@ -201,7 +201,8 @@ def _view(data: NDArray[np.uint8], spec: Mapping[str, Any]) -> NDArray[Any]:
 
 
 def created_at(path: Path) -> datetime | None:
-    with contextlib.suppress(DamagedError, OSError, ValueError, KeyError, TypeError), path.open("rb") as file:
+    unreadable = DamagedError, OSError, ValueError, LookupError, TypeError, OverflowError, RecursionError
+    with contextlib.suppress(*unreadable), path.open("rb") as file:
         return utc(json.loads(json.loads(_read_header(file))["__metadata__"]["modelselect"])["created"])
     return None
 

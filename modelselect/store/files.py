@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import os
 import re
 import secrets
@@ -85,13 +86,15 @@ def owned_name() -> str:
     return f"{socket.gethostname()}@{os.getpid()}@{secrets.token_hex(8)}"
 
 
-def is_abandoned(path: Path) -> bool:
+def is_abandoned(path: Path, name: str | None = None) -> bool:
     """True if the process that made it with an `owned_name` has ended, or has not written to it for a day.
+
+    `name` is the owned name, where that is only a part of the path's.
 
     A folder may be shared between machines; for processes of other machines, only the age counts. A file with any other
     name belongs to somebody else and is never abandoned; neither is a missing one.
     """
-    match = _OWNED.fullmatch(path.name)
+    match = _OWNED.fullmatch(path.name if name is None else name)
     if match is None:
         return False
     try:
@@ -121,7 +124,8 @@ def user_path(variable: str, kind: str, *parts: str) -> Path:
 def replacing(path: Path) -> Iterator[Path]:
     """A path to write to; the file replaces `path` atomically when the block ends.
 
-    A symbolic link is kept, and its target is replaced; devices and pipes are written to directly.
+    A symbolic link is kept, and its target is replaced; devices and pipes are written to directly. What killed
+    processes left of earlier attempts is removed.
 
     Raises:
         OSError: the file cannot be written.
@@ -130,7 +134,12 @@ def replacing(path: Path) -> Iterator[Path]:
     if target.exists() and not target.is_file():
         yield target
         return
-    partial = target.with_name(f".{target.name[:100]}.{secrets.token_hex(8)}.partial")
+    start, end = f".{target.name[:100]}.", ".partial"
+    for left in target.parent.glob(f"{glob.escape(start)}*{end}"):
+        if is_abandoned(left, left.name.removeprefix(start).removesuffix(end)):
+            with contextlib.suppress(OSError):
+                left.unlink()
+    partial = target.with_name(f"{start}{owned_name()}{end}")
     try:
         yield partial
         with partial.open("rb+") as file:

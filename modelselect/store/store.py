@@ -16,6 +16,7 @@ import math
 import os
 import re
 import shutil
+import stat
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -271,14 +272,14 @@ class Store:
 
     def entries(self) -> Iterator[EntryInfo]:
         """Every entry, by key, including damaged ones: only `get` checks the content."""
-        for path, stat in self._files():
-            used = utc(stat.st_mtime)
+        for path, status in self._files():
+            used = utc(status.st_mtime)
             kind = path.parent.parent.name
-            yield EntryInfo(f"{kind}-{path.stem}", kind, stat.st_size, created_at(path) or used, used)
+            yield EntryInfo(f"{kind}-{path.stem}", kind, status.st_size, created_at(path) or used, used)
 
     def size(self) -> int:
         """Bytes of all entries."""
-        return sum(stat.st_size for _, stat in self._files())
+        return sum(status.st_size for _, status in self._files())
 
     def evict(
         self, *, max_bytes: int | None = None, older_than: timedelta | None = None, kind: str | None = None
@@ -318,16 +319,16 @@ class Store:
             raise InvalidInputError(
                 "evict() got neither max_bytes nor older_than; give one (max_bytes=0 empties the store)"
             )
-        kinds = ((path.parent.parent.name, path, stat) for path, stat in self._files())
-        found = [(path, stat) for of, path, stat in kinds if of == kind or (kind is None and of not in LASTING)]
+        kinds = ((path.parent.parent.name, path, status) for path, status in self._files())
+        found = [(path, status) for of, path, status in kinds if of == kind or (kind is None and of not in LASTING)]
         found.sort(key=lambda pair: pair[1].st_mtime_ns)
-        left = sum(stat.st_size for _, stat in found)
+        left = sum(status.st_size for _, status in found)
         oldest = -math.inf if older_than is None else time.time() - older_than.total_seconds()
-        for path, stat in found:
+        for path, status in found:
             too_much = max_bytes is not None and left > max_bytes
-            if (too_much or stat.st_mtime < oldest) and remove(path):
-                left -= stat.st_size
-                yield path, stat.st_size
+            if (too_much or status.st_mtime < oldest) and remove(path):
+                left -= status.st_size
+                yield path, status.st_size
 
     def __repr__(self) -> str:
         return f"Store({str(self.path)!r})"
@@ -347,7 +348,9 @@ class Store:
                 if not _KEY.fullmatch(f"{path.parent.parent.name}-{path.stem}"):
                     continue  # not an entry of a store
                 with contextlib.suppress(FileNotFoundError):  # evicted by another process meanwhile
-                    yield path, path.stat()
+                    found = path.stat()
+                    if stat.S_ISREG(found.st_mode):
+                        yield path, found
 
     def _evict_one(self, path: Path) -> bool:
         from filelock import FileLock, Timeout
@@ -355,11 +358,11 @@ class Store:
         lock_path = self._lock_path(f"{path.parent.parent.name}-{path.stem}")
         with self._explained("written"):
             if not lock_path.exists():  # no lock is held
-                path.unlink(missing_ok=True)
+                _clear(path)
                 return True
             try:
                 with FileLock(lock_path, timeout=0, thread_local=False):
-                    path.unlink(missing_ok=True)
+                    _clear(path)
                     lock_path.unlink(missing_ok=True)
             except Timeout:
                 return False
@@ -412,6 +415,12 @@ def _make_way(path: Path) -> None:
     """Removes a folder with the name of an entry, which no store made, and which no file can replace."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
+
+
+def _clear(path: Path) -> None:
+    """Removes an entry, or what has its name."""
+    _make_way(path)
+    path.unlink(missing_ok=True)
 
 
 def default_path() -> Path:

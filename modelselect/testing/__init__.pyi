@@ -7,10 +7,14 @@ from .classes import PoolTests as PoolTests
 from .classes import ZooTests as ZooTests
 from .commands import check_command as check_command
 from .commands import command_checks as command_checks
+from .costs import EstimatorCost as EstimatorCost
+from .costs import EstimatorCosts as EstimatorCosts
+from .costs import estimator_costs as estimator_costs
 from .encoders import check_encoder as check_encoder
 from .encoders import encoder_checks as encoder_checks
 from .estimators import check_estimator as check_estimator
 from .estimators import estimator_checks as estimator_checks
+from .evidence import random_evidence as random_evidence
 from .executors import check_executor as check_executor
 from .executors import executor_checks as executor_checks
 from .extractors import check_extractor as check_extractor
@@ -23,6 +27,8 @@ from .zoos import zoo_checks as zoo_checks
 __all__ = [
     "CommandTests",
     "EncoderTests",
+    "EstimatorCost",
+    "EstimatorCosts",
     "EstimatorTests",
     "ExecutorTests",
     "ExtractorTests",
@@ -38,8 +44,10 @@ __all__ = [
     "command_checks",
     "encoder_checks",
     "estimator_checks",
+    "estimator_costs",
     "executor_checks",
     "extractor_checks",
     "pool_checks",
+    "random_evidence",
     "zoo_checks",
 ]

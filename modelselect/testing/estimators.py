@@ -35,6 +35,7 @@ from modelselect.testing.evidence import (
     reordered_evidence,
     shuffled_evidence,
 )
+from modelselect.testing.properties import property_checks
 
 _GAP_SHARE = 0.25
 """How far the score of a stochastic estimator may move where that of a deterministic one must not: this share of the
@@ -68,7 +69,9 @@ def estimator_checks(estimator: Estimator) -> list[Check]:
     """For every promise that applies, a name and a check: a function without arguments that raises AssertionError.
 
     Checks that compare classes are left out for methods that need neither labels nor proxy features. Methods that need
-    `history` get only the checks that need no score; their authors test what they read from a history.
+    `history` get only the checks that need no score; their authors test what they read from a history. Where Hypothesis
+    is installed, four more checks draw random evidence; each ends after about two seconds, and its message holds the
+    smallest evidence on which it failed, as a call of `random_evidence`.
 
     >>> from modelselect.testing import estimator_checks
     >>> import modelselect
@@ -116,6 +119,7 @@ def estimator_checks(estimator: Estimator) -> list[Check]:
         ]
     if "history" not in requires and requires & (LABELS | {"proxy_features"}):
         checks.append(_separable_beats_shuffled)
+    checks += property_checks(estimator)
     return [named_check(check, estimator) for check in checks]
 
 

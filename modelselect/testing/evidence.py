@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from modelselect.evidence.evidence import Evidence
+
 Fields = dict[str, Any]
 
 LABELS = frozenset({"labels", "source_labels"})
@@ -54,6 +56,37 @@ def evidence_fields(counts: tuple[int, ...] = (50, 40, 30), dimensions: int = 8,
         "architecture": _graph(),
         "metadata": dict(METADATA),
     }
+
+
+def random_evidence(
+    counts: tuple[int, ...] = (50, 40, 30),
+    dimensions: int = 8,
+    scale: float = 1.0,
+    dtype: str = "float64",
+    seed: int = 0,
+) -> Evidence:
+    """Evidence as the checks draw it: round clusters as classes, with every field. A message of a check names the call.
+
+    Args:
+        counts: the rows of each class.
+        dimensions: the width D of the features.
+        scale: what all features are multiplied with.
+        dtype: `float32` or `float64`, for all arrays of numbers. The numbers are exact in both.
+        seed: of the random numbers.
+
+    >>> random_evidence((3, 2), dimensions=4).features.shape
+    (5, 4)
+    """
+    return Evidence.of(**random_fields(counts, dimensions, scale, dtype, seed))
+
+
+def random_fields(counts: tuple[int, ...], dimensions: int, scale: float, dtype: str, seed: int) -> Fields:
+    """The fields of `random_evidence`."""
+    fields = evidence_fields(counts, dimensions, seed)
+    for name in ARRAYS:
+        factor = 1.0 if name == "source_probabilities" else scale
+        fields[name] = (factor * fields[name]).astype(np.float32).astype(dtype)
+    return fields
 
 
 def _graph() -> Any:

@@ -13,6 +13,9 @@ NUMERIC_LIBRARIES = ("torch", "torchvision", "timm", "transformers", "numpy", "p
 SCORE_LIBRARIES = (*NUMERIC_LIBRARIES, "scipy", "scikit-learn")
 """Libraries whose version can change scores."""
 
+EMBEDDING_LIBRARIES = ("numpy", "networkx", "gensim", "scikit-learn", "modelselect-automl")
+"""Libraries whose version can change the vectors and clusters of architectures."""
+
 ALL_LIBRARIES = (*SCORE_LIBRARIES, "gensim", "networkx", "datasets", "huggingface_hub")
 """Libraries whose versions are recorded on a leaderboard."""
 

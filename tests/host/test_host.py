@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import pytest
 
 import modelselect as ms
 from modelselect.host.host import Host
+from modelselect.host.patience import within
 from modelselect.leaderboard import Row
 
 GOOD = """
@@ -160,6 +163,43 @@ import itertools, modelselect
 def modelselect_register_estimators():
     return map(str, itertools.count())
 """,
+    "hangs_on_import": """
+import time
+while True:
+    try:
+        time.sleep(600)
+    except Exception:
+        pass
+""",
+    "hangs_in_hook": """
+import modelselect, time
+
+@modelselect.hookimpl
+def modelselect_register_zoos():
+    time.sleep(600)
+
+@modelselect.hookimpl
+def modelselect_register_estimators():
+    time.sleep(600)
+""",
+    "lists_slowly": """
+import modelselect, time
+
+@modelselect.hookimpl
+def modelselect_register_zoos():
+    while True:
+        time.sleep(600)
+        yield "shelf"
+""",
+    "hangs_while_looked_at": GOOD.replace("spread", "stare")
+    + "import time\nSpread.requires = property(lambda self: time.sleep(600))\n",
+    "hangs_in_event": """
+import modelselect, time
+
+@modelselect.hookimpl
+def modelselect_candidate_scored(candidate, scores):
+    time.sleep(600)
+""",
     "panics_in_event": """
 import modelselect
 
@@ -263,6 +303,53 @@ def test_a_bad_plugin_is_named_and_stops_nobody(site: Path, name: str, words: li
         assert word in faults(host, name)
     assert "spread" in host.estimators
     assert "logme" in host.estimators
+
+
+@pytest.mark.parametrize("name", ["hangs_on_import", "hangs_in_hook", "lists_slowly", "hangs_while_looked_at"])
+def test_a_plugin_that_hangs_is_interrupted_named_and_stops_nobody(
+    site: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MODELSELECT_PLUGIN_SECONDS", "0.2")
+    install(site, name, "good_plugin")
+    begun = time.perf_counter()
+    host = Host.load()
+    assert time.perf_counter() - begun < 20
+    for word in ("it took more than 0.2 s", "MODELSELECT_PLUGIN_SECONDS", f"MODELSELECT_PLUGINS=-{name}"):
+        assert faults(host, name).count(word) == 1  # also where several hooks would hang
+    assert "spread" in host.estimators
+    assert signal.getsignal(signal.SIGALRM) == signal.SIG_DFL
+    assert signal.getitimer(signal.ITIMER_REAL)[0] == 0
+
+
+def test_the_bound_of_a_plugin_is_a_number(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MODELSELECT_PLUGIN_SECONDS", "soon")
+    install(site, "good_plugin")
+    with pytest.raises(ms.errors.InvalidInputError, match="MODELSELECT_PLUGIN_SECONDS is 'soon'"):
+        Host.load()
+
+
+def test_the_bound_leaves_the_signal_of_a_program_to_the_program(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rung = []
+    before = signal.signal(signal.SIGALRM, lambda number, frame: rung.append(number))
+    try:
+        with within(10):
+            signal.raise_signal(signal.SIGALRM)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert rung == [signal.SIGALRM]
+
+
+def test_an_event_handler_that_hangs_is_interrupted_once_and_asked_no_more(
+    site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("modelselect.host.host.EVENT_SECONDS", 0.2)
+    install(site, "hangs_in_event")
+    host = Host.load()
+    begun = time.perf_counter()
+    for _ in range(50):
+        host.notify("candidate_scored", candidate=ms.Candidate("shelf", "tiny"), scores={})
+    assert time.perf_counter() - begun < 5
+    assert "modelselect_candidate_scored: it took more than 0.2 s" in faults(host, "hangs_in_event")
 
 
 def test_a_name_that_is_taken_is_refused_with_both_owners(site: Path) -> None:

@@ -6,6 +6,8 @@ The suite kills at some events; `pytest -m attack` kills at every one.
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -30,6 +32,7 @@ MODES: dict[str, dict[str, Any]] = {
     "head": {"estimators": ["knn"], "top_k": 2, "fine_tuning": QUICK, "verify": "head"},
     "search": {"estimators": ["knn"], "top_k": 1, "fine_tuning": FineTuning(epochs=2, batch_size=32, trials=3)},
     "budget": {"estimators": ["logme", "knn"], "budget": "100000 passes", "confidence": 0.999999},
+    "report": {"estimators": ["logme"]},
 }
 CANDIDATES = ["embedded:plain.letters", "embedded:plain.random"]
 SPREAD = 4
@@ -79,7 +82,11 @@ def run(mode: str, store: Path) -> ms.Leaderboard:
     for index, label in enumerate(labels):
         images[index, 10 * label : 10 * label + 12] += 60
     CHECKED_FILES.clear()  # a new process has checked no file yet
-    return rank((images, labels), CANDIDATES, history=False, cache_dir=store, **MODES[mode])
+    board = rank((images, labels), CANDIDATES, history=False, cache_dir=store, **MODES[mode])
+    if mode == "report":
+        board.save(store / "board.json")
+        board.report(store / "page.html")
+    return board
 
 
 def without_times(board: ms.Leaderboard) -> list[ms.leaderboard.Row]:
@@ -90,12 +97,13 @@ def left_in(store: Path) -> tuple[set[str], list[str]]:
     """Names of the entries, and of what belongs to no entry."""
     kept = {path.name for path in (store / "entries").rglob("*.safetensors")}
     others = [path for folder in ("partial", "scratch", "spool") for path in (store / folder).rglob("*")]
+    others += store.glob(".*")
     return kept, [str(path.relative_to(store)) for path in others]
 
 
 def bury(store: Path) -> None:
     """Files of this process become those of one that has ended."""
-    for path in [*(store / "partial").glob("*"), *(store / "spool").glob("*")]:
+    for path in [*(store / "partial").glob("*"), *(store / "spool").glob("*"), *store.glob(".*.partial")]:
         path.rename(path.with_name(path.name.replace(f"@{os.getpid()}@", "@999999999@")))
 
 
@@ -135,3 +143,61 @@ def test_a_run_killed_at_any_event_ends_as_if_it_never_was(mode: str, tmp_path: 
     kept, _ = left_in(tmp_path / "whole")
     for at in range(1, count + 1):
         check_kill(mode, at, tmp_path, killer, expected, kept)
+
+
+PROGRAM = """
+import os, signal, sys
+
+role, at, store, marks = sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4]
+here = "run" if __name__ == "__main__" else "worker"
+counted = os.open(f"{marks}.{here}", os.O_CREAT | os.O_APPEND | os.O_WRONLY)  # one byte for each event
+
+def hook(event, arguments):
+    if event not in EVENTS or not isinstance(arguments[0], (str, bytes, os.PathLike)):
+        return
+    path = os.fsdecode(arguments[0])
+    if path.startswith(store) and "/locks/" not in path:
+        os.write(counted, b".")
+        if role == here and os.fstat(counted).st_size == at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+EVENTS = {"open", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.truncate", "os.utime", "shutil.rmtree"}
+sys.addaudithook(hook)
+
+if __name__ == "__main__":
+    import numpy as np
+    import modelselect as ms
+
+    labels = np.arange(60) % 3
+    images = np.random.default_rng(0).integers(0, 120, (60, 32, 32, 3), dtype=np.uint8)
+    for index, label in enumerate(labels):
+        images[index, 10 * label : 10 * label + 12] += 60
+    board = ms.select(
+        (images, labels), ["embedded:plain.letters", "embedded:plain.random"], estimators=["logme", "leep"],
+        executor="process", history=False, cache_dir=store, progress=False,
+    )
+    board.save(marks + ".json")
+"""
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize("role", ["run", "worker"])
+def test_a_run_with_worker_processes_that_loses_any_of_them_ends_as_if_it_never_had(role: str, tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM)
+
+    def go(store: str, marks: str, at: int = 0) -> int:
+        command = [sys.executable, str(program), role, str(at), str(tmp_path / store), str(tmp_path / marks)]
+        return subprocess.run(command, timeout=300, stderr=subprocess.DEVNULL).returncode
+
+    assert go("whole", "whole") == 0
+    expected = without_times(ms.Leaderboard.load(tmp_path / "whole.json"))
+    kept, _ = left_in(tmp_path / "whole")
+    count = (tmp_path / f"whole.{role}").stat().st_size
+    assert count > 10
+    for at in sorted({1, count // 3, 2 * count // 3, count}):
+        store = f"killed at {at}"
+        assert go(store, f"first {at}", at) == (-signal.SIGKILL if role == "run" else 0)
+        assert go(store, f"second {at}") == 0
+        assert without_times(ms.Leaderboard.load(tmp_path / f"second {at}.json")) == expected, at
+        assert left_in(tmp_path / store) == (kept, []), at

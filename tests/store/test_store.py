@@ -449,3 +449,33 @@ def test_a_run_says_for_whom_it_waits_and_goes_on_without_a_suspended_one_where_
     holder.wait()
     assert went_on == may_go_on
     assert f"waiting for process {holder.pid} (suspended: continue it with `fg`" in caplog.text
+
+
+@pytest.mark.parametrize("filled", [False, True])
+def test_a_folder_with_the_name_of_an_entry_is_no_entry_and_gives_way(store: Store, filled: bool) -> None:
+    keys = [store.key("features", part=part) for part in range(3)]
+    for key in keys:
+        file_of(store, key).mkdir(parents=True)
+        if filled:
+            (file_of(store, key) / "x").write_bytes(b"x")
+    assert (list(store.entries()), store.size(), store.evict(max_bytes=0)) == ([], 0, 0)
+    store.remove(keys[0])
+    store.put(keys[1], {"a": np.ones(2)})
+    with store.lock(keys[2]):
+        assert store.get(keys[2]) is None
+    store.remove(keys[2])
+    assert [entry.key for entry in store.entries()] == [keys[1]]
+    assert not file_of(store, keys[0]).exists()
+
+
+def test_entries_with_a_damaged_byte_in_their_header_are_listed_and_not_read(store: Store) -> None:
+    key = store.key("scores", part=1)
+    store.put(key, {"a": np.ones(1)}, {"seconds": 1.5})
+    whole = file_of(store, key).read_bytes()
+    for place in range(0, len(whole), 3):
+        for spoilt in (whole[place] ^ 1, ord("9"), ord("e")):
+            if spoilt == whole[place]:
+                continue
+            file_of(store, key).write_bytes(whole[:place] + bytes([spoilt]) + whole[place + 1 :])
+            assert [entry.key for entry in store.entries()] == [key]
+            assert store.get(key) is None

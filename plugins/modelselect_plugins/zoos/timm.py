@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,12 +11,13 @@ from modelselect import Candidate, Zoo, hookimpl
 from modelselect.candidates.backbone import Backbone
 from modelselect.candidates.metadata import source_classes
 from modelselect.candidates.modules import weights_digest
-from modelselect.errors import CandidateError, ExpressionError
+from modelselect.errors import CandidateError
 from modelselect_plugins.zoos import _export
 from modelselect_plugins.zoos._hub import client
-from modelselect_plugins.zoos._support import is_glob, missing_library, one_line, required, sound, unknown_name
+from modelselect_plugins.zoos._support import is_glob, missing_library, one_line, required, sound
 from modelselect_plugins.zoos._timm.models import source_dataset, timm_backbone, timm_skeleton
 from modelselect_plugins.zoos._timm.parameters import parameters
+from modelselect_plugins.zoos._timm.registry import Configuration, registry
 
 if TYPE_CHECKING:
     import torch
@@ -30,24 +32,22 @@ class TimmZoo(Zoo):
     name = "timm"
 
     def search(self, pattern: str) -> Iterable[Candidate]:
-        timm = required("timm")
-        if is_glob(pattern):
-            return [_candidate(name) for name in timm.list_models(pattern, pretrained=True)]
-        known = timm.list_models(pretrained=True)
-        if pattern not in known:
-            pattern = _default_tag(pattern, known)
-        return [_candidate(pattern)]
+        known = registry()
+        names = known.matching(pattern) if is_glob(pattern) else [known.full_name(pattern)]
+        return [_candidate(name, known.configurations[name]) for name in names]
 
     def architectures(self, pattern: str) -> Iterable[Candidate]:
-        timm = required("timm")
-        return [_candidate(name) for name in timm.list_models(pattern)] if is_glob(pattern) else self.search(pattern)
+        if not is_glob(pattern):
+            return self.search(pattern)
+        known = registry()
+        return [_candidate(name, known.configurations[name]) for name in fnmatch.filter(known.architectures, pattern)]
 
     def plain_names(self) -> Mapping[str, str]:
-        known = required("timm").list_models(pretrained=True)
-        return {name: name for full in known for name in (full.split(".")[0], full)}
+        return {name: name for full in registry().pretrained for name in (full.split(".")[0], full)}
 
     def is_here(self, candidate: Candidate) -> bool:
-        return _file_here(required("timm").models.get_pretrained_cfg(candidate.name)) is not None
+        known = registry().configurations.get(candidate.name)
+        return known is not None and _file_here(known.hub_id, known.hub_file) is not None
 
     def is_reachable(self) -> bool:
         return client.is_reachable()
@@ -74,45 +74,21 @@ class TimmZoo(Zoo):
         return missing_library("timm")
 
 
-def _candidate(name: str) -> Candidate:
-    timm = required("timm")
-    configuration = timm.models.get_pretrained_cfg(name)
+def _candidate(name: str, configuration: Configuration) -> Candidate:
     architecture, _, tag = name.partition(".")
     known = {
         "architecture": architecture,
-        "family": timm.model_entrypoint(architecture).__module__.rsplit(".", 1)[-1],
+        "family": configuration.family,
         "modality": "image",
         "parameters": parameters(name),
-        "input_size": tuple(configuration.input_size),
+        "input_size": configuration.input_size,
         "source_dataset": source_dataset(tag),
-        "source_classes": source_classes(tag, configuration.num_classes),
-        "license": None if configuration.license == "unknown" else configuration.license,
-        "url": f"https://huggingface.co/{configuration.hf_hub_id}"
-        if configuration.hf_hub_id
-        else configuration.origin_url,
+        "source_classes": source_classes(tag, configuration.classes),
+        "license": configuration.license,
+        "url": configuration.url,
         "remote_code": False,
     }
     return Candidate("timm", name, metadata=sound(known))
-
-
-def _default_tag(architecture: str, known: list[str]) -> str:
-    """The full name of an architecture's default weights.
-
-    Raises:
-        ExpressionError: the architecture, tag, or pre-trained weights do not exist; the message says what exists.
-    """
-    models = required("timm").models
-    tags = [name for name in known if name.split(".")[0] == architecture.split(".")[0]]
-    if tags and "." in architecture:
-        raise ExpressionError(f"zoo 'timm' has no {architecture!r}. Tags of this architecture: {', '.join(tags)}.")
-    if tags:
-        tag = models.get_pretrained_cfg(architecture).tag
-        return f"{architecture}.{tag}" if tag else architecture
-    if architecture in (renamed := models.get_deprecated_models()):
-        raise ExpressionError(f"timm has renamed {architecture!r}: use {renamed[architecture] or 'another model'!r}.")
-    if models.is_model(architecture):
-        raise ExpressionError(f"timm has the architecture {architecture!r}, but no pre-trained weights for it.")
-    raise unknown_name("timm", architecture, {*known, *(name.split(".")[0] for name in known)})
 
 
 def _weights(configuration: Any) -> dict[str, str]:
@@ -123,7 +99,7 @@ def _weights(configuration: Any) -> dict[str, str]:
     if not configuration.hf_hub_id or configuration.custom_load:
         return {}
     name, file = configuration.hf_hub_id, configuration.hf_hub_filename or _WEIGHTS
-    path = _file_here(configuration)
+    path = _file_here(name, file)
     if path is None:
         found = client.info(name)
         digests = client.digests(found)
@@ -133,12 +109,10 @@ def _weights(configuration: Any) -> dict[str, str]:
     return {"file": str(path)} if file.endswith(".safetensors") else {}
 
 
-def _file_here(configuration: Any) -> Path | None:
+def _file_here(hub_id: str | None, file: str | None) -> Path | None:
     """The file of weights in the Hub client's cache; None if it is not there."""
-    if configuration is None or not configuration.hf_hub_id:
-        return None
-    held = client.cached(configuration.hf_hub_id)
-    path = None if held is None else held / (configuration.hf_hub_filename or _WEIGHTS)
+    held = None if not hub_id else client.cached(hub_id)
+    path = None if held is None else held / (file or _WEIGHTS)
     return path if path is not None and path.is_file() else None
 
 
