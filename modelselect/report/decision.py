@@ -69,7 +69,8 @@ class Decision:
 def decision(subject: Subject) -> Decision:
     """The head of the report."""
     board = subject.board
-    remarks = [f"The dataset: {remark}" for remark in remarks_of(board, ["dataset"])] + remarks_of(board, ["choice"])
+    remarks = [f"The dataset: {remark}" for remark in remarks_of(board, ["dataset"])]
+    remarks += remarks_of(board, ["choice", "fine_tuning"])
     smaller = smaller_and_as_good(board)
     sentences = [*answer_text(board), *([] if smaller is None else [smaller]), *remarks]
     badges = [Badge(text, _TONES.get(kind, "soft")) for kind, text in verdict(subject)]
