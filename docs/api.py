@@ -79,7 +79,7 @@ GROUPS: Mapping[str, Group] = {
         "Base classes of plugins",
         "What an author of a plugin derives from, and the host that loads plugins.",
         ("Zoo", "Estimator", "Extractor", "Executor", "Outcome", "hookimpl", "CONTRACT"),
-        faces=("modelselect.estimators", "modelselect.host", "modelselect.cli"),
+        faces=("modelselect.estimators", "modelselect.report", "modelselect.host", "modelselect.cli"),
     ),
     "hooks": Group("Hooks in detail", "The functions that a plugin may implement, each with an example."),
     "testing": Group(
@@ -180,6 +180,11 @@ def _docstring_of_constant(face: str, name: str) -> str:
     imports = [node for node in ast.parse(stub).body if isinstance(node, ast.ImportFrom)]
     module = next(node.module for node in imports for alias in node.names if (alias.asname or alias.name) == name)
     tree = ast.parse(inspect.getsource(importlib.import_module(f"{face}.{module}"))).body
+    handed_on = [
+        node.module for node in tree if isinstance(node, ast.ImportFrom) and name in [a.name for a in node.names]
+    ]
+    if handed_on:
+        tree = ast.parse(inspect.getsource(importlib.import_module(str(handed_on[0])))).body
     for node, below in itertools.pairwise(tree):
         targets = (
             node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []

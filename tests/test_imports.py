@@ -14,6 +14,8 @@ from tests.conftest import REPOSITORY
 
 HEAVY = ("torch", "torchvision", "timm", "transformers", "datasets", "gensim", "sklearn", "scipy", "pandas", "gudhi")
 FOREIGN = ("modelselect_plugins", "torchvision", "timm", "transformers", "gudhi", "gensim", "karateclub")
+WITH_TORCH = {"torch", "torchvision", "timm", "transformers", "datasets", "gensim", "sklearn"}
+"""Libraries that import torch, or take as long."""
 HELP_SECONDS = 0.5
 
 
@@ -33,6 +35,68 @@ def loaded_after(code: str) -> set[str]:
 )
 def test_nothing_heavy_is_imported_before_it_is_needed(code: str) -> None:
     assert loaded_after(code).isdisjoint(HEAVY)
+
+
+@pytest.fixture(scope="module")
+def used_before(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a store, a board and images of two classes: what is left by a user who has used each command."""
+    from PIL import Image
+
+    folder = tmp_path_factory.mktemp("used")
+    for row in range(24):
+        path = folder / "images" / ("dark" if row % 2 else "light") / f"{row}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.effect_noise((32, 32), 20 + 5 * row).point(lambda value, row=row: value // (1 + row % 2)).save(path)
+    for command in (["zoos"], ["search", "timm:*"], SELECT):
+        run(command, folder)
+    return folder
+
+
+SELECT = ["select", "images", "embedded:res*", "--json", "board.json", "--quiet"]
+
+
+def run(command: list[str], folder: Path) -> set[str]:
+    """The modules that a command has imported in a process of its own, with the store in this folder."""
+    code = (
+        "import atexit, runpy, sys; "
+        "atexit.register(lambda: open('modules.txt', 'w').write(' '.join(sys.modules))); "
+        f"sys.argv[1:] = {command!r}; runpy.run_module('modelselect', run_name='__main__')"
+    )
+    own = {"MODELSELECT_CACHE": str(folder / "store"), "MODELSELECT_HISTORY": str(folder / "history.sqlite")}
+    paths = os.pathsep.join(path for path in sys.path if path)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env=os.environ | own | {"PYTHONPATH": paths},
+    )
+    assert done.returncode == 0, done.stderr
+    return set((folder / "modules.txt").read_text().split())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["--version"],
+        ["estimators"],
+        ["estimators", "logme"],
+        ["history", "show"],
+        ["plugins"],
+        ["pools"],
+        ["report", "board.json"],
+        ["search", "embedded:*"],
+        ["search", "timm:resnet18*"],
+        ["search", "resnet.letters"],
+        SELECT,
+        ["store"],
+        ["zoos"],
+    ],
+    ids=" ".join,
+)
+def test_a_command_that_needs_no_torch_imports_none(command: list[str], used_before: Path) -> None:
+    assert run(command, used_before) & WITH_TORCH == set()
 
 
 def test_help_is_there_in_half_a_second() -> None:

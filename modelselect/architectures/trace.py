@@ -12,6 +12,7 @@ import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from modelselect.architectures.counting import counting
 from modelselect.architectures.operations import LAYOUT, LOOKUPS, operation_name
 from modelselect.architectures.twin import level_backends, make_twin, tensors_in
 from modelselect.candidates.candidate import Candidate
@@ -113,13 +114,16 @@ def _are_tokens(inputs: Any) -> bool:
 
 
 def _graph(twin: torch.nn.Module, inputs: Any, device: str) -> networkx.DiGraph[int]:
-    import networkx
-
-    tokens = _are_tokens(inputs)
     sources: list[Node] = []
     output = _run(twin, _on_device(inputs, device, sources), device, differentiable=True)
-    ends = [tensor.grad_fn for tensor in tensors_in(output) if tensor.grad_fn is not None]
+    return _derived(output, sources, type(twin).__name__, tokens=_are_tokens(inputs))
 
+
+def _derived(output: Any, sources: list[Node], name: str, *, tokens: bool) -> networkx.DiGraph[int]:
+    """The graph, derived from what a differentiable run gives back to `sources`, where the inputs start."""
+    import networkx
+
+    ends = [tensor.grad_fn for tensor in tensors_in(output) if tensor.grad_fn is not None]
     graph: networkx.DiGraph[int] = networkx.DiGraph()
     origins: dict[Node, list[int]] = {}  # for each autograd node with data, the graph's nodes whose result it holds
     for node in _inputs_first(ends):
@@ -140,7 +144,7 @@ def _graph(twin: torch.nn.Module, inputs: Any, device: str) -> networkx.DiGraph[
         origins[node] = [index]
     if not graph:
         raise CandidateError(
-            f"{type(twin).__name__} has no differentiable path from its input to its output, so its architecture "
+            f"{name} has no differentiable path from its input to its output, so its architecture "
             "cannot be traced. Its forward() returns its input or a constant, detaches, or runs under "
             "torch.no_grad() or torch.inference_mode(); change forward() to avoid this."
         )
@@ -162,19 +166,38 @@ def count_macs(module: torch.nn.Module, input_size: Sequence[int] = INPUT_SIZE, 
     >>> count_macs(torch.nn.Linear(128, 10), (128,))
     1280
     """
-    from torch.utils.flop_counter import FlopCounterMode
-
     inputs = _inputs(module, input_size, example)
-    batch = next((tensor.shape[0] for tensor in tensors_in(inputs) if tensor.dim()), 1)
-    counter = FlopCounterMode(display=False)
-    try:
-        with counter:
-            _run(
-                make_twin(module, "meta", requires_grad=False), _on_device(inputs, "meta"), "meta", differentiable=False
-            )
-    except CandidateError:
-        return None
-    return round(counter.get_total_flops() / 2 / max(batch, 1))
+    with contextlib.suppress(CandidateError), counting() as counter:
+        _run(make_twin(module, "meta", requires_grad=False), _on_device(inputs, "meta"), "meta", differentiable=False)
+        return counter.of_one(inputs)
+    return None
+
+
+def trace_and_count(
+    module: torch.nn.Module, input_size: Sequence[int] = INPUT_SIZE, *, example: Any = None
+) -> tuple[networkx.DiGraph[int] | None, int | None]:
+    """`trace_somewhere` and `count_macs` in one run on the meta device; None for what cannot be found out.
+
+    Args:
+        module: as for `trace`.
+        input_size: as for `trace`.
+        example: as for `count_macs`.
+
+    >>> import torch
+    >>> graph, macs = trace_and_count(torch.nn.Linear(128, 10), (128,))
+    >>> graph.nodes[0], macs
+    ({'operation': 'Addmm'}, 1280)
+    """
+    inputs = _inputs(module, input_size, example)
+    tokens, sources = _are_tokens(inputs), list[Any]()
+    with contextlib.suppress(CandidateError), counting() as counter:
+        twin = make_twin(module, "meta", requires_grad=tokens)
+        output = _run(twin, _on_device(inputs, "meta", sources), "meta", differentiable=True)
+        return _derived(output, sources, type(twin).__name__, tokens=tokens), counter.of_one(inputs)
+    macs = count_macs(module, input_size, example=example)
+    with contextlib.suppress(CandidateError):
+        return trace(module, input_size, example=example, device="cpu"), macs
+    return None, macs
 
 
 def _inputs(module: torch.nn.Module, input_size: Sequence[int], example: Any) -> tuple[Any, ...] | Mapping[str, Any]:

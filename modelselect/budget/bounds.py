@@ -83,7 +83,7 @@ class Bounds:
 def _bytes(given: str | float) -> float:
     if isinstance(given, str):
         return parse_bytes(given)
-    if isinstance(given, bool) or not isinstance(given, Real) or not given >= 0:
+    if not _is_number(given) or not given >= 0:
         raise InvalidInputError(
             f"max_download is {given!r}; expected a size such as '2GB' or a number of bytes, 0 for none"
         )
@@ -94,9 +94,17 @@ def _seconds(given: str | float) -> float:
     if isinstance(given, str):
         with contextlib.suppress(ValueError):  # a time with its units
             given = float(given)
-    if isinstance(given, Real) and not isinstance(given, bool) and given > 0:
+    if not isinstance(given, str) and _is_number(given) and given > 0:
         return float(given)
     with contextlib.suppress(InvalidInputError):  # whose message is about budgets
         if isinstance(given, str) and (seconds := Budget.parse(given).seconds) is not None:
             return seconds
     raise InvalidInputError(f"max_time is {given!r}; expected a time such as '10m' or '1h30m', or seconds above 0")
+
+
+def _is_number(given: object) -> bool:
+    """True of a number that a float can hold, infinity included."""
+    try:
+        return isinstance(given, Real) and not isinstance(given, bool) and isinstance(float(given), float)
+    except OverflowError:
+        return False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass
 
@@ -39,6 +38,9 @@ _DURATION = re.compile(
 _PASSES = re.compile(r"(\d[\d_,]*)(?:\s*(?:forward\s+)?passes)?")
 _MONEY = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]{3}|€|\$)\s+at\s+(\d+(?:\.\d+)?)\s*([A-Za-z]{3}|€|\$)\s*/\s*h")
 
+_MOST = 1e300
+"""Seconds or passes that no budget reaches. A float can hold such a number."""
+
 _EXPECTED = (
     "expected a time ('20m', '1h30m', '90s'), forward passes ('50000 passes' or 50000), "
     "or money ('3 EUR at 1.20 EUR/h')"
@@ -67,8 +69,8 @@ class Budget:
         given = [value for value in (self.seconds, self.passes) if value is not None]
         if len(given) != 1 or isinstance(given[0], bool) or not isinstance(given[0], int | float):
             raise InvalidInputError(f"{self!r} is not a budget; expected either seconds or passes")
-        if not given[0] > 0 or not math.isfinite(given[0]):
-            raise InvalidInputError(f"{self!r} is not a budget; expected more than 0")
+        if not 0 < given[0] < _MOST:
+            raise InvalidInputError(f"{self!r} is not a budget; expected more than 0, and less than {_MOST:.0e}")
 
     @classmethod
     def parse(cls, text: str) -> Budget:

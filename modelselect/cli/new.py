@@ -13,7 +13,10 @@ from modelselect.cli.streams import say
 
 def new(
     kind: Annotated[
-        str, typer.Argument(help="estimator, zoo, extractor, executor, encoder, pool or command.", show_default=False)
+        str,
+        typer.Argument(
+            help="estimator, zoo, extractor, executor, encoder, pool, section or command.", show_default=False
+        ),
     ],
     name: Annotated[str, typer.Argument(help="Name of the plugin, such as my_estimator.", show_default=False)],
     folder: Annotated[

@@ -135,7 +135,8 @@ def select(
             "--confidence applies to a budget; add --budget 20m (or another one), or leave out --confidence"
         )
     settings["confirm"] = lambda question: yes or agreed(question)
-    settings["fine_tuning"] = FineTuning(**{name: value for name, value in recipe.items() if value is not None})
+    given = {name: value for name, value in recipe.items() if value is not None}
+    settings["fine_tuning"] = FineTuning(**given) if given else None
     named = [*(candidates or ()), *(further or ())] or None
     if dry_run:
         plan = planning.plan(dataset, named, **settings)

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from modelselect.architectures.graph_json import to_json
-from modelselect.architectures.trace import count_macs, input_of, trace_somewhere
+from modelselect.architectures.trace import input_of, trace_and_count
 from modelselect.candidates.readers import FeatureMethod, without_head
 from modelselect.errors import CandidateError, contained
 from modelselect.evaluation.keys import Keys
@@ -57,8 +57,8 @@ class Describer:
         ):  # plugins and modules raise anything
             module, inputs = self._example(may_load)
             parameters = sum(p.numel() for p in module.parameters())
-            macs = count_macs(module, **inputs)
-            graph = to_json(trace_somewhere(module, **inputs))
+            traced, macs = trace_and_count(module, **inputs)
+            graph = None if traced is None else to_json(traced)
         return None if parameters is None else Architecture(graph, macs, parameters)
 
     def _example(self, may_load: bool) -> tuple[torch.nn.Module, dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""What executors run to fine-tune a candidate: `VerificationTask`, and `TuningTask` for its first epoch alone."""
+"""What executors run to fine-tune a candidate: `VerificationTask`, and two that train less of it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from modelselect.utils.versions import numeric_versions
 from modelselect.verification.fine_tuned import KIND
 from modelselect.verification.job import Epoch
 from modelselect.verification.recipe import FineTuning
-from modelselect.verification.verifier import Brief, EpochProgress, Verified, tune_briefly, verify
+from modelselect.verification.verifier import Brief, EpochProgress, Verified, training_seconds, tune_briefly, verify
 
 
 @dataclass
@@ -165,6 +165,29 @@ class TuningTask:
             )
             store.put(key, {}, asdict(brief), sync=True)
         return TuningResult(brief, reused=False)
+
+
+@dataclass
+class TimingTask:
+    """Seconds that training a candidate takes for a row, measured on one batch. Called by executors.
+
+    Attributes:
+        verification: the whole fine-tuning.
+    """
+
+    verification: VerificationTask
+
+    def __call__(self, candidate: Candidate) -> float:
+        context = self.verification.context
+        return training_seconds(
+            Loader(context, candidate).backbone,
+            context.probe.training,
+            self.verification.settings,
+            method=self.verification.method,
+            seed=context.seed,
+            device=context.compute.device,
+            spool=context.spool,
+        )
 
 
 def _reporting(context: EvaluationContext, candidate: Candidate) -> EpochProgress | None:

@@ -21,6 +21,7 @@ from modelselect.executor import Executor
 from modelselect.extraction.extractor import Extractor
 from modelselect.host.entry_points import PROJECT
 from modelselect.ranking.ranking import Ranking
+from modelselect.ranking.report_section import ReportSection
 
 if TYPE_CHECKING:
     import typer
@@ -168,6 +169,26 @@ def modelselect_register_pools() -> Sequence[Pool]:
     ...     return [Pool("tiny", "Networks for tests.", "image", ("embedded:plain*", "embedded:vit*"))]
     >>> modelselect_register_pools()[0].members
     ('embedded:plain*', 'embedded:vit*')
+    """
+    raise NotImplementedError
+
+
+@hookspec
+def modelselect_register_report_sections() -> Sequence[ReportSection]:
+    """Sections that are added to the page and to the Markdown of a leaderboard.
+
+    >>> import modelselect
+    >>> from modelselect.report import ReportSection, Text
+    >>> class Count(ReportSection):
+    ...     name = "count"
+    ...     title = "How many there were"
+    ...     def blocks(self, board):
+    ...         return [Text(f"{len(board.rows)} candidates were compared.")]
+    >>> @modelselect.hookimpl
+    ... def modelselect_register_report_sections():
+    ...     return [Count()]
+    >>> modelselect_register_report_sections()[0].blocks(modelselect.Leaderboard.empty())[0].text
+    '0 candidates were compared.'
     """
     raise NotImplementedError
 

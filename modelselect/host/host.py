@@ -34,6 +34,7 @@ from modelselect.host.entry_points import (
 from modelselect.host.hookspecs import CONTRACT, RESERVED_COMMANDS
 from modelselect.host.patience import EVENT_SECONDS, SECONDS_VARIABLE, PluginTimeoutError, load_seconds, within
 from modelselect.host.validation import KINDS, one_line, singular, validate_plugin
+from modelselect.ranking.report_section import ReportSection
 from modelselect.utils.versions import DISTRIBUTION, __version__
 
 T = TypeVar("T")
@@ -82,6 +83,7 @@ class Host:
         self.executors: dict[str, Executor] = {}
         self.architecture_encoders: dict[str, Encoder] = {}
         self.pools: dict[str, Pool] = {}
+        self.report_sections: dict[str, ReportSection] = {}
         self.commands: dict[str, Any] = {}
         self._owners: dict[tuple[str, str], Plugin] = {}
         self._manager = pluggy.PluginManager(PROJECT)

@@ -25,6 +25,7 @@ from modelselect.estimators.estimator import Estimator
 from modelselect.estimators.unusable import usable
 from modelselect.host.defaults import DEFAULT_ESTIMATORS, FOLDER_ZOO, HUB_ZOO
 from modelselect.host.host import Host, get_host
+from modelselect.ranking.report_section import ReportSection
 
 POOL_VARIABLE = "MODELSELECT_POOL"
 """The environment variable that names the candidates of a run without candidates."""
@@ -103,6 +104,12 @@ def pools() -> list[Pool]:
     ['text-small', 'text']
     """
     return list(get_host().pools.values())
+
+
+def added_sections() -> list[tuple[ReportSection, str]]:
+    """The report sections of plugins, each with the plugin that registered it, in words."""
+    host = get_host()
+    return [(section, host.owner("report_sections", name).owner) for name, section in host.report_sections.items()]
 
 
 def _search_zoo(text: str) -> Iterator[Candidate]:

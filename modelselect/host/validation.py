@@ -13,9 +13,19 @@ from modelselect.estimators.estimator import Estimator
 from modelselect.evidence.evidence import FIELDS
 from modelselect.executor import Executor
 from modelselect.extraction.extractor import Extractor
+from modelselect.ranking.report_section import ReportSection
 from modelselect.utils.text import REGISTERED_NAME
 
-KINDS = ("zoos", "extractors", "estimators", "executors", "architecture_encoders", "pools", "commands")
+KINDS = (
+    "zoos",
+    "extractors",
+    "estimators",
+    "executors",
+    "architecture_encoders",
+    "pools",
+    "report_sections",
+    "commands",
+)
 """The kinds of objects that a plugin may register; the hook is `modelselect_register_<kind>`."""
 
 
@@ -38,6 +48,8 @@ def validate_plugin(kind: str, name: object, item: Any) -> None:
         _validate_pool(item)
     elif isinstance(item, Estimator):
         _validate_estimator(item)
+    elif isinstance(item, ReportSection):
+        _validate_report_section(item)
     elif kind == "commands":
         _validate_command(name, item)
 
@@ -87,6 +99,12 @@ def _validate_estimator(estimator: Estimator) -> None:
         raise PluginError(f"estimator {name!r} has no citation; name the paper or practice that it comes from")
 
 
+def _validate_report_section(section: ReportSection) -> None:
+    title: object = getattr(section, "title", None)
+    if not isinstance(title, str) or not title.strip():
+        raise PluginError(f"report section {section.name!r} has the title {title!r}; expected a heading, as a text")
+
+
 def _validate_command(name: str, command: Any) -> None:
     import typer
 
@@ -112,6 +130,7 @@ def _expected_class(kind: str) -> type:
         "executors": Executor,
         "architecture_encoders": Encoder,
         "pools": Pool,
+        "report_sections": ReportSection,
     }
     return classes[kind]
 

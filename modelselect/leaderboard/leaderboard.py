@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self, overload
 
 from modelselect.errors import LeaderboardError
+from modelselect.host.lookup import added_sections
 from modelselect.leaderboard import publishing, scripts
 from modelselect.leaderboard.map import architecture_map
 from modelselect.leaderboard.row import Row
@@ -192,7 +193,7 @@ class Leaderboard(Ranking):
             check_drawable()
         pictures = Pictures() if thumbnails is None or is_markdown else pictures_of(self, thumbnails)
         kept = Kept(None if board is None else str(board), None if winner is None else str(winner))
-        subject = Subject(self, architecture_map(self, atlas), pictures, kept)
+        subject = Subject(self, architecture_map(self, atlas), pictures, kept, added_sections())
         write_text(path, report_in_markdown(subject) if is_markdown else html(subject))
 
     def model_card(self) -> str:

@@ -13,6 +13,7 @@ from modelselect.history.history import History, united
 from modelselect.history.recording import Run, kept_keys, results_of
 from modelselect.history.records import TABLES
 from modelselect.host.host import get_host
+from modelselect.host.lookup import added_sections
 from modelselect.leaderboard.map import architecture_map
 from modelselect.ranking.ranking import Ranking, record_of
 from modelselect.report.account import citations_of, provenance_tables
@@ -124,7 +125,7 @@ def write(board: Ranking, folder: Path, name: str, existing: Collection[str] = (
     write_text(folder / BOARD, board.to_json())
     board.to_pandas().to_parquet(folder / TABLE, index=False)
     if not missing():
-        write_text(folder / PAGE, html(Subject(board, architecture_map(board))))
+        write_text(folder / PAGE, html(Subject(board, architecture_map(board), added=added_sections())))
     held = {path.name for path in folder.iterdir()} | ({*existing} - {PAGE})  # the upload deletes an older page
     (folder / CARD).write_text(card(board, name, held), encoding="utf-8")
 

@@ -40,6 +40,10 @@ __all__ = ["DEFAULT_HOLDOUT", "Probe"]
 DEFAULT_HOLDOUT = 0.2
 """Share of the rows that `select()` holds out for verification if the dataset has no validation split."""
 
+SHARE_LOOKED_AT = 0.5
+"""Held-out rows that are looked at for unreadable ones even if nothing is fine-tuned, as a share of the probe's rows:
+all of them where a fifth is held out, and the probe has all others."""
+
 _ASKED = (
     "holdout",
     "deduplicate",
@@ -375,7 +379,7 @@ class Probe:
     def remarks(self) -> tuple[str, ...]:
         """Sentences about the rows that the user should read: what was left out, and what was read in a special way.
 
-        What holds only for a validation split that is held out begins with "In the held-out rows:".
+        What holds only for the rows that are held out begins with "In the held-out rows:".
         """
         rows, available = self._drawn_from.rows, self.training._drawn_from.labels  # noqa: SLF001  (a Probe, too)
         few = sparse(self._checked.labels, available, self.class_names)
@@ -383,7 +387,8 @@ class Probe:
         if self.holdout is None:
             return own
         held = self.holdout._drawn_from.rows  # noqa: SLF001  (a Probe, too)
-        others = [remark for remark in (*held.labels.remarks, *held.remarks) if remark not in own]
+        faults = self._held_out_faults
+        others = [remark for remark in (*held.labels.remarks, *held.remarks, *faults) if remark not in own]
         return (*own, *(f"In the held-out rows: {remark}" for remark in others))
 
     @property
@@ -450,6 +455,23 @@ class Probe:
         chosen.flags.writeable = False
         fingerprint = fingerprint_of(self.modality, [digests[index] for index in good], chosen)
         return CheckedRows(positions[good], chosen, fingerprint, (*rows.skipped, *skipped))
+
+    @cached_property
+    def _held_out_faults(self) -> tuple[str, ...]:
+        """Sentences on held-out rows that cannot be read. Of many held-out rows, only some are read for that."""
+        assert self.holdout is not None
+        held, drawn = self.holdout, self.holdout._drawn_from  # noqa: SLF001  (a Probe, too)
+        most = max(1, round(SHARE_LOOKED_AT * len(self)))
+        try:
+            if len(drawn.positions) <= most:
+                skipped: Sequence[tuple[str, str]] = held.skipped
+            else:
+                places = drawn.positions[np.linspace(0, len(drawn.positions) - 1, most, dtype=np.int64)].tolist()
+                checks = zip(places, drawn.rows.check(places), strict=True)
+                skipped = [(drawn.rows.row_name(place), check.reason) for place, check in checks if check.reason]
+        except DatasetError as error:  # fine-tuning needs these rows, and ranking does not
+            return (str(error),)
+        return tuple(unread([entry for entry in skipped if entry not in self.skipped]))
 
     def _check_corrupt(self, skipped: Sequence[tuple[str, str]], looked_at: int) -> None:
         limit = self._settings.max_corrupt

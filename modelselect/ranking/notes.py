@@ -44,8 +44,9 @@ def notes_of(ranking: Ranking, names: Sequence[str] | None = None) -> list[str]:
     return [printable(note) for note in notes]
 
 
-def remarks_of(ranking: Ranking, parts: Sequence[str] = ("dataset", "choice")) -> list[str]:
-    """What the user must know of the rows that were read, and of the candidates, if they were chosen for the user.
+def remarks_of(ranking: Ranking, parts: Sequence[str] = ("dataset", "choice", "fine_tuning")) -> list[str]:
+    """What the user must know of the rows that were read, and of what was decided for the user: candidates, and
+    the recipe of fine-tuning.
 
     Args:
         ranking: what is shown.

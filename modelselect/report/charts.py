@@ -9,10 +9,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from modelselect.ranking.pareto import pareto_front
-from modelselect.ranking.ranking import Ranking
-from modelselect.ranking.row import RankedCandidate
-from modelselect.report.blocks import (
+from modelselect.ranking.blocks import (
     Axis,
     Cell,
     Chart,
@@ -25,6 +22,9 @@ from modelselect.report.blocks import (
     column_of_names,
     column_of_texts,
 )
+from modelselect.ranking.pareto import pareto_front
+from modelselect.ranking.ranking import Ranking
+from modelselect.ranking.row import RankedCandidate
 from modelselect.report.costs import Cost, costs_of
 from modelselect.report.map import Map, family_of
 from modelselect.report.names import display_names

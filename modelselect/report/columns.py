@@ -9,9 +9,9 @@ from typing import Any
 
 from modelselect.candidates.candidate import license_of
 from modelselect.errors import Stage
+from modelselect.ranking.blocks import UNKNOWN, Cell, Column, Table
 from modelselect.ranking.row import RankedCandidate
 from modelselect.report.account import estimator_notes
-from modelselect.report.blocks import UNKNOWN, Cell, Column, Table
 from modelselect.report.costs import cost_of
 from modelselect.report.decision import page_of
 from modelselect.report.subject import Subject

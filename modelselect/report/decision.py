@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from modelselect.candidates.candidate import Candidate, license_of
+from modelselect.ranking.blocks import UNKNOWN
 from modelselect.ranking.expectation import SURE
 from modelselect.ranking.notes import remarks_of
 from modelselect.report.answer import answer_text, may_be_chance, smaller_and_as_good
-from modelselect.report.blocks import UNKNOWN
 from modelselect.report.costs import cost_of
 from modelselect.report.subject import Subject
 from modelselect.utils.text import in_bytes, listed, short_chance, short_number
@@ -69,7 +69,8 @@ class Decision:
 def decision(subject: Subject) -> Decision:
     """The head of the report."""
     board = subject.board
-    remarks = [f"The dataset: {remark}" for remark in remarks_of(board, ["dataset"])] + remarks_of(board, ["choice"])
+    remarks = [f"The dataset: {remark}" for remark in remarks_of(board, ["dataset"])]
+    remarks += remarks_of(board, ["choice", "fine_tuning"])
     smaller = smaller_and_as_good(board)
     sentences = [*answer_text(board), *([] if smaller is None else [smaller]), *remarks]
     badges = [Badge(text, _TONES.get(kind, "soft")) for kind, text in verdict(subject)]

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from modelselect.report.blocks import Chart, Dot
+from modelselect.ranking.blocks import Chart, Dot
 
 HEIGHT = 300
 """Height of the area that a chart draws in, in pixels."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from modelselect.report.blocks import (
+from modelselect.ranking.blocks import (
     Block,
     Cell,
     Chart,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from modelselect.report.blocks import (
+from modelselect.ranking.blocks import (
     HEAT_LEVELS,
     Block,
     Cell,

@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 
 from modelselect.candidates.zoo import OWN_MODULES
-from modelselect.ranking.notes import verification_text
-from modelselect.ranking.ranking import Ranking
-from modelselect.report import charts
-from modelselect.report.account import (
-    budget_table,
-    citations_of,
-    command_of,
-    contribution_table,
-    estimator_notes,
-    estimator_rank_table,
-    provenance_tables,
-)
-from modelselect.report.answer import left_out, loading_code
-from modelselect.report.blocks import (
+from modelselect.errors import Failure, Stage
+from modelselect.ranking.blocks import (
     HEAT_LEVELS,
     UNKNOWN,
     Block,
@@ -35,9 +24,24 @@ from modelselect.report.blocks import (
     Text,
     column_of_names,
 )
+from modelselect.ranking.notes import verification_text
+from modelselect.ranking.ranking import Ranking
+from modelselect.ranking.report_section import ReportSection, section_of
+from modelselect.report import charts
+from modelselect.report.account import (
+    budget_table,
+    citations_of,
+    command_of,
+    contribution_table,
+    estimator_notes,
+    estimator_rank_table,
+    provenance_tables,
+)
+from modelselect.report.answer import left_out, loading_code
 from modelselect.report.columns import leaderboard_table
 from modelselect.report.mistakes import mistakes
 from modelselect.report.subject import Subject
+from modelselect.utils.text import printable
 
 MOST_ROWS = 50
 """Number of candidates in the tables below the leaderboard."""
@@ -50,10 +54,25 @@ FEW = 6
 
 Maker = Callable[[Subject], Section | None]
 
+_logger = logging.getLogger(__name__)
+
 
 def sections(subject: Subject) -> list[Section]:
-    """The sections that have something to say of this board."""
-    return [section for make in SECTIONS if (section := make(subject)) is not None]
+    """The sections that have something to say of this board; those of plugins stand before the provenance."""
+    found = [make(subject) for make in SECTIONS]
+    found += [added_section(added, owner, subject.board) for added, owner in subject.added]
+    found += [make(subject) for make in LAST_SECTIONS]
+    return [section for section in found if section is not None]
+
+
+def added_section(added: ReportSection, owner: str, board: Ranking) -> Section | None:
+    """The section of a plugin. Where it cannot be made, the section says why; the report goes on."""
+    try:
+        return section_of(added, board)
+    except Exception as error:
+        reason = f"{Failure.from_exception(Stage.RUN, error).reason} (from {owner})"
+        _logger.warning("the report section %r could not be made: %s", added.name, printable(reason))
+        return Section(f"section-{added.name}", added.name, [Text(f"This section could not be made: {reason}.")])
 
 
 def use_section(subject: Subject) -> Section | None:
@@ -250,10 +269,11 @@ SECTIONS: tuple[Maker, ...] = (
     budget_section,
     estimators_section,
     map_section,
-    provenance_section,
-    citations_section,
 )
 """What makes the sections, in the order of the report."""
+
+LAST_SECTIONS: tuple[Maker, ...] = (provenance_section, citations_section)
+"""What makes the sections after those of plugins."""
 
 
 def _names(subject: Subject, rows: Sequence[int]) -> Column:

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from modelselect.ranking.ranking import Ranking, record_of
+from modelselect.ranking.report_section import ReportSection
 from modelselect.report.answer import NOTHING_KEPT, Kept
 from modelselect.report.map import Map
 from modelselect.report.names import display_names
@@ -36,12 +37,14 @@ class Subject:
         plane: the map of architectures; None for none.
         pictures: of the dataset's rows, if the user wants them in the report.
         kept: the files that a reader can load the answer from.
+        added: the sections of plugins, each with who registered it.
     """
 
     board: Ranking
     plane: Map | None = None
     pictures: Pictures = Pictures()
     kept: Kept = NOTHING_KEPT
+    added: Sequence[tuple[ReportSection, str]] = ()
 
     @cached_property
     def called(self) -> list[str]:

@@ -86,7 +86,7 @@ def affordable_fine_tuning(request: Request, state: State, meter: Meter, task: V
         prices = {row.candidate.id: row_price(row) * passes for row in rows[:count]}
         return Affordable(count, replace(settings, epochs=epochs), prices, passes, epoch_passes(probe), decision)
 
-    store, key = Store(task.context.cache_dir), _decision_key(state, meter, task, top_k)
+    store, key = Store(task.context.cache_dir), decision_key(state, repr(meter.budget), task, top_k)
     if (decided := store.get(key)) is not None:
         return afforded(**decided.metadata)
     least = min(settings.epochs, max(LEAST_EPOCHS, math.ceil(LEAST_SHARE_OF_EPOCHS * settings.epochs)))
@@ -136,7 +136,8 @@ def affordable_tuning(request: Request, state: State, meter: Meter, task: Verifi
         prices = {row.candidate.id: row_price(row) * passes for row in rows[:count]}
         return AffordableTuning(count, verified.settings, prices, passes, decision)
 
-    store, key = Store(task.context.cache_dir), _decision_key(state, meter, task, request.settings.top_k, tune=asked)
+    store = Store(task.context.cache_dir)
+    key = decision_key(state, repr(meter.budget), task, request.settings.top_k, tune=asked)
     if (decided := store.get(key)) is not None:
         return afforded(**decided.metadata)
     for count in range(most, least - 1, -1):
@@ -183,7 +184,7 @@ def affordable_epochs(left: float, price: float, most: int) -> int:
     return most if not price else min(most, 1 + int(left / price))
 
 
-def _decision_key(state: State, meter: Meter, task: VerificationTask, top_k: int, **more: int) -> str:
+def decision_key(state: State, budget: str, task: VerificationTask, top_k: int, **more: int) -> str:
     """The key of the decision in the store; `more` is what only the decision about one epoch depends on."""
     probe = task.context.whole
     return Store.key(
@@ -194,7 +195,7 @@ def _decision_key(state: State, meter: Meter, task: VerificationTask, top_k: int
         settings=asdict(task.settings),
         method=task.method,
         top_k=top_k,
-        budget=repr(meter.budget),
+        budget=budget,
         seed=task.context.seed,
         device=task.context.compute.device,
         **more,

@@ -28,6 +28,7 @@ from modelselect.extraction.inputs import InputCache
 from modelselect.host.defaults import DEFAULT_ESTIMATORS
 from modelselect.host.host import get_host
 from modelselect.selection.affordable import fine_tuning_seconds
+from modelselect.selection.bounded import time_left
 from modelselect.store.store import Store
 from modelselect.utils.progress import Progress
 from modelselect.utils.text import duration, in_bytes, printable
@@ -352,7 +353,10 @@ def _described(
     if settings.budget is None and settings.fine_tunes:
         _, fine_tuning = fine_tuning_seconds(request, spent.macs[np.isfinite(spent.macs)].tolist(), spent.speed)
         if fine_tuning:
-            statement.append(f"Fine-tuning {settings.top_k} of them takes about {duration(fine_tuning)} more.")
+            most = time_left(settings, spent.total_seconds)
+            less = ", with fewer epochs if more do not fit into max_time" if most < math.inf else ""
+            time = duration(min(fine_tuning, most))
+            statement.append(f"Fine-tuning {settings.top_k} of them takes about {time} more{less}.")
     if left_out:
         raising = " max_download= and max_time= (--max-download, --max-time) set the bounds." if rest else ""
         statement.append(f"Left out: {_reasons(left_out)}.{raising}")

@@ -53,12 +53,15 @@ def _option(name: str, value: Any) -> list[str] | None:
 
 
 def _recipe_options(recipe: FineTuning) -> list[str] | None:
-    """The options of a recipe; None if it differs from the default in something that no option sets."""
+    """The options of a recipe; None if it differs from the default in something that no option sets.
+
+    The epochs are always named: without a recipe, fewer epochs may fit into `max_time`.
+    """
     usual = FineTuning()
     changed = {
         each.name: value
         for each in fields(recipe)
-        if (value := getattr(recipe, each.name)) != getattr(usual, each.name)
+        if (value := getattr(recipe, each.name)) != getattr(usual, each.name) or each.name == "epochs"
     }
     if not changed.keys() <= set(_ON_THE_COMMAND_LINE):
         return None

@@ -70,7 +70,7 @@ def select(dataset: Any, candidates: Any = None, **settings: Unpack[Keywords]) -
             Features are stored as float32.
         compile: whether to compile each candidate with `torch.compile`. That takes seconds or minutes for each, makes
             the forward pass faster, and pays for large probes on a GPU.
-        fine_tuning: the recipe for the top k; None for the default recipe.
+        fine_tuning: the recipe for the top k; None for as much of the default recipe as fits `max_time`.
         verify: what fine-tuning trains: `"full"`, all weights; `"head"`, only a linear head, which takes one forward
             pass; `"lora"`, low-rank adapters and the head (needs peft, the extra `lora`).
         resamples: number of times to score four fifths of the probe's rows as well, the same rows for every candidate,
@@ -85,7 +85,9 @@ def select(dataset: Any, candidates: Any = None, **settings: Unpack[Keywords]) -
         max_download: what the run may download: a size (`"500MB"`) or a number of bytes; None for 2 GB. Candidates on
             this machine count nothing. Candidates that you name may exceed it: see `confirm`.
         max_time: how long the forward passes may take, as estimated from the number of parameters: a time (`"1h"`) or
-            seconds; None for 10 minutes, or the time of `budget`.
+            seconds; None for 10 minutes, or the time of `budget`. Without `fine_tuning` and `budget`, fine-tuning
+            takes what they leave over, or half of `max_time`: with fewer epochs than the default recipe has, or of the
+            head alone. What was trained is a setting in the provenance.
         confirm: a function that gets a question if candidates that you name would download something, and exceed
             `max_download` or `max_time`. If it returns False, the run ends before it downloads anything. None warns,
             and the run goes on. The command line asks on the terminal.

@@ -67,6 +67,8 @@ class Plan:
         budget: what the run may spend; None without a budget.
         rounds: under a budget, the probes that candidates are shown one after another, if half of them are eliminated
             after each.
+        smallest_budget: the smallest amount that ranks a candidate of typical size, in the unit of the budget; None if
+            the budget ranks something, or if that is unknown.
         fine_tuning_seconds: time to fine-tune `top_k` candidates of typical size after that, without a budget; None
             if unknown.
         top_k: number of candidates to fine-tune; under a budget, at most.
@@ -84,6 +86,7 @@ class Plan:
     recalled_from: int | None = None
     budget: Budget | None = None
     rounds: tuple[PlannedRound, ...] = ()
+    smallest_budget: int | None = None
     fine_tuning_seconds: float | None = None
     top_k: int = 0
     tune: int = 0
@@ -116,6 +119,7 @@ class Plan:
             "recalled_from": self.recalled_from,
             "budget": None if self.budget is None else asdict(self.budget),
             "rounds": [asdict(planned) for planned in self.rounds],
+            "smallest_budget": self.smallest_budget,
             "top_k": self.top_k,
             "fine_tuning_seconds": self.fine_tuning_seconds,
             "tune": self.tune,
@@ -198,7 +202,7 @@ class Plan:
                 took = f"{planned.passes:,} passes, about {duration(planned.seconds)}"
                 notes.append(f"  round {number}: {planned.candidates} candidates on {planned.rows} rows, {took}")
             if not self.rounds:
-                notes.append("  the budget does not pay for one round; give a larger budget, or fewer candidates")
+                notes.append(f"  the budget ranks nothing; {self._smallest}")
             if self.tune:
                 notes.append(f"  then one epoch of fine-tuning for at most {self.tune}, if the budget pays for it, too")
             if self.top_k:
@@ -210,6 +214,13 @@ class Plan:
             rest = ", from there" if self.tune else ""
             notes.append(f"to fine-tune {self.top_k} of them{rest}: about {duration(self.fine_tuning_seconds)}")
         return notes
+
+    @property
+    def _smallest(self) -> str:
+        if self.budget is None or self.smallest_budget is None:
+            return "give a larger budget, or smaller candidates"
+        one, every = (self.budget.format(times * self.smallest_budget) for times in (1, len(self.rows)))
+        return f"the smallest that ranks a candidate is about {one}, and all {len(self.rows)} take about {every}"
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Table]:
         yield self.to_table(options.max_width)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from statistics import fmean
 from typing import Any, Unpack
 
 from modelselect.budget.budget import MOST_TUNED, Budget, round_sizes
@@ -16,8 +18,9 @@ from modelselect.evaluation.timing import decode_seconds, macs_per_second
 from modelselect.extraction.inputs import InputCache
 from modelselect.history.proxy import named_proxy
 from modelselect.selection.affordable import fine_tuning_seconds
+from modelselect.selection.bounded import time_left
 from modelselect.selection.choosing import chosen
-from modelselect.selection.forecast import PlannedRound, kept_for_verification, plan_rounds
+from modelselect.selection.forecast import PlannedRound, kept_for_verification, plan_rounds, smallest_budget
 from modelselect.selection.narrowing import recalled, within_limits
 from modelselect.selection.plan import Plan, PlannedCandidate
 from modelselect.selection.state import State
@@ -68,18 +71,23 @@ def plan(dataset: Any, candidates: Any = None, **settings: Unpack[Keywords]) -> 
     open_rows = [row for row in rows if row.candidate.id not in state.results]
     row_seconds = [_row_seconds(row, speed, decoding / len(request.probe)) for row in open_rows]
     rounds: tuple[PlannedRound, ...] = ()
+    smallest: int | None = None
     if budget is not None and open_rows:
         sizes = [len(request.probe)]
         if any(looks_at_rows(estimator) for estimator in request.chosen):
             sizes = round_sizes(len(request.probe), request.probe.n_classes)
         keep = kept_for_verification(budget, asked.fine_tunes)
         rounds = plan_rounds(sizes, row_seconds, budget, max(asked.top_k, 1), keep)
+        smallest = None if rounds else _smallest_budget(budget, sizes[0], row_seconds, fine_tunes=asked.fine_tunes)
     tune = min(asked.tune, len(open_rows))
     if budget is not None and asked.top_k and not tune and asked.verify != "head":
         tune = min(MOST_TUNED, len(open_rows))
         tune = tune if tune > asked.top_k else 0
     macs = [row.macs for row in open_rows if row.macs is not None]
     tuning_seconds, verifying_seconds = fine_tuning_seconds(request, macs, speed)
+    if verifying_seconds is not None:
+        passes = sum(row.seconds or 0.0 for row in open_rows)
+        verifying_seconds = min(verifying_seconds, time_left(asked, passes))
     return Plan(
         rows=rows,
         probe_rows=len(request.probe),
@@ -89,12 +97,24 @@ def plan(dataset: Any, candidates: Any = None, **settings: Unpack[Keywords]) -> 
         recalled_from=None if state.recalled is None else state.recalled["pool"],
         budget=budget,
         rounds=rounds,
+        smallest_budget=smallest,
         fine_tuning_seconds=verifying_seconds if budget is None else None,
         top_k=asked.top_k,
         tune=tune,
         tuning_seconds=tuning_seconds if budget is None else None,
         remarks=(*request.probe.remarks, *choice.remarks),
     )
+
+
+def _smallest_budget(budget: Budget, rows: int, row_seconds: Sequence[float | None], *, fine_tunes: bool) -> int | None:
+    """The smallest amount that ranks a typical candidate on this number of rows; None if its time is unknown."""
+    price: float = rows
+    if budget.seconds is not None:
+        known = [seconds for seconds in row_seconds if seconds]
+        if not known:
+            return None
+        price = rows * fmean(known)
+    return smallest_budget(budget, price, fine_tunes)
 
 
 def _row_seconds(row: PlannedCandidate, speed: float, decoding: float) -> float | None:

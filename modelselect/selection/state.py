@@ -48,6 +48,8 @@ class State:
         outlook: what all evidence so far says of the candidates; None before scoring, or if none has a score.
         tuned: the result of fine-tuning a candidate for one epoch, by id; empty without this stage.
         fine_tuning: the recipe that was used, as plain data; None if no fine-tuning was asked for.
+        bound: what of the default recipe fits `max_time`, as plain data; None if all of it does, or if a recipe or a
+            budget is given.
         rounds: what was done under the budget; None without one.
     """
 
@@ -61,6 +63,7 @@ class State:
     outlook: Outlook | None = None
     tuned: Mapping[str, TuningResult] = field(default_factory=dict)
     fine_tuning: Mapping[str, Any] | None = None
+    bound: Mapping[str, Any] | None = None
     rounds: Rounds | None = None
 
     @property

@@ -32,6 +32,7 @@ from modelselect.evaluation.results import TuningResult
 from modelselect.evaluation.running import run
 from modelselect.ranking.ranking import Ranking
 from modelselect.selection.affordable import affordable_tuning
+from modelselect.selection.bounded import bounded
 from modelselect.selection.state import State
 from modelselect.selection.verifying import Admit, verification_task
 
@@ -40,7 +41,7 @@ Ended = Callable[[Candidate, TuningResult | Failure], None]
 
 def tune_best(request: Request, state: State) -> State:
     """The first `tune` candidates are fine-tuned for one epoch, and ordered by what is then expected of them."""
-    task = verification_task(request, state)
+    task, state = bounded(request, state, verification_task(request, state))
     return tuned_briefly(request, state, task, request.settings.tune)
 
 

@@ -20,6 +20,7 @@ from modelselect.probe.probe import Probe
 from modelselect.ranking.ranking import Ranking
 from modelselect.ranking.row import MOST_MISTAKES, RankedCandidate
 from modelselect.selection.affordable import affordable_fine_tuning
+from modelselect.selection.bounded import bounded
 from modelselect.selection.state import State
 from modelselect.store.store import Store
 
@@ -28,8 +29,8 @@ Ended = Callable[[Candidate, VerificationResult | Failure], None]
 
 
 def verify_best(request: Request, state: State) -> State:
-    """The first `top_k` candidates are fine-tuned."""
-    task = verification_task(request, state)
+    """The first `top_k` candidates are fine-tuned, with as much of the default recipe as fits `max_time`."""
+    task, state = bounded(request, state, verification_task(request, state))
     if state.ranking.ranked:
         state = with_accuracies(state, fine_tuned(request, state, task, request.settings.top_k))
         _forget_others(state, task)

@@ -4,6 +4,7 @@ from .classes import EstimatorTests as EstimatorTests
 from .classes import ExecutorTests as ExecutorTests
 from .classes import ExtractorTests as ExtractorTests
 from .classes import PoolTests as PoolTests
+from .classes import ReportSectionTests as ReportSectionTests
 from .classes import ZooTests as ZooTests
 from .commands import check_command as check_command
 from .commands import command_checks as command_checks
@@ -21,6 +22,8 @@ from .extractors import check_extractor as check_extractor
 from .extractors import extractor_checks as extractor_checks
 from .pools import check_pool as check_pool
 from .pools import pool_checks as pool_checks
+from .report_sections import check_report_section as check_report_section
+from .report_sections import report_section_checks as report_section_checks
 from .zoos import check_zoo as check_zoo
 from .zoos import zoo_checks as zoo_checks
 
@@ -33,6 +36,7 @@ __all__ = [
     "ExecutorTests",
     "ExtractorTests",
     "PoolTests",
+    "ReportSectionTests",
     "ZooTests",
     "check_command",
     "check_encoder",
@@ -40,6 +44,7 @@ __all__ = [
     "check_executor",
     "check_extractor",
     "check_pool",
+    "check_report_section",
     "check_zoo",
     "command_checks",
     "encoder_checks",
@@ -49,5 +54,6 @@ __all__ = [
     "extractor_checks",
     "pool_checks",
     "random_evidence",
+    "report_section_checks",
     "zoo_checks",
 ]

@@ -19,6 +19,8 @@ from modelselect.candidates.zoo import Zoo
 from modelselect.estimators.estimator import Estimator
 from modelselect.executor import Executor
 from modelselect.extraction.extractor import Extractor
+from modelselect.ranking.ranking import Ranking
+from modelselect.ranking.report_section import ReportSection
 from modelselect.testing.checks import Check, run_checks
 from modelselect.testing.commands import command_checks
 from modelselect.testing.encoders import encoder_checks
@@ -26,6 +28,7 @@ from modelselect.testing.estimators import estimator_checks
 from modelselect.testing.executors import executor_checks
 from modelselect.testing.extractors import extractor_checks
 from modelselect.testing.pools import pool_checks
+from modelselect.testing.report_sections import report_section_checks
 from modelselect.testing.zoos import zoo_checks
 
 if TYPE_CHECKING:
@@ -172,6 +175,22 @@ class PoolTests(PluginTests):
     @classmethod
     def checks(cls) -> Iterable[Check]:
         return () if cls.pool is None else pool_checks(cls.pool, *cls.zoos)
+
+
+class ReportSectionTests(PluginTests):
+    """The checks of a report section, as tests.
+
+    Attributes:
+        section: the instance to be registered.
+        board: a leaderboard about which the section has something to say; None for an example.
+    """
+
+    section: ClassVar[ReportSection | None] = None
+    board: ClassVar[Ranking | None] = None
+
+    @classmethod
+    def checks(cls) -> Iterable[Check]:
+        return () if cls.section is None else report_section_checks(cls.section, cls.board)
 
 
 class CommandTests(PluginTests):

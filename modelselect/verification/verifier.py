@@ -265,6 +265,41 @@ def tune_briefly(
     )
 
 
+def training_seconds(
+    backbone: Backbone,
+    training: Probe,
+    settings: FineTuning,
+    *,
+    method: str = "full",
+    seed: int = 0,
+    device: str = "cpu",
+    spool: InputCache | None = None,
+) -> float:
+    """Seconds that training takes for a row: a batch is trained on three times, and the first time does not count.
+
+    Args:
+        backbone: as for `verify`, like the following arguments; it is left unchanged.
+        training: labelled rows.
+        settings: the recipe.
+        method: what is trained, `"full"` or `"lora"`.
+        seed: of the head's weights, and dropout.
+        device: `"cpu"`, `"cuda"`, `"cuda:1"`, ...
+        spool: where prepared inputs are shared between candidates.
+
+    Raises:
+        DatasetError, InvalidInputError, CandidateError, OutOfMemoryError: as `verify`.
+    """
+    task = _Task.of(backbone, training, None, spool or InputCache(None), settings, seed)
+    inputs, places, targets = task.training
+    batch = Rows(inputs, places[: settings.batch_size], targets[: settings.batch_size])
+    thrice = replace(settings, epochs=3, patience=None)
+    ended: list[float] = []
+    with _as_candidate_errors():
+        job = Job(backbone, method, len(task.classes), batch, None, thrice, seed, device)
+        train_in_memory(job, settings.grid[0], settings.batch_size, report=lambda *_: ended.append(time.perf_counter()))
+    return float(np.diff(ended).min()) / len(batch.places)
+
+
 def wilson_interval(correct: int, rows: int, confidence: float = 0.95) -> tuple[float, float]:
     """Interval of a proportion that is also valid near 0 and 1.
 

@@ -33,7 +33,21 @@ def test_a_budget_is_read_as_people_write_it(text: Any, expected: Budget) -> Non
 
 @pytest.mark.parametrize(
     "given",
-    ["", "soon", "20 apples", "-5m", "0s", "3 EUR at 1.20 USD/h", "3 EUR at 0 EUR/h", "0 passes", 0, -1, True, 2.5],
+    [
+        "",
+        "soon",
+        "20 apples",
+        "-5m",
+        "0s",
+        "3 EUR at 1.20 USD/h",
+        "3 EUR at 0 EUR/h",
+        "0 passes",
+        0,
+        -1,
+        True,
+        2.5,
+        10**400,
+    ],
 )
 def test_what_is_no_budget_is_refused(given: Any) -> None:
     with pytest.raises(InvalidInputError, match=r"budget|Budget"):

@@ -262,6 +262,41 @@ def test_content_that_is_not_what_the_hub_lists_is_refused_and_not_kept(vit: Hub
     assert row("hub:me/vit").status == "ok"
 
 
+def test_what_a_killed_run_downloaded_is_checked_before_it_is_believed(
+    vit: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def killed(path: Path) -> str:
+        raise Killed
+
+    (found,) = ms.search("hub:me/vit")
+    vit.misbehave(STEPS["fetch"], times=1, rewrite=lambda body: body[:-1] + bytes([body[-1] ^ 1]))
+    with monkeypatch.context() as context:
+        context.setattr(client, "_sha256", killed)
+        with pytest.raises(Killed):
+            ZOO.load(found)
+    assert len(cached(WEIGHTS)) == 1
+    assert f"the {WEIGHTS} arrived damaged" in row(found.id).status
+    assert cached(WEIGHTS) == []
+    assert row(found.id).status == "ok"
+    requests = vit.count(STEPS["fetch"])
+    assert ZOO.load(found).candidate == found
+    assert vit.count(STEPS["fetch"]) == requests
+
+
+@pytest.mark.parametrize("name", ["config.json", "preprocessor_config.json"])
+def test_a_description_without_bounds_is_not_downloaded(hub: Hub, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = models.image_files("vit")
+    hub.model("me/large", {**files, name: files[name] + b" " * 200_000})
+    monkeypatch.setattr(client, "LARGEST_DESCRIPTION", 100_000)
+    assert (
+        f"the {name} has {len(files[name]) + 200_000:,} bytes; expected at most 100,000" in row("hub:me/large").status
+    )
+    assert cached(name) == []
+
+
 def test_a_size_that_never_agrees_is_told(vit: Hub, waits: list[float]) -> None:
     vit.misbehave(STEPS["head"], replace={"X-Linked-Size": "1000000"})
     assert "should be of size 1000000" in row("hub:me/vit").status

@@ -98,6 +98,46 @@ def test_training_and_holdout_are_read_only_when_asked_for_and_skip_what_is_corr
     assert not probe.skipped
 
 
+@pytest.mark.parametrize("validation", [False, True])
+def test_a_held_out_image_that_cannot_be_read_is_reported_by_the_probe(tmp_path: Path, validation: bool) -> None:
+    folder = tmp_path / "train" if validation else tmp_path
+    folder_of(folder, {"a": 40, "b": 40})
+    if validation:
+        folder_of(tmp_path / "val", {"a": 8, "b": 8}, first=500)
+        held_out = "val/b/3.png"
+    else:
+        drawn = Probe.of(tmp_path, holdout=0.2).holdout
+        assert drawn is not None
+        held_out = drawn.row_name(len(drawn) - 1)
+    (tmp_path / held_out).write_bytes(b"bad")
+    probe = Probe.of(tmp_path, holdout=0.2)
+    (remark,) = [each for each in probe.remarks if "held-out" in each]
+    assert remark.startswith("In the held-out rows: One file or row was left out:")
+    assert held_out in remark
+    assert not probe.skipped
+    assert probe.provenance["remarks"] == list(probe.remarks)
+
+
+def test_of_many_held_out_rows_some_are_looked_at(tmp_path: Path) -> None:
+    folder_of(tmp_path / "train", {"a": 4, "b": 4})
+    folder_of(tmp_path / "val", {"a": 20, "b": 20}, first=500)
+    for index in (0, 9):
+        (tmp_path / "val" / "ab"[index > 0] / f"{index}.png").write_bytes(b"bad")  # the first and the last row
+    probe = Probe.of(tmp_path, holdout=0.2)
+    assert "2 files or rows were left out" in " ".join(probe.remarks)
+    assert probe.holdout is not None
+    assert "not yet read" in repr(probe.holdout)
+
+
+def test_held_out_rows_that_fine_tuning_cannot_use_do_not_end_a_ranking(tmp_path: Path) -> None:
+    folder_of(tmp_path / "train", {"a": 20, "b": 20})
+    folder_of(tmp_path / "val", {"a": 4, "b": 4}, first=500)
+    for index in range(3):
+        (tmp_path / "val" / "b" / f"{index}.png").write_bytes(b"bad")
+    probe = Probe.of(tmp_path, holdout=0.2)
+    assert "3 of the 8 rows read from" in " ".join(probe.remarks)
+
+
 def test_duplicates_are_dropped_by_content_also_between_training_and_holdout(tmp_path: Path) -> None:
     folder_of(tmp_path / "train", {"a": 4, "b": 4})
     (tmp_path / "train" / "b" / "copy.png").write_bytes((tmp_path / "train" / "a" / "0.png").read_bytes())

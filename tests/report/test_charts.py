@@ -10,7 +10,7 @@ import pytest
 import modelselect as ms
 from modelselect.leaderboard.leaderboard import Row
 from modelselect.leaderboard.map import architecture_map
-from modelselect.report.blocks import Chart
+from modelselect.ranking.blocks import Chart
 from modelselect.report.charts import accuracy_list, cost_charts, curves_chart, map_charts
 from modelselect.report.costs import COST_LABELS
 from modelselect.report.labels import NARROW_WIDTHS, WIDE_WIDTHS, box_of, placed, ticks_that_fit

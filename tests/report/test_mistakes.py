@@ -13,7 +13,7 @@ from PIL import Image
 import modelselect as ms
 from modelselect.errors import InvalidInputError
 from modelselect.leaderboard.leaderboard import Row
-from modelselect.report.blocks import Gallery, Items, Table, Text
+from modelselect.ranking.blocks import Gallery, Items, Table, Text
 from modelselect.report.mistakes import mistakes
 from modelselect.report.subject import Pictures, Subject
 

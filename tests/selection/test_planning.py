@@ -227,6 +227,22 @@ def test_a_plan_never_plans_more_than_the_budget() -> None:
         assert f"budget of {passes:,} passes" in str(plan)
 
 
+@pytest.mark.parametrize("top_k", [0, 1])
+def test_a_plan_names_the_smallest_budget_that_ranks_something(top_k: int) -> None:
+    data, candidates = two_classes(480, CLOSE), single_columns(CLOSE)
+    plan = ms.plan(data, candidates, estimators="centroid", budget=20, top_k=top_k)
+    assert not plan.rounds
+    smallest = plan.smallest_budget
+    assert smallest is not None
+    one, every = f"{smallest:,} passes", f"{len(plan.rows) * smallest:,} passes"
+    assert one in str(plan)
+    assert every in str(plan)
+    assert json.loads(plan.to_json())["smallest_budget"] == smallest
+    settings: Any = {"estimators": "centroid", "top_k": top_k}
+    assert not ms.plan(data, candidates, budget=smallest - 1, **settings).rounds
+    assert ms.plan(data, candidates, budget=smallest, **settings).rounds
+
+
 @pytest.mark.parametrize(("proxy", "error"), [("nowhere:x", UnknownNameError), ("embedded:zz*", ExpressionError)])
 def test_a_proxy_that_names_no_candidate_is_refused(dataset: Any, proxy: str, error: type[Exception]) -> None:
     with pytest.raises(error):

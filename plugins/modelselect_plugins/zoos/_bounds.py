@@ -22,7 +22,9 @@ MOST_LAYERS = 2_000
 DEEPEST = 50
 """Levels of objects and lists in a configuration."""
 
-_DESCRIPTIONS = (".json", ".txt", ".jinja", ".py")
+DESCRIPTIONS = (".json", ".txt", ".jinja", ".py")
+"""How the names of files end that describe a model."""
+
 _OF_LAYERS = re.compile(r"(^|_)(layers?|depths?|blocks?|stages?)$|^num_\w*(layers|blocks|stages)$")
 _OF_REFERENCES = ("backbone", "base_model_name_or_path", "checkpoint_path")
 _KINDS = {
@@ -45,7 +47,7 @@ def check_files(folder: Path) -> None:
         kind = _KINDS.get(stat.S_IFMT(state.st_mode))
         if kind is not None:
             raise CandidateError(f"the {entry.name} is {kind}; expected a file")
-        if entry.name.endswith(_DESCRIPTIONS) and state.st_size > LARGEST_DESCRIPTION:
+        if entry.name.endswith(DESCRIPTIONS) and state.st_size > LARGEST_DESCRIPTION:
             raise CandidateError(
                 f"the {entry.name} has {state.st_size:,} bytes; expected at most {LARGEST_DESCRIPTION:,} in a "
                 "description"

@@ -5,15 +5,18 @@ from __future__ import annotations
 import contextlib
 import fnmatch
 import importlib
+import importlib.util
 import json
 import re
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from modelselect.candidates.metadata import metadata_fault
-from modelselect.errors import CandidateError, ExpressionError, did_you_mean
+from modelselect.errors import CandidateError, ExpressionError, StoreError, did_you_mean
+from modelselect.store.store import Store
 
 _SETTINGS = re.compile(r"(?P<name>.+)\?(?P<settings>\w+=[^=&?]*(&\w+=[^=&?]*)*)", re.DOTALL)
 
@@ -104,7 +107,34 @@ def matching(pattern: str, names: Iterable[str]) -> list[str]:
 
 
 def missing_library(library: str) -> str | None:
-    """None if the library can be imported, else one line: why not, and the command that fixes this."""
+    """None if the library can be imported, else one line: why not, and the command that fixes this.
+
+    The store keeps that a library could be imported, until something is installed next to it. A process that has
+    imported torch asks the library itself.
+    """
+    key, store = _importable_key(library), Store()
+    with contextlib.suppress(StoreError):
+        if key is not None and "torch" not in sys.modules and store.get(key) is not None:
+            return None
+    missing = _why_not_imported(library)
+    with contextlib.suppress(StoreError):
+        if key is not None and missing is None and not store.contains(key):
+            store.put(key, {})
+    return missing
+
+
+def _importable_key(library: str) -> str | None:
+    """The key under which the store keeps that a library can be imported; None if it is not installed as usual."""
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        found = None if library in sys.modules and sys.modules[library] is None else importlib.util.find_spec(library)
+        if found is not None and found.origin is not None:
+            folder = Path(found.origin).parent.parent  # each installation changes it
+            changed = folder.stat().st_mtime_ns
+            return Store.key("importable", library=library, python=sys.version, folder=str(folder), changed=changed)
+    return None
+
+
+def _why_not_imported(library: str) -> str | None:
     try:
         importlib.import_module(library)
     except Exception as error:  # a library that fails on import may raise anything
@@ -125,7 +155,7 @@ def required(library: str) -> ModuleType:
     Raises:
         ExpressionError: the library cannot be imported; the message says how to fix this.
     """
-    missing = missing_library(library)
+    missing = _why_not_imported(library)
     if missing is not None:
         raise ExpressionError(f"the zoo {library!r} cannot be used here: {missing}")
     return importlib.import_module(library)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from modelselect.errors import CandidateError
+from modelselect_plugins.zoos._bounds import DESCRIPTIONS, LARGEST_DESCRIPTION
 from modelselect_plugins.zoos._hub.query import Query
 from modelselect_plugins.zoos._support import one_line
 
@@ -62,6 +63,9 @@ STALL_SECONDS = 60.0
 
 NOT_ASKED_SECONDS = 60.0
 """Seconds for which a Hub without a connection is not asked again: a pool may hold hundreds of its models."""
+
+UNCHECKED = ".unchecked"
+"""Folder in the client's folder of a model, with an empty file for each download whose digest is not checked yet."""
 
 _RETRIED = (408, 429, 500, 502, 503, 504)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -120,20 +124,32 @@ def digests(info: ModelInfo) -> dict[str, str | None]:
 def download(name: str, commit: str, file: str, sha256: str | None = None) -> Path:
     """A file in the client's cache, downloaded and checked against its digest if it was not there.
 
+    A file is also checked if the run that downloaded it was killed before its check.
+
     Raises:
-        CandidateError: the file differs from the Hub's listing. It is removed from the cache.
+        CandidateError: the file differs from the Hub's listing, and is removed from the cache; or it describes a model
+            and is too large for that.
     """
     from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
 
-    if isinstance(path := try_to_load_from_cache(name, file, revision=commit), str):
+    unchecked = _repository_folder(name) / UNCHECKED / hashlib.sha256(f"{commit}/{file}".encode()).hexdigest()
+    if isinstance(path := try_to_load_from_cache(name, file, revision=commit), str) and not unchecked.exists():
         return Path(path)
 
     def fetch() -> str:
         return hf_hub_download(name, file, revision=commit, library_name="modelselect", etag_timeout=ANSWER_SECONDS)
 
     # This request comes first, because the client asks a silent Hub six times for a minute each, whatever its timeout.
-    attempt(lambda: get_hf_file_metadata(hf_hub_url(name, file, revision=commit), timeout=ANSWER_SECONDS))
+    listed = attempt(lambda: get_hf_file_metadata(hf_hub_url(name, file, revision=commit), timeout=ANSWER_SECONDS))
+    size = getattr(listed, "size", None) or 0
+    if file.endswith(DESCRIPTIONS) and size > LARGEST_DESCRIPTION:
+        raise CandidateError(
+            f"the {file} has {size:,} bytes; expected at most {LARGEST_DESCRIPTION:,} in a description"
+        )
     _LOGGER.debug("downloading %s of %s at %s", file, name, commit)
+    if sha256 is not None:
+        unchecked.parent.mkdir(parents=True, exist_ok=True)
+        unchecked.touch()
     with _in_silence():
         got = Path(attempt(lambda: _begun_in_time(fetch, name, file), lost=False))
     if sha256 is not None and (found := _sha256(got)) != sha256:
@@ -143,14 +159,20 @@ def download(name: str, commit: str, file: str, sha256: str | None = None) -> Pa
             f"the {file} arrived damaged: SHA-256 {found[:12]}..., but the Hub lists {sha256[:12]}.... Run again; if "
             "the error stays, something between this machine and the Hub changes files"
         )
+    unchecked.unlink(missing_ok=True)
     return got
+
+
+def _repository_folder(name: str) -> Path:
+    """Where the client keeps what it has of a model."""
+    from huggingface_hub import constants
+
+    return Path(constants.HF_HUB_CACHE) / f"models--{name.replace('/', '--')}"
 
 
 def cached(name: str, revision: str | None = None) -> Path | None:
     """The snapshot of a revision in the client's cache, by default the newest; None if there is none."""
-    from huggingface_hub import constants
-
-    folder = Path(constants.HF_HUB_CACHE) / f"models--{name.replace('/', '--')}"
+    folder = _repository_folder(name)
     snapshots = {path.name: path for path in folder.glob("snapshots/*")}
     reference = folder / "refs" / (revision or "main")
     if reference.is_file():

@@ -243,6 +243,7 @@ class Folded:
 
 
 Block: TypeAlias = Text | Code | Facts | Items | Table | Intervals | Gallery | Chart | Folded
+"""What a section is a list of."""
 
 
 @dataclass(frozen=True)
