@@ -136,7 +136,7 @@ class ClassStatistics:
         within = total - float(self.counts @ np.square(self.unrotated.deviations).sum(axis=1))
         if within <= _DISTINCT * total:
             within = float(self.squared_deviations.sum())
-        return bool(within <= EPSILON * total)
+        return bool(total == 0 or within <= EPSILON * total)
 
     @shared
     def squared_deviations(self) -> Vector:

@@ -184,8 +184,10 @@ class FeatureStatistics:
 
     @shared
     def along_mean(self) -> Vector:
-        """(N,) inner product of each row, minus the mean, with the mean."""
-        result = np.empty(self.n)
+        """(N,) inner product of each row, minus the mean, with the mean; zero if the rows are equal up to rounding."""
+        result = np.zeros(self.n)
+        if not self.smaller_scatter.any():
+            return result
         for rows, chunk in self.unrotated.centred_chunks():
             result[rows] = chunk @ self.unrotated.mean
         return result
