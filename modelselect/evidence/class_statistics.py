@@ -45,6 +45,15 @@ class ClassStatistics:
         freeze((self.classes, self.codes))
 
     @property
+    def unrotated(self) -> ClassStatistics:
+        """The same over the features themselves; self if they are their own `coordinates`."""
+        return self._unrotated if self.features.is_wide else self
+
+    @shared
+    def _unrotated(self) -> ClassStatistics:
+        return ClassStatistics(self.features.unrotated, self.codes)
+
+    @property
     def n(self) -> int:
         """Number of rows."""
         return self.features.n
@@ -123,21 +132,28 @@ class ClassStatistics:
     @property
     def is_collapsed(self) -> bool:
         """True if no class varies, up to rounding."""
-        return bool(np.trace(self.within_class_scatter) <= EPSILON * np.trace(self.features.scatter))
+        total = float(np.trace(self.features.smaller_scatter))
+        within = total - float(self.counts @ np.square(self.unrotated.deviations).sum(axis=1))
+        if within <= _DISTINCT * total:
+            within = float(self.squared_deviations.sum())
+        return bool(total == 0 or within <= EPSILON * total)
 
     @shared
     def squared_deviations(self) -> Vector:
         """(C,) for each class, the sum over its rows of |x - mean_c|^2."""
         result = np.zeros(self.n_classes)
-        for rows, chunk in self.features.chunks():
+        means = self.unrotated.means
+        for rows, chunk in self.features.unrotated.chunks():
             codes = self.codes[rows]
-            distances = np.square(chunk - self.means[codes]).sum(axis=1)
+            distances = np.square(chunk - means[codes]).sum(axis=1)
             result += np.bincount(codes, weights=distances, minlength=self.n_classes)
         return result
 
     def smaller_class_gram(self, index: int) -> Matrix:
         """For the rows Z of class number `index`, minus the mean of all rows: the smaller of ZZ' and Z'Z."""
         rows = self.indices[index]
+        if self.features.is_wide:
+            return self.features.smaller_scatter[np.ix_(rows, rows)]
         step = len(rows) if len(rows) <= self.features.width else chunk_rows(self.features.width)
         total: Matrix | None = None
         for start in range(0, len(rows), step):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ _CHUNK_BYTES = 1 << 24  # float64 values in memory at a time: enough for full sp
 _BLOCK = 256  # columns that are transposed at a time
 EPSILON = np.finfo(np.float64).eps
 _ILL_CONDITIONED = 1e-12  # reciprocal condition number below which a Cholesky factor is not used
+_FAR_FROM_SINGULAR = 1e-8  # the same, where the factor replaces an orthogonal decomposition
 
 
 def softmax(logits: Matrix) -> Matrix:
@@ -43,10 +44,80 @@ def positive_eigh(matrix: Matrix, device: str = CPU) -> tuple[Vector, Matrix]:
     return values, vectors
 
 
-def solve_positive(matrix: Matrix, right: Matrix) -> Matrix:
+def well_conditioned_factor(matrix: Matrix) -> Matrix | None:
+    """Lower Cholesky factor, in C order, of a symmetric matrix; None unless the matrix is far from singular."""
+    from scipy.linalg.lapack import dpocon, dpotrf
+
+    factor, info = dpotrf(matrix.T, lower=0, clean=1)
+    if info != 0:
+        return None
+    reciprocal_condition, _ = dpocon(factor, np.abs(matrix).sum(axis=0).max(), uplo="U")
+    return np.asarray(factor.T) if reciprocal_condition > _FAR_FROM_SINGULAR else None
+
+
+class Tridiagonal(NamedTuple):
+    """A symmetric matrix S = Q T Q', where Q is orthogonal and T has three diagonals.
+
+    Solving with T + r is linear in the size, so all that is asked of S + r for many numbers r costs one decomposition,
+    without eigenvectors.
+
+    Attributes:
+        diagonal: (K,) of T.
+        beside: (K - 1,) the entries of T next to the diagonal.
+        eigenvalues: (K,) ascending; those below the rounding error are zero.
+        reflectors: (K - 1, K - 1) what Q is made of, as LAPACK's dsytrd leaves it.
+        scales: (K - 1,) likewise.
+    """
+
+    diagonal: Vector
+    beside: Vector
+    eigenvalues: Vector
+    reflectors: Matrix
+    scales: Vector
+
+    @classmethod
+    def of(cls, matrix: Matrix) -> Tridiagonal:
+        """Of a symmetric positive semidefinite matrix."""
+        from scipy.linalg.lapack import dsterf, dsytrd, dsytrd_lwork
+
+        size = len(matrix)
+        if size == 1:  # LAPACK's wrappers refuse empty arrays
+            return cls(matrix[0], np.empty(0), matrix[0], np.empty((0, 0)), np.empty(0))
+        reduced, diagonal, beside, scales, _ = dsytrd(matrix.T, lower=1, lwork=int(dsytrd_lwork(size, lower=1)[0]))
+        values, _ = dsterf(diagonal, beside)
+        values[values <= values[-1] * size * EPSILON] = 0.0
+        return cls(diagonal, beside, values, np.asfortranarray(reduced[1:, : size - 1]), scales)
+
+    def rotated(self, vectors: Matrix) -> Matrix:
+        """(K, k): Q' times (K, k) vectors."""
+        from scipy.linalg.lapack import dormqr
+
+        result = np.array(vectors, dtype=np.float64, order="F")
+        if len(self.scales):
+            size = 64 * result.shape[1]
+            result[1:] = dormqr("L", "T", self.reflectors, self.scales, result[1:], size)[0]
+        return result
+
+    def solve(self, shift: float, right: Matrix) -> Matrix | None:
+        """(K, k): the inverse of T + shift times (K, k) vectors; None if T + shift is not positive definite."""
+        if len(self.diagonal) == 1:
+            return right / (self.diagonal + shift)
+        from scipy.linalg.lapack import dptsv
+
+        _, _, solution, info = dptsv(self.diagonal + shift, self.beside, right)
+        return solution if info == 0 else None
+
+
+def solve_positive(matrix: Matrix, right: Matrix, least: float = 0.0) -> Matrix:
     """The minimum-norm least-squares solution of `matrix @ x = right`, for a symmetric positive semidefinite matrix.
 
     By Cholesky factorisation, or by eigendecomposition if the matrix is singular up to rounding.
+
+    Args:
+        matrix: (K, K).
+        right: (K, k).
+        least: a number that no eigenvalue of the matrix is below, if one is known. It can show that the matrix is not
+            singular.
     """
     from scipy.linalg import cho_solve
     from scipy.linalg.lapack import dpocon, dpotrf
@@ -54,7 +125,8 @@ def solve_positive(matrix: Matrix, right: Matrix) -> Matrix:
     factor, info = dpotrf(matrix, lower=1, clean=0)
     if info == 0:
         reciprocal_condition, _ = dpocon(factor, np.abs(matrix).sum(axis=0).max(), uplo="L")
-        if reciprocal_condition > _ILL_CONDITIONED:
+        regular = least > len(matrix) * EPSILON * np.linalg.norm(matrix)
+        if regular or reciprocal_condition > _ILL_CONDITIONED:
             solution: Matrix = cho_solve((factor, True), right, check_finite=False)
             return solution
     values, vectors = positive_eigh(matrix)
@@ -76,14 +148,16 @@ def nuclear_norm(matrix: Matrix) -> float:
 
 
 def scatter_of(chunks: Iterable[Matrix], width: int, device: str = CPU) -> Matrix:
-    """(K, K) sum of Z'Z over chunks Z, each (n, K) in C order. Only one triangle is computed, in place."""
+    """(K, K) sum of Z'Z over chunks Z, each (n, K). Only one triangle is computed, in place."""
     if device != CPU:
         return _scatter_on(device, chunks, width)
     from scipy.linalg.blas import dsyrk
 
     total = np.zeros((width, width), order="F")
     for chunk in chunks:
-        total = dsyrk(1.0, chunk.T, beta=1.0, c=total, overwrite_c=1, lower=1)
+        turned = not chunk.flags.f_contiguous
+        rows = chunk.T if turned else chunk  # in the order of LAPACK, so that nothing is copied
+        total = dsyrk(1.0, rows, beta=1.0, c=total, overwrite_c=1, lower=1, trans=not turned)
     for start in range(0, width, _BLOCK):  # the other triangle, in blocks that fit into the cache
         stop = start + _BLOCK
         total[start:stop, stop:] = total[stop:, start:stop].T

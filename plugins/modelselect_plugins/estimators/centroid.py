@@ -51,7 +51,7 @@ class Centroid(Estimator):
         self.leave_one_out = leave_one_out
 
     def score(self, evidence: Evidence) -> Mapping[str, float]:
-        classes = evidence.statistics
+        classes = evidence.statistics.unrotated
         judged = classes.counts > 1
         if self.leave_one_out and not judged.any():
             raise NotApplicableError(f"{self.name} needs a class with two rows or more; every class here has one")

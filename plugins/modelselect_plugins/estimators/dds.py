@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 import modelselect as ms
 from modelselect.errors import NotApplicableError
-from modelselect.evidence.linear_algebra import Matrix, Vector, chunk_rows
+from modelselect.evidence.linear_algebra import Matrix, Vector, chunk_rows, scatter_of
 from modelselect_plugins.estimators._shared.dissimilarity import standardization, unit_rows
 
 
@@ -105,25 +105,32 @@ def _independence(
     scales = [standardization(array) for array in arrays]
     step = chunk_rows(max(features.shape[1], reference.shape[1]))
     sums: dict[tuple[int, int], _Sums] = {}
-    for start in range(0, len(features), step):
-        sides = [
-            unit_rows((np.asarray(array[start : start + step], dtype=np.float64) - mean) / deviation)
-            for array, (mean, deviation) in zip(arrays, scales, strict=True)
-        ]
-        for pair in ((0, 0), (1, 1), (0, 1)):
-            z, w = sides[pair[0]], sides[pair[1]]
-            zero_z, zero_w = ~z.any(axis=1), ~w.any(axis=1)
-            part = _Sums(
-                z.T @ w,
-                z.sum(axis=0),
-                w.sum(axis=0),
-                zero_z.sum(),
-                zero_w.sum(),
-                (zero_z & zero_w).sum(),
-                z[zero_w].sum(axis=0),
-                w[zero_z].sum(axis=0),
-            )
-            sums[pair] = _Sums(*map(operator.add, sums[pair], part)) if pair in sums else part
+
+    def unit_features() -> Iterator[Matrix]:
+        for start in range(0, len(features), step):
+            sides = [
+                unit_rows((np.asarray(array[start : start + step], dtype=np.float64) - mean) / deviation)
+                for array, (mean, deviation) in zip(arrays, scales, strict=True)
+            ]
+            zeros = [~side.any(axis=1) for side in sides]
+            for pair in ((0, 0), (1, 1), (0, 1)):
+                z, w = (sides[side] for side in pair)
+                zero_z, zero_w = (zeros[side] for side in pair)
+                part = _Sums(
+                    z.T @ w if pair != (0, 0) else np.zeros((1, 1)),  # the largest of them is computed below
+                    z.sum(axis=0),
+                    w.sum(axis=0),
+                    zero_z.sum(),
+                    zero_w.sum(),
+                    (zero_z & zero_w).sum(),
+                    z[zero_w].sum(axis=0),
+                    w[zero_z].sum(axis=0),
+                )
+                sums[pair] = _Sums(*map(operator.add, sums[pair], part)) if pair in sums else part
+            yield sides[0]
+
+    scatter = scatter_of(unit_features(), features.shape[1])
+    sums[0, 0] = sums[0, 0]._replace(cross=scatter)
     mine, theirs, between = (total.criterion(len(features)) for total in sums.values())
     return mine, theirs, between
 

@@ -80,9 +80,9 @@ class ETran(ms.Estimator):
             warn_if_wide(self.name, features, "has an lda of 1 whatever the labels", "Give more rows than dimensions.")
             probabilities = fisher_posteriors(classes, _REGULARIZATION)
         else:
-            means = classes.means
+            means = classes.unrotated.means
             offsets = np.log(classes.priors) - np.square(means).sum(axis=1) / 2
-            probabilities = posteriors(features, means, offsets)
+            probabilities = posteriors(features.unrotated, means, offsets)
         return {"energy": _energy(features), "lda": mean_of_true_class(probabilities, classes.codes)}
 
     def combine(self, scores: Sequence[Mapping[str, float]]) -> NDArray[np.float64]:

@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 import modelselect as ms
-from modelselect.evidence.linear_algebra import solve_positive
+from modelselect.evidence.class_statistics import ClassStatistics
+from modelselect.evidence.linear_algebra import Matrix, solve_positive
 from modelselect.evidence.statistics import FeatureStatistics
 from modelselect_plugins.estimators._shared.discriminant import shrunk
 from modelselect_plugins.estimators._shared.regime import invalid_if_wide
@@ -60,18 +61,34 @@ class HScore(ms.Estimator):
 
     def score(self, evidence: ms.Evidence) -> Mapping[str, float]:
         features, classes = evidence.feature_statistics, evidence.statistics
-        deviations = classes.deviations
         if self.regularized or (self.regularized is None and features.n <= features.d):
             shrinkage = ledoit_wolf_shrinkage(features)
-            covariance = shrunk(features.scatter / features.n, shrinkage, features.d)
+            covariance = shrunk(features.smaller_scatter / features.n, shrinkage, features.d)
             factor = (1 - shrinkage) / max(features.n - 1, 1)
+            if features.is_wide:
+                return {self.name: factor * _explained_by_products(classes, covariance)}
         else:
             invalid_if_wide(
                 self.name, features, "is the number of classes less one, whatever the labels", "Use regularized=True."
             )
+            if features.has_independent_rows:
+                return {self.name: float(classes.n_classes - 1)}
             covariance, factor = features.scatter, 1.0
+        deviations = classes.deviations
         explained = classes.counts[:, None] * deviations * solve_positive(covariance, deviations.T).T
         return {self.name: factor * float(explained.sum())}
+
+
+def _explained_by_products(classes: ClassStatistics, shrunk_products: Matrix) -> float:
+    """Sum over classes of `n_c m_c' A^-1 m_c`, with m_c the class mean minus the mean of all rows, for N < D.
+
+    With Z the centred rows, `A = a Z'Z + b I` is the shrunk covariance and `shrunk_products` is `a ZZ' + b I`. Since
+    `Z A^-1 Z' = ZZ' (a ZZ' + b I)^-1`, no D x D matrix and no coordinates are needed.
+    """
+    every = slice(0, classes.n)
+    sums = classes.sum_by_class(classes.features.smaller_scatter, every) / classes.counts[:, None]
+    solved = solve_positive(shrunk_products, sums.T)
+    return float(np.trace(classes.sum_by_class(solved, every)))
 
 
 def ledoit_wolf_shrinkage(features: FeatureStatistics) -> float:
@@ -80,8 +97,8 @@ def ledoit_wolf_shrinkage(features: FeatureStatistics) -> float:
     Source: O. Ledoit, M. Wolf: A well-conditioned estimator for large-dimensional covariance matrices, 2004.
     """
     n, d = features.n, features.d
-    trace = float(np.trace(features.scatter)) / n
-    squared_norm = float(np.square(features.scatter).sum()) / n**2
+    trace = float(np.trace(features.smaller_scatter)) / n
+    squared_norm = float(np.square(features.smaller_scatter).sum()) / n**2
     distance = (squared_norm - trace**2 / d) / d  # between the covariance and the multiple of the identity
     error = (float(np.square(features.squared_norms).sum()) / n - squared_norm) / (n * d)
     return min(error, distance) / distance if distance > 0 else 0.0

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 import modelselect
 from modelselect.estimators.estimator import Estimator
 from modelselect.evidence.evidence import Evidence
-from modelselect.evidence.linear_algebra import softmax
+from modelselect.evidence.linear_algebra import positive_eigh, softmax
 from modelselect_plugins.estimators._shared.classes import class_indices, stratified_sample
 
-_ITERATIONS = 200  # maximum for L-BFGS, for all support vector machines together
+_ITERATIONS = 1000  # maximum for L-BFGS, for all support vector machines together; usually it needs 100 to 500
+_ACTIVE = 0.3  # twice the share of rows that usually violate their margin: what they add to the loss's curvature
 
 
 class LEAD(Estimator):
@@ -67,6 +68,7 @@ class LEAD(Estimator):
     )
     cost = "iterative"
     stochastic = True
+    version = 2
 
     def __init__(
         self,
@@ -129,28 +131,38 @@ def _probabilities(features: NDArray[np.float64], indices: NDArray[np.int64]) ->
     """(N, C) softmax of the decisions of one-versus-rest support vector machines on standardised features.
 
     Linear machines with squared hinge loss and C = 1, all classes at once by L-BFGS: the optimum that scikit-learn's
-    LinearSVC looks for one class after the other, as near as `_ITERATIONS` come to it.
+    LinearSVC looks for one class after the other. The weights are expressed along the eigenvectors of the rows'
+    scatter, scaled so that the loss is about equally curved along each, and the search begins at the solution of ridge
+    regression: without either, it stops far from the optimum, at another distance for each candidate.
     """
     from scipy.optimize import minimize
 
     deviation = features.std(axis=0)
     rows = (features - features.mean(axis=0)) / np.where(deviation > 0, deviation, 1)
-    if rows.shape[1] > rows.shape[0]:  # the weights lie in the span of the rows
-        rows = np.linalg.qr(rows.T)[1].T
     rows = np.concatenate([rows, np.ones((len(rows), 1))], axis=1)  # for the bias
+    if rows.shape[1] > rows.shape[0]:  # the weights lie in the span of the rows
+        curvatures, axes = positive_eigh(rows @ rows.T)
+        rows = axes * np.sqrt(curvatures)
+    else:
+        curvatures, axes = positive_eigh(rows.T @ rows)
+        rows = rows @ axes
     n_classes = int(indices.max()) + 1
     signs = np.where(indices[:, None] == np.arange(n_classes), 1.0, -1.0)
 
-    def loss(parameters: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        weights = parameters.reshape(-1, n_classes)
-        violated = np.maximum(1 - signs * (rows @ weights), 0)
-        value = 0.5 * np.square(weights).sum() + np.square(violated).sum()
-        return float(value), (weights - 2 * rows.T @ (signs * violated)).ravel()
+    scale = 1 / np.sqrt(1 + _ACTIVE * curvatures[:, None])
+    ridge = 2 * (rows.T @ signs) / (1 + 2 * curvatures[:, None])
+    scaled = np.asfortranarray(rows * scale.T)
 
-    start = np.zeros(rows.shape[1] * n_classes)
+    def loss(parameters: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        variables = parameters.reshape(-1, n_classes)
+        weights = variables * scale
+        violated = np.maximum(1 - signs * (scaled @ variables), 0)
+        value = 0.5 * np.square(weights).sum() + np.square(violated).sum()
+        return float(value), (weights * scale - 2 * scaled.T @ (signs * violated)).ravel()
+
     options = {"maxiter": _ITERATIONS}
-    found = minimize(loss, start, jac=True, method="L-BFGS-B", options=options)  # type: ignore[call-overload]
-    return softmax(rows @ found.x.reshape(-1, n_classes))
+    found = minimize(loss, (ridge / scale).ravel(), jac=True, method="L-BFGS-B", options=options)  # type: ignore[call-overload]
+    return softmax(scaled @ found.x.reshape(-1, n_classes))
 
 
 @modelselect.hookimpl

@@ -25,7 +25,7 @@ class LFC(ms.Estimator):
     In short: Do rows of one class have similar features?
 
     Formula: `<K, L> / (|K| |L|)`, where K = XX' and L is 1 if two rows share a class and -1 otherwise, each minus its
-    mean entry. Neither N x N matrix is formed: class sums and one D x D scatter matrix give the same number.
+    mean entry. L is never formed: class sums and the smaller one of XX' and X'X give the same number.
 
     Limits: K is dominated by the few directions of largest variance, so classes that differ in other directions are not
     recognised. With many classes almost all entries of L are equal, and scores are close together.
@@ -50,11 +50,12 @@ class LFC(ms.Estimator):
         features, classes = evidence.feature_statistics, evidence.statistics
         # With Z the centred rows, m their mean and a = Zm, XX' minus its mean entry is ZZ' + a1' + 1a'; this keeps all
         # digits.
-        mean, counts = features.mean, classes.counts
-        length = math.sqrt(np.square(features.scatter).sum() + 2 * features.n * (mean @ features.scatter @ mean))
+        mean, counts = features.unrotated.mean, classes.counts
+        along = np.square(features.along_mean).sum() if features.is_wide else mean @ features.scatter @ mean
+        length = math.sqrt(np.square(features.smaller_scatter).sum() + 2 * features.n * along)
         if length == 0:
             raise NotApplicableError("lfc needs features that vary, and here all rows are equal")
-        deviations = classes.deviations
+        deviations = classes.unrotated.deviations
         within_classes = np.square(counts) @ (np.square(deviations).sum(axis=1) + 2 * (deviations @ mean))
         same = float(np.square(counts, dtype=np.float64).sum())  # ordered pairs of rows of the same class
         pairs = float(features.n) ** 2

@@ -6,18 +6,21 @@ fixed-point solver of: Ranking and tuning pre-trained models, JMLR 2022.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 import modelselect as ms
 from modelselect.errors import EvidenceError, InvalidInputError
-from modelselect.evidence.linear_algebra import Matrix, Vector
+from modelselect.evidence.linear_algebra import CPU, Matrix, Tridiagonal, Vector
 from modelselect_plugins.estimators._shared.regime import invalid_if_wide
 
 _ITERATIONS = 11  # maximum in the authors' code
+_SMALL = 1e-9  # regularisation relative to the largest eigenvalue, below which dependent columns need eigenvectors
 
 
 class _Solver(NamedTuple):
@@ -80,32 +83,137 @@ class LogME(ms.Estimator):
         if self.solver not in _SOLVERS:
             raise InvalidInputError(f"solver is {self.solver!r}; expected one of {', '.join(map(repr, _SOLVERS))}")
         features = evidence.feature_statistics
-        if evidence.labels is not None and evidence.labels.ndim == 2:
-            cross = features.cross(evidence.labels)
-            squares = np.square(evidence.labels, dtype=np.float64).sum(axis=0)
-        else:
-            classes = evidence.statistics
-            cross = (classes.means * classes.counts[:, None]).T
-            squares = classes.counts.astype(np.float64)
         invalid_if_wide(
             self.name,
             features,
             "is inflated: the features fit any target",
             "Give more rows than dimensions, and compare only candidates of which this holds.",
         )
-        evidence_per_sample = log_evidence(features.gram_eigh, cross, squares, features.n, features.d, self.solver)
-        return {self.name: evidence_per_sample}
+        if features.device == CPU:
+            with contextlib.suppress(_IllConditionedError):
+                return {self.name: log_evidence(_by_tridiagonal(evidence), features.n, features.d, self.solver)}
+        regression = ByEigenvectors(features.gram_eigh, _cross(evidence), _squares(evidence))
+        return {self.name: log_evidence(regression, features.n, features.d, self.solver)}
 
 
-def log_evidence(
-    spectrum: tuple[Vector, Matrix], cross: Matrix, squares: Vector, n: int, d: int, solver: str = "fixed point"
-) -> float:
+def _squares(evidence: ms.Evidence) -> Vector:
+    """(T,) squared length of each target."""
+    if _has_targets(evidence):
+        squares: Vector = np.square(evidence.labels, dtype=np.float64).sum(axis=0)  # type: ignore[arg-type]
+        return squares
+    return evidence.statistics.counts.astype(np.float64)
+
+
+def _cross(evidence: ms.Evidence) -> Matrix:
+    """(min(N, D), T) F' times the targets."""
+    if _has_targets(evidence):
+        return evidence.feature_statistics.cross(evidence.labels)  # type: ignore[arg-type]
+    classes = evidence.statistics
+    return (classes.means * classes.counts[:, None]).T
+
+
+def _by_tridiagonal(evidence: ms.Evidence) -> _ByTridiagonal:
+    features = evidence.feature_statistics
+    if not features.is_wide:
+        known = _cross(evidence)
+    elif _has_targets(evidence):
+        known = evidence.labels  # type: ignore[assignment]
+    else:
+        known = np.eye(evidence.statistics.n_classes)[evidence.statistics.codes]
+    turned = features.tridiagonal.rotated(known)
+    return _ByTridiagonal(features.tridiagonal, turned, _squares(evidence), by_rows=features.is_wide)
+
+
+def _has_targets(evidence: ms.Evidence) -> bool:
+    return evidence.labels is not None and evidence.labels.ndim == 2
+
+
+class _Regression(Protocol):
+    """Ridge regressions of T targets on the features F, for any ratio alpha / beta of the two precisions.
+
+    Attributes:
+        squares: (T,) squared length of each target.
+        eigenvalues: the positive ones of F'F.
+    """
+
+    squares: Vector
+    eigenvalues: Vector
+
+    def fitted(self, targets: NDArray[np.intp], ratios: Vector) -> tuple[Vector, Vector]:
+        """Squared length of the weights, and of the residuals, of each of these targets at its ratio."""
+        ...
+
+
+class ByEigenvectors:
+    """Regressions by the eigendecomposition of F'F.
+
+    Args:
+        spectrum: eigenvalues and eigenvectors of F'F.
+        cross: (min(N, D), T) F' times the targets.
+        squares: (T,) squared length of each target.
+    """
+
+    def __init__(self, spectrum: tuple[Vector, Matrix], cross: Matrix, squares: Vector) -> None:
+        eigenvalues, eigenvectors = spectrum
+        kept = eigenvalues > 0
+        self.squares = squares
+        self.eigenvalues = eigenvalues[kept]
+        self._reached = np.square(eigenvectors[:, kept].T @ cross) / self.eigenvalues[:, None]  # along each direction
+        self._unreached = np.maximum(squares - self._reached.sum(axis=0), 0.0)
+
+    def fitted(self, targets: NDArray[np.intp], ratios: Vector) -> tuple[Vector, Vector]:
+        shrunk = self.eigenvalues[:, None] / (self.eigenvalues[:, None] + ratios)
+        reached = self._reached[:, targets]
+        weights = (reached * shrunk / (self.eigenvalues[:, None] + ratios)).sum(axis=0)
+        return weights, (reached * np.square(1 - shrunk)).sum(axis=0) + self._unreached[targets]
+
+
+class _IllConditionedError(Exception):
+    """Rounding would decide."""
+
+
+class _ByTridiagonal:
+    """Regressions without eigenvectors: each is one solution with three diagonals.
+
+    Args:
+        tridiagonal: of S, which is F'F, or FF' if `by_rows`. With S = QTQ' and r = alpha / beta, it solves
+            (T + r) x = z.
+        turned: (K, T) z: Q' times F' times the targets or, if `by_rows`, Q' times the targets.
+        squares: (T,) squared length of each target.
+        by_rows: whether S is FF'.
+    """
+
+    def __init__(self, tridiagonal: Tridiagonal, turned: Matrix, squares: Vector, by_rows: bool) -> None:
+        self._tridiagonal, self._turned, self._by_rows = tridiagonal, turned, by_rows
+        self.squares = squares
+        self.eigenvalues = tridiagonal.eigenvalues[tridiagonal.eigenvalues > 0]
+
+    def fitted(self, targets: NDArray[np.intp], ratios: Vector) -> tuple[Vector, Vector]:
+        dependent = len(self.eigenvalues) < len(self._turned)
+        if dependent and ratios.min() <= _SMALL * self.eigenvalues.max(initial=0.0):
+            raise _IllConditionedError
+        weights, residuals = np.empty(len(targets)), np.empty(len(targets))
+        for ratio in np.unique(ratios):  # at first they are all the same
+            alike = np.flatnonzero(ratios == ratio)
+            known = self._turned[:, targets[alike]]
+            solution = self._tridiagonal.solve(ratio, known)
+            if solution is None:
+                raise _IllConditionedError
+            lengths = np.square(solution).sum(axis=0)
+            explained = (known * solution).sum(axis=0) - ratio * lengths
+            if self._by_rows:
+                weights[alike], residuals[alike] = explained, ratio**2 * lengths
+            else:
+                weights[alike] = lengths
+                residuals[alike] = self.squares[targets[alike]] - explained - 2 * ratio * lengths
+        return np.maximum(weights, 0.0), np.maximum(residuals, 0.0)
+
+
+def log_evidence(regression: _Regression, n: int, d: int, solver: str = "fixed point") -> float:
     """Mean over targets of the maximised log evidence per sample.
 
     Args:
-        spectrum: eigenvalues and eigenvectors of the uncentred Gram matrix F'F.
-        cross: (min(N, D), T) F' times targets.
-        squares: (T,) squared length of each target.
+        regression: of the targets on the features.
         n: samples.
         d: dimensions of the features.
         solver: see `LogME`.
@@ -113,15 +221,11 @@ def log_evidence(
     Raises:
         EvidenceError: all features are zero.
     """
-    eigenvalues, eigenvectors = spectrum
-    kept = eigenvalues > 0
-    if not kept.any():
+    sigma, squares = regression.eigenvalues[:, None], regression.squares
+    if not len(sigma):
         raise EvidenceError(
             "all features are zero, so that nothing can be regressed on them; look at how they were made"
         )
-    sigma = eigenvalues[kept, None]
-    projected = np.square(eigenvectors[:, kept].T @ cross) / sigma  # squared length of each target along each direction
-    unreached = np.maximum(squares - projected.sum(axis=0), 0.0)
     form = _SOLVERS[solver]
     unmet = d - len(sigma) if n > d or form.every_dimension else 0  # directions of length 0 in the determinant
 
@@ -130,10 +234,8 @@ def log_evidence(
     active = np.arange(len(squares))
     for _ in range(_ITERATIONS):
         ratio = alpha[active] / beta[active]
-        shrunk = sigma / (sigma + ratio)
-        dimensions = shrunk.sum(axis=0)
-        weights[active] = (projected[:, active] * shrunk / (sigma + ratio)).sum(axis=0)
-        residuals[active] = (projected[:, active] * np.square(1 - shrunk)).sum(axis=0) + unreached[active]
+        dimensions = (sigma / (sigma + ratio)).sum(axis=0)
+        weights[active], residuals[active] = regression.fitted(active, ratio)
         alpha[active] = dimensions / (weights[active] + form.guard)
         beta[active] = (n - dimensions) / (residuals[active] + form.guard)
         moved = np.abs(alpha[active] / beta[active] - ratio) / ratio > form.tolerance

@@ -49,7 +49,7 @@ class NCScore(Estimator):
     )
 
     def score(self, evidence: Evidence) -> Mapping[str, float]:
-        classes = evidence.statistics
+        classes = evidence.statistics.unrotated
         between = classes.deviations - classes.deviations.mean(axis=0)
         # pinv(S_B) = U diag(1 / s^2) U' from the thin singular value decomposition of the class means.
         _, singular, axes = np.linalg.svd(between / np.sqrt(classes.n_classes), full_matrices=False)
@@ -57,7 +57,10 @@ class NCScore(Estimator):
             raise EvidenceError(f"{self.name}: all class means are equal, so that there is nothing to measure against")
         kept = singular > singular[0] * max(between.shape) * _ROUNDING
         axes, singular = axes[kept], singular[kept]
-        within = ((axes @ classes.within_class_scatter) * axes).sum(axis=1) / classes.n
+        within = np.zeros(len(axes))
+        for rows, chunk in classes.features.chunks():
+            within += np.square((chunk - classes.means[classes.codes[rows]]) @ axes.T).sum(axis=0)
+        within /= classes.n
         return {self.name: -float((within / singular**2).sum()) / classes.n_classes}
 
 

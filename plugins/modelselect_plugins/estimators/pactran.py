@@ -70,6 +70,8 @@ class PACTran(Estimator):
         from scipy.optimize import minimize
 
         classes = evidence.statistics
+        if 2 * classes.n > classes.features.d:  # a rotation to fewer dimensions costs more than it saves
+            classes = classes.unrotated
         n_rows, n_classes, width = classes.n, classes.n_classes, classes.features.width
         strength = self.regularisation * n_rows
         mean = classes.features.mean
@@ -170,12 +172,13 @@ class PACTranDirichlet(Estimator):
         indices, n_classes = class_indices(evidence.labels, self.name)
         prior = self.alpha * np.bincount(indices)[:, None] / len(indices) + _TINY
         counts = class_sums(probabilities, indices, n_classes)
-        for _ in range(self.iterations):
+        logs = np.log(probabilities.astype(np.float64) + _TINY)
+        for remaining in reversed(range(self.iterations)):
             posterior = prior + counts
             evidence_of = digamma(posterior)
             if self._normalised:
                 evidence_of = evidence_of - digamma(posterior.sum(axis=0))
-            counts, divergence = _assign(probabilities, indices, evidence_of)
+            counts, divergence = _assign(logs, indices, evidence_of, measure=remaining == 0)
         bound = self._bound(prior, posterior, divergence, probabilities)
         return {self.name: -bound / (len(indices) * n_classes) + self._offset}
 
@@ -237,26 +240,28 @@ class PACTranGamma(PACTranDirichlet):
         return float((gammaln(prior) - gammaln(posterior)).sum() + divergence + (np.log(weights) - 1).sum())
 
 
-_CHUNK_ROWS = 8192
+_CHUNK_ROWS = 1024  # so that a chunk of a few hundred source classes stays in the cache
 
 
 def _assign(
-    probabilities: NDArray[np.floating[Any]], indices: NDArray[np.int64], evidence_of: NDArray[np.float64]
+    logs: NDArray[np.float64], indices: NDArray[np.int64], evidence_of: NDArray[np.float64], measure: bool
 ) -> tuple[NDArray[np.float64], float]:
-    """Sums by class of q, which is softmax(log P + evidence_of[class]) of each row, and sum of q (log q - log P)."""
+    """Sums by class of q, which is softmax(log P + evidence_of[class]) of each row; and sum of q (log q - log P).
+
+    The second is 0 unless `measure` is true.
+    """
     counts = np.zeros_like(evidence_of)
     divergence = 0.0
     for start in range(0, len(indices), _CHUNK_ROWS):
         rows = slice(start, start + _CHUNK_ROWS)
-        added = evidence_of[indices[rows]]
-        log_q = np.log(probabilities[rows].astype(np.float64) + _TINY) + added
+        log_q = logs[rows] + evidence_of[indices[rows]]
         log_q -= log_q.max(axis=1, keepdims=True)
         q = np.exp(log_q)
         mass = q.sum(axis=1, keepdims=True)
         q /= mass
         counts += class_sums(q, indices[rows], len(counts))
-        log_p = np.log(probabilities[rows].astype(np.float64) + _TINY)
-        divergence += float((q * (log_q - np.log(mass) - log_p)).sum())
+        if measure:
+            divergence += float((q * (log_q - np.log(mass) - logs[rows])).sum())
     return counts, divergence
 
 

@@ -14,11 +14,11 @@ import numpy as np
 import modelselect as ms
 from modelselect.errors import InvalidInputError
 from modelselect.evidence.class_statistics import ClassStatistics
-from modelselect.evidence.linear_algebra import Matrix, Vector, chunks_of, positive_eigh
+from modelselect.evidence.linear_algebra import Matrix, Vector, positive_eigh
 from modelselect.evidence.statistics import FeatureStatistics
 from modelselect_plugins.estimators._shared.dissimilarity import standardization
 from modelselect_plugins.estimators._shared.regime import refuse_if_collapsed, warn_if_wide
-from modelselect_plugins.estimators.logme import log_evidence
+from modelselect_plugins.estimators.logme import ByEigenvectors, log_evidence
 from modelselect_plugins.estimators.sfda import self_challenging_posterior
 
 _STEPS = 6  # maximum
@@ -110,12 +110,12 @@ class PED(ms.Estimator):
             spectrum = FeatureStatistics(features.coordinates + shifts[classes.codes]).gram_eigh
         cross = (moved * classes.counts[:, None]).T
         squares = classes.counts.astype(np.float64)
-        return {self.name: log_evidence(spectrum, cross, squares, features.n, features.d)}
+        return {self.name: log_evidence(ByEigenvectors(spectrum, cross, squares), features.n, features.d)}
 
     def _motion(self, classes: ClassStatistics, deviation: Vector) -> Matrix:
         """(C, C) matrix that takes the class means to where they come to."""
-        basis = classes.features.basis
-        means = (classes.deviations if basis is None else classes.deviations @ basis.T) / deviation
+        classes = classes.unrotated
+        means = classes.deviations / deviation
         radii = np.sqrt(_variances(classes, means, deviation))
         motion = np.eye(classes.n_classes)
         first = 0.0
@@ -136,12 +136,10 @@ class PED(ms.Estimator):
 
 def _variances(classes: ClassStatistics, means: Matrix, deviation: Vector) -> Vector:
     """(C,) summed variances of each class's rows over `deviation`; `means` are theirs, less the mean of all."""
-    features = classes.features
-    mean = features.mean if features.basis is None else features.basis @ features.mean
     squares = np.zeros(classes.n_classes)
-    for part, chunk in chunks_of(features.features):
+    for part, chunk in classes.features.centred_chunks():
         codes = classes.codes[part]
-        lengths = np.square((chunk - mean) / deviation - means[codes]).sum(axis=1)
+        lengths = np.square(chunk / deviation - means[codes]).sum(axis=1)
         squares += np.bincount(codes, weights=lengths, minlength=len(squares))
     result: Vector = squares / classes.counts
     return result

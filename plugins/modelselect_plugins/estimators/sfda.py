@@ -81,7 +81,7 @@ def self_challenging_posterior(classes: ClassStatistics, shifts: Matrix | None =
     means = classes.deviations + shifts  # here and below minus the mean of all rows, to keep all digits
     within = classes.within_class_scatter / classes.n
     shrinkage = max(math.exp(-_STEEPNESS * largest_eigenvalue(within, features.ones)), _FLOOR)
-    first = _weights(shrunk(within, shrinkage, features.d), means)
+    first = _weights(within, shrinkage, features.d, means)
     confidence = np.empty(classes.n)
     centre = features.mean
     constant = _offsets(first, means, classes.priors) - first @ centre
@@ -110,7 +110,7 @@ def self_challenging_posterior(classes: ClassStatistics, shifts: Matrix | None =
     scatter += mixed + mixed.T + shifts.T @ (qq * shifts + qd * others) + others.T @ (qd * shifts + dd * others)
     scatter -= means.T @ (counts[:, None] * means)
 
-    second = _weights(shrunk(scatter / classes.n, shrinkage, features.d), means)
+    second = _weights(scatter / classes.n, shrinkage, features.d, means)
     total = 0.0
     for rows, chunk in features.chunks():
         sure, members = confidence[rows, None], codes[rows]
@@ -134,9 +134,10 @@ def largest_eigenvalue(within: Matrix, ones: Vector) -> float:
     return float(start @ within @ other)
 
 
-def _weights(covariance: Matrix, means: Matrix) -> Matrix:
-    """(C, K) of the linear discriminant."""
-    return solve_positive(covariance, means.T).T
+def _weights(covariance: Matrix, shrinkage: float, dimensions: int, means: Matrix) -> Matrix:
+    """(C, K) of the linear discriminant with the shrunk covariance."""
+    least = shrinkage * float(np.trace(covariance)) / dimensions
+    return solve_positive(shrunk(covariance, shrinkage, dimensions), means.T, least).T
 
 
 def _offsets(weights: Matrix, means: Matrix, priors: Vector) -> Vector:

@@ -61,9 +61,9 @@ class TransRate(ms.Estimator):
 
     def score(self, evidence: ms.Evidence) -> Mapping[str, float]:
         features, classes = evidence.feature_statistics, evidence.statistics
-        total = float(np.trace(features.scatter))
+        total = float(np.trace(features.smaller_scatter))
         distortion = self.distortion * (total if self.normalize and total > 0 else 1.0)
-        whole = _coding_rate(features.scatter, features.n * distortion)
+        whole = _coding_rate(features.smaller_scatter, features.n * distortion)
         rates = [
             _coding_rate(classes.smaller_class_gram(c), count * distortion) for c, count in enumerate(classes.counts)
         ]

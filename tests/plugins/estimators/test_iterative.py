@@ -13,6 +13,7 @@ from sklearn.svm import LinearSVC
 
 import modelselect as ms
 from modelselect.errors import EvidenceError, NotApplicableError, ScoreWarning
+from modelselect.evidence.linear_algebra import softmax
 from modelselect_plugins.estimators.itm import ITM, _batches, _folds, _Models
 from modelselect_plugins.estimators.lead import LEAD, _probabilities
 from modelselect_plugins.estimators.nleep import NLEEP
@@ -252,6 +253,20 @@ def test_the_rates_of_lead_are_mean_eigenvalues_of_the_tangent_kernel() -> None:
     for c in range(3):
         members = np.array(gradients)[labels == c]
         assert rates[c] == pytest.approx(np.linalg.eigvalsh(members @ members.T).mean())
+
+
+@pytest.mark.parametrize("width", [8, 200])
+def test_the_support_vector_machines_of_lead_are_at_their_optimum(width: int) -> None:
+    """Along some directions features vary a thousand times as much as along others, as those of networks do."""
+    features, labels = draw(7, width=width)
+    features = features @ np.random.default_rng(1).normal(size=(width, width)) * np.geomspace(1, 1e-3, width)
+    standard = (features - features.mean(axis=0)) / features.std(axis=0)
+    machines = LinearSVC(C=1.0, loss="squared_hinge", dual=width > 120, tol=1e-9, max_iter=1_000_000)
+    decisions = machines.fit(standard, labels).decision_function(standard)
+    expected = softmax(decisions)[np.arange(len(labels)), labels]
+    ours = _probabilities(features, labels)[np.arange(len(labels)), labels]
+    np.testing.assert_allclose(ours, expected, atol=2e-3)
+    assert ours.mean() == pytest.approx(expected.mean(), rel=1e-3)
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])
