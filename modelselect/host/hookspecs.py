@@ -20,6 +20,7 @@ from modelselect.estimators.estimator import Estimator
 from modelselect.executor import Executor
 from modelselect.extraction.extractor import Extractor
 from modelselect.host.entry_points import PROJECT
+from modelselect.protocols.protocol import Protocol
 from modelselect.ranking.ranking import Ranking
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ RESERVED_COMMANDS = (
     "pools",
     "predict",
     "report",
+    "reproduce",
     "search",
     "select",
     "store",
@@ -168,6 +170,23 @@ def modelselect_register_pools() -> Sequence[Pool]:
     ...     return [Pool("tiny", "Networks for tests.", "image", ("embedded:plain*", "embedded:vit*"))]
     >>> modelselect_register_pools()[0].members
     ('embedded:plain*', 'embedded:vit*')
+    """
+    raise NotImplementedError
+
+
+@hookspec
+def modelselect_register_protocols() -> Sequence[Protocol]:
+    """Protocols: published experiments as data, which `modelselect reproduce NAME` runs.
+
+    >>> import modelselect
+    >>> from modelselect.protocols import Experiment, Method, Protocol
+    >>> @modelselect.hookimpl
+    ... def modelselect_register_protocols():
+    ...     table = Experiment("Table 1", "agreement of two methods")
+    ...     methods = (Method("LogME", "logme"), Method("NCTI", "ncti"))
+    ...     return [Protocol("mine", "My table.", "A. Author: My paper, 2026.", (table,), methods=methods)]
+    >>> modelselect_register_protocols()[0].methods[1].label
+    'NCTI'
     """
     raise NotImplementedError
 

@@ -168,7 +168,7 @@ def default_candidates(modality: str) -> DefaultCandidates:
     if named := os.environ.get(POOL_VARIABLE, "").strip():
         parts = {part.strip(): tuple(_opened(part)) for part in _parts(named)}
         return DefaultCandidates(f"your own pool {POOL_VARIABLE}", parts, True)
-    parts = {f"{POOL}:{pool.name}": pool.members for pool in pools() if pool.modality == modality}
+    parts = {f"{POOL}:{pool.name}": pool.members for pool in pools() if pool.offered and pool.modality == modality}
     if not parts:
         raise InvalidInputError(
             f"no candidates are given, and no pool holds candidates for {modality} rows (`modelselect pools` lists the "
