@@ -18,6 +18,7 @@ from modelselect.errors import (
     ModelSelectError,
     NoExceptionError,
     SearchError,
+    UnknownNameError,
     contained,
     did_you_mean,
 )
@@ -25,6 +26,7 @@ from modelselect.estimators.estimator import Estimator
 from modelselect.estimators.unusable import usable
 from modelselect.host.defaults import DEFAULT_ESTIMATORS, FOLDER_ZOO, HUB_ZOO
 from modelselect.host.host import Host, get_host
+from modelselect.protocols.protocol import TruthTable
 
 POOL_VARIABLE = "MODELSELECT_POOL"
 """The environment variable that names the candidates of a run without candidates."""
@@ -103,6 +105,29 @@ def pools() -> list[Pool]:
     ['text-small', 'text']
     """
     return list(get_host().pools.values())
+
+
+TRUTH = "truth:"
+"""Stands before the name of known accuracies: `truth:cnns-11x11`."""
+
+
+def find_truth(name: str) -> TruthTable:
+    """The known accuracies of this name, which a protocol brings.
+
+    Args:
+        name: with or without `truth:`.
+
+    Raises:
+        UnknownNameError: no protocol has known accuracies of this name.
+
+    >>> find_truth("truth:cnns-11x11").commit
+    '3b7edf7 and b18d395'
+    """
+    tables = {p.truth.name: p.truth for p in get_host().protocols.values() if p.truth is not None}
+    plain = name.removeprefix(TRUTH)
+    if plain not in tables:
+        raise UnknownNameError("truth", plain, tables)
+    return tables[plain]
 
 
 def _search_zoo(text: str) -> Iterator[Candidate]:

@@ -162,7 +162,7 @@ def _scored(
     figures = [
         figure
         for measure in protocol.measures
-        for method in protocol.methods
+        for method in material.protocol.methods
         for figure in _figures(protocol, found, measure, method.label)
     ]
     figures += list(_printed_scores(protocol, found, scale))

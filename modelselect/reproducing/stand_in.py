@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,9 @@ _LAB_WITH_CODE = ("resnet8_cifar10", "simpnet_slim_svhn", "nascnn_ai85_cifar10",
 _LAB_PLAIN = ("mobilenetv2_100_224_in1k", "mobilenetv2_100_224_inat_bird", "mobilenetv1_100_224_in1k")
 _EVERY = 3
 """Every third candidate of the demo's zoo is taken: four, of different families."""
+
+_SETTINGS = 3
+"""Settings of one estimator that are run."""
 
 _PARTS = 3
 """Datasets that the demo's rows are made into."""
@@ -80,11 +83,20 @@ def stand_in(protocol: Protocol, trust_remote_code: bool) -> StandIn:
         per_class=(4,) if protocol.per_class else (),
         seeds=min(protocol.seeds, 1 if several else 2),
         source_size=ROWS,
-        methods=tuple(_quick(protocol, method) for method in protocol.methods),
+        methods=tuple(_quick(protocol, method) for method in _few(protocol.methods)),
         training=None if protocol.training is None else _TRAINING,
     )
     lab = lab_folder()
     return _embedded(small) if lab is None else _lab(small, lab, trust_remote_code)
+
+
+def _few(methods: Sequence[Method]) -> list[Method]:
+    """The methods, but of an estimator with many settings only the first few."""
+    kept: list[Method] = []
+    for method in methods:
+        if sum(other.estimator == method.estimator for other in kept) < _SETTINGS:
+            kept.append(method)
+    return kept
 
 
 def _quick(protocol: Protocol, method: Method) -> Method:

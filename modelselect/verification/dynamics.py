@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,6 +18,12 @@ from modelselect.host.lookup import find_estimator
 if TYPE_CHECKING:
     import pandas as pd
     import torch
+
+Batches: TypeAlias = Callable[[], Iterable[tuple[Any, Any]]]
+"""Makes batches of inputs and labels."""
+
+Features: TypeAlias = "Callable[[torch.nn.Module, Any], torch.Tensor]"
+"""From a module and inputs to (B, D) features."""
 
 WATCHED = ("persistence", "nc")
 """What a training can be watched for."""
@@ -171,7 +177,7 @@ class TrainingDynamics:
         self,
         module: torch.nn.Module,
         batches: Iterable[tuple[Any, Any]],
-        features: Callable[[torch.nn.Module, Any], torch.Tensor] | None = None,
+        features: Features | None = None,
         **more: float,
     ) -> None:
         """Adds an epoch of a training loop of your own.
@@ -221,8 +227,8 @@ class TrainingDynamics:
 
     def trainer_callback(
         self,
-        batches: Callable[[], Iterable[tuple[Any, Any]]],
-        features: Callable[[torch.nn.Module, Any], torch.Tensor] | None = None,
+        batches: Batches,
+        features: Features | None = None,
     ) -> Any:
         """A callback for `transformers.Trainer` that adds an epoch at the end of each.
 
@@ -230,15 +236,7 @@ class TrainingDynamics:
             batches: makes the batches for `after_epoch`; called at the end of each epoch.
             features: as for `after_epoch`.
         """
-        import transformers
-
-        dynamics = self
-
-        class Watching(transformers.TrainerCallback):
-            def on_epoch_end(self, args: Any, state: Any, control: Any, **known: Any) -> None:
-                dynamics.after_epoch(known["model"], batches(), features)
-
-        return Watching()
+        return _TrainerCallback(self, batches, features)
 
     def to_pandas(self) -> pd.DataFrame:
         """One row for each epoch."""
@@ -261,6 +259,21 @@ class TrainingDynamics:
             InvalidInputError: no epoch was recorded.
         """
         return plot_dynamics({"": self.epochs}, path)
+
+
+class _TrainerCallback:
+    """What `transformers.Trainer` takes as a callback: it has a method for every event."""
+
+    def __init__(self, dynamics: TrainingDynamics, batches: Batches, features: Features | None) -> None:
+        self._dynamics, self._batches, self._features = dynamics, batches, features
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **known: Any) -> None:
+        self._dynamics.after_epoch(known["model"], self._batches(), self._features)
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        if not name.startswith("on_"):
+            raise AttributeError(name)
+        return lambda *arguments, **known: None
 
 
 def plot_dynamics(curves: Mapping[str, Sequence[Mapping[str, float]]], path: str | os.PathLike[str] | None) -> Any:
