@@ -55,6 +55,12 @@ GROUPS: Mapping[str, Group] = {
         ("score", "score_pool", "standard_error", "Evidence", "agreement", "Agreement"),
     ),
     "benchmark": Group("Benchmarks", "Estimators compared with known fine-tuning results.", ("benchmark", "Benchmark")),
+    "reproduce": Group(
+        "Published experiments",
+        "Experiments of papers, run by name.",
+        ("reproduce", "Reproduction"),
+        faces=("modelselect.protocols",),
+    ),
     "candidates": Group(
         "Candidates",
         "Models that can be chosen, and what one is once it is loaded.",

@@ -21,6 +21,8 @@ from .host.lookup import pools as pools
 from .host.lookup import search as search
 from .leaderboard.leaderboard import Leaderboard as Leaderboard
 from .probe.probe import Probe as Probe
+from .reproducing.reproduction import Reproduction as Reproduction
+from .reproducing.running import reproduce as reproduce
 from .scoring import score as score
 from .scoring import score_pool as score_pool
 from .scoring import standard_error as standard_error
@@ -49,6 +51,7 @@ __all__ = [
     "Outcome",
     "Plan",
     "Probe",
+    "Reproduction",
     "Zoo",
     "agreement",
     "archi2vec",
@@ -58,6 +61,7 @@ __all__ = [
     "load",
     "plan",
     "pools",
+    "reproduce",
     "score",
     "score_pool",
     "search",

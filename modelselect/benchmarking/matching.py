@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from modelselect.benchmarking.truth import Truth, listed_names
 from modelselect.candidates.candidate import Candidate
@@ -14,13 +16,16 @@ def match(truth: Truth, datasets: Sequence[str], candidates: Sequence[Candidate]
     """The truth of these candidates on these datasets, by dataset and candidate id; and the truth's name of each id.
 
     A model of the truth matches a candidate by the candidate's id, the id without the revision, the name, or the last
-    part of a name that is a path.
+    part of a name that is a path. A name without a tag that matches nothing so matches a candidate by the architecture
+    alone, whatever the zoo, the tag, capitals and separators, if only one candidate has it: `DenseNet-121` is
+    `torchvision:densenet121.IMAGENET1K_V1`. A note says so.
 
     Raises:
         InvalidInputError: the truth lacks a dataset, or knows fewer than two of the candidates on one; or a name
             matches two candidates, or two names match one candidate.
     """
-    keys = _keys(candidates)
+    keys, alike = _keys(candidates), _alike(candidates)
+    loose: dict[str, str] = {}
     meanings: dict[str, dict[str, str]] = {}
     called: dict[str, str] = {}
     for dataset in datasets:
@@ -39,7 +44,11 @@ def match(truth: Truth, datasets: Sequence[str], candidates: Sequence[Candidate]
                     "whole id in the truth."
                 )
             if not meant:
-                continue
+                near = [] if "." in model else alike.get(_plain(model), [])
+                if len(near) != 1 or near[0] in ids.values() or _exact(truth.accuracies[dataset], keys, near[0]):
+                    continue
+                meant = near
+                loose[model] = near[0]
             if meant[0] in ids.values():
                 raise InvalidInputError(
                     f"the truth has two accuracies of {meant[0]} on {dataset}, one of them as {model!r}; expected one. "
@@ -52,9 +61,13 @@ def match(truth: Truth, datasets: Sequence[str], candidates: Sequence[Candidate]
                 f"{len(ids)} of the truth's {len(truth.accuracies[dataset])} models on {dataset} "
                 f"({listed_names(truth.accuracies[dataset])}) are among the {len(candidates)} candidates "
                 f"({listed_names(c.id for c in candidates)}); expected two or more. Use the candidates' ids or names "
-                "in the truth."
+                f"in the truth.{_differences(truth.accuracies[dataset], alike, ids)}"
             )
-    return truth.renamed(meanings), called
+    found = truth.renamed(meanings)
+    if loose:
+        pairs = [f"{model} as {key}" for model, key in loose.items()]
+        found = replace(found, notes=(*found.notes, f"Matched by the architecture alone: {listed_names(pairs)}."))
+    return found, called
 
 
 def names_of(candidates: Sequence[Candidate], called: Mapping[str, str]) -> dict[str, str]:
@@ -71,6 +84,38 @@ def names_of(candidates: Sequence[Candidate], called: Mapping[str, str]) -> dict
     names = {c.id: called.get(c.id) or short(c) for c in candidates}
     taken = list(names.values())
     return {key: name if taken.count(name) == 1 else key for key, name in names.items()}
+
+
+def _plain(name: str) -> str:
+    """The architecture of a name, in lower case and without separators.
+
+    >>> _plain("timm:densenet121.ra_in1k@a1"), _plain("DenseNet-121"), _plain("Inception V3")
+    ('densenet121', 'densenet121', 'inceptionv3')
+    """
+    name = name.partition("@")[0].rstrip("/").rsplit("/", 1)[-1].rsplit(":", 1)[-1].partition("?")[0]
+    return re.sub(r"[^a-z0-9]", "", name.partition(".")[0].lower())
+
+
+def _alike(candidates: Sequence[Candidate]) -> dict[str, list[str]]:
+    """The candidate ids of each architecture."""
+    found: dict[str, list[str]] = {}
+    for candidate in candidates:
+        found.setdefault(_plain(candidate.name), []).append(candidate.id)
+    return found
+
+
+def _exact(models: Mapping[str, float], keys: Mapping[str, list[str]], candidate: str) -> bool:
+    """Whether a model of the truth names this candidate exactly."""
+    return any(keys.get(model) == [candidate] for model in models)
+
+
+def _differences(models: Mapping[str, float], alike: Mapping[str, list[str]], ids: Mapping[str, str]) -> str:
+    """Which names differ from those of candidates in zoo or tag alone, as a sentence; empty if none does."""
+    near = {model: alike[plain] for model in models if model not in ids and (plain := _plain(model)) in alike}
+    if not near:
+        return ""
+    model, keys = next(iter(near.items()))
+    return f" {model!r} and {listed_names(keys)} have the same architecture, and differ in the zoo or the tag."
 
 
 def _keys(candidates: Sequence[Candidate]) -> dict[str, list[str]]:

@@ -7,7 +7,7 @@ import io
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from modelselect.errors import InvalidInputError
 from modelselect.history.database import Database
 from modelselect.history.records import ACCURACY
+from modelselect.host.lookup import TRUTH, find_truth
 from modelselect.utils.text import csv_cell, text_of_csv
 
 if TYPE_CHECKING:
@@ -72,7 +73,8 @@ def read_truth(given: Any, columns: Mapping[str, str] | None = None) -> Truth:
     Args:
         given: a CSV file or a DataFrame, long (columns `dataset`, `model` or `candidate`, `accuracy` or `value`, and
             perhaps `rows`, the number of test rows) or wide (a column `model`, and one for each dataset); a mapping
-            dataset -> model -> accuracy, or a list of accuracies; or a `History`. If one accuracy is above 1, all are
+            dataset -> model -> accuracy, or a list of accuracies; a `History`; or `truth:NAME`, accuracies that a
+            protocol brings. If one accuracy is above 1, all are
             in per cent. Several results of one model on one dataset count by their mean. Empty cells are unknown.
         columns: the table's own names for `dataset`, `model`, `accuracy` and `rows`, where they differ.
 
@@ -83,6 +85,14 @@ def read_truth(given: Any, columns: Mapping[str, str] | None = None) -> Truth:
     {'pets': {'resnet18': 0.88, 'vgg11': 0.855}}
     """
     rows: dict[str, dict[str, int]] = {}
+    if isinstance(given, str) and given.startswith(TRUTH):
+        table = find_truth(given)
+        source = f"{table.source} ({table.commit})" if table.commit else table.source
+        named = _checked(
+            {d: {table.models.get(m, m): [v] for m, v in by.items()} for d, by in table.accuracies.items()}, rows
+        )
+        notes = (f"The accuracies are those of {source}; licence: {table.licence}.", table.note)
+        return replace(named, notes=(*named.notes, *(note for note in notes if note)))
     if isinstance(given, Database):
         found = _of_history(given)
     elif _is_matrix(given):

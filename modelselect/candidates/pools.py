@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 POOL = "pool"
 """Stands in a candidate expression for a zoo: `pool:images-fast` is the pool of that name."""
@@ -17,6 +18,8 @@ class Pool:
         summary: what the pool is good for, in one sentence.
         modality: `image` or `text`: what its candidates take.
         members: candidate expressions, the most promising first.
+        offered: whether a run without candidates chooses from the pool. Pools of published experiments are not offered.
+        absent: what belongs to the pool but is in no zoo: by name, where the weights are and what they need.
 
     >>> Pool("tiny", "Networks for tests.", "image", ("embedded:plain*", "embedded:vit*")).name
     'tiny'
@@ -26,3 +29,5 @@ class Pool:
     summary: str
     modality: str
     members: tuple[str, ...]
+    offered: bool = True
+    absent: Mapping[str, str] = field(default_factory=dict)

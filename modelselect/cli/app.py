@@ -1,4 +1,4 @@
-"""The command line: `modelselect demo | select | predict | benchmark | report | search | embed | history | ...`.
+"""The command line: `modelselect demo | select | predict | benchmark | reproduce | report | search | history | ...`.
 
 Exit codes: 0 done, 1 nothing could be ranked, 2 bad usage, 74 the answer could not be printed, 130 interrupted
 (Ctrl-C), 143 ended (SIGTERM). Nothing heavy is imported before a command runs.
@@ -30,6 +30,7 @@ from modelselect.cli.listings import plugins, pools, search, store, zoos
 from modelselect.cli.new import new
 from modelselect.cli.predict import predict
 from modelselect.cli.report import report
+from modelselect.cli.reproduce import reproduce
 from modelselect.cli.select import select
 from modelselect.cli.streams import apart, kept_apart, open_standard_streams
 from modelselect.cli.terminal import complain, loaded_host
@@ -83,6 +84,7 @@ for command in (
     predict,
     report,
     benchmark,
+    reproduce,
     search,
     embed,
     estimators,

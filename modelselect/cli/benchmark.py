@@ -27,7 +27,8 @@ def benchmark(
         list[str] | None, typer.Option("--candidates", "-c", help="More candidates; may be repeated.")
     ] = None,
     truth: Annotated[
-        Path | None, typer.Option(help="Known accuracies: a CSV file dataset,model,accuracy.", show_default=False)
+        str | None,
+        typer.Option(help="Known accuracies: a CSV file dataset,model,accuracy; or truth:NAME.", show_default=False),
     ] = None,
     verify: Annotated[
         str | None, typer.Option(help="Fine-tune all candidates instead: full, head or lora.", show_default=False)

@@ -206,5 +206,5 @@ def _reporting(context: EvaluationContext, candidate: Candidate) -> EpochProgres
 def _verified(stored: Mapping[str, Any]) -> Verified:
     """The result as it was before it was stored. JSON has lists only, and earlier versions stored less."""
     pairs = {name: tuple(map(tuple, stored.get(name, ()))) for name in ("curve", "mistakes")}
-    numbers = {name: tuple(stored.get(name, ())) for name in ("interval", "class_rows")}
+    numbers = {name: tuple(stored.get(name, ())) for name in ("interval", "class_rows", "dynamics")}
     return Verified(**dict(stored) | pairs | numbers)

@@ -393,7 +393,21 @@ class Settings:
         return {"method": self.verify, **asdict(self.recipe)}
 
 
-class BenchmarkKeywords(TypedDict, total=False):
+class RunKeywords(TypedDict, total=False):
+    """The keywords that everything takes that runs candidates: where and how they run."""
+
+    device: str
+    executor: str | Executor
+    cache_dir: str | os.PathLike[str] | None
+    trust_remote_code: bool
+    seed: int
+    batch_size: int | None
+    precision: str
+    compile: bool
+    progress: bool
+
+
+class BenchmarkKeywords(RunKeywords, total=False):
     """The keywords that `select()`, `plan()` and `benchmark()` share. A test holds them to the fields of `Settings`."""
 
     estimators: EstimatorChoice
@@ -404,16 +418,7 @@ class BenchmarkKeywords(TypedDict, total=False):
     max_corrupt: float
     max_pixels: int | None
     source: Any
-    device: str
-    executor: str | Executor
-    cache_dir: str | os.PathLike[str] | None
-    trust_remote_code: bool
-    seed: int
-    batch_size: int | None
-    precision: str
-    compile: bool
     fine_tuning: FineTuning | None
-    progress: bool
 
 
 class Keywords(BenchmarkKeywords, total=False):

@@ -20,6 +20,7 @@ from modelselect.estimators.estimator import Estimator
 from modelselect.executor import Executor
 from modelselect.extraction.extractor import Extractor
 from modelselect.host.entry_points import PROJECT
+from modelselect.protocols.protocol import Protocol
 from modelselect.ranking.ranking import Ranking
 from modelselect.ranking.report_section import ReportSection
 
@@ -49,6 +50,7 @@ RESERVED_COMMANDS = (
     "pools",
     "predict",
     "report",
+    "reproduce",
     "search",
     "select",
     "store",
@@ -189,6 +191,23 @@ def modelselect_register_report_sections() -> Sequence[ReportSection]:
     ...     return [Count()]
     >>> modelselect_register_report_sections()[0].blocks(modelselect.Leaderboard.empty())[0].text
     '0 candidates were compared.'
+    """
+    raise NotImplementedError
+
+
+@hookspec
+def modelselect_register_protocols() -> Sequence[Protocol]:
+    """Protocols: published experiments as data, which `modelselect reproduce NAME` runs.
+
+    >>> import modelselect
+    >>> from modelselect.protocols import Experiment, Method, Protocol
+    >>> @modelselect.hookimpl
+    ... def modelselect_register_protocols():
+    ...     table = Experiment("Table 1", "agreement of two methods")
+    ...     methods = (Method("LogME", "logme"), Method("NCTI", "ncti"))
+    ...     return [Protocol("mine", "My table.", "A. Author: My paper, 2026.", (table,), methods=methods)]
+    >>> modelselect_register_protocols()[0].methods[1].label
+    'NCTI'
     """
     raise NotImplementedError
 

@@ -34,6 +34,7 @@ from modelselect.host.entry_points import (
 from modelselect.host.hookspecs import CONTRACT, RESERVED_COMMANDS
 from modelselect.host.patience import EVENT_SECONDS, SECONDS_VARIABLE, PluginTimeoutError, load_seconds, within
 from modelselect.host.validation import KINDS, one_line, singular, validate_plugin
+from modelselect.protocols.protocol import Protocol
 from modelselect.ranking.report_section import ReportSection
 from modelselect.utils.versions import DISTRIBUTION, __version__
 
@@ -84,6 +85,7 @@ class Host:
         self.architecture_encoders: dict[str, Encoder] = {}
         self.pools: dict[str, Pool] = {}
         self.report_sections: dict[str, ReportSection] = {}
+        self.protocols: dict[str, Protocol] = {}
         self.commands: dict[str, Any] = {}
         self._owners: dict[tuple[str, str], Plugin] = {}
         self._manager = pluggy.PluginManager(PROJECT)
@@ -167,6 +169,9 @@ class Host:
 
     def pool(self, name: str) -> Pool:
         return _look_up("pool", name, self.pools)
+
+    def protocol(self, name: str) -> Protocol:
+        return _look_up("protocol", name, self.protocols)
 
     def owner(self, kind: str, name: str) -> Plugin:
         """The plugin that registered `name`."""

@@ -18,6 +18,7 @@ from modelselect.errors import (
     ModelSelectError,
     NoExceptionError,
     SearchError,
+    UnknownNameError,
     contained,
     did_you_mean,
 )
@@ -25,6 +26,7 @@ from modelselect.estimators.estimator import Estimator
 from modelselect.estimators.unusable import usable
 from modelselect.host.defaults import DEFAULT_ESTIMATORS, FOLDER_ZOO, HUB_ZOO
 from modelselect.host.host import Host, get_host
+from modelselect.protocols.protocol import TruthTable
 from modelselect.ranking.report_section import ReportSection
 
 POOL_VARIABLE = "MODELSELECT_POOL"
@@ -112,6 +114,29 @@ def added_sections() -> list[tuple[ReportSection, str]]:
     return [(section, host.owner("report_sections", name).owner) for name, section in host.report_sections.items()]
 
 
+TRUTH = "truth:"
+"""Stands before the name of known accuracies: `truth:cnns-11x11`."""
+
+
+def find_truth(name: str) -> TruthTable:
+    """The known accuracies of this name, which a protocol brings.
+
+    Args:
+        name: with or without `truth:`.
+
+    Raises:
+        UnknownNameError: no protocol has known accuracies of this name.
+
+    >>> find_truth("truth:cnns-11x11").commit
+    '3b7edf7 and b18d395'
+    """
+    tables = {p.truth.name: p.truth for p in get_host().protocols.values() if p.truth is not None}
+    plain = name.removeprefix(TRUTH)
+    if plain not in tables:
+        raise UnknownNameError("truth", plain, tables)
+    return tables[plain]
+
+
 def _search_zoo(text: str) -> Iterator[Candidate]:
     expression, host = Expression.parse(text), get_host()
     zoo = host.zoo(expression.zoo)
@@ -175,7 +200,7 @@ def default_candidates(modality: str) -> DefaultCandidates:
     if named := os.environ.get(POOL_VARIABLE, "").strip():
         parts = {part.strip(): tuple(_opened(part)) for part in _parts(named)}
         return DefaultCandidates(f"your own pool {POOL_VARIABLE}", parts, True)
-    parts = {f"{POOL}:{pool.name}": pool.members for pool in pools() if pool.modality == modality}
+    parts = {f"{POOL}:{pool.name}": pool.members for pool in pools() if pool.offered and pool.modality == modality}
     if not parts:
         raise InvalidInputError(
             f"no candidates are given, and no pool holds candidates for {modality} rows (`modelselect pools` lists the "

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Set
+from dataclasses import fields
 from typing import Any
 
+from modelselect.agreement import Agreement
 from modelselect.architectures.encoder import Encoder
 from modelselect.candidates.pools import POOL, Pool
 from modelselect.candidates.zoo import Zoo
@@ -13,6 +15,7 @@ from modelselect.estimators.estimator import Estimator
 from modelselect.evidence.evidence import FIELDS
 from modelselect.executor import Executor
 from modelselect.extraction.extractor import Extractor
+from modelselect.protocols.protocol import SCORE, Protocol
 from modelselect.ranking.report_section import ReportSection
 from modelselect.utils.text import REGISTERED_NAME
 
@@ -24,9 +27,13 @@ KINDS = (
     "architecture_encoders",
     "pools",
     "report_sections",
+    "protocols",
     "commands",
 )
 """The kinds of objects that a plugin may register; the hook is `modelselect_register_<kind>`."""
+
+MEASURES = {field.name for field in fields(Agreement)} - {"k", "n", "left_out"}
+"""The figures of an agreement, which a protocol may measure."""
 
 
 def validate_plugin(kind: str, name: object, item: Any) -> None:
@@ -46,6 +53,8 @@ def validate_plugin(kind: str, name: object, item: Any) -> None:
             raise PluginError(f"zoo {name!r} is called {POOL!r}, which stands for pools in expressions; rename the zoo")
     elif isinstance(item, Pool):
         _validate_pool(item)
+    elif isinstance(item, Protocol):
+        _validate_protocol(item)
     elif isinstance(item, Estimator):
         _validate_estimator(item)
     elif isinstance(item, ReportSection):
@@ -74,6 +83,20 @@ def _validate_pool(pool: Pool) -> None:
         )
     if any(member.startswith(f"{POOL}:") for member in members):
         raise PluginError(f"pool {pool.name!r} has a pool among its members; list the members of that pool instead")
+
+
+def _validate_protocol(protocol: Protocol) -> None:
+    runs = [protocol.methods, protocol.training, protocol.architectures]
+    if not protocol.obstacle and not any(runs):
+        raise PluginError(
+            f"protocol {protocol.name!r} has nothing to run; give it methods, training or architectures, or "
+            "experiments whose obstacle says why they cannot be run"
+        )
+    unknown = sorted({*protocol.measures, *(p.measure for p in protocol.published if p.measure != SCORE)} - MEASURES)
+    if unknown:
+        raise PluginError(
+            f"protocol {protocol.name!r} has the measure {unknown[0]!r}; expected one of {', '.join(sorted(MEASURES))}"
+        )
 
 
 def _validate_estimator(estimator: Estimator) -> None:
@@ -131,6 +154,7 @@ def _expected_class(kind: str) -> type:
         "architecture_encoders": Encoder,
         "pools": Pool,
         "report_sections": ReportSection,
+        "protocols": Protocol,
     }
     return classes[kind]
 

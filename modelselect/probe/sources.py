@@ -15,6 +15,7 @@ from modelselect.probe.frames import frame_dataset
 from modelselect.probe.huggingface import HuggingFaceRows, hub_id, is_saved, open_hub, open_saved
 from modelselect.probe.listing import Listings
 from modelselect.probe.memory import MemoryRows
+from modelselect.probe.named import PREFIX, find_dataset
 from modelselect.probe.rows import Rows
 from modelselect.probe.splits import TRAIN, WHOLE, is_test, kind_of_split, test_refused
 from modelselect.probe.tables import (
@@ -108,6 +109,8 @@ def _refuse_what_is_marked_test(dataset: Any, name: str) -> None:
 def _open_path(
     given: str | os.PathLike[str], *, input: Input, label: str | None, split: str | None
 ) -> tuple[str, Splits]:
+    if isinstance(given, str) and given.startswith(PREFIX):
+        return _open_named(given, input=input, label=label, split=split)
     if not os.fspath(given):  # as a path, an empty text would be the working directory
         raise DatasetError(f"the dataset is an empty text; {_EXPECTED}.")
     try:
@@ -127,6 +130,18 @@ def _open_path(
         return given, open_hub(*found, split, input=input, label=label)
     hint = f" Did you mean {str(near[0])!r}?" if near else ""
     raise DatasetError(f"there is no folder or file {str(given)!r}.{hint} Give {_EXPECTED.removeprefix('expected ')}.")
+
+
+def _open_named(expression: str, *, input: Input, label: str | None, split: str | None) -> tuple[str, Splits]:
+    """The splits of a dataset that is known by name. Its columns and its split count where the user names none."""
+    named = find_dataset(expression)
+    if named.folder is not None:
+        _, splits = _open_path(named.place, input=input, label=label, split=split)
+    else:
+        _, splits = _open_path(named.place, input=input or named.input, label=label or named.label, split=split)
+    if split is None and named.split is not None and named.split in splits:
+        splits = {named.split: splits[named.split]}
+    return named.name, splits
 
 
 def _open_folder(path: Path, split: str | None, *, input: Input, label: str | None) -> Splits:

@@ -1,3 +1,5 @@
+from .dynamics import TrainingDynamics as TrainingDynamics
+from .dynamics import neural_collapse as neural_collapse
 from .model import Model as Model
 from .prediction import Prediction as Prediction
 from .prediction import Predictions as Predictions
@@ -20,8 +22,10 @@ __all__ = [
     "Prediction",
     "Predictions",
     "Rates",
+    "TrainingDynamics",
     "Verified",
     "check_method",
+    "neural_collapse",
     "verify",
     "wilson_interval",
 ]

@@ -39,6 +39,9 @@ class Epoch(NamedTuple):
     training_accuracy: float | None = None
 
 
+Watch = Callable[[Any], None]
+"""Called with the network after each epoch; it leaves the weights as they are."""
+
 Report = Callable[[int, Epoch], None]
 """Called with the number of an epoch, from 1, and its results; may raise to end the training."""
 
@@ -56,6 +59,7 @@ class Job:
         brief: whether the training ends after its first epoch. The schedule stays that of the whole training, so a
             whole training continues from the checkpoint. Without validation rows, the predictions for the rows of the
             second half of the epoch are counted, which are made before the network trains on these rows.
+        watch: is shown the network after each epoch.
     """
 
     backbone: Backbone
@@ -67,6 +71,7 @@ class Job:
     seed: int
     device: str
     brief: bool = False
+    watch: Watch | None = None
 
 
 class Ahead(NamedTuple):

@@ -101,6 +101,8 @@ def train(
             progress.add(_validated(epoch, network, job, part, accelerator), network)
             if checkpoint:
                 _save(checkpoint, progress.state(network, optimizer, accelerator), accelerator)
+            if job.watch:
+                job.watch(network)
             if report:
                 report(len(progress.history), progress.history[-1])
         progress.restore_best(network)

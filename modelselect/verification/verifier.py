@@ -7,7 +7,7 @@ import copy
 import math
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -25,8 +25,10 @@ from modelselect.extraction.devices import check_precision
 from modelselect.extraction.inputs import InputCache
 from modelselect.probe.probe import Probe
 from modelselect.verification.checkpoint import Checkpoint
+from modelselect.verification.dynamics import TrainingDynamics
 from modelselect.verification.job import Epoch, Job, Rows, Trained
 from modelselect.verification.memory import within_memory
+from modelselect.verification.network import training_batch
 from modelselect.verification.processes import accelerated, is_first_process, launched_together, reproducible
 from modelselect.verification.recipe import FineTuning, Rates, check_method
 from modelselect.verification.search import first_trial, search
@@ -68,6 +70,7 @@ class Verified:
         class_rows: number of labelled held-out rows of each class.
         mistakes: (row, class, predicted class) of each held-out row that is classified wrongly; the row is its number
             in the holdout.
+        dynamics: for each epoch of a training that was watched, the measures by name.
     """
 
     accuracy: float
@@ -90,6 +93,7 @@ class Verified:
     curve: tuple[tuple[float, float | None], ...] = ()
     class_rows: tuple[int, ...] = ()
     mistakes: tuple[tuple[int, int, int], ...] = ()
+    dynamics: tuple[Mapping[str, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +128,7 @@ def verify(  # noqa: PLR0913 (the public way to fine-tune)
     folder: Path | None = None,
     keep: Keep | None = None,
     progress: EpochProgress | None = None,
+    watch: TrainingDynamics | str | Sequence[str] | None = None,
 ) -> Verified:
     """Fine-tunes a copy of the backbone with a new linear head, and measures it on held-out rows.
 
@@ -149,16 +154,21 @@ def verify(  # noqa: PLR0913 (the public way to fine-tune)
             trained, the backbone's with the prefix `body.`; and with `class_names` (those in training), `method`, and
             what a `Signature` describes.
         progress: called after every epoch.
+        watch: measures of the features after each epoch: names such as `("persistence", "nc")`, or a
+            `TrainingDynamics`, which collects them. They are in `Verified.dynamics`. The training is the same without
+            it, but for one thing: it begins anew where it was killed. Only for one training in one process.
 
     Raises:
         DatasetError: there are fewer than two classes to train on or no rows to measure on, or class names differ.
-        InvalidInputError: the method does not exist, or the device does not have the precision.
+        InvalidInputError: the method does not exist, the device does not have the precision, or `watch` is given for a
+            search or for several processes.
         CandidateError: the loss is not finite, the forward pass fails, or LoRA does not apply.
         OutOfMemoryError: not even two rows fit.
     """
     settings = settings or FineTuning()
     check_method(method)
     check_precision(settings.precision, device)
+    dynamics = _watched(watch, settings)
     started = time.perf_counter()
     task = _Task.of(backbone, training, holdout, spool or InputCache(None), settings, seed)
     part = settings.batch_size
@@ -168,6 +178,8 @@ def verify(  # noqa: PLR0913 (the public way to fine-tune)
         if method == "head":
             (task, scaling), part = within_memory(partial(_as_features, job, task), part, device)
             job = replace(job, backbone=_passing_on(backbone), training=task.training, validation=task.validation)
+        if dynamics is not None:
+            job, folder = replace(job, watch=partial(_watch, dynamics, job)), None
         trained, rates, trials = _trained(job, part, folder, progress)
         held = task.holdout
         assert held is not None
@@ -197,6 +209,7 @@ def verify(  # noqa: PLR0913 (the public way to fine-tune)
         curve=tuple((epoch.loss, epoch.accuracy) for epoch in trained.history),
         class_rows=tuple(np.bincount(held.targets, minlength=len(holdout.class_names)).tolist()),
         mistakes=tuple(zip(*(each[wrong].tolist() for each in (held.places, held.targets, named)), strict=True)),
+        dynamics=() if dynamics is None else tuple(dynamics.epochs),
     )
     if keep and is_first_process():
         names = [str(training.class_names[label]) for label in task.classes]
@@ -434,6 +447,37 @@ def _passing_on(backbone: Backbone) -> Backbone:
 
     preprocessing = CallablePreprocessing(lambda features: features, "features")
     return Backbone(backbone.candidate, torch.nn.Identity(), preprocessing, WholeOutput(), backbone.weights_key)
+
+
+# --- what is seen of a training ---------------------------------------------------------------------------------------
+
+
+def _watched(watch: TrainingDynamics | str | Sequence[str] | None, settings: FineTuning) -> TrainingDynamics | None:
+    if watch is None:
+        return None
+    if settings.trainings > 1 or launched_together():
+        raise InvalidInputError(
+            "watch= follows one training in one process; give one value of each learning rate and trials=1, and start "
+            "one process"
+        )
+    return watch if isinstance(watch, TrainingDynamics) else TrainingDynamics(watch)
+
+
+def _watch(dynamics: TrainingDynamics, job: Job, network: Any) -> None:
+    """Adds an epoch to the dynamics, from the training rows."""
+    import torch
+
+    rows = job.training
+    chosen = dynamics.sample(rows.targets)
+    device = next(network.parameters()).device
+    network.eval()
+    found = []
+    with torch.no_grad():
+        for part in np.array_split(chosen, max(1, -(-len(chosen) // job.settings.batch_size))):
+            batch = training_batch(job, rows, part, device)
+            found.append(job.backbone.read(network.body, batch).features.float().cpu())
+    head = [tensor.detach().float().cpu().numpy() for tensor in (network.head.weight, network.head.bias)]
+    dynamics.record(torch.cat(found).numpy(), rows.targets[chosen], *head)
 
 
 # --- one training or several -----------------------------------------------------------------------------------------

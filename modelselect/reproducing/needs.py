@@ -1,0 +1,145 @@
+"""What a protocol needs, and what of it is here: candidates, datasets, bytes and hours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from modelselect.candidates.candidate import Candidate
+from modelselect.candidates.zoo import bytes_to_download
+from modelselect.errors import ModelSelectError
+from modelselect.host.host import get_host
+from modelselect.host.lookup import pools, search
+from modelselect.probe.named import PREFIX, find_dataset
+from modelselect.protocols.protocol import Experiment, Protocol
+from modelselect.utils.text import in_bytes, listed
+
+State = Literal["runs here", "needs downloads", "cannot"]
+HERE: State = "runs here"
+DOWNLOADS: State = "needs downloads"
+CANNOT: State = "cannot"
+
+FEWEST_CANDIDATES = 2
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a protocol needs.
+
+    Attributes:
+        here: candidates that are on this machine.
+        away: candidates that have to be downloaded.
+        absent: what belongs to the experiment and is in no zoo, and where it is.
+        datasets: names of the datasets that are on this machine.
+        datasets_away: names of those that have to be downloaded.
+        unreadable: datasets that cannot be used, and why.
+        download_bytes: of everything that has to be downloaded and whose size is known.
+        hours: rough time of a whole run on one GPU.
+        terms: what has to be done before a download, by dataset.
+    """
+
+    here: tuple[Candidate, ...] = ()
+    away: tuple[Candidate, ...] = ()
+    absent: Mapping[str, str] = field(default_factory=dict)
+    datasets: tuple[str, ...] = ()
+    datasets_away: tuple[str, ...] = ()
+    unreadable: Mapping[str, str] = field(default_factory=dict)
+    download_bytes: int = 0
+    hours: float = 0.0
+    terms: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def can_run(self) -> bool:
+        """Whether something can be run without a download."""
+        return len(self.here) >= FEWEST_CANDIDATES and bool(self.datasets)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing has to be downloaded."""
+        return not self.away and not self.datasets_away
+
+    def sentences(self) -> list[str]:
+        """What is needed, in words."""
+        said = []
+        if self.away or self.datasets_away:
+            size = f" (about {in_bytes(self.download_bytes)})" if self.download_bytes else ""
+            what = [f"{len(self.away)} candidates"] if self.away else []
+            what += [f"the datasets {listed(self.datasets_away, 12)}"] if self.datasets_away else []
+            said.append(f"To download: {' and '.join(what)}{size}.")
+        if self.absent:
+            first, place = next(iter(self.absent.items()))
+            said.append(f"In no zoo: {len(self.absent)}, such as {first} ({place}).")
+        said += [f"Not readable: {name}: {why}." for name, why in self.unreadable.items()]
+        said += [f"Before the download of {name}: {what}." for name, what in self.terms.items()]
+        said.append(f"Time of a whole run: about {self.hours:g} h on one GPU.")
+        return said
+
+
+def needs_of(protocol: Protocol) -> Needs:
+    """What a protocol needs. No network is asked for candidates of known names."""
+    host = get_host()
+    here: list[Candidate] = []
+    away: list[Candidate] = []
+    absent: dict[str, str] = {}
+    by_expression = {f"pool:{pool.name}": pool for pool in pools()}
+    size = 0
+    for expression in protocol.candidates:
+        if expression in by_expression:
+            absent |= by_expression[expression].absent
+        try:
+            found = search(expression)
+        except ModelSelectError as error:
+            absent[expression] = str(error)
+            continue
+        for candidate in found:
+            needed = bytes_to_download(host.zoo(candidate.zoo), candidate)
+            (away if needed != 0 else here).append(candidate)
+            size += needed or 0
+    datasets: list[str] = []
+    datasets_away: list[str] = []
+    unreadable: dict[str, str] = {}
+    terms: dict[str, str] = {}
+    sources = {} if protocol.source is None else {"source": protocol.source}
+    for name, given in {**protocol.datasets, **sources}.items():
+        if not given.startswith(PREFIX):
+            datasets.append(name)
+            continue
+        named = find_dataset(given)
+        if named.is_here:
+            datasets.append(name)
+        elif named.obstacle:
+            unreadable[name] = named.obstacle
+        else:
+            datasets_away.append(name)
+            size += named.size_bytes
+            if named.needs:
+                terms[name] = named.needs
+    return Needs(
+        tuple(here),
+        tuple(away),
+        absent,
+        tuple(name for name in datasets if name != "source"),
+        tuple(datasets_away),
+        unreadable,
+        size,
+        protocol.hours,
+        terms,
+    )
+
+
+def state_of(protocol: Protocol, experiment: Experiment, needs: Needs) -> tuple[State, str]:
+    """Whether an experiment can be run on this machine, and why not."""
+    if experiment.obstacle:
+        return CANNOT, experiment.obstacle
+    if protocol.architectures is not None:
+        return HERE, "no weights and no data are needed"
+    if protocol.training is not None:
+        named = find_dataset(next(iter(protocol.datasets.values())))
+        return (HERE, "") if named.is_here else (DOWNLOADS, f"{named.expression}, {in_bytes(named.size_bytes)}")
+    if needs.is_complete:
+        return HERE, ""
+    lacking = (
+        f"{len(needs.away)} candidates, {len(needs.datasets_away)} datasets, about {in_bytes(needs.download_bytes)}"
+    )
+    return DOWNLOADS, lacking

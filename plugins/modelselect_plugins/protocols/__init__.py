@@ -1,0 +1,1 @@
+"""Protocols: published experiments as data."""

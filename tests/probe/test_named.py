@@ -1,0 +1,61 @@
+"""Datasets by name: from a folder of the user, else from the Hub."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import modelselect as ms
+from modelselect.errors import DatasetError
+from modelselect.probe.named import DATASETS, find_dataset
+
+
+def test_a_folder_of_the_user_takes_precedence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for label in ("cat", "dog"):
+        (tmp_path / "pets" / "train" / label).mkdir(parents=True)
+        for number in range(3):
+            pixels = np.full((8, 8, 3), 40 * number + (label == "dog"), np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "pets" / "train" / label / f"{number}.png")
+    monkeypatch.setenv("MODELSELECT_DATA", str(tmp_path))
+    probe = ms.Probe.of("data:pets")
+    assert (probe.name, len(probe), probe.class_names) == ("pets", 6, ("cat", "dog"))
+    assert find_dataset("data:pets").is_here
+    assert not find_dataset("data:dtd").is_here
+
+
+def test_the_columns_of_the_hub_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    import datasets
+
+    monkeypatch.delenv("MODELSELECT_DATA", raising=False)
+    asked = []
+
+    def load(path: str, config: str | None, split: str | None = None) -> datasets.DatasetDict:
+        asked.append(path)
+        image = Image.fromarray(np.zeros((4, 4, 3), np.uint8))
+        rows = {"img": [image] * 4, "fine_label": [0, 1, 0, 1], "coarse_label": [0, 0, 0, 0]}
+        made = datasets.Dataset.from_dict(rows).cast_column("img", datasets.Image())
+        return datasets.DatasetDict({"train": made, "test": made})
+
+    monkeypatch.setattr(datasets, "load_dataset", load)
+    probe = ms.Probe.of("data:cifar100")
+    assert asked == ["uoft-cs/cifar100"]
+    assert (probe.name, probe.provenance["split"]) == ("cifar100", "train")
+    assert probe.labels.tolist() == [0, 0, 1, 1]
+
+
+def test_what_cannot_be_used_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MODELSELECT_DATA", raising=False)
+    with pytest.raises(DatasetError, match=r"several labels each.*MODELSELECT_DATA.*'voc2007'"):
+        ms.Probe.of("data:voc2007")
+    with pytest.raises(DatasetError, match=r"no dataset 'data:cifar'.*cifar10"):
+        ms.Probe.of("data:cifar")
+
+
+def test_every_named_dataset_can_be_found_or_says_why_not() -> None:
+    for name, dataset in DATASETS.items():
+        assert dataset.expression == f"data:{name}"
+        assert bool(dataset.hub) != bool(dataset.obstacle)
+        assert dataset.classes > 1 < dataset.rows

@@ -1,0 +1,42 @@
+"""What a published experiment needs is known without a download."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from modelselect.host.host import get_host
+from modelselect.reproducing.needs import CANNOT, DOWNLOADS, HERE, needs_of, state_of
+
+DOCUMENTS = ("Z. Wang", "M. Chadal", "Anonymous", "F. Gutierrez", "J. Bai")
+
+
+def test_every_experiment_of_the_five_documents_has_a_state_and_a_reason() -> None:
+    states = {}
+    for protocol in get_host().protocols.values():
+        needs = needs_of(protocol)
+        for experiment in protocol.experiments:
+            state, reason = state_of(protocol, experiment, needs)
+            assert state in (HERE, DOWNLOADS, CANNOT)
+            assert reason or state == HERE, (protocol.name, experiment)
+            states[protocol.name, experiment.where, experiment.shows] = state
+    assert {p.document.split(",")[0].split(":")[0] for p in get_host().protocols.values()} == set(DOCUMENTS)
+    assert len(states) == sum(len(p.experiments) for p in get_host().protocols.values())
+    assert states["fennec-architectures", "Figures 8 and 11", "vectors of the architectures"] == HERE
+
+
+def test_data_of_the_user_count_as_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    protocol = get_host().protocol("ncti-few-rows")
+    assert needs_of(protocol).datasets_away == ("sun397",)
+    (tmp_path / "sun397").mkdir()
+    monkeypatch.setenv("MODELSELECT_DATA", str(tmp_path))
+    assert needs_of(protocol).datasets == ("sun397",)
+
+
+def test_what_is_in_no_zoo_is_named_with_its_place() -> None:
+    needs = needs_of(get_host().protocol("itm"))
+    assert "github.com/microsoft/SimMIM" in needs.absent["simmim-vit-b16"]
+    assert any("SimMIM" in sentence for sentence in needs.sentences())
+    terms = needs_of(get_host().protocol("persistence")).terms
+    assert terms["source"] == "the terms on its page have to be accepted"

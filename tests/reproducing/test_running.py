@@ -1,0 +1,165 @@
+"""Every published experiment runs on its stand-in, offline; at its own scale, what is missing is named."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import modelselect as ms
+from modelselect.errors import InvalidInputError, UnknownNameError
+from modelselect.host.host import get_host
+from modelselect.protocols import Experiment, Method, Protocol, Published, TruthTable
+from modelselect.reproducing.stand_in import SHARED
+
+PROTOCOLS = sorted(get_host().protocols)
+
+
+@pytest.fixture(scope="module")
+def shared_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One store for all protocols: they share the forward passes."""
+    return tmp_path_factory.mktemp("store")
+
+
+@pytest.fixture(autouse=True)
+def without_lab(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[None]:
+    """Tests of the lab take 10 s; with embedded networks every protocol runs everywhere."""
+    if "lab" not in request.keywords:
+        monkeypatch.delenv(SHARED, raising=False)
+    return
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_every_protocol_runs_offline_on_its_stand_in(name: str, shared_store: Path) -> None:
+    protocol = get_host().protocol(name)
+    found = ms.reproduce(name, scale="small", cache_dir=shared_store, device="cpu", progress=False)
+    assert found.figures
+    assert all(figure.ours is not None for figure in found.figures), found.to_text()
+    shown = {figure.method for figure in found.figures}
+    for estimator in {method.estimator for method in protocol.methods}:
+        labels = [method.label for method in protocol.methods if method.estimator == estimator]
+        assert shown & set(labels), estimator
+    for measure in protocol.measures if protocol.methods else ():
+        assert all(np.isfinite(found.figure(label, measure=measure).ours or 0) for label in shown)
+    assert json.loads(found.to_json())["protocol"] == name
+    if protocol.methods:
+        assert "stand-in" in found.notes[0]
+
+
+@pytest.mark.lab
+def test_the_lab_stands_in_where_it_is_there(shared_store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tests.conftest import shared_path
+
+    monkeypatch.setenv(SHARED, str(shared_path("lab").parent))
+    found = ms.reproduce(
+        "blog-cifar10", scale="small", cache_dir=shared_store, device="cpu", progress=False, trust_remote_code=True
+    )
+    assert "of the lab" in found.notes[0]
+    assert {figure.dataset for figure in found.figures} >= {"mean", "cifar10jpeg", "mnist10"}
+
+
+def test_seeds_give_a_mean_and_a_deviation(shared_store: Path) -> None:
+    found = ms.reproduce("blog-cifar10", scale="small", seeds=2, cache_dir=shared_store, device="cpu", progress=False)
+    figure = found.figure("NCTI")
+    assert figure.seeds == 2
+    assert figure.deviation is not None
+
+
+def test_a_protocol_that_lacks_downloads_says_what_and_how_much() -> None:
+    with pytest.raises(
+        InvalidInputError, match=r"11 candidates and the datasets .*cifar10 .*GB\).*--download.*--scale"
+    ):
+        ms.reproduce("blog-cifar10", progress=False)
+    with pytest.raises(InvalidInputError, match=r"cannot be run: .*28 of the 32 networks.*scale='small'"):
+        ms.reproduce("fennec-parc", progress=False)
+    with pytest.raises(UnknownNameError, match="blog-cifar10"):
+        ms.reproduce("blog-cifar")
+    with pytest.raises(InvalidInputError, match="scale is 'large'"):
+        ms.reproduce("blog-cifar10", scale="large")
+    with pytest.raises(InvalidInputError, match="seeds is 0"):
+        ms.reproduce("blog-cifar10", seeds=0)
+
+
+def own_protocol(folder: Path) -> Protocol:
+    """Two datasets of folders, four embedded networks, two forms of one method."""
+    from tests.benchmarking.conftest import folder as images
+
+    known = {name: {"plain": 60.0, "resnet": 90.0, "vit": 75.0, "print": 70.0} for name in ("one", "two")}
+    models = {
+        "plain": "embedded:plain.random",
+        "resnet": "embedded:resnet.textures",
+        "vit": "embedded:vit.letters",
+        "print": "embedded:densenet.print",
+    }
+    return Protocol(
+        "own",
+        "My table",
+        "A. Author: My paper, 2026",
+        (Experiment("Table 1", "agreement"),),
+        candidates=tuple(models.values()),
+        datasets={name: str(images(folder / name, number)) for number, name in enumerate(known)},
+        truth=TruthTable("own", known, "my drawer", models=models),
+        methods=(Method("terms", "ncti"), Method("ncc alone", "ncti", {"term": "ncc"}), Method("LogME", "logme")),
+        measures=("kendall", "weighted_kendall_itm", "pairwise_accuracy", "top1_regret"),
+        published=(
+            Published("Table 1", "kendall", {"LogME": {"one": 40, "two": 60, "mean": 50}}, factor=100),
+            Published("Table 2", "score", {"LogME": {"plain": 0.1, "gone": 0.2}}),
+        ),
+    )
+
+
+def test_a_protocol_of_ones_own_runs_at_its_own_scale_and_is_compared(tmp_path: Path) -> None:
+    protocol = own_protocol(tmp_path)
+    found = ms.reproduce(protocol, cache_dir=tmp_path / "store", device="cpu", progress=False)
+    figure = found.figure("LogME")
+    assert figure.ours is not None
+    assert figure.published == 0.5
+    assert figure.difference == figure.ours - 0.5
+    by_kendall = found.figure("terms", "one").ours
+    assert by_kendall is not None
+    assert found.figure("terms", "one", "pairwise_accuracy").ours == pytest.approx((by_kendall + 1) / 2)
+    scores = {f.dataset: f for f in found.figures if f.measure == "score"}
+    assert scores["plain"].ours is not None
+    assert scores["gone"].ours is None
+    expected = ms.benchmark(
+        list(protocol.candidates),
+        dict(protocol.datasets),
+        {d: {f"embedded:{m}": 0.0 for m in ("plain.random", "resnet.textures")} for d in ("one", "two")},
+        estimators="logme",
+        probe_size=None,
+        cache_dir=tmp_path / "store",
+        device="cpu",
+        progress=False,
+    )
+    assert scores["plain"].ours == expected.scores["logme"]["one"]["embedded:plain.random"]
+
+
+def test_published_means_are_of_the_datasets_that_were_run(tmp_path: Path) -> None:
+    protocol = own_protocol(tmp_path)
+    assert protocol.truth is not None
+    known = {"one": protocol.truth.accuracies["one"]}
+    part = replace(protocol, truth=replace(protocol.truth, accuracies=known))
+    found = ms.reproduce(part, cache_dir=tmp_path / "store", device="cpu", progress=False)
+    assert found.figure("LogME").published == 0.4
+    assert "No accuracies are known on two." in found.notes
+
+
+def test_figures_are_written_and_plotted(tmp_path: Path) -> None:
+    found = ms.reproduce(own_protocol(tmp_path), cache_dir=tmp_path / "store", device="cpu", progress=False)
+    for name in ("figures.md", "figures.csv", "figures.json", "figures.txt"):
+        found.save(tmp_path / name)
+    assert "| LogME | mean |" in (tmp_path / "figures.md").read_text()
+    assert (tmp_path / "figures.csv").read_text().startswith("measure,method,dataset,probe,ours,")
+    with pytest.raises(InvalidInputError, match=r"expected \.md"):
+        found.save(tmp_path / "figures.docx")
+    for kind in ("scores", "time"):
+        found.plot(kind, tmp_path / f"{kind}.png")
+        assert (tmp_path / f"{kind}.png").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(InvalidInputError, match="kind is 'pie'"):
+        found.plot("pie")
+    with pytest.raises(InvalidInputError, match="no epoch was recorded"):
+        found.plot("dynamics")
