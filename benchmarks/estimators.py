@@ -233,13 +233,17 @@ def lab(folder: Path) -> Iterator[tuple[str, Path]]:
         yield path.stem, path
 
 
+_ENOUGH = 0.3  # seconds in all, below which an estimator is run more often
+_MOST_RUNS = 50
+
+
 def compare(now: Version, base: Version, material: tuple[str, Path], names: Sequence[str], repeats: int) -> Any:
     """For each estimator: seconds of both versions, the least of several runs in turn; and whether scores are equal."""
     shape, path = material
     found: dict[str, Any] = {}
     for name in names:
         before, after = [], []
-        for _ in range(repeats):
+        while len(before) < repeats or (sum(before) < _ENOUGH and len(before) < _MOST_RUNS):
             seconds, expected = base.score(path, name)
             before.append(seconds)
             seconds, ours = now.score(path, name)

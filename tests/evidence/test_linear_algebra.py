@@ -7,7 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modelselect.evidence.linear_algebra import log_determinant, nuclear_norm, solve_positive
+from modelselect.evidence.linear_algebra import (
+    Tridiagonal,
+    log_determinant,
+    nuclear_norm,
+    solve_positive,
+    well_conditioned_factor,
+)
 from modelselect.evidence.statistics import FeatureStatistics
 
 
@@ -48,3 +54,30 @@ def test_the_linear_algebra_of_another_device_agrees(shape: tuple[int, int]) -> 
     np.testing.assert_allclose(there.scatter_eigh[0], here.scatter_eigh[0], rtol=1e-9, atol=1e-9)
     np.testing.assert_allclose(there.principal_components(5), here.principal_components(5), rtol=1e-7, atol=1e-9)
     np.testing.assert_allclose(there.gram_eigh[0], here.gram_eigh[0], rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 40])
+def test_a_tridiagonal_reduction_solves_for_any_shift(size: int) -> None:
+    rng = np.random.default_rng(size)
+    root = rng.normal(size=(size, size))
+    matrix, right = root @ root.T, rng.normal(size=(size, 3))
+    reduced = Tridiagonal.of(matrix)
+    np.testing.assert_allclose(reduced.eigenvalues, np.linalg.eigvalsh(matrix), rtol=1e-9, atol=1e-12)
+    turned = reduced.rotated(right)
+    solution = reduced.solve(0.5, turned)
+    assert solution is not None
+    expected = right.T @ np.linalg.solve(matrix + 0.5 * np.eye(size), right)
+    np.testing.assert_allclose(turned.T @ solution, expected, rtol=1e-9, atol=1e-12)
+    assert reduced.solve(-2 * reduced.eigenvalues[-1], turned) is None or size == 1
+
+
+def test_a_factor_of_a_nearly_singular_matrix_is_refused() -> None:
+    rng = np.random.default_rng(0)
+    root = rng.normal(size=(20, 30))
+    factor = well_conditioned_factor(root @ root.T)
+    assert factor is not None
+    np.testing.assert_allclose(factor @ factor.T, root @ root.T, rtol=1e-12, atol=1e-12)
+    root[1] = root[0] + 1e-7 * root[1]
+    assert well_conditioned_factor(root @ root.T) is None
+    root[1] = root[0]
+    assert well_conditioned_factor(root @ root.T) is None

@@ -108,3 +108,36 @@ def test_torch_tensors_score_as_arrays_do() -> None:
     features = (rng.normal(size=(60, 8)) + labels[:, None]).astype(np.float32)
     tensors = torch.from_numpy(features).requires_grad_(), torch.from_numpy(labels)
     assert ms.score(*tensors, "logme") == ms.score(features, labels, "logme")
+
+
+@pytest.mark.parametrize("repeated", [False, True])
+def test_fewer_rows_than_dimensions_keep_their_products(repeated: bool) -> None:
+    """Repeated rows are dependent, so that their coordinates come from another decomposition."""
+    x, labels = draw(30, 70)
+    if repeated:
+        x[1:5] = x[0]
+    statistics = FeatureStatistics(x)
+    assert statistics.has_independent_rows is not repeated
+    centred = x - x.mean(axis=0)
+    scale = np.abs(x @ x.T).max()
+    np.testing.assert_allclose(statistics.products, x @ x.T, atol=1e-12 * scale)
+    np.testing.assert_allclose(statistics.smaller_scatter, centred @ centred.T, atol=1e-12 * scale)
+    np.testing.assert_allclose(statistics.along_mean, centred @ x.mean(axis=0), atol=1e-12 * scale)
+    coordinates, basis = np.asarray(statistics.coordinates), statistics.basis
+    assert basis is not None
+    np.testing.assert_allclose(coordinates @ basis.T, x, atol=1e-8 * np.sqrt(scale))
+    np.testing.assert_allclose(basis.T @ basis, np.eye(30), atol=1e-6)
+    np.testing.assert_allclose(statistics.ones, basis.sum(axis=0), atol=1e-6)
+    vectors = np.random.default_rng(0).normal(size=(30, 2))
+    np.testing.assert_allclose(statistics.in_feature_space(vectors), basis @ vectors, atol=1e-6)
+    plain, classes = statistics.unrotated, ClassStatistics(statistics, labels)
+    assert plain.coordinates is statistics.features
+    np.testing.assert_allclose(plain.mean, x.mean(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(classes.unrotated.means, classes.means @ basis.T, atol=1e-8 * np.sqrt(scale))
+
+
+def test_as_many_rows_as_dimensions_are_their_own_coordinates() -> None:
+    statistics = FeatureStatistics(draw(12, 12)[0])
+    assert statistics.unrotated is statistics
+    assert not statistics.has_independent_rows
+    assert statistics.smaller_scatter is statistics.scatter

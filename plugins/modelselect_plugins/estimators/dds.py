@@ -105,6 +105,7 @@ def _independence(
     scales = [standardization(array) for array in arrays]
     step = chunk_rows(max(features.shape[1], reference.shape[1]))
     sums: dict[tuple[int, int], _Sums] = {}
+    in_place = len(features) > step  # with several chunks, adding their products up costs as much as they do
 
     def unit_features() -> Iterator[Matrix]:
         for start in range(0, len(features), step):
@@ -117,7 +118,7 @@ def _independence(
                 z, w = (sides[side] for side in pair)
                 zero_z, zero_w = (zeros[side] for side in pair)
                 part = _Sums(
-                    z.T @ w if pair != (0, 0) else np.zeros((1, 1)),  # the largest of them is computed below
+                    np.zeros((1, 1)) if in_place and pair == (0, 0) else z.T @ w,
                     z.sum(axis=0),
                     w.sum(axis=0),
                     zero_z.sum(),
@@ -129,8 +130,11 @@ def _independence(
                 sums[pair] = _Sums(*map(operator.add, sums[pair], part)) if pair in sums else part
             yield sides[0]
 
-    scatter = scatter_of(unit_features(), features.shape[1])
-    sums[0, 0] = sums[0, 0]._replace(cross=scatter)
+    if in_place:
+        scatter = scatter_of(unit_features(), features.shape[1])
+        sums[0, 0] = sums[0, 0]._replace(cross=scatter)
+    else:
+        list(unit_features())
     mine, theirs, between = (total.criterion(len(features)) for total in sums.values())
     return mine, theirs, between
 

@@ -89,7 +89,8 @@ class LogME(ms.Estimator):
             "is inflated: the features fit any target",
             "Give more rows than dimensions, and compare only candidates of which this holds.",
         )
-        if features.device == CPU:
+        # Without a guard, and with no fewer dimensions than rows, the residuals fall to where rounding decides.
+        if features.device == CPU and (self.solver != "unguarded" or features.n > features.d):
             with contextlib.suppress(_IllConditionedError):
                 return {self.name: log_evidence(_by_tridiagonal(evidence), features.n, features.d, self.solver)}
         regression = ByEigenvectors(features.gram_eigh, _cross(evidence), _squares(evidence))

@@ -19,6 +19,7 @@ from modelselect_plugins.estimators.leep import log_expected_prediction
 
 _FIRST_SEED = 123  # that of EMAB's authors
 _REGULARISATION = 1e-6  # scikit-learn's default, and that of all published codes
+_TOLERANCE = 1e-3  # scikit-learn's default, of the mean log likelihood
 _FEW_ROWS = 2  # for each mixture component
 _FEW_COMPONENTS = 64  # principal components that other estimators also use
 
@@ -106,28 +107,77 @@ class NLEEP(Estimator):
 
     def _posterior(self, rows: NDArray[np.float64], n_components: int, seed: int) -> NDArray[np.float64]:
         """(N, K) probabilities of the mixture's components."""
-        from sklearn.exceptions import ConvergenceWarning
-        from sklearn.mixture import GaussianMixture
-
         largest = max(float(rows.var(axis=0).max()), 1.0)
+        fit = _spherical_posterior if self.covariance == "spherical" else _full_posterior
         regularisation = _REGULARISATION
         while True:
-            mixture = GaussianMixture(
-                n_components,
-                covariance_type=self.covariance,
-                reg_covar=regularisation,
-                max_iter=self.iterations,
-                random_state=_FIRST_SEED + seed,
-            )
             try:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore", ConvergenceWarning)  # also of k-means, if rows are equal
-                    posterior: NDArray[np.float64] = mixture.fit(rows).predict_proba(rows)
-                return posterior
+                return fit(rows, n_components, regularisation, self.iterations, _FIRST_SEED + seed)
             except ValueError:
                 regularisation *= 10
                 if regularisation > largest:
                     raise
+
+
+def _full_posterior(
+    rows: NDArray[np.float64], n_components: int, regularisation: float, iterations: int, seed: int
+) -> NDArray[np.float64]:
+    """(N, K) probabilities of the components of a mixture with full covariances.
+
+    Raises:
+        ValueError: a component has no variance left.
+    """
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.mixture import GaussianMixture
+
+    mixture = GaussianMixture(n_components, reg_covar=regularisation, max_iter=iterations, random_state=seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # also of k-means, if rows are equal
+        posterior: NDArray[np.float64] = mixture.fit(rows).predict_proba(rows)
+    return posterior
+
+
+def _spherical_posterior(
+    rows: NDArray[np.float64], n_components: int, regularisation: float, iterations: int, seed: int
+) -> NDArray[np.float64]:
+    """The same with one variance for each component: scikit-learn's fit, with two products an iteration, not three.
+
+    Raises:
+        ValueError: a component has no variance left.
+    """
+    from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # if rows are equal
+        clusters = KMeans(n_components, n_init=1, random_state=np.random.RandomState(seed)).fit(rows).labels_
+    posterior = np.zeros((len(rows), n_components))
+    posterior[np.arange(len(rows)), clusters] = 1
+    squares = np.einsum("nd,nd->n", rows, rows)
+    width = rows.shape[1]
+    likelihood, converged = -np.inf, False
+    for _ in range(iterations + 1):
+        counts = posterior.sum(axis=0) + 10 * np.finfo(np.float64).eps
+        means = (posterior.T @ rows) / counts[:, None]
+        lengths = np.square(means).sum(axis=1)
+        variances = (posterior.T @ squares / counts - lengths) / width + regularisation
+        if not (variances > 0).all():
+            raise ValueError("a component of the mixture has no variance left")
+        constants = np.log(counts / counts.sum()) - (width * np.log(2 * np.pi * variances) + lengths / variances) / 2
+        # The logarithms of each row's densities, in the array of the posterior: -|x - mean|^2 / (2 variance) + ...
+        np.matmul(rows, (means / variances[:, None]).T, out=posterior)
+        posterior -= squares[:, None] * (0.5 / variances)
+        posterior += constants
+        highest = posterior.max(axis=1, keepdims=True)
+        posterior -= highest
+        np.exp(posterior, out=posterior)
+        mass = posterior.sum(axis=1, keepdims=True)
+        posterior /= mass
+        if converged:  # scikit-learn notices before it moves the components, and so moves them once more
+            break
+        before, likelihood = likelihood, float((np.log(mass) + highest).mean())
+        converged = abs(likelihood - before) < _TOLERANCE
+    return posterior
 
 
 def _leading_components(statistics: FeatureStatistics, share: float) -> NDArray[np.float64]:

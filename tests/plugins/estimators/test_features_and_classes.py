@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -31,7 +32,7 @@ from modelselect_plugins.estimators.fda import FDA
 from modelselect_plugins.estimators.gbc import GBC
 from modelselect_plugins.estimators.h_score import HScore
 from modelselect_plugins.estimators.lfc import LFC
-from modelselect_plugins.estimators.logme import LogME
+from modelselect_plugins.estimators.logme import ByEigenvectors, LogME, log_evidence
 from modelselect_plugins.estimators.ncti import NCTI
 from modelselect_plugins.estimators.parc import PARC
 from modelselect_plugins.estimators.ped import PED
@@ -469,3 +470,22 @@ def test_transrate_says_where_one_row_lies_so_far_away_that_the_others_are_lost(
     with pytest.raises(NotApplicableError, match="rows that lie far from all others"):
         ms.score(features, labels, "transrate")
     assert np.isfinite(ms.score(features, labels, TransRate(normalize=True)))
+
+
+@pytest.mark.parametrize("shape", [(120, 40), (60, 150)])
+@pytest.mark.parametrize("dependent", [False, True])
+@pytest.mark.parametrize("solver", ["fixed point", "icml"])
+def test_logme_needs_no_eigenvectors(shape: tuple[int, int], dependent: bool, solver: Literal["fixed point"]) -> None:
+    rng = np.random.default_rng(3)
+    labels = np.arange(shape[0]) % 4
+    features = rng.normal(size=shape) * np.geomspace(3, 0.01, shape[1]) + labels[:, None] + 2
+    if dependent:
+        features[:, 5:9] = features[:, :1]
+        features[6] = features[2]
+    statistics = ms.Evidence.of(features=features, labels=labels).statistics
+    cross = (statistics.means * statistics.counts[:, None]).T
+    eigen = ByEigenvectors(statistics.features.gram_eigh, cross, statistics.counts.astype(np.float64))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ScoreWarning)
+        ours = ms.score(features, labels, LogME(solver))
+    assert ours == pytest.approx(log_evidence(eigen, *shape, solver), rel=1e-8)

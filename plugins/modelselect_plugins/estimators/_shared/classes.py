@@ -78,12 +78,12 @@ def class_sums(
     array([[5.],
            [2.]])
     """
-    from scipy.sparse import csr_array
+    from scipy.sparse import csc_array
 
     total = np.zeros((n_classes, rows.shape[1]))
     for start in range(0, len(rows), chunk):
         part = np.asarray(rows[start : start + chunk], dtype=np.float64)
         members = indices[start : start + chunk]
-        one_hot = csr_array((np.ones(len(part)), (members, np.arange(len(part)))), shape=(n_classes, len(part)))
+        one_hot = csc_array((np.ones(len(part)), members, np.arange(len(part) + 1)), shape=(n_classes, len(part)))
         total += np.asarray(one_hot @ part)
     return total
