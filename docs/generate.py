@@ -158,6 +158,11 @@ Exceptions:
   third party's re-implementation, and the value of eta is unknown. Treat it as our reading of the method.
 - `nc_score` is the classic measure of neural collapse. The authors of the paper that ranks models by neural collapse
   have published no code.
+- `rankme` is compared with the equation of its paper, not with code.
+- **DISCO** (Zhang et al., 2025: distribution of spectral components) is *not* included: the number of its groups could
+  not be found, nor how it inverts a class covariance that is singular by construction.
+- **EMMS** (Meng et al., 2023) is *not* included: it needs embeddings of the labels by several foundation models, and
+  **KITE** (2024) features of a randomly initialised copy of each network. No evidence holds these.
 - **FaCe** (Ding et al., 2023: variance collapse and class fairness) is *not* included. Its authors have published no
   code, and its equations could not be found.
 """

@@ -21,6 +21,7 @@ FAMILIES: tuple[tuple[str, Callable[[Estimator], bool]], ...] = (
     ("Several kinds of evidence together", lambda e: not e.requires or "members" in e.parameters),
     ("Classes of the data that it was pre-trained on", lambda e: "source_probabilities" in e.requires),
     ("Another network, or the data that it was pre-trained on", lambda e: not e.requires <= {"features", "labels"}),
+    ("Features, no labels", lambda e: "labels" not in e.requires),
     ("Features and labels, fast", lambda e: e.cost == "closed form"),
     ("Features and labels, slower", lambda e: True),
 )

@@ -11,8 +11,6 @@ from functools import cache
 from importlib.metadata import EntryPoint
 from typing import Any, TypeVar
 
-import pluggy
-
 from modelselect.architectures.encoder import Encoder
 from modelselect.candidates.pools import Pool
 from modelselect.candidates.zoo import Zoo
@@ -33,6 +31,7 @@ from modelselect.host.entry_points import (
 )
 from modelselect.host.hookspecs import CONTRACT, RESERVED_COMMANDS
 from modelselect.host.patience import EVENT_SECONDS, SECONDS_VARIABLE, PluginTimeoutError, load_seconds, within
+from modelselect.host.renamed import PluginManager, implements, with_old_names
 from modelselect.host.validation import KINDS, one_line, singular, validate_plugin
 from modelselect.protocols.protocol import Protocol
 from modelselect.ranking.report_section import ReportSection
@@ -88,7 +87,7 @@ class Host:
         self.protocols: dict[str, Protocol] = {}
         self.commands: dict[str, Any] = {}
         self._owners: dict[tuple[str, str], Plugin] = {}
-        self._manager = pluggy.PluginManager(PROJECT)
+        self._manager = PluginManager(PROJECT)
         self._manager.add_hookspecs(hookspecs)
 
     @classmethod
@@ -141,7 +140,7 @@ class Host:
         for record in self.plugins:
             try:
                 with within(EVENT_SECONDS), contained():
-                    if hasattr(record.implementation, hook):
+                    if implements(record.implementation, hook):
                         self._call(record, hook, **copy.deepcopy(arguments))
             except PluginTimeoutError as error:
                 record.implementation = None
@@ -242,7 +241,7 @@ class Host:
         if record.implementation is None:
             return []
         others = [p for p in self._manager.get_plugins() if p is not record.implementation]
-        answers: list[Any] = self._manager.subset_hook_caller(hook, others)(**arguments)
+        answers: list[Any] = self._manager.subset_hook_caller(hook, others)(**with_old_names(hook, arguments))
         return answers
 
 

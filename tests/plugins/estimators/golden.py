@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 import modelselect as ms
 from modelselect_plugins.estimators.dds import DDS
+from modelselect_plugins.estimators.energy import Energy
 from modelselect_plugins.estimators.etran import ETran
 from modelselect_plugins.estimators.fda import FDA
 from modelselect_plugins.estimators.gbc import GBC
@@ -38,6 +39,7 @@ from modelselect_plugins.estimators.ped import PED
 from modelselect_plugins.estimators.persistence import Persistence
 from modelselect_plugins.estimators.rsa import RSA
 from modelselect_plugins.estimators.sfda import SFDA
+from modelselect_plugins.estimators.silhouette import Silhouette
 from modelselect_plugins.estimators.tmi import TMI
 from modelselect_plugins.estimators.transrate import TransRate
 
@@ -72,6 +74,10 @@ def labelled(arrays: Arrays) -> Fields:
 
 def unlabelled(arrays: Arrays) -> Fields:
     return {"features": arrays["X"]}
+
+
+def logits_as_features(arrays: Arrays) -> Fields:
+    return {"features": arrays["logits"]}
 
 
 def with_probabilities(arrays: Arrays) -> Fields:
@@ -217,6 +223,8 @@ INPUTS = (
 )
 
 SINGLE = "the authors compute in float32 where the features are"
+LOG_PROBABILITIES = "the logits are logarithms of probabilities: 0 up to rounding"
+REAL = ("office31_dslr", "office31_webcam")
 IN_SINGLE = frozenset({"syn_f32", "office31_dslr", "office31_webcam"})
 
 
@@ -263,6 +271,14 @@ CASES: list[GoldenCase] = [
     GoldenCase(FDA(regularization=0.1), "fennec/FDA_eps1e-1"),
     GoldenCase(ETran(), "etran/LDA", "lda"),
     GoldenCase(ETran(), "etran/Energy_feat_0.5bot", "energy", reference_fails=FEW_ROWS),
+    GoldenCase(Energy(), "etran/Energy_feat_0.5bot", evidence=unlabelled, reference_fails=FEW_ROWS),
+    GoldenCase(
+        Energy(share=1.0),
+        "etran/Energy_logits_100top",
+        evidence=logits_as_features,
+        exceptions={name: Bound(0, LOG_PROBABILITIES, 1e-6) for name in REAL},
+    ),
+    GoldenCase(Silhouette(), "nlp/MSC_l2", exceptions=single(1e-4)),
     GoldenCase(LFC(), "modelspider/LFC"),
     GoldenCase(
         PED(),
