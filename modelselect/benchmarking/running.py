@@ -64,8 +64,8 @@ def benchmark(
         truth: accuracies after fine-tuning: a CSV file or DataFrame, long (columns `dataset`, `model`, `accuracy`, and
             perhaps `rows`, the number of test rows) or wide (`model`, and a column for each dataset); a mapping
             dataset -> model -> accuracy, or a list of accuracies, one for each seed; a `History`; or `truth:NAME`, such
-            as `truth:cnns-11x11`, published accuracies. They are per cent if one is above 1. A model is a candidate's id,
-            with or without the revision, or its name; for a path, the last part is enough, and without a tag the
+            as `truth:cnns-11x11`, published accuracies. They are per cent if one is above 1. A model is a candidate's
+            id, with or without the revision, or its name; for a path, the last part is enough, and without a tag the
             architecture, if only one candidate has it.
         columns: the names that the table of the truth has for `dataset`, `model`, `accuracy` and `rows`, if it has
             others.
