@@ -60,7 +60,14 @@ LINK = re.compile(r"\]\((?P<page>[\w/-]+)\.md\)")
 HEADING = re.compile(r"^## (.+)$", re.MULTILINE)
 PUBLIC_NAME = re.compile(r"^\| `(?P<name>\w+)` \|(?! as in)", re.MULTILINE)
 ANY_LINK = re.compile(r"\[(?P<text>[^\]]+)\]\((?P<target>[^)#:\s]+)\)")
-SECTIONS = ("tutorial/rank-your-first-models", "how-to/index", "reference/index", "explanation/index", "changes")
+SECTIONS = (
+    "tutorial/rank-your-first-models",
+    "tutorial/reproduce-ncti",
+    "how-to/index",
+    "reference/index",
+    "explanation/index",
+    "changes",
+)
 
 
 def on_site(docname: str, text: str) -> str:

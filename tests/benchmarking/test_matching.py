@@ -27,6 +27,32 @@ def test_models_are_known_by_id_by_name_and_by_the_end_of_a_path() -> None:
     assert names_of(candidates, called)["directory:models/vgg"] == "vgg"
 
 
+def test_a_name_without_a_tag_is_known_by_its_architecture_in_any_zoo() -> None:
+    candidates = [
+        Candidate("torchvision", "densenet121.IMAGENET1K_V1"),
+        Candidate("timm", "inception_v3.tv_in1k"),
+        Candidate("timm", "resnet50.a1_in1k"),
+        Candidate("timm", "resnet50.a2_in1k"),
+    ]
+    truth = {"d": {"DenseNet-121": 0.1, "Inception V3": 0.2, "resnet50": 0.3, "inception_v3.gluon": 0.4}}
+    found, called = match(Truth(truth), ["d"], candidates)
+    assert found.accuracies["d"] == {"torchvision:densenet121.IMAGENET1K_V1": 0.1, "timm:inception_v3.tv_in1k": 0.2}
+    assert called["timm:inception_v3.tv_in1k"] == "Inception V3"
+    assert "DenseNet-121 as torchvision:densenet121.IMAGENET1K_V1" in found.notes[0]
+
+
+def test_an_exact_name_hides_one_that_is_alike() -> None:
+    candidates = [Candidate("timm", "resnet50.a1"), Candidate("timm", "vgg11")]
+    truth = {"d": {"resnet50": 0.1, "resnet50.a1": 0.2, "vgg11": 0.3}}
+    assert match(Truth(truth), ["d"], candidates)[0].accuracies["d"] == {"timm:resnet50.a1": 0.2, "timm:vgg11": 0.3}
+
+
+def test_names_that_differ_in_the_tag_alone_are_said_to() -> None:
+    candidates = [Candidate("timm", "resnet50.a1"), Candidate("timm", "resnet50.a2")]
+    with pytest.raises(InvalidInputError, match=r"'resnet50' and timm:resnet50\.a1, timm:resnet50\.a2 have the same"):
+        match(Truth({"d": {"resnet50": 0.1, "vgg11": 0.2}}), ["d"], candidates)
+
+
 @pytest.mark.parametrize(
     ("truth", "complaint"),
     [

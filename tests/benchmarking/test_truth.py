@@ -12,7 +12,7 @@ import pytest
 import modelselect as ms
 from modelselect.benchmarking.benchmark import Benchmark
 from modelselect.benchmarking.truth import Truth, read_models, read_truth, write_truth
-from modelselect.errors import InvalidInputError
+from modelselect.errors import InvalidInputError, UnknownNameError
 from modelselect.history import ACCURACY, Result
 
 
@@ -93,3 +93,12 @@ def test_a_score_that_is_no_finite_number_says_where_it_stands(score: Any) -> No
 def test_saved_truth_is_read_again_as_it_was() -> None:
     truth = {"d": {"a": 0.123456, "b,c": 0.9}}
     assert read_truth(pd.read_csv(io.StringIO(write_truth(truth)))).accuracies == truth
+
+
+def test_published_accuracies_are_known_by_name() -> None:
+    truth = read_truth("truth:cnns-11x11")
+    assert truth.accuracies["cifar10"]["torchvision:resnet152.IMAGENET1K_V1"] > 0.9
+    assert len(truth.accuracies) == 11
+    assert "TencentARC/SFDA" in truth.notes[-2]
+    with pytest.raises(UnknownNameError, match="cnns-11x11"):
+        read_truth("truth:cnns-11x12")

@@ -85,21 +85,21 @@ def modelselect_register_pools() -> list[Pool]:
     simmim = {"simmim-vit-b16": "https://github.com/microsoft/SimMIM; its architecture is in no zoo"}
 
     def pool(name: str, summary: str, members: tuple[str, ...], absent: dict[str, str] | None = None) -> Pool:
-        return Pool(f"papers-{name}", summary, "image", members, offered=False, absent=absent or {})
+        return Pool(name, summary, "image", members, offered=False, absent=absent or {})
 
     return [
-        pool("cnns", "The eleven ImageNet CNNs of SFDA and NCTI.", _torchvision(CNNS)),
+        pool("papers-cnns", "The eleven ImageNet CNNs of SFDA and NCTI.", _torchvision(CNNS)),
         pool(
-            "cnns-logme",
+            "papers-cnns-logme",
             "The ten ImageNet CNNs of LogME and the persistence paper.",
             _torchvision(tuple(name for name in CNNS if name != "resnet34")),
         ),
         pool(
-            "self-supervised",
+            "papers-self-supervised",
             "The twelve self-supervised ResNet-50 of SFDA and NCTI.",
             tuple(f"checkpoint:{name}" for name in SELF_SUPERVISED),
         ),
-        pool("foundation", "The foundation models of ITM, but for SimMIM.", FOUNDATION, simmim),
-        pool("parc", "The four ImageNet networks of PARC's 32.", _torchvision(PARC), parc),
-        pool("fennec", "Eleven architectures of Fennec's 105 networks.", FENNEC, fennec),
+        pool("papers-foundation", "The foundation models of ITM, but for SimMIM.", FOUNDATION, simmim),
+        pool("papers-parc", "The four ImageNet networks of PARC's 32.", _torchvision(PARC), parc),
+        pool("papers-fennec", "Eleven architectures of Fennec's 105 networks.", FENNEC, fennec),
     ]
