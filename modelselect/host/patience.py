@@ -85,10 +85,10 @@ def within(seconds: float) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        signal.setitimer(signal.ITIMER_REAL, 0)
         if not fired or isinstance(error, KeyboardInterrupt):
             raise
         raise PluginTimeoutError(f"it took more than {seconds:g} s") from error
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        if signal.getsignal(signal.SIGALRM) is interrupt:  # the code may have set a handler of its own
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)

@@ -339,6 +339,17 @@ def test_the_bound_leaves_the_signal_of_a_program_to_the_program(site: Path, mon
     assert rung == [signal.SIGALRM]
 
 
+def test_the_bound_leaves_a_handler_that_the_plugin_sets() -> None:
+    mine = signal.SIG_IGN
+    try:
+        with within(10):
+            signal.signal(signal.SIGALRM, mine)
+        assert signal.getsignal(signal.SIGALRM) == mine
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+
+
 def test_an_event_handler_that_hangs_is_interrupted_once_and_asked_no_more(
     site: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
