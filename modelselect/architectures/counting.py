@@ -27,8 +27,7 @@ class Counter(Protocol):
 def counting() -> AbstractContextManager[Counter]:
     """In this context, the work of convolutions, matrix products and attention is counted, by torch's own formulas.
 
-    The count is that of `torch.utils.flop_counter.FlopCounterMode`, which keeps it for every module and imports
-    torch's compiler, and so takes a second.
+    The count is that of `torch.utils.flop_counter.FlopCounterMode`, which also keeps it for every module.
     """
     counter: AbstractContextManager[Counter] = _mode()()
     return counter
@@ -42,10 +41,6 @@ def _mode() -> Any:
 
     class Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]
         operations = 0
-
-        @classmethod
-        def _should_skip_dynamo(cls) -> bool:  # torch would import its compiler, to keep it from compiling this
-            return False
 
         def __torch_dispatch__(
             self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from modelselect.cli import terminal
 from modelselect.cli.terminal import agreed, confirmed
 from modelselect.errors import InvalidInputError
 from tests.cli.conftest import run
@@ -96,3 +97,23 @@ def test_ctrl_c_at_a_question_is_a_no(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("sys.stdin", Terminal())
     assert not agreed("Go on?")
+
+
+def test_a_table_without_a_terminal_is_the_one_that_rich_prints(monkeypatch: pytest.MonkeyPatch) -> None:
+    columns, rows = ["candidate", "source_accuracy"], [["timm:a", "12.5"], ["b" * 40, "–"], ["c\x1b[1m", ""]]
+    printed = []
+    for is_plain in (True, False):
+        if not is_plain:
+            monkeypatch.setattr(terminal, "_plain_table", lambda *_: None)
+        out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+        monkeypatch.setattr("sys.stdout", out)
+        terminal.print_table(columns, rows)
+        out.seek(0)
+        printed.append(out.read())
+    assert printed[0] == printed[1]
+    assert "source accuracy" in printed[0]
+
+
+@pytest.mark.parametrize("cell", ["a" * 250, "漢字"])
+def test_cells_that_are_too_wide_or_have_wide_characters_are_left_to_rich(cell: str) -> None:
+    assert terminal._plain_table(["name"], [[cell]], terminal.console()) is None

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 
 from modelselect.errors import CandidateError, InvalidInputError
+from modelselect.extraction import devices
 from modelselect.extraction.devices import check_precision, choose_device
 from modelselect.extraction.extractor import Extractor, choose_extractor
 from modelselect.host.host import get_host
@@ -42,3 +46,17 @@ def test_the_device_is_chosen_and_checked() -> None:
     assert choose_extractor(extractors, backbone(), "cuda:1").name == "cuda"
     with pytest.raises(CandidateError, match="no extractor"):
         choose_extractor(extractors, backbone(), "xpu")
+
+
+def test_torch_is_asked_for_a_gpu_only_where_there_may_be_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert choose_device("auto") == "cuda"  # torch is imported already, so asking costs nothing
+    monkeypatch.delitem(sys.modules, "torch")
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(devices, "GPU_FILES", (str(tmp_path / "nvidia*"),))
+    assert choose_device("auto") == "cpu"
+    (tmp_path / "nvidia0").touch()
+    assert devices._may_have_gpu()
+    monkeypatch.setattr(sys, "platform", "darwin")
+    (tmp_path / "nvidia0").unlink()
+    assert devices._may_have_gpu()

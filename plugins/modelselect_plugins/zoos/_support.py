@@ -17,6 +17,7 @@ from typing import Any
 from modelselect.candidates.metadata import metadata_fault
 from modelselect.errors import CandidateError, ExpressionError, StoreError, did_you_mean
 from modelselect.store.store import Store
+from modelselect.utils.versions import numeric_versions
 
 _SETTINGS = re.compile(r"(?P<name>.+)\?(?P<settings>\w+=[^=&?]*(&\w+=[^=&?]*)*)", re.DOTALL)
 
@@ -159,6 +160,29 @@ def required(library: str) -> ModuleType:
     if missing is not None:
         raise ExpressionError(f"the zoo {library!r} cannot be used here: {missing}")
     return importlib.import_module(library)
+
+
+def kept_registry(library: str) -> Mapping[str, Any] | None:
+    """What `keep_registry` has kept of this version of the library; None if there is nothing."""
+    if (key := _registry_key(library)) is not None:
+        with contextlib.suppress(StoreError):
+            entry = Store().get(key)
+            return None if entry is None else entry.metadata
+    return None
+
+
+def keep_registry(library: str, document: Mapping[str, Any]) -> None:
+    """Keeps in the store which models a library has, as JSON, until its version or that of torch changes."""
+    store = Store()
+    if (key := _registry_key(library)) is not None:
+        with contextlib.suppress(StoreError):
+            if not store.contains(key):
+                store.put(key, {}, document)
+
+
+def _registry_key(library: str) -> str | None:
+    versions = numeric_versions((library, "torch", "torchvision", "modelselect-automl"))
+    return Store.key("registry", library=library, versions=versions) if library in versions else None
 
 
 def unknown_name(zoo: str, name: str, known: Iterable[str]) -> ExpressionError:

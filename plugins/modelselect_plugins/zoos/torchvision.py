@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,8 @@ from modelselect.candidates.readers import HeadInput
 from modelselect.errors import CandidateError, ExpressionError
 from modelselect_plugins.zoos._support import (
     is_glob,
+    keep_registry,
+    kept_registry,
     matching,
     missing_library,
     one_line,
@@ -47,22 +50,16 @@ class TorchvisionZoo(Zoo):
     name = "torchvision"
 
     def search(self, pattern: str) -> Iterable[Candidate]:
-        required("torchvision")
-        known = dict(_all_weights())
+        known, defaults = _registry()
         if is_glob(pattern):
-            return [_candidate(name, known[name]) for name in matching(pattern, known)]
+            return [known[name] for name in matching(pattern, known)]
         name, _, revision = pattern.partition("@")
         model, _, tag = name.partition(".")
         if tag in ("", "DEFAULT"):
-            defaults = [
-                n
-                for n, weights in known.items()
-                if n.split(".")[0] == model and weights.name == type(weights)["DEFAULT"].name
-            ]
-            name = defaults[0] if defaults else name
+            name = defaults.get(model, name)
         if name not in known:
             raise unknown_name(self.name, name, {*known, *(n.split(".")[0] for n in known)})
-        candidate = _candidate(name, known[name])
+        candidate = known[name]
         if revision and revision != candidate.revision:
             raise ExpressionError(
                 f"torchvision's weights {name!r} have revision {candidate.revision} here, not {revision}. "
@@ -78,8 +75,8 @@ class TorchvisionZoo(Zoo):
         return first.values()
 
     def plain_names(self) -> Mapping[str, str]:
-        required("torchvision")
-        return {name: name for full, _ in _all_weights() for name in (full.split(".")[0], full)}
+        known, _ = _registry()
+        return {name: name for full in known for name in (full.split(".")[0], full)}
 
     def is_here(self, candidate: Candidate) -> bool:
         required("torchvision")
@@ -120,6 +117,26 @@ class TorchvisionZoo(Zoo):
 
     def availability(self) -> str | None:
         return missing_library("torchvision")
+
+
+def _registry() -> tuple[dict[str, Candidate], dict[str, str]]:
+    """Every candidate by its name, and the name of each model's default weights.
+
+    They come from the store, if torchvision is not imported: importing it takes seconds.
+    """
+    if "torchvision" not in sys.modules and (kept := kept_registry("torchvision")) is not None:
+        return {name: _as_candidate(*known) for name, known in kept["candidates"].items()}, kept["defaults"]
+    required("torchvision")
+    weights = dict(_all_weights())
+    found = {name: _candidate(name, each) for name, each in weights.items()}
+    defaults = {n.split(".")[0]: n for n, each in weights.items() if each.name == type(each)["DEFAULT"].name}
+    document = {name: [name, each.revision, dict(each.metadata)] for name, each in found.items()}
+    keep_registry("torchvision", {"candidates": document, "defaults": defaults})
+    return found, defaults
+
+
+def _as_candidate(name: str, revision: str | None, metadata: Mapping[str, Any]) -> Candidate:
+    return Candidate("torchvision", name, revision, {**metadata, "input_size": tuple(metadata["input_size"])})
 
 
 def _all_weights() -> Iterator[tuple[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,8 +24,10 @@ from modelselect.candidates.backbone import Preprocessing
 from modelselect.candidates.metadata import METADATA_FIELDS, source_classes
 from modelselect.candidates.preprocessing import CallablePreprocessing, ImagePreprocessing, example_batch
 from modelselect.errors import CandidateError, ExpressionError
+from modelselect_plugins.zoos._support import keep_registry
 from modelselect_plugins.zoos._timm import models
 from modelselect_plugins.zoos._timm.models import source_dataset, timm_backbone
+from modelselect_plugins.zoos._timm.registry import registry
 from modelselect_plugins.zoos.timm import TimmZoo
 
 ZOO = TimmZoo()
@@ -72,6 +75,25 @@ def test_every_pretrained_weight_is_listed_without_building_a_model(monkeypatch:
     candidates = list(ZOO.search("*"))
     assert len(candidates) == len({candidate.id for candidate in candidates}) == len(timm.list_pretrained())
     assert all(set(candidate.metadata) <= set(METADATA_FIELDS) for candidate in candidates)
+
+
+def test_a_kept_registry_gives_the_same_candidates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MODELSELECT_CACHE", str(tmp_path))
+    patterns = ("*", "resnet1*", "resnet18", "*.in1k")
+    live = [[(c.id, c.metadata) for c in ZOO.search(pattern)] for pattern in patterns]
+    keep_registry("timm", asdict(registry()))
+    modules = {name: module for name, module in sys.modules.items() if name.split(".")[0] != "timm"}
+    monkeypatch.setattr(sys, "modules", modules)
+    monkeypatch.setattr("modelselect_plugins.zoos._timm.registry.required", lambda _: pytest.fail("timm was imported"))
+    assert [[(c.id, c.metadata) for c in ZOO.search(pattern)] for pattern in patterns] == live
+
+
+def test_where_timm_is_imported_its_names_now_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MODELSELECT_CACHE", str(tmp_path))
+    keep_registry("timm", asdict(registry()))
+    names = timm.list_models()
+    monkeypatch.setattr(timm, "list_models", lambda *_, pretrained=False: ["resnet18.a1_in1k"] if pretrained else names)
+    assert [candidate.name for candidate in ZOO.search("*")] == ["resnet18.a1_in1k"]
 
 
 def test_a_bare_architecture_means_its_default_tag() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import fnmatch
 import sys
 from collections.abc import Mapping, Sequence
@@ -10,10 +9,8 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any
 
-from modelselect.errors import ExpressionError, StoreError
-from modelselect.store.store import Store
-from modelselect.utils.versions import numeric_versions
-from modelselect_plugins.zoos._support import required, unknown_name
+from modelselect.errors import ExpressionError
+from modelselect_plugins.zoos._support import keep_registry, kept_registry, required, unknown_name
 
 
 @dataclass(frozen=True)
@@ -94,10 +91,8 @@ def registry() -> Registry:
     Raises:
         ExpressionError: timm cannot be imported.
     """
-    versions = numeric_versions(("timm", "torch", "torchvision", "modelselect-automl"))
-    imported, store = "timm" in sys.modules, Store()
-    key = store.key("registry", zoo="timm", versions=versions)
-    kept = _kept(store, key) if "timm" in versions else None
+    imported, document = "timm" in sys.modules, kept_registry("timm")
+    kept = None if document is None else _from_json(document)
     if kept is not None and not imported:
         return kept
     timm = required("timm")
@@ -106,16 +101,8 @@ def registry() -> Registry:
         return kept
     found = _of_timm(*names)
     if not imported:  # a program that has imported timm may have added models of its own
-        with contextlib.suppress(StoreError):
-            store.put(key, {}, asdict(found))
+        keep_registry("timm", asdict(found))
     return found
-
-
-def _kept(store: Store, key: str) -> Registry | None:
-    with contextlib.suppress(StoreError):
-        if (entry := store.get(key)) is not None:
-            return _from_json(entry.metadata)
-    return None
 
 
 def _from_json(document: Mapping[str, Any]) -> Registry:

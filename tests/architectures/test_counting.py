@@ -1,0 +1,75 @@
+"""Multiply-accumulates are counted as torch counts them, in the run that gives the graph."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from modelselect.archi2vec import count_macs, to_json, trace
+from modelselect.architectures.trace import trace_and_count
+
+SIZE = (3, 32, 32)
+
+
+class Attention(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(3, 16, 8, stride=8)
+        self.block = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        rows: torch.Tensor = self.block(self.patches(images).flatten(2).mT).mean(1)
+        return rows
+
+
+class Recurrent(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows = nn.LSTM(96, 8, batch_first=True)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        output: torch.Tensor = self.rows(images.permute(0, 2, 1, 3).flatten(2))[0][:, -1]
+        return output
+
+
+MODULES = [
+    nn.Sequential(nn.Conv2d(3, 8, 3, groups=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 8, 3, groups=8), nn.GELU()),
+    nn.Sequential(nn.ConvTranspose2d(3, 4, 2), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(16, 5, bias=False)),
+    Attention(),
+    Recurrent(),
+]
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: type(module).__name__)
+def test_graph_and_count_of_one_run_are_those_of_two(module: nn.Module) -> None:
+    graph, macs = trace_and_count(module, SIZE)
+    assert graph is not None
+    assert to_json(graph) == to_json(trace(module, SIZE))
+    assert macs == count_macs(module, SIZE)
+    on_meta = copy.deepcopy(module).to("meta").eval()
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+        on_meta(torch.zeros(2, *SIZE, device="meta"))
+    assert macs == round(counter.get_total_flops() / 2 / 2) > 0
+
+
+def test_a_module_without_a_path_has_a_count_and_no_graph() -> None:
+    class Constant(nn.Linear):
+        def forward(self, rows: torch.Tensor) -> torch.Tensor:
+            return super().forward(rows).detach()
+
+    assert trace_and_count(Constant(4, 2), (4,)) == (None, 8)
+
+
+def test_a_module_that_reads_values_has_a_graph_and_no_count() -> None:
+    class Reading(nn.Linear):
+        def forward(self, rows: torch.Tensor) -> torch.Tensor:
+            return super().forward(rows) if float(rows.sum()) < 1 else rows
+
+    graph, macs = trace_and_count(Reading(4, 2), (4,))
+    assert graph is not None
+    assert macs is None
