@@ -14,8 +14,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+import typer
 from typer.core import TyperCommand
 
+from modelselect.budget.bounds import Bounds
 from modelselect.cli.options import option_name
 from modelselect.errors import InvalidInputError, did_you_mean
 from modelselect.evaluation.settings import BenchmarkKeywords, Keywords, settings_in
@@ -43,9 +45,14 @@ CONSENT: Mapping[str, str] = MappingProxyType(
         "trust_remote_code": "lets candidates run their code",
         "yes": "agrees to what a command asks",
         "push": "publishes results",
+        "public": "publishes results",
+        "track": "sends results to an experiment tracker",
     }
 )
 """Options that a file may not set, since files come with the projects and datasets of others; and what they do."""
+
+BOUNDS = ("max_download", "max_time")
+"""Options that a file may only lower: what a run spends without asking."""
 
 NEEDS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
     (("verify", *RECIPE), ("top_k", "tune", "save", "push")),
@@ -105,6 +112,10 @@ class ConfiguredCommand(TyperCommand):
         left: list[str] = super().parse_args(ctx, args)
         if isinstance(ctx.obj, Configuration) and ctx.obj.options:
             _LOGGER.info(ctx.obj)
+            source = ctx.get_parameter_source("budget")
+            if source is not None and source.name == "DEFAULT_MAP" and not ctx.resilient_parsing:
+                where = printable(str(ctx.obj.path))
+                typer.echo(f"{where} sets budget = {printable(str(ctx.params['budget']))}", err=True)
         for dependent, needed in NEEDS:
             for name in dependent:
                 source = ctx.get_parameter_source(name)
@@ -173,11 +184,26 @@ def _checked(path: Path, table: Any) -> dict[str, Any]:
         if key not in known:
             near = did_you_mean(written.replace("_", "-"), [name.replace("_", "-") for name in known])
             raise InvalidInputError(f"{path} sets {written!r}, but there is no such option.{near}")
+        if key in BOUNDS:
+            _check_not_raised(path, written, key, value)
         key = "pool" if key in POOLS else key
         if key in found:
             raise InvalidInputError(f"{path} sets {written!r} twice, in two spellings; remove one of them")
         found[key] = _value(path, written, key, value)
     return found
+
+
+def _check_not_raised(path: Path, written: str, key: str, value: Any) -> None:
+    """Raises `InvalidInputError` if the bound is no bound, or is higher than without the file."""
+    try:
+        asked, usual = Bounds.of(**{key: value}), Bounds.of()
+    except InvalidInputError as error:
+        raise InvalidInputError(f"{path} sets {written!r}: {error}") from None
+    if asked.download > usual.download or asked.seconds > usual.seconds:
+        raise InvalidInputError(
+            f"{path} sets {written!r} to {value!r}, but without the file the bounds are {usual}. A file may only lower "
+            f"them; remove the line, and type --{key.replace('_', '-')} {value}."
+        )
 
 
 def _value(path: Path, written: str, key: str, value: Any) -> Any:

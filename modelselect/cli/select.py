@@ -136,7 +136,7 @@ def select(
         )
     settings["confirm"] = lambda question: yes or agreed(question)
     given = {name: value for name, value in recipe.items() if value is not None}
-    settings["fine_tuning"] = FineTuning(**given) if given else None
+    settings |= {"fine_tuning": FineTuning(**given)} if given else {}
     named = [*(candidates or ()), *(further or ())] or None
     if dry_run:
         plan = planning.plan(dataset, named, **settings)

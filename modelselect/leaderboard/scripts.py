@@ -14,6 +14,12 @@ from modelselect.ranking.ranking import Ranking, record_of
 from modelselect.utils.text import printable
 from modelselect.verification.recipe import FineTuning
 
+_TRAINED = {
+    "head": "only the linear head, on the features of the frozen backbone",
+    "lora": "low-rank adapters (LoRA) in the frozen backbone, and the head",
+}
+"""What a run trained, by the method of its recipe, where that is not all weights."""
+
 LIBRARIES = ("transformers", "timm", "autogluon")
 """The libraries that scripts are written for."""
 
@@ -44,7 +50,9 @@ def script(board: Ranking, library: str) -> str:
         "WARM_UP": recipe.warm_up,
         "SEED": settings.get("seed", 0),
     }
-    about = f'"""Fine-tunes {_plain(candidate.id)} with {library}, by the recipe of modelselect."""\n'
+    about = (
+        f'"""Fine-tunes {_plain(candidate.id)} with {library}, by the recipe of modelselect.{_differs(settings)}"""\n'
+    )
     constants = "\n".join(f"{name} = {value!r}" for name, value in known.items())
     body = {
         "timm": _TIMM,
@@ -64,6 +72,18 @@ def _recipe(known: Any) -> FineTuning:
     names = {field.name for field in fields(FineTuning)}
     given: dict[str, Any] = {name: value for name, value in known.items() if name in names}
     return FineTuning(**given)
+
+
+def _differs(settings: Mapping[str, Any]) -> str:
+    """What the script trains where the run trained less than all weights; empty if it trained all of them."""
+    known = settings.get("fine_tuning")
+    trained = _TRAINED.get(str(known.get("method"))) if isinstance(known, Mapping) else None
+    if trained is None:
+        return ""
+    return (
+        f"\n\nThe accuracy on the leaderboard is of another training: it trained {trained}.\n"
+        "This script trains all weights, so its accuracy can differ.\n"
+    )
 
 
 def _path(board: Ranking) -> str | None:

@@ -14,7 +14,14 @@ import numpy as np
 from modelselect.candidates.backbone import Backbone
 from modelselect.candidates.candidate import Candidate
 from modelselect.candidates.modules import device_of
-from modelselect.errors import CandidateError, DatasetError, InvalidInputError
+from modelselect.errors import (
+    CandidateError,
+    DatasetError,
+    ExpressionError,
+    InvalidInputError,
+    SearchError,
+    UnknownNameError,
+)
 from modelselect.extraction.devices import choose_device, is_out_of_memory
 from modelselect.host.host import get_host
 from modelselect.host.lookup import search
@@ -147,8 +154,8 @@ def load(name: str | os.PathLike[str] | Candidate, *, trust_remote_code: bool = 
     """Loads a winner that was saved, or a candidate.
 
     Args:
-        name: the folder that `Row.save` or `select --save` wrote, a candidate, or the expression of one candidate, such
-            as `"timm:resnet18"`.
+        name: the folder that `Row.save` or `select --save` wrote, a candidate, the expression of one candidate, such
+            as `"timm:resnet18"`, or a plain name that one zoo knows, as for `select()`.
         trust_remote_code: whether the candidate may run code that it brings.
 
     Returns:
@@ -170,14 +177,29 @@ def load(name: str | os.PathLike[str] | Candidate, *, trust_remote_code: bool = 
     elif isinstance(name, str) and ":" in name:
         found = search(name)
     else:
-        raise InvalidInputError(
-            f"there is no model {str(name)!r} here; expected a folder that --save or board.best.save() wrote, or a "
-            "candidate such as 'timm:resnet18'"
-        )
+        found = _named(name)
     if len(found) != 1:
         raise InvalidInputError(f"{str(name)!r} stands for {len(found)} candidates; expected one. Give its whole name")
     backbone = get_host().zoo(found[0].zoo).load(found[0], trust_remote_code=trust_remote_code)
     return Model.of(backbone, signature)
+
+
+def _named(name: str | os.PathLike[str]) -> list[Candidate]:
+    """The candidates that a plain name stands for, such as `resnet18` or `owner/name`.
+
+    Raises:
+        InvalidInputError: it stands for none, or several zoos know it.
+    """
+    reason = ""
+    if isinstance(name, str):
+        try:
+            return search(name)
+        except (ExpressionError, UnknownNameError, SearchError) as error:
+            reason = f" ({error})"
+    raise InvalidInputError(
+        f"there is no model {str(name)!r} here; expected a folder that --save or board.best.save() wrote, or a "
+        f"candidate such as 'timm:resnet18'{reason}"
+    )
 
 
 def _folder(name: str) -> Path | None:

@@ -54,6 +54,24 @@ def test_the_options_of_a_project_are_defaults_and_the_command_line_wins(here: P
     assert asked["fine_tuning"] == FineTuning(epochs=7)
 
 
+def test_a_file_may_lower_the_bounds(here: Path, asked: dict[str, Any]) -> None:
+    write(here / "modelselect.toml", "max-download = '500MB'\nmax-time = '2m'\n")
+    run()
+    assert (asked["max_download"], asked["max_time"]) == ("500MB", "2m")
+    run("--max-time", "2h")
+    assert asked["max_time"] == "2h"
+
+
+def test_a_budget_of_a_file_is_said(here: Path, asked: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    path = write(here / "modelselect.toml", "budget = '20m'\n")
+    run()
+    assert asked["budget"] == "20m"
+    assert f"{path} sets budget = 20m" in capsys.readouterr().err.replace("\n", "")
+    run("--budget", "5m")
+    assert asked["budget"] == "5m"
+    assert "sets budget =" not in capsys.readouterr().err
+
+
 def test_without_a_file_nothing_changes(asked: dict[str, Any]) -> None:
     run()
     assert "top_k" not in asked
@@ -63,7 +81,7 @@ def test_without_a_file_nothing_changes(asked: dict[str, Any]) -> None:
 def test_options_of_fine_tuning_wait_until_something_is_fine_tuned(here: Path, asked: dict[str, Any]) -> None:
     write(here / "modelselect.toml", 'verify = "head"\nepochs = 7\nconfidence = 0.8\n')
     assert run() == app.EXIT_NOTHING_RANKED
-    assert asked["fine_tuning"] == FineTuning()
+    assert "fine_tuning" not in asked
     assert asked.keys().isdisjoint({"verify", "confidence"})
     run("--top-k", "2", "--budget", "20m")
     assert (asked["verify"], asked["confidence"], asked["fine_tuning"]) == ("head", 0.8, FineTuning(epochs=7))
@@ -124,6 +142,12 @@ def test_the_nearest_file_counts_and_the_search_ends_at_the_repository_and_at_ho
         ("candidates = 'a'\npool = 'b'", "sets 'pool' twice"),
         ("trust-remote-code = true", "lets candidates run their code. Only the command line may do this"),
         ("yes = true", "Only the command line may do this"),
+        ("track = 'wandb'", "sends results to an experiment tracker. Only the command line may do this"),
+        ("public = true", "publishes results. Only the command line may do this"),
+        ("max-download = '40GB'", r"the bounds are 2 GB and 10 min. A file may only lower .* --max-download 40GB"),
+        ("max_time = '2h'", "A file may only lower them"),
+        ("max_time = 601", "A file may only lower them"),
+        ("max-download = '40'", "sets 'max-download': '40' has no unit"),
         ("costs = 1", "sets 'costs' to 1; expected true or false"),
         ("top-k = true", "sets 'top-k' to True; expected text, a number, or a list of texts"),
         ("top-k = {a = 1}", "expected text, a number, or a list of texts"),

@@ -67,7 +67,7 @@ def passed(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 def test_what_is_left_out_is_left_to_the_settings(capsys: pytest.CaptureFixture[str], passed: dict[str, Any]) -> None:
     refusal(capsys, "select", "data", "-c", "embedded:*")
-    assert passed == {"fine_tuning": ms.FineTuning()}
+    assert passed == {}
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_options_become_keywords(
     capsys: pytest.CaptureFixture[str], passed: dict[str, Any], arguments: list[str], expected: dict[str, Any]
 ) -> None:
     refusal(capsys, "select", "data", "-c", "embedded:*", *arguments)
-    assert passed == {"fine_tuning": ms.FineTuning()} | expected
+    assert passed == expected
 
 
 def test_a_benchmark_takes_what_it_lacked(capsys: pytest.CaptureFixture[str], passed: dict[str, Any]) -> None:

@@ -24,8 +24,9 @@ pytestmark = pytest.mark.usefixtures("here")
 RECIPE = {"epochs": 1, "batch_size": 4, "backbone_learning_rate": 2e-4, "weight_decay": [0.02, 0.1], "method": "full"}
 
 
-def board_of(candidate: ms.Candidate, path: str | None = None) -> ms.Leaderboard:
-    provenance = {"settings": {"fine_tuning": RECIPE, "seed": 3}, "dataset": {"source": {"path": path}}}
+def board_of(candidate: ms.Candidate, path: str | None = None, method: str = "full") -> ms.Leaderboard:
+    recipe = {**RECIPE, "method": method}
+    provenance = {"settings": {"fine_tuning": recipe, "seed": 3}, "dataset": {"source": {"path": path}}}
     return ms.Leaderboard((Row(candidate, rank=1, score=1.0),), provenance=provenance)
 
 
@@ -46,6 +47,21 @@ def folder(tmp_path: Path) -> str:
             pixels = random.integers(0, 256, (40, 40, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(tmp_path / "data" / name / f"{index}.png")
     return str(tmp_path / "data")
+
+
+@pytest.mark.parametrize("library", ["timm", "autogluon"])
+def test_a_script_says_that_the_run_trained_less_than_all_weights(library: str) -> None:
+    (candidate,) = ms.search(put("models/it", models.timm_files()))
+    if library == "autogluon":
+        candidate = ms.Candidate("timm", "resnet18.a1_in1k")
+    found = {}
+    for method in ("full", "head", "lora"):
+        script = board_of(candidate, method=method).script(library)
+        found[method] = ast.get_docstring(ast.parse(script)) or ""
+    assert "another training" not in found["full"]
+    assert "it trained only the linear head, on the features of the frozen backbone" in found["head"]
+    assert "it trained low-rank adapters (LoRA) in the frozen backbone" in found["lora"]
+    assert "This script trains all weights" in found["head"]
 
 
 @pytest.mark.parametrize("library", ["timm", "transformers"])

@@ -151,6 +151,10 @@ def test_without_fine_tuning_one_error_says_how() -> None:
         ms.load("embedded:resnet.letters").predict("photo.jpg")
 
 
+def test_a_plain_name_is_loaded_where_one_zoo_knows_it() -> None:
+    assert ms.load("resnet.letters").candidate.id == ms.load("embedded:resnet.letters").candidate.id
+
+
 def test_load_says_what_it_expects() -> None:
     with pytest.raises(InvalidInputError, match=r"there is no model 'winner' here; expected a folder that --save"):
         ms.load("winner")

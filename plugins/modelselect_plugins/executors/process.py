@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
+import logging
 import multiprocessing
 import os
 import pickle
@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from logging.handlers import QueueHandler
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
@@ -25,6 +26,9 @@ _LOOK_ROUND = 1.0
 
 _GRACE = 5.0
 """Seconds that an idle worker has to end by itself."""
+
+_LOGGER = logging.getLogger("modelselect")
+"""Records of this logger, and of those below it, go from the workers to the loggers of the same names here."""
 
 _CRASHES = frozenset({"SIGSEGV", "SIGBUS", "SIGILL", "SIGFPE", "SIGABRT"})
 
@@ -43,8 +47,9 @@ class Process(Executor):
 
     A worker that dies (by a segmentation fault, the out-of-memory killer, `os._exit`) or takes too long costs only its
     present item; a new worker is started and the rest continues. The function, the items and the results must be
-    picklable. What the workers print goes to standard error. If the iterator is closed early, or this process is
-    interrupted or dies, the workers and everything that they started are ended.
+    picklable. What the workers print goes to standard error, and what they log under `modelselect` to the logger of
+    the same name here. If the iterator is closed early, or this process is interrupted or dies, the workers and
+    everything that they started are ended.
 
     As with every use of spawned processes, a script needs `if __name__ == "__main__":`. Workers cannot use
     `multiprocessing` themselves (no `DataLoader` with workers of its own).
@@ -143,9 +148,9 @@ class _NotBegunError(Exception):
 class _Worker:
     """A process and its item.
 
-    The process answers every item with `begun` and then `done`; it answers a function that it cannot load with
-    `unusable`. An answer names the process and counts its items. One that belongs to another process or to another
-    item, such as that of a process which the function forked off, is passed over.
+    The process answers every item with `begun` and then `done`, and with a `record` for each log record between them;
+    it answers a function that it cannot load with `unusable`. An answer names the process and counts its items. One of
+    another process or of another item, such as that of a process which the function forked off, is passed over.
     """
 
     item: Any
@@ -155,7 +160,8 @@ class _Worker:
         hold_standard_descriptors()  # the worker would take a pipe for its standard output
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=_work, args=(theirs, function), name="modelselect-worker", daemon=True)
+        given = theirs, function, _LOGGER.getEffectiveLevel()
+        self.process = context.Process(target=_work, args=given, name="modelselect-worker", daemon=True)
         self.process.start()
         theirs.close()
         self.alive = True
@@ -194,6 +200,9 @@ class _Worker:
                 if kind == "done":
                     self.experienced = True
                     return self._done(payload)
+                if kind == "record":
+                    logging.getLogger(payload.name).handle(payload)
+                    continue
                 self.begun_at = time.monotonic()
         except (EOFError, OSError):
             ended = True
@@ -273,7 +282,19 @@ def _first_line(error: BaseException) -> str:
 # --- in the worker ---------------------------------------------------------------------------------------------------
 
 
-def _work(connection: Connection, pickled_function: bytes) -> None:
+class _ToParent(QueueHandler):
+    """Sends log records to the parent process, but none of the processes that this one forks off."""
+
+    def __init__(self, send: Callable[[str, Any], None]) -> None:
+        super().__init__(None)  # type: ignore[arg-type]
+        self._send, self._process = send, os.getpid()
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        if os.getpid() == self._process:
+            self._send("record", record)
+
+
+def _work(connection: Connection, pickled_function: bytes, level: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles interrupts and ends its workers
     os.dup2(2, 1)  # standard output is for the parent's result only; also redirects native code
     sys.stdout = sys.stderr
@@ -293,13 +314,23 @@ def _work(connection: Connection, pickled_function: bytes) -> None:
             raise InvalidInputError(f"the item cannot be loaded in a worker process ({_first_line(error)})") from error
         return function(item)
 
-    for number in itertools.count(1):
+    number, one_at_a_time = 0, threading.Lock()
+
+    def send(kind: str, payload: Any) -> None:
+        with one_at_a_time:  # threads may log
+            connection.send((kind, os.getpid(), number, payload))
+
+    _LOGGER.addHandler(_ToParent(send))
+    _LOGGER.setLevel(level)
+    _LOGGER.propagate = False
+    while True:
+        number += 1
         try:
             pickled = connection.recv_bytes()
         except (EOFError, OSError):
             return
-        connection.send(("begun", os.getpid(), number, b""))
-        connection.send(("done", os.getpid(), number, _pickled(Outcome.of(run, pickled))))
+        send("begun", b"")
+        send("done", _pickled(Outcome.of(run, pickled)))
 
 
 def _pickled(outcome: Outcome) -> bytes:

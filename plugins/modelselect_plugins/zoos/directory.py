@@ -1,10 +1,11 @@
 """The `directory` zoo: models in local folders, such as `dir:path/to/models/*`.
 
-A folder with `config.json` and `model.safetensors` is a candidate. `config.json` describes it in one of four forms:
+A folder with `config.json` and `model.safetensors` is a candidate. `config.json` describes it in one of five forms:
 
 - timm's `local-dir` form: `architecture`, `num_classes`, `model_args`, `pretrained_cfg`;
 - transformers' form, as written by `save_pretrained`: `model_type`, `architectures` (and, in the same folder,
   `preprocessor_config.json` or a tokenizer);
+- torchvision's, as written inside the folder of a fine-tuned winner: `torchvision`, the name of the weights;
 - for a fine-tuned model that neither library can load, as written by `Row.save`: `fine_tuned_from`, the id of the
   candidate it came from, whose zoo must still have it, unless the folder holds the backbone in a folder of its own;
 - `"builder": "file.py:function"`, code of its own, which runs only with `trust_remote_code=True`. The file is looked
@@ -60,6 +61,8 @@ from modelselect_plugins.zoos._support import (
     with_settings,
 )
 from modelselect_plugins.zoos._timm.models import configured, folder_skeleton, timm_folder
+from modelselect_plugins.zoos._torchvision import KEY as TORCHVISION
+from modelselect_plugins.zoos._torchvision import torchvision_folder
 from modelselect_plugins.zoos._transformers import images as transformers_images
 from modelselect_plugins.zoos._transformers import models as transformers_models
 from modelselect_plugins.zoos._transformers import texts as transformers_texts
@@ -154,6 +157,8 @@ class DirectoryZoo(Zoo):
                         safetensors=not folder.is_pickled,
                         settings=settings,
                     )
+                if folder.form == "torchvision":
+                    return torchvision_folder(folder.path, candidate, folder.digest)
                 return timm_folder(folder.path, candidate, folder.digest)
         except CandidateError:
             raise
@@ -220,12 +225,18 @@ class _Folder:
 
     @property
     def form(self) -> str:
-        """`builder`, `fine-tuned`, `timm` or `transformers`.
+        """`builder`, `fine-tuned`, `timm`, `transformers` or `torchvision`.
 
         Raises:
             CandidateError: it has none of these forms.
         """
-        keys = {"builder": "builder", ORIGIN: "fine-tuned", "architecture": "timm", "model_type": "transformers"}
+        keys = {
+            "builder": "builder",
+            ORIGIN: "fine-tuned",
+            "architecture": "timm",
+            "model_type": "transformers",
+            TORCHVISION: "torchvision",
+        }
         if self.configuration.get("model_type") == transformers_images.TIMM_INSIDE:
             return "transformers"
         for key, form in keys.items():

@@ -5,16 +5,13 @@ from __future__ import annotations
 import dataclasses
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.error import URLError
 
 from modelselect import Candidate, Zoo, hookimpl
-from modelselect.candidates.backbone import Backbone, Preprocessing
-from modelselect.candidates.modules import weights_digest
-from modelselect.candidates.preprocessing import ImagePreprocessing, as_preprocessing
-from modelselect.candidates.readers import HeadInput
+from modelselect.candidates.backbone import Backbone
 from modelselect.errors import CandidateError, ExpressionError
 from modelselect_plugins.zoos._support import (
     is_glob,
@@ -27,17 +24,13 @@ from modelselect_plugins.zoos._support import (
     unknown_name,
     without_values,
 )
+from modelselect_plugins.zoos._torchvision import all_weights, build, one, torchvision_backbone, write_folder
 
 if TYPE_CHECKING:
     import torch
 
-_ARGUMENTS = {  # what torchvision's own builders set if they get weights; the auxiliary heads are for training
-    "googlenet": {"transform_input": True, "aux_logits": False, "init_weights": False},
-    "inception_v3": {"transform_input": True, "aux_logits": False, "init_weights": False},
-}
 _AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
 _DENSENET_OLD_KEY = re.compile(r"\.(norm|conv)\.([12])\.")
-_HEADS = {"squeezenet1_0": "classifier", "squeezenet1_1": "classifier"}  # others end in a linear layer
 _MEBIBYTE = 2**20
 
 
@@ -80,40 +73,31 @@ class TorchvisionZoo(Zoo):
 
     def is_here(self, candidate: Candidate) -> bool:
         required("torchvision")
-        weights = dict(_all_weights()).get(candidate.name)
+        weights = dict(all_weights()).get(candidate.name)
         return weights is not None and _file_of(weights).is_file()
 
     def load(self, candidate: Candidate, *, trust_remote_code: bool = False) -> Backbone:
         required("torchvision")
-        weights = dict(_all_weights()).get(candidate.name)
+        weights = dict(all_weights()).get(candidate.name)
         if weights is None:
             raise CandidateError(f"this version of torchvision has no weights {candidate.name!r}; search again")
-        state = _state(weights)
-        model = candidate.name.split(".")[0]
-        module = _build(model, weights)
-        try:
-            module.load_state_dict(_for_inference(state))
-        except RuntimeError as error:
-            raise CandidateError(f"the weights do not fit the architecture ({one_line(error)})") from error
-        module = module.float().eval()
-        return Backbone(
-            candidate=candidate,
-            module=module,
-            preprocessing=_preprocessing(weights),
-            read=HeadInput(_HEADS.get(model) or _last_linear(module)),
-            weights_key=weights_digest(module, candidate.name),
-        )
+        state = _for_inference(_state(weights))
+        return torchvision_backbone(candidate, candidate.name.split(".")[0], weights, state)
 
     def skeleton(self, candidate: Candidate, *, trust_remote_code: bool = False) -> torch.nn.Module:
 
         required("torchvision")
         architecture = candidate.name.split(".")[0]
-        weights = next(w for name, w in _all_weights() if candidate.name in (name, name.split(".")[0]))
+        weights = next(w for name, w in all_weights() if candidate.name in (name, name.split(".")[0]))
         try:
             with without_values():
-                return _build(architecture, weights).eval()
+                return build(architecture, weights).eval()
         except NotImplementedError:  # a RegNet computes its widths with tensors, which would need values
-            return _build(architecture, weights).to("meta").eval()
+            return build(architecture, weights).to("meta").eval()
+
+    def bundle(self, backbone: Backbone, folder: Path) -> str | None:
+        write_folder(backbone, folder)
+        return ""
 
     def availability(self) -> str | None:
         return missing_library("torchvision")
@@ -127,7 +111,7 @@ def _registry() -> tuple[dict[str, Candidate], dict[str, str]]:
     if "torchvision" not in sys.modules and (kept := kept_registry("torchvision")) is not None:
         return {name: _as_candidate(*known) for name, known in kept["candidates"].items()}, kept["defaults"]
     required("torchvision")
-    weights = dict(_all_weights())
+    weights = dict(all_weights())
     found = {name: _candidate(name, each) for name, each in weights.items()}
     defaults = {n.split(".")[0]: n for n, each in weights.items() if each.name == type(each)["DEFAULT"].name}
     document = {name: [name, each.revision, dict(each.metadata)] for name, each in found.items()}
@@ -139,23 +123,10 @@ def _as_candidate(name: str, revision: str | None, metadata: Mapping[str, Any]) 
     return Candidate("torchvision", name, revision, {**metadata, "input_size": tuple(metadata["input_size"])})
 
 
-def _all_weights() -> Iterator[tuple[str, Any]]:
-    """(`model.WEIGHTS`, member of the weights enumeration) for every classifier.
-
-    One of VGG's weights is left out: it is for detection, so it has no classes and its last layers have no values.
-    """
-    from torchvision import models
-
-    for model in models.list_models(module=models):
-        for weights in models.get_model_weights(model):
-            if weights.meta["categories"]:
-                yield f"{model}.{weights.name}", weights
-
-
 def _candidate(name: str, weights: Any) -> Candidate:
     model = name.split(".")[0]
     meta = weights.meta
-    side = _one(weights.transforms().crop_size)
+    side = one(weights.transforms().crop_size)
     accuracy = meta.get("_metrics", {}).get("ImageNet-1K", {}).get("acc@1")
     known = {
         "architecture": model,
@@ -224,44 +195,6 @@ def _for_inference(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         elif (renamed := _DENSENET_OLD_KEY.sub(r".\1\2.", key)) != key:
             state[renamed] = state.pop(key)
     return state
-
-
-def _build(model: str, weights: Any) -> torch.nn.Module:
-    from torchvision import models
-
-    arguments = dict(_ARGUMENTS.get(model, {}))
-    if model.startswith("vit_"):  # position embeddings have a fixed size
-        arguments["image_size"] = weights.meta["min_size"][0]
-    module: torch.nn.Module = models.get_model(
-        model, weights=None, num_classes=len(weights.meta["categories"]), **arguments
-    )
-    return module
-
-
-def _last_linear(module: torch.nn.Module) -> str:
-    import torch
-
-    *_, last = (name for name, submodule in module.named_modules() if isinstance(submodule, torch.nn.Linear))
-    return str(last)
-
-
-def _preprocessing(weights: Any) -> Preprocessing:
-    transform = weights.transforms()
-    side = _one(transform.crop_size)
-    expressed = ImagePreprocessing(
-        size=(side, side),
-        resize=_one(transform.resize_size),
-        interpolation=transform.interpolation.value,
-        mean=tuple(transform.mean),
-        std=tuple(transform.std),
-    )
-    return as_preprocessing(expressed, lambda image: transform(image.convert("RGB")), repr(transform))
-
-
-def _one(side: list[int]) -> int:
-    """The side of a square, from a preset that gives only one side."""
-    (length,) = side
-    return length
 
 
 @hookimpl

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import logging
 import os
 import pickle
 import signal
@@ -231,6 +232,35 @@ def test_what_workers_print_does_not_mix_with_the_answer_on_standard_output(capf
     out, err = capfd.readouterr()
     assert out == ""
     assert set(err.split("\n")) >= {"python a", "native a", "child a"}
+
+
+def log_in_every_way(item: str) -> str:
+    log = logging.getLogger("modelselect.zoos")
+    log.info("found %s", item)
+    log.debug("too little")
+    try:
+        raise ValueError("why")
+    except ValueError:
+        log.warning("failed", exc_info=True)
+    if not (child := os.fork()):
+        log.info("in a child")
+        os._exit(0)
+    os.waitpid(child, 0)
+    return item
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_what_workers_log_reaches_the_loggers_of_this_process(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "modelselect")
+    outcomes = run(Process(), log_in_every_way, ["a", "b"])
+    assert {item: outcome.value for item, outcome in outcomes.items()} == {"a": "a", "b": "b"}
+    records = [record for record in caplog.records if record.name == "modelselect.zoos"]
+    messages = [record.getMessage().partition("\n")[0] for record in records]
+    assert messages.count("found a") == messages.count("found b") == 1
+    assert messages.count("failed") == 2
+    assert "too little" not in messages
+    assert "in a child" not in messages
+    assert "ValueError: why" in caplog.text
 
 
 def test_one_worker_serves_item_after_item() -> None:

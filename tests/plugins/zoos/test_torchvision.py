@@ -19,7 +19,9 @@ from modelselect.candidates.layouts import pool
 from modelselect.candidates.metadata import METADATA_FIELDS
 from modelselect.candidates.preprocessing import ImagePreprocessing, example_batch
 from modelselect.errors import CandidateError, ExpressionError
+from modelselect.verification.model import load
 from modelselect_plugins.zoos.torchvision import TorchvisionZoo
+from tests.verification.tuned import NAMES, agrees, batch_of, tuned_row
 
 ZOO = TorchvisionZoo()
 
@@ -209,6 +211,24 @@ def test_offline_says_where_to_put_the_file(checkpoints: Path) -> None:
     assert str(checkpoints) in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not list(checkpoints.iterdir())
+
+
+@pytest.mark.parametrize("head_only", [False, True])
+def test_a_saved_winner_needs_no_weights_of_torchvision(
+    head_only: bool, checkpoints: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MODELSELECT_CACHE", str(tmp_path / "cache"))
+    put_checkpoint(checkpoints, "shufflenet_v2_x0_5", random_state("shufflenet_v2_x0_5"))
+    row, expected = tuned_row("torchvision:shufflenet_v2_x0_5", head_only=head_only)
+    row.save(tmp_path / "winner")
+    for file in checkpoints.iterdir():
+        file.unlink()
+    model = load(tmp_path / "winner")
+    with torch.no_grad():
+        logits = model.read(model.module, batch_of(model)).logits
+    assert logits is not None
+    assert agrees(logits, expected)
+    assert model.class_names == NAMES
 
 
 @pytest.mark.parametrize("model", ["googlenet", "maxvit_t", "swin_t", "vgg11", "convnext_tiny", "resnet18"])
