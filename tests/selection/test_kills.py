@@ -194,8 +194,8 @@ def test_a_run_with_worker_processes_that_loses_any_of_them_ends_as_if_it_never_
     expected = without_times(ms.Leaderboard.load(tmp_path / "whole.json"))
     kept, _ = left_in(tmp_path / "whole")
     count = (tmp_path / f"whole.{role}").stat().st_size
-    assert count > 10
-    for at in sorted({1, count // 3, 2 * count // 3, count}):
+    assert count > 3
+    for at in (1, count // 2, count):
         store = f"killed at {at}"
         assert go(store, f"first {at}", at) == (-signal.SIGKILL if role == "run" else 0)
         assert go(store, f"second {at}") == 0
