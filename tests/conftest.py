@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,10 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 # Tests leave nothing in the user's transfer history; those that are about it give one of their own.
 os.environ["MODELSELECT_HISTORY"] = ""
+
+# Nor in the user's store. What lists of models remember there serves all tests of a process.
+_STORE = tempfile.TemporaryDirectory(prefix="modelselect-tests-")
+os.environ["MODELSELECT_CACHE"] = _STORE.name
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
