@@ -26,6 +26,7 @@ from modelselect.evaluation.settings import Settings
 from modelselect.host.host import get_host
 from modelselect.leaderboard.leaderboard import Row
 from modelselect.store.store import Store
+from modelselect.verification import verify
 from tests.conftest import REPOSITORY
 
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
@@ -106,7 +107,7 @@ def keywords() -> set[str]:
         public += [value for name, value in vars(module).items() if not name.startswith("_")]
         public += [getattr(module, name) for name in getattr(module, "__all__", ())]
     host = get_host()
-    public += [Benchmark, Row, Store, *map(type, (*host.estimators.values(), *host.zoos.values()))]
+    public += [Benchmark, Row, Store, verify, *map(type, (*host.estimators.values(), *host.zoos.values()))]
     public += [type(host.executor(name)) for name in ("local", "process")]
     found = set(ms.FineTuning.__dataclass_fields__)
     for item in public:

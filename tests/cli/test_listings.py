@@ -124,7 +124,7 @@ def test_the_estimators_stand_on_one_screen_with_a_sentence_each(
         assert line.endswith((".", "?"))
         assert line.startswith("*") == (estimator.name in DEFAULT_ESTIMATORS)
     titles = [each for each in lines[:-1] if each[0] not in " *"]
-    assert len(titles) == 6
+    assert len(titles) == 7
 
 
 def test_one_estimator_is_shown_in_detail(capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,6 +18,9 @@ from modelselect.evidence.statistics import FeatureStatistics
 from modelselect_plugins.estimators._shared.discriminant import shrunk
 from modelselect_plugins.estimators._shared.regime import invalid_if_wide
 
+_ROUNDING = 1e-12
+"""Differences below this share of a squared norm are rounding."""
+
 
 class HScore(ms.Estimator):
     """`tr(cov(f)^+ cov(E[f | y]))`: between 0 and C - 1.
@@ -101,7 +104,8 @@ def ledoit_wolf_shrinkage(features: FeatureStatistics) -> float:
     squared_norm = float(np.square(features.smaller_scatter).sum()) / n**2
     distance = (squared_norm - trace**2 / d) / d  # between the covariance and the multiple of the identity
     error = (float(np.square(features.squared_norms).sum()) / n - squared_norm) / (n * d)
-    return min(error, distance) / distance if distance > 0 else 0.0
+    # A covariance that is a multiple of the identity, as every one in one dimension, leaves only rounding.
+    return min(error, distance) / distance if distance > _ROUNDING * squared_norm / d else 0.0
 
 
 @ms.hookimpl

@@ -66,7 +66,15 @@ ESTIMATORS = [
     DDS(),
     LFC(),
 ]
-CHECKS = [(estimator, name, check) for estimator in ESTIMATORS for name, check in estimator_checks(estimator)]
+UNABLE = {("parc", "random_rows_can_be_permuted")}
+"""What a method cannot promise; `tests/testing/test_estimators.py` says why."""
+
+CHECKS = [
+    (estimator, name, check)
+    for estimator in ESTIMATORS
+    for name, check in estimator_checks(estimator)
+    if (estimator.name, name) not in UNABLE
+]
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 from modelselect.cli import app
 
 NEEDS = {
+    "checkpoint": ("torch", "torchvision"),
     "directory": ("torch", "timm", "transformers"),
     "embedded": ("torch",),
     "hub": ("huggingface_hub", "torch", "timm", "transformers"),
