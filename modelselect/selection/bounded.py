@@ -25,6 +25,9 @@ from modelselect.utils.text import duration
 FINE_TUNING_SHARE = 0.5
 """Share of `max_time` that fine-tuning may take, even if the forward passes have taken more than the rest."""
 
+ESTIMATED_SHARE = 0.9
+"""Share of `max_time` for forward passes and fine-tuning. Imports, loading and saving take the rest."""
+
 SLOWEST_TRAINING = 16
 """Forward passes that training on a row takes, at most. On a CPU it is about 8, since the forward pass of training is
 slower, too. Recipes that fit by this bound need no measurement."""
@@ -72,7 +75,7 @@ def time_left(settings: Settings, spent: float) -> float:
     """Seconds for fine-tuning, if the forward passes take `spent` seconds; infinite without a bound."""
     if not is_bounded(settings):
         return math.inf
-    limit = settings.bounds.seconds
+    limit = ESTIMATED_SHARE * settings.bounds.seconds
     return max(limit - spent, FINE_TUNING_SHARE * limit)
 
 

@@ -404,10 +404,10 @@ def test_models_and_dataset_come_from_the_hub_in_a_process_that_only_knows_its_a
     from PIL import Image
 
     hub.model("me/tiny-vit", models.timm_files("test_vit"), library_name="timm", pipeline_tag="image-classification")
-    for kind in ("swin", "convnext", "resnet", "dinov2"):
+    for kind in ("convnext", "dinov2"):
         files = models.image_files(kind)
         hub.model(f"me/{kind}", files, library_name="transformers", pipeline_tag="image-classification")
-    pixels, labels = digits(300)
+    pixels, labels = digits(100)
     features = datasets.Features(
         {"image": datasets.Image(), "label": datasets.ClassLabel(names=[str(digit) for digit in range(10)])}
     )
@@ -433,7 +433,7 @@ def test_models_and_dataset_come_from_the_hub_in_a_process_that_only_knows_its_a
     )
     assert done.returncode == 0, done.stderr
     board = json.loads(done.stdout)
-    assert len(board["rows"]) == 5
+    assert len(board["rows"]) == 3
     assert all(row["rank"] for row in board["rows"])
     assert {row["candidate"]["revision"] for row in board["rows"]} == {
         repository.sha for (kind, _), repository in hub.repositories.items() if kind == "models"
