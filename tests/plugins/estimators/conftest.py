@@ -6,10 +6,17 @@ from collections import defaultdict
 
 import pytest
 
+from modelselect.testing import properties
 from tests.conftest import shared_path
 from tests.plugins.estimators.golden import Bound, Comparison, Golden
 
 TABLE = pytest.StashKey[list[Comparison]]()
+
+
+@pytest.fixture(autouse=True)
+def few_examples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fewer random examples than for an author, who has one estimator: many settings of all methods are checked."""
+    monkeypatch.setattr(properties, "EXAMPLES", 6)
 
 
 @pytest.fixture(scope="session")
