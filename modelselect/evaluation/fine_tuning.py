@@ -197,8 +197,12 @@ def _reporting(context: EvaluationContext, candidate: Candidate) -> EpochProgres
         return None
 
     def ended(number: int, total: int, epoch: Epoch) -> None:
-        accuracy = epoch.training_accuracy if epoch.accuracy is None else epoch.accuracy
-        report(candidate.id, Step("epoch", number, total, "" if accuracy is None else f"accuracy {accuracy:.1%}"))
+        text = ""
+        if epoch.accuracy is not None:
+            text = f"accuracy {epoch.accuracy:.1%}"
+        elif epoch.training_accuracy is not None:
+            text = f"training accuracy {epoch.training_accuracy:.1%}"
+        report(candidate.id, Step("epoch", number, total, text))
 
     return ended
 

@@ -281,7 +281,10 @@ class Settings:
         None, _bounded, "What a run may download before it asks.", Option(str, shown=MAX_DOWNLOAD)
     )
     max_time: str | float | None = setting(
-        None, _bounded, "How long the forward passes may take before a run asks.", Option(str, shown=MAX_TIME)
+        None,
+        _bounded,
+        "How long forward passes, and fine-tuning by the default recipe, may take; above it a run asks.",
+        Option(str, shown=MAX_TIME),
     )
     confirm: Callable[[str], bool] | None = setting(
         None, expect("a function of the question, or None", lambda value: value is None or callable(value)), ""

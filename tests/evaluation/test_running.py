@@ -29,7 +29,7 @@ def test_a_log_says_scores_epochs_and_accuracies(
     assert "scoring 2/2: plain." in err
     assert " s, knn " in err
     assert f"fine-tuning 1/1: {best}, epoch " in err
-    assert "/3, accuracy " in err
+    assert "/3, training accuracy " in err
     assert f"accuracy {board.best.verified_accuracy:.1%}" in err.split(f"fine-tuning 1/1: {best}, ")[-1]
 
 
