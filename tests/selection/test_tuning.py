@@ -144,7 +144,7 @@ def test_a_failure_costs_the_candidate_this_accuracy_only(dataset: Path, monkeyp
 @pytest.mark.slow
 def test_processes_find_the_same(dataset: Path, tmp_path: Path) -> None:
     boards = [
-        rank(dataset, SOME[:1], tune=2, top_k=1, fine_tuning=SHORT, executor=name, cache_dir=tmp_path / name)
+        rank(dataset, SOME[:1], tune=2, fine_tuning=SHORT, executor=name, cache_dir=tmp_path / name)
         for name in ("local", "process")
     ]
     assert boards[0] == boards[1]

@@ -110,7 +110,7 @@ def test_evicted_weights_are_made_again_and_those_of_other_boards_stay() -> None
 def test_weights_in_a_store_of_the_callers_choice_are_found_again(here: Path) -> None:
     board = ms.select(
         stripes(), "embedded:plain.letters", estimators="centroid", top_k=1, verify="head", fine_tuning=QUICK,
-        cache_dir="own", executor="process", progress=False,
+        cache_dir="own", progress=False,
     )  # fmt: skip
     assert board.best.load().class_names == tuple(sorted(NAMES))
     assert fine_tuned_entries() == []
