@@ -16,7 +16,8 @@ HEAVY = ("torch", "torchvision", "timm", "transformers", "datasets", "gensim", "
 FOREIGN = ("modelselect_plugins", "torchvision", "timm", "transformers", "gudhi", "gensim", "karateclub")
 WITH_TORCH = {"torch", "torchvision", "timm", "transformers", "datasets", "gensim", "sklearn"}
 """Libraries that import torch, or take as long."""
-HELP_SECONDS = 0.5
+HELP_SECONDS = 0.7
+"""A quiet machine takes 0.3 to 0.45 s; other tests that run at the same time slow a processor down."""
 
 
 def loaded_after(code: str) -> set[str]:
@@ -100,7 +101,7 @@ def test_a_command_that_needs_no_torch_imports_none(command: list[str], used_bef
     assert run(command, used_before) & WITH_TORCH == set()
 
 
-def test_help_is_there_in_half_a_second() -> None:
+def test_help_is_there_in_a_moment() -> None:
     seconds = []
     for _ in range(5):  # the processor's time and the fastest of some, since the machine may be busy with other things
         begun = os.times()
