@@ -48,12 +48,13 @@ def used_before(tmp_path_factory: pytest.TempPathFactory) -> Path:
         path = folder / "images" / ("dark" if row % 2 else "light") / f"{row}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.effect_noise((32, 32), 20 + 5 * row).point(lambda value, row=row: value // (1 + row % 2)).save(path)
-    for command in (["zoos"], ["search", "timm:*"], ["search", "torchvision:*"], SELECT):
+    for command in (["zoos"], ["search", "timm:*"], ["search", "torchvision:*"], SELECT, CHOOSE):
         run(command, folder)
     return folder
 
 
 SELECT = ["select", "images", "embedded:res*", "--json", "board.json", "--quiet"]
+CHOOSE = ["select", "images", "--quiet"]
 
 
 def run(command: list[str], folder: Path) -> set[str]:
@@ -64,6 +65,7 @@ def run(command: list[str], folder: Path) -> set[str]:
         f"sys.argv[1:] = {command!r}; runpy.run_module('modelselect', run_name='__main__')"
     )
     own = {"MODELSELECT_CACHE": str(folder / "store"), "MODELSELECT_HISTORY": str(folder / "history.sqlite")}
+    own["MODELSELECT_POOL"] = "embedded:res*"
     paths = os.pathsep.join(path for path in sys.path if path)
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -92,6 +94,7 @@ def run(command: list[str], folder: Path) -> set[str]:
         ["search", "torchvision:resnet18"],
         ["search", "resnet.letters"],
         SELECT,
+        CHOOSE,
         ["store"],
         ["zoos"],
     ],

@@ -123,9 +123,9 @@ def _may_have_gpu() -> bool:
 
 def free_memory(device: str) -> int | None:
     """Bytes that are free on the device now; None if unknown."""
-    import torch
-
     if device.split(":")[0] == "cuda":
+        import torch
+
         return int(torch.cuda.mem_get_info(device)[0])
     return available_memory() if device == "cpu" else None
 
