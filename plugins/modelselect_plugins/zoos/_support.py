@@ -9,15 +9,20 @@ import importlib.util
 import json
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 from modelselect.candidates.metadata import metadata_fault
 from modelselect.errors import CandidateError, ExpressionError, StoreError, did_you_mean
 from modelselect.store.store import Store
 from modelselect.utils.versions import numeric_versions
+
+T = TypeVar("T")
+
+_REGISTRIES: dict[tuple[Path, str], Any] = {}
+"""What was built of kept registries in this process, by the store's path and the key."""
 
 _SETTINGS = re.compile(r"(?P<name>.+)\?(?P<settings>\w+=[^=&?]*(&\w+=[^=&?]*)*)", re.DOTALL)
 
@@ -162,13 +167,20 @@ def required(library: str) -> ModuleType:
     return importlib.import_module(library)
 
 
-def kept_registry(library: str) -> Mapping[str, Any] | None:
-    """What `keep_registry` has kept of this version of the library; None if there is nothing."""
-    if (key := _registry_key(library)) is not None:
+def kept_registry(library: str, build: Callable[[Mapping[str, Any]], T]) -> T | None:
+    """What `build` makes of the document that `keep_registry` has kept; None if there is none.
+
+    It is read and built once a process, since it is asked for once a candidate. Callers must not change it.
+    """
+    if (key := _registry_key(library)) is None:
+        return None
+    store = Store()
+    if (store.path, key) not in _REGISTRIES:
         with contextlib.suppress(StoreError):
-            entry = Store().get(key)
-            return None if entry is None else entry.metadata
-    return None
+            if (entry := store.get(key)) is not None:
+                _REGISTRIES[store.path, key] = build(entry.metadata)
+    found: T | None = _REGISTRIES.get((store.path, key))
+    return found
 
 
 def keep_registry(library: str, document: Mapping[str, Any]) -> None:

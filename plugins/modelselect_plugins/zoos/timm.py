@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,6 +47,9 @@ class TimmZoo(Zoo):
         return {name: name for full in registry().pretrained for name in (full.split(".")[0], full)}
 
     def is_here(self, candidate: Candidate) -> bool:
+        if (timm := sys.modules.get("timm")) is not None:  # which answers for one name at once
+            its = timm.models.get_pretrained_cfg(candidate.name)
+            return its is not None and _file_here(its.hf_hub_id, its.hf_hub_filename) is not None
         known = registry().configurations.get(candidate.name)
         return known is not None and _file_here(known.hub_id, known.hub_file) is not None
 

@@ -108,8 +108,8 @@ def _registry() -> tuple[dict[str, Candidate], dict[str, str]]:
 
     They come from the store, if torchvision is not imported: importing it takes seconds.
     """
-    if "torchvision" not in sys.modules and (kept := kept_registry("torchvision")) is not None:
-        return {name: _as_candidate(*known) for name, known in kept["candidates"].items()}, kept["defaults"]
+    if "torchvision" not in sys.modules and (kept := kept_registry("torchvision", _from_json)) is not None:
+        return kept
     required("torchvision")
     weights = dict(all_weights())
     found = {name: _candidate(name, each) for name, each in weights.items()}
@@ -117,6 +117,10 @@ def _registry() -> tuple[dict[str, Candidate], dict[str, str]]:
     document = {name: [name, each.revision, dict(each.metadata)] for name, each in found.items()}
     keep_registry("torchvision", {"candidates": document, "defaults": defaults})
     return found, defaults
+
+
+def _from_json(document: Mapping[str, Any]) -> tuple[dict[str, Candidate], dict[str, str]]:
+    return {name: _as_candidate(*known) for name, known in document["candidates"].items()}, document["defaults"]
 
 
 def _as_candidate(name: str, revision: str | None, metadata: Mapping[str, Any]) -> Candidate:

@@ -91,8 +91,7 @@ def registry() -> Registry:
     Raises:
         ExpressionError: timm cannot be imported.
     """
-    imported, document = "timm" in sys.modules, kept_registry("timm")
-    kept = None if document is None else _from_json(document)
+    imported, kept = "timm" in sys.modules, kept_registry("timm", _from_json)
     if kept is not None and not imported:
         return kept
     timm = required("timm")
