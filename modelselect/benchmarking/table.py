@@ -13,7 +13,7 @@ from modelselect.benchmarking.figures import BenchmarkFigures
 from modelselect.benchmarking.verdict import verdicts
 from modelselect.errors import InvalidInputError
 from modelselect.store.files import write_text
-from modelselect.utils.text import interactive_text, plain_text
+from modelselect.utils.text import WIDEST, interactive_text, plain_text
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, Group
@@ -48,7 +48,7 @@ class BenchmarkTable(BenchmarkFigures):
 
     def to_text(self, intervals: bool = True, detail: bool = False) -> str:
         """The table as a terminal shows it, with verdict and notes below."""
-        return plain_text(self.to_rich(intervals, detail))
+        return plain_text(self.to_rich(intervals, detail), WIDEST)
 
     def to_markdown(self, intervals: bool = True, detail: bool = False) -> str:
         """A Markdown table with verdict and notes below; text from outside is escaped."""

@@ -41,6 +41,7 @@ def predict(
     from modelselect.errors import InvalidInputError
     from modelselect.probe.rows import TEXT
     from modelselect.verification.model import load
+    from modelselect.verification.prediction import COLUMNS
 
     if not inputs and not text:
         raise InvalidInputError("there is nothing to predict; give image files, folders, or --text 'a text'")
@@ -55,7 +56,7 @@ def predict(
     if as_json:
         print_json(found.described())
     else:
-        print_table(["input", "class", "probability"], found.cells())
+        print_table(COLUMNS, found.cells(), optional=1)
     if found.unreadable:
         typer.echo(f"{len(found.unreadable)} of {len(found)} inputs could not be read", err=True)
     if len(found.unreadable) == len(found):

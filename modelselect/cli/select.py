@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from modelselect.cli.options import EpochsOption, PatienceOption, TrialsOption, VerboseFlag, meant, with_settings
-from modelselect.cli.streams import answering, say_json
+from modelselect.cli.streams import answering, errors_are_shown_with_it, say_json
 from modelselect.cli.terminal import agreed, check_writable, console, note, print_table
 from modelselect.evaluation.settings import Keywords
-from modelselect.utils.text import printable
+from modelselect.utils.text import in_lines, printable
 
 if TYPE_CHECKING:
     from modelselect.cli.winner import Destination
@@ -221,16 +221,22 @@ def _print_board(
     agreement: bool,
 ) -> None:
     """Prints the table, what was written, and the answer: these are the last lines on the terminal."""
-    from modelselect.ranking.notes import remarks_of
+    from modelselect.ranking.notes import REMARKS, SAID, remarks_of
+    from modelselect.ranking.table import rich_table
     from modelselect.report.answer import Kept, closing_lines
+    from modelselect.report.names import display_names, ranked_by
 
+    said_before = SAID if settings.get("progress", True) else ()
+    unsaid = [part for part in REMARKS if part not in said_before]
     if as_json:
-        for remark in remarks_of(board):
+        for remark in remarks_of(board, unsaid):
             typer.echo(remark, err=True)
         say_json(board.to_json())
     else:
         with answering():
-            console().print(board.to_table(console().width))
+            remarks = unsaid if errors_are_shown_with_it() else REMARKS
+            table = rich_table(board, console().width, display_names(board), ranked_by(board), remarks)
+            console().print(table)
         if reused := board.provenance.get("from_store"):
             note(f"{reused} of {len(board.rows)} candidates came from the store", settings)
         if agreement:
@@ -240,7 +246,7 @@ def _print_board(
     if not as_json:
         lines = closing_lines(board, Kept(winner=None if kept is None else kept.saved))
         with answering():
-            console().print("\n".join(["", *lines]), markup=False, highlight=False)
+            typer.echo("\n".join(["", *in_lines(lines, console().width)]))
 
 
 def _show_plan(plan: Plan, json_path: Path | None, settings: Mapping[str, Any]) -> None:

@@ -71,6 +71,16 @@ def answering() -> Iterator[None]:
             raise OutputError(f"the answer cannot be printed: {error.strerror or error} (standard output)") from error
 
 
+def errors_are_shown_with_it() -> bool:
+    """Whether standard output and standard error lead to the same terminal, file or pipe, as far as that is known."""
+    numbers = _number(sys.stdout), _number(sys.stderr)
+    try:
+        places = [os.fstat(number) for number in numbers if number is not None]
+    except OSError:
+        return False
+    return len(places) == 2 and os.path.samestat(*places)
+
+
 def say(text: object, *, nl: bool = True) -> None:
     """Prints a text as the answer, or a part of it."""
     with answering():

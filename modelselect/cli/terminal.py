@@ -63,7 +63,7 @@ def print_table(
         out = console()
         columns, rows, notes = _fitting(columns, rows, out, all_rows, optional)
         if (lines := _plain_table(columns, rows, out)) is not None:
-            sys.stdout.write(lines)
+            sys.stdout.write("\n".join([lines, *notes, ""]))
             return
         table = Table(header_style="bold")
         for index, column in enumerate(columns):
@@ -92,7 +92,7 @@ def _plain_table(columns: Sequence[str], rows: Sequence[Sequence[str]], out: Any
     head, *body = ([f" {cell:<{width}} " for cell, width in zip(row, widths, strict=True)] for row in cells)
     lines = [f"┏{'┳'.join(bars[0])}┓", f"┃{'┃'.join(head)}┃", f"┡{'╇'.join(bars[1])}┩"]
     lines += [f"│{'│'.join(row)}│" for row in body]
-    return "\n".join([*lines, f"└{'┴'.join(bars[2])}┘", ""])
+    return "\n".join([*lines, f"└{'┴'.join(bars[2])}┘"])
 
 
 def _is_narrow(cell: str) -> bool:
@@ -103,10 +103,8 @@ def _is_narrow(cell: str) -> bool:
 def _fitting(
     columns: Sequence[str], rows: Sequence[Sequence[str]], screen: Any, all_rows: bool, optional: int
 ) -> tuple[Sequence[str], Sequence[Sequence[str]], list[str]]:
-    """The columns and the rows that fit a screen, and what to say of the others. All, where there is no terminal."""
+    """The columns and the rows that fit a screen, and what to say of the others. All rows fit a file or a pipe."""
     notes: list[str] = []
-    if not screen.is_terminal:
-        return columns, rows, notes
     needed = [3 + max(len(texts[i]) for texts in (columns, *rows)) for i in range(len(columns))]
     count, least = len(columns), len(columns) - optional
     while count > least and 1 + sum(needed[:count]) > screen.width:
@@ -114,7 +112,7 @@ def _fitting(
     if hidden := columns[count:]:
         notes.append(f"Too narrow for {', '.join(name.replace('_', ' ') for name in hidden)}; --json shows all.")
     columns, rows = columns[:count], [row[:count] for row in rows]
-    if not all_rows and len(rows) > (most := max(screen.height - ROOM_BELOW, 1)):
+    if screen.is_terminal and not all_rows and len(rows) > (most := max(screen.height - ROOM_BELOW, 1)):
         notes.append(f"… and {len(rows) - most:,} more; --all or --json shows them.")
         rows = rows[:most]
     return columns, rows, notes
@@ -127,11 +125,13 @@ def print_json(value: Any) -> None:
 
 
 def console() -> Any:
-    """Rich's console; wide if there is no terminal."""
+    """Rich's console, as wide as the terminal; see `line_width` for a file or a pipe."""
     from rich.console import Console
 
+    from modelselect.utils.text import line_width
+
     terminal = Console()
-    return terminal if terminal.is_terminal else Console(width=200)
+    return terminal if terminal.is_terminal else Console(width=line_width())
 
 
 def note(message: str, settings: Mapping[str, Any]) -> None:

@@ -27,7 +27,7 @@ from modelselect.report.page import check_drawable, html
 from modelselect.report.subject import Pictures, Subject
 from modelselect.report.thumbnails import pictures_of
 from modelselect.store.files import write_text
-from modelselect.utils.text import interactive_text, plain_text
+from modelselect.utils.text import in_lines, line_width, plain_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -124,10 +124,11 @@ class Leaderboard(Ranking):
         yield Text("\n".join(["", *closing_lines(self)]))
 
     def __str__(self) -> str:
-        return plain_text(self)
+        width = line_width()
+        return "\n".join([plain_text(self.to_table(width), width), *in_lines(closing_lines(self), width), ""])
 
     def __repr__(self) -> str:
-        return interactive_text(self)
+        return str(self).rstrip()
 
     def _repr_html_(self) -> str:
         return html_table(self, closing_lines(self))

@@ -14,12 +14,6 @@ from modelselect.ranking.ranking import Ranking, record_of
 from modelselect.utils.text import printable
 from modelselect.verification.recipe import FineTuning
 
-_TRAINED = {
-    "head": "only the linear head, on the features of the frozen backbone",
-    "lora": "low-rank adapters (LoRA) in the frozen backbone, and the head",
-}
-"""What a run trained, by the method of its recipe, where that is not all weights."""
-
 LIBRARIES = ("transformers", "timm", "autogluon")
 """The libraries that scripts are written for."""
 
@@ -50,19 +44,37 @@ def script(board: Ranking, library: str) -> str:
         "WARM_UP": recipe.warm_up,
         "SEED": settings.get("seed", 0),
     }
-    about = (
-        f'"""Fine-tunes {_plain(candidate.id)} with {library}, by the recipe of modelselect.{_differs(settings)}"""\n'
-    )
+    if recipe_method(board) == "lora":
+        known["LORA_RANK"] = recipe.lora_rank
+    docstring = f"Fine-tunes {_plain(candidate.id)} with {library}, by the recipe of modelselect."
+    about = f'"""{docstring}{_trained(board, library)}"""\n'
     constants = "\n".join(f"{name} = {value!r}" for name, value in known.items())
-    body = {
-        "timm": _TIMM,
-        "transformers": _TRANSFORMERS_TEXTS if is_text else _TRANSFORMERS_IMAGES,
-        "autogluon": _AUTOGLUON.replace("KIND", "hf_text" if is_text else "timm_image").replace(
-            "READ", _READ_TEXTS if is_text else _READ_IMAGES
-        ),
-    }[library]
-    imports, _, rest = body.strip("\n").partition("\n\n\n")
+    imports, _, rest = _body(board, library, is_text=is_text).strip("\n").partition("\n\n\n")
     return f"{about}\n{imports}\n\n{constants}\n\n{rest}\n"
+
+
+def recipe_method(board: Ranking) -> str:
+    """What the run trained, one of `METHODS`; `full` if no candidate was fine-tuned."""
+    known = record_of(board, "settings").get("fine_tuning")
+    method = known.get("method") if isinstance(known, Mapping) else None
+    return method if method in ("head", "lora") else "full"
+
+
+def _body(board: Ranking, library: str, *, is_text: bool) -> str:
+    """The program without its docstring and its constants."""
+    method = recipe_method(board)
+    if library == "autogluon":
+        kind, read = ("hf_text", _READ_TEXTS) if is_text else ("timm_image", _READ_IMAGES)
+        return _AUTOGLUON.replace("KIND", kind).replace("READ", read)
+    if library == "timm":
+        if method == "head":
+            return _TIMM_HEAD
+        text = _TIMM
+    else:
+        text = _TRANSFORMERS_TEXTS if is_text else _TRANSFORMERS_IMAGES
+    adapters, merge = {"full": ("", ""), "head": (_FREEZE, ""), "lora": (_ADAPT, _MERGE)}[method]
+    text = text.replace("ADAPTERS\n", adapters).replace("MERGE\n", merge)
+    return text.replace("\n\n\n", "\nfrom peft import LoraConfig, LoraModel\n\n\n", 1) if method == "lora" else text
 
 
 def _recipe(known: Any) -> FineTuning:
@@ -74,16 +86,19 @@ def _recipe(known: Any) -> FineTuning:
     return FineTuning(**given)
 
 
-def _differs(settings: Mapping[str, Any]) -> str:
-    """What the script trains where the run trained less than all weights; empty if it trained all of them."""
-    known = settings.get("fine_tuning")
-    trained = _TRAINED.get(str(known.get("method"))) if isinstance(known, Mapping) else None
-    if trained is None:
+def _trained(board: Ranking, library: str) -> str:
+    """What the script trains, and how that differs from the run; empty if both train all weights."""
+    method = recipe_method(board)
+    if method == "full":
         return ""
-    return (
-        f"\n\nThe accuracy on the leaderboard is of another training: it trained {trained}.\n"
-        "This script trains all weights, so its accuracy can differ.\n"
-    )
+    if library == "autogluon":
+        return f"\n\nThe run trained {_TRAINED[method]}. This script trains all weights,\nso its accuracy can differ.\n"
+    scaled = " The run also\nstandardised the features." if method == "head" and library == "transformers" else ""
+    return f"\n\nIt trains what the run trained: {_TRAINED[method]}.{scaled}\n"
+
+
+_TRAINED = {"head": "the head, on the frozen backbone", "lora": "low-rank adapters (LoRA) and the head"}
+"""What a run trained, by the method of its recipe, where that is not all weights."""
 
 
 def _path(board: Ranking) -> str | None:
@@ -134,7 +149,33 @@ def _plain(text: str) -> str:
     return printable(text).replace("\\", "/").replace('"', "'")
 
 
-_TRANSFORMERS_HEAD = """
+_FREEZE = """
+for each in of_backbone:
+    each.requires_grad_(False)
+backbone.eval()
+backbone.train = lambda mode=True: backbone  # the frozen backbone works as it does in use
+"""
+
+_ADAPT = """
+layers = dict(model.named_modules())
+linear = [name for name, layer in layers.items() if type(layer) is torch.nn.Linear]
+convolutions = [name for name, layer in layers.items() if type(layer) is torch.nn.Conv2d and layer.groups == 1]
+adapted = [name for name in linear if layers[name].weight not in of_head]
+adapted = adapted or [name for name in convolutions if layers[name].weight not in of_head]
+pattern = "|".join(name.replace(".", r"\\.") for name in adapted)
+adapters = LoraModel(model, LoraConfig(r=LORA_RANK, lora_alpha=2 * LORA_RANK, target_modules=pattern), "default")
+for each in of_head:
+    each.requires_grad_(True)
+for layer in layers.values():
+    if isinstance(layer, torch.nn.modules.batchnorm._BatchNorm):
+        layer.eval()
+        layer.train = lambda mode=True, layer=layer: layer  # it keeps the statistics of the weights
+"""
+
+_MERGE = """adapters.merge_and_unload()
+"""
+
+_TRANSFORMERS = """
 import torch
 IMPORTS
 
@@ -144,9 +185,11 @@ CALLS
 backbone = getattr(model, "timm_model", getattr(model, model.base_model_prefix, None))
 inside = backbone.get_classifier() if hasattr(backbone, "get_classifier") else None
 of_backbone = set(backbone.parameters()) - set(() if inside is None else inside.parameters())
+of_head = set(model.parameters()) - of_backbone
+ADAPTERS
 groups = []
-for rate, chosen in ((BACKBONE_RATE, True), (HEAD_RATE, False)):
-    tensors = [each for each in model.parameters() if (each in of_backbone) is chosen]
+for rate, chosen in ((BACKBONE_RATE, False), (HEAD_RATE, True)):
+    tensors = [each for each in model.parameters() if (each in of_head) is chosen and each.requires_grad]
     groups.append({"params": [t for t in tensors if t.dim() > 1], "lr": rate, "weight_decay": WEIGHT_DECAY})
     groups.append({"params": [t for t in tensors if t.dim() <= 1], "lr": rate, "weight_decay": 0.0})
 
@@ -168,16 +211,17 @@ trainer = Trainer(
     eval_dataset=dataset["test"],
     data_collator=COLLATOR,
     processing_class=processor,
-    optimizers=(torch.optim.AdamW(groups), None),
+    optimizers=(torch.optim.AdamW([group for group in groups if group["params"]]), None),
     compute_metrics=lambda found: {"accuracy": float((found.predictions.argmax(1) == found.label_ids).mean())},
 )
 trainer.train()
 print(trainer.evaluate())
+MERGE
 trainer.save_model("fine-tuned")
 """
 
 _TRANSFORMERS_IMAGES = (
-    _TRANSFORMERS_HEAD.replace(
+    _TRANSFORMERS.replace(
         "IMPORTS",
         "from datasets import load_dataset\n"
         "from transformers import AutoImageProcessor, AutoModelForImageClassification, Trainer, TrainingArguments\n"
@@ -208,7 +252,7 @@ dataset = dataset.with_transform(prepared)""",
 )
 
 _TRANSFORMERS_TEXTS = (
-    _TRANSFORMERS_HEAD.replace(
+    _TRANSFORMERS.replace(
         "IMPORTS",
         "from datasets import load_dataset\n"
         "from transformers import AutoModelForSequenceClassification, AutoTokenizer, DataCollatorWithPadding\n"
@@ -239,7 +283,7 @@ dataset = dataset.map(prepared, batched=True, remove_columns=dataset["train"].co
     )
 )
 
-_TIMM = """
+_TIMM_IMPORTS = """
 import math
 
 import timm
@@ -254,15 +298,9 @@ dataset = ImageFolder(DATA)
 model = timm.create_model(MODEL, pretrained=True, num_classes=len(dataset.classes)).to(device)
 dataset.transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model), is_training=False)
 training, held_out = torch.utils.data.random_split(dataset, (0.8, 0.2), torch.Generator().manual_seed(SEED))
-batches = torch.utils.data.DataLoader(training, BATCH_SIZE, shuffle=True, drop_last=len(training) > BATCH_SIZE)
+"""
 
-of_head = set(model.get_classifier().parameters())
-groups = []
-for rate, chosen in ((BACKBONE_RATE, False), (HEAD_RATE, True)):
-    tensors = [each for each in model.parameters() if (each in of_head) is chosen]
-    groups.append({"params": [t for t in tensors if t.dim() > 1], "lr": rate, "weight_decay": WEIGHT_DECAY})
-    groups.append({"params": [t for t in tensors if t.dim() <= 1], "lr": rate, "weight_decay": 0.0})
-optimizer = torch.optim.AdamW(groups)
+_SCHEDULE = """
 steps = EPOCHS * len(batches)
 rising = round(WARM_UP * steps)
 
@@ -274,7 +312,21 @@ def factor(step):
 
 
 schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-for epoch in range(EPOCHS):
+"""
+
+_TIMM = (
+    _TIMM_IMPORTS
+    + """batches = torch.utils.data.DataLoader(training, BATCH_SIZE, shuffle=True, drop_last=len(training) > BATCH_SIZE)
+of_head = set(model.get_classifier().parameters())
+ADAPTERS
+groups = []
+for rate, chosen in ((BACKBONE_RATE, False), (HEAD_RATE, True)):
+    tensors = [each for each in model.parameters() if (each in of_head) is chosen and each.requires_grad]
+    groups.append({"params": [t for t in tensors if t.dim() > 1], "lr": rate, "weight_decay": WEIGHT_DECAY})
+    groups.append({"params": [t for t in tensors if t.dim() <= 1], "lr": rate, "weight_decay": 0.0})
+optimizer = torch.optim.AdamW([group for group in groups if group["params"]])"""
+    + _SCHEDULE
+    + """for epoch in range(EPOCHS):
     model.train()
     for images, labels in batches:
         loss = torch.nn.functional.cross_entropy(model(images.to(device)), labels.to(device))
@@ -289,8 +341,56 @@ for epoch in range(EPOCHS):
             for images, labels in torch.utils.data.DataLoader(held_out, BATCH_SIZE)
         )
     print(f"epoch {epoch + 1}: accuracy {correct / len(held_out):.1%}")
+MERGE
 save_model(model, "fine-tuned.safetensors")
 """
+)
+
+_TIMM_HEAD = (
+    _TIMM_IMPORTS
+    + """head = model.eval().get_classifier()
+
+
+def features(rows):
+    seen, labels = [], []
+    hook = head.register_forward_pre_hook(lambda _, given: seen.append(given[0].flatten(1)))
+    with torch.no_grad():
+        for images, classes in torch.utils.data.DataLoader(rows, BATCH_SIZE):
+            model(images.to(device))
+            labels.append(classes)
+    hook.remove()
+    return torch.cat(seen), torch.cat(labels).to(device)
+
+
+inputs, labels = features(training)
+mean, deviation = inputs.mean(0), inputs.std(0)
+deviation = torch.where(deviation > 0, deviation, 1.0)
+inputs = (inputs - mean) / deviation
+linear = torch.nn.Linear(inputs.shape[1], len(dataset.classes)).to(device)
+batches = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(inputs, labels), BATCH_SIZE, shuffle=True)
+groups = [
+    {"params": [linear.weight], "lr": HEAD_RATE, "weight_decay": WEIGHT_DECAY},
+    {"params": [linear.bias], "lr": HEAD_RATE, "weight_decay": 0.0},
+]
+optimizer = torch.optim.AdamW(groups)"""
+    + _SCHEDULE
+    + """for epoch in range(EPOCHS):
+    for chosen, classes in batches:
+        loss = torch.nn.functional.cross_entropy(linear(chosen), classes)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+with torch.no_grad():  # the scaling of the features becomes a part of the head
+    weight = linear.weight / deviation
+    head.weight.copy_(weight.reshape(head.weight.shape))
+    head.bias.copy_(linear.bias - weight @ mean)
+    inputs, labels = features(held_out)
+    correct = int(((inputs @ weight.T + head.bias).argmax(1) == labels).sum())
+print(f"accuracy {correct / len(held_out):.1%}")
+save_model(model, "fine-tuned.safetensors")
+"""
+)
 
 _AUTOGLUON = """
 from pathlib import Path

@@ -17,14 +17,21 @@ GUESSING = (
 """The note where no accuracy on the probe is above what guessing gives."""
 
 
-def notes_of(ranking: Ranking, names: Sequence[str] | None = None) -> list[str]:
+REMARKS = ("dataset", "choice", "fine_tuning")
+"""The parts of the provenance that hold remarks. Progress says those of the last two while a run goes on."""
+
+SAID = REMARKS[1:]
+
+
+def notes_of(ranking: Ranking, names: Sequence[str] | None = None, remarks: Sequence[str] = REMARKS) -> list[str]:
     """One text for each note; a budget takes several. What the answer says is no note: see `report/answer.py`.
 
     Args:
         ranking: what is shown.
         names: what the rows are called; None for the candidates' names.
+        remarks: the parts of the provenance whose remarks are notes.
     """
-    notes = remarks_of(ranking)
+    notes = remarks_of(ranking, remarks)
     if ranking.ranked and (why := ranking.best.why) is not None:
         when = "" if ranking.best.verified_accuracy is None else "; before fine-tuning"
         called = name_of(ranking.best) if names is None else names[0]
@@ -44,7 +51,7 @@ def notes_of(ranking: Ranking, names: Sequence[str] | None = None) -> list[str]:
     return [printable(note) for note in notes]
 
 
-def remarks_of(ranking: Ranking, parts: Sequence[str] = ("dataset", "choice", "fine_tuning")) -> list[str]:
+def remarks_of(ranking: Ranking, parts: Sequence[str] = REMARKS) -> list[str]:
     """What the user must know of the rows that were read, and of what was decided for the user: candidates, and
     the recipe of fine-tuning.
 

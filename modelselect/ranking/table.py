@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from modelselect.errors import Stage
 from modelselect.ranking.cells import headings, name_of, text_cells
-from modelselect.ranking.notes import notes_of
+from modelselect.ranking.notes import REMARKS, notes_of
 from modelselect.ranking.ranking import Ranking
 from modelselect.ranking.row import (
     BRIEF_COLUMNS,
@@ -31,7 +31,11 @@ FRAME = 3
 
 
 def rich_table(
-    ranking: Ranking, width: int | None = None, names: Sequence[str] | None = None, requested: Sequence[str] = ()
+    ranking: Ranking,
+    width: int | None = None,
+    names: Sequence[str] | None = None,
+    requested: Sequence[str] = (),
+    remarks: Sequence[str] = REMARKS,
 ) -> Table:
     """A Rich table without empty columns, with the number of candidates above it and the notes below it.
 
@@ -41,6 +45,7 @@ def rich_table(
             them. None shows all columns.
         names: what the rows are called; None for the candidates' names.
         requested: estimators that the user asked for. They are shown before other columns.
+        remarks: the parts of the provenance whose remarks are among the notes.
     """
     from rich.table import Table
     from rich.text import Text
@@ -80,7 +85,7 @@ def rich_table(
         )
     for index, row in enumerate(ranking.rows):
         table.add_row(*(Text(cells[column][index]) for column in shown), style=_style(row))
-    notes = [*notes_of(ranking, names), *_about_names(ranking, names)]
+    notes = [*notes_of(ranking, names, remarks), *_about_names(ranking, names)]
     if hidden := [called[column].replace("\n", " ") for column in filled if column not in shown]:
         plural = "columns are" if len(hidden) > 1 else "column is"
         notes.append(

@@ -40,7 +40,10 @@ def html_table(ranking: Ranking, answer: Sequence[str] = ()) -> str:
     columns, rows = text_rows(ranking)
     head = "".join(f"<th>{escape(name)}</th>" for name in headings(ranking, columns))
     body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    notes = "".join(f"<p>{escape(note)}</p>" for note in [*notes_of(ranking), *answer])
+    notes = "".join(f"<p>{escape(note)}</p>" for note in notes_of(ranking))
+    for line in answer:
+        tag = "pre" if line.startswith(" ") else "p"  # a command is in a line of its own
+        notes += f"<{tag}>{escape(line.strip())}</{tag}>"
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
     return f'<div style="overflow-x: auto">{table}{notes}</div>'
 

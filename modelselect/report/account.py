@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from modelselect.ranking.ranking import Ranking, record_of
@@ -91,16 +92,26 @@ def estimator_notes(board: Ranking) -> dict[str, str]:
     return notes
 
 
-def command_of(board: Ranking) -> str | None:
+def command_of(board: Ranking, changes: Mapping[str, Sequence[str]] = MappingProxyType({})) -> str | None:
     """The command that repeats the run, for a shell; None if the run was started with Python objects.
 
     A board of somebody else may hold any text here. It is shown only if it is a command of modelselect.
+
+    Args:
+        board: what the run gave.
+        changes: options with the values that they get in place of those of the run.
     """
-    words = board.provenance.get("command")
-    if not isinstance(words, list | tuple) or not all(isinstance(word, str) for word in words):
+    given = board.provenance.get("command")
+    if not isinstance(given, list | tuple) or not all(isinstance(word, str) for word in given):
         return None
-    if tuple(words[:2]) != ("modelselect", "select"):
+    if tuple(given[:2]) != ("modelselect", "select"):
         return None
+    words = list(given)
+    for option, values in changes.items():
+        while option in words:
+            place = words.index(option)
+            del words[place : place + 2]
+        words += [word for value in values for word in (option, value)]
     return shlex.join(printable(word) for word in words)
 
 

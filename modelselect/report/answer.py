@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shlex
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,7 @@ from modelselect.errors import RemoteCodeError, Stage
 from modelselect.ranking.notes import GUESSING
 from modelselect.ranking.ranking import Ranking, record_of
 from modelselect.ranking.row import RankedCandidate
+from modelselect.report.account import command_of
 from modelselect.report.names import dataset_name, display_names, ranked_by
 from modelselect.utils.text import listed, printable, short_number, two_digits
 
@@ -53,10 +55,15 @@ def answer_text(board: Ranking) -> list[str]:
 
 
 def closing_lines(board: Ranking, kept: Kept = NOTHING_KEPT) -> list[str]:
-    """The answer for the end of a terminal: its sentences, a smaller choice, failures by reason, and the next step."""
+    """The answer for the end of a terminal: its sentences, a smaller choice, failures by reason, and the next step.
+
+    A line that begins with two spaces is a command, and is not to be broken.
+    """
     lines = [*answer_text(board), smaller_and_as_good(board), *failure_lines(board)]
+    if (means := telling_apart(board, kept)) is not None:
+        lines += means.split("\n")
     if (step := next_step(board, kept)) is not None:
-        lines.append(f"Next: {step}")
+        lines += f"Next: {step}".split("\n")
     return [printable(line) for line in lines if line]
 
 
@@ -176,8 +183,51 @@ def _sentence(text: str) -> str:
     return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
+def telling_apart(board: Ranking, kept: Kept = NOTHING_KEPT) -> str | None:
+    """What to do where a fine-tuned winner cannot be distinguished from others; None where that is not so.
+
+    If no candidate was fine-tuned, that is the next step, and nothing is to be added.
+    """
+    if not board.rivals or board.best.verified_accuracy is None or may_be_chance(board):
+        return None
+    unmeasured = [board.rows.index(row) for row in board.rivals if row.verified_accuracy is None]
+    if unmeasured:
+        count = 1 + unmeasured[: TOLD_APART - 1][-1]
+        more = {"--top-k": [str(count)]}
+        if budget := record_of(board, "budget"):
+            more["--budget"] = [_times(budget, count)]
+        if kept.winner is not None:
+            more["--save"] = [f"{kept.winner}-of-{count}"]
+        return _step(f"To tell them apart, fine-tune the first {count}", f"top_k={count}", board, more)
+    called = display_names(board)
+    smallest = min((board.best, *board.rivals), key=lambda row: row.parameters or math.inf)
+    if not smallest.parameters or smallest is board.best:
+        return "To tell them apart, label more rows. Any of them is a good choice, and the first is the safest one."
+    name, few = called[board.rows.index(smallest)], short_number(smallest.parameters)
+    text = f"To tell them apart, label more rows. Or take the smallest, {name} ({few} parameters)"
+    changes = {"-c": [smallest.candidate.unversioned_id], "--top-k": ["1"], "--save": ["smallest"]}
+    if smallest.candidate.zoo == OWN_MODULES:
+        return f"{text}."
+    return _step(text, f"candidates={smallest.candidate.unversioned_id!r}, top_k=1", board, changes)
+
+
+TOLD_APART = 3
+"""Candidates that fine-tuning is proposed for at a time, at most."""
+
+
+def _step(text: str, keywords: str, board: Ranking, changes: Mapping[str, Sequence[str]]) -> str:
+    """What to do, with the keywords of `select()`, and in a line of its own the command, if the run has one."""
+    command = command_of(board, changes)
+    if command is None:
+        return f"{text}: select(..., {keywords})."
+    return f"{text} (in Python: {keywords}):\n  {command}"
+
+
 def next_step(board: Ranking, kept: Kept = NOTHING_KEPT) -> str | None:
-    """What to do next: one option, call or command that works as it stands; None where there is nothing to do."""
+    """What to do next: one option, call or command that works as it stands; None where there is nothing to do.
+
+    A command that repeats the run with other options stands in a line of its own, after two spaces.
+    """
     untrusted = sum(row.failure is not None and row.failure.error == RemoteCodeError.__name__ for row in board.rows)
     if 2 * untrusted >= len(board.rows) > 0:
         return (
@@ -194,15 +244,17 @@ def next_step(board: Ranking, kept: Kept = NOTHING_KEPT) -> str | None:
         trust = " --trust-remote-code" if known.get("remote_code") else ""
         return f"modelselect predict {shlex.quote(kept.winner)} {example}{trust}"
     if budget and (2 * unpaid >= len(board.rows) or may_be_chance(board)):
-        return _larger_budget(budget, max(4.0, len(board.rows) / len(board.ranked)))
+        return _larger_budget(board, budget, max(4.0, len(board.rows) / len(board.ranked)))
     if may_be_chance(board):
         return _more_rows(board)
     if board.best.verified_accuracy is None:
         if board.chance is None:
             return None  # without classes there is no fine-tuning
-        count = min(3, len(board.ranked)) if board.rivals else 1
-        first = f"the first {count}" if count > 1 else "it"
-        return f"add --top-k {count} (top_k={count}) to fine-tune {first} and measure the accuracy."
+        count = min(TOLD_APART, len(board.ranked)) if board.rivals else 1
+        text = "fine-tune it and measure its accuracy"
+        if count > 1:
+            text = f"to tell them apart, fine-tune the first {count} and measure their accuracy"
+        return _step(text, f"top_k={count}", board, {"--top-k": [str(count)]})
     if board.best.fine_tuned is None:
         return None
     trusted = known.get("remote_code")
@@ -211,11 +263,16 @@ def next_step(board: Ranking, kept: Kept = NOTHING_KEPT) -> str | None:
     return f"{step}." if board.best.candidate.zoo == OWN_MODULES else f"{step}; board.best.predict(...) uses it."
 
 
-def _larger_budget(budget: Mapping[str, Any], times: float) -> str:
-    """The option for a budget that is this many times larger."""
+def _larger_budget(board: Ranking, budget: Mapping[str, Any], times: float) -> str:
+    """How to run again with a budget that is this many times larger."""
+    amount = _times(budget, times)
+    return _step("show the candidates more rows", f'budget="{amount}"', board, {"--budget": [amount]})
+
+
+def _times(budget: Mapping[str, Any], times: float) -> str:
+    """A budget that is this many times larger, as an option takes it."""
     seconds, passes = budget.get("seconds"), budget.get("passes")
-    amount = f"{two_digits(times * seconds)}s" if seconds else f"{two_digits(times * (passes or 0))}"
-    return f'add --budget {amount} (budget="{amount}") to show the candidates more rows.'
+    return f"{two_digits(times * seconds)}s" if seconds else f"{two_digits(times * (passes or 0))}"
 
 
 def _more_rows(board: Ranking) -> str:
@@ -224,7 +281,8 @@ def _more_rows(board: Ranking) -> str:
     shown, there = dataset.get("rows"), dataset.get("training_rows")
     if isinstance(shown, int) and isinstance(there, int) and shown < there:
         more = min(there, 4 * shown)
-        return f"add --probe-size {more} (probe_size={more}); {shown} of {there} rows were read."
+        text = f"show the candidates more rows, {shown} of {there} were read"
+        return _step(text, f"probe_size={more}", board, {"--probe-size": [str(more)]})
     count = f"; all {there} rows were used" if isinstance(there, int) else ""
     return f"check the labels, and label more rows{count}."
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from modelselect.errors import InvalidInputError
 from modelselect.protocols.protocol import MEAN, Protocol
 from modelselect.store.files import write_text
-from modelselect.utils.text import UNKNOWN, csv_cell, escaped, plain_text, printable
+from modelselect.utils.text import UNKNOWN, WIDEST, csv_cell, escaped, plain_text, printable
 from modelselect.verification.dynamics import plot_dynamics
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ class Reproduction:
 
     def to_text(self, every: bool = True) -> str:
         """The table as a terminal shows it."""
-        return plain_text(self.to_rich(every))
+        return plain_text(self.to_rich(every), WIDEST)
 
     def to_markdown(self) -> str:
         """The table in Markdown; text from outside is escaped."""

@@ -167,7 +167,10 @@ _CHEAPER = (
 _LISTED = "plan() (--dry-run) lists the costs."
 
 
-_OWN_CODE = "with code of their own, which runs only with trust_remote_code=True (--trust-remote-code)"
+_OWN_CODE = (
+    "with code of their own, which could do anything on this computer (to rank these too, if you trust the authors: "
+    "trust_remote_code=True, --trust-remote-code)"
+)
 
 
 def promises(candidates: Sequence[Candidate]) -> Vector:

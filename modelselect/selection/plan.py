@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from modelselect.budget.budget import Budget
 from modelselect.candidates.candidate import Candidate
 from modelselect.selection.forecast import PlannedRound
-from modelselect.utils.text import duration, in_bytes, interactive_text, plain_text, printable
+from modelselect.utils.text import duration, in_bytes, interactive_text, line_width, plain_text, printable
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions
@@ -226,7 +226,7 @@ class Plan:
         yield self.to_table(options.max_width)
 
     def __str__(self) -> str:
-        return plain_text(self.to_table())
+        return plain_text(self, line_width())
 
     def __repr__(self) -> str:
         return interactive_text(self)

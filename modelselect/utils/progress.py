@@ -57,6 +57,9 @@ SAME_REASON = 60
 _LARGEST_SHARE = 0.9
 """Of the work on one candidate, as long as it has not ended: estimators come after the last row."""
 
+_TRAINED_BEFORE = 0.01
+"""Seconds of an epoch below which it was trained by an earlier run, whose epochs are reported again, all at once."""
+
 _NARROWEST_BAR, _WIDEST_BAR = 10, 24
 _NOTEBOOK_WIDTH = 100
 _FORMAT = "%Y-%m-%d %H:%M:%S"
@@ -104,24 +107,73 @@ class Ended:
 
 
 @dataclass
+class _Work:
+    """A candidate in work.
+
+    Attributes:
+        began: when the work began, on the clock of `time.monotonic`.
+        step: how far it is; None before the first report.
+        moved: when `step` was reported, on the same clock.
+        pace: seconds that a unit took between the last two reports; None before the first.
+    """
+
+    began: float
+    step: Step | None = None
+    moved: float = 0.0
+    pace: float | None = None
+
+    def take(self, step: Step, now: float) -> None:
+        """Takes a report."""
+        before, since = (0, self.began) if self.step is None else (self.step.done, self.moved)
+        if step.done > before:
+            self.pace, self.moved = (now - since) / (step.done - before), now
+        self.step = step
+
+    @property
+    def share(self) -> float:
+        """The part of it that is done, from 0 to 1."""
+        step = self.step
+        return 0.0 if step is None or not step.total else min(step.done / step.total, _LARGEST_SHARE)
+
+    def seconds_left(self, now: float) -> float | None:
+        """What the rest of its epochs takes, if each takes as long as the last one; None before there is one."""
+        step, pace = self.step, self.pace
+        if step is None or step.unit != "epoch" or pace is None or pace < _TRAINED_BEFORE:
+            return None
+        return max(pace * (step.total - step.done) - (now - self.moved), 0.0)
+
+    def text(self, now: float) -> str:
+        """How far it is, and how long the rest takes, as far as that is known."""
+        if self.step is None:
+            return _clock(now - self.began)
+        left = self.seconds_left(now)
+        return f"{self.step}" + ("" if left is None else f", {_clock(left)} left")
+
+
+@dataclass
 class _Stage:
-    """A stage in work. `running` holds the candidates in work: when they began, and how far they are."""
+    """A stage in work. `running` holds the candidates in work, by id."""
 
     what: str
     total: int
     began: float
     done: int = 0
     failed: int = 0
-    running: dict[str, tuple[float, Step | None]] = field(default_factory=dict)
+    running: dict[str, _Work] = field(default_factory=dict)
     last: str = ""
     best: tuple[str, float] | None = None
     reasons: set[str] = field(default_factory=set)
 
     def seconds_left(self, now: float) -> float | None:
-        """What the rest takes if it takes as long as what is done; None before anything is done."""
-        steps = (step for _, step in self.running.values() if step is not None and step.total)
-        shares = (min(step.done / step.total, _LARGEST_SHARE) for step in steps)
-        done = self.done + sum(shares)
+        """What the rest takes if it takes as long as what is done; None before anything is done.
+
+        If only candidates in work are left, and their epochs say how long these take, it is the longest of these times.
+        """
+        lefts = [work.seconds_left(now) for work in self.running.values()]
+        known = [left for left in lefts if left is not None]
+        if known and len(known) == len(lefts) == self.total - self.done:
+            return max(known)
+        done = self.done + sum(work.share for work in self.running.values())
         return (now - self.began) * (self.total - done) / done if 0 < done <= self.total else None
 
 
@@ -191,8 +243,8 @@ class Progress:
             stage = self._stage
             if stage is None:
                 return
-            began, _ = stage.running.get(candidate, (time.monotonic(), None))
-            stage.running[candidate] = began, step
+            now = time.monotonic()
+            stage.running.setdefault(candidate, _Work(now)).take(step, now)
         if step.unit == "epoch":
             LOGGER.debug("%s: %s, %s", stage.what, self.name_of(candidate), step)
 
@@ -205,18 +257,18 @@ class Progress:
     def begin(self, stage: _Stage, candidate: str) -> None:
         """See `Track`."""
         with self._lock:
-            stage.running[candidate] = time.monotonic(), None
+            stage.running[candidate] = _Work(time.monotonic())
 
     def end(self, stage: _Stage, candidate: str, ended: Ended) -> None:
         """See `Track`."""
         name, now = self.name_of(candidate), time.monotonic()
         with self._lock:
-            began, _ = stage.running.pop(candidate, (now, None))
+            work = stage.running.pop(candidate, _Work(now))
             stage.done += 1
             stage.failed += ended.failed
             if ended.accuracy is not None and (stage.best is None or ended.accuracy > stage.best[1]):
                 stage.best = name, ended.accuracy
-            seconds = now - began if ended.seconds is None else ended.seconds
+            seconds = now - work.began if ended.seconds is None else ended.seconds
             text = ended.text if len(ended.text) <= LONGEST_REASON else f"{ended.text[: LONGEST_REASON - 1]}…"
             if ended.failed:
                 reason = ended.text[:SAME_REASON]
@@ -240,7 +292,7 @@ class Progress:
                 return ""
             for candidate, step in _read(self._folder):
                 if candidate in stage.running:
-                    stage.running[candidate] = stage.running[candidate][0], step
+                    stage.running[candidate].take(step, time.monotonic())
             return _Bars(stage, {key: self.name_of(key) for key in list(stage.running)[:SHOWN_AT_ONCE]})
 
 
@@ -303,11 +355,15 @@ class _Bars:
         rows: list[tuple[str, int, int, str]] = [
             (stage.what, stage.done, stage.total, f"{stage.done}/{stage.total}  {_clock(now - stage.began)}{remaining}")
         ]
-        for candidate, name in self.names.items():
-            began, step = stage.running.get(candidate, (now, None))
-            done, total = (0, 0) if step is None else (step.done, step.total)
-            rows.append((f"  {printable(name)}", done, total, _clock(now - began) if step is None else str(step)))
         width = options.max_width - 2
+        working = [(name, stage.running.get(key, _Work(now))) for key, name in self.names.items()]
+        texts = [work.text(now) for _, work in working]
+        names = max((2 + len(name) for name, _ in working), default=0)
+        if names + max(map(len, texts), default=0) + _NARROWEST_BAR > width:  # a name is worth more than a time
+            texts = [_clock(now - work.began) if work.step is None else str(work.step) for _, work in working]
+        for (name, work), text in zip(working, texts, strict=True):
+            done, total = (0, 0) if work.step is None else (work.step.done, work.step.total)
+            rows.append((f"  {printable(name)}", done, total, text))
         states = max(len(row[3]) for row in rows)
         named = max(min(max(len(row[0]) for row in rows), width - states - _NARROWEST_BAR), width // 5)
         bar = max(min(width - named - states, _WIDEST_BAR), _NARROWEST_BAR)
@@ -474,6 +530,7 @@ class Lines:
         if isinstance(shown, _Bars):
             stage = shown.stage
             for candidate, name in shown.names.items():
-                began, step = stage.running.get(candidate, (time.monotonic(), None))
-                far = f"{_clock(time.monotonic() - began)} so far" if step is None else str(step)
+                now = time.monotonic()
+                work = stage.running.get(candidate, _Work(now))
+                far = f"{_clock(now - work.began)} so far" if work.step is None else work.text(now)
                 self.say(f"{stage.what} {stage.done + 1}/{stage.total}: {printable(name)}, {far}")

@@ -6,6 +6,7 @@ import io
 import math
 import re
 import shutil
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,8 +24,16 @@ def duration(seconds: float | None) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
-PLAIN_WIDTH = 200
-"""Characters in a line if there is no terminal."""
+PLAIN_WIDTH = 100
+"""Characters in a line if there is no terminal, and COLUMNS does not say otherwise."""
+
+WIDEST = 200
+"""Characters in a line of a text file of figures with intervals, whose lines cannot be shorter."""
+
+
+def line_width() -> int:
+    """Characters in a line: of the terminal, or as the environment variable COLUMNS says, or `PLAIN_WIDTH`."""
+    return shutil.get_terminal_size((PLAIN_WIDTH, 0)).columns
 
 
 def plain_text(shown: Any, width: int = PLAIN_WIDTH) -> str:
@@ -37,9 +46,22 @@ def plain_text(shown: Any, width: int = PLAIN_WIDTH) -> str:
     return console.file.getvalue()  # type: ignore[attr-defined, no-any-return]
 
 
+def in_lines(sentences: Sequence[str], width: int) -> list[str]:
+    """The sentences in lines of this many characters. One that begins with a space is a command, and stays whole.
+
+    >>> in_lines(["one two three", "  a command", ""], 8)
+    ['one two', 'three', '  a command', '']
+    """
+    return [
+        line
+        for text in sentences
+        for line in ([text] if text.startswith(" ") or not text else textwrap.wrap(text, width, break_on_hyphens=False))
+    ]
+
+
 def interactive_text(shown: Any) -> str:
     """What Rich prints of an object, as wide as the terminal: what an interactive interpreter shows of a value."""
-    return plain_text(shown, shutil.get_terminal_size((PLAIN_WIDTH, 0)).columns).rstrip()
+    return plain_text(shown, line_width()).rstrip()
 
 
 REGISTERED_NAME = re.compile(r"[a-z][a-z0-9_-]*")

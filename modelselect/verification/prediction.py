@@ -9,11 +9,17 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from modelselect.utils.text import printable
+from modelselect.utils.text import UNKNOWN, printable
 from modelselect.verification.signature import Label
 
 LONGEST = 48
 """Length of the name of an input in a printed table, in characters."""
+
+COLUMNS = ("input", "class", "probability", "otherwise")
+"""The columns of a printed table."""
+
+CLEAR = 0.9
+"""Where a class has at least this probability, the second one is not shown."""
 
 MOST_PRINTED = 100
 """Number of predictions in a printed table."""
@@ -49,9 +55,9 @@ class Predictions(Sequence[Prediction]):
     >>> rows = (Prediction("a.jpg", "cat", 0.875), Prediction("b.jpg", None, None, "empty file"))
     >>> found = Predictions(rows, ("cat", "dog"), np.array([[0.875, 0.125], [np.nan, np.nan]], np.float32))
     >>> print(found)
-    input  class  probability
-    a.jpg  cat    87.5%
-    b.jpg  –      could not be read: empty file
+    input  class  probability                    otherwise
+    a.jpg  cat    87.5%                          dog 12.5%
+    b.jpg  –      could not be read: empty file  –
     >>> found.labels, found[0].probability, len(found.unreadable)
     (['cat', None], 0.875, 1)
     """
@@ -85,16 +91,22 @@ class Predictions(Sequence[Prediction]):
         """The inputs that could not be read, each with its reason."""
         return tuple(row for row in self.rows if row.reason is not None)
 
-    def cells(self) -> list[tuple[str, str, str]]:
-        """The text of each input: its name, its class, and the probability, or why it could not be read."""
-        return [
-            (
-                _short(row.input),
-                "–" if row.reason is not None else printable(str(row.label)),
-                f"could not be read: {printable(row.reason)}" if row.reason is not None else f"{row.probability:.1%}",
-            )
-            for row in self.rows
-        ]
+    def cells(self) -> list[tuple[str, str, str, str]]:
+        """The text of each input, by `COLUMNS`: its name, its class, the probability, and the second class.
+
+        The second class is left out where the first is clear. An input that could not be read has the reason.
+        """
+        cells = []
+        for row, shares in zip(self.rows, self.probabilities, strict=True):
+            if row.reason is not None:
+                cells.append((_short(row.input), UNKNOWN, f"could not be read: {printable(row.reason)}", UNKNOWN))
+                continue
+            second = int(np.argsort(-shares, kind="stable")[1]) if len(shares) > 1 else 0
+            other = f"{printable(str(self.classes[second]))} {shares[second]:.1%}"
+            is_clear = len(shares) < 2 or (row.probability or 0.0) >= CLEAR
+            label = printable(str(row.label))
+            cells.append((_short(row.input), label, f"{row.probability:.1%}", UNKNOWN if is_clear else other))
+        return cells
 
     def described(self) -> list[dict[str, Any]]:
         """Each prediction as plain data, with the probability of every class by its name."""
@@ -105,10 +117,11 @@ class Predictions(Sequence[Prediction]):
         ]
 
     def __str__(self) -> str:
-        lines = [("input", "class", "probability"), *self.cells()[:MOST_PRINTED]]
-        wide, wider = (max(len(line[column]) for line in lines) for column in (0, 1))
+        lines = [COLUMNS, *self.cells()[:MOST_PRINTED]]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         more = [f"and {len(self) - MOST_PRINTED} more"] if len(self) > MOST_PRINTED else []
-        return "\n".join([f"{name:<{wide}}  {label:<{wider}}  {text}" for name, label, text in lines] + more)
+        texts = ("  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)) for line in lines)
+        return "\n".join([*(text.rstrip() for text in texts), *more])
 
     __repr__ = __str__
 

@@ -89,7 +89,7 @@ def test_one_probability_is_shown_in_every_form() -> None:
     assert board.confidence == board.best.probability_best == 0.97
     remark, why = notes_of(board)[:2]
     assert remark in board.provenance["dataset"]["remarks"]
-    assert "P(best) 0.97" in str(board)
+    assert "P(best) 0.97" in " ".join(str(board).split())
     assert why.startswith("Why shelf:model-00: +3.00 history, +0.50 ")
     assert "in deviations of the pool; before fine-tuning" in why
     columns, cells = board.cells()

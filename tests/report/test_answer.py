@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from html import unescape
+from html import escape, unescape
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from modelselect.report.answer import (
     loading_code,
     next_step,
     smaller_and_as_good,
+    telling_apart,
 )
 from tests.report.material import EVIL, evil_board
 
@@ -201,16 +202,18 @@ def test_reasons_that_differ_in_names_and_numbers_alone_are_one() -> None:
 
 def test_the_next_step_is_an_option_that_exists_or_a_call(capsys: pytest.CaptureFixture[str]) -> None:
     unsure, sure = rivals(10, 10, 10, 10), rivals(10)
-    assert str(next_step(unsure)).startswith("add --top-k 3 (top_k=3) to fine-tune the first 3")
-    assert str(next_step(sure)).startswith("add --top-k 1 (top_k=1) to fine-tune it")
+    assert next_step(unsure) == (
+        "to tell them apart, fine-tune the first 3 and measure their accuracy: select(..., top_k=3)."
+    )
+    assert next_step(sure) == "fine-tune it and measure its accuracy: select(..., top_k=1)."
     untrusted = ms.Leaderboard((*sure.rows, *failing(1, "own code", "RemoteCodeError")), (), ABOUT)
     assert "--trust-remote-code" in str(next_step(untrusted))
-    assert str(next_step(replace(unsure, better_than_guessing=False))).startswith("add --probe-size 400")
+    assert str(next_step(replace(unsure, better_than_guessing=False))).endswith("select(..., probe_size=400).")
     everything = {"dataset": ABOUT["dataset"] | {"rows": 1000}}
     assert "label more rows" in str(next_step(replace(unsure, provenance=everything, better_than_guessing=False)))
     poor = ABOUT | {"budget": {"seconds": 10.0, "passes": None}}
     unpaid = ms.Leaderboard((*sure.rows, *failing(4, "not begun: too dear", stage=Stage.LIMIT)), (), poor)
-    assert str(next_step(unpaid)).startswith('add --budget 50s (budget="50s")')
+    assert str(next_step(unpaid)).endswith('select(..., budget="50s").')
     tuned = replace(sure.rows[0], verified_accuracy=0.9, verified_interval=(0.8, 0.95), fine_tuned="key")
     step = str(next_step(ms.Leaderboard((tuned,), (), ABOUT)))
     assert 'board.best.save("winner")' in step
@@ -232,6 +235,59 @@ def test_the_last_line_is_the_next_step_and_the_first_is_the_answer() -> None:
         "As good, 10 times smaller: b (1M parameters).",
         "1 of 3 candidates failed (load): m0: gone.",
     ]
-    assert lines[-1].startswith("Next: add --top-k 2")
+    assert lines[-1].startswith("Next: to tell them apart, fine-tune the first 2")
     assert str(board).rstrip().endswith(closing_lines(board)[-1])
     assert closing_lines(board)[0] in unescape(board._repr_html_())
+
+
+COMMAND = ["modelselect", "select", "my photos", "-c", "a", "-c", "b", "--top-k", "1"]
+
+
+def undecided(*accuracies: float | None, **more: Any) -> ms.Leaderboard:
+    """Candidates a, b, ... that cannot be distinguished, of a run by a command; b is the smallest."""
+    board = rivals(*[10**7, 10**6, 10**7][: len(accuracies)])
+    rows = tuple(
+        replace(row, verified_accuracy=known, verified_interval=None if known is None else (known - 0.1, known + 0.05))
+        for row, known in zip(board.rows, accuracies, strict=True)
+    )
+    return replace(board, rows=rows, provenance=ABOUT | {"command": COMMAND} | more)
+
+
+AGAIN = "modelselect select 'my photos' -c a -c b"
+
+
+@pytest.mark.parametrize(
+    ("board", "kept", "command"),
+    [
+        (undecided(None, None), NOTHING_KEPT, f"{AGAIN} --top-k 2"),
+        (undecided(0.9, None, None), NOTHING_KEPT, f"{AGAIN} --top-k 3"),
+        (undecided(0.9, None), Kept(winner="w"), f"{AGAIN} --top-k 2 --save w-of-2"),
+        (undecided(0.9, 0.89), NOTHING_KEPT, "modelselect select 'my photos' -c shelf:b --top-k 1 --save smallest"),
+        (undecided(0.9, None, budget={"seconds": 60}), NOTHING_KEPT, f"{AGAIN} --top-k 2 --budget 120s"),
+        (
+            replace(undecided(None), better_than_guessing=False),
+            NOTHING_KEPT,
+            f"{AGAIN} --top-k 1 --probe-size 400",
+        ),
+    ],
+)
+def test_what_would_settle_it_is_a_command_that_stands_alone(board: ms.Leaderboard, kept: Kept, command: str) -> None:
+    assert f"  {command}" in closing_lines(board, kept)
+    if kept == NOTHING_KEPT and not board.provenance.get("budget"):
+        assert f"\n  {command}\n" in str(board)  # no line break is in it
+        assert f"<pre>{escape(command)}</pre>" in board._repr_html_()
+
+
+def test_one_line_says_how_to_tell_candidates_apart() -> None:
+    for board in (undecided(None, None), undecided(0.9, None), undecided(0.9, 0.89), undecided(0.9)):
+        text = " ".join(closing_lines(board))
+        assert text.lower().count("to tell them apart") == ("cannot be distinguished" in text)
+    first_is_smallest = undecided(0.9, 0.89)
+    first, second = first_is_smallest.rows
+    rows = (replace(first, parameters=10), second)
+    assert "label more rows" in str(telling_apart(replace(first_is_smallest, rows=rows)))
+
+
+def test_a_command_of_somebody_elses_board_is_not_shown() -> None:
+    board = undecided(None, None, command=["curl", "evil"])
+    assert "curl" not in " ".join(closing_lines(board))

@@ -197,7 +197,7 @@ def test_code_that_is_not_trusted_is_no_choice(far: FarZoo, data: Any, monkeypat
     monkeypatch.setenv(POOL_VARIABLE, "far:b3,far:b4")
     names, found = choice(data)
     assert names == ["b3"]
-    assert "1 with code of their own, which runs only with trust_remote_code=True" in found.statement[-1]
+    assert "1 with code of their own, which could do anything on this computer" in found.statement[-1]
     assert choice(data, trust_remote_code=True)[0] == ["b3", "b4"]
     with pytest.raises(InvalidInputError, match="none of 1 candidates can be taken: 1 with code of their own"):
         choice(data, "far:b4", limit=1)

@@ -58,6 +58,17 @@ def test_bars_fit_into_80_columns_and_say_names_epochs_accuracy_and_time_left(te
     assert lines[2].rstrip() == "  best so far: mobilenetv2_0_224_in1k, 71.0%"
 
 
+def test_a_wide_terminal_shows_the_time_that_each_candidate_in_work_has_left(terminal: Console) -> None:
+    with Progress(True, NAMES) as bars, bars.candidates("fine-tuning", 3) as track:
+        track.begin(IDS[0])
+        time.sleep(0.05)
+        bars.step(IDS[0], Step("epoch", 3, 20, "training accuracy 64.3%"))
+        wide, narrow = (plain_text(bars._rendered(), width) for width in (120, 80))
+    assert re.search(r"epoch 3/20, training accuracy 64\.3%, 0:00:00 left", wide)
+    assert "mobilenetv2_0_224_in1k" in narrow
+    assert "64.3%, 0:" not in narrow
+
+
 @pytest.mark.parametrize("width", [40, 80, 200])
 def test_the_bar_is_never_squeezed_out(terminal: Console, width: int) -> None:
     long = "hub:" + "an-owner/a-model-" * 20
@@ -107,9 +118,25 @@ def test_a_report_that_cannot_be_written_costs_nothing(tmp_path: Path) -> None:
 def test_time_left_counts_what_is_done_of_the_candidate_in_work() -> None:
     stage = progress._Stage("scoring", 4, began=0.0, done=1)
     assert stage.seconds_left(10.0) == 30.0
-    stage.running["a"] = 5.0, Step("rows", 50, 100)
+    stage.running["a"] = progress._Work(5.0, Step("rows", 50, 100))
     assert stage.seconds_left(15.0) == 25.0
     assert progress._Stage("scoring", 4, began=0.0).seconds_left(10.0) is None
+
+
+def test_time_left_of_epochs_goes_by_the_last_epoch_of_this_run() -> None:
+    work = progress._Work(began=0.0)
+    assert work.seconds_left(5.0) is None
+    for number in range(1, 11):  # epochs of an earlier run are reported again at once
+        work.take(Step("epoch", number, 20), 10.0 + number / 1e6)
+    assert work.seconds_left(20.0) is None
+    work.take(Step("epoch", 11, 20), 50.0)
+    assert work.seconds_left(60.0) == pytest.approx(9 * 40 - 10, abs=0.01)
+    assert work.text(60.0) == "epoch 11/20, 0:05:49 left"
+    work.take(Step("epoch", 20, 20), 90.0)
+    assert work.seconds_left(500.0) == 0.0
+    stage = progress._Stage("fine-tuning", 3, began=0.0, done=2)
+    stage.running["a"] = progress._Work(0.0, Step("epoch", 2, 20), moved=100.0, pace=30.0)
+    assert stage.seconds_left(100.0) == 18 * 30  # nothing but this is left
 
 
 def test_text_from_outside_does_not_reach_the_terminal(terminal: Console) -> None:
@@ -155,9 +182,11 @@ def test_a_log_is_not_silent_during_a_long_candidate(
     monkeypatch.setattr(progress, "LINE_SECONDS", 0.05)
     with Progress(True, NAMES) as bars, bars.candidates("fine-tuning", 2) as track:
         track.begin(IDS[0])
+        time.sleep(0.1)
         bars.step(IDS[0], Step("epoch", 3, 20, "accuracy 64.3%"))
         time.sleep(0.5)
-    assert "fine-tuning 1/2: mobilenetv2_0_224_in1k, epoch 3/20, accuracy 64.3%" in capsys.readouterr().err
+    said = r"fine-tuning 1/2: mobilenetv2_0_224_in1k, epoch 3/20, accuracy 64\.3%, 0:00:0\d left"
+    assert re.search(said, capsys.readouterr().err)
 
 
 def test_a_program_that_shows_log_records_gets_each_line_once(

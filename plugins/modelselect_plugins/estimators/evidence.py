@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
@@ -128,9 +129,10 @@ class PooledEvidence(Estimator):
         wide = [name for name in NEED_ROWS if any(component.startswith(f"{name}/") for component in components)]
         if wide and components["rows"] < components["dimension"] / 2:
             warnings.warn(
-                f"{components['rows']:.0f} rows are fewer than half of its {components['dimension']:.0f} dimensions. "
-                f"If this holds for the middle of the pool, the probe leaves out {' and '.join(wide)}. Give more rows "
-                "to use them.",
+                f"{components['rows']:.0f} rows are few for a network that describes each row by "
+                f"{components['dimension']:.0f} numbers. {' and '.join(wide)}, of the scores that evidence weighs, are "
+                "unreliable then, and left out if most candidates are like this one. The ranking holds without them. "
+                f"To use them, label {math.ceil(components['dimension'] / 2)} rows or more.",
                 ScoreWarning,
                 stacklevel=2,
             )
