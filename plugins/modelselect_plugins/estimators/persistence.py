@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 import modelselect
-from modelselect.errors import EvidenceError, NotApplicableError
+from modelselect.errors import EvidenceError, InvalidInputError, NotApplicableError, ScoreWarning
 from modelselect.estimators.estimator import Estimator
 from modelselect.evidence.evidence import Evidence
-from modelselect_plugins.estimators._shared.classes import class_indices, stratified_sample
+from modelselect_plugins.estimators._shared.classes import class_indices, labelled_rows, stratified_sample
 from modelselect_plugins.estimators._shared.distances import centred, squared_distances, squared_norms
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _CITATION = (
     "F. Gutierrez, H. Lobel: Model Transferability Informed by Embedding's Topology, "
@@ -38,8 +43,10 @@ class Persistence(Estimator):
     Args:
         max_rows: with more rows than this, samples that keep the class shares; None uses all rows, whatever the cost.
             The default is the number of rows whose distances are all held at a time.
-        sample_rows: size of a sample, at most `max_rows`; the paper uses 2,048.
-        repeats: number of such samples; the components are their means.
+        sample_rows: size of a sample, at most `max_rows`; the paper uses 2,048 and 512.
+        repeats: number of such samples; the components are their means. None: no samples up to `max_rows`, above it
+            five. A number: so many samples of any probe; if it has no more than `sample_rows` rows, each of several
+            samples has half of them.
 
     Components: `H_sep`, `H_tight`, `H_ratio` = H_tight / H_sep, and `H_ratio_sd`, the standard deviation of H_ratio
     over the samples (0 if all rows are used).
@@ -48,8 +55,11 @@ class Persistence(Estimator):
     (there are no gaps between classes). On target features the paper finds it unstable (mean Kendall tau 0.32 against
     0.66 for `persistence_source`): the longest edges are as often outliers as gaps between classes.
 
-    Code and paper: The paper uses one sample of 2,048 rows. Here all rows are used up to 5,792; above that, several
-    samples, so that their variation is known. Agrees with gudhi's Rips complex, including duplicates.
+    Code and paper: Agrees with gudhi's Rips complex, including duplicates. `diagram` in the same module gives the
+    persistence diagram as an array, and `plot_diagram` draws it as in the paper's figure 1.
+
+    - All rows are used up to 5,792; above that, several samples, so that their variation is known. The paper uses one
+      sample of 2,048 rows: `repeats=1`.
 
     Source: Gutierrez and Lobel, equation 1.
 
@@ -65,7 +75,7 @@ class Persistence(Estimator):
     stochastic = True
     version = 2
 
-    def __init__(self, max_rows: int | None = 5792, sample_rows: int = 2048, repeats: int = 5) -> None:
+    def __init__(self, max_rows: int | None = 5792, sample_rows: int = 2048, repeats: int | None = None) -> None:
         self.max_rows = max_rows
         self.sample_rows = sample_rows
         self.repeats = repeats
@@ -75,24 +85,27 @@ class Persistence(Estimator):
         assert evidence.labels is not None
         return self._components(evidence.features, evidence.labels, evidence.seed)
 
-    def _components(self, features: NDArray[Any], labels: NDArray[Any], seed: int) -> dict[str, float]:
+    def _components(
+        self, features: NDArray[Any], labels: NDArray[Any], seed: int, least_rows: int = 0
+    ) -> dict[str, float]:
+        """The components; a sample has `least_rows` rows or more."""
+        if self.repeats is not None and self.repeats < 1:
+            raise InvalidInputError(f"repeats is {self.repeats!r}; expected None or a whole number of 1 or more")
         indices, n_classes = class_indices(labels, self.name)
-        n_rows = len(indices)
-        if self.max_rows is None or n_rows <= self.max_rows:
-            samples = [features]
-        else:
+        size, repeats = self._samples(len(indices), max(n_classes + 1, least_rows))
+        samples = [features]
+        if size < len(indices):
             rng = np.random.default_rng(seed)
-            size = max(min(self.sample_rows, self.max_rows), n_classes + 1)
-            samples = [features[stratified_sample(indices, size, rng)] for _ in range(self.repeats)]
+            samples = [features[stratified_sample(indices, size, rng)] for _ in range(repeats)]
         if len(samples[0]) <= n_classes:
             raise NotApplicableError(
-                f"{self.name} compares edges within classes to edges between them, and each of the {n_rows} rows has a "
-                "class of its own; give at least one class a second row"
+                f"{self.name} compares edges within classes to edges between them, and each of the {len(indices)} rows "
+                "has a class of its own; give at least one class a second row"
             )
         measured = []
         for sample in samples:
-            lengths = np.sort(spanning_tree_lengths(sample))[::-1]
-            measured.append((lengths[: n_classes - 1].mean(), lengths[n_classes - 1 :].mean()))
+            persistences = diagram(sample)[:, 1]
+            measured.append((persistences[: n_classes - 1].mean(), persistences[n_classes - 1 :].mean()))
         separation, tightness = np.array(measured).T
         if not separation.all():
             raise EvidenceError(
@@ -106,6 +119,20 @@ class Persistence(Estimator):
             "H_ratio_sd": float(ratio.std(ddof=1)) if len(ratio) > 1 else 0.0,
             self.name: -float(ratio.mean()),
         }
+
+    def _samples(self, n_rows: int, least: int) -> tuple[int, int]:
+        """Rows of a sample, and how many samples."""
+        limit = n_rows if self.max_rows is None else self.max_rows
+        if self.repeats is None and n_rows <= limit:
+            return n_rows, 1
+        repeats = _REPEATS if self.repeats is None else self.repeats
+        size = min(self.sample_rows, limit)
+        if n_rows <= size and repeats > 1:
+            size = n_rows // 2
+        return max(size, least), repeats
+
+
+_REPEATS = 5
 
 
 class PersistenceSource(Persistence):
@@ -121,11 +148,22 @@ class PersistenceSource(Persistence):
 
     Components: `H_sep`, `H_tight`, `H_ratio` and `H_ratio_sd`, as in `Persistence`.
 
-    Limits: Needs data like those of the pre-training, which the zoo or the user has to provide. It gives a candidate
-    the same score for all targets, so it cannot find the best one for *this* target; and candidates with different
-    source tasks are hardly comparable.
+    Args:
+        max_rows: as in `Persistence`.
+        sample_rows: as in `Persistence`.
+        repeats: as in `Persistence`.
+        rows_per_class: a sample has so many rows for each source class, or more.
 
-    Code and paper: As in `Persistence`.
+    Limits: Needs data like those of the pre-training, which the zoo or the user has to provide. A probe has 2,000 rows
+    by default, two for each class of ImageNet, where hardly an edge is within a class: a warning says so. Give more,
+    for example `source=ms.Probe.of(dataset, size=10_000)`. It gives a candidate the same score for all targets, so it
+    cannot find the best one for *this* target; and candidates with different source tasks are hardly comparable.
+
+    Code and paper: The paper does not say how many rows of ImageNet it takes.
+
+    - All rows are used up to 5,792; above that, several samples: `repeats=1` for one.
+    - A sample has ten rows for each source class or more. With the paper's 2,048 rows of ImageNet's 1,000 classes it
+      has two: `rows_per_class=1`.
 
     Source: Gutierrez and Lobel, equation 1.
 
@@ -137,19 +175,83 @@ class PersistenceSource(Persistence):
 
     name = "persistence_source"
     requires = frozenset({"source_features", "source_labels"})
+    version = 3
+
+    def __init__(
+        self,
+        max_rows: int | None = 5792,
+        sample_rows: int = 2048,
+        repeats: int | None = None,
+        rows_per_class: int = 10,
+    ) -> None:
+        super().__init__(max_rows, sample_rows, repeats)
+        self.rows_per_class = rows_per_class
 
     def score(self, evidence: Evidence) -> Mapping[str, float]:
         assert evidence.source_features is not None
         assert evidence.source_labels is not None
-        labelled = evidence.source_labels >= 0
-        features, labels = evidence.source_features, evidence.source_labels
-        if not labelled.all():
-            features, labels = features[labelled], labels[labelled]
-        if len(np.unique(labels)) < 2:
-            raise EvidenceError(
-                f"source_labels hold {len(np.unique(labels))} class; {self.name} needs a source sample of two or more"
+        features, labels = labelled_rows(self.name, evidence.source_features, evidence.source_labels)
+        n_rows, n_classes = len(labels), len(np.unique(labels))
+        if n_classes < n_rows < _FEW_ROWS * n_classes:
+            warnings.warn(
+                f"the source data have {n_rows} rows of {n_classes} classes, so few of each that hardly an edge is "
+                f"within a class; give {_FEW_ROWS} or more of each class: source=ms.Probe.of(dataset, "
+                f"size={self.rows_per_class * n_classes})",
+                ScoreWarning,
+                stacklevel=2,
             )
-        return self._components(features, labels, evidence.seed)
+        return self._components(features, labels, evidence.seed, self.rows_per_class * n_classes)
+
+
+_FEW_ROWS = 4  # of a class, below which there is a warning
+
+
+def diagram(features: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """(N - 1, 2) births and deaths of the 0-dimensional persistence diagram of the rows, the most persistent first.
+
+    The filtration is that of Vietoris and Rips: every row is a component from the start, so all births are 0, and a
+    component dies at the length of the edge that joins it to another. The component that never dies is left out.
+
+    Args:
+        features: (N, D), N of 2 or more.
+
+    Source: Gutierrez and Lobel, section 2.
+
+    >>> diagram(np.array([[0.0], [1.0], [5.0]])).tolist()
+    [[0.0, 4.0], [0.0, 1.0]]
+    """
+    deaths = np.sort(spanning_tree_lengths(features))[::-1]
+    return np.stack([np.zeros(len(deaths)), deaths], axis=1)
+
+
+def plot_diagram(
+    points: NDArray[np.floating[Any]], n_classes: int, path: str | os.PathLike[str] | None = None
+) -> Figure:
+    """A persistence diagram as the paper's figure 1 shows it; the `n_classes - 1` most persistent points stand out.
+
+    Args:
+        points: (n, 2) births and deaths, as `diagram` gives them.
+        n_classes: number of classes.
+        path: a file to save the figure in.
+
+    Returns:
+        A matplotlib figure.
+    """
+    from matplotlib.figure import Figure
+
+    order = np.argsort(points[:, 0] - points[:, 1], kind="stable")
+    gaps, rest = points[order[: n_classes - 1]], points[order[n_classes - 1 :]]
+    figure = Figure(figsize=(4.5, 4.5), layout="constrained")
+    axes = figure.add_subplot(xlabel="birth", ylabel="death", title="Persistence diagram, dimension 0")
+    highest = 1.05 * float(points.max(initial=0.0)) or 1.0
+    axes.plot([0, highest], [0, highest], color="0.6", linewidth=1)
+    axes.scatter(rest[:, 0], rest[:, 1], s=12, alpha=0.5, color="tab:blue", label=f"within clusters ({len(rest)})")
+    axes.scatter(gaps[:, 0], gaps[:, 1], s=24, color="tab:orange", label=f"between clusters ({len(gaps)})")
+    axes.set(xlim=(-0.05 * highest, highest), ylim=(-0.02 * highest, highest))
+    axes.legend(loc="lower right")
+    if path is not None:
+        figure.savefig(path)
+    return figure
 
 
 _KEPT_NUMBERS = 2**25  # distances held until Prim's algorithm asks for them: 256 MiB in float64; 5,792 rows

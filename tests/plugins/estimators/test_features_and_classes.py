@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -33,7 +33,7 @@ from modelselect_plugins.estimators.gbc import GBC
 from modelselect_plugins.estimators.h_score import HScore
 from modelselect_plugins.estimators.lfc import LFC
 from modelselect_plugins.estimators.logme import ByEigenvectors, LogME, log_evidence
-from modelselect_plugins.estimators.ncti import NCTI
+from modelselect_plugins.estimators.ncti import NCTI, NCTISource
 from modelselect_plugins.estimators.parc import PARC
 from modelselect_plugins.estimators.ped import PED
 from modelselect_plugins.estimators.rsa import RSA
@@ -55,6 +55,7 @@ ESTIMATORS = [
     NCTI(),
     NCTI(term="seli"),
     NCTI(term="ncc"),
+    NCTI(form="paper", dimensions=4, discriminants=1, weights={"vc": 0.5}),
     FDA(),
     ETran(),
     ETran(lda="paper"),
@@ -181,6 +182,56 @@ def test_ncti_alone_says_that_it_needs_a_pool_and_its_terms_do_not() -> None:
     components = ms.score(features, labels, NCTI(), components=True)
     assert ms.score(features, labels, NCTI(term="seli")) == components["seli"]
     assert ms.score(features, labels, NCTI(term="vc")) == -components["vc"]
+
+
+def test_the_weights_of_ncti_leave_the_sum_of_any_two_terms() -> None:
+    scores = [{"seli": float(a), "ncc": float(b), "vc": float(c)} for a, b, c in ((0, 1, 2), (2, 0, 1), (1, 2, 0))]
+    seli, ncc, vc = (np.array([each[name] for each in scores]) / 2 for name in ("seli", "ncc", "vc"))
+    for left_out, expected in (("vc", seli + ncc), ("ncc", seli - vc), ("seli", ncc - vc)):
+        np.testing.assert_allclose(NCTI(weights={left_out: 0}).combine(scores), expected)
+    np.testing.assert_allclose(NCTI(weights={"vc": 2.0, "ncc": 0.1}).combine(scores), seli + 0.1 * ncc - 2 * vc)
+    np.testing.assert_allclose(NCTISource(term=None).combine(scores), seli + ncc + vc)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"weights": {"nc": 1}}, {"target": "I"}, {"dimensions": 0}, {"term": "sum"}, {"form": "book"}]
+)
+def test_ncti_refuses_what_it_does_not_know(wrong: dict[str, Any]) -> None:
+    features, labels = draw()
+    with pytest.raises(InvalidInputError, match=f"{next(iter(wrong))} (is|has) .*expected"):
+        ms.score(features, labels, NCTI(**wrong), components=True)
+
+
+def test_ncti_shrinks_towards_the_identity_as_the_paper_has_it() -> None:
+    features, labels = draw(80, 10)
+    features *= 0.1
+    reduced = PCA(6, svd_solver="full").fit_transform(features)
+    shrinkage = np.exp(-PCA(3, svd_solver="full").fit(features).explained_variance_.sum())
+    means = np.stack([reduced[labels == c].mean(axis=0) for c in np.unique(labels)])
+    deviations = reduced - means[np.unique(labels, return_inverse=True)[1]]
+    within = (1 - shrinkage) * deviations.T @ deviations / 80 + shrinkage * np.eye(6)
+    priors = np.unique(labels, return_counts=True)[1] / 80
+    weights = np.linalg.solve(within, means.T).T
+    logits = reduced @ weights.T - (weights * means).sum(axis=1) / 2 + np.log(priors)
+    posteriors = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    expected = posteriors[np.arange(80), np.unique(labels, return_inverse=True)[1]].mean()
+    method = NCTI(target="identity", dimensions=6, leading=3)
+    assert ms.score(features, labels, method, components=True)["ncc"] == pytest.approx(expected, rel=1e-9)
+    assert ms.score(features, labels, NCTI(form="paper", dimensions=6, leading=3), components=True)[
+        "ncc"
+    ] == pytest.approx(expected, rel=1e-9)
+
+
+def test_the_source_form_of_ncti_has_the_terms_of_the_source_and_the_sign_reversed() -> None:
+    features, labels = draw()
+    source = {
+        "source_features": np.concatenate([features, 1e6 * np.ones((5, features.shape[1]))]),
+        "source_labels": np.concatenate([labels, np.full(5, -1)]),
+    }
+    target = ms.score(features, labels, NCTI(), components=True)
+    assert ms.score(None, None, NCTISource(), components=True, **source) == pytest.approx(target)
+    assert ms.score(None, None, "ncti_source", **source) == target["vc"]
+    assert ms.score(None, None, NCTISource(term="ncc"), **source) == target["ncc"]
 
 
 @pytest.mark.parametrize(("n", "d"), [(40, 200), (200, 10), (30, 20)])

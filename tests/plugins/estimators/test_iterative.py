@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -12,9 +14,9 @@ from sklearn.mixture import GaussianMixture
 from sklearn.svm import LinearSVC
 
 import modelselect as ms
-from modelselect.errors import EvidenceError, NotApplicableError, ScoreWarning
+from modelselect.errors import EvidenceError, InvalidInputError, NotApplicableError, ScoreWarning
 from modelselect.evidence.linear_algebra import softmax
-from modelselect_plugins.estimators.itm import ITM, _batches, _folds, _Models
+from modelselect_plugins.estimators.itm import ITM, _batches, _Dynamics, _folds, _Models
 from modelselect_plugins.estimators.lead import LEAD, _probabilities
 from modelselect_plugins.estimators.nleep import NLEEP
 from modelselect_plugins.estimators.pactran import PACTran
@@ -120,29 +122,32 @@ def test_nc_score_is_the_trace_with_the_pseudo_inverse(width: int) -> None:
 
 
 def models_and_batch(
-    steps: int = 1, centre_weight: float = 0.3
+    steps: int = 1, centre_weight: float = 0.3, matrix: str = "first"
 ) -> tuple[_Models, tuple[np.ndarray, np.ndarray, np.ndarray]]:
     features, labels = draw(7, n_rows=20)
     rng = np.random.default_rng(0)
     centres = np.linalg.qr(rng.normal(size=(2, 3, 3)))[0]
-    models = _Models(6, centres, 0.5, steps, centre_weight, rng)  # type: ignore[arg-type]
+    models = _Models(6, centres, _Dynamics(0.5, matrix, steps, centre_weight), rng)  # type: ignore[arg-type]
     for state in (models.parameters, models.first, models.second):
         state[:] = [array.astype(np.float64) for array in state]  # type: ignore[misc]
     return models, (features, labels, (rng.random((2, 20)) < 0.7).astype(np.float64))
 
 
+@pytest.mark.parametrize("matrix", ["first", "current", "rate"])
 @pytest.mark.parametrize("steps", [1, 3])
-def test_the_gradients_of_itm_are_those_of_its_loss(steps: int) -> None:
-    models, batch = models_and_batch(steps)
-    fixed, _ = models._embed(batch[0], batch[2])
+def test_the_gradients_of_itm_are_those_of_its_loss(steps: int, matrix: str) -> None:
+    models, batch = models_and_batch(steps, matrix=matrix)
+    embedding, _ = models._embed(batch[0], batch[2])
+    counts = batch[2].sum(axis=1)[:, None, None]
+    _, makers = models.dynamics.moved(embedding, models.centres[:, batch[1]], counts)
     gradients = models.gradients(*batch)
     rng = np.random.default_rng(1)
     for parameter, gradient in zip(models.parameters, gradients, strict=True):
         direction = rng.normal(size=parameter.shape)
         parameter += 1e-6 * direction
-        above = models.losses(*batch, fixed).sum()
+        above = models.losses(*batch, makers).sum()
         parameter -= 2e-6 * direction
-        below = models.losses(*batch, fixed).sum()
+        below = models.losses(*batch, makers).sum()
         parameter += 1e-6 * direction
         assert (above - below) / 2e-6 == pytest.approx((gradient * direction).sum(), rel=1e-5, abs=1e-9)
 
@@ -167,9 +172,59 @@ def test_the_steps_of_itm_are_powers_of_the_papers_matrix() -> None:
     models, (rows, _, used) = models_and_batch(steps=3)
     embedding = models._embed(rows, np.ones_like(used))[0][0]
     matrix = np.eye(20) - 0.5 / 20 * embedding @ embedding.T
-    vectors = np.random.default_rng(2).normal(size=(20, 3))
-    moved = models._move(vectors, embedding, 20)  # type: ignore[arg-type]
-    np.testing.assert_allclose(moved, np.linalg.matrix_power(matrix, 3) @ vectors, rtol=1e-12)
+    target = np.random.default_rng(2).normal(size=(20, 3))
+    moved, _ = models.dynamics.moved(embedding, target, 20)
+    np.testing.assert_allclose(moved, np.linalg.matrix_power(matrix, 3) @ (embedding - target), rtol=1e-12)
+
+
+def test_the_matrix_of_itm_follows_the_embeddings_as_equation_7_has_it() -> None:
+    models, (rows, _, used) = models_and_batch(steps=3, matrix="current")
+    embedding = models._embed(rows, np.ones_like(used))[0][0]
+    target = np.random.default_rng(2).normal(size=(20, 3))
+    expected = embedding
+    for _ in range(3):
+        matrix = 0.5 / 20 * expected @ expected.T
+        expected = (np.eye(20) - matrix) @ expected + matrix @ target
+    moved, _ = models.dynamics.moved(embedding, target, 20)
+    np.testing.assert_allclose(moved + target, expected, rtol=1e-12)
+
+
+def test_the_papers_form_of_itm_moves_each_row_by_the_rate_alone() -> None:
+    models, (rows, _, used) = models_and_batch(steps=2, matrix="rate")
+    embedding = models._embed(rows, used)[0][0]
+    target = np.random.default_rng(2).normal(size=(20, 3))
+    moved, _ = models.dynamics.moved(embedding, target, 20)
+    np.testing.assert_allclose(moved + target, 0.25 * embedding + 0.75 * target, rtol=1e-12)  # equation 9, twice
+
+
+@pytest.mark.parametrize("centres", ["random", "pca", "laplacian"])
+def test_the_centres_of_itm_are_orthogonal_and_of_length_1(centres: str) -> None:
+    found = ITM(centres=centres)._centres(3, 7, np.random.default_rng(0))  # type: ignore[arg-type]
+    assert found.shape == (3, 7, 7)
+    np.testing.assert_allclose(found @ found.swapaxes(1, 2), np.broadcast_to(np.eye(7), (3, 7, 7)), atol=1e-5)
+    assert not np.allclose(found[0], found[1])  # each run has its own
+
+
+@pytest.mark.parametrize("name", ["centres", "form", "matrix", "anchor"])
+def test_itm_refuses_what_it_does_not_know(name: str) -> None:
+    features, labels = draw(8)
+    with pytest.raises(InvalidInputError, match=f"{name} is 'nonsense'; expected "):
+        ms.score(features, labels, ITM(**{name: "nonsense"}))  # type: ignore[arg-type]
+
+
+def test_the_base_distance_of_itm_can_be_that_of_the_pool() -> None:
+    features, labels = draw(8, n_rows=90)
+    spread = features + 2 * np.random.default_rng(1).normal(size=features.shape)
+    settings: dict[str, Any] = {"form": "paper", "iterations": 100, "runs": 1}
+    method = ITM(anchor="pool", **settings)
+    pool = [ms.score(each, labels, method, components=True) for each in (features, spread)]
+    base = np.mean([each["distance"] for each in pool])
+    measured = method.combine(pool)
+    for each, found in zip(pool, measured, strict=True):
+        assert min(each.values()) <= found <= 1
+    assert pool[0]["distance"] < base < pool[1]["distance"]
+    alone = method.combine(pool[:1])  # its own distance is the pool's
+    assert alone == [ms.score(features, labels, ITM(anchor="none", **settings))]
 
 
 def test_the_optimiser_of_itm_is_adamw() -> None:
@@ -207,6 +262,9 @@ def test_the_variants_of_itm_learn_too() -> None:
         ITM(steps=2, batch_size=32, iterations=100, runs=1),
         ITM(standardise=False, iterations=100, runs=1),
         ITM(anchor=2.0, iterations=100, runs=1),
+        ITM(form="paper", iterations=100, runs=1),
+        ITM(form="paper", centres="laplacian", iterations=100, runs=1),
+        ITM(matrix="current", steps=2, rate=1.5, iterations=100, runs=1),
     ):
         assert ms.score(features, labels, variant) > ms.score(features, shuffled, variant)
 
@@ -216,9 +274,11 @@ def test_the_adaptive_rate_is_the_anchors_at_the_anchors_distance() -> None:
     rows = ((features - features.mean(axis=0)) / features.std(axis=0)).astype(np.float32)
     means = np.array([rows[labels == c].mean(axis=0) for c in range(3)])
     distance = float(np.linalg.norm(rows - means[labels], axis=1).mean())
-    assert ITM(anchor=distance)._rate(rows, labels, 3) == pytest.approx(0.5)
-    assert ITM(anchor=distance / 2)._rate(rows, labels, 3) == pytest.approx(0.75)
-    assert ITM(anchor=10 * distance)._rate(rows, labels, 3) == 0
+    for anchor, expected in ((distance, 0.5), (distance / 2, 0.75), (10 * distance, 0.0)):
+        method = ITM(anchor=anchor)
+        assert method._rate(method._ratio(rows, labels, 3)) == pytest.approx(expected)
+    method = ITM(anchor="dimension")  # rows without classes are that far from their mean
+    assert method._ratio(rows, np.zeros_like(labels), 1) == pytest.approx(1, rel=0.05)
     with pytest.raises(NotApplicableError, match="leave none"):
         ms.score(np.eye(3), [0, 1, 2], "itm")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,9 +12,15 @@ from scipy.sparse.csgraph import minimum_spanning_tree
 from scipy.spatial.distance import pdist, squareform
 
 import modelselect as ms
-from modelselect.errors import EvidenceError, NotApplicableError
+from modelselect.errors import EvidenceError, InvalidInputError, NotApplicableError, ScoreWarning
 from modelselect_plugins.estimators import persistence
-from modelselect_plugins.estimators.persistence import Persistence, spanning_tree_lengths
+from modelselect_plugins.estimators.persistence import (
+    Persistence,
+    PersistenceSource,
+    diagram,
+    plot_diagram,
+    spanning_tree_lengths,
+)
 
 
 def rips_lengths(points: np.ndarray) -> np.ndarray:
@@ -102,3 +110,56 @@ def test_what_cannot_be_measured_is_said() -> None:
         ms.score(np.eye(4), [0, 1, 2, 3], "persistence")
     with pytest.raises(EvidenceError, match="all rows of the features are equal"):
         ms.score(np.ones((6, 3)), [0, 0, 0, 1, 1, 1], "persistence")
+
+
+def test_repeats_run_on_any_probe_and_say_how_much_the_samples_differ() -> None:
+    rng = np.random.default_rng(4)
+    labels = rng.integers(0, 5, 300)
+    features = rng.normal(size=(5, 8))[labels] * 2 + rng.normal(size=(300, 8))
+    whole = ms.score(features, labels, "persistence", components=True)
+    halves = ms.score(features, labels, Persistence(repeats=4), components=True)
+    assert whole["H_ratio_sd"] == 0
+    assert halves["H_ratio_sd"] > 0
+    assert halves["H_ratio"] == pytest.approx(whole["H_ratio"], abs=0.1)
+    assert ms.score(features, labels, Persistence(repeats=1)) == whole["persistence"]  # no more rows than 2,048
+    one = ms.score(features, labels, Persistence(sample_rows=100, repeats=1), components=True)
+    assert one["H_tight"] > whole["H_tight"]  # the rows of a smaller sample are farther apart
+    with pytest.raises(InvalidInputError, match="repeats is 0"):
+        ms.score(features, labels, Persistence(repeats=0))
+
+
+@pytest.mark.parametrize("repeats", [1, 3])
+def test_a_sample_of_the_source_has_enough_rows_of_each_class(repeats: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    monkeypatch.setattr(persistence, "diagram", lambda rows: seen.append(len(rows)) or diagram(rows))
+    rng = np.random.default_rng(5)
+    source = {"source_features": rng.normal(size=(400, 4)), "source_labels": np.arange(400) % 20}
+    for rows_per_class, expected in ((1, 50), (10, 200)):
+        method = PersistenceSource(sample_rows=50, repeats=repeats, rows_per_class=rows_per_class)
+        ms.score(None, None, method, **source)
+        assert seen == [expected] * repeats
+        seen.clear()
+
+
+def test_a_source_with_few_rows_of_each_class_is_scored_with_a_warning() -> None:
+    rng = np.random.default_rng(6)
+    source = {"source_features": rng.normal(size=(60, 4)), "source_labels": np.arange(60) % 30}
+    with pytest.warns(ScoreWarning, match=r"60 rows of 30 classes.*size=300"):
+        ms.score(None, None, "persistence_source", **source)
+
+
+def test_the_diagram_has_the_values_that_the_score_is_made_of_and_can_be_drawn(tmp_path: Path) -> None:
+    rng = np.random.default_rng(7)
+    labels = np.arange(60) % 3
+    features = rng.normal(size=(3, 4))[labels] * 10 + rng.normal(size=(60, 4))
+    points = diagram(features)
+    assert points.shape == (59, 2)
+    assert (points[:, 0] == 0).all()
+    assert (np.diff(points[:, 1]) <= 0).all()
+    components = ms.score(features, labels, "persistence", components=True)
+    assert points[:2, 1].mean() == pytest.approx(components["H_sep"])
+    assert points[2:, 1].mean() == pytest.approx(components["H_tight"])
+    figure = plot_diagram(points, 3, tmp_path / "diagram.svg")
+    labels_shown = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert labels_shown == ["within clusters (57)", "between clusters (2)"]
+    assert "<svg" in (tmp_path / "diagram.svg").read_text(encoding="utf-8")

@@ -54,6 +54,24 @@ def stratified_sample(indices: NDArray[np.int64], size: int, rng: np.random.Gene
     return np.sort(np.concatenate([by_class[start : start + n] for start, n in zip(starts, taken, strict=True)]))
 
 
+def labelled_rows(
+    method: str, features: NDArray[np.floating[Any]], labels: NDArray[Any]
+) -> tuple[NDArray[np.floating[Any]], NDArray[Any]]:
+    """The rows of source data that have a label, and their labels; a label below 0 means that there is none.
+
+    Raises:
+        EvidenceError: they are of fewer than two classes.
+    """
+    labelled = labels >= 0
+    if not labelled.all():
+        features, labels = features[labelled], labels[labelled]
+    if len(np.unique(labels)) < 2:
+        raise EvidenceError(
+            f"source_labels hold {len(np.unique(labels))} class; {method} needs a source sample of two or more"
+        )
+    return features, labels
+
+
 def check_probabilities(probabilities: NDArray[np.floating[Any]]) -> None:
     """Raises where source-class probabilities are not: negative numbers, or rows that do not sum to 1.
 

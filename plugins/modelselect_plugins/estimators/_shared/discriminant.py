@@ -67,16 +67,24 @@ def discriminant(classes: ClassStatistics) -> LinearDiscriminant:
     return LinearDiscriminant(weights, offsets, transform[:, : classes.n_classes - 1])
 
 
-def shrunk_discriminant(classes: ClassStatistics, shrinkage: float) -> LinearDiscriminant:
+def shrunk_discriminant(classes: ClassStatistics, shrinkage: float, target: str = "trace") -> LinearDiscriminant:
     """With the covariances shrunk to a multiple of the identity (scikit-learn's solver `"eigen"`).
+
+    Args:
+        classes: of the rows.
+        shrinkage: a, from 0 to 1.
+        target: `"trace"` for tr(S) / D I, as scikit-learn has it; `"identity"` for I.
 
     Raises:
         LinAlgError: no within-class variance at all.
     """
     from scipy.linalg import cho_solve, cholesky, eigh
 
-    within = shrunk(classes.within_class_scatter / classes.n, shrinkage)
-    total = shrunk(classes.features.scatter / classes.n, shrinkage)
+    within, total = classes.within_class_scatter / classes.n, classes.features.scatter / classes.n
+    if target == "identity":
+        within, total = (with_diagonal((1 - shrinkage) * each, shrinkage) for each in (within, total))
+    else:
+        within, total = shrunk(within, shrinkage), shrunk(total, shrinkage)
     _, axes = eigh(total - within, within)
     means = classes.means
     weights = cho_solve((cholesky(within, lower=True), True), means.T).T
