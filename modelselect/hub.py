@@ -13,6 +13,9 @@ from modelselect.errors import HubError, InvalidInputError, ModelSelectError
 Fill = Callable[[Path, str, str], None]
 """Fills a folder: called with the empty folder, the repository's full name, and the commit that it builds on."""
 
+LARGEST = 1_000_000_000
+"""Bytes of a file that is fetched. A board of thousands of candidates or a history of millions of results has less."""
+
 _ATTEMPTS = 5
 """How often an upload is tried when others keep committing first."""
 
@@ -117,11 +120,24 @@ def fetch(
 
     Raises:
         InvalidInputError: `repository` is not a repository name.
-        HubError: or `raises`: the repository or the revision does not exist, or the Hub cannot be reached.
+        HubError: or `raises`: the repository or the revision does not exist, the Hub cannot be reached, or a file is
+            too large.
     """
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import HfApi, snapshot_download
 
     with explained(repository, "dataset", raises):
+        sizes = {}
+        with contextlib.suppress(Exception):  # the download says what is wrong; without a network it needs none
+            known = HfApi(endpoint=endpoint, token=token).get_paths_info(
+                repository, list(names), revision=revision, repo_type="dataset"
+            )
+            sizes = {each.path: getattr(each, "size", 0) for each in known}
+        for name, size in sizes.items():
+            if size > LARGEST:
+                raise raises(
+                    f"the dataset repository {repository} holds a {name} of {size:,} bytes; expected at most "
+                    f"{LARGEST:,}"
+                )
         return Path(
             snapshot_download(
                 repository,

@@ -16,7 +16,7 @@ import numpy as np
 from modelselect.errors import Failure, InvalidScoreWarning, NotApplicableError, ScoreWarning, Stage, message_of
 from modelselect.estimators.estimator import Estimator, evaluate
 from modelselect.estimators.resampling import check_components, looks_at_rows, resample
-from modelselect.evaluation.blame import failure_of, is_shipped
+from modelselect.evaluation.blame import bounded, failure_of, is_shipped
 from modelselect.evaluation.context import FORWARD_FIELDS, EvaluationContext
 from modelselect.evaluation.costs import CostMeter
 from modelselect.evaluation.description import Describer
@@ -236,7 +236,8 @@ def timed_score(estimator: Estimator, evidence: Evidence) -> dict[str, Any]:
     begun, process = time.perf_counter(), os.getpid()
     with INTERPRETER_LOCK, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        components = dict(evaluate(estimator, evidence))
+        with bounded(estimator):
+            components = dict(evaluate(estimator, evidence))
     if os.getpid() != process:  # the estimator forked this process off: only its parent keeps a score
         os._exit(0)
     shown = [w for w in caught if not issubclass(w.category, DeprecationWarning | PendingDeprecationWarning)]

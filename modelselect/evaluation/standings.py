@@ -16,7 +16,7 @@ from modelselect.estimators.estimator import Estimator, combined
 from modelselect.estimators.posterior import Piece, Pool, Weigher, check_name, posterior
 from modelselect.estimators.ranks import mean_rank, normalised_ranks, voters, with_ties
 from modelselect.estimators.resampling import looks_at_rows, replicate
-from modelselect.evaluation.blame import failure_of
+from modelselect.evaluation.blame import bounded, failure_of
 from modelselect.evaluation.places import Place
 from modelselect.evaluation.results import ScoringResult
 from modelselect.evidence.linear_algebra import Vector
@@ -83,7 +83,7 @@ def stand(pool: Sequence[Candidate], results: Mapping[str, ScoringResult | Failu
     for estimator in rule.methods:
         name = estimator.name
         try:
-            with contained():
+            with bounded(estimator), contained():
                 scores[name], pieces[name] = _weighed(estimator, components[name], known)
                 if estimator in rule.chosen:
                     columns[name] = _replicated(estimator, pool, results, components[name], known, resamples)
@@ -133,7 +133,7 @@ def halved_totals(standings: Standings, results: Mapping[str, ScoringResult | Fa
             r.halved.get(estimator.name) if isinstance(r := results[c.id], ScoringResult) else None for c in pool
         ]
         try:
-            with contained():
+            with bounded(estimator), contained():
                 scores[estimator.name] = pool_scores(estimator, on_half if looks_at_rows(estimator) else on_all, known)
         except Exception:  # a plugin may raise anything; how far scores move is then not known
             scores[estimator.name] = np.full(len(pool), np.nan)

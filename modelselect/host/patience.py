@@ -17,6 +17,12 @@ SECONDS_VARIABLE = "MODELSELECT_PLUGIN_SECONDS"
 LOAD_SECONDS = 20.0
 """The bound where the variable is not set."""
 
+SCORE_VARIABLE = "MODELSELECT_SCORE_SECONDS"
+"""Seconds for one score of an estimator of a plugin, and for combining its scores of a pool. 0: no bound."""
+
+SCORE_SECONDS = 3600.0
+"""The bound where the variable is not set."""
+
 EVENT_SECONDS = 300.0
 """Seconds for a hook that hears of an event. Such a hook may send results somewhere."""
 
@@ -38,12 +44,25 @@ def load_seconds() -> float:
     Raises:
         InvalidInputError: the variable holds no number.
     """
-    given = os.environ.get(SECONDS_VARIABLE) or LOAD_SECONDS
+    return _seconds_in(SECONDS_VARIABLE, LOAD_SECONDS)
+
+
+def score_seconds() -> float:
+    """The bound for one score.
+
+    Raises:
+        InvalidInputError: the variable holds no number.
+    """
+    return _seconds_in(SCORE_VARIABLE, SCORE_SECONDS)
+
+
+def _seconds_in(variable: str, default: float) -> float:
+    given = os.environ.get(variable) or default
     try:
         return float(given)
     except ValueError:
         raise InvalidInputError(
-            f"{SECONDS_VARIABLE} is {given!r}, but has to be a number of seconds; 0 means no bound"
+            f"{variable} is {given!r}, but has to be a number of seconds; 0 means no bound"
         ) from None
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, overload
 
 from modelselect.errors import LeaderboardError
 from modelselect.host.lookup import added_sections
+from modelselect.hub import LARGEST
 from modelselect.leaderboard import publishing, scripts
 from modelselect.leaderboard.map import architecture_map
 from modelselect.leaderboard.row import Row
@@ -98,10 +99,14 @@ class Leaderboard(Ranking):
         """
         source = repr(str(path))
         try:
-            text = Path(path).read_text(encoding="utf-8")
+            with Path(path).open("rb") as file:  # perhaps a pipe or a device
+                content = file.read(LARGEST + 1)
+            text = content[:LARGEST].decode("utf-8")
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else f"the content is not text ({error})"
             raise LeaderboardError(f"cannot read a leaderboard from {source}: {reason}; {EXPECTED}") from error
+        if len(content) > LARGEST:
+            raise LeaderboardError(f"{source} has more than {LARGEST:,} bytes; {EXPECTED}")
         return cls.from_json(text, source)
 
     def cells(self) -> tuple[list[str], list[list[str]]]:

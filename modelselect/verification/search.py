@@ -186,10 +186,14 @@ def _study(job: Job, folder: Path) -> optuna.Study:
     from optuna.storages.journal import JournalFileBackend
 
     class CheckedJournal(JournalFileBackend):
-        """A journal whose every line holds its checksum."""
+        """A journal whose every line holds a checksum of this line and all lines before."""
+
+        checksum = ""
 
         def append_logs(self, logs: list[dict[str, Any]]) -> None:
-            super().append_logs(list(_signed(logs)))
+            signed = list(_signed(logs, self.checksum))
+            super().append_logs(signed)
+            self.checksum = signed[-1][_CHECKSUM] if signed else self.checksum
 
     path = folder / "journal.log"
     verbosity = optuna.logging.get_verbosity()
@@ -199,10 +203,11 @@ def _study(job: Job, folder: Path) -> optuna.Study:
             folder.mkdir(parents=True, exist_ok=True)
             for lock in folder.glob(f"{path.name}.lock*"):  # left by a killed process; no other process uses the folder
                 lock.unlink()
-            if path.exists():
-                os.truncate(path, _intact(path.read_bytes()))
+            journal = CheckedJournal(str(path))
+            length, journal.checksum = _intact(path.read_bytes())
+            os.truncate(path, length)
             study = optuna.create_study(
-                storage=JournalStorage(CheckedJournal(str(path))),
+                storage=JournalStorage(journal),
                 study_name="rates",
                 direction="maximize",
                 load_if_exists=True,
@@ -214,24 +219,27 @@ def _study(job: Job, folder: Path) -> optuna.Study:
     return study
 
 
-def _signed(logs: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+def _signed(logs: Iterable[dict[str, Any]], before: str) -> Iterator[dict[str, Any]]:
+    """The lines with their checksums, after a line with the checksum `before`."""
     for log in logs:
-        yield {**log, _CHECKSUM: _digest(log)}
+        before = _digest(log, before)
+        yield {**log, _CHECKSUM: before}
 
 
-def _digest(log: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(log, sort_keys=True).encode()).hexdigest()
+def _digest(log: dict[str, Any], before: str) -> str:
+    return hashlib.sha256(f"{before}{json.dumps(log, sort_keys=True)}".encode()).hexdigest()
 
 
-def _intact(journal: bytes) -> int:
-    """Number of bytes before the first line that is incomplete or damaged."""
-    length = 0
+def _intact(journal: bytes) -> tuple[int, str]:
+    """Number of bytes before the first line that is incomplete, damaged or not in its place; the last checksum."""
+    length, before = 0, ""
     for line in journal.splitlines(keepends=True):
         try:
             log = json.loads(line)
-            if not line.endswith(b"\n") or log.pop(_CHECKSUM) != _digest(log):
+            checksum = log.pop(_CHECKSUM)
+            if not line.endswith(b"\n") or checksum != _digest(log, before):
                 break
-        except (ValueError, LookupError, TypeError, AttributeError):
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             break
-        length += len(line)
-    return length
+        length, before = length + len(line), checksum
+    return length, before

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import pytest
 import modelselect as ms
 from modelselect.estimators.estimator import evaluate
 from modelselect.evaluation import scoring
-from tests.estimators.test_resampling import Columns, Demanding, rank, two_classes
+from tests.estimators.test_resampling import Columns, Demanding, Mean, rank, two_classes
 
 pytestmark = pytest.mark.usefixtures("cache")
 
@@ -66,3 +68,48 @@ def test_an_interrupted_run_goes_on_with_the_resample_it_was_at(
     assert rank(dataset, Columns(0), resamples=14) == resumed
     assert len(calls) == 1 + 18
     assert rank(dataset, Columns(0), resamples=14, cache_dir=tmp_path / "other") == resumed
+
+
+class Hanging(Mean):
+    """Hangs in a method, and catches every exception there."""
+
+    name = "hanging"
+
+    def __init__(self, where: str = "") -> None:
+        self.where = where
+
+    def hang(self, where: str) -> None:
+        until = time.monotonic() + 60
+        while where == self.where and time.monotonic() < until:
+            try:
+                time.sleep(60)
+            except Exception:
+                continue
+
+    def score(self, evidence: ms.Evidence) -> Mapping[str, float]:
+        self.hang("score")
+        return {self.name: Mean().score(evidence)["mean"]}
+
+    def combine(self, scores: list[Mapping[str, float]]) -> np.ndarray:
+        self.hang("combine")
+        return super().combine(scores)
+
+
+@pytest.mark.parametrize("where", ["score", "combine"])
+def test_an_estimator_that_hangs_is_interrupted_and_costs_its_own_column(
+    where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MODELSELECT_SCORE_SECONDS", "0.3")
+    dataset, candidates = two_classes(50, [1.0, 0.5]), [Columns(0), Columns(1)]
+    begun = time.monotonic()
+    board = rank(dataset, candidates, estimators=["centroid", Hanging(where)])
+    assert time.monotonic() - begun < 20
+    for row in board.rows:
+        assert row.scores.keys() >= {"centroid"}
+        for words in ("hanging hangs, or is slow", "more than 0.3 s", "MODELSELECT_SCORE_SECONDS"):
+            assert words in row.failures["hanging"].reason
+    assert signal.getsignal(signal.SIGALRM) == signal.SIG_DFL
+    again = rank(dataset, candidates, estimators=["centroid", Hanging(where)])  # a slow score is no lasting verdict
+    assert all(row.failures["hanging"].error == "PluginTimeoutError" for row in again.rows)
+    monkeypatch.setenv("MODELSELECT_SCORE_SECONDS", "0")
+    assert not any(row.failures for row in rank(dataset, candidates, estimators=["centroid", Hanging()]).rows)

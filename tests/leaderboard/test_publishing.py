@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +14,20 @@ from huggingface_hub import HfApi, RepoCard
 
 import modelselect as ms
 from modelselect.cli import app
-from modelselect.errors import HubError, InvalidInputError
+from modelselect.errors import HubError, InvalidInputError, LeaderboardError
 from modelselect.history import History, Result
 from modelselect.leaderboard import publishing
 from modelselect.leaderboard.leaderboard import Row
 from tests.hub.server import Hub
+from tests.ranking.test_checking import STEP, USES, WRONG, changed, faults_of, paths, written
+from tests.ranking.test_checking import board as whole_board
 from tests.report.material import EVIL, EVIL_NAME, evil_board
 
 REPOSITORY = "lab/pets"
 FINGERPRINT = "f" * 32
+
+BOARDS = 24 if STEP > 1 else 1000
+"""Number of hostile leaderboards that are read from the Hub."""
 
 
 @pytest.fixture
@@ -241,3 +248,61 @@ def test_the_command_line_pushes_and_reads_what_was_pushed(
     monkeypatch.chdir(tmp_path)
     assert not run(f"hub:{REPOSITORY}")
     assert (tmp_path / "pets.html").read_text().startswith("<!doctype html>")
+
+
+def hostile_boards() -> Iterator[tuple[str, bytes]]:
+    """What a repository of somebody else may hold in place of a leaderboard."""
+    document = json.loads(whole_board().to_json())
+    every = [(path, value) for path in paths(document) for value in WRONG]
+    for path, value in every[:: len(every) // BOARDS]:
+        yield f"{path} {str(value)[:20]}", written(changed(document, path, value)).encode("utf-8", "surrogatepass")
+    text = written(document).encode()
+    yield from {
+        "empty": b"",
+        "cut": text[: len(text) // 2],
+        "deep": b"[" * 10**5,
+        "UTF-16": text.decode().encode("utf-16"),
+        "no UTF-8": text.replace(b"digits", b"dig\xffts"),
+        "zeros": bytes(len(text)),
+        "a pickle": b"\x80\x04cos\nsystem\n(S'true'\ntR.",
+    }.items()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_hostile_leaderboard_from_the_hub_is_one_error_or_does_no_harm(writer: Hub) -> None:
+    board("a").push_to_hub(REPOSITORY)
+    repository = writer.repositories["datasets", REPOSITORY]
+    for name, content in hostile_boards():
+        repository.commit({publishing.BOARD: content})
+        said = ""
+        try:
+            assert faults_of(ms.Leaderboard.from_hub(REPOSITORY).to_json(), USES) == [], name
+        except LeaderboardError as error:
+            said = str(error)
+        assert said.isprintable(), name
+
+
+@pytest.mark.parametrize("how", [{"cut": 40}, {"status": 500}, {"rewrite": lambda body: body[:100]}])
+def test_a_hub_that_fails_while_a_leaderboard_is_read_is_one_error(
+    writer: Hub, how: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    board("a").push_to_hub(REPOSITORY)
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    writer.misbehave(r"GET .*resolve/.*leaderboard\.json", times=30, **how)
+    with pytest.raises((HubError, LeaderboardError)) as caught:
+        ms.Leaderboard.from_hub(REPOSITORY)
+    assert str(caught.value).isprintable()
+    writer.faults.clear()
+    assert ms.Leaderboard.from_hub(REPOSITORY) == board("a")
+
+
+def test_a_leaderboard_without_an_end_is_not_read(writer: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    board("a").push_to_hub(REPOSITORY)
+    monkeypatch.setattr("modelselect.hub.LARGEST", 100)
+    writer.requests.clear()
+    with pytest.raises(HubError, match=r"holds a leaderboard\.json of .* bytes; expected at most 100"):
+        ms.Leaderboard.from_hub(REPOSITORY)
+    assert writer.count("resolve") == 0
+    monkeypatch.setattr("modelselect.leaderboard.leaderboard.LARGEST", 10**6)
+    with pytest.raises(LeaderboardError, match="'/dev/zero' has more than 1,000,000 bytes"):
+        ms.Leaderboard.load("/dev/zero")

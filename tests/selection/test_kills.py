@@ -1,10 +1,11 @@
 """A run that is killed at any event of its store ends, when it is started again, with the board of one that never was.
 
-The suite kills at some events; `pytest -m attack` kills at every one.
+The same holds for a run whose disk is full. The suite does this at some events, `pytest -m attack` at every one.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -44,22 +45,38 @@ class Killed(BaseException):
 
 
 class Killer:
-    """Counts the events below a folder. From one of them on, nothing there is opened, made, named or removed."""
+    """Counts the events below a folder. From one of them on, nothing there is opened, made, named or removed.
+
+    With `full`, only what needs space counts, and the reason is a full disk.
+    """
 
     def __init__(self) -> None:
-        self.folder, self.count, self.at = "", 0, 0
+        self.watch(None)
 
     def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
         if not self.folder or event not in EVENTS or not isinstance(arguments[0], str | bytes | os.PathLike):
             return
         path = os.fsdecode(arguments[0])
-        if path.startswith(self.folder) and "/locks/" not in path:  # the system releases locks
-            self.count += 1
-            if self.at and self.count >= self.at:
-                raise Killed
+        if not path.startswith(self.folder) or "/locks/" in path:  # the system releases locks
+            return
+        if self.full and not needs_space(event, arguments):
+            return
+        self.count += 1
+        if self.at and self.count >= self.at:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path) if self.full else Killed
 
-    def watch(self, folder: Path | None, at: int = 0) -> None:
+    def watch(self, folder: Path | None, at: int = 0, *, full: bool = False) -> None:
         self.folder, self.count, self.at = "" if folder is None else str(folder), 0, at
+        self.full = full
+
+
+def needs_space(event: str, arguments: tuple[Any, ...]) -> bool:
+    """Whether the event makes a file or a folder, or a name for one."""
+    if event != "open":
+        return event in ("os.mkdir", "os.rename")
+    mode, flags = arguments[1], arguments[2]
+    written = isinstance(mode, str) and any(letter in mode for letter in "wxa+")
+    return written or bool(isinstance(flags, int) and flags & (os.O_CREAT | os.O_WRONLY | os.O_RDWR))
 
 
 @pytest.fixture(scope="module")
@@ -143,6 +160,49 @@ def test_a_run_killed_at_any_event_ends_as_if_it_never_was(mode: str, tmp_path: 
     kept, _ = left_in(tmp_path / "whole")
     for at in range(1, count + 1):
         check_kill(mode, at, tmp_path, killer, expected, kept)
+
+
+def check_full_disk(
+    mode: str, at: int, tmp_path: Path, killer: Killer, expected: ms.Leaderboard, kept: set[str]
+) -> None:
+    """With a full disk, a run ends in a board or in one error with advice. A run with space is as if nothing was."""
+    store = tmp_path / f"full at {at}"
+    killer.watch(store, at, full=True)
+    said = ""
+    try:
+        run(mode, store)
+    except ms.errors.ModelSelectError as error:
+        said = str(error)
+    assert not said or "No space left on device" in said, at
+    killer.watch(None)
+    again = run(mode, store)
+    assert without_times(again) == without_times(expected), at
+    found, left = left_in(store)
+    assert found >= kept, at  # what was computed while the disk was full may be there, too
+    assert left == [], at
+
+
+@pytest.mark.parametrize("mode", ["top_k", "budget", "search"])
+def test_a_run_whose_disk_was_full_ends_as_if_it_never_was(mode: str, tmp_path: Path, killer: Killer) -> None:
+    killer.watch(tmp_path / "whole", full=True)
+    expected, count = run(mode, tmp_path / "whole"), killer.count
+    killer.watch(None)
+    kept, _ = left_in(tmp_path / "whole")
+    for at in sorted({1, count // 2, count}):
+        check_full_disk(mode, at, tmp_path, killer, expected, kept)
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize("mode", MODES)
+def test_a_run_whose_disk_was_full_at_any_event_ends_as_if_it_never_was(
+    mode: str, tmp_path: Path, killer: Killer
+) -> None:
+    killer.watch(tmp_path / "whole", full=True)
+    expected, count = run(mode, tmp_path / "whole"), killer.count
+    killer.watch(None)
+    kept, _ = left_in(tmp_path / "whole")
+    for at in range(1, count + 1):
+        check_full_disk(mode, at, tmp_path, killer, expected, kept)
 
 
 PROGRAM = """

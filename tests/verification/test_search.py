@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,17 @@ from torch import nn
 
 from modelselect.errors import CandidateError, OutOfMemoryError
 from modelselect.verification import verify
-from tests.verification.material import DIMENSIONS, HARD, FitsOnly, Killed, backbone, overlapping, result, rows
+from tests.verification.material import (
+    DIMENSIONS,
+    HARD,
+    FitsOnly,
+    Killed,
+    backbone,
+    killed_after,
+    overlapping,
+    result,
+    rows,
+)
 
 
 def test_of_a_grid_the_point_that_validates_best_is_kept() -> None:
@@ -91,3 +103,54 @@ def test_a_search_that_is_killed_at_any_line_of_its_journal_ends_as_if_it_never_
         kill_at = 0
         again = verify(backbone(), overlapping(10), overlapping(10, seed=1), settings, folder=folder)
         assert result(again) == result(whole), number
+
+
+def damaged_lines(lines: list[bytes], rng: random.Random) -> list[bytes]:
+    """Lines of a journal of which some are lost, repeated, exchanged, damaged, or those of another journal."""
+    lines, at = [*lines], rng.randrange(len(lines))
+    kind = rng.randrange(6)
+    if kind == 0:
+        del lines[at : at + rng.randint(1, 4)]
+    elif kind == 1:
+        lines.insert(at, lines[rng.randrange(len(lines))])
+    elif kind == 2:
+        other = rng.randrange(len(lines))
+        lines[at], lines[other] = lines[other], lines[at]
+    elif kind == 3:
+        lines[at] = lines[at][: rng.randrange(len(lines[at]))]
+    elif kind == 4:
+        lines[at] = bytes(len(lines[at]))
+    else:
+        lines[at] = lines[at].replace(b"1", b"2", 1)
+    return lines
+
+
+def check_damaged_journals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    monkeypatch.setattr("modelselect.verification.search.DRAWN_AT_RANDOM", 1)
+    settings, rng = replace(HARD, epochs=3, trials=3), random.Random(0)
+
+    def go(folder: Path, progress: Any = None) -> Any:
+        return verify(backbone(), overlapping(10), overlapping(10, seed=1), settings, folder=folder, progress=progress)
+
+    whole = go(tmp_path / "whole")
+    with pytest.raises(Killed):
+        go(tmp_path / "left", killed_after(7))
+    journal = (tmp_path / "left" / "journal.log").read_bytes().splitlines(keepends=True)
+    for number in range(count):
+        folder = Path(shutil.copytree(tmp_path / "left", tmp_path / str(number)))
+        (folder / "journal.log").write_bytes(b"".join(damaged_lines(journal, rng)))
+        assert result(go(folder)) == result(whole), number
+        shutil.rmtree(folder)
+
+
+def test_a_search_whose_journal_is_damaged_ends_as_if_it_never_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check_damaged_journals(tmp_path, monkeypatch, 8)
+
+
+@pytest.mark.attack
+def test_a_search_whose_journal_is_damaged_anyhow_ends_as_if_it_never_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check_damaged_journals(tmp_path, monkeypatch, 200)
