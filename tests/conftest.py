@@ -18,12 +18,18 @@ if TYPE_CHECKING:
 # Idle threads sleep instead of spinning, as on the command line; read when torch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+# Processes that tests start keep their bytecode, as those of users do; else each compiles the whole package.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 # Tests leave nothing in the user's transfer history; those that are about it give one of their own.
 os.environ["MODELSELECT_HISTORY"] = ""
 
 # Nor in the user's store. What lists of models remember there serves all tests of a process.
 _STORE = tempfile.TemporaryDirectory(prefix="modelselect-tests-")
 os.environ["MODELSELECT_CACHE"] = _STORE.name
+
+# What is written need not outlive the machine.
+os.fsync = lambda _: None  # type: ignore[assignment, misc]
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -38,6 +44,27 @@ def shared_path(*parts: str) -> Path:
     if not path.exists():
         pytest.skip(f"{Path(*parts)} is not in the shared material ({root}); set MODELSELECT_SHARED to where it is")
     return path
+
+
+@pytest.fixture(autouse=True, scope="session")
+def embedded_networks_are_traced_once() -> Iterator[None]:
+    """In each process: a network has the same graph every time, as the tests of `trace` check."""
+    from modelselect.evaluation import description
+
+    plain = description.trace_and_count
+    known: dict[Any, Any] = {}
+
+    def remembering(module: Any, **inputs: Any) -> Any:
+        if type(module).__module__ != "modelselect_plugins.zoos.embedded.networks":
+            return plain(module, **inputs)
+        key = repr(module), *((name, str(getattr(given, "shape", given))) for name, given in inputs.items())
+        if key not in known:
+            known[key] = plain(module, **inputs)
+        return known[key]
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(description, "trace_and_count", remembering)
+        yield
 
 
 @pytest.fixture

@@ -51,7 +51,8 @@ class Backbone:
         preprocessing: turns one input into a tensor for the module.
         read: gets features and logits from the module.
         weights_key: digest of code and weights, so that evidence of other weights is never reused.
-        source: sample of the dataset it was pre-trained on, as `Probe.of` takes it, if the zoo has one at hand.
+        source: sample of the dataset it was pre-trained on, as `Probe.of` takes it, if the zoo has one at hand. Where
+            it is dear to make, a function without arguments that gives it.
         class_names: of the module's logits, in order, if it was fine-tuned and is ready to use.
     """
 

@@ -240,11 +240,11 @@ class Gatherer:
 
     def _source(self) -> Probe | None:
         """The caller's source data, else the candidate's own, if its zoo has them."""
-        context = self._context
-        if context.source is not None or self._loader.backbone.source is None:
+        context, own = self._context, self._loader.backbone.source
+        if context.source is not None or own is None:
             return context.source
         with INTERPRETER_LOCK:
-            return Probe.of(self._loader.backbone.source, size=None, seed=context.seed)
+            return Probe.of(own() if callable(own) else own, size=None, seed=context.seed)
 
 
 def _frozen(graph: nx.DiGraph[Any]) -> nx.DiGraph[Any]:

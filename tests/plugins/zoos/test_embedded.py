@@ -119,8 +119,8 @@ def test_the_skeleton_is_the_network_without_weights(candidate: Candidate) -> No
 
 def test_the_source_sample_is_a_probe_of_the_source_task_and_always_the_same() -> None:
     candidate = next(ZOO.search("resnet.textures"))
-    images, labels = loaded(candidate.name).source
-    again = ZOO.load(candidate).source
+    images, labels = loaded(candidate.name).source()
+    again = ZOO.load(candidate).source()
     assert np.bincount(labels).min() > 30
     assert [image.tobytes() for image in images] == [image.tobytes() for image in again[0]]
     probe = Probe.of((images, labels))

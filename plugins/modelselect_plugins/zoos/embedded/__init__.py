@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,7 +91,7 @@ class EmbeddedZoo(Zoo):
             PREPROCESSING,
             HeadInput("head", has_logits=entry["source_classes"] > 0),
             weights_digest(module, _code()),
-            source=_source_sample(entry),
+            source=None if entry["source_task"] is None else partial(_source_sample, entry["source_task"]),
         )
 
     def skeleton(self, candidate: Candidate, *, trust_remote_code: bool = False) -> torch.nn.Module:
@@ -160,13 +160,11 @@ def _skeleton(entry: dict[str, Any]) -> torch.nn.Module:
         return _build(entry).eval()
 
 
-def _source_sample(entry: dict[str, Any]) -> tuple[list[Any], Any] | None:
-    """Images and labels of the training part of its source task; None if it was not trained."""
-    if entry["source_task"] is None:
-        return None
+def _source_sample(task: str) -> tuple[list[Any], Any]:
+    """Images and labels of the training part of a source task."""
     from PIL import Image
 
-    pixels, labels = TASKS[entry["source_task"]].sample("train", SOURCE_ROWS)
+    pixels, labels = TASKS[task].sample("train", SOURCE_ROWS)
     return [Image.fromarray(image) for image in pixels], labels
 
 
