@@ -65,7 +65,8 @@ def _body(board: Ranking, library: str, *, is_text: bool) -> str:
     method = recipe_method(board)
     if library == "autogluon":
         kind, read = ("hf_text", _READ_TEXTS) if is_text else ("timm_image", _READ_IMAGES)
-        return _AUTOGLUON.replace("KIND", kind).replace("READ", read)
+        rates = _RATE_OF_HEAD if method == "head" else _RATES_OF_BOTH
+        return _AUTOGLUON.replace("KIND", kind).replace("READ", read).replace("RATES\n", rates)
     if library == "timm":
         if method == "head":
             return _TIMM_HEAD
@@ -91,9 +92,9 @@ def _trained(board: Ranking, library: str) -> str:
     method = recipe_method(board)
     if method == "full":
         return ""
-    if library == "autogluon":
+    if library == "autogluon" and method == "lora":
         return f"\n\nThe run trained {_TRAINED[method]}. This script trains all weights,\nso its accuracy can differ.\n"
-    scaled = " The run also\nstandardised the features." if method == "head" and library == "transformers" else ""
+    scaled = " The run also\nstandardised the features." if method == "head" and library != "timm" else ""
     return f"\n\nIt trains what the run trained: {_TRAINED[method]}.{scaled}\n"
 
 
@@ -408,9 +409,7 @@ predictor.fit(
         "model.names": ["KIND"],
         "model.KIND.checkpoint_name": MODEL,
         "optim.optim_type": "adamw",
-        "optim.lr": BACKBONE_RATE,
-        "optim.lr_choice": "two_stages",
-        "optim.lr_mult": HEAD_RATE / BACKBONE_RATE,
+RATES
         "optim.weight_decay": WEIGHT_DECAY,
         "optim.lr_schedule": "cosine_decay",
         "optim.warmup_steps": WARM_UP,
@@ -420,6 +419,16 @@ predictor.fit(
     seed=SEED,
 )
 print(predictor.evaluate(held_out, metrics=["accuracy"]))
+"""
+
+_RATES_OF_BOTH = """        "optim.lr": BACKBONE_RATE,
+        "optim.lr_choice": "two_stages",
+        "optim.lr_mult": HEAD_RATE / BACKBONE_RATE,
+"""
+
+_RATE_OF_HEAD = """        "optim.lr": HEAD_RATE,
+        "optim.lr_choice": "layerwise_decay",
+        "optim.lr_decay": 0.0,  # the rate of all layers but the head is 0
 """
 
 _READ_IMAGES = """suffixes = (".jpg", ".jpeg", ".png", ".webp")

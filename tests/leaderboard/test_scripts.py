@@ -53,11 +53,7 @@ def folder(tmp_path: Path) -> str:
     ("library", "head", "lora"),
     [
         ("timm", "It trains what the run trained: the head", "It trains what the run trained: low-rank adapters"),
-        (
-            "autogluon",
-            "The run trained the head, on the frozen backbone. This script trains all weights",
-            "accuracy can differ",
-        ),
+        ("autogluon", "It trains what the run trained: the head", "This script trains all weights"),
     ],
 )
 def test_a_script_says_what_it_trains(library: str, head: str, lora: str) -> None:
@@ -71,6 +67,37 @@ def test_a_script_says_what_it_trains(library: str, head: str, lora: str) -> Non
     assert "the run trained" not in found["full"].lower()
     assert head in found["head"]
     assert lora in found["lora"]
+
+
+OPTIONS_OF_AUTOGLUON = {
+    "env": {"batch_size"},
+    "optim": {
+        "lr", "lr_choice", "lr_decay", "lr_mult", "lr_schedule", "max_epochs", "optim_type", "warmup_steps",
+        "weight_decay",
+    },
+    "model": {"names", "timm_image", "hf_text"},
+}  # fmt: skip
+"""What the scripts set, of the options in `configs/*/default.yaml` of autogluon.multimodal 1.4 (it is too large for a
+test to install it)."""
+
+
+@pytest.mark.parametrize("modality", ["image", "text"])
+@pytest.mark.parametrize("method", ["full", "head", "lora"])
+def test_the_options_of_autogluon_exist(method: str, modality: str) -> None:
+    script = board_of(ms.Candidate("hub", "me/it", metadata={"modality": modality}), method=method).script("autogluon")
+    (call,) = [
+        node for node in ast.walk(ast.parse(script))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "fit"
+    ]  # fmt: skip
+    keywords = {keyword.arg: keyword.value for keyword in call.keywords}
+    assert keywords.keys() == {"hyperparameters", "seed"}
+    options = keywords["hyperparameters"]
+    assert isinstance(options, ast.Dict)
+    for key in options.keys:
+        assert isinstance(key, ast.Constant)
+        group, name = str(key.value).split(".")[:2]
+        assert name in OPTIONS_OF_AUTOGLUON[group]
+    assert ('"optim.lr_decay": 0.0' in script) == (method == "head")
 
 
 CHANGED = """

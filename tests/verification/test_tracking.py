@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -87,3 +89,40 @@ def test_a_run_is_tracked_and_a_tracker_that_fails_costs_no_result(cache: Any, m
     with pytest.warns(UserWarning, match="failed \\(ConnectionError: no network\\)"):
         again = ms.select(data, "embedded:plain*", estimators="centroid", track=notebook, progress=False)
     assert again == board
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("error:the tracker")
+@pytest.mark.parametrize("name", trackers.TRACKERS)
+def test_a_real_tracker_holds_the_results_of_a_fine_tuning(
+    name: str, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not any(map(importlib.util.find_spec, trackers.TRACKERS[name])):
+        pytest.skip(f"{name} is not installed")
+    settings = {
+        "TRACKIO_DIR": "kept",
+        "WANDB_DIR": "kept",
+        "WANDB_MODE": "offline",
+        "WANDB_SILENT": "true",
+        "MLFLOW_TRACKING_URI": (here / "kept").as_uri(),
+        "MLFLOW_ALLOW_FILE_STORE": "true",
+    }
+    (here / "kept").mkdir()
+    for variable, value in settings.items():
+        monkeypatch.setenv(variable, value)
+    images = np.random.default_rng(0).integers(0, 200, (40, 32, 32, 3), dtype=np.uint8)
+    images[::2] //= 8
+    board = ms.select(
+        (images, [0, 1] * 20),
+        "embedded:plain.letters",
+        estimators="centroid",
+        top_k=1,
+        fine_tuning=ms.FineTuning(epochs=2),
+        history=False,
+        track=name,
+        progress=False,
+    )
+    assert len(board.best.learning_curve) == 2
+    files = [file for file in here.rglob("*") if file.is_file() and "cache" not in file.parts]
+    for metric in ("loss/plain.letters", "verified_accuracy/plain.letters"):
+        assert any(metric in str(file) or metric.encode() in file.read_bytes() for file in files), metric
