@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import api
+from modelselect.candidates.licenses import CLASSES, TERMS, why_not_in_class
 from modelselect.cli.options import option_name
 from modelselect.estimators.estimator import Estimator
 from modelselect.evaluation.settings import NOT_IN_BENCHMARK, BenchmarkKeywords, Settings
@@ -40,6 +41,10 @@ COSTS = {
 GENERATED = "<!-- Written by docs/generate.py from the estimators' docstrings: change those, and run it again. -->\n"
 GENERATED_NAMES = (
     "<!-- Written by docs/generate.py from the docstrings of public names: change those, and run it again. -->\n"
+)
+
+GENERATED_LICENSES = (
+    "<!-- Written by docs/generate.py from modelselect/candidates/licenses.py: change that, and run it again. -->\n"
 )
 
 GENERATED_SETTINGS = (
@@ -234,6 +239,32 @@ them under *API*.
 {sections}"""
 
 
+def licenses() -> str:
+    """The page of what licences allow."""
+
+    def row(name: str) -> str:
+        terms = TERMS[name]
+        said = [terms.conditions, "a fine-tuned model that is passed on comes under the same licence"]
+        more = "; ".join(filter(None, said if terms.share_alike else said[:1]))
+        classes = ["yes" if why_not_in_class(name, each) is None else "no" for each in CLASSES]
+        return f"| `{name}` | {' | '.join(classes)} | {more} |\n"
+
+    meanings = "".join(f"- `{name}`: {meaning}.\n" for name, meaning in CLASSES.items())
+    return f"""# Licences
+
+{GENERATED_LICENSES}
+`license=` (`--license`) takes globs of licences, and two classes of them:
+
+{meanings}
+The table holds identifiers of SPDX, licence tags of the Hugging Face Hub, and names that timm uses; `-only`,
+`-or-later` and `+` at the end of an identifier change nothing. It is a first sieve and no legal advice: read the licence
+of the model that you choose. A licence that is not in the table, such as `other`, is unknown, and is in neither class.
+
+| licence | {" | ".join(f"`{name}`" for name in CLASSES)} | what else it says |
+| --- | --- | --- | --- |
+{"".join(map(row, sorted(TERMS)))}"""
+
+
 def pages() -> dict[Path, str]:
     """Every generated page, by path."""
     written = {REFERENCE / "estimators" / f"{e.name}.md": page(e) for e in shipped()}
@@ -241,6 +272,7 @@ def pages() -> dict[Path, str]:
         REFERENCE / "estimators.md": index(),
         REFERENCE / "settings.md": settings(),
         REFERENCE / "names.md": names(),
+        REFERENCE / "licenses.md": licenses(),
         **written,
     }
 

@@ -5,6 +5,7 @@ from .backbone import Reader as Reader
 from .candidate import Candidate as Candidate
 from .expression import Expression as Expression
 from .metadata import METADATA_FIELDS as METADATA_FIELDS
+from .metadata import TEXT_FIELDS as TEXT_FIELDS
 from .modules import weights_digest as weights_digest
 from .pools import Pool as Pool
 from .preprocessing import ImagePreprocessing as ImagePreprocessing
@@ -14,6 +15,7 @@ from .zoo import Zoo as Zoo
 
 __all__ = [
     "METADATA_FIELDS",
+    "TEXT_FIELDS",
     "Backbone",
     "Candidate",
     "Expression",

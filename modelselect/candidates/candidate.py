@@ -19,7 +19,7 @@ class Candidate:
         zoo: name of the zoo that lists and loads it.
         name: its name in that zoo.
         revision: the exact version (a commit, a content hash), if the zoo has versions.
-        metadata: see `METADATA_FIELDS`; only known values, never guesses.
+        metadata: see `METADATA_FIELDS` and `TEXT_FIELDS`; only known values, never guesses.
 
     >>> Candidate("timm", "resnet18.a1_in1k", metadata={"parameters": 11_689_512}).id
     'timm:resnet18.a1_in1k'
@@ -69,6 +69,18 @@ def license_of(candidate: Candidate) -> str | None:
     """The candidate's licence, or None if its zoo does not know one."""
     known = candidate.metadata.get("license")
     return str(known) if known else None
+
+
+def context_length_of(candidate: Candidate) -> int | None:
+    """Tokens of the longest text that the candidate can take, or None if its zoo does not know it."""
+    known = candidate.metadata.get("context_length")
+    return int(known) if isinstance(known, Integral) else None
+
+
+def languages_of(candidate: Candidate) -> tuple[str, ...]:
+    """Codes of the languages that the candidate is for; empty if its zoo does not know any."""
+    known = candidate.metadata.get("languages")
+    return tuple(map(str, known)) if isinstance(known, tuple | list) else ()
 
 
 def download_bytes_of(candidate: Candidate) -> int | None:

@@ -34,14 +34,25 @@ METADATA_FIELDS: Mapping[str, str] = MappingProxyType(
 )
 """The metadata that zoos fill in where it is known. A zoo may add keys of its own.
 
-The texts are part of the keys of estimators that refer to them: do not change them.
+The texts are part of the keys of estimators that refer to them: do not change them, and add no field.
 """
+
+TEXT_FIELDS: Mapping[str, str] = MappingProxyType(
+    {
+        "context_length": "tokens of the longest text that the model itself can take",
+        "languages": "languages that its authors name, as codes such as 'en' and 'de'; 'multilingual' names none",
+    }
+)
+"""Further metadata, of text encoders. They stand apart from `METADATA_FIELDS`, whose texts are parts of keys."""
 
 _LABELLED = frozenset({"bamboo", "in12k", "in1k", "in21k", "in22k", "inw21k"})
 _SELF_SUPERVISED = frozenset({"dino", "mae", "fcmae", "ijepa"})
 _PROJECTION_MULTIPLE = 128  # widths of contrastive projections (512, 640, 768, ...); no labelled dataset's class count
 
-_COUNTS = ("parameters", "feature_dim", "source_classes", "downloads", "likes", "size_bytes", "download_bytes")
+_COUNTS = (
+    "parameters", "feature_dim", "source_classes", "downloads", "likes", "size_bytes", "download_bytes",
+    "context_length",
+)  # fmt: skip
 _TRUTHS = ("gated", "private", "remote_code")
 _LARGEST_COUNT = 10**15
 _LARGEST_SIDE = 10**6
@@ -64,6 +75,10 @@ def metadata_fault(key: str, value: Any) -> str | None:
         sides = value if isinstance(value, tuple) else ()
         sound = sides and all(type(side) is int and 0 < side <= _LARGEST_SIDE for side in sides)
         return None if sound else f"a tuple of whole numbers from 1 to {_LARGEST_SIDE:,}"
+    if key == "languages":
+        named = value if isinstance(value, tuple) else ()
+        sound = named and all(isinstance(each, str) and each and each.isprintable() for each in named)
+        return None if sound else "a tuple of codes such as 'en'"
     if key == "modality":
         return None if value in ("image", "text", "array") else "'image' or 'text'"
     if key in METADATA_FIELDS:

@@ -17,7 +17,7 @@ from modelselect.cli.terminal import (
     print_table,
     text_of,
 )
-from modelselect.utils.text import in_bytes
+from modelselect.utils.text import in_bytes, listed
 
 if TYPE_CHECKING:
     from modelselect.candidates.candidate import Candidate
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from modelselect.store.store import Store
 
 _SEARCH_COLUMNS = (
-    "parameters", "source_accuracy", "license", "downloads", "library", "gated", "weights", "scan", "source_dataset",
-    "input_size",
+    "parameters", "source_accuracy", "license", "context_length", "languages", "downloads", "library", "gated",
+    "weights", "scan", "source_dataset", "input_size",
 )  # fmt: skip
 """The most important first. `search` shows those that some candidate has a value for, as far as they fit."""
 
@@ -50,7 +50,7 @@ def search(
         print_json([_describe(candidate) for candidate in found.values()])
         return
     columns = [c for c in _SEARCH_COLUMNS if any(known.metadata.get(c) is not None for known in found.values())]
-    rows = [[c.id, *(text_of(c.metadata.get(column)) for column in columns)] for c in found.values()]
+    rows = [[c.id, *(_cell(c, column) for column in columns)] for c in found.values()]
     print_table(["candidate", *columns], rows, all_rows=all_rows, optional=len(columns))
     typer.echo(f"{len(found)} candidates", err=True)
 
@@ -200,5 +200,23 @@ def availability_of(zoo: Zoo) -> str | None:
         return f"availability() of the zoo raised {type(error).__name__}: {error}"
 
 
+def _cell(candidate: Candidate, column: str) -> str:
+    value = candidate.metadata.get(column)
+    return listed(list(map(str, value))) if column == "languages" and isinstance(value, tuple) else text_of(value)
+
+
 def _describe(candidate: Candidate) -> dict[str, Any]:
-    return {"id": candidate.id, "zoo": candidate.zoo, "revision": candidate.revision, **candidate.metadata}
+    """What is known of a candidate, and what follows from it: commercial use, and the least memory of training."""
+    from modelselect.candidates.candidate import license_of
+    from modelselect.candidates.licenses import commercial_use
+    from modelselect.verification.footprint import least_bytes
+
+    parameters = candidate.metadata.get("parameters")
+    return {
+        "id": candidate.id,
+        "zoo": candidate.zoo,
+        "revision": candidate.revision,
+        **candidate.metadata,
+        "commercial_use": commercial_use(license_of(candidate)),
+        "training_memory_at_least": least_bytes(parameters) if isinstance(parameters, int) else None,
+    }

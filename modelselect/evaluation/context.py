@@ -16,6 +16,7 @@ from modelselect.history.view import RecallContext
 from modelselect.probe.nested import Nested
 from modelselect.probe.probe import Probe
 from modelselect.utils.progress import Report
+from modelselect.verification.recipe import FineTuning
 
 FORWARD_FIELDS = frozenset({"features", "source_probabilities"})
 """Evidence that needs a forward pass over the probe."""
@@ -46,6 +47,8 @@ class EvaluationContext:
         half: about half of the probe's rows, which are scored, too.
         costs: whether latency, throughput and memory are measured.
         limits: what a candidate may cost at most.
+        recipe: the recipe of fine-tuning, whose memory is estimated.
+        method: what fine-tuning trains.
     """
 
     probe: Probe
@@ -65,6 +68,8 @@ class EvaluationContext:
     half: Nested | None = None
     costs: bool = False
     limits: Limits = field(default_factory=Limits)
+    recipe: FineTuning = field(default_factory=FineTuning)
+    method: str = "full"
     _keys: dict[Estimator, str] = field(default_factory=dict, repr=False, init=False)
 
     @property

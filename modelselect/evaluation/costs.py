@@ -32,7 +32,7 @@ class CostMeter:
         parameters = Describer(loader).describe().parameters
         if parameters is None:
             parameters = sum(p.numel() for p in loader.backbone.module.parameters())
-        _refuse(limits.parameters_exceeded(parameters))
+        refuse(limits.parameters_exceeded(parameters))
 
     def costs(self) -> tuple[CostMeasurement | Failure, bool]:
         """The costs, or why there are none, and whether the store had them.
@@ -47,7 +47,7 @@ class CostMeter:
             if limits.max_latency_ms is not None:
                 raise
             return Failure.from_exception(Stage.COSTS, error), True
-        _refuse(limits.latency_exceeded(costs.latency_ms))
+        refuse(limits.latency_exceeded(costs.latency_ms))
         return costs, reused
 
     def _measured(self) -> tuple[CostMeasurement, bool]:
@@ -64,7 +64,8 @@ class CostMeter:
         return measured, False
 
 
-def _refuse(reason: str | None) -> None:
+def refuse(reason: str | None) -> None:
+    """Raises CandidateError with the reason why a candidate exceeds a limit, if there is one."""
     if reason is not None:
         with at(Stage.LIMIT):
             raise CandidateError(reason)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from modelselect.candidates.candidate import Candidate
+from modelselect.candidates.limits import Limits
 from modelselect.candidates.zoo import bytes_to_download
 from modelselect.errors import Failure, InvalidInputError, UnknownNameError
 from modelselect.estimators.estimator import Estimator
@@ -17,7 +18,7 @@ from modelselect.evaluation.pool import Offer, candidates_of, offered
 from modelselect.evaluation.results import ScoringResult
 from modelselect.evaluation.settings import Settings
 from modelselect.executor import Executor
-from modelselect.extraction.devices import Compute, check_precision, choose_device
+from modelselect.extraction.devices import Compute, check_precision, choose_device, free_memory
 from modelselect.extraction.inputs import InputCache
 from modelselect.history.history import History, open_history, open_or_warn
 from modelselect.host.host import Host, get_host
@@ -42,6 +43,7 @@ class Request:
         history: the transfer history to read and to add to; None for none.
         unsearched: the failures of candidates that stand for an expression whose zoo failed, by id.
         device: the one that `settings.device` means on this machine.
+        limits: what a candidate may cost at most, on this device.
     """
 
     settings: Settings
@@ -58,6 +60,7 @@ class Request:
     store: Store
     history: History | None
     device: str
+    limits: Limits
 
     @classmethod
     def of(cls, settings: Settings, dataset: Any, candidates: Any) -> Request:
@@ -114,6 +117,7 @@ class Request:
             store=Store(None if settings.cache_dir is None else Path(settings.cache_dir)),
             history=history,
             device=device,
+            limits=settings.limits_with(partial(free_memory, device)),
         )
 
     def bytes_to_download(self, candidate: Candidate) -> int | None:
@@ -140,7 +144,9 @@ class Request:
             resamples=settings.resamples,
             progress=progress,
             costs=settings.measures_costs,
-            limits=settings.limits,
+            limits=self.limits,
+            recipe=settings.recipe,
+            method=settings.verify,
         )
 
 

@@ -49,6 +49,7 @@ class ScoringResult:
         costs: the costs measured on this device, if the context asks for them.
         passes: rows that were passed forward now.
         forward_seconds: the time for these.
+        training_memory_bytes: what fine-tuning takes at most, if the context asks for costs.
         elapsed_seconds: the time for everything now, without loading the candidate before its turn.
     """
 
@@ -71,6 +72,7 @@ class ScoringResult:
     costs: CostMeasurement | None = None
     passes: int = 0
     forward_seconds: float = 0.0
+    training_memory_bytes: int | None = None
     elapsed_seconds: float = 0.0
 
 

@@ -24,6 +24,7 @@ from modelselect.evaluation.gathering import Gatherer
 from modelselect.evaluation.keys import Keys
 from modelselect.evaluation.loading import INTERPRETER_LOCK, Loader
 from modelselect.evaluation.results import CostMeasurement, ScoringResult
+from modelselect.evaluation.training_memory import TrainingMemory
 from modelselect.evidence.evidence import Evidence
 from modelselect.probe.nested import Nested
 from modelselect.store.store import Store
@@ -54,6 +55,8 @@ def score(loader: Loader) -> ScoringResult:
     begun = time.perf_counter()
     context, gatherer, meter = loader.context, Gatherer(loader), CostMeter(loader)
     meter.check_parameters()
+    training = TrainingMemory(loader)
+    training.check()
     costs, costs_reused = meter.costs() if context.costs else (None, True)
     moving = [estimator for estimator in context.estimators if not estimator.is_static]
     scored, scores_reused = _scored(moving, loader, gatherer)
@@ -93,6 +96,7 @@ def score(loader: Loader) -> ScoringResult:
         reused=costs_reused and not was_gathered,
         halved=halved,
         costs=costs if isinstance(costs, CostMeasurement) else None,
+        training_memory_bytes=training.bytes() if context.costs or context.limits.max_training_memory else None,
         passes=gatherer.gathered.passes if was_gathered else 0,
         forward_seconds=gatherer.gathered.forward_seconds if was_gathered else 0.0,
         elapsed_seconds=time.perf_counter() - begun,

@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias, TypedDict, TypeVar
 
 from modelselect import estimators as estimation  # this face and the next load NumPy only when a name is taken of them
 from modelselect import history as histories
-from modelselect.budget.bounds import MAX_DOWNLOAD, MAX_TIME, Bounds
+from modelselect.budget.bounds import MAX_DOWNLOAD, MAX_TIME, Bounds, parse_bytes
 from modelselect.budget.budget import Budget
 from modelselect.candidates.candidate import Candidate
 from modelselect.candidates.limits import Limits
@@ -31,6 +31,9 @@ MAX_SEED = 2**32 - 2**16
 
 ALL_ROWS = ("all", "none")
 """Words that `--probe-size` takes instead of a number: every row of the dataset."""
+
+FREE_MEMORY = "device"
+"""The word for the memory that is free on the device of the run, as a value of `max_training_memory`."""
 
 EstimatorChoice: TypeAlias = "str | estimation.Estimator | Sequence[str | estimation.Estimator] | None"
 HistoryChoice: TypeAlias = "histories.History | str | os.PathLike[str] | Literal[False] | None"
@@ -98,6 +101,13 @@ def unchecked(name: str, value: Any) -> Any:
 
 def _within(name: str, value: Any) -> Any:
     Limits.of(**{name: value})
+    return value
+
+
+def _memory(name: str, value: Any) -> Any:
+    """A size with its unit, or bytes, or the word for what is free on the device."""
+    if value is not None and value != FREE_MEMORY:
+        Limits.of(max_training_memory=parse_bytes(value) if isinstance(value, str) else value)
     return value
 
 
@@ -313,7 +323,22 @@ class Settings:
         None, _within, "Leave out candidates that take longer for one row on this device.", Option(float)
     )
     license: str | Sequence[str] | None = setting(
-        None, _within, "Keep only candidates with this licence: mit, 'cc-by*'; may be repeated.", Option(list)
+        None,
+        _within,
+        "Keep only candidates with this licence: mit, 'cc-by*', or commercial for all that allow it; may be repeated.",
+        Option(list),
+    )
+    min_context_length: int | None = setting(
+        None, _within, "Keep only text encoders that take texts of this many tokens.", Option(int)
+    )
+    language: str | Sequence[str] | None = setting(
+        None, _within, "Keep only text encoders for this language: en, de; may be repeated.", Option(list)
+    )
+    max_training_memory: str | float | None = setting(
+        None,
+        _memory,
+        "Leave out candidates whose fine-tuning takes more memory: 8GB, or 'device' for what is free on it.",
+        Option(str),
     )
     track: Any = setting(
         None, _tracker, "Also write the results to trackio, wandb, mlflow or tensorboard.", Option(str)
@@ -362,10 +387,25 @@ class Settings:
                 raise TypeError(f"{function}() got an unexpected keyword argument {name!r}.{near}")
         return cls(**given)
 
-    @property
-    def limits(self) -> Limits:
-        """What a candidate may cost at most."""
-        return Limits.of(self.max_parameters, self.max_latency_ms, self.license)
+    def limits_with(self, free_memory: Callable[[], int | None]) -> Limits:
+        """What a candidate may cost at most.
+
+        Args:
+            free_memory: gives the bytes that are free on the device; called if they are a limit.
+        """
+        memory = self.max_training_memory
+        if memory == FREE_MEMORY:
+            memory = free_memory()
+        elif isinstance(memory, str):
+            memory = parse_bytes(memory)
+        return Limits.of(
+            self.max_parameters,
+            self.max_latency_ms,
+            self.license,
+            self.min_context_length,
+            self.language,
+            None if memory is None else int(memory),
+        )
 
     @property
     def bounds(self) -> Bounds:
@@ -444,6 +484,9 @@ class Keywords(BenchmarkKeywords, total=False):
     max_parameters: int | None
     max_latency_ms: float | None
     license: str | Sequence[str] | None
+    min_context_length: int | None
+    language: str | Sequence[str] | None
+    max_training_memory: str | float | None
     track: Any
 
 
@@ -465,6 +508,9 @@ NOT_IN_BENCHMARK: Mapping[str, str] = MappingProxyType(
         "max_parameters": "every candidate with a known accuracy is scored; give fewer candidates instead",
         "max_latency_ms": "every candidate with a known accuracy is scored; give fewer candidates instead",
         "license": "every candidate with a known accuracy is scored; give fewer candidates instead",
+        "min_context_length": "every candidate with a known accuracy is scored; give fewer candidates instead",
+        "language": "every candidate with a known accuracy is scored; give fewer candidates instead",
+        "max_training_memory": "every candidate with a known accuracy is scored; give fewer candidates instead",
         "track": "a benchmark is no run of one dataset; write its table with Benchmark.table()",
     }
 )

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from modelselect.candidates.candidate import Candidate, download_bytes_of, license_of
+from modelselect.candidates.licenses import commercial_use
 from modelselect.errors import Failure, Stage, contained
 from modelselect.estimators.estimator import Estimator, combined
 from modelselect.estimators.posterior import Piece, Pool, Weigher, check_name, posterior
@@ -215,12 +216,18 @@ def _row(standings: Standings, i: int, rank: int | None, result: ScoringResult, 
         latency_ms=None if costs is None else costs.latency_ms,
         throughput=None if costs is None else costs.throughput,
         memory_bytes=None if costs is None else costs.memory_bytes,
+        training_memory_bytes=result.training_memory_bytes,
         **_known_costs(candidate),
     )
 
 
 def _known_costs(candidate: Candidate) -> dict[str, Any]:
-    return {"license": license_of(candidate), "download_bytes": download_bytes_of(candidate)}
+    license = license_of(candidate)
+    return {
+        "license": license,
+        "commercial_use": commercial_use(license),
+        "download_bytes": download_bytes_of(candidate),
+    }
 
 
 def _components(

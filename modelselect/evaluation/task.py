@@ -16,6 +16,7 @@ from modelselect.evaluation.loading import Loader
 from modelselect.evaluation.preview import graph_unloaded, passes_ahead, preview
 from modelselect.evaluation.results import Preview, ScoringResult
 from modelselect.evaluation.scoring import score
+from modelselect.evaluation.training_memory import TrainingMemory
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +40,10 @@ class ScoringTask:
             trace: whether its architecture may be traced; False asks only its zoo and the store.
         """
         return preview(Loader(self.context, candidate), trace=trace)
+
+    def training_memory_exceeded(self, candidate: Candidate) -> str | None:
+        """Why fine-tuning the candidate takes too much memory, as far as this is known without loading it."""
+        return TrainingMemory(Loader(self.context, candidate)).exceeded(may_load=False)
 
     def graph(self, candidate: Candidate) -> str | None:
         """The candidate's architecture as JSON; None if only the loaded candidate could say."""

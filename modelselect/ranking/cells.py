@@ -8,7 +8,7 @@ from typing import Any
 
 from modelselect.ranking.ranking import Ranking
 from modelselect.ranking.row import COST_COLUMNS, EVIDENCE_COLUMNS, FIRST_COLUMNS, LAST_COLUMNS, RankedCandidate
-from modelselect.utils.text import UNKNOWN, short_chance, with_unit
+from modelselect.utils.text import UNKNOWN, listed, short_chance, with_unit
 
 
 def text_cells(ranking: Ranking) -> dict[str, list[str]]:
@@ -69,13 +69,17 @@ def _text(row: RankedCandidate, column: str, value: Any) -> str:
         return f"{value:.1%} [{low:.1%}, {high:.1%}]"
     if column == "brief_accuracy":
         return f"{value:.1%}"
+    if column == "languages":
+        return listed(str(value).split(", "))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return value if isinstance(value, str) else _number(column, value)
 
 
 def _number(column: str, value: Any) -> str:
     if column in ("parameters", "macs"):
         return with_unit(value)
-    if column in ("memory_bytes", "download_bytes"):
+    if column in ("memory_bytes", "training_memory_bytes", "download_bytes"):
         return f"{with_unit(value)}B"
     if column == "throughput" and value >= 1000:
         return with_unit(value)

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Self, overload
 
 from modelselect.agreement import Agreement, agreement
+from modelselect.candidates.candidate import context_length_of, languages_of
 from modelselect.errors import InvalidInputError, LeaderboardError
 from modelselect.ranking.checking import plain, typed
 from modelselect.ranking.document import check_budget, json_content, json_text, plain_value, row_from_json, row_to_json
@@ -22,6 +23,7 @@ from modelselect.ranking.row import (
     EVIDENCE_COLUMNS,
     FIRST_COLUMNS,
     LAST_COLUMNS,
+    READING_COLUMNS,
     RankedCandidate,
 )
 from modelselect.utils.text import csv_cell, printable
@@ -29,7 +31,16 @@ from modelselect.utils.text import csv_cell, printable
 if TYPE_CHECKING:
     import pandas as pd
 
-_COUNTS = ("rank", "parameters", "macs", "feature_dim", "memory_bytes", "download_bytes")
+_COUNTS = (
+    "rank",
+    "parameters",
+    "macs",
+    "feature_dim",
+    "memory_bytes",
+    "training_memory_bytes",
+    "download_bytes",
+    "context_length",
+)
 """Columns of whole numbers."""
 
 _PARTS: dict[str, Any] = {
@@ -41,7 +52,7 @@ _PARTS: dict[str, Any] = {
 }
 """The parts of a document that are read, and their types."""
 
-_WORDS = ("candidate", "why", "license", "status")
+_WORDS = ("candidate", "why", "license", "languages", "status")
 """Columns of text."""
 
 
@@ -131,17 +142,23 @@ class Ranking:
     @property
     def columns(self) -> tuple[str, ...]:
         """Names of the columns in order: the fixed columns, and one for each estimator without a fixed column."""
-        fixed = {*FIRST_COLUMNS, *EVIDENCE_COLUMNS, *BRIEF_COLUMNS, *COST_COLUMNS, *LAST_COLUMNS}
+        fixed = {*FIRST_COLUMNS, *EVIDENCE_COLUMNS, *BRIEF_COLUMNS, *COST_COLUMNS, *READING_COLUMNS, *LAST_COLUMNS}
         weighed = EVIDENCE_COLUMNS if any(row.expectation is not None for row in self.rows) else ()
         brief = BRIEF_COLUMNS if any(row.brief_accuracy is not None for row in self.rows) else ()
-        measured = COST_COLUMNS if any(row.latency_ms is not None for row in self.rows) else ()
+        measured = COST_COLUMNS if any(_is_measured(row) for row in self.rows) else ()
+        reading = tuple(c for c in READING_COLUMNS if any(self.value(row, c) is not None for row in self.rows))
         estimators = (name for name in self.estimators if name not in fixed)
-        return (*FIRST_COLUMNS, *weighed, *estimators, *brief, *LAST_COLUMNS[:-2], *measured, *LAST_COLUMNS[-2:])
+        first = (*FIRST_COLUMNS, *weighed, *estimators, *brief)
+        return (*first, *LAST_COLUMNS[:-2], *measured, *reading, *LAST_COLUMNS[-2:])
 
     def value(self, row: RankedCandidate, column: str) -> Any:
         """The value of a row in one of the `columns`; None if it is not known."""
         if column == "candidate":
             return row.candidate.id
+        if column == "context_length":
+            return context_length_of(row.candidate)
+        if column == "languages":
+            return ", ".join(languages_of(row.candidate)) or None
         if column in (*FIRST_COLUMNS, *EVIDENCE_COLUMNS, *BRIEF_COLUMNS, *COST_COLUMNS, *LAST_COLUMNS):
             return getattr(row, column)
         return row.scores.get(column)
@@ -238,6 +255,7 @@ class Ranking:
         frame = frame.reindex(columns=range(len(self.columns)))
         frame.columns = pd.Index(self.columns)
         counts = {name: "Int64" for name in self.columns if name in _COUNTS}
+        counts |= {name: "boolean" for name in self.columns if name == "commercial_use"}
         numbers = {name: "float64" for name in self.columns if name not in (*counts, *_WORDS)}
         return frame.astype(counts | numbers)
 
@@ -288,6 +306,10 @@ class Ranking:
                 f"{source} is a damaged leaderboard: {printable(str(error))}. Create it again."
             ) from error
         return cls(rows, **known)
+
+
+def _is_measured(row: RankedCandidate) -> bool:
+    return row.latency_ms is not None or row.training_memory_bytes is not None
 
 
 def record_of(ranking: Ranking, part: str) -> Mapping[str, Any]:

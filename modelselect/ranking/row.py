@@ -14,18 +14,26 @@ FIRST_COLUMNS = ("rank", "candidate", "score")
 EVIDENCE_COLUMNS = ("probability_best", "why")
 """These columns stand after `score` if the evidence about the candidates was weighed."""
 
-COST_COLUMNS = ("latency_ms", "throughput", "memory_bytes", "license", "download_bytes")
+COST_COLUMNS = (
+    "latency_ms", "throughput", "memory_bytes", "training_memory_bytes", "license", "commercial_use", "download_bytes",
+)  # fmt: skip
 """These columns stand before `seconds` if the costs of a candidate were measured."""
 
-MEASURED_COLUMNS = ("latency_ms", "throughput", "memory_bytes")
+MEASURED_COLUMNS = ("latency_ms", "throughput", "memory_bytes", "training_memory_bytes")
 """These columns exist only if the user asked for them. A narrow terminal shows them before other columns."""
 
 BRIEF_COLUMNS = ("brief_accuracy",)
 """These columns stand before `verified_accuracy` if a candidate was fine-tuned for one epoch."""
 
+READING_COLUMNS = ("context_length", "languages")
+"""These columns stand before `seconds` if zoos know them of a text encoder. They come from the metadata."""
+
 LAST_COLUMNS = ("verified_accuracy", "parameters", "macs", "feature_dim", "seconds", "status")
 
-COSTS = ("parameters", "macs", "feature_dim", "latency_ms", "memory_bytes", "download_bytes", "seconds")
+COSTS = (
+    "parameters", "macs", "feature_dim", "latency_ms", "memory_bytes", "training_memory_bytes", "download_bytes",
+    "seconds",
+)  # fmt: skip
 """The costs that quality can be compared with; less is better."""
 
 
@@ -72,7 +80,10 @@ class RankedCandidate:
         latency_ms: milliseconds from one prepared row to its features, on this device; None if not measured.
         throughput: rows per second, in batches that fit.
         memory_bytes: size of the weights plus the peak memory for one row.
+        training_memory_bytes: memory that fine-tuning takes at most, by the recipe and method of the run, as estimated
+            from the architecture; None if nobody asked for costs.
         license: its licence, as its zoo reports it.
+        commercial_use: whether the licence allows commercial use of a fine-tuned model; None if that is not known.
         download_bytes: bytes that a first download fetches, as its zoo reports it.
         probe_rows: number of rows that its scores come from, if a budget decided it; None: all rows of the probe.
         stopped: why a budget stopped it, so that it was shown fewer rows than others.
@@ -116,6 +127,8 @@ class RankedCandidate:
     learning_curve: tuple[tuple[int, float, float | None], ...] = ()
     confusion: tuple[tuple[int, int, int], ...] = ()
     mistakes: tuple[tuple[int, str, int, int], ...] = ()
+    training_memory_bytes: int | None = field(default=None, compare=False)
+    commercial_use: bool | None = None
 
     @property
     def why(self) -> str | None:

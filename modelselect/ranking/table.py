@@ -16,6 +16,7 @@ from modelselect.ranking.row import (
     FIRST_COLUMNS,
     LAST_COLUMNS,
     MEASURED_COLUMNS,
+    READING_COLUMNS,
     RankedCandidate,
 )
 from modelselect.utils.text import listed, printable
@@ -119,7 +120,7 @@ def fitting_columns(ranking: Ranking, room: Mapping[str, int], width: int, reque
     ordering = [column for column in (*FIRST_COLUMNS, "verified_accuracy") if column in room]
     if "verified_accuracy" in room and all_verified:
         ordering.remove("score")  # the accuracy orders all rows
-    fixed = (*FIRST_COLUMNS, *EVIDENCE_COLUMNS, *BRIEF_COLUMNS, *COST_COLUMNS, *LAST_COLUMNS)
+    fixed = (*FIRST_COLUMNS, *EVIDENCE_COLUMNS, *BRIEF_COLUMNS, *COST_COLUMNS, *READING_COLUMNS, *LAST_COLUMNS)
     estimators = [column for column in room if column not in fixed]
     estimators += [column for column in room if column == "why"]  # a note says it of the first candidate
     important = ["probability_best", *(name for name in requested if name in room), "status"]

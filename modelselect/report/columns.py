@@ -36,6 +36,9 @@ ABOUT = {
     "latency": "from one prepared row to its features, on the device of this run",
     "throughput": "rows a second, in batches that fit",
     "memory": "weights, plus the peak for one row",
+    "training memory": "that fine-tuning takes at most, as estimated from the architecture",
+    "commercial use": "whether the licence allows it for a fine-tuned model",
+    "context length": "tokens of the longest text that the model itself can take",
     "download": "bytes that a first download fetches",
     "probe rows": "number of rows that its scores come from",
 }
@@ -108,11 +111,15 @@ def _columns(subject: Subject) -> list[Column]:
         ),
         _numbers("throughput", [row.throughput for row in rows], lambda value: f"{value:.3g}/s"),
         _numbers("memory", [row.memory_bytes for row in rows], in_bytes),
+        _numbers("training memory", [row.training_memory_bytes for row in rows], in_bytes),
         _numbers("download", [cost_of(row, "download_bytes") for row in rows], in_bytes),
         _numbers("feature width", [row.feature_dim for row in rows], str),
         _numbers("probe rows", [row.probe_rows for row in rows], str),
         _words("family", metadata("family")),
         _words("license", [row.license or license_of(row.candidate) for row in rows]),
+        _words("commercial use", [_yes_or_no(row.commercial_use) for row in rows]),
+        _numbers("context length", [board.value(row, "context_length") for row in rows], str),
+        _words("languages", [board.value(row, "languages") for row in rows]),
         _numbers("seconds", [row.seconds or None for row in rows], lambda value: f"{value:.1f}"),
         Column("status", tuple(map(_status, rows)), numeric=False),
     ]
@@ -155,6 +162,10 @@ def _barred(column: Column, *, to_largest: bool = False) -> Column:
 def _words(name: str, values: Sequence[Any]) -> Column:
     cells = [Cell(str(value), str(value).lower()) if value else Cell(UNKNOWN) for value in values]
     return Column(name, cells, numeric=False)
+
+
+def _yes_or_no(value: bool | None) -> str | None:
+    return None if value is None else "yes" if value else "no"
 
 
 def _plain(value: float) -> str:

@@ -32,6 +32,7 @@ from modelselect.selection.bounded import time_left
 from modelselect.store.store import Store
 from modelselect.utils.progress import Progress
 from modelselect.utils.text import duration, in_bytes, printable
+from modelselect.verification.footprint import states_bytes
 
 PLACES = 8
 """Candidates that share the bounds where the caller gives no limit. One that takes more than its share would leave few
@@ -46,8 +47,8 @@ TOKENS = 128
 """Each parameter counts as used once for each patch of 16 x 16 pixels, as in a ViT-B/16, or for each of 128 tokens. For
 most convolutional networks this gives up to four times too many multiply-accumulates, and rarely too few."""
 
-INFERENCE_BYTES, TRAINING_BYTES = 2 * BYTES_PER_PARAMETER, 5 * BYTES_PER_PARAMETER
-"""Memory for each parameter: its value and as much for a batch; in training a gradient and two moments, too."""
+INFERENCE_BYTES = 2 * BYTES_PER_PARAMETER
+"""Memory for each parameter: its value and as much for a batch. Fine-tuning takes as much for a batch, too."""
 
 SLOW_DEVICE = 1e9
 """Multiply-accumulates a second that any device manages. What takes little time at this speed needs no measurement."""
@@ -207,8 +208,7 @@ def guessed_macs(candidate: Candidate) -> float:
 
 def _fitting(request: Request) -> tuple[list[Candidate], dict[str, list[str]]]:
     """The candidates that may be loaded, pass the limits and fit into the memory; the ids of the others, by reason."""
-    limits, free = request.settings.limits, free_memory(request.device)
-    each = TRAINING_BYTES if request.settings.fine_tunes else INFERENCE_BYTES
+    limits, free = request.limits, free_memory(request.device)
     usable: list[Candidate] = []
     unfit: dict[str, list[str]] = {}
     for candidate in request.pool:
@@ -219,13 +219,22 @@ def _fitting(request: Request) -> tuple[list[Candidate], dict[str, list[str]]]:
             unfit.setdefault(_OWN_CODE, []).append(candidate.id)
         elif limits.exceeded_before_loading(candidate, parameters) is not None:
             unfit.setdefault(f"not within the limits ({limits})", []).append(candidate.id)
-        elif isinstance(parameters, int) and free is not None and parameters * each > free:
+        elif isinstance(parameters, int) and free is not None and _bytes_taken(request, parameters) > free:
             unfit.setdefault(f"too large for the memory of {request.device}", []).append(candidate.id)
         else:
             usable.append(candidate)
     if not usable and not request.unsearched:
         raise InvalidInputError(f"none of {len(request.pool)} candidates can be taken: {_reasons(unfit)}.")
     return usable, unfit
+
+
+def _bytes_taken(request: Request, parameters: int) -> int:
+    """Memory that scoring and fine-tuning take, at least."""
+    settings = request.settings
+    if not settings.fine_tunes:
+        return INFERENCE_BYTES * parameters
+    batch = BYTES_PER_PARAMETER * parameters
+    return states_bytes(parameters, settings.recipe, settings.verify, request.device) + batch
 
 
 def _costs(request: Request, candidates: Sequence[Candidate], *, measured: bool) -> _Costs:
@@ -257,7 +266,7 @@ def _excess(request: Request) -> str:
         each
         for each in request.pool
         if each.id not in request.unsearched
-        and settings.limits.exceeded_before_loading(each, each.metadata.get("parameters")) is None
+        and request.limits.exceeded_before_loading(each, each.metadata.get("parameters")) is None
     ]
     if all(request.bytes_to_download(each) == 0 for each in pool):
         return ""

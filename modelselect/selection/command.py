@@ -43,7 +43,7 @@ def _option(name: str, value: Any) -> list[str] | None:
         return ["--no-history"]
     if value is True:
         return [option]
-    if name == "license":
+    if name in ("license", "language"):
         return [word for each in ([value] if isinstance(value, str) else value) for word in (option, each)]
     if name == "probe_size" and value is None:
         return [option, "all"]

@@ -104,7 +104,15 @@ def select(dataset: Any, candidates: Any = None, **settings: Unpack[Keywords]) -
         max_parameters: a candidate with more parameters gets no rank. It is neither downloaded nor loaded if its zoo
             knows the number.
         max_latency_ms: a candidate that takes more milliseconds for one row on this device gets no rank.
-        license: a glob, or several. A candidate whose licence matches none of them, or is unknown, gets no rank.
+        license: a glob, or several. A candidate whose licence matches none of them, or is unknown, gets no rank. In the
+            place of a glob, `"commercial"` stands for all licences that allow commercial use of a fine-tuned model, and
+            `"permissive"` for those of them that ask for no more than naming the author.
+        min_context_length: a text encoder that takes fewer tokens gets no rank, nor one of unknown length. How many
+            tokens of a text are read is a setting of the candidate (`?max_length=1024`).
+        language: a code such as `"de"`, or several. A text encoder whose authors do not name each of them gets no rank.
+        max_training_memory: a size (`"8GB"`), a number of bytes, or `"device"` for what is free on the device. A
+            candidate whose fine-tuning, with this recipe and `verify`, would take more gets no rank. It is estimated
+            from the architecture, before a download where the zoo knows that.
         track: the experiment tracker to write the results to: `"trackio"`, `"wandb"`, `"mlflow"` or `"tensorboard"`,
             the name of a tracker that is registered with accelerate, or an accelerate `GeneralTracker`. Trackers that
             write files write them to the folder `runs`. A tracker that fails is a warning, and costs no result.
@@ -175,7 +183,7 @@ def _opened(request: Request, choice: Choice) -> Iterator[State]:
 
 
 def _nothing_ranked(request: Request, board: Leaderboard) -> NothingRankedError:
-    limits = request.settings.limits
+    limits = request.limits
     limited = all(row.failure is not None and row.failure.stage == Stage.LIMIT for row in board.rows)
     why = f"passes the limits ({limits})" if limits and limited else "could be ranked"
     reasons = {row.status if row.failure is None else row.failure.reason for row in board.rows}

@@ -16,13 +16,16 @@ from modelselect.selection.state import State
 
 def within_limits(request: Request, state: State) -> State:
     """A candidate that exceeds a limit gets a failure that says so, as far as this is known without loading it."""
-    limits, task = request.settings.limits, ScoringTask(state.context)
+    limits, task = request.limits, ScoringTask(state.context)
     exceeding: dict[str, ScoringResult | Failure] = {}
     for candidate in state.unsettled if limits else ():
         parameters = candidate.metadata.get("parameters")
         if parameters is None and limits.max_parameters is not None:
             parameters = task.preview(candidate).parameters
-        if (reason := limits.exceeded_before_loading(candidate, parameters)) is not None:
+        reason = limits.exceeded_before_loading(candidate, parameters)
+        if reason is None and limits.max_training_memory is not None:
+            reason = task.training_memory_exceeded(candidate)
+        if reason is not None:
             exceeding[candidate.id] = Failure(Stage.LIMIT, reason)
     return replace(state, results={**state.results, **exceeding})
 

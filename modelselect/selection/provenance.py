@@ -102,5 +102,5 @@ def _settings(request: Request, state: State) -> dict[str, Any]:
         "probe_seed": context.probe.seed,
         "resamples": context.resamples,
         "costs": context.costs,
-        "limits": asdict(settings.limits),
+        "limits": asdict(request.limits),
     }

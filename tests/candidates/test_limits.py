@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import torch
 
 import modelselect as ms
 from modelselect.candidates.limits import Limits
@@ -93,8 +94,88 @@ def test_a_limit_of_latency_holds_in_worker_processes() -> None:
 
 
 @pytest.mark.parametrize(
+    ("license", "allowed"),
+    [("apache-2.0", True), ("gpl-3.0", True), ("cc-by-nc-4.0", False), ("my-own", False), (None, False)],
+)
+def test_a_class_of_licences_holds_what_is_known_to_allow_it(license: str | None, allowed: bool) -> None:
+    refused = Limits.of(license="commercial").license_refused(license)
+    assert (refused is None) is allowed
+    assert Limits.of(license=["commercial", "my-*"]).license_refused("my-own") is None
+    if license == "cc-by-nc-4.0":
+        assert refused == "the licence is 'cc-by-nc-4.0' (non-commercial use only); allowed: commercial"
+
+
+@pytest.mark.parametrize(
+    ("known", "limits", "reason"),
+    [
+        ({"context_length": 512}, {"min_context_length": 512}, None),
+        (
+            {"context_length": 512},
+            {"min_context_length": 1024},
+            "it takes 512 tokens; asked for: min_context_length=1,024",
+        ),
+        ({}, {"min_context_length": 8}, "the length of text that it takes is unknown; asked for: min_context_length=8"),
+        ({"languages": ("de", "en")}, {"language": "DE"}, None),
+        ({"languages": ("zh-hans",)}, {"language": "zh"}, None),
+        ({"languages": ("en",)}, {"language": ["en", "de"]}, "its languages are en; asked for: en, de"),
+        ({}, {"language": "de"}, "its languages are unknown; asked for: de"),
+        (
+            {"languages": ("multilingual",)},
+            {"language": "de"},
+            "it says 'multilingual', and does not name its languages; asked for: de",
+        ),
+        (
+            {"modality": "image"},
+            {"language": "de"},
+            "it reads images, which have neither a length in tokens nor a language",
+        ),
+    ],
+)
+def test_a_text_encoder_has_to_take_the_texts_that_are_asked_for(
+    known: dict[str, Any], limits: dict[str, Any], reason: str | None
+) -> None:
+    candidate = ms.Candidate("shelf", "a", metadata={"modality": "text", **known})
+    assert Limits.of(**limits).exceeded_before_loading(candidate, None) == reason
+
+
+def test_what_takes_too_much_memory_to_train_is_not_loaded_and_says_by_how_much(loaded: list[str]) -> None:
+    board = rank("embedded:*.letters", images(), estimators="h_score", costs=True)
+    needed = {row.candidate.id: row.training_memory_bytes for row in board.rows}
+    assert all(needed.values())
+    limit = sorted(needed.values())[1]  # type: ignore[type-var]
+    loaded.clear()
+    limited = rank("embedded:*.letters", images(30), estimators="h_score", max_training_memory=limit)
+    assert limited.ranked
+    assert set(loaded) == {row.candidate.name for row in limited.ranked}
+    for row in limited.rows:
+        exceeds = needed[row.candidate.id] > limit  # type: ignore[operator]
+        assert (row.rank is None) is exceeds
+        assert not exceeds or row.status.startswith("left out: fine-tuning (full) with 32 rows at a time takes ")
+    assert limited.best.training_memory_bytes == needed[limited.best.candidate.id]
+
+
+def test_the_memory_of_training_without_a_skeleton_is_known_once_the_candidate_is_loaded(loaded: list[str]) -> None:
+    module = torch.nn.Sequential(torch.nn.Conv2d(3, 64, 3, padding=1), torch.nn.ReLU(), torch.nn.Flatten())
+    activation = 32 * 64 * 32 * 32 * 4  # kept by ReLU, and its output
+    with pytest.raises(NothingRankedError, match=r"times max_training_memory=8\.39 MB"):
+        rank(module, images(), max_training_memory=activation)
+    board = rank(module, images(), max_training_memory="1GB")
+    assert board.best.training_memory_bytes is not None
+    assert activation < board.best.training_memory_bytes < 8 * activation
+
+
+@pytest.mark.parametrize(
     "limits",
-    [{"max_parameters": 0}, {"max_parameters": "many"}, {"max_latency_ms": -1.0}, {"license": []}, {"license": [""]}],
+    [
+        {"max_training_memory": 0},
+        {"language": ""},
+        {"min_context_length": -1},
+        {"max_parameters": 0},
+        {"max_parameters": "many"},
+        {"max_latency_ms": -1.0},
+        {"license": []},
+        {"license": [""]},
+    ],
 )
 def test_limits_that_mean_nothing_are_refused(limits: Any) -> None:
     with pytest.raises(InvalidInputError, match=next(iter(limits))):

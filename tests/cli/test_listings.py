@@ -26,6 +26,14 @@ def test_every_listing_prints_json(capsys: pytest.CaptureFixture[str], command: 
     assert out.strip()
 
 
+def test_a_search_says_what_follows_from_licence_and_size(capsys: pytest.CaptureFixture[str]) -> None:
+    [found] = json.loads(run(capsys, "search", "embedded:plain.letters", "--json")[1])
+    assert found["license"] == "Apache-2.0"
+    assert found["commercial_use"] is True
+    weights = 4 * found["parameters"]
+    assert found["training_memory_at_least"] == {"full": 4 * weights, "head": weights, "lora": weights}
+
+
 def test_the_estimators_are_listed_with_what_they_require_and_cite(capsys: pytest.CaptureFixture[str]) -> None:
     listed = {e["name"]: e for e in json.loads(run(capsys, "estimators", "--json")[1])}
     assert listed["logme"]["requires"] == ["features", "labels"]

@@ -59,6 +59,17 @@ def sound(metadata: Mapping[str, Any]) -> dict[str, Any]:
     return {k: value for k, value in metadata.items() if value is not None and metadata_fault(k, value) is None}
 
 
+def language_codes(given: Any) -> tuple[str, ...] | None:
+    """The codes of languages that a card or a configuration names, each once and in lower case; None if it names none.
+
+    >>> language_codes(["de", "EN", "en"]), language_codes("fr"), language_codes({"x": 1})
+    (('de', 'en'), ('fr',), None)
+    """
+    named = [given] if isinstance(given, str) else given if isinstance(given, list | tuple) else []
+    codes = dict.fromkeys(each.strip().lower() for each in named if isinstance(each, str) and each.strip())
+    return tuple(codes) or None
+
+
 def read_json(file: Path) -> dict[str, Any]:
     """The object in a JSON file; an empty one if the file is missing, damaged, or holds something else."""
     try:

@@ -14,8 +14,8 @@ A folder with `config.json` and `model.safetensors` is a candidate. `config.json
   features is averaged over its places; `num_features` says which axis holds the channels where the module does not.
 
 These keys of `config.json` are read in any form, if they are there: `num_classes`, `num_features`, `license` (or
-`licence`), `pretraining` (the dataset it was pre-trained on), `published_top1` (its accuracy there, in per cent), and
-`input` with `size` and `channels`.
+`licence`), `languages`, `pretraining` (the dataset it was pre-trained on), `published_top1` (its accuracy there, in per
+cent), and `input` with `size` and `channels`.
 """
 
 from __future__ import annotations
@@ -53,6 +53,7 @@ from modelselect_plugins.zoos._support import (
     first_missing,
     is_glob,
     is_unsafe_pickle,
+    language_codes,
     one_line,
     read_json,
     sound,
@@ -409,6 +410,7 @@ class _Folder:
             "source_classes": configuration.get("num_classes"),
             "source_accuracy": configuration.get("published_top1"),
             "license": str(configuration.get("license", configuration.get("licence")) or "").split(" (")[0] or None,
+            "languages": language_codes(configuration.get("languages", configuration.get("language"))),
             "size_bytes": sum(path.stat().st_size for path in self.weights),
             "remote_code": self.form == "builder",
         }

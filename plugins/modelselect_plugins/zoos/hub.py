@@ -29,6 +29,7 @@ from modelselect_plugins.zoos._support import (
     first_missing,
     is_glob,
     is_unsafe_pickle,
+    language_codes,
     missing_library,
     one_line,
     required,
@@ -84,6 +85,15 @@ _SHARD = re.compile(r"[\w-][\w.-]*\.(safetensors|bin)", re.ASCII)
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
 _WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".onnx", ".gguf", ".pkl")
 _BITS = {"F64": 64, "I64": 64, "F32": 32, "I32": 32, "F16": 16, "BF16": 16, "I16": 16}
+_TWO_LETTERS = (
+    "aaabaeafakamanarasavayazbabebgbhbibmbnbobrbscacechcocrcscucvcydadedvdzeeeleneoeseteufafffifjfofrfyga"
+    "gdglgngugvhahehihohrhthuhyhziaidieigiiikioisitiujajvkakgkikjkkklkmknkokrkskukvkwkylalblglilnloltlulv"
+    "mgmhmimkmlmnmrmsmtmynanbndnengnlnnnonrnvnyocojomorospapiplpsptqurmrnrorurwsascsdsesgshsiskslsmsnsosq"
+    "srssstsusvswtatetgthtitktltntotrtstttwtyugukuruzvevivowawoxhyiyozazhzu"
+)
+_LANGUAGES = frozenset({"multilingual", *re.findall("..", _TWO_LETTERS)})
+"""The codes of ISO 639-1, and the word for many languages. Codes of three letters are not told from other tags."""
+
 _IMAGE_TASKS = ("image-classification", "image-feature-extraction", "zero-shot-image-classification")
 _TEXT_TASKS = ("fill-mask", "sentence-similarity", "text-classification", "token-classification")
 
@@ -265,6 +275,7 @@ def _facts(info: ModelInfo) -> dict[str, Any]:
         "parameters": info.safetensors.total if info.safetensors else None,
         "source_dataset": ", ".join(tag.removeprefix("dataset:") for tag in tags if tag.startswith("dataset:")) or None,
         "license": next((tag.removeprefix("license:") for tag in tags if tag.startswith("license:")), None),
+        "languages": language_codes(getattr(info.card_data, "language", None)) or _languages_among(tags),
         "downloads": info.downloads,
         "likes": info.likes,
         "gated": None if info.gated is None else bool(info.gated),
@@ -292,6 +303,11 @@ def _described(path: Path, settings: Mapping[str, str]) -> dict[str, Any]:
     if known.get("input_size") is not None:
         known.setdefault("modality", "image")
     return sound(known)
+
+
+def _languages_among(tags: Iterable[str]) -> tuple[str, ...] | None:
+    """The codes of languages among a model's tags, which hold those of its card; a listing has no card."""
+    return language_codes([tag for tag in tags if tag in _LANGUAGES])
 
 
 def _modality(task: str | None, library: str | None) -> str | None:

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from modelselect import Candidate
 from modelselect.candidates.backbone import Backbone
-from modelselect.candidates.metadata import METADATA_FIELDS
+from modelselect.candidates.metadata import METADATA_FIELDS, TEXT_FIELDS
 from modelselect.candidates.preprocessing import ImagePreprocessing, example_batch
 from modelselect.candidates.readers import HeadInput
 from modelselect.errors import CandidateError, ExpressionError, RemoteCodeError
@@ -658,7 +658,7 @@ def test_the_labs_metadata_is_what_its_table_says(lab: list[Candidate]) -> None:
     for candidate in lab:
         configuration, metadata = lab_configuration(candidate), candidate.metadata
         size = configuration["input"]["size"]
-        assert set(metadata) <= set(METADATA_FIELDS)
+        assert set(metadata) <= {*METADATA_FIELDS, *TEXT_FIELDS}
         assert metadata["parameters"] == configuration["params"]
         assert metadata["input_size"] == (configuration["input"].get("channels", 3), size, size)
         assert metadata["source_classes"] == configuration["num_classes"]

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import modelselect as ms
-from modelselect.candidates.metadata import METADATA_FIELDS
+from modelselect.candidates.metadata import METADATA_FIELDS, TEXT_FIELDS
 from modelselect.candidates.preprocessing import example_batch
 from modelselect.cli import app
 from modelselect.errors import CandidateError, ExpressionError
@@ -85,6 +85,16 @@ def shelf(hub: Hub) -> Hub:
 )
 def test_a_query_means_what_it_says(shelf: Hub, query: str, expected: list[str]) -> None:
     assert names(query) == expected
+
+
+def test_languages_are_the_codes_among_the_tags_or_in_the_card(shelf: Hub) -> None:
+    listed(shelf, "lab/polyglot", tags=["de", "FR", "tf", "jax"], cardData={"language": ["De", "gsw"]})
+    (bert,), (in_listing,) = ZOO.search("?language=en"), ZOO.search("?language=de")
+    (alone,) = ZOO.search("lab/polyglot")
+    assert bert.metadata["languages"] == ("en",)
+    assert in_listing.metadata["languages"] == ("de",)
+    assert alone.metadata["languages"] == ("de", "gsw")
+    assert "languages" not in ZOO.search("google/vit-*")[0].metadata  # type: ignore[index]
 
 
 def test_a_size_that_is_not_known_is_not_below_a_bound(shelf: Hub) -> None:
@@ -195,7 +205,7 @@ def test_metadata_says_what_the_hub_and_the_configuration_know(hub: Hub) -> None
         "url": f"{hub.url}/me/vit",
         "remote_code": False,
     }
-    assert set(candidate.metadata) <= set(METADATA_FIELDS)
+    assert set(candidate.metadata) <= {*METADATA_FIELDS, *TEXT_FIELDS}
     (found,) = ZOO.search("?author=me")
     assert found.metadata["download_bytes"] == pytest.approx(candidate.metadata["download_bytes"], rel=0.3)
 

@@ -223,6 +223,7 @@ def test_texts_are_cut_to_what_the_model_takes(here: Path, model: str, places: i
     text_folder(here / "a", model)
     backbone = load("a")
     assert only("a").metadata["input_size"] == (places,)
+    assert only("a").metadata["context_length"] == places
     row = backbone.preprocessing.prepare("cat " * 500)
     assert row.shape == (places,)
     assert row.dtype == torch.int32
@@ -235,6 +236,7 @@ def test_a_text_can_be_cut_shorter_and_not_longer(here: Path) -> None:
     backbone = load("a?max_length=5")
     assert backbone.preprocessing.length == 5
     assert only("a?max_length=5").metadata["input_size"] == (5,)
+    assert only("a?max_length=5").metadata["context_length"] == POSITIONS
     close(read(backbone, ["cat " * 9]).features, read(load("a"), ["cat " * 3]).features)
     assert f"max_length=99 exceeds the model's limit of {POSITIONS} tokens" in refusal("a?max_length=99")
 

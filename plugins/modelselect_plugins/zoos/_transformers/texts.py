@@ -37,6 +37,9 @@ POOLINGS: Mapping[str, str] = {
 LONGEST = 512
 """Maximum number of tokens of a text, unless `max_length` is given: attention grows with its square."""
 
+_NO_LIMIT = 10**9
+"""Tokenizers without a limit state a number above this one."""
+
 VOCABULARIES = (
     "tokenizer.json",
     "vocab.txt",
@@ -153,6 +156,7 @@ def metadata(path: Path, configuration: Mapping[str, Any], settings: TextSetting
         "architecture": architecture,
         "family": configuration["model_type"],
         "input_size": (_length(path, configuration, settings),),
+        "context_length": _context_length(path, configuration),
         "feature_dim": next((width for width in widths if isinstance(width, int)), None),
         "source_classes": classes if _tells_classes_apart(classes, configuration.get("problem_type")) else 0,
         "remote_code": "auto_map" in configuration,
@@ -520,6 +524,13 @@ def _length(path: Path, configuration: Mapping[str, Any], settings: TextSettings
         read_json(path / "sentence_bert_config.json").get("max_seq_length"),
     )
     return min([LONGEST, *(int(min(n, LONGEST)) for n in said if isinstance(n, int | float) and n >= 1)])
+
+
+def _context_length(path: Path, configuration: Mapping[str, Any]) -> int | None:
+    """Tokens that the model can take, whatever is read by default; None if nothing says it."""
+    stated = read_json(path / "tokenizer_config.json").get("model_max_length")
+    known = isinstance(stated, int) and 0 < stated < _NO_LIMIT
+    return _positions(configuration) or (stated if known else None)
 
 
 def _positions(configuration: Mapping[str, Any]) -> int | None:
