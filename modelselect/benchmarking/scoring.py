@@ -14,7 +14,7 @@ from modelselect.benchmarking.results import FEWEST_FOR_MEAN_RANK
 from modelselect.candidates.candidate import Candidate
 from modelselect.candidates.modules import in_evaluation_mode
 from modelselect.errors import Failure
-from modelselect.estimators.posterior import uses_history
+from modelselect.estimators.posterior import history_metrics, uses_history
 from modelselect.evaluation.context import EvaluationContext
 from modelselect.evaluation.recall import observe, recall_context
 from modelselect.evaluation.request import Request
@@ -102,6 +102,7 @@ def remember(
                 history = History(Path(scratch) / f"{number}.sqlite")
                 for other in (other for other in requests if other != name):
                     _record(history, other, tasks[other], requests[other].pool, known[other], recipe)
+                    _record_scores(history, other, requests[other].pool, history_metrics(methods), gathered, names)
                 known_here = recall_context(task, history, pool, methods, recipe, bars)
                 task = ScoringTask(replace(task.context, recall=known_here))
             if task.context.estimators:
@@ -125,6 +126,21 @@ def _record(
     history.record(Result(c.unversioned_id, dataset, ACCURACY, accuracies[c.id], settings) for c in measured)
     if proxy is not None:
         history.keep_proxy(dataset, proxy.id, task.features(proxy))
+
+
+def _record_scores(
+    history: History,
+    dataset: str,
+    pool: Sequence[Candidate],
+    metrics: Sequence[str],
+    gathered: Gathered,
+    names: Mapping[str, str],
+) -> None:
+    """Adds the scores of those estimators whose scores, not the accuracies, a method goes by."""
+    for metric in metrics:
+        scores = gathered.scores.get(metric, {}).get(dataset, {})
+        there = [candidate for candidate in pool if names.get(candidate.id) in scores]
+        history.record(Result(c.unversioned_id, dataset, metric, scores[names[c.id]]) for c in there)
 
 
 def _with_proxy(task: ScoringTask) -> ScoringTask:

@@ -352,6 +352,15 @@ def uses_history(estimator: Estimator) -> bool:
     return "history" in estimator.reads or isinstance(estimator, Weigher)
 
 
+def history_metrics(estimators: Iterable[Estimator]) -> list[str]:
+    """The names of those estimators whose scores on other datasets, not the accuracies, an estimator goes by.
+
+    An estimator says so in an attribute `history_metric`, as `fennec` does.
+    """
+    found = (getattr(estimator, "history_metric", None) for estimator in estimators)
+    return sorted({name for name in found if isinstance(name, str)})
+
+
 def sole_weigher(estimators: Sequence[object]) -> Weigher | None:
     """The one estimator that a pool is ranked by, if it weighs evidence; None for another one, or for several.
 

@@ -16,6 +16,7 @@ from modelselect.benchmarking.measures import FEWEST_FOR_A_FIGURE
 from modelselect.benchmarking.running import benchmark
 from modelselect.errors import InvalidInputError
 from modelselect.estimators.estimator import Estimator
+from modelselect.estimators.posterior import history_metrics
 from modelselect.evaluation.settings import RunKeywords, with_signature
 from modelselect.host.host import get_host
 from modelselect.host.lookup import find_estimator
@@ -204,7 +205,7 @@ def _rounds_of(material: StandIn, settings: RunKeywords) -> _Found:
             truth,
             verify=material.verify if truth is None else None,
             fine_tuning=material.fine_tuning,
-            estimators=[estimators[method.label] for method in methods],
+            estimators=_with_their_history([estimators[method.label] for method in methods]),
             source=source,
             probe_sizes=protocol.probe_sizes or None,
             per_class=protocol.per_class or None,
@@ -226,6 +227,12 @@ def _rounds(methods: Sequence[Method]) -> Iterator[list[Method]]:
             taken.setdefault(method.estimator, method)
         left = [method for method in left if method not in taken.values()]
         yield list(taken.values())
+
+
+def _with_their_history(estimators: Sequence[Estimator]) -> list[Estimator]:
+    """The estimators, and those whose scores on the other datasets they go by."""
+    names = {each.name for each in estimators}
+    return [*estimators, *(find_estimator(metric) for metric in history_metrics(estimators) if metric not in names)]
 
 
 def _estimator(method: Method) -> Estimator:

@@ -14,6 +14,7 @@ from modelselect.errors import InvalidInputError
 from modelselect.evaluation import fine_tuning, gathering
 from modelselect.evaluation.task import ScoringTask
 from modelselect.history import HistoryView
+from modelselect_plugins.estimators.fennec import Fennec
 from tests.benchmarking.conftest import EXPRESSIONS, MODELS, folder, toy
 
 pytestmark = pytest.mark.usefixtures("cache")
@@ -79,6 +80,17 @@ def test_what_goes_by_results_is_shown_those_on_the_other_datasets_alone() -> No
     assert next(r for r in found.table("kendall").rows if r.estimator == "fennec").figures["one"].value > 0.5
     few = ms.benchmark(EXPRESSIONS, {"one": data["one"], "two": data["two"]}, truth, **settings)
     assert "other datasets" in few.table().absent["fennec"]
+
+
+@pytest.mark.filterwarnings("ignore::modelselect.errors.ScoreWarning")
+def test_fennec_in_its_papers_form_is_shown_scores_and_no_accuracy() -> None:
+    data = {name: toy(seed) for seed, name in enumerate(("one", "two", "three"))}
+    truth = {name: {m: 0.5 + 0.08 * i for i, m in enumerate(MODELS[:4])} for name in data}
+    turned = {name: {model: 1 - value for model, value in by_model.items()} for name, by_model in truth.items()}
+    settings: dict[str, Any] = {"estimators": [Fennec(form="paper"), "fda"], "progress": False}
+    found, other = (ms.benchmark(EXPRESSIONS[:4], data, table, **settings) for table in (truth, turned))
+    assert found.scores["fennec"]["one"].keys() == set(MODELS[:4])
+    assert found.scores["fennec"] == other.scores["fennec"]
 
 
 class SizeOfHistory(ms.Estimator):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,11 +19,13 @@ NEIGHBOURS = 3
 TREES = 100
 
 
-class FennecSettings(Protocol):
-    """The parameters that the phases read, as `Fennec` has them."""
+@dataclass(frozen=True)
+class FennecSettings:
+    """The parameters that the phases read, as `Fennec` has them, and none of them None."""
 
     rank: int
-    penalty: float
+    penalty_models: float
+    penalty_tasks: float
     alpha: float
     by_evidence: bool
     metric: str | None
@@ -31,7 +33,7 @@ class FennecSettings(Protocol):
     leaf: int
     ridge: float
     clusters: int
-    architecture: bool
+    architecture: bool | str
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,7 @@ def fit(fennec: FennecSettings, view: HistoryView, seed: int) -> Phases:
     performance = view.performance(fennec.metric, fennec.scale)
     counts = (~np.isnan(performance)).sum(axis=1)
     warm = counts > 0
-    found = factorise(performance[warm], fennec.rank, fennec.penalty, fennec.penalty, seed=seed)
+    found = factorise(performance[warm], fennec.rank, fennec.penalty_models, fennec.penalty_tasks, seed=seed)
     models, own = _models(found, warm, counts, view.architectures)
     shares = (1 - fennec.alpha) * (own if fennec.by_evidence else np.where(own > 0, 1.0, 0.0))
     weights = np.divide(fennec.alpha, fennec.alpha + shares, out=np.ones(len(own)), where=fennec.alpha + shares > 0)
@@ -194,9 +196,10 @@ def _regression(fennec: FennecSettings, view: HistoryView, performance: Matrix) 
     return candidates @ weights[:split], weights[split:], scale
 
 
-def meta_features(view: HistoryView, clusters: int, architecture: bool) -> Matrix:
+def meta_features(view: HistoryView, clusters: int, architecture: bool | str) -> Matrix:
     """(M, F) meta features of candidates: parameters, layers and, with `architecture`, archi2vec vector and cluster.
 
+    If `architecture` is `"one-hot"`, a column for each different architecture takes the place of vector and cluster.
     Numbers are logarithms, standardised; what is not known is 0, and a column says that it is not.
     """
     from modelselect import archi2vec
@@ -209,10 +212,14 @@ def meta_features(view: HistoryView, clusters: int, architecture: bool) -> Matri
     if architecture and drawn.any():
         units = np.where(drawn[:, None], _units(vectors), 0.0)
         distinct, which = np.unique(units[drawn], axis=0, return_inverse=True)
-        labels = archi2vec.clusters(distinct, min(clusters, len(distinct)))
+        if architecture == "one-hot":
+            labels = np.arange(len(distinct))
+        else:
+            labels = archi2vec.clusters(distinct, min(clusters, len(distinct)))
+            columns.append(units)
         one_hot = np.zeros((len(vectors), labels.max() + 1))
         one_hot[np.flatnonzero(drawn), labels[which.ravel()]] = 1.0
-        columns += [units, one_hot]
+        columns.append(one_hot)
     return np.concatenate(columns, axis=1)
 
 

@@ -7,20 +7,26 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 import modelselect as ms
-from modelselect.errors import NotApplicableError, ScoreWarning
+from modelselect.errors import InvalidInputError, NotApplicableError, ScoreWarning
 from modelselect.estimators.estimator import Cost
-from modelselect.history import HistoryView
-from modelselect_plugins.estimators._phases import Phases
+from modelselect.history import ACCURACY, HistoryView
+from modelselect_plugins.estimators._phases import FennecSettings, Phases
 
 Matrix = NDArray[np.float64]
 
 FEW_DATASETS = 3
+
+_FORMS: dict[str, dict[str, Any]] = {
+    "own": {"by_evidence": True, "metric": None, "scale": "rank", "leaf": 5, "ridge": 1.0},
+    "paper": {"by_evidence": False, "metric": "fda", "scale": "raw", "leaf": 1, "ridge": 0.0},
+}
+"""What parameters that are None stand for."""
 
 
 class Fennec(ms.Estimator):
@@ -43,14 +49,20 @@ class Fennec(ms.Estimator):
         penalty: a, of both penalties.
         alpha: weight of the meta phase for a candidate with one result.
         by_evidence: whether the meta phase has less weight for candidates with more results; else w is alpha for all.
-        metric: an estimator's name, or `accuracy`, for the performance matrix; None for measured accuracies if there
-            are enough, else all estimators' ranks.
-        scale: `rank`, which makes datasets and metrics comparable, or `raw` values of one metric, as in the paper.
+            None for True in the form `"own"` and False in `"paper"`.
+        metric: an estimator's name, or `accuracy`, for the performance matrix. None in the form `"own"` for measured
+            accuracies if there are enough, else all estimators' ranks; in the form `"paper"` for `fda`.
+        scale: `rank`, which makes datasets and metrics comparable, or `raw` values of one metric. None for `rank` in
+            the form `"own"` and `raw` in `"paper"`.
         leaf: minimum number of datasets in a leaf of the forest, or a third of all if that is fewer; with a larger
-            number, a new dataset's vector is nearer to the mean of all.
-        ridge: penalty of the linear regression; 0 for least squares.
+            number, a new dataset's vector is nearer to the mean of all. None for 5 in the form `"own"` and 1 in
+            `"paper"`.
+        ridge: penalty of the linear regression; 0 for least squares. None for 1 in the form `"own"` and 0 in `"paper"`.
         clusters: maximum number of clusters of architectures.
-        architecture: whether the meta phase uses archi2vec's vector and cluster.
+        architecture: whether the meta phase uses archi2vec's vector and cluster; `"one-hot"` for one column for each
+            architecture in their place.
+        form: `"own"` or `"paper"`.
+        penalty_tasks: the penalty of D, if it is another than `penalty` of M.
 
     Components: `fennec` is the score; `transfer` and `meta` are those of the phases, with meta shifted to the level of
     transfer; `certainty`, from 0 to 1, is `n / (n + 1)`: how much the score depends on the candidate's own results. A
@@ -60,11 +72,24 @@ class Fennec(ms.Estimator):
     there is a warning. Datasets can only be distinguished if the history has the proxy's features of them. The ranking
     follows results on other datasets; whether a candidate fits these classes, only its features can show.
 
-    Code and paper: The authors have published no code. The paper's matrix is full and holds raw FDA scores:
-    `scale="raw"`, `metric="fda"`. Here missing entries have no part in the updates. The paper gives every candidate the
-    weight alpha, as does `by_evidence=False`; if candidates have many results, this lowers the agreement
-    (docs/explanation/recall.md). The paper gives neither the number of clusters nor the penalties, nor a method for
-    candidates without history.
+    Code and paper: The authors have published no code. The paper gives neither the number of clusters nor the
+    penalties, nor the size of a leaf of its forest. Its proxy is CLIP. Here the proxy is CLIP if the Hub client has
+    cached it, else a small embedded network, unless `select(proxy=...)` names another. Missing entries of the matrix,
+    which the paper does not have, take no part in the updates. `form="paper"` restores all of the following together:
+
+    - The performance matrix holds measured accuracies if there are enough. The paper's holds FDA scores:
+      `metric="fda"`.
+    - It holds ranks. The paper's holds the scores as they are: `scale="raw"`, which takes one metric (`metric="fda"`).
+    - A candidate with many results has a small share of the meta phase. The paper gives all the weight alpha; if
+      candidates have many results, this lowers the agreement (docs/explanation/recall.md): `by_evidence=False`.
+    - A leaf of the forest has five datasets or more. That of scikit-learn, which the paper seems to use, has one:
+      `leaf=1`.
+    - The linear regression has a penalty. The paper's is plain: `ridge=0.0`.
+    - Both matrices have the same penalty. The paper has one for each: `penalty_tasks=0.1`.
+    - Architectures have the operations that this project traces. The paper has 37 types of nodes. Nothing restores
+      them: they name nodes of one version of PyTorch.
+    - A candidate without results takes its vector from its neighbours. The paper has no such candidates. Nothing
+      restores it: without a vector there is no score.
 
     Source: sections 3.1 to 3.3, equations 4 to 10.
 
@@ -94,13 +119,15 @@ class Fennec(ms.Estimator):
         rank: int = 4,
         penalty: float = 1.0,
         alpha: float = 0.5,
-        by_evidence: bool = True,
+        by_evidence: bool | None = None,
         metric: str | None = None,
-        scale: str = "rank",
-        leaf: int = 5,
-        ridge: float = 1.0,
+        scale: str | None = None,
+        leaf: int | None = None,
+        ridge: float | None = None,
         clusters: int = 20,
-        architecture: bool = True,
+        architecture: bool | Literal["one-hot"] = True,
+        form: Literal["own", "paper"] = "own",
+        penalty_tasks: float | None = None,
     ) -> None:
         self.rank = rank
         self.penalty = penalty
@@ -112,6 +139,39 @@ class Fennec(ms.Estimator):
         self.ridge = ridge
         self.clusters = clusters
         self.architecture = architecture
+        self.form = form
+        self.penalty_tasks = penalty_tasks
+
+    @property
+    def settings(self) -> FennecSettings:
+        """The parameters; where one is None, that of the form.
+
+        Raises:
+            InvalidInputError: `form` or `architecture` is none that there is.
+        """
+        if self.form not in _FORMS:
+            raise InvalidInputError(f"form is {self.form!r}; expected {' or '.join(map(repr, _FORMS))}")
+        if self.architecture not in (True, False, "one-hot"):
+            raise InvalidInputError(f"architecture is {self.architecture!r}; expected True, False or 'one-hot'")
+        chosen = {
+            name: default if getattr(self, name) is None else getattr(self, name)
+            for name, default in _FORMS[self.form].items()
+        }
+        return FennecSettings(
+            rank=self.rank,
+            penalty_models=self.penalty,
+            penalty_tasks=self.penalty if self.penalty_tasks is None else self.penalty_tasks,
+            alpha=self.alpha,
+            clusters=self.clusters,
+            architecture=self.architecture,
+            **chosen,
+        )
+
+    @property
+    def history_metric(self) -> str | None:
+        """The estimator whose scores on other datasets this one goes by; None if it goes by accuracies."""
+        metric = self.settings.metric
+        return None if metric == ACCURACY else metric
 
     def score(self, evidence: ms.Evidence) -> Mapping[str, float]:
         view = evidence.history
@@ -138,17 +198,18 @@ class Fennec(ms.Estimator):
         Raises:
             NotApplicableError: the history holds no results by this metric, or raw ones that cannot be factorised.
         """
-        performance = view.performance(self.metric, self.scale)
+        metric, scale = self.settings.metric, self.settings.scale
+        performance = view.performance(metric, scale)
         known = performance[~np.isnan(performance)]
         if not known.size:
-            what = "results" if self.metric is None else f"results by {self.metric!r}"
+            what = "results" if metric is None else f"results by {metric!r}"
             raise NotApplicableError(
                 f"the transfer history holds no {what}; every select() adds to it, and `modelselect history import` "
                 "brings in what others have measured"
             )
         if known.min() < 0 or not np.isfinite(known.max()):
             raise NotApplicableError(
-                f"the raw values of {self.metric!r} in the transfer history go from {known.min():.3g} to "
+                f"the raw values of {metric!r} in the transfer history go from {known.min():.3g} to "
                 f"{known.max():.3g}, and a non-negative factorisation takes finite ones from 0; use scale='rank'"
             )
         proxy = None if proxy_features is None else np.asarray(proxy_features).mean(axis=0, dtype=np.float64)
@@ -159,7 +220,7 @@ class Fennec(ms.Estimator):
         """The three phases, fitted to the history: all that can be done before a dataset is seen."""
         from modelselect_plugins.estimators._phases import fit
 
-        return view.remembered(("fennec phases", self.key, seed), lambda: fit(self, view, seed))
+        return view.remembered(("fennec phases", self.key, seed), lambda: fit(self.settings, view, seed))
 
     def _recall(self, view: HistoryView, proxy: Matrix | None, seed: int) -> dict[str, dict[str, float]]:
         phases = self.fit(view, seed)

@@ -16,7 +16,7 @@ from sklearn.decomposition import NMF
 
 import modelselect as ms
 from modelselect import archi2vec
-from modelselect.errors import NotApplicableError, ScoreWarning
+from modelselect.errors import InvalidInputError, NotApplicableError, ScoreWarning
 from modelselect.history import ACCURACY, History, HistoryView, Result
 from modelselect.testing.estimators import estimator_checks
 from modelselect_plugins.estimators._factorisation import factorise
@@ -138,6 +138,40 @@ def test_the_meta_phase_is_the_linear_regression_on_meta_features() -> None:
     weights = np.linalg.lstsq(features[pairs[:, 0]], performance[tuple(pairs.T)], rcond=None)[0]
     predicted = features @ weights
     np.testing.assert_allclose(ours - ours.mean(), predicted - predicted.mean(), atol=1e-8)
+
+
+def test_the_papers_form_is_its_parameters_together() -> None:
+    random = np.random.default_rng(0)
+    view = view_of(random.uniform(size=(8, 6)), parameters=10 ** random.uniform(5, 8, 8), metric="fda")
+    one = recalled(view, form="paper")
+    parts = {"by_evidence": False, "metric": "fda", "scale": "raw", "leaf": 1, "ridge": 0.0}
+    for name, expected in recalled(view, **parts).items():
+        np.testing.assert_array_equal(one[name], expected)
+    assert Fennec(form="paper").history_metric == "fda"
+    assert Fennec(form="paper", metric=ACCURACY).history_metric is None
+    assert Fennec().history_metric is None
+    for wrong in ({"form": "code"}, {"architecture": "onehot"}):
+        with pytest.raises(InvalidInputError, match=f"{next(iter(wrong))} is "):
+            recalled(view, **wrong)
+
+
+def test_both_matrices_of_fennec_can_have_penalties_of_their_own() -> None:
+    view = view_of(np.random.default_rng(0).uniform(size=(8, 6)))
+    found = Fennec(penalty=0.1, penalty_tasks=2.0).fit(view).factorisation
+    both = Fennec(penalty=0.1).fit(view).factorisation
+    assert (found.tasks**2).sum() / (found.models**2).sum() < (both.tasks**2).sum() / (both.models**2).sum() / 5
+
+
+def test_one_hot_architectures_have_a_column_for_each_different_one() -> None:
+    graphs = [chain("Convolution", "Relu"), chain("Convolution", "Relu"), chain("Convolution", "Add", "Relu")]
+    view = view_of(np.full((3, 2), 0.5), graphs={f"zoo:m{i}": graph for i, graph in enumerate(graphs)})
+    features = meta_features(view, 20, "one-hot")
+    plain = meta_features(view, 20, False)
+    added = features[:, plain.shape[1] :]
+    assert added.shape == (3, 2)
+    assert (added.sum(axis=1) == 1).all()
+    assert (added[0] == added[1]).all()
+    assert (added[0] != added[2]).any()
 
 
 def test_the_score_is_the_phases_weighted_by_alpha_as_in_the_paper_or_by_the_evidence() -> None:
