@@ -46,6 +46,7 @@ class EvaluationContext:
         half: about half of the probe's rows, which are scored, too.
         costs: whether latency, throughput and memory are measured.
         limits: what a candidate may cost at most.
+        fields: evidence fields that are wanted beyond those of the estimators.
     """
 
     probe: Probe
@@ -65,6 +66,7 @@ class EvaluationContext:
     half: Nested | None = None
     costs: bool = False
     limits: Limits = field(default_factory=Limits)
+    fields: frozenset[str] = frozenset()
     _keys: dict[Estimator, str] = field(default_factory=dict, repr=False, init=False)
 
     @property
@@ -74,8 +76,8 @@ class EvaluationContext:
 
     @property
     def wanted(self) -> frozenset[str]:
-        """The evidence fields that the estimators want, all together."""
-        return frozenset().union(*(estimator.reads for estimator in self.estimators))
+        """The evidence fields that are wanted, by the estimators or beyond them."""
+        return self.fields.union(*(estimator.reads for estimator in self.estimators))
 
     def key_of(self, estimator: Estimator) -> str:
         """The estimator's key. A key reads the estimator's code: once a run, not once a candidate."""
