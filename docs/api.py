@@ -52,7 +52,7 @@ GROUPS: Mapping[str, Group] = {
     "scores": Group(
         "Scores and agreement",
         "Estimators on arrays, and how well two rankings agree.",
-        ("score", "score_pool", "standard_error", "Evidence", "agreement", "Agreement"),
+        ("features", "score", "score_pool", "standard_error", "Evidence", "agreement", "Agreement"),
     ),
     "benchmark": Group("Benchmarks", "Estimators compared with known fine-tuning results.", ("benchmark", "Benchmark")),
     "reproduce": Group(

@@ -10,6 +10,7 @@ from .candidates.backbone import Backbone as Backbone
 from .candidates.candidate import Candidate as Candidate
 from .candidates.zoo import Zoo as Zoo
 from .estimators.estimator import Estimator as Estimator
+from .evaluation.features import features as features
 from .evidence.evidence import Evidence as Evidence
 from .executor import Executor as Executor
 from .executor import Outcome as Outcome
@@ -57,6 +58,7 @@ __all__ = [
     "archi2vec",
     "benchmark",
     "errors",
+    "features",
     "hookimpl",
     "load",
     "plan",

@@ -48,7 +48,7 @@ def used_before(tmp_path_factory: pytest.TempPathFactory) -> Path:
         path = folder / "images" / ("dark" if row % 2 else "light") / f"{row}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.effect_noise((32, 32), 20 + 5 * row).point(lambda value, row=row: value // (1 + row % 2)).save(path)
-    for command in (["zoos"], ["search", "timm:*"], ["search", "torchvision:*"], SELECT, CHOOSE):
+    for command in (["zoos"], ["search", "timm:*"], ["search", "torchvision:*"], ["reproduce", "list"], SELECT, CHOOSE):
         run(command, folder)
     return folder
 
@@ -89,6 +89,7 @@ def run(command: list[str], folder: Path) -> set[str]:
         ["plugins"],
         ["pools"],
         ["report", "board.json"],
+        ["reproduce", "list"],
         ["search", "embedded:*"],
         ["search", "timm:resnet18*"],
         ["search", "torchvision:resnet18"],

@@ -18,9 +18,14 @@ from modelselect.estimators.posterior import Pool
 from modelselect.evidence.evidence import Evidence
 from modelselect.host.host import get_host
 from modelselect.host.lookup import ALL_ESTIMATORS, choose_estimators
+from modelselect.report.plots import agreement_against_time, scores_against_accuracies
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from rich.console import Console, ConsoleOptions, RenderResult
+
+PLOTS = ("scores", "time")
+"""The figures of a benchmark."""
 
 
 class Benchmark(BenchmarkResults):
@@ -174,7 +179,8 @@ class Benchmark(BenchmarkResults):
         What it says beyond that (`BenchmarkTable.protocol`) is in its details.
 
         Args:
-            measure: `"weighted_kendall"`, `"kendall"`, `"spearman"`, `"pearson"` or `"top1_regret"`.
+            measure: an attribute of `Agreement`: `"weighted_kendall"`, `"weighted_kendall_itm"`, `"kendall"`,
+                `"spearman"`, `"pearson"`, `"pairwise_accuracy"`, `"top1_regret"`, `"topk_regret"` (of three), ...
             resamples: number of resamples of the bootstrap; 0 for no intervals.
             seed: of the bootstrap, the sub-pools and the draws of test rows.
             reference: the estimator whose figures all others are compared with in the details; None for `evidence`,
@@ -189,6 +195,30 @@ class Benchmark(BenchmarkResults):
                 f"resamples is {resamples!r}; expected a number of resamples such as 1000, or 0 for no intervals"
             )
         return BenchmarkTable.of(judge(self, find_measure(measure), resamples, seed, reference))
+
+    def plot(self, kind: str = "scores", *, measure: str = "weighted_kendall") -> Figure:
+        """A figure of matplotlib: `pip install "modelselect-automl[plots]"`.
+
+        Args:
+            kind: `"scores"`: score against accuracy, a panel for each estimator and dataset; `"time"`: the mean
+                agreement of each estimator against the time that it takes for one model.
+            measure: for `"time"`, an attribute of `Agreement`.
+
+        Raises:
+            InvalidInputError: there is no such kind or measure, or there are no times.
+        """
+        if kind not in PLOTS:
+            raise InvalidInputError(f"kind is {kind!r}; expected one of {', '.join(PLOTS)}")
+        points = {
+            estimator: {
+                dataset: {model: (score, self.truth[dataset][model]) for model, score in by_model.items()}
+                for dataset, by_model in by_dataset.items()
+            }
+            for estimator, by_dataset in self.scores.items()
+        }
+        if kind == "scores":
+            return scores_against_accuracies(points)
+        return agreement_against_time(points, self.seconds, measure)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         yield self.table()

@@ -13,10 +13,14 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
+from modelselect.agreement import agreement
 from modelselect.errors import UnknownNameError
 
 Vector = NDArray[np.float64]
 Counts = NDArray[np.int64]
+
+SHORTLIST = 3
+"""The `k` of `topk_regret`, as by default in `modelselect.agreement`."""
 
 FEWEST_FOR_A_FIGURE = 2
 """Models: a single one has no order."""
@@ -32,7 +36,7 @@ class Measure:
         higher_is_better: False for a loss.
         points: whether the figure has the unit of the truth, and is shown in percentage points.
         resampled: computes (B,) figures from (n,) scores, (n,) true values and (B, n) counts of how often each
-            candidate was drawn. A figure is 0 if all drawn candidates have the same score or the same true value.
+            candidate was drawn. A correlation is 0 if all drawn candidates have the same score or the same true value.
     """
 
     name: str
@@ -76,18 +80,47 @@ def weighted_kendall(scores: Vector, truth: Vector, counts: Counts) -> Vector:
     >>> weighted_kendall(scores, truth, np.array([[1, 1, 1], [2, 0, 3]])).round(3).tolist()
     [0.182, 1.0]
     """
+    return (_ranked_by(scores, truth, scores, truth, counts) + _ranked_by(truth, scores, scores, truth, counts)) / 2
+
+
+def weighted_kendall_by_truth(scores: Vector, truth: Vector, counts: Counts) -> Vector:
+    """As `weighted_kendall`, with ranks by the true values alone."""
+    return _ranked_by(truth, scores, scores, truth, counts)
+
+
+def _ranked_by(first: Vector, second: Vector, scores: Vector, truth: Vector, counts: Counts) -> Vector:
+    """Weighted Kendall with ranks by the first values; the second ones break ties."""
     harmonic = np.concatenate([[0.0], np.cumsum(1 / np.arange(1, counts.sum(axis=1).max(initial=0) + 1))])
-    agreeing, in_scores, in_truth = _pairs(scores, truth, counts)
+    order = np.lexsort((second, first))[::-1]
+    drawn = counts[:, order]
+    ends = np.cumsum(drawn, axis=1)
+    weights = np.empty(counts.shape)
+    weights[:, order] = harmonic[ends] - harmonic[ends - drawn]
+    return _ratio(*(np.einsum("bn,bn->b", weights, sums) for sums in _pairs(scores, truth, counts)))
 
-    def ranked_by(first: Vector, second: Vector) -> Vector:
-        order = np.lexsort((second, first))[::-1]
-        drawn = counts[:, order]
-        ends = np.cumsum(drawn, axis=1)
-        weights = np.empty(counts.shape)
-        weights[:, order] = harmonic[ends] - harmonic[ends - drawn]
-        return _ratio(*(np.einsum("bn,bn->b", weights, sums) for sums in (agreeing, in_scores, in_truth)))
 
-    return (ranked_by(scores, truth) + ranked_by(truth, scores)) / 2
+def weighted_kendall_itm(scores: Vector, truth: Vector, counts: Counts) -> Vector:
+    """Equation 1 of the ITM paper: a pair weighs 1/(G_i + G_j), where G = 1 is the truly best.
+
+    Equal true values share their mean rank, and a pair that is equal on either side, such as two copies of a candidate,
+    counts as 0 in the numerator alone.
+    """
+    above = (truth[:, None] > truth[None, :]).astype(float)
+    equal = (truth[:, None] == truth[None, :]).astype(float)
+    ranks = counts @ above + (counts @ equal + 1) / 2
+    signs = np.sign(scores[:, None] - scores[None, :]) * np.sign(truth[:, None] - truth[None, :])
+    agreeing, total = np.zeros(len(counts)), np.zeros(len(counts))
+    for i in range(len(truth)):  # one candidate at a time, so that memory stays small
+        weights = counts[:, i, None] * counts / (ranks[:, i, None] + ranks)
+        agreeing += weights @ signs[i]
+        total += weights.sum(axis=1) - counts[:, i] / (2 * ranks[:, i])  # a copy is no pair with itself
+    found: Vector = np.divide(agreeing, total, out=np.zeros(len(counts)), where=total > 0)
+    return found
+
+
+def pairwise_accuracy(scores: Vector, truth: Vector, counts: Counts) -> Vector:
+    """(Kendall's tau-b + 1) / 2: without ties the share of pairs in the right order."""
+    return (kendall(scores, truth, counts) + 1) / 2
 
 
 def kendall(scores: Vector, truth: Vector, counts: Counts) -> Vector:
@@ -117,6 +150,19 @@ def top1_regret(scores: Vector, truth: Vector, counts: Counts) -> Vector:
     chosen = counts * (scores == first[:, None])
     taken: Vector = best - (chosen * truth).sum(axis=1) / chosen.sum(axis=1)
     return taken
+
+
+def topk_regret(scores: Vector, truth: Vector, counts: Counts) -> Vector:
+    """The best true value minus the best of the `SHORTLIST` candidates predicted best; the mean over ties."""
+    best: Vector = np.where(counts > 0, truth, -np.inf).max(axis=1)
+    if len(np.unique(scores)) < len(scores):
+        each = (agreement(np.repeat(scores, drawn), np.repeat(truth, drawn), k=SHORTLIST) for drawn in counts)
+        return np.array([found.topk_regret for found in each])
+    order = np.argsort(-scores)
+    drawn = counts[:, order]
+    listed = (np.cumsum(drawn, axis=1) - drawn < SHORTLIST) & (drawn > 0)
+    taken: Vector = np.where(listed, truth[order], -np.inf).max(axis=1)
+    return best - taken
 
 
 def _pairs(scores: Vector, truth: Vector, counts: Counts) -> tuple[Vector, Vector, Vector]:
@@ -149,10 +195,14 @@ MEASURES: Mapping[str, Measure] = MappingProxyType(
         measure.name: measure
         for measure in (
             Measure("weighted_kendall", "weighted Kendall", True, False, weighted_kendall),
+            Measure("weighted_kendall_by_truth", "weighted Kendall by truth", True, False, weighted_kendall_by_truth),
+            Measure("weighted_kendall_itm", "weighted Kendall of ITM", True, False, weighted_kendall_itm),
             Measure("kendall", "Kendall", True, False, kendall),
             Measure("spearman", "Spearman", True, False, spearman),
             Measure("pearson", "Pearson", True, False, pearson),
+            Measure("pairwise_accuracy", "pairwise accuracy", True, False, pairwise_accuracy),
             Measure("top1_regret", "top-1 regret", False, True, top1_regret),
+            Measure("topk_regret", f"top-{SHORTLIST} regret", False, True, topk_regret),
         )
     }
 )

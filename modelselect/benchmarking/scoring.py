@@ -62,7 +62,7 @@ def without_history(request: Request, bars: Progress) -> Iterator[ScoringTask]:
     modules = [module for zoo in request.own_zoos.values() for module in zoo.modules]
     with in_evaluation_mode(*modules), InputCache.temporary(request.store.path / "spool") as spool:
         plain = replace(request, methods=[e for e in request.methods if not uses_history(e)])
-        yield _with_proxy(ScoringTask(plain.context(spool, bars.reports(request.runner.isolated))))
+        yield _with_proxy(ScoringTask(plain.context(spool, bars.reports(request.runner.isolated))), request)
 
 
 def remember(
@@ -87,7 +87,7 @@ def remember(
             modules = [module for zoo in request.own_zoos.values() for module in zoo.modules]
             stack.enter_context(in_evaluation_mode(*modules))
             spool = stack.enter_context(InputCache.temporary(request.store.path / "spool"))
-            tasks[name] = _with_proxy(ScoringTask(replace(request, methods=methods).context(spool)))
+            tasks[name] = _with_proxy(ScoringTask(replace(request, methods=methods).context(spool)), request)
         for number, (name, request) in enumerate(requests.items()):
             pool = [candidate for candidate in request.pool if candidate.id in known[name]]
             task = tasks[name]
@@ -143,11 +143,11 @@ def _record_scores(
         history.record(Result(c.unversioned_id, dataset, metric, scores[names[c.id]]) for c in there)
 
 
-def _with_proxy(task: ScoringTask) -> ScoringTask:
-    """The task, with the default proxy if an estimator reads a proxy's features."""
+def _with_proxy(task: ScoringTask, request: Request) -> ScoringTask:
+    """The task, with the caller's proxy or the default one if an estimator reads a proxy's features."""
     if "proxy_features" not in task.context.wanted:
         return task
-    return ScoringTask(replace(task.context, proxy=observe(task, None, None)))
+    return ScoringTask(replace(task.context, proxy=observe(task, None, request.settings.proxy)))
 
 
 def assess(

@@ -26,6 +26,7 @@ from modelselect.cli.demo import demo
 from modelselect.cli.doctor import doctor
 from modelselect.cli.embed import embed
 from modelselect.cli.estimators import estimators
+from modelselect.cli.features import features
 from modelselect.cli.listings import plugins, pools, search, store, zoos
 from modelselect.cli.new import new
 from modelselect.cli.predict import predict
@@ -85,6 +86,7 @@ for command in (
     report,
     benchmark,
     reproduce,
+    features,
     search,
     embed,
     estimators,

@@ -13,6 +13,7 @@ from modelselect.evaluation.settings import BenchmarkKeywords, rows_or_all
 
 if TYPE_CHECKING:
     from modelselect.benchmarking.benchmark import Benchmark
+    from modelselect.verification.recipe import FineTuning
 
 
 @with_settings(BenchmarkKeywords, shown={"estimators": "all"})
@@ -58,7 +59,11 @@ def benchmark(
         list[str] | None, typer.Option(help="A column's name in the CSV file: accuracy=top1; may be repeated.")
     ] = None,
     measure: Annotated[
-        str, typer.Option(help="weighted_kendall, kendall, spearman, pearson or top1_regret.")
+        str,
+        typer.Option(
+            help="weighted_kendall, weighted_kendall_by_truth, weighted_kendall_itm, kendall, spearman, pearson, "
+            "pairwise_accuracy, top1_regret or topk_regret (of 3)."
+        ),
     ] = "weighted_kendall",
     resamples: Annotated[int, typer.Option(help="Resamples of the bootstrap; 0 for no intervals.")] = 1000,
     reference: Annotated[
@@ -77,41 +82,42 @@ def benchmark(
             "--output", "-o", help="Also write the table: .md, .tex, .html, .csv, .json or .txt; may be repeated."
         ),
     ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="Also write a figure, such as figure.png.", show_default=False)
+    ] = None,
+    plot_kind: Annotated[
+        str, typer.Option(help="What --plot shows: scores (against accuracies) or time (against agreement).")
+    ] = "scores",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
     verbose: VerboseFlag = False,
     **options: Any,
 ) -> None:
     """Judge estimators by known fine-tuning results."""
     from modelselect.benchmarking import rendering, running
-    from modelselect.benchmarking.benchmark import Benchmark
+    from modelselect.benchmarking.benchmark import PLOTS
     from modelselect.benchmarking.measures import find_measure
     from modelselect.benchmarking.table import check_suffix
     from modelselect.benchmarking.truth import write_truth
     from modelselect.cli.terminal import check_writable, note
     from modelselect.errors import InvalidInputError
     from modelselect.store.files import write_text
-    from modelselect.verification.recipe import FineTuning
 
     find_measure(measure)  # errors are reported before the work, not after it
     for path in output or []:
         check_suffix(path)
         check_writable(path, "--output")
     check_writable(save_truth, "--save-truth")
+    check_writable(plot, "--plot")
+    if plot_kind not in PLOTS:
+        raise InvalidInputError(f"--plot-kind is {plot_kind!r}; expected one of {', '.join(PLOTS)}")
     columns = _columns(column)
     settings = meant(options, BenchmarkKeywords)
     found: Benchmark
     if scores is not None:
         if candidates is not None or verify is not None:
             raise InvalidInputError("--scores judges existing scores; leave out the candidates and --verify")
-        if probe_sizes is not None or per_class is not None or seeds != 1:
-            raise InvalidInputError(
-                "--scores judges existing scores; leave out --probe-sizes, --per-class and --seeds, which draw probes"
-            )
-        if truth is None:
-            raise InvalidInputError(
-                "--scores also needs the known accuracies; add --truth FILE.csv, which may be the same file"
-            )
-        found = Benchmark.of_scores(scores, truth, columns=columns, models=models)
+        draws = probe_sizes is not None or per_class is not None or seeds != 1
+        found = _of_scores(scores, truth, columns, models, draws)
     else:
         if models is not None:
             raise InvalidInputError("--models describes the models of --scores; candidates bring their own facts")
@@ -119,13 +125,6 @@ def benchmark(
         if candidates is None or not datasets:
             raise InvalidInputError(
                 "expected candidates and datasets: modelselect benchmark 'dir:models/*' data/a data/b --truth truth.csv"
-            )
-        given = {"epochs": epochs, "trials": trials, "patience": patience}
-        recipe: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-        if recipe and verify is None:
-            raise InvalidInputError(
-                f"--{next(iter(recipe))} applies to fine-tuning, but no candidate is fine-tuned; add "
-                f"--verify full (or head, lora), or leave out --{next(iter(recipe))}"
             )
         found = running.benchmark(
             [candidates, *(more or [])],
@@ -136,7 +135,7 @@ def benchmark(
             probe_sizes=sizes[0],
             per_class=sizes[1],
             seeds=seeds,
-            fine_tuning=FineTuning(**recipe),
+            fine_tuning=_recipe(verify, epochs=epochs, trials=trials, patience=patience),
             **settings,
         )
     if save_truth is not None:
@@ -146,6 +145,9 @@ def benchmark(
     for path in output or []:
         table.save(path, intervals=not no_intervals, detail=detail)
         note(f"table written to {path}", settings)
+    if plot is not None:
+        found.plot(plot_kind, measure=measure).savefig(plot, dpi=110)
+        note(f"plot written to {plot}", settings)
     if as_json:
         say_json(table.to_json())
         return
@@ -154,6 +156,42 @@ def benchmark(
     with answering():
         screen = console()
         screen.print(table.to_rich(not no_intervals and rendering.width(table) <= screen.width, detail))
+
+
+def _of_scores(
+    scores: Path, truth: str | None, columns: dict[str, str] | None, models: Path | None, draws: bool
+) -> Benchmark:
+    """The benchmark of scores that exist already; `draws` says whether options ask for further probes."""
+    from modelselect.benchmarking.benchmark import Benchmark
+    from modelselect.errors import InvalidInputError
+
+    if draws:
+        raise InvalidInputError(
+            "--scores judges existing scores; leave out --probe-sizes, --per-class and --seeds, which draw probes"
+        )
+    if truth is None:
+        raise InvalidInputError(
+            "--scores also needs the known accuracies; add --truth FILE.csv, which may be the same file"
+        )
+    return Benchmark.of_scores(scores, truth, columns=columns, models=models)
+
+
+def _recipe(verify: str | None, **given: Any) -> FineTuning:
+    """The recipe of fine-tuning that the options mean.
+
+    Raises:
+        InvalidInputError: there are such options, and no candidate is fine-tuned.
+    """
+    from modelselect.errors import InvalidInputError
+    from modelselect.verification.recipe import FineTuning
+
+    recipe = {name: value for name, value in given.items() if value is not None}
+    if recipe and verify is None:
+        raise InvalidInputError(
+            f"--{next(iter(recipe))} applies to fine-tuning, but no candidate is fine-tuned; add "
+            f"--verify full (or head, lora), or leave out --{next(iter(recipe))}"
+        )
+    return FineTuning(**recipe)
 
 
 def _numbers(option: str, given: str | None, example: str) -> list[Any] | None:

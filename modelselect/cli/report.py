@@ -10,6 +10,9 @@ import typer
 from modelselect.cli import history
 from modelselect.cli.streams import say
 
+PLOTS = ("cost", "scores", "time")
+"""Kinds of `Leaderboard.plot` that need nothing but the leaderboard."""
+
 
 def report(
     source: Annotated[str, typer.Argument(metavar="BOARD", help="A file that select --json wrote, or hub:owner/name.")],
@@ -37,13 +40,20 @@ def report(
             show_default=False,
         ),
     ] = None,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", help="Write a figure instead, such as figure.png.", show_default=False)
+    ] = None,
+    plot_kind: Annotated[
+        str, typer.Option("--plot-kind", help="What --plot shows: cost (score against parameters), scores or time.")
+    ] = "cost",
     push: Annotated[
         str | None,
         typer.Option("--push", help="Push to this dataset repository on the Hub: owner/name.", show_default=False),
     ] = None,
     private: Annotated[bool, typer.Option("--private", help="Make a new repository on the Hub private.")] = False,
 ) -> None:
-    """Write a leaderboard as a web page, as Markdown or as a table; or push it to the Hub."""
+    """Write a leaderboard as a web page, as Markdown, as a table or as a figure; or push it to the Hub."""
+    from modelselect.cli.terminal import check_writable
     from modelselect.errors import InvalidInputError
     from modelselect.leaderboard.leaderboard import Leaderboard
     from modelselect.store.files import write_text
@@ -53,6 +63,14 @@ def report(
     if script is not None:
         say(board.script(script), nl=False)
         return
+    if plot is not None:
+        if plot_kind not in PLOTS:
+            raise InvalidInputError(f"--plot-kind is {plot_kind!r}; expected one of {', '.join(PLOTS)}")
+        check_writable(plot, "--plot")
+        board.plot(kind=plot_kind).savefig(plot, dpi=110)
+        typer.echo(f"plot written to {plot}", err=True)
+        if output is None and push is None:
+            return
     if push is not None:
         typer.echo(f"pushed: {board.push_to_hub(push, private=private or None)}", err=True)
         if output is None:

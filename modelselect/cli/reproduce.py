@@ -24,6 +24,10 @@ def reproduce(
         int | None, typer.Option(help="Probes to draw, for means and deviations.", show_default="as published")
     ] = None,
     download: Annotated[bool, typer.Option("--download", help="Download candidates and datasets.")] = False,
+    proxy: Annotated[
+        str | None,
+        typer.Option(help="The candidate that describes datasets to fennec, rsa and dds.", show_default="as published"),
+    ] = None,
     output: Annotated[
         list[Path] | None,
         typer.Option("--output", "-o", help="Also write the figures: .md, .csv, .json or .txt; may be repeated."),
@@ -40,20 +44,20 @@ def reproduce(
     **options: Any,
 ) -> None:
     """Run a published experiment, and compare figures."""
+    if name == LIST:  # needs none of what follows
+        _list(as_json)
+        return
     from modelselect.cli.streams import answering, say_json
     from modelselect.cli.terminal import check_writable, console, note
     from modelselect.reproducing import running
     from modelselect.reproducing.reproduction import check_suffix
 
-    if name == LIST:
-        _list(as_json)
-        return
     for path in output or []:
         check_suffix(path)
         check_writable(path, "--output")
     check_writable(plot, "--plot")
     settings = meant(options, RunKeywords)
-    found: Reproduction = running.reproduce(name, scale=scale, seeds=seeds, download=download, **settings)
+    found: Reproduction = running.reproduce(name, scale=scale, seeds=seeds, download=download, proxy=proxy, **settings)
     for path in output or []:
         found.save(path)
         note(f"figures written to {path}", settings)

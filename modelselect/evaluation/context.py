@@ -49,6 +49,7 @@ class EvaluationContext:
         limits: what a candidate may cost at most.
         recipe: the recipe of fine-tuning, whose memory is estimated.
         method: what fine-tuning trains.
+        fields: evidence fields that are wanted beyond those of the estimators.
     """
 
     probe: Probe
@@ -70,6 +71,7 @@ class EvaluationContext:
     limits: Limits = field(default_factory=Limits)
     recipe: FineTuning = field(default_factory=FineTuning)
     method: str = "full"
+    fields: frozenset[str] = frozenset()
     _keys: dict[Estimator, str] = field(default_factory=dict, repr=False, init=False)
 
     @property
@@ -79,8 +81,8 @@ class EvaluationContext:
 
     @property
     def wanted(self) -> frozenset[str]:
-        """The evidence fields that the estimators want, all together."""
-        return frozenset().union(*(estimator.reads for estimator in self.estimators))
+        """The evidence fields that are wanted, by the estimators or beyond them."""
+        return self.fields.union(*(estimator.reads for estimator in self.estimators))
 
     def key_of(self, estimator: Estimator) -> str:
         """The estimator's key. A key reads the estimator's code: once a run, not once a candidate."""

@@ -109,7 +109,7 @@ class Request:
             methods=chosen
             + [registered(host, n) for n, e in host.estimators.items() if e.is_static and n not in named],
             probe=probe,
-            source=None if settings.source is None else draw(settings.source),
+            source=None if settings.source is None else draw(settings.source, size=settings.source_rows),
             pool=pool,
             offer=offer,
             own_zoos=own_zoos,

@@ -146,6 +146,20 @@ def rows_or_all(text: Any) -> int | None:
     return None if str(text).lower() in ALL_ROWS else int(text)
 
 
+def _source_rows_of(text: Any) -> int | str:
+    """What `--source-size` means: a number of rows, or `all`."""
+    rows = rows_or_all(text)
+    return ALL_ROWS[0] if rows is None else rows
+
+
+def _source_rows(name: str, value: Any) -> int | str | None:
+    if value == ALL_ROWS[0]:
+        return ALL_ROWS[0]
+    check = whole("2 or more rows, 'all', or None for as many as probe_size", lambda rows: rows >= 2, optional=True)
+    rows: int | None = check(name, value)
+    return rows
+
+
 def _is_truth(value: Any) -> bool:
     """True for True, False, 0, 1 and NumPy's own truth values. Their name tells, since NumPy is not loaded here."""
     return (isinstance(value, int) and value in (0, 1)) or type(value).__name__ in ("bool_", "bool")
@@ -224,6 +238,12 @@ class Settings:
         Option(int, shown="twice PIL's bound"),
     )
     source: Any = setting(None, unchecked, "A dataset like the one that candidates were pre-trained on.", Option(str))
+    source_size: int | str | None = setting(
+        None,
+        _source_rows,
+        "Maximum number of rows of --source, or 'all'.",
+        Option(str, shown="as --probe-size", parser=_source_rows_of, metavar="INTEGER|all"),
+    )
     device: str = setting("auto", unchecked, "auto, cpu, cuda or cuda:N.", Option(str))
     executor: str | Executor = setting(
         "local",
@@ -416,6 +436,13 @@ class Settings:
         return Bounds.of(self.max_download, given)
 
     @property
+    def source_rows(self) -> int | None:
+        """Number of rows of `source`, at most; None for all."""
+        if isinstance(self.source_size, str):
+            return None
+        return self.probe_size if self.source_size is None else self.source_size
+
+    @property
     def measures_costs(self) -> bool:
         """Whether candidates are timed on this device."""
         return self.costs or self.max_latency_ms is not None
@@ -450,6 +477,27 @@ class RunKeywords(TypedDict, total=False):
     progress: bool
 
 
+class FeatureKeywords(TypedDict, total=False):
+    """The keywords of `select()` that `features()` takes."""
+
+    probe_size: int | None
+    input: str | tuple[str, str] | None
+    label: str | None
+    split: str | None
+    max_corrupt: float
+    max_pixels: int | None
+    source: Any
+    source_size: int | str | None
+    device: str
+    cache_dir: str | os.PathLike[str] | None
+    trust_remote_code: bool
+    seed: int
+    batch_size: int | None
+    precision: str
+    compile: bool
+    progress: bool
+
+
 class BenchmarkKeywords(RunKeywords, total=False):
     """The keywords that `select()`, `plan()` and `benchmark()` share. A test holds them to the fields of `Settings`."""
 
@@ -461,6 +509,8 @@ class BenchmarkKeywords(RunKeywords, total=False):
     max_corrupt: float
     max_pixels: int | None
     source: Any
+    source_size: int | str | None
+    proxy: str | Candidate | None
     fine_tuning: FineTuning | None
 
 
@@ -477,7 +527,6 @@ class Keywords(BenchmarkKeywords, total=False):
     max_download: str | float | None
     max_time: str | float | None
     confirm: Callable[[str], bool] | None
-    proxy: str | Candidate | None
     budget: Budget | str | int | None
     confidence: float
     costs: bool
@@ -501,7 +550,6 @@ NOT_IN_BENCHMARK: Mapping[str, str] = MappingProxyType(
         "max_download": "every candidate with a known accuracy is scored; give fewer candidates instead",
         "max_time": "every candidate with a known accuracy is scored; give fewer candidates instead",
         "confirm": "no bounds are checked",
-        "proxy": "each dataset is shown to the default proxy",
         "budget": "every candidate is scored on all rows of the probe; give a smaller probe_size instead",
         "confidence": "there is no budget that could end early",
         "costs": "benchmark() compares estimators, not candidates; measure costs with select()",

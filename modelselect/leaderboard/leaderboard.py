@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self, overload
 
 from modelselect.errors import LeaderboardError
+from modelselect.evidence.evidence import Evidence
 from modelselect.host.lookup import added_sections
 from modelselect.hub import LARGEST
 from modelselect.leaderboard import publishing, scripts
@@ -20,7 +21,7 @@ from modelselect.ranking.ranking import Ranking
 from modelselect.ranking.table import rich_table
 from modelselect.ranking.text import html_table, latex, markdown
 from modelselect.report.answer import Kept, closing_lines
-from modelselect.report.figure import draw
+from modelselect.report.figure import PlotSettings, draw
 from modelselect.report.markdown import markdown as report_in_markdown
 from modelselect.report.model_card import model_card
 from modelselect.report.names import display_names, ranked_by
@@ -155,19 +156,40 @@ class Leaderboard(Ranking):
         """A LaTeX tabular (package booktabs) of the columns that hold a value; text from outside is escaped."""
         return latex(self)
 
-    def plot(self, cost: str = "parameters") -> Figure:
-        """Score against cost, with the Pareto front: the candidates that no other candidate beats in both.
+    def plot(
+        self,
+        cost: str = "parameters",
+        *,
+        kind: str = "cost",
+        accuracies: Mapping[str, float] | None = None,
+        measure: str = "weighted_kendall",
+        evidence: Mapping[str, Evidence] | None = None,
+        plane: str = "tsne",
+        seed: int = 0,
+    ) -> Figure:
+        """A figure of the leaderboard. It needs matplotlib: `pip install "modelselect-automl[plots]"`.
 
         Args:
-            cost: one of `COSTS`, such as `"parameters"`, `"macs"` or `"latency_ms"`.
+            cost: for `kind="cost"`, one of `COSTS`, such as `"parameters"`, `"macs"` or `"latency_ms"`.
+            kind: `"cost"`: score against cost, with the Pareto front, the candidates that no other candidate beats in
+                both; `"scores"`: the scores of each estimator against accuracies after fine-tuning; `"time"`: the
+                agreement of each estimator with these accuracies against the time that it takes for one candidate;
+                `"features"`: the features of each candidate in the plane, coloured by class.
+            accuracies: for `"scores"` and `"time"`, the accuracy of each candidate by id or by name; None for those
+                that this run measured (`top_k`).
+            measure: for `"time"`, an attribute of `Agreement`.
+            evidence: for `"features"`, what `modelselect.features` gives for a list of candidates.
+            plane: for `"features"`, `"tsne"`, or `"umap"` if umap-learn is installed.
+            seed: for `"features"`, of the map into the plane.
 
         Returns:
             A matplotlib figure, which a notebook shows.
 
         Raises:
-            InvalidInputError: fewer than two ranked candidates have a known cost, or matplotlib is missing.
+            InvalidInputError: an argument cannot be used, fewer than two candidates have what the figure needs, or
+                matplotlib is missing.
         """
-        return draw(self, cost)
+        return draw(self, kind, PlotSettings(cost, accuracies, measure, evidence, plane, seed))
 
     def report(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,16 +100,20 @@ def find_dataset(expression: str) -> NamedDataset:
 
 
 def _is_cached(repository: str) -> bool:
-    import datasets
-    import huggingface_hub
+    """Whether the Hub's client or `datasets` holds the repository. `datasets` is not imported: that takes seconds."""
+    from huggingface_hub import constants
 
+    datasets = sys.modules.get("datasets")
+    kept = os.environ.get("HF_DATASETS_CACHE") or Path(constants.HF_HOME) / "datasets"
+    kept = kept if datasets is None else datasets.config.HF_DATASETS_CACHE
     places = (
-        Path(huggingface_hub.constants.HF_HUB_CACHE) / f"datasets--{repository.replace('/', '--')}",
-        Path(datasets.config.HF_DATASETS_CACHE) / repository.replace("/", "___"),
+        Path(constants.HF_HUB_CACHE) / f"datasets--{repository.replace('/', '--')}",
+        Path(kept) / repository.replace("/", "___"),
     )
     return any(place.is_dir() for place in places)
 
 
+_NO_COPY = "no copy on the Hub is known"
 _SEVERAL = "its images have several labels each, and a probe has one label for each row"
 
 DATASETS: Mapping[str, NamedDataset] = MappingProxyType(
@@ -129,6 +134,8 @@ DATASETS: Mapping[str, NamedDataset] = MappingProxyType(
             NamedDataset("cars", "Stanford Cars", "tanganke/stanford_cars", 196, 8_144, 2 * _GIGABYTE),
             NamedDataset("cifar10", "CIFAR-10", "uoft-cs/cifar10", 10, 50_000, _GIGABYTE // 7, "img", "label"),
             NamedDataset("cifar100", "CIFAR-100", "uoft-cs/cifar100", 100, 50_000, _GIGABYTE // 7, "img", "fine_label"),
+            NamedDataset("cub200", "CUB-200-2011", "", 200, 5_994, _GIGABYTE, obstacle=_NO_COPY),
+            NamedDataset("dogs", "Stanford Dogs", "", 120, 12_000, _GIGABYTE, obstacle=_NO_COPY),
             NamedDataset("dtd", "Describable Textures", "tanganke/dtd", 47, 3_760, _GIGABYTE // 2),
             NamedDataset("eurosat", "EuroSAT", "tanganke/eurosat", 10, 21_600, _GIGABYTE // 10),
             NamedDataset(
@@ -149,6 +156,7 @@ DATASETS: Mapping[str, NamedDataset] = MappingProxyType(
                 needs="the terms on its page have to be accepted",
             ),
             NamedDataset("mnist", "MNIST", "ylecun/mnist", 10, 60_000, _GIGABYTE // 50),
+            NamedDataset("nabirds", "NABirds", "", 555, 23_929, 9 * _GIGABYTE, obstacle=_NO_COPY),
             NamedDataset("pets", "Oxford-IIIT Pets", "timm/oxford-iiit-pet", 37, 3_680, _GIGABYTE, label="label"),
             NamedDataset("resisc", "RESISC45", "timm/resisc45", 45, 18_900, _GIGABYTE // 2),
             NamedDataset("sun397", "SUN397", "tanganke/sun397", 397, 19_850, 37 * _GIGABYTE),

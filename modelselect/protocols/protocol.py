@@ -24,11 +24,13 @@ class Method:
         label: the row's name in the published table.
         estimator: the registered name.
         settings: arguments of the estimator's class; the others keep their defaults.
+        proxy: the candidate whose features describe the dataset, in this row alone; None for that of the protocol.
     """
 
     label: str
     estimator: str
     settings: Mapping[str, Any] = field(default_factory=dict)
+    proxy: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +143,10 @@ class Protocol:
         per_class: further sizes of the probe, in rows of each class.
         seeds: number of probes of each size.
         source: the dataset of pre-training, for methods that read it.
-        source_size: number of its rows.
+        source_size: number of its rows; None for all.
+        proxy: the candidate whose features describe the dataset, for methods that read them; None for the default.
+        fine_tuning: how accuracies are measured where there is no truth: arguments of `modelselect.FineTuning`, and
+            perhaps `method`, which is `full`, `head` or `lora`; None if only a truth will do.
         hours: rough time of a whole run on one GPU, without downloads.
         quick: by estimator, the settings that make it quick on a stand-in.
         training: a training to watch, in place of scores.
@@ -166,7 +171,9 @@ class Protocol:
     per_class: tuple[int, ...] = ()
     seeds: int = 1
     source: str | None = None
-    source_size: int = 2000
+    source_size: int | None = 2000
+    proxy: str | None = None
+    fine_tuning: Mapping[str, Any] | None = None
     hours: float = 1.0
     quick: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     training: Training | None = None

@@ -23,7 +23,7 @@ from modelselect.protocols.protocol import (
     Values,
 )
 
-_TABLES = {"experiment", "method", "published", "truth", "training", "architectures"}
+_TABLES = {"experiment", "method", "published", "truth", "training", "architectures", "fine_tuning"}
 
 
 def read_protocols(path: Path, truths: Mapping[str, TruthTable] = MappingProxyType({})) -> list[Protocol]:
@@ -92,6 +92,7 @@ def _protocol(path: Path, document: str, truths: Mapping[str, TruthTable], table
         published=tuple(_published(path, each) for each in table.get("published", [])),
         training=_made(Training, table.get("training")),
         architectures=_made(Architectures, table.get("architectures")),
+        fine_tuning=None if (given := table.get("fine_tuning")) is None else {k: _frozen(v) for k, v in given.items()},
     )
 
 

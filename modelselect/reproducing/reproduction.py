@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelselect.errors import InvalidInputError
 from modelselect.protocols.protocol import MEAN, Protocol
+from modelselect.report.plots import agreement_against_time, scores_against_accuracies
 from modelselect.store.files import write_text
 from modelselect.utils.text import UNKNOWN, WIDEST, csv_cell, escaped, plain_text, printable
 from modelselect.verification.dynamics import plot_dynamics
@@ -202,45 +203,12 @@ class Reproduction:
             return plot_dynamics(self.curves, path)
         if not self.points:
             raise InvalidInputError(f"{self.protocol.name} has no scores to plot")
-        figure = self._scores() if kind == "scores" else self._time()
+        if kind == "scores":
+            figure = scores_against_accuracies(self.points)
+        else:
+            figure = agreement_against_time(self.points, self.seconds, self.protocol.measures[0])
         if path is not None:
             figure.savefig(Path(path), dpi=110)
-        return figure
-
-    def _scores(self) -> Any:
-        from matplotlib.figure import Figure
-
-        datasets = list(dict.fromkeys(name for by_dataset in self.points.values() for name in by_dataset))
-        size = (2.6 * len(datasets), 2.2 * len(self.points))
-        figure = Figure(figsize=size, layout="constrained")
-        panels = figure.subplots(len(self.points), len(datasets), squeeze=False)
-        for row, (method, by_dataset) in zip(panels, self.points.items(), strict=True):
-            for panel, dataset in zip(row, datasets, strict=True):
-                known = by_dataset.get(dataset, {})
-                panel.scatter(
-                    [score for score, _ in known.values()], [100 * truth for _, truth in known.values()], s=14
-                )
-                panel.set_title(f"{method}, {dataset}", fontsize="small")
-                panel.tick_params(labelsize="x-small")
-        figure.supxlabel("score")
-        figure.supylabel("accuracy after fine-tuning (%)")
-        return figure
-
-    def _time(self) -> Any:
-        from matplotlib.figure import Figure
-
-        figure = Figure(figsize=(5, 3.5), layout="constrained")
-        panel = figure.subplots()
-        for method, seconds in self.seconds.items():
-            found = self.figure(method)
-            if found.ours is not None:
-                panel.scatter([seconds], [found.ours], s=20)
-                panel.annotate(
-                    method, (seconds, found.ours), fontsize="small", xytext=(4, 3), textcoords="offset points"
-                )
-        panel.set_xscale("log")
-        panel.set_xlabel("seconds for one model, without the forward pass")
-        panel.set_ylabel(self.protocol.measures[0].replace("_", " "))
         return figure
 
     def _shown(self, every: bool) -> Sequence[ReproducedFigure]:

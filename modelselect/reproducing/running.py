@@ -45,6 +45,7 @@ def reproduce(
     scale: str = "paper",
     seeds: int | None = None,
     download: bool = False,
+    proxy: str | None = None,
     **settings: Unpack[RunKeywords],
 ) -> Reproduction:
     """Runs a published experiment, and shows our figures next to the published ones.
@@ -58,6 +59,8 @@ def reproduce(
             figures of a stand-in say that the protocol runs, and nothing about a method.
         seeds: number of probes; None for the number in the protocol.
         download: whether candidates and datasets may be downloaded.
+        proxy: the candidate whose features describe each dataset, for methods that read them (`fennec`, `rsa`, `dds`);
+            None for that of the protocol, else the default one.
         settings: keywords of `select()`: device, executor, cache_dir, trust_remote_code, seed, batch_size, precision,
             compile, progress.
 
@@ -72,6 +75,7 @@ def reproduce(
     0.9703
     """
     chosen = get_host().protocol(protocol) if isinstance(protocol, str) else protocol
+    chosen = chosen if proxy is None else replace(chosen, proxy=proxy)
     if scale not in SCALES:
         raise InvalidInputError(f"scale is {scale!r}; expected one of {', '.join(SCALES)}")
     if seeds is not None and (not isinstance(seeds, int) or seeds < 1):
@@ -80,6 +84,8 @@ def reproduce(
         return _compared(chosen, scale)
     if scale == "small":
         material = stand_in(chosen, settings.get("trust_remote_code", False))
+        if proxy is not None:
+            material = replace(material, protocol=replace(material.protocol, proxy=proxy))
         if seeds is not None:
             material = replace(material, protocol=replace(material.protocol, seeds=seeds))
         notes: tuple[str, ...] = (f"A stand-in: {material.note}. Its figures say nothing about a method.",)
@@ -114,24 +120,39 @@ def _material(protocol: Protocol, download: bool) -> tuple[StandIn, tuple[str, .
     names = [*needs.datasets, *(needs.datasets_away if download else ())]
     table = protocol.truth
     known = {} if table is None else table.accuracies
-    datasets = {name: given for name, given in protocol.datasets.items() if name in names and name in known}
+    measured = protocol.fine_tuning if table is None else None
+    datasets = {
+        name: given
+        for name, given in protocol.datasets.items()
+        if name in names and (name in known or measured is not None)
+    }
     notes = [] if needs.is_complete or download else needs.sentences()
     notes += [
-        f"No accuracies are known on {name}." for name in names if name in protocol.datasets and name not in known
+        f"No accuracies are known on {name}." for name in names if name in protocol.datasets and name not in datasets
     ]
     if len(candidates) < FEWEST_CANDIDATES or not datasets:
         raise InvalidInputError(_advice(protocol, needs.sentences()))
+    source = _source_of(protocol, download)
+    if source != protocol.source:
+        notes.append(f"{protocol.source} is not here, so methods that read source data have no figures.")
+    chosen = replace(protocol, candidates=tuple(candidate.unversioned_id for candidate in candidates))
+    if measured is not None:
+        recipe = FineTuning(**{name: value for name, value in measured.items() if name != "method"})
+        return StandIn(chosen, datasets, None, measured.get("method", "full"), recipe, source, ""), tuple(notes)
+    models = {} if table is None else table.models
     truth = {
-        name: {(table.models.get(model, model) if table else model): value for model, value in by_model.items()}
+        name: {models.get(model, model): value for model, value in by_model.items()}
         for name, by_model in known.items()
         if name in datasets
     }
-    source = protocol.source
-    if source is not None and source.startswith(PREFIX) and not (find_dataset(source).is_here or download):
-        source = None
-        notes.append(f"{protocol.source} is not here, so methods that read source data have no figures.")
-    chosen = replace(protocol, candidates=tuple(candidate.unversioned_id for candidate in candidates))
     return StandIn(chosen, datasets, truth, None, FineTuning(), source, ""), tuple(notes)
+
+
+def _source_of(protocol: Protocol, download: bool) -> str | None:
+    """The dataset of pre-training, if it is here or may be downloaded."""
+    source = protocol.source
+    away = source is not None and source.startswith(PREFIX) and not (find_dataset(source).is_here or download)
+    return None if away else source
 
 
 def _advice(protocol: Protocol, sentences: Sequence[str]) -> str:
@@ -207,6 +228,7 @@ def _rounds_of(material: StandIn, settings: RunKeywords) -> _Found:
             fine_tuning=material.fine_tuning,
             estimators=_with_their_history([estimators[method.label] for method in methods]),
             source=source,
+            proxy=methods[0].proxy or protocol.proxy,
             probe_sizes=protocol.probe_sizes or None,
             per_class=protocol.per_class or None,
             seeds=protocol.seeds,
@@ -220,11 +242,13 @@ def _rounds_of(material: StandIn, settings: RunKeywords) -> _Found:
 
 
 def _rounds(methods: Sequence[Method]) -> Iterator[list[Method]]:
+    """The methods in parts: in one part each estimator is there once, and all have the same proxy."""
     left = list(methods)
     while left:
         taken: dict[str, Method] = {}
         for method in left:
-            taken.setdefault(method.estimator, method)
+            if method.proxy == left[0].proxy:
+                taken.setdefault(method.estimator, method)
         left = [method for method in left if method not in taken.values()]
         yield list(taken.values())
 

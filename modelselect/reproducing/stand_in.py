@@ -83,6 +83,7 @@ def stand_in(protocol: Protocol, trust_remote_code: bool) -> StandIn:
         per_class=(4,) if protocol.per_class else (),
         seeds=min(protocol.seeds, 1 if several else 2),
         source_size=ROWS,
+        proxy=None,
         methods=tuple(_quick(protocol, method) for method in _few(protocol.methods)),
         training=None if protocol.training is None else _TRAINING,
     )
@@ -100,8 +101,8 @@ def _few(methods: Sequence[Method]) -> list[Method]:
 
 
 def _quick(protocol: Protocol, method: Method) -> Method:
-    """The method with settings that make it quick, if the protocol has such settings for its estimator."""
-    return replace(method, settings={**method.settings, **protocol.quick.get(method.estimator, {})})
+    """The method with the default proxy, and with settings that make it quick, if the protocol has such settings."""
+    return replace(method, proxy=None, settings={**method.settings, **protocol.quick.get(method.estimator, {})})
 
 
 def lab_folder() -> Path | None:

@@ -58,6 +58,7 @@ def select(dataset: Any, candidates: Any = None, **settings: Unpack[Keywords]) -
         max_pixels: images with more pixels are not read. None for twice PIL's `MAX_IMAGE_PIXELS`.
         source: a dataset like the one that the candidates were pre-trained on, for estimators that need source
             evidence. With None, zoos provide it for the candidates whose source data they know.
+        source_size: rows of `source`, at most, or `"all"`; None for as many as `probe_size`.
         device: `"auto"`, `"cpu"`, `"cuda"` or `"cuda:1"`.
         executor: `"local"`, `"process"` (a crash costs one candidate only), or an `Executor`.
         cache_dir: the folder of the store; None for the user's cache folder.

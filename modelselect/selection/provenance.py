@@ -51,7 +51,13 @@ def provenance(request: Request, state: State, begun: Begun, budget: Mapping[str
         "fingerprint": context.probe.fingerprint,
         "ranked_by": [estimator.name for estimator in chosen],
         "estimators": {
-            e.name: {"key": e.key, "parameters": e.parameters, "about": _first_line(e), "citation": e.citation}
+            e.name: {
+                "key": e.key,
+                "parameters": e.parameters,
+                "about": _first_line(e),
+                "citation": e.citation,
+                "seconds": _mean_seconds(e, state),
+            }
             for e in request.methods
         },
         "settings": _settings(request, state),
@@ -66,6 +72,13 @@ def provenance(request: Request, state: State, begun: Begun, budget: Mapping[str
         "seconds": time.perf_counter() - begun.clock,
         "from_store": sum(result.reused for result in state.results.values() if isinstance(result, ScoringResult)),
     }
+
+
+def _mean_seconds(estimator: Estimator, state: State) -> float | None:
+    """The time of an estimator for one candidate, without the forward pass; None if it has no score."""
+    found = [r.estimator_seconds.get(estimator.name) for r in state.results.values() if isinstance(r, ScoringResult)]
+    known = [seconds for seconds in found if seconds is not None]
+    return sum(known) / len(known) if known else None
 
 
 def _first_line(estimator: Estimator) -> str:

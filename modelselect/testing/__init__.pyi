@@ -4,6 +4,7 @@ from .classes import EstimatorTests as EstimatorTests
 from .classes import ExecutorTests as ExecutorTests
 from .classes import ExtractorTests as ExtractorTests
 from .classes import PoolTests as PoolTests
+from .classes import ProtocolTests as ProtocolTests
 from .classes import ReportSectionTests as ReportSectionTests
 from .classes import ZooTests as ZooTests
 from .commands import check_command as check_command
@@ -22,6 +23,8 @@ from .extractors import check_extractor as check_extractor
 from .extractors import extractor_checks as extractor_checks
 from .pools import check_pool as check_pool
 from .pools import pool_checks as pool_checks
+from .protocols import check_protocol as check_protocol
+from .protocols import protocol_checks as protocol_checks
 from .report_sections import check_report_section as check_report_section
 from .report_sections import report_section_checks as report_section_checks
 from .zoos import check_zoo as check_zoo
@@ -36,6 +39,7 @@ __all__ = [
     "ExecutorTests",
     "ExtractorTests",
     "PoolTests",
+    "ProtocolTests",
     "ReportSectionTests",
     "ZooTests",
     "check_command",
@@ -44,6 +48,7 @@ __all__ = [
     "check_executor",
     "check_extractor",
     "check_pool",
+    "check_protocol",
     "check_report_section",
     "check_zoo",
     "command_checks",
@@ -53,6 +58,7 @@ __all__ = [
     "executor_checks",
     "extractor_checks",
     "pool_checks",
+    "protocol_checks",
     "random_evidence",
     "report_section_checks",
     "zoo_checks",

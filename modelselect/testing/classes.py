@@ -19,6 +19,7 @@ from modelselect.candidates.zoo import Zoo
 from modelselect.estimators.estimator import Estimator
 from modelselect.executor import Executor
 from modelselect.extraction.extractor import Extractor
+from modelselect.protocols.protocol import Protocol
 from modelselect.ranking.ranking import Ranking
 from modelselect.ranking.report_section import ReportSection
 from modelselect.testing.checks import Check, run_checks
@@ -28,6 +29,7 @@ from modelselect.testing.estimators import estimator_checks
 from modelselect.testing.executors import executor_checks
 from modelselect.testing.extractors import extractor_checks
 from modelselect.testing.pools import pool_checks
+from modelselect.testing.protocols import protocol_checks
 from modelselect.testing.report_sections import report_section_checks
 from modelselect.testing.zoos import zoo_checks
 
@@ -175,6 +177,24 @@ class PoolTests(PluginTests):
     @classmethod
     def checks(cls) -> Iterable[Check]:
         return () if cls.pool is None else pool_checks(cls.pool, *cls.zoos)
+
+
+class ProtocolTests(PluginTests):
+    """The checks of a protocol, as tests.
+
+    Attributes:
+        protocol: the instance to be registered.
+        zoos: zoos in which its candidates are searched for.
+        estimators: estimators that must take the settings of its methods.
+    """
+
+    protocol: ClassVar[Protocol | None] = None
+    zoos: ClassVar[tuple[Zoo, ...]] = ()
+    estimators: ClassVar[tuple[Estimator, ...]] = ()
+
+    @classmethod
+    def checks(cls) -> Iterable[Check]:
+        return () if cls.protocol is None else protocol_checks(cls.protocol, cls.zoos, cls.estimators)
 
 
 class ReportSectionTests(PluginTests):

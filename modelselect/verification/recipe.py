@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from modelselect.errors import InvalidInputError
 from modelselect.extraction.devices import PRECISIONS
@@ -23,6 +23,9 @@ METHODS: Mapping[str, str] = MappingProxyType(
 """Which weights can be trained."""
 
 OPTIMIZERS = ("adamw", "sgd")
+
+TIED: Literal["tied"] = "tied"
+"""Stands for the head's learning rate: that of the backbone, training by training."""
 
 
 class Rates(NamedTuple):
@@ -44,7 +47,8 @@ class FineTuning:
     Attributes:
         epochs: maximum number of passes over the training rows.
         backbone_learning_rate: peak rate of the pre-trained weights (with LoRA: of the adapters), or several to try.
-        head_learning_rate: peak rate of the new linear head, or several to try.
+        head_learning_rate: peak rate of the new linear head, or several to try; `"tied"`: in every training that of the
+            backbone, so that four rates and four weight decays are 16 trainings instead of 64.
         weight_decay: of matrices and kernels, or several to try; biases and normalisation layers have none.
         batch_size: rows in one step. If memory is short, a step is computed in smaller parts.
         warm_up: share of all steps in which the learning rates rise from zero.
@@ -63,11 +67,13 @@ class FineTuning:
 
     >>> FineTuning(backbone_learning_rate=(1e-5, 1e-4), weight_decay=(0.0, 0.01)).trainings
     4
+    >>> FineTuning(backbone_learning_rate=(0.1, 0.01), head_learning_rate="tied").grid[1]
+    Rates(backbone=0.01, head=0.01, weight_decay=0.01)
     """
 
     epochs: int = 20
     backbone_learning_rate: float | tuple[float, ...] = 1e-4
-    head_learning_rate: float | tuple[float, ...] = 3e-3
+    head_learning_rate: float | tuple[float, ...] | Literal["tied"] = 3e-3
     weight_decay: float | tuple[float, ...] = 0.01
     batch_size: int = 32
     warm_up: float = 0.1
@@ -81,13 +87,16 @@ class FineTuning:
 
     def __post_init__(self) -> None:
         for name in ("backbone_learning_rate", "head_learning_rate", "weight_decay"):
-            if isinstance(value := getattr(self, name), Sequence):
+            if isinstance(value := getattr(self, name), Sequence) and not isinstance(value, str):
                 object.__setattr__(self, name, tuple(value))
         rates, heads = _choices(self.backbone_learning_rate), _choices(self.head_learning_rate)
         rules: dict[str, tuple[bool, str]] = {
             "epochs": (_whole(self.epochs, 1), "an integer of at least 1"),
             "backbone_learning_rate": (_numbers(rates, above=0), "a number above 0, or several to try"),
-            "head_learning_rate": (_numbers(heads, above=0), "a number above 0, or several to try"),
+            "head_learning_rate": (
+                self.is_tied or _numbers(heads, above=0),
+                f"a number above 0, several to try, or {TIED!r}",
+            ),
             "weight_decay": (_numbers(_choices(self.weight_decay)), "a number of 0 or more, or several to try"),
             "batch_size": (_whole(self.batch_size, 2), "an integer of at least 2: batch normalisation needs two rows"),
             "warm_up": (_number(self.warm_up) and self.warm_up < 1, "from 0 up to, but not including, 1"),
@@ -109,6 +118,11 @@ class FineTuning:
             )
 
     @property
+    def is_tied(self) -> bool:
+        """True if the head's learning rate is that of the backbone."""
+        return self.head_learning_rate == TIED
+
+    @property
     def is_grid(self) -> bool:
         """True if several values of a rate are given."""
         return any(
@@ -119,8 +133,11 @@ class FineTuning:
     @property
     def grid(self) -> tuple[Rates, ...]:
         """Every combination of the given values; one if there is only one value of each."""
-        values = (self.backbone_learning_rate, self.head_learning_rate, self.weight_decay)
-        return tuple(Rates(*point) for point in itertools.product(*map(_choices, values)))
+        backbones, decays = _choices(self.backbone_learning_rate), _choices(self.weight_decay)
+        if self.head_learning_rate == TIED:
+            return tuple(Rates(rate, rate, decay) for rate, decay in itertools.product(backbones, decays))
+        heads = _choices(self.head_learning_rate)
+        return tuple(Rates(*point) for point in itertools.product(backbones, heads, decays))
 
     @property
     def trainings(self) -> int:
@@ -159,7 +176,7 @@ def check_method(method: str) -> None:
         )
 
 
-def _choices(value: float | tuple[float, ...]) -> tuple[float, ...]:
+def _choices(value: Any) -> tuple[Any, ...]:
     return value if isinstance(value, tuple) else (value,)
 
 

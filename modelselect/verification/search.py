@@ -75,7 +75,7 @@ def search(job: Job, part: int, folder: Path, report: Report | None = None) -> t
         reasons = [trial.user_attrs["failure"] for trial in study.trials if "failure" in trial.user_attrs]
         raise CandidateError(f"none of the {count} trials finished. The last one failed: {reasons[-1]}")
     best = study.best_trial
-    rates = _points(job)[0]._replace(**best.params)
+    rates = _tied(job, _points(job)[0]._replace(**best.params))
     checkpoint = Checkpoint(folder / f"trial-{best.number}.pt")
     return train_in_memory(job, rates, best.user_attrs["part"], checkpoint), rates, count
 
@@ -167,8 +167,11 @@ def _points(job: Job) -> list[Rates]:
 def _suggested(job: Job, trial: optuna.trial.Trial) -> Rates:
     """A trial's rates: one of the given combinations, or values around the given ones."""
     points = _points(job)
-    values = {}
+    values: dict[str, float] = {}
     for name in Rates._fields:
+        if name == "head" and job.settings.is_tied and job.method != "head":
+            values[name] = values["backbone"]
+            continue
         choices = sorted({getattr(point, name) for point in points})
         if len(choices) > 1:
             values[name] = trial.suggest_categorical(name, choices)
@@ -176,7 +179,12 @@ def _suggested(job: Job, trial: optuna.trial.Trial) -> Rates:
             values[name] = trial.suggest_float(name, choices[0] / SPAN, choices[0] * SPAN, log=True)
         else:
             values[name] = choices[0]
-    return Rates(**values)
+    return _tied(job, Rates(**values))
+
+
+def _tied(job: Job, rates: Rates) -> Rates:
+    """The rates, with that of the backbone for the head where the recipe ties the two and both are trained."""
+    return rates._replace(head=rates.backbone) if job.settings.is_tied and job.method != "head" else rates
 
 
 def _study(job: Job, folder: Path) -> optuna.Study:

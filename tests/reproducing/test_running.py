@@ -74,8 +74,8 @@ def test_a_protocol_that_lacks_downloads_says_what_and_how_much() -> None:
         InvalidInputError, match=r"11 candidates and the datasets .*cifar10 .*GB\).*--download.*--scale"
     ):
         ms.reproduce("blog-cifar10", progress=False)
-    with pytest.raises(InvalidInputError, match=r"cannot be run: .*28 of the 32 networks.*scale='small'"):
-        ms.reproduce("fennec-parc", progress=False)
+    with pytest.raises(InvalidInputError, match=r"cannot be run: .*20 of the 60 architectures.*scale='small'"):
+        ms.reproduce("fennec-own", progress=False)
     with pytest.raises(UnknownNameError, match="blog-cifar10"):
         ms.reproduce("blog-cifar")
     with pytest.raises(InvalidInputError, match="scale is 'large'"):
@@ -163,3 +163,22 @@ def test_figures_are_written_and_plotted(tmp_path: Path) -> None:
         found.plot("pie")
     with pytest.raises(InvalidInputError, match="no epoch was recorded"):
         found.plot("dynamics")
+
+
+def test_accuracies_are_measured_where_no_truth_is_known_and_each_row_has_its_proxy(tmp_path: Path) -> None:
+    methods = (
+        Method("letters", "rsa", proxy="embedded:plain.letters"),
+        Method("shapes", "rsa", proxy="embedded:mobilenet.shapes"),
+        Method("K", "knn"),
+    )
+    grid = {"epochs": 2, "backbone_learning_rate": (1e-3, 1e-2), "head_learning_rate": "tied", "method": "head"}
+    protocol = replace(
+        own_protocol(tmp_path), truth=None, published=(), methods=methods, measures=("kendall",), fine_tuning=grid
+    )
+    found = ms.reproduce(protocol, cache_dir=tmp_path / "store", device="cpu", progress=False)
+    assert {figure.method for figure in found.figures if figure.ours is not None} == {"letters", "shapes", "K"}
+    (truth,) = [found.provenance["truth"]]
+    assert truth["verify"] == "head"
+    assert truth["fine_tuning"]["head_learning_rate"] == "tied"
+    points = [found.points[label]["one"] for label in ("letters", "shapes")]
+    assert {m: score for m, (score, _) in points[0].items()} != {m: score for m, (score, _) in points[1].items()}

@@ -57,3 +57,15 @@ def test_every_setting_outside_its_range_is_refused(wrong: dict[str, Any]) -> No
 def test_two_ways_to_search_at_once_are_refused() -> None:
     with pytest.raises(InvalidInputError, match="Give either trials or several values"):
         FineTuning(trials=4, weight_decay=(0.0, 0.1))
+
+
+def test_a_tied_grid_has_the_trainings_of_the_paper() -> None:
+    rates, decays = (0.1, 0.01, 0.001, 0.0001), (0.01, 0.001, 0.0001, 0.00001)
+    tied = FineTuning(backbone_learning_rate=rates, head_learning_rate="tied", weight_decay=decays)
+    assert tied.trainings == 16
+    assert {(point.backbone, point.weight_decay) for point in tied.grid} == {(r, d) for r in rates for d in decays}
+    assert all(point.head == point.backbone for point in tied.grid)
+    free = FineTuning(backbone_learning_rate=rates, head_learning_rate=rates, weight_decay=decays)
+    assert free.trainings == 64
+    with pytest.raises(InvalidInputError, match=r"head_learning_rate='bound'.*or 'tied'"):
+        FineTuning(head_learning_rate="bound")  # type: ignore[arg-type]

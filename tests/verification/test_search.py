@@ -13,6 +13,7 @@ from optuna.storages.journal import JournalFileBackend
 from torch import nn
 
 from modelselect.errors import CandidateError, OutOfMemoryError
+from modelselect.verification import search as search_module
 from modelselect.verification import verify
 from tests.verification.material import (
     DIMENSIONS,
@@ -154,3 +155,25 @@ def test_a_search_whose_journal_is_damaged_anyhow_ends_as_if_it_never_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     check_damaged_journals(tmp_path, monkeypatch, 200)
+
+
+def test_tied_rates_are_the_same_in_every_training() -> None:
+    tried: list[tuple[float, float]] = []
+    original = search_module.train_in_memory
+
+    def noted(job: Any, rates: Any, *arguments: Any) -> Any:
+        tried.append((rates.backbone, rates.head))
+        return original(job, rates, *arguments)
+
+    settings = replace(HARD, epochs=2, backbone_learning_rate=(1e-4, 0.02), head_learning_rate="tied")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(search_module, "train_in_memory", noted)
+        grid = verify(backbone(), rows(20), rows(30, seed=1), settings)
+        around = verify(
+            backbone(), rows(20), rows(30, seed=1), replace(settings, backbone_learning_rate=1e-3, trials=4)
+        )
+    assert grid.trials == 2
+    assert grid.head_learning_rate == grid.backbone_learning_rate
+    assert around.head_learning_rate == around.backbone_learning_rate
+    assert len({backbone for backbone, _ in tried}) > 4
+    assert all(backbone == head for backbone, head in tried)

@@ -54,23 +54,32 @@ FOUNDATION = (
 
 PARC = ("resnet50", "resnet18", "googlenet", "alexnet")
 PARC_SOURCES = ("nabird", "oxford_pets", "cub200", "caltech101", "stanford_dogs", "voc2007", "cifar10")
+"""The datasets that PARC's authors trained networks on, beyond ImageNet. The weights are in an archive of theirs."""
 
 FENNEC = (
-    "torchvision:alexnet.IMAGENET1K_V1",
-    "torchvision:vgg19.IMAGENET1K_V1",
-    "torchvision:resnet18.IMAGENET1K_V1",
-    "torchvision:regnet_x_400mf.IMAGENET1K_V1",
-    "torchvision:densenet121.IMAGENET1K_V1",
-    "torchvision:inception_v3.IMAGENET1K_V1",
-    "torchvision:efficientnet_b0.IMAGENET1K_V1",
-    "torchvision:resnext50_32x4d.IMAGENET1K_V1",
-    "torchvision:mobilenet_v2.IMAGENET1K_V1",
-    "timm:hrnet_w18_small.ms_in1k",
-    "timm:seresnet50.a1_in1k",
+    "alexnet",
+    "zfnet",
+    "vgg19",
+    "resnet18",
+    "preresnet18",
+    "resnext14_16x4d",
+    "seresnet50",
+    "senet16",
+    "airnet50_1x64d_r2",
+    "scnet50",
+    "regnetx002",
+    "diracnet18v2",
+    "densenet121",
+    "hrnet_w18_small_v1",
+    "shakeshakeresnet20_2x16d_cifar10",
+    "shufflenet_g1_w1",
+    "mobilenet_w1",
+    "igcv3_w1",
+    "inceptionv3",
+    "efficientnet_b0",
 )
-"""Networks of architectures that the paper lists, with other weights than the paper's."""
+"""One network of each of the 20 families of table 5: the one whose number of parameters the table prints."""
 
-_ARCHIVE = "models.zip of the authors of PARC: https://github.com/dbolya/parc"
 _IMGCLSMOB = "pytorchcv: https://github.com/osmr/imgclsmob"
 
 
@@ -80,8 +89,8 @@ def _torchvision(names: tuple[str, ...]) -> tuple[str, ...]:
 
 @hookimpl
 def modelselect_register_pools() -> list[Pool]:
-    parc = {f"{name}_{source}": _ARCHIVE for name in PARC for source in PARC_SOURCES}
-    fennec = {"94 of 105 networks": f"{_IMGCLSMOB}; the paper does not list them all"}
+    parc = tuple(f"checkpoint:parc-{name}-{source}" for name in PARC for source in PARC_SOURCES)
+    fennec = {"85 of 105 networks": f"{_IMGCLSMOB}; the paper names one of each family, and how many there are"}
     simmim = {"simmim-vit-b16": "https://github.com/microsoft/SimMIM; its architecture is in no zoo"}
 
     def pool(name: str, summary: str, members: tuple[str, ...], absent: dict[str, str] | None = None) -> Pool:
@@ -100,6 +109,15 @@ def modelselect_register_pools() -> list[Pool]:
             tuple(f"checkpoint:{name}" for name in SELF_SUPERVISED),
         ),
         pool("papers-foundation", "The foundation models of ITM, but for SimMIM.", FOUNDATION, simmim),
-        pool("papers-parc", "The four ImageNet networks of PARC's 32.", _torchvision(PARC), parc),
-        pool("papers-fennec", "Eleven architectures of Fennec's 105 networks.", FENNEC, fennec),
+        pool(
+            "papers-parc",
+            "The 32 networks of PARC, four architectures on eight datasets.",
+            (*_torchvision(PARC), *parc),
+        ),
+        pool(
+            "papers-fennec",
+            "The twenty networks that Fennec names of its 105.",
+            tuple(f"pytorchcv:{name}" for name in FENNEC),
+            fennec,
+        ),
     ]

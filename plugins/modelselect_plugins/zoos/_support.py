@@ -7,6 +7,7 @@ import fnmatch
 import importlib
 import importlib.util
 import json
+import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -206,6 +207,17 @@ def keep_registry(library: str, document: Mapping[str, Any]) -> None:
 def _registry_key(library: str) -> str | None:
     versions = numeric_versions((library, "torch", "torchvision", "modelselect-automl"))
     return Store.key("registry", library=library, versions=versions) if library in versions else None
+
+
+def torch_checkpoints() -> Path:
+    """The folder in which torch keeps weights that it has downloaded.
+
+    torch is asked only if it is imported already, since importing it takes seconds.
+    """
+    if (torch := sys.modules.get("torch")) is not None:
+        return Path(torch.hub.get_dir()) / "checkpoints"
+    home = os.environ.get("TORCH_HOME") or os.path.join(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "torch")
+    return Path(home).expanduser() / "hub" / "checkpoints"
 
 
 def unknown_name(zoo: str, name: str, known: Iterable[str]) -> ExpressionError:

@@ -2,7 +2,7 @@
 
 A file of weights alone does not say how to build its network; the architecture is named in the expression. Training
 scripts put names before those of the network (`module.encoder_q.`, `backbone.`, ...); the zoo finds them. Only tensors
-are unpickled. The self-supervised networks that published benchmarks use are known by name: `checkpoint:moco-v2`.
+are unpickled. Networks that published benchmarks use are known by name: `checkpoint:moco-v2`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from modelselect import Candidate, Zoo, hookimpl
 from modelselect.candidates.backbone import Backbone
 from modelselect.candidates.modules import weights_digest
 from modelselect.candidates.preprocessing import ImagePreprocessing
-from modelselect.candidates.readers import WholeOutput
+from modelselect.candidates.readers import HeadInput, WholeOutput
 from modelselect.errors import CandidateError, ExpressionError, did_you_mean
 from modelselect_plugins.zoos._support import (
     first_missing,
@@ -30,6 +30,7 @@ from modelselect_plugins.zoos._support import (
     one_line,
     required,
     split_settings,
+    torch_checkpoints,
     unknown_name,
     unsafe_pickle,
     with_settings,
@@ -58,6 +59,25 @@ _FOLLOWED = (
 
 _FACEBOOK = "https://dl.fbaipublicfiles.com"
 _DROPBOX = "https://www.dropbox.com/sh/87d24jqsl6ra7t2"
+_PARC = (
+    "https://gtvault-my.sharepoint.com/:u:/g/personal/jhoffman68_gatech_edu/"
+    "EQLLyM-kQsBNqYYWjW-l6NMBSCCuOouP8tStz5vOqutJYg, 'All Trained Models' of https://github.com/dbolya/parc"
+)
+_PARC_NETWORKS = {  # width of the features, and parameters without the classifier
+    "resnet50": (2048, 23_508_032),
+    "resnet18": (512, 11_176_512),
+    "googlenet": (1024, 5_599_904),
+    "alexnet": (4096, 57_003_840),
+}
+_PARC_SOURCES = {
+    "nabird": 555,
+    "oxford_pets": 37,
+    "cub200": 200,
+    "caltech101": 101,
+    "stanford_dogs": 120,
+    "voc2007": 21,
+    "cifar10": 10,
+}
 _SALESFORCE = "https://storage.googleapis.com/sfr-pcl-data-research/PCL_checkpoint"
 
 
@@ -71,7 +91,9 @@ class _Known:
         convert: how they become such a file.
         architecture: of torchvision or timm.
         normalise: whether inputs are normalised with ImageNet's mean and deviation.
-        parameters: of the network without its head.
+        parameters: of the network, without its head if that is left out.
+        classes: of the head, if it is kept, so that there are source classes.
+        data: what it was trained on.
     """
 
     url: str = ""
@@ -80,6 +102,21 @@ class _Known:
     architecture: str = "resnet50"
     normalise: bool = True
     parameters: int = 23_508_032
+    classes: int = 0
+    data: str = "ImageNet-1k, without labels"
+
+
+def _of_parc(architecture: str, source: str) -> _Known:
+    """A network that the authors of PARC trained."""
+    (width, parameters), classes = _PARC_NETWORKS[architecture], _PARC_SOURCES[source]
+    return _Known(
+        place=_PARC,
+        convert=f"download the archive by hand, and take models/{architecture}/{architecture}_{source}.pth out of it",
+        architecture=architecture,
+        parameters=parameters + (width + 1) * classes,
+        classes=classes,
+        data=source,
+    )
 
 
 _KNOWN: Mapping[str, _Known] = MappingProxyType(
@@ -113,6 +150,11 @@ _KNOWN: Mapping[str, _Known] = MappingProxyType(
             normalise=False,
         ),
         "swav": _Known(f"{_FACEBOOK}/deepcluster/swav_800ep_pretrain.pth.tar"),
+        **{
+            f"parc-{architecture}-{source}": _of_parc(architecture, source)
+            for architecture in _PARC_NETWORKS
+            for source in _PARC_SOURCES
+        },
     }
 )
 
@@ -129,7 +171,6 @@ class CheckpointZoo(Zoo):
     aliases = ("ckpt",)
 
     def search(self, pattern: str) -> Iterable[Candidate]:
-        required("torch")
         name, settings = split_settings(pattern)
         if is_glob(name) and not settings:
             return [_known_candidate(known) for known in matching(name, _KNOWN)]
@@ -150,22 +191,23 @@ class CheckpointZoo(Zoo):
         path = Path(name).expanduser() if settings else _downloaded(name)
         if settings and candidate.revision is not None and candidate.revision != _digest(path):
             raise CandidateError(f"the file {path} has changed since the candidate was found; search again")
-        module = _headless(known.architecture)
+        module = _classifier(known.architecture, known.classes) if known.classes else _headless(known.architecture)
         _load_into(module, _state(path), path, settings.get("prefix"))
         module = module.float().eval()
         return Backbone(
             candidate=candidate,
             module=module,
             preprocessing=_preprocessing(known.normalise),
-            read=WholeOutput(),
+            read=HeadInput(_last_linear(module)) if known.classes else WholeOutput(),
             weights_key=weights_digest(module, known.architecture),
         )
 
     def skeleton(self, candidate: Candidate, *, trust_remote_code: bool = False) -> torch.nn.Module:
         name, settings = split_settings(candidate.name)
         architecture = settings.get("architecture") or _KNOWN[name].architecture
+        classes = 0 if settings else _KNOWN[name].classes
         with without_values():
-            return _headless(architecture).eval()
+            return (_classifier(architecture, classes) if classes else _headless(architecture)).eval()
 
     def availability(self) -> str | None:
         return first_missing("torch", "torchvision")
@@ -175,12 +217,12 @@ def _known_candidate(name: str) -> Candidate:
     known = _KNOWN[name]
     facts = {
         "architecture": known.architecture,
-        "family": "vision_transformer" if known.architecture.startswith("vit") else "resnet",
+        "family": "vision_transformer" if known.architecture.startswith("vit") else known.architecture.rstrip("0158"),
         "modality": "image",
         "parameters": known.parameters,
         "input_size": (3, _SIDE, _SIDE),
-        "source_dataset": "ImageNet-1k, without labels",
-        "source_classes": 0,
+        "source_dataset": known.data,
+        "source_classes": known.classes,
         "url": known.url or known.place,
         "remote_code": False,
     }
@@ -188,6 +230,7 @@ def _known_candidate(name: str) -> Candidate:
 
 
 def _file_candidate(pattern: str) -> Candidate:
+    required("torch")
     name, settings = split_settings(pattern)
     unknown = sorted(settings.keys() - {"architecture", "prefix"})
     if "architecture" not in settings or unknown:
@@ -225,12 +268,8 @@ def _headless(architecture: str) -> torch.nn.Module:
     from torchvision import models
 
     if architecture in models.list_models(module=models):
-        arguments = (
-            {"aux_logits": False, "init_weights": False} if architecture in ("googlenet", "inception_v3") else {}
-        )
-        module: torch.nn.Module = models.get_model(architecture, weights=None, **arguments)
-        *_, last = (name for name, part in module.named_modules() if isinstance(part, torch.nn.Linear))
-        parent, _, own = last.rpartition(".")
+        module = _classifier(architecture)
+        parent, _, own = _last_linear(module).rpartition(".")
         setattr(module.get_submodule(parent), own, torch.nn.Identity())
         return module
     import timm
@@ -240,6 +279,24 @@ def _headless(architecture: str) -> torch.nn.Module:
         return made
     hint = did_you_mean(architecture, models.list_models(module=models))
     raise ExpressionError(f"neither torchvision nor timm has an architecture {architecture!r}.{hint}")
+
+
+def _classifier(architecture: str, classes: int = 1000) -> torch.nn.Module:
+    """The whole network of a name of torchvision."""
+    from torchvision import models
+
+    arguments: dict[str, Any] = {"num_classes": classes}
+    if architecture in ("googlenet", "inception_v3"):
+        arguments |= {"aux_logits": False, "init_weights": False}
+    module: torch.nn.Module = models.get_model(architecture, weights=None, **arguments)
+    return module
+
+
+def _last_linear(module: torch.nn.Module) -> str:
+    import torch
+
+    *_, last = (name for name, part in module.named_modules() if isinstance(part, torch.nn.Linear))
+    return str(last)
 
 
 def _state(path: Path) -> dict[str, torch.Tensor]:
@@ -311,10 +368,8 @@ def _preprocessing(normalise: bool) -> ImagePreprocessing:
 
 def _file_of(name: str) -> Path:
     """Where torch keeps the file of a known network, whether it is there or not."""
-    import torch
-
     known = _KNOWN[name]
-    return Path(torch.hub.get_dir()) / "checkpoints" / (known.url.rsplit("/", 1)[-1] if known.url else f"{name}.pth")
+    return torch_checkpoints() / (known.url.rsplit("/", 1)[-1] if known.url else f"{name}.pth")
 
 
 def _downloaded(name: str) -> Path:

@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.error import URLError
 
 from modelselect import Candidate, Zoo, hookimpl
@@ -21,6 +21,7 @@ from modelselect_plugins.zoos._support import (
     missing_library,
     one_line,
     required,
+    torch_checkpoints,
     unknown_name,
     without_values,
 )
@@ -43,7 +44,7 @@ class TorchvisionZoo(Zoo):
     name = "torchvision"
 
     def search(self, pattern: str) -> Iterable[Candidate]:
-        known, defaults = _registry()
+        known, defaults, _ = _registry()
         if is_glob(pattern):
             return [known[name] for name in matching(pattern, known)]
         name, _, revision = pattern.partition("@")
@@ -68,13 +69,12 @@ class TorchvisionZoo(Zoo):
         return first.values()
 
     def plain_names(self) -> Mapping[str, str]:
-        known, _ = _registry()
+        known = _registry().candidates
         return {name: name for full in known for name in (full.split(".")[0], full)}
 
     def is_here(self, candidate: Candidate) -> bool:
-        required("torchvision")
-        weights = dict(all_weights()).get(candidate.name)
-        return weights is not None and _file_of(weights).is_file()
+        file = _registry().files.get(candidate.name)
+        return file is not None and (torch_checkpoints() / file).is_file()
 
     def load(self, candidate: Candidate, *, trust_remote_code: bool = False) -> Backbone:
         required("torchvision")
@@ -103,24 +103,34 @@ class TorchvisionZoo(Zoo):
         return missing_library("torchvision")
 
 
-def _registry() -> tuple[dict[str, Candidate], dict[str, str]]:
-    """Every candidate by its name, and the name of each model's default weights.
+class _Registry(NamedTuple):
+    """What torchvision knows: candidates by name, the default weights by model, and the file of weights by name."""
 
-    They come from the store, if torchvision is not imported: importing it takes seconds.
-    """
+    candidates: Mapping[str, Candidate]
+    defaults: Mapping[str, str]
+    files: Mapping[str, str]
+
+
+def _registry() -> _Registry:
+    """The registry of torchvision; from the store, if torchvision is not imported: importing it takes seconds."""
     if "torchvision" not in sys.modules and (kept := kept_registry("torchvision", _from_json)) is not None:
         return kept
     required("torchvision")
     weights = dict(all_weights())
     found = {name: _candidate(name, each) for name, each in weights.items()}
     defaults = {n.split(".")[0]: n for n, each in weights.items() if each.name == type(each)["DEFAULT"].name}
+    files = {name: _file_name(each) for name, each in weights.items()}
     document = {name: [name, each.revision, dict(each.metadata)] for name, each in found.items()}
-    keep_registry("torchvision", {"candidates": document, "defaults": defaults})
-    return found, defaults
+    keep_registry("torchvision", {"candidates": document, "defaults": defaults, "files": files})
+    return _Registry(found, defaults, files)
 
 
-def _from_json(document: Mapping[str, Any]) -> tuple[dict[str, Candidate], dict[str, str]]:
-    return {name: _as_candidate(*known) for name, known in document["candidates"].items()}, document["defaults"]
+def _from_json(document: Mapping[str, Any]) -> _Registry | None:
+    """None for a document of an earlier version, which does not name the files."""
+    if "files" not in document:
+        return None
+    candidates = {name: _as_candidate(*known) for name, known in document["candidates"].items()}
+    return _Registry(candidates, document["defaults"], document["files"])
 
 
 def _as_candidate(name: str, revision: str | None, metadata: Mapping[str, Any]) -> Candidate:
@@ -160,18 +170,15 @@ def _hash_of(url: str) -> str | None:
     return found.group(1) if found else None
 
 
-def _file_of(weights: Any) -> Path:
-    """Where torch keeps the file of weights, whether it is there or not."""
-    import torch
-
-    return Path(torch.hub.get_dir()) / "checkpoints" / str(weights.url).rsplit("/", 1)[-1]
+def _file_name(weights: Any) -> str:
+    return str(weights.url).rsplit("/", 1)[-1]
 
 
 def _state(weights: Any) -> dict[str, torch.Tensor]:
     """The weights, from torch's cache or the network; only tensors are unpickled."""
     import torch
 
-    path = _file_of(weights)
+    path = torch_checkpoints() / _file_name(weights)
     try:
         if not path.exists():  # `get_state_dict` would also download, but prints
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -134,3 +134,25 @@ def test_the_twelve_of_the_papers_are_known_with_where_their_weights_are(
     assert zoo.is_here(byol)
     module = zoo.load(byol).module
     assert sum(parameter.numel() for parameter in module.parameters()) == byol.metadata["parameters"]
+
+
+def test_networks_of_parc_keep_their_classifier(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    zoo = get_host().zoo("checkpoint")
+    found = {candidate.name: candidate for candidate in zoo.search("parc-*")}
+    assert len(found) == 28
+    candidate = found["parc-resnet18-oxford_pets"]
+    assert candidate.metadata["source_classes"] == 37
+    with pytest.raises(CandidateError, match=r"take models/resnet18/resnet18_oxford_pets\.pth out of it"):
+        zoo.load(candidate)
+    network = models.resnet18(num_classes=37).eval()
+    (tmp_path / "checkpoints").mkdir()
+    saved = {f"module.{name}": tensor for name, tensor in network.state_dict().items()}
+    torch.save(saved, tmp_path / "checkpoints" / "parc-resnet18-oxford_pets.pth")  # type: ignore[no-untyped-call]
+    backbone = zoo.load(candidate)
+    images = torch.rand(2, 3, 64, 64)
+    with torch.no_grad():
+        outputs = backbone.read(backbone.module, images)
+        torch.testing.assert_close(outputs.logits, network(images))
+    assert outputs.features.shape == (2, 512)
+    assert sum(p.numel() for p in backbone.module.parameters()) == candidate.metadata["parameters"]

@@ -1,0 +1,74 @@
+"""The zoo of pytorchcv lists its classifiers without importing it, and loads weights that are what they say."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from modelselect.errors import CandidateError, ExpressionError
+from modelselect_plugins.pools.papers import FENNEC
+from modelselect_plugins.zoos import pytorchcv as module
+from modelselect_plugins.zoos.pytorchcv import PytorchcvZoo
+
+pytest.importorskip("pytorchcv")
+ZOO = PytorchcvZoo()
+SMALL = "resnet20_cifar10"
+
+
+def test_it_lists_classifiers_and_the_networks_of_the_paper_have_the_parameters_that_the_paper_prints() -> None:
+    names = {candidate.name for candidate in ZOO.search("*")}
+    assert len(names) > 500
+    assert "deeplabv3_resnetd101b_voc" not in names  # segmentation
+    counted = {name: next(iter(ZOO.search(name))).metadata["parameters"] for name in FENNEC}
+    printed = (
+        62_378_344, 62_357_608, 143_667_240, 11_689_512, 11_687_848, 7_127_336, 28_088_024, 31_366_168, 27_425_864,
+        25_564_584, 2_684_792, 11_511_784, 7_978_856, 13_187_464, 541_082, 1_531_936, 4_231_976, 3_491_688, 23_834_568,
+        5_288_548,
+    )  # fmt: skip
+    assert tuple(counted.values()) == printed
+    (found,) = ZOO.search(SMALL)
+    assert found.metadata["source_classes"] == 10
+    assert found.metadata["input_size"] == (3, 32, 32)
+    with pytest.raises(ExpressionError, match="Did you mean 'resnet20_cifar10'"):
+        ZOO.search("resnet20_cifar11")
+    with pytest.raises(ExpressionError, match="have revision"):
+        ZOO.search(f"{SMALL}@ffffffff")
+
+
+def test_search_imports_no_library() -> None:
+    code = (
+        "import sys; from modelselect_plugins.zoos.pytorchcv import PytorchcvZoo; list(PytorchcvZoo().search('*')); "
+        "assert not {'torch', 'pytorchcv', 'requests'} & sys.modules.keys()"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_weights_of_the_library_are_loaded_and_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pytorchcv.model_provider import get_model
+
+    monkeypatch.setattr(module, "_folder", lambda: tmp_path)
+    torch.manual_seed(0)
+    network = get_model(SMALL).eval()
+    (candidate,) = ZOO.search(SMALL)
+    known = module._networks()[SMALL]
+    assert not ZOO.is_here(candidate)
+    torch.save(network.state_dict(), tmp_path / known.file)
+    assert ZOO.is_here(candidate)
+    with pytest.raises(CandidateError, match="is damaged or of another version"):
+        ZOO.load(candidate)
+    digest = hashlib.sha1((tmp_path / known.file).read_bytes()).hexdigest()
+    changed = module._Known(known.parameters, known.file, digest, known.release, known.side, known.scale)
+    monkeypatch.setattr(module, "_networks", lambda: {SMALL: changed})
+    backbone = ZOO.load(candidate)
+    images = torch.rand(4, 3, 32, 32)
+    with torch.no_grad():
+        found = backbone.read(backbone.module, images)
+        torch.testing.assert_close(found.logits, network(images))
+    assert found.features.shape == (4, 64)
+    skeleton = ZOO.skeleton(candidate)
+    assert sum(parameter.numel() for parameter in skeleton.parameters()) == candidate.metadata["parameters"]
