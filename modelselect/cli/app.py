@@ -1,40 +1,52 @@
 """The command line: `modelselect demo | select | predict | benchmark | reproduce | report | search | history | ...`.
 
 Exit codes: 0 done, 1 nothing could be ranked, 2 bad usage, 74 the answer could not be printed, 130 interrupted
-(Ctrl-C), 143 ended (SIGTERM). Nothing heavy is imported before a command runs.
+(Ctrl-C), 143 ended (SIGTERM). A command is imported when it runs, and `--help` imports none.
 """
 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
-from modelselect.cli import history
-from modelselect.cli.benchmark import benchmark
 from modelselect.cli.completion import VARIABLE, completing, words_as_typed
 from modelselect.cli.configuration import Configuration, ConfiguredCommand, applies, read
-from modelselect.cli.demo import demo
-from modelselect.cli.doctor import doctor
-from modelselect.cli.embed import embed
-from modelselect.cli.estimators import estimators
-from modelselect.cli.features import features
-from modelselect.cli.listings import plugins, pools, search, store, zoos
-from modelselect.cli.new import new
-from modelselect.cli.predict import predict
-from modelselect.cli.report import report
-from modelselect.cli.reproduce import reproduce
-from modelselect.cli.select import select
 from modelselect.cli.streams import apart, kept_apart, open_standard_streams
 from modelselect.cli.terminal import complain, loaded_host
+
+SHIPPED: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "select": ("select", "Rank candidates for a dataset; fine-tune the top k. Without candidates, choose them."),
+        "predict": ("predict", "Predict the class of images or texts with a saved winner."),
+        "report": ("report", "Write a leaderboard as a web page, as Markdown or as a table; or push it to the Hub."),
+        "benchmark": ("benchmark", "Judge estimators by known fine-tuning results."),
+        "reproduce": ("reproduce", "Run a published experiment, and compare figures."),
+        "features": ("features", "Compute features of a dataset, as select does."),
+        "search": ("listings", "List the candidates that expressions name."),
+        "embed": ("embed", "Embed architectures, without weights, into the atlas."),
+        "estimators": ("estimators", "List estimators, or show one in detail."),
+        "zoos": ("listings", "List zoos, and say why one cannot be used."),
+        "pools": ("listings", "List pools: candidates under one name, such as pool:images-fast."),
+        "plugins": ("listings", "List plugins, and say why one is broken."),
+        "new": ("new", "Start a package with a plugin: module, tests, metadata and a workflow."),
+        "store": ("listings", "Show the size of the store, or remove entries."),
+        "doctor": ("doctor", "Check this installation, and say what to fix."),
+        "demo": ("demo", "Rank twelve embedded networks, and check the answer."),
+        "history": ("history", "The transfer history: past results of candidates on datasets."),
+    }
+)
+"""The shipped commands: the module in `modelselect.cli` that holds each, and its line in `--help`."""
 
 EXIT_NOTHING_RANKED = 1
 EXIT_BAD_USAGE = 2
@@ -43,16 +55,23 @@ EXIT_INTERRUPTED = 130
 EXIT_TERMINATED = 143
 
 
-class PluginGroup(TyperGroup):
+class Shipped(TyperCommand):
+    """A shipped command by its name and its line of help. The command itself is imported when it runs."""
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        assert self.name is not None
+        return shipped_command(self.name).make_context(info_name, args, parent, **extra)
+
+
+class Commands(TyperGroup):
     """The shipped commands, and the commands of plugins whose names are not taken by a shipped one."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        return [*super().list_commands(ctx), *_plugin_commands()]
+        return [*SHIPPED, *_plugin_commands()]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # Typer's version decides which Click these types are of
-        shipped = super().get_command(ctx, cmd_name)
-        if shipped is not None:
-            return kept_apart(shipped)
+        if cmd_name in SHIPPED:
+            return Shipped(name=cmd_name, help=SHIPPED[cmd_name][1])
         if cmd_name not in (brought := _plugin_commands()):
             return None
         command = typer.main.get_command(brought[cmd_name])
@@ -60,15 +79,27 @@ class PluginGroup(TyperGroup):
         return command
 
 
+def shipped_command(name: str) -> Any:
+    """The command itself, with its options."""
+    found = getattr(
+        importlib.import_module(f"modelselect.cli.{SHIPPED[name][0]}"), "app" if name == "history" else name
+    )
+    if not isinstance(found, typer.Typer):
+        alone = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
+        alone.command(name, cls=ConfiguredCommand)(completing(found))
+        found = alone
+    command = typer.main.get_command(found)
+    command.name = name
+    return kept_apart(command)
+
+
 app = typer.Typer(
-    cls=PluginGroup,
+    cls=Commands,
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     help="Which pre-trained model should I fine-tune on my data?",
 )
-
-app.add_typer(history.app, name="history")
 
 
 @app.callback(invoke_without_command=True)
@@ -78,27 +109,6 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
 
         typer.echo(f"modelselect {__version__}")
         raise typer.Exit
-
-
-for command in (
-    select,
-    predict,
-    report,
-    benchmark,
-    reproduce,
-    features,
-    search,
-    embed,
-    estimators,
-    zoos,
-    pools,
-    plugins,
-    new,
-    store,
-    doctor,
-    demo,
-):
-    app.command(cls=ConfiguredCommand)(completing(command))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -169,9 +179,9 @@ def _leave_deleted_folder() -> None:
 
 def _plugin_commands() -> dict[str, typer.Typer]:
     """Commands of third-party plugins. Without such plugins none is loaded, since the shipped ones have no commands."""
-    from modelselect.host.entry_points import installed
+    from modelselect.host.entry_points import installed, others_may_be_installed
 
-    if all(point.value.startswith("modelselect_plugins.") for point in installed()[0]):
+    if not others_may_be_installed() or all(point.value.startswith("modelselect_plugins.") for point in installed()[0]):
         return {}
     with apart():
         commands: dict[str, typer.Typer] = loaded_host().commands

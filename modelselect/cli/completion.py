@@ -7,12 +7,10 @@ shipped ones. Only plugins of others are loaded, which is slower.
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import io
 import os
 import re
 from collections.abc import Callable, Iterator
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, get_args
 
@@ -96,6 +94,8 @@ def _joined(words: list[str], cursor: int) -> tuple[list[str], int]:
 
 def _names(kind: str, pattern: re.Pattern[str]) -> list[str]:
     """The names of what plugins register of this kind, sorted."""
+    from importlib.metadata import entry_points  # a twentieth of a second, which `--help` need not pay
+
     from modelselect.host.entry_points import PROJECT, is_chosen
 
     points = [point for point in entry_points(group=PROJECT) if is_chosen(point)]
@@ -109,5 +109,7 @@ def _names(kind: str, pattern: re.Pattern[str]) -> list[str]:
 
 
 def _read(module: str, pattern: re.Pattern[str]) -> list[str]:
-    found = importlib.util.find_spec(module)
+    from importlib.util import find_spec
+
+    found = find_spec(module)
     return pattern.findall(Path(found.origin).read_text(encoding="utf-8")) if found and found.origin else []

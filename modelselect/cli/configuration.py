@@ -7,6 +7,7 @@ variable. Python's `select()` reads no file: its arguments say everything.
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,10 +18,7 @@ from typing import Any, NamedTuple
 import typer
 from typer.core import TyperCommand
 
-from modelselect.budget.bounds import Bounds
-from modelselect.cli.options import option_name
 from modelselect.errors import InvalidInputError, did_you_mean
-from modelselect.evaluation.settings import BenchmarkKeywords, Keywords, settings_in
 from modelselect.utils.text import printable
 
 _LOGGER = logging.getLogger(__name__)
@@ -60,15 +58,6 @@ NEEDS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
 )
 """Options that have no meaning without one of others: then those of the file are left out."""
 
-FIELDS = MappingProxyType(
-    {
-        option_name(field).lstrip("-").replace("-", "_"): field
-        for field in settings_in(Keywords)
-        if field.metadata["option"] is not None
-    }
-)
-"""The fields of `Settings` by the names of their options."""
-
 
 class Configuration(NamedTuple):
     """What a file says.
@@ -87,7 +76,12 @@ class Configuration(NamedTuple):
 
     def defaults(self) -> dict[str, dict[str, Any]]:
         """By command and parameter, what an option is where the command line does not have it."""
-        named = {FIELDS[key].name if key in FIELDS else key: value for key, value in self.options.items()}
+        if not self.options:
+            return {}
+        from modelselect.evaluation.settings import BenchmarkKeywords
+
+        known = _fields()
+        named = {known[key].name if key in known else key: value for key, value in self.options.items()}
         left = {name: value for name, value in named.items() if name not in VARIABLES}
         shared = {name: value for name, value in left.items() if name in BenchmarkKeywords.__annotations__}
         return {"select": left, "benchmark": shared}
@@ -173,7 +167,7 @@ def _parsed(path: Path) -> dict[str, Any]:
 def _checked(path: Path, table: Any) -> dict[str, Any]:
     if not isinstance(table, dict):
         raise InvalidInputError(f"{TABLE} in {path} is {table!r}; expected a table: [{TABLE}]")
-    known = (*FIELDS, *RECIPE, *POOLS)
+    known = (*_fields(), *RECIPE, *POOLS)
     found: dict[str, Any] = {}
     for written, value in table.items():
         key = written.replace("-", "_")
@@ -195,6 +189,8 @@ def _checked(path: Path, table: Any) -> dict[str, Any]:
 
 def _check_not_raised(path: Path, written: str, key: str, value: Any) -> None:
     """Raises `InvalidInputError` if the bound is no bound, or is higher than without the file."""
+    from modelselect.budget.bounds import Bounds
+
     try:
         asked, usual = Bounds.of(**{key: value}), Bounds.of()
     except InvalidInputError as error:
@@ -208,7 +204,7 @@ def _check_not_raised(path: Path, written: str, key: str, value: Any) -> None:
 
 def _value(path: Path, written: str, key: str, value: Any) -> Any:
     """A value as the command line would have it: text, a list of texts, or the state of a flag."""
-    kind = FIELDS[key].metadata["option"].type if key in FIELDS else str
+    kind = _fields()[key].metadata["option"].type if key in _fields() else str
     if key == "history" and value is False:
         return ""
     if kind is bool and isinstance(value, bool):
@@ -226,6 +222,19 @@ def _value(path: Path, written: str, key: str, value: Any) -> Any:
 
 def _is_scalar(value: Any) -> bool:
     return isinstance(value, str | int | float) and not isinstance(value, bool)
+
+
+@functools.cache
+def _fields() -> Mapping[str, Any]:
+    """The fields of `Settings` by the names of their options."""
+    from modelselect.cli.options import option_name
+    from modelselect.evaluation.settings import Keywords, settings_in
+
+    return {
+        option_name(field).lstrip("-").replace("-", "_"): field
+        for field in settings_in(Keywords)
+        if field.metadata["option"] is not None
+    }
 
 
 def applies(arguments: Sequence[str]) -> bool:

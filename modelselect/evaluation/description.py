@@ -14,6 +14,7 @@ from modelselect.evaluation.keys import Keys
 from modelselect.evaluation.loading import INTERPRETER_LOCK, Loader
 from modelselect.evaluation.results import Architecture
 from modelselect.store.store import Store
+from modelselect.utils.eager import unmarked_kernels
 from modelselect.utils.process_state import unchanged
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class Describer:
             contextlib.suppress(Exception),
             contained(),
             unchanged(imports=True),
+            unmarked_kernels(),
         ):  # plugins and modules raise anything
             module, inputs = self._example(may_load)
             parameters = sum(p.numel() for p in module.parameters())

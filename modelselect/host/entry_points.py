@@ -6,12 +6,16 @@ import contextlib
 import functools
 import os
 import re
-from importlib.metadata import Distribution, EntryPoint, distributions
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from modelselect.errors import Failure, Stage
 from modelselect.utils.text import valid_text
 from modelselect.utils.versions import DISTRIBUTION
+
+if TYPE_CHECKING:
+    from importlib.metadata import Distribution, EntryPoint
 
 PROJECT = "modelselect"
 """Name of the hooks' project, and of the entry-point group of plugins."""
@@ -57,6 +61,8 @@ def installed() -> tuple[list[EntryPoint], dict[str, str]]:
 
     Each distribution is read by itself: an interrupted installation leaves files that cannot be read.
     """
+    from importlib.metadata import distributions
+
     points: dict[str, list[EntryPoint]] = {}
     faults: dict[str, str] = {}
     for distribution in distributions():
@@ -72,6 +78,32 @@ def installed() -> tuple[list[EntryPoint], dict[str, str]]:
             continue
         points.setdefault(plain_name(_name_and_version(distribution)[0]), found)  # the first on the path counts
     return [point for each in points.values() for point in each], faults
+
+
+def others_may_be_installed() -> bool:
+    """False if no distribution but modelselect's own brings plugins, as far as the folders of `sys.path` show.
+
+    `--help` asks this. `installed` would answer, too, but importing `importlib.metadata` and reading with it takes
+    longer than the rest of `--help`.
+    """
+    for place in dict.fromkeys(sys.path):
+        try:
+            names = os.listdir(place or os.curdir)
+        except FileNotFoundError:
+            continue
+        except OSError:  # an archive, or a folder that may not be read: `installed` knows what to do
+            return True
+        for name in names:
+            if not name.endswith((".dist-info", ".egg-info", ".egg")):
+                continue
+            if plain_name(name.partition("-")[0]) == DISTRIBUTION:
+                continue
+            if name.endswith(".egg"):
+                return True
+            with contextlib.suppress(OSError), open(os.path.join(place, name, "entry_points.txt"), "rb") as file:
+                if f"[{PROJECT}]".encode() in file.read():
+                    return True
+    return False
 
 
 @functools.lru_cache(maxsize=1024)  # a distribution is read once, and not for each of its entry points

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelselect.errors import CandidateError
+from modelselect.utils.eager import eager
 from modelselect.verification.job import Job, Rows
 from modelselect.verification.recipe import FineTuning, Rates
 
@@ -103,8 +104,8 @@ def make_optimizer(network: Any, settings: FineTuning, rates: Rates) -> torch.op
             if chosen:
                 groups.append({"params": chosen, "lr": rate, "weight_decay": rates.weight_decay if decayed else 0.0})
     if settings.optimizer == "sgd":
-        return torch.optim.SGD(groups, momentum=settings.momentum, nesterov=settings.momentum > 0)
-    return torch.optim.AdamW(groups)
+        return eager(torch.optim.SGD)(groups, momentum=settings.momentum, nesterov=settings.momentum > 0)
+    return eager(torch.optim.AdamW)(groups)
 
 
 def training_mode(network: Any, method: str) -> None:

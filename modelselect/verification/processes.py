@@ -72,6 +72,16 @@ def _restore_environment(device: str | None) -> None:
         os.environ["ACCELERATE_TORCH_DEVICE"] = device
 
 
+def unwrapped(prepared: Any, accelerator: Accelerator) -> Any:
+    """The network that `accelerator.prepare` was given.
+
+    One process without mixed precision wraps nothing. To unwrap, accelerate imports torch's compiler, for a second.
+    """
+    if accelerator.num_processes == 1 and accelerator.mixed_precision == "no":
+        return prepared
+    return accelerator.unwrap_model(prepared)
+
+
 def share_buffers(network: Any, accelerator: Accelerator) -> None:
     """Copies the first process's statistics of batch normalisation to all processes."""
     if accelerator.num_processes > 1:

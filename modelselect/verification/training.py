@@ -15,7 +15,13 @@ from modelselect.verification.checkpoint import Checkpoint
 from modelselect.verification.job import Ahead, Epoch, Job, Report, Rows, Trained
 from modelselect.verification.memory import even_part_count, part_count, within_memory
 from modelselect.verification.network import make_optimizer, trainable_network, training_batch, training_mode
-from modelselect.verification.processes import accelerated, reproducible, share_buffers, summed_over_processes
+from modelselect.verification.processes import (
+    accelerated,
+    reproducible,
+    share_buffers,
+    summed_over_processes,
+    unwrapped,
+)
 from modelselect.verification.recipe import Rates
 
 if TYPE_CHECKING:
@@ -107,7 +113,7 @@ def train(
                 report(len(progress.history), progress.history[-1])
         progress.restore_best(network)
         network.merge()
-        kept = accelerator.unwrap_model(prepared)
+        kept = unwrapped(prepared, accelerator)
         if accelerator.device.type != "cpu":
             accelerator.free_memory()
     return Trained(kept.eval(), progress.history, progress.kept, part, ahead)

@@ -16,8 +16,6 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-import typer
-
 import modelselect as ms
 from modelselect.benchmarking.benchmark import Benchmark
 from modelselect.cli import app
@@ -86,14 +84,9 @@ MESSAGES = messages()
 
 def commands() -> dict[str, Any]:
     """Every command by its words, such as `history import`."""
-
-    def of(group: Any, words: str) -> Iterator[tuple[str, Any]]:
-        for name, command in group.commands.items():
-            yield f"{words}{name}", command
-            if hasattr(command, "commands"):
-                yield from of(command, f"{words}{name} ")
-
-    return dict(of(typer.main.get_command(app.app), ""))
+    shipped = {name: app.shipped_command(name) for name in app.SHIPPED}
+    nested = {f"{name} {inner}": of for name in shipped for inner, of in getattr(shipped[name], "commands", {}).items()}
+    return shipped | nested
 
 
 def options_of(command: Any) -> set[str]:

@@ -14,6 +14,7 @@ import pytest
 
 import modelselect as ms
 from modelselect.cli import app
+from modelselect.host.entry_points import others_may_be_installed
 from modelselect.host.hookspecs import RESERVED_COMMANDS
 from modelselect.leaderboard.leaderboard import Row
 from tests.cli.conftest import run
@@ -89,5 +90,29 @@ def test_sigterm_ends_a_run_as_an_interruption_does(
 
 
 def test_a_plugin_cannot_take_the_name_of_a_shipped_command() -> None:
-    shipped = {command.name or command.callback.__name__ for command in app.app.registered_commands if command.callback}
-    assert shipped | {group.name for group in app.app.registered_groups} == set(RESERVED_COMMANDS)
+    assert set(app.SHIPPED) == set(RESERVED_COMMANDS)
+
+
+@pytest.mark.parametrize("name", app.SHIPPED)
+def test_the_line_of_help_is_that_of_the_command_itself(name: str) -> None:
+    command = app.shipped_command(name)
+    assert command.name == name
+    assert (command.help or "").partition("\n")[0] == app.SHIPPED[name][1]
+
+
+def test_an_archive_on_the_path_is_not_taken_for_a_place_without_plugins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / "modelselect_automl-1.dist-info"
+    own.mkdir()
+    (own / "entry_points.txt").write_text("[modelselect]\nzoos.x = x\n")
+    monkeypatch.setattr(sys, "path", [str(tmp_path), str(tmp_path / "missing")])
+    assert not others_may_be_installed()
+    (tmp_path / "a.zip").write_bytes(b"")
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "a.zip")])
+    assert others_may_be_installed()
+    other = tmp_path / "other-1.dist-info"
+    other.mkdir()
+    (other / "entry_points.txt").write_text("[modelselect]\nx = x\n")
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    assert others_may_be_installed()

@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-import typer
 
 import modelselect as ms
-from modelselect.cli.app import app
+from modelselect.cli.app import shipped_command
 from modelselect.cli.options import option_name
 from modelselect.errors import InvalidInputError
 from modelselect.evaluation.settings import NOT_IN_BENCHMARK, BenchmarkKeywords, Keywords, Settings
@@ -68,8 +67,9 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 
 
 def options_of(command: str) -> set[str]:
-    group: Any = typer.main.get_command(app)
-    return {max(parameter.opts, key=len) for parameter in group.commands[command].params if parameter.opts[0][0] == "-"}
+    return {
+        max(parameter.opts, key=len) for parameter in shipped_command(command).params if parameter.opts[0][0] == "-"
+    }
 
 
 def test_the_keywords_are_the_fields_with_their_types() -> None:
