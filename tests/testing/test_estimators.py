@@ -29,9 +29,14 @@ EXPECTED_FAILURES: Mapping[str, Mapping[str, str]] = {
 }
 
 
+@pytest.fixture(autouse=True)
+def few_examples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fewer random examples than for an author, who has one estimator."""
+    monkeypatch.setattr(properties, "EXAMPLES", 12)
+
+
 @pytest.mark.parametrize("name", sorted(get_host().estimators))
-def test_every_registered_estimator_keeps_its_promises(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(properties, "EXAMPLES", 12)  # fewer than for an author, who has one estimator
+def test_every_registered_estimator_keeps_its_promises(name: str) -> None:
     check_estimator(QUICK.get(name, get_host().estimators[name]), EXPECTED_FAILURES.get(name))
 
 
@@ -263,8 +268,7 @@ def test_there_is_a_broken_estimator_for_every_check() -> None:
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_broken_estimator_is_caught_by_name(name: str) -> None:
-    faults = failing(estimator_checks(BROKEN[name]))
-    assert name in faults
+    faults = failing(each for each in estimator_checks(BROKEN[name]) if each[0] == name)
     assert faults[name].startswith(f"{name}: ")
 
 
@@ -276,7 +280,7 @@ def test_a_broken_estimator_is_caught_by_name(name: str) -> None:
     ],
 )
 def test_the_finer_forms_of_a_fault_are_caught_too(estimator: ms.Estimator, check: str) -> None:
-    assert check in failing(estimator_checks(estimator))
+    assert failing(each for each in estimator_checks(estimator) if each[0] == check)
 
 
 def test_all_faults_are_reported_together() -> None:
@@ -303,5 +307,5 @@ def test_three_lines_give_every_check_as_a_test(name: str, check: Callable[[], N
 
 
 def test_a_method_that_changes_what_all_estimators_share_is_caught() -> None:
-    faults = failing(estimator_checks(DoublesMeans()))
+    faults = failing(each for each in estimator_checks(DoublesMeans()) if each[0] == "inputs_are_not_changed")
     assert "changes statistics.means in place" in faults["inputs_are_not_changed"]
