@@ -5,7 +5,8 @@
 An estimator's docstring begins with one line and the idea in at most three sentences. Labelled paragraphs follow:
 `In short:` (one plain sentence for lists), `Formula:`, `Args:` (if it has parameters), `Components:` (if it has
 several), `Limits:` (when it fails, or says little), `Code and paper:` and, for sources other than the citation,
-`Source:`. Examples are last.
+`Source:`. Examples are last. Each difference from the paper is a point of a list under `Code and paper:`; it names the
+setting that restores the paper's form, as `name=value`, or says that nothing restores it, and why.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ REFERENCE = Path(__file__).resolve().parent / "reference"
 LABELS = ("In short", "Formula", "Args", "Components", "Limits", "Code and paper", "Source")
 REQUIRED = ("In short", "Formula", "Limits", "Code and paper")
 SENTENCES = 3
+SETTING = re.compile(r"`(\w+=[^`]+)`")
+NOTHING = "Nothing restores"
 COSTS = {
     "free": "free: only metadata",
     "closed form": "closed form: one pass and one decomposition",
@@ -81,9 +84,19 @@ def described(estimator: Estimator) -> Described:
     missing = [label for label in REQUIRED if not parts.get(label)] + ([] if idea else ["the idea"])
     if missing:
         raise ValueError(f"the docstring of {type(estimator).__name__} lacks {', '.join(missing)}")
+    if unclear := [one for one in deviations(parts["Code and paper"]) if not (SETTING.search(one) or NOTHING in one)]:
+        raise ValueError(
+            f"{type(estimator).__name__} says that it differs: {unclear[0]!r}; say which parameter restores it, as in "
+            f'`form="paper"`, or why none does ({NOTHING!r})'
+        )
     if (count := len(re.findall(r"[.!?](?=\s|$)", idea))) > SENTENCES:
         raise ValueError(f"the idea of {type(estimator).__name__} takes {count} sentences; at most {SENTENCES}")
     return Described(" ".join(summary.split()), idea.strip(), parts)
+
+
+def deviations(text: str) -> list[str]:
+    """The points of the list under "Code and paper": each is one difference, with what restores the paper's form."""
+    return [" ".join(point.split()) for point in re.split(r"^- ", text, flags=re.MULTILINE)[1:]]
 
 
 def parameters(estimator: Estimator) -> dict[str, str]:
@@ -159,8 +172,8 @@ estimator, [write a class](../how-to/write-an-estimator.md).
 A test compares each estimator with its authors' code, if they have published it (for `itm`, with an unofficial port).
 Exceptions:
 
-- `lead`: its authors have published no code, and the text of the paper was not available. The equations come from a
-  third party's re-implementation, and the value of eta is unknown. Treat it as our reading of the method.
+- `lead`: its authors have published no code, and its full text could not be read. The equations come from a third
+  party's re-implementation, and the value of eta is unknown. Treat it as our reading of the method.
 - `nc_score` is the classic measure of neural collapse. The authors of the paper that ranks models by neural collapse
   have published no code.
 - `rankme` is compared with the equation of its paper, not with code.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import re
 import warnings
 from collections.abc import Mapping
+from typing import Any
 
 import networkx
 import numpy as np
@@ -63,6 +65,70 @@ def test_a_docstring_names_every_component(estimator: ms.Estimator) -> None:
     assert [name for name in own if f"`{name}`" not in said] == []
 
 
+RESTORED = [
+    (estimator, settings)
+    for estimator in ESTIMATORS
+    for point in generate.deviations(generate.described(estimator).parts["Code and paper"])
+    if (settings := ", ".join(generate.SETTING.findall(point)))
+]
+QUICK: dict[str, dict[str, Any]] = {"itm": {"iterations": 100, "runs": 2}}
+"""Settings with which both forms are computed."""
+
+
+def long_evidence() -> dict[str, Any]:
+    """Evidence on which every setting has something to change: many rows, a history of ranks and of FDA scores."""
+    rng = np.random.default_rng(0)
+    labels = np.minimum(np.arange(2100) % 4, 2)  # the last class has half of the rows
+    features = (rng.normal(size=(2100, 6)) + labels[:, None]) * 0.2
+    results = tuple(
+        Result(f"zoo:{c}", f"data{i}", metric, rng.uniform() + bias)
+        for c, bias in zip("abcd", (0.1, 0.2, 0.5, 0.3), strict=True)
+        for i in range(9)
+        for metric in ("accuracy", "fda")
+    )
+    names, datasets = tuple(f"zoo:{c}" for c in "abcd"), tuple(f"data{i}" for i in range(9))
+    sizes = {name: {"parameters": 10.0**power} for power, name in enumerate(names, 4)}
+    seen = {dataset: rng.normal(size=(2, 4)) for dataset in datasets}
+    history = HistoryView(names, datasets, results, sizes, {}, {}, seen).about({"zoo:a": {}}, {"classes": 3})
+    return {**everything(), "features": features, "labels": labels, "history": history.of_candidate("zoo:a")} | {
+        "source_probabilities": rng.dirichlet(np.ones(5), size=2100),
+        "source_features": features,
+        "source_labels": labels,
+        "proxy_features": features @ rng.normal(size=(6, 4)),
+    }
+
+
+@pytest.fixture(scope="module")
+def evidence() -> dict[str, Any]:
+    return long_evidence()
+
+
+@pytest.mark.filterwarnings("ignore::modelselect.errors.ScoreWarning")
+@pytest.mark.parametrize(("estimator", "settings"), RESTORED, ids=lambda each: getattr(each, "name", each))
+def test_what_restores_the_papers_form_is_a_parameter_and_changes_the_score(
+    estimator: ms.Estimator, settings: str, evidence: dict[str, Any]
+) -> None:
+    call = ast.parse(f"f({settings})", mode="eval").body
+    assert isinstance(call, ast.Call)
+    given = {str(each.arg): ast.literal_eval(each.value) for each in call.keywords}
+    assert given.keys() <= estimator.parameters.keys()
+    quick = QUICK.get(estimator.name, {})
+    plain, restored = (
+        ms.score(estimator=type(estimator)(**{**quick, **some}), components=True, **evidence)  # type: ignore[call-overload]
+        for some in ({}, given)
+    )
+    assert any(plain[name] != value for name, value in restored.items() if name in plain)
+
+
+def test_a_difference_that_says_nothing_of_its_parameter_is_refused() -> None:
+    with pytest.raises(ValueError, match=re.escape("'It halves the score.'; say which parameter restores it")):
+        generate.described(Vague())
+    (estimator,) = (each for each in ESTIMATORS if each.name == "fennec")
+    points = generate.deviations(generate.described(estimator).parts["Code and paper"])
+    assert len(points) > 5
+    assert [point for point in points if generate.NOTHING in point]
+
+
 class Undocumented(ms.Estimator):
     """Nothing, for every candidate.
 
@@ -80,6 +146,23 @@ class Undocumented(ms.Estimator):
 
     def score(self, evidence: ms.Evidence) -> Mapping[str, float]:
         return {self.name: 0.0}
+
+
+class Vague(Undocumented):
+    """Nothing, for every candidate.
+
+    One.
+
+    In short: It scores.
+
+    Formula: `0`.
+
+    Limits: all.
+
+    Code and paper: This follows the code.
+
+    - It halves the score.
+    """
 
 
 class Wordy(Undocumented):

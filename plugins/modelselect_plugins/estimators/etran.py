@@ -48,10 +48,12 @@ class ETran(ms.Estimator):
     Limits: The energy is of features, not of logits, so it depends more on their scale than on their fit. The code's
     `lda` has no covariance: for features of large norm it is 0 or 1 for every row.
 
-    Code and paper: The default follows the authors' code, which takes a symmetric eigendecomposition of a matrix that
-    is not symmetric; its `lda` is exactly the posterior with the identity matrix as covariance. `lda="paper"` is the
-    discriminant analysis described in the paper, with the within-class covariance (see `FDA`); if N <= D, it is 1
-    for any labels. Below 200 rows, the energy in the authors' code is NaN; here it is that of one row.
+    Code and paper: The default follows the authors' code. Below 200 rows, its energy is NaN; here it is that of one
+    row.
+
+    - `lda` is the posterior with the identity matrix as covariance, because the authors' code takes a symmetric
+      eigendecomposition of a matrix that is not symmetric. The paper describes the discriminant analysis with the
+      within-class covariance (see `FDA`), which is 1 for any labels if N <= D: `lda="paper"`.
 
     >>> rng = np.random.default_rng(0)
     >>> labels = np.repeat([0, 1], 50)

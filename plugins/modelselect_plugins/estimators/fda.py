@@ -38,8 +38,10 @@ class FDA(ms.Estimator):
     Limits: If N <= D, the score is 1 for any labels (a warning says so). If N is not much larger than D, it is near 1
     for all candidates; raise `regularization` then, for example to 0.1. Undefined if no class varies.
 
-    Code and paper: The mean over rows is the paper's sum (equation 3) divided by N, so that probes of different sizes
-    are comparable. The authors only add a little to the diagonal of S_W: r = 1e-6.
+    Code and paper: The authors only add a little to the diagonal of S_W: r = 1e-6.
+
+    - The score is the mean over rows, so that probes of different sizes are comparable. The paper has the sum (equation
+      3). Nothing restores it: on one probe, both give the same order.
 
     Source: section 3.1, equations 2 and 3, and appendix C.
 

@@ -43,7 +43,9 @@ class GBC(ms.Estimator):
     small, each scores -C (C - 1). A class with one row has only the minimum variance.
 
     Code and paper: This follows the authors' code, in which the logarithm counts once and not once for each direction.
-    `covariance="diagonal"` is their other form: one variance for each direction, and distances summed over directions.
+
+    - There is one variance for each class. The other form of the authors has one for each direction, and sums distances
+      over directions: `covariance="diagonal"`.
 
     >>> rng = np.random.default_rng(0)
     >>> labels = np.repeat([0, 1], 50)

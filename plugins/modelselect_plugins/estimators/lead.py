@@ -43,11 +43,14 @@ class LEAD(Estimator):
     only the differences between the rates of classes count here, most of the score is the fit of these machines. Until
     it can be compared with the authors' own figures, treat it as our reading of the method, not as the method.
 
-    Code and paper: **Nothing here could be checked against the authors.** They have published no code, and the text of
-    the paper was not available: its equations (5 to 7, 17, algorithm 1) were taken from a third party's
-    re-implementation. The value of eta is unknown, and therefore also how the time relates to the scale of the kernel:
-    here the lambda_k are divided by their mean over classes, so that a class with an average rate keeps exp(-t) of its
-    initial state, and only the differences between the classes count.
+    Code and paper: **Nothing here could be checked against the authors.** They have published no code. The full text
+    (arXiv 2507.14559) could not be read where this was written: only its abstract, and two re-implementations by third
+    parties. One quotes equations 5 to 7, algorithm 1 and equation 17 of the supplement, with t = 1, 64 rows of a class
+    and widths of 1,024 and 2,048; this follows it. The other has another classifier, another head and t = 10.
+
+    - The lambda_k are divided by their mean over classes, so that a class with an average rate keeps exp(-t) of its
+      initial state, and only the differences between the classes count. Nothing restores the paper's own scale: the
+      value of eta is unknown.
 
     Source: equations 5 to 7, algorithm 1 and equation 17 of the supplement, as given in a third party's
     re-implementation.

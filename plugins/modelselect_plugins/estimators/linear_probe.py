@@ -39,8 +39,9 @@ class LinearProbe(Estimator):
     Limits: If the probe is small relative to the number of classes, the accuracy is coarse and many candidates tie.
     Prefers wide features, and does not cover what fine-tuning can change.
 
-    Code and paper: The paper fits on a training split and chooses the penalty on a validation split; here folds of the
-    probe replace these splits, and the penalty is fixed.
+    Code and paper: Folds of the probe replace the paper's training and validation splits.
+
+    - The penalty is fixed. The paper chooses it on the validation split. Nothing restores it: give another penalty.
 
     Source: Kornblith, Shlens, Le, CVPR 2019 (logistic regression on frozen features).
 

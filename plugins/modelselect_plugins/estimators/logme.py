@@ -57,9 +57,12 @@ class LogME(ms.Estimator):
 
     Code and paper: The default follows the authors' current code: tolerance 1e-3, and 1e-5 added to both denominators.
     If N <= D, the D - N directions that the features do not reach are left out of the determinant, although D / 2 log
-    alpha counts them, which inflates the score. `solver="icml"` is their code for the ICML paper: tolerance 1e-2, every
-    dimension in the determinant, the 1e-5 also in the evidence. `"unguarded"` is the same with nothing added, as in the
-    Transfer Learning Library. A class without rows has no regression (in the authors' code it counts).
+    alpha counts them, which inflates the score. A class without rows has no regression (in the authors' code it
+    counts).
+
+    - The authors' code for the ICML paper has tolerance 1e-2, every dimension in the determinant, and the 1e-5 also in
+      the evidence: `solver="icml"`.
+    - The Transfer Learning Library adds nothing to the denominators: `solver="unguarded"`.
 
     >>> rng = np.random.default_rng(0)
     >>> labels = np.repeat([0, 1], 50)

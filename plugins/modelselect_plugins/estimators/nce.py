@@ -29,8 +29,10 @@ class NCE(Estimator):
     Limits: Needs a backbone with a source classifier; a self-supervised one has no score. It does not use the features.
     With more source classes than rows, each row has a source class of its own, and the score approaches 0.
 
-    Code and paper: Agrees with the code of LogME (NCE.py); with `soft=True`, with PACTran's (which adds 1e-10 inside
-    its logarithms).
+    Code and paper: Agrees with the code of LogME (NCE.py).
+
+    - A row has its most probable source class. PACTran takes the probabilities (and adds 1e-10 inside its logarithms):
+      `soft=True`.
 
     Source: Tran, Nguyen, Hassner, ICCV 2019, equation 6.
 

@@ -47,10 +47,12 @@ class NLEEP(Estimator):
     approaches 0; a warning says so. The fit has a random start (k-means from `evidence.seed`), so scores vary between
     seeds.
 
-    Code and paper: The default has the settings of EMAB's code, and at seed 0 its random numbers;
-    `components_per_class=None, covariance="full"` has those of Model Spider and PACTran. The published codes agree with
-    this one within their own variation over seeds. If the mixture cannot be fitted (a cluster collapses), its
-    covariances are regularised more strongly until it can be fitted; the published codes stop with an error.
+    Code and paper: The default has the settings of EMAB's code, and at seed 0 its random numbers. The published codes
+    agree with this one within their own variation over seeds. If the mixture cannot be fitted (a cluster collapses),
+    its covariances are regularised more strongly until it can be fitted; the published codes stop with an error.
+
+    - Model Spider and PACTran have another number of components, with full covariances:
+      `components_per_class=None, covariance="full"`.
 
     Source: Li et al., Ranking Neural Checkpoints, CVPR 2021, section 3.2.
 

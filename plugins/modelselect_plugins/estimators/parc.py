@@ -41,9 +41,12 @@ class PARC(ms.Estimator):
     Limits: With many classes there are few pairs of the same class, and the score stays small. Time and memory grow
     with N^2: suitable for a few thousand rows.
 
-    Code and paper: Two things are exact here and random in the authors' code: their PCA is a randomised one, and
-    rounding makes their equal label dissimilarities differ in the last bit, which decides the ranks of millions of
-    ties.
+    Code and paper: The default follows the authors' code, with exact in place of random steps.
+
+    - PCA is exact. That of the authors' code is randomised. Nothing restores it: its result is within the variation
+      of theirs.
+    - Equal label dissimilarities are tied. In the authors' code they differ in the last bit, which decides the ranks of
+      millions of ties. Nothing restores it: the order of such ties is that of one machine.
 
     >>> rng = np.random.default_rng(0)
     >>> labels = np.repeat([0, 1], 50)

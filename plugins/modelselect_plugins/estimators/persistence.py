@@ -162,8 +162,8 @@ class PersistenceSource(Persistence):
     Code and paper: The paper does not say how many rows of ImageNet it takes.
 
     - All rows are used up to 5,792; above that, several samples: `repeats=1` for one.
-    - A sample has ten rows for each source class or more. With the paper's 2,048 rows of ImageNet's 1,000 classes it
-      has two: `rows_per_class=1`.
+    - A sample has ten rows for each source class or more. With 2,048 rows of ImageNet's 1,000 classes it has two:
+      `rows_per_class=1`, for samples (`repeats=1`).
 
     Source: Gutierrez and Lobel, equation 1.
 

@@ -37,8 +37,10 @@ class TMI(Estimator):
     Limits: Distances below 1 count as 1, so the score depends on the scale: for features within a unit cube, only their
     width D counts. Among candidates of different widths, the widest wins.
 
-    Code and paper: The default follows the authors' code: the sum over classes, weighted by their share n_c / N of all
-    rows, is also divided by the number of classes.
+    Code and paper: The default follows the authors' code.
+
+    - The sum over classes, weighted by their share n_c / N of all rows, is also divided by the number of classes. The
+      paper has the plain sum: `mean_over_classes=False`.
 
     Source: Xu and Kang, ICCV 2023.
 

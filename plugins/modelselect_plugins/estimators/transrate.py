@@ -38,8 +38,9 @@ class TransRate(ms.Estimator):
     their total scatter, so that backbones with different scales are comparable. If classes have few rows relative to D,
     R(Z_c) is small for every candidate, and the score is the rate of all features, for any labels.
 
-    Code and paper: The default follows the authors' code, whose mean over classes is unweighted; `weighted=True` is the
-    paper's form, which weights class c by n_c / N.
+    Code and paper: The default follows the authors' code.
+
+    - The mean over classes is unweighted. The paper weights class c by n_c / N: `weighted=True`.
 
     >>> rng = np.random.default_rng(0)
     >>> labels = np.repeat([0, 1], 50)
