@@ -22,6 +22,9 @@ from modelselect.selection.state import State
 from modelselect.store.store import Store
 from modelselect.utils.text import duration
 
+FINE_TUNING = "fine-tuning"
+"""What progress calls the stage that fine-tunes the best candidates."""
+
 FINE_TUNING_SHARE = 0.5
 """Share of `max_time` that fine-tuning may take, even if the forward passes have taken more than the rest."""
 
@@ -100,6 +103,8 @@ def bounded(request: Request, state: State, task: VerificationTask) -> tuple[Ver
     else:
         bound = _bound(request, state, task)
         store.put(key, {}, {"epochs": bound.epochs, "method": bound.method, "seconds": bound.seconds})
+    if request.settings.top_k and not request.settings.tune:
+        state.bars.expect(FINE_TUNING, bound.seconds / request.runner.workers)
     record = bound.record(request, task)
     if record is not None and state.bound is None:
         state.bars.say(record["remarks"][0])
