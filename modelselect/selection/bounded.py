@@ -12,9 +12,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from modelselect.budget.budget import LEAST_EPOCHS
+from modelselect.errors import Failure
 from modelselect.evaluation.fine_tuning import TimingTask, VerificationTask
 from modelselect.evaluation.request import Request
 from modelselect.evaluation.results import ScoringResult
+from modelselect.evaluation.running import run
 from modelselect.evaluation.settings import Settings
 from modelselect.ranking.row import RankedCandidate
 from modelselect.selection.affordable import decision_key
@@ -134,7 +136,9 @@ def _bound(request: Request, state: State, task: VerificationTask) -> Bound:
     if len(known) == once and (seconds := total(slowest, known, settings.epochs)) <= left:
         return whole(seconds)
     candidates = [row.candidate for row in state.ranking.ranked[:once]]
-    measured = [outcome.value for outcome in request.runner.map(TimingTask(task), candidates) if not outcome.failure]
+    bar = state.bars.candidates("timing one batch of fine-tuning", len(candidates))
+    found = run(request.runner, TimingTask(task), candidates, bar).values()
+    measured = [seconds for seconds in found if not isinstance(seconds, Failure)]
     if not measured:  # fine-tuning will say why
         return whole(0.0)
     forward = known or [seconds / SLOWEST_TRAINING for seconds in measured]
