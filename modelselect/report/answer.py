@@ -190,9 +190,8 @@ def telling_apart(board: Ranking, kept: Kept = NOTHING_KEPT) -> str | None:
     """
     if not board.rivals or board.best.verified_accuracy is None or may_be_chance(board):
         return None
-    unmeasured = [board.rows.index(row) for row in board.rivals if row.verified_accuracy is None]
-    if unmeasured:
-        count = 1 + unmeasured[: TOLD_APART - 1][-1]
+    if unmeasured := [row for row in board.rivals if row.verified_accuracy is None]:
+        count = _including(board, unmeasured)
         more = {"--top-k": [str(count)]}
         if budget := record_of(board, "budget"):
             more["--budget"] = [_times(budget, count)]
@@ -213,6 +212,11 @@ def telling_apart(board: Ranking, kept: Kept = NOTHING_KEPT) -> str | None:
 
 TOLD_APART = 3
 """Candidates that fine-tuning is proposed for at a time, at most."""
+
+
+def _including(board: Ranking, rivals: Sequence[RankedCandidate]) -> int:
+    """The number of first candidates among which there are the first few of these rivals."""
+    return 1 + max((board.rows.index(row) for row in rivals[: TOLD_APART - 1]), default=0)
 
 
 def _step(text: str, keywords: str, board: Ranking, changes: Mapping[str, Sequence[str]]) -> str:
@@ -250,7 +254,7 @@ def next_step(board: Ranking, kept: Kept = NOTHING_KEPT) -> str | None:
     if board.best.verified_accuracy is None:
         if board.chance is None:
             return None  # without classes there is no fine-tuning
-        count = min(TOLD_APART, len(board.ranked)) if board.rivals else 1
+        count = _including(board, board.rivals)
         text = "fine-tune it and measure its accuracy"
         if count > 1:
             text = f"to tell them apart, fine-tune the first {count} and measure their accuracy"

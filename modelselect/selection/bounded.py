@@ -12,15 +12,20 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from modelselect.budget.budget import LEAST_EPOCHS
+from modelselect.errors import Failure
 from modelselect.evaluation.fine_tuning import TimingTask, VerificationTask
 from modelselect.evaluation.request import Request
 from modelselect.evaluation.results import ScoringResult
+from modelselect.evaluation.running import run
 from modelselect.evaluation.settings import Settings
 from modelselect.ranking.row import RankedCandidate
 from modelselect.selection.affordable import decision_key
 from modelselect.selection.state import State
 from modelselect.store.store import Store
 from modelselect.utils.text import duration
+
+FINE_TUNING = "fine-tuning"
+"""What progress calls the stage that fine-tunes the best candidates."""
 
 FINE_TUNING_SHARE = 0.5
 """Share of `max_time` that fine-tuning may take, even if the forward passes have taken more than the rest."""
@@ -104,6 +109,8 @@ def bounded(request: Request, state: State, task: VerificationTask) -> tuple[Ver
     else:
         bound = _bound(request, state, task)
         store.put(key, {}, {"epochs": bound.epochs, "method": bound.method, "seconds": bound.seconds})
+    if request.settings.top_k and not request.settings.tune:
+        state.bars.expect(FINE_TUNING, bound.seconds / request.runner.workers)
     record = bound.record(request, task)
     if record is not None and state.bound is None:
         state.bars.say(record["remarks"][0])
@@ -133,8 +140,9 @@ def _bound(request: Request, state: State, task: VerificationTask) -> Bound:
     if len(known) == once and (seconds := total(slowest, known, settings.epochs)) <= left:
         return whole(seconds)
     candidates = [row.candidate for row in state.ranking.ranked[:once]]
-    timed = [outcome.value for outcome in request.runner.map(TimingTask(task), candidates) if not outcome.failure]
-    measured = [LONG_TRAINING * seconds for seconds in timed]
+    bar = state.bars.candidates("timing one batch of fine-tuning", len(candidates))
+    found = run(request.runner, TimingTask(task), candidates, bar).values()
+    measured = [LONG_TRAINING * seconds for seconds in found if not isinstance(seconds, Failure)]
     if not measured:  # fine-tuning will say why
         return whole(0.0)
     forward = known or [seconds / SLOWEST_TRAINING for seconds in measured]

@@ -283,23 +283,31 @@ def _excess(request: Request) -> str:
 
 
 def _decided(request: Request, costs: _Costs) -> list[Candidate]:
-    """The candidates to take, in the order given; as an earlier run with the same arguments decided."""
+    """The candidates to take, in the order given; as an earlier run with the same arguments decided.
+
+    A run that only ranked decides for a later one that fine-tunes, too: so that one may rank first, and verify later.
+    """
     settings, bounds = request.settings, request.settings.bounds
     store = Store(request.store.path)
-    key = Store.key(
-        "choice",
-        candidates=sorted(candidate.id for candidate in costs.candidates),
-        fingerprint=request.probe.fingerprint,
-        limit=settings.limit,
-        bounds=str(bounds),
-        device=request.device,
-        fine_tunes=settings.fine_tunes,
-    )
-    if (entry := store.get(key)) is not None:
-        ids = set(entry.metadata["taken"])
+
+    def key(fine_tunes: bool) -> str:
+        return Store.key(
+            "choice",
+            candidates=sorted(candidate.id for candidate in costs.candidates),
+            fingerprint=request.probe.fingerprint,
+            limit=settings.limit,
+            bounds=str(bounds),
+            device=request.device,
+            fine_tunes=fine_tunes,
+        )
+
+    for fine_tunes in (settings.fine_tunes, not settings.fine_tunes):
+        if (entry := store.get(key(fine_tunes))) is not None:
+            ids = set(entry.metadata["taken"])
+            break
     else:
         ids = {costs.candidates[index].id for index in _within_bounds(request, costs)}
-        store.put(key, {}, {"taken": sorted(ids)})
+        store.put(key(settings.fine_tunes), {}, {"taken": sorted(ids)})
     return [candidate for candidate in costs.candidates if candidate.id in ids]
 
 

@@ -20,7 +20,7 @@ from modelselect.probe.probe import Probe
 from modelselect.ranking.ranking import Ranking
 from modelselect.ranking.row import MOST_MISTAKES, RankedCandidate
 from modelselect.selection.affordable import affordable_fine_tuning
-from modelselect.selection.bounded import bounded
+from modelselect.selection.bounded import FINE_TUNING, bounded
 from modelselect.selection.state import State
 from modelselect.store.store import Store
 
@@ -119,7 +119,7 @@ def fine_tuned(
             for other in by_accuracy()[1:]:
                 verified[other.id] = _dropped(verified[other.id], store)
 
-    bar = state.bars.candidates("fine-tuning", len(first))
+    bar = state.bars.candidates(FINE_TUNING, len(first))
     found = run(request.runner, task, admit(first), bar, keep_best)
     failures = {
         key: replace(result, stage=Stage.VERIFY.value) for key, result in found.items() if isinstance(result, Failure)

@@ -23,7 +23,7 @@ from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
-from modelselect.utils.text import plain_text, printable
+from modelselect.utils.text import duration, plain_text, printable
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -159,13 +159,14 @@ class _Stage:
     began: float
     done: int = 0
     failed: int = 0
+    expected: float | None = None
     running: dict[str, _Work] = field(default_factory=dict)
     last: str = ""
     best: tuple[str, float] | None = None
     reasons: set[str] = field(default_factory=set)
 
     def seconds_left(self, now: float) -> float | None:
-        """What the rest takes if it takes as long as what is done; None before anything is done.
+        """What the rest takes if it takes as long as what is done; before anything is done, what was expected, if any.
 
         If only candidates in work are left, and their epochs say how long these take, it is the longest of these times.
         """
@@ -174,6 +175,8 @@ class _Stage:
         if known and len(known) == len(lefts) == self.total - self.done:
             return max(known)
         done = self.done + sum(work.share for work in self.running.values())
+        if not done and self.expected is not None:
+            return max(self.began + self.expected - now, 0.0)
         return (now - self.began) * (self.total - done) / done if 0 < done <= self.total else None
 
 
@@ -192,6 +195,7 @@ class Progress:
         self._names = names
         self._lock = threading.RLock()
         self._stage: _Stage | None = None
+        self._expected: dict[str, float] = {}
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._view = _view() if wanted else None
 
@@ -210,14 +214,20 @@ class Progress:
             self._folder.cleanup()
             self._folder = None
 
+    def expect(self, what: str, seconds: float) -> None:
+        """Notes how long a stage that is to come is expected to take."""
+        if seconds > 0:
+            self._expected[what] = seconds
+
     @contextlib.contextmanager
     def candidates(self, what: str, total: int) -> Iterator[Track]:
         """A stage over this number of candidates; yields what to call when the work on one begins or ends."""
-        stage = _Stage(what, total, time.monotonic())
+        stage = _Stage(what, total, time.monotonic(), expected=self._expected.pop(what, None))
         with self._lock:
             self._stage = stage
         if total:
-            self._line(f"{what}: {total} candidate{'' if total == 1 else 's'}", always=True)
+            about = "" if stage.expected is None else f", about {duration(stage.expected)}"
+            self._line(f"{what}: {total} candidate{'' if total == 1 else 's'}{about}", always=True)
         try:
             yield Track(self, stage)
         finally:

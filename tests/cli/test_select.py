@@ -372,7 +372,27 @@ def test_the_last_lines_are_the_answer_and_what_to_do_next(
     assert before.endswith("\n\n")
     board = ms.Leaderboard.load(tmp_path / "board.json")
     assert " ".join(best.split()) == " ".join(" ".join(closing_lines(board)).split())
-    assert best.splitlines()[-1].startswith("Next: ")
+    if best.splitlines()[-1].startswith("  "):  # the command is in a line of its own
+        assert closing_lines(board)[-1] == best.splitlines()[-1]
+        best = "\n".join(best.splitlines()[:-1])
+    assert "\nNext: " in best
+
+
+@pytest.mark.parametrize(("together", "option"), [(True, ()), (True, ("--quiet",)), (False, ())])
+def test_what_progress_has_said_stands_under_the_table_only_where_the_table_goes_elsewhere(
+    capsys: pytest.CaptureFixture[str],
+    dataset: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    together: bool,
+    option: tuple[str, ...],
+) -> None:
+    monkeypatch.setattr("modelselect.cli.select.errors_are_shown_with_it", lambda: together)
+    asked = ("-c", "embedded:plain*", "-e", "centroid", "--limit", "1", "--no-history")
+    code, out, err = run(capsys, "select", dataset, *asked, *option)
+    assert code == 0, err
+    said = ("Candidates: 1 of 2", "Left out: 1 less promising")
+    assert [text in " ".join(out.split()) for text in said] == [not together or "--quiet" in option] * 2
+    assert [text in err for text in said] == ["--quiet" not in option] * 2
 
 
 def test_where_nothing_was_ranked_each_reason_is_said_once(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from modelselect.cli import streams
 from tests.host.test_host import install
 
 SELECT = ("-c", "embedded:plain.letters", "-e", "logme", "--no-history", "-q")
@@ -70,3 +72,16 @@ def test_control_characters_of_what_was_given_do_not_reach_the_terminal() -> Non
     stopped = run("search", "dir:x\x1b]0;pwned\x07")
     assert stopped.returncode == 2
     assert "\x1b" not in stopped.stdout + stopped.stderr
+
+
+def test_it_is_known_whether_both_streams_lead_to_one_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with (tmp_path / "one").open("w") as one, (tmp_path / "one").open("a") as same, (tmp_path / "two").open("w") as two:
+        for out, err, together in (
+            (one, same, True),
+            (one, two, False),
+            (one, io.StringIO(), False),
+            (None, two, False),
+        ):
+            monkeypatch.setattr("sys.stdout", out)
+            monkeypatch.setattr("sys.stderr", err)
+            assert streams.errors_are_shown_with_it() == together

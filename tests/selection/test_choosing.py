@@ -147,6 +147,7 @@ def test_the_choice_of_a_run_is_that_of_the_next_one(far: FarZoo, data: Any) -> 
     assert first == ["a0", "a1"]
     far.here = set(first)  # and nothing is spent any more
     assert choice(data, max_download="12MB")[0] == first
+    assert choice(data, max_download="12MB", top_k=1)[0] == first  # ranked first, and verified later
 
 
 def test_without_a_network_only_what_is_here_is_offered_and_nothing_else_is_searched(far: FarZoo, data: Any) -> None:

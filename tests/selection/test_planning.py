@@ -224,7 +224,7 @@ def test_a_plan_never_plans_more_than_the_budget() -> None:
         plan = ms.plan(two_classes(480, gaps), single_columns(gaps), estimators="centroid", budget=passes)
         assert sum(planned.passes for planned in plan.rounds) <= passes
         assert bool(plan.rounds) == (passes >= 60)
-        assert f"budget of {passes:,} passes" in str(plan)
+        assert f"budget of {passes:,} passes" in " ".join(str(plan).split())
 
 
 @pytest.mark.parametrize("top_k", [0, 1])
@@ -235,8 +235,8 @@ def test_a_plan_names_the_smallest_budget_that_ranks_something(top_k: int) -> No
     smallest = plan.smallest_budget
     assert smallest is not None
     one, every = f"{smallest:,} passes", f"{len(plan.rows) * smallest:,} passes"
-    assert one in str(plan)
-    assert every in str(plan)
+    assert one in " ".join(str(plan).split())
+    assert every in " ".join(str(plan).split())
     assert json.loads(plan.to_json())["smallest_budget"] == smallest
     settings: Any = {"estimators": "centroid", "top_k": top_k}
     assert not ms.plan(data, candidates, budget=smallest - 1, **settings).rounds

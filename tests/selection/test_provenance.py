@@ -25,7 +25,7 @@ def test_the_leaderboard_says_what_was_done_with_the_budget(tmp_path: Path) -> N
     for planned, following in itertools.pairwise(record["planned"]):
         assert following["rows"] == 2 * planned["rows"]
         assert following["candidates"] <= planned["candidates"]
-    text = str(board)
+    text = " ".join(str(board).split())
     assert "Budget of 10m: used" in text
     for stage in record["stages"]:
         assert f"score on {stage['rows']} rows: {stage['candidates']} candidates" in text

@@ -139,6 +139,22 @@ def test_time_left_of_epochs_goes_by_the_last_epoch_of_this_run() -> None:
     assert stage.seconds_left(100.0) == 18 * 30  # nothing but this is left
 
 
+def test_before_anything_is_done_the_time_left_is_what_was_expected(
+    log: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stage = progress._Stage("fine-tuning", 1, began=100.0, expected=60.0)
+    stage.running["a"] = progress._Work(100.0)
+    assert stage.seconds_left(110.0) == 50.0
+    assert stage.seconds_left(200.0) == 0.0
+    with Progress(True) as bars:
+        bars.expect("fine-tuning", 540.0)
+        for what in ("scoring", "fine-tuning", "fine-tuning"):
+            with bars.candidates(what, 1) as track:
+                track("a")
+    said = capsys.readouterr().err
+    assert said.count(", about 9 min") == said.count("fine-tuning: 1 candidate, about 9 min") == 1
+
+
 def test_text_from_outside_does_not_reach_the_terminal(terminal: Console) -> None:
     with Progress(True) as bars, bars.candidates("scoring", 2) as track:
         track("esc\x1b[31m", Ended("failed: \x1b]0;title\x07"))

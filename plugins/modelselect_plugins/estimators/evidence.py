@@ -130,9 +130,9 @@ class PooledEvidence(Estimator):
         if wide and components["rows"] < components["dimension"] / 2:
             warnings.warn(
                 f"{components['rows']:.0f} rows are few for a network that describes each row by "
-                f"{components['dimension']:.0f} numbers. {' and '.join(wide)}, of the scores that evidence weighs, are "
-                "unreliable then, and left out if most candidates are like this one. The ranking holds without them. "
-                f"To use them, label {math.ceil(components['dimension'] / 2)} rows or more.",
+                f"{components['dimension']:.0f} numbers: the scores {' and '.join(wide)} say little then, and do not "
+                "count if most candidates are like this one. You need not do anything, the other evidence still ranks. "
+                f"With {math.ceil(components['dimension'] / 2)} labelled rows or more, these scores count, too.",
                 ScoreWarning,
                 stacklevel=2,
             )

@@ -115,7 +115,7 @@ def test_fewer_rows_than_half_the_dimension_leave_out_logme_and_ncti() -> None:
     rng = np.random.default_rng(0)
     labels = np.repeat([0, 1], 10)
     with pytest.warns(
-        ScoreWarning, match=r"20 rows are few for .* by 64 numbers. logme and ncti, .* left out .* label 32 rows"
+        ScoreWarning, match=r"20 rows are few for .* by 64 numbers: .* logme and ncti .* With 32 labelled rows or more"
     ):
         wide = [dict(PooledEvidence().score(ms.Evidence.of(features=rng.normal(size=(20, 64)), labels=labels)))] * 2
     for each in wide:
