@@ -257,8 +257,9 @@ def licenses() -> str:
 
 {meanings}
 The table holds identifiers of SPDX, licence tags of the Hugging Face Hub, and names that timm uses; `-only`,
-`-or-later` and `+` at the end of an identifier change nothing. It is a first sieve and no legal advice: read the licence
-of the model that you choose. A licence that is not in the table, such as `other`, is unknown, and is in neither class.
+`-or-later` and `+` at the end of an identifier change nothing. It is a first sieve and no legal advice: read the
+licence of the model that you choose. A licence that is not in the table, such as `other`, is unknown, and is in neither
+class.
 
 | licence | {" | ".join(f"`{name}`" for name in CLASSES)} | what else it says |
 | --- | --- | --- | --- |
