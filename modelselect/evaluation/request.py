@@ -21,6 +21,7 @@ from modelselect.executor import Executor
 from modelselect.extraction.devices import Compute, check_precision, choose_device, free_memory
 from modelselect.extraction.inputs import InputCache
 from modelselect.history.history import History, open_history, open_or_warn
+from modelselect.host.defaults import UNLABELLED_ESTIMATORS
 from modelselect.host.host import Host, get_host
 from modelselect.host.lookup import choose_estimators, registered
 from modelselect.probe.probe import DEFAULT_HOLDOUT, Probe
@@ -69,8 +70,7 @@ class Request:
         host = get_host()
         executor = settings.executor
         runner = executor if isinstance(executor, Executor) else host.executor(executor)
-        chosen = choose_estimators(host, settings.estimators)
-        named = {estimator.name for estimator in chosen}
+        choose_estimators(host, settings.estimators)  # a wrong name is an error before the dataset is read
         device = choose_device(settings.device, host.extractors)
         check_precision(settings.precision, device)
         draw = partial(
@@ -88,6 +88,11 @@ class Request:
             label=settings.label,
             split=settings.split,
         )
+        estimators = settings.estimators
+        if estimators is None and probe.labels is None:
+            estimators = UNLABELLED_ESTIMATORS
+        chosen = choose_estimators(host, estimators)
+        named = {estimator.name for estimator in chosen}
         if settings.fine_tunes and probe.holdout is None:
             asked = f"top_k={settings.top_k}" if settings.top_k else f"tune={settings.tune}"
             raise InvalidInputError(

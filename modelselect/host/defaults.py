@@ -10,6 +10,9 @@ DEFAULT_ESTIMATORS = ("evidence",)
 a history, it agrees better with measured accuracies than the number of parameters, the mean rank of `etran`, `knn` and
 `logme`, and `fennec`, in the mean over the benchmarks of docs/explanation/default-estimators.md."""
 
+UNLABELLED_ESTIMATORS = ("rankme", "energy")
+"""`select()` ranks by the mean rank of these if no row has a label. They look at the spread of the features alone."""
+
 RECALL_ESTIMATOR = "fennec"
 """Recall ranks by this estimator: it scores candidates that are not loaded, from what the transfer history knows. It
 has to be a `modelselect.estimators.estimator.Recaller`. For its agreement see docs/explanation/recall.md."""

@@ -17,6 +17,12 @@ GUESSING = (
 """The note where no accuracy on the probe is above what guessing gives."""
 
 
+UNLABELLED = (
+    "No row has a label, so candidates are ranked by how rich their features are, and not by how well they fit a task. "
+    "Label some rows for a ranking that means more."
+)
+"""The note where all rows are unlabelled."""
+
 REMARKS = ("dataset", "choice", "fine_tuning")
 """The parts of the provenance that hold remarks. Progress says those of the last two while a run goes on."""
 
@@ -59,7 +65,9 @@ def remarks_of(ranking: Ranking, parts: Sequence[str] = REMARKS) -> list[str]:
         ranking: what is shown.
         parts: the parts of the provenance that hold remarks.
     """
-    found: list[str] = []
+    dataset = record_of(ranking, "dataset")
+    unlabelled = dataset.get("rows") and dataset.get("rows") == dataset.get("unlabelled_rows")
+    found = [UNLABELLED] if unlabelled and "dataset" in parts else []
     for part in parts:
         remarks = record_of(ranking, part).get("remarks", [])
         found += [printable(each) for each in remarks if isinstance(each, str)] if isinstance(remarks, list) else []

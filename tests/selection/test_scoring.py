@@ -18,6 +18,7 @@ from modelselect.candidates.preprocessing import ImagePreprocessing
 from modelselect.candidates.readers import HeadInput
 from modelselect.errors import CandidateError, NothingRankedError
 from modelselect.host.host import Host, get_host
+from modelselect.ranking.notes import UNLABELLED, remarks_of
 from tests.selection.material import SOME, rank
 
 pytestmark = pytest.mark.usefixtures("cache")
@@ -101,6 +102,22 @@ def test_bare_modules_rank_with_the_zoos(dataset: Path) -> None:
     assert rows["Small-2"].feature_dim == 8
     assert rows["Small"].candidate.zoo == "module"
     assert all("nce" in row.scores for name, row in rows.items() if name.startswith("Small"))
+
+
+def test_rows_without_any_label_are_ranked_by_what_needs_none_and_the_board_says_so() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3), dtype=np.uint8)
+    board = ms.select((pixels, None), "embedded:plain*", progress=False)
+    assert len(board.ranked) == 2
+    assert {"rankme", "energy"} <= set(board.estimators)
+    assert "evidence" not in board.estimators
+    assert UNLABELLED in remarks_of(board)
+    named = ms.select((pixels, None), "embedded:plain*", estimators="rankme", progress=False)
+    assert [row.scores["rankme"] for row in named.rows] == [
+        next(row.scores["rankme"] for row in board.rows if row.candidate == other.candidate) for other in named.rows
+    ]
+    some = ms.select((pixels, [0, 1, *[-1] * 38]), "embedded:plain*", progress=False)
+    assert "evidence" in some.estimators
+    assert UNLABELLED not in remarks_of(some)
 
 
 def test_arrays_reach_a_bare_module_as_they_are() -> None:
