@@ -33,7 +33,7 @@ REFERENCE = Path(__file__).resolve().parent / "reference"
 LABELS = ("In short", "Formula", "Args", "Components", "Limits", "Code and paper", "Source")
 REQUIRED = ("In short", "Formula", "Limits", "Code and paper")
 SENTENCES = 3
-SETTING = re.compile(r"`(\w+=[^`]+)`")
+SETTING = re.compile(r"`(\w+=[^`]+)`")  # such as `form="paper"`
 NOTHING = "Nothing restores"
 COSTS = {
     "free": "free: only metadata",

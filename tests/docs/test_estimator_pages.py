@@ -69,7 +69,7 @@ RESTORED = [
     (estimator, settings)
     for estimator in ESTIMATORS
     for point in generate.deviations(generate.described(estimator).parts["Code and paper"])
-    if (settings := ", ".join(generate.SETTING.findall(point)))
+    if generate.NOTHING not in point and (settings := ", ".join(generate.SETTING.findall(point)))
 ]
 QUICK: dict[str, dict[str, Any]] = {"itm": {"iterations": 100, "runs": 2}}
 """Settings with which both forms are computed."""

@@ -14,11 +14,32 @@ from numpy.typing import NDArray
 from modelselect import hookimpl
 from modelselect.archi2vec import Encoder, Space, weisfeiler_lehman
 from modelselect.architectures.documents import ITERATIONS
+from modelselect.architectures.operations import operation_name
 from modelselect.errors import InvalidInputError
 
 if TYPE_CHECKING:
     import networkx
     from gensim.models.doc2vec import Doc2Vec
+
+
+_PAPER_NODES = """
+    AdaptiveAvgPool2DBackward0 AdaptiveMaxPool2DBackward0 AddBackward0 AddmmBackward0
+    AvgPool2DBackward0 AvgPool3DBackward0 CatBackward0 CloneBackward0
+    ConstantPadNdBackward0 ConvolutionBackward0 DivBackward0 ExpandBackward0
+    HardtanhBackward0 IndexSelectBackward0 MaxBackward0 MaxPool2DWithIndicesBackward0
+    MeanBackward1 MulBackward0 NativeBatchNormBackward0 Variable
+    PowBackward0 PreluBackward0 ReluBackward0 RepeatBackward0
+    ReshapeAliasBackward0 SigmoidBackward0 SliceBackward0 SoftmaxBackward0
+    SplitWithSizesBackward0 SqueezeBackward1 SumBackward1 TBackward0
+    TransposeBackward0 UnsqueezeBackward0 UpsampleBilinear2DBackward1 UpsampleNearest2DBackward1
+    ViewBackward0
+"""  # table 6 of the paper
+
+PAPER_NODE_TYPES = frozenset(map(operation_name, _PAPER_NODES.split()))
+"""The paper's 37 names of nodes as operations of `trace`, which has one name for a view and a reshaped alias. `trace`
+leaves out parameters (`Variable`) and copies (`Clone`)."""
+
+OTHER = "Other"
 
 
 @dataclass(frozen=True)
@@ -40,6 +61,8 @@ class Graph2Vec(Encoder):
         minimum_count: words that occur less often, over all documents, are ignored. The default is 1, because in a
             small pool rare words are informative.
         seed: of doc2vec.
+        node_types: the operations that are told apart; all others count as one. None for every operation, and
+            `PAPER_NODE_TYPES` for those of the paper.
 
     Sources: Narayanan et al., "graph2vec: Learning Distributed Representations of Graphs", 2017; Le and Mikolov,
     "Distributed Representations of Sentences and Documents", ICML 2014, section 2.3; Bai et al., section 3.2.
@@ -57,6 +80,7 @@ class Graph2Vec(Encoder):
     learning_rate: float = 0.025
     minimum_count: int = 1
     seed: int = 42
+    node_types: frozenset[str] | None = None
 
     name: ClassVar[str] = "graph2vec"
 
@@ -97,8 +121,20 @@ class Graph2Vec(Encoder):
 
     def documents(self, graphs: Sequence[networkx.Graph[Any]]) -> tuple[list[list[str]], list[str]]:
         """The words of each graph, and a digest that identifies each document."""
-        documents = [weisfeiler_lehman(graph, self.iterations) for graph in graphs]
+        documents = [weisfeiler_lehman(self._of_types(graph), self.iterations) for graph in graphs]
         return documents, [hashlib.sha256(" ".join(document).encode()).hexdigest() for document in documents]
+
+    def _of_types(self, graph: networkx.Graph[Any]) -> networkx.Graph[Any]:
+        """The graph, in which operations of no type have one name."""
+        if self.node_types is None:
+            return graph
+        import networkx
+
+        named = networkx.get_node_attributes(graph, "operation")
+        other = {node: OTHER for node, operation in named.items() if operation not in self.node_types}
+        graph = graph.copy()
+        networkx.set_node_attributes(graph, other, "operation")
+        return graph
 
     def model(self) -> Doc2Vec:
         """An untrained doc2vec."""

@@ -86,8 +86,8 @@ class Fennec(ms.Estimator):
       `leaf=1`.
     - The linear regression has a penalty. The paper's is plain: `ridge=0.0`.
     - Both matrices have the same penalty. The paper has one for each: `penalty_tasks=0.1`.
-    - Architectures have the operations that this project traces. The paper has 37 types of nodes. Nothing restores
-      them: they name nodes of one version of PyTorch.
+    - Architectures have all operations that are traced. The paper has 37 types of nodes. Nothing restores them in this
+      estimator; `archi2vec.embed` takes `Graph2Vec(node_types=PAPER_NODE_TYPES)`.
     - A candidate without results takes its vector from its neighbours. The paper has no such candidates. Nothing
       restores it: without a vector there is no score.
 

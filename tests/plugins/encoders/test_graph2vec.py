@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from modelselect.archi2vec import nearest, similarity, weisfeiler_lehman
 from modelselect.errors import InvalidInputError
-from modelselect_plugins.encoders.graph2vec import Graph2Vec
+from modelselect_plugins.encoders.graph2vec import PAPER_NODE_TYPES, Graph2Vec
 from tests.architectures.networks import graph_of
 from tests.conftest import REPOSITORY, shared_path
 
@@ -120,6 +120,22 @@ def chain(*operations: str) -> nx.DiGraph[int]:
 POOL = [chain(*"abcab"), chain(*"abab"), chain(*"xyzzy"), chain(*"abcabc"), chain("x")]
 
 
+def test_the_papers_types_of_nodes_can_be_told_apart_alone() -> None:
+    assert len(PAPER_NODE_TYPES) == 36  # of 37: a view and a reshaped alias are one operation here
+    assert {"Convolution", "BatchNorm", "Relu", "Addmm", "View"} < PAPER_NODE_TYPES
+    graphs = []
+    for activation in ("Gelu", "Silu", "Relu"):
+        graph = nx.path_graph(3, nx.DiGraph)
+        nx.set_node_attributes(graph, dict(enumerate(("Convolution", activation, "Addmm"))), "operation")
+        graphs.append(graph)
+    _, every = Graph2Vec().documents(graphs)
+    _, papers = Graph2Vec(node_types=PAPER_NODE_TYPES).documents(graphs)
+    assert len(set(every)) == 3
+    assert papers[0] == papers[1] != papers[2]
+    assert papers[2] == every[2]
+    assert nx.get_node_attributes(graphs[0], "operation")[1] == "Gelu"  # the caller's graph is as it was
+
+
 def test_neither_order_nor_repetition_moves_a_vector() -> None:
     encoder = Graph2Vec(dimensions=16)
     vectors = encoder.encode(POOL)
@@ -137,7 +153,7 @@ def test_any_number_of_graphs_will_do() -> None:
 
 SCRIPT = """
 import networkx as nx
-from modelselect_plugins.encoders.graph2vec import Graph2Vec
+from modelselect_plugins.encoders.graph2vec import PAPER_NODE_TYPES, Graph2Vec
 graphs = [nx.path_graph(len(operations), nx.DiGraph) for operations in ("abcab", "abab", "xyzzy", "abcabc", "x")]
 for graph, operations in zip(graphs, ("abcab", "abab", "xyzzy", "abcabc", "x")):
     nx.set_node_attributes(graph, dict(enumerate(operations)), "operation")

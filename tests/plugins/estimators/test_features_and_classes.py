@@ -40,6 +40,7 @@ from modelselect_plugins.estimators.ped import PED
 from modelselect_plugins.estimators.rsa import RSA
 from modelselect_plugins.estimators.sfda import SFDA
 from modelselect_plugins.estimators.transrate import TransRate
+from tests.fixtures.version_0_1_0.make import dataset
 from tests.plugins.estimators.golden import INPUTS, Golden
 
 ESTIMATORS = [
@@ -551,3 +552,22 @@ def test_logme_needs_no_eigenvectors(shape: tuple[int, int], dependent: bool, so
         warnings.simplefilter("ignore", ScoreWarning)
         ours = ms.score(features, labels, LogME(solver))
     assert ours == pytest.approx(log_evidence(eigen, *shape, solver), rel=1e-8)
+
+
+@pytest.mark.usefixtures("here", "cache")
+def test_the_reference_of_rsa_and_dds_may_be_trained_on_the_target_first() -> None:
+    data = dataset(45)
+    quick: dict[str, Any] = {"history": False, "progress": False, "device": "cpu"}
+    tuning = ms.FineTuning(epochs=2)
+    proxy = "embedded:plain.random"
+    trained = ms.select(data, proxy, estimators="knn", top_k=1, fine_tuning=tuning, **quick)
+    trained.best.save("trained")
+    before, after = (
+        ms.select(data, "embedded:*.letters", estimators=["rsa", "dds"], proxy=each, **quick)
+        for each in (proxy, "dir:trained")
+    )
+    scores = {row.candidate.id: row.scores for row in before.rows}
+    for row in after.rows:
+        for name in ("rsa", "dds"):
+            assert np.isfinite(row.scores[name])
+            assert row.scores[name] != scores[row.candidate.id][name]
