@@ -19,8 +19,7 @@ from modelselect.benchmarking.results import Draw, Repeat
 from modelselect.benchmarking.scoring import assess, gather, remember, scores_on, without_history
 from modelselect.benchmarking.truth import Truth, read_truth
 from modelselect.candidates.candidate import Candidate
-from modelselect.errors import Failure, InvalidInputError, SearchError, did_you_mean
-from modelselect.estimators.posterior import uses_history
+from modelselect.errors import Failure, InvalidInputError, SearchError
 from modelselect.evaluation.context import EvaluationContext
 from modelselect.evaluation.fine_tuning import VerificationTask, drop
 from modelselect.evaluation.request import Request
@@ -39,7 +38,7 @@ SOME = 5
 
 
 @with_signature(BenchmarkKeywords)
-def benchmark(  # noqa: PLR0913 (the public way to compare)
+def benchmark(
     candidates: Any,
     datasets: Sequence[Any] | Mapping[str, Any],
     truth: Any = None,
@@ -49,7 +48,6 @@ def benchmark(  # noqa: PLR0913 (the public way to compare)
     probe_sizes: Sequence[int | None] | None = None,
     per_class: Sequence[int] | None = None,
     seeds: int = 1,
-    history_of: str | None = None,
     **settings: Unpack[BenchmarkKeywords],
 ) -> Benchmark:
     """Runs every estimator on every candidate and dataset with a known fine-tuning result.
@@ -78,8 +76,6 @@ def benchmark(  # noqa: PLR0913 (the public way to compare)
         per_class: further sizes of the probe, in rows of each class, such as `[5, 10, 50]`.
         seeds: number of probes of each size, the table's size included. Their seeds count up from `seed`. The details
             show mean and standard deviation. The truth is the same for all seeds.
-        history_of: what the history of estimators that read one holds: None for the truth on the other datasets; or the
-            name of an estimator of this benchmark, such as `"fda"`, for its scores on them, as the Fennec paper does.
         settings: keywords of `select()`: estimators (None or `"all"` for every registered one; static baselines are
             always included), probe_size, source, source_size, proxy, device, executor, cache_dir, trust_remote_code,
             seed, batch_size, precision, compile, fine_tuning (the recipe for `verify`), input, label, split,
@@ -127,8 +123,6 @@ def benchmark(  # noqa: PLR0913 (the public way to compare)
         if not request.own_zoos:
             candidates = request.pool  # searched once for all
         requests[name] = request
-    if history_of is not None:
-        _check_history_of(history_of, next(iter(requests.values())))
     repeats = {draw: {name: _redrawn(request, draw) for name, request in requests.items()} for draw in drawn}
     pool = next(iter(requests.values())).pool
     known, called = (Truth(), {}) if truth is None else match(read_truth(truth, columns), list(requests), pool)
@@ -156,15 +150,13 @@ def benchmark(  # noqa: PLR0913 (the public way to compare)
             ]
             with_truth = {c: results[c] for c in known.accuracies[name]}
             gather(gathered, name, task.context, with_truth, names, request.pool)
-        remember(gathered, requests, known.accuracies, names, recipe, bars, history_of)
+        remember(gathered, requests, known.accuracies, names, recipe, bars)
         _check(known, notes)
         sweep = tuple(
             Repeat(
                 draw,
                 {name: len(request.probe) for name, request in again.items()},
-                scores_on(
-                    again, known.accuracies, names, recipe, f", {draw.label}, seed {draw.seed}", bars, history_of
-                ).scores,
+                scores_on(again, known.accuracies, names, recipe, f", {draw.label}, seed {draw.seed}", bars).scores,
             )
             for draw, again in repeats.items()
         )
@@ -206,16 +198,6 @@ def benchmark(  # noqa: PLR0913 (the public way to compare)
         families={names[c.id]: c.metadata["family"] for c in pool if c.metadata.get("family")},
         sweep=sweep,
     )
-
-
-def _check_history_of(name: str, request: Request) -> None:
-    """Raises InvalidInputError if the estimator is not among those of the benchmark, or reads a history itself."""
-    usable = [estimator.name for estimator in request.methods if not uses_history(estimator)]
-    if name not in usable:
-        raise InvalidInputError(
-            f"history_of is {name!r}; expected an estimator of this benchmark that reads no history: "
-            f"{', '.join(usable)}.{did_you_mean(name, usable)}"
-        )
 
 
 def _redrawn(request: Request, draw: Draw) -> Request:

@@ -35,7 +35,6 @@ def scores_on(
     recipe: Mapping[str, Any],
     what: str,
     bars: Progress,
-    history_of: str | None = None,
 ) -> Gathered:
     """The scores of the candidates with a known accuracy.
 
@@ -46,7 +45,6 @@ def scores_on(
         recipe: under which the whole truth counts as measured.
         what: what the progress bars say after the name of the dataset.
         bars: the progress bars.
-        history_of: as in `remember`.
     """
     gathered = Gathered()
     for name, request in requests.items():
@@ -54,7 +52,7 @@ def scores_on(
             pool = [candidate for candidate in request.pool if candidate.id in known[name]]
             results = assess(task, request, pool, f"scoring on {name}{what}", bars)
             gather(gathered, name, task.context, results, names, pool)
-    remember(gathered, requests, known, names, recipe, bars, history_of)
+    remember(gathered, requests, known, names, recipe, bars)
     return gathered
 
 
@@ -74,21 +72,11 @@ def remember(
     names: Mapping[str, str],
     recipe: Mapping[str, Any],
     bars: Progress,
-    history_of: str | None = None,
 ) -> None:
     """Adds the scores that a history changes: for each dataset, one of the results on all others.
 
     The whole truth counts as measured under one recipe. Without another dataset there is no history, and an estimator
     that weighs evidence goes by the rest.
-
-    Args:
-        gathered: the scores of the other estimators; the new ones are added.
-        requests: by dataset.
-        known: accuracies by dataset and candidate id.
-        names: the table's name for each candidate, by id.
-        recipe: under which the whole truth counts as measured.
-        bars: the progress bars.
-        history_of: the estimator whose scores are the history; None for the truth.
     """
     methods = [e for e in next(iter(requests.values())).methods if uses_history(e)]
     if not methods:
@@ -113,42 +101,28 @@ def remember(
             else:
                 history = History(Path(scratch) / f"{number}.sqlite")
                 for other in (other for other in requests if other != name):
-                    results = _results(gathered, other, requests[other].pool, known[other], names, history_of)
-                    _record(history, other, tasks[other], results, {FINE_TUNING: recipe} if history_of is None else {})
+                    _record(history, other, tasks[other], requests[other].pool, known[other], recipe)
                 known_here = recall_context(task, history, pool, methods, recipe, bars)
                 task = ScoringTask(replace(task.context, recall=known_here))
             if task.context.estimators:
-                assessed = assess(task, request, pool, f"recalling for {name}", bars)
-                gather(gathered, name, task.context, assessed, names, pool)
-
-
-def _results(
-    gathered: Gathered,
-    dataset: str,
-    pool: Sequence[Candidate],
-    accuracies: Mapping[str, float],
-    names: Mapping[str, str],
-    history_of: str | None,
-) -> tuple[str, dict[str, float]]:
-    """What the history holds of a dataset: the metric, and by candidate the accuracies or an estimator's scores."""
-    if history_of is None:
-        return ACCURACY, {c.unversioned_id: accuracies[c.id] for c in pool if c.id in accuracies}
-    scores = gathered.scores.get(history_of, {}).get(dataset, {})
-    return history_of, {c.unversioned_id: scores[names[c.id]] for c in pool if names[c.id] in scores}
+                results = assess(task, request, pool, f"recalling for {name}", bars)
+                gather(gathered, name, task.context, results, names, pool)
 
 
 def _record(
     history: History,
     dataset: str,
     task: ScoringTask,
-    results: tuple[str, Mapping[str, float]],
-    settings: Mapping[str, Any],
+    pool: Sequence[Candidate],
+    accuracies: Mapping[str, float],
+    recipe: Mapping[str, Any],
 ) -> None:
     """Adds the results on one dataset, and what the proxy sees of it."""
     probe, proxy = task.context.probe, task.context.proxy
     history.describe_dataset(dataset, {"name": dataset, "classes": probe.n_classes, "samples": len(probe)})
-    metric, values = results
-    history.record(Result(candidate, dataset, metric, value, settings) for candidate, value in values.items())
+    measured = [c for c in pool if c.id in accuracies]
+    settings = {FINE_TUNING: recipe}
+    history.record(Result(c.unversioned_id, dataset, ACCURACY, accuracies[c.id], settings) for c in measured)
     if proxy is not None:
         history.keep_proxy(dataset, proxy.id, task.features(proxy))
 

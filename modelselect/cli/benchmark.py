@@ -44,10 +44,6 @@ def benchmark(
         str | None, typer.Option(help="Further probe sizes, in rows of each class: 5,10,50.", show_default=False)
     ] = None,
     seeds: Annotated[int, typer.Option(help="Probes to draw of each size, for means and deviations.")] = 1,
-    history_of: Annotated[
-        str | None,
-        typer.Option(help="Let this estimator's scores be the history, not the accuracies.", show_default=False),
-    ] = None,
     save_truth: Annotated[
         Path | None, typer.Option(help="Write the accuracies to this file, for --truth.", show_default=False)
     ] = None,
@@ -139,7 +135,6 @@ def benchmark(
             probe_sizes=sizes[0],
             per_class=sizes[1],
             seeds=seeds,
-            history_of=history_of,
             fine_tuning=_recipe(verify, epochs=epochs, trials=trials, patience=patience),
             **settings,
         )

@@ -225,8 +225,7 @@ def _rounds_of(material: StandIn, settings: RunKeywords) -> _Found:
             truth,
             verify=material.verify if truth is None else None,
             fine_tuning=material.fine_tuning,
-            estimators=[estimators[method.label] for method in methods] + _history_of(protocol, methods),
-            history_of=protocol.history_of,
+            estimators=[estimators[method.label] for method in methods],
             source=source,
             proxy=methods[0].proxy or protocol.proxy,
             probe_sizes=protocol.probe_sizes or None,
@@ -235,10 +234,15 @@ def _rounds_of(material: StandIn, settings: RunKeywords) -> _Found:
             **settings,
         )
         truth = result.truth
-        found.truth, found.provenance = result.truth, result.provenance
+        found.truth, found.provenance = result.truth, {**result.provenance, **_of_first_round(found.provenance)}
         for method in methods:
             _add(found, method, result)
     return found
+
+
+def _of_first_round(provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """What only the first round knows: where the accuracies are from, which later rounds are given."""
+    return {"truth": provenance["truth"]} if provenance else {}
 
 
 def _rounds(methods: Sequence[Method]) -> Iterator[list[Method]]:
@@ -251,12 +255,6 @@ def _rounds(methods: Sequence[Method]) -> Iterator[list[Method]]:
                 taken.setdefault(method.estimator, method)
         left = [method for method in left if method not in taken.values()]
         yield list(taken.values())
-
-
-def _history_of(protocol: Protocol, methods: Sequence[Method]) -> list[Estimator]:
-    """The estimator whose scores are the history, where no method brings it."""
-    name = protocol.history_of
-    return [] if name is None or any(each.estimator == name for each in methods) else [find_estimator(name)]
 
 
 def _estimator(method: Method) -> Estimator:

@@ -173,29 +173,6 @@ def test_two_datasets_of_one_name_need_names_of_their_own(tmp_path: Path) -> Non
         ms.benchmark(EXPRESSIONS[:2], same, progress=False)
 
 
-def test_scores_can_be_the_history_instead_of_the_truth(monkeypatch: pytest.MonkeyPatch) -> None:
-    from modelselect.benchmarking import scoring
-
-    recorded: list[tuple[str, Mapping[str, float]]] = []
-    original = scoring._record
-
-    def noted(history: Any, dataset: str, task: Any, results: Any, settings: Any) -> None:
-        recorded.append(results)
-        original(history, dataset, task, results, settings)
-
-    monkeypatch.setattr(scoring, "_record", noted)
-    data = {name: toy(seed) for seed, name in enumerate(("one", "two", "three"))}
-    truth = {name: {m: 0.5 + 0.08 * i + 0.01 * seed for i, m in enumerate(MODELS)} for seed, name in enumerate(data)}
-    settings: dict[str, Any] = {"estimators": ["fennec", "knn"], "progress": False}
-    found = ms.benchmark(EXPRESSIONS, data, truth, history_of="knn", **settings)
-    assert {metric for metric, _ in recorded} == {"knn"}
-    assert found.scores["fennec"].keys() == data.keys()
-    scores = {round(value, 9) for by_model in found.scores["knn"].values() for value in by_model.values()}
-    assert {round(value, 9) for _, values in recorded for value in values.values()} == scores
-    with pytest.raises(InvalidInputError, match=r"history_of is 'kn'; expected .*Did you mean 'knn'"):
-        ms.benchmark(EXPRESSIONS, data, truth, history_of="kn", **settings)
-
-
 def test_the_source_has_a_size_of_its_own_and_a_proxy_can_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
     truth = {"one": {model: 50 + index for index, model in enumerate(MODELS[:3])}}
     shown: dict[str, int] = {}
