@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from modelselect.benchmarking.truth import Truth, listed_names
 from modelselect.candidates.candidate import Candidate
@@ -18,13 +19,15 @@ def match(truth: Truth, datasets: Sequence[str], candidates: Sequence[Candidate]
     A model of the truth matches a candidate by the candidate's id, the id without the revision, the name, or the last
     part of a name that is a path. A name without a tag that matches nothing so matches a candidate by the architecture
     alone, whatever the zoo, the tag, capitals and separators, if only one candidate has it: `DenseNet-121` is
-    `torchvision:densenet121.IMAGENET1K_V1`. A note says so.
+    `torchvision:densenet121.IMAGENET1K_V1`. A name with a tag matches a candidate of another zoo that has the same
+    weights under that zoo's tag: `torchvision:resnet50.IMAGENET1K_V1` is `timm:resnet50.tv_in1k`. Notes say so.
 
     Raises:
         InvalidInputError: the truth lacks a dataset, or knows fewer than two of the candidates on one; or a name
             matches two candidates, or two names match one candidate.
     """
     keys, alike = _keys(candidates), _alike(candidates)
+    same_weights = _by_weights(candidates)
     loose: dict[str, str] = {}
     meanings: dict[str, dict[str, str]] = {}
     called: dict[str, str] = {}
@@ -44,7 +47,8 @@ def match(truth: Truth, datasets: Sequence[str], candidates: Sequence[Candidate]
                     "whole id in the truth."
                 )
             if not meant:
-                near = [] if "." in model else alike.get(_plain(model), [])
+                named = _parts(model)
+                near = same_weights.get((named.plain, named.weights), []) if named.tag else alike.get(named.plain, [])
                 if len(near) != 1 or near[0] in ids.values() or _exact(truth.accuracies[dataset], keys, near[0]):
                     continue
                 meant = near
@@ -65,8 +69,11 @@ def match(truth: Truth, datasets: Sequence[str], candidates: Sequence[Candidate]
             )
     found = truth.renamed(meanings)
     if loose:
-        pairs = [f"{model} as {key}" for model, key in loose.items()]
-        found = replace(found, notes=(*found.notes, f"Matched by the architecture alone: {listed_names(pairs)}."))
+        by_weights = [f"{model} as {key}" for model, key in loose.items() if _parts(model).tag]
+        alone = [f"{model} as {key}" for model, key in loose.items() if not _parts(model).tag]
+        said = [("the architecture alone", alone), ("the weights, in another zoo", by_weights)]
+        notes = [f"Matched by {how}: {listed_names(pairs)}." for how, pairs in said if pairs]
+        found = replace(found, notes=(*found.notes, *notes))
     return found, called
 
 
@@ -86,21 +93,62 @@ def names_of(candidates: Sequence[Candidate], called: Mapping[str, str]) -> dict
     return {key: name if taken.count(name) == 1 else key for key, name in names.items()}
 
 
-def _plain(name: str) -> str:
-    """The architecture of a name, in lower case and without separators.
+_SAME_TAGS = {"imagenet1k_v1": "tv_in1k", "imagenet1k_v2": "tv2_in1k"}
+"""torchvision's tags, and those of the same weights in timm."""
 
-    >>> _plain("timm:densenet121.ra_in1k@a1"), _plain("DenseNet-121"), _plain("Inception V3")
-    ('densenet121', 'densenet121', 'inceptionv3')
+
+class _Parts(NamedTuple):
+    """The parts of a model's name, each empty where the name does not say it.
+
+    Attributes:
+        zoo: before the colon.
+        plain: the architecture in lower case and without separators.
+        tag: of the weights.
+        revision: after `@`.
     """
-    name = name.partition("@")[0].rstrip("/").rsplit("/", 1)[-1].rsplit(":", 1)[-1].partition("?")[0]
-    return re.sub(r"[^a-z0-9]", "", name.partition(".")[0].lower())
+
+    zoo: str
+    plain: str
+    tag: str
+    revision: str
+
+    @property
+    def weights(self) -> str:
+        """The tag, the same for the same weights in every zoo."""
+        return _SAME_TAGS.get(self.tag.lower(), self.tag.lower())
+
+
+def _parts(name: str) -> _Parts:
+    """The parts of a name.
+
+    >>> _parts("timm:densenet121.ra_in1k@a1")
+    _Parts(zoo='timm', plain='densenet121', tag='ra_in1k', revision='a1')
+    >>> _parts("DenseNet-121").plain, _parts("Inception V3").plain
+    ('densenet121', 'inceptionv3')
+    """
+    name, _, revision = name.partition("@")
+    name = name.partition("?")[0].rstrip("/")
+    zoo, colon, rest = name.partition(":")
+    last = (rest if colon else name).rsplit("/", 1)[-1]
+    architecture, _, tag = last.partition(".")
+    return _Parts(zoo if colon else "", re.sub(r"[^a-z0-9]", "", architecture.lower()), tag, revision)
+
+
+def _by_weights(candidates: Sequence[Candidate]) -> dict[tuple[str, str], list[str]]:
+    """The candidate ids of each architecture with each weights."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for candidate in candidates:
+        named = _parts(candidate.id)
+        if named.tag:
+            found.setdefault((named.plain, named.weights), []).append(candidate.id)
+    return found
 
 
 def _alike(candidates: Sequence[Candidate]) -> dict[str, list[str]]:
     """The candidate ids of each architecture."""
     found: dict[str, list[str]] = {}
     for candidate in candidates:
-        found.setdefault(_plain(candidate.name), []).append(candidate.id)
+        found.setdefault(_parts(candidate.id).plain, []).append(candidate.id)
     return found
 
 
@@ -110,12 +158,20 @@ def _exact(models: Mapping[str, float], keys: Mapping[str, list[str]], candidate
 
 
 def _differences(models: Mapping[str, float], alike: Mapping[str, list[str]], ids: Mapping[str, str]) -> str:
-    """Which names differ from those of candidates in zoo or tag alone, as a sentence; empty if none does."""
-    near = {model: alike[plain] for model in models if model not in ids and (plain := _plain(model)) in alike}
+    """In which part names differ from those of candidates with the same architecture; empty if none does."""
+    near = {model: found for model in models if model not in ids and (found := alike.get(_parts(model).plain))}
     if not near:
         return ""
     model, keys = next(iter(near.items()))
-    return f" {model!r} and {listed_names(keys)} have the same architecture, and differ in the zoo or the tag."
+    asked, given = _parts(model), [_parts(key) for key in keys]
+    differ = [
+        f"the {part} ({value or 'none'}, not {' or '.join(dict.fromkeys(others)) or 'none'})"
+        for part in ("zoo", "tag", "revision")
+        if (value := getattr(asked, part)) not in (others := [getattr(each, part) or "none" for each in given])
+        and (value or part == "tag")
+    ]
+    what = " and ".join(differ) or "nothing but their number: name one of them"
+    return f" {model!r} and {listed_names(keys)} have the same architecture, and differ in {what}."
 
 
 def _keys(candidates: Sequence[Candidate]) -> dict[str, list[str]]:

@@ -88,7 +88,10 @@ def _list(as_json: bool) -> None:
                     "state": state,
                     "because": reason,
                     "document": protocol.document,
-                    "truth": None if protocol.truth is None else protocol.truth.name,
+                    "truth": None if (truth := protocol.truth) is None else truth.name,
+                    "truth_source": None if truth is None else truth.source,
+                    "truth_commit": None if truth is None else truth.commit,
+                    "truth_licence": None if truth is None else truth.licence,
                     "hours": protocol.hours,
                 }
             )

@@ -147,6 +147,7 @@ class Protocol:
         proxy: the candidate whose features describe the dataset, for methods that read them; None for the default.
         fine_tuning: how accuracies are measured where there is no truth: arguments of `modelselect.FineTuning`, and
             perhaps `method`, which is `full`, `head` or `lora`; None if only a truth will do.
+        by_hand: which weights or data no command downloads, and where they are; empty if there are none.
         hours: rough time of a whole run on one GPU, without downloads.
         quick: by estimator, the settings that make it quick on a stand-in.
         training: a training to watch, in place of scores.
@@ -174,6 +175,7 @@ class Protocol:
     source_size: int | None = 2000
     proxy: str | None = None
     fine_tuning: Mapping[str, Any] | None = None
+    by_hand: str = ""
     hours: float = 1.0
     quick: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     training: Training | None = None

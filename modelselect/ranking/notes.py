@@ -26,7 +26,6 @@ UNLABELLED = (
 REMARKS = ("dataset", "choice", "fine_tuning")
 """The parts of the provenance that hold remarks. Progress says those of the last two while a run goes on."""
 
-SAID = REMARKS[1:]
 
 
 def notes_of(ranking: Ranking, names: Sequence[str] | None = None, remarks: Sequence[str] = REMARKS) -> list[str]:

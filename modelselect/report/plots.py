@@ -31,6 +31,9 @@ _DIMENSIONS = 50
 """Principal components that t-SNE and UMAP start from, as the authors of t-SNE do."""
 
 _PERPLEXITY = 30.0
+_COLUMNS = 3
+"""Panels next to each other where there is one dataset."""
+
 _PANEL, _LOW = 3.0, 2.6
 """Width and height of a small panel in inches."""
 
@@ -47,11 +50,15 @@ def scores_against_accuracies(points: Mapping[str, Points]) -> Figure:
     datasets = list(dict.fromkeys(name for by_dataset in points.values() for name in by_dataset))
     if not datasets:
         raise InvalidInputError("no model has both a score and an accuracy, so there is nothing to plot")
-    figure = new_figure(max(4.5, _PANEL * len(datasets)), max(3.0, _LOW * len(points)))
-    panels = figure.subplots(len(points), len(datasets), squeeze=False)
-    for row, (method, by_dataset) in zip(panels, points.items(), strict=True):
-        for panel, dataset in zip(row, datasets, strict=True):
-            _one_dataset(panel, method, dataset, by_dataset.get(dataset, {}))
+    columns = len(datasets) if len(datasets) > 1 else min(_COLUMNS, len(points))
+    places = [(method, dataset) for method in points for dataset in datasets]
+    rows = -(-len(places) // columns)
+    figure = new_figure(max(4.5, _PANEL * columns), max(3.0, _LOW * rows))
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    for panel, (method, dataset) in zip(panels, places, strict=False):
+        _one_dataset(panel, method, dataset, points[method].get(dataset, {}))
+    for panel in panels[len(places) :]:
+        panel.axis("off")
     figure.supxlabel("score")
     figure.supylabel("accuracy after fine-tuning (%)")
     return figure
@@ -91,6 +98,7 @@ def agreement_against_time(points: Mapping[str, Points], seconds: Mapping[str, f
     if not drawn:
         raise InvalidInputError("no method has both a time and scores of two models with known accuracies")
     panel.set_xscale("log")
+    panel.margins(x=0.15)
     panel.set_xlabel("seconds for one model, without the forward pass")
     panel.set_ylabel(measure.replace("_", " "))
     return figure

@@ -37,6 +37,7 @@ class Needs:
         download_bytes: of everything that has to be downloaded and whose size is known.
         hours: rough time of a whole run on one GPU.
         terms: what has to be done before a download, by dataset.
+        by_hand: which of the weights and data no command downloads, and where they are.
     """
 
     here: tuple[Candidate, ...] = ()
@@ -48,6 +49,7 @@ class Needs:
     download_bytes: int = 0
     hours: float = 0.0
     terms: Mapping[str, str] = field(default_factory=dict)
+    by_hand: str = ""
 
     @property
     def can_run(self) -> bool:
@@ -67,6 +69,7 @@ class Needs:
             what = [f"{len(self.away)} candidates"] if self.away else []
             what += [f"the datasets {listed(self.datasets_away, 12)}"] if self.datasets_away else []
             said.append(f"To download: {' and '.join(what)}{size}.")
+            said += [f"By hand: {self.by_hand}."] if self.by_hand else []
         if self.absent:
             first, place = next(iter(self.absent.items()))
             said.append(f"In no zoo: {len(self.absent)}, such as {first} ({place}).")
@@ -125,6 +128,7 @@ def needs_of(protocol: Protocol) -> Needs:
         size,
         protocol.hours,
         terms,
+        protocol.by_hand,
     )
 
 
@@ -142,4 +146,4 @@ def state_of(protocol: Protocol, experiment: Experiment, needs: Needs) -> tuple[
     lacking = (
         f"{len(needs.away)} candidates, {len(needs.datasets_away)} datasets, about {in_bytes(needs.download_bytes)}"
     )
-    return DOWNLOADS, lacking
+    return DOWNLOADS, lacking + (", some by hand" if needs.by_hand else "")

@@ -235,10 +235,15 @@ def _rounds_of(material: StandIn, settings: RunKeywords) -> _Found:
             **settings,
         )
         truth = result.truth
-        found.truth, found.provenance = result.truth, result.provenance
+        found.truth, found.provenance = result.truth, {**result.provenance, **_of_first_round(found.provenance)}
         for method in methods:
             _add(found, method, result)
     return found
+
+
+def _of_first_round(provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """What only the first round knows: where the accuracies are from, which later rounds are given."""
+    return {"truth": provenance["truth"]} if provenance else {}
 
 
 def _rounds(methods: Sequence[Method]) -> Iterator[list[Method]]:

@@ -54,6 +54,32 @@ def test_names_that_differ_in_the_tag_alone_are_said_to() -> None:
 
 
 @pytest.mark.parametrize(
+    ("model", "candidate", "said"),
+    [
+        ("resnet50", "timm:resnet50.a1", r"the tag \(none, not a1 or a2\)\."),
+        ("timm:resnet50.a3", "timm:resnet50.a1", r"the tag \(a3, not a1 or a2\)\."),
+        (
+            "hub:resnet50.a3@r1",
+            "timm:resnet50.a1",
+            r"zoo \(hub, not timm\) and the tag .* and the revision \(r1, not none\)",
+        ),
+    ],
+)
+def test_the_error_says_which_part_of_a_name_differs(model: str, candidate: str, said: str) -> None:
+    candidates = [Candidate("timm", "resnet50.a1"), Candidate("timm", "resnet50.a2")]
+    with pytest.raises(InvalidInputError, match=rf"{candidate}, .*have the same architecture, and differ in .*{said}"):
+        match(Truth({"d": {model: 0.1, "vgg11": 0.2}}), ["d"], candidates)
+
+
+def test_the_same_weights_are_known_by_the_tag_of_each_zoo() -> None:
+    candidates = [Candidate("timm", "resnet50.tv_in1k"), Candidate("timm", "resnet34.tv_in1k")]
+    truth = {"d": {"torchvision:resnet50.IMAGENET1K_V1": 0.1, "resnet34.IMAGENET1K_V1": 0.2, "resnet50.a1": 0.3}}
+    found, _ = match(Truth(truth), ["d"], candidates)
+    assert found.accuracies["d"] == {"timm:resnet50.tv_in1k": 0.1, "timm:resnet34.tv_in1k": 0.2}
+    assert "Matched by the weights, in another zoo: torchvision:resnet50.IMAGENET1K_V1 as timm" in found.notes[0]
+
+
+@pytest.mark.parametrize(
     ("truth", "complaint"),
     [
         ({"pet": {"a": 0.1, "b": 0.2}}, "no dataset 'pets'.*Did you mean 'pet'"),

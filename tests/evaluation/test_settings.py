@@ -26,7 +26,7 @@ OF_SELECT |= {"--agreement", "--verbose", "--yes", "--save", "--push", "--public
 OF_BENCHMARK = {"--candidates", "--truth", "--verify", "--epochs", "--trials", "--patience", "--save-truth", "--scores"}
 OF_BENCHMARK |= {"--column", "--measure", "--resamples", "--no-intervals", "--output", "--json", "--models"}
 OF_BENCHMARK |= {"--verbose", "--probe-sizes", "--per-class", "--seeds", "--reference", "--detail"}
-OF_BENCHMARK |= {"--plot", "--plot-kind", "--history-of"}
+OF_BENCHMARK |= {"--plot", "--plot-kind"}
 
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"top_k": -1}, "top_k is -1; expected 0 (no fine-tuning), or the number of candidates to fine-tune"),

@@ -40,3 +40,11 @@ def test_what_is_in_no_zoo_is_named_with_its_place() -> None:
     assert any("SimMIM" in sentence for sentence in needs.sentences())
     terms = needs_of(get_host().protocol("persistence")).terms
     assert terms["source"] == "the terms on its page have to be accepted"
+
+
+def test_what_no_command_downloads_is_said() -> None:
+    protocol = get_host().protocol("fennec-parc")
+    needs = needs_of(protocol)
+    assert len(needs.here) + len(needs.away) == 32
+    assert any("By hand: the weights of 28 networks" in sentence for sentence in needs.sentences())
+    assert state_of(protocol, protocol.experiments[0], needs)[1].endswith("some by hand")
