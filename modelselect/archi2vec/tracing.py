@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from modelselect.architectures.graph_json import to_json
 from modelselect.architectures.trace import input_of, trace, trace_skeleton, trace_somewhere
 from modelselect.candidates.candidate import Candidate
-from modelselect.errors import CandidateError
+from modelselect.errors import CandidateError, Failure, ModelSelectError, Stage, contained
 from modelselect.host.host import get_host
 from modelselect.store.store import Store
 from modelselect.utils.versions import numeric_versions
@@ -54,15 +54,19 @@ def trace_candidate(candidate: Candidate, *, trust_remote_code: bool = False) ->
     """
     zoo = get_host().zoo(candidate.zoo)
     try:
-        module = zoo.skeleton(candidate, trust_remote_code=trust_remote_code)
-        if module is None:
-            module = zoo.load(candidate, trust_remote_code=trust_remote_code).module
-            return trace_somewhere(module, **input_of(candidate))
-        try:
-            return trace_skeleton(module, **input_of(candidate))
-        except CandidateError:
+        with contained():
             module = zoo.skeleton(candidate, trust_remote_code=trust_remote_code)
-            return trace(module, **input_of(candidate), device="cpu")
-    except CandidateError as error:
+            if module is None:
+                module = zoo.load(candidate, trust_remote_code=trust_remote_code).module
+                return trace_somewhere(module, **input_of(candidate))
+            try:
+                return trace_skeleton(module, **input_of(candidate))
+            except CandidateError:
+                module = zoo.skeleton(candidate, trust_remote_code=trust_remote_code)
+                return trace(module, **input_of(candidate), device="cpu")
+    except ModelSelectError as error:
         error.add_note(f"while tracing {candidate.id}")
         raise
+    except Exception as error:  # a zoo may raise anything
+        reason = Failure.from_exception(Stage.LOAD, error).reason
+        raise CandidateError(f"the architecture of {candidate.id} cannot be built ({reason})") from error

@@ -17,7 +17,7 @@ from modelselect.cli.terminal import (
     print_table,
     text_of,
 )
-from modelselect.utils.text import in_bytes, listed
+from modelselect.utils.text import in_bytes, listed, printable
 
 if TYPE_CHECKING:
     from modelselect.candidates.candidate import Candidate
@@ -194,10 +194,14 @@ def _freed(kept: Store, left: int, kind: str | None, dry_run: bool, yes: bool) -
 
 
 def availability_of(zoo: Zoo) -> str | None:
+    from modelselect.errors import Failure, Stage, contained
+
     try:
-        return zoo.availability()
+        with contained():
+            answer = zoo.availability()
+        return None if answer is None else printable(str(answer))
     except Exception as error:
-        return f"availability() of the zoo raised {type(error).__name__}: {error}"
+        return f"availability() of the zoo raised {Failure.from_exception(Stage.SEARCH, error).reason}"
 
 
 def _cell(candidate: Candidate, column: str) -> str:

@@ -9,8 +9,8 @@ from typing import Any
 
 from modelselect.candidates.candidate import Candidate
 from modelselect.candidates.expression import Expression
-from modelselect.candidates.zoo import Zoo
-from modelselect.errors import ExpressionError, Failure, InvalidInputError, ModelSelectError, SearchError, contained
+from modelselect.candidates.zoo import Zoo, asked
+from modelselect.errors import ExpressionError, Failure, InvalidInputError, ModelSelectError, SearchError
 from modelselect.evaluation.own_modules import ModuleZoo, as_named_modules
 from modelselect.evaluation.results import ScoringResult
 from modelselect.host.defaults import FOLDER_ZOO
@@ -91,19 +91,13 @@ def _usable(text: str, probe: Probe, reach: dict[str, bool], left_out: dict[str,
 
 
 def _is_here(zoo: Zoo, candidate: Candidate) -> bool:
-    try:
-        return zoo.is_here(candidate)
-    except Exception:  # a plugin may raise anything, and a pattern need not be the name of a candidate
-        return False
+    return asked(lambda: zoo.is_here(candidate), bool, False)  # a pattern need not be the name of a candidate
 
 
 def _reached(zoo: Zoo, reach: dict[str, bool]) -> bool:
     """Whether the zoo can download now; asked once, and noted."""
     if zoo.name not in reach:
-        try:
-            reach[zoo.name] = zoo.is_reachable()
-        except Exception:  # a plugin may raise anything
-            reach[zoo.name] = False
+        reach[zoo.name] = asked(zoo.is_reachable, bool, False)
     return reach[zoo.name]
 
 
@@ -169,13 +163,9 @@ def candidates_of(
 def _as_it_reads(candidate: Candidate, probe: Probe) -> Candidate:
     """The candidate, or that part of a model of images and texts that reads the probe's rows."""
     zoo = get_host().zoos.get(candidate.zoo)
-    try:
-        with contained():
-            return candidate if zoo is None else zoo.for_modality(candidate, probe.modality)
-    except ModelSelectError:
-        raise
-    except Exception:  # a zoo may raise anything; loading the candidate reports what is wrong
-        return candidate
+    return (
+        candidate if zoo is None else asked(lambda: zoo.for_modality(candidate, probe.modality), Candidate, candidate)
+    )
 
 
 def _is_of_names(given: Any) -> bool:

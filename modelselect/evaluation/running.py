@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 from modelselect.candidates.candidate import Candidate
-from modelselect.errors import Failure, Stage
+from modelselect.errors import Failure, ModelSelectError, NoExceptionError, PluginError, Stage, contained
 from modelselect.evaluation.results import ScoringResult, TuningResult, VerificationResult
-from modelselect.executor import Executor
+from modelselect.executor import Executor, Outcome
 from modelselect.utils.progress import Ended, Track
 
 Result = TypeVar("Result")
@@ -38,18 +38,65 @@ def run(
         ended: called with each candidate and its result, as soon as the result is known.
     """
     found: dict[str, Result | Failure] = {}
+    given: dict[str, Candidate] = {}
     with bar as track:
+        candidates = _each_noted(candidates, given)
         if executor.isolated:
             candidates = _each_begun(candidates, track)
         else:
             task = _Begun(task, track)
-        for outcome in executor.map(task, candidates):
-            candidate: Candidate = outcome.item
-            result: Result | Failure = outcome.failure or outcome.value
+
+        def end(candidate: Candidate, result: Result | Failure) -> None:
             found[candidate.id] = result
             ended(candidate, result)
             track(candidate.id, _ended(result))
+
+        for outcome in _outcomes(executor, task, candidates):
+            candidate: Candidate | None = given.get(getattr(outcome.item, "id", ""))
+            if candidate is not None and candidate.id not in found:
+                end(candidate, outcome.failure or (_lost(executor) if outcome.value is None else outcome.value))
+        for candidate in given.values():
+            if candidate.id not in found:
+                end(candidate, _lost(executor))
     return found
+
+
+def _outcomes(executor: Executor, task: Callable[[Any], Any], candidates: Iterable[Candidate]) -> Iterator[Outcome]:
+    """The outcomes that an executor gives; the executor may be a plugin's.
+
+    Raises:
+        PluginError: the executor raised, or gave something that is no outcome.
+    """
+    try:
+        with contained():
+            outcomes = iter(executor.map(task, candidates))
+        while True:
+            with contained():
+                outcome = next(outcomes, None)
+            if outcome is None:
+                return
+            if not isinstance(outcome, Outcome) or not isinstance(outcome.failure, Failure | None):
+                given = type(outcome).__name__
+                if isinstance(outcome, Outcome):
+                    given += f" with a failure of type {type(outcome.failure).__name__}"
+                raise PluginError(f"the executor {executor.name!r} gave {given}; expected an Outcome")
+            yield outcome
+    except Exception as error:
+        if isinstance(error, ModelSelectError) and not isinstance(error, NoExceptionError):
+            raise
+        reason = Failure.from_exception(Stage.RUN, error).reason
+        raise PluginError(f"the executor {executor.name!r} failed: {reason}") from error
+
+
+def _lost(executor: Executor) -> Failure:
+    return Failure(Stage.RUN, f"the executor {executor.name!r} gave no outcome for this candidate", "PluginError")
+
+
+def _each_noted(candidates: Iterable[Candidate], given: dict[str, Candidate]) -> Iterator[Candidate]:
+    """The candidates; each is put into `given` when the executor takes it."""
+    for candidate in candidates:
+        given[candidate.id] = candidate
+        yield candidate
 
 
 class _Begun:

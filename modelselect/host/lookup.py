@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from modelselect.candidates.candidate import Candidate, Candidates
 from modelselect.candidates.expression import Expression
 from modelselect.candidates.pools import POOL, Pool
+from modelselect.candidates.zoo import Zoo, asked
 from modelselect.errors import (
     ExpressionError,
+    Failure,
     InvalidInputError,
     ModelSelectError,
     NoExceptionError,
     SearchError,
+    Stage,
     UnknownNameError,
     contained,
     did_you_mean,
@@ -28,6 +30,7 @@ from modelselect.host.defaults import DEFAULT_ESTIMATORS, FOLDER_ZOO, HUB_ZOO
 from modelselect.host.host import Host, get_host
 from modelselect.protocols.protocol import TruthTable
 from modelselect.ranking.report_section import ReportSection
+from modelselect.utils.text import printable
 
 POOL_VARIABLE = "MODELSELECT_POOL"
 """The environment variable that names the candidates of a run without candidates."""
@@ -44,8 +47,7 @@ def architectures(expressions: Iterable[str]) -> Iterator[Candidate]:
         UnknownNameError: no zoo has this name.
     """
     for text in (part for given in expressions for part in expressions_in(given)):
-        expression = Expression.parse(text)
-        found = list(get_host().zoo(expression.zoo).architectures(expression.pattern))
+        found = _listed(text, lambda zoo, pattern: zoo.architectures(pattern))
         if not found:
             raise ExpressionError(f"no architecture matches {text!r}; try expressions with `modelselect search`")
         yield from found
@@ -93,7 +95,7 @@ def search(expressions: str | Iterable[str]) -> list[Candidate]:
     found: dict[str, Candidate] = {}
     for text in [expressions] if isinstance(expressions, str) else expressions:
         for part in expressions_in(text):
-            for candidate in _search_zoo(part):
+            for candidate in _listed(part, lambda zoo, pattern: zoo.search(pattern)):
                 found.setdefault(candidate.id, candidate)
     return Candidates(found.values())
 
@@ -137,26 +139,30 @@ def find_truth(name: str) -> TruthTable:
     return tables[plain]
 
 
-def _search_zoo(text: str) -> Iterator[Candidate]:
+def _listed(text: str, ask: Callable[[Zoo, str], Iterable[Candidate]]) -> list[Candidate]:
+    """What the zoo of an expression answers. A zoo may raise anything, answer with anything, or never end."""
     expression, host = Expression.parse(text), get_host()
     zoo = host.zoo(expression.zoo)
+    owner = host.owner("zoos", zoo.name).owner
+    found: list[Candidate] = []
     try:
         with contained():
-            for number, candidate in enumerate(zoo.search(expression.pattern)):
-                if number == MOST_CANDIDATES:
+            for candidate in ask(zoo, expression.pattern):
+                if not isinstance(candidate, Candidate):
+                    raise SearchError(f"{text!r} gives {type(candidate).__name__}; expected a Candidate (from {owner})")
+                if len(found) == MOST_CANDIDATES:
                     raise SearchError(
-                        f"{text!r} gives more than {MOST_CANDIDATES:,} candidates (from "
-                        f"{host.owner('zoos', zoo.name).owner}); name fewer"
+                        f"{text!r} gives more than {MOST_CANDIDATES:,} candidates (from {owner}); name fewer"
                     )
-                yield candidate
+                found.append(candidate)
     except NoExceptionError as error:
-        owner = host.owner("zoos", zoo.name).owner
-        raise SearchError(f"{text!r} could not be searched: {error} (from {owner})") from error
+        raise SearchError(f"{text!r} could not be searched: {printable(str(error))} (from {owner})") from error
     except ModelSelectError:
         raise
     except Exception as error:
-        owner = host.owner("zoos", zoo.name).owner
-        raise SearchError(f"{text!r} could not be searched: {type(error).__name__}: {error} (from {owner})") from error
+        reason = Failure.from_exception(Stage.SEARCH, error).reason
+        raise SearchError(f"{text!r} could not be searched: {reason} (from {owner})") from error
+    return found
 
 
 def expressions_in(text: str) -> list[str]:
@@ -226,9 +232,9 @@ def _is_whole(part: str) -> bool:
 
 def _plain_names(zoo: str) -> Mapping[str, str]:
     """The plain names of a zoo; none if it is not registered, or if its library is missing."""
-    with contextlib.suppress(Exception):  # a plugin may raise anything; searching the zoo reports this
-        return get_host().zoo(zoo).plain_names()
-    return {}
+    nothing: dict[str, str] = {}
+    known = asked(lambda: dict(get_host().zoo(zoo).plain_names()), dict, nothing)
+    return known if all(isinstance(part, str) for pair in known.items() for part in pair) else nothing
 
 
 def _opened(part: str) -> Sequence[str]:

@@ -16,7 +16,6 @@ GUESSING = (
 )
 """The note where no accuracy on the probe is above what guessing gives."""
 
-
 UNLABELLED = (
     "No row has a label, so candidates are ranked by how rich their features are, and not by how well they fit a task. "
     "Label some rows for a ranking that means more."
@@ -26,6 +25,7 @@ UNLABELLED = (
 REMARKS = ("dataset", "choice", "fine_tuning")
 """The parts of the provenance that hold remarks. Progress says those of the last two while a run goes on."""
 
+SAID = REMARKS[1:]
 
 
 def notes_of(ranking: Ranking, names: Sequence[str] | None = None, remarks: Sequence[str] = REMARKS) -> list[str]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import modelselect as ms
-from modelselect.errors import Failure
+from modelselect.errors import Failure, PluginError
 from modelselect.evaluation.running import run
 from modelselect.host.host import get_host
 from modelselect.utils import progress
@@ -47,3 +49,57 @@ def test_a_failure_is_a_line_with_its_reason_and_the_same_reason_is_said_once(
     assert first.endswith("failed: the network that this model comes from cannot be reached at all: plain.letters")
     assert second.endswith("failed for the same reason as another one")
     assert last.endswith(", 2 failed")
+
+
+class Wild(ms.Executor):
+    """Gives what it is told to give."""
+
+    name = "wild"
+
+    def __init__(self, give: Callable[[Callable[[Any], Any], list[Any]], Iterable[Any]]) -> None:
+        self.give = give
+
+    def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
+        yield from self.give(function, list(items))
+
+
+def outcomes(executor: ms.Executor) -> dict[str, Any]:
+    with progress.Progress(False) as bars:
+        return run(executor, lambda c: Failure("load", c.name), ms.search("embedded:plain*"), bars.candidates("a", 2))
+
+
+def exits(function: Callable[[Any], Any], items: list[Any]) -> Iterator[Any]:
+    yield ms.Outcome.of(function, items[0])
+    raise SystemExit(3)
+
+
+def test_an_executor_that_loses_repeats_or_makes_up_outcomes_costs_the_rows_that_it_loses() -> None:
+    good = outcomes(get_host().executor("local"))
+    letters, random = good
+    for give in (
+        lambda function, items: [ms.Outcome.of(function, items[0])] * 3,
+        lambda function, items: [ms.Outcome.of(function, items[0]), ms.Outcome(ms.Candidate("a", "other"), 5)],
+        lambda function, items: [ms.Outcome.of(function, items[0]), ms.Outcome(items[1])],
+        lambda function, items: [ms.Outcome.of(function, items[0]), ms.Outcome(7, 7)],
+    ):
+        found = outcomes(Wild(give))
+        assert found[letters] == good[letters]
+        assert found[random].reason == "the executor 'wild' gave no outcome for this candidate"
+        assert len(found) == 2
+
+
+@pytest.mark.parametrize(
+    ("give", "words"),
+    [
+        (exits, "the executor 'wild' failed: SystemExit: 3"),
+        (lambda function, items: [function(item) for item in items], "gave Failure; expected an Outcome"),
+        (
+            lambda function, items: [ms.Outcome(items[0], failure="no")],
+            "gave Outcome with a failure of type str",
+        ),
+        (lambda function, items: items[5], "the executor 'wild' failed: IndexError"),
+    ],
+)
+def test_an_executor_that_fails_is_named(give: Any, words: str) -> None:
+    with pytest.raises(PluginError, match=words):
+        outcomes(Wild(give))

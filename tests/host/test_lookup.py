@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 import modelselect as ms
-from modelselect.errors import ExpressionError, InvalidInputError, UnknownNameError
-from modelselect.host.host import get_host
+from modelselect.errors import ExpressionError, InvalidInputError, SearchError, UnknownNameError
+from modelselect.host.host import Host, get_host
 from modelselect.host.lookup import choose_estimators, expressions_in
 
 
@@ -85,3 +89,90 @@ def test_a_folder_is_a_name_too(here: Path) -> None:
 
 def test_candidates_of_one_text_are_those_of_a_list() -> None:
     assert ms.search("embedded:plain*,embedded:vit*") == ms.search(["embedded:plain*", "embedded:vit*"])
+
+
+class Wild(ms.Zoo):
+    """A zoo whose methods, but for one, do what they should."""
+
+    name = "wild"
+
+    def __init__(self, method: str, answer: Callable[[], Any]) -> None:
+        self.method, self.answer = method, answer
+
+    def asked(self, method: str, good: Any) -> Any:
+        return self.answer() if method == self.method else good
+
+    def search(self, pattern: str) -> Any:
+        return self.asked("search", [ms.Candidate("wild", "a", "1"), ms.Candidate("wild", "b", "1")])
+
+    def for_modality(self, candidate: ms.Candidate, modality: str) -> Any:
+        return self.asked("for_modality", candidate)
+
+    def plain_names(self) -> Any:
+        return self.asked("plain_names", {"a": "a"})
+
+    def is_here(self, candidate: ms.Candidate) -> Any:
+        return self.asked("is_here", True)
+
+    def skeleton(self, candidate: ms.Candidate, *, trust_remote_code: bool = False) -> Any:
+        return self.asked("skeleton", None)
+
+    def load(self, candidate: ms.Candidate, *, trust_remote_code: bool = False) -> Any:
+        return self.asked("load", None)
+
+
+class PanicError(BaseException):
+    """As a Rust library raises it."""
+
+
+class SilentError(Exception):
+    def __str__(self) -> str:
+        raise ValueError("no text")
+
+
+def panics() -> Any:
+    raise PanicError("\x1b]0;title\x07")
+
+
+def says_nothing() -> Any:
+    raise SilentError
+
+
+def breaks_off() -> Iterator[ms.Candidate]:
+    yield ms.Candidate("wild", "a", "1")
+    raise PanicError("in the middle")
+
+
+ANSWERS: list[Callable[[], Any]] = [panics, says_nothing, breaks_off, sys.exit, lambda: None, lambda: [1, None]]
+
+
+@pytest.mark.parametrize("method", ["search", "for_modality", "plain_names", "is_here", "skeleton", "load"])
+def test_whatever_a_zoo_does_costs_its_own_rows(method: str, use_host: Callable[[Host], None]) -> None:
+    dataset = np.random.default_rng(0).integers(0, 256, (12, 32, 32, 3), dtype=np.uint8), [0, 1] * 6
+    candidates = ["wild:*", "embedded:plain.letters"]
+    zoo = Wild(method, panics)
+    host = Host.load()
+    host.register(_plugin_of(zoo), "wild")
+    use_host(host)
+    for answer in ANSWERS:
+        zoo.answer = answer
+        board = ms.select(dataset, candidates, estimators="centroid", progress=False)
+        assert board.best.candidate.name == "plain.letters"
+        assert 1 <= sum(row.failure is not None for row in board.rows) <= 2
+        assert all(row.status.isprintable() for row in board.rows)
+        ms.plan(dataset, candidates, estimators="centroid")
+        try:
+            assert {candidate.name for candidate in ms.search("wild:*")} <= {"a", "b"}
+        except SearchError as error:
+            assert str(error).isprintable()  # noqa: PT017 (either is right)
+        with pytest.raises(ms.errors.ModelSelectError):
+            ms.archi2vec.embed("wild:*")
+
+
+def _plugin_of(zoo: ms.Zoo) -> object:
+    class Plugin:
+        @ms.hookimpl
+        def modelselect_register_zoos(self) -> list[ms.Zoo]:
+            return [zoo]
+
+    return Plugin()
