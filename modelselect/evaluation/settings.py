@@ -331,6 +331,12 @@ class Settings:
     budget: Budget | str | int | None = setting(
         None, _affordable, "What the run may spend: '20m', '50000 passes', '3 EUR at 1.20 EUR/h'.", Option(str)
     )
+    rounds: bool = setting(
+        False,
+        _flag,
+        "Show candidates few rows first, and more only while they may still be the first.",
+        Option(bool),
+    )
     confidence: float = setting(
         0.9,
         expect("a probability of at least 0.5 and below 1", lambda value: _is_number(value) and 0.5 <= value < 1),
@@ -373,6 +379,11 @@ class Settings:
     def __post_init__(self) -> None:
         for each in fields(self):
             object.__setattr__(self, each.name, each.metadata["check"](each.name, getattr(self, each.name)))
+        if self.rounds and self.budget is not None:
+            raise InvalidInputError(
+                f"rounds=True and budget={self.budget!r} are given, but a budget has rounds of its own. Leave out "
+                "rounds= (--rounds), or budget= (--budget)."
+            )
         if self.tune and self.verify == "head":
             best = max(self.tune, self.top_k)
             raise InvalidInputError(
@@ -528,6 +539,7 @@ class Keywords(BenchmarkKeywords, total=False):
     max_time: str | float | None
     confirm: Callable[[str], bool] | None
     budget: Budget | str | int | None
+    rounds: bool
     confidence: float
     costs: bool
     max_parameters: int | None
@@ -551,6 +563,7 @@ NOT_IN_BENCHMARK: Mapping[str, str] = MappingProxyType(
         "max_time": "every candidate with a known accuracy is scored; give fewer candidates instead",
         "confirm": "no bounds are checked",
         "budget": "every candidate is scored on all rows of the probe; give a smaller probe_size instead",
+        "rounds": "every candidate is scored on all rows of the probe; give a smaller probe_size instead",
         "confidence": "there is no budget that could end early",
         "costs": "benchmark() compares estimators, not candidates; measure costs with select()",
         "max_parameters": "every candidate with a known accuracy is scored; give fewer candidates instead",

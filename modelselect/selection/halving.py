@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -57,16 +57,21 @@ class SuccessiveHalving:
     state: State
     meter: Meter
 
+    resamples: ClassVar[int] = DECISION_RESAMPLES
+    """Number of resamples that a decision needs. It also needs the scores on half of the rows; 0 for neither."""
+
     def score(self) -> State:
         """Shows candidates as many rows as decide the first places, or as the budget allows."""
         pool = self.state.pool
         probe, budget = self._context.probe, self.meter.budget
         looks = any(looks_at_rows(estimator) for estimator in self.request.chosen)
         parts = nest(probe, round_sizes(len(probe), probe.n_classes) if looks else [len(probe)])
-        halves = [*nest(probe, [len(parts[0].rows) // 2]), *parts] if looks else [None]
+        halves: Sequence[Nested | None] = [None] * len(parts)
+        if looks and self.resamples:
+            halves = [*nest(probe, [len(parts[0].rows) // 2]), *parts]
         forecast = Forecast.of(budget, probe, self._context.compute.device)
         if budget.seconds is not None:
-            scored = 1 if halves[0] is None else 2 + (self._context.resamples or DECISION_RESAMPLES)
+            scored = 1 if halves[0] is None else 2 + (self._context.resamples or self.resamples)
             forecast.scoring = scored * score_seconds(self.request.methods, len(parts[0].rows), probe.n_classes)
         results = dict(self.state.results)
         alive = self.state.unsettled
@@ -141,7 +146,7 @@ class SuccessiveHalving:
             probe=part.probe,
             nested=part,
             half=half,
-            resamples=0 if half is None else self._context.resamples or DECISION_RESAMPLES,
+            resamples=self._context.resamples or (0 if half is None else self.resamples),
             costs=self._context.costs and first,
         )
         task = ScoringTask(context)
@@ -209,7 +214,11 @@ class SuccessiveHalving:
             return [], "scored on all rows"
         halved = halved_totals(standings, found, rule_of(self.request, rung.task.context))
         odds = win_probabilities(standings.totals, standings.replicates, halved, self._places, self._context.seed)
-        rung.chances = {c.id: float(p) for c, p in zip(standings.pool, odds.among, strict=True)}
+        wanted = "first" if self._places == 1 else f"one of the first {self._places}"
+        rung.reasons = {
+            c.id: f"more rows would make it {wanted} with {percent(float(p))}"
+            for c, p in zip(standings.pool, odds.among, strict=True)
+        }
         rung.first_place_holds = first = float(odds.best[order[0]])
         sure = f"more rows would keep the first place with {percent(first)}"
         if len(order) <= self._places:
@@ -234,15 +243,14 @@ class SuccessiveHalving:
         places = places_of(pool, results, self.request.store)
         board = rank_rounds(pool, results, [each.standings for each in rounds], places)
         reached = {candidate.id: each for each in rounds for candidate in each.standings.pool}
-        wanted = "first" if self._places == 1 else f"one of the first {self._places}"
 
         def explained(row: RankedCandidate) -> RankedCandidate:
             if row.failure is not None or (its := reached.get(row.candidate.id)) is None:
                 return row
             if its is rounds[-1] or row.rank is None:
                 return replace(row, probe_rows=its.rows)
-            chance = f"more rows would make it {wanted} with {percent(its.chances[row.candidate.id])}"
-            return replace(row, probe_rows=its.rows, stopped=f"stopped after {its.rows} rows: {chance}")
+            why = its.reasons[row.candidate.id]
+            return replace(row, probe_rows=its.rows, stopped=f"stopped after {its.rows} rows: {why}")
 
         return replace(board, rows=tuple(map(explained, board.rows)))
 
@@ -265,7 +273,7 @@ class Rung:
         previews: what scoring each candidate would take, by id.
         forecast: returns the price of a candidate, given its preview.
         standings: known after the round.
-        chances: the probability of a place, by id; known after the round.
+        reasons: why a candidate would be shown no more rows, by id; known after the round.
         first_place_holds: the probability that the first stays first on more rows; known after the round.
     """
 
@@ -274,7 +282,7 @@ class Rung:
     previews: Mapping[str, Preview]
     forecast: Callable[[Candidate, Preview], float]
     standings: Standings = field(init=False)
-    chances: Mapping[str, float] = field(default_factory=dict)
+    reasons: Mapping[str, str] = field(default_factory=dict)
     first_place_holds: float | None = None
 
     def price(self, candidate: Candidate) -> float:

@@ -65,6 +65,7 @@ def provenance(request: Request, state: State, begun: Begun, budget: Mapping[str
         "recall": state.recalled,
         "history": None if context.recall is None else _history(context.recall.view),
         "budget": budget,
+        "rounds": [dict(stage) for stage in state.rounds.stages] if request.settings.rounds and state.rounds else None,
         "fine_tuning": state.bound,
         "versions": {"python": platform.python_version(), **numeric_versions(ALL_LIBRARIES)},
         "plugins": {p.name: f"{p.distribution} {p.version}" for p in request.host.plugins if not p.faults},

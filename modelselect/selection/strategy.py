@@ -1,4 +1,4 @@
-"""`Strategy`: where a run with a budget differs from one without. No other code asks whether there is a budget."""
+"""`Strategy`: where a run with a budget, or in rounds, differs from others. No other code asks which one it is."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from modelselect.budget.meter import Meter
 from modelselect.evaluation.request import Request
 from modelselect.evaluation.settings import Settings
 from modelselect.selection.halving import SuccessiveHalving
+from modelselect.selection.rounds import score_in_rounds
 from modelselect.selection.scoring import score_on_whole_probe
 from modelselect.selection.state import State
 from modelselect.selection.tuning import tune_best, tune_within_budget
@@ -54,6 +55,13 @@ class WholeProbe:
         return None
 
 
+class InRounds(WholeProbe):
+    """Without a budget, but more rows only for candidates that may still be first. Fine-tuning does not differ."""
+
+    def score(self, request: Request, state: State) -> State:
+        return score_in_rounds(request, state)
+
+
 @dataclass(frozen=True)
 class WithinBudget:
     """Under a budget: successive halving, then as much fine-tuning as the rest pays for, one epoch for more of them.
@@ -91,4 +99,6 @@ class WithinBudget:
 
 def strategy_of(settings: Settings) -> Strategy:
     """The strategy that the settings ask for."""
-    return WholeProbe() if settings.budget is None else WithinBudget(Meter(Budget.of(settings.budget)))
+    if settings.budget is not None:
+        return WithinBudget(Meter(Budget.of(settings.budget)))
+    return InRounds() if settings.rounds else WholeProbe()

@@ -1,0 +1,50 @@
+"""Scoring in rounds without a budget: ever more rows for the better half of the candidates."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import ClassVar
+
+import numpy as np
+
+from modelselect.budget.budget import Budget
+from modelselect.budget.meter import Meter
+from modelselect.candidates.candidate import Candidate
+from modelselect.errors import Failure
+from modelselect.evaluation.request import Request
+from modelselect.evaluation.results import ScoringResult
+from modelselect.selection.halving import Rung, SuccessiveHalving
+from modelselect.selection.state import State
+
+ENDLESS = Budget(passes=10**18)
+"""More forward passes than any run makes."""
+
+
+def score_in_rounds(request: Request, state: State) -> State:
+    """Scores all candidates on few rows, and the better half of them on twice as many, until all rows are used."""
+    return BetterHalf(request, state, Meter(ENDLESS)).score()
+
+
+class BetterHalf(SuccessiveHalving):
+    """The rounds of `SuccessiveHalving`, all paid for, in which the better half goes on, or one more than the places.
+
+    This is the algorithm as published. It takes no resamples to decide: these would cost more than the forward passes
+    of small networks. In simulations, the first of all candidates was in the better half more reliably than among those
+    with scores near the best.
+    """
+
+    resamples: ClassVar[int] = 0
+
+    def _decide(
+        self, rung: Rung, found: Mapping[str, ScoringResult | Failure], last: bool, rounds: int
+    ) -> tuple[list[Candidate], str]:
+        totals = rung.standings.totals
+        order = [i for i in np.argsort(-totals, kind="stable") if not np.isnan(totals[i])]
+        kept = max(math.ceil(len(order) / 2), self._places + 1)
+        rung.reasons = {
+            rung.standings.pool[i].id: f"place {place} of {len(order)}" for place, i in enumerate(order, start=1)
+        }
+        if last or len(order) <= self._places:
+            return [], "scored on all rows" if last else "no more candidates than places to decide"
+        return [rung.standings.pool[i] for i in order[:kept]], f"the better {min(kept, len(order))} go on"
