@@ -26,7 +26,7 @@ from modelselect.cli.demo import demo
 from modelselect.cli.doctor import doctor
 from modelselect.cli.embed import embed
 from modelselect.cli.estimators import estimators
-from modelselect.cli.listings import plugins, pools, search, store, zoos
+from modelselect.cli.listings import plugins, pools, search, store, tasks, zoos
 from modelselect.cli.new import new
 from modelselect.cli.predict import predict
 from modelselect.cli.report import report
@@ -90,6 +90,7 @@ for command in (
     estimators,
     zoos,
     pools,
+    tasks,
     plugins,
     new,
     store,

@@ -15,6 +15,7 @@ from modelselect.extraction.inputs import InputCache
 from modelselect.history.view import RecallContext
 from modelselect.probe.nested import Nested
 from modelselect.probe.probe import Probe
+from modelselect.tasks.task import Task
 from modelselect.utils.progress import Report
 
 FORWARD_FIELDS = frozenset({"features", "source_probabilities"})
@@ -46,6 +47,7 @@ class EvaluationContext:
         half: about half of the probe's rows, which are scored, too.
         costs: whether latency, throughput and memory are measured.
         limits: what a candidate may cost at most.
+        task: what is to be predicted; None for the one that the probe's rows suit.
     """
 
     probe: Probe
@@ -65,6 +67,7 @@ class EvaluationContext:
     half: Nested | None = None
     costs: bool = False
     limits: Limits = field(default_factory=Limits)
+    task: Task | None = None
     _keys: dict[Estimator, str] = field(default_factory=dict, repr=False, init=False)
 
     @property

@@ -16,14 +16,16 @@ from modelselect.evaluation.own_modules import ModuleZoo
 from modelselect.evaluation.pool import Offer, candidates_of, offered
 from modelselect.evaluation.results import ScoringResult
 from modelselect.evaluation.settings import Settings
+from modelselect.evaluation.tasks import adapted
 from modelselect.executor import Executor
 from modelselect.extraction.devices import Compute, check_precision, choose_device
 from modelselect.extraction.inputs import InputCache
 from modelselect.history.history import History, open_history, open_or_warn
 from modelselect.host.host import Host, get_host
-from modelselect.host.lookup import choose_estimators, registered
+from modelselect.host.lookup import ALL_ESTIMATORS, choose_estimators, registered, target_kind, task_of
 from modelselect.probe.probe import DEFAULT_HOLDOUT, Probe
 from modelselect.store.store import Store
+from modelselect.tasks.task import Task
 from modelselect.utils.progress import Report
 
 
@@ -36,6 +38,7 @@ class Request:
         runner: the executor.
         chosen: the estimators that rank.
         methods: those, and the static baselines.
+        task: what is to be predicted.
         pool: the candidates, in the order given.
         offer: what the pool is chosen from; None where the caller gave candidates.
         own_zoos: the zoo of the caller's bare modules, if there are any.
@@ -49,6 +52,7 @@ class Request:
     runner: Executor
     chosen: list[Estimator]
     methods: list[Estimator]
+    task: Task
     probe: Probe
     source: Probe | None
     pool: list[Candidate]
@@ -84,7 +88,10 @@ class Request:
             input=settings.input,
             label=settings.label,
             split=settings.split,
+            targets=target_kind(host, settings.task),
         )
+        task = task_of(host, settings.task, probe)
+        chosen = adapted(task, chosen, every=settings.estimators == ALL_ESTIMATORS)
         if settings.fine_tunes and probe.holdout is None:
             asked = f"top_k={settings.top_k}" if settings.top_k else f"tune={settings.tune}"
             raise InvalidInputError(
@@ -103,6 +110,7 @@ class Request:
             host=host,
             runner=runner,
             chosen=chosen,
+            task=task,
             methods=chosen
             + [registered(host, n) for n, e in host.estimators.items() if e.is_static and n not in named],
             probe=probe,
@@ -141,6 +149,7 @@ class Request:
             progress=progress,
             costs=settings.measures_costs,
             limits=settings.limits,
+            task=self.task,
         )
 
 

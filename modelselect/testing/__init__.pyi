@@ -5,6 +5,7 @@ from .classes import ExecutorTests as ExecutorTests
 from .classes import ExtractorTests as ExtractorTests
 from .classes import PoolTests as PoolTests
 from .classes import ReportSectionTests as ReportSectionTests
+from .classes import TaskTests as TaskTests
 from .classes import ZooTests as ZooTests
 from .commands import check_command as check_command
 from .commands import command_checks as command_checks
@@ -24,6 +25,8 @@ from .pools import check_pool as check_pool
 from .pools import pool_checks as pool_checks
 from .report_sections import check_report_section as check_report_section
 from .report_sections import report_section_checks as report_section_checks
+from .tasks import check_task as check_task
+from .tasks import task_checks as task_checks
 from .zoos import check_zoo as check_zoo
 from .zoos import zoo_checks as zoo_checks
 
@@ -37,6 +40,7 @@ __all__ = [
     "ExtractorTests",
     "PoolTests",
     "ReportSectionTests",
+    "TaskTests",
     "ZooTests",
     "check_command",
     "check_encoder",
@@ -45,6 +49,7 @@ __all__ = [
     "check_extractor",
     "check_pool",
     "check_report_section",
+    "check_task",
     "check_zoo",
     "command_checks",
     "encoder_checks",
@@ -55,5 +60,6 @@ __all__ = [
     "pool_checks",
     "random_evidence",
     "report_section_checks",
+    "task_checks",
     "zoo_checks",
 ]

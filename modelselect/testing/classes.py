@@ -21,6 +21,7 @@ from modelselect.executor import Executor
 from modelselect.extraction.extractor import Extractor
 from modelselect.ranking.ranking import Ranking
 from modelselect.ranking.report_section import ReportSection
+from modelselect.tasks.task import Task
 from modelselect.testing.checks import Check, run_checks
 from modelselect.testing.commands import command_checks
 from modelselect.testing.encoders import encoder_checks
@@ -29,6 +30,7 @@ from modelselect.testing.executors import executor_checks
 from modelselect.testing.extractors import extractor_checks
 from modelselect.testing.pools import pool_checks
 from modelselect.testing.report_sections import report_section_checks
+from modelselect.testing.tasks import task_checks
 from modelselect.testing.zoos import zoo_checks
 
 if TYPE_CHECKING:
@@ -191,6 +193,20 @@ class ReportSectionTests(PluginTests):
     @classmethod
     def checks(cls) -> Iterable[Check]:
         return () if cls.section is None else report_section_checks(cls.section, cls.board)
+
+
+class TaskTests(PluginTests):
+    """The checks of a task, as tests.
+
+    Attributes:
+        task: the instance to be registered.
+    """
+
+    task: ClassVar[Task | None] = None
+
+    @classmethod
+    def checks(cls) -> Iterable[Check]:
+        return () if cls.task is None else task_checks(cls.task)
 
 
 class CommandTests(PluginTests):
