@@ -557,10 +557,11 @@ def _says_other_classes(table: Path, root: Path) -> bool:
     """True if a table names images in the class folders, and labels that do not go together with the folders."""
     try:
         rows = HuggingFaceRows(_read([table]), input=None, label=None, origin=Origin.folder(root, table.parent))
+        classes = rows.labels.indices.tolist()
     except DatasetError:
-        return False  # the table says no labels of images
+        return False  # the table says no classes of images
     if rows.modality != IMAGE:
         return False
     folders = [os.path.basename(os.path.dirname(path or "")) for path in rows.paths()]
-    said = set(zip(folders, rows.labels.indices.tolist(), strict=True))
+    said = set(zip(folders, classes, strict=True))
     return len({folder for folder, _ in said}) < len(said) or len({label for _, label in said}) < len(said)

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from modelselect.errors import NotApplicableError
 from modelselect.estimators.estimator import Estimator
 from modelselect.evidence.evidence import Evidence
-from modelselect.tasks import MEAN_AVERAGE_PRECISION, R2
+from modelselect.tasks import MEAN_AVERAGE_PRECISION, R2, OneVsRest
+from modelselect.tasks.one_vs_rest import FEWEST
 from modelselect_plugins.estimators._shared.distances import centred, nearest_rows
 from modelselect_plugins.estimators._shared.folds import folds_of, standardised
 from modelselect_plugins.estimators.knn import KNN
@@ -45,6 +46,42 @@ class NearestNumbers(Estimator):
         assert evidence.labels is not None
         neighbours, _ = nearest_rows(centred(evidence.features), self.k)
         return {self.name: _per_cent(self.name, evidence.labels, evidence.labels[neighbours].mean(axis=1))}
+
+
+class NearestLabels(Estimator):
+    """The mean over labels of the leave-one-out accuracy of the k nearest rows, in per cent. `knn` on sets of labels.
+
+    The neighbours are searched once for all labels. If labels are missing, each label is scored on the rows where it is
+    known. A label counts if two rows have it and two have it not.
+
+    Args:
+        k: number of neighbours; with fewer than k other rows, all of them.
+
+    >>> import modelselect as ms
+    >>> ms.score([[0.0], [0.1], [5.0], [5.1]], [[1.0, 0.0], [1.0, 1.0], [0.0, 1.0], [0.0, 0.0]], NearestLabels())
+    50.0
+    """
+
+    name = "knn"
+    requires = KNN.requires
+    targets = frozenset({"label_sets"})
+    citation = KNN.citation
+    cost = "quadratic"
+
+    def __init__(self, k: int = 1) -> None:
+        self.k = k
+
+    def score(self, evidence: Evidence) -> Mapping[str, float]:
+        assert evidence.features is not None
+        assert evidence.labels is not None
+        sets = evidence.labels.astype(np.float64)
+        counted = (sets.sum(axis=0) >= FEWEST) & ((1 - sets).sum(axis=0) >= FEWEST)
+        if np.isnan(sets).any() or not counted.any():
+            return OneVsRest(KNN(self.k)).score(evidence)
+        neighbours, _ = nearest_rows(centred(evidence.features), self.k)
+        votes = sets[neighbours].mean(axis=1)
+        said = np.where(votes == 0.5, sets[neighbours[:, 0]], votes > 0.5)  # a tie goes to the nearest
+        return {self.name: 100 * float((said == sets)[:, counted].mean())}
 
 
 class RegressionProbe(Estimator):

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import modelselect
 from modelselect.estimators.estimator import Estimator
 from modelselect.tasks import F1, MEAN_AVERAGE_PRECISION, BinaryCrossEntropy, OneVsRest, Task
+from modelselect_plugins.estimators.knn import KNN
 from modelselect_plugins.estimators.linear_probe import LinearProbe
-from modelselect_plugins.estimators.other_targets import LabelProbe
+from modelselect_plugins.estimators.other_targets import LabelProbe, NearestLabels
 from modelselect_plugins.tasks._adapting import of_members
 
 
@@ -25,6 +26,8 @@ class MultiLabel(Task):
     objective = BinaryCrossEntropy()
 
     def adapted(self, estimator: Estimator) -> Estimator | None:
+        if type(estimator) is KNN:
+            return NearestLabels(estimator.k)
         if type(estimator) is LinearProbe:
             return LabelProbe(estimator.folds, estimator.regularisation, estimator.iterations, estimator.max_rows)
         if (made := of_members(self, estimator)) is not None:

@@ -17,7 +17,9 @@ import modelselect as ms
 from modelselect.estimators.estimator import evaluate
 from modelselect.evidence.evidence import Evidence
 from modelselect.host.host import get_host
+from modelselect.tasks import OneVsRest
 from modelselect_plugins.estimators._shared.folds import folds_of
+from modelselect_plugins.estimators.knn import KNN
 from tests.cli.conftest import run
 
 pytestmark = pytest.mark.usefixtures("cache")
@@ -43,6 +45,22 @@ def test_linear_probe_is_the_cross_validated_map_of_scikit_learn(width: int) -> 
     expected = 100 * average_precision_score(sets, scores, average="macro")
     found = evaluate(adapted, Evidence.of(features=features, labels=sets, target_kind="label_sets"))
     assert found["linear_probe"] == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("k", [1, 4, 5])
+@pytest.mark.parametrize("missing", [0, 7])
+def test_knn_searches_once_and_finds_what_one_label_at_a_time_finds(k: int, missing: int) -> None:
+    rng = np.random.default_rng(k)
+    sets = rng.integers(0, 2, (60, 3)).astype(float)
+    sets = np.hstack([sets, np.eye(60, 1)])  # a label of one row does not count
+    features = rng.normal(size=(60, 5))
+    features[:, :3] += sets[:, :3]
+    sets[:missing, 0] = np.nan
+    evidence = Evidence.of(features=features, labels=sets, target_kind="label_sets")
+    adapted = TASK.adapted(KNN(k))
+    assert adapted is not None
+    expected = evaluate(OneVsRest(KNN(k)), evidence)
+    assert evaluate(adapted, evidence)["knn"] == pytest.approx(expected["knn"], rel=1e-12)
 
 
 def test_every_method_of_classes_has_a_form_and_the_default_weighs_its_members() -> None:
