@@ -110,7 +110,7 @@ def tasks(as_json: JsonFlag = False) -> None:
     rows = [
         [t.name, " or ".join(t.targets), ", ".join(m.title for m in t.metrics), t.summary] for t in host.tasks.values()
     ]
-    print_table(["task", "labels", "judged by", "what it predicts"], rows)
+    print_table(["task", "labels", "judged by", "what it predicts"], rows, optional=1)
 
 
 def plugins(
