@@ -54,6 +54,12 @@ GROUPS: Mapping[str, Group] = {
         "Estimators on arrays, and how well two rankings agree.",
         ("features", "score", "score_pool", "standard_error", "Evidence", "agreement", "Agreement"),
     ),
+    "tasks": Group(
+        "Tasks",
+        "What is to be predicted, how fine-tuning is judged, and which estimators apply.",
+        ("Task",),
+        faces=("modelselect.tasks",),
+    ),
     "benchmark": Group("Benchmarks", "Estimators compared with known fine-tuning results.", ("benchmark", "Benchmark")),
     "reproduce": Group(
         "Published experiments",

@@ -30,6 +30,7 @@ from .scoring import standard_error as standard_error
 from .selection.funnel import select as select
 from .selection.plan import Plan as Plan
 from .selection.planning import plan as plan
+from .tasks.task import Task as Task
 from .verification.model import load as load
 from .verification.recipe import FineTuning as FineTuning
 
@@ -53,6 +54,7 @@ __all__ = [
     "Plan",
     "Probe",
     "Reproduction",
+    "Task",
     "Zoo",
     "agreement",
     "archi2vec",

@@ -26,7 +26,8 @@ from modelselect.evaluation.request import Request
 from modelselect.evaluation.results import ScoringResult, VerificationResult
 from modelselect.evaluation.running import run
 from modelselect.evaluation.settings import NOT_IN_BENCHMARK, BenchmarkKeywords, Settings, with_signature
-from modelselect.host.lookup import ALL_ESTIMATORS
+from modelselect.host.host import get_host
+from modelselect.host.lookup import ALL_ESTIMATORS, target_kind, task_of
 from modelselect.probe.probe import DEFAULT_HOLDOUT, Probe
 from modelselect.utils.progress import Progress
 from modelselect.utils.text import listed
@@ -78,7 +79,7 @@ def benchmark(
             show mean and standard deviation. The truth is the same for all seeds.
         settings: keywords of `select()`: estimators (None or `"all"` for every registered one; static baselines are
             always included), probe_size, source, source_size, proxy, device, executor, cache_dir, trust_remote_code,
-            seed, batch_size, precision, compile, fine_tuning (the recipe for `verify`), input, label, split,
+            seed, batch_size, precision, compile, fine_tuning (the recipe for `verify`), input, label, task, split,
             max_corrupt, max_pixels, progress.
 
     Returns:
@@ -115,6 +116,7 @@ def benchmark(
     requests: dict[str, Request] = {}
     probes = _probes(datasets, asked, verify is not None)
     asked = replace(asked, input=None, label=None, split=None)  # the probes are drawn
+    _check_tasks(asked, probes)
     for name, probe in probes.items():
         request = Request.of(asked, probe, candidates)
         if request.unsearched:
@@ -200,6 +202,17 @@ def benchmark(
     )
 
 
+def _check_tasks(asked: Settings, probes: Mapping[str, Probe]) -> None:
+    """Raises InvalidInputError if the datasets have different tasks: nothing is compared across tasks."""
+    tasks = {name: task_of(get_host(), asked.task, probe).name for name, probe in probes.items()}
+    if len(set(tasks.values())) > 1:
+        found = ", ".join(f"{name}: {task}" for name, task in tasks.items())
+        raise InvalidInputError(
+            f"the datasets have different tasks ({found}), and nothing is compared across tasks. Run a benchmark for "
+            "each task, or name one with task= (--task)."
+        )
+
+
 def _redrawn(request: Request, draw: Draw) -> Request:
     size = request.probe.provenance["requested_size"] if draw.of_table else draw.size
     probe = request.probe.redrawn(size=size, per_class=draw.per_class, seed=draw.seed)
@@ -235,6 +248,7 @@ def _probes(datasets: Any, asked: Settings, measured: bool) -> dict[str, Probe]:
             input=asked.input,
             label=asked.label,
             split=asked.split,
+            targets=target_kind(get_host(), asked.task),
         )
         name = probe.name if given is None else str(given)
         if name in probes:

@@ -38,6 +38,7 @@ SHIPPED: Mapping[str, tuple[str, str]] = MappingProxyType(
         "estimators": ("estimators", "List estimators, or show one in detail."),
         "zoos": ("listings", "List zoos, and say why one cannot be used."),
         "pools": ("listings", "List pools: candidates under one name, such as pool:images-fast."),
+        "tasks": ("listings", "List tasks: what can be predicted, and by which metric candidates are judged."),
         "plugins": ("listings", "List plugins, and say why one is broken."),
         "new": ("new", "Start a package with a plugin: module, tests, metadata and a workflow."),
         "store": ("listings", "Show the size of the store, or remove entries."),

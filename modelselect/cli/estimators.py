@@ -57,6 +57,7 @@ def _described(host: Any, estimator: Estimator) -> dict[str, Any]:
         "summary": summary(estimator),
         "requires": sorted(estimator.requires),
         "cost": estimator.cost,
+        "targets": sorted(estimator.targets) if "labels" in estimator.reads else [],
         "relative": estimator.relative,
         "stochastic": estimator.stochastic,
         "parameters": {k: repr(v) for k, v in parameters.items()},
@@ -105,6 +106,7 @@ def _print_one(estimator: Estimator, described: dict[str, Any]) -> None:
     parameters = ", ".join(f"{name}={value}" for name, value in described["parameters"].items())
     facts = {
         "requires": ", ".join(described["requires"]) or "nothing",
+        "labels": ", ".join(described["targets"]) or "none",
         "cost": described["cost"],
         "relative to a pool": "yes" if described["relative"] else "no",
         "random": "yes, from the seed" if described["stochastic"] else "no",

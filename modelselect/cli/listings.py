@@ -1,4 +1,4 @@
-"""The commands that list: `search`, `zoos`, `pools`, `plugins`, `store`."""
+"""The commands that list: `search`, `zoos`, `pools`, `tasks`, `plugins`, `store`."""
 
 from __future__ import annotations
 
@@ -88,6 +88,29 @@ def pools(as_json: JsonFlag = False) -> None:
         return
     rows = [[f"pool:{p.name}", p.modality, str(len(p.members)), p.summary] for p in host.pools.values()]
     print_table(["expression", "modality", "candidates", "what it holds"], rows)
+
+
+def tasks(as_json: JsonFlag = False) -> None:
+    """List tasks: what can be predicted, and by which metric candidates are judged."""
+    host = loaded_host()
+    listed = [
+        {
+            "name": task.name,
+            "targets": list(task.targets),
+            "metrics": [metric.name for metric in task.metrics],
+            "summary": task.summary,
+            "by_default": task.by_default,
+            "plugin": host.owner("tasks", task.name).owner,
+        }
+        for task in host.tasks.values()
+    ]
+    if as_json:
+        print_json(listed)
+        return
+    rows = [
+        [t.name, " or ".join(t.targets), ", ".join(m.title for m in t.metrics), t.summary] for t in host.tasks.values()
+    ]
+    print_table(["task", "labels", "judged by", "what it predicts"], rows, optional=1)
 
 
 def plugins(

@@ -37,9 +37,10 @@ def predict(
     ] = None,
     trust_remote_code: TrustFlag = False,
 ) -> None:
-    """Predict the class of images or texts with a saved winner."""
+    """Predict the class, the numbers or the labels of images or texts with a saved winner."""
     from modelselect.errors import InvalidInputError
     from modelselect.probe.rows import TEXT
+    from modelselect.verification.answers import Answers
     from modelselect.verification.model import load
     from modelselect.verification.prediction import COLUMNS
 
@@ -55,6 +56,8 @@ def predict(
     found = loaded.predict(given, device=device, batch_size=batch_size, max_pixels=max_pixels)
     if as_json:
         print_json(found.described())
+    elif isinstance(found, Answers):
+        print_table(list(found.headings), found.cells())
     else:
         print_table(COLUMNS, found.cells(), optional=1)
     if found.unreadable:

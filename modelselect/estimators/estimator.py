@@ -23,6 +23,7 @@ from modelselect.estimators.threads import calm_threads
 from modelselect.evidence.evidence import FIELDS, Evidence
 from modelselect.evidence.linear_algebra import Vector
 from modelselect.utils.code import code_key
+from modelselect.utils.target_kinds import CLASSES
 
 Cost = Literal["free", "closed form", "iterative", "quadratic"]
 """How the cost grows: only metadata; one decomposition; an optimisation; every pair of rows."""
@@ -42,6 +43,8 @@ class Estimator(abc.ABC):
         name: unique among estimators.
         requires: the evidence fields (`modelselect.evidence.FIELDS`) that `score` needs.
         optional: fields that `score` uses if they are there. It reads no others.
+        targets: the kinds of labels that `score` takes, of `modelselect.utils.target_kinds.TARGET_KINDS`, if it reads
+            labels. The evidence says in `target_kind` what its labels are.
         citation: the paper, as authors, title, venue and year.
         cost: see `Cost`.
         relative: True if the score only has a meaning within a pool of candidates (`combine` uses the whole pool).
@@ -52,6 +55,7 @@ class Estimator(abc.ABC):
     name: ClassVar[str]
     requires: ClassVar[frozenset[str]]
     optional: ClassVar[frozenset[str]] = frozenset()
+    targets: ClassVar[frozenset[str]] = frozenset({CLASSES})
     citation: ClassVar[str]
     cost: ClassVar[Cost] = "closed form"
     relative: ClassVar[bool] = False
@@ -91,6 +95,10 @@ class Estimator(abc.ABC):
     def reads(self) -> frozenset[str]:
         """Every evidence field that `score` reads, required or optional."""
         return self.requires | self.optional
+
+    def takes(self, target_kind: str) -> bool:
+        """True if the estimator is defined for labels of this kind, or reads no labels."""
+        return "labels" not in self.reads or target_kind in self.targets
 
     @property
     def is_static(self) -> bool:

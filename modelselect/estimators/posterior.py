@@ -196,7 +196,7 @@ class Posterior:
         mean = self.mean * before / after + np.nan_to_num(contributions[piece.name])
         return replace(self, mean=mean, variance=_variance(after), contributions=contributions)
 
-    def with_accuracies(self, accuracies: ArrayLike, rows: int) -> Posterior:
+    def with_accuracies(self, accuracies: ArrayLike, rows: int, error: float | None = None) -> Posterior:
         """The posterior after some candidates were fine-tuned. Their accuracies have a binomial error.
 
         Among themselves, the accuracies alone decide, as they decide the order of a leaderboard: all of these
@@ -210,13 +210,15 @@ class Posterior:
         Args:
             accuracies: (n,) from 0 to 1; NaN for a candidate that was not fine-tuned.
             rows: number of rows that they were measured on.
+            error: the mean standard error of a metric that is no accuracy; None for the binomial one.
         """
         measured = np.asarray(accuracies, np.float64)
         known = np.isfinite(measured)
         if known.sum() < 2:
             return self
-        share = (measured[known] * rows + 1) / (rows + 2)  # so that all rows right leaves a doubt
-        error = float(np.sqrt(np.mean(share * (1 - share)) / rows))
+        if error is None:
+            share = (measured[known] * rows + 1) / (rows + 2)  # so that all rows right leaves a doubt
+            error = float(np.sqrt(np.mean(share * (1 - share)) / rows))
         expected, before = self.mean[known], float(self.variance[known].mean())
         unit = max(float(expected.std()), LEAST_SPREAD) / max(float(measured[known].std()), error)
         trust = before / (before + (error * unit) ** 2)

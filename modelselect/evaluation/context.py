@@ -15,6 +15,7 @@ from modelselect.extraction.inputs import InputCache
 from modelselect.history.view import RecallContext
 from modelselect.probe.nested import Nested
 from modelselect.probe.probe import Probe
+from modelselect.tasks.task import Task
 from modelselect.utils.progress import Report
 from modelselect.verification.recipe import FineTuning
 
@@ -50,6 +51,7 @@ class EvaluationContext:
         recipe: the recipe of fine-tuning, whose memory is estimated.
         method: what fine-tuning trains.
         fields: evidence fields that are wanted beyond those of the estimators.
+        task: what is to be predicted; None for the one that the probe's rows suit.
     """
 
     probe: Probe
@@ -72,6 +74,7 @@ class EvaluationContext:
     recipe: FineTuning = field(default_factory=FineTuning)
     method: str = "full"
     fields: frozenset[str] = frozenset()
+    task: Task | None = None
     _keys: dict[Estimator, str] = field(default_factory=dict, repr=False, init=False)
 
     @property

@@ -12,6 +12,7 @@ from modelselect.evaluation.context import EvaluationContext
 from modelselect.evaluation.keys import Keys
 from modelselect.evaluation.loading import Loader
 from modelselect.evaluation.results import TuningResult, VerificationResult
+from modelselect.host.defaults import CLASSIFICATION
 from modelselect.store.store import Store
 from modelselect.utils.progress import Step
 from modelselect.utils.versions import numeric_versions
@@ -77,6 +78,7 @@ class VerificationTask:
                 folder=store.scratch(key),
                 keep=lambda weights, known: waiting.put(checkpoint, weights, known, sync=True),
                 progress=_reporting(context, candidate),
+                task=context.task,
             )
             store.put(key, {}, asdict(verified), sync=True)
             store.clear_scratch(key)
@@ -96,7 +98,13 @@ class VerificationTask:
             "seed": context.seed,
             "device": context.compute.kind,
             "versions": numeric_versions(),
+            **self._task_part(),
         }
+
+    def _task_part(self) -> dict[str, str]:
+        """The task's name, but not of classification, whose keys are older than tasks."""
+        task = self.context.task
+        return {} if task is None or task.name == CLASSIFICATION else {"task": task.name}
 
     def forget(self, candidate: Candidate) -> None:
         """Removes what an unfinished fine-tuning would continue from, unless another process is at work on it."""
@@ -162,6 +170,7 @@ class TuningTask:
                 device=context.compute.device,
                 spool=context.spool,
                 folder=None if store.contains(verification) else store.scratch(verification),
+                task=context.task,
             )
             store.put(key, {}, asdict(brief), sync=True)
         return TuningResult(brief, reused=False)

@@ -95,7 +95,7 @@ class Gatherer:
             done.append(self.forward(context.probe, wanted))
             fields |= done[-1].arrays
         if "labels" in wanted:
-            fields["labels"] = context.probe.labels
+            fields |= {"labels": context.probe.targets, "target_kind": context.probe.target_kind}
         if wanted & SOURCE_FIELDS and (source := self._source()) is not None:
             done.append(self.forward(source, FEATURES))
             fields |= {"source_features": done[-1].arrays["features"], "source_labels": source.labels}

@@ -96,21 +96,23 @@ class Outlook:
         known = np.isfinite(measured)
         if known.sum() < 2:
             return self
-        error = float(np.mean(measured[known] * (1 - measured[known]) / counts[known]))
+        shares = np.clip(measured[known], 0, 1)  # R² may be below 0
+        error = float(np.mean(shares * (1 - shares) / counts[known]))
         spread = float(measured[known].var())
         reliability *= np.sqrt(max(0.0, 1 - error / spread)) if spread > 0 else 0.0
         values = anchored(measured, self.posterior.mean)
         found = self.posterior.with_piece(Piece(BRIEF, values, reliability))
         return replace(self, posterior=found, pieces={**self.pieces, BRIEF: values})
 
-    def with_accuracies(self, accuracies: Mapping[str, float], rows: int) -> Outlook:
+    def with_accuracies(self, accuracies: Mapping[str, float], rows: int, error: float | None = None) -> Outlook:
         """The outlook after some candidates were fine-tuned.
 
         Args:
-            accuracies: by candidate id, from 0 to 1.
+            accuracies: by candidate id, from 0 to 1; or another metric.
             rows: number of rows that each was measured on.
+            error: the mean standard error of another metric; None for the binomial one of accuracies.
         """
-        return replace(self, posterior=self.posterior.with_accuracies(self._in_order(accuracies), rows))
+        return replace(self, posterior=self.posterior.with_accuracies(self._in_order(accuracies), rows, error))
 
     def recorded(self, chosen: Sequence[Estimator]) -> dict[str, dict[str, float]]:
         """The values whose reliability later runs measure, by metric and candidate id.

@@ -9,6 +9,7 @@ from typing import Any
 from modelselect.candidates.candidate import Candidate
 from modelselect.errors import CandidateError, Failure, ModelSelectError, contained
 from modelselect.estimators.estimator import Estimator
+from modelselect.evaluation.context import EvaluationContext
 from modelselect.evaluation.results import ScoringResult
 from modelselect.evaluation.task import ScoringTask
 from modelselect.history.history import History
@@ -16,8 +17,14 @@ from modelselect.history.proxy import choose_proxy, named_proxy
 from modelselect.history.recall import build_context, registered_recaller, shortlist
 from modelselect.history.recording import Run, kept_keys, record_run
 from modelselect.history.view import RecallContext
+from modelselect.host.defaults import CLASSIFICATION
 from modelselect.ranking.ranking import Ranking
 from modelselect.utils.progress import Progress
+
+
+def task_name(context: EvaluationContext) -> str:
+    """The name of the task, under which the history keeps results."""
+    return CLASSIFICATION if context.task is None else context.task.name
 
 
 def observe(task: ScoringTask, history: History | None, given: str | Candidate | None) -> Candidate | None:
@@ -69,7 +76,7 @@ def recall_context(
     probe = task.context.probe
     read = {field for estimator in readers for field in estimator.reads}
     proxy = task.context.proxy or (choose_proxy(probe, history) if "proxy_features" in read else None)
-    view = history.view(None if proxy is None else proxy.id)
+    view = history.view(None if proxy is None else proxy.id, task_name(task.context))
     graphs = {}
     unknown = [c for c in pool if "architecture" in read and c.unversioned_id not in view.graphs]
     with bars.candidates("tracing", len(unknown)) as advance:
@@ -117,7 +124,7 @@ def record(
         if isinstance(found := results.get(row.candidate.id), ScoringResult) and found.graph is not None
     }
     try:
-        run = Run(kept_keys(context.estimators), context.seed, fine_tuning, pieces or {})
+        run = Run(kept_keys(context.estimators), context.seed, fine_tuning, pieces or {}, task_name(context))
         if not record_run(history, board, context.probe, graphs, run):
             return
         proxy = context.proxy or choose_proxy(context.probe, history)

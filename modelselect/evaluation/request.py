@@ -17,15 +17,17 @@ from modelselect.evaluation.own_modules import ModuleZoo
 from modelselect.evaluation.pool import Offer, candidates_of, offered
 from modelselect.evaluation.results import ScoringResult
 from modelselect.evaluation.settings import Settings
+from modelselect.evaluation.tasks import adapted
 from modelselect.executor import Executor
 from modelselect.extraction.devices import Compute, check_precision, choose_device, free_memory
 from modelselect.extraction.inputs import InputCache
 from modelselect.history.history import History, open_history, open_or_warn
 from modelselect.host.defaults import UNLABELLED_ESTIMATORS
 from modelselect.host.host import Host, get_host
-from modelselect.host.lookup import choose_estimators, registered
+from modelselect.host.lookup import ALL_ESTIMATORS, choose_estimators, registered, target_kind, task_of
 from modelselect.probe.probe import DEFAULT_HOLDOUT, Probe
 from modelselect.store.store import Store
+from modelselect.tasks.task import Task
 from modelselect.utils.progress import Report
 
 
@@ -38,6 +40,7 @@ class Request:
         runner: the executor.
         chosen: the estimators that rank.
         methods: those, and the static baselines.
+        task: what is to be predicted.
         pool: the candidates, in the order given.
         offer: what the pool is chosen from; None where the caller gave candidates.
         own_zoos: the zoo of the caller's bare modules, if there are any.
@@ -52,6 +55,7 @@ class Request:
     runner: Executor
     chosen: list[Estimator]
     methods: list[Estimator]
+    task: Task
     probe: Probe
     source: Probe | None
     pool: list[Candidate]
@@ -87,11 +91,13 @@ class Request:
             input=settings.input,
             label=settings.label,
             split=settings.split,
+            targets=target_kind(host, settings.task),
         )
         estimators = settings.estimators
-        if estimators is None and probe.labels is None:
+        if estimators is None and probe.targets is None:
             estimators = UNLABELLED_ESTIMATORS
-        chosen = choose_estimators(host, estimators)
+        task = task_of(host, settings.task, probe)
+        chosen = adapted(task, choose_estimators(host, estimators), every=settings.estimators == ALL_ESTIMATORS)
         named = {estimator.name for estimator in chosen}
         if settings.fine_tunes and probe.holdout is None:
             asked = f"top_k={settings.top_k}" if settings.top_k else f"tune={settings.tune}"
@@ -111,6 +117,7 @@ class Request:
             host=host,
             runner=runner,
             chosen=chosen,
+            task=task,
             methods=chosen
             + [registered(host, n) for n, e in host.estimators.items() if e.is_static and n not in named],
             probe=probe,
@@ -152,6 +159,7 @@ class Request:
             limits=self.limits,
             recipe=settings.recipe,
             method=settings.verify,
+            task=self.task,
         )
 
 

@@ -127,7 +127,8 @@ def _ended(result: Any) -> Ended:
         return Ended(_score_of(result), seconds=result.elapsed_seconds or None)
     if isinstance(result, VerificationResult):
         verified = result.verified
-        text = f"held-out accuracy {verified.accuracy:.1%}" + (", from the store" if result.reused else "")
+        metric = next(iter(verified.metrics), "accuracy")
+        text = f"held-out {metric} {verified.accuracy:.1%}" + (", from the store" if result.reused else "")
         return Ended(text, seconds=None if result.reused else verified.seconds, accuracy=verified.accuracy)
     if isinstance(result, TuningResult):
         brief = result.brief

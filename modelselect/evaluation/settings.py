@@ -22,7 +22,7 @@ from modelselect.candidates.limits import Limits
 from modelselect.errors import InvalidInputError, did_you_mean
 from modelselect.executor import Executor
 from modelselect.extraction.devices import PRECISIONS
-from modelselect.host.defaults import DEFAULT_ESTIMATORS
+from modelselect.host.defaults import AUTO, DEFAULT_ESTIMATORS
 from modelselect.verification.recipe import FineTuning, check_method
 from modelselect.verification.trackers import check_tracker
 
@@ -180,6 +180,13 @@ def _columns(name: str, value: Any) -> Any:
     )
 
 
+def _label_columns(name: str, value: Any) -> Any:
+    """A column, or several columns as a tuple."""
+    if isinstance(value, (list, tuple)) and value and all(isinstance(each, str) and each for each in value):
+        return tuple(value)
+    return _name_or_none(name, value)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
     """The keywords of `select()`, `plan()` and `benchmark()`. The docstring of `select()` explains each of them.
@@ -221,7 +228,18 @@ class Settings:
         "Column of the images or texts, if the dataset has columns; two, with a comma between them, for pairs.",
         Option(str),
     )
-    label: str | None = setting(None, _name_or_none, "Column of the labels, if the dataset has columns.", Option(str))
+    label: str | tuple[str, ...] | None = setting(
+        None,
+        _label_columns,
+        "Column of the labels, if the dataset has columns; several, with commas, for several numbers or labels.",
+        Option(str),
+    )
+    task: str = setting(
+        AUTO,
+        expect(f"{AUTO!r}, or the name of a task", lambda value: isinstance(value, str) and value != ""),
+        "What to predict: classification, multi-label, regression, text-pair; auto reads it from the labels.",
+        Option(str),
+    )
     split: str | None = setting(
         None, _name_or_none, "Split to draw the rows from; by default the training split.", Option(str)
     )
@@ -515,7 +533,8 @@ class BenchmarkKeywords(RunKeywords, total=False):
     estimators: EstimatorChoice
     probe_size: int | None
     input: str | tuple[str, str] | None
-    label: str | None
+    label: str | tuple[str, ...] | None
+    task: str
     split: str | None
     max_corrupt: float
     max_pixels: int | None

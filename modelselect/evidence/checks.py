@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from modelselect.errors import EvidenceError, ScoreWarning
 from modelselect.utils.class_labels import UNLABELLED, LabelReader, one_hot
 from modelselect.utils.containers import array_of_tensor, is_tensor
+from modelselect.utils.target_kinds import CLASSES, LABEL_SETS, NUMBERS
 
 Value = TypeVar("Value")
 
@@ -69,6 +70,27 @@ def checked_labels(name: str, given: Any) -> NDArray[Any]:
     labels = np.full(len(read.labelled), UNLABELLED, np.int64)
     labels[read.labelled] = classes
     return _read_only(labels)
+
+
+def checked_targets(name: str, given: Any, kind: str) -> NDArray[np.floating[Any]]:
+    """(N, T) numbers, or sets of labels as 0 and 1 with NaN for what is not known."""
+    if kind == NUMBERS:
+        array = _array(name, given)
+        return checked_matrix(name, array[:, None] if array.ndim == 1 else array)
+    array = _array(name, given)
+    if array.ndim != 2 or array.dtype.kind not in "biuf":
+        raise EvidenceError(f"{name} has shape {array.shape}; expected (N, C) of 0 and 1, NaN for what is not known")
+    sets = array.astype(np.float64)
+    if not (np.isnan(sets) | (sets == 0) | (sets == 1)).all():
+        raise EvidenceError(f"{name} are sets of labels; expected only 0, 1, and NaN for what is not known")
+    return _read_only(sets)
+
+
+def kind_of(labels: NDArray[Any] | None) -> str:
+    """What checked labels are."""
+    if labels is None or labels.ndim == 1:
+        return CLASSES
+    return LABEL_SETS if ((labels == 0) | (labels == 1)).all() else NUMBERS
 
 
 def _matrix(given: Any) -> NDArray[Any] | None:

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from modelselect.errors import EvidenceError
-from modelselect.evidence.checks import checked_labels, checked_matrix, freeze, tensor_device
+from modelselect.evidence.checks import checked_labels, checked_matrix, checked_targets, freeze, kind_of, tensor_device
 from modelselect.evidence.class_statistics import ClassStatistics
 from modelselect.evidence.statistics import FeatureStatistics
+from modelselect.utils.target_kinds import CLASSES
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -29,7 +30,8 @@ class Field(NamedTuple):
 FIELDS: Mapping[str, Field] = {
     "features": Field("(N, D) floats: the backbone's features of the probe"),
     "labels": Field(
-        "(N,) integers, -1 for unlabelled; or (N, T) floats for regression and multi-label targets",
+        "(N,) integers, -1 for unlabelled; or (N, T) floats for numbers and sets of labels, NaN for a label that is "
+        "not known",
         "give a labelled dataset",
     ),
     "source_probabilities": Field(
@@ -63,7 +65,7 @@ class Evidence:
 
     Arrays are read-only views of the given arrays, never copies, so memory-mapped features stay on disk.
     Attributes are `FIELDS`; a missing field is None. `seed` is for stochastic estimators; `device` is where the shared
-    statistics do their linear algebra.
+    statistics do their linear algebra. `target_kind` says what the labels are: one of `TARGET_KINDS`.
     """
 
     features: NDArray[np.floating[Any]] | None = None
@@ -77,6 +79,7 @@ class Evidence:
     metadata: Mapping[str, Any] | None = None
     seed: int = 0
     device: str = "cpu"
+    target_kind: str = CLASSES
     _memo: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -94,10 +97,12 @@ class Evidence:
         metadata: Mapping[str, Any] | None = None,
         seed: int = 0,
         device: str | None = None,
+        target_kind: str | None = None,
     ) -> Evidence:
         """Checked evidence from arrays, or from torch tensors.
 
-        If `device` is None, linear algebra runs where the features are: on a CUDA device for a tensor on one.
+        If `device` is None, linear algebra runs where the features are: on a CUDA device for a tensor on one. If
+        `target_kind` is None, labels (N,) are classes, (N, T) of 0 and 1 are sets of labels, and others are numbers.
 
         Raises:
             EvidenceError: an array has the wrong shape or length, or holds NaN or infinity; the message says which.
@@ -111,9 +116,16 @@ class Evidence:
             "proxy_features": proxy_features,
         }
         checked: dict[str, Any] = {n: checked_matrix(n, array) for n, array in matrices.items() if array is not None}
+        targets = None
+        if labels is not None:
+            if target_kind is None or target_kind == CLASSES:
+                targets = checked_labels("labels", labels)
+            else:
+                targets = checked_targets("labels", labels, target_kind)
         evidence = cls(
             **checked,
-            labels=None if labels is None else checked_labels("labels", labels),
+            labels=targets,
+            target_kind=kind_of(targets) if target_kind is None else target_kind,
             source_labels=None if source_labels is None else checked_labels("source_labels", source_labels),
             architecture=architecture,
             history=history,
@@ -131,8 +143,8 @@ class Evidence:
 
     def has(self, name: str) -> bool:
         """True if the field is there and, for labels, if at least one row is labelled."""
-        if name == "labels" and self.labels is not None and self.labels.ndim == 1:
-            return bool((self.labels >= 0).any())
+        if name == "labels" and self.labels is not None:
+            return bool(self._is_labelled.any())
         return getattr(self, name) is not None
 
     def restrict(self, names: Iterable[str]) -> Evidence:
@@ -144,10 +156,9 @@ class Evidence:
             EvidenceError: labels are among the names but hold fewer than two classes.
         """
         wanted = frozenset(names)
-        base = self
-        if "labels" in wanted and self.labels is not None and self.labels.ndim == 1:
-            base = self.labelled
-            present = np.unique(base.labels)  # type: ignore[arg-type]
+        base = self.labelled if "labels" in wanted and self.labels is not None else self
+        if base.labels is not None and "labels" in wanted and base.labels.ndim == 1:
+            present = np.unique(base.labels)
             if len(present) < 2:
                 raise EvidenceError(
                     f"labels hold one class ({present[0]}) in {base.n_rows} labelled rows; expected at least two. Give "
@@ -160,12 +171,34 @@ class Evidence:
     def labelled(self) -> Evidence:
         """The labelled rows; self if all rows are labelled."""
         if "labelled" not in self._memo:
-            rows = np.flatnonzero(self.labels >= 0) if self.labels is not None and self.labels.ndim == 1 else None
-            if rows is None or len(rows) == len(self.labels):  # type: ignore[arg-type]
+            if self.labels is None:
+                return self
+            rows = np.flatnonzero(self._is_labelled)
+            if len(rows) == len(self.labels):
                 return self
             self._memo["labelled"] = self.take(rows)
         result: Evidence = self._memo["labelled"]
         return result
+
+    @property
+    def _is_labelled(self) -> NDArray[np.bool_]:
+        """(N,) True for rows of which a class or a target is known."""
+        assert self.labels is not None
+        known: NDArray[np.bool_] = self.labels >= 0 if self.labels.ndim == 1 else ~np.isnan(self.labels).all(axis=1)
+        return known
+
+    def with_labels(self, labels: NDArray[Any], target_kind: str) -> Evidence:
+        """The same rows with other labels. Statistics of the features are computed once for both.
+
+        Args:
+            labels: (N,) int64, -1 for unlabelled rows; or (N, T) float64.
+            target_kind: what they are.
+        """
+        if self.features is not None:
+            self.feature_statistics  # noqa: B018  made here, so that the two share it
+        shared = {name: known for name, known in self._memo.items() if name == "features"}
+        freeze((labels,))
+        return replace(self, labels=labels, target_kind=target_kind, _memo=shared)
 
     def take(self, rows: NDArray[np.integer[Any]]) -> Evidence:
         """These rows of every row-aligned field, as read-only copies; the other fields unchanged."""

@@ -31,6 +31,7 @@ from modelselect.history.records import (
 )
 from modelselect.history.validation import admitted
 from modelselect.history.view import HistoryView
+from modelselect.host.defaults import CLASSIFICATION
 
 
 class History(Database):
@@ -110,9 +111,9 @@ class History(Database):
         summary = summarised(features)
         self.insert("proxies", [(dataset, proxy, summary.astype("<f4").tobytes(), utc_now())])
 
-    def view(self, proxy: str | None = None) -> HistoryView:
-        """What an estimator sees of the history, with the features of this proxy."""
-        return HistoryView.of(self, proxy)
+    def view(self, proxy: str | None = None, task: str = CLASSIFICATION) -> HistoryView:
+        """What an estimator sees of the history: the results of one task, with the features of this proxy."""
+        return HistoryView.of(self, proxy, task)
 
     def merge(self, other: Database | str | os.PathLike[str]) -> Added:
         """Adds all that another history holds. Nothing is lost or counted twice, and the order does not matter.

@@ -13,6 +13,7 @@ from modelselect.history.history import History
 from modelselect.host.defaults import CLIP_PROXY, EMBEDDED_PROXY
 from modelselect.host.host import get_host
 from modelselect.probe.probe import Probe
+from modelselect.utils.target_kinds import CLASSES
 
 
 def named_proxy(given: str | Candidate) -> Candidate:
@@ -72,4 +73,5 @@ def describe_dataset(probe: Probe) -> dict[str, Any]:
         "modality": probe.modality,
         "classes": probe.n_classes or None,
         "samples": probe.provenance["training_rows"],
+        **({} if probe.target_kind == CLASSES else {"targets": probe.target_kind}),
     }

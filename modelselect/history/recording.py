@@ -10,7 +10,8 @@ from modelselect.candidates.zoo import OWN_MODULES
 from modelselect.estimators.estimator import Estimator
 from modelselect.history.history import History
 from modelselect.history.proxy import describe_dataset
-from modelselect.history.records import ACCURACY, FINE_TUNING, Result
+from modelselect.history.records import ACCURACY, FINE_TUNING, TASK, Result, metric_of
+from modelselect.host.defaults import CLASSIFICATION
 from modelselect.probe.probe import Probe
 from modelselect.ranking.ranking import Ranking
 from modelselect.utils.versions import __version__
@@ -26,12 +27,14 @@ class Run:
         fine_tuning: the recipe of the verified accuracies, whose `method` says what was trained; None if nothing was
             verified.
         pieces: values of the pieces of evidence, by metric and candidate id. Their reliability is measured on them.
+        task: name of the task, and metrics of other tasks than classification begin with it.
     """
 
     keys: Mapping[str, str]
     seed: int = 0
     fine_tuning: Mapping[str, Any] | None = None
     pieces: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    task: str = CLASSIFICATION
 
 
 def record_run(history: History, board: Ranking, probe: Probe, graphs: Mapping[str, str], run: Run) -> bool:
@@ -75,17 +78,20 @@ def results_of(board: Ranking, dataset: str, run: Run) -> tuple[list[Result], di
             continue
         candidate = row.candidate.unversioned_id
         its = {"seed": run.seed, **({"revision": row.candidate.revision} if row.candidate.revision else {})}
+        its |= {} if run.task == CLASSIFICATION else {TASK: run.task}
         if row.stopped is None:  # fewer rows are another dataset
             for name, score in row.scores.items():
                 if name in run.keys:
                     settings = {"estimator": run.keys[name], **its}
-                    results.append(Result(candidate, dataset, name, score, settings, provenance))
+                    results.append(Result(candidate, dataset, metric_of(run.task, name), score, settings, provenance))
             for metric, values in run.pieces.items():
                 if row.candidate.id in values:
-                    results.append(Result(candidate, dataset, metric, values[row.candidate.id], its, provenance))
+                    value, kept = values[row.candidate.id], metric_of(run.task, metric)
+                    results.append(Result(candidate, dataset, kept, value, its, provenance))
         if row.verified_accuracy is not None:
             settings = {FINE_TUNING: run.fine_tuning, **its}
-            results.append(Result(candidate, dataset, ACCURACY, row.verified_accuracy, settings, provenance))
+            kept = metric_of(run.task, ACCURACY)
+            results.append(Result(candidate, dataset, kept, row.verified_accuracy, settings, provenance))
         measured = {"parameters": row.parameters, "macs": row.macs, "feature_dim": row.feature_dim}
         metadata[candidate] = {**row.candidate.metadata, **{k: v for k, v in measured.items() if v is not None}}
     return results, metadata

@@ -7,7 +7,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from modelselect.errors import InvalidInputError
+from modelselect.host.defaults import CLASSIFICATION
 
 ACCURACY = "accuracy"
 """The metric of measured results: accuracy after fine-tuning, from 0 to 1. Other metrics are estimators' names."""
@@ -30,6 +31,9 @@ TABLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     }
 )
 """The tables that are merged, exported and published, with their columns."""
+
+TASK = "task"
+"""The setting of a result that holds its task, where that is not classification."""
 
 FINE_TUNING = "fine_tuning"
 """The setting of a result that holds the recipe of fine-tuning."""
@@ -92,6 +96,23 @@ class Added:
     def __str__(self) -> str:
         left_out = "".join(f", {count:,} rejected ({reason})" for reason, count in sorted(self.rejected.items()))
         return f"{self.new:,} new results, {self.known:,} known already{left_out}"
+
+
+def metric_of(task: str, metric: str) -> str:
+    """The name under which a history keeps a metric of a task: other tasks than classification stand before it.
+
+    >>> metric_of("classification", "logme"), metric_of("regression", "logme")
+    ('logme', 'regression:logme')
+    """
+    return metric if task == CLASSIFICATION else f"{task}:{metric}"
+
+
+def of_task(result: Result, task: str) -> Result | None:
+    """The result with the name that its metric has in a run of the task; None if it is of another task."""
+    own = result.settings.get(TASK, CLASSIFICATION)
+    if own != task:
+        return None
+    return result if task == CLASSIFICATION else replace(result, metric=result.metric.removeprefix(f"{task}:"))
 
 
 def summarised(features: ArrayLike) -> NDArray[np.float32]:

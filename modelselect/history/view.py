@@ -18,8 +18,8 @@ from modelselect.candidates.candidate import Candidate
 from modelselect.errors import InvalidInputError
 from modelselect.estimators.ranks import normalised_ranks
 from modelselect.history.database import Database
-from modelselect.history.records import ACCURACY, Result, is_finite, is_piece, most_frequent_first, recipe_of
-from modelselect.host.defaults import DEFAULT_ENCODER
+from modelselect.history.records import ACCURACY, Result, is_finite, is_piece, most_frequent_first, of_task, recipe_of
+from modelselect.host.defaults import CLASSIFICATION, DEFAULT_ENCODER
 from modelselect.host.host import get_host
 
 if TYPE_CHECKING:
@@ -71,10 +71,10 @@ class HistoryView:
     _memo: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def of(cls, history: Database, proxy: str | None = None) -> HistoryView:
-        """Everything that the history knows, with this proxy's features of its datasets."""
+    def of(cls, history: Database, proxy: str | None = None, task: str = CLASSIFICATION) -> HistoryView:
+        """Everything that the history knows of a task, with this proxy's features of its datasets."""
         digest = history.digest  # first: a later digest could count results that others add meanwhile
-        results = tuple(history.results())
+        results = tuple(found for result in history.results() if (found := of_task(result, task)) is not None)
         return cls(
             candidates=tuple(dict.fromkeys(result.candidate for result in results)),
             datasets=tuple(sorted({result.dataset for result in results if not is_piece(result.metric)})),

@@ -13,6 +13,12 @@ a history, it agrees better with measured accuracies than the number of paramete
 UNLABELLED_ESTIMATORS = ("rankme", "energy")
 """`select()` ranks by the mean rank of these if no row has a label. They look at the spread of the features alone."""
 
+AUTO = "auto"
+"""The task that is read from the labels of the dataset."""
+
+CLASSIFICATION = "classification"
+"""The task whose name stands in no key of the store and in no metric of the history: both are older than tasks."""
+
 RECALL_ESTIMATOR = "fennec"
 """Recall ranks by this estimator: it scores candidates that are not loaded, from what the transfer history knows. It
 has to be a `modelselect.estimators.estimator.Recaller`. For its agreement see docs/explanation/recall.md."""

@@ -23,6 +23,7 @@ from modelselect.host.entry_points import PROJECT
 from modelselect.protocols.protocol import Protocol
 from modelselect.ranking.ranking import Ranking
 from modelselect.ranking.report_section import ReportSection
+from modelselect.tasks.task import Task
 
 if TYPE_CHECKING:
     import typer
@@ -54,6 +55,7 @@ RESERVED_COMMANDS = (
     "search",
     "select",
     "store",
+    "tasks",
     "zoos",
 )
 """Names of the shipped commands: a plugin's command cannot have one of these names."""
@@ -208,6 +210,28 @@ def modelselect_register_protocols() -> Sequence[Protocol]:
     ...     return [Protocol("mine", "My table.", "A. Author: My paper, 2026.", (table,), methods=methods)]
     >>> modelselect_register_protocols()[0].methods[1].label
     'NCTI'
+    """
+    raise NotImplementedError
+
+
+@hookspec
+def modelselect_register_tasks() -> Sequence[Task]:
+    """Tasks: what is to be predicted, which estimators apply, and how fine-tuning is judged.
+
+    >>> import modelselect
+    >>> from modelselect.tasks import MEAN_ABSOLUTE_ERROR, SPEARMAN, SquaredError, Task
+    >>> class Count(Task):
+    ...     name = "count"
+    ...     summary = "A number of things."
+    ...     targets = ("numbers",)
+    ...     metrics = (SPEARMAN, MEAN_ABSOLUTE_ERROR)
+    ...     objective = SquaredError()
+    ...     by_default = False
+    >>> @modelselect.hookimpl
+    ... def modelselect_register_tasks():
+    ...     return [Count()]
+    >>> modelselect_register_tasks()[0].metric.title
+    'Spearman correlation'
     """
     raise NotImplementedError
 

@@ -35,6 +35,7 @@ from modelselect.host.renamed import PluginManager, implements, with_old_names
 from modelselect.host.validation import KINDS, one_line, singular, validate_plugin
 from modelselect.protocols.protocol import Protocol
 from modelselect.ranking.report_section import ReportSection
+from modelselect.tasks.task import Task
 from modelselect.utils.versions import DISTRIBUTION, __version__
 
 T = TypeVar("T")
@@ -85,6 +86,7 @@ class Host:
         self.pools: dict[str, Pool] = {}
         self.report_sections: dict[str, ReportSection] = {}
         self.protocols: dict[str, Protocol] = {}
+        self.tasks: dict[str, Task] = {}
         self.commands: dict[str, Any] = {}
         self._owners: dict[tuple[str, str], Plugin] = {}
         self._manager = PluginManager(PROJECT)
@@ -171,6 +173,9 @@ class Host:
 
     def protocol(self, name: str) -> Protocol:
         return _look_up("protocol", name, self.protocols)
+
+    def task(self, name: str) -> Task:
+        return _look_up("task", name, self.tasks)
 
     def owner(self, kind: str, name: str) -> Plugin:
         """The plugin that registered `name`."""

@@ -13,6 +13,7 @@ from modelselect.candidates.expression import Expression
 from modelselect.candidates.pools import POOL, Pool
 from modelselect.candidates.zoo import Zoo, asked
 from modelselect.errors import (
+    DatasetError,
     ExpressionError,
     Failure,
     InvalidInputError,
@@ -26,10 +27,12 @@ from modelselect.errors import (
 )
 from modelselect.estimators.estimator import Estimator
 from modelselect.estimators.unusable import usable
-from modelselect.host.defaults import DEFAULT_ESTIMATORS, FOLDER_ZOO, HUB_ZOO
+from modelselect.host.defaults import AUTO, DEFAULT_ESTIMATORS, FOLDER_ZOO, HUB_ZOO
 from modelselect.host.host import Host, get_host
+from modelselect.probe.probe import Probe
 from modelselect.protocols.protocol import TruthTable
 from modelselect.ranking.report_section import ReportSection
+from modelselect.tasks.task import Task
 from modelselect.utils.text import printable
 
 POOL_VARIABLE = "MODELSELECT_POOL"
@@ -319,3 +322,28 @@ def choose_estimators(host: Host, given: str | Estimator | Sequence[str | Estima
     if twice:
         raise InvalidInputError(f"estimators given twice: {', '.join(twice)}; give each name once")
     return chosen
+
+
+def target_kind(host: Host, name: str) -> str | None:
+    """What the labels are read as for a task that the user names; None where the labels tell.
+
+    Raises:
+        UnknownNameError: there is no such task.
+    """
+    kinds = () if name == AUTO else host.task(name).targets
+    return kinds[0] if len(kinds) == 1 else None
+
+
+def task_of(host: Host, name: str, probe: Probe) -> Task:
+    """The task with a name, or the one that these rows suit.
+
+    Raises:
+        UnknownNameError: there is no such task.
+        DatasetError: the rows do not suit the task.
+    """
+    if name != AUTO:
+        return host.task(name).of_rows(probe)
+    for task in host.tasks.values():
+        if task.by_default and probe.target_kind in task.targets:
+            return task.of_rows(probe)
+    raise DatasetError(f"no task for targets of the kind {probe.target_kind} is registered; see `modelselect tasks`")

@@ -17,6 +17,9 @@ from modelselect.executor import Executor
 from modelselect.extraction.extractor import Extractor
 from modelselect.protocols.protocol import SCORE, Protocol
 from modelselect.ranking.report_section import ReportSection
+from modelselect.tasks.metrics import Metric
+from modelselect.tasks.task import Task
+from modelselect.utils.target_kinds import TARGET_KINDS
 from modelselect.utils.text import REGISTERED_NAME
 
 KINDS = (
@@ -28,6 +31,7 @@ KINDS = (
     "pools",
     "report_sections",
     "protocols",
+    "tasks",
     "commands",
 )
 """The kinds of objects that a plugin may register; the hook is `modelselect_register_<kind>`."""
@@ -59,6 +63,8 @@ def validate_plugin(kind: str, name: object, item: Any) -> None:
         _validate_estimator(item)
     elif isinstance(item, ReportSection):
         _validate_report_section(item)
+    elif isinstance(item, Task):
+        _validate_task(item)
     elif kind == "commands":
         _validate_command(name, item)
 
@@ -118,6 +124,11 @@ def _validate_estimator(estimator: Estimator) -> None:
             raise PluginError(
                 f"estimator {name!r} reads {', '.join(unknown)}; known evidence fields: {', '.join(FIELDS)}"
             )
+    kinds: object = estimator.targets
+    if not isinstance(kinds, Set) or not kinds <= set(TARGET_KINDS):
+        raise PluginError(
+            f"estimator {name!r} has targets = {kinds!r}; expected a set of kinds of labels: {', '.join(TARGET_KINDS)}"
+        )
     if not getattr(estimator, "citation", ""):
         raise PluginError(f"estimator {name!r} has no citation; name the paper or practice that it comes from")
 
@@ -126,6 +137,18 @@ def _validate_report_section(section: ReportSection) -> None:
     title: object = getattr(section, "title", None)
     if not isinstance(title, str) or not title.strip():
         raise PluginError(f"report section {section.name!r} has the title {title!r}; expected a heading, as a text")
+
+
+def _validate_task(task: Task) -> None:
+    kinds: object = getattr(task, "targets", None)
+    if not isinstance(kinds, tuple) or not kinds or not set(kinds) <= set(TARGET_KINDS):
+        raise PluginError(
+            f"task {task.name!r} has targets = {kinds!r}; expected a tuple of kinds of targets: "
+            f"{', '.join(TARGET_KINDS)}"
+        )
+    metrics: object = getattr(task, "metrics", None)
+    if not isinstance(metrics, tuple) or not metrics or not all(isinstance(metric, Metric) for metric in metrics):
+        raise PluginError(f"task {task.name!r} has metrics = {metrics!r}; expected a tuple of Metric")
 
 
 def _validate_command(name: str, command: Any) -> None:
@@ -155,6 +178,7 @@ def _expected_class(kind: str) -> type:
         "pools": Pool,
         "report_sections": ReportSection,
         "protocols": Protocol,
+        "tasks": Task,
     }
     return classes[kind]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self, overload
 
-from modelselect.errors import LeaderboardError
+from modelselect.errors import InvalidInputError, LeaderboardError
 from modelselect.evidence.evidence import Evidence
 from modelselect.host.lookup import added_sections
 from modelselect.hub import LARGEST
@@ -17,7 +17,7 @@ from modelselect.leaderboard.map import architecture_map
 from modelselect.leaderboard.row import Row
 from modelselect.ranking.cells import text_rows
 from modelselect.ranking.document import EXPECTED
-from modelselect.ranking.ranking import Ranking
+from modelselect.ranking.ranking import Ranking, record_of
 from modelselect.ranking.table import rich_table
 from modelselect.ranking.text import html_table, latex, markdown
 from modelselect.report.answer import Kept, closing_lines
@@ -29,6 +29,7 @@ from modelselect.report.page import check_drawable, html
 from modelselect.report.subject import Pictures, Subject
 from modelselect.report.thumbnails import pictures_of
 from modelselect.store.files import write_text
+from modelselect.utils.target_kinds import CLASSES
 from modelselect.utils.text import in_lines, line_width, plain_text
 
 if TYPE_CHECKING:
@@ -238,6 +239,11 @@ class Leaderboard(Ranking):
         Raises:
             InvalidInputError: the library is unknown or cannot load the candidate.
         """
+        if record_of(self, "task").get("targets", CLASSES) != CLASSES:
+            raise InvalidInputError(
+                "scripts are written for classes, and the targets of this leaderboard are none. Use "
+                "board.best.load() or --save, which give the fine-tuned network"
+            )
         return scripts.script(self, library)
 
     def push_to_hub(

@@ -13,7 +13,8 @@ from typing import Any
 from modelselect import hub
 from modelselect.candidates.candidate import Candidate
 from modelselect.ranking.row import RankedCandidate
-from modelselect.utils.text import escaped
+from modelselect.utils.target_kinds import CLASSES
+from modelselect.utils.text import escaped, listed
 from modelselect.verification.export import CONFIGURATION, write
 from modelselect.verification.fine_tuned import FineTuned
 from modelselect.verification.recipe import METHODS
@@ -59,11 +60,11 @@ def card(row: RankedCandidate, tuned: FineTuned, configuration: Mapping[str, Any
         header.append(f"license: {licence}")
     if base := _base_model(row.candidate):
         header.append(f"base_model: {json.dumps(base)}")
-    sentences = [
-        f"{escaped(row.candidate.id)}, fine-tuned ({METHODS[tuned.method]}) to distinguish "
-        f"{len(tuned.class_names)} classes."
-    ]
-    if row.verified_accuracy is not None and row.verified_interval is not None:
+    of_classes = tuned.signature is None or tuned.signature.target_kind == CLASSES
+    outputs = "Classes" if of_classes else "Outputs"
+    aim = f"to distinguish {len(tuned.class_names)} classes" if of_classes else f"for {listed(tuned.class_names, 10)}"
+    sentences = [f"{escaped(row.candidate.id)}, fine-tuned ({METHODS[tuned.method]}) {aim}."]
+    if row.verified_accuracy is not None and row.verified_interval is not None and of_classes:
         low, high = row.verified_interval
         sentences.append(
             f"Accuracy on held-out rows, which training did not use: {row.verified_accuracy:.1%} "
@@ -73,7 +74,7 @@ def card(row: RankedCandidate, tuned: FineTuned, configuration: Mapping[str, Any
         "\n".join([*header, "---"]),
         f"# {escaped(name)}",
         " ".join(sentences),
-        "## Classes\n\n" + "\n".join(f"{i}. {escaped(label)}" for i, label in enumerate(tuned.class_names)),
+        f"## {outputs}\n\n" + "\n".join(f"{i}. {escaped(label)}" for i, label in enumerate(tuned.class_names)),
         "## Load it\n\n```python\n" + _loading(library, task, name) + "\n```",
         "Chosen and fine-tuned with modelselect.",
     ]

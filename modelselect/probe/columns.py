@@ -9,8 +9,10 @@ from typing import Any
 
 from modelselect.errors import DatasetError, did_you_mean
 from modelselect.probe.paths import SAMPLE, may_be_paths
-from modelselect.utils.class_labels import one_hot
 from modelselect.utils.text import listed
+
+Label = str | Sequence[str] | None
+"""The columns of labels: a name; several names, or names with commas between them; or None to find them."""
 
 
 def _words(text: str) -> frozenset[str]:
@@ -81,7 +83,7 @@ class Columns:
 
     Attributes:
         inputs: one column, or two columns of pairs of texts.
-        label: the column of labels, or the columns of one-hot labels.
+        label: the column of labels, or several columns: one-hot labels, sets of labels, or several numbers.
         remarks: what the user should know of the choice.
     """
 
@@ -90,13 +92,13 @@ class Columns:
     remarks: tuple[str, ...]
 
     @classmethod
-    def of(cls, dataset: Any, input: str | Sequence[str] | None, label: str | None) -> Columns:
+    def of(cls, dataset: Any, input: str | Sequence[str] | None, label: Label) -> Columns:
         """The named columns, or the ones that plainly fit.
 
         Args:
             dataset: a `datasets.Dataset`.
             input: a name; two names, or two names with a comma between them, for pairs of texts; None finds it.
-            label: a name; None finds it.
+            label: a name; several names, or names with commas between them; None finds it.
 
         Raises:
             DatasetError: a column is missing, no column fits, or several fit.
@@ -147,15 +149,18 @@ def is_whole(feature: Any) -> bool:
     return kind(feature).startswith(("int", "uint"))
 
 
-def _label(
-    dataset: Any, features: Mapping[str, Any], wanted: str | None
-) -> tuple[str | tuple[str, ...], tuple[str, ...]]:
+def _label(dataset: Any, features: Mapping[str, Any], wanted: Label) -> tuple[str | tuple[str, ...], tuple[str, ...]]:
     if wanted is not None:
-        return _present(features, wanted, "label"), ()
+        return _named_labels(features, wanted), ()
     fitting = _may_be_labels(features)
     if not fitting:
-        if several := _one_hot(dataset, features):
+        if several := _of_zeros_and_ones(dataset, features):
             return several, ()
+        if (only := _only_numbers(features)) is not None:
+            return only, (
+                f"Labels are read from {only!r}, the only column of numbers. To choose, name a column with label= (on "
+                "the command line: --label NAME).",
+            )
         raise DatasetError(
             f"no label column found among {_listed(features)}; expected one ClassLabel column, or one with the name "
             f"{', '.join(LABEL_NAMES)}. Name it with label= (on the command line: --label NAME). To use unlabelled "
@@ -174,17 +179,29 @@ def _label(
     )
 
 
-def _one_hot(dataset: Any, features: Mapping[str, Any]) -> tuple[str, ...]:
-    """The columns of 0 and 1 of which each row has exactly one 1, if there is only one other column; else none."""
-    import numpy as np
+def _named_labels(features: Mapping[str, Any], wanted: str | Sequence[str]) -> str | tuple[str, ...]:
+    """The columns that the user named."""
+    if isinstance(wanted, str) and (wanted in features or "," not in wanted):
+        return _present(features, wanted, "label")
+    names = [name.strip() for name in wanted.split(",")] if isinstance(wanted, str) else list(wanted)
+    for name in names:
+        _present(features, name, "label")
+    return names[0] if len(names) == 1 else tuple(names)
 
+
+def _only_numbers(features: Mapping[str, Any]) -> str | None:
+    """The one column of numbers that are not whole by their type; None if there is none, or several."""
+    numbers = [c for c in features if kind(features[c]).startswith("float") and c.lower() not in _NO_INPUT]
+    return numbers[0] if len(numbers) == 1 else None
+
+
+def _of_zeros_and_ones(dataset: Any, features: Mapping[str, Any]) -> tuple[str, ...]:
+    """The columns of 0 and 1, if there are several and only one other column; else none."""
     numbers = [c for c in features if kind(features[c]).startswith(("int", "uint", "float", "bool"))]
     columns = [c for c in numbers if c.lower() not in _NO_INPUT and set(sample_of(dataset, c)) <= {0, 1}]
     if len(columns) < 2 or len(features) - len(columns) > 1:  # a third column may hold the labels
         return ()
-    table = dataset.with_format("arrow").select_columns(columns)[:]
-    matrix = np.stack([np.asarray(table[c].to_pylist(), np.float64) for c in columns], axis=1)
-    return tuple(columns) if one_hot(matrix) is not None else ()
+    return tuple(columns)
 
 
 def _is_plainly_the_label(features: Mapping[str, Any], column: str, fitting: Sequence[str]) -> bool:

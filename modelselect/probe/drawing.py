@@ -15,27 +15,35 @@ from modelselect.errors import DatasetError
 from modelselect.probe.labels import Labels
 from modelselect.probe.rows import Rows
 from modelselect.probe.sampling import choose_holdout
+from modelselect.probe.targets import Targets
+from modelselect.utils.target_kinds import TARGET_KINDS
 
 _FINGERPRINT_VERSION = b"modelselect probe 1\0"
 
 
 class CheckedRows(NamedTuple):
+    """The rows of a probe. `labels` are classes or strata, and `targets` are None for classes."""
+
     rows: NDArray[np.int64]
     labels: NDArray[np.int64]
     fingerprint: str
     skipped: tuple[tuple[str, str], ...]
+    targets: Targets | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class DrawnRows:
-    """Some of the rows: their positions in ascending order, and their classes."""
+    """Some of the rows: their positions in ascending order, and their classes; or their strata and their targets."""
 
     rows: Rows
     positions: NDArray[np.int64]
     labels: NDArray[np.int64]
+    targets: Targets | None = None
 
     def where(self, mask: NDArray[np.bool_]) -> DrawnRows:
-        return DrawnRows(self.rows, self.positions[mask], self.labels[mask])
+        chosen = np.flatnonzero(mask)
+        targets = None if self.targets is None else self.targets.take(chosen)
+        return DrawnRows(self.rows, self.positions[mask], self.labels[mask], targets)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +61,18 @@ class DrawingSettings:
             whole_number("per_class", self.per_class, 1)
 
 
-def fingerprint_of(modality: str, digests: Sequence[bytes], labels: NDArray[np.int64]) -> str:
+def fingerprint_of(
+    modality: str, digests: Sequence[bytes], labels: NDArray[np.int64], targets: Targets | None = None
+) -> str:
+    """The digest of rows and of what is to be predicted of them: classes, or targets of another kind."""
     digest = hashlib.sha256(_FINGERPRINT_VERSION + f"{modality} {len(digests)}\0".encode())
     for each in digests:
         digest.update(each)
-    digest.update(labels.astype("<i8").tobytes())
+    if targets is None:
+        digest.update(labels.astype("<i8").tobytes())
+    else:
+        digest.update(f"{targets.kind} {targets.names}\0".encode())
+        digest.update(np.where(np.isnan(targets.values), -1.0, targets.values).astype("<f8").tobytes())
     return digest.hexdigest()
 
 
@@ -67,9 +82,20 @@ def whole_number(name: str, value: Any, least: int) -> int:
     return int(value)
 
 
-def check_classes(classes: Labels, name: str) -> None:
-    if not len(classes.indices):
+def check_target_kind(kind: str | None) -> None:
+    if kind is not None and kind not in TARGET_KINDS:
+        raise DatasetError(f"targets is {kind!r}; expected one of {', '.join(TARGET_KINDS)}, or None.")
+
+
+def check_targets(found: Labels | Targets, name: str) -> None:
+    """Raises if there is nothing to tell apart."""
+    if not len(found.indices):
         raise DatasetError(f"{name} has no rows; expected at least two rows, of two classes.")
+    if isinstance(found, Labels):
+        _check_classes(found, name)
+
+
+def _check_classes(classes: Labels, name: str) -> None:
     if len(classes.names) == 1:
         unlabelled = int((classes.indices < 0).sum())
         hint = f" ({unlabelled} rows are labelled -1 or None, which means unlabelled.)" if unlabelled else ""
@@ -190,19 +216,27 @@ def cut_out(available: DrawnRows, share: float, seed: int, name: str) -> tuple[D
     return available.where(~held_out), available.where(held_out)
 
 
-def from_validation(rows: Rows, split: str, classes: Labels, training: DrawnRows | None) -> DrawnRows:
+def from_validation(rows: Rows, split: str, known: Labels | Targets, training: DrawnRows | None) -> DrawnRows:
     """The labelled rows of a validation split, without those whose content is also in the given training rows."""
-    labels, unknown = rows.labels.as_classes_of(classes)
+    targets: Targets | None = None
+    if isinstance(known, Labels):
+        labels, unknown = rows.labels.as_classes_of(known)
+    else:
+        found = rows.targets(known.kind)
+        assert isinstance(found, Targets)
+        targets, unknown = found.in_columns_of(known)
+        labels = targets.indices
     if unknown:
         raise DatasetError(
-            f"the split {split!r} has classes that the training split lacks: {', '.join(unknown[:5])}. Use the same "
+            f"the split {split!r} has {'classes' if targets is None else 'targets'} that the training split lacks: "
+            f"{', '.join(unknown[:5])}. Use the same "
             "class names in both, or give only the training split, from which rows are then held out."
         )
     labelled = np.flatnonzero(labels >= 0)
-    drawn = DrawnRows(rows, labelled, labels[labelled])
+    drawn = DrawnRows(rows, labelled, labels[labelled], None if targets is None else targets.take(labelled))
     if training is not None:
-        known = set(training.rows.digests(training.positions.tolist()))
-        drawn = drawn.where(np.array([digest not in known for digest in rows.digests(labelled.tolist())], np.bool_))
+        seen = set(training.rows.digests(training.positions.tolist()))
+        drawn = drawn.where(np.array([digest not in seen for digest in rows.digests(labelled.tolist())], np.bool_))
     if not len(drawn.positions):
         raise DatasetError(
             f"the split {split!r} has no labelled rows of its own to hold out; give only the training split."

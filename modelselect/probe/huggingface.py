@@ -11,9 +11,19 @@ from pathlib import Path
 from typing import Any
 
 from modelselect.errors import DatasetError
-from modelselect.probe.columns import TEXT_NAMES, Columns, in_order, is_image, is_whole, kind, sample_of, values_of
+from modelselect.probe.columns import (
+    TEXT_NAMES,
+    Columns,
+    Label,
+    in_order,
+    is_image,
+    is_whole,
+    kind,
+    sample_of,
+    values_of,
+)
 from modelselect.probe.images import SIGNATURES, Reading, UnreadableError
-from modelselect.probe.labels import Labels
+from modelselect.probe.labels import GivenLabels
 from modelselect.probe.paths import Origin, may_be_paths, name_of_path_row, origin_of_paths
 from modelselect.probe.rows import IMAGE, TEXT, Rows
 from modelselect.probe.splits import WHOLE
@@ -33,7 +43,7 @@ class HuggingFaceRows(Rows):
     Args:
         dataset: map-style.
         input: name of the column of images or texts, or two names for pairs of texts; None finds them.
-        label: name of the column of labels; None finds it.
+        label: name of the column of labels, or several names; None finds it.
         origin: where the dataset comes from, which decides which files its rows may name. None: it is the user's own.
 
     Raises:
@@ -44,7 +54,7 @@ class HuggingFaceRows(Rows):
     has_columns = True
 
     def __init__(
-        self, dataset: Any, *, input: str | Sequence[str] | None, label: str | None, origin: Origin | None = None
+        self, dataset: Any, *, input: str | Sequence[str] | None, label: Label, origin: Origin | None = None
     ) -> None:
         import datasets
 
@@ -117,7 +127,7 @@ def is_saved(folder: Path) -> bool:
     return (folder / "state.json").is_file() or (folder / "dataset_dict.json").is_file()
 
 
-def open_saved(folder: Path, *, input: str | Sequence[str] | None, label: str | None) -> dict[str, Callable[[], Rows]]:
+def open_saved(folder: Path, *, input: str | Sequence[str] | None, label: Label) -> dict[str, Callable[[], Rows]]:
     """Functions that open the rows of each split of a folder written by `save_to_disk`.
 
     Raises:
@@ -149,7 +159,7 @@ def hub_id(text: str) -> tuple[str, str | None] | None:
 
 
 def open_hub(
-    path: str, config: str | None, split: str | None, *, input: str | Sequence[str] | None, label: str | None
+    path: str, config: str | None, split: str | None, *, input: str | Sequence[str] | None, label: Label
 ) -> dict[str, Callable[[], Rows]]:
     """Functions that open the rows of each split of a dataset on the Hub; only of `split` if that is an expression.
 
@@ -274,12 +284,12 @@ def _refuse_what_is_no_text(sample: Sequence[Any], column: str, of_numbers: bool
         )
 
 
-def _labels(dataset: Any, column: str | tuple[str, ...]) -> Labels:
+def _labels(dataset: Any, column: str | tuple[str, ...]) -> GivenLabels:
     import datasets
 
     if isinstance(column, tuple):
         table = dataset.with_format(None).select_columns(list(column)).to_pandas()
-        return Labels.of(table, len(dataset), where=f"the labels in the columns {', '.join(map(repr, column))}")
+        return GivenLabels(table, len(dataset), f"the labels in the columns {', '.join(map(repr, column))}")
     feature = dataset.features[column]
     is_list = kind(feature) in ("List", "LargeList", "Sequence")
     feature = feature.feature if is_list else feature
@@ -295,7 +305,7 @@ def _labels(dataset: Any, column: str | tuple[str, ...]) -> Labels:
     else:
         given = values.to_pylist()
     names = feature.names if isinstance(feature, datasets.ClassLabel) else None
-    return Labels.of(given, len(dataset), where=f"the labels in column {column!r}", names=names)
+    return GivenLabels(given, len(dataset), f"the labels in column {column!r}", names, column)
 
 
 def _blank(dataset: Any, columns: Sequence[str]) -> int:

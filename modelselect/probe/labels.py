@@ -14,9 +14,36 @@ from modelselect.errors import DatasetError
 from modelselect.utils.class_labels import UNLABELLED, LabelReader
 
 REGRESSION = (
-    "Targets of a regression cannot be ranked for. To rank for classes, give the bin of each number, such as "
-    "np.digitize(labels, np.quantile(labels, [0.25, 0.5, 0.75]))."
+    "To rank for numbers, give task='regression' (--task regression). To rank for classes, give the bin of each "
+    "number, such as np.digitize(labels, np.quantile(labels, [0.25, 0.5, 0.75]))."
 )
+
+
+@dataclass(frozen=True, slots=True)
+class GivenLabels:
+    """The labels of a dataset as it holds them. Whether they are classes, numbers or sets of labels is not decided.
+
+    Attributes:
+        values: one for each row, in any container that `opened` knows; or a table with a column for each target.
+        n_rows: the expected number of rows.
+        where: what to call the values in messages.
+        names: of the classes 0, 1, ..., if the dataset has names.
+        name: of the column, for a target without a name of its own.
+    """
+
+    values: Any
+    n_rows: int
+    where: str
+    names: Sequence[Any] | None = None
+    name: str = "target"
+
+    def classes(self) -> Labels:
+        """The labels as classes.
+
+        Raises:
+            DatasetError: they have another length, kind or shape.
+        """
+        return Labels.of(self.values, self.n_rows, where=self.where, names=self.names)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from modelselect.errors import DatasetError
 from modelselect.probe.images import SIGNATURES, UnreadableError, is_16_bit
-from modelselect.probe.labels import Labels
+from modelselect.probe.labels import GivenLabels, Labels
 from modelselect.probe.paths import SAMPLE, Origin, name_of_path_row, origin_of_paths
 from modelselect.probe.rows import ARRAY, IMAGE, TEXT, Rows
 from modelselect.probe.texts import PAIRS_REMARK, are_pairs, blank_texts
@@ -56,7 +56,7 @@ class MemoryRows(Rows):
             modality = IMAGE if self._open is not None else _common_modality(values)
         self._inputs = values
         n_rows = len(values)
-        super().__init__(modality, Labels.none(n_rows) if labels is None else Labels.of(labels, n_rows, where="labels"))
+        super().__init__(modality, Labels.none(n_rows) if labels is None else GivenLabels(labels, n_rows, "labels"))
         if modality == ARRAY:
             self.remarks = _like_images(values)
         if modality == TEXT:

@@ -76,7 +76,8 @@ class NamedDataset:
         if self.obstacle or not self.hub:
             raise DatasetError(
                 f"{self.expression} ({self.title}) cannot be read: {self.obstacle or 'no copy on the Hub is known'}. "
-                f"Set {VARIABLE} to a folder with a folder {self.name!r} of class folders."
+                f"Set {VARIABLE} to a folder with a folder {self.name!r} of class folders, or in the layout of its "
+                "authors."
             )
         return self.hub
 
@@ -113,8 +114,7 @@ def _is_cached(repository: str) -> bool:
     return any(place.is_dir() for place in places)
 
 
-_NO_COPY = "no copy on the Hub is known"
-_SEVERAL = "its images have several labels each, and a probe has one label for each row"
+_NO_COPY = "no copy on the Hub is known that holds the labels of each image; unpack the archives of its authors"
 
 DATASETS: Mapping[str, NamedDataset] = MappingProxyType(
     {
@@ -160,7 +160,7 @@ DATASETS: Mapping[str, NamedDataset] = MappingProxyType(
             NamedDataset("pets", "Oxford-IIIT Pets", "timm/oxford-iiit-pet", 37, 3_680, _GIGABYTE, label="label"),
             NamedDataset("resisc", "RESISC45", "timm/resisc45", 45, 18_900, _GIGABYTE // 2),
             NamedDataset("sun397", "SUN397", "tanganke/sun397", 397, 19_850, 37 * _GIGABYTE),
-            NamedDataset("voc2007", "PASCAL VOC 2007", "", 20, 5_011, _GIGABYTE, obstacle=_SEVERAL),
+            NamedDataset("voc2007", "PASCAL VOC 2007", "", 20, 5_011, _GIGABYTE, obstacle=_NO_COPY),
         )
     }
 )

@@ -42,8 +42,7 @@ def nest(probe: Probe, sizes: Sequence[int]) -> list[Nested]:
     >>> [sorted(nested.probe.labels.tolist()) for nested in nest(probe, [3, 6])]
     [[0, 1, 1], [0, 0, 1, 1, 1, 1]]
     """
-    labels = np.zeros(len(probe), np.int64) if probe.labels is None else probe.labels
-    order = nested_order(labels, probe.seed)
+    order = nested_order(probe.strata, probe.seed)
     cuts = [np.sort(order[begin:end]) for begin, end in zip([0, *sizes], sizes, strict=False)]
     blocks = [probe.take(rows) for rows in cuts]
     made = []

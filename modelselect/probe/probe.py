@@ -18,8 +18,9 @@ from modelselect.probe.drawing import (
     DrawingSettings,
     DrawnRows,
     can_spare,
-    check_classes,
     check_readable,
+    check_target_kind,
+    check_targets,
     cut_out,
     fingerprint_of,
     first_of_each_content,
@@ -29,10 +30,13 @@ from modelselect.probe.drawing import (
     whole_number,
 )
 from modelselect.probe.images import Reading
-from modelselect.probe.rows import reason_of
+from modelselect.probe.labels import Labels
+from modelselect.probe.rows import TEXT, reason_of
 from modelselect.probe.sampling import quotas, shuffled_strata
-from modelselect.probe.sources import open_splits
+from modelselect.probe.sources import Splits, open_splits
 from modelselect.probe.splits import check_wanted, choose_split, test_split
+from modelselect.probe.targets import Targets
+from modelselect.utils.target_kinds import CLASSES, NUMBERS
 from modelselect.utils.versions import __version__
 
 __all__ = ["DEFAULT_HOLDOUT", "Probe"]
@@ -54,6 +58,7 @@ _ASKED = (
     "max_pixels",
     "test_as_holdout",
     "may_keep_all",
+    "targets",
 )
 """The arguments of `Probe.of` that the provenance keeps, so that `Probe.again` can draw the same rows."""
 
@@ -66,7 +71,8 @@ class Probe:
 
     Attributes:
         name: of the dataset.
-        class_names: of the classes 0, 1, ...; empty if no row is labelled.
+        class_names: of the classes 0, 1, ..., or of the labels of label sets; empty if no row is labelled, and for
+            numbers.
         seed: of the sample.
         holdout: rows to measure a fine-tuned candidate on; None if none were asked for.
     """
@@ -102,13 +108,14 @@ class Probe:
         seed: int = 0,
         holdout: float = 0.0,
         deduplicate: bool = False,
-        label: str | None = None,
+        label: str | tuple[str, ...] | None = None,
         input: str | tuple[str, str] | None = None,
         split: str | None = None,
         max_corrupt: float = 0.1,
         max_pixels: int | None = None,
         test_as_holdout: bool = False,
         may_keep_all: bool = False,
+        targets: str | None = None,
     ) -> Probe:
         """A probe of a dataset.
 
@@ -124,15 +131,16 @@ class Probe:
                 `torch.utils.data.Dataset` of (image, label) pairs; `(inputs, labels)`, with None for no labels; or a
                 dict of these by split. Inputs are a uint8 or uint16 array (N, H, W) or (N, H, W, C) of images, any
                 other real array (N, ...), or a list of PIL images, of paths of image files, of strings, of pairs of
-                strings or of arrays. Labels are integers, strings or booleans; -1 and None mean unlabelled. A `Probe`
-                is returned unchanged.
+                strings or of arrays. Labels are integers, strings or booleans; -1 and None mean unlabelled. Or they
+                are numbers, (N,) or (N, T), or sets of labels: a list of labels for each row, or 0 and 1 for each
+                label, (N, C). A `Probe` is returned unchanged.
             size: maximum number of rows, 2 or more; None takes all.
             seed: of the sample and of the held-out rows.
             holdout: above 0, `Probe.holdout` is the dataset's validation split, or, without one, this share of every
                 class of the training rows, cut off before sampling.
             deduplicate: of training rows with the same content (file, pixels, text), keep only the first, and none in
                 the holdout.
-            label: name of the label column, for datasets with columns.
+            label: name of the label column, for datasets with columns, or several names.
             input: name of the column of images or texts, for datasets with columns, or two names for pairs of texts.
             split: the split to draw from; by default train, or validation without a train split. `"all"` says that the
                 folders of a folder are classes, though they are called like splits.
@@ -145,6 +153,8 @@ class Probe:
                 that is not needed: without labels, with fewer than five rows for a class on average, and with a
                 validation split. The training rows are then still those of a probe that holds rows out, but for
                 datasets of so few rows. `select()` draws like this if it fine-tunes nothing.
+            targets: what the labels are: `"classes"`, `"numbers"` or `"label_sets"`. None: classes if they can be read
+                as classes, else numbers if some are not whole, else sets of labels.
 
         Raises:
             DatasetError: the dataset cannot serve as a probe; the message says what was given, what was expected, and
@@ -159,15 +169,26 @@ class Probe:
         ([0, 0, 0, 0, 1, 1], ('cat', 'dog'), (8, 8))
         """
         if isinstance(dataset, Probe):
-            if input or label or split or max_pixels:
+            if input or label or split or max_pixels or targets not in (None, dataset.target_kind):
                 raise DatasetError(
-                    "the dataset is a Probe, whose rows are drawn already, so input=, label=, split= and max_pixels= "
-                    "cannot apply. Leave them out, or give them to Probe.of() with the dataset itself."
+                    "the dataset is a Probe, whose rows are drawn already, so input=, label=, split=, max_pixels= and "
+                    "targets= cannot apply. Leave them out, or give them to Probe.of() with the dataset itself."
                 )
             return dataset
-        columns = list(input) if isinstance(input, tuple) else input
-        values = (holdout, deduplicate, label, columns, split, max_corrupt, max_pixels, test_as_holdout, may_keep_all)
-        asked = dict(zip(_ASKED, values, strict=True))
+        check_target_kind(targets)
+        columns, label_columns = (list(each) if isinstance(each, tuple) else each for each in (input, label))
+        asked = {
+            "holdout": holdout,
+            "deduplicate": deduplicate,
+            "label": label_columns,
+            "input": columns,
+            "split": split,
+            "max_corrupt": max_corrupt,
+            "max_pixels": max_pixels,
+            "test_as_holdout": test_as_holdout,
+            "may_keep_all": may_keep_all,
+            "targets": targets,
+        }
         settings = DrawingSettings(whole_number("seed", seed, 0), max_corrupt)
         if size is not None:
             size = whole_number("size", size, 2)
@@ -185,15 +206,15 @@ class Probe:
                 "no columns. Leave both out."
             )
         kept = first_of_each_content(rows) if deduplicate else np.arange(len(rows))
-        classes = rows.labels.take(kept)
-        check_classes(classes, name)
-        available = DrawnRows(rows, kept, classes.indices)
+        found = rows.targets(targets).take(kept)
+        check_targets(found, name)
+        strata, class_names = found.indices, _class_names(found)
+        available = DrawnRows(rows, kept, strata, found if isinstance(found, Targets) else None)
         record = {
             "name": name,
             "split": chosen,
             "source": {"kind": rows.source, **rows.notes},
-            "classes": list(classes.names),
-            "label_map": {str(original): index for index, original in enumerate(classes.originals)},
+            **_described(found),
             "seed": settings.seed,
             "requested_size": size,
             "asked": {name: value for name, value in asked.items() if value is not None and value is not False},
@@ -201,31 +222,31 @@ class Probe:
             "versions": _versions(),
         }
 
-        keeps_all = may_keep_all and (validation is not None or not can_spare(classes.indices, holdout, settings.seed))
+        keeps_all = may_keep_all and (validation is not None or not can_spare(strata, holdout, settings.seed))
         held_out = None
         if holdout > 0 and not keeps_all:
-            if not classes.names:
+            if not found.names:
                 raise DatasetError(
                     f"{name} has no labels, so held-out rows cannot be scored. Give labels, or leave out what needs "
                     "held-out rows: top_k= (--top-k) and tune= (--tune) of select(), holdout= of Probe.of()."
                 )
-            if test_as_holdout and (test := test_split(splits)) and (splits[test]().labels.indices >= 0).any():
-                validation = test
+            if test_as_holdout:
+                validation = _labelled_test(splits, found) or validation
             if validation is not None:
                 held = splits[validation]()
                 held.shown_as(rows)
-                cut = from_validation(held, validation, classes, available if deduplicate else None)
+                cut = from_validation(held, validation, found, available if deduplicate else None)
             else:
                 available, cut = cut_out(available, holdout, settings.seed, name)
             source = {"kind": cut.rows.source, **cut.rows.notes}
             own = {"split": validation or chosen, "source": source, "requested_size": None}
-            held_out = cls(name, cut, classes.names, settings, record | own)
+            held_out = cls(name, cut, class_names, settings, record | own)
 
         record["training_rows"] = len(available.positions)
         if held_out is not None:
             record["holdout"] = {"split": validation or chosen, "rows": len(held_out._drawn_from.positions)}
-        whole = cls(name, available, classes.names, settings, record | {"requested_size": None}, holdout=held_out)
-        probe = cls(name, available, classes.names, settings, record, size=size, training=whole, holdout=held_out)
+        whole = cls(name, available, class_names, settings, record | {"requested_size": None}, holdout=held_out)
+        probe = cls(name, available, class_names, settings, record, size=size, training=whole, holdout=held_out)
         probe._checked  # noqa: B018  read now, so that faults of the rows are reported here
         return probe
 
@@ -290,19 +311,20 @@ class Probe:
             return self
         source, positions, labels = self._drawn_from.rows, self._checked.rows[rows], self._checked.labels[rows]
         labels.flags.writeable = False
+        targets = None if self._checked.targets is None else self._checked.targets.take(rows)
         digests = [check.digest for check in source.check(positions.tolist())]
         whole = {"fingerprint": self.fingerprint, "requested_size": self._record["requested_size"]}
         some = Probe(
             self.name,
-            DrawnRows(source, positions, labels),
+            DrawnRows(source, positions, labels, targets),
             self.class_names,
             self._settings,
             {"part_of": whole} | self._record | {"requested_size": len(rows)},
             training=self.training,
             holdout=self.holdout,
         )
-        fingerprint = fingerprint_of(self.modality, digests, labels)
-        some.__dict__["_checked"] = CheckedRows(positions, labels, fingerprint, self.skipped)
+        fingerprint = fingerprint_of(self.modality, digests, labels, targets)
+        some.__dict__["_checked"] = CheckedRows(positions, labels, fingerprint, self.skipped, targets)
         return some
 
     def redrawn(self, *, size: int | None = None, per_class: int | None = None, seed: int = 0) -> Probe:
@@ -319,8 +341,8 @@ class Probe:
         """
         if self._training is not None:
             return self._training.redrawn(size=size, per_class=per_class, seed=seed)
-        if per_class is not None and not self.class_names:
-            raise DatasetError(f"{self.name} has no labels, so rows of each class cannot be drawn; give a size.")
+        if per_class is not None and (not self.class_names or self.target_kind != CLASSES):
+            raise DatasetError(f"{self.name} has no classes, so rows of each class cannot be drawn; give a size.")
         probe = Probe(
             self.name,
             self._drawn_from,
@@ -336,8 +358,40 @@ class Probe:
 
     @property
     def labels(self) -> NDArray[np.int64] | None:
-        """(N,) int64, read-only: the index into `class_names`, or -1 for unlabelled rows; None if all rows are."""
-        return self._checked.labels if self.class_names else None
+        """(N,) int64, read-only: the index into `class_names`, or -1 for unlabelled rows.
+
+        None if no row is labelled, and for targets that are no classes.
+        """
+        return self._checked.labels if self.class_names and self.target_kind == CLASSES else None
+
+    @property
+    def target_kind(self) -> str:
+        """What is to be predicted: `"classes"`, `"numbers"` or `"label_sets"`."""
+        found = self._drawn_from.targets
+        return CLASSES if found is None else found.kind
+
+    @property
+    def target_names(self) -> tuple[str, ...]:
+        """Names of the T columns of `targets`; the names of the classes where the targets are classes."""
+        found = self._drawn_from.targets
+        return self.class_names if found is None else found.names
+
+    @property
+    def targets(self) -> NDArray[Any] | None:
+        """What is to be predicted of each row: `labels`, or (N, T) float64, read-only; None if no row is labelled.
+
+        Of label sets, 1 says that the row has the label, 0 that it has not, and NaN that this is not known.
+        """
+        found = self._checked.targets
+        if found is None:
+            return self.labels
+        found.values.flags.writeable = False
+        return found.values
+
+    @property
+    def strata(self) -> NDArray[np.int64]:
+        """(N,) the stratum of each row: its class, its bin of numbers, or its rarest label; -1 for unlabelled rows."""
+        return self._checked.labels
 
     @property
     def n_classes(self) -> int:
@@ -349,8 +403,15 @@ class Probe:
         return self._drawn_from.rows.modality
 
     @property
+    def holds_pairs(self) -> bool:
+        """True if each row is a pair of texts."""
+        return self.modality == TEXT and isinstance(self.item(0), tuple)
+
+    @property
     def labels_in_own_type(self) -> tuple[int | str | bool, ...]:
         """The name of each class; the label itself, an integer or a boolean, where the dataset has no names."""
+        if self.target_kind != CLASSES:
+            return self.target_names
         labels = self._drawn_from.rows.labels
         own = {name: label for name, label in zip(labels.names, labels.originals, strict=True) if str(label) == name}
         return tuple(own.get(name, name) for name in self.class_names)
@@ -382,22 +443,30 @@ class Probe:
         What holds only for the rows that are held out begins with "In the held-out rows:".
         """
         rows, available = self._drawn_from.rows, self.training._drawn_from.labels  # noqa: SLF001  (a Probe, too)
-        few = sparse(self._checked.labels, available, self.class_names)
-        own = (*rows.labels.remarks, *rows.remarks, *few, *unread(self.skipped))
+        few = sparse(self._checked.labels, available, self.class_names) if self.target_kind == CLASSES else []
+        own = (*self._remarks_on_targets, *rows.remarks, *few, *unread(self.skipped))
         if self.holdout is None:
             return own
         held = self.holdout._drawn_from.rows  # noqa: SLF001  (a Probe, too)
         faults = self._held_out_faults
-        others = [remark for remark in (*held.labels.remarks, *held.remarks, *faults) if remark not in own]
+        said = self.holdout._remarks_on_targets  # noqa: SLF001  (a Probe, too)
+        others = [remark for remark in (*said, *held.remarks, *faults) if remark not in own]
         return (*own, *(f"In the held-out rows: {remark}" for remark in others))
+
+    @property
+    def _remarks_on_targets(self) -> tuple[str, ...]:
+        found = self._drawn_from.targets
+        return self._drawn_from.rows.labels.remarks if found is None else found.remarks
 
     @property
     def provenance(self) -> dict[str, Any]:
         """Where the rows come from and how they were drawn; can be written as JSON."""
         labels = self._checked.labels
+        of_classes = self.target_kind == CLASSES
+        counts = np.bincount(labels[labels >= 0], minlength=self.n_classes).tolist() if of_classes else []
         return self._record | {
             "rows": len(self),
-            "class_rows": np.bincount(labels[labels >= 0], minlength=self.n_classes).tolist(),
+            "class_rows": counts,
             "unlabelled_rows": int((labels < 0).sum()),
             "modality": self.modality,
             "fingerprint": self.fingerprint,
@@ -409,7 +478,10 @@ class Probe:
         checked: CheckedRows | None = self.__dict__.get("_checked")  # printing must not read the dataset
         count = len(self._drawn_from.positions) if checked is None else len(checked.rows)
         unread = " not yet read" if checked is None else ""
-        return f"Probe({self.name}: {count} {self.modality} rows{unread}, {self.n_classes} classes)"
+        what = f"{self.n_classes} classes"
+        if self.target_kind != CLASSES:
+            what = f"{len(self.target_names)} {'numbers' if self.target_kind == NUMBERS else 'labels'} each"
+        return f"Probe({self.name}: {count} {self.modality} rows{unread}, {what})"
 
     @cached_property
     def _checked(self) -> CheckedRows:
@@ -441,20 +513,23 @@ class Probe:
             self._check_corrupt(skipped, len(good) + len(bad))
         good.sort()
         chosen = labels[good]
-        if self._training is not None:
+        of_classes = self.target_kind == CLASSES
+        if self._training is not None and of_classes:
             check_readable(
                 [(int(labels[index]), rows.row_name(int(positions[index])), bad[index]) for index in sorted(bad)],
                 chosen,
                 self.class_names,
             )
-        if self.class_names and len(np.unique(chosen[chosen >= 0])) < 2:
+        if self.class_names and of_classes and len(np.unique(chosen[chosen >= 0])) < 2:
             raise DatasetError(
                 f"the {len(good)} rows drawn from {self.name} are all of one class, though it has {self.n_classes}. "
                 "Give a larger size, or repair the files that cannot be read."
             )
         chosen.flags.writeable = False
-        fingerprint = fingerprint_of(self.modality, [digests[index] for index in good], chosen)
-        return CheckedRows(positions[good], chosen, fingerprint, (*rows.skipped, *skipped))
+        targets = self._drawn_from.targets
+        targets = None if targets is None else targets.take(np.array(good, np.int64))
+        fingerprint = fingerprint_of(self.modality, [digests[index] for index in good], chosen, targets)
+        return CheckedRows(positions[good], chosen, fingerprint, (*rows.skipped, *skipped), targets)
 
     @cached_property
     def _held_out_faults(self) -> tuple[str, ...]:
@@ -483,6 +558,25 @@ class Probe:
                 f"At most {limit:.0%} may be. Repair or remove these rows, or allow more with max_corrupt= "
                 "(--max-corrupt)."
             )
+
+
+def _class_names(found: Labels | Targets) -> tuple[str, ...]:
+    return () if isinstance(found, Targets) and found.kind == NUMBERS else found.names
+
+
+def _labelled_test(splits: Splits, found: Labels | Targets) -> str | None:
+    """The test split, if there is one and a row of it is labelled."""
+    test = test_split(splits)
+    kind = found.kind if isinstance(found, Targets) else CLASSES
+    return test if test and (splits[test]().targets(kind).indices >= 0).any() else None
+
+
+def _described(found: Labels | Targets) -> dict[str, Any]:
+    """What the provenance says of the targets."""
+    if isinstance(found, Targets):
+        return {"classes": [], "label_map": {}, "targets": {"kind": found.kind, "names": list(found.names)}}
+    label_map = {str(original): index for index, original in enumerate(found.originals)}
+    return {"classes": list(found.names), "label_map": label_map}
 
 
 def _versions() -> dict[str, str]:

@@ -15,8 +15,10 @@ import numpy as np
 from modelselect.errors import DatasetError
 from modelselect.probe import images
 from modelselect.probe.images import Reading
-from modelselect.probe.labels import Labels
+from modelselect.probe.labels import GivenLabels, Labels
+from modelselect.probe.targets import Targets, read_targets
 from modelselect.utils.system import usable_cores
+from modelselect.utils.target_kinds import CLASSES
 
 IMAGE, TEXT, ARRAY = "image", "text", "array"
 
@@ -43,7 +45,7 @@ class Rows(abc.ABC):
         has_columns: True if `input` and `label` can name columns of the dataset.
         concurrent: True if rows may be read from several threads.
         modality: of every input.
-        labels: of all rows.
+        given_labels: of all rows, as the dataset holds them.
         skipped: (name, reason) of everything that was refused before any row was read.
         notes: for the provenance; can be written as JSON.
         remarks: sentences for the user, on the terminal and the board: what was left out, or how rows are read.
@@ -54,9 +56,10 @@ class Rows(abc.ABC):
     has_columns: ClassVar[bool] = False
     concurrent: ClassVar[bool] = True
 
-    def __init__(self, modality: str, labels: Labels) -> None:
+    def __init__(self, modality: str, labels: Labels | GivenLabels) -> None:
         self.modality = modality
-        self.labels = labels
+        self.given_labels = labels
+        self._targets: dict[str | None, Labels | Targets] = {}
         self.skipped: tuple[tuple[str, str], ...] = ()
         self.notes: dict[str, Any] = {}
         self.remarks: tuple[str, ...] = ()
@@ -80,7 +83,29 @@ class Rows(abc.ABC):
         return f"row {row}"
 
     def __len__(self) -> int:
-        return len(self.labels.indices)
+        given = self.given_labels
+        return len(given.indices) if isinstance(given, Labels) else given.n_rows
+
+    @property
+    def labels(self) -> Labels:
+        """The class of each row.
+
+        Raises:
+            DatasetError: the labels are no classes.
+        """
+        found = self.targets(CLASSES)
+        assert isinstance(found, Labels)
+        return found
+
+    def targets(self, kind: str | None) -> Labels | Targets:
+        """The labels as targets of a kind; see `read_targets`.
+
+        Raises:
+            DatasetError: the labels are no targets of that kind.
+        """
+        if kind not in self._targets:
+            self._targets[kind] = read_targets(self.given_labels, kind)
+        return self._targets[kind]
 
     def bound(self, max_pixels: int) -> None:
         """Sets the number of pixels above which an image is refused."""

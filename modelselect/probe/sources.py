@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from modelselect.errors import DatasetError
+from modelselect.probe.columns import Label
 from modelselect.probe.folders import open_folder, refuse_test_folder
 from modelselect.probe.frames import frame_dataset
 from modelselect.probe.huggingface import HuggingFaceRows, hub_id, is_saved, open_hub, open_saved
@@ -27,6 +28,7 @@ from modelselect.probe.tables import (
     table_name,
 )
 from modelselect.probe.torch_datasets import TorchRows
+from modelselect.probe.voc import is_voc, open_voc
 from modelselect.utils.containers import is_a, is_table
 
 _EXPECTED = (
@@ -42,7 +44,7 @@ Splits = Mapping[str, Callable[[], Rows]]
 """Functions that open the rows of each split; only those of used splits are called."""
 
 
-def open_splits(dataset: Any, *, input: Input, label: str | None, split: str | None) -> tuple[str, Splits]:
+def open_splits(dataset: Any, *, input: Input, label: Label, split: str | None) -> tuple[str, Splits]:
     """The dataset's name, and its splits.
 
     Raises:
@@ -65,7 +67,7 @@ def open_splits(dataset: Any, *, input: Input, label: str | None, split: str | N
     return name, {WHOLE: partial(_rows, dataset, input=input, label=label)}
 
 
-def _rows(dataset: Any, *, input: Input, label: str | None, split: str | None = None) -> Rows:
+def _rows(dataset: Any, *, input: Input, label: Label, split: str | None = None) -> Rows:
     """The rows of a dataset that is one split; `split` is its name, if the user gave one."""
     if isinstance(dataset, (str, os.PathLike)):
         _, splits = _open_path(dataset, input=input, label=label, split=None)
@@ -106,9 +108,7 @@ def _refuse_what_is_marked_test(dataset: Any, name: str) -> None:
         raise DatasetError(test_refused(name, "this dataset was made as one"))
 
 
-def _open_path(
-    given: str | os.PathLike[str], *, input: Input, label: str | None, split: str | None
-) -> tuple[str, Splits]:
+def _open_path(given: str | os.PathLike[str], *, input: Input, label: Label, split: str | None) -> tuple[str, Splits]:
     if isinstance(given, str) and given.startswith(PREFIX):
         return _open_named(given, input=input, label=label, split=split)
     if not os.fspath(given):  # as a path, an empty text would be the working directory
@@ -132,7 +132,7 @@ def _open_path(
     raise DatasetError(f"there is no folder or file {str(given)!r}.{hint} Give {_EXPECTED.removeprefix('expected ')}.")
 
 
-def _open_named(expression: str, *, input: Input, label: str | None, split: str | None) -> tuple[str, Splits]:
+def _open_named(expression: str, *, input: Input, label: Label, split: str | None) -> tuple[str, Splits]:
     """The splits of a dataset that is known by name. Its columns and its split count where the user names none."""
     named = find_dataset(expression)
     if named.folder is not None:
@@ -144,7 +144,9 @@ def _open_named(expression: str, *, input: Input, label: str | None, split: str 
     return named.name, splits
 
 
-def _open_folder(path: Path, split: str | None, *, input: Input, label: str | None) -> Splits:
+def _open_folder(path: Path, split: str | None, *, input: Input, label: Label) -> Splits:
+    if is_voc(path):
+        return open_voc(path)
     listings = Listings()
     if not has_class_folders(path, listings):
         tables = open_tables(path, input=input, label=label)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from modelselect.errors import DatasetError
-from modelselect.probe.columns import LABEL_NAMES, TEXT_NAMES, is_text, sample_of, values_of
+from modelselect.probe.columns import LABEL_NAMES, TEXT_NAMES, Label, is_text, sample_of, values_of
 from modelselect.probe.frames import plain_table
 from modelselect.probe.huggingface import HuggingFaceRows
 from modelselect.probe.images import has_image_suffix
@@ -84,7 +84,7 @@ def open_dataset(dataset: Any, *, remarks: Sequence[str] = (), **arguments: Any)
     return {name: partial(_rows, part, (*remarks, said), arguments) for name, part in datasets.items()}
 
 
-def open_table(path: Path, *, input: Any, label: str | None) -> Openers:
+def open_table(path: Path, *, input: Any, label: Label) -> Openers:
     """Functions that open the rows of each split of a file that is a table. Paths in it may name any image file.
 
     Raises:
@@ -100,7 +100,7 @@ def open_table(path: Path, *, input: Any, label: str | None) -> Openers:
     return open_dataset(_read([path]), input=input, label=label, origin=Origin.user(path.parent))
 
 
-def open_tables(root: Path, *, input: Any, label: str | None) -> Openers | None:
+def open_tables(root: Path, *, input: Any, label: Label) -> Openers | None:
     """Functions that open the rows of each split of a folder of tables; None for a folder without tables.
 
     Images that the tables name must lie in the folder, since the folder may come from somebody else.
@@ -162,7 +162,7 @@ def _rows(dataset: Any, remarks: Sequence[str], arguments: Mapping[str, Any]) ->
     return rows
 
 
-def _by_split(dataset: Any, label: str | None) -> tuple[str, dict[str, Any]] | None:
+def _by_split(dataset: Any, label: Label) -> tuple[str, dict[str, Any]] | None:
     """The rows of each split, and what says the split: a column, or the first folder of paths."""
     import numpy as np
 
@@ -449,7 +449,7 @@ def _is_metadata(path: Path) -> bool:
     return path.name.split(".")[0].lower() == _METADATA and _format(path) is not None
 
 
-def _tables_of_images(root: Path, tables: Sequence[Path], images: int, *, input: Any, label: str | None) -> Openers:
+def _tables_of_images(root: Path, tables: Sequence[Path], images: int, *, input: Any, label: Label) -> Openers:
     """Tables next to the images that they name: `metadata.csv`, or any other table of paths and labels."""
     chosen = [table for table in tables if _is_metadata(table)] or list(tables)
     by_name: dict[str, list[Path]] = defaultdict(list)
@@ -484,7 +484,7 @@ def _split_of(table: Path, root: Path) -> str:
     return WHOLE if stem.lower() == _METADATA else stem
 
 
-def _tables_of_datasets(root: Path, tables: Sequence[Path], *, input: Any, label: str | None) -> Openers:
+def _tables_of_datasets(root: Path, tables: Sequence[Path], *, input: Any, label: Label) -> Openers:
     """A folder as `hf download --repo-type dataset` leaves it; `datasets` says which table is of which split."""
     import datasets
 
@@ -557,10 +557,11 @@ def _says_other_classes(table: Path, root: Path) -> bool:
     """True if a table names images in the class folders, and labels that do not go together with the folders."""
     try:
         rows = HuggingFaceRows(_read([table]), input=None, label=None, origin=Origin.folder(root, table.parent))
+        classes = rows.labels.indices.tolist()
     except DatasetError:
-        return False  # the table says no labels of images
+        return False  # the table says no classes of images
     if rows.modality != IMAGE:
         return False
     folders = [os.path.basename(os.path.dirname(path or "")) for path in rows.paths()]
-    said = set(zip(folders, rows.labels.indices.tolist(), strict=True))
+    said = set(zip(folders, classes, strict=True))
     return len({folder for folder, _ in said}) < len(said) or len({label for _, label in said}) < len(said)

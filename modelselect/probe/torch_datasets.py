@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from modelselect.errors import DatasetError
 from modelselect.probe.images import UnreadableError
-from modelselect.probe.labels import REGRESSION, Labels, one_name
+from modelselect.probe.labels import REGRESSION, GivenLabels, one_name
 from modelselect.probe.memory import channels_first, modality_of
 from modelselect.probe.paths import Origin, origin_of_paths
 from modelselect.probe.rows import ARRAY, IMAGE, TEXT, Check, Rows
@@ -153,16 +153,14 @@ class _Targets:
         chosen = np.asarray(rows, np.int64)
         return _Targets(self.values[chosen], self.part[chosen], self.names)
 
-    def labels(self) -> Labels:
+    def labels(self) -> GivenLabels:
         given = self._lists()
         if not self._by_name:
-            return Labels.of(
-                list(self.values), len(self.values), where="the dataset's labels", names=next(iter(given), None)
-            )
+            return GivenLabels(list(self.values), len(self.values), "the dataset's labels", next(iter(given), None))
         values = self.values.copy()
         for part in np.unique(self.part).tolist():
             self._name(values, part)
-        return Labels.of(list(values), len(values), where="the dataset's labels")
+        return GivenLabels(list(values), len(values), "the dataset's labels")
 
     def remarks(self) -> list[str]:
         lists = self._lists()

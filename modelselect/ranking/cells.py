@@ -34,7 +34,7 @@ def heading(column: str) -> str:
 
 def headings(ranking: Ranking, columns: Iterable[str]) -> list[str]:
     """What these columns of a ranking are called; the heading of a fine-tuned accuracy says what guessing gives."""
-    verified = heading("verified_accuracy")
+    verified = f"verified {ranking.metric}"
     if ranking.chance is not None:
         verified += f" (chance {ranking.chance:.0%})"
     return [verified if column == "verified_accuracy" else heading(column) for column in columns]

@@ -120,9 +120,21 @@ class Ranking:
 
     @property
     def chance(self) -> float | None:
-        """The accuracy of guessing, from 0 to 1: one divided by the number of classes. None if that is not known."""
+        """The accuracy of guessing, from 0 to 1: one divided by the number of classes. None if that is not known.
+
+        Of another task, what its metric is for predictions that do not look at the input.
+        """
+        known = record_of(self, "task").get("chance")
+        if isinstance(known, int | float) and not isinstance(known, bool):
+            return float(known)
         classes = record_of(self, "dataset").get("classes")
         return 1 / len(classes) if isinstance(classes, list | tuple) and classes else None
+
+    @property
+    def metric(self) -> str:
+        """What `verified_accuracy` measures, as texts call it: `accuracy`, or the metric of another task."""
+        title = record_of(self, "task").get("metric_title")
+        return title if isinstance(title, str) else "accuracy"
 
     @property
     def rivals(self) -> tuple[RankedCandidate, ...]:

@@ -76,7 +76,8 @@ def _accuracy_text(board: Ranking) -> str:
     chance = "" if board.chance is None else f" (chance {board.chance:.0%})"
     name = dataset_name(board)
     rows = "held-out rows" if name == "the dataset" else f"held-out rows of {name}"
-    return f"{accuracy:.{digits}%}{interval} on {rows}{chance}"
+    metric = "" if board.metric == "accuracy" else f"{board.metric} "
+    return f"{metric}{accuracy:.{digits}%}{interval} on {rows}{chance}"
 
 
 def _decimal(probability: float) -> str:
@@ -127,15 +128,16 @@ def smaller_and_as_good(board: Ranking) -> str | None:
         if row.parameters and size >= 2 * row.parameters:
             name = display_names(board)[board.rows.index(row)]
             few = short_number(row.parameters)
-            return f"As good, {_share(size / row.parameters)}: {name} ({few} parameters){_price(board.best, row)}."
+            price = _price(board.best, row, board.metric)
+            return f"As good, {_share(size / row.parameters)}: {name} ({few} parameters){price}."
     return None
 
 
-def _price(best: RankedCandidate, other: RankedCandidate) -> str:
+def _price(best: RankedCandidate, other: RankedCandidate, metric: str) -> str:
     """What a smaller candidate costs in accuracy, else in the probability of being the best; empty if nothing."""
     if best.verified_accuracy is not None and other.verified_accuracy is not None:
         points = 100 * (best.verified_accuracy - other.verified_accuracy)
-        return f", at a cost of {points:.1f} points of accuracy" if points >= 0.05 else ", at no cost in accuracy"
+        return f", at a cost of {points:.1f} points of {metric}" if points >= 0.05 else f", at no cost in {metric}"
     if best.probability_best is None or other.probability_best is None:
         return ""
     lower, higher = _decimal(other.probability_best), _decimal(best.probability_best)

@@ -184,7 +184,9 @@ def _verified_cell(row: RankedCandidate) -> Cell:
         return Cell(UNKNOWN)
     low, high = row.verified_interval or (None, None)
     interval = "" if low is None or high is None else f"{low:.1%} to {high:.1%}"
-    return Cell(f"{row.verified_accuracy:.1%}", repr(row.verified_accuracy), bar=row.verified_accuracy, note=interval)
+    return Cell(
+        f"{row.verified_accuracy:.1%}", repr(row.verified_accuracy), bar=max(row.verified_accuracy, 0.0), note=interval
+    )
 
 
 def _status(row: RankedCandidate) -> Cell:

@@ -105,7 +105,7 @@ def verdict(subject: Subject) -> list[tuple[str, str]]:
 def _number(subject: Subject) -> tuple[str, str]:
     best, confidence = subject.board.best, subject.board.confidence
     if best.verified_accuracy is not None:
-        return f"{best.verified_accuracy:.1%}", "accuracy on held-out rows"
+        return f"{best.verified_accuracy:.1%}", f"{subject.board.metric} on held-out rows"
     if confidence is not None and best.expectation is not None:
         return short_chance(confidence), "probability of being the best"
     return UNKNOWN, "accuracy not measured"
@@ -114,14 +114,15 @@ def _number(subject: Subject) -> tuple[str, str]:
 def tiles(subject: Subject) -> list[Tile]:
     """Accuracy, size, latency and licence of the winner, each with a note."""
     best = subject.board.best
+    title = subject.board.metric[:1].upper() + subject.board.metric[1:]
     guessing = "" if subject.board.chance is None else f"guessing reaches {subject.board.chance:.0%}"
     if best.verified_accuracy is None:
-        accuracy = Tile("Accuracy", UNKNOWN, "fine-tune the three best: top_k=3 (--top-k 3)")
+        accuracy = Tile(title, UNKNOWN, "fine-tune the three best: top_k=3 (--top-k 3)")
     else:
         low, high = best.verified_interval or (None, None)
         interval = "" if low is None or high is None else f"95% interval {low:.1%} to {high:.1%}"
         notes = "; ".join(note for note in (interval, guessing) if note)
-        accuracy = Tile("Accuracy", f"{best.verified_accuracy:.1%}", notes)
+        accuracy = Tile(title, f"{best.verified_accuracy:.1%}", notes)
     download = cost_of(best, "download_bytes")
     size = Tile(
         "Size",

@@ -53,7 +53,11 @@ def select(dataset: Any, candidates: Any = None, **settings: Unpack[Keywords]) -
         probe_size: rows that each candidate is shown, at most, drawn evenly over the classes; None for all.
         input: name of the column of images or texts, for a dataset with columns, or two names for pairs of texts. None
             finds it.
-        label: name of the column of labels, for a dataset with columns. None finds it.
+        label: name of the column of labels, for a dataset with columns; several names for several numbers or labels of
+            each row. None finds it.
+        task: what is to be predicted: `"classification"`, `"regression"`, `"multi-label"`, `"text-pair"`, or the name
+            of another registered task. `"auto"` takes classes where the labels can be read as classes, else numbers if
+            some are not whole, else sets of labels. Nothing is ranked across tasks.
         split: name of the split to draw rows from. None takes the training split, or the validation split without one.
         max_corrupt: share of the rows looked at that may be unreadable, at most.
         max_pixels: images with more pixels are not read. None for twice PIL's `MAX_IMAGE_PIXELS`.

@@ -46,6 +46,7 @@ def provenance(request: Request, state: State, begun: Begun, budget: Mapping[str
     """
     context, chosen = state.context, request.chosen
     return {
+        "task": _task(request),
         "dataset": context.probe.provenance,
         "source": None if request.source is None else request.source.provenance,
         "fingerprint": context.probe.fingerprint,
@@ -80,6 +81,21 @@ def _mean_seconds(estimator: Estimator, state: State) -> float | None:
     found = [r.estimator_seconds.get(estimator.name) for r in state.results.values() if isinstance(r, ScoringResult)]
     known = [seconds for seconds in found if seconds is not None]
     return sum(known) / len(known) if known else None
+
+
+def _task(request: Request) -> dict[str, Any]:
+    """What was predicted, and how candidates were judged."""
+    task, guessing = request.task, request.task.metric.guessing
+    targets = request.probe.targets
+    return {
+        "name": task.name,
+        "asked": request.settings.task,
+        "targets": request.probe.target_kind,
+        "metric": task.metric.name,
+        "metric_title": task.metric.title,
+        "metrics": [metric.name for metric in task.metrics],
+        "chance": None if guessing is None or targets is None else guessing(targets),
+    }
 
 
 def _first_line(estimator: Estimator) -> str:

@@ -23,6 +23,13 @@ from modelselect.selection.affordable import affordable_fine_tuning
 from modelselect.selection.bounded import FINE_TUNING, bounded
 from modelselect.selection.state import State
 from modelselect.store.store import Store
+from modelselect.utils.target_kinds import CLASSES
+
+WIDTH_95 = 3.92
+"""Width of a 95% interval in standard errors."""
+
+LEAST_ERROR = 1e-3
+"""Standard error of a metric, at least: a model without error on a few rows is not without error on others."""
 
 Admit = Callable[[Sequence[Candidate]], Iterable[Candidate]]
 Ended = Callable[[Candidate, VerificationResult | Failure], None]
@@ -81,8 +88,17 @@ def with_accuracies(state: State, ranking: Ranking) -> State:
     if state.outlook is None or holdout is None:
         return replace(state, ranking=ranking)
     measured = {row.candidate.id: row.verified_accuracy for row in ranking.rows if row.verified_accuracy is not None}
-    outlook = state.outlook.with_accuracies(measured, len(holdout))
+    error = None if state.context.probe.target_kind == CLASSES else _mean_error(ranking)
+    outlook = state.outlook.with_accuracies(measured, len(holdout), error)
     return replace(state, outlook=outlook, ranking=outlook.shown_on(ranking))
+
+
+def _mean_error(ranking: Ranking) -> float:
+    """The mean standard error of a metric that is no accuracy, from the 95% intervals."""
+    widths = [
+        high - low for row in ranking.rows if row.verified_interval is not None for low, high in [row.verified_interval]
+    ]
+    return max(sum(widths) / len(widths) / WIDTH_95, LEAST_ERROR) if widths else LEAST_ERROR
 
 
 def verification_task(request: Request, state: State) -> VerificationTask:

@@ -6,6 +6,7 @@ from .classes import ExtractorTests as ExtractorTests
 from .classes import PoolTests as PoolTests
 from .classes import ProtocolTests as ProtocolTests
 from .classes import ReportSectionTests as ReportSectionTests
+from .classes import TaskTests as TaskTests
 from .classes import ZooTests as ZooTests
 from .commands import check_command as check_command
 from .commands import command_checks as command_checks
@@ -27,6 +28,8 @@ from .protocols import check_protocol as check_protocol
 from .protocols import protocol_checks as protocol_checks
 from .report_sections import check_report_section as check_report_section
 from .report_sections import report_section_checks as report_section_checks
+from .tasks import check_task as check_task
+from .tasks import task_checks as task_checks
 from .zoos import check_zoo as check_zoo
 from .zoos import zoo_checks as zoo_checks
 
@@ -41,6 +44,7 @@ __all__ = [
     "PoolTests",
     "ProtocolTests",
     "ReportSectionTests",
+    "TaskTests",
     "ZooTests",
     "check_command",
     "check_encoder",
@@ -50,6 +54,7 @@ __all__ = [
     "check_pool",
     "check_protocol",
     "check_report_section",
+    "check_task",
     "check_zoo",
     "command_checks",
     "encoder_checks",
@@ -61,5 +66,6 @@ __all__ = [
     "protocol_checks",
     "random_evidence",
     "report_section_checks",
+    "task_checks",
     "zoo_checks",
 ]

@@ -22,6 +22,7 @@ from modelselect.extraction.extractor import Extractor
 from modelselect.protocols.protocol import Protocol
 from modelselect.ranking.ranking import Ranking
 from modelselect.ranking.report_section import ReportSection
+from modelselect.tasks.task import Task
 from modelselect.testing.checks import Check, run_checks
 from modelselect.testing.commands import command_checks
 from modelselect.testing.encoders import encoder_checks
@@ -31,6 +32,7 @@ from modelselect.testing.extractors import extractor_checks
 from modelselect.testing.pools import pool_checks
 from modelselect.testing.protocols import protocol_checks
 from modelselect.testing.report_sections import report_section_checks
+from modelselect.testing.tasks import task_checks
 from modelselect.testing.zoos import zoo_checks
 
 if TYPE_CHECKING:
@@ -211,6 +213,20 @@ class ReportSectionTests(PluginTests):
     @classmethod
     def checks(cls) -> Iterable[Check]:
         return () if cls.section is None else report_section_checks(cls.section, cls.board)
+
+
+class TaskTests(PluginTests):
+    """The checks of a task, as tests.
+
+    Attributes:
+        task: the instance to be registered.
+    """
+
+    task: ClassVar[Task | None] = None
+
+    @classmethod
+    def checks(cls) -> Iterable[Check]:
+        return () if cls.task is None else task_checks(cls.task)
 
 
 class CommandTests(PluginTests):

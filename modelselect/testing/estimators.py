@@ -32,10 +32,13 @@ from modelselect.testing.evidence import (
     SOURCE_ROW_FIELDS,
     Fields,
     evidence_fields,
+    evidence_for,
+    evidence_of_kind,
     reordered_evidence,
     shuffled_evidence,
 )
 from modelselect.testing.properties import property_checks
+from modelselect.utils.target_kinds import CLASSES, TARGET_KINDS
 
 _GAP_SHARE = 0.25
 """How far the score of a stochastic estimator may move where that of a deterministic one must not: this share of the
@@ -110,7 +113,9 @@ def estimator_checks(estimator: Estimator) -> list[Check]:
             _finite_or_error_with_duplicate_columns,
             _finite_or_error_with_equal_rows,
         ]
-    if "history" not in requires and requires & LABELS:
+    if "history" not in requires and "labels" in estimator.reads:
+        checks.append(_scores_every_kind_of_labels_that_it_takes)
+    if "history" not in requires and requires & LABELS and CLASSES in estimator.targets:
         checks += [
             _one_class_is_an_error,
             _finite_or_error_with_singleton_classes,
@@ -124,12 +129,12 @@ def estimator_checks(estimator: Estimator) -> list[Check]:
 
 
 def _score(estimator: Estimator, fields: Fields, seed: int = 0) -> dict[str, float]:
-    return dict(evaluate(estimator, Evidence.of(**fields, seed=seed)))
+    return dict(evaluate(estimator, evidence_for(estimator, fields, seed)))
 
 
 def _finite_or_error(estimator: Estimator, fields: Fields) -> None:
     """Fails unless the scores are finite, or an error of modelselect says why there are none."""
-    evidence = Evidence.of(**fields)
+    evidence = evidence_for(estimator, fields)
     try:
         evidence = evidence.restrict(estimator.reads)
         components = estimator.score(evidence)
@@ -219,8 +224,14 @@ def _scores_ordinary_evidence(estimator: Estimator) -> None:
     assert estimator.parameters == before, "scoring changes the estimator's parameters"
 
 
+def _scores_every_kind_of_labels_that_it_takes(estimator: Estimator) -> None:
+    for kind in sorted(estimator.targets):
+        components = evaluate(estimator, evidence_of_kind(kind, evidence_fields()))
+        assert components, f"gives no component for {TARGET_KINDS[kind]}, which `targets` says that it takes"
+
+
 def _reads_only_declared_fields(estimator: Estimator) -> None:
-    evidence = Evidence.of(**evidence_fields()).restrict(estimator.reads)
+    evidence = evidence_for(estimator, evidence_fields()).restrict(estimator.reads)
     undeclared: set[str] = set()
 
     class Watched(Evidence):
@@ -234,7 +245,9 @@ def _reads_only_declared_fields(estimator: Estimator) -> None:
                     undeclared.add(name)
             return super().__getattribute__(name)
 
-    watched = Watched(**{name: getattr(evidence, name) for name in FIELDS}, seed=evidence.seed)
+    watched = Watched(
+        **{name: getattr(evidence, name) for name in FIELDS}, seed=evidence.seed, target_kind=evidence.target_kind
+    )
     try:
         estimator.score(watched)
     except Exception:
@@ -260,7 +273,7 @@ def _shared_arrays_are_not_changed(estimator: Estimator, fields: Fields) -> None
 
     They are read-only. Here they are writable, so that a method that writes is found by what it writes.
     """
-    used, fresh = Evidence.of(**fields).restrict(estimator.reads), Evidence.of(**fields).restrict(estimator.reads)
+    used, fresh = (evidence_for(estimator, fields).restrict(estimator.reads) for _ in range(2))
     arrays = shared_arrays(used)
     for array in arrays.values():
         with contextlib.suppress(ValueError):  # a view of the caller's read-only array

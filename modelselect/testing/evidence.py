@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from modelselect.estimators.estimator import Estimator
 from modelselect.evidence.evidence import Evidence
+from modelselect.utils.target_kinds import CLASSES, LABEL_SETS, NUMBERS, TARGET_KINDS
 
 Fields = dict[str, Any]
 
@@ -56,6 +58,24 @@ def evidence_fields(counts: tuple[int, ...] = (50, 40, 30), dimensions: int = 8,
         "architecture": _graph(),
         "metadata": dict(METADATA),
     }
+
+
+def evidence_for(estimator: Estimator, fields: Fields, seed: int = 0) -> Evidence:
+    """The evidence of these fields; for an estimator that takes no classes, with two numbers in place of each class."""
+    if CLASSES in estimator.targets or "labels" not in fields:
+        return Evidence.of(**fields, seed=seed)
+    return evidence_of_kind(next(kind for kind in TARGET_KINDS if kind in estimator.targets), fields, seed)
+
+
+def evidence_of_kind(kind: str, fields: Fields, seed: int = 0) -> Evidence:
+    """The evidence of these fields with labels of a kind, made from the classes."""
+    classes = np.asarray(fields["labels"], np.float64)
+    labels: Any = fields["labels"]
+    if kind == NUMBERS:
+        labels = np.stack([classes, np.square(classes)], axis=1)
+    elif kind == LABEL_SETS:
+        labels = np.stack([classes > 0, classes < 2], axis=1).astype(np.float64)
+    return Evidence.of(**{**fields, "labels": labels}, seed=seed, target_kind=kind)
 
 
 def random_evidence(

@@ -12,16 +12,17 @@ import numpy as np
 
 from modelselect.errors import ModelSelectError
 from modelselect.estimators.estimator import Estimator, evaluate
-from modelselect.evidence.evidence import Evidence
 from modelselect.testing.evidence import (
     ARRAYS,
     LABELS,
     ROW_FIELDS,
     SOURCE_ROW_FIELDS,
     Fields,
+    evidence_for,
     random_fields,
     reordered_evidence,
 )
+from modelselect.utils.target_kinds import CLASSES
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
@@ -65,7 +66,7 @@ def property_checks(estimator: Estimator) -> list[Callable[[Estimator], None]]:
     checks: list[Callable[[Estimator], None]] = [_finite_or_error_on_random_evidence]
     if not estimator.stochastic:
         checks += [_random_rows_can_be_permuted, _float32_agrees_on_random_evidence]
-        if requires & LABELS:
+        if requires & LABELS and CLASSES in estimator.targets:
             checks.append(_random_classes_can_be_renamed)
     return checks
 
@@ -104,7 +105,7 @@ def _float32_agrees_on_random_evidence(estimator: Estimator) -> None:
 
 def _fault_of_a_score(estimator: Estimator, drawn: Drawn) -> str | None:
     try:
-        components = estimator.score(Evidence.of(**drawn.fields()).restrict(estimator.reads))
+        components = estimator.score(evidence_for(estimator, drawn.fields()).restrict(estimator.reads))
     except ModelSelectError as error:
         return None if str(error).strip() else f"raises {type(error).__name__} without a message"
     if not components:
@@ -124,7 +125,7 @@ def _fault_of_a_change(
     """What a change that means nothing does to the score; None if nothing, or if one of the two has no score."""
     fields = drawn.fields()
     try:
-        first, second = (evaluate(estimator, Evidence.of(**each)) for each in (fields, change(drawn, fields)))
+        first, second = (evaluate(estimator, evidence_for(estimator, each)) for each in (fields, change(drawn, fields)))
     except ModelSelectError:
         return None
     for name in first:

@@ -292,7 +292,8 @@ class LabelReader:
             )
         raise self.error(
             f"{given}; {expected}. If each row holds the probabilities or scores of the classes, give "
-            f"{typed}.argmax(1); if each row holds several labels, choose one column, such as {typed}[:, 0]."
+            f"{typed}.argmax(1); if each row holds several labels, choose one column, such as {typed}[:, 0]. "
+            f"{self.regression}"
         )
 
     def _refuse_number(self, value: Any, row: int) -> NoReturn:

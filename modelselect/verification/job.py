@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,26 +11,30 @@ from numpy.typing import NDArray
 
 from modelselect.candidates.backbone import Backbone
 from modelselect.extraction.inputs import Inputs
+from modelselect.tasks.objectives import CrossEntropy, Objective
 from modelselect.verification.recipe import FineTuning
 
 
 class Rows(NamedTuple):
-    """Labelled rows: their positions in the prepared `inputs`, and their classes, counted from 0."""
+    """Labelled rows: their positions in the prepared `inputs`, and their targets.
+
+    Targets are classes, counted from 0; or (N, T) float32.
+    """
 
     inputs: Inputs
     places: NDArray[np.int64]
-    targets: NDArray[np.int64]
+    targets: NDArray[Any]
 
 
 class Epoch(NamedTuple):
     """The results of an epoch.
 
     Attributes:
-        loss: mean cross-entropy over the training rows during the epoch.
-        accuracy: on the validation split; None without a split.
-        validation_loss: mean cross-entropy on the validation split; None without a split.
-        training_accuracy: on the training rows, each before the step on its batch; None in a checkpoint of an earlier
-            version.
+        loss: mean loss over the training rows during the epoch.
+        accuracy: mean credit on the validation split, which is the accuracy for classes; None without a split.
+        validation_loss: mean loss on the validation split; None without a split.
+        training_accuracy: mean credit on the training rows, each before the step on its batch; None in a checkpoint of
+            an earlier version.
     """
 
     loss: float
@@ -53,13 +57,14 @@ class Job:
     Attributes:
         backbone: the backbone to fine-tune; it is left unchanged.
         method: `full`, `lora`, or `head`; for `head`, the inputs are features and the backbone returns them unchanged.
-        classes: number of classes.
+        classes: number of outputs of the head: of classes, numbers or labels.
         training: rows to train on.
         validation: rows that determine the best epoch; None keeps the last epoch.
         brief: whether the training ends after its first epoch. The schedule stays that of the whole training, so a
             whole training continues from the checkpoint. Without validation rows, the predictions for the rows of the
             second half of the epoch are counted, which are made before the network trains on these rows.
         watch: is shown the network after each epoch.
+        objective: what the training minimises.
     """
 
     backbone: Backbone
@@ -72,13 +77,14 @@ class Job:
     device: str
     brief: bool = False
     watch: Watch | None = None
+    objective: Objective = field(default_factory=CrossEntropy)
 
 
 class Ahead(NamedTuple):
-    """How many rows were predicted before the network trained on them, and how many of these correctly."""
+    """How many rows were predicted before the network trained on them, and their credit: how many were right."""
 
     rows: int = 0
-    correct: int = 0
+    correct: float = 0
 
 
 @dataclass(frozen=True)

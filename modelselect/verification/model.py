@@ -29,6 +29,8 @@ from modelselect.probe.images import Reading
 from modelselect.probe.inputs import Input, inputs_of
 from modelselect.probe.rows import reason_of
 from modelselect.utils.system import usable_cores
+from modelselect.utils.target_kinds import CLASSES, LABEL_SETS, NUMBERS
+from modelselect.verification.answers import label_sets_of, numbers_of
 from modelselect.verification.export import CONFIGURATION, DIRECTORY
 from modelselect.verification.prediction import Prediction, Predictions
 from modelselect.verification.signature import Signature
@@ -60,7 +62,7 @@ class Model(Backbone):
     def predict(
         self, inputs: Any, *, device: str = "auto", batch_size: int = 32, max_pixels: int | None = None
     ) -> Predictions:
-        """The most probable class of each input, with its probability.
+        """The most probable class of each input, with its probability; or the numbers, or the labels.
 
         Images are read as those of the training data were. An input that cannot be read costs only its own answer.
 
@@ -103,6 +105,10 @@ class Model(Backbone):
         finally:
             if home is not None:
                 self.module.to(home)
+        if signature.target_kind == NUMBERS:
+            return numbers_of(given, reasons, shares, signature.labels)
+        if signature.target_kind == LABEL_SETS:
+            return label_sets_of(given, reasons, shares, signature.labels)
         return Predictions(
             tuple(_prediction(each, reasons.get(i), shares[i], signature) for i, each in enumerate(given)),
             signature.labels,
@@ -118,8 +124,15 @@ class Model(Backbone):
         except Exception as error:
             return reason_of(error)
 
+    def _meant(self, outputs: torch.Tensor) -> torch.Tensor:
+        """(N, K) probabilities of classes or of labels, or numbers as they are."""
+        kind = CLASSES if self.signature is None else self.signature.target_kind
+        if kind == NUMBERS:
+            return outputs
+        return outputs.sigmoid() if kind == LABEL_SETS else outputs.softmax(1)
+
     def _probabilities(self, rows: Sequence[torch.Tensor], classes: int, device: str) -> Any:
-        """(N, classes) float32. Rows are split where memory runs out."""
+        """(N, classes) float32: probabilities, or numbers. Rows are split where memory runs out."""
         import torch
 
         try:
@@ -134,7 +147,7 @@ class Model(Backbone):
                     f"{classes} classes: its files do not belong together. Save the winner again with "
                     "board.best.save(), or --save"
                 )
-            return logits.float().softmax(1).cpu().numpy()
+            return self._meant(logits.float()).cpu().numpy()
         except Exception as error:
             if isinstance(error, CandidateError):
                 raise

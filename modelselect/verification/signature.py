@@ -12,6 +12,7 @@ from modelselect.errors import CandidateError
 from modelselect.probe.images import Reading
 from modelselect.probe.probe import Probe
 from modelselect.probe.rows import ARRAY, IMAGE, TEXT
+from modelselect.utils.target_kinds import CLASSES, TARGET_KINDS
 
 Label = str | int | bool
 """A class as the dataset calls it: its name, or, where classes have no names, the number or the truth value."""
@@ -25,14 +26,16 @@ class Signature:
     """What a fine-tuned model takes, and what its answers mean.
 
     Attributes:
-        labels: the class of each logit, as the dataset calls it.
+        labels: the class of each logit, as the dataset calls it; of other targets, the name of each output.
         modality: of the inputs: `image`, `text` or `array`.
         reading: how the images of the dataset became pixels. Its bound of pixels is not kept.
+        target_kind: what the outputs mean: logits of classes, numbers, or logits of labels.
     """
 
     labels: tuple[Label, ...]
     modality: str
     reading: Reading = field(default_factory=Reading)
+    target_kind: str = CLASSES
 
     @classmethod
     def of_probe(cls, probe: Probe, classes: list[int]) -> Self:
@@ -42,13 +45,15 @@ class Signature:
             probe: the training rows.
             classes: the number of the class of each logit.
         """
-        return cls(tuple(probe.labels_in_own_type[label] for label in classes), probe.modality, probe.reading)
+        labels = tuple(probe.labels_in_own_type[label] for label in classes)
+        return cls(labels, probe.modality, probe.reading, probe.target_kind)
 
     @property
     def described(self) -> dict[str, Any]:
         """The signature as plain data, which `of_description` reads."""
         reading = {"upright": self.reading.upright, "mode": self.reading.mode, "white": self.reading.white}
-        return {"labels": list(self.labels), "modality": self.modality, "reading": reading}
+        kind = {} if self.target_kind == CLASSES else {"targets": self.target_kind}
+        return {"labels": list(self.labels), "modality": self.modality, "reading": reading, **kind}
 
     @classmethod
     def of_description(cls, given: Mapping[str, Any]) -> Self | None:
@@ -59,9 +64,11 @@ class Signature:
         if modality not in (IMAGE, TEXT, ARRAY) or not isinstance(reading, Mapping):
             return None
         mode, white = reading.get("mode"), reading.get("white")
-        if not isinstance(mode, str | None) or not isinstance(white, int | None):
+        kind = given.get("targets", CLASSES)
+        if not isinstance(mode, str | None) or not isinstance(white, int | None) or kind not in TARGET_KINDS:
             return None
-        return cls(tuple(labels), modality, Reading(upright=reading.get("upright") is True, mode=mode, white=white))
+        read = Reading(upright=reading.get("upright") is True, mode=mode, white=white)
+        return cls(tuple(labels), modality, read, kind)
 
     @classmethod
     def of_folder(cls, folder: Path) -> Self | None:

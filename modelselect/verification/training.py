@@ -85,7 +85,7 @@ def train(
                 report(number, epoch)
         while not progress.finished:
             training_mode(network, job.method)
-            total, right, counted_right = 0.0, 0, 0
+            total, right, counted_right = 0.0, 0.0, 0.0
             for number, batch in enumerate(np.array_split(order.permutation(count), batches)):
                 factor = settings.learning_rate_factor(len(progress.history) * batches + number, steps)
                 _set_rates(optimizer, [factor * peak for peak in peaks])
@@ -102,7 +102,7 @@ def train(
                 optimizer.step()
             share_buffers(network, accelerator)
             loss = summed_over_processes(total, accelerator) / count
-            ahead = ahead._replace(correct=int(summed_over_processes(counted_right, accelerator)))
+            ahead = ahead._replace(correct=summed_over_processes(counted_right, accelerator))
             epoch = Epoch(loss, training_accuracy=summed_over_processes(right, accelerator) / count)
             progress.add(_validated(epoch, network, job, part, accelerator), network)
             if checkpoint:
@@ -146,13 +146,12 @@ def _batches_ahead(job: Job, batches: int) -> range:
 
 def _steps(
     prepared: Any, job: Job, batch: NDArray[np.intp], part: int, accelerator: Accelerator
-) -> Iterator[tuple[float, int]]:
+) -> Iterator[tuple[float, float]]:
     """Accumulates the gradients of a batch in parts that fit into memory.
 
     Yields the summed loss of each part, and how many of its rows were predicted correctly before the step.
     """
     import torch
-    from torch.nn.functional import cross_entropy
 
     shares = np.array_split(batch, accelerator.num_processes)
     parts = np.array_split(shares[accelerator.process_index], even_part_count(shares, part))
@@ -161,10 +160,10 @@ def _steps(
         with waits:
             logits = prepared(training_batch(job, job.training, places, accelerator.device))
             targets = torch.from_numpy(job.training.targets[places]).to(accelerator.device)
-            loss = cross_entropy(logits, targets, reduction="sum")
+            loss = job.objective.loss(logits, targets)
             # Gradients are averaged over the processes, each of which has a share of the batch.
             accelerator.backward(loss * accelerator.num_processes / len(batch))
-        yield loss.item(), int((logits.argmax(1) == targets).sum())
+        yield float(loss.item()), float(job.objective.credit(logits.detach(), targets))
 
 
 def _validated(epoch: Epoch, network: Any, job: Job, part: int, accelerator: Accelerator) -> Epoch:
@@ -182,8 +181,8 @@ def _save(checkpoint: Checkpoint, state: Mapping[str, Any], accelerator: Acceler
         checkpoint.save(state)
 
 
-def predict(network: Any, job: Job, rows: Rows, part: int) -> NDArray[np.int64]:
-    """The network's class for each row, counted from 0."""
+def outputs_of(network: Any, job: Job, rows: Rows, part: int) -> NDArray[np.float32]:
+    """(N, K) what the head gives for each row."""
     import torch
 
     with reproducible(job.seed, job.device), accelerated(job.device, job.settings.precision) as accelerator:
@@ -191,26 +190,25 @@ def predict(network: Any, job: Job, rows: Rows, part: int) -> NDArray[np.int64]:
         found = []
         with torch.no_grad(), accelerator.autocast():
             for places in np.array_split(np.arange(len(rows.places)), -(-len(rows.places) // part)):
-                found.append(network(training_batch(job, rows, places, accelerator.device)).argmax(1).cpu().numpy())
+                found.append(network(training_batch(job, rows, places, accelerator.device)).float().cpu().numpy())
     return np.concatenate(found)
 
 
-def _evaluate(network: Any, job: Job, rows: Rows, part: int, accelerator: Accelerator) -> tuple[int, float]:
-    """The number of correct rows and the sum of their cross-entropies, over all processes."""
+def _evaluate(network: Any, job: Job, rows: Rows, part: int, accelerator: Accelerator) -> tuple[float, float]:
+    """The credit of all rows (of classes, how many are right) and the sum of their losses, over all processes."""
     import torch
-    from torch.nn.functional import cross_entropy
 
     network.eval()
-    right, cost = 0, 0.0
+    right, cost = 0.0, 0.0
     share = np.array_split(np.arange(len(rows.places)), accelerator.num_processes)[accelerator.process_index]
     with torch.no_grad():
         for places in np.array_split(share, max(1, -(-len(share) // part))):
             if len(places):
                 logits = network(training_batch(job, rows, places, accelerator.device))
                 targets = torch.from_numpy(rows.targets[places]).to(accelerator.device)
-                right += int((logits.argmax(1) == targets).sum())
-                cost += float(cross_entropy(logits, targets, reduction="sum"))
-    return int(summed_over_processes(right, accelerator)), summed_over_processes(cost, accelerator)
+                right += float(job.objective.credit(logits, targets))
+                cost += float(job.objective.loss(logits, targets))
+    return summed_over_processes(right, accelerator), summed_over_processes(cost, accelerator)
 
 
 class _Progress:

@@ -8,7 +8,7 @@ import math
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from statistics import NormalDist
@@ -23,7 +23,13 @@ from modelselect.candidates.readers import WholeOutput
 from modelselect.errors import CandidateError, DatasetError, InvalidInputError, ModelSelectError
 from modelselect.extraction.devices import check_precision
 from modelselect.extraction.inputs import InputCache
+from modelselect.host.defaults import AUTO
+from modelselect.host.host import get_host
+from modelselect.host.lookup import task_of
 from modelselect.probe.probe import Probe
+from modelselect.tasks.objectives import Objective
+from modelselect.tasks.task import Task
+from modelselect.utils.target_kinds import CLASSES
 from modelselect.verification.checkpoint import Checkpoint
 from modelselect.verification.dynamics import TrainingDynamics
 from modelselect.verification.job import Epoch, Job, Rows, Trained
@@ -33,7 +39,7 @@ from modelselect.verification.processes import accelerated, is_first_process, la
 from modelselect.verification.recipe import FineTuning, Rates, check_method
 from modelselect.verification.search import first_trial, search
 from modelselect.verification.signature import Signature
-from modelselect.verification.training import predict, train_in_memory
+from modelselect.verification.training import outputs_of, train_in_memory
 
 if TYPE_CHECKING:
     import torch
@@ -50,12 +56,14 @@ class Verified:
     """The result of fine-tuning one candidate.
 
     Attributes:
-        accuracy: share of the held-out rows that are classified correctly, from 0 to 1.
-        interval: its 95% Wilson interval. It covers the sampling of the held-out rows, not the variance of training.
-        correct: number of held-out rows that are classified correctly.
+        accuracy: share of the held-out rows that are classified correctly, from 0 to 1. Of other tasks, their metric on
+            these rows: R² of numbers, which may be below 0, or mAP of sets of labels.
+        interval: its 95% interval: Wilson's for classes, else by the bootstrap. It covers the sampling of the held-out
+            rows, not the variance of training.
+        correct: number of held-out rows that are classified correctly; 0 for other tasks.
         rows: number of labelled held-out rows.
         training_rows: number of labelled rows that were trained on, without the validation split.
-        training_loss: mean cross-entropy of the last epoch.
+        training_loss: mean loss of the last epoch.
         largest_part: number of rows on the device at a time; below the batch size if memory was short.
         seconds: wall time of everything.
         method: what was trained, one of `METHODS`.
@@ -71,6 +79,7 @@ class Verified:
         mistakes: (row, class, predicted class) of each held-out row that is classified wrongly; the row is its number
             in the holdout.
         dynamics: for each epoch of a training that was watched, the measures by name.
+        metrics: every metric of the task on the held-out rows, by name; empty for classification.
     """
 
     accuracy: float
@@ -94,6 +103,7 @@ class Verified:
     class_rows: tuple[int, ...] = ()
     mistakes: tuple[tuple[int, int, int], ...] = ()
     dynamics: tuple[Mapping[str, float], ...] = ()
+    metrics: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +139,7 @@ def verify(  # noqa: PLR0913 (the public way to fine-tune)
     keep: Keep | None = None,
     progress: EpochProgress | None = None,
     watch: TrainingDynamics | str | Sequence[str] | None = None,
+    task: Task | None = None,
 ) -> Verified:
     """Fine-tunes a copy of the backbone with a new linear head, and measures it on held-out rows.
 
@@ -156,7 +167,9 @@ def verify(  # noqa: PLR0913 (the public way to fine-tune)
         progress: called after every epoch.
         watch: measures of the features after each epoch: names such as `("persistence", "nc")`, or a
             `TrainingDynamics`, which collects them. They are in `Verified.dynamics`. The training is the same without
-            it, but for one thing: it begins anew where it was killed. Only for one training in one process.
+            it, but for one thing: it begins anew where it was killed. Only for one training in one process, and for
+            classes.
+        task: what is predicted and how it is judged; None for the task that the training rows suit.
 
     Raises:
         DatasetError: there are fewer than two classes to train on or no rows to measure on, or class names differ.
@@ -168,32 +181,33 @@ def verify(  # noqa: PLR0913 (the public way to fine-tune)
     settings = settings or FineTuning()
     check_method(method)
     check_precision(settings.precision, device)
-    dynamics = _watched(watch, settings)
+    task = task or task_of(get_host(), AUTO, training)
+    dynamics = _watched(watch, settings, training)
     started = time.perf_counter()
-    task = _Task.of(backbone, training, holdout, spool or InputCache(None), settings, seed)
+    material = _Material.of(backbone, training, holdout, spool or InputCache(None), settings, seed, task.objective)
     part = settings.batch_size
     scaling: _Scaling | None = None
     with _as_candidate_errors():
-        job = Job(backbone, method, len(task.classes), task.training, task.validation, settings, seed, device)
+        job = material.job(backbone, method, settings, seed, device)
         if method == "head":
-            (task, scaling), part = within_memory(partial(_as_features, job, task), part, device)
-            job = replace(job, backbone=_passing_on(backbone), training=task.training, validation=task.validation)
+            (material, scaling), part = within_memory(partial(_as_features, job, material), part, device)
+            job = replace(
+                job, backbone=_passing_on(backbone), training=material.training, validation=material.validation
+            )
         if dynamics is not None:
             job, folder = replace(job, watch=partial(_watch, dynamics, job)), None
         trained, rates, trials = _trained(job, part, folder, progress)
-        held = task.holdout
+        held = material.holdout
         assert held is not None
-        predicted, _ = within_memory(lambda size: predict(trained.network, job, held, size), trained.part, device)
-    named = task.classes[predicted]
-    wrong = np.flatnonzero(named != held.targets)
-    rows = len(held.places)
-    correct = rows - len(wrong)
+        outputs, _ = within_memory(lambda size: outputs_of(trained.network, job, held, size), trained.part, device)
+    if material.is_of_classes:
+        judged = _judged_classes(material, held, outputs, holdout)
+    else:
+        judged = _judged(material, task, held, outputs, seed)
     verified = Verified(
-        accuracy=correct / rows,
-        interval=wilson_interval(correct, rows),
-        correct=correct,
-        rows=rows,
-        training_rows=len(task.training.places),
+        **judged,
+        rows=len(held.places),
+        training_rows=len(material.training.places),
         training_loss=trained.history[-1].loss,
         largest_part=trained.part,
         seconds=time.perf_counter() - started,
@@ -201,25 +215,60 @@ def verify(  # noqa: PLR0913 (the public way to fine-tune)
         epochs=len(trained.history),
         kept_epoch=trained.kept,
         trials=trials,
-        validation_rows=0 if task.validation is None else len(task.validation.places),
+        validation_rows=0 if material.validation is None else len(material.validation.places),
         validation_accuracy=trained.history[trained.kept - 1].accuracy,
         backbone_learning_rate=rates.backbone,
         head_learning_rate=rates.head,
         weight_decay=rates.weight_decay,
         curve=tuple((epoch.loss, epoch.accuracy) for epoch in trained.history),
-        class_rows=tuple(np.bincount(held.targets, minlength=len(holdout.class_names)).tolist()),
-        mistakes=tuple(zip(*(each[wrong].tolist() for each in (held.places, held.targets, named)), strict=True)),
         dynamics=() if dynamics is None else tuple(dynamics.epochs),
     )
     if keep and is_first_process():
-        names = [str(training.class_names[label]) for label in task.classes]
-        signature = Signature.of_probe(training, task.classes.tolist())
+        names = [str(training.target_names[label]) for label in material.classes]
+        signature = Signature.of_probe(training, material.classes.tolist())
         known = {"class_names": names, "method": method, **signature.described}
-        keep(_weights(trained.network, method, scaling), known)
+        keep(_weights(trained.network, method, scaling, material.units), known)
     return verified
 
 
-def tune_briefly(
+def _judged_classes(material: _Material, held: Rows, outputs: NDArray[Any], holdout: Probe) -> dict[str, Any]:
+    """What a `Verified` says of classes: accuracy, its interval, and each mistake."""
+    named = material.classes[outputs.argmax(1)]
+    wrong = np.flatnonzero(named != held.targets)
+    rows = len(held.places)
+    correct = rows - len(wrong)
+    return {
+        "accuracy": correct / rows,
+        "interval": wilson_interval(correct, rows),
+        "correct": correct,
+        "class_rows": tuple(np.bincount(held.targets, minlength=len(holdout.class_names)).tolist()),
+        "mistakes": tuple(zip(*(each[wrong].tolist() for each in (held.places, held.targets, named)), strict=True)),
+    }
+
+
+def _judged(material: _Material, task: Task, held: Rows, outputs: NDArray[Any], seed: int) -> dict[str, Any]:
+    """What a `Verified` says of numbers and of sets of labels: the metrics of the task.
+
+    Raises:
+        CandidateError: the metric is not defined for the held-out rows, since none of their targets differ.
+    """
+    predicted = material.in_own_units(outputs.astype(np.float64))
+    found = {metric.name: metric.measure(held.targets, predicted) for metric in task.metrics}
+    decisive = found[task.metric.name]
+    if not math.isfinite(decisive):
+        raise CandidateError(
+            f"{task.metric.title} cannot be computed, since the targets of the {len(held.places)} held-out rows do not "
+            "differ. Give more rows."
+        )
+    return {
+        "accuracy": decisive,
+        "interval": task.metric.interval(held.targets, predicted, seed),
+        "correct": 0,
+        "metrics": {name: value for name, value in found.items() if math.isfinite(value)},
+    }
+
+
+def tune_briefly(  # noqa: PLR0913 (what `verify` takes)
     backbone: Backbone,
     training: Probe,
     settings: FineTuning,
@@ -229,6 +278,7 @@ def tune_briefly(
     device: str = "cpu",
     spool: InputCache | None = None,
     folder: Path | None = None,
+    task: Task | None = None,
 ) -> Brief:
     """Fine-tunes a copy of the backbone for one epoch, and measures its accuracy without held-out rows.
 
@@ -250,6 +300,7 @@ def tune_briefly(
         device: `"cpu"`, `"cuda"`, `"cuda:1"`, ...
         spool: where prepared inputs are shared between candidates; None prepares them for this call only.
         folder: the one that `verify` gets; None keeps no checkpoint.
+        task: what is predicted; None for the task that the training rows suit.
 
     Raises:
         DatasetError: there are fewer than two classes, or only one batch.
@@ -261,17 +312,18 @@ def tune_briefly(
         raise InvalidInputError("method is 'head'; expected 'full' or 'lora': a head alone trains in seconds")
     check_precision(settings.precision, device)
     started = time.perf_counter()
-    task = _Task.of(backbone, training, None, spool or InputCache(None), settings, seed)
-    job = Job(backbone, method, len(task.classes), task.training, task.validation, settings, seed, device, brief=True)
+    objective = (task or task_of(get_host(), AUTO, training)).objective
+    material = _Material.of(backbone, training, None, spool or InputCache(None), settings, seed, objective)
+    job = replace(material.job(backbone, method, settings, seed, device), brief=True)
     checkpoint = None if folder is None else _first_checkpoint(folder, settings)
-    if checkpoint is not None and task.validation is None and checkpoint.path.exists():
+    if checkpoint is not None and material.validation is None and checkpoint.path.exists():
         checkpoint = None  # it is past the rows to be measured; this training leaves it as it is
     with _as_candidate_errors():
         trained = train_in_memory(job, settings.grid[0], settings.batch_size, checkpoint)
     epoch, ahead = trained.history[0], trained.ahead
     return Brief(
         accuracy=ahead.correct / ahead.rows if epoch.accuracy is None else epoch.accuracy,
-        rows=ahead.rows if task.validation is None else len(task.validation.places),
+        rows=ahead.rows if material.validation is None else len(material.validation.places),
         training_loss=epoch.loss,
         largest_part=trained.part,
         seconds=time.perf_counter() - started,
@@ -302,13 +354,14 @@ def training_seconds(
     Raises:
         DatasetError, InvalidInputError, CandidateError, OutOfMemoryError: as `verify`.
     """
-    task = _Task.of(backbone, training, None, spool or InputCache(None), settings, seed)
-    inputs, places, targets = task.training
+    objective = task_of(get_host(), AUTO, training).objective
+    material = _Material.of(backbone, training, None, spool or InputCache(None), settings, seed, objective)
+    inputs, places, targets = material.training
     batch = Rows(inputs, places[: settings.batch_size], targets[: settings.batch_size])
     thrice = replace(settings, epochs=3, patience=None)
     ended: list[float] = []
     with _as_candidate_errors():
-        job = Job(backbone, method, len(task.classes), batch, None, thrice, seed, device)
+        job = replace(material.job(backbone, method, thrice, seed, device), training=batch, validation=None)
         train_in_memory(job, settings.grid[0], settings.batch_size, report=lambda *_: ended.append(time.perf_counter()))
     return float(np.diff(ended).min()) / len(batch.places)
 
@@ -338,17 +391,40 @@ def wilson_interval(correct: int, rows: int, confidence: float = 0.95) -> tuple[
 
 
 @dataclass(frozen=True)
-class _Task:
+class _Material:
     """Rows for each purpose, without unlabelled ones.
 
     Targets of training and validation are indices into `classes`, the classes with training rows; targets of `holdout`
-    are the labels. `holdout` is None if nothing will be measured on it.
+    are the labels. Of other tasks, targets are (N, T) floats, of training and validation in units of `units`, which is
+    their mean and deviation, and `classes` are the numbers of the T targets. `holdout` is None if nothing will be
+    measured on it.
     """
 
     training: Rows
     validation: Rows | None
     holdout: Rows | None
     classes: NDArray[np.int64]
+    objective: Objective
+    is_of_classes: bool = True
+    units: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
+
+    def job(self, backbone: Backbone, method: str, settings: FineTuning, seed: int, device: str) -> Job:
+        """The training of a backbone on these rows."""
+        return Job(
+            backbone,
+            method,
+            len(self.classes),
+            self.training,
+            self.validation,
+            settings,
+            seed,
+            device,
+            objective=self.objective,
+        )
+
+    def in_own_units(self, outputs: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(N, T) outputs of the trained network as the targets were given."""
+        return outputs if self.units is None else outputs * self.units[1] + self.units[0]
 
     @classmethod
     def of(
@@ -359,7 +435,10 @@ class _Task:
         spool: InputCache,
         settings: FineTuning,
         seed: int,
-    ) -> _Task:
+        objective: Objective,
+    ) -> _Material:
+        if training.target_kind != CLASSES:
+            return cls._of_targets(backbone, training, holdout, spool, settings, seed, objective)
         if holdout is not None and list(training.class_names) != list(holdout.class_names):
             raise DatasetError(
                 f"training has the classes {_shown(training.class_names)} and holdout {_shown(holdout.class_names)}; "
@@ -388,9 +467,43 @@ class _Task:
             prepared = spool.prepared(holdout, backbone.preprocessing)
             measured = Rows(prepared, held, np.asarray(holdout.labels)[held])
         if validating is None:
-            return cls(Rows(inputs, places, targets), None, measured, classes)
+            return cls(Rows(inputs, places, targets), None, measured, classes, objective)
         taken = [Rows(inputs, places[chosen], targets[chosen]) for chosen in (~validating, validating)]
-        return cls(taken[0], taken[1], measured, classes)
+        return cls(taken[0], taken[1], measured, classes, objective)
+
+    @classmethod
+    def _of_targets(
+        cls,
+        backbone: Backbone,
+        training: Probe,
+        holdout: Probe | None,
+        spool: InputCache,
+        settings: FineTuning,
+        seed: int,
+        objective: Objective,
+    ) -> _Material:
+        """The same for numbers and sets of labels."""
+        if holdout is not None and training.target_names != holdout.target_names:
+            raise DatasetError(
+                f"training has the targets {_shown(training.target_names)} and holdout {_shown(holdout.target_names)}; "
+                "expected the same targets in the same order. Split one dataset."
+            )
+        places, given = np.flatnonzero(training.strata >= 0), np.asarray(training.targets, np.float64)
+        units = objective.scaling(given[places])
+        targets = given[places] if units is None else (given[places] - units[0]) / units[1]
+        rows = Rows(spool.prepared(training, backbone.preprocessing), places, targets.astype(np.float32))
+        measured = None
+        if holdout is not None:
+            held = np.flatnonzero(holdout.strata >= 0)
+            own = np.asarray(holdout.targets, np.float64)[held]
+            measured = Rows(spool.prepared(holdout, backbone.preprocessing), held, own)
+        columns, validation = np.arange(given.shape[1]), None
+        if settings.validates:
+            validating = _validation_split(training.strata[places], settings.validation, seed)
+            rows, validation = (
+                Rows(rows.inputs, places[chosen], rows.targets[chosen]) for chosen in (~validating, validating)
+            )
+        return cls(rows, validation, measured, columns, objective, is_of_classes=False, units=units)
 
 
 def _validation_split(targets: NDArray[np.int64], share: float, seed: int) -> NDArray[np.bool_]:
@@ -413,7 +526,7 @@ class _Scaling(NamedTuple):
     deviation: torch.Tensor
 
 
-def _as_features(job: Job, task: _Task, part: int) -> tuple[_Task, _Scaling]:
+def _as_features(job: Job, material: _Material, part: int) -> tuple[_Material, _Scaling]:
     """The task with features as inputs, computed once by the frozen backbone and standardised."""
     import torch
 
@@ -429,16 +542,17 @@ def _as_features(job: Job, task: _Task, part: int) -> tuple[_Task, _Scaling]:
                     found.append(backbone.read(module, backbone.preprocessing.finish(batch)).features.float().cpu())
             return torch.cat(found)
 
-        read = {id(rows): features(rows) for rows in (task.training, task.validation, task.holdout) if rows is not None}
-    mean, deviation = read[id(task.training)].mean(0), read[id(task.training)].std(0)
+        purposes = (material.training, material.validation, material.holdout)
+        read = {id(rows): features(rows) for rows in purposes if rows is not None}
+    mean, deviation = read[id(material.training)].mean(0), read[id(material.training)].std(0)
     deviation = torch.where(deviation > 0, deviation, 1.0)
 
     def scaled(rows: Rows) -> Rows:
         return Rows((read[id(rows)] - mean) / deviation, np.arange(len(rows.places)), rows.targets)
 
-    validation, holdout = (None if rows is None else scaled(rows) for rows in (task.validation, task.holdout))
-    task = replace(task, training=scaled(task.training), validation=validation, holdout=holdout)
-    return task, _Scaling(mean, deviation)
+    validation, holdout = (None if rows is None else scaled(rows) for rows in (material.validation, material.holdout))
+    material = replace(material, training=scaled(material.training), validation=validation, holdout=holdout)
+    return material, _Scaling(mean, deviation)
 
 
 def _passing_on(backbone: Backbone) -> Backbone:
@@ -452,9 +566,13 @@ def _passing_on(backbone: Backbone) -> Backbone:
 # --- what is seen of a training ---------------------------------------------------------------------------------------
 
 
-def _watched(watch: TrainingDynamics | str | Sequence[str] | None, settings: FineTuning) -> TrainingDynamics | None:
+def _watched(
+    watch: TrainingDynamics | str | Sequence[str] | None, settings: FineTuning, training: Probe
+) -> TrainingDynamics | None:
     if watch is None:
         return None
+    if training.target_kind != CLASSES:
+        raise InvalidInputError("watch= measures how classes come apart, and the targets are no classes; leave it out")
     if settings.trainings > 1 or launched_together():
         raise InvalidInputError(
             "watch= follows one training in one process; give one value of each learning rate and trials=1, and start "
@@ -510,12 +628,22 @@ def _first_checkpoint(folder: Path, settings: FineTuning) -> Checkpoint:
     return first_trial(folder) if settings.trainings > 1 else Checkpoint(folder / "training.pt")
 
 
-def _weights(network: Any, method: str, scaling: _Scaling | None) -> dict[str, NDArray[Any]]:
-    """The fine-tuned weights by name; the scaling of features becomes a part of the head."""
+def _weights(
+    network: Any,
+    method: str,
+    scaling: _Scaling | None,
+    units: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,
+) -> dict[str, NDArray[Any]]:
+    """The fine-tuned weights by name; the scaling of features and of targets becomes a part of the head."""
+    import torch
+
     head = {name: tensor.detach().cpu() for name, tensor in network.head.state_dict().items()}
     if scaling is not None:
         head["weight"] = head["weight"] / scaling.deviation
         head["bias"] = head["bias"] - head["weight"] @ scaling.mean
+    if units is not None:
+        mean, deviation = (torch.from_numpy(each).float() for each in units)
+        head = {"weight": head["weight"] * deviation[:, None], "bias": head["bias"] * deviation + mean}
     body = {} if method == "head" else network.body.state_dict()
     named = {f"head.{name}": tensor for name, tensor in head.items()}
     named |= {f"body.{name}": tensor.detach().cpu() for name, tensor in body.items()}

@@ -101,11 +101,12 @@ def shown(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "command", ["doctor", "plugins", "zoos", "pools", "store", "estimators", "search timm:resnet*", "history show"]
+    "command",
+    ["doctor", "plugins", "zoos", "pools", "tasks", "store", "estimators", "search timm:resnet*", "history show"],
 )
 def test_a_listing_fits_a_screen(screen: None, capsys: pytest.CaptureFixture[str], command: str) -> None:
     lines = shown(capsys, *command.split())
-    assert 0 < len(lines) <= (45 if command == "estimators" else 41)  # a line for each method
+    assert 0 < len(lines) <= (46 if command == "estimators" else 41)  # a line for each method
     assert max(map(len, lines)) <= 80 or command in ("history show", "store")  # a path is not cut
 
 

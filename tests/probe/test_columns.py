@@ -169,8 +169,8 @@ def test_what_is_not_read_is_said() -> None:
     assert Probe.of(table(text=texts("a"), label=HALVES)).remarks == ()
 
 
-def test_a_column_of_several_labels_or_of_ids_alone_is_refused() -> None:
-    assert "Several classes for one row are not supported" in refusal(table(text=texts("a"), labels=[[0, 1], [1]] * 6))
+def test_a_column_of_several_labels_is_sets_of_labels_and_one_of_ids_alone_is_refused() -> None:
+    assert Probe.of(table(text=texts("a"), labels=[[0, 1], [1]] * 6)).target_kind == "label_sets"
     assert "no input column found" in refusal(table(id=texts("a"), label=HALVES))
     assert taken(table(id=texts("a"), label=HALVES), input="id") == ("id", "label")
 

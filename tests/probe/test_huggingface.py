@@ -77,8 +77,8 @@ def test_integer_and_string_label_columns_serve_and_others_are_met_with_the_list
         Probe.of((np.eye(2), [0, 1]), label="label")
     with pytest.raises(DatasetError, match=r"'lable' is not a column\. Did you mean 'label'"):
         Probe.of(table(), label="lable")
-    with pytest.raises(DatasetError, match=r"'label' hold 0\.5 in row 1; expected classes"):
-        Probe.of(datasets.Dataset.from_dict({"text": ["a", "b"], "label": [0.0, 0.5]}))
+    numbers = Probe.of(datasets.Dataset.from_dict({"text": ["a", "b"], "label": [0.0, 0.5]}))
+    assert (numbers.target_kind, numbers.target_names) == ("numbers", ("label",))
     assert Probe.of(datasets.Dataset.from_dict({"text": ["a", "b"], "label": [0.0, 1.0]})).class_names == ("0", "1")
 
 
@@ -176,7 +176,7 @@ def test_a_dataset_marked_as_test_or_streamed_is_refused() -> None:
 # --- labels and splits -----------------------------------------------------------------------------------------------
 
 
-def test_lists_of_one_label_are_labels_and_lists_of_several_are_refused_by_their_row() -> None:
+def test_lists_of_one_label_are_classes_and_lists_of_several_are_sets_of_labels() -> None:
     import datasets
 
     texts = [f"text {i}" for i in range(8)]
@@ -185,8 +185,9 @@ def test_lists_of_one_label_are_labels_and_lists_of_several_are_refused_by_their
     single = datasets.Dataset.from_dict({"text": texts, "labels": [[i % 2] for i in range(8)]}, features=features)
     assert Probe.of(single).class_names == ("cat", "dog")
     several = datasets.Dataset.from_dict({"text": texts, "labels": [[0, 1], *[[i % 2] for i in range(7)]]})
+    assert Probe.of(several).target_kind == "label_sets"
     with pytest.raises(DatasetError, match=r"hold 2 values in row 0 .* Several classes for one row are not supported"):
-        Probe.of(several)
+        Probe.of(several, targets="classes")
 
 
 def test_the_test_split_of_a_saved_dataset_is_refused(tmp_path: Path) -> None:

@@ -48,10 +48,29 @@ def test_the_columns_of_the_hub_are_known(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_what_cannot_be_used_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MODELSELECT_DATA", raising=False)
-    with pytest.raises(DatasetError, match=r"several labels each.*MODELSELECT_DATA.*'voc2007'"):
+    with pytest.raises(DatasetError, match=r"no copy on the Hub is known.*MODELSELECT_DATA.*'voc2007'"):
         ms.Probe.of("data:voc2007")
     with pytest.raises(DatasetError, match=r"no dataset 'data:cifar'.*cifar10"):
         ms.Probe.of("data:cifar")
+
+
+def test_voc2007_is_read_in_the_layout_of_its_authors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """1 says that an image has the label, -1 that it has not, and 0 that it is difficult: not known."""
+    root = tmp_path / "voc2007"
+    (root / "JPEGImages").mkdir(parents=True)
+    (root / "ImageSets" / "Main").mkdir(parents=True)
+    said = {"cat": ["1", "-1", "0", "1"], "dog": ["-1", "1", "1", "1"]}
+    for number in range(4):
+        Image.new("RGB", (8, 8), (60 * number, 0, 0)).save(root / "JPEGImages" / f"00000{number}.jpg")
+    for label, values in said.items():
+        lines = [f"00000{number} {value}" for number, value in enumerate(values)]
+        for split in ("trainval", "test"):
+            (root / "ImageSets" / "Main" / f"{label}_{split}.txt").write_text("\n".join(lines))
+    monkeypatch.setenv("MODELSELECT_DATA", str(tmp_path))
+    probe = ms.Probe.of("data:voc2007")
+    assert probe.target_names == ("cat", "dog")
+    assert probe.provenance["split"] == "train"
+    assert np.nan_to_num(np.asarray(probe.targets), nan=-1).tolist() == [[1, 0], [0, 1], [-1, 1], [1, 1]]
 
 
 def test_every_named_dataset_can_be_found_or_says_why_not() -> None:

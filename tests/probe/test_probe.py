@@ -168,13 +168,13 @@ def test_one_image_per_class_is_a_probe_without_a_holdout(tmp_path: Path) -> Non
     ("dataset", "message"),
     [
         ((np.eye(4), [0, 1, 0]), "3 labels for 4 inputs"),
-        ((np.eye(4), [0.0, 0.5, 0.0, 1.0]), "hold 0.5 in row 1; expected classes"),
+        ((np.eye(4), [0.5, 0.5, 0.5, 0.5]), "are 0.5 in all 4 rows"),
         ((np.eye(4), np.eye(4) / 2), "argmax"),
         ((np.eye(4), [0, 1, -2, 1]), "hold -2"),
         ((np.eye(4), [0, 0, -1, 0]), r"one class.*1 rows are labelled -1"),
         ((np.eye(4), [0, "a", None, 1]), "integer and string"),
         ((np.eye(4), ["0", "a", 1, "0"]), "integer and string"),
-        ((np.eye(4), [[0], [1, 2], [1], [0]]), "different lengths"),
+        ((np.eye(4), [[0], [1.5, 2], [1], [0]]), "different lengths"),
         ((np.zeros((4, 0)), [0, 1] * 2), r"shape \(4, 0\)"),
         ("", "empty text"),
         ("a" * 5000, "is not a path"),
@@ -302,7 +302,7 @@ def test_rows_of_each_class_are_as_many_as_asked_for_or_as_there_are() -> None:
     assert some.provenance["requested_per_class"] == 6
     with pytest.raises(DatasetError, match="per_class"):
         probe.redrawn(per_class=0)
-    with pytest.raises(DatasetError, match="has no labels, so rows of each class cannot be drawn"):
+    with pytest.raises(DatasetError, match="has no classes, so rows of each class cannot be drawn"):
         Probe.of((images(9), None)).redrawn(per_class=2)
 
 

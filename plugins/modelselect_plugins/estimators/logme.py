@@ -73,6 +73,7 @@ class LogME(ms.Estimator):
 
     name = "logme"
     requires = frozenset({"features", "labels"})
+    targets = frozenset({"classes", "numbers", "label_sets"})
     citation = (
         "K. You, Y. Liu, J. Wang, M. Long: LogME: Practical assessment of pre-trained models for transfer learning, "
         "ICML 2021"

@@ -1,0 +1,71 @@
+"""Folders in the layout of PASCAL VOC: several labels for each image, in a file for each label and split.
+
+M. Everingham, L. Van Gool, C. K. I. Williams, J. Winn, A. Zisserman: The PASCAL Visual Object Classes Challenge, IJCV
+2010.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from modelselect.errors import DatasetError
+from modelselect.probe.huggingface import HuggingFaceRows
+from modelselect.probe.paths import Origin
+from modelselect.probe.rows import Rows
+from modelselect.probe.splits import TEST, TRAIN, VALIDATION
+
+IMAGES, SETS = "JPEGImages", Path("ImageSets", "Main")
+_NAMES = {"train": TRAIN, "val": VALIDATION, "trainval": TRAIN, "test": TEST}
+_VALUES = {"1": 1, "-1": 0, "0": -1}
+"""What a file of a label says: the image has it, has it not, or is difficult, which counts as not known."""
+
+
+def is_voc(folder: Path) -> bool:
+    """True for a folder with images and lists in the layout of PASCAL VOC."""
+    return (folder / IMAGES).is_dir() and (folder / SETS).is_dir()
+
+
+def open_voc(folder: Path) -> dict[str, Callable[[], Rows]]:
+    """Functions that open the rows of each split.
+
+    Raises:
+        DatasetError: there are no files of labels.
+    """
+    found: dict[str, dict[str, Path]] = {}
+    for path in sorted((folder / SETS).glob("*_*.txt")):
+        label, _, split = path.stem.rpartition("_")
+        if split in _NAMES and label:
+            found.setdefault(split, {})[label] = path
+    if "train" in found or "val" in found:
+        found.pop("trainval", None)  # the same rows
+    if not found:
+        raise DatasetError(
+            f"{folder} holds {IMAGES} and {SETS}, and no files such as {SETS / 'cat_train.txt'} that say which images "
+            "have a label. Unpack the whole archive."
+        )
+    return {_NAMES[split]: partial(_rows, folder, labels) for split, labels in found.items()}
+
+
+def _rows(folder: Path, labels: dict[str, Path]) -> Rows:
+    import datasets
+
+    columns: dict[str, dict[str, int]] = {}
+    for label, path in labels.items():
+        columns[label] = {}
+        for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+            parts = line.split()
+            if not parts:
+                continue
+            if len(parts) != 2 or parts[1] not in _VALUES:
+                raise DatasetError(
+                    f"line {number} of {path} is {line!r}; expected the name of an image, and 1, 0 or -1."
+                )
+            columns[label][parts[0]] = _VALUES[parts[1]]
+    names = sorted(set().union(*columns.values()))
+    table = {"file": [f"{IMAGES}/{name}.jpg" for name in names]}
+    values = {label: [known.get(name, -1) for name in names] for label, known in columns.items()}
+    return HuggingFaceRows(
+        datasets.Dataset.from_dict({**table, **values}), input="file", label=tuple(values), origin=Origin.folder(folder)
+    )

@@ -1,0 +1,29 @@
+from .metrics import ACCURACY as ACCURACY
+from .metrics import F1 as F1
+from .metrics import MEAN_ABSOLUTE_ERROR as MEAN_ABSOLUTE_ERROR
+from .metrics import MEAN_AVERAGE_PRECISION as MEAN_AVERAGE_PRECISION
+from .metrics import R2 as R2
+from .metrics import SPEARMAN as SPEARMAN
+from .metrics import Metric as Metric
+from .objectives import BinaryCrossEntropy as BinaryCrossEntropy
+from .objectives import CrossEntropy as CrossEntropy
+from .objectives import Objective as Objective
+from .objectives import SquaredError as SquaredError
+from .one_vs_rest import OneVsRest as OneVsRest
+from .task import Task as Task
+
+__all__ = [
+    "ACCURACY",
+    "F1",
+    "MEAN_ABSOLUTE_ERROR",
+    "MEAN_AVERAGE_PRECISION",
+    "R2",
+    "SPEARMAN",
+    "BinaryCrossEntropy",
+    "CrossEntropy",
+    "Metric",
+    "Objective",
+    "OneVsRest",
+    "SquaredError",
+    "Task",
+]

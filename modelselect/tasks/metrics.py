@@ -1,0 +1,163 @@
+"""`Metric`: how good predictions are. The functions agree with those of scikit-learn and SciPy."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+RESAMPLES = 500
+"""Number of resamples of the held-out rows that an interval is taken from."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """How good predictions are.
+
+    Attributes:
+        name: in records: lower case, digits and underscores.
+        title: in texts.
+        measure: takes targets and predictions, one row for each; returns a number.
+        higher_is_better: False for errors. The first metric of a task orders candidates, so it has to be True there.
+        guessing: takes targets; returns what a prediction reaches that does not look at the input. None if that is not
+            known, and for accuracy, where it is one divided by the number of classes.
+    """
+
+    name: str
+    title: str
+    measure: Callable[[Array, Array], float]
+    higher_is_better: bool = True
+    guessing: Callable[[Array], float] | None = None
+
+    def interval(self, targets: Array, predictions: Array, seed: int = 0) -> tuple[float, float]:
+        """The 95% interval of the metric by the bootstrap over rows.
+
+        B. Efron, R. J. Tibshirani: An Introduction to the Bootstrap, 1993 (percentile interval).
+
+        Args:
+            targets: N rows.
+            predictions: N rows.
+            seed: of the resamples.
+        """
+        rng = np.random.default_rng([seed, len(targets)])
+        found = []
+        for _ in range(RESAMPLES):
+            rows = rng.integers(0, len(targets), len(targets))
+            value = self.measure(targets[rows], predictions[rows])
+            if math.isfinite(value):
+                found.append(value)
+        if not found:
+            return -math.inf, math.inf
+        low, high = np.quantile(found, [0.025, 0.975])
+        return float(low), float(high)
+
+
+def accuracy(targets: Array, predictions: Array) -> float:
+    """Share of equal rows, from (N,) classes."""
+    return float((targets == predictions).mean())
+
+
+def r2(targets: Array, predictions: Array) -> float:
+    """Share of the variance that is explained: the mean over the columns of (N, T) that vary; NaN if none does.
+
+    >>> r2(np.array([[0.0], [1.0], [2.0]]), np.array([[0.0], [1.0], [1.0]]))
+    0.5
+    """
+    total = np.square(targets - targets.mean(axis=0)).sum(axis=0)
+    missed = np.square(targets - predictions).sum(axis=0)
+    varies = total > 0
+    return float((1 - missed[varies] / total[varies]).mean()) if varies.any() else math.nan
+
+
+def r2_of_the_mean(targets: Array) -> float:
+    """0, whatever the targets are: the mean explains no variance."""
+    return 0.0
+
+
+def prevalence(targets: Array) -> float:
+    """Mean share of the rows that have a label, over the labels that vary: the mAP of scores that are all equal."""
+    return mean_average_precision(targets, np.zeros(targets.shape))
+
+
+def mean_absolute_error(targets: Array, predictions: Array) -> float:
+    """Mean of |target - prediction| over (N, T)."""
+    return float(np.abs(targets - predictions).mean())
+
+
+def spearman(targets: Array, predictions: Array) -> float:
+    """Rank correlation: the mean over the columns of (N, T); NaN if a column does not vary."""
+    from scipy.stats import rankdata
+
+    a, b = (rankdata(each, axis=0) for each in (targets, predictions))
+    a, b = a - a.mean(axis=0), b - b.mean(axis=0)
+    scale = np.sqrt(np.square(a).sum(axis=0) * np.square(b).sum(axis=0))
+    return float(((a * b).sum(axis=0) / scale).mean()) if (scale > 0).all() else math.nan
+
+
+def average_precision(targets: Array, scores: Array) -> float:
+    """Area under the curve of precision over recall, by steps, from (N,) of 0 and 1; NaN without a 1.
+
+    >>> average_precision(np.array([1, 0, 1, 0]), np.array([0.9, 0.8, 0.7, 0.1])).__round__(4)
+    0.8333
+    """
+    order = np.argsort(-scores, kind="stable")
+    hits, ranked = np.cumsum(targets[order]), scores[order]
+    ends = np.append(np.flatnonzero(np.diff(ranked)), len(ranked) - 1)  # rows of one score come together
+    if not hits[-1]:
+        return math.nan
+    gained = np.diff(hits[ends], prepend=0)
+    return float((gained * hits[ends] / (ends + 1)).sum() / hits[-1])
+
+
+def mean_average_precision(targets: Array, scores: Array) -> float:
+    """Mean of `average_precision` over the labels that some rows have and others have not; NaN if there are none.
+
+    Args:
+        targets: (N, C) of 0 and 1; NaN for what is not known and does not count.
+        scores: (N, C), higher for labels that are more probable.
+    """
+    found = []
+    for column in range(targets.shape[1]):
+        known = ~np.isnan(targets[:, column])
+        own = targets[known, column]
+        if len(own) and 0 < own.sum() < len(own):
+            found.append(average_precision(own, scores[known, column]))
+    return float(np.mean(found)) if found else math.nan
+
+
+def f1(targets: Array, scores: Array) -> float:
+    """Mean over labels of the F1 score, where a label counts as predicted from a score of 0 (a logit) on.
+
+    Args:
+        targets: (N, C) of 0 and 1; NaN for what is not known and does not count.
+        scores: (N, C) logits.
+    """
+    known = ~np.isnan(targets)
+    has, says = known & (targets == 1), known & (scores >= 0)
+    right, wrong = (has & says).sum(axis=0), (has ^ says).sum(axis=0)
+    return float(np.where(2 * right + wrong > 0, 2 * right / np.maximum(2 * right + wrong, 1), 0.0).mean())
+
+
+ACCURACY = Metric("accuracy", "accuracy", accuracy)
+"""Share of the rows whose class is right."""
+
+R2 = Metric("r2", "R²", r2, guessing=r2_of_the_mean)
+"""Share of the variance of numbers that is explained."""
+
+MEAN_ABSOLUTE_ERROR = Metric("mean_absolute_error", "mean absolute error", mean_absolute_error, higher_is_better=False)
+"""Mean distance of a predicted number from the right one."""
+
+SPEARMAN = Metric("spearman", "Spearman correlation", spearman)
+"""Rank correlation of predicted and right numbers."""
+
+MEAN_AVERAGE_PRECISION = Metric("mean_average_precision", "mAP", mean_average_precision, guessing=prevalence)
+"""Mean average precision of labels, each by its own order of the rows."""
+
+F1 = Metric("f1", "F1", f1)
+"""Mean over labels of the F1 score."""

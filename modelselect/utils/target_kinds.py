@@ -1,0 +1,17 @@
+"""The kinds of targets: what is to be predicted for each row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+CLASSES, NUMBERS, LABEL_SETS = "classes", "numbers", "label_sets"
+
+TARGET_KINDS: Mapping[str, str] = MappingProxyType(
+    {
+        CLASSES: "one class for each row",
+        NUMBERS: "one number or several numbers for each row",
+        LABEL_SETS: "a set of labels for each row",
+    }
+)
+"""Every kind of targets, and what it means. A task takes one or several kinds, and so does an estimator."""
