@@ -257,7 +257,9 @@ class ITM(Estimator):
             points -= points.mean(axis=1, keepdims=True)
             symmetric = points.swapaxes(1, 2) @ points
         else:
-            squares = np.square(points[:, :, None] - points[:, None]).sum(axis=3)
+            products = points @ points.swapaxes(1, 2)
+            norms = np.diagonal(products, axis1=1, axis2=2)
+            squares = norms[:, :, None] + norms[:, None] - 2 * products
             nearness = np.exp(-squares / (2 * n_classes))  # 2 C is the mean of the squared distances of such points
             symmetric = np.eye(n_classes) * nearness.sum(axis=2)[:, None] - nearness
         return np.ascontiguousarray(np.linalg.eigh(symmetric)[1].swapaxes(1, 2), dtype=np.float32)
