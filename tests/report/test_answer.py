@@ -288,6 +288,13 @@ def test_one_line_says_how_to_tell_candidates_apart() -> None:
     assert "label more rows" in str(telling_apart(replace(first_is_smallest, rows=rows)))
 
 
+def test_the_report_says_how_to_tell_candidates_apart(tmp_path: Path) -> None:
+    undecided(0.9, None).report(tmp_path / "board.md")
+    text = (tmp_path / "board.md").read_text()
+    assert "To tell them apart, fine-tune the first 2" in text
+    assert f"{AGAIN} --top-k 2\n" in text
+
+
 def test_a_candidate_that_shares_the_first_place_is_named_once() -> None:
     board = undecided(0.9, 0.9)
     shared = replace(board, rows=tuple(replace(row, rank=1) for row in board.rows))
