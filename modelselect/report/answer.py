@@ -113,7 +113,7 @@ def _doubts(board: Ranking, called: Sequence[str], verified: Sequence[RankedCand
         sentences.append(f"It shares the first place with {listed(equals)}.")
     if verified and (trained := _TRAINED.get(_method(board))) is not None:
         sentences.append(f"Fine-tuning trained {trained}.")
-    if others := [called[board.rows.index(row)] for row in board.rivals]:
+    if others := [called[board.rows.index(row)] for row in board.rivals if row.rank != 1]:
         sentences.append(f"It cannot be distinguished from {listed(others)}.")
     return sentences
 
@@ -205,7 +205,7 @@ def telling_apart(board: Ranking, kept: Kept = NOTHING_KEPT) -> str | None:
     if not smallest.parameters or smallest is board.best:
         return "To tell them apart, label more rows. Any of them is a good choice, and the first is the safest one."
     name, few = called[board.rows.index(smallest)], short_number(smallest.parameters)
-    text = f"To tell them apart, label more rows. Or take the smallest, {name} ({few} parameters)"
+    text = f"To tell them apart, label more rows. Or take the smallest, {name} with {few} parameters"
     changes = {"-c": [smallest.candidate.unversioned_id], "--top-k": ["1"], "--save": ["smallest"]}
     if smallest.candidate.zoo == OWN_MODULES:
         return f"{text}."

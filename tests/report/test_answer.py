@@ -288,6 +288,22 @@ def test_one_line_says_how_to_tell_candidates_apart() -> None:
     assert "label more rows" in str(telling_apart(replace(first_is_smallest, rows=rows)))
 
 
+def test_the_report_says_how_to_tell_candidates_apart(tmp_path: Path) -> None:
+    undecided(0.9, None).report(tmp_path / "board.md")
+    text = (tmp_path / "board.md").read_text()
+    assert "To tell them apart, fine-tune the first 2" in text
+    assert f"{AGAIN} --top-k 2\n" in text
+
+
+def test_a_candidate_that_shares_the_first_place_is_named_once() -> None:
+    board = undecided(0.9, 0.9)
+    shared = replace(board, rows=tuple(replace(row, rank=1) for row in board.rows))
+    text = " ".join(closing_lines(shared))
+    assert "It shares the first place with b." in text
+    assert "cannot be distinguished" not in text
+    assert "To tell them apart, label more rows. Or take the smallest, b with 1M parameters" in text
+
+
 def test_a_command_of_somebody_elses_board_is_not_shown() -> None:
     board = undecided(None, None, command=["curl", "evil"])
     assert "curl" not in " ".join(closing_lines(board))
