@@ -110,23 +110,29 @@ def test_images_are_read_as_those_of_the_dataset_were() -> None:
     assert found[1][0].probability == pytest.approx(plain.predict(given[0])[0].probability)
 
 
-@pytest.mark.parametrize("source", ["timm", "vit", "embedded"])
-def test_a_saved_folder_predicts_in_another_process(source: str) -> None:
-    files = {"timm": models.timm_files, "vit": lambda: models.image_files("vit")}
-    row, _ = tuned_row(put("models/a", files[source]()) if source in files else "embedded:resnet.letters")
+def test_saved_folders_predict_in_another_process() -> None:
+    expressions = {
+        "timm": put("models/timm", models.timm_files()),
+        "vit": put("models/vit", models.image_files("vit")),
+        "embedded": "embedded:resnet.letters",
+    }
     images, _ = halves(4)
-    found = row.predict(images)
-    row.save("winner")
     np.save("images.npy", images)
+    found = {}
+    for name, expression in expressions.items():
+        row, _ = tuned_row(expression)
+        found[name] = row.predict(images)
+        row.save(name)
     code = (
-        "import json, numpy as np, modelselect as ms\n"
-        "found = ms.load('winner').predict(np.load('images.npy'))\n"
-        "print(json.dumps(found.described()))"
+        "import json, sys, numpy as np, modelselect as ms\n"
+        "images = np.load('images.npy')\n"
+        "print(json.dumps([ms.load(name).predict(images).described() for name in sys.argv[1:]]))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    again = json.loads(done.stdout.splitlines()[-1])
-    assert [each["label"] for each in again] == found.labels
-    assert [each["probability"] for each in again] == pytest.approx([e.probability for e in found], abs=1e-4)
+    done = subprocess.run([sys.executable, "-c", code, *found], capture_output=True, text=True, check=True)
+    for name, again in zip(found, json.loads(done.stdout.splitlines()[-1]), strict=True):
+        assert [each["label"] for each in again] == found[name].labels, name
+        expected = [each.probability for each in found[name]]
+        assert [each["probability"] for each in again] == pytest.approx(expected, abs=1e-4), name
 
 
 def test_a_model_of_texts_predicts_texts() -> None:
