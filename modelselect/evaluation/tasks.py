@@ -24,14 +24,14 @@ class DoesNotApply(Estimator):
         expected: what the task predicts, in words.
     """
 
+    requires = frozenset({"labels"})
+
     def __init__(self, estimator: Estimator, task: str, expected: str) -> None:
         self.__dict__["name"] = estimator.name  # of this instance: the class stands for any estimator
         self.__dict__["citation"] = estimator.citation
         self.estimator = estimator
         self.task = task
         self.expected = expected
-
-    requires = frozenset({"labels"})
 
     def score(self, evidence: Evidence) -> NoReturn:
         raise NotApplicableError(f"{self.name} is not defined for {self.expected}, and the task is {self.task}")

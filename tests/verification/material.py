@@ -31,6 +31,12 @@ class Rows:
     class_names: tuple[str, ...] = ("a", "b", "c")
     modality: str = "array"
     reading: Reading = field(default_factory=Reading)
+    target_kind: str = "classes"
+    name: str = "rows"
+
+    @property
+    def target_names(self) -> tuple[str, ...]:
+        return self.class_names
 
     @property
     def labels_in_own_type(self) -> tuple[str, ...]:

@@ -32,7 +32,7 @@ class MultiLabel(Task):
             return LabelProbe(estimator.folds, estimator.regularisation, estimator.iterations, estimator.max_rows)
         if (made := of_members(self, estimator)) is not None:
             return made
-        if "labels" not in estimator.reads or "source_labels" in estimator.reads or estimator.name == "fennec":
+        if "labels" not in estimator.reads:
             return estimator
         return OneVsRest(estimator) if estimator.targets & {"classes", "label_sets"} else None
 
