@@ -14,6 +14,7 @@ COST_LABELS = {
     "feature_dim": "width of the features",
     "latency_ms": "milliseconds for one row",
     "memory_bytes": "bytes of memory",
+    "training_memory_bytes": "bytes of memory to fine-tune",
     "download_bytes": "bytes to download",
     "seconds": "seconds to extract and score",
 }

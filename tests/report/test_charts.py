@@ -11,6 +11,7 @@ import modelselect as ms
 from modelselect.leaderboard.leaderboard import Row
 from modelselect.leaderboard.map import architecture_map
 from modelselect.ranking.blocks import Chart
+from modelselect.ranking.row import COSTS
 from modelselect.report.charts import accuracy_list, cost_charts, curves_chart, map_charts
 from modelselect.report.costs import COST_LABELS
 from modelselect.report.labels import NARROW_WIDTHS, WIDE_WIDTHS, box_of, placed, ticks_that_fit
@@ -35,6 +36,10 @@ def board_of(count: int, seed: int = 0) -> ms.Leaderboard:
         ),
         ("x",),
     )
+
+
+def test_every_cost_has_a_label() -> None:
+    assert tuple(COST_LABELS) == COSTS
 
 
 def test_a_cost_that_is_not_known_has_no_chart() -> None:
