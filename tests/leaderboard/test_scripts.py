@@ -77,8 +77,8 @@ OPTIONS_OF_AUTOGLUON = {
     },
     "model": {"names", "timm_image", "hf_text"},
 }  # fmt: skip
-"""What the scripts set, of the options in `configs/*/default.yaml` of autogluon.multimodal 1.4 (it is too large for a
-test to install it)."""
+"""What the scripts set, of the options in `configs/*/default.yaml` of autogluon.multimodal, which the tests do not
+install."""
 
 
 @pytest.mark.parametrize("modality", ["image", "text"])
