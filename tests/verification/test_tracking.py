@@ -87,3 +87,10 @@ def test_a_run_is_tracked_and_a_tracker_that_fails_costs_no_result(cache: Any, m
     with pytest.warns(UserWarning, match="failed \\(ConnectionError: no network\\)"):
         again = ms.select(data, "embedded:plain*", estimators="centroid", track=notebook, progress=False)
     assert again == board
+
+    def end(*_: Any, **__: Any) -> None:
+        raise SystemExit(3)
+
+    monkeypatch.setattr(notebook, "log", end)
+    with pytest.warns(UserWarning, match="failed \\(SystemExit: 3\\)"):
+        assert ms.select(data, "embedded:plain*", estimators="centroid", track=notebook, progress=False) == board
