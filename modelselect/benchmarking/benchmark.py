@@ -12,7 +12,7 @@ from modelselect.benchmarking.measures import find_measure
 from modelselect.benchmarking.results import BenchmarkResults, Matrix
 from modelselect.benchmarking.table import BenchmarkTable
 from modelselect.benchmarking.truth import read_models, read_scores, read_truth
-from modelselect.errors import Failure, InvalidInputError
+from modelselect.errors import Failure, InvalidInputError, contained
 from modelselect.estimators.estimator import Estimator, evaluate
 from modelselect.estimators.posterior import Pool
 from modelselect.evidence.evidence import Evidence
@@ -139,7 +139,8 @@ class Benchmark(BenchmarkResults):
                 for estimator in methods:
                     begun = time.perf_counter()
                     try:
-                        components.setdefault(estimator.name, {})[model] = evaluate(estimator, shown)
+                        with contained():
+                            components.setdefault(estimator.name, {})[model] = evaluate(estimator, shown)
                     except Exception as error:  # an estimator may raise anything; only this cell is lost
                         gathered.fail(estimator.name, dataset, model, Failure.from_exception("score", error))
                     else:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from modelselect.errors import Failure
+from modelselect.errors import Failure, contained
 from modelselect.estimators.estimator import Estimator
 from modelselect.estimators.posterior import Pool
 from modelselect.evaluation.standings import pool_scores
@@ -39,7 +39,8 @@ class Gathered:
         if not there:
             return
         try:
-            values = pool_scores(estimator, components, known)
+            with contained():
+                values = pool_scores(estimator, components, known)
         except Exception as error:  # perhaps from a plugin; only this estimator's cells are lost
             failure = Failure.from_exception("combine", error)
             for model in there:

@@ -16,7 +16,7 @@ from modelselect.archi2vec.embedding import embed
 from modelselect.architectures.graph_json import from_json
 from modelselect.architectures.similarity import clusters, nearest
 from modelselect.candidates.candidate import Candidate
-from modelselect.errors import Failure, StoreError, contained
+from modelselect.errors import Failure, Stage, StoreError, contained
 from modelselect.evaluation.results import ScoringResult
 from modelselect.host.defaults import DEFAULT_ENCODER
 from modelselect.host.host import get_host
@@ -61,7 +61,8 @@ def places_of(
             vectors, groups = _vectors_and_clusters(list(graphs.values()), store)
             near = [nearest(vectors, index, min(NEAREST_SHOWN, len(ids) - 1)) for index in range(len(ids))]
     except Exception as error:  # a failing encoder must not cost the ranking
-        warnings.warn(f"no architecture vectors: {type(error).__name__}: {error}", stacklevel=2)
+        reason = Failure.from_exception(Stage.RUN, error).reason
+        warnings.warn(f"no architecture vectors: {reason}", stacklevel=2)
         return {}
     return {
         candidate_id: Place(

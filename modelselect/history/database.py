@@ -241,8 +241,9 @@ class Database:
     # --- the file
 
     def _select(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        if not self.path.exists():
-            return []
+        with _explained(self.path):
+            if not self.path.exists():
+                return []
         with self._connected() as connection:
             return connection.execute(query, values).fetchall()
 

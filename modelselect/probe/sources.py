@@ -123,6 +123,10 @@ def _open_path(given: str | os.PathLike[str], *, input: Input, label: Label, spl
         if is_saved(path):
             return _folder_name(path), open_saved(path, input=input, label=label)
         return _folder_name(path), _open_folder(path, split, input=input, label=label)
+    if path.exists() and not path.is_file():
+        raise DatasetError(
+            f"{str(given)!r} is a pipe or a device, which may never end; write its content to a file, and give the file"
+        )
     if path.exists():
         return table_name(path), open_table(path, input=input, label=label)
     near = _near(path)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any, Unpack
 
 from modelselect.candidates.modules import in_evaluation_mode
-from modelselect.errors import NothingRankedError, Stage
+from modelselect.errors import Failure, NothingRankedError, Stage, contained
 from modelselect.evaluation.request import Request
 from modelselect.evaluation.settings import Keywords, Settings, with_signature
 from modelselect.extraction.inputs import InputCache
@@ -171,9 +171,11 @@ def select(dataset: Any, candidates: Any = None, **settings: Unpack[Keywords]) -
 
 def _track(board: Leaderboard, tracker: Any) -> None:
     try:
-        track(board, tracker)
+        with contained():
+            track(board, tracker)
     except Exception as error:
-        warnings.warn(f"the tracker {tracker!r} failed ({type(error).__name__}: {error})", stacklevel=4)
+        reason = Failure.from_exception(Stage.RUN, error).reason
+        warnings.warn(f"the tracker {tracker!r} failed ({reason})", stacklevel=4)
 
 
 @contextlib.contextmanager

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -25,20 +29,26 @@ def test_published_scores_give_the_published_agreement() -> None:
         assert row.figures[dataset].value == pytest.approx(float(printed[dataset]), abs=6e-4), dataset
 
 
-def test_arrays_are_enough_to_compare_an_estimator() -> None:
+LABELS = np.repeat([0, 1, 2], 15)
+TRUTH = {"d": {f"m{gap}": 0.5 + gap / 10 for gap in range(5)}}
+
+
+def evidence_of_five() -> dict[str, dict[str, dict[str, Any]]]:
     random = np.random.default_rng(0)
-    labels = np.repeat([0, 1, 2], 15)
-    evidence = {
+    return {
         "d": {
             f"m{gap}": {
-                "features": random.normal(size=(45, 5)) + gap * labels[:, None],
-                "labels": labels,
+                "features": random.normal(size=(45, 5)) + gap * LABELS[:, None],
+                "labels": LABELS,
                 "metadata": {"parameters": 10 - gap},
             }
             for gap in range(5)
         }
     }
-    truth = {"d": {f"m{gap}": 0.5 + gap / 10 for gap in range(5)}}
+
+
+def test_arrays_are_enough_to_compare_an_estimator() -> None:
+    evidence, truth, labels = evidence_of_five(), TRUTH, LABELS
     table = Benchmark.of_evidence(evidence, truth, ["logme", "leep"]).table("kendall")
     scores = [ms.score(fields["features"], labels, "logme") for fields in evidence["d"].values()]
     expected = stats.kendalltau(scores, list(truth["d"].values())).statistic
@@ -47,3 +57,27 @@ def test_arrays_are_enough_to_compare_an_estimator() -> None:
         ("parameters", -1.0),
     ]
     assert "source_probabilities" in table.absent["leep"]
+
+
+class Exiting(ms.Estimator):
+    """Ends the process where it is asked in a certain way."""
+
+    name = "exiting"
+    requires = frozenset({"features", "labels"})
+    citation = "none"
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+
+    def score(self, evidence: ms.Evidence) -> Mapping[str, float]:
+        return sys.exit(3) if self.where == "score" else {self.name: 1.0}
+
+    def combine(self, scores: Sequence[Mapping[str, float]]) -> Any:
+        return sys.exit(3) if self.where == "combine" else super().combine(scores)
+
+
+@pytest.mark.parametrize("where", ["score", "combine"])
+def test_an_estimator_that_ends_the_process_costs_its_own_column(where: str) -> None:
+    table = Benchmark.of_evidence(evidence_of_five(), TRUTH, ["logme", Exiting(where)]).table("kendall")
+    assert "SystemExit: 3" in table.absent["exiting"]
+    assert [row.estimator for row in table.rows] == ["logme", "parameters"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import pickle
 import re
 from pathlib import Path
@@ -52,6 +53,13 @@ def refusal(data: Any) -> str:
 
 
 # --- files -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_pipe_and_a_device_are_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.csv")
+    (tmp_path / "zeros.csv").symlink_to("/dev/zero")
+    for name in ("pipe.csv", "zeros.csv"):
+        assert f"{name}' is a pipe or a device, which may never end" in refusal(tmp_path / name)
 
 
 def test_every_kind_of_table_gives_the_same_probe_and_keeps_leading_zeros(tmp_path: Path) -> None:

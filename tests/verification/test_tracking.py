@@ -90,6 +90,13 @@ def test_a_run_is_tracked_and_a_tracker_that_fails_costs_no_result(cache: Any, m
         again = ms.select(data, "embedded:plain*", estimators="centroid", track=notebook, progress=False)
     assert again == board
 
+    def end(*_: Any, **__: Any) -> None:
+        raise SystemExit(3)
+
+    monkeypatch.setattr(notebook, "log", end)
+    with pytest.warns(UserWarning, match="failed \\(SystemExit: 3\\)"):
+        assert ms.select(data, "embedded:plain*", estimators="centroid", track=notebook, progress=False) == board
+
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("error:the tracker")

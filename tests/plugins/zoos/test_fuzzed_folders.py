@@ -118,7 +118,7 @@ def check(kind: str, count: int, seed: int, folder: Path) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_folders_that_are_damaged_at_random_cost_a_row_each(kind: str, tmp_path: Path) -> None:
-    check(kind, 8, 0, tmp_path)
+    check(kind, 4, 0, tmp_path)
 
 
 PROGRAM = """
