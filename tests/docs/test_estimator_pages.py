@@ -71,7 +71,7 @@ RESTORED = [
     for point in generate.deviations(generate.described(estimator).parts["Code and paper"])
     if generate.NOTHING not in point and (settings := ", ".join(generate.SETTING.findall(point)))
 ]
-QUICK: dict[str, dict[str, Any]] = {"itm": {"iterations": 100, "runs": 2}}
+QUICK: dict[str, dict[str, Any]] = {"itm": {"iterations": 100}}
 """Settings with which both forms are computed."""
 
 

@@ -78,7 +78,9 @@ class ITM(Estimator):
     correlation with fine-tuning is 0.41 for the default, 0.40 for `rate=0`, 0.50 for `rate=3`, 0.38 for
     `leak_labels=False`, 0.42 and 0.45 for centres by PCA and Laplacian, and 0.40 for five steps with the current E.
     `form="paper"` has 0.38, and 0.41 with the same rate for all; with 0 and 10 as the weight of the centres, that is
-    0.35 and 0.36. The largest of these differences, 0.09, is 1.2 standard errors: all are within chance.
+    0.35 and 0.36. The largest of these differences, 0.09, is 1.2 standard errors: all are within chance. On 14 small
+    networks, three datasets and 300 rows, with a linear probe as truth, it is 0.85 for the default, 0.84 for `rate=0`
+    and 0.76 for `form="paper"` with the same rate for all.
 
     - C is (eta / B) E E'. The version for review has eta E E' in equation 7, and eta alone in equations 9 and 10:
       `matrix="rate"`.
