@@ -352,7 +352,7 @@ class Settings:
     rounds: bool = setting(
         False,
         _flag,
-        "Show candidates few rows first, and more only while they may still be the first.",
+        "Score all candidates on few rows, the better half on twice as many, and so on.",
         Option(bool),
     )
     confidence: float = setting(

@@ -20,6 +20,9 @@ from modelselect.selection.state import State
 ENDLESS = Budget(passes=10**18)
 """More forward passes than any run makes."""
 
+SPARE = 2
+"""Candidates that go on besides those for the places. With one, the first place was another more often."""
+
 
 def score_in_rounds(request: Request, state: State) -> State:
     """Scores all candidates on few rows, and the better half of them on twice as many, until all rows are used."""
@@ -27,7 +30,7 @@ def score_in_rounds(request: Request, state: State) -> State:
 
 
 class BetterHalf(SuccessiveHalving):
-    """The rounds of `SuccessiveHalving`, all paid for, in which the better half goes on, or one more than the places.
+    """The rounds of `SuccessiveHalving`, all paid for, in which the better half goes on: at least two more than places.
 
     This is the algorithm as published. It takes no resamples to decide: these would cost more than the forward passes
     of small networks. In simulations, the first of all candidates was in the better half more reliably than among those
@@ -41,7 +44,7 @@ class BetterHalf(SuccessiveHalving):
     ) -> tuple[list[Candidate], str]:
         totals = rung.standings.totals
         order = [i for i in np.argsort(-totals, kind="stable") if not np.isnan(totals[i])]
-        kept = max(math.ceil(len(order) / 2), self._places + 1)
+        kept = max(math.ceil(len(order) / 2), self._places + SPARE)
         rung.reasons = {
             rung.standings.pool[i].id: f"place {place} of {len(order)}" for place, i in enumerate(order, start=1)
         }

@@ -13,22 +13,22 @@ from tests.selection.budgeted import CLEAR, CLOSE, run, tune
 pytestmark = pytest.mark.usefixtures("cache")
 
 
-def test_the_first_is_found_with_a_third_of_the_passes(passed: Counter[str], tmp_path: Path) -> None:
+def test_the_first_is_found_with_half_of_the_passes(passed: Counter[str], tmp_path: Path) -> None:
     board = run(CLEAR, rounds=True)
-    assert sum(passed.values()) == 60 * 8 + 60 * 4 + 120 * 2 + 240 * 2
+    assert sum(passed.values()) == 60 * 8 + 60 * 4 + 120 * 3 + 240 * 3
     assert board.best.candidate == run(CLEAR, cache_dir=tmp_path).best.candidate
     assert board.provenance["budget"] is None
     rounds = board.provenance["rounds"]
-    assert [(each["rows"], each["candidates"]) for each in rounds] == [(60, 8), (120, 4), (240, 2), (480, 2)]
+    assert [(each["rows"], each["candidates"]) for each in rounds] == [(60, 8), (120, 4), (240, 3), (480, 3)]
     assert sum(each["passes"] for each in rounds) == sum(row.probe_rows or 0 for row in board.rows)
 
 
 def test_each_row_says_how_many_rows_it_was_shown_and_why_no_more(passed: Counter[str]) -> None:
     board = run(CLOSE, rounds=True)
     assert {row.candidate.id: row.probe_rows for row in board.rows} == dict(passed)
-    assert [row.probe_rows for row in board.rows] == [480, 480, 120, 60, 60, 60]
+    assert [row.probe_rows for row in board.rows] == [480, 480, 480, 60, 60, 60]
     assert board.best.status == "ok"
-    assert board.rows[2].status == "stopped after 120 rows: place 3 of 3"
+    assert board.rows[3].status == "stopped after 60 rows: place 4 of 6"
     assert board.rows[-1].status == "stopped after 60 rows: place 6 of 6"
     assert [row.rank for row in board.ranked] == [1, 2, 3, 4, 5, 6]
     assert "stopped after" in str(board)
@@ -44,11 +44,11 @@ def test_a_later_run_goes_on_from_what_rounds_have_computed(passed: Counter[str]
     assert set(passed) == {row.candidate.id for row in board.rows} - shown_all
 
 
-def test_as_many_are_shown_all_rows_as_will_be_fine_tuned_and_one_more() -> None:
+def test_as_many_are_shown_all_rows_as_will_be_fine_tuned_and_two_more() -> None:
     board = tune([0.1, 0.5, 0.9, 1.5, 2.0, 0.3, 0.2, 0.4], rounds=True, top_k=2)
     assert sum(row.verified_accuracy is not None for row in board.rows) == 2
     most = max(row.probe_rows or 0 for row in board.rows)
-    assert sum(row.probe_rows == most for row in board.rows) == 3
+    assert sum(row.probe_rows == most for row in board.rows) == 4
 
 
 def test_resamples_are_those_that_were_asked_for() -> None:
