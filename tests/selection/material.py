@@ -18,6 +18,8 @@ from modelselect.candidates.preprocessing import ImagePreprocessing
 from modelselect.candidates.readers import HeadInput
 from modelselect.errors import CandidateError
 from modelselect.verification import FineTuning
+from modelselect_plugins.executors.local import Local
+from modelselect_plugins.executors.process import Process
 
 SOME = ["embedded:plain*", "embedded:resnet*", "embedded:vit*"]
 QUICK = FineTuning(epochs=1, batch_size=16)
@@ -40,6 +42,17 @@ def stripes(folder: Path) -> Path:
 
 def rank(dataset: Any, candidates: Any = "embedded:*", **settings: Any) -> ms.Leaderboard:
     return ms.select(dataset, candidates, progress=False, **{"estimators": "logme", **settings})
+
+
+class WorkersFor(Process):
+    """Worker processes for the tasks of one kind. This process runs all others: each worker takes seconds to start."""
+
+    def __init__(self, kind: type) -> None:
+        super().__init__()
+        self.kind = kind
+
+    def map(self, function: Any, items: Any) -> Iterator[ms.Outcome]:
+        return super().map(function, items) if isinstance(function, self.kind) else Local().map(function, items)
 
 
 class Flaky(ms.Zoo):
