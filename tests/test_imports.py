@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import subprocess
 import sys
@@ -38,6 +39,26 @@ def test_nothing_heavy_is_imported_before_it_is_needed(code: str) -> None:
     assert loaded_after(code).isdisjoint(HEAVY)
 
 
+SELECT = ["select", "images", "embedded:res*", "--json", "board.json", "--quiet"]
+CHOOSE = ["select", "images", "--quiet"]
+
+COMMANDS = """
+import contextlib, io, json, sys
+from modelselect.cli import app
+
+loaded = []
+for words in json.loads(sys.argv[1]):
+    with contextlib.redirect_stdout(io.StringIO()):
+        try:
+            app.main(words)
+        except SystemExit as ended:
+            if ended.code:
+                raise
+    loaded.append(sorted(sys.modules))
+print(json.dumps(loaded))
+"""
+
+
 @pytest.fixture(scope="module")
 def used_before(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a store, a board and images of two classes: what is left by a user who has used each command."""
@@ -48,40 +69,35 @@ def used_before(tmp_path_factory: pytest.TempPathFactory) -> Path:
         path = folder / "images" / ("dark" if row % 2 else "light") / f"{row}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.effect_noise((32, 32), 20 + 5 * row).point(lambda value, row=row: value // (1 + row % 2)).save(path)
-    for command in (["zoos"], ["search", "timm:*"], ["search", "torchvision:*"], ["reproduce", "list"], SELECT, CHOOSE):
-        run(command, folder)
+    for commands in (
+        [["search", "timm:*"]],
+        [["search", "torchvision:*"]],
+        [["reproduce", "list"]],
+        [SELECT, CHOOSE, ["zoos"]],
+    ):
+        run(commands, folder)  # a list is kept by a process that has imported no other
     return folder
 
 
-SELECT = ["select", "images", "embedded:res*", "--json", "board.json", "--quiet"]
-CHOOSE = ["select", "images", "--quiet"]
-
-
-def run(command: list[str], folder: Path) -> set[str]:
-    """The modules that a command has imported in a process of its own, with the store in this folder."""
-    code = (
-        "import atexit, runpy, sys; "
-        "atexit.register(lambda: open('modules.txt', 'w').write(' '.join(sys.modules))); "
-        f"sys.argv[1:] = {command!r}; runpy.run_module('modelselect', run_name='__main__')"
-    )
+def run(commands: list[list[str]], folder: Path) -> list[set[str]]:
+    """The modules that are loaded after each command, all in one process, with the store in this folder."""
     own = {"MODELSELECT_CACHE": str(folder / "store"), "MODELSELECT_HISTORY": str(folder / "history.sqlite")}
     own["MODELSELECT_POOL"] = "embedded:res*"
     paths = os.pathsep.join(path for path in sys.path if path)
     done = subprocess.run(
-        [sys.executable, "-c", code],
+        [sys.executable, "-c", COMMANDS, json.dumps(commands)],
         capture_output=True,
         text=True,
         cwd=folder,
         env=os.environ | own | {"PYTHONPATH": paths},
     )
     assert done.returncode == 0, done.stderr
-    return set((folder / "modules.txt").read_text().split())
+    return [set(names) for names in json.loads(done.stdout.splitlines()[-1])]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "command",
-    [
+def test_a_command_that_needs_no_torch_imports_none(used_before: Path) -> None:
+    commands = [
         ["--version"],
         ["estimators"],
         ["estimators", "logme"],
@@ -98,11 +114,9 @@ def run(command: list[str], folder: Path) -> set[str]:
         CHOOSE,
         ["store"],
         ["zoos"],
-    ],
-    ids=" ".join,
-)
-def test_a_command_that_needs_no_torch_imports_none(command: list[str], used_before: Path) -> None:
-    assert run(command, used_before) & WITH_TORCH == set()
+    ]
+    loaded = zip(commands, run(commands, used_before), strict=True)
+    assert {" ".join(words): names & WITH_TORCH for words, names in loaded if names & WITH_TORCH} == {}
 
 
 def test_help_takes_hardly_longer_than_importing_typer(tmp_path: Path) -> None:

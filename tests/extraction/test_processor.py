@@ -7,8 +7,10 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from modelselect.extraction.processor import keeps_freed_memory
+from modelselect_plugins.extractors.cpu import CpuExtractor
 
 IS_GNU_LINUX = sys.platform.startswith("linux") and "CS_GNU_LIBC_VERSION" in os.confstr_names
 
@@ -65,10 +67,11 @@ def test_the_users_own_settings_of_the_allocator_stay(variables: dict[str, str])
 
 
 def test_a_batch_is_half_as_large_where_freed_memory_is_not_kept() -> None:
-    script = (
-        "import torch; from modelselect_plugins.extractors.cpu import CpuExtractor; "
-        "print(*(CpuExtractor().suitable_batch_size(torch.empty(1, 3, side, side)) for side in (224, 112, 32)))"
-    )
+    script = "from tests.extraction.test_processor import suitable; print(*suitable())"
     assert run(script, MALLOC_MMAP_MAX_="65536") == ["8", "32", "64"]
     if keeps_freed_memory():
-        assert run(script) == ["16", "64", "64"]
+        assert suitable() == [16, 64, 64]
+
+
+def suitable() -> list[int]:
+    return [CpuExtractor().suitable_batch_size(torch.empty(1, 3, side, side)) for side in (224, 112, 32)]

@@ -44,6 +44,7 @@ def flaky(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for path in paths:
         monkeypatch.syspath_prepend(path)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
+    monkeypatch.setenv("MODELSELECT_PLUGIN_SECONDS", "300")  # it imports torch
     get_host.cache_clear()
     yield
     get_host.cache_clear()

@@ -13,7 +13,7 @@ from modelselect.ranking.notes import remarks_of
 from modelselect.report.answer import answer_text
 from modelselect.selection import bounded
 from modelselect.verification import FineTuning
-from tests.selection.material import rank
+from tests.selection.material import WorkersFor, rank
 
 pytestmark = pytest.mark.usefixtures("cache")
 
@@ -96,5 +96,5 @@ def test_nothing_is_measured_where_the_whole_recipe_fits_anyway(dataset: Path, m
 
 def test_training_is_timed_on_the_candidate_itself(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bounded, "SLOWEST_TRAINING", 1e9)
-    board = rank(dataset, "embedded:plain*", top_k=1, max_time=0.001, executor="process")
+    board = rank(dataset, "embedded:plain*", top_k=1, max_time=0.001, executor=WorkersFor(TimingTask))
     assert recipe_of(board)[0] == "head"

@@ -51,15 +51,14 @@ def test_a_further_estimator_needs_no_further_forward_pass(dataset: Path, monkey
 
 @pytest.mark.slow
 def test_a_candidate_that_crashes_costs_its_row_only(dataset: Path, flaky: None) -> None:
-    board = rank(dataset, "flaky:*", executor="process")
+    names = ("good", "raises", "killed", "nan", "good-too")
+    board = rank(dataset, [f"flaky:{name}" for name in names], executor="process")
     status = {row.candidate.name: row.status for row in board.rows}
     assert status["good"] == status["good-too"] == "ok"
     assert status["raises"] == "failed: its weights are missing"
     assert "SIGKILL" in status["killed"]
-    assert "SIGSEGV" in status["segfault"]
-    assert "7" in status["exits"]
     assert "NaN" in status["nan"]
-    assert [row.rank for row in board.rows] == [1, 2, None, None, None, None, None]
+    assert [row.rank for row in board.rows] == [1, 2, None, None, None]
 
 
 def test_a_candidate_that_raises_costs_its_row_only(dataset: Path, flaky: None) -> None:

@@ -13,7 +13,7 @@ from modelselect.errors import CandidateError, InvalidInputError
 from modelselect.evaluation import fine_tuning
 from modelselect.verification import FineTuning, training
 from tests.selection.budgeted import CLEAR, tune
-from tests.selection.material import SOME, rank
+from tests.selection.material import SOME, WorkersFor, rank
 
 pytestmark = pytest.mark.usefixtures("cache")
 
@@ -144,8 +144,8 @@ def test_a_failure_costs_the_candidate_this_accuracy_only(dataset: Path, monkeyp
 @pytest.mark.slow
 def test_processes_find_the_same(dataset: Path, tmp_path: Path) -> None:
     boards = [
-        rank(dataset, SOME[:1], tune=2, fine_tuning=SHORT, executor=name, cache_dir=tmp_path / name)
-        for name in ("local", "process")
+        rank(dataset, SOME[:1], tune=2, fine_tuning=SHORT, executor=executor, cache_dir=tmp_path / str(number))
+        for number, executor in enumerate(("local", WorkersFor(fine_tuning.TuningTask)))
     ]
     assert boards[0] == boards[1]
 
