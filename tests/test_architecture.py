@@ -87,7 +87,7 @@ def test_a_plugin_uses_the_face_the_lower_floors_and_the_demo() -> None:
 def test_a_zoo_knows_no_other_zoo() -> None:
     zoos = {name for name in MODULES if name.startswith(f"{PLUGINS}.zoos.") and name.count(".") == 2}
     zoos = {name for name in zoos if not name.rsplit(".", 1)[1].startswith("_")}
-    assert len(zoos) == 6
+    assert len(zoos) == 7
 
     def is_of_another(module: str, found: Import) -> bool:
         own = next((zoo for zoo in zoos if module.startswith(zoo)), None)
