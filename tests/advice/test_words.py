@@ -124,7 +124,8 @@ def settings_of_candidates() -> set[str]:
     """What stands after the `?` of a candidate expression: `dir:bert?pooling=cls`, `hub:?limit=20`."""
     texts_ = importlib.import_module("modelselect_plugins.zoos._transformers.texts")
     query = importlib.import_module("modelselect_plugins.zoos._hub.query")
-    source = "".join(inspect.getsource(module) for module in (texts_, query))
+    layer = importlib.import_module("modelselect_plugins.zoos.layer")
+    source = "".join(inspect.getsource(module) for module in (texts_, query, layer))
     return {"key", *re.findall(r"\"([a-z_]+)\"", source)}
 
 
