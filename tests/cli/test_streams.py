@@ -17,6 +17,12 @@ from tests.host.test_host import install
 SELECT = ("-c", "embedded:plain.letters", "-e", "logme", "--no-history", "-q")
 
 
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One for all tests: what is in it is not computed again."""
+    return tmp_path_factory.mktemp("store")
+
+
 def run(*arguments: str | Path, shell: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
     """A command in a process of its own; `shell` is appended, such as `>&-`."""
     command = [sys.executable, "-m", "modelselect", *map(str, arguments)]
@@ -37,9 +43,9 @@ def test_what_a_plugin_prints_is_not_in_the_json(tmp_path: Path, command: tuple[
     assert "hello from native code" in answer.stderr
 
 
-def test_files_are_written_although_standard_output_is_full(dataset: Path, tmp_path: Path) -> None:
+def test_files_are_written_although_standard_output_is_full(dataset: Path, store: Path, tmp_path: Path) -> None:
     board = tmp_path / "board.json"
-    stopped = run("select", dataset, *SELECT, "--cache-dir", tmp_path / "store", "--json", board, shell="> /dev/full")
+    stopped = run("select", dataset, *SELECT, "--cache-dir", store, "--json", board, shell="> /dev/full")
     assert json.loads(board.read_text())["rows"]
     assert stopped.returncode == 74
     assert stopped.stderr.count("error: the answer cannot be printed: No space left on device") == 1
@@ -47,17 +53,17 @@ def test_files_are_written_although_standard_output_is_full(dataset: Path, tmp_p
     assert "Exception ignored" not in stopped.stderr
 
 
-def test_files_are_written_although_standard_output_is_closed(dataset: Path, tmp_path: Path) -> None:
+def test_files_are_written_although_standard_output_is_closed(dataset: Path, store: Path, tmp_path: Path) -> None:
     board = tmp_path / "board.json"
-    options = ("--cache-dir", tmp_path / "store", "--json", board, "--executor", "process")
+    options = ("--cache-dir", store, "--json", board, "--executor", "process")
     stopped = run("select", dataset, *SELECT, *options, shell=">&-")
     assert [row["failure"] for row in json.loads(board.read_text())["rows"]] == [None]
     assert stopped.returncode == 74
     assert "standard output is closed" in stopped.stderr
 
 
-def test_a_stream_without_unicode_gets_the_table_and_valid_json(dataset: Path, tmp_path: Path) -> None:
-    options = (*SELECT, "--cache-dir", tmp_path / "store")
+def test_a_stream_without_unicode_gets_the_table_and_valid_json(dataset: Path, store: Path, tmp_path: Path) -> None:
+    options = (*SELECT, "--cache-dir", store)
     table = run("select", dataset, *options, PYTHONIOENCODING="latin-1")
     assert table.returncode == 0, table.stderr
     assert "plain.letters" in table.stdout

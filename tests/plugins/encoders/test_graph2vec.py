@@ -163,15 +163,12 @@ print(Graph2Vec().encode(graphs).tobytes().hex())
 
 @pytest.mark.slow
 def test_processes_agree_to_the_last_bit() -> None:
-    def run(hash_seed: str, threads: str) -> str:
-        environment = os.environ | {"PYTHONHASHSEED": hash_seed, "OMP_NUM_THREADS": threads}
-        done = subprocess.run(
-            [sys.executable, "-c", SCRIPT], env=environment, cwd=REPOSITORY, capture_output=True, text=True, check=True
-        )
-        assert not done.stderr
-        return done.stdout.strip()
-
-    assert {run("1", "1"), run("2", "4")} == {Graph2Vec().encode(POOL).tobytes().hex()}
+    other = os.environ | {"PYTHONHASHSEED": "2", "OMP_NUM_THREADS": "4"}
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT], env=other, cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+    assert not done.stderr
+    assert done.stdout.strip() == Graph2Vec().encode(POOL).tobytes().hex()
 
 
 @pytest.mark.parametrize("company", [[], ["vit_tiny_patch16_224"], ["convnext_atto", "efficientnet_b0", "vgg11"]])
