@@ -28,8 +28,11 @@ from modelselect.cli.terminal import complain, loaded_host
 SHIPPED: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
         "select": ("select", "Rank candidates for a dataset; fine-tune the top k. Without candidates, choose them."),
-        "predict": ("predict", "Predict the class of images or texts with a saved winner."),
-        "report": ("report", "Write a leaderboard as a web page, as Markdown or as a table; or push it to the Hub."),
+        "predict": ("predict", "Predict the class, the numbers or the labels of images or texts with a saved winner."),
+        "report": (
+            "report",
+            "Write a leaderboard as a web page, as Markdown, as a table or as a figure; or push it to the Hub.",
+        ),
         "benchmark": ("benchmark", "Judge estimators by known fine-tuning results."),
         "reproduce": ("reproduce", "Run a published experiment, and compare figures."),
         "features": ("features", "Compute features of a dataset, as select does."),

@@ -45,6 +45,7 @@ RESERVED_COMMANDS = (
     "doctor",
     "embed",
     "estimators",
+    "features",
     "history",
     "new",
     "plugins",

@@ -103,12 +103,12 @@ class Leaderboard(Ranking):
         try:
             with Path(path).open("rb") as file:  # perhaps a pipe or a device
                 content = file.read(LARGEST + 1)
-            text = content[:LARGEST].decode("utf-8")
+            if len(content) > LARGEST:
+                raise LeaderboardError(f"{source} has more than {LARGEST:,} bytes; {EXPECTED}")
+            text = content.decode("utf-8")
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else f"the content is not text ({error})"
             raise LeaderboardError(f"cannot read a leaderboard from {source}: {reason}; {EXPECTED}") from error
-        if len(content) > LARGEST:
-            raise LeaderboardError(f"{source} has more than {LARGEST:,} bytes; {EXPECTED}")
         return cls.from_json(text, source)
 
     def cells(self) -> tuple[list[str], list[list[str]]]:

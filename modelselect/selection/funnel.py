@@ -105,9 +105,10 @@ def select(dataset: Any, candidates: Any = None, **settings: Unpack[Keywords]) -
             and larger parts of the probe, and only those that may still be among the first go on; see
             docs/explanation/budget.md.
         rounds: whether to score all candidates on an eighth of the rows, the better half of them on a quarter, and so
-            on up to all rows, with at least three (or `top_k` and two) to the end. That takes 30 to 50% of the forward
-            passes, and usually finds the same first candidate; see docs/explanation/budget.md. The others are ranked
-            by fewer rows (`Row.probe_rows`). A later run without `rounds` goes on from there.
+            on up to all rows, with at least three (or `top_k` and two) to the end. That takes a third to two thirds of
+            the forward passes, the fewer the larger the pool, and usually finds the same first candidate; see
+            docs/explanation/budget.md. The others are ranked by fewer rows (`Row.probe_rows`). A later run without
+            `rounds` goes on from there.
         confidence: under a budget, the rounds end if more rows would keep the first place by score with this
             probability. And several candidates are fine-tuned only if the first is the best with a lower probability.
         costs: whether to measure latency, throughput and memory of each candidate on this device.

@@ -48,6 +48,6 @@ class BetterHalf(SuccessiveHalving):
         rung.reasons = {
             rung.standings.pool[i].id: f"place {place} of {len(order)}" for place, i in enumerate(order, start=1)
         }
-        if last or len(order) <= self._places:
-            return [], "scored on all rows" if last else "no more candidates than places to decide"
+        if last or not order:
+            return [], "scored on all rows"
         return [rung.standings.pool[i] for i in order[:kept]], f"the better {min(kept, len(order))} go on"

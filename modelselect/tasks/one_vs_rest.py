@@ -20,8 +20,8 @@ FEWEST = 2
 class OneVsRest(Estimator):
     """The mean score of an estimator over labels: each label is a task of two classes, to have it or not.
 
-    Rows of which a label is not known do not count for it, and neither does a label that fewer than two rows have, or
-    all but one. Statistics of the features are shared by all labels of which everything is known.
+    Rows where a label is not known do not count for it, and neither does a label that fewer than two rows have, or
+    all but one. Statistics of the features are shared by all labels that are known for every row.
 
     An estimator that takes sets of labels itself scores them at once. If labels are missing, it scores each label on
     the rows where it is known.

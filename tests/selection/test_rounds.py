@@ -51,6 +51,12 @@ def test_as_many_are_shown_all_rows_as_will_be_fine_tuned_and_two_more() -> None
     assert sum(row.probe_rows == most for row in board.rows) == 4
 
 
+def test_all_are_shown_all_rows_where_all_will_be_fine_tuned() -> None:
+    board = tune([0.1, 0.5], rounds=True, top_k=2)
+    assert {row.status for row in board.rows} == {"ok"}
+    assert run(CLEAR[:1], rounds=True).best.probe_rows == 480
+
+
 def test_resamples_are_those_that_were_asked_for() -> None:
     assert run(CLEAR, rounds=True).best.standard_error is None
     assert run(CLEAR, rounds=True, resamples=5).best.standard_error is not None

@@ -63,22 +63,23 @@ class ITM(Estimator):
             step starts from, `"rate"` for eta. None for `"first"` in the form `"code"` and `"rate"` in `"paper"`.
 
     Components: `itm` is the accuracy. With `anchor="pool"`: `distance`, and the accuracy at each of five ratios of the
-    base distance to it, of which the pool decides.
+    base distance to it; the pool decides which one counts.
 
     Limits: With few rows for validation, the accuracy is coarse, and many candidates tie. The score is random: single
     runs vary, and candidates with smaller differences than that cannot be distinguished.
 
     Code and paper: The authors' code is at https://github.com/BUAAHugeGun/ITM; it could not be read here, and the
     default follows an unofficial port of it, with which it agrees within its variation over seeds. In plain words, the
-    default measures how well a linear classifier generalises. Its step hardly moves a row: E E' / B has C eigenvalues
-    of about 1 / C where there are C classes, so that a row goes by a share of about eta / C towards its centre. With
+    default measures how well a linear classifier generalises. Its step hardly moves a row: E E' / B has as many
+    eigenvalues as there are classes, each about the inverse of their number, so a row goes by a share of about eta
+    divided by the number of classes towards its centre. With
     a rate of 0 instead of 0.5, the scores hardly change.
 
     Measured on the twelve embedded networks, eight datasets and 100 rows (150 iterations), the mean weighted Kendall
     correlation with fine-tuning is 0.41 for the default, 0.40 for `rate=0`, 0.50 for `rate=3`, 0.38 for
     `leak_labels=False`, 0.42 and 0.45 for centres by PCA and Laplacian, and 0.40 for five steps with the current E.
     `form="paper"` has 0.38, and 0.41 with the same rate for all; with 0 and 10 as the weight of the centres, that is
-    0.35 and 0.36. The largest of these differences, 0.09, is 1.2 standard errors: all are within chance. On 14 small
+    0.35 and 0.36. The largest of these differences, 0.09, is 1.2 standard errors. On 14 small
     networks, three datasets and 300 rows, with a linear probe as truth, it is 0.85 for the default, 0.84 for `rate=0`
     and 0.76 for `form="paper"` with the same rate for all.
 

@@ -45,7 +45,7 @@ class Persistence(Estimator):
             The default is the number of rows whose distances are all held at a time.
         sample_rows: size of a sample, at most `max_rows`; the paper uses 2,048 and 512.
         repeats: number of such samples; the components are their means. None: no samples up to `max_rows`, above it
-            five. A number: so many samples of any probe; if it has no more than `sample_rows` rows, each of several
+            five. A number: this many samples of any probe; if it has no more than `sample_rows` rows, each of several
             samples has half of them.
 
     Components: `H_sep`, `H_tight`, `H_ratio` = H_tight / H_sep, and `H_ratio_sd`, the standard deviation of H_ratio
@@ -152,11 +152,11 @@ class PersistenceSource(Persistence):
         max_rows: as in `Persistence`.
         sample_rows: as in `Persistence`.
         repeats: as in `Persistence`.
-        rows_per_class: a sample has so many rows for each source class, or more.
+        rows_per_class: a sample has this many rows for each source class, or more.
 
     Limits: Needs data like those of the pre-training, which the zoo or the user has to provide. A probe has 2,000 rows
     by default, two for each class of ImageNet, where hardly an edge is within a class: a warning says so. Give more,
-    for example `source=ms.Probe.of(dataset, size=10_000)`. It gives a candidate the same score for all targets, so it
+    for example `source_size=10_000` (`--source-size 10000`). It gives a candidate the same score for all targets, so it
     cannot find the best one for *this* target; and candidates with different source tasks are hardly comparable.
 
     Code and paper: The paper does not say how many rows of ImageNet it takes.
@@ -195,8 +195,8 @@ class PersistenceSource(Persistence):
         if n_classes < n_rows < _FEW_ROWS * n_classes:
             warnings.warn(
                 f"the source data have {n_rows} rows of {n_classes} classes, so few of each that hardly an edge is "
-                f"within a class; give {_FEW_ROWS} or more of each class: source=ms.Probe.of(dataset, "
-                f"size={self.rows_per_class * n_classes})",
+                f"within a class; give {_FEW_ROWS} or more of each class: "
+                f"source_size={self.rows_per_class * n_classes} (--source-size {self.rows_per_class * n_classes})",
                 ScoreWarning,
                 stacklevel=2,
             )

@@ -9,7 +9,7 @@ from modelselect.tasks import ACCURACY, CrossEntropy, Task
 
 
 class Classification(Task):
-    """One class for each row: a name, a number or a truth value; rows of which it is not known count as unlabelled."""
+    """One class for each row: a name, a number or a truth value; a row without a known class is unlabelled."""
 
     name = "classification"
     summary = "One class for each row."

@@ -92,7 +92,8 @@ _TWO_LETTERS = (
     "srssstsusvswtatetgthtitktltntotrtstttwtyugukuruzvevivowawoxhyiyozazhzu"
 )
 _LANGUAGES = frozenset({"multilingual", *re.findall("..", _TWO_LETTERS)})
-"""The codes of ISO 639-1, and the word for many languages. Codes of three letters are not told from other tags."""
+"""The codes of ISO 639-1, and the word for many languages. Codes of three letters look like other
+tags."""
 
 _IMAGE_TASKS = ("image-classification", "image-feature-extraction", "zero-shot-image-classification")
 _TEXT_TASKS = ("fill-mask", "sentence-similarity", "text-classification", "token-classification")
