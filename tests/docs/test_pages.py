@@ -32,15 +32,24 @@ def page_id(page: Path) -> str:
     return str(page.relative_to(REPOSITORY))
 
 
+@pytest.fixture(scope="module")
+def of_reproductions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One store for the pages that reproduce a paper: they share the forward passes and the trained heads."""
+    return tmp_path_factory.mktemp("store")
+
+
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MODELSELECT_SHARED", raising=False)  # readers have no lab
     monkeypatch.setenv("MODELSELECT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("MODELSELECT_ATLAS", str(tmp_path / "atlas.safetensors"))
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=page_id)
-def test_the_code_of_a_page_runs(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_code_of_a_page_runs(page: Path, of_reproductions: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if "ms.reproduce(" in page.read_text():
+        monkeypatch.setenv("MODELSELECT_CACHE", str(of_reproductions))
     module = ModuleType("a_readers_module")  # importable, so that what a page defines can be pickled
     monkeypatch.setitem(sys.modules, module.__name__, module)
     namespace = vars(module)

@@ -10,17 +10,19 @@ import pytest
 
 import modelselect as ms
 from modelselect.errors import Failure, PluginError
+from modelselect.evaluation.fine_tuning import VerificationTask
 from modelselect.evaluation.running import run
 from modelselect.host.host import get_host
 from modelselect.utils import progress
+from tests.selection.material import WorkersFor
 
 pytestmark = pytest.mark.usefixtures("cache")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("executor", ["local", "process"])
+@pytest.mark.parametrize("executor", ["local", WorkersFor(VerificationTask)], ids=["local", "process"])
 def test_a_log_says_scores_epochs_and_accuracies(
-    dataset: Path, executor: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    dataset: Path, executor: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(progress, "SILENCE_SECONDS", 0.0)
     monkeypatch.setattr(progress, "LINE_SECONDS", 0.02)

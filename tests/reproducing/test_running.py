@@ -112,9 +112,9 @@ def own_protocol(folder: Path) -> Protocol:
     )
 
 
-def test_a_protocol_of_ones_own_runs_at_its_own_scale_and_is_compared(tmp_path: Path) -> None:
+def test_a_protocol_of_ones_own_runs_at_its_own_scale_and_is_compared(tmp_path: Path, shared_store: Path) -> None:
     protocol = own_protocol(tmp_path)
-    found = ms.reproduce(protocol, cache_dir=tmp_path / "store", device="cpu", progress=False)
+    found = ms.reproduce(protocol, cache_dir=shared_store, device="cpu", progress=False)
     figure = found.figure("LogME")
     assert figure.ours is not None
     assert figure.published == 0.5
@@ -131,25 +131,25 @@ def test_a_protocol_of_ones_own_runs_at_its_own_scale_and_is_compared(tmp_path: 
         {d: {f"embedded:{m}": 0.0 for m in ("plain.random", "resnet.textures")} for d in ("one", "two")},
         estimators="logme",
         probe_size=None,
-        cache_dir=tmp_path / "store",
+        cache_dir=shared_store,
         device="cpu",
         progress=False,
     )
     assert scores["plain"].ours == expected.scores["logme"]["one"]["embedded:plain.random"]
 
 
-def test_published_means_are_of_the_datasets_that_were_run(tmp_path: Path) -> None:
+def test_published_means_are_of_the_datasets_that_were_run(tmp_path: Path, shared_store: Path) -> None:
     protocol = own_protocol(tmp_path)
     assert protocol.truth is not None
     known = {"one": protocol.truth.accuracies["one"]}
     part = replace(protocol, truth=replace(protocol.truth, accuracies=known))
-    found = ms.reproduce(part, cache_dir=tmp_path / "store", device="cpu", progress=False)
+    found = ms.reproduce(part, cache_dir=shared_store, device="cpu", progress=False)
     assert found.figure("LogME").published == 0.4
     assert "No accuracies are known on two." in found.notes
 
 
-def test_figures_are_written_and_plotted(tmp_path: Path) -> None:
-    found = ms.reproduce(own_protocol(tmp_path), cache_dir=tmp_path / "store", device="cpu", progress=False)
+def test_figures_are_written_and_plotted(tmp_path: Path, shared_store: Path) -> None:
+    found = ms.reproduce(own_protocol(tmp_path), cache_dir=shared_store, device="cpu", progress=False)
     for name in ("figures.md", "figures.csv", "figures.json", "figures.txt"):
         found.save(tmp_path / name)
     assert "| LogME | mean |" in (tmp_path / "figures.md").read_text()

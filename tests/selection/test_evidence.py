@@ -14,7 +14,17 @@ from modelselect.history import History
 from tests.estimators.test_resampling import Columns
 from tests.selection.budgeted import CLOSE, run
 
-pytestmark = pytest.mark.usefixtures("cache")
+
+@pytest.fixture(scope="module")
+def shared_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("store")
+
+
+@pytest.fixture(autouse=True)
+def one_store(shared_store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One for all tests: they rank the same images, each with a history of its own."""
+    monkeypatch.setenv("MODELSELECT_CACHE", str(shared_store))
+
 
 RECIPE = ms.FineTuning(epochs=2, batch_size=20, backbone_learning_rate=1e-3, head_learning_rate=1e-2)
 POOL = ["embedded:resnet.*", "embedded:plain.*", "embedded:vit.letters", "embedded:mobilenet.*"]

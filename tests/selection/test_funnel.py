@@ -51,12 +51,6 @@ def test_two_runs_with_one_seed_are_identical(dataset: Path, tmp_path: Path) -> 
     assert boards[0].provenance["from_store"] == 0
 
 
-def test_the_executor_does_not_change_the_answer(dataset: Path, tmp_path: Path) -> None:
-    local = rank(dataset, SOME, cache_dir=tmp_path / "local")
-    isolated = rank(dataset, SOME, cache_dir=tmp_path / "process", executor="process")
-    assert isolated == local
-
-
 def test_a_second_run_takes_everything_from_the_store(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = rank(dataset, SOME, top_k=1, fine_tuning=QUICK)
 
