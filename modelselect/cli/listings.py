@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from modelselect.store.store import Store
 
 _SEARCH_COLUMNS = (
-    "parameters", "source_accuracy", "license", "context_length", "languages", "downloads", "library", "gated",
-    "weights", "scan", "source_dataset", "input_size",
+    "parameters", "source_accuracy", "license", "downloads", "library", "gated", "weights", "scan", "context_length",
+    "languages", "source_dataset", "input_size",
 )  # fmt: skip
 """The most important first. `search` shows those that some candidate has a value for, as far as they fit."""
 

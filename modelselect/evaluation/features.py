@@ -93,7 +93,7 @@ def features(
     >>> images = np.random.default_rng(0).integers(0, 256, (12, 32, 32, 3), dtype=np.uint8)
     >>> evidence = ms.features((images, [0, 1] * 6), "embedded:resnet.letters", progress=False)
     >>> evidence.features.shape, evidence.labels.shape, evidence.features.dtype
-    ((12, 64), (12,), dtype('float32'))
+    ((10, 32), (10,), dtype('float32'))
     """
     wanted = _checked(fields)
     asked = replace(Settings.of("features", settings, _REFUSED), history=False)

@@ -22,7 +22,6 @@ from modelselect.executor import Executor
 from modelselect.extraction.devices import Compute, check_precision, choose_device, free_memory
 from modelselect.extraction.inputs import InputCache
 from modelselect.history.history import History, open_history, open_or_warn
-from modelselect.host.defaults import UNLABELLED_ESTIMATORS
 from modelselect.host.host import Host, get_host
 from modelselect.host.lookup import ALL_ESTIMATORS, choose_estimators, registered, target_kind, task_of
 from modelselect.probe.probe import DEFAULT_HOLDOUT, Probe
@@ -93,11 +92,10 @@ class Request:
             split=settings.split,
             targets=target_kind(host, settings.task),
         )
-        estimators = settings.estimators
-        if estimators is None and probe.targets is None:
-            estimators = UNLABELLED_ESTIMATORS
         task = task_of(host, settings.task, probe)
-        chosen = adapted(task, choose_estimators(host, estimators), every=settings.estimators == ALL_ESTIMATORS)
+        chosen = adapted(
+            task, choose_estimators(host, settings.estimators), every=settings.estimators == ALL_ESTIMATORS
+        )
         named = {estimator.name for estimator in chosen}
         if settings.fine_tunes and probe.holdout is None:
             asked = f"top_k={settings.top_k}" if settings.top_k else f"tune={settings.tune}"

@@ -10,9 +10,6 @@ DEFAULT_ESTIMATORS = ("evidence",)
 a history, it agrees better with measured accuracies than the number of parameters, the mean rank of `etran`, `knn` and
 `logme`, and `fennec`, in the mean over the benchmarks of docs/explanation/default-estimators.md."""
 
-UNLABELLED_ESTIMATORS = ("rankme", "energy")
-"""`select()` ranks by the mean rank of these if no row has a label. They look at the spread of the features alone."""
-
 AUTO = "auto"
 """The task that is read from the labels of the dataset."""
 

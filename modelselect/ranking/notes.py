@@ -17,8 +17,9 @@ GUESSING = (
 """The note where no accuracy on the probe is above what guessing gives."""
 
 UNLABELLED = (
-    "No row has a label, so candidates are ranked by how rich their features are, and not by how well they fit a task. "
-    "Label some rows for a ranking that means more."
+    "No row has a label, so candidates are ranked by what is known of them, and not by how well their features fit a "
+    'task. Label some rows, or rank by the spread of the features alone: estimators="rankme,energy" (--estimators '
+    "rankme,energy)."
 )
 """The note where all rows are unlabelled."""
 

@@ -206,10 +206,11 @@ def telling_apart(board: Ranking, kept: Kept = NOTHING_KEPT) -> str | None:
         return "To tell them apart, label more rows. Any of them is a good choice, and the first is the safest one."
     name, few = called[board.rows.index(smallest)], short_number(smallest.parameters)
     text = f"To tell them apart, label more rows. Or take the smallest, {name} with {few} parameters"
-    changes = {"-c": [smallest.candidate.unversioned_id], "--top-k": ["1"], "--save": ["smallest"]}
+    identifier, alone = smallest.candidate.unversioned_id, 1
     if smallest.candidate.zoo == OWN_MODULES:
         return f"{text}."
-    return _step(text, f"candidates={smallest.candidate.unversioned_id!r}, top_k=1", board, changes)
+    changed = {"-c": [identifier], "--top-k": [str(alone)], "--save": ["smallest"]}
+    return _step(text, f"candidates={identifier!r}, top_k={alone}", board, changed)
 
 
 TOLD_APART = 3

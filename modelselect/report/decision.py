@@ -117,7 +117,7 @@ def tiles(subject: Subject) -> list[Tile]:
     title = subject.board.metric[:1].upper() + subject.board.metric[1:]
     guessing = "" if subject.board.chance is None else f"guessing reaches {subject.board.chance:.0%}"
     if best.verified_accuracy is None:
-        accuracy = Tile(title, UNKNOWN, "not measured: fine-tune with top_k (--top-k)")
+        accuracy = Tile(title, UNKNOWN, "not measured: fine-tune with top_k= (--top-k)")
     else:
         low, high = best.verified_interval or (None, None)
         interval = "" if low is None or high is None else f"95% interval {low:.1%} to {high:.1%}"

@@ -41,8 +41,7 @@ def select(dataset: Any, candidates: Any = None, **settings: Unpack[Keywords]) -
             of these. None chooses them: from those that the environment variable `MODELSELECT_POOL` names, else from
             the pools for such rows (`pools()`), the most promising within `max_download` and `max_time`.
         estimators: names or instances to rank by, or `"all"`; None for the default, `"evidence"`: scores of the probe,
-            the transfer history and facts about the candidates as pieces of evidence. Where no row has a label, the
-            default is `rankme` and `energy`, which need none. With several, `score` is the mean
+            the transfer history and facts about the candidates as pieces of evidence. With several, `score` is the mean
             normalised rank (0 last, 1 first). Static baselines such as the number of parameters are always shown, and
             rank only if they are named.
         top_k: number of the best candidates to fine-tune. Their accuracy on held-out rows then orders them. These rows

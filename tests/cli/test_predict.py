@@ -49,8 +49,9 @@ def winner(here: Path) -> str:
 
 
 def test_unreadable_files_are_named_and_only_nothing_at_all_is_a_failure(
-    capsys: pytest.CaptureFixture[str], dataset: Path, winner: str
+    capsys: pytest.CaptureFixture[str], dataset: Path, winner: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
     Path("bad.png").write_bytes(b"no image")
     code, out, err = run(capsys, "predict", winner, dataset / "dark" / "0.png", "bad.png", "missing.png")
     assert code == 0

@@ -564,7 +564,7 @@ def test_max_pixels_is_a_whole_number_of_pixels_and_needs_rows_to_read(tmp_path:
     for wrong in (0, -1, 1.5, True):
         with pytest.raises(DatasetError, match="max_pixels is"):
             Probe.of(root, max_pixels=wrong)  # type: ignore[arg-type]
-    with pytest.raises(DatasetError, match="max_pixels= cannot apply"):
+    with pytest.raises(DatasetError, match="max_pixels= and targets= cannot apply"):
         Probe.of(Probe.of(root), max_pixels=5)
 
 

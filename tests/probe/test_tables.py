@@ -494,8 +494,12 @@ def test_one_hot_columns_are_labels_with_the_names_of_the_columns(tmp_path: Path
     assert "are one-hot" in probe.remarks[0]
 
 
-def test_columns_of_several_labels_are_not_read_as_one_hot(tmp_path: Path) -> None:
+def test_columns_of_several_labels_are_sets_of_labels_and_not_one_hot(tmp_path: Path) -> None:
     rows = "".join(f"text number {i},{i % 2},{i % 3 == 0:d}\n" for i in range(9))
     given = written(tmp_path / "t.csv", "text,toxic,rude\n" + rows)
-    assert "no label column found" in refusal(given)
-    assert len(Probe.of(given, label="toxic")) == 9
+    probe = Probe.of(given)
+    assert probe.target_kind == "label_sets"
+    assert probe.targets is not None
+    assert probe.targets.shape == (9, 2)
+    assert not any("one-hot" in remark for remark in probe.remarks)
+    assert Probe.of(given, label="toxic").target_kind == "classes"

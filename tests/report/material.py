@@ -58,6 +58,7 @@ def evil_board() -> ms.Leaderboard:
             latency_ms=20.0 - index,
             throughput=100.0 + index,
             memory_bytes=10**7 * (1 + index % 3),
+            training_memory_bytes=10**8 * (1 + index % 2),
             stopped=f"{EVIL} the budget ended" if index == 9 else None,
             confusion=((0, 0, 40), (0, 1, 3), (1, 1, 50), (2, 3, 7)) if index == 0 else (),
             mistakes=((5, f"{EVIL}.png", 0, 1), (9, "b.png", 2, 3)) if index == 0 else (),

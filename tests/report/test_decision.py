@@ -65,7 +65,7 @@ def test_a_fact_that_is_not_known_is_a_dash_with_the_way_to_get_it() -> None:
     found = {tile.name: (tile.value, tile.note) for tile in decision(subject(row("a", 1, 2.0))).tiles}
     assert list(found) == ["Accuracy", "Size", "Latency", "Licence"]
     assert {value for value, _ in found.values()} == {"–"}
-    assert "--top-k 3" in found["Accuracy"][1]
+    assert "--top-k" in found["Accuracy"][1]
     assert "--costs" in found["Latency"][1]
     known = row("a", 1, 2.0, parameters=11_000_000, latency_ms=12.34, license="mit", download_bytes=44_000_000)
     tiles = {tile.name: tile.value for tile in decision(subject(known)).tiles}

@@ -103,19 +103,15 @@ def test_bare_modules_rank_with_the_zoos(dataset: Path) -> None:
     assert all("nce" in row.scores for name, row in rows.items() if name.startswith("Small"))
 
 
-def test_rows_without_any_label_are_ranked_by_what_needs_none_and_the_board_says_so() -> None:
+def test_the_board_says_that_no_row_has_a_label_and_what_needs_none() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3), dtype=np.uint8)
     board = ms.select((pixels, None), "embedded:plain*", progress=False)
     assert len(board.ranked) == 2
-    assert {"rankme", "energy"} <= set(board.estimators)
-    assert "evidence" not in board.estimators
+    assert board.estimators[0] == "evidence"
     assert UNLABELLED in remarks_of(board)
-    named = ms.select((pixels, None), "embedded:plain*", estimators="rankme", progress=False)
-    assert [row.scores["rankme"] for row in named.rows] == [
-        next(row.scores["rankme"] for row in board.rows if row.candidate == other.candidate) for other in named.rows
-    ]
+    named = ms.select((pixels, None), "embedded:plain*", estimators="rankme,energy", progress=False)
+    assert {name for row in named.ranked for name in row.scores} >= {"rankme", "energy"}
     some = ms.select((pixels, [0, 1, *[-1] * 38]), "embedded:plain*", progress=False)
-    assert "evidence" in some.estimators
     assert UNLABELLED not in remarks_of(some)
 
 

@@ -223,6 +223,12 @@ class Ordinal(Sound):
         return {self.name: super().score(evidence)[self.name] + 1e-3 * float(evidence.statistics.means[0, 0])}
 
 
+class Promising(Sound):
+    """Says that it takes numbers, and raises when it gets some."""
+
+    targets = frozenset({"classes", "numbers"})
+
+
 class LowerIsBetter(Sound):
     def score(self, evidence: Evidence) -> Mapping[str, float]:
         return {self.name: -super().score(evidence)[self.name]}
@@ -246,6 +252,7 @@ BROKEN: Mapping[str, ms.Estimator] = {
     "finite_or_error_with_constant_columns": Inverting(),
     "finite_or_error_with_duplicate_columns": Inverting(),
     "finite_or_error_with_equal_rows": Inverting(),
+    "scores_every_kind_of_labels_that_it_takes": Promising(),
     "one_class_is_an_error": AnyClasses(),
     "finite_or_error_with_singleton_classes": NotFinite(),
     "gaps_in_labels_do_not_matter": Counting(),

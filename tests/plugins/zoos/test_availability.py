@@ -14,6 +14,8 @@ NEEDS = {
     "directory": ("torch", "timm", "transformers"),
     "embedded": ("torch",),
     "hub": ("huggingface_hub", "torch", "timm", "transformers"),
+    "layer": (),
+    "pytorchcv": (),
     "timm": ("timm",),
     "torchvision": ("torchvision",),
 }

@@ -128,7 +128,10 @@ def test_what_cannot_be_asked_is_told_before_anything_is_asked(hub: Hub, query: 
     assert hub.requests == []
 
 
-def test_the_command_line_shows_what_the_hub_knows(shelf: Hub, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_line_shows_what_the_hub_knows(
+    shelf: Hub, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
     with pytest.raises(SystemExit) as stopped:
         app.main(["search", "hub:?author=lab"])
     assert not stopped.value.code
