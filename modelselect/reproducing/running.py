@@ -60,7 +60,7 @@ def reproduce(
         seeds: number of probes; None for the number in the protocol.
         download: whether candidates and datasets may be downloaded.
         proxy: the candidate whose features describe each dataset, for methods that read them (`fennec`, `rsa`, `dds`);
-            None for that of the protocol, else the default one.
+            None for those of the protocol, else the default one.
         settings: keywords of `select()`: device, executor, cache_dir, trust_remote_code, seed, batch_size, precision,
             compile, progress.
 
@@ -75,7 +75,8 @@ def reproduce(
     0.9703
     """
     chosen = get_host().protocol(protocol) if isinstance(protocol, str) else protocol
-    chosen = chosen if proxy is None else replace(chosen, proxy=proxy)
+    if proxy is not None:
+        chosen = replace(chosen, proxy=proxy, methods=tuple(replace(method, proxy=None) for method in chosen.methods))
     if scale not in SCALES:
         raise InvalidInputError(f"scale is {scale!r}; expected one of {', '.join(SCALES)}")
     if seeds is not None and (not isinstance(seeds, int) or seeds < 1):

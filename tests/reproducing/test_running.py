@@ -182,3 +182,12 @@ def test_accuracies_are_measured_where_no_truth_is_known_and_each_row_has_its_pr
     assert truth["fine_tuning"]["head_learning_rate"] == "tied"
     points = [found.points[label]["one"] for label in ("letters", "shapes")]
     assert {m: score for m, (score, _) in points[0].items()} != {m: score for m, (score, _) in points[1].items()}
+
+
+def test_the_proxy_of_the_caller_wins_over_that_of_a_row(tmp_path: Path) -> None:
+    methods = (Method("own", "rsa", proxy="embedded:plain.letters"), Method("default", "rsa"))
+    protocol = replace(own_protocol(tmp_path), methods=methods, published=(), measures=("kendall",))
+    found = ms.reproduce(
+        protocol, proxy="embedded:mobilenet.shapes", cache_dir=tmp_path / "store", device="cpu", progress=False
+    )
+    assert found.points["own"] == found.points["default"]
