@@ -23,7 +23,7 @@ def reproduce(
     seeds: Annotated[
         int | None, typer.Option(help="Probes to draw, for means and deviations.", show_default="as published")
     ] = None,
-    download: Annotated[bool, typer.Option("--download", help="Download candidates and datasets.")] = False,
+    download: Annotated[bool, typer.Option("--download", help="Download candidates, datasets and proxies.")] = False,
     proxy: Annotated[
         str | None,
         typer.Option(help="The candidate that describes datasets to fennec, rsa and dds.", show_default="as published"),

@@ -191,3 +191,14 @@ def test_the_proxy_of_the_caller_wins_over_that_of_a_row(tmp_path: Path) -> None
         protocol, proxy="embedded:mobilenet.shapes", cache_dir=tmp_path / "store", device="cpu", progress=False
     )
     assert found.points["own"] == found.points["default"]
+
+
+def test_without_download_no_proxy_is_loaded_that_is_not_here(tmp_path: Path) -> None:
+    away = "timm:vit_base_patch14_dinov2.lvd142m"
+    methods = (Method("here", "rsa", proxy="embedded:plain.letters"), Method("away", "rsa", proxy=away))
+    protocol = replace(own_protocol(tmp_path), methods=methods, published=(), measures=("kendall",))
+    found = ms.reproduce(protocol, cache_dir=tmp_path / "store", device="cpu", progress=False)
+    assert list(found.points) == ["here"]
+    assert any(note.startswith(f"No figure of away: its proxy {away} has to be downloaded") for note in found.notes)
+    with pytest.raises(InvalidInputError, match=rf"every method of own .*{away}\. Add download=True"):
+        ms.reproduce(protocol, proxy=away, cache_dir=tmp_path / "store", device="cpu", progress=False)
