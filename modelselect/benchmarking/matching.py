@@ -164,12 +164,11 @@ def _differences(models: Mapping[str, float], alike: Mapping[str, list[str]], id
         return ""
     model, keys = next(iter(near.items()))
     asked, given = _parts(model), [_parts(key) for key in keys]
-    differ = [
-        f"the {part} ({value or 'none'}, not {' or '.join(dict.fromkeys(others)) or 'none'})"
-        for part in ("zoo", "tag", "revision")
-        if (value := getattr(asked, part)) not in (others := [getattr(each, part) or "none" for each in given])
-        and (value or part == "tag")
-    ]
+    differ = []
+    for part in ("zoo", "tag", "revision"):
+        value, *others = [getattr(each, part) or "none" for each in (asked, *given)]
+        if value not in others and (value != "none" or part == "tag"):
+            differ.append(f"the {part} ({value}, not {' or '.join(dict.fromkeys(others))})")
     what = " and ".join(differ) or "nothing but their number: name one of them"
     return f" {model!r} and {listed_names(keys)} have the same architecture, and differ in {what}."
 

@@ -71,6 +71,12 @@ def test_the_error_says_which_part_of_a_name_differs(model: str, candidate: str,
         match(Truth({"d": {model: 0.1, "vgg11": 0.2}}), ["d"], candidates)
 
 
+def test_names_without_a_tag_do_not_differ_in_the_tag() -> None:
+    candidates = [Candidate("directory", "a/resnet18"), Candidate("directory", "b/resnet18")]
+    with pytest.raises(InvalidInputError, match="differ in nothing but their number: name one of them"):
+        match(Truth({"d": {"ResNet-18": 0.1, "vgg11": 0.2}}), ["d"], candidates)
+
+
 def test_the_same_weights_are_known_by_the_tag_of_each_zoo() -> None:
     candidates = [Candidate("timm", "resnet50.tv_in1k"), Candidate("timm", "resnet34.tv_in1k")]
     truth = {"d": {"torchvision:resnet50.IMAGENET1K_V1": 0.1, "resnet34.IMAGENET1K_V1": 0.2, "resnet50.a1": 0.3}}
