@@ -36,7 +36,7 @@ def features(
 ) -> None:
     """Compute features of a dataset, as select does."""
     from modelselect.candidates.candidate import Candidate
-    from modelselect.cli.terminal import check_writable, note, print_listing
+    from modelselect.cli.terminal import check_plot, check_writable, note, print_listing
     from modelselect.errors import InvalidInputError
     from modelselect.evaluation import features as evaluation
     from modelselect.report.names import short_names
@@ -45,7 +45,7 @@ def features(
     if output is not None and output.suffix != SUFFIX:
         raise InvalidInputError(f"--output {str(output)!r} ends in {output.suffix!r}; expected {SUFFIX}")
     check_writable(output, "--output")
-    check_writable(plot, "--plot")
+    check_plot(plot)
     check_plane(plane)
     settings = meant(options, FeatureKeywords)
     wanted = (*evaluation.USUAL_FIELDS, *(("source_features", "source_labels") if "source" in settings else ()))
