@@ -11,10 +11,11 @@ setting that restores the paper's form, as `name=value`, or says that nothing re
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import Field, fields
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -228,14 +229,20 @@ what was expected. An unknown keyword raises `TypeError`.
 """
 
 
+def first_face(face: str, name: str, faces: Mapping[str, Sequence[str]]) -> str:
+    """The first face that gives the same object by this name; two faces may use one name for different things."""
+    value = getattr(importlib.import_module(face), name)
+    others = (other for other, listed in faces.items() if name in listed)
+    return next(other for other in others if getattr(importlib.import_module(other), name) is value)
+
+
 def names() -> str:
     """The page of the public names, by the package to import them from."""
     faces = api.faces()
-    homes = {name: face for face, listed in reversed(faces.items()) for name in listed}
 
     def row(face: str, name: str) -> str:
-        elsewhere = face != homes[name]
-        said = f"as in `{homes[name]}`" if elsewhere else api.summary(face, name).replace("|", chr(92) + "|")
+        home = first_face(face, name, faces)
+        said = f"as in `{home}`" if face != home else api.summary(face, name).replace("|", chr(92) + "|")
         return f"| `{name}` | {said} |\n"
 
     sections = "".join(

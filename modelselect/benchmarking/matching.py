@@ -19,8 +19,9 @@ def match(truth: Truth, datasets: Sequence[str], candidates: Sequence[Candidate]
     A model of the truth matches a candidate by the candidate's id, the id without the revision, the name, or the last
     part of a name that is a path. A name without a tag that matches nothing so matches a candidate by the architecture
     alone, whatever the zoo, the tag, capitals and separators, if only one candidate has it: `DenseNet-121` is
-    `torchvision:densenet121.IMAGENET1K_V1`. A name with a tag matches a candidate of another zoo that has the same
-    weights under that zoo's tag: `torchvision:resnet50.IMAGENET1K_V1` is `timm:resnet50.tv_in1k`. Notes say so.
+    `torchvision:densenet121.IMAGENET1K_V1`. A name with a tag and without a revision matches a candidate of another zoo
+    if the two are known to be the same weights: `torchvision:resnet50.IMAGENET1K_V1` is `timm:resnet50.tv_in1k`, and
+    `hub:timm/resnet50.a1_in1k` is `timm:resnet50.a1_in1k`. Notes say so.
 
     Raises:
         InvalidInputError: the truth lacks a dataset, or knows fewer than two of the candidates on one; or a name
@@ -48,7 +49,7 @@ def match(truth: Truth, datasets: Sequence[str], candidates: Sequence[Candidate]
                 )
             if not meant:
                 named = _parts(model)
-                near = same_weights.get((named.plain, named.weights), []) if named.tag else alike.get(named.plain, [])
+                near = _in_another_zoo(model, same_weights) if named.tag else alike.get(named.plain, [])
                 if len(near) != 1 or near[0] in ids.values() or _exact(truth.accuracies[dataset], keys, near[0]):
                     continue
                 meant = near
@@ -112,11 +113,6 @@ class _Parts(NamedTuple):
     tag: str
     revision: str
 
-    @property
-    def weights(self) -> str:
-        """The tag, the same for the same weights in every zoo."""
-        return _SAME_TAGS.get(self.tag.lower(), self.tag.lower())
-
 
 def _parts(name: str) -> _Parts:
     """The parts of a name.
@@ -134,14 +130,40 @@ def _parts(name: str) -> _Parts:
     return _Parts(zoo if colon else "", re.sub(r"[^a-z0-9]", "", architecture.lower()), tag, revision)
 
 
-def _by_weights(candidates: Sequence[Candidate]) -> dict[tuple[str, str], list[str]]:
-    """The candidate ids of each architecture with each weights."""
-    found: dict[tuple[str, str], list[str]] = {}
+def _weights(name: str) -> tuple[str, str, str] | None:
+    """What a name has in common with the names of the same weights in other zoos; None if nothing is known of that.
+
+    timm publishes its weights in its zoo and on the Hub. A fork on the Hub and a folder may hold other weights.
+
+    >>> _weights("torchvision:resnet50.IMAGENET1K_V1") == _weights("timm:resnet50.tv_in1k@a1")
+    True
+    >>> _weights("hub:timm/resnet50.a1_in1k") == _weights("timm:resnet50.a1_in1k")
+    True
+    >>> _weights("hub:someone/resnet50.a1_in1k")
+    """
+    named = _parts(name)
+    zoo = "timm" if name.startswith(("hub:timm/", "timm/")) else named.zoo
+    if not named.tag or (zoo == named.zoo and "/" in name) or zoo not in ("", "timm", "torchvision"):
+        return None
+    tag = _SAME_TAGS.get(named.tag.lower(), named.tag.lower())
+    return named.plain, tag, "" if tag in _SAME_TAGS.values() else zoo
+
+
+def _by_weights(candidates: Sequence[Candidate]) -> dict[tuple[str, str, str], list[str]]:
+    """The candidate ids of each weights that are known in several zoos."""
+    found: dict[tuple[str, str, str], list[str]] = {}
     for candidate in candidates:
-        named = _parts(candidate.id)
-        if named.tag:
-            found.setdefault((named.plain, named.weights), []).append(candidate.id)
+        if (weights := _weights(candidate.id)) is not None:
+            found.setdefault(weights, []).append(candidate.id)
     return found
+
+
+def _in_another_zoo(name: str, by_weights: Mapping[tuple[str, str, str], list[str]]) -> list[str]:
+    """The candidate ids of the weights that a name without a revision means, in other zoos than the name's."""
+    named, weights = _parts(name), _weights(name)
+    if weights is None or named.revision:
+        return []
+    return [key for key in by_weights.get(weights, []) if _parts(key).zoo != named.zoo]
 
 
 def _alike(candidates: Sequence[Candidate]) -> dict[str, list[str]]:
@@ -164,12 +186,11 @@ def _differences(models: Mapping[str, float], alike: Mapping[str, list[str]], id
         return ""
     model, keys = next(iter(near.items()))
     asked, given = _parts(model), [_parts(key) for key in keys]
-    differ = [
-        f"the {part} ({value or 'none'}, not {' or '.join(dict.fromkeys(others)) or 'none'})"
-        for part in ("zoo", "tag", "revision")
-        if (value := getattr(asked, part)) not in (others := [getattr(each, part) or "none" for each in given])
-        and (value or part == "tag")
-    ]
+    differ = []
+    for part in ("zoo", "tag", "revision"):
+        value, *others = [getattr(each, part) or "none" for each in (asked, *given)]
+        if value not in others and (value != "none" or part == "tag"):
+            differ.append(f"the {part} ({value}, not {' or '.join(dict.fromkeys(others))})")
     what = " and ".join(differ) or "nothing but their number: name one of them"
     return f" {model!r} and {listed_names(keys)} have the same architecture, and differ in {what}."
 

@@ -98,7 +98,7 @@ def benchmark(
     from modelselect.benchmarking.measures import find_measure
     from modelselect.benchmarking.table import check_suffix
     from modelselect.benchmarking.truth import write_truth
-    from modelselect.cli.terminal import check_writable, note
+    from modelselect.cli.terminal import check_plot, check_writable, note
     from modelselect.errors import InvalidInputError
     from modelselect.store.files import write_text
 
@@ -107,7 +107,7 @@ def benchmark(
         check_suffix(path)
         check_writable(path, "--output")
     check_writable(save_truth, "--save-truth")
-    check_writable(plot, "--plot")
+    check_plot(plot)
     if plot_kind not in PLOTS:
         raise InvalidInputError(f"--plot-kind is {plot_kind!r}; expected one of {', '.join(PLOTS)}")
     columns = _columns(column)

@@ -11,6 +11,7 @@ from modelselect.cli.options import JsonFlag, VerboseFlag, meant, with_settings
 from modelselect.evaluation.settings import FeatureKeywords
 
 if TYPE_CHECKING:
+    from modelselect.candidates.candidate import Candidate
     from modelselect.evidence.evidence import Evidence
 
 SUFFIX = ".npz"
@@ -35,8 +36,7 @@ def features(
     **options: Any,
 ) -> None:
     """Compute features of a dataset, as select does."""
-    from modelselect.candidates.candidate import Candidate
-    from modelselect.cli.terminal import check_writable, note, print_listing
+    from modelselect.cli.terminal import check_plot, check_writable, note, print_listing
     from modelselect.errors import InvalidInputError
     from modelselect.evaluation import features as evaluation
     from modelselect.report.names import short_names
@@ -45,14 +45,12 @@ def features(
     if output is not None and output.suffix != SUFFIX:
         raise InvalidInputError(f"--output {str(output)!r} ends in {output.suffix!r}; expected {SUFFIX}")
     check_writable(output, "--output")
-    check_writable(plot, "--plot")
+    check_plot(plot)
     check_plane(plane)
     settings = meant(options, FeatureKeywords)
     wanted = (*evaluation.USUAL_FIELDS, *(("source_features", "source_labels") if "source" in settings else ()))
     found = evaluation.features(dataset, list(candidates), fields=wanted, **settings)
-    parts = [key.partition("@")[0].partition(":") for key in found]
-    called = short_names([Candidate(zoo, name) for zoo, _, name in parts])
-    shown = dict(zip(called, found.values(), strict=True))
+    shown = dict(zip(short_names([_candidate(key) for key in found]), found.values(), strict=True))
     if output is not None:
         _write(output, shown)
         note(f"arrays written to {output}", settings)
@@ -61,6 +59,15 @@ def features(
         note(f"plot written to {plot}", settings)
     listed = [{"candidate": key, **_shapes(evidence)} for key, evidence in found.items()]
     print_listing(listed, ["candidate", "rows", "feature_dim", "source_classes"], as_json)
+
+
+def _candidate(key: str) -> Candidate:
+    """The candidate of an id, `zoo:name[@revision]`."""
+    from modelselect.candidates.candidate import Candidate
+
+    zoo, _, rest = key.partition(":")
+    name, _, revision = rest.partition("@")
+    return Candidate(zoo, name, revision or None)
 
 
 def _shapes(evidence: Evidence) -> dict[str, int | None]:

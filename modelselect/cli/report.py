@@ -53,11 +53,12 @@ def report(
     private: Annotated[bool, typer.Option("--private", help="Make a new repository on the Hub private.")] = False,
 ) -> None:
     """Write a leaderboard as a web page, as Markdown, as a table or as a figure; or push it to the Hub."""
-    from modelselect.cli.terminal import check_writable
+    from modelselect.cli.terminal import check_plot
     from modelselect.errors import InvalidInputError
     from modelselect.leaderboard.leaderboard import Leaderboard
     from modelselect.store.files import write_text
 
+    check_plot(plot)
     name = source.removeprefix(history.HUB)
     board = Leaderboard.load(source) if name == source else Leaderboard.from_hub(name)
     if script is not None:
@@ -66,7 +67,6 @@ def report(
     if plot is not None:
         if plot_kind not in PLOTS:
             raise InvalidInputError(f"--plot-kind is {plot_kind!r}; expected one of {', '.join(PLOTS)}")
-        check_writable(plot, "--plot")
         board.plot(kind=plot_kind).savefig(plot, dpi=110)
         typer.echo(f"plot written to {plot}", err=True)
         if output is None and push is None:

@@ -23,7 +23,7 @@ def reproduce(
     seeds: Annotated[
         int | None, typer.Option(help="Probes to draw, for means and deviations.", show_default="as published")
     ] = None,
-    download: Annotated[bool, typer.Option("--download", help="Download candidates and datasets.")] = False,
+    download: Annotated[bool, typer.Option("--download", help="Download candidates, datasets and proxies.")] = False,
     proxy: Annotated[
         str | None,
         typer.Option(help="The candidate that describes datasets to fennec, rsa and dds.", show_default="as published"),
@@ -48,14 +48,14 @@ def reproduce(
         _list(as_json)
         return
     from modelselect.cli.streams import answering, say_json
-    from modelselect.cli.terminal import check_writable, console, note
+    from modelselect.cli.terminal import check_plot, check_writable, console, note
     from modelselect.reproducing import running
     from modelselect.reproducing.reproduction import check_suffix
 
     for path in output or []:
         check_suffix(path)
         check_writable(path, "--output")
-    check_writable(plot, "--plot")
+    check_plot(plot)
     settings = meant(options, RunKeywords)
     found: Reproduction = running.reproduce(name, scale=scale, seeds=seeds, download=download, proxy=proxy, **settings)
     for path in output or []:

@@ -36,6 +36,26 @@ def check_writable(path: Path | None, option: str = "--json") -> None:
         )
 
 
+FIGURES = (".png", ".svg", ".pdf")
+"""Endings of the files that a figure is written into."""
+
+
+def check_plot(path: Path | None, option: str = "--plot") -> None:
+    """Raises `InvalidInputError` if no figure can be written into the file: before the work, not after it."""
+    from importlib.util import find_spec
+
+    from modelselect.errors import InvalidInputError
+
+    if path is None:
+        return
+    if path.suffix.lower() not in FIGURES:
+        ending = f"ends in {path.suffix!r}" if path.suffix else "has no ending"
+        raise InvalidInputError(f"{option} {str(path)!r} {ending}; expected {', '.join(FIGURES)}")
+    check_writable(path, option)
+    if find_spec("matplotlib") is None:
+        raise InvalidInputError(f"{option} needs matplotlib; install it with: pip install 'modelselect-automl[plots]'")
+
+
 def print_listing(listed: Sequence[dict[str, Any]], columns: Sequence[str], as_json: bool) -> None:
     if as_json:
         print_json(listed)

@@ -237,12 +237,14 @@ class Leaderboard(Ranking):
                 (`MultiModalPredictor`).
 
         Raises:
-            InvalidInputError: the library is unknown or cannot load the candidate.
+            InvalidInputError: the library is unknown or cannot load the candidate, or the task is not to find the
+                class of one image or text.
         """
-        if record_of(self, "task").get("targets", CLASSES) != CLASSES:
+        task = record_of(self, "task")
+        if task.get("targets", CLASSES) != CLASSES or task.get("name") == "text-pair":
             raise InvalidInputError(
-                "scripts are written for classes, and the targets of this leaderboard are none. Use "
-                "board.best.load() or --save, which give the fine-tuned network"
+                "scripts are written for classes, and this leaderboard is of another task. Use "
+                "board.best.save(folder) or --save, which write the fine-tuned network"
             )
         return scripts.script(self, library)
 

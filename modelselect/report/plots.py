@@ -38,11 +38,12 @@ _PANEL, _LOW = 3.0, 2.6
 """Width and height of a small panel in inches."""
 
 
-def scores_against_accuracies(points: Mapping[str, Points]) -> Figure:
+def scores_against_accuracies(points: Mapping[str, Points], metric: str = "accuracy") -> Figure:
     """A panel for each method and dataset: score against accuracy, a dot for each model.
 
     Args:
         points: by method and dataset.
+        metric: what the accuracies are, as the axis calls it; of another task not `accuracy`.
 
     Raises:
         InvalidInputError: there is no point, or matplotlib is missing.
@@ -60,7 +61,7 @@ def scores_against_accuracies(points: Mapping[str, Points]) -> Figure:
     for panel in panels[len(places) :]:
         panel.axis("off")
     figure.supxlabel("score")
-    figure.supylabel("accuracy after fine-tuning (%)")
+    figure.supylabel(f"{plain(metric)} after fine-tuning (%)")
     return figure
 
 

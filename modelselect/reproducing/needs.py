@@ -9,10 +9,11 @@ from typing import Literal
 from modelselect.candidates.candidate import Candidate
 from modelselect.candidates.zoo import bytes_to_download
 from modelselect.errors import ModelSelectError
+from modelselect.history.proxy import named_proxy
 from modelselect.host.host import get_host
 from modelselect.host.lookup import pools, search
 from modelselect.probe.named import PREFIX, find_dataset
-from modelselect.protocols.protocol import Experiment, Protocol
+from modelselect.protocols.protocol import Experiment, Method, Protocol
 from modelselect.utils.text import in_bytes, listed
 
 State = Literal["runs here", "needs downloads", "cannot"]
@@ -33,6 +34,7 @@ class Needs:
         absent: what belongs to the experiment and is in no zoo, and where it is.
         datasets: names of the datasets that are on this machine.
         datasets_away: names of those that have to be downloaded.
+        proxies_away: proxies that have to be downloaded, and their bytes; 0 if unknown.
         unreadable: datasets that cannot be used, and why.
         download_bytes: of everything that has to be downloaded and whose size is known.
         hours: rough time of a whole run on one GPU.
@@ -45,6 +47,7 @@ class Needs:
     absent: Mapping[str, str] = field(default_factory=dict)
     datasets: tuple[str, ...] = ()
     datasets_away: tuple[str, ...] = ()
+    proxies_away: Mapping[str, int] = field(default_factory=dict)
     unreadable: Mapping[str, str] = field(default_factory=dict)
     download_bytes: int = 0
     hours: float = 0.0
@@ -59,15 +62,16 @@ class Needs:
     @property
     def is_complete(self) -> bool:
         """Whether nothing has to be downloaded."""
-        return not self.away and not self.datasets_away
+        return not (self.away or self.datasets_away or self.proxies_away)
 
     def sentences(self) -> list[str]:
         """What is needed, in words."""
         said = []
-        if self.away or self.datasets_away:
+        if not self.is_complete:
             size = f" (about {in_bytes(self.download_bytes)})" if self.download_bytes else ""
             what = [f"{len(self.away)} candidates"] if self.away else []
             what += [f"the datasets {listed(self.datasets_away, 12)}"] if self.datasets_away else []
+            what += [f"the proxies {listed(tuple(self.proxies_away), 12)}"] if self.proxies_away else []
             said.append(f"To download: {' and '.join(what)}{size}.")
             said += [f"By hand: {self.by_hand}."] if self.by_hand else []
         if self.absent:
@@ -79,8 +83,31 @@ class Needs:
         return said
 
 
+def proxy_of(protocol: Protocol, method: Method) -> str | None:
+    """The proxy that a method reads, its own or the protocol's; None if that is the default one, or it reads none."""
+    estimator = get_host().estimators.get(method.estimator)
+    reads = estimator is not None and "proxy_features" in estimator.reads
+    return (method.proxy or protocol.proxy) if reads else None
+
+
+def proxies_away(protocol: Protocol) -> dict[str, int]:
+    """The proxies of a protocol that have to be downloaded, and their bytes; 0 if unknown."""
+    away = {}
+    for given in dict.fromkeys(proxy_of(protocol, method) for method in protocol.methods):
+        if given is None:
+            continue
+        try:
+            proxy = named_proxy(given)
+            needed = bytes_to_download(get_host().zoo(proxy.zoo), proxy)
+        except ModelSelectError:  # for example without a network; a run with downloads says the reason
+            needed = None
+        if needed != 0:
+            away[given] = needed or 0
+    return away
+
+
 def needs_of(protocol: Protocol) -> Needs:
-    """What a protocol needs. No network is asked for candidates of known names."""
+    """What a protocol needs. No network is asked for candidates of known names; proxies of the Hub are looked up."""
     host = get_host()
     here: list[Candidate] = []
     away: list[Candidate] = []
@@ -118,12 +145,16 @@ def needs_of(protocol: Protocol) -> Needs:
             size += named.size_bytes
             if named.needs:
                 terms[name] = named.needs
+    proxies = proxies_away(protocol)
+    counted = {candidate.unversioned_id for candidate in away}
+    size += sum(needed for proxy, needed in proxies.items() if proxy not in counted)
     return Needs(
         tuple(here),
         tuple(away),
         absent,
         tuple(name for name in datasets if name != "source"),
         tuple(datasets_away),
+        proxies,
         unreadable,
         size,
         protocol.hours,
@@ -143,7 +174,7 @@ def state_of(protocol: Protocol, experiment: Experiment, needs: Needs) -> tuple[
         return (HERE, "") if named.is_here else (DOWNLOADS, f"{named.expression}, {in_bytes(named.size_bytes)}")
     if needs.is_complete:
         return HERE, ""
-    lacking = (
-        f"{len(needs.away)} candidates, {len(needs.datasets_away)} datasets, about {in_bytes(needs.download_bytes)}"
-    )
+    proxies = f"{len(needs.proxies_away)} proxies, " if needs.proxies_away else ""
+    lacking = f"{len(needs.away)} candidates, {len(needs.datasets_away)} datasets, {proxies}"
+    lacking += f"about {in_bytes(needs.download_bytes)}"
     return DOWNLOADS, lacking + (", some by hand" if needs.by_hand else "")

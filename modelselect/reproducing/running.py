@@ -23,7 +23,7 @@ from modelselect.host.lookup import find_estimator
 from modelselect.probe.named import PREFIX, find_dataset
 from modelselect.probe.probe import DEFAULT_HOLDOUT, Probe
 from modelselect.protocols.protocol import MEAN, SCORE, Method, Protocol
-from modelselect.reproducing.needs import FEWEST_CANDIDATES, needs_of
+from modelselect.reproducing.needs import FEWEST_CANDIDATES, needs_of, proxies_away, proxy_of
 from modelselect.reproducing.reproduction import ReproducedFigure, Reproduction
 from modelselect.reproducing.stand_in import StandIn, stand_in
 from modelselect.reproducing.training import watched_trainings
@@ -58,9 +58,9 @@ def reproduce(
         scale: `"paper"`, or `"small"`: a stand-in for candidates, datasets and truth that runs offline in seconds. The
             figures of a stand-in say that the protocol runs, and nothing about a method.
         seeds: number of probes; None for the number in the protocol.
-        download: whether candidates and datasets may be downloaded.
+        download: whether candidates, datasets and proxies may be downloaded.
         proxy: the candidate whose features describe each dataset, for methods that read them (`fennec`, `rsa`, `dds`);
-            None for that of the protocol, else the default one.
+            None for those of the protocol, else the default one.
         settings: keywords of `select()`: device, executor, cache_dir, trust_remote_code, seed, batch_size, precision,
             compile, progress.
 
@@ -75,7 +75,8 @@ def reproduce(
     0.9703
     """
     chosen = get_host().protocol(protocol) if isinstance(protocol, str) else protocol
-    chosen = chosen if proxy is None else replace(chosen, proxy=proxy)
+    if proxy is not None:
+        chosen = replace(chosen, proxy=proxy, methods=tuple(replace(method, proxy=None) for method in chosen.methods))
     if scale not in SCALES:
         raise InvalidInputError(f"scale is {scale!r}; expected one of {', '.join(SCALES)}")
     if seeds is not None and (not isinstance(seeds, int) or seeds < 1):
@@ -98,6 +99,9 @@ def reproduce(
         material, notes = _material(whole, download)
     if material.protocol.training is not None:
         return _trained(chosen, scale, material, settings, notes)
+    if not download:
+        material, left_out = _without_proxies_away(material)
+        notes += left_out
     return _scored(chosen, scale, material, settings, notes)
 
 
@@ -153,6 +157,28 @@ def _source_of(protocol: Protocol, download: bool) -> str | None:
     source = protocol.source
     away = source is not None and source.startswith(PREFIX) and not (find_dataset(source).is_here or download)
     return None if away else source
+
+
+def _without_proxies_away(material: StandIn) -> tuple[StandIn, tuple[str, ...]]:
+    """The material without the methods whose proxy has to be downloaded, and what is said of these.
+
+    Raises:
+        InvalidInputError: no method is left.
+    """
+    protocol = material.protocol
+    away = proxies_away(protocol)
+    lacking = {m.label: proxy for m in protocol.methods if (proxy := proxy_of(protocol, m)) in away}
+    kept = tuple(method for method in protocol.methods if method.label not in lacking)
+    if lacking and not kept:
+        raise InvalidInputError(
+            f"the proxy of every method of {protocol.name} has to be downloaded: {listed(tuple(away), 12)}. Add "
+            "download=True (--download), or name a proxy that is here with proxy= (--proxy)"
+        )
+    notes = tuple(
+        f"No figure of {label}: its proxy {proxy} has to be downloaded; add download=True (--download)."
+        for label, proxy in lacking.items()
+    )
+    return replace(material, protocol=replace(protocol, methods=kept)), notes
 
 
 def _advice(protocol: Protocol, sentences: Sequence[str]) -> str:

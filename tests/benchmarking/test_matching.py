@@ -71,12 +71,44 @@ def test_the_error_says_which_part_of_a_name_differs(model: str, candidate: str,
         match(Truth({"d": {model: 0.1, "vgg11": 0.2}}), ["d"], candidates)
 
 
+def test_names_without_a_tag_do_not_differ_in_the_tag() -> None:
+    candidates = [Candidate("directory", "a/resnet18"), Candidate("directory", "b/resnet18")]
+    with pytest.raises(InvalidInputError, match="differ in nothing but their number: name one of them"):
+        match(Truth({"d": {"ResNet-18": 0.1, "vgg11": 0.2}}), ["d"], candidates)
+
+
 def test_the_same_weights_are_known_by_the_tag_of_each_zoo() -> None:
     candidates = [Candidate("timm", "resnet50.tv_in1k"), Candidate("timm", "resnet34.tv_in1k")]
     truth = {"d": {"torchvision:resnet50.IMAGENET1K_V1": 0.1, "resnet34.IMAGENET1K_V1": 0.2, "resnet50.a1": 0.3}}
     found, _ = match(Truth(truth), ["d"], candidates)
     assert found.accuracies["d"] == {"timm:resnet50.tv_in1k": 0.1, "timm:resnet34.tv_in1k": 0.2}
     assert "Matched by the weights, in another zoo: torchvision:resnet50.IMAGENET1K_V1 as timm" in found.notes[0]
+
+
+def test_weights_of_timm_are_the_same_on_the_hub() -> None:
+    candidates = [Candidate("timm", "resnet50.a1_in1k", "r1"), Candidate("hub", "timm/resnet34.a1_in1k", "r2")]
+    truth = {"d": {"hub:timm/resnet50.a1_in1k": 0.1, "timm:resnet34.a1_in1k": 0.2}}
+    found, _ = match(Truth(truth), ["d"], candidates)
+    assert found.accuracies["d"] == {candidates[0].id: 0.1, candidates[1].id: 0.2}
+    assert "Matched by the weights, in another zoo" in found.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("model", "candidate"),
+    [
+        ("timm:resnet50.a1_in1k@abc", Candidate("timm", "resnet50.a1_in1k", "def")),
+        ("torchvision:resnet50.IMAGENET1K_V1@abc", Candidate("timm", "resnet50.tv_in1k", "def")),
+        ("hub:someone/resnet50.a1_in1k", Candidate("timm", "resnet50.a1_in1k", "def")),
+        ("hub:someone/resnet50.tv_in1k", Candidate("timm", "resnet50.tv_in1k")),
+        ("x/model.v2", Candidate("directory", "y/Model.v2")),
+        ("directory:x/model.v2", Candidate("timm", "model.v2")),
+        ("torchvision:resnet50.a1_in1k", Candidate("timm", "resnet50.a1_in1k")),
+    ],
+)
+def test_an_equal_tag_alone_does_not_mean_the_same_weights(model: str, candidate: Candidate) -> None:
+    others = [Candidate("timm", "vgg11"), candidate]
+    with pytest.raises(InvalidInputError, match="1 of the truth's 2 models"):
+        match(Truth({"d": {"timm:vgg11": 0.1, model: 0.2}}), ["d"], others)
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,20 @@ def test_arrays_and_a_picture_are_written(capsys: pytest.CaptureFixture[str], tm
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
+def test_two_revisions_of_a_candidate_are_both_written(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = {
+        f"hub:a/b@r{n}": ms.Evidence(features=np.full((4, 2), n, np.float32), labels=np.array([0, 0, 1, 1]))
+        for n in (1, 2)
+    }
+    monkeypatch.setattr("modelselect.evaluation.features.features", lambda *given, **settings: found)
+    code, _, err = run(capsys, "features", tmp_path, "hub:a/b@r1", "hub:a/b@r2", "-o", tmp_path / "both.npz")
+    assert code == 0, err
+    with np.load(tmp_path / "both.npz") as arrays:
+        assert [arrays[f"hub:a/b@r{n}/features"][0, 0] for n in (1, 2)] == [1, 2]
+
+
 def test_wrong_files_and_maps_are_refused_before_the_work(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     given = ["features", tmp_path, "embedded:plain.letters"]
     code, _, err = run(capsys, *given, "-o", tmp_path / "one.csv")

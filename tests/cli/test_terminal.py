@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from modelselect.cli import terminal
-from modelselect.cli.terminal import agreed, confirmed
+from modelselect.cli.terminal import agreed, check_plot, confirmed
 from modelselect.errors import InvalidInputError
 from tests.cli.conftest import run
 
@@ -117,3 +117,35 @@ def test_a_table_without_a_terminal_is_the_one_that_rich_prints(monkeypatch: pyt
 @pytest.mark.parametrize("cell", ["a" * 250, "漢字"])
 def test_cells_that_are_too_wide_or_have_wide_characters_are_left_to_rich(cell: str) -> None:
     assert terminal._plain_table(["name"], [[cell]], terminal.console()) is None
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("report", "no-board.json"),
+        ("benchmark", "embedded:plain*", "no-data", "--truth", "no-truth.csv"),
+        ("features", "no-data", "embedded:plain.letters"),
+        ("reproduce", "blog-cifar10"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("out.bmp", "'out.bmp' ends in '.bmp'; expected .png, .svg, .pdf"),
+        ("figure", "'figure' has no ending; expected"),
+    ],
+)
+def test_a_file_that_can_hold_no_figure_is_refused_before_the_work(
+    capsys: pytest.CaptureFixture[str], command: tuple[str, ...], name: str, said: str
+) -> None:
+    code, _, err = run(capsys, *command, "--plot", name)
+    assert code == 2
+    assert f"--plot {said}" in " ".join(err.split())
+
+
+def test_a_missing_matplotlib_is_found_before_the_work(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    check_plot(tmp_path / "figure.PNG")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    check_plot(None)
+    with pytest.raises(InvalidInputError, match=r"--plot needs matplotlib; install .*\[plots\]"):
+        check_plot(tmp_path / "figure.png")

@@ -55,6 +55,15 @@ def test_every_page_is_fresh_and_none_is_left_over() -> None:
     assert set((generate.REFERENCE / "estimators").iterdir()) <= set(pages)
 
 
+def test_a_public_name_is_as_in_another_package_only_if_it_is_the_same_object() -> None:
+    faces = generate.api.faces()
+    assert generate.first_face("modelselect.tasks", "ACCURACY", faces) == "modelselect.tasks"
+    assert generate.first_face("modelselect.history", "ACCURACY", faces) == "modelselect.history"
+    assert generate.first_face("modelselect.tasks", "Task", faces) == "modelselect"
+    section = generate.names().split("## `modelselect.tasks`")[1]
+    assert "| `ACCURACY` | Share of the rows whose class is right. |" in section
+
+
 @pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda e: e.name)
 def test_a_docstring_names_every_component(estimator: ms.Estimator) -> None:
     with warnings.catch_warnings():

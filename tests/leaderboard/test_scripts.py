@@ -32,6 +32,13 @@ def board_of(candidate: ms.Candidate, path: str | None = None, method: str = "fu
     return ms.Leaderboard((Row(candidate, rank=1, score=1.0),), provenance=provenance)
 
 
+@pytest.mark.parametrize("task", [{"targets": "numbers"}, {"targets": "classes", "name": "text-pair"}])
+def test_a_task_that_no_script_can_do_is_refused(task: dict[str, str]) -> None:
+    board = ms.Leaderboard((Row(ms.Candidate("hub", "me/it"), rank=1, score=1.0),), provenance={"task": task})
+    with pytest.raises(InvalidInputError, match=r"is of another task\. Use board\.best\.save\(folder\) or --save"):
+        board.script("transformers")
+
+
 RUNNER = """
 import os, runpy, sys, traceback
 import datasets, timm, torchvision

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,12 @@ def test_scores_stand_against_the_accuracies_of_fine_tuning() -> None:
     assert good.get_title() == "good, pets\nweighted Kendall 1.00"
     assert bad.get_title() == "bad\\$, pets\nweighted Kendall -1.00"
     assert figure._repr_png_().startswith(b"\x89PNG")  # type: ignore[attr-defined]
+
+
+def test_the_axis_names_the_metric_of_the_task() -> None:
+    assert board().plot(kind="scores").get_supylabel() == "accuracy after fine-tuning (%)"
+    numbers = replace(board(), provenance={"task": {"metric_title": "R²"}})
+    assert numbers.plot(kind="scores").get_supylabel() == "R² after fine-tuning (%)"
 
 
 def test_accuracies_of_the_caller_take_the_place_of_those_of_the_run() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from modelselect.errors import SearchError
 from modelselect.host.host import get_host
-from modelselect.reproducing.needs import CANNOT, DOWNLOADS, HERE, needs_of, state_of
+from modelselect.reproducing.needs import CANNOT, DOWNLOADS, HERE, needs_of, proxies_away, state_of
 
 DOCUMENTS = ("Z. Wang", "M. Chadal", "Anonymous", "F. Gutierrez", "J. Bai")
 
@@ -48,3 +50,24 @@ def test_what_no_command_downloads_is_said() -> None:
     assert len(needs.here) + len(needs.away) == 32
     assert any("By hand: the weights of 28 networks" in sentence for sentence in needs.sentences())
     assert state_of(protocol, protocol.experiments[0], needs)[1].endswith("some by hand")
+
+
+def test_proxies_count_as_downloads(monkeypatch: pytest.MonkeyPatch) -> None:
+    protocol = get_host().protocol("fennec-proxies")
+    dinov2 = "timm:vit_base_patch14_dinov2.lvd142m"
+
+    def unreachable(pattern: str) -> None:
+        raise SearchError(f"{pattern} could not be looked up")
+
+    monkeypatch.setattr(get_host().zoo("hub"), "search", unreachable)
+    away = proxies_away(protocol)
+    assert list(away) == [method.proxy for method in protocol.methods]
+    assert away["hub:openai/clip-vit-base-patch32"] == 0
+    assert away[dinov2] > 10**8
+    needs = needs_of(protocol)
+    assert dinov2 not in {candidate.unversioned_id for candidate in needs.away}
+    fewer = needs_of(replace(protocol, methods=protocol.methods[:1]))
+    assert needs.download_bytes == fewer.download_bytes + sum(away.values())
+    assert any(dinov2 in sentence for sentence in needs.sentences())
+    assert "3 proxies" in state_of(protocol, protocol.experiments[0], needs)[1]
+    assert not proxies_away(replace(protocol, methods=(replace(protocol.methods[0], estimator="knn"),)))

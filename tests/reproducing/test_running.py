@@ -182,3 +182,23 @@ def test_accuracies_are_measured_where_no_truth_is_known_and_each_row_has_its_pr
     assert truth["fine_tuning"]["head_learning_rate"] == "tied"
     points = [found.points[label]["one"] for label in ("letters", "shapes")]
     assert {m: score for m, (score, _) in points[0].items()} != {m: score for m, (score, _) in points[1].items()}
+
+
+def test_the_proxy_of_the_caller_wins_over_that_of_a_row(tmp_path: Path) -> None:
+    methods = (Method("own", "rsa", proxy="embedded:plain.letters"), Method("default", "rsa"))
+    protocol = replace(own_protocol(tmp_path), methods=methods, published=(), measures=("kendall",))
+    found = ms.reproduce(
+        protocol, proxy="embedded:mobilenet.shapes", cache_dir=tmp_path / "store", device="cpu", progress=False
+    )
+    assert found.points["own"] == found.points["default"]
+
+
+def test_without_download_no_proxy_is_loaded_that_is_not_here(tmp_path: Path) -> None:
+    away = "timm:vit_base_patch14_dinov2.lvd142m"
+    methods = (Method("here", "rsa", proxy="embedded:plain.letters"), Method("away", "rsa", proxy=away))
+    protocol = replace(own_protocol(tmp_path), methods=methods, published=(), measures=("kendall",))
+    found = ms.reproduce(protocol, cache_dir=tmp_path / "store", device="cpu", progress=False)
+    assert list(found.points) == ["here"]
+    assert any(note.startswith(f"No figure of away: its proxy {away} has to be downloaded") for note in found.notes)
+    with pytest.raises(InvalidInputError, match=rf"every method of own .*{away}\. Add download=True"):
+        ms.reproduce(protocol, proxy=away, cache_dir=tmp_path / "store", device="cpu", progress=False)
