@@ -226,6 +226,18 @@ def test_another_estimator_or_another_parameter_changes_the_scores_key(tmp_path:
     assert keys_of(context, estimator=type(knn)(**knn.parameters)) == keys_of(context, estimator=knn)
 
 
+def test_a_plugins_version_is_in_the_key_of_an_estimator_in_the_form_of_another_task(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = context_of(tmp_path)
+    for name in ("linear_probe", "centroid"):  # one class in place of another, and one that holds the other
+        adapted = get_host().task("multi-label").adapted(get_host().estimator(name))
+        assert adapted is not None
+        before = keys_of(context, estimator=adapted)
+        monkeypatch.setattr(get_host().owner("estimators", name), "version", f"99 of {name}")
+        assert changed(before, keys_of(context, estimator=adapted)) == SCORES
+
+
 @pytest.mark.parametrize(
     ("estimator", "change"),
     [
