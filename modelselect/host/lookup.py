@@ -347,3 +347,16 @@ def task_of(host: Host, name: str, probe: Probe) -> Task:
         if task.by_default and probe.target_kind in task.targets:
             return task.of_rows(probe)
     raise DatasetError(f"no task for targets of the kind {probe.target_kind} is registered; see `modelselect tasks`")
+
+
+def name_with_targets(host: Host, task: Task, probe: Probe) -> str:
+    """The name under which results of a task compare: with the kind of the targets, for a task of several kinds.
+
+    Args:
+        host: knows the registered task of this name.
+        task: of these rows.
+        probe: the rows.
+    """
+    registered = host.tasks.get(task.name)
+    kinds = task.targets if registered is None else registered.targets
+    return f"{task.name}-{probe.target_kind}" if len(kinds) > 1 else task.name
