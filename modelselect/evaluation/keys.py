@@ -11,6 +11,7 @@ from modelselect.evaluation.context import FORWARD_FIELDS, SOURCE_FIELDS
 from modelselect.evaluation.loading import Loader
 from modelselect.evaluation.timing import measured_on
 from modelselect.host.host import get_host
+from modelselect.host.lookup import zoo_version
 from modelselect.probe.probe import Probe
 from modelselect.store.store import Store
 from modelselect.utils.versions import SCORE_LIBRARIES, numeric_versions
@@ -31,8 +32,8 @@ class Keys:
 
     @property
     def zoo_version(self) -> str | None:
-        """Version of the zoo's plugin, which decides how a candidate is loaded and how rows are prepared."""
-        return None if self._loader.is_own else get_host().owner("zoos", self._loader.zoo.name).version
+        """Version of the plugin of the zoo that loads the candidate, which decides also how rows are prepared."""
+        return None if self._loader.is_own else zoo_version(self._loader.candidate)
 
     def evidence(self, kind: str, probe: Probe) -> str:
         """The key of one field of the evidence, or of `"extraction"`, the record of the forward pass."""

@@ -168,6 +168,18 @@ def _listed(text: str, ask: Callable[[Zoo, str], Iterable[Candidate]]) -> list[C
     return found
 
 
+def zoo_version(candidate: Candidate) -> str:
+    """Version of the plugin of the zoo whose code loads the candidate.
+
+    Raises:
+        UnknownNameError: no zoo has the name of the candidate's.
+    """
+    host = get_host()
+    zoo = host.zoo(candidate.zoo)
+    name = asked(lambda: zoo.behind(candidate).name, str, zoo.name)
+    return host.owner("zoos", name if name in host.zoos else zoo.name).version
+
+
 def expressions_in(text: str) -> list[str]:
     """The candidate expressions of a text with commas: plain names get their zoo, and pools become their members.
 
