@@ -11,6 +11,7 @@ from modelselect.architectures.trace import input_of, trace, trace_skeleton, tra
 from modelselect.candidates.candidate import Candidate
 from modelselect.errors import CandidateError, Failure, ModelSelectError, Stage, contained
 from modelselect.host.host import get_host
+from modelselect.host.lookup import zoo_version
 from modelselect.store.store import Store
 from modelselect.utils.versions import numeric_versions
 
@@ -26,12 +27,11 @@ class TracingTask:
     trust_remote_code: bool = False
 
     def __call__(self, candidate: Candidate) -> str:
-        store, host = Store(self.cache_dir), get_host()
-        zoo = host.zoo(candidate.zoo)
+        store = Store(self.cache_dir)
         key = store.key(
             "graph",
             candidate=candidate.id,
-            zoo=host.owner("zoos", zoo.name).version,
+            zoo=zoo_version(candidate),
             versions=numeric_versions(),
         )
         entry = store.get(key)

@@ -27,7 +27,7 @@ from modelselect.evaluation.results import ScoringResult, VerificationResult
 from modelselect.evaluation.running import run
 from modelselect.evaluation.settings import NOT_IN_BENCHMARK, BenchmarkKeywords, Settings, with_signature
 from modelselect.host.host import get_host
-from modelselect.host.lookup import ALL_ESTIMATORS, target_kind, task_of
+from modelselect.host.lookup import ALL_ESTIMATORS, name_with_targets, target_kind, task_of
 from modelselect.probe.probe import DEFAULT_HOLDOUT, Probe
 from modelselect.utils.progress import Progress
 from modelselect.utils.text import listed
@@ -204,7 +204,8 @@ def benchmark(
 
 def _check_tasks(asked: Settings, probes: Mapping[str, Probe]) -> None:
     """Raises InvalidInputError if the datasets have different tasks: nothing is compared across tasks."""
-    tasks = {name: task_of(get_host(), asked.task, probe).name for name, probe in probes.items()}
+    host = get_host()
+    tasks = {n: name_with_targets(host, task_of(host, asked.task, probe), probe) for n, probe in probes.items()}
     if len(set(tasks.values())) > 1:
         found = ", ".join(f"{name}: {task}" for name, task in tasks.items())
         raise InvalidInputError(

@@ -16,7 +16,7 @@ from modelselect.candidates.modules import in_evaluation_mode
 from modelselect.errors import Failure
 from modelselect.estimators.posterior import history_metrics, uses_history
 from modelselect.evaluation.context import EvaluationContext
-from modelselect.evaluation.recall import observe, recall_context
+from modelselect.evaluation.recall import observe, recall_context, task_name
 from modelselect.evaluation.request import Request
 from modelselect.evaluation.results import ScoringResult
 from modelselect.evaluation.running import run
@@ -24,7 +24,8 @@ from modelselect.evaluation.standings import known_of
 from modelselect.evaluation.task import ScoringTask
 from modelselect.extraction.inputs import InputCache
 from modelselect.history.history import History
-from modelselect.history.records import ACCURACY, FINE_TUNING, Result
+from modelselect.history.records import ACCURACY, FINE_TUNING, TASK, Result, metric_of
+from modelselect.host.defaults import CLASSIFICATION
 from modelselect.utils.progress import Progress
 
 
@@ -102,7 +103,7 @@ def remember(
                 history = History(Path(scratch) / f"{number}.sqlite")
                 for other in (other for other in requests if other != name):
                     _record(history, other, tasks[other], requests[other].pool, known[other], recipe)
-                    _record_scores(history, other, requests[other].pool, history_metrics(methods), gathered, names)
+                    _record_scores(history, other, tasks[other], requests[other].pool, gathered, names)
                 known_here = recall_context(task, history, pool, methods, recipe, bars)
                 task = ScoringTask(replace(task.context, recall=known_here))
             if task.context.estimators:
@@ -120,10 +121,10 @@ def _record(
 ) -> None:
     """Adds the results on one dataset, and what the proxy sees of it."""
     probe, proxy = task.context.probe, task.context.proxy
-    history.describe_dataset(dataset, {"name": dataset, "classes": probe.n_classes, "samples": len(probe)})
+    history.describe_dataset(dataset, {"name": dataset, "classes": probe.n_classes or None, "samples": len(probe)})
     measured = [c for c in pool if c.id in accuracies]
-    settings = {FINE_TUNING: recipe}
-    history.record(Result(c.unversioned_id, dataset, ACCURACY, accuracies[c.id], settings) for c in measured)
+    settings, metric = {FINE_TUNING: recipe, **_task_part(task)}, metric_of(task_name(task.context), ACCURACY)
+    history.record(Result(c.unversioned_id, dataset, metric, accuracies[c.id], settings) for c in measured)
     if proxy is not None:
         history.keep_proxy(dataset, proxy.id, task.features(proxy))
 
@@ -131,16 +132,24 @@ def _record(
 def _record_scores(
     history: History,
     dataset: str,
+    task: ScoringTask,
     pool: Sequence[Candidate],
-    metrics: Sequence[str],
     gathered: Gathered,
     names: Mapping[str, str],
 ) -> None:
     """Adds the scores of those estimators whose scores, not the accuracies, a method goes by."""
-    for metric in metrics:
+    settings = _task_part(task)
+    for metric in history_metrics(task.context.estimators):
         scores = gathered.scores.get(metric, {}).get(dataset, {})
         there = [candidate for candidate in pool if names.get(candidate.id) in scores]
-        history.record(Result(c.unversioned_id, dataset, metric, scores[names[c.id]]) for c in there)
+        kept = metric_of(task_name(task.context), metric)
+        history.record(Result(c.unversioned_id, dataset, kept, scores[names[c.id]], settings) for c in there)
+
+
+def _task_part(task: ScoringTask) -> dict[str, str]:
+    """The setting of results that holds their task, where that is not classification."""
+    name = task_name(task.context)
+    return {} if name == CLASSIFICATION else {TASK: name}
 
 
 def _with_proxy(task: ScoringTask, request: Request) -> ScoringTask:

@@ -77,6 +77,14 @@ class Zoo(abc.ABC):
         """
         return not self.downloads
 
+    def behind(self, candidate: Candidate) -> Zoo:
+        """The zoo whose code loads the candidate. By default this one.
+
+        A zoo that passes its candidates on to others, as `layer` does, names the other: the version of the other's
+        plugin is part of the keys of all stored numbers. Must be cheap, and ask no network.
+        """
+        return self
+
     def is_reachable(self) -> bool:
         """Whether the zoo can download now. Asked once before candidates are chosen; answers within seconds."""
         return True

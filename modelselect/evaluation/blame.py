@@ -11,10 +11,12 @@ from modelselect.host.host import Plugin, get_host
 from modelselect.host.patience import SCORE_VARIABLE, PluginTimeoutError, score_seconds, within
 from modelselect.utils.versions import DISTRIBUTION
 
+_OURS = __name__.partition(".")[0]
+
 
 def failure_of(stage: Stage, error: Exception, estimator: Estimator) -> Failure:
     """The failure. An error that is not one of modelselect's own names the plugin, unless the plugin is shipped."""
-    failure, plugin = Failure.from_exception(stage, error), _plugin_of(estimator)
+    failure, plugin = Failure.from_exception(stage, error), plugin_of(estimator)
     is_own = isinstance(error, ModelSelectError) and not isinstance(error, NoExceptionError | PluginTimeoutError)
     if is_own or plugin is None or plugin.distribution == DISTRIBUTION:
         return failure
@@ -23,7 +25,7 @@ def failure_of(stage: Stage, error: Exception, estimator: Estimator) -> Failure:
 
 def is_shipped(estimator: Estimator) -> bool:
     """True for an estimator that comes with modelselect."""
-    plugin = _plugin_of(estimator)
+    plugin = plugin_of(estimator)
     return plugin is not None and plugin.distribution == DISTRIBUTION
 
 
@@ -44,8 +46,23 @@ def bounded(estimator: Estimator) -> Iterator[None]:
         ) from error
 
 
-def _plugin_of(estimator: Estimator) -> Plugin | None:
-    """The plugin that registered this kind of estimator; None if no plugin did."""
+def plugin_of(estimator: Estimator) -> Plugin | None:
+    """The plugin whose code the estimator is; None if no plugin brings it.
+
+    A task may put another class in the place of a registered estimator: one of the same package and name, or one of
+    modelselect that holds the estimator in an attribute `estimator`, as `OneVsRest` does.
+    """
     host = get_host()
     registered = host.estimators.get(estimator.name)
-    return host.owner("estimators", estimator.name) if type(registered) is type(estimator) else None
+    if type(registered) is type(estimator):
+        return host.owner("estimators", estimator.name)
+    held = getattr(estimator, "estimator", None)
+    if _package(estimator) == _OURS and isinstance(held, Estimator):
+        return plugin_of(held)
+    if registered is not None and _package(registered) == _package(estimator):
+        return host.owner("estimators", estimator.name)
+    return None
+
+
+def _package(estimator: Estimator) -> str:
+    return type(estimator).__module__.partition(".")[0]

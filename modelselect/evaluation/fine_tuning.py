@@ -13,9 +13,10 @@ from modelselect.evaluation.keys import Keys
 from modelselect.evaluation.loading import Loader
 from modelselect.evaluation.results import TuningResult, VerificationResult
 from modelselect.host.defaults import CLASSIFICATION
+from modelselect.host.host import get_host
 from modelselect.store.store import Store
 from modelselect.utils.progress import Step
-from modelselect.utils.versions import numeric_versions
+from modelselect.utils.versions import DISTRIBUTION, numeric_versions
 from modelselect.verification.fine_tuned import KIND
 from modelselect.verification.job import Epoch
 from modelselect.verification.recipe import FineTuning
@@ -102,9 +103,17 @@ class VerificationTask:
         }
 
     def _task_part(self) -> dict[str, str]:
-        """The task's name, but not of classification, whose keys are older than tasks."""
-        task = self.context.task
-        return {} if task is None or task.name == CLASSIFICATION else {"task": task.name}
+        """The task's name, but not of classification, whose keys are older than tasks; and its plugin's version.
+
+        The version of a shipped task is among the versions of libraries.
+        """
+        task, host = self.context.task, get_host()
+        if task is None or task.name == CLASSIFICATION:
+            return {}
+        plugin = host.owner("tasks", task.name) if task.name in host.tasks else None
+        if plugin is None or plugin.distribution == DISTRIBUTION:
+            return {"task": task.name}
+        return {"task": task.name, "task_plugin": plugin.version}
 
     def forget(self, candidate: Candidate) -> None:
         """Removes what an unfinished fine-tuning would continue from, unless another process is at work on it."""

@@ -6,10 +6,12 @@ from typing import Any
 
 from modelselect.estimators.estimator import Estimator
 from modelselect.estimators.resampling import SCHEME
+from modelselect.evaluation.blame import plugin_of
 from modelselect.evaluation.context import FORWARD_FIELDS, SOURCE_FIELDS
 from modelselect.evaluation.loading import Loader
 from modelselect.evaluation.timing import measured_on
 from modelselect.host.host import get_host
+from modelselect.host.lookup import zoo_version
 from modelselect.probe.probe import Probe
 from modelselect.store.store import Store
 from modelselect.utils.versions import SCORE_LIBRARIES, numeric_versions
@@ -30,8 +32,8 @@ class Keys:
 
     @property
     def zoo_version(self) -> str | None:
-        """Version of the zoo's plugin, which decides how a candidate is loaded and how rows are prepared."""
-        return None if self._loader.is_own else get_host().owner("zoos", self._loader.zoo.name).version
+        """Version of the plugin of the zoo that loads the candidate, which decides also how rows are prepared."""
+        return None if self._loader.is_own else zoo_version(self._loader.candidate)
 
     def evidence(self, kind: str, probe: Probe) -> str:
         """The key of one field of the evidence, or of `"extraction"`, the record of the forward pass."""
@@ -88,6 +90,7 @@ class Keys:
         if estimator.reads & SOURCE_FIELDS:
             source = "the zoo's" if context.source is None else context.source.fingerprint
         recall = context.recall if "history" in estimator.reads else None
+        plugin = plugin_of(estimator)
         return {
             "candidate": self._loader.identity if estimator.reads & LOADED_FIELDS else candidate.id,
             "zoo": self.zoo_version,
@@ -96,7 +99,7 @@ class Keys:
             "history": recall and recall.view.digest,
             "proxy": context.proxy and context.proxy.id if "proxy_features" in estimator.reads else None,
             "estimator": context.key_of(estimator),
-            "plugin": plugin_version(estimator),
+            "plugin": plugin and plugin.version,
             "seed": context.seed,
             "device": context.compute.kind,
             "arithmetic": context.compute.arithmetic,
@@ -109,10 +112,3 @@ def extractor_versions() -> dict[str, str]:
     """Versions of the plugins that registered extractors, by the extractor's name."""
     host = get_host()
     return {name: host.owner("extractors", name).version for name in host.extractors}
-
-
-def plugin_version(estimator: Estimator) -> str | None:
-    """Version of the plugin that registered this kind of estimator; None if no plugin did."""
-    host = get_host()
-    registered = host.estimators.get(estimator.name)
-    return host.owner("estimators", estimator.name).version if type(registered) is type(estimator) else None

@@ -18,13 +18,15 @@ from modelselect.history.recall import build_context, registered_recaller, short
 from modelselect.history.recording import Run, kept_keys, record_run
 from modelselect.history.view import RecallContext
 from modelselect.host.defaults import CLASSIFICATION
+from modelselect.host.host import get_host
+from modelselect.host.lookup import name_with_targets
 from modelselect.ranking.ranking import Ranking
 from modelselect.utils.progress import Progress
 
 
 def task_name(context: EvaluationContext) -> str:
-    """The name of the task, under which the history keeps results."""
-    return CLASSIFICATION if context.task is None else context.task.name
+    """The name of the task, under which the history keeps results; accuracies and R² of one task never mix."""
+    return CLASSIFICATION if context.task is None else name_with_targets(get_host(), context.task, context.probe)
 
 
 def observe(task: ScoringTask, history: History | None, given: str | Candidate | None) -> Candidate | None:

@@ -96,7 +96,9 @@ def score(loader: Loader) -> ScoringResult:
         reused=costs_reused and not was_gathered,
         halved=halved,
         costs=costs if isinstance(costs, CostMeasurement) else None,
-        training_memory_bytes=training.bytes() if context.costs or context.limits.max_training_memory else None,
+        training_memory_bytes=training.bytes_if_loadable()
+        if context.costs or context.limits.max_training_memory
+        else None,
         passes=gatherer.gathered.passes if was_gathered else 0,
         forward_seconds=gatherer.gathered.forward_seconds if was_gathered else 0.0,
         elapsed_seconds=time.perf_counter() - begun,

@@ -6,7 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 from modelselect.architectures.twin import make_twin
-from modelselect.errors import contained
+from modelselect.errors import Stage, at, contained
 from modelselect.evaluation.costs import refuse
 from modelselect.evaluation.keys import Keys
 from modelselect.evaluation.loading import INTERPRETER_LOCK, Loader
@@ -28,7 +28,10 @@ class TrainingMemory:
         self._store = Store(loader.context.cache_dir)
 
     def check(self) -> None:
-        """Raises CandidateError if fine-tuning takes more memory than the limit, or if that cannot be known."""
+        """Raises CandidateError if fine-tuning takes more memory than the limit, or if that cannot be known.
+
+        A candidate that cannot be loaded raises what loading raises.
+        """
         if self._context.limits.max_training_memory is not None:
             refuse(self.exceeded(may_load=True))
 
@@ -54,7 +57,11 @@ class TrainingMemory:
         return "the memory that its fine-tuning takes is not known" if may_load else None
 
     def bytes(self, *, may_load: bool = True) -> int | None:
-        """The most bytes that fine-tuning takes at one time; None if they are not known."""
+        """The most bytes that fine-tuning takes at one time; None if they are not known.
+
+        Raises:
+            Exception: the candidate may be loaded, and cannot be; another run may succeed, so nothing is stored.
+        """
         context = self._context
         recipe, device = context.recipe, context.compute.kind
         key = Store.key(
@@ -75,13 +82,26 @@ class TrainingMemory:
             known: int | None = entry.metadata["bytes"]
             return known
         needed: int | None = None
-        with INTERPRETER_LOCK, contextlib.suppress(Exception), contained(), unchanged(imports=True):
-            found = self._module(may_load)  # plugins and modules raise anything
+        with INTERPRETER_LOCK, unchanged(imports=True):
+            try:
+                with at(Stage.LOAD):
+                    found = self._module(may_load)
+            except Exception:  # plugins raise anything, and some of that passes: no network, no free memory
+                if may_load:
+                    raise
+                return None
             if found is None:
                 return None
-            needed = peak_bytes(*found, recipe, context.method, device)
+            with contextlib.suppress(Exception), contained():  # modules raise anything, each time
+                needed = peak_bytes(*found, recipe, context.method, device)
         self._store.put(key, {}, {"bytes": needed})
         return needed
+
+    def bytes_if_loadable(self) -> int | None:
+        """`bytes`; None if the candidate cannot be loaded now."""
+        with contextlib.suppress(Exception):
+            return self.bytes()
+        return None
 
     def _module(self, may_load: bool) -> tuple[torch.nn.Module, Run] | None:
         """The module without weights, and its forward pass; None if only the loaded candidate could say."""

@@ -27,7 +27,8 @@ class Run:
         fine_tuning: the recipe of the verified accuracies, whose `method` says what was trained; None if nothing was
             verified.
         pieces: values of the pieces of evidence, by metric and candidate id. Their reliability is measured on them.
-        task: name of the task, and metrics of other tasks than classification begin with it.
+        task: name of the task, with the kind of the targets where the task takes several. Metrics of other tasks than
+            classification begin with it.
     """
 
     keys: Mapping[str, str]

@@ -52,7 +52,8 @@ class HistoryView:
         candidate: id of the candidate that is being scored.
         recipe: the recipe of fine-tuning that the run is about, as `recipe_of` writes it; None if none is known.
         dataset: id of the run's dataset, the accuracies on which are not of another dataset; None if it is not known.
-        digest: of the history, the pool, the target, and the recipe if the history has results under it.
+        digest: of the history, the pool, the target, the recipe if the history has results under it, and the task if
+            that is not classification.
     """
 
     candidates: tuple[str, ...]
@@ -83,7 +84,7 @@ class HistoryView:
             dataset_facts=history.datasets(),
             graphs=history.graphs(),
             proxies=_of_one_width(history.proxies().get(proxy, {})) if proxy else {},
-            digest=digest,
+            digest=digest if task == CLASSIFICATION else _digest(digest, task),
         )
 
     def about(

@@ -168,6 +168,18 @@ def _listed(text: str, ask: Callable[[Zoo, str], Iterable[Candidate]]) -> list[C
     return found
 
 
+def zoo_version(candidate: Candidate) -> str:
+    """Version of the plugin of the zoo whose code loads the candidate.
+
+    Raises:
+        UnknownNameError: no zoo has the name of the candidate's.
+    """
+    host = get_host()
+    zoo = host.zoo(candidate.zoo)
+    name = asked(lambda: zoo.behind(candidate).name, str, zoo.name)
+    return host.owner("zoos", name if name in host.zoos else zoo.name).version
+
+
 def expressions_in(text: str) -> list[str]:
     """The candidate expressions of a text with commas: plain names get their zoo, and pools become their members.
 
@@ -347,3 +359,16 @@ def task_of(host: Host, name: str, probe: Probe) -> Task:
         if task.by_default and probe.target_kind in task.targets:
             return task.of_rows(probe)
     raise DatasetError(f"no task for targets of the kind {probe.target_kind} is registered; see `modelselect tasks`")
+
+
+def name_with_targets(host: Host, task: Task, probe: Probe) -> str:
+    """The name under which results of a task compare: with the kind of the targets, for a task of several kinds.
+
+    Args:
+        host: knows the registered task of this name.
+        task: of these rows.
+        probe: the rows.
+    """
+    registered = host.tasks.get(task.name)
+    kinds = task.targets if registered is None else registered.targets
+    return f"{task.name}-{probe.target_kind}" if len(kinds) > 1 else task.name

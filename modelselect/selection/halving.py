@@ -260,7 +260,12 @@ def _with_costs_of(before: ScoringResult | Failure | None, result: ScoringResult
     if not isinstance(before, ScoringResult) or not isinstance(result, ScoringResult):
         return result
     failures = {name: failure for name, failure in before.failures.items() if name == Stage.COSTS}
-    return replace(result, costs=before.costs, failures=result.failures | failures)
+    return replace(
+        result,
+        costs=before.costs,
+        training_memory_bytes=before.training_memory_bytes,
+        failures=result.failures | failures,
+    )
 
 
 @dataclass

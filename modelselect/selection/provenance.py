@@ -131,6 +131,6 @@ def _settings(request: Request, state: State) -> dict[str, Any]:
         "seed": settings.seed,
         "probe_seed": context.probe.seed,
         "resamples": context.resamples,
-        "costs": context.costs,
+        "costs": settings.measures_costs,
         "limits": asdict(request.limits),
     }

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import modelselect as ms
@@ -91,6 +92,17 @@ def test_fennec_in_its_papers_form_is_shown_scores_and_no_accuracy() -> None:
     found, other = (ms.benchmark(EXPRESSIONS[:4], data, table, **settings) for table in (truth, turned))
     assert found.scores["fennec"]["one"].keys() == set(MODELS[:4])
     assert found.scores["fennec"] == other.scores["fennec"]
+
+
+@pytest.mark.filterwarnings("ignore::modelselect.errors.ScoreWarning")
+def test_a_benchmark_of_numbers_has_a_history_too() -> None:
+    data = {}
+    for seed, name in enumerate(("one", "two", "three")):
+        images, _ = toy(seed)
+        data[name] = images, np.asarray(images, dtype=float).reshape(len(images), -1).mean(axis=1) + seed
+    truth = {name: {m: 0.5 + 0.08 * i for i, m in enumerate(MODELS[:4])} for name in data}
+    found = ms.benchmark(EXPRESSIONS[:4], data, truth, task="regression", estimators="fennec", progress=False)
+    assert found.scores["fennec"]["one"].keys() == set(MODELS[:4])
 
 
 class SizeOfHistory(ms.Estimator):

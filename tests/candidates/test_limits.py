@@ -164,6 +164,23 @@ def test_the_memory_of_training_without_a_skeleton_is_known_once_the_candidate_i
     assert activation < board.best.training_memory_bytes < 8 * activation
 
 
+@pytest.mark.parametrize("has_skeleton", [True, False])
+def test_a_fault_that_passes_is_named_and_not_taken_for_unknown_memory_later(
+    monkeypatch: pytest.MonkeyPatch, has_skeleton: bool
+) -> None:
+    def offline(*_: Any, **__: Any) -> Any:
+        raise OSError("the network is unreachable")
+
+    with monkeypatch.context() as patch:
+        zoo = type(get_host().zoo("embedded"))
+        patch.setattr(zoo, "load", offline)
+        patch.setattr(zoo, "skeleton", offline if has_skeleton else lambda *_, **__: None)
+        with pytest.raises(NothingRankedError, match="the network is unreachable"):
+            rank("embedded:plain.letters", images(), max_training_memory="8GB")
+    board = rank("embedded:plain.letters", images(), max_training_memory="8GB")
+    assert board.best.training_memory_bytes
+
+
 @pytest.mark.parametrize(
     "limits",
     [

@@ -226,6 +226,35 @@ def test_another_estimator_or_another_parameter_changes_the_scores_key(tmp_path:
     assert keys_of(context, estimator=type(knn)(**knn.parameters)) == keys_of(context, estimator=knn)
 
 
+def test_the_key_of_a_layer_changes_with_the_plugin_of_the_zoo_that_loads_the_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context, host = context_of(tmp_path), get_host()
+    [layer] = ms.search("embedded:plain.letters?layer=1")
+    assert (layer.zoo, host.zoo("layer").behind(layer)) == ("layer", host.zoo("embedded"))
+    before = keys_of(context, layer)
+    known = type(host).owner
+
+    def owner(self: Any, of: str, called: str) -> Any:
+        found = known(self, of, called)
+        return replace(found, version="99") if (of, called) == ("zoos", "embedded") else found
+
+    monkeypatch.setattr(type(host), "owner", owner)
+    assert changed(before, keys_of(context, layer)) == ALL
+
+
+def test_a_plugins_version_is_in_the_key_of_an_estimator_in_the_form_of_another_task(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = context_of(tmp_path)
+    for name in ("linear_probe", "centroid"):  # one class in place of another, and one that holds the other
+        adapted = get_host().task("multi-label").adapted(get_host().estimator(name))
+        assert adapted is not None
+        before = keys_of(context, estimator=adapted)
+        monkeypatch.setattr(get_host().owner("estimators", name), "version", f"99 of {name}")
+        assert changed(before, keys_of(context, estimator=adapted)) == SCORES
+
+
 @pytest.mark.parametrize(
     ("estimator", "change"),
     [

@@ -105,6 +105,13 @@ def test_the_digest_holds_the_recipe_where_the_recipe_matters(tmp_path: Path) ->
     assert view.about({}, {}, recipe="nobody's").digest == plain.digest
 
 
+def test_views_of_two_tasks_have_two_digests_and_classification_that_of_the_history(tmp_path: Path) -> None:
+    history = mixed(tmp_path / "history.sqlite")
+    assert history.view().digest == history.digest
+    digests = {history.view(task=task).about({}, {}).digest for task in ("classification", "text-pair", "regression")}
+    assert len(digests) == 3
+
+
 def test_pieces_of_evidence_are_no_estimators(tmp_path: Path) -> None:
     history = History(tmp_path / "history.sqlite")
     for index, name in enumerate(("zoo:a", "zoo:b", "zoo:c")):

@@ -181,6 +181,8 @@ def test_costs_are_measured_once_and_stay(monkeypatch: pytest.MonkeyPatch) -> No
     assert len({row.probe_rows for row in board.rows}) > 1
     assert len(measured) == len(CLOSE)
     assert all((row.latency_ms, row.throughput, row.memory_bytes) == (2.0, 3.0, 4) for row in board.rows)
+    assert all(row.training_memory_bytes for row in board.rows)
+    assert board.provenance["settings"]["costs"]
 
 
 def test_estimators_that_look_at_no_row_take_one_round_and_no_pass(passed: Counter[str]) -> None:

@@ -68,6 +68,10 @@ class LayerZoo(Zoo):
         zoo, inner, layer = _taken_apart(candidate)
         return _at_layer(zoo.for_modality(inner, modality), layer)
 
+    def behind(self, candidate: Candidate) -> Zoo:
+        zoo, inner, _ = _taken_apart(candidate)
+        return zoo.behind(inner)
+
     def is_here(self, candidate: Candidate) -> bool:
         zoo, inner, _ = _taken_apart(candidate)
         return not zoo.downloads or zoo.is_here(inner)

@@ -11,7 +11,7 @@ import pytest
 from tokenizers import processors
 
 import modelselect as ms
-from modelselect.errors import DatasetError
+from modelselect.errors import DatasetError, InvalidInputError
 from modelselect.host.host import get_host
 from modelselect.probe.probe import Probe
 from tests.cli.conftest import run
@@ -58,7 +58,7 @@ def test_pairs_are_ranked_and_fine_tuned_for_classes_and_for_numbers(
     code, _, error = run(
         capsys, "select", pairs, f"dir:{tmp_path / 'models'}/*", "--task", "text-pair", "--label", label,
         "--input", "sentence1,sentence2", "-e", "logme,linear_probe", "--top-k", "1", "--epochs", "1",
-        "--json", board, "--history", "off", "-q",
+        "--json", board, "--history", tmp_path / "history.sqlite", "-q",
     )  # fmt: skip
     assert code == 0, error
     loaded = ms.Leaderboard.load(board)
@@ -66,6 +66,16 @@ def test_pairs_are_ranked_and_fine_tuned_for_classes_and_for_numbers(
     task = loaded.provenance["task"]
     assert (task["name"], task["targets"], task["metric"]) == ("text-pair", kind, metric)
     assert loaded.best.verified_accuracy is not None
+    kept = {result.metric for result in ms.History(tmp_path / "history.sqlite").results()}
+    assert kept == {f"text-pair-{kind}:{name}" for name in ("accuracy", "linear_probe", "logme")}
+
+
+def test_pairs_with_classes_are_not_compared_with_pairs_with_numbers(pairs: Path) -> None:
+    given: dict[str, Any] = {"input": ["sentence1", "sentence2"], "targets": None}
+    datasets = {label: Probe.of(pairs, label=label, **given) for label in ("related", "likeness")}
+    truth = {name: {"a": 0.5, "b": 0.6} for name in datasets}
+    with pytest.raises(InvalidInputError, match="related: text-pair-classes, likeness: text-pair-numbers"):
+        ms.benchmark("embedded:*", datasets, truth, task="text-pair", progress=False)
 
 
 def test_rows_that_are_no_pairs_are_refused() -> None:

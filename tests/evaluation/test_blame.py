@@ -1,0 +1,67 @@
+"""Whose code an estimator is, also where a task has put another class in its place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+import modelselect as ms
+from modelselect.errors import Stage
+from modelselect.evaluation.blame import failure_of, is_shipped, plugin_of
+from modelselect.evaluation.tasks import DoesNotApply
+from modelselect.host.host import Plugin, get_host
+from modelselect.tasks import OneVsRest
+
+
+class Theirs(ms.Estimator):
+    name = "theirs"
+    requires = frozenset({"features", "labels"})
+    citation = "nobody"
+
+    def score(self, evidence: ms.Evidence) -> Mapping[str, float]:
+        return {self.name: 1.0}
+
+
+class Around(ms.Estimator):
+    """A caller's own estimator around another one."""
+
+    name = "around"
+    requires = frozenset({"features"})
+    citation = "nobody"
+
+    def __init__(self, estimator: ms.Estimator) -> None:
+        self.estimator = estimator
+
+    def score(self, evidence: ms.Evidence) -> Mapping[str, float]:
+        return {self.name: 1.0}
+
+
+@pytest.fixture
+def theirs(monkeypatch: pytest.MonkeyPatch) -> Plugin:
+    """The plugin that has registered `Theirs`."""
+    host, plugin = get_host(), Plugin("theirs", "their-plugin", "7")
+    monkeypatch.setitem(host.estimators, "theirs", Theirs())
+    monkeypatch.setitem(host._owners, ("estimators", "theirs"), plugin)
+    return plugin
+
+
+@pytest.mark.parametrize("task", ["regression", "multi-label"])
+@pytest.mark.parametrize("name", ["knn", "linear_probe", "logme", "evidence"])
+def test_shipped_estimators_are_shipped_in_the_form_of_every_task(task: str, name: str) -> None:
+    host = get_host()
+    adapted = host.task(task).adapted(host.estimator(name))
+    assert adapted is not None
+    assert is_shipped(adapted)
+    assert plugin_of(adapted) == host.owner("estimators", name)
+
+
+def test_what_stands_for_the_estimator_of_a_plugin_is_that_plugins(theirs: Plugin) -> None:
+    for standing in (OneVsRest(Theirs()), DoesNotApply(Theirs(), "regression", "numbers")):
+        assert plugin_of(standing) is theirs
+        assert not is_shipped(standing)
+        assert "their-plugin 7" in failure_of(Stage.SCORE, ValueError("no"), standing).reason
+
+
+def test_a_callers_own_estimator_around_a_shipped_one_is_nobodys() -> None:
+    assert plugin_of(Around(get_host().estimator("knn"))) is None
