@@ -511,7 +511,8 @@ class FeatureKeywords(TypedDict, total=False):
 
     probe_size: int | None
     input: str | tuple[str, str] | None
-    label: str | None
+    label: str | tuple[str, ...] | None
+    task: str
     split: str | None
     max_corrupt: float
     max_pixels: int | None
