@@ -189,9 +189,12 @@ def test_limits_and_memory_narrow_the_choice(far: FarZoo, data: Any, monkeypatch
     names, found = choice(data, license="mit")
     assert names == ["a0", "a1", "a5"]
     assert "1 not within the limits (license=mit)" in found.statement[-1]
-    monkeypatch.setattr(choosing, "free_memory", lambda device: 20 * MEGABYTE)
+    names, found = choice(data, "far:*", limit=2, max_training_memory="50MB")
+    assert set(names) == {"a1", "b1"}  # 24 bytes for each parameter are the least that training takes
+    assert "7 not within the limits (max_training_memory=50 MB)" in found.statement[-1]
+    monkeypatch.setattr(choosing, "free_memory", lambda device: 30 * MEGABYTE)
     assert choice(data)[0] == ["a0", "a1"]  # 8 bytes for each parameter
-    assert choice(data, top_k=1)[0] == ["a0"]  # 20 bytes in training
+    assert choice(data, top_k=1)[0] == ["a0"]  # 28 bytes in training on a CPU
 
 
 def test_code_that_is_not_trusted_is_no_choice(far: FarZoo, data: Any, monkeypatch: pytest.MonkeyPatch) -> None:
