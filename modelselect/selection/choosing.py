@@ -30,6 +30,7 @@ from modelselect.host.defaults import DEFAULT_ESTIMATORS
 from modelselect.host.host import get_host
 from modelselect.selection.affordable import fine_tuning_seconds
 from modelselect.selection.bounded import time_left
+from modelselect.selection.rounds import planned_rounds
 from modelselect.store.store import Store
 from modelselect.utils.progress import Progress
 from modelselect.utils.text import duration, in_bytes, printable
@@ -285,6 +286,11 @@ def _excess(request: Request) -> str:
     costs = _costs(request, pool, measured=False)
     kept = 1.0 if settings.recall is None else min(settings.recall / len(pool), 1.0)
     download, seconds = kept * float(np.nansum(costs.downloads)), kept * costs.total_seconds
+    if settings.rounds:
+        rounds = planned_rounds(request, [1.0] * max(round(kept * len(pool)), 1))
+        whole = rounds[0].candidates * len(request.probe)
+        saved = 1.0 - sum(each.passes for each in rounds) / whole
+        seconds -= kept * saved * float(costs.seconds.sum())
     too_long = settings.budget is None and seconds > bounds.seconds
     if not download or (download <= bounds.download and not too_long):
         return ""

@@ -229,6 +229,16 @@ def test_named_candidates_that_exceed_the_bounds_are_a_warning_in_python(far: Fa
     assert "168 MB" in ms.plan(data, "far:*", max_download="100MB").remarks[-1]
 
 
+def test_rounds_take_less_time_than_all_rows_for_all(far: FarZoo) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (400, 16, 16, 3), dtype=np.uint8)
+    data = pixels, [0, 1] * 200
+    named = ["far:a0", "far:a1", "far:a2", "far:b0", "far:b1", "far:b2"]
+    whole = choice(data, named, max_time="1s", estimators="knn")[1].excess
+    parts = choice(data, named, max_time="1s", estimators="knn", rounds=True)[1].excess
+    seconds = [float(text.split("about ")[1].split(" s ")[0]) for text in (whole, parts)]
+    assert seconds[1] == pytest.approx(0.75 * seconds[0], rel=0.2)
+
+
 def test_recall_counts_for_the_candidates_that_it_keeps(far: FarZoo, data: Any, tmp_path: Path) -> None:
     assert choice(data, "far:*", max_download="100MB")[1].excess
     history = tmp_path / "history.sqlite"
