@@ -198,6 +198,7 @@ class TimingTask:
             seed=context.seed,
             device=context.compute.device,
             spool=context.spool,
+            task=context.task,
         )
 
 
