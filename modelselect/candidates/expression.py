@@ -10,7 +10,7 @@ from modelselect.errors import ExpressionError
 LAYERS = "layer"
 """The zoo of models that are read at one of their layers, and the setting in a pattern that names the layer."""
 
-_AT_A_LAYER = re.compile(rf".+\?([^?]*&)?{LAYERS}=[^?]*", re.DOTALL)
+_AT_A_LAYER = re.compile(rf".*\?([^?]*&)?{LAYERS}=[^?]*", re.DOTALL)
 
 _EXPRESSION = re.compile(r"(?P<zoo>[A-Za-z][A-Za-z0-9_-]*):(?P<pattern>.+)", re.DOTALL)
 

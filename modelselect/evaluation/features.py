@@ -73,11 +73,12 @@ def features(
         dataset: as in `select()`.
         candidates: one candidate: an expression, a plain name, a folder, a `Candidate`, a torch module; or a list of
             these, and of expressions that match several.
-        fields: the fields of evidence to give: `features` (N, D), `labels` (N,), `source_probabilities` (N, S),
-            `source_features` and `source_labels` (with `source`, or where the zoo knows the data of pre-training),
-            `architecture`, `metadata`. What a candidate does not have is None.
-        settings: keywords of `select()`: probe_size, input, label, split, max_corrupt, max_pixels, source, source_size,
-            device, cache_dir, trust_remote_code, seed, batch_size, precision, compile, progress.
+        fields: the fields of evidence to give: `features` (N, D), `labels` ((N,) classes, or (N, T) numbers or
+            sets of labels), `source_probabilities` (N, S), `source_features` and `source_labels` (with `source`, or
+            where the zoo knows the data of pre-training), `architecture`, `metadata`. What a candidate does not have
+            is None.
+        settings: keywords of `select()`: probe_size, input, label, task, split, max_corrupt, max_pixels, source,
+            source_size, device, cache_dir, trust_remote_code, seed, batch_size, precision, compile, progress.
 
     Returns:
         The evidence of the candidate. For a list, the evidence of each by its id; a candidate that cannot be loaded or

@@ -15,6 +15,7 @@ from modelselect.evaluation.results import TuningResult, VerificationResult
 from modelselect.host.defaults import CLASSIFICATION
 from modelselect.host.host import get_host
 from modelselect.store.store import Store
+from modelselect.tasks.metrics import ACCURACY, Metric
 from modelselect.utils.progress import Step
 from modelselect.utils.versions import DISTRIBUTION, numeric_versions
 from modelselect.verification.fine_tuned import KIND
@@ -66,7 +67,8 @@ class VerificationTask:
                 kept = store.contains(checkpoint) or waiting.contains(checkpoint)
             if entry is not None and (kept or not self.needs_checkpoint):
                 store.clear_scratch(key)  # left there if the process was killed once the result was safe
-                return VerificationResult(_verified(entry.metadata), checkpoint if kept else None, reused=True)
+                known = _verified(entry.metadata)
+                return VerificationResult(known, checkpoint if kept else None, True, _metric(context).title)
             verified = verify(
                 loader.backbone,
                 training,
@@ -83,7 +85,7 @@ class VerificationTask:
             )
             store.put(key, {}, asdict(verified), sync=True)
             store.clear_scratch(key)
-        return VerificationResult(verified, checkpoint, reused=False)
+        return VerificationResult(verified, checkpoint, False, _metric(context).title)
 
     def parts(self, loader: Loader) -> dict[str, Any]:
         """Everything that the accuracy depends on."""
@@ -169,7 +171,7 @@ class TuningTask:
         key = store.key("brief", **{name: part for name, part in parts.items() if name != "holdout"})
         with store.lock(verification):  # its scratch folder holds the checkpoint
             if (entry := store.get(key)) is not None:
-                return TuningResult(Brief(**entry.metadata), reused=True)
+                return TuningResult(Brief(**entry.metadata), True, _measure(context))
             brief = tune_briefly(
                 loader.backbone,
                 context.probe.training,
@@ -182,7 +184,7 @@ class TuningTask:
                 task=context.task,
             )
             store.put(key, {}, asdict(brief), sync=True)
-        return TuningResult(brief, reused=False)
+        return TuningResult(brief, False, _measure(context))
 
 
 @dataclass
@@ -205,6 +207,7 @@ class TimingTask:
             seed=context.seed,
             device=context.compute.device,
             spool=context.spool,
+            task=context.task,
         )
 
 
@@ -213,16 +216,27 @@ def _reporting(context: EvaluationContext, candidate: Candidate) -> EpochProgres
     report = context.progress
     if report is None:
         return None
+    measure = _measure(context)
 
     def ended(number: int, total: int, epoch: Epoch) -> None:
         text = ""
         if epoch.accuracy is not None:
-            text = f"accuracy {epoch.accuracy:.1%}"
+            text = f"{measure} {epoch.accuracy:.1%}"
         elif epoch.training_accuracy is not None:
-            text = f"training accuracy {epoch.training_accuracy:.1%}"
+            text = f"training {measure} {epoch.training_accuracy:.1%}"
         report(candidate.id, Step("epoch", number, total, text))
 
     return ended
+
+
+def _metric(context: EvaluationContext) -> Metric:
+    """What the result of a fine-tuning is measured by."""
+    return ACCURACY if context.task is None else context.task.metric
+
+
+def _measure(context: EvaluationContext) -> str:
+    """What texts call the result of an epoch: accuracy or, of other tasks, how well the objective's targets are met."""
+    return ACCURACY.title if _metric(context) is ACCURACY else "fit"
 
 
 def _verified(stored: Mapping[str, Any]) -> Verified:

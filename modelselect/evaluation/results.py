@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from modelselect.errors import Failure
+from modelselect.tasks.metrics import ACCURACY
 from modelselect.verification.verifier import Brief, Verified
 
 
@@ -103,11 +104,13 @@ class VerificationResult:
         verified: the accuracy, and how it was reached.
         checkpoint: key of the fine-tuned weights in the store; None if the store does not have them.
         reused: whether the store had the result.
+        metric: what `verified.accuracy` measures, as texts call it.
     """
 
     verified: Verified
     checkpoint: str | None
     reused: bool
+    metric: str = ACCURACY.title
 
 
 @dataclass(frozen=True)
@@ -117,10 +120,12 @@ class TuningResult:
     Attributes:
         brief: the accuracy, and how it was reached.
         reused: whether the store had the result.
+        measure: what `brief.accuracy` measures, as texts call it.
     """
 
     brief: Brief
     reused: bool
+    measure: str = ACCURACY.title
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,12 +127,11 @@ def _ended(result: Any) -> Ended:
         return Ended(_score_of(result), seconds=result.elapsed_seconds or None)
     if isinstance(result, VerificationResult):
         verified = result.verified
-        metric = next(iter(verified.metrics), "accuracy")
-        text = f"held-out {metric} {verified.accuracy:.1%}" + (", from the store" if result.reused else "")
+        text = f"held-out {result.metric} {verified.accuracy:.1%}" + (", from the store" if result.reused else "")
         return Ended(text, seconds=None if result.reused else verified.seconds, accuracy=verified.accuracy)
     if isinstance(result, TuningResult):
         brief = result.brief
-        text = f"accuracy {brief.accuracy:.1%}" + (", from the store" if result.reused else "")
+        text = f"{result.measure} {brief.accuracy:.1%}" + (", from the store" if result.reused else "")
         return Ended(text, seconds=None if result.reused else brief.seconds, accuracy=brief.accuracy)
     return Ended()
 

@@ -440,11 +440,19 @@ class Settings:
         """What a candidate may cost at most.
 
         Args:
-            free_memory: gives the bytes that are free on the device; called if they are a limit.
+            free_memory: gives the bytes that are free on the device, or None; called if they are a limit.
+
+        Raises:
+            InvalidInputError: they are a limit, and are not known.
         """
         memory = self.max_training_memory
         if memory == FREE_MEMORY:
             memory = free_memory()
+            if memory is None:
+                raise InvalidInputError(
+                    f"max_training_memory is {FREE_MEMORY!r}, and how much memory is free on this device is not known. "
+                    "Give a size, such as '8GB'"
+                )
         elif isinstance(memory, str):
             memory = parse_bytes(memory)
         return Limits.of(
@@ -511,7 +519,8 @@ class FeatureKeywords(TypedDict, total=False):
 
     probe_size: int | None
     input: str | tuple[str, str] | None
-    label: str | None
+    label: str | tuple[str, ...] | None
+    task: str
     split: str | None
     max_corrupt: float
     max_pixels: int | None

@@ -150,7 +150,12 @@ def _open_named(expression: str, *, input: Input, label: Label, split: str | Non
 
 def _open_folder(path: Path, split: str | None, *, input: Input, label: Label) -> Splits:
     if is_voc(path):
-        return open_voc(path)
+        if input is not None:
+            raise DatasetError(
+                f"input={input!r} names a column, and the images of {path} are in a folder of the layout of PASCAL "
+                "VOC. Leave out input= (--input)."
+            )
+        return open_voc(path, label)
     listings = Listings()
     if not has_class_folders(path, listings):
         tables = open_tables(path, input=input, label=label)

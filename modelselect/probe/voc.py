@@ -6,11 +6,12 @@ M. Everingham, L. Van Gool, C. K. I. Williams, J. Winn, A. Zisserman: The PASCAL
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from modelselect.errors import DatasetError
+from modelselect.errors import DatasetError, did_you_mean
+from modelselect.probe.columns import Label
 from modelselect.probe.huggingface import HuggingFaceRows
 from modelselect.probe.paths import Origin
 from modelselect.probe.rows import Rows
@@ -27,17 +28,21 @@ def is_voc(folder: Path) -> bool:
     return (folder / IMAGES).is_dir() and (folder / SETS).is_dir()
 
 
-def open_voc(folder: Path) -> dict[str, Callable[[], Rows]]:
+def open_voc(folder: Path, label: Label) -> dict[str, Callable[[], Rows]]:
     """Functions that open the rows of each split.
 
+    Args:
+        folder: in the layout of PASCAL VOC.
+        label: the labels that are read: a name; several names, or names with commas between them; None for all.
+
     Raises:
-        DatasetError: there are no files of labels.
+        DatasetError: there are no files of labels, or none of a label that is named.
     """
     found: dict[str, dict[str, Path]] = {}
     for path in sorted((folder / SETS).glob("*_*.txt")):
-        label, _, split = path.stem.rpartition("_")
-        if split in _NAMES and label:
-            found.setdefault(split, {})[label] = path
+        name, _, split = path.stem.rpartition("_")
+        if split in _NAMES and name:
+            found.setdefault(split, {})[name] = path
     if "train" in found or "val" in found:
         found.pop("trainval", None)  # the same rows
     if not found:
@@ -45,7 +50,21 @@ def open_voc(folder: Path) -> dict[str, Callable[[], Rows]]:
             f"{folder} holds {IMAGES} and {SETS}, and no files such as {SETS / 'cat_train.txt'} that say which images "
             "have a label. Unpack the whole archive."
         )
+    if label is not None:
+        found = {split: _named(folder, labels, label) for split, labels in found.items()}
     return {_NAMES[split]: partial(_rows, folder, labels) for split, labels in found.items()}
+
+
+def _named(folder: Path, labels: dict[str, Path], wanted: str | Sequence[str]) -> dict[str, Path]:
+    """The files of the labels that the user named."""
+    named = [name.strip() for name in wanted.split(",")] if isinstance(wanted, str) else list(wanted)
+    for name in named:
+        if name not in labels:
+            raise DatasetError(
+                f"label={name!r} is not a label of {folder}.{did_you_mean(name, labels)} Labels: "
+                f"{', '.join(labels)}. Leave out label= (--label) to read all."
+            )
+    return {name: labels[name] for name in named}
 
 
 def _rows(folder: Path, labels: dict[str, Path]) -> Rows:

@@ -144,7 +144,7 @@ class RankedCandidate:
         if self.score is not None:
             known.append(f"score {self.score:.4g}")
         if self.verified_accuracy is not None:
-            known.append(f"accuracy {self.verified_accuracy:.1%}")
+            known.append(f"verified {self.verified_accuracy:.1%}")
         return f"{type(self).__name__}({self.candidate.id}: {', '.join([*known, printable(self.status)])})"
 
     @property

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from modelselect.candidates.candidate import Candidate
+from modelselect.candidates.expression import LAYERS
 from modelselect.candidates.zoo import BYTES_PER_PARAMETER
 from modelselect.errors import InvalidInputError
 from modelselect.estimators.posterior import Pool, Weigher, posterior
@@ -29,6 +30,7 @@ from modelselect.host.defaults import DEFAULT_ESTIMATORS
 from modelselect.host.host import get_host
 from modelselect.selection.affordable import fine_tuning_seconds
 from modelselect.selection.bounded import time_left
+from modelselect.selection.rounds import planned_rounds
 from modelselect.store.store import Store
 from modelselect.utils.progress import Progress
 from modelselect.utils.text import duration, in_bytes, printable
@@ -217,7 +219,9 @@ def _fitting(request: Request) -> tuple[list[Candidate], dict[str, list[str]]]:
             continue
         if candidate.metadata.get("remote_code") and not request.settings.trust_remote_code:
             unfit.setdefault(_OWN_CODE, []).append(candidate.id)
-        elif limits.exceeded_before_loading(candidate, parameters) is not None:
+        elif limits.exceeded_before_loading(candidate, parameters) is not None or _trains_in_too_much(
+            request, candidate
+        ):
             unfit.setdefault(f"not within the limits ({limits})", []).append(candidate.id)
         elif isinstance(parameters, int) and free is not None and _bytes_taken(request, parameters) > free:
             unfit.setdefault(f"too large for the memory of {request.device}", []).append(candidate.id)
@@ -226,6 +230,15 @@ def _fitting(request: Request) -> tuple[list[Candidate], dict[str, list[str]]]:
     if not usable and not request.unsearched:
         raise InvalidInputError(f"none of {len(request.pool)} candidates can be taken: {_reasons(unfit)}.")
     return usable, unfit
+
+
+def _trains_in_too_much(request: Request, candidate: Candidate) -> bool:
+    """Whether weights, gradients and moments alone exceed the limit: not of a layer, which is only a part of them."""
+    settings, parameters = request.settings, candidate.metadata.get("parameters")
+    if candidate.zoo == LAYERS or not isinstance(parameters, int):
+        return False
+    least = states_bytes(parameters, settings.recipe, settings.verify, request.device)
+    return request.limits.training_memory_exceeded("training", least, or_more=True) is not None
 
 
 def _bytes_taken(request: Request, parameters: int) -> int:
@@ -273,6 +286,11 @@ def _excess(request: Request) -> str:
     costs = _costs(request, pool, measured=False)
     kept = 1.0 if settings.recall is None else min(settings.recall / len(pool), 1.0)
     download, seconds = kept * float(np.nansum(costs.downloads)), kept * costs.total_seconds
+    if settings.rounds:
+        rounds = planned_rounds(request, [1.0] * max(round(kept * len(pool)), 1))
+        whole = rounds[0].candidates * len(request.probe)
+        saved = 1.0 - sum(each.passes for each in rounds) / whole
+        seconds -= kept * saved * float(costs.seconds.sum())
     too_long = settings.budget is None and seconds > bounds.seconds
     if not download or (download <= bounds.download and not too_long):
         return ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import fields
@@ -12,6 +13,9 @@ from modelselect.verification.recipe import FineTuning
 
 _ON_THE_COMMAND_LINE = ("epochs", "trials", "patience")
 """The parts of the recipe of fine-tuning that the command line has options for."""
+
+_SIZES = ("max_download", "max_training_memory")
+"""The settings that are numbers of bytes in Python, and need a unit on the command line."""
 
 
 def command_line(settings: Settings, dataset: Any, candidates: Any) -> list[str] | None:
@@ -45,6 +49,8 @@ def _option(name: str, value: Any) -> list[str] | None:
         return [option]
     if name in ("license", "language"):
         return [word for each in ([value] if isinstance(value, str) else value) for word in (option, each)]
+    if name in _SIZES and isinstance(value, int | float):
+        return [option, f"{int(value)}B"] if math.isfinite(value) else None
     if name == "probe_size" and value is None:
         return [option, "all"]
     if isinstance(value, Sequence) and not isinstance(value, str) and all(isinstance(each, str) for each in value):

@@ -36,7 +36,12 @@ class PlannedRound:
 
 
 def plan_rounds(
-    sizes: Sequence[int], row_seconds: Sequence[float | None], budget: Budget, places: int, keep: float
+    sizes: Sequence[int],
+    row_seconds: Sequence[float | None],
+    budget: Budget,
+    places: int,
+    keep: float,
+    spare: int = 1,
 ) -> tuple[PlannedRound, ...]:
     """The rounds that a budget pays for, if half of the candidates are eliminated after each.
 
@@ -47,6 +52,7 @@ def plan_rounds(
         budget: the budget for all rounds.
         places: number of places to decide. A round with no more candidates than places decides nothing.
         keep: what is reserved for fine-tuning, in the budget's unit.
+        spare: candidates that go on besides those for the places, at least.
 
     >>> plan_rounds([100, 200], [0.01, 0.01, 0.03, None], Budget(passes=650), places=1, keep=0)[-1]
     PlannedRound(rows=200, candidates=2, passes=200, seconds=3.3333333333333335)
@@ -66,7 +72,7 @@ def plan_rounds(
         seconds = None if mean is None else affordable * (rows - seen) * mean
         rounds.append(PlannedRound(rows, affordable, passes, seconds))
         left -= affordable * each
-        candidates, seen = max(math.ceil(affordable / 2), min(places + 1, affordable)), rows
+        candidates, seen = max(math.ceil(affordable / 2), min(places + spare, affordable)), rows
     return tuple(rounds)
 
 

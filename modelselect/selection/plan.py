@@ -65,8 +65,8 @@ class Plan:
             some rows.
         recalled_from: number of candidates before recall reduced the pool to `rows`; None without recall.
         budget: what the run may spend; None without a budget.
-        rounds: under a budget, the probes that candidates are shown one after another, if half of them are eliminated
-            after each.
+        rounds: under a budget, and in rounds without one, the probes that candidates are shown one after another, if
+            half of them are eliminated after each.
         smallest_budget: the smallest amount that ranks a candidate of typical size, in the unit of the budget; None if
             the budget ranks something, or if that is unknown.
         fine_tuning_seconds: time to fine-tune `top_k` candidates of typical size after that, without a budget; None
@@ -100,9 +100,13 @@ class Plan:
 
     @property
     def seconds(self) -> float:
-        """Decoding once for each input size, and the forward passes of all candidates whose time is known."""
+        """Decoding once for each input size, and the forward passes of all candidates whose time is known.
+
+        In rounds without a budget, those of the candidates of each round.
+        """
         sizes = {row.candidate.metadata.get("input_size") for row in self.rows if row.seconds}
-        return len(sizes) * self.decode_seconds + sum(row.seconds or 0.0 for row in self.rows)
+        passes = self.rounds if self.budget is None and self.rounds else self.rows
+        return len(sizes) * self.decode_seconds + sum(each.seconds or 0.0 for each in passes)
 
     def to_json(self) -> str:
         """Everything, as JSON."""
@@ -177,6 +181,14 @@ class Plan:
         table.caption_justify = "left"
         return table
 
+    @property
+    def _rounds(self) -> list[str]:
+        return [
+            f"  round {number}: {planned.candidates} candidates on {planned.rows} rows, {planned.passes:,} passes, "
+            f"about {duration(planned.seconds)}"
+            for number, planned in enumerate(self.rounds, start=1)
+        ]
+
     def _notes(self) -> list[str]:
         def and_unknown(known: str, unknown: int) -> str:
             return f"{known} and {unknown} unknown" if unknown else known
@@ -198,9 +210,7 @@ class Plan:
         notes = [*map(printable, self.remarks), *notes]
         if self.budget is not None:
             notes.append(f"with a budget of {self.budget}, if half of the candidates are eliminated after each round:")
-            for number, planned in enumerate(self.rounds, start=1):
-                took = f"{planned.passes:,} passes, about {duration(planned.seconds)}"
-                notes.append(f"  round {number}: {planned.candidates} candidates on {planned.rows} rows, {took}")
+            notes += self._rounds
             if not self.rounds:
                 notes.append(f"  the budget ranks nothing; {self._smallest}")
             if self.tune:
@@ -208,6 +218,9 @@ class Plan:
             if self.top_k:
                 notes.append(f"  then fine-tuning of at most {self.top_k}, if the rest of the budget pays for it")
             return notes
+        if self.rounds:
+            notes.append("in rounds, after each of which the better half goes on:")
+            notes += self._rounds
         if self.tune:
             notes.append(f"to fine-tune {self.tune} of them for one epoch: about {duration(self.tuning_seconds)}")
         if self.top_k:

@@ -23,6 +23,7 @@ from modelselect.selection.choosing import chosen
 from modelselect.selection.forecast import PlannedRound, kept_for_verification, plan_rounds, smallest_budget
 from modelselect.selection.narrowing import recalled, within_limits
 from modelselect.selection.plan import Plan, PlannedCandidate
+from modelselect.selection.rounds import planned_rounds
 from modelselect.selection.state import State
 from modelselect.utils.progress import Progress
 
@@ -79,6 +80,8 @@ def plan(dataset: Any, candidates: Any = None, **settings: Unpack[Keywords]) -> 
         keep = kept_for_verification(budget, asked.fine_tunes)
         rounds = plan_rounds(sizes, row_seconds, budget, max(asked.top_k, 1), keep)
         smallest = None if rounds else _smallest_budget(budget, sizes[0], row_seconds, fine_tunes=asked.fine_tunes)
+    elif asked.rounds and open_rows:
+        rounds = planned_rounds(request, [_row_seconds(row, speed, 0.0) for row in open_rows])  # decoded once for all
     tune = min(asked.tune, len(open_rows))
     if budget is not None and asked.top_k and not tune and asked.verify != "head":
         tune = min(MOST_TUNED, len(open_rows))
@@ -86,7 +89,7 @@ def plan(dataset: Any, candidates: Any = None, **settings: Unpack[Keywords]) -> 
     macs = [row.macs for row in open_rows if row.macs is not None]
     tuning_seconds, verifying_seconds = fine_tuning_seconds(request, macs, speed)
     if verifying_seconds is not None:
-        passes = sum(row.seconds or 0.0 for row in open_rows)
+        passes = sum(each.seconds or 0.0 for each in rounds or open_rows)
         verifying_seconds = min(verifying_seconds, time_left(asked, passes))
     return Plan(
         rows=rows,

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import numpy as np
 
-from modelselect.budget.budget import Budget
+from modelselect.budget.budget import Budget, round_sizes
 from modelselect.budget.meter import Meter
 from modelselect.candidates.candidate import Candidate
 from modelselect.errors import Failure
+from modelselect.estimators.resampling import looks_at_rows
 from modelselect.evaluation.request import Request
 from modelselect.evaluation.results import ScoringResult
+from modelselect.selection.forecast import PlannedRound, plan_rounds
 from modelselect.selection.halving import Rung, SuccessiveHalving
 from modelselect.selection.state import State
 
@@ -27,6 +29,19 @@ SPARE = 2
 def score_in_rounds(request: Request, state: State) -> State:
     """Scores all candidates on few rows, and the better half of them on twice as many, until all rows are used."""
     return BetterHalf(request, state, Meter(ENDLESS)).score()
+
+
+def planned_rounds(request: Request, row_seconds: Sequence[float | None]) -> tuple[PlannedRound, ...]:
+    """The rounds of `score_in_rounds`.
+
+    Args:
+        request: gives the rows, the estimators and the number of places.
+        row_seconds: as for `plan_rounds`.
+    """
+    probe, places = request.probe, max(request.settings.top_k, 1)
+    looks = any(looks_at_rows(estimator) for estimator in request.chosen)
+    sizes = round_sizes(len(probe), probe.n_classes) if looks else [len(probe)]
+    return plan_rounds(sizes, row_seconds, ENDLESS, places, keep=0.0, spare=SPARE)
 
 
 class BetterHalf(SuccessiveHalving):

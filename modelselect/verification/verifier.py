@@ -250,15 +250,21 @@ def _judged(material: _Material, task: Task, held: Rows, outputs: NDArray[Any], 
     """What a `Verified` says of numbers and of sets of labels: the metrics of the task.
 
     Raises:
-        CandidateError: the metric is not defined for the held-out rows, since none of their targets differ.
+        CandidateError: the metric is not defined for the held-out rows: their targets, or the predictions, are all
+            the same.
     """
     predicted = material.in_own_units(outputs.astype(np.float64))
     found = {metric.name: metric.measure(held.targets, predicted) for metric in task.metrics}
     decisive = found[task.metric.name]
     if not math.isfinite(decisive):
+        rows = f"the {len(held.places)} held-out rows"
+        if (np.ptp(held.targets, axis=0) > 0).all() and not (np.ptp(predicted, axis=0) > 0).all():
+            raise CandidateError(
+                f"{task.metric.title} cannot be computed, since the predictions for {rows} do not differ: the training "
+                "has learned nothing. Train for more epochs, or with another learning rate."
+            )
         raise CandidateError(
-            f"{task.metric.title} cannot be computed, since the targets of the {len(held.places)} held-out rows do not "
-            "differ. Give more rows."
+            f"{task.metric.title} cannot be computed, since the targets of {rows} do not differ. Give more rows."
         )
     return {
         "accuracy": decisive,
@@ -339,6 +345,7 @@ def training_seconds(
     seed: int = 0,
     device: str = "cpu",
     spool: InputCache | None = None,
+    task: Task | None = None,
 ) -> float:
     """Seconds that training takes for a row: a batch is trained on three times, and the first time does not count.
 
@@ -350,11 +357,12 @@ def training_seconds(
         seed: of the head's weights, and dropout.
         device: `"cpu"`, `"cuda"`, `"cuda:1"`, ...
         spool: where prepared inputs are shared between candidates.
+        task: as for `verify`.
 
     Raises:
         DatasetError, InvalidInputError, CandidateError, OutOfMemoryError: as `verify`.
     """
-    objective = task_of(get_host(), AUTO, training).objective
+    objective = (task or task_of(get_host(), AUTO, training)).objective
     material = _Material.of(backbone, training, None, spool or InputCache(None), settings, seed, objective)
     inputs, places, targets = material.training
     batch = Rows(inputs, places[: settings.batch_size], targets[: settings.batch_size])

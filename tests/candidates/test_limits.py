@@ -10,6 +10,7 @@ import torch
 import modelselect as ms
 from modelselect.candidates.limits import Limits
 from modelselect.errors import InvalidInputError, NothingRankedError
+from modelselect.evaluation.settings import Settings
 from modelselect.host.host import get_host
 from tests.estimators.test_resampling import Columns
 from tests.evaluation.material import Waiting, images, rank
@@ -197,3 +198,10 @@ def test_a_fault_that_passes_is_named_and_not_taken_for_unknown_memory_later(
 def test_limits_that_mean_nothing_are_refused(limits: Any) -> None:
     with pytest.raises(InvalidInputError, match=next(iter(limits))):
         rank(Columns(0), **limits)
+
+
+def test_memory_that_is_not_known_is_no_limit_of_training() -> None:
+    settings = Settings(max_training_memory="device")
+    assert settings.limits_with(lambda: 10**9).max_training_memory == 10**9
+    with pytest.raises(InvalidInputError, match=r"'device'.*not known.*such as '8GB'"):
+        settings.limits_with(lambda: None)

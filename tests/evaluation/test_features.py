@@ -74,6 +74,15 @@ def test_several_candidates_share_the_decoded_images(tmp_path: Path, monkeypatch
     assert 0 < len(decoded) <= both <= len(decoded) + 1  # one row shows whether a candidate repeats its features
 
 
+def test_whole_numbers_are_targets_of_the_task_that_is_named(tmp_path: Path) -> None:
+    pixels, _ = images()
+    ages = np.arange(20, 20 + len(pixels))
+    evidence = features(PLAIN, tmp_path, (pixels, ages), task="regression")
+    assert evidence.target_kind == "numbers"
+    assert evidence.labels.shape == (len(evidence.features), 1)
+    assert set(evidence.labels[:, 0].tolist()) <= set(ages.tolist())
+
+
 def test_only_the_wanted_fields_are_given(tmp_path: Path) -> None:
     evidence = features(PLAIN, tmp_path, fields=["features", "architecture"])
     assert evidence.labels is None

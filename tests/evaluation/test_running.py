@@ -6,14 +6,17 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import modelselect as ms
 from modelselect.errors import Failure, PluginError
 from modelselect.evaluation.fine_tuning import VerificationTask
+from modelselect.evaluation.results import TuningResult
 from modelselect.evaluation.running import run
 from modelselect.host.host import get_host
 from modelselect.utils import progress
+from modelselect.verification.verifier import Brief
 from tests.selection.material import WorkersFor
 
 pytestmark = pytest.mark.usefixtures("cache")
@@ -35,6 +38,27 @@ def test_a_log_says_scores_epochs_and_accuracies(
     assert f"fine-tuning 1/1: {best}, epoch " in err
     assert "/3, training accuracy " in err
     assert f"accuracy {board.best.verified_accuracy:.1%}" in err.split(f"fine-tuning 1/1: {best}, ")[-1]
+
+
+def test_a_log_names_the_metric_of_the_task(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "SILENCE_SECONDS", 0.0)
+    monkeypatch.setattr(progress, "LINE_SECONDS", 0.02)
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 16, 16, 3), dtype=np.uint8)
+    pixels[::2] //= 4
+    data, recipe = (pixels, pixels.mean(axis=(1, 2, 3))), ms.FineTuning(epochs=2)
+    for _ in range(2):  # the second time, the result is from the store
+        ms.select(data, "embedded:plain.letters", top_k=1, verify="head", fine_tuning=recipe, device="cpu")
+        err = capsys.readouterr().err
+        assert "held-out R² " in err
+        assert "accuracy " not in err
+    # a result of an epoch is no R²
+    brief = Brief(accuracy=0.5, rows=8, training_loss=0.1, largest_part=8, seconds=1.0)
+    with progress.Progress(True) as bars:
+        given = TuningResult(brief, reused=False, measure="fit")
+        run(get_host().executor("local"), lambda _: given, ms.search("embedded:plain.letters"), bars.candidates("t", 1))
+    assert "fit 50.0%" in capsys.readouterr().err
 
 
 def test_a_failure_is_a_line_with_its_reason_and_the_same_reason_is_said_once(

@@ -54,8 +54,9 @@ def test_what_cannot_be_used_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
         ms.Probe.of("data:cifar")
 
 
-def test_voc2007_is_read_in_the_layout_of_its_authors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """1 says that an image has the label, -1 that it has not, and 0 that it is difficult: not known."""
+@pytest.fixture
+def voc(tmp_path: Path) -> Path:
+    """A folder in the layout of PASCAL VOC. 1: an image has the label; -1: it has not; 0: difficult, so not known."""
     root = tmp_path / "voc2007"
     (root / "JPEGImages").mkdir(parents=True)
     (root / "ImageSets" / "Main").mkdir(parents=True)
@@ -66,11 +67,32 @@ def test_voc2007_is_read_in_the_layout_of_its_authors(tmp_path: Path, monkeypatc
         lines = [f"00000{number} {value}" for number, value in enumerate(values)]
         for split in ("trainval", "test"):
             (root / "ImageSets" / "Main" / f"{label}_{split}.txt").write_text("\n".join(lines))
+    return root
+
+
+def test_voc2007_is_read_in_the_layout_of_its_authors(
+    voc: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MODELSELECT_DATA", str(tmp_path))
     probe = ms.Probe.of("data:voc2007")
     assert probe.target_names == ("cat", "dog")
     assert probe.provenance["split"] == "train"
     assert np.nan_to_num(np.asarray(probe.targets), nan=-1).tolist() == [[1, 0], [0, 1], [-1, 1], [1, 1]]
+
+
+def test_a_label_of_voc_is_read_alone(voc: Path) -> None:
+    probe = ms.Probe.of(voc, label="cat")
+    assert (probe.class_names, len(probe)) == (("0", "1"), 4)
+    assert sorted(probe.labels.tolist()) == [-1, 0, 1, 1]  # the difficult image is not labelled
+    assert ms.Probe.of(voc, label=("dog", "cat")).target_names == ("dog", "cat")
+    assert ms.Probe.of(voc, label="cat, dog").target_names == ("cat", "dog")
+
+
+def test_columns_that_voc_does_not_have_are_refused(voc: Path) -> None:
+    with pytest.raises(DatasetError, match=r"label='cta' is not a label.*Did you mean 'cat'.*Labels: cat, dog"):
+        ms.Probe.of(voc, label="cta")
+    with pytest.raises(DatasetError, match=r"input='file' names a column.*Leave out input="):
+        ms.Probe.of(voc, input="file")
 
 
 def test_every_named_dataset_can_be_found_or_says_why_not() -> None:

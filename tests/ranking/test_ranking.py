@@ -191,5 +191,5 @@ def test_what_an_interactive_interpreter_shows_is_short(monkeypatch: pytest.Monk
     assert repr(board).startswith("Leaderboard by 3 estimators: 2 ranked, 1 of them fine-tuned, 1 failed")
     assert any("rank" in line for line in repr(board).splitlines()[2:5])
     assert max(map(len, repr(board).splitlines())) <= 80
-    assert repr(board.best) == "Row(shelf:big@abc: rank 1, score 0.9, accuracy 87.5%, ok)"
+    assert repr(board.best) == "Row(shelf:big@abc: rank 1, score 0.9, verified 87.5%, ok)"
     assert repr(board.best.candidate) == "Candidate('shelf:big@abc')"

@@ -189,9 +189,12 @@ def test_limits_and_memory_narrow_the_choice(far: FarZoo, data: Any, monkeypatch
     names, found = choice(data, license="mit")
     assert names == ["a0", "a1", "a5"]
     assert "1 not within the limits (license=mit)" in found.statement[-1]
-    monkeypatch.setattr(choosing, "free_memory", lambda device: 24 * MEGABYTE)
+    names, found = choice(data, "far:*", limit=2, max_training_memory="50MB")
+    assert set(names) == {"a1", "b1"}  # 24 bytes for each parameter are the least that training takes
+    assert "7 not within the limits (max_training_memory=50 MB)" in found.statement[-1]
+    monkeypatch.setattr(choosing, "free_memory", lambda device: 30 * MEGABYTE)
     assert choice(data)[0] == ["a0", "a1"]  # 8 bytes for each parameter
-    assert choice(data, top_k=1)[0] == ["a0"]  # 24 bytes in training
+    assert choice(data, top_k=1)[0] == ["a0"]  # 28 bytes in training on a CPU
 
 
 def test_code_that_is_not_trusted_is_no_choice(far: FarZoo, data: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,6 +227,16 @@ def test_named_candidates_that_exceed_the_bounds_are_a_warning_in_python(far: Fa
     with pytest.warns(UserWarning, match=expected), pytest.raises(ms.errors.NothingRankedError):
         ms.select(data, "far:*", max_download="100MB", history=False)
     assert "168 MB" in ms.plan(data, "far:*", max_download="100MB").remarks[-1]
+
+
+def test_rounds_take_less_time_than_all_rows_for_all(far: FarZoo) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (400, 16, 16, 3), dtype=np.uint8)
+    data = pixels, [0, 1] * 200
+    named = ["far:a0", "far:a1", "far:a2", "far:b0", "far:b1", "far:b2"]
+    whole = choice(data, named, max_time="1s", estimators="knn")[1].excess
+    parts = choice(data, named, max_time="1s", estimators="knn", rounds=True)[1].excess
+    seconds = [float(text.split("about ")[1].split(" s ")[0]) for text in (whole, parts)]
+    assert seconds[1] == pytest.approx(0.75 * seconds[0], rel=0.2)
 
 
 def test_recall_counts_for_the_candidates_that_it_keeps(far: FarZoo, data: Any, tmp_path: Path) -> None:

@@ -22,6 +22,11 @@ from modelselect.verification.recipe import FineTuning
         ({"top_k": 2, "fine_tuning": FineTuning(epochs=3)}, ["--top-k", "2", "--epochs", "3"]),
         ({"estimators": ("logme", "knn"), "costs": True}, ["--estimators", "logme,knn", "--costs"]),
         ({"history": False, "license": ["mit", "cc-*"]}, ["--no-history", "--license", "mit", "--license", "cc-*"]),
+        (
+            {"max_training_memory": 8_000_000_000, "max_download": 5e8},
+            ["--max-training-memory", "8000000000B", "--max-download", "500000000B"],
+        ),
+        ({"max_training_memory": "device"}, ["--max-training-memory", "device"]),
         ({"input": ("a", "b"), "label": "c", "budget": "20m"}, ["--input", "a,b", "--label", "c", "--budget", "20m"]),
     ],
 )

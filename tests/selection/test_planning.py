@@ -218,6 +218,22 @@ def test_a_dry_run_shows_the_rounds_that_a_run_then_takes(
     ]
 
 
+def test_a_plan_of_rounds_without_a_budget_is_what_a_run_then_takes(folder: Path) -> None:
+    settings: Any = {"estimators": "knn", "device": "cpu"}
+    whole = ms.plan(folder, "embedded:*", **settings)
+    plan = ms.plan(folder, "embedded:*", rounds=True, **settings)
+    passes = sum(planned.seconds or 0.0 for planned in plan.rounds)
+    decoding = plan.seconds - passes
+    assert passes < 0.9 * sum(row.seconds or 0.0 for row in plan.rows)
+    assert decoding >= plan.decode_seconds
+    assert not whole.rounds
+    text = " ".join(str(plan).split())
+    assert "in rounds, after each of which the better half goes on: round 1: 12 candidates on 64 rows, 768" in text
+    board = ms.select(folder, "embedded:*", rounds=True, history=False, progress=False, **settings)
+    done = [(stage["rows"], stage["candidates"]) for stage in board.provenance["rounds"]]
+    assert done == [(planned.rows, planned.candidates) for planned in plan.rounds]
+
+
 def test_a_plan_never_plans_more_than_the_budget() -> None:
     gaps = CLOSE
     for passes in (50, 250, 3000):

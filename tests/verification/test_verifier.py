@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from typing import Any
 
@@ -17,8 +18,11 @@ from torch import nn
 from modelselect.candidates.modules import weights_digest
 from modelselect.errors import CandidateError, DatasetError
 from modelselect.extraction.inputs import InputCache
+from modelselect.host.host import get_host
+from modelselect.tasks.metrics import SPEARMAN
+from modelselect.tasks.objectives import CrossEntropy
 from modelselect.verification import FineTuning, verify, wilson_interval
-from modelselect.verification.verifier import _validation_split
+from modelselect.verification.verifier import _validation_split, training_seconds
 from tests.verification.material import DIMENSIONS, QUICK, FitsOnly, Rows, backbone, overlapping, rows
 
 
@@ -156,3 +160,47 @@ def test_validation_takes_its_share_of_every_class_and_never_the_last_row() -> N
     assert not np.array_equal(chosen, _validation_split(targets, 0.2, seed=1))
     with pytest.raises(DatasetError, match="no two of one class"):
         verify(backbone(), rows(1), rows(5), replace(QUICK, patience=1))
+
+
+def test_a_batch_is_timed_by_the_objective_of_the_task() -> None:
+    class Noted(CrossEntropy):
+        seen = 0
+
+        def loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+            Noted.seen += 1
+            return super().loss(outputs, targets)
+
+    task = copy.copy(get_host().tasks["classification"])
+    task.objective = Noted()
+    assert training_seconds(backbone(), rows(20), QUICK, task=task) > 0
+    assert Noted.seen == 3
+
+
+class Numbers(Rows):
+    """Rows of one number each."""
+
+    @property
+    def targets(self) -> np.ndarray:
+        return self.labels
+
+    @property
+    def strata(self) -> np.ndarray:
+        return np.zeros(len(self.labels), np.int64)
+
+
+class Dead(nn.Linear):
+    """Gives zeros."""
+
+    def forward(self, given: torch.Tensor) -> torch.Tensor:
+        return super().forward(given) * 0
+
+
+def test_a_metric_that_is_not_defined_says_whether_targets_or_predictions_do_not_differ() -> None:
+    task = copy.copy(get_host().tasks["regression"])
+    task.metrics = (SPEARMAN,)
+    made = Numbers(np.zeros((40, DIMENSIONS), np.float32), np.arange(40.0)[:, None], target_kind="numbers")
+    dead = Dead(DIMENSIONS, 8)
+    with pytest.raises(CandidateError, match="the predictions for the 40 held-out rows do not differ: the training"):
+        verify(backbone(dead), made, made, QUICK, task=task)
+    with pytest.raises(CandidateError, match=r"the targets of the 40 held-out rows do not differ\. Give"):
+        verify(backbone(dead), made, replace(made, labels=np.ones((40, 1))), QUICK, task=task)

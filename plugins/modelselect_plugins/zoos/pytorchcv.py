@@ -26,6 +26,7 @@ from modelselect.candidates.modules import weights_digest
 from modelselect.candidates.preprocessing import ImagePreprocessing, example_batch
 from modelselect.candidates.readers import reader_for
 from modelselect.errors import CandidateError, ExpressionError
+from modelselect.store.files import replacing
 from modelselect_plugins.zoos._support import (
     is_glob,
     is_unsafe_pickle,
@@ -244,7 +245,9 @@ def _download(known: _Known, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         torch.hub.download_url_to_file(url, str(archive), progress=False)
         with zipfile.ZipFile(archive) as content:
-            path.write_bytes(content.read(known.file))
+            weights = content.read(known.file)
+        with replacing(path) as partial:  # a file that is cut off would count as the weights
+            partial.write_bytes(weights)
     except (URLError, ConnectionError, TimeoutError) as error:
         raise CandidateError(
             f"the weights are not in {path.parent} and cannot be downloaded ({one_line(error)}). On a machine with a "

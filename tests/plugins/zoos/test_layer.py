@@ -47,6 +47,21 @@ def test_a_layer_is_a_setting_of_a_name_in_any_zoo() -> None:
     assert Expression.parse("hub:?task=fill-mask&limit=3").zoo == "hub"
 
 
+def test_a_query_is_asked_without_the_layer(monkeypatch: pytest.MonkeyPatch) -> None:
+    [whole] = ms.search("embedded:resnet.letters")
+    asked: list[str] = []
+
+    def search(self: ms.Zoo, pattern: str) -> list[ms.Candidate]:
+        asked.append(pattern)
+        return [whole]
+
+    monkeypatch.setattr(type(get_host().zoo("hub")), "search", search)
+    [found] = get_host().zoo("layer").search("hub:?task=fill-mask&limit=3&layer=2")
+    assert asked == ["?limit=3&task=fill-mask"]
+    assert found.name == "embedded:resnet.letters?layer=2"
+    assert Expression.parse("hub:?task=fill-mask&layer=*") == Expression("layer", "hub:?task=fill-mask&layer=*")
+
+
 @pytest.mark.parametrize("value", ["0", "x", "-1", "1.5", ""])
 def test_a_layer_that_is_no_number_is_refused(value: str) -> None:
     with pytest.raises(ExpressionError, match="expected a number from 1, or \\* for all layers"):

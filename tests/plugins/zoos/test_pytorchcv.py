@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -72,3 +73,28 @@ def test_weights_of_the_library_are_loaded_and_checked(tmp_path: Path, monkeypat
     assert found.features.shape == (4, 64)
     skeleton = ZOO.skeleton(candidate)
     assert sum(parameter.numel() for parameter in skeleton.parameters()) == candidate.metadata["parameters"]
+
+
+def test_a_download_that_is_killed_leaves_no_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    known, begun = module._networks()[SMALL], []
+    path = tmp_path / known.file
+
+    def download(url: str, archive: str, progress: bool) -> None:
+        with zipfile.ZipFile(archive, "w") as content:
+            content.writestr(known.file, b"0" * 1000)
+
+    def killed(self: Path, data: bytes) -> int:
+        with self.open("wb") as file:
+            begun.append(file.write(data[:10]))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(torch.hub, "download_url_to_file", download)
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_bytes", killed)
+        with pytest.raises(KeyboardInterrupt):
+            module._download(known, path)
+    assert begun == [10]
+    assert not path.exists()
+    module._download(known, path)
+    assert path.read_bytes() == b"0" * 1000
+    assert list(tmp_path.iterdir()) == [path]
