@@ -6,6 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 from modelselect.architectures.twin import make_twin
+from modelselect.candidates.expression import LAYERS
 from modelselect.errors import Stage, at, contained
 from modelselect.evaluation.costs import refuse
 from modelselect.evaluation.keys import Keys
@@ -47,7 +48,7 @@ class TrainingMemory:
         rows = f"{recipe.batch_size} rows at a time"
         training = f"training its head with {rows}" if method == "head" else f"fine-tuning ({method}) with {rows}"
         parameters = self._loader.candidate.metadata.get("parameters")
-        if isinstance(parameters, int):
+        if isinstance(parameters, int) and self._loader.candidate.zoo != LAYERS:  # of a layer, only a part is trained
             least = states_bytes(parameters, recipe, method, device)
             if (reason := limits.training_memory_exceeded(training, least, or_more=True)) is not None:
                 return reason

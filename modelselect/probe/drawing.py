@@ -207,6 +207,11 @@ def cut_out(available: DrawnRows, share: float, seed: int, name: str) -> tuple[D
     """Training rows and held-out rows."""
     held_out = choose_holdout(available.labels, share, seed)
     if len(np.unique(available.labels[held_out])) < 2:
+        if available.targets is not None:
+            raise DatasetError(
+                f"holdout={share} asks for held-out rows, and the {len(available.labels)} rows of {name} are too few "
+                "for them. Give more rows or a validation split, or set holdout=0."
+            )
         counts = np.bincount(available.labels[available.labels >= 0])
         raise DatasetError(
             f"holdout={share} asks for held-out rows, but {int((counts < 2).sum())} of the {len(counts)} classes of "

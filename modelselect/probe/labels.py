@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from modelselect.errors import DatasetError
 from modelselect.utils.class_labels import UNLABELLED, LabelReader
 
+SEVERAL = "To rank for several classes of one row, give task='multi-label' (--task multi-label). "
 REGRESSION = (
     "To rank for numbers, give task='regression' (--task regression). To rank for classes, give the bin of each "
     "number, such as np.digitize(labels, np.quantile(labels, [0.25, 0.5, 0.75]))."
@@ -79,7 +80,7 @@ class Labels:
         Raises:
             DatasetError: the values have another length, kind or shape.
         """
-        read = LabelReader(where, DatasetError, REGRESSION).read(values)
+        read = LabelReader(where, DatasetError, REGRESSION, SEVERAL).read(values)
         if len(read.labelled) != n_rows:
             raise DatasetError(
                 f"there are {len(read.labelled)} {where} for {n_rows} inputs; give one label for each input."

@@ -83,6 +83,11 @@ def read_targets(given: GivenLabels | Labels, kind: str | None) -> Labels | Targ
         if kind in (None, CLASSES):
             return given
         assert kind is not None
+        if not (given.indices >= 0).any():
+            raise DatasetError(
+                f"the rows have no labels, and the task needs {TARGET_KINDS[kind]}. Give (inputs, targets), or leave "
+                "out task= (--task)."
+            )
         raise DatasetError(
             f"the dataset has classes, and the task needs {TARGET_KINDS[kind]}. Give a table with a column of them and "
             "name it with label= (--label), or leave out task= (--task)."
@@ -281,7 +286,8 @@ def _zeros_and_ones(given: Any, where: str) -> NDArray[np.float64]:
     if wrong.any():
         place = tuple(int(each[0]) for each in np.nonzero(wrong))
         raise DatasetError(
-            f"{where} hold {matrix[place]:g} in row {place[0]}; expected 0 and 1, and -1 or NaN for what is not known."
+            f"{where} hold {matrix[place]:g} in row {place[0]}; expected 0 and 1, and -1 or NaN for what is not "
+            "known. To rank for numbers, give task='regression' (--task regression)."
         )
     return matrix
 

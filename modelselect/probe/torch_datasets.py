@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from modelselect.errors import DatasetError
 from modelselect.probe.images import UnreadableError
-from modelselect.probe.labels import REGRESSION, GivenLabels, one_name
+from modelselect.probe.labels import REGRESSION, SEVERAL, GivenLabels, one_name
 from modelselect.probe.memory import channels_first, modality_of
 from modelselect.probe.paths import Origin, origin_of_paths
 from modelselect.probe.rows import ARRAY, IMAGE, TEXT, Check, Rows
@@ -192,7 +192,7 @@ class _Targets:
         """Puts names in place of the class numbers of one part."""
         rows = np.flatnonzero(self.part == part)
         where = f"the labels of dataset {part} of the {len(self.names)} joined ones"
-        read = LabelReader(where, DatasetError, REGRESSION).read(list(self.values[rows]))
+        read = LabelReader(where, DatasetError, REGRESSION, SEVERAL).read(list(self.values[rows]))
         names = self.names[part]
         if names is None and len(read.values) and read.values.dtype != object:
             raise DatasetError(
@@ -339,7 +339,7 @@ def _one_class(label: Any) -> Any:
         classes = one_hot(np.asarray(value)[None])
         return None if classes is None else int(classes[0])
     try:
-        read = LabelReader("labels", DatasetError, REGRESSION).read([value])
+        read = LabelReader("labels", DatasetError, REGRESSION, SEVERAL).read([value])
     except DatasetError:
         return f"a {type(label).__name__}"
     return read.values.tolist()[0] if len(read.values) else None

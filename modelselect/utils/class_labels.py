@@ -47,11 +47,13 @@ class LabelReader:
         where: what to call the labels in messages.
         error: the exception to raise.
         regression: what to do with numbers that are not whole: a sentence.
+        several: what to do with several classes of one row: a sentence, or nothing.
     """
 
     where: str
     error: type[Exception]
     regression: str
+    several: str = ""
 
     def read(self, given: Any) -> ClassValues:
         """The classes of labels in any container.
@@ -281,14 +283,13 @@ class LabelReader:
         given = f"{self.where} have shape {matrix.shape}"
         expected = f"expected one class for each row, shape ({len(matrix)},)"
         if matrix.ndim != 2 or matrix.dtype.kind not in "biuf":
-            raise self.error(f"{given}; {expected}. Several labels for one row are not supported.")
+            raise self.error(f"{given}; {expected}.")
         if ((matrix == 0) | (matrix == 1)).all():
             ones = np.count_nonzero(matrix, axis=1)
             row = int((ones != 1).argmax())
             raise self.error(
-                f"{given} of 0 and 1, but row {row} has {ones[row]} ones, so they are not one-hot; {expected}. Several "
-                "classes for one row are not supported. Rank for one column at a time, such as "
-                f"{typed}[:, 0]."
+                f"{given} of 0 and 1, but row {row} has {ones[row]} ones, so they are not one-hot; {expected}. "
+                f"{self.several}To rank for one class, choose its column, such as {typed}[:, 0]."
             )
         raise self.error(
             f"{given}; {expected}. If each row holds the probabilities or scores of the classes, give "
@@ -322,8 +323,8 @@ class LabelReader:
 
     def _refuse_several(self, count: int, row: int, others: str = "") -> NoReturn:
         raise self.error(
-            f"{self.where} hold {count} values in row {row}{others}; expected one class for each row. Several classes "
-            "for one row are not supported. If rows are lists of classes, choose one for each, such as "
+            f"{self.where} hold {count} values in row {row}{others}; expected one class for each row. "
+            f"{self.several}If rows are lists of classes, choose one for each, such as "
             "[label[0] if len(label) else None for label in labels]."
         )
 

@@ -7,7 +7,7 @@ holds weights, gradients, the moments of the optimiser, and what each layer keep
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING, Any
 
 from modelselect.architectures.twin import tensors_in
@@ -113,10 +113,18 @@ def _forward(module: torch.nn.Module, run: Run, settings: FineTuning, method: st
             kept[storage._cdata] = tensor, storage.nbytes()  # noqa: SLF001 - the tensor stays, so no number is reused
         return tensor
 
-    def note(_: torch.nn.Module, __: Any, output: Any) -> None:
+    begun: set[torch.nn.Module] = set()
+    ended: set[torch.nn.Module] = set()
+
+    def begin(part: torch.nn.Module, _: Any) -> None:
+        begun.add(part)
+
+    def note(part: torch.nn.Module, _: Any, output: Any) -> None:
         nonlocal largest
+        ended.add(part)
         largest = max([largest, *(tensor.numel() * tensor.element_size() for tensor in tensors_in(output))])
 
+    handles += [part.register_forward_pre_hook(begin) for part in module.modules()]
     handles += [part.register_forward_hook(note) for part in module.modules()]
     usual, functional.scaled_dot_product_attention = functional.scaled_dot_product_attention, _attention()
     try:
@@ -129,8 +137,26 @@ def _forward(module: torch.nn.Module, run: Run, settings: FineTuning, method: st
         functional.scaled_dot_product_attention = usual
         for handle in handles:
             handle.remove()
-    trained = [tensor for tensor in [*module.parameters(), *adapters] if tensor.requires_grad]
+    trained = [tensor for tensor in [*_reached(module, begun, ended), *adapters] if tensor.requires_grad]
     return _bytes_of(trained), sum(size for _, size in kept.values()), largest
+
+
+def _reached(
+    module: torch.nn.Module, begun: Collection[torch.nn.Module], ended: Collection[torch.nn.Module]
+) -> list[torch.nn.Parameter]:
+    """The parameters that the forward pass may have used: not those behind the layer at which it was stopped.
+
+    A part may use the parameters of others inside it without calling them, as attention does. So what was not called
+    counts, unless the part around it did not come to its end.
+    """
+    found: dict[int, torch.nn.Parameter] = {}
+    complete: dict[str, bool] = {}
+    for name, part in module.named_modules():
+        around = complete.get(name.rpartition(".")[0], True)
+        complete[name] = part in ended if part in begun else around
+        if part in begun or around:
+            found |= {id(tensor): tensor for tensor in part.parameters(recurse=False)}
+    return list(found.values())
 
 
 def _attention() -> Callable[..., torch.Tensor]:

@@ -186,7 +186,9 @@ def test_lists_of_one_label_are_classes_and_lists_of_several_are_sets_of_labels(
     assert Probe.of(single).class_names == ("cat", "dog")
     several = datasets.Dataset.from_dict({"text": texts, "labels": [[0, 1], *[[i % 2] for i in range(7)]]})
     assert Probe.of(several).target_kind == "label_sets"
-    with pytest.raises(DatasetError, match=r"hold 2 values in row 0 .* Several classes for one row are not supported"):
+    with pytest.raises(
+        DatasetError, match=r"hold 2 values in row 0 .* To rank for several classes of one row, give task='multi-label'"
+    ):
         Probe.of(several, targets="classes")
 
 

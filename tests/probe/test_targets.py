@@ -143,3 +143,26 @@ def test_a_validation_split_is_read_by_the_names_of_the_labels() -> None:
     probe = Probe.of({"train": training, "validation": validation}, holdout=0.2)
     assert probe.holdout is not None
     assert np.asarray(probe.holdout.targets).sum(axis=0).tolist() == [10, 20, 0]
+
+
+def test_rows_without_labels_are_not_said_to_have_classes() -> None:
+    with pytest.raises(DatasetError, match=r"the rows have no labels, and the task needs one number.*Give \(inputs"):
+        Probe.of((TEXTS, None), targets="numbers")
+
+
+def test_several_columns_of_numbers_name_the_task_that_takes_them() -> None:
+    table = pd.DataFrame({"text": TEXTS, "x": NUMBERS, "y": NUMBERS**2})
+    with pytest.raises(DatasetError, match=r"expected 0 and 1.*To rank for numbers, give task='regression'"):
+        Probe.of(table, label="x,y")
+    assert Probe.of(table, label="x,y", targets="numbers").target_names == ("x", "y")
+
+
+def test_too_few_numbers_to_hold_some_out_are_not_called_classes() -> None:
+    with pytest.raises(DatasetError, match=r"the 4 rows of arrays are too few for them\. Give more rows") as raised:
+        Probe.of((TEXTS[:4], NUMBERS[:4]), holdout=0.2)
+    assert "class" not in str(raised.value)
+
+
+def test_rows_of_several_classes_name_the_task_that_takes_them() -> None:
+    with pytest.raises(DatasetError, match=r"not one-hot.*give task='multi-label' \(--task multi-label\)"):
+        Probe.of((TEXTS, np.ones((40, 3))), targets="classes")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import pytest
 import torch
 
 from modelselect.errors import CandidateError
+from modelselect.verification import footprint
 from modelselect.verification.footprint import AT_WORK, CPU_SPREAD, peak_bytes, states_bytes
 from modelselect.verification.recipe import FineTuning
 
@@ -63,3 +65,37 @@ def test_a_module_that_fails_without_values_is_an_error_of_its_candidate() -> No
 
     with pytest.raises(CandidateError, match=r"the memory of training cannot be estimated: .* raised RuntimeError"):
         peak_bytes(network(), fails, FineTuning(), "full", "cpu")
+
+
+class Stopped(torch.nn.Module):
+    """Two layers and attention of the model run; an exception ends the pass before the last layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = torch.nn.Module()
+        self.model.layers = torch.nn.ModuleList(torch.nn.Linear(8, 8, bias=False) for _ in range(3))
+        self.model.attention = torch.nn.MultiheadAttention(8, 1, bias=False, batch_first=True)
+        self.model.scale = torch.nn.Parameter(torch.ones(8))
+        self.model.forward = self.inner  # type: ignore[method-assign]
+
+    def inner(self, batch: torch.Tensor) -> torch.Tensor:
+        for layer in self.model.layers[:2]:
+            batch = layer(batch * self.model.scale)
+        self.model.attention(batch, batch, batch)
+        raise StopIteration
+
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+        with contextlib.suppress(StopIteration):
+            self.model(batch)
+        return batch
+
+
+def test_what_lies_behind_a_layer_is_not_trained() -> None:
+    module = Stopped().to("meta")
+    recipe = FineTuning(batch_size=2)
+
+    def run(module: Any, rows: int) -> Any:
+        return module(torch.zeros(rows, 2, 8, device="meta"))
+
+    trained, _, _ = footprint._forward(module, run, recipe, "full")
+    assert trained == weights_of(module) - 4 * 64  # all but the last layer; attention calls no part for its output
