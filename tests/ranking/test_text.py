@@ -19,7 +19,7 @@ def test_a_markdown_table_has_the_cells_and_no_markup_of_others() -> None:
     )
     text = board.to_markdown()
     assert "<script" not in text
-    console = Console(file=io.StringIO(), width=200, color_system=None)
+    console = Console(file=io.StringIO(), width=300, color_system=None)
     console.print(Markdown(text))
     rendered = console.file.getvalue()  # type: ignore[attr-defined]
     assert "shelf:a|b_*c*`d`[x](http://y)" in rendered
