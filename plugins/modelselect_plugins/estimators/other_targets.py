@@ -14,14 +14,14 @@ from modelselect.evidence.evidence import Evidence
 from modelselect.tasks import MEAN_AVERAGE_PRECISION, R2, OneVsRest
 from modelselect.tasks.one_vs_rest import FEWEST
 from modelselect_plugins.estimators._shared.distances import centred, nearest_rows
-from modelselect_plugins.estimators._shared.folds import folds_of, standardised
+from modelselect_plugins.estimators._shared.folds import folds_of, sampled, standardised
 from modelselect_plugins.estimators.knn import KNN
 from modelselect_plugins.estimators.linear_probe import LinearProbe
 
 Vector = NDArray[np.float64]
 
 
-class NearestNumbers(Estimator):
+class NearestNumbers(KNN):
     """Leave-one-out R², in per cent, of the mean of the k nearest rows' numbers. `knn` on numbers.
 
     Args:
@@ -32,14 +32,7 @@ class NearestNumbers(Estimator):
     100.0
     """
 
-    name = "knn"
-    requires = KNN.requires
     targets = frozenset({"numbers"})
-    citation = KNN.citation
-    cost = "quadratic"
-
-    def __init__(self, k: int = 1) -> None:
-        self.k = k
 
     def score(self, evidence: Evidence) -> Mapping[str, float]:
         assert evidence.features is not None
@@ -48,7 +41,7 @@ class NearestNumbers(Estimator):
         return {self.name: _per_cent(self.name, evidence.labels, evidence.labels[neighbours].mean(axis=1))}
 
 
-class NearestLabels(Estimator):
+class NearestLabels(KNN):
     """The mean over labels of the leave-one-out accuracy of the k nearest rows, in per cent. `knn` on sets of labels.
 
     The neighbours are searched once for all labels. If labels are missing, each label is scored on the rows where it is
@@ -62,14 +55,7 @@ class NearestLabels(Estimator):
     50.0
     """
 
-    name = "knn"
-    requires = KNN.requires
     targets = frozenset({"label_sets"})
-    citation = KNN.citation
-    cost = "quadratic"
-
-    def __init__(self, k: int = 1) -> None:
-        self.k = k
 
     def score(self, evidence: Evidence) -> Mapping[str, float]:
         assert evidence.features is not None
@@ -116,8 +102,7 @@ class RegressionProbe(Estimator):
         assert evidence.labels is not None
         rng = np.random.default_rng(evidence.seed)
         features, numbers = evidence.features, evidence.labels
-        if self.max_rows is not None and len(numbers) > self.max_rows:
-            rows = np.sort(rng.permutation(len(numbers))[: self.max_rows])
+        if (rows := sampled(len(numbers), self.max_rows, rng)) is not None:
             features, numbers = features[rows], numbers[rows]
         predicted = np.empty(numbers.shape, np.float64)
         for test in folds_of(len(numbers), self.folds, rng):
@@ -134,7 +119,7 @@ class RegressionProbe(Estimator):
         return {self.name: _per_cent(self.name, numbers, predicted)}
 
 
-class LabelProbe(Estimator):
+class LabelProbe(LinearProbe):
     """mAP, in per cent, of a logistic regression for each label in cross-validation. `linear_probe` on sets of labels.
 
     Features are standardised by the training folds. Rows of which a label is not known do not count for it.
@@ -146,28 +131,14 @@ class LabelProbe(Estimator):
         max_rows: with more rows than this, one sample of this size; None uses all rows.
     """
 
-    name = "linear_probe"
-    requires = LinearProbe.requires
     targets = frozenset({"label_sets"})
-    citation = LinearProbe.citation
-    cost = "iterative"
-    stochastic = True
-
-    def __init__(
-        self, folds: int = 5, regularisation: float = 1.0, iterations: int = 100, max_rows: int | None = 10_000
-    ) -> None:
-        self.folds = folds
-        self.regularisation = regularisation
-        self.iterations = iterations
-        self.max_rows = max_rows
 
     def score(self, evidence: Evidence) -> Mapping[str, float]:
         assert evidence.features is not None
         assert evidence.labels is not None
         rng = np.random.default_rng(evidence.seed)
         features, sets = evidence.features, evidence.labels.astype(np.float64)
-        if self.max_rows is not None and len(sets) > self.max_rows:
-            rows = np.sort(rng.permutation(len(sets))[: self.max_rows])
+        if (rows := sampled(len(sets), self.max_rows, rng)) is not None:
             features, sets = features[rows], sets[rows]
         scores = np.zeros(sets.shape)
         for test in folds_of(len(sets), self.folds, rng):

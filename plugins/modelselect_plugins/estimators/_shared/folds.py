@@ -16,6 +16,13 @@ def folds_of(n_rows: int, folds: int, rng: np.random.Generator) -> list[NDArray[
     return [np.sort(shuffled[first :: min(folds, n_rows)]) for first in range(min(folds, n_rows))]
 
 
+def sampled(n_rows: int, max_rows: int | None, rng: np.random.Generator) -> NDArray[np.int64] | None:
+    """The numbers of `max_rows` random rows, ascending; None if there are no more rows than that."""
+    if max_rows is None or n_rows <= max_rows:
+        return None
+    return np.sort(rng.permutation(n_rows)[:max_rows])
+
+
 def standardised(train: NDArray[np.floating[Any]], test: NDArray[np.floating[Any]]) -> tuple[Matrix, Matrix]:
     """Features in deviations of the training rows; a constant column, up to rounding, is only moved."""
     train, test = train.astype(np.float64), test.astype(np.float64)
