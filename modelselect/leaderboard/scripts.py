@@ -176,7 +176,17 @@ for layer in layers.values():
 _MERGE = """adapters.merge_and_unload()
 """
 
-_TRANSFORMERS = """
+_GROUPS = """ADAPTERS
+groups = []
+for rate, chosen in ((BACKBONE_RATE, False), (HEAD_RATE, True)):
+    tensors = [each for each in model.parameters() if (each in of_head) is chosen and each.requires_grad]
+    groups.append({"params": [t for t in tensors if t.dim() > 1], "lr": rate, "weight_decay": WEIGHT_DECAY})
+    groups.append({"params": [t for t in tensors if t.dim() <= 1], "lr": rate, "weight_decay": 0.0})
+"""
+"""The parameters by learning rate and weight decay, once the head is known as `of_head`."""
+
+_TRANSFORMERS = (
+    """
 import torch
 IMPORTS
 
@@ -187,13 +197,9 @@ backbone = getattr(model, "timm_model", getattr(model, model.base_model_prefix, 
 inside = backbone.get_classifier() if hasattr(backbone, "get_classifier") else None
 of_backbone = set(backbone.parameters()) - set(() if inside is None else inside.parameters())
 of_head = set(model.parameters()) - of_backbone
-ADAPTERS
-groups = []
-for rate, chosen in ((BACKBONE_RATE, False), (HEAD_RATE, True)):
-    tensors = [each for each in model.parameters() if (each in of_head) is chosen and each.requires_grad]
-    groups.append({"params": [t for t in tensors if t.dim() > 1], "lr": rate, "weight_decay": WEIGHT_DECAY})
-    groups.append({"params": [t for t in tensors if t.dim() <= 1], "lr": rate, "weight_decay": 0.0})
-
+"""
+    + _GROUPS
+    + """
 arguments = TrainingArguments(
     output_dir="fine-tuned",
     num_train_epochs=EPOCHS,
@@ -220,6 +226,7 @@ print(trainer.evaluate())
 MERGE
 trainer.save_model("fine-tuned")
 """
+)
 
 _TRANSFORMERS_IMAGES = (
     _TRANSFORMERS.replace(
@@ -319,13 +326,9 @@ _TIMM = (
     _TIMM_IMPORTS
     + """batches = torch.utils.data.DataLoader(training, BATCH_SIZE, shuffle=True, drop_last=len(training) > BATCH_SIZE)
 of_head = set(model.get_classifier().parameters())
-ADAPTERS
-groups = []
-for rate, chosen in ((BACKBONE_RATE, False), (HEAD_RATE, True)):
-    tensors = [each for each in model.parameters() if (each in of_head) is chosen and each.requires_grad]
-    groups.append({"params": [t for t in tensors if t.dim() > 1], "lr": rate, "weight_decay": WEIGHT_DECAY})
-    groups.append({"params": [t for t in tensors if t.dim() <= 1], "lr": rate, "weight_decay": 0.0})
-optimizer = torch.optim.AdamW([group for group in groups if group["params"]])"""
+"""
+    + _GROUPS
+    + """optimizer = torch.optim.AdamW([group for group in groups if group["params"]])"""
     + _SCHEDULE
     + """for epoch in range(EPOCHS):
     model.train()

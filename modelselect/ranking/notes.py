@@ -24,9 +24,10 @@ UNLABELLED = (
 """The note where all rows are unlabelled."""
 
 REMARKS = ("dataset", "choice", "fine_tuning")
-"""The parts of the provenance that hold remarks. Progress says those of the last two while a run goes on."""
+"""The parts of the provenance that hold remarks."""
 
 SAID = REMARKS[1:]
+"""The parts whose remarks progress says while a run goes on."""
 
 
 def notes_of(ranking: Ranking, names: Sequence[str] | None = None, remarks: Sequence[str] = REMARKS) -> list[str]:
