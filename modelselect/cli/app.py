@@ -23,7 +23,7 @@ from typer.core import TyperCommand, TyperGroup
 from modelselect.cli.completion import VARIABLE, completing, words_as_typed
 from modelselect.cli.configuration import Configuration, ConfiguredCommand, applies, read
 from modelselect.cli.streams import apart, kept_apart, open_standard_streams
-from modelselect.cli.terminal import complain, loaded_host
+from modelselect.cli.terminal import complain, loaded_host, plain_warnings
 
 SHIPPED: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
@@ -129,7 +129,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         if applies(given) and VARIABLE not in os.environ:
             options = read(Path.cwd())
-        with _ended_as_interrupted(ended), words_as_typed(), options.in_environment():
+        with _ended_as_interrupted(ended), plain_warnings(), words_as_typed(), options.in_environment():
             app(args=given, prog_name="modelselect", default_map=options.defaults(), obj=options)
     except ModelSelectError as error:
         complain(str(error))

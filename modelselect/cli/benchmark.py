@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from modelselect.cli.options import EpochsOption, PatienceOption, TrialsOption, VerboseFlag, meant, with_settings
+from modelselect.cli.options import VerboseFlag, meant, with_settings
 from modelselect.cli.streams import answering, say_json
-from modelselect.evaluation.settings import BenchmarkKeywords, rows_or_all
+from modelselect.evaluation.settings import RECIPE_PARTS, BenchmarkKeywords, rows_or_all
 
 if TYPE_CHECKING:
     from modelselect.benchmarking.benchmark import Benchmark
-    from modelselect.verification.recipe import FineTuning
 
 
 @with_settings(BenchmarkKeywords, shown={"estimators": "all"})
@@ -34,9 +34,6 @@ def benchmark(
     verify: Annotated[
         str | None, typer.Option(help="Fine-tune all candidates instead: full, head or lora.", show_default=False)
     ] = None,
-    epochs: EpochsOption = None,
-    trials: TrialsOption = None,
-    patience: PatienceOption = None,
     probe_sizes: Annotated[
         str | None, typer.Option(help="Further probe sizes: 100,300,all.", show_default=False)
     ] = None,
@@ -126,6 +123,7 @@ def benchmark(
             raise InvalidInputError(
                 "expected candidates and datasets: modelselect benchmark 'dir:models/*' data/a data/b --truth truth.csv"
             )
+        _check_fine_tuned(verify, settings)
         found = running.benchmark(
             [candidates, *(more or [])],
             datasets,
@@ -135,7 +133,6 @@ def benchmark(
             probe_sizes=sizes[0],
             per_class=sizes[1],
             seeds=seeds,
-            fine_tuning=_recipe(verify, epochs=epochs, trials=trials, patience=patience),
             **settings,
         )
     if save_truth is not None:
@@ -176,22 +173,16 @@ def _of_scores(
     return Benchmark.of_scores(scores, truth, columns=columns, models=models)
 
 
-def _recipe(verify: str | None, **given: Any) -> FineTuning:
-    """The recipe of fine-tuning that the options mean.
-
-    Raises:
-        InvalidInputError: there are such options, and no candidate is fine-tuned.
-    """
+def _check_fine_tuned(verify: str | None, settings: Mapping[str, Any]) -> None:
+    """Raises `InvalidInputError` if an option is about fine-tuning, and no candidate is fine-tuned."""
     from modelselect.errors import InvalidInputError
-    from modelselect.verification.recipe import FineTuning
 
-    recipe = {name: value for name, value in given.items() if value is not None}
-    if recipe and verify is None:
-        raise InvalidInputError(
-            f"--{next(iter(recipe))} applies to fine-tuning, but no candidate is fine-tuned; add "
-            f"--verify full (or head, lora), or leave out --{next(iter(recipe))}"
-        )
-    return FineTuning(**recipe)
+    for name in RECIPE_PARTS:
+        if name in settings and verify is None:
+            raise InvalidInputError(
+                f"--{name} applies to fine-tuning, but no candidate is fine-tuned; add --verify full (or head, lora), "
+                f"or leave out --{name}"
+            )
 
 
 def _numbers(option: str, given: str | None, example: str) -> list[Any] | None:

@@ -33,14 +33,6 @@ VerboseFlag = Annotated[
     bool, typer.Option("--verbose", "-v", callback=_shown_if, help="Show the log: what is done, found and downloaded.")
 ]
 
-EpochsOption = Annotated[
-    int | None, typer.Option(help="Passes over the training rows in fine-tuning, at most.", show_default="20")
-]
-TrialsOption = Annotated[int | None, typer.Option(help="Learning rates to try per model.", show_default="1: no search")]
-PatienceOption = Annotated[
-    int | None, typer.Option(help="Epochs without improvement after which training stops.", show_default="never")
-]
-
 
 def option_name(field: Field[Any]) -> str:
     """`--top-k` for `top_k`."""

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from modelselect.cli.options import EpochsOption, PatienceOption, TrialsOption, VerboseFlag, meant, with_settings
+from modelselect.cli.options import VerboseFlag, meant, with_settings
 from modelselect.cli.streams import answering, errors_are_shown_with_it, say_json
 from modelselect.cli.terminal import agreed, check_writable, console, note, print_table
-from modelselect.evaluation.settings import Keywords
+from modelselect.evaluation.settings import RECIPE_PARTS, Keywords
 from modelselect.utils.text import in_lines, printable
 
 if TYPE_CHECKING:
@@ -40,9 +40,6 @@ def select(
     further: Annotated[
         list[str] | None, typer.Option("--candidates", "-c", help="The same as an option.", show_default=False)
     ] = None,
-    epochs: EpochsOption = None,
-    trials: TrialsOption = None,
-    patience: PatienceOption = None,
     no_history: Annotated[
         bool, typer.Option("--no-history", help="Neither use a transfer history nor add to one.")
     ] = False,
@@ -97,7 +94,6 @@ def select(
     from modelselect.errors import InvalidInputError, NothingRankedError
     from modelselect.leaderboard.leaderboard import Leaderboard
     from modelselect.selection import funnel, planning
-    from modelselect.verification.recipe import FineTuning
 
     if agreement and json_path == Path("-"):
         raise InvalidInputError(
@@ -123,9 +119,8 @@ def select(
     settings = destination.settings(meant(options, Keywords))
     if no_history:
         settings["history"] = False
-    recipe: dict[str, Any] = {"epochs": epochs, "trials": trials, "patience": patience}
-    for name, value in ({"verify": settings.get("verify")} | recipe).items():
-        if value is not None and not (settings.get("top_k") or settings.get("tune")):
+    for name in ("verify", *RECIPE_PARTS):
+        if name in settings and not (settings.get("top_k") or settings.get("tune")):
             raise InvalidInputError(
                 f"--{name} applies to fine-tuning, but no candidate is fine-tuned; add --top-k 3 (or more), --tune 8 "
                 f"or --save FOLDER, or leave out --{name}"
@@ -135,8 +130,6 @@ def select(
             "--confidence applies to a budget; add --budget 20m (or another one), or leave out --confidence"
         )
     settings["confirm"] = lambda question: yes or agreed(question)
-    given = {name: value for name, value in recipe.items() if value is not None}
-    settings |= {"fine_tuning": FineTuning(**given)} if given else {}
     named = [*(candidates or ()), *(further or ())] or None
     if dry_run:
         plan = planning.plan(dataset, named, **settings)

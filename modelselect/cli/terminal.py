@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -188,6 +189,25 @@ def complain(message: str) -> None:
     from modelselect.utils.text import printable_lines
 
     Console(stderr=True, soft_wrap=True).print(Text.assemble(("error: ", "bold red"), printable_lines(message)))
+
+
+@contextlib.contextmanager
+def plain_warnings() -> Iterator[None]:
+    """Shows a warning that is meant for users (`UserWarning`) as a line of text, without its place in the code."""
+    full = warnings.formatwarning
+
+    def plain(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> str:
+        from modelselect.utils.text import printable_lines
+
+        if category is not UserWarning:
+            return full(message, category, *where, **more)
+        return f"warning: {printable_lines(str(message))}\n"
+
+    warnings.formatwarning = plain
+    try:
+        yield
+    finally:
+        warnings.formatwarning = full
 
 
 def text_of(value: Any) -> str:

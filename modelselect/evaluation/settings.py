@@ -7,7 +7,7 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import Field, asdict, dataclass, field, fields
+from dataclasses import Field, asdict, dataclass, field, fields, replace
 from numbers import Integral, Real
 from pathlib import Path
 from types import MappingProxyType
@@ -34,6 +34,9 @@ ALL_ROWS = ("all", "none")
 
 FREE_MEMORY = "device"
 """The word for the memory that is free on the device of the run, as a value of `max_training_memory`."""
+
+RECIPE_PARTS = ("epochs", "trials", "patience")
+"""The fields of the recipe of fine-tuning that are also keywords and options of their own."""
 
 EstimatorChoice: TypeAlias = "str | estimation.Estimator | Sequence[str | estimation.Estimator] | None"
 HistoryChoice: TypeAlias = "histories.History | str | os.PathLike[str] | Literal[False] | None"
@@ -300,6 +303,24 @@ class Settings:
         expect("FineTuning(epochs=..., ...), or None", lambda value: isinstance(value, FineTuning | None)),
         "The recipe of fine-tuning.",
     )
+    epochs: int | None = setting(
+        None,
+        whole("1 or more passes, or None for the recipe's", lambda number: number >= 1, optional=True),
+        "Passes over the training rows in fine-tuning, at most.",
+        Option(int, shown="20"),
+    )
+    trials: int | None = setting(
+        None,
+        whole("1 (no search) or more trainings, or None for the recipe's", lambda number: number >= 1, optional=True),
+        "Learning rates to try per model.",
+        Option(int, shown="1: no search"),
+    )
+    patience: int | None = setting(
+        None,
+        whole("1 or more epochs, or None for the recipe's", lambda number: number >= 1, optional=True),
+        "Epochs without improvement after which training stops.",
+        Option(int, shown="never"),
+    )
     verify: str = setting("full", _method, "What fine-tuning trains: full, head or lora.", Option(str, shown="full"))
     resamples: int = setting(
         0,
@@ -397,6 +418,7 @@ class Settings:
     def __post_init__(self) -> None:
         for each in fields(self):
             object.__setattr__(self, each.name, each.metadata["check"](each.name, getattr(self, each.name)))
+        self._complete_the_recipe()
         if self.rounds and self.budget is not None:
             raise InvalidInputError(
                 f"rounds=True and budget={self.budget!r} are given, but a budget has rounds of its own. Leave out "
@@ -409,6 +431,14 @@ class Settings:
                 f"Give top_k={best} (--top-k {best}) and leave out tune= (--tune), or "
                 "give verify='full' (--verify full)."
             )
+
+    def _complete_the_recipe(self) -> None:
+        """Moves the parts of the recipe that have keywords of their own into the recipe."""
+        given = {name: value for name in RECIPE_PARTS if (value := getattr(self, name)) is not None}
+        if given:
+            object.__setattr__(self, "fine_tuning", replace(self.recipe, **given))
+        for name in given:
+            object.__setattr__(self, name, None)
 
     @classmethod
     def of(cls, function: str, given: Mapping[str, Any], refused: Mapping[str, str] = MappingProxyType({})) -> Settings:
@@ -551,6 +581,9 @@ class BenchmarkKeywords(RunKeywords, total=False):
     source_size: int | str | None
     proxy: str | Candidate | None
     fine_tuning: FineTuning | None
+    epochs: int | None
+    trials: int | None
+    patience: int | None
 
 
 class Keywords(BenchmarkKeywords, total=False):

@@ -34,7 +34,7 @@ from modelselect.utils.containers import is_a, is_table
 _EXPECTED = (
     "expected a folder of class folders or of tables, a table (CSV, TSV, JSON, JSON lines, Parquet or Arrow), the id "
     "of a dataset on the Hub ('owner/name[:config]'), a datasets.Dataset or DatasetDict, a DataFrame, a "
-    "torch.utils.data.Dataset, (inputs, labels), or a dict of these by split"
+    "torch.utils.data.Dataset, (inputs, labels), a list of (input, label), or a dict of these by split"
 )
 
 Input = str | Sequence[str] | None
@@ -56,7 +56,7 @@ def open_splits(dataset: Any, *, input: Input, label: Label, split: str | None) 
         }
     if isinstance(dataset, (str, os.PathLike)):
         return _open_path(dataset, input=input, label=label, split=split)
-    name = "arrays" if isinstance(dataset, tuple) else type(dataset).__name__
+    name = "arrays" if isinstance(dataset, tuple | list) else type(dataset).__name__
     if is_a(dataset, "datasets", "Dataset"):
         name = dataset.info.dataset_name or "dataset"
     _refuse_what_is_marked_test(dataset, name)
@@ -79,6 +79,8 @@ def _rows(dataset: Any, *, input: Input, label: Label, split: str | None = None)
         return splits[WHOLE]()
     if isinstance(dataset, tuple) and len(dataset) == 2:
         return MemoryRows(*dataset)
+    if isinstance(dataset, list) and dataset and all(isinstance(row, tuple) and len(row) == 2 for row in dataset):
+        return MemoryRows(*map(list, zip(*dataset, strict=True)))
     if is_table(dataset):
         return HuggingFaceRows(frame_dataset(dataset), input=input, label=label)
     if is_a(dataset, "datasets", "Dataset"):

@@ -380,9 +380,8 @@ def _described(
     ids = {candidate.id for candidate in taken}
     spent = costs.of(taken)
     left_out = dict(unfit) if offer is None else {**offer.left_out, **unfit}
-    rest = [candidate.id for candidate in costs.candidates if candidate.id not in ids]
-    if rest:
-        left_out[f"less promising, or too large for the bounds of {settings.bounds}"] = rest
+    rest = _rest(request, taken, costs)
+    left_out.update(rest)
     offered = len(taken) + sum(map(len, left_out.values()))
     parts = {} if offer is None else {name: (len(ids & set(own)), len(own)) for name, own in offer.parts.items()}
     named = ", ".join(f"{count} of {name}" for name, (count, _) in parts.items() if count)
@@ -396,7 +395,8 @@ def _described(
             time = duration(min(fine_tuning, most))
             statement.append(f"Fine-tuning {settings.top_k} of them takes about {time} more{less}.")
     if left_out:
-        raising = " max_download= and max_time= (--max-download, --max-time) set the bounds." if rest else ""
+        bounded = any("bounds" in reason for reason in rest)
+        raising = " max_download= and max_time= (--max-download, --max-time) set the bounds." if bounded else ""
         statement.append(f"Left out: {_reasons(left_out)}.{raising}")
     record = {
         "origin": None if offer is None else offer.origin,
@@ -410,6 +410,25 @@ def _described(
         "remarks": [printable(line) for line in (statement[0], *statement[-1:] * bool(left_out))],
     }
     return Choice(statement=tuple(statement), record=record)
+
+
+def _rest(request: Request, taken: Sequence[Candidate], costs: _Costs) -> dict[str, list[str]]:
+    """The candidates that fit the device and were not taken, by the reason."""
+    ids, settings = {candidate.id for candidate in taken}, request.settings
+    most = settings.bounds.download, settings.bounds.seconds - costs.decoding
+    needs = zip(costs.candidates, np.nan_to_num(costs.downloads), costs.seconds, strict=True)
+    rest: dict[str, list[str]] = {}
+    for candidate, download, seconds in needs:
+        if candidate.id in ids:
+            continue
+        if settings.limit != len(ids):
+            reason = f"less promising, or too large for the bounds of {settings.bounds}"
+        elif download > most[0] or seconds > most[1]:
+            reason = f"too large for the bounds of {settings.bounds}"
+        else:
+            reason = f"less promising or more costly (limit={settings.limit}, --limit {settings.limit})"
+        rest.setdefault(reason, []).append(candidate.id)
+    return rest
 
 
 def _reasons(left_out: Mapping[str, Sequence[str]]) -> str:

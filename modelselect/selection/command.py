@@ -8,11 +8,8 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
-from modelselect.evaluation.settings import Settings
+from modelselect.evaluation.settings import RECIPE_PARTS, Settings
 from modelselect.verification.recipe import FineTuning
-
-_ON_THE_COMMAND_LINE = ("epochs", "trials", "patience")
-"""The parts of the recipe of fine-tuning that the command line has options for."""
 
 _SIZES = ("max_download", "max_training_memory")
 """The settings that are numbers of bytes in Python, and need a unit on the command line."""
@@ -69,6 +66,6 @@ def _recipe_options(recipe: FineTuning) -> list[str] | None:
         for each in fields(recipe)
         if (value := getattr(recipe, each.name)) != getattr(usual, each.name) or each.name == "epochs"
     }
-    if not changed.keys() <= set(_ON_THE_COMMAND_LINE):
+    if not changed.keys() <= set(RECIPE_PARTS):
         return None
     return [word for name, value in changed.items() for word in (f"--{name}", str(value))]

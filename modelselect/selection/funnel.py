@@ -76,6 +76,9 @@ def select(dataset: Any, candidates: Any = None, **settings: Unpack[Keywords]) -
         compile: whether to compile each candidate with `torch.compile`. That takes seconds or minutes for each, makes
             the forward pass faster, and pays for large probes on a GPU.
         fine_tuning: the recipe for the top k; None for as much of the default recipe as fits `max_time`.
+        epochs: number of passes over the training rows at most, instead of the recipe's; None for the recipe's.
+        trials: number of learning rates to try per model, instead of the recipe's; None for the recipe's.
+        patience: number of epochs without improvement that ends a training, instead of the recipe's; None for that.
         verify: what fine-tuning trains: `"full"`, all weights; `"head"`, only a linear head, which takes one forward
             pass; `"lora"`, low-rank adapters and the head (needs peft, the extra `lora`).
         resamples: number of times to score four fifths of the probe's rows as well, the same rows for every candidate,

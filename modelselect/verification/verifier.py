@@ -583,8 +583,8 @@ def _watched(
         raise InvalidInputError("watch= measures how classes come apart, and the targets are no classes; leave it out")
     if settings.trainings > 1 or launched_together():
         raise InvalidInputError(
-            "watch= follows one training in one process; give one value of each learning rate and trials=1, and start "
-            "one process"
+            "watch= follows one training in one process; give one value of each learning rate and trials=1 "
+            "(--trials 1), and start one process"
         )
     return watch if isinstance(watch, TrainingDynamics) else TrainingDynamics(watch)
 
@@ -621,7 +621,7 @@ def _trained(job: Job, part: int, folder: Path | None, progress: EpochProgress |
         if launched_together():
             raise InvalidInputError(
                 "a search over learning rates runs in one process, but several processes were started. Give one value "
-                "of each rate and trials=1, or start one process."
+                "of each rate and trials=1 (--trials 1), or start one process."
             )
         with contextlib.ExitStack() as stack:
             place = folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))

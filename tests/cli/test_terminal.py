@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 import logging
+import warnings
 from pathlib import Path
 
 import pytest
 
 from modelselect.cli import terminal
-from modelselect.cli.terminal import agreed, check_plot, confirmed
+from modelselect.cli.terminal import agreed, check_plot, confirmed, plain_warnings
 from modelselect.errors import InvalidInputError
 from tests.cli.conftest import run
 
@@ -149,3 +150,12 @@ def test_a_missing_matplotlib_is_found_before_the_work(monkeypatch: pytest.Monke
     check_plot(None)
     with pytest.raises(InvalidInputError, match=r"--plot needs matplotlib; install .*\[plots\]"):
         check_plot(tmp_path / "figure.png")
+
+
+def test_a_warning_for_users_is_one_line_without_code_and_others_are_shown_as_python_does() -> None:
+    with plain_warnings():
+        mine = warnings.formatwarning("the Hub cannot\x1b be reached", UserWarning, "client.py", 224)
+        other = warnings.formatwarning("old name", DeprecationWarning, "client.py", 224)
+    assert mine == "warning: the Hub cannot\N{REPLACEMENT CHARACTER} be reached\n"
+    assert other.startswith("client.py:224: DeprecationWarning: old name")
+    assert warnings.formatwarning("old name", UserWarning, "client.py", 224).startswith("client.py:224: ")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -21,9 +21,9 @@ NAMES = [field.name for field in fields(Settings)]
 WITHOUT_OPTION = {"fine_tuning", "confirm"}
 """--epochs, --trials and --patience stand for the first, --yes and the terminal for the second."""
 
-OF_SELECT = {"--candidates", "--epochs", "--trials", "--patience", "--no-history", "--dry-run", "--json", "--report"}
+OF_SELECT = {"--candidates", "--no-history", "--dry-run", "--json", "--report"}
 OF_SELECT |= {"--agreement", "--verbose", "--yes", "--save", "--push", "--public", "--thumbnails"}
-OF_BENCHMARK = {"--candidates", "--truth", "--verify", "--epochs", "--trials", "--patience", "--save-truth", "--scores"}
+OF_BENCHMARK = {"--candidates", "--truth", "--verify", "--save-truth", "--scores"}
 OF_BENCHMARK |= {"--column", "--measure", "--resamples", "--no-intervals", "--output", "--json", "--models"}
 OF_BENCHMARK |= {"--verbose", "--probe-sizes", "--per-class", "--seeds", "--reference", "--detail"}
 OF_BENCHMARK |= {"--plot", "--plot-kind"}
@@ -62,6 +62,9 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"max_latency_ms": "fast"}, "max_latency_ms is 'fast'; expected a number above 0"),
     ({"license": []}, "license is []; expected"),
     ({"verify": "heads"}, "verify is 'heads'; expected one of 'full'"),
+    ({"epochs": 0}, "epochs is 0; expected 1 or more passes, or None for the recipe's"),
+    ({"trials": "3"}, "trials is '3'; expected 1 (no search)"),
+    ({"patience": 0}, "patience is 0; expected 1 or more epochs"),
     ({"progress": 2}, "progress is 2; expected True or False"),
 ]
 
@@ -166,3 +169,11 @@ def test_a_limit_of_latency_measures_costs() -> None:
     assert Settings(max_latency_ms=5).measures_costs
     assert Settings(license="mit").limits_with(int) == Settings(license=["mit"]).limits_with(int)
     assert not Settings(max_parameters=5).measures_costs
+
+
+def test_the_parts_of_the_recipe_with_keywords_of_their_own_complete_it() -> None:
+    assert Settings(epochs=3) == Settings(fine_tuning=ms.FineTuning(epochs=3))
+    given = Settings(fine_tuning=ms.FineTuning(epochs=5, batch_size=8), epochs=3, patience=2)
+    assert given.recipe == ms.FineTuning(epochs=3, batch_size=8, patience=2)
+    assert replace(given, trials=4).recipe == ms.FineTuning(epochs=3, batch_size=8, patience=2, trials=4)
+    assert Settings().fine_tuning is None

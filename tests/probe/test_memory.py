@@ -220,3 +220,12 @@ def test_numbers_that_look_like_images_are_said_with_advice_that_works(scale: in
     typed = remark.split("give ")[1].rstrip(".")
     probe = Probe.of((eval(typed, {"np": np, "inputs": inputs}), [0, 1] * 3))
     assert [np.asarray(probe.item(row)).tobytes() for row in range(6)] == [image.tobytes() for image in images]
+
+
+def test_a_list_of_pairs_of_input_and_label_is_read_as_inputs_and_labels() -> None:
+    inputs, labels = np.random.default_rng(0).integers(0, 256, (12, 8, 8, 3), dtype=np.uint8), ["cat", "dog"] * 6
+    rows = list(zip(inputs, labels, strict=True))
+    assert Probe.of(rows).fingerprint == Probe.of((inputs, labels)).fingerprint
+    assert Probe.of({"train": rows}).class_names == ("cat", "dog")
+    with pytest.raises(DatasetError, match=r"the dataset is list; expected .*, a list of \(input, label\), or"):
+        Probe.of([*rows, inputs[0]])

@@ -128,6 +128,16 @@ def test_what_exceeds_the_bounds_is_left_out_and_the_board_says_so(far: FarZoo, 
         choice(data, max_download="1MB")
 
 
+def test_what_the_limit_leaves_out_is_said_apart_from_what_is_too_large(far: FarZoo, data: Any) -> None:
+    _, found = choice(data, ["far:a0", "far:a1", "far:a2", "far:b5"], limit=2, max_download="23MB")
+    assert found.record is not None
+    reasons = {reason: len(names) for reason, names in found.record["left_out"].items()}
+    assert reasons == {
+        "less promising or more costly (limit=2, --limit 2)": 1,
+        "too large for the bounds of 23 MB and 10 min": 1,
+    }
+
+
 def test_time_is_a_bound_as_well(far: FarZoo, data: Any) -> None:
     # a1 has 2 million parameters, each used once for each of 40 rows: 0.08 s at 1e9 multiply-accumulates a second
     assert choice(data, max_time=0.15)[0] == ["a0", "a1"]
