@@ -28,7 +28,6 @@ PROJECT_FILE = "pyproject.toml"
 TABLE = "tool.modelselect"
 MAX_BYTES = 1_000_000
 
-RECIPE = ("epochs", "trials", "patience")
 POOLS = ("candidates", "pool")
 """Two names of one option: what a run without candidates chooses from."""
 
@@ -53,7 +52,7 @@ BOUNDS = ("max_download", "max_time")
 """Options that a file may only lower: what a run spends without asking."""
 
 NEEDS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
-    (("verify", *RECIPE), ("top_k", "tune", "save", "push")),
+    (("verify", "epochs", "trials", "patience"), ("top_k", "tune", "save", "push")),
     (("confidence",), ("budget",)),
 )
 """Options that have no meaning without one of others: then those of the file are left out."""
@@ -167,13 +166,18 @@ def _parsed(path: Path) -> dict[str, Any]:
 def _checked(path: Path, table: Any) -> dict[str, Any]:
     if not isinstance(table, dict):
         raise InvalidInputError(f"{TABLE} in {path} is {table!r}; expected a table: [{TABLE}]")
-    known = (*_fields(), *RECIPE, *POOLS)
+    known = (*_fields(), *POOLS)
     found: dict[str, Any] = {}
     for written, value in table.items():
         key = written.replace("-", "_")
         if key in CONSENT:
             raise InvalidInputError(
                 f"{path} sets {written!r}, which {CONSENT[key]}. Only the command line may do this; remove the line."
+            )
+        if key not in known and isinstance(value, dict):
+            raise InvalidInputError(
+                f"{path} holds the section {written!r}, but options stand without sections: move its lines up"
+                + (f", under [{TABLE}]" if path.name == PROJECT_FILE else "")
             )
         if key not in known:
             near = did_you_mean(written.replace("_", "-"), [name.replace("_", "-") for name in known])

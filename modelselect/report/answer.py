@@ -106,8 +106,7 @@ def may_be_chance(board: Ranking) -> bool:
 def _doubts(board: Ranking, called: Sequence[str], verified: Sequence[RankedCandidate]) -> list[str]:
     sentences = []
     if may_be_chance(board):
-        reached = f"This may be no better than guessing: the interval reaches down to {board.chance or 0:.0%}."
-        sentences.append(GUESSING if board.best.verified_accuracy is None else reached)
+        sentences.append(_of_chance(board))
     equals = [called[i] for i, row in enumerate(board.rows) if row.rank == 1][1:]
     if equals:
         sentences.append(f"It shares the first place with {listed(equals)}.")
@@ -116,6 +115,16 @@ def _doubts(board: Ranking, called: Sequence[str], verified: Sequence[RankedCand
     if others := [called[board.rows.index(row)] for row in board.rivals if row.rank != 1]:
         sentences.append(f"It cannot be distinguished from {listed(others)}.")
     return sentences
+
+
+def _of_chance(board: Ranking) -> str:
+    """The sentence for a winner that may be no better than guessing."""
+    accuracy, chance = board.best.verified_accuracy, board.chance or 0.0
+    if accuracy is None:
+        return GUESSING
+    if accuracy <= chance:
+        return f"No better than guessing: it reaches {accuracy:.0%}, and guessing {chance:.0%}."
+    return f"This may be no better than guessing: the interval reaches down to {chance:.0%}."
 
 
 def smaller_and_as_good(board: Ranking) -> str | None:

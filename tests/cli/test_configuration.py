@@ -12,7 +12,6 @@ from modelselect.cli import app
 from modelselect.cli.configuration import Configuration, read
 from modelselect.errors import InvalidInputError, NothingRankedError
 from modelselect.selection import funnel
-from modelselect.verification.recipe import FineTuning
 
 
 @pytest.fixture
@@ -51,7 +50,7 @@ def test_the_options_of_a_project_are_defaults_and_the_command_line_wins(here: P
     expected = {"top_k": 2, "probe_size": None, "estimators": "logme,knn", "budget": "50000", "seed": 5, "costs": True}
     assert {name: asked[name] for name in expected} == expected
     assert list(asked["license"]) == ["mit", "cc-by*"]
-    assert asked["fine_tuning"] == FineTuning(epochs=7)
+    assert asked["epochs"] == 7
 
 
 def test_a_file_may_lower_the_bounds(here: Path, asked: dict[str, Any]) -> None:
@@ -81,12 +80,12 @@ def test_without_a_file_nothing_changes(asked: dict[str, Any]) -> None:
 def test_options_of_fine_tuning_wait_until_something_is_fine_tuned(here: Path, asked: dict[str, Any]) -> None:
     write(here / "modelselect.toml", 'verify = "head"\nepochs = 7\nconfidence = 0.8\n')
     assert run() == app.EXIT_NOTHING_RANKED
-    assert "fine_tuning" not in asked
+    assert "epochs" not in asked
     assert asked.keys().isdisjoint({"verify", "confidence"})
     run("--top-k", "2", "--budget", "20m")
-    assert (asked["verify"], asked["confidence"], asked["fine_tuning"]) == ("head", 0.8, FineTuning(epochs=7))
+    assert (asked["verify"], asked["confidence"], asked["epochs"]) == ("head", 0.8, 7)
     run("--save", "winner")
-    assert (asked["verify"], asked["top_k"], asked["fine_tuning"]) == ("head", 1, FineTuning(epochs=7))
+    assert (asked["verify"], asked["top_k"], asked["epochs"]) == ("head", 1, 7)
 
 
 def test_pool_history_and_store_are_those_of_the_file_for_every_command(
@@ -139,6 +138,7 @@ def test_the_nearest_file_counts_and_the_search_ends_at_the_repository_and_at_ho
     [
         ("topk = 3", r"sets 'topk', but there is no such option. Did you mean 'top-k'\?"),
         ("top-k = 3\ntop_k = 4", "sets 'top_k' twice"),
+        ("[select]\ntop-k = 3", "holds the section 'select', but options stand without sections: move its lines up$"),
         ("candidates = 'a'\npool = 'b'", "sets 'pool' twice"),
         ("trust-remote-code = true", "lets candidates run their code. Only the command line may do this"),
         ("yes = true", "Only the command line may do this"),

@@ -82,7 +82,7 @@ def test_what_is_left_out_is_left_to_the_settings(capsys: pytest.CaptureFixture[
         (["-q"], {"progress": False}),
         (["--license", "mit", "--license", "cc-by*"], {"license": ["mit", "cc-by*"]}),
         (["-k", "2", "--verify", "head", "--compile"], {"top_k": 2, "verify": "head", "compile": True}),
-        (["--tune", "8", "--epochs", "5"], {"tune": 8, "fine_tuning": ms.FineTuning(epochs=5)}),
+        (["--tune", "8", "--epochs", "5"], {"tune": 8, "epochs": 5}),
         (["--cache-dir", "store"], {"cache_dir": Path("store")}),
     ],
 )

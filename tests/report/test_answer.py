@@ -49,12 +49,14 @@ def test_an_interval_is_shown_with_the_digits_that_it_allows() -> None:
 
 
 def test_an_accuracy_that_guessing_may_reach_and_what_was_trained_are_said() -> None:
-    def said(low: float, method: str) -> str:
-        row = Row(ms.Candidate("shelf", "a"), rank=1, score=1.0, verified_accuracy=0.6, verified_interval=(low, 0.7))
+    def said(low: float, method: str, accuracy: float = 0.6) -> str:
+        shown = {"verified_accuracy": accuracy, "verified_interval": (low, 0.7)}
+        row = Row(ms.Candidate("shelf", "a"), rank=1, score=1.0, **shown)  # type: ignore[arg-type]
         about = {"dataset": {"classes": ["x", "y"]}, "settings": {"fine_tuning": {"method": method}}}
         return " ".join(answer_text(ms.Leaderboard((row,), ("logme",), about)))
 
     assert "may be no better than guessing: the interval reaches down to 50%" in said(0.49, "full")
+    assert "No better than guessing: it reaches 48%, and guessing 50%." in said(0.3, "full", 0.48)
     assert "guessing" not in said(0.51, "full")
     assert "60% (±10) on held-out rows (chance 50%)" in said(0.50, "full")
     assert "Fine-tuning trained the linear head alone" in said(0.51, "head")
