@@ -125,7 +125,7 @@ class _Costs:
         known, unknown = float(np.nansum(self.downloads)), int(np.isnan(self.downloads).sum())
         size = in_bytes(known) if known else "nothing"
         more = f" (and {unknown} of unknown size)" if unknown else ""
-        time = f"about {duration(self.total_seconds)}" if self.passes.any() else "nothing"
+        time = _about(self.total_seconds) if self.passes.any() else "nothing"
         return f"{size} to download{more}, {time} to compute"
 
 
@@ -392,8 +392,8 @@ def _described(
         if fine_tuning:
             most = time_left(settings, spent.total_seconds)
             less = ", with fewer epochs if more do not fit into max_time" if most < math.inf else ""
-            time = duration(min(fine_tuning, most))
-            statement.append(f"Fine-tuning {settings.top_k} of them takes about {time} more{less}.")
+            time = _about(min(fine_tuning, most))
+            statement.append(f"Fine-tuning {settings.top_k} of them takes {time} more{less}.")
     if left_out:
         bounded = any("bounds" in reason for reason in rest)
         raising = " max_download= and max_time= (--max-download, --max-time) set the bounds." if bounded else ""
@@ -429,6 +429,11 @@ def _rest(request: Request, taken: Sequence[Candidate], costs: _Costs) -> dict[s
             reason = f"less promising or more costly (limit={settings.limit}, --limit {settings.limit})"
         rest.setdefault(reason, []).append(candidate.id)
     return rest
+
+
+def _about(seconds: float) -> str:
+    """A time that is estimated: `about 4 min`."""
+    return "less than 1 s" if seconds < 1 else f"about {duration(seconds)}"
 
 
 def _reasons(left_out: Mapping[str, Sequence[str]]) -> str:

@@ -109,7 +109,7 @@ def test_without_candidates_they_come_from_the_pools_for_the_rows(far: FarZoo, d
     names, found = choice(data)
     assert names == ["a0", "a1", "a5", "b5"]
     assert found.statement[0].startswith(
-        "Candidates: 4 of 4 from the pools for images (3 of pool:first, 1 of pool:rest); 60 MB to download, about "
+        "Candidates: 4 of 4 from the pools for images (3 of pool:first, 1 of pool:rest); 60 MB to download, "
     )
     assert found.record is not None
     assert found.record["download_bytes"] == 60 * MEGABYTE
