@@ -15,7 +15,8 @@ def new(
     kind: Annotated[
         str,
         typer.Argument(
-            help="estimator, zoo, extractor, executor, encoder, pool, protocol, section or command.", show_default=False
+            help="estimator, zoo, task, extractor, executor, encoder, pool, protocol, section or command.",
+            show_default=False,
         ),
     ],
     name: Annotated[str, typer.Argument(help="Name of the plugin, such as my_estimator.", show_default=False)],

@@ -122,11 +122,14 @@ class Ranking:
     def chance(self) -> float | None:
         """The accuracy of guessing, from 0 to 1: one divided by the number of classes. None if that is not known.
 
-        Of another task, what its metric is for predictions that do not look at the input.
+        Of another metric, what it is for predictions that do not look at the input, if the metric says so.
         """
-        known = record_of(self, "task").get("chance")
+        task = record_of(self, "task")
+        known = task.get("chance")
         if isinstance(known, int | float) and not isinstance(known, bool):
             return float(known)
+        if task.get("metric", "accuracy") != "accuracy":
+            return None
         classes = record_of(self, "dataset").get("classes")
         return 1 / len(classes) if isinstance(classes, list | tuple) and classes else None
 

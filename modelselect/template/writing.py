@@ -13,7 +13,7 @@ from modelselect.errors import InvalidInputError, did_you_mean
 from modelselect.utils.text import REGISTERED_NAME, printable
 from modelselect.utils.versions import DISTRIBUTION, __version__
 
-KINDS = ("estimator", "zoo", "extractor", "executor", "encoder", "pool", "protocol", "section", "command")
+KINDS = ("estimator", "zoo", "task", "extractor", "executor", "encoder", "pool", "protocol", "section", "command")
 """The kinds of plugins that `write` knows."""
 
 LICENSES = ("MIT", "BSD-3-Clause", "Apache-2.0")

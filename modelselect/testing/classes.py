@@ -220,13 +220,16 @@ class TaskTests(PluginTests):
 
     Attributes:
         task: the instance to be registered.
+        data: a small labelled dataset that suits the task, as for `select()`; None for an example of each kind of
+            targets.
     """
 
     task: ClassVar[Task | None] = None
+    data: ClassVar[Any] = None
 
     @classmethod
     def checks(cls) -> Iterable[Check]:
-        return () if cls.task is None else task_checks(cls.task)
+        return () if cls.task is None else task_checks(cls.task, cls.data)
 
 
 class CommandTests(PluginTests):

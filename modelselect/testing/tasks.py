@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import pickle
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from modelselect.probe.probe import Probe
-from modelselect.tasks.metrics import Metric
-from modelselect.tasks.objectives import Objective
+from modelselect.tasks.metrics import RESAMPLES, Metric
 from modelselect.tasks.task import Task
 from modelselect.testing.checks import Check, name_is_valid, named_check, run_checks
 from modelselect.utils.target_kinds import CLASSES, NUMBERS, TARGET_KINDS
@@ -20,11 +21,13 @@ ROWS = 24
 """Rows of the example that the checks use."""
 
 
-def check_task(task: Task, *, expected_failures: Mapping[str, str] | None = None) -> None:
+def check_task(task: Task, data: Any = None, *, expected_failures: Mapping[str, str] | None = None) -> None:
     """Runs every check of `task_checks` and reports all that fail, by name.
 
     Args:
         task: the instance to be registered.
+        data: a small labelled dataset that suits the task, as for `select()`; None for an example of each kind of
+            targets. Give one if the task refuses rows of any other classes.
         expected_failures: as for `check_estimator`.
 
     Raises:
@@ -32,28 +35,48 @@ def check_task(task: Task, *, expected_failures: Mapping[str, str] | None = None
 
     >>> from modelselect.host import get_host
     >>> check_task(get_host().task("regression"))
+    >>> check_task(get_host().task("classification"), (["a text", "another text"] * 4, ["dog", "cat"] * 4))
     """
-    run_checks(f"task {task.name!r}", task_checks(task), expected_failures)
+    run_checks(f"task {task.name!r}", task_checks(task, data), expected_failures)
 
 
-def task_checks(task: Task) -> list[Check]:
+def task_checks(task: Task, data: Any = None) -> list[Check]:
     """For every promise of a task, a name and a check; see `check_task`."""
     return [
         named_check(name_is_valid, task),
         named_check(_summary_is_a_sentence, task),
         named_check(_targets_are_known, task),
         named_check(_task_crosses_processes, task),
-        *(
-            check
-            for kind in task.targets
-            for check in (
-                named_check(_rows_suit, task, kind),
-                named_check(_metrics_prefer_the_truth, task, kind),
-                named_check(_loss_falls_towards_the_truth, task, kind),
-                named_check(_credit_of_the_truth_is_one, task, kind),
-            )
-        ),
+        named_check(_rows_suit, task, data),
+        named_check(_metrics_prefer_the_truth, task, data),
+        named_check(_metrics_can_be_resampled, task, data),
+        named_check(_right_predictions_beat_guessing, task, data),
+        named_check(_loss_falls_towards_the_truth, task, data),
+        named_check(_credit_of_the_truth_is_one, task, data),
     ]
+
+
+@dataclass(frozen=True)
+class _Example:
+    """Rows with one kind of targets, and the task for them."""
+
+    task: Task
+    kind: str
+    targets: NDArray[Any]
+
+
+def _examples(task: Task, data: Any) -> list[_Example]:
+    """The rows that an author gives, or rows of each kind that the task takes."""
+    if data is not None:
+        probe = Probe.of(data, targets=task.targets[0] if len(task.targets) == 1 else None)
+        return [_example(task, probe)]
+    texts = [("a text", f"another text {row}") for row in range(ROWS)]
+    return [_example(task, Probe.of((texts, example_targets(kind)), targets=kind)) for kind in task.targets]
+
+
+def _example(task: Task, probe: Probe) -> _Example:
+    assert probe.targets is not None, "the dataset has no labels; give one whose rows have labels"
+    return _Example(task.of_rows(probe), probe.target_kind, np.array(probe.targets))
 
 
 def example_targets(kind: str) -> NDArray[np.float64] | NDArray[np.int64]:
@@ -62,11 +85,6 @@ def example_targets(kind: str) -> NDArray[np.float64] | NDArray[np.int64]:
     if kind == CLASSES:
         return rng.permutation(np.arange(ROWS) % 3)
     return rng.normal(size=(ROWS, 2)) if kind == NUMBERS else rng.integers(0, 2, (ROWS, 3)).astype(np.float64)
-
-
-def _of_kind(task: Task, kind: str) -> Task:
-    texts = [("a text", f"another text {row}") for row in range(ROWS)]
-    return task.of_rows(Probe.of((texts, example_targets(kind)), targets=kind))
 
 
 def _summary_is_a_sentence(task: Task) -> None:
@@ -80,59 +98,86 @@ def _targets_are_known(task: Task) -> None:
 
 def _task_crosses_processes(task: Task) -> None:
     again = pickle.loads(pickle.dumps(task))
-    assert again.name == task.name, "a copy from another process has another name"
+    assert again.name == task.name, f"a copy from another process has the name {again.name!r}, not {task.name!r}"
 
 
-def _rows_suit(task: Task, kind: str) -> None:
-    found = _of_kind(task, kind)
-    assert found.name == task.name, f"of_rows() gives a task named {found.name!r}; expected {task.name!r}"
+def _rows_suit(task: Task, data: Any) -> None:
+    for example in _examples(task, data):
+        found = example.task
+        assert found.name == task.name, f"of_rows() gives a task named {found.name!r}; expected {task.name!r}"
+        pickle.dumps(found)
 
 
-def _metrics_prefer_the_truth(task: Task, kind: str) -> None:
-    task, targets = _of_kind(task, kind), example_targets(kind)
-    assert task.metric.higher_is_better, (
-        f"the first metric, {task.metric.name}, is an error; it has to order candidates"
-    )
-    for metric in task.metrics:
-        right, wrong = _measured(metric, kind, targets, np.arange(ROWS)), _measured(metric, kind, targets, _shifted())
-        better = right > wrong if metric.higher_is_better else right < wrong
-        assert better, f"{metric.name} is {right} for right predictions and {wrong} for those of other rows"
+def _metrics_prefer_the_truth(task: Task, data: Any) -> None:
+    for example in _examples(task, data):
+        first = example.task.metric
+        assert first.higher_is_better, f"the first metric, {first.name}, is an error; it has to order candidates"
+        for metric in example.task.metrics:
+            right, wrong = _measured(metric, example), _measured(metric, example, moved=1)
+            better = right > wrong if metric.higher_is_better else right < wrong
+            assert better, f"{metric.name} is {right} for right predictions and {wrong} for those of other rows"
 
 
-def _shifted() -> NDArray[np.int64]:
-    return np.roll(np.arange(ROWS), 1)
+def _metrics_can_be_resampled(task: Task, data: Any) -> None:
+    """An interval draws rows with repetition, so that a class may be missing."""
+    for example in _examples(task, data):
+        for metric in example.task.metrics:
+            low, high = metric.interval(example.targets, _right(example))
+            assert math.isfinite(low), (
+                f"{metric.name} is a number for none of {RESAMPLES} resamples of the rows; give NaN only where rows "
+                "do not allow one"
+            )
+            assert low <= high, f"the interval of {metric.name} is {low} to {high}"
 
 
-def _measured(metric: Metric, kind: str, targets: NDArray[np.generic], rows: NDArray[np.int64]) -> float:
-    scores = targets[rows] if kind in (CLASSES, NUMBERS) else 8.0 * targets[rows].astype(np.float64) - 4
-    return metric.measure(targets, scores)
+def _right_predictions_beat_guessing(task: Task, data: Any) -> None:
+    for example in _examples(task, data):
+        for metric in example.task.metrics:
+            if metric.guessing is None:
+                continue
+            right, guessed = _measured(metric, example), metric.guessing(example.targets)
+            better = right > guessed if metric.higher_is_better else right < guessed
+            assert better, f"{metric.name} is {right} for right predictions, and guessing() gives {guessed}"
 
 
-def _loss_falls_towards_the_truth(task: Task, kind: str) -> None:
-    right, wrong = _loss(_of_kind(task, kind).objective, kind, 1.0), _loss(_of_kind(task, kind).objective, kind, 0.0)
-    assert math.isfinite(right), f"the loss of right outputs is {right}"
-    assert right < wrong, f"the loss is {right} for right outputs and {wrong} for outputs of 0"
+def _right(example: _Example) -> NDArray[Any]:
+    """Right predictions as a metric gets them: classes, numbers, or a score for each label."""
+    return example.targets if example.kind in (CLASSES, NUMBERS) else 8.0 * np.nan_to_num(example.targets) - 4
 
 
-def _credit_of_the_truth_is_one(task: Task, kind: str) -> None:
+def _measured(metric: Metric, example: _Example, moved: int = 0) -> float:
+    return metric.measure(example.targets, np.roll(_right(example), moved, axis=0))
+
+
+def _loss_falls_towards_the_truth(task: Task, data: Any) -> None:
+    for example in _examples(task, data):
+        right, wrong = _loss(example, 1.0), _loss(example, 0.0)
+        assert math.isfinite(right), f"the loss of right outputs is {right}"
+        assert right < wrong, f"the loss is {right} for right outputs and {wrong} for outputs of 0"
+
+
+def _credit_of_the_truth_is_one(task: Task, data: Any) -> None:
     import torch
 
-    outputs, targets = _outputs(kind, 1.0)
-    credit = float(_of_kind(task, kind).objective.credit(torch.from_numpy(outputs), torch.from_numpy(targets)))
-    assert abs(credit - ROWS) < 1e-3, f"the credit of {ROWS} right rows is {credit}; expected 1 for each"
+    for example in _examples(task, data):
+        outputs, targets = _outputs(example, 1.0)
+        credit = float(example.task.objective.credit(torch.from_numpy(outputs), torch.from_numpy(targets)))
+        rows = len(targets)
+        assert abs(credit - rows) < 1e-3, f"the credit of {rows} right rows is {credit}; expected 1 for each"
 
 
-def _loss(objective: Objective, kind: str, share: float) -> float:
+def _loss(example: _Example, share: float) -> float:
     import torch
 
-    outputs, targets = _outputs(kind, share)
-    return float(objective.loss(torch.from_numpy(outputs), torch.from_numpy(targets)))
+    outputs, targets = _outputs(example, share)
+    return float(example.task.objective.loss(torch.from_numpy(outputs), torch.from_numpy(targets)))
 
 
-def _outputs(kind: str, share: float) -> tuple[NDArray[np.float32], NDArray[np.generic]]:
+def _outputs(example: _Example, share: float) -> tuple[NDArray[np.float32], NDArray[np.generic]]:
     """(N, K) right outputs times `share`, and the targets."""
-    targets = example_targets(kind)
-    if kind == CLASSES:
-        return (share * 8 * np.eye(3)[targets.astype(np.int64)]).astype(np.float32), targets
+    targets = example.targets
+    if example.kind == CLASSES:
+        return (share * 8 * np.eye(int(targets.max()) + 1)[targets]).astype(np.float32), targets
     plain = targets.astype(np.float32)
-    return (share * (plain if kind == NUMBERS else 16 * plain - 8)).astype(np.float32), plain
+    right = plain if example.kind == NUMBERS else 16 * np.nan_to_num(plain) - 8
+    return (share * right).astype(np.float32), plain

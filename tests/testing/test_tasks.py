@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any, ClassVar
+
+import numpy as np
 import pytest
 import torch
 
 import modelselect as ms
 from modelselect.host.host import get_host
-from modelselect.tasks import MEAN_ABSOLUTE_ERROR, R2, Objective, SquaredError, Task
+from modelselect.tasks import ACCURACY, MEAN_ABSOLUTE_ERROR, R2, CrossEntropy, Metric, Objective, SquaredError, Task
+from modelselect.testing.tasks import task_checks
 
 
 @pytest.mark.parametrize("name", ["classification", "regression", "multi-label", "text-pair"])
@@ -43,9 +47,49 @@ class Wordless(Fair):
     summary = "numbers"
 
 
+class Renamed(Fair):
+    def of_rows(self, probe: ms.Probe) -> Task:
+        found = Fair()
+        found.name = "another"  # type: ignore[misc]
+        return found
+
+
+class Unknown(Fair):
+    targets = ("ranks",)
+
+
+class Unpicklable(Fair):
+    def __init__(self) -> None:
+        self.measure = lambda targets, predictions: 0.0
+
+
+class NeverANumber(Fair):
+    metrics = (Metric("r2", "R²", lambda t, p: float("nan") if len(np.unique(t)) < t.size else 1 - np.ptp(t - p)),)
+
+
+class GuessesWell(Fair):
+    metrics = (Metric("r2", "R²", R2.measure, guessing=lambda targets: 1.0),)
+
+
+class WrongForClasses(Task):
+    """Right for numbers, which are checked last."""
+
+    name = "two_kinds"
+    summary = "Classes or numbers."
+    targets = ("classes", "numbers")
+    metrics = (R2,)
+    objective = SquaredError()
+
+
 @pytest.mark.parametrize(
     ("task", "promise"),
     [
+        (Renamed(), "rows_suit"),
+        (Unknown(), "targets_are_known"),
+        (Unpicklable(), "task_crosses_processes"),
+        (NeverANumber(), "metrics_can_be_resampled"),
+        (GuessesWell(), "right_predictions_beat_guessing"),
+        (WrongForClasses(), "loss_falls_towards_the_truth"),
         (ErrorFirst(), "metrics_prefer_the_truth"),
         (GoesWrong(), "loss_falls_towards_the_truth"),
         (GoesWrong(), "credit_of_the_truth_is_one"),
@@ -59,3 +103,45 @@ def test_a_broken_task_is_caught_by_name(task: Task, promise: str) -> None:
 
 class TestFair(ms.testing.TaskTests):
     task = Fair()
+
+
+GRADES = ("mild", "moderate", "severe")
+
+
+class Grades(Task):
+    """Refuses rows of other classes."""
+
+    name = "grades"
+    summary = "Mild, moderate or severe."
+    targets = ("classes",)
+    metrics = (ACCURACY,)
+    objective = CrossEntropy()
+
+    def of_rows(self, probe: ms.Probe) -> Task:
+        if unknown := sorted(set(probe.class_names) - set(GRADES)):
+            raise ms.errors.DatasetError(f"{unknown[0]!r} is no grade; expected {', '.join(GRADES)}")
+        return super().of_rows(probe)
+
+
+ROWS = ([f"patient {row}" for row in range(12)], list(GRADES) * 4)
+
+
+class TestGrades(ms.testing.TaskTests):
+    task = Grades()
+    data: ClassVar[Any] = ROWS
+
+
+def test_a_task_of_certain_classes_is_checked_on_rows_of_its_author() -> None:
+    with pytest.raises(AssertionError, match="rows_suit: raised DatasetError: '0' is no grade"):
+        ms.testing.check_task(Grades())
+    ms.testing.check_task(Grades(), ROWS)
+
+
+def test_rows_without_labels_are_refused() -> None:
+    with pytest.raises(AssertionError, match="has no labels; give one whose rows have labels"):
+        ms.testing.check_task(Grades(), (ROWS[0], [None] * 12))
+
+
+def test_each_check_has_a_name_of_its_own() -> None:
+    names = [name for name, _ in task_checks(get_host().task("text-pair"))]
+    assert len(set(names)) == len(names)
