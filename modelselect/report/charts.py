@@ -37,6 +37,9 @@ GREY = "#8b93a1"
 MOST_BEHIND = 1500
 """Number of the atlas's other architectures that the map shows."""
 
+MOST_DOTS = 500
+"""Number of candidates that a chart shows: the front and the first ones of the ranking."""
+
 LOWEST, HIGHEST = (226, 190, 96), (29, 78, 216)
 """Colours of the lowest and the highest score on the map."""
 
@@ -83,10 +86,11 @@ def _against(board: Ranking, cost: Cost, quality: str, values: Sequence[float | 
             low=up.place(ranges[i][0]) if ranges[i][0] < y[i] else None,
             high=up.place(ranges[i][1]) if ranges[i][1] > y[i] else None,
         )
-        for i in order
+        for i in order[:MOST_DOTS]
     ]
+    few = f" (only {MOST_DOTS} of {len(rows):,} candidates are drawn)" if len(rows) > MOST_DOTS else ""
     return Chart(
-        name=f"{quality} against {cost.label}; the line connects the candidates that no other beats in both",
+        name=f"{quality} against {cost.label}; the line connects the candidates that no other beats in both{few}",
         x=Axis(cost.label, across.ticks),
         y=Axis(quality, up.ticks),
         dots=dots,
@@ -200,7 +204,7 @@ def _map(board: Ranking, plane: Map, colours: Sequence[str], legend: Sequence[tu
     low, width = every.min(axis=0), np.ptp(every, axis=0)
     places = PADDING + (1 - 2 * PADDING) * (every - low) / np.where(width == 0, 1.0, width)
     dots = []
-    for number, i in enumerate(plane.rows):
+    for number, i in enumerate(plane.rows[:MOST_DOTS]):
         row, (x, y) = board.rows[i], places[number].tolist()
         score = "no score" if row.score is None else f"score {row.score:.4g}"
         text = f"{called[i]}: {family_of(row) or 'unknown family'}, {score}"

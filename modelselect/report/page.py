@@ -8,16 +8,31 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
+import re
+from collections.abc import Sequence
 from importlib import resources
 from importlib.util import find_spec
+from typing import NamedTuple
 
 from modelselect.errors import InvalidInputError
+from modelselect.ranking.blocks import Cell
 from modelselect.report import labels
 from modelselect.report.decision import decision
 from modelselect.report.names import dataset_name
 from modelselect.report.sections import sections
 from modelselect.report.subject import Subject
 from modelselect.utils.versions import __version__
+
+ROWS_OF_A_PAGE = 250
+"""Number of rows of the leaderboard that stand in the markup, so that they are there without a script. The others are
+data, and the script shows this number of rows at a time."""
+
+MOST_DATA = 4_000_000
+"""Bytes of these data, so that the page has less than 5 MB."""
+
+_COMMIT = re.compile(r"@([0-9a-f]{7})[0-9a-f]{33}$")
+_NUMBER = re.compile(r"-?\d+(\.\d+)?(e[-+]\d+)?")
 
 LONG_NAME = 18
 """Length of a name, in characters, above which the column of names is wide."""
@@ -55,6 +70,8 @@ def html(subject: Subject) -> str:
         count=len(subject.board.rows),
         ranked=len(subject.board.ranked),
         long=max(map(len, subject.called), default=0) > LONG_NAME,
+        rows_of_a_page=ROWS_OF_A_PAGE,
+        packed=packed,
         placed=labels.placed,
         percent=_percent,
         up=_up,
@@ -62,6 +79,50 @@ def html(subject: Subject) -> str:
         height=labels.HEIGHT,
         version=__version__,
     )
+
+
+class Rest(NamedTuple):
+    """The rows of a table that do not stand in the markup.
+
+    Attributes:
+        text: JSON that may stand in a script element.
+        count: number of rows in it.
+    """
+
+    text: str
+    count: int
+
+
+def packed(rows: Sequence[Sequence[Cell]], tones: Sequence[str]) -> Rest:
+    """Rows of a table as JSON: of each row, its class and its cells. What exceeds `MOST_DATA` is left out.
+
+    A cell is its text, or a list: text, sort key, bar, tone, link, note, about. What is empty at the end is left out,
+    and so is a sort key that the text has, too. A bar is in percent.
+    """
+    lines: list[str] = []
+    size = 0
+    for tone, row in zip(tones, rows, strict=True):
+        line = json.dumps([tone, *map(_content, row)], separators=(",", ":"), ensure_ascii=False)
+        line = line.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+        size += len(line.encode()) + 1
+        if size > MOST_DATA:
+            break
+        lines.append(line)
+    return Rest(f"[{','.join(lines)}]", len(lines))
+
+
+def _content(cell: Cell) -> str | list[str | float]:
+    bar = "" if cell.bar is None else round(100 * cell.bar, 1)
+    sort = "" if cell.sort == cell.text.lower() or _is_number(cell.text) else cell.sort or "-"
+    about = _COMMIT.sub(r"@\1", cell.about)
+    parts = [cell.text, sort, bar, cell.tone, cell.link or "", cell.note, about]
+    while len(parts) > 1 and parts[-1] == "":
+        parts.pop()
+    return cell.text if len(parts) == 1 else parts
+
+
+def _is_number(text: str) -> bool:
+    return _NUMBER.fullmatch(text) is not None
 
 
 def _percent(place: float) -> str:

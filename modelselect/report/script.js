@@ -6,12 +6,108 @@
   // --- the table ----------------------------------------------------------------------------------------------------
 
   const heads = findAll("#board thead th");
-  const rows = findAll("#board tbody tr");
+  const body = find("#board tbody");
+  const first = Array.from(body.rows);
   const place = (name) => heads.findIndex((head) => head.textContent === name);
-  const key = (row, column) => {
-    const cell = row.cells[column];
-    return cell.dataset.s === undefined ? cell.textContent : cell.dataset.s;
-  };
+
+  // A row of the markup is an element. One of the data is a class and cells, and becomes an element when it is shown.
+
+  function ofElement(row) {
+    const words = findAll(".w", row).map((cell) => cell.textContent + " " + (cell.title || cell.dataset.tip || ""));
+    return {
+      element: () => row,
+      failed: row.classList.contains("failed"),
+      key: (column) => {
+        const cell = row.cells[column];
+        return cell.dataset.s === undefined ? cell.textContent : cell.dataset.s;
+      },
+      words: words.join(" ").toLowerCase(),
+    };
+  }
+
+  function ofData(tone, cells) {
+    const parts = (column) => typeof cells[column] === "string" ? [cells[column]] : cells[column];
+    const words = cells.map((_, i) => i).filter((i) => heads[i].classList.contains("w")).map((i) => {
+      const [text, , , , , note, about] = parts(i);
+      return [text, note, about].join(" ");
+    });
+    let made = null;
+    return {
+      element: () => made || (made = elementOf(tone, cells.map((_, i) => parts(i)))),
+      failed: tone === "failed",
+      key: (column) => {
+        const [text, sort] = parts(column);
+        return sort === "-" || text === "–" ? "" : sort || text.toLowerCase();
+      },
+      words: words.join(" ").toLowerCase(),
+    };
+  }
+
+  function elementOf(tone, cells) {
+    const row = document.createElement("tr");
+    row.className = tone;
+    cells.forEach(([text, , bar, own, link, note, about], i) => {
+      const pinned = heads[i].classList.contains("pinned");
+      const cell = document.createElement(pinned ? "th" : "td");
+      if (pinned) cell.scope = "row";
+      cell.className = heads[i].className + (own ? " " + own : "");
+      if (about) cell.title = about;
+      let inner = cell;
+      if (link) {
+        inner = document.createElement("a");
+        inner.href = link;
+        inner.rel = "noreferrer noopener";
+      } else if (bar !== undefined && bar !== "") {
+        inner = document.createElement("span");
+        inner.className = "bar";
+        inner.style.setProperty("--w", bar + "%");
+      }
+      inner.textContent = text;
+      if (inner !== cell) cell.append(inner);
+      if (note) {
+        const small = document.createElement("small");
+        small.textContent = note;
+        cell.append(small);
+      }
+      row.append(cell);
+    });
+    return row;
+  }
+
+  const rest = find("#rest");
+  const rows = first.map(ofElement);
+  if (rest) rows.push(...JSON.parse(rest.textContent).map(([tone, ...cells]) => ofData(tone, cells)));
+  const size = rest ? first.length : Infinity;
+  let order = rows;
+  let chosen = rows;
+  let page = 0;
+
+  function draw() {
+    const pages = Math.max(Math.ceil(chosen.length / size), 1);
+    page = Math.min(page, pages - 1);
+    body.replaceChildren(...(rest ? chosen.slice(page * size, (page + 1) * size) : chosen).map((row) => row.element()));
+    if (!rest) return;
+    find("#previous").disabled = page === 0;
+    find("#next").disabled = page === pages - 1;
+    find("#page").textContent = "page " + (page + 1) + " of " + pages;
+  }
+
+  function button(id, text, step) {
+    const made = document.createElement("button");
+    made.type = "button";
+    made.id = id;
+    made.textContent = text;
+    made.addEventListener("click", () => { page += step; draw(); });
+    return made;
+  }
+
+  if (rest) {
+    const text = document.createElement("span");
+    text.id = "page";
+    text.setAttribute("role", "status");
+    find("#pages").replaceChildren(button("previous", "Previous", -1), text, button("next", "Next", 1));
+    draw();
+  }
 
   function sortBy(head) {
     const column = heads.indexOf(head);
@@ -21,14 +117,15 @@
     const descending = before === null ? highFirst : before === "ascending";
     heads.forEach((other) => other.removeAttribute("aria-sort"));
     head.setAttribute("aria-sort", descending ? "descending" : "ascending");
-    const keys = new Map(rows.map((row) => [row, key(row, column)]));
+    const keys = new Map(rows.map((row) => [row, row.key(column)]));
     const compare = (a, b) => {
       const x = keys.get(a), y = keys.get(b);
       if (x === "" || y === "") return (x === "") - (y === "");  // what is not known stands last either way
       const order = numeric ? Number(x) - Number(y) : x.localeCompare(y);
       return descending ? -order : order;
     };
-    find("#board tbody").append(...rows.slice().sort(compare));
+    order = rows.slice().sort(compare);
+    filter();
   }
   heads.forEach((head) => head.querySelector("button").addEventListener("click", () => sortBy(head)));
 
@@ -36,16 +133,14 @@
     const words = find("#filter").value.toLowerCase().split(/\s+/).filter(Boolean);
     const most = find("#most").value === "" ? Infinity : Number(find("#most").value) * 1e6;
     const parameters = place("parameters");
-    let shown = 0;
-    rows.forEach((row) => {
-      const texts = findAll(".w", row).map((cell) => cell.textContent + " " + (cell.title || cell.dataset.tip || ""));
-      const text = texts.join(" ").toLowerCase();
-      const count = parameters < 0 ? Infinity : Number(key(row, parameters) || Infinity);
-      row.hidden = !words.every((word) => text.includes(word)) || (most < Infinity && count > most) ||
-        (row.classList.contains("failed") && !find("#failures").checked);
-      shown += !row.hidden;
+    chosen = order.filter((row) => {
+      const count = parameters < 0 ? Infinity : Number(row.key(parameters) || Infinity);
+      return words.every((word) => row.words.includes(word)) && !(most < Infinity && count > most) &&
+        !(row.failed && !find("#failures").checked);
     });
-    find("#count").textContent = shown + " of " + rows.length + " candidates";
+    page = 0;
+    draw();
+    find("#count").textContent = chosen.length + " of " + rows.length + " candidates";
   }
   ["#filter", "#most", "#failures"].forEach((selector) => find(selector).addEventListener("input", filter));
 

@@ -49,6 +49,9 @@ MOST_ROWS = 50
 MOST_CLASSES = 60
 """Number of classes whose rows are counted one by one."""
 
+MOST_LINES = 100
+"""Number of candidates in a list of those that were left out."""
+
 FEW = 6
 """Fewer candidates that were left out, and this number of classes, are listed without a fold."""
 
@@ -94,7 +97,10 @@ def leaderboard_section(subject: Subject) -> Section:
     """The table, and what is not in order with its rows."""
     board, blocks = subject.board, list[Block]([leaderboard_table(subject)])
     for group, rows in left_out(board).items():
-        blocks.append(Folded(f"{len(rows)} {group}", [Items(rows)], open=len(rows) < FEW))
+        listed: list[Block] = [Items(rows[:MOST_LINES])]
+        if len(rows) > MOST_LINES:
+            listed.append(Text(f"The table has {len(rows) - MOST_LINES:,} more.", small=True))
+        blocks.append(Folded(f"{len(rows)} {group}", listed, open=len(rows) < FEW))
     if notes := _warnings(board):
         blocks.append(Folded(f"{len(notes)} estimator{'s warn' if len(notes) > 1 else ' warns'}", [Items(notes)]))
     return Section("table", "Leaderboard", blocks)
@@ -240,8 +246,12 @@ def map_section(subject: Subject) -> Section | None:
     blocks: list[Block] = [Text(text)]
     for i, (name, chart) in enumerate(charts.map_charts(subject.board, plane)):
         blocks.append(Folded(name, [chart], open=i == 0, group="map"))
-    if unplaced := [name for i, name in enumerate(subject.called) if i not in plane.rows]:
-        blocks.append(Text(f"Not on the map: {', '.join(unplaced)}.", small=True))
+    if len(plane.rows) > charts.MOST_DOTS:
+        blocks.append(Text(f"The map shows {charts.MOST_DOTS} of {len(plane.rows):,} candidates.", small=True))
+    places = set(plane.rows)
+    if unplaced := [name for i, name in enumerate(subject.called) if i not in places]:
+        names = unplaced if len(unplaced) <= MOST_ROWS else [*unplaced[:MOST_ROWS], f"{len(unplaced) - MOST_ROWS} more"]
+        blocks.append(Text(f"Not on the map: {', '.join(names)}.", small=True))
     return Section("map", "Map of the architectures", blocks, folded=True, short="Map")
 
 

@@ -93,3 +93,20 @@ def evil_board() -> ms.Leaderboard:
         },
     }
     return ms.Leaderboard(tuple(rows), ("logme", "knn", EVIL), provenance, 0.97)
+
+
+def long_board(count: int) -> ms.Leaderboard:
+    """A board of this number of candidates, the last tenth of them without a rank; every name is an attack."""
+    rows = [
+        Row(
+            ms.Candidate("hub", f"owner/{EVIL_NAME}{index}", "0" * 40, {"family": f"f{index % 7}"}),
+            rank=index + 1,
+            score=1.0 - index / count,
+            scores={"logme": float((index * 7919) % count)},
+            parameters=(index + 1) * 1_000_000,
+            license="mit",
+        )
+        for index in range(count - count // 10)
+    ]
+    failed = [Row(ms.Candidate("hub", f"owner/gone-{i}"), failure=Failure("load", EVIL)) for i in range(count // 10)]
+    return ms.Leaderboard((*rows, *failed), ("logme",), {"ranked_by": ["logme"]})

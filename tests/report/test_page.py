@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import re
 import subprocess
 import sys
@@ -20,7 +21,8 @@ from modelselect.cli import app
 from modelselect.errors import Failure
 from modelselect.leaderboard.leaderboard import Row
 from modelselect.ranking.expectation import Expectation
-from tests.report.material import EVIL, EVIL_NAME, evil_board
+from modelselect.report import page as pages
+from tests.report.material import EVIL, EVIL_NAME, evil_board, long_board
 
 MOST_BYTES = 2_000_000
 
@@ -169,6 +171,37 @@ def test_five_hundred_candidates_and_a_thousand_classes_fit_into_the_page(tmp_pa
     provenance = {"dataset": {"classes": [f"class {i}" for i in range(1000)], "class_rows": [2] * 1000}}
     ms.Leaderboard(rows, tuple(f"e{j}" for j in range(30)), provenance).report(tmp_path / "board.html")
     assert (tmp_path / "board.html").stat().st_size < MOST_BYTES
+
+
+def test_two_thousand_candidates_are_a_page_of_a_megabyte_whose_rest_is_data(tmp_path: Path) -> None:
+    long_board(2000).report(tmp_path / "board.html")
+    text = (tmp_path / "board.html").read_text(encoding="utf-8")
+    assert len(text.encode()) < 1_000_000  # a fifth of 5 MB
+    table = text.partition('id="board">')[2].partition("</table>")[0]
+    assert table.count("<tr") == 1 + pages.ROWS_OF_A_PAGE
+    data = re.search(r'<script type="application/json" id="rest">(.*?)</script>', text, re.DOTALL)
+    assert data is not None
+    assert not set("<>&") & set(data[1])
+    rest = json.loads(data[1])
+    heads = re.findall(r"<button[^>]*>(.*?)</button>", table)
+    assert len(rest) == 2000 - pages.ROWS_OF_A_PAGE
+    assert [row[1 + heads.index("rank")] for row in rest[:2]] == ["251", "252"]
+    assert rest[0][1 + heads.index("candidate")][0] == f"{EVIL_NAME}250"
+    assert rest[-1][0] == "failed"
+    assert EVIL not in text
+
+
+def test_rows_that_do_not_fit_are_left_out_and_the_page_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages, "MOST_DATA", 20_000)
+    long_board(1000).report(tmp_path / "board.html")
+    text = (tmp_path / "board.html").read_text(encoding="utf-8")
+    rest = re.search(r'id="rest">(.*?)</script>', text, re.DOTALL)
+    assert rest is not None
+    assert 1000 < len(rest[1]) <= 20_000
+    held = pages.ROWS_OF_A_PAGE + len(json.loads(rest[1]))
+    assert f"This page holds the first {held} of 1,000 candidates." in text
 
 
 # --- evidence --------------------------------------------------------------------------------------------------------

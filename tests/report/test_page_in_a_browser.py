@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.report.material import EVIL, EVIL_NAME, evil_board
+from tests.report.material import EVIL, EVIL_NAME, evil_board, long_board
 
 FLAGS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
@@ -317,3 +317,25 @@ def test_light_and_dark_follow_the_reader(opened: Any, name: str, darker: str) -
         """
     )
     assert weak == []
+
+
+def test_a_long_table_is_shown_in_pages_and_sorted_and_filtered_as_a_whole(started: Any, tmp_path: Path) -> None:
+    long_board(600).report(tmp_path / "long.html")
+    started.get_log("browser")
+    started.get((tmp_path / "long.html").as_uri())
+    drawn(started)
+    assert len(shown(started)) == 250
+    assert started.find_element("id", "page").text == "page 1 of 3"
+    started.find_element("id", "next").click()
+    assert shown(started, "rank")[:2] == ["251", "252"]
+    assert shown(started)[0] == f"{EVIL_NAME}250"
+    all_columns(started)
+    head(started, "logme").click()
+    assert started.find_element("id", "page").text == "page 1 of 3"
+    assert max(int(text) for text in shown(started, "logme")) == int(shown(started, "logme")[0]) > 590
+    started.find_element("id", "filter").send_keys(">537")
+    assert shown(started) == [f"{EVIL_NAME}537"]
+    assert started.find_element("id", "count").text == "1 of 600 candidates"
+    assert not started.find_element("id", "next").is_enabled()
+    assert started.find_elements("css selector", "#board img") == []
+    assert started.get_log("browser") == []
