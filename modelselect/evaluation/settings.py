@@ -204,6 +204,12 @@ class Settings:
         "Estimators to rank by: names, separated by commas, or all.",
         Option(str, "-e", shown=",".join(DEFAULT_ESTIMATORS)),
     )
+    layers: str | None = setting(
+        None,
+        expect("'best', 'all', or None for the end of each candidate", lambda value: value in (None, "best", "all")),
+        "best: read each candidate at its best layer; all: rank each layer by itself.",
+        Option(str),
+    )
     top_k: int = setting(
         0,
         whole("0 (no fine-tuning), or the number of candidates to fine-tune", lambda number: number >= 0),
@@ -556,6 +562,7 @@ class BenchmarkKeywords(RunKeywords, total=False):
 class Keywords(BenchmarkKeywords, total=False):
     """All keywords of `select()` and `plan()`."""
 
+    layers: str | None
     top_k: int
     tune: int
     verify: str
@@ -581,6 +588,7 @@ class Keywords(BenchmarkKeywords, total=False):
 
 NOT_IN_BENCHMARK: Mapping[str, str] = MappingProxyType(
     {
+        "layers": "known accuracies are those of whole networks; name layers as ?layer=2 in candidates",
         "top_k": "verify= fine-tunes every candidate, and without it none is fine-tuned",
         "tune": "verify= fine-tunes every candidate, and without it none is fine-tuned",
         "resamples": "the table draws its own resamples; give their number to Benchmark.table(resamples=...)",

@@ -23,7 +23,7 @@ UNLABELLED = (
 )
 """The note where all rows are unlabelled."""
 
-REMARKS = ("dataset", "choice", "fine_tuning")
+REMARKS = ("dataset", "choice", "layers", "fine_tuning")
 """The parts of the provenance that hold remarks."""
 
 SAID = REMARKS[1:]

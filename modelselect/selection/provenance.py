@@ -64,6 +64,7 @@ def provenance(request: Request, state: State, begun: Begun, budget: Mapping[str
         "settings": _settings(request, state),
         "choice": state.chosen,
         "recall": state.recalled,
+        "layers": state.layers,
         "history": None if context.recall is None else _history(context.recall.view),
         "budget": budget,
         "rounds": [dict(stage) for stage in state.rounds.stages] if request.settings.rounds and state.rounds else None,
