@@ -161,6 +161,7 @@ class Request:
             limits=self.limits,
             recipe=settings.recipe,
             method=settings.verify,
+            prompts=settings.prompts,
             task=self.task,
         )
 

@@ -61,6 +61,9 @@ def select(dataset: Any, candidates: Any = None, **settings: Unpack[Keywords]) -
         task: what is to be predicted: `"classification"`, `"regression"`, `"multi-label"`, `"text-pair"`, or the name
             of another registered task. `"auto"` takes classes where the labels can be read as classes, else numbers if
             some are not whole, else sets of labels. Nothing is ranked across tasks.
+        prompt: the text for a class, with `{}` for its name, or several whose embeddings are averaged: models of images
+            and texts, such as CLIP, get the accuracy that they reach by these texts alone, without training
+            (`Row.zero_shot_accuracy`). It changes no score and no rank. None leaves it out.
         split: name of the split to draw rows from. None takes the training split, or the validation split without one.
         max_corrupt: share of the rows looked at that may be unreadable, at most.
         max_pixels: images with more pixels are not read. None for twice PIL's `MAX_IMAGE_PIXELS`.
