@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -41,6 +42,12 @@ class Reader(Protocol):
     def __call__(self, module: torch.nn.Module, batch: Any) -> Outputs: ...
 
 
+class ReaderOfSeveral(Protocol):
+    """Gets the `Outputs` of several candidates from the module that they are parts of, in one forward pass."""
+
+    def __call__(self, module: torch.nn.Module, batch: Any) -> Sequence[Outputs]: ...
+
+
 @dataclass
 class Backbone:
     """A candidate with its weights.
@@ -54,6 +61,7 @@ class Backbone:
         source: sample of the dataset it was pre-trained on, as `Probe.of` takes it, if the zoo has one at hand. Where
             it is dear to make, a function without arguments that gives it.
         class_names: of the module's logits, in order, if it was fine-tuned and is ready to use.
+        together: gives the candidates whose features the same forward pass gives; None if there are no others.
     """
 
     candidate: Candidate
@@ -63,3 +71,24 @@ class Backbone:
     weights_key: str
     source: Any = None
     class_names: tuple[str, ...] | None = None
+    together: Callable[[], Together] | None = None
+
+
+@dataclass(frozen=True)
+class Together:
+    """Several candidates whose features one forward pass gives: layers of one model, and its end.
+
+    Attributes:
+        backbone: the model, as it is loaded alone.
+        read: gives the outputs of all parts.
+        parts: the candidates as they are loaded alone, in the order of `read`. Only `candidate` and `weights_key` are
+            read of them.
+    """
+
+    backbone: Backbone
+    read: ReaderOfSeveral
+    parts: tuple[Backbone, ...]
+
+
+TOGETHER = "read_together_with"
+"""The metadata of a candidate that a run reads together with others: the id of the model that they are layers of."""

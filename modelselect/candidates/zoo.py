@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from modelselect.candidates.backbone import Backbone
 from modelselect.candidates.candidate import Candidate, download_bytes_of
+from modelselect.candidates.text_classifier import TextClassifier
 from modelselect.errors import contained
 
 if TYPE_CHECKING:
@@ -85,6 +86,13 @@ class Zoo(abc.ABC):
         """
         return self
 
+    def choices(self, candidate: Candidate, *, trust_remote_code: bool = False) -> Sequence[Candidate]:
+        """The candidates that this one stands for, of which `select()` takes the one that suits the dataset best.
+
+        By default there are none, and the candidate stands for itself. It should need no weights where possible.
+        """
+        return ()
+
     def is_reachable(self) -> bool:
         """Whether the zoo can download now. Asked once before candidates are chosen; answers within seconds."""
         return True
@@ -100,6 +108,15 @@ class Zoo(abc.ABC):
 
     def skeleton(self, candidate: Candidate, *, trust_remote_code: bool = False) -> Any:
         """The candidate's module on the meta device, without weights, or None if the zoo cannot build one cheaply."""
+        return None
+
+    def text_classifier(self, candidate: Candidate, texts: Sequence[Sequence[str]]) -> TextClassifier | None:
+        """A classifier of the candidate's features whose classes are texts; None if it does not compare the two.
+
+        Args:
+            candidate: a model of images and texts, such as CLIP; its features are those of `load`.
+            texts: for each class, the texts that stand for it.
+        """
         return None
 
     def export(self, backbone: Backbone, head: torch.nn.Linear, class_names: Sequence[str], folder: Path) -> bool:

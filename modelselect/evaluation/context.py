@@ -51,6 +51,7 @@ class EvaluationContext:
         recipe: the recipe of fine-tuning, whose memory is estimated.
         method: what fine-tuning trains.
         fields: evidence fields that are wanted beyond those of the estimators.
+        prompts: texts with `{}` for the name of a class, by which models of images and texts classify without training.
         task: what is to be predicted; None for the one that the probe's rows suit.
     """
 
@@ -74,6 +75,7 @@ class EvaluationContext:
     recipe: FineTuning = field(default_factory=FineTuning)
     method: str = "full"
     fields: frozenset[str] = frozenset()
+    prompts: tuple[str, ...] = ()
     task: Task | None = None
     _keys: dict[Estimator, str] = field(default_factory=dict, repr=False, init=False)
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelselect.architectures.graph_json import from_json
+from modelselect.candidates.backbone import TOGETHER
 from modelselect.errors import Stage, StoreError, at
 from modelselect.evaluation.context import FORWARD_FIELDS, SOURCE_FIELDS
 from modelselect.evaluation.description import Describer
@@ -21,7 +22,8 @@ from modelselect.evaluation.keys import Keys
 from modelselect.evaluation.loading import INTERPRETER_LOCK, Loader
 from modelselect.evaluation.repeatable import check_repeatable
 from modelselect.evidence.evidence import Evidence
-from modelselect.extraction.extractor import choose_extractor
+from modelselect.extraction.extractor import Sink, choose_extractor
+from modelselect.extraction.together import Divided, Joined
 from modelselect.host.host import get_host
 from modelselect.probe.nested import Nested
 from modelselect.probe.probe import Probe
@@ -121,13 +123,20 @@ class Gatherer:
         """
         fields = sorted(wanted & FORWARD_FIELDS | FEATURES)
         nested = self._context.nested
-        with self._store.lock(self._keys.evidence("extraction", probe), may_go_on=True):
+        with self._store.lock(self._lock_key(probe), may_go_on=True):
             if (kept := self._kept(probe, fields)) is not None:
                 _LOGGER.debug("%s: %s found in the store", self._loader.candidate.id, ", ".join(fields))
                 return kept
             if nested is not None and probe is nested.probe and len(nested.blocks) > 1:
                 return self._from_blocks(nested, fields)
             return self._extracted(probe, fields)
+
+    def _lock_key(self, probe: Probe) -> str:
+        """Names the work on the probe: candidates that share a forward pass wait for each other."""
+        model = self._loader.candidate.metadata.get(TOGETHER)
+        if model is None:
+            return self._keys.evidence("extraction", probe)
+        return Store.key("together", model=model, probe=probe.fingerprint)
 
     def recorded(self) -> tuple[list[Mapping[str, Any]], int]:
         """As `extractions`. A record that is missing or damaged is made anew, from the arrays or by a forward pass."""
@@ -159,21 +168,33 @@ class Gatherer:
         )
 
     def _pass_forward(self, probe: Probe, fields: Sequence[str]) -> float:
-        """The seconds of a forward pass over the probe. Its arrays and its record go into the store."""
+        """The seconds of a forward pass over the probe. Its arrays and its record go into the store.
+
+        Where the pass gives the features of other candidates, too, all of them go into the store.
+        """
         context, backbone = self._context, self._loader.backbone
         extractor = choose_extractor(get_host().extractors, backbone, context.compute.device)
         with at(Stage.EXTRACT):
             if not self._loader.is_repeatable:
                 check_repeatable(backbone, probe, extractor, context.compute)
                 self._loader.is_repeatable = True
+            together = None if backbone.together is None else backbone.together()
+            parts = (backbone,) if together is None else together.parts
             begun = time.perf_counter()
             with contextlib.ExitStack() as stack:
-                writers = {
-                    name: stack.enter_context(self._store.writer(self._keys.evidence(name, probe))) for name in fields
-                }
-                sink = StoreSink(writers)
+                keys = [self._keys if part is backbone else Keys(self._loader.of(part)) for part in parts]
+                writers = [
+                    {name: stack.enter_context(self._store.writer(key.evidence(name, probe))) for name in fields}
+                    for key in keys
+                ]
+                sinks = [StoreSink(each) for each in writers]
+                sink: Sink = sinks[0]
+                passed = backbone
+                if together is not None:
+                    joined = Joined(together.read)
+                    sink, passed = Divided(joined, sinks), replace(together.backbone, read=joined)
                 evidence = extractor.extract(
-                    backbone,
+                    passed,
                     probe,
                     frozenset(fields),
                     **asdict(context.compute),
@@ -181,19 +202,27 @@ class Gatherer:
                     sink=sink,
                     progress=None if context.progress is None else self._report,
                 )
-                assert evidence.features is not None
-                sink.complete(evidence)
+                if together is not None and not sinks[-1].arrays():  # an extractor need not use the sink
+                    sink.append(**{name: getattr(evidence, name) for name in fields if evidence.has(name)})
+                sinks[-1].complete(evidence)
                 seconds = time.perf_counter() - begun
                 self._loader.put_back()
-                record = {
-                    "candidate": self._loader.candidate.id,
-                    "feature_dim": int(evidence.features.shape[1]),
-                    "preprocessing": backbone.preprocessing.key,
-                    "extractor": extractor.name,
-                    "seconds": seconds,
-                }
-                writers["features"].metadata.update(record)
-            self._store.put(self._keys.evidence("extraction", probe), {}, record)
+                records = []
+                for part, own, arrays in zip(parts, writers, (each.arrays() for each in sinks), strict=True):
+                    if together is not None:
+                        Evidence.of(features=arrays["features"])  # raises if they are not finite
+                    records.append(
+                        {
+                            "candidate": part.candidate.id,
+                            "feature_dim": int(arrays["features"].shape[1]),
+                            "preprocessing": backbone.preprocessing.key,
+                            "extractor": extractor.name,
+                            "seconds": seconds / len(parts),
+                        }
+                    )
+                    own["features"].metadata.update(records[-1])
+            for key, record in zip(keys, records, strict=True):
+                self._store.put(key.evidence("extraction", probe), {}, record)
         return seconds
 
     def _report(self, done: int, total: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from modelselect.estimators.estimator import Estimator
@@ -81,6 +82,22 @@ class Keys:
             probe=self._context.whole.fingerprint
             if self._loader.is_own
             else None,  # an own module is traced on its rows
+            versions=numeric_versions(),
+        )
+
+    def zero_shot(self, names: Sequence[str]) -> str:
+        """The key of the accuracy on the context's probe by the names of its classes."""
+        context = self._context
+        return Store.key(
+            "zero_shot",
+            candidate=self._loader.identity,
+            zoo=self.zoo_version,
+            probe=context.probe.fingerprint,
+            names=list(names),
+            prompts=list(context.prompts),
+            device=context.compute.kind,
+            arithmetic=context.compute.arithmetic,
+            extractors=extractor_versions(),
             versions=numeric_versions(),
         )
 

@@ -98,6 +98,12 @@ class Loader:
         """The name of the weights in the keys of stored numbers. It takes loading if the candidate has no revision."""
         return self.candidate.id if self.candidate.revision else f"{self.candidate.id}#{self.backbone.weights_key}"
 
+    def of(self, backbone: Backbone) -> Loader:
+        """The loader of another candidate, which came with this one and needs no loading."""
+        other = Loader(self.context, backbone.candidate)
+        other.loaded = backbone
+        return other
+
     def put_back(self) -> None:
         """Puts back the global settings that the candidate's code has changed since before it was loaded."""
         if self._before is not None:

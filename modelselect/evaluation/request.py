@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from modelselect.candidates.candidate import Candidate
+from modelselect.candidates.expression import BEST, LAYERS, Expression
 from modelselect.candidates.limits import Limits
 from modelselect.candidates.zoo import bytes_to_download
 from modelselect.errors import Failure, InvalidInputError, UnknownNameError
@@ -23,7 +25,7 @@ from modelselect.extraction.devices import Compute, check_precision, choose_devi
 from modelselect.extraction.inputs import InputCache
 from modelselect.history.history import History, open_history, open_or_warn
 from modelselect.host.host import Host, get_host
-from modelselect.host.lookup import ALL_ESTIMATORS, choose_estimators, registered, target_kind, task_of
+from modelselect.host.lookup import ALL_ESTIMATORS, choose_estimators, registered, search, target_kind, task_of
 from modelselect.probe.probe import DEFAULT_HOLDOUT, Probe
 from modelselect.store.store import Store
 from modelselect.tasks.task import Task
@@ -110,6 +112,8 @@ class Request:
             pool, offer = offered(probe)
         else:
             pool, own_zoos, unsearched = candidates_of(candidates, probe)
+        if settings.layers is not None:
+            pool = [each for found in pool for each in _at_layers(found, settings.layers, {*own_zoos, *unsearched})]
         return cls(
             settings=settings,
             host=host,
@@ -157,8 +161,22 @@ class Request:
             limits=self.limits,
             recipe=settings.recipe,
             method=settings.verify,
+            prompts=settings.prompts,
             task=self.task,
         )
+
+
+def _at_layers(candidate: Candidate, layers: str, without: Collection[str]) -> list[Candidate]:
+    """The candidate at its best layer, or at all of its layers, as far as it names none.
+
+    Args:
+        candidate: of any zoo.
+        layers: a value of the setting `layers`.
+        without: names of zoos, and ids of candidates, that are not searched.
+    """
+    if candidate.zoo in (LAYERS, *without) or candidate.id in without:
+        return [candidate]
+    return search(str(Expression.at_layer(candidate.id, BEST if layers == BEST else "*")))
 
 
 def _history_for(settings: Settings) -> History | None:

@@ -51,6 +51,8 @@ class ScoringResult:
         passes: rows that were passed forward now.
         forward_seconds: the time for these.
         training_memory_bytes: what fine-tuning takes at most, if the context asks for costs.
+        zero_shot_accuracy: the share of the rows that it classifies right by the names of the classes, from 0 to 1;
+            None if it does not compare rows with texts.
         elapsed_seconds: the time for everything now, without loading the candidate before its turn.
     """
 
@@ -74,6 +76,7 @@ class ScoringResult:
     passes: int = 0
     forward_seconds: float = 0.0
     training_memory_bytes: int | None = None
+    zero_shot_accuracy: float | None = None
     elapsed_seconds: float = 0.0
 
 

@@ -25,6 +25,7 @@ from modelselect.evaluation.keys import Keys
 from modelselect.evaluation.loading import INTERPRETER_LOCK, Loader
 from modelselect.evaluation.results import CostMeasurement, ScoringResult
 from modelselect.evaluation.training_memory import TrainingMemory
+from modelselect.evaluation.zero_shot import zero_shot_accuracy
 from modelselect.evidence.evidence import Evidence
 from modelselect.probe.nested import Nested
 from modelselect.store.store import Store
@@ -101,6 +102,7 @@ def score(loader: Loader) -> ScoringResult:
         else None,
         passes=gatherer.gathered.passes if was_gathered else 0,
         forward_seconds=gatherer.gathered.forward_seconds if was_gathered else 0.0,
+        zero_shot_accuracy=zero_shot_accuracy(loader, gatherer) if context.wanted & FORWARD_FIELDS else None,
         elapsed_seconds=time.perf_counter() - begun,
     )
 

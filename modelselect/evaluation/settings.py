@@ -190,6 +190,19 @@ def _label_columns(name: str, value: Any) -> Any:
     return _name_or_none(name, value)
 
 
+def _prompts(name: str, value: Any) -> Any:
+    """A text with a place for the name of a class, or several as a tuple."""
+    given = (value,) if isinstance(value, str) else value
+    if given is None:
+        return None
+    if not isinstance(given, (list, tuple)) or not all(isinstance(each, str) and "{}" in each for each in given):
+        raise InvalidInputError(
+            f"{name} is {value!r}; expected a text with {{}} in the place of the class, such as 'a photo of a {{}}.', "
+            "several of them, or None"
+        )
+    return value if isinstance(value, str) else tuple(given)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
     """The keywords of `select()`, `plan()` and `benchmark()`. The docstring of `select()` explains each of them.
@@ -206,6 +219,12 @@ class Settings:
         unchecked,
         "Estimators to rank by: names, separated by commas, or all.",
         Option(str, "-e", shown=",".join(DEFAULT_ESTIMATORS)),
+    )
+    layers: str | None = setting(
+        None,
+        expect("'best', 'all', or None for the end of each candidate", lambda value: value in (None, "best", "all")),
+        "best: read each candidate at its best layer; all: rank each layer by itself.",
+        Option(str),
     )
     top_k: int = setting(
         0,
@@ -242,6 +261,12 @@ class Settings:
         expect(f"{AUTO!r}, or the name of a task", lambda value: isinstance(value, str) and value != ""),
         "What to predict: classification, multi-label, regression, text-pair; auto reads it from the labels.",
         Option(str),
+    )
+    prompt: str | Sequence[str] | None = setting(
+        "a photo of a {}.",
+        _prompts,
+        "Text for a class, with {} for its name: accuracy of CLIP and the like without training; may be repeated.",
+        Option(list, shown="a photo of a {}."),
     )
     split: str | None = setting(
         None, _name_or_none, "Split to draw the rows from; by default the training split.", Option(str)
@@ -503,6 +528,11 @@ class Settings:
         return Bounds.of(self.max_download, given)
 
     @property
+    def prompts(self) -> tuple[str, ...]:
+        """The texts for a class, with `{}` for its name; empty for none."""
+        return (self.prompt,) if isinstance(self.prompt, str) else tuple(self.prompt or ())
+
+    @property
     def source_rows(self) -> int | None:
         """Number of rows of `source`, at most; None for all."""
         if isinstance(self.source_size, str):
@@ -589,6 +619,8 @@ class BenchmarkKeywords(RunKeywords, total=False):
 class Keywords(BenchmarkKeywords, total=False):
     """All keywords of `select()` and `plan()`."""
 
+    layers: str | None
+    prompt: str | Sequence[str] | None
     top_k: int
     tune: int
     verify: str
@@ -614,6 +646,8 @@ class Keywords(BenchmarkKeywords, total=False):
 
 NOT_IN_BENCHMARK: Mapping[str, str] = MappingProxyType(
     {
+        "layers": "known accuracies are those of whole networks; name layers as ?layer=2 in candidates",
+        "prompt": "it compares estimators by fine-tuned accuracies; select() shows what is reached without training",
         "top_k": "verify= fine-tunes every candidate, and without it none is fine-tuned",
         "tune": "verify= fine-tunes every candidate, and without it none is fine-tuned",
         "resamples": "the table draws its own resamples; give their number to Benchmark.table(resamples=...)",

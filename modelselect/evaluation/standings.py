@@ -217,6 +217,7 @@ def _row(standings: Standings, i: int, rank: int | None, result: ScoringResult, 
         throughput=None if costs is None else costs.throughput,
         memory_bytes=None if costs is None else costs.memory_bytes,
         training_memory_bytes=result.training_memory_bytes,
+        zero_shot_accuracy=result.zero_shot_accuracy,
         **_known_costs(candidate),
     )
 

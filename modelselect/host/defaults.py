@@ -16,6 +16,10 @@ AUTO = "auto"
 CLASSIFICATION = "classification"
 """The task whose name stands in no key of the store and in no metric of the history: both are older than tasks."""
 
+LAYER_CHOOSER = "linear_probe"
+"""`?layer=best` takes the layer with the highest score by this estimator: it is cross-validated, so a wide layer
+has no advantage by that alone, and every kind of labels has a form of it."""
+
 RECALL_ESTIMATOR = "fennec"
 """Recall ranks by this estimator: it scores candidates that are not loaded, from what the transfer history knows. It
 has to be a `modelselect.estimators.estimator.Recaller`. For its agreement see docs/explanation/recall.md."""

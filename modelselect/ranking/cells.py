@@ -67,7 +67,7 @@ def _text(row: RankedCandidate, column: str, value: Any) -> str:
     if column == "verified_accuracy" and row.verified_interval is not None:
         low, high = row.verified_interval
         return f"{value:.1%} [{low:.1%}, {high:.1%}]"
-    if column == "brief_accuracy":
+    if column in ("brief_accuracy", "zero_shot_accuracy"):
         return f"{value:.1%}"
     if column == "languages":
         return listed(str(value).split(", "))

@@ -23,7 +23,10 @@ UNLABELLED = (
 )
 """The note where all rows are unlabelled."""
 
-REMARKS = ("dataset", "choice", "fine_tuning")
+WORTH_IT = 0.5
+"""Accuracy without training from which a note says that fine-tuning may not be needed."""
+
+REMARKS = ("dataset", "choice", "layers", "fine_tuning")
 """The parts of the provenance that hold remarks."""
 
 SAID = REMARKS[1:]
@@ -43,6 +46,8 @@ def notes_of(ranking: Ranking, names: Sequence[str] | None = None, remarks: Sequ
         when = "" if ranking.best.verified_accuracy is None else "; before fine-tuning"
         called = name_of(ranking.best) if names is None else names[0]
         notes.append(f"Why {called}: {why} (in deviations of the pool{when}).")
+    if (text := _zero_shot(ranking, names)) is not None:
+        notes.append(text)
     if (found := ranking.verification) is not None:
         notes.append(
             f"{verification_text(found)} Score and accuracy of the {found.n} fine-tuned models agree with a weighted "
@@ -56,6 +61,18 @@ def notes_of(ranking: Ranking, names: Sequence[str] | None = None, remarks: Sequ
         if reasons:
             notes.append(f"{name}, for {len(reasons)} of {len(ranking.rows)} candidates: {reasons[0]}")
     return [printable(note) for note in notes]
+
+
+def _zero_shot(ranking: Ranking, names: Sequence[str] | None) -> str | None:
+    """What the best candidate reaches without training, by the names of the classes; None if none can do that."""
+    known = [(row.zero_shot_accuracy, i) for i, row in enumerate(ranking.rows) if row.zero_shot_accuracy is not None]
+    if not known:
+        return None
+    accuracy, best = max(known, key=lambda pair: (pair[0], -pair[1]))
+    called = name_of(ranking.rows[best]) if names is None else names[best]
+    advice = "If that is enough, you may not need to fine-tune." if accuracy >= WORTH_IT else ""
+    said = f"{called} classifies {accuracy:.1%} of the rows right by the names of the classes, untrained."
+    return f"{said} {advice}".strip()
 
 
 def remarks_of(ranking: Ranking, parts: Sequence[str] = REMARKS) -> list[str]:

@@ -24,12 +24,23 @@ from modelselect.ranking.row import (
     FIRST_COLUMNS,
     LAST_COLUMNS,
     READING_COLUMNS,
+    ZERO_SHOT_COLUMNS,
     RankedCandidate,
 )
 from modelselect.utils.text import csv_cell, printable
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_FIXED = (
+    *FIRST_COLUMNS,
+    *EVIDENCE_COLUMNS,
+    *ZERO_SHOT_COLUMNS,
+    *BRIEF_COLUMNS,
+    *COST_COLUMNS,
+    *LAST_COLUMNS,
+)
+"""Columns that are fields of a row."""
 
 _COUNTS = (
     "rank",
@@ -157,13 +168,14 @@ class Ranking:
     @property
     def columns(self) -> tuple[str, ...]:
         """Names of the columns in order: the fixed columns, and one for each estimator without a fixed column."""
-        fixed = {*FIRST_COLUMNS, *EVIDENCE_COLUMNS, *BRIEF_COLUMNS, *COST_COLUMNS, *READING_COLUMNS, *LAST_COLUMNS}
+        fixed = {*_FIXED, *READING_COLUMNS}
         weighed = EVIDENCE_COLUMNS if any(row.expectation is not None for row in self.rows) else ()
+        untrained = ZERO_SHOT_COLUMNS if any(row.zero_shot_accuracy is not None for row in self.rows) else ()
         brief = BRIEF_COLUMNS if any(row.brief_accuracy is not None for row in self.rows) else ()
         measured = COST_COLUMNS if any(_is_measured(row) for row in self.rows) else ()
         reading = tuple(c for c in READING_COLUMNS if any(self.value(row, c) is not None for row in self.rows))
         estimators = (name for name in self.estimators if name not in fixed)
-        first = (*FIRST_COLUMNS, *weighed, *estimators, *brief)
+        first = (*FIRST_COLUMNS, *weighed, *estimators, *untrained, *brief)
         return (*first, *LAST_COLUMNS[:-2], *measured, *reading, *LAST_COLUMNS[-2:])
 
     def value(self, row: RankedCandidate, column: str) -> Any:
@@ -174,7 +186,7 @@ class Ranking:
             return context_length_of(row.candidate)
         if column == "languages":
             return ", ".join(languages_of(row.candidate)) or None
-        if column in (*FIRST_COLUMNS, *EVIDENCE_COLUMNS, *BRIEF_COLUMNS, *COST_COLUMNS, *LAST_COLUMNS):
+        if column in _FIXED:
             return getattr(row, column)
         return row.scores.get(column)
 

@@ -22,6 +22,9 @@ COST_COLUMNS = (
 MEASURED_COLUMNS = ("latency_ms", "throughput", "memory_bytes", "training_memory_bytes")
 """These columns exist only if the user asked for them. A narrow terminal shows them before other columns."""
 
+ZERO_SHOT_COLUMNS = ("zero_shot_accuracy",)
+"""These columns stand before `brief_accuracy` if a candidate classifies without training."""
+
 BRIEF_COLUMNS = ("brief_accuracy",)
 """These columns stand before `verified_accuracy` if a candidate was fine-tuned for one epoch."""
 
@@ -69,6 +72,8 @@ class RankedCandidate:
             classes are numbers in the dataset's list of classes.
         mistakes: of the best candidate, (row, its name, class, predicted class) of held-out rows that were classified
             wrongly; at most `MOST_MISTAKES`.
+        zero_shot_accuracy: accuracy on the probe's rows, from 0 to 1, of a model of images and texts that classifies by
+            the names of the classes, without any training; None for other models.
         parameters: number of parameters.
         macs: multiply-accumulates for one input.
         feature_dim: width of the features.
@@ -129,6 +134,7 @@ class RankedCandidate:
     mistakes: tuple[tuple[int, str, int, int], ...] = ()
     training_memory_bytes: int | None = field(default=None, compare=False)
     commercial_use: bool | None = None
+    zero_shot_accuracy: float | None = None
 
     @property
     def why(self) -> str | None:

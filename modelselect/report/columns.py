@@ -111,6 +111,7 @@ def _columns(subject: Subject) -> list[Column]:
         ),
         _numbers("throughput", [row.throughput for row in rows], lambda value: f"{value:.3g}/s"),
         _numbers("memory", [row.memory_bytes for row in rows], in_bytes),
+        _numbers("zero-shot accuracy", [row.zero_shot_accuracy for row in rows], lambda value: f"{value:.1%}"),
         _numbers("training memory", [row.training_memory_bytes for row in rows], in_bytes),
         _numbers("download", [cost_of(row, "download_bytes") for row in rows], in_bytes),
         _numbers("feature width", [row.feature_dim for row in rows], str),

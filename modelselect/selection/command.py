@@ -44,7 +44,7 @@ def _option(name: str, value: Any) -> list[str] | None:
         return ["--no-history"]
     if value is True:
         return [option]
-    if name in ("license", "language"):
+    if name in ("license", "language", "prompt"):
         return [word for each in ([value] if isinstance(value, str) else value) for word in (option, each)]
     if name in _SIZES and isinstance(value, int | float):
         return [option, f"{int(value)}B"] if math.isfinite(value) else None

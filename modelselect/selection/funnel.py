@@ -18,6 +18,7 @@ from modelselect.report.answer import failure_lines, next_step
 from modelselect.report.names import short_names
 from modelselect.selection.choosing import Choice, agree, chosen
 from modelselect.selection.command import command_line
+from modelselect.selection.layers import layers_chosen
 from modelselect.selection.narrowing import recalled, within_limits
 from modelselect.selection.provenance import Begun, provenance
 from modelselect.selection.recording import recorded
@@ -44,6 +45,9 @@ def select(dataset: Any, candidates: Any = None, **settings: Unpack[Keywords]) -
             the transfer history and facts about the candidates as pieces of evidence. With several, `score` is the mean
             normalised rank (0 last, 1 first). Static baselines such as the number of parameters are always shown, and
             rank only if they are named.
+        layers: `"best"` reads each candidate at that layer, or at its end, where a linear classifier does best on the
+            probe's rows; `"all"` ranks each layer as a candidate of its own. None reads candidates as their names say
+            (`?layer=7`), else at the end. Layers of one candidate share a forward pass.
         top_k: number of the best candidates to fine-tune. Their accuracy on held-out rows then orders them. These rows
             are held out in a run without `top_k`, too, so a later run with it uses the same evidence.
         tune: number of the best candidates to fine-tune for one epoch before that, on the rows that are not held out
@@ -57,6 +61,9 @@ def select(dataset: Any, candidates: Any = None, **settings: Unpack[Keywords]) -
         task: what is to be predicted: `"classification"`, `"regression"`, `"multi-label"`, `"text-pair"`, or the name
             of another registered task. `"auto"` takes classes where the labels can be read as classes, else numbers if
             some are not whole, else sets of labels. Nothing is ranked across tasks.
+        prompt: the text for a class, with `{}` for its name, or several whose embeddings are averaged: models of images
+            and texts, such as CLIP, get the accuracy that they reach by these texts alone, without training
+            (`Row.zero_shot_accuracy`). It changes no score and no rank. None leaves it out.
         split: name of the split to draw rows from. None takes the training split, or the validation split without one.
         max_corrupt: share of the rows looked at that may be unreadable, at most.
         max_pixels: images with more pixels are not read. None for twice PIL's `MAX_IMAGE_PIXELS`.
@@ -156,6 +163,7 @@ def select(dataset: Any, candidates: Any = None, **settings: Unpack[Keywords]) -
     with _opened(request, choice) as state:
         state = within_limits(request, state)
         state = recalled(request, state)
+        state = layers_chosen(request, state)
         state = strategy.score(request, state)
         state = strategy.tune(request, state)
         if asked.top_k:

@@ -44,6 +44,7 @@ class State:
         results: the result of scoring a candidate, or why it has no scores, by id.
         chosen: the record of how the candidates were chosen; None where the caller named all of them.
         recalled: the record of recall; None without recall.
+        layers: the record of how layers were chosen; None where no candidate left its layer open.
         ranking: the candidates in order, without provenance.
         outlook: what all evidence so far says of the candidates; None before scoring, or if none has a score.
         tuned: the result of fine-tuning a candidate for one epoch, by id; empty without this stage.
@@ -59,6 +60,7 @@ class State:
     results: Mapping[str, ScoringResult | Failure]
     chosen: Mapping[str, Any] | None = None
     recalled: Mapping[str, Any] | None = None
+    layers: Mapping[str, Any] | None = None
     ranking: Ranking = field(default_factory=Ranking.empty)
     outlook: Outlook | None = None
     tuned: Mapping[str, TuningResult] = field(default_factory=dict)

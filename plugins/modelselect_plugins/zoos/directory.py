@@ -43,6 +43,7 @@ from modelselect.candidates.backbone import Backbone, Reader
 from modelselect.candidates.expression import Expression
 from modelselect.candidates.preprocessing import CallablePreprocessing, example_batch
 from modelselect.candidates.readers import READING, reader_for, reader_of_features
+from modelselect.candidates.text_classifier import TextClassifier
 from modelselect.errors import CandidateError, ExpressionError, ModelSelectError, RemoteCodeError, did_you_mean
 from modelselect.host.host import get_host
 from modelselect.verification.export import BUNDLE, ORIGIN
@@ -67,6 +68,7 @@ from modelselect_plugins.zoos._torchvision import torchvision_folder
 from modelselect_plugins.zoos._transformers import images as transformers_images
 from modelselect_plugins.zoos._transformers import models as transformers_models
 from modelselect_plugins.zoos._transformers import texts as transformers_texts
+from modelselect_plugins.zoos._transformers import zero_shot
 from modelselect_plugins.zoos._weights import (
     ADAPTER,
     ADAPTER_ALONE,
@@ -179,6 +181,17 @@ class DirectoryZoo(Zoo):
             if folder.form == "transformers":
                 return transformers_models.skeleton(folder.path, trust_remote_code=trust_remote_code, settings=settings)
         return None  # builders and some zoos cannot build a model without weights
+
+    def text_classifier(self, candidate: Candidate, texts: Sequence[Sequence[str]]) -> TextClassifier | None:
+        if candidate.metadata.get("family") not in zero_shot.FAMILIES:
+            return None
+        place, given = split_settings(candidate.name)
+        pickled, settings = _pickles_allowed(given)
+        folder = _Folder(Path(place), pickled)
+        if settings or folder.form != "transformers" or folder.revision != candidate.revision:
+            return None
+        with without_network():
+            return zero_shot.text_classifier(folder.path, texts, safetensors=not folder.is_pickled)
 
     def export(self, backbone: Backbone, head: torch.nn.Linear, class_names: Sequence[str], folder: Path) -> bool:
         return _export.export(backbone, head, class_names, folder)

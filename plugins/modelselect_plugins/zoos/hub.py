@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelselect import Candidate, Zoo, hookimpl
 from modelselect.candidates.backbone import Backbone
+from modelselect.candidates.text_classifier import TextClassifier
 from modelselect.errors import CandidateError, ExpressionError, ModelSelectError, RemoteCodeError, SearchError
 from modelselect_plugins.zoos import _export
 from modelselect_plugins.zoos._hub import client
@@ -41,6 +42,7 @@ from modelselect_plugins.zoos._support import (
 from modelselect_plugins.zoos._timm.models import configured, folder_skeleton, timm_folder
 from modelselect_plugins.zoos._transformers import images as transformers_images
 from modelselect_plugins.zoos._transformers import models as transformers_models
+from modelselect_plugins.zoos._transformers import zero_shot
 from modelselect_plugins.zoos._transformers.texts import TEXT_TOWERS, TextSettings
 from modelselect_plugins.zoos._weights import ADAPTER, ADAPTER_ALONE
 
@@ -179,6 +181,15 @@ class HubZoo(Zoo):
             return folder_skeleton(found.path)
         _, settings = split_settings(candidate.name)
         return transformers_models.skeleton(found.path, trust_remote_code=trust_remote_code, settings=settings)
+
+    def text_classifier(self, candidate: Candidate, texts: Sequence[Sequence[str]]) -> TextClassifier | None:
+        _, settings = split_settings(candidate.name)
+        if settings or candidate.metadata.get("family") not in zero_shot.FAMILIES:
+            return None
+        found = _fetched(candidate, weights=True, trust_remote_code=False)
+        if found.form == "timm":
+            return None
+        return zero_shot.text_classifier(found.path, texts, safetensors=not found.pickled)
 
     def export(self, backbone: Backbone, head: torch.nn.Linear, class_names: Sequence[str], folder: Path) -> bool:
         return _export.export(backbone, head, class_names, folder)

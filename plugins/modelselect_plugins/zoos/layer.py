@@ -1,8 +1,10 @@
 """The `layer` zoo: models of other zoos, read at one of their layers, such as `timm:vit_small_patch16_224?layer=7`.
 
-`?layer=7` is a setting in a candidate's name, and `?layer=*` stands for each layer as a candidate of its own. Both work
-with every zoo. `layer:timm:vit_small_patch16_224.augreg_in1k?layer=7` is the id of such a candidate: whatever it is
-asked is passed on to the zoo of the model, and only the place is another where features are read.
+`?layer=7` is a setting in a candidate's name, `?layer=*` stands for each layer as a candidate of its own, and
+`?layer=best` for the one that suits a dataset best, the end of the network included. All of them work with every zoo.
+`layer:timm:vit_small_patch16_224.augreg_in1k?layer=7` is the id of such a candidate: whatever it is asked is passed on
+to the zoo of the model, and only the place is another where features are read. Layers that a run reads together share
+one forward pass.
 
 A layer is a block of the network: a stage of a convolutional network, or a layer of a transformer; see `blocks_of`.
 """
@@ -12,13 +14,13 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelselect import Candidate, Zoo, hookimpl
-from modelselect.candidates.backbone import Backbone, Outputs, Reader
-from modelselect.candidates.expression import Expression
+from modelselect.candidates.backbone import TOGETHER, Backbone, Outputs, Reader, Together
+from modelselect.candidates.expression import BEST, Expression
 from modelselect.candidates.layouts import LAST, axis_after, pool, stated_axis
 from modelselect.candidates.preprocessing import TextPreprocessing, example_batch
 from modelselect.candidates.readers import HEADS, call
@@ -54,10 +56,10 @@ class LayerZoo(Zoo):
         match = _PATTERN.fullmatch(pattern)
         model, settings = split_settings(pattern if match is None else match["model"])
         layer = settings.pop(SETTING, None)
-        if layer is None or not (layer == ALL or (layer.isascii() and layer.isdigit() and int(layer) > 0)):
+        if layer is None or not (layer in (ALL, BEST) or (layer.isascii() and layer.isdigit() and int(layer) > 0)):
             raise ExpressionError(
-                f"{pattern!r} names no layer; expected a number from 1, or * for all layers, as in "
-                "'timm:vit_small_patch16_224?layer=7'"
+                f"{pattern!r} names no layer; expected a number from 1, or * for all layers, or best for the one that "
+                "suits the data, as in 'timm:vit_small_patch16_224?layer=7'"
             )
         revision = "" if match is None or match["revision"] is None else f"@{match['revision']}"
         expression = Expression.parse(with_settings(model, settings) + revision)
@@ -66,7 +68,7 @@ class LayerZoo(Zoo):
 
     def for_modality(self, candidate: Candidate, modality: str) -> Candidate:
         zoo, inner, layer = _taken_apart(candidate)
-        return _at_layer(zoo.for_modality(inner, modality), layer)
+        return _at_layer(zoo.for_modality(inner, modality), layer, together=TOGETHER in candidate.metadata)
 
     def behind(self, candidate: Candidate) -> Zoo:
         zoo, inner, _ = _taken_apart(candidate)
@@ -76,26 +78,43 @@ class LayerZoo(Zoo):
         zoo, inner, _ = _taken_apart(candidate)
         return not zoo.downloads or zoo.is_here(inner)
 
+    def choices(self, candidate: Candidate, *, trust_remote_code: bool = False) -> Sequence[Candidate]:
+        """The layers of the model, and the model itself, which is read at its end; that alone if it has no layers."""
+        zoo, inner, layer = _taken_apart(candidate)
+        if layer != BEST:
+            return ()
+        module = zoo.skeleton(inner, trust_remote_code=trust_remote_code)
+        if module is None:
+            module = zoo.load(inner, trust_remote_code=trust_remote_code).module
+        try:
+            names = blocks_of(module)
+        except CandidateError:
+            return (inner,)
+        return (*(_at_layer(inner, number, together=True) for number in range(1, len(names) + 1)), inner)
+
     def load(self, candidate: Candidate, *, trust_remote_code: bool = False) -> Backbone:
         zoo, inner, layer = _taken_apart(candidate)
-        backbone = zoo.load(inner, trust_remote_code=trust_remote_code)
-        blocks = blocks_of(backbone.module)
-        if layer > len(blocks):
-            raise CandidateError(f"layer={layer} is not there: the model has {len(blocks)} layers, from 1")
-        block, key = blocks[layer - 1], f"{backbone.weights_key}:{SETTING}={layer}"
-        backbone = dataclasses.replace(backbone, candidate=candidate, weights_key=key)
-        if isinstance(backbone.preprocessing, TextPreprocessing):
-            return dataclasses.replace(backbone, read=_text_reader(backbone, block))
-        cut = _up_to(backbone.module, block)
-        return dataclasses.replace(backbone, module=cut, read=_reader(backbone, cut))
+        if layer == BEST:
+            raise CandidateError(
+                f"layer={BEST} is not one layer: select() chooses the layer for a dataset. Name a layer by its number, "
+                "such as ?layer=2"
+            )
+        whole = zoo.load(inner, trust_remote_code=trust_remote_code)
+        names = blocks_of(whole.module)
+        if int(layer) > len(names):
+            raise CandidateError(f"layer={layer} is not there: the model has {len(names)} layers, from 1")
+        backbone = _read_at(whole, candidate, names[int(layer) - 1])
+        if TOGETHER not in candidate.metadata:
+            return backbone
+        return dataclasses.replace(backbone, together=lambda: _all_read(whole, names))
 
     def skeleton(self, candidate: Candidate, *, trust_remote_code: bool = False) -> Any:
         """The model without weights, up to the layer: what lies behind it has weights, and no operations."""
         zoo, inner, layer = _taken_apart(candidate)
         module = zoo.skeleton(inner, trust_remote_code=trust_remote_code)
-        if module is None or candidate.metadata.get("modality") == "text":
+        if module is None or layer == BEST or candidate.metadata.get("modality") == "text":
             return module
-        return _up_to(module, blocks_of(module)[layer - 1])
+        return _up_to(module, blocks_of(module)[int(layer) - 1])
 
     def bundle(self, backbone: Backbone, folder: Path) -> str | None:
         return None  # the folder's model would be read at its end
@@ -154,10 +173,13 @@ class AtLayer:
     skipped: int = 0
 
     def __call__(self, module: Any, batch: Any) -> Outputs:
-        hidden: torch.Tensor = module(batch)
+        return Outputs(self.pooled(module(batch)), None)
+
+    def pooled(self, hidden: torch.Tensor) -> torch.Tensor:
+        """(B, D) features from what the layer gives."""
         if hidden.dim() == 3 and self.axis in (None, LAST):
-            return Outputs(hidden[:, 0] if self.first else hidden[:, self.skipped :].mean(1), None)
-        return Outputs(pool(hidden, self.axis), None)
+            return hidden[:, 0] if self.first else hidden[:, self.skipped :].mean(1)
+        return pool(hidden, self.axis)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -178,30 +200,109 @@ class TextAtLayer:
         return str(getattr(self.read, "pooling", ""))
 
     def __call__(self, module: Any, batch: Any) -> Outputs:
-        seen: list[torch.Tensor] = []
+        return _texts_at(self.read, module, [self.layer], batch)[0]
 
-        def keep(_: Any, __: Any, output: Any) -> None:
-            seen.append(_first(output))
 
-        def exchange(_: Any, __: Any, output: Any) -> Any:
-            output.last_hidden_state = seen[-1]
-            return output
+@dataclasses.dataclass(frozen=True)
+class AtLayers:
+    """Outputs at several layers and at the end of a module, in one forward pass.
 
-        handles = [
-            module.get_submodule(self.layer).register_forward_hook(keep),
-            module.base_model.register_forward_hook(exchange),  # before the reader's own hook, which sees the result
-        ]
+    Attributes:
+        layers: the name of each layer, and how its output is pooled.
+        read: the reader at the end, whose logits are kept.
+    """
+
+    layers: tuple[tuple[str, AtLayer], ...]
+    read: Reader
+
+    def __call__(self, module: Any, batch: Any) -> list[Outputs]:
+        seen: dict[str, torch.Tensor] = {}
+
+        def keep(layer: str, at: AtLayer) -> Any:
+            def pooled(_: Any, __: Any, output: Any) -> None:  # at once: what follows may work in place
+                if layer not in seen:  # some readers run a module twice
+                    seen[layer] = at.pooled(_first(output)).clone()
+
+            return module.get_submodule(layer).register_forward_hook(pooled)
+
+        handles = [keep(layer, at) for layer, at in self.layers]
         try:
-            return Outputs(self.read(module, batch).features, None)
+            end = self.read(module, batch)
         finally:
             for handle in handles:
                 handle.remove()
+        for layer, _ in self.layers:
+            if layer not in seen:
+                raise CandidateError(f"the forward pass never reached the layer {layer!r}")
+        return [*(Outputs(seen[layer], None) for layer, _ in self.layers), end]
+
+
+@dataclasses.dataclass(frozen=True)
+class TextAtLayers:
+    """Outputs for texts at several layers, and perhaps at the end of the encoder, in one forward pass.
+
+    Attributes:
+        layers: names of the layers.
+        read: the reader at the end.
+        end: whether the outputs at the end are given, too.
+    """
+
+    layers: tuple[str, ...]
+    read: Reader
+    end: bool
+
+    def __call__(self, module: Any, batch: Any) -> list[Outputs]:
+        return _texts_at(self.read, module, self.layers, batch, end=self.end)
+
+
+def _texts_at(read: Any, module: Any, layers: Sequence[str], batch: Any, *, end: bool = False) -> list[Outputs]:
+    """Features of texts at layers, and at the end if asked for, pooled over the tokens as the reader does at the end.
+
+    The encoder runs once, without its head. Then the reader pools what each layer gave, as if the encoder ended there.
+    """
+    read = dataclasses.replace(read, has_logits=False) if getattr(read, "has_logits", False) else read
+    encoder = module.base_model
+    seen: dict[str, list[Any]] = {layer: [] for layer in layers}  # a reader may call the encoder more than once
+    outputs: list[Any] = []
+
+    def keep(layer: str) -> Any:
+        return module.get_submodule(layer).register_forward_hook(
+            lambda _, __, output: seen[layer].append(_first(output))
+        )
+
+    handles = [keep(layer) for layer in layers]
+    handles.append(encoder.register_forward_hook(lambda _, __, output: outputs.append(output)))
+    try:
+        last = read(encoder, batch)
+    finally:
+        for handle in handles:
+            handle.remove()
+    at = [Outputs(read(_replay(outputs, seen.pop(layer)), batch).features, None) for layer in layers]
+    return [*at, Outputs(last.features, None)] if end else at
+
+
+def _replay(outputs: Sequence[Any], hidden: Sequence[torch.Tensor]) -> torch.nn.Module:
+    """A module that gives the outputs of an encoder again, call by call, with these hidden states at the end."""
+    import torch
+
+    given = iter(zip(outputs, hidden, strict=True))
+
+    class Replay(torch.nn.Module):
+        @property
+        def base_model(self) -> torch.nn.Module:
+            return self
+
+        def forward(self, *_: Any, **__: Any) -> Any:
+            output, states = next(given)
+            return type(output)({**output, "last_hidden_state": states})
+
+    return Replay()
 
 
 def _layered(zoo: Zoo, candidate: Candidate, layer: str) -> Iterator[Candidate]:
     """The candidate at a layer, or at each of its layers."""
     if layer != ALL:
-        yield _at_layer(candidate, int(layer))
+        yield _at_layer(candidate, layer if layer == BEST else int(layer))
         return
     module = zoo.skeleton(candidate)
     if module is None:
@@ -210,25 +311,57 @@ def _layered(zoo: Zoo, candidate: Candidate, layer: str) -> Iterator[Candidate]:
             "is loaded. Name one by its number, such as ?layer=2"
         )
     for number in range(1, len(blocks_of(module)) + 1):
-        yield _at_layer(candidate, number)
+        yield _at_layer(candidate, number, together=True)
 
 
-def _at_layer(candidate: Candidate, layer: int) -> Candidate:
+def _at_layer(candidate: Candidate, layer: int | str, *, together: bool = False) -> Candidate:
+    """The candidate at a layer; `together` if other layers of it are read by the same run."""
     model, settings = split_settings(candidate.unversioned_id)
-    known = {name: value for name, value in candidate.metadata.items() if name != "feature_dim"}
+    known = {name: value for name, value in candidate.metadata.items() if name not in ("feature_dim", TOGETHER)}
+    if together:
+        known[TOGETHER] = candidate.id
+    if layer != BEST:
+        known["source_classes"] = 0
     name = with_settings(model, {**settings, SETTING: str(layer)})
-    return Candidate(LayerZoo.name, name, candidate.revision, {**known, "source_classes": 0})
+    return Candidate(LayerZoo.name, name, candidate.revision, known)
 
 
-def _taken_apart(candidate: Candidate) -> tuple[Zoo, Candidate, int]:
-    """The zoo of the model, the model as a candidate of it, and the number of the layer."""
+def _taken_apart(candidate: Candidate) -> tuple[Zoo, Candidate, str]:
+    """The zoo of the model, the model as a candidate of it, and the number of the layer, or `best`."""
     model, settings = split_settings(candidate.name)
     layer = settings.pop(SETTING, "")
-    if not layer.isdigit():
+    if layer != BEST and not layer.isdigit():
         raise CandidateError(f"{candidate.name!r} names no layer; expected a number, as in ?layer=7")
     expression = Expression.parse(with_settings(model, settings))
     zoo = get_host().zoo(expression.zoo)
-    return zoo, Candidate(zoo.name, expression.pattern, candidate.revision, candidate.metadata), int(layer)
+    known = {name: value for name, value in candidate.metadata.items() if name != TOGETHER}
+    return zoo, Candidate(zoo.name, expression.pattern, candidate.revision, known), layer
+
+
+def _read_at(whole: Backbone, candidate: Candidate, layer: str) -> Backbone:
+    """A loaded model as a candidate that is read at this layer of it."""
+    number = split_settings(candidate.name)[1][SETTING]
+    key = f"{whole.weights_key}:{SETTING}={number}"
+    backbone = dataclasses.replace(whole, candidate=candidate, weights_key=key)
+    if isinstance(whole.preprocessing, TextPreprocessing):
+        return dataclasses.replace(backbone, read=_text_reader(whole, layer))
+    cut = _up_to(whole.module, layer)
+    return dataclasses.replace(backbone, module=cut, read=_reader(whole, cut))
+
+
+def _all_read(whole: Backbone, layers: Sequence[str]) -> Together:
+    """All layers of a loaded model in one forward pass, and its end, if that has no head of a text encoder."""
+    names = [_at_layer(whole.candidate, number) for number in range(1, len(layers) + 1)]
+    parts = [
+        dataclasses.replace(whole, candidate=name, weights_key=f"{whole.weights_key}:{SETTING}={number}")
+        for number, name in enumerate(names, 1)
+    ]
+    if not isinstance(whole.preprocessing, TextPreprocessing):
+        at = AtLayers(tuple((each, _reader(whole, _up_to(whole.module, each))) for each in layers), whole.read)
+        return Together(whole, at, (*parts, whole))
+    read = _text_reader(whole, layers[0]).read
+    end = not getattr(read, "has_logits", False)  # the head does not run, so there are no logits
+    return Together(whole, TextAtLayers(tuple(layers), read, end), (*parts, *((whole,) if end else ())))
 
 
 def _text_reader(backbone: Backbone, layer: str) -> TextAtLayer:
