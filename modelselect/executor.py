@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import abc
+import inspect
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from modelselect.errors import Failure, contained
+from modelselect.errors import Failure, InvalidInputError, contained
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,19 @@ class Outcome:
                 os._exit(0)
 
 
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What the work on one item takes of a machine. An executor that places work on machines asks for it.
+
+    Attributes:
+        memory: bytes.
+        gpu: share of a GPU, from 0 to 1; 0 for none.
+    """
+
+    memory: int = 0
+    gpu: float = 0.0
+
+
 class Executor(abc.ABC):
     """Runs a function over items. Subclass it, and register an instance with `modelselect_register_executors`.
 
@@ -59,10 +73,65 @@ class Executor(abc.ABC):
         """An executor like this one with this number of workers. By default the executor itself, unchanged."""
         return self
 
+    def configured(self, **options: Any) -> Executor:
+        """An executor like this one with these options, such as `timeout`, the seconds that one item may take.
+
+        By default, its options are the arguments of its constructor that are also its attributes.
+
+        Raises:
+            InvalidInputError: it has no such option, or refuses the value.
+        """
+        known = [name for name in inspect.signature(type(self)).parameters if hasattr(self, name)]
+        for name in options:
+            if name not in known:
+                raise InvalidInputError(
+                    f"the executor {self.name!r} has no option {name!r}; it has: {', '.join(known) or 'none'}"
+                )
+        return type(self)(**{name: getattr(self, name) for name in known} | options)
+
     @abc.abstractmethod
     def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Outcome]:
         """Yields one outcome for each item, in completion order. A failure of one item never stops the others.
 
         The function may have a method `prepare(item)`, which does work that may be done before the item's turn, such
         as loading, and changes no result. An executor may call this method, in another thread, one item ahead.
+        It may have a method `needs(item)`, which gives the `Needs` of the work on an item.
         """
+
+
+def timed_out(item: Any, seconds: float) -> Outcome:
+    """The outcome of an item that was stopped after this time."""
+    reason = f"the item took longer than {seconds:g} s and was stopped; allow more time, or leave it out"
+    return Outcome(item, failure=Failure("run", reason, "TimeoutError"))
+
+
+def checked_timeout(timeout: Any) -> float | None:
+    """Seconds that one item may take, as the shipped executors take them; None for no bound.
+
+    Raises:
+        InvalidInputError: it is no number above 0.
+    """
+    if timeout is None:
+        return None
+    try:
+        seconds = float(timeout)
+    except (TypeError, ValueError):
+        seconds = 0.0
+    if not seconds > 0:
+        raise InvalidInputError(f"timeout is {timeout}; expected seconds above 0, or None")
+    return seconds
+
+
+def checked_workers(workers: Any) -> int:
+    """The number of items that are processed at the same time, as the shipped executors take it.
+
+    Raises:
+        InvalidInputError: it is no whole number above 0.
+    """
+    try:
+        number = int(workers)
+    except (TypeError, ValueError):
+        number = 0
+    if number < 1:
+        raise InvalidInputError(f"workers is {workers}; expected 1 or more")
+    return number

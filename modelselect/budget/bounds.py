@@ -73,7 +73,7 @@ class Bounds:
         """
         return cls(
             _bytes(MAX_DOWNLOAD if max_download is None else max_download),
-            _seconds(MAX_TIME if max_time is None else max_time),
+            parse_seconds("max_time", MAX_TIME if max_time is None else max_time),
         )
 
     def __str__(self) -> str:
@@ -90,7 +90,19 @@ def _bytes(given: str | float) -> float:
     return float(given)
 
 
-def _seconds(given: str | float) -> float:
+def parse_seconds(name: str, given: str | float) -> float:
+    """`10m` -> 600.0; a number is a number of seconds.
+
+    Args:
+        name: of the keyword, for the message.
+        given: the time.
+
+    Raises:
+        InvalidInputError: it is no time above 0.
+
+    >>> parse_seconds("max_time", "1h30m")
+    5400.0
+    """
     if isinstance(given, str):
         with contextlib.suppress(ValueError):  # a time with its units
             given = float(given)
@@ -99,7 +111,7 @@ def _seconds(given: str | float) -> float:
     with contextlib.suppress(InvalidInputError):  # whose message is about budgets
         if isinstance(given, str) and (seconds := Budget.parse(given).seconds) is not None:
             return seconds
-    raise InvalidInputError(f"max_time is {given!r}; expected a time such as '10m' or '1h30m', or seconds above 0")
+    raise InvalidInputError(f"{name} is {given!r}; expected a time such as '10m' or '1h30m', or seconds above 0")
 
 
 def _is_number(given: object) -> bool:

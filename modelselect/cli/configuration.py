@@ -43,6 +43,7 @@ CONSENT: Mapping[str, str] = MappingProxyType(
         "yes": "agrees to what a command asks",
         "push": "publishes results",
         "public": "publishes results",
+        "ray_address": "sends the dataset and code to another machine",
         "track": "sends results to an experiment tracker",
     }
 )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from math import ceil
 from typing import Any
 
 from modelselect.candidates.candidate import Candidate
@@ -12,6 +13,8 @@ from modelselect.evaluation.context import EvaluationContext
 from modelselect.evaluation.keys import Keys
 from modelselect.evaluation.loading import Loader
 from modelselect.evaluation.results import TuningResult, VerificationResult
+from modelselect.executor import Needs
+from modelselect.extraction.devices import needs_of
 from modelselect.host.defaults import CLASSIFICATION
 from modelselect.host.host import get_host
 from modelselect.store.store import Store
@@ -19,6 +22,7 @@ from modelselect.tasks.metrics import ACCURACY, Metric
 from modelselect.utils.progress import Step
 from modelselect.utils.versions import DISTRIBUTION, numeric_versions
 from modelselect.verification.fine_tuned import KIND
+from modelselect.verification.footprint import states_bytes
 from modelselect.verification.job import Epoch
 from modelselect.verification.recipe import FineTuning
 from modelselect.verification.verifier import Brief, EpochProgress, Verified, training_seconds, tune_briefly, verify
@@ -50,6 +54,11 @@ class VerificationTask:
     def described_recipe(self) -> dict[str, Any]:
         """What is trained and how, as plain data: as `Settings.described_recipe`, but of what a budget made of it."""
         return {"method": self.method, **asdict(self.settings)}
+
+    def needs(self, candidate: Candidate) -> Needs:
+        """What fine-tuning the candidate takes of a machine, as far as its number of parameters says."""
+        parameters, device = candidate.metadata.get("parameters") or 0, self.context.compute.device
+        return needs_of(device, states_bytes(parameters, self.settings, self.method, device))
 
     def __call__(self, candidate: Candidate) -> VerificationResult:
         context, training, holdout = self.context, self.context.probe.training, self.context.probe.holdout
@@ -162,6 +171,9 @@ class TuningTask:
 
     verification: VerificationTask
 
+    def needs(self, candidate: Candidate) -> Needs:
+        return self.verification.needs(candidate)
+
     def __call__(self, candidate: Candidate) -> TuningResult:
         whole, context = self.verification, self.verification.context
         store = Store(context.cache_dir)
@@ -196,6 +208,10 @@ class TimingTask:
     """
 
     verification: VerificationTask
+
+    def needs(self, candidate: Candidate) -> Needs:
+        needs = self.verification.needs(candidate)
+        return replace(needs, gpu=min(1.0, ceil(needs.gpu)))  # nothing else runs while it is timed
 
     def __call__(self, candidate: Candidate) -> float:
         context = self.verification.context

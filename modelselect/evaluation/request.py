@@ -73,8 +73,7 @@ class Request:
         """See `select`, whose errors are raised here."""
         history = _history_for(settings)
         host = get_host()
-        executor = settings.executor
-        runner = executor if isinstance(executor, Executor) else host.executor(executor)
+        runner = settings.runner(host.executor)
         choose_estimators(host, settings.estimators)  # a wrong name is an error before the dataset is read
         device = choose_device(settings.device, host.extractors)
         check_precision(settings.precision, device)

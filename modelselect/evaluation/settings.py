@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias, TypedDict, TypeVar
 
 from modelselect import estimators as estimation  # this face and the next load NumPy only when a name is taken of them
 from modelselect import history as histories
-from modelselect.budget.bounds import MAX_DOWNLOAD, MAX_TIME, Bounds, parse_bytes
+from modelselect.budget.bounds import MAX_DOWNLOAD, MAX_TIME, Bounds, parse_bytes, parse_seconds
 from modelselect.budget.budget import Budget
 from modelselect.candidates.candidate import Candidate
 from modelselect.candidates.limits import Limits
@@ -37,6 +37,9 @@ FREE_MEMORY = "device"
 
 RECIPE_PARTS = ("epochs", "trials", "patience")
 """The fields of the recipe of fine-tuning that are also keywords and options of their own."""
+
+SETTINGS_OF_EXECUTORS: Mapping[str, str] = MappingProxyType({"address": "ray_address", "timeout": "task_timeout"})
+"""Options of executors that are keywords of their own."""
 
 EstimatorChoice: TypeAlias = "str | estimation.Estimator | Sequence[str | estimation.Estimator] | None"
 HistoryChoice: TypeAlias = "histories.History | str | os.PathLike[str] | Literal[False] | None"
@@ -117,6 +120,30 @@ def _memory(name: str, value: Any) -> Any:
 def _bounded(name: str, value: Any) -> Any:
     Bounds.of(**{name: value})
     return value
+
+
+def _duration(name: str, value: Any) -> Any:
+    """A time as people write it, or seconds above 0."""
+    if value is not None:
+        parse_seconds(name, value)
+    return value
+
+
+def _options(name: str, value: Any) -> dict[str, Any] | None:
+    """Options by name, from a mapping or from texts such as `workers=2`."""
+    given = value
+    if value is None:
+        return None
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        if not all(isinstance(each, str) and "=" in each for each in value):
+            raise InvalidInputError(f"{name} is {given!r}; expected NAME=VALUE for each")
+        value = dict(each.split("=", 1) for each in value)
+    if not isinstance(value, Mapping) or not all(isinstance(each, str) and each for each in value):
+        raise InvalidInputError(f"{name} is {given!r}; expected options by name, such as {{'workers': 2}}")
+    for option, keyword in SETTINGS_OF_EXECUTORS.items():
+        if option in value:
+            raise InvalidInputError(f"{name} has {option!r}, which is a setting of its own; give {keyword} instead")
+    return dict(value)
 
 
 def _affordable(name: str, value: Any) -> Any:
@@ -294,8 +321,23 @@ class Settings:
     executor: str | Executor = setting(
         "local",
         expect("a name such as 'local', or an Executor", lambda value: isinstance(value, str | Executor)),
-        "local, or process (a crash costs only one candidate).",
+        "local; process (a crash costs only one candidate); ray or slurm (other machines, too).",
         Option(str),
+    )
+    executor_options: Mapping[str, Any] | Sequence[str] | None = setting(
+        None,
+        _options,
+        "Options of the executor, such as workers=2; may be repeated.",
+        Option(list, name="--executor-option", shown="none"),
+    )
+    ray_address: str | None = setting(
+        None,
+        expect("the address of a Ray cluster, such as 'auto', or None", lambda value: value is None or bool(value)),
+        "Address of the Ray cluster that the executor ray uses.",
+        Option(str, shown="RAY_ADDRESS, or a cluster on this machine"),
+    )
+    task_timeout: str | float | None = setting(
+        None, _duration, "Stop the work on a candidate after this time: 10m, or seconds.", Option(str, shown="never")
     )
     cache_dir: str | os.PathLike[str] | None = setting(
         None,
@@ -527,6 +569,31 @@ class Settings:
             given = Budget.of(self.budget).seconds
         return Bounds.of(self.max_download, given)
 
+    def runner(self, named: Callable[[str], Executor]) -> Executor:
+        """The executor with its options.
+
+        Args:
+            named: gives the registered executor of this name.
+
+        Raises:
+            InvalidInputError: it does not take one of the options.
+        """
+        runner = self.executor if isinstance(self.executor, Executor) else named(self.executor)
+        options: dict[str, Any] = dict(self.executor_options or {})  # type: ignore[arg-type]  # the check made a mapping of it
+        if self.ray_address is not None:
+            options["address"] = self.ray_address
+        if self.task_timeout is not None:
+            options["timeout"] = parse_seconds("task_timeout", self.task_timeout)
+        if not options:
+            return runner
+        try:
+            return runner.configured(**options)
+        except InvalidInputError as error:
+            text = str(error)
+            for option, keyword in SETTINGS_OF_EXECUTORS.items():
+                text = text.replace(f"no option {option!r}", f"no {keyword}= (--{keyword.replace('_', '-')})")
+            raise InvalidInputError(text) from error
+
     @property
     def prompts(self) -> tuple[str, ...]:
         """The texts for a class, with `{}` for its name; empty for none."""
@@ -565,6 +632,9 @@ class RunKeywords(TypedDict, total=False):
 
     device: str
     executor: str | Executor
+    executor_options: Mapping[str, Any] | Sequence[str] | None
+    ray_address: str | None
+    task_timeout: str | float | None
     cache_dir: str | os.PathLike[str] | None
     trust_remote_code: bool
     seed: int

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelselect.candidates.candidate import Candidate
+from modelselect.candidates.zoo import BYTES_PER_PARAMETER
 from modelselect.errors import Failure, Stage, contained, stage_of
 from modelselect.evaluation.context import EvaluationContext
 from modelselect.evaluation.gathering import Gatherer
@@ -17,6 +18,8 @@ from modelselect.evaluation.preview import graph_unloaded, passes_ahead, preview
 from modelselect.evaluation.results import Preview, ScoringResult
 from modelselect.evaluation.scoring import score
 from modelselect.evaluation.training_memory import TrainingMemory
+from modelselect.executor import Needs
+from modelselect.extraction.devices import needs_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +55,11 @@ class ScoringTask:
     def features(self, candidate: Candidate) -> NDArray[np.floating[Any]]:
         """(N, D) features of the probe, through the store: what a proxy sees of the dataset."""
         return Gatherer(Loader(self.context, candidate)).features()
+
+    def needs(self, candidate: Candidate) -> Needs:
+        """What scoring the candidate takes of a machine, as far as its number of parameters says."""
+        parameters = candidate.metadata.get("parameters") or 0
+        return needs_of(self.context.compute.device, BYTES_PER_PARAMETER * parameters, alone=self.context.costs)
 
     def __call__(self, candidate: Candidate) -> ScoringResult | Failure:
         loader = self._ahead.pop(candidate.id, None) or Loader(self.context, candidate)

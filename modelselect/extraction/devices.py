@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import math
 import sys
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
 from modelselect.errors import InvalidInputError
+from modelselect.executor import Needs
 from modelselect.utils.system import available_memory
 
 PRECISIONS = ("float32", "bfloat16", "float16")
@@ -17,6 +19,15 @@ PRECISIONS = ("float32", "bfloat16", "float16")
 
 GPU_FILES = ("/dev/nvidia*", "/dev/nvhost*", "/dev/nvgpu*", "/dev/nvmap", "/dev/dxg", "/dev/kfd")
 """Files that the drivers of GPUs make on Linux. Without any of them torch finds no CUDA device and no AMD one."""
+
+WORKING_BYTES = 1_000_000_000
+"""Memory of a process with its libraries, and of a batch in it."""
+
+GPU_BATCH_BYTES = 3_000_000_000
+"""Memory of a GPU that the layers of a large network take for a batch."""
+
+GPU_STEP = 0.05
+"""Shares of a GPU are multiples of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +139,27 @@ def free_memory(device: str) -> int | None:
 
         return int(torch.cuda.mem_get_info(device)[0])
     return available_memory() if device == "cpu" else None
+
+
+def needs_of(device: str, weights: int, *, alone: bool = False) -> Needs:
+    """What the work on one candidate takes of a machine.
+
+    Args:
+        device: where it is computed.
+        weights: bytes of what is kept for the candidate's parameters; 0 if unknown.
+        alone: whether nothing else may run on its GPU.
+
+    >>> needs_of("cpu", 100_000_000).memory
+    1200000000
+    """
+    needed = WORKING_BYTES + 2 * weights
+    if device.split(":")[0] != "cuda":
+        return Needs(needed)
+    import torch
+
+    total = torch.cuda.get_device_properties(device).total_memory
+    share = math.ceil((needed + GPU_BATCH_BYTES) / total / GPU_STEP) * GPU_STEP
+    return Needs(needed, 1.0 if alone or not weights else round(min(1.0, share), 2))
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import getpass
 import hashlib
 import os
 import shutil
+import socket
+import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -68,6 +71,25 @@ class InputCache:
     def __init__(self, folder: Path | None, limit: int | None = None) -> None:
         self.folder = folder
         self.limit = limit if limit is not None else MEMORY_LIMIT if folder is None else SPOOL_LIMIT
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "machine": socket.gethostname()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """On another machine, arrays are kept in a folder there. Caches of runs that have ended are removed first."""
+        machine = state.pop("machine")
+        self.__dict__ |= state
+        if self.folder is not None and machine != socket.gethostname():
+            parent = Path(tempfile.gettempdir()) / f"modelselect-spool-{getpass.getuser()}"
+            with self._explained():
+                parent.mkdir(mode=0o700, exist_ok=True)
+                owner = parent.lstat().st_uid
+            if hasattr(os, "getuid") and owner != os.getuid():  # nobody else may write what this process reads
+                self.folder, self.limit = None, MEMORY_LIMIT
+                return
+            for left in filter(is_abandoned, parent.iterdir()):
+                shutil.rmtree(left, ignore_errors=True)
+            self.folder = parent / self.folder.name
 
     @classmethod
     @contextlib.contextmanager

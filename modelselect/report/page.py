@@ -11,9 +11,9 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib import resources
 from importlib.util import find_spec
-from typing import NamedTuple
 
 from modelselect.errors import InvalidInputError
 from modelselect.ranking.blocks import Cell
@@ -81,7 +81,8 @@ def html(subject: Subject) -> str:
     )
 
 
-class Rest(NamedTuple):
+@dataclass(frozen=True)
+class Rest:
     """The rows of a table that do not stand in the markup.
 
     Attributes:

@@ -44,6 +44,9 @@ def _option(name: str, value: Any) -> list[str] | None:
         return ["--no-history"]
     if value is True:
         return [option]
+    if name == "executor_options":
+        plain = all(isinstance(each, str | int | float) for each in value.values())
+        return [w for key, each in value.items() for w in ("--executor-option", f"{key}={each}")] if plain else None
     if name in ("license", "language", "prompt"):
         return [word for each in ([value] if isinstance(value, str) else value) for word in (option, each)]
     if name in _SIZES and isinstance(value, int | float):

@@ -71,7 +71,14 @@ def select(dataset: Any, candidates: Any = None, **settings: Unpack[Keywords]) -
             evidence. With None, zoos provide it for the candidates whose source data they know.
         source_size: rows of `source`, at most, or `"all"`; None for as many as `probe_size`.
         device: `"auto"`, `"cpu"`, `"cuda"` or `"cuda:1"`.
-        executor: `"local"`, `"process"` (a crash costs one candidate only), or an `Executor`.
+        executor: `"local"`, `"process"` (a crash costs one candidate only), `"ray"` (on the machines of a Ray cluster),
+            `"slurm"` (in jobs of a batch system), or an `Executor`.
+        executor_options: options of the executor by name, such as `{"workers": 2}` of `process` and `ray`, or
+            `{"partition": "gpu"}` of `slurm`.
+        ray_address: the address of the cluster that the executor `ray` uses: `"auto"`, or `"host:6379"`. None takes the
+            environment variable `RAY_ADDRESS`, or starts a cluster on this machine.
+        task_timeout: how long the work on one candidate may take in a stage, whatever the executor: a time (`"10m"`) or
+            seconds; None for no bound. A candidate that takes longer costs its row.
         cache_dir: the folder of the store; None for the user's cache folder.
         trust_remote_code: whether candidates may run the code that they bring.
         seed: seed of the probe, of stochastic estimators, of resamples and of fine-tuning.

@@ -28,6 +28,8 @@ Ended = Callable[[Candidate, ScoringResult | Failure], None]
 def score_on_whole_probe(request: Request, state: State) -> State:
     """Every candidate is scored on all rows of the probe."""
     candidates, task = state.unsettled, ScoringTask(state.context)
+    if request.runner.isolated:  # candidates of one input size follow each other, so that a machine decodes rows once
+        candidates = sorted(candidates, key=lambda candidate: str(candidate.metadata.get("input_size")))
     found = score_candidates(request, task, candidates, state.bars.candidates("scoring", len(candidates)))
     results = {**state.results, **found}
     rounds = [stand(state.pool, results, rule_of(request, state.context))]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import pickle
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -314,3 +315,22 @@ def test_what_a_module_does_to_its_input_in_place_reaches_nobody_else(probe: ms.
     expected = CPU.extract(flat(Flat()), probe, FIELDS).features
     np.testing.assert_allclose(found[1], expected, rtol=1e-6)
     np.testing.assert_allclose(found[3], expected, rtol=1e-6)
+
+
+def test_on_another_machine_the_spool_is_a_folder_there_that_nobody_else_can_write(
+    probe: ms.Probe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent = pickle.dumps(InputCache(tmp_path / "spool" / owned_name()))
+    assert pickle.loads(sent).folder == pickle.loads(sent).folder
+    monkeypatch.setattr("socket.gethostname", lambda: "another")
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
+    there = pickle.loads(sent)
+    assert there.folder.parent.parent == tmp_path
+    assert there.folder.parent.stat().st_mode & 0o077 == 0
+    counting, before = backbone().preprocessing, CountingPreprocessing.prepared
+    for _ in range(2):
+        with pickle.loads(sent).opened(probe, counting) as inputs:
+            assert len(inputs[0 : len(probe)]) == len(probe)
+    assert CountingPreprocessing.prepared - before <= len(probe) + 1
+    monkeypatch.setattr("os.getuid", lambda: 1 + os.stat(tmp_path).st_uid)
+    assert pickle.loads(sent).folder is None

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import modelselect
-from modelselect.executor import Executor, Outcome
+from modelselect.executor import Executor, Outcome, checked_timeout, timed_out
+from modelselect.host.patience import PluginTimeoutError, within
 
 
 class Local(Executor):
@@ -18,33 +21,73 @@ class Local(Executor):
     An exception costs one item. A crash (a segmentation fault, the out-of-memory killer) ends the whole run; the
     executor `process` prevents this.
 
+    Args:
+        timeout: maximum seconds for one item; None: no limit. An item is interrupted as `within` describes: in the main
+            thread, on Unix, and when native code returns to Python. The executor `process` needs none of these.
+
     >>> [outcome.value for outcome in Local().map(abs, [-1, 2])]
     [1, 2]
     """
 
     name = "local"
 
+    def __init__(self, *, timeout: float | None = None) -> None:
+        self.timeout = checked_timeout(timeout)
+
     def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Outcome]:
         prepare = getattr(function, "prepare", None)
-        for item in items if prepare is None else _each_prepared(prepare, iter(items)):
-            yield Outcome.of(function, item)
+        late: set[int] = set()
+        prepared = _unprepared(items) if prepare is None else self._each_prepared(prepare, iter(items), late)
+        for number, (item, ahead) in enumerate(prepared):
+            if self.timeout is not None and number in late:
+                yield timed_out(item, self.timeout)
+            else:
+                yield self._outcome(function, item, ahead)
+
+    def _outcome(self, function: Callable[[Any], Any], item: Any, ahead: threading.Thread | None) -> Outcome:
+        """The outcome of the item, once the thread that prepares it has ended. Both are interrupted after some time."""
+        begun = time.monotonic()
+        outcome = timed_out(item, self.timeout or 0.0)
+        with contextlib.suppress(PluginTimeoutError), within(self.timeout or 0.0):
+            if ahead is not None:
+                ahead.join()
+            outcome = Outcome.of(function, item)
+        # The function may have caught the interruption, as it catches whatever a candidate raises.
+        if self.timeout is not None and time.monotonic() - begun > self.timeout:
+            return timed_out(item, self.timeout)
+        return outcome
+
+    def _each_prepared(
+        self, prepare: Callable[[Any], None], items: Iterator[Any], late: set[int]
+    ) -> Iterator[tuple[Any, threading.Thread | None]]:
+        """The items; the first after it was prepared, every other with the thread that prepares it.
+
+        That thread begins when the item before is processed. If preparing the first takes too long, its number, 0, is
+        added to `late`.
+        """
+        begun = time.monotonic()
+        ahead: threading.Thread | None = None
+        for item in items:
+            with contextlib.suppress(PluginTimeoutError), within(self.timeout or 0.0):
+                Outcome.of(prepare, item)  # a fault is reported when the item's turn comes
+            if self.timeout is not None and time.monotonic() - begun > self.timeout:
+                late.add(0)
+            break
+        else:
+            return
+        for following in items:
+            # A daemon thread, so that an interrupt does not have to wait for a download.
+            name = "modelselect-ahead"
+            thread = threading.Thread(target=Outcome.of, args=(prepare, following), name=name, daemon=True)
+            thread.start()
+            yield item, ahead
+            item, ahead = following, thread
+        yield item, ahead
 
 
-def _each_prepared(prepare: Callable[[Any], None], items: Iterator[Any]) -> Iterator[Any]:
-    """The items, each after it was prepared: the first at once, every other one while the one before is processed."""
+def _unprepared(items: Iterable[Any]) -> Iterator[tuple[Any, None]]:
     for item in items:
-        Outcome.of(prepare, item)  # a fault is reported when the item's turn comes
-        break
-    else:
-        return
-    for following in items:
-        # A daemon thread, so that an interrupt does not have to wait for a download.
-        ahead = threading.Thread(target=Outcome.of, args=(prepare, following), name="modelselect-ahead", daemon=True)
-        ahead.start()
-        yield item
-        ahead.join()
-        item = following
-    yield item
+        yield item, None
 
 
 @modelselect.hookimpl

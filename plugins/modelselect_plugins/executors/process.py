@@ -12,14 +12,25 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from logging.handlers import QueueHandler
+from functools import partial
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
 import modelselect
-from modelselect.errors import Failure, InvalidInputError, ModelSelectError, message_of
-from modelselect.executor import Executor, Outcome
+from modelselect.errors import InvalidInputError, ModelSelectError
+from modelselect.executor import Executor, Outcome, checked_timeout, checked_workers, timed_out
 from modelselect.utils.system import hold_standard_descriptors
+from modelselect_plugins.executors._work import (
+    LOGGER,
+    UNUSABLE,
+    RecordSender,
+    failed,
+    first_line,
+    outcome_of,
+    pickled_function,
+    pickled_item,
+    run_pickled,
+)
 
 _LOOK_ROUND = 1.0
 """Seconds between checks of silent workers: a worker's own child process can hide its death from `wait`."""
@@ -27,15 +38,8 @@ _LOOK_ROUND = 1.0
 _GRACE = 5.0
 """Seconds that an idle worker has to end by itself."""
 
-_LOGGER = logging.getLogger("modelselect")
-"""Records of this logger, and of those below it, go from the workers to the loggers of the same names here."""
-
 _CRASHES = frozenset({"SIGSEGV", "SIGBUS", "SIGILL", "SIGFPE", "SIGABRT"})
 
-_UNUSABLE = (
-    "the function cannot be {} ({}). Define it at the top level of a module that can be imported (not in a notebook), "
-    "or use the executor 'local'."
-)
 _CANNOT_START = (
     "no worker process can start: the first one {}. In a script, put the calls of modelselect under "
     "`if __name__ == '__main__':`; otherwise look at the process's messages on stderr, or use the executor 'local'."
@@ -66,11 +70,7 @@ class Process(Executor):
     isolated = True
 
     def __init__(self, *, workers: int = 1, timeout: float | None = None) -> None:
-        if workers < 1:
-            raise InvalidInputError(f"workers is {workers}; expected 1 or more")
-        if timeout is not None and timeout <= 0:
-            raise InvalidInputError(f"timeout is {timeout}; expected seconds above 0, or None")
-        self.workers, self.timeout = workers, timeout
+        self.workers, self.timeout = checked_workers(workers), checked_timeout(timeout)
 
     def sized(self, workers: int) -> Process:
         return Process(workers=workers, timeout=self.timeout)
@@ -82,11 +82,7 @@ class Process(Executor):
             InvalidInputError: the function cannot be pickled here or loaded in a worker.
             ModelSelectError: not even the first worker could start.
         """
-        try:
-            pickled = pickle.dumps(function, pickle.HIGHEST_PROTOCOL)
-        except Exception as error:
-            raise InvalidInputError(_UNUSABLE.format("sent to a worker process", _first_line(error))) from error
-        return self._outcomes(pickled, iter(items))
+        return self._outcomes(pickled_function(function), iter(items))
 
     def _outcomes(self, function: bytes, items: Iterator[Any]) -> Iterator[Outcome]:
         idle: list[_Worker] = []
@@ -113,7 +109,7 @@ class Process(Executor):
                             busy.append(_Worker(function))
                             busy[-1].give(worker.item, worker.pickled)
                         elif proven:
-                            finished.append(_failed(worker.item, f"the worker process {death} while it started"))
+                            finished.append(failed(worker.item, f"the worker process {death} while it started"))
                         else:
                             raise ModelSelectError(_CANNOT_START.format(death)) from None
                         continue
@@ -129,16 +125,14 @@ class Process(Executor):
             _dismiss(idle)
 
 
-def _sendable(items: Iterator[Any], failed: list[Outcome]) -> Iterator[tuple[Any, bytes]]:
-    """Each item with its pickled form; an item that cannot be pickled is added to `failed`."""
+def _sendable(items: Iterator[Any], unsent: list[Outcome]) -> Iterator[tuple[Any, bytes]]:
+    """Each item with its pickled form; an item that cannot be pickled is added to `unsent`."""
     for item in items:
-        try:
-            pickled = pickle.dumps(item, pickle.HIGHEST_PROTOCOL)
-        except Exception as error:
-            reason = f"the item cannot be sent to a worker process ({_first_line(error)})"
-            failed.append(_failed(item, reason, type(error).__name__))
-            continue
-        yield item, pickled
+        pickled = pickled_item(item)
+        if isinstance(pickled, Outcome):
+            unsent.append(pickled)
+        else:
+            yield item, pickled
 
 
 class _NotBegunError(Exception):
@@ -160,7 +154,7 @@ class _Worker:
         hold_standard_descriptors()  # the worker would take a pipe for its standard output
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
-        given = theirs, function, _LOGGER.getEffectiveLevel()
+        given = theirs, function, LOGGER.getEffectiveLevel()
         self.process = context.Process(target=_work, args=given, name="modelselect-worker", daemon=True)
         self.process.start()
         theirs.close()
@@ -191,15 +185,15 @@ class _Worker:
                     raise
                 except Exception as error:  # two processes wrote at once, or something else than the worker did
                     self.kill()
-                    reason = f"the worker process sent what cannot be read ({_first_line(error)})"
-                    return _failed(self.item, reason, type(error).__name__)
+                    reason = f"the worker process sent what cannot be read ({first_line(error)})"
+                    return failed(self.item, reason, type(error).__name__)
                 if (sender, number) != (self.process.pid, self.given):
                     continue
                 if kind == "unusable":
-                    raise InvalidInputError(_UNUSABLE.format("loaded in a worker process", payload.decode()))
+                    raise InvalidInputError(UNUSABLE.format("loaded in a worker process", payload.decode()))
                 if kind == "done":
                     self.experienced = True
-                    return self._done(payload)
+                    return outcome_of(self.item, payload)
                 if kind == "record":
                     logging.getLogger(payload.name).handle(payload)
                     continue
@@ -210,8 +204,7 @@ class _Worker:
             return self._dead()
         if timeout is not None and self.begun_at is not None and time.monotonic() - self.begun_at > timeout:
             self.kill()
-            reason = f"the item took longer than {timeout:g} s and was stopped; allow more time, or leave it out"
-            return _failed(self.item, reason, "TimeoutError")
+            return timed_out(self.item, timeout)
         return None
 
     def kill(self) -> None:
@@ -224,14 +217,6 @@ class _Worker:
         self.connection.close()
         self.alive = False
 
-    def _done(self, payload: bytes) -> Outcome:
-        try:
-            value, failure = pickle.loads(payload)
-        except Exception as error:
-            reason = f"the result cannot be read from the worker process ({_first_line(error)})"
-            return _failed(self.item, reason, type(error).__name__)
-        return Outcome(self.item, value, failure)
-
     def _dead(self) -> Outcome:
         self.process.join(_GRACE)  # the process may close the pipe a moment before it ends
         exitcode = self.process.exitcode
@@ -239,7 +224,7 @@ class _Worker:
         cause = _cause_of_death(exitcode)
         if self.begun_at is None:
             raise _NotBegunError(cause)
-        return _failed(self.item, f"the worker process {cause}")
+        return failed(self.item, f"the worker process {cause}")
 
 
 def _cause_of_death(exitcode: int | None) -> str:
@@ -271,27 +256,7 @@ def _dismiss(workers: list[_Worker]) -> None:
         worker.kill()
 
 
-def _failed(item: Any, reason: str, error: str = "WorkerDied") -> Outcome:
-    return Outcome(item, failure=Failure("run", reason, error))
-
-
-def _first_line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {(message_of(error).strip().splitlines() or ['no message'])[0]}"
-
-
 # --- in the worker ---------------------------------------------------------------------------------------------------
-
-
-class _ToParent(QueueHandler):
-    """Sends log records to the parent process, but none of the processes that this one forks off."""
-
-    def __init__(self, send: Callable[[str, Any], None]) -> None:
-        super().__init__(None)  # type: ignore[arg-type]
-        self._send, self._process = send, os.getpid()
-
-    def enqueue(self, record: logging.LogRecord) -> None:
-        if os.getpid() == self._process:
-            self._send("record", record)
 
 
 def _work(connection: Connection, pickled_function: bytes, level: int) -> None:
@@ -304,15 +269,8 @@ def _work(connection: Connection, pickled_function: bytes, level: int) -> None:
     try:
         function = pickle.loads(pickled_function)
     except Exception as error:
-        connection.send(("unusable", os.getpid(), 1, _first_line(error).encode()))
+        connection.send(("unusable", os.getpid(), 1, first_line(error).encode()))
         return
-
-    def run(pickled: bytes) -> Any:
-        try:
-            item = pickle.loads(pickled)
-        except Exception as error:
-            raise InvalidInputError(f"the item cannot be loaded in a worker process ({_first_line(error)})") from error
-        return function(item)
 
     number, one_at_a_time = 0, threading.Lock()
 
@@ -320,9 +278,9 @@ def _work(connection: Connection, pickled_function: bytes, level: int) -> None:
         with one_at_a_time:  # threads may log
             connection.send((kind, os.getpid(), number, payload))
 
-    _LOGGER.addHandler(_ToParent(send))
-    _LOGGER.setLevel(level)
-    _LOGGER.propagate = False
+    LOGGER.addHandler(RecordSender(partial(send, "record")))
+    LOGGER.setLevel(level)
+    LOGGER.propagate = False
     while True:
         number += 1
         try:
@@ -330,18 +288,7 @@ def _work(connection: Connection, pickled_function: bytes, level: int) -> None:
         except (EOFError, OSError):
             return
         send("begun", b"")
-        send("done", _pickled(Outcome.of(run, pickled)))
-
-
-def _pickled(outcome: Outcome) -> bytes:
-    try:
-        return pickle.dumps((outcome.value, outcome.failure), pickle.HIGHEST_PROTOCOL)
-    except Exception as error:
-        returned = type(outcome.value).__qualname__
-        reason = (
-            f"the function returned a {returned} that cannot be sent from the worker process ({_first_line(error)})"
-        )
-        return pickle.dumps((None, Failure("run", reason, type(error).__name__)))
+        send("done", run_pickled(function, pickled))
 
 
 def _end_with_parent() -> None:

@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 import pytest
 
 import modelselect as ms
-from modelselect.errors import InvalidInputError, ModelSelectError
+from modelselect.errors import Failure, InvalidInputError, ModelSelectError
 from modelselect_plugins.executors.local import Local
 from modelselect_plugins.executors.process import Process
 
@@ -111,7 +111,7 @@ def note_and_hang(path: str) -> None:
 
 
 def pids_in(path: Path) -> list[int]:
-    wait_until(path.exists)
+    wait_until(path.exists, 60)  # a process may take long to start on a busy machine
     return [int(pid) for pid in path.read_text().split()]
 
 
@@ -297,6 +297,44 @@ def iter_slowly() -> Iterator[int]:
     time.sleep(0.3)
     yield 1
     yield 2
+
+
+@pytest.mark.parametrize("executor", [Local(timeout=1), Process(timeout=1)], ids=lambda executor: executor.name)
+def test_what_takes_too_long_costs_one_item_with_the_same_words(executor: ms.Executor) -> None:
+    found = run(executor, hang, [0, 60, 0.001])
+    assert found[60].failure == Failure(
+        "run", "the item took longer than 1 s and was stopped; allow more time, or leave it out", "TimeoutError"
+    )
+    assert not found[0].failure
+    assert not found[0.001].failure
+
+
+class Stubborn:
+    """Loads for ever, and catches whatever stops it, as tasks do."""
+
+    def prepare(self, item: int) -> None:
+        if item == 1:
+            time.sleep(30)
+
+    def __call__(self, item: int) -> int:
+        if item == 2:
+            with contextlib.suppress(BaseException):
+                time.sleep(30)
+        return item
+
+
+def test_local_bounds_what_is_loaded_ahead_and_what_catches_the_interruption() -> None:
+    found = run(Local(timeout=0.2), Stubborn(), [0, 1, 2, 3])
+    assert {item: outcome.value for item, outcome in found.items()} == {0: 0, 1: None, 2: None, 3: 3}
+    assert all("longer than 0.2 s" in outcome.failure.reason for outcome in found.values() if outcome.failure)
+
+
+def test_options_make_an_executor_like_this_one() -> None:
+    bounded = Process(workers=2).configured(timeout="600")
+    assert isinstance(bounded, Process)
+    assert (bounded.workers, bounded.timeout) == (2, 600)
+    with pytest.raises(InvalidInputError, match=r"'local' has no option 'workers'; it has: timeout"):
+        Local().configured(workers=2)
 
 
 def test_what_takes_too_long_is_stopped_and_the_rest_goes_on() -> None:

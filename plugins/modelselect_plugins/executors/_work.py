@@ -1,0 +1,91 @@
+"""What executors share that run items in other processes: pickled functions, outcomes and log records."""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+from collections.abc import Callable
+from logging.handlers import QueueHandler
+from typing import Any
+
+from modelselect.errors import Failure, InvalidInputError, message_of
+from modelselect.executor import Outcome
+
+LOGGER = logging.getLogger("modelselect")
+"""Records of this logger, and of those below it, go from the workers to the loggers of the same names here."""
+
+UNUSABLE = (
+    "the function cannot be {} ({}). Define it at the top level of a module that can be imported (not in a notebook), "
+    "or use the executor 'local'."
+)
+
+
+class RecordSender(QueueHandler):
+    """Sends log records to the main process, but none of the processes that this one forks off."""
+
+    def __init__(self, send: Callable[[logging.LogRecord], None]) -> None:
+        super().__init__(None)  # type: ignore[arg-type]
+        self._send, self._process = send, os.getpid()
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        if os.getpid() == self._process:
+            self._send(record)
+
+
+def pickled_function(function: Callable[[Any], Any], dumps: Callable[[Any], bytes] = pickle.dumps) -> bytes:
+    """The function as it is sent to workers.
+
+    Raises:
+        InvalidInputError: it cannot be pickled.
+    """
+    try:
+        return dumps(function)
+    except Exception as error:
+        raise InvalidInputError(UNUSABLE.format("sent to a worker process", first_line(error))) from error
+
+
+def pickled_item(item: Any, dumps: Callable[[Any], bytes] = pickle.dumps) -> bytes | Outcome:
+    """The item as it is sent to workers, or the outcome that says why it cannot be sent."""
+    try:
+        return dumps(item)
+    except Exception as error:
+        reason = f"the item cannot be sent to a worker process ({first_line(error)})"
+        return failed(item, reason, type(error).__name__)
+
+
+def run_pickled(function: Callable[[Any], Any], pickled: bytes) -> bytes:
+    """In the worker: calls the function on the item, and gives its value and failure as they are sent back."""
+
+    def run(pickled: bytes) -> Any:
+        try:
+            item = pickle.loads(pickled)
+        except Exception as error:
+            raise InvalidInputError(f"the item cannot be loaded in a worker process ({first_line(error)})") from error
+        return function(item)
+
+    outcome = Outcome.of(run, pickled)
+    try:
+        return pickle.dumps((outcome.value, outcome.failure), pickle.HIGHEST_PROTOCOL)
+    except Exception as error:
+        returned = type(outcome.value).__qualname__
+        reason = f"the function returned a {returned} that cannot be sent from the worker process ({first_line(error)})"
+        return pickle.dumps((None, Failure("run", reason, type(error).__name__)))
+
+
+def outcome_of(item: Any, answer: bytes) -> Outcome:
+    """The outcome that a worker has sent."""
+    try:
+        value, failure = pickle.loads(answer)
+    except Exception as error:
+        reason = f"the result cannot be read from the worker process ({first_line(error)})"
+        return failed(item, reason, type(error).__name__)
+    return Outcome(item, value, failure)
+
+
+def failed(item: Any, reason: str, error: str = "WorkerDied") -> Outcome:
+    return Outcome(item, failure=Failure("run", reason, error))
+
+
+def first_line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {(message_of(error).strip().splitlines() or ['no message'])[0]}"

@@ -1,0 +1,357 @@
+"""Processes candidates in jobs of Slurm, a batch system."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+import os
+import pickle
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import modelselect
+from modelselect.budget.bounds import parse_bytes, parse_seconds
+from modelselect.errors import InvalidInputError, ModelSelectError
+from modelselect.executor import Executor, Outcome, checked_timeout, checked_workers
+from modelselect.store.files import is_abandoned, owned_name, user_path
+from modelselect_plugins.executors._work import (
+    LOGGER,
+    RecordSender,
+    failed,
+    first_line,
+    outcome_of,
+    pickled_function,
+    pickled_item,
+)
+from modelselect_plugins.executors.process import Process
+
+_LOOK_ROUND = 1.0
+"""Seconds between two looks at the folder of answers, which may be on a file server."""
+
+_GRACE = 5.0
+"""Seconds after the end of a job in which its last answers may still become visible."""
+
+_SPARE = 600.0
+"""Seconds of a job beyond those of its items."""
+
+_TRIES = 4
+"""How often an item is tried where machines are lost."""
+
+_LOST = ("NODE_FAIL", "PREEMPTED", "BOOT_FAIL", "REQUEUED")
+"""States of jobs that are no fault of their items."""
+
+
+class Slurm(Executor):
+    """Runs in jobs of Slurm, through submitit. A job processes one item or several, one after another.
+
+    In its job, each item runs as in the executor `process`: a crash and the time limit cost one item. A job that ends
+    early costs the item that it had begun; its other items get a new job. If the machine was lost or the job made room
+    for another one, the item is tried again, up to three times. If the iterator is closed early, or this process is
+    interrupted, the jobs are cancelled. The jobs of a process that was killed go on.
+
+    The machines need the same Python environment, and the folders of the store, of the dataset and of the jobs.
+
+    Args:
+        workers: number of jobs that wait or run at the same time.
+        timeout: maximum seconds for one item; None: no limit of its own.
+        partition: where jobs run; None: the default partition.
+        account: who pays; None: the default account.
+        time: how long a job may take, such as `"4h"`, or seconds; None: 1 hour, or as long as `timeout` allows.
+        gpus: GPUs of a job.
+        cpus: cores of a job.
+        memory: of a job, such as `"32GB"`, or bytes; None: the partition's default.
+        per_job: number of items that a job processes. A job starts Python and its libraries once for all of them.
+        folder: a folder that all machines see, for what jobs are given and answer; None: `jobs` in the folder of
+            the environment variable MODELSELECT_CACHE, else in the user's cache folder.
+        cluster: `"slurm"`, or `"local"` for processes of this machine in place of jobs.
+    """
+
+    name = "slurm"
+    isolated = True
+
+    def __init__(  # noqa: PLR0913 (options of a job)
+        self,
+        *,
+        workers: int = 100,
+        timeout: float | None = None,
+        partition: str | None = None,
+        account: str | None = None,
+        time: str | float | None = None,
+        gpus: int = 0,
+        cpus: int = 1,
+        memory: str | float | None = None,
+        per_job: int = 1,
+        folder: str | os.PathLike[str] | None = None,
+        cluster: str = "slurm",
+    ) -> None:
+        self.workers, self.timeout = checked_workers(workers), checked_timeout(timeout)
+        self.partition, self.account, self.folder = partition, account, folder
+        self.time = None if time is None else parse_seconds("time", time)
+        self.memory = parse_bytes(memory) if isinstance(memory, str) else memory
+        self.gpus, self.cpus = _whole("gpus", gpus, 0), _whole("cpus", cpus, 1)
+        self.per_job, self.cluster = _whole("per_job", per_job, 1), cluster
+        if cluster not in ("slurm", "local"):
+            raise InvalidInputError(f"cluster is {cluster!r}; expected 'slurm' or 'local'")
+
+    def sized(self, workers: int) -> Executor:
+        return self.configured(workers=workers)
+
+    def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Outcome]:
+        """One outcome for each item, in completion order.
+
+        Raises:
+            InvalidInputError: submitit is not installed; or the function cannot be pickled here or loaded in a job.
+            ModelSelectError: no job can be submitted.
+        """
+        return self._outcomes(pickled_function(function, _cloudpickle().dumps), iter(items))
+
+    def _outcomes(self, function: bytes, items: Iterator[Any]) -> Iterator[Outcome]:
+        first = next(items, _END)
+        if first is _END:
+            return
+        parent = user_path("MODELSELECT_CACHE", "cache") / "jobs" if self.folder is None else Path(self.folder)
+        parent.mkdir(parents=True, exist_ok=True)
+        for left in filter(is_abandoned, parent.iterdir()):
+            shutil.rmtree(left, ignore_errors=True)
+        folder = (parent / owned_name()).absolute()
+        folder.mkdir()
+        (folder / "function").write_bytes(function)
+        finished: list[Outcome] = []
+        works = _works(itertools.chain([first], items), finished)
+        again: list[_Work] = []
+        jobs: list[_Job] = []
+        try:
+            submitter = self._submitter(folder)
+            while True:
+                while len(jobs) < self.workers:
+                    batch = [*again, *itertools.islice(works, max(0, self.per_job - len(again)))]
+                    batch, again = batch[: self.per_job], batch[self.per_job :]
+                    if not batch:
+                        break
+                    jobs.append(_Job.submitted(submitter, folder, batch, self.timeout))
+                yield from finished
+                finished.clear()
+                if not jobs:
+                    return
+                time.sleep(_LOOK_ROUND / 4 if self.cluster == "local" else _LOOK_ROUND)
+                _hear(folder)
+                for job in list(jobs):
+                    outcomes, unanswered = job.news(folder)
+                    finished += outcomes
+                    again += unanswered
+                    if not job.works:
+                        jobs.remove(job)
+        finally:
+            for job in jobs:
+                with contextlib.suppress(Exception):  # it has ended meanwhile
+                    job.job.cancel()
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _submitter(self, folder: Path) -> Any:
+        submitit = _submitit()
+        seconds = self.time
+        if seconds is None:
+            seconds = 3600.0 if self.timeout is None else self.per_job * self.timeout + _SPARE
+        asked: dict[str, Any] = {"name": "modelselect", "timeout_min": max(1, -(-int(seconds) // 60))}
+        if self.cluster == "slurm":
+            asked |= {"cpus_per_task": self.cpus, "gpus_per_node": self.gpus}
+            asked |= {} if self.memory is None else {"mem_gb": self.memory / 1e9}
+            asked |= {} if self.partition is None else {"slurm_partition": self.partition}
+            asked |= {} if self.account is None else {"slurm_account": self.account}
+        try:
+            submitter = submitit.AutoExecutor(folder=folder / "logs", cluster=self.cluster)
+            submitter.update_parameters(**asked)
+        except Exception as error:
+            raise _cannot_submit(error) from error
+        return submitter
+
+
+_END = object()
+
+
+@dataclass(eq=False)
+class _Work:
+    """One item on its way: its number, the item as it is sent, and how often it was lost."""
+
+    number: int
+    item: Any
+    pickled: bytes
+    lost: int = 0
+
+
+def _works(items: Iterable[Any], unsent: list[Outcome]) -> Iterator[_Work]:
+    """Each item as it is sent; an item that cannot be pickled is added to `unsent`."""
+    for number, item in enumerate(items):
+        pickled = pickled_item(item, _cloudpickle().dumps)
+        if isinstance(pickled, Outcome):
+            unsent.append(pickled)
+        else:
+            yield _Work(number, item, pickled)
+
+
+@dataclass
+class _Job:
+    """A job and its items that have no answer yet, by number."""
+
+    job: Any
+    works: dict[int, _Work]
+    ended: float | None = None
+
+    @classmethod
+    def submitted(cls, submitter: Any, folder: Path, works: list[_Work], timeout: float | None) -> _Job:
+        for work in works:
+            (folder / f"{work.number}.begun").unlink(missing_ok=True)
+        items = [(work.number, work.pickled) for work in works]
+        try:
+            job = submitter.submit(_serve, folder, items, timeout, LOGGER.getEffectiveLevel())
+        except Exception as error:
+            raise _cannot_submit(error) from error
+        return cls(job, {work.number: work for work in works})
+
+    def news(self, folder: Path) -> tuple[list[Outcome], list[_Work]]:
+        """The outcomes that are new, and the items that are to be tried again, since the job has ended without them.
+
+        Raises:
+            InvalidInputError: the job cannot load the function.
+        """
+        done = self.job.done()  # before the answers are read, so that the last ones are among them
+        outcomes = []
+        for number, work in list(self.works.items()):
+            with contextlib.suppress(FileNotFoundError):
+                outcomes.append(outcome_of(work.item, (folder / f"{number}.answer").read_bytes()))
+                del self.works[number]
+        if not done or not self.works:
+            return outcomes, []
+        with contextlib.suppress(FileNotFoundError):
+            raise InvalidInputError((folder / "unusable").read_text(encoding="utf-8"))
+        self.ended = self.ended or time.monotonic()
+        if time.monotonic() - self.ended < _GRACE:
+            return outcomes, []
+        again = []
+        state = str(self.job.state).partition(" ")[0]
+        begun = [number for number in self.works if (folder / f"{number}.begun").exists()]
+        blamed = begun or list(self.works)  # a job that began nothing would begin nothing again
+        for number, work in self.works.items():
+            work.lost += state in _LOST
+            if number not in blamed or (state in _LOST and work.lost < _TRIES):
+                again.append(work)
+            else:
+                outcomes.append(failed(work.item, self._reason(state)))
+        self.works = {}
+        return outcomes, again
+
+    def _reason(self, state: str) -> str:
+        """Why the job has ended without an answer."""
+        job = f"its job {self.job.job_id}"
+        if state == "TIMEOUT":
+            return f"{job} took longer than a job may; allow more time, such as --executor-option time=8h"
+        if state in ("OUT_OF_MEMORY", "OUT_OF_ME+"):
+            return f"{job} ran out of memory; ask for more, such as --executor-option memory=64GB"
+        error = None
+        with contextlib.suppress(Exception):
+            error = self.job.exception()
+        said = "" if error is None else f": {(str(error).strip().splitlines() or [''])[-1]}"
+        return f"{job} ended in state {state} without a result{said}"
+
+
+def _hear(folder: Path) -> None:
+    """Handles the log records that jobs have written."""
+    for path in sorted(folder.glob("*.record")):
+        with contextlib.suppress(Exception):  # a record of another version of Python, or half a file
+            record = pickle.loads(path.read_bytes())
+            logging.getLogger(record.name).handle(record)
+        path.unlink(missing_ok=True)
+
+
+def _whole(name: str, value: Any, least: int) -> int:
+    with contextlib.suppress(TypeError, ValueError):
+        if int(value) >= least:
+            return int(value)
+    raise InvalidInputError(f"{name} is {value!r}; expected a whole number of at least {least}")
+
+
+def _submitit() -> Any:
+    try:
+        import submitit
+    except ImportError as error:
+        raise InvalidInputError(
+            "the executor 'slurm' needs submitit, which is not installed: pip install 'modelselect-automl[slurm]'"
+        ) from error
+    return submitit
+
+
+def _cloudpickle() -> Any:
+    _submitit()  # which depends on it
+    import cloudpickle
+
+    return cloudpickle
+
+
+def _cannot_submit(error: Exception) -> ModelSelectError:
+    return ModelSelectError(
+        f"no job can be submitted ({first_line(error)}). Run the command on a machine where `sbatch` works, and check "
+        "the options of the executor, such as --executor-option partition=NAME."
+    )
+
+
+# --- in the job ------------------------------------------------------------------------------------------------------
+
+
+class _Loaded:
+    """The function, which each worker process of the job loads once, called on items as they were sent."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ |= state
+        self.function = _cloudpickle().loads(self.path.read_bytes())
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": self.path}
+
+    def __call__(self, numbered: tuple[int, bytes]) -> Any:
+        try:
+            item = pickle.loads(numbered[1])
+        except Exception as error:
+            raise InvalidInputError(f"the item cannot be loaded in a worker process ({first_line(error)})") from error
+        return self.function(item)
+
+
+def _serve(folder: Path, items: list[tuple[int, bytes]], timeout: float | None, level: int) -> None:
+    """Processes items, and writes their answers into the folder."""
+    numbers = itertools.count()
+
+    def send(record: logging.LogRecord) -> None:
+        _write(folder / f"{time.time_ns():020}-{os.getpid()}-{next(numbers)}.record", pickle.dumps(record))
+
+    def begun() -> Iterator[tuple[int, bytes]]:
+        for item in items:
+            (folder / f"{item[0]}.begun").touch()
+            yield item
+
+    LOGGER.addHandler(RecordSender(send))
+    LOGGER.setLevel(level)
+    try:
+        for outcome in Process(timeout=timeout).map(_Loaded(folder / "function"), begun()):
+            answer = pickle.dumps((outcome.value, outcome.failure), pickle.HIGHEST_PROTOCOL)
+            _write(folder / f"{outcome.item[0]}.answer", answer)
+    except InvalidInputError as error:
+        _write(folder / "unusable", str(error).encode())
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Writes the file so that readers find all of it or nothing."""
+    partial = path.with_suffix(".partial")
+    partial.write_bytes(content)
+    partial.replace(path)
+
+
+@modelselect.hookimpl
+def modelselect_register_executors() -> list[Executor]:
+    return [Slurm()]

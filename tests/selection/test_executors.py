@@ -1,0 +1,113 @@
+"""What `select()` promises whatever the executor."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import modelselect as ms
+from modelselect.candidates.backbone import Backbone
+from modelselect.errors import InvalidInputError
+from tests.selection.material import QUICK, Flaky, rank
+
+
+def test_a_candidate_that_takes_too_long_costs_its_row(
+    dataset: Path, flaky: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = Flaky.load
+
+    def endless(self: Flaky, candidate: ms.Candidate, *, trust_remote_code: bool = False) -> Backbone:
+        if candidate.name == "raises":
+            time.sleep(600)
+        return load(self, candidate)
+
+    monkeypatch.setattr(Flaky, "load", endless)
+    rank(dataset, "flaky:good")  # imports take seconds
+    board = rank(dataset, ["flaky:raises", "flaky:good"], task_timeout="3s")
+    assert [row.candidate.name for row in board.ranked] == ["good"]
+    failed = board.rows[-1].failure
+    assert failed is not None
+    assert (failed.error, failed.reason[:32]) == ("TimeoutError", "the item took longer than 3 s an")
+
+
+def test_an_option_that_the_executor_does_not_have_is_an_error_that_names_the_keyword(dataset: Path) -> None:
+    with pytest.raises(InvalidInputError, match=r"'local' has no ray_address= \(--ray-address\); it has: timeout"):
+        rank(dataset, "embedded:plain*", ray_address="auto")
+
+
+@pytest.fixture
+def cluster() -> Iterator[None]:
+    """A cluster of this machine, which the run starts."""
+    ray = pytest.importorskip("ray", reason="Ray is not installed")
+    ray.shutdown()
+    yield
+    ray.shutdown()
+
+
+def without_times(board: ms.Leaderboard) -> list[ms.leaderboard.Row]:
+    return [replace(row, seconds=0.0, fine_tuned_in=None) for row in board.rows]
+
+
+@pytest.mark.slow
+def test_ray_gives_the_board_of_local_though_a_worker_was_killed(
+    dataset: Path, flaky: None, cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mark = tmp_path / "mark"
+    monkeypatch.setenv("FLAKY_MARK", str(mark))
+    names = [f"flaky:{name}" for name in ("good", "raises", "killed-once", "nan", "good-too")]
+
+    def board(executor: str) -> list[ms.leaderboard.Row]:
+        settings = {"executor": executor, "cache_dir": tmp_path / executor, "history": False}
+        return without_times(rank(dataset, names, top_k=1, fine_tuning=QUICK, **settings))
+
+    mark.touch()
+    expected = board("local")
+    mark.unlink()
+    assert board("ray") == expected
+    assert mark.exists(), "a worker was killed"
+    assert [row.status for row in expected].count("ok") == 3
+
+
+KILLED = """
+import logging, os, signal, sys
+import modelselect as ms
+
+class Killer(logging.Handler):
+    def emit(self, record):
+        if record.getMessage().startswith("scoring 1/"):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+logging.getLogger("modelselect").addHandler(Killer())
+logging.getLogger("modelselect").setLevel(logging.INFO)
+ms.select(
+    sys.argv[1], "embedded:plain*", estimators="logme", progress=False, history=False, executor="ray",
+    cache_dir=sys.argv[2],
+)
+"""
+
+
+@pytest.mark.slow
+def test_a_run_on_ray_that_was_killed_goes_on_from_the_store(dataset: Path, cluster: None, tmp_path: Path) -> None:
+    script, killed = tmp_path / "killed.py", tmp_path / "killed"
+    script.write_text(KILLED)
+    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    done = subprocess.run([sys.executable, script, dataset, killed], env=environment, stderr=subprocess.DEVNULL)
+    assert done.returncode == -signal.SIGKILL
+    kept = {path.name: path.stat().st_mtime_ns for path in (killed / "entries").rglob("*.safetensors")}
+    assert kept
+    boards = [
+        rank(dataset, "embedded:plain*", history=False, cache_dir=folder) for folder in (killed, tmp_path / "whole")
+    ]
+    assert without_times(boards[0]) == without_times(boards[1])
+    for path in (killed / "entries").rglob("*.safetensors"):
+        assert path.stat().st_mtime_ns == kept.get(path.name, path.stat().st_mtime_ns), (
+            "what was kept is not computed again"
+        )
