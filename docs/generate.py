@@ -184,6 +184,12 @@ Exceptions:
   **KITE** (2024) features of a randomly initialised copy of each network. No evidence holds these.
 - **FaCe** (Ding et al., 2023: variance collapse and class fairness) is *not* included. Its authors have published no
   code, and its equations could not be found.
+- **CC-FV** (Yang et al., 2023) is *not* included: for segmentation, it compares features of every pixel within classes
+  and between them. Evidence holds one row of features for each item.
+- **SWAB** (Yi et al., 2024) is *not* included: it chooses models of images and texts without images of yours, from what
+  they reach on other datasets and from embeddings of class names. No evidence holds these.
+- **The rectified scaling law** (Lin et al., 2024) is *not* included: its curve of the loss over the number of rows has
+  four unknowns for each candidate. `tune=` gives one point, and one epoch is not the full fine-tuning of the curve.
 """
 
 

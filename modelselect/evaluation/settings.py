@@ -528,6 +528,11 @@ class Settings:
         for name in given:
             if name in refused:
                 raise TypeError(f"{function}() takes no {name}: {refused[name]}")
+            if name not in taken and name in {each.name for each in fields(FineTuning)}:
+                raise TypeError(
+                    f"{function}() got an unexpected keyword argument {name!r}. It belongs to the recipe: "
+                    f"fine_tuning=FineTuning({name}=...)"
+                )
             if name not in taken:
                 near = did_you_mean(name, taken)
                 raise TypeError(f"{function}() got an unexpected keyword argument {name!r}.{near}")

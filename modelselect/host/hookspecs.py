@@ -2,6 +2,9 @@
 
 A plugin is a module or an object under the entry-point group `modelselect`. It implements any of these hooks with
 `@modelselect.hookimpl`. The examples below are run by the tests.
+
+A hook that gets another name keeps its old specification for a release, with `warn_on_impl=DeprecationWarning(...)`:
+pluggy warns the author of each plugin that uses it, and the host asks both. A renamed argument has `warn_on_impl_args`.
 """
 
 from __future__ import annotations

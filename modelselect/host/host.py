@@ -11,6 +11,8 @@ from functools import cache
 from importlib.metadata import EntryPoint
 from typing import Any, TypeVar
 
+import pluggy
+
 from modelselect.architectures.encoder import Encoder
 from modelselect.candidates.pools import Pool
 from modelselect.candidates.zoo import Zoo
@@ -31,7 +33,6 @@ from modelselect.host.entry_points import (
 )
 from modelselect.host.hookspecs import CONTRACT, RESERVED_COMMANDS
 from modelselect.host.patience import EVENT_SECONDS, SECONDS_VARIABLE, PluginTimeoutError, load_seconds, within
-from modelselect.host.renamed import PluginManager, implements, with_old_names
 from modelselect.host.validation import KINDS, one_line, singular, validate_plugin
 from modelselect.protocols.protocol import Protocol
 from modelselect.ranking.report_section import ReportSection
@@ -89,7 +90,7 @@ class Host:
         self.tasks: dict[str, Task] = {}
         self.commands: dict[str, Any] = {}
         self._owners: dict[tuple[str, str], Plugin] = {}
-        self._manager = PluginManager(PROJECT)
+        self._manager = pluggy.PluginManager(PROJECT)
         self._manager.add_hookspecs(hookspecs)
 
     @classmethod
@@ -142,7 +143,7 @@ class Host:
         for record in self.plugins:
             try:
                 with within(EVENT_SECONDS), contained():
-                    if implements(record.implementation, hook):
+                    if hasattr(record.implementation, hook):
                         self._call(record, hook, **copy.deepcopy(arguments))
             except PluginTimeoutError as error:
                 record.implementation = None
@@ -246,7 +247,7 @@ class Host:
         if record.implementation is None:
             return []
         others = [p for p in self._manager.get_plugins() if p is not record.implementation]
-        answers: list[Any] = self._manager.subset_hook_caller(hook, others)(**with_old_names(hook, arguments))
+        answers: list[Any] = self._manager.subset_hook_caller(hook, others)(**arguments)
         return answers
 
 

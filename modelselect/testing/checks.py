@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from modelselect.errors import ScoreWarning
@@ -19,23 +19,62 @@ def name_is_valid(item: Any) -> None:
     assert REGISTERED_NAME.fullmatch(name), f"name is {name!r}; expected lower-case letters, digits, _ and -"
 
 
+def lacking(item: Any, expected: type, *attributes: str) -> list[Check]:
+    """One check that fails, if an item is nothing that the others could be asked of; else none.
+
+    Args:
+        item: what an author gives to a check.
+        expected: the base class of its kind.
+        attributes: that the item must have.
+    """
+
+    def _is_complete() -> None:
+        assert not isinstance(item, type), f"{item.__name__} is a class; give an instance, as in {item.__name__}()"
+        assert isinstance(item, expected), f"{item!r} is no {expected.__name__}, but of the class {type(item).__name__}"
+        missing = [name for name in attributes if not hasattr(item, name)]
+        if missing:
+            raise AssertionError(
+                f"{type(item).__name__} has no {missing[0]}; see the attributes of {expected.__name__}"
+            )
+
+    name, check = named_check(_is_complete)
+    try:
+        check()
+    except AssertionError:
+        return [(name, check)]
+    return []
+
+
+def called(kind: str, item: Any) -> str:
+    """The kind and the name of an item, or its class where it has no name."""
+    name = getattr(item, "name", None)
+    return f"{kind} {name!r}" if isinstance(name, str) else f"{kind} {type(item).__name__}"
+
+
 def run_checks(subject: str, checks_of: Iterable[Check], expected_failures: Mapping[str, str] | None) -> None:
     expected = dict(expected_failures or {})
     checks = dict(checks_of)
     unknown = sorted(set(expected) - set(checks))
     faults = [f"{name}: expected to fail, but there is no such check; known: {', '.join(checks)}" for name in unknown]
+    failed: dict[str, list[str]] = {}
     for name, check in checks.items():
         try:
             check()
         except AssertionError as fault:
             if name not in expected:
-                faults.append(str(fault))
+                failed.setdefault(str(fault).removeprefix(f"{name}: "), []).append(name)
         else:
             if name in expected:
                 faults.append(
                     f"{name}: passes, although expected to fail ({expected[name]}); remove it from expected_failures"
                 )
+    faults += [f"{names[0]}: {what}{_also(names[1:])}" for what, names in failed.items()]
     assert not faults, f"{subject} does not keep its promises:\n" + "\n".join(f"- {fault}" for fault in faults)
+
+
+def _also(names: Sequence[str]) -> str:
+    """The other checks that fail for the same reason."""
+    return f" (also found by {', '.join(names)})" if names else ""
 
 
 def named_check(check: Callable[..., None], *arguments: Any) -> Check:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from modelselect.architectures.encoder import Encoder
 from modelselect.errors import InvalidInputError
-from modelselect.testing.checks import Check, name_is_valid, named_check, run_checks
+from modelselect.testing.checks import Check, called, lacking, name_is_valid, named_check, run_checks
 
 if TYPE_CHECKING:
     import networkx
@@ -33,7 +33,7 @@ def check_encoder(encoder: Encoder, *, expected_failures: Mapping[str, str] | No
     >>> from modelselect.host import get_host
     >>> check_encoder(get_host().encoder("graph2vec"))
     """
-    run_checks(f"encoder {encoder.name!r}", encoder_checks(encoder), expected_failures)
+    run_checks(called("encoder", encoder), encoder_checks(encoder), expected_failures)
 
 
 def encoder_checks(encoder: Encoder) -> list[Check]:
@@ -41,6 +41,8 @@ def encoder_checks(encoder: Encoder) -> list[Check]:
 
     Checks of spaces are left out for encoders that keep none.
     """
+    if incomplete := lacking(encoder, Encoder, "name"):
+        return incomplete
     checks = [
         name_is_valid,
         _one_vector_for_each_graph,

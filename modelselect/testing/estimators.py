@@ -23,7 +23,7 @@ from modelselect.errors import ModelSelectError
 from modelselect.estimators.estimator import Estimator, evaluate
 from modelselect.evidence import evidence as evidence_module
 from modelselect.evidence.evidence import FIELDS, Evidence
-from modelselect.testing.checks import Check, name_is_valid, named_check, run_checks
+from modelselect.testing.checks import Check, lacking, name_is_valid, named_check, run_checks
 from modelselect.testing.evidence import (
     ARRAYS,
     LABELS,
@@ -87,6 +87,8 @@ def estimator_checks(estimator: Estimator) -> list[Check]:
     >>> [name for name, _ in estimator_checks(Size())][:3]
     ['name_and_citation_are_there', 'requires_known_fields', 'constructor_only_stores_parameters']
     """
+    if incomplete := lacking(estimator, Estimator, "name", "requires"):
+        return incomplete
     requires = frozenset(estimator.requires)
     checks: list[Callable[[Estimator], None]] = [
         _name_and_citation_are_there,
@@ -132,6 +134,13 @@ def _score(estimator: Estimator, fields: Fields, seed: int = 0) -> dict[str, flo
     return dict(evaluate(estimator, evidence_for(estimator, fields, seed)))
 
 
+def _is_mapping(estimator: Estimator, components: object) -> None:
+    assert isinstance(components, Mapping), (
+        f"score() gives a {type(components).__name__}; expected numbers by the names of components, such as "
+        f"{{{estimator.name!r}: 0.5}}"
+    )
+
+
 def _finite_or_error(estimator: Estimator, fields: Fields) -> None:
     """Fails unless the scores are finite, or an error of modelselect says why there are none."""
     evidence = evidence_for(estimator, fields)
@@ -142,6 +151,7 @@ def _finite_or_error(estimator: Estimator, fields: Fields) -> None:
         if not str(error).strip():
             raise AssertionError(f"raises {type(error).__name__} without a message") from error
         return
+    _is_mapping(estimator, components)
     assert components, "gives no component"
     assert np.isfinite(list(components.values())).all(), (
         f"gives {dict(components)}; expected finite numbers or an error"
@@ -219,6 +229,8 @@ def _can_be_pickled(estimator: Estimator) -> None:
 
 def _scores_ordinary_evidence(estimator: Estimator) -> None:
     before = estimator.parameters
+    plain = evidence_for(estimator, evidence_fields()).restrict(estimator.reads)
+    _is_mapping(estimator, estimator.score(plain))
     components = _score(estimator, evidence_fields())
     assert components, "gives no component"
     assert estimator.parameters == before, "scoring changes the estimator's parameters"

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from modelselect.executor import Executor, Outcome
-from modelselect.testing.checks import Check, name_is_valid, named_check, run_checks
+from modelselect.testing.checks import Check, called, lacking, name_is_valid, named_check, run_checks
 
 
 def check_executor(executor: Executor, *, expected_failures: Mapping[str, str] | None = None) -> None:
@@ -23,11 +23,13 @@ def check_executor(executor: Executor, *, expected_failures: Mapping[str, str] |
     >>> from modelselect.host import get_host
     >>> check_executor(get_host().executor("local"))
     """
-    run_checks(f"executor {executor.name!r}", executor_checks(executor), expected_failures)
+    run_checks(called("executor", executor), executor_checks(executor), expected_failures)
 
 
 def executor_checks(executor: Executor) -> list[Check]:
     """For every promise of an executor, a name and a check; see `check_executor`."""
+    if incomplete := lacking(executor, Executor, "name"):
+        return incomplete
     checks = [
         name_is_valid,
         _one_outcome_for_each_item,
@@ -74,6 +76,8 @@ def _outcomes(executor: Executor, task: Task, items: tuple[int, ...] = ITEMS) ->
         outcomes = list(executor.map(task, items))
     except SystemExit as error:
         raise AssertionError("map() lets sys.exit() of an item end the whole run; use Outcome.of") from error
+    except ArithmeticError as error:
+        raise AssertionError(f"the error of an item ends the whole run ({error}); use Outcome.of") from error
     for outcome in outcomes:
         assert isinstance(outcome, Outcome), f"map() yields {type(outcome).__name__}; expected Outcome"
     given = sorted(outcome.item for outcome in outcomes)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from modelselect.evidence.evidence import Evidence
 from modelselect.extraction.extractor import Extractor
 from modelselect.testing.backbones import ROWS, read_module, tiny_backbone, tiny_probe
-from modelselect.testing.checks import Check, named_check, run_checks
+from modelselect.testing.checks import Check, called, lacking, named_check, run_checks
 
 
 def check_extractor(
@@ -30,11 +30,13 @@ def check_extractor(
     >>> from modelselect.host import get_host
     >>> check_extractor(get_host().extractor("cpu"))
     """
-    run_checks(f"extractor {extractor.name!r}", extractor_checks(extractor, device), expected_failures)
+    run_checks(called("extractor", extractor), extractor_checks(extractor, device), expected_failures)
 
 
 def extractor_checks(extractor: Extractor, device: str = "cpu") -> list[Check]:
     """For every promise of an extractor, a name and a check; see `check_extractor`."""
+    if incomplete := lacking(extractor, Extractor, "name"):
+        return incomplete
     checks = (
         _supports_the_device,
         _same_features_as_a_bare_loop,

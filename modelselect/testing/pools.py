@@ -8,7 +8,7 @@ from modelselect.candidates.candidate import Candidate
 from modelselect.candidates.expression import Expression
 from modelselect.candidates.pools import POOL, Pool
 from modelselect.candidates.zoo import Zoo
-from modelselect.testing.checks import Check, name_is_valid, named_check, run_checks
+from modelselect.testing.checks import Check, called, lacking, name_is_valid, named_check, run_checks
 
 
 def check_pool(pool: Pool, *zoos: Zoo, expected_failures: Mapping[str, str] | None = None) -> None:
@@ -26,11 +26,13 @@ def check_pool(pool: Pool, *zoos: Zoo, expected_failures: Mapping[str, str] | No
     >>> from modelselect.host import get_host
     >>> check_pool(Pool("tiny", "Networks for tests.", "image", ("embedded:plain*",)), get_host().zoo("embedded"))
     """
-    run_checks(f"pool {pool.name!r}", pool_checks(pool, *zoos), expected_failures)
+    run_checks(called("pool", pool), pool_checks(pool, *zoos), expected_failures)
 
 
 def pool_checks(pool: Pool, *zoos: Zoo) -> list[Check]:
     """For every promise of a pool, a name and a check; see `check_pool`."""
+    if incomplete := lacking(pool, Pool):
+        return incomplete
     return [
         named_check(name_is_valid, pool),
         named_check(_summary_is_a_sentence, pool),

@@ -12,7 +12,7 @@ from modelselect.candidates.expression import Expression
 from modelselect.candidates.zoo import Zoo
 from modelselect.estimators.estimator import Estimator
 from modelselect.protocols.protocol import MEAN, SCORE, Protocol
-from modelselect.testing.checks import Check, name_is_valid, named_check, run_checks
+from modelselect.testing.checks import Check, called, lacking, name_is_valid, named_check, run_checks
 
 _TRAINED = ("full", "head", "lora")
 _MEASURES = tuple(field.name for field in fields(Agreement) if field.name not in ("k", "n", "left_out"))
@@ -44,11 +44,13 @@ def check_protocol(
     ...     candidates=("embedded:plain.letters",), datasets={"letters": "data:mnist"}, methods=(Method("K", "knn"),),
     ... ))
     """
-    run_checks(f"protocol {protocol.name!r}", protocol_checks(protocol, zoos, estimators), expected_failures)
+    run_checks(called("protocol", protocol), protocol_checks(protocol, zoos, estimators), expected_failures)
 
 
 def protocol_checks(protocol: Protocol, zoos: Sequence[Zoo] = (), estimators: Sequence[Estimator] = ()) -> list[Check]:
     """For every promise of a protocol, a name and a check; see `check_protocol`."""
+    if incomplete := lacking(protocol, Protocol):
+        return incomplete
     return [
         named_check(name_is_valid, protocol),
         named_check(_title_and_document_are_there, protocol),

@@ -10,7 +10,7 @@ from modelselect.errors import Failure, Stage
 from modelselect.ranking.ranking import Ranking
 from modelselect.ranking.report_section import ReportSection, section_of
 from modelselect.ranking.row import RankedCandidate
-from modelselect.testing.checks import Check, name_is_valid, named_check, run_checks
+from modelselect.testing.checks import Check, called, lacking, name_is_valid, named_check, run_checks
 
 
 def check_report_section(
@@ -34,11 +34,13 @@ def check_report_section(
     ...         return [Text(f"{len(board.rows)} candidates were compared.")]
     >>> check_report_section(Count())
     """
-    run_checks(f"report section {section.name!r}", report_section_checks(section, board), expected_failures)
+    run_checks(called("report section", section), report_section_checks(section, board), expected_failures)
 
 
 def report_section_checks(section: ReportSection, board: Ranking | None = None) -> list[Check]:
     """For every promise of a report section, a name and a check; see `check_report_section`."""
+    if incomplete := lacking(section, ReportSection, "name", "title"):
+        return incomplete
     shown = example_board() if board is None else board
     return [
         named_check(name_is_valid, section),

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from modelselect.probe.probe import Probe
 from modelselect.tasks.metrics import RESAMPLES, Metric
+from modelselect.tasks.objectives import Objective
 from modelselect.tasks.task import Task
-from modelselect.testing.checks import Check, name_is_valid, named_check, run_checks
+from modelselect.testing.checks import Check, called, lacking, name_is_valid, named_check, run_checks
 from modelselect.utils.target_kinds import CLASSES, NUMBERS, TARGET_KINDS
 
 ROWS = 24
@@ -37,11 +38,13 @@ def check_task(task: Task, data: Any = None, *, expected_failures: Mapping[str, 
     >>> check_task(get_host().task("regression"))
     >>> check_task(get_host().task("classification"), (["a text", "another text"] * 4, ["dog", "cat"] * 4))
     """
-    run_checks(f"task {task.name!r}", task_checks(task, data), expected_failures)
+    run_checks(called("task", task), task_checks(task, data), expected_failures)
 
 
 def task_checks(task: Task, data: Any = None) -> list[Check]:
     """For every promise of a task, a name and a check; see `check_task`."""
+    if incomplete := lacking(task, Task, "name", "summary", "targets", "metrics", "objective"):
+        return incomplete
     return [
         named_check(name_is_valid, task),
         named_check(_summary_is_a_sentence, task),
@@ -67,6 +70,11 @@ class _Example:
 
 def _examples(task: Task, data: Any) -> list[_Example]:
     """The rows that an author gives, or rows of each kind that the task takes."""
+    _targets_are_known(task)
+    metrics: object = task.metrics
+    assert isinstance(metrics, tuple), f"metrics is {metrics!r}; expected a tuple, such as (ACCURACY,)"
+    objective: object = task.objective
+    assert isinstance(objective, Objective), f"objective is {objective!r}; expected an instance, such as CrossEntropy()"
     if data is not None:
         probe = Probe.of(data, targets=task.targets[0] if len(task.targets) == 1 else None)
         return [_example(task, probe)]
@@ -92,8 +100,10 @@ def _summary_is_a_sentence(task: Task) -> None:
 
 
 def _targets_are_known(task: Task) -> None:
-    unknown = set(task.targets) - set(TARGET_KINDS)
-    assert not unknown, f"targets names {', '.join(sorted(unknown))}; expected of {', '.join(TARGET_KINDS)}"
+    kinds: object = task.targets
+    assert isinstance(kinds, tuple), f"targets is {kinds!r}; expected a tuple, such as ('classes',)"
+    unknown = sorted(set(kinds) - set(TARGET_KINDS))
+    assert not unknown, f"targets names {', '.join(unknown)}; expected names of {', '.join(TARGET_KINDS)}"
 
 
 def _task_crosses_processes(task: Task) -> None:

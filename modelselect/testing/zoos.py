@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -15,12 +15,12 @@ from modelselect.candidates.expression import Expression
 from modelselect.candidates.metadata import metadata_fault
 from modelselect.candidates.zoo import Zoo
 from modelselect.testing.backbones import example_rows, probe_items, read_module
-from modelselect.testing.checks import Check, named_check, run_checks
+from modelselect.testing.checks import Check, called, lacking, named_check, run_checks
 
 
 def check_zoo(
     zoo: Zoo,
-    pattern: str,
+    pattern: str = "*",
     *,
     trust_remote_code: bool = False,
     expected_failures: Mapping[str, str] | None = None,
@@ -37,15 +37,17 @@ def check_zoo(
         AssertionError: lists the checks that failed, or that passed although they were expected to fail.
     """
     checks = zoo_checks(zoo, pattern, trust_remote_code=trust_remote_code)
-    run_checks(f"zoo {zoo.name!r}", checks, expected_failures)
+    run_checks(called("zoo", zoo), checks, expected_failures)
 
 
-def zoo_checks(zoo: Zoo, pattern: str, *, trust_remote_code: bool = False) -> list[Check]:
+def zoo_checks(zoo: Zoo, pattern: str = "*", *, trust_remote_code: bool = False) -> list[Check]:
     """For every promise of a zoo, a name and a check; see `check_zoo`."""
+    if incomplete := lacking(zoo, Zoo, "name"):
+        return incomplete
 
     @cache
     def load() -> Backbone:
-        return zoo.load(_found(zoo, pattern)[0], trust_remote_code=trust_remote_code)
+        return _loaded(zoo, pattern, trust_remote_code)
 
     return [
         named_check(_search_is_stable, zoo, pattern),
@@ -60,9 +62,19 @@ def zoo_checks(zoo: Zoo, pattern: str, *, trust_remote_code: bool = False) -> li
 
 
 def _found(zoo: Zoo, pattern: str) -> list[Candidate]:
-    found = list(zoo.search(pattern))
+    answer: object = zoo.search(pattern)
+    assert isinstance(answer, Iterable), f"search({pattern!r}) gives {answer!r}; expected candidates"
+    found = list(answer)
     assert found, f"search({pattern!r}) finds nothing; give a pattern that matches"
     return found
+
+
+def _loaded(zoo: Zoo, pattern: str, trust_remote_code: bool) -> Backbone:
+    backbone: object = zoo.load(_found(zoo, pattern)[0], trust_remote_code=trust_remote_code)
+    assert isinstance(backbone, Backbone), (
+        f"load() gives no Backbone, but an object of the class {type(backbone).__name__}"
+    )
+    return backbone
 
 
 def _search_is_stable(zoo: Zoo, pattern: str) -> None:
@@ -137,7 +149,7 @@ def _features_are_finite_and_repeatable(load: Callable[[], Backbone]) -> None:
 
 
 def _weights_key_is_stable(zoo: Zoo, pattern: str, load: Callable[[], Backbone], trust_remote_code: bool) -> None:
-    again = zoo.load(_found(zoo, pattern)[0], trust_remote_code=trust_remote_code)
+    again = _loaded(zoo, pattern, trust_remote_code)
     key, other = load().weights_key, again.weights_key
     assert key, "weights_key is empty; expected a digest of code and weights"
     assert key == other, f"loading twice gives two weights_keys, {key} and {other}; stored evidence is never reused"
@@ -159,7 +171,7 @@ def _skeleton_traces(zoo: Zoo, pattern: str, load: Callable[[], Backbone], trust
 def _export_is_whole_or_nothing(zoo: Zoo, pattern: str, trust_remote_code: bool) -> None:
     import torch
 
-    backbone = zoo.load(_found(zoo, pattern)[0], trust_remote_code=trust_remote_code)
+    backbone = _loaded(zoo, pattern, trust_remote_code)
     width = read_module(backbone, probe_items(backbone, 2)).features.shape[1]
     names = ("first class", "second class", "third class")
     with tempfile.TemporaryDirectory() as scratch:

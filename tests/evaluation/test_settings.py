@@ -160,6 +160,11 @@ def test_a_keyword_that_there_is_not_is_refused_with_the_nearest() -> None:
         ms.benchmark("embedded:*", "no/such/dataset", {}, top_k=3)  # type: ignore[call-arg]
 
 
+def test_a_keyword_of_the_recipe_is_sent_to_the_recipe() -> None:
+    with pytest.raises(TypeError, match=r"'epochs'. It belongs to the recipe: fine_tuning=FineTuning\(epochs=...\)"):
+        ms.plan("no/such/dataset", "embedded:*", epochs=3)  # type: ignore[call-arg]
+
+
 def test_integers_of_numpy_are_integers() -> None:
     settings = Settings(top_k=np.int64(2), seed=np.uint8(7))  # type: ignore[arg-type]
     assert (type(settings.top_k), type(settings.seed)) == (int, int)

@@ -10,10 +10,12 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
 import modelselect as ms
+from modelselect.host import hookspecs
 from modelselect.host.host import Host
 from modelselect.host.patience import within
 from modelselect.leaderboard import Row
@@ -553,3 +555,25 @@ def test_the_plugins_command_shows_the_state_as_json(site: Path) -> None:
 def test_an_unknown_name_is_answered_with_what_was_meant() -> None:
     with pytest.raises(ms.errors.UnknownNameError, match="Did you mean 'logme'"):
         Host.load().estimator("logmee")
+
+
+def test_a_hook_that_is_marked_as_old_works_and_warns_with_the_line_of_the_plugin(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    @hookspecs.hookspec(warn_on_impl=DeprecationWarning("modelselect_candidate_scored since 0.2.0; removed in 0.3.0"))
+    def modelselect_candidate_done(candidate: ms.Candidate) -> None: ...
+
+    class Old:
+        heard: ClassVar[list[str]] = []
+
+        @ms.hookimpl
+        def modelselect_candidate_done(self, candidate: ms.Candidate) -> None:
+            self.heard.append(candidate.id)
+
+    monkeypatch.setattr(hookspecs, "modelselect_candidate_done", modelselect_candidate_done, raising=False)
+    host = Host()
+    with pytest.warns(DeprecationWarning, match="removed in 0.3.0") as caught:
+        record = host.register(Old(), "old")
+    assert {warning.filename for warning in caught} == {__file__}
+    host.notify("candidate_done", candidate=ms.Candidate("shelf", "tiny"))
+    assert (record.faults, Old.heard) == ([], ["shelf:tiny"])

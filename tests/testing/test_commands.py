@@ -48,7 +48,7 @@ def test_a_good_command_passes() -> None:
     ("name", "app", "check", "message"),
     [
         ("Count!", good(), "name_is_valid", "lower-case"),
-        ("count", print, "can_be_built", "expected a typer.Typer"),
+        ("count", print, "is_complete", "is no Typer"),
         ("count", typer.Typer(), "can_be_built", "raised"),
         ("count", without_help(), "help_says_what_it_does", "docstring"),
         ("count", swallowing(), "an_unknown_option_is_refused", "exit code 0; expected 2"),

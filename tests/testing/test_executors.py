@@ -68,7 +68,7 @@ class Shrinking(Plain):
     ("broken", "check", "message"),
     [
         (Named, "name_is_valid", "lower-case"),
-        (Stopping, "an_error_costs_one_item", "ArithmeticError"),
+        (Stopping, "an_error_costs_one_item", "the error of an item ends the whole run"),
         (Losing, "an_exit_costs_one_item", "expected one for each item"),
         (Bare, "one_outcome_for_each_item", "expected Outcome"),
         (Swapping, "one_outcome_for_each_item", "has the value 50"),
