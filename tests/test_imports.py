@@ -124,7 +124,7 @@ def test_a_command_that_needs_no_torch_imports_none(used_before: Path) -> None:
     [
         (["search", "embedded:*"], ("pydantic", "rich.table", "modelselect_plugins.estimators")),
         (["pools"], ("pydantic", "modelselect_plugins.zoos", "modelselect_plugins.estimators")),
-        (["tasks"], ("pydantic", "modelselect_plugins.zoos", "modelselect_plugins.estimators")),
+        (["tasks"], ("pydantic", "modelselect_plugins.zoos", "modelselect_plugins.protocols")),
         (["estimators"], ("pydantic", "modelselect_plugins.zoos", "modelselect_plugins.protocols")),
     ],
     ids=lambda given: given[0],
