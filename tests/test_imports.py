@@ -119,6 +119,23 @@ def test_a_command_that_needs_no_torch_imports_none(used_before: Path) -> None:
     assert {" ".join(words): names & WITH_TORCH for words, names in loaded if names & WITH_TORCH} == {}
 
 
+@pytest.mark.parametrize(
+    ("words", "unneeded"),
+    [
+        (["search", "embedded:*"], ("pydantic", "rich.table", "modelselect_plugins.estimators")),
+        (["pools"], ("pydantic", "modelselect_plugins.zoos", "modelselect_plugins.estimators")),
+        (["tasks"], ("pydantic", "modelselect_plugins.zoos", "modelselect_plugins.protocols")),
+        (["estimators"], ("pydantic", "modelselect_plugins.zoos", "modelselect_plugins.protocols")),
+    ],
+    ids=lambda given: given[0],
+)
+def test_a_command_imports_only_the_plugins_that_it_asks(
+    words: list[str], unneeded: tuple[str, ...], tmp_path: Path
+) -> None:
+    (loaded,) = run([words], tmp_path)
+    assert {name for name in loaded if name.startswith(unneeded)} == set()
+
+
 def test_help_takes_hardly_longer_than_importing_typer(tmp_path: Path) -> None:
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     environment = kept | {"PYTHONPYCACHEPREFIX": str(tmp_path)}

@@ -24,6 +24,7 @@ from modelselect.cli.completion import VARIABLE, completing, words_as_typed
 from modelselect.cli.configuration import Configuration, ConfiguredCommand, applies, read
 from modelselect.cli.streams import apart, kept_apart, open_standard_streams
 from modelselect.cli.terminal import complain, loaded_host, plain_warnings
+from modelselect.cli.values import as_typed
 
 SHIPPED: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
@@ -70,6 +71,10 @@ class Shipped(TyperCommand):
 class Commands(TyperGroup):
     """The shipped commands, and the commands of plugins whose names are not taken by a shipped one."""
 
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        as_typed(self)
+
     def list_commands(self, ctx: Any) -> list[str]:
         return [*SHIPPED, *_plugin_commands()]
 
@@ -94,7 +99,7 @@ def shipped_command(name: str) -> Any:
         found = alone
     command = typer.main.get_command(found)
     command.name = name
-    return kept_apart(command)
+    return as_typed(kept_apart(command))
 
 
 app = typer.Typer(

@@ -75,9 +75,6 @@ def print_table(
         all_rows: whether to show more rows than a terminal has lines; the number of the others is printed.
         optional: number of columns, from the last, that may be left out if a terminal is too narrow.
     """
-    from rich.table import Table
-    from rich.text import Text
-
     from modelselect.utils.text import printable
 
     with answering():
@@ -86,6 +83,9 @@ def print_table(
         if (lines := _plain_table(columns, rows, out)) is not None:
             sys.stdout.write("\n".join([lines, *notes, ""]))
             return
+        from rich.table import Table  # a twentieth of a second, which a plain table need not pay
+        from rich.text import Text
+
         table = Table(header_style="bold")
         for index, column in enumerate(columns):
             table.add_column(column.replace("_", " "), overflow="fold", no_wrap=index == 0)

@@ -8,9 +8,11 @@ product of prior and likelihoods is the posterior, in closed form.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from statistics import NormalDist
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -20,6 +22,8 @@ from modelselect.errors import InvalidInputError
 from modelselect.estimators.estimator import Estimator
 from modelselect.estimators.ranks import mean_ranks, with_ties
 from modelselect.evidence.linear_algebra import Vector
+
+_NORMAL = NormalDist()
 
 MOST_RELIABLE = 0.97
 """The highest reliability that a piece counts with: its information is then 16 times that of the prior. So no piece
@@ -73,14 +77,13 @@ def normal_scores(values: ArrayLike) -> Vector:
     >>> normal_scores([10.0, 1000.0, 100.0]).round(4).tolist()
     [-1.2247, 1.2247, 0.0]
     """
-    from scipy.special import ndtri
-
     given = with_ties(values)
     scores = np.full(given.shape, np.nan)
     known = np.isfinite(given)
     if not known.any():
         return scores
-    quantiles: Vector = ndtri((mean_ranks(given[known]) - 0.5) / known.sum())
+    levels = (mean_ranks(given[known]) - 0.5) / known.sum()
+    quantiles = np.array([_NORMAL.inv_cdf(level) for level in levels])  # importing SciPy would take longer
     centred = quantiles - quantiles.mean()
     deviation = centred.std()
     scores[known] = centred / deviation if deviation > 1e-12 else 0.0
@@ -173,10 +176,8 @@ class Posterior:
 
     def probability_better(self, first: int, second: int) -> float:
         """Probability that one candidate is better than another one, by their places in the pool."""
-        from scipy.special import ndtr
-
         spread = np.sqrt(self.variance[first] + self.variance[second])
-        return float(ndtr((self.mean[first] - self.mean[second]) / spread))
+        return math.erfc((self.mean[second] - self.mean[first]) / spread / math.sqrt(2)) / 2
 
     @cached_property
     def probability_best(self) -> Vector:

@@ -53,7 +53,7 @@ def plugin_of(estimator: Estimator) -> Plugin | None:
     modelselect that holds the estimator in an attribute `estimator`, as `OneVsRest` does.
     """
     host = get_host()
-    registered = host.estimators.get(estimator.name)
+    registered = host.registered("estimators", estimator.name).get(estimator.name)
     if type(registered) is type(estimator):
         return host.owner("estimators", estimator.name)
     held = getattr(estimator, "estimator", None)

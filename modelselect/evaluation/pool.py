@@ -162,7 +162,7 @@ def candidates_of(
 
 def _as_it_reads(candidate: Candidate, probe: Probe) -> Candidate:
     """The candidate, or that part of a model of images and texts that reads the probe's rows."""
-    zoo = get_host().zoos.get(candidate.zoo)
+    zoo = get_host().registered("zoos", candidate.zoo).get(candidate.zoo)
     return (
         candidate if zoo is None else asked(lambda: zoo.for_modality(candidate, probe.modality), Candidate, candidate)
     )

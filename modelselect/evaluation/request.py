@@ -25,7 +25,15 @@ from modelselect.extraction.devices import Compute, check_precision, choose_devi
 from modelselect.extraction.inputs import InputCache
 from modelselect.history.history import History, open_history, open_or_warn
 from modelselect.host.host import Host, get_host
-from modelselect.host.lookup import ALL_ESTIMATORS, choose_estimators, registered, search, target_kind, task_of
+from modelselect.host.lookup import (
+    ALL_ESTIMATORS,
+    choose_estimators,
+    registered,
+    search,
+    static_estimators,
+    target_kind,
+    task_of,
+)
 from modelselect.probe.probe import DEFAULT_HOLDOUT, Probe
 from modelselect.store.store import Store
 from modelselect.tasks.task import Task
@@ -119,8 +127,7 @@ class Request:
             runner=runner,
             chosen=chosen,
             task=task,
-            methods=chosen
-            + [registered(host, n) for n, e in host.estimators.items() if e.is_static and n not in named],
+            methods=chosen + [registered(host, name) for name in static_estimators(host) if name not in named],
             probe=probe,
             source=None if settings.source is None else draw(settings.source, size=settings.source_rows),
             pool=pool,

@@ -52,6 +52,12 @@ def shipped_first(point: EntryPoint) -> tuple[bool, str, str]:
     return distribution_of(point)[0] != DISTRIBUTION, point.name, point.value
 
 
+def kind_in_name(point: EntryPoint) -> str:
+    """The kind that a shipped plugin brings, by its name: `zoos.timm` brings zoos, and nothing else."""
+    family = point.name.partition(".")[0]
+    return {"encoders": "architecture_encoders", "sections": "report_sections"}.get(family, family)
+
+
 def distribution_of(point: EntryPoint) -> tuple[str, str]:
     return ("unknown", "unknown") if point.dist is None else _name_and_version(point.dist)
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 import itertools
+import threading
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import EntryPoint
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import pluggy
 
@@ -28,6 +29,7 @@ from modelselect.host.entry_points import (
     distribution_of,
     installed,
     is_chosen,
+    kind_in_name,
     plain_name,
     shipped_first,
 )
@@ -74,22 +76,40 @@ class Plugin:
         return f"plugin {self.name!r} ({self.distribution} {self.version})"
 
 
+class Registered(Generic[T]):
+    """What is registered of one kind, by name. The shipped plugins of a kind are imported when somebody reads it."""
+
+    def __set_name__(self, owner: type[Host], kind: str) -> None:
+        self.kind = kind
+
+    def __get__(self, host: Host, owner: type[Host]) -> dict[str, T]:
+        return host.registered(self.kind)
+
+
 class Host:
-    """What is registered, by kind and name. `Host.load()` asks every installed plugin; `register` adds one plugin."""
+    """What is registered, by kind and name. `Host.load()` finds every installed plugin; `register` adds one plugin.
+
+    A shipped plugin is imported when its kind is asked for, since importing all takes longer than most commands do. If
+    a plugin of somebody else is installed, all are imported at once: it may bring any kind.
+    """
+
+    zoos = Registered[Zoo]()
+    extractors = Registered[Extractor]()
+    estimators = Registered[Estimator]()
+    executors = Registered[Executor]()
+    architecture_encoders = Registered[Encoder]()
+    pools = Registered[Pool]()
+    report_sections = Registered[ReportSection]()
+    protocols = Registered[Protocol]()
+    tasks = Registered[Task]()
+    commands = Registered[Any]()
 
     def __init__(self) -> None:
-        self.plugins: list[Plugin] = []
-        self.zoos: dict[str, Zoo] = {}
-        self.extractors: dict[str, Extractor] = {}
-        self.estimators: dict[str, Estimator] = {}
-        self.executors: dict[str, Executor] = {}
-        self.architecture_encoders: dict[str, Encoder] = {}
-        self.pools: dict[str, Pool] = {}
-        self.report_sections: dict[str, ReportSection] = {}
-        self.protocols: dict[str, Protocol] = {}
-        self.tasks: dict[str, Task] = {}
-        self.commands: dict[str, Any] = {}
+        self.found: list[Plugin] = []
+        self._registered: dict[str, dict[str, Any]] = {kind: {} for kind in KINDS}
         self._owners: dict[tuple[str, str], Plugin] = {}
+        self._waiting: dict[str, dict[str, tuple[Plugin, EntryPoint]]] = {}
+        self._lock = threading.RLock()
         self._manager = pluggy.PluginManager(PROJECT)
         self._manager.add_hookspecs(hookspecs)
 
@@ -99,14 +119,62 @@ class Host:
         host = cls()
         points, damaged = installed()
         for point in sorted(filter(is_chosen, points), key=shipped_first):
-            host._load(point)
+            record = Plugin(point.name, *distribution_of(point))
+            host.found.append(record)
+            if record.distribution == DISTRIBUTION and (kind := kind_in_name(point)) in KINDS:
+                host._waiting.setdefault(kind, {})[point.name.partition(".")[2]] = record, point
+            else:
+                host._import_waiting()
+                host._load(record, point)
         there = {plain_name(name) for point in points for name in (point.name, distribution_of(point)[0])}
         named = [name.removeprefix("-") for name in chosen_names() or ()]
         for name in sorted(name for name in named if plain_name(name) not in there):
             fault = f"{PLUGINS_VARIABLE} names {name!r}, but no plugin or distribution of that name is installed"
-            host.plugins.append(Plugin(name, faults=[fault]))
-        host.plugins += [Plugin(name, faults=[fault]) for name, fault in damaged.items()]
+            host.found.append(Plugin(name, faults=[fault]))
+        host.found += [Plugin(name, faults=[fault]) for name, fault in damaged.items()]
         return host
+
+    @property
+    def plugins(self) -> list[Plugin]:
+        """Every plugin, with what it brings and with its faults. `found` does not import those that nobody asked."""
+        self._import_waiting()
+        return self.found
+
+    def registered(self, kind: str, name: str | None = None) -> dict[str, Any]:
+        """What is registered of a kind, by name. With a name, this may be all that is known to be registered so far.
+
+        Args:
+            kind: one of `KINDS`.
+            name: what the caller wants to read. A shipped plugin is often called after what it brings.
+        """
+        known = self._registered[kind]
+        with self._lock:
+            waiting = self._waiting.get(kind, {})
+            if name is not None and name not in known and name in waiting:
+                self._load(*waiting.pop(name))
+            if waiting and (name is None or name not in known):
+                while waiting:
+                    self._load(*waiting.pop(next(iter(waiting))))
+                self._registered[kind] = known = self._in_order(kind)
+        return known
+
+    def brought_by(self, plugin: str, kind: str) -> dict[str, Any]:
+        """What a shipped plugin and all plugins of others bring of a kind, and maybe more, by name.
+
+        Args:
+            plugin: the second half of its name: `static` for `estimators.static`.
+            kind: one of `KINDS`.
+        """
+        with self._lock:
+            if plugin in (waiting := self._waiting.get(kind, {})):
+                self._load(*waiting.pop(plugin))
+        return self._registered[kind]
+
+    def _in_order(self, kind: str) -> dict[str, Any]:
+        """What is registered of a kind, in the order of the plugins, whichever was imported first."""
+        place = {id(record): index for index, record in enumerate(self.found)}
+        names = sorted(self._registered[kind], key=lambda name: place[id(self._owners[kind, name])])
+        return {name: self._registered[kind][name] for name in names}
 
     def register(self, plugin: object, name: str, distribution: str = "unknown", version: str = "unknown") -> Plugin:
         """Registers what one plugin (a module or an object with hook implementations) provides.
@@ -114,33 +182,41 @@ class Host:
         Returns:
             The plugin's record. Faults are added to it, never raised.
         """
+        self._import_waiting()
         record = Plugin(name, distribution, version)
-        self.plugins.append(record)
+        self.found.append(record)
+        self._register(record, plugin)
+        return record
+
+    def _register(self, record: Plugin, plugin: object) -> None:
         known = self._manager.is_registered(plugin)
         seconds = _seconds_for(record)
         try:
             with within(seconds), contained():
                 record.contract = _contract_of(plugin)
-                self._manager.register(plugin, name=f"{distribution}/{name}")
+                self._manager.register(plugin, name=f"{record.distribution}/{record.name}")
                 self._manager.check_pending()
                 _refuse_unmarked_hooks(plugin)
         except Exception as error:
             record.faults.append(f"its hooks are wrong: {_reason(record, error)}")
             if not known and self._manager.is_registered(plugin):
                 self._manager.unregister(plugin)
-            return record
+            return
         record.implementation = plugin
         for kind in KINDS:
             self._collect(record, kind, seconds)
-        return record
 
     def notify(self, event: str, **arguments: Any) -> None:
         """Calls `modelselect_<event>` of each plugin separately; a fault is added to the plugin's record.
 
+        The shipped plugins hear no events.
+
         Each plugin gets copies of its own, so that it cannot change what the run and other plugins see.
         """
         hook = f"modelselect_{event}"
-        for record in self.plugins:
+        for record in self.found:
+            if record.implementation is None or record.distribution == DISTRIBUTION:
+                continue
             try:
                 with within(EVENT_SECONDS), contained():
                     if hasattr(record.implementation, hook):
@@ -154,37 +230,48 @@ class Host:
                     record.faults.append(fault)
 
     def zoo(self, name: str) -> Zoo:
-        by_alias = {alias: zoo for zoo in self.zoos.values() for alias in (zoo.name, *zoo.aliases)}
+        zoos: dict[str, Zoo] = self.registered("zoos", name)
+        by_alias = {alias: zoo for zoo in zoos.values() for alias in (zoo.name, *zoo.aliases)}
         return _look_up("zoo", name, by_alias)
 
     def extractor(self, name: str) -> Extractor:
-        return _look_up("extractor", name, self.extractors)
+        extractors: dict[str, Extractor] = self.registered("extractors", name)
+        return _look_up(singular("extractors"), name, extractors)
 
     def estimator(self, name: str) -> Estimator:
-        return _look_up("estimator", name, self.estimators)
+        estimators: dict[str, Estimator] = self.registered("estimators", name)
+        return _look_up(singular("estimators"), name, estimators)
 
     def executor(self, name: str) -> Executor:
-        return _look_up("executor", name, self.executors)
+        executors: dict[str, Executor] = self.registered("executors", name)
+        return _look_up(singular("executors"), name, executors)
 
     def encoder(self, name: str) -> Encoder:
-        return _look_up("architecture encoder", name, self.architecture_encoders)
+        architecture_encoders: dict[str, Encoder] = self.registered("architecture_encoders", name)
+        return _look_up(singular("architecture_encoders"), name, architecture_encoders)
 
     def pool(self, name: str) -> Pool:
-        return _look_up("pool", name, self.pools)
+        pools: dict[str, Pool] = self.registered("pools", name)
+        return _look_up(singular("pools"), name, pools)
 
     def protocol(self, name: str) -> Protocol:
-        return _look_up("protocol", name, self.protocols)
+        protocols: dict[str, Protocol] = self.registered("protocols", name)
+        return _look_up(singular("protocols"), name, protocols)
 
     def task(self, name: str) -> Task:
-        return _look_up("task", name, self.tasks)
+        tasks: dict[str, Task] = self.registered("tasks", name)
+        return _look_up(singular("tasks"), name, tasks)
 
     def owner(self, kind: str, name: str) -> Plugin:
         """The plugin that registered `name`."""
+        self.registered(kind, name)
         return self._owners[kind, name]
 
-    def _load(self, point: EntryPoint) -> None:
-        distribution, version = distribution_of(point)
-        record = Plugin(point.name, distribution, version)
+    def _import_waiting(self) -> None:
+        for kind in KINDS:
+            self.registered(kind)
+
+    def _load(self, record: Plugin, point: EntryPoint) -> None:
         seconds = _seconds_for(record)
         begun = time.perf_counter()
         try:
@@ -192,9 +279,8 @@ class Host:
                 plugin = point.load()
         except Exception as error:
             record.faults.append(f"cannot be imported from {point.value!r}: {_reason(record, error)}")
-            self.plugins.append(record)
         else:
-            record = self.register(plugin, point.name, distribution, version)
+            self._register(record, plugin)
         record.seconds = time.perf_counter() - begun
 
     def _collect(self, record: Plugin, kind: str, seconds: float) -> None:
@@ -239,7 +325,7 @@ class Host:
                 )
         for taken in names:
             self._owners[kind, taken] = record
-        getattr(self, kind)[name] = item
+        self._registered[kind][name] = item
         record.registered.setdefault(kind, []).append(name)
 
     def _call(self, record: Plugin, hook: str, **arguments: Any) -> list[Any]:

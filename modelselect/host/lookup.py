@@ -177,7 +177,7 @@ def zoo_version(candidate: Candidate) -> str:
     host = get_host()
     zoo = host.zoo(candidate.zoo)
     name = asked(lambda: zoo.behind(candidate).name, str, zoo.name)
-    return host.owner("zoos", name if name in host.zoos else zoo.name).version
+    return host.owner("zoos", name if name in host.registered("zoos", name) else zoo.name).version
 
 
 def expressions_in(text: str) -> list[str]:
@@ -232,6 +232,8 @@ def default_candidates(modality: str) -> DefaultCandidates:
 
 def _parts(text: str) -> list[str]:
     """The parts of a text between commas; a comma in a path or a query counts only before a zoo's name."""
+    if "," not in text:
+        return [text]
     prefixes = [name for zoo in get_host().zoos.values() for name in (zoo.name, *zoo.aliases)]
     found: list[str] = []
     for part in re.split(rf",\s*(?=(?:{'|'.join(map(re.escape, [POOL, *prefixes]))}):)", text):
@@ -334,6 +336,11 @@ def choose_estimators(host: Host, given: str | Estimator | Sequence[str | Estima
     if twice:
         raise InvalidInputError(f"estimators given twice: {', '.join(twice)}; give each name once")
     return chosen
+
+
+def static_estimators(host: Host) -> list[str]:
+    """The names of the estimators that need no forward pass. Of the shipped plugins, one brings all of them."""
+    return [name for name, estimator in host.brought_by("static", "estimators").items() if estimator.is_static]
 
 
 def target_kind(host: Host, name: str) -> str | None:

@@ -87,6 +87,7 @@ class _Costs:
         passes: rows that are passed forward: none if the store has the result.
         speed: multiply-accumulates a second of the device; infinite if no pass takes long.
         decoding: seconds to decode the probe once.
+        share: of the forward passes, what rounds make of them: 1 without rounds.
     """
 
     candidates: Sequence[Candidate]
@@ -95,12 +96,20 @@ class _Costs:
     passes: Vector
     speed: float
     decoding: float
+    share: float = 1.0
 
     @property
     def seconds(self) -> Vector:
-        """(n,) of the forward passes; 0 where they are unknown."""
-        seconds: Vector = np.nan_to_num(self.macs) * self.passes / self.speed
+        """(n,) of the forward passes, with rounds in the mean over the candidates; 0 where they are unknown."""
+        seconds: Vector = self.share * np.nan_to_num(self.macs) * self.passes / self.speed
         return seconds
+
+    def if_taken(self, request: Request, count: int) -> _Costs:
+        """The costs if this number of candidates is ranked: of rounds, in which only the better half goes on."""
+        if not request.settings.rounds or not count:
+            return self
+        rounds = planned_rounds(request, [1.0] * count)
+        return replace(self, share=sum(each.passes for each in rounds) / (count * len(request.probe)))
 
     def of(self, taken: Sequence[Candidate]) -> _Costs:
         """The costs of some of the candidates."""
@@ -182,7 +191,7 @@ def promises(candidates: Sequence[Candidate]) -> Vector:
     The default estimator weighs what it knows of them: published results, accuracy on ImageNet, size. If it weighs
     nothing, all candidates are equal.
     """
-    estimator = get_host().estimators.get(DEFAULT_ESTIMATORS[0])
+    estimator = get_host().registered("estimators", DEFAULT_ESTIMATORS[0]).get(DEFAULT_ESTIMATORS[0])
     if not isinstance(estimator, Weigher):
         return np.zeros(len(candidates))
     known = Pool(tuple(each.unversioned_id for each in candidates), tuple(each.metadata for each in candidates))
@@ -283,14 +292,9 @@ def _excess(request: Request) -> str:
     ]
     if all(request.bytes_to_download(each) == 0 for each in pool):
         return ""
-    costs = _costs(request, pool, measured=False)
     kept = 1.0 if settings.recall is None else min(settings.recall / len(pool), 1.0)
+    costs = _costs(request, pool, measured=False).if_taken(request, max(round(kept * len(pool)), 1))
     download, seconds = kept * float(np.nansum(costs.downloads)), kept * costs.total_seconds
-    if settings.rounds:
-        rounds = planned_rounds(request, [1.0] * max(round(kept * len(pool)), 1))
-        whole = rounds[0].candidates * len(request.probe)
-        saved = 1.0 - sum(each.passes for each in rounds) / whole
-        seconds -= kept * saved * float(costs.seconds.sum())
     too_long = settings.budget is None and seconds > bounds.seconds
     if not download or (download <= bounds.download and not too_long):
         return ""
@@ -317,6 +321,7 @@ def _decided(request: Request, costs: _Costs) -> list[Candidate]:
             bounds=str(bounds),
             device=request.device,
             fine_tunes=fine_tunes,
+            **({"rounds": True} if settings.rounds else {}),  # which make room for more candidates
         )
 
     for fine_tunes in (settings.fine_tunes, not settings.fine_tunes):
@@ -331,6 +336,19 @@ def _decided(request: Request, costs: _Costs) -> list[Candidate]:
 
 def _within_bounds(request: Request, costs: _Costs) -> list[int]:
     """The places of the most promising candidates that fit the bounds together.
+
+    Rounds save more, the more candidates there are. So where fewer fit than were counted on, they are chosen again.
+    """
+    expected = min(request.settings.limit or PLACES, len(costs.candidates))
+    while True:
+        taken = _most_promising(request, costs.if_taken(request, expected))
+        if not request.settings.rounds or len(taken) >= expected:
+            return taken
+        expected = len(taken)
+
+
+def _most_promising(request: Request, costs: _Costs) -> list[int]:
+    """The places of the candidates that fit the bounds with these costs.
 
     One after another is taken: of those that take no more than a fair share of what is left, the most promising. If
     there is none, fewer candidates share the rest.
@@ -378,7 +396,7 @@ def _described(
 ) -> Choice:
     settings, offer = request.settings, request.offer
     ids = {candidate.id for candidate in taken}
-    spent = costs.of(taken)
+    spent = costs.of(taken).if_taken(request, len(taken))
     left_out = dict(unfit) if offer is None else {**offer.left_out, **unfit}
     rest = _rest(request, taken, costs)
     left_out.update(rest)

@@ -70,7 +70,7 @@ def provenance(request: Request, state: State, begun: Begun, budget: Mapping[str
         "rounds": [dict(stage) for stage in state.rounds.stages] if request.settings.rounds and state.rounds else None,
         "fine_tuning": state.bound,
         "versions": {"python": platform.python_version(), **numeric_versions(ALL_LIBRARIES)},
-        "plugins": {p.name: f"{p.distribution} {p.version}" for p in request.host.plugins if not p.faults},
+        "plugins": {p.name: f"{p.distribution} {p.version}" for p in request.host.found if not p.faults},
         "started": begun.at.isoformat(timespec="seconds"),
         "seconds": time.perf_counter() - begun.clock,
         "from_store": sum(result.reused for result in state.results.values() if isinstance(result, ScoringResult)),

@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.special import betainc
 from scipy.stats import binom
 
 import modelselect as ms
 from modelselect.errors import InvalidInputError
-from modelselect.estimators.guessing import better_than_guessing
+from modelselect.estimators.guessing import _incomplete_beta, better_than_guessing
 from tests.conftest import shared_path
 from tests.selection.material import rank
 
@@ -113,3 +114,12 @@ def test_real_images_are_better_than_guessing(dataset: str, cache: Any) -> None:
     board = rank(probe, candidates, estimators=["knn", "linear_probe"])
     accuracies = {name: [row.scores[name] for row in board.rows] for name in ("knn", "linear_probe")}
     assert better_than_guessing(accuracies, np.bincount(probe.labels)).any()
+
+
+@pytest.mark.parametrize("rows", [2, 30, 600, 50_000])
+def test_the_tail_is_the_incomplete_beta_function_of_scipy(rows: int) -> None:
+    draw = np.random.default_rng(rows)
+    for _ in range(200):
+        count, rate = draw.uniform(1e-9, rows), draw.uniform(0.001, 0.999)
+        expected = betainc(count, rows - count + 1, rate)
+        assert _incomplete_beta(count, rows - count + 1, rate) == pytest.approx(expected, rel=1e-8, abs=1e-14)

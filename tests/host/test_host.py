@@ -257,6 +257,51 @@ def test_every_shipped_plugin_is_whole() -> None:
     assert len(shipped) > 10
     assert {plugin.name: plugin.faults for plugin in shipped if plugin.faults} == {}
     assert all(plugin.registered for plugin in shipped)
+    static = {host.owner("estimators", name).name for name, e in host.estimators.items() if e.is_static}
+    assert static == {"estimators.static"}  # `select()` imports no other plugin for them
+    kinds = {"encoders": "architecture_encoders", "sections": "report_sections"}
+    family = {plugin.name: plugin.name.partition(".")[0] for plugin in shipped}
+    assert {p.name: list(p.registered) for p in shipped} == {n: [kinds.get(f, f)] for n, f in family.items()}
+
+
+def test_a_shipped_plugin_is_imported_when_somebody_asks_for_what_it_brings() -> None:
+    code = """
+import sys
+from modelselect.host.host import Host
+
+def imported():
+    return {name.removeprefix("modelselect_plugins.") for name in sys.modules if name.count(".") == 2}
+
+host = Host.load()
+assert not any("modelselect_plugins" in name for name in sys.modules)
+host.estimator("logme")
+assert "estimators.logme" in imported() and "estimators.knn" not in imported()
+assert not any(name.startswith("zoos") for name in imported())
+places = [host.found.index(host.owner("estimators", name)) for name in host.estimators]
+assert places == sorted(places)
+assert "estimators.knn" in imported() and not any(name.startswith("zoos") for name in imported())
+host.notify("selection_finished", leaderboard=None)
+assert not any(name.startswith("zoos") for name in imported())
+assert all(plugin.registered for plugin in host.plugins if plugin.distribution == "modelselect-automl")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_shipped_plugins_hear_no_events() -> None:
+    events = {name for name in vars(hookspecs) if name.startswith("modelselect_") and "_register_" not in name}
+    assert events
+    for plugin in Host.load().plugins:
+        if plugin.distribution == "modelselect-automl":
+            assert events.isdisjoint(dir(plugin.implementation)), plugin.name
+
+
+def test_a_plugin_of_somebody_else_is_asked_for_everything_at_once(site: Path) -> None:
+    install(site, "good_plugin", "raises_in_hook")
+    found = {plugin.name: plugin for plugin in Host.load().found}
+    assert found["good_plugin"].registered == {"estimators": ["spread"]}
+    assert found["raises_in_hook"].faults
+    assert found["zoos.timm"].registered == {"zoos": ["timm"]}
 
 
 def test_a_good_plugin_is_registered_under_its_distribution(site: Path) -> None:

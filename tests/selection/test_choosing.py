@@ -330,3 +330,26 @@ def test_metadata_of_a_wrong_kind_end_no_run(data: Any) -> None:
     wrong = Candidate(known.zoo, "plain.random", metadata={"parameters": "many", "download_bytes": "few"})
     board = ms.select(data, [known, wrong], estimators="logme", limit=2, progress=False)
     assert {row.candidate.name for row in board.rows} == {"plain.letters", "plain.random"}
+
+
+def test_rounds_make_room_for_more_candidates_within_the_same_time(far: FarZoo, data: Any) -> None:
+    def taken(rows: int, **settings: Any) -> tuple[list[str], Choice]:
+        labels = [0] * (rows // 2) + [1] * (rows // 2)
+        pictures = np.random.default_rng(0).integers(0, 256, (rows, 16, 16, 3), dtype=np.uint8)
+        return choice((pictures, labels), "far:*", estimators="knn", limit=11, **settings)
+
+    whole, at_once = taken(400, max_time=8)
+    more, in_rounds = taken(400, max_time=8, rounds=True)
+    assert len(whole) < len(more) <= 11
+    assert at_once.record is not None
+    assert in_rounds.record is not None
+    assert at_once.record["seconds"] <= 8
+    assert in_rounds.record["seconds"] <= 8
+    # as a plan of the same rounds counts it: 400 rows for some of them, fewer for the others
+    passes = sum((int(name[1]) + 1) * 1e6 * 400 / 1e9 for name in more)
+    assert in_rounds.record["seconds"] < 0.8 * passes
+    assert taken(400, max_time=8)[0] == whole  # the choice with rounds is kept apart
+
+
+def test_rounds_save_nothing_for_a_few_candidates(far: FarZoo, data: Any) -> None:
+    assert choice(data, max_time=0.15, rounds=True)[0] == choice(data, max_time=0.15)[0] == ["a0", "a1"]
