@@ -324,6 +324,7 @@ def _connected(address: str | None, task_bytes: int) -> Any:
         return ray
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # a task without a GPU may still see them
+    os.environ.setdefault("RAY_worker_niceness", "0")  # by default, anything else on a busy machine goes first
     address = address or os.environ.get("RAY_ADDRESS") or "local"
     options: dict[str, Any] = {}
     if address == "local":

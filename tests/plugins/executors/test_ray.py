@@ -45,7 +45,7 @@ def cluster() -> Iterator[Any]:
     from ray.cluster_utils import Cluster
 
     small = {"num_cpus": 1, "object_store_memory": 100_000_000}
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
     machines = Cluster(initialize_head=True, head_node_args={**small, "include_dashboard": False})
     machines.second = machines.add_node(**small)
     machines.wait_for_nodes()
