@@ -13,6 +13,7 @@ import importlib
 import json
 import logging
 import os
+import socket
 import sys
 import tempfile
 import threading
@@ -21,7 +22,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from modelselect.utils.text import duration, plain_text, printable
 
@@ -320,20 +321,35 @@ class Track:
 
 
 class StepFiles:
-    """A `Report` for worker processes: each keeps its last step in a file, which the main process reads."""
+    """A `Report` for worker processes: each keeps its last step in a file, which the main process reads.
+
+    Attributes:
+        relay: on another machine, takes this object, the worker's name, the candidate and the step to the main process,
+            which calls `write` with them. An executor that has such machines sets it there; None: such steps are lost.
+    """
+
+    relay: ClassVar[Callable[[StepFiles, str, str, Step], None] | None] = None
 
     def __init__(self, folder: Path) -> None:
-        self._folder, self._written = folder, 0.0
+        self._folder, self._written, self._machine = folder, 0.0, socket.gethostname()
 
     def __call__(self, candidate: str, step: Step) -> None:
         now = time.monotonic()
         if step.unit == "rows" and now - self._written < REFRESH_SECONDS:
             return
         self._written = now
-        own = self._folder / str(os.getpid())
-        with contextlib.suppress(OSError):  # on another machine there is no such folder
-            own.with_suffix(".new").write_text(json.dumps({"candidate": candidate, **asdict(step)}), encoding="utf-8")
-            own.with_suffix(".new").replace(own.with_suffix(".json"))
+        if (machine := socket.gethostname()) == self._machine:
+            self.write(str(os.getpid()), candidate, step)
+        elif (relay := type(self).relay) is not None:
+            relay(self, f"{machine}-{os.getpid()}", candidate, step)
+
+    def write(self, worker: str, candidate: str, step: Step) -> None:
+        """Keeps the last step of the worker of this name."""
+        own = self._folder / worker
+        with contextlib.suppress(OSError):  # the run has ended
+            new, kept = own.with_name(f"{own.name}.new"), own.with_name(f"{own.name}.json")
+            new.write_text(json.dumps({"candidate": candidate, **asdict(step)}), encoding="utf-8")
+            new.replace(kept)
 
 
 def _read(folder: tempfile.TemporaryDirectory[str] | None) -> Iterator[tuple[str, Step]]:

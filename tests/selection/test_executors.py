@@ -16,6 +16,7 @@ import pytest
 import modelselect as ms
 from modelselect.candidates.backbone import Backbone
 from modelselect.errors import InvalidInputError
+from tests.conftest import REPOSITORY
 from tests.selection.material import QUICK, Flaky, rank
 
 
@@ -62,6 +63,7 @@ def test_ray_gives_the_board_of_local_though_a_worker_was_killed(
 ) -> None:
     mark = tmp_path / "mark"
     monkeypatch.setenv("FLAKY_MARK", str(mark))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([os.environ["PYTHONPATH"], str(REPOSITORY / "plugins")]))
     names = [f"flaky:{name}" for name in ("good", "raises", "killed-once", "nan", "good-too")]
 
     def board(executor: str) -> list[ms.leaderboard.Row]:
@@ -101,13 +103,11 @@ def test_a_run_on_ray_that_was_killed_goes_on_from_the_store(dataset: Path, clus
     environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
     done = subprocess.run([sys.executable, script, dataset, killed], env=environment, stderr=subprocess.DEVNULL)
     assert done.returncode == -signal.SIGKILL
-    kept = {path.name: path.stat().st_mtime_ns for path in (killed / "entries").rglob("*.safetensors")}
+    kept = {path.name: path.stat().st_ino for path in (killed / "entries").rglob("*.safetensors")}
     assert kept
     boards = [
         rank(dataset, "embedded:plain*", history=False, cache_dir=folder) for folder in (killed, tmp_path / "whole")
     ]
     assert without_times(boards[0]) == without_times(boards[1])
     for path in (killed / "entries").rglob("*.safetensors"):
-        assert path.stat().st_mtime_ns == kept.get(path.name, path.stat().st_mtime_ns), (
-            "what was kept is not computed again"
-        )
+        assert path.stat().st_ino == kept.get(path.name, path.stat().st_ino), "what was kept is not computed again"

@@ -1,4 +1,8 @@
-"""Processes candidates in separate processes: a crash, a hang or a kill costs one item and nothing else."""
+"""Processes candidates in separate processes: a crash, a hang or a kill costs one item and nothing else.
+
+Pebble's pool was tried in place of what is written here (5.2): a worker that dies while it is idle, or a byte that does
+not belong into the pipe, ends its whole pool, and what a worker has started outlives it.
+"""
 
 from __future__ import annotations
 

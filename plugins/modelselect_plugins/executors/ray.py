@@ -22,6 +22,7 @@ from typing import Any
 import modelselect
 from modelselect.errors import InvalidInputError, ModelSelectError
 from modelselect.executor import Executor, Needs, Outcome, checked_timeout, checked_workers, timed_out
+from modelselect.utils.progress import StepFiles
 from modelselect.utils.system import usable_cores
 from modelselect_plugins.executors._work import (
     LOGGER,
@@ -271,6 +272,9 @@ class _Run:
         for number, content in letters:
             if content is None:
                 self._numbers[number].begun = time.monotonic()
+            elif isinstance(content, tuple):
+                files, *step = content
+                files.write(*step)
             else:
                 logging.getLogger(content.name).handle(content)
 
@@ -320,6 +324,7 @@ def _connected(address: str | None, task_bytes: int) -> Any:
         return ray
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # a task without a GPU may still see them
+    os.environ.setdefault("RAY_worker_niceness", "0")  # by default, anything else on a busy machine goes first
     address = address or os.environ.get("RAY_ADDRESS") or "local"
     options: dict[str, Any] = {}
     if address == "local":
@@ -383,7 +388,11 @@ def _task(job: str, *, on_gpu: bool) -> Any:
 
 
 class _Mailbox:
-    """An actor that keeps what workers send until the main process takes it: `begun` as None, and log records."""
+    """An actor that keeps what workers send until the main process takes it.
+
+    A letter is the number of an item, and None when the item begins, a log record, or the arguments of
+    `StepFiles.relay`.
+    """
 
     def __init__(self) -> None:
         self._letters: dict[str, list[tuple[int, Any]]] = {}
@@ -450,6 +459,7 @@ def _serve(call: _Call, number: int, pickled: bytes) -> bytes | str:
 
     if call.is_timed:
         send(None)
+    StepFiles.relay = staticmethod(lambda *step: send(step))
     sender = RecordSender(send)
     LOGGER.addHandler(sender)
     LOGGER.setLevel(call.level)

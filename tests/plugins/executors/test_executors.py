@@ -198,6 +198,27 @@ def test_local_prepares_the_next_item_and_no_other_while_one_is_at_work() -> Non
     assert list(Local().map(loading, [])) == []
 
 
+def held() -> tuple[int, int, int]:
+    """Open files, threads and pieces of shared memory of this process."""
+    shared = Path("/proc/self/maps").read_text().count("/dev/shm/")
+    return len(os.listdir("/proc/self/fd")), threading.active_count(), shared
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="no /proc here")
+@pytest.mark.parametrize("executor", [Local(), Process(workers=2)], ids=lambda executor: executor.name)
+def test_many_items_leave_nothing_open(executor: ms.Executor) -> None:
+    run(executor, str, range(2))
+    before = held()
+    found = 0
+    for outcome in executor.map(str, range(300)):
+        found += outcome.failure is None
+        if outcome.item == 150:
+            files, threads, _ = held()
+            assert files <= before[0] + 8
+            assert threads == before[1]
+    assert (found, held()) == (300, before)
+
+
 # --- what only processes can promise ---------------------------------------------------------------------------------
 
 

@@ -5,6 +5,7 @@ A real cluster of two machines, both of which are processes here.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import signal
@@ -22,8 +23,18 @@ import modelselect as ms
 from modelselect.errors import InvalidInputError, ModelSelectError
 from modelselect.executor import Needs
 from modelselect.testing.executors import check_executor
+from modelselect.utils.progress import Step, StepFiles
 from modelselect_plugins.executors.ray import Ray
-from tests.plugins.executors.test_executors import Trap, hang, is_running, log_in_every_way, misbehave, run, wait_until
+from tests.plugins.executors.test_executors import (
+    Trap,
+    hang,
+    held,
+    is_running,
+    log_in_every_way,
+    misbehave,
+    run,
+    wait_until,
+)
 
 ray = pytest.importorskip("ray", reason="Ray is not installed")
 pytestmark = pytest.mark.slow
@@ -34,7 +45,7 @@ def cluster() -> Iterator[Any]:
     from ray.cluster_utils import Cluster
 
     small = {"num_cpus": 1, "object_store_memory": 100_000_000}
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
     machines = Cluster(initialize_head=True, head_node_args={**small, "include_dashboard": False})
     machines.second = machines.add_node(**small)
     machines.wait_for_nodes()
@@ -94,8 +105,15 @@ class OnGpu:
         return item
 
 
-def pid_and_probe(_: Any) -> int:
-    return os.getpid()
+class Stepping:
+    """Reports a step, as if from another machine."""
+
+    def __init__(self, folder: Path) -> None:
+        self.report = StepFiles(folder)
+        self.report._machine = "another"
+
+    def __call__(self, item: str) -> None:
+        self.report(item, Step("epoch", 1, 3))
 
 
 # --- the tests -------------------------------------------------------------------------------------------------------
@@ -163,11 +181,27 @@ def test_what_workers_log_reaches_the_loggers_of_this_process(
     assert capfd.readouterr().out == ""
 
 
+def test_steps_of_another_machine_reach_the_progress_of_this_process(executor: Ray, tmp_path: Path) -> None:
+    run(executor, Stepping(tmp_path), ["a"])
+    (kept,) = tmp_path.glob("*.json")
+    assert json.loads(kept.read_text()) == {"candidate": "a", "unit": "epoch", "done": 1, "total": 3, "note": ""}
+
+
 def test_a_task_asks_for_what_the_function_needs_but_for_no_more_than_a_machine_has(executor: Ray) -> None:
     found = run(executor, Asking(), [0, 1])
     machines = [node["Resources"]["memory"] for node in ray.nodes() if node["Alive"]]
     assert found[0].value == 10**6
     assert found[1].value == max(machines)
+
+
+def test_many_items_leave_nothing_open(executor: Ray) -> None:
+    run(executor, str, range(20))
+    before = held()
+    assert len(run(executor, str, range(300))) == 300
+    after = held()
+    assert after[0] <= before[0] + 4
+    assert after[1] <= before[1] + 2
+    assert after[2] <= before[2] + 2
 
 
 def test_a_cluster_without_gpus_is_an_error_that_says_so(executor: Ray) -> None:
@@ -217,6 +251,7 @@ def test_the_items_of_a_machine_that_is_lost_run_on_another(executor: Ray, clust
 
 SCRIPT = """
 import sys
+from modelselect.utils.progress import Step, StepFiles
 from modelselect_plugins.executors.ray import Ray
 from tests.plugins.executors.test_executors import note_and_hang
 
