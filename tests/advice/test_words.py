@@ -32,6 +32,8 @@ KEYWORD = re.compile(r"(?<![\w?&./-])([a-z_]+)=(?!=)")
 COMMAND = re.compile(r"`(?P<line>(?:modelselect|hf) [^`]+)`")
 EXTRA = re.compile(r"modelselect-automl\[(?P<name>\w+)\]")
 PIP = re.compile(r"pip install (?P<words>[^;)\n]*)")
+OTHERS = re.compile(r"pip install [^;)\n]*|`ray start [^`]*`")
+"""Commands of other programs, with options of their own."""
 
 MARKUP = ("<!doctype html>", "<div ", "<td", "import timm", "from transformers import")
 """Texts with these words hold HTML, or Python of another library, and no advice of ours."""
@@ -101,7 +103,7 @@ def keywords() -> set[str]:
         public += [getattr(module, name) for name in getattr(module, "__all__", ())]
     host = get_host()
     public += [Benchmark, Row, Store, verify, *map(type, (*host.estimators.values(), *host.zoos.values()))]
-    public += [type(host.executor(name)) for name in ("local", "process")]
+    public += [type(host.executor(name)) for name in ("local", "process", "ray", "slurm")]
     found = set(ms.FineTuning.__dataclass_fields__)
     for item in public:
         methods = [v for n, v in inspect.getmembers(item) if not n.startswith("_")] if inspect.isclass(item) else []
@@ -137,7 +139,9 @@ def test_there_are_messages_to_read() -> None:
 
 def test_every_option_that_a_message_names_is_an_option_of_a_command() -> None:
     known = {"--help"}.union(*map(options_of, commands().values()))
-    wrong = [(file, name) for file, text in MESSAGES for name in OPTION.findall(PIP.sub("", text)) if name not in known]
+    wrong = [
+        (file, name) for file, text in MESSAGES for name in OPTION.findall(OTHERS.sub("", text)) if name not in known
+    ]
     assert wrong == []
 
 

@@ -249,9 +249,9 @@ class _Job:
         """Why the job has ended without an answer."""
         job = f"its job {self.job.job_id}"
         if state == "TIMEOUT":
-            return f"{job} took longer than a job may; allow more time, such as --executor-option time=8h"
+            return f"{job} took longer than a job may; allow more time with {_option('time', '8h')}"
         if state in ("OUT_OF_MEMORY", "OUT_OF_ME+"):
-            return f"{job} ran out of memory; ask for more, such as --executor-option memory=64GB"
+            return f"{job} ran out of memory; ask for more with {_option('memory', '64GB')}"
         error = None
         with contextlib.suppress(Exception):
             error = self.job.exception()
@@ -295,8 +295,13 @@ def _cloudpickle() -> Any:
 def _cannot_submit(error: Exception) -> ModelSelectError:
     return ModelSelectError(
         f"no job can be submitted ({first_line(error)}). Run the command on a machine where `sbatch` works, and check "
-        "the options of the executor, such as --executor-option partition=NAME."
+        f"the options of the executor, such as {_option('partition', 'NAME')}."
     )
+
+
+def _option(name: str, value: str) -> str:
+    """How a user gives an option of the executor, in Python and on the command line."""
+    return f"executor_options={{{name!r}: {value!r}}} (--executor-option {name}={value})"
 
 
 # --- in the job ------------------------------------------------------------------------------------------------------
