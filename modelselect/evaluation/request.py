@@ -23,7 +23,7 @@ from modelselect.extraction.devices import Compute, check_precision, choose_devi
 from modelselect.extraction.inputs import InputCache
 from modelselect.history.history import History, open_history, open_or_warn
 from modelselect.host.host import Host, get_host
-from modelselect.host.lookup import ALL_ESTIMATORS, choose_estimators, registered, target_kind, task_of
+from modelselect.host.lookup import ALL_ESTIMATORS, choose_estimators, registered, target_kind, task_of, usual_task
 from modelselect.probe.probe import DEFAULT_HOLDOUT, Probe
 from modelselect.store.store import Store
 from modelselect.tasks.task import Task
@@ -94,7 +94,10 @@ class Request:
         )
         task = task_of(host, settings.task, probe)
         chosen = adapted(
-            task, choose_estimators(host, settings.estimators), every=settings.estimators == ALL_ESTIMATORS
+            task,
+            choose_estimators(host, settings.estimators),
+            usual=usual_task(host, probe),
+            every=settings.estimators == ALL_ESTIMATORS,
         )
         named = {estimator.name for estimator in chosen}
         if settings.fine_tunes and probe.holdout is None:
