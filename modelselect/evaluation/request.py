@@ -33,6 +33,7 @@ from modelselect.host.lookup import (
     static_estimators,
     target_kind,
     task_of,
+    usual_task,
 )
 from modelselect.probe.probe import DEFAULT_HOLDOUT, Probe
 from modelselect.store.store import Store
@@ -103,7 +104,10 @@ class Request:
         )
         task = task_of(host, settings.task, probe)
         chosen = adapted(
-            task, choose_estimators(host, settings.estimators), every=settings.estimators == ALL_ESTIMATORS
+            task,
+            choose_estimators(host, settings.estimators),
+            usual=usual_task(host, probe),
+            every=settings.estimators == ALL_ESTIMATORS,
         )
         named = {estimator.name for estimator in chosen}
         if settings.fine_tunes and probe.holdout is None:

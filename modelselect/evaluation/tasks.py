@@ -40,7 +40,9 @@ class DoesNotApply(Estimator):
         return type(self), (self.estimator, self.task, self.expected)
 
 
-def adapted(task: Task, estimators: Sequence[Estimator], *, every: bool = False) -> list[Estimator]:
+def adapted(
+    task: Task, estimators: Sequence[Estimator], *, usual: Task | None = None, every: bool = False
+) -> list[Estimator]:
     """The estimators that score targets of the task.
 
     One that the user named, and that has no form for them, gives each candidate the reason.
@@ -48,18 +50,23 @@ def adapted(task: Task, estimators: Sequence[Estimator], *, every: bool = False)
     Args:
         task: the task of the run.
         estimators: what the user chose.
+        usual: the task that rows like these have by default. It adapts the estimators of a task that does not say how.
         every: whether the user asked for all estimators; those that do not apply are then left out.
 
     Raises:
         InvalidInputError: no estimator applies.
     """
-    found: Mapping[str, Estimator | None] = {each.name: task.adapted(each) for each in estimators}
+    says_how = type(task).adapted is not Task.adapted
+    adapting = task if says_how or usual is None else usual
+    found: Mapping[str, Estimator | None] = {
+        each.name: task.adapted(each) or adapting.adapted(each) for each in estimators
+    }
     missing = [each for each in estimators if found[each.name] is None]
     if len(missing) == len(estimators):
         raise InvalidInputError(
             f"the task is {task.name}, and {listed([each.name for each in missing])} "
-            f"{'is' if len(missing) == 1 else 'are'} not defined for {task.expected}. Leave out estimators= "
-            "(--estimators), or name others: `modelselect estimators` lists what they take."
+            f"{'is' if len(missing) == 1 else 'are'} not defined for {task.expected}. Name others with estimators= "
+            "(--estimators): `modelselect estimators` lists what they take."
         )
     if every:
         if missing:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from modelselect.candidates.candidate import Candidate, Candidates
 from modelselect.candidates.expression import Expression
@@ -73,6 +74,9 @@ def find_estimator(estimator: str | Estimator) -> Estimator:
 
 MOST_CANDIDATES = 100_000
 """Candidates of one expression. A zoo whose list has no end must not fill the memory."""
+
+MOST_FACTS, MOST_CHARACTERS = 1_000, 1_000_000
+"""Entries, and characters, of the metadata of one candidate, which is kept in memory, shown and written to boards."""
 
 ALL_ESTIMATORS = "all"
 """Stands for every registered estimator, except the static baselines, which are always shown next to the scores."""
@@ -157,6 +161,8 @@ def _listed(text: str, ask: Callable[[Zoo, str], Iterable[Candidate]]) -> list[C
                     raise SearchError(
                         f"{text!r} gives more than {MOST_CANDIDATES:,} candidates (from {owner}); name fewer"
                     )
+                if (size := _too_much(candidate.metadata)) is not None:
+                    raise SearchError(f"the metadata of {candidate.id[:100]} has {size} (from {owner}); bring less")
                 found.append(candidate)
     except NoExceptionError as error:
         raise SearchError(f"{text!r} could not be searched: {printable(str(error))} (from {owner})") from error
@@ -166,6 +172,17 @@ def _listed(text: str, ask: Callable[[Zoo, str], Iterable[Candidate]]) -> list[C
         reason = Failure.from_exception(Stage.SEARCH, error).reason
         raise SearchError(f"{text!r} could not be searched: {reason} (from {owner})") from error
     return found
+
+
+def _too_much(metadata: Mapping[str, Any]) -> str | None:
+    """In words, what exceeds the bounds of a candidate's metadata; None if nothing does."""
+    if len(metadata) > MOST_FACTS:
+        return f"{len(metadata):,} entries; at most {MOST_FACTS:,} are allowed"
+    long = [value if isinstance(value, str) else repr(value) for value in metadata.values() if isinstance(value, Sized)]
+    characters = sum(map(len, (*metadata, *long)))
+    return (
+        f"{characters:,} characters; at most {MOST_CHARACTERS:,} are allowed" if characters > MOST_CHARACTERS else None
+    )
 
 
 def zoo_version(candidate: Candidate) -> str:
@@ -362,10 +379,17 @@ def task_of(host: Host, name: str, probe: Probe) -> Task:
     """
     if name != AUTO:
         return host.task(name).of_rows(probe)
+    if (task := usual_task(host, probe)) is not None:
+        return task
+    raise DatasetError(f"no task for targets of the kind {probe.target_kind} is registered; see `modelselect tasks`")
+
+
+def usual_task(host: Host, probe: Probe) -> Task | None:
+    """The first registered task that `task="auto"` takes for targets of this kind; None if there is none."""
     for task in host.tasks.values():
         if task.by_default and probe.target_kind in task.targets:
             return task.of_rows(probe)
-    raise DatasetError(f"no task for targets of the kind {probe.target_kind} is registered; see `modelselect tasks`")
+    return None
 
 
 def name_with_targets(host: Host, task: Task, probe: Probe) -> str:

@@ -50,11 +50,11 @@ PADDING = 0.06
 def cost_charts(board: Ranking) -> list[tuple[str, Chart]]:
     """A chart of the quality for each cost, with the cost's name; none if no cost is known.
 
-    The quality is the accuracy after fine-tuning if two candidates have one, else the score.
+    The quality is the metric after fine-tuning, such as the accuracy, if two candidates have one, else the score.
     """
     accuracies = [row.verified_accuracy for row in board.rows]
     measured = sum(accuracy is not None for accuracy in accuracies) > 1
-    quality = "accuracy, fine-tuned" if measured else "score"
+    quality = f"{board.metric}, fine-tuned" if measured else "score"
     values = accuracies if measured else [row.score for row in board.rows]
     charts = [(cost.label, _against(board, cost, quality, values)) for cost in costs_of(board)]
     return [(name, chart) for name, chart in charts if chart is not None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,10 +15,11 @@ from modelselect.archi2vec.embedding import embed
 from modelselect.benchmarking.benchmark import Benchmark
 from modelselect.benchmarking.measures import FEWEST_FOR_A_FIGURE
 from modelselect.benchmarking.running import benchmark
-from modelselect.errors import InvalidInputError
+from modelselect.errors import InvalidInputError, SearchError
 from modelselect.estimators.estimator import Estimator
 from modelselect.estimators.posterior import history_metrics
 from modelselect.evaluation.settings import RunKeywords, with_signature
+from modelselect.history.proxy import named_proxy
 from modelselect.host.host import get_host
 from modelselect.host.lookup import find_estimator
 from modelselect.probe.named import PREFIX, find_dataset
@@ -76,6 +78,8 @@ def reproduce(
     """
     chosen = get_host().protocol(protocol) if isinstance(protocol, str) else protocol
     if proxy is not None:
+        with contextlib.suppress(SearchError):  # for example without a network; the run says the reason
+            named_proxy(proxy)
         chosen = replace(chosen, proxy=proxy, methods=tuple(replace(method, proxy=None) for method in chosen.methods))
     if scale not in SCALES:
         raise InvalidInputError(f"scale is {scale!r}; expected one of {', '.join(SCALES)}")

@@ -23,7 +23,7 @@ from modelselect.selection.affordable import affordable_fine_tuning
 from modelselect.selection.bounded import FINE_TUNING, bounded
 from modelselect.selection.state import State
 from modelselect.store.store import Store
-from modelselect.utils.target_kinds import CLASSES
+from modelselect.tasks.metrics import ACCURACY
 
 WIDTH_95 = 3.92
 """Width of a 95% interval in standard errors."""
@@ -88,7 +88,8 @@ def with_accuracies(state: State, ranking: Ranking) -> State:
     if state.outlook is None or holdout is None:
         return replace(state, ranking=ranking)
     measured = {row.candidate.id: row.verified_accuracy for row in ranking.rows if row.verified_accuracy is not None}
-    error = None if state.context.probe.target_kind == CLASSES else _mean_error(ranking)
+    task = state.context.task
+    error = None if task is None or task.metric.name == ACCURACY.name else _mean_error(ranking)
     outlook = state.outlook.with_accuracies(measured, len(holdout), error)
     return replace(state, outlook=outlook, ranking=outlook.shown_on(ranking))
 

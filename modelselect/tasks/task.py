@@ -44,7 +44,8 @@ class Task(abc.ABC):
     def adapted(self, estimator: Estimator) -> Estimator | None:
         """The estimator that scores targets of this task by the same method and name; None if the method has none.
 
-        By default this is the estimator itself, if its `targets` say that it takes them.
+        By default this is the estimator itself, if its `targets` say that it takes them. For others, a task that does
+        not override this method gets what the task gets that `task="auto"` takes for targets of this kind.
         """
         return estimator if all(estimator.takes(kind) for kind in self.targets) else None
 

@@ -27,6 +27,7 @@ from modelselect.host.defaults import AUTO
 from modelselect.host.host import get_host
 from modelselect.host.lookup import task_of
 from modelselect.probe.probe import Probe
+from modelselect.tasks.metrics import ACCURACY
 from modelselect.tasks.objectives import Objective
 from modelselect.tasks.task import Task
 from modelselect.utils.target_kinds import CLASSES
@@ -58,7 +59,7 @@ class Verified:
     Attributes:
         accuracy: share of the held-out rows that are classified correctly, from 0 to 1. Of other tasks, their metric on
             these rows: R² of numbers, which may be below 0, or mAP of sets of labels.
-        interval: its 95% interval: Wilson's for classes, else by the bootstrap. It covers the sampling of the held-out
+        interval: its 95% interval: Wilson's of an accuracy, else by bootstrap. It covers the sampling of the held-out
             rows, not the variance of training.
         correct: number of held-out rows that are classified correctly; 0 for other tasks.
         rows: number of labelled held-out rows.
@@ -202,6 +203,7 @@ def verify(  # noqa: PLR0913 (the public way to fine-tune)
         outputs, _ = within_memory(lambda size: outputs_of(trained.network, job, held, size), trained.part, device)
     if material.is_of_classes:
         judged = _judged_classes(material, held, outputs, holdout)
+        judged |= _judged_by_another_metric(material, task, held, outputs, seed)
     else:
         judged = _judged(material, task, held, outputs, seed)
     verified = Verified(
@@ -243,6 +245,31 @@ def _judged_classes(material: _Material, held: Rows, outputs: NDArray[Any], hold
         "correct": correct,
         "class_rows": tuple(np.bincount(held.targets, minlength=len(holdout.class_names)).tolist()),
         "mistakes": tuple(zip(*(each[wrong].tolist() for each in (held.places, held.targets, named)), strict=True)),
+    }
+
+
+def _judged_by_another_metric(
+    material: _Material, task: Task, held: Rows, outputs: NDArray[Any], seed: int
+) -> dict[str, Any]:
+    """What a `Verified` says of a task of classes whose first metric is not accuracy; nothing of others.
+
+    Raises:
+        CandidateError: the metric is not defined for the held-out rows.
+    """
+    if task.metric.name == ACCURACY.name:
+        return {}
+    named = material.classes[outputs.argmax(1)]
+    found = {metric.name: metric.measure(held.targets, named) for metric in task.metrics}
+    decisive = found[task.metric.name]
+    if not math.isfinite(decisive):
+        raise CandidateError(
+            f"{task.metric.title} is {decisive} for the {len(held.places)} held-out rows; expected a number. Give more "
+            "rows."
+        )
+    return {
+        "accuracy": decisive,
+        "interval": task.metric.interval(held.targets, named, seed),
+        "metrics": {name: value for name, value in found.items() if math.isfinite(value)},
     }
 
 

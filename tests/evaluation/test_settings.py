@@ -161,8 +161,8 @@ def test_a_keyword_that_there_is_not_is_refused_with_the_nearest() -> None:
 
 
 def test_a_keyword_of_the_recipe_is_sent_to_the_recipe() -> None:
-    with pytest.raises(TypeError, match=r"'epochs'. It belongs to the recipe: fine_tuning=FineTuning\(epochs=...\)"):
-        ms.plan("no/such/dataset", "embedded:*", epochs=3)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match=r"'head_learning_rate'. It belongs to the recipe: fine_tuning=Fine"):
+        ms.plan("no/such/dataset", "embedded:*", head_learning_rate=0.1)  # type: ignore[call-arg]
 
 
 def test_integers_of_numpy_are_integers() -> None:

@@ -11,8 +11,9 @@ from modelselect.estimators.estimator import evaluate
 from modelselect.evaluation.tasks import adapted
 from modelselect.evidence.evidence import Evidence
 from modelselect.host.host import get_host
-from modelselect.host.lookup import choose_estimators, task_of
+from modelselect.host.lookup import choose_estimators, task_of, usual_task
 from modelselect.probe.probe import Probe
+from modelselect.tasks import SPEARMAN, SquaredError, Task
 
 TEXTS = [f"text {row}" for row in range(12)]
 NUMBERS = np.linspace(0, 1, 12) ** 2
@@ -53,6 +54,34 @@ def test_a_named_estimator_without_a_form_says_so_and_all_leaves_it_out() -> Non
     assert "gbc" not in [each.name for each in adapted(task, choose_estimators(host, "all"), every=True)]
     with pytest.raises(InvalidInputError, match="gbc and sfda are not defined"):
         adapted(task, choose_estimators(host, "gbc,sfda"))
+
+
+class Likeness(Task):
+    """A plugin's task of numbers, which says nothing of estimators."""
+
+    name = "likeness"
+    summary = "Numbers, judged by their order."
+    targets = ("numbers",)
+    metrics = (SPEARMAN,)
+    objective = SquaredError()
+    by_default = False
+
+
+class Strict(Likeness):
+    def adapted(self, estimator: ms.Estimator) -> ms.Estimator | None:
+        return estimator if estimator.name == "logme" else None
+
+
+def test_a_task_that_does_not_adapt_estimators_gets_those_of_the_usual_task_of_its_kind() -> None:
+    host = get_host()
+    usual, chosen = (
+        usual_task(host, Probe.of((TEXTS, NUMBERS))),
+        choose_estimators(host, "evidence,knn,logme,linear_probe"),
+    )
+    assert usual is not None
+    of_plugin, of_regression = adapted(Likeness(), chosen, usual=usual), adapted(usual, chosen)
+    assert [each.key for each in of_plugin] == [each.key for each in of_regression]
+    assert [each.name for each in adapted(Strict(), chosen, usual=usual, every=True)] == ["logme"]
 
 
 def test_nothing_is_compared_across_tasks() -> None:

@@ -169,6 +169,25 @@ def test_whatever_a_zoo_does_costs_its_own_rows(method: str, use_host: Callable[
             ms.archi2vec.embed("wild:*")
 
 
+@pytest.mark.parametrize(
+    ("metadata", "words"),
+    [
+        ({f"key{number}": number for number in range(1_001)}, "1,001 entries; at most 1,000 are allowed"),
+        ({"family": "x" * 1_000_000}, "1,000,006 characters; at most 1,000,000 are allowed"),
+        ({"labels": ["x" * 1_000] * 1_001}, "characters; at most 1,000,000 are allowed"),
+    ],
+)
+def test_a_zoo_that_floods_metadata_is_named(
+    metadata: dict[str, Any], words: str, use_host: Callable[[Host], None]
+) -> None:
+    host = Host.load()
+    host.register(_plugin_of(Wild("search", lambda: [ms.Candidate("wild", "a", metadata=metadata)])), "wild")
+    use_host(host)
+    with pytest.raises(SearchError, match=r"the metadata of wild:a has .*\(from plugin 'wild'") as refused:
+        ms.search("wild:*")
+    assert words in str(refused.value)
+
+
 def _plugin_of(zoo: ms.Zoo) -> object:
     class Plugin:
         @ms.hookimpl

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -67,6 +68,11 @@ def test_the_quality_is_the_accuracy_once_two_candidates_were_fine_tuned_and_the
     assert len(chart.dots) == 2
     assert [dot.label for dot in chart.dots if dot.star] == ["model-00"]
     assert dict(cost_charts(board_of(5)))["parameters"].y.label == "score"
+
+
+def test_the_quality_is_called_as_the_metric_of_the_task() -> None:
+    board = replace(evil_board(), provenance={"task": {"metric_title": "mAP"}})
+    assert dict(cost_charts(board))["parameters"].y.label == "mAP, fine-tuned"
 
 
 @pytest.mark.parametrize("count", [2, 3, 12, 60])

@@ -193,6 +193,17 @@ def test_the_proxy_of_the_caller_wins_over_that_of_a_row(tmp_path: Path) -> None
     assert found.points["own"] == found.points["default"]
 
 
+@pytest.mark.parametrize(
+    ("proxy", "words"),
+    [("embedded:plain.leters", "names 0 candidates"), ("embeded:plain.letters", "embedded"), ("plain", "zoo:name")],
+)
+def test_a_proxy_that_does_not_exist_is_refused_by_its_name(proxy: str, words: str, tmp_path: Path) -> None:
+    protocol = replace(own_protocol(tmp_path), methods=(Method("own", "rsa"),), published=(), measures=("kendall",))
+    with pytest.raises(InvalidInputError, match=words) as refused:
+        ms.reproduce(protocol, proxy=proxy, cache_dir=tmp_path / "store", device="cpu", progress=False)
+    assert "downloaded" not in str(refused.value)
+
+
 def test_without_download_no_proxy_is_loaded_that_is_not_here(tmp_path: Path) -> None:
     away = "timm:vit_base_patch14_dinov2.lvd142m"
     methods = (Method("here", "rsa", proxy="embedded:plain.letters"), Method("away", "rsa", proxy=away))

@@ -19,7 +19,7 @@ from modelselect.candidates.modules import weights_digest
 from modelselect.errors import CandidateError, DatasetError
 from modelselect.extraction.inputs import InputCache
 from modelselect.host.host import get_host
-from modelselect.tasks.metrics import SPEARMAN
+from modelselect.tasks.metrics import ACCURACY, SPEARMAN, Metric
 from modelselect.tasks.objectives import CrossEntropy
 from modelselect.verification import FineTuning, verify, wilson_interval
 from modelselect.verification.verifier import _validation_split, training_seconds
@@ -204,3 +204,23 @@ def test_a_metric_that_is_not_defined_says_whether_targets_or_predictions_do_not
         verify(backbone(dead), made, made, QUICK, task=task)
     with pytest.raises(CandidateError, match=r"the targets of the 40 held-out rows do not differ\. Give"):
         verify(backbone(dead), made, replace(made, labels=np.ones((40, 1))), QUICK, task=task)
+
+
+def mean_recall(targets: np.ndarray, predictions: np.ndarray) -> float:
+    return float(np.mean([(predictions[targets == label] == label).mean() for label in np.unique(targets)]))
+
+
+def test_classes_are_judged_by_the_metric_of_the_task() -> None:
+    task = copy.copy(get_host().tasks["classification"])
+    task.metrics = (Metric("mean_recall", "mean recall", mean_recall), ACCURACY)
+    training, held = overlapping(30), overlapping(40, seed=1)
+    kept = np.flatnonzero((held.labels > 0) | (np.arange(len(held.labels)) % 5 == 0))  # the first class is rare
+    held = replace(held, inputs=held.inputs[kept], labels=held.labels[kept])
+    result, by_accuracy = (verify(backbone(), training, held, QUICK, task=each) for each in (task, None))
+    wrong = np.bincount([target for _, target, _ in result.mistakes], minlength=len(result.class_rows))
+    of_mistakes = np.mean(1 - wrong / np.array(result.class_rows))
+    assert result.accuracy == pytest.approx(of_mistakes)
+    assert result.accuracy != by_accuracy.accuracy
+    assert by_accuracy.metrics == {}
+    assert result.metrics == {"mean_recall": result.accuracy, "accuracy": pytest.approx(by_accuracy.accuracy)}
+    assert result.interval[0] < result.accuracy < result.interval[1]
