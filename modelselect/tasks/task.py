@@ -41,6 +41,11 @@ class Task(abc.ABC):
         """The metric that orders candidates."""
         return self.metrics[0]
 
+    @property
+    def variants(self) -> tuple[Task, ...]:
+        """The tasks that `of_rows` may give: by default this one alone."""
+        return (self,)
+
     def adapted(self, estimator: Estimator) -> Estimator | None:
         """The estimator that scores targets of this task by the same method and name; None if the method has none.
 
