@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import math
 import pickle
+import wave
 from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from modelselect.probe.probe import Probe
+from modelselect.probe.rows import AUDIO
 from modelselect.tasks.metrics import Metric
 from modelselect.tasks.objectives import Objective
 from modelselect.tasks.task import Task
@@ -65,8 +68,19 @@ def example_targets(kind: str) -> NDArray[np.float64] | NDArray[np.int64]:
 
 
 def _of_kind(task: Task, kind: str) -> Task:
-    texts = [("a text", f"another text {row}") for row in range(ROWS)]
-    return task.of_rows(Probe.of((texts, example_targets(kind)), targets=kind))
+    rows = [_tone(row) if task.modality == AUDIO else ("a text", f"another text {row}") for row in range(ROWS)]
+    return task.of_rows(Probe.of((rows, example_targets(kind)), targets=kind))
+
+
+def _tone(row: int) -> bytes:
+    """A WAV file of a tenth of a second, another one for each row."""
+    content = io.BytesIO()
+    with wave.open(content, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(8000)
+        file.writeframes((8000 * np.sin(np.arange(800) * (row + 1) / 20)).astype("<i2").tobytes())
+    return content.getvalue()
 
 
 def _summary_is_a_sentence(task: Task) -> None:

@@ -10,7 +10,7 @@ from modelselect.host.host import get_host
 from modelselect.tasks import MEAN_ABSOLUTE_ERROR, R2, Objective, SquaredError, Task
 
 
-@pytest.mark.parametrize("name", ["classification", "regression", "multi-label", "text-pair"])
+@pytest.mark.parametrize("name", ["classification", "regression", "multi-label", "text-pair", "audio-classification"])
 def test_shipped_tasks_keep_their_promises(name: str) -> None:
     ms.testing.check_task(get_host().task(name))
 
