@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING, Any
 from modelselect.candidates.backbone import Preprocessing
 from modelselect.errors import CandidateError, InvalidInputError
 from modelselect.utils.code import tensor_bytes
+from modelselect.utils.waveforms import Waveform, resampled
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
+    from numpy.typing import NDArray
     from PIL.Image import Image
 
 
@@ -212,6 +215,52 @@ class TextPreprocessing:
         return batch[:, :longest].long()
 
 
+@dataclass(frozen=True)
+class SoundPreprocessing:
+    """What a feature extractor makes of a waveform at its own rate.
+
+    Waveforms are kept in their own length: `prepare` gives rows of equal length with NaN after the end of a sound, and
+    readers cut it off. Spectrograms have one size.
+
+    Attributes:
+        extract: (T,) samples -> (T,) normalised samples, or a spectrogram of fixed size.
+        rate: samples per second that it takes; other sounds are resampled.
+        length: samples of a sound that are read, at most: its first ones.
+        key: see `Preprocessing`.
+    """
+
+    extract: Callable[[NDArray[np.float32]], NDArray[np.float32]]
+    rate: int
+    length: int
+    key: str
+
+    def prepare(self, item: Any) -> torch.Tensor:
+        """(length,) float32 with NaN after the end, or the spectrogram, from a `Waveform`."""
+        import torch
+
+        if not isinstance(item, Waveform):
+            raise CandidateError(
+                f"the candidate takes sounds, but the probe's rows are {_kind(item)}. Give a folder of class folders "
+                "with WAV files, or (paths, labels)."
+            )
+        made = torch.from_numpy(self.extract(resampled(item, self.rate)[: self.length]))
+        if made.dim() != 1:
+            return made.contiguous()
+        row = torch.full((self.length,), torch.nan)
+        row[: len(made)] = made
+        return row
+
+    def finish(self, batch: torch.Tensor) -> torch.Tensor:
+        return batch
+
+    def examples(self) -> list[Waveform]:
+        """Two sounds of noise, of different length: enough to see how the module treats its inputs."""
+        import numpy as np
+
+        rng = np.random.default_rng(0)
+        return [Waveform(rng.normal(0, 0.1, self.rate // part).astype(np.float32), self.rate) for part in (1, 2)]
+
+
 def _valid(text: str) -> str:
     """The text in valid UTF-8: half a surrogate pair is not."""
     return text.encode("utf-8", "replace").decode()
@@ -244,10 +293,11 @@ def as_preprocessing(
 
 
 def example_batch(preprocessing: Preprocessing) -> torch.Tensor:
-    """Two images of noise as the module takes them: enough to see how the module treats its inputs."""
+    """Two images or sounds of noise as the module takes them: enough to see how the module treats its inputs."""
     import torch
 
-    return preprocessing.finish(torch.stack([preprocessing.prepare(image) for image in noise_images()]))
+    rows = preprocessing.examples() if isinstance(preprocessing, SoundPreprocessing) else noise_images()
+    return preprocessing.finish(torch.stack([preprocessing.prepare(row) for row in rows]))
 
 
 def _kind(item: Any) -> str:

@@ -64,6 +64,13 @@ class Zoo(abc.ABC):
         """
         return candidate
 
+    def for_task(self, pattern: str, task: str, modality: str) -> str:
+        """The pattern, narrowed to candidates that are for a task and a modality. By default the pattern itself.
+
+        Only for queries that leave the task open, in zoos that know what their candidates are for.
+        """
+        return pattern
+
     def plain_names(self) -> Mapping[str, str]:
         """By plain name, such as `resnet50`, the pattern that it means here; users then need not name the zoo.
 

@@ -17,6 +17,8 @@ from modelselect.cli.terminal import (
     print_table,
     text_of,
 )
+from modelselect.tasks.metrics import Metric
+from modelselect.tasks.task import Task
 from modelselect.utils.text import in_bytes, listed, printable
 
 if TYPE_CHECKING:
@@ -97,7 +99,7 @@ def tasks(as_json: JsonFlag = False) -> None:
         {
             "name": task.name,
             "targets": list(task.targets),
-            "metrics": [metric.name for metric in task.metrics],
+            "metrics": [metric.name for metric in _metrics(task)],
             "summary": task.summary,
             "by_default": task.by_default,
             "plugin": host.owner("tasks", task.name).owner,
@@ -108,9 +110,15 @@ def tasks(as_json: JsonFlag = False) -> None:
         print_json(listed)
         return
     rows = [
-        [t.name, " or ".join(t.targets), ", ".join(m.title for m in t.metrics), t.summary] for t in host.tasks.values()
+        [t.name, " or ".join(t.targets), ", ".join(m.title for m in _metrics(t)), t.summary]
+        for t in host.tasks.values()
     ]
     print_table(["task", "labels", "judged by", "what it predicts"], rows, optional=1)
+
+
+def _metrics(task: Task) -> list[Metric]:
+    """The metrics of all variants of a task, each once."""
+    return list(dict.fromkeys(metric for variant in task.variants for metric in variant.metrics))
 
 
 def plugins(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,9 @@ from modelselect.host.host import get_host
 from modelselect.host.lookup import POOL_VARIABLE, default_candidates, expressions_in, search
 from modelselect.probe.probe import Probe
 from modelselect.utils.text import listed
+
+_QUERY = re.compile(r"[A-Za-z][A-Za-z0-9_-]*:\?")
+"""How an expression begins that is a query, such as `hub:?library=timm`."""
 
 
 @dataclass(frozen=True)
@@ -117,10 +121,11 @@ def _nothing_offered(origin: str, left_out: Mapping[str, list[str]], reach: Mapp
 
 
 def candidates_of(
-    given: Any, probe: Probe
+    given: Any, probe: Probe, task: str
 ) -> tuple[list[Candidate], dict[str, ModuleZoo], dict[str, ScoringResult | Failure]]:
     """The candidates in the order given, each once; the zoo of bare modules, if there are any; failed searches.
 
+    A query that leaves the task open, such as `hub:?library=timm`, is narrowed to the run's.
     An expression whose zoo failed is a candidate of that name in the pool, and its failure is in the last value.
     """
     if isinstance(given, set | frozenset):  # their order changes from run to run
@@ -134,7 +139,7 @@ def candidates_of(
     for item in items:
         if isinstance(item, str):
             try:
-                found = search(item)
+                found = search(_for_task(item, probe, task))
             except SearchError as error:
                 expression = Expression.parse(item)
                 found = [Candidate(expression.zoo, expression.pattern)]
@@ -158,6 +163,18 @@ def candidates_of(
     if not pool:
         raise ExpressionError("no candidate matched: candidates is empty; give at least one, such as 'embedded:*'")
     return list(pool.values()), own_zoos, unsearched
+
+
+def _for_task(text: str, probe: Probe, task: str) -> str:
+    """A query that leaves the task open, narrowed to the run's; any other expression as it is."""
+    if _QUERY.match(text) is None:
+        return text
+    expression = Expression.parse(text)
+    zoo = get_host().zoos.get(expression.zoo)
+    if zoo is None:
+        return text
+    whole = expression.pattern
+    return f"{expression.zoo}:{asked(lambda: zoo.for_task(whole, task, probe.modality), str, whole)}"
 
 
 def _as_it_reads(candidate: Candidate, probe: Probe) -> Candidate:

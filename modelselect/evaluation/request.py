@@ -122,7 +122,7 @@ class Request:
         if candidates is None:
             pool, offer = offered(probe)
         else:
-            pool, own_zoos, unsearched = candidates_of(candidates, probe)
+            pool, own_zoos, unsearched = candidates_of(candidates, probe, task.name)
         if settings.layers is not None:
             pool = [each for found in pool for each in _at_layers(found, settings.layers, {*own_zoos, *unsearched})]
         return cls(

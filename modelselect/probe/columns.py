@@ -118,9 +118,16 @@ def kind(feature: Any) -> str:
 
 
 def is_image(feature: Any) -> bool:
+    """True for a column of image files or sound files."""
     import datasets
 
-    return isinstance(feature, datasets.Image)
+    return isinstance(feature, datasets.Image | datasets.Audio)
+
+
+def is_sound(feature: Any) -> bool:
+    import datasets
+
+    return isinstance(feature, datasets.Audio)
 
 
 def is_text(feature: Any) -> bool:

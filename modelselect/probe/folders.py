@@ -16,7 +16,7 @@ from modelselect.errors import DatasetError
 from modelselect.probe.images import UnreadableError
 from modelselect.probe.labels import Labels, in_utf8
 from modelselect.probe.listing import Listings, by_suffix, count, lies_in, some
-from modelselect.probe.rows import IMAGE, Rows
+from modelselect.probe.rows import AUDIO, Rows
 from modelselect.probe.splits import (
     TEST,
     TRAIN,
@@ -46,14 +46,21 @@ def open_folder(
     Raises:
         DatasetError: the folder holds no class folders, or can be read in two ways.
     """
-    listings = Listings() if listings is None else listings
+    listings = listings_for(folder) if listings is None else listings
     tree = read_tree(os.path.realpath(folder), split, listings)
     return {name: partial(FolderRows, tree, name, listings) for name in sorted(tree.splits)}
 
 
+def listings_for(folder: Path) -> Listings:
+    """Listings of images; of sounds, if the folder holds sounds and no image."""
+    images, path = Listings(), os.path.realpath(folder)
+    sounds = Listings(AUDIO)
+    return sounds if not images.holds_images(path) and sounds.holds_images(path) else images
+
+
 def refuse_test_folder(folder: Path) -> None:
     """Raises for a folder that is the test split of the folder above it, or the only folder in that split."""
-    path, listings = os.path.realpath(folder), Listings()
+    path, listings = os.path.realpath(folder), listings_for(folder)
     while kind_of_known_split(name := os.path.basename(path)) == TEST or is_container(name):
         parent = os.path.dirname(path)
         kinds = kinds_of_folders(listings[parent].folders)
@@ -96,7 +103,7 @@ class FolderRows(Rows):
         numbers = {name: number for number, name in enumerate(dict.fromkeys(shown.values()))}
         of_rows = [numbers[shown[name]] for name in names if name in shown]
         indices = np.repeat(of_rows, [count for count in counts if count]).astype(np.int64)
-        super().__init__(IMAGE, Labels(indices, tuple(numbers), tuple(numbers)))
+        super().__init__(listings.modality, Labels(indices, tuple(numbers), tuple(numbers)))
         self._root, self._files, self._tests = tree.root, files, walk.tests
         self.skipped = tuple(sorted(walk.refused.items()))
         self.notes = {"path": tree.root, "layout": tree.layout}

@@ -17,6 +17,7 @@ from modelselect.probe.columns import (
     Label,
     in_order,
     is_image,
+    is_sound,
     is_whole,
     kind,
     sample_of,
@@ -25,7 +26,8 @@ from modelselect.probe.columns import (
 from modelselect.probe.images import SIGNATURES, Reading, UnreadableError
 from modelselect.probe.labels import GivenLabels
 from modelselect.probe.paths import Origin, may_be_paths, name_of_path_row, origin_of_paths
-from modelselect.probe.rows import IMAGE, TEXT, Rows
+from modelselect.probe.rows import AUDIO, IMAGE, TEXT, Rows
+from modelselect.probe.sounds import are_sounds
 from modelselect.probe.splits import WHOLE
 from modelselect.probe.texts import blank_remark
 
@@ -78,7 +80,11 @@ class HuggingFaceRows(Rows):
         if self._origin is None and not is_image(dataset.features[first]) and len(columns.inputs) == 1:
             chosen = input is not None or first.lower() in TEXT_NAMES
             _refuse_what_is_no_text(sample_of(dataset, first), first, of_numbers, chosen=chosen)
-        super().__init__(TEXT if self._origin is None else IMAGE, _labels(dataset, columns.label))
+        feature = dataset.features[first]
+        of_sounds = is_sound(feature) or (not is_image(feature) and are_sounds(sample_of(dataset, first)))
+        super().__init__(
+            TEXT if self._origin is None else AUDIO if of_sounds else IMAGE, _labels(dataset, columns.label)
+        )
         self.remarks = columns.remarks
         if self._origin is not None and not set(self._origin.folders) <= set(origin.folders):
             place = os.path.relpath(self._origin.folders[0], origin.searched[0])
@@ -88,7 +94,9 @@ class HuggingFaceRows(Rows):
         dataset = dataset.with_format(None).select_columns(list(columns.inputs))
         if self.modality == IMAGE:
             self.reading = Reading(upright=True)
-        if is_image(feature := dataset.features[first]):
+        if is_sound(feature := dataset.features[first]):
+            dataset = dataset.cast_column(first, datasets.Audio(decode=False))
+        elif is_image(feature):
             self.reading = Reading(upright=True, mode=feature.mode)
             dataset = dataset.cast_column(first, datasets.Image(decode=False))
         self._dataset, self._columns = dataset, columns.inputs

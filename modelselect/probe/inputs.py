@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelselect.errors import InvalidInputError
-from modelselect.probe import images
+from modelselect.probe import images, sounds
 from modelselect.probe.images import Reading, UnreadableError, has_image_suffix
 from modelselect.probe.labels import in_utf8
 from modelselect.probe.memory import channels_first, modality_of
 from modelselect.probe.paths import Origin
-from modelselect.probe.rows import ARRAY, IMAGE, TEXT
+from modelselect.probe.rows import ARRAY, AUDIO, IMAGE, TEXT
+from modelselect.probe.sounds import has_sound_suffix
 from modelselect.utils.containers import array_of_tensor, is_tensor, opened
 
 _CHANNELS = (1, 3, 4)
@@ -25,6 +26,7 @@ _EXPECTED = {
     IMAGE: "a path of an image file or of a folder, a PIL image, a uint8 array (H, W, 3) or (N, H, W, 3), or a list of "
     "these",
     TEXT: "a text, a pair of texts as a tuple, or a list of these",
+    AUDIO: "a path of a sound file or of a folder, the bytes of a file, or a list of these",
     ARRAY: "an array (N, ...) of numbers, or a list of arrays",
 }
 
@@ -35,10 +37,12 @@ class Input(NamedTuple):
     Attributes:
         name: the path of a file, a text itself, or the place in the list.
         value: a path, the bytes of a file, a PIL image, an array, a text or a pair of texts; None if it is missing.
+        modality: of the content of a file, `image` or `audio`.
     """
 
     name: str
     value: Any
+    modality: str = IMAGE
 
     def read(self, reading: Reading) -> Any:
         """The decoded input: a PIL image in RGB, a text, a pair of texts or an array.
@@ -52,6 +56,8 @@ class Input(NamedTuple):
             raise UnreadableError("missing")
         if isinstance(value, Path):
             value = Origin().read(str(value))
+        if self.modality == AUDIO:
+            return sounds.decode(value)
         if isinstance(value, (str, tuple)) or (isinstance(value, np.ndarray) and modality_of(value) != IMAGE):
             return value
         if isinstance(value, np.ndarray) and channels_first(value):
@@ -110,9 +116,12 @@ def _inputs(value: Any, place: int, modality: str) -> list[Input]:
         return [Input(name, None)]
     if isinstance(value, Mapping) and {"bytes", "path"} >= value.keys():  # how `datasets` describes a file
         value = value["path"] if value.get("bytes") is None else value["bytes"]
-    if modality == IMAGE and isinstance(value, (str, os.PathLike)):
+    if modality in (IMAGE, AUDIO) and isinstance(value, (str, os.PathLike)):
         path = Path(value).expanduser()
-        return [Input(in_utf8(str(each)), each) for each in (_images_in(path) if path.is_dir() else [path])]
+        files = _files_in(path, modality) if path.is_dir() else [path]
+        return [Input(in_utf8(str(each)), each, modality) for each in files]
+    if modality == AUDIO and isinstance(value, (bytes, bytearray)):
+        return [Input(name, bytes(value), modality)]
     if modality == IMAGE and isinstance(value, (bytes, bytearray)):
         return [Input(name, bytes(value))]
     if modality == TEXT and isinstance(value, str):
@@ -140,19 +149,19 @@ def _may_be_text(value: Any) -> bool:
     return value is None or isinstance(value, str)
 
 
-def _images_in(folder: Path) -> list[Path]:
-    """The image files in a folder and the folders in it, without hidden ones.
+def _files_in(folder: Path, modality: str) -> list[Path]:
+    """The image files, or the sound files, in a folder and the folders in it, without hidden ones.
 
     Raises:
         InvalidInputError: there are none.
     """
-    found = []
+    found, fits = [], has_sound_suffix if modality == AUDIO else has_image_suffix
     for inside, names, files in os.walk(folder):
         names[:] = sorted(name for name in names if not name.startswith((".", "__MACOSX")))
-        found += [Path(inside, file) for file in sorted(files) if has_image_suffix(file) and not file.startswith(".")]
+        found += [Path(inside, file) for file in sorted(files) if fits(file) and not file.startswith(".")]
     if not found:
         raise InvalidInputError(
-            f"the folder {str(folder)!r} holds no image file; expected files such as .jpg or .png, in it or in folders "
-            "in it"
+            f"the folder {str(folder)!r} holds no {'sound' if modality == AUDIO else 'image'} file; expected files "
+            f"such as {'.wav' if modality == AUDIO else '.jpg or .png'}, in it or in folders in it"
         )
     return found

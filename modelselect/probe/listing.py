@@ -6,11 +6,12 @@ import os
 import re
 import stat
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from modelselect.probe.images import has_image_suffix
 from modelselect.probe.labels import in_utf8
+from modelselect.probe.sounds import has_sound_suffix
 
 _HELPER_FOLDERS = re.compile(
     r"@eadir|@recycle|@recently-snapshot|@tmp|#recycle|#snapshot|\$recycle\.bin|recycler|system volume information|"
@@ -50,15 +51,21 @@ class Listing:
 
 
 class Listings:
-    """Folders that were listed already: each is listed once."""
+    """Folders that were listed already: each is listed once.
 
-    def __init__(self) -> None:
+    Args:
+        modality: of the rows: with `audio`, sound files take the place of images.
+    """
+
+    def __init__(self, modality: str = "image") -> None:
+        self.modality = modality
+        self._is_row = has_sound_suffix if modality == "audio" else has_image_suffix
         self._known: dict[str, Listing] = {}
         self._images: dict[str, bool] = {}
 
     def __getitem__(self, path: str) -> Listing:
         if path not in self._known:
-            self._known[path] = _list_folder(path)
+            self._known[path] = _list_folder(path, self._is_row)
         return self._known[path]
 
     def holds_images(self, path: str, seen: frozenset[str] = frozenset()) -> bool:
@@ -87,12 +94,12 @@ class Listings:
         return self.holds_images(inside, seen)
 
 
-def _list_folder(path: str) -> Listing:
+def _list_folder(path: str, is_row: Callable[[str], bool]) -> Listing:
     found = Listing()
     try:
         with os.scandir(path) as entries:
             for entry in entries:
-                _sort_in(entry, found)
+                _sort_in(entry, found, is_row)
     except OSError as error:
         return Listing(error=error.strerror or type(error).__name__)
     for names in (found.images, found.folders, found.broken, found.hidden):
@@ -100,7 +107,7 @@ def _list_folder(path: str) -> Listing:
     return found
 
 
-def _sort_in(entry: os.DirEntry[str], found: Listing) -> None:
+def _sort_in(entry: os.DirEntry[str], found: Listing, is_row: Callable[[str], bool]) -> None:
     name = entry.name
     is_link = entry.is_symlink()
     try:
@@ -113,7 +120,7 @@ def _sort_in(entry: os.DirEntry[str], found: Listing) -> None:
         if _HELPER_FOLDERS.fullmatch(name):
             return
         names = found.hidden if name.startswith(".") else found.folders
-    elif (kind := _kind_of_file(name, entry.is_file() if mode is None else stat.S_ISREG(mode))) is None:
+    elif (kind := _kind_of_file(name, entry.is_file() if mode is None else stat.S_ISREG(mode), is_row)) is None:
         return
     elif kind != "image":
         found.others[kind] += 1
@@ -125,9 +132,9 @@ def _sort_in(entry: os.DirEntry[str], found: Listing) -> None:
         found.links.add(name)
 
 
-def _kind_of_file(name: str, is_file: bool) -> str | None:
-    """`"image"`, the suffix of any other file, or None for helpers."""
-    if has_image_suffix(name) and is_file and not name.startswith("."):
+def _kind_of_file(name: str, is_file: bool, is_row: Callable[[str], bool]) -> str | None:
+    """`"image"` (or a sound, where these are the rows), the suffix of any other file, or None for helpers."""
+    if is_row(name) and is_file and not name.startswith("."):
         return "image"
     if _HELPER_FILES.fullmatch(name):
         return None

@@ -14,7 +14,8 @@ from modelselect.errors import DatasetError
 from modelselect.probe.images import SIGNATURES, UnreadableError, is_16_bit
 from modelselect.probe.labels import GivenLabels, Labels
 from modelselect.probe.paths import SAMPLE, Origin, name_of_path_row, origin_of_paths
-from modelselect.probe.rows import ARRAY, IMAGE, TEXT, Rows
+from modelselect.probe.rows import ARRAY, AUDIO, IMAGE, TEXT, Rows
+from modelselect.probe.sounds import are_sounds
 from modelselect.probe.texts import PAIRS_REMARK, are_pairs, blank_texts
 from modelselect.utils.containers import array_of_tensor, columns_of, is_a, is_tensor, opened
 
@@ -53,7 +54,8 @@ class MemoryRows(Rows):
             _check_values(values)
             modality = modality_of(values[0]) if len(values) else ARRAY
         else:
-            modality = IMAGE if self._open is not None else _common_modality(values)
+            of_files = AUDIO if are_sounds(values[:SAMPLE]) else IMAGE
+            modality = of_files if self._open is not None else _common_modality(values)
         self._inputs = values
         n_rows = len(values)
         super().__init__(modality, Labels.none(n_rows) if labels is None else GivenLabels(labels, n_rows, "labels"))

@@ -12,6 +12,7 @@ from typing import Any
 from modelselect.errors import DatasetError
 from modelselect.probe.images import UnreadableError, has_image_suffix
 from modelselect.probe.labels import in_utf8
+from modelselect.probe.sounds import has_sound_suffix
 from modelselect.probe.splits import TEST, kind_of_split
 
 SAMPLE = 128
@@ -206,13 +207,14 @@ def _folders_in(folder: str) -> Iterator[str]:
 
 
 def _names_image(text: str) -> bool:
-    """True if a path, or an address on the web, ends like the name of an image file."""
-    return has_image_suffix(text.split("?")[0] if "://" in text else text)
+    """True if a path, or an address on the web, ends like the name of an image or a sound file."""
+    name = text.split("?")[0] if "://" in text else text
+    return has_image_suffix(name) or has_sound_suffix(name)
 
 
 def _is_path(text: str) -> bool:
     is_address = "://" in text and _ADDRESS.match(text)
-    return len(text) <= _LONGEST and "\n" not in text and not is_address and has_image_suffix(text)
+    return len(text) <= _LONGEST and "\n" not in text and not is_address and _names_image(text)
 
 
 def _readable(origin: Origin, path: str) -> bool:

@@ -13,14 +13,14 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 import numpy as np
 
 from modelselect.errors import DatasetError
-from modelselect.probe import images
+from modelselect.probe import images, sounds
 from modelselect.probe.images import Reading
 from modelselect.probe.labels import GivenLabels, Labels
 from modelselect.probe.targets import Targets, read_targets
 from modelselect.utils.system import usable_cores
 from modelselect.utils.target_kinds import CLASSES
 
-IMAGE, TEXT, ARRAY = "image", "text", "array"
+IMAGE, TEXT, ARRAY, AUDIO = "image", "text", "array", "audio"
 
 _LOOKED_AT, _ENOUGH = (256, 1024, 4096, 16384), 128
 """Numbers of rows in which the range of deep grey is looked for, until that many of them are deep grey."""
@@ -70,8 +70,8 @@ class Rows(abc.ABC):
 
     @abc.abstractmethod
     def raw(self, row: int) -> Any:
-        """The input as it is stored: the bytes of an image file, a PIL image, an array (pixels or numbers), a text, or
-        a pair of texts.
+        """The input as it is stored: the bytes of an image file or a sound file, a PIL image, an array (pixels or
+        numbers), a text, or a pair of texts.
 
         Raises:
             UnreadableError: the row cannot be read. (Any other exception counts as the same.)
@@ -117,8 +117,10 @@ class Rows(abc.ABC):
         self.reading = replace(self.reading, max_pixels=training.reading.max_pixels)
 
     def item(self, row: int) -> Any:
-        """The decoded input: a PIL image in RGB, a string, a tuple of two strings, or a copy of an array."""
+        """The decoded input: a PIL image in RGB, a string, a tuple of two strings, a copy of an array, a `Waveform`."""
         raw = self.raw(row)
+        if self.modality == AUDIO:
+            return sounds.decode(raw)
         if not self._is_image(raw):
             return raw.copy() if isinstance(raw, np.ndarray) else raw
         return images.decode(raw, self._reading_of(raw))
@@ -135,7 +137,9 @@ class Rows(abc.ABC):
         return self._each(self._digest, list(rows))
 
     def _is_image(self, raw: Any) -> bool:
-        return not isinstance(raw, (str, tuple)) and (self.modality == IMAGE or not isinstance(raw, np.ndarray))
+        if self.modality == AUDIO or isinstance(raw, (str, tuple)):
+            return False
+        return self.modality == IMAGE or not isinstance(raw, np.ndarray)
 
     def _reading_of(self, raw: Any) -> Reading:
         """The reading with the white of deep grey, which is looked for when the first such row is met."""
@@ -204,6 +208,8 @@ class Rows(abc.ABC):
     def _check(self, row: int) -> Check:
         try:
             raw = self.raw(row)
+            if self.modality == AUDIO:
+                sounds.decode(raw)
             if not self._is_image(raw):
                 return Check(_digest(raw, ""), None)
             verified = images.verify(raw, self._reading_of(raw))

@@ -11,10 +11,9 @@ from typing import Any
 
 from modelselect.errors import DatasetError
 from modelselect.probe.columns import Label
-from modelselect.probe.folders import open_folder, refuse_test_folder
+from modelselect.probe.folders import listings_for, open_folder, refuse_test_folder
 from modelselect.probe.frames import frame_dataset
 from modelselect.probe.huggingface import HuggingFaceRows, hub_id, is_saved, open_hub, open_saved
-from modelselect.probe.listing import Listings
 from modelselect.probe.memory import MemoryRows
 from modelselect.probe.named import PREFIX, find_dataset
 from modelselect.probe.rows import Rows
@@ -158,7 +157,7 @@ def _open_folder(path: Path, split: str | None, *, input: Input, label: Label) -
                 "VOC. Leave out input= (--input)."
             )
         return open_voc(path, label)
-    listings = Listings()
+    listings = listings_for(path)
     if not has_class_folders(path, listings):
         tables = open_tables(path, input=input, label=label)
         return open_folder(path, split, listings) if tables is None else tables

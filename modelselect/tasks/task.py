@@ -26,6 +26,7 @@ class Task(abc.ABC):
         targets: the kinds of targets that it takes, of `modelselect.utils.target_kinds.TARGET_KINDS`.
         metrics: by which fine-tuned candidates are judged; the first one orders them, and higher is better.
         objective: what fine-tuning minimises. The head is linear.
+        modality: of the rows that it takes, such as `audio`; None for any.
         by_default: whether `task="auto"` takes the task for rows that suit it.
     """
 
@@ -34,12 +35,18 @@ class Task(abc.ABC):
     targets: ClassVar[tuple[str, ...]]
     metrics: ClassVar[tuple[Metric, ...]]
     objective: ClassVar[Objective]
+    modality: ClassVar[str | None] = None
     by_default: ClassVar[bool] = True
 
     @property
     def metric(self) -> Metric:
         """The metric that orders candidates."""
         return self.metrics[0]
+
+    @property
+    def variants(self) -> tuple[Task, ...]:
+        """The tasks that `of_rows` may give: by default this one alone."""
+        return (self,)
 
     def adapted(self, estimator: Estimator) -> Estimator | None:
         """The estimator that scores targets of this task by the same method and name; None if the method has none.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import math
 import pickle
+import wave
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelselect.probe.probe import Probe
+from modelselect.probe.rows import AUDIO
 from modelselect.tasks.metrics import RESAMPLES, Metric
 from modelselect.tasks.objectives import Objective
 from modelselect.tasks.task import Task
@@ -78,8 +81,8 @@ def _examples(task: Task, data: Any) -> list[_Example]:
     if data is not None:
         probe = Probe.of(data, targets=task.targets[0] if len(task.targets) == 1 else None)
         return [_example(task, probe)]
-    texts = [("a text", f"another text {row}") for row in range(ROWS)]
-    return [_example(task, Probe.of((texts, example_targets(kind)), targets=kind)) for kind in task.targets]
+    rows = [_tone(row) if task.modality == AUDIO else ("a text", f"another text {row}") for row in range(ROWS)]
+    return [_example(task, Probe.of((rows, example_targets(kind)), targets=kind)) for kind in task.targets]
 
 
 def _example(task: Task, probe: Probe) -> _Example:
@@ -93,6 +96,17 @@ def example_targets(kind: str) -> NDArray[np.float64] | NDArray[np.int64]:
     if kind == CLASSES:
         return rng.permutation(np.arange(ROWS) % 3)
     return rng.normal(size=(ROWS, 2)) if kind == NUMBERS else rng.integers(0, 2, (ROWS, 3)).astype(np.float64)
+
+
+def _tone(row: int) -> bytes:
+    """A WAV file of a tenth of a second, another one for each row."""
+    content = io.BytesIO()
+    with wave.open(content, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(8000)
+        file.writeframes((8000 * np.sin(np.arange(800) * (row + 1) / 20)).astype("<i2").tobytes())
+    return content.getvalue()
 
 
 def _summary_is_a_sentence(task: Task) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Self
 from modelselect.errors import CandidateError
 from modelselect.probe.images import Reading
 from modelselect.probe.probe import Probe
-from modelselect.probe.rows import ARRAY, IMAGE, TEXT
+from modelselect.probe.rows import ARRAY, AUDIO, IMAGE, TEXT
 from modelselect.utils.target_kinds import CLASSES, TARGET_KINDS
 
 Label = str | int | bool
@@ -61,7 +61,7 @@ class Signature:
         labels, modality, reading = (given.get(key) for key in ("labels", "modality", "reading"))
         if not isinstance(labels, list | tuple) or not all(isinstance(label, str | int) for label in labels):
             return None
-        if modality not in (IMAGE, TEXT, ARRAY) or not isinstance(reading, Mapping):
+        if modality not in (IMAGE, TEXT, ARRAY, AUDIO) or not isinstance(reading, Mapping):
             return None
         mode, white = reading.get("mode"), reading.get("white")
         kind = given.get("targets", CLASSES)

@@ -146,3 +146,9 @@ def test_one_estimator_is_shown_in_detail(capsys: pytest.CaptureFixture[str]) ->
     code, _, err = run(capsys, "estimators", "logm")
     assert code == app.EXIT_BAD_USAGE
     assert "Did you mean 'logme'" in err
+
+
+def test_tasks_lists_the_metrics_of_pairs_with_numbers(capsys: pytest.CaptureFixture[str]) -> None:
+    listed = {task["name"]: task for task in json.loads(run(capsys, "tasks", "--json")[1])}
+    assert listed["text-pair"]["metrics"] == ["accuracy", "r2", "mean_absolute_error", "spearman"]
+    assert listed["regression"]["metrics"] == ["r2", "mean_absolute_error", "spearman"]

@@ -33,6 +33,10 @@ class TextPair(Task):
     objective = CrossEntropy()
     by_default = False
 
+    @property
+    def variants(self) -> tuple[Task, ...]:
+        return PairClassification(), PairRegression()
+
     def of_rows(self, probe: Probe) -> Task:
         super().of_rows(probe)
         if not probe.holds_pairs:

@@ -99,6 +99,17 @@ tags."""
 
 _IMAGE_TASKS = ("image-classification", "image-feature-extraction", "zero-shot-image-classification")
 _TEXT_TASKS = ("fill-mask", "sentence-similarity", "text-classification", "token-classification")
+_TAGS_BY_MODALITY = {"image": _IMAGE_TASKS, "text": (*_TEXT_TASKS, "feature-extraction")}
+
+TAGS = {
+    "audio-classification": ("audio-classification", "automatic-speech-recognition", "feature-extraction"),
+    "detection": ("object-detection", *_IMAGE_TASKS),
+    "retrieval": ("sentence-similarity", "feature-extraction", "fill-mask"),
+    "segmentation": ("image-segmentation", *_IMAGE_TASKS),
+    "text-pair": ("sentence-similarity", "text-classification", "feature-extraction", "fill-mask"),
+    "token-classification": ("token-classification", "fill-mask"),
+}
+"""The Hub's tags of models whose features suit a task. Other tasks take what suits the modality of the rows."""
 
 
 class HubZoo(Zoo):
@@ -123,6 +134,12 @@ class HubZoo(Zoo):
         if settings:
             TextSettings.of(settings)
         return [_resolved(repository, revision, settings)]
+
+    def for_task(self, pattern: str, task: str, modality: str) -> str:
+        tags = TAGS.get(task) or _TAGS_BY_MODALITY.get(modality)
+        if tags is None or not pattern.startswith("?") or Query.parse(pattern[1:]).tasks:
+            return pattern
+        return "&".join(filter(None, [pattern, f"task={'|'.join(tags)}"])).replace("?&", "?")
 
     def plain_names(self) -> Mapping[str, str]:
         return {pattern.split("/")[1]: pattern for pattern in WELL_KNOWN}

@@ -22,7 +22,7 @@ from modelselect import Candidate, Zoo, hookimpl
 from modelselect.candidates.backbone import TOGETHER, Backbone, Outputs, Reader, Together
 from modelselect.candidates.expression import BEST, Expression
 from modelselect.candidates.layouts import LAST, axis_after, pool, stated_axis
-from modelselect.candidates.preprocessing import TextPreprocessing, example_batch
+from modelselect.candidates.preprocessing import SoundPreprocessing, TextPreprocessing, example_batch
 from modelselect.candidates.readers import HEADS, call
 from modelselect.candidates.watching import first_tensor, watch
 from modelselect.errors import CandidateError, ExpressionError
@@ -112,7 +112,7 @@ class LayerZoo(Zoo):
         """The model without weights, up to the layer: what lies behind it has weights, and no operations."""
         zoo, inner, layer = _taken_apart(candidate)
         module = zoo.skeleton(inner, trust_remote_code=trust_remote_code)
-        if module is None or layer == BEST or candidate.metadata.get("modality") == "text":
+        if module is None or layer == BEST or candidate.metadata.get("modality") in ("text", "audio"):
             return module
         return _up_to(module, blocks_of(module)[int(layer) - 1])
 
@@ -255,6 +255,25 @@ class TextAtLayers:
         return _texts_at(self.read, module, self.layers, batch, end=self.end)
 
 
+@dataclasses.dataclass(frozen=True)
+class SoundAtLayers:
+    """Outputs for sounds at several layers and at the end, in one forward pass; or at one layer alone.
+
+    Attributes:
+        layers: names of the layers.
+        read: the reader at the end, which can read layers with `at`.
+        alone: whether only the outputs at the first layer are given.
+    """
+
+    layers: tuple[str, ...]
+    read: Any
+    alone: bool = False
+
+    def __call__(self, module: Any, batch: Any) -> Any:
+        found = self.read.at(module, self.layers, batch)
+        return found[0] if self.alone else found
+
+
 def _texts_at(read: Any, module: Any, layers: Sequence[str], batch: Any, *, end: bool = False) -> list[Outputs]:
     """Features of texts at layers, and at the end if asked for, pooled over the tokens as the reader does at the end.
 
@@ -345,6 +364,8 @@ def _read_at(whole: Backbone, candidate: Candidate, layer: str) -> Backbone:
     backbone = dataclasses.replace(whole, candidate=candidate, weights_key=key)
     if isinstance(whole.preprocessing, TextPreprocessing):
         return dataclasses.replace(backbone, read=_text_reader(whole, layer))
+    if isinstance(whole.preprocessing, SoundPreprocessing):
+        return dataclasses.replace(backbone, read=SoundAtLayers((layer,), whole.read, alone=True))
     cut = _up_to(whole.module, layer)
     return dataclasses.replace(backbone, module=cut, read=_reader(whole, cut))
 
@@ -356,6 +377,8 @@ def _all_read(whole: Backbone, layers: Sequence[str]) -> Together:
         dataclasses.replace(whole, candidate=name, weights_key=f"{whole.weights_key}:{SETTING}={number}")
         for number, name in enumerate(names, 1)
     ]
+    if isinstance(whole.preprocessing, SoundPreprocessing):
+        return Together(whole, SoundAtLayers(tuple(layers), whole.read), (*parts, whole))
     if not isinstance(whole.preprocessing, TextPreprocessing):
         at = AtLayers(tuple((each, _reader(whole, _up_to(whole.module, each))) for each in layers), whole.read)
         return Together(whole, at, (*parts, whole))

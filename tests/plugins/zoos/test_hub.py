@@ -153,6 +153,39 @@ def test_a_thousand_entries_take_a_handful_of_requests_and_seconds(hub: Hub) -> 
     assert hub.count("/api/models") == 1  # what comes after is downloaded less
 
 
+def test_a_query_that_leaves_the_task_open_is_narrowed_to_the_run(shelf: Hub) -> None:
+    listed(shelf, "lab/pairs", 4_000_000, library_name="transformers", pipeline_tag="sentence-similarity", downloads=9)
+    listed(shelf, "lab/sound", 4_000_000, library_name="transformers", pipeline_tag="audio-classification", downloads=8)
+    assert ZOO.for_task("?author=lab", "classification", "text") != "?author=lab"
+    found = {
+        key: names(ZOO.for_task("?author=lab&safetensors=true", *key))
+        for key in (
+            ("classification", "text"),
+            ("text-pair", "text"),
+            ("token-classification", "text"),
+            ("classification", "image"),
+            ("audio-classification", "audio"),
+        )
+    }
+    assert found == {
+        ("classification", "text"): ["lab/pairs", "lab/bert"],
+        ("text-pair", "text"): ["lab/pairs", "lab/bert"],
+        ("token-classification", "text"): ["lab/bert"],
+        ("classification", "image"): ["lab/gated"],
+        ("audio-classification", "audio"): ["lab/sound"],
+    }
+    for pattern in ("?task=fill-mask", "lab/bert", "lab/*"):
+        assert ZOO.for_task(pattern, "text-pair", "text") == pattern
+
+
+def test_a_run_searches_the_hub_for_its_own_task(shelf: Hub, cache: Path) -> None:
+    texts = (["a cat", "a dog"] * 10, [0, 1] * 10)
+    plan = ms.plan(texts, "hub:?author=lab", progress=False, history=False)
+    assert [row.candidate.name for row in plan.rows] == ["lab/bert"]
+    with pytest.raises(ExpressionError, match="no candidate matched 'hub:\\?author=google'"):
+        ms.plan(texts, "hub:?author=google", progress=False, history=False)
+
+
 def test_a_query_without_a_limit_has_one(hub: Hub) -> None:
     for index in range(150):
         listed(hub, f"me/model-{index}", downloads=index)

@@ -73,12 +73,13 @@ class Query:
     """A query of the Hub.
 
     Attributes:
+        tasks: of which an entry must have one.
         filters: tags that an entry must have.
         bounds: on `params`, `downloads` and `likes`.
         safetensors: whether an entry must have weights in safetensors; None: either.
     """
 
-    task: str | None = None
+    tasks: tuple[str, ...] = ()
     author: str | None = None
     search: str | None = None
     filters: tuple[str, ...] = ()
@@ -121,7 +122,7 @@ class Query:
         filters += [one["language"]] if "language" in one else []
         safetensors = _truth("safetensors", one)
         return cls(
-            task=one.get("task"),
+            tasks=tuple(filter(None, one.get("task", "").split("|"))),
             author=one.get("author"),
             search=one.get("search"),
             filters=(*filters, *terms.get("tag", [])),
@@ -140,7 +141,7 @@ class Query:
         """
         filters = [*self.filters, *(["safetensors"] if self.safetensors else [])]
         asked: dict[str, Any] = {
-            "pipeline_tag": self.task,
+            "pipeline_tag": self.tasks[0] if len(self.tasks) == 1 else None,
             "author": self.author,
             "search": self.search,
             "filter": filters or None,
@@ -158,12 +159,14 @@ class Query:
     @property
     def sifts(self) -> bool:
         """True if entries may be dropped after the Hub's listing, so that its own limit would give too few."""
-        return bool(self.bounds) or self.safetensors is not None
+        return bool(self.bounds) or self.safetensors is not None or len(self.tasks) > 1
 
     def matches(self, metadata: Mapping[str, Any]) -> bool:
         """True if an entry with this metadata meets the conditions that the Hub cannot apply."""
         values = {"params": metadata.get("parameters")} | {key: metadata.get(key) for key in ("downloads", "likes")}
         if not all(bound.holds(values[key]) for key, bounds in self.bounds.items() for bound in bounds):
+            return False
+        if self.tasks and metadata.get("task") not in self.tasks:
             return False
         return self.safetensors is None or (metadata.get("weights") == "safetensors") == self.safetensors
 

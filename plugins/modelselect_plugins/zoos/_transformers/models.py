@@ -20,8 +20,9 @@ from modelselect.candidates.candidate import Candidate
 from modelselect.candidates.preprocessing import TextPreprocessing, example_batch
 from modelselect.candidates.readers import EncoderOutput, HeadInput, reader_for_module
 from modelselect.errors import CandidateError, RemoteCodeError
-from modelselect_plugins.zoos._support import one_line, required
+from modelselect_plugins.zoos._support import one_line, read_json, required
 from modelselect_plugins.zoos._transformers import images as transformers_images
+from modelselect_plugins.zoos._transformers import sounds as transformers_sounds
 from modelselect_plugins.zoos._transformers import texts as transformers_texts
 from modelselect_plugins.zoos._transformers.texts import TextSettings
 from modelselect_plugins.zoos._weights import wrapper_prefix
@@ -60,6 +61,15 @@ def load(
     """
     transformers = required("transformers")
     text_settings = TextSettings.of(settings or {})
+    if transformers_sounds.is_sound(path, read_json(path / "config.json")):
+        if settings:
+            raise CandidateError(
+                f"the model takes sounds, but the settings {', '.join(settings)} are for text encoders; leave them out"
+            )
+        with quiet(transformers):
+            known = _configuration(path, trust_remote_code=False)
+            encoder, prepared, pooled = transformers_sounds.load(path, known, safetensors=safetensors)
+        return Backbone(candidate, encoder, prepared, pooled, weights_key)
     with quiet(transformers):
         part = _Part.of(path, settings, trust_remote_code)
         configuration = part.configuration
@@ -98,6 +108,12 @@ def skeleton(path: Path, *, trust_remote_code: bool, settings: Mapping[str, str]
     import torch
 
     transformers = required("transformers")
+    if transformers_sounds.is_sound(path, read_json(path / "config.json")):
+        with quiet(transformers), torch.device("meta"):
+            known = _configuration(path, trust_remote_code=False)
+            whole = transformers.AutoModel.from_config(known, dtype=torch.float32)
+        encoder: torch.nn.Module = whole.get_encoder() if known.is_encoder_decoder else whole
+        return encoder.eval()
     with quiet(transformers), torch.device("meta"):
         part = _Part.of(path, settings, trust_remote_code)
         build = getattr(part.loader, "from_config", None)
@@ -127,6 +143,8 @@ def has_towers(configuration: Mapping[str, Any]) -> bool:
 
 def metadata(path: Path, configuration: Mapping[str, Any], settings: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Metadata from `config.json` and the files in the same folder, without transformers."""
+    if transformers_sounds.is_sound(path, configuration):
+        return transformers_sounds.metadata(configuration)
     towers = has_towers(configuration)
     architecture = next(iter(configuration.get("architectures") or []), None)
     known = {"architecture": configuration.get("architecture", architecture), "family": configuration["model_type"]}
