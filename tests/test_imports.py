@@ -119,6 +119,21 @@ def test_a_command_that_needs_no_torch_imports_none(used_before: Path) -> None:
     assert {" ".join(words): names & WITH_TORCH for words, names in loaded if names & WITH_TORCH} == {}
 
 
+@pytest.mark.slow
+def test_a_run_from_the_store_imports_no_library_for_numbers_but_numpy(used_before: Path) -> None:
+    (loaded,) = run([SELECT], used_before)
+    unneeded = {
+        "scipy",
+        "torch",
+        "sklearn",
+        "gensim",
+        "pandas",
+        "filelock",
+        "huggingface_hub.file_download",
+    }
+    assert loaded & unneeded == set()
+
+
 @pytest.mark.parametrize(
     ("words", "unneeded"),
     [

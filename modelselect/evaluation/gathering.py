@@ -123,9 +123,10 @@ class Gatherer:
         """
         fields = sorted(wanted & FORWARD_FIELDS | FEATURES)
         nested = self._context.nested
+        if (kept := self._found(probe, fields)) is not None:  # what is there needs no lock
+            return kept
         with self._store.lock(self._lock_key(probe), may_go_on=True):
-            if (kept := self._kept(probe, fields)) is not None:
-                _LOGGER.debug("%s: %s found in the store", self._loader.candidate.id, ", ".join(fields))
+            if (kept := self._found(probe, fields)) is not None:
                 return kept
             if nested is not None and probe is nested.probe and len(nested.blocks) > 1:
                 return self._from_blocks(nested, fields)
@@ -228,6 +229,13 @@ class Gatherer:
     def _report(self, done: int, total: int) -> None:
         if self._context.progress is not None:
             self._context.progress(self._loader.candidate.id, Step("rows", done, total))
+
+    def _found(self, probe: Probe, fields: Sequence[str]) -> Forward | None:
+        """As `_kept`; the log says so."""
+        kept = self._kept(probe, fields)
+        if kept is not None:
+            _LOGGER.debug("%s: %s found in the store", self._loader.candidate.id, ", ".join(fields))
+        return kept
 
     def _kept(self, probe: Probe, fields: Sequence[str]) -> Forward | None:
         """What the store holds of these fields and of their record; None if something is missing.

@@ -199,9 +199,11 @@ def keep_registry(library: str, document: Mapping[str, Any]) -> None:
     """Keeps in the store which models a library has, as JSON, until its version or that of torch changes."""
     store = Store()
     if (key := _registry_key(library)) is not None:
+        outdated = _REGISTRIES.get((store.path, key), document) is None  # `build` made nothing of the one that is kept
         with contextlib.suppress(StoreError):
-            if not store.contains(key):
+            if outdated or not store.contains(key):
                 store.put(key, {}, document)
+                _REGISTRIES.pop((store.path, key), None)
 
 
 def _registry_key(library: str) -> str | None:

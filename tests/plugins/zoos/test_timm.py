@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
@@ -24,7 +25,7 @@ from modelselect.candidates.backbone import Preprocessing
 from modelselect.candidates.metadata import METADATA_FIELDS, source_classes
 from modelselect.candidates.preprocessing import CallablePreprocessing, ImagePreprocessing, example_batch
 from modelselect.errors import CandidateError, ExpressionError
-from modelselect_plugins.zoos._support import keep_registry
+from modelselect_plugins.zoos._support import keep_registry, kept_registry
 from modelselect_plugins.zoos._timm import models
 from modelselect_plugins.zoos._timm.models import source_dataset, timm_backbone
 from modelselect_plugins.zoos._timm.registry import registry
@@ -86,6 +87,20 @@ def test_a_kept_registry_gives_the_same_candidates(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(sys, "modules", modules)
     monkeypatch.setattr("modelselect_plugins.zoos._timm.registry.required", lambda _: pytest.fail("timm was imported"))
     assert [[(c.id, c.metadata) for c in ZOO.search(pattern)] for pattern in patterns] == live
+
+
+def test_a_registry_that_an_earlier_version_has_kept_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MODELSELECT_CACHE", str(tmp_path))
+
+    def of_this_version(document: Mapping[str, Any]) -> str | None:
+        return document.get("files")
+
+    keep_registry("timm", {"names": "a"})
+    assert kept_registry("timm", of_this_version) is None
+    keep_registry("timm", {"names": "a", "files": "b"})
+    assert kept_registry("timm", of_this_version) == "b"
 
 
 def test_where_timm_is_imported_its_names_now_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
