@@ -140,6 +140,7 @@ def main() -> None:
     parser.add_argument("--items", type=int, default=1000)
     parser.add_argument("--executors", default="local,process,ray")
     parser.add_argument("--command", action="store_true")
+    parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--output", type=Path)
     given = parser.parse_args()
     names = given.executors.split(",")
@@ -156,7 +157,7 @@ def main() -> None:
             print(name, json.dumps(result), flush=True)
     if given.command:
         seconds = {name: [] for name in ("local", "ray")}
-        for _ in range(2):
+        for _ in range(given.repeats):
             for name, all_of in seconds.items():
                 all_of.append(command(name))
         found["command"] = seconds | {"speed_up": min(seconds["local"]) / min(seconds["ray"])}

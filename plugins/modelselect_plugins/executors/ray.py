@@ -345,7 +345,10 @@ def _connected(address: str | None, task_bytes: int) -> Any:
     except Exception as error:
         advice = "Look at Ray's log files in /tmp/ray, or use the executor 'process'."
         if address != "local":
-            advice = "Start it with `ray start --head`, or correct ray_address= (--ray-address) or RAY_ADDRESS."
+            advice = (
+                "Start it with `ray start --head`, or correct ray_address= (--ray-address) or RAY_ADDRESS. A cluster "
+                "with a token needs RAY_AUTH_MODE=token here, too."
+            )
         raise ModelSelectError(
             f"the Ray cluster {address!r} cannot be {'started' if address == 'local' else 'reached'} "
             f"({first_line(error)}). {advice}"
