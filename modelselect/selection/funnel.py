@@ -65,7 +65,8 @@ def select(dataset: Any, candidates: Any = None, **settings: Unpack[Keywords]) -
         source_size: rows of `source`, at most, or `"all"`; None for as many as `probe_size`.
         device: `"auto"`, `"cpu"`, `"cuda"` or `"cuda:1"`.
         executor: `"local"`, `"process"` (a crash costs one candidate only), or an `Executor`.
-        cache_dir: the folder of the store; None for the user's cache folder.
+        cache_dir: the folder of the store, or the address of one that machines share (`s3://bucket/folder`); None for
+            the user's cache folder.
         trust_remote_code: whether candidates may run the code that they bring.
         seed: seed of the probe, of stochastic estimators, of resamples and of fine-tuning.
         batch_size: rows in a forward pass; None for a size that suits the device and the inputs. It is halved when

@@ -36,7 +36,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"tune": 4, "verify": "head"}, "tune=4 fine-tunes for one epoch, but verify is 'head', and a head alone trains"),
     ({"probe_size": 1}, "probe_size is 1; expected 2 or more rows, or None for all"),
     ({"executor": 3}, "executor is 3; expected a name such as 'local', or an Executor"),
-    ({"cache_dir": 7}, "cache_dir is 7; expected the path of a folder, or None"),
+    ({"cache_dir": 7}, "cache_dir is 7; expected the path of a folder, an address, or None"),
     ({"seed": -1}, "seed is -1; expected an integer from 0 to"),
     ({"seed": True}, "seed is True; expected an integer"),
     ({"batch_size": 0}, "batch_size is 0; expected 1 or more rows, or None"),
