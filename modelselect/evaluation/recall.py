@@ -180,5 +180,6 @@ def record(
         proxy = context.proxy or choose_proxy(context.probe, history)
         if proxy is not None and (may_look or not task.preview(proxy, trace=False).passes):
             history.keep_proxy(context.probe.fingerprint, proxy.id, task.features(proxy))
+        history.exchange()
     except (ModelSelectError, OSError) as error:
         warnings.warn(f"nothing of this run was added to the transfer history: {error}", stacklevel=3)
