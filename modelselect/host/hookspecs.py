@@ -55,6 +55,7 @@ RESERVED_COMMANDS = (
     "reproduce",
     "search",
     "select",
+    "serve",
     "store",
     "tasks",
     "zoos",
