@@ -71,6 +71,14 @@ class Zoo(abc.ABC):
         """
         return pattern
 
+    def in_detail(self, candidate: Candidate) -> Candidate:
+        """The candidate with all metadata that files on this machine give. By default the candidate itself.
+
+        Only for zoos whose `search` gives less, such as a listing of the Hub. Called after `skeleton`. Must be cheap,
+        and ask no network.
+        """
+        return candidate
+
     def plain_names(self) -> Mapping[str, str]:
         """By plain name, such as `resnet50`, the pattern that it means here; users then need not name the zoo.
 

@@ -1,4 +1,4 @@
-"""The command line: `modelselect demo | select | predict | benchmark | reproduce | report | search | history | ...`.
+"""The command line: `modelselect demo | select | predict | serve | benchmark | report | search | history | ...`.
 
 Exit codes: 0 done, 1 nothing could be ranked, 2 bad usage, 74 the answer could not be printed, 130 interrupted
 (Ctrl-C), 143 ended (SIGTERM). A command is imported when it runs, and `--help` imports none.
@@ -34,6 +34,7 @@ SHIPPED: Mapping[str, tuple[str, str]] = MappingProxyType(
             "report",
             "Write a leaderboard as a web page, as Markdown, as a table or as a figure; or push it to the Hub.",
         ),
+        "serve": ("serve", "Show saved leaderboards, the store and the history in a browser, and as JSON. Read-only."),
         "benchmark": ("benchmark", "Judge estimators by known fine-tuning results."),
         "reproduce": ("reproduce", "Run a published experiment, and compare figures."),
         "features": ("features", "Compute features of a dataset, as select does."),

@@ -220,7 +220,7 @@ def _value(path: Path, written: str, key: str, value: Any) -> Any:
         raise InvalidInputError(f"{path} sets {written!r} to {value!r}; expected {expected}")
     if kind is list:
         return texts
-    if key in PATHS and texts[0] not in ("", "off"):
+    if key in PATHS and texts[0] not in ("", "off") and "://" not in texts[0]:
         return str(path.parent / os.path.expanduser(texts[0]))
     return "" if key == "history" and texts[0] == "off" else ",".join(texts)
 

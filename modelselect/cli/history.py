@@ -10,6 +10,8 @@ import typer
 from modelselect.cli.options import AllFlag, JsonFlag
 from modelselect.cli.streams import say
 from modelselect.cli.terminal import print_json, print_table
+from modelselect.errors import InvalidInputError
+from modelselect.history.database import Database
 
 if TYPE_CHECKING:
     from modelselect.history.history import History
@@ -71,7 +73,6 @@ def import_(
     history: HistoryOption = None,
 ) -> None:
     """Add results that others have published, or that you have measured yourself."""
-    from modelselect.errors import InvalidInputError
     from modelselect.history.importers import import_csv, import_timm
 
     kept = _history(history)
@@ -93,6 +94,7 @@ def import_(
         say(import_csv(kept, source, columns=names, metric=metric, zoo=zoo, recipe=recipe))
     else:
         say(kept.load(source))
+    kept.exchange()
 
 
 @app.command()
@@ -111,10 +113,18 @@ def export(
 
 @app.command()
 def merge(
-    other: Annotated[Path, typer.Argument(help="Another history's file.")], history: HistoryOption = None
+    others: Annotated[list[Path], typer.Argument(metavar="OTHER...", help="Files of histories, or folders of them.")],
+    history: HistoryOption = None,
 ) -> None:
-    """Add another history. Nothing is lost or counted twice."""
-    say(_history(history).merge(other))
+    """Add other histories. Nothing is lost or counted twice."""
+    kept = _history(history)
+    for other in others:
+        files = sorted(other.glob("*.sqlite")) if other.is_dir() else [other]
+        if not files:
+            raise InvalidInputError(f"the folder {str(other)!r} holds no history; expected files named *.sqlite")
+        for file in files:
+            say(f"{file}: {kept.merge(Database(file))}" if len(others) + len(files) > 2 else kept.merge(Database(file)))
+    kept.exchange()
 
 
 @app.command()
@@ -133,7 +143,9 @@ def mine(
 def _history(path: Path | None) -> History:
     from modelselect.history.history import History
 
-    return History(path)
+    history = History(path)
+    history.exchange(leave=False)
+    return history
 
 
 def _show_summary(summary: dict[str, Any], all_rows: bool, as_json: bool) -> None:

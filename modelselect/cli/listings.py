@@ -177,6 +177,9 @@ def store(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be removed, and stop.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Remove without asking.")] = False,
+    share: Annotated[
+        bool, typer.Option("--share", help="Copy what the shared place lacks to it, for instance after it failed.")
+    ] = False,
     cache_dir: CacheOption = None,
     as_json: JsonFlag = False,
 ) -> None:
@@ -188,6 +191,12 @@ def store(
     kept = Store(cache_dir)
     if evict is None and (dry_run or yes or kind is not None):
         raise InvalidInputError("--dry-run, --yes and --kind apply to removing entries; add --evict SIZE, such as 5GB")
+    if share and kept.shared_at is None:
+        raise InvalidInputError(
+            f"the store {kept.path} is a folder of its own; --share needs a shared place, such as --cache-dir "
+            "s3://bucket/folder or MODELSELECT_CACHE"
+        )
+    shared = kept.share() if share else None
     freed = None if evict is None else _freed(kept, parse_bytes(evict), kind, dry_run, yes)
     kinds: dict[str, dict[str, int]] = {}
     for entry in kept.entries():
@@ -195,13 +204,17 @@ def store(
         counted["entries"] += 1
         counted["bytes"] += entry.size
     if as_json:
-        print_json({"path": str(kept.path), "bytes": kept.size(), "freed": freed, "kinds": kinds})
+        place = {} if kept.shared_at is None else {"shared_at": kept.shared_at}
+        print_json({"path": str(kept.path), **place, "bytes": kept.size(), "freed": freed, "kinds": kinds})
         return
     print_table(
         ["kind", "entries", "size"],
         [[name, str(held["entries"]), in_bytes(held["bytes"])] for name, held in sorted(kinds.items())],
     )
     say(f"{in_bytes(kept.size())} in {kept.path}" + ("" if freed is None else f"; freed {in_bytes(freed)}"))
+    if kept.shared_at is not None:
+        there = "" if shared is None else f"; {shared} of these entries are there"
+        say(f"shared with other machines at {kept.shared_at}{there}")
 
 
 def _freed(kept: Store, left: int, kind: str | None, dry_run: bool, yes: bool) -> int:

@@ -70,7 +70,7 @@ class Describer:
         loader, inputs = self._loader, input_of(self._loader.candidate)
         if loader.loaded is None:
             skeleton = loader.zoo.skeleton(loader.candidate, trust_remote_code=loader.context.trust_remote_code)
-            if skeleton is not None and inputs:
+            if skeleton is not None and (inputs := inputs or input_of(loader.zoo.in_detail(loader.candidate))):
                 return skeleton, inputs
             if not may_load:
                 raise CandidateError(f"{loader.candidate} may not be loaded to describe its architecture")

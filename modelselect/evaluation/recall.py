@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 from modelselect.candidates.candidate import Candidate
@@ -22,6 +24,15 @@ from modelselect.host.host import get_host
 from modelselect.host.lookup import name_with_targets
 from modelselect.ranking.ranking import Ranking
 from modelselect.utils.progress import Progress
+
+EACH_TRACED = 300
+"""Number of candidates up to which each is traced by itself."""
+
+SAME_SIZE = 1.05
+"""Numbers of parameters within about this factor count as the same size."""
+
+TRIES = 3
+"""Number of candidates that seem to have the same architecture, after which no other is tried if none gives a graph."""
 
 
 def task_name(context: EvaluationContext) -> str:
@@ -79,14 +90,51 @@ def recall_context(
     read = {field for estimator in readers for field in estimator.reads}
     proxy = task.context.proxy or (choose_proxy(probe, history) if "proxy_features" in read else None)
     view = history.view(None if proxy is None else proxy.id, task_name(task.context))
-    graphs = {}
     unknown = [c for c in pool if "architecture" in read and c.unversioned_id not in view.graphs]
-    with bars.candidates("tracing", len(unknown)) as advance:
-        for candidate in unknown:
-            if (graph := task.graph(candidate)) is not None:
-                graphs[candidate.unversioned_id] = graph
+    return build_context(view, proxy, probe, pool, _graphs(task, unknown, bars), fine_tuning)
+
+
+def _graphs(task: ScoringTask, candidates: Sequence[Candidate], bars: Progress) -> dict[str, str]:
+    """The graph of each candidate that has one, by id without revision.
+
+    In a pool of more than `EACH_TRACED`, candidates that seem to have the same architecture share the graph of the
+    first of them that has one: a listing of the Hub holds thousands of copies of a few hundred architectures.
+    """
+    many = len(candidates) > EACH_TRACED
+    graphs: dict[str, str] = {}
+    shared: dict[Hashable, str] = {}
+    tried: Counter[Hashable] = Counter()
+    with bars.candidates("tracing", len(candidates)) as advance:
+        for candidate in candidates:
+            kind = kind_of_architecture(candidate) if many else candidate.id
+            if kind not in shared and tried[kind] < TRIES:
+                tried[kind] += 1
+                if (graph := task.graph(candidate)) is not None:
+                    shared[kind] = graph
+            if kind in shared:
+                graphs[candidate.unversioned_id] = shared[kind]
             advance(candidate.id)
-    return build_context(view, proxy, probe, pool, graphs, fine_tuning)
+    return graphs
+
+
+def kind_of_architecture(candidate: Candidate) -> Hashable:
+    """What candidates with (nearly) the same graph have in common, as far as metadata say; else the candidate's id.
+
+    Heads for other numbers of classes change the number of parameters by some percent, and the graph in one node.
+
+    >>> def resnet(name, parameters):
+    ...     return Candidate("hub", name, metadata={"architecture": "resnet50", "parameters": parameters})
+    >>> kind_of_architecture(resnet("a", 23_500_000)) == kind_of_architecture(resnet("b", 23_600_000))
+    True
+    >>> kind_of_architecture(resnet("a", 23_500_000)) == kind_of_architecture(resnet("c", 40_000_000))
+    False
+    """
+    known = candidate.metadata
+    architecture, parameters = known.get("architecture"), known.get("parameters")
+    if not architecture or not isinstance(parameters, int) or parameters < 1:
+        return candidate.id
+    size = round(math.log(parameters) / math.log(SAME_SIZE))
+    return candidate.zoo, known.get("library"), known.get("family"), architecture, size
 
 
 def recalled_shortlist(
@@ -132,5 +180,6 @@ def record(
         proxy = context.proxy or choose_proxy(context.probe, history)
         if proxy is not None and (may_look or not task.preview(proxy, trace=False).passes):
             history.keep_proxy(context.probe.fingerprint, proxy.id, task.features(proxy))
+        history.exchange()
     except (ModelSelectError, OSError) as error:
         warnings.warn(f"nothing of this run was added to the transfer history: {error}", stacklevel=3)

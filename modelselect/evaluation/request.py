@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from modelselect.candidates.candidate import Candidate
@@ -138,7 +137,7 @@ class Request:
             offer=offer,
             own_zoos=own_zoos,
             unsearched=unsearched,
-            store=Store(None if settings.cache_dir is None else Path(settings.cache_dir)),
+            store=Store(settings.cache_dir),
             history=history,
             device=device,
             limits=settings.limits_with(partial(free_memory, device)),

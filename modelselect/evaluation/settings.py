@@ -342,8 +342,8 @@ class Settings:
     )
     cache_dir: str | os.PathLike[str] | None = setting(
         None,
-        expect("the path of a folder, or None", lambda value: isinstance(value, str | os.PathLike | None)),
-        "Folder of the store.",
+        expect("the path of a folder, an address, or None", lambda value: isinstance(value, str | os.PathLike | None)),
+        "Folder of the store, or an address: s3://...",
         Option(Path),
     )
     trust_remote_code: bool = setting(False, _flag, "Let candidates run the code that they bring.", Option(bool))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import os
 import tempfile
 import warnings
@@ -18,6 +19,7 @@ from numpy.typing import ArrayLike
 from modelselect import hub
 from modelselect.errors import HistoryError, InvalidInputError
 from modelselect.history.database import PATH_VARIABLE, Database
+from modelselect.history.exchange import Exchange
 from modelselect.history.parquet import read_parquet, write_parquet
 from modelselect.history.records import (
     TABLES,
@@ -33,6 +35,10 @@ from modelselect.history.validation import admitted
 from modelselect.history.view import HistoryView
 from modelselect.host.defaults import CLASSIFICATION
 
+logger = logging.getLogger(__name__)
+
+_SEEN = "seen in the shared place"
+
 
 class History(Database):
     """Results of candidates on datasets, and what is known of these candidates and datasets.
@@ -41,8 +47,10 @@ class History(Database):
     or not at all. Making a History touches no file; the first write makes it.
 
     Args:
-        path: the file. Default: the environment variable MODELSELECT_HISTORY, else `modelselect/history.sqlite` in the
-            user's data folder (XDG_DATA_HOME, else `~/.local/share`): no cache, since nothing can compute it anew.
+        path: the file. Or a place that machines share: a folder that exists, or an address such as
+            `s3://bucket/histories`; `exchange` then reads the files of others and leaves a copy of this one. Default:
+            the environment variable MODELSELECT_HISTORY, else `modelselect/history.sqlite` in the user's data folder
+            (XDG_DATA_HOME, else `~/.local/share`): no cache, since nothing can compute it anew.
 
     Every method raises HistoryError, with advice, if the file is damaged, is no history, was written by a later
     version, or cannot be read or written.
@@ -54,6 +62,11 @@ class History(Database):
     >>> [result.value for result in history.results(dataset="hub:food101")]
     [0.82]
     """
+
+    def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
+        given = os.environ.get(PATH_VARIABLE, "") if path is None else path
+        self._place = Exchange.named(given)
+        super().__init__(path if self._place is None else self._place.own_file)
 
     def record(self, results: Iterable[Result]) -> Added:
         """Adds results. A result that the history holds already is not counted twice.
@@ -125,6 +138,28 @@ class History(Database):
         if not source.path.exists():
             raise InvalidInputError(f"there is no history {str(source.path)!r}; expected a file that History() wrote")
         return self._add({table: source.rows(table) for table in TABLES})
+
+    def exchange(self, *, leave: bool = True) -> None:
+        """Adds what other machines have left in the shared place, and leaves a copy of this history there.
+
+        A history of one file does nothing. A place or a file that cannot be used is a warning in the log.
+
+        Args:
+            leave: whether to leave a copy.
+        """
+        if self._place is None:
+            return
+        with tempfile.TemporaryDirectory() as scratch:
+            known = self.mark(_SEEN) or {}
+            for name, state, copy in self._place.news(known, Path(scratch)):
+                try:
+                    self.merge(Database(copy))
+                except HistoryError as error:
+                    logger.warning("the file %s of the shared history was passed over: %s", name, error)
+                known = {**known, name: state}
+                self.set_mark(_SEEN, known)
+        if leave and self.path.exists():
+            self._place.put(self.path)
 
     def export(self, folder: str | os.PathLike[str]) -> Path:
         """Writes the history as Parquet files into a folder, with a card that says what they hold; see `load`."""
@@ -232,6 +267,7 @@ def open_history(given: GivenHistory) -> History | None:
 def open_or_warn(history: History) -> History | None:
     """The history if it can be read; otherwise None, and a warning that says why."""
     try:
+        history.exchange(leave=False)
         history.summary()
     except HistoryError as error:
         warnings.warn(f"the ranking goes on without the transfer history: {error}", stacklevel=3)

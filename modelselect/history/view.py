@@ -326,7 +326,11 @@ def _of_one_width(proxies: Mapping[str, NDArray[np.float32]]) -> Mapping[str, ND
 
 
 def _digest(*said: Any) -> str:
-    return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()[:32]
+    """Of the JSON of what is said, piece by piece: the graphs of thousands of candidates need not be in one text."""
+    digest = hashlib.sha256()
+    for part in json.JSONEncoder(sort_keys=True, default=str).iterencode(said):
+        digest.update(part.encode())
+    return digest.hexdigest()[:32]
 
 
 def _number(value: Any) -> float:

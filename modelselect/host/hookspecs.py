@@ -58,6 +58,7 @@ RESERVED_COMMANDS = (
     "reproduce",
     "search",
     "select",
+    "serve",
     "store",
     "tasks",
     "zoos",

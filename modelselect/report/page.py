@@ -87,11 +87,11 @@ class Rest:
 
     Attributes:
         text: JSON that may stand in a script element.
-        count: number of rows in it.
+        held: number of rows in it.
     """
 
     text: str
-    count: int
+    held: int
 
 
 def packed(rows: Sequence[Sequence[Cell]], tones: Sequence[str]) -> Rest:

@@ -80,7 +80,8 @@ def select(dataset: Any, candidates: Any = None, **settings: Unpack[Keywords]) -
             environment variable `RAY_ADDRESS`, or starts a cluster on this machine.
         task_timeout: how long the work on one candidate may take in a stage, whatever the executor: a time (`"10m"`) or
             seconds; None for no bound. A candidate that takes longer costs its row.
-        cache_dir: the folder of the store; None for the user's cache folder.
+        cache_dir: the folder of the store, or the address of one that machines share (`s3://bucket/folder`); None for
+            the user's cache folder.
         trust_remote_code: whether candidates may run the code that they bring.
         seed: seed of the probe, of stochastic estimators, of resamples and of fine-tuning.
         batch_size: rows in a forward pass; None for a size that suits the device and the inputs. It is halved when

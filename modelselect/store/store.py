@@ -39,6 +39,7 @@ from modelselect.store.entry_file import (
     write_entry,
 )
 from modelselect.store.files import Holder, explained, is_abandoned, owned_name, user_path
+from modelselect.store.remote import NOT_SHARED, Remote, front_of, remote_behind, shown, url_of
 from modelselect.store.trust import CHECKED_FILES, believe, file_state
 from modelselect.store.writer import Writer
 
@@ -85,10 +86,13 @@ class Store:
     from doing the same work. The constructor touches nothing; folders are made by the first write.
 
     Args:
-        path: the folder. Default: the environment variable MODELSELECT_CACHE, else `modelselect` in the user's cache
-            folder (XDG_CACHE_HOME, else `~/.cache`).
+        path: the folder, or the address of a place that machines share (`s3://bucket/folder`, `file:///mnt/shared`).
+            Entries of a shared place are then read through a folder on this machine, and written to both. Default: the
+            environment variable MODELSELECT_CACHE, else `modelselect` in the user's cache folder (XDG_CACHE_HOME, else
+            `~/.cache`).
 
-    Every method raises StoreError, with advice, if the folder cannot be read or written or the disk is full.
+    Every method raises StoreError, with advice, if the folder cannot be read or written or the disk is full. A shared
+    place that fails is a warning in the log. Locks, `entries`, `size`, `remove` and `evict` are about the folder.
 
     >>> import tempfile
     >>> import numpy as np
@@ -103,7 +107,11 @@ class Store:
     """
 
     def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
-        self.path = (Path(path).expanduser() if path is not None else default_path()).absolute()
+        given = os.environ.get("MODELSELECT_CACHE", "") if path is None else os.fspath(path)
+        if (url := url_of(given)) is not None:
+            self.path = front_of(url)
+        else:
+            self.path = (Path(path).expanduser() if path is not None else default_path()).absolute()
         self._tidied = False
 
     @staticmethod
@@ -138,7 +146,9 @@ class Store:
             try:
                 file = path.open("rb")
             except FileNotFoundError:
-                return None
+                if not self._fetched(key):
+                    return None
+                file = path.open("rb")
             with file:
                 state = file_state(file)
                 try:
@@ -155,7 +165,10 @@ class Store:
     def contains(self, key: str) -> bool:
         """True if there is an entry of this key. Only `get` checks whether it is damaged."""
         with self._explained("read"):
-            return self._path(key).is_file()
+            if self._path(key).is_file():
+                return True
+        remote = self._remote(key)
+        return remote is not None and remote.holds(self._name(key))
 
     def put(
         self,
@@ -269,6 +282,7 @@ class Store:
             path.parent.mkdir(parents=True, exist_ok=True)
             _make_way(path)
             other._path(key).replace(path)
+        self._offer(key)
 
     def entries(self) -> Iterator[EntryInfo]:
         """Every entry, by key, including damaged ones: only `get` checks the content."""
@@ -382,6 +396,52 @@ class Store:
                     believe(path, file)
             finally:
                 partial.unlink(missing_ok=True)
+        self._offer(key)
+
+    def share(self) -> int:
+        """Copies the entries that the shared place lacks to it, and returns how many it holds of this folder's then.
+
+        Needed only after the place failed: `put` does this for each entry.
+        """
+        infos = [info.key for info in self.entries()]
+        return sum(self._offer(key) for key in infos)
+
+    @property
+    def shared_at(self) -> str | None:
+        """The address of the shared place behind the folder, without a password; None if there is none."""
+        remote = remote_behind(self.path)
+        return None if remote is None else shown(remote.url)
+
+    def _remote(self, key: str) -> Remote | None:
+        return None if key.rpartition("-")[0] in NOT_SHARED else remote_behind(self.path)
+
+    def _name(self, key: str) -> str:
+        return self._path(key).relative_to(self.path).as_posix()
+
+    def _offer(self, key: str) -> bool:
+        remote = self._remote(key)
+        return remote is not None and remote.offer(self._name(key), self._path(key))
+
+    def _fetched(self, key: str) -> bool:
+        """Whether the entry came from the shared place, whole and sound."""
+        remote, path = self._remote(key), self._path(key)
+        if remote is None or not remote.holds(self._name(key)):
+            return False
+        partial = self._partial()
+        try:
+            if not remote.fetch(self._name(key), partial):
+                return False
+            with partial.open("rb") as file:
+                read_entry(file, key, trusted=False)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            partial.replace(path)
+        except DamagedError as damage:
+            logger.warning("%s in %r is damaged (%s); the entry will be computed again", key, remote, damage)
+            remote.discard(self._name(key))
+            return False
+        finally:
+            partial.unlink(missing_ok=True)
+        return True
 
     def _partial(self) -> Path:
         """A path for an incomplete file, whose name contains its owner."""
@@ -424,5 +484,5 @@ def _clear(path: Path) -> None:
 
 
 def default_path() -> Path:
-    """MODELSELECT_CACHE, else `modelselect` in XDG_CACHE_HOME, else in `~/.cache`."""
+    """The folder in MODELSELECT_CACHE, else `modelselect` in XDG_CACHE_HOME, else in `~/.cache`."""
     return user_path("MODELSELECT_CACHE", "cache")

@@ -41,7 +41,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"executor_options": {"timeout": 3}}, "executor_options has 'timeout', which is a setting of its own; give task_"),
     ({"ray_address": ""}, "ray_address is ''; expected the address of a Ray cluster"),
     ({"task_timeout": 0}, "task_timeout is 0; expected a time such as '10m' or '1h30m', or seconds above 0"),
-    ({"cache_dir": 7}, "cache_dir is 7; expected the path of a folder, or None"),
+    ({"cache_dir": 7}, "cache_dir is 7; expected the path of a folder, an address, or None"),
     ({"seed": -1}, "seed is -1; expected an integer from 0 to"),
     ({"seed": True}, "seed is True; expected an integer"),
     ({"batch_size": 0}, "batch_size is 0; expected 1 or more rows, or None"),

@@ -9,9 +9,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import modelselect as ms
+from modelselect.store import remote
+from modelselect_plugins.zoos.embedded import EmbeddedZoo
 from tests.conftest import REPOSITORY
 from tests.selection.test_kills import left_in, without_times
 
@@ -85,3 +88,27 @@ def test_two_processes_on_one_store_get_the_board_of_one(tmp_path: Path) -> None
 @pytest.mark.parametrize("mode", ["plain", "top_k", "search", "budget"])
 def test_four_processes_on_one_store_get_the_board_of_one(mode: str, kills: int, tmp_path: Path) -> None:
     check(mode, 4, kills, tmp_path)
+
+
+def test_a_second_machine_loads_nothing_that_the_first_has_scored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3), dtype=np.uint8)
+    dataset = (rows, [0] * 20 + [1] * 20)
+    address = f"file://{tmp_path / 'shared'}"
+
+    def run() -> ms.Leaderboard:
+        return ms.select(
+            dataset, "embedded:resnet.*", estimators=["logme", "knn"], cache_dir=address, progress=False, history=False
+        )
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "one"))
+    first = run()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "two"))
+    remote._remote.cache_clear()
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("a candidate was loaded")
+
+    monkeypatch.setattr(EmbeddedZoo, "load", refuse)
+    assert without_times(run()) == without_times(first)

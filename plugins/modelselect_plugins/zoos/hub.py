@@ -15,7 +15,7 @@ import json
 import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -165,6 +165,12 @@ class HubZoo(Zoo):
             return candidate
         repository, settings = split_settings(candidate.name)
         return _resolved(repository, candidate.revision, {**settings, "pooling": pooling})
+
+    def in_detail(self, candidate: Candidate) -> Candidate:
+        repository, settings = split_settings(candidate.name)
+        folder = client.cached(repository, candidate.revision)
+        known = {} if folder is None else _described(folder, settings)
+        return replace(candidate, metadata={**known, **candidate.metadata})
 
     def load(self, candidate: Candidate, *, trust_remote_code: bool = False) -> Backbone:
         repository, settings = split_settings(candidate.name)
