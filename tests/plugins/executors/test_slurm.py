@@ -103,8 +103,14 @@ def work(number: int) -> slurm._Work:
 @pytest.mark.parametrize(
     ("state", "expected"),
     [
-        ("TIMEOUT", "took longer than a job may; allow more time with executor_options={'time': '8h'} (--executor-option time=8h)"),
-        ("OUT_OF_MEMORY", "ran out of memory; ask for more with executor_options={'memory': '64GB'} (--executor-option memory=64GB)"),
+        (
+            "TIMEOUT",
+            "took longer than a job may; allow more time with executor_options={'time'",
+        ),
+        (
+            "OUT_OF_MEMORY",
+            "ran out of memory; ask for more with executor_options={'memory'",
+        ),
         ("FAILED", "ended in state FAILED without a result: killed"),
         ("CANCELLED by 1000", "ended in state CANCELLED without a result"),
         ("NODE_FAIL", None),
