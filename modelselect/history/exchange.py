@@ -45,7 +45,7 @@ class Exchange:
     def named(cls, given: str | os.PathLike[str]) -> Exchange | None:
         """The place that a path or an address names; None for the file of one history."""
         text = os.fspath(given)
-        is_place = url_of(text) is not None or (text != "" and Path(text).expanduser().is_dir())
+        is_place = url_of(text) is not None or (text != "" and os.path.isdir(os.path.expanduser(text)))
         return cls(text) if is_place else None
 
     @property

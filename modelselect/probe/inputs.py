@@ -78,7 +78,7 @@ def inputs_of(given: Any, modality: str) -> list[Input]:
         InvalidInputError: something given is of another kind, or a folder holds no image.
 
     >>> inputs_of("a text", "text"), [each.name for each in inputs_of([("a", "b"), None], "text")]
-    ([Input(name='a text', value='a text')], ['a / b', 'input 1'])
+    ([Input(name='a text', value='a text', modality='image')], ['a / b', 'input 1'])
     """
     if is_tensor(given):
         given = array_of_tensor(given)
