@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from logging.handlers import QueueHandler
 from typing import Any
 
@@ -33,7 +33,12 @@ class RecordSender(QueueHandler):
             self._send(record)
 
 
-def pickled_function(function: Callable[[Any], Any], dumps: Callable[[Any], bytes] = pickle.dumps) -> bytes:
+def pickled(value: Any) -> bytes:
+    """The value by pickle, in the newest form, which copies arrays once."""
+    return pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
+
+
+def pickled_function(function: Callable[[Any], Any], dumps: Callable[[Any], bytes] = pickled) -> bytes:
     """The function as it is sent to workers.
 
     Raises:
@@ -45,32 +50,41 @@ def pickled_function(function: Callable[[Any], Any], dumps: Callable[[Any], byte
         raise InvalidInputError(UNUSABLE.format("sent to a worker process", first_line(error))) from error
 
 
-def pickled_item(item: Any, dumps: Callable[[Any], bytes] = pickle.dumps) -> bytes | Outcome:
-    """The item as it is sent to workers, or the outcome that says why it cannot be sent."""
-    try:
-        return dumps(item)
-    except Exception as error:
-        reason = f"the item cannot be sent to a worker process ({first_line(error)})"
-        return failed(item, reason, type(error).__name__)
-
-
-def run_pickled(function: Callable[[Any], Any], pickled: bytes) -> bytes:
-    """In the worker: calls the function on the item, and gives its value and failure as they are sent back."""
-
-    def run(pickled: bytes) -> Any:
+def sendable(
+    items: Iterable[Any], unsent: list[Outcome], dumps: Callable[[Any], bytes] = pickled
+) -> Iterator[tuple[Any, bytes]]:
+    """Each item and what is sent of it to workers. Of an item that cannot be pickled, the outcome goes to `unsent`."""
+    for item in items:
         try:
-            item = pickle.loads(pickled)
+            content = dumps(item)
         except Exception as error:
-            raise InvalidInputError(f"the item cannot be loaded in a worker process ({first_line(error)})") from error
-        return function(item)
+            reason = f"the item cannot be sent to a worker process ({first_line(error)})"
+            unsent.append(failed(item, reason, type(error).__name__))
+        else:
+            yield item, content
 
-    outcome = Outcome.of(run, pickled)
+
+def received(content: bytes) -> Any:
+    """In the worker: the item.
+
+    Raises:
+        InvalidInputError: it cannot be loaded here.
+    """
     try:
-        return pickle.dumps((outcome.value, outcome.failure), pickle.HIGHEST_PROTOCOL)
+        return pickle.loads(content)
+    except Exception as error:
+        raise InvalidInputError(f"the item cannot be loaded in a worker process ({first_line(error)})") from error
+
+
+def run_pickled(function: Callable[[Any], Any], content: bytes) -> bytes:
+    """In the worker: calls the function on the item, and gives its value and failure as they are sent back."""
+    outcome = Outcome.of(lambda sent: function(received(sent)), content)
+    try:
+        return pickled((outcome.value, outcome.failure))
     except Exception as error:
         returned = type(outcome.value).__qualname__
         reason = f"the function returned a {returned} that cannot be sent from the worker process ({first_line(error)})"
-        return pickle.dumps((None, Failure("run", reason, type(error).__name__)))
+        return pickled((None, Failure("run", reason, type(error).__name__)))
 
 
 def outcome_of(item: Any, answer: bytes) -> Outcome:

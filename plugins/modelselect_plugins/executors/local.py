@@ -36,15 +36,14 @@ class Local(Executor):
 
     def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Outcome]:
         prepare = getattr(function, "prepare", None)
-        late: set[int] = set()
-        prepared = _unprepared(items) if prepare is None else self._each_prepared(prepare, iter(items), late)
-        for number, (item, ahead) in enumerate(prepared):
-            if self.timeout is not None and number in late:
-                yield timed_out(item, self.timeout)
-            else:
-                yield self._outcome(function, item, ahead)
+        if prepare is None:
+            for item in items:
+                yield self._outcome(function, item)
+            return
+        for item, ahead, is_late in self._each_prepared(prepare, iter(items)):
+            yield timed_out(item, self.timeout or 0.0) if is_late else self._outcome(function, item, ahead)
 
-    def _outcome(self, function: Callable[[Any], Any], item: Any, ahead: threading.Thread | None) -> Outcome:
+    def _outcome(self, function: Callable[[Any], Any], item: Any, ahead: threading.Thread | None = None) -> Outcome:
         """The outcome of the item, once the thread that prepares it has ended. Both are interrupted after some time."""
         begun = time.monotonic()
         outcome = timed_out(item, self.timeout or 0.0)
@@ -58,20 +57,20 @@ class Local(Executor):
         return outcome
 
     def _each_prepared(
-        self, prepare: Callable[[Any], None], items: Iterator[Any], late: set[int]
-    ) -> Iterator[tuple[Any, threading.Thread | None]]:
+        self, prepare: Callable[[Any], None], items: Iterator[Any]
+    ) -> Iterator[tuple[Any, threading.Thread | None, bool]]:
         """The items; the first after it was prepared, every other with the thread that prepares it.
 
-        That thread begins when the item before is processed. If preparing the first takes too long, its number, 0, is
-        added to `late`.
+        That thread begins when the item before is processed. The truth value says of the first item whether preparing
+        it took too long.
         """
         begun = time.monotonic()
         ahead: threading.Thread | None = None
+        is_late = False
         for item in items:
             with contextlib.suppress(PluginTimeoutError), within(self.timeout or 0.0):
                 Outcome.of(prepare, item)  # a fault is reported when the item's turn comes
-            if self.timeout is not None and time.monotonic() - begun > self.timeout:
-                late.add(0)
+            is_late = self.timeout is not None and time.monotonic() - begun > self.timeout
             break
         else:
             return
@@ -80,14 +79,9 @@ class Local(Executor):
             name = "modelselect-ahead"
             thread = threading.Thread(target=Outcome.of, args=(prepare, following), name=name, daemon=True)
             thread.start()
-            yield item, ahead
-            item, ahead = following, thread
-        yield item, ahead
-
-
-def _unprepared(items: Iterable[Any]) -> Iterator[tuple[Any, None]]:
-    for item in items:
-        yield item, None
+            yield item, ahead, is_late
+            item, ahead, is_late = following, thread, False
+        yield item, ahead, is_late
 
 
 @modelselect.hookimpl

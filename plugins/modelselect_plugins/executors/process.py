@@ -32,8 +32,8 @@ from modelselect_plugins.executors._work import (
     first_line,
     outcome_of,
     pickled_function,
-    pickled_item,
     run_pickled,
+    sendable,
 )
 
 _LOOK_ROUND = 1.0
@@ -92,7 +92,7 @@ class Process(Executor):
         idle: list[_Worker] = []
         busy: list[_Worker] = []
         finished: list[Outcome] = []
-        ready = _sendable(items, finished)
+        ready = sendable(items, finished)
         proven = False
         try:
             while True:
@@ -127,16 +127,6 @@ class Process(Executor):
             for worker in busy:
                 worker.kill()
             _dismiss(idle)
-
-
-def _sendable(items: Iterator[Any], unsent: list[Outcome]) -> Iterator[tuple[Any, bytes]]:
-    """Each item with its pickled form; an item that cannot be pickled is added to `unsent`."""
-    for item in items:
-        pickled = pickled_item(item)
-        if isinstance(pickled, Outcome):
-            unsent.append(pickled)
-        else:
-            yield item, pickled
 
 
 class _NotBegunError(Exception):

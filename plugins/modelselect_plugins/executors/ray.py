@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import functools
 import importlib
+import itertools
 import logging
 import os
 import secrets
@@ -32,8 +33,8 @@ from modelselect_plugins.executors._work import (
     first_line,
     outcome_of,
     pickled_function,
-    pickled_item,
     run_pickled,
+    sendable,
 )
 
 LEAST_STORE, MOST_STORE = 200_000_000, 2_000_000_000
@@ -175,18 +176,12 @@ class _Run:
 
     def works(self, first: Any, items: Iterator[Any], unsent: list[Outcome]) -> Iterator[_Work]:
         """Each item as it is sent; one that cannot be sent, or that no machine can process, is added to `unsent`."""
-        item = first
-        while item is not _END:
-            pickled = pickled_item(item, self._ray.cloudpickle.dumps)
-            if isinstance(pickled, Outcome):
-                unsent.append(pickled)
+        for item, content in sendable(itertools.chain([first], items), unsent, self._ray.cloudpickle.dumps):
+            work = _Work(item, content, self._needs_of(item))
+            if work.needs.gpu and not self._largest["GPU"]:
+                unsent.append(failed(item, _NO_GPU, "InvalidInputError"))
             else:
-                work = _Work(item, pickled, self._needs_of(item))
-                if work.needs.gpu and not self._largest["GPU"]:
-                    unsent.append(failed(item, _NO_GPU, "InvalidInputError"))
-                else:
-                    yield work
-            item = next(items, _END)
+                yield work
 
     def submit(self, work: _Work) -> None:
         memory = self._largest["memory"] if work.tries["memory"] else min(work.needs.memory, self._largest["memory"])

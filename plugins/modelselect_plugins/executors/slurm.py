@@ -25,8 +25,10 @@ from modelselect_plugins.executors._work import (
     failed,
     first_line,
     outcome_of,
+    pickled,
     pickled_function,
-    pickled_item,
+    received,
+    sendable,
 )
 from modelselect_plugins.executors.process import Process
 
@@ -186,12 +188,8 @@ class _Work:
 
 def _works(items: Iterable[Any], unsent: list[Outcome]) -> Iterator[_Work]:
     """Each item as it is sent; an item that cannot be pickled is added to `unsent`."""
-    for number, item in enumerate(items):
-        pickled = pickled_item(item, _cloudpickle().dumps)
-        if isinstance(pickled, Outcome):
-            unsent.append(pickled)
-        else:
-            yield _Work(number, item, pickled)
+    for number, (item, content) in enumerate(sendable(items, unsent, _cloudpickle().dumps)):
+        yield _Work(number, item, content)
 
 
 @dataclass
@@ -321,11 +319,7 @@ class _Loaded:
         return {"path": self.path}
 
     def __call__(self, numbered: tuple[int, bytes]) -> Any:
-        try:
-            item = pickle.loads(numbered[1])
-        except Exception as error:
-            raise InvalidInputError(f"the item cannot be loaded in a worker process ({first_line(error)})") from error
-        return self.function(item)
+        return self.function(received(numbered[1]))
 
 
 def _serve(folder: Path, items: list[tuple[int, bytes]], timeout: float | None, level: int) -> None:
@@ -344,7 +338,7 @@ def _serve(folder: Path, items: list[tuple[int, bytes]], timeout: float | None, 
     LOGGER.setLevel(level)
     try:
         for outcome in Process(timeout=timeout).map(_Loaded(folder / "function"), begun()):
-            answer = pickle.dumps((outcome.value, outcome.failure), pickle.HIGHEST_PROTOCOL)
+            answer = pickled((outcome.value, outcome.failure))
             _write(folder / f"{outcome.item[0]}.answer", answer)
     except InvalidInputError as error:
         _write(folder / "unusable", str(error).encode())

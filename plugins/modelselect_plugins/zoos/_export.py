@@ -13,7 +13,7 @@ from modelselect.candidates.preprocessing import TextPreprocessing, example_batc
 from modelselect.candidates.readers import HeadInput, reader_for_module
 from modelselect_plugins.zoos._support import required
 from modelselect_plugins.zoos._transformers import texts as transformers_texts
-from modelselect_plugins.zoos._transformers.models import quiet
+from modelselect_plugins.zoos._transformers.reading import quiet
 
 if TYPE_CHECKING:
     import torch

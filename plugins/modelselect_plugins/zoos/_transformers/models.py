@@ -6,11 +6,10 @@ never uses the network.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +23,7 @@ from modelselect_plugins.zoos._support import one_line, read_json, required
 from modelselect_plugins.zoos._transformers import images as transformers_images
 from modelselect_plugins.zoos._transformers import sounds as transformers_sounds
 from modelselect_plugins.zoos._transformers import texts as transformers_texts
+from modelselect_plugins.zoos._transformers.reading import missing_in, quiet, settings_of_folder
 from modelselect_plugins.zoos._transformers.texts import TextSettings
 from modelselect_plugins.zoos._weights import wrapper_prefix
 
@@ -229,20 +229,11 @@ class _Part:
 
         Some towers have other names of tensors alone than in the whole model; these are taken out of the whole model.
         """
-        import torch
-
-        settings = {
-            "dtype": torch.float32,  # the default is the file's dtype
-            "use_safetensors": safetensors,
-            "weights_only": True,
-            "trust_remote_code": trust_remote_code,  # never None, which would ask on the terminal
-            "local_files_only": True,
-            "output_loading_info": True,
-        }
+        settings = settings_of_folder(safetensors=safetensors, trust_remote_code=trust_remote_code)
         if safetensors and (prefix := wrapper_prefix(path)):
             settings["key_mapping"] = {f"^{re.escape(prefix)}": ""}
         module, report = self.loader.from_pretrained(path, config=self.configuration, **settings)
-        missing = _missing(report)
+        missing = missing_in(report)
         tower = "text_model" if self.is_text else "vision_model"
         if missing and self.family in transformers_texts.TEXT_TOWERS:
             whole, report = required("transformers").AutoModel.from_pretrained(path, **settings)
@@ -250,7 +241,7 @@ class _Part:
                 prefix = f"{tower}."
                 module = getattr(whole, tower)
                 module.name_or_path = str(path)
-                missing = [key.removeprefix(prefix) for key in _missing(report) if key.startswith(prefix)]
+                missing = [key.removeprefix(prefix) for key in missing_in(report) if key.startswith(prefix)]
         return module, missing
 
     def check_tower(self, path: Path, trust_remote_code: bool) -> None:
@@ -279,10 +270,6 @@ class _Part:
         except Exception:  # transformers has no class for the whole model
             return None
         return next((n for n, part in whole.named_modules() if n and type(getattr(part, "config", None)) is kind), None)
-
-
-def _missing(report: Mapping[str, Any]) -> list[str]:
-    return sorted({*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])})
 
 
 def _configuration(path: Path, trust_remote_code: bool) -> Any:
@@ -403,18 +390,3 @@ def _classes(configuration: Mapping[str, Any]) -> int:
     """Number of a classifier's classes, as transformers reads it: 2 is its default."""
     labels, number = configuration.get("id2label"), configuration.get("num_labels", configuration.get("num_classes"))
     return len(labels) if labels else number if isinstance(number, int) else 2
-
-
-@contextlib.contextmanager
-def quiet(transformers: Any) -> Iterator[None]:
-    """Silences transformers' own progress bars and reports, since errors are reported on the leaderboard."""
-    logging = transformers.utils.logging
-    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if bars:
-            logging.enable_progress_bar()

@@ -20,6 +20,7 @@ from modelselect.candidates.backbone import Outputs
 from modelselect.candidates.preprocessing import SoundPreprocessing
 from modelselect.errors import CandidateError
 from modelselect_plugins.zoos._support import one_line, read_json, required
+from modelselect_plugins.zoos._transformers.reading import missing_in, settings_of_folder
 
 if TYPE_CHECKING:
     import torch
@@ -68,22 +69,15 @@ def load(path: Path, configuration: Any, *, safetensors: bool) -> tuple[Any, Sou
     except Exception as error:
         raise CandidateError(f"the feature extractor cannot be loaded ({one_line(error)})") from error
     module, report = transformers.AutoModel.from_pretrained(
-        path,
-        config=configuration,
-        dtype=torch.float32,
-        use_safetensors=safetensors,
-        weights_only=True,
-        trust_remote_code=False,
-        local_files_only=True,
-        output_loading_info=True,
+        path, config=configuration, **settings_of_folder(safetensors=safetensors)
     )
     encoder = module.get_encoder() if configuration.is_encoder_decoder else module
     needed = {name for name, _ in encoder.named_parameters()}
-    missing = sorted(
+    missing = [
         key
-        for key in {*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])}
+        for key in missing_in(report)
         if key.removeprefix("encoder.") in needed and not key.endswith("masked_spec_embed")
-    )
+    ]
     if missing:
         raise CandidateError(
             f"the weights lack {len(missing)} tensors of {type(encoder).__name__}, such as {', '.join(missing[:3])}, "

@@ -11,7 +11,7 @@ import numpy as np
 
 from modelselect.candidates.text_classifier import TextClassifier
 from modelselect_plugins.zoos._support import required
-from modelselect_plugins.zoos._transformers.models import quiet
+from modelselect_plugins.zoos._transformers.reading import missing_in, quiet, settings_of_folder
 
 if TYPE_CHECKING:
     import torch
@@ -39,16 +39,8 @@ def text_classifier(path: Path, texts: Sequence[Sequence[str]], *, safetensors: 
         return None
     transformers = required("transformers")
     with quiet(transformers), torch.inference_mode():
-        model, report = transformers.AutoModel.from_pretrained(
-            path,
-            dtype=torch.float32,
-            use_safetensors=safetensors,
-            weights_only=True,
-            trust_remote_code=False,
-            local_files_only=True,
-            output_loading_info=True,
-        )
-        if report["missing_keys"] or report["mismatched_keys"]:
+        model, report = transformers.AutoModel.from_pretrained(path, **settings_of_folder(safetensors=safetensors))
+        if missing_in(report):
             return None  # embeddings of random layers
         tokenizer = transformers.AutoTokenizer.from_pretrained(path, trust_remote_code=False, local_files_only=True)
         length = model.config.text_config.max_position_embeddings
