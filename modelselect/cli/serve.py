@@ -23,6 +23,7 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 import typer
 
+from modelselect.cli.listings import counts_by_kind
 from modelselect.cli.options import CacheOption
 from modelselect.errors import InvalidInputError, LeaderboardError, ModelSelectError
 from modelselect.history.history import History, open_history
@@ -253,11 +254,7 @@ def _matching(summaries: Sequence[dict[str, Any]], query: Mapping[str, list[str]
 
 
 def _store(store: Store) -> dict[str, Any]:
-    kinds: dict[str, dict[str, int]] = {}
-    for entry in store.entries():
-        counted = kinds.setdefault(entry.kind, {"entries": 0, "bytes": 0})
-        counted["entries"] += 1
-        counted["bytes"] += entry.size
+    kinds = counts_by_kind(store)
     return {"kinds": kinds, "bytes": sum(counted["bytes"] for counted in kinds.values())}
 
 

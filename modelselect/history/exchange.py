@@ -18,10 +18,9 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from modelselect.store.files import user_path
-from modelselect.store.remote import check_usable, one_line, shown, url_of
+from modelselect.store.remote import check_usable, is_folder, one_line, opened, shown, url_of
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +70,7 @@ class Exchange:
             folder: where to put the copies.
         """
         with self._tolerant("read"):
-            filesystem, root = self._open()
+            filesystem, root = opened(self.address)
             filesystem.invalidate_cache()
             for entry in filesystem.ls(root, detail=True) if filesystem.exists(root) else ():
                 name = PurePosixPath(entry["name"]).name
@@ -91,24 +90,14 @@ class Exchange:
             with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as target:
                 source.backup(target)
                 target.execute("PRAGMA journal_mode = DELETE")
-            filesystem, root = self._open()
+            filesystem, root = opened(self.address)
             filesystem.makedirs(root, exist_ok=True)
-            if self._is_folder:
+            if is_folder(url_of(self.address) or "file://"):
                 partial = f"{root}/.{self.own_name}.{os.getpid()}.partial"
                 filesystem.put_file(str(copy), partial)
                 os.replace(partial, f"{root}/{self.own_name}")
             else:
                 filesystem.put_file(str(copy), f"{root}/{self.own_name}")
-
-    @property
-    def _is_folder(self) -> bool:
-        return (url_of(self.address) or "file://").startswith(("file:", "local:"))
-
-    def _open(self) -> tuple[Any, str]:
-        from fsspec.core import url_to_fs
-
-        filesystem, root = url_to_fs(self.address)
-        return filesystem, str(root).rstrip("/")
 
     @contextlib.contextmanager
     def _tolerant(self, verb: str) -> Iterator[None]:

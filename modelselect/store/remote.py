@@ -60,6 +60,19 @@ def url_of(text: str) -> str | None:
     return f"{match['protocol']}://{start}{match['rest'].rstrip('/')}"
 
 
+def is_folder(url: str) -> bool:
+    """True for an address of a folder that the machine has mounted, such as `file:///mnt/shared`."""
+    return url.partition(":")[0] in _FOLDERS
+
+
+def opened(url: str) -> tuple[Any, str]:
+    """The file system of fsspec behind an address or a path, and the place in it."""
+    from fsspec.core import url_to_fs
+
+    filesystem, root = url_to_fs(url)
+    return filesystem, str(root).rstrip("/")
+
+
 def front_of(url: str) -> Path:
     """The folder on this machine that stands in front of a shared place, and names it for other processes.
 
@@ -143,7 +156,7 @@ class Remote:
         """Copies a file to this machine. False if there is none, or if the place fails."""
 
         def copy() -> bool:
-            filesystem, root = self._open()
+            filesystem, root = opened(self.url)
             filesystem.get_file(f"{root}/{name}", str(to))
             return True
 
@@ -165,7 +178,7 @@ class Remote:
         kind, file = _parts(name)
 
         def remove() -> None:
-            filesystem, root = self._open()
+            filesystem, root = opened(self.url)
             filesystem.rm_file(f"{root}/{name}")
 
         self._asked("written", remove, None)
@@ -173,13 +186,13 @@ class Remote:
             self._listed.get(kind, (0.0, set()))[1].discard(file)
 
     def _list(self, kind: str) -> set[str]:
-        filesystem, root = self._open()
+        filesystem, root = opened(self.url)
         filesystem.invalidate_cache()
         folder = f"{root}/entries/{kind}"
         return {PurePosixPath(path).name for path in filesystem.find(folder)} if filesystem.exists(folder) else set()
 
     def _put(self, name: str, path: Path) -> bool:
-        filesystem, root = self._open()
+        filesystem, root = opened(self.url)
         target = f"{root}/{name}"
         filesystem.makedirs(str(PurePosixPath(target).parent), exist_ok=True)
         if self._protocol in _WHOLE_AT_ONCE:
@@ -189,7 +202,7 @@ class Remote:
         filesystem.makedirs(f"{root}/partial", exist_ok=True)
         try:
             filesystem.put_file(str(path), partial)
-            if self._protocol in _FOLDERS:
+            if is_folder(self.url):
                 os.replace(partial, target)
             else:
                 filesystem.mv(partial, target)
@@ -198,12 +211,6 @@ class Remote:
                 filesystem.rm_file(partial)
             raise
         return True
-
-    def _open(self) -> tuple[Any, str]:
-        from fsspec.core import url_to_fs
-
-        filesystem, root = url_to_fs(self.url)
-        return filesystem, str(root).rstrip("/")
 
     def _asked(self, verb: str, call: Callable[[], T], otherwise: T) -> T:
         """What the call gives; `otherwise` if it fails, or if the place failed a short time ago."""

@@ -403,8 +403,7 @@ class Store:
 
         Needed only after the place failed: `put` does this for each entry.
         """
-        infos = [info.key for info in self.entries()]
-        return sum(self._offer(key) for key in infos)
+        return sum(self._offer(info.key) for info in self.entries())
 
     @property
     def shared_at(self) -> str | None:
