@@ -65,7 +65,7 @@ _BEGINS = re.compile(rb'\s*\{\s*"format"\s*:\s*"' + re.escape(FORMAT).encode() +
 _STYLE = (
     "body{font:16px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem;color-scheme:light dark}"
     "table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:.3rem .6rem;border-bottom:1px solid #8886}"
-    "td.n,th.n{text-align:right}small{opacity:.75}"
+    "td.n,th.n{text-align:right;white-space:nowrap}small{opacity:.75}div{overflow-x:auto}td:first-child{overflow-wrap:anywhere;min-width:8em}"
 )
 
 
@@ -365,14 +365,16 @@ def _index(material: Material) -> str:
         for said in material.shelf.summaries()
     ]
     heads = ("leaderboard", "dataset", "first", "accuracy", "ranked", "begun", "")
-    table = "".join(f"<th>{head}</th>" for head in heads)
+    table = "".join(f"<th{' class=n' * (head in ('accuracy', 'ranked'))}>{head}</th>" for head in heads)
     store = material.store_counts()
     entries = sum(kind["entries"] for kind in store["kinds"].values())
     past = material.history_counts()
     return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>modelselect</title><style>{_STYLE}</style>'
-        f"</head><body><h1>What was already ranked</h1><table><thead><tr>{table}</tr></thead><tbody>{''.join(rows)}"
-        f"</tbody></table><p>{len(rows)} leaderboards. The store holds {entries:,} entries "
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        f"<title>modelselect</title><style>{_STYLE}</style></head><body><h1>What was already ranked</h1><div><table>"
+        f"<thead><tr>{table}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+        f"<p>{len(rows)} leaderboards. The store holds {entries:,} entries "
         f"({in_bytes(store['bytes'])}), the history {past['results']:,} results. As JSON: "
         '<a href="/api/boards">boards</a>, <a href="/api/store">store</a>, <a href="/api/history">history</a>.</p>'
         f"<p><small>modelselect {__version__}. This server only reads.</small></p></body></html>\n"
