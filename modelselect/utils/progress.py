@@ -225,6 +225,7 @@ class Progress:
         """A stage over this number of candidates; yields what to call when the work on one begins or ends."""
         stage = _Stage(what, total, time.monotonic(), expected=self._expected.pop(what, None))
         with self._lock:
+            _clear(self._folder)
             self._stage = stage
         if total:
             about = "" if stage.expected is None else f", about {duration(stage.expected)}"
@@ -350,6 +351,12 @@ class StepFiles:
             new, kept = own.with_name(f"{own.name}.new"), own.with_name(f"{own.name}.json")
             new.write_text(json.dumps({"candidate": candidate, **asdict(step)}), encoding="utf-8")
             new.replace(kept)
+
+
+def _clear(folder: tempfile.TemporaryDirectory[str] | None) -> None:
+    """Removes the steps of an earlier stage: another worker may have taken them."""
+    for file in () if folder is None else Path(folder.name).glob("*.json"):
+        file.unlink(missing_ok=True)
 
 
 def _read(folder: tempfile.TemporaryDirectory[str] | None) -> Iterator[tuple[str, Step]]:

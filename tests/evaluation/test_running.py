@@ -29,14 +29,14 @@ def test_a_log_says_scores_epochs_and_accuracies(
 ) -> None:
     monkeypatch.setattr(progress, "SILENCE_SECONDS", 0.0)
     monkeypatch.setattr(progress, "LINE_SECONDS", 0.02)
-    recipe = ms.FineTuning(epochs=3)
+    recipe = ms.FineTuning(epochs=12)
     board = ms.select(dataset, "embedded:plain*", estimators="knn", top_k=1, fine_tuning=recipe, executor=executor)
     err = capsys.readouterr().err
     best = board.best.candidate.name
     assert "scoring 2/2: plain." in err
     assert " s, knn " in err
     assert f"fine-tuning 1/1: {best}, epoch " in err
-    assert "/3, training accuracy " in err
+    assert "/12, training accuracy " in err
     assert f"accuracy {board.best.verified_accuracy:.1%}" in err.split(f"fine-tuning 1/1: {best}, ")[-1]
 
 

@@ -174,6 +174,10 @@ def test_a_query_that_leaves_the_task_open_is_narrowed_to_the_run(shelf: Hub) ->
         ("classification", "image"): ["lab/gated"],
         ("audio-classification", "audio"): ["lab/sound"],
     }
+    listed(shelf, "lab/plain", 4_000_000, library_name="timm", downloads=7)
+    assert "lab/plain" in names(ZOO.for_task("?author=lab", "classification", "image")), "its owner gave it no task"
+    assert "none" not in ZOO.for_task("?library=timm", "classification", "image")
+    assert names("?author=lab&task=none") == ["lab/plain"]
     for pattern in ("?task=fill-mask", "lab/bert", "lab/*"):
         assert ZOO.for_task(pattern, "text-pair", "text") == pattern
 
