@@ -16,7 +16,9 @@ NOTHING_PREDICTED = 1
 
 
 def predict(
-    model: Annotated[str, typer.Argument(help="The folder that select --save wrote.")],
+    model: Annotated[
+        str, typer.Argument(help="The folder that select --save wrote, or the repository that select --push made.")
+    ],
     inputs: Annotated[
         list[str] | None,
         typer.Argument(

@@ -26,10 +26,12 @@ class Kept:
     Attributes:
         board: the file of the leaderboard; None if there is none.
         winner: the folder of the fine-tuned winner; None if there is none.
+        repository: of the fine-tuned winner on the Hub; None if there is none.
     """
 
     board: str | None = None
     winner: str | None = None
+    repository: str | None = None
 
 
 NOTHING_KEPT = Kept()
@@ -255,10 +257,10 @@ def next_step(board: Ranking, kept: Kept = NOTHING_KEPT) -> str | None:
     if not board.ranked:
         return None
     known = board.best.candidate.metadata
-    if kept.winner is not None:
-        example = '--text "a text"' if known.get("modality") == "text" else "photo.jpg"
+    if (name := kept.winner or kept.repository) is not None:
+        example = {"text": '--text "a text"', "audio": "sound.wav"}.get(str(known.get("modality")), "photo.jpg")
         trust = " --trust-remote-code" if known.get("remote_code") else ""
-        return f"modelselect predict {shlex.quote(kept.winner)} {example}{trust}"
+        return f"modelselect predict {shlex.quote(name)} {example}{trust}"
     if budget and (2 * unpaid >= len(board.rows) or may_be_chance(board)):
         return _larger_budget(board, budget, max(4.0, len(board.rows) / len(board.ranked)))
     if may_be_chance(board):
@@ -319,7 +321,8 @@ def loading_code(row: RankedCandidate, kept: Kept) -> str | None:
             "import modelselect as ms\n\n"
             f"model = ms.load({row.candidate.id!r}{more}).module  # a torch.nn.Module, pre-trained"
         )
-    example = '"a text"' if row.candidate.metadata.get("modality") == "text" else '"photo.jpg"'
+    modality = str(row.candidate.metadata.get("modality"))
+    example = {"text": '"a text"', "audio": '"sound.wav"'}.get(modality, '"photo.jpg"')
     if kept.winner is not None:
         more = f", {trust}" if trust else ""
         return (

@@ -16,8 +16,8 @@ from modelselect.candidates.modules import weights_digest
 from modelselect.candidates.zoo import OWN_MODULES
 from modelselect.errors import InvalidInputError, ModelSelectError
 from modelselect.host.host import get_host
+from modelselect.hub import SIGNATURE
 from modelselect.verification.fine_tuned import HEAD_PREFIX, FineTuned
-from modelselect.verification.signature import SIGNATURE
 
 CONFIGURATION = "config.json"
 WEIGHTS = "model.safetensors"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from modelselect import hub
 from modelselect.candidates.backbone import Backbone
 from modelselect.candidates.candidate import Candidate
 from modelselect.candidates.modules import device_of
@@ -37,6 +38,9 @@ from modelselect.verification.signature import Signature
 
 if TYPE_CHECKING:
     import torch
+
+HUB = "hub"
+"""The zoo of the Hub's models."""
 
 
 @dataclass
@@ -167,16 +171,18 @@ def load(name: str | os.PathLike[str] | Candidate, *, trust_remote_code: bool = 
     """Loads a winner that was saved, or a candidate.
 
     Args:
-        name: the folder that `Row.save` or `select --save` wrote, a candidate, the expression of one candidate, such
-            as `"timm:resnet18"`, or a plain name that one zoo knows, as for `select()`.
+        name: the folder that `Row.save` or `select --save` wrote, the repository that `Row.push_to_hub` or
+            `select --push` made, a candidate, the expression of one candidate, such as `"timm:resnet18"`, or a plain
+            name that one zoo knows, as for `select()`.
         trust_remote_code: whether the candidate may run code that it brings.
 
     Returns:
-        The model. `predict` works if it is a saved winner; a candidate is pre-trained.
+        The model. `predict` works if it is a saved or pushed winner; a candidate is pre-trained.
 
     Raises:
         InvalidInputError: there is no such folder or candidate, or there are several.
         CandidateError: the weights cannot be loaded.
+        HubError: the files of a pushed winner cannot be fetched.
 
     >>> import modelselect as ms
     >>> ms.load("embedded:resnet.letters").candidate.name
@@ -184,17 +190,24 @@ def load(name: str | os.PathLike[str] | Candidate, *, trust_remote_code: bool = 
     """
     if isinstance(name, Candidate):
         return Model.of(get_host().zoo(name.zoo).load(name, trust_remote_code=trust_remote_code), None)
-    signature, folder = None, _folder(os.fspath(name))
+    folder, found = _folder(os.fspath(name)), []
+    if folder is None:
+        found = search(name) if isinstance(name, str) and ":" in name else _named(name)
+        folder = _pushed(found)
     if folder is not None:
-        found, signature = list(get_host().zoo(DIRECTORY).search(str(folder))), Signature.of_folder(folder)
-    elif isinstance(name, str) and ":" in name:
-        found = search(name)
-    else:
-        found = _named(name)
+        found = list(get_host().zoo(DIRECTORY).search(str(folder)))
     if len(found) != 1:
         raise InvalidInputError(f"{str(name)!r} stands for {len(found)} candidates; expected one. Give its whole name")
+    signature = None if folder is None else Signature.of_folder(folder)
     backbone = get_host().zoo(found[0].zoo).load(found[0], trust_remote_code=trust_remote_code)
     return Model.of(backbone, signature)
+
+
+def _pushed(found: list[Candidate]) -> Path | None:
+    """The files of a winner that was pushed to the Hub; None if the only candidate is none."""
+    if len(found) != 1 or found[0].zoo != HUB or "?" in found[0].name:
+        return None
+    return hub.fetch_winner(found[0].name, found[0].revision or None)
 
 
 def _named(name: str | os.PathLike[str]) -> list[Candidate]:

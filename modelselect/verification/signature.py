@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from modelselect.errors import CandidateError
+from modelselect.hub import SIGNATURE
 from modelselect.probe.images import Reading
 from modelselect.probe.probe import Probe
 from modelselect.probe.rows import ARRAY, AUDIO, IMAGE, TEXT
@@ -16,9 +17,6 @@ from modelselect.utils.target_kinds import CLASSES, TARGET_KINDS
 
 Label = str | int | bool
 """A class as the dataset calls it: its name, or, where classes have no names, the number or the truth value."""
-
-SIGNATURE = "modelselect.json"
-"""In a folder that `Row.save` wrote: the signature, and where the model comes from."""
 
 
 @dataclass(frozen=True)
