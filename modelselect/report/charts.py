@@ -146,9 +146,8 @@ def accuracy_list(board: Ranking) -> Intervals | None:
     low = min(math.floor(10 * min(values)) / 10, high - 0.1)
     low = max(0.0, low) if measure.in_percent else max(low, LOWEST_DRAWN)
     step = 0.1 if high - low <= 0.5 else 0.2
-    count = math.floor((high - low) / step + 1e-9)
-    first = high - count * step
-    ticks = [(first + step * i, measure.text(first + step * i, 0)) for i in range(count + 1)]
+    places = range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)
+    ticks = [(step * i, measure.text(step * i, 0)) for i in places]
     return Intervals(f"{measure.heading} on held-out rows, with its 95% interval", lines, low, high, ticks, mark)
 
 
@@ -302,7 +301,7 @@ class _Scale:
 
 
 def _showing(measure: Measure) -> Show:
-    return _percent if measure.in_percent else _plain
+    return _percent if measure.in_percent else _thousandths
 
 
 def _percent(value: float) -> str:
@@ -311,6 +310,10 @@ def _percent(value: float) -> str:
 
 def _plain(value: float) -> str:
     return f"{value:.4g}"
+
+
+def _thousandths(value: float) -> str:
+    return f"{round(value, 3):g}"
 
 
 def _colour(parts: Sequence[float]) -> str:
