@@ -39,6 +39,8 @@ def _mode() -> Any:
     from torch.utils._python_dispatch import TorchDispatchMode
     from torch.utils.flop_counter import flop_registry
 
+    shortcuts = _shortcuts()
+
     class Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]
         operations = 0
 
@@ -58,7 +60,8 @@ def _mode() -> Any:
                     parts = func.decompose(*args, **named)
                 if parts is not NotImplemented:
                     return parts
-            output = func(*args, **named)
+            shortcut = shortcuts.get(func) if args and getattr(args[0], "is_meta", False) else None
+            output = func(*args, **named) if shortcut is None else shortcut(*args)
             if formula is not None:
                 self.operations += formula(*args, **named, out_val=output)
             return output
@@ -68,3 +71,26 @@ def _mode() -> Any:
             return round(self.operations / 2 / max(batch, 1))
 
     return Counting
+
+
+def _shortcuts() -> dict[Any, Any]:
+    """What normalisations give on the meta device, by operator.
+
+    Torch puts them together there from a dozen operations in Python: half of the time of a run. Shapes and layouts of
+    the results are the same.
+    """
+    import torch
+
+    def batch_norm(rows: Any, *_: Any) -> tuple[Any, Any, Any]:
+        return torch.empty_like(rows), rows.new_empty(0), rows.new_empty(0)
+
+    def layer_norm(rows: Any, shape: Any, *_: Any) -> tuple[Any, Any, Any]:
+        kept = (*rows.shape[: rows.dim() - len(shape)], *(1 for _ in shape))
+        same = torch.empty_like(rows, memory_format=torch.contiguous_format)
+        return same, rows.new_empty(kept), rows.new_empty(kept)
+
+    aten = torch.ops.aten
+    return {
+        aten._native_batch_norm_legit_no_training.default: batch_norm,  # noqa: SLF001 (the operator's name)
+        aten.native_layer_norm.default: layer_norm,
+    }

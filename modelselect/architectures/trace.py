@@ -9,7 +9,7 @@ architecture needs neither its download nor its memory.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from modelselect.architectures.counting import counting
@@ -101,12 +101,19 @@ def trace_skeleton(
     >>> trace_skeleton(torch.nn.Linear(4, 2, device="meta"), (4,)).nodes(data="operation")
     NodeDataView({0: 'Addmm'}, data='operation')
     """
-    if not all(tensor.is_meta for part in module.modules() for tensor in tensors_in(list(vars(part).values()))):
-        return trace(module, input_size, example=example)
     inputs = _inputs(module, input_size, example)
-    module.eval().requires_grad_(_are_tokens(inputs))
+    return _graph(_prepared(module, inputs, is_spare=True), inputs, "meta")
+
+
+def _prepared(module: torch.nn.Module, inputs: Any, *, is_spare: bool) -> torch.nn.Module:
+    """A module without weights that is ready to run: the given one if nobody needs it, else a copy."""
+    tokens = _are_tokens(inputs)
+    tensors = (tensor for part in module.modules() for tensor in tensors_in(list(vars(part).values())))
+    if not is_spare or not all(tensor.is_meta for tensor in tensors):
+        return make_twin(module, "meta", requires_grad=tokens)
+    module.eval().requires_grad_(tokens)
     level_backends(module)
-    return _graph(module, inputs, "meta")
+    return module
 
 
 def _are_tokens(inputs: Any) -> bool:
@@ -167,14 +174,20 @@ def count_macs(module: torch.nn.Module, input_size: Sequence[int] = INPUT_SIZE, 
     1280
     """
     inputs = _inputs(module, input_size, example)
-    with contextlib.suppress(CandidateError), counting() as counter:
-        _run(make_twin(module, "meta", requires_grad=False), _on_device(inputs, "meta"), "meta", differentiable=False)
-        return counter.of_one(inputs)
+    with contextlib.suppress(CandidateError):
+        twin = make_twin(module, "meta", requires_grad=False)
+        with counting() as counter:
+            _run(twin, _on_device(inputs, "meta"), "meta", differentiable=False)
+            return counter.of_one(inputs)
     return None
 
 
 def trace_and_count(
-    module: torch.nn.Module, input_size: Sequence[int] = INPUT_SIZE, *, example: Any = None
+    module: torch.nn.Module,
+    input_size: Sequence[int] = INPUT_SIZE,
+    *,
+    example: Any = None,
+    again: Callable[[], torch.nn.Module] | None = None,
 ) -> tuple[networkx.DiGraph[int] | None, int | None]:
     """`trace_somewhere` and `count_macs` in one run on the meta device; None for what cannot be found out.
 
@@ -182,6 +195,7 @@ def trace_and_count(
         module: as for `trace`.
         input_size: as for `trace`.
         example: as for `count_macs`.
+        again: makes another such module. With it, the given one is not needed otherwise, as for `trace_skeleton`.
 
     >>> import torch
     >>> graph, macs = trace_and_count(torch.nn.Linear(128, 10), (128,))
@@ -190,10 +204,12 @@ def trace_and_count(
     """
     inputs = _inputs(module, input_size, example)
     tokens, sources = _are_tokens(inputs), list[Any]()
-    with contextlib.suppress(CandidateError), counting() as counter:
-        twin = make_twin(module, "meta", requires_grad=tokens)
-        output = _run(twin, _on_device(inputs, "meta", sources), "meta", differentiable=True)
-        return _derived(output, sources, type(twin).__name__, tokens=tokens), counter.of_one(inputs)
+    with contextlib.suppress(CandidateError):
+        runnable = _prepared(module, inputs, is_spare=again is not None)
+        with counting() as counter:
+            output = _run(runnable, _on_device(inputs, "meta", sources), "meta", differentiable=True)
+            return _derived(output, sources, type(runnable).__name__, tokens=tokens), counter.of_one(inputs)
+    module = module if again is None else again()
     macs = count_macs(module, input_size, example=example)
     with contextlib.suppress(CandidateError):
         return trace(module, input_size, example=example, device="cpu"), macs

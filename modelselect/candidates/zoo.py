@@ -122,7 +122,18 @@ class Zoo(abc.ABC):
         """
 
     def skeleton(self, candidate: Candidate, *, trust_remote_code: bool = False) -> Any:
-        """The candidate's module on the meta device, without weights, or None if the zoo cannot build one cheaply."""
+        """The candidate's module on the meta device, without weights, or None if the zoo cannot build one cheaply.
+
+        A new one each time, which the caller may change.
+        """
+        return None
+
+    def skeleton_key(self, candidate: Candidate, *, trust_remote_code: bool = False) -> str | None:
+        """A text on which the skeleton depends, and nothing else of the candidate; None if there is no such text.
+
+        Only for zoos in which many candidates have the same architecture, such as fine-tuned copies on the Hub: of
+        those with the same text, one is built and traced. By default None.
+        """
         return None
 
     def text_classifier(self, candidate: Candidate, texts: Sequence[Sequence[str]]) -> TextClassifier | None:

@@ -198,7 +198,7 @@ def store(
         )
     shared = kept.share() if share else None
     freed = None if evict is None else _freed(kept, parse_bytes(evict), kind, dry_run, yes)
-    kinds = counts_by_kind(kept)
+    kinds = kept.counts()
     if as_json:
         place = {} if kept.shared_at is None else {"shared_at": kept.shared_at}
         print_json({"path": str(kept.path), **place, "bytes": kept.size(), "freed": freed, "kinds": kinds})
@@ -211,16 +211,6 @@ def store(
     if kept.shared_at is not None:
         there = "" if shared is None else f"; {shared} of these entries are there"
         say(f"shared with other machines at {kept.shared_at}{there}")
-
-
-def counts_by_kind(kept: Store) -> dict[str, dict[str, int]]:
-    """By kind of entries, how many there are, and their bytes."""
-    kinds: dict[str, dict[str, int]] = {}
-    for entry in kept.entries():
-        counted = kinds.setdefault(entry.kind, {"entries": 0, "bytes": 0})
-        counted["entries"] += 1
-        counted["bytes"] += entry.size
-    return kinds
 
 
 def _freed(kept: Store, left: int, kind: str | None, dry_run: bool, yes: bool) -> int:

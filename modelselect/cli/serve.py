@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import os
 import re
 import socket
+import stat
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from html import escape
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -23,7 +26,6 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 import typer
 
-from modelselect.cli.listings import counts_by_kind
 from modelselect.cli.options import CacheOption
 from modelselect.errors import InvalidInputError, LeaderboardError, ModelSelectError
 from modelselect.history.history import History, open_history
@@ -35,7 +37,7 @@ from modelselect.report.names import dataset_name, display_names
 from modelselect.report.page import html, missing
 from modelselect.report.subject import Subject
 from modelselect.store.store import Store
-from modelselect.utils.text import in_bytes, printable
+from modelselect.utils.text import in_bytes, printable, valid_text
 from modelselect.utils.versions import __version__
 
 LOOPBACK = "127.0.0.1"
@@ -50,6 +52,9 @@ MOST_BYTES = 200_000_000
 MOST_RESULTS = 10_000
 """Number of results of the history in one answer."""
 
+RECOUNTED = 30.0
+"""Seconds after which the store and the history are counted anew: they may hold hundreds of thousands of entries."""
+
 KEPT_PAGES = 16
 PATIENCE = 30.0
 """Seconds that a client may take to send its request, or to take in the answer."""
@@ -60,7 +65,7 @@ _BEGINS = re.compile(rb'\s*\{\s*"format"\s*:\s*"' + re.escape(FORMAT).encode() +
 _STYLE = (
     "body{font:16px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem;color-scheme:light dark}"
     "table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:.3rem .6rem;border-bottom:1px solid #8886}"
-    "td.n,th.n{text-align:right}small{opacity:.75}"
+    "td.n,th.n{text-align:right;white-space:nowrap}small{opacity:.75}div{overflow-x:auto}td:first-child{overflow-wrap:anywhere;min-width:8em}"
 )
 
 
@@ -93,10 +98,15 @@ def serve(
             f"{', '.join((*LOCAL_NAMES, host, *(name or ())))}; --name adds a name",
             err=True,
         )
+    threading.Thread(target=shelf.summaries, daemon=True).start()  # reads all files before somebody waits for it
     try:
         server.serve_forever()
     finally:
         server.server_close()
+
+
+State = tuple[int, int, int, int]
+"""Of a file: its number on the disk, its bytes, and when its content and its entry were changed."""
 
 
 @dataclass(frozen=True)
@@ -111,14 +121,18 @@ class Board:
 
     name: str
     path: Path
-    state: tuple[int, ...]
+    state: State
 
 
 class Shelf:
-    """The leaderboards in some folders and files. Each request looks anew, and reads only files that have changed."""
+    """The leaderboards in some folders and files.
+
+    Each request lists the folders and asks for the state of each file. Only files that have changed are opened.
+    """
 
     def __init__(self, places: Iterable[Path]) -> None:
         self._places = [Path(place).expanduser().resolve() for place in places]
+        self._seen: dict[tuple[str, State], Board | None] = {}
         self._summaries: dict[Board, dict[str, Any]] = {}
         self._lock = threading.Lock()
 
@@ -134,11 +148,17 @@ class Shelf:
     def boards(self) -> dict[str, Board]:
         """The leaderboards by name. A link that leads out of its folder is passed over."""
         found: dict[str, Board] = {}
+        seen: dict[tuple[str, State], Board | None] = {}
         for place in self._places:
             folder = place if place.is_dir() else place.parent
             for path in sorted(_files(place)):
-                if (board := _board(path, folder)) is not None and len(found) < MOST_BOARDS:
+                if (state := _state(path, folder)) is None:
+                    continue
+                key = path, state
+                seen[key] = board = self._seen[key] if key in self._seen else _board(Path(path), folder, state)
+                if board is not None and len(found) < MOST_BOARDS:
                     found.setdefault(board.name, board)
+        self._seen = seen
         return found
 
     def summaries(self) -> list[dict[str, Any]]:
@@ -150,29 +170,39 @@ class Shelf:
         return sorted(filter(None, known.values()), key=lambda said: (said["started"], said["name"]), reverse=True)
 
 
-def _files(place: Path) -> Iterator[Path]:
+def _files(place: Path) -> Iterator[str]:
     if place.is_file():
-        yield place
+        yield str(place)
         return
     for folder, names, files in os.walk(place):
         names[:] = sorted(name for name in names if not name.startswith("."))
-        yield from (Path(folder, name) for name in files if name.endswith(".json") and not name.startswith("."))
+        yield from (os.path.join(folder, name) for name in files if name.endswith(".json") and not name.startswith("."))
 
 
-def _board(path: Path, folder: Path) -> Board | None:
+def _state(path: str, folder: Path) -> State | None:
+    """Changes when the file changes; None for what is no file in the folder."""
     try:
-        if not path.resolve().is_relative_to(folder) or not path.is_file():
-            return None
-        status = path.stat()
-        if status.st_size > MOST_BYTES:
-            return None
+        status = os.lstat(path)
+        if stat.S_ISLNK(status.st_mode):
+            target = Path(path).resolve()
+            if not target.is_relative_to(folder):
+                return None
+            status = target.stat()
+    except (OSError, RuntimeError):  # it is gone meanwhile, or is a link that leads to itself
+        return None
+    is_usable = stat.S_ISREG(status.st_mode) and status.st_size <= MOST_BYTES
+    return (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns) if is_usable else None
+
+
+def _board(path: Path, folder: Path, state: State) -> Board | None:
+    """The leaderboard in a file; None if the file holds something else."""
+    try:
         with path.open("rb") as file:
             if _BEGINS.match(file.read(200)) is None:
                 return None
     except OSError:
         return None
-    name = path.relative_to(folder).with_suffix("").as_posix()
-    return Board(name, path, (status.st_ino, status.st_size, status.st_mtime_ns))
+    return Board(valid_text(path.relative_to(folder).with_suffix("").as_posix()), path, state)
 
 
 def _summary(board: Board) -> dict[str, Any]:
@@ -205,6 +235,34 @@ class Material:
     shelf: Shelf
     store: Store
     history: History | None
+    _counts: dict[str, tuple[float, dict[str, Any]]] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def store_counts(self) -> dict[str, Any]:
+        """Numbers and bytes of the store's entries, at most `RECOUNTED` seconds old."""
+
+        def count() -> dict[str, Any]:
+            kinds = self.store.counts()
+            return {"kinds": kinds, "bytes": sum(counted["bytes"] for counted in kinds.values())}
+
+        return self._recent("store", count)
+
+    def history_counts(self) -> dict[str, Any]:
+        """Numbers of the history's results, at most `RECOUNTED` seconds old."""
+
+        def count() -> dict[str, Any]:
+            summary = {"results": 0} if self.history is None else self.history.summary()
+            return {key: value for key, value in summary.items() if key != "path"}
+
+        return self._recent("history", count)
+
+    def _recent(self, what: str, count: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        with self._lock:
+            counted_at, found = self._counts.get(what, (-math.inf, {}))
+            if time.monotonic() - counted_at > RECOUNTED:
+                found = count()
+                self._counts[what] = time.monotonic(), found
+            return found
 
 
 @dataclass(frozen=True)
@@ -231,8 +289,8 @@ def answer(material: Material, target: str) -> Answer:
     fixed = {
         "/": lambda: Answer(_index(material).encode(), HTML),
         "/api/boards": lambda: Answer.of(_matching(material.shelf.summaries(), query)),
-        "/api/store": lambda: Answer.of(_store(material.store)),
-        "/api/history": lambda: Answer.of(_history(material.history, query)),
+        "/api/store": lambda: Answer.of(material.store_counts()),
+        "/api/history": lambda: Answer.of(_history(material, query)),
     }
     if path in fixed:
         return fixed[path]()
@@ -253,19 +311,12 @@ def _matching(summaries: Sequence[dict[str, Any]], query: Mapping[str, list[str]
     return [said for said in summaries if all(said[key] == value for key, value in wanted.items())]
 
 
-def _store(store: Store) -> dict[str, Any]:
-    kinds = counts_by_kind(store)
-    return {"kinds": kinds, "bytes": sum(counted["bytes"] for counted in kinds.values())}
-
-
-def _history(history: History | None, query: Mapping[str, list[str]]) -> dict[str, Any]:
+def _history(material: Material, query: Mapping[str, list[str]]) -> dict[str, Any]:
     """Counts of the history; with `dataset` or `candidate`, its results."""
-    if history is None:
-        return {"results": 0}
     wanted = {key: query[key][-1] for key in ("dataset", "candidate", "metric") if key in query}
-    if not wanted:
-        return {key: value for key, value in history.summary().items() if key != "path"}
-    results = history.results(**wanted)
+    if material.history is None or not wanted:
+        return material.history_counts()
+    results = material.history.results(**wanted)
     rows = [
         {"candidate": r.candidate, "dataset": r.dataset, "metric": r.metric, "value": r.value}
         for r in results[:MOST_RESULTS]
@@ -314,14 +365,16 @@ def _index(material: Material) -> str:
         for said in material.shelf.summaries()
     ]
     heads = ("leaderboard", "dataset", "first", "accuracy", "ranked", "begun", "")
-    table = "".join(f"<th>{head}</th>" for head in heads)
-    store = _store(material.store)
+    table = "".join(f"<th{' class=n' * (head in ('accuracy', 'ranked'))}>{head}</th>" for head in heads)
+    store = material.store_counts()
     entries = sum(kind["entries"] for kind in store["kinds"].values())
-    past = _history(material.history, {})
+    past = material.history_counts()
     return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>modelselect</title><style>{_STYLE}</style>'
-        f"</head><body><h1>What was already ranked</h1><table><thead><tr>{table}</tr></thead><tbody>{''.join(rows)}"
-        f"</tbody></table><p>{len(rows)} leaderboards. The store holds {entries:,} entries "
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        f"<title>modelselect</title><style>{_STYLE}</style></head><body><h1>What was already ranked</h1><div><table>"
+        f"<thead><tr>{table}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+        f"<p>{len(rows)} leaderboards. The store holds {entries:,} entries "
         f"({in_bytes(store['bytes'])}), the history {past['results']:,} results. As JSON: "
         '<a href="/api/boards">boards</a>, <a href="/api/store">store</a>, <a href="/api/history">history</a>.</p>'
         f"<p><small>modelselect {__version__}. This server only reads.</small></p></body></html>\n"

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from modelselect.architectures.graph_json import to_json
@@ -19,6 +22,12 @@ from modelselect.utils.process_state import unchanged
 
 if TYPE_CHECKING:
     import torch
+
+
+MOST_TRACED = 200
+"""Number of architectures that a process remembers: a listing of the Hub holds many copies of each."""
+
+_TRACED: OrderedDict[Hashable, Architecture] = OrderedDict()
 
 
 class Describer:
@@ -49,7 +58,7 @@ class Describer:
 
         None if there is no module to trace now. Another run may have one.
         """
-        graph = macs = parameters = None
+        graph = macs = parameters = key = again = None
         with (
             INTERPRETER_LOCK,
             contextlib.suppress(Exception),
@@ -57,28 +66,53 @@ class Describer:
             unchanged(imports=True),
             unmarked_kernels(),
         ):  # plugins and modules raise anything
-            module, inputs = self._example(may_load)
+            key = self._shared_key()
+            if key in _TRACED:
+                return _TRACED[key]
+            module, inputs, again = self._example(may_load)
             parameters = sum(p.numel() for p in module.parameters())
-            traced, macs = trace_and_count(module, **inputs)
+            traced, macs = trace_and_count(module, **inputs, again=again)
             graph = None if traced is None else to_json(traced)
-        return None if parameters is None else Architecture(graph, macs, parameters)
+        if parameters is None:
+            return None
+        found = Architecture(graph, macs, parameters)
+        if key is not None and again is not None:
+            _TRACED[key] = found
+            if len(_TRACED) > MOST_TRACED:
+                _TRACED.popitem(last=False)
+        return found
 
-    def _example(self, may_load: bool) -> tuple[torch.nn.Module, dict[str, Any]]:
-        """A module and its inputs: the loaded one, else one without weights if the zoo makes such, else load one."""
+    def _shared_key(self) -> Hashable:
+        """The same for candidates whose modules without weights, and the inputs of these, are the same."""
+        loader, known = self._loader, self._loader.candidate.metadata
+        if loader.loaded is not None:
+            return None
+        text = loader.zoo.skeleton_key(loader.candidate, trust_remote_code=loader.context.trust_remote_code)
+        size = known.get("input_size")
+        return (
+            None if text is None else (loader.zoo, text, known.get("modality"), None if size is None else tuple(size))
+        )
+
+    def _example(self, may_load: bool) -> tuple[torch.nn.Module, dict[str, Any], Callable[[], torch.nn.Module] | None]:
+        """A module and its inputs: the loaded one, else one without weights if the zoo makes such, else load one.
+
+        Last what makes another one without weights; None for a module with weights, which is needed otherwise.
+        """
         import torch
 
         loader, inputs = self._loader, input_of(self._loader.candidate)
         if loader.loaded is None:
-            skeleton = loader.zoo.skeleton(loader.candidate, trust_remote_code=loader.context.trust_remote_code)
+            make = partial(loader.zoo.skeleton, loader.candidate, trust_remote_code=loader.context.trust_remote_code)
+            skeleton = make()
             if skeleton is not None and (inputs := inputs or input_of(loader.zoo.in_detail(loader.candidate))):
-                return skeleton, inputs
+                return skeleton, inputs, make
             if not may_load:
                 raise CandidateError(f"{loader.candidate} may not be loaded to describe its architecture")
         backbone = loader.backbone
         if "example" in inputs:  # token ids: neither graph nor count may depend on how the probe's texts are padded
-            return backbone.module, inputs
+            return backbone.module, inputs, None
         rows = [backbone.preprocessing.prepare(loader.context.probe.item(index)) for index in range(2)]
         module, read = backbone.module, backbone.read
         if isinstance(read, FeatureMethod) and not read.has_logits:
             module = without_head(module, read.method)
-        return module, {"example": backbone.preprocessing.finish(torch.stack(rows))}
+        return module, {"example": backbone.preprocessing.finish(torch.stack(rows))}, None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -167,9 +166,12 @@ class Evidence:
         left_out: dict[str, Any] = {name: None for name in FIELDS if name not in wanted}
         return replace(base, **left_out)
 
-    @cached_property
+    @property
     def labelled(self) -> Evidence:
-        """The labelled rows; self if all rows are labelled."""
+        """The labelled rows; self if all rows are labelled.
+
+        Not kept as an attribute: evidence that refers to itself, and its open file, would wait for the collector.
+        """
         if "labelled" not in self._memo:
             if self.labels is None:
                 return self

@@ -156,6 +156,7 @@ class History(Database):
                     self.merge(Database(copy))
                 except HistoryError as error:
                     logger.warning("the file %s of the shared history was passed over: %s", name, error)
+                    continue
                 known = {**known, name: state}
                 self.set_mark(_SEEN, known)
         if leave and self.path.exists():

@@ -291,6 +291,15 @@ class Store:
             kind = path.parent.parent.name
             yield EntryInfo(f"{kind}-{path.stem}", kind, status.st_size, created_at(path) or used, used)
 
+    def counts(self) -> dict[str, dict[str, int]]:
+        """By kind of entries, how many there are (`entries`), and their `bytes`. No file is opened."""
+        kinds: dict[str, dict[str, int]] = {}
+        for path, status in self._files():
+            counted = kinds.setdefault(path.parent.parent.name, {"entries": 0, "bytes": 0})
+            counted["entries"] += 1
+            counted["bytes"] += status.st_size
+        return kinds
+
     def size(self) -> int:
         """Bytes of all entries."""
         return sum(status.st_size for _, status in self._files())

@@ -11,6 +11,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from modelselect.archi2vec import count_macs, to_json, trace
+from modelselect.architectures.counting import counting
 from modelselect.architectures.trace import trace_and_count
 
 SIZE = (3, 32, 32)
@@ -55,6 +56,27 @@ def test_graph_and_count_of_one_run_are_those_of_two(module: nn.Module) -> None:
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
         on_meta(torch.zeros(2, *SIZE, device="meta"))
     assert macs == round(counter.get_total_flops() / 2 / 2) > 0
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: type(module).__name__)
+def test_a_module_that_nobody_needs_gives_the_same_without_a_copy(module: nn.Module) -> None:
+    spare = copy.deepcopy(module).to("meta")
+    graph, macs = trace_and_count(spare, SIZE, again=lambda: copy.deepcopy(module).to("meta"))
+    expected, count = trace_and_count(module, SIZE)
+    assert graph is not None
+    assert expected is not None
+    assert (to_json(graph), macs) == (to_json(expected), count)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("layer", [nn.BatchNorm2d(8), nn.LayerNorm(5), nn.LayerNorm((4, 5), elementwise_affine=False)])
+def test_normalisations_give_what_torch_gives_on_the_meta_device(layer: nn.Module, layout: torch.memory_format) -> None:
+    rows = torch.zeros(2, 8, 4, 5, device="meta").contiguous(memory_format=layout)
+    on_meta = copy.deepcopy(layer).to("meta").eval()
+    expected = on_meta(rows)
+    with counting():
+        found = on_meta(rows)
+    assert (found.shape, found.stride(), found.dtype) == (expected.shape, expected.stride(), expected.dtype)
 
 
 def test_a_module_without_a_path_has_a_count_and_no_graph() -> None:

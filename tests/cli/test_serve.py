@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import shutil
 import socket
 import subprocess
 import sys
 import threading
+import time
 import urllib.parse
 from collections.abc import Iterator
 from contextlib import closing
@@ -19,7 +21,8 @@ import numpy as np
 import pytest
 
 import modelselect as ms
-from modelselect.cli.serve import LOOPBACK, Material, Shelf, server_of
+from modelselect.cli import serve
+from modelselect.cli.serve import LOOPBACK, Material, Shelf, answer, server_of
 from modelselect.errors import InvalidInputError
 from modelselect.history import ACCURACY, Result
 from modelselect.store import Store
@@ -214,6 +217,53 @@ def test_what_is_saved_or_removed_meanwhile_is_seen(port: int, folder: Path) -> 
     assert len(json_at(port, "/api/boards")) == 3
     (folder / "more.json").unlink()
     assert asked(port, "/boards/more")[0] == 404
+
+
+def test_two_thousand_leaderboards_are_listed_without_opening_a_file_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "many"
+    text = evil_board().to_json()
+    for number in range(2000):
+        (folder / f"team-{number % 40}").mkdir(parents=True, exist_ok=True)
+        (folder / f"team-{number % 40}" / f"board-{number}.json").write_text(text)
+    monkeypatch.setattr(serve, "_summary", lambda board: {"name": board.name, "started": ""})  # reads the whole file
+    shelf = Shelf([folder])
+    assert len(shelf.summaries()) == 2000
+    opened: list[Path] = []
+    real = Path.open
+
+    def noted(path: Path, *given: Any, **named: Any) -> Any:
+        opened.append(path)
+        return real(path, *given, **named)
+
+    monkeypatch.setattr(Path, "open", noted)
+    begun = time.process_time()
+    for _ in range(5):
+        assert len(shelf.summaries()) == len(shelf.boards()) == 2000
+    assert time.process_time() - begun < 10 * 0.1
+    assert opened == []
+    changed = folder / "team-3" / "board-3.json"
+    changed.write_text(text)
+    (folder / "team-3" / "board-43.json").unlink()
+    opened.clear()
+    assert len(shelf.summaries()) == 1999
+    assert opened == [changed]
+
+
+def test_the_store_is_not_counted_for_each_request(material: Material, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert json.loads(answer(material, "/api/store").body)["kinds"]["features"]["entries"] == 1
+    material.store.put(Store.key("features", candidate="b"), {"features": np.eye(3)})
+    assert json.loads(answer(material, "/api/store").body)["kinds"]["features"]["entries"] == 1
+    monkeypatch.setattr(serve, "RECOUNTED", 0.0)
+    assert json.loads(answer(material, "/api/store").body)["kinds"]["features"]["entries"] == 2
+
+
+def test_a_name_that_is_no_text_costs_nothing_but_its_letters(port: int, folder: Path) -> None:
+    (folder / os.fsdecode(b"caf\xe9.json")).write_bytes((folder / "pets.json").read_bytes())
+    assert "caf\ufffd" in [board["name"] for board in json_at(port, "/api/boards")]
+    assert asked(port, "/boards/caf%EF%BF%BD")[0] == 200
+    assert "caf\ufffd" in asked(port, "/")[1]
 
 
 def test_the_command_says_where_it_is_and_listens_on_this_machine_only(folder: Path, tmp_path: Path) -> None:

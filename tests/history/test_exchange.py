@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from modelselect.cli.app import main
+from modelselect.errors import HistoryError
 from modelselect.history import ACCURACY, History, Result
 from modelselect.history.history import open_history, open_or_warn
 
@@ -110,6 +111,29 @@ def test_a_file_that_has_not_changed_is_not_read_again(
     machine("two")
     second.exchange()
     assert candidates(second) == ["timm:a", "timm:b"]
+
+
+def test_a_file_whose_merge_failed_is_read_again(
+    tmp_path: Path, machine: Callable[[str], None], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "shared").mkdir()
+    machine("one")
+    first = History(tmp_path / "shared")
+    first.record([result("a")])
+    first.exchange()
+    machine("two")
+    second = History(tmp_path / "shared")
+
+    def fail(*_: object) -> None:
+        raise HistoryError("the disk is full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(History, "insert", fail)
+        second.exchange()
+    assert candidates(second) == []
+    assert caplog.text.count("was passed over: the disk is full") == 1
+    second.exchange()
+    assert candidates(second) == ["timm:a"]
 
 
 def test_a_damaged_or_foreign_file_is_passed_over(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import logging
 import os
 import signal
 import subprocess
@@ -11,7 +13,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 import modelselect as ms
 from modelselect.candidates.backbone import Backbone
@@ -42,6 +46,47 @@ def test_a_candidate_that_takes_too_long_costs_its_row(
 def test_an_option_that_the_executor_does_not_have_is_an_error_that_names_the_keyword(dataset: Path) -> None:
     with pytest.raises(InvalidInputError, match=r"'local' has no ray_address= \(--ray-address\); it has: timeout"):
         rank(dataset, "embedded:plain*", ray_address="auto")
+
+
+class Watch(logging.Handler):
+    """Notes CPU seconds and open files of this process after some numbers of scored candidates."""
+
+    def __init__(self, *places: int) -> None:
+        super().__init__()
+        self.places = places
+        self.seen: list[tuple[float, set[str]]] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        words = record.getMessage().split()
+        if words[0] == "scoring" and words[1].partition("/")[0] in map(str, self.places):
+            names = (Path("/proc/self/fd") / name for name in os.listdir("/proc/self/fd"))
+            self.seen.append((time.process_time(), {os.readlink(name) for name in names if name.is_symlink()}))
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="no /proc here")
+def test_the_hundredth_candidate_costs_what_the_twentieth_did_and_none_leaves_a_file_open(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    networks = [
+        torch.nn.Sequential(
+            torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(4, 2)
+        ).eval()
+        for _ in range(100)
+    ]
+    images = np.random.default_rng(0).integers(0, 256, (20, 16, 16, 3), dtype=np.uint8)
+    watch, log = Watch(20, 60, 100), logging.getLogger("modelselect")
+    caplog.set_level(logging.INFO, "modelselect")
+    log.addHandler(watch)
+    gc.disable()  # it would close what nobody has closed
+    try:
+        rank((images, [0, 1] * 10), networks, cache_dir=tmp_path, history=False)
+    finally:
+        gc.enable()
+        log.removeHandler(watch)
+    (first, at_first), (middle, _), (last, at_last) = watch.seen
+    assert not {name for name in at_last - at_first if name.startswith("/") and str(tmp_path) in name}
+    assert len(at_last) <= len(at_first) + 1
+    assert last - middle < 2 * (middle - first)
 
 
 @pytest.fixture

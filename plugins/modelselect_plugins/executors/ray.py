@@ -18,7 +18,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import modelselect
 from modelselect.errors import InvalidInputError, ModelSelectError
@@ -155,8 +155,9 @@ class _Run:
         self._needs: Callable[[Any], Needs] = getattr(function, "needs", lambda item: Needs())
         self.pending: dict[Any, _Work] = {}
         self._numbers: dict[int, _Work] = {}
-        self._job: str = ray.get_runtime_context().get_job_id()
-        self._mailbox = _mailbox(self._job)
+        context = ray.get_runtime_context()
+        self._connection = _Connection(context.get_node_id(), context.get_job_id())
+        self._mailbox = _mailbox(self._connection)
         self._name = secrets.token_hex(8)
         level = LOGGER.getEffectiveLevel()
         # A reference in a list is not resolved for each task: a worker fetches it from its machine's store, once.
@@ -186,7 +187,7 @@ class _Run:
     def submit(self, work: _Work) -> None:
         memory = self._largest["memory"] if work.tries["memory"] else min(work.needs.memory, self._largest["memory"])
         gpu = min(work.needs.gpu, self._largest["GPU"])
-        task = _task(self._job, on_gpu=gpu > 0)
+        task = _task(self._connection, on_gpu=gpu > 0)
         number = len(self._numbers)
         work.begun = None
         self._numbers[number] = work
@@ -368,18 +369,23 @@ def _quiet() -> None:
         setattr(worker, "print_to_stdstream", say)  # noqa: B010 (not part of its types)
 
 
+class _Connection(NamedTuple):
+    """One connection of this program to a cluster. Job ids repeat from cluster to cluster; those of machines do not."""
+
+    machine: str
+    job: str
+
+
 @functools.lru_cache(maxsize=1)
-def _mailbox(job: str) -> Any:
+def _mailbox(connection: _Connection) -> Any:
     """The mailbox of this program, on its machine."""
     ray = _imported()
-    here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
-        ray.get_runtime_context().get_node_id(), soft=True
-    )
+    here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(connection.machine, soft=True)
     return ray.remote(_Mailbox).options(num_cpus=0, scheduling_strategy=here).remote()
 
 
 @functools.lru_cache(maxsize=2)
-def _task(job: str, *, on_gpu: bool) -> Any:
+def _task(connection: _Connection, *, on_gpu: bool) -> Any:
     """`_serve` as a task. Its process ends after one item on a GPU, which frees the GPU's memory."""
     more = {"max_calls": 1} if on_gpu else {}
     return _imported().remote(num_cpus=1, max_retries=0, **more)(_serve)

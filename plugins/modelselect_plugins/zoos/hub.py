@@ -39,7 +39,7 @@ from modelselect_plugins.zoos._support import (
     unsafe_pickle,
     with_settings,
 )
-from modelselect_plugins.zoos._timm.models import configured, folder_skeleton, timm_folder
+from modelselect_plugins.zoos._timm.models import configured, folder_skeleton, folder_skeleton_key, timm_folder
 from modelselect_plugins.zoos._transformers import images as transformers_images
 from modelselect_plugins.zoos._transformers import models as transformers_models
 from modelselect_plugins.zoos._transformers import zero_shot
@@ -209,6 +209,10 @@ class HubZoo(Zoo):
             return folder_skeleton(found.path)
         _, settings = split_settings(candidate.name)
         return transformers_models.skeleton(found.path, trust_remote_code=trust_remote_code, settings=settings)
+
+    def skeleton_key(self, candidate: Candidate, *, trust_remote_code: bool = False) -> str | None:
+        found = _fetched(candidate, weights=False, trust_remote_code=trust_remote_code)
+        return folder_skeleton_key(found.path) if found.form == "timm" else None
 
     def text_classifier(self, candidate: Candidate, texts: Sequence[Sequence[str]]) -> TextClassifier | None:
         _, settings = split_settings(candidate.name)

@@ -280,6 +280,24 @@ def test_nothing_is_left_running_when_the_main_process_is_killed_or_interrupted(
     wait_until(lambda: not any(map(is_running, pids)), 60)
 
 
+AGAIN = """
+import ray
+from modelselect_plugins.executors.ray import Ray
+
+for _ in range(2):
+    print([outcome.failure or outcome.value for outcome in Ray(timeout=60).map(abs, [-1, -2])])
+    ray.shutdown()
+"""
+
+
+def test_a_cluster_that_is_started_after_another_was_shut_down_gets_a_mailbox_of_its_own() -> None:
+    """The job ids of both are the same."""
+    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    found = subprocess.run([sys.executable, "-c", AGAIN], env=environment, capture_output=True, text=True, timeout=120)
+    assert found.stderr == ""
+    assert [sorted(json.loads(line)) for line in found.stdout.splitlines()] == [[1, 2], [1, 2]]
+
+
 @pytest.mark.parametrize(
     ("address", "words"),
     [

@@ -14,10 +14,12 @@ import numpy as np
 import pytest
 
 import modelselect as ms
+from modelselect import archi2vec
 from modelselect.candidates.metadata import METADATA_FIELDS, TEXT_FIELDS
 from modelselect.candidates.preprocessing import example_batch
 from modelselect.cli import app
 from modelselect.errors import CandidateError, ExpressionError
+from modelselect.evaluation import description
 from modelselect.testing.zoos import check_zoo
 from modelselect_plugins.zoos.directory import DirectoryZoo
 from modelselect_plugins.zoos.hub import HubZoo
@@ -294,6 +296,35 @@ def test_a_skeleton_takes_no_weights(hub: Hub) -> None:
         loaded = sum(parameter.numel() for parameter in ZOO.load(candidate).module.parameters())
         assert sum(parameter.numel() for parameter in skeleton.parameters()) == loaded
     assert hub.count("GET .*model.safetensors") == 2  # the loads
+
+
+def test_copies_of_a_model_are_traced_once(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    def copied(name: str, classes: int, labels: list[str]) -> None:
+        files = models.timm_files("test_resnet", classes=classes)
+        configuration = json.loads(files["config.json"])
+        configuration["pretrained_cfg"]["label_names"] = labels
+        hub.model(name, {**files, "config.json": json.dumps(configuration).encode()}, library_name="timm")
+
+    copied("me/cats", 12, ["cat"] * 12)
+    copied("me/dogs", 12, ["dog"] * 12)
+    copied("me/both", 24, ["cat", "dog"] * 12)
+    candidates = [next(iter(ZOO.search(name))) for name in ("me/cats", "me/dogs", "me/both")]
+    traced: list[Any] = []
+    plain = description.trace_and_count
+
+    def noted(module: Any, **inputs: Any) -> Any:
+        traced.append(module)
+        return plain(module, **inputs)
+
+    monkeypatch.setattr(description, "trace_and_count", noted)
+    images = np.random.default_rng(0).integers(0, 256, (20, 32, 32, 3), dtype=np.uint8)
+    plan = ms.plan((images, [0, 1] * 10), candidates, estimators="logme", progress=False)
+    expected = [archi2vec.count_macs(ZOO.skeleton(c), c.metadata["input_size"]) for c in candidates]
+    assert [row.macs for row in plan.rows] == expected
+    sizes = [sum(parameter.numel() for parameter in ZOO.skeleton(c).parameters()) for c in candidates]
+    assert [row.parameters for row in plan.rows] == sizes
+    assert expected[0] == expected[1] != expected[2]
+    assert len(traced) == 2
 
 
 # --- load ------------------------------------------------------------------------------------------------------------

@@ -104,6 +104,15 @@ def folder_skeleton(path: Path) -> torch.nn.Module:
     return timm_skeleton(name, **arguments)
 
 
+def folder_skeleton_key(path: Path) -> str:
+    """What `folder_skeleton` depends on: the configuration, without the names of classes."""
+    configuration = json.loads((path / "config.json").read_bytes())
+    for part in (configuration, configuration.get("pretrained_cfg") or {}):
+        for name in ("label_names", "label_descriptions"):
+            part.pop(name, None)
+    return json.dumps(configuration, sort_keys=True)
+
+
 def _source(path: Path) -> tuple[str, dict[str, Any]]:
     """What `timm.create_model` takes for a folder: its name, or where timm would refuse a key of it, the contents."""
     configuration = json.loads((path / "config.json").read_bytes())
