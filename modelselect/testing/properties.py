@@ -12,6 +12,7 @@ import numpy as np
 
 from modelselect.errors import ModelSelectError
 from modelselect.estimators.estimator import Estimator, evaluate
+from modelselect.testing.checks import what_was_raised
 from modelselect.testing.evidence import (
     ARRAYS,
     LABELS,
@@ -176,7 +177,7 @@ def _search(fault_of: Callable[[Drawn], str | None], examples: SearchStrategy[Dr
             try:
                 tried[drawn] = fault_of(drawn)
             except Exception as error:
-                tried[drawn] = f"raised {type(error).__name__}: {error}"
+                tried[drawn] = what_was_raised(error)
         fault = tried[drawn]
         assert fault is None, f"{fault}, on {drawn}"
 
