@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 import time
@@ -70,6 +71,14 @@ def test_an_exception_is_a_fault_with_its_evidence() -> None:
         r"on modelselect\.testing\.random_evidence\(",
         message,
     )
+
+
+def test_a_busy_machine_finds_as_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What other processes take is not the check's time: seconds of the clock alone do not end the search."""
+    clock = itertools.count()
+    monkeypatch.setattr(time, "monotonic", lambda: properties.SECONDS * next(clock))
+    monkeypatch.setattr(properties, "WAITING", 1e9)
+    assert NAME in failing([(NAME, dict(estimator_checks(FailsWhenWide()))[NAME])])
 
 
 def test_the_search_ends_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
