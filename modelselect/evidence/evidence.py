@@ -63,8 +63,9 @@ class Evidence:
     """What is known of one candidate on one probe. `Evidence.of` builds and checks it; `Estimator.score` reads it.
 
     Arrays are read-only views of the given arrays, never copies, so memory-mapped features stay on disk.
-    Attributes are `FIELDS`; a missing field is None. `seed` is for stochastic estimators; `device` is where the shared
-    statistics do their linear algebra. `target_kind` says what the labels are: one of `TARGET_KINDS`.
+    The arguments of `Evidence.of` are its attributes; a missing field is None. `seed` is for stochastic estimators;
+    `device` is where the shared statistics do their linear algebra. `target_kind` says what the labels are: one of
+    `TARGET_KINDS`.
     """
 
     features: NDArray[np.floating[Any]] | None = None

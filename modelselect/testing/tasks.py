@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from modelselect.errors import DatasetError
 from modelselect.probe.probe import Probe
 from modelselect.probe.rows import AUDIO
 from modelselect.tasks.metrics import RESAMPLES, Metric
@@ -57,6 +58,7 @@ def task_checks(task: Task, data: Any = None) -> list[Check]:
         named_check(_metrics_prefer_the_truth, task, data),
         named_check(_metrics_can_be_resampled, task, data),
         named_check(_right_predictions_beat_guessing, task, data),
+        named_check(_scaling_is_usable, task, data),
         named_check(_loss_falls_towards_the_truth, task, data),
         named_check(_credit_of_the_truth_is_one, task, data),
     ]
@@ -87,7 +89,13 @@ def _examples(task: Task, data: Any) -> list[_Example]:
 
 def _example(task: Task, probe: Probe) -> _Example:
     assert probe.targets is not None, "the dataset has no labels; give one whose rows have labels"
-    return _Example(task.of_rows(probe), probe.target_kind, np.array(probe.targets))
+    try:
+        return _Example(task.of_rows(probe), probe.target_kind, np.array(probe.targets))
+    except DatasetError as refusal:
+        raise AssertionError(
+            f"the task refuses the rows: {refusal}. Give a dataset that suits it: check_task(task, data), or the class "
+            "attribute data"
+        ) from refusal
 
 
 def example_targets(kind: str) -> NDArray[np.float64] | NDArray[np.int64]:
@@ -173,6 +181,18 @@ def _measured(metric: Metric, example: _Example, moved: int = 0) -> float:
     return metric.measure(example.targets, np.roll(_right(example), moved, axis=0))
 
 
+def _scaling_is_usable(task: Task, data: Any) -> None:
+    for example in _examples(task, data):
+        scaling = None if example.kind == CLASSES else example.task.objective.scaling(example.targets)
+        if scaling is None:
+            continue
+        shape = (example.targets.shape[1],)
+        for what, values in zip(("mean", "deviation"), scaling, strict=True):
+            assert np.shape(values) == shape, f"the {what} of scaling() has shape {np.shape(values)}; expected {shape}"
+            assert np.isfinite(values).all(), f"the {what} of scaling() is {values}; expected finite numbers"
+        assert (scaling[1] > 0).all(), f"the deviation of scaling() is {scaling[1]}; targets are divided by it"
+
+
 def _loss_falls_towards_the_truth(task: Task, data: Any) -> None:
     for example in _examples(task, data):
         right, wrong = _loss(example, 1.0), _loss(example, 0.0)
@@ -198,10 +218,11 @@ def _loss(example: _Example, share: float) -> float:
 
 
 def _outputs(example: _Example, share: float) -> tuple[NDArray[np.float32], NDArray[np.generic]]:
-    """(N, K) right outputs times `share`, and the targets."""
+    """(N, K) right outputs times `share`, and the targets, as a training has them."""
     targets = example.targets
     if example.kind == CLASSES:
         return (share * 8 * np.eye(int(targets.max()) + 1)[targets]).astype(np.float32), targets
-    plain = targets.astype(np.float32)
-    right = plain if example.kind == NUMBERS else 16 * np.nan_to_num(plain) - 8
-    return (share * right).astype(np.float32), plain
+    mean, deviation = example.task.objective.scaling(targets) or (0.0, 1.0)
+    scaled = ((targets - mean) / deviation).astype(np.float32)
+    right = scaled if example.kind == NUMBERS else 16 * np.nan_to_num(scaled) - 8
+    return (share * right).astype(np.float32), scaled
