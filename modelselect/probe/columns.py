@@ -11,8 +11,11 @@ from modelselect.errors import DatasetError, did_you_mean
 from modelselect.probe.paths import SAMPLE, may_be_paths
 from modelselect.utils.text import listed
 
-Label = str | Sequence[str] | None
-"""The columns of labels: a name; several names, or names with commas between them; or None to find them."""
+Label = str | Sequence[str] | Sequence[Sequence[str]] | None
+"""The columns of labels: a name; several names, or names with commas between them; or None to find them.
+
+`QUERY_AND_DOCUMENT` stands for the column of documents, next to one of queries.
+"""
 
 
 def _words(text: str) -> frozenset[str]:
@@ -48,6 +51,12 @@ PAIRS = (
     ("sentence", "sentence_pair"),
 )
 """Names of two columns that hold pairs of texts. So do two columns whose names differ in 1 and 2, or in a and b."""
+
+QUERY_AND_DOCUMENT = (
+    ("query", "question", "anchor"),
+    ("document", "passage", "positive", "answer", "context", "text", "response"),
+)
+"""Names of the column of queries, and of the column of documents. As `label`, it stands for the columns so named."""
 
 _NUMBERED = re.compile(r"(?P<stem>.*[a-z])([ _-]?(?P<number>[0-9]+)|[ _-](?P<letter>[a-e]))")
 
@@ -104,11 +113,33 @@ class Columns:
             DatasetError: a column is missing, no column fits, or several fit.
         """
         features = dataset.features
+        if label is QUERY_AND_DOCUMENT:
+            return cls._of_queries(features, input)
         found, about_label = _label(dataset, features, label)
         if input is not None:
             return cls(_named(features, input), found, about_label)
         columns, about_input = _inputs(dataset, features, (found,) if isinstance(found, str) else found)
         return cls(columns, found, (*about_label, *about_input))
+
+    @classmethod
+    def _of_queries(cls, features: Mapping[str, Any], input: str | Sequence[str] | None) -> Columns:
+        """The columns of queries and of documents."""
+        by_name = {column.lower(): column for column in features if is_text(features[column])}
+        queries, documents = ([by_name[name] for name in names if name in by_name] for names in QUERY_AND_DOCUMENT)
+        chosen = queries[:1] if input is None else list(_named(features, input))
+        documents = [column for column in documents if column not in chosen]
+        if len(chosen) != 1 or not documents:
+            raise DatasetError(
+                f"no columns of queries and documents found among {_listed(features)}; expected names such as query and "
+                "document. Name them with input= and label= (--input query --label document)."
+            )
+        others = [column for column in by_name.values() if column not in (*chosen, documents[0])]
+        unread = f", not from {_quoted(others)}" if others else ""
+        said = (
+            f"Queries are read from the column {chosen[0]!r} and their documents from {documents[0]!r}{unread}. To "
+            "choose, name the columns with input= and label= (--input, --label)."
+        )
+        return cls((chosen[0],), documents[0], (said,))
 
 
 def kind(feature: Any) -> str:
