@@ -11,11 +11,8 @@ from modelselect.errors import DatasetError, did_you_mean
 from modelselect.probe.paths import SAMPLE, may_be_paths
 from modelselect.utils.text import listed
 
-Label = str | Sequence[str] | Sequence[Sequence[str]] | None
-"""The columns of labels: a name; several names, or names with commas between them; or None to find them.
-
-`QUERY_AND_DOCUMENT` stands for the column of documents, next to one of queries.
-"""
+Label = str | Sequence[str] | None
+"""The columns of labels: a name; several names, or names with commas between them; or None to find them."""
 
 
 def _words(text: str) -> frozenset[str]:
@@ -52,11 +49,11 @@ PAIRS = (
 )
 """Names of two columns that hold pairs of texts. So do two columns whose names differ in 1 and 2, or in a and b."""
 
-QUERY_AND_DOCUMENT = (
-    ("query", "question", "anchor"),
-    ("document", "passage", "positive", "answer", "context", "text", "response"),
-)
-"""Names of the column of queries, and of the column of documents. As `label`, it stands for the columns so named."""
+QUERY_NAMES = ("query", "question", "anchor")
+"""Names of columns that hold queries, the first one first."""
+
+DOCUMENT_NAMES = ("document", "passage", "positive", "answer", "context", "text", "response")
+"""Names of columns that hold a query's document. As `label`, it stands for the column that has one of these names."""
 
 _NUMBERED = re.compile(r"(?P<stem>.*[a-z])([ _-]?(?P<number>[0-9]+)|[ _-](?P<letter>[a-e]))")
 
@@ -113,7 +110,7 @@ class Columns:
             DatasetError: a column is missing, no column fits, or several fit.
         """
         features = dataset.features
-        if label is QUERY_AND_DOCUMENT:
+        if label is DOCUMENT_NAMES:
             return cls._of_queries(features, input)
         found, about_label = _label(dataset, features, label)
         if input is not None:
@@ -125,7 +122,9 @@ class Columns:
     def _of_queries(cls, features: Mapping[str, Any], input: str | Sequence[str] | None) -> Columns:
         """The columns of queries and of documents."""
         by_name = {column.lower(): column for column in features if is_text(features[column])}
-        queries, documents = ([by_name[name] for name in names if name in by_name] for names in QUERY_AND_DOCUMENT)
+        queries, documents = (
+            [by_name[name] for name in names if name in by_name] for names in (QUERY_NAMES, DOCUMENT_NAMES)
+        )
         chosen = queries[:1] if input is None else list(_named(features, input))
         documents = [column for column in documents if column not in chosen]
         if len(chosen) != 1 or not documents:

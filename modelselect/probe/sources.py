@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from modelselect.errors import DatasetError
-from modelselect.probe.columns import QUERY_AND_DOCUMENT, Label
+from modelselect.probe.columns import DOCUMENT_NAMES, Label
 from modelselect.probe.folders import listings_for, open_folder, refuse_test_folder
 from modelselect.probe.frames import frame_dataset
 from modelselect.probe.huggingface import HuggingFaceRows, hub_id, is_saved, open_hub, open_saved
@@ -62,7 +62,7 @@ def open_splits(
     """
     if kind != RELEVANCE:
         return _open(dataset, input=input, label=label, split=split)
-    name, splits = _open(dataset, input=input, label=QUERY_AND_DOCUMENT if label is None else label, split=split)
+    name, splits = _open(dataset, input=input, label=DOCUMENT_NAMES if label is None else label, split=split)
     return name, {each: partial(_paired, open_rows) for each, open_rows in splits.items()}
 
 
