@@ -13,7 +13,7 @@ from typing import Any
 from modelselect import hub
 from modelselect.candidates.candidate import Candidate
 from modelselect.ranking.row import RankedCandidate
-from modelselect.utils.target_kinds import CLASSES
+from modelselect.utils.target_kinds import CLASSES, RELEVANCE
 from modelselect.utils.text import escaped, listed
 from modelselect.verification.export import CONFIGURATION, write
 from modelselect.verification.fine_tuned import FineTuned
@@ -63,6 +63,10 @@ def card(row: RankedCandidate, tuned: FineTuned, configuration: Mapping[str, Any
     of_classes = tuned.signature is None or tuned.signature.target_kind == CLASSES
     outputs = "Classes" if of_classes else "Outputs"
     aim = f"to distinguish {len(tuned.class_names)} classes" if of_classes else f"for {listed(tuned.class_names, 10)}"
+    names = [f"{i}. {escaped(label)}" for i, label in enumerate(tuned.class_names)]
+    if tuned.signature is not None and tuned.signature.target_kind == RELEVANCE:
+        aim = "to find the documents that are relevant to a query"
+        names = [f"An embedding of {len(names):,} numbers. A document is near to a query by the cosine of both."]
     sentences = [f"{escaped(row.candidate.id)}, fine-tuned ({METHODS[tuned.method]}) {aim}."]
     if row.verified_accuracy is not None and row.verified_interval is not None and of_classes:
         low, high = row.verified_interval
@@ -74,7 +78,7 @@ def card(row: RankedCandidate, tuned: FineTuned, configuration: Mapping[str, Any
         "\n".join([*header, "---"]),
         f"# {escaped(name)}",
         " ".join(sentences),
-        f"## {outputs}\n\n" + "\n".join(f"{i}. {escaped(label)}" for i, label in enumerate(tuned.class_names)),
+        f"## {outputs}\n\n" + "\n".join(names),
         "## Load it\n\n```python\n" + _loading(library, task, name) + "\n```",
         "Chosen and fine-tuned with modelselect.",
     ]

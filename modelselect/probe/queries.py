@@ -97,8 +97,7 @@ def without_queries_of(held: DrawnRows, training: DrawnRows, split: str) -> Draw
     """
     is_query = [each.labels == 0 for each in (held, training)]
     own, other = (
-        each.rows.digests(each.positions[mask].tolist())
-        for each, mask in zip((held, training), is_query, strict=True)
+        each.rows.digests(each.positions[mask].tolist()) for each, mask in zip((held, training), is_query, strict=True)
     )
     known, kept = set(other), np.ones(len(held.labels), np.bool_)
     kept[np.flatnonzero(is_query[0])] = [digest not in known for digest in own]
@@ -127,9 +126,7 @@ def _documents_of(relevance: Relevance) -> list[NDArray[np.int64]]:
     return np.split(rows, np.searchsorted(relevance.pairs[:, 0], np.arange(1, len(relevance.queries))))
 
 
-def _with_documents(
-    relevance: Relevance, chosen: NDArray[np.bool_], count: int, seed: int
-) -> NDArray[np.bool_]:
+def _with_documents(relevance: Relevance, chosen: NDArray[np.bool_], count: int, seed: int) -> NDArray[np.bool_]:
     """(N,) True for chosen queries, their relevant documents, and at most `DISTRACTORS` others."""
     taken = np.zeros(count, np.bool_)
     taken[relevance.queries[chosen]] = True

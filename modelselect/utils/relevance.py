@@ -61,9 +61,7 @@ class Relevance:
         return cls(asking[kept], documents, np.stack([query_place, document_place], 1).astype(np.int64), grades)
 
 
-def relevance_values(
-    queries: int, documents: int, judged: Sequence[tuple[int, int, float]]
-) -> NDArray[np.float64]:
+def relevance_values(queries: int, documents: int, judged: Sequence[tuple[int, int, float]]) -> NDArray[np.float64]:
     """(queries + documents, WIDTH) targets: first the rows of the queries, then those of the documents.
 
     Args:

@@ -228,8 +228,12 @@ def verify(  # noqa: PLR0913 (the public way to fine-tune)
         dynamics=() if dynamics is None else tuple(dynamics.epochs),
     )
     if keep and is_first_process():
-        names = [str(training.target_names[label]) for label in material.classes]
-        signature = Signature.of_probe(training, material.classes.tolist())
+        if material.pairs is None:
+            names = [str(training.target_names[label]) for label in material.classes]
+            signature = Signature.of_probe(training, material.classes.tolist())
+        else:
+            names = [str(number) for number in range(outputs.shape[1])]
+            signature = Signature(tuple(names), training.modality, training.reading, RELEVANCE)
         known = {"class_names": names, "method": method, **signature.described}
         keep(_weights(trained.network, method, scaling, material.units), known)
     return verified
@@ -546,7 +550,6 @@ class _Material:
                 Rows(rows.inputs, places[chosen], rows.targets[chosen]) for chosen in (~validating, validating)
             )
         return cls(rows, validation, measured, columns, objective, is_of_classes=False, units=units)
-
 
     @classmethod
     def _of_queries(

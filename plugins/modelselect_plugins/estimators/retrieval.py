@@ -134,7 +134,9 @@ class MappedRetrieval(Estimator):
         relevance = Relevance.of(labels)
         count = len(relevance.queries)
         if count < 2:
-            raise NotApplicableError(f"{self.name} fits a map on some queries and judges others, and there is one query")
+            raise NotApplicableError(
+                f"{self.name} fits a map on some queries and judges others, and there is one query"
+            )
         lengths = np.sqrt(np.square(features).sum(axis=1, keepdims=True))
         features = features / np.where(lengths > 0, lengths, 1.0)
         found = np.empty(count)
