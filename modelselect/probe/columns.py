@@ -129,8 +129,8 @@ class Columns:
         documents = [column for column in documents if column not in chosen]
         if len(chosen) != 1 or not documents:
             raise DatasetError(
-                f"no columns of queries and documents found among {_listed(features)}; expected names such as query and "
-                "document. Name them with input= and label= (--input query --label document)."
+                f"no columns of queries and documents found among {_listed(features)}; expected names such as query "
+                "and document. Name them with input= and label= (--input query --label document)."
             )
         others = [column for column in by_name.values() if column not in (*chosen, documents[0])]
         unread = f", not from {_quoted(others)}" if others else ""

@@ -31,8 +31,14 @@ from modelselect.probe.drawing import (
 )
 from modelselect.probe.images import Reading
 from modelselect.probe.labels import Labels
-from modelselect.probe.queries import cut_out_queries, described, drawn_queries, without_queries_of
-from modelselect.probe.rows import TEXT, reason_of
+from modelselect.probe.queries import (
+    can_spare_queries,
+    cut_out_queries,
+    described,
+    drawn_queries,
+    without_queries_of,
+)
+from modelselect.probe.rows import TEXT, Rows, reason_of
 from modelselect.probe.sampling import quotas, shuffled_strata
 from modelselect.probe.sources import Splits, open_splits
 from modelselect.probe.splits import check_wanted, choose_split, test_split
@@ -210,10 +216,9 @@ class Probe:
                 f"input= (--input) and label= (--label) name columns, but the rows come from {rows.source}, which has "
                 "no columns. Leave both out."
             )
-        found = rows.targets(targets)
-        of_queries = isinstance(found, Targets) and found.kind == RELEVANCE
-        kept = first_of_each_content(rows) if deduplicate and not of_queries else np.arange(len(rows))
-        found = found.take(kept)
+        deduplicate = deduplicate and not _are_queries(rows.targets(targets))  # a document is relevant by its id
+        kept = first_of_each_content(rows) if deduplicate else np.arange(len(rows))
+        found = rows.targets(targets).take(kept)
         check_targets(found, name)
         strata, class_names = found.indices, _class_names(found)
         available = DrawnRows(rows, kept, strata, found if isinstance(found, Targets) else None)
@@ -229,7 +234,7 @@ class Probe:
             "versions": _versions(),
         }
 
-        keeps_all = may_keep_all and (validation is not None or not can_spare(strata, holdout, settings.seed))
+        keeps_all = may_keep_all and (validation is not None or not _can_spare(found, holdout, settings.seed))
         held_out = None
         if holdout > 0 and not keeps_all:
             if not found.names:
@@ -242,12 +247,10 @@ class Probe:
             if validation is not None:
                 held = splits[validation]()
                 held.shown_as(rows)
-                cut = from_validation(held, validation, found, available if deduplicate and not of_queries else None)
-                if of_queries:
-                    cut = without_queries_of(cut, available, validation)
+                cut = _of_validation(held, validation, found, available, deduplicate=deduplicate)
             else:
-                cut_rows = cut_out_queries if of_queries else cut_out
-                available, cut = cut_rows(available, holdout, settings.seed, name)
+                draw = cut_out_queries if _are_queries(found) else cut_out
+                available, cut = draw(available, holdout, settings.seed, name)
             source = {"kind": cut.rows.source, **cut.rows.notes}
             own = {"split": validation or chosen, "source": source, "requested_size": None}
             held_out = cls(name, cut, class_names, settings, record | own)
@@ -590,6 +593,24 @@ class Probe:
                 f"At most {limit:.0%} may be. Repair or remove these rows, or allow more with max_corrupt= "
                 "(--max-corrupt)."
             )
+
+
+def _can_spare(found: Labels | Targets, share: float, seed: int) -> bool:
+    """Whether holding rows out leaves something to measure on, and costs the ranking no more than this share."""
+    return can_spare_queries(found.indices, share) if _are_queries(found) else can_spare(found.indices, share, seed)
+
+
+def _of_validation(
+    held: Rows, split: str, known: Labels | Targets, available: DrawnRows, *, deduplicate: bool
+) -> DrawnRows:
+    """The labelled rows of a validation split, without those that are training rows, if that is asked for."""
+    if _are_queries(known):
+        return without_queries_of(from_validation(held, split, known, None), available, split)
+    return from_validation(held, split, known, available if deduplicate else None)
+
+
+def _are_queries(found: Labels | Targets) -> bool:
+    return isinstance(found, Targets) and found.kind == RELEVANCE
 
 
 def _class_names(found: Labels | Targets) -> tuple[str, ...]:

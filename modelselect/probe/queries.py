@@ -18,6 +18,10 @@ SHARE_OF_QUERIES = 0.5
 """Share of a probe's rows that queries and their relevant documents take at most; the others are distractors."""
 
 
+FEWEST_HELD_OUT = 2
+"""Number of queries, at least, that a metric is measured on."""
+
+
 def drawn_queries(values: NDArray[np.float64], size: int | None, seed: int) -> NDArray[np.int64]:
     """Rows of a probe, ascending: queries, all their relevant documents, and distractors.
 
@@ -70,6 +74,11 @@ def order_of_queries(values: NDArray[np.float64], seed: int) -> NDArray[np.int64
     return np.argsort(share, kind="stable")
 
 
+def can_spare_queries(strata: NDArray[np.int64], share: float) -> bool:
+    """Whether this share of the queries, which are 0 among the strata, is enough to measure on."""
+    return share * int((strata == 0).sum()) >= FEWEST_HELD_OUT
+
+
 def cut_out_queries(available: DrawnRows, share: float, seed: int, name: str) -> tuple[DrawnRows, DrawnRows]:
     """Training rows and held-out rows: each query is in one of them, and documents may be in both.
 
@@ -79,7 +88,7 @@ def cut_out_queries(available: DrawnRows, share: float, seed: int, name: str) ->
     assert available.targets is not None
     relevance = Relevance.of(available.targets.values)
     held = choose_holdout(np.zeros(len(relevance.queries), np.int64), share, seed)
-    if min(held.sum(), (~held).sum()) < 2:
+    if min(held.sum(), (~held).sum()) < FEWEST_HELD_OUT:
         raise DatasetError(
             f"holdout={share} asks for held-out queries, and the {len(held)} queries of {name} are too few for them. "
             "Give more queries or a validation split, or set holdout=0."
@@ -101,7 +110,7 @@ def without_queries_of(held: DrawnRows, training: DrawnRows, split: str) -> Draw
     )
     known, kept = set(other), np.ones(len(held.labels), np.bool_)
     kept[np.flatnonzero(is_query[0])] = [digest not in known for digest in own]
-    if kept[is_query[0]].sum() < 2:
+    if kept[is_query[0]].sum() < FEWEST_HELD_OUT:
         raise DatasetError(
             f"the queries of the split {split!r} are training queries, too, so nothing can be measured on them; give "
             "only the training split."

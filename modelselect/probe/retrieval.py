@@ -253,8 +253,8 @@ def _at_most(relevant: Judged) -> tuple[dict[str, dict[str, float]], tuple[str, 
     if not many:
         return kept, ()
     said = (
-        f"{many:,} queries have more than {MOST_RELEVANT} relevant documents. The {MOST_RELEVANT} of the highest grades "
-        "are read, and the others are left out."
+        f"{many:,} queries have more than {MOST_RELEVANT} relevant documents. The {MOST_RELEVANT} of the highest "
+        "grades are read, and the others are left out."
     )
     return kept, (said,)
 
