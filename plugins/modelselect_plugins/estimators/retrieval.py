@@ -61,6 +61,9 @@ class NDCG(Estimator):
 class Recall(Estimator):
     """Recall of the frozen encoder, in per cent: the share of relevant documents among the k nearest ones by cosine.
 
+    A second model often orders the first documents again, and then it only matters that the relevant ones are among
+    them.
+
     In short: How many relevant documents are among the nearest?
 
     Formula: the mean over queries of the number of relevant documents among the first k, divided by the number of
