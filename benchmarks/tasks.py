@@ -32,7 +32,7 @@ import modelselect as ms
 SHARED = Path(os.environ.get("MODELSELECT_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 LAB = SHARED / "lab"
 
-MOSAICS_OF = ("trashnet6", "flowers5_lowres", "cifar10jpeg")
+MOSAICS_OF = ("trashnet6", "flowers5_lowres")
 SIDE = 112
 """Side of each photo of a mosaic, in pixels."""
 

@@ -77,14 +77,18 @@ def evidence_of_kind(kind: str, fields: Fields, seed: int = 0) -> Evidence:
     elif kind == LABEL_SETS:
         labels = np.stack([classes > 0, classes < 2], axis=1).astype(np.float64)
     elif kind == RELEVANCE:
-        labels = _relevance_of(classes)
+        labels = _relevance_of(classes, np.asarray(fields["features"]))
     return Evidence.of(**{**fields, "labels": labels}, seed=seed, target_kind=kind)
 
 
-def _relevance_of(classes: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Each third row asks for the first three of the other rows that are of its class."""
+def _relevance_of(classes: NDArray[np.float64], features: NDArray[Any]) -> NDArray[np.float64]:
+    """Each third row asks for the first three of the other rows that are of its class.
+
+    The rows are ordered by their features, so that a permutation of rows changes nothing.
+    """
+    order = np.lexsort(features.T)
     asks = np.arange(len(classes)) % 3 == 0
-    queries, documents = np.flatnonzero(asks), np.flatnonzero(~asks)
+    queries, documents = order[asks], order[~asks]
     judged = [
         (query, document, 1.0)
         for query, row in enumerate(queries)
