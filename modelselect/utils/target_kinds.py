@@ -13,7 +13,7 @@ TARGET_KINDS: Mapping[str, str] = MappingProxyType(
         CLASSES: "one class for each row",
         NUMBERS: "one number or several numbers for each row",
         LABEL_SETS: "a set of labels for each row",
-        RELEVANCE: "queries, documents, and which documents are relevant to which query",
+        RELEVANCE: "documents that are relevant to queries",
     }
 )
 """Every kind of targets, and what it means. A task takes one or several kinds, and so does an estimator."""

