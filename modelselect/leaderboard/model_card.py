@@ -16,7 +16,7 @@ from modelselect.candidates.candidate import Candidate
 from modelselect.hub import SIGNATURE
 from modelselect.probe.rows import ARRAY, AUDIO, IMAGE, TEXT
 from modelselect.ranking.row import RankedCandidate
-from modelselect.utils.target_kinds import CLASSES, NUMBERS
+from modelselect.utils.target_kinds import CLASSES, LABEL_SETS, RELEVANCE
 from modelselect.utils.text import escaped, listed
 from modelselect.verification.export import CONFIGURATION, DIRECTORY, write
 from modelselect.verification.fine_tuned import FineTuned
@@ -72,8 +72,8 @@ def card(row: RankedCandidate, tuned: FineTuned, configuration: Mapping[str, Any
     library = "timm" if "architecture" in configuration else "transformers" if "model_type" in configuration else None
     header = ["---", "tags:", "- modelselect"]
     header += [f"- {library}\nlibrary_name: {library}"] if library else []
-    of_numbers = signature.target_kind == NUMBERS  # for which the Hub has no pipeline
-    header += [] if library is None or of_numbers else [f"pipeline_tag: {_PIPELINES[signature.modality]}"]
+    if library and (pipeline := _pipeline(signature)):
+        header.append(f"pipeline_tag: {pipeline}")
     if re.fullmatch(r"[\w.-]+", licence := str(row.candidate.metadata.get("license", ""))):
         header.append(f"license: {licence}")
     if base := _base_model(row.candidate):
@@ -81,6 +81,10 @@ def card(row: RankedCandidate, tuned: FineTuned, configuration: Mapping[str, Any
     of_classes = signature.target_kind == CLASSES
     outputs = "Classes" if of_classes else "Outputs"
     aim = f"to distinguish {len(tuned.class_names)} classes" if of_classes else f"for {listed(tuned.class_names, 10)}"
+    names = [f"{i}. {escaped(label)}" for i, label in enumerate(tuned.class_names)]
+    if signature.target_kind == RELEVANCE:
+        aim = "to find the documents that are relevant to a query"
+        names = [f"An embedding of {len(names):,} numbers. A document is near to a query by the cosine of both."]
     sentences = [f"{escaped(_public_id(row.candidate))}, fine-tuned ({METHODS[tuned.method]}) {aim}."]
     if row.verified_accuracy is not None and row.verified_interval is not None and of_classes:
         low, high = row.verified_interval
@@ -92,11 +96,20 @@ def card(row: RankedCandidate, tuned: FineTuned, configuration: Mapping[str, Any
         "\n".join([*header, "---"]),
         f"# {escaped(name)}",
         " ".join(sentences),
-        f"## {outputs}\n\n" + "\n".join(f"{i}. {escaped(label)}" for i, label in enumerate(tuned.class_names)),
+        f"## {outputs}\n\n" + "\n".join(names),
         "## Load it\n\n```python\n" + _loading(library, signature, name) + "\n```",
         "Chosen and fine-tuned with modelselect.",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _pipeline(signature: Signature) -> str | None:
+    """The Hub's name of the task; None for numbers, for which it has none."""
+    if signature.target_kind in (CLASSES, LABEL_SETS):
+        return _PIPELINES[signature.modality]
+    if signature.target_kind == RELEVANCE:
+        return "sentence-similarity" if signature.modality == TEXT else "image-feature-extraction"
+    return None
 
 
 def _loading(library: str | None, signature: Signature, name: str) -> str:
@@ -104,8 +117,8 @@ def _loading(library: str | None, signature: Signature, name: str) -> str:
     ours = f'import modelselect as ms\n\nmodel = ms.load("{name}")\nprint(model.predict({example}))'
     if library == "timm":
         return f'{ours}\n\n# or\nimport timm\n\nmodel = timm.create_model("hf-hub:{name}", pretrained=True).eval()'
-    if library == "transformers" and signature.target_kind != NUMBERS:
-        task = _PIPELINES[signature.modality]
+    if library == "transformers" and signature.target_kind in (CLASSES, LABEL_SETS):
+        task = _pipeline(signature)
         return f'{ours}\n\n# or\nfrom transformers import pipeline\n\nclassify = pipeline("{task}", model="{name}")'
     return ours
 

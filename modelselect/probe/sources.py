@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from modelselect.errors import DatasetError
-from modelselect.probe.columns import Label
+from modelselect.probe.columns import DOCUMENT_NAMES, Label
 from modelselect.probe.folders import listings_for, open_folder, refuse_test_folder
 from modelselect.probe.frames import frame_dataset
 from modelselect.probe.huggingface import HuggingFaceRows, hub_id, is_saved, open_hub, open_saved
 from modelselect.probe.memory import MemoryRows
 from modelselect.probe.named import PREFIX, find_dataset
+from modelselect.probe.retrieval import PairedRows, is_corpus, is_retrieval, open_corpus, open_retrieval
 from modelselect.probe.rows import Rows
 from modelselect.probe.splits import TRAIN, WHOLE, is_test, kind_of_split, test_refused
 from modelselect.probe.tables import (
@@ -29,6 +30,7 @@ from modelselect.probe.tables import (
 from modelselect.probe.torch_datasets import TorchRows
 from modelselect.probe.voc import is_voc, open_voc
 from modelselect.utils.containers import is_a, is_table
+from modelselect.utils.target_kinds import RELEVANCE
 
 _EXPECTED = (
     "expected a folder of class folders or of tables, a table (CSV, TSV, JSON, JSON lines, Parquet or Arrow), the id "
@@ -43,12 +45,34 @@ Splits = Mapping[str, Callable[[], Rows]]
 """Functions that open the rows of each split; only those of used splits are called."""
 
 
-def open_splits(dataset: Any, *, input: Input, label: Label, split: str | None) -> tuple[str, Splits]:
+def open_splits(
+    dataset: Any, *, input: Input, label: Label, split: str | None, kind: str | None = None
+) -> tuple[str, Splits]:
     """The dataset's name, and its splits.
+
+    Args:
+        dataset: as for `Probe.of`, like the following arguments.
+        input: columns of inputs.
+        label: columns of labels.
+        split: the split to draw from.
+        kind: of the targets. For `relevance`, the rows are queries and documents.
 
     Raises:
         DatasetError: the dataset cannot be read, or is marked as a test split.
     """
+    if kind != RELEVANCE:
+        return _open(dataset, input=input, label=label, split=split)
+    name, splits = _open(dataset, input=input, label=DOCUMENT_NAMES if label is None else label, split=split)
+    return name, {each: partial(_paired, open_rows) for each, open_rows in splits.items()}
+
+
+def _paired(open_rows: Callable[[], Rows]) -> Rows:
+    return PairedRows.of(open_rows())
+
+
+def _open(dataset: Any, *, input: Input, label: Label, split: str | None) -> tuple[str, Splits]:
+    if isinstance(dataset, Mapping) and is_corpus(dataset):
+        return "dataset", open_corpus(dataset)
     if isinstance(dataset, Mapping):
         return "dataset", {
             str(name): partial(_rows, rows, input=input, label=label, split=str(name)) for name, rows in dataset.items()
@@ -157,6 +181,8 @@ def _open_folder(path: Path, split: str | None, *, input: Input, label: Label) -
                 "VOC. Leave out input= (--input)."
             )
         return open_voc(path, label)
+    if is_retrieval(path):
+        return open_retrieval(path)
     listings = listings_for(path)
     if not has_class_folders(path, listings):
         tables = open_tables(path, input=input, label=label)

@@ -20,7 +20,8 @@ from modelselect.tasks.metrics import RESAMPLES, Metric
 from modelselect.tasks.objectives import Objective
 from modelselect.tasks.task import Task
 from modelselect.testing.checks import Check, called, lacking, name_is_valid, named_check, run_checks
-from modelselect.utils.target_kinds import CLASSES, NUMBERS, TARGET_KINDS
+from modelselect.utils.relevance import Relevance
+from modelselect.utils.target_kinds import CLASSES, NUMBERS, RELEVANCE, TARGET_KINDS
 
 ROWS = 24
 """Rows of the example that the checks use."""
@@ -83,8 +84,18 @@ def _examples(task: Task, data: Any) -> list[_Example]:
     if data is not None:
         probe = Probe.of(data, targets=task.targets[0] if len(task.targets) == 1 else None)
         return [_example(task, probe)]
-    rows = [_tone(row) if task.modality == AUDIO else ("a text", f"another text {row}") for row in range(ROWS)]
-    return [_example(task, Probe.of((rows, example_targets(kind)), targets=kind)) for kind in task.targets]
+    rows: list[Any] = [
+        _tone(row) if task.modality == AUDIO else ("a text", f"another text {row}") for row in range(ROWS)
+    ]
+    return [
+        _example(task, Probe.of(_queries() if kind == RELEVANCE else (rows, example_targets(kind)), targets=kind))
+        for kind in task.targets
+    ]
+
+
+def _queries() -> tuple[list[str], list[str]]:
+    """Queries, and the document of each."""
+    return [f"which {row}" for row in range(ROWS)], [f"this {row}" for row in range(ROWS)]
 
 
 def _example(task: Task, probe: Probe) -> _Example:
@@ -173,12 +184,21 @@ def _right_predictions_beat_guessing(task: Task, data: Any) -> None:
 
 
 def _right(example: _Example) -> NDArray[Any]:
-    """Right predictions as a metric gets them: classes, numbers, or a score for each label."""
-    return example.targets if example.kind in (CLASSES, NUMBERS) else 8.0 * np.nan_to_num(example.targets) - 4
+    """Right predictions as a metric gets them: classes, numbers, a score for each label, or an embedding."""
+    if example.kind == RELEVANCE:
+        found = Relevance.of(example.targets)
+        embeddings = np.zeros((len(example.targets), len(found.documents)))
+        embeddings[found.documents] = np.eye(len(found.documents))
+        embeddings[found.queries[found.pairs[:, 0]], found.pairs[:, 1]] = 1
+        return embeddings
+    return example.targets.copy() if example.kind in (CLASSES, NUMBERS) else 8.0 * np.nan_to_num(example.targets) - 4
 
 
 def _measured(metric: Metric, example: _Example, moved: int = 0) -> float:
-    return metric.measure(example.targets, np.roll(_right(example), moved, axis=0))
+    right = _right(example)
+    rows = np.flatnonzero(np.isnan(example.targets[:, 0])) if example.kind == RELEVANCE else np.arange(len(right))
+    right[rows] = np.roll(right[rows], moved, axis=0)
+    return metric.measure(example.targets, right)
 
 
 def _scaling_is_usable(task: Task, data: Any) -> None:
@@ -218,8 +238,13 @@ def _loss(example: _Example, share: float) -> float:
 
 
 def _outputs(example: _Example, share: float) -> tuple[NDArray[np.float32], NDArray[np.generic]]:
-    """(N, K) right outputs times `share`, and the targets, as a training has them."""
+    """(N, K) right outputs times `share`, and the targets, as a training has them; for queries and documents, those of
+    pairs of both."""
     targets = example.targets
+    if example.kind == RELEVANCE:
+        found = Relevance.of(targets)
+        rows = np.concatenate([found.queries[found.pairs[:, 0]], found.documents[found.pairs[:, 1]]])
+        return (share * _right(example)[rows]).astype(np.float32), found.pairs
     if example.kind == CLASSES:
         return (share * 8 * np.eye(int(targets.max()) + 1)[targets]).astype(np.float32), targets
     mean, deviation = example.task.objective.scaling(targets) or (0.0, 1.0)

@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 CLASSES, NUMBERS, LABEL_SETS = "classes", "numbers", "label_sets"
+RELEVANCE = "relevance"
 
 TARGET_KINDS: Mapping[str, str] = MappingProxyType(
     {
         CLASSES: "one class for each row",
         NUMBERS: "one number or several numbers for each row",
         LABEL_SETS: "a set of labels for each row",
+        RELEVANCE: "documents that are relevant to queries",
     }
 )
 """Every kind of targets, and what it means. A task takes one or several kinds, and so does an estimator."""

@@ -30,8 +30,8 @@ from modelselect.probe.images import Reading
 from modelselect.probe.inputs import Input, inputs_of
 from modelselect.probe.rows import reason_of
 from modelselect.utils.system import usable_cores
-from modelselect.utils.target_kinds import CLASSES, LABEL_SETS, NUMBERS
-from modelselect.verification.answers import label_sets_of, numbers_of
+from modelselect.utils.target_kinds import CLASSES, LABEL_SETS, NUMBERS, RELEVANCE
+from modelselect.verification.answers import embeddings_of, label_sets_of, numbers_of
 from modelselect.verification.export import CONFIGURATION, DIRECTORY
 from modelselect.verification.prediction import Prediction, Predictions
 from modelselect.verification.signature import Signature
@@ -66,7 +66,7 @@ class Model(Backbone):
     def predict(
         self, inputs: Any, *, device: str = "auto", batch_size: int = 32, max_pixels: int | None = None
     ) -> Predictions:
-        """The most probable class of each input, with its probability; or the numbers, or the labels.
+        """The most probable class of each input, with its probability; or the numbers, the labels, or an embedding.
 
         Images are read as those of the training data were. An input that cannot be read costs only its own answer.
 
@@ -111,6 +111,8 @@ class Model(Backbone):
                 self.module.to(home)
         if signature.target_kind == NUMBERS:
             return numbers_of(given, reasons, shares, signature.labels)
+        if signature.target_kind == RELEVANCE:
+            return embeddings_of(given, reasons, shares, signature.labels)
         if signature.target_kind == LABEL_SETS:
             return label_sets_of(given, reasons, shares, signature.labels)
         return Predictions(
@@ -131,7 +133,7 @@ class Model(Backbone):
     def _meant(self, outputs: torch.Tensor) -> torch.Tensor:
         """(N, K) probabilities of classes or of labels, or numbers as they are."""
         kind = CLASSES if self.signature is None else self.signature.target_kind
-        if kind == NUMBERS:
+        if kind in (NUMBERS, RELEVANCE):
             return outputs
         return outputs.sigmoid() if kind == LABEL_SETS else outputs.softmax(1)
 

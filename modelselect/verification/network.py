@@ -55,7 +55,7 @@ def trainable_network(job: Job, device: torch.device) -> Any:
         for parameter in body.parameters():
             if parameter.is_floating_point():
                 parameter.requires_grad_()
-    return Network(body, torch.nn.Linear(width, job.classes).to(device), adapters)
+    return Network(body, job.objective.head(width, job.classes, job.method).to(device), adapters)
 
 
 def _adapters(job: Job, body: torch.nn.Module, example: torch.Tensor) -> Any:

@@ -27,7 +27,7 @@ class Signature:
         labels: the class of each logit, as the dataset calls it; of other targets, the name of each output.
         modality: of the inputs: `image`, `text` or `array`.
         reading: how the images of the dataset became pixels. Its bound of pixels is not kept.
-        target_kind: what the outputs mean: logits of classes, numbers, or logits of labels.
+        target_kind: what the outputs mean: logits of classes, numbers, logits of labels, or an embedding.
     """
 
     labels: tuple[Label, ...]

@@ -164,6 +164,7 @@ def test_a_query_that_leaves_the_task_open_is_narrowed_to_the_run(shelf: Hub) ->
         for key in (
             ("classification", "text"),
             ("text-pair", "text"),
+            ("retrieval", "text"),
             ("token-classification", "text"),
             ("classification", "image"),
             ("audio-classification", "audio"),
@@ -172,6 +173,7 @@ def test_a_query_that_leaves_the_task_open_is_narrowed_to_the_run(shelf: Hub) ->
     assert found == {
         ("classification", "text"): ["lab/pairs", "lab/bert"],
         ("text-pair", "text"): ["lab/pairs", "lab/bert"],
+        ("retrieval", "text"): ["lab/pairs", "lab/bert"],
         ("token-classification", "text"): ["lab/bert"],
         ("classification", "image"): ["lab/gated"],
         ("audio-classification", "audio"): ["lab/sound"],
