@@ -239,7 +239,8 @@ def _loss(example: _Example, share: float) -> float:
 
 def _outputs(example: _Example, share: float) -> tuple[NDArray[np.float32], NDArray[np.generic]]:
     """(N, K) right outputs times `share`, and the targets, as a training has them; for queries and documents, those of
-    pairs of both."""
+    pairs of both.
+    """
     targets = example.targets
     if example.kind == RELEVANCE:
         found = Relevance.of(targets)
