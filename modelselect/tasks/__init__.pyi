@@ -1,3 +1,8 @@
+from .counted import CountedMeasure as CountedMeasure
+from .counted import CountedMetric as CountedMetric
+from .counted import counted_right as counted_right
+from .counted import most_frequent as most_frequent
+from .counted import share as share
 from .metrics import ACCURACY as ACCURACY
 from .metrics import F1 as F1
 from .metrics import MEAN_ABSOLUTE_ERROR as MEAN_ABSOLUTE_ERROR
@@ -20,10 +25,15 @@ __all__ = [
     "R2",
     "SPEARMAN",
     "BinaryCrossEntropy",
+    "CountedMeasure",
+    "CountedMetric",
     "CrossEntropy",
     "Metric",
     "Objective",
     "OneVsRest",
     "SquaredError",
     "Task",
+    "counted_right",
+    "most_frequent",
+    "share",
 ]

@@ -19,7 +19,7 @@ from modelselect.tasks.metrics import RESAMPLES, Metric
 from modelselect.tasks.objectives import Objective
 from modelselect.tasks.task import Task
 from modelselect.testing.checks import Check, called, lacking, name_is_valid, named_check, run_checks
-from modelselect.utils.target_kinds import CLASSES, NUMBERS, TARGET_KINDS
+from modelselect.utils.target_kinds import CLASSES, NUMBERS, TARGET_KINDS, WORD
 
 ROWS = 24
 """Rows of the example that the checks use."""
@@ -81,13 +81,32 @@ def _examples(task: Task, data: Any) -> list[_Example]:
     if data is not None:
         probe = Probe.of(data, targets=task.targets[0] if len(task.targets) == 1 else None)
         return [_example(task, probe)]
+    if task.unit == WORD:
+        return [_example(task, Probe.of(example_sentences()))]
     rows = [_tone(row) if task.modality == AUDIO else ("a text", f"another text {row}") for row in range(ROWS)]
     return [_example(task, Probe.of((rows, example_targets(kind)), targets=kind)) for kind in task.targets]
 
 
 def _example(task: Task, probe: Probe) -> _Example:
     assert probe.targets is not None, "the dataset has no labels; give one whose rows have labels"
-    return _Example(task.of_rows(probe), probe.target_kind, np.array(probe.targets))
+    wholes = probe.wholes
+    return _Example(
+        task.of_rows(probe), probe.target_kind, np.array(probe.targets if wholes is None else wholes.targets)
+    )
+
+
+def example_sentences() -> tuple[list[list[str]], list[list[str | None]]]:
+    """Sentences as words with tags, the same each time: spans of several words, and a word without a tag."""
+    rng = np.random.default_rng(0)
+    words: list[list[str]] = []
+    tags: list[list[str | None]] = []
+    for row in range(ROWS):
+        length = int(rng.integers(1, 4))
+        words.append(["in", *(f"place{place}" for place in range(length)), f"word{row}", "again"])
+        tags.append(
+            ["O", "B-place", *["I-place"] * (length - 1), *(["B-thing", None] if row % 2 else ["O", "B-thing"])]
+        )
+    return words, tags
 
 
 def example_targets(kind: str) -> NDArray[np.float64] | NDArray[np.int64]:

@@ -16,6 +16,7 @@ from modelselect.candidates.modules import weights_digest
 from modelselect.candidates.zoo import OWN_MODULES
 from modelselect.errors import InvalidInputError, ModelSelectError
 from modelselect.host.host import get_host
+from modelselect.utils.target_kinds import ROW
 from modelselect.verification.fine_tuned import HEAD_PREFIX, FineTuned
 from modelselect.verification.signature import SIGNATURE
 
@@ -47,7 +48,8 @@ def write(tuned: FineTuned, candidate: Candidate, path: Path, *, trust_remote_co
                 zoo = get_host().zoo(candidate.zoo)
                 backbone = zoo.load(candidate, trust_remote_code=trust_remote_code)
                 tuned.put_into(backbone.module)
-                written = zoo.export(backbone, tuned.head(), tuned.class_names, folder)
+                if tuned.signature_for(candidate).unit == ROW:  # libraries have other models for words and pixels
+                    written = zoo.export(backbone, tuned.head(), tuned.class_names, folder)
             if not written:
                 _write_ours(tuned, candidate, folder, _bundled(tuned, candidate, folder, trust_remote_code))
             described = tuned.signature_for(candidate).described

@@ -14,7 +14,9 @@ from modelselect.tasks import ACCURACY, MEAN_ABSOLUTE_ERROR, R2, CrossEntropy, M
 from modelselect.testing.tasks import task_checks
 
 
-@pytest.mark.parametrize("name", ["classification", "regression", "multi-label", "text-pair", "audio-classification"])
+@pytest.mark.parametrize(
+    "name", ["classification", "regression", "multi-label", "text-pair", "audio-classification", "token-classification"]
+)
 def test_shipped_tasks_keep_their_promises(name: str) -> None:
     ms.testing.check_task(get_host().task(name))
 
