@@ -176,6 +176,8 @@ class TextPreprocessing:
         length: of every row, in tokens.
         key: see `Preprocessing`.
         encode_pair: two texts -> what `encode` gives for one. None: pairs of texts cannot be taken.
+        encode_words: the words of a sentence -> their token ids, and for each word the place of its first token, or
+            None for a word beyond `length`. None: sentences cannot be taken as words.
 
     >>> import torch
     >>> preprocessing = TextPreprocessing(lambda text: [ord(letter) for letter in text[:6]], 6, "letters")
@@ -190,6 +192,7 @@ class TextPreprocessing:
     length: int
     key: str
     encode_pair: Callable[[str, str], Sequence[int]] | None = None
+    encode_words: Callable[[Sequence[str]], tuple[Sequence[int], Sequence[int | None]]] | None = None
 
     def prepare(self, item: Any) -> torch.Tensor:
         """(length,) int32 from a text, or from a tuple of two texts."""

@@ -98,6 +98,7 @@ class Gatherer:
             fields |= done[-1].arrays
         if "labels" in wanted:
             fields |= {"labels": context.probe.targets, "target_kind": context.probe.target_kind}
+            fields |= {"groups": context.probe.groups}
         if wanted & SOURCE_FIELDS and (source := self._source()) is not None:
             done.append(self.forward(source, FEATURES))
             fields |= {"source_features": done[-1].arrays["features"], "source_labels": source.labels}

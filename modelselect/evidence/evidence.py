@@ -65,7 +65,7 @@ class Evidence:
     Arrays are read-only views of the given arrays, never copies, so memory-mapped features stay on disk.
     The arguments of `Evidence.of` are its attributes; a missing field is None. `seed` is for stochastic estimators;
     `device` is where the shared statistics do their linear algebra. `target_kind` says what the labels are: one of
-    `TARGET_KINDS`.
+    `TARGET_KINDS`. `groups` (N,) are the sentences or images that rows are parts of, where they are.
     """
 
     features: NDArray[np.floating[Any]] | None = None
@@ -80,6 +80,7 @@ class Evidence:
     seed: int = 0
     device: str = "cpu"
     target_kind: str = CLASSES
+    groups: NDArray[np.int64] | None = None
     _memo: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -98,6 +99,7 @@ class Evidence:
         seed: int = 0,
         device: str | None = None,
         target_kind: str | None = None,
+        groups: NDArray[np.int64] | None = None,
     ) -> Evidence:
         """Checked evidence from arrays, or from torch tensors.
 
@@ -132,6 +134,7 @@ class Evidence:
             metadata=metadata,
             seed=seed,
             device=device or tensor_device(features),
+            groups=groups,
         )
         evidence._check_lengths()
         return evidence
@@ -208,7 +211,7 @@ class Evidence:
         arrays = {name: getattr(self, name) for name in ROW_FIELDS}
         kept: dict[str, Any] = {name: None if array is None else array[rows] for name, array in arrays.items()}
         freeze(tuple(kept.values()))
-        return replace(self, **kept, _memo={})
+        return replace(self, **kept, groups=None if self.groups is None else self.groups[rows], _memo={})
 
     @property
     def feature_statistics(self) -> FeatureStatistics:

@@ -29,6 +29,7 @@ from modelselect.probe.drawing import (
     unread,
     whole_number,
 )
+from modelselect.probe.grouped import GroupedRows, Wholes
 from modelselect.probe.images import Reading
 from modelselect.probe.labels import Labels
 from modelselect.probe.queries import (
@@ -234,7 +235,9 @@ class Probe:
             "versions": _versions(),
         }
 
-        keeps_all = may_keep_all and (validation is not None or not _can_spare(found, holdout, settings.seed))
+        keeps_all = may_keep_all and (
+            validation is not None or not _can_spare(found, available, holdout, settings.seed)
+        )
         held_out = None
         if holdout > 0 and not keeps_all:
             if not found.names:
@@ -417,6 +420,25 @@ class Probe:
         return self._drawn_from.rows.modality
 
     @property
+    def unit(self) -> str:
+        """What a row is: `"row"` for an input of its own, `"word"` for a word of a sentence, `"pixel"` of an image."""
+        return self._drawn_from.rows.unit
+
+    @property
+    def wholes(self) -> Wholes | None:
+        """The sentences or images that the rows are parts of; None if each row is an input of its own."""
+        rows = self._drawn_from.rows
+        if not isinstance(rows, GroupedRows):
+            return None
+        return Wholes.of(rows, self._checked.rows, self.class_names, self.fingerprint)
+
+    @property
+    def groups(self) -> NDArray[np.int64] | None:
+        """(N,) the sentence or image that each row is a part of; None if each row is an input of its own."""
+        groups = self._drawn_from.rows.groups
+        return None if groups is None else groups[self._checked.rows]
+
+    @property
     def holds_pairs(self) -> bool:
         """True if each row is a pair of texts."""
         return self.modality == TEXT and isinstance(self.item(0), tuple)
@@ -595,9 +617,9 @@ class Probe:
             )
 
 
-def _can_spare(found: Labels | Targets, share: float, seed: int) -> bool:
+def _can_spare(found: Labels | Targets, available: DrawnRows, share: float, seed: int) -> bool:
     """Whether holding rows out leaves something to measure on, and costs the ranking no more than this share."""
-    return can_spare_queries(found.indices, share) if _are_queries(found) else can_spare(found.indices, share, seed)
+    return can_spare_queries(found.indices, share) if _are_queries(found) else can_spare(available, share, seed)
 
 
 def _of_validation(

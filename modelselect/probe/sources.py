@@ -13,7 +13,7 @@ from modelselect.errors import DatasetError
 from modelselect.probe.columns import DOCUMENT_NAMES, Label
 from modelselect.probe.folders import listings_for, open_folder, refuse_test_folder
 from modelselect.probe.frames import frame_dataset
-from modelselect.probe.huggingface import HuggingFaceRows, hub_id, is_saved, open_hub, open_saved
+from modelselect.probe.huggingface import hub_id, is_saved, open_hub, open_saved, rows_of
 from modelselect.probe.memory import MemoryRows
 from modelselect.probe.named import PREFIX, find_dataset
 from modelselect.probe.retrieval import PairedRows, is_corpus, is_retrieval, open_corpus, open_retrieval
@@ -27,6 +27,7 @@ from modelselect.probe.tables import (
     remark_on_tables,
     table_name,
 )
+from modelselect.probe.tagged import conll_rows, is_conll, tagged_lists
 from modelselect.probe.torch_datasets import TorchRows
 from modelselect.probe.voc import is_voc, open_voc
 from modelselect.utils.containers import is_a, is_table
@@ -101,13 +102,14 @@ def _rows(dataset: Any, *, input: Input, label: Label, split: str | None = None)
             )
         return splits[WHOLE]()
     if isinstance(dataset, tuple) and len(dataset) == 2:
-        return MemoryRows(*dataset)
+        return tagged_lists(*dataset) or MemoryRows(*dataset)
     if isinstance(dataset, list) and dataset and all(isinstance(row, tuple) and len(row) == 2 for row in dataset):
-        return MemoryRows(*map(list, zip(*dataset, strict=True)))
+        inputs, labels = map(list, zip(*dataset, strict=True))
+        return tagged_lists(inputs, labels) or MemoryRows(inputs, labels)
     if is_table(dataset):
-        return HuggingFaceRows(frame_dataset(dataset), input=input, label=label)
+        return rows_of(frame_dataset(dataset), input=input, label=label)
     if is_a(dataset, "datasets", "Dataset"):
-        return HuggingFaceRows(dataset, input=input, label=label)
+        return rows_of(dataset, input=input, label=label)
     if is_a(dataset, "datasets", "IterableDataset") or is_a(dataset, "torch.utils.data", "IterableDataset"):
         raise DatasetError(
             "the dataset is an IterableDataset, which cannot be sampled or read twice; expected a map-style dataset. "
@@ -152,6 +154,8 @@ def _open_path(given: str | os.PathLike[str], *, input: Input, label: Label, spl
         raise DatasetError(
             f"{str(given)!r} is a pipe or a device, which may never end; write its content to a file, and give the file"
         )
+    if path.exists() and is_conll(path):
+        return table_name(path), {WHOLE: partial(conll_rows, path)}
     if path.exists():
         return table_name(path), open_table(path, input=input, label=label)
     near = _near(path)

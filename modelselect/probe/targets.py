@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from modelselect.errors import DatasetError
 from modelselect.probe.labels import GivenLabels, Labels, in_utf8, one_name
+from modelselect.probe.sampling import rarest
 from modelselect.utils.class_labels import UNLABELLED
 from modelselect.utils.containers import columns_of, is_sequence, opened
 from modelselect.utils.target_kinds import CLASSES, LABEL_SETS, NUMBERS, RELEVANCE, TARGET_KINDS
@@ -131,9 +132,8 @@ def label_strata(values: NDArray[np.float64]) -> NDArray[np.int64]:
     >>> label_strata(np.array([[1.0, 1.0], [1.0, 0.0], [0.0, 0.0], [np.nan, np.nan]])).tolist()
     [1, 0, 2, -1]
     """
-    has = values == 1
-    rarity = np.where(has, has.sum(axis=0), len(values) + 1)
-    strata: NDArray[np.int64] = np.where(has.any(axis=1), rarity.argmin(axis=1), values.shape[1]).astype(np.int64)
+    strata = rarest(values == 1)
+    strata[strata < 0] = values.shape[1]
     strata[np.isnan(values).all(axis=1)] = UNLABELLED
     return strata
 

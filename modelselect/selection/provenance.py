@@ -87,7 +87,8 @@ def _mean_seconds(estimator: Estimator, state: State) -> float | None:
 def _task(request: Request) -> dict[str, Any]:
     """What was predicted, and how candidates were judged."""
     task, guessing = request.task, request.task.metric.guessing
-    targets = request.probe.targets
+    wholes = request.probe.wholes
+    targets = request.probe.targets if wholes is None else wholes.targets
     return {
         "name": task.name,
         "asked": request.settings.task,

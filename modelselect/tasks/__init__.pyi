@@ -1,4 +1,9 @@
 from .contrastive import InBatchNegatives as InBatchNegatives
+from .counted import CountedMeasure as CountedMeasure
+from .counted import CountedMetric as CountedMetric
+from .counted import counted_right as counted_right
+from .counted import most_frequent as most_frequent
+from .counted import share as share
 from .metrics import ACCURACY as ACCURACY
 from .metrics import F1 as F1
 from .metrics import MEAN_ABSOLUTE_ERROR as MEAN_ABSOLUTE_ERROR
@@ -26,6 +31,8 @@ __all__ = [
     "RECALL",
     "SPEARMAN",
     "BinaryCrossEntropy",
+    "CountedMeasure",
+    "CountedMetric",
     "CrossEntropy",
     "InBatchNegatives",
     "Metric",
@@ -34,4 +41,7 @@ __all__ = [
     "QueryMetric",
     "SquaredError",
     "Task",
+    "counted_right",
+    "most_frequent",
+    "share",
 ]

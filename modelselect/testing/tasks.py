@@ -21,7 +21,7 @@ from modelselect.tasks.objectives import Objective
 from modelselect.tasks.task import Task
 from modelselect.testing.checks import Check, called, lacking, name_is_valid, named_check, run_checks
 from modelselect.utils.relevance import Relevance
-from modelselect.utils.target_kinds import CLASSES, NUMBERS, RELEVANCE, TARGET_KINDS
+from modelselect.utils.target_kinds import CLASSES, NUMBERS, RELEVANCE, TARGET_KINDS, WORD
 
 ROWS = 24
 """Rows of the example that the checks use."""
@@ -84,6 +84,8 @@ def _examples(task: Task, data: Any) -> list[_Example]:
     if data is not None:
         probe = Probe.of(data, targets=task.targets[0] if len(task.targets) == 1 else None)
         return [_example(task, probe)]
+    if task.unit == WORD:
+        return [_example(task, Probe.of(example_sentences()))]
     rows: list[Any] = [
         _tone(row) if task.modality == AUDIO else ("a text", f"another text {row}") for row in range(ROWS)
     ]
@@ -98,10 +100,26 @@ def _queries() -> tuple[list[str], list[str]]:
     return [f"which {row}" for row in range(ROWS)], [f"this {row}" for row in range(ROWS)]
 
 
+def example_sentences() -> tuple[list[list[str]], list[list[str | None]]]:
+    """Sentences as words with tags, the same each time: spans of several words, and a word without a tag."""
+    rng = np.random.default_rng(0)
+    words: list[list[str]] = []
+    tags: list[list[str | None]] = []
+    for row in range(ROWS):
+        length = int(rng.integers(1, 4))
+        words.append(["in", *(f"place{place}" for place in range(length)), f"word{row}", "again"])
+        tags.append(
+            ["O", "B-place", *["I-place"] * (length - 1), *(["B-thing", None] if row % 2 else ["O", "B-thing"])]
+        )
+    return words, tags
+
+
 def _example(task: Task, probe: Probe) -> _Example:
     assert probe.targets is not None, "the dataset has no labels; give one whose rows have labels"
+    wholes = probe.wholes
+    targets = np.array(probe.targets if wholes is None else wholes.targets)
     try:
-        return _Example(task.of_rows(probe), probe.target_kind, np.array(probe.targets))
+        return _Example(task.of_rows(probe), probe.target_kind, targets)
     except DatasetError as refusal:
         raise AssertionError(
             f"the task refuses the rows: {refusal}. Give a dataset that suits it: check_task(task, data), or the class "

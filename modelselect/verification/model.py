@@ -30,7 +30,7 @@ from modelselect.probe.images import Reading
 from modelselect.probe.inputs import Input, inputs_of
 from modelselect.probe.rows import reason_of
 from modelselect.utils.system import usable_cores
-from modelselect.utils.target_kinds import CLASSES, LABEL_SETS, NUMBERS, RELEVANCE
+from modelselect.utils.target_kinds import CLASSES, LABEL_SETS, NUMBERS, RELEVANCE, ROW
 from modelselect.verification.answers import embeddings_of, label_sets_of, numbers_of
 from modelselect.verification.export import CONFIGURATION, DIRECTORY
 from modelselect.verification.prediction import Prediction, Predictions
@@ -86,6 +86,11 @@ class Model(Backbone):
             raise CandidateError(
                 f"{self.candidate} is not fine-tuned on a dataset of yours, so it has no classes to predict. Fine-tune "
                 "the winner with select(..., top_k=1) (--save FOLDER), and use board.best.predict()"
+            )
+        if self.signature.unit != ROW:
+            raise CandidateError(
+                f"{self.candidate} predicts a class for each {self.signature.unit}, which predict() does not give yet. "
+                "Call its module"
             )
         if batch_size < 1:
             raise InvalidInputError(f"batch_size is {batch_size}; expected 1 or more inputs")

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from modelselect.candidates.backbone import Backbone
 from modelselect.candidates.preprocessing import CallablePreprocessing
-from modelselect.candidates.readers import WholeOutput
+from modelselect.candidates.readers import OwnFeatures
 from modelselect.errors import CandidateError, DatasetError, InvalidInputError, ModelSelectError
 from modelselect.extraction.devices import check_precision
 from modelselect.extraction.inputs import InputCache
@@ -42,7 +42,7 @@ from modelselect.verification.processes import accelerated, is_first_process, la
 from modelselect.verification.recipe import FineTuning, Rates, check_method
 from modelselect.verification.search import first_trial, search
 from modelselect.verification.signature import Signature
-from modelselect.verification.training import outputs_of, train_in_memory
+from modelselect.verification.training import filled_up, outputs_of, train_in_memory
 
 if TYPE_CHECKING:
     import torch
@@ -188,6 +188,7 @@ def verify(  # noqa: PLR0913 (the public way to fine-tune)
     task = task or task_of(get_host(), AUTO, training)
     dynamics = _watched(watch, settings, training)
     started = time.perf_counter()
+    backbone = task.training(backbone)
     material = _Material.of(backbone, training, holdout, spool or InputCache(None), settings, seed, task.objective)
     part = settings.batch_size
     scaling: _Scaling | None = None
@@ -204,7 +205,9 @@ def verify(  # noqa: PLR0913 (the public way to fine-tune)
         held = material.holdout
         assert held is not None
         outputs, _ = within_memory(lambda size: outputs_of(trained.network, job, held, size), trained.part, device)
-    if material.is_of_classes:
+    if held.targets.ndim > 1 and material.is_of_classes:
+        judged = _judged_wholes(material, task, held, outputs, seed)
+    elif material.is_of_classes:
         judged = _judged_classes(material, held, outputs, holdout)
         judged |= _judged_by_another_metric(material, task, held, outputs, seed)
     else:
@@ -275,6 +278,19 @@ def _judged_by_another_metric(
     return {
         "accuracy": decisive,
         "interval": task.metric.interval(held.targets, named, seed),
+        "metrics": {name: value for name, value in found.items() if math.isfinite(value)},
+    }
+
+
+def _judged_wholes(material: _Material, task: Task, held: Rows, outputs: NDArray[Any], seed: int) -> dict[str, Any]:
+    """What a `Verified` says of the parts of sentences or images: the metrics of the task, resampled by wholes."""
+    decoded = task.decoded(outputs, held.targets)
+    named = np.where(decoded >= 0, material.classes[decoded], -1)
+    found = {metric.name: metric.measure(held.targets, named) for metric in task.metrics}
+    return {
+        "accuracy": found[task.metric.name],
+        "interval": task.metric.interval(held.targets, named, seed),
+        "correct": 0,
         "metrics": {name: value for name, value in found.items() if math.isfinite(value)},
     }
 
@@ -352,8 +368,9 @@ def tune_briefly(  # noqa: PLR0913 (what `verify` takes)
         raise InvalidInputError("method is 'head'; expected 'full' or 'lora': a head alone trains in seconds")
     check_precision(settings.precision, device)
     started = time.perf_counter()
-    objective = (task or task_of(get_host(), AUTO, training)).objective
-    material = _Material.of(backbone, training, None, spool or InputCache(None), settings, seed, objective)
+    task = task or task_of(get_host(), AUTO, training)
+    backbone = task.training(backbone)
+    material = _Material.of(backbone, training, None, spool or InputCache(None), settings, seed, task.objective)
     job = replace(material.job(backbone, method, settings, seed, device), brief=True)
     checkpoint = None if folder is None else _first_checkpoint(folder, settings)
     if checkpoint is not None and material.validation is None and checkpoint.path.exists():
@@ -396,8 +413,9 @@ def training_seconds(
     Raises:
         DatasetError, InvalidInputError, CandidateError, OutOfMemoryError: as `verify`.
     """
-    objective = (task or task_of(get_host(), AUTO, training)).objective
-    material = _Material.of(backbone, training, None, spool or InputCache(None), settings, seed, objective)
+    task = task or task_of(get_host(), AUTO, training)
+    backbone = task.training(backbone)
+    material = _Material.of(backbone, training, None, spool or InputCache(None), settings, seed, task.objective)
     inputs, places, targets = material.training
     batch = Rows(inputs, places[: settings.batch_size], targets[: settings.batch_size])
     thrice = replace(settings, epochs=3, patience=None)
@@ -483,6 +501,8 @@ class _Material:
     ) -> _Material:
         if training.target_kind == RELEVANCE:
             return cls._of_queries(backbone, training, holdout, spool, settings, seed, objective)
+        if training.wholes is not None:
+            return cls._of_wholes(backbone, training, holdout, spool, settings, seed, objective)
         if training.target_kind != CLASSES:
             return cls._of_targets(backbone, training, holdout, spool, settings, seed, objective)
         if holdout is not None and list(training.class_names) != list(holdout.class_names):
@@ -583,6 +603,34 @@ class _Material:
         columns = np.arange(len(training.target_names))
         return cls(rows, validation, measured, columns, objective, is_of_classes=False, pairs=pairs)
 
+    @classmethod
+    def _of_wholes(
+        cls,
+        backbone: Backbone,
+        training: Probe,
+        holdout: Probe | None,
+        spool: InputCache,
+        settings: FineTuning,
+        seed: int,
+        objective: Objective,
+    ) -> _Material:
+        """The same for sentences and images whose parts have classes."""
+        wholes, measured = training.wholes, None
+        assert wholes is not None
+        classes = np.unique(wholes.targets[wholes.targets >= 0])
+        if len(classes) < 2:
+            raise DatasetError(f"training has {len(wholes)} wholes of {len(classes)} class; expected two classes")
+        targets = np.where(wholes.targets >= 0, np.searchsorted(classes, wholes.targets), -1)
+        inputs = spool.prepared(wholes, backbone.preprocessing)
+        rows, validation = Rows(inputs, np.arange(len(wholes)), targets), None
+        if settings.validates:
+            chosen = _validation_split(wholes.strata(training.n_classes), settings.validation, seed)
+            rows, validation = (Rows(inputs, np.flatnonzero(part), targets[part]) for part in (~chosen, chosen))
+        if holdout is not None and (held := holdout.wholes) is not None:
+            prepared = spool.prepared(held, backbone.preprocessing)
+            measured = Rows(prepared, np.arange(len(held)), held.targets)
+        return cls(rows, validation, measured, classes, objective)
+
 
 def _validation_split(targets: NDArray[np.int64], share: float, seed: int) -> NDArray[np.bool_]:
     """(N,) True for the validation rows: this share of every class, at least one row, but not all of them."""
@@ -618,13 +666,19 @@ def _as_features(job: Job, material: _Material, part: int) -> tuple[_Material, _
                 batch = rows.inputs[torch.from_numpy(places)].to(accelerator.device)
                 with torch.no_grad(), accelerator.autocast():
                     found.append(backbone.read(module, backbone.preprocessing.finish(batch)).features.float().cpu())
+            if found[0].dim() > 2:
+                return torch.from_numpy(filled_up([part.numpy() for part in found]))
             return torch.cat(found)
 
         purposes = (material.training, material.validation, material.holdout)
         if material.pairs is not None:
             return _as_embedded(material, features), None
         read = {id(rows): features(rows) for rows in purposes if rows is not None}
-    mean, deviation = read[id(material.training)].mean(0), read[id(material.training)].std(0)
+    shown = read[id(material.training)]
+    if shown.dim() > 2:  # without the zeros after the last part
+        shown = shown.flatten(0, -2)
+        shown = shown[shown.any(1)]
+    mean, deviation = shown.mean(0), shown.std(0)
     deviation = torch.where(deviation > 0, deviation, 1.0)
 
     def scaled(rows: Rows) -> Rows:
@@ -655,7 +709,7 @@ def _passing_on(backbone: Backbone) -> Backbone:
     import torch
 
     preprocessing = CallablePreprocessing(lambda features: features, "features")
-    return Backbone(backbone.candidate, torch.nn.Identity(), preprocessing, WholeOutput(), backbone.weights_key)
+    return Backbone(backbone.candidate, torch.nn.Identity(), preprocessing, OwnFeatures(), backbone.weights_key)
 
 
 # --- what is seen of a training ---------------------------------------------------------------------------------------

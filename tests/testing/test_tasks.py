@@ -15,7 +15,16 @@ from modelselect.testing.tasks import task_checks
 
 
 @pytest.mark.parametrize(
-    "name", ["classification", "regression", "multi-label", "text-pair", "audio-classification", "retrieval"]
+    "name",
+    [
+        "classification",
+        "regression",
+        "multi-label",
+        "text-pair",
+        "audio-classification",
+        "retrieval",
+        "token-classification",
+    ],
 )
 def test_shipped_tasks_keep_their_promises(name: str) -> None:
     ms.testing.check_task(get_host().task(name))
