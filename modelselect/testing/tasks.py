@@ -19,7 +19,7 @@ from modelselect.tasks.metrics import RESAMPLES, Metric
 from modelselect.tasks.objectives import Objective
 from modelselect.tasks.task import Task
 from modelselect.testing.checks import Check, called, lacking, name_is_valid, named_check, run_checks
-from modelselect.utils.target_kinds import CLASSES, NUMBERS, TARGET_KINDS, WORD
+from modelselect.utils.target_kinds import CLASSES, NUMBERS, PIXEL, TARGET_KINDS, WORD
 
 ROWS = 24
 """Rows of the example that the checks use."""
@@ -81,8 +81,8 @@ def _examples(task: Task, data: Any) -> list[_Example]:
     if data is not None:
         probe = Probe.of(data, targets=task.targets[0] if len(task.targets) == 1 else None)
         return [_example(task, probe)]
-    if task.unit == WORD:
-        return [_example(task, Probe.of(example_sentences()))]
+    if task.unit in (WORD, PIXEL):
+        return [_example(task, Probe.of(example_sentences() if task.unit == WORD else example_masks()))]
     rows = [_tone(row) if task.modality == AUDIO else ("a text", f"another text {row}") for row in range(ROWS)]
     return [_example(task, Probe.of((rows, example_targets(kind)), targets=kind)) for kind in task.targets]
 
@@ -93,6 +93,15 @@ def _example(task: Task, probe: Probe) -> _Example:
     return _Example(
         task.of_rows(probe), probe.target_kind, np.array(probe.targets if wholes is None else wholes.targets)
     )
+
+
+def example_masks() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Images with masks of three classes, the same each time: stripes, and a row of pixels that do not count."""
+    rng = np.random.default_rng(0)
+    masks = np.repeat(rng.integers(0, 3, (ROWS, 4, 1)), 8, axis=1).repeat(32, axis=2).astype(np.uint8)
+    images = (80 * masks[..., None] + rng.integers(0, 60, (ROWS, 32, 32, 3))).astype(np.uint8)
+    masks[:, 0] = 255
+    return images, masks
 
 
 def example_sentences() -> tuple[list[list[str]], list[list[str | None]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from modelselect.errors import NotApplicableError
 from modelselect.estimators.estimator import Estimator
 from modelselect.evidence.evidence import Evidence
 from modelselect.probe.sampling import rarest
-from modelselect.tasks import Objective, Task
+from modelselect.tasks import CountedMeasure, CountedMetric, Objective, Task, counted_right, most_frequent, share
 from modelselect_plugins.estimators._shared.classes import class_indices, stratified_sample
 from modelselect_plugins.estimators._shared.distances import centred, nearest_rows
 from modelselect_plugins.estimators.knn import KNN
@@ -139,6 +140,25 @@ def _numbered(groups: NDArray[np.int64]) -> tuple[int, NDArray[np.int64]]:
     return len(found), numbered
 
 
+PART_ACCURACY = CountedMetric("accuracy", "accuracy", CountedMeasure(counted_right, share), guessing=most_frequent)
+"""Share of the words, or of the pixels, whose class is right."""
+
+
+@dataclass(frozen=True)
+class Guess:
+    """What the most frequent class reaches by a measure, given to each part.
+
+    Attributes:
+        measure: of the metric.
+    """
+
+    measure: CountedMeasure
+
+    def __call__(self, targets: NDArray[Any]) -> float:
+        known = targets[targets >= 0]
+        return self.measure(targets, np.full(targets.shape, np.bincount(known).argmax() if len(known) else -1))
+
+
 class PartCrossEntropy(Objective):
     """Softmax cross-entropy, the mean over the parts of a whole that count; the credit is the share of right parts."""
 
@@ -146,7 +166,7 @@ class PartCrossEntropy(Objective):
         from torch.nn.functional import cross_entropy
 
         outputs, targets = self.aligned(outputs, targets)
-        outputs, targets = outputs.flatten(1, -2), targets.flatten(1)
+        outputs, targets = outputs.flatten(1, -2), targets.flatten(1).long()
         each = cross_entropy(outputs.flatten(0, 1), targets.flatten(), ignore_index=-1, reduction="none")
         return (each.view_as(targets).sum(1) / (targets >= 0).sum(1).clamp(min=1)).sum()
 
