@@ -206,6 +206,8 @@ def at_pixels(backbone: Backbone, *, one: bool) -> Backbone:
     read = backbone.read
     if isinstance(read, AtPixels):
         return replace(backbone, read=replace(read, one=one))
+    if isinstance(backbone.preprocessing, PixelPreprocessing):
+        raise CandidateError("the candidate was fine-tuned for pixels already. Give the model that it comes from")
     preprocessing = whole_image(backbone.preprocessing)
     found = AtPixels(read, (last_map(backbone.module, read, preprocessing),), one)
     together = backbone.together

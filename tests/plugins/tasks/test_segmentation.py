@@ -301,6 +301,43 @@ def test_shapes_are_ranked_and_fine_tuned_from_the_command_line(
         assert board.best.verified_accuracy > board.provenance["task"]["chance"] + 0.1, out
 
 
+def test_the_winner_is_saved_and_predicts_masks(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    timm_folder(here / "model", "resnet10t", in_chans=3)
+    code, _, error = run(
+        capsys, "select", "data", "-c", "dir:model", "-e", "logme", "--top-k", "1", "--epochs", "1", "--verify", "head",
+        "--save", "winner", "--json", "board.json", "-q",
+    )  # fmt: skip
+    assert code == 0, error
+    images = scenes(3)[0]
+    (here / "new").mkdir()
+    for number, image in enumerate(images):
+        Image.fromarray(image).save(here / "new" / f"{number}.png")
+    (here / "new" / "2.png").write_bytes(b"no image")
+    loaded = ms.load(here / "winner")
+    found = loaded.predict(here / "new", batch_size=2)
+    for image, row in zip(images[:2], found[:2], strict=True):
+        size = loaded.preprocessing.image.size[0]  # type: ignore[attr-defined]
+        with torch.no_grad():
+            maps = loaded.module.body.forward_features(shown([image], size)).permute(0, 2, 3, 1)
+            logits = loaded.module.head(maps).permute(0, 3, 1, 2)
+            large = functional.interpolate(logits, size=image.shape[:2], mode="bilinear", align_corners=False)
+        assert row.label.shape == image.shape[:2]
+        assert (row.label == large[0].argmax(0).numpy()).mean() > 0.999
+    assert found[2].label is None
+    assert np.isnan(found.probabilities[2]).all()
+    assert found.probabilities[:2].sum(1) == pytest.approx([1, 1])
+    again = ms.Leaderboard.load(here / "board.json").best.predict(images[:2])
+    assert all((a.label == b.label).all() for a, b in zip(again, found[:2], strict=True))
+    code, out, error = run(capsys, "predict", "winner", "new", "--masks", "masks")
+    assert code == 0, error
+    assert sorted(path.name for path in (here / "masks").iterdir()) == ["0.png", "1.png"]
+    np.testing.assert_array_equal(np.asarray(Image.open(here / "masks" / "1.png")), found[1].label)
+    code, out, _ = run(capsys, "predict", "winner", "new", "--json")
+    assert set(json.loads(out)[0]) == {"input", "values", "reason"}
+    with pytest.raises(CandidateError, match="was fine-tuned for pixels already"):
+        ms.features(here / "data", "dir:winner", progress=False)
+
+
 def test_a_plan_a_budget_and_costs_take_pixels(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for more in (("--dry-run",), ("--budget", "20s"), ("--costs",)):
         code, out, error = run(capsys, "select", "data", "-c", "embedded:resnet*", "-e", "logme", "-q", *more)
