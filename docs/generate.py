@@ -180,8 +180,8 @@ Exceptions:
 - `rankme` is compared with the equation of its paper, not with code.
 - **Concept variation** (Singh et al., 2025, the second measure beside `int`) is *not* included: the authors' code
   gives a number for each row, and does not say how these become a score.
-- **DISCO** (Zhang et al., 2025: distribution of spectral components) is *not* included. Its authors have published no
-  code. The number of its groups could not be found, nor how it inverts a class covariance that is singular by
+- **DISCO** (Zhang et al., 2025: distribution of spectral components) is *not* included. No code of its authors was
+  found. The number of its groups could not be found, nor how it inverts a class covariance that is singular by
   construction.
 - **EMMS** (Meng et al., 2023) is *not* included: the authors' code fits embeddings of the class names by several
   foundation models. **KITE** (Guo, 2024) is the alignment of the features with the labels, divided by that with
@@ -264,9 +264,9 @@ def names() -> str:
     return f"""# Public names
 
 {GENERATED_NAMES}
-These are the names that stay. Each heading is a package to import from. What is not listed here may change in any
-version. `help()` of a name, such as `help(ms.select)`, shows its whole docstring. The documentation site shows all of
-them under *API*.
+These are the names that stay. Each heading is a package or module to import from. What is not listed here may change
+in any version. `help()` of a name, such as `help(ms.select)`, shows its whole docstring. The documentation site shows
+all of them under *API*.
 {sections}"""
 
 

@@ -37,7 +37,7 @@ class GroupedRows(Rows):
         """A whole, as a model gets it."""
 
     @abc.abstractmethod
-    def whole_targets(self, groups: NDArray[np.int64]) -> NDArray[np.int64]:
+    def whole_targets(self, groups: NDArray[np.int64]) -> NDArray[np.integer[Any]]:
         """(G, ...) the class of each part of these wholes, an index into `labels.names`; -1 for what does not count."""
 
 
@@ -54,7 +54,7 @@ class Wholes:
 
     rows: GroupedRows
     groups: NDArray[np.int64]
-    targets: NDArray[np.int64]
+    targets: NDArray[np.int32]
     fingerprint: str
 
     @classmethod
@@ -69,7 +69,7 @@ class Wholes:
         """
         groups = np.unique(rows.groups[positions])
         place = {name: index for index, name in enumerate(names)}
-        known = np.array([*(place.get(name, -1) for name in rows.labels.names), -1], np.int64)
+        known = np.array([*(place.get(name, -1) for name in rows.labels.names), -1], np.int32)
         return cls(rows, groups, known[rows.whole_targets(groups)], f"{fingerprint} whole")
 
     def __len__(self) -> int:

@@ -25,6 +25,7 @@ from modelselect.probe.columns import (
 )
 from modelselect.probe.images import SIGNATURES, Reading, UnreadableError
 from modelselect.probe.labels import GivenLabels
+from modelselect.probe.masks import mask_columns, mask_table
 from modelselect.probe.paths import Origin, may_be_paths, name_of_path_row, origin_of_paths
 from modelselect.probe.rows import AUDIO, IMAGE, TEXT, Rows
 from modelselect.probe.sounds import are_sounds
@@ -132,13 +133,17 @@ class HuggingFaceRows(Rows):
 
 
 def rows_of(dataset: Any, *, input: str | Sequence[str] | None, label: Label, origin: Origin | None = None) -> Rows:
-    """The rows of a `datasets.Dataset`: its inputs, or, of sentences as lists of words with lists of tags, the words.
+    """The rows of a `datasets.Dataset`: words of sentences with tags, pixels of images with masks, or its inputs.
 
     Raises:
         DatasetError: see `HuggingFaceRows` and `tagged_columns`.
     """
-    tagged = tagged_columns(dataset, input, label)
-    return HuggingFaceRows(dataset, input=input, label=label, origin=origin) if tagged is None else tagged
+    dataset = _with_images(dataset)
+    if (tagged := tagged_columns(dataset, input, label)) is not None:
+        return tagged
+    if (columns := mask_columns(dataset, input, label)) is not None:
+        return mask_table(dataset, columns, (origin or Origin.user()).read)
+    return HuggingFaceRows(dataset, input=input, label=label, origin=origin)
 
 
 def is_saved(folder: Path) -> bool:

@@ -14,6 +14,7 @@ from modelselect.probe.columns import DOCUMENT_NAMES, Label
 from modelselect.probe.folders import listings_for, open_folder, refuse_test_folder
 from modelselect.probe.frames import frame_dataset
 from modelselect.probe.huggingface import hub_id, is_saved, open_hub, open_saved, rows_of
+from modelselect.probe.masks import has_masks, mask_pairs, open_masks
 from modelselect.probe.memory import MemoryRows
 from modelselect.probe.named import PREFIX, find_dataset
 from modelselect.probe.retrieval import PairedRows, is_corpus, is_retrieval, open_corpus, open_retrieval
@@ -102,10 +103,10 @@ def _rows(dataset: Any, *, input: Input, label: Label, split: str | None = None)
             )
         return splits[WHOLE]()
     if isinstance(dataset, tuple) and len(dataset) == 2:
-        return tagged_lists(*dataset) or MemoryRows(*dataset)
+        return _pair(*dataset)
     if isinstance(dataset, list) and dataset and all(isinstance(row, tuple) and len(row) == 2 for row in dataset):
         inputs, labels = map(list, zip(*dataset, strict=True))
-        return tagged_lists(inputs, labels) or MemoryRows(inputs, labels)
+        return _pair(inputs, labels)
     if is_table(dataset):
         return rows_of(frame_dataset(dataset), input=input, label=label)
     if is_a(dataset, "datasets", "Dataset"):
@@ -122,6 +123,11 @@ def _rows(dataset: Any, *, input: Input, label: Label, split: str | None = None)
     if is_a(dataset, "torch.utils.data", "Dataset"):
         return TorchRows(dataset)
     raise DatasetError(f"the dataset is {type(dataset).__name__}; {_EXPECTED}.")
+
+
+def _pair(inputs: Any, labels: Any) -> Rows:
+    """Words with tags, images with masks, or any other inputs with labels."""
+    return tagged_lists(inputs, labels) or mask_pairs(inputs, labels) or MemoryRows(inputs, labels)
 
 
 def _refuse_what_is_marked_test(dataset: Any, name: str) -> None:
@@ -187,6 +193,13 @@ def _open_folder(path: Path, split: str | None, *, input: Input, label: Label) -
         return open_voc(path, label)
     if is_retrieval(path):
         return open_retrieval(path)
+    if has_masks(path):
+        if input is not None or label is not None:
+            raise DatasetError(
+                f"input= (--input) and label= (--label) name columns, and {path} holds images and masks. Leave both "
+                "out."
+            )
+        return open_masks(path)
     listings = listings_for(path)
     if not has_class_folders(path, listings):
         tables = open_tables(path, input=input, label=label)

@@ -21,7 +21,7 @@ from modelselect.tasks.objectives import Objective
 from modelselect.tasks.task import Task
 from modelselect.testing.checks import Check, called, lacking, name_is_valid, named_check, run_checks
 from modelselect.utils.relevance import Relevance
-from modelselect.utils.target_kinds import CLASSES, NUMBERS, RELEVANCE, TARGET_KINDS, WORD
+from modelselect.utils.target_kinds import CLASSES, NUMBERS, PIXEL, RELEVANCE, TARGET_KINDS, WORD
 
 ROWS = 24
 """Rows of the example that the checks use."""
@@ -84,8 +84,8 @@ def _examples(task: Task, data: Any) -> list[_Example]:
     if data is not None:
         probe = Probe.of(data, targets=task.targets[0] if len(task.targets) == 1 else None)
         return [_example(task, probe)]
-    if task.unit == WORD:
-        return [_example(task, Probe.of(example_sentences()))]
+    if task.unit in (WORD, PIXEL):
+        return [_example(task, Probe.of(example_sentences() if task.unit == WORD else example_masks()))]
     rows: list[Any] = [
         _tone(row) if task.modality == AUDIO else ("a text", f"another text {row}") for row in range(ROWS)
     ]
@@ -98,6 +98,15 @@ def _examples(task: Task, data: Any) -> list[_Example]:
 def _queries() -> tuple[list[str], list[str]]:
     """Queries, and the document of each."""
     return [f"which {row}" for row in range(ROWS)], [f"this {row}" for row in range(ROWS)]
+
+
+def example_masks() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Images with masks of three classes, the same each time: stripes, and a row of pixels that do not count."""
+    rng = np.random.default_rng(0)
+    masks = np.repeat(rng.integers(0, 3, (ROWS, 4, 1)), 8, axis=1).repeat(32, axis=2).astype(np.uint8)
+    images = (80 * masks[..., None] + rng.integers(0, 60, (ROWS, 32, 32, 3))).astype(np.uint8)
+    masks[:, 0] = 255
+    return images, masks
 
 
 def example_sentences() -> tuple[list[list[str]], list[list[str | None]]]:

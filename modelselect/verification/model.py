@@ -33,6 +33,7 @@ from modelselect.utils.system import usable_cores
 from modelselect.utils.target_kinds import CLASSES, LABEL_SETS, NUMBERS, RELEVANCE, ROW
 from modelselect.verification.answers import embeddings_of, label_sets_of, numbers_of
 from modelselect.verification.export import CONFIGURATION, DIRECTORY
+from modelselect.verification.parts import predicted_parts
 from modelselect.verification.prediction import Prediction, Predictions
 from modelselect.verification.signature import Signature
 
@@ -66,14 +67,15 @@ class Model(Backbone):
     def predict(
         self, inputs: Any, *, device: str = "auto", batch_size: int = 32, max_pixels: int | None = None
     ) -> Predictions:
-        """The most probable class of each input, with its probability; or the numbers, the labels, or an embedding.
+        """The most probable class of each input, with its probability; or its numbers, labels, tags, mask or embedding.
 
         Images are read as those of the training data were. An input that cannot be read costs only its own answer.
 
         Args:
             inputs: for a model of images: the path of a file, a folder, which stands for the images in it, a PIL image,
                 a uint8 array (H, W, 3) or (N, H, W, 3), or a list of any of these. For a model of texts: a text, a pair
-                of texts as a tuple, or a list of these.
+                of texts as a tuple, or a list of these. For a model of words: a text, which is split at spaces, a list
+                of texts, or a list of lists of words.
             device: `"auto"`, `"cpu"`, `"cuda"` or `"cuda:1"`. The module goes back to its own device afterwards.
             batch_size: inputs in a forward pass. It is halved when memory runs out.
             max_pixels: images with more pixels are not read; None for twice PIL's `MAX_IMAGE_PIXELS`.
@@ -87,16 +89,19 @@ class Model(Backbone):
                 f"{self.candidate} is not fine-tuned on a dataset of yours, so it has no classes to predict. Fine-tune "
                 "the winner with select(..., top_k=1) (--save FOLDER), and use board.best.predict()"
             )
-        if self.signature.unit != ROW:
-            raise CandidateError(
-                f"{self.candidate} predicts a class for each {self.signature.unit}, which predict() does not give yet. "
-                "Call its module"
-            )
         if batch_size < 1:
             raise InvalidInputError(f"batch_size is {batch_size}; expected 1 or more inputs")
         signature, device = self.signature, choose_device(device)
         reading = signature.reading
         reading = replace(reading, max_pixels=Reading().max_pixels if max_pixels is None else max_pixels)
+        if signature.unit != ROW:
+            home = device_of(self.module)
+            try:
+                self.module.to(device)
+                return predicted_parts(self, signature, inputs, reading, device, batch_size)
+            finally:
+                if home is not None:
+                    self.module.to(home)
         given = inputs_of(inputs, signature.modality)
         shares = np.full((len(given), len(signature.labels)), np.nan, np.float32)
         reasons: dict[int, str] = {}

@@ -620,7 +620,7 @@ class _Material:
         classes = np.unique(wholes.targets[wholes.targets >= 0])
         if len(classes) < 2:
             raise DatasetError(f"training has {len(wholes)} wholes of {len(classes)} class; expected two classes")
-        targets = np.where(wholes.targets >= 0, np.searchsorted(classes, wholes.targets), -1)
+        targets = np.where(wholes.targets >= 0, np.searchsorted(classes, wholes.targets), -1).astype(np.int32)
         inputs = spool.prepared(wholes, backbone.preprocessing)
         rows, validation = Rows(inputs, np.arange(len(wholes)), targets), None
         if settings.validates:

@@ -149,3 +149,56 @@ def test_pytest_shows_the_message_and_not_the_code_of_the_kit(tmp_path: Path) ->
     shown = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False).stdout
     assert "raised ZeroDivisionError: division by zero (score, test_broken.py:10)" in shown
     assert "run_checks" not in shown
+
+
+WITHOUT_PYTEST = """
+import sys
+
+sys.modules |= {"pytest": None, "_pytest": None, "hypothesis": None}  # importing them raises
+
+import modelselect as ms
+import modelselect.report
+import typer
+from modelselect.host import get_host
+
+host = get_host()
+app = typer.Typer(help="Count.")
+
+
+class Few(ms.report.ReportSection):
+    name, title = "few", "How many"
+
+    def blocks(self, board):
+        return [ms.report.Text(f"{len(board)} candidates.")]
+
+
+@app.command()
+def count(number: int = 1) -> None:
+    "Print a number."
+    print(number)
+
+
+ms.testing.check_estimator(host.estimator("centroid"))
+ms.testing.check_zoo(host.zoo("embedded"), "plain.letters")
+ms.testing.check_task(host.task("regression"))
+ms.testing.check_extractor(host.extractors["cpu"])
+ms.testing.check_executor(host.executors["local"])
+ms.testing.check_encoder(host.architecture_encoders["graph2vec"])
+ms.testing.check_pool(host.pools["text-small"])
+ms.testing.check_protocol(host.protocols["fennec-architectures"])
+ms.testing.check_report_section(Few())
+ms.testing.check_command("count", app)
+
+
+class TestCentroid(ms.testing.EstimatorTests):
+    estimator = host.estimator("centroid")
+
+
+TestCentroid().test_key_is_stable()
+print("all checks ran")
+"""
+
+
+def test_every_check_runs_where_there_is_no_pytest(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", WITHOUT_PYTEST], cwd=tmp_path, capture_output=True, text=True)
+    assert "all checks ran" in done.stdout, done.stderr[-2000:]

@@ -21,11 +21,14 @@ QUICK = {"itm": ITM(iterations=200, runs=2), "lead": LEAD(widths=(32, 32))}
 """The dear ones with smaller parameters: the promises are the same."""
 
 
+IN_A_PLANE = "in two dimensions every correlation is 1 or -1, and rounding ranks them"
+
 EXPECTED_FAILURES: Mapping[str, Mapping[str, str]] = {
     "persistence": {"separable_beats_shuffled": "labels only say how many classes there are"},
     "persistence_source": {"separable_beats_shuffled": "labels only say how many classes there are"},
     "tmi": {"separable_beats_shuffled": "it rewards spread within the classes, which shuffling adds"},
-    "parc": {"random_rows_can_be_permuted": "in two dimensions every correlation is 1 or -1, and rounding ranks them"},
+    "parc": {"random_rows_can_be_permuted": IN_A_PLANE},
+    "rsa": {"random_rows_can_be_permuted": IN_A_PLANE},
 }
 
 

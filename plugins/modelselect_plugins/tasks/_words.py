@@ -11,6 +11,7 @@ from modelselect.candidates.backbone import Backbone, Outputs, Together
 from modelselect.candidates.preprocessing import PADDING, TextPreprocessing
 from modelselect.errors import CandidateError
 from modelselect.utils.words import Sentence, Word
+from modelselect.verification.parts import PartLogits
 
 if TYPE_CHECKING:
     import torch
@@ -108,6 +109,8 @@ def at_words(backbone: Backbone, *, one: bool) -> Backbone:
     """
     preprocessing = backbone.preprocessing
     if isinstance(preprocessing, WordPreprocessing):
+        if isinstance(backbone.read, PartLogits):
+            raise CandidateError("the candidate was fine-tuned for words already. Give the model that it comes from")
         return replace(backbone, read=_told(backbone.read, one))
     if not isinstance(preprocessing, TextPreprocessing) or preprocessing.encode_words is None:
         raise CandidateError(

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 import modelselect
 from modelselect.candidates.backbone import Backbone
 from modelselect.probe.probe import Probe
-from modelselect.tasks import CountedMeasure, CountedMetric, Task, counted_right, most_frequent, share
-from modelselect_plugins.tasks._parts import PartCrossEntropy, PartTask
+from modelselect.tasks import CountedMeasure, CountedMetric, Task
+from modelselect_plugins.tasks._parts import PART_ACCURACY, Guess, PartCrossEntropy, PartTask
 from modelselect_plugins.tasks._words import at_words
 
 if TYPE_CHECKING:
@@ -106,17 +106,6 @@ def f1_of(sums: Array) -> float:
     return 2 * right / (said + there) if said + there else 0.0
 
 
-@dataclass(frozen=True)
-class _Guess:
-    """The span F1 of the most frequent tag, given to each word."""
-
-    measure: CountedMeasure
-
-    def __call__(self, targets: Array) -> float:
-        known = targets[targets >= 0]
-        return self.measure(targets, np.full(targets.shape, np.bincount(known).argmax() if len(known) else -1))
-
-
 def span_f1(names: tuple[str, ...] = ()) -> CountedMetric:
     """The F1 of spans over all sentences (micro average), equal to seqeval's.
 
@@ -124,11 +113,7 @@ def span_f1(names: tuple[str, ...] = ()) -> CountedMetric:
         names: of the tags.
     """
     measure = CountedMeasure(Spans(names), f1_of)
-    return CountedMetric("span_f1", "span F1", measure, guessing=_Guess(measure))
-
-
-WORD_ACCURACY = CountedMetric("accuracy", "accuracy", CountedMeasure(counted_right, share), guessing=most_frequent)
-"""Share of the words whose tag is right."""
+    return CountedMetric("span_f1", "span F1", measure, guessing=Guess(measure))
 
 
 class WordCrossEntropy(PartCrossEntropy):
@@ -156,12 +141,12 @@ class TokenClassification(PartTask):
     targets = ("classes",)
     unit = "word"
     modality = "text"
-    metrics = (span_f1(), WORD_ACCURACY)
+    metrics = (span_f1(), PART_ACCURACY)
     objective = WordCrossEntropy()
 
     def __init__(self, names: tuple[str, ...] = ()) -> None:
         self.names = names
-        self.__dict__["metrics"] = (span_f1(names), WORD_ACCURACY)
+        self.__dict__["metrics"] = (span_f1(names), PART_ACCURACY)
 
     @property
     def rows(self) -> str:

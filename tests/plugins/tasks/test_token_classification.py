@@ -17,14 +17,14 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import modelselect as ms
-from modelselect.errors import CandidateError, DatasetError
+from modelselect.errors import CandidateError, DatasetError, InvalidInputError
 from modelselect.estimators.estimator import evaluate
 from modelselect.evidence.evidence import Evidence
 from modelselect.host.host import get_host
 from modelselect.tasks import Metric
 from modelselect.testing.tasks import check_task
 from modelselect.verification import FineTuning, verify
-from modelselect_plugins.tasks._parts import folds_of_wholes
+from modelselect_plugins.estimators.parts_of_wholes import folds_of_wholes
 from modelselect_plugins.tasks.token_classification import span_f1
 from tests.cli.conftest import run
 from tests.plugins.zoos.text_models import text_folder
@@ -289,6 +289,7 @@ def test_sentences_are_ranked_and_fine_tuned_from_the_command_line(
     assert board.provenance["task"] | {"chance": 0} == {
         "name": "token-classification", "asked": board.provenance["task"]["asked"], "targets": "classes",
         "metric": "span_f1", "metric_title": "span F1", "metrics": ["span_f1", "accuracy"], "chance": 0,
+            "in_percent": True,
     }  # fmt: skip
     assert board.best.verified_accuracy is not None
     failed = next(row for row in board.rows if "resnet.letters" in row.candidate.name)
@@ -303,6 +304,42 @@ def test_a_budget_a_plan_and_costs_take_words(here: Path, capsys: pytest.Capture
     for more in (("--dry-run",), ("--budget", "20s"), ("--costs",)):
         code, out, error = run(capsys, "select", "data.jsonl", "-c", "dir:models/*", "-e", "logme", "-q", *more)
         assert code == 0, (more, out, error)
+
+
+def test_the_winner_is_saved_and_predicts_tags(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import transformers
+
+    text_folder(here / "model")
+    code, _, error = run(
+        capsys, "select", "data.jsonl", "-c", "dir:model", "-e", "logme", "--top-k", "1", "--epochs", "1",
+        "--save", "winner", "--json", "board.json", "-q",
+    )  # fmt: skip
+    assert code == 0, error
+    given = ["cat dog sat", ["mat", "hill", "on", "the"]]
+    loaded = ms.load(here / "winner")
+    found = loaded.predict(given, batch_size=1)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(here / "model")
+    for words, row in zip((["cat", "dog", "sat"], given[1]), found, strict=True):
+        encoded = tokenizer(words, is_split_into_words=True, return_tensors="pt")
+        with torch.no_grad():
+            body = loaded.module.body(encoded["input_ids"], attention_mask=encoded["attention_mask"])
+            logits = loaded.module.head(body.last_hidden_state[0])
+        places = [encoded.word_ids().index(word) for word in range(len(words))]
+        assert row.label == tuple(found.classes[k] for k in logits[places].argmax(1).tolist())
+    again = ms.Leaderboard.load(here / "board.json").best.predict(given)
+    assert [row.label for row in again] == [row.label for row in found]
+    code, out, _ = run(capsys, "predict", "winner", "--text", "cat dog sat", "--json")
+    assert code == 0
+    assert json.loads(out)[0]["tags"] == list(found[0].label)
+    code, out, _ = run(capsys, "predict", "winner", "--text", "cat dog sat")
+    assert f"cat/{found[0].label[0]} dog/" in " ".join(out.split())
+    beyond = loaded.predict(["the " * 60])
+    assert len(beyond[0].label) == 60
+    assert beyond[0].label[-1] is None
+    with pytest.raises(InvalidInputError, match="input 0 is 5; expected a text with words"):
+        loaded.predict([5])
+    with pytest.raises(CandidateError, match="was fine-tuned for words already"):
+        ms.features(sentences(12), "dir:winner", progress=False)
 
 
 # --- what is refused -------------------------------------------------------------------------------------------------
