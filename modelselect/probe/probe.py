@@ -518,7 +518,8 @@ class Probe:
         unread = " not yet read" if checked is None else ""
         what = f"{self.n_classes} classes"
         if self.target_kind == RELEVANCE:
-            what = f"{int((self._drawn_from.labels == 0).sum())} queries"
+            strata = self._drawn_from.labels if checked is None else checked.labels
+            what = f"{int((strata == 0).sum())} queries"
         elif self.target_kind != CLASSES:
             what = f"{len(self.target_names)} {'numbers' if self.target_kind == NUMBERS else 'labels'} each"
         return f"Probe({self.name}: {count} {self.modality} rows{unread}, {what})"
