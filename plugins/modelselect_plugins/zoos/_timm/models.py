@@ -80,7 +80,7 @@ def timm_folder(path: Path, candidate: Candidate, weights_key: str) -> Backbone:
         )
     name, arguments = _source(path)
     try:
-        module = _with_all_weights(name, arguments)
+        module: Any = _with_all_weights(name, arguments)
     except RuntimeError as error:
         if "state_dict" not in str(error):
             raise
