@@ -286,8 +286,8 @@ class Settings:
     task: str = setting(
         AUTO,
         expect(f"{AUTO!r}, or the name of a task", lambda value: isinstance(value, str) and value != ""),
-        "What to predict: classification, multi-label, regression, text-pair, audio-classification, retrieval; auto "
-        "reads it from the labels.",
+        "What to predict: classification, multi-label, regression, text-pair, audio-classification, retrieval, "
+        "token-classification, segmentation; auto reads it from the labels.",
         Option(str),
     )
     prompt: str | Sequence[str] | None = setting(
