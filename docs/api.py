@@ -24,6 +24,23 @@ HOOKS = f"{FRONT}.host.hookspecs"
 ERRORS = f"{FRONT}.errors"
 
 
+MODULES: Mapping[str, tuple[str, ...]] = {
+    f"{FRONT}.candidates.text_classifier": ("TextClassifier", "prompts_for"),
+    f"{FRONT}.estimators.estimator": ("Recaller",),
+    f"{FRONT}.estimators.posterior": (
+        "normal_scores",
+        "Piece",
+        "Pool",
+        "Posterior",
+        "posterior",
+        "remeasured",
+        "Weigher",
+    ),
+    f"{FRONT}.extraction.torch_extractor": ("TorchExtractor",),
+}
+"""Public names of modules that are no face: what few authors of plugins need."""
+
+
 class Group(NamedTuple):
     """A page of the API reference.
 
@@ -91,7 +108,7 @@ GROUPS: Mapping[str, Group] = {
         "Base classes of plugins",
         "What an author of a plugin derives from, and the host that loads plugins.",
         ("Zoo", "Estimator", "Extractor", "Executor", "Outcome", "hookimpl", "CONTRACT"),
-        faces=("modelselect.estimators", "modelselect.report", "modelselect.host", "modelselect.cli"),
+        faces=("modelselect.estimators", "modelselect.report", "modelselect.host", "modelselect.cli", *MODULES),
     ),
     "hooks": Group("Hooks in detail", "The functions that a plugin may implement, each with an example."),
     "testing": Group(
@@ -105,10 +122,11 @@ GROUPS: Mapping[str, Group] = {
 
 
 def faces() -> dict[str, list[str]]:
-    """The public names of every face, without the faces that another hands on."""
+    """The public names of every face, without the faces that another hands on, and of `MODULES`."""
     stubs = sorted(PACKAGE.rglob("__init__.pyi"))
     known = [".".join(stub.parent.relative_to(PACKAGE.parent).parts) for stub in stubs]
-    return {face: sorted(importlib.import_module(face).__all__, key=str.lower) for face in known}
+    listed = {face: sorted(importlib.import_module(face).__all__, key=str.lower) for face in known}
+    return dict(sorted((listed | {module: list(names) for module, names in MODULES.items()}).items()))
 
 
 def about(face: str) -> str:

@@ -61,8 +61,8 @@ HEADING = re.compile(r"^## (.+)$", re.MULTILINE)
 PUBLIC_NAME = re.compile(r"^\| `(?P<name>\w+)` \|(?! as in)", re.MULTILINE)
 ANY_LINK = re.compile(r"\[(?P<text>[^\]]+)\]\((?P<target>[^)#:\s]+)\)")
 SECTIONS = (
-    "tutorial/rank-your-first-models",
-    "tutorial/reproduce-ncti",
+    "First models <tutorial/rank-your-first-models>",
+    "A reproduction <tutorial/reproduce-ncti>",
     "how-to/index",
     "reference/index",
     "explanation/index",

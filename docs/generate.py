@@ -178,18 +178,23 @@ Exceptions:
 - `nc_score` is the classic measure of neural collapse. The authors of the paper that ranks models by neural collapse
   have published no code.
 - `rankme` is compared with the equation of its paper, not with code.
-- **DISCO** (Zhang et al., 2025: distribution of spectral components) is *not* included: the number of its groups could
-  not be found, nor how it inverts a class covariance that is singular by construction.
-- **EMMS** (Meng et al., 2023) is *not* included: it needs embeddings of the labels by several foundation models, and
-  **KITE** (2024) features of a randomly initialised copy of each network. No evidence holds these.
+- **Concept variation** (Singh et al., 2025, the second measure beside `int`) is *not* included: the authors' code
+  gives a number for each row, and does not say how these become a score.
+- **DISCO** (Zhang et al., 2025: distribution of spectral components) is *not* included. No code of its authors was
+  found. The number of its groups could not be found, nor how it inverts a class covariance that is singular by
+  construction.
+- **EMMS** (Meng et al., 2023) is *not* included: the authors' code fits embeddings of the class names by several
+  foundation models. **KITE** (Guo, 2024) is the alignment of the features with the labels, divided by that with
+  features of networks with random weights. No evidence holds these embeddings and features.
 - **FaCe** (Ding et al., 2023: variance collapse and class fairness) is *not* included. Its authors have published no
   code, and its equations could not be found.
-- **CC-FV** (Yang et al., 2023) is *not* included: for segmentation, it compares features of every pixel within classes
-  and between them. Evidence holds one row of features for each item.
-- **SWAB** (Yi et al., 2024) is *not* included: it chooses models of images and texts without images of yours, from what
-  they reach on other datasets and from embeddings of class names. No evidence holds these.
-- **The rectified scaling law** (Lin et al., 2024) is *not* included: its curve of the loss over the number of rows has
-  four unknowns for each candidate. `tune=` gives one point, and one epoch is not the full fine-tuning of the curve.
+- **CC-FV** (Yang et al., 2023) is *not* included: for segmentation, the authors' code compares the distributions of a
+  class's pixels in pairs of images. Evidence holds one row of features for each item.
+- **SWAB** (Yi et al., 2024) is *not* included: it chooses models of images and texts without images of yours, from
+  what they reach on other datasets and from captions and class names that each model embeds. No evidence holds these.
+- **The rectified scaling law** (Lin et al., 2024) is *not* included: the authors' code follows the loss of each
+  candidate over trainings on 200, 400, 800 and more rows. `tune=` gives one point, and one epoch is not a full
+  training.
 """
 
 
@@ -259,9 +264,9 @@ def names() -> str:
     return f"""# Public names
 
 {GENERATED_NAMES}
-These are the names that stay. Each heading is a package to import from. What is not listed here may change in any
-version. `help()` of a name, such as `help(ms.select)`, shows its whole docstring. The documentation site shows all of
-them under *API*.
+These are the names that stay. Each heading is a package or module to import from. What is not listed here may change
+in any version. `help()` of a name, such as `help(ms.select)`, shows its whole docstring. The documentation site shows
+all of them under *API*.
 {sections}"""
 
 

@@ -16,6 +16,12 @@ Fill = Callable[[Path, str, str], None]
 LARGEST = 1_000_000_000
 """Bytes of a file that is fetched. A board of thousands of candidates or a history of millions of results has less."""
 
+SIGNATURE = "modelselect.json"
+"""In a saved or pushed winner: what it takes, what its answers mean, and where it comes from."""
+
+_OF_A_WINNER = ("*.json", "*.safetensors", "*.txt", "*.model", "*.tiktoken")
+"""Files of a winner: weights, configurations and vocabularies; no code and no pickles."""
+
 _ATTEMPTS = 5
 """How often an upload is tried when others keep committing first."""
 
@@ -148,6 +154,27 @@ def fetch(
                 endpoint=endpoint,
             )
         )
+
+
+def fetch_winner(repository: str, revision: str | None = None) -> Path | None:
+    """Folder in the client's cache with the files of a winner that was pushed; None if none is known there.
+
+    Args:
+        repository: a model repository.
+        revision: a branch, a tag or a commit; None for the main branch.
+
+    Raises:
+        HubError: the repository or the revision does not exist, or the files of a winner cannot be fetched.
+    """
+    from huggingface_hub import hf_hub_download, snapshot_download
+    from huggingface_hub.errors import EntryNotFoundError
+
+    with explained(repository, "model"):
+        try:
+            hf_hub_download(repository, SIGNATURE, revision=revision)
+        except EntryNotFoundError:  # also where the Hub is out of reach and the cache has no such file
+            return None
+        return Path(snapshot_download(repository, revision=revision, allow_patterns=list(_OF_A_WINNER)))
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from docs.api import MODULES
 from modelselect import errors
 from modelselect.host import hookspecs
 from modelselect.host.validation import KINDS
@@ -53,7 +54,25 @@ def test_the_reference_lists_the_names_of_a_face(stub: Path) -> None:
 
 def test_the_reference_lists_no_face_that_is_not_there() -> None:
     headings = re.findall(r"^## `([\w.]+)`", (REFERENCE / "names.md").read_text(encoding="utf-8"), re.MULTILINE)
-    assert sorted(headings) == sorted(map(face_of, STUBS))
+    assert sorted(headings) == sorted([*map(face_of, STUBS), *MODULES])
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_the_reference_lists_the_public_names_of_a_module(module: str) -> None:
+    assert sorted(entries("names.md", f"`{module}`")) == sorted(MODULES[module])
+    assert [name for name in MODULES[module] if not hasattr(importlib.import_module(module), name)] == []
+
+
+AUTHORS_PAGES = sorted((REPOSITORY / "docs" / "how-to").glob("write-a*.md"))
+TEMPLATES = sorted((REPOSITORY / "modelselect" / "template" / "files").rglob("*.py.template"))
+IMPORT = re.compile(r"^ *from (?P<module>modelselect[.\w]*) import \(?(?P<names>[\w, ]+)", re.MULTILINE)
+
+
+@pytest.mark.parametrize("path", [*AUTHORS_PAGES, *TEMPLATES], ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_authors_are_shown_public_names_alone(path: Path) -> None:
+    for match in IMPORT.finditer(path.read_text(encoding="utf-8")):
+        public = set(MODULES.get(match["module"]) or importlib.import_module(match["module"]).__all__)
+        assert {name.strip() for name in match["names"].split(",")} <= public, match[0]
 
 
 def test_the_reference_lists_every_error() -> None:

@@ -71,7 +71,9 @@ class ImagePreprocessing:
         import PIL.Image
         import torch
 
-        image = image_of(item).convert("RGB" if self.channels == 3 else "L")
+        image, mode = image_of(item), "RGB" if self.channels == 3 else "L"
+        if image.mode != mode:  # otherwise convert() would copy the whole image
+            image = image.convert(mode)
         if self.resize is not None:
             width, height = image.size
             if isinstance(self.resize, tuple):
@@ -176,6 +178,8 @@ class TextPreprocessing:
         length: of every row, in tokens.
         key: see `Preprocessing`.
         encode_pair: two texts -> what `encode` gives for one. None: pairs of texts cannot be taken.
+        encode_words: the words of a sentence -> their token ids, and for each word the place of its first token, or
+            None for a word beyond `length`. None: sentences cannot be taken as words.
 
     >>> import torch
     >>> preprocessing = TextPreprocessing(lambda text: [ord(letter) for letter in text[:6]], 6, "letters")
@@ -190,6 +194,7 @@ class TextPreprocessing:
     length: int
     key: str
     encode_pair: Callable[[str, str], Sequence[int]] | None = None
+    encode_words: Callable[[Sequence[str]], tuple[Sequence[int], Sequence[int | None]]] | None = None
 
     def prepare(self, item: Any) -> torch.Tensor:
         """(length,) int32 from a text, or from a tuple of two texts."""

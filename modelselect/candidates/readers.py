@@ -124,6 +124,14 @@ class WholeOutput:
 
 
 @dataclass(frozen=True)
+class OwnFeatures:
+    """Features are the module's output as it is; there are no source classes."""
+
+    def __call__(self, module: torch.nn.Module, batch: Any) -> Outputs:
+        return Outputs(module(batch), None)
+
+
+@dataclass(frozen=True)
 class PreLogits:
     """Features are the pre-logits; logits are computed from the same pass through the body.
 

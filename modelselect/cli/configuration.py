@@ -100,10 +100,17 @@ class Configuration(NamedTuple):
 
 
 class ConfiguredCommand(TyperCommand):
-    """A command that leaves out options of the file that have no meaning without others. The log names the file."""
+    """A command that leaves out options of the file that have no meaning without others. The log names the file.
+
+    It says where an option of one value is given twice, since only the last one counts.
+    """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        given = [] if ctx.resilient_parsing else self.make_parser(ctx).parse_args(args=list(args))[2]
         left: list[str] = super().parse_args(ctx, args)
+        for option in sorted({each for each in given if given.count(each) > 1 and _takes_one(each)}, key=given.index):
+            value = printable(str(ctx.params[option.name]))
+            typer.echo(f"{option.opts[0]} is given {given.count(option)} times; the last counts: {value}", err=True)
         if isinstance(ctx.obj, Configuration) and ctx.obj.options:
             _LOGGER.info(ctx.obj)
             source = ctx.get_parameter_source("budget")
@@ -116,6 +123,10 @@ class ConfiguredCommand(TyperCommand):
                 if source is not None and source.name == "DEFAULT_MAP" and not any(map(ctx.params.get, needed)):
                     ctx.params[name] = None
         return left
+
+
+def _takes_one(parameter: Any) -> bool:
+    return parameter.param_type_name == "option" and not (parameter.multiple or parameter.is_flag or parameter.count)
 
 
 def read(folder: Path) -> Configuration:

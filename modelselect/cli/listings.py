@@ -155,15 +155,17 @@ def _list_plugins(all_rows: bool, as_json: bool) -> None:
         if all_rows or p.faults or p.distribution != DISTRIBUTION:
             brought = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in p.registered.items()) or "–"
             status = "; ".join(p.faults) or "ok"
-            rows.append([p.name, f"{p.distribution} {p.version}", brought, status, f"{p.seconds:.2f} s"])
+            contract = "–" if p.contract is None else str(p.contract)
+            rows.append([p.name, f"{p.distribution} {p.version}", brought, status, f"{p.seconds:.2f} s", contract])
         else:
             counts += Counter({kind: len(names) for kind, names in p.registered.items()})
             shipped, hidden, seconds = f"{p.distribution} {p.version}", hidden + 1, seconds + p.seconds
     if counts:
-        brought = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
-        rows.append([f"{hidden} shipped", shipped, brought, "ok", f"{seconds:.2f} s"])
-    columns = ["plugin", "distribution", "registered", "status", "loaded in"]
-    print_table(columns, rows, all_rows=all_rows, optional=1)
+        (kind, count), *further = counts.most_common()
+        brought = f"{count} {kind} and {sum(number for _, number in further)} more"
+        rows.append([f"{hidden} shipped", shipped, brought, "ok", f"{seconds:.2f} s", "–"])
+    columns = ["plugin", "distribution", "registered", "status", "loaded in", "contract"]
+    print_table(columns, rows, all_rows=all_rows, optional=2)
     if counts:
         typer.echo("--all lists every plugin that comes with modelselect, --json too", err=True)
 

@@ -16,7 +16,9 @@ NOTHING_PREDICTED = 1
 
 
 def predict(
-    model: Annotated[str, typer.Argument(help="The folder that select --save wrote.")],
+    model: Annotated[
+        str, typer.Argument(help="The folder that select --save wrote, or the repository that select --push made.")
+    ],
     inputs: Annotated[
         list[str] | None,
         typer.Argument(
@@ -35,13 +37,18 @@ def predict(
         int | None,
         typer.Option(help="Images with more pixels than this are not read.", show_default="twice PIL's bound"),
     ] = None,
+    masks: Annotated[
+        Path | None,
+        typer.Option(help="Of a model of pixels: the folder that gets a mask for each image.", show_default=False),
+    ] = None,
     trust_remote_code: TrustFlag = False,
 ) -> None:
-    """Predict the class, the numbers or the labels of images or texts with a saved winner."""
+    """Predict the class, the numbers, the labels, the tags or the mask of images or texts with a saved winner."""
     from modelselect.errors import InvalidInputError
     from modelselect.probe.rows import TEXT
     from modelselect.verification.answers import Answers
     from modelselect.verification.model import load
+    from modelselect.verification.parts import MaskPredictions
     from modelselect.verification.prediction import COLUMNS
 
     if not inputs and not text:
@@ -54,6 +61,10 @@ def predict(
         )
     given: list[Any] = [*(text or []), *_lines(inputs or [])] if is_text else list(inputs or [])
     found = loaded.predict(given, device=device, batch_size=batch_size, max_pixels=max_pixels)
+    if masks is not None:
+        if not isinstance(found, MaskPredictions):
+            raise InvalidInputError(f"--masks is for models of pixels, and {model!r} is none; leave it out")
+        found.save(masks)
     if as_json:
         print_json(found.described())
     elif isinstance(found, Answers):

@@ -216,7 +216,7 @@ def _print_board(
     """Prints the table, what was written, and the answer: these are the last lines on the terminal."""
     from modelselect.ranking.notes import REMARKS, SAID, remarks_of
     from modelselect.ranking.table import rich_table
-    from modelselect.report.answer import Kept, closing_lines
+    from modelselect.report.answer import NOTHING_KEPT, closing_lines
     from modelselect.report.names import display_names, ranked_by
 
     said_before = SAID if settings.get("progress", True) else ()
@@ -237,7 +237,7 @@ def _print_board(
     for line in said:
         note(line, settings)
     if not as_json:
-        lines = closing_lines(board, Kept(winner=None if kept is None else kept.saved))
+        lines = closing_lines(board, NOTHING_KEPT if kept is None else kept.kept)
         with answering():
             typer.echo("\n".join(["", *in_lines(lines, console().width)]))
 

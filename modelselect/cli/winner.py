@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from modelselect.leaderboard.leaderboard import Leaderboard
+    from modelselect.report.answer import Kept
 
 UNDER_A_BUDGET = 3
 """Number of candidates to fine-tune, at most, where a budget decides how many can be."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Destination:
     """What the options `--save`, `--push` and `--public` ask for.
 
@@ -23,18 +24,27 @@ class Destination:
         repository: on the Hub to push the winner to, if any.
         public: whether a new repository is public.
         trust_remote_code: whether the winner may run the code that it brings.
+        is_pushed: whether the winner is in the repository.
     """
 
     folder: Path | None
     repository: str | None
     public: bool
     trust_remote_code: bool
+    is_pushed: bool = False
 
     @property
     def saved(self) -> str | None:
         """The folder of the winner, if the winner is in it. A folder is written as a whole or not at all."""
         is_there = self.folder is not None and self.folder.is_dir() and any(self.folder.iterdir())
         return str(self.folder) if is_there else None
+
+    @property
+    def kept(self) -> Kept:
+        """Where the winner is by now."""
+        from modelselect.report.answer import Kept
+
+        return Kept(winner=self.saved, repository=self.repository if self.is_pushed else None)
 
     def check(self) -> None:
         """Raises what `keep` would raise of folder, repository and token: before the work, not after it."""
@@ -75,6 +85,7 @@ class Destination:
             address = best.push_to_hub(
                 self.repository, private=not self.public, trust_remote_code=self.trust_remote_code
             )
+            self.is_pushed = True
             yield f"winner pushed: {address}"
 
 

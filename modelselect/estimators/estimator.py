@@ -41,7 +41,7 @@ class Estimator(abc.ABC):
 
     Attributes:
         name: unique among estimators.
-        requires: the evidence fields (`modelselect.evidence.FIELDS`) that `score` needs.
+        requires: names of the fields of `Evidence` that `score` needs.
         optional: fields that `score` uses if they are there. It reads no others.
         targets: the kinds of labels that `score` takes, of `modelselect.utils.target_kinds.TARGET_KINDS`, if it reads
             labels. The evidence says in `target_kind` what its labels are.

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from modelselect.errors import EvidenceError, InvalidInputError
 from modelselect.estimators.estimator import Estimator
 from modelselect.evidence.evidence import ROW_FIELDS, Evidence
+from modelselect.utils.target_kinds import RELEVANCE
 
 SCHEME = "four fifths of each class without replacement, 1"
 """Part of every key: must change when the rows of a resample change."""
@@ -44,9 +45,14 @@ def resample(evidence: Evidence, number: int, seed: int) -> Evidence:
     >>> resample(Evidence.of(labels=labels), 0, seed=0).labels.tolist()
     [0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2]
     """
-    labels = evidence.labels
+    labels, rng = evidence.labels, np.random.default_rng([seed, number])
+    if labels is not None and evidence.target_kind == RELEVANCE:  # four fifths of the queries, and all documents
+        is_query = np.isnan(labels[:, 0])
+        queries = np.flatnonzero(is_query)
+        kept = queries[_four_fifths(np.zeros(len(queries), np.int64), rng)]
+        return evidence.take(np.sort(np.append(kept, np.flatnonzero(~is_query))))
     strata = np.zeros(evidence.n_rows, dtype=np.int64) if labels is None or labels.ndim != 1 else labels
-    return evidence.take(_four_fifths(strata, np.random.default_rng([seed, number])))
+    return evidence.take(_four_fifths(strata, rng))
 
 
 def check_components(estimator: Estimator, resampled: Mapping[str, float], score: Mapping[str, float]) -> None:

@@ -19,6 +19,7 @@ from modelselect.host.defaults import CLASSIFICATION
 from modelselect.host.host import get_host
 from modelselect.store.store import Store
 from modelselect.tasks.metrics import ACCURACY, Metric
+from modelselect.utils.measures import Measure
 from modelselect.utils.progress import Step
 from modelselect.utils.versions import DISTRIBUTION, numeric_versions
 from modelselect.verification.fine_tuned import KIND
@@ -77,7 +78,7 @@ class VerificationTask:
             if entry is not None and (kept or not self.needs_checkpoint):
                 store.clear_scratch(key)  # left there if the process was killed once the result was safe
                 known = _verified(entry.metadata)
-                return VerificationResult(known, checkpoint if kept else None, True, _metric(context).title)
+                return VerificationResult(known, checkpoint if kept else None, True, _metric(context).shown)
             verified = verify(
                 loader.backbone,
                 training,
@@ -94,7 +95,7 @@ class VerificationTask:
             )
             store.put(key, {}, asdict(verified), sync=True)
             store.clear_scratch(key)
-        return VerificationResult(verified, checkpoint, False, _metric(context).title)
+        return VerificationResult(verified, checkpoint, False, _metric(context).shown)
 
     def parts(self, loader: Loader) -> dict[str, Any]:
         """Everything that the accuracy depends on."""
@@ -237,9 +238,9 @@ def _reporting(context: EvaluationContext, candidate: Candidate) -> EpochProgres
     def ended(number: int, total: int, epoch: Epoch) -> None:
         text = ""
         if epoch.accuracy is not None:
-            text = f"{measure} {epoch.accuracy:.1%}"
+            text = f"{measure.title} {measure.text(epoch.accuracy)}"
         elif epoch.training_accuracy is not None:
-            text = f"training {measure} {epoch.training_accuracy:.1%}"
+            text = f"training {measure.title} {measure.text(epoch.training_accuracy)}"
         report(candidate.id, Step("epoch", number, total, text))
 
     return ended
@@ -250,9 +251,9 @@ def _metric(context: EvaluationContext) -> Metric:
     return ACCURACY if context.task is None else context.task.metric
 
 
-def _measure(context: EvaluationContext) -> str:
+def _measure(context: EvaluationContext) -> Measure:
     """What texts call the result of an epoch: accuracy or, of other tasks, how well the objective's targets are met."""
-    return ACCURACY.title if _metric(context) is ACCURACY else "fit"
+    return ACCURACY.shown if _metric(context) is ACCURACY else Measure("fit")
 
 
 def _verified(stored: Mapping[str, Any]) -> Verified:

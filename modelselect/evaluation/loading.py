@@ -81,7 +81,8 @@ class Loader:
                 _LOGGER.debug("loading %s", self.candidate.id)
                 with INTERPRETER_LOCK, unchanged(imports=True):
                     self._before = ProcessState.now()
-                    self.loaded = self.zoo.load(self.candidate, trust_remote_code=self.context.trust_remote_code)
+                    loaded = self.zoo.load(self.candidate, trust_remote_code=self.context.trust_remote_code)
+                    self.loaded = loaded if self.context.task is None else self.context.task.reading(loaded)
         return self.loaded
 
     def _check_memory(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from modelselect.errors import Failure
-from modelselect.tasks.metrics import ACCURACY
+from modelselect.utils.measures import ACCURACY, Measure
 from modelselect.verification.verifier import Brief, Verified
 
 
@@ -107,13 +107,13 @@ class VerificationResult:
         verified: the accuracy, and how it was reached.
         checkpoint: key of the fine-tuned weights in the store; None if the store does not have them.
         reused: whether the store had the result.
-        metric: what `verified.accuracy` measures, as texts call it.
+        measure: what `verified.accuracy` is.
     """
 
     verified: Verified
     checkpoint: str | None
     reused: bool
-    metric: str = ACCURACY.title
+    measure: Measure = ACCURACY
 
 
 @dataclass(frozen=True)
@@ -123,12 +123,12 @@ class TuningResult:
     Attributes:
         brief: the accuracy, and how it was reached.
         reused: whether the store had the result.
-        measure: what `brief.accuracy` measures, as texts call it.
+        measure: what `brief.accuracy` is.
     """
 
     brief: Brief
     reused: bool
-    measure: str = ACCURACY.title
+    measure: Measure = ACCURACY
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,14 +126,16 @@ def _ended(result: Any) -> Ended:
     if isinstance(result, ScoringResult):
         return Ended(_score_of(result), seconds=result.elapsed_seconds or None)
     if isinstance(result, VerificationResult):
-        verified = result.verified
-        text = f"held-out {result.metric} {verified.accuracy:.1%}" + (", from the store" if result.reused else "")
-        return Ended(text, seconds=None if result.reused else verified.seconds, accuracy=verified.accuracy)
+        return _tuned("held-out ", result, result.verified.accuracy, result.verified.seconds)
     if isinstance(result, TuningResult):
-        brief = result.brief
-        text = f"{result.measure} {brief.accuracy:.1%}" + (", from the store" if result.reused else "")
-        return Ended(text, seconds=None if result.reused else brief.seconds, accuracy=brief.accuracy)
+        return _tuned("", result, result.brief.accuracy, result.brief.seconds)
     return Ended()
+
+
+def _tuned(rows: str, result: VerificationResult | TuningResult, value: float, seconds: float) -> Ended:
+    measure, reused = result.measure, result.reused
+    text = f"{rows}{measure.title} {measure.text(value)}{', from the store' if reused else ''}"
+    return Ended(text, seconds=None if reused else seconds, accuracy=value, measure=measure)
 
 
 def _score_of(result: ScoringResult) -> str:

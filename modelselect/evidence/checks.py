@@ -14,7 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 from modelselect.errors import EvidenceError, ScoreWarning
 from modelselect.utils.class_labels import UNLABELLED, LabelReader, one_hot
 from modelselect.utils.containers import array_of_tensor, is_tensor
-from modelselect.utils.target_kinds import CLASSES, LABEL_SETS, NUMBERS
+from modelselect.utils.relevance import WIDTH
+from modelselect.utils.target_kinds import CLASSES, LABEL_SETS, NUMBERS, RELEVANCE
 
 Value = TypeVar("Value")
 
@@ -73,11 +74,18 @@ def checked_labels(name: str, given: Any) -> NDArray[Any]:
 
 
 def checked_targets(name: str, given: Any, kind: str) -> NDArray[np.floating[Any]]:
-    """(N, T) numbers, or sets of labels as 0 and 1 with NaN for what is not known."""
+    """(N, T) numbers, sets of labels as 0 and 1 with NaN for what is not known, or relevance."""
     if kind == NUMBERS:
         array = _array(name, given)
         return checked_matrix(name, array[:, None] if array.ndim == 1 else array)
     array = _array(name, given)
+    if kind == RELEVANCE:
+        if array.ndim != 2 or array.shape[1] != WIDTH or array.dtype.kind != "f":
+            raise EvidenceError(
+                f"{name} has shape {array.shape} and dtype {array.dtype}; expected (N, {WIDTH}) floats, as "
+                "modelselect.utils.relevance.relevance_values makes them"
+            )
+        return _read_only(array.astype(np.float64))
     if array.ndim != 2 or array.dtype.kind not in "biuf":
         raise EvidenceError(f"{name} has shape {array.shape}; expected (N, C) of 0 and 1, NaN for what is not known")
     sets = array.astype(np.float64)

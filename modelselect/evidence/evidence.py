@@ -63,8 +63,9 @@ class Evidence:
     """What is known of one candidate on one probe. `Evidence.of` builds and checks it; `Estimator.score` reads it.
 
     Arrays are read-only views of the given arrays, never copies, so memory-mapped features stay on disk.
-    Attributes are `FIELDS`; a missing field is None. `seed` is for stochastic estimators; `device` is where the shared
-    statistics do their linear algebra. `target_kind` says what the labels are: one of `TARGET_KINDS`.
+    The arguments of `Evidence.of` are its attributes; a missing field is None. `seed` is for stochastic estimators;
+    `device` is where the shared statistics do their linear algebra. `target_kind` says what the labels are: one of
+    `TARGET_KINDS`. `groups` (N,) are the sentences or images that rows are parts of, where they are.
     """
 
     features: NDArray[np.floating[Any]] | None = None
@@ -79,6 +80,7 @@ class Evidence:
     seed: int = 0
     device: str = "cpu"
     target_kind: str = CLASSES
+    groups: NDArray[np.int64] | None = None
     _memo: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -97,6 +99,7 @@ class Evidence:
         seed: int = 0,
         device: str | None = None,
         target_kind: str | None = None,
+        groups: NDArray[np.int64] | None = None,
     ) -> Evidence:
         """Checked evidence from arrays, or from torch tensors.
 
@@ -131,6 +134,7 @@ class Evidence:
             metadata=metadata,
             seed=seed,
             device=device or tensor_device(features),
+            groups=groups,
         )
         evidence._check_lengths()
         return evidence
@@ -207,7 +211,7 @@ class Evidence:
         arrays = {name: getattr(self, name) for name in ROW_FIELDS}
         kept: dict[str, Any] = {name: None if array is None else array[rows] for name, array in arrays.items()}
         freeze(tuple(kept.values()))
-        return replace(self, **kept, _memo={})
+        return replace(self, **kept, groups=None if self.groups is None else self.groups[rows], _memo={})
 
     @property
     def feature_statistics(self) -> FeatureStatistics:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from modelselect.candidates.backbone import Preprocessing
 from modelselect.errors import CandidateError
 from modelselect.extraction.processor import give_memory_back
+from modelselect.probe.grouped import Wholes
 from modelselect.probe.probe import Probe
 from modelselect.store.files import explained, is_abandoned, owned_name
 from modelselect.utils.system import usable_cores
@@ -142,7 +143,7 @@ class InputCache:
         if kept is not None:  # another process prepared them while this one waited
             yield kept
 
-    def prepared(self, probe: Probe, preprocessing: Preprocessing) -> Inputs:
+    def prepared(self, probe: Probe | Wholes, preprocessing: Preprocessing) -> Inputs:
         """The same rows for reading in any order: from the cache, prepared and kept there, or made on demand.
 
         Raises:
@@ -172,7 +173,7 @@ class InputCache:
         assert kept is not None
         return kept
 
-    def _path(self, probe: Probe, preprocessing: Preprocessing) -> Path | None:
+    def _path(self, probe: Probe | Wholes, preprocessing: Preprocessing) -> Path | None:
         if self.folder is None:
             return None
         return self.folder / (hashlib.sha256(f"{probe.fingerprint}\0{preprocessing.key}".encode()).hexdigest() + ".npy")
@@ -248,7 +249,7 @@ class InputCache:
 class LazyInputs:
     """A probe's inputs, prepared on each request and not kept. The first row is kept: it gives shape and dtype."""
 
-    def __init__(self, probe: Probe, preprocessing: Preprocessing) -> None:
+    def __init__(self, probe: Probe | Wholes, preprocessing: Preprocessing) -> None:
         self.probe, self.preprocessing = probe, preprocessing
         self.first = preprocessing.prepare(probe.item(0)).numpy()
 

@@ -381,13 +381,16 @@ def task_of(host: Host, name: str, probe: Probe) -> Task:
         return host.task(name).of_rows(probe)
     if (task := usual_task(host, probe)) is not None:
         return task
-    raise DatasetError(f"no task for targets of the kind {probe.target_kind} is registered; see `modelselect tasks`")
+    raise DatasetError(
+        f"no task for targets of the kind {probe.target_kind}, one for each {probe.unit}, is registered; see "
+        "`modelselect tasks`"
+    )
 
 
 def usual_task(host: Host, probe: Probe) -> Task | None:
     """The first registered task that `task="auto"` takes for targets of this kind; None if there is none."""
     for task in host.tasks.values():
-        if task.by_default and probe.target_kind in task.targets:
+        if task.by_default and probe.target_kind in task.targets and probe.unit == task.unit:
             return task.of_rows(probe)
     return None
 

@@ -241,7 +241,8 @@ class Leaderboard(Ranking):
                 class of one image or text.
         """
         task = record_of(self, "task")
-        if task.get("targets", CLASSES) != CLASSES or task.get("name") == "text-pair":
+        others = ("text-pair", "token-classification", "segmentation")
+        if task.get("targets", CLASSES) != CLASSES or task.get("name") in others:
             raise InvalidInputError(
                 "scripts are written for classes, and this leaderboard is of another task. Use "
                 "board.best.save(folder) or --save, which write the fine-tuned network"

@@ -7,17 +7,31 @@ import re
 import shutil
 import tempfile
 from collections.abc import Mapping
-from pathlib import Path
+from dataclasses import replace
+from pathlib import Path, PurePath
 from typing import Any
 
 from modelselect import hub
 from modelselect.candidates.candidate import Candidate
+from modelselect.hub import SIGNATURE
+from modelselect.probe.rows import ARRAY, AUDIO, IMAGE, TEXT
 from modelselect.ranking.row import RankedCandidate
-from modelselect.utils.target_kinds import CLASSES
+from modelselect.utils.target_kinds import CLASSES, LABEL_SETS, RELEVANCE
 from modelselect.utils.text import escaped, listed
-from modelselect.verification.export import CONFIGURATION, write
+from modelselect.verification.export import CONFIGURATION, DIRECTORY, write
 from modelselect.verification.fine_tuned import FineTuned
 from modelselect.verification.recipe import METHODS
+from modelselect.verification.signature import Signature
+
+_PIPELINES = {
+    ARRAY: "image-classification",
+    AUDIO: "audio-classification",
+    IMAGE: "image-classification",
+    TEXT: "text-classification",
+}
+"""The Hub's name of the task of a classifier, by what it takes."""
+
+_EXAMPLES = {ARRAY: "array", AUDIO: '"sound.wav"', IMAGE: '"photo.jpg"', TEXT: '"a text"'}
 
 
 def publish(
@@ -34,6 +48,8 @@ def publish(
         written = Path(scratch) / "model"
         write(tuned, row.candidate, written, trust_remote_code=trust_remote_code)
         configuration = json.loads((written / CONFIGURATION).read_bytes())
+        described = json.loads((written / SIGNATURE).read_bytes()) | {"candidate": _public_id(row.candidate)}
+        (written / SIGNATURE).write_text(json.dumps(described, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
         def fill(folder: Path, name: str, _: str) -> None:
             shutil.copytree(written, folder, dirs_exist_ok=True)
@@ -52,18 +68,24 @@ def card(row: RankedCandidate, tuned: FineTuned, configuration: Mapping[str, Any
         configuration: the configuration in the folder that was written.
         name: the repository.
     """
-    task = "text-classification" if row.candidate.metadata.get("modality") == "text" else "image-classification"
+    signature = tuned.signature_for(row.candidate)
     library = "timm" if "architecture" in configuration else "transformers" if "model_type" in configuration else None
     header = ["---", "tags:", "- modelselect"]
-    header += [f"- {library}\nlibrary_name: {library}\npipeline_tag: {task}"] if library else []
+    header += [f"- {library}\nlibrary_name: {library}"] if library else []
+    if library and (pipeline := _pipeline(signature)):
+        header.append(f"pipeline_tag: {pipeline}")
     if re.fullmatch(r"[\w.-]+", licence := str(row.candidate.metadata.get("license", ""))):
         header.append(f"license: {licence}")
     if base := _base_model(row.candidate):
         header.append(f"base_model: {json.dumps(base)}")
-    of_classes = tuned.signature is None or tuned.signature.target_kind == CLASSES
+    of_classes = signature.target_kind == CLASSES
     outputs = "Classes" if of_classes else "Outputs"
     aim = f"to distinguish {len(tuned.class_names)} classes" if of_classes else f"for {listed(tuned.class_names, 10)}"
-    sentences = [f"{escaped(row.candidate.id)}, fine-tuned ({METHODS[tuned.method]}) {aim}."]
+    names = [f"{i}. {escaped(label)}" for i, label in enumerate(tuned.class_names)]
+    if signature.target_kind == RELEVANCE:
+        aim = "to find the documents that are relevant to a query"
+        names = [f"An embedding of {len(names):,} numbers. A document is near to a query by the cosine of both."]
+    sentences = [f"{escaped(_public_id(row.candidate))}, fine-tuned ({METHODS[tuned.method]}) {aim}."]
     if row.verified_accuracy is not None and row.verified_interval is not None and of_classes:
         low, high = row.verified_interval
         sentences.append(
@@ -74,24 +96,38 @@ def card(row: RankedCandidate, tuned: FineTuned, configuration: Mapping[str, Any
         "\n".join([*header, "---"]),
         f"# {escaped(name)}",
         " ".join(sentences),
-        f"## {outputs}\n\n" + "\n".join(f"{i}. {escaped(label)}" for i, label in enumerate(tuned.class_names)),
-        "## Load it\n\n```python\n" + _loading(library, task, name) + "\n```",
+        f"## {outputs}\n\n" + "\n".join(names),
+        "## Load it\n\n```python\n" + _loading(library, signature, name) + "\n```",
         "Chosen and fine-tuned with modelselect.",
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def _loading(library: str | None, task: str, name: str) -> str:
-    example = '"a text"' if task.startswith("text") else '"photo.jpg"'
-    ours = (
-        "import huggingface_hub\n\nimport modelselect as ms\n\n"
-        f'model = ms.load(huggingface_hub.snapshot_download("{name}"))\nprint(model.predict({example}))'
-    )
+def _pipeline(signature: Signature) -> str | None:
+    """The Hub's name of the task; None for numbers, for which it has none."""
+    if signature.target_kind in (CLASSES, LABEL_SETS):
+        return _PIPELINES[signature.modality]
+    if signature.target_kind == RELEVANCE:
+        return "sentence-similarity" if signature.modality == TEXT else "image-feature-extraction"
+    return None
+
+
+def _loading(library: str | None, signature: Signature, name: str) -> str:
+    example = _EXAMPLES[signature.modality]
+    ours = f'import modelselect as ms\n\nmodel = ms.load("{name}")\nprint(model.predict({example}))'
     if library == "timm":
         return f'{ours}\n\n# or\nimport timm\n\nmodel = timm.create_model("hf-hub:{name}", pretrained=True).eval()'
-    if library == "transformers":
+    if library == "transformers" and signature.target_kind in (CLASSES, LABEL_SETS):
+        task = _pipeline(signature)
         return f'{ours}\n\n# or\nfrom transformers import pipeline\n\nclassify = pipeline("{task}", model="{name}")'
     return ours
+
+
+def _public_id(candidate: Candidate) -> str:
+    """The candidate's id; of a folder here, without the folders above it, which are nobody else's business."""
+    if candidate.zoo != DIRECTORY:
+        return candidate.id
+    return replace(candidate, name=PurePath(candidate.name).name).id
 
 
 def _base_model(candidate: Candidate) -> str | None:

@@ -49,6 +49,12 @@ PAIRS = (
 )
 """Names of two columns that hold pairs of texts. So do two columns whose names differ in 1 and 2, or in a and b."""
 
+QUERY_NAMES = ("query", "question", "anchor")
+"""Names of columns that hold queries, the first one first."""
+
+DOCUMENT_NAMES = ("document", "passage", "positive", "answer", "context", "text", "response")
+"""Names of columns that hold a query's document. As `label`, it stands for the column that has one of these names."""
+
 _NUMBERED = re.compile(r"(?P<stem>.*[a-z])([ _-]?(?P<number>[0-9]+)|[ _-](?P<letter>[a-e]))")
 
 TEXT_NAMES = _words(
@@ -104,11 +110,35 @@ class Columns:
             DatasetError: a column is missing, no column fits, or several fit.
         """
         features = dataset.features
+        if label is DOCUMENT_NAMES:
+            return cls._of_queries(features, input)
         found, about_label = _label(dataset, features, label)
         if input is not None:
             return cls(_named(features, input), found, about_label)
         columns, about_input = _inputs(dataset, features, (found,) if isinstance(found, str) else found)
         return cls(columns, found, (*about_label, *about_input))
+
+    @classmethod
+    def _of_queries(cls, features: Mapping[str, Any], input: str | Sequence[str] | None) -> Columns:
+        """The columns of queries and of documents."""
+        by_name = {column.lower(): column for column in features if is_text(features[column])}
+        queries, documents = (
+            [by_name[name] for name in names if name in by_name] for names in (QUERY_NAMES, DOCUMENT_NAMES)
+        )
+        chosen = queries[:1] if input is None else list(_named(features, input))
+        documents = [column for column in documents if column not in chosen]
+        if len(chosen) != 1 or not documents:
+            raise DatasetError(
+                f"no columns of queries and documents found among {_listed(features)}; expected names such as query "
+                "and document. Name them with input= and label= (--input query --label document)."
+            )
+        others = [column for column in by_name.values() if column not in (*chosen, documents[0])]
+        unread = f", not from {_quoted(others)}" if others else ""
+        said = (
+            f"Queries are read from the column {chosen[0]!r} and their documents from {documents[0]!r}{unread}. To "
+            "choose, name the columns with input= and label= (--input, --label)."
+        )
+        return cls((chosen[0],), documents[0], (said,))
 
 
 def kind(feature: Any) -> str:

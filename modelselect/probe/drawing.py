@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from modelselect.errors import DatasetError
 from modelselect.probe.labels import Labels
 from modelselect.probe.rows import Rows
-from modelselect.probe.sampling import choose_holdout
+from modelselect.probe.sampling import choose_holdout, rarest
 from modelselect.probe.targets import Targets
 from modelselect.utils.target_kinds import TARGET_KINDS
 
@@ -193,19 +193,29 @@ def first_of_each_content(rows: Rows) -> NDArray[np.int64]:
     return np.array(kept, np.int64)
 
 
-def can_spare(labels: NDArray[np.int64], share: float, seed: int) -> bool:
+def held_out_of(available: DrawnRows, share: float, seed: int) -> NDArray[np.bool_]:
+    """(N,) True for the rows to hold out; see `choose_holdout`. Rows that are parts of one input stay together."""
+    if available.rows.groups is None:
+        return choose_holdout(available.labels, share, seed)
+    _, group = np.unique(available.rows.groups[available.positions], return_inverse=True)
+    has = np.zeros((group.max() + 1, available.labels.max() + 2), np.bool_)
+    has[group, available.labels] = True  # the last column is for -1
+    return choose_holdout(rarest(has[:, :-1]), share, seed)[group]
+
+
+def can_spare(available: DrawnRows, share: float, seed: int) -> bool:
     """Whether holding rows out costs no more than this share of the rows, and leaves something to measure on.
 
     One row of every class is held out, at least. So a small dataset of many classes would lose more.
     """
-    held_out = choose_holdout(labels, share, seed)
+    labels, held_out = available.labels, held_out_of(available, share, seed)
     rows, classes = int((labels >= 0).sum()), len(np.unique(labels[labels >= 0]))
     return share * rows >= classes and len(np.unique(labels[held_out])) > 1
 
 
 def cut_out(available: DrawnRows, share: float, seed: int, name: str) -> tuple[DrawnRows, DrawnRows]:
     """Training rows and held-out rows."""
-    held_out = choose_holdout(available.labels, share, seed)
+    held_out = held_out_of(available, share, seed)
     if len(np.unique(available.labels[held_out])) < 2:
         if available.targets is not None:
             raise DatasetError(

@@ -25,10 +25,12 @@ from modelselect.probe.columns import (
 )
 from modelselect.probe.images import SIGNATURES, Reading, UnreadableError
 from modelselect.probe.labels import GivenLabels
+from modelselect.probe.masks import mask_columns, mask_table
 from modelselect.probe.paths import Origin, may_be_paths, name_of_path_row, origin_of_paths
 from modelselect.probe.rows import AUDIO, IMAGE, TEXT, Rows
 from modelselect.probe.sounds import are_sounds
 from modelselect.probe.splits import WHOLE
+from modelselect.probe.tagged import tagged_columns
 from modelselect.probe.texts import blank_remark
 
 _MANY_NUMBERS = re.compile(r"[\[(]?\s*\d+(\.\d*)?(\s*[\s,;]\s*\d+(\.\d*)?){8,}\s*[\])]?")
@@ -130,6 +132,20 @@ class HuggingFaceRows(Rows):
         return [value["path"] if isinstance(value, dict) else value for value in values]
 
 
+def rows_of(dataset: Any, *, input: str | Sequence[str] | None, label: Label, origin: Origin | None = None) -> Rows:
+    """The rows of a `datasets.Dataset`: words of sentences with tags, pixels of images with masks, or its inputs.
+
+    Raises:
+        DatasetError: see `HuggingFaceRows` and `tagged_columns`.
+    """
+    dataset = _with_images(dataset)
+    if (tagged := tagged_columns(dataset, input, label)) is not None:
+        return tagged
+    if (columns := mask_columns(dataset, input, label)) is not None:
+        return mask_table(dataset, columns, (origin or Origin.user()).read)
+    return HuggingFaceRows(dataset, input=input, label=label, origin=origin)
+
+
 def is_saved(folder: Path) -> bool:
     """True for a folder written by `save_to_disk`."""
     return (folder / "state.json").is_file() or (folder / "dataset_dict.json").is_file()
@@ -224,7 +240,7 @@ def _open(loaded: Any, **arguments: Any) -> dict[str, Callable[[], Rows]]:
     if not isinstance(loaded, dict):
         name = WHOLE if loaded.split is None else str(loaded.split)
         loaded = {name: loaded}
-    return {name: partial(HuggingFaceRows, dataset, **arguments) for name, dataset in loaded.items()}
+    return {name: partial(rows_of, dataset, **arguments) for name, dataset in loaded.items()}
 
 
 def _check_saved_paths(folder: Path) -> None:

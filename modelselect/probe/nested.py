@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelselect.probe.probe import Probe
+from modelselect.probe.queries import order_of_queries
+from modelselect.utils.target_kinds import RELEVANCE
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,10 @@ def nest(probe: Probe, sizes: Sequence[int]) -> list[Nested]:
     >>> [sorted(nested.probe.labels.tolist()) for nested in nest(probe, [3, 6])]
     [[0, 1, 1], [0, 0, 1, 1, 1, 1]]
     """
-    order = nested_order(probe.strata, probe.seed)
+    if probe.target_kind == RELEVANCE:
+        order = order_of_queries(np.asarray(probe.targets), probe.seed)
+    else:
+        order = nested_order(probe.strata, probe.seed)
     cuts = [np.sort(order[begin:end]) for begin, end in zip([0, *sizes], sizes, strict=False)]
     blocks = [probe.take(rows) for rows in cuts]
     made = []

@@ -29,14 +29,23 @@ from modelselect.probe.drawing import (
     unread,
     whole_number,
 )
+from modelselect.probe.grouped import GroupedRows, Wholes
 from modelselect.probe.images import Reading
 from modelselect.probe.labels import Labels
-from modelselect.probe.rows import TEXT, reason_of
+from modelselect.probe.queries import (
+    can_spare_queries,
+    cut_out_queries,
+    described,
+    drawn_queries,
+    without_queries_of,
+)
+from modelselect.probe.rows import TEXT, Rows, reason_of
 from modelselect.probe.sampling import quotas, shuffled_strata
 from modelselect.probe.sources import Splits, open_splits
 from modelselect.probe.splits import check_wanted, choose_split, test_split
 from modelselect.probe.targets import Targets
-from modelselect.utils.target_kinds import CLASSES, NUMBERS
+from modelselect.utils.relevance import Relevance
+from modelselect.utils.target_kinds import CLASSES, LABEL_SETS, NUMBERS, RELEVANCE
 from modelselect.utils.versions import __version__
 
 __all__ = ["DEFAULT_HOLDOUT", "Probe"]
@@ -133,7 +142,9 @@ class Probe:
                 other real array (N, ...), or a list of PIL images, of paths of image files, of strings, of pairs of
                 strings or of arrays. Labels are integers, strings or booleans; -1 and None mean unlabelled. Or they
                 are numbers, (N,) or (N, T), or sets of labels: a list of labels for each row, or 0 and 1 for each
-                label, (N, C). A `Probe` is returned unchanged.
+                label, (N, C). For retrieval: a folder in the layout of BEIR, a dict of `corpus`, `queries` and `qrels`,
+                or any of the others with a query as input and the text of a relevant document as label. A `Probe` is
+                returned unchanged.
             size: maximum number of rows, 2 or more; None takes all.
             seed: of the sample and of the held-out rows.
             holdout: above 0, `Probe.holdout` is the dataset's validation split, or, without one, this share of every
@@ -153,8 +164,9 @@ class Probe:
                 that is not needed: without labels, with fewer than five rows for a class on average, and with a
                 validation split. The training rows are then still those of a probe that holds rows out, but for
                 datasets of so few rows. `select()` draws like this if it fine-tunes nothing.
-            targets: what the labels are: `"classes"`, `"numbers"` or `"label_sets"`. None: classes if they can be read
-                as classes, else numbers if some are not whole, else sets of labels.
+            targets: what the labels are: `"classes"`, `"numbers"`, `"label_sets"` or `"relevance"`. None: classes if
+                they can be read as classes, else numbers if some are not whole, else sets of labels; relevance of a
+                folder in the layout of BEIR and of a dict of the same.
 
         Raises:
             DatasetError: the dataset cannot serve as a probe; the message says what was given, what was expected, and
@@ -195,7 +207,7 @@ class Probe:
         if not isinstance(holdout, Real) or not 0 <= holdout < 1:
             raise DatasetError(f"holdout is {holdout!r}; expected a share of at least 0 and below 1.")
         check_wanted(split)
-        name, splits = open_splits(dataset, input=input, label=label, split=split)
+        name, splits = open_splits(dataset, input=input, label=label, split=split, kind=targets)
         chosen, validation = choose_split(splits, split, name)
         rows = splits[chosen]()
         if max_pixels is not None:
@@ -205,6 +217,7 @@ class Probe:
                 f"input= (--input) and label= (--label) name columns, but the rows come from {rows.source}, which has "
                 "no columns. Leave both out."
             )
+        deduplicate = deduplicate and not _are_queries(rows.targets(targets))  # a document is relevant by its id
         kept = first_of_each_content(rows) if deduplicate else np.arange(len(rows))
         found = rows.targets(targets).take(kept)
         check_targets(found, name)
@@ -222,7 +235,9 @@ class Probe:
             "versions": _versions(),
         }
 
-        keeps_all = may_keep_all and (validation is not None or not can_spare(strata, holdout, settings.seed))
+        keeps_all = may_keep_all and (
+            validation is not None or not _can_spare(found, available, holdout, settings.seed)
+        )
         held_out = None
         if holdout > 0 and not keeps_all:
             if not found.names:
@@ -235,9 +250,10 @@ class Probe:
             if validation is not None:
                 held = splits[validation]()
                 held.shown_as(rows)
-                cut = from_validation(held, validation, found, available if deduplicate else None)
+                cut = _of_validation(held, validation, found, available, deduplicate=deduplicate)
             else:
-                available, cut = cut_out(available, holdout, settings.seed, name)
+                draw = cut_out_queries if _are_queries(found) else cut_out
+                available, cut = draw(available, holdout, settings.seed, name)
             source = {"kind": cut.rows.source, **cut.rows.notes}
             own = {"split": validation or chosen, "source": source, "requested_size": None}
             held_out = cls(name, cut, class_names, settings, record | own)
@@ -366,7 +382,7 @@ class Probe:
 
     @property
     def target_kind(self) -> str:
-        """What is to be predicted: `"classes"`, `"numbers"` or `"label_sets"`."""
+        """What is to be predicted: `"classes"`, `"numbers"`, `"label_sets"` or `"relevance"`."""
         found = self._drawn_from.targets
         return CLASSES if found is None else found.kind
 
@@ -380,7 +396,8 @@ class Probe:
     def targets(self) -> NDArray[Any] | None:
         """What is to be predicted of each row: `labels`, or (N, T) float64, read-only; None if no row is labelled.
 
-        Of label sets, 1 says that the row has the label, 0 that it has not, and NaN that this is not known.
+        Of label sets, 1 says that the row has the label, 0 that it has not, and NaN that this is not known. Relevance
+        is read by `modelselect.utils.relevance.Relevance.of`.
         """
         found = self._checked.targets
         if found is None:
@@ -401,6 +418,32 @@ class Probe:
     def modality(self) -> str:
         """`"image"`, `"text"` or `"array"`."""
         return self._drawn_from.rows.modality
+
+    @property
+    def unit(self) -> str:
+        """What a row is: `"row"` for an input of its own, `"word"` for a word of a sentence, `"pixel"` of an image."""
+        return self._drawn_from.rows.unit
+
+    @property
+    def wholes(self) -> Wholes | None:
+        """The sentences or images that the rows are parts of; None if each row is an input of its own."""
+        rows = self._drawn_from.rows
+        if not isinstance(rows, GroupedRows):
+            return None
+        return Wholes.of(rows, self._checked.rows, self.class_names, self.fingerprint)
+
+    @property
+    def n_inputs(self) -> int:
+        """The number of inputs to draw from: rows, or the sentences or images that rows are parts of."""
+        drawn = self._drawn_from
+        groups = drawn.rows.groups
+        return len(drawn.positions) if groups is None else len(np.unique(groups[drawn.positions]))
+
+    @property
+    def groups(self) -> NDArray[np.int64] | None:
+        """(N,) the sentence or image that each row is a part of; None if each row is an input of its own."""
+        groups = self._drawn_from.rows.groups
+        return None if groups is None else groups[self._checked.rows]
 
     @property
     def holds_pairs(self) -> bool:
@@ -456,6 +499,8 @@ class Probe:
     @property
     def _remarks_on_targets(self) -> tuple[str, ...]:
         found = self._drawn_from.targets
+        if found is not None and found.kind == RELEVANCE:
+            found = self._checked.targets
         return self._drawn_from.rows.labels.remarks if found is None else found.remarks
 
     @property
@@ -479,7 +524,10 @@ class Probe:
         count = len(self._drawn_from.positions) if checked is None else len(checked.rows)
         unread = " not yet read" if checked is None else ""
         what = f"{self.n_classes} classes"
-        if self.target_kind != CLASSES:
+        if self.target_kind == RELEVANCE:
+            strata = self._drawn_from.labels if checked is None else checked.labels
+            what = f"{int((strata == 0).sum())} queries"
+        elif self.target_kind != CLASSES:
             what = f"{len(self.target_names)} {'numbers' if self.target_kind == NUMBERS else 'labels'} each"
         return f"Probe({self.name}: {count} {self.modality} rows{unread}, {what})"
 
@@ -487,6 +535,9 @@ class Probe:
     def _checked(self) -> CheckedRows:
         """The sample; every row was read and decoded once."""
         rows, positions, labels = self._drawn_from.rows, self._drawn_from.positions, self._drawn_from.labels
+        targets = self._drawn_from.targets
+        if targets is not None and targets.kind == RELEVANCE:
+            return self._checked_queries(targets)
         strata = shuffled_strata(labels, self.seed)
         if (per_class := self._settings.per_class) is None:
             wanted = quotas(strata, len(labels) if self._size is None else self._size)
@@ -526,10 +577,24 @@ class Probe:
                 "Give a larger size, or repair the files that cannot be read."
             )
         chosen.flags.writeable = False
-        targets = self._drawn_from.targets
         targets = None if targets is None else targets.take(np.array(good, np.int64))
         fingerprint = fingerprint_of(self.modality, [digests[index] for index in good], chosen, targets)
         return CheckedRows(positions[good], chosen, fingerprint, (*rows.skipped, *skipped), targets)
+
+    def _checked_queries(self, targets: Targets) -> CheckedRows:
+        """The sample of queries with their documents."""
+        rows, positions = self._drawn_from.rows, self._drawn_from.positions
+        chosen = drawn_queries(targets.values, self._size, self.seed)
+        digests = [check.digest for check in rows.check(positions[chosen].tolist())]
+        targets, strata = described(targets.take(chosen)), self._drawn_from.labels[chosen]
+        if not len(Relevance.of(targets.values).queries):
+            raise DatasetError(
+                f"no query of {self.name} fits into {self._size} rows with its relevant documents. Give a larger size "
+                "(probe_size=, --probe-size)."
+            )
+        strata.flags.writeable = False
+        fingerprint = fingerprint_of(self.modality, digests, strata, targets)
+        return CheckedRows(positions[chosen], strata, fingerprint, rows.skipped, targets)
 
     @cached_property
     def _held_out_faults(self) -> tuple[str, ...]:
@@ -560,8 +625,26 @@ class Probe:
             )
 
 
+def _can_spare(found: Labels | Targets, available: DrawnRows, share: float, seed: int) -> bool:
+    """Whether holding rows out leaves something to measure on, and costs the ranking no more than this share."""
+    return can_spare_queries(found.indices, share) if _are_queries(found) else can_spare(available, share, seed)
+
+
+def _of_validation(
+    held: Rows, split: str, known: Labels | Targets, available: DrawnRows, *, deduplicate: bool
+) -> DrawnRows:
+    """The labelled rows of a validation split, without those that are training rows, if that is asked for."""
+    if _are_queries(known):
+        return without_queries_of(from_validation(held, split, known, None), available, split)
+    return from_validation(held, split, known, available if deduplicate else None)
+
+
+def _are_queries(found: Labels | Targets) -> bool:
+    return isinstance(found, Targets) and found.kind == RELEVANCE
+
+
 def _class_names(found: Labels | Targets) -> tuple[str, ...]:
-    return () if isinstance(found, Targets) and found.kind == NUMBERS else found.names
+    return () if isinstance(found, Targets) and found.kind != LABEL_SETS else found.names
 
 
 def _labelled_test(splits: Splits, found: Labels | Targets) -> str | None:

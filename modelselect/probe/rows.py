@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from modelselect.errors import DatasetError
 from modelselect.probe import images, sounds
@@ -18,7 +19,7 @@ from modelselect.probe.images import Reading
 from modelselect.probe.labels import GivenLabels, Labels
 from modelselect.probe.targets import Targets, read_targets
 from modelselect.utils.system import usable_cores
-from modelselect.utils.target_kinds import CLASSES
+from modelselect.utils.target_kinds import CLASSES, ROW
 
 IMAGE, TEXT, ARRAY, AUDIO = "image", "text", "array", "audio"
 
@@ -50,11 +51,15 @@ class Rows(abc.ABC):
         notes: for the provenance; can be written as JSON.
         remarks: sentences for the user, on the terminal and the board: what was left out, or how rows are read.
         reading: how images become pixels.
+        unit: what a row is: an input of its own, or a part of one, such as a word of a sentence.
+        groups: (N,) the input that each row is a part of; None if each row is one.
     """
 
     source: ClassVar[str]
-    has_columns: ClassVar[bool] = False
+    has_columns: bool = False
     concurrent: ClassVar[bool] = True
+    unit: str = ROW
+    groups: NDArray[np.int64] | None = None
 
     def __init__(self, modality: str, labels: Labels | GivenLabels) -> None:
         self.modality = modality

@@ -73,6 +73,17 @@ def choose_holdout(labels: NDArray[np.int64], share: float, seed: int) -> NDArra
     return held_out
 
 
+def rarest(has: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """(N,) the column of each row that the fewest rows have; -1 for a row that has none.
+
+    >>> rarest(np.array([[True, False], [True, True], [False, False]])).tolist()
+    [0, 1, -1]
+    """
+    rarity = np.where(has, has.sum(axis=0), len(has) + 1)
+    found: NDArray[np.int64] = np.where(has.any(axis=1), rarity.argmin(axis=1), -1)
+    return found
+
+
 def _shuffled(labels: NDArray[np.int64], seed: int, purpose: int) -> dict[int, NDArray[np.int64]]:
     order = np.argsort(labels, kind="stable")
     values, starts = np.unique(labels[order], return_index=True)

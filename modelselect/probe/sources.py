@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from modelselect.errors import DatasetError
-from modelselect.probe.columns import Label
+from modelselect.probe.columns import DOCUMENT_NAMES, Label
 from modelselect.probe.folders import listings_for, open_folder, refuse_test_folder
 from modelselect.probe.frames import frame_dataset
-from modelselect.probe.huggingface import HuggingFaceRows, hub_id, is_saved, open_hub, open_saved
+from modelselect.probe.huggingface import hub_id, is_saved, open_hub, open_saved, rows_of
+from modelselect.probe.masks import has_masks, mask_pairs, open_masks
 from modelselect.probe.memory import MemoryRows
 from modelselect.probe.named import PREFIX, find_dataset
+from modelselect.probe.retrieval import PairedRows, is_corpus, is_retrieval, open_corpus, open_retrieval
 from modelselect.probe.rows import Rows
 from modelselect.probe.splits import TRAIN, WHOLE, is_test, kind_of_split, test_refused
 from modelselect.probe.tables import (
@@ -26,9 +28,11 @@ from modelselect.probe.tables import (
     remark_on_tables,
     table_name,
 )
+from modelselect.probe.tagged import conll_files, conll_rows, is_conll, tagged_lists
 from modelselect.probe.torch_datasets import TorchRows
 from modelselect.probe.voc import is_voc, open_voc
 from modelselect.utils.containers import is_a, is_table
+from modelselect.utils.target_kinds import RELEVANCE
 
 _EXPECTED = (
     "expected a folder of class folders or of tables, a table (CSV, TSV, JSON, JSON lines, Parquet or Arrow), the id "
@@ -43,12 +47,34 @@ Splits = Mapping[str, Callable[[], Rows]]
 """Functions that open the rows of each split; only those of used splits are called."""
 
 
-def open_splits(dataset: Any, *, input: Input, label: Label, split: str | None) -> tuple[str, Splits]:
+def open_splits(
+    dataset: Any, *, input: Input, label: Label, split: str | None, kind: str | None = None
+) -> tuple[str, Splits]:
     """The dataset's name, and its splits.
+
+    Args:
+        dataset: as for `Probe.of`, like the following arguments.
+        input: columns of inputs.
+        label: columns of labels.
+        split: the split to draw from.
+        kind: of the targets. For `relevance`, the rows are queries and documents.
 
     Raises:
         DatasetError: the dataset cannot be read, or is marked as a test split.
     """
+    if kind != RELEVANCE:
+        return _open(dataset, input=input, label=label, split=split)
+    name, splits = _open(dataset, input=input, label=DOCUMENT_NAMES if label is None else label, split=split)
+    return name, {each: partial(_paired, open_rows) for each, open_rows in splits.items()}
+
+
+def _paired(open_rows: Callable[[], Rows]) -> Rows:
+    return PairedRows.of(open_rows())
+
+
+def _open(dataset: Any, *, input: Input, label: Label, split: str | None) -> tuple[str, Splits]:
+    if isinstance(dataset, Mapping) and is_corpus(dataset):
+        return "dataset", open_corpus(dataset)
     if isinstance(dataset, Mapping):
         return "dataset", {
             str(name): partial(_rows, rows, input=input, label=label, split=str(name)) for name, rows in dataset.items()
@@ -77,13 +103,14 @@ def _rows(dataset: Any, *, input: Input, label: Label, split: str | None = None)
             )
         return splits[WHOLE]()
     if isinstance(dataset, tuple) and len(dataset) == 2:
-        return MemoryRows(*dataset)
+        return _pair(*dataset)
     if isinstance(dataset, list) and dataset and all(isinstance(row, tuple) and len(row) == 2 for row in dataset):
-        return MemoryRows(*map(list, zip(*dataset, strict=True)))
+        inputs, labels = map(list, zip(*dataset, strict=True))
+        return _pair(inputs, labels)
     if is_table(dataset):
-        return HuggingFaceRows(frame_dataset(dataset), input=input, label=label)
+        return rows_of(frame_dataset(dataset), input=input, label=label)
     if is_a(dataset, "datasets", "Dataset"):
-        return HuggingFaceRows(dataset, input=input, label=label)
+        return rows_of(dataset, input=input, label=label)
     if is_a(dataset, "datasets", "IterableDataset") or is_a(dataset, "torch.utils.data", "IterableDataset"):
         raise DatasetError(
             "the dataset is an IterableDataset, which cannot be sampled or read twice; expected a map-style dataset. "
@@ -96,6 +123,11 @@ def _rows(dataset: Any, *, input: Input, label: Label, split: str | None = None)
     if is_a(dataset, "torch.utils.data", "Dataset"):
         return TorchRows(dataset)
     raise DatasetError(f"the dataset is {type(dataset).__name__}; {_EXPECTED}.")
+
+
+def _pair(inputs: Any, labels: Any) -> Rows:
+    """Words with tags, images with masks, or any other inputs with labels."""
+    return tagged_lists(inputs, labels) or mask_pairs(inputs, labels) or MemoryRows(inputs, labels)
 
 
 def _refuse_what_is_marked_test(dataset: Any, name: str) -> None:
@@ -128,6 +160,8 @@ def _open_path(given: str | os.PathLike[str], *, input: Input, label: Label, spl
         raise DatasetError(
             f"{str(given)!r} is a pipe or a device, which may never end; write its content to a file, and give the file"
         )
+    if path.exists() and is_conll(path):
+        return table_name(path), {WHOLE: partial(conll_rows, path)}
     if path.exists():
         return table_name(path), open_table(path, input=input, label=label)
     near = _near(path)
@@ -157,8 +191,19 @@ def _open_folder(path: Path, split: str | None, *, input: Input, label: Label) -
                 "VOC. Leave out input= (--input)."
             )
         return open_voc(path, label)
+    if is_retrieval(path):
+        return open_retrieval(path)
+    if has_masks(path):
+        if input is not None or label is not None:
+            raise DatasetError(
+                f"input= (--input) and label= (--label) name columns, and {path} holds images and masks. Leave both "
+                "out."
+            )
+        return open_masks(path)
     listings = listings_for(path)
     if not has_class_folders(path, listings):
+        if files := conll_files(path):
+            return {name: partial(conll_rows, file) for name, file in files.items()}
         tables = open_tables(path, input=input, label=label)
         return open_folder(path, split, listings) if tables is None else tables
     remarks = remark_on_tables(path)

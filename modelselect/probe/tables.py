@@ -17,7 +17,7 @@ from typing import Any
 from modelselect.errors import DatasetError
 from modelselect.probe.columns import LABEL_NAMES, TEXT_NAMES, Label, is_text, sample_of, values_of
 from modelselect.probe.frames import plain_table
-from modelselect.probe.huggingface import HuggingFaceRows
+from modelselect.probe.huggingface import HuggingFaceRows, rows_of
 from modelselect.probe.images import has_image_suffix
 from modelselect.probe.listing import Listings, some
 from modelselect.probe.paths import Origin, may_be_paths
@@ -157,7 +157,7 @@ def table_name(path: Path) -> str:
 
 
 def _rows(dataset: Any, remarks: Sequence[str], arguments: Mapping[str, Any]) -> Rows:
-    rows = HuggingFaceRows(dataset, **arguments)
+    rows = rows_of(dataset, **arguments)
     rows.remarks = (*rows.remarks, *remarks)
     return rows
 

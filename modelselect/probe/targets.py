@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from modelselect.errors import DatasetError
 from modelselect.probe.labels import GivenLabels, Labels, in_utf8, one_name
+from modelselect.probe.sampling import rarest
 from modelselect.utils.class_labels import UNLABELLED
 from modelselect.utils.containers import columns_of, is_sequence, opened
-from modelselect.utils.target_kinds import CLASSES, LABEL_SETS, NUMBERS, TARGET_KINDS
+from modelselect.utils.target_kinds import CLASSES, LABEL_SETS, NUMBERS, RELEVANCE, TARGET_KINDS
 
 BINS = 10
 """Number of strata of numbers: equally many rows in each."""
@@ -28,10 +29,10 @@ class Targets:
     """What is to be predicted for each row, if that is no class.
 
     Attributes:
-        kind: `numbers` or `label_sets`.
+        kind: `numbers`, `label_sets` or `relevance`.
         values: (N, T) float64. Numbers are all there. Of label sets, 1 says that a row has the label, 0 that it has
-            not, and NaN that this is not known.
-        names: of the T columns.
+            not, and NaN that this is not known. Relevance is as `modelselect.utils.relevance` writes it.
+        names: of the T columns; of relevance, one name.
         remarks: sentences for the user on how the targets were read.
     """
 
@@ -46,7 +47,12 @@ class Targets:
 
     @property
     def indices(self) -> NDArray[np.int64]:
-        """(N,) the stratum of each row, from 0; -1 for a row of which no target is known."""
+        """(N,) the stratum of each row, from 0; -1 for a row of which no target is known.
+
+        Queries are 0, and documents are 1.
+        """
+        if self.kind == RELEVANCE:
+            return (~np.isnan(self.values[:, 0])).astype(np.int64)
         return number_strata(self.values) if self.kind == NUMBERS else label_strata(self.values)
 
     def in_columns_of(self, other: Targets) -> tuple[Targets, list[str]]:
@@ -126,9 +132,8 @@ def label_strata(values: NDArray[np.float64]) -> NDArray[np.int64]:
     >>> label_strata(np.array([[1.0, 1.0], [1.0, 0.0], [0.0, 0.0], [np.nan, np.nan]])).tolist()
     [1, 0, 2, -1]
     """
-    has = values == 1
-    rarity = np.where(has, has.sum(axis=0), len(values) + 1)
-    strata: NDArray[np.int64] = np.where(has.any(axis=1), rarity.argmin(axis=1), values.shape[1]).astype(np.int64)
+    strata = rarest(values == 1)
+    strata[strata < 0] = values.shape[1]
     strata[np.isnan(values).all(axis=1)] = UNLABELLED
     return strata
 

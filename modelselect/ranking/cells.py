@@ -8,6 +8,7 @@ from typing import Any
 
 from modelselect.ranking.ranking import Ranking
 from modelselect.ranking.row import COST_COLUMNS, EVIDENCE_COLUMNS, FIRST_COLUMNS, LAST_COLUMNS, RankedCandidate
+from modelselect.utils.measures import Measure
 from modelselect.utils.text import UNKNOWN, listed, short_chance, with_unit
 
 
@@ -36,7 +37,7 @@ def headings(ranking: Ranking, columns: Iterable[str]) -> list[str]:
     """What these columns of a ranking are called; the heading of a fine-tuned accuracy says what guessing gives."""
     verified = f"verified {ranking.metric}"
     if ranking.chance is not None:
-        verified += f" (chance {ranking.chance:.0%})"
+        verified += f" (chance {ranking.measure.text(ranking.chance, 0)})"
     return [verified if column == "verified_accuracy" else heading(column) for column in columns]
 
 
@@ -50,10 +51,10 @@ def _column(ranking: Ranking, column: str) -> list[str]:
         names = [name_of(row) for row in ranking.rows]
         counts = Counter(names)
         return [name if counts[name] == 1 else row.candidate.id for name, row in zip(names, ranking.rows, strict=True)]
-    return [_text(row, column, ranking.value(row, column)) for row in ranking.rows]
+    return [_text(row, column, ranking.value(row, column), ranking.measure) for row in ranking.rows]
 
 
-def _text(row: RankedCandidate, column: str, value: Any) -> str:
+def _text(row: RankedCandidate, column: str, value: Any, measure: Measure) -> str:
     if column == "status" and row.failures and row.failure is None:
         without = f"without {', '.join(row.failures)}"
         return without if row.stopped is None else f"{row.stopped}; {without}"
@@ -66,7 +67,9 @@ def _text(row: RankedCandidate, column: str, value: Any) -> str:
         return f"{value:.4g} ± {error:.2g}"
     if column == "verified_accuracy" and row.verified_interval is not None:
         low, high = row.verified_interval
-        return f"{value:.1%} [{low:.1%}, {high:.1%}]"
+        return f"{measure.text(value)} [{measure.text(low)}, {measure.text(high)}]"
+    if column == "verified_accuracy":
+        return measure.text(value)
     if column in ("brief_accuracy", "zero_shot_accuracy"):
         return f"{value:.1%}"
     if column == "languages":

@@ -8,6 +8,7 @@ from typing import Any
 from modelselect.agreement import Agreement
 from modelselect.ranking.cells import name_of
 from modelselect.ranking.ranking import Ranking, record_of
+from modelselect.utils.measures import ACCURACY, Measure
 from modelselect.utils.text import duration, printable
 
 GUESSING = (
@@ -50,8 +51,9 @@ def notes_of(ranking: Ranking, names: Sequence[str] | None = None, remarks: Sequ
         notes.append(text)
     if (found := ranking.verification) is not None:
         notes.append(
-            f"{verification_text(found)} Score and accuracy of the {found.n} fine-tuned models agree with a weighted "
-            f"Kendall of {found.weighted_kendall:.2f}. A number in brackets is the rank by score, where it differs."
+            f"{verification_text(found, ranking.measure)} Score and {ranking.metric} of the {found.n} fine-tuned "
+            f"models agree with a weighted Kendall of {found.weighted_kendall:.2f}. A number in brackets is the rank "
+            "by score, where it differs."
         )
     if budget := record_of(ranking, "budget"):
         notes += describe_budget(budget)
@@ -92,13 +94,16 @@ def remarks_of(ranking: Ranking, parts: Sequence[str] = REMARKS) -> list[str]:
     return found
 
 
-def verification_text(found: Agreement) -> str:
+def verification_text(found: Agreement, measure: Measure = ACCURACY) -> str:
     """Whether the model with the highest score was also the best after fine-tuning, in one sentence."""
     if found.top1_regret <= 0:
         return "The top-ranked model was also the best after fine-tuning."
-    points = 100 * found.top1_regret
-    lost = "less than 0.1 points" if points < 0.1 else f"{points:.1f} points"
-    return f"The model with the highest score was {lost} less accurate than the best after fine-tuning."
+    least = 0.001
+    lost = measure.difference(max(found.top1_regret, least))
+    lost = f"less than {lost}" if found.top1_regret < least else lost
+    if measure == ACCURACY:
+        return f"The model with the highest score was {lost} less accurate than the best after fine-tuning."
+    return f"After fine-tuning, the {measure.title} of the model with the highest score was {lost} below the best."
 
 
 def describe_budget(record: Mapping[str, Any]) -> list[str]:

@@ -27,6 +27,7 @@ from modelselect.ranking.row import (
     ZERO_SHOT_COLUMNS,
     RankedCandidate,
 )
+from modelselect.utils.measures import ACCURACY, Measure
 from modelselect.utils.text import csv_cell, printable
 
 if TYPE_CHECKING:
@@ -147,8 +148,14 @@ class Ranking:
     @property
     def metric(self) -> str:
         """What `verified_accuracy` measures, as texts call it: `accuracy`, or the metric of another task."""
-        title = record_of(self, "task").get("metric_title")
-        return title if isinstance(title, str) else "accuracy"
+        return self.measure.title
+
+    @property
+    def measure(self) -> Measure:
+        """What texts call what `verified_accuracy` measures, and how they show it."""
+        task = record_of(self, "task")
+        title = task.get("metric_title")
+        return Measure(title, task.get("in_percent") is not False) if isinstance(title, str) else ACCURACY
 
     @property
     def rivals(self) -> tuple[RankedCandidate, ...]:

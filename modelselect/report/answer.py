@@ -16,6 +16,7 @@ from modelselect.ranking.ranking import Ranking, record_of
 from modelselect.ranking.row import RankedCandidate
 from modelselect.report.account import command_of
 from modelselect.report.names import dataset_name, display_names, ranked_by
+from modelselect.utils.measures import ACCURACY, Measure
 from modelselect.utils.text import listed, printable, short_number, two_digits
 
 
@@ -26,10 +27,12 @@ class Kept:
     Attributes:
         board: the file of the leaderboard; None if there is none.
         winner: the folder of the fine-tuned winner; None if there is none.
+        repository: of the fine-tuned winner on the Hub; None if there is none.
     """
 
     board: str | None = None
     winner: str | None = None
+    repository: str | None = None
 
 
 NOTHING_KEPT = Kept()
@@ -70,14 +73,15 @@ def closing_lines(board: Ranking, kept: Kept = NOTHING_KEPT) -> list[str]:
 def _accuracy_text(board: Ranking) -> str:
     """`86% (±2) on held-out rows of digits (chance 20%)`, with half the 95% interval."""
     accuracy, (low, high) = board.best.verified_accuracy or 0.0, board.best.verified_interval or (0.0, 0.0)
-    points = 50 * (high - low)
+    measure, points = board.measure, 50 * (high - low)
     digits = 0 if points >= 1 or not points else 1
-    interval = f" (±{points:.{digits}f})" if points else ""
-    chance = "" if board.chance is None else f" (chance {board.chance:.0%})"
+    half = f"{points:.{digits}f}" if measure.in_percent else measure.text(points / 100, digits)
+    interval = f" (±{half})" if points else ""
+    chance = "" if board.chance is None else f" (chance {measure.text(board.chance, 0)})"
     name = dataset_name(board)
     rows = "held-out rows" if name == "the dataset" else f"held-out rows of {name}"
-    metric = "" if board.metric == "accuracy" else f"{board.metric} "
-    return f"{metric}{accuracy:.{digits}%}{interval} on {rows}{chance}"
+    metric = "" if measure == ACCURACY else f"{measure.title} "
+    return f"{metric}{measure.text(accuracy, digits)}{interval} on {rows}{chance}"
 
 
 def _decimal(probability: float) -> str:
@@ -119,12 +123,13 @@ def _doubts(board: Ranking, called: Sequence[str], verified: Sequence[RankedCand
 
 def _of_chance(board: Ranking) -> str:
     """The sentence for a winner that may be no better than guessing."""
-    accuracy, chance = board.best.verified_accuracy, board.chance or 0.0
+    accuracy, chance, measure = board.best.verified_accuracy, board.chance or 0.0, board.measure
     if accuracy is None:
         return GUESSING
+    guessing = measure.text(chance, 0)
     if accuracy <= chance:
-        return f"No better than guessing: it reaches {accuracy:.0%}, and guessing {chance:.0%}."
-    return f"This may be no better than guessing: the interval reaches down to {chance:.0%}."
+        return f"No better than guessing: it reaches {measure.text(accuracy, 0)}, and guessing {guessing}."
+    return f"This may be no better than guessing: the interval reaches down to {guessing}."
 
 
 def smaller_and_as_good(board: Ranking) -> str | None:
@@ -137,16 +142,18 @@ def smaller_and_as_good(board: Ranking) -> str | None:
         if row.parameters and size >= 2 * row.parameters:
             name = display_names(board)[board.rows.index(row)]
             few = short_number(row.parameters)
-            price = _price(board.best, row, board.metric)
+            price = _price(board.best, row, board.measure)
             return f"As good, {_share(size / row.parameters)}: {name} ({few} parameters){price}."
     return None
 
 
-def _price(best: RankedCandidate, other: RankedCandidate, metric: str) -> str:
+def _price(best: RankedCandidate, other: RankedCandidate, measure: Measure) -> str:
     """What a smaller candidate costs in accuracy, else in the probability of being the best; empty if nothing."""
     if best.verified_accuracy is not None and other.verified_accuracy is not None:
-        points = 100 * (best.verified_accuracy - other.verified_accuracy)
-        return f", at a cost of {points:.1f} points of {metric}" if points >= 0.05 else f", at no cost in {metric}"
+        lost = best.verified_accuracy - other.verified_accuracy
+        if lost < 0.0005:
+            return f", at no cost in {measure.title}"
+        return f", at a cost of {measure.difference(lost)} of {measure.title}"
     if best.probability_best is None or other.probability_best is None:
         return ""
     lower, higher = _decimal(other.probability_best), _decimal(best.probability_best)
@@ -255,10 +262,10 @@ def next_step(board: Ranking, kept: Kept = NOTHING_KEPT) -> str | None:
     if not board.ranked:
         return None
     known = board.best.candidate.metadata
-    if kept.winner is not None:
-        example = '--text "a text"' if known.get("modality") == "text" else "photo.jpg"
+    if (name := kept.winner or kept.repository) is not None:
+        example = {"text": '--text "a text"', "audio": "sound.wav"}.get(str(known.get("modality")), "photo.jpg")
         trust = " --trust-remote-code" if known.get("remote_code") else ""
-        return f"modelselect predict {shlex.quote(kept.winner)} {example}{trust}"
+        return f"modelselect predict {shlex.quote(name)} {example}{trust}"
     if budget and (2 * unpaid >= len(board.rows) or may_be_chance(board)):
         return _larger_budget(board, budget, max(4.0, len(board.rows) / len(board.ranked)))
     if may_be_chance(board):
@@ -319,7 +326,8 @@ def loading_code(row: RankedCandidate, kept: Kept) -> str | None:
             "import modelselect as ms\n\n"
             f"model = ms.load({row.candidate.id!r}{more}).module  # a torch.nn.Module, pre-trained"
         )
-    example = '"a text"' if row.candidate.metadata.get("modality") == "text" else '"photo.jpg"'
+    modality = str(row.candidate.metadata.get("modality"))
+    example = {"text": '"a text"', "audio": '"sound.wav"'}.get(modality, '"photo.jpg"')
     if kept.winner is not None:
         more = f", {trust}" if trust else ""
         return (

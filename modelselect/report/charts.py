@@ -28,6 +28,7 @@ from modelselect.ranking.row import RankedCandidate
 from modelselect.report.costs import Cost, costs_of
 from modelselect.report.map import Map, family_of
 from modelselect.report.names import display_names
+from modelselect.utils.measures import Measure
 from modelselect.utils.text import short_number
 
 PALETTE = ("#3b82f6", "#f97316", "#10b981", "#a855f7", "#ca8a04", "#ef4444", "#0891b2", "#ec4899")
@@ -43,6 +44,15 @@ MOST_DOTS = 500
 LOWEST, HIGHEST = (226, 190, 96), (29, 78, 216)
 """Colours of the lowest and the highest score on the map."""
 
+SCORE = "score"
+"""The name of the quality before fine-tuning."""
+
+LOWEST_DRAWN = -1.0
+"""The lowest place on the axis of a measure that has no lower bound, such as R²: what is below is drawn at the end."""
+
+Show = Callable[[float], str]
+"""How a value is written."""
+
 PADDING = 0.06
 """Free space at each end of an axis, as a share of it."""
 
@@ -54,7 +64,7 @@ def cost_charts(board: Ranking) -> list[tuple[str, Chart]]:
     """
     accuracies = [row.verified_accuracy for row in board.rows]
     measured = sum(accuracy is not None for accuracy in accuracies) > 1
-    quality = f"{board.metric}, fine-tuned" if measured else "score"
+    quality = f"{board.metric}, fine-tuned" if measured else SCORE
     values = accuracies if measured else [row.score for row in board.rows]
     charts = [(cost.label, _against(board, cost, quality, values)) for cost in costs_of(board)]
     return [(name, chart) for name, chart in charts if chart is not None]
@@ -68,10 +78,12 @@ def _against(board: Ranking, cost: Cost, quality: str, values: Sequence[float | 
     called = display_names(board)
     x, y = [float(cost.values[i] or 0) for i in rows], [float(values[i] or 0) for i in rows]
     front = pareto_front(x, y)
-    show: Callable[[float], str] = _plain if quality == "score" else _percent
+    show = _plain if quality == SCORE else _showing(board.measure)
     ranges = [_range(board.rows[i], value, quality) for i, value in zip(rows, y, strict=True)]
     across = _Scale.logarithmic(x)
-    up = _Scale.linear([end for each in ranges for end in each], show, whole=quality != "score")
+    up = _Scale.linear(
+        [end for each in ranges for end in each], show, share=quality != SCORE and board.measure.in_percent
+    )
     steps = [(across.place(x[i]), up.place(y[i])) for i in front]
     corners = [p for a, b in itertools.pairwise(steps) for p in (a, (b[0], a[1]))] + steps[-1:]
     order = sorted(range(len(rows)), key=lambda i: (rows[i] != 0, i not in front, rows[i]))
@@ -108,7 +120,7 @@ def _against(board: Ranking, cost: Cost, quality: str, values: Sequence[float | 
 
 def _range(row: RankedCandidate, value: float, quality: str) -> tuple[float, float]:
     """The uncertainty of a value: its 95% interval, or one standard error on each side."""
-    if quality == "score":
+    if quality == SCORE:
         error = row.standard_error or 0.0
         return value - error, value + error
     return row.verified_interval or (value, value)
@@ -116,24 +128,27 @@ def _range(row: RankedCandidate, value: float, quality: str) -> tuple[float, flo
 
 def accuracy_list(board: Ranking) -> Intervals | None:
     """The accuracies of the fine-tuned candidates with their intervals, the best first; None if none was fine-tuned."""
-    called = display_names(board)
+    called, measure = display_names(board), board.measure
+    show = _showing(measure)
     lines = []
     for name, row in zip(called, board.rows, strict=True):
         if (accuracy := row.verified_accuracy) is not None:
             low, high = _range(row, accuracy, "accuracy")
-            interval = f" ({_percent(low)} to {_percent(high)})" if low < high else ""
-            lines.append(Interval(name, accuracy, low, high, f"{accuracy:.1%}{interval}", row is board.rows[0]))
+            interval = f" ({show(low)} to {show(high)})" if low < high else ""
+            text = f"{measure.text(accuracy)}{interval}"
+            lines.append(Interval(name, accuracy, low, high, text, row is board.rows[0]))
     if not lines:
         return None
     chance = board.chance
-    mark = None if chance is None else (chance, f"guessing: {chance:.0%}")
+    mark = None if chance is None else (chance, f"guessing: {measure.text(chance, 0)}")
     values = [end for line in lines for end in (line.low, line.high)] + ([] if chance is None else [chance])
     high = min(1.0, max(0.1, math.ceil(10 * max(values)) / 10))
-    low = max(0.0, min(math.floor(10 * min(values)) / 10, high - 0.1))
+    low = min(math.floor(10 * min(values)) / 10, high - 0.1)
+    low = max(0.0, low) if measure.in_percent else max(low, LOWEST_DRAWN)
     step = 0.1 if high - low <= 0.5 else 0.2
-    count = round((high - low) / step)
-    ticks = [(low + step * i, f"{low + step * i:.0%}") for i in range(count + 1)]
-    return Intervals("Accuracy on held-out rows, with its 95% interval", lines, low, high, ticks, mark)
+    places = range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)
+    ticks = [(step * i, measure.text(step * i, 0)) for i in places]
+    return Intervals(f"{measure.heading} on held-out rows, with its 95% interval", lines, low, high, ticks, mark)
 
 
 def curves_chart(board: Ranking) -> Chart | None:
@@ -150,9 +165,9 @@ def curves_chart(board: Ranking) -> Chart | None:
     shown = "accuracy on validation rows" if measured else "training loss"
     points = [[(epoch, accuracy if measured else loss) for epoch, loss, accuracy in curve] for curve in curves]
     known = [[(epoch, value) for epoch, value in curve if value is not None] for curve in points]
-    show: Callable[[float], str] = _percent if measured else _plain
+    show = _percent if measured else _plain
     last = max(epoch for curve in known for epoch, _ in curve)
-    up = _Scale.linear([value for curve in known for _, value in curve], show, whole=measured)
+    up = _Scale.linear([value for curve in known for _, value in curve], show, share=measured)
     across = _Scale.whole(1, last)
     called = display_names(board)
     dots, lines = [], []
@@ -257,16 +272,16 @@ class _Scale:
         mantissas = (1.0, 3.0, 2.0, 5.0, 7.0, 1.5, 4.0, 6.0, 8.0, 9.0, 1.2, 2.5)
         ticks = [(m * 10.0**k, short_number(m * 10.0**k)) for m in mantissas for k in exponents]
         if ratio < 4:  # hardly a power of ten between the ends
-            ticks = cls.linear(values, short_number, whole=False).values
+            ticks = cls.linear(values, short_number, share=False).values
         return cls(low, high, ticks, log=True)
 
     @classmethod
-    def linear(cls, values: Sequence[float], show: Callable[[float], str], *, whole: bool) -> _Scale:
+    def linear(cls, values: Sequence[float], show: Show, *, share: bool) -> _Scale:
         """A linear scale with about five round ticks; that of a share ends at 0 and 1."""
         low, high = min(values), max(values)
         spread = (high - low) or abs(high) or 1.0
         low, high = low - PADDING * spread, high + PADDING * spread
-        if whole:
+        if share:
             low, high = max(low, 0.0), min(high, 1.0)
         if low == high:
             low, high = low - 0.1, high + 0.1
@@ -285,12 +300,20 @@ class _Scale:
         return cls(first - room, last + room, [(number, str(number)) for number in numbers])
 
 
+def _showing(measure: Measure) -> Show:
+    return _percent if measure.in_percent else _thousandths
+
+
 def _percent(value: float) -> str:
     return f"{100 * value:.3g}%"
 
 
 def _plain(value: float) -> str:
     return f"{value:.4g}"
+
+
+def _thousandths(value: float) -> str:
+    return f"{round(value, 3):g}"
 
 
 def _colour(parts: Sequence[float]) -> str:

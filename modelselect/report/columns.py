@@ -15,6 +15,7 @@ from modelselect.report.account import estimator_notes
 from modelselect.report.costs import cost_of
 from modelselect.report.decision import page_of
 from modelselect.report.subject import Subject
+from modelselect.utils.measures import Measure
 from modelselect.utils.text import in_bytes, listed, short_chance, short_number
 
 CANDIDATE = 1
@@ -26,7 +27,6 @@ ABOUT = {
     "rank": "1 is best; equal scores share a rank",
     "score": "decides the rank of candidates that were not fine-tuned; higher is better",
     "brief accuracy": "after one epoch of fine-tuning, on rows that it had not trained on",
-    "verified accuracy": "on held-out rows, after fine-tuning, with its own 95% interval",
     "predicted rank": "by the score alone, before fine-tuning",
     "P(best)": "probability that it is the best of all after fine-tuning, by all evidence",
     "rank, 80% interval": "ranks that hold its true rank with a probability of 80%",
@@ -43,6 +43,9 @@ ABOUT = {
     "probe rows": "number of rows that its scores come from",
 }
 
+VERIFIED = "on held-out rows, after fine-tuning, with its own 95% interval"
+"""What the column with the result of fine-tuning is about, which has the name of the task's metric."""
+
 Show = Callable[[Any], str]
 
 
@@ -51,17 +54,17 @@ def leaderboard_table(subject: Subject) -> Table:
     board = subject.board
     known = [c for c in _columns(subject) if c.name in ("rank", "candidate", "status") or _holds_values(c)]
     names = {column.name for column in known}
-    order = "verified accuracy" if "verified accuracy" in names else "score"
+    order = verified if (verified := _verified(subject)) in names else "score"
     fifth = "latency" if "latency" in names else "license"
     chances = ["P(best)"] if "P(best)" in names else []
     ordering = chances if order == "score" and chances else [order, *chances]
     first = ["rank", "candidate", *ordering, "parameters", fifth, "status"]
     chosen = [column for name in first for column in known if column.name == name][:SHOWN_COLUMNS]
     rest = [column for column in known if column not in chosen]
-    notes = estimator_notes(board)
+    notes, about = estimator_notes(board), {**ABOUT, verified: VERIFIED}
     columns = [
-        *(replace(column, about=ABOUT.get(column.name, "")) for column in chosen),
-        *(replace(column, shown=False, about=ABOUT.get(column.name) or notes.get(column.name, "")) for column in rest),
+        *(replace(column, about=about.get(column.name, "")) for column in chosen),
+        *(replace(column, shown=False, about=about.get(column.name) or notes.get(column.name, "")) for column in rest),
     ]
     tones = ["failed" if row.rank is None else "best" if i == 0 else "" for i, row in enumerate(board.rows)]
     return Table("Leaderboard", columns, CANDIDATE, "board", tones)
@@ -88,7 +91,7 @@ def _columns(subject: Subject) -> list[Column]:
         Column("rank, 80% interval", tuple(map(_interval_cell, rows))),
         _words("why", [row.why for row in rows]),
         _barred(_numbers("brief accuracy", [row.brief_accuracy for row in rows], lambda value: f"{value:.1%}")),
-        Column("verified accuracy", tuple(map(_verified_cell, rows))),
+        Column(_verified(subject), tuple(_verified_cell(row, board.measure) for row in rows)),
         _numbers(
             "predicted rank",
             [row.predicted_rank if row.verified_accuracy is not None else None for row in rows],
@@ -180,14 +183,17 @@ def _interval_cell(row: RankedCandidate) -> Cell:
     return Cell(str(low) if low == high else f"{low} to {high}", f"{low:g}")
 
 
-def _verified_cell(row: RankedCandidate) -> Cell:
+def _verified(subject: Subject) -> str:
+    return f"verified {subject.board.metric}"
+
+
+def _verified_cell(row: RankedCandidate, measure: Measure) -> Cell:
     if row.verified_accuracy is None:
         return Cell(UNKNOWN)
     low, high = row.verified_interval or (None, None)
-    interval = "" if low is None or high is None else f"{low:.1%} to {high:.1%}"
-    return Cell(
-        f"{row.verified_accuracy:.1%}", repr(row.verified_accuracy), bar=max(row.verified_accuracy, 0.0), note=interval
-    )
+    interval = "" if low is None or high is None else f"{measure.text(low)} to {measure.text(high)}"
+    value = row.verified_accuracy
+    return Cell(measure.text(value), repr(value), bar=min(max(value, 0.0), 1.0), note=interval)
 
 
 def _status(row: RankedCandidate) -> Cell:

@@ -105,7 +105,7 @@ def verdict(subject: Subject) -> list[tuple[str, str]]:
 def _number(subject: Subject) -> tuple[str, str]:
     best, confidence = subject.board.best, subject.board.confidence
     if best.verified_accuracy is not None:
-        return f"{best.verified_accuracy:.1%}", f"{subject.board.metric} on held-out rows"
+        return subject.board.measure.text(best.verified_accuracy), f"{subject.board.metric} on held-out rows"
     if confidence is not None and best.expectation is not None:
         return short_chance(confidence), "probability of being the best"
     return UNKNOWN, "accuracy not measured"
@@ -114,15 +114,15 @@ def _number(subject: Subject) -> tuple[str, str]:
 def tiles(subject: Subject) -> list[Tile]:
     """Accuracy, size, latency and licence of the winner, each with a note."""
     best = subject.board.best
-    title = subject.board.metric[:1].upper() + subject.board.metric[1:]
-    guessing = "" if subject.board.chance is None else f"guessing reaches {subject.board.chance:.0%}"
+    measure, chance = subject.board.measure, subject.board.chance
+    guessing = "" if chance is None else f"guessing reaches {measure.text(chance, 0)}"
     if best.verified_accuracy is None:
-        accuracy = Tile(title, UNKNOWN, "not measured: fine-tune with top_k= (--top-k)")
+        accuracy = Tile(measure.heading, UNKNOWN, "not measured: fine-tune with top_k= (--top-k)")
     else:
         low, high = best.verified_interval or (None, None)
-        interval = "" if low is None or high is None else f"95% interval {low:.1%} to {high:.1%}"
+        interval = "" if low is None or high is None else f"95% interval {measure.text(low)} to {measure.text(high)}"
         notes = "; ".join(note for note in (interval, guessing) if note)
-        accuracy = Tile(title, f"{best.verified_accuracy:.1%}", notes)
+        accuracy = Tile(measure.heading, measure.text(best.verified_accuracy), notes)
     download = cost_of(best, "download_bytes")
     size = Tile(
         "Size",

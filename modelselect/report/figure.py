@@ -53,7 +53,7 @@ def draw(board: Ranking, kind: str, settings: PlotSettings) -> Figure:
     if kind == "cost":
         return _score_against_cost(board, settings.cost)
     if kind == "scores":
-        return scores_against_accuracies(_points_of(board, settings.accuracies), board.metric)
+        return scores_against_accuracies(_points_of(board, settings.accuracies), board.measure)
     if kind == "time":
         return agreement_against_time(_points_of(board, settings.accuracies), _seconds_of(board), settings.measure)
     if kind == "features":

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from modelselect.agreement import Agreement, agreement
 from modelselect.errors import InvalidInputError, did_you_mean
 from modelselect.evidence.evidence import Evidence
+from modelselect.utils.measures import ACCURACY, Measure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,12 +39,12 @@ _PANEL, _LOW = 3.0, 2.6
 """Width and height of a small panel in inches."""
 
 
-def scores_against_accuracies(points: Mapping[str, Points], metric: str = "accuracy") -> Figure:
+def scores_against_accuracies(points: Mapping[str, Points], measure: Measure = ACCURACY) -> Figure:
     """A panel for each method and dataset: score against accuracy, a dot for each model.
 
     Args:
         points: by method and dataset.
-        metric: what the accuracies are, as the axis calls it; of another task not `accuracy`.
+        measure: what the accuracies are.
 
     Raises:
         InvalidInputError: there is no point, or matplotlib is missing.
@@ -57,16 +58,20 @@ def scores_against_accuracies(points: Mapping[str, Points], metric: str = "accur
     figure = new_figure(max(4.5, _PANEL * columns), max(3.0, _LOW * rows))
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for panel, (method, dataset) in zip(panels, places, strict=False):
-        _one_dataset(panel, method, dataset, points[method].get(dataset, {}))
+        _one_dataset(panel, method, dataset, points[method].get(dataset, {}), measure)
     for panel in panels[len(places) :]:
         panel.axis("off")
     figure.supxlabel("score")
-    figure.supylabel(f"{plain(metric)} after fine-tuning (%)")
+    unit = " (%)" if measure.in_percent else ""
+    figure.supylabel(f"{plain(measure.title)} after fine-tuning{unit}")
     return figure
 
 
-def _one_dataset(panel: Axes, method: str, dataset: str, known: Mapping[str, tuple[float, float]]) -> None:
-    panel.scatter([score for score, _ in known.values()], [100 * truth for _, truth in known.values()], s=14)
+def _one_dataset(
+    panel: Axes, method: str, dataset: str, known: Mapping[str, tuple[float, float]], measure: Measure
+) -> None:
+    times = 100 if measure.in_percent else 1
+    panel.scatter([score for score, _ in known.values()], [times * truth for _, truth in known.values()], s=14)
     title = f"{method}, {dataset}"
     if len(known) > 1:
         title += f"\nweighted Kendall {_agreement_of(known).weighted_kendall:.2f}"

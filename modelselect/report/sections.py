@@ -116,12 +116,13 @@ def accuracy_section(subject: Subject) -> Section | None:
     if (found := board.verification) is not None:
         blocks.append(
             Text(
-                f"{verification_text(found)} Score and accuracy of the {found.n} fine-tuned models agree with a "
-                f"weighted Kendall of {found.weighted_kendall:+.2f}. Two intervals may overlap although one candidate "
-                "is probably better: P(best) in the leaderboard compares all of them."
+                f"{verification_text(found, board.measure)} Score and {board.metric} of the {found.n} fine-tuned "
+                f"models agree with a weighted Kendall of {found.weighted_kendall:+.2f}. Two intervals may overlap "
+                "although one candidate is probably better: P(best) in the leaderboard compares all of them."
             )
         )
-    return Section("verified", "Accuracy after fine-tuning", blocks, short="Accuracy")
+    title = board.measure.heading
+    return Section("verified", f"{title} after fine-tuning", blocks, short=title)
 
 
 def mistakes_section(subject: Subject) -> Section | None:
@@ -170,8 +171,8 @@ def why_section(subject: Subject) -> Section | None:
     )
     if any(row.verified_accuracy is not None for row in board.rows):
         text += (
-            " The sum is what was expected before fine-tuning; P(best) and the intervals of the ranks also contain the "
-            "measured accuracies."
+            " The sum is what was expected before fine-tuning; P(best) and the intervals of the ranks also contain "
+            "what was measured after it."
         )
     blocks: list[Block] = [Text(text), Table("Pieces of evidence", columns, style="bars"), *_more(board, rows)]
     return Section("why", "Why this order", blocks, short="Why")

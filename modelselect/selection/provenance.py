@@ -87,13 +87,15 @@ def _mean_seconds(estimator: Estimator, state: State) -> float | None:
 def _task(request: Request) -> dict[str, Any]:
     """What was predicted, and how candidates were judged."""
     task, guessing = request.task, request.task.metric.guessing
-    targets = request.probe.targets
+    wholes = request.probe.wholes
+    targets = request.probe.targets if wholes is None else wholes.targets
     return {
         "name": task.name,
         "asked": request.settings.task,
         "targets": request.probe.target_kind,
         "metric": task.metric.name,
         "metric_title": task.metric.title,
+        "in_percent": task.metric.in_percent,
         "metrics": [metric.name for metric in task.metrics],
         "chance": None if guessing is None or targets is None else guessing(targets),
     }
@@ -128,6 +130,7 @@ def _settings(request: Request, state: State) -> dict[str, Any]:
         "batch_size": settings.batch_size,
         "precision": settings.precision,
         "compile": settings.compile,
+        "extractor": settings.extractor,
         "prompts": list(settings.prompts),
         "trust_remote_code": settings.trust_remote_code,
         "seed": settings.seed,

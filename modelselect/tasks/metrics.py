@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from modelselect.utils.measures import Measure
 
 Array = NDArray[Any]
 
@@ -27,6 +29,7 @@ class Metric:
         higher_is_better: False for errors. The first metric of a task orders candidates, so it has to be True there.
         guessing: takes targets; returns what a prediction reaches that does not look at the input. None if that is not
             known, and for accuracy, where it is one divided by the number of classes.
+        in_percent: whether it is a share between 0 and 1, which texts show in per cent.
     """
 
     name: str
@@ -34,6 +37,12 @@ class Metric:
     measure: Callable[[Array, Array], float]
     higher_is_better: bool = True
     guessing: Callable[[Array], float] | None = None
+    in_percent: bool = True
+
+    @property
+    def shown(self) -> Measure:
+        """What texts call it, and how they show it."""
+        return Measure(self.title, self.in_percent)
 
     def interval(self, targets: Array, predictions: Array, seed: int = 0) -> tuple[float, float]:
         """The 95% interval of the metric by the bootstrap over rows.
@@ -46,16 +55,16 @@ class Metric:
             seed: of the resamples.
         """
         rng = np.random.default_rng([seed, len(targets)])
-        found = []
-        for _ in range(RESAMPLES):
-            rows = rng.integers(0, len(targets), len(targets))
-            value = self.measure(targets[rows], predictions[rows])
-            if math.isfinite(value):
-                found.append(value)
+        rows = (rng.integers(0, len(targets), len(targets)) for _ in range(RESAMPLES))
+        found = [value for value in self.resampled(targets, predictions, rows) if math.isfinite(value)]
         if not found:
             return -math.inf, math.inf
         low, high = np.quantile(found, [0.025, 0.975])
         return float(low), float(high)
+
+    def resampled(self, targets: Array, predictions: Array, resamples: Iterable[Array]) -> Iterator[float]:
+        """The metric of each resample of the rows, which is given as (N,) row numbers."""
+        return (self.measure(targets[rows], predictions[rows]) for rows in resamples)
 
 
 def accuracy(targets: Array, predictions: Array) -> float:
@@ -147,13 +156,15 @@ def f1(targets: Array, scores: Array) -> float:
 ACCURACY = Metric("accuracy", "accuracy", accuracy)
 """Share of the rows whose class is right."""
 
-R2 = Metric("r2", "R²", r2, guessing=r2_of_the_mean)
+R2 = Metric("r2", "R²", r2, guessing=r2_of_the_mean, in_percent=False)
 """Share of the variance of numbers that is explained."""
 
-MEAN_ABSOLUTE_ERROR = Metric("mean_absolute_error", "mean absolute error", mean_absolute_error, higher_is_better=False)
+MEAN_ABSOLUTE_ERROR = Metric(
+    "mean_absolute_error", "mean absolute error", mean_absolute_error, higher_is_better=False, in_percent=False
+)
 """Mean distance of a predicted number from the right one."""
 
-SPEARMAN = Metric("spearman", "Spearman correlation", spearman)
+SPEARMAN = Metric("spearman", "Spearman correlation", spearman, in_percent=False)
 """Rank correlation of predicted and right numbers."""
 
 MEAN_AVERAGE_PRECISION = Metric("mean_average_precision", "mAP", mean_average_precision, guessing=prevalence)

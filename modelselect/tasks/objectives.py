@@ -28,6 +28,18 @@ class Objective(abc.ABC):
     def credit(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """The sum over the rows of how right each is, 1 for a row that is right: epochs are compared by the mean."""
 
+    def head(self, width: int, outputs: int, method: str) -> torch.nn.Linear:
+        """The linear head before the training: by default a new one, with random weights.
+
+        Args:
+            width: D, of the features.
+            outputs: K: number of classes, numbers or labels.
+            method: what is trained: `full`, `lora` or `head`.
+        """
+        import torch
+
+        return torch.nn.Linear(width, outputs)
+
     def scaling(self, targets: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]] | None:
         """(T,) mean and deviation that targets are standardised by for the training; None for no scaling.
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import abc
-from typing import ClassVar
+from typing import Any, ClassVar
 
+from numpy.typing import NDArray
+
+from modelselect.candidates.backbone import Backbone
 from modelselect.errors import DatasetError
 from modelselect.estimators.estimator import Estimator
 from modelselect.probe.probe import Probe
 from modelselect.tasks.metrics import Metric
 from modelselect.tasks.objectives import Objective
-from modelselect.utils.target_kinds import TARGET_KINDS
+from modelselect.utils.target_kinds import ROW, TARGET_KINDS
 
 
 class Task(abc.ABC):
@@ -28,6 +31,8 @@ class Task(abc.ABC):
         objective: what fine-tuning minimises. The head is linear.
         modality: of the rows that it takes, such as `audio`; None for any.
         by_default: whether `task="auto"` takes the task for rows that suit it.
+        unit: what a row is, of the probe and of evidence: an input of its own, a word of a sentence, or a pixel of an
+            image.
     """
 
     name: ClassVar[str]
@@ -37,6 +42,7 @@ class Task(abc.ABC):
     objective: ClassVar[Objective]
     modality: ClassVar[str | None] = None
     by_default: ClassVar[bool] = True
+    unit: ClassVar[str] = ROW
 
     @property
     def metric(self) -> Metric:
@@ -68,7 +74,58 @@ class Task(abc.ABC):
                 f"{TARGET_KINDS[probe.target_kind]}. Leave out task= (--task), or name another column with label= "
                 "(--label)."
             )
+        if probe.unit != self.unit:
+            raise DatasetError(
+                f"the task is {self.name}, which needs {self.rows}, and each row of {probe.name} is a {probe.unit}. "
+                "Leave out task= (--task)."
+            )
         return self
+
+    def reading(self, backbone: Backbone) -> Backbone:
+        """The backbone as evidence is read from it: `read` gives a row of features for each row of the probe.
+
+        Args:
+            backbone: as its zoo loads it.
+
+        Raises:
+            CandidateError: the backbone cannot give such rows.
+        """
+        return backbone
+
+    def training(self, backbone: Backbone) -> Backbone:
+        """The backbone as it is fine-tuned: `read` gives the features of all parts of `Probe.wholes`, (B, ..., D).
+
+        Args:
+            backbone: as its zoo loads it, or as `reading` gives it.
+        """
+        return backbone
+
+    def training_bytes(self, rows: int, classes: int) -> int:
+        """Memory that fine-tuning takes beyond that of a classifier of whole inputs.
+
+        Args:
+            rows: inputs at a time.
+            classes: their number.
+        """
+        return 0
+
+    def decoded(self, outputs: NDArray[Any], targets: NDArray[Any]) -> NDArray[Any]:
+        """The predictions for wholes, in the shape of their targets.
+
+        Args:
+            outputs: (G, ..., K) of the head for the parts of each whole.
+            targets: (G, ...) classes.
+
+        Returns:
+            (G, ...) the number of an output for each part; -1 where there is none.
+        """
+        found: NDArray[Any] = outputs.argmax(-1)
+        return found
+
+    @property
+    def rows(self) -> str:
+        """The rows that it takes, in words."""
+        return "one input for each row" if self.unit == ROW else f"a {self.unit} for each row"
 
     @property
     def expected(self) -> str:

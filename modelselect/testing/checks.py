@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sysconfig
+import traceback
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from modelselect.errors import ScoreWarning
@@ -30,6 +33,10 @@ def lacking(item: Any, expected: type, *attributes: str) -> list[Check]:
 
     def _is_complete() -> None:
         assert not isinstance(item, type), f"{item.__name__} is a class; give an instance, as in {item.__name__}()"
+        assert type(item).__module__ != "_pytest.fixtures", (
+            f"a fixture of pytest is no {expected.__name__}; write a test that takes the fixture and calls the kit's "
+            "check_... on it"
+        )
         assert isinstance(item, expected), f"{item!r} is no {expected.__name__}, but of the class {type(item).__name__}"
         missing = [name for name in attributes if not hasattr(item, name)]
         if missing:
@@ -52,6 +59,7 @@ def called(kind: str, item: Any) -> str:
 
 
 def run_checks(subject: str, checks_of: Iterable[Check], expected_failures: Mapping[str, str] | None) -> None:
+    __tracebackhide__ = True  # pytest shows the message, not this code
     expected = dict(expected_failures or {})
     checks = dict(checks_of)
     unknown = sorted(set(expected) - set(checks))
@@ -86,7 +94,29 @@ def named_check(check: Callable[..., None], *arguments: Any) -> Check:
                 warnings.simplefilter("ignore", ScoreWarning)
                 check(*arguments)
         except Exception as error:
-            what = str(error) if isinstance(error, AssertionError) else f"raised {type(error).__name__}: {error}"
+            what = str(error) if isinstance(error, AssertionError) else what_was_raised(error)
             raise AssertionError(f"{name}: {what}") from error
 
     return name, run
+
+
+def what_was_raised(error: Exception) -> str:
+    """The error, and the line of the author's code that it comes from, if there is one."""
+    text = f"raised {type(error).__name__}: {str(error).strip()}"
+    own = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_the_authors(Path(frame.filename))]
+    return f"{text} ({own[-1].name}, {_shown(Path(own[-1].filename))}:{own[-1].lineno})" if own else text
+
+
+_LIBRARIES = Path(sysconfig.get_path("stdlib"))
+_KIT = Path(__file__).parents[1]
+
+
+def _is_the_authors(path: Path) -> bool:
+    """Whether a file belongs neither to Python, nor to an installed package, nor to modelselect."""
+    installed = {"site-packages", "dist-packages"} & set(path.parts)
+    return path.is_absolute() and not installed and not any(map(path.is_relative_to, (_LIBRARIES, _KIT)))
+
+
+def _shown(path: Path) -> Path:
+    """A path as short as the working directory allows."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

@@ -69,6 +69,7 @@ class PluginTests:
 
 def _test(subject: str, name: str, check: Callable[[], None], expected: Mapping[str, str]) -> Callable[[Any], None]:
     def test(self: Any) -> None:
+        __tracebackhide__ = True
         run_checks(subject, [(name, check)], expected)
 
     test.__name__ = f"test_{name}"

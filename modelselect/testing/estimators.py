@@ -292,7 +292,7 @@ def _shared_arrays_are_not_changed(estimator: Estimator, fields: Fields) -> None
             array.flags.writeable = True
     estimator.score(used)
     for name, expected in shared_arrays(fresh).items():
-        assert np.array_equal(arrays[name], expected), (
+        assert np.array_equal(arrays[name], expected, equal_nan=True), (
             f"changes {name} in place; it belongs to all estimators: work on a copy"
         )
 

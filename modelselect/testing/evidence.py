@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from modelselect.estimators.estimator import Estimator
 from modelselect.evidence.evidence import Evidence
-from modelselect.utils.target_kinds import CLASSES, LABEL_SETS, NUMBERS, TARGET_KINDS
+from modelselect.utils.relevance import relevance_values
+from modelselect.utils.target_kinds import CLASSES, LABEL_SETS, NUMBERS, RELEVANCE, TARGET_KINDS
 
 Fields = dict[str, Any]
 
@@ -75,7 +76,28 @@ def evidence_of_kind(kind: str, fields: Fields, seed: int = 0) -> Evidence:
         labels = np.stack([classes, np.square(classes)], axis=1)
     elif kind == LABEL_SETS:
         labels = np.stack([classes > 0, classes < 2], axis=1).astype(np.float64)
+    elif kind == RELEVANCE:
+        labels = _relevance_of(classes, np.asarray(fields["features"]))
     return Evidence.of(**{**fields, "labels": labels}, seed=seed, target_kind=kind)
+
+
+def _relevance_of(classes: NDArray[np.float64], features: NDArray[Any]) -> NDArray[np.float64]:
+    """Each third row asks for the first three of the other rows that are of its class.
+
+    The rows are ordered by their features, so that a permutation of rows changes nothing.
+    """
+    order = np.lexsort(features.T)
+    asks = np.arange(len(classes)) % 3 == 0
+    queries, documents = order[asks], order[~asks]
+    judged = [
+        (query, document, 1.0)
+        for query, row in enumerate(queries)
+        for document in np.flatnonzero(classes[documents] == classes[row])[:3].tolist()
+    ]
+    values = relevance_values(len(queries), len(documents), judged)
+    labels = np.empty_like(values)
+    labels[np.concatenate([queries, documents])] = values
+    return labels
 
 
 def random_evidence(

@@ -13,13 +13,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from modelselect.errors import DatasetError
 from modelselect.probe.probe import Probe
 from modelselect.probe.rows import AUDIO
 from modelselect.tasks.metrics import RESAMPLES, Metric
 from modelselect.tasks.objectives import Objective
 from modelselect.tasks.task import Task
 from modelselect.testing.checks import Check, called, lacking, name_is_valid, named_check, run_checks
-from modelselect.utils.target_kinds import CLASSES, NUMBERS, TARGET_KINDS
+from modelselect.utils.relevance import Relevance
+from modelselect.utils.target_kinds import CLASSES, NUMBERS, PIXEL, RELEVANCE, TARGET_KINDS, WORD
 
 ROWS = 24
 """Rows of the example that the checks use."""
@@ -57,6 +59,7 @@ def task_checks(task: Task, data: Any = None) -> list[Check]:
         named_check(_metrics_prefer_the_truth, task, data),
         named_check(_metrics_can_be_resampled, task, data),
         named_check(_right_predictions_beat_guessing, task, data),
+        named_check(_scaling_is_usable, task, data),
         named_check(_loss_falls_towards_the_truth, task, data),
         named_check(_credit_of_the_truth_is_one, task, data),
     ]
@@ -81,13 +84,56 @@ def _examples(task: Task, data: Any) -> list[_Example]:
     if data is not None:
         probe = Probe.of(data, targets=task.targets[0] if len(task.targets) == 1 else None)
         return [_example(task, probe)]
-    rows = [_tone(row) if task.modality == AUDIO else ("a text", f"another text {row}") for row in range(ROWS)]
-    return [_example(task, Probe.of((rows, example_targets(kind)), targets=kind)) for kind in task.targets]
+    if task.unit in (WORD, PIXEL):
+        return [_example(task, Probe.of(example_sentences() if task.unit == WORD else example_masks()))]
+    rows: list[Any] = [
+        _tone(row) if task.modality == AUDIO else ("a text", f"another text {row}") for row in range(ROWS)
+    ]
+    return [
+        _example(task, Probe.of(_queries() if kind == RELEVANCE else (rows, example_targets(kind)), targets=kind))
+        for kind in task.targets
+    ]
+
+
+def _queries() -> tuple[list[str], list[str]]:
+    """Queries, and the document of each."""
+    return [f"which {row}" for row in range(ROWS)], [f"this {row}" for row in range(ROWS)]
+
+
+def example_masks() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Images with masks of three classes, the same each time: stripes, and a row of pixels that do not count."""
+    rng = np.random.default_rng(0)
+    masks = np.repeat(rng.integers(0, 3, (ROWS, 4, 1)), 8, axis=1).repeat(32, axis=2).astype(np.uint8)
+    images = (80 * masks[..., None] + rng.integers(0, 60, (ROWS, 32, 32, 3))).astype(np.uint8)
+    masks[:, 0] = 255
+    return images, masks
+
+
+def example_sentences() -> tuple[list[list[str]], list[list[str | None]]]:
+    """Sentences as words with tags, the same each time: spans of several words, and a word without a tag."""
+    rng = np.random.default_rng(0)
+    words: list[list[str]] = []
+    tags: list[list[str | None]] = []
+    for row in range(ROWS):
+        length = int(rng.integers(1, 4))
+        words.append(["in", *(f"place{place}" for place in range(length)), f"word{row}", "again"])
+        tags.append(
+            ["O", "B-place", *["I-place"] * (length - 1), *(["B-thing", None] if row % 2 else ["O", "B-thing"])]
+        )
+    return words, tags
 
 
 def _example(task: Task, probe: Probe) -> _Example:
     assert probe.targets is not None, "the dataset has no labels; give one whose rows have labels"
-    return _Example(task.of_rows(probe), probe.target_kind, np.array(probe.targets))
+    wholes = probe.wholes
+    targets = np.array(probe.targets if wholes is None else wholes.targets)
+    try:
+        return _Example(task.of_rows(probe), probe.target_kind, targets)
+    except DatasetError as refusal:
+        raise AssertionError(
+            f"the task refuses the rows: {refusal}. Give a dataset that suits it: check_task(task, data), or the class "
+            "attribute data"
+        ) from refusal
 
 
 def example_targets(kind: str) -> NDArray[np.float64] | NDArray[np.int64]:
@@ -165,12 +211,33 @@ def _right_predictions_beat_guessing(task: Task, data: Any) -> None:
 
 
 def _right(example: _Example) -> NDArray[Any]:
-    """Right predictions as a metric gets them: classes, numbers, or a score for each label."""
-    return example.targets if example.kind in (CLASSES, NUMBERS) else 8.0 * np.nan_to_num(example.targets) - 4
+    """Right predictions as a metric gets them: classes, numbers, a score for each label, or an embedding."""
+    if example.kind == RELEVANCE:
+        found = Relevance.of(example.targets)
+        embeddings = np.zeros((len(example.targets), len(found.documents)))
+        embeddings[found.documents] = np.eye(len(found.documents))
+        embeddings[found.queries[found.pairs[:, 0]], found.pairs[:, 1]] = 1
+        return embeddings
+    return example.targets.copy() if example.kind in (CLASSES, NUMBERS) else 8.0 * np.nan_to_num(example.targets) - 4
 
 
 def _measured(metric: Metric, example: _Example, moved: int = 0) -> float:
-    return metric.measure(example.targets, np.roll(_right(example), moved, axis=0))
+    right = _right(example)
+    rows = np.flatnonzero(np.isnan(example.targets[:, 0])) if example.kind == RELEVANCE else np.arange(len(right))
+    right[rows] = np.roll(right[rows], moved, axis=0)
+    return metric.measure(example.targets, right)
+
+
+def _scaling_is_usable(task: Task, data: Any) -> None:
+    for example in _examples(task, data):
+        scaling = None if example.kind == CLASSES else example.task.objective.scaling(example.targets)
+        if scaling is None:
+            continue
+        shape = (example.targets.shape[1],)
+        for what, values in zip(("mean", "deviation"), scaling, strict=True):
+            assert np.shape(values) == shape, f"the {what} of scaling() has shape {np.shape(values)}; expected {shape}"
+            assert np.isfinite(values).all(), f"the {what} of scaling() is {values}; expected finite numbers"
+        assert (scaling[1] > 0).all(), f"the deviation of scaling() is {scaling[1]}; targets are divided by it"
 
 
 def _loss_falls_towards_the_truth(task: Task, data: Any) -> None:
@@ -198,10 +265,17 @@ def _loss(example: _Example, share: float) -> float:
 
 
 def _outputs(example: _Example, share: float) -> tuple[NDArray[np.float32], NDArray[np.generic]]:
-    """(N, K) right outputs times `share`, and the targets."""
+    """(N, K) right outputs times `share`, and the targets, as a training has them; for queries and documents, those of
+    pairs of both.
+    """
     targets = example.targets
+    if example.kind == RELEVANCE:
+        found = Relevance.of(targets)
+        rows = np.concatenate([found.queries[found.pairs[:, 0]], found.documents[found.pairs[:, 1]]])
+        return (share * _right(example)[rows]).astype(np.float32), found.pairs
     if example.kind == CLASSES:
         return (share * 8 * np.eye(int(targets.max()) + 1)[targets]).astype(np.float32), targets
-    plain = targets.astype(np.float32)
-    right = plain if example.kind == NUMBERS else 16 * np.nan_to_num(plain) - 8
-    return (share * right).astype(np.float32), plain
+    mean, deviation = example.task.objective.scaling(targets) or (0.0, 1.0)
+    scaled = ((targets - mean) / deviation).astype(np.float32)
+    right = scaled if example.kind == NUMBERS else 16 * np.nan_to_num(scaled) - 8
+    return (share * right).astype(np.float32), scaled

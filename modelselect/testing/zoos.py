@@ -14,6 +14,7 @@ from modelselect.candidates.candidate import Candidate
 from modelselect.candidates.expression import Expression
 from modelselect.candidates.metadata import metadata_fault
 from modelselect.candidates.zoo import Zoo
+from modelselect.errors import CandidateError
 from modelselect.testing.backbones import example_rows, probe_items, read_module
 from modelselect.testing.checks import Check, called, lacking, named_check, run_checks
 
@@ -70,7 +71,13 @@ def _found(zoo: Zoo, pattern: str) -> list[Candidate]:
 
 
 def _loaded(zoo: Zoo, pattern: str, trust_remote_code: bool) -> Backbone:
-    backbone: object = zoo.load(_found(zoo, pattern)[0], trust_remote_code=trust_remote_code)
+    candidate = _found(zoo, pattern)[0]
+    try:
+        backbone: object = zoo.load(candidate, trust_remote_code=trust_remote_code)
+    except CandidateError as error:
+        raise AssertionError(
+            f"{candidate.id} cannot be loaded: {error}. If this is meant, give a pattern whose first candidate can"
+        ) from error
     assert isinstance(backbone, Backbone), (
         f"load() gives no Backbone, but an object of the class {type(backbone).__name__}"
     )

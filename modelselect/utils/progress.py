@@ -24,6 +24,7 @@ from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+from modelselect.utils.measures import ACCURACY, Measure
 from modelselect.utils.text import duration, plain_text, printable
 
 if TYPE_CHECKING:
@@ -98,13 +99,15 @@ class Ended:
         text: the result or the reason of the failure.
         failed: whether there is no result.
         seconds: what it took; None for the time since its beginning.
-        accuracy: from 0 to 1, if the result is one.
+        accuracy: the result of fine-tuning, if it is one; higher is better.
+        measure: what it is.
     """
 
     text: str = ""
     failed: bool = False
     seconds: float | None = None
     accuracy: float | None = None
+    measure: Measure = ACCURACY
 
 
 @dataclass
@@ -163,7 +166,7 @@ class _Stage:
     expected: float | None = None
     running: dict[str, _Work] = field(default_factory=dict)
     last: str = ""
-    best: tuple[str, float] | None = None
+    best: tuple[str, float, str] | None = None
     reasons: set[str] = field(default_factory=set)
 
     def seconds_left(self, now: float) -> float | None:
@@ -225,6 +228,7 @@ class Progress:
         """A stage over this number of candidates; yields what to call when the work on one begins or ends."""
         stage = _Stage(what, total, time.monotonic(), expected=self._expected.pop(what, None))
         with self._lock:
+            _clear(self._folder)
             self._stage = stage
         if total:
             about = "" if stage.expected is None else f", about {duration(stage.expected)}"
@@ -278,7 +282,7 @@ class Progress:
             stage.done += 1
             stage.failed += ended.failed
             if ended.accuracy is not None and (stage.best is None or ended.accuracy > stage.best[1]):
-                stage.best = name, ended.accuracy
+                stage.best = name, ended.accuracy, ended.measure.text(ended.accuracy)
             seconds = now - work.began if ended.seconds is None else ended.seconds
             text = ended.text if len(ended.text) <= LONGEST_REASON else f"{ended.text[: LONGEST_REASON - 1]}…"
             if ended.failed:
@@ -352,6 +356,12 @@ class StepFiles:
             new.replace(kept)
 
 
+def _clear(folder: tempfile.TemporaryDirectory[str] | None) -> None:
+    """Removes the steps of an earlier stage: another worker may have taken them."""
+    for file in () if folder is None else Path(folder.name).glob("*.json"):
+        file.unlink(missing_ok=True)
+
+
 def _read(folder: tempfile.TemporaryDirectory[str] | None) -> Iterator[tuple[str, Step]]:
     for file in () if folder is None else Path(folder.name).glob("*.json"):
         with contextlib.suppress(OSError, ValueError):
@@ -401,7 +411,7 @@ class _Bars:
             drawn = ProgressBar(total=total, completed=done, width=bar) if total else Text("")
             grid.add_row(Text(name), drawn, Text(text))
         yield grid
-        best = "" if stage.best is None else f"  best so far: {stage.best[0]}, {stage.best[1]:.1%}"
+        best = "" if stage.best is None else f"  best so far: {stage.best[0]}, {stage.best[2]}"
         for line in filter(None, (best or (stage.last and f"  last: {stage.last}"), failed)):
             yield Text(line, style="dim", no_wrap=True, overflow="ellipsis")
 

@@ -93,6 +93,24 @@ class NumberPredictions(Answers):
         return ", ".join(f"{value:.{DIGITS}g}" for value in values)
 
 
+class Embeddings(NumberPredictions):
+    """The embedding of each query or document. What is near by the cosine belongs together.
+
+    `NumberPredictions` lists the attributes; `values` are the (N, D) embeddings.
+
+    >>> print(Embeddings((Prediction("a text", None, None),), ("0", "1"), np.array([[0.6, 0.8]], np.float32)))
+    input   embedding
+    a text  2 numbers
+    """
+
+    @property
+    def headings(self) -> tuple[str, str]:
+        return "input", "embedding"
+
+    def text_of(self, values: Sequence[float]) -> str:
+        return f"{len(values):,} numbers"
+
+
 class LabelSetPredictions(Answers):
     """The predicted labels of each input, in the order of the inputs.
 
@@ -134,6 +152,13 @@ def numbers_of(
         label: Any = None if place in reasons else found[0] if len(found) == 1 else found
         rows.append(Prediction(each.name, label, None, reasons.get(place)))
     return NumberPredictions(tuple(rows), names, values)
+
+
+def embeddings_of(
+    given: Sequence[Input], reasons: Mapping[int, str], values: NDArray[np.float32], names: tuple[Label, ...]
+) -> Embeddings:
+    """The predictions of a model of queries and documents, with the arguments of `numbers_of`."""
+    return Embeddings(numbers_of(given, reasons, values, names).rows, names, values)
 
 
 def label_sets_of(

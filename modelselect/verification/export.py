@@ -16,8 +16,9 @@ from modelselect.candidates.modules import weights_digest
 from modelselect.candidates.zoo import OWN_MODULES
 from modelselect.errors import InvalidInputError, ModelSelectError
 from modelselect.host.host import get_host
+from modelselect.hub import SIGNATURE
+from modelselect.utils.target_kinds import RELEVANCE, ROW
 from modelselect.verification.fine_tuned import HEAD_PREFIX, FineTuned
-from modelselect.verification.signature import SIGNATURE
 
 CONFIGURATION = "config.json"
 WEIGHTS = "model.safetensors"
@@ -47,7 +48,11 @@ def write(tuned: FineTuned, candidate: Candidate, path: Path, *, trust_remote_co
                 zoo = get_host().zoo(candidate.zoo)
                 backbone = zoo.load(candidate, trust_remote_code=trust_remote_code)
                 tuned.put_into(backbone.module)
-                written = zoo.export(backbone, tuned.head(), tuned.class_names, folder)
+                signature = tuned.signature_for(candidate)
+                if (
+                    signature.unit == ROW and signature.target_kind != RELEVANCE
+                ):  # libraries have other models for these
+                    written = zoo.export(backbone, tuned.head(), tuned.class_names, folder)
             if not written:
                 _write_ours(tuned, candidate, folder, _bundled(tuned, candidate, folder, trust_remote_code))
             described = tuned.signature_for(candidate).described

@@ -15,6 +15,8 @@ from modelselect.candidates.readers import HeadInput
 from modelselect.errors import CandidateError
 from modelselect.probe.rows import IMAGE
 from modelselect.store.store import Store
+from modelselect.utils.target_kinds import ROW
+from modelselect.verification.parts import PartLogits, classifier_of_parts
 from modelselect.verification.signature import Signature
 
 if TYPE_CHECKING:
@@ -98,6 +100,11 @@ class FineTuned:
     def on(self, backbone: Backbone, weights_key: str) -> Backbone:
         """The fine-tuned backbone with its head: the module gives logits of `class_names`. Takes over the module."""
         self.put_into(backbone.module)
+        if self.signature is not None and self.signature.unit != ROW:
+            module, ready = classifier_of_parts(backbone, self.head(), self.signature.unit)
+            return Backbone(
+                ready.candidate, module, ready.preprocessing, PartLogits(), weights_key, class_names=self.class_names
+            )
         module = classifier(backbone.module, backbone.read, self.head())
         return Backbone(
             backbone.candidate,

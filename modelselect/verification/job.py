@@ -18,7 +18,8 @@ from modelselect.verification.recipe import FineTuning
 class Rows(NamedTuple):
     """Labelled rows: their positions in the prepared `inputs`, and their targets.
 
-    Targets are classes, counted from 0; or (N, T) float32.
+    Targets are classes, counted from 0; or (N, T) float32; or (N, ...) classes of the parts of each row, -1 for parts
+    that do not count.
     """
 
     inputs: Inputs

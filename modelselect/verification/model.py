@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from modelselect import hub
 from modelselect.candidates.backbone import Backbone
 from modelselect.candidates.candidate import Candidate
 from modelselect.candidates.modules import device_of
@@ -29,14 +30,18 @@ from modelselect.probe.images import Reading
 from modelselect.probe.inputs import Input, inputs_of
 from modelselect.probe.rows import reason_of
 from modelselect.utils.system import usable_cores
-from modelselect.utils.target_kinds import CLASSES, LABEL_SETS, NUMBERS
-from modelselect.verification.answers import label_sets_of, numbers_of
+from modelselect.utils.target_kinds import CLASSES, LABEL_SETS, NUMBERS, RELEVANCE, ROW
+from modelselect.verification.answers import embeddings_of, label_sets_of, numbers_of
 from modelselect.verification.export import CONFIGURATION, DIRECTORY
+from modelselect.verification.parts import predicted_parts
 from modelselect.verification.prediction import Prediction, Predictions
 from modelselect.verification.signature import Signature
 
 if TYPE_CHECKING:
     import torch
+
+HUB = "hub"
+"""The zoo of the Hub's models."""
 
 
 @dataclass
@@ -62,14 +67,15 @@ class Model(Backbone):
     def predict(
         self, inputs: Any, *, device: str = "auto", batch_size: int = 32, max_pixels: int | None = None
     ) -> Predictions:
-        """The most probable class of each input, with its probability; or the numbers, or the labels.
+        """The most probable class of each input, with its probability; or its numbers, labels, tags, mask or embedding.
 
         Images are read as those of the training data were. An input that cannot be read costs only its own answer.
 
         Args:
             inputs: for a model of images: the path of a file, a folder, which stands for the images in it, a PIL image,
                 a uint8 array (H, W, 3) or (N, H, W, 3), or a list of any of these. For a model of texts: a text, a pair
-                of texts as a tuple, or a list of these.
+                of texts as a tuple, or a list of these. For a model of words: a text, which is split at spaces, a list
+                of texts, or a list of lists of words.
             device: `"auto"`, `"cpu"`, `"cuda"` or `"cuda:1"`. The module goes back to its own device afterwards.
             batch_size: inputs in a forward pass. It is halved when memory runs out.
             max_pixels: images with more pixels are not read; None for twice PIL's `MAX_IMAGE_PIXELS`.
@@ -88,6 +94,14 @@ class Model(Backbone):
         signature, device = self.signature, choose_device(device)
         reading = signature.reading
         reading = replace(reading, max_pixels=Reading().max_pixels if max_pixels is None else max_pixels)
+        if signature.unit != ROW:
+            home = device_of(self.module)
+            try:
+                self.module.to(device)
+                return predicted_parts(self, signature, inputs, reading, device, batch_size)
+            finally:
+                if home is not None:
+                    self.module.to(home)
         given = inputs_of(inputs, signature.modality)
         shares = np.full((len(given), len(signature.labels)), np.nan, np.float32)
         reasons: dict[int, str] = {}
@@ -107,6 +121,8 @@ class Model(Backbone):
                 self.module.to(home)
         if signature.target_kind == NUMBERS:
             return numbers_of(given, reasons, shares, signature.labels)
+        if signature.target_kind == RELEVANCE:
+            return embeddings_of(given, reasons, shares, signature.labels)
         if signature.target_kind == LABEL_SETS:
             return label_sets_of(given, reasons, shares, signature.labels)
         return Predictions(
@@ -127,7 +143,7 @@ class Model(Backbone):
     def _meant(self, outputs: torch.Tensor) -> torch.Tensor:
         """(N, K) probabilities of classes or of labels, or numbers as they are."""
         kind = CLASSES if self.signature is None else self.signature.target_kind
-        if kind == NUMBERS:
+        if kind in (NUMBERS, RELEVANCE):
             return outputs
         return outputs.sigmoid() if kind == LABEL_SETS else outputs.softmax(1)
 
@@ -167,16 +183,18 @@ def load(name: str | os.PathLike[str] | Candidate, *, trust_remote_code: bool = 
     """Loads a winner that was saved, or a candidate.
 
     Args:
-        name: the folder that `Row.save` or `select --save` wrote, a candidate, the expression of one candidate, such
-            as `"timm:resnet18"`, or a plain name that one zoo knows, as for `select()`.
+        name: the folder that `Row.save` or `select --save` wrote, the repository that `Row.push_to_hub` or
+            `select --push` made, a candidate, the expression of one candidate, such as `"timm:resnet18"`, or a plain
+            name that one zoo knows, as for `select()`.
         trust_remote_code: whether the candidate may run code that it brings.
 
     Returns:
-        The model. `predict` works if it is a saved winner; a candidate is pre-trained.
+        The model. `predict` works if it is a saved or pushed winner; a candidate is pre-trained.
 
     Raises:
         InvalidInputError: there is no such folder or candidate, or there are several.
         CandidateError: the weights cannot be loaded.
+        HubError: the files of a pushed winner cannot be fetched.
 
     >>> import modelselect as ms
     >>> ms.load("embedded:resnet.letters").candidate.name
@@ -184,17 +202,24 @@ def load(name: str | os.PathLike[str] | Candidate, *, trust_remote_code: bool = 
     """
     if isinstance(name, Candidate):
         return Model.of(get_host().zoo(name.zoo).load(name, trust_remote_code=trust_remote_code), None)
-    signature, folder = None, _folder(os.fspath(name))
+    folder, found = _folder(os.fspath(name)), []
+    if folder is None:
+        found = search(name) if isinstance(name, str) and ":" in name else _named(name)
+        folder = _pushed(found)
     if folder is not None:
-        found, signature = list(get_host().zoo(DIRECTORY).search(str(folder))), Signature.of_folder(folder)
-    elif isinstance(name, str) and ":" in name:
-        found = search(name)
-    else:
-        found = _named(name)
+        found = list(get_host().zoo(DIRECTORY).search(str(folder)))
     if len(found) != 1:
         raise InvalidInputError(f"{str(name)!r} stands for {len(found)} candidates; expected one. Give its whole name")
+    signature = None if folder is None else Signature.of_folder(folder)
     backbone = get_host().zoo(found[0].zoo).load(found[0], trust_remote_code=trust_remote_code)
     return Model.of(backbone, signature)
+
+
+def _pushed(found: list[Candidate]) -> Path | None:
+    """The files of a winner that was pushed to the Hub; None if the only candidate is none."""
+    if len(found) != 1 or found[0].zoo != HUB or "?" in found[0].name:
+        return None
+    return hub.fetch_winner(found[0].name, found[0].revision or None)
 
 
 def _named(name: str | os.PathLike[str]) -> list[Candidate]:

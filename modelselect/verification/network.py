@@ -24,7 +24,7 @@ def trainable_network(job: Job, device: torch.device) -> Any:
     import torch
 
     class Network(torch.nn.Module):
-        """Logits (B, classes), float32, from a batch in the form that the backbone's module takes."""
+        """Logits (B, classes), or (B, ..., classes) of parts of rows, float32, from a batch that the module takes."""
 
         def __init__(self, body: torch.nn.Module, head: torch.nn.Linear, adapters: Any) -> None:
             super().__init__()
@@ -47,7 +47,7 @@ def trainable_network(job: Job, device: torch.device) -> Any:
         body = body.to(memory_format=torch.channels_last)
     example = training_batch(job, job.training, np.arange(2), device)
     with torch.no_grad():
-        width = job.backbone.read(body, example).features.shape[1]
+        width = job.backbone.read(body, example).features.shape[-1]
     adapters = None
     if job.method == "lora":
         adapters = _adapters(job, body, example)
@@ -55,7 +55,7 @@ def trainable_network(job: Job, device: torch.device) -> Any:
         for parameter in body.parameters():
             if parameter.is_floating_point():
                 parameter.requires_grad_()
-    return Network(body, torch.nn.Linear(width, job.classes).to(device), adapters)
+    return Network(body, job.objective.head(width, job.classes, job.method).to(device), adapters)
 
 
 def _adapters(job: Job, body: torch.nn.Module, example: torch.Tensor) -> Any:

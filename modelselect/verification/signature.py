@@ -9,16 +9,14 @@ from pathlib import Path
 from typing import Any, Self
 
 from modelselect.errors import CandidateError
+from modelselect.hub import SIGNATURE
 from modelselect.probe.images import Reading
 from modelselect.probe.probe import Probe
 from modelselect.probe.rows import ARRAY, AUDIO, IMAGE, TEXT
-from modelselect.utils.target_kinds import CLASSES, TARGET_KINDS
+from modelselect.utils.target_kinds import CLASSES, PIXEL, ROW, TARGET_KINDS, WORD
 
 Label = str | int | bool
 """A class as the dataset calls it: its name, or, where classes have no names, the number or the truth value."""
-
-SIGNATURE = "modelselect.json"
-"""In a folder that `Row.save` wrote: the signature, and where the model comes from."""
 
 
 @dataclass(frozen=True)
@@ -29,13 +27,15 @@ class Signature:
         labels: the class of each logit, as the dataset calls it; of other targets, the name of each output.
         modality: of the inputs: `image`, `text` or `array`.
         reading: how the images of the dataset became pixels. Its bound of pixels is not kept.
-        target_kind: what the outputs mean: logits of classes, numbers, or logits of labels.
+        target_kind: what the outputs mean: logits of classes, numbers, logits of labels, or an embedding.
+        unit: what has an output: an input, or each word or pixel of it.
     """
 
     labels: tuple[Label, ...]
     modality: str
     reading: Reading = field(default_factory=Reading)
     target_kind: str = CLASSES
+    unit: str = ROW
 
     @classmethod
     def of_probe(cls, probe: Probe, classes: list[int]) -> Self:
@@ -46,14 +46,15 @@ class Signature:
             classes: the number of the class of each logit.
         """
         labels = tuple(probe.labels_in_own_type[label] for label in classes)
-        return cls(labels, probe.modality, probe.reading, probe.target_kind)
+        return cls(labels, probe.modality, probe.reading, probe.target_kind, probe.unit)
 
     @property
     def described(self) -> dict[str, Any]:
         """The signature as plain data, which `of_description` reads."""
         reading = {"upright": self.reading.upright, "mode": self.reading.mode, "white": self.reading.white}
         kind = {} if self.target_kind == CLASSES else {"targets": self.target_kind}
-        return {"labels": list(self.labels), "modality": self.modality, "reading": reading, **kind}
+        unit = {} if self.unit == ROW else {"unit": self.unit}
+        return {"labels": list(self.labels), "modality": self.modality, "reading": reading, **kind, **unit}
 
     @classmethod
     def of_description(cls, given: Mapping[str, Any]) -> Self | None:
@@ -64,11 +65,13 @@ class Signature:
         if modality not in (IMAGE, TEXT, ARRAY, AUDIO) or not isinstance(reading, Mapping):
             return None
         mode, white = reading.get("mode"), reading.get("white")
-        kind = given.get("targets", CLASSES)
+        kind, unit = given.get("targets", CLASSES), given.get("unit", ROW)
         if not isinstance(mode, str | None) or not isinstance(white, int | None) or kind not in TARGET_KINDS:
             return None
+        if unit not in (ROW, WORD, PIXEL):
+            return None
         read = Reading(upright=reading.get("upright") is True, mode=mode, white=white)
-        return cls(tuple(labels), modality, read, kind)
+        return cls(tuple(labels), modality, read, kind, unit)
 
     @classmethod
     def of_folder(cls, folder: Path) -> Self | None:

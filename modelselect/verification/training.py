@@ -182,7 +182,7 @@ def _save(checkpoint: Checkpoint, state: Mapping[str, Any], accelerator: Acceler
 
 
 def outputs_of(network: Any, job: Job, rows: Rows, part: int) -> NDArray[np.float32]:
-    """(N, K) what the head gives for each row."""
+    """(N, K) what the head gives for each row; (N, ..., K) of the parts of each row, filled up with zeros."""
     import torch
 
     with reproducible(job.seed, job.device), accelerated(job.device, job.settings.precision) as accelerator:
@@ -191,7 +191,20 @@ def outputs_of(network: Any, job: Job, rows: Rows, part: int) -> NDArray[np.floa
         with torch.no_grad(), accelerator.autocast():
             for places in np.array_split(np.arange(len(rows.places)), -(-len(rows.places) // part)):
                 found.append(network(training_batch(job, rows, places, accelerator.device)).float().cpu().numpy())
-    return np.concatenate(found)
+    return filled_up(found)
+
+
+def filled_up(batches: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """The rows of batches, (B, ...) each, one after the other; zeros follow where rows have fewer parts than others."""
+    widest = np.max([batch.shape[1:] for batch in batches], axis=0).tolist()
+    if all(list(batch.shape[1:]) == widest for batch in batches):
+        return np.concatenate(batches)
+    found = np.zeros((sum(map(len, batches)), *widest), np.float32)
+    done = 0
+    for batch in batches:
+        found[(slice(done, done + len(batch)), *(slice(side) for side in batch.shape[1:]))] = batch
+        done += len(batch)
+    return found
 
 
 def _evaluate(network: Any, job: Job, rows: Rows, part: int, accelerator: Accelerator) -> tuple[float, float]:

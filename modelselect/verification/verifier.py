@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from modelselect.candidates.backbone import Backbone
 from modelselect.candidates.preprocessing import CallablePreprocessing
-from modelselect.candidates.readers import WholeOutput
+from modelselect.candidates.readers import OwnFeatures
 from modelselect.errors import CandidateError, DatasetError, InvalidInputError, ModelSelectError
 from modelselect.extraction.devices import check_precision
 from modelselect.extraction.inputs import InputCache
@@ -30,17 +30,19 @@ from modelselect.probe.probe import Probe
 from modelselect.tasks.metrics import ACCURACY
 from modelselect.tasks.objectives import Objective
 from modelselect.tasks.task import Task
-from modelselect.utils.target_kinds import CLASSES
+from modelselect.utils.relevance import Relevance
+from modelselect.utils.target_kinds import CLASSES, RELEVANCE
 from modelselect.verification.checkpoint import Checkpoint
 from modelselect.verification.dynamics import TrainingDynamics
 from modelselect.verification.job import Epoch, Job, Rows, Trained
 from modelselect.verification.memory import within_memory
 from modelselect.verification.network import training_batch
+from modelselect.verification.pairs import Embedded, Pairs
 from modelselect.verification.processes import accelerated, is_first_process, launched_together, reproducible
 from modelselect.verification.recipe import FineTuning, Rates, check_method
 from modelselect.verification.search import first_trial, search
 from modelselect.verification.signature import Signature
-from modelselect.verification.training import outputs_of, train_in_memory
+from modelselect.verification.training import filled_up, outputs_of, train_in_memory
 
 if TYPE_CHECKING:
     import torch
@@ -62,8 +64,9 @@ class Verified:
         interval: its 95% interval: Wilson's of an accuracy, else by bootstrap. It covers the sampling of the held-out
             rows, not the variance of training.
         correct: number of held-out rows that are classified correctly; 0 for other tasks.
-        rows: number of labelled held-out rows.
-        training_rows: number of labelled rows that were trained on, without the validation split.
+        rows: number of labelled held-out rows; for retrieval, of held-out queries.
+        training_rows: number of labelled rows that were trained on, without the validation split; for retrieval, of
+            pairs of a query and a relevant document.
         training_loss: mean loss of the last epoch.
         largest_part: number of rows on the device at a time; below the batch size if memory was short.
         seconds: wall time of everything.
@@ -185,6 +188,7 @@ def verify(  # noqa: PLR0913 (the public way to fine-tune)
     task = task or task_of(get_host(), AUTO, training)
     dynamics = _watched(watch, settings, training)
     started = time.perf_counter()
+    backbone = task.training(backbone)
     material = _Material.of(backbone, training, holdout, spool or InputCache(None), settings, seed, task.objective)
     part = settings.batch_size
     scaling: _Scaling | None = None
@@ -201,14 +205,15 @@ def verify(  # noqa: PLR0913 (the public way to fine-tune)
         held = material.holdout
         assert held is not None
         outputs, _ = within_memory(lambda size: outputs_of(trained.network, job, held, size), trained.part, device)
-    if material.is_of_classes:
+    if held.targets.ndim > 1 and material.is_of_classes:
+        judged = _judged_wholes(material, task, held, outputs, seed)
+    elif material.is_of_classes:
         judged = _judged_classes(material, held, outputs, holdout)
         judged |= _judged_by_another_metric(material, task, held, outputs, seed)
     else:
         judged = _judged(material, task, held, outputs, seed)
     verified = Verified(
-        **judged,
-        rows=len(held.places),
+        **{"rows": len(held.places), **judged},
         training_rows=len(material.training.places),
         training_loss=trained.history[-1].loss,
         largest_part=trained.part,
@@ -226,8 +231,12 @@ def verify(  # noqa: PLR0913 (the public way to fine-tune)
         dynamics=() if dynamics is None else tuple(dynamics.epochs),
     )
     if keep and is_first_process():
-        names = [str(training.target_names[label]) for label in material.classes]
-        signature = Signature.of_probe(training, material.classes.tolist())
+        if material.pairs is None:
+            names = [str(training.target_names[label]) for label in material.classes]
+            signature = Signature.of_probe(training, material.classes.tolist())
+        else:
+            names = [str(number) for number in range(outputs.shape[1])]
+            signature = Signature(tuple(names), training.modality, training.reading, RELEVANCE)
         known = {"class_names": names, "method": method, **signature.described}
         keep(_weights(trained.network, method, scaling, material.units), known)
     return verified
@@ -273,6 +282,19 @@ def _judged_by_another_metric(
     }
 
 
+def _judged_wholes(material: _Material, task: Task, held: Rows, outputs: NDArray[Any], seed: int) -> dict[str, Any]:
+    """What a `Verified` says of the parts of sentences or images: the metrics of the task, resampled by wholes."""
+    decoded = task.decoded(outputs, held.targets)
+    named = np.where(decoded >= 0, material.classes[decoded], -1)
+    found = {metric.name: metric.measure(held.targets, named) for metric in task.metrics}
+    return {
+        "accuracy": found[task.metric.name],
+        "interval": task.metric.interval(held.targets, named, seed),
+        "correct": 0,
+        "metrics": {name: value for name, value in found.items() if math.isfinite(value)},
+    }
+
+
 def _judged(material: _Material, task: Task, held: Rows, outputs: NDArray[Any], seed: int) -> dict[str, Any]:
     """What a `Verified` says of numbers and of sets of labels: the metrics of the task.
 
@@ -298,6 +320,7 @@ def _judged(material: _Material, task: Task, held: Rows, outputs: NDArray[Any], 
         "interval": task.metric.interval(held.targets, predicted, seed),
         "correct": 0,
         "metrics": {name: value for name, value in found.items() if math.isfinite(value)},
+        **({"rows": len(Relevance.of(held.targets).queries)} if material.pairs is not None else {}),
     }
 
 
@@ -345,8 +368,9 @@ def tune_briefly(  # noqa: PLR0913 (what `verify` takes)
         raise InvalidInputError("method is 'head'; expected 'full' or 'lora': a head alone trains in seconds")
     check_precision(settings.precision, device)
     started = time.perf_counter()
-    objective = (task or task_of(get_host(), AUTO, training)).objective
-    material = _Material.of(backbone, training, None, spool or InputCache(None), settings, seed, objective)
+    task = task or task_of(get_host(), AUTO, training)
+    backbone = task.training(backbone)
+    material = _Material.of(backbone, training, None, spool or InputCache(None), settings, seed, task.objective)
     job = replace(material.job(backbone, method, settings, seed, device), brief=True)
     checkpoint = None if folder is None else _first_checkpoint(folder, settings)
     if checkpoint is not None and material.validation is None and checkpoint.path.exists():
@@ -389,8 +413,9 @@ def training_seconds(
     Raises:
         DatasetError, InvalidInputError, CandidateError, OutOfMemoryError: as `verify`.
     """
-    objective = (task or task_of(get_host(), AUTO, training)).objective
-    material = _Material.of(backbone, training, None, spool or InputCache(None), settings, seed, objective)
+    task = task or task_of(get_host(), AUTO, training)
+    backbone = task.training(backbone)
+    material = _Material.of(backbone, training, None, spool or InputCache(None), settings, seed, task.objective)
     inputs, places, targets = material.training
     batch = Rows(inputs, places[: settings.batch_size], targets[: settings.batch_size])
     thrice = replace(settings, epochs=3, patience=None)
@@ -432,7 +457,8 @@ class _Material:
     Targets of training and validation are indices into `classes`, the classes with training rows; targets of `holdout`
     are the labels. Of other tasks, targets are (N, T) floats, of training and validation in units of `units`, which is
     their mean and deviation, and `classes` are the numbers of the T targets. `holdout` is None if nothing will be
-    measured on it.
+    measured on it. For retrieval, training and validation are places in `pairs`, and targets are the numbers of query
+    and document.
     """
 
     training: Rows
@@ -441,6 +467,7 @@ class _Material:
     classes: NDArray[np.int64]
     objective: Objective
     is_of_classes: bool = True
+    pairs: Pairs | None = None
     units: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
 
     def job(self, backbone: Backbone, method: str, settings: FineTuning, seed: int, device: str) -> Job:
@@ -472,6 +499,10 @@ class _Material:
         seed: int,
         objective: Objective,
     ) -> _Material:
+        if training.target_kind == RELEVANCE:
+            return cls._of_queries(backbone, training, holdout, spool, settings, seed, objective)
+        if training.wholes is not None:
+            return cls._of_wholes(backbone, training, holdout, spool, settings, seed, objective)
         if training.target_kind != CLASSES:
             return cls._of_targets(backbone, training, holdout, spool, settings, seed, objective)
         if holdout is not None and list(training.class_names) != list(holdout.class_names):
@@ -540,6 +571,66 @@ class _Material:
             )
         return cls(rows, validation, measured, columns, objective, is_of_classes=False, units=units)
 
+    @classmethod
+    def _of_queries(
+        cls,
+        backbone: Backbone,
+        training: Probe,
+        holdout: Probe | None,
+        spool: InputCache,
+        settings: FineTuning,
+        seed: int,
+        objective: Objective,
+    ) -> _Material:
+        """The same for queries and documents: what is trained on is a pair of both."""
+        relevance = Relevance.of(np.asarray(training.targets))
+        queries, documents = relevance.pairs.T
+        if len(queries) < 2:
+            raise DatasetError(f"training has {len(queries)} pairs of a query and a document; expected two at least")
+        inputs = spool.prepared(training, backbone.preprocessing)
+        pairs = Pairs(inputs, relevance.queries[queries], relevance.documents[documents])
+        rows, validation = Rows(pairs, np.arange(len(queries)), relevance.pairs), None
+        if settings.validates:
+            places = np.zeros(len(relevance.queries), np.int64)
+            validating = _validation_split(places, settings.validation, seed)[queries]
+            rows, validation = (
+                Rows(pairs, rows.places[chosen], relevance.pairs[chosen]) for chosen in (~validating, validating)
+            )
+        measured = None
+        if holdout is not None:
+            prepared = spool.prepared(holdout, backbone.preprocessing)
+            measured = Rows(prepared, np.arange(len(holdout)), np.asarray(holdout.targets))
+        columns = np.arange(len(training.target_names))
+        return cls(rows, validation, measured, columns, objective, is_of_classes=False, pairs=pairs)
+
+    @classmethod
+    def _of_wholes(
+        cls,
+        backbone: Backbone,
+        training: Probe,
+        holdout: Probe | None,
+        spool: InputCache,
+        settings: FineTuning,
+        seed: int,
+        objective: Objective,
+    ) -> _Material:
+        """The same for sentences and images whose parts have classes."""
+        wholes, measured = training.wholes, None
+        assert wholes is not None
+        classes = np.unique(wholes.targets[wholes.targets >= 0]).astype(np.int64)
+        if len(classes) < 2:
+            raise DatasetError(f"training has {len(wholes)} wholes of {len(classes)} class; expected two classes")
+        targets = np.where(wholes.targets >= 0, np.searchsorted(classes, wholes.targets), -1).astype(np.int32)
+        inputs = spool.prepared(wholes, backbone.preprocessing)
+        rows, validation = Rows(inputs, np.arange(len(wholes)), targets), None
+        if settings.validates:
+            chosen = _validation_split(wholes.strata(training.n_classes), settings.validation, seed)
+            rows, validation = (Rows(inputs, np.flatnonzero(part), targets[part]) for part in (~chosen, chosen))
+        if holdout is not None and (held := holdout.wholes) is not None:
+            prepared = spool.prepared(held, backbone.preprocessing)
+            measured = Rows(prepared, np.arange(len(held)), held.targets)
+        return cls(rows, validation, measured, classes, objective)
+
 
 def _validation_split(targets: NDArray[np.int64], share: float, seed: int) -> NDArray[np.bool_]:
     """(N,) True for the validation rows: this share of every class, at least one row, but not all of them."""
@@ -561,8 +652,8 @@ class _Scaling(NamedTuple):
     deviation: torch.Tensor
 
 
-def _as_features(job: Job, material: _Material, part: int) -> tuple[_Material, _Scaling]:
-    """The task with features as inputs, computed once by the frozen backbone and standardised."""
+def _as_features(job: Job, material: _Material, part: int) -> tuple[_Material, _Scaling | None]:
+    """The task with features as inputs, computed once by the frozen backbone; standardised but for retrieval."""
     import torch
 
     backbone = job.backbone
@@ -575,11 +666,19 @@ def _as_features(job: Job, material: _Material, part: int) -> tuple[_Material, _
                 batch = rows.inputs[torch.from_numpy(places)].to(accelerator.device)
                 with torch.no_grad(), accelerator.autocast():
                     found.append(backbone.read(module, backbone.preprocessing.finish(batch)).features.float().cpu())
+            if found[0].dim() > 2:
+                return torch.from_numpy(filled_up([part.numpy() for part in found]))
             return torch.cat(found)
 
         purposes = (material.training, material.validation, material.holdout)
+        if material.pairs is not None:
+            return _as_embedded(material, features), None
         read = {id(rows): features(rows) for rows in purposes if rows is not None}
-    mean, deviation = read[id(material.training)].mean(0), read[id(material.training)].std(0)
+    shown = read[id(material.training)]
+    if shown.dim() > 2:  # without the zeros after the last part
+        shown = shown.flatten(0, -2)
+        shown = shown[shown.any(1)]
+    mean, deviation = shown.mean(0), shown.std(0)
     deviation = torch.where(deviation > 0, deviation, 1.0)
 
     def scaled(rows: Rows) -> Rows:
@@ -590,12 +689,27 @@ def _as_features(job: Job, material: _Material, part: int) -> tuple[_Material, _
     return material, _Scaling(mean, deviation)
 
 
+def _as_embedded(material: _Material, features: Callable[[Rows], torch.Tensor]) -> _Material:
+    """The task with the features of each query and document as inputs."""
+    assert material.pairs is not None
+    texts = material.pairs.texts
+    pairs = replace(material.pairs, inputs=Embedded(features(Rows(material.pairs.inputs, texts, texts)), texts))
+    held = material.holdout
+    return replace(
+        material,
+        pairs=pairs,
+        training=material.training._replace(inputs=pairs),
+        validation=None if material.validation is None else material.validation._replace(inputs=pairs),
+        holdout=None if held is None else Rows(features(held), np.arange(len(held.places)), held.targets),
+    )
+
+
 def _passing_on(backbone: Backbone) -> Backbone:
     """A backbone that takes features and returns them unchanged."""
     import torch
 
     preprocessing = CallablePreprocessing(lambda features: features, "features")
-    return Backbone(backbone.candidate, torch.nn.Identity(), preprocessing, WholeOutput(), backbone.weights_key)
+    return Backbone(backbone.candidate, torch.nn.Identity(), preprocessing, OwnFeatures(), backbone.weights_key)
 
 
 # --- what is seen of a training ---------------------------------------------------------------------------------------

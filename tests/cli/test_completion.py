@@ -15,8 +15,17 @@ from tests.test_imports import HEAVY, loaded_after
 SECONDS = 1.0
 
 
+def names(shell: str, line: str) -> list[str]:
+    """What is offered; fish also gets the help of each, after a tab."""
+    return [offered.split("\t")[0] for offered in lines(shell, line)]
+
+
 def answer(shell: str, line: str, words: list[str] | None = None) -> list[str]:
-    """What the command line answers to the Tab key at the end of a line."""
+    """The words that the command line answers to the Tab key at the end of a line."""
+    return " ".join(lines(shell, line, words)).split()
+
+
+def lines(shell: str, line: str, words: list[str] | None = None) -> list[str]:
     split = words if words is not None else line.split(" ")
     asked = {
         "_MODELSELECT_COMPLETE": f"complete_{shell}",
@@ -28,13 +37,13 @@ def answer(shell: str, line: str, words: list[str] | None = None) -> list[str]:
     done = subprocess.run(
         [sys.executable, "-m", "modelselect"], env=os.environ | asked, capture_output=True, text=True, check=True
     )
-    return done.stdout.split()
+    return done.stdout.splitlines()
 
 
 @pytest.mark.parametrize("shell", ["bash", "fish"])
 def test_commands_and_options_are_completed(shell: str) -> None:
-    assert {"select", "search"} <= set(answer(shell, "modelselect se"))
-    assert "store" not in answer(shell, "modelselect se")
+    assert {"select", "search"} <= set(names(shell, "modelselect se"))
+    assert "store" not in names(shell, "modelselect se")
     assert "--max-latency-ms" in answer(shell, "modelselect select data --max-la")
 
 

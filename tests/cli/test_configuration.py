@@ -71,6 +71,16 @@ def test_a_budget_of_a_file_is_said(here: Path, asked: dict[str, Any], capsys: p
     assert "sets budget =" not in capsys.readouterr().err
 
 
+def test_an_option_of_one_value_that_is_given_twice_is_said(
+    asked: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("-e", "knn", "--estimators", "logme", "--license", "mit", "--license", "bsd", "--costs", "--costs")
+    assert asked["estimators"] == "logme"
+    said = capsys.readouterr().err
+    assert "--estimators is given 2 times; the last counts: logme" in said
+    assert said.count("is given") == 1
+
+
 def test_without_a_file_nothing_changes(asked: dict[str, Any]) -> None:
     run()
     assert "top_k" not in asked

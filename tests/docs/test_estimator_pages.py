@@ -16,6 +16,7 @@ import pytest
 import modelselect as ms
 from modelselect.errors import ScoreWarning
 from modelselect.history import HistoryView, Result
+from modelselect.utils.relevance import relevance_values
 from tests.conftest import REPOSITORY
 
 _specification = importlib.util.spec_from_file_location("generate", REPOSITORY / "docs" / "generate.py")
@@ -69,7 +70,10 @@ def test_a_docstring_names_every_component(estimator: ms.Estimator) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ScoreWarning)
         fields = dict(everything())
-        if "classes" not in estimator.targets:
+        if "relevance" in estimator.targets:
+            pairs = [(query, query, 1.0) for query in range(30)]
+            fields |= {"labels": relevance_values(30, 60, pairs), "target_kind": "relevance"}
+        elif "classes" not in estimator.targets:
             fields["labels"] = np.linspace(0.0, 1.0, 90)[:, None] ** 2
         components = ms.score(estimator=estimator, components=True, **fields)  # type: ignore[call-overload]
     said = generate.described(estimator).parts.get("Components", f"`{estimator.name}`") + f"`{estimator.name}`"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from modelselect.evaluation.results import TuningResult
 from modelselect.evaluation.running import run
 from modelselect.host.host import get_host
 from modelselect.utils import progress
+from modelselect.utils.measures import Measure
 from modelselect.verification.verifier import Brief
 from tests.selection.material import WorkersFor
 
@@ -29,14 +31,14 @@ def test_a_log_says_scores_epochs_and_accuracies(
 ) -> None:
     monkeypatch.setattr(progress, "SILENCE_SECONDS", 0.0)
     monkeypatch.setattr(progress, "LINE_SECONDS", 0.02)
-    recipe = ms.FineTuning(epochs=3)
+    recipe = ms.FineTuning(epochs=12)
     board = ms.select(dataset, "embedded:plain*", estimators="knn", top_k=1, fine_tuning=recipe, executor=executor)
     err = capsys.readouterr().err
     best = board.best.candidate.name
     assert "scoring 2/2: plain." in err
     assert " s, knn " in err
     assert f"fine-tuning 1/1: {best}, epoch " in err
-    assert "/3, training accuracy " in err
+    assert "/12, training accuracy " in err
     assert f"accuracy {board.best.verified_accuracy:.1%}" in err.split(f"fine-tuning 1/1: {best}, ")[-1]
 
 
@@ -51,12 +53,12 @@ def test_a_log_names_the_metric_of_the_task(
     for _ in range(2):  # the second time, the result is from the store
         ms.select(data, "embedded:plain.letters", top_k=1, verify="head", fine_tuning=recipe, device="cpu")
         err = capsys.readouterr().err
-        assert "held-out R² " in err
+        assert re.search(r"held-out R² -?\d+\.\d{3}\n|held-out R² -?\d+\.\d{3}, from the store", err)
         assert "accuracy " not in err
     # a result of an epoch is no R²
     brief = Brief(accuracy=0.5, rows=8, training_loss=0.1, largest_part=8, seconds=1.0)
     with progress.Progress(True) as bars:
-        given = TuningResult(brief, reused=False, measure="fit")
+        given = TuningResult(brief, reused=False, measure=Measure("fit"))
         run(get_host().executor("local"), lambda _: given, ms.search("embedded:plain.letters"), bars.candidates("t", 1))
     assert "fit 50.0%" in capsys.readouterr().err
 

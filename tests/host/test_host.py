@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -138,6 +139,7 @@ def modelselect_candidate_scored(candidate, scores):
     "panics_on_import": "class Panic(BaseException): pass\nraise Panic('chunk size must be non-zero')\n",
     "prints_on_import": """
 import os
+import re
 print("hello at import", flush=True)
 os.write(1, b"hello from native code\\n")
 """
@@ -595,6 +597,21 @@ def test_the_plugins_command_shows_the_state_as_json(site: Path) -> None:
     assert state["good_plugin"]["version"] == "1.2.3"
     for name in ("broken_import", "raises_in_hook", "duplicate_name", "misspelt_hook"):
         assert state[name]["faults"], name
+
+
+def test_the_plugins_command_shows_health_version_time_and_contract(site: Path) -> None:
+    install(site, "states_its_contract", "broken_import")
+    environment = os.environ | {"PYTHONPATH": str(site), "COLUMNS": "240"}
+    command = [sys.executable, "-m", "modelselect", "plugins"]
+    lines = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.splitlines()
+    cells = {
+        row[1]: row[2:-1] for row in ([cell.strip() for cell in line.split("│")] for line in lines) if len(row) > 2
+    }
+    distribution, registered, status, seconds, contract = cells["states_its_contract"]
+    assert (distribution.split()[-1], registered, status, contract) == ("1.2.3", "estimators: contracted", "ok", "1")
+    assert re.fullmatch(r"\d+\.\d\d s", seconds)
+    assert "a_module_that_is_not_there" in cells["broken_import"][2]
+    assert cells["broken_import"][4] == "–"
 
 
 def test_an_unknown_name_is_answered_with_what_was_meant() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -186,6 +187,16 @@ def test_a_zoo_that_floods_metadata_is_named(
     with pytest.raises(SearchError, match=r"the metadata of wild:a has .*\(from plugin 'wild'") as refused:
         ms.search("wild:*")
     assert words in str(refused.value)
+
+
+def test_a_zoo_that_never_ends_is_named(use_host: Callable[[Host], None]) -> None:
+    host = Host.load()
+    host.register(
+        _plugin_of(Wild("search", lambda: (ms.Candidate("wild", f"a{number}") for number in count()))), "wild"
+    )
+    use_host(host)
+    with pytest.raises(SearchError, match=r"more than 100,000 candidates \(from plugin 'wild'.*name fewer"):
+        ms.search("wild:*")
 
 
 def _plugin_of(zoo: ms.Zoo) -> object:

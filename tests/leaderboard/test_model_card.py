@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import yaml
 
 import modelselect as ms
 from modelselect.leaderboard.leaderboard import Row
+from modelselect.leaderboard.model_card import card
+from modelselect.verification.fine_tuned import FineTuned
+from modelselect.verification.signature import Signature
 from tests.hub import models
 from tests.hub.server import Hub
-from tests.verification.tuned import agrees, batch_of, tuned_row
+from tests.verification.tuned import NAMES, agrees, batch_of, put, tuned_row
 
 pytestmark = pytest.mark.usefixtures("here")
 
@@ -30,5 +35,53 @@ def test_it_is_published_with_a_card_that_shows_text_as_text(hub: Hub, monkeypat
     }  # fmt: skip
     assert "<script>" not in card.split("---", 2)[2]
     assert "90.0% (95% interval 80.0% to 95.0%; guessing gives " in card
+    assert 'ms.load("writer/winner")' in card
     found = Row(*ms.search("hub:writer/winner")).load()
     assert agrees(found.read(found.module, batch_of(found)).logits, expected)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["writer/winner", "hub:writer/winner"])
+def test_what_was_pushed_predicts_by_its_name_though_only_we_can_load_it(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_writer")
+    row, expected = tuned_row("embedded:resnet.letters")
+    row.push_to_hub("writer/winner")
+    repository = hub.repositories["models", "writer/winner"]
+    repository.commit({**repository.commits[-1][1], "harm.py": b"raise SystemExit", "harm.bin": b"\x80"})
+    found = ms.load(name)
+    assert agrees(found.read(found.module, batch_of(found)).logits, expected)  # type: ignore[arg-type]
+    assert found.class_names == NAMES
+    assert not hub.count("harm")
+
+
+def test_a_model_that_is_no_winner_is_loaded_as_before(hub: Hub) -> None:
+    hub.model("me/vit", models.image_files("vit"), library_name="transformers")
+    assert ms.load("hub:me/vit").signature is None
+    hub.close()
+    assert ms.load("hub:me/vit").signature is None, "from the cache"
+
+
+def test_the_card_does_not_tell_where_a_folder_lay(hub: Hub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_writer")
+    row, _ = tuned_row(put(str(tmp_path / "secret" / "vit"), models.image_files("vit")))
+    row.push_to_hub("writer/winner")
+    files = hub.repositories["models", "writer/winner"].commits[-1][1]
+    assert "directory:vit@" in files["README.md"].decode().replace("\\", "")
+    assert not [name for name, content in files.items() if b"secret" in content]
+
+
+@pytest.mark.parametrize(
+    ("modality", "kind", "expected"),
+    [
+        ("audio", "classes", "audio-classification"),
+        ("text", "label_sets", "text-classification"),
+        ("image", "numbers", None),
+    ],
+)
+def test_the_pipeline_is_that_of_the_inputs_and_numbers_have_none(
+    modality: str, kind: str, expected: str | None
+) -> None:
+    tuned = FineTuned({}, ("a", "b"), "full", Signature(("a", "b"), modality, target_kind=kind))
+    header = yaml.safe_load(card(Row(ms.Candidate("hub", "me/x")), tuned, {"model_type": "x"}, "me/x").split("---")[1])
+    assert header.get("pipeline_tag") == expected

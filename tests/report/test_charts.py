@@ -12,10 +12,14 @@ import modelselect as ms
 from modelselect.leaderboard.leaderboard import Row
 from modelselect.leaderboard.map import architecture_map
 from modelselect.ranking.blocks import Chart
+from modelselect.ranking.cells import headings, text_cells
 from modelselect.ranking.row import COSTS
+from modelselect.report.answer import answer_text
 from modelselect.report.charts import accuracy_list, cost_charts, curves_chart, map_charts
 from modelselect.report.costs import COST_LABELS
 from modelselect.report.labels import NARROW_WIDTHS, WIDE_WIDTHS, box_of, placed, ticks_that_fit
+from modelselect.report.page import html
+from modelselect.report.subject import Subject
 from tests.report.material import evil_board
 
 
@@ -73,6 +77,31 @@ def test_the_quality_is_the_accuracy_once_two_candidates_were_fine_tuned_and_the
 def test_the_quality_is_called_as_the_metric_of_the_task() -> None:
     board = replace(evil_board(), provenance={"task": {"metric_title": "mAP"}})
     assert dict(cost_charts(board))["parameters"].y.label == "mAP, fine-tuned"
+
+
+def test_a_measure_that_is_no_share_is_shown_as_a_number_and_may_be_negative() -> None:
+    task = {"metric_title": "R²", "in_percent": False, "chance": 0.0}
+    rows = [
+        replace(row, verified_accuracy=value, verified_interval=(value - 0.5, value + 0.3))
+        for row, value in zip(evil_board().rows, (0.583, -1.093), strict=False)
+    ]
+    board = replace(evil_board(), rows=rows, provenance={"task": task})
+    for _, chart in cost_charts(board):
+        for dot in chart.dots:
+            assert all(0 <= place <= 1 for place in (dot.y, dot.low, dot.high) if place is not None)
+        assert not [text for _, text in chart.y.ticks if "%" in text]
+    found = accuracy_list(board)
+    assert found is not None
+    assert found.name.startswith("R² on held-out rows")
+    assert found.low == -1.0
+    assert [line.text for line in found.lines] == ["0.583 (0.083 to 0.883)", "-1.093 (-1.593 to -0.793)"]
+    assert found.mark == (0.0, "guessing: 0.00")
+    page = html(Subject(board, None))
+    assert "verified R²" in page
+    assert ">58.3%" not in page
+    assert "R² 0.58 (±0.40) on held-out rows" in answer_text(board)[0]
+    assert headings(board, ["verified_accuracy"]) == ["verified R² (chance 0.00)"]
+    assert text_cells(board)["verified_accuracy"][0] == "0.583 [0.083, 0.883]"
 
 
 @pytest.mark.parametrize("count", [2, 3, 12, 60])

@@ -48,8 +48,10 @@ def test_scores_stand_against_the_accuracies_of_fine_tuning() -> None:
 
 def test_the_axis_names_the_metric_of_the_task() -> None:
     assert board().plot(kind="scores").get_supylabel() == "accuracy after fine-tuning (%)"
-    numbers = replace(board(), provenance={"task": {"metric_title": "R²"}})
-    assert numbers.plot(kind="scores").get_supylabel() == "R² after fine-tuning (%)"
+    numbers = replace(board(), provenance={"task": {"metric_title": "R²", "in_percent": False}})
+    figure = numbers.plot(kind="scores")
+    assert figure.get_supylabel() == "R² after fine-tuning"
+    assert points_of(figure.axes[0]) == [(2.0, 0.7), (3.0, 0.8), (4.0, 0.9)]
 
 
 def test_accuracies_of_the_caller_take_the_place_of_those_of_the_run() -> None:

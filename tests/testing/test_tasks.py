@@ -14,7 +14,18 @@ from modelselect.tasks import ACCURACY, MEAN_ABSOLUTE_ERROR, R2, CrossEntropy, M
 from modelselect.testing.tasks import task_checks
 
 
-@pytest.mark.parametrize("name", ["classification", "regression", "multi-label", "text-pair", "audio-classification"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "classification",
+        "regression",
+        "multi-label",
+        "text-pair",
+        "audio-classification",
+        "retrieval",
+        "token-classification",
+    ],
+)
 def test_shipped_tasks_keep_their_promises(name: str) -> None:
     ms.testing.check_task(get_host().task(name))
 
@@ -41,6 +52,41 @@ class Backwards(Objective):
 
 class GoesWrong(Fair):
     objective = Backwards()
+
+
+class Ratio(Objective):
+    """The Poisson likelihood of numbers that are divided by their mean: right only for targets that are scaled."""
+
+    def loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return ((1 + outputs) - (1 + targets) * torch.log((1 + outputs).clamp(min=1e-6))).sum()
+
+    def credit(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return (-(outputs - targets).abs().sum(1)).exp().sum()
+
+    def scaling(self, targets: Any) -> tuple[Any, Any]:
+        return targets.mean(0), targets.mean(0)
+
+
+class Ratios(Fair):
+    objective = Ratio()
+
+
+class NegativeSquaredError(SquaredError):
+    def scaling(self, targets: Any) -> tuple[Any, Any]:
+        return targets.mean(0), -targets.std(0)
+
+
+class NegativeScale(Fair):
+    objective = NegativeSquaredError()
+
+
+class UnshapedSquaredError(SquaredError):
+    def scaling(self, targets: Any) -> tuple[Any, Any]:
+        return targets.mean(), targets.std()
+
+
+class OneScale(Fair):
+    objective = UnshapedSquaredError()
 
 
 class Wordless(Fair):
@@ -93,12 +139,20 @@ class WrongForClasses(Task):
         (ErrorFirst(), "metrics_prefer_the_truth"),
         (GoesWrong(), "loss_falls_towards_the_truth"),
         (GoesWrong(), "credit_of_the_truth_is_one"),
+        (NegativeScale(), "scaling_is_usable: the deviation of scaling"),
+        (OneScale(), "scaling_is_usable: the mean of scaling.. has shape"),
         (Wordless(), "summary_is_a_sentence"),
     ],
 )
 def test_a_broken_task_is_caught_by_name(task: Task, promise: str) -> None:
     with pytest.raises(AssertionError, match=promise):
         ms.testing.check_task(task)
+
+
+def test_the_loss_is_asked_for_targets_as_a_training_has_them() -> None:
+    """Before they were scaled, the likelihood had no sense: 100 times their mean is not near 0."""
+    counts = np.random.default_rng(0).poisson(100, 24).astype(float)
+    ms.testing.check_task(Ratios(), ([f"text {row}" for row in range(24)], counts))
 
 
 class TestFair(ms.testing.TaskTests):
@@ -132,8 +186,11 @@ class TestGrades(ms.testing.TaskTests):
 
 
 def test_a_task_of_certain_classes_is_checked_on_rows_of_its_author() -> None:
-    with pytest.raises(AssertionError, match="rows_suit: raised DatasetError: '0' is no grade"):
+    with pytest.raises(AssertionError) as raised:
         ms.testing.check_task(Grades())
+    (fault,) = str(raised.value).splitlines()[1:]  # one cause, one line
+    assert fault.startswith("- rows_suit: the task refuses the rows: '0' is no grade; expected mild, moderate, severe")
+    assert "Give a dataset that suits it: check_task(task, data)" in fault
     ms.testing.check_task(Grades(), ROWS)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
+from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
@@ -114,3 +115,23 @@ def test_a_broken_zoo_is_caught_by_name(zoo: ms.Zoo, check: str) -> None:
 
 def test_a_sound_zoo_passes_every_check() -> None:
     check_zoo(Shelf(), "*")
+
+
+class Torn(Shelf):
+    """The first of its candidates is damaged."""
+
+    def search(self, pattern: str) -> Iterable[ms.Candidate]:
+        yield from (ms.Candidate(self.name, name) for name in ("torn", "whole") if fnmatchcase(name, pattern))
+
+    def load(self, candidate: ms.Candidate, *, trust_remote_code: bool = False) -> Backbone:
+        if candidate.name == "torn":
+            raise ms.errors.CandidateError("the file ends early")
+        return super().load(candidate)
+
+
+def test_a_candidate_that_cannot_be_loaded_is_one_fault_that_says_how_to_check_another() -> None:
+    with pytest.raises(AssertionError) as raised:
+        check_zoo(Torn())
+    (fault,) = str(raised.value).splitlines()[1:]
+    assert "shelf:torn cannot be loaded: the file ends early. If this is meant, give a pattern" in fault
+    check_zoo(Torn(), "whole")

@@ -111,6 +111,19 @@ def test_candidates_in_workers_have_a_line_each(terminal: Console) -> None:
     assert not folder.exists()
 
 
+def test_a_stage_does_not_show_what_another_worker_said_in_an_earlier_one(terminal: Console) -> None:
+    with Progress(True, NAMES) as bars:
+        with bars.candidates("scoring", 1):
+            report = bars.reports(isolated=True)
+            assert isinstance(report, StepFiles)
+            report.write("another worker", IDS[0], Step("rows", 48, 48))
+        with bars.candidates("fine-tuning", 1) as track:
+            track.begin(IDS[0])
+            assert "48" not in shown(bars)[1]
+            report.write("a worker", IDS[0], Step("epoch", 2, 5))
+            assert "epoch 2/5" in shown(bars)[1]
+
+
 def test_a_report_that_cannot_be_written_costs_nothing(tmp_path: Path) -> None:
     StepFiles(tmp_path / "on another machine")("a", Step("epoch", 1, 2))
 

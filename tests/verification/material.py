@@ -32,6 +32,8 @@ class Rows:
     modality: str = "array"
     reading: Reading = field(default_factory=Reading)
     target_kind: str = "classes"
+    unit: str = "row"
+    wholes: None = None
     name: str = "rows"
 
     @property

@@ -229,7 +229,10 @@ class _Run:
         for reference in self.pending:
             self._cancel(reference)
         with contextlib.suppress(Exception):
-            self._deliver(self._ray.get(self._mailbox.close.remote(self._name), timeout=_FAREWELL))
+            last = self._mailbox.close.remote(self._name)
+            letters = [last] if self._letters is None else [self._letters, last]
+            for content in self._ray.get(letters, timeout=_FAREWELL):
+                self._deliver(content)
 
     def _result(self, reference: Any, work: _Work) -> Outcome | None:
         """The outcome; None if the item is to be tried again."""

@@ -52,9 +52,10 @@ class Slurm(Executor):
     """Runs in jobs of Slurm, through submitit. A job processes one item or several, one after another.
 
     In its job, each item runs as in the executor `process`: a crash and the time limit cost one item. A job that ends
-    early costs the item that it had begun; its other items get a new job. If the machine was lost or the job made room
-    for another one, the item is tried again, up to three times. If the iterator is closed early, or this process is
-    interrupted, the jobs are cancelled. The jobs of a process that was killed go on.
+    early costs the item that it had begun; its other items get a new job. If it had begun several, each gets a job of
+    its own. If the machine was lost or the job made room for another one, the item is tried again, up to three times.
+    If the iterator is closed early, or this process is interrupted, the jobs are cancelled. The jobs of a process that
+    was killed go on.
 
     The machines need the same Python environment, and the folders of the store, of the dataset and of the jobs.
 
@@ -131,8 +132,11 @@ class Slurm(Executor):
             submitter = self._submitter(folder)
             while True:
                 while len(jobs) < self.workers:
-                    batch = [*again, *itertools.islice(works, max(0, self.per_job - len(again)))]
-                    batch, again = batch[: self.per_job], batch[self.per_job :]
+                    if again and again[0].suspected:
+                        batch, again = again[:1], again[1:]
+                    else:
+                        batch = [*again, *itertools.islice(works, max(0, self.per_job - len(again)))]
+                        batch, again = batch[: self.per_job], batch[self.per_job :]
                     if not batch:
                         break
                     jobs.append(_Job.submitted(submitter, folder, batch, self.timeout))
@@ -145,7 +149,7 @@ class Slurm(Executor):
                 for job in list(jobs):
                     outcomes, unanswered = job.news(folder)
                     finished += outcomes
-                    again += unanswered
+                    again = sorted([*again, *unanswered], key=lambda work: not work.suspected)
                     if not job.works:
                         jobs.remove(job)
         finally:
@@ -178,12 +182,21 @@ _END = object()
 
 @dataclass(eq=False)
 class _Work:
-    """One item on its way: its number, the item as it is sent, and how often it was lost."""
+    """One item on its way.
+
+    Attributes:
+        number: of the item.
+        item: the item.
+        pickled: the item as it is sent.
+        lost: how often it was lost.
+        suspected: whether a job ended while it was in work, and others with it. It gets a job of its own.
+    """
 
     number: int
     item: Any
     pickled: bytes
     lost: int = 0
+    suspected: bool = False
 
 
 def _works(items: Iterable[Any], unsent: list[Outcome]) -> Iterator[_Work]:
@@ -237,6 +250,9 @@ class _Job:
         for number, work in self.works.items():
             work.lost += state in _LOST
             if number not in blamed or (state in _LOST and work.lost < _TRIES):
+                again.append(work)
+            elif len(begun) > 1:
+                work.suspected = True
                 again.append(work)
             else:
                 outcomes.append(failed(work.item, self._reason(state)))

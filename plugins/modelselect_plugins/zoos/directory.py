@@ -48,6 +48,7 @@ from modelselect.errors import CandidateError, ExpressionError, ModelSelectError
 from modelselect.host.host import get_host
 from modelselect.verification.export import BUNDLE, ORIGIN
 from modelselect.verification.fine_tuned import FineTuned
+from modelselect.verification.signature import Signature
 from modelselect_plugins.zoos import _export
 from modelselect_plugins.zoos._bounds import check_configuration, check_files, is_file, without_network
 from modelselect_plugins.zoos._support import (
@@ -541,7 +542,9 @@ def _fine_tuned(folder: _Folder, candidate: Candidate, trust_remote_code: bool) 
     (weights,) = folder.weights
     names = folder.configuration.get("label_names")
     labels = tuple(map(str, names)) if isinstance(names, list) else ()
-    tuned = FineTuned(load_file(weights), labels, str(folder.configuration.get("method")))
+    tuned = FineTuned(
+        load_file(weights), labels, str(folder.configuration.get("method")), Signature.of_folder(folder.path)
+    )
     return dataclasses.replace(tuned.on(backbone, folder.digest), candidate=candidate)
 
 

@@ -25,7 +25,7 @@ from modelselect.candidates.text_classifier import TextClassifier
 from modelselect.errors import CandidateError, ExpressionError, ModelSelectError, RemoteCodeError, SearchError
 from modelselect_plugins.zoos import _export
 from modelselect_plugins.zoos._hub import client
-from modelselect_plugins.zoos._hub.query import Query
+from modelselect_plugins.zoos._hub.query import NO_TASK, Query
 from modelselect_plugins.zoos._support import (
     first_missing,
     is_glob,
@@ -137,8 +137,13 @@ class HubZoo(Zoo):
 
     def for_task(self, pattern: str, task: str, modality: str) -> str:
         tags = TAGS.get(task) or _TAGS_BY_MODALITY.get(modality)
-        if tags is None or not pattern.startswith("?") or Query.parse(pattern[1:]).tasks:
+        if tags is None or not pattern.startswith("?"):
             return pattern
+        query = Query.parse(pattern[1:])
+        if query.tasks:
+            return pattern
+        if query.author is not None:  # whose models are often without a tag, and few
+            tags = (*tags, NO_TASK)
         return "&".join(filter(None, [pattern, f"task={'|'.join(tags)}"])).replace("?&", "?")
 
     def plain_names(self) -> Mapping[str, str]:

@@ -24,6 +24,7 @@ from modelselect_plugins.estimators.etran import ETran
 from modelselect_plugins.estimators.fda import FDA
 from modelselect_plugins.estimators.gbc import GBC
 from modelselect_plugins.estimators.h_score import HScore
+from modelselect_plugins.estimators.int import INT
 from modelselect_plugins.estimators.itm import ITM
 from modelselect_plugins.estimators.knn import KNN
 from modelselect_plugins.estimators.leep import LEEP
@@ -278,6 +279,7 @@ CASES: list[GoldenCase] = [
         evidence=logits_as_features,
         exceptions={name: Bound(0, LOG_PROBABILITIES, 1e-6) for name in REAL},
     ),
+    GoldenCase(INT(), "occam/INT", exceptions=single(1e-5)),
     GoldenCase(Silhouette(), "nlp/MSC_l2", exceptions=single(1e-4)),
     GoldenCase(LFC(), "modelspider/LFC"),
     GoldenCase(

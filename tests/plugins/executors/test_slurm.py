@@ -136,6 +136,21 @@ def test_the_state_of_a_job_is_the_reason_in_the_row_and_lost_machines_are_tried
     assert (expected or f"ended in state {state}") in outcomes[0].failure.reason
 
 
+def test_what_a_job_had_in_work_when_it_ended_is_tried_once_more_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slurm, "_GRACE", 0.0)
+    ended = SimpleNamespace(done=lambda: True, state="FAILED", job_id="7", exception=lambda: None)
+    for number in (0, 1):
+        (tmp_path / f"{number}.begun").touch()
+    outcomes, again = slurm._Job(ended, {number: work(number) for number in range(3)}).news(tmp_path)
+    assert outcomes == []
+    assert [(each.number, each.suspected) for each in again] == [(0, True), (1, True), (2, False)]
+    outcomes, again = slurm._Job(ended, {1: again[1]}).news(tmp_path)
+    assert [outcome.item for outcome in outcomes] == ["item 1"]
+    assert again == []
+
+
 def test_options_become_those_of_the_batch_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: dict[str, Any] = {}
 

@@ -164,6 +164,7 @@ def test_a_query_that_leaves_the_task_open_is_narrowed_to_the_run(shelf: Hub) ->
         for key in (
             ("classification", "text"),
             ("text-pair", "text"),
+            ("retrieval", "text"),
             ("token-classification", "text"),
             ("classification", "image"),
             ("audio-classification", "audio"),
@@ -172,10 +173,15 @@ def test_a_query_that_leaves_the_task_open_is_narrowed_to_the_run(shelf: Hub) ->
     assert found == {
         ("classification", "text"): ["lab/pairs", "lab/bert"],
         ("text-pair", "text"): ["lab/pairs", "lab/bert"],
+        ("retrieval", "text"): ["lab/pairs", "lab/bert"],
         ("token-classification", "text"): ["lab/bert"],
         ("classification", "image"): ["lab/gated"],
         ("audio-classification", "audio"): ["lab/sound"],
     }
+    listed(shelf, "lab/plain", 4_000_000, library_name="timm", downloads=7)
+    assert "lab/plain" in names(ZOO.for_task("?author=lab", "classification", "image")), "its owner gave it no task"
+    assert "none" not in ZOO.for_task("?library=timm", "classification", "image")
+    assert names("?author=lab&task=none") == ["lab/plain"]
     for pattern in ("?task=fill-mask", "lab/bert", "lab/*"):
         assert ZOO.for_task(pattern, "text-pair", "text") == pattern
 

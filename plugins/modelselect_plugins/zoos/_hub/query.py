@@ -42,6 +42,9 @@ _KEYS: Mapping[str, str] = {
 }
 """The keys of a query, each with an example of its value."""
 
+NO_TASK = "none"
+"""The value of `task` for entries that have none."""
+
 _ALIASES: Mapping[str, str] = {"safetensors_only": "safetensors"}
 _REPEATABLE = ("tag", "params", "downloads", "likes")
 _SUFFIXES: Mapping[str, float] = {"": 1, "K": 1e3, "M": 1e6, "B": 1e9}
@@ -73,7 +76,7 @@ class Query:
     """A query of the Hub.
 
     Attributes:
-        tasks: of which an entry must have one.
+        tasks: of which an entry must have one; `none` stands for entries that have no task.
         filters: tags that an entry must have.
         bounds: on `params`, `downloads` and `likes`.
         safetensors: whether an entry must have weights in safetensors; None: either.
@@ -141,7 +144,7 @@ class Query:
         """
         filters = [*self.filters, *(["safetensors"] if self.safetensors else [])]
         asked: dict[str, Any] = {
-            "pipeline_tag": self.tasks[0] if len(self.tasks) == 1 else None,
+            "pipeline_tag": None if self._tasks_are_sifted else next(iter(self.tasks), None),
             "author": self.author,
             "search": self.search,
             "filter": filters or None,
@@ -159,14 +162,18 @@ class Query:
     @property
     def sifts(self) -> bool:
         """True if entries may be dropped after the Hub's listing, so that its own limit would give too few."""
-        return bool(self.bounds) or self.safetensors is not None or len(self.tasks) > 1
+        return bool(self.bounds) or self.safetensors is not None or self._tasks_are_sifted
+
+    @property
+    def _tasks_are_sifted(self) -> bool:
+        return len(self.tasks) > 1 or NO_TASK in self.tasks
 
     def matches(self, metadata: Mapping[str, Any]) -> bool:
         """True if an entry with this metadata meets the conditions that the Hub cannot apply."""
         values = {"params": metadata.get("parameters")} | {key: metadata.get(key) for key in ("downloads", "likes")}
         if not all(bound.holds(values[key]) for key, bounds in self.bounds.items() for bound in bounds):
             return False
-        if self.tasks and metadata.get("task") not in self.tasks:
+        if self.tasks and (metadata.get("task") or NO_TASK) not in self.tasks:
             return False
         return self.safetensors is None or (metadata.get("weights") == "safetensors") == self.safetensors
 

@@ -5,6 +5,7 @@ The pooler of a checkpoint (`pooler_output`) is never read, since it may have no
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib
 import inspect
@@ -234,10 +235,58 @@ def preprocessing(
         ids, types = tokens(first, second)
         return ids if types is None else [i + SEGMENT * kind for i, kind in zip(ids, types, strict=True)]
 
+    @functools.cache
+    def of_words() -> Any:
+        return _tokenizer_of_words(tokenizer, path, trust_remote_code)
+
+    def encode_words(words: Sequence[str]) -> tuple[Sequence[int], Sequence[int | None]]:
+        given = of_words()(
+            [word.lower() for word in words] if lower else list(words),
+            is_split_into_words=True,
+            truncation=True,
+            max_length=length,
+            verbose=False,
+        )
+        places: list[int | None] = [None] * len(words)
+        for place, word in reversed(list(enumerate(given.word_ids()))):
+            if word is not None:
+                places[word] = place
+        return given["input_ids"], _with_places_of_nothing(places)
+
     separated = _separates(tokenizer)
     encode(_EXAMPLES[1])  # sets the truncation before threads use the tokenizer
     key = f"{type(tokenizer).__qualname__}:{length}:{vocabulary}:{lower}:{filler}:{_contents(tokenizer)}"
-    return TextPreprocessing(encode, length, f"text:{hashlib.sha256(key.encode()).hexdigest()}", encode_pair)
+    return TextPreprocessing(
+        encode, length, f"text:{hashlib.sha256(key.encode()).hexdigest()}", encode_pair, encode_words
+    )
+
+
+def _tokenizer_of_words(tokenizer: Any, path: Path, trust_remote_code: bool) -> Any:
+    """The tokenizer as it takes the words of a sentence one by one.
+
+    Raises:
+        CandidateError: it cannot say which token belongs to which word.
+    """
+    transformers = required("transformers")
+    if not tokenizer.is_fast:
+        raise CandidateError("the tokenizer cannot say which token belongs to which word: it is no fast tokenizer")
+    if getattr(tokenizer, "add_prefix_space", True) is False:  # words after the first begin with a space, all of them
+        tokenizer = transformers.AutoTokenizer.from_pretrained(
+            path, trust_remote_code=trust_remote_code, local_files_only=True, add_prefix_space=True
+        )
+        tokenizer.truncation_side = "right"
+    return tokenizer
+
+
+def _with_places_of_nothing(places: Sequence[int | None]) -> list[int | None]:
+    """The places of words, where a word without tokens between others has the place of the one before it."""
+    found = list(places)
+    last = max((number for number, place in enumerate(found) if place is not None), default=-1)
+    before = 0
+    for number in range(last + 1):
+        before = before if (place := found[number]) is None else place
+        found[number] = before
+    return found
 
 
 SEGMENT = 1 << 24
@@ -332,6 +381,10 @@ class PooledTokens:
             torch.cat([part.features for part in parts])[places], torch.cat(logits)[places] if logits else None
         )
 
+    def each_token(self) -> EachToken:
+        """The reader of all tokens, where this one pools them."""
+        return EachToken(self.padding_id, self.pooling)
+
     def _read(self, module: Any, batch: torch.Tensor) -> Outputs:
         named = arguments(batch, self.padding_id, self.types)
         if self.pooling == "head":
@@ -349,6 +402,41 @@ class PooledTokens:
         return Outputs(
             _pooled(encoded, named["attention_mask"], self.pooling), output.logits if self.has_logits else None
         )
+
+
+@dataclass(frozen=True)
+class EachToken:
+    """The last layer at each token, not pooled: features (B, T, D), which mean nothing at padding.
+
+    Attributes:
+        padding_id: fills the rest of a row after the end of a text.
+        pooling: of the reader that this one stands for.
+    """
+
+    padding_id: int
+    pooling: str = "mean"
+
+    def __call__(self, module: Any, batch: torch.Tensor) -> Outputs:
+        lengths = (batch != PADDING).sum(1).tolist()
+        found: torch.Tensor | None = None
+        for group in of_like_length(lengths):
+            longest = lengths[group[0]]
+            hidden = self._hidden(module, batch[group, :longest])
+            if found is None:
+                found = hidden.new_zeros((*batch.shape, hidden.shape[-1]))
+            found[group, :longest] = hidden
+        assert found is not None
+        return Outputs(found, None)
+
+    def _hidden(self, module: Any, batch: torch.Tensor) -> torch.Tensor:
+        seen: list[Any] = []
+        handle = module.base_model.register_forward_hook(lambda _module, _arguments, output: seen.append(output))
+        try:
+            output = module(**arguments(batch, self.padding_id))
+        finally:
+            handle.remove()
+        hidden: torch.Tensor = (seen[-1] if seen else output).last_hidden_state
+        return hidden
 
 
 LEAST_TOKENS = 1024

@@ -1,0 +1,422 @@
+"""Images with masks: folders `images/` and `masks/`, two columns of images, and arrays; rows are drawn pixels."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import threading
+import zlib
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from modelselect.errors import DatasetError
+from modelselect.probe import images
+from modelselect.probe.columns import Label, is_image
+from modelselect.probe.grouped import GroupedRows
+from modelselect.probe.images import Reading, UnreadableError, has_image_suffix
+from modelselect.probe.labels import Labels
+from modelselect.probe.memory import channels_first
+from modelselect.probe.rows import IMAGE, Check, Rows, reason_of
+from modelselect.probe.splits import WHOLE, kind_of_split
+from modelselect.utils.containers import array_of_tensor, is_sequence, is_tensor
+from modelselect.utils.pixels import Pixel
+from modelselect.utils.system import usable_cores
+from modelselect.utils.target_kinds import PIXEL
+from modelselect.utils.text import listed
+
+IGNORED = 255
+"""The value of pixels that do not count, as PASCAL VOC, ADE20K and Cityscapes have it; so does -1."""
+
+SIDE = 128
+"""Masks are compared at this height and width, in pixels, whatever their size and that of the model's input."""
+
+PER_CLASS = 16
+"""Most pixels of each class that an image offers to be drawn."""
+
+FOLDERS = ("masks", "mask", "annotations", "labels", "SegmentationClass")
+"""Names of folders of masks next to a folder `images`."""
+
+MASK_NAMES = ("mask", "masks", "label", "labels", "annotation", "segmentation", "segmentation_mask", "semantic_mask")
+"""Names of columns of masks."""
+
+_KEPT = 8
+"""Decoded images that are kept, since several pixels of an image follow each other."""
+
+Load = Callable[[], Any]
+"""Gives an image, or a mask, as it is stored."""
+
+
+class MaskRows(GroupedRows):
+    """Pixels of images with masks; the class of a pixel is its value in the mask.
+
+    Of each image, at most `PER_CLASS` pixels of each class are rows, the same ones whenever the mask is the same.
+
+    Args:
+        pairs: of each image: its name, a function that gives it, and a function that gives its mask.
+        has_columns: whether `input` and `label` name columns.
+        upright: whether the EXIF orientation is applied.
+
+    Raises:
+        DatasetError: a mask cannot be read, no mask holds a class, or all hold the same one.
+    """
+
+    source = "images with masks"
+
+    def __init__(
+        self, pairs: Sequence[tuple[str, Load, Load]], *, has_columns: bool = False, upright: bool = False
+    ) -> None:
+        self._pairs = pairs
+        with ThreadPoolExecutor(usable_cores()) as threads:
+            drawn = list(threads.map(self._drawn, range(len(pairs))))
+        empty = [pairs[number][0] for number, (values, _) in enumerate(drawn) if not len(values)]
+        if len(empty) == len(pairs):
+            raise DatasetError(
+                f"no mask holds a class: all pixels of {listed(empty, 3)} are {IGNORED} or -1, which do not count. If "
+                f"{IGNORED} is a class, write masks with 0, 1, ..."
+            )
+        values = np.concatenate([values for values, _ in drawn])
+        self._places = np.concatenate([places for _, places in drawn])
+        present, indices = np.unique(values, return_inverse=True)
+        if len(present) < 2:
+            raise DatasetError(
+                f"all pixels that count have the class {present[0]}; expected at least two classes. {IGNORED} and -1 "
+                "do not count: for masks of 0 and 255, write 0 and 1."
+            )
+        names = tuple(map(str, present.tolist()))
+        groups = np.repeat(np.arange(len(pairs)), [len(values) for values, _ in drawn])
+        super().__init__(IMAGE, Labels(indices.astype(np.int64), names, tuple(present.tolist())), PIXEL, groups)
+        self.has_columns = has_columns
+        self.reading = Reading(upright=upright)
+        self.skipped = tuple((name, "its mask holds no class") for name in empty)
+        self.remarks = (
+            f"Each row is a pixel: at most {PER_CLASS} of each class are drawn from each of {len(pairs):,} images, "
+            f"with {len(names)} classes.",
+        )
+        self._recent: OrderedDict[int, Any] = OrderedDict()
+        self._lock = threading.Lock()
+        self._faults: dict[int, Check] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_recent": OrderedDict(), "_lock": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ |= state | {"_lock": threading.Lock()}
+
+    def raw(self, row: int) -> Any:
+        return self._stored(int(self.groups[row]))
+
+    def item(self, row: int) -> Pixel:
+        group = int(self.groups[row])
+        image = self._decoded(group)
+        y, x = self._places[row]
+        return Pixel(image, (int(y) + 0.5) / image.height, (int(x) + 0.5) / image.width, group)
+
+    def row_name(self, row: int) -> str:
+        y, x = self._places[row]
+        return f"pixel ({y}, {x}) of {self._pairs[int(self.groups[row])][0]}"
+
+    def check(self, rows: Iterable[int]) -> list[Check]:
+        rows = list(rows)
+        new = sorted({int(self.groups[row]) for row in rows} - set(self._faults))
+        self._faults.update(zip(new, self._each(self._checked_image, new), strict=True))
+        return [self._check_of(row, self._faults[int(self.groups[row])]) for row in rows]
+
+    def digests(self, rows: Iterable[int]) -> list[bytes | None]:
+        return [None if check.reason is not None else check.digest for check in self.check(rows)]
+
+    def whole(self, group: int) -> Any:
+        return self._decoded(group)
+
+    def whole_targets(self, groups: NDArray[np.int64]) -> NDArray[np.integer[Any]]:
+        """(G, SIDE, SIDE) classes, from the nearest pixels of the masks."""
+        values = np.array([int(original) for original in self.labels.originals])
+
+        def read(group: int) -> NDArray[np.int16]:
+            mask = self._mask(group)
+            y, x = ((2 * np.arange(SIDE) + 1) * side // (2 * SIDE) for side in mask.shape)
+            small = mask[np.ix_(y, x)]
+            places = np.minimum(np.searchsorted(values, small), len(values) - 1)
+            return np.where(values[places] == small, places, -1).astype(np.int16)
+
+        with ThreadPoolExecutor(usable_cores()) as threads:
+            found = list(threads.map(read, groups.tolist()))
+        return np.stack(found) if found else np.zeros((0, SIDE, SIDE), np.int16)
+
+    def _stored(self, group: int) -> Any:
+        given = self._pairs[group][1]()
+        if given is None:
+            raise UnreadableError("missing")
+        return np.moveaxis(given, 0, -1) if isinstance(given, np.ndarray) and channels_first(given) else given
+
+    def _decoded(self, group: int) -> Any:
+        with self._lock:
+            if group in self._recent:
+                return self._recent[group]
+        raw = self._stored(group)
+        image = images.decode(raw, self._reading_of(raw))
+        with self._lock:
+            self._recent[group] = image
+            while len(self._recent) > _KEPT:
+                self._recent.popitem(last=False)
+        return image
+
+    def _checked_image(self, group: int) -> Check:
+        try:
+            image = self._decoded(group)
+        except DatasetError:
+            raise
+        except Exception as error:
+            return Check(b"", reason_of(error))
+        if (found := self._mask(group).shape) != (image.height, image.width):
+            raise DatasetError(
+                f"the mask of {self._pairs[group][0]} has {found[0]} x {found[1]} pixels and the image "
+                f"{image.height} x {image.width}; expected the same size."
+            )
+        return Check(hashlib.sha256(repr(image.size).encode() + image.tobytes()).digest(), None)
+
+    def _check_of(self, row: int, of_image: Check) -> Check:
+        if of_image.reason is not None:
+            return of_image
+        return Check(hashlib.sha256(of_image.digest + repr(self._places[row].tolist()).encode()).digest(), None)
+
+    def _drawn(self, group: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+        """The classes and places of the pixels of an image that are rows, class by class."""
+        mask = self._mask(group)
+        flat = mask.reshape(-1)
+        rng = np.random.default_rng(zlib.crc32(np.ascontiguousarray(flat).tobytes()))
+        values: list[int] = []
+        places = []
+        for value in np.unique(flat):
+            if value in (IGNORED, -1):
+                continue
+            there = np.flatnonzero(flat == value)
+            chosen = np.sort(rng.choice(there, min(PER_CLASS, len(there)), replace=False))
+            values += [int(value)] * len(chosen)
+            places.append(np.stack(np.unravel_index(chosen, mask.shape), axis=1))
+        if not places:
+            return np.zeros(0, np.int64), np.zeros((0, 2), np.int32)
+        return np.array(values, np.int64), np.concatenate(places).astype(np.int32)
+
+    def _mask(self, group: int) -> NDArray[Any]:
+        name, _, load = self._pairs[group]
+        return mask_of(load(), name)
+
+
+def mask_of(given: Any, name: str) -> NDArray[Any]:
+    """(H, W) whole numbers: a class for each pixel, or `IGNORED`, or -1.
+
+    Args:
+        given: the bytes of a file, a PIL image of grey values, of a palette or of 0 and 1, or an array (H, W).
+        name: of the image, for messages.
+
+    Raises:
+        DatasetError: it is none of these.
+    """
+    given = _pixels_of(given, name)
+    mask = array_of_tensor(given) if is_tensor(given) else np.asarray(given)
+    if mask.ndim == 3 and 1 in (mask.shape[0], mask.shape[2]):
+        mask = mask.reshape(list(mask.shape[:-1]) if mask.shape[2] == 1 else mask.shape[1:])
+    if mask.ndim != 2 or not mask.size:
+        raise DatasetError(f"the mask of {name} has the shape {mask.shape}; expected (H, W) as its image.")
+    if mask.dtype.kind == "f":
+        if not np.isfinite(mask).all():
+            raise DatasetError(f"the mask of {name} holds NaN or infinity; expected class numbers from 0.")
+        if (mask != np.rint(mask)).any():
+            raise DatasetError(f"the mask of {name} holds numbers that are not whole; expected class numbers from 0.")
+    elif mask.dtype.kind not in "biu":
+        raise DatasetError(f"the mask of {name} holds {mask.dtype}; expected class numbers from 0.")
+    whole = mask.astype(np.int32)
+    if whole.min() < -1 or whole.max() >= 2**15:
+        wrong = int(whole.min()) if whole.min() < -1 else int(whole.max())
+        raise DatasetError(
+            f"the mask of {name} holds {wrong}; expected class numbers from 0, and {IGNORED} or -1 for what does not "
+            "count."
+        )
+    return whole
+
+
+def _pixels_of(given: Any, name: str) -> Any:
+    """A mask as an array, from what `mask_of` gets."""
+    import PIL.Image
+
+    if given is None:
+        raise DatasetError(f"the mask of {name} is missing; expected one for each image.")
+    if isinstance(given, bytes):
+        try:
+            given = PIL.Image.open(io.BytesIO(given))
+            if given.format == "JPEG":
+                raise DatasetError(
+                    f"the mask of {name} is a JPEG file, which changes class numbers; expected PNG or another format "
+                    "without loss."
+                )
+            given.load()
+        except DatasetError:
+            raise
+        except Exception as error:
+            raise DatasetError(f"the mask of {name} cannot be read ({reason_of(error)}).") from None
+    if isinstance(given, PIL.Image.Image):
+        if given.mode not in ("P", "L", "1", "I", "I;16"):
+            raise DatasetError(
+                f"the mask of {name} is an image of the mode {given.mode}; expected the class of each pixel as a grey "
+                "value or as a place in a palette. Turn colours into numbers from 0 first."
+            )
+        given = np.array(given)
+    return given
+
+
+# --- where they come from --------------------------------------------------------------------------------------------
+
+
+def has_masks(folder: Path) -> bool:
+    """True for a folder with `images/` and `masks/`, in itself or in the folders of its splits."""
+    if _mask_folder(folder) is not None:
+        return True
+    return any(_mask_folder(each) is not None for each in _split_folders(folder))
+
+
+def open_masks(folder: Path) -> dict[str, Callable[[], Rows]]:
+    """Functions that open the rows of each split: `FOLDER/{images,masks}`, `FOLDER/train/{images,masks}`, or
+    `FOLDER/{images,masks}/train`.
+
+    Raises:
+        DatasetError: an image has no mask, a mask no image, or two have one name.
+    """
+    masks = _mask_folder(folder)
+    if masks is None:
+        return {
+            each.name: partial(_folder_rows, each / "images", _mask_folder(each)) for each in _split_folders(folder)
+        }
+    inside = [each.name for each in _folders(folder / "images") if kind_of_split(each.name)]
+    if inside:
+        return {name: partial(_folder_rows, folder / "images" / name, masks / name) for name in inside}
+    return {WHOLE: partial(_folder_rows, folder / "images", masks)}
+
+
+def mask_columns(dataset: Any, input: Any, label: Label) -> tuple[str, str] | None:
+    """The columns of images and of masks of a `datasets.Dataset`; None for other tables."""
+    found = [name for name, feature in dataset.features.items() if is_image(feature) and not _is_audio(feature)]
+    if label is None:
+        named = [name for name in found if name.lower() in MASK_NAMES and name != input]
+    else:
+        named = [name for name in found if name == label]
+    others = [name for name in found if name not in named and input in (None, name)]
+    return (others[0], named[0]) if len(named) == 1 and len(others) == 1 else None
+
+
+def mask_table(dataset: Any, columns: tuple[str, str], read: Callable[[str], bytes]) -> MaskRows:
+    """The rows of a table with a column of images and one of masks.
+
+    Args:
+        dataset: a `datasets.Dataset`.
+        columns: of images and of masks.
+        read: gives the content of a file that the table names.
+    """
+    import datasets
+
+    table = dataset.with_format(None).select_columns(list(columns))
+    for column in columns:
+        table = table.cast_column(column, datasets.Image(decode=False))
+    cells = partial(_cell, table, read)
+    pairs = [
+        (f"row {row}", partial(cells, row, columns[0]), partial(cells, row, columns[1])) for row in range(len(table))
+    ]
+    rows = MaskRows(pairs, has_columns=True, upright=True)
+    rows.notes = {"input": columns[0], "label": columns[1], "datasets": datasets.__version__}
+    return rows
+
+
+def mask_pairs(inputs: Any, labels: Any) -> MaskRows | None:
+    """The rows of images and masks in memory; None for anything else."""
+    if is_tensor(labels):
+        labels = array_of_tensor(labels)
+    if isinstance(labels, np.ndarray) and labels.dtype != object:
+        if labels.ndim != 3 or labels.dtype.kind not in "biuf":
+            return None
+    elif not is_sequence(labels) or not len(labels) or not all(_is_mask(mask) for mask in labels):
+        return None
+    if is_tensor(inputs):
+        inputs = array_of_tensor(inputs)
+    if not is_sequence(inputs):
+        return None
+    if len(inputs) != len(labels):
+        raise DatasetError(f"there are {len(inputs)} images and {len(labels)} masks; give one mask for each image.")
+    pairs = [
+        (f"row {row}", partial(_as_array, image), partial(_given, mask))
+        for row, (image, mask) in enumerate(zip(inputs, labels, strict=True))
+    ]
+    return MaskRows(pairs)
+
+
+def _is_mask(value: Any) -> bool:
+    """True for a PIL image and for a table of numbers."""
+    return hasattr(value, "getpalette") or (hasattr(value, "ndim") and value.ndim in (2, 3) and value.dtype != object)
+
+
+def _given(value: Any) -> Any:
+    return value
+
+
+def _as_array(value: Any) -> Any:
+    return array_of_tensor(value) if is_tensor(value) else value
+
+
+def _is_audio(feature: Any) -> bool:
+    return type(feature).__name__ == "Audio"
+
+
+def _cell(table: Any, read: Callable[[str], bytes], row: int, column: str) -> Any:
+    value = table[row][column]
+    if value is None:
+        return None
+    return value["bytes"] if value["bytes"] is not None else read(value["path"])
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(each for each in folder.iterdir() if each.is_dir() and not each.name.startswith("."))
+
+
+def _split_folders(folder: Path) -> list[Path]:
+    return [each for each in _folders(folder) if kind_of_split(each.name) and _mask_folder(each) is not None]
+
+
+def _mask_folder(folder: Path) -> Path | None:
+    if not (folder / "images").is_dir():
+        return None
+    return next((folder / name for name in FOLDERS if (folder / name).is_dir()), None)
+
+
+def _folder_rows(folder: Path, masks: Path | None) -> MaskRows:
+    assert masks is not None
+    found, of_mask = _by_stem(folder), _by_stem(masks)
+    for missing, what, where in ((found, "mask", masks), (of_mask, "image", folder)):
+        other = of_mask if missing is found else found
+        lacking = sorted(set(missing) - set(other))
+        if lacking:
+            raise DatasetError(
+                f"there is no {what} in {where} for {listed([missing[stem].name for stem in lacking], 3)}; expected a "
+                f"{what} of the same name for each."
+            )
+    if not found:
+        raise DatasetError(f"{folder} holds no images; expected image files, and masks of the same names in {masks}.")
+    return MaskRows([(found[stem].name, found[stem].read_bytes, of_mask[stem].read_bytes) for stem in sorted(found)])
+
+
+def _by_stem(folder: Path) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    root = folder.resolve()
+    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+        if path.name.startswith(".") or not has_image_suffix(path.name):
+            continue
+        if root not in path.resolve().parents:
+            raise DatasetError(f"{path} leads out of its folder, so it was not opened.")
+        if path.stem in found:
+            raise DatasetError(f"{folder} holds {found[path.stem].name} and {path.name}; expected one file of a name.")
+        found[path.stem] = path
+    return found

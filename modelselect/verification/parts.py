@@ -1,0 +1,299 @@
+"""What a fine-tuned model says of the words of sentences, or of the pixels of images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from modelselect.candidates.backbone import Backbone, Outputs, Reader
+from modelselect.errors import CandidateError, DatasetError, InvalidInputError
+from modelselect.host.host import get_host
+from modelselect.probe.images import Reading
+from modelselect.probe.inputs import Input, inputs_of
+from modelselect.probe.rows import reason_of
+from modelselect.tasks.task import Task
+from modelselect.utils.target_kinds import WORD
+from modelselect.utils.text import printable
+from modelselect.utils.words import Sentence
+from modelselect.verification.answers import Answers
+from modelselect.verification.memory import within_memory
+from modelselect.verification.prediction import Prediction
+from modelselect.verification.signature import Label, Signature
+
+if TYPE_CHECKING:
+    import torch
+
+FEWEST_SHOWN = 0.005
+"""Share of an image from which a class is printed."""
+
+MOST_COLOURS = 256
+"""Classes that a mask in a file of 8 bits can hold."""
+
+
+@dataclass(frozen=True)
+class PartLogits:
+    """The logits of the parts of each input, (B, ..., K), are the module's output, and its features, too."""
+
+    def __call__(self, module: torch.nn.Module, batch: Any) -> Outputs:
+        found = module(batch)
+        return Outputs(found, found)
+
+
+def task_of_parts(unit: str) -> Task:
+    """The registered task whose rows are such parts of inputs.
+
+    Raises:
+        CandidateError: there is none.
+    """
+    found = next((task for task in get_host().tasks.values() if task.unit == unit), None)
+    if found is None:
+        raise CandidateError(f"the model predicts a class for each {unit}, and no task for that is registered")
+    return found
+
+
+def classifier_of_parts(backbone: Backbone, head: torch.nn.Linear, unit: str) -> tuple[torch.nn.Module, Backbone]:
+    """A module that gives logits (B, ..., K) for the parts of inputs, and the backbone as its task reads it."""
+    import torch
+
+    ready = task_of_parts(unit).training(backbone)
+    read: Reader = ready.read
+
+    class PartClassifier(torch.nn.Module):
+        """A head on the features of each part."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.body, self.head = ready.module, head
+
+        def forward(self, batch: Any) -> torch.Tensor:
+            logits: torch.Tensor = self.head(read(self.body, batch).features)
+            return logits
+
+    return PartClassifier().eval(), ready
+
+
+class TagPredictions(Answers):
+    """The predicted tag of each word, sentence by sentence.
+
+    Attributes:
+        rows: one for each of the N sentences; `label` is the tuple of its tags, None for a word that the model does not
+            see since the sentence is too long. `probability` is None.
+        classes: the C tags.
+        probabilities: (N, C) float32: the share of the words that have each tag.
+        words: of each sentence.
+
+    >>> rows = (Prediction("Ada sang", ("PER", "O"), None),)
+    >>> print(TagPredictions(rows, ("O", "PER"), np.array([[0.5, 0.5]], np.float32), (("Ada", "sang"),)))
+    input     tags
+    Ada sang  Ada/PER sang/O
+    """
+
+    def __init__(
+        self,
+        rows: tuple[Prediction, ...],
+        classes: tuple[Label, ...],
+        probabilities: NDArray[np.float32],
+        words: tuple[tuple[str, ...], ...],
+    ) -> None:
+        super().__init__(rows, classes, probabilities)
+        self.__dict__["words"] = words
+
+    @property
+    def headings(self) -> tuple[str, str]:
+        return "input", "tags"
+
+    def cells(self) -> list[tuple[str, ...]]:  # type: ignore[override]  # two texts of each input
+        return [
+            (name, " ".join(f"{printable(word)}/{tag or '?'}" for word, tag in zip(words, row.label, strict=True)))  # type: ignore[arg-type]
+            for (name, _), words, row in zip(super().cells(), self.__dict__["words"], self.rows, strict=True)
+        ]
+
+    def text_of(self, values: Sequence[float]) -> str:
+        return ""
+
+    def described(self) -> list[dict[str, Any]]:
+        """Each sentence as plain data: its words, each with its tag."""
+        return [
+            {"input": row.input, "words": list(words), "tags": list(row.label)}  # type: ignore[arg-type]
+            for words, row in zip(self.__dict__["words"], self.rows, strict=True)
+        ]
+
+
+class MaskPredictions(Answers):
+    """The predicted mask of each image.
+
+    Attributes:
+        rows: one for each of the N images; `label` is its mask: (H, W) classes, in the size of the image, as the masks
+            of the training had them. None if it could not be read. `probability` is None.
+        classes: the C classes.
+        probabilities: (N, C) float32: the share of the pixels that have each class; NaN for what could not be read.
+
+    >>> rows = (Prediction("a.png", np.array([[0, 0], [0, 1]]), None),)
+    >>> print(MaskPredictions(rows, (0, 1), np.array([[0.75, 0.25]], np.float32)))
+    input  classes
+    a.png  0 75.0%, 1 25.0%
+    """
+
+    @property
+    def headings(self) -> tuple[str, str]:
+        return "input", "classes"
+
+    def text_of(self, values: Sequence[float]) -> str:
+        found = sorted(zip(values, map(str, self.classes), strict=True), key=lambda pair: (-pair[0], pair[1]))
+        return ", ".join(f"{printable(name)} {share:.1%}" for share, name in found if share >= FEWEST_SHOWN)
+
+    def described(self) -> list[dict[str, Any]]:
+        """Each image as plain data, with the share of each class by its name."""
+        return [{name: value for name, value in row.items() if name != "label"} for row in super().described()]
+
+    def save(self, folder: Path) -> list[Path]:
+        """Writes each mask as a PNG file of grey values, named as its image.
+
+        Args:
+            folder: is made, if it is not there.
+
+        Raises:
+            InvalidInputError: the folder cannot be written, two images have one name, or a class has no grey value.
+        """
+        import PIL.Image
+
+        written: dict[str, Path] = {}
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for row in self.rows:
+                if row.label is None:
+                    continue
+                mask: Any = row.label
+                if mask.max(initial=0) >= MOST_COLOURS:
+                    raise InvalidInputError(f"the class {mask.max()} has no grey value from 0 to {MOST_COLOURS - 1}")
+                name = f"{Path(row.input).stem}.png"
+                if name in written:
+                    raise InvalidInputError(f"two images are called {name!r}; predict them in two runs")
+                written[name] = folder / name
+                PIL.Image.fromarray(mask.astype(np.uint8)).save(written[name])
+        except OSError as error:
+            raise InvalidInputError(f"cannot write masks to {str(folder)!r}: {error.strerror}") from error
+        return list(written.values())
+
+
+def predicted_parts(
+    backbone: Backbone, signature: Signature, inputs: Any, reading: Reading, device: str, batch_size: int
+) -> Answers:
+    """What the model says of each part of the inputs.
+
+    Args:
+        backbone: gives logits of parts; on the device.
+        signature: what it takes and answers.
+        inputs: see `Model.predict`.
+        reading: how images become pixels.
+        device: of the module.
+        batch_size: inputs in a forward pass; halved when memory runs out.
+    """
+    task = task_of_parts(signature.unit)
+    if signature.unit == WORD:
+        return _tags(backbone, signature, task, sentences_of(inputs), device, batch_size)
+    return _masks(backbone, signature, task, inputs_of(inputs, signature.modality), reading, device, batch_size)
+
+
+def sentences_of(given: Any) -> list[tuple[str, ...]]:
+    """The words of sentences: of a text, of a list of texts, which are split at spaces, or of a list of lists of words.
+
+    Raises:
+        InvalidInputError: something given is no text, or holds no word.
+
+    >>> sentences_of("Ada sang"), sentences_of([["Ada", "sang"], "She left"])
+    ([('Ada', 'sang')], [('Ada', 'sang'), ('She', 'left')])
+    """
+    listed = [given] if isinstance(given, str) else list(given)
+    found = []
+    for place, each in enumerate(listed):
+        words = tuple(each.split()) if isinstance(each, str) else tuple(each) if isinstance(each, list | tuple) else ()
+        if not words or not all(isinstance(word, str) and word.strip() for word in words):
+            raise InvalidInputError(
+                f"input {place} is {ascii(each)[:60]}; expected a text with words, or a list of words for each sentence"
+            )
+        found.append(words)
+    return found
+
+
+def _tags(
+    backbone: Backbone, signature: Signature, task: Task, sentences: list[tuple[str, ...]], device: str, batch_size: int
+) -> TagPredictions:
+    rows, shares = [], np.zeros((len(sentences), len(signature.labels)), np.float32)
+
+    def attempt(size: int) -> list[NDArray[Any]]:
+        found = []
+        for start in range(0, len(sentences), size):
+            part = sentences[start : start + size]
+            logits = _logits(backbone, [backbone.preprocessing.prepare(Sentence(words)) for words in part], device)
+            blank = np.empty((len(part), max(map(len, part))))
+            found += [tags[: len(words)] for tags, words in zip(task.decoded(logits, blank), part, strict=True)]
+        return found
+
+    for place, tags in enumerate(within_memory(attempt, batch_size, device)[0] if sentences else []):
+        label: Any = tuple(signature.labels[tag] if tag >= 0 else None for tag in tags.tolist())
+        shares[place] = np.bincount(tags[tags >= 0], minlength=len(signature.labels)) / len(tags)
+        rows.append(Prediction(" ".join(sentences[place]), label, None))
+    return TagPredictions(tuple(rows), signature.labels, shares, tuple(sentences))
+
+
+def _masks(
+    backbone: Backbone,
+    signature: Signature,
+    task: Task,
+    given: list[Input],
+    reading: Reading,
+    device: str,
+    batch_size: int,
+) -> MaskPredictions:
+    classes = np.array([int(label) for label in signature.labels])
+    rows: list[Prediction] = []
+    shares = np.full((len(given), len(classes)), np.nan, np.float32)
+    for start in range(0, len(given), batch_size):
+        part = given[start : start + batch_size]
+        shown = [_shown(each, reading) for each in part]
+        images = [each for each in shown if not isinstance(each, str)]
+        prepared = [backbone.preprocessing.prepare(image) for image in images]
+        outputs: list[NDArray[Any]] = []
+        if prepared:
+
+            def attempt(size: int, rows: list[Any] = prepared) -> list[NDArray[Any]]:
+                parts = [rows[first : first + size] for first in range(0, len(rows), size)]
+                return [logits for each in parts for logits in _logits(backbone, each, device)]
+
+            outputs = within_memory(attempt, len(prepared), device)[0]
+        ready = iter(zip(outputs, images, strict=True))
+        for each, image in zip(part, shown, strict=True):
+            if isinstance(image, str):
+                rows.append(Prediction(each.name, None, None, image))
+                continue
+            logits, own = next(ready)
+            found = task.decoded(logits[None], np.empty((1, own.height, own.width)))[0]
+            shares[len(rows)] = np.bincount(found.reshape(-1), minlength=len(classes)) / found.size
+            mask: Any = classes[found]
+            rows.append(Prediction(each.name, mask, None))
+    return MaskPredictions(tuple(rows), signature.labels, shares)
+
+
+def _shown(given: Input, reading: Reading) -> Any:
+    """The image, or why it cannot be read."""
+    try:
+        return given.read(reading)
+    except DatasetError as error:  # its decoder is not installed
+        return str(error)
+    except Exception as error:
+        return reason_of(error)
+
+
+def _logits(backbone: Backbone, rows: Sequence[torch.Tensor], device: str) -> NDArray[np.float32]:
+    import torch
+
+    with torch.no_grad():
+        batch = backbone.preprocessing.finish(torch.stack(list(rows)).to(device))
+        found: NDArray[np.float32] = backbone.module(batch).float().cpu().numpy()
+    return found
