@@ -47,9 +47,10 @@ class CCFV(ms.Estimator):
     Code and paper: The paper's text could not be had in full: its equations are from a published summary, and the mean
     of `1 / E` is our reading. A sum over pixels is a mean here, so images may have different numbers of them.
 
-    - F_v of the authors' code is the energy itself, not its inverse, between the mean features of images, and
-      their first version divides the other way round. The score then falls by 2 log(a) if all features are a times
-      as large, and a network with random weights and small features comes first: `form="code"`.
+    - In the authors' code, F_v is the energy itself, not its inverse, and between the mean features of images, not
+      between pixels. The score then falls by 2 log(a) if all features are a times as large, so that a network with
+      random weights and small features came first. An earlier version of the code has C_cons / F_v. The default is
+      the paper's form, which does not depend on the scale; the code's is `form="code"`.
     - The evidence does not say which class is the background. The code leaves out class 0: `background=0`.
     - The code multiplies the sum of distances by `1 + 2 / (I^2 C)` after each class, for I images and C classes, where
       a mean is meant. Nothing restores it: with one class, it adds a constant to the score of every candidate.
