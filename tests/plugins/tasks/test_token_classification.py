@@ -271,7 +271,7 @@ def test_early_stopping_holds_sentences_out(here: Path) -> None:
     "arguments",
     [
         ("data.jsonl", "--verify", "full"),
-        ("data.conll", "--verify", "head", "--layers", "best", "-e", "logme,knn"),
+        ("data.conll", "--verify", "head", "--layers", "best"),
         ("data.jsonl", "--verify", "lora", "--task", "token-classification", "--tune", "1"),
     ],
 )
