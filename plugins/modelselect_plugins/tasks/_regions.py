@@ -55,7 +55,7 @@ class BoxPreprocessing(PixelPreprocessing):
         if batch.shape[2] == height:
             return self.image.finish(batch)
         content = batch[:, :, height:].flatten(1)
-        numbers = content[:, : content.shape[1] // 4 * 4].clone().view(torch.float32)
+        numbers = content[:, : content.shape[1] // 4 * 4].reshape(-1).clone().view(torch.float32).view(len(batch), -1)
         rows = torch.zeros(content.shape, device=batch.device)
         rows[:, : numbers.shape[1]] = numbers
         return torch.cat([self.image.finish(batch[:, :, :height]), rows.view_as(batch[:, :, height:])], 2)
