@@ -46,8 +46,8 @@ CLASS_NAMES = ("category", "categories", "label", "labels", "category_id", "clas
 CROWD_NAMES = ("iscrowd", "is_crowd")
 """Names of the field of an object that says that its box holds many objects."""
 
-_TRIED = 64
-"""Boxes that are tried for one of background."""
+_TRIED, _ROUNDS = 8, 8
+"""Boxes that are tried for one of background at a time, and how often: with sides of objects, and with any sides."""
 
 _SIDES = (0.1, 0.5)
 """Sides of boxes of background as shares of those of the image, where objects say none."""
@@ -215,26 +215,28 @@ def _corners(given: Any, size: tuple[int, int] | None, where: str) -> NDArray[np
         return np.zeros((0, 4))
     if boxes.ndim != 2 or boxes.shape[1] != 4:
         raise DatasetError(f"the boxes {where} are {ascii(given)[:60]}; expected (x, y, width, height) for each.")
-    for box in boxes:
-        said = "(" + ", ".join(f"{value:g}" for value in box.tolist()) + ")"
-        if not np.isfinite(box).all():
+    finite, sided = np.isfinite(boxes).all(axis=1), (boxes[:, 2:] > 0).all(axis=1)
+    beyond = np.zeros(len(boxes))
+    if size is not None:
+        low, high = boxes[:, :2], boxes[:, :2] + boxes[:, 2:]
+        beyond = np.maximum(-low, high - size).max(axis=1)
+        beyond[((low >= size) | (high <= 0)).any(axis=1)] += BEYOND
+    for place in np.flatnonzero(~(finite & sided & (beyond <= BEYOND)))[:1]:
+        said = "(" + ", ".join(f"{value:g}" for value in boxes[place].tolist()) + ")"
+        if not finite[place]:
             raise DatasetError(
                 f"the box {said} {where} holds NaN or infinity; expected (x, y, width, height) in pixels."
             )
-        if box[2] <= 0 or box[3] <= 0:
+        if not sided[place]:
             raise DatasetError(
-                f"the box {said} {where} has a width of {box[2]:g} and a height of {box[3]:g}; expected (x, y, width, "
-                "height) with a width and a height above 0. Leave out such boxes."
+                f"the box {said} {where} has a width of {boxes[place, 2]:g} and a height of {boxes[place, 3]:g}; "
+                "expected (x, y, width, height) with a width and a height above 0. Leave out such boxes."
             )
-        if size is None:
-            continue
-        beyond = max(-box[0], -box[1], box[0] + box[2] - size[0], box[1] + box[3] - size[1])
-        if beyond > BEYOND or box[0] >= size[0] or box[1] >= size[1] or box[0] + box[2] <= 0 or box[1] + box[3] <= 0:
-            raise DatasetError(
-                f"the box {said} {where} leaves the image of {size[0]} x {size[1]} pixels by {beyond:g}; expected (x, "
-                "y, width, height) in pixels, inside the image. If the boxes hold (left, upper, right, lower), give "
-                "widths and heights instead."
-            )
+        assert size is not None
+        raise DatasetError(
+            f"the box {said} {where} leaves the image of {size[0]} x {size[1]} pixels; expected (x, y, width, height) "
+            "in pixels, inside the image. If the boxes hold (left, upper, right, lower), give widths and heights."
+        )
     corners = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
     return corners if size is None else np.clip(corners, 0, np.tile(size, 2))
 
@@ -290,12 +292,12 @@ def _background(
     """
     if size is None:
         return np.zeros((0, 4))
-    rng = np.random.default_rng(zlib.crc32(repr((size, objects.tolist())).encode()))
+    rng = np.random.default_rng(zlib.crc32(objects.tobytes() + repr(size).encode()))
     wanted, bounds = max(len(objects), 1), np.array(size, np.float64)
     taken = np.concatenate([objects, crowds])
     found = np.zeros((0, 4))
-    for by_objects in (len(objects) > 0, False):
-        count = _TRIED * wanted
+    for number in range(2 * _ROUNDS):
+        count, by_objects = _TRIED * wanted, len(objects) > 0 and number < _ROUNDS
         sides = bounds * rng.uniform(*_SIDES, (count, 2))
         if by_objects:
             sides = (objects[:, 2:] - objects[:, :2])[rng.integers(len(objects), size=count)]

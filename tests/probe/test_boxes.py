@@ -262,8 +262,8 @@ BOX = [1.0, 2.0, 9.0, 9.0]
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        (changed(boxes=[BOX, [30.0, 2.0, 90.0, 9.0]]), r"leaves the image of \d+ x \d+ pixels by"),
-        (changed(boxes=[BOX, [-9.0, 2.0, 20.0, 9.0]]), "by 9;"),
+        (changed(boxes=[BOX, [30.0, 2.0, 90.0, 9.0]]), r"leaves the image of \d+ x \d+ pixels"),
+        (changed(boxes=[BOX, [-9.0, 2.0, 20.0, 9.0]]), r"the box \(-9, 2, 20, 9\) in row 1 leaves"),
         (changed(boxes=[BOX, [1.0, 2.0, -9.0, 9.0]]), "has a width of -9"),
         (changed(boxes=[BOX, [1.0, 2.0, 9.0, 0.0]]), "a height of 0"),
         (changed(boxes=[BOX, [1.0, float("nan"), 9.0, 9.0]]), "holds NaN or infinity"),
