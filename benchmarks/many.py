@@ -1,6 +1,6 @@
 """Thousands of candidates: how long search, limits, recall and planning take, and what comes out.
 
-    python benchmarks/many.py [--candidates 10000] [--output many.json] [--profile STAGE]
+    python benchmarks/many.py [--candidates 10000] [--output many.json] [--profile STAGE] [--funnel]
 
 A Hub on this machine lists models with invented names, licences and downloads, and with the configurations and sizes of
 real architectures of timm. A process of its own serves it. Then each stage is timed here, in wall and CPU seconds, with
@@ -11,7 +11,7 @@ the largest resident memory of the process so far:
 - `recall`: `ms.plan()` of all of them within limits, for the 100 from which a history of 300 results expects most.
 - `recall again`: the same a second time.
 - `board`: a leaderboard with a row for each candidate; then its JSON, its web page and its table as Parquet, with their
-  sizes in bytes.
+  sizes in bytes. With `--funnel`, these are left out.
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ def board_of(candidates: Any) -> Any:
     return ms.Leaderboard(tuple(rows), ("evidence", "imagenet", "downloads"), {"ranked_by": ["evidence"]})
 
 
-def measure(count: int, profiled: str | None = None) -> dict[str, dict[str, float]]:
+def measure(count: int, profiled: str | None = None, *, funnel: bool = False) -> dict[str, dict[str, float]]:
     """Seconds of each stage, memory in bytes after it, and what it gave."""
     import modelselect as ms
 
@@ -184,6 +184,8 @@ def measure(count: int, profiled: str | None = None) -> dict[str, dict[str, floa
         recall = lambda: ms.plan(dataset, query, recall=100, history=history, **limits)  # noqa: E731
         timed("recall", recall, planned=lambda p: len(p.rows))
         timed("recall again", recall, planned=lambda p: len(p.rows))
+        if funnel:
+            return found
         board = timed("board", lambda: board_of(candidates))
         size = {"bytes": lambda path: path.stat().st_size}
         path = Path(folder)
@@ -206,8 +208,9 @@ def main() -> None:
     parser.add_argument("--candidates", type=int, default=10_000)
     parser.add_argument("--output", type=Path, help="a JSON file")
     parser.add_argument("--profile", help="name of a stage to profile")
+    parser.add_argument("--funnel", action="store_true", help="only search, plan and recall")
     given = parser.parse_args()
-    found = measure(given.candidates, given.profile)
+    found = measure(given.candidates, given.profile, funnel=given.funnel)
     if given.output is not None:
         given.output.write_text(json.dumps(found, indent=2) + "\n")
 

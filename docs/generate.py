@@ -178,6 +178,7 @@ Exceptions:
 - `nc_score` is the classic measure of neural collapse. The authors of the paper that ranks models by neural collapse
   have published no code.
 - `rankme` is compared with the equation of its paper, not with code.
+- `cc_fv` has the form of its paper, as a published summary gives it. `form="code"` is that of the authors' code.
 - **Concept variation** (Singh et al., 2025, the second measure beside `int`) is *not* included: the authors' code
   gives a number for each row, and does not say how these become a score.
 - **DISCO** (Zhang et al., 2025: distribution of spectral components) is *not* included. No code of its authors was
@@ -188,8 +189,6 @@ Exceptions:
   features of networks with random weights. No evidence holds these embeddings and features.
 - **FaCe** (Ding et al., 2023: variance collapse and class fairness) is *not* included. Its authors have published no
   code, and its equations could not be found.
-- **CC-FV** (Yang et al., 2023) is *not* included: for segmentation, the authors' code compares the distributions of a
-  class's pixels in pairs of images. Evidence holds one row of features for each item.
 - **SWAB** (Yi et al., 2024) is *not* included: it chooses models of images and texts without images of yours, from
   what they reach on other datasets and from captions and class names that each model embeds. No evidence holds these.
 - **The rectified scaling law** (Lin et al., 2024) is *not* included: the authors' code follows the loss of each

@@ -80,8 +80,7 @@ class TrainingMemory:
             versions=numeric_versions(),
         )
         if (entry := self._store.get(key)) is not None:
-            known: int | None = entry.metadata["bytes"]
-            return known
+            return self._with_parts(entry.metadata["bytes"])
         needed: int | None = None
         with INTERPRETER_LOCK, unchanged(imports=True):
             try:
@@ -96,7 +95,14 @@ class TrainingMemory:
             with contextlib.suppress(Exception), contained():  # modules raise anything, each time
                 needed = peak_bytes(*found, recipe, context.method, device)
         self._store.put(key, {}, {"bytes": needed})
-        return needed
+        return self._with_parts(needed)
+
+    def _with_parts(self, needed: int | None) -> int | None:
+        """With what the outputs for the parts of inputs take, which are not stored with the rest."""
+        context = self._context
+        if needed is None or context.task is None or context.method == "head":
+            return needed
+        return needed + context.task.training_bytes(context.recipe.batch_size, context.probe.n_classes)
 
     def bytes_if_loadable(self) -> int | None:
         """`bytes`; None if the candidate cannot be loaded now."""

@@ -433,6 +433,13 @@ class Probe:
         return Wholes.of(rows, self._checked.rows, self.class_names, self.fingerprint)
 
     @property
+    def n_inputs(self) -> int:
+        """The number of inputs to draw from: rows, or the sentences or images that rows are parts of."""
+        drawn = self._drawn_from
+        groups = drawn.rows.groups
+        return len(drawn.positions) if groups is None else len(np.unique(groups[drawn.positions]))
+
+    @property
     def groups(self) -> NDArray[np.int64] | None:
         """(N,) the sentence or image that each row is a part of; None if each row is an input of its own."""
         groups = self._drawn_from.rows.groups
@@ -518,7 +525,8 @@ class Probe:
         unread = " not yet read" if checked is None else ""
         what = f"{self.n_classes} classes"
         if self.target_kind == RELEVANCE:
-            what = f"{int((self._drawn_from.labels == 0).sum())} queries"
+            strata = self._drawn_from.labels if checked is None else checked.labels
+            what = f"{int((strata == 0).sum())} queries"
         elif self.target_kind != CLASSES:
             what = f"{len(self.target_names)} {'numbers' if self.target_kind == NUMBERS else 'labels'} each"
         return f"Probe({self.name}: {count} {self.modality} rows{unread}, {what})"

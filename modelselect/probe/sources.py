@@ -30,7 +30,7 @@ from modelselect.probe.tables import (
     remark_on_tables,
     table_name,
 )
-from modelselect.probe.tagged import conll_rows, is_conll, tagged_lists
+from modelselect.probe.tagged import conll_files, conll_rows, is_conll, tagged_lists
 from modelselect.probe.torch_datasets import TorchRows
 from modelselect.probe.voc import is_voc, open_voc
 from modelselect.utils.containers import is_a, is_table
@@ -204,6 +204,8 @@ def _open_folder(path: Path, split: str | None, *, input: Input, label: Label) -
         return _without_columns(path, "images and masks", input, label, open_masks)
     listings = listings_for(path)
     if not has_class_folders(path, listings):
+        if files := conll_files(path):
+            return {name: partial(conll_rows, file) for name, file in files.items()}
         tables = open_tables(path, input=input, label=label)
         return open_folder(path, split, listings) if tables is None else tables
     remarks = remark_on_tables(path)

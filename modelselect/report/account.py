@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -55,9 +56,9 @@ def estimator_rank_table(board: Ranking) -> dict[str, list[int | None]]:
     ranks: dict[str, list[int | None]] = {}
     for name in board.estimators:
         scores = [row.scores.get(name) for row in board.rows]
-        known = [score for score in scores if score is not None]
+        known = sorted(score for score in scores if score is not None)
         if known:
-            ranks[name] = [None if score is None else 1 + sum(other > score for other in known) for score in scores]
+            ranks[name] = [None if score is None else 1 + len(known) - bisect_right(known, score) for score in scores]
     return ranks
 
 

@@ -222,7 +222,7 @@ def fine_tuning_seconds(request: Request, macs: Sequence[float], speed: float) -
 
 def fine_tuning_passes(settings: FineTuning, method: str, probe: Probe) -> int:
     """Number of forward passes that fine-tuning one candidate costs, at most."""
-    training, holdout = probe.provenance["training_rows"], probe.provenance["holdout"]["rows"]
+    training, holdout = probe.training.n_inputs, 0 if probe.holdout is None else probe.holdout.n_inputs
     if method == "head":
         return int(training + holdout)
     return int(holdout + settings.trainings * settings.epochs * epoch_passes(probe))
@@ -230,4 +230,4 @@ def fine_tuning_passes(settings: FineTuning, method: str, probe: Probe) -> int:
 
 def epoch_passes(probe: Probe) -> int:
     """Number of forward passes that one epoch of fine-tuning one candidate costs, at most."""
-    return int(TRAINING_PASSES * probe.provenance["training_rows"])
+    return int(TRAINING_PASSES * probe.training.n_inputs)

@@ -120,13 +120,14 @@ def bounded(request: Request, state: State, task: VerificationTask) -> tuple[Ver
 def _bound(request: Request, state: State, task: VerificationTask) -> Bound:
     settings, probe, workers = task.settings, task.context.probe, request.runner.workers
     assert probe.holdout is not None
-    rows, held = len(probe.training), len(probe.holdout)
+    are_inputs = probe.groups is None  # else rows are parts of inputs, and an input takes longer than a row
+    rows, held = (len(each) if are_inputs else each.n_inputs for each in (probe.training, probe.holdout))
     passed = [_forward_seconds(state, row) for row in state.ranking.ranked]
     spent = sum(seconds * len(probe) for seconds in passed if seconds is not None) / workers
     left = workers * time_left(request.settings, spent)
     tuned, verified = min(request.settings.tune, len(passed)), min(request.settings.top_k, len(passed))
     once = max(tuned, verified)
-    known = [seconds for seconds in passed[:once] if seconds is not None]
+    known = [seconds for seconds in passed[:once] if seconds is not None and are_inputs]
 
     def total(row_seconds: Sequence[float], forward: Sequence[float], epochs: int) -> float:
         """Seconds for one epoch of each candidate, and the other epochs of those that are verified."""

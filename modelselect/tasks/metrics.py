@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,16 +58,16 @@ class Metric:
             seed: of the resamples.
         """
         rng = np.random.default_rng([seed, len(targets)])
-        found = []
-        for _ in range(RESAMPLES):
-            rows = rng.integers(0, len(targets), len(targets))
-            value = self.measure(targets[rows], predictions[rows])
-            if math.isfinite(value):
-                found.append(value)
+        rows = (rng.integers(0, len(targets), len(targets)) for _ in range(RESAMPLES))
+        found = [value for value in self.resampled(targets, predictions, rows) if math.isfinite(value)]
         if not found:
             return -math.inf, math.inf
         low, high = np.quantile(found, [0.025, 0.975])
         return float(low), float(high)
+
+    def resampled(self, targets: Array, predictions: Array, resamples: Iterable[Array]) -> Iterator[float]:
+        """The metric of each resample of the rows, which is given as (N,) row numbers."""
+        return (self.measure(targets[rows], predictions[rows]) for rows in resamples)
 
 
 def accuracy(targets: Array, predictions: Array) -> float:

@@ -100,6 +100,15 @@ class Task(abc.ABC):
         """
         return backbone
 
+    def training_bytes(self, rows: int, classes: int) -> int:
+        """Memory that fine-tuning takes beyond that of a classifier of whole inputs.
+
+        Args:
+            rows: inputs at a time.
+            classes: their number.
+        """
+        return 0
+
     def decoded(self, outputs: NDArray[Any], targets: NDArray[Any]) -> NDArray[Any]:
         """The predictions for wholes, in the shape of their targets.
 

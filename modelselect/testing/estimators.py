@@ -258,7 +258,10 @@ def _reads_only_declared_fields(estimator: Estimator) -> None:
             return super().__getattribute__(name)
 
     watched = Watched(
-        **{name: getattr(evidence, name) for name in FIELDS}, seed=evidence.seed, target_kind=evidence.target_kind
+        **{name: getattr(evidence, name) for name in FIELDS},
+        seed=evidence.seed,
+        target_kind=evidence.target_kind,
+        groups=evidence.groups,
     )
     try:
         estimator.score(watched)

@@ -30,6 +30,9 @@ METADATA = {
     "size_bytes": 4_000_000,
 }
 
+_WHOLES = 5
+"""Sentences or images that the rows are parts of, for methods that ask."""
+
 
 def evidence_fields(counts: tuple[int, ...] = (50, 40, 30), dimensions: int = 8, seed: int = 0) -> Fields:
     """Every evidence field: round clusters as classes, far enough apart for most methods, with rows in random order.
@@ -58,6 +61,7 @@ def evidence_fields(counts: tuple[int, ...] = (50, 40, 30), dimensions: int = 8,
         "proxy_features": proxy.astype(np.float32).astype(np.float64),
         "architecture": _graph(),
         "metadata": dict(METADATA),
+        "groups": np.arange(len(labels)) % _WHOLES,
     }
 
 
@@ -141,7 +145,7 @@ def _graph() -> Any:
     return graph
 
 
-ROW_FIELDS = ("features", "labels", "source_probabilities", "proxy_features")
+ROW_FIELDS = ("features", "labels", "source_probabilities", "proxy_features", "groups")
 SOURCE_ROW_FIELDS = ("source_features", "source_labels")
 
 

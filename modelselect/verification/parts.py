@@ -107,7 +107,7 @@ class TagPredictions(Answers):
     def headings(self) -> tuple[str, str]:
         return "input", "tags"
 
-    def cells(self) -> list[tuple[str, ...]]:
+    def cells(self) -> list[tuple[str, ...]]:  # type: ignore[override]  # two texts of each input
         return [
             (name, " ".join(f"{printable(word)}/{tag or '?'}" for word, tag in zip(words, row.label, strict=True)))  # type: ignore[arg-type]
             for (name, _), words, row in zip(super().cells(), self.__dict__["words"], self.rows, strict=True)

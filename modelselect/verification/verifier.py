@@ -637,7 +637,7 @@ class _Material:
         """The same for sentences and images whose parts have classes."""
         wholes, measured = training.wholes, None
         assert wholes is not None
-        classes = np.unique(wholes.targets[wholes.targets >= 0])
+        classes = np.unique(wholes.targets[wholes.targets >= 0]).astype(np.int64)
         if len(classes) < 2:
             raise DatasetError(f"training has {len(wholes)} wholes of {len(classes)} class; expected two classes")
         targets = np.where(wholes.targets >= 0, np.searchsorted(classes, wholes.targets), -1).astype(np.int32)

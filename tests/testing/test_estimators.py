@@ -12,6 +12,7 @@ import modelselect as ms
 from modelselect.evidence.evidence import Evidence
 from modelselect.host.host import get_host
 from modelselect.testing import properties
+from modelselect.testing.checks import run_checks
 from modelselect.testing.estimators import check_estimator, estimator_checks
 from modelselect_plugins.estimators.itm import ITM
 from modelselect_plugins.estimators.lead import LEAD
@@ -21,27 +22,62 @@ QUICK = {"itm": ITM(iterations=200, runs=2), "lead": LEAD(widths=(32, 32))}
 """The dear ones with smaller parameters: the promises are the same."""
 
 
-IN_A_PLANE = "in two dimensions every correlation is 1 or -1, and rounding ranks them"
-
 EXPECTED_FAILURES: Mapping[str, Mapping[str, str]] = {
     "persistence": {"separable_beats_shuffled": "labels only say how many classes there are"},
     "persistence_source": {"separable_beats_shuffled": "labels only say how many classes there are"},
     "tmi": {"separable_beats_shuffled": "it rewards spread within the classes, which shuffling adds"},
-    "parc": {"random_rows_can_be_permuted": IN_A_PLANE},
-    "rsa": {"random_rows_can_be_permuted": IN_A_PLANE},
 }
+
+Made = Callable[[Evidence], Evidence]
+
+
+def reordered(evidence: Evidence) -> Evidence:
+    return evidence.take(np.random.default_rng(0).permutation(evidence.n_rows))
+
+
+def renamed(evidence: Evidence) -> Evidence:
+    names = 3 * np.random.default_rng(0).permutation(evidence.statistics.n_classes) + 1
+    return Evidence.of(features=evidence.features, labels=names[evidence.statistics.codes])
+
+
+ORDER, NAMES = "random_rows_can_be_permuted", "random_classes_can_be_renamed"
+TIES = "in two dimensions every correlation is 1 or -1, and rounding ranks them"
+UNFINISHED = "on features of length 1,000, L-BFGS has not converged after 100 iterations"
+WEAKNESSES: Mapping[str, Mapping[str, tuple[str, Made, Mapping[str, Any]]]] = {
+    "parc": {ORDER: (TIES, reordered, {"counts": (3, 3), "dimensions": 2})},
+    "rsa": {ORDER: (TIES, reordered, {"counts": (3, 3), "dimensions": 2, "scale": 0.001})},
+    "pactran": {
+        ORDER: (UNFINISHED, reordered, {"counts": (3, 3, 4), "dimensions": 3, "scale": 1000.0, "seed": 2}),
+        NAMES: (UNFINISHED, renamed, {"counts": (3, 10, 3, 8), "dimensions": 21, "scale": 1000.0}),
+    },
+}
+"""By estimator and random check that it cannot pass: why, and a change of evidence that shows it every time.
+
+Whether a check draws such evidence is chance, so it can be expected neither to fail nor to pass."""
 
 
 @pytest.fixture(autouse=True)
 def few_examples(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fewer random examples than for an author, who has one estimator. In this draw, some have two dimensions."""
+    """Fewer random examples than for an author, who has one estimator."""
     monkeypatch.setattr(properties, "EXAMPLES", 12)
-    monkeypatch.setattr(properties, "SEED", 3)
 
 
 @pytest.mark.parametrize("name", sorted(get_host().estimators))
 def test_every_registered_estimator_keeps_its_promises(name: str) -> None:
-    check_estimator(QUICK.get(name, get_host().estimators[name]), EXPECTED_FAILURES.get(name))
+    estimator = QUICK.get(name, get_host().estimators[name])
+    left_out = WEAKNESSES.get(name, {})
+    checks = [(check, run) for check, run in estimator_checks(estimator) if check not in left_out]
+    run_checks(repr(estimator), checks, EXPECTED_FAILURES.get(name))
+
+
+@pytest.mark.parametrize(("name", "check"), [(name, check) for name, known in WEAKNESSES.items() for check in known])
+def test_a_check_is_left_out_only_while_it_has_a_cause(name: str, check: str) -> None:
+    """Once an estimator gives the same score, its weakness is to be struck off the list."""
+    _, change, arguments = WEAKNESSES[name][check]
+    evidence = ms.testing.random_evidence(**arguments)
+    estimator = get_host().estimator(name)
+    before, after = (estimator.score(each)[name] for each in (evidence, change(evidence)))
+    assert abs(before - after) > 1e-4 * abs(before)
 
 
 class Sound(ms.Estimator):

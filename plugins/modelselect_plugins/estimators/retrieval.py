@@ -147,21 +147,27 @@ class MappedRetrieval(Estimator):
             training = relevance.pairs[~np.isin(relevance.pairs[:, 0], test)]
             queries, documents = relevance.queries[training[:, 0]], relevance.documents[training[:, 1]]
             mean = features[np.concatenate([queries, documents])].mean(axis=0)
-            mapping = _whitening(features[queries] - features[documents], self.shrinkage)
             rows = np.sort(np.concatenate([relevance.queries[test], relevance.documents]))
-            found[test] = ndcg_of_queries(labels[rows], (features[rows] - mean) @ mapping)
+            differences = features[queries] - features[documents]
+            found[test] = ndcg_of_queries(labels[rows], _whitened(features[rows] - mean, differences, self.shrinkage))
         return {self.name: 100 * float(found.mean())}
 
 
-def _whitening(differences: Matrix, shrinkage: float) -> Matrix:
-    """(D, D) inverse square root of the covariance of (P, D) differences, shrunk towards a multiple of the identity."""
+def _whitened(rows: Matrix, differences: Matrix, shrinkage: float) -> Matrix:
+    """(N, D) rows in a basis where the covariance of (P, D) differences is the identity.
+
+    The covariance is shrunk towards a multiple of the identity. The basis is that of its Cholesky factor: a rotation of
+    the symmetric square root, which changes no cosine.
+    """
+    from scipy.linalg import solve_triangular
+
     covariance = differences.T @ differences / len(differences)
     variance = float(np.trace(covariance)) / len(covariance)
     if variance == 0:
-        return np.eye(len(covariance))
-    values, vectors = np.linalg.eigh(covariance + shrinkage * variance * np.eye(len(covariance)))
-    whitening: Matrix = (vectors / np.sqrt(values)) @ vectors.T
-    return whitening
+        return rows
+    factor = np.linalg.cholesky(covariance + shrinkage * variance * np.eye(len(covariance)))
+    whitened: Matrix = solve_triangular(factor, rows.T, lower=True).T
+    return whitened
 
 
 def _of_queries(estimator: Estimator, evidence: Evidence, k: int = 1) -> tuple[Matrix, NDArray[Any]]:

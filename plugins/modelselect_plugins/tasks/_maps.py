@@ -112,7 +112,8 @@ class MapAt:
         if self.grid is None:
             return output.permute(0, 2, 3, 1) if self.axis == FIRST else output
         height, width = self.grid
-        return output[:, output.shape[1] - height * width :].unflatten(1, (height, width))
+        places = output[:, output.shape[1] - height * width :]
+        return places.reshape(len(output), height, width, output.shape[2])
 
 
 @dataclass(frozen=True)

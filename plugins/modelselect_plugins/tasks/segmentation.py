@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 import modelselect
 from modelselect.candidates.backbone import Backbone
+from modelselect.probe.masks import SIDE
 from modelselect.tasks import CountedMeasure, CountedMetric, Task
 from modelselect_plugins.tasks._maps import at_pixels
 from modelselect_plugins.tasks._parts import PART_ACCURACY, Guess, PartCrossEntropy, PartTask
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 
 _ENLARGED_AT_ONCE = 16
+_LOGIT_BYTES = 4 * 3
+"""Enlarged outputs, their logarithms, and their gradients, in float32."""
 
 
 def counted_classes(targets: Array, predictions: Array) -> Array:
@@ -90,6 +93,9 @@ class Segmentation(PartTask):
 
     def training(self, backbone: Backbone) -> Backbone:
         return at_pixels(backbone, one=False)
+
+    def training_bytes(self, rows: int, classes: int) -> int:
+        return rows * SIDE**2 * classes * _LOGIT_BYTES
 
     def decoded(self, outputs: Array, targets: Array) -> Array:
         import torch

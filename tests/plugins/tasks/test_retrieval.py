@@ -349,6 +349,7 @@ def test_of_a_large_corpus_all_relevant_documents_are_read_and_a_stated_number_o
     some = Probe.of(dataset, size=60)
     assert len(some) == 60
     assert len(relevant_texts(some)) == 15  # half of the rows are queries with their documents
+    assert repr(some) == "Probe(dataset: 60 text rows, 15 queries)"
     assert "and 30 others (distractors)" in str(some.remarks)
 
 

@@ -20,6 +20,7 @@ from modelselect.candidates.backbone import Backbone
 from modelselect.candidates.preprocessing import ImagePreprocessing
 from modelselect.errors import CandidateError, DatasetError
 from modelselect.host.host import get_host
+from modelselect.selection.affordable import epoch_passes, fine_tuning_passes
 from modelselect.tasks import Metric
 from modelselect.testing.tasks import check_task
 from modelselect.verification import FineTuning, verify
@@ -95,7 +96,7 @@ def test_miou_is_that_of_scikit_learn_and_of_torchmetrics(classes: int) -> None:
         assert found == pytest.approx(jaccard_score(targets[known], said[known], average="macro"), abs=1e-12)
         theirs = MulticlassJaccardIndex(classes, ignore_index=-1)(torch.tensor(said), torch.tensor(targets))
         assert found == pytest.approx(float(theirs), abs=1e-6)
-    expected = Metric.interval(MEAN_IOU, targets, said, seed=1)
+    expected = Metric(MEAN_IOU.name, MEAN_IOU.title, MEAN_IOU.measure).interval(targets, said, seed=1)
     assert MEAN_IOU.interval(targets, said, seed=1) == pytest.approx(expected, abs=1e-12)
 
 
@@ -336,6 +337,22 @@ def test_the_winner_is_saved_and_predicts_masks(here: Path, capsys: pytest.Captu
     assert set(json.loads(out)[0]) == {"input", "values", "reason"}
     with pytest.raises(CandidateError, match="was fine-tuned for pixels already"):
         ms.features(here / "data", "dir:winner", progress=False)
+
+
+def test_estimates_count_images_and_the_memory_of_masks(here: Path) -> None:
+    probe = ms.Probe.of(here / "data", size=50, holdout=0.25)
+    assert probe.holdout is not None
+    assert (probe.training.n_inputs, probe.holdout.n_inputs) == (30, 10)
+    assert fine_tuning_passes(FineTuning(epochs=2), "head", probe) == 40
+    assert epoch_passes(probe) == 30 * 3
+    memory = {}
+    for name, data in (("pixels", here / "data"), ("images", (np.stack(shapes(20)[0]), [0, 1] * 10))):
+        board = ms.select(
+            data, "embedded:resnet.letters", estimators="logme", max_training_memory="8GB", progress=False
+        )
+        memory[name] = board.best.training_memory_bytes
+        assert memory[name] is not None
+    assert memory["pixels"] - memory["images"] == FineTuning().batch_size * 128 * 128 * 3 * 12
 
 
 def test_a_plan_a_budget_and_costs_take_pixels(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
