@@ -30,6 +30,8 @@ class Metric:
         guessing: takes targets; returns what a prediction reaches that does not look at the input. None if that is not
             known, and for accuracy, where it is one divided by the number of classes.
         in_percent: whether it is a share between 0 and 1, which texts show in per cent.
+        of_scores: of parts of rows, whether its predictions are (N, ..., C) probabilities of the classes, and not the
+            most probable one.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Metric:
     higher_is_better: bool = True
     guessing: Callable[[Array], float] | None = None
     in_percent: bool = True
+    of_scores: bool = False
 
     @property
     def shown(self) -> Measure:

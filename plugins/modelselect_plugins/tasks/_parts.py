@@ -31,7 +31,7 @@ class PartTask(Task):
 
 
 PART_ACCURACY = CountedMetric("accuracy", "accuracy", CountedMeasure(counted_right, share), guessing=most_frequent)
-"""Share of the words, or of the pixels, whose class is right."""
+"""Share of the words, pixels or boxes whose class is right."""
 
 
 @dataclass(frozen=True)
