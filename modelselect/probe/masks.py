@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelselect.errors import DatasetError
-from modelselect.probe.columns import Label, is_image
+from modelselect.probe.columns import LABEL_NAMES, Label, is_image
 from modelselect.probe.image_parts import ImageParts, Load, as_given, cell
 from modelselect.probe.images import has_image_suffix
 from modelselect.probe.labels import Labels
@@ -210,7 +210,8 @@ def _pixels_of(given: Any, name: str) -> Any:
         if given.mode not in ("P", "L", "1", "I", "I;16"):
             raise DatasetError(
                 f"the mask of {name} is an image of the mode {given.mode}; expected the class of each pixel as a grey "
-                "value or as a place in a palette. Turn colours into numbers from 0 first."
+                "value or as a place in a palette. Turn colours into numbers from 0 first. If these are no masks, give "
+                "the folder or the column another name."
             )
         given = np.array(given)
     return given
@@ -248,6 +249,8 @@ def mask_columns(dataset: Any, input: Any, label: Label) -> tuple[str, str] | No
     """The columns of images and of masks of a `datasets.Dataset`; None for other tables."""
     found = [name for name, feature in dataset.features.items() if is_image(feature) and not _is_audio(feature)]
     if label is None:
+        if any(name.lower() in LABEL_NAMES for name in dataset.features if name not in found):
+            return None
         named = [name for name in found if name.lower() in MASK_NAMES and name != input]
     else:
         named = [name for name in found if name == label]
@@ -321,8 +324,9 @@ def _split_folders(folder: Path) -> list[Path]:
 
 
 def _mask_folder(folder: Path) -> Path | None:
-    if not (folder / "images").is_dir():
-        return None
+    images = folder / "images"
+    if not images.is_dir() or any(not kind_of_split(each.name) for each in _folders(images)):
+        return None  # folders that are no splits are classes
     return next((folder / name for name in FOLDERS if (folder / name).is_dir()), None)
 
 
