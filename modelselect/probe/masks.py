@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from modelselect.errors import DatasetError
 from modelselect.probe import images
-from modelselect.probe.columns import Label, is_image
+from modelselect.probe.columns import LABEL_NAMES, Label, is_image
 from modelselect.probe.grouped import GroupedRows
 from modelselect.probe.images import Reading, UnreadableError, has_image_suffix
 from modelselect.probe.labels import Labels
@@ -302,6 +302,8 @@ def open_masks(folder: Path) -> dict[str, Callable[[], Rows]]:
 def mask_columns(dataset: Any, input: Any, label: Label) -> tuple[str, str] | None:
     """The columns of images and of masks of a `datasets.Dataset`; None for other tables."""
     found = [name for name, feature in dataset.features.items() if is_image(feature) and not _is_audio(feature)]
+    if label is None and any(name.lower() in LABEL_NAMES for name in dataset.features if name not in found):
+        return None  # the images have labels
     if label is None:
         named = [name for name in found if name.lower() in MASK_NAMES and name != input]
     else:
@@ -389,7 +391,13 @@ def _split_folders(folder: Path) -> list[Path]:
 def _mask_folder(folder: Path) -> Path | None:
     if not (folder / "images").is_dir():
         return None
-    return next((folder / name for name in FOLDERS if (folder / name).is_dir()), None)
+    return next((place for name in FOLDERS if (place := folder / name).is_dir() and _may_hold_masks(place)), None)
+
+
+def _may_hold_masks(folder: Path) -> bool:
+    """True for a folder of image files, or of folders of splits; not for one of other folders, such as classes."""
+    inside = _folders(folder)
+    return not inside or any(kind_of_split(each.name) for each in inside)
 
 
 def _folder_rows(folder: Path, masks: Path | None) -> MaskRows:

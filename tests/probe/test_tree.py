@@ -213,7 +213,6 @@ TWO_READINGS: list[tuple[Iterable[str], str]] = [
     (("train/a", "train/b", "boats/a", "boats/b"), "can be splits or classes"),
     (("fold1/a", "fold1/b", "fold2/a", "fold2/b"), "look like parts of one dataset"),
     (("images/a", "images/b", "masks/a", "masks/b"), "look like parts of one dataset"),
-    (("images", "masks"), "look like parts of one dataset"),
     (("cat", "dog", "cat/test"), "can be a test split"),
     (("cat/a/test", "dog"), "can be a test split"),
     (("cat", "dog", "dog/test_night"), "can be a test split"),

@@ -32,6 +32,9 @@ class Rows:
     modality: str = "array"
     reading: Reading = field(default_factory=Reading)
     target_kind: str = "classes"
+    unit: str = "row"
+    wholes: None = None
+    groups: None = None
     name: str = "rows"
 
     @property
