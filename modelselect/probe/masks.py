@@ -248,9 +248,9 @@ def open_masks(folder: Path) -> dict[str, Callable[[], Rows]]:
 def mask_columns(dataset: Any, input: Any, label: Label) -> tuple[str, str] | None:
     """The columns of images and of masks of a `datasets.Dataset`; None for other tables."""
     found = [name for name, feature in dataset.features.items() if is_image(feature) and not _is_audio(feature)]
+    if label is None and any(name.lower() in LABEL_NAMES for name in dataset.features if name not in found):
+        return None  # the images have labels
     if label is None:
-        if any(name.lower() in LABEL_NAMES for name in dataset.features if name not in found):
-            return None
         named = [name for name in found if name.lower() in MASK_NAMES and name != input]
     else:
         named = [name for name in found if name == label]
@@ -324,10 +324,15 @@ def _split_folders(folder: Path) -> list[Path]:
 
 
 def _mask_folder(folder: Path) -> Path | None:
-    images = folder / "images"
-    if not images.is_dir() or any(not kind_of_split(each.name) for each in _folders(images)):
-        return None  # folders that are no splits are classes
-    return next((folder / name for name in FOLDERS if (folder / name).is_dir()), None)
+    if not (folder / "images").is_dir():
+        return None
+    return next((place for name in FOLDERS if (place := folder / name).is_dir() and _may_hold_masks(place)), None)
+
+
+def _may_hold_masks(folder: Path) -> bool:
+    """True for a folder of image files, or of folders of splits; not for one of other folders, such as classes."""
+    inside = _folders(folder)
+    return not inside or any(kind_of_split(each.name) for each in inside)
 
 
 def _folder_rows(folder: Path, masks: Path | None) -> MaskRows:

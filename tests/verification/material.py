@@ -34,6 +34,7 @@ class Rows:
     target_kind: str = "classes"
     unit: str = "row"
     wholes: None = None
+    groups: None = None
     name: str = "rows"
 
     @property
