@@ -152,7 +152,8 @@ def _dispersion(rows: Matrix) -> float:
 def _of_pairs(rows: Matrix) -> NDArray[np.float64]:
     """(n (n - 1) / 2,) squared distances of all pairs of rows."""
     norms = squared_norms(rows)
-    return squared_distances(rows, rows, norms, norms)[np.triu_indices(len(rows), k=1)]
+    squares: NDArray[np.float64] = squared_distances(rows, rows, norms, norms)[np.triu_indices(len(rows), k=1)]
+    return squares
 
 
 @ms.hookimpl
