@@ -39,10 +39,10 @@ MODELS = (
     "mobilenetv1_025_128_in1k",
     "mobilenetv1_025_224_in1k",
     "mobilenetv1_050_160_in1k",
-    "mobilenetv2_100_224_in1k",
-    "mobilenetv2_100_224_inat_bird",
+    "resnet8_cifar10",
+    "resnet20_cifar10",
 )
-ROWS, VERIFIED, EPOCHS = 200, 2, 2
+ROWS, VERIFIED, EPOCHS = 200, 2, 1
 
 RECALLED, TUNED, TOP = 1000, 20, 5
 """Of the simulated funnel: candidates that recall keeps, that are fine-tuned for one epoch, and that are verified."""

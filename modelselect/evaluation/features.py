@@ -78,7 +78,8 @@ def features(
             where the zoo knows the data of pre-training), `architecture`, `metadata`. What a candidate does not have
             is None.
         settings: keywords of `select()`: probe_size, input, label, task, split, max_corrupt, max_pixels, source,
-            source_size, device, cache_dir, trust_remote_code, seed, batch_size, precision, compile, progress.
+            source_size, device, cache_dir, trust_remote_code, seed, batch_size, precision, compile, extractor,
+            progress.
 
     Returns:
         The evidence of the candidate. For a list, the evidence of each by its id; a candidate that cannot be loaded or

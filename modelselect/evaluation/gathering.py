@@ -6,7 +6,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -175,7 +175,7 @@ class Gatherer:
         Where the pass gives the features of other candidates, too, all of them go into the store.
         """
         context, backbone = self._context, self._loader.backbone
-        extractor = choose_extractor(get_host().extractors, backbone, context.compute.device)
+        extractor = choose_extractor(get_host().extractors, backbone, context.compute.device, context.compute.extractor)
         with at(Stage.EXTRACT):
             if not self._loader.is_repeatable:
                 check_repeatable(backbone, probe, extractor, context.compute)
@@ -199,7 +199,7 @@ class Gatherer:
                     passed,
                     probe,
                     frozenset(fields),
-                    **asdict(context.compute),
+                    **context.compute.arguments,
                     spool=context.spool,
                     sink=sink,
                     progress=None if context.progress is None else self._report,

@@ -45,7 +45,7 @@ class Keys:
             probe=probe.fingerprint,
             device=self._context.compute.kind,
             arithmetic=self._context.compute.arithmetic,
-            extractors=extractor_versions(),
+            extractors=extractor_versions(self._context.compute.extractor),
             versions=numeric_versions(),
         )
 
@@ -69,7 +69,7 @@ class Keys:
             on=measured_on(compute.device),
             batch_size=compute.batch_size,
             arithmetic=compute.arithmetic,
-            extractors=extractor_versions(),
+            extractors=extractor_versions(self._context.compute.extractor),
             versions=numeric_versions(),
         )
 
@@ -97,7 +97,7 @@ class Keys:
             prompts=list(context.prompts),
             device=context.compute.kind,
             arithmetic=context.compute.arithmetic,
-            extractors=extractor_versions(),
+            extractors=extractor_versions(self._context.compute.extractor),
             versions=numeric_versions(),
         )
 
@@ -120,12 +120,17 @@ class Keys:
             "seed": context.seed,
             "device": context.compute.kind,
             "arithmetic": context.compute.arithmetic,
-            "extractors": extractor_versions(),
+            "extractors": extractor_versions(context.compute.extractor),
             "versions": numeric_versions(SCORE_LIBRARIES),
         }
 
 
-def extractor_versions() -> dict[str, str]:
-    """Versions of the plugins that registered extractors, by the extractor's name."""
+def extractor_versions(named: str | None) -> dict[str, str]:
+    """Versions of the plugins that registered extractors, by the extractor's name.
+
+    Args:
+        named: the extractor that the run names, which is then the only one; with None, all that may be chosen.
+    """
     host = get_host()
-    return {name: host.owner("extractors", name).version for name in host.extractors}
+    chosen = [each for each in host.extractors.values() if each.name == named or not (named or each.on_request)]
+    return {each.name: f"{host.owner('extractors', each.name).version} {each.library}".strip() for each in chosen}

@@ -85,6 +85,8 @@ class Request:
         choose_estimators(host, settings.estimators)  # a wrong name is an error before the dataset is read
         device = choose_device(settings.device, host.extractors)
         check_precision(settings.precision, device)
+        if settings.extractor is not None:
+            _ = host.extractor(settings.extractor).library  # raises if there is no such extractor, or no such library
         draw = partial(
             Probe.of,
             size=settings.probe_size,
@@ -160,7 +162,7 @@ class Request:
             estimators=tuple(self.methods),
             cache_dir=self.store.path,
             spool=spool,
-            compute=Compute(self.device, settings.batch_size, settings.precision, settings.compile),
+            compute=Compute(self.device, settings.batch_size, settings.precision, settings.compile, settings.extractor),
             trust_remote_code=settings.trust_remote_code,
             seed=settings.seed,
             zoos=self.own_zoos,

@@ -286,8 +286,8 @@ class Settings:
     task: str = setting(
         AUTO,
         expect(f"{AUTO!r}, or the name of a task", lambda value: isinstance(value, str) and value != ""),
-        "What to predict: classification, multi-label, regression, text-pair, audio-classification, retrieval; auto "
-        "reads it from the labels.",
+        "What to predict: classification, multi-label, regression, text-pair, audio-classification, retrieval, "
+        "token-classification, segmentation; auto reads it from the labels.",
         Option(str),
     )
     prompt: str | Sequence[str] | None = setting(
@@ -366,6 +366,12 @@ class Settings:
         Option(str),
     )
     compile: bool = setting(False, _flag, "Compile each candidate with torch.compile first.", Option(bool))
+    extractor: str | None = setting(
+        None,
+        expect("the name of an extractor, such as 'onnx', or None", lambda name: isinstance(name, str | None)),
+        "What computes the forward pass: onnx for ONNX Runtime.",
+        Option(str, shown="what suits the device"),
+    )
     fine_tuning: FineTuning | None = setting(
         None,
         expect("FineTuning(epochs=..., ...), or None", lambda value: isinstance(value, FineTuning | None)),
@@ -647,6 +653,7 @@ class RunKeywords(TypedDict, total=False):
     batch_size: int | None
     precision: str
     compile: bool
+    extractor: str | None
     progress: bool
 
 
@@ -669,6 +676,7 @@ class FeatureKeywords(TypedDict, total=False):
     batch_size: int | None
     precision: str
     compile: bool
+    extractor: str | None
     progress: bool
 
 

@@ -62,7 +62,7 @@ def measure(backbone: Backbone, probe: Probe, extractor: Extractor, compute: Com
     """
     import torch
 
-    if not isinstance(extractor, TorchExtractor):
+    if not (isinstance(extractor, TorchExtractor) and extractor.runs_torch):
         raise CandidateError(
             f"costs cannot be measured: the extractor {extractor.name!r} does not use torch. Leave out costs= "
             "(--costs) and max_latency_ms= (--max-latency-ms)."

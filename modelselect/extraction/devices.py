@@ -32,19 +32,26 @@ GPU_STEP = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Compute:
-    """How a forward pass is computed; the arguments of these names of `Extractor.extract`.
+    """How a forward pass is computed.
 
     Attributes:
         device: such as `"cpu"` or `"cuda:1"`.
         batch_size: rows in a forward pass; None: what suits device and candidate.
         precision: one of `PRECISIONS`.
         compile: whether the module is compiled first.
+        extractor: name of the extractor; None for the first that supports candidate and device.
     """
 
     device: str = "cpu"
     batch_size: int | None = None
     precision: str = "float32"
     compile: bool = False
+    extractor: str | None = None
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The arguments of these names of `Extractor.extract`."""
+        return {name: getattr(self, name) for name in ("device", "batch_size", "precision", "compile")}
 
     @property
     def kind(self) -> str:

@@ -27,9 +27,17 @@ class Extractor(abc.ABC):
 
     Attributes:
         name: unique among extractors.
+        on_request: whether it runs only candidates of a run that names it (`select(extractor=...)`). The keys of other
+            runs do not know of it, so that they keep their results when it is installed.
     """
 
     name: ClassVar[str]
+    on_request: ClassVar[bool] = False
+
+    @property
+    def library(self) -> str:
+        """Name and version of the library that computes, if it is not torch: a part of the key of every number."""
+        return ""
 
     @abc.abstractmethod
     def supports(self, backbone: Backbone, device: str) -> bool:
@@ -83,11 +91,22 @@ class Sink(Protocol):
         ...
 
 
-def choose_extractor(extractors: dict[str, Extractor], backbone: Backbone, device: str) -> Extractor:
-    """The first extractor that supports the backbone on the device."""
+def choose_extractor(
+    extractors: Mapping[str, Extractor], backbone: Backbone, device: str, named: str | None = None
+) -> Extractor:
+    """The extractor of this name or, without a name, the first that supports the backbone on the device.
+
+    Raises:
+        CandidateError: it does not support the backbone on the device, or none does.
+    """
     for extractor in extractors.values():
-        if extractor.supports(backbone, device):
+        asked = extractor.name == named or (named is None and not extractor.on_request)
+        if asked and extractor.supports(backbone, device):
             return extractor
+    if named is not None:
+        raise CandidateError(
+            f"the extractor {named!r} does not run this candidate on {device!r}. Leave out extractor= (--extractor)."
+        )
     raise CandidateError(
         f"no extractor runs this candidate on {device!r}; registered: {', '.join(extractors) or 'none'}. "
         "Choose another device, or install a plugin for this device."

@@ -31,9 +31,11 @@ class TorchExtractor(Extractor):
 
     Attributes:
         in_flight: batches in progress at once: 2 if the device computes while the next batch is sent.
+        runs_torch: False if something else runs the layers, whose time and memory torch does not see.
     """
 
     in_flight: ClassVar[int] = 1
+    runs_torch: ClassVar[bool] = True
 
     def __init__(self) -> None:
         self._fitting: dict[str, int] = {}  # by candidate, the batch size that fitted where the given one did not

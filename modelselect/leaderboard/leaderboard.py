@@ -241,7 +241,7 @@ class Leaderboard(Ranking):
                 class of one image or text.
         """
         task = record_of(self, "task")
-        others = ("text-pair", "token-classification", "segmentation")
+        others = ("text-pair", "token-classification", "segmentation", "detection")
         if task.get("targets", CLASSES) != CLASSES or task.get("name") in others:
             raise InvalidInputError(
                 "scripts are written for classes, and this leaderboard is of another task. Use "

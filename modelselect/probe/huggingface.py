@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from modelselect.errors import DatasetError
+from modelselect.probe.boxes import box_columns, box_table
 from modelselect.probe.columns import (
     TEXT_NAMES,
     Columns,
@@ -133,7 +134,8 @@ class HuggingFaceRows(Rows):
 
 
 def rows_of(dataset: Any, *, input: str | Sequence[str] | None, label: Label, origin: Origin | None = None) -> Rows:
-    """The rows of a `datasets.Dataset`: words of sentences with tags, pixels of images with masks, or its inputs.
+    """The rows of a `datasets.Dataset`: words of sentences with tags, pixels of images with masks, boxes in images, or
+    its inputs.
 
     Raises:
         DatasetError: see `HuggingFaceRows` and `tagged_columns`.
@@ -143,6 +145,8 @@ def rows_of(dataset: Any, *, input: str | Sequence[str] | None, label: Label, or
         return tagged
     if (columns := mask_columns(dataset, input, label)) is not None:
         return mask_table(dataset, columns, (origin or Origin.user()).read)
+    if (columns := box_columns(dataset, input, label)) is not None:
+        return box_table(dataset, columns, origin or Origin.user())
     return HuggingFaceRows(dataset, input=input, label=label, origin=origin)
 
 

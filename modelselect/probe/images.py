@@ -86,6 +86,7 @@ _MAGIC_OF_DEEP = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"P2", b"P5", b"\xffO\
 
 _SAME_RGB = (None, "RGB", "RGBA")  # modes on the way to RGB that change no pixel of an image with 8 bits
 _ORIENTATION = 274
+_TURNED = (5, 6, 7, 8)
 _FULL = 65535
 
 
@@ -198,6 +199,23 @@ def verify(raw: Raw, reading: Reading) -> Verified:
                 image.draft(None, (max(1, image.width // 8), max(1, image.height // 8)))
             _shown(image, reading)
         return verified
+
+
+def size_of(raw: Raw, reading: Reading) -> tuple[int, int]:
+    """Width and height of what `decode` gives, from the header of the file where that says it.
+
+    Raises:
+        UnreadableError, DatasetError: as `decode`.
+    """
+    if isinstance(raw, np.ndarray):
+        return raw.shape[1], raw.shape[0]
+    with _reasons():
+        image = _opened(raw, reading)
+        if image.format in ("JPEG", "PNG"):
+            turned = reading.upright and image.getexif().get(_ORIENTATION) in _TURNED
+            return image.size[::-1] if turned else image.size
+        with _pillows_bound.lifted_for(image):
+            return _loaded(image, reading)[0].size
 
 
 def mark(raw: Raw, reading: Reading) -> str:

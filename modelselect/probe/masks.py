@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
-import threading
 import zlib
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from modelselect.errors import DatasetError
-from modelselect.probe import images
 from modelselect.probe.columns import Label, is_image
-from modelselect.probe.grouped import GroupedRows
-from modelselect.probe.images import Reading, UnreadableError, has_image_suffix
+from modelselect.probe.image_parts import ImageParts, Load, as_given, cell
+from modelselect.probe.images import has_image_suffix
 from modelselect.probe.labels import Labels
-from modelselect.probe.memory import channels_first
-from modelselect.probe.rows import IMAGE, Check, Rows, reason_of
+from modelselect.probe.rows import Rows, reason_of
 from modelselect.probe.splits import WHOLE, kind_of_split
 from modelselect.utils.containers import array_of_tensor, is_sequence, is_tensor
 from modelselect.utils.pixels import Pixel
 from modelselect.utils.system import usable_cores
 from modelselect.utils.target_kinds import PIXEL
 from modelselect.utils.text import listed
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 IGNORED = 255
 """The value of pixels that do not count, as PASCAL VOC, ADE20K and Cityscapes have it; so does -1."""
@@ -46,14 +44,8 @@ FOLDERS = ("masks", "mask", "annotations", "labels", "SegmentationClass")
 MASK_NAMES = ("mask", "masks", "label", "labels", "annotation", "segmentation", "segmentation_mask", "semantic_mask")
 """Names of columns of masks."""
 
-_KEPT = 8
-"""Decoded images that are kept, since several pixels of an image follow each other."""
 
-Load = Callable[[], Any]
-"""Gives an image, or a mask, as it is stored."""
-
-
-class MaskRows(GroupedRows):
+class MaskRows(ImageParts):
     """Pixels of images with masks; the class of a pixel is its value in the mask.
 
     Of each image, at most `PER_CLASS` pixels of each class are rows, the same ones whenever the mask is the same.
@@ -91,48 +83,38 @@ class MaskRows(GroupedRows):
             )
         names = tuple(map(str, present.tolist()))
         groups = np.repeat(np.arange(len(pairs)), [len(values) for values, _ in drawn])
-        super().__init__(IMAGE, Labels(indices.astype(np.int64), names, tuple(present.tolist())), PIXEL, groups)
+        labels = Labels(indices.astype(np.int64), names, tuple(present.tolist()))
+        super().__init__([pair[:2] for pair in pairs], labels, PIXEL, groups, upright=upright)
         self.has_columns = has_columns
-        self.reading = Reading(upright=upright)
         self.skipped = tuple((name, "its mask holds no class") for name in empty)
         self.remarks = (
             f"Each row is a pixel: at most {PER_CLASS} of each class are drawn from each of {len(pairs):,} images, "
             f"with {len(names)} classes.",
         )
-        self._recent: OrderedDict[int, Any] = OrderedDict()
-        self._lock = threading.Lock()
-        self._faults: dict[int, Check] = {}
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_recent": OrderedDict(), "_lock": None}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__ |= state | {"_lock": threading.Lock()}
-
-    def raw(self, row: int) -> Any:
-        return self._stored(int(self.groups[row]))
 
     def item(self, row: int) -> Pixel:
         group = int(self.groups[row])
-        image = self._decoded(group)
+        image = self.decoded(group)
         y, x = self._places[row]
         return Pixel(image, (int(y) + 0.5) / image.height, (int(x) + 0.5) / image.width, group)
 
     def row_name(self, row: int) -> str:
         y, x = self._places[row]
-        return f"pixel ({y}, {x}) of {self._pairs[int(self.groups[row])][0]}"
+        return f"pixel ({y}, {x}) of {self.name(int(self.groups[row]))}"
 
-    def check(self, rows: Iterable[int]) -> list[Check]:
-        rows = list(rows)
-        new = sorted({int(self.groups[row]) for row in rows} - set(self._faults))
-        self._faults.update(zip(new, self._each(self._checked_image, new), strict=True))
-        return [self._check_of(row, self._faults[int(self.groups[row])]) for row in rows]
+    def place(self, row: int) -> list[float]:
+        found: list[float] = self._places[row].tolist()
+        return found
 
-    def digests(self, rows: Iterable[int]) -> list[bytes | None]:
-        return [None if check.reason is not None else check.digest for check in self.check(rows)]
+    def refuse_other(self, group: int, image: Image) -> None:
+        if (found := self._mask(group).shape) != (image.height, image.width):
+            raise DatasetError(
+                f"the mask of {self.name(group)} has {found[0]} x {found[1]} pixels and the image "
+                f"{image.height} x {image.width}; expected the same size."
+            )
 
     def whole(self, group: int) -> Any:
-        return self._decoded(group)
+        return self.decoded(group)
 
     def whole_targets(self, groups: NDArray[np.int64]) -> NDArray[np.integer[Any]]:
         """(G, SIDE, SIDE) classes, from the nearest pixels of the masks."""
@@ -148,43 +130,6 @@ class MaskRows(GroupedRows):
         with ThreadPoolExecutor(usable_cores()) as threads:
             found = list(threads.map(read, groups.tolist()))
         return np.stack(found) if found else np.zeros((0, SIDE, SIDE), np.int16)
-
-    def _stored(self, group: int) -> Any:
-        given = self._pairs[group][1]()
-        if given is None:
-            raise UnreadableError("missing")
-        return np.moveaxis(given, 0, -1) if isinstance(given, np.ndarray) and channels_first(given) else given
-
-    def _decoded(self, group: int) -> Any:
-        with self._lock:
-            if group in self._recent:
-                return self._recent[group]
-        raw = self._stored(group)
-        image = images.decode(raw, self._reading_of(raw))
-        with self._lock:
-            self._recent[group] = image
-            while len(self._recent) > _KEPT:
-                self._recent.popitem(last=False)
-        return image
-
-    def _checked_image(self, group: int) -> Check:
-        try:
-            image = self._decoded(group)
-        except DatasetError:
-            raise
-        except Exception as error:
-            return Check(b"", reason_of(error))
-        if (found := self._mask(group).shape) != (image.height, image.width):
-            raise DatasetError(
-                f"the mask of {self._pairs[group][0]} has {found[0]} x {found[1]} pixels and the image "
-                f"{image.height} x {image.width}; expected the same size."
-            )
-        return Check(hashlib.sha256(repr(image.size).encode() + image.tobytes()).digest(), None)
-
-    def _check_of(self, row: int, of_image: Check) -> Check:
-        if of_image.reason is not None:
-            return of_image
-        return Check(hashlib.sha256(of_image.digest + repr(self._places[row].tolist()).encode()).digest(), None)
 
     def _drawn(self, group: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
         """The classes and places of the pixels of an image that are rows, class by class."""
@@ -323,7 +268,7 @@ def mask_table(dataset: Any, columns: tuple[str, str], read: Callable[[str], byt
     table = dataset.with_format(None).select_columns(list(columns))
     for column in columns:
         table = table.cast_column(column, datasets.Image(decode=False))
-    cells = partial(_cell, table, read)
+    cells = partial(cell, table, read)
     pairs = [
         (f"row {row}", partial(cells, row, columns[0]), partial(cells, row, columns[1])) for row in range(len(table))
     ]
@@ -348,7 +293,7 @@ def mask_pairs(inputs: Any, labels: Any) -> MaskRows | None:
     if len(inputs) != len(labels):
         raise DatasetError(f"there are {len(inputs)} images and {len(labels)} masks; give one mask for each image.")
     pairs = [
-        (f"row {row}", partial(_as_array, image), partial(_given, mask))
+        (f"row {row}", partial(as_given, image), partial(_given, mask))
         for row, (image, mask) in enumerate(zip(inputs, labels, strict=True))
     ]
     return MaskRows(pairs)
@@ -363,19 +308,8 @@ def _given(value: Any) -> Any:
     return value
 
 
-def _as_array(value: Any) -> Any:
-    return array_of_tensor(value) if is_tensor(value) else value
-
-
 def _is_audio(feature: Any) -> bool:
     return type(feature).__name__ == "Audio"
-
-
-def _cell(table: Any, read: Callable[[str], bytes], row: int, column: str) -> Any:
-    value = table[row][column]
-    if value is None:
-        return None
-    return value["bytes"] if value["bytes"] is not None else read(value["path"])
 
 
 def _folders(folder: Path) -> list[Path]:

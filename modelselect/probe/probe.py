@@ -421,7 +421,7 @@ class Probe:
 
     @property
     def unit(self) -> str:
-        """What a row is: `"row"` for an input of its own, `"word"` for a word of a sentence, `"pixel"` of an image."""
+        """What a row is: `"row"` for an input of its own, `"word"` of a sentence, `"pixel"` or `"box"` of an image."""
         return self._drawn_from.rows.unit
 
     @property

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from modelselect.errors import DatasetError
+from modelselect.probe.boxes import box_pairs
+from modelselect.probe.coco import has_coco, is_coco, open_coco
 from modelselect.probe.columns import DOCUMENT_NAMES, Label
 from modelselect.probe.folders import listings_for, open_folder, refuse_test_folder
 from modelselect.probe.frames import frame_dataset
@@ -28,7 +30,7 @@ from modelselect.probe.tables import (
     remark_on_tables,
     table_name,
 )
-from modelselect.probe.tagged import conll_rows, is_conll, tagged_lists
+from modelselect.probe.tagged import conll_files, conll_rows, is_conll, tagged_lists
 from modelselect.probe.torch_datasets import TorchRows
 from modelselect.probe.voc import is_voc, open_voc
 from modelselect.utils.containers import is_a, is_table
@@ -126,8 +128,9 @@ def _rows(dataset: Any, *, input: Input, label: Label, split: str | None = None)
 
 
 def _pair(inputs: Any, labels: Any) -> Rows:
-    """Words with tags, images with masks, or any other inputs with labels."""
-    return tagged_lists(inputs, labels) or mask_pairs(inputs, labels) or MemoryRows(inputs, labels)
+    """Words with tags, images with masks or boxes, or any other inputs with labels."""
+    found = tagged_lists(inputs, labels) or mask_pairs(inputs, labels) or box_pairs(inputs, labels)
+    return found or MemoryRows(inputs, labels)
 
 
 def _refuse_what_is_marked_test(dataset: Any, name: str) -> None:
@@ -162,6 +165,8 @@ def _open_path(given: str | os.PathLike[str], *, input: Input, label: Label, spl
         )
     if path.exists() and is_conll(path):
         return table_name(path), {WHOLE: partial(conll_rows, path)}
+    if is_coco(path):
+        return table_name(path), _without_columns(path, "images and boxes", input, label, open_coco)
     if path.exists():
         return table_name(path), open_table(path, input=input, label=label)
     near = _near(path)
@@ -193,15 +198,14 @@ def _open_folder(path: Path, split: str | None, *, input: Input, label: Label) -
         return open_voc(path, label)
     if is_retrieval(path):
         return open_retrieval(path)
+    if has_coco(path):
+        return _without_columns(path, "images and boxes", input, label, open_coco)
     if has_masks(path):
-        if input is not None or label is not None:
-            raise DatasetError(
-                f"input= (--input) and label= (--label) name columns, and {path} holds images and masks. Leave both "
-                "out."
-            )
-        return open_masks(path)
+        return _without_columns(path, "images and masks", input, label, open_masks)
     listings = listings_for(path)
     if not has_class_folders(path, listings):
+        if files := conll_files(path):
+            return {name: partial(conll_rows, file) for name, file in files.items()}
         tables = open_tables(path, input=input, label=label)
         return open_folder(path, split, listings) if tables is None else tables
     remarks = remark_on_tables(path)
@@ -212,6 +216,14 @@ def _open_folder(path: Path, split: str | None, *, input: Input, label: Label) -
         return rows
 
     return {name: partial(saying, open_rows) for name, open_rows in open_folder(path, split, listings).items()}
+
+
+def _without_columns(path: Path, what: str, input: Input, label: Label, open_path: Callable[[Path], Splits]) -> Splits:
+    if input is not None or label is not None:
+        raise DatasetError(
+            f"input= (--input) and label= (--label) name columns, and {path} holds {what}. Leave both out."
+        )
+    return open_path(path)
 
 
 def _folder_name(path: Path) -> str:

@@ -15,6 +15,7 @@ from modelselect.probe.columns import Label, is_text, kind
 from modelselect.probe.grouped import GroupedRows
 from modelselect.probe.labels import Labels, in_utf8
 from modelselect.probe.rows import TEXT, Check
+from modelselect.probe.splits import WHOLE, kind_of_split
 from modelselect.probe.texts import are_pairs
 from modelselect.utils.containers import is_sequence, opened
 from modelselect.utils.target_kinds import WORD
@@ -182,6 +183,13 @@ def is_conll(path: Path) -> bool:
         return False
     widths = {len(line) for line in lines if line and line[0] != _DOCUMENT}
     return len(widths) == 1 and min(widths) > 1 and any(not line for line in lines)
+
+
+def conll_files(folder: Path) -> dict[str, Path]:
+    """The files of a folder with a word and its tag on each line, by the names of their splits."""
+    files = [path for path in sorted(folder.iterdir()) if path.is_file() and is_conll(path)]
+    named = {path.stem: path for path in files if kind_of_split(path.stem)}
+    return named or ({WHOLE: files[0]} if len(files) == 1 and files[0].suffix.lower() in SUFFIXES else {})
 
 
 def conll_rows(path: Path) -> TaggedRows:

@@ -64,7 +64,7 @@ def reproduce(
         proxy: the candidate whose features describe each dataset, for methods that read them (`fennec`, `rsa`, `dds`);
             None for those of the protocol, else the default one.
         settings: keywords of `select()`: device, executor, cache_dir, trust_remote_code, seed, batch_size, precision,
-            compile, progress.
+            compile, extractor, progress.
 
     Raises:
         UnknownNameError: there is no such protocol.

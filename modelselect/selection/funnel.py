@@ -19,7 +19,7 @@ from modelselect.report.names import short_names
 from modelselect.selection.choosing import Choice, agree, chosen
 from modelselect.selection.command import command_line
 from modelselect.selection.layers import layers_chosen
-from modelselect.selection.narrowing import recalled, within_limits
+from modelselect.selection.narrowing import known_at_layers, recalled, within_limits
 from modelselect.selection.provenance import Begun, provenance
 from modelselect.selection.recording import recorded
 from modelselect.selection.state import State
@@ -59,9 +59,10 @@ def select(dataset: Any, candidates: Any = None, **settings: Unpack[Keywords]) -
         label: name of the column of labels, for a dataset with columns; several names for several numbers or labels of
             each row. None finds it.
         task: what is to be predicted: `"classification"`, `"regression"`, `"multi-label"`, `"text-pair"`,
-            `"audio-classification"`, `"retrieval"`, or the name of another registered task. `"auto"` takes classes
-            where the labels can be read as classes, else numbers if some are not whole, else sets of labels. Nothing
-            is ranked across tasks.
+            `"audio-classification"`, `"retrieval"`, `"token-classification"`, `"segmentation"`, or the name of another
+            registered task. `"auto"` takes the tags of words and the masks of images where there are any, else classes
+            where the labels can be read as classes, else numbers if some are not whole, else sets of labels. Nothing is
+            ranked across tasks.
         prompt: the text for a class, with `{}` for its name, or several whose embeddings are averaged: models of images
             and texts, such as CLIP, get the accuracy that they reach by these texts alone, without training
             (`Row.zero_shot_accuracy`). It changes no score and no rank. None leaves it out.
@@ -91,6 +92,8 @@ def select(dataset: Any, candidates: Any = None, **settings: Unpack[Keywords]) -
             Features are stored as float32.
         compile: whether to compile each candidate with `torch.compile`. That takes seconds or minutes for each, makes
             the forward pass faster, and pays for large probes on a GPU.
+        extractor: name of the extractor that computes the forward pass, such as `"onnx"` (ONNX Runtime on the CPU,
+            which needs the extra `onnx`). None takes the one that suits the device.
         fine_tuning: the recipe for the top k; None for as much of the default recipe as fits `max_time`.
         epochs: number of passes over the training rows at most, instead of the recipe's; None for the recipe's.
         trials: number of learning rates to try per model, instead of the recipe's; None for the recipe's.
@@ -172,7 +175,7 @@ def select(dataset: Any, candidates: Any = None, **settings: Unpack[Keywords]) -
     with _opened(request, choice) as state:
         state = within_limits(request, state)
         state = recalled(request, state)
-        state = layers_chosen(request, state)
+        state = known_at_layers(request, layers_chosen(request, state))
         state = strategy.score(request, state)
         state = strategy.tune(request, state)
         if asked.top_k:

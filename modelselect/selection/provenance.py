@@ -130,6 +130,7 @@ def _settings(request: Request, state: State) -> dict[str, Any]:
         "batch_size": settings.batch_size,
         "precision": settings.precision,
         "compile": settings.compile,
+        "extractor": settings.extractor,
         "prompts": list(settings.prompts),
         "trust_remote_code": settings.trust_remote_code,
         "seed": settings.seed,

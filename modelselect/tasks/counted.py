@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from modelselect.tasks.metrics import RESAMPLES, Metric
+from modelselect.tasks.metrics import Metric
 
 Array = NDArray[Any]
 
@@ -41,18 +41,10 @@ class CountedMetric(Metric):
 
     measure: CountedMeasure
 
-    def interval(self, targets: Array, predictions: Array, seed: int = 0) -> tuple[float, float]:
-        counts, rng = self.measure.counts(targets, predictions), np.random.default_rng([seed, len(targets)])
-        found = []
-        for _ in range(RESAMPLES):
-            times = np.bincount(rng.integers(0, len(counts), len(counts)), minlength=len(counts))
-            value = self.measure.of_sums(np.tensordot(times, counts, axes=1))
-            if math.isfinite(value):
-                found.append(value)
-        if not found:
-            return -math.inf, math.inf
-        low, high = np.quantile(found, [0.025, 0.975])
-        return float(low), float(high)
+    def resampled(self, targets: Array, predictions: Array, resamples: Iterable[Array]) -> Iterator[float]:
+        counts = self.measure.counts(targets, predictions)
+        times = (np.bincount(rows, minlength=len(counts)) for rows in resamples)
+        return (self.measure.of_sums(np.tensordot(each, counts, axes=1)) for each in times)
 
 
 def counted_right(targets: Array, predictions: Array) -> Array:

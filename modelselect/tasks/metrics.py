@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +30,8 @@ class Metric:
         guessing: takes targets; returns what a prediction reaches that does not look at the input. None if that is not
             known, and for accuracy, where it is one divided by the number of classes.
         in_percent: whether it is a share between 0 and 1, which texts show in per cent.
+        of_scores: of parts of rows, whether its predictions are (N, ..., C) probabilities of the classes, and not the
+            most probable one.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Metric:
     higher_is_better: bool = True
     guessing: Callable[[Array], float] | None = None
     in_percent: bool = True
+    of_scores: bool = False
 
     @property
     def shown(self) -> Measure:
@@ -55,16 +58,16 @@ class Metric:
             seed: of the resamples.
         """
         rng = np.random.default_rng([seed, len(targets)])
-        found = []
-        for _ in range(RESAMPLES):
-            rows = rng.integers(0, len(targets), len(targets))
-            value = self.measure(targets[rows], predictions[rows])
-            if math.isfinite(value):
-                found.append(value)
+        rows = (rng.integers(0, len(targets), len(targets)) for _ in range(RESAMPLES))
+        found = [value for value in self.resampled(targets, predictions, rows) if math.isfinite(value)]
         if not found:
             return -math.inf, math.inf
         low, high = np.quantile(found, [0.025, 0.975])
         return float(low), float(high)
+
+    def resampled(self, targets: Array, predictions: Array, resamples: Iterable[Array]) -> Iterator[float]:
+        """The metric of each resample of the rows, which is given as (N,) row numbers."""
+        return (self.measure(targets[rows], predictions[rows]) for rows in resamples)
 
 
 def accuracy(targets: Array, predictions: Array) -> float:

@@ -31,8 +31,8 @@ class Task(abc.ABC):
         objective: what fine-tuning minimises. The head is linear.
         modality: of the rows that it takes, such as `audio`; None for any.
         by_default: whether `task="auto"` takes the task for rows that suit it.
-        unit: what a row is, of the probe and of evidence: an input of its own, a word of a sentence, or a pixel of an
-            image.
+        unit: what a row is, of the probe and of evidence: an input of its own, a word of a sentence, or a pixel or a
+            box of an image.
     """
 
     name: ClassVar[str]

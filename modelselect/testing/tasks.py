@@ -6,7 +6,7 @@ import io
 import math
 import pickle
 import wave
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ from modelselect.tasks.objectives import Objective
 from modelselect.tasks.task import Task
 from modelselect.testing.checks import Check, called, lacking, name_is_valid, named_check, run_checks
 from modelselect.utils.relevance import Relevance
-from modelselect.utils.target_kinds import CLASSES, NUMBERS, PIXEL, RELEVANCE, TARGET_KINDS, WORD
+from modelselect.utils.target_kinds import BOX, CLASSES, NUMBERS, PIXEL, RELEVANCE, TARGET_KINDS, WORD
 
 ROWS = 24
 """Rows of the example that the checks use."""
@@ -84,8 +84,8 @@ def _examples(task: Task, data: Any) -> list[_Example]:
     if data is not None:
         probe = Probe.of(data, targets=task.targets[0] if len(task.targets) == 1 else None)
         return [_example(task, probe)]
-    if task.unit in (WORD, PIXEL):
-        return [_example(task, Probe.of(example_sentences() if task.unit == WORD else example_masks()))]
+    if task.unit in _EXAMPLES:
+        return [_example(task, Probe.of(_EXAMPLES[task.unit]()))]
     rows: list[Any] = [
         _tone(row) if task.modality == AUDIO else ("a text", f"another text {row}") for row in range(ROWS)
     ]
@@ -109,6 +109,21 @@ def example_masks() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     return images, masks
 
 
+def example_boxes() -> tuple[NDArray[np.uint8], list[tuple[NDArray[np.float64], list[str]]]]:
+    """Images with boxes of two classes, the same each time; every fourth image has none."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 60, (ROWS, 48, 48, 3)).astype(np.uint8)
+    objects = []
+    for row, image in enumerate(images):
+        count = row % 4
+        boxes = np.hstack([rng.integers(0, 24, (count, 2)), rng.integers(10, 24, (count, 2))]).astype(np.float64)
+        names = [("cup", "plate")[(row + place) % 2] for place in range(count)]
+        for (x, y, width, height), name in zip(boxes.astype(int).tolist(), names, strict=True):
+            image[y : y + height, x : x + width] = 200 if name == "cup" else 120
+        objects.append((boxes, names))
+    return images, objects
+
+
 def example_sentences() -> tuple[list[list[str]], list[list[str | None]]]:
     """Sentences as words with tags, the same each time: spans of several words, and a word without a tag."""
     rng = np.random.default_rng(0)
@@ -121,6 +136,10 @@ def example_sentences() -> tuple[list[list[str]], list[list[str | None]]]:
             ["O", "B-place", *["I-place"] * (length - 1), *(["B-thing", None] if row % 2 else ["O", "B-thing"])]
         )
     return words, tags
+
+
+_EXAMPLES: Mapping[str, Callable[[], Any]] = {WORD: example_sentences, PIXEL: example_masks, BOX: example_boxes}
+"""Data for tasks whose rows are parts of others."""
 
 
 def _example(task: Task, probe: Probe) -> _Example:
@@ -192,7 +211,7 @@ def _metrics_can_be_resampled(task: Task, data: Any) -> None:
     """An interval draws rows with repetition, so that a class may be missing."""
     for example in _examples(task, data):
         for metric in example.task.metrics:
-            low, high = metric.interval(example.targets, _right(example))
+            low, high = metric.interval(example.targets, _right(example, metric))
             assert math.isfinite(low), (
                 f"{metric.name} is a number for none of {RESAMPLES} resamples of the rows; give NaN only where rows "
                 "do not allow one"
@@ -210,8 +229,10 @@ def _right_predictions_beat_guessing(task: Task, data: Any) -> None:
             assert better, f"{metric.name} is {right} for right predictions, and guessing() gives {guessed}"
 
 
-def _right(example: _Example) -> NDArray[Any]:
-    """Right predictions as a metric gets them: classes, numbers, a score for each label, or an embedding."""
+def _right(example: _Example, metric: Metric | None = None) -> NDArray[Any]:
+    """Right predictions as a metric gets them: classes or their scores, numbers, scores of labels, or an embedding."""
+    if metric is not None and metric.of_scores:
+        return _outputs(example, 1.0)[0]
     if example.kind == RELEVANCE:
         found = Relevance.of(example.targets)
         embeddings = np.zeros((len(example.targets), len(found.documents)))
@@ -222,7 +243,7 @@ def _right(example: _Example) -> NDArray[Any]:
 
 
 def _measured(metric: Metric, example: _Example, moved: int = 0) -> float:
-    right = _right(example)
+    right = _right(example, metric)
     rows = np.flatnonzero(np.isnan(example.targets[:, 0])) if example.kind == RELEVANCE else np.arange(len(right))
     right[rows] = np.roll(right[rows], moved, axis=0)
     return metric.measure(example.targets, right)

@@ -8,8 +8,10 @@ from types import MappingProxyType
 CLASSES, NUMBERS, LABEL_SETS = "classes", "numbers", "label_sets"
 RELEVANCE = "relevance"
 
-ROW, WORD, PIXEL = "row", "word", "pixel"
-"""What a row of a probe is, and of evidence: an input of its own, a word of a sentence, or a pixel of an image."""
+ROW, WORD, PIXEL, BOX = "row", "word", "pixel", "box"
+"""What a row of a probe is, and of evidence: an input of its own, a word of a sentence, or a pixel of an image or a box
+in it.
+"""
 
 TARGET_KINDS: Mapping[str, str] = MappingProxyType(
     {

@@ -17,7 +17,7 @@ from modelselect.probe.images import Reading
 from modelselect.probe.inputs import Input, inputs_of
 from modelselect.probe.rows import reason_of
 from modelselect.tasks.task import Task
-from modelselect.utils.target_kinds import WORD
+from modelselect.utils.target_kinds import BOX, WORD
 from modelselect.utils.text import printable
 from modelselect.utils.words import Sentence
 from modelselect.verification.answers import Answers
@@ -193,7 +193,15 @@ def predicted_parts(
         reading: how images become pixels.
         device: of the module.
         batch_size: inputs in a forward pass; halved when memory runs out.
+
+    Raises:
+        CandidateError: the parts are boxes, which nothing proposes.
     """
+    if signature.unit == BOX:
+        raise CandidateError(
+            "the model tells the class of given boxes, and predictions are for whole images. Use its backbone in a "
+            "detector: load() gives it as module.body"
+        )
     task = task_of_parts(signature.unit)
     if signature.unit == WORD:
         return _tags(backbone, signature, task, sentences_of(inputs), device, batch_size)

@@ -13,7 +13,7 @@ from modelselect.hub import SIGNATURE
 from modelselect.probe.images import Reading
 from modelselect.probe.probe import Probe
 from modelselect.probe.rows import ARRAY, AUDIO, IMAGE, TEXT
-from modelselect.utils.target_kinds import CLASSES, PIXEL, ROW, TARGET_KINDS, WORD
+from modelselect.utils.target_kinds import BOX, CLASSES, PIXEL, ROW, TARGET_KINDS, WORD
 
 Label = str | int | bool
 """A class as the dataset calls it: its name, or, where classes have no names, the number or the truth value."""
@@ -28,7 +28,7 @@ class Signature:
         modality: of the inputs: `image`, `text` or `array`.
         reading: how the images of the dataset became pixels. Its bound of pixels is not kept.
         target_kind: what the outputs mean: logits of classes, numbers, logits of labels, or an embedding.
-        unit: what has an output: an input, or each word or pixel of it.
+        unit: what has an output: an input, or each word, pixel or box of it.
     """
 
     labels: tuple[Label, ...]
@@ -68,7 +68,7 @@ class Signature:
         kind, unit = given.get("targets", CLASSES), given.get("unit", ROW)
         if not isinstance(mode, str | None) or not isinstance(white, int | None) or kind not in TARGET_KINDS:
             return None
-        if unit not in (ROW, WORD, PIXEL):
+        if unit not in (ROW, WORD, PIXEL, BOX):
             return None
         read = Reading(upright=reading.get("upright") is True, mode=mode, white=white)
         return cls(tuple(labels), modality, read, kind, unit)

@@ -27,7 +27,7 @@ from modelselect.host.defaults import AUTO
 from modelselect.host.host import get_host
 from modelselect.host.lookup import task_of
 from modelselect.probe.probe import Probe
-from modelselect.tasks.metrics import ACCURACY
+from modelselect.tasks.metrics import ACCURACY, Metric
 from modelselect.tasks.objectives import Objective
 from modelselect.tasks.task import Task
 from modelselect.utils.relevance import Relevance
@@ -283,16 +283,36 @@ def _judged_by_another_metric(
 
 
 def _judged_wholes(material: _Material, task: Task, held: Rows, outputs: NDArray[Any], seed: int) -> dict[str, Any]:
-    """What a `Verified` says of the parts of sentences or images: the metrics of the task, resampled by wholes."""
+    """What a `Verified` says of the parts of sentences or images: the metrics of the task, resampled by wholes.
+
+    Raises:
+        CandidateError: the metric is not defined for the held-out rows.
+    """
     decoded = task.decoded(outputs, held.targets)
     named = np.where(decoded >= 0, material.classes[decoded], -1)
-    found = {metric.name: metric.measure(held.targets, named) for metric in task.metrics}
+
+    def predicted(metric: Metric) -> NDArray[Any]:
+        return _scores(outputs, material.classes, held.targets) if metric.of_scores else named
+
+    found = {metric.name: metric.measure(held.targets, predicted(metric)) for metric in task.metrics}
+    if not math.isfinite(found[task.metric.name]):
+        raise CandidateError(
+            f"{task.metric.title} cannot be computed for the {len(held.places)} held-out rows. Give more rows."
+        )
     return {
         "accuracy": found[task.metric.name],
-        "interval": task.metric.interval(held.targets, named, seed),
+        "interval": task.metric.interval(held.targets, predicted(task.metric), seed),
         "correct": 0,
         "metrics": {name: value for name, value in found.items() if math.isfinite(value)},
     }
+
+
+def _scores(outputs: NDArray[Any], classes: NDArray[np.int64], targets: NDArray[Any]) -> NDArray[np.float64]:
+    """(G, ..., C) the probability of each class; 0 for a class that was not trained on."""
+    raised = np.exp(outputs - outputs.max(axis=-1, keepdims=True), dtype=np.float64)
+    found = np.zeros((*outputs.shape[:-1], 1 + max(int(classes.max()), int(targets.max()))))
+    found[..., classes] = raised / raised.sum(axis=-1, keepdims=True)
+    return found
 
 
 def _judged(material: _Material, task: Task, held: Rows, outputs: NDArray[Any], seed: int) -> dict[str, Any]:

@@ -133,6 +133,7 @@ CONTEXTS: dict[str, tuple[dict[str, Any], frozenset[str]]] = {
     "device": ({"compute": Compute("meta")}, COMPUTED),
     "precision": ({"compute": Compute(precision="bfloat16")}, COMPUTED),
     "compilation": ({"compute": Compute(compile=True)}, COMPUTED),
+    "extractor": ({"compute": Compute(extractor="onnx")}, COMPUTED),
     "batch size": ({"compute": Compute(batch_size=4)}, frozenset({"costs"})),
     "source that nothing reads": ({"source": probe_of(2)}, frozenset()),
     "proxy that nothing reads": ({"proxy": ms.Candidate("embedded", "vit.letters", "1")}, frozenset()),
@@ -181,6 +182,7 @@ def test_a_key_changes_with_the_candidates_identity_and_not_with_what_is_said_of
     [
         ("zoos", "embedded", ALL),
         ("extractors", "cpu", COMPUTED),
+        ("extractors", "onnx", frozenset()),
         ("estimators", "logme", SCORES),
         ("encoders", "graph2vec", frozenset()),
     ],
@@ -199,6 +201,16 @@ def test_a_key_changes_with_the_version_of_the_plugin_that_computes_it(
 
     monkeypatch.setattr(type(host), "owner", owner)
     assert changed(before, keys_of(context)) == expected
+
+
+def test_a_run_that_names_its_extractor_depends_on_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert keys.extractor_versions(None).keys() == {"cpu", "cuda"}
+    version = get_host().owner("extractors", "onnx").version
+    assert keys.extractor_versions("onnx") == {"onnx": f"{version} {get_host().extractor('onnx').library}"}
+    context = replace(context_of(tmp_path), compute=Compute(extractor="onnx"))
+    before = keys_of(context)
+    monkeypatch.setitem(vars(get_host().extractor("onnx")), "library", "onnxruntime 0.1")
+    assert changed(before, keys_of(context)) == COMPUTED
 
 
 @pytest.mark.parametrize(("library", "expected"), [("torch", ALL), ("scipy", SCORES), ("networkx", frozenset())])

@@ -98,6 +98,21 @@ def test_words_without_a_tag_are_read_and_do_not_count() -> None:
     assert "numbers without names" in " ".join(numbers.remarks)
 
 
+def test_a_folder_of_conll_files_has_their_splits(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    forms(tmp_path / "a")
+    folder = tmp_path / "b"
+    folder.mkdir()
+    lines = (tmp_path / "a" / "a.txt").read_text()
+    for name in ("train.txt", "dev.txt", "test.txt"):
+        (folder / name).write_text(lines)
+    probe = ms.Probe.of(folder, holdout=0.2)
+    assert probe.provenance["split"] == "train"
+    assert probe.holdout is not None
+    assert probe.holdout.provenance["split"] == "dev"
+    assert probe.unit == "word"
+
+
 def test_copies_of_sentences_are_dropped_when_asked() -> None:
     assert len(ms.Probe.of((WORDS, TAGS), deduplicate=True)) == 8
 

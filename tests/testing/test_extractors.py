@@ -25,8 +25,12 @@ from tests.testing.material import failing
         ),
     ],
 )
-def test_every_registered_extractor_keeps_its_promises(device: str) -> None:
+def test_every_extractor_of_a_device_keeps_its_promises(device: str) -> None:
     check_extractor(get_host().extractor(device), device)
+
+
+def test_onnx_runtime_keeps_the_promises_of_an_extractor() -> None:
+    check_extractor(get_host().extractor("onnx"))
 
 
 class Picky(CpuExtractor):

@@ -60,7 +60,7 @@ class PixelPreprocessing:
 
         if not isinstance(item, Pixel):
             return self.image.prepare(item)
-        pixels = self._prepared(item)
+        pixels = self.prepared(item)
         row = torch.zeros((pixels.shape[0], 1, pixels.shape[2]), dtype=torch.uint8)
         place = np.array([round(65535 * item.y), round(65535 * item.x)], "<u2").tobytes()
         said = place + np.array([item.number], "<u4").tobytes()
@@ -80,7 +80,7 @@ class PixelPreprocessing:
         row[:, 0, 0, 2] = said[:, 4] + 256 * said[:, 5] + 65536 * (said[:, 6] % 256)
         return torch.cat([self.image.finish(batch[:, :, :-1]), row], 2)
 
-    def _prepared(self, pixel: Pixel) -> torch.Tensor:
+    def prepared(self, pixel: Any) -> torch.Tensor:
         key = id(pixel.image)
         with self._lock:
             if key in self._recent:
@@ -141,7 +141,7 @@ class AtPixels:
         if not self.one:
             return [Outputs(found, None) for found in self._maps(module, batch)]
         pixels, place = batch[:, :, :-1], batch[:, 0, -1, :3]
-        _, image, first = _distinct(place[:, 2])
+        _, image, first = distinct(place[:, 2])
         found = self._maps(module, pixels[first].contiguous())
         return [Outputs(at_places(each, image, place[:, :2]), None) for each in found]
 
@@ -360,7 +360,7 @@ def _grid(tokens: int, size: tuple[int, int]) -> tuple[int, int] | None:
     return None
 
 
-def _distinct(numbers: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def distinct(numbers: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """The distinct numbers, the place of each among them, and the first row of each."""
     import torch
 

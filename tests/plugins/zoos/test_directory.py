@@ -64,12 +64,12 @@ def write_config(folder: Path, **configuration: Any) -> None:
     (folder / "config.json").write_text(json.dumps(configuration))
 
 
-def timm_folder(folder: Path, seed: int = 0, **more: Any) -> torch.nn.Module:
+def timm_folder(folder: Path, seed: int = 0, architecture: str = "test_byobnet", **more: Any) -> torch.nn.Module:
     """As timm's `local-dir` has it, in half precision; returns the model in the precision of its file."""
     torch.manual_seed(seed)
-    module = timm.create_model("test_byobnet", num_classes=5).eval().half()
+    module = timm.create_model(architecture, num_classes=5).eval().half()
     pretrained = {"input_size": [3, 96, 96], "crop_pct": 0.9, "mean": [0.5] * 3, "std": [0.5] * 3, "license": "mit"}
-    write_config(folder, architecture="test_byobnet", num_classes=5, pretrained_cfg=pretrained, **more)
+    write_config(folder, architecture=architecture, num_classes=5, pretrained_cfg=pretrained, **more)
     save_file(module.state_dict(), folder / "model.safetensors")
     return module.float()
 
@@ -341,6 +341,20 @@ def test_timms_folders_load_in_float32_with_timms_own_numbers(here: Path) -> Non
         body = reference.forward_features(images)
         assert torch.equal(outputs.features, reference.forward_head(body, pre_logits=True))
         assert torch.equal(outputs.logits, reference(images))
+
+
+@pytest.mark.parametrize("architecture", ["mobilenetv3_small_050", "dla46_c"])
+def test_an_architecture_that_says_itself_how_strict_it_is_loads_whole_or_not_at_all(
+    architecture: str, here: Path
+) -> None:
+    reference = timm_folder(here / "a", architecture=architecture)
+    backbone = ZOO.load(only("a"))
+    with torch.inference_mode():
+        assert torch.equal(read(backbone).logits, reference(example_batch(backbone.preprocessing)))
+    weights = load_file(here / "a" / "model.safetensors")
+    left_out = max(weights, key=lambda name: weights[name].numel())
+    save_file({name: tensor for name, tensor in weights.items() if name != left_out}, here / "a" / "model.safetensors")
+    assert "the weights are not of the model that config.json describes" in refusal("a")
 
 
 def test_what_timm_does_not_know_of_a_configuration_is_left_out(here: Path) -> None:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -319,6 +320,7 @@ def test_copies_of_a_model_are_traced_once(hub: Hub, monkeypatch: pytest.MonkeyP
         return plain(module, **inputs)
 
     monkeypatch.setattr(description, "trace_and_count", noted)
+    monkeypatch.setattr(description, "_TRACED", OrderedDict())
     images = np.random.default_rng(0).integers(0, 256, (20, 32, 32, 3), dtype=np.uint8)
     plan = ms.plan((images, [0, 1] * 10), candidates, estimators="logme", progress=False)
     expected = [archi2vec.count_macs(ZOO.skeleton(c), c.metadata["input_size"]) for c in candidates]

@@ -78,10 +78,9 @@ def timm_folder(path: Path, candidate: Candidate, weights_key: str) -> Backbone:
         raise CandidateError(
             f"timm has no architecture {architecture!r}.{did_you_mean(architecture, timm.list_models())}"
         )
-    # Strict, whatever the folder's `model_args` say: layers without weights would otherwise be random.
     name, arguments = _source(path)
     try:
-        module = timm.create_model(name, pretrained=True, pretrained_strict=True, **arguments)
+        module: Any = _with_all_weights(name, arguments)
     except RuntimeError as error:
         if "state_dict" not in str(error):
             raise
@@ -96,6 +95,29 @@ def timm_folder(path: Path, candidate: Candidate, weights_key: str) -> Backbone:
             "logits would come from a random layer"
         )
     return timm_backbone(candidate, module, weights_key)
+
+
+def _with_all_weights(name: str, arguments: Mapping[str, Any]) -> torch.nn.Module:
+    """The model with weights for all layers, whatever the folder's `model_args` say.
+
+    Raises:
+        RuntimeError: layers have no weights, as torch says it.
+    """
+    import torch
+
+    create = required("timm").create_model
+    try:
+        module: torch.nn.Module = create(name, pretrained=True, pretrained_strict=True, **arguments)
+        return module
+    except TypeError as error:  # a few builders, such as those of MobileNetV3 and DLA, set it themselves
+        if "pretrained_strict" not in str(error):
+            raise
+    module, again = (create(name, pretrained=True, **arguments) for _ in range(2))
+    others = again.state_dict()  # layers without weights are random, so they differ
+    random = [key for key, tensor in module.state_dict().items() if not torch.equal(tensor, others[key])]
+    if random:
+        raise RuntimeError(f"state_dict:\n\tMissing key(s): {', '.join(random)}")
+    return module
 
 
 def folder_skeleton(path: Path) -> torch.nn.Module:
