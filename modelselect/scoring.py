@@ -60,7 +60,7 @@ def score(
         components: return every component by name instead of the score.
         seed: for stochastic estimators.
         **evidence: further fields: `source_probabilities` (N, S), `source_features` (M, D), `source_labels` (M,),
-            `proxy_features` (N, P), `metadata`, ...
+            `proxy_features` (N, P), `groups` (N,), `metadata`, ...
 
     Raises:
         NotApplicableError: the method is relative to a pool (use `score_pool`, or `components=True`), or needs a field

@@ -99,7 +99,7 @@ class Evidence:
         seed: int = 0,
         device: str | None = None,
         target_kind: str | None = None,
-        groups: NDArray[np.int64] | None = None,
+        groups: ArrayLike | None = None,
     ) -> Evidence:
         """Checked evidence from arrays, or from torch tensors.
 
@@ -134,7 +134,7 @@ class Evidence:
             metadata=metadata,
             seed=seed,
             device=device or tensor_device(features),
-            groups=groups,
+            groups=None if groups is None else np.asarray(groups),
         )
         evidence._check_lengths()
         return evidence
@@ -235,7 +235,8 @@ class Evidence:
         return result
 
     def _check_lengths(self) -> None:
-        lengths = {name: len(getattr(self, name)) for name in ROW_FIELDS if getattr(self, name) is not None}
+        aligned = (*ROW_FIELDS, "groups")
+        lengths = {name: len(getattr(self, name)) for name in aligned if getattr(self, name) is not None}
         if len(set(lengths.values())) > 1:
             described = ", ".join(f"{name} {n}" for name, n in lengths.items())
             raise EvidenceError(f"the numbers of rows differ: {described}. Each field needs one row for each sample.")

@@ -46,6 +46,7 @@ def everything() -> Mapping[str, object]:
         "metadata": {"parameters": 1000, "source_accuracy": 70.0, "downloads": 10},
         "architecture": networkx.DiGraph([(0, 1)]),
         "history": history.of_candidate("zoo:a"),
+        "groups": np.arange(90) % 5,
     }
 
 
@@ -111,6 +112,7 @@ def long_evidence() -> dict[str, Any]:
         "source_features": features,
         "source_labels": labels,
         "proxy_features": features @ rng.normal(size=(6, 4)),
+        "groups": np.arange(2100) % 35,
     }
 
 

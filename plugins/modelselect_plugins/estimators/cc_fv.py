@@ -7,7 +7,7 @@ medical image segmentation, MICCAI 2023.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,9 +60,8 @@ class CCFV(ms.Estimator):
     >>> rng = np.random.default_rng(0)
     >>> images, labels = np.repeat(np.arange(5), 20), np.tile([0, 1], 50)
     >>> features = rng.normal(size=(100, 4)) + 5 * labels[:, None]
-    >>> evidence = ms.Evidence.of(features=features, labels=labels, groups=images)
-    >>> {name: round(value, 2) for name, value in CCFV().score(evidence).items()}
-    {'cc_fv': 1.03}
+    >>> round(ms.score(features, labels, CCFV(), groups=images), 2)
+    1.03
     """
 
     name = "cc_fv"
@@ -149,7 +148,7 @@ def _dispersion(rows: Matrix) -> float:
     return float(np.sqrt(scale) / (1 / np.sqrt(squares / scale + _SOFTENING)).mean())
 
 
-def _of_pairs(rows: Matrix) -> NDArray[np.float64]:
+def _of_pairs(rows: Matrix) -> NDArray[np.floating[Any]]:
     """(n (n - 1) / 2,) squared distances of all pairs of rows."""
     norms = squared_norms(rows)
     return squared_distances(rows, rows, norms, norms)[np.triu_indices(len(rows), k=1)]

@@ -11,7 +11,7 @@ import pytest
 from scipy.linalg import sqrtm
 
 import modelselect as ms
-from modelselect.errors import InvalidInputError, NotApplicableError
+from modelselect.errors import EvidenceError, InvalidInputError, NotApplicableError
 from modelselect.testing import estimator_checks
 from modelselect_plugins.estimators.cc_fv import CCFV
 from tests.plugins.tasks.test_segmentation import shapes
@@ -33,7 +33,7 @@ def pixels(
 
 
 def score(fields: dict[str, Any], estimator: CCFV) -> float:
-    return float(estimator.score(ms.Evidence.of(**fields))["cc_fv"])
+    return ms.score(estimator=estimator, **fields)
 
 
 def root_distance(a: np.ndarray, b: np.ndarray) -> float:
@@ -141,6 +141,13 @@ def test_what_it_cannot_compare_is_refused() -> None:
         score(fields | {"features": constant}, CCFV())
     with pytest.raises(InvalidInputError, match="expected 'code' or 'paper'"):
         score(fields, CCFV("both"))  # type: ignore[arg-type]
+
+
+def test_the_images_of_rows_are_as_many_as_the_rows() -> None:
+    fields = pixels()
+    assert score(fields | {"groups": fields["groups"].tolist()}, CCFV()) == score(fields, CCFV())
+    with pytest.raises(EvidenceError, match="features 180, labels 180, groups 179"):
+        score(fields | {"groups": fields["groups"][1:]}, CCFV())
 
 
 @pytest.mark.parametrize(("name", "check"), estimator_checks(CCFV("code")))
