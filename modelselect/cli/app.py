@@ -29,7 +29,10 @@ from modelselect.cli.values import as_typed
 SHIPPED: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
         "select": ("select", "Rank candidates for a dataset; fine-tune the top k. Without candidates, choose them."),
-        "predict": ("predict", "Predict the class, the numbers or the labels of images or texts with a saved winner."),
+        "predict": (
+            "predict",
+            "Predict classes, numbers, labels, tags or masks of images or texts with a saved winner.",
+        ),
         "report": (
             "report",
             "Write a leaderboard as a web page, as Markdown, as a table or as a figure; or push it to the Hub.",

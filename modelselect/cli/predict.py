@@ -43,7 +43,7 @@ def predict(
     ] = None,
     trust_remote_code: TrustFlag = False,
 ) -> None:
-    """Predict the class, the numbers, the labels, the tags or the mask of images or texts with a saved winner."""
+    """Predict classes, numbers, labels, tags or masks of images or texts with a saved winner."""
     from modelselect.errors import InvalidInputError
     from modelselect.probe.rows import TEXT
     from modelselect.verification.answers import Answers

@@ -19,7 +19,7 @@ from modelselect.report.names import short_names
 from modelselect.selection.choosing import Choice, agree, chosen
 from modelselect.selection.command import command_line
 from modelselect.selection.layers import layers_chosen
-from modelselect.selection.narrowing import recalled, within_limits
+from modelselect.selection.narrowing import known_at_layers, recalled, within_limits
 from modelselect.selection.provenance import Begun, provenance
 from modelselect.selection.recording import recorded
 from modelselect.selection.state import State
@@ -175,7 +175,7 @@ def select(dataset: Any, candidates: Any = None, **settings: Unpack[Keywords]) -
     with _opened(request, choice) as state:
         state = within_limits(request, state)
         state = recalled(request, state)
-        state = layers_chosen(request, state)
+        state = known_at_layers(request, layers_chosen(request, state))
         state = strategy.score(request, state)
         state = strategy.tune(request, state)
         if asked.top_k:

@@ -53,3 +53,14 @@ def recalled(request: Request, state: State) -> State:
         pool = tuple(candidate for candidate in state.pool if candidate.id in kept)
         state = replace(state, pool=pool, recalled=record)
     return replace(state, context=replace(context, recall=known)) if readers else state
+
+
+def known_at_layers(request: Request, state: State) -> State:
+    """What the history knows of the candidates, once layers are chosen: it was read for those that left them open."""
+    history, settings = request.history, request.settings
+    if state.layers is None or state.context.recall is None or history is None:
+        return state
+    readers = [estimator for estimator in request.chosen if uses_history(estimator)]
+    task = ScoringTask(state.context)
+    known = recall_context(task, history, state.unsettled, readers, settings.described_recipe, state.bars)
+    return replace(state, context=replace(state.context, recall=known))

@@ -25,8 +25,8 @@ class Measure:
     def text(self, value: float, digits: int = 1) -> str:
         """A value: a share with so many digits after the point, another number with two more.
 
-        >>> Measure().text(0.8765), Measure("R²", in_percent=False).text(0.8765)
-        ('87.7%', '0.877')
+        >>> Measure().text(0.8764), Measure("R²", in_percent=False).text(0.8764)
+        ('87.6%', '0.876')
         """
         return f"{value:.{digits}%}" if self.in_percent else f"{value:.{digits + 2}f}"
 

@@ -48,6 +48,14 @@ def by_layer(dataset: Any, layers: int = 4) -> list[float]:
     return [ms.score(each.features, each.labels, "linear_probe") for each in found]
 
 
+def test_the_layer_that_is_chosen_is_ranked_by_the_default_with_a_history(tmp_path: Path) -> None:
+    given: dict[str, Any] = {"history": tmp_path / "history.sqlite", "progress": False}
+    for _ in range(2):
+        board = ms.select(hard(), [f"{NETWORK}?layer=best", "embedded:resnet.textures"], **given)
+        assert len(board.ranked) == 2
+        assert {row.status for row in board.rows} == {"ok"}
+
+
 def test_the_best_layer_is_the_one_whose_linear_probe_is_best() -> None:
     dataset = hard()
     board = rank(f"{NETWORK}?layer=best", dataset)

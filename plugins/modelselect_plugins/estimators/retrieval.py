@@ -112,7 +112,7 @@ class MappedRetrieval(Estimator):
 
     >>> from modelselect.utils.relevance import relevance_values
     >>> rng = np.random.default_rng(0)
-    >>> texts, noise = rng.normal(size=(20, 3)), 9 * rng.normal(size=(40, 1))
+    >>> texts, noise = rng.normal(size=(20, 8)), 9 * rng.normal(size=(40, 1))
     >>> features = np.hstack([np.vstack([texts, texts]), noise])  # a query is its document, but for the last direction
     >>> labels = relevance_values(20, 20, [(row, row, 1.0) for row in range(20)])
     >>> evidence = Evidence.of(features=features, labels=labels, target_kind="relevance")

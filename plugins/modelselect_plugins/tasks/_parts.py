@@ -12,7 +12,7 @@ from modelselect.estimators.estimator import Estimator
 from modelselect.tasks import CountedMeasure, CountedMetric, Objective, Task, counted_right, most_frequent, share
 from modelselect_plugins.estimators.knn import KNN
 from modelselect_plugins.estimators.linear_probe import LinearProbe
-from modelselect_plugins.estimators.parts_of_wholes import NearestOfOthers, ProbeOfOthers
+from modelselect_plugins.estimators.of_wholes import NearestOfOthers, ProbeOfOthers
 from modelselect_plugins.tasks._adapting import of_members
 
 if TYPE_CHECKING:

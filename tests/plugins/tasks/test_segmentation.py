@@ -277,7 +277,7 @@ def test_the_verified_miou_is_that_of_the_kept_weights_by_timm_and_scikit_learn(
         ("--verify", "head", "--epochs", "60"),
         ("--verify", "full", "--epochs", "1"),
         ("--verify", "lora", "--epochs", "1", "--task", "segmentation"),
-        ("--layers", "best", "-e", "logme,knn", "--epochs", "1", "--verify", "head"),
+        ("--layers", "best", "--epochs", "1", "--verify", "head"),
     ],
 )
 def test_shapes_are_ranked_and_fine_tuned_from_the_command_line(

@@ -24,7 +24,7 @@ from modelselect.host.host import get_host
 from modelselect.tasks import Metric
 from modelselect.testing.tasks import check_task
 from modelselect.verification import FineTuning, verify
-from modelselect_plugins.estimators.parts_of_wholes import folds_of_wholes
+from modelselect_plugins.estimators.of_wholes import folds_of_wholes
 from modelselect_plugins.tasks.token_classification import span_f1
 from tests.cli.conftest import run
 from tests.plugins.zoos.text_models import text_folder
@@ -271,7 +271,7 @@ def test_early_stopping_holds_sentences_out(here: Path) -> None:
     "arguments",
     [
         ("data.jsonl", "--verify", "full"),
-        ("data.conll", "--verify", "head", "--layers", "best", "-e", "logme,knn"),
+        ("data.conll", "--verify", "head", "--layers", "best"),
         ("data.jsonl", "--verify", "lora", "--task", "token-classification", "--tune", "1"),
     ],
 )

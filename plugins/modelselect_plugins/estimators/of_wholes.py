@@ -1,6 +1,4 @@
-"""`knn` and `linear_probe` on rows that are parts of wholes, such as words of sentences; tasks put them in the place of
-those for rows on their own.
-"""
+"""`knn` and `linear_probe` on rows that are parts of wholes, such as words of sentences, which stay together."""
 
 from __future__ import annotations
 
@@ -16,8 +14,6 @@ from modelselect_plugins.estimators._shared.classes import class_indices, strati
 from modelselect_plugins.estimators._shared.distances import centred, nearest_rows
 from modelselect_plugins.estimators.knn import KNN
 from modelselect_plugins.estimators.linear_probe import LinearProbe
-
-_WHOLES = "sentences or images"
 
 
 class NearestOfOthers(KNN):
@@ -44,8 +40,9 @@ class NearestOfOthers(KNN):
         counted = np.take_along_axis(others, first, axis=1)
         votes = np.zeros((len(indices), classes))
         rows = np.arange(len(indices))[:, None]
-        ahead = np.linspace(1, 0, first.shape[1], endpoint=False)
-        nearer = 1 + ahead / (first.shape[1] + 1)  # a tie goes to the nearest
+        nearer = 1 + np.linspace(1, 0, first.shape[1], endpoint=False) / (
+            first.shape[1] + 1
+        )  # a tie goes to the nearest
         np.add.at(votes, (rows, indices[np.take_along_axis(near, first, axis=1)]), counted * nearer)
         return {self.name: 100 * float((votes.argmax(axis=1) == indices).mean())}
 
@@ -88,6 +85,9 @@ class ProbeOfOthers(LinearProbe):
                 f"{self.name} trains on some {_WHOLES} and tests on others, and no two share a class"
             )
         return {self.name: 100 * float(right[fold >= 0].mean())}
+
+
+_WHOLES = "sentences or images"
 
 
 def folds_of_wholes(
