@@ -287,7 +287,7 @@ class Settings:
         AUTO,
         expect(f"{AUTO!r}, or the name of a task", lambda value: isinstance(value, str) and value != ""),
         "What to predict: classification, multi-label, regression, text-pair, audio-classification, retrieval, "
-        "token-classification, segmentation; auto reads it from the labels.",
+        "token-classification, segmentation, detection; auto reads it from the labels.",
         Option(str),
     )
     prompt: str | Sequence[str] | None = setting(

@@ -215,8 +215,7 @@ def _corners(given: Any, size: tuple[int, int] | None, where: str) -> NDArray[np
         return np.zeros((0, 4))
     if boxes.ndim != 2 or boxes.shape[1] != 4:
         raise DatasetError(f"the boxes {where} are {ascii(given)[:60]}; expected (x, y, width, height) for each.")
-    finite: NDArray[np.bool_] = np.isfinite(boxes).all(axis=1)
-    sided: NDArray[np.bool_] = (boxes[:, 2:] > 0).all(axis=1)
+    finite, sided = np.all(np.isfinite(boxes), axis=1), np.all(boxes[:, 2:] > 0, axis=1)
     beyond = np.zeros(len(boxes))
     if size is not None:
         low, high = boxes[:, :2], boxes[:, :2] + boxes[:, 2:]

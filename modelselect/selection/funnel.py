@@ -59,10 +59,10 @@ def select(dataset: Any, candidates: Any = None, **settings: Unpack[Keywords]) -
         label: name of the column of labels, for a dataset with columns; several names for several numbers or labels of
             each row. None finds it.
         task: what is to be predicted: `"classification"`, `"regression"`, `"multi-label"`, `"text-pair"`,
-            `"audio-classification"`, `"retrieval"`, `"token-classification"`, `"segmentation"`, or the name of another
-            registered task. `"auto"` takes the tags of words and the masks of images where there are any, else classes
-            where the labels can be read as classes, else numbers if some are not whole, else sets of labels. Nothing is
-            ranked across tasks.
+            `"audio-classification"`, `"retrieval"`, `"token-classification"`, `"segmentation"`, `"detection"`, or the
+            name of another registered task. `"auto"` takes the tags of words and the masks or boxes of images where
+            there are any, else classes where the labels can be read as classes, else numbers if some are not whole,
+            else sets of labels. Nothing is ranked across tasks.
         prompt: the text for a class, with `{}` for its name, or several whose embeddings are averaged: models of images
             and texts, such as CLIP, get the accuracy that they reach by these texts alone, without training
             (`Row.zero_shot_accuracy`). It changes no score and no rank. None leaves it out.

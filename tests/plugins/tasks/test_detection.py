@@ -14,7 +14,7 @@ from torchvision.ops import roi_align
 
 import modelselect as ms
 from modelselect.candidates.preprocessing import ImagePreprocessing
-from modelselect.errors import CandidateError, DatasetError
+from modelselect.errors import CandidateError, DatasetError, InvalidInputError
 from modelselect.host.host import get_host
 from modelselect.testing.tasks import check_task
 from modelselect.utils.boxes import BACKGROUND, Box, Boxes
@@ -250,7 +250,7 @@ def test_the_winner_is_saved_and_says_that_it_predicts_no_boxes(here: Path, caps
     assert "the model tells the class of given boxes" in error
     with pytest.raises(CandidateError, match="was fine-tuned for boxes already"):
         ms.features(here / "data", "dir:winner", progress=False)
-    with pytest.raises(ms.InvalidInputError, match="scripts are written for classes"):
+    with pytest.raises(InvalidInputError, match="scripts are written for classes"):
         ms.Leaderboard.load(here / "board.json").script("timm")
 
 
