@@ -104,7 +104,7 @@ def _in(folder: Path) -> list[Path]:
     paths = [path for place in places if place.is_dir() for path in sorted(place.glob("*.json"))]
     named = {path: match for path in paths if (match := _NAME.fullmatch(path.name)) and not path.name.startswith(".")}
     instances = [path for path, match in named.items() if (match["what"] or "").lower() == "instances"]
-    others = [path for path, match in named.items() if match["what"] or match["coco"]]
+    others = [path for path, match in named.items() if match["what"] or match["coco"] or kind_of_split(match["split"])]
     return [path for path in instances or others if is_coco(path)]
 
 

@@ -114,6 +114,7 @@ def forms(folder: Path) -> dict[str, Any]:
     write(folder / "beside", images, targets, images_in=".")
     write(folder / "above", images, targets)
     write(folder / "coco", images, targets, images_in="train2017", file="annotations/instances_train2017.json")
+    write(folder / "named", images, targets, images_in="images/train", file="annotations/train.json")
     write(folder / "exported", images, targets, images_in="train", file="train/_annotations.coco.json")
     lines = folder / "lines"
     shutil.copytree(folder / "above/images", lines)
@@ -131,6 +132,7 @@ def forms(folder: Path) -> dict[str, Any]:
         "the folder of images": folder / "above/images",
         "coco": folder / "coco",
         "a split of coco": folder / "coco/train2017",
+        "named after the split": folder / "named",
         "exported": folder / "exported",
         "file": folder / "coco/annotations/instances_train2017.json",
         "lines": lines,
