@@ -127,21 +127,22 @@ def _rows(path: Path, folder: Path | None) -> BoxRows:
     try:
         content = json.loads(path.read_bytes())
         images = {each["id"]: each for each in content["images"]}
+        flags = [bool(each.get("iscrowd")) for each in content["annotations"]]
         names = {each["id"]: str(each["name"]) for each in content["categories"]}
         files = [str(each["file_name"]) for each in images.values()]
         annotations = [(each["image_id"], each["category_id"], each["bbox"]) for each in content["annotations"]]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        unknown = next((number for number, _, _ in annotations if number not in images), None)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DatasetError(
             f"{path} is no file of annotations as COCO has them ({type(error).__name__}: {error}); expected images "
             "with id and file_name, categories with id and name, and annotations with image_id, category_id and bbox."
         ) from error
     if not files:
         raise DatasetError(f"{path} names no images; expected images with id and file_name.")
-    flags = [bool(each.get("iscrowd")) for each in content["annotations"]]
+    if unknown is not None:
+        raise DatasetError(f"an annotation in {path} is of image {unknown!r}, and there is no image with this id.")
     kept: dict[Any, tuple[list[Any], list[Any], list[Any]]] = {number: ([], [], []) for number in images}
     for (number, category, box), crowd in zip(annotations, flags, strict=True):
-        if number not in kept:
-            raise DatasetError(f"an annotation in {path} is of image {number!r}, and there is no image with this id.")
         if crowd:
             kept[number][2].append(box)
             continue

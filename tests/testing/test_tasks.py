@@ -24,6 +24,8 @@ from modelselect.testing.tasks import task_checks
         "audio-classification",
         "retrieval",
         "token-classification",
+        "segmentation",
+        "detection",
     ],
 )
 def test_shipped_tasks_keep_their_promises(name: str) -> None:

@@ -18,6 +18,10 @@ SAMPLES = 14
 detectors of torchvision. The mean over all points is the mean over the bins."""
 
 
+_WHOLE = (0.0, 0.0, 1.0, 1.0)
+"""The corners of a whole image."""
+
+
 class BoxPreprocessing(PixelPreprocessing):
     """The whole image at the size of the model's input, without a crop; and for a `Box` or `Boxes`, where they are.
 
@@ -65,7 +69,8 @@ class BoxPreprocessing(PixelPreprocessing):
 class AtBoxes:
     """The features of boxes: of one box of each row, (B, D), or of all, (B, P, D) with zeros after the last one.
 
-    An image of which several rows of a batch are boxes is read once.
+    An image of which several rows of a batch are boxes is read once. An image without boxes, such as those that a
+    candidate was pre-trained on, is one box.
 
     Attributes:
         maps: gives the maps of images.
@@ -85,7 +90,9 @@ class AtBoxes:
         import torch
 
         images, said = batch[:, :, : self.height], batch[:, :, self.height :].flatten(1)
-        if self.one:
+        if self.one and not said.shape[1]:
+            image, boxes = torch.arange(len(batch), device=batch.device), batch.new_tensor([_WHOLE] * len(batch))
+        elif self.one:
             _, image, first = distinct(said[:, 0])
             images, boxes = images[first], said[:, 1:5]
         else:

@@ -266,6 +266,29 @@ def test_a_plan_a_budget_costs_a_benchmark_and_a_default_ranking_take_boxes(
     assert code == 0, (out, error)
 
 
+def test_brief_tuning_rounds_all_estimators_and_history_know_the_task(here: Path) -> None:
+    write(here / "more", *scenes(60))
+    settings: dict[str, Any] = {"progress": False, "history": here / "history.sqlite"}
+    board = ms.select(
+        here / "more", "embedded:resnet*", tune=2, top_k=1, epochs=2, budget="10min", estimators="all", **settings
+    )
+    assert board.metric == "box mAP"
+    assert all(row.brief_accuracy is not None for row in board.rows)
+    assert board.best.verified_accuracy is not None
+    assert {"logme", "knn", "linear_probe", "h_score", "evidence"} <= board.best.scores.keys()
+    assert all(result.metric.startswith("detection:") for result in ms.History(here / "history.sqlite").results())
+    again = ms.select(here / "data", "embedded:resnet*", rounds=True, progress=False, history=False)
+    assert len(again.ranked) == 2
+    assert {"ncti_source", "persistence_source"} & board.best.scores.keys(), "whole images of the source are boxes"
+    images, targets = scenes(40)
+    classes = ms.select(
+        (images, [len(names) for _, names in targets]), "embedded:resnet*", estimators="logme,knn", **settings
+    )
+    assert classes.provenance["task"]["name"] != "detection"
+    other = [row.scores["logme"] for row in classes.rows]
+    assert not set(other) & {row.scores["logme"] for row in board.rows}
+
+
 def test_other_rows_and_other_tasks_are_refused(here: Path) -> None:
     with pytest.raises(DatasetError, match=r"the task is detection, which needs images with boxes"):
         get_host().task("detection").of_rows(ms.Probe.of((np.zeros((8, 9, 9, 3), np.uint8), [0, 1] * 4)))

@@ -159,6 +159,7 @@ def test_a_thousand_entries_take_a_handful_of_requests_and_seconds(hub: Hub) -> 
 def test_a_query_that_leaves_the_task_open_is_narrowed_to_the_run(shelf: Hub) -> None:
     listed(shelf, "lab/pairs", 4_000_000, library_name="transformers", pipeline_tag="sentence-similarity", downloads=9)
     listed(shelf, "lab/sound", 4_000_000, library_name="transformers", pipeline_tag="audio-classification", downloads=8)
+    listed(shelf, "lab/finder", 4_000_000, library_name="transformers", pipeline_tag="object-detection", downloads=7)
     assert ZOO.for_task("?author=lab", "classification", "text") != "?author=lab"
     found = {
         key: names(ZOO.for_task("?author=lab&safetensors=true", *key))
@@ -168,6 +169,7 @@ def test_a_query_that_leaves_the_task_open_is_narrowed_to_the_run(shelf: Hub) ->
             ("retrieval", "text"),
             ("token-classification", "text"),
             ("classification", "image"),
+            ("detection", "image"),
             ("audio-classification", "audio"),
         )
     }
@@ -177,6 +179,7 @@ def test_a_query_that_leaves_the_task_open_is_narrowed_to_the_run(shelf: Hub) ->
         ("retrieval", "text"): ["lab/pairs", "lab/bert"],
         ("token-classification", "text"): ["lab/bert"],
         ("classification", "image"): ["lab/gated"],
+        ("detection", "image"): ["lab/finder", "lab/gated"],
         ("audio-classification", "audio"): ["lab/sound"],
     }
     listed(shelf, "lab/plain", 4_000_000, library_name="timm", downloads=7)
