@@ -121,16 +121,19 @@ class AtPixels:
     """The features of pixels: of one pixel of each row, (B, D), or the whole map, (B, H, W, D).
 
     An image of which several rows of a batch are pixels is read once. Between the places of the map, features are
-    interpolated, bilinearly: a linear head gives the same at a pixel as its own map of outputs, enlarged.
+    interpolated, bilinearly: a linear head gives the same at a pixel as its own map of outputs, enlarged. An image
+    without a pixel, such as those that a candidate was pre-trained on, gives the mean of its map.
 
     Attributes:
         read: the reader at the end, which runs the module.
         maps: where features are read: one place, or several for several candidates.
+        height: of the images, in pixels.
         one: whether each row is one pixel.
     """
 
     read: Any
     maps: tuple[MapAt, ...]
+    height: int
     one: bool = True
 
     def __call__(self, module: Any, batch: torch.Tensor) -> Outputs:
@@ -140,6 +143,8 @@ class AtPixels:
         """The features at each of the places."""
         if not self.one:
             return [Outputs(found, None) for found in self._maps(module, batch)]
+        if batch.shape[2] == self.height:
+            return [Outputs(found.mean((1, 2)), None) for found in self._maps(module, batch)]
         pixels, place = batch[:, :, :-1], batch[:, 0, -1, :3]
         _, image, first = distinct(place[:, 2])
         found = self._maps(module, pixels[first].contiguous())
@@ -210,7 +215,7 @@ def at_pixels(backbone: Backbone, *, one: bool) -> Backbone:
     if isinstance(backbone.preprocessing, PixelPreprocessing):
         raise CandidateError("the candidate was fine-tuned for pixels already. Give the model that it comes from")
     preprocessing = whole_image(backbone.preprocessing)
-    found = AtPixels(read, (last_map(backbone.module, read, preprocessing),), one)
+    found = AtPixels(read, (last_map(backbone.module, read, preprocessing),), preprocessing.size[0], one)
     together = backbone.together
     return replace(
         backbone,
@@ -233,7 +238,7 @@ class _Together:
         names: Sequence[str] = [name for name, _ in found.read.layers]  # type: ignore[attr-defined]  # of the zoo of layers
         ending = last_map(whole.module, whole.read, self.preprocessing)
         maps = [last_map(whole.module, whole.read, self.preprocessing, until=name) for name in names]
-        read = AtPixelsOfSeveral(AtPixels(whole.read, (*maps, ending)))
+        read = AtPixelsOfSeveral(AtPixels(whole.read, (*maps, ending), self.preprocessing.size[0]))
         backbone = replace(whole, preprocessing=PixelPreprocessing(self.preprocessing), together=None)
         return Together(backbone, read, tuple(found.parts))
 

@@ -74,12 +74,10 @@ class AtBoxes:
 
     Attributes:
         maps: gives the maps of images.
-        height: of the images, in pixels.
         one: whether each row is one box.
     """
 
     maps: AtPixels
-    height: int
     one: bool = True
 
     def __call__(self, module: Any, batch: torch.Tensor) -> Outputs:
@@ -89,7 +87,7 @@ class AtBoxes:
         """The features at each of the places where maps are read."""
         import torch
 
-        images, said = batch[:, :, : self.height], batch[:, :, self.height :].flatten(1)
+        images, said = batch[:, :, : self.maps.height], batch[:, :, self.maps.height :].flatten(1)
         if self.one and not said.shape[1]:
             image, boxes = torch.arange(len(batch), device=batch.device), batch.new_tensor([_WHOLE] * len(batch))
         elif self.one:
@@ -155,7 +153,7 @@ def at_boxes(backbone: Backbone, *, one: bool) -> Backbone:
     together = dense.together
     return replace(
         _with_boxes(dense),
-        read=AtBoxes(dense.read, _height(dense), one),  # type: ignore[arg-type]  # of `at_pixels`
+        read=AtBoxes(dense.read, one),  # type: ignore[arg-type]  # of `at_pixels`
         together=None if together is None else _Together(together),
     )
 
@@ -169,13 +167,7 @@ class _Together:
     def __call__(self) -> Together:
         found: Together = self.given()
         maps = replace(found.read.read, one=False)  # type: ignore[attr-defined]  # of `at_pixels`
-        read = AtBoxesOfSeveral(AtBoxes(maps, _height(found.backbone)))
-        return Together(_with_boxes(found.backbone), read, found.parts)
-
-
-def _height(dense: Backbone) -> int:
-    assert isinstance(dense.preprocessing, PixelPreprocessing)
-    return dense.preprocessing.image.size[0]
+        return Together(_with_boxes(found.backbone), AtBoxesOfSeveral(AtBoxes(maps)), found.parts)
 
 
 def _with_boxes(dense: Backbone) -> Backbone:

@@ -218,6 +218,18 @@ def test_an_image_is_read_once_for_its_pixels_in_a_batch(here: Path, monkeypatch
     assert sum(seen) <= 4 * 3 + 8  # 4 batches of 48 pixels, each of one image; and trials
 
 
+def test_an_image_without_a_pixel_gives_the_mean_of_its_map(here: Path) -> None:
+    """Such as those of a source, which estimators compare with the user's."""
+    model = timm_folder(here / "model", "resnet18")
+    loaded = get_host().task("segmentation").reading(get_host().zoo("directory").load(ms.search("dir:model")[0]))
+    images = scenes(3)[0]
+    rows = torch.stack([loaded.preprocessing.prepare(Image.fromarray(image)) for image in images])
+    with torch.no_grad():
+        found = loaded.read(loaded.module, loaded.preprocessing.finish(rows)).features
+        expected = model.forward_features(shown(images, 224)).mean((2, 3))
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
+
+
 def test_a_preprocessing_is_known_by_what_it_makes_of_black_and_white() -> None:
     from torchvision import transforms
 
