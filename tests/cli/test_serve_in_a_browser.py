@@ -14,7 +14,7 @@ import pytest
 from modelselect.cli.serve import LOOPBACK, Material, Shelf, server_of
 from modelselect.store import Store
 from tests.report.material import EVIL, evil_board
-from tests.report.test_page_in_a_browser import PHONE, drawn, shown, started, until
+from tests.report.test_page_in_a_browser import PHONE, asked_elsewhere, drawn, shown, started, until
 
 __all__ = ["started"]
 
@@ -50,8 +50,7 @@ def test_the_list_leads_to_the_page_of_a_leaderboard(started: Any, address: str)
     drawn(started)
     assert len(shown(started)) == 13
     assert complaints(started) == []
-    asked = [e["message"] for e in started.get_log("performance") if '"Network.requestWillBeSent"' in e["message"]]
-    assert [message for message in asked if address not in message and '"url":"data:' not in message] == []
+    assert asked_elsewhere(started, address) == []
 
 
 def test_the_list_fits_a_phone(started: Any, address: str) -> None:

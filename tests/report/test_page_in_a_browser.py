@@ -52,8 +52,14 @@ def opened(started: Any, path: Path) -> Iterator[Any]:
     drawn(started)
     yield started
     assert started.get_log("browser") == []
-    asked = [e["message"] for e in started.get_log("performance") if "Network.requestWillBeSent" in e["message"]]
-    assert [message for message in asked if path.as_uri() not in message and '"url":"data:' not in message] == []
+    assert asked_elsewhere(started, path.as_uri()) == []
+
+
+def asked_elsewhere(window: Any, own: str) -> list[str]:
+    """The requests to any other place, but for those of the browser's own first page."""
+    messages = [entry["message"] for entry in window.get_log("performance")]
+    asked = [message for message in messages if '"Network.requestWillBeSent"' in message]
+    return [m for m in asked if own not in m and '"url":"data:' not in m and '"documentURL":"chrome://' not in m]
 
 
 def scheme(window: Any, name: str) -> None:
