@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from pathlib import Path
 
 import numpy as np
@@ -161,6 +162,9 @@ def test_a_table_of_angles_is_ranked_fine_tuned_saved_and_predicted_from_the_com
     assert loaded.chance == 0, "the mean explains no variance"
     assert loaded.best.verified_accuracy is not None
     assert loaded.best.verified_accuracy <= 1
+    assert loaded.best.verified_metrics.keys() == {"r2", "mean_absolute_error", "spearman"}
+    assert loaded.best.verified_metrics["r2"] == loaded.best.verified_accuracy
+    assert re.search(r"On the same rows: mean absolute error \d+\.\d{3}, Spearman correlation -?0\.\d{3}\.", shown)
     code, shown, error = run(capsys, "predict", tmp_path / "winner", tmp_path / "images" / "0.png", "--json")
     assert code == 0, error
     assert '"angle"' in shown
