@@ -59,7 +59,7 @@ def asked_elsewhere(window: Any, own: str) -> list[str]:
     """The requests to any other place, but for those of the browser's own first page."""
     messages = [entry["message"] for entry in window.get_log("performance")]
     asked = [message for message in messages if '"Network.requestWillBeSent"' in message]
-    return [m for m in asked if own not in m and '"url":"data:' not in m and '"documentURL":"chrome://' not in m]
+    return [m for m in asked if own not in m and '"url":"data:' not in m and '"documentURL":"chrome' not in m]
 
 
 def scheme(window: Any, name: str) -> None:

@@ -41,6 +41,9 @@ _GRACE = 5.0
 _SPARE = 600.0
 """Seconds of a job beyond those of its items."""
 
+_CANCELLED, _FAREWELL = 3, 5.0
+"""How often a process of this machine is interrupted that does not end, and the seconds that it has for that."""
+
 _TRIES = 4
 """How often an item is tried where machines are lost."""
 
@@ -153,9 +156,7 @@ class Slurm(Executor):
                     if not job.works:
                         jobs.remove(job)
         finally:
-            for job in jobs:
-                with contextlib.suppress(Exception):  # it has ended meanwhile
-                    job.job.cancel()
+            _cancel([job.job for job in jobs], again=self.cluster == "local")
             shutil.rmtree(folder, ignore_errors=True)
 
     def _submitter(self, folder: Path) -> Any:
@@ -271,6 +272,18 @@ class _Job:
             error = self.job.exception()
         said = "" if error is None else f": {(str(error).strip().splitlines() or [''])[-1]}"
         return f"{job} ended in state {state} without a result{said}"
+
+
+def _cancel(jobs: list[Any], *, again: bool) -> None:
+    """Cancels jobs; processes of this machine again, since Python may lose an interrupt, for example in a callback."""
+    for _ in range(_CANCELLED if again else 1):
+        for job in jobs:
+            with contextlib.suppress(Exception):  # it has ended meanwhile
+                job.cancel()
+        until = time.monotonic() + _FAREWELL
+        while again and any(job.state == "RUNNING" for job in jobs) and time.monotonic() < until:
+            time.sleep(_LOOK_ROUND / 10)
+        jobs = [job for job in jobs if again and job.state == "RUNNING"]
 
 
 def _hear(folder: Path) -> None:

@@ -463,7 +463,7 @@ def forks(item: int) -> int:
 
 def writes_into_the_pipe(item: int) -> int:
     if item == 1:
-        for descriptor in range(3, 40):
+        for descriptor in range(3, 1024):
             with contextlib.suppress(OSError):
                 os.write(descriptor, b"\0\0\0\x04junk")
     return 10 * item
