@@ -77,7 +77,7 @@ class PixelPreprocessing:
         row = torch.zeros((len(batch), batch.shape[1], 1, batch.shape[3]), device=batch.device)
         row[:, 0, 0, 0] = (said[:, 0] + 256 * said[:, 1]) / 65535
         row[:, 0, 0, 1] = (said[:, 2] + 256 * said[:, 3]) / 65535
-        row[:, 0, 0, 2] = said[:, 4] + 256 * said[:, 5] + 65536 * (said[:, 6] % 256)
+        row[:, 0, 0, 2] = said[:, 4] + 256 * said[:, 5] + 65536 * said[:, 6]
         return torch.cat([self.image.finish(batch[:, :, :-1]), row], 2)
 
     def prepared(self, pixel: Any) -> torch.Tensor:
