@@ -34,7 +34,7 @@ feature hierarchies for accurate object detection and semantic segmentation, CVP
 BEYOND = 1.0
 """Pixels by which a box may leave its image, since coordinates are rounded."""
 
-LARGEST_SIDE = 1 << 30
+_LARGEST_SIDE = 1 << 30
 """Pixels; a larger side that a dataset says of an image is none."""
 
 OBJECT_NAMES = ("objects", "object", "annotations", "detections")
@@ -414,7 +414,7 @@ def box_table(dataset: Any, columns: tuple[str, str], origin: Origin) -> BoxRows
 def said_size(width: Any, height: Any) -> tuple[int, int] | None:
     """Width and height of an image as a dataset says them; None if they are none, so that the image has to be read."""
     sides = tuple(
-        int(side) if isinstance(side, int | float) and 0 < side <= LARGEST_SIDE else 0 for side in (width, height)
+        int(side) if isinstance(side, int | float) and 0 < side <= _LARGEST_SIDE else 0 for side in (width, height)
     )
     return (sides[0], sides[1]) if all(sides) else None
 

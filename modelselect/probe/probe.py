@@ -416,7 +416,7 @@ class Probe:
 
     @property
     def modality(self) -> str:
-        """`"image"`, `"text"` or `"array"`."""
+        """`"image"`, `"text"`, `"audio"` or `"array"`."""
         return self._drawn_from.rows.modality
 
     @property
