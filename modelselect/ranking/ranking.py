@@ -158,6 +158,16 @@ class Ranking:
         return Measure(title, task.get("in_percent") is not False) if isinstance(title, str) else ACCURACY
 
     @property
+    def measures(self) -> dict[str, Measure]:
+        """The metrics of the task by name, as texts call and show them; the first one is `measure`."""
+        task = record_of(self, "task")
+        names, shown = task.get("metrics"), task.get("measures")
+        if not isinstance(names, list | tuple) or not isinstance(shown, list | tuple):
+            return {}
+        pairs = [(str(name), each) for name, each in zip(names, shown, strict=False) if isinstance(each, list | tuple)]
+        return {name: Measure(str(each[0]), each[1] is not False) for name, each in pairs if len(each) == 2}
+
+    @property
     def rivals(self) -> tuple[RankedCandidate, ...]:
         """The ranked rows that cannot be distinguished from the first.
 

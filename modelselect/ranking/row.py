@@ -64,6 +64,7 @@ class RankedCandidate:
         warnings: the warning that an estimator gave while it scored this candidate, by the estimator's name.
         verified_accuracy: accuracy on the held-out part after fine-tuning, from 0 to 1.
         verified_interval: the 95% interval of `verified_accuracy`.
+        verified_metrics: every metric of the task on the same rows, by its name; empty for classification.
         brief_accuracy: accuracy after one epoch of fine-tuning, from 0 to 1, on training rows that the network had not
             trained on; None without `tune`.
         learning_curve: for each epoch of its fine-tuning, the number of the epoch, the mean cross-entropy while it
@@ -135,6 +136,7 @@ class RankedCandidate:
     training_memory_bytes: int | None = field(default=None, compare=False)
     commercial_use: bool | None = None
     zero_shot_accuracy: float | None = None
+    verified_metrics: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def why(self) -> str | None:

@@ -55,7 +55,14 @@ def answer_text(board: Ranking) -> list[str]:
     verified = [row for row in board.ranked if row.verified_accuracy is not None]
     if best.verified_accuracy is not None:
         known[-1] += f"; {len(verified)} of {len(board.ranked)} candidates were fine-tuned"
-    return [f"Best: {called[0]}, {', '.join(known)}.", *_doubts(board, called, verified)]
+    return [f"Best: {called[0]}, {', '.join(known)}.", *_other_metrics(board), *_doubts(board, called, verified)]
+
+
+def _other_metrics(board: Ranking) -> list[str]:
+    """What else the task measures on the same rows, in one sentence; none for classification."""
+    known = board.best.verified_metrics
+    others = [f"{m.title} {m.text(known[n])}" for n, m in list(board.measures.items())[1:] if n in known]
+    return [f"On the same rows: {', '.join(others)}."] if others else []
 
 
 def closing_lines(board: Ranking, kept: Kept = NOTHING_KEPT) -> list[str]:

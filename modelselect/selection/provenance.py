@@ -98,6 +98,7 @@ def _task(request: Request) -> dict[str, Any]:
         "metric_title": task.metric.title,
         "in_percent": task.metric.in_percent,
         "metrics": [metric.name for metric in task.metrics],
+        "measures": [[metric.title, metric.in_percent] for metric in task.metrics],
         "chance": None if guessing is None or targets is None else guessing(targets),
     }
 

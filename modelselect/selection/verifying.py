@@ -188,6 +188,7 @@ def _reordered(
                 row,
                 verified_accuracy=result.verified.accuracy,
                 verified_interval=result.verified.interval,
+                verified_metrics=dict(result.verified.metrics),
                 learning_curve=_curve(row, result),
                 seconds=row.seconds + result.verified.seconds,
                 fine_tuned=result.checkpoint if key == winner else None,

@@ -8,6 +8,7 @@ from .metrics import ACCURACY as ACCURACY
 from .metrics import F1 as F1
 from .metrics import MEAN_ABSOLUTE_ERROR as MEAN_ABSOLUTE_ERROR
 from .metrics import MEAN_AVERAGE_PRECISION as MEAN_AVERAGE_PRECISION
+from .metrics import MEAN_AVERAGE_PRECISION_2007 as MEAN_AVERAGE_PRECISION_2007
 from .metrics import R2 as R2
 from .metrics import SPEARMAN as SPEARMAN
 from .metrics import Metric as Metric
@@ -26,6 +27,7 @@ __all__ = [
     "F1",
     "MEAN_ABSOLUTE_ERROR",
     "MEAN_AVERAGE_PRECISION",
+    "MEAN_AVERAGE_PRECISION_2007",
     "NDCG",
     "R2",
     "RECALL",

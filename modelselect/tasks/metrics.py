@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -112,34 +113,58 @@ def spearman(targets: Array, predictions: Array) -> float:
     return float(((a * b).sum(axis=0) / scale).mean()) if (scale > 0).all() else math.nan
 
 
+def _precisions_and_recalls(targets: Array, scores: Array) -> tuple[Array, Array, Array]:
+    """Precision, recall and new hits at each score, from the highest on; rows of one score come together."""
+    order = np.argsort(-scores, kind="stable")
+    hits, ranked = np.cumsum(targets[order]), scores[order]
+    ends = np.append(np.flatnonzero(np.diff(ranked)), len(ranked) - 1)
+    return hits[ends] / (ends + 1), hits[ends] / max(hits[-1], 1), np.diff(hits[ends], prepend=0)
+
+
 def average_precision(targets: Array, scores: Array) -> float:
     """Area under the curve of precision over recall, by steps, from (N,) of 0 and 1; NaN without a 1.
 
     >>> average_precision(np.array([1, 0, 1, 0]), np.array([0.9, 0.8, 0.7, 0.1])).__round__(4)
     0.8333
     """
-    order = np.argsort(-scores, kind="stable")
-    hits, ranked = np.cumsum(targets[order]), scores[order]
-    ends = np.append(np.flatnonzero(np.diff(ranked)), len(ranked) - 1)  # rows of one score come together
-    if not hits[-1]:
+    if not targets.any():
         return math.nan
-    gained = np.diff(hits[ends], prepend=0)
-    return float((gained * hits[ends] / (ends + 1)).sum() / hits[-1])
+    precision, _, gained = _precisions_and_recalls(targets, scores)
+    return float((gained * precision).sum() / targets.sum())
 
 
-def mean_average_precision(targets: Array, scores: Array) -> float:
+def average_precision_2007(targets: Array, scores: Array) -> float:
+    """Mean of the highest precision at a recall of 0, 0.1, ..., 1 or more, from (N,) of 0 and 1; NaN without a 1.
+
+    M. Everingham, L. Van Gool, C. Williams, J. Winn, A. Zisserman: The PASCAL visual object classes challenge, 2010,
+    section 4.2: the measure of its years until 2009.
+
+    >>> average_precision_2007(np.array([1, 0, 1, 0]), np.array([0.9, 0.8, 0.7, 0.1])).__round__(4)
+    0.8485
+    """
+    if not targets.any():
+        return math.nan
+    precision, recall, _ = _precisions_and_recalls(targets, scores)
+    best = np.maximum.accumulate(precision[::-1])[::-1]  # from this recall on
+    return float(best[np.searchsorted(recall, np.arange(11) / 10 - 1e-12)].mean())
+
+
+def mean_average_precision(
+    targets: Array, scores: Array, of_label: Callable[[Array, Array], float] = average_precision
+) -> float:
     """Mean of `average_precision` over the labels that some rows have and others have not; NaN if there are none.
 
     Args:
         targets: (N, C) of 0 and 1; NaN for what is not known and does not count.
         scores: (N, C), higher for labels that are more probable.
+        of_label: the measure of one label.
     """
     found = []
     for column in range(targets.shape[1]):
         known = ~np.isnan(targets[:, column])
         own = targets[known, column]
         if len(own) and 0 < own.sum() < len(own):
-            found.append(average_precision(own, scores[known, column]))
+            found.append(of_label(own, scores[known, column]))
     return float(np.mean(found)) if found else math.nan
 
 
@@ -172,6 +197,11 @@ SPEARMAN = Metric("spearman", "Spearman correlation", spearman, in_percent=False
 
 MEAN_AVERAGE_PRECISION = Metric("mean_average_precision", "mAP", mean_average_precision, guessing=prevalence)
 """Mean average precision of labels, each by its own order of the rows."""
+
+MEAN_AVERAGE_PRECISION_2007 = Metric(
+    "mean_average_precision_2007", "mAP (VOC 2007)", partial(mean_average_precision, of_label=average_precision_2007)
+)
+"""The same by the eleven points of PASCAL VOC 2007."""
 
 F1 = Metric("f1", "F1", f1)
 """Mean over labels of the F1 score."""

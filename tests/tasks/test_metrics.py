@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import spearmanr
 from sklearn import metrics as reference
 
-from modelselect.tasks import F1, MEAN_ABSOLUTE_ERROR, MEAN_AVERAGE_PRECISION, R2, SPEARMAN
+from modelselect.tasks import F1, MEAN_ABSOLUTE_ERROR, MEAN_AVERAGE_PRECISION, MEAN_AVERAGE_PRECISION_2007, R2, SPEARMAN
 
 
 @pytest.mark.parametrize("columns", [1, 3])
@@ -52,6 +52,21 @@ def test_labels_that_are_not_known_count_neither_way() -> None:
 def test_a_metric_without_anything_to_tell_apart_is_no_number() -> None:
     assert math.isnan(R2.measure(np.ones((5, 1)), np.zeros((5, 1))))
     assert math.isnan(MEAN_AVERAGE_PRECISION.measure(np.ones((5, 2)), np.zeros((5, 2))))
+
+
+def eleven_points(targets: np.ndarray, scores: np.ndarray) -> float:
+    """As the rules of the challenge say it, point by point, from scikit-learn's curve."""
+    precision, recall, _ = reference.precision_recall_curve(targets, scores)
+    return float(np.mean([max(precision[:-1][recall[:-1] >= point - 1e-9]) for point in np.linspace(0, 1, 11)]))
+
+
+@pytest.mark.parametrize("digits", [0, 1, 9])
+def test_the_map_of_2007_is_that_of_its_eleven_points(digits: int) -> None:
+    rng = np.random.default_rng(digits)
+    targets, scores = rng.integers(0, 2, (50, 3)).astype(float), rng.normal(size=(50, 3)).round(digits)
+    expected = np.mean([eleven_points(targets[:, label], scores[:, label]) for label in range(3)])
+    assert MEAN_AVERAGE_PRECISION_2007.measure(targets, scores) == pytest.approx(expected, abs=1e-12)
+    assert math.isnan(MEAN_AVERAGE_PRECISION_2007.measure(np.zeros((5, 2)), np.zeros((5, 2))))
 
 
 def test_the_interval_holds_the_metric_and_narrows_with_rows() -> None:

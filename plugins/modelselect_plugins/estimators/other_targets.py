@@ -1,4 +1,7 @@
-"""`knn` and `linear_probe` for numbers and for sets of labels; the tasks put them in the place of those for classes."""
+"""`knn`, `linear_probe` and `h_score` for numbers, and the first two for sets of labels.
+
+The tasks put them in the place of those for classes.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,13 @@ from numpy.typing import NDArray
 from modelselect.errors import NotApplicableError
 from modelselect.estimators.estimator import Estimator
 from modelselect.evidence.evidence import Evidence
+from modelselect.evidence.linear_algebra import solve_positive
 from modelselect.tasks import MEAN_AVERAGE_PRECISION, R2, OneVsRest
 from modelselect.tasks.one_vs_rest import FEWEST
+from modelselect_plugins.estimators._shared.discriminant import shrunk
 from modelselect_plugins.estimators._shared.distances import centred, nearest_rows
 from modelselect_plugins.estimators._shared.folds import folds_of, sampled, standardised
+from modelselect_plugins.estimators.h_score import HScore, ledoit_wolf_shrinkage
 from modelselect_plugins.estimators.knn import KNN
 from modelselect_plugins.estimators.linear_probe import LinearProbe
 
@@ -119,6 +125,43 @@ class RegressionProbe(Estimator):
         return {self.name: _per_cent(self.name, numbers, predicted)}
 
 
+class HScoreOfNumbers(HScore):
+    """`tr(cov(f)^+ cov(E[f | y]))` with a linear E[f | y]: the sum of squared canonical correlations. On numbers.
+
+    It lies between 0 and T, the number of targets. Of classes that are written as C numbers, 0 and 1, it is the
+    `h_score` of the classes.
+
+    Args:
+        regularized: use the shrinkage of `h_score`; None: only if N <= D.
+
+    >>> import modelselect as ms
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.normal(size=(100, 3))
+    >>> round(ms.score(x, x[:, :1] + rng.normal(size=(100, 1)), HScoreOfNumbers()), 2)
+    0.59
+    """
+
+    targets = frozenset({"numbers"})
+
+    def score(self, evidence: Evidence) -> Mapping[str, float]:
+        assert evidence.labels is not None
+        features = evidence.feature_statistics
+        basis = _orthonormal(evidence.labels.astype(np.float64))
+        if not basis.shape[1]:
+            raise NotApplicableError(f"{self.name} needs numbers that differ, and these rows all have the same")
+        scatter, shrinkage, factor = features.smaller_scatter, 0.0, 1.0
+        if self.regularized or (self.regularized is None and features.n <= features.d):
+            shrinkage = ledoit_wolf_shrinkage(features)
+            scatter = shrunk(scatter / features.n, shrinkage, features.d)
+            factor = (1 - shrinkage) / max(features.n - 1, 1)
+        if features.is_wide:  # as for classes, without a D x D matrix
+            explained = basis * solve_positive(scatter, features.smaller_scatter @ basis)
+        else:
+            along = features.cross(basis)
+            explained = along * solve_positive(scatter, along)
+        return {self.name: factor * float(explained.sum())}
+
+
 class LabelProbe(LinearProbe):
     """mAP, in per cent, of a logistic regression for each label in cross-validation. `linear_probe` on sets of labels.
 
@@ -167,6 +210,14 @@ class LabelProbe(LinearProbe):
             model.fit(train[known], has[known])
         logits: Vector = model.decision_function(test)
         return logits
+
+
+def _orthonormal(numbers: Vector) -> Vector:
+    """(N, rank) an orthonormal basis of the columns of (N, T), each minus its mean."""
+    basis, sizes, _ = np.linalg.svd(numbers - numbers.mean(axis=0), full_matrices=False)
+    least = np.finfo(np.float64).eps * max(numbers.shape) * max(np.abs(numbers).max(initial=0.0), 1e-300)
+    spanned: Vector = basis[:, sizes > least * np.sqrt(len(numbers))]
+    return spanned
 
 
 def _per_cent(name: str, numbers: Vector, predicted: Vector) -> float:

@@ -6,7 +6,14 @@ from collections.abc import Sequence
 
 import modelselect
 from modelselect.estimators.estimator import Estimator
-from modelselect.tasks import F1, MEAN_AVERAGE_PRECISION, BinaryCrossEntropy, OneVsRest, Task
+from modelselect.tasks import (
+    F1,
+    MEAN_AVERAGE_PRECISION,
+    MEAN_AVERAGE_PRECISION_2007,
+    BinaryCrossEntropy,
+    OneVsRest,
+    Task,
+)
 from modelselect_plugins.estimators.knn import KNN
 from modelselect_plugins.estimators.linear_probe import LinearProbe
 from modelselect_plugins.estimators.other_targets import LabelProbe, NearestLabels
@@ -22,7 +29,7 @@ class MultiLabel(Task):
     name = "multi-label"
     summary = "A set of labels for each row."
     targets = ("label_sets",)
-    metrics = (MEAN_AVERAGE_PRECISION, F1)
+    metrics = (MEAN_AVERAGE_PRECISION, MEAN_AVERAGE_PRECISION_2007, F1)
     objective = BinaryCrossEntropy()
 
     def adapted(self, estimator: Estimator) -> Estimator | None:

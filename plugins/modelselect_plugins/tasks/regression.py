@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import modelselect
 from modelselect.estimators.estimator import Estimator
 from modelselect.tasks import MEAN_ABSOLUTE_ERROR, R2, SPEARMAN, SquaredError, Task
+from modelselect_plugins.estimators.h_score import HScore
 from modelselect_plugins.estimators.knn import KNN
 from modelselect_plugins.estimators.linear_probe import LinearProbe
-from modelselect_plugins.estimators.other_targets import NearestNumbers, RegressionProbe
+from modelselect_plugins.estimators.other_targets import HScoreOfNumbers, NearestNumbers, RegressionProbe
 from modelselect_plugins.estimators.ridge import Ridge
 from modelselect_plugins.tasks._adapting import of_members
 
@@ -28,6 +29,8 @@ class Regression(Task):
             return NearestNumbers(estimator.k)
         if type(estimator) is LinearProbe:
             return RegressionProbe(estimator.folds, estimator.regularisation, estimator.max_rows)
+        if type(estimator) is HScore:
+            return HScoreOfNumbers(estimator.regularized)
         return of_members(self, estimator, more=[Ridge()]) or super().adapted(estimator)
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
+from sklearn.linear_model import LinearRegression
 from sklearn.linear_model import Ridge as ReferenceRidge
 from sklearn.metrics import r2_score
 from sklearn.model_selection import LeaveOneOut, cross_val_predict
@@ -16,10 +18,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import modelselect as ms
+from modelselect.errors import NotApplicableError
 from modelselect.estimators.estimator import evaluate
 from modelselect.evidence.evidence import Evidence
 from modelselect.host.host import get_host
 from modelselect_plugins.estimators._shared.folds import folds_of
+from modelselect_plugins.estimators.h_score import HScore
 from modelselect_plugins.estimators.linear_probe import LinearProbe
 from modelselect_plugins.estimators.ridge import Ridge
 from tests.cli.conftest import run
@@ -45,6 +49,43 @@ def test_knn_is_the_leave_one_out_r2_of_scikit_learn(k: int, targets: int) -> No
     predicted = cross_val_predict(KNeighborsRegressor(k), given.features, given.labels, cv=LeaveOneOut())
     expected = 100 * r2_score(given.labels, predicted)
     assert evaluate(adapted, given)["knn"] == pytest.approx(expected, abs=1e-6)
+
+
+def h_score(given: Evidence, regularized: bool | None = None) -> float:
+    adapted = TASK.adapted(HScore(regularized))
+    assert adapted is not None
+    return evaluate(adapted, given)["h_score"]
+
+
+@pytest.mark.parametrize("targets", [1, 3])
+def test_h_score_of_numbers_is_the_sum_of_squared_canonical_correlations(targets: int) -> None:
+    given = evidence(targets=targets)
+    assert given.features is not None
+    assert given.labels is not None
+    x, y = (np.linalg.qr(each - each.mean(axis=0))[0] for each in (given.features, given.labels))
+    expected = float(np.square(np.linalg.svd(x.T @ y)[1]).sum())
+    assert h_score(given) == pytest.approx(expected, abs=1e-9)
+    if targets == 1:
+        fitted = LinearRegression().fit(given.features, given.labels)
+        assert h_score(given) == pytest.approx(fitted.score(given.features, given.labels), abs=1e-9)
+
+
+@pytest.mark.parametrize(("rows", "width", "regularized"), [(60, 8, True), (60, 8, False), (40, 90, True)])
+def test_h_score_of_classes_as_numbers_is_that_of_the_classes(rows: int, width: int, regularized: bool) -> None:
+    classes = np.arange(rows) % 4
+    features = RNG.normal(size=(rows, width)) + classes[:, None]
+    expected = ms.score(features, classes, HScore(regularized))
+    given = Evidence.of(features=features, labels=np.eye(4)[classes], target_kind="numbers")
+    assert h_score(given, regularized) == pytest.approx(expected, rel=1e-9)
+
+
+def test_h_score_of_numbers_takes_wide_features_and_refuses_equal_numbers() -> None:
+    given = evidence(40, 90)
+    assert 0 < h_score(given) < 1
+    assert h_score(given) == pytest.approx(h_score(given, True))
+    equal = Evidence.of(features=given.features, labels=np.full((40, 1), 0.1), target_kind="numbers")
+    with pytest.raises(NotApplicableError, match="numbers that differ"):
+        h_score(equal)
 
 
 @pytest.mark.parametrize(("rows", "width", "targets"), [(60, 8, 1), (60, 8, 3), (40, 90, 1)])
@@ -121,6 +162,9 @@ def test_a_table_of_angles_is_ranked_fine_tuned_saved_and_predicted_from_the_com
     assert loaded.chance == 0, "the mean explains no variance"
     assert loaded.best.verified_accuracy is not None
     assert loaded.best.verified_accuracy <= 1
+    assert loaded.best.verified_metrics.keys() == {"r2", "mean_absolute_error", "spearman"}
+    assert loaded.best.verified_metrics["r2"] == loaded.best.verified_accuracy
+    assert re.search(r"On the same rows: mean absolute error \d+\.\d{3}, Spearman correlation -?0\.\d{3}\.", shown)
     code, shown, error = run(capsys, "predict", tmp_path / "winner", tmp_path / "images" / "0.png", "--json")
     assert code == 0, error
     assert '"angle"' in shown
