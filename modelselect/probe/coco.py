@@ -85,7 +85,8 @@ def _files(folder: Path) -> dict[str, list[Path]]:
         found.setdefault(_split_of(path) or WHOLE, []).append(path)
     if found:
         return found
-    entries = list(os.scandir(folder))
+    with os.scandir(folder) as inside:
+        entries = list(inside)
     for each in entries:
         if kind_of_split(each.name) and each.is_dir() and (paths := _in(Path(each.path))):
             found[each.name] = paths

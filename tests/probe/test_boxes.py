@@ -342,7 +342,8 @@ def test_a_crowded_image_gets_a_bounded_number_of_boxes_of_background() -> None:
     places = np.stack(np.meshgrid(np.arange(0, 400, 8), np.arange(0, 400, 8)), axis=-1).reshape(-1, 2)
     boxes = np.hstack([places, np.full((len(places), 2), 2)]).astype(float)
     image = np.zeros((400, 400, 3), np.uint8)
-    probe = ms.Probe.of(([image, image[:, ::-1]], [(boxes, ["cup"] * len(boxes)), ([], [])]))
+    objects = [(boxes, ["cup"] * len(boxes)), ([], [])]
+    probe = ms.Probe.of(([image, image[:, ::-1]], objects), size=None)
     assert probe.labels is not None
     assert np.bincount(probe.labels).tolist() == [1000 + 1, len(boxes)]
 

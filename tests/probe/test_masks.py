@@ -161,8 +161,8 @@ def test_a_mask_that_a_table_does_not_hold_is_one_clear_error(tmp_path: Path, pa
     import datasets
 
     images, masks = scenes(3)
-    cells = [{"bytes": encoded(mask), "path": None} for mask in masks]
-    cells[1] = {"bytes": None, "path": path}
+    cells: list[Any] = [{"bytes": encoded(mask), "path": None} for mask in masks]
+    cells[1] = None if path is None else {"bytes": None, "path": path}
     columns = {"image": [{"bytes": encoded(image), "path": None} for image in images], "mask": cells}
     table = datasets.Dataset.from_dict(columns, features=datasets.Features(dict.fromkeys(columns, datasets.Image())))
     with pytest.raises(DatasetError, match=r"the mask of row 1 (is missing|cannot be read)"):
@@ -186,7 +186,7 @@ def changed(**given: Any) -> tuple[Any, Any]:
         (changed(masks=[np.full(mask.shape, np.nan) for mask in scenes(3)[1]]), "the mask of row 0 holds NaN or inf"),
         (changed(masks=[mask + 0.5 for mask in scenes(3)[1]]), "numbers that are not whole"),
         (changed(masks=[mask.astype(int) - 7 for mask in scenes(3)[1]]), "the mask of row 0 holds -7"),
-        (changed(masks=[mask + 2**32 for mask in scenes(3)[1]]), "the mask of row 0 holds 42949"),
+        (changed(masks=[mask.astype(int) + 2**32 for mask in scenes(3)[1]]), "the mask of row 0 holds 42949"),
         (changed(masks=[mask.astype(float) - 1e20 for mask in scenes(3)[1]]), "the mask of row 0 holds -10000"),
         (changed(masks=scenes(3)[1][:2]), "there are 3 images and 2 masks"),
         (
