@@ -46,6 +46,7 @@ def predict(
     """Predict classes, numbers, labels, tags or masks of images or texts with a saved winner."""
     from modelselect.errors import InvalidInputError
     from modelselect.probe.rows import TEXT
+    from modelselect.utils.target_kinds import PIXEL
     from modelselect.verification.answers import Answers
     from modelselect.verification.model import load
     from modelselect.verification.parts import MaskPredictions
@@ -59,11 +60,11 @@ def predict(
         raise InvalidInputError(
             f"{model!r} takes {loaded.signature.modality}s, not texts; give files instead of --text"
         )
+    if masks is not None and (loaded.signature is None or loaded.signature.unit != PIXEL):
+        raise InvalidInputError(f"--masks is for models of pixels, and {model!r} is none; leave it out")
     given: list[Any] = [*(text or []), *_lines(inputs or [])] if is_text else list(inputs or [])
     found = loaded.predict(given, device=device, batch_size=batch_size, max_pixels=max_pixels)
-    if masks is not None:
-        if not isinstance(found, MaskPredictions):
-            raise InvalidInputError(f"--masks is for models of pixels, and {model!r} is none; leave it out")
+    if masks is not None and isinstance(found, MaskPredictions):
         found.save(masks)
     if as_json:
         print_json(found.described())

@@ -16,6 +16,7 @@ from modelselect.errors import CandidateError, contained
 from modelselect.evaluation.keys import Keys
 from modelselect.evaluation.loading import INTERPRETER_LOCK, Loader
 from modelselect.evaluation.results import Architecture
+from modelselect.probe.image_parts import without_place
 from modelselect.store.store import Store
 from modelselect.utils.eager import unmarked_kernels
 from modelselect.utils.process_state import unchanged
@@ -111,7 +112,8 @@ class Describer:
         backbone = loader.backbone
         if "example" in inputs:  # token ids: neither graph nor count may depend on how the probe's texts are padded
             return backbone.module, inputs, None
-        rows = [backbone.preprocessing.prepare(loader.context.probe.item(index)) for index in range(2)]
+        items = map(loader.context.probe.item, range(2))
+        rows = [backbone.preprocessing.prepare(without_place(item)) for item in items]
         module, read = backbone.module, backbone.read
         if isinstance(read, FeatureMethod) and not read.has_logits:
             module = without_head(module, read.method)

@@ -15,6 +15,7 @@ from modelselect.host.host import get_host
 from modelselect.host.lookup import zoo_version
 from modelselect.probe.probe import Probe
 from modelselect.store.store import Store
+from modelselect.utils.target_kinds import ROW
 from modelselect.utils.versions import SCORE_LIBRARIES, numeric_versions
 
 LOADED_FIELDS = FORWARD_FIELDS | SOURCE_FIELDS
@@ -60,7 +61,9 @@ class Keys:
     def costs(self) -> str:
         """The key of latency, throughput and memory on this device."""
         context, compute = self._context, self._context.compute
-        depends_on_rows = context.probe.modality == "text" or self._loader.is_own  # their inputs differ in size
+        probe = context.probe
+        # Their inputs differ in size; and how many parts an image has decides how often it is read.
+        depends_on_rows = probe.modality == "text" or self._loader.is_own or probe.unit != ROW
         return Store.key(
             "costs",
             candidate=self._loader.identity,

@@ -11,6 +11,7 @@ from modelselect.errors import Stage, at, contained
 from modelselect.evaluation.costs import refuse
 from modelselect.evaluation.keys import Keys
 from modelselect.evaluation.loading import INTERPRETER_LOCK, Loader
+from modelselect.probe.image_parts import without_place
 from modelselect.store.store import Store
 from modelselect.utils.process_state import unchanged
 from modelselect.utils.versions import numeric_versions
@@ -134,6 +135,6 @@ class TrainingMemory:
         twin = make_twin(backbone.module, "meta", requires_grad=False)
         if is_text and size:
             return twin, on_tokens
-        row = backbone.preprocessing.prepare(loader.context.probe.item(0))
+        row = backbone.preprocessing.prepare(without_place(loader.context.probe.item(0)))
         shape = backbone.preprocessing.finish(row[None]).shape[1:]
         return twin, lambda module, rows: backbone.read(module, torch.zeros(rows, *shape, device="meta"))

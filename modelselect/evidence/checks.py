@@ -94,6 +94,17 @@ def checked_targets(name: str, given: Any, kind: str) -> NDArray[np.floating[Any
     return _read_only(sets)
 
 
+def checked_groups(given: Any) -> NDArray[np.int64]:
+    """(N,) the sentence or image of each row."""
+    array = array_of_tensor(given) if is_tensor(given) else np.asarray(given)
+    if array.ndim != 1 or array.dtype.kind not in "iu":
+        raise EvidenceError(
+            f"groups has shape {array.shape} and dtype {array.dtype}; expected (N,) integers, the number of the "
+            "sentence or image of each row"
+        )
+    return _read_only(array.astype(np.int64, copy=False))
+
+
 def kind_of(labels: NDArray[Any] | None) -> str:
     """What checked labels are."""
     if labels is None or labels.ndim == 1:

@@ -10,7 +10,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from modelselect.errors import EvidenceError
-from modelselect.evidence.checks import checked_labels, checked_matrix, checked_targets, freeze, kind_of, tensor_device
+from modelselect.evidence.checks import (
+    checked_groups,
+    checked_labels,
+    checked_matrix,
+    checked_targets,
+    freeze,
+    kind_of,
+    tensor_device,
+)
 from modelselect.evidence.class_statistics import ClassStatistics
 from modelselect.evidence.statistics import FeatureStatistics
 from modelselect.utils.target_kinds import CLASSES
@@ -134,7 +142,7 @@ class Evidence:
             metadata=metadata,
             seed=seed,
             device=device or tensor_device(features),
-            groups=None if groups is None else np.asarray(groups),
+            groups=None if groups is None else checked_groups(groups),
         )
         evidence._check_lengths()
         return evidence

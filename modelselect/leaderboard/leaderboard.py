@@ -29,7 +29,7 @@ from modelselect.report.page import check_drawable, html
 from modelselect.report.subject import Pictures, Subject
 from modelselect.report.thumbnails import pictures_of
 from modelselect.store.files import write_text
-from modelselect.utils.target_kinds import CLASSES
+from modelselect.utils.target_kinds import CLASSES, ROW
 from modelselect.utils.text import in_lines, line_width, plain_text
 
 if TYPE_CHECKING:
@@ -241,8 +241,8 @@ class Leaderboard(Ranking):
                 class of one image or text.
         """
         task = record_of(self, "task")
-        others = ("text-pair", "token-classification", "segmentation", "detection")
-        if task.get("targets", CLASSES) != CLASSES or task.get("name") in others:
+        of_parts = task.get("unit", ROW) != ROW
+        if task.get("targets", CLASSES) != CLASSES or of_parts or task.get("name") == "text-pair":
             raise InvalidInputError(
                 "scripts are written for classes, and this leaderboard is of another task. Use "
                 "board.best.save(folder) or --save, which write the fine-tuned network"

@@ -16,7 +16,7 @@ from modelselect.candidates.candidate import Candidate
 from modelselect.hub import SIGNATURE
 from modelselect.probe.rows import ARRAY, AUDIO, IMAGE, TEXT
 from modelselect.ranking.row import RankedCandidate
-from modelselect.utils.target_kinds import CLASSES, LABEL_SETS, RELEVANCE
+from modelselect.utils.target_kinds import BOX, CLASSES, LABEL_SETS, RELEVANCE, ROW
 from modelselect.utils.text import escaped, listed
 from modelselect.verification.export import CONFIGURATION, DIRECTORY, write
 from modelselect.verification.fine_tuned import FineTuned
@@ -86,7 +86,7 @@ def card(row: RankedCandidate, tuned: FineTuned, configuration: Mapping[str, Any
         aim = "to find the documents that are relevant to a query"
         names = [f"An embedding of {len(names):,} numbers. A document is near to a query by the cosine of both."]
     sentences = [f"{escaped(_public_id(row.candidate))}, fine-tuned ({METHODS[tuned.method]}) {aim}."]
-    if row.verified_accuracy is not None and row.verified_interval is not None and of_classes:
+    if row.verified_accuracy is not None and row.verified_interval is not None and of_classes and signature.unit == ROW:
         low, high = row.verified_interval
         sentences.append(
             f"Accuracy on held-out rows, which training did not use: {row.verified_accuracy:.1%} "
@@ -113,8 +113,10 @@ def _pipeline(signature: Signature) -> str | None:
 
 
 def _loading(library: str | None, signature: Signature, name: str) -> str:
-    example = _EXAMPLES[signature.modality]
-    ours = f'import modelselect as ms\n\nmodel = ms.load("{name}")\nprint(model.predict({example}))'
+    use = f"print(model.predict({_EXAMPLES[signature.modality]}))"
+    if signature.unit == BOX:
+        use = "backbone = model.module.body  # for a detector"
+    ours = f'import modelselect as ms\n\nmodel = ms.load("{name}")\n{use}'
     if library == "timm":
         return f'{ours}\n\n# or\nimport timm\n\nmodel = timm.create_model("hf-hub:{name}", pretrained=True).eval()'
     if library == "transformers" and signature.target_kind in (CLASSES, LABEL_SETS):

@@ -34,6 +34,9 @@ feature hierarchies for accurate object detection and semantic segmentation, CVP
 BEYOND = 1.0
 """Pixels by which a box may leave its image, since coordinates are rounded."""
 
+_LARGEST_SIDE = 1 << 30
+"""Pixels; a larger side that a dataset says of an image is none."""
+
 OBJECT_NAMES = ("objects", "object", "annotations", "detections")
 """Names of columns of objects."""
 
@@ -48,6 +51,12 @@ CROWD_NAMES = ("iscrowd", "is_crowd")
 
 _TRIED, _ROUNDS = 8, 8
 """Boxes that are tried for one of background at a time, and how often: with sides of objects, and with any sides."""
+
+_MOST_DRAWN = 1000
+"""Boxes of background in an image, at most: each is compared with all objects."""
+
+_COMPARED = 1 << 20
+"""Pairs of boxes that are compared at a time: some 100 MB."""
 
 _SIDES = (0.1, 0.5)
 """Sides of boxes of background as shares of those of the image, where objects say none."""
@@ -72,7 +81,7 @@ class BoxRows(ImageParts):
     """Boxes in images: those of the objects, and as many of background in each image, but at least one.
 
     A box of background overlaps no object by more than `MOST_OVERLAP`. Its size is that of an object of the image, or
-    less. The same ones are drawn whenever the boxes of the objects are the same.
+    less. The same ones are drawn whenever the boxes of the objects are the same. There are 1,000 in an image, at most.
 
     Args:
         images: of each image: its name, and a function that gives it.
@@ -283,7 +292,7 @@ def _shown(numbers: Sequence[int]) -> str:
 def _background(
     objects: NDArray[np.float64], crowds: NDArray[np.float64], size: tuple[int, int] | None
 ) -> NDArray[np.float64]:
-    """(m, 4) boxes that overlap no object: as many as there are objects, but at least one; fewer where none fits.
+    """(m, 4) boxes that overlap no object: as many as there are objects, from one to 1,000; fewer where none fits.
 
     Args:
         objects: (n, 4) corners.
@@ -293,7 +302,7 @@ def _background(
     if size is None:
         return np.zeros((0, 4))
     rng = np.random.default_rng(zlib.crc32(objects.tobytes() + repr(size).encode()))
-    wanted, bounds = max(len(objects), 1), np.array(size, np.float64)
+    wanted, bounds = min(max(len(objects), 1), _MOST_DRAWN), np.array(size, np.float64)
     taken = np.concatenate([objects, crowds])
     found = np.zeros((0, 4))
     for number in range(2 * _ROUNDS):
@@ -305,11 +314,17 @@ def _background(
         sides = np.clip(sides, np.minimum(1, bounds), bounds)
         corner = rng.uniform(0, 1, (count, 2)) * (bounds - sides)
         tried = np.concatenate([corner, corner + sides], axis=1)
-        fits = (overlaps(tried, taken) <= MOST_OVERLAP).all(axis=1)
-        found = np.concatenate([found, tried[fits]])[:wanted]
+        found = np.concatenate([found, tried[_fits(tried, taken)]])[:wanted]
         if len(found) == wanted:
             break
     return found
+
+
+def _fits(tried: NDArray[np.float64], taken: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """(N,) True for boxes that overlap none of the taken ones."""
+    step = max(1, _COMPARED // max(1, len(taken)))
+    parts = [tried[start : start + step] for start in range(0, len(tried), step)]
+    return np.concatenate([(overlaps(part, taken) <= MOST_OVERLAP).all(axis=1) for part in parts])
 
 
 def _remark(
@@ -383,11 +398,9 @@ def box_table(dataset: Any, columns: tuple[str, str], origin: Origin) -> BoxRows
     known = [name for name in ("width", "height") if name in dataset.features]
     sizes: list[tuple[int, int] | None] = [None] * len(table)
     if len(known) == 2:
-        pairs = zip(*(values_of(dataset, name).to_pylist() for name in known), strict=True)
-        sizes = [(int(w), int(h)) if w and h else None for w, h in pairs]
-    images = [
-        (f"row {row}", partial(cell, table.select_columns([image]), read, row, image)) for row in range(len(table))
-    ]
+        sizes = list(map(said_size, *(values_of(dataset, name).to_pylist() for name in known)))
+    stored_images = table.select_columns([image])
+    images = [(f"row {row}", partial(cell, stored_images, read, row, image)) for row in range(len(table))]
     given = [_objects(each, box, named, crowd) for each in table.select_columns([objects])[:][objects]]
     names = getattr(_plain(fields[named]), "names", None)
     rows = BoxRows(
@@ -396,6 +409,14 @@ def box_table(dataset: Any, columns: tuple[str, str], origin: Origin) -> BoxRows
     )  # fmt: skip
     rows.notes = {"input": image, "label": objects, "datasets": datasets.__version__}
     return rows
+
+
+def said_size(width: Any, height: Any) -> tuple[int, int] | None:
+    """Width and height of an image as a dataset says them; None if they are none, so that the image has to be read."""
+    sides = tuple(
+        int(side) if isinstance(side, int | float) and 0 < side <= _LARGEST_SIDE else 0 for side in (width, height)
+    )
+    return (sides[0], sides[1]) if all(sides) else None
 
 
 def box_pairs(inputs: Any, labels: Any) -> BoxRows | None:

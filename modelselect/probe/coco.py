@@ -8,13 +8,13 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from modelselect.errors import DatasetError
-from modelselect.probe.boxes import BoxRows, Objects
+from modelselect.probe.boxes import BoxRows, Objects, said_size
 from modelselect.probe.images import has_image_suffix
 from modelselect.probe.paths import Origin
 from modelselect.probe.rows import Rows
@@ -132,7 +132,9 @@ def _rows(path: Path, folder: Path | None) -> BoxRows:
         names = {each["id"]: str(each["name"]) for each in content["categories"]}
         files = [str(each["file_name"]) for each in images.values()]
         annotations = [(each["image_id"], each["category_id"], each["bbox"]) for each in content["annotations"]]
-        unknown = next((number for number, _, _ in annotations if number not in images), None)
+        unknown = [number for number, _, _ in annotations if number not in images]
+        of_objects = [category for (_, category, _), crowd in zip(annotations, flags, strict=True) if not crowd]
+        unnamed = [category for category in of_objects if category not in names]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DatasetError(
             f"{path} is no file of annotations as COCO has them ({type(error).__name__}: {error}); expected images "
@@ -140,31 +142,30 @@ def _rows(path: Path, folder: Path | None) -> BoxRows:
         ) from error
     if not files:
         raise DatasetError(f"{path} names no images; expected images with id and file_name.")
-    if unknown is not None:
-        raise DatasetError(f"an annotation in {path} is of image {unknown!r}, and there is no image with this id.")
+    if unknown:
+        raise DatasetError(
+            f"an annotation in {path} is of image {unknown[0]!r}, and there is no image with this id. Add the image, "
+            "or leave out its annotations."
+        )
+    if unnamed:
+        raise DatasetError(
+            f"an annotation in {path} has the category_id {unnamed[0]!r}, and there is no category with this id "
+            f"(there are {listed(list(map(str, names)), 5)}). Add the category, or leave out its annotations."
+        )
     kept: dict[Any, tuple[list[Any], list[Any], list[Any]]] = {number: ([], [], []) for number in images}
     for (number, category, box), crowd in zip(annotations, flags, strict=True):
         if crowd:
             kept[number][2].append(box)
             continue
-        if category not in names:
-            raise DatasetError(
-                f"an annotation in {path} has the category_id {category!r}, and there is no category with this id "
-                f"(there are {listed(list(map(str, names)), 5)})."
-            )
         kept[number][0].append(box)
         kept[number][1].append(names[category])
     root = _root(path, folder, files)
     origin = Origin.folder(root)
     loads = [(file, partial(origin.read, file)) for file in files]
-    rows = BoxRows(loads, [Objects(*each) for each in kept.values()], sizes=[_size(each) for each in images.values()])
+    sizes = [said_size(each.get("width"), each.get("height")) for each in images.values()]
+    rows = BoxRows(loads, [Objects(*each) for each in kept.values()], sizes=sizes)
     rows.notes = {"annotations": path.name}
     return rows
-
-
-def _size(image: Mapping[str, Any]) -> tuple[int, int] | None:
-    width, height = image.get("width"), image.get("height")
-    return (width, height) if isinstance(width, int) and isinstance(height, int) and width > 0 and height > 0 else None
 
 
 def _root(path: Path, folder: Path | None, files: list[str]) -> Path:
@@ -173,12 +174,17 @@ def _root(path: Path, folder: Path | None, files: list[str]) -> Path:
     base = own.parent if own.name == FOLDER else own
     split = _split_of(path)
     places = [own, own / "images", base, base / "images"]
-    places += [place / name for name in (split, kind_of_split(split)) if name for place in (base, base / "images")]
+    places += [
+        place / name
+        for name in (split, kind_of_split(split))
+        if name and name.strip(".")
+        for place in (base, base / "images")
+    ]
     places += [] if folder is None else [folder, folder / "images"]
     if own.name == FOLDER:
         places += [base.parent / "images"]
     tried = files[:: max(1, len(files) // _TRIED)][:_TRIED]
-    found = next((place for place in places if any((place / file).is_file() for file in tried)), None)
+    found = next((place for place in places if any(os.path.isfile(place / file) for file in tried)), None)
     if found is None:
         looked = listed([str(place) for place in dict.fromkeys(places) if place.is_dir()], 4)
         raise DatasetError(

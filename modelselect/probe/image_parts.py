@@ -19,7 +19,9 @@ from modelselect.probe.images import Reading, UnreadableError
 from modelselect.probe.labels import Labels
 from modelselect.probe.memory import channels_first
 from modelselect.probe.rows import IMAGE, Check, reason_of
+from modelselect.utils.boxes import Box
 from modelselect.utils.containers import array_of_tensor, is_tensor
+from modelselect.utils.pixels import Pixel
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -136,6 +138,11 @@ def stored(load: Load) -> Any:
     return np.moveaxis(given, 0, -1) if isinstance(given, np.ndarray) and channels_first(given) else given
 
 
+def without_place(item: Any) -> Any:
+    """What a module runs on: the image of a pixel or a box; other items as they are."""
+    return item.image if isinstance(item, Pixel | Box) else item
+
+
 def as_given(value: Any) -> Any:
     """An image in memory as it is stored."""
     return array_of_tensor(value) if is_tensor(value) else value
@@ -151,6 +158,8 @@ def cell(table: Any, read: Callable[[str], bytes], row: int, column: str) -> Any
         column: of images, or of paths.
     """
     value = table[row][column]
-    if value is None or isinstance(value, str):
-        return read(value) if value else None
-    return value["bytes"] if value["bytes"] is not None else read(value["path"])
+    if isinstance(value, dict):
+        if value["bytes"] is not None:
+            return value["bytes"]
+        value = value["path"]
+    return read(value) if value else None

@@ -204,6 +204,8 @@ def verify(raw: Raw, reading: Reading) -> Verified:
 def size_of(raw: Raw, reading: Reading) -> tuple[int, int]:
     """Width and height of what `decode` gives, from the header of the file where that says it.
 
+    Other files are decoded; without a bound in `reading`, only within that of Pillow.
+
     Raises:
         UnreadableError, DatasetError: as `decode`.
     """
@@ -214,6 +216,8 @@ def size_of(raw: Raw, reading: Reading) -> tuple[int, int]:
         if image.format in ("JPEG", "PNG"):
             turned = reading.upright and image.getexif().get(_ORIENTATION) in _TURNED
             return image.size[::-1] if turned else image.size
+        if reading.max_pixels is None:
+            _check_size(image.width * image.height, Reading())
         with _pillows_bound.lifted_for(image):
             return _loaded(image, reading)[0].size
 

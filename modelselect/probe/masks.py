@@ -138,10 +138,11 @@ class MaskRows(ImageParts):
         rng = np.random.default_rng(zlib.crc32(np.ascontiguousarray(flat).tobytes()))
         values: list[int] = []
         places = []
-        for value in np.unique(flat):
+        order = np.argsort(flat.astype(np.int16), kind="stable")  # once, however many classes there are
+        for there in np.split(order, np.flatnonzero(np.diff(flat[order])) + 1):
+            value = flat[there[0]]
             if value in (IGNORED, -1):
                 continue
-            there = np.flatnonzero(flat == value)
             chosen = np.sort(rng.choice(there, min(PER_CLASS, len(there)), replace=False))
             values += [int(value)] * len(chosen)
             places.append(np.stack(np.unravel_index(chosen, mask.shape), axis=1))
@@ -151,7 +152,11 @@ class MaskRows(ImageParts):
 
     def _mask(self, group: int) -> NDArray[Any]:
         name, _, load = self._pairs[group]
-        return mask_of(load(), name)
+        try:
+            given = load()
+        except Exception as error:
+            raise _unreadable(name, error) from None
+        return mask_of(given, name)
 
 
 def mask_of(given: Any, name: str) -> NDArray[Any]:
@@ -177,14 +182,14 @@ def mask_of(given: Any, name: str) -> NDArray[Any]:
             raise DatasetError(f"the mask of {name} holds numbers that are not whole; expected class numbers from 0.")
     elif mask.dtype.kind not in "biu":
         raise DatasetError(f"the mask of {name} holds {mask.dtype}; expected class numbers from 0.")
-    whole = mask.astype(np.int32)
-    if whole.min() < -1 or whole.max() >= 2**15:
-        wrong = int(whole.min()) if whole.min() < -1 else int(whole.max())
+    lowest, highest = int(mask.min()), int(mask.max())
+    if lowest < -1 or highest >= 2**15:
+        wrong = lowest if lowest < -1 else highest
         raise DatasetError(
             f"the mask of {name} holds {wrong}; expected class numbers from 0, and {IGNORED} or -1 for what does not "
             "count."
         )
-    return whole
+    return mask.astype(np.int32)
 
 
 def _pixels_of(given: Any, name: str) -> Any:
@@ -205,7 +210,7 @@ def _pixels_of(given: Any, name: str) -> Any:
         except DatasetError:
             raise
         except Exception as error:
-            raise DatasetError(f"the mask of {name} cannot be read ({reason_of(error)}).") from None
+            raise _unreadable(name, error) from None
     if isinstance(given, PIL.Image.Image):
         if given.mode not in ("P", "L", "1", "I", "I;16"):
             raise DatasetError(
@@ -215,6 +220,12 @@ def _pixels_of(given: Any, name: str) -> Any:
             )
         given = np.array(given)
     return given
+
+
+def _unreadable(name: str, error: Exception) -> DatasetError:
+    return DatasetError(
+        f"the mask of {name} cannot be read ({reason_of(error)}). Repair it, or leave out the image and its mask."
+    )
 
 
 # --- where they come from --------------------------------------------------------------------------------------------
@@ -268,12 +279,13 @@ def mask_table(dataset: Any, columns: tuple[str, str], read: Callable[[str], byt
     """
     import datasets
 
-    table = dataset.with_format(None).select_columns(list(columns))
-    for column in columns:
-        table = table.cast_column(column, datasets.Image(decode=False))
-    cells = partial(cell, table, read)
+    of_images, of_masks = (
+        partial(cell, dataset.with_format(None).select_columns([name]).cast_column(name, datasets.Image(decode=False)))
+        for name in columns
+    )
     pairs = [
-        (f"row {row}", partial(cells, row, columns[0]), partial(cells, row, columns[1])) for row in range(len(table))
+        (f"row {row}", partial(of_images, read, row, columns[0]), partial(of_masks, read, row, columns[1]))
+        for row in range(len(dataset))
     ]
     rows = MaskRows(pairs, has_columns=True, upright=True)
     rows.notes = {"input": columns[0], "label": columns[1], "datasets": datasets.__version__}

@@ -217,10 +217,10 @@ class Probe:
                 f"input= (--input) and label= (--label) name columns, but the rows come from {rows.source}, which has "
                 "no columns. Leave both out."
             )
-        deduplicate = deduplicate and not _are_queries(rows.targets(targets))  # a document is relevant by its id
+        of_all = rows.targets(targets)
+        deduplicate = deduplicate and not _are_queries(of_all)  # a document is relevant by its id
         kept = first_of_each_content(rows) if deduplicate else np.arange(len(rows))
-        found = rows.targets(targets).take(kept)
-        check_targets(found, name)
+        check_targets(found := of_all.take(kept), name)
         strata, class_names = found.indices, _class_names(found)
         available = DrawnRows(rows, kept, strata, found if isinstance(found, Targets) else None)
         record = {
@@ -416,7 +416,7 @@ class Probe:
 
     @property
     def modality(self) -> str:
-        """`"image"`, `"text"` or `"array"`."""
+        """`"image"`, `"text"`, `"audio"` or `"array"`."""
         return self._drawn_from.rows.modality
 
     @property

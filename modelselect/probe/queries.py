@@ -37,22 +37,25 @@ def drawn_queries(values: NDArray[np.float64], size: int | None, seed: int) -> N
     if size is None or size >= count:
         return np.arange(count)
     relevance, rng = Relevance.of(values), np.random.default_rng([seed, count])
-    taken = np.zeros(count, np.bool_)
+    taken, used = np.zeros(count, np.bool_), 0
     documents = _documents_of(relevance)
     left = []
     for place in rng.permutation(len(relevance.queries)).tolist():
         rows = np.append(documents[place], relevance.queries[place])
         new = int((~taken[rows]).sum())
-        few = taken.sum() == 0 and new <= size
-        if few or taken.sum() + new <= SHARE_OF_QUERIES * size:
+        few = used == 0 and new <= size
+        if few or used + new <= SHARE_OF_QUERIES * size:
             taken[rows] = True
+            used += new
         else:
             left.append(place)
     others = rng.permutation(relevance.documents[~taken[relevance.documents]])
-    taken[others[: size - int(taken.sum())]] = True
-    for place in left:
-        if taken.sum() < size and taken[documents[place]].all():
+    taken[others[: size - used]] = True
+    free = size - int(taken.sum())
+    for place in left if free else []:
+        if free and taken[documents[place]].all():
             taken[relevance.queries[place]] = True
+            free -= 1
     return np.flatnonzero(taken)
 
 

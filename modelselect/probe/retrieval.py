@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import heapq
@@ -181,6 +182,11 @@ def _of_mapping(dataset: Mapping[str, Any]) -> Rows:
             raise DatasetError(f"{name!r} of the dataset is {type(given).__name__}; expected a mapping by id.")
     judged: dict[str, dict[str, float]] = {}
     for query, found in dataset[QRELS].items():
+        if isinstance(found, str) or not isinstance(found, Iterable):
+            raise DatasetError(
+                f"the judgements of the query {query!r} are {ascii(found)[:40]}; expected a list of ids of documents, "
+                "or grades by their ids."
+            )
         graded = found.items() if isinstance(found, Mapping) else ((each, 1.0) for each in found)
         judged[str(query)] = {str(document): _grade(value, f"query {query!r}") for document, value in graded}
     missing = next((str(key) for key in dataset[QUERIES] if str(key) not in judged), None)
@@ -262,7 +268,7 @@ def _at_most(relevant: Judged) -> tuple[dict[str, dict[str, float]], tuple[str, 
 def _read_judgements(path: Path) -> dict[str, dict[str, float]]:
     """The grades in a file of lines `query-id`, `corpus-id`, `score`, with tabs between and a first line of names."""
     judged: dict[str, dict[str, float]] = {}
-    with path.open(encoding="utf-8", newline="") as file:
+    with path.open(encoding="utf-8-sig", newline="") as file, _in_utf8(path):
         for number, line in enumerate(csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE), 1):
             if not line or (number == 1 and len(line) == 3 and not _is_number(line[2])):
                 continue
@@ -277,18 +283,32 @@ def _read_judgements(path: Path) -> dict[str, dict[str, float]]:
 
 def _read_texts(path: Path) -> Iterator[tuple[str, str]]:
     """The id and the text of each line of JSON."""
-    with path.open(encoding="utf-8") as file:
+    with path.open(encoding="utf-8-sig") as file, _in_utf8(path):
         for number, line in enumerate(file, 1):
             if not line.strip():
                 continue
             try:
                 entry = json.loads(line)
                 yield str(entry["_id"]), _text_of(entry)
-            except (ValueError, KeyError, TypeError) as error:
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
                 raise DatasetError(
                     f"line {number} of {path} cannot be read ({type(error).__name__}: {error}); expected a line of "
                     'JSON such as {"_id": "1", "text": "..."}.'
                 ) from None
+
+
+@contextlib.contextmanager
+def _in_utf8(path: Path) -> Iterator[None]:
+    """Says which file is not in UTF-8, or has an endless line."""
+    try:
+        yield
+    except UnicodeError:
+        raise DatasetError(f"the file {path} is not in UTF-8; save it in UTF-8.") from None
+    except csv.Error as error:
+        raise DatasetError(
+            f"the file {path} cannot be read ({error}); expected lines of the id of a query, the id of a document, and "
+            "a grade, with tabs between them."
+        ) from None
 
 
 def _text_of(document: Any) -> str:
@@ -316,7 +336,7 @@ def _grade(value: Any, where: str) -> float:
 def _is_number(value: Any) -> bool:
     try:
         return abs(float(value)) < 1e100
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return False
 
 

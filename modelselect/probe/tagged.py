@@ -204,10 +204,12 @@ def conll_rows(path: Path) -> TaggedRows:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeError:
         raise DatasetError(f"the file {path} is not in UTF-8; save it in UTF-8.") from None
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):  # splitlines() takes rare letters for ends of lines
         parts = line.split("\t") if "\t" in line else line.split()
         if not line.strip() or parts[0] == _DOCUMENT:
-            sentences, tags = [*sentences, []] if sentences[-1] else sentences, [*tags, []] if tags[-1] else tags
+            if sentences[-1]:
+                sentences.append([])
+                tags.append([])
         elif len(parts) < 2:
             raise DatasetError(
                 f"line {number} of {path} is {line[:40]!r}; expected a word, and its tag in the last column. Lines "

@@ -17,6 +17,7 @@ from modelselect.ranking.row import RankedCandidate
 from modelselect.report.account import command_of
 from modelselect.report.names import dataset_name, display_names, ranked_by
 from modelselect.utils.measures import ACCURACY, Measure
+from modelselect.utils.target_kinds import BOX
 from modelselect.utils.text import listed, printable, short_number, two_digits
 
 
@@ -270,6 +271,8 @@ def next_step(board: Ranking, kept: Kept = NOTHING_KEPT) -> str | None:
         return None
     known = board.best.candidate.metadata
     if (name := kept.winner or kept.repository) is not None:
+        if is_of_boxes(board):
+            return f"ms.load({name!r}).module.body is the fine-tuned backbone, for a detector."
         example = {"text": '--text "a text"', "audio": "sound.wav"}.get(str(known.get("modality")), "photo.jpg")
         trust = " --trust-remote-code" if known.get("remote_code") else ""
         return f"modelselect predict {shlex.quote(name)} {example}{trust}"
@@ -290,7 +293,13 @@ def next_step(board: Ranking, kept: Kept = NOTHING_KEPT) -> str | None:
     trusted = known.get("remote_code")
     call = 'board.best.save("winner", trust_remote_code=True)' if trusted else 'board.best.save("winner")'
     step = f"{call} writes the model (--save winner)"
-    return f"{step}." if board.best.candidate.zoo == OWN_MODULES else f"{step}; board.best.predict(...) uses it."
+    alone = board.best.candidate.zoo == OWN_MODULES or is_of_boxes(board)
+    return f"{step}." if alone else f"{step}; board.best.predict(...) uses it."
+
+
+def is_of_boxes(board: Ranking) -> bool:
+    """True if a fine-tuned model tells the class of given boxes, so that it predicts nothing by itself."""
+    return record_of(board, "task").get("unit") == BOX
 
 
 def _larger_budget(board: Ranking, budget: Mapping[str, Any], times: float) -> str:
@@ -317,12 +326,13 @@ def _more_rows(board: Ranking) -> str:
     return f"check the labels, and label more rows{count}."
 
 
-def loading_code(row: RankedCandidate, kept: Kept) -> str | None:
+def loading_code(row: RankedCandidate, kept: Kept, *, of_boxes: bool = False) -> str | None:
     """Python that loads a row's candidate; None for a module that was given to `select()` itself.
 
     Args:
         row: the candidate.
         kept: the files that exist.
+        of_boxes: whether a fine-tuned model tells the class of given boxes, so that it predicts nothing by itself.
     """
     if row.candidate.zoo == OWN_MODULES:
         return None
@@ -340,17 +350,14 @@ def loading_code(row: RankedCandidate, kept: Kept) -> str | None:
         return (
             "import modelselect as ms\n\n"
             f"model = ms.load({kept.winner!r}{more})  # the folder of the fine-tuned winner\n"
-            f"print(model.predict({example}))"
+            + ("backbone = model.module.body  # for a detector" if of_boxes else f"print(model.predict({example}))")
         )
     board = "# board is what select() returned; board.save() keeps it in a file\n"
     if kept.board is not None:
         board = f"import modelselect as ms\n\nboard = ms.Leaderboard.load({kept.board!r})\n"
     more = f", {trust}" if trust else ""
-    return (
-        f"{board}"
-        f"print(board.best.predict({example}{more}))\n"
-        f'board.best.save("winner"{more})  # a folder for other machines, timm or transformers'
-    )
+    use = "" if of_boxes else f"print(board.best.predict({example}{more}))\n"
+    return f'{board}{use}board.best.save("winner"{more})  # a folder for other machines, timm or transformers'
 
 
 def left_out(board: Ranking) -> dict[str, list[tuple[str, str]]]:

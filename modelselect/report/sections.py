@@ -37,7 +37,7 @@ from modelselect.report.account import (
     estimator_rank_table,
     provenance_tables,
 )
-from modelselect.report.answer import left_out, loading_code, telling_apart
+from modelselect.report.answer import is_of_boxes, left_out, loading_code, telling_apart
 from modelselect.report.columns import leaderboard_table
 from modelselect.report.mistakes import mistakes
 from modelselect.report.subject import Subject
@@ -81,7 +81,7 @@ def added_section(added: ReportSection, owner: str, board: Ranking) -> Section |
 def use_section(subject: Subject) -> Section | None:
     """How to load the winner, how to tell it apart from others, and how to run the selection again."""
     board, blocks = subject.board, list[Block]()
-    if board.ranked and (code := loading_code(board.best, subject.kept)) is not None:
+    if board.ranked and (code := _loading(subject)) is not None:
         blocks += [Text("Load it in Python:"), Code(code, "python")]
     elif board.ranked and board.best.candidate.zoo == OWN_MODULES:
         blocks.append(Text(f"{board.best.candidate.id} is a module that was given to select(): use it as it is."))
@@ -91,6 +91,10 @@ def use_section(subject: Subject) -> Section | None:
     if (command := command_of(board)) is not None:
         blocks.append(Folded("Run the selection again", [Code(command, "bash")]))
     return Section("use", "Use it", blocks) if blocks else None
+
+
+def _loading(subject: Subject) -> str | None:
+    return loading_code(subject.board.best, subject.kept, of_boxes=is_of_boxes(subject.board))
 
 
 def leaderboard_section(subject: Subject) -> Section:

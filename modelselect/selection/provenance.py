@@ -93,6 +93,7 @@ def _task(request: Request) -> dict[str, Any]:
         "name": task.name,
         "asked": request.settings.task,
         "targets": request.probe.target_kind,
+        "unit": request.probe.unit,
         "metric": task.metric.name,
         "metric_title": task.metric.title,
         "in_percent": task.metric.in_percent,

@@ -43,20 +43,17 @@ def write(tuned: FineTuned, candidate: Candidate, path: Path, *, trust_remote_co
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as scratch:
             folder = Path(scratch) / path.name
             folder.mkdir()
-            written = False
+            written, signature = False, tuned.signature_for(candidate)
             if candidate.zoo != OWN_MODULES:
                 zoo = get_host().zoo(candidate.zoo)
                 backbone = zoo.load(candidate, trust_remote_code=trust_remote_code)
                 tuned.put_into(backbone.module)
-                signature = tuned.signature_for(candidate)
-                if (
-                    signature.unit == ROW and signature.target_kind != RELEVANCE
-                ):  # libraries have other models for these
+                # Libraries have other models for parts of inputs, and for queries.
+                if signature.unit == ROW and signature.target_kind != RELEVANCE:
                     written = zoo.export(backbone, tuned.head(), tuned.class_names, folder)
             if not written:
                 _write_ours(tuned, candidate, folder, _bundled(tuned, candidate, folder, trust_remote_code))
-            described = tuned.signature_for(candidate).described
-            text = json.dumps({"candidate": candidate.id, **described}, indent=2, ensure_ascii=False)
+            text = json.dumps({"candidate": candidate.id, **signature.described}, indent=2, ensure_ascii=False)
             (folder / SIGNATURE).write_text(text + "\n", encoding="utf-8")
             for file in filter(Path.is_file, folder.rglob("*")):  # safetensors makes files that only the owner can read
                 shutil.copymode(folder / CONFIGURATION, file)

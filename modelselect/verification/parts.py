@@ -259,7 +259,12 @@ def _masks(
     device: str,
     batch_size: int,
 ) -> MaskPredictions:
-    classes = np.array([int(label) for label in signature.labels])
+    try:
+        classes = np.array([int(label) for label in signature.labels], np.int64)
+    except (ValueError, OverflowError) as error:
+        raise CandidateError(
+            f"the classes of the model are {ascii(signature.labels)[:60]}; expected numbers, as masks hold them"
+        ) from error
     rows: list[Prediction] = []
     shares = np.full((len(given), len(classes)), np.nan, np.float32)
     for start in range(0, len(given), batch_size):

@@ -25,7 +25,7 @@ class Signature:
 
     Attributes:
         labels: the class of each logit, as the dataset calls it; of other targets, the name of each output.
-        modality: of the inputs: `image`, `text` or `array`.
+        modality: of the inputs: `image`, `text`, `audio` or `array`.
         reading: how the images of the dataset became pixels. Its bound of pixels is not kept.
         target_kind: what the outputs mean: logits of classes, numbers, logits of labels, or an embedding.
         unit: what has an output: an input, or each word, pixel or box of it.

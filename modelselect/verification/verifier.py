@@ -26,6 +26,7 @@ from modelselect.extraction.inputs import InputCache
 from modelselect.host.defaults import AUTO
 from modelselect.host.host import get_host
 from modelselect.host.lookup import task_of
+from modelselect.probe.grouped import Wholes
 from modelselect.probe.probe import Probe
 from modelselect.tasks.metrics import ACCURACY, Metric
 from modelselect.tasks.objectives import Objective
@@ -521,8 +522,6 @@ class _Material:
     ) -> _Material:
         if training.target_kind == RELEVANCE:
             return cls._of_queries(backbone, training, holdout, spool, settings, seed, objective)
-        if training.wholes is not None:
-            return cls._of_wholes(backbone, training, holdout, spool, settings, seed, objective)
         if training.target_kind != CLASSES:
             return cls._of_targets(backbone, training, holdout, spool, settings, seed, objective)
         if holdout is not None and list(training.class_names) != list(holdout.class_names):
@@ -530,6 +529,9 @@ class _Material:
                 f"training has the classes {_shown(training.class_names)} and holdout {_shown(holdout.class_names)}; "
                 "expected the same classes in the same order. Split one dataset, or give both the same label map."
             )
+        if (wholes := training.wholes) is not None:
+            held_wholes = None if holdout is None else holdout.wholes
+            return cls._of_wholes(backbone, wholes, held_wholes, training.n_classes, spool, settings, seed, objective)
         labels = np.asarray(training.labels)
         places = np.flatnonzero(labels >= 0)
         classes, targets = np.unique(labels[places], return_inverse=True)
@@ -540,13 +542,7 @@ class _Material:
         held = None if holdout is None else np.flatnonzero(np.asarray(holdout.labels) >= 0)
         if held is not None and len(held) == 0:
             raise DatasetError("holdout has no labelled rows. Hold out a part of the labelled rows.")
-        validating = _validation_split(targets, settings.validation, seed) if settings.validates else None
-        if validating is not None and not validating.any():
-            raise DatasetError(
-                f"training has {len(places)} labelled rows, no two of one class, but early stopping and searches need "
-                "a validation split of them. Give more rows, or give neither patience= (--patience) nor trials= "
-                "(--trials) nor several rates."
-            )
+        validating = _validating(targets, settings, seed)
         inputs = spool.prepared(training, backbone.preprocessing)
         measured = None
         if holdout is not None and held is not None:
@@ -627,29 +623,49 @@ class _Material:
     def _of_wholes(
         cls,
         backbone: Backbone,
-        training: Probe,
-        holdout: Probe | None,
+        wholes: Wholes,
+        held: Wholes | None,
+        n_classes: int,
         spool: InputCache,
         settings: FineTuning,
         seed: int,
         objective: Objective,
     ) -> _Material:
         """The same for sentences and images whose parts have classes."""
-        wholes, measured = training.wholes, None
-        assert wholes is not None
         classes = np.unique(wholes.targets[wholes.targets >= 0]).astype(np.int64)
         if len(classes) < 2:
-            raise DatasetError(f"training has {len(wholes)} wholes of {len(classes)} class; expected two classes")
+            raise DatasetError(
+                f"training has {len(wholes)} sentences or images whose parts have {len(classes)} class; expected parts "
+                "of at least two"
+            )
         targets = np.where(wholes.targets >= 0, np.searchsorted(classes, wholes.targets), -1).astype(np.int32)
+        chosen = _validating(wholes.strata(n_classes), settings, seed) if settings.validates else None
         inputs = spool.prepared(wholes, backbone.preprocessing)
-        rows, validation = Rows(inputs, np.arange(len(wholes)), targets), None
-        if settings.validates:
-            chosen = _validation_split(wholes.strata(training.n_classes), settings.validation, seed)
+        rows, validation, measured = Rows(inputs, np.arange(len(wholes)), targets), None, None
+        if chosen is not None:
             rows, validation = (Rows(inputs, np.flatnonzero(part), targets[part]) for part in (~chosen, chosen))
-        if holdout is not None and (held := holdout.wholes) is not None:
+        if held is not None:
             prepared = spool.prepared(held, backbone.preprocessing)
             measured = Rows(prepared, np.arange(len(held)), held.targets)
         return cls(rows, validation, measured, classes, objective)
+
+
+def _validating(targets: NDArray[np.int64], settings: FineTuning, seed: int) -> NDArray[np.bool_] | None:
+    """(N,) True for the validation rows; None if none are needed.
+
+    Raises:
+        DatasetError: no two rows are of one class.
+    """
+    if not settings.validates:
+        return None
+    validating = _validation_split(targets, settings.validation, seed)
+    if not validating.any():
+        raise DatasetError(
+            f"training has {len(targets)} labelled rows, no two of one class, but early stopping and searches need a "
+            "validation split of them. Give more rows, or give neither patience= (--patience) nor trials= (--trials) "
+            "nor several rates."
+        )
+    return validating
 
 
 def _validation_split(targets: NDArray[np.int64], share: float, seed: int) -> NDArray[np.bool_]:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import modelselect as ms
-from modelselect.errors import InvalidInputError, ScoreWarning
+from modelselect.errors import EvidenceError, InvalidInputError, ScoreWarning
 from modelselect.evidence.evidence import Evidence
 from modelselect.testing.estimators import shared_arrays
 from modelselect_plugins.estimators.centroid import Centroid
@@ -64,6 +64,17 @@ def test_rows_without_a_label_are_left_out_whatever_says_so() -> None:
     ):
         with pytest.warns(ScoreWarning, match="4 of 20"):
             assert ms.score(FEATURES, labels, "logme") == expected
+
+
+@pytest.mark.parametrize("groups", [np.zeros((20, 2), int), np.linspace(0, 1, 20), ["a"] * 20, 3, np.arange(19)])
+def test_groups_that_are_none_are_refused(groups: Any) -> None:
+    with pytest.raises(EvidenceError, match=r"groups has shape|numbers of rows differ"):
+        Evidence.of(features=FEATURES, labels=LABELS, groups=groups)
+    kept = np.arange(20)
+    found = Evidence.of(features=FEATURES, labels=LABELS, groups=kept).groups
+    assert found is not None
+    assert not found.flags.writeable
+    assert kept.flags.writeable
 
 
 def test_float_targets_of_a_regression_stay_as_they_are() -> None:

@@ -85,3 +85,13 @@ def test_the_pipeline_is_that_of_the_inputs_and_numbers_have_none(
     tuned = FineTuned({}, ("a", "b"), "full", Signature(("a", "b"), modality, target_kind=kind))
     header = yaml.safe_load(card(Row(ms.Candidate("hub", "me/x")), tuned, {"model_type": "x"}, "me/x").split("---")[1])
     assert header.get("pipeline_tag") == expected
+
+
+def test_the_card_of_a_model_of_parts_calls_no_other_metric_accuracy_and_predicts_no_boxes() -> None:
+    measured = {"verified_accuracy": 0.5, "verified_interval": (0.4, 0.6)}
+    for unit, use in (("pixel", 'model.predict("photo.jpg")'), ("box", "model.module.body")):
+        tuned = FineTuned({}, ("a", "b"), "full", Signature(("a", "b"), "image", unit=unit))
+        text = card(Row(ms.Candidate("hub", "me/x"), **measured), tuned, {}, "me/x")
+        assert "Accuracy on held-out rows" not in text
+        assert use in text
+        assert ("predict" in text) == (unit == "pixel")

@@ -300,6 +300,7 @@ def test_no_boxes_and_one_class_alone_are_errors(tmp_path: Path) -> None:
     [
         ({"categories": [{"id": 7, "name": "cup"}]}, "the category_id 3, and there is no category with this id"),
         ({"images": [{"id": 1, "file_name": "000.png"}]}, "there is no image with this id"),
+        ({"images": [{"id": 1, "file_name": 999 * "long/" + ".png"}], "annotations": []}, "are in none of"),
         ({"categories": [{"id": 7}]}, "is no file of annotations as COCO has them"),
         ({"categories": [{"id": 7, "name": "cup"}, {"id": 3, "name": "background"}]}, "is called 'background'"),
         ({"images": []}, "names no images"),
@@ -309,6 +310,42 @@ def test_a_wrong_file_is_one_clear_error(tmp_path: Path, settings: dict[str, Any
     folder = write(tmp_path / "data", *scenes(4), **settings)
     with pytest.raises(DatasetError, match=said):
         ms.Probe.of(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"category_id": None}, "has the category_id None, and there is no category"),
+        ({"category_id": [7]}, "is no file of annotations as COCO has them"),
+        ({"image_id": None}, "is of image None, and there is no image"),
+    ],
+)
+def test_an_annotation_of_nothing_is_one_clear_error(tmp_path: Path, change: dict[str, Any], said: str) -> None:
+    images, targets = scenes(4)
+    annotations = coco(targets, [image.shape[:2] for image in images])["annotations"]
+    annotations[1] |= change
+    with pytest.raises(DatasetError, match=said):
+        ms.Probe.of(write(tmp_path / "data", images, targets, annotations=annotations))
+
+
+def test_a_size_that_is_none_is_read_from_the_image(tmp_path: Path) -> None:
+    images, targets = scenes(4)
+    described = coco(targets, [image.shape[:2] for image in images])["images"]
+    expected = ms.Probe.of(write(tmp_path / "a", images, targets)).fingerprint
+    for number, (width, height) in enumerate([(10**400, 9), (-1, 9), ("9", 9), (float("nan"), 9)]):
+        described[number] |= {"width": width, "height": height}
+    assert ms.Probe.of(write(tmp_path / "b", images, targets, images=described)).fingerprint == expected
+
+
+def test_a_crowded_image_gets_a_bounded_number_of_boxes_of_background() -> None:
+    """Their number bounds the work, which is that of comparing each with each object."""
+    places = np.stack(np.meshgrid(np.arange(0, 400, 8), np.arange(0, 400, 8)), axis=-1).reshape(-1, 2)
+    boxes = np.hstack([places, np.full((len(places), 2), 2)]).astype(float)
+    image = np.zeros((400, 400, 3), np.uint8)
+    objects = [(boxes, ["cup"] * len(boxes)), ([], [])]
+    probe = ms.Probe.of(([image, image[:, ::-1]], objects), size=None)
+    assert probe.labels is not None
+    assert np.bincount(probe.labels).tolist() == [1000 + 1, len(boxes)]
 
 
 def test_images_that_are_missing_or_of_another_size_or_outside_are_named(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from PIL import Image
 
 import modelselect as ms
 from modelselect.errors import DatasetError
-from modelselect.probe.masks import PER_CLASS, SIDE
+from modelselect.probe.masks import PER_CLASS, SIDE, MaskRows
 from modelselect.utils.pixels import Pixel
 
 
@@ -143,6 +144,31 @@ def test_an_image_that_cannot_be_read_costs_its_pixels(tmp_path: Path) -> None:
     assert ("row 5", "its mask holds no class") in probe.skipped
 
 
+def test_the_pixels_of_a_class_are_drawn_by_the_mask_alone() -> None:
+    """What `flatnonzero` finds of each class, in the order of the classes."""
+    images, masks = scenes(3)
+    rows = MaskRows([("a", lambda: images[0], lambda: masks[0]), ("b", lambda: images[1], lambda: masks[1])])
+    rng = np.random.default_rng(zlib.crc32(masks[0].astype(np.int32).tobytes()))
+    for value in range(3):
+        there = np.flatnonzero(masks[0] == value)
+        chosen = np.sort(rng.choice(there, PER_CLASS, replace=False))
+        found = [rows.place(row) for row in range(value * PER_CLASS, (value + 1) * PER_CLASS)]
+        assert found == np.stack(np.unravel_index(chosen, masks[0].shape), axis=1).tolist()
+
+
+@pytest.mark.parametrize("path", [None, "../elsewhere.png"])
+def test_a_mask_that_a_table_does_not_hold_is_one_clear_error(tmp_path: Path, path: str | None) -> None:
+    import datasets
+
+    images, masks = scenes(3)
+    cells: list[Any] = [{"bytes": encoded(mask), "path": None} for mask in masks]
+    cells[1] = None if path is None else {"bytes": None, "path": path}
+    columns = {"image": [{"bytes": encoded(image), "path": None} for image in images], "mask": cells}
+    table = datasets.Dataset.from_dict(columns, features=datasets.Features(dict.fromkeys(columns, datasets.Image())))
+    with pytest.raises(DatasetError, match=r"the mask of row 1 (is missing|cannot be read)"):
+        ms.Probe.of(table)
+
+
 def changed(**given: Any) -> tuple[Any, Any]:
     images, masks = scenes(3)
     return given.get("images", images), given.get("masks", masks)
@@ -160,6 +186,8 @@ def changed(**given: Any) -> tuple[Any, Any]:
         (changed(masks=[np.full(mask.shape, np.nan) for mask in scenes(3)[1]]), "the mask of row 0 holds NaN or inf"),
         (changed(masks=[mask + 0.5 for mask in scenes(3)[1]]), "numbers that are not whole"),
         (changed(masks=[mask.astype(int) - 7 for mask in scenes(3)[1]]), "the mask of row 0 holds -7"),
+        (changed(masks=[mask.astype(int) + 2**32 for mask in scenes(3)[1]]), "the mask of row 0 holds 42949"),
+        (changed(masks=[mask.astype(float) - 1e20 for mask in scenes(3)[1]]), "the mask of row 0 holds -10000"),
         (changed(masks=scenes(3)[1][:2]), "there are 3 images and 2 masks"),
         (
             changed(masks=[Image.fromarray(image) for image in scenes(3)[0]]),

@@ -113,6 +113,12 @@ def test_a_folder_of_conll_files_has_their_splits(tmp_path: Path) -> None:
     assert probe.unit == "word"
 
 
+def test_a_rare_letter_ends_no_line(tmp_path: Path) -> None:
+    (tmp_path / "a.conll").write_text("so\u0085me\tO\nPa\u2028ris\tB-place\n\nhere\tO\n", encoding="utf-8")
+    probe = ms.Probe.of(tmp_path / "a.conll")
+    assert [probe.item(row).words[probe.item(row).place] for row in range(3)] == ["so\u0085me", "Pa\u2028ris", "here"]
+
+
 def test_copies_of_sentences_are_dropped_when_asked() -> None:
     assert len(ms.Probe.of((WORDS, TAGS), deduplicate=True)) == 8
 

@@ -102,20 +102,20 @@ def _exported(backbone: Backbone, batch: torch.Tensor) -> Callable[[torch.Tensor
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            network = str(Path(folder) / "network.onnx")
-            _export(backbone, first[:2], network)
-            session = onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"])
-    except Exception as error:
-        raise CandidateError(f"the network cannot be exported to ONNX ({first_line(error)}). {_WITHOUT}") from error
 
     def read(rows: torch.Tensor) -> Outputs:
         arrays = session.run(None, {"rows": rows.contiguous().numpy()})
         features, *logits = map(torch.from_numpy, arrays)
         return Outputs(features, logits[0] if logits else None)
 
-    given = read(first)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            network = str(Path(folder) / "network.onnx")
+            _export(backbone, first[:2], network)
+            session = onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"])
+        given = read(first)
+    except Exception as error:
+        raise CandidateError(f"the network cannot be exported to ONNX ({first_line(error)}). {_WITHOUT}") from error
     for own, others in zip(given, expected, strict=True):
         if own is None or others is None:
             continue

@@ -77,7 +77,7 @@ class PixelPreprocessing:
         row = torch.zeros((len(batch), batch.shape[1], 1, batch.shape[3]), device=batch.device)
         row[:, 0, 0, 0] = (said[:, 0] + 256 * said[:, 1]) / 65535
         row[:, 0, 0, 1] = (said[:, 2] + 256 * said[:, 3]) / 65535
-        row[:, 0, 0, 2] = said[:, 4] + 256 * said[:, 5] + 65536 * (said[:, 6] % 256)
+        row[:, 0, 0, 2] = said[:, 4] + 256 * said[:, 5] + 65536 * said[:, 6]
         return torch.cat([self.image.finish(batch[:, :, :-1]), row], 2)
 
     def prepared(self, pixel: Any) -> torch.Tensor:
@@ -172,13 +172,18 @@ class AtPixels:
 
 
 @dataclass(frozen=True)
-class AtPixelsOfSeveral:
-    """The features of several candidates that one forward pass gives."""
+class OfSeveral:
+    """The features of several candidates that one forward pass gives.
 
-    read: AtPixels
+    Attributes:
+        read: of pixels or of boxes, at several places.
+    """
+
+    read: Any
 
     def __call__(self, module: Any, batch: torch.Tensor) -> list[Outputs]:
-        return self.read.several(module, batch)
+        found: list[Outputs] = self.read.several(module, batch)
+        return found
 
 
 def at_places(maps: torch.Tensor, image: torch.Tensor, place: torch.Tensor) -> torch.Tensor:
@@ -238,7 +243,7 @@ class _Together:
         names: Sequence[str] = [name for name, _ in found.read.layers]  # type: ignore[attr-defined]  # of the zoo of layers
         ending = last_map(whole.module, whole.read, self.preprocessing)
         maps = [last_map(whole.module, whole.read, self.preprocessing, until=name) for name in names]
-        read = AtPixelsOfSeveral(AtPixels(whole.read, (*maps, ending), self.preprocessing.size[0]))
+        read = OfSeveral(AtPixels(whole.read, (*maps, ending), self.preprocessing.size[0]))
         backbone = replace(whole, preprocessing=PixelPreprocessing(self.preprocessing), together=None)
         return Together(backbone, read, tuple(found.parts))
 

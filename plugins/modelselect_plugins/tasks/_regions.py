@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from modelselect.candidates.backbone import Backbone, Outputs, Together
 from modelselect.errors import CandidateError
 from modelselect.utils.boxes import Box, Boxes
-from modelselect_plugins.tasks._maps import AtPixels, PixelPreprocessing, at_pixels, distinct
+from modelselect_plugins.tasks._maps import AtPixels, OfSeveral, PixelPreprocessing, at_pixels, distinct
 
 if TYPE_CHECKING:
     import torch
@@ -109,16 +109,6 @@ class AtBoxes:
         return outputs
 
 
-@dataclass(frozen=True)
-class AtBoxesOfSeveral:
-    """The features of several candidates that one forward pass gives."""
-
-    read: AtBoxes
-
-    def __call__(self, module: Any, batch: torch.Tensor) -> list[Outputs]:
-        return self.read.several(module, batch)
-
-
 def in_boxes(maps: torch.Tensor, image: torch.Tensor, corners: torch.Tensor) -> torch.Tensor:
     """(B, D) the mean of what RoIAlign gives of a box.
 
@@ -167,7 +157,7 @@ class _Together:
     def __call__(self) -> Together:
         found: Together = self.given()
         maps = replace(found.read.read, one=False)  # type: ignore[attr-defined]  # of `at_pixels`
-        return Together(_with_boxes(found.backbone), AtBoxesOfSeveral(AtBoxes(maps)), found.parts)
+        return Together(_with_boxes(found.backbone), OfSeveral(AtBoxes(maps)), found.parts)
 
 
 def _with_boxes(dense: Backbone) -> Backbone:

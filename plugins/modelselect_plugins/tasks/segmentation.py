@@ -12,6 +12,7 @@ import modelselect
 from modelselect.candidates.backbone import Backbone
 from modelselect.probe.masks import SIDE
 from modelselect.tasks import CountedMeasure, CountedMetric, Task
+from modelselect.utils.target_kinds import PIXEL
 from modelselect_plugins.tasks._maps import at_pixels
 from modelselect_plugins.tasks._parts import PART_ACCURACY, Guess, PartCrossEntropy, PartTask
 
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 
-_ENLARGED_AT_ONCE = 16
+_ENLARGED_AT_ONCE = 1 << 26
+"""Outputs that are enlarged at a time: 256 MiB. A photo of 12 million pixels has 1,800 million of 150 classes."""
+
 _LOGIT_BYTES = 4 * 3
 """Enlarged outputs, their logarithms, and their gradients, in float32."""
 
@@ -68,6 +71,19 @@ def enlarged(outputs: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
     return made.permute(0, 2, 3, 1)
 
 
+def greatest(outputs: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
+    """(B, H, W) the class of the greatest of outputs (B, h, w, K), enlarged. Few classes are enlarged at a time."""
+    import torch
+
+    step = max(1, _ENLARGED_AT_ONCE // (len(outputs) * size[0] * size[1]))
+    best, found = enlarged(outputs[..., :step], size).max(-1)
+    for first in range(step, outputs.shape[-1], step):
+        values, place = enlarged(outputs[..., first : first + step], size).max(-1)
+        found = torch.where(values > best, first + place, found)
+        best = torch.maximum(best, values)
+    return found
+
+
 class Segmentation(PartTask):
     """A class for each pixel of an image. A row is a pixel, and its features are those of the last map, there.
 
@@ -79,7 +95,7 @@ class Segmentation(PartTask):
     name = "segmentation"
     summary = "A class for each pixel of an image."
     targets = ("classes",)
-    unit = "pixel"
+    unit = PIXEL
     modality = "image"
     metrics = (MEAN_IOU, PART_ACCURACY)
     objective = PixelCrossEntropy()
@@ -100,10 +116,11 @@ class Segmentation(PartTask):
     def decoded(self, outputs: Array, targets: Array) -> Array:
         import torch
 
-        found = np.empty(targets.shape, np.int16)
-        for start in range(0, len(outputs), _ENLARGED_AT_ONCE):
-            part = slice(start, start + _ENLARGED_AT_ONCE)
-            found[part] = enlarged(torch.from_numpy(outputs[part]), targets.shape[1:]).argmax(-1).numpy()
+        found, size = np.empty(targets.shape, np.int16), targets.shape[1:]
+        at_once = max(1, _ENLARGED_AT_ONCE // (size[0] * size[1] * outputs.shape[-1]))
+        for start in range(0, len(outputs), at_once):
+            part = slice(start, start + at_once)
+            found[part] = greatest(torch.from_numpy(outputs[part]), size).numpy()
         return found
 
 

@@ -15,6 +15,7 @@ import modelselect
 from modelselect.candidates.backbone import Backbone
 from modelselect.probe.probe import Probe
 from modelselect.tasks import CountedMeasure, CountedMetric, Task
+from modelselect.utils.target_kinds import WORD
 from modelselect_plugins.tasks._parts import PART_ACCURACY, Guess, PartCrossEntropy, PartTask
 from modelselect_plugins.tasks._words import at_words
 
@@ -139,7 +140,7 @@ class TokenClassification(PartTask):
     name = "token-classification"
     summary = "A tag for each word of a sentence."
     targets = ("classes",)
-    unit = "word"
+    unit = WORD
     modality = "text"
     metrics = (span_f1(), PART_ACCURACY)
     objective = WordCrossEntropy()

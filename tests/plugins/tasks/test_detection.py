@@ -16,6 +16,7 @@ import modelselect as ms
 from modelselect.candidates.preprocessing import ImagePreprocessing
 from modelselect.errors import CandidateError, DatasetError, InvalidInputError
 from modelselect.host.host import get_host
+from modelselect.report.answer import Kept, loading_code, next_step
 from modelselect.testing.tasks import check_task
 from modelselect.utils.boxes import BACKGROUND, Box, Boxes
 from modelselect.verification import FineTuning, verify
@@ -248,10 +249,17 @@ def test_the_winner_is_saved_and_says_that_it_predicts_no_boxes(here: Path, caps
     code, _, error = run(capsys, "predict", "winner", "data/images")
     assert code != 0
     assert "the model tells the class of given boxes" in error
+    board = ms.Leaderboard.load(here / "board.json")
+    for said in (
+        next_step(board, Kept(winner="winner")),
+        loading_code(board.best, Kept(winner="winner"), of_boxes=True),
+    ):
+        assert "module.body" in str(said)
+        assert "predict" not in str(said)
     with pytest.raises(CandidateError, match="was fine-tuned for boxes already"):
         ms.features(here / "data", "dir:winner", progress=False)
     with pytest.raises(InvalidInputError, match="scripts are written for classes"):
-        ms.Leaderboard.load(here / "board.json").script("timm")
+        board.script("timm")
 
 
 def test_a_plan_a_budget_costs_a_benchmark_and_a_default_ranking_take_boxes(

@@ -292,6 +292,9 @@ def mapping(**changes: Any) -> dict[str, Any]:
         ({"queries": {"a": "which"}, "qrels": {"a": ["1"]}}, "there is one query; expected two"),
         ({"qrels": {"a": ["1"], "b": {"2": "good"}}}, "has the grade 'good'; expected a number"),
         ({"qrels": "test.tsv"}, "'qrels' of the dataset is str"),
+        ({"qrels": {"a": ["1"], "b": "2"}}, "judgements of the query 'b' are '2'; expected a list"),
+        ({"qrels": {"a": ["1"], "b": 2}}, "judgements of the query 'b' are 2; expected a list"),
+        ({"qrels": {"a": ["1"], "b": {"2": 10**400}}}, "has the grade 1000"),
     ],
 )
 def test_bad_judgements_are_one_clear_error_each(changes: dict[str, Any], message: str) -> None:
@@ -322,6 +325,12 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
     (folder / "corpus.jsonl").write_text('{"id": 3}\n')
     (folder / "qrels" / "test.tsv").write_text("q0\td0\t1\nq1\td0\t1\n")
     with pytest.raises(DatasetError, match=r"line 1 of .*corpus.jsonl cannot be read"):
+        Probe.of(folder)
+    (folder / "corpus.jsonl").write_bytes(b'{"_id": "d0", "text": "\xe9"}\n')
+    with pytest.raises(DatasetError, match=r"corpus.jsonl is not in UTF-8"):
+        Probe.of(folder)
+    (folder / "qrels" / "test.tsv").write_text("q0\t" + "d" * 200_000 + "\t1\n")
+    with pytest.raises(DatasetError, match=r"test.tsv cannot be read \(field larger"):
         Probe.of(folder)
     (folder / "qrels" / "test.tsv").unlink()
     with pytest.raises(DatasetError, match="says which documents are relevant"):

@@ -19,13 +19,21 @@ import modelselect as ms
 from modelselect.candidates.backbone import Backbone
 from modelselect.candidates.preprocessing import ImagePreprocessing
 from modelselect.errors import CandidateError, DatasetError
+from modelselect.evaluation.context import EvaluationContext
+from modelselect.evaluation.description import Describer
+from modelselect.evaluation.keys import Keys
+from modelselect.evaluation.loading import Loader
+from modelselect.evaluation.training_memory import TrainingMemory
+from modelselect.extraction.inputs import InputCache
 from modelselect.host.host import get_host
+from modelselect.host.lookup import task_of
 from modelselect.selection.affordable import epoch_passes, fine_tuning_passes
 from modelselect.tasks import Metric
 from modelselect.testing.tasks import check_task
 from modelselect.verification import FineTuning, verify
+from modelselect_plugins.tasks import segmentation
 from modelselect_plugins.tasks._maps import whole_image
-from modelselect_plugins.tasks.segmentation import MEAN_IOU
+from modelselect_plugins.tasks.segmentation import MEAN_IOU, Segmentation
 from tests.cli.conftest import run
 from tests.plugins.zoos.image_models import SIDE, VISION, vit_folder
 from tests.plugins.zoos.text_models import text_folder
@@ -216,6 +224,38 @@ def test_an_image_is_read_once_for_its_pixels_in_a_batch(here: Path, monkeypatch
     ms.features(probe, "dir:model", batch_size=48, progress=False)
     assert len(probe) == 192
     assert sum(seen) <= 4 * 3 + 8  # 4 batches of 48 pixels, each of one image; and trials
+
+
+def test_outputs_are_enlarged_a_few_classes_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    outputs = np.random.default_rng(0).normal(size=(3, 4, 5, 7)).astype(np.float32)
+    outputs[..., 6] = outputs[..., 2]  # of equal outputs, the first class
+    targets = np.zeros((3, 20, 30))
+    large = functional.interpolate(
+        torch.from_numpy(outputs).permute(0, 3, 1, 2), size=(20, 30), mode="bilinear", align_corners=False
+    )
+    for at_once in (1, 2 * 20 * 30, 5 * 20 * 30, 1 << 26):
+        monkeypatch.setattr(segmentation, "_ENLARGED_AT_ONCE", at_once)
+        np.testing.assert_array_equal(Segmentation().decoded(outputs, targets), large.argmax(1).numpy())
+
+
+@pytest.mark.parametrize("candidate", ["embedded:vit.letters", "embedded:resnet.letters"])
+def test_what_is_kept_for_all_tasks_does_not_depend_on_the_task_and_costs_do(here: Path, candidate: str) -> None:
+    """An image is read once for its pixels, so their latency is another one."""
+    found, costs = [], set()
+    for probe in (ms.Probe.of(here / "data"), ms.Probe.of((list(np.zeros((8, 32, 32, 3), np.uint8)), [0, 1] * 4))):
+        task = task_of(get_host(), "auto", probe)
+        context = EvaluationContext(
+            probe=probe, cache_dir=here / f"store{len(found)}", spool=InputCache(None), task=task
+        )
+        loader = Loader(context, ms.search(candidate)[0])
+        costs.add(Keys(loader).costs())
+        assert loader.backbone is not None  # so that there are weights to trace
+        described = Describer(loader).describe()
+        found.append((described.macs, described.graph, TrainingMemory(loader).bytes() is not None))
+    assert found[0] == found[1]
+    assert found[0][0] is not None
+    assert found[0][2]
+    assert len(costs) == 2
 
 
 def test_an_image_without_a_pixel_gives_the_mean_of_its_map(here: Path) -> None:
