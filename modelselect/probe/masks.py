@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -342,9 +343,12 @@ def _mask_folder(folder: Path) -> Path | None:
 
 
 def _may_hold_masks(folder: Path) -> bool:
-    """True for a folder of image files, or of folders of splits; not for one of other folders, such as classes."""
+    """True for a folder of image files, or of folders of splits; not for one of classes, nor of texts about boxes."""
     inside = _folders(folder)
-    return not inside or any(kind_of_split(each.name) for each in inside)
+    if inside:
+        return any(kind_of_split(each.name) for each in inside)
+    with os.scandir(folder) as files:
+        return any(has_image_suffix(each.name) for each in files)
 
 
 def _folder_rows(folder: Path, masks: Path | None) -> MaskRows:

@@ -13,7 +13,7 @@ from PIL import Image
 
 import modelselect as ms
 from modelselect.errors import DatasetError
-from modelselect.probe.masks import PER_CLASS, SIDE, MaskRows
+from modelselect.probe.masks import PER_CLASS, SIDE, MaskRows, has_masks
 from modelselect.utils.pixels import Pixel
 
 
@@ -214,3 +214,14 @@ def test_images_without_masks_lossy_masks_and_damaged_masks_are_refused(tmp_path
         ms.Probe.of(folder)
     with pytest.raises(DatasetError, match=r"holds images and masks\. Leave both out"):
         ms.Probe.of(folder, label="mask")
+
+
+def test_texts_about_boxes_are_no_masks(tmp_path: Path) -> None:
+    """`images/` and `labels/` of text files, as YOLO has them."""
+    for name in ("images", "labels"):
+        (tmp_path / name).mkdir()
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "images" / "0.png")
+    (tmp_path / "labels" / "0.txt").write_text("0 0.5 0.5 0.2 0.2")
+    assert not has_masks(tmp_path)
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "labels" / "0.png")
+    assert has_masks(tmp_path)
