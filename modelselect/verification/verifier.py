@@ -713,7 +713,8 @@ def _as_features(job: Job, material: _Material, part: int) -> tuple[_Material, _
     shown = read[id(material.training)]
     if shown.dim() > 2:  # without the zeros after the last part
         shown = shown.flatten(0, -2)
-        shown = shown[shown.any(1)]
+        is_part = shown.any(1)
+        shown = shown[is_part] if is_part.any() else shown
     mean, deviation = shown.mean(0), shown.std(0)
     deviation = torch.where(deviation > 0, deviation, 1.0)
 
