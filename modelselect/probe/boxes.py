@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from modelselect.errors import DatasetError
 from modelselect.probe.columns import Label, is_image, is_sound, is_text, kind, sample_of, values_of
-from modelselect.probe.image_parts import ImageParts, Load, as_given, cell, stored
+from modelselect.probe.image_parts import ImageParts, Load, as_given, cell, images_in, stored
 from modelselect.probe.images import Reading, size_of
 from modelselect.probe.labels import Labels, in_utf8
 from modelselect.probe.paths import Origin, may_be_paths, origin_of_paths
@@ -425,16 +425,14 @@ def box_pairs(inputs: Any, labels: Any) -> BoxRows | None:
         return None
     if not any(len(boxes) for boxes, _ in labels):
         return None
-    if is_tensor(inputs):
-        inputs = array_of_tensor(inputs)
-    if not is_sequence(inputs):
+    if (images := images_in(inputs)) is None:
         return None
-    if len(inputs) != len(labels):
+    if len(images) != len(labels):
         raise DatasetError(
-            f"there are {len(inputs)} images and {len(labels)} lists of boxes; give (boxes, classes) for each image."
+            f"there are {len(images)} images and {len(labels)} lists of boxes; give (boxes, classes) for each image."
         )
-    images = [(f"row {row}", partial(as_given, image)) for row, image in enumerate(inputs)]
-    return BoxRows(images, [Objects(boxes, list(classes)) for boxes, classes in labels])
+    named = [(f"row {row}", partial(as_given, image)) for row, image in enumerate(images)]
+    return BoxRows(named, [Objects(boxes, list(classes)) for boxes, classes in labels])
 
 
 def _is_boxed(given: Any) -> bool:

@@ -20,7 +20,7 @@ from modelselect.probe.labels import Labels
 from modelselect.probe.memory import channels_first
 from modelselect.probe.rows import IMAGE, Check, reason_of
 from modelselect.utils.boxes import Box
-from modelselect.utils.containers import array_of_tensor, is_tensor
+from modelselect.utils.containers import array_of_tensor, is_sequence, is_tensor
 from modelselect.utils.pixels import Pixel
 
 if TYPE_CHECKING:
@@ -141,6 +141,13 @@ def stored(load: Load) -> Any:
 def without_place(item: Any) -> Any:
     """What a module runs on: the image of a pixel or a box; other items as they are."""
     return item.image if isinstance(item, Pixel | Box) else item
+
+
+def images_in(inputs: Any) -> Any:
+    """The images in memory as a sequence, an array for a tensor; None for anything else."""
+    if is_tensor(inputs):
+        inputs = array_of_tensor(inputs)
+    return inputs if is_sequence(inputs) else None
 
 
 def as_given(value: Any) -> Any:

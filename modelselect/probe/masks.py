@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from modelselect.errors import DatasetError
 from modelselect.probe.columns import LABEL_NAMES, Label, is_image
-from modelselect.probe.image_parts import ImageParts, Load, as_given, cell
+from modelselect.probe.image_parts import ImageParts, Load, as_given, cell, images_in
 from modelselect.probe.images import has_image_suffix
 from modelselect.probe.labels import Labels
 from modelselect.probe.rows import Rows, reason_of
@@ -302,15 +302,13 @@ def mask_pairs(inputs: Any, labels: Any) -> MaskRows | None:
             return None
     elif not is_sequence(labels) or not len(labels) or not all(_is_mask(mask) for mask in labels):
         return None
-    if is_tensor(inputs):
-        inputs = array_of_tensor(inputs)
-    if not is_sequence(inputs):
+    if (images := images_in(inputs)) is None:
         return None
-    if len(inputs) != len(labels):
-        raise DatasetError(f"there are {len(inputs)} images and {len(labels)} masks; give one mask for each image.")
+    if len(images) != len(labels):
+        raise DatasetError(f"there are {len(images)} images and {len(labels)} masks; give one mask for each image.")
     pairs = [
         (f"row {row}", partial(as_given, image), partial(_given, mask))
-        for row, (image, mask) in enumerate(zip(inputs, labels, strict=True))
+        for row, (image, mask) in enumerate(zip(images, labels, strict=True))
     ]
     return MaskRows(pairs)
 

@@ -51,7 +51,8 @@ def _column(ranking: Ranking, column: str) -> list[str]:
         names = [name_of(row) for row in ranking.rows]
         counts = Counter(names)
         return [name if counts[name] == 1 else row.candidate.id for name, row in zip(names, ranking.rows, strict=True)]
-    return [_text(row, column, ranking.value(row, column), ranking.measure) for row in ranking.rows]
+    measure = ranking.measure
+    return [_text(row, column, ranking.value(row, column), measure) for row in ranking.rows]
 
 
 def _text(row: RankedCandidate, column: str, value: Any, measure: Measure) -> str:

@@ -61,7 +61,11 @@ def answer_text(board: Ranking) -> list[str]:
 def _other_metrics(board: Ranking) -> list[str]:
     """What else the task measures on the same rows, in one sentence; none for classification."""
     known = board.best.verified_metrics
-    others = [f"{m.title} {m.text(known[n])}" for n, m in list(board.measures.items())[1:] if n in known]
+    others = [
+        f"{measure.title} {measure.text(known[name])}"
+        for name, measure in list(board.measures.items())[1:]
+        if name in known
+    ]
     return [f"On the same rows: {', '.join(others)}."] if others else []
 
 

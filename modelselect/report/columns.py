@@ -76,7 +76,7 @@ def _holds_values(column: Column) -> bool:
 
 def _columns(subject: Subject) -> list[Column]:
     """The columns of the ranking, and licence, size and family where they are known."""
-    board, rows = subject.board, subject.board.rows
+    board, rows, measure = subject.board, subject.board.rows, subject.board.measure
 
     def metadata(key: str) -> list[Any]:
         return [row.candidate.metadata.get(key) for row in rows]
@@ -91,7 +91,7 @@ def _columns(subject: Subject) -> list[Column]:
         Column("rank, 80% interval", tuple(map(_interval_cell, rows))),
         _words("why", [row.why for row in rows]),
         _barred(_numbers("brief accuracy", [row.brief_accuracy for row in rows], lambda value: f"{value:.1%}")),
-        Column(_verified(subject), tuple(_verified_cell(row, board.measure) for row in rows)),
+        Column(_verified(subject), tuple(_verified_cell(row, measure) for row in rows)),
         _numbers(
             "predicted rank",
             [row.predicted_rank if row.verified_accuracy is not None else None for row in rows],

@@ -40,9 +40,8 @@ class NearestOfOthers(KNN):
         counted = np.take_along_axis(others, first, axis=1)
         votes = np.zeros((len(indices), classes))
         rows = np.arange(len(indices))[:, None]
-        nearer = 1 + np.linspace(1, 0, first.shape[1], endpoint=False) / (
-            first.shape[1] + 1
-        )  # a tie goes to the nearest
+        ahead = np.linspace(1, 0, first.shape[1], endpoint=False)
+        nearer = 1 + ahead / (first.shape[1] + 1)  # a tie goes to the nearest
         np.add.at(votes, (rows, indices[np.take_along_axis(near, first, axis=1)]), counted * nearer)
         return {self.name: 100 * float((votes.argmax(axis=1) == indices).mean())}
 
