@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +18,10 @@ from modelselect.host.host import get_host
 from modelselect.report.answer import Kept, loading_code, next_step
 from modelselect.testing.tasks import check_task
 from modelselect.utils.boxes import BACKGROUND, Box, Boxes
-from modelselect.verification import FineTuning, verify
 from modelselect_plugins.tasks._regions import BoxPreprocessing, in_boxes
 from modelselect_plugins.tasks.detection import box_map
 from tests.cli.conftest import run
-from tests.plugins.tasks.test_segmentation import shown, timm_folder
+from tests.plugins.tasks.dense import shown, timm_folder, tuned
 from tests.plugins.zoos.image_models import SIDE, VISION, vit_folder
 from tests.plugins.zoos.text_models import text_folder
 from tests.probe.test_boxes import scenes, table, write
@@ -163,23 +161,7 @@ def test_features_at_layers_are_hidden_states_in_each_box(here: Path) -> None:
 def test_the_verified_precision_is_that_of_the_kept_weights_by_torchvision_and_scikit_learn(
     here: Path, method: str
 ) -> None:
-    timm_folder(here / "model", "resnet10t", in_chans=3)
-    backbone = get_host().zoo("directory").load(ms.search("dir:model")[0])
-    probe = ms.Probe.of(here / "data", holdout=0.25)
-    assert probe.holdout is not None
-    held = probe.holdout.wholes
-    assert held is not None
-    kept: dict[str, np.ndarray] = {}
-
-    def keep(weights: Mapping[str, np.ndarray], known: Mapping[str, Any]) -> None:
-        assert list(known["class_names"]) == [BACKGROUND, "cup", "plate"]
-        kept.update(weights)
-
-    settings = FineTuning(epochs=2, batch_size=8, head_learning_rate=1e-2)
-    verified = verify(backbone, probe.training, probe.holdout, settings, method=method, keep=keep)
-    model = backbone.module
-    body = {key.removeprefix("body."): torch.tensor(value) for key, value in kept.items() if key.startswith("body.")}
-    model.load_state_dict(body or model.state_dict())
+    verified, kept, model, held = tuned(here, method, [BACKGROUND, "cup", "plate"])
     size = model.pretrained_cfg["input_size"][1]
     wholes = [held.item(row) for row in range(len(held))]
     row, place = np.nonzero(held.targets >= 0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +29,12 @@ from modelselect.host.lookup import task_of
 from modelselect.selection.affordable import epoch_passes, fine_tuning_passes
 from modelselect.tasks import Metric
 from modelselect.testing.tasks import check_task
-from modelselect.verification import FineTuning, verify
+from modelselect.verification import FineTuning
 from modelselect_plugins.tasks import segmentation
 from modelselect_plugins.tasks._maps import whole_image
 from modelselect_plugins.tasks.segmentation import MEAN_IOU, Segmentation
 from tests.cli.conftest import run
+from tests.plugins.tasks.dense import shown, timm_folder, tuned
 from tests.plugins.zoos.image_models import SIDE, VISION, vit_folder
 from tests.plugins.zoos.text_models import text_folder
 from tests.probe.test_masks import scenes, write
@@ -66,22 +66,6 @@ def shapes(count: int, seed: int = 0) -> tuple[list[np.ndarray], list[np.ndarray
         images.append(pixels.astype(np.uint8))
         masks.append(mask)
     return images, masks
-
-
-def timm_folder(folder: Path, name: str, **settings: Any) -> Any:
-    """A model of timm with random weights, in its own form."""
-    import timm
-    from safetensors.torch import save_file
-
-    torch.manual_seed(0)
-    model = timm.create_model(name, num_classes=5, **settings).eval()
-    folder.mkdir(parents=True)
-    size = list(model.pretrained_cfg["input_size"]) if "img_size" not in settings else [3, *[settings["img_size"]] * 2]
-    described = {"input_size": size, "mean": [0.5] * 3, "std": [0.5] * 3, "crop_pct": 0.875, "interpolation": "bicubic"}
-    configuration = {"architecture": name, "num_classes": 5, "model_args": settings, "pretrained_cfg": described}
-    (folder / "config.json").write_text(json.dumps(configuration))
-    save_file({key: value.contiguous() for key, value in model.state_dict().items()}, folder / "model.safetensors")
-    return model
 
 
 def test_the_task_keeps_its_promises() -> None:
@@ -120,13 +104,6 @@ def at_rows(maps: torch.Tensor, probe: ms.Probe) -> np.ndarray:
         maps[torch.tensor(probe.groups)], grid, mode="bilinear", padding_mode="border", align_corners=False
     )
     return found[:, :, 0, 0].numpy()  # type: ignore[no-any-return]
-
-
-def shown(images: list[np.ndarray], size: int, interpolation: str = "bicubic") -> torch.Tensor:
-    """All images whole at the size of the input, normalised by 0.5 and 0.5."""
-    way = Image.Resampling[interpolation.upper()]
-    rows = [np.asarray(Image.fromarray(image).resize((size, size), way)) for image in images]
-    return (torch.tensor(np.stack(rows)).permute(0, 3, 1, 2).float() / 255 - 0.5) / 0.5
 
 
 @pytest.mark.parametrize(
@@ -292,23 +269,7 @@ def test_a_preprocessing_is_known_by_what_it_makes_of_black_and_white() -> None:
 
 @pytest.mark.parametrize("method", ["full", "head", "lora"])
 def test_the_verified_miou_is_that_of_the_kept_weights_by_timm_and_scikit_learn(here: Path, method: str) -> None:
-    timm_folder(here / "model", "resnet10t", in_chans=3)
-    backbone = get_host().zoo("directory").load(ms.search("dir:model")[0])
-    probe = ms.Probe.of(here / "data", holdout=0.25)
-    assert probe.holdout is not None
-    held = probe.holdout.wholes
-    assert held is not None
-    kept: dict[str, np.ndarray] = {}
-
-    def keep(weights: Mapping[str, np.ndarray], known: Mapping[str, Any]) -> None:
-        assert list(known["class_names"]) == ["0", "1", "2"]
-        kept.update(weights)
-
-    settings = FineTuning(epochs=2, batch_size=8, head_learning_rate=1e-2)
-    verified = verify(backbone, probe.training, probe.holdout, settings, method=method, keep=keep)
-    model = backbone.module
-    body = {key.removeprefix("body."): torch.tensor(value) for key, value in kept.items() if key.startswith("body.")}
-    model.load_state_dict(body or model.state_dict())
+    verified, kept, model, held = tuned(here, method, ["0", "1", "2"])
     size = model.pretrained_cfg["input_size"][1]
     with torch.no_grad():
         maps = model.forward_features(shown([np.asarray(held.item(row)) for row in range(len(held))], size))
