@@ -32,7 +32,7 @@ from modelselect.probe.probe import DEFAULT_HOLDOUT, Probe
 from modelselect.utils.progress import Progress
 from modelselect.utils.text import listed
 from modelselect.utils.versions import ALL_LIBRARIES, numeric_versions
-from modelselect.verification.verifier import Verified
+from modelselect.verification.results import Verified
 
 SOME = 5
 """Names that a note lists."""

@@ -26,7 +26,8 @@ from modelselect.verification.fine_tuned import KIND
 from modelselect.verification.footprint import states_bytes
 from modelselect.verification.job import Epoch
 from modelselect.verification.recipe import FineTuning
-from modelselect.verification.verifier import Brief, EpochProgress, Verified, training_seconds, tune_briefly, verify
+from modelselect.verification.results import Brief, Verified
+from modelselect.verification.verifier import EpochProgress, training_seconds, tune_briefly, verify
 
 
 @dataclass

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from modelselect.errors import Failure
 from modelselect.utils.measures import ACCURACY, Measure
-from modelselect.verification.verifier import Brief, Verified
+from modelselect.verification.results import Brief, Verified
 
 
 @dataclass(frozen=True, slots=True)

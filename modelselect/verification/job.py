@@ -26,6 +26,10 @@ class Rows(NamedTuple):
     places: NDArray[np.int64]
     targets: NDArray[Any]
 
+    def take(self, chosen: NDArray[np.bool_] | slice) -> Rows:
+        """Some of the rows."""
+        return Rows(self.inputs, self.places[chosen], self.targets[chosen])
+
 
 class Epoch(NamedTuple):
     """The results of an epoch.

@@ -18,7 +18,7 @@ from modelselect.evaluation.running import run
 from modelselect.host.host import get_host
 from modelselect.utils import progress
 from modelselect.utils.measures import Measure
-from modelselect.verification.verifier import Brief
+from modelselect.verification.results import Brief
 from tests.selection.material import WorkersFor
 
 pytestmark = pytest.mark.usefixtures("cache")

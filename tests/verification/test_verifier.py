@@ -22,7 +22,8 @@ from modelselect.host.host import get_host
 from modelselect.tasks.metrics import ACCURACY, SPEARMAN, Metric
 from modelselect.tasks.objectives import CrossEntropy
 from modelselect.verification import FineTuning, verify, wilson_interval
-from modelselect.verification.verifier import _validation_split, training_seconds
+from modelselect.verification.material import validation_split
+from modelselect.verification.verifier import training_seconds
 from tests.verification.material import DIMENSIONS, QUICK, FitsOnly, Rows, backbone, overlapping, rows
 
 
@@ -155,9 +156,9 @@ def test_a_head_alone_takes_one_forward_pass_of_the_backbone() -> None:
 
 def test_validation_takes_its_share_of_every_class_and_never_the_last_row() -> None:
     targets = np.repeat(np.arange(4), [50, 10, 2, 1])
-    chosen = _validation_split(targets, 0.2, seed=0)
+    chosen = validation_split(targets, 0.2, seed=0)
     assert [int(chosen[targets == target].sum()) for target in range(4)] == [10, 2, 1, 0]
-    assert not np.array_equal(chosen, _validation_split(targets, 0.2, seed=1))
+    assert not np.array_equal(chosen, validation_split(targets, 0.2, seed=1))
     with pytest.raises(DatasetError, match="no two of one class"):
         verify(backbone(), rows(1), rows(5), replace(QUICK, patience=1))
 

@@ -15,7 +15,7 @@ import modelselect as ms
 from modelselect.host.host import get_host
 from modelselect.probe.grouped import Wholes
 from modelselect.verification import FineTuning, verify
-from modelselect.verification.verifier import Verified
+from modelselect.verification.results import Verified
 
 
 class Tuned(NamedTuple):
