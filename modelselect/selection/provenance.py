@@ -95,8 +95,6 @@ def _task(request: Request) -> dict[str, Any]:
         "targets": request.probe.target_kind,
         "unit": request.probe.unit,
         "metric": task.metric.name,
-        "metric_title": task.metric.title,
-        "in_percent": task.metric.in_percent,
         "metrics": [metric.name for metric in task.metrics],
         "measures": [[metric.title, metric.in_percent] for metric in task.metrics],
         "chance": None if guessing is None or targets is None else guessing(targets),

@@ -75,12 +75,12 @@ def test_the_quality_is_the_accuracy_once_two_candidates_were_fine_tuned_and_the
 
 
 def test_the_quality_is_called_as_the_metric_of_the_task() -> None:
-    board = replace(evil_board(), provenance={"task": {"metric_title": "mAP"}})
+    board = replace(evil_board(), provenance={"task": {"metrics": ["map"], "measures": [["mAP", True]]}})
     assert dict(cost_charts(board))["parameters"].y.label == "mAP, fine-tuned"
 
 
 def test_a_measure_that_is_no_share_is_shown_as_a_number_and_may_be_negative() -> None:
-    task = {"metric_title": "R²", "in_percent": False, "chance": 0.0}
+    task = {"metrics": ["r2"], "measures": [["R²", False]], "chance": 0.0}
     rows = [
         replace(row, verified_accuracy=value, verified_interval=(value - 0.5, value + 0.3))
         for row, value in zip(evil_board().rows, (0.583, -1.093), strict=False)

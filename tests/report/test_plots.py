@@ -48,7 +48,7 @@ def test_scores_stand_against_the_accuracies_of_fine_tuning() -> None:
 
 def test_the_axis_names_the_metric_of_the_task() -> None:
     assert board().plot(kind="scores").get_supylabel() == "accuracy after fine-tuning (%)"
-    numbers = replace(board(), provenance={"task": {"metric_title": "R²", "in_percent": False}})
+    numbers = replace(board(), provenance={"task": {"metrics": ["r2"], "measures": [["R²", False]]}})
     figure = numbers.plot(kind="scores")
     assert figure.get_supylabel() == "R² after fine-tuning"
     assert points_of(figure.axes[0]) == [(2.0, 0.7), (3.0, 0.8), (4.0, 0.9)]

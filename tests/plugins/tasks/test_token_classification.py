@@ -289,8 +289,8 @@ def test_sentences_are_ranked_and_fine_tuned_from_the_command_line(
     assert len(board.ranked) == 2
     assert board.provenance["task"] | {"chance": 0} == {
         "name": "token-classification", "asked": board.provenance["task"]["asked"], "targets": "classes",
-        "unit": "word", "metric": "span_f1", "metric_title": "span F1", "metrics": ["span_f1", "accuracy"], "chance": 0,
-        "in_percent": True, "measures": [["span F1", True], ["accuracy", True]],
+        "unit": "word", "metric": "span_f1", "metrics": ["span_f1", "accuracy"], "chance": 0,
+        "measures": [["span F1", True], ["accuracy", True]],
     }  # fmt: skip
     assert board.best.verified_accuracy is not None
     failed = next(row for row in board.rows if "resnet.letters" in row.candidate.name)
