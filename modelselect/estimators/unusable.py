@@ -22,8 +22,12 @@ class Unusable(Estimator):
     citation = "none"
 
     def __init__(self, name: str, reason: str) -> None:
-        self.__dict__["name"] = name  # of this instance: the class stands for any estimator
+        self._name = name
         self.reason = reason
+
+    @property
+    def name(self) -> str:  # type: ignore[override]  # that of the estimator it stands for
+        return self._name
 
     def score(self, evidence: Evidence) -> Mapping[str, float]:
         raise PluginError(self.reason)
@@ -31,9 +35,6 @@ class Unusable(Estimator):
     @property
     def parameters(self) -> dict[str, Any]:
         return {"reason": self.reason}
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.name, self.reason)
 
 
 def usable(estimator: Estimator, owner: str) -> Estimator:

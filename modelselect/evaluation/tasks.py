@@ -27,17 +27,20 @@ class DoesNotApply(Estimator):
     requires = frozenset({"labels"})
 
     def __init__(self, estimator: Estimator, task: str, expected: str) -> None:
-        self.__dict__["name"] = estimator.name  # of this instance: the class stands for any estimator
-        self.__dict__["citation"] = estimator.citation
         self.estimator = estimator
         self.task = task
         self.expected = expected
 
+    @property
+    def name(self) -> str:  # type: ignore[override]  # that of the estimator it stands for
+        return self.estimator.name
+
+    @property
+    def citation(self) -> str:  # type: ignore[override]
+        return self.estimator.citation
+
     def score(self, evidence: Evidence) -> NoReturn:
         raise NotApplicableError(f"{self.name} is not defined for {self.expected}, and the task is {self.task}")
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return type(self), (self.estimator, self.task, self.expected)
 
 
 def adapted(

@@ -27,7 +27,8 @@ class Task(abc.ABC):
         name: unique among tasks, lower case. `select(task=NAME)` asks for it.
         summary: one line for lists.
         targets: the kinds of targets that it takes, of `modelselect.utils.target_kinds.TARGET_KINDS`.
-        metrics: by which fine-tuned candidates are judged; the first one orders them, and higher is better.
+        metrics: by which fine-tuned candidates are judged; the first one orders them, and higher is better. They may
+            differ between instances, for tasks that `of_rows` makes.
         objective: what fine-tuning minimises. The head is linear.
         modality: of the rows that it takes, such as `audio`; None for any.
         by_default: whether `task="auto"` takes the task for rows that suit it.
@@ -38,7 +39,7 @@ class Task(abc.ABC):
     name: ClassVar[str]
     summary: ClassVar[str]
     targets: ClassVar[tuple[str, ...]]
-    metrics: ClassVar[tuple[Metric, ...]]
+    metrics: tuple[Metric, ...]
     objective: ClassVar[Objective]
     modality: ClassVar[str | None] = None
     by_default: ClassVar[bool] = True

@@ -33,7 +33,7 @@ class Answers(Predictions):
         """The prediction in words, from a row of `probabilities`."""
         raise NotImplementedError
 
-    def cells(self) -> list[tuple[str, ...]]:  # type: ignore[override]  # two texts of each input
+    def cells(self) -> list[tuple[str, ...]]:
         """The text of each input: its name, and what is predicted or why it could not be read."""
         return [
             (

@@ -23,7 +23,7 @@ from modelselect.utils.words import Sentence
 from modelselect.verification.answers import Answers
 from modelselect.verification.memory import within_memory
 from modelselect.verification.prediction import Prediction
-from modelselect.verification.signature import Label, Signature
+from modelselect.verification.signature import Signature
 
 if TYPE_CHECKING:
     import torch
@@ -77,6 +77,7 @@ def classifier_of_parts(backbone: Backbone, head: torch.nn.Linear, unit: str) ->
     return PartClassifier().eval(), ready
 
 
+@dataclass(frozen=True, eq=False, repr=False)
 class TagPredictions(Answers):
     """The predicted tag of each word, sentence by sentence.
 
@@ -93,24 +94,16 @@ class TagPredictions(Answers):
     Ada sang  Ada/PER sang/O
     """
 
-    def __init__(
-        self,
-        rows: tuple[Prediction, ...],
-        classes: tuple[Label, ...],
-        probabilities: NDArray[np.float32],
-        words: tuple[tuple[str, ...], ...],
-    ) -> None:
-        super().__init__(rows, classes, probabilities)
-        self.__dict__["words"] = words
+    words: tuple[tuple[str, ...], ...]
 
     @property
     def headings(self) -> tuple[str, str]:
         return "input", "tags"
 
-    def cells(self) -> list[tuple[str, ...]]:  # type: ignore[override]  # two texts of each input
+    def cells(self) -> list[tuple[str, ...]]:
         return [
             (name, " ".join(f"{printable(word)}/{tag or '?'}" for word, tag in zip(words, row.label, strict=True)))  # type: ignore[arg-type]
-            for (name, _), words, row in zip(super().cells(), self.__dict__["words"], self.rows, strict=True)
+            for (name, _), words, row in zip(super().cells(), self.words, self.rows, strict=True)
         ]
 
     def text_of(self, values: Sequence[float]) -> str:
@@ -120,7 +113,7 @@ class TagPredictions(Answers):
         """Each sentence as plain data: its words, each with its tag."""
         return [
             {"input": row.input, "words": list(words), "tags": list(row.label)}  # type: ignore[arg-type]
-            for words, row in zip(self.__dict__["words"], self.rows, strict=True)
+            for words, row in zip(self.words, self.rows, strict=True)
         ]
 
 

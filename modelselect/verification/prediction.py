@@ -91,12 +91,12 @@ class Predictions(Sequence[Prediction]):
         """The inputs that could not be read, each with its reason."""
         return tuple(row for row in self.rows if row.reason is not None)
 
-    def cells(self) -> list[tuple[str, str, str, str]]:
+    def cells(self) -> list[tuple[str, ...]]:
         """The text of each input, by `COLUMNS`: its name, its class, the probability, and the second class.
 
         The second class is left out where the first is clear. An input that could not be read has the reason.
         """
-        cells = []
+        cells: list[tuple[str, ...]] = []
         for row, shares in zip(self.rows, self.probabilities, strict=True):
             if row.reason is not None:
                 cells.append((_short(row.input), UNKNOWN, f"could not be read: {printable(row.reason)}", UNKNOWN))

@@ -91,12 +91,11 @@ class Detection(PartTask):
     targets = ("classes",)
     unit = BOX
     modality = "image"
-    metrics = (box_map(), PART_ACCURACY)
     objective = BoxCrossEntropy()
 
     def __init__(self, background: int | None = 0) -> None:
         self.background = background
-        self.__dict__["metrics"] = (box_map(background), PART_ACCURACY)
+        self.metrics = (box_map(background), PART_ACCURACY)
 
     @property
     def rows(self) -> str:

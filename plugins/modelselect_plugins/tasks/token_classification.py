@@ -142,12 +142,11 @@ class TokenClassification(PartTask):
     targets = ("classes",)
     unit = WORD
     modality = "text"
-    metrics = (span_f1(), PART_ACCURACY)
     objective = WordCrossEntropy()
 
     def __init__(self, names: tuple[str, ...] = ()) -> None:
         self.names = names
-        self.__dict__["metrics"] = (span_f1(names), PART_ACCURACY)
+        self.metrics = (span_f1(names), PART_ACCURACY)
 
     @property
     def rows(self) -> str:
