@@ -138,8 +138,7 @@ def _fastest_format(module: torch.nn.Module) -> torch.memory_format:
     """
     import torch
 
-    for layer in module.modules():
-        if isinstance(layer, torch.nn.Conv2d) and layer.in_channels < 16:
-            if set(layer.kernel_size) == {1} and set(layer.stride) != {1}:
-                return torch.contiguous_format
+    convolutions = (layer for layer in module.modules() if isinstance(layer, torch.nn.Conv2d))
+    if any(set(c.kernel_size) == {1} != set(c.stride) and c.in_channels < 16 for c in convolutions):
+        return torch.contiguous_format
     return torch.channels_last
