@@ -43,8 +43,8 @@ def trainable_network(job: Job, device: torch.device) -> Any:
                 self._adapters = [None]
 
     body = copy.deepcopy(job.backbone.module).to(device).eval()
-    if device.type == "cpu":  # convolutions then train faster
-        body = body.to(memory_format=torch.channels_last)
+    if device.type == "cpu":
+        body = body.to(memory_format=_fastest_format(body))
     example = training_batch(job, job.training, np.arange(2), device)
     with torch.no_grad():
         width = job.backbone.read(body, example).features.shape[-1]
@@ -120,11 +120,25 @@ def training_mode(network: Any, method: str) -> None:
 
 
 def training_batch(job: Job, rows: Rows, places: NDArray[np.int64], device: torch.device) -> torch.Tensor:
-    """The rows on the device; images on a CPU are channels-last, as the network is."""
+    """The rows on the device; images have the memory format of the network."""
     import torch
 
     prepared = rows.inputs[torch.from_numpy(rows.places[places])]
     batch = job.backbone.preprocessing.finish(prepared.to(device))
     if batch.dim() == 4 and device.type == "cpu":
-        batch = batch.contiguous(memory_format=torch.channels_last)
+        batch = batch.contiguous(memory_format=_fastest_format(job.backbone.module))
     return batch
+
+
+def _fastest_format(module: torch.nn.Module) -> torch.memory_format:
+    """Channels-last, in which convolutions train faster on a CPU, unless one of the module's does not bear it.
+
+    oneDNN writes past the end of its memory when it derives a strided 1 x 1 convolution of fewer than 16 channels whose
+    input is channels-last: the process dies, or gradients are wrong (uxlfoundation/oneDNN, issue 6035).
+    """
+    import torch
+
+    convolutions = (layer for layer in module.modules() if isinstance(layer, torch.nn.Conv2d))
+    if any(set(c.kernel_size) == {1} != set(c.stride) and c.in_channels < 16 for c in convolutions):
+        return torch.contiguous_format
+    return torch.channels_last

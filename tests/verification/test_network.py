@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from dataclasses import replace
 from typing import Any
 
@@ -55,6 +56,20 @@ def test_lora_puts_adapters_into_convolutions_and_leaves_the_source_classifier()
     )
     changed = {name for name, before in module.state_dict().items() if not np.array_equal(kept[f"body.{name}"], before)}
     assert changed == {"trunk.0.weight"}
+
+
+def fine_tune_a_strided_convolution_of_eight_channels() -> None:
+    trunk = nn.Sequential(nn.Conv2d(1, 8, 1), nn.Conv2d(8, 8, 1, stride=2), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    images = np.random.default_rng(0).normal(size=(32, 1, 60, 60)).astype(np.float32)
+    training = Rows(images, np.arange(32) % 3)
+    verify(backbone(trunk), training, training, replace(QUICK, epochs=4))
+
+
+def test_a_strided_convolution_of_few_channels_does_not_end_the_process() -> None:
+    process = multiprocessing.get_context("spawn").Process(target=fine_tune_a_strided_convolution_of_eight_channels)
+    process.start()
+    process.join()
+    assert process.exitcode == 0
 
 
 def test_lora_does_not_apply_without_layers_and_says_so() -> None:
