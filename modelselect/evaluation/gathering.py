@@ -21,7 +21,7 @@ from modelselect.evaluation.description import Describer
 from modelselect.evaluation.keys import Keys
 from modelselect.evaluation.loading import INTERPRETER_LOCK, Loader
 from modelselect.evaluation.repeatable import check_repeatable
-from modelselect.evidence.evidence import Evidence
+from modelselect.evidence.evidence import Evidence, shown_with
 from modelselect.extraction.extractor import Sink, choose_extractor
 from modelselect.extraction.together import Divided, Joined
 from modelselect.host.host import get_host
@@ -98,7 +98,8 @@ class Gatherer:
             fields |= done[-1].arrays
         if "labels" in wanted:
             fields |= {"labels": context.probe.targets, "target_kind": context.probe.target_kind}
-            fields |= {"groups": context.probe.groups}
+        if "groups" in shown_with(wanted):
+            fields["groups"] = context.probe.groups
         if wanted & SOURCE_FIELDS and (source := self._source()) is not None:
             done.append(self.forward(source, FEATURES))
             fields |= {"source_features": done[-1].arrays["features"], "source_labels": source.labels}

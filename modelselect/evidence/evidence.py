@@ -41,6 +41,10 @@ FIELDS: Mapping[str, Field] = {
         "not known",
         "give a labelled dataset",
     ),
+    "groups": Field(
+        "(N,) integers: the sentence or image that each row is a part of; they come with labels",
+        "only words, pixels and boxes are parts of others",
+    ),
     "source_probabilities": Field(
         "(N, S) floats: probabilities of the source classes, rows sum to 1",
         "a self-supervised backbone has no source classes",
@@ -62,8 +66,14 @@ FIELDS: Mapping[str, Field] = {
 }
 """Every evidence field that an estimator may require."""
 
-ROW_FIELDS = ("features", "labels", "source_probabilities", "proxy_features")
+ROW_FIELDS = ("features", "labels", "groups", "source_probabilities", "proxy_features")
 """The fields that have one row for each row of the probe."""
+
+
+def shown_with(names: Iterable[str]) -> frozenset[str]:
+    """The fields that an estimator gets who declares these: `groups` come with `labels`, as `target_kind` does."""
+    declared = frozenset(names)
+    return declared | {"groups"} if "labels" in declared else declared
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,11 +83,12 @@ class Evidence:
     Arrays are read-only views of the given arrays, never copies, so memory-mapped features stay on disk.
     The arguments of `Evidence.of` are its attributes; a missing field is None. `seed` is for stochastic estimators;
     `device` is where the shared statistics do their linear algebra. `target_kind` says what the labels are: one of
-    `TARGET_KINDS`. `groups` (N,) are the sentences or images that rows are parts of, where they are.
+    `TARGET_KINDS`.
     """
 
     features: NDArray[np.floating[Any]] | None = None
     labels: NDArray[Any] | None = None
+    groups: NDArray[np.int64] | None = None
     source_probabilities: NDArray[np.floating[Any]] | None = None
     source_features: NDArray[np.floating[Any]] | None = None
     source_labels: NDArray[np.int64] | None = None
@@ -88,7 +99,6 @@ class Evidence:
     seed: int = 0
     device: str = "cpu"
     target_kind: str = CLASSES
-    groups: NDArray[np.int64] | None = None
     _memo: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -97,6 +107,7 @@ class Evidence:
         *,
         features: ArrayLike | None = None,
         labels: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
         source_probabilities: ArrayLike | None = None,
         source_features: ArrayLike | None = None,
         source_labels: ArrayLike | None = None,
@@ -107,7 +118,6 @@ class Evidence:
         seed: int = 0,
         device: str | None = None,
         target_kind: str | None = None,
-        groups: ArrayLike | None = None,
     ) -> Evidence:
         """Checked evidence from arrays, or from torch tensors.
 
@@ -135,6 +145,7 @@ class Evidence:
         evidence = cls(
             **checked,
             labels=targets,
+            groups=None if groups is None else checked_groups(groups),
             target_kind=kind_of(targets) if target_kind is None else target_kind,
             source_labels=None if source_labels is None else checked_labels("source_labels", source_labels),
             architecture=architecture,
@@ -142,7 +153,6 @@ class Evidence:
             metadata=metadata,
             seed=seed,
             device=device or tensor_device(features),
-            groups=None if groups is None else checked_groups(groups),
         )
         evidence._check_lengths()
         return evidence
@@ -161,12 +171,12 @@ class Evidence:
     def restrict(self, names: Iterable[str]) -> Evidence:
         """A view of only these fields. It shares the statistics with every other view of the same rows.
 
-        If `labels` is among the names, unlabelled rows are left out.
+        If `labels` is among the names, `groups` are in the view, too, and unlabelled rows are left out.
 
         Raises:
             EvidenceError: labels are among the names but hold fewer than two classes.
         """
-        wanted = frozenset(names)
+        wanted = shown_with(names)
         base = self.labelled if "labels" in wanted and self.labels is not None else self
         if base.labels is not None and "labels" in wanted and base.labels.ndim == 1:
             present = np.unique(base.labels)
@@ -219,7 +229,7 @@ class Evidence:
         arrays = {name: getattr(self, name) for name in ROW_FIELDS}
         kept: dict[str, Any] = {name: None if array is None else array[rows] for name, array in arrays.items()}
         freeze(tuple(kept.values()))
-        return replace(self, **kept, groups=None if self.groups is None else self.groups[rows], _memo={})
+        return replace(self, **kept, _memo={})
 
     @property
     def feature_statistics(self) -> FeatureStatistics:
@@ -243,8 +253,7 @@ class Evidence:
         return result
 
     def _check_lengths(self) -> None:
-        aligned = (*ROW_FIELDS, "groups")
-        lengths = {name: len(getattr(self, name)) for name in aligned if getattr(self, name) is not None}
+        lengths = {name: len(getattr(self, name)) for name in ROW_FIELDS if getattr(self, name) is not None}
         if len(set(lengths.values())) > 1:
             described = ", ".join(f"{name} {n}" for name, n in lengths.items())
             raise EvidenceError(f"the numbers of rows differ: {described}. Each field needs one row for each sample.")

@@ -22,13 +22,12 @@ from numpy.typing import NDArray
 from modelselect.errors import ModelSelectError
 from modelselect.estimators.estimator import Estimator, evaluate
 from modelselect.evidence import evidence as evidence_module
-from modelselect.evidence.evidence import FIELDS, Evidence
+from modelselect.evidence.evidence import FIELDS, ROW_FIELDS, Evidence, shown_with
 from modelselect.testing.checks import Check, lacking, name_is_valid, named_check, run_checks
 from modelselect.testing.evidence import (
     ARRAYS,
     LABELS,
     METADATA,
-    ROW_FIELDS,
     SOURCE_ROW_FIELDS,
     Fields,
     evidence_fields,
@@ -250,7 +249,7 @@ def _reads_only_declared_fields(estimator: Estimator) -> None:
         """Notes which fields are read by code outside of the evidence module."""
 
         def __getattribute__(self, name: str) -> Any:
-            if name in FIELDS and name not in estimator.reads:
+            if name in FIELDS and name not in shown_with(estimator.reads):
                 frame = inspect.currentframe()
                 caller = frame.f_back if frame else None
                 if caller is None or caller.f_code.co_filename != evidence_module.__file__:
@@ -261,7 +260,6 @@ def _reads_only_declared_fields(estimator: Estimator) -> None:
         **{name: getattr(evidence, name) for name in FIELDS},
         seed=evidence.seed,
         target_kind=evidence.target_kind,
-        groups=evidence.groups,
     )
     try:
         estimator.score(watched)

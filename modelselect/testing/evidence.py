@@ -145,7 +145,6 @@ def _graph() -> Any:
     return graph
 
 
-ROW_FIELDS = ("features", "labels", "source_probabilities", "proxy_features", "groups")
 SOURCE_ROW_FIELDS = ("source_features", "source_labels")
 
 

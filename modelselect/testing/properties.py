@@ -12,11 +12,11 @@ import numpy as np
 
 from modelselect.errors import ModelSelectError
 from modelselect.estimators.estimator import Estimator, evaluate
+from modelselect.evidence.evidence import ROW_FIELDS
 from modelselect.testing.checks import what_was_raised
 from modelselect.testing.evidence import (
     ARRAYS,
     LABELS,
-    ROW_FIELDS,
     SOURCE_ROW_FIELDS,
     Fields,
     evidence_for,

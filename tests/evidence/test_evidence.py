@@ -10,13 +10,25 @@ import pytest
 import torch
 
 import modelselect as ms
-from modelselect.errors import EvidenceError, InvalidInputError, ScoreWarning
+from modelselect.errors import EvidenceError, InvalidInputError, NotApplicableError, ScoreWarning
 from modelselect.evidence.evidence import Evidence
 from modelselect.testing.estimators import shared_arrays
 from modelselect_plugins.estimators.centroid import Centroid
 
 FEATURES = np.random.default_rng(0).normal(size=(20, 3)) + np.arange(20)[:, None] % 2
 LABELS = np.arange(20) % 2
+
+
+class GroupCount(ms.Estimator):
+    """The number of wholes that the rows are parts of."""
+
+    name = "group_count"
+    requires = frozenset({"groups"})
+    citation = "none"
+
+    def score(self, evidence: Evidence) -> dict[str, float]:
+        assert evidence.groups is not None
+        return {"group_count": float(len(np.unique(evidence.groups)))}
 
 
 @pytest.mark.parametrize(
@@ -75,6 +87,18 @@ def test_groups_that_are_none_are_refused(groups: Any) -> None:
     assert found is not None
     assert not found.flags.writeable
     assert kept.flags.writeable
+
+
+def test_groups_come_with_labels_and_can_be_required() -> None:
+    grouped = Evidence.of(features=FEATURES, labels=np.where(np.arange(20) < 3, -1, LABELS), groups=np.arange(20) // 4)
+    found = grouped.restrict({"features", "labels"}).groups
+    assert found is not None
+    assert found.tolist() == (np.arange(3, 20) // 4).tolist()
+    assert grouped.restrict({"features"}).groups is None
+    with pytest.raises(NotApplicableError, match=r"needs groups.*only words, pixels and boxes are parts of others"):
+        ms.score(FEATURES, LABELS, GroupCount())
+    assert ms.score(FEATURES, LABELS, GroupCount(), groups=np.arange(20) // 4) == 5
+    ms.testing.check_estimator(GroupCount())
 
 
 def test_float_targets_of_a_regression_stay_as_they_are() -> None:
