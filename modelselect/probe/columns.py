@@ -11,8 +11,26 @@ from modelselect.errors import DatasetError, did_you_mean
 from modelselect.probe.paths import SAMPLE, may_be_paths
 from modelselect.utils.text import listed
 
+Input = str | Sequence[str] | None
+"""The columns of inputs: a name; two names for pairs of texts; or None to find them."""
+
 Label = str | Sequence[str] | None
 """The columns of labels: a name; several names, or names with commas between them; or None to find them."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the user names of a dataset; None is found.
+
+    Attributes:
+        input: the columns of inputs.
+        label: the columns of labels.
+        split: the split to draw from.
+    """
+
+    input: Input = None
+    label: Label = None
+    split: str | None = None
 
 
 def _words(text: str) -> frozenset[str]:

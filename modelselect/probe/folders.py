@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from modelselect.errors import DatasetError
 from modelselect.probe.images import UnreadableError
 from modelselect.probe.labels import Labels, in_utf8
 from modelselect.probe.listing import Listings, by_suffix, count, lies_in, some
-from modelselect.probe.rows import AUDIO, Rows
+from modelselect.probe.rows import AUDIO, Rows, Splits
 from modelselect.probe.splits import (
     TEST,
     TRAIN,
@@ -32,9 +32,7 @@ _TO_TEST = "a link to a test split"
 _TO_ITSELF = "a link to a folder that holds the link"
 
 
-def open_folder(
-    folder: Path, split: str | None = None, listings: Listings | None = None
-) -> dict[str, Callable[[], Rows]]:
+def open_folder(folder: Path, split: str | None = None, listings: Listings | None = None) -> Splits:
     """Functions that open the rows of each split, by the split's name; the name is `WHOLE` if there are only classes.
 
     Args:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from modelselect.probe.boxes import box_columns, box_table
 from modelselect.probe.columns import (
     TEXT_NAMES,
     Columns,
+    Input,
     Label,
     in_order,
     is_image,
@@ -28,7 +29,7 @@ from modelselect.probe.images import SIGNATURES, Reading, UnreadableError
 from modelselect.probe.labels import GivenLabels
 from modelselect.probe.masks import mask_columns, mask_table
 from modelselect.probe.paths import Origin, may_be_paths, name_of_path_row, origin_of_paths
-from modelselect.probe.rows import AUDIO, IMAGE, TEXT, Rows
+from modelselect.probe.rows import AUDIO, IMAGE, TEXT, Rows, Splits
 from modelselect.probe.sounds import are_sounds
 from modelselect.probe.splits import WHOLE
 from modelselect.probe.tagged import tagged_columns
@@ -58,9 +59,7 @@ class HuggingFaceRows(Rows):
     source = "datasets.Dataset"
     has_columns = True
 
-    def __init__(
-        self, dataset: Any, *, input: str | Sequence[str] | None, label: Label, origin: Origin | None = None
-    ) -> None:
+    def __init__(self, dataset: Any, *, input: Input, label: Label, origin: Origin | None = None) -> None:
         import datasets
 
         origin = origin or Origin.user()
@@ -133,7 +132,7 @@ class HuggingFaceRows(Rows):
         return [value["path"] if isinstance(value, dict) else value for value in values]
 
 
-def rows_of(dataset: Any, *, input: str | Sequence[str] | None, label: Label, origin: Origin | None = None) -> Rows:
+def rows_of(dataset: Any, *, input: Input, label: Label, origin: Origin | None = None) -> Rows:
     """The rows of a `datasets.Dataset`: words of sentences with tags, pixels of images with masks, boxes in images, or
     its inputs.
 
@@ -155,7 +154,7 @@ def is_saved(folder: Path) -> bool:
     return (folder / "state.json").is_file() or (folder / "dataset_dict.json").is_file()
 
 
-def open_saved(folder: Path, *, input: str | Sequence[str] | None, label: Label) -> dict[str, Callable[[], Rows]]:
+def open_saved(folder: Path, *, input: Input, label: Label) -> Splits:
     """Functions that open the rows of each split of a folder written by `save_to_disk`.
 
     Raises:
@@ -186,9 +185,7 @@ def hub_id(text: str) -> tuple[str, str | None] | None:
     return (match["path"], match["config"]) if match and not text.startswith(".") else None
 
 
-def open_hub(
-    path: str, config: str | None, split: str | None, *, input: str | Sequence[str] | None, label: Label
-) -> dict[str, Callable[[], Rows]]:
+def open_hub(path: str, config: str | None, split: str | None, *, input: Input, label: Label) -> Splits:
     """Functions that open the rows of each split of a dataset on the Hub; only of `split` if that is an expression.
 
     Raises:
@@ -240,7 +237,7 @@ def _advice(path: str, error: Exception) -> str:
     )
 
 
-def _open(loaded: Any, **arguments: Any) -> dict[str, Callable[[], Rows]]:
+def _open(loaded: Any, **arguments: Any) -> Splits:
     if not isinstance(loaded, dict):
         name = WHOLE if loaded.split is None else str(loaded.split)
         loaded = {name: loaded}

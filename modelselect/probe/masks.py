@@ -19,7 +19,7 @@ from modelselect.probe.columns import LABEL_NAMES, Label, is_image
 from modelselect.probe.image_parts import ImageParts, Load, as_given, cell, images_in
 from modelselect.probe.images import has_image_suffix
 from modelselect.probe.labels import Labels
-from modelselect.probe.rows import Rows, reason_of
+from modelselect.probe.rows import Splits, reason_of
 from modelselect.probe.splits import WHOLE, kind_of_split
 from modelselect.utils.containers import array_of_tensor, is_sequence, is_tensor
 from modelselect.utils.pixels import Pixel
@@ -239,7 +239,7 @@ def has_masks(folder: Path) -> bool:
     return any(_mask_folder(each) is not None for each in _split_folders(folder))
 
 
-def open_masks(folder: Path) -> dict[str, Callable[[], Rows]]:
+def open_masks(folder: Path) -> Splits:
     """Functions that open the rows of each split: `FOLDER/{images,masks}`, `FOLDER/train/{images,masks}`, or
     `FOLDER/{images,masks}/train`.
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -17,36 +15,17 @@ from modelselect.probe.drawing import (
     CheckedRows,
     DrawingSettings,
     DrawnRows,
-    can_spare,
-    check_readable,
-    check_target_kind,
-    check_targets,
-    cut_out,
+    draw,
     fingerprint_of,
-    first_of_each_content,
-    from_validation,
-    sparse,
-    unread,
     whole_number,
 )
+from modelselect.probe.faults import sparse, unread
 from modelselect.probe.grouped import GroupedRows, Wholes
 from modelselect.probe.images import Reading
-from modelselect.probe.labels import Labels
-from modelselect.probe.queries import (
-    can_spare_queries,
-    cut_out_queries,
-    described,
-    drawn_queries,
-    without_queries_of,
-)
-from modelselect.probe.rows import TEXT, Rows, reason_of
-from modelselect.probe.sampling import quotas, shuffled_strata
-from modelselect.probe.sources import Splits, open_splits
-from modelselect.probe.splits import check_wanted, choose_split, test_split
-from modelselect.probe.targets import Targets
-from modelselect.utils.relevance import Relevance
-from modelselect.utils.target_kinds import CLASSES, LABEL_SETS, NUMBERS, RELEVANCE
-from modelselect.utils.versions import __version__
+from modelselect.probe.opening import ProbeSettings, open_dataset
+from modelselect.probe.queries import draw_queries
+from modelselect.probe.rows import TEXT, reason_of
+from modelselect.utils.target_kinds import CLASSES, NUMBERS, RELEVANCE
 
 __all__ = ["DEFAULT_HOLDOUT", "Probe"]
 
@@ -56,20 +35,6 @@ DEFAULT_HOLDOUT = 0.2
 SHARE_LOOKED_AT = 0.5
 """Held-out rows that are looked at for unreadable ones even if nothing is fine-tuned, as a share of the probe's rows:
 all of them where a fifth is held out, and the probe has all others."""
-
-_ASKED = (
-    "holdout",
-    "deduplicate",
-    "label",
-    "input",
-    "split",
-    "max_corrupt",
-    "max_pixels",
-    "test_as_holdout",
-    "may_keep_all",
-    "targets",
-)
-"""The arguments of `Probe.of` that the provenance keeps, so that `Probe.again` can draw the same rows."""
 
 
 class Probe:
@@ -88,25 +53,23 @@ class Probe:
 
     def __init__(
         self,
-        name: str,
         drawn_from: DrawnRows,
-        class_names: tuple[str, ...],
         settings: DrawingSettings,
         record: dict[str, Any],
         *,
-        size: int | None = None,
         training: Probe | None = None,
         holdout: Probe | None = None,
+        checked: CheckedRows | None = None,
     ) -> None:
-        self.name = name
-        self.class_names = class_names
+        self.name = drawn_from.name
+        self.class_names = drawn_from.class_names
         self.seed = settings.seed
         self.holdout = holdout
         self._training = training
         self._drawn_from = drawn_from
         self._settings = settings
         self._record = record
-        self._size = size
+        self._known = checked
 
     @classmethod
     def of(  # noqa: PLR0913 (the public way to draw)
@@ -187,82 +150,26 @@ class Probe:
                     "targets= cannot apply. Leave them out, or give them to Probe.of() with the dataset itself."
                 )
             return dataset
-        check_target_kind(targets)
-        columns, label_columns = (list(each) if isinstance(each, tuple) else each for each in (input, label))
-        asked = {
-            "holdout": holdout,
-            "deduplicate": deduplicate,
-            "label": label_columns,
-            "input": columns,
-            "split": split,
-            "max_corrupt": max_corrupt,
-            "max_pixels": max_pixels,
-            "test_as_holdout": test_as_holdout,
-            "may_keep_all": may_keep_all,
-            "targets": targets,
-        }
-        settings = DrawingSettings(whole_number("seed", seed, 0), max_corrupt)
-        if size is not None:
-            size = whole_number("size", size, 2)
-        if not isinstance(holdout, Real) or not 0 <= holdout < 1:
-            raise DatasetError(f"holdout is {holdout!r}; expected a share of at least 0 and below 1.")
-        check_wanted(split)
-        name, splits = open_splits(dataset, input=input, label=label, split=split, kind=targets)
-        chosen, validation = choose_split(splits, split, name)
-        rows = splits[chosen]()
-        if max_pixels is not None:
-            rows.bound(whole_number("max_pixels", max_pixels, 1))
-        if (input or label) and not rows.has_columns:
-            raise DatasetError(
-                f"input= (--input) and label= (--label) name columns, but the rows come from {rows.source}, which has "
-                "no columns. Leave both out."
-            )
-        of_all = rows.targets(targets)
-        deduplicate = deduplicate and not _are_queries(of_all)  # a document is relevant by its id
-        kept = first_of_each_content(rows) if deduplicate else np.arange(len(rows))
-        check_targets(found := of_all.take(kept), name)
-        strata, class_names = found.indices, _class_names(found)
-        available = DrawnRows(rows, kept, strata, found if isinstance(found, Targets) else None)
-        record = {
-            "name": name,
-            "split": chosen,
-            "source": {"kind": rows.source, **rows.notes},
-            **_described(found),
-            "seed": settings.seed,
-            "requested_size": size,
-            "asked": {name: value for name, value in asked.items() if value is not None and value is not False},
-            "duplicates_dropped": len(rows) - len(kept) if deduplicate else None,
-            "versions": _versions(),
-        }
-
-        keeps_all = may_keep_all and (
-            validation is not None or not _can_spare(found, available, holdout, settings.seed)
+        settings = ProbeSettings(
+            size=size,
+            seed=seed,
+            holdout=holdout,
+            deduplicate=deduplicate,
+            label=label,
+            input=input,
+            split=split,
+            max_corrupt=max_corrupt,
+            max_pixels=max_pixels,
+            test_as_holdout=test_as_holdout,
+            may_keep_all=may_keep_all,
+            targets=targets,
         )
-        held_out = None
-        if holdout > 0 and not keeps_all:
-            if not found.names:
-                raise DatasetError(
-                    f"{name} has no labels, so held-out rows cannot be scored. Give labels, or leave out what needs "
-                    "held-out rows: top_k= (--top-k) and tune= (--tune) of select(), holdout= of Probe.of()."
-                )
-            if test_as_holdout:
-                validation = _labelled_test(splits, found) or validation
-            if validation is not None:
-                held = splits[validation]()
-                held.shown_as(rows)
-                cut = _of_validation(held, validation, found, available, deduplicate=deduplicate)
-            else:
-                draw = cut_out_queries if _are_queries(found) else cut_out
-                available, cut = draw(available, holdout, settings.seed, name)
-            source = {"kind": cut.rows.source, **cut.rows.notes}
-            own = {"split": validation or chosen, "source": source, "requested_size": None}
-            held_out = cls(name, cut, class_names, settings, record | own)
-
-        record["training_rows"] = len(available.positions)
-        if held_out is not None:
-            record["holdout"] = {"split": validation or chosen, "rows": len(held_out._drawn_from.positions)}
-        whole = cls(name, available, class_names, settings, record | {"requested_size": None}, holdout=held_out)
-        probe = cls(name, available, class_names, settings, record, size=size, training=whole, holdout=held_out)
+        opened = open_dataset(dataset, settings)
+        drawing, record = settings.drawing, opened.record
+        all_rows = replace(drawing, size=None)
+        held_out = None if opened.held_out is None else cls(opened.held_out, all_rows, opened.held_out_record)
+        whole = cls(opened.available, all_rows, record | {"requested_size": None}, holdout=held_out)
+        probe = cls(opened.available, drawing, record, training=whole, holdout=held_out)
         probe._checked  # noqa: B018  read now, so that faults of the rows are reported here
         return probe
 
@@ -285,14 +192,7 @@ class Probe:
         """
         if isinstance(dataset, Probe):
             return dataset
-        whole, seed, known = (provenance.get(key) for key in ("part_of", "seed", "asked"))
-        size = (whole if isinstance(whole, Mapping) else provenance).get("requested_size")
-        asked = known if isinstance(known, Mapping) else {}
-        given: dict[str, Any] = {name: tuple(v) if isinstance(v := asked.get(name), list) else v for name in _ASKED}
-        given = {name: value for name, value in given.items() if isinstance(value, str | int | float | tuple)}
-        return cls.of(
-            dataset, size=size if isinstance(size, int) else None, seed=seed if isinstance(seed, int) else 0, **given
-        )
+        return cls.of(dataset, **ProbeSettings.of_record(provenance))
 
     def __len__(self) -> int:
         return len(self._checked.rows)
@@ -330,18 +230,15 @@ class Probe:
         targets = None if self._checked.targets is None else self._checked.targets.take(rows)
         digests = [check.digest for check in source.check(positions.tolist())]
         whole = {"fingerprint": self.fingerprint, "requested_size": self._record["requested_size"]}
-        some = Probe(
-            self.name,
-            DrawnRows(source, positions, labels, targets),
-            self.class_names,
+        fingerprint = fingerprint_of(self.modality, digests, labels, targets)
+        return Probe(
+            replace(self._drawn_from, positions=positions, labels=labels, targets=targets),
             self._settings,
             {"part_of": whole} | self._record | {"requested_size": len(rows)},
             training=self.training,
             holdout=self.holdout,
+            checked=CheckedRows(positions, labels, fingerprint, self.skipped, targets),
         )
-        fingerprint = fingerprint_of(self.modality, digests, labels, targets)
-        some.__dict__["_checked"] = CheckedRows(positions, labels, fingerprint, self.skipped, targets)
-        return some
 
     def redrawn(self, *, size: int | None = None, per_class: int | None = None, seed: int = 0) -> Probe:
         """Another probe of the same training rows; `training` and `holdout` stay the same.
@@ -359,13 +256,11 @@ class Probe:
             return self._training.redrawn(size=size, per_class=per_class, seed=seed)
         if per_class is not None and (not self.class_names or self.target_kind != CLASSES):
             raise DatasetError(f"{self.name} has no classes, so rows of each class cannot be drawn; give a size.")
+        size = None if size is None else whole_number("size", size, 2)
         probe = Probe(
-            self.name,
             self._drawn_from,
-            self.class_names,
-            replace(self._settings, seed=whole_number("seed", seed, 0), per_class=per_class),
+            replace(self._settings, seed=whole_number("seed", seed, 0), size=size, per_class=per_class),
             self._record | {"seed": seed, "requested_size": size, "requested_per_class": per_class},
-            size=None if size is None else whole_number("size", size, 2),
             training=self,
             holdout=self.holdout,
         )
@@ -383,8 +278,7 @@ class Probe:
     @property
     def target_kind(self) -> str:
         """What is to be predicted: `"classes"`, `"numbers"`, `"label_sets"` or `"relevance"`."""
-        found = self._drawn_from.targets
-        return CLASSES if found is None else found.kind
+        return self._drawn_from.target_kind
 
     @property
     def target_names(self) -> tuple[str, ...]:
@@ -520,7 +414,7 @@ class Probe:
         }
 
     def __repr__(self) -> str:
-        checked: CheckedRows | None = self.__dict__.get("_checked")  # printing must not read the dataset
+        checked = self._known  # printing must not read the dataset
         count = len(self._drawn_from.positions) if checked is None else len(checked.rows)
         unread = " not yet read" if checked is None else ""
         what = f"{self.n_classes} classes"
@@ -531,70 +425,15 @@ class Probe:
             what = f"{len(self.target_names)} {'numbers' if self.target_kind == NUMBERS else 'labels'} each"
         return f"Probe({self.name}: {count} {self.modality} rows{unread}, {what})"
 
-    @cached_property
+    @property
     def _checked(self) -> CheckedRows:
-        """The sample; every row was read and decoded once."""
-        rows, positions, labels = self._drawn_from.rows, self._drawn_from.positions, self._drawn_from.labels
-        targets = self._drawn_from.targets
-        if targets is not None and targets.kind == RELEVANCE:
-            return self._checked_queries(targets)
-        strata = shuffled_strata(labels, self.seed)
-        if (per_class := self._settings.per_class) is None:
-            wanted = quotas(strata, len(labels) if self._size is None else self._size)
-        else:
-            wanted = {k: min(per_class, len(rows)) if k >= 0 else 0 for k, rows in strata.items()}
-        taken = dict.fromkeys(strata, 0)
-        good: list[int] = []
-        digests: dict[int, bytes] = {}
-        bad: dict[int, str] = {}
-        while any(wanted.values()):
-            drawn = [strata[k][taken[k] : taken[k] + wanted[k]] for k in strata]
-            batch = np.sort(np.concatenate(drawn))
-            taken = {k: taken[k] + len(part) for k, part in zip(strata, drawn, strict=True)}
-            wanted = dict.fromkeys(strata, 0)
-            for index, check in zip(batch.tolist(), rows.check(positions[batch].tolist()), strict=True):
-                if check.reason is None:
-                    good.append(index)
-                    digests[index] = check.digest
-                else:
-                    bad[index] = check.reason
-                    wanted[int(labels[index])] += 1
-            wanted = {k: min(count, len(strata[k]) - taken[k]) for k, count in wanted.items()}
-            skipped = [(rows.row_name(int(positions[index])), bad[index]) for index in sorted(bad)]
-            self._check_corrupt(skipped, len(good) + len(bad))
-        good.sort()
-        chosen = labels[good]
-        of_classes = self.target_kind == CLASSES
-        if self._training is not None and of_classes:
-            check_readable(
-                [(int(labels[index]), rows.row_name(int(positions[index])), bad[index]) for index in sorted(bad)],
-                chosen,
-                self.class_names,
-            )
-        if self.class_names and of_classes and len(np.unique(chosen[chosen >= 0])) < 2:
-            raise DatasetError(
-                f"the {len(good)} rows drawn from {self.name} are all of one class, though it has {self.n_classes}. "
-                "Give a larger size, or repair the files that cannot be read."
-            )
-        chosen.flags.writeable = False
-        targets = None if targets is None else targets.take(np.array(good, np.int64))
-        fingerprint = fingerprint_of(self.modality, [digests[index] for index in good], chosen, targets)
-        return CheckedRows(positions[good], chosen, fingerprint, (*rows.skipped, *skipped), targets)
-
-    def _checked_queries(self, targets: Targets) -> CheckedRows:
-        """The sample of queries with their documents."""
-        rows, positions = self._drawn_from.rows, self._drawn_from.positions
-        chosen = drawn_queries(targets.values, self._size, self.seed)
-        digests = [check.digest for check in rows.check(positions[chosen].tolist())]
-        targets, strata = described(targets.take(chosen)), self._drawn_from.labels[chosen]
-        if not len(Relevance.of(targets.values).queries):
-            raise DatasetError(
-                f"no query of {self.name} fits into {self._size} rows with its relevant documents. Give a larger size "
-                "(probe_size=, --probe-size)."
-            )
-        strata.flags.writeable = False
-        fingerprint = fingerprint_of(self.modality, digests, strata, targets)
-        return CheckedRows(positions[chosen], strata, fingerprint, rows.skipped, targets)
+        """The sample, which the first use draws; every row was read and decoded once."""
+        if self._known is None:
+            if self._drawn_from.are_queries:
+                self._known = draw_queries(self._drawn_from, self._settings)
+            else:
+                self._known = draw(self._drawn_from, self._settings, keep_every_class=self._training is not None)
+        return self._known
 
     @cached_property
     def _held_out_faults(self) -> tuple[str, ...]:
@@ -612,59 +451,3 @@ class Probe:
         except DatasetError as error:  # fine-tuning needs these rows, and ranking does not
             return (str(error),)
         return tuple(unread([entry for entry in skipped if entry not in self.skipped]))
-
-    def _check_corrupt(self, skipped: Sequence[tuple[str, str]], looked_at: int) -> None:
-        limit = self._settings.max_corrupt
-        if len(skipped) > limit * looked_at or len(skipped) == looked_at:
-            some = "; ".join(f"{name} ({reason})" for name, reason in skipped[:5])
-            more = f"; and {len(skipped) - 5} more" if len(skipped) > 5 else ""
-            raise DatasetError(
-                f"{len(skipped)} of the {looked_at} rows read from {self.name} are corrupt: {some}{more}. "
-                f"At most {limit:.0%} may be. Repair or remove these rows, or allow more with max_corrupt= "
-                "(--max-corrupt)."
-            )
-
-
-def _can_spare(found: Labels | Targets, available: DrawnRows, share: float, seed: int) -> bool:
-    """Whether holding rows out leaves something to measure on, and costs the ranking no more than this share."""
-    return can_spare_queries(found.indices, share) if _are_queries(found) else can_spare(available, share, seed)
-
-
-def _of_validation(
-    held: Rows, split: str, known: Labels | Targets, available: DrawnRows, *, deduplicate: bool
-) -> DrawnRows:
-    """The labelled rows of a validation split, without those that are training rows, if that is asked for."""
-    if _are_queries(known):
-        return without_queries_of(from_validation(held, split, known, None), available, split)
-    return from_validation(held, split, known, available if deduplicate else None)
-
-
-def _are_queries(found: Labels | Targets) -> bool:
-    return isinstance(found, Targets) and found.kind == RELEVANCE
-
-
-def _class_names(found: Labels | Targets) -> tuple[str, ...]:
-    return () if isinstance(found, Targets) and found.kind != LABEL_SETS else found.names
-
-
-def _labelled_test(splits: Splits, found: Labels | Targets) -> str | None:
-    """The test split, if there is one and a row of it is labelled."""
-    test = test_split(splits)
-    kind = found.kind if isinstance(found, Targets) else CLASSES
-    return test if test and (splits[test]().targets(kind).indices >= 0).any() else None
-
-
-def _described(found: Labels | Targets) -> dict[str, Any]:
-    """What the provenance says of the targets."""
-    if isinstance(found, Targets):
-        return {"classes": [], "label_map": {}, "targets": {"kind": found.kind, "names": list(found.names)}}
-    label_map = {str(original): index for index, original in enumerate(found.originals)}
-    return {"classes": list(found.names), "label_map": label_map}
-
-
-def _versions() -> dict[str, str]:
-    used = {"numpy": np.__version__, "modelselect": __version__}
-    for module, library in (("PIL", "pillow"), ("datasets", "datasets"), ("torch", "torch")):
-        if module in sys.modules:
-            used[library] = str(sys.modules[module].__version__)
-    return used

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelselect.errors import DatasetError
-from modelselect.probe.drawing import DrawnRows
+from modelselect.probe.drawing import CheckedRows, DrawingSettings, DrawnRows, fingerprint_of
 from modelselect.probe.retrieval import DISTRACTORS
 from modelselect.probe.sampling import choose_holdout
 from modelselect.probe.targets import Targets
@@ -17,12 +17,32 @@ from modelselect.utils.relevance import Relevance
 SHARE_OF_QUERIES = 0.5
 """Share of a probe's rows that queries and their relevant documents take at most; the others are distractors."""
 
-
 FEWEST_HELD_OUT = 2
 """Number of queries, at least, that a metric is measured on."""
 
 
-def drawn_queries(values: NDArray[np.float64], size: int | None, seed: int) -> NDArray[np.int64]:
+def draw_queries(available: DrawnRows, settings: DrawingSettings) -> CheckedRows:
+    """A sample of queries with their documents, whose every row was read once.
+
+    Raises:
+        DatasetError: no query fits into the sample.
+    """
+    rows, positions, targets = available.rows, available.positions, available.targets
+    assert targets is not None
+    chosen = _chosen(targets.values, settings.size, settings.seed)
+    digests = [check.digest for check in rows.check(positions[chosen].tolist())]
+    targets, strata = _described(targets.take(chosen)), available.labels[chosen]
+    if not len(Relevance.of(targets.values).queries):
+        raise DatasetError(
+            f"no query of {available.name} fits into {settings.size} rows with its relevant documents. Give a larger "
+            "size (probe_size=, --probe-size)."
+        )
+    strata.flags.writeable = False
+    fingerprint = fingerprint_of(rows.modality, digests, strata, targets)
+    return CheckedRows(positions[chosen], strata, fingerprint, rows.skipped, targets)
+
+
+def _chosen(values: NDArray[np.float64], size: int | None, seed: int) -> NDArray[np.int64]:
     """Rows of a probe, ascending: queries, all their relevant documents, and distractors.
 
     Queries come in a random order, until they and their documents take half of the rows. Distractors fill the rest. If
@@ -82,7 +102,7 @@ def can_spare_queries(strata: NDArray[np.int64], share: float) -> bool:
     return share * int((strata == 0).sum()) >= FEWEST_HELD_OUT
 
 
-def cut_out_queries(available: DrawnRows, share: float, seed: int, name: str) -> tuple[DrawnRows, DrawnRows]:
+def cut_out_queries(available: DrawnRows, share: float, seed: int) -> tuple[DrawnRows, DrawnRows]:
     """Training rows and held-out rows: each query is in one of them, and documents may be in both.
 
     Raises:
@@ -93,8 +113,8 @@ def cut_out_queries(available: DrawnRows, share: float, seed: int, name: str) ->
     held = choose_holdout(np.zeros(len(relevance.queries), np.int64), share, seed)
     if min(held.sum(), (~held).sum()) < FEWEST_HELD_OUT:
         raise DatasetError(
-            f"holdout={share} asks for held-out queries, and the {len(held)} queries of {name} are too few for them. "
-            "Give more queries or a validation split, or set holdout=0."
+            f"holdout={share} asks for held-out queries, and the {len(held)} queries of {available.name} are too few "
+            "for them. Give more queries or a validation split, or set holdout=0."
         )
     count = len(available.labels)
     training, cut = (available.where(_with_documents(relevance, chosen, count, seed)) for chosen in (~held, held))
@@ -121,7 +141,7 @@ def without_queries_of(held: DrawnRows, training: DrawnRows, split: str) -> Draw
     return held.where(kept)
 
 
-def described(targets: Targets) -> Targets:
+def _described(targets: Targets) -> Targets:
     """The targets with a remark that says how many queries and documents there are."""
     relevance = Relevance.of(targets.values)
     own = len(np.unique(relevance.pairs[:, 1]))

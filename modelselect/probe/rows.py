@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import hashlib
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, ClassVar, NamedTuple, TypeVar
@@ -241,6 +241,10 @@ class Rows(abc.ABC):
             return [function(row) for row in rows]
         with ThreadPoolExecutor(threads) as pool:
             return list(pool.map(function, rows))
+
+
+Splits = Mapping[str, Callable[[], Rows]]
+"""Functions that open the rows of each split, by its name; only those of used splits are called."""
 
 
 def reason_of(error: Exception) -> str:

@@ -5,34 +5,27 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from modelselect.errors import DatasetError
 from modelselect.probe.boxes import box_pairs
-from modelselect.probe.coco import has_coco, is_coco, open_coco
-from modelselect.probe.columns import DOCUMENT_NAMES, Label
-from modelselect.probe.folders import listings_for, open_folder, refuse_test_folder
+from modelselect.probe.columns import DOCUMENT_NAMES, Asked
+from modelselect.probe.folders import refuse_test_folder
 from modelselect.probe.frames import frame_dataset
-from modelselect.probe.huggingface import hub_id, is_saved, open_hub, open_saved, rows_of
-from modelselect.probe.masks import has_masks, mask_pairs, open_masks
+from modelselect.probe.huggingface import hub_id, open_hub, rows_of
+from modelselect.probe.layouts import open_place
+from modelselect.probe.masks import mask_pairs
 from modelselect.probe.memory import MemoryRows
 from modelselect.probe.named import PREFIX, find_dataset
-from modelselect.probe.retrieval import PairedRows, is_corpus, is_retrieval, open_corpus, open_retrieval
-from modelselect.probe.rows import Rows
+from modelselect.probe.retrieval import PairedRows, is_corpus, open_corpus
+from modelselect.probe.rows import Rows, Splits
 from modelselect.probe.splits import TRAIN, WHOLE, is_test, kind_of_split, test_refused
-from modelselect.probe.tables import (
-    has_class_folders,
-    open_dataset,
-    open_table,
-    open_tables,
-    remark_on_tables,
-    table_name,
-)
-from modelselect.probe.tagged import conll_files, conll_rows, is_conll, tagged_lists
+from modelselect.probe.tables import open_dataset, table_name
+from modelselect.probe.tagged import tagged_lists
 from modelselect.probe.torch_datasets import TorchRows
-from modelselect.probe.voc import is_voc, open_voc
 from modelselect.utils.containers import is_a, is_table
 from modelselect.utils.target_kinds import RELEVANCE
 
@@ -42,31 +35,21 @@ _EXPECTED = (
     "torch.utils.data.Dataset, (inputs, labels), a list of (input, label), or a dict of these by split"
 )
 
-Input = str | Sequence[str] | None
-"""The columns of inputs: a name; two names for pairs of texts; or None to find them."""
 
-Splits = Mapping[str, Callable[[], Rows]]
-"""Functions that open the rows of each split; only those of used splits are called."""
-
-
-def open_splits(
-    dataset: Any, *, input: Input, label: Label, split: str | None, kind: str | None = None
-) -> tuple[str, Splits]:
+def open_splits(dataset: Any, asked: Asked, kind: str | None = None) -> tuple[str, Splits]:
     """The dataset's name, and its splits.
 
     Args:
-        dataset: as for `Probe.of`, like the following arguments.
-        input: columns of inputs.
-        label: columns of labels.
-        split: the split to draw from.
+        dataset: as for `Probe.of`.
+        asked: the columns and the split that the user names.
         kind: of the targets. For `relevance`, the rows are queries and documents.
 
     Raises:
         DatasetError: the dataset cannot be read, or is marked as a test split.
     """
     if kind != RELEVANCE:
-        return _open(dataset, input=input, label=label, split=split)
-    name, splits = _open(dataset, input=input, label=DOCUMENT_NAMES if label is None else label, split=split)
+        return _open(dataset, asked)
+    name, splits = _open(dataset, replace(asked, label=DOCUMENT_NAMES) if asked.label is None else asked)
     return name, {each: partial(_paired, open_rows) for each, open_rows in splits.items()}
 
 
@@ -74,45 +57,58 @@ def _paired(open_rows: Callable[[], Rows]) -> Rows:
     return PairedRows.of(open_rows())
 
 
-def _open(dataset: Any, *, input: Input, label: Label, split: str | None) -> tuple[str, Splits]:
-    if isinstance(dataset, Mapping) and is_corpus(dataset):
-        return "dataset", open_corpus(dataset)
+def _open(dataset: Any, asked: Asked) -> tuple[str, Splits]:
+    if isinstance(dataset, (str, os.PathLike)):
+        return _open_text(dataset, asked)
     if isinstance(dataset, Mapping):
-        return "dataset", {
-            str(name): partial(_rows, rows, input=input, label=label, split=str(name)) for name, rows in dataset.items()
-        }
-    if isinstance(dataset, (str, os.PathLike)):
-        return _open_path(dataset, input=input, label=label, split=split)
-    name = "arrays" if isinstance(dataset, tuple | list) else type(dataset).__name__
-    if is_a(dataset, "datasets", "Dataset"):
-        name = dataset.info.dataset_name or "dataset"
+        return "dataset", open_corpus(dataset) if is_corpus(dataset) else _open_mapping(dataset, asked)
+    name = _name_of(dataset)
     _refuse_what_is_marked_test(dataset, name)
-    if is_table(dataset):
-        return name, open_dataset(frame_dataset(dataset), input=input, label=label)
-    if is_a(dataset, "datasets", "Dataset"):
-        return name, open_dataset(dataset, input=input, label=label)
-    return name, {WHOLE: partial(_rows, dataset, input=input, label=label)}
+    if (table := _as_table(dataset)) is not None:
+        return name, open_dataset(table, input=asked.input, label=asked.label)
+    return name, {WHOLE: partial(_rows, dataset, asked)}
 
 
-def _rows(dataset: Any, *, input: Input, label: Label, split: str | None = None) -> Rows:
-    """The rows of a dataset that is one split; `split` is its name, if the user gave one."""
-    if isinstance(dataset, (str, os.PathLike)):
-        _, splits = _open_path(dataset, input=input, label=label, split=None)
-        if set(splits) != {WHOLE}:
-            raise DatasetError(
-                f"split {split!r} was given as {str(dataset)!r}, which has splits of its own "
-                f"({', '.join(sorted(splits))}). Give only that dataset, or a folder of class folders for each split."
-            )
-        return splits[WHOLE]()
-    if isinstance(dataset, tuple) and len(dataset) == 2:
-        return _pair(*dataset)
-    if isinstance(dataset, list) and dataset and all(isinstance(row, tuple) and len(row) == 2 for row in dataset):
-        inputs, labels = map(list, zip(*dataset, strict=True))
-        return _pair(inputs, labels)
-    if is_table(dataset):
-        return rows_of(frame_dataset(dataset), input=input, label=label)
-    if is_a(dataset, "datasets", "Dataset"):
-        return rows_of(dataset, input=input, label=label)
+# --- what is in memory -----------------------------------------------------------------------------------------------
+
+
+def _open_mapping(dataset: Mapping[Any, Any], asked: Asked) -> Splits:
+    return {str(name): partial(_split, part, asked, str(name)) for name, part in dataset.items()}
+
+
+def _split(part: Any, asked: Asked, name: str) -> Rows:
+    """The rows of a split, which may be given as a path."""
+    if not isinstance(part, (str, os.PathLike)):
+        return _rows(part, asked)
+    _, splits = _open_text(part, replace(asked, split=None))
+    if set(splits) != {WHOLE}:
+        raise DatasetError(
+            f"split {name!r} was given as {str(part)!r}, which has splits of its own "
+            f"({', '.join(sorted(splits))}). Give only that dataset, or a folder of class folders for each split."
+        )
+    return splits[WHOLE]()
+
+
+def _rows(dataset: Any, asked: Asked) -> Rows:
+    """The rows of a dataset without splits."""
+    for reader in IN_MEMORY:
+        if (rows := reader(dataset, asked)) is not None:
+            return rows
+    raise DatasetError(f"the dataset is {type(dataset).__name__}; {_EXPECTED}.")
+
+
+def _of_pair(dataset: Any, asked: Asked) -> Rows | None:
+    """Inputs and labels: words with tags, images with masks or with boxes, or any others."""
+    pair = _as_pair(dataset)
+    return pair and (tagged_lists(*pair) or mask_pairs(*pair) or box_pairs(*pair) or MemoryRows(*pair))
+
+
+def _of_table(dataset: Any, asked: Asked) -> Rows | None:
+    table = _as_table(dataset)
+    return None if table is None else rows_of(table, input=asked.input, label=asked.label)
+
+
+def _of_torch(dataset: Any, asked: Asked) -> Rows | None:
     if is_a(dataset, "datasets", "IterableDataset") or is_a(dataset, "torch.utils.data", "IterableDataset"):
         raise DatasetError(
             "the dataset is an IterableDataset, which cannot be sampled or read twice; expected a map-style dataset. "
@@ -122,15 +118,34 @@ def _rows(dataset: Any, *, input: Input, label: Label, split: str | None = None)
         raise DatasetError(
             "the dataset is a DataLoader, which gives batches; expected the rows one by one. Give loader.dataset."
         )
-    if is_a(dataset, "torch.utils.data", "Dataset"):
-        return TorchRows(dataset)
-    raise DatasetError(f"the dataset is {type(dataset).__name__}; {_EXPECTED}.")
+    return TorchRows(dataset) if is_a(dataset, "torch.utils.data", "Dataset") else None
 
 
-def _pair(inputs: Any, labels: Any) -> Rows:
-    """Words with tags, images with masks or boxes, or any other inputs with labels."""
-    found = tagged_lists(inputs, labels) or mask_pairs(inputs, labels) or box_pairs(inputs, labels)
-    return found or MemoryRows(inputs, labels)
+IN_MEMORY: Sequence[Callable[[Any, Asked], Rows | None]] = (_of_pair, _of_table, _of_torch)
+"""The readers of what is in memory, each of which gives None for what it does not know."""
+
+
+def _as_pair(dataset: Any) -> tuple[Any, Any] | None:
+    """(inputs, labels), also from a list of (input, label)."""
+    if isinstance(dataset, tuple) and len(dataset) == 2:
+        return dataset
+    if isinstance(dataset, list) and dataset and all(isinstance(row, tuple) and len(row) == 2 for row in dataset):
+        inputs, labels = map(list, zip(*dataset, strict=True))
+        return inputs, labels
+    return None
+
+
+def _as_table(dataset: Any) -> Any:
+    """The `datasets.Dataset` of a data frame, a table of Arrow or such a dataset; None of anything else."""
+    if is_table(dataset):
+        return frame_dataset(dataset)
+    return dataset if is_a(dataset, "datasets", "Dataset") else None
+
+
+def _name_of(dataset: Any) -> str:
+    if is_a(dataset, "datasets", "Dataset"):
+        return dataset.info.dataset_name or "dataset"
+    return "arrays" if isinstance(dataset, tuple | list) else type(dataset).__name__
 
 
 def _refuse_what_is_marked_test(dataset: Any, name: str) -> None:
@@ -144,9 +159,13 @@ def _refuse_what_is_marked_test(dataset: Any, name: str) -> None:
         raise DatasetError(test_refused(name, "this dataset was made as one"))
 
 
-def _open_path(given: str | os.PathLike[str], *, input: Input, label: Label, split: str | None) -> tuple[str, Splits]:
+# --- what a text names -----------------------------------------------------------------------------------------------
+
+
+def _open_text(given: str | os.PathLike[str], asked: Asked) -> tuple[str, Splits]:
+    """The dataset that a path, a name such as `data:cifar10`, or an id on the Hub stands for."""
     if isinstance(given, str) and given.startswith(PREFIX):
-        return _open_named(given, input=input, label=label, split=split)
+        return _open_named(given, asked)
     if not os.fspath(given):  # as a path, an empty text would be the working directory
         raise DatasetError(f"the dataset is an empty text; {_EXPECTED}.")
     try:
@@ -156,74 +175,29 @@ def _open_path(given: str | os.PathLike[str], *, input: Input, label: Label, spl
         raise DatasetError(f"{str(given)[:200]!r} is not a path ({error}); {_EXPECTED}.") from None
     if is_folder:
         refuse_test_folder(path)
-        if is_saved(path):
-            return _folder_name(path), open_saved(path, input=input, label=label)
-        return _folder_name(path), _open_folder(path, split, input=input, label=label)
-    if path.exists() and not path.is_file():
+        return _folder_name(path), open_place(path, asked)
+    if path.is_file():
+        return table_name(path), open_place(path, asked)
+    if path.exists():
         raise DatasetError(
             f"{str(given)!r} is a pipe or a device, which may never end; write its content to a file, and give the file"
         )
-    if path.exists() and is_conll(path):
-        return table_name(path), {WHOLE: partial(conll_rows, path)}
-    if is_coco(path):
-        return table_name(path), _without_columns(path, "images and boxes", input, label, open_coco)
-    if path.exists():
-        return table_name(path), open_table(path, input=input, label=label)
     near = _near(path)
     if isinstance(given, str) and not near and (found := hub_id(given)) is not None:
-        return given, open_hub(*found, split, input=input, label=label)
+        return given, open_hub(*found, asked.split, input=asked.input, label=asked.label)
     hint = f" Did you mean {str(near[0])!r}?" if near else ""
     raise DatasetError(f"there is no folder or file {str(given)!r}.{hint} Give {_EXPECTED.removeprefix('expected ')}.")
 
 
-def _open_named(expression: str, *, input: Input, label: Label, split: str | None) -> tuple[str, Splits]:
+def _open_named(expression: str, asked: Asked) -> tuple[str, Splits]:
     """The splits of a dataset that is known by name. Its columns and its split count where the user names none."""
     named = find_dataset(expression)
-    if named.folder is not None:
-        _, splits = _open_path(named.place, input=input, label=label, split=split)
-    else:
-        _, splits = _open_path(named.place, input=input or named.input, label=label or named.label, split=split)
-    if split is None and named.split is not None and named.split in splits:
+    if named.folder is None:
+        asked = replace(asked, input=asked.input or named.input, label=asked.label or named.label)
+    _, splits = _open_text(named.place, asked)
+    if asked.split is None and named.split is not None and named.split in splits:
         splits = {named.split: splits[named.split]}
     return named.name, splits
-
-
-def _open_folder(path: Path, split: str | None, *, input: Input, label: Label) -> Splits:
-    if is_voc(path):
-        if input is not None:
-            raise DatasetError(
-                f"input={input!r} names a column, and the images of {path} are in a folder of the layout of PASCAL "
-                "VOC. Leave out input= (--input)."
-            )
-        return open_voc(path, label)
-    if is_retrieval(path):
-        return open_retrieval(path)
-    if has_coco(path):
-        return _without_columns(path, "images and boxes", input, label, open_coco)
-    if has_masks(path):
-        return _without_columns(path, "images and masks", input, label, open_masks)
-    listings = listings_for(path)
-    if not has_class_folders(path, listings):
-        if files := conll_files(path):
-            return {name: partial(conll_rows, file) for name, file in files.items()}
-        tables = open_tables(path, input=input, label=label)
-        return open_folder(path, split, listings) if tables is None else tables
-    remarks = remark_on_tables(path)
-
-    def saying(open_rows: Callable[[], Rows]) -> Rows:
-        rows = open_rows()
-        rows.remarks = (*rows.remarks, *remarks)
-        return rows
-
-    return {name: partial(saying, open_rows) for name, open_rows in open_folder(path, split, listings).items()}
-
-
-def _without_columns(path: Path, what: str, input: Input, label: Label, open_path: Callable[[Path], Splits]) -> Splits:
-    if input is not None or label is not None:
-        raise DatasetError(
-            f"input= (--input) and label= (--label) name columns, and {path} holds {what}. Leave both out."
-        )
-    return open_path(path)
 
 
 def _folder_name(path: Path) -> str:

@@ -21,7 +21,7 @@ from modelselect.probe.huggingface import HuggingFaceRows, rows_of
 from modelselect.probe.images import has_image_suffix
 from modelselect.probe.listing import Listings, some
 from modelselect.probe.paths import Origin, may_be_paths
-from modelselect.probe.rows import IMAGE, Rows
+from modelselect.probe.rows import IMAGE, Rows, Splits
 from modelselect.probe.splits import TEST, TRAIN, WHOLE, kind_of_split, test_refused
 
 FORMATS: Mapping[str, str] = {
@@ -69,10 +69,8 @@ _NUMBER = r"^-?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?$"
 _NO_VALUE = ("", "NA", "N/A", "NaN", "nan")
 """What stands for a missing value in a column of numbers. In a column of texts these are texts."""
 
-Openers = dict[str, Callable[[], Rows]]
 
-
-def open_dataset(dataset: Any, *, remarks: Sequence[str] = (), **arguments: Any) -> Openers:
+def open_dataset(dataset: Any, *, remarks: Sequence[str] = (), **arguments: Any) -> Splits:
     """Functions that open the rows of each split of a table without splits: one, or those that its own column says."""
     parts = _by_split(dataset, arguments.get("label"))
     if parts is None:
@@ -84,7 +82,7 @@ def open_dataset(dataset: Any, *, remarks: Sequence[str] = (), **arguments: Any)
     return {name: partial(_rows, part, (*remarks, said), arguments) for name, part in datasets.items()}
 
 
-def open_table(path: Path, *, input: Any, label: Label) -> Openers:
+def open_table(path: Path, *, input: Any, label: Label) -> Splits:
     """Functions that open the rows of each split of a file that is a table. Paths in it may name any image file.
 
     Raises:
@@ -100,7 +98,7 @@ def open_table(path: Path, *, input: Any, label: Label) -> Openers:
     return open_dataset(_read([path]), input=input, label=label, origin=Origin.user(path.parent))
 
 
-def open_tables(root: Path, *, input: Any, label: Label) -> Openers | None:
+def open_tables(root: Path, *, input: Any, label: Label) -> Splits | None:
     """Functions that open the rows of each split of a folder of tables; None for a folder without tables.
 
     Images that the tables name must lie in the folder, since the folder may come from somebody else.
@@ -449,7 +447,7 @@ def _is_metadata(path: Path) -> bool:
     return path.name.split(".")[0].lower() == _METADATA and _format(path) is not None
 
 
-def _tables_of_images(root: Path, tables: Sequence[Path], images: int, *, input: Any, label: Label) -> Openers:
+def _tables_of_images(root: Path, tables: Sequence[Path], images: int, *, input: Any, label: Label) -> Splits:
     """Tables next to the images that they name: `metadata.csv`, or any other table of paths and labels."""
     chosen = [table for table in tables if _is_metadata(table)] or list(tables)
     by_name: dict[str, list[Path]] = defaultdict(list)
@@ -484,7 +482,7 @@ def _split_of(table: Path, root: Path) -> str:
     return WHOLE if stem.lower() == _METADATA else stem
 
 
-def _tables_of_datasets(root: Path, tables: Sequence[Path], *, input: Any, label: Label) -> Openers:
+def _tables_of_datasets(root: Path, tables: Sequence[Path], *, input: Any, label: Label) -> Splits:
     """A folder as `hf download --repo-type dataset` leaves it; `datasets` says which table is of which split."""
     import datasets
 

@@ -6,7 +6,7 @@ M. Everingham, L. Van Gool, C. K. I. Williams, J. Winn, A. Zisserman: The PASCAL
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from modelselect.errors import DatasetError, did_you_mean
 from modelselect.probe.columns import Label
 from modelselect.probe.huggingface import HuggingFaceRows
 from modelselect.probe.paths import Origin
-from modelselect.probe.rows import Rows
+from modelselect.probe.rows import Rows, Splits
 from modelselect.probe.splits import TEST, TRAIN, VALIDATION
 
 IMAGES, SETS = "JPEGImages", Path("ImageSets", "Main")
@@ -28,7 +28,7 @@ def is_voc(folder: Path) -> bool:
     return (folder / IMAGES).is_dir() and (folder / SETS).is_dir()
 
 
-def open_voc(folder: Path, label: Label) -> dict[str, Callable[[], Rows]]:
+def open_voc(folder: Path, label: Label) -> Splits:
     """Functions that open the rows of each split.
 
     Args:
