@@ -5,10 +5,15 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from modelselect.errors import HubError, InvalidInputError, ModelSelectError
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
 
 Fill = Callable[[Path, str, str], None]
 """Fills a folder: called with the empty folder, the repository's full name, and the commit that it builds on."""
@@ -26,134 +31,127 @@ _ATTEMPTS = 5
 """How often an upload is tried when others keep committing first."""
 
 
-def upload(  # noqa: PLR0913 (what a repository needs)
-    repository: str,
-    fill: Fill,
-    message: str,
-    *,
-    kind: str = "dataset",
-    private: bool | None = None,
-    token: str | None = None,
-    endpoint: str | None = None,
-    outdated: Sequence[str] = (),
-    raises: type[ModelSelectError] = HubError,
-) -> str:
-    """Adds files to a repository in one commit, also if others commit meanwhile; creates the repository if needed.
+@dataclass(frozen=True)
+class Repository:
+    """A repository on the Hub, and how it is reached.
 
-    Args:
-        repository: `owner/name`, or only `name` for a repository of the token's owner.
-        fill: writes the files into a folder; called again if somebody else has committed since.
-        message: the commit's message.
+    Attributes:
+        name: `owner/name`, or only `name` for a repository of the token's owner.
         kind: `dataset` or `model`.
-        private: whether a new repository is private; None for the owner's default.
         token: None for the token that `hf auth login` keeps, or that of the environment.
         endpoint: the Hub's address; None for the client's own (`HF_ENDPOINT`).
-        outdated: files to delete from the repository if the folder holds no newer version.
         raises: the class of the errors that faults of the Hub become.
-
-    Returns:
-        Address of the commit's page.
-
-    Raises:
-        InvalidInputError: `repository` is not a repository name.
-        HubError: or `raises`: the Hub refuses, or cannot be reached.
     """
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError
 
-    api = HfApi(endpoint=endpoint, token=token, library_name="modelselect")
-    with explained(repository, kind, raises):
-        whole = api.create_repo(repository, repo_type=kind, private=private, exist_ok=True).repo_id
-        for left in reversed(range(_ATTEMPTS)):
-            latest = str(api.repo_info(whole, repo_type=kind).sha)
-            with tempfile.TemporaryDirectory() as scratch:
-                fill(Path(scratch), whole, latest)
-                try:
-                    commit = api.upload_folder(
-                        repo_id=whole,
-                        repo_type=kind,
-                        folder_path=scratch,
-                        commit_message=message,
-                        parent_commit=latest,
-                        delete_patterns=list(outdated) or None,
-                    )
-                except HfHubHTTPError as error:
-                    if left and _status(error) == HTTPStatus.PRECONDITION_FAILED:
-                        continue  # somebody else committed first: build on their commit and try again
-                    raise
-            return str(commit.commit_url)
-    raise AssertionError("the last attempt returns or raises")
+    name: str
+    kind: str = "dataset"
+    token: str | None = None
+    endpoint: str | None = None
+    raises: type[ModelSelectError] = HubError
 
+    def upload(self, fill: Fill, message: str, *, private: bool | None = None, outdated: Sequence[str] = ()) -> str:
+        """Adds files in one commit, also if others commit meanwhile; creates the repository if needed.
 
-def check_may_write(repository: str, kind: str = "dataset") -> None:
-    """Asks the Hub whether the token may write to a repository: before the work, not after it.
+        Args:
+            fill: writes the files into a folder; called again if somebody else has committed since.
+            message: the commit's message.
+            private: whether a new repository is private; None for the owner's default.
+            outdated: files to delete from the repository if the folder holds no newer version.
 
-    Raises:
-        InvalidInputError: `repository` is not a repository name.
-        HubError: there is no token, the token may only read or belongs to somebody else, or the Hub cannot be reached.
-    """
-    from huggingface_hub import HfApi
+        Returns:
+            Address of the commit's page.
 
-    api = HfApi(library_name="modelselect")
-    with explained(repository, kind):
-        api.repo_exists(repository, repo_type=kind)  # refuses what is no name
-        known = api.whoami()
-    token = known.get("auth", {}).get("accessToken", {})
-    if token.get("role") == "read":
-        raise HubError(
-            f"the {kind} repository {repository} cannot be written with your token, which may only read; run `hf auth "
-            "login` with a token that may write"
-        )
-    owner, slash, _ = repository.partition("/")
-    own = [str(known.get("name")), *(str(each.get("name")) for each in known.get("orgs", ()))]
-    if slash and owner not in own:
-        raise HubError(
-            f"the {kind} repository {repository} belongs to {owner!r}, and your token to {', '.join(own)}; give a "
-            f"repository of yours, such as {own[0]}/{repository.rpartition('/')[2]}"
-        )
+        Raises:
+            InvalidInputError: the name is not that of a repository.
+            HubError: or `raises`: the Hub refuses, or cannot be reached.
+        """
+        from huggingface_hub.errors import HfHubHTTPError
 
+        api = self._api
+        with _explained(self):
+            whole = api.create_repo(self.name, repo_type=self.kind, private=private, exist_ok=True).repo_id
+            for left in reversed(range(_ATTEMPTS)):
+                latest = str(api.repo_info(whole, repo_type=self.kind).sha)
+                with tempfile.TemporaryDirectory() as scratch:
+                    fill(Path(scratch), whole, latest)
+                    try:
+                        commit = api.upload_folder(
+                            repo_id=whole,
+                            repo_type=self.kind,
+                            folder_path=scratch,
+                            commit_message=message,
+                            parent_commit=latest,
+                            delete_patterns=list(outdated) or None,
+                        )
+                    except HfHubHTTPError as error:
+                        if left and _status(error) == HTTPStatus.PRECONDITION_FAILED:
+                            continue  # somebody else committed first: build on their commit and try again
+                        raise
+                return str(commit.commit_url)
+        raise AssertionError("the last attempt returns or raises")
 
-def fetch(
-    repository: str,
-    names: Sequence[str],
-    *,
-    revision: str | None = None,
-    token: str | None = None,
-    endpoint: str | None = None,
-    raises: type[ModelSelectError] = HubError,
-) -> Path:
-    """Folder in the client's cache with these files of a dataset repository, or those of them that exist.
+    def check_may_write(self) -> None:
+        """Asks the Hub whether the token may write to the repository: before the work, not after it.
 
-    Raises:
-        InvalidInputError: `repository` is not a repository name.
-        HubError: or `raises`: the repository or the revision does not exist, the Hub cannot be reached, or a file is
-            too large.
-    """
-    from huggingface_hub import HfApi, snapshot_download
-
-    with explained(repository, "dataset", raises):
-        sizes = {}
-        with contextlib.suppress(Exception):  # the download says what is wrong; without a network it needs none
-            known = HfApi(endpoint=endpoint, token=token).get_paths_info(
-                repository, list(names), revision=revision, repo_type="dataset"
+        Raises:
+            InvalidInputError: the name is not that of a repository.
+            HubError: there is no token, the token may only read or belongs to somebody else, or the Hub cannot be
+                reached.
+        """
+        with _explained(self):
+            self._api.repo_exists(self.name, repo_type=self.kind)  # refuses what is no name
+            known = self._api.whoami()
+        token = known.get("auth", {}).get("accessToken", {})
+        if token.get("role") == "read":
+            raise self.raises(
+                f"{self} cannot be written with your token, which may only read; run `hf auth login` with a token that "
+                "may write"
             )
-            sizes = {each.path: getattr(each, "size", 0) for each in known}
-        for name, size in sizes.items():
-            if size > LARGEST:
-                raise raises(
-                    f"the dataset repository {repository} holds a {name} of {size:,} bytes; expected at most "
-                    f"{LARGEST:,}"
+        owner, slash, _ = self.name.partition("/")
+        own = [str(known.get("name")), *(str(each.get("name")) for each in known.get("orgs", ()))]
+        if slash and owner not in own:
+            raise self.raises(
+                f"{self} belongs to {owner!r}, and your token to {', '.join(own)}; give a repository of yours, such as "
+                f"{own[0]}/{self.name.rpartition('/')[2]}"
+            )
+
+    def fetch(self, names: Sequence[str], revision: str | None = None) -> Path:
+        """Folder in the client's cache with these files, or those of them that exist.
+
+        Raises:
+            InvalidInputError: the name is not that of a repository.
+            HubError: or `raises`: the repository or the revision does not exist, the Hub cannot be reached, or a file
+                is too large.
+        """
+        from huggingface_hub import snapshot_download
+
+        with _explained(self):
+            sizes = {}
+            with contextlib.suppress(Exception):  # the download says what is wrong; without a network it needs none
+                known = self._api.get_paths_info(self.name, list(names), revision=revision, repo_type=self.kind)
+                sizes = {each.path: getattr(each, "size", 0) for each in known}
+            for name, size in sizes.items():
+                if size > LARGEST:
+                    raise self.raises(f"{self} holds a {name} of {size:,} bytes; expected at most {LARGEST:,}")
+            return Path(
+                snapshot_download(
+                    self.name,
+                    repo_type=self.kind,
+                    revision=revision,
+                    allow_patterns=list(names),
+                    token=self.token,
+                    endpoint=self.endpoint,
                 )
-        return Path(
-            snapshot_download(
-                repository,
-                repo_type="dataset",
-                revision=revision,
-                allow_patterns=list(names),
-                token=token,
-                endpoint=endpoint,
             )
-        )
+
+    def __str__(self) -> str:
+        return f"the {self.kind} repository {self.name}"
+
+    @property
+    def _api(self) -> HfApi:
+        from huggingface_hub import HfApi
+
+        return HfApi(endpoint=self.endpoint, token=self.token, library_name="modelselect")
 
 
 def fetch_winner(repository: str, revision: str | None = None) -> Path | None:
@@ -169,7 +167,7 @@ def fetch_winner(repository: str, revision: str | None = None) -> Path | None:
     from huggingface_hub import hf_hub_download, snapshot_download
     from huggingface_hub.errors import EntryNotFoundError
 
-    with explained(repository, "model"):
+    with _explained(Repository(repository, "model")):
         try:
             hf_hub_download(repository, SIGNATURE, revision=revision)
         except EntryNotFoundError:  # also where the Hub is out of reach and the cache has no such file
@@ -178,17 +176,17 @@ def fetch_winner(repository: str, revision: str | None = None) -> Path | None:
 
 
 @contextlib.contextmanager
-def explained(repository: str, kind: str = "dataset", raises: type[ModelSelectError] = HubError) -> Iterator[None]:
+def _explained(what: Repository) -> Iterator[None]:
     """Turns errors of the Hub and its client into one of ours that says what to do."""
     from huggingface_hub import errors
 
-    what = f"the {kind} repository {repository}"
+    raises = what.raises
     try:
         yield
     except ModelSelectError:
         raise
     except errors.HFValidationError as error:
-        raise InvalidInputError(f"{repository!r} is no {kind} repository's name; expected 'owner/name'") from error
+        raise InvalidInputError(f"{what.name!r} is no {what.kind} repository's name; expected 'owner/name'") from error
     except errors.GatedRepoError as error:
         raise raises(f"{what} is gated; ask for access on its page, then run `hf auth login`") from error
     except errors.RevisionNotFoundError as error:

@@ -57,7 +57,7 @@ class Destination:
         if self.folder is not None:
             export.check_new(self.folder)
         if self.repository is not None:
-            hub.check_may_write(self.repository, "model")
+            hub.Repository(self.repository, "model").check_may_write()
 
     def settings(self, given: dict[str, Any]) -> dict[str, Any]:
         """The keywords of `select()`, with the number of candidates to fine-tune if the command line has none."""

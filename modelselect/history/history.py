@@ -16,24 +16,15 @@ from typing import Any, Literal
 
 from numpy.typing import ArrayLike
 
-from modelselect import hub
 from modelselect.errors import HistoryError, InvalidInputError
 from modelselect.history.database import PATH_VARIABLE, Database
 from modelselect.history.exchange import Exchange
 from modelselect.history.parquet import read_parquet, write_parquet
-from modelselect.history.records import (
-    TABLES,
-    Added,
-    Result,
-    impossible,
-    metadata_of,
-    row_of,
-    summarised,
-    utc_now,
-)
+from modelselect.history.records import TABLES, Added, Result, impossible, metadata_of, row_of, summarised, utc_now
 from modelselect.history.validation import admitted
 from modelselect.history.view import HistoryView
 from modelselect.host.defaults import CLASSIFICATION
+from modelselect.hub import Repository
 
 logger = logging.getLogger(__name__)
 
@@ -198,7 +189,7 @@ class History(Database):
                 whole.export(folder)
 
         message = f"Transfer history: {self.summary()['results']} results added"
-        return hub.upload(repository, fill, message, private=private, token=token, raises=HistoryError)
+        return Repository(repository, token=token, raises=HistoryError).upload(fill, message, private=private)
 
     def fetch(self, repository: str, *, revision: str | None = None, token: str | None = None) -> Added:
         """Adds what a dataset repository on the Hub holds, as `publish` writes it.
@@ -235,7 +226,7 @@ def united(
 def _downloaded(repository: str, revision: str | None, token: str | None, endpoint: str | None = None) -> Path:
     """The folder of a repository's Parquet files."""
     names = [f"{table}.parquet" for table in TABLES]
-    return hub.fetch(repository, names, revision=revision, token=token, endpoint=endpoint, raises=HistoryError)
+    return Repository(repository, token=token, endpoint=endpoint, raises=HistoryError).fetch(names, revision)
 
 
 GivenHistory = History | str | os.PathLike[str] | Literal[False] | None

@@ -11,9 +11,8 @@ from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import Any
 
-from modelselect import hub
 from modelselect.candidates.candidate import Candidate
-from modelselect.hub import SIGNATURE
+from modelselect.hub import SIGNATURE, Repository
 from modelselect.probe.rows import ARRAY, AUDIO, IMAGE, TEXT
 from modelselect.ranking.row import RankedCandidate
 from modelselect.utils.target_kinds import BOX, CLASSES, LABEL_SETS, RELEVANCE, ROW
@@ -56,7 +55,7 @@ def publish(
             (folder / "README.md").write_text(card(row, tuned, configuration, name), encoding="utf-8")
 
         message = f"{row.candidate.unversioned_id}, fine-tuned"[:200]
-        return hub.upload(repository, fill, message, kind="model", private=private, token=token)
+        return Repository(repository, "model", token).upload(fill, message, private=private)
 
 
 def card(row: RankedCandidate, tuned: FineTuned, configuration: Mapping[str, Any], name: str) -> str:

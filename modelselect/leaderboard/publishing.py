@@ -7,13 +7,13 @@ import tempfile
 from collections.abc import Collection
 from pathlib import Path
 
-from modelselect import hub
 from modelselect.errors import InvalidInputError
 from modelselect.history.history import History, united
 from modelselect.history.recording import Run, kept_keys, results_of
 from modelselect.history.records import TABLES
 from modelselect.host.host import get_host
 from modelselect.host.lookup import added_sections
+from modelselect.hub import Repository
 from modelselect.leaderboard.map import architecture_map
 from modelselect.ranking.ranking import Ranking, record_of
 from modelselect.report.account import citations_of, provenance_tables
@@ -65,22 +65,16 @@ def publish(
             write(board, folder, name, existing)
 
         what = board.best.candidate.unversioned_id if board.ranked else "no candidate ranked"
-        return hub.upload(
-            repository,
-            fill,
-            f"Leaderboard of {len(board.rows)} candidates: {what}"[:200],
-            private=private,
-            token=token,
-            endpoint=endpoint,
-            outdated=(PAGE,),
-        )
+        message = f"Leaderboard of {len(board.rows)} candidates: {what}"[:200]
+        target = Repository(repository, token=token, endpoint=endpoint)
+        return target.upload(fill, message, private=private, outdated=(PAGE,))
 
 
 def fetch(
     repository: str, *, revision: str | None = None, token: str | None = None, endpoint: str | None = None
 ) -> Path:
     """The leaderboard's file in a dataset repository. See `Leaderboard.from_hub`."""
-    folder = hub.fetch(repository, [BOARD], revision=revision, token=token, endpoint=endpoint)
+    folder = Repository(repository, token=token, endpoint=endpoint).fetch([BOARD], revision)
     if not (folder / BOARD).exists():
         raise InvalidInputError(
             f"the dataset repository {repository} holds no {BOARD}; expected a repository that "
