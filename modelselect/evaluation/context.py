@@ -16,7 +16,7 @@ from modelselect.history.view import RecallContext
 from modelselect.probe.nested import Nested
 from modelselect.probe.probe import Probe
 from modelselect.tasks.task import Task
-from modelselect.utils.progress import Report
+from modelselect.utils.stages import Report
 from modelselect.verification.recipe import FineTuning
 
 FORWARD_FIELDS = frozenset({"features", "source_probabilities"})

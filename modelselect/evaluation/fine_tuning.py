@@ -20,7 +20,7 @@ from modelselect.host.host import get_host
 from modelselect.store.store import Store
 from modelselect.tasks.metrics import ACCURACY, Metric
 from modelselect.utils.measures import Measure
-from modelselect.utils.progress import Step
+from modelselect.utils.stages import Step
 from modelselect.utils.versions import DISTRIBUTION, numeric_versions
 from modelselect.verification.fine_tuned import KIND
 from modelselect.verification.footprint import states_bytes

@@ -10,7 +10,8 @@ from modelselect.candidates.candidate import Candidate
 from modelselect.errors import Failure, ModelSelectError, NoExceptionError, PluginError, Stage, contained
 from modelselect.evaluation.results import ScoringResult, TuningResult, VerificationResult
 from modelselect.executor import Executor, Outcome
-from modelselect.utils.progress import Ended, Track
+from modelselect.utils.progress import Track
+from modelselect.utils.stages import Ended
 
 Result = TypeVar("Result")
 Bar = contextlib.AbstractContextManager[Track]

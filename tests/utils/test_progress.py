@@ -13,9 +13,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from modelselect.utils import progress
-from modelselect.utils.progress import Ended, Lines, Notebook, Progress, Step, StepFiles, Terminal
+from modelselect.utils import progress, stages, views
+from modelselect.utils.progress import Progress, StepFiles
+from modelselect.utils.stages import Ended, Step
 from modelselect.utils.text import plain_text
+from modelselect.utils.views import Lines, Notebook, Terminal
 
 IDS = [f"directory:models/of/somebody/else/mobilenetv2_{number}_224_in1k@{'a' * 40}" for number in range(12)]
 NAMES = {key: key.rsplit("/", 1)[-1].split("@")[0] for key in IDS}
@@ -33,7 +35,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Console:
 def log(monkeypatch: pytest.MonkeyPatch) -> None:
     """Standard error is no terminal, and the program shows no log records."""
     monkeypatch.setattr(progress, "_view", Lines)
-    monkeypatch.setattr(progress.LOGGER, "level", logging.WARNING)
+    monkeypatch.setattr(views.LOGGER, "level", logging.WARNING)
 
 
 def shown(bars: Progress) -> list[str]:
@@ -129,15 +131,15 @@ def test_a_report_that_cannot_be_written_costs_nothing(tmp_path: Path) -> None:
 
 
 def test_time_left_counts_what_is_done_of_the_candidate_in_work() -> None:
-    stage = progress._Stage("scoring", 4, began=0.0, done=1)
+    stage = stages.Stage("scoring", 4, began=0.0, done=1)
     assert stage.seconds_left(10.0) == 30.0
-    stage.running["a"] = progress._Work(5.0, Step("rows", 50, 100))
+    stage.running["a"] = stages.Work(5.0, Step("rows", 50, 100))
     assert stage.seconds_left(15.0) == 25.0
-    assert progress._Stage("scoring", 4, began=0.0).seconds_left(10.0) is None
+    assert stages.Stage("scoring", 4, began=0.0).seconds_left(10.0) is None
 
 
 def test_time_left_of_epochs_goes_by_the_last_epoch_of_this_run() -> None:
-    work = progress._Work(began=0.0)
+    work = stages.Work(began=0.0)
     assert work.seconds_left(5.0) is None
     for number in range(1, 11):  # epochs of an earlier run are reported again at once
         work.take(Step("epoch", number, 20), 10.0 + number / 1e6)
@@ -147,16 +149,16 @@ def test_time_left_of_epochs_goes_by_the_last_epoch_of_this_run() -> None:
     assert work.text(60.0) == "epoch 11/20, 0:05:49 left"
     work.take(Step("epoch", 20, 20), 90.0)
     assert work.seconds_left(500.0) == 0.0
-    stage = progress._Stage("fine-tuning", 3, began=0.0, done=2)
-    stage.running["a"] = progress._Work(0.0, Step("epoch", 2, 20), moved=100.0, pace=30.0)
+    stage = stages.Stage("fine-tuning", 3, began=0.0, done=2)
+    stage.running["a"] = stages.Work(0.0, Step("epoch", 2, 20), moved=100.0, pace=30.0)
     assert stage.seconds_left(100.0) == 18 * 30  # nothing but this is left
 
 
 def test_before_anything_is_done_the_time_left_is_what_was_expected(
     log: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    stage = progress._Stage("fine-tuning", 1, began=100.0, expected=60.0)
-    stage.running["a"] = progress._Work(100.0)
+    stage = stages.Stage("fine-tuning", 1, began=100.0, expected=60.0)
+    stage.running["a"] = stages.Work(100.0)
     assert stage.seconds_left(110.0) == 50.0
     assert stage.seconds_left(200.0) == 0.0
     with Progress(True) as bars:
@@ -200,7 +202,7 @@ def test_ten_thousand_candidates_make_a_line_a_second(log: None, capsys: pytest.
         for number in range(10_000):
             track(f"a:{number}")
     lines = capsys.readouterr().err.splitlines()
-    assert len(lines) <= 3 + progress.LINES_AT_ONCE + (time.monotonic() - begun) / progress.LINE_SECONDS
+    assert len(lines) <= 3 + views.LINES_AT_ONCE + (time.monotonic() - begun) / views.LINE_SECONDS
     assert "scoring: 10000 of 10000 in" in lines[-1]
 
 

@@ -23,7 +23,8 @@ import modelselect as ms
 from modelselect.errors import InvalidInputError, ModelSelectError
 from modelselect.executor import Needs
 from modelselect.testing.executors import check_executor
-from modelselect.utils.progress import Step, StepFiles
+from modelselect.utils.progress import StepFiles
+from modelselect.utils.stages import Step
 from modelselect_plugins.executors.ray import Ray
 from tests.plugins.executors.test_executors import (
     Trap,
@@ -251,7 +252,8 @@ def test_the_items_of_a_machine_that_is_lost_run_on_another(executor: Ray, clust
 
 SCRIPT = """
 import sys
-from modelselect.utils.progress import Step, StepFiles
+from modelselect.utils.progress import StepFiles
+from modelselect.utils.stages import Step
 from modelselect_plugins.executors.ray import Ray
 from tests.plugins.executors.test_executors import note_and_hang
 
