@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelselect.candidates.backbone import Backbone
+from modelselect.candidates.inspection import reader_for_module
 from modelselect.candidates.preprocessing import TextPreprocessing, example_batch
-from modelselect.candidates.readers import HeadInput, reader_for_module
+from modelselect.candidates.readers import HeadInput
 from modelselect_plugins.zoos._support import required
-from modelselect_plugins.zoos._transformers import texts as transformers_texts
+from modelselect_plugins.zoos._transformers import pooling
 from modelselect_plugins.zoos._transformers.reading import quiet
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def _to_transformers(backbone: Backbone, head: torch.nn.Linear, class_names: Seq
     source, preprocessing = Path(module.name_or_path), backbone.preprocessing
     if isinstance(preprocessing, TextPreprocessing):
         batch = preprocessing.finish(torch.stack([preprocessing.prepare(text) for text in _EXAMPLES]))
-        arguments = transformers_texts.arguments(batch, module.config.pad_token_id)
+        arguments = pooling.arguments(batch, module.config.pad_token_id)
     else:
         batch = example_batch(preprocessing)
         arguments = {"pixel_values": batch}

@@ -20,10 +20,11 @@ from typing import TYPE_CHECKING, Any
 
 from modelselect import Candidate, Zoo, hookimpl
 from modelselect.candidates.backbone import TOGETHER, Backbone, Outputs, Reader, Together
+from modelselect.candidates.calling import call
+from modelselect.candidates.classifier import HEADS
 from modelselect.candidates.expression import BEST, Expression
 from modelselect.candidates.layouts import LAST, axis_after, pool, stated_axis
 from modelselect.candidates.preprocessing import SoundPreprocessing, TextPreprocessing, example_batch
-from modelselect.candidates.readers import HEADS, call
 from modelselect.candidates.watching import first_tensor, watch
 from modelselect.errors import CandidateError, ExpressionError
 from modelselect.host.host import get_host

@@ -22,9 +22,9 @@ from urllib.error import URLError
 
 from modelselect import Candidate, Zoo, hookimpl
 from modelselect.candidates.backbone import Backbone
+from modelselect.candidates.inspection import reader_for
 from modelselect.candidates.modules import weights_digest
 from modelselect.candidates.preprocessing import ImagePreprocessing, example_batch
-from modelselect.candidates.readers import reader_for
 from modelselect.errors import CandidateError, ExpressionError
 from modelselect.store.files import replacing
 from modelselect_plugins.zoos._support import (

@@ -361,7 +361,7 @@ def test_a_tokenizer_that_does_not_know_its_words_is_a_reason(here: Path, monkey
 
     text_folder(here / "model")
     monkeypatch.setattr(transformers.PreTrainedTokenizerFast, "is_fast", property(lambda _: False))
-    monkeypatch.setattr("modelselect_plugins.zoos._transformers.texts._contents", lambda _: "")
+    monkeypatch.setattr("modelselect_plugins.zoos._transformers.tokenizing._contents", lambda _: "")
     with pytest.raises(CandidateError, match="cannot say which token belongs to which word"):
         ms.features(sentences(12), "dir:model", progress=False)
 

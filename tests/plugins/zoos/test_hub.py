@@ -205,7 +205,7 @@ def test_a_query_without_a_limit_has_one(hub: Hub) -> None:
 
 
 def test_a_search_that_sifts_too_long_says_so(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("modelselect_plugins.zoos.hub.MAX_SCANNED", 20)
+    monkeypatch.setattr("modelselect_plugins.zoos._hub.listing.MAX_SCANNED", 20)
     for index in range(30):
         listed(hub, f"me/model-{index:02}", 10 - index % 10, downloads=30 - index)
     with pytest.warns(UserWarning, match="only the first 20 models that the Hub lists were checked, and 2 match"):

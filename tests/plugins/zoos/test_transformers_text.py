@@ -21,7 +21,7 @@ from modelselect.candidates.backbone import Backbone
 from modelselect.candidates.preprocessing import PADDING
 from modelselect.errors import CandidateError, ExpressionError
 from modelselect.testing.zoos import check_zoo
-from modelselect_plugins.zoos._transformers import texts as transformers_texts
+from modelselect_plugins.zoos._transformers import pooling as text_pooling
 from modelselect_plugins.zoos.directory import DirectoryZoo
 from tests.plugins.zoos.image_models import towers_folder
 from tests.plugins.zoos.text_models import POSITIONS, SIZE, text_folder, tokenizer
@@ -195,8 +195,8 @@ def test_features_do_not_depend_on_what_else_is_in_the_batch(here: Path, monkeyp
     backbone = load("a")
     texts = [" ".join(["dog", "cat", "mat"] * (n % 7) + ["a"]) for n in range(23)]
     whole = read(backbone, texts).features
-    monkeypatch.setattr(transformers_texts, "LEAST_TOKENS", 8)
-    assert len(list(transformers_texts.of_like_length([len(text.split()) for text in texts]))) > 3
+    monkeypatch.setattr(text_pooling, "LEAST_TOKENS", 8)
+    assert len(list(text_pooling.of_like_length([len(text.split()) for text in texts]))) > 3
     close(read(backbone, texts).features, whole)
     close(torch.cat([read(backbone, [text]).features for text in texts]), whole)
 
@@ -208,11 +208,11 @@ def test_a_model_that_reads_the_padding_is_refused(here: Path) -> None:
 
 def test_texts_of_like_length_pass_together_each_once() -> None:
     lengths = [(37 * n) % 256 + 1 for n in range(64)]
-    groups = list(transformers_texts.of_like_length(lengths))
+    groups = list(text_pooling.of_like_length(lengths))
     assert sorted(row for group in groups for row in group) == list(range(64))
     computed = sum(len(group) * lengths[group[0]] for group in groups)
     assert computed < 1.2 * sum(lengths)  # padded to the longest it would be 2.1 times as much
-    assert all(len(group) * lengths[group[0]] >= transformers_texts.LEAST_TOKENS for group in groups[:-1])
+    assert all(len(group) * lengths[group[0]] >= text_pooling.LEAST_TOKENS for group in groups[:-1])
 
 
 # --- the tokenizer ---------------------------------------------------------------------------------------------------

@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 from modelselect.candidates.backbone import Backbone, Preprocessing, Reader
 from modelselect.candidates.candidate import Candidate
+from modelselect.candidates.inspection import reader_for_module
 from modelselect.candidates.preprocessing import TextPreprocessing, example_batch
-from modelselect.candidates.readers import EncoderOutput, HeadInput, reader_for_module
+from modelselect.candidates.readers import EncoderOutput, HeadInput
 from modelselect.errors import CandidateError, RemoteCodeError
 from modelselect_plugins.zoos._support import one_line, read_json, required
 from modelselect_plugins.zoos._transformers import images as transformers_images
+from modelselect_plugins.zoos._transformers import pooling, tokenizing
 from modelselect_plugins.zoos._transformers import sounds as transformers_sounds
 from modelselect_plugins.zoos._transformers import texts as transformers_texts
 from modelselect_plugins.zoos._transformers.reading import missing_in, quiet, settings_of_folder
@@ -75,7 +77,7 @@ def load(
         configuration = part.configuration
         preprocessing: Preprocessing
         if part.is_text:
-            preprocessing = transformers_texts.preprocessing(
+            preprocessing = tokenizing.preprocessing(
                 path, configuration, text_settings, trust_remote_code=trust_remote_code
             )
         elif settings:
@@ -97,7 +99,7 @@ def load(
         if isinstance(preprocessing, TextPreprocessing):
             if part.family is not None and text_settings.pooling is None:
                 text_settings = dataclasses.replace(text_settings, pooling=transformers_texts.TEXT_TOWERS[part.family])
-            read = transformers_texts.reader(transformers_texts.made_ready(module), preprocessing, path, text_settings)
+            read = pooling.reader(transformers_texts.made_ready(module), preprocessing, path, text_settings)
         else:
             read = _reader(module, preprocessing, _is_classifier(configuration), pooler=not missing)
     return Backbone(candidate, module, preprocessing, read, weights_key)
