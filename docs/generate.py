@@ -26,7 +26,8 @@ import api
 from modelselect.candidates.licenses import CLASSES, TERMS, why_not_in_class
 from modelselect.cli.options import option_name
 from modelselect.estimators.estimator import Estimator
-from modelselect.evaluation.settings import NOT_IN_BENCHMARK, BenchmarkKeywords, Settings
+from modelselect.evaluation.keywords import NOT_IN_BENCHMARK, BenchmarkKeywords
+from modelselect.evaluation.settings import Settings
 from modelselect.host.host import get_host
 from modelselect.selection.funnel import select
 

@@ -7,7 +7,7 @@ import os
 import platform
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -22,10 +22,11 @@ from modelselect.candidates.candidate import Candidate
 from modelselect.errors import Failure, InvalidInputError, SearchError
 from modelselect.evaluation.context import EvaluationContext
 from modelselect.evaluation.fine_tuning import VerificationTask, drop
+from modelselect.evaluation.keywords import NOT_IN_BENCHMARK, BenchmarkKeywords, with_signature
 from modelselect.evaluation.request import Request
 from modelselect.evaluation.results import ScoringResult, VerificationResult
 from modelselect.evaluation.running import run
-from modelselect.evaluation.settings import NOT_IN_BENCHMARK, BenchmarkKeywords, Settings, with_signature
+from modelselect.evaluation.settings import Settings
 from modelselect.host.host import get_host
 from modelselect.host.lookup import ALL_ESTIMATORS, name_with_targets, target_kind, task_of
 from modelselect.probe.probe import DEFAULT_HOLDOUT, Probe
@@ -114,93 +115,144 @@ def benchmark(
         verify=asked.verify if verify is None else verify,
         history=False,
     )
-    requests: dict[str, Request] = {}
-    probes = _probes(datasets, asked, verify is not None)
+    requests = _requests(asked, datasets, candidates, measured=verify is not None)
+    repeats = {draw: {name: _redrawn(request, draw) for name, request in requests.items()} for draw in drawn}
+    pool = next(iter(requests.values())).pool
+    known, called = (Truth(), {}) if truth is None else match(read_truth(truth, columns), list(requests), pool)
+    remarks = [f"{name}: {remark}" for name, request in requests.items() for remark in request.probe.remarks]
+    recipe = {"recipe": "truth"} if verify is None else asked.described_recipe
+    course = _Course(requests, known, names_of(pool, called), recipe, verify is not None, [*remarks, *known.notes])
+    with Progress(asked.progress, course.names) as bars:
+        for name in requests:
+            course.score(name, bars)
+        remember(course.gathered, requests, known.accuracies, course.names, recipe, bars)
+        _check(known, course.notes)
+        sweep = tuple(course.repeat(draw, again, bars) for draw, again in repeats.items())
+    provenance = {
+        "datasets": {name: request.probe.provenance for name, request in requests.items()},
+        "sweep": [
+            asdict(draw) | {"fingerprints": {name: request.probe.fingerprint for name, request in again.items()}}
+            for draw, again in repeats.items()
+        ],
+        "candidates": [candidate.id for candidate in pool],
+        **_methods_and_settings(asked, next(iter(requests.values())), verify, truth),
+        "versions": {"python": platform.python_version(), **numeric_versions(ALL_LIBRARIES)},
+        "started": started.isoformat(timespec="seconds"),
+        "seconds": time.perf_counter() - clock,
+    }
+    return course.benchmark(pool, sweep, provenance)
+
+
+@dataclass
+class _Course:
+    """A benchmark as it runs.
+
+    Attributes:
+        requests: what is asked of each dataset, by name.
+        known: accuracies after fine-tuning; those that are measured are added.
+        names: the table's name for each candidate, by id.
+        recipe: under which the truth counts as measured.
+        measured: whether candidates are fine-tuned here.
+        notes: what a reader of the table must know.
+        gathered: the scores so far.
+        forward: seconds of each forward pass.
+    """
+
+    requests: Mapping[str, Request]
+    known: Truth
+    names: Mapping[str, str]
+    recipe: Mapping[str, Any]
+    measured: bool
+    notes: list[str]
+    gathered: Gathered = field(default_factory=Gathered)
+    forward: list[float] = field(default_factory=list)
+
+    def score(self, name: str, bars: Progress) -> None:
+        """Runs every estimator on a dataset, and fine-tunes its candidates if that is asked for."""
+        request, known, names = self.requests[name], self.known, self.names
+        with without_history(request, bars) as task:
+            shown = [c for c in request.pool if self.measured or c.id in known.accuracies[name]]
+            results = assess(task, request, shown, f"scoring on {name}", bars)
+            if self.measured:
+                verified, unmeasured = _verify(task.context, request, results, f"fine-tuning on {name}", bars)
+                known.accuracies[name] = {key: found.accuracy for key, found in verified.items()}
+                known.rows[name] = {key: found.rows for key, found in verified.items()}
+                self.notes += [f"Not fine-tuned on {name}: {names[c]}: {why.reason}" for c, why in unmeasured.items()]
+        unknown = [names[c.id] for c in request.pool if c.id not in known.accuracies[name]]
+        if unknown and not self.measured:
+            self.notes.append(f"No known accuracy on {name}, and left out there: {listed(unknown, SOME)}.")
+        scored = [result for result in results.values() if isinstance(result, ScoringResult)]
+        self.forward += [result.extraction_seconds for result in scored if result.feature_dim]
+        with_truth = {c: results[c] for c in known.accuracies[name]}
+        gather(self.gathered, name, task.context, with_truth, names, request.pool)
+
+    def repeat(self, draw: Draw, again: Mapping[str, Request], bars: Progress) -> Repeat:
+        """The scores from other probes of the same datasets."""
+        what = f", {draw.label}, seed {draw.seed}"
+        found = scores_on(again, self.known.accuracies, self.names, self.recipe, what, bars)
+        return Repeat(draw, {name: len(request.probe) for name, request in again.items()}, found.scores)
+
+    def benchmark(
+        self, pool: Sequence[Candidate], sweep: tuple[Repeat, ...], provenance: Mapping[str, Any]
+    ) -> Benchmark:
+        """What was found."""
+        names, methods = self.names, next(iter(self.requests.values())).methods
+        tables = self.known.accuracies.items()
+        known = self.known.renamed({name: {c: names[c] for c in by_model} for name, by_model in tables})
+        return Benchmark(
+            known.accuracies,
+            self.gathered.scores,
+            frozenset(method.name for method in methods if method.is_static),
+            self.gathered.failures,
+            self.gathered.mean_seconds(),
+            sum(self.forward) / len(self.forward) if self.forward else None,
+            tuple(self.notes),
+            provenance,
+            runs=known.runs,
+            test_rows=known.rows,
+            parameters={names[c.id]: c.metadata["parameters"] for c in pool if c.metadata.get("parameters")},
+            families={names[c.id]: c.metadata["family"] for c in pool if c.metadata.get("family")},
+            sweep=sweep,
+        )
+
+
+def _requests(asked: Settings, datasets: Any, candidates: Any, *, measured: bool) -> dict[str, Request]:
+    """What is asked of each dataset, by name. Candidates are searched once for all.
+
+    Raises:
+        InvalidInputError: the datasets have different tasks.
+        SearchError: a zoo failed while it was searched.
+    """
+    probes = _probes(datasets, asked, measured)
     asked = replace(asked, input=None, label=None, split=None)  # the probes are drawn
     _check_tasks(asked, probes)
+    requests: dict[str, Request] = {}
     for name, probe in probes.items():
         request = Request.of(asked, probe, candidates)
         if request.unsearched:
             failed = next(iter(request.unsearched.values()))
             raise SearchError(failed.reason if isinstance(failed, Failure) else "a zoo could not be searched")
         if not request.own_zoos:
-            candidates = request.pool  # searched once for all
+            candidates = request.pool
         requests[name] = request
-    repeats = {draw: {name: _redrawn(request, draw) for name, request in requests.items()} for draw in drawn}
-    pool = next(iter(requests.values())).pool
-    known, called = (Truth(), {}) if truth is None else match(read_truth(truth, columns), list(requests), pool)
-    notes = [f"{name}: {remark}" for name, request in requests.items() for remark in request.probe.remarks]
-    notes += known.notes
-    names = names_of(pool, called)
-    recipe = {"recipe": "truth"} if verify is None else asked.described_recipe
-    gathered = Gathered()
-    forward: list[float] = []
-    with Progress(asked.progress, names) as bars:
-        for name, request in requests.items():
-            with without_history(request, bars) as task:
-                shown = [c for c in request.pool if truth is None or c.id in known.accuracies[name]]
-                results = assess(task, request, shown, f"scoring on {name}", bars)
-                if verify is not None:
-                    verified, unmeasured = _verify(task.context, request, results, f"fine-tuning on {name}", bars)
-                    known.accuracies[name] = {key: found.accuracy for key, found in verified.items()}
-                    known.rows[name] = {key: found.rows for key, found in verified.items()}
-                    notes += [f"Not fine-tuned on {name}: {names[c]}: {why.reason}" for c, why in unmeasured.items()]
-            unknown = [names[c.id] for c in request.pool if c.id not in known.accuracies[name]]
-            if truth is not None and unknown:
-                notes.append(f"No known accuracy on {name}, and left out there: {listed(unknown, SOME)}.")
-            forward += [
-                r.extraction_seconds for r in results.values() if isinstance(r, ScoringResult) and r.feature_dim
-            ]
-            with_truth = {c: results[c] for c in known.accuracies[name]}
-            gather(gathered, name, task.context, with_truth, names, request.pool)
-        remember(gathered, requests, known.accuracies, names, recipe, bars)
-        _check(known, notes)
-        sweep = tuple(
-            Repeat(
-                draw,
-                {name: len(request.probe) for name, request in again.items()},
-                scores_on(again, known.accuracies, names, recipe, f", {draw.label}, seed {draw.seed}", bars).scores,
-            )
-            for draw, again in repeats.items()
-        )
-    request = next(iter(requests.values()))
-    named = known.renamed({name: {c: names[c] for c in by_model} for name, by_model in known.accuracies.items()})
-    return Benchmark(
-        named.accuracies,
-        gathered.scores,
-        frozenset(e.name for e in request.methods if e.is_static),
-        gathered.failures,
-        gathered.mean_seconds(),
-        sum(forward) / len(forward) if forward else None,
-        tuple(notes),
-        {
-            "datasets": {name: request.probe.provenance for name, request in requests.items()},
-            "sweep": [
-                asdict(draw) | {"fingerprints": {name: request.probe.fingerprint for name, request in again.items()}}
-                for draw, again in repeats.items()
-            ],
-            "candidates": [candidate.id for candidate in pool],
-            "estimators": {
-                e.name: {"key": e.key, "parameters": e.parameters, "citation": e.citation} for e in request.methods
-            },
-            "truth": {"verify": verify, "fine_tuning": asdict(asked.recipe)} if verify else _described(truth),
-            "settings": {
-                "probe_size": asked.probe_size,
-                "device": request.device,
-                "executor": request.runner.name,
-                "precision": asked.precision,
-                "seed": asked.seed,
-            },
-            "versions": {"python": platform.python_version(), **numeric_versions(ALL_LIBRARIES)},
-            "started": started.isoformat(timespec="seconds"),
-            "seconds": time.perf_counter() - clock,
+    return requests
+
+
+def _methods_and_settings(asked: Settings, request: Request, verify: str | None, truth: Any) -> dict[str, Any]:
+    """What the provenance says of estimators, truth and settings."""
+    return {
+        "estimators": {
+            e.name: {"key": e.key, "parameters": e.parameters, "citation": e.citation} for e in request.methods
         },
-        runs=named.runs,
-        test_rows=named.rows,
-        parameters={names[c.id]: c.metadata["parameters"] for c in pool if c.metadata.get("parameters")},
-        families={names[c.id]: c.metadata["family"] for c in pool if c.metadata.get("family")},
-        sweep=sweep,
-    )
+        "truth": {"verify": verify, "fine_tuning": asdict(asked.recipe)} if verify else _described(truth),
+        "settings": {
+            "probe_size": asked.probe_size,
+            "device": request.device,
+            "executor": request.runner.name,
+            "precision": asked.precision,
+            "seed": asked.seed,
+        },
+    }
 
 
 def _check_tasks(asked: Settings, probes: Mapping[str, Probe]) -> None:

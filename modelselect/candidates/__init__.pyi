@@ -4,13 +4,13 @@ from .backbone import Preprocessing as Preprocessing
 from .backbone import Reader as Reader
 from .candidate import Candidate as Candidate
 from .expression import Expression as Expression
+from .inspection import reader_for as reader_for
 from .metadata import METADATA_FIELDS as METADATA_FIELDS
 from .metadata import TEXT_FIELDS as TEXT_FIELDS
 from .modules import weights_digest as weights_digest
 from .pools import Pool as Pool
 from .preprocessing import ImagePreprocessing as ImagePreprocessing
 from .preprocessing import TextPreprocessing as TextPreprocessing
-from .readers import reader_for as reader_for
 from .zoo import Zoo as Zoo
 
 __all__ = [

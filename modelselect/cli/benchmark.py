@@ -10,7 +10,8 @@ import typer
 
 from modelselect.cli.options import VerboseFlag, meant, with_settings
 from modelselect.cli.streams import answering, say_json
-from modelselect.evaluation.settings import RECIPE_PARTS, BenchmarkKeywords, rows_or_all
+from modelselect.evaluation.keywords import BenchmarkKeywords
+from modelselect.evaluation.settings import RECIPE_PARTS, rows_or_all
 
 if TYPE_CHECKING:
     from modelselect.benchmarking.benchmark import Benchmark

@@ -78,7 +78,7 @@ class Configuration(NamedTuple):
         """By command and parameter, what an option is where the command line does not have it."""
         if not self.options:
             return {}
-        from modelselect.evaluation.settings import BenchmarkKeywords
+        from modelselect.evaluation.keywords import BenchmarkKeywords
 
         known = _fields()
         named = {known[key].name if key in known else key: value for key, value in self.options.items()}
@@ -244,7 +244,7 @@ def _is_scalar(value: Any) -> bool:
 def _fields() -> Mapping[str, Any]:
     """The fields of `Settings` by the names of their options."""
     from modelselect.cli.options import option_name
-    from modelselect.evaluation.settings import Keywords, settings_in
+    from modelselect.evaluation.keywords import Keywords, settings_in
 
     return {
         option_name(field).lstrip("-").replace("-", "_"): field

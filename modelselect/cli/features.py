@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from modelselect.cli.options import JsonFlag, VerboseFlag, meant, with_settings
-from modelselect.evaluation.settings import FeatureKeywords
+from modelselect.evaluation.keywords import FeatureKeywords
 
 if TYPE_CHECKING:
     from modelselect.candidates.candidate import Candidate

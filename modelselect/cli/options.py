@@ -13,7 +13,8 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from modelselect.cli.terminal import shown_records
-from modelselect.evaluation.settings import Option, settings_in
+from modelselect.evaluation.keywords import settings_in
+from modelselect.evaluation.settings import Option
 
 Command = TypeVar("Command", bound=Callable[..., None])
 

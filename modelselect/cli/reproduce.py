@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from modelselect.cli.options import AllFlag, JsonFlag, VerboseFlag, meant, with_settings
-from modelselect.evaluation.settings import RunKeywords
+from modelselect.evaluation.keywords import RunKeywords
 
 if TYPE_CHECKING:
     from modelselect.reproducing.reproduction import Reproduction

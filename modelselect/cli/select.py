@@ -13,7 +13,8 @@ import typer
 from modelselect.cli.options import VerboseFlag, meant, with_settings
 from modelselect.cli.streams import answering, errors_are_shown_with_it, say_json
 from modelselect.cli.terminal import agreed, check_writable, console, note, print_table
-from modelselect.evaluation.settings import RECIPE_PARTS, Keywords
+from modelselect.evaluation.keywords import Keywords
+from modelselect.evaluation.settings import RECIPE_PARTS
 from modelselect.utils.text import in_lines, printable
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from modelselect.architectures.graph_json import to_json
 from modelselect.architectures.trace import input_of, trace_and_count
-from modelselect.candidates.readers import FeatureMethod, without_head
+from modelselect.candidates.calling import without_head
+from modelselect.candidates.readers import FeatureMethod
 from modelselect.errors import CandidateError, contained
 from modelselect.evaluation.keys import Keys
 from modelselect.evaluation.loading import INTERPRETER_LOCK, Loader

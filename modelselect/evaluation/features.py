@@ -23,12 +23,14 @@ from modelselect.errors import (
 )
 from modelselect.evaluation.context import FORWARD_FIELDS, SOURCE_FIELDS, EvaluationContext
 from modelselect.evaluation.gathering import Gatherer
+from modelselect.evaluation.keywords import FeatureKeywords, with_signature
 from modelselect.evaluation.loading import Loader
 from modelselect.evaluation.request import Request
-from modelselect.evaluation.settings import FeatureKeywords, Settings, with_signature
+from modelselect.evaluation.settings import Settings
 from modelselect.evidence.evidence import Evidence
 from modelselect.extraction.inputs import InputCache
-from modelselect.utils.progress import Ended, Progress
+from modelselect.utils.progress import Progress
+from modelselect.utils.stages import Ended
 from modelselect.utils.text import listed
 
 if TYPE_CHECKING:

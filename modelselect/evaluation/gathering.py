@@ -29,7 +29,7 @@ from modelselect.probe.nested import Nested
 from modelselect.probe.probe import Probe
 from modelselect.store.store import Store
 from modelselect.store.writer import Writer
-from modelselect.utils.progress import Step
+from modelselect.utils.stages import Step
 
 _LOGGER = logging.getLogger(__name__)
 

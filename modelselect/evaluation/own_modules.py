@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from modelselect.candidates.backbone import Backbone, Reader
 from modelselect.candidates.candidate import Candidate
+from modelselect.candidates.inspection import READING, reader_for
 from modelselect.candidates.modules import device_of, half_or_double, weights_digest
 from modelselect.candidates.preprocessing import CallablePreprocessing
-from modelselect.candidates.readers import READING, OwnReader, reader_for
+from modelselect.candidates.readers import OwnReader
 from modelselect.candidates.zoo import OWN_MODULES, Zoo
 from modelselect.errors import CandidateError, InvalidInputError, contained
 from modelselect.probe.probe import Probe

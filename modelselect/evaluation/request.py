@@ -37,7 +37,7 @@ from modelselect.host.lookup import (
 from modelselect.probe.probe import DEFAULT_HOLDOUT, Probe
 from modelselect.store.store import Store
 from modelselect.tasks.task import Task
-from modelselect.utils.progress import Report
+from modelselect.utils.stages import Report
 
 
 @dataclass(frozen=True)

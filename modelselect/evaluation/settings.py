@@ -4,14 +4,13 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import Field, asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from numbers import Integral, Real
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple, TypeAlias, TypedDict, TypeVar
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from modelselect import estimators as estimation  # this face and the next load NumPy only when a name is taken of them
 from modelselect import history as histories
@@ -42,9 +41,9 @@ SETTINGS_OF_EXECUTORS: Mapping[str, str] = MappingProxyType({"address": "ray_add
 """Options of executors that are keywords of their own."""
 
 EstimatorChoice: TypeAlias = "str | estimation.Estimator | Sequence[str | estimation.Estimator] | None"
+
 HistoryChoice: TypeAlias = "histories.History | str | os.PathLike[str] | Literal[False] | None"
 
-Function = TypeVar("Function", bound=Callable[..., Any])
 Check: TypeAlias = Callable[[str, Any], Any]
 """Takes the name of a keyword and the value given; returns the value to keep, or raises InvalidInputError."""
 
@@ -196,6 +195,7 @@ def _is_truth(value: Any) -> bool:
 
 
 _flag = expect("True or False", _is_truth)
+
 _name_or_none = expect("a name, or None", lambda value: value is None or (isinstance(value, str) and value != ""))
 
 
@@ -637,142 +637,3 @@ class Settings:
     def described_recipe(self) -> dict[str, Any]:
         """The recipe and its method as plain data, as the history keeps them."""
         return {"method": self.verify, **asdict(self.recipe)}
-
-
-class RunKeywords(TypedDict, total=False):
-    """The keywords that everything takes that runs candidates: where and how they run."""
-
-    device: str
-    executor: str | Executor
-    executor_options: Mapping[str, Any] | Sequence[str] | None
-    ray_address: str | None
-    task_timeout: str | float | None
-    cache_dir: str | os.PathLike[str] | None
-    trust_remote_code: bool
-    seed: int
-    batch_size: int | None
-    precision: str
-    compile: bool
-    extractor: str | None
-    progress: bool
-
-
-class FeatureKeywords(TypedDict, total=False):
-    """The keywords of `select()` that `features()` takes."""
-
-    probe_size: int | None
-    input: str | tuple[str, str] | None
-    label: str | tuple[str, ...] | None
-    task: str
-    split: str | None
-    max_corrupt: float
-    max_pixels: int | None
-    source: Any
-    source_size: int | str | None
-    device: str
-    cache_dir: str | os.PathLike[str] | None
-    trust_remote_code: bool
-    seed: int
-    batch_size: int | None
-    precision: str
-    compile: bool
-    extractor: str | None
-    progress: bool
-
-
-class BenchmarkKeywords(RunKeywords, total=False):
-    """The keywords that `select()`, `plan()` and `benchmark()` share. A test holds them to the fields of `Settings`."""
-
-    estimators: EstimatorChoice
-    probe_size: int | None
-    input: str | tuple[str, str] | None
-    label: str | tuple[str, ...] | None
-    task: str
-    split: str | None
-    max_corrupt: float
-    max_pixels: int | None
-    source: Any
-    source_size: int | str | None
-    proxy: str | Candidate | None
-    fine_tuning: FineTuning | None
-    epochs: int | None
-    trials: int | None
-    patience: int | None
-
-
-class Keywords(BenchmarkKeywords, total=False):
-    """All keywords of `select()` and `plan()`."""
-
-    layers: str | None
-    prompt: str | Sequence[str] | None
-    top_k: int
-    tune: int
-    verify: str
-    resamples: int
-    recall: int | None
-    history: HistoryChoice
-    limit: int | None
-    max_download: str | float | None
-    max_time: str | float | None
-    confirm: Callable[[str], bool] | None
-    budget: Budget | str | int | None
-    rounds: bool
-    confidence: float
-    costs: bool
-    max_parameters: int | None
-    max_latency_ms: float | None
-    license: str | Sequence[str] | None
-    min_context_length: int | None
-    language: str | Sequence[str] | None
-    max_training_memory: str | float | None
-    track: Any
-
-
-NOT_IN_BENCHMARK: Mapping[str, str] = MappingProxyType(
-    {
-        "layers": "known accuracies are those of whole networks; name layers as ?layer=2 in candidates",
-        "prompt": "it compares estimators by fine-tuned accuracies; select() shows what is reached without training",
-        "top_k": "verify= fine-tunes every candidate, and without it none is fine-tuned",
-        "tune": "verify= fine-tunes every candidate, and without it none is fine-tuned",
-        "resamples": "the table draws its own resamples; give their number to Benchmark.table(resamples=...)",
-        "recall": "every candidate with a known accuracy is scored; give fewer candidates instead",
-        "history": "your history may hold the results to be predicted; estimators get a history made from the truth",
-        "limit": "every candidate with a known accuracy is scored; give fewer candidates instead",
-        "max_download": "every candidate with a known accuracy is scored; give fewer candidates instead",
-        "max_time": "every candidate with a known accuracy is scored; give fewer candidates instead",
-        "confirm": "no bounds are checked",
-        "budget": "every candidate is scored on all rows of the probe; give a smaller probe_size instead",
-        "rounds": "every candidate is scored on all rows of the probe; give a smaller probe_size instead",
-        "confidence": "there is no budget that could end early",
-        "costs": "benchmark() compares estimators, not candidates; measure costs with select()",
-        "max_parameters": "every candidate with a known accuracy is scored; give fewer candidates instead",
-        "max_latency_ms": "every candidate with a known accuracy is scored; give fewer candidates instead",
-        "license": "every candidate with a known accuracy is scored; give fewer candidates instead",
-        "min_context_length": "every candidate with a known accuracy is scored; give fewer candidates instead",
-        "language": "every candidate with a known accuracy is scored; give fewer candidates instead",
-        "max_training_memory": "every candidate with a known accuracy is scored; give fewer candidates instead",
-        "track": "a benchmark is no run of one dataset; write its table with Benchmark.table()",
-    }
-)
-"""The settings that `benchmark()` does not take, and what to do instead. Its `verify` is a keyword of its own."""
-
-
-def settings_in(keywords: type) -> list[Field[Any]]:
-    """The fields of `Settings` that are among these keywords, in the order of `Settings`."""
-    return [each for each in fields(Settings) if each.name in keywords.__annotations__]
-
-
-def with_signature(keywords: type) -> Callable[[Function], Function]:
-    """Shows in the signature of a function every keyword that its `**settings` take, with type and default."""
-
-    def decorated(function: Function) -> Function:
-        signature = inspect.signature(function)
-        own = [each for each in signature.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
-        named = [
-            inspect.Parameter(each.name, inspect.Parameter.KEYWORD_ONLY, default=each.default, annotation=each.type)
-            for each in settings_in(keywords)
-        ]
-        function.__signature__ = signature.replace(parameters=[*own, *named])  # type: ignore[attr-defined]
-        return function
-
-    return decorated

@@ -18,7 +18,7 @@ from modelselect.benchmarking.running import benchmark
 from modelselect.errors import InvalidInputError, SearchError
 from modelselect.estimators.estimator import Estimator
 from modelselect.estimators.posterior import history_metrics
-from modelselect.evaluation.settings import RunKeywords, with_signature
+from modelselect.evaluation.keywords import RunKeywords, with_signature
 from modelselect.history.proxy import named_proxy
 from modelselect.host.host import get_host
 from modelselect.host.lookup import find_estimator

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from modelselect.candidates.backbone import Backbone
 from modelselect.candidates.candidate import Candidate
+from modelselect.candidates.inspection import reader_for
 from modelselect.candidates.modules import weights_digest
 from modelselect.candidates.preprocessing import ImagePreprocessing, example_batch
-from modelselect.candidates.readers import reader_for
 from modelselect.errors import CandidateError
 from modelselect.extraction.devices import choose_device
 from modelselect.host.host import get_host

@@ -10,8 +10,9 @@ from typing import Any, Unpack
 
 from modelselect.candidates.modules import in_evaluation_mode
 from modelselect.errors import Failure, NothingRankedError, Stage, contained
+from modelselect.evaluation.keywords import Keywords, with_signature
 from modelselect.evaluation.request import Request
-from modelselect.evaluation.settings import Keywords, Settings, with_signature
+from modelselect.evaluation.settings import Settings
 from modelselect.extraction.inputs import InputCache
 from modelselect.leaderboard.leaderboard import Leaderboard
 from modelselect.report.answer import failure_lines, next_step

@@ -11,8 +11,9 @@ from modelselect.candidates.candidate import Candidate
 from modelselect.candidates.zoo import BYTES_PER_PARAMETER
 from modelselect.errors import Failure, Stage
 from modelselect.estimators.resampling import looks_at_rows
+from modelselect.evaluation.keywords import Keywords, with_signature
 from modelselect.evaluation.request import Request
-from modelselect.evaluation.settings import Keywords, Settings, with_signature
+from modelselect.evaluation.settings import Settings
 from modelselect.evaluation.task import ScoringTask
 from modelselect.evaluation.timing import decode_seconds, macs_per_second
 from modelselect.extraction.inputs import InputCache

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING, Any
 
 from modelselect.architectures.twin import tensors_in
-from modelselect.candidates.readers import HEADS
+from modelselect.candidates.classifier import HEADS
 from modelselect.errors import CandidateError
 from modelselect.extraction.devices import first_line
 from modelselect.verification.recipe import METHODS, FineTuning

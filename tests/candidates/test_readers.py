@@ -9,20 +9,10 @@ import pytest
 import torch
 from torch import nn
 
+from modelselect.candidates.inspection import reader_for, reader_for_feature_method, reader_for_module
 from modelselect.candidates.layouts import pool
-from modelselect.candidates.preprocessing import (
-    ImagePreprocessing,
-    example_batch,
-)
-from modelselect.candidates.readers import (
-    FeatureMethod,
-    HeadInput,
-    PreLogits,
-    WholeOutput,
-    reader_for,
-    reader_for_feature_method,
-    reader_for_module,
-)
+from modelselect.candidates.preprocessing import ImagePreprocessing, example_batch
+from modelselect.candidates.readers import FeatureMethod, HeadInput, PreLogits, WholeOutput
 from modelselect.errors import CandidateError
 
 # --- readers ---------------------------------------------------------------------------------------------------------

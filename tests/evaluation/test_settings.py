@@ -14,7 +14,8 @@ import modelselect as ms
 from modelselect.cli.app import shipped_command
 from modelselect.cli.options import option_name
 from modelselect.errors import InvalidInputError
-from modelselect.evaluation.settings import NOT_IN_BENCHMARK, BenchmarkKeywords, Keywords, Settings
+from modelselect.evaluation.keywords import NOT_IN_BENCHMARK, BenchmarkKeywords, Keywords
+from modelselect.evaluation.settings import Settings
 from tests.docs.test_estimator_pages import generate
 
 NAMES = [field.name for field in fields(Settings)]

@@ -166,7 +166,7 @@ def test_the_map_of_torchvision_is_what_it_pools(name: str) -> None:
 
     module = torchvision.models.get_model(name, weights=None).eval()
     candidate, preprocessing = ms.search("embedded:resnet.letters")[0], ImagePreprocessing((224, 224), 232)
-    from modelselect.candidates.readers import reader_for_module
+    from modelselect.candidates.inspection import reader_for_module
 
     images = torch.rand(2, 3, 224, 224)
     read = reader_for_module(module, images)
