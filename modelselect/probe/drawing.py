@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from modelselect.errors import DatasetError
 from modelselect.probe.labels import Labels
 from modelselect.probe.rows import Rows
-from modelselect.probe.sampling import choose_holdout, rarest
+from modelselect.probe.sampling import choose_holdout, rarest, wholes_of
 from modelselect.probe.targets import Targets
 from modelselect.utils.target_kinds import TARGET_KINDS
 
@@ -197,10 +197,8 @@ def held_out_of(available: DrawnRows, share: float, seed: int) -> NDArray[np.boo
     """(N,) True for the rows to hold out; see `choose_holdout`. Rows that are parts of one input stay together."""
     if available.rows.groups is None:
         return choose_holdout(available.labels, share, seed)
-    _, group = np.unique(available.rows.groups[available.positions], return_inverse=True)
-    has = np.zeros((group.max() + 1, available.labels.max() + 2), np.bool_)
-    has[group, available.labels] = True  # the last column is for -1
-    return choose_holdout(rarest(has[:, :-1]), share, seed)[group]
+    whole, has = wholes_of(available.rows.groups[available.positions], available.labels)
+    return choose_holdout(rarest(has), share, seed)[whole]
 
 
 def can_spare(available: DrawnRows, share: float, seed: int) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from torchvision.ops import box_iou
 import modelselect as ms
 from modelselect.errors import DatasetError
 from modelselect.probe.boxes import MOST_OVERLAP
+from modelselect.probe.coco import open_coco
 from modelselect.utils.boxes import BACKGROUND, Box, Boxes, overlaps
 
 NAMES = ("cup", "plate")
@@ -326,6 +328,46 @@ def test_an_annotation_of_nothing_is_one_clear_error(tmp_path: Path, change: dic
     annotations[1] |= change
     with pytest.raises(DatasetError, match=said):
         ms.Probe.of(write(tmp_path / "data", images, targets, annotations=annotations))
+
+
+def test_ids_that_are_given_twice_are_errors(tmp_path: Path) -> None:
+    """The second image would take the boxes of both."""
+    images, targets = scenes(4)
+    described = coco(targets, [image.shape[:2] for image in images])["images"]
+    described[3]["id"] = described[1]["id"]
+    with pytest.raises(DatasetError, match=r"two images in .* have the id 101: '001.png' and '003.png'"):
+        ms.Probe.of(write(tmp_path / "a", images, targets, images=described))
+    categories = [{"id": 7, "name": "cup"}, {"id": 3, "name": "plate"}, {"id": 7, "name": "jug"}]
+    with pytest.raises(DatasetError, match=r"two categories in .* have the id 7: 'cup' and 'jug'"):
+        ms.Probe.of(write(tmp_path / "b", images, targets, categories=categories))
+
+
+def test_boxes_without_a_side_are_left_out_of_a_file_and_counted(tmp_path: Path) -> None:
+    """COCO's own training file has some."""
+    images, targets = scenes(8)
+    expected = ms.Probe.of(write(tmp_path / "a", images, targets))
+    annotations = coco(targets, [image.shape[:2] for image in images])["annotations"]
+    annotations.insert(2, annotations[2] | {"bbox": [3.0, 4.0, 5.0, 0.0]})
+    found = ms.Probe.of(write(tmp_path / "b", images, targets, annotations=annotations))
+    assert found.fingerprint == expected.fingerprint
+    assert "1 boxes without a width or a height are left out." in found.remarks
+
+
+def test_a_large_file_is_not_held_in_memory(tmp_path: Path) -> None:
+    """Outlines take most of a file, and are not needed."""
+    images, targets = scenes(4)
+    annotations = coco(targets, [image.shape[:2] for image in images])["annotations"]
+    outline = {"segmentation": [[float(number) for number in range(20_000)]]}
+    folder = write(tmp_path / "data", images, targets, annotations=[each | outline for each in 20 * annotations])
+    size = (folder / "annotations.json").stat().st_size
+    tracemalloc.start()
+    try:
+        (open_rows,) = open_coco(folder).values()
+        assert len(open_rows()) > 20 * len(annotations)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < size
 
 
 def test_a_size_that_is_none_is_read_from_the_image(tmp_path: Path) -> None:
