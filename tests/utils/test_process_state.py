@@ -20,7 +20,11 @@ from modelselect.utils.process_state import unchanged
     ("change", "look"),
     [
         (lambda: torch.set_default_dtype(torch.float64), torch.get_default_dtype),
+        (lambda: torch.set_default_device("meta"), torch.get_default_device),
         (lambda: torch.set_grad_enabled(False), torch.is_grad_enabled),
+        (lambda: torch.use_deterministic_algorithms(True), torch.are_deterministic_algorithms_enabled),
+        (lambda: torch.set_float32_matmul_precision("medium"), torch.get_float32_matmul_precision),
+        (lambda: torch.autograd.set_detect_anomaly(True), torch.is_anomaly_enabled),
         (lambda: torch.manual_seed(3), lambda: torch.get_rng_state().tolist()),
         (lambda: np.seterr(all="raise"), np.geterr),
         (lambda: np.random.seed(3), lambda: np.random.get_state(legacy=False)["state"]["key"].tolist()),  # noqa: NPY002

@@ -128,6 +128,18 @@ def test_a_head_that_its_library_has_no_form_for_is_saved_with_its_backbone() ->
     assert ms.search("dir:elsewhere")[0].revision != again.revision
 
 
+def test_a_folder_that_names_its_origin_without_a_revision_is_refused() -> None:
+    row, _ = tuned_row(put("models/a", models.text_files()))
+    row.save("saved")
+    shutil.rmtree("saved/backbone")
+    file = Path("saved/config.json")
+    assert len(list(ms.search("dir:saved"))) == 1
+    file.write_text(file.read_text().replace(row.candidate.id, row.candidate.unversioned_id))
+    (found,) = ms.search("dir:saved")
+    with pytest.raises(CandidateError, match=f"the id has no fixed revision, such as @{row.candidate.revision}"):
+        Row(found).load()
+
+
 def test_a_folder_without_its_backbone_needs_the_candidate_that_it_came_from() -> None:
     row, _ = tuned_row(put("models/a", models.text_files()))
     row.save("saved")

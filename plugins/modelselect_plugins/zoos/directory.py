@@ -532,6 +532,8 @@ def _fine_tuned(folder: _Folder, candidate: Candidate, trust_remote_code: bool) 
             found = [_Folder(bundled[0]).candidate(bundled[1])]
         if len(found) != 1:
             raise CandidateError(f"{len(found)} candidates have this id; expected one")
+        if bundled is None and origin.pattern.rpartition("@")[2] != (found[0].revision or origin.pattern):
+            raise CandidateError(f"the id has no fixed revision, such as @{found[0].revision}")
         backbone = zoo.load(found[0], trust_remote_code=trust_remote_code)
     except RemoteCodeError:
         raise

@@ -19,6 +19,7 @@ from modelselect.candidates.candidate import Candidate
 from modelselect.candidates.preprocessing import TextPreprocessing, example_batch
 from modelselect.candidates.readers import EncoderOutput, HeadInput, reader_for_module
 from modelselect.errors import CandidateError, RemoteCodeError
+from modelselect_plugins.zoos._bounds import check_usual_files
 from modelselect_plugins.zoos._support import one_line, read_json, required
 from modelselect_plugins.zoos._transformers import images as transformers_images
 from modelselect_plugins.zoos._transformers import sounds as transformers_sounds
@@ -274,6 +275,7 @@ class _Part:
 
 def _configuration(path: Path, trust_remote_code: bool) -> Any:
     transformers = required("transformers")
+    check_usual_files(path)
     declared = json.loads((path / "config.json").read_bytes())
     if (
         "auto_map" in declared
