@@ -18,7 +18,7 @@ _SPACE = re.compile(r"[ \t\n\r]*")
 
 
 def read_lists(path: Path, takers: Mapping[str, Callable[[Any], None]]) -> frozenset[str]:
-    """Gives each entry of some lists in a JSON object to a function, in the order of the file. Other values are skipped.
+    """Gives each entry of some lists in a JSON object to a function, in the order of the file; skips other values.
 
     Args:
         path: of the file.
