@@ -306,7 +306,7 @@ class _Annotation:
             if None in edges or not each.get("name"):
                 raise DatasetError(
                     f"an object in {self._path} has the name {each.get('name', '')[:40]!r} and the box "
-                    f"{[each.get(f'bndbox/{edge}') for edge in _EDGES]}; expected a name, and a bndbox of numbers: "
+                    f"{[each.get(f'bndbox/{edge}', '')[:20] for edge in _EDGES]}; expected a name, and a bndbox of numbers: "
                     f"{', '.join(_EDGES)}."
                 )
             left, upper, right, lower = (edge or 0.0 for edge in edges)
