@@ -142,11 +142,12 @@ class MaskRows(ImageParts):
         """The classes and places of the pixels of an image that are rows, class by class."""
         mask = self._mask(group)
         flat = mask.reshape(-1)
-        parts = [flat[start : start + _SORTED].astype(np.int32) for start in range(0, flat.size, _SORTED)]
+        parts = [flat[start : start + _SORTED] for start in range(0, flat.size, _SORTED)]
         seed, counts = 0, np.zeros(2**15 + 1, np.int64)  # of -1, 0, 1, ...
         for part in parts:
-            seed = zlib.crc32(part.tobytes(), seed)
-            counts += np.bincount(part + 1, minlength=len(counts))
+            wide = part.astype(np.int32)
+            seed = zlib.crc32(wide.tobytes(), seed)
+            counts += np.bincount(wide + 1, minlength=len(counts))
         counts[[0, 1 + IGNORED]] = 0
         values = np.flatnonzero(counts) - 1
         _check_count(len(values), f"the mask of {self._pairs[group][0]} holds")
@@ -158,7 +159,7 @@ class MaskRows(ImageParts):
         found: dict[int, list[NDArray[np.int64]]] = {value: [] for value in wanted}
         passed = np.zeros(len(counts), np.int64)
         for number, part in enumerate(parts):
-            order = np.argsort(part.astype(np.int16), kind="stable")  # once, however many classes there are
+            order = np.argsort(part, kind="stable")  # once, however many classes there are
             for there in np.split(order, np.flatnonzero(np.diff(part[order])) + 1):
                 value = int(part[there[0]])
                 if value in wanted:
