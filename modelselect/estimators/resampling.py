@@ -99,9 +99,7 @@ def _four_fifths(strata: NDArray[np.int64], rng: np.random.Generator) -> NDArray
     return np.sort(by_stratum[place < np.repeat(taken, counts)])
 
 
-def _of_wholes(
-    groups: NDArray[np.int64], labels: NDArray[np.int64], rng: np.random.Generator
-) -> NDArray[np.int64]:
+def _of_wholes(groups: NDArray[np.int64], labels: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
     """Row numbers, ascending: of four fifths of the wholes, and of one more for each class that these lack."""
     whole, has = wholes_of(groups, labels)
     kept = np.zeros(len(has), np.bool_)

@@ -20,7 +20,7 @@ from modelselect.budget.budget import Budget
 from modelselect.candidates.candidate import Candidate
 from modelselect.candidates.limits import Limits
 from modelselect.errors import InvalidInputError, did_you_mean
-from modelselect.executor import Executor
+from modelselect.executor import Executor, UnknownOptionError
 from modelselect.extraction.devices import PRECISIONS
 from modelselect.host.defaults import AUTO, DEFAULT_ESTIMATORS
 from modelselect.verification.recipe import FineTuning, check_method
@@ -600,11 +600,11 @@ class Settings:
             return runner
         try:
             return runner.configured(**options)
-        except InvalidInputError as error:
-            text = str(error)
-            for option, keyword in SETTINGS_OF_EXECUTORS.items():
-                text = text.replace(f"no option {option!r}", f"no {keyword}= (--{keyword.replace('_', '-')})")
-            raise InvalidInputError(text) from error
+        except UnknownOptionError as error:
+            if (keyword := SETTINGS_OF_EXECUTORS.get(error.option)) is None:
+                raise
+            called = f"{keyword}= (--{keyword.replace('_', '-')})"
+            raise UnknownOptionError(error.executor, error.option, error.known, called=called) from error
 
     @property
     def prompts(self) -> tuple[str, ...]:

@@ -176,8 +176,9 @@ class _Content:
             raise TypeError(f"a file_name is {ascii(file)[:40]}")
         if number in self._images:
             raise DatasetError(
-                f"two images in {self._path} have the id {number!r}: {self.files[self._images[number]]!r} and {file!r}; "
-                "expected an id for each image. If files were joined, give new ids to the images and their annotations."
+                f"two images in {self._path} have the id {number!r}: {self.files[self._images[number]]!r} and "
+                f"{file!r}; expected an id for each image. If files were joined, give new ids to the images and their "
+                "annotations."
             )
         self._images[number] = len(self.files)
         self.files.append(file)
@@ -187,8 +188,8 @@ class _Content:
         number, name = given["id"], str(given["name"])
         if self._names.setdefault(number, name) != name:
             raise DatasetError(
-                f"two categories in {self._path} have the id {number!r}: {self._names[number]!r} and {name!r}; expected "
-                "an id for each category."
+                f"two categories in {self._path} have the id {number!r}: {self._names[number]!r} and {name!r}; "
+                "expected an id for each category."
             )
 
     def box(self, given: Any) -> None:
@@ -224,15 +225,15 @@ class _Content:
         for number in images:
             if number not in self._images:
                 raise DatasetError(
-                    f"an annotation in {self._path} is of image {number!r}, and there is no image with this id. Add the "
-                    "image, or leave out its annotations."
+                    f"an annotation in {self._path} is of image {number!r}, and there is no image with this id. Add "
+                    "the image, or leave out its annotations."
                 )
         for place in np.unique(of_category[~is_crowd]).tolist():
             if categories[place] not in self._names:
                 raise DatasetError(
-                    f"an annotation in {self._path} has the category_id {categories[place]!r}, and there is no category "
-                    f"with this id (there are {listed(list(map(str, self._names)), 5)}). Add the category, or leave out "
-                    "its annotations."
+                    f"an annotation in {self._path} has the category_id {categories[place]!r}, and there is no "
+                    f"category with this id (there are {listed(list(map(str, self._names)), 5)}). Add the category, or "
+                    "leave out its annotations."
                 )
         labels = [self._names.get(number, "") for number in categories]
         place_of = np.array([self._images[number] for number in images], np.int64)

@@ -7,18 +7,27 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+
+import numpy as np
 
 MOST_CHARACTERS = 1 << 26
 """Characters of one entry, at most: 64 million."""
 
 _CHUNK = 1 << 20
+MOST_LEVELS = 500
+"""Levels of lists and objects. A parser in C that calls itself for each ends the process at some thousands."""
+
+_ESCAPED = re.compile(rb"\\.", re.DOTALL)
+_TEXT = re.compile(rb'"[^"\n]*(?:"|\n|\Z)')
+_NO_MARKS = bytes(byte for byte in range(256) if byte not in b'"[]{}\n')
+_STEPS = bytes(1 if byte in b"[{" else 255 if byte in b"]}" else 0 for byte in range(256))
 _AFTER_VALUES = frozenset(" \t\n\r,:]}")
 _SPACE = re.compile(r"[ \t\n\r]*")
 
 
 def read_lists(path: Path, takers: Mapping[str, Callable[[Any], None]]) -> frozenset[str]:
-    """Gives each entry of some lists in a JSON object to a function, in the order of the file. Other values are skipped.
+    """Gives each entry of some lists in a JSON object to a function, in the order of the file; skips other values.
 
     Args:
         path: of the file.
@@ -53,6 +62,24 @@ def read_lists(path: Path, takers: Mapping[str, Callable[[Any], None]]) -> froze
         text.expect("}")
         text.expect("")
     return frozenset(found)
+
+
+def is_too_deep(file: IO[bytes]) -> bool:
+    """True if the JSON, or the lines of JSON, in a file have more than `MOST_LEVELS` levels of lists and objects."""
+    level, rest = 0, b""
+    while part := file.read(_CHUNK):
+        part = rest + part
+        rest = b"\\" if (len(part) - len(part.rstrip(b"\\"))) % 2 else b""
+        marks = _ESCAPED.sub(b"", part.removesuffix(rest)).translate(None, _NO_MARKS)
+        if marks.count(b'"', marks.rfind(b"\n") + 1) % 2:
+            rest = b'"' + rest  # a text goes on
+        steps = np.frombuffer(_TEXT.sub(b"", marks).translate(_STEPS), np.int8)
+        levels = level + np.cumsum(steps, dtype=np.int64)
+        levels -= np.minimum.accumulate(np.minimum(levels, 0))
+        if levels.max(initial=0) > MOST_LEVELS:
+            return True
+        level = int(levels[-1]) if len(levels) else level
+    return False
 
 
 class _Text:

@@ -17,6 +17,7 @@ from torchvision.ops import box_iou
 
 import modelselect as ms
 from modelselect.errors import DatasetError
+from modelselect.probe import boxes as module
 from modelselect.probe.boxes import MOST_OVERLAP
 from modelselect.probe.coco import open_coco
 from modelselect.utils.boxes import BACKGROUND, Box, Boxes, overlaps
@@ -271,6 +272,7 @@ BOX = [1.0, 2.0, 9.0, 9.0]
         (changed(boxes=[BOX, [1.0, 2.0, -9.0, 9.0]]), "has a width of -9"),
         (changed(boxes=[BOX, [1.0, 2.0, 9.0, 0.0]]), "a height of 0"),
         (changed(boxes=[BOX, [1.0, float("nan"), 9.0, 9.0]]), "holds NaN or infinity"),
+        (changed(boxes=[BOX, [1.0, 2.0, 10**400, 9.0]]), r"expected \(x, y, width, height\) for each"),
         (changed(boxes=[BOX, [1.0, 2.0, 9.0]]), r"expected \(x, y, width, height\) for each"),
         (changed(labels=["cup"]), "has 2 boxes and 1 classes"),
         (changed(labels=["cup", None]), "a class in row 1 is None"),
@@ -388,6 +390,25 @@ def test_a_crowded_image_gets_a_bounded_number_of_boxes_of_background() -> None:
     probe = ms.Probe.of(([image, image[:, ::-1]], objects), size=None)
     assert probe.labels is not None
     assert np.bincount(probe.labels).tolist() == [1000 + 1, len(boxes)]
+
+
+def test_one_crowded_image_does_not_make_all_others_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whole images are padded to the same number of boxes, and 5,000 for each of 50,000 would take gigabytes."""
+    monkeypatch.setattr(module, "_MOST_CELLS", 1)
+    monkeypatch.setattr(module, "_FEWEST_BOXES", 20)
+    images, targets = scenes(8)
+    x, y = np.meshgrid(np.arange(0, 40, 5), np.arange(0, 40, 5))
+    crowd = np.stack([x.ravel(), y.ravel(), np.full(64, 3), np.full(64, 3)], axis=1)
+    targets[1] = (crowd.tolist(), 32 * list(NAMES))
+    probe = ms.Probe.of((images, targets), size=None)
+    wholes = probe.wholes
+    assert wholes is not None
+    assert wholes.targets.shape == (8, 20)
+    assert sorted(set(wholes.targets[1])) == [0, 1, 2]
+    corners = wholes.item(1).corners * np.tile(images[1].shape[1::-1], 2)
+    kept = [box[:2].round().tolist() in crowd[:, :2].tolist() for box in corners[wholes.targets[1] > 0]]
+    assert len(kept) == sum(kept) == pytest.approx(10, abs=3)
+    assert any("1 images have more than 20 boxes" in remark for remark in probe.remarks)
 
 
 def test_images_that_are_missing_or_of_another_size_or_outside_are_named(tmp_path: Path) -> None:

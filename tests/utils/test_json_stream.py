@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelselect.utils import json_stream
-from modelselect.utils.json_stream import read_lists
+from modelselect.utils.json_stream import is_too_deep, read_lists
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -44,17 +45,39 @@ def test_entries_are_those_of_the_whole_file(
 
 @pytest.mark.parametrize(
     "text",
-    ["", "[", "[]", "{", '{"a"', '{"a":', '{"a": [', '{"a": [1', '{"a": [1 2]}', '{"a": [1]', '{"a": [1]}}', '{"a": [1]} x',
-     '{"a": [1], 3: 4}', '{"a": [nul]}', '{"a": ["\\ud8]}', '{"a": [' + "9" * 5000 + "]}", '{"a": 1 "b": 2}', '{"c": [1, }'],
+    ["", "[", "[]", "{", '{"a"', '{"a":', '{"a": [', '{"a": [1', '{"a": [1 2]}', '{"a": [1]', '{"a": [1]}}',
+     '{"a": [1]} x', '{"a": [1], 3: 4}', '{"a": [nul]}', '{"a": ["\\ud8]}', '{"a": [' + "9" * 5000 + "]}",
+     '{"a": 1 "b": 2}', '{"c": [1, }'],
 )  # fmt: skip
 def test_a_damaged_file_is_a_value_error(tmp_path: Path, text: str) -> None:
     path = tmp_path / "file.json"
     path.write_text(text)
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"."):
         read(path)
     path.write_bytes(text.encode() + b"\xff")
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"."):
         read(path)
+
+
+def depth(value: Any) -> int:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return isinstance(value, dict | list) + max(map(depth, inner), default=0)
+
+
+@settings(max_examples=200, deadline=None)
+@given(value=VALUES | st.lists(st.text('[]{}"\\x\n'), max_size=5), chunk=st.integers(1, 40), most=st.integers(0, 5))
+def test_the_levels_of_json_are_counted_without_its_texts(value: Any, chunk: int, most: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(json_stream, "_CHUNK", chunk)
+        patch.setattr(json_stream, "MOST_LEVELS", most)
+        lines = "\n".join([json.dumps(value), json.dumps([value], indent=1, ensure_ascii=False)])
+        assert is_too_deep(io.BytesIO(lines.encode("utf-8", "surrogatepass"))) == (depth([value]) > most)
+
+
+@pytest.mark.parametrize("line", ['"', "]]]]]]", '"]]]]]]"', '"\\"]]]]"', "\\"])
+def test_a_broken_line_hides_no_levels_of_others(line: str) -> None:
+    for levels, opened in ((501, "["), (501, '["]",'), (499, '["]",')):
+        assert is_too_deep(io.BytesIO(f"{line}\n{levels * opened}".encode())) == (levels > 500)
 
 
 def test_an_entry_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
