@@ -11,12 +11,13 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any, NamedTuple
 
 
 @dataclass(frozen=True)
 class ProcessState:
-    """Working folder, environment, filters of warnings, random numbers, and settings of NumPy and torch.
+    """Working folder, environment, imported modules, filters of warnings, random numbers, settings of NumPy and torch.
 
     Attributes:
         thread: the thread that looked: gradients and NumPy's errors have settings in each thread.
@@ -26,6 +27,9 @@ class ProcessState:
     thread: int
     folder: str | None
     environment: dict[str, str]
+    path: list[str]
+    modules: dict[str, ModuleType]
+    excepthook: Any
     filters: list[Any]
     recursion: int
     generator: Any
@@ -42,6 +46,9 @@ class ProcessState:
             thread=threading.get_ident(),
             folder=folder,
             environment=dict(os.environ),
+            path=list(sys.path),
+            modules=dict(sys.modules),
+            excepthook=sys.excepthook,
             filters=list(warnings.filters),
             recursion=sys.getrecursionlimit(),
             generator=random.getstate(),
@@ -53,12 +60,17 @@ class ProcessState:
         """Puts back what has changed.
 
         Args:
-            imports: whether libraries may have been imported meanwhile. What they set of the environment and of the
-                filters of warnings then stays.
+            imports: whether libraries may have been imported meanwhile. What they set of the environment, of the path
+                of modules and of the filters of warnings then stays.
         """
         if self.folder is not None and self.folder != _folder():
             with contextlib.suppress(OSError):  # it has been deleted
                 os.chdir(self.folder)
+        for name in self.modules.keys() - sys.modules.keys():
+            sys.modules[name] = self.modules[name]
+        if not imports and self.path != sys.path:
+            sys.path[:] = self.path
+        sys.excepthook = self.excepthook
         if not imports and self.environment != dict(os.environ):
             os.environ.clear()
             os.environ.update(self.environment)

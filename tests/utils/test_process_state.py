@@ -33,6 +33,9 @@ from modelselect.utils.process_state import unchanged
         (lambda: os.environ.update(HOME="/nowhere"), lambda: os.environ.get("HOME")),
         (lambda: warnings.simplefilter("error"), lambda: list(warnings.filters)),
         (lambda: sys.setrecursionlimit(5000), sys.getrecursionlimit),
+        (lambda: setattr(sys, "excepthook", None), lambda: sys.excepthook),
+        (sys.path.clear, lambda: list(sys.path)),
+        (lambda: sys.modules.pop("torch"), lambda: sys.modules.get("torch")),
     ],
 )
 def test_a_change_is_put_back(change: Callable[[], object], look: Callable[[], object]) -> None:

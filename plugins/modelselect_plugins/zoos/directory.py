@@ -89,6 +89,9 @@ if TYPE_CHECKING:
 
 _BUILDER = re.compile(r"(?P<file>[\w-][\w.-]*\.py):(?P<function>[A-Za-z_]\w*)")
 _REVISION = re.compile(r"(?P<path>.+)@(?P<revision>[0-9a-f]{12})", re.DOTALL)
+_PINNED = re.compile(r"(?!(.*:)?hub:).*|.*@[0-9a-f]{40}", re.DOTALL)
+"""An id that is no repository on the Hub, or one at a commit."""
+
 _NOT_PARAMETERS = ("running_mean", "running_var", "num_batches_tracked", "position_ids")  # counters and settings
 
 
@@ -524,6 +527,8 @@ def _fine_tuned(folder: _Folder, candidate: Candidate, trust_remote_code: bool) 
     bundled = folder.bundled
     try:
         if bundled is None:
+            if not _PINNED.fullmatch(folder.configuration[ORIGIN]):
+                raise CandidateError("the id has no fixed revision, the commit behind an @")
             origin = Expression.parse(folder.configuration[ORIGIN])
             zoo = get_host().zoo(origin.zoo)
             found = list(zoo.search(origin.pattern))
