@@ -80,6 +80,35 @@ def fisher_posteriors(classes: ClassStatistics, regularization: float) -> Matrix
     return posteriors(classes.features, weights, offsets)
 
 
+def fisher_directions(evidence: ms.Evidence, regularization: float = 0.1) -> Matrix:
+    """(N, C - 1) the rows on Fisher's discriminant directions, each of variance 1 within classes.
+
+    Args:
+        evidence: features, and labels of all rows.
+        regularization: r, as of `FDA`; large enough here for fewer rows than dimensions.
+
+    >>> rng = np.random.default_rng(0)
+    >>> labels = np.repeat([0, 1, 2], 50)
+    >>> features = rng.normal(size=(150, 8)) + np.eye(8)[labels]
+    >>> fisher_directions(ms.Evidence.of(features=features, labels=labels)).shape
+    (150, 2)
+    """
+    from scipy.linalg import eigh
+
+    classes = evidence.statistics
+    rows = np.asarray(evidence.features, dtype=np.float64)
+    rows = rows - rows.mean(axis=0)
+    means = np.stack([rows[classes.codes == c].mean(axis=0) for c in range(len(classes.classes))])
+    apart = rows - means[classes.codes]
+    within = apart.T @ apart / len(rows)
+    within = with_diagonal(within, regularization * np.trace(within) / rows.shape[1])
+    between = (means * classes.priors[:, None]).T @ means
+    first = max(rows.shape[1] - len(means) + 1, 0)
+    directions = eigh(between, within, subset_by_index=[first, rows.shape[1] - 1])[1]
+    projected: Matrix = rows @ directions[:, ::-1]
+    return projected
+
+
 @ms.hookimpl
 def modelselect_register_estimators() -> Sequence[ms.Estimator]:
     return [FDA()]

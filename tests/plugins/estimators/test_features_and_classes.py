@@ -556,18 +556,27 @@ def test_logme_needs_no_eigenvectors(shape: tuple[int, int], dependent: bool, so
 
 @pytest.mark.usefixtures("here", "cache")
 def test_the_reference_of_rsa_and_dds_may_be_trained_on_the_target_first() -> None:
-    data = dataset(45)
-    quick: dict[str, Any] = {"history": False, "progress": False, "device": "cpu"}
+    data = ms.Probe.of(dataset(45), holdout=0.2)
     tuning = ms.FineTuning(epochs=2)
+    quick: dict[str, Any] = {"history": False, "progress": False, "device": "cpu", "fine_tuning": tuning}
     proxy = "embedded:plain.random"
-    trained = ms.select(data, proxy, estimators="knn", top_k=1, fine_tuning=tuning, **quick)
+    trained = ms.select(data, proxy, estimators="knn", top_k=1, **quick)
     trained.best.save("trained")
-    before, after = (
-        ms.select(data, "embedded:*.letters", estimators=["rsa", "dds"], proxy=each, **quick)
-        for each in (proxy, "dir:trained")
+    before, by_hand, after, again = (
+        ms.select(data, "embedded:*.letters", estimators=["rsa", "dds"], **given, **quick)
+        for given in (
+            {"proxy": proxy},
+            {"proxy": "dir:trained"},
+            {"proxy": proxy, "train_proxy": True},
+            {"proxy": proxy, "train_proxy": True},
+        )
     )
-    scores = {row.candidate.id: row.scores for row in before.rows}
+    known, expected = ({row.candidate.id: row.scores for row in board.rows} for board in (before, by_hand))
     for row in after.rows:
         for name in ("rsa", "dds"):
             assert np.isfinite(row.scores[name])
-            assert row.scores[name] != scores[row.candidate.id][name]
+            assert row.scores[name] != known[row.candidate.id][name]
+            assert row.scores[name] == pytest.approx(expected[row.candidate.id][name], abs=1e-3)
+    assert again.provenance["from_store"] == len(again.rows)
+    with pytest.raises(ms.errors.InvalidInputError, match=r"recall=1 compares datasets by one proxy.*--train-proxy"):
+        ms.select(data, "embedded:*.letters", recall=1, proxy=proxy, train_proxy=True, progress=False)
