@@ -51,7 +51,7 @@ def _before_and_after(found: Found, after: str, change: Callable[[Evidence], NDA
     panels = {}
     for name, evidence in _panels(found).items():
         panels[name] = evidence
-        panels[f"{name}, {after}"] = Evidence.of(features=change(evidence), labels=evidence.labels)
+        panels[f"{name}\n{after}"] = Evidence.of(features=change(evidence), labels=evidence.labels)
     return features_in_the_plane(panels, "tsne", 0)
 
 
@@ -117,5 +117,5 @@ def accuracies_by_architecture(found: Found) -> Figure:
         axis.set_xticks(range(len(by_architecture)), list(by_architecture))
         axis.set_title(dataset, fontsize="small")
         axis.margins(x=0.15)
-    figure.supylabel("accuracy after fine-tuning (%)")
+    figure.supylabel("accuracy after fine-tuning (%)", fontsize="medium")
     return figure

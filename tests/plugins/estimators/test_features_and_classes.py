@@ -29,7 +29,7 @@ from modelselect_plugins.estimators._shared.discriminant import discriminant, sh
 from modelselect_plugins.estimators._shared.dissimilarity import argsort, ranks, spearman, spearman_with_two_groups
 from modelselect_plugins.estimators.dds import DDS
 from modelselect_plugins.estimators.etran import ETran
-from modelselect_plugins.estimators.fda import FDA
+from modelselect_plugins.estimators.fda import FDA, fisher_directions
 from modelselect_plugins.estimators.gbc import GBC
 from modelselect_plugins.estimators.h_score import HScore
 from modelselect_plugins.estimators.lfc import LFC
@@ -552,6 +552,19 @@ def test_logme_needs_no_eigenvectors(shape: tuple[int, int], dependent: bool, so
         warnings.simplefilter("ignore", ScoreWarning)
         ours = ms.score(features, labels, LogME(solver))
     assert ours == pytest.approx(log_evidence(eigen, *shape, solver), rel=1e-8)
+
+
+def test_fishers_directions_are_those_of_scikit_learn_on_the_principal_components() -> None:
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 1, 2], 40)
+    features = rng.normal(size=(120, 50)) + np.eye(50)[labels]
+    found = fisher_directions(ms.Evidence.of(features=features, labels=labels), 8)
+    reduced = PCA(8, svd_solver="full").fit_transform(features)
+    theirs = LinearDiscriminantAnalysis(solver="eigen").fit(reduced, labels).transform(reduced)
+    for ours, expected in zip(found.T, theirs.T, strict=True):
+        assert abs(np.corrcoef(ours, expected)[0, 1]) == pytest.approx(1, abs=1e-6)
+    apart = found - np.stack([found[labels == c].mean(axis=0) for c in range(3)])[labels]
+    assert np.cov(apart.T, ddof=0) == pytest.approx(np.eye(2), abs=1e-4)
 
 
 @pytest.mark.usefixtures("here", "cache")
