@@ -441,6 +441,9 @@ class Settings:
         "The candidate that rsa and dds compare others with.",
         Option(str),
     )
+    train_proxy: bool = setting(
+        False, _flag, "Fine-tune the proxy on the dataset first, as the papers of rsa and dds do.", Option(bool)
+    )
     budget: Budget | str | int | None = setting(
         None, _affordable, "What the run may spend: '20m', '50000 passes', '3 EUR at 1.20 EUR/h'.", Option(str)
     )
@@ -497,6 +500,11 @@ class Settings:
             raise InvalidInputError(
                 f"rounds=True and budget={self.budget!r} are given, but a budget has rounds of its own. Leave out "
                 "rounds= (--rounds), or budget= (--budget)."
+            )
+        if self.train_proxy and self.recall is not None:
+            raise InvalidInputError(
+                f"recall={self.recall} compares datasets by one proxy, and train_proxy=True makes another of it for "
+                "each. Leave out train_proxy= (--train-proxy), or recall= (--recall)."
             )
         if self.tune and self.verify == "head":
             best = max(self.tune, self.top_k)
@@ -694,6 +702,7 @@ class BenchmarkKeywords(RunKeywords, total=False):
     source: Any
     source_size: int | str | None
     proxy: str | Candidate | None
+    train_proxy: bool
     fine_tuning: FineTuning | None
     epochs: int | None
     trials: int | None
