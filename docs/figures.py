@@ -5,7 +5,8 @@
 Each figure is an SVG file next to the page that shows it. Without names, all are drawn; that takes about a minute.
 `scores`, `time` and `features` show what `Leaderboard.plot` draws: twelve embedded networks on the digits of
 `modelselect demo`, with the accuracies that come with it. `dynamics` is figure 2 of the persistence paper on a small
-network, as `modelselect reproduce persistence-training --scale small` makes it, with more epochs.
+network, as `modelselect reproduce persistence-training --scale small` makes it, with more epochs. `diagram`,
+`accuracies`, `map` and `fisher` are pictures of three papers, as their protocols draw them.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from modelselect.host import get_host
 from modelselect.protocols import Training
 from modelselect.reproducing.training import watched_trainings
 from modelselect.verification.dynamics import plot_dynamics
+from modelselect_plugins.protocols.pictures import before_and_after_fda, before_and_after_itm
 
 HOW_TO = Path(__file__).resolve().parent / "how-to"
 ESTIMATORS = ("logme", "knn", "ncti", "transrate", "lfc", "h_score")
@@ -67,11 +69,36 @@ def dynamics() -> Figure:
     return plot_dynamics(watched_trainings(training, probe, 0, "cpu"), None)
 
 
+def diagram() -> Figure:
+    return ms.reproduce("persistence-diagram", progress=False).plot()
+
+
+def accuracies() -> Figure:
+    return ms.reproduce("fennec-accuracies", progress=False).plot()
+
+
+def map_() -> Figure:
+    return before_and_after_itm(_found())
+
+
+def fisher() -> Figure:
+    return before_and_after_fda(_found())
+
+
+def _found() -> Mapping[str, Mapping[str, ms.Evidence]]:
+    dataset, _ = _demo()
+    return {"digits": ms.features(dataset, list(SHOWN[1:3]), device="cpu", progress=False)}
+
+
 FIGURES: Mapping[str, tuple[Callable[[], Figure], Path]] = {
     "scores": (scores, HOW_TO / "plot-scores.svg"),
     "time": (time, HOW_TO / "plot-time.svg"),
     "features": (features, HOW_TO / "plot-features.svg"),
     "dynamics": (dynamics, HOW_TO / "training-dynamics.svg"),
+    "diagram": (diagram, HOW_TO / "paper-diagram.svg"),
+    "accuracies": (accuracies, HOW_TO / "paper-accuracies.svg"),
+    "map": (map_, HOW_TO / "paper-map.svg"),
+    "fisher": (fisher, HOW_TO / "paper-fisher.svg"),
 }
 
 

@@ -174,8 +174,10 @@ estimator, [write a class](../how-to/write-an-estimator.md).
 A test compares each estimator with its authors' code, if they have published it (for `itm`, with an unofficial port).
 Exceptions:
 
-- `lead`: its authors have published no code, and its full text could not be read. The equations come from a third
-  party's re-implementation, and the value of eta is unknown. Treat it as our reading of the method.
+- `lead`: no code of its authors was found, and of its full text only the first lines could be read. The equations come
+  from a third party's re-implementation, and the value of eta is unknown. Treat it as our reading of the method.
+- `fennec` has the settings of its authors' code in the protocols of `modelselect reproduce`. Its arithmetic is compared
+  with scikit-learn's.
 - `nc_score` is the classic measure of neural collapse. The authors of the paper that ranks models by neural collapse
   have published no code.
 - `rankme` is compared with the equation of its paper, not with code.

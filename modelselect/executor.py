@@ -5,11 +5,31 @@ from __future__ import annotations
 import abc
 import inspect
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 from modelselect.errors import Failure, InvalidInputError, contained
+
+
+class UnknownOptionError(InvalidInputError):
+    """An executor has no option of this name.
+
+    Attributes:
+        executor: its name.
+        option: the name that was given.
+        known: names of the options that it has.
+    """
+
+    def __init__(self, executor: str, option: str, known: Sequence[str], *, called: str = "") -> None:
+        self.executor, self.option, self.known, self.called = executor, option, tuple(known), called
+        super().__init__(
+            f"the executor {executor!r} has no {called or f'option {option!r}'}; it has: {', '.join(known) or 'none'}"
+        )
+
+    def __reduce__(self) -> Any:
+        return partial(type(self), called=self.called), (self.executor, self.option, self.known)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +99,13 @@ class Executor(abc.ABC):
         By default, its options are the arguments of its constructor that are also its attributes.
 
         Raises:
-            InvalidInputError: it has no such option, or refuses the value.
+            UnknownOptionError: it has no such option.
+            InvalidInputError: it refuses the value.
         """
         known = [name for name in inspect.signature(type(self)).parameters if hasattr(self, name)]
         for name in options:
             if name not in known:
-                raise InvalidInputError(
-                    f"the executor {self.name!r} has no option {name!r}; it has: {', '.join(known) or 'none'}"
-                )
+                raise UnknownOptionError(self.name, name, known)
         return type(self)(**{name: getattr(self, name) for name in known} | options)
 
     @abc.abstractmethod

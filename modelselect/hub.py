@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import fnmatch
+import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -26,6 +28,12 @@ SIGNATURE = "modelselect.json"
 
 _OF_A_WINNER = ("*.json", "*.safetensors", "*.txt", "*.model", "*.tiktoken")
 """Files of a winner: weights, configurations and vocabularies; no code and no pickles."""
+
+LARGEST_DESCRIPTION = 200_000_000
+"""Bytes of a configuration or a vocabulary of a winner. The largest vocabularies take some 40 MB."""
+
+_MOST_FILES = 1000
+"""Files of a winner, at most."""
 
 _ATTEMPTS = 5
 """How often an upload is tried when others keep committing first."""
@@ -162,17 +170,50 @@ def fetch_winner(repository: str, revision: str | None = None) -> Path | None:
         revision: a branch, a tag or a commit; None for the main branch.
 
     Raises:
-        HubError: the repository or the revision does not exist, or the files of a winner cannot be fetched.
+        HubError: the repository or the revision does not exist, a file is too large, or the files of a winner cannot be
+            fetched.
     """
-    from huggingface_hub import hf_hub_download, snapshot_download
-    from huggingface_hub.errors import EntryNotFoundError
+    from huggingface_hub import HfApi, hf_hub_download, snapshot_download
+    from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError
 
-    with _explained(Repository(repository, "model")):
+    place = Repository(repository, "model")
+    with _explained(place):
+        try:
+            info = HfApi().model_info(repository, revision=revision, files_metadata=True)
+        except (RepositoryNotFoundError, RevisionNotFoundError):
+            raise
+        except Exception:  # the download says what is wrong; what is in the cache needs no network
+            info = None
+        if info is not None:
+            known = {each.rfilename: each.size or 0 for each in info.siblings or ()}
+            revision = info.sha or revision  # what was looked at is what is fetched
+            if SIGNATURE not in known:
+                return None
+            _check_winner(place, {name: size for name, size in known.items() if _is_of_a_winner(name)})
         try:
             hf_hub_download(repository, SIGNATURE, revision=revision)
         except EntryNotFoundError:  # also where the Hub is out of reach and the cache has no such file
             return None
         return Path(snapshot_download(repository, revision=revision, allow_patterns=list(_OF_A_WINNER)))
+
+
+def _is_of_a_winner(name: str) -> bool:
+    return any(fnmatch.fnmatch(name, pattern) for pattern in _OF_A_WINNER)
+
+
+def _check_winner(what: Repository, sizes: Mapping[str, int]) -> None:
+    """Raises HubError if a winner has too many files, one is too large, or they do not fit on the disk."""
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    if len(sizes) > _MOST_FILES:
+        raise HubError(f"{what} holds {len(sizes):,} files of a winner; expected at most {_MOST_FILES:,}")
+    for name, size in sizes.items():
+        if size > LARGEST_DESCRIPTION and not name.endswith(".safetensors"):
+            raise HubError(f"{what} holds a {name} of {size:,} bytes; expected at most {LARGEST_DESCRIPTION:,}")
+    place = next(each for each in (Path(HF_HUB_CACHE), *Path(HF_HUB_CACHE).parents) if each.exists())
+    needed, free = sum(sizes.values()), shutil.disk_usage(place).free
+    if needed > free:
+        raise HubError(f"{what} takes {needed:,} bytes, and {free:,} are free for the cache in {place}; make room")
 
 
 @contextlib.contextmanager

@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from modelselect.archi2vec.embedding import by_encoder, vectors_by
 from modelselect.archi2vec.tracing import TracingTask
 from modelselect.architectures.encoder import Encoder, Space
 from modelselect.architectures.graph_json import from_json
 from modelselect.architectures.similarity import directions, nearest
 from modelselect.candidates.candidate import Candidate
-from modelselect.errors import Failure, InvalidInputError, UnknownNameError, did_you_mean
+from modelselect.errors import Failure, InvalidInputError, ModelSelectError, UnknownNameError, did_you_mean
 from modelselect.executor import Executor, Outcome
 from modelselect.host.defaults import DEFAULT_ENCODER
 from modelselect.host.host import get_host
@@ -88,14 +89,21 @@ class Atlas:
                 raise ValueError("the checksum does not match: the file is damaged")
             atlas = cls(about["encoder"])
             atlas.names, atlas.families = tuple(json.loads(about["names"])), tuple(json.loads(about["families"]))
+            if not all(isinstance(name, str) for name in (*atlas.names, *atlas.families)):
+                raise ValueError("its names are no texts")
             atlas.vectors = arrays.pop("vectors")
             atlas._plane = arrays.pop("plane", None)
             if not len(atlas.names) == len(atlas.families) == len(atlas.vectors):
                 raise ValueError(f"the atlas has {len(atlas.names)} names and {len(atlas.vectors)} vectors")
-            atlas._space = atlas.encoder.restore(arrays)
+            if atlas.vectors.ndim != 2 or atlas.vectors.dtype.kind != "f" or not np.isfinite(atlas.vectors).all():
+                raise ValueError(f"its vectors are {atlas.vectors.dtype} of the shape {atlas.vectors.shape}")
+            if (plane := atlas._plane) is not None and plane.shape != (len(atlas.names), 2):
+                raise ValueError(f"its map has the shape {plane.shape}")
+            with by_encoder(atlas.encoder):
+                atlas._space = atlas.encoder.restore(arrays)
         except UnknownNameError:
             raise
-        except (OSError, SafetensorError, KeyError, ValueError, InvalidInputError) as error:
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError, RecursionError, ModelSelectError) as error:
             raise InvalidInputError(
                 f"{str(path)!r} is not a readable atlas ({type(error).__name__}: {error}); give a file that "
                 "`modelselect embed --atlas` has written, or a new path to write one"
@@ -171,11 +179,15 @@ class Atlas:
         added = [candidate for candidate in new if candidate.unversioned_id in graphs]
         if added:
             parsed = [from_json(graphs[candidate.unversioned_id]) for candidate in added]
-            if self._space is None:
-                self._space = self.encoder.fit(parsed)
-                self.vectors = self._space.vectors
+            known_space = self._space
+            if known_space is None:
+                with by_encoder(self.encoder):
+                    fitted = self.encoder.fit(parsed)
+                self.vectors = vectors_by(self.encoder, lambda: fitted.vectors, len(parsed))
+                self._space = fitted
             else:
-                self.vectors = np.concatenate([self.vectors, self._space.place(parsed)])
+                placed = vectors_by(self.encoder, lambda: known_space.place(parsed), len(parsed))
+                self.vectors = np.concatenate([self.vectors, placed])
             self._plane = None
             self.names += tuple(candidate.unversioned_id for candidate in added)
             self.families += tuple(str(candidate.metadata.get("family", "")) for candidate in added)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +13,15 @@ from modelselect.archi2vec.tracing import trace_candidate
 from modelselect.architectures.encoder import Encoder
 from modelselect.architectures.trace import trace
 from modelselect.candidates.candidate import Candidate
-from modelselect.errors import ExpressionError, InvalidInputError
+from modelselect.errors import (
+    ExpressionError,
+    InvalidInputError,
+    ModelSelectError,
+    NoExceptionError,
+    PluginError,
+    contained,
+    message_of,
+)
 from modelselect.host.defaults import DEFAULT_ENCODER
 from modelselect.host.host import get_host
 from modelselect.host.lookup import search
@@ -43,6 +52,7 @@ def embed(
         ExpressionError: an expression is not valid or matches nothing.
         UnknownNameError: no zoo or encoder has this name.
         CandidateError: an architecture cannot be traced; the message says which.
+        PluginError: the encoder raises something of its own, or gives something else than a vector for each.
 
     >>> import torch
     >>> plain = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU(), torch.nn.Conv2d(8, 8, 3))
@@ -53,7 +63,54 @@ def embed(
     if isinstance(encoder, str):
         encoder = get_host().encoder(encoder)
     items = [architectures] if isinstance(architectures, str) else architectures
-    return encoder.encode([graph for item in items for graph in _graphs(item, trust_remote_code)])
+    graphs = [graph for item in items for graph in _graphs(item, trust_remote_code)]
+    return vectors_by(encoder, lambda: encoder.encode(graphs), len(graphs))
+
+
+def vectors_by(encoder: Encoder, make: Callable[[], object], count: int) -> NDArray[np.float32]:
+    """The vectors that an encoder makes, checked.
+
+    Args:
+        encoder: whose code makes them.
+        make: gives (count, dim) float32.
+        count: of graphs.
+
+    Raises:
+        PluginError: it raises something of its own, or gives something else; the message names its plugin.
+    """
+    with by_encoder(encoder):
+        vectors = np.asarray(make(), np.float32)
+        if vectors.ndim != 2 or len(vectors) != count or not np.isfinite(vectors).all():
+            said = (
+                "NaN or infinity" if vectors.shape[:1] == (count,) and vectors.ndim == 2 else f"shape {vectors.shape}"
+            )
+            raise ValueError(f"its vectors have {said}; expected ({count}, dim) finite numbers")
+    return vectors
+
+
+@contextlib.contextmanager
+def by_encoder(encoder: Encoder) -> Iterator[None]:
+    """Runs code of an encoder: what it raises is one of our errors, and names its plugin.
+
+    Raises:
+        PluginError: it raised something that is none of our errors.
+    """
+    try:
+        with contained():
+            yield
+    except NoExceptionError as error:
+        raise PluginError(f"the encoder {encoder.name!r} raised {message_of(error)}{_owner_of(encoder)}") from error
+    except ModelSelectError:
+        raise
+    except Exception as error:
+        reason = f"{type(error).__name__}: {' '.join(message_of(error).split())}"
+        raise PluginError(f"the encoder {encoder.name!r} raised {reason}{_owner_of(encoder)}") from error
+
+
+def _owner_of(encoder: Encoder) -> str:
+    host = get_host()
+    known = host.registered("architecture_encoders", encoder.name)
+    return f" (from {host.owner('architecture_encoders', encoder.name).owner})" if encoder.name in known else ""
 
 
 def _graphs(item: object, trust_remote_code: bool) -> Iterator[networkx.Graph[Any]]:

@@ -79,10 +79,10 @@ def benchmark(
         seeds: number of probes of each size, the table's size included. Their seeds count up from `seed`. The details
             show mean and standard deviation. The truth is the same for all seeds.
         settings: keywords of `select()`: estimators (None or `"all"` for every registered one; static baselines are
-            always included), probe_size, source, source_size, proxy, device, executor, executor_options,
-            ray_address, task_timeout, cache_dir, trust_remote_code, seed, batch_size, precision, compile, extractor,
-            fine_tuning (the recipe for `verify`), epochs, trials, patience, input, label, task, split, max_corrupt,
-            max_pixels, progress.
+            always included), probe_size, source, source_size, proxy, train_proxy, device, executor,
+            executor_options, ray_address, task_timeout, cache_dir, trust_remote_code, seed, batch_size, precision,
+            compile, extractor, fine_tuning (the recipe for `verify` and `train_proxy`), epochs, trials, patience,
+            input, label, task, split, max_corrupt, max_pixels, progress.
 
     Returns:
         Scores and truth; `table()` judges. If a candidate fails on a dataset, or an estimator on a candidate, that cell

@@ -156,7 +156,7 @@ def _with_proxy(task: ScoringTask, request: Request) -> ScoringTask:
     """The task, with the caller's proxy or the default one if an estimator reads a proxy's features."""
     if "proxy_features" not in task.context.wanted:
         return task
-    return ScoringTask(replace(task.context, proxy=observe(task, None, request.settings.proxy)))
+    return ScoringTask(observe(task.context, None, request.settings))
 
 
 def assess(

@@ -49,7 +49,6 @@ def predict(
     from modelselect.utils.target_kinds import PIXEL
     from modelselect.verification.answers import Answers
     from modelselect.verification.model import load
-    from modelselect.verification.parts import MaskPredictions
     from modelselect.verification.prediction import COLUMNS
 
     if not inputs and not text:
@@ -63,9 +62,9 @@ def predict(
     if masks is not None and (loaded.signature is None or loaded.signature.unit != PIXEL):
         raise InvalidInputError(f"--masks is for models of pixels, and {model!r} is none; leave it out")
     given: list[Any] = [*(text or []), *_lines(inputs or [])] if is_text else list(inputs or [])
-    found = loaded.predict(given, device=device, batch_size=batch_size, max_pixels=max_pixels)
-    if masks is not None and isinstance(found, MaskPredictions):
-        found.save(masks)
+    found = loaded.predict(
+        given, device=device, batch_size=batch_size, max_pixels=max_pixels, masks=False if masks is None else masks
+    )
     if as_json:
         print_json(found.described())
     elif isinstance(found, Answers):

@@ -28,6 +28,10 @@ def reproduce(
         str | None,
         typer.Option(help="The candidate that describes datasets to fennec, rsa and dds.", show_default="as published"),
     ] = None,
+    train_proxy: Annotated[
+        bool | None,
+        typer.Option(help="Fine-tune the proxy of rsa and dds on each dataset first.", show_default="as published"),
+    ] = None,
     output: Annotated[
         list[Path] | None,
         typer.Option("--output", "-o", help="Also write the figures: .md, .csv, .json or .txt; may be repeated."),
@@ -36,7 +40,7 @@ def reproduce(
         Path | None, typer.Option(help="Also write a plot, such as figure.png.", show_default=False)
     ] = None,
     plot_kind: Annotated[
-        str | None, typer.Option(help="What --plot shows: scores, time or dynamics.", show_default=False)
+        str | None, typer.Option(help="What --plot shows: scores, time, dynamics or picture.", show_default=False)
     ] = None,
     all_rows: AllFlag = False,
     as_json: JsonFlag = False,
@@ -57,7 +61,9 @@ def reproduce(
         check_writable(path, "--output")
     check_plot(plot)
     settings = meant(options, RunKeywords)
-    found: Reproduction = running.reproduce(name, scale=scale, seeds=seeds, download=download, proxy=proxy, **settings)
+    found: Reproduction = running.reproduce(
+        name, scale=scale, seeds=seeds, download=download, proxy=proxy, train_proxy=train_proxy, **settings
+    )
     for path in output or []:
         found.save(path)
         note(f"figures written to {path}", settings)

@@ -5,6 +5,9 @@ A resample is four fifths of the rows of each class, drawn without replacement: 
 bootstrap draws with replacement, so methods that use neighbours would find copies of a row. A mean over four fifths of
 N rows varies half as much as a mean over N new rows, so deviations are doubled. They are taken around the mean of the
 resamples and added to the score of all rows, since many scores depend on the number of rows.
+
+Of rows that are parts of wholes, such as words of sentences, four fifths of the wholes are drawn: rows of one whole are
+alike, so that drawing rows would make scores look surer than they are.
 """
 
 from __future__ import annotations
@@ -17,10 +20,14 @@ from numpy.typing import NDArray
 from modelselect.errors import EvidenceError, InvalidInputError
 from modelselect.estimators.estimator import Estimator
 from modelselect.evidence.evidence import ROW_FIELDS, Evidence
+from modelselect.probe.sampling import wholes_of
 from modelselect.utils.target_kinds import RELEVANCE
 
 SCHEME = "four fifths of each class without replacement, 1"
 """Part of every key: must change when the rows of a resample change."""
+
+SCHEME_OF_WHOLES = "four fifths of the wholes without replacement, 1"
+"""The same for rows that are parts of wholes."""
 
 SHARE = 0.8
 SCALE = (SHARE / (1 - SHARE)) ** 0.5
@@ -52,6 +59,8 @@ def resample(evidence: Evidence, number: int, seed: int) -> Evidence:
         kept = queries[_four_fifths(np.zeros(len(queries), np.int64), rng)]
         return evidence.take(np.sort(np.append(kept, np.flatnonzero(~is_query))))
     strata = np.zeros(evidence.n_rows, dtype=np.int64) if labels is None or labels.ndim != 1 else labels
+    if evidence.groups is not None:
+        return evidence.take(_of_wholes(evidence.groups, strata, rng))
     return evidence.take(_four_fifths(strata, rng))
 
 
@@ -88,3 +97,14 @@ def _four_fifths(strata: NDArray[np.int64], rng: np.random.Generator) -> NDArray
     starts = np.cumsum(counts) - counts
     place = np.arange(len(codes)) - np.repeat(starts, counts)
     return np.sort(by_stratum[place < np.repeat(taken, counts)])
+
+
+def _of_wholes(groups: NDArray[np.int64], labels: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
+    """Row numbers, ascending: of four fifths of the wholes, and of one more for each class that these lack."""
+    whole, has = wholes_of(groups, labels)
+    kept = np.zeros(len(has), np.bool_)
+    kept[_four_fifths(np.zeros(len(has), np.int64), rng)] = True
+    for label in np.flatnonzero(has.any(axis=0) & ~has[kept].any(axis=0)).tolist():
+        if not has[kept, label].any():
+            kept[has[:, label].argmax()] = True
+    return np.flatnonzero(kept[whole])

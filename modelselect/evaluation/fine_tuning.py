@@ -91,7 +91,7 @@ class VerificationTask:
                 spool=context.spool,
                 folder=store.scratch(key),
                 keep=lambda weights, known: waiting.put(checkpoint, weights, known, sync=True),
-                progress=_reporting(context, candidate),
+                progress=reporting(context, candidate),
                 task=context.task,
             )
             store.put(key, {}, asdict(verified), sync=True)
@@ -229,7 +229,7 @@ class TimingTask:
         )
 
 
-def _reporting(context: EvaluationContext, candidate: Candidate) -> EpochProgress | None:
+def reporting(context: EvaluationContext, candidate: Candidate) -> EpochProgress | None:
     """Reports each epoch of the candidate's fine-tuning to the context's progress."""
     report = context.progress
     if report is None:

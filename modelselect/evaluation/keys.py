@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from modelselect.estimators.estimator import Estimator
-from modelselect.estimators.resampling import SCHEME
+from modelselect.estimators.resampling import SCHEME, SCHEME_OF_WHOLES
 from modelselect.evaluation.blame import plugin_of
 from modelselect.evaluation.context import FORWARD_FIELDS, SOURCE_FIELDS
 from modelselect.evaluation.loading import Loader
@@ -56,7 +56,8 @@ class Keys:
 
     def resamples(self, estimator: Estimator) -> str:
         """The key of an estimator's scores on resamples of the context's probe."""
-        return Store.key("resamples", scheme=SCHEME, **self._score_parts(estimator, self._context.probe))
+        scheme = SCHEME if self._context.probe.groups is None else SCHEME_OF_WHOLES
+        return Store.key("resamples", scheme=scheme, **self._score_parts(estimator, self._context.probe))
 
     def costs(self) -> str:
         """The key of latency, throughput and memory on this device."""

@@ -64,6 +64,7 @@ class BenchmarkKeywords(DataKeywords, RunKeywords, total=False):
 
     estimators: EstimatorChoice
     proxy: str | Candidate | None
+    train_proxy: bool
     fine_tuning: FineTuning | None
     epochs: int | None
     trials: int | None

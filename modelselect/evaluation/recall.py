@@ -6,6 +6,7 @@ import math
 import warnings
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from modelselect.candidates.candidate import Candidate
@@ -13,7 +14,9 @@ from modelselect.errors import CandidateError, Failure, ModelSelectError, contai
 from modelselect.estimators.estimator import Estimator
 from modelselect.evaluation.context import EvaluationContext
 from modelselect.evaluation.results import ScoringResult
+from modelselect.evaluation.settings import Settings
 from modelselect.evaluation.task import ScoringTask
+from modelselect.evaluation.trained_proxy import trained
 from modelselect.history.history import History
 from modelselect.history.proxy import choose_proxy, named_proxy
 from modelselect.history.recall import build_context, registered_recaller, shortlist
@@ -40,29 +43,37 @@ def task_name(context: EvaluationContext) -> str:
     return CLASSIFICATION if context.task is None else name_with_targets(get_host(), context.task, context.probe)
 
 
-def observe(task: ScoringTask, history: History | None, given: str | Candidate | None) -> Candidate | None:
-    """Shows the probe to the proxy, once for all candidates, and returns the proxy: the given one, else the default.
+def observe(context: EvaluationContext, history: History | None, settings: Settings) -> EvaluationContext:
+    """Shows the probe to the proxy, once for all candidates, and returns the context with the proxy in it.
 
-    If the default proxy cannot see the probe, that is a warning, and None is returned. An estimator that needs the
+    It is the one of the settings, else the default one, and is fine-tuned first if the settings ask for that. If the
+    default proxy cannot see the probe, that is a warning, and the context stays without. An estimator that needs the
     proxy's features then says that it does not apply.
 
     Raises:
-        InvalidInputError: `given` names no candidate, or more than one.
-        CandidateError: the given proxy cannot see this dataset.
+        InvalidInputError: the settings name no candidate, or more than one.
+        CandidateError: the given proxy cannot see this dataset, or cannot be trained on it.
     """
-    proxy = choose_proxy(task.context.probe, history) if given is None else named_proxy(given)
+    proxy = choose_proxy(context.probe, history) if settings.proxy is None else named_proxy(settings.proxy)
     if proxy is None:
-        return None
+        return context
+    does = "be trained on" if settings.train_proxy else "look at"
     try:
         with contained():
-            task.features(proxy)
+            if settings.train_proxy:
+                zoo = trained(context, proxy, settings.recipe)
+                seeing = replace(context, proxy=zoo.candidate, zoos={**context.zoos, zoo.name: zoo})
+            else:
+                seeing = replace(context, proxy=proxy)
+            assert seeing.proxy is not None
+            ScoringTask(seeing).features(seeing.proxy)
     except Exception as error:  # a zoo, or the module itself, may raise anything
-        message = f"the proxy {proxy} cannot look at the dataset: {error}"
-        if given is not None:
+        message = f"the proxy {proxy} cannot {does} the dataset: {error}"
+        if settings.proxy is not None:
             raise CandidateError(message) from error
         warnings.warn(message, stacklevel=3)
-        return None
-    return proxy
+        return context
+    return seeing
 
 
 def recall_context(
@@ -178,7 +189,8 @@ def record(
         if not record_run(history, board, context.probe, graphs, run):
             return
         proxy = context.proxy or choose_proxy(context.probe, history)
-        if proxy is not None and (may_look or not task.preview(proxy, trace=False).passes):
+        trained_here = proxy is not None and proxy.zoo in context.zoos  # nothing in another run is comparable with it
+        if proxy is not None and not trained_here and (may_look or not task.preview(proxy, trace=False).passes):
             history.keep_proxy(context.probe.fingerprint, proxy.id, task.features(proxy))
         history.exchange()
     except (ModelSelectError, OSError) as error:

@@ -19,7 +19,7 @@ from modelselect.budget.budget import Budget
 from modelselect.candidates.candidate import Candidate
 from modelselect.candidates.limits import Limits
 from modelselect.errors import InvalidInputError, did_you_mean
-from modelselect.executor import Executor
+from modelselect.executor import Executor, UnknownOptionError
 from modelselect.extraction.devices import PRECISIONS
 from modelselect.host.defaults import AUTO, DEFAULT_ESTIMATORS
 from modelselect.verification.recipe import FineTuning, check_method
@@ -441,6 +441,9 @@ class Settings:
         "The candidate that rsa and dds compare others with.",
         Option(str),
     )
+    train_proxy: bool = setting(
+        False, _flag, "Fine-tune the proxy on the dataset first, as the papers of rsa and dds do.", Option(bool)
+    )
     budget: Budget | str | int | None = setting(
         None, _affordable, "What the run may spend: '20m', '50000 passes', '3 EUR at 1.20 EUR/h'.", Option(str)
     )
@@ -497,6 +500,11 @@ class Settings:
             raise InvalidInputError(
                 f"rounds=True and budget={self.budget!r} are given, but a budget has rounds of its own. Leave out "
                 "rounds= (--rounds), or budget= (--budget)."
+            )
+        if self.train_proxy and self.recall is not None:
+            raise InvalidInputError(
+                f"recall={self.recall} compares datasets by one proxy, and train_proxy=True makes another of it for "
+                "each. Leave out train_proxy= (--train-proxy), or recall= (--recall)."
             )
         if self.tune and self.verify == "head":
             best = max(self.tune, self.top_k)
@@ -600,11 +608,11 @@ class Settings:
             return runner
         try:
             return runner.configured(**options)
-        except InvalidInputError as error:
-            text = str(error)
-            for option, keyword in SETTINGS_OF_EXECUTORS.items():
-                text = text.replace(f"no option {option!r}", f"no {keyword}= (--{keyword.replace('_', '-')})")
-            raise InvalidInputError(text) from error
+        except UnknownOptionError as error:
+            if (keyword := SETTINGS_OF_EXECUTORS.get(error.option)) is None:
+                raise
+            called = f"{keyword}= (--{keyword.replace('_', '-')})"
+            raise UnknownOptionError(error.executor, error.option, error.known, called=called) from error
 
     @property
     def prompts(self) -> tuple[str, ...]:

@@ -29,7 +29,8 @@ DEFAULT_ENCODER = "graph2vec"
 architecture in an existing space."""
 
 CLIP_PROXY = "hub:openai/clip-vit-base-patch32"
-"""The proxy of Fennec's paper (section 3.3), if the Hub client's cache holds it. A default must not download 600 MB."""
+"""CLIP is the proxy of Fennec's paper (section 3.3); its authors take a larger one. This one counts if the Hub client's
+cache holds it: a default must not download 600 MB."""
 
 EMBEDDED_PROXY = "embedded:resnet.textures"
 """The proxy if there is no CLIP: this network comes with modelselect. See docs/explanation/recall.md for what that

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from modelselect.errors import Failure, Stage
+from modelselect.errors import Failure, PluginError, Stage
 from modelselect.utils.text import valid_text
 from modelselect.utils.versions import DISTRIBUTION
 
@@ -73,6 +73,7 @@ def installed() -> tuple[list[EntryPoint], dict[str, str]]:
     faults: dict[str, str] = {}
     for distribution in distributions():
         try:
+            _check_no_pipe(distribution)
             text = distribution.read_text("entry_points.txt")
             if text is None or f"[{PROJECT}]" not in text:
                 continue
@@ -106,10 +107,19 @@ def others_may_be_installed() -> bool:
                 continue
             if name.endswith(".egg"):
                 return True
-            with contextlib.suppress(OSError), open(os.path.join(place, name, "entry_points.txt"), "rb") as file:
-                if f"[{PROJECT}]".encode() in file.read():
+            path = Path(place, name, "entry_points.txt")
+            with contextlib.suppress(OSError):
+                if path.is_fifo() or f"[{PROJECT}]".encode() in path.read_bytes():
                     return True
     return False
+
+
+def _check_no_pipe(distribution: Distribution) -> None:
+    """Raises PluginError if reading what the distribution says of itself would wait for another process."""
+    folder = getattr(distribution, "_path", None)
+    for name in ("entry_points.txt", "METADATA", "PKG-INFO"):
+        if isinstance(folder, Path) and (folder / name).is_fifo():
+            raise PluginError(f"{name} is a named pipe; expected a file")
 
 
 @functools.lru_cache(maxsize=1024)  # a distribution is read once, and not for each of its entry points

@@ -30,11 +30,13 @@ from modelselect.estimators.estimator import Estimator
 from modelselect.estimators.unusable import usable
 from modelselect.host.defaults import AUTO, DEFAULT_ESTIMATORS, FOLDER_ZOO, HUB_ZOO
 from modelselect.host.host import Host, get_host
+from modelselect.host.patience import SEARCH_VARIABLE, PluginTimeoutError, search_seconds, within
 from modelselect.probe.probe import Probe
 from modelselect.protocols.protocol import TruthTable
 from modelselect.ranking.report_section import ReportSection
 from modelselect.tasks.task import Task
 from modelselect.utils.text import printable
+from modelselect.utils.versions import DISTRIBUTION
 
 POOL_VARIABLE = "MODELSELECT_POOL"
 """The environment variable that names the candidates of a run without candidates."""
@@ -150,10 +152,11 @@ def _listed(text: str, ask: Callable[[Zoo, str], Iterable[Candidate]]) -> list[C
     """What the zoo of an expression answers. A zoo may raise anything, answer with anything, or never end."""
     expression, host = Expression.parse(text), get_host()
     zoo = host.zoo(expression.zoo)
-    owner = host.owner("zoos", zoo.name).owner
+    plugin = host.owner("zoos", zoo.name)
+    owner, bound = plugin.owner, 0.0 if plugin.distribution == DISTRIBUTION else search_seconds()
     found: list[Candidate] = []
     try:
-        with contained():
+        with within(bound), contained():
             for candidate in ask(zoo, expression.pattern):
                 if not isinstance(candidate, Candidate):
                     raise SearchError(f"{text!r} gives {type(candidate).__name__}; expected a Candidate (from {owner})")
@@ -164,6 +167,10 @@ def _listed(text: str, ask: Callable[[Zoo, str], Iterable[Candidate]]) -> list[C
                 if (size := _too_much(candidate.metadata)) is not None:
                     raise SearchError(f"the metadata of {candidate.id[:100]} has {size} (from {owner}); bring less")
                 found.append(candidate)
+    except PluginTimeoutError as error:
+        raise SearchError(
+            f"{text!r} could not be searched: {error} (from {owner}). If it is only slow, set {SEARCH_VARIABLE}"
+        ) from error
     except NoExceptionError as error:
         raise SearchError(f"{text!r} could not be searched: {printable(str(error))} (from {owner})") from error
     except ModelSelectError:

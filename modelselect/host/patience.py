@@ -23,6 +23,12 @@ SCORE_VARIABLE = "MODELSELECT_SCORE_SECONDS"
 SCORE_SECONDS = 3600.0
 """The bound where the variable is not set."""
 
+SEARCH_VARIABLE = "MODELSELECT_SEARCH_SECONDS"
+"""Seconds for one search of a zoo of a plugin. 0: no bound."""
+
+SEARCH_SECONDS = 600.0
+"""The bound where the variable is not set. A zoo may have to ask a slow server for many pages."""
+
 EVENT_SECONDS = 300.0
 """Seconds for a hook that hears of an event. Such a hook may send results somewhere."""
 
@@ -54,6 +60,15 @@ def score_seconds() -> float:
         InvalidInputError: the variable holds no number.
     """
     return _seconds_in(SCORE_VARIABLE, SCORE_SECONDS)
+
+
+def search_seconds() -> float:
+    """The bound for one search.
+
+    Raises:
+        InvalidInputError: the variable holds no number.
+    """
+    return _seconds_in(SEARCH_VARIABLE, SEARCH_SECONDS)
 
 
 def _seconds_in(variable: str, default: float) -> float:

@@ -92,11 +92,11 @@ def _validate_pool(pool: Pool) -> None:
 
 
 def _validate_protocol(protocol: Protocol) -> None:
-    runs = [protocol.methods, protocol.training, protocol.architectures]
+    runs = [protocol.methods, protocol.training, protocol.architectures, protocol.picture]
     if not protocol.obstacle and not any(runs):
         raise PluginError(
-            f"protocol {protocol.name!r} has nothing to run; give it methods, training or architectures, or "
-            "experiments whose obstacle says why they cannot be run"
+            f"protocol {protocol.name!r} has nothing to run; give it methods, training, architectures or a "
+            "picture, or experiments whose obstacle says why they cannot be run"
         )
     unknown = sorted({*protocol.measures, *(p.measure for p in protocol.published if p.measure != SCORE)} - MEASURES)
     if unknown:

@@ -72,6 +72,7 @@ class Row(RankedCandidate):
         device: str = "auto",
         batch_size: int = 32,
         max_pixels: int | None = None,
+        masks: str | os.PathLike[str] | bool = True,
         cache_dir: str | os.PathLike[str] | None = None,
         trust_remote_code: bool = False,
     ) -> Predictions:
@@ -87,6 +88,7 @@ class Row(RankedCandidate):
             device: `"auto"`, `"cpu"`, `"cuda"` or `"cuda:1"`.
             batch_size: inputs in a forward pass. It is halved when memory runs out.
             max_pixels: images with more pixels are not read; None for twice PIL's `MAX_IMAGE_PIXELS`.
+            masks: see `Model.predict`.
             cache_dir: see `load`.
             trust_remote_code: see `load`.
 
@@ -99,7 +101,7 @@ class Row(RankedCandidate):
             InvalidInputError: the inputs are not of the kind that the model takes, or the device cannot be used.
         """
         model = self.load(fine_tuned=True, cache_dir=cache_dir, trust_remote_code=trust_remote_code)
-        return model.predict(inputs, device=device, batch_size=batch_size, max_pixels=max_pixels)
+        return model.predict(inputs, device=device, batch_size=batch_size, max_pixels=max_pixels, masks=masks)
 
     def save(
         self,

@@ -58,6 +58,9 @@ _MOST_DRAWN = 1000
 _COMPARED = 1 << 20
 """Pairs of boxes that are compared at a time: some 100 MB."""
 
+_MOST_CELLS, _FEWEST_BOXES = 1 << 24, 256
+"""Boxes of all images together where each has as many as the fullest one; and boxes of an image that always count."""
+
 _SIDES = (0.1, 0.5)
 """Sides of boxes of background as shares of those of the image, where objects say none."""
 
@@ -90,6 +93,7 @@ class BoxRows(ImageParts):
         sizes: width and height of each image, where they are known without reading it.
         has_columns: whether `input` and `label` name columns.
         upright: whether the EXIF orientation is applied.
+        crowds: what boxes that are no rows hold, for messages.
 
     Raises:
         DatasetError: a box or a class is wrong, there are no boxes, or all rows have the same class.
@@ -106,15 +110,16 @@ class BoxRows(ImageParts):
         sizes: Sequence[tuple[int, int] | None] | None = None,
         has_columns: bool = False,
         upright: bool = False,
+        crowds: str = "crowds",
     ) -> None:
         with ThreadPoolExecutor(usable_cores()) as threads:
             given = [None] * len(images) if sizes is None else sizes
             measured = list(threads.map(partial(_measured, Reading(upright=upright, max_pixels=None)), images, given))
         self._sizes = [None if isinstance(size, str) else size for size in measured]
-        corners, crowds = [], []
+        corners, avoiding = [], []
         for (name, _), size, each in zip(images, self._sizes, objects, strict=True):
             corners.append(_corners(each.boxes, size, f"in {name}"))
-            crowds.append(_corners(each.crowds, size, f"of a crowd in {name}"))
+            avoiding.append(_corners(each.crowds, size, f"of {crowds} in {name}"))
         labels = [
             _labels(each.labels, len(own), name) for (name, _), each, own in zip(images, objects, corners, strict=True)
         ]
@@ -124,7 +129,7 @@ class BoxRows(ImageParts):
             )
         classes, originals = _classes([label for own in labels for label in own], names)
         free = [
-            _background(own, avoided, size) for own, avoided, size in zip(corners, crowds, self._sizes, strict=True)
+            _background(own, avoided, size) for own, avoided, size in zip(corners, avoiding, self._sizes, strict=True)
         ]
         drawn = sum(map(len, free))
         if drawn:
@@ -140,6 +145,7 @@ class BoxRows(ImageParts):
         self._boxes = np.concatenate([box for pair in zip(corners, free, strict=True) for box in pair])
         counts = [len(own) + len(others) for own, others in parts]
         self._starts, self._counts = np.cumsum(counts) - counts, np.array(counts)
+        self._most = min(int(self._counts.max()), max(_FEWEST_BOXES, _MOST_CELLS // len(images)))
         groups = np.repeat(np.arange(len(images)), counts)
         super().__init__(images, Labels(np.array(indices, np.int64), classes, originals), BOX, groups, upright=upright)
         self.has_columns = has_columns
@@ -148,7 +154,12 @@ class BoxRows(ImageParts):
             for (name, _), size, count in zip(images, measured, counts, strict=True)
             if isinstance(size, str) and not count
         )
-        self.remarks = (_remark(corners, crowds, drawn, len(classes) - bool(drawn)),)
+        self.remarks = (_remark(corners, sum(map(len, avoiding)), crowds, drawn, len(classes) - bool(drawn)),)
+        if full := int((self._counts > self._most).sum()):
+            self.remarks += (
+                f"{full:,} images have more than {self._most:,} boxes, background included. Fine-tuning and its metric "
+                f"take {self._most:,} of each.",
+            )
 
     def item(self, row: int) -> Box:
         group = int(self.groups[row])
@@ -173,17 +184,24 @@ class BoxRows(ImageParts):
             )
 
     def whole(self, group: int) -> Boxes:
-        image, count = self.decoded(group), int(self._counts[group])
-        corners = np.zeros((int(self._counts.max()), 4), np.float32)
-        corners[:count] = self._shares(self._starts[group] + np.arange(count), image)
+        image, rows = self.decoded(group), self._of_whole(group)
+        corners = np.zeros((self._most, 4), np.float32)
+        corners[: len(rows)] = self._shares(rows, image)
         return Boxes(image, corners)
 
     def whole_targets(self, groups: NDArray[np.int64]) -> NDArray[np.int64]:
         """(G, P) classes, as `whole` has the boxes."""
-        found = np.full((len(groups), int(self._counts.max())), -1, np.int64)
-        for row, group in enumerate(groups.tolist()):
-            start, count = int(self._starts[group]), int(self._counts[group])
-            found[row, :count] = self.labels.indices[start : start + count]
+        found = np.full((len(groups), self._most), -1, np.int64)
+        for place, group in enumerate(groups.tolist()):
+            rows = self._of_whole(group)
+            found[place, : len(rows)] = self.labels.indices[rows]
+        return found
+
+    def _of_whole(self, group: int) -> NDArray[np.int64]:
+        """The rows of an image: all, or as many as fit, evenly among those of objects and of background."""
+        count = int(self._counts[group])
+        kept = np.arange(count) if count <= self._most else np.linspace(0, count - 1, self._most).round()
+        found: NDArray[np.int64] = self._starts[group] + kept.astype(np.int64)
         return found
 
     def _shares(self, rows: NDArray[np.int64], image: Image) -> NDArray[np.float64]:
@@ -215,10 +233,10 @@ def _corners(given: Any, size: tuple[int, int] | None, where: str) -> NDArray[np
         DatasetError: they are no boxes, or leave the image.
     """
     try:
-        boxes = np.asarray(
-            array_of_tensor(given) if is_tensor(given) else [np.asarray(box) for box in given], np.float64
-        )
-    except (TypeError, ValueError):
+        given = array_of_tensor(given) if is_tensor(given) else given
+        is_array = isinstance(given, np.ndarray) and given.dtype != object
+        boxes = np.asarray(given if is_array else [np.asarray(box) for box in given], np.float64)
+    except (TypeError, ValueError, OverflowError):
         boxes = np.zeros(1)
     if not boxes.size and boxes.ndim < 3:
         return np.zeros((0, 4))
@@ -327,15 +345,13 @@ def _fits(tried: NDArray[np.float64], taken: NDArray[np.float64]) -> NDArray[np.
     return np.concatenate([(overlaps(part, taken) <= MOST_OVERLAP).all(axis=1) for part in parts])
 
 
-def _remark(
-    corners: Sequence[NDArray[np.float64]], crowds: Sequence[NDArray[np.float64]], drawn: int, classes: int
-) -> str:
-    boxes, left, empty = sum(map(len, corners)), sum(map(len, crowds)), sum(not len(own) for own in corners)
+def _remark(corners: Sequence[NDArray[np.float64]], left: int, crowds: str, drawn: int, classes: int) -> str:
+    boxes, empty = sum(map(len, corners)), sum(not len(own) for own in corners)
     said = (
         f"Each row is a box: {boxes:,} boxes of {classes:,} classes in {len(corners):,} images, and {drawn:,} boxes of "
         f"background, which overlap no object by more than an IoU of {MOST_OVERLAP}."
     )
-    said += f" {left:,} boxes of crowds are left out." if left else ""
+    said += f" {left:,} boxes of {crowds} are left out." if left else ""
     return said + (f" {empty:,} images have no objects." if empty else "")
 
 

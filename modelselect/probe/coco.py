@@ -5,13 +5,15 @@ T.-Y. Lin et al.: Microsoft COCO: Common objects in context, ECCV 2014; https://
 
 from __future__ import annotations
 
-import json
 import os
 import re
+from array import array
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from modelselect.errors import DatasetError
 from modelselect.probe.boxes import BoxRows, Objects, said_size
@@ -19,7 +21,8 @@ from modelselect.probe.images import has_image_suffix
 from modelselect.probe.paths import Origin
 from modelselect.probe.rows import Rows
 from modelselect.probe.splits import WHOLE, kind_of_split
-from modelselect.utils.text import listed
+from modelselect.utils.json_stream import read_lists
+from modelselect.utils.text import listed, printable
 
 FOLDER = "annotations"
 """Name of the folder that holds the files of annotations."""
@@ -125,47 +128,126 @@ def _rows(path: Path, folder: Path | None) -> BoxRows:
     Raises:
         DatasetError: the file is damaged, or its images are not found.
     """
+    content = _Content(path)
     try:
-        content = json.loads(path.read_bytes())
-        images = {each["id"]: each for each in content["images"]}
-        flags = [bool(each.get("iscrowd")) for each in content["annotations"]]
-        names = {each["id"]: str(each["name"]) for each in content["categories"]}
-        files = [str(each["file_name"]) for each in images.values()]
-        annotations = [(each["image_id"], each["category_id"], each["bbox"]) for each in content["annotations"]]
-        unknown = [number for number, _, _ in annotations if number not in images]
-        of_objects = [category for (_, category, _), crowd in zip(annotations, flags, strict=True) if not crowd]
-        unnamed = [category for category in of_objects if category not in names]
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        found = read_lists(path, {"images": content.image, "annotations": content.box, "categories": content.category})
+        if lacking := [part for part in ("images", "annotations", "categories") if part not in found]:
+            raise ValueError(f"it has no list {lacking[0]}")
+    except DatasetError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise DatasetError(
-            f"{path} is no file of annotations as COCO has them ({type(error).__name__}: {error}); expected images "
-            "with id and file_name, categories with id and name, and annotations with image_id, category_id and bbox."
+            f"{path} is no file of annotations as COCO has them ({type(error).__name__}: {printable(str(error))}); "
+            "expected images with id and file_name, categories with id and name, and annotations with image_id, "
+            "category_id and bbox (x, y, width, height)."
         ) from error
-    if not files:
-        raise DatasetError(f"{path} names no images; expected images with id and file_name.")
-    if unknown:
-        raise DatasetError(
-            f"an annotation in {path} is of image {unknown[0]!r}, and there is no image with this id. Add the image, "
-            "or leave out its annotations."
-        )
-    if unnamed:
-        raise DatasetError(
-            f"an annotation in {path} has the category_id {unnamed[0]!r}, and there is no category with this id "
-            f"(there are {listed(list(map(str, names)), 5)}). Add the category, or leave out its annotations."
-        )
-    kept: dict[Any, tuple[list[Any], list[Any], list[Any]]] = {number: ([], [], []) for number in images}
-    for (number, category, box), crowd in zip(annotations, flags, strict=True):
-        if crowd:
-            kept[number][2].append(box)
-            continue
-        kept[number][0].append(box)
-        kept[number][1].append(names[category])
+    files, objects, remarks = content.files, content.objects(), content.remarks
     root = _root(path, folder, files)
     origin = Origin.folder(root)
-    loads = [(file, partial(origin.read, file)) for file in files]
-    sizes = [said_size(each.get("width"), each.get("height")) for each in images.values()]
-    rows = BoxRows(loads, [Objects(*each) for each in kept.values()], sizes=sizes)
+    loads = [(printable(file), partial(origin.read, file)) for file in files]
+    rows = BoxRows(loads, objects, sizes=content.sizes)
     rows.notes = {"annotations": path.name}
+    rows.remarks += remarks
     return rows
+
+
+class _Content:
+    """What is kept of a file: its images, and the box and the numbers of each annotation.
+
+    Attributes:
+        files: names of the files of the images.
+        sizes: width and height of each image, where the file says them.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.files: list[str] = []
+        self.sizes: list[tuple[int, int] | None] = []
+        self._images: dict[Any, int] = {}
+        self._names: dict[Any, str] = {}
+        self._numbers: tuple[dict[Any, int], dict[Any, int]] = {}, {}
+        self._of = array("q"), array("q")
+        self._crowds, self._boxes = array("b"), array("d")
+        self._flat = 0
+
+    def image(self, given: Any) -> None:
+        number, file = given["id"], given["file_name"]
+        if not isinstance(file, str):
+            raise TypeError(f"a file_name is {ascii(file)[:40]}")
+        if number in self._images:
+            raise DatasetError(
+                f"two images in {self._path} have the id {number!r}: {self.files[self._images[number]]!r} and "
+                f"{file!r}; expected an id for each image. If files were joined, give new ids to the images and their "
+                "annotations."
+            )
+        self._images[number] = len(self.files)
+        self.files.append(file)
+        self.sizes.append(said_size(given.get("width"), given.get("height")))
+
+    def category(self, given: Any) -> None:
+        number, name = given["id"], str(given["name"])
+        if self._names.setdefault(number, name) != name:
+            raise DatasetError(
+                f"two categories in {self._path} have the id {number!r}: {self._names[number]!r} and {name!r}; "
+                "expected an id for each category."
+            )
+
+    def box(self, given: Any) -> None:
+        x, y, width, height = given["bbox"]
+        if not all(isinstance(value, int | float) for value in (x, y, width, height)):
+            raise TypeError(f"a bbox is {ascii(given['bbox'])[:60]}")
+        numbers = given["image_id"], given["category_id"]
+        is_crowd = bool(given.get("iscrowd"))
+        if (width == 0 or height == 0) and min(width, height) >= 0:
+            self._flat += 1
+            return
+        for number, known, of in zip(numbers, self._numbers, self._of, strict=True):
+            of.append(known.setdefault(number, len(known)))
+        self._crowds.append(is_crowd)
+        self._boxes.extend((x, y, width, height))
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What the user should know of what was left out."""
+        return (f"{self._flat:,} boxes without a width or a height are left out.",) if self._flat else ()
+
+    def objects(self) -> list[Objects]:
+        """The objects in each image.
+
+        Raises:
+            DatasetError: there are no images, or an annotation is of none, or of no category.
+        """
+        if not self.files:
+            raise DatasetError(f"{self._path} names no images; expected images with id and file_name.")
+        of_image, of_category = (np.array(each, np.int64) for each in self._of)
+        is_crowd, boxes = np.array(self._crowds, np.bool_), np.array(self._boxes).reshape(-1, 4)
+        images, categories = (list(known) for known in self._numbers)
+        for number in images:
+            if number not in self._images:
+                raise DatasetError(
+                    f"an annotation in {self._path} is of image {number!r}, and there is no image with this id. Add "
+                    "the image, or leave out its annotations."
+                )
+        for place in np.unique(of_category[~is_crowd]).tolist():
+            if categories[place] not in self._names:
+                raise DatasetError(
+                    f"an annotation in {self._path} has the category_id {categories[place]!r}, and there is no "
+                    f"category with this id (there are {listed(list(map(str, self._names)), 5)}). Add the category, or "
+                    "leave out its annotations."
+                )
+        labels = [self._names.get(number, "") for number in categories]
+        place_of = np.array([self._images[number] for number in images], np.int64)
+        own = place_of[of_image] if len(place_of) else of_image
+        order = np.argsort(own, kind="stable")
+        parts = np.split(order, np.searchsorted(own[order], np.arange(1, len(self.files))))
+        return [
+            Objects(
+                boxes[(kept := part[~is_crowd[part]])],
+                [labels[place] for place in of_category[kept].tolist()],
+                boxes[part[is_crowd[part]]],
+            )
+            for part in parts
+        ]
 
 
 def _root(path: Path, folder: Path | None, files: list[str]) -> Path:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from modelselect.errors import DatasetError
-from modelselect.probe.images import UnreadableError
+from modelselect.probe.images import UnreadableError, content_of
 from modelselect.probe.labels import Labels, in_utf8
 from modelselect.probe.listing import Listings, by_suffix, count, lies_in, some
 from modelselect.probe.rows import AUDIO, Rows, Splits
@@ -120,8 +120,7 @@ class FolderRows(Rows):
         # The file may have become a link after it was listed.
         if self._tests and any(lies_in(os.path.realpath(path), test) for test in self._tests):
             raise UnreadableError(_TO_TEST)
-        with open(path, "rb") as file:
-            return file.read()
+        return content_of(path)
 
     def row_name(self, row: int) -> str:
         return in_utf8(self._files[row].replace(os.sep, "/"))

@@ -10,7 +10,7 @@ from modelselect.probe.drawing import DrawnRows
 from modelselect.probe.labels import Labels
 from modelselect.probe.queries import can_spare_queries, cut_out_queries, without_queries_of
 from modelselect.probe.rows import Rows, Splits
-from modelselect.probe.sampling import choose_holdout, rarest
+from modelselect.probe.sampling import choose_holdout, rarest, wholes_of
 from modelselect.probe.splits import test_split
 from modelselect.probe.targets import Targets
 from modelselect.utils.target_kinds import CLASSES
@@ -103,7 +103,5 @@ def _held_out_of(available: DrawnRows, share: float, seed: int) -> NDArray[np.bo
     """(N,) True for the rows to hold out; see `choose_holdout`. Rows that are parts of one input stay together."""
     if available.rows.groups is None:
         return choose_holdout(available.labels, share, seed)
-    _, group = np.unique(available.rows.groups[available.positions], return_inverse=True)
-    has = np.zeros((group.max() + 1, available.labels.max() + 2), np.bool_)
-    has[group, available.labels] = True  # the last column is for -1
-    return choose_holdout(rarest(has[:, :-1]), share, seed)[group]
+    whole, has = wholes_of(available.rows.groups[available.positions], available.labels)
+    return choose_holdout(rarest(has), share, seed)[whole]

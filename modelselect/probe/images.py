@@ -23,6 +23,7 @@ from __future__ import annotations
 import importlib
 import io
 import os
+import stat
 import struct
 import threading
 from collections.abc import Iterable, Iterator
@@ -90,8 +91,31 @@ _TURNED = (5, 6, 7, 8)
 _FULL = 65535
 
 
+LARGEST_FILE = 1 << 30
+"""Bytes of a file of an image, a mask or a sound, at most. More pixels than Pillow decodes take less."""
+
+
 class UnreadableError(Exception):
     """One row cannot be read; the message is a short reason."""
+
+
+def content_of(path: str | os.PathLike[str], largest: int = LARGEST_FILE) -> bytes:
+    """The content of a file of at most this many bytes.
+
+    Raises:
+        UnreadableError: there is no such file, it is a pipe or a device, or it is larger.
+        OSError: it cannot be read.
+    """
+    try:
+        state = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        raise UnreadableError("no such file") from None
+    if not stat.S_ISREG(state.st_mode):
+        raise UnreadableError("not a file, but a folder, a pipe or a device")
+    if state.st_size > largest:
+        raise UnreadableError(f"the file has {state.st_size:,} bytes, and at most {largest:,} are read")
+    with open(path, "rb") as file:
+        return file.read(largest)
 
 
 class _PillowsBound:
@@ -183,6 +207,19 @@ def decode(raw: Raw, reading: Reading) -> Image:
         image = _opened(raw, reading)
         with _pillows_bound.lifted_for(image):
             return _shown(image, reading)
+
+
+def stored_image(encoded: bytes, reading: Reading) -> Image:
+    """The image in its own mode, such as places in a palette, decoded.
+
+    Raises:
+        UnreadableError, DatasetError: as `decode`.
+    """
+    with _reasons():
+        image = _opened(encoded, reading)
+        with _pillows_bound.lifted_for(image):
+            image.load()
+        return image
 
 
 def verify(raw: Raw, reading: Reading) -> Verified:

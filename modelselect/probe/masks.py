@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import zlib
 from collections.abc import Callable, Sequence
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from modelselect.errors import DatasetError
 from modelselect.probe.columns import LABEL_NAMES, Label, is_image
 from modelselect.probe.image_parts import ImageParts, Load, as_given, cell, images_in
-from modelselect.probe.images import has_image_suffix
+from modelselect.probe.images import Reading, content_of, has_image_suffix, stored_image
 from modelselect.probe.labels import Labels
 from modelselect.probe.rows import Splits, reason_of
 from modelselect.probe.splits import WHOLE, kind_of_split
@@ -39,6 +38,12 @@ SIDE = 128
 PER_CLASS = 16
 """Most pixels of each class that an image offers to be drawn."""
 
+MOST_CLASSES = 2048
+"""Different numbers in the masks of a dataset, at most: the largest published datasets have some 1,200 classes."""
+
+_SORTED = 1 << 22
+"""Pixels of a mask that are sorted at a time: some 40 MB."""
+
 FOLDERS = ("masks", "mask", "annotations", "labels", "SegmentationClass")
 """Names of folders of masks next to a folder `images`."""
 
@@ -57,7 +62,7 @@ class MaskRows(ImageParts):
         upright: whether the EXIF orientation is applied.
 
     Raises:
-        DatasetError: a mask cannot be read, no mask holds a class, or all hold the same one.
+        DatasetError: a mask cannot be read, no mask holds a class, all hold the same one, or there are too many.
     """
 
     source = "images with masks"
@@ -82,6 +87,7 @@ class MaskRows(ImageParts):
                 f"all pixels that count have the class {present[0]}; expected at least two classes. {IGNORED} and -1 "
                 "do not count: for masks of 0 and 255, write 0 and 1."
             )
+        _check_count(len(present), f"the {len(pairs):,} masks hold")
         names = tuple(map(str, present.tolist()))
         groups = np.repeat(np.arange(len(pairs)), [len(values) for values, _ in drawn])
         labels = Labels(indices.astype(np.int64), names, tuple(present.tolist()))
@@ -136,20 +142,35 @@ class MaskRows(ImageParts):
         """The classes and places of the pixels of an image that are rows, class by class."""
         mask = self._mask(group)
         flat = mask.reshape(-1)
-        rng = np.random.default_rng(zlib.crc32(np.ascontiguousarray(flat).tobytes()))
-        values: list[int] = []
-        places = []
-        order = np.argsort(flat.astype(np.int16), kind="stable")  # once, however many classes there are
-        for there in np.split(order, np.flatnonzero(np.diff(flat[order])) + 1):
-            value = flat[there[0]]
-            if value in (IGNORED, -1):
-                continue
-            chosen = np.sort(rng.choice(there, min(PER_CLASS, len(there)), replace=False))
-            values += [int(value)] * len(chosen)
-            places.append(np.stack(np.unravel_index(chosen, mask.shape), axis=1))
-        if not places:
+        parts = [flat[start : start + _SORTED] for start in range(0, flat.size, _SORTED)]
+        seed, counts = 0, np.zeros(2**15 + 1, np.int64)  # of -1, 0, 1, ...
+        for part in parts:
+            wide = part.astype(np.int32)
+            seed = zlib.crc32(wide.tobytes(), seed)
+            counts += np.bincount(wide + 1, minlength=len(counts))
+        counts[[0, 1 + IGNORED]] = 0
+        values = np.flatnonzero(counts) - 1
+        _check_count(len(values), f"the mask of {self._pairs[group][0]} holds")
+        rng = np.random.default_rng(seed)
+        wanted = {
+            value: np.sort(rng.choice(count, min(PER_CLASS, count), replace=False))
+            for value, count in zip(values.tolist(), counts[values + 1].tolist(), strict=True)
+        }
+        found: dict[int, list[NDArray[np.int64]]] = {value: [] for value in wanted}
+        passed = np.zeros(len(counts), np.int64)
+        for number, part in enumerate(parts):
+            order = np.argsort(part, kind="stable")  # once, however many classes there are
+            for there in np.split(order, np.flatnonzero(np.diff(part[order])) + 1):
+                value = int(part[there[0]])
+                if value in wanted:
+                    ranks = wanted[value] - passed[value]
+                    found[value].append(there[ranks[(ranks >= 0) & (ranks < len(there))]] + number * _SORTED)
+                    passed[value] += len(there)
+        if not wanted:
             return np.zeros(0, np.int64), np.zeros((0, 2), np.int32)
-        return np.array(values, np.int64), np.concatenate(places).astype(np.int32)
+        chosen = [np.concatenate(each) for each in found.values()]
+        places = np.stack(np.unravel_index(np.concatenate(chosen), mask.shape), axis=1)
+        return np.repeat(values, list(map(len, chosen))), places.astype(np.int32)
 
     def _mask(self, group: int) -> NDArray[Any]:
         name, _, load = self._pairs[group]
@@ -161,7 +182,7 @@ class MaskRows(ImageParts):
 
 
 def mask_of(given: Any, name: str) -> NDArray[Any]:
-    """(H, W) whole numbers: a class for each pixel, or `IGNORED`, or -1.
+    """(H, W) int16: a class for each pixel, or `IGNORED`, or -1.
 
     Args:
         given: the bytes of a file, a PIL image of grey values, of a palette or of 0 and 1, or an array (H, W).
@@ -190,7 +211,15 @@ def mask_of(given: Any, name: str) -> NDArray[Any]:
             f"the mask of {name} holds {wrong}; expected class numbers from 0, and {IGNORED} or -1 for what does not "
             "count."
         )
-    return mask.astype(np.int32)
+    return mask.astype(np.int16)
+
+
+def _check_count(count: int, holding: str) -> None:
+    if count > MOST_CLASSES:
+        raise DatasetError(
+            f"{holding} {count:,} different numbers; expected the number of a class for each pixel, and at most "
+            f"{MOST_CLASSES:,} classes in all images. Depths, and a number for each object, are no classes."
+        )
 
 
 def _pixels_of(given: Any, name: str) -> Any:
@@ -201,17 +230,16 @@ def _pixels_of(given: Any, name: str) -> Any:
         raise DatasetError(f"the mask of {name} is missing; expected one for each image.")
     if isinstance(given, bytes):
         try:
-            given = PIL.Image.open(io.BytesIO(given))
-            if given.format == "JPEG":
-                raise DatasetError(
-                    f"the mask of {name} is a JPEG file, which changes class numbers; expected PNG or another format "
-                    "without loss."
-                )
-            given.load()
+            given = stored_image(given, Reading())
         except DatasetError:
             raise
         except Exception as error:
             raise _unreadable(name, error) from None
+        if given.format == "JPEG":
+            raise DatasetError(
+                f"the mask of {name} is a JPEG file, which changes class numbers; expected PNG or another format "
+                "without loss."
+            )
     if isinstance(given, PIL.Image.Image):
         if given.mode not in ("P", "L", "1", "I", "I;16"):
             raise DatasetError(
@@ -362,7 +390,12 @@ def _folder_rows(folder: Path, masks: Path | None) -> MaskRows:
             )
     if not found:
         raise DatasetError(f"{folder} holds no images; expected image files, and masks of the same names in {masks}.")
-    return MaskRows([(found[stem].name, found[stem].read_bytes, of_mask[stem].read_bytes) for stem in sorted(found)])
+    return MaskRows(
+        [
+            (found[stem].name, partial(content_of, found[stem]), partial(content_of, of_mask[stem]))
+            for stem in sorted(found)
+        ]
+    )
 
 
 def _by_stem(folder: Path) -> dict[str, Path]:

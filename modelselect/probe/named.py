@@ -116,6 +116,8 @@ def _is_cached(repository: str) -> bool:
 
 _NO_COPY = "no copy on the Hub is known that holds the labels of each image; unpack the archives of its authors"
 
+_ON_KAGGLE = "it is on Kaggle as {}, which asks for an account"
+
 DATASETS: Mapping[str, NamedDataset] = MappingProxyType(
     {
         dataset.name: dataset
@@ -146,6 +148,15 @@ DATASETS: Mapping[str, NamedDataset] = MappingProxyType(
             ),
             NamedDataset("food", "Food-101", "ethz/food101", 101, 75_750, 5 * _GIGABYTE),
             NamedDataset(
+                "germ",
+                "Micro-organisms",
+                "",
+                8,
+                473,
+                _GIGABYTE // 5,
+                obstacle="it is at https://www.kaggle.com/dsv/4032122",
+            ),
+            NamedDataset(
                 "imagenet",
                 "ImageNet-1k (validation)",
                 "ILSVRC/imagenet-1k",
@@ -155,12 +166,57 @@ DATASETS: Mapping[str, NamedDataset] = MappingProxyType(
                 split="validation",
                 needs="the terms on its page have to be accepted",
             ),
+            NamedDataset(
+                "intel",
+                "Intel image classification",
+                "",
+                6,
+                14_034,
+                _GIGABYTE // 3,
+                obstacle=_ON_KAGGLE.format("puneet6060/intel-image-classification"),
+            ),
             NamedDataset("mnist", "MNIST", "ylecun/mnist", 10, 60_000, _GIGABYTE // 50),
+            NamedDataset(
+                "nature",
+                "Natural images",
+                "",
+                8,
+                4_139,
+                _GIGABYTE // 5,
+                obstacle="it is that of P. Roy et al., arXiv 1807.10108",
+            ),
             NamedDataset("nabirds", "NABirds", "", 555, 23_929, 9 * _GIGABYTE, obstacle=_NO_COPY),
             NamedDataset("pets", "Oxford-IIIT Pets", "timm/oxford-iiit-pet", 37, 3_680, _GIGABYTE, label="label"),
             NamedDataset("resisc", "RESISC45", "timm/resisc45", 45, 18_900, _GIGABYTE // 2),
+            NamedDataset(
+                "sports",
+                "100 sports",
+                "",
+                100,
+                13_581,
+                _GIGABYTE // 2,
+                obstacle=_ON_KAGGLE.format("gpiosenka/sports-classification"),
+            ),
             NamedDataset("sun397", "SUN397", "tanganke/sun397", 397, 19_850, 37 * _GIGABYTE),
             NamedDataset("voc2007", "PASCAL VOC 2007", "", 20, 5_011, _GIGABYTE, obstacle=_NO_COPY),
+            NamedDataset(
+                "weather",
+                "Weather phenomena",
+                "",
+                11,
+                4_117,
+                _GIGABYTE // 2,
+                obstacle="it is at https://doi.org/10.7910/DVN/M8JQCR",
+            ),
+            NamedDataset(
+                "yoga",
+                "Yoga poses",
+                "",
+                6,
+                703,
+                _GIGABYTE // 5,
+                obstacle=_ON_KAGGLE.format("lakshmanarajak/yoga-dataset"),
+            ),
         )
     }
 )

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from modelselect.probe.probe import Probe
 from modelselect.probe.queries import order_of_queries
+from modelselect.probe.sampling import rarest, wholes_of
 from modelselect.utils.target_kinds import RELEVANCE
 
 
@@ -35,6 +36,9 @@ class Nested:
 def nest(probe: Probe, sizes: Sequence[int]) -> list[Nested]:
     """Stratified probes of these sizes within a probe, each contained in the next.
 
+    Of rows that are parts of wholes, whole ones are drawn: each probe has as many as reach its size, and one that would
+    be as large as the one before is left out.
+
     Args:
         probe: of N rows.
         sizes: ascending, at most N.
@@ -46,6 +50,9 @@ def nest(probe: Probe, sizes: Sequence[int]) -> list[Nested]:
     """
     if probe.target_kind == RELEVANCE:
         order = order_of_queries(np.asarray(probe.targets), probe.seed)
+    elif probe.groups is not None:
+        order, ends = _order_of_wholes(probe.strata, probe.groups, probe.seed)
+        sizes = np.unique(ends[np.searchsorted(ends, sizes)]).tolist()
     else:
         order = nested_order(probe.strata, probe.seed)
     cuts = [np.sort(order[begin:end]) for begin, end in zip([0, *sizes], sizes, strict=False)]
@@ -75,3 +82,25 @@ def nested_order(labels: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
     share = (np.arange(len(labels)) - np.repeat(starts, counts)) / np.repeat(counts, counts)
     order: NDArray[np.int64] = by_class[np.argsort(share, kind="stable")]
     return order
+
+
+def _order_of_wholes(
+    labels: NDArray[np.int64], groups: NDArray[np.int64], seed: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(N,) row numbers, whole by whole, and how many rows there are up to the end of each of the G wholes.
+
+    The first wholes hold all classes. The others are stratified by their rarest class.
+    """
+    whole, has = wholes_of(groups, labels)
+    drawn = nested_order(rarest(has), seed)
+    seen = np.zeros(has.shape[1], np.bool_)
+    first = []
+    for each in drawn.tolist():
+        if seen.all():
+            break
+        if (has[each] & ~seen).any():
+            first.append(each)
+            seen |= has[each]
+    place = np.empty(len(drawn), np.int64)
+    place[np.concatenate([first, drawn[~np.isin(drawn, first)]]).astype(np.int64)] = np.arange(len(drawn))
+    return np.argsort(place[whole], kind="stable"), np.cumsum(np.bincount(place[whole]))

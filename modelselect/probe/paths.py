@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from modelselect.errors import DatasetError
-from modelselect.probe.images import UnreadableError, has_image_suffix
+from modelselect.probe.images import UnreadableError, content_of, has_image_suffix
 from modelselect.probe.labels import in_utf8
 from modelselect.probe.sounds import has_sound_suffix
 from modelselect.probe.splits import TEST, kind_of_split
@@ -66,16 +66,15 @@ class Origin:
         Raises:
             UnreadableError: the path leaves the dataset's folder, or no file is there.
         """
+        if "\0" in path:
+            raise UnreadableError("no such file")
         found = os.path.join(self.folders[0], path) if self.folders else path
         found = os.path.realpath(
             next((found + suffix for suffix in self.suffixes if os.path.isfile(found + suffix)), found)
         )
         if self.roots is not None and not any(found.startswith(root + os.sep) for root in self.roots):
             raise UnreadableError("the image's path leaves the dataset's folder")
-        if not os.path.isfile(found):
-            raise UnreadableError("no such file")
-        with open(found, "rb") as file:
-            return file.read()
+        return content_of(found)
 
     def starting_from(self, folder: str, suffixes: tuple[str, ...] = ()) -> Origin:
         return Origin((folder,), self.roots, suffixes=suffixes)

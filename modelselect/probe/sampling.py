@@ -84,6 +84,26 @@ def rarest(has: NDArray[np.bool_]) -> NDArray[np.int64]:
     return found
 
 
+def wholes_of(groups: NDArray[np.int64], labels: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Which wholes rows are parts of, and which classes these have.
+
+    Args:
+        groups: (N,) a number for each whole.
+        labels: (N,) the class of each row; -1 is none.
+
+    Returns:
+        (N,) the place of each row's whole among the G that are there, and (G, C) whether it has a row of each class.
+
+    >>> wholes_of(np.array([7, 7, 9]), np.array([0, -1, 1]))
+    (array([0, 0, 1]), array([[ True, False],
+           [False,  True]]))
+    """
+    present, whole = np.unique(groups, return_inverse=True)
+    has = np.zeros((len(present), int(labels.max(initial=-1)) + 2), np.bool_)
+    has[whole, labels] = True  # the last column is for -1
+    return whole, has[:, :-1]
+
+
 def _shuffled(labels: NDArray[np.int64], seed: int, purpose: int) -> dict[int, NDArray[np.int64]]:
     order = np.argsort(labels, kind="stable")
     values, starts = np.unique(labels[order], return_index=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import re
 from collections import defaultdict
@@ -21,6 +22,7 @@ from modelselect.probe.paths import Origin
 from modelselect.probe.rows import IMAGE, Rows, Splits
 from modelselect.probe.splits import TEST, TRAIN, WHOLE, kind_of_split, test_refused
 from modelselect.probe.table_splits import by_split
+from modelselect.utils.json_stream import MOST_LEVELS, is_too_deep
 
 FORMATS: Mapping[str, str] = {
     ".csv": "csv",
@@ -162,6 +164,9 @@ def _read(files: Sequence[Path], separator: str | None = None) -> Any:
         if kind == "csv":
             parts = [datasets.Dataset(read_csv(file, separator)) for file in files]
             return parts[0] if len(parts) == 1 else datasets.concatenate_datasets(parts)
+        if kind == "json":
+            for file in files:
+                _refuse_deep_json(file)
         names = [re.sub(r"([*?\[])", r"[\1]", str(file)) for file in files]  # datasets takes a name for a pattern
         loaded = datasets.load_dataset(kind, data_files={"train": names}, split="train")
         return datasets.Dataset(plain_table(loaded.data.table)) if _has_views(loaded) else loaded
@@ -172,6 +177,17 @@ def _read(files: Sequence[Path], separator: str | None = None) -> Any:
             f"the table {files[0]} cannot be read ({_cause(error)}). Repair the file, or read it yourself and give the "
             "DataFrame."
         ) from error
+
+
+def _refuse_deep_json(path: Path) -> None:
+    """Raises DatasetError for JSON of which the levels would overflow the stack of the parser, and end this process."""
+    opened: Any = gzip.open if path.suffix.lower() == ".gz" else open
+    with opened(path, "rb") as file:
+        if is_too_deep(file):
+            raise DatasetError(
+                f"the table {path} has more than {MOST_LEVELS} levels of lists and objects; expected an object for each "
+                "row, with values for its columns."
+            )
 
 
 def _has_views(dataset: Any) -> bool:

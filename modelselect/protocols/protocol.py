@@ -25,12 +25,17 @@ class Method:
         estimator: the registered name.
         settings: arguments of the estimator's class; the others keep their defaults.
         proxy: the candidate whose features describe the dataset, in this row alone; None for that of the protocol.
+        train_proxy: whether the proxy is fine-tuned on each dataset first.
+        dimensions: number of principal components that features are reduced to: those that the estimator reads, or, if
+            it goes by the scores of another on other datasets, those that the other reads. None for all dimensions.
     """
 
     label: str
     estimator: str
     settings: Mapping[str, Any] = field(default_factory=dict)
     proxy: str | None = None
+    train_proxy: bool = False
+    dimensions: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +157,9 @@ class Protocol:
         quick: by estimator, the settings that make it quick on a stand-in.
         training: a training to watch, in place of scores.
         architectures: architectures to compare, in place of scores.
+        picture: what draws a figure of features, in place of scores: a function, as `module:function`. It gets the
+            `Evidence` by dataset and candidate id (features, labels, source probabilities, metadata; nothing without
+            `datasets`), and returns a figure of matplotlib.
 
     >>> Protocol("mine", "My table.", "A. Author: My paper, 2026.", (Experiment("Table 1", "agreement"),)).name
     'mine'
@@ -180,6 +188,7 @@ class Protocol:
     quick: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     training: Training | None = None
     architectures: Architectures | None = None
+    picture: str = ""
 
     @property
     def obstacle(self) -> str:

@@ -32,7 +32,8 @@ def read_protocols(path: Path, truths: Mapping[str, TruthTable] = MappingProxyTy
     The file has `document`, and a `[[protocol]]` for each protocol, whose keys are the attributes of `Protocol`.
     `truth` is a name among `truths`. `[[protocol.experiment]]`, `[[protocol.method]]` and `[[protocol.published]]` hold
     the attributes of `Experiment`, `Method` and `Published`. The figures of `[[protocol.published]]` may stand in a CSV
-    file next to the TOML file, which `table` names: a column `method`, and one for each dataset.
+    file next to the TOML file, which `table` names: a column `method`, and one for each dataset. `like` names a
+    protocol above in the file, which gives all keys that the protocol has not.
 
     Raises:
         InvalidInputError: the file cannot be read, or has a key that no protocol has; the message names the file.
@@ -44,7 +45,10 @@ def read_protocols(path: Path, truths: Mapping[str, TruthTable] = MappingProxyTy
     with _faults_of(path):
         content = tomllib.loads(path.read_text(encoding="utf-8"))
         _check_keys(path, "the file", content, {"document", "protocol"})
-        return [_protocol(path, content["document"], truths, table) for table in content["protocol"]]
+        whole: dict[str, Mapping[str, Any]] = {}
+        for table in content["protocol"]:
+            whole[table["name"]] = {**whole[table["like"]], **table} if "like" in table else table
+        return [_protocol(path, content["document"], truths, table) for table in whole.values()]
 
 
 def read_truths(path: Path) -> dict[str, TruthTable]:
@@ -77,8 +81,8 @@ def _faults_of(path: Path) -> Iterator[None]:
 def _protocol(path: Path, document: str, truths: Mapping[str, TruthTable], table: Mapping[str, Any]) -> Protocol:
     name = str(table["name"])
     plain = {field.name for field in fields(Protocol)} - {"document", "experiments", "methods"}
-    _check_keys(path, f"protocol {name!r}", table, plain | _TABLES)
-    known = {key: _frozen(value) for key, value in table.items() if key not in _TABLES}
+    _check_keys(path, f"protocol {name!r}", table, plain | _TABLES | {"like"})
+    known = {key: _frozen(value) for key, value in table.items() if key not in _TABLES | {"like"}}
     if (truth := table.get("truth")) is not None and truth not in truths:
         raise InvalidInputError(
             f"{path.name}: protocol {name!r} has the truth {truth!r}; expected one of {', '.join(truths) or 'none'}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import asdict
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -23,17 +23,42 @@ EXPECTED = "expected a file that Leaderboard.save() or modelselect select --json
 RowType = TypeVar("RowType", bound=RankedCandidate)
 
 
-def json_text(content: Mapping[str, Any]) -> str:
-    """The text of a document with this content, after the format and its version."""
+def json_pieces(content: Mapping[str, Any], rows: str) -> Iterator[str]:
+    """The text of a document with this content, after the format and its version, in pieces.
+
+    The encoder of the standard library would keep a text for each value of all rows.
+
+    Args:
+        content: by name.
+        rows: the name of a sequence that is written entry by entry, and may be made as it is written.
+    """
     document = {"format": FORMAT, "version": FORMAT_VERSION, **content}
-    return json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+    begin = "{\n "
+    for name, value in document.items():
+        yield f"{begin}{json.dumps(name, ensure_ascii=False)}: "
+        begin = ",\n "
+        if name != rows:
+            yield _indented(value, 1)
+            continue
+        start, end = "[\n  ", "[]"
+        for each in value:
+            yield start
+            yield _indented(each, 2)
+            start, end = ",\n  ", "\n ]"
+        yield end
+    yield "\n}\n"
+
+
+def _indented(value: Any, depth: int) -> str:
+    """The text of a value in a document, at this depth. Line breaks in texts are escaped: all are between values."""
+    return json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False).replace("\n", "\n" + " " * depth)
 
 
 def json_content(text: str, source: str) -> dict[str, Any]:
     """The content of a document.
 
     Args:
-        text: what `json_text` wrote.
+        text: what `json_pieces` gave.
         source: name of the text in messages, such as its path.
 
     Raises:

@@ -13,7 +13,14 @@ from modelselect.agreement import Agreement, agreement
 from modelselect.candidates.candidate import context_length_of, languages_of
 from modelselect.errors import InvalidInputError, LeaderboardError
 from modelselect.ranking.checking import plain, typed
-from modelselect.ranking.document import check_budget, json_content, json_text, plain_value, row_from_json, row_to_json
+from modelselect.ranking.document import (
+    check_budget,
+    json_content,
+    json_pieces,
+    plain_value,
+    row_from_json,
+    row_to_json,
+)
 from modelselect.ranking.expectation import SURE
 from modelselect.ranking.pareto import pareto_front
 from modelselect.ranking.row import (
@@ -312,15 +319,20 @@ class Ranking:
 
     def to_json(self) -> str:
         """The ranking as a JSON document, which `from_json` reads back equal."""
-        return json_text(
+        return "".join(self._json_pieces())
+
+    def _json_pieces(self) -> Iterator[str]:
+        """The JSON document in pieces, since one of many rows is large."""
+        return json_pieces(
             {
                 "estimators": list(self.estimators),
-                "rows": [row_to_json(row) for row in self.rows],
+                "rows": map(row_to_json, self.rows),
                 "confidence": self.confidence,
                 "better_than_guessing": self.better_than_guessing,
                 "verification": None if self.verification is None else asdict(self.verification),
                 "provenance": plain_value(self.provenance),
-            }
+            },
+            "rows",
         )
 
     @classmethod

@@ -172,9 +172,12 @@ def in_the_plane(features: NDArray[np.floating[Any]], plane: str = "tsne", seed:
         rows = PCA(components, svd_solver="full", random_state=seed).fit_transform(rows)
     if plane == "tsne":
         from sklearn.manifold import TSNE
+        from threadpoolctl import threadpool_limits
 
         perplexity = min(_PERPLEXITY, (len(rows) - 1) / 3)
-        return np.asarray(TSNE(2, perplexity=perplexity, init="pca", random_state=seed).fit_transform(rows), np.float64)
+        with threadpool_limits(1):  # a few hundred rows; threads wait for each other longer than they work
+            places = TSNE(2, perplexity=perplexity, init="pca", random_state=seed).fit_transform(rows)
+        return np.asarray(places, np.float64)
     try:
         umap: Any = importlib.import_module("umap")
     except ImportError as error:

@@ -167,7 +167,7 @@ def state_of(protocol: Protocol, experiment: Experiment, needs: Needs) -> tuple[
     """Whether an experiment can be run on this machine, and why not."""
     if experiment.obstacle:
         return CANNOT, experiment.obstacle
-    if protocol.architectures is not None:
+    if protocol.architectures is not None or not protocol.datasets:
         return HERE, "no weights and no data are needed"
     if protocol.training is not None:
         named = find_dataset(next(iter(protocol.datasets.values())))

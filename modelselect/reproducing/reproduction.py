@@ -6,12 +6,14 @@ import csv
 import io
 import json
 import os
+import pkgutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelselect.errors import InvalidInputError
+from modelselect.evidence.evidence import Evidence
 from modelselect.protocols.protocol import MEAN, Protocol
 from modelselect.report.plots import agreement_against_time, scores_against_accuracies
 from modelselect.store.files import write_text
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, Group
 
 SUFFIXES = (".md", ".csv", ".json", ".txt")
-PLOTS = ("scores", "time", "dynamics")
+PLOTS = ("scores", "time", "dynamics", "picture")
 
 _LONGEST = 60
 """Rows of a table in a terminal; a file holds all."""
@@ -72,6 +74,7 @@ class Reproduction:
         points: by method and dataset, (score, accuracy) by model, for plots.
         seconds: by method, the mean time for one model, without the forward pass.
         curves: by architecture, the measures of each epoch of a training.
+        evidence: by dataset and candidate id, what a picture is drawn from.
         notes: what a reader must know.
         provenance: where the results come from; values that JSON can hold.
     """
@@ -82,6 +85,7 @@ class Reproduction:
     points: Mapping[str, Mapping[str, Mapping[str, tuple[float, float]]]] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
     curves: Mapping[str, Sequence[Mapping[str, float]]] = field(default_factory=dict)
+    evidence: Mapping[str, Mapping[str, Evidence]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
@@ -190,20 +194,24 @@ class Reproduction:
 
         Args:
             kind: `"scores"`: score against accuracy for each dataset; `"time"`: agreement against time for each method;
-                `"dynamics"`: measures by epoch. None for what the protocol has.
+                `"dynamics"`: measures by epoch; `"picture"`: the document's picture. None for what the protocol has.
             path: where to write it, such as `figure.png`; None writes none.
 
         Raises:
             InvalidInputError: there is no such kind, or the experiment has nothing to show by it.
         """
-        kind = kind or ("dynamics" if self.curves else "scores")
+        kind = kind or ("picture" if self.protocol.picture else "dynamics" if self.curves else "scores")
         if kind not in PLOTS:
             raise InvalidInputError(f"kind is {kind!r}; expected one of {', '.join(PLOTS)}")
         if kind == "dynamics":
             return plot_dynamics(self.curves, path)
-        if not self.points:
+        if kind == "picture" and not self.protocol.picture:
+            raise InvalidInputError(f"{self.protocol.name} has no picture")
+        if kind != "picture" and not self.points:
             raise InvalidInputError(f"{self.protocol.name} has no scores to plot")
-        if kind == "scores":
+        if kind == "picture":
+            figure = pkgutil.resolve_name(self.protocol.picture)(self.evidence)
+        elif kind == "scores":
             figure = scores_against_accuracies(self.points)
         else:
             figure = agreement_against_time(self.points, self.seconds, self.protocol.measures[0])

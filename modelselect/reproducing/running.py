@@ -18,7 +18,9 @@ from modelselect.benchmarking.running import benchmark
 from modelselect.errors import InvalidInputError, SearchError
 from modelselect.estimators.estimator import Estimator
 from modelselect.estimators.posterior import history_metrics
-from modelselect.evaluation.keywords import RunKeywords, with_signature
+from modelselect.estimators.projected import Projected
+from modelselect.evaluation.features import features
+from modelselect.evaluation.keywords import FeatureKeywords, RunKeywords, with_signature
 from modelselect.history.proxy import named_proxy
 from modelselect.host.host import get_host
 from modelselect.host.lookup import find_estimator
@@ -48,6 +50,7 @@ def reproduce(
     seeds: int | None = None,
     download: bool = False,
     proxy: str | None = None,
+    train_proxy: bool | None = None,
     **settings: Unpack[RunKeywords],
 ) -> Reproduction:
     """Runs a published experiment, and shows our figures next to the published ones.
@@ -63,6 +66,8 @@ def reproduce(
         download: whether candidates, datasets and proxies may be downloaded.
         proxy: the candidate whose features describe each dataset, for methods that read them (`fennec`, `rsa`, `dds`);
             None for those of the protocol, else the default one.
+        train_proxy: whether the proxy of `rsa` and `dds` is fine-tuned on each dataset first, as in their papers; None
+            for what the protocol says.
         settings: keywords of `select()`: device, executor, cache_dir, trust_remote_code, seed, batch_size, precision,
             compile, extractor, progress.
 
@@ -76,48 +81,65 @@ def reproduce(
     >>> found.figure("torchvision:resnet18", "timm:resnet10t", "similarity").published
     0.9703
     """
+    if scale not in SCALES:
+        raise InvalidInputError(f"scale is {scale!r}; expected one of {', '.join(SCALES)}")
+    if seeds is not None and (not isinstance(seeds, int) or seeds < 1):
+        raise InvalidInputError(f"seeds is {seeds!r}; expected a whole number of 1 or more")
     chosen = get_host().protocol(protocol) if isinstance(protocol, str) else protocol
     if proxy is not None:
         with contextlib.suppress(SearchError):  # for example without a network; the run says the reason
             named_proxy(proxy)
         chosen = replace(chosen, proxy=proxy, methods=tuple(replace(method, proxy=None) for method in chosen.methods))
-    if scale not in SCALES:
-        raise InvalidInputError(f"scale is {scale!r}; expected one of {', '.join(SCALES)}")
-    if seeds is not None and (not isinstance(seeds, int) or seeds < 1):
-        raise InvalidInputError(f"seeds is {seeds!r}; expected a whole number of 1 or more")
+    if train_proxy is not None:
+        chosen = replace(chosen, methods=tuple(_with_training(method, train_proxy) for method in chosen.methods))
     if chosen.architectures is not None:
         return _compared(chosen, scale)
+    if not chosen.datasets:
+        return Reproduction(chosen, scale, (), notes=(_TO_DRAW,))
     if scale == "small":
-        material = stand_in(chosen, settings.get("trust_remote_code", False))
-        if proxy is not None:
-            material = replace(material, protocol=replace(material.protocol, proxy=proxy))
-        if seeds is not None:
-            material = replace(material, protocol=replace(material.protocol, seeds=seeds))
-        notes: tuple[str, ...] = (f"A stand-in: {material.note}. Its figures say nothing about a method.",)
+        material, notes = _small(chosen, proxy, seeds, settings.get("trust_remote_code", False))
     else:
-        if chosen.obstacle:
-            raise InvalidInputError(
-                f"{chosen.name} cannot be run: {chosen.obstacle}. On a stand-in it runs: scale='small' (--scale small)"
-            )
-        whole = chosen if seeds is None else replace(chosen, seeds=seeds)
-        material, notes = _material(whole, download)
+        material, notes = _material(chosen if seeds is None else replace(chosen, seeds=seeds), download)
     if material.protocol.training is not None:
         return _trained(chosen, scale, material, settings, notes)
+    if chosen.picture:
+        return _pictured(chosen, scale, material, settings, notes)
     if not download:
         material, left_out = _without_proxies_away(material)
         notes += left_out
     return _scored(chosen, scale, material, settings, notes)
 
 
+def _with_training(method: Method, train_proxy: bool) -> Method:
+    """The method with its proxy trained or not, if it compares candidates with it. Datasets need one for all."""
+    reads = find_estimator(method.estimator).reads
+    compares = "proxy_features" in reads and "history" not in reads
+    return replace(method, train_proxy=train_proxy) if compares else method
+
+
 # --- what is run ------------------------------------------------------------------------------------------------------
+
+
+def _small(
+    protocol: Protocol, proxy: str | None, seeds: int | None, trust_remote_code: bool
+) -> tuple[StandIn, tuple[str, ...]]:
+    """The stand-in, with the caller's proxy and number of seeds."""
+    material = stand_in(protocol, trust_remote_code)
+    asked = replace(material.protocol, proxy=proxy, seeds=material.protocol.seeds if seeds is None else seeds)
+    notes = (f"A stand-in: {material.note}. Its figures say nothing about a method.",)
+    return replace(material, protocol=asked), notes
 
 
 def _material(protocol: Protocol, download: bool) -> tuple[StandIn, tuple[str, ...]]:
     """What of the experiment can be run: its own candidates, datasets and truth.
 
     Raises:
-        InvalidInputError: too little is here.
+        InvalidInputError: too little is here, or the experiment cannot be run.
     """
+    if protocol.obstacle:
+        raise InvalidInputError(
+            f"{protocol.name} cannot be run: {protocol.obstacle}. On a stand-in it runs: scale='small' (--scale small)"
+        )
     if protocol.training is not None:
         dataset = find_dataset(next(iter(protocol.datasets.values())))
         if not (dataset.is_here or download):
@@ -132,13 +154,13 @@ def _material(protocol: Protocol, download: bool) -> tuple[StandIn, tuple[str, .
     datasets = {
         name: given
         for name, given in protocol.datasets.items()
-        if name in names and (name in known or measured is not None)
+        if name in names and (name in known or measured is not None or protocol.picture)
     }
     notes = [] if needs.is_complete or download else needs.sentences()
     notes += [
         f"No accuracies are known on {name}." for name in names if name in protocol.datasets and name not in datasets
     ]
-    if len(candidates) < FEWEST_CANDIDATES or not datasets:
+    if len(candidates) < (1 if protocol.picture else FEWEST_CANDIDATES) or not datasets:
         raise InvalidInputError(_advice(protocol, needs.sentences()))
     source = _source_of(protocol, download)
     if source != protocol.source:
@@ -256,9 +278,10 @@ def _rounds_of(material: StandIn, settings: RunKeywords) -> _Found:
             truth,
             verify=material.verify if truth is None else None,
             fine_tuning=material.fine_tuning,
-            estimators=_with_their_history([estimators[method.label] for method in methods]),
+            estimators=_with_their_history([estimators[method.label] for method in methods], methods),
             source=source,
             proxy=methods[0].proxy or protocol.proxy,
+            train_proxy=methods[0].train_proxy,
             probe_sizes=protocol.probe_sizes or None,
             per_class=protocol.per_class or None,
             seeds=protocol.seeds,
@@ -277,31 +300,41 @@ def _of_first_round(provenance: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _rounds(methods: Sequence[Method]) -> Iterator[list[Method]]:
-    """The methods in parts: in one part each estimator is there once, and all have the same proxy."""
+    """The methods in parts: in one part each estimator is there once, and all have the same proxy, trained or not."""
     left = list(methods)
     while left:
         taken: dict[str, Method] = {}
         for method in left:
-            if method.proxy == left[0].proxy:
+            if (method.proxy, method.train_proxy) == (left[0].proxy, left[0].train_proxy):
                 taken.setdefault(method.estimator, method)
         left = [method for method in left if method not in taken.values()]
         yield list(taken.values())
 
 
-def _with_their_history(estimators: Sequence[Estimator]) -> list[Estimator]:
-    """The estimators, and those whose scores on the other datasets they go by."""
-    names = {each.name for each in estimators}
-    return [*estimators, *(find_estimator(metric) for metric in history_metrics(estimators) if metric not in names)]
+def _with_their_history(estimators: Sequence[Estimator], methods: Sequence[Method]) -> list[Estimator]:
+    """The estimators of these methods, and those whose scores on the other datasets they go by."""
+    found = {each.name: each for each in estimators}
+    for estimator, method in zip(estimators, methods, strict=True):
+        for metric in history_metrics([estimator]):
+            found.setdefault(metric, _reduced(find_estimator(metric), method))
+    return list(found.values())
 
 
 def _estimator(method: Method) -> Estimator:
     known = find_estimator(method.estimator)
-    if not method.settings:
-        return known
-    try:
-        return type(known)(**method.settings)
-    except TypeError as error:
-        raise InvalidInputError(f"{method.label}: {method.estimator} does not take these settings ({error})") from error
+    if method.settings:
+        try:
+            known = type(known)(**method.settings)
+        except TypeError as error:
+            raise InvalidInputError(
+                f"{method.label}: {method.estimator} does not take these settings ({error})"
+            ) from error
+    return known if "history" in known.reads else _reduced(known, method)
+
+
+def _reduced(estimator: Estimator, method: Method) -> Estimator:
+    """The estimator on as many principal components as the method says."""
+    return estimator if method.dimensions is None else Projected(estimator, method.dimensions)
 
 
 def _add(found: _Found, method: Method, result: Benchmark) -> None:
@@ -402,6 +435,20 @@ def _trained(
         if name != "epoch"
     ]
     return Reproduction(protocol, scale, tuple(figures), curves=curves, notes=notes)
+
+
+_TO_DRAW = "This is a picture: plot('picture.png') (--plot picture.png) draws it."
+
+
+def _pictured(
+    protocol: Protocol, scale: str, material: StandIn, settings: RunKeywords, notes: tuple[str, ...]
+) -> Reproduction:
+    asked: Any = {name: value for name, value in settings.items() if name in FeatureKeywords.__annotations__}
+    found = {
+        name: features(dataset, list(material.protocol.candidates), probe_size=material.protocol.probe_size, **asked)
+        for name, dataset in material.datasets.items()
+    }
+    return Reproduction(protocol, scale, (), evidence=found, notes=(*notes, _TO_DRAW))
 
 
 def _compared(protocol: Protocol, scale: str) -> Reproduction:

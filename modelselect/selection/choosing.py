@@ -398,7 +398,7 @@ def _described(
     ids = {candidate.id for candidate in taken}
     spent = costs.of(taken).if_taken(request, len(taken))
     left_out = dict(unfit) if offer is None else {**offer.left_out, **unfit}
-    rest = _rest(request, taken, costs)
+    rest, bounded = _rest(request, taken, costs)
     left_out.update(rest)
     offered = len(taken) + sum(map(len, left_out.values()))
     parts = {} if offer is None else {name: (len(ids & set(own)), len(own)) for name, own in offer.parts.items()}
@@ -413,7 +413,6 @@ def _described(
             time = _about(min(fine_tuning, most))
             statement.append(f"Fine-tuning {settings.top_k} of them takes {time} more{less}.")
     if left_out:
-        bounded = any("bounds" in reason for reason in rest)
         raising = " max_download= and max_time= (--max-download, --max-time) set the bounds." if bounded else ""
         statement.append(f"Left out: {_reasons(left_out)}.{raising}")
     record = {
@@ -430,23 +429,26 @@ def _described(
     return Choice(statement=tuple(statement), record=record)
 
 
-def _rest(request: Request, taken: Sequence[Candidate], costs: _Costs) -> dict[str, list[str]]:
-    """The candidates that fit the device and were not taken, by the reason."""
+def _rest(request: Request, taken: Sequence[Candidate], costs: _Costs) -> tuple[dict[str, list[str]], bool]:
+    """The candidates that fit the device and were not taken, by the reason; and whether the bounds are one."""
     ids, settings = {candidate.id for candidate in taken}, request.settings
     most = settings.bounds.download, settings.bounds.seconds - costs.decoding
     needs = zip(costs.candidates, np.nan_to_num(costs.downloads), costs.seconds, strict=True)
     rest: dict[str, list[str]] = {}
+    bounded = False
     for candidate, download, seconds in needs:
         if candidate.id in ids:
             continue
+        too_large = download > most[0] or seconds > most[1]
+        bounded = bounded or too_large or settings.limit != len(ids)
         if settings.limit != len(ids):
             reason = f"less promising, or too large for the bounds of {settings.bounds}"
-        elif download > most[0] or seconds > most[1]:
+        elif too_large:
             reason = f"too large for the bounds of {settings.bounds}"
         else:
             reason = f"less promising or more costly (limit={settings.limit}, --limit {settings.limit})"
         rest.setdefault(reason, []).append(candidate.id)
-    return rest
+    return rest, bounded
 
 
 def _about(seconds: float) -> str:

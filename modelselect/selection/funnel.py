@@ -122,6 +122,9 @@ def select(dataset: Any, candidates: Any = None, **settings: Unpack[Keywords]) -
         proxy: the candidate whose features describe the dataset: for estimators that compare other candidates with it
             (`rsa`, `dds`), and for `fennec`, which compares datasets. None for CLIP if it is cached, else for a small
             network that is part of modelselect.
+        train_proxy: whether to fine-tune all weights of the proxy on the training rows first, by the recipe of
+            `fine_tuning`: the reference with which the papers of `rsa` and `dds` compare candidates is a network that
+            was trained on the target. The weights are kept, and a later run trains nothing.
         budget: what the run may spend: a time (`"20m"`), forward passes (`"50000 passes"`, or the number), money
             (`"3 EUR at 1.20 EUR/h"`), or a `Budget`; None for no budget. Under a budget, candidates are shown larger
             and larger parts of the probe, and only those that may still be among the first go on; see

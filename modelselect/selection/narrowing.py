@@ -39,7 +39,7 @@ def recalled(request: Request, state: State) -> State:
     read = {field for estimator in request.chosen for field in estimator.reads}
     context = state.context
     if settings.proxy is not None or "proxy_features" in read:
-        context = replace(context, proxy=observe(ScoringTask(context), history, settings.proxy))
+        context = observe(context, history, settings)
     state = replace(state, context=context)
     readers = [estimator for estimator in request.chosen if uses_history(estimator)]
     if history is None or not state.unsettled or (settings.recall is None and not readers):

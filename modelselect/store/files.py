@@ -10,7 +10,7 @@ import re
 import secrets
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,15 +18,19 @@ from modelselect.errors import InvalidInputError, StoreError
 from modelselect.utils.text import valid_text
 
 
-def write_text(path: str | os.PathLike[str], content: str) -> None:
+def write_text(path: str | os.PathLike[str], content: str | Iterable[str]) -> None:
     """Writes a file atomically.
+
+    Args:
+        path: of the file.
+        content: a text, or its pieces.
 
     Raises:
         InvalidInputError: the folder does not exist or cannot be written.
     """
     try:
-        with replacing(Path(path)) as partial:
-            partial.write_text(valid_text(content), encoding="utf-8")
+        with replacing(Path(path)) as partial, partial.open("w", encoding="utf-8") as file:
+            file.writelines(map(valid_text, [content] if isinstance(content, str) else content))
     except OSError as error:
         raise InvalidInputError(f"cannot write {str(path)!r}: {error.strerror}. Give a writable path.") from error
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle
+import pkgutil
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 
@@ -87,10 +88,19 @@ def _experiments_are_named(protocol: Protocol) -> None:
 def _there_is_something_to_run(protocol: Protocol) -> None:
     if protocol.obstacle or protocol.architectures is not None:
         return
+    if protocol.picture:
+        try:
+            found = pkgutil.resolve_name(protocol.picture)
+        except (ValueError, ImportError, AttributeError) as error:
+            raise AssertionError(f"picture is {protocol.picture!r}; expected 'module:function' ({error})") from error
+        assert callable(found), f"picture {protocol.picture!r} is no function"
+        both = bool(protocol.datasets) == bool(protocol.candidates)
+        assert both, "a picture has candidates and no datasets, or datasets and no candidates; expected both or neither"
+        return
     assert protocol.datasets, "datasets is empty; expected at least one, such as {'pets': 'data:pets'}"
     if protocol.training is None:
         assert protocol.candidates, "candidates is empty; expected candidate expressions"
-        assert protocol.methods, "methods is empty; expected at least one, or a training, or architectures"
+        assert protocol.methods, "methods is empty; expected at least one, or a training, architectures or a picture"
 
 
 def _candidates_are_found(protocol: Protocol, zoos: Sequence[Zoo]) -> None:
@@ -138,6 +148,10 @@ def _sizes_can_be_drawn(protocol: Protocol) -> None:
     sizes = [("probe_size", protocol.probe_size), ("source_size", protocol.source_size)]
     for name, size in [*sizes, *(("probe_sizes", each) for each in protocol.probe_sizes)]:
         assert size is None or size >= 2, f"{name} is {size}; expected 2 or more rows"
+    for method in protocol.methods:
+        assert method.dimensions is None or method.dimensions >= 1, (
+            f"{method.label}: dimensions is {method.dimensions}; expected 1 or more principal components"
+        )
     for size in protocol.per_class:
         assert size >= 1, f"per_class is {size}; expected 1 or more rows of each class"
     assert protocol.seeds >= 1, f"seeds is {protocol.seeds}; expected 1 or more probes"

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import operator
 import os
 import random
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from types import ModuleType
+from typing import Any, NamedTuple
 
 
 @dataclass(frozen=True)
 class ProcessState:
-    """Working folder, environment, filters of warnings, random numbers, and settings of NumPy and torch.
+    """Working folder, environment, imported modules, filters of warnings, random numbers, settings of NumPy and torch.
 
     Attributes:
         thread: the thread that looked: gradients and NumPy's errors have settings in each thread.
@@ -25,6 +27,9 @@ class ProcessState:
     thread: int
     folder: str | None
     environment: dict[str, str]
+    path: list[str]
+    modules: dict[str, ModuleType]
+    excepthook: Any
     filters: list[Any]
     recursion: int
     generator: Any
@@ -41,25 +46,31 @@ class ProcessState:
             thread=threading.get_ident(),
             folder=folder,
             environment=dict(os.environ),
+            path=list(sys.path),
+            modules=dict(sys.modules),
+            excepthook=sys.excepthook,
             filters=list(warnings.filters),
             recursion=sys.getrecursionlimit(),
             generator=random.getstate(),
             numpy=None if numpy is None else (numpy.random.get_state(legacy=False), numpy.geterr()),
-            torch=None
-            if torch is None
-            else (torch.get_default_dtype(), torch.is_grad_enabled(), torch.get_rng_state(), torch.get_num_threads()),
+            torch=None if torch is None else tuple(setting.read() for setting in _settings_of(torch)),
         )
 
     def restore(self, *, imports: bool = False) -> None:
         """Puts back what has changed.
 
         Args:
-            imports: whether libraries may have been imported meanwhile. What they set of the environment and of the
-                filters of warnings then stays.
+            imports: whether libraries may have been imported meanwhile. What they set of the environment, of the path
+                of modules and of the filters of warnings then stays.
         """
         if self.folder is not None and self.folder != _folder():
             with contextlib.suppress(OSError):  # it has been deleted
                 os.chdir(self.folder)
+        for name in self.modules.keys() - sys.modules.keys():
+            sys.modules[name] = self.modules[name]
+        if not imports and self.path != sys.path:
+            sys.path[:] = self.path
+        sys.excepthook = self.excepthook
         if not imports and self.environment != dict(os.environ):
             os.environ.clear()
             os.environ.update(self.environment)
@@ -77,15 +88,10 @@ class ProcessState:
             if same_thread:
                 numpy.seterr(**self.numpy[1])
         if self.torch is not None:
-            torch = sys.modules["torch"]
-            dtype, gradients, generator, threads = self.torch
-            if torch.get_default_dtype() != dtype:
-                torch.set_default_dtype(dtype)
-            if same_thread and torch.is_grad_enabled() != gradients:
-                torch.set_grad_enabled(gradients)
-            if torch.get_num_threads() != threads:
-                torch.set_num_threads(threads)
-            torch.set_rng_state(generator)
+            settings = zip(_settings_of(sys.modules["torch"]), self.torch, strict=True)
+            for setting, before in settings:
+                if (same_thread or not setting.of_thread) and not setting.is_same(setting.read(), before):
+                    setting.write(before)
 
 
 @contextlib.contextmanager
@@ -96,6 +102,31 @@ def unchanged(*, imports: bool = False) -> Iterator[None]:
         yield
     finally:
         before.restore(imports=imports)
+
+
+class _Setting(NamedTuple):
+    """A global setting of torch: how it is read, written and compared, and whether each thread has its own."""
+
+    read: Callable[[], Any]
+    write: Callable[[Any], object]
+    of_thread: bool = False
+    is_same: Callable[[Any, Any], bool] = operator.eq
+
+
+def _settings_of(torch: Any) -> Iterator[_Setting]:
+    """The default device comes first: what is read after it lies there."""
+    yield _Setting(
+        torch.get_default_device,
+        lambda device: torch.set_default_device(None if device.type == "cpu" else device),
+        of_thread=True,
+    )
+    yield _Setting(torch.get_default_dtype, torch.set_default_dtype)
+    yield _Setting(torch.is_grad_enabled, torch.set_grad_enabled, of_thread=True)
+    yield _Setting(torch.get_num_threads, torch.set_num_threads)
+    yield _Setting(torch.get_float32_matmul_precision, torch.set_float32_matmul_precision)
+    yield _Setting(torch.are_deterministic_algorithms_enabled, torch.use_deterministic_algorithms)
+    yield _Setting(torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly)
+    yield _Setting(torch.get_rng_state, torch.set_rng_state, is_same=torch.equal)
 
 
 def _folder() -> str | None:

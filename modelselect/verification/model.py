@@ -65,7 +65,13 @@ class Model(Backbone):
         return cls(**known, signature=signature)
 
     def predict(
-        self, inputs: Any, *, device: str = "auto", batch_size: int = 32, max_pixels: int | None = None
+        self,
+        inputs: Any,
+        *,
+        device: str = "auto",
+        batch_size: int = 32,
+        max_pixels: int | None = None,
+        masks: str | os.PathLike[str] | bool = True,
     ) -> Predictions:
         """The most probable class of each input, with its probability; or its numbers, labels, tags, mask or embedding.
 
@@ -79,6 +85,8 @@ class Model(Backbone):
             device: `"auto"`, `"cpu"`, `"cuda"` or `"cuda:1"`. The module goes back to its own device afterwards.
             batch_size: inputs in a forward pass. It is halved when memory runs out.
             max_pixels: images with more pixels are not read; None for twice PIL's `MAX_IMAGE_PIXELS`.
+            masks: of a model of pixels: a folder, into which each mask is written as a PNG file when it is made, so
+                that memory holds one at a time; False keeps none, and only the shares of classes are told.
 
         Raises:
             CandidateError: the model is not fine-tuned, or its forward pass fails.
@@ -98,7 +106,7 @@ class Model(Backbone):
             home = device_of(self.module)
             try:
                 self.module.to(device)
-                return predicted_parts(self, signature, inputs, reading, device, batch_size)
+                return predicted_parts(self, signature, inputs, reading, device, batch_size, masks)
             finally:
                 if home is not None:
                     self.module.to(home)

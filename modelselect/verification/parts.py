@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,9 +32,6 @@ if TYPE_CHECKING:
 
 FEWEST_SHOWN = 0.005
 """Share of an image from which a class is printed."""
-
-MOST_COLOURS = 256
-"""Classes that a mask in a file of 8 bits can hold."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +121,8 @@ class MaskPredictions(Answers):
 
     Attributes:
         rows: one for each of the N images; `label` is its mask: (H, W) classes, in the size of the image, as the masks
-            of the training had them. None if it could not be read. `probability` is None.
+            of the training had them; or the path of the file that holds it. None if it could not be read, and where no
+            masks are kept. `probability` is None.
         classes: the C classes.
         probabilities: (N, C) float32: the share of the pixels that have each class; NaN for what could not be read.
 
@@ -144,38 +144,59 @@ class MaskPredictions(Answers):
         """Each image as plain data, with the share of each class by its name."""
         return [{name: value for name, value in row.items() if name != "label"} for row in super().described()]
 
-    def save(self, folder: Path) -> list[Path]:
-        """Writes each mask as a PNG file of grey values, named as its image.
 
-        Args:
-            folder: is made, if it is not there.
+class MaskFiles:
+    """Writes each mask into a folder when it is made: as a PNG file of grey values, named as its image.
 
-        Raises:
-            InvalidInputError: the folder cannot be written, two images have one name, or a class has no grey value.
-        """
-        import PIL.Image
+    Args:
+        folder: is made, if it is not there.
+        names: of the images.
+        classes: the greatest number of a class is written in 8 bits, or in 16.
 
-        written: dict[str, Path] = {}
+    Raises:
+        InvalidInputError: the folder cannot be written, two images have one name, or a class has no grey value.
+    """
+
+    def __init__(self, folder: Path, names: Sequence[str], classes: NDArray[np.int64]) -> None:
+        self._folder = folder
+        self._type = next(
+            (kind for kind in (np.uint8, np.uint16) if classes.max(initial=0) <= np.iinfo(kind).max), None
+        )
+        if self._type is None or classes.min(initial=0) < 0:
+            raise InvalidInputError(
+                f"the classes {classes.min()} to {classes.max()} have no grey values from 0 to 65535"
+            )
+        stems = [Path(name).stem for name in names]
+        if twice := [stem for stem, count in Counter(stems).items() if count > 1]:
+            raise InvalidInputError(f"two images are called {twice[0]!r}; predict them in two runs")
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            for row in self.rows:
-                if row.label is None:
-                    continue
-                mask: Any = row.label
-                if mask.max(initial=0) >= MOST_COLOURS:
-                    raise InvalidInputError(f"the class {mask.max()} has no grey value from 0 to {MOST_COLOURS - 1}")
-                name = f"{Path(row.input).stem}.png"
-                if name in written:
-                    raise InvalidInputError(f"two images are called {name!r}; predict them in two runs")
-                written[name] = folder / name
-                PIL.Image.fromarray(mask.astype(np.uint8)).save(written[name])
         except OSError as error:
-            raise InvalidInputError(f"cannot write masks to {str(folder)!r}: {error.strerror}") from error
-        return list(written.values())
+            raise self._unwritable(error) from error
+
+    def __call__(self, name: str, mask: NDArray[Any]) -> str:
+        """The path of the file that the mask is written to."""
+        import PIL.Image
+
+        path = self._folder / f"{Path(name).stem}.png"
+        try:
+            PIL.Image.fromarray(mask.astype(self._type)).save(path)
+        except OSError as error:
+            raise self._unwritable(error) from error
+        return str(path)
+
+    def _unwritable(self, error: OSError) -> InvalidInputError:
+        return InvalidInputError(f"cannot write masks to {str(self._folder)!r}: {error.strerror or error}")
 
 
 def predicted_parts(
-    backbone: Backbone, signature: Signature, inputs: Any, reading: Reading, device: str, batch_size: int
+    backbone: Backbone,
+    signature: Signature,
+    inputs: Any,
+    reading: Reading,
+    device: str,
+    batch_size: int,
+    masks: str | os.PathLike[str] | bool = True,
 ) -> Answers:
     """What the model says of each part of the inputs.
 
@@ -186,6 +207,7 @@ def predicted_parts(
         reading: how images become pixels.
         device: of the module.
         batch_size: inputs in a forward pass; halved when memory runs out.
+        masks: see `Model.predict`.
 
     Raises:
         CandidateError: the parts are boxes, which nothing proposes.
@@ -198,7 +220,8 @@ def predicted_parts(
     task = task_of_parts(signature.unit)
     if signature.unit == WORD:
         return _tags(backbone, signature, task, sentences_of(inputs), device, batch_size)
-    return _masks(backbone, signature, task, inputs_of(inputs, signature.modality), reading, device, batch_size)
+    given = inputs_of(inputs, signature.modality)
+    return _masks(backbone, signature, task, given, reading, device, batch_size, masks)
 
 
 def sentences_of(given: Any) -> list[tuple[str, ...]]:
@@ -251,6 +274,7 @@ def _masks(
     reading: Reading,
     device: str,
     batch_size: int,
+    masks: str | os.PathLike[str] | bool,
 ) -> MaskPredictions:
     try:
         classes = np.array([int(label) for label in signature.labels], np.int64)
@@ -258,6 +282,11 @@ def _masks(
         raise CandidateError(
             f"the classes of the model are {ascii(signature.labels)[:60]}; expected numbers, as masks hold them"
         ) from error
+    if len(classes) and classes.min() >= -(2**15) and classes.max() < 2**15:  # a mask of a photo has millions
+        classes = classes.astype(np.uint8 if classes.min() >= 0 and classes.max() < 2**8 else np.int16)
+    keep: Callable[[str, Any], Any] = lambda _, mask: mask if masks else None  # noqa: E731
+    if not isinstance(masks, bool):
+        keep = MaskFiles(Path(masks), [each.name for each in given], classes.astype(np.int64))
     rows: list[Prediction] = []
     shares = np.full((len(given), len(classes)), np.nan, np.float32)
     for start in range(0, len(given), batch_size):
@@ -281,8 +310,7 @@ def _masks(
             logits, own = next(ready)
             found = task.decoded(logits[None], np.empty((1, own.height, own.width)))[0]
             shares[len(rows)] = np.bincount(found.reshape(-1), minlength=len(classes)) / found.size
-            mask: Any = classes[found]
-            rows.append(Prediction(each.name, mask, None))
+            rows.append(Prediction(each.name, keep(each.name, classes[found]), None))
     return MaskPredictions(tuple(rows), signature.labels, shares)
 
 

@@ -98,6 +98,38 @@ def test_a_file_that_is_no_atlas_is_one_clear_error(folders: Path, damage: str) 
         Atlas.load(path)
 
 
+@pytest.mark.parametrize(
+    ("about", "arrays"),
+    [
+        ({"names": "5"}, {}),
+        ({"names": "[1, 2]"}, {}),
+        ({"names": 50_000 * "["}, {}),
+        ({"families": "null"}, {}),
+        ({}, {"vectors": np.zeros(2)}),
+        ({}, {"vectors": np.full((2, 128), np.nan)}),
+        ({}, {"vectors": np.zeros((2, 128), np.int64)}),
+        ({}, {"plane": np.zeros((9, 9))}),
+    ],
+)
+def test_an_atlas_of_wrong_types_is_one_clear_error(
+    folders: Path, about: dict[str, str], arrays: dict[str, np.ndarray]
+) -> None:
+    """Version 0.1.0 wrote no checksum, so a file without one is read."""
+    from safetensors import safe_open
+    from safetensors.numpy import load_file, save_file
+
+    path = folders / "atlas.safetensors"
+    filled("embedded:plain.letters", "embedded:resnet.letters").save(path)
+    with safe_open(path, framework="numpy") as file:
+        known = {key: value for key, value in file.metadata().items() if key != "sha256"}
+    content = load_file(path)
+    save_file(content, path, metadata=known)
+    Atlas.load(path)
+    save_file(content | arrays, path, metadata=known | about)
+    with pytest.raises(InvalidInputError, match="not a readable atlas"):
+        Atlas.load(path)
+
+
 def test_a_bit_that_flips_in_an_atlas_is_noticed(folders: Path) -> None:
     path = folders / "atlas.safetensors"
     filled("embedded:plain*").save(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import networkx as nx
@@ -16,8 +17,8 @@ from sklearn.metrics.pairwise import cosine_similarity
 from torch import nn
 
 import modelselect as ms
-from modelselect.archi2vec import Encoder, clusters, embed, nearest, similarity, trace
-from modelselect.errors import CandidateError, ExpressionError, InvalidInputError, UnknownNameError
+from modelselect.archi2vec import Atlas, Encoder, clusters, embed, nearest, similarity, trace
+from modelselect.errors import CandidateError, ExpressionError, InvalidInputError, PluginError, UnknownNameError
 from modelselect.host.host import get_host
 
 VECTORS = hnp.arrays(
@@ -34,6 +35,43 @@ class Size(Encoder):
 
     def encode(self, graphs: Sequence[nx.Graph[Any]]) -> NDArray[np.float32]:
         return np.array([[len(graph)] for graph in graphs], dtype=np.float32)
+
+
+class Wrong(Size):
+    """An encoder of which each step can go wrong."""
+
+    def __init__(self, answer: Any) -> None:
+        self.answer = answer
+
+    def encode(self, graphs: Sequence[nx.Graph[Any]]) -> NDArray[np.float32]:
+        return self.answer() if callable(self.answer) else self.answer  # type: ignore[no-any-return]
+
+    def fit(self, graphs: Sequence[nx.Graph[Any]]) -> Any:
+        return SimpleNamespace(vectors=self.encode(graphs))
+
+
+def leave() -> None:
+    raise SystemExit(3)
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (lambda: {}[0], "KeyError: 0"),
+        (leave, "SystemExit: 3"),
+        (None, "shape"),
+        ("text", "could not convert"),
+        (np.zeros((3, 2)), r"its vectors have shape \(3, 2\); expected \(2, dim\) finite numbers"),
+        (np.full((2, 2), np.nan), "its vectors have NaN or infinity"),
+    ],
+)
+def test_an_encoder_that_raises_or_answers_with_something_else_is_named(answer: Any, said: str) -> None:
+    with pytest.raises(PluginError, match=f"the encoder 'size' raised .*{said}"):
+        embed(["embedded:plain.letters", "embedded:resnet.letters"], Wrong(answer))
+    atlas = Atlas(Wrong(answer))
+    with pytest.raises(PluginError, match=f"the encoder 'size' raised .*{said}"):
+        atlas.add(["embedded:plain.letters", "embedded:resnet.letters"])
+    assert (len(atlas), len(atlas.vectors)) == (0, 0)
 
 
 @given(VECTORS)

@@ -111,6 +111,36 @@ def test_targets_that_are_no_classes_are_one_stratum() -> None:
     assert (drawn.features == drawn.labels).all()
 
 
+def wholes(count: int, rows: int, seed: int = 0) -> ms.Evidence:
+    """Rows of a whole share most of their feature; one class is in one whole only."""
+    rng = np.random.default_rng(seed)
+    groups = np.repeat(np.arange(count), rows)
+    features = rng.normal(size=count)[groups] + 0.1 * rng.normal(size=len(groups))
+    labels = np.where(groups == count - 1, 2, np.arange(len(groups)) % 2)
+    return ms.Evidence.of(features=features[:, None], labels=labels, groups=3 * groups)
+
+
+@pytest.mark.parametrize("number", range(8))
+def test_a_resample_holds_whole_sentences_and_images_and_every_class(number: int) -> None:
+    evidence = wholes(20, 6)
+    drawn = resample(evidence, number, seed=0)
+    assert drawn.groups is not None
+    assert drawn.labels is not None
+    assert set(np.unique(drawn.labels)) == {0, 1, 2}
+    assert np.unique(drawn.groups, return_counts=True)[1].tolist() == [6] * len(np.unique(drawn.groups))
+    assert len(np.unique(drawn.groups)) in (16, 17)
+
+
+def test_the_standard_error_of_a_mean_over_wholes_is_that_of_their_means() -> None:
+    evidence = wholes(60, 8)
+    assert evidence.features is not None
+    means = evidence.features[:, 0].reshape(60, 8).mean(axis=1)
+    scores = [Mean().score(evidence)] + [Mean().score(resample(evidence, number, 0)) for number in range(400)]
+    spread = replicate(scores[0], scores[1:])
+    found = np.std([each["mean"] for each in spread])
+    assert found == pytest.approx(means.std(ddof=1) / np.sqrt(60), rel=0.12)
+
+
 # --- standard errors -------------------------------------------------------------------------------------------------
 
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import modelselect as ms
+from modelselect.errors import CandidateError
 from modelselect.extraction.extractor import choose_extractor
 from modelselect.host.host import get_host
 from modelselect_plugins.extractors.onnx import OnnxExtractor
@@ -39,6 +40,18 @@ def test_every_embedded_network_has_the_features_that_it_has_in_torch(images: np
         assert found is not None
         assert not np.array_equal(found, expected)  # they are no entries of the store that torch made
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max(), err_msg=candidate)
+
+
+@pytest.mark.parametrize("form", ["pixels", "boxes", "words"])
+def test_parts_of_inputs_are_refused_before_a_network_is_exported(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = {
+        "pixels": ([np.zeros((9, 9, 3), np.uint8)] * 4, [np.arange(81).reshape(9, 9) % 2] * 4),
+        "boxes": ([np.zeros((99, 99, 3), np.uint8)] * 4, [([[1, 1, 9, 9]], ["cup"])] * 4),
+        "words": ([["a", "b", "c"]] * 4, [["x", "y", "x"]] * 4),
+    }[form]
+    monkeypatch.setattr(torch.onnx, "export", None)
+    with pytest.raises(CandidateError, match="ONNX Runtime runs networks of whole images only"):
+        ONNX.extract(backbone(), ms.Probe.of(data), FIELDS)
 
 
 class Branching(Net):

@@ -139,6 +139,26 @@ def test_a_damaged_file_is_one_clear_error(history: History, damage: str) -> Non
         history.results()
 
 
+ENDLESS = """
+    ALTER TABLE results RENAME TO hidden;
+    CREATE VIEW results AS WITH RECURSIVE endless(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM endless)
+    SELECT id, candidate, dataset, metric, value, settings, provenance, recorded FROM hidden, endless
+"""
+EMPTYING = "CREATE TRIGGER emptied AFTER INSERT ON datasets BEGIN DELETE FROM results; END"
+
+
+@pytest.mark.parametrize("script", [ENDLESS, EMPTYING])
+def test_a_file_whose_tables_do_something_is_not_read(history: History, script: str) -> None:
+    history.record(some_results(3))
+    with sqlite3.connect(history.path) as connection:
+        connection.executescript(script)
+    connection.close()
+    with pytest.raises(ms.errors.HistoryError, match="holds views or triggers"):
+        history.results()
+    with pytest.raises(ms.errors.HistoryError, match="holds views or triggers"):
+        history.describe_dataset("d", {"classes": 3})
+
+
 def test_a_place_that_cannot_be_written_says_so(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ms.errors.HistoryError, match="cannot be used"):

@@ -17,6 +17,7 @@ import pytest
 
 import modelselect as ms
 from modelselect.host import hookspecs
+from modelselect.host.entry_points import others_may_be_installed
 from modelselect.host.host import Host
 from modelselect.host.patience import within
 from modelselect.leaderboard import Row
@@ -540,6 +541,21 @@ def test_a_damaged_distribution_costs_its_own_plugin_at_most(
     assert "logme" in host.estimators
     assert ("spread" in host.estimators) == (not word)
     assert [word in fault for plugin in host.plugins for fault in plugin.faults] == ([True] if word else [])
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes are for POSIX")
+@pytest.mark.parametrize("name", ["entry_points.txt", "METADATA"])
+def test_a_distribution_with_a_pipe_costs_its_own_plugin_at_most(site: Path, name: str) -> None:
+    install(site, "good_plugin")
+    file = site / "fake_good_plugin-1.2.3.dist-info" / name
+    file.unlink()
+    os.mkfifo(file)
+    with within(60):
+        host = Host.load()
+        others_may_be_installed()
+    assert "logme" in host.estimators
+    assert "spread" not in host.estimators
+    assert [f"{name} is a named pipe" in fault for plugin in host.plugins for fault in plugin.faults] == [True]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
@@ -187,6 +188,25 @@ def test_a_zoo_that_floods_metadata_is_named(
     with pytest.raises(SearchError, match=r"the metadata of wild:a has .*\(from plugin 'wild'") as refused:
         ms.search("wild:*")
     assert words in str(refused.value)
+
+
+@pytest.mark.parametrize("begins", [True, False])
+def test_a_zoo_that_hangs_is_interrupted_and_named(
+    begins: bool, use_host: Callable[[Host], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hanging() -> Iterator[ms.Candidate]:
+        if begins:
+            yield ms.Candidate("wild", "a")
+        time.sleep(600)
+
+    monkeypatch.setenv("MODELSELECT_SEARCH_SECONDS", "0.2")
+    host = Host.load()
+    host.register(_plugin_of(Wild("search", hanging)), "wild")
+    use_host(host)
+    said = r"took more than 0.2 s \(from plugin 'wild'.*If it is only slow, set MODELSELECT_SEARCH_SECONDS"
+    with pytest.raises(SearchError, match=said):
+        ms.search("wild:*")
+    assert ms.search("embedded:*")
 
 
 def test_a_zoo_that_never_ends_is_named(use_host: Callable[[Host], None]) -> None:

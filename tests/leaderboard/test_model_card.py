@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 import yaml
 
 import modelselect as ms
+from modelselect import hub as client
+from modelselect.errors import HubError
 from modelselect.leaderboard.leaderboard import Row
 from modelselect.leaderboard.model_card import card
 from modelselect.verification.fine_tuned import FineTuned
@@ -53,6 +56,28 @@ def test_what_was_pushed_predicts_by_its_name_though_only_we_can_load_it(
     assert agrees(found.read(found.module, batch_of(found)).logits, expected)  # type: ignore[arg-type]
     assert found.class_names == NAMES
     assert not hub.count("harm")
+
+
+def test_a_winner_of_files_that_are_too_large_is_not_fetched(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_writer")
+    row, _ = tuned_row("embedded:resnet.letters")
+    row.push_to_hub("writer/winner")
+    files = hub.repositories["models", "writer/winner"].commits[-1][1]
+    for bound, value, said in (
+        ("LARGEST_DESCRIPTION", 20, r"holds a \S+\.json of [\d,]+ bytes; expected at most 20"),
+        ("_MOST_FILES", 2, r"holds [3-9] files of a winner; expected at most 2"),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(client, bound, value)
+            with pytest.raises(HubError, match=said):
+                ms.load("writer/winner")
+    usage = shutil.disk_usage("/")._replace(free=len(files["model.safetensors"]))
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", lambda _: usage)
+        with pytest.raises(HubError, match=r"takes [\d,]+ bytes, and [\d,]+ are free"):
+            ms.load("writer/winner")
+    assert not hub.count("resolve.*(safetensors|modelselect.json)")
+    assert ms.load("writer/winner").class_names == NAMES
 
 
 def test_a_model_that_is_no_winner_is_loaded_as_before(hub: Hub) -> None:

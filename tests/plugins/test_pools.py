@@ -8,7 +8,7 @@ import modelselect as ms
 from modelselect.candidates.pools import Pool
 from modelselect.errors import UnknownNameError
 from modelselect.host.host import Host, get_host
-from modelselect.host.lookup import expressions_in
+from modelselect.host.lookup import expressions_in, find_truth
 
 BOUNDS = {"images-fast": (0, 8e6), "images": (8e6, 35e6), "images-best": (35e6, 120e6)}
 WITHOUT_LABELS = ("vit_base_patch14_dinov2.lvd142m", "vit_base_patch16_clip_224.laion2b")
@@ -56,3 +56,21 @@ def test_a_pool_that_cannot_be_searched_is_refused_where_it_is_registered(pool: 
     record = host.register(Plugin(), "mine")
     assert fault in record.faults[0]
     assert not host.pools
+
+
+def test_the_truth_of_fennec_is_about_its_pool() -> None:
+    """Accuracies of test splits of 500 sports, 419 yoga poses, 819 flowers, ... are multiples of one row."""
+    truth = find_truth("truth:fennec-105x7")
+    pool = get_host().pool("papers-fennec")
+    assert [truth.models[model] for model in truth.models] == list(pool.members)
+    rows = {"sports": 500, "yoga": 419, "flowers": 819, "intel": 3000, "weather": 1369, "germ": 156, "nature": 1377}
+    assert truth.accuracies.keys() == rows.keys()
+    for dataset, by_model in truth.accuracies.items():
+        assert by_model.keys() == truth.models.keys()
+        for accuracy in by_model.values():
+            assert abs(round(accuracy / 100 * rows[dataset]) / rows[dataset] - accuracy / 100) < 5.1e-5
+
+
+def test_every_network_of_fennec_is_in_its_zoo() -> None:
+    pytest.importorskip("pytorchcv")
+    assert [c.unversioned_id for c in ms.search("pool:papers-fennec")] == list(get_host().pool("papers-fennec").members)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ from torchvision.ops import box_iou
 
 import modelselect as ms
 from modelselect.errors import DatasetError
+from modelselect.probe import boxes as module
 from modelselect.probe.boxes import MOST_OVERLAP
+from modelselect.probe.coco import open_coco
 from modelselect.utils.boxes import BACKGROUND, Box, Boxes, overlaps
 
 NAMES = ("cup", "plate")
@@ -269,6 +272,7 @@ BOX = [1.0, 2.0, 9.0, 9.0]
         (changed(boxes=[BOX, [1.0, 2.0, -9.0, 9.0]]), "has a width of -9"),
         (changed(boxes=[BOX, [1.0, 2.0, 9.0, 0.0]]), "a height of 0"),
         (changed(boxes=[BOX, [1.0, float("nan"), 9.0, 9.0]]), "holds NaN or infinity"),
+        (changed(boxes=[BOX, [1.0, 2.0, 10**400, 9.0]]), r"expected \(x, y, width, height\) for each"),
         (changed(boxes=[BOX, [1.0, 2.0, 9.0]]), r"expected \(x, y, width, height\) for each"),
         (changed(labels=["cup"]), "has 2 boxes and 1 classes"),
         (changed(labels=["cup", None]), "a class in row 1 is None"),
@@ -328,6 +332,46 @@ def test_an_annotation_of_nothing_is_one_clear_error(tmp_path: Path, change: dic
         ms.Probe.of(write(tmp_path / "data", images, targets, annotations=annotations))
 
 
+def test_ids_that_are_given_twice_are_errors(tmp_path: Path) -> None:
+    """The second image would take the boxes of both."""
+    images, targets = scenes(4)
+    described = coco(targets, [image.shape[:2] for image in images])["images"]
+    described[3]["id"] = described[1]["id"]
+    with pytest.raises(DatasetError, match=r"two images in .* have the id 101: '001.png' and '003.png'"):
+        ms.Probe.of(write(tmp_path / "a", images, targets, images=described))
+    categories = [{"id": 7, "name": "cup"}, {"id": 3, "name": "plate"}, {"id": 7, "name": "jug"}]
+    with pytest.raises(DatasetError, match=r"two categories in .* have the id 7: 'cup' and 'jug'"):
+        ms.Probe.of(write(tmp_path / "b", images, targets, categories=categories))
+
+
+def test_boxes_without_a_side_are_left_out_of_a_file_and_counted(tmp_path: Path) -> None:
+    """COCO's own training file has some."""
+    images, targets = scenes(8)
+    expected = ms.Probe.of(write(tmp_path / "a", images, targets))
+    annotations = coco(targets, [image.shape[:2] for image in images])["annotations"]
+    annotations.insert(2, annotations[2] | {"bbox": [3.0, 4.0, 5.0, 0.0]})
+    found = ms.Probe.of(write(tmp_path / "b", images, targets, annotations=annotations))
+    assert found.fingerprint == expected.fingerprint
+    assert "1 boxes without a width or a height are left out." in found.remarks
+
+
+def test_a_large_file_is_not_held_in_memory(tmp_path: Path) -> None:
+    """Outlines take most of a file, and are not needed."""
+    images, targets = scenes(4)
+    annotations = coco(targets, [image.shape[:2] for image in images])["annotations"]
+    outline = {"segmentation": [[float(number) for number in range(20_000)]]}
+    folder = write(tmp_path / "data", images, targets, annotations=[each | outline for each in 20 * annotations])
+    size = (folder / "annotations.json").stat().st_size
+    tracemalloc.start()
+    try:
+        (open_rows,) = open_coco(folder).values()
+        assert len(open_rows()) > 20 * len(annotations)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < size
+
+
 def test_a_size_that_is_none_is_read_from_the_image(tmp_path: Path) -> None:
     images, targets = scenes(4)
     described = coco(targets, [image.shape[:2] for image in images])["images"]
@@ -346,6 +390,25 @@ def test_a_crowded_image_gets_a_bounded_number_of_boxes_of_background() -> None:
     probe = ms.Probe.of(([image, image[:, ::-1]], objects), size=None)
     assert probe.labels is not None
     assert np.bincount(probe.labels).tolist() == [1000 + 1, len(boxes)]
+
+
+def test_one_crowded_image_does_not_make_all_others_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whole images are padded to the same number of boxes, and 5,000 for each of 50,000 would take gigabytes."""
+    monkeypatch.setattr(module, "_MOST_CELLS", 1)
+    monkeypatch.setattr(module, "_FEWEST_BOXES", 20)
+    images, targets = scenes(8)
+    x, y = np.meshgrid(np.arange(0, 40, 5), np.arange(0, 40, 5))
+    crowd = np.stack([x.ravel(), y.ravel(), np.full(64, 3), np.full(64, 3)], axis=1)
+    targets[1] = (crowd.tolist(), 32 * list(NAMES))
+    probe = ms.Probe.of((images, targets), size=None)
+    wholes = probe.wholes
+    assert wholes is not None
+    assert wholes.targets.shape == (8, 20)
+    assert sorted(set(wholes.targets[1])) == [0, 1, 2]
+    corners = wholes.item(1).corners * np.tile(images[1].shape[1::-1], 2)
+    kept = [box[:2].round().tolist() in crowd[:, :2].tolist() for box in corners[wholes.targets[1] > 0]]
+    assert len(kept) == sum(kept) == pytest.approx(10, abs=3)
+    assert any("1 images have more than 20 boxes" in remark for remark in probe.remarks)
 
 
 def test_images_that_are_missing_or_of_another_size_or_outside_are_named(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import zlib
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from PIL import Image
 
 import modelselect as ms
 from modelselect.errors import DatasetError
+from modelselect.probe import masks
 from modelselect.probe.masks import PER_CLASS, SIDE, MaskRows, has_masks
 from modelselect.utils.pixels import Pixel
 
@@ -214,6 +216,48 @@ def test_images_without_masks_lossy_masks_and_damaged_masks_are_refused(tmp_path
         ms.Probe.of(folder)
     with pytest.raises(DatasetError, match=r"holds images and masks\. Leave both out"):
         ms.Probe.of(folder, label="mask")
+
+
+def test_depths_are_no_classes() -> None:
+    images = [np.zeros((90, 90, 3), np.uint8)] * 3
+    with pytest.raises(
+        DatasetError, match="the mask of row 0 holds 8,099 different numbers; expected the number of a class"
+    ):
+        ms.Probe.of((images, [np.arange(8100).reshape(90, 90)] * 3))
+    objects = [np.arange(8100).reshape(90, 90) % 1200 + 1000 + 1200 * number for number in range(3)]
+    with pytest.raises(DatasetError, match="the 3 masks hold 3,600 different numbers"):
+        ms.Probe.of((images, objects))
+
+
+def test_a_large_mask_is_drawn_in_parts_as_in_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    images, targets = [np.zeros((60, 70, 3), np.uint8)] * 3, [rng.integers(-1, 9, (60, 70)) for _ in range(3)]
+    targets[1][targets[1] == 4] = 255
+    expected = ms.Probe.of((images, targets), size=None)
+    monkeypatch.setattr(masks, "_SORTED", 100)
+    found = ms.Probe.of((images, targets), size=None)
+    assert found.fingerprint == expected.fingerprint
+    assert [found.row_name(row) for row in range(len(found))] == [expected.row_name(row) for row in range(len(found))]
+
+
+def test_a_mask_is_read_by_no_decoder_that_runs_programs_and_from_files_only(tmp_path: Path) -> None:
+    images, targets = scenes(3)
+    postscript = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n"
+    folder = write(tmp_path / "a", images, targets)
+    (folder / "masks/001.png").write_bytes(postscript)
+    with pytest.raises(DatasetError, match=r"the mask of 001.png cannot be read"):
+        ms.Probe.of(folder)
+    for place in ("images", "masks"):
+        folder = write(tmp_path / f"pipe in {place}", images, targets)
+        (folder / place / "001.png").unlink()
+        os.mkfifo(folder / place / "001.png")
+        with pytest.raises(DatasetError, match="not a file, but a folder, a pipe or a device"):
+            ms.Probe.of(folder, max_corrupt=0.1)
+    folder = write(tmp_path / "large", images, targets)
+    with (folder / "masks/001.png").open("r+b") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(DatasetError, match="has 1,099,511,627,776 bytes"):
+        ms.Probe.of(folder)
 
 
 def test_texts_about_boxes_are_no_masks(tmp_path: Path) -> None:

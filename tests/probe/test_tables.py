@@ -503,3 +503,11 @@ def test_columns_of_several_labels_are_sets_of_labels_and_not_one_hot(tmp_path: 
     assert probe.targets.shape == (9, 2)
     assert not any("one-hot" in remark for remark in probe.remarks)
     assert Probe.of(given, label="toxic").target_kind == "classes"
+
+
+@pytest.mark.parametrize("name", ["data.json", "data.jsonl", "data.jsonl.gz"])
+def test_json_of_many_levels_is_an_error_and_not_the_end_of_the_process(tmp_path: Path, name: str) -> None:
+    content = b'{"text": "a", "label": 0}\n{"text": ' + 100_000 * b"["
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    with pytest.raises(DatasetError, match="has more than 500 levels of lists and objects"):
+        Probe.of(tmp_path / name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,16 @@ def written(folder: Path, text: str = FILE) -> Path:
     (folder / "truth.toml").write_text(TRUTH)
     (folder / "mine.toml").write_text(text)
     return folder / "mine.toml"
+
+
+def test_a_protocol_takes_from_another_what_it_has_not(tmp_path: Path) -> None:
+    path = written(
+        tmp_path, FILE + '\n[[protocol]]\nname = "more"\nlike = "mine"\ntitle = "The same, more often"\nseeds = 9\n'
+    )
+    mine, more = read_protocols(path, read_truths(tmp_path / "truth.toml"))
+    assert more == replace(mine, name="more", title="The same, more often", seeds=9)
+    with pytest.raises(InvalidInputError, match=r"mine\.toml lacks 'others'"):
+        read_protocols(written(tmp_path, FILE + '[[protocol]]\nname = "more"\nlike = "others"\n'))
 
 
 def test_a_file_becomes_protocols_with_their_tables(tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def test_what_no_command_downloads_is_said() -> None:
 
 def test_proxies_count_as_downloads(monkeypatch: pytest.MonkeyPatch) -> None:
     protocol = get_host().protocol("fennec-proxies")
-    dinov2 = "timm:vit_base_patch14_dinov2.lvd142m"
+    dinov2 = "timm:vit_giant_patch14_dinov2.lvd142m"
 
     def unreachable(pattern: str) -> None:
         raise SearchError(f"{pattern} could not be looked up")
@@ -62,7 +62,7 @@ def test_proxies_count_as_downloads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(get_host().zoo("hub"), "search", unreachable)
     away = proxies_away(protocol)
     assert list(away) == [method.proxy for method in protocol.methods]
-    assert away["hub:openai/clip-vit-base-patch32"] == 0
+    assert away["hub:openai/clip-vit-large-patch14"] == 0
     assert away[dinov2] > 10**8
     needs = needs_of(protocol)
     assert dinov2 not in {candidate.unversioned_id for candidate in needs.away}

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from sklearn.decomposition import PCA
 
 import modelselect as ms
 from modelselect.errors import InvalidInputError, UnknownNameError
@@ -34,9 +36,14 @@ def without_lab(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest)
 
 
 @pytest.mark.parametrize("name", PROTOCOLS)
-def test_every_protocol_runs_offline_on_its_stand_in(name: str, shared_store: Path) -> None:
+def test_every_protocol_runs_offline_on_its_stand_in(name: str, shared_store: Path, tmp_path: Path) -> None:
     protocol = get_host().protocol(name)
     found = ms.reproduce(name, scale="small", cache_dir=shared_store, device="cpu", progress=False)
+    if protocol.picture:
+        found.plot(None, tmp_path / "picture.png")
+        assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
+        assert "--plot" in found.notes[-1]
+        return
     assert found.figures
     assert all(figure.ours is not None for figure in found.figures), found.to_text()
     shown = {figure.method for figure in found.figures}
@@ -74,8 +81,11 @@ def test_a_protocol_that_lacks_downloads_says_what_and_how_much() -> None:
         InvalidInputError, match=r"11 candidates and the datasets .*cifar10 .*GB\).*--download.*--scale"
     ):
         ms.reproduce("blog-cifar10", progress=False)
-    with pytest.raises(InvalidInputError, match=r"cannot be run: .*20 of the 60 architectures.*scale='small'"):
-        ms.reproduce("fennec-own", progress=False)
+    lost = replace(
+        get_host().protocol("blog-cifar10"), experiments=(Experiment("Table 1", "all", "its data are lost"),)
+    )
+    with pytest.raises(InvalidInputError, match=r"cannot be run: its data are lost.*scale='small'"):
+        ms.reproduce(lost, progress=False)
     with pytest.raises(UnknownNameError, match="blog-cifar10"):
         ms.reproduce("blog-cifar")
     with pytest.raises(InvalidInputError, match="scale is 'large'"):
@@ -191,6 +201,60 @@ def test_the_proxy_of_the_caller_wins_over_that_of_a_row(tmp_path: Path) -> None
         protocol, proxy="embedded:mobilenet.shapes", cache_dir=tmp_path / "store", device="cpu", progress=False
     )
     assert found.points["own"] == found.points["default"]
+
+
+def test_the_proxy_of_rsa_may_be_trained_on_each_dataset_and_features_reduced(tmp_path: Path) -> None:
+    whole, reduced = Method("whole", "rsa"), Method("reduced", "rsa", dimensions=2)
+    protocol = replace(own_protocol(tmp_path), methods=(whole, reduced), published=(), measures=("kendall",))
+    given: Any = {"proxy": "embedded:plain.random", "cache_dir": tmp_path / "store", "device": "cpu", "progress": False}
+    plain, trained, published = (
+        ms.reproduce(protocol, **given),
+        ms.reproduce(protocol, train_proxy=True, **given),
+        ms.reproduce(replace(protocol, methods=(replace(whole, train_proxy=True), reduced)), **given),
+    )
+
+    def scores(found: ms.Reproduction, label: str, dataset: str) -> list[float]:
+        return [score for score, _ in found.points[label][dataset].values()]
+
+    for dataset in ("one", "two"):
+        assert scores(plain, "whole", dataset) != scores(plain, "reduced", dataset)
+        assert scores(plain, "whole", dataset) != scores(trained, "whole", dataset)
+        assert scores(trained, "whole", dataset) == scores(published, "whole", dataset)
+        assert scores(plain, "reduced", dataset) == scores(published, "reduced", dataset)
+    probe = ms.Probe.of(protocol.datasets["one"], size=None, holdout=0.0)
+    found = ms.features(probe, ["embedded:vit.letters", "embedded:plain.random"], device="cpu", progress=False)
+    vit, reference = (PCA(2, svd_solver="full").fit_transform(np.float64(e.features)) for e in found.values())
+    expected = ms.score(vit, None, "rsa", proxy_features=reference)
+    assert plain.points["reduced"]["one"]["embedded:vit.letters"][0] == pytest.approx(expected, abs=1e-3)
+
+
+def test_a_method_that_goes_by_scores_of_another_reduces_the_features_of_that_one(tmp_path: Path) -> None:
+    fennec = Method("all", "fennec", {"metric": "fda"})
+    protocol = replace(
+        own_protocol(tmp_path),
+        methods=(fennec, replace(fennec, label="two", dimensions=2)),
+        published=(),
+        measures=("kendall",),
+    )
+    found = ms.reproduce(protocol, cache_dir=tmp_path / "store", device="cpu", progress=False)
+    assert found.points["all"] != found.points["two"]
+
+
+def test_a_picture_of_ones_own_gets_the_evidence_by_dataset_and_candidate(tmp_path: Path) -> None:
+    protocol = replace(
+        own_protocol(tmp_path), truth=None, methods=(), published=(), picture="tests.reproducing.test_running:drawn"
+    )
+    ms.testing.check_protocol(protocol)
+    found = ms.reproduce(protocol, cache_dir=tmp_path / "store", device="cpu", progress=False)
+    assert found.plot() == {"one": len(protocol.candidates), "two": len(protocol.candidates)}
+    with pytest.raises(InvalidInputError, match="has no scores to plot"):
+        found.plot("time")
+    with pytest.raises(AssertionError, match="expected 'module:function'"):
+        ms.testing.check_protocol(replace(protocol, picture="tests.reproducing.test_running:nothing"))
+
+
+def drawn(found: Mapping[str, Mapping[str, ms.Evidence]]) -> dict[str, int]:
+    return {dataset: sum(e.features is not None for e in by.values()) for dataset, by in found.items()}
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,11 @@ from modelselect.utils.process_state import unchanged
     ("change", "look"),
     [
         (lambda: torch.set_default_dtype(torch.float64), torch.get_default_dtype),
+        (lambda: torch.set_default_device("meta"), torch.get_default_device),
         (lambda: torch.set_grad_enabled(False), torch.is_grad_enabled),
+        (lambda: torch.use_deterministic_algorithms(True), torch.are_deterministic_algorithms_enabled),
+        (lambda: torch.set_float32_matmul_precision("medium"), torch.get_float32_matmul_precision),
+        (lambda: torch.autograd.set_detect_anomaly(True), torch.is_anomaly_enabled),
         (lambda: torch.manual_seed(3), lambda: torch.get_rng_state().tolist()),
         (lambda: np.seterr(all="raise"), np.geterr),
         (lambda: np.random.seed(3), lambda: np.random.get_state(legacy=False)["state"]["key"].tolist()),  # noqa: NPY002
@@ -29,6 +33,9 @@ from modelselect.utils.process_state import unchanged
         (lambda: os.environ.update(HOME="/nowhere"), lambda: os.environ.get("HOME")),
         (lambda: warnings.simplefilter("error"), lambda: list(warnings.filters)),
         (lambda: sys.setrecursionlimit(5000), sys.getrecursionlimit),
+        (lambda: setattr(sys, "excepthook", None), lambda: sys.excepthook),
+        (sys.path.clear, lambda: list(sys.path)),
+        (lambda: sys.modules.pop("torch"), lambda: sys.modules.get("torch")),
     ],
 )
 def test_a_change_is_put_back(change: Callable[[], object], look: Callable[[], object]) -> None:

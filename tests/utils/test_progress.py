@@ -27,14 +27,14 @@ NAMES = {key: key.rsplit("/", 1)[-1].split("@")[0] for key in IDS}
 def terminal(monkeypatch: pytest.MonkeyPatch) -> Console:
     """A terminal of 80 columns, as standard error."""
     console = Console(width=80, force_terminal=True, file=io.StringIO())
-    monkeypatch.setattr(progress, "_view", lambda: Terminal(console))
+    monkeypatch.setattr(progress, "view", lambda: Terminal(console))
     return console
 
 
 @pytest.fixture
 def log(monkeypatch: pytest.MonkeyPatch) -> None:
     """Standard error is no terminal, and the program shows no log records."""
-    monkeypatch.setattr(progress, "_view", Lines)
+    monkeypatch.setattr(progress, "view", Lines)
     monkeypatch.setattr(views.LOGGER, "level", logging.WARNING)
 
 
@@ -264,7 +264,7 @@ def test_a_notebook_shows_one_output_that_changes(monkeypatch: pytest.MonkeyPatc
         return SimpleNamespace(update=lambda data, raw: outputs.append(data))
 
     monkeypatch.setitem(__import__("sys").modules, "IPython.display", SimpleNamespace(display=display))
-    monkeypatch.setattr(progress, "_view", Notebook)
+    monkeypatch.setattr(progress, "view", Notebook)
     monkeypatch.setattr(progress, "REFRESH_SECONDS", 0.02)
     with Progress(True, {"a": "<a>"}) as bars, bars.candidates("scoring", 2) as track:
         track.begin("a")

@@ -18,6 +18,7 @@ import modelselect as ms
 from modelselect.candidates.backbone import Backbone
 from modelselect.errors import CandidateError, InvalidInputError, RemoteCodeError
 from modelselect.leaderboard.leaderboard import Row
+from modelselect_plugins.zoos.hub import HubZoo
 from tests.hub import models
 from tests.plugins.zoos.test_directory import builder_folder
 from tests.verification.tuned import NAMES, TEXTS, agrees, batch_of, put, tuned_row
@@ -126,6 +127,33 @@ def test_a_head_that_its_library_has_no_form_for_is_saved_with_its_backbone() ->
     weights = Path("elsewhere/backbone/config.json")
     weights.write_text(weights.read_text() + " ")
     assert ms.search("dir:elsewhere")[0].revision != again.revision
+
+
+def test_a_folder_that_names_its_origin_without_a_revision_is_refused() -> None:
+    row, _ = tuned_row(put("models/a", models.text_files()))
+    row.save("saved")
+    shutil.rmtree("saved/backbone")
+    file = Path("saved/config.json")
+    assert len(list(ms.search("dir:saved"))) == 1
+    file.write_text(file.read_text().replace(row.candidate.id, row.candidate.unversioned_id))
+    (found,) = ms.search("dir:saved")
+    with pytest.raises(CandidateError, match=f"the id has no fixed revision, such as @{row.candidate.revision}"):
+        Row(found).load()
+
+
+@pytest.mark.parametrize("origin", ["hub:a/b", "hub:a/b@main", "hub:?author=a&limit=1", "layer:hub:a/b?layer=2"])
+def test_a_folder_whose_origin_is_no_fixed_commit_does_not_ask_the_hub(
+    origin: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row, _ = tuned_row(put("models/a", models.text_files()))
+    row.save("saved")
+    shutil.rmtree("saved/backbone")
+    file = Path("saved/config.json")
+    file.write_text(file.read_text().replace(row.candidate.id, origin))
+    (found,) = ms.search("dir:saved")
+    monkeypatch.setattr(HubZoo, "search", lambda *_: pytest.fail("the Hub was asked"))
+    with pytest.raises(CandidateError, match="no fixed revision, the commit"):
+        Row(found).load()
 
 
 def test_a_folder_without_its_backbone_needs_the_candidate_that_it_came_from() -> None:

@@ -33,16 +33,17 @@ class DDS(ms.Estimator):
     Hilbert-Schmidt independence criterion. Since K = 11' - ZZ', where Z are the rows scaled to length 1, H follows from
     Z'W and sums of rows: neither matrix is formed.
 
-    Limits: Needs a model that was already trained on the target (see below); a poor reference gives a poor
-    ranking. Undefined with fewer than four rows, or if the features or the reference features have no structure beyond
-    chance.
+    Limits: Needs a reference that was trained on the target (see below); a poor one gives a poor ranking. Undefined
+    with fewer than four rows, or if the features or the reference features have no structure beyond chance.
 
     Code and paper: Follows the variant in the code of PARC's authors: standardised features, cosine, debiased
     alignment.
 
     - The reference is the proxy as it was pre-trained. The paper's is a network that was trained on the target. Nothing
-      restores it in one step: train the proxy first, `ms.select(dataset, proxy, top_k=1).best.save("trained")`, and
-      give `proxy="dir:trained"` to the run with this estimator.
+      restores it in the estimator, but a run does: `select(proxy=..., train_proxy=True)` (`--train-proxy`) fine-tunes
+      the proxy on the training rows first.
+    - All dimensions count. The codes of PARC and Fennec reduce both sets of features to 32 principal components.
+      Nothing restores it in the estimator; the protocols of `modelselect reproduce` do (`dimensions = 32`).
 
     Source: L. Song et al.: Feature selection via dependence maximization, JMLR 2012, for H.
 

@@ -72,20 +72,31 @@ class Fennec(ms.Estimator):
     there is a warning. Datasets can only be distinguished if the history has the proxy's features of them. The ranking
     follows results on other datasets; whether a candidate fits these classes, only its features can show.
 
-    Code and paper: The authors have published no code. The paper gives neither the number of clusters nor the
-    penalties, nor the size of a leaf of its forest. Its proxy is CLIP. Here the proxy is CLIP if the Hub client has
-    cached it, else a small embedded network, unless `select(proxy=...)` names another. Missing entries of the matrix,
-    which the paper does not have, take no part in the updates. `form="paper"` restores all of the following together:
+    Code and paper: The authors' code is at https://github.com/Fay-why/Fennec (358d5cd), and the protocols `fennec-*` of
+    `modelselect reproduce` have its settings. Its proxy is CLIP (ViT-L/14). Here the proxy is CLIP (ViT-B/32) if the
+    Hub client has cached it, else a small embedded network, unless `select(proxy=...)` names another. Missing entries
+    of the matrix, which the paper does not have, take no part in the updates. `form="paper"` restores the first five
+    of the following together:
 
     - The performance matrix holds measured accuracies if there are enough. The paper's holds FDA scores:
       `metric="fda"`.
     - It holds ranks. The paper's holds the scores as they are: `scale="raw"`, which takes one metric (`metric="fda"`).
     - A candidate with many results has a small share of the meta phase. The paper gives all the weight alpha; if
       candidates have many results, this lowers the agreement (docs/explanation/recall.md): `by_evidence=False`.
-    - A leaf of the forest has five datasets or more. That of scikit-learn, which the paper seems to use, has one:
-      `leaf=1`.
+    - A leaf of the forest has five datasets or more. The authors' has one row or more: `leaf=1`.
     - The linear regression has a penalty. The paper's is plain: `ridge=0.0`.
+    - The factorisation has a penalty. The paper has one too, but the authors' code none: `penalty=0.0`.
     - Both matrices have the same penalty. The paper has one for each: `penalty_tasks=0.1`.
+    - Vectors have four dimensions. The authors' command has five: `rank=5`.
+    - Architectures are in at most 20 clusters. The authors' code has 4 on PARC, 10 on their own benchmark. A pool with
+      as few architectures has as few clusters; for others: `clusters=2`, for two of them.
+    - The meta phase reads archi2vec's vector and its cluster, and logarithms of sizes. The authors' code reads the
+      cluster and plain sizes. Nothing restores it.
+    - The forest learns from the mean of the proxy's features of each dataset. The authors' code has 25 trees, which
+      learn from 100 images of each, and the mean of what they say of 100 images counts. Nothing restores it: the
+      history keeps means, not rows.
+    - The FDA scores of a history are of all dimensions. The authors reduce features to 32 principal components. Nothing
+      restores it in the estimator; the protocols of `modelselect reproduce` do (`dimensions = 32`).
     - Architectures have all operations that are traced. The paper has 37 types of nodes. Nothing restores them in this
       estimator; `archi2vec.embed` takes `Graph2Vec(node_types=PAPER_NODE_TYPES)`.
     - A candidate without results takes its vector from its neighbours. The paper has no such candidates. Nothing

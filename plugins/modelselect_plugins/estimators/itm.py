@@ -83,8 +83,8 @@ class ITM(Estimator):
     networks, three datasets and 300 rows, with a linear probe as truth, it is 0.85 for the default, 0.84 for `rate=0`
     and 0.76 for `form="paper"` with the same rate for all.
 
-    - C is (eta / B) E E'. The version for review has eta E E' in equation 7, and eta alone in equations 9 and 10:
-      `matrix="rate"`.
+    - C is (eta / B) E E', as a public summary gives it for the published version. The version for review has eta E E'
+      in equation 7, and eta alone in equations 9 and 10: `matrix="rate"`.
     - All candidates have the same rate. The version for review adapts it (equation 12): `anchor="dimension"`.
     - The distance to the centres is no part of the loss. The paper adds it as L_pc: `centre_weight=1.0`.
     - Validation rows also take the step towards the centre of their own class, as in the port. **This leaks their
@@ -486,6 +486,45 @@ def _batches(folds: NDArray[np.int64], size: int, rng: np.random.Generator) -> I
         order = np.argsort(place)
         for start in range(0, len(order), size):
             yield order[start : start + size]
+
+
+def moved_rows(evidence: Evidence, rate: float = 0.5, iterations: int = 500) -> Array:
+    """(N, C) the rows after one learned map and their step towards the centres of their classes, as in figure 7.
+
+    In the form of the appendix: each row moves by itself, at the adaptive rate of its candidate.
+
+    Args:
+        evidence: features, and labels of all rows, which all train the map.
+        rate: as of `ITM`.
+        iterations: as of `ITM`.
+
+    >>> rng = np.random.default_rng(0)
+    >>> labels = np.repeat([0, 1], 50)
+    >>> features = rng.normal(size=(100, 8)) + labels[:, None]
+    >>> moved_rows(Evidence.of(features=features, labels=labels)).shape
+    (100, 2)
+    """
+    indices, n_classes = class_indices(np.asarray(evidence.labels), ITM.name)
+    rows = np.array(evidence.features, dtype=np.float32)
+    rows -= rows.mean(axis=0)
+    deviation = rows.std(axis=0)
+    rows /= np.where(deviation > 0, deviation, 1)
+    ratio = rows.shape[1] ** 0.5 / max(_distance(rows, indices, n_classes), _TINY)
+    dynamics = _Dynamics(float(np.clip(1 - (1 - rate) * ratio, 0, 1)), "rate", 1, 1.0)
+    rng = np.random.default_rng(evidence.seed)
+    centres = np.eye(n_classes, dtype=np.float32)
+    models = _Models(rows.shape[1], centres[None], dynamics, rng)
+    batches = _batches(_folds(indices, n_classes, rng), _BATCH, rng)
+    for _, batch in zip(range(iterations), batches, strict=False):
+        models.learn(rows[batch], indices[batch], np.ones((1, len(batch)), np.float32))
+    weights, bias = models.parameters[:2]
+    output = rows @ weights + bias
+    difference, _ = dynamics.moved(output / _lengths(output), centres[indices], len(rows))
+    moved: Array = difference + centres[indices]
+    return moved
+
+
+_BATCH = 256  # rows of a batch where only one map is learned
 
 
 @modelselect.hookimpl

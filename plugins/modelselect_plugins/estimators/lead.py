@@ -43,11 +43,16 @@ class LEAD(Estimator):
     only the differences between the rates of classes count here, most of the score is the fit of these machines. Until
     it can be compared with the authors' own figures, treat it as our reading of the method, not as the method.
 
-    Code and paper: **Nothing here could be checked against the authors.** They have published no code. The full text
-    (arXiv 2507.14559) could not be read where this was written: only its abstract, and two re-implementations by third
-    parties. One quotes equations 5 to 7, algorithm 1 and equation 17 of the supplement, with t = 1, 64 rows of a class
-    and widths of 1,024 and 2,048; this follows it. The other has another classifier, another head and t = 10.
+    Code and paper: **Nothing here could be checked against the authors.** No code of theirs was found. Of the full text
+    (arXiv 2507.14559) only the abstract and the first lines could be read, which have no equation. All else comes from
+    a third party's re-implementation, which quotes the paper: the dynamics and their solution (equations 5 and 6), a
+    rate for each class from the mean eigenvalue of its kernel (equation 7 and algorithm 1), the kernel of the sum of
+    the logits (equation 17 of the supplement), the support vector machines, the cross-entropy as the score, t = 1, 64
+    rows of a class, and widths of 1,024 and 2,048. A second re-implementation has ridge regression, one hidden layer
+    and t = 10.
 
+    - The decisions of the machines become probabilities by softmax. The paper is quoted with "normalised"; the first
+      re-implementation calibrates them on folds, the second takes them as they are. Nothing restores either.
     - The lambda_k are divided by their mean over classes, so that a class with an average rate keeps exp(-t) of its
       initial state, and only the differences between the classes count. Nothing restores the paper's own scale: the
       value of eta is unknown.

@@ -24,14 +24,16 @@ class RSA(ms.Estimator):
     Formula: `100 Spearman(1 - corr(features), 1 - corr(reference features))` over pairs of rows. Both are standardised;
     corr is Pearson's correlation of two rows. The reference features are the evidence's `proxy_features`.
 
-    Limits: Needs a model that was already trained on the target (see below); a poor reference gives a poor
-    ranking. Time and memory grow with N^2: suitable for a few thousand rows.
+    Limits: Needs a reference that was trained on the target (see below); a poor one gives a poor ranking. Time and
+    memory grow with N^2: suitable for a few thousand rows.
 
     Code and paper: Agrees with the baseline in PARC's code, which standardises the features first.
 
     - The reference is the proxy as it was pre-trained. The paper's is a network that was trained on the target. Nothing
-      restores it in one step: train the proxy first, `ms.select(dataset, proxy, top_k=1).best.save("trained")`, and
-      give `proxy="dir:trained"` to the run with this estimator.
+      restores it in the estimator, but a run does: `select(proxy=..., train_proxy=True)` (`--train-proxy`) fine-tunes
+      the proxy on the training rows first.
+    - All dimensions count. The codes of PARC and Fennec reduce both sets of features to 32 principal components.
+      Nothing restores it in the estimator; the protocols of `modelselect reproduce` do (`dimensions = 32`).
 
     >>> import numpy as np
     >>> rng = np.random.default_rng(0)

@@ -22,6 +22,8 @@ from modelselect.evidence.evidence import Evidence
 from modelselect.extraction.devices import first_line
 from modelselect.extraction.extractor import Extractor
 from modelselect.probe.probe import Probe
+from modelselect.probe.rows import ARRAY, IMAGE
+from modelselect.utils.target_kinds import ROW
 from modelselect_plugins.extractors.cpu import CpuExtractor
 
 if TYPE_CHECKING:
@@ -69,6 +71,8 @@ class OnnxExtractor(CpuExtractor):
         if precision != "float32" or compile:
             given = "compile=True (--compile)" if compile else f"precision={precision!r} (--precision)"
             raise CandidateError(f"ONNX Runtime computes in float32 and compiles by itself. Leave out {given}.")
+        if probe.unit != ROW or probe.modality not in (IMAGE, ARRAY):
+            raise CandidateError(f"ONNX Runtime runs networks of whole images only. {_WITHOUT}")
         return super().extract(backbone, probe, fields, **settings)
 
     def on_device(self, rows: torch.Tensor, preprocessing: Preprocessing, device: str) -> torch.Tensor:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from modelselect.errors import CandidateError
+from modelselect_plugins.zoos._support import read_json
 
 LARGEST_DESCRIPTION = 200_000_000
 """Bytes of a file that describes a model or a tokenizer. The largest vocabularies take some 40 MB."""
@@ -27,6 +28,9 @@ DESCRIPTIONS = (".json", ".txt", ".jinja", ".py")
 
 _OF_LAYERS = re.compile(r"(^|_)(layers?|depths?|blocks?|stages?)$|^num_\w*(layers|blocks|stages)$")
 _OF_REFERENCES = ("backbone", "base_model_name_or_path", "checkpoint_path")
+_OF_FILES = ("checkpoint_path", "configuration_files", "fast_tokenizer_files", "transformers_weights")
+"""Keys with which transformers' files name another file to read in place of the usual one."""
+
 _KINDS = {
     stat.S_IFIFO: "a named pipe",
     stat.S_IFCHR: "a device",
@@ -63,7 +67,7 @@ def check_configuration(configuration: Mapping[str, Any], tensors: int) -> None:
     """
     most = max(MOST_LAYERS, tensors)
     for path, value in _values(configuration, "", 0):
-        name = re.sub(r"\[\d+\]$", "", path).rsplit(".", 1)[-1]
+        name = _last_name(path)
         is_count = isinstance(value, int | float) and not isinstance(value, bool)
         if is_count and _OF_LAYERS.search(name) and value > most:
             raise CandidateError(
@@ -76,6 +80,20 @@ def check_configuration(configuration: Mapping[str, Any], tensors: int) -> None:
                 f"the config.json refers to another model ({path} is {value!r}), which would be read without a fixed "
                 "revision. Save the whole model into the folder, with save_pretrained"
             )
+
+
+def check_usual_files(folder: Path) -> None:
+    """Raises CandidateError if a folder asks transformers to read another file in place of one with the usual name.
+
+    Only files with the usual names are checked before a library reads them, and only these are part of the revision.
+    """
+    for file in ("config.json", "tokenizer_config.json"):
+        for path, value in _values(read_json(folder / file), "", 0):
+            if _last_name(path) in _OF_FILES and value:
+                raise CandidateError(
+                    f"the {file} asks for another file in place of the usual one ({path} is {value!r}), which is not "
+                    "read. Give that file the usual name, and leave out the key"
+                )
 
 
 def is_file(path: Path) -> bool:
@@ -111,6 +129,11 @@ def without_network() -> Iterator[None]:
             _Offline.inside -= 1
             if not _Offline.inside:
                 constants.HF_HUB_OFFLINE = _Offline.before
+
+
+def _last_name(path: str) -> str:
+    """The last key of a path, without the places in lists behind it."""
+    return re.sub(r"(\[\d+\])+$", "", path).rsplit(".", 1)[-1]
 
 
 def _values(value: Any, path: str, depth: int) -> Iterator[tuple[str, Any]]:

@@ -136,7 +136,7 @@ def missing_library(library: str) -> str | None:
             return None
     missing = _why_not_imported(library)
     with contextlib.suppress(StoreError):
-        if key is not None and missing is None and not store.contains(key):
+        if key is not None and missing is None and store.get(key) is None:
             store.put(key, {})
     return missing
 
@@ -201,7 +201,7 @@ def keep_registry(library: str, document: Mapping[str, Any]) -> None:
     if (key := _registry_key(library)) is not None:
         outdated = _REGISTRIES.get((store.path, key), document) is None  # `build` made nothing of the one that is kept
         with contextlib.suppress(StoreError):
-            if outdated or not store.contains(key):
+            if outdated or store.get(key) is None:
                 store.put(key, {}, document)
                 _REGISTRIES.pop((store.path, key), None)
 

@@ -63,6 +63,8 @@ from modelselect_plugins.zoos._directory.builder import build
 from modelselect_plugins.zoos._directory.folder import Folder, pickles_allowed
 
 _REVISION = re.compile(r"(?P<path>.+)@(?P<revision>[0-9a-f]{12})", re.DOTALL)
+_PINNED = re.compile(r"(?!(.*:)?hub:).*|.*@[0-9a-f]{40}", re.DOTALL)
+"""An id that is no repository on the Hub, or one at a commit."""
 
 
 class DirectoryZoo(Zoo):
@@ -189,6 +191,8 @@ def _fine_tuned(folder: Folder, candidate: Candidate, trust_remote_code: bool) -
     bundled = folder.bundled
     try:
         if bundled is None:
+            if not _PINNED.fullmatch(folder.configuration[ORIGIN]):
+                raise CandidateError("the id has no fixed revision, the commit behind an @")
             origin = Expression.parse(folder.configuration[ORIGIN])
             zoo = get_host().zoo(origin.zoo)
             found = list(zoo.search(origin.pattern))
@@ -197,6 +201,8 @@ def _fine_tuned(folder: Folder, candidate: Candidate, trust_remote_code: bool) -
             found = [Folder(bundled[0]).candidate(bundled[1])]
         if len(found) != 1:
             raise CandidateError(f"{len(found)} candidates have this id; expected one")
+        if bundled is None and origin.pattern.rpartition("@")[2] != (found[0].revision or origin.pattern):
+            raise CandidateError(f"the id has no fixed revision, such as @{found[0].revision}")
         backbone = zoo.load(found[0], trust_remote_code=trust_remote_code)
     except RemoteCodeError:
         raise

@@ -29,7 +29,7 @@ from modelselect_plugins.estimators._shared.discriminant import discriminant, sh
 from modelselect_plugins.estimators._shared.dissimilarity import argsort, ranks, spearman, spearman_with_two_groups
 from modelselect_plugins.estimators.dds import DDS
 from modelselect_plugins.estimators.etran import ETran
-from modelselect_plugins.estimators.fda import FDA
+from modelselect_plugins.estimators.fda import FDA, fisher_directions
 from modelselect_plugins.estimators.gbc import GBC
 from modelselect_plugins.estimators.h_score import HScore
 from modelselect_plugins.estimators.lfc import LFC
@@ -554,20 +554,42 @@ def test_logme_needs_no_eigenvectors(shape: tuple[int, int], dependent: bool, so
     assert ours == pytest.approx(log_evidence(eigen, *shape, solver), rel=1e-8)
 
 
+def test_fishers_directions_are_those_of_scikit_learn_on_the_principal_components() -> None:
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 1, 2], 40)
+    features = rng.normal(size=(120, 50)) + np.eye(50)[labels]
+    found = fisher_directions(ms.Evidence.of(features=features, labels=labels), 8)
+    reduced = PCA(8, svd_solver="full").fit_transform(features)
+    theirs = LinearDiscriminantAnalysis(solver="eigen").fit(reduced, labels).transform(reduced)
+    for ours, expected in zip(found.T, theirs.T, strict=True):
+        assert abs(np.corrcoef(ours, expected)[0, 1]) == pytest.approx(1, abs=1e-6)
+    apart = found - np.stack([found[labels == c].mean(axis=0) for c in range(3)])[labels]
+    assert np.cov(apart.T, ddof=0) == pytest.approx(np.eye(2), abs=1e-4)
+
+
 @pytest.mark.usefixtures("here", "cache")
 def test_the_reference_of_rsa_and_dds_may_be_trained_on_the_target_first() -> None:
-    data = dataset(45)
-    quick: dict[str, Any] = {"history": False, "progress": False, "device": "cpu"}
+    data = ms.Probe.of(dataset(45), holdout=0.2)
     tuning = ms.FineTuning(epochs=2)
+    quick: dict[str, Any] = {"history": False, "progress": False, "device": "cpu", "fine_tuning": tuning}
     proxy = "embedded:plain.random"
-    trained = ms.select(data, proxy, estimators="knn", top_k=1, fine_tuning=tuning, **quick)
+    trained = ms.select(data, proxy, estimators="knn", top_k=1, **quick)
     trained.best.save("trained")
-    before, after = (
-        ms.select(data, "embedded:*.letters", estimators=["rsa", "dds"], proxy=each, **quick)
-        for each in (proxy, "dir:trained")
+    before, by_hand, after, again = (
+        ms.select(data, "embedded:*.letters", estimators=["rsa", "dds"], **given, **quick)
+        for given in (
+            {"proxy": proxy},
+            {"proxy": "dir:trained"},
+            {"proxy": proxy, "train_proxy": True},
+            {"proxy": proxy, "train_proxy": True},
+        )
     )
-    scores = {row.candidate.id: row.scores for row in before.rows}
+    known, expected = ({row.candidate.id: row.scores for row in board.rows} for board in (before, by_hand))
     for row in after.rows:
         for name in ("rsa", "dds"):
             assert np.isfinite(row.scores[name])
-            assert row.scores[name] != scores[row.candidate.id][name]
+            assert row.scores[name] != known[row.candidate.id][name]
+            assert row.scores[name] == pytest.approx(expected[row.candidate.id][name], abs=1e-3)
+    assert again.provenance["from_store"] == len(again.rows)
+    with pytest.raises(ms.errors.InvalidInputError, match=r"recall=1 compares datasets by one proxy.*--train-proxy"):
+        ms.select(data, "embedded:*.letters", recall=1, proxy=proxy, train_proxy=True, progress=False)

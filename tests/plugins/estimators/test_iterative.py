@@ -16,7 +16,7 @@ from sklearn.svm import LinearSVC
 import modelselect as ms
 from modelselect.errors import EvidenceError, InvalidInputError, NotApplicableError, ScoreWarning
 from modelselect.evidence.linear_algebra import softmax
-from modelselect_plugins.estimators.itm import ITM, _batches, _Dynamics, _folds, _Models
+from modelselect_plugins.estimators.itm import ITM, _batches, _Dynamics, _folds, _Models, moved_rows
 from modelselect_plugins.estimators.lead import LEAD, _probabilities
 from modelselect_plugins.estimators.nleep import NLEEP
 from modelselect_plugins.estimators.pactran import PACTran
@@ -210,6 +210,27 @@ def test_itm_refuses_what_it_does_not_know(name: str) -> None:
     features, labels = draw(8)
     with pytest.raises(InvalidInputError, match=f"{name} is 'nonsense'; expected "):
         ms.score(features, labels, ITM(**{name: "nonsense"}))  # type: ignore[arg-type]
+
+
+def test_the_map_of_itm_brings_rows_to_the_centres_of_their_classes() -> None:
+    labels = np.repeat([0, 1, 2], 40)
+    features = np.random.default_rng(0).normal(size=(120, 10)) + 2 * np.eye(10)[labels]
+    distance = 10**0.5 / np.linalg.norm(standardised_within(features, labels), axis=1).mean()
+    moved = moved_rows(ms.Evidence.of(features=features, labels=labels), rate=0.5)
+    still = moved_rows(ms.Evidence.of(features=features, labels=labels), rate=-9.0)  # at most 0 after equation 12
+    centres = np.eye(3)[labels]
+    rate = 1 - 0.5 * distance  # equation 12
+    assert np.linalg.norm(still, axis=1) == pytest.approx(np.ones(120), abs=1e-5)
+    assert np.linalg.norm(moved - centres, axis=1).mean() < np.linalg.norm(still - centres, axis=1).mean()
+    reached = (moved - rate * centres) / (1 - rate)  # where each row was before its step
+    assert np.linalg.norm(reached, axis=1) == pytest.approx(np.ones(120), abs=1e-4)
+
+
+def standardised_within(features: np.ndarray[Any, Any], labels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    rows = (features - features.mean(axis=0)) / features.std(axis=0)
+    means = np.stack([rows[labels == c].mean(axis=0) for c in np.unique(labels)])
+    difference: np.ndarray[Any, Any] = rows - means[labels]
+    return difference
 
 
 def test_the_base_distance_of_itm_can_be_that_of_the_pool() -> None:

@@ -17,7 +17,7 @@ from torchmetrics.classification import MulticlassJaccardIndex
 import modelselect as ms
 from modelselect.candidates.backbone import Backbone
 from modelselect.candidates.preprocessing import ImagePreprocessing
-from modelselect.errors import CandidateError, DatasetError
+from modelselect.errors import CandidateError, DatasetError, InvalidInputError
 from modelselect.evaluation.context import EvaluationContext
 from modelselect.evaluation.description import Describer
 from modelselect.evaluation.keys import Keys
@@ -30,6 +30,7 @@ from modelselect.selection.affordable import epoch_passes, fine_tuning_passes
 from modelselect.tasks import Metric
 from modelselect.testing.tasks import check_task
 from modelselect.verification import FineTuning
+from modelselect.verification.parts import MaskFiles
 from modelselect_plugins.tasks import segmentation
 from modelselect_plugins.tasks._maps import whole_image
 from modelselect_plugins.tasks.segmentation import MEAN_IOU, Segmentation
@@ -346,10 +347,33 @@ def test_the_winner_is_saved_and_predicts_masks(here: Path, capsys: pytest.Captu
     assert code == 0, error
     assert sorted(path.name for path in (here / "masks").iterdir()) == ["0.png", "1.png"]
     np.testing.assert_array_equal(np.asarray(Image.open(here / "masks" / "1.png")), found[1].label)
+    kept = loaded.predict(here / "new", masks=here / "kept")
+    assert [row.label for row in kept] == [str(here / "kept/0.png"), str(here / "kept/1.png"), None]
+    assert all(row.label is None for row in loaded.predict(here / "new", masks=False))
+    (here / "twice").mkdir()
+    Image.fromarray(images[0]).save(here / "twice" / "0.jpg")
+    code, _, error = run(capsys, "predict", "winner", "new", "twice", "--masks", "others")
+    assert (code, (here / "others").exists()) == (2, False)
+    assert "two images are called '0'" in error
     code, out, _ = run(capsys, "predict", "winner", "new", "--json")
     assert set(json.loads(out)[0]) == {"input", "values", "reason"}
     with pytest.raises(CandidateError, match="was fine-tuned for pixels already"):
         ms.features(here / "data", "dir:winner", progress=False)
+
+
+def test_masks_are_written_one_by_one_in_as_many_bits_as_classes_need(here: Path) -> None:
+    for classes, kind in (([0, 255], np.uint8), ([0, 300], np.uint16)):
+        write_mask = MaskFiles(here / "out", ["a/x.jpg", "y.png"], np.array(classes))
+        mask = np.array([[0, classes[1]]], np.int16)
+        assert write_mask("a/x.jpg", mask) == str(here / "out" / "x.png")
+        found = np.asarray(Image.open(here / "out" / "x.png"))
+        assert (found.dtype, found.tolist()) == (kind, mask.tolist())
+    for classes in ([-2, 3], [0, 70_000]):
+        with pytest.raises(InvalidInputError, match="have no grey values"):
+            MaskFiles(here / "none", ["x"], np.array(classes))
+    (here / "file").write_text("")
+    with pytest.raises(InvalidInputError, match="cannot write masks to"):
+        MaskFiles(here / "file", ["x"], np.array([0, 1]))
 
 
 def test_estimates_count_images_and_the_memory_of_masks(here: Path) -> None:

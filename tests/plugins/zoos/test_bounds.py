@@ -14,7 +14,9 @@ import transformers
 
 from modelselect.errors import CandidateError
 from modelselect_plugins.zoos import _bounds
+from modelselect_plugins.zoos._transformers import texts
 from modelselect_plugins.zoos.directory import DirectoryZoo
+from tests.plugins.zoos.text_models import text_folder
 
 ZOO = DirectoryZoo()
 
@@ -56,6 +58,9 @@ def replaced(name: str, make: Callable[[Path], object]) -> Callable[[Path], obje
         (replaced("preprocessor_config.json", lambda path: path.symlink_to("/dev/zero")), "is a device"),
         (lambda folder: vit(folder, num_hidden_layers=10**7), "asks for num_hidden_layers = 10,000,000"),
         (lambda folder: vit(folder, backbone="hf-hub:evil/x"), "refers to another model .backbone is 'hf-hub:evil/x'"),
+        (lambda folder: vit(folder, transformers_weights="x.safetensors"), "another file in place of the usual one"),
+        (lambda folder: vit(folder, vision_config={"transformers_weights": "x"}), "vision_config.transformers_weights"),
+        (lambda folder: vit(folder, configuration_files=["../c.4.json"]), r"configuration_files\[0\] is ..\./c\.4"),
         (lambda folder: processor(folder, height=9999, width=9999), "9,999 x 9,999 pixels"),
         (lambda folder: processor(folder, shortest_edge=10**7), "expected at most 10,000 pixels on a side"),
     ],
@@ -75,6 +80,22 @@ def test_a_folder_is_refused_quickly_with_the_reason(
 def test_a_folder_as_it_should_be_is_loaded(tmp_path: Path) -> None:
     (found,) = ZOO.search(str(vit(tmp_path / "model")))
     assert ZOO.load(found).module is not None
+
+
+def test_a_tokenizer_is_read_from_the_usual_files_alone(tmp_path: Path) -> None:
+    text_folder(tmp_path / "model")
+    file = tmp_path / "model" / "tokenizer_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"fast_tokenizer_files": ["../tokenizer.4.0.json"]}))
+    (found,) = ZOO.search(str(tmp_path / "model"))
+    with pytest.raises(CandidateError, match=r"tokenizer_config\.json asks for another file in place of the usual one"):
+        ZOO.load(found)
+
+
+def test_the_revision_covers_every_file_that_a_tokenizer_of_transformers_reads() -> None:
+    kinds = {kind for kind in transformers.TOKENIZER_MAPPING.values() if hasattr(kind, "vocab_files_names")}
+    read = {name for kind in kinds for name in kind.vocab_files_names.values()}
+    assert len(read) > 10
+    assert read - {"normalizer.json"} <= {*texts.FILES}  # Whisper's, which is for its answers
 
 
 def test_a_description_may_not_be_endless(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -371,6 +371,50 @@ def test_what_timm_does_not_know_of_a_configuration_is_left_out(here: Path) -> N
         assert ZOO.skeleton(only("a")).num_classes == 5
 
 
+@pytest.mark.parametrize(
+    "places",
+    [
+        {"source": "hf-hub", "hf_hub_id": "evil/x"},
+        {"url": "http://127.0.0.1:9/x.pth", "source": "url"},
+        {"file": "other.safetensors"},
+        {"state_dict": {"x": 1}},
+        {"custom_load": True},
+    ],
+)
+def test_the_weights_of_a_timm_folder_are_those_in_it_whatever_the_configuration_says(
+    here: Path, places: dict[str, Any]
+) -> None:
+    timm_folder(here / "a")
+    expected = read(ZOO.load(only("a")))
+    file = here / "a" / "config.json"
+    for unknown in ({}, {"trained_by": "me"}):
+        configuration = json.loads(file.read_text())
+        configuration["pretrained_cfg"] |= {**places, **unknown}
+        file.write_text(json.dumps(configuration))
+        found = read(ZOO.load(only("a")))
+        assert torch.equal(found.features, expected.features)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"checkpoint_path": "other.safetensors"},
+        {"pretrained_cfg_overlay": {"file": "other.safetensors"}},
+        {"pretrained_cfg_overlay": {"file": None, "url": "http://127.0.0.1:9/x.pth"}},
+    ],
+)
+def test_a_timm_folder_names_no_other_weights(here: Path, arguments: dict[str, Any]) -> None:
+    timm_folder(here / "other", seed=1)
+    shutil.copy(here / "other" / "model.safetensors", here / "other.safetensors")
+    for unknown in ({}, {"trained_by": "me"}):
+        timm_folder(here / "a", model_args=arguments)
+        file = here / "a" / "config.json"
+        configuration = json.loads(file.read_text())
+        configuration["pretrained_cfg"] |= unknown
+        file.write_text(json.dumps(configuration))
+        assert next(iter(arguments)) in refusal("a")
+
+
 def test_timms_skeleton_has_no_weights(here: Path) -> None:
     timm_folder(here / "a")
     skeleton = ZOO.skeleton(only("a"))

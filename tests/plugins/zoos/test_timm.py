@@ -103,6 +103,18 @@ def test_a_registry_that_an_earlier_version_has_kept_is_replaced(
     assert kept_registry("timm", of_this_version) == "b"
 
 
+def test_a_damaged_registry_is_kept_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MODELSELECT_CACHE", str(tmp_path))
+    keep_registry("timm", {"names": "a"})
+    (file,) = tmp_path.rglob("registry/*/*.safetensors")
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    assert kept_registry("timm", dict) is None
+    keep_registry("timm", {"names": "a"})
+    assert kept_registry("timm", dict) == {"names": "a"}
+
+
 def test_where_timm_is_imported_its_names_now_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MODELSELECT_CACHE", str(tmp_path))
     keep_registry("timm", asdict(registry()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
 import math
 from collections.abc import Mapping
@@ -52,6 +53,9 @@ DATASETS: Mapping[str, str] = {
     "yfcc15m": "YFCC-15M",
 }
 """The datasets behind the parts of timm's tags."""
+
+_OF_PLACES = frozenset({"custom_load", "file", "hf_hub_filename", "hf_hub_id", "source", "state_dict", "url"})
+"""Fields of a `pretrained_cfg` that say where weights are: those of a folder are in the folder."""
 
 
 def timm_backbone(candidate: Candidate, module: torch.nn.Module, weights_key: str) -> Backbone:
@@ -142,11 +146,18 @@ def _source(path: Path) -> tuple[str, dict[str, Any]]:
     fields = {field.name for field in dataclasses.fields(required("timm").models.PretrainedCfg)}
     if set(pretrained) <= fields | {"num_features", "labels", "model_args"}:
         return f"local-dir:{path}", {}
-    known = {name: value for name, value in pretrained.items() if name in fields}
+    known = {name: value for name, value in pretrained.items() if name in fields and name not in _OF_PLACES}
     known |= {name: configuration[name] for name in ("num_classes", "label_names") if name in configuration}
     known |= {"architecture": configuration["architecture"], "file": str(path / WEIGHTS)}
     pooling = {name: configuration[name] for name in ("global_pool",) if name in configuration}
-    return configuration["architecture"], {"pretrained_cfg": known, **pooling, **configuration.get("model_args", {})}
+    given = configuration.get("model_args") or {}
+    foreign = sorted(set(given) & set(inspect.signature(required("timm").create_model).parameters))
+    if foreign:
+        raise CandidateError(
+            f"model_args of the config.json has {', '.join(foreign)}, which is for whoever builds the model and could "
+            "name other weights. Leave it out"
+        )
+    return configuration["architecture"], {"pretrained_cfg": known, **pooling, **given}
 
 
 def configured(configuration: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from modelselect.candidates.inspection import reader_for_module
 from modelselect.candidates.preprocessing import TextPreprocessing, example_batch
 from modelselect.candidates.readers import EncoderOutput, HeadInput
 from modelselect.errors import CandidateError, RemoteCodeError
+from modelselect_plugins.zoos._bounds import check_usual_files
 from modelselect_plugins.zoos._support import one_line, read_json, required
 from modelselect_plugins.zoos._transformers import images as transformers_images
 from modelselect_plugins.zoos._transformers import pooling, tokenizing
@@ -276,6 +277,7 @@ class _Part:
 
 def _configuration(path: Path, trust_remote_code: bool) -> Any:
     transformers = required("transformers")
+    check_usual_files(path)
     declared = json.loads((path / "config.json").read_bytes())
     if (
         "auto_map" in declared

@@ -46,6 +46,23 @@ FILES = (
     "tokenizer_config.json",
     "modules.json",
     "sentence_bert_config.json",
+    "bpe.codes",
+    "byte_maps.json",
+    "dict.txt",
+    "emoji.json",
+    "entity_vocab.json",
+    "prophetnet.tokenizer",
+    "sentencepiece.model",
+    "source.spm",
+    "spm_char.model",
+    "target.spm",
+    "target_vocab.json",
+    "tekken.json",
+    "tiktoken.model",
+    "vocab-src.json",
+    "vocab-tgt.json",
+    "word_pronunciation.json",
+    "word_shape.json",
 )
 """Files read in addition to configuration and weights; the folder of pooling in `modules.json` is read, too."""
 

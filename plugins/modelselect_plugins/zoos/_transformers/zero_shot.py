@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from modelselect.candidates.text_classifier import TextClassifier
+from modelselect_plugins.zoos._bounds import check_usual_files
 from modelselect_plugins.zoos._support import required
 from modelselect_plugins.zoos._transformers.reading import missing_in, quiet, settings_of_folder
 
@@ -37,6 +38,7 @@ def text_classifier(path: Path, texts: Sequence[Sequence[str]], *, safetensors: 
     family, architectures = declared.get("model_type"), declared.get("architectures") or []
     if family not in FAMILIES or not all(str(name).endswith("Model") for name in architectures):
         return None
+    check_usual_files(path)
     transformers = required("transformers")
     with quiet(transformers), torch.inference_mode():
         model, report = transformers.AutoModel.from_pretrained(path, **settings_of_folder(safetensors=safetensors))
