@@ -186,8 +186,8 @@ def _of_mapping(dataset: Mapping[str, Any]) -> Rows:
     for query, found in dataset[QRELS].items():
         if isinstance(found, str) or not isinstance(found, Iterable):
             raise DatasetError(
-                f"the judgements of the query {str(query)[:_SHOWN]!r} are {ascii(found)[:40]}; expected a list of ids of documents, "
-                "or grades by their ids."
+                f"the judgements of the query {str(query)[:_SHOWN]!r} are {ascii(found)[:40]}; expected a list of "
+                "ids of documents, or grades by their ids."
             )
         graded = found.items() if isinstance(found, Mapping) else ((each, 1.0) for each in found)
         judged[str(query)] = {
@@ -214,8 +214,8 @@ def _rows(
     for query, grades in judged.items():
         if query not in queries:
             raise DatasetError(
-                f"the judgements name the query {query[:_SHOWN]!r}, which is not among the queries. Add its text, or leave out "
-                "its judgements."
+                f"the judgements name the query {query[:_SHOWN]!r}, which is not among the queries. Add its text, "
+                "or leave out its judgements."
             )
         relevant[query] = {document: grade for document, grade in grades.items() if grade > 0}
         if not relevant[query]:
@@ -239,8 +239,8 @@ def _rows(
                 heapq.heappushpop(others, entry)
     if lost := sorted(kept - found.keys()):
         raise DatasetError(
-            f"the judgements name the document {lost[0][:_SHOWN]!r}, which is not in the corpus ({len(lost)} such ids). Add its "
-            "text, or leave out its judgements."
+            f"the judgements name the document {lost[0][:_SHOWN]!r}, which is not in the corpus ({len(lost)} such "
+            "ids). Add its text, or leave out its judgements."
         )
     found |= {key: (place, text) for _, place, key, text in others}
     in_order = sorted(found.items(), key=lambda entry: entry[1][0])
@@ -332,8 +332,8 @@ def _is_number(value: Any) -> bool:
 
 def _no_relevant(query: str) -> NoReturn:
     raise DatasetError(
-        f"the query {query[:_SHOWN]!r} has no relevant document; expected one at least, with a grade above 0. Leave the query "
-        "out."
+        f"the query {query[:_SHOWN]!r} has no relevant document; expected one at least, with a grade above 0. Leave "
+        "the query out."
     )
 
 
