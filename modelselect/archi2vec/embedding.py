@@ -81,7 +81,9 @@ def vectors_by(encoder: Encoder, make: Callable[[], object], count: int) -> NDAr
     with by_encoder(encoder):
         vectors = np.asarray(make(), np.float32)
         if vectors.ndim != 2 or len(vectors) != count or not np.isfinite(vectors).all():
-            said = "NaN or infinity" if vectors.shape[:1] == (count,) and vectors.ndim == 2 else f"shape {vectors.shape}"
+            said = (
+                "NaN or infinity" if vectors.shape[:1] == (count,) and vectors.ndim == 2 else f"shape {vectors.shape}"
+            )
             raise ValueError(f"its vectors have {said}; expected ({count}, dim) finite numbers")
     return vectors
 
