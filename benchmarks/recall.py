@@ -42,6 +42,7 @@ from modelselect.history import ACCURACY, History, HistoryView, Result
 from modelselect.host.lookup import find_truth
 from modelselect_plugins.estimators.fda import FDA
 from modelselect_plugins.estimators.fennec import Fennec
+from modelselect_plugins.estimators.kriging import Kriging
 
 SHARED = Path(os.environ.get("MODELSELECT_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 TRUTH, LAB = SHARED / "truth", SHARED / "lab"
@@ -132,6 +133,14 @@ def fennec(component: str = "fennec", **settings: Any) -> Method:
     return scored
 
 
+def kriging(component: str = "kriging") -> Method:
+    def scored(task: Task) -> Matrix:
+        found = Kriging().recall(task.view, task.proxy)
+        return np.array([found[candidate][component] for candidate in task.view.pool])
+
+    return scored
+
+
 def factorisation_alone(task: Task) -> Matrix:
     """Without a proxy: every dataset counts as the mean of the known ones."""
     memo = {key: value for key, value in task.view._memo.items() if key == "architectures"}
@@ -165,6 +174,8 @@ def parameter_count(task: Task) -> Matrix:
 
 
 METHODS: Mapping[str, Method] = {
+    "**Kriging**": kriging(),
+    "Kriging, own results alone": kriging("own"),
     "**Fennec**": fennec(),
     "transfer phase alone": fennec("transfer"),
     "meta phase alone": fennec("meta"),

@@ -238,7 +238,11 @@ def _on_device(inputs: Any, device: str, sources: list[Node] | None = None) -> A
     import torch
 
     if isinstance(inputs, torch.Tensor):
-        moved = torch.zeros_like(inputs, device=device) if inputs.is_meta else inputs.detach().to(device)
+        moved = inputs.detach()
+        if inputs.is_meta:  # zeros_like would import sympy
+            made = torch.empty if device == "meta" else torch.zeros
+            moved = made(inputs.shape, dtype=inputs.dtype, device=device)
+        moved = moved.to(device)
         if sources is None or not (moved.is_floating_point() or moved.is_complex()):
             return moved
         with torch.inference_mode(False), torch.enable_grad():

@@ -43,7 +43,7 @@ class Projected(Estimator):
 
     def score(self, evidence: Evidence) -> Mapping[str, float]:
         arrays = {name: getattr(evidence, name) for name in ("features", "proxy_features")}
-        reduced = {
+        reduced: dict[str, Any] = {
             name: FeatureStatistics(array, evidence.device).principal_components(self.dimensions)
             for name, array in arrays.items()
             if array is not None

@@ -245,7 +245,8 @@ def timed_score(estimator: Estimator, evidence: Evidence) -> dict[str, Any]:
     with INTERPRETER_LOCK, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         with bounded(estimator):
-            components = dict(evaluate(estimator, evidence))
+            given = evidence if is_shipped(estimator) else evidence.private(estimator.reads)
+            components = dict(evaluate(estimator, given))
     if os.getpid() != process:  # the estimator forked this process off: only its parent keeps a score
         os._exit(0)
     shown = [w for w in caught if not issubclass(w.category, DeprecationWarning | PendingDeprecationWarning)]

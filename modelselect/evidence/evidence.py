@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -80,7 +81,8 @@ def shown_with(names: Iterable[str]) -> frozenset[str]:
 class Evidence:
     """What is known of one candidate on one probe. `Evidence.of` builds and checks it; `Estimator.score` reads it.
 
-    Arrays are read-only views of the given arrays, never copies, so memory-mapped features stay on disk.
+    Arrays are read-only views of the given arrays, never copies, so memory-mapped features stay on disk. Only
+    estimators that are not shipped get copies.
     The arguments of `Evidence.of` are its attributes; a missing field is None. `seed` is for stochastic estimators;
     `device` is where the shared statistics do their linear algebra. `target_kind` says what the labels are: one of
     `TARGET_KINDS`.
@@ -187,6 +189,19 @@ class Evidence:
                 )
         left_out: dict[str, Any] = {name: None for name in FIELDS if name not in wanted}
         return replace(base, **left_out)
+
+    def private(self, names: Iterable[str]) -> Evidence:
+        """These fields, with the statistics computed so far, as read-only copies: for code that may write to them.
+
+        NumPy keeps nobody from writing to a read-only array: `torch.from_numpy` gives a tensor that shares its memory.
+        """
+        left_out: dict[str, Any] = {name: None for name in FIELDS if name not in names}
+        known = self._memo if "features" in names else {}
+        shared = {id(each): each for each in (self.architecture, self.history, self.metadata) if each is not None}
+        copies: dict[int, Any] = dict(shared)
+        own = copy.deepcopy(replace(self, **left_out, _memo=dict(known)), copies)
+        freeze(tuple(copies.values()))
+        return own
 
     @property
     def labelled(self) -> Evidence:

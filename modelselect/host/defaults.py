@@ -20,7 +20,7 @@ LAYER_CHOOSER = "linear_probe"
 """`?layer=best` takes the layer with the highest score by this estimator: it is cross-validated, so a wide layer
 has no advantage by that alone, and every kind of labels has a form of it."""
 
-RECALL_ESTIMATOR = "fennec"
+RECALL_ESTIMATOR = "kriging"
 """Recall ranks by this estimator: it scores candidates that are not loaded, from what the transfer history knows. It
 has to be a `modelselect.estimators.estimator.Recaller`. For its agreement see docs/explanation/recall.md."""
 

@@ -32,6 +32,9 @@ _PARTS = ('"images"', '"annotations"', '"categories"')
 _LOOKED_AT = 1 << 16
 """Bytes of a file, at its start and at its end, that are looked at."""
 
+_LONGEST_SHOWN = 60
+"""Characters of an id or a name in a message."""
+
 _TRIED = 8
 """Images that are looked for in a folder."""
 
@@ -175,10 +178,10 @@ class _Content:
         if not isinstance(file, str):
             raise TypeError(f"a file_name is {ascii(file)[:40]}")
         if number in self._images:
+            first = self.files[self._images[number]]
             raise DatasetError(
-                f"two images in {self._path} have the id {number!r}: {self.files[self._images[number]]!r} and "
-                f"{file!r}; expected an id for each image. If files were joined, give new ids to the images and their "
-                "annotations."
+                f"two images in {self._path} have the id {_shown(number)}: {_shown(first)} and {_shown(file)}; expected "
+                "an id for each image. If files were joined, give new ids to the images and their annotations."
             )
         self._images[number] = len(self.files)
         self.files.append(file)
@@ -186,9 +189,9 @@ class _Content:
 
     def category(self, given: Any) -> None:
         number, name = given["id"], str(given["name"])
-        if self._names.setdefault(number, name) != name:
+        if (first := self._names.setdefault(number, name)) != name:
             raise DatasetError(
-                f"two categories in {self._path} have the id {number!r}: {self._names[number]!r} and {name!r}; "
+                f"two categories in {self._path} have the id {_shown(number)}: {_shown(first)} and {_shown(name)}; "
                 "expected an id for each category."
             )
 
@@ -225,15 +228,15 @@ class _Content:
         for number in images:
             if number not in self._images:
                 raise DatasetError(
-                    f"an annotation in {self._path} is of image {number!r}, and there is no image with this id. Add "
-                    "the image, or leave out its annotations."
+                    f"an annotation in {self._path} is of image {_shown(number)}, and there is no image with this id. "
+                    "Add the image, or leave out its annotations."
                 )
+        known = listed(list(map(_shown, self._names)), 5) if self._names else "none"
         for place in np.unique(of_category[~is_crowd]).tolist():
             if categories[place] not in self._names:
                 raise DatasetError(
-                    f"an annotation in {self._path} has the category_id {categories[place]!r}, and there is no "
-                    f"category with this id (there are {listed(list(map(str, self._names)), 5)}). Add the category, or "
-                    "leave out its annotations."
+                    f"an annotation in {self._path} has the category_id {_shown(categories[place])}, and there is no "
+                    f"category with this id (there are {known}). Add the category, or leave out its annotations."
                 )
         labels = [self._names.get(number, "") for number in categories]
         place_of = np.array([self._images[number] for number in images], np.int64)
@@ -248,6 +251,12 @@ class _Content:
             )
             for part in parts
         ]
+
+
+def _shown(given: Any) -> str:
+    """An id or a name in a message: as Python writes it, and not too long."""
+    text = repr(given)
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
 
 
 def _root(path: Path, folder: Path | None, files: list[str]) -> Path:
@@ -270,7 +279,7 @@ def _root(path: Path, folder: Path | None, files: list[str]) -> Path:
     if found is None:
         looked = listed([str(place) for place in dict.fromkeys(places) if place.is_dir()], 4)
         raise DatasetError(
-            f"the images that {path} names, such as {tried[0]!r}, are in none of {looked}; expected the images beside "
-            "the file, in a folder images, or in a folder named after the split."
+            f"the images that {path} names, such as {_shown(tried[0])}, are in none of {looked}; expected the images "
+            "beside the file, in a folder images, or in a folder named after the split."
         )
     return found

@@ -400,11 +400,11 @@ def _folder_rows(folder: Path, masks: Path | None) -> MaskRows:
 
 def _by_stem(folder: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
-    root = folder.resolve()
+    root = os.path.realpath(folder) + os.sep
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
         if path.name.startswith(".") or not has_image_suffix(path.name):
             continue
-        if root not in path.resolve().parents:
+        if not os.path.realpath(path).startswith(root):
             raise DatasetError(f"{path} leads out of its folder, so it was not opened.")
         if path.stem in found:
             raise DatasetError(f"{folder} holds {found[path.stem].name} and {path.name}; expected one file of a name.")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import csv
 import hashlib
 import heapq
 import json
@@ -14,6 +12,7 @@ from typing import Any, NoReturn
 
 from modelselect.errors import DatasetError
 from modelselect.probe.labels import GivenLabels, Labels
+from modelselect.probe.lines import lines_of
 from modelselect.probe.rows import TEXT, Rows
 from modelselect.probe.splits import TEST, WHOLE, kind_of_split
 from modelselect.probe.targets import Targets
@@ -26,6 +25,9 @@ DISTRACTORS = 2000
 
 CORPUS, QUERIES, QRELS = "corpus", "queries", "qrels"
 _CORPUS_FILE, _QUERIES_FILE = f"{CORPUS}.jsonl", f"{QUERIES}.jsonl"
+
+_SHOWN = 60
+"""Characters of an id in a message."""
 
 Judged = Mapping[str, Mapping[str, float]]
 """For each query's id, the grades of documents by their ids."""
@@ -58,7 +60,7 @@ class RetrievalRows(Rows):
         super().__init__(TEXT, Labels.none(len(self._texts)))
         for text, name in zip(self._texts, self._names, strict=True):
             if not isinstance(text, str) or not text.strip():
-                raise DatasetError(f"the {name} is empty; expected a text. Leave it out, or write its text.")
+                raise DatasetError(f"the {name[:80]} is empty; expected a text. Leave it out, or write its text.")
         if len(queries) < 2:
             raise DatasetError(f"there {_are(len(queries), 'query', 'queries')}; expected two or more queries.")
         if len(documents) < 2:
@@ -184,11 +186,13 @@ def _of_mapping(dataset: Mapping[str, Any]) -> Rows:
     for query, found in dataset[QRELS].items():
         if isinstance(found, str) or not isinstance(found, Iterable):
             raise DatasetError(
-                f"the judgements of the query {query!r} are {ascii(found)[:40]}; expected a list of ids of documents, "
-                "or grades by their ids."
+                f"the judgements of the query {str(query)[:_SHOWN]!r} are {ascii(found)[:40]}; expected a list of "
+                "ids of documents, or grades by their ids."
             )
         graded = found.items() if isinstance(found, Mapping) else ((each, 1.0) for each in found)
-        judged[str(query)] = {str(document): _grade(value, f"query {query!r}") for document, value in graded}
+        judged[str(query)] = {
+            str(document): _grade(value, f"query {str(query)[:_SHOWN]!r}") for document, value in graded
+        }
     missing = next((str(key) for key in dataset[QUERIES] if str(key) not in judged), None)
     if missing is not None:
         _no_relevant(missing)
@@ -210,8 +214,8 @@ def _rows(
     for query, grades in judged.items():
         if query not in queries:
             raise DatasetError(
-                f"the judgements name the query {query!r}, which is not among the queries. Add its text, or leave out "
-                "its judgements."
+                f"the judgements name the query {query[:_SHOWN]!r}, which is not among the queries. Add its text, "
+                "or leave out its judgements."
             )
         relevant[query] = {document: grade for document, grade in grades.items() if grade > 0}
         if not relevant[query]:
@@ -235,8 +239,8 @@ def _rows(
                 heapq.heappushpop(others, entry)
     if lost := sorted(kept - found.keys()):
         raise DatasetError(
-            f"the judgements name the document {lost[0]!r}, which is not in the corpus ({len(lost)} such ids). Add its "
-            "text, or leave out its judgements."
+            f"the judgements name the document {lost[0][:_SHOWN]!r}, which is not in the corpus ({len(lost)} such "
+            "ids). Add its text, or leave out its judgements."
         )
     found |= {key: (place, text) for _, place, key, text in others}
     in_order = sorted(found.items(), key=lambda entry: entry[1][0])
@@ -268,47 +272,33 @@ def _at_most(relevant: Judged) -> tuple[dict[str, dict[str, float]], tuple[str, 
 def _read_judgements(path: Path) -> dict[str, dict[str, float]]:
     """The grades in a file of lines `query-id`, `corpus-id`, `score`, with tabs between and a first line of names."""
     judged: dict[str, dict[str, float]] = {}
-    with path.open(encoding="utf-8-sig", newline="") as file, _in_utf8(path):
-        for number, line in enumerate(csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE), 1):
-            if not line or (number == 1 and len(line) == 3 and not _is_number(line[2])):
-                continue
-            if len(line) != 3:
-                raise DatasetError(
-                    f"line {number} of {path} is {' '.join(line)[:60]!r}; expected the id of a query, the id of a "
-                    "document, and a grade, with tabs between them."
-                )
-            judged.setdefault(line[0], {})[line[1]] = _grade(line[2], f"line {number} of {path}")
+    for number, text in enumerate(lines_of(path), 1):
+        line = text.rstrip("\n").split("\t")
+        if line == [""] or (number == 1 and len(line) == 3 and not _is_number(line[2])):
+            continue
+        if len(line) != 3:
+            raise DatasetError(
+                f"line {number} of {path} is {' '.join(line)[:60]!r}; expected the id of a query, the id of a "
+                "document, and a grade, with tabs between them."
+            )
+        judged.setdefault(line[0], {})[line[1]] = _grade(line[2], f"line {number} of {path}")
     return judged
 
 
 def _read_texts(path: Path) -> Iterator[tuple[str, str]]:
     """The id and the text of each line of JSON."""
-    with path.open(encoding="utf-8-sig") as file, _in_utf8(path):
-        for number, line in enumerate(file, 1):
-            if not line.strip():
-                continue
-            try:
-                entry = json.loads(line)
-                yield str(entry["_id"]), _text_of(entry)
-            except (ValueError, KeyError, TypeError, RecursionError) as error:
-                raise DatasetError(
-                    f"line {number} of {path} cannot be read ({type(error).__name__}: {error}); expected a line of "
-                    'JSON such as {"_id": "1", "text": "..."}.'
-                ) from None
-
-
-@contextlib.contextmanager
-def _in_utf8(path: Path) -> Iterator[None]:
-    """Says which file is not in UTF-8, or has an endless line."""
-    try:
-        yield
-    except UnicodeError:
-        raise DatasetError(f"the file {path} is not in UTF-8; save it in UTF-8.") from None
-    except csv.Error as error:
-        raise DatasetError(
-            f"the file {path} cannot be read ({error}); expected lines of the id of a query, the id of a document, and "
-            "a grade, with tabs between them."
-        ) from None
+    for number, line in enumerate(lines_of(path), 1):
+        if not line.strip():
+            continue
+        try:
+            entry = json.loads(line)
+            found = str(entry["_id"]), _text_of(entry)
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise DatasetError(
+                f"line {number} of {path} cannot be read ({type(error).__name__}: {error}); expected a line of "
+                'JSON such as {"_id": "1", "text": "..."}.'
+            ) from None
+        yield found
 
 
 def _text_of(document: Any) -> str:
@@ -342,8 +332,8 @@ def _is_number(value: Any) -> bool:
 
 def _no_relevant(query: str) -> NoReturn:
     raise DatasetError(
-        f"the query {query!r} has no relevant document; expected one at least, with a grade above 0. Leave the query "
-        "out."
+        f"the query {query[:_SHOWN]!r} has no relevant document; expected one at least, with a grade above 0. Leave "
+        "the query out."
     )
 
 

@@ -22,7 +22,7 @@ from modelselect.probe.paths import Origin
 from modelselect.probe.rows import IMAGE, Rows, Splits
 from modelselect.probe.splits import TEST, TRAIN, WHOLE, kind_of_split, test_refused
 from modelselect.probe.table_splits import by_split
-from modelselect.utils.json_stream import MOST_LEVELS, is_too_deep
+from modelselect.utils.json_stream import fault_of_rows
 
 FORMATS: Mapping[str, str] = {
     ".csv": "csv",
@@ -166,7 +166,7 @@ def _read(files: Sequence[Path], separator: str | None = None) -> Any:
             return parts[0] if len(parts) == 1 else datasets.concatenate_datasets(parts)
         if kind == "json":
             for file in files:
-                _refuse_deep_json(file)
+                _check_json(file)
         names = [re.sub(r"([*?\[])", r"[\1]", str(file)) for file in files]  # datasets takes a name for a pattern
         loaded = datasets.load_dataset(kind, data_files={"train": names}, split="train")
         return datasets.Dataset(plain_table(loaded.data.table)) if _has_views(loaded) else loaded
@@ -179,14 +179,13 @@ def _read(files: Sequence[Path], separator: str | None = None) -> Any:
         ) from error
 
 
-def _refuse_deep_json(path: Path) -> None:
-    """Raises DatasetError for JSON of which the levels would overflow the stack of the parser, and end this process."""
+def _check_json(path: Path) -> None:
+    """Raises DatasetError for JSON on which the parser of Arrow would end this process."""
     opened: Any = gzip.open if path.suffix.lower() == ".gz" else open
     with opened(path, "rb") as file:
-        if is_too_deep(file):
+        if (fault := fault_of_rows(file)) is not None:
             raise DatasetError(
-                f"the table {path} has more than {MOST_LEVELS} levels of lists and objects; expected an object for each "
-                "row, with values for its columns."
+                f"the table {path} {fault}; expected an object for each row, with values for its columns."
             )
 
 

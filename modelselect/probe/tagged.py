@@ -14,6 +14,7 @@ from modelselect.errors import DatasetError
 from modelselect.probe.columns import Label, is_text, kind
 from modelselect.probe.grouped import GroupedRows
 from modelselect.probe.labels import Labels, in_utf8
+from modelselect.probe.lines import lines_of
 from modelselect.probe.rows import TEXT, Check
 from modelselect.probe.splits import WHOLE, kind_of_split
 from modelselect.probe.texts import are_pairs
@@ -177,9 +178,8 @@ def is_conll(path: Path) -> bool:
     if path.suffix.lower() != ".txt":
         return False
     try:
-        with path.open(encoding="utf-8") as file:
-            lines = [line.split() for _, line in zip(range(_LOOKED_AT), file, strict=False)]
-    except (OSError, UnicodeError):
+        lines = [line.split() for _, line in zip(range(_LOOKED_AT), lines_of(path), strict=False)]
+    except DatasetError:
         return False
     widths = {len(line) for line in lines if line and line[0] != _DOCUMENT}
     return len(widths) == 1 and min(widths) > 1 and any(not line for line in lines)
@@ -200,11 +200,8 @@ def conll_rows(path: Path) -> TaggedRows:
     """
     sentences: list[list[str]] = [[]]
     tags: list[list[str]] = [[]]
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeError:
-        raise DatasetError(f"the file {path} is not in UTF-8; save it in UTF-8.") from None
-    for number, line in enumerate(text.split("\n"), 1):  # splitlines() takes rare letters for ends of lines
+    for number, text in enumerate(lines_of(path), 1):
+        line = text.rstrip("\n")
         parts = line.split("\t") if "\t" in line else line.split()
         if not line.strip() or parts[0] == _DOCUMENT:
             if sentences[-1]:

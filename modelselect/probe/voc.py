@@ -86,7 +86,7 @@ def open_voc(folder: Path, label: Label) -> Splits:
         )
     if label is not None:
         found = {split: _named(folder, labels, label) for split, labels in found.items()}
-    said = ()
+    said: tuple[str, ...] = ()
     if others and label is None:
         ways = [f"{name} with label={name!r} (--label {name})" for name in others]
         said = (f"The labels of whole images are read. Boxes or masks are read from {' or '.join(ways)}.",)
@@ -306,8 +306,8 @@ class _Annotation:
             if None in edges or not each.get("name"):
                 raise DatasetError(
                     f"an object in {self._path} has the name {each.get('name', '')[:40]!r} and the box "
-                    f"{[each.get(f'bndbox/{edge}', '')[:20] for edge in _EDGES]}; expected a name, and a bndbox of numbers: "
-                    f"{', '.join(_EDGES)}."
+                    f"{[each.get(f'bndbox/{edge}', '')[:20] for edge in _EDGES]}; expected a name, and a bndbox of "
+                    f"numbers: {', '.join(_EDGES)}."
                 )
             left, upper, right, lower = (edge or 0.0 for edge in edges)
             box = [left - 1, upper - 1, right - left + 1, lower - upper + 1]  # pixels are counted from 1

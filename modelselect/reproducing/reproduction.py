@@ -74,9 +74,9 @@ class Reproduction:
         points: by method and dataset, (score, accuracy) by model, for plots.
         seconds: by method, the mean time for one model, without the forward pass.
         curves: by architecture, the measures of each epoch of a training.
-        evidence: by dataset and candidate id, what a picture is drawn from.
         notes: what a reader must know.
         provenance: where the results come from; values that JSON can hold.
+        evidence: by dataset and candidate id, what a picture is drawn from.
     """
 
     protocol: Protocol
@@ -85,9 +85,9 @@ class Reproduction:
     points: Mapping[str, Mapping[str, Mapping[str, tuple[float, float]]]] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
     curves: Mapping[str, Sequence[Mapping[str, float]]] = field(default_factory=dict)
-    evidence: Mapping[str, Mapping[str, Evidence]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    evidence: Mapping[str, Mapping[str, Evidence]] = field(default_factory=dict)
 
     def figure(self, method: str, dataset: str = MEAN, measure: str | None = None, probe: str = "") -> ReproducedFigure:
         """One figure.

@@ -248,7 +248,9 @@ def _scored(
         }
         for label, by_dataset in found.scores.items()
     }
-    return Reproduction(protocol, scale, tuple(figures), points, found.seconds, {}, notes, found.provenance)
+    return Reproduction(
+        protocol, scale, tuple(figures), points, found.seconds, notes=notes, provenance=found.provenance
+    )
 
 
 def _rounds_of(material: StandIn, settings: RunKeywords) -> _Found:

@@ -105,7 +105,7 @@ def select(dataset: Any, candidates: Any = None, **settings: Unpack[Keywords]) -
             to estimate how far scores move with the choice of rows (`Row.standard_error`). 50 is usual, 0 for none.
             How probably the first is the best after fine-tuning (`Leaderboard.confidence`) needs no resamples.
         recall: number of candidates to keep before any is downloaded: the ones that the transfer history expects most
-            of (`fennec`). None keeps all.
+            of (`kriging`). None keeps all.
         history: the transfer history that recall and estimators use, and that this run is added to: a path, a
             `History`, None for the user's own, or False for none.
         limit: number of candidates to keep, before any is downloaded: the most promising that fit `max_download` and
@@ -120,8 +120,8 @@ def select(dataset: Any, candidates: Any = None, **settings: Unpack[Keywords]) -
             `max_download` or `max_time`. If it returns False, the run ends before it downloads anything. None warns,
             and the run goes on. The command line asks on the terminal.
         proxy: the candidate whose features describe the dataset: for estimators that compare other candidates with it
-            (`rsa`, `dds`), and for `fennec`, which compares datasets. None for CLIP if it is cached, else for a small
-            network that is part of modelselect.
+            (`rsa`, `dds`), and for `kriging` and `fennec`, which compare datasets. None for CLIP if it is cached, else
+            for a small network that is part of modelselect.
         train_proxy: whether to fine-tune all weights of the proxy on the training rows first, by the recipe of
             `fine_tuning`: the reference with which the papers of `rsa` and `dds` compare candidates is a network that
             was trained on the target. The weights are kept, and a later run trains nothing.

@@ -1,8 +1,9 @@
-"""Torch without its compiler: where nothing is compiled, `torch._dynamo` is not imported.
+"""Torch without its compiler: where nothing is compiled, neither `torch._dynamo` nor sympy is imported.
 
 Torch marks functions that its compiler has to leave alone: methods of optimizers, dispatch modes, and kernels of the
 meta device that are written in Python. The first call of such a function imports `torch._dynamo`, which takes more than
-a second in each process, also if the process compiles nothing.
+a second in each process, also if the process compiles nothing. Checks of such kernels import sympy, for shapes with
+unknown sizes.
 """
 
 from __future__ import annotations
@@ -55,17 +56,37 @@ def unmarked_kernels() -> Iterator[None]:
     """In this context, kernels of the meta device run as they are, unless `torch._dynamo` is there already.
 
     A marked function looks for an attribute with the form of it that the compiler leaves alone, and imports
-    `torch._dynamo` only if there is none. Here the attribute is the function itself; afterwards it is gone.
+    `torch._dynamo` only if there is none. Here the attribute is the function itself; afterwards it is gone. A check of
+    something that is known to be true passes at once.
     """
+    import torch
+
     kernels = () if "torch._dynamo" in sys.modules else _marked_kernels()
     for kernel in kernels:
         setattr(kernel, _KEPT, kernel)
+    torch._check_with, checks = _passing_what_is_true(), torch._check_with  # noqa: SLF001 (every public check calls it)
     try:
         yield
     finally:
+        if torch._check_with is _passing_what_is_true():  # noqa: SLF001
+            torch._check_with = checks  # noqa: SLF001
         for kernel in kernels:
             if getattr(kernel, _KEPT, None) is kernel:
                 delattr(kernel, _KEPT)
+
+
+@functools.cache
+def _passing_what_is_true() -> Callable[..., None]:
+    """Torch's check, which imports sympy only for what is not simply true."""
+    import torch
+
+    check = torch._check_with  # noqa: SLF001
+
+    def passing(error: type[BaseException], condition: Any, message: Any) -> None:
+        if condition is not True:
+            check(error, condition, message)
+
+    return passing
 
 
 @functools.cache

@@ -20,7 +20,7 @@ MOST_LEVELS = 500
 
 _ESCAPED = re.compile(rb"\\.", re.DOTALL)
 _TEXT = re.compile(rb'"[^"\n]*(?:"|\n|\Z)')
-_NO_MARKS = bytes(byte for byte in range(256) if byte not in b'"[]{}\n')
+_NO_MARKS = bytes(byte for byte in range(256) if byte not in b'"[]{}n\n')
 _STEPS = bytes(1 if byte in b"[{" else 255 if byte in b"]}" else 0 for byte in range(256))
 _AFTER_VALUES = frozenset(" \t\n\r,:]}")
 _SPACE = re.compile(r"[ \t\n\r]*")
@@ -64,22 +64,32 @@ def read_lists(path: Path, takers: Mapping[str, Callable[[Any], None]]) -> froze
     return frozenset(found)
 
 
-def is_too_deep(file: IO[bytes]) -> bool:
-    """True if the JSON, or the lines of JSON, in a file have more than `MOST_LEVELS` levels of lists and objects."""
-    level, rest = 0, b""
+def fault_of_rows(file: IO[bytes]) -> str | None:
+    """Why the JSON, or the lines of JSON, in a file must not be given to a parser in C, which could end the process.
+
+    Returns:
+        A part of a sentence, if there are more than `MOST_LEVELS` levels of lists and objects, or null is in the place
+        of a row; else None.
+    """
+    level, rest, of_rows = 0, b"", None
     while part := file.read(_CHUNK):
         part = rest + part
         rest = b"\\" if (len(part) - len(part.rstrip(b"\\"))) % 2 else b""
         marks = _ESCAPED.sub(b"", part.removesuffix(rest)).translate(None, _NO_MARKS)
         if marks.count(b'"', marks.rfind(b"\n") + 1) % 2:
             rest = b'"' + rest  # a text goes on
-        steps = np.frombuffer(_TEXT.sub(b"", marks).translate(_STEPS), np.int8)
-        levels = level + np.cumsum(steps, dtype=np.int64)
+        marks = _TEXT.sub(b"", marks)
+        if of_rows is None and (first := marks.lstrip(b"\n")[:1]):
+            of_rows = int(first == b"[")  # rows are entries of one list, or stand alone
+        levels = level + np.cumsum(np.frombuffer(marks.translate(_STEPS), np.int8), dtype=np.int64)
         levels -= np.minimum.accumulate(np.minimum(levels, 0))
         if levels.max(initial=0) > MOST_LEVELS:
-            return True
+            return f"has more than {MOST_LEVELS} levels of lists and objects"
+        is_null = np.frombuffer(marks, np.uint8) == ord("n")
+        if (levels[is_null] <= (of_rows or 0)).any():
+            return "has null in the place of a row"
         level = int(levels[-1]) if len(levels) else level
-    return False
+    return None
 
 
 class _Text:

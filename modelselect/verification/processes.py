@@ -72,14 +72,25 @@ def _restore_environment(device: str | None) -> None:
         os.environ["ACCELERATE_TORCH_DEVICE"] = device
 
 
-def unwrapped(prepared: Any, accelerator: Accelerator) -> Any:
-    """The network that `accelerator.prepare` was given.
+def prepared(network: Any, optimizer: Any, accelerator: Accelerator) -> tuple[Any, Any]:
+    """What accelerate trains in place of both.
 
-    One process without mixed precision wraps nothing. To unwrap, accelerate imports torch's compiler, for a second.
+    One process without mixed precision trains them as they are. To find that out, accelerate imports torch's
+    distributed tensors, for a third of a second.
     """
-    if accelerator.num_processes == 1 and accelerator.mixed_precision == "no":
-        return prepared
-    return accelerator.unwrap_model(prepared)
+    if _is_plain(accelerator):
+        return network, optimizer
+    both: tuple[Any, Any] = accelerator.prepare(network, optimizer)
+    return both
+
+
+def unwrapped(network: Any, accelerator: Accelerator) -> Any:
+    """The network that `prepared` was given. To unwrap, accelerate imports torch's compiler, for a second."""
+    return network if _is_plain(accelerator) else accelerator.unwrap_model(network)
+
+
+def _is_plain(accelerator: Accelerator) -> bool:
+    return bool(accelerator.num_processes == 1 and accelerator.mixed_precision == "no")
 
 
 def share_buffers(network: Any, accelerator: Accelerator) -> None:

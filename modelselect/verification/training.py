@@ -17,6 +17,7 @@ from modelselect.verification.memory import even_part_count, part_count, within_
 from modelselect.verification.network import make_optimizer, trainable_network, training_batch, training_mode
 from modelselect.verification.processes import (
     accelerated,
+    prepared,
     reproducible,
     share_buffers,
     summed_over_processes,
@@ -73,7 +74,7 @@ def train(
             )  # different dropout; the weights are the first process's
         optimizer = make_optimizer(network, settings, rates)
         peaks = [group["lr"] for group in optimizer.param_groups]
-        prepared, optimizer = accelerator.prepare(network, optimizer)
+        trained, optimizer = prepared(network, optimizer, accelerator)
         progress = _Progress(job, part)
         order = np.random.default_rng(job.seed)
         held = checkpoint.load() if checkpoint else None
@@ -90,7 +91,7 @@ def train(
                 factor = settings.learning_rate_factor(len(progress.history) * batches + number, steps)
                 _set_rates(optimizer, [factor * peak for peak in peaks])
                 optimizer.zero_grad()
-                for loss, correct in _steps(prepared, job, batch, part, accelerator):
+                for loss, correct in _steps(trained, job, batch, part, accelerator):
                     total += loss
                     right += correct
                     counted_right += correct if number in counted else 0
@@ -113,7 +114,7 @@ def train(
                 report(len(progress.history), progress.history[-1])
         progress.restore_best(network)
         network.merge()
-        kept = unwrapped(prepared, accelerator)
+        kept = unwrapped(trained, accelerator)
         if accelerator.device.type != "cpu":
             accelerator.free_memory()
     return Trained(kept.eval(), progress.history, progress.kept, part, ahead)
@@ -145,7 +146,7 @@ def _batches_ahead(job: Job, batches: int) -> range:
 
 
 def _steps(
-    prepared: Any, job: Job, batch: NDArray[np.intp], part: int, accelerator: Accelerator
+    network: Any, job: Job, batch: NDArray[np.intp], part: int, accelerator: Accelerator
 ) -> Iterator[tuple[float, float]]:
     """Accumulates the gradients of a batch in parts that fit into memory.
 
@@ -156,9 +157,9 @@ def _steps(
     shares = np.array_split(batch, accelerator.num_processes)
     parts = np.array_split(shares[accelerator.process_index], even_part_count(shares, part))
     for index, places in enumerate(parts):
-        waits = accelerator.no_sync(prepared) if index + 1 < len(parts) else contextlib.nullcontext()
+        waits = accelerator.no_sync(network) if index + 1 < len(parts) else contextlib.nullcontext()
         with waits:
-            logits = prepared(training_batch(job, job.training, places, accelerator.device))
+            logits = network(training_batch(job, job.training, places, accelerator.device))
             targets = torch.from_numpy(job.training.targets[places]).to(accelerator.device)
             loss = job.objective.loss(logits, targets)
             # Gradients are averaged over the processes, each of which has a share of the batch.

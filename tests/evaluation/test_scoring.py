@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import modelselect as ms
 from modelselect.estimators.estimator import evaluate
@@ -94,6 +95,29 @@ class Hanging(Mean):
     def combine(self, scores: list[Mapping[str, float]]) -> np.ndarray:
         self.hang("combine")
         return super().combine(scores)
+
+
+class Writing(ms.Estimator):
+    """Writes to what it is given through torch, which does not know that an array is read-only."""
+
+    name, requires, citation = "writing", frozenset({"features", "labels"}), "nobody"
+
+    def score(self, evidence: ms.Evidence) -> Mapping[str, float]:
+        for array in (evidence.features, evidence.labels, evidence.statistics.means):
+            torch.from_numpy(array).zero_()
+        return {"writing": 1.0}
+
+
+@pytest.mark.filterwarnings("ignore:The given NumPy array is not writable")
+def test_an_estimator_that_writes_to_its_evidence_changes_no_other_score(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3), dtype=np.uint8)
+    dataset = images, [0] * 20 + [1] * 20
+
+    def scores(folder: str, *names: str | ms.Estimator) -> list[Mapping[str, float]]:
+        board = rank(dataset, SOME, estimators=[*names, "logme", "knn"], cache_dir=tmp_path / folder)
+        return [{name: row.scores[name] for name in ("logme", "knn")} for row in board.rows]
+
+    assert sorted(map(str, scores("beside", Writing()))) == sorted(map(str, scores("alone")))
 
 
 @pytest.mark.parametrize("where", ["score", "combine"])

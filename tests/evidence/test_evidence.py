@@ -171,3 +171,20 @@ def test_every_array_that_estimators_get_is_read_only(shape: tuple[int, int]) ->
         features = evidence.feature_statistics
         for array in (features.components(2), features.principal_components(2), features.principal_components(100)):
             assert not array.flags.writeable
+
+
+@pytest.mark.filterwarnings("ignore:The given NumPy array is not writable")
+def test_private_evidence_shares_no_memory_and_is_read_only() -> None:
+    features, labels = np.random.default_rng(0).normal(size=(30, 8)), np.arange(30) % 3
+    evidence = Evidence.of(features=features, labels=labels, metadata={"parameters": 3}, groups=labels)
+    shared = shared_arrays(evidence)  # which computes the statistics
+    before = {name: array.copy() for name, array in shared.items()}
+    theirs = evidence.private({"features", "labels", "metadata"})
+    assert theirs.metadata == evidence.metadata
+    copies = shared_arrays(theirs)
+    assert all(np.array_equal(array, shared[name]) and not array.flags.writeable for name, array in copies.items())
+    for array in copies.values():
+        torch.from_numpy(array).fill_(0)
+    theirs.statistics.__dict__["means"] = None
+    assert all(np.array_equal(array, before[name]) for name, array in shared_arrays(evidence).items())
+    assert evidence.private({"features"}).labels is None

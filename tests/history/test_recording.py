@@ -140,7 +140,7 @@ def test_recall_keeps_what_the_history_expects_most_of_and_loads_nothing_else(
     assert set(loaded) <= best | {proxy.name}
     record = board.provenance["recall"]
     assert (record["pool"], record["kept"], record["proxy"]) == (12, 3, proxy.id)
-    expected = [scores["fennec"] for scores in record["expected"].values()]
+    expected = [scores["kriging"] for scores in record["expected"].values()]
     assert expected == sorted(expected, reverse=True)
 
 

@@ -308,6 +308,8 @@ def test_no_boxes_and_one_class_alone_are_errors(tmp_path: Path) -> None:
         ({"categories": [{"id": 7}]}, "is no file of annotations as COCO has them"),
         ({"categories": [{"id": 7, "name": "cup"}, {"id": 3, "name": "background"}]}, "is called 'background'"),
         ({"images": []}, "names no images"),
+        ({"categories": []}, r"no category with this id \(there are none\)"),
+        ({"categories": [{"id": "\ud800" + 999 * "x", "name": "cup"}]}, r"there are '\\ud800x{10,60}\.\.\.\)"),
     ],
 )
 def test_a_wrong_file_is_one_clear_error(tmp_path: Path, settings: dict[str, Any], said: str) -> None:

@@ -506,8 +506,12 @@ def test_columns_of_several_labels_are_sets_of_labels_and_not_one_hot(tmp_path: 
 
 
 @pytest.mark.parametrize("name", ["data.json", "data.jsonl", "data.jsonl.gz"])
-def test_json_of_many_levels_is_an_error_and_not_the_end_of_the_process(tmp_path: Path, name: str) -> None:
-    content = b'{"text": "a", "label": 0}\n{"text": ' + 100_000 * b"["
-    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
-    with pytest.raises(DatasetError, match="has more than 500 levels of lists and objects"):
-        Probe.of(tmp_path / name)
+def test_json_that_the_parser_of_arrow_does_not_bear_is_an_error(tmp_path: Path, name: str) -> None:
+    for content, said in (
+        (b'{"text": "a", "label": 0}\n{"text": ' + 100_000 * b"[", "more than 500 levels of lists and objects"),
+        (b'null\n{"text": "a", "label": 0}', "null in the place of a row"),
+        (b'[null, {"text": "a", "label": 0}]', "null in the place of a row"),
+    ):
+        (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+        with pytest.raises(DatasetError, match=f"has {said}"):
+            Probe.of(tmp_path / name)

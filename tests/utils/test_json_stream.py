@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelselect.utils import json_stream
-from modelselect.utils.json_stream import is_too_deep, read_lists
+from modelselect.utils.json_stream import fault_of_rows, read_lists
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -70,14 +70,31 @@ def test_the_levels_of_json_are_counted_without_its_texts(value: Any, chunk: int
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(json_stream, "_CHUNK", chunk)
         patch.setattr(json_stream, "MOST_LEVELS", most)
-        lines = "\n".join([json.dumps(value), json.dumps([value], indent=1, ensure_ascii=False)])
-        assert is_too_deep(io.BytesIO(lines.encode("utf-8", "surrogatepass"))) == (depth([value]) > most)
+        lines = "\n".join([json.dumps({"a": value}), json.dumps({"b": value}, indent=1, ensure_ascii=False)])
+        found = fault_of_rows(io.BytesIO(lines.encode("utf-8", "surrogatepass")))
+        assert (found is not None) == (depth([value]) > most)
+        rows = [{"a": value}, value, 3]
+        found = fault_of_rows(io.BytesIO(json.dumps(rows).encode()))
+        assert (found is not None) == (value is None or depth([[value]]) > most)
 
 
 @pytest.mark.parametrize("line", ['"', "]]]]]]", '"]]]]]]"', '"\\"]]]]"', "\\"])
 def test_a_broken_line_hides_no_levels_of_others(line: str) -> None:
     for levels, opened in ((501, "["), (501, '["]",'), (499, '["]",')):
-        assert is_too_deep(io.BytesIO(f"{line}\n{levels * opened}".encode())) == (levels > 500)
+        found = fault_of_rows(io.BytesIO(f"{line}\n{levels * opened}".encode()))
+        assert (found is not None) == (levels > 500)
+
+
+@pytest.mark.parametrize(
+    ("text", "is_fault"),
+    [
+        ('null', True), ('{"a": 1}\n null', True), ('[{"a": null}]', False), ('[null, {"a": 1}]', True),
+        ('[\n{"a": [null]},\nnull]', True), ('{"n": null, "b": "null"}\n{"a": [null, 1]}', False), ('"null"', False),
+        ('\n\n[{"a": 1}, {"a": null}, {"a": "]]null"}]', False), ("", False),
+    ],
+)  # fmt: skip
+def test_null_in_the_place_of_a_row_is_a_fault(text: str, is_fault: bool) -> None:
+    assert (fault_of_rows(io.BytesIO(text.encode())) is not None) == is_fault
 
 
 def test_an_entry_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,11 +72,12 @@ class Fennec(ms.Estimator):
     there is a warning. Datasets can only be distinguished if the history has the proxy's features of them. The ranking
     follows results on other datasets; whether a candidate fits these classes, only its features can show.
 
-    Code and paper: The authors' code is at https://github.com/Fay-why/Fennec (358d5cd), and the protocols `fennec-*` of
-    `modelselect reproduce` have its settings. Its proxy is CLIP (ViT-L/14). Here the proxy is CLIP (ViT-B/32) if the
-    Hub client has cached it, else a small embedded network, unless `select(proxy=...)` names another. Missing entries
-    of the matrix, which the paper does not have, take no part in the updates. `form="paper"` restores the first five
-    of the following together:
+    Code and paper: The authors' code is at https://github.com/Fay-why/Fennec (358d5cd), and the protocols
+    `fennec-*` of `modelselect reproduce` have its settings, such as 4 clusters of architectures on PARC and 10 on
+    its own benchmark. Its proxy is CLIP (ViT-L/14). Here the proxy is CLIP (ViT-B/32) if the Hub client has cached
+    it, else a small embedded network, unless `select(proxy=...)` names another. Missing entries of the matrix,
+    which the paper does not have, take no part in the updates. `form="paper"` restores the first five of the
+    following together:
 
     - The performance matrix holds measured accuracies if there are enough. The paper's holds FDA scores:
       `metric="fda"`.
@@ -88,8 +89,6 @@ class Fennec(ms.Estimator):
     - The factorisation has a penalty. The paper has one too, but the authors' code none: `penalty=0.0`.
     - Both matrices have the same penalty. The paper has one for each: `penalty_tasks=0.1`.
     - Vectors have four dimensions. The authors' command has five: `rank=5`.
-    - Architectures are in at most 20 clusters. The authors' code has 4 on PARC, 10 on their own benchmark. A pool with
-      as few architectures has as few clusters; for others: `clusters=2`, for two of them.
     - The meta phase reads archi2vec's vector and its cluster, and logarithms of sizes. The authors' code reads the
       cluster and plain sizes. Nothing restores it.
     - The forest learns from the mean of the proxy's features of each dataset. The authors' code has 25 trees, which

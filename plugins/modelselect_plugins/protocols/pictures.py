@@ -74,8 +74,9 @@ def moments(found: Found) -> Figure:
     panels = _panels(found)
     figure = new_figure(6.5, 1.2 + 0.3 * len(panels))
     axes = figure.subplots(1, 2, sharey=True)
-    for axis, title, statistic in zip(axes, ("mean", "variance"), (np.mean, np.var), strict=True):
-        values = [statistic(np.asarray(e.features, np.float64), axis=0) for e in panels.values()]
+    features = [np.asarray(evidence.features, np.float64) for evidence in panels.values()]
+    found_of = {"mean": [f.mean(axis=0) for f in features], "variance": [f.var(axis=0) for f in features]}
+    for axis, (title, values) in zip(axes, found_of.items(), strict=True):
         axis.boxplot(values, orientation="horizontal", showfliers=False, tick_labels=[plain(name) for name in panels])
         axis.set_xlabel(f"{title} of a feature")
     axes[0].invert_yaxis()

@@ -329,9 +329,6 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
     (folder / "corpus.jsonl").write_bytes(b'{"_id": "d0", "text": "\xe9"}\n')
     with pytest.raises(DatasetError, match=r"corpus.jsonl is not in UTF-8"):
         Probe.of(folder)
-    (folder / "qrels" / "test.tsv").write_text("q0\t" + "d" * 200_000 + "\t1\n")
-    with pytest.raises(DatasetError, match=r"test.tsv cannot be read \(field larger"):
-        Probe.of(folder)
     (folder / "qrels" / "test.tsv").unlink()
     with pytest.raises(DatasetError, match="says which documents are relevant"):
         Probe.of(folder)
