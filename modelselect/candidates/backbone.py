@@ -58,8 +58,8 @@ class Backbone:
         preprocessing: turns one input into a tensor for the module.
         read: gets features and logits from the module.
         weights_key: digest of code and weights, so that evidence of other weights is never reused.
-        source: sample of the dataset it was pre-trained on, as `Probe.of` takes it, if the zoo has one at hand. Where
-            it is dear to make, a function without arguments that gives it.
+        source: sample of the dataset it was pre-trained on, as `Probe.of` takes it, if the zoo has one; or a
+            function without arguments that gives it, where it takes long to make.
         class_names: of the module's logits, in order, if it was fine-tuned and is ready to use.
         together: gives the candidates whose features the same forward pass gives; None if there are no others.
     """

@@ -47,7 +47,7 @@ def classifier(module: torch.nn.Module, seen: Seen, rows: torch.Tensor) -> HeadI
 
 
 def makes_output(part: Part, output: Any) -> bool:
-    """True if a submodule's output is the module's, or the logits of which the module makes probabilities."""
+    """True if a submodule's output is the module's, or the logits that the module turns into probabilities."""
     if are_same(part.output, output):
         return True
     return _activation(_tensor_of(part.output), _tensor_of(output)) in ("softmax", "log_softmax")

@@ -102,7 +102,7 @@ class Zoo(abc.ABC):
         return self
 
     def choices(self, candidate: Candidate, *, trust_remote_code: bool = False) -> Sequence[Candidate]:
-        """The candidates that this one stands for, of which `select()` takes the one that suits the dataset best.
+        """The candidates that this one stands for; `select()` takes the one that suits the dataset best.
 
         By default there are none, and the candidate stands for itself. It should need no weights where possible.
         """

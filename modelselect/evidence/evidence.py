@@ -72,7 +72,7 @@ ROW_FIELDS = ("features", "labels", "groups", "source_probabilities", "proxy_fea
 
 
 def shown_with(names: Iterable[str]) -> frozenset[str]:
-    """The fields that an estimator gets who declares these: `groups` come with `labels`, as `target_kind` does."""
+    """The fields that an estimator gets if it declares these: `groups` come with `labels`, as `target_kind` does."""
     declared = frozenset(names)
     return declared | {"groups"} if "labels" in declared else declared
 
@@ -221,7 +221,7 @@ class Evidence:
 
     @property
     def _is_labelled(self) -> NDArray[np.bool_]:
-        """(N,) True for rows of which a class or a target is known."""
+        """(N,) True for rows with a known class or target."""
         assert self.labels is not None
         known: NDArray[np.bool_] = self.labels >= 0 if self.labels.ndim == 1 else ~np.isnan(self.labels).all(axis=1)
         return known

@@ -63,14 +63,14 @@ class Tridiagonal(NamedTuple):
 
     Attributes:
         diagonal: (K,) of T.
-        beside: (K - 1,) the entries of T next to the diagonal.
+        off_diagonal: (K - 1,) the entries of T next to the diagonal.
         eigenvalues: (K,) ascending; those below the rounding error are zero.
         reflectors: (K - 1, K - 1) what Q is made of, as LAPACK's dsytrd leaves it.
-        scales: (K - 1,) likewise.
+        scales: (K - 1,) of the reflectors, as dsytrd leaves them.
     """
 
     diagonal: Vector
-    beside: Vector
+    off_diagonal: Vector
     eigenvalues: Vector
     reflectors: Matrix
     scales: Vector
@@ -83,10 +83,12 @@ class Tridiagonal(NamedTuple):
         size = len(matrix)
         if size == 1:  # LAPACK's wrappers refuse empty arrays
             return cls(matrix[0], np.empty(0), matrix[0], np.empty((0, 0)), np.empty(0))
-        reduced, diagonal, beside, scales, _ = dsytrd(matrix.T, lower=1, lwork=int(dsytrd_lwork(size, lower=1)[0]))
-        values, _ = dsterf(diagonal, beside)
+        reduced, diagonal, off_diagonal, scales, _ = dsytrd(
+            matrix.T, lower=1, lwork=int(dsytrd_lwork(size, lower=1)[0])
+        )
+        values, _ = dsterf(diagonal, off_diagonal)
         values[values <= values[-1] * size * EPSILON] = 0.0
-        return cls(diagonal, beside, values, np.asfortranarray(reduced[1:, : size - 1]), scales)
+        return cls(diagonal, off_diagonal, values, np.asfortranarray(reduced[1:, : size - 1]), scales)
 
     def rotated(self, vectors: Matrix) -> Matrix:
         """(K, k): Q' times (K, k) vectors."""
@@ -104,7 +106,7 @@ class Tridiagonal(NamedTuple):
             return right / (self.diagonal + shift)
         from scipy.linalg.lapack import dptsv
 
-        _, _, solution, info = dptsv(self.diagonal + shift, self.beside, right)
+        _, _, solution, info = dptsv(self.diagonal + shift, self.off_diagonal, right)
         return solution if info == 0 else None
 
 

@@ -98,7 +98,7 @@ def draw(available: DrawnRows, settings: DrawingSettings, *, keep_every_class: b
     Args:
         available: the rows to draw from, which are no queries.
         settings: how many, and which.
-        keep_every_class: whether a class of which no row can be read is an error.
+        keep_every_class: whether it is an error if no row of a class can be read.
 
     Raises:
         DatasetError: too many rows are corrupt, or the sample has one class.

@@ -59,8 +59,8 @@ class ProbeSettings:
     def asked(self) -> dict[str, Any]:
         """What differs from the usual, but size and seed, as the provenance keeps it and `of_record` takes it."""
         given = {name: getattr(self, name) for name in KEPT}
-        told = {name: value for name, value in given.items() if value is not None and value is not False}
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in told.items()}
+        kept = {name: value for name, value in given.items() if value is not None and value is not False}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in kept.items()}
 
     @staticmethod
     def of_record(record: Mapping[str, Any]) -> dict[str, Any]:

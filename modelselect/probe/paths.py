@@ -111,10 +111,10 @@ def origin_of_paths(
         everything: gives all values; called only if one of the sample looks like a path.
         origin: of the dataset.
         where: what to call the values in messages.
-        named: True if the user named the column, so that values of which none is a file are texts.
+        named: True if the user named the column, so that values are texts if none of them is a file.
 
     Raises:
-        DatasetError: the values are addresses on the web; or paths of which no file exists; or paths of files that are
+        DatasetError: the values are addresses on the web; or paths, and no such file exists; or paths of files that are
             no images; or paths among texts.
     """
     texts = [text for text in sample if isinstance(text, str) and text]

@@ -122,7 +122,7 @@ def _of_torch(dataset: Any, asked: Asked) -> Rows | None:
 
 
 IN_MEMORY: Sequence[Callable[[Any, Asked], Rows | None]] = (_of_pair, _of_table, _of_torch)
-"""The readers of what is in memory, each of which gives None for what it does not know."""
+"""The readers of datasets in memory. Each gives None for a dataset that it does not know."""
 
 
 def _as_pair(dataset: Any) -> tuple[Any, Any] | None:

@@ -18,7 +18,7 @@ _FLAG = re.compile(r"(is|in)[ _]")
 _YES, _NO = frozenset({"1", "1.0", "true", "yes"}), frozenset({"0", "0.0", "false", "no"})
 
 _NO_SPLIT = "no split"
-"""The split of rows of which the column of splits says none."""
+"""The split of rows without a value in the column of splits."""
 
 
 def by_split(dataset: Any, label: Label) -> tuple[str, dict[str, Any]] | None:

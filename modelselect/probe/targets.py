@@ -47,7 +47,7 @@ class Targets:
 
     @property
     def indices(self) -> NDArray[np.int64]:
-        """(N,) the stratum of each row, from 0; -1 for a row of which no target is known.
+        """(N,) the stratum of each row, from 0; -1 for a row without a known target.
 
         Queries are 0, and documents are 1.
         """

@@ -26,7 +26,7 @@ _LIKE_MISSING = ("nan", "none", "null", "<na>", "nat")
 
 @dataclass(frozen=True, slots=True)
 class ClassValues:
-    """The classes of N rows, of which M have one.
+    """The classes of N rows; M of them have one.
 
     Attributes:
         values: (M,) integers, booleans, or an object array of strings in Unicode's form NFC without spaces around.

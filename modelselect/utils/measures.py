@@ -23,7 +23,7 @@ class Measure:
         return self.title[:1].upper() + self.title[1:]
 
     def text(self, value: float, digits: int = 1) -> str:
-        """A value: a share with so many digits after the point, another number with two more.
+        """A value: a share with this many digits after the point, another number with two more.
 
         >>> Measure().text(0.8764), Measure("R²", in_percent=False).text(0.8764)
         ('87.6%', '0.876')

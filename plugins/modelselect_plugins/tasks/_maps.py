@@ -120,7 +120,7 @@ class MapAt:
 class AtPixels:
     """The features of pixels: of one pixel of each row, (B, D), or the whole map, (B, H, W, D).
 
-    An image of which several rows of a batch are pixels is read once. Between the places of the map, features are
+    An image is read once, even if several rows of a batch are pixels of it. Between the places of the map, features are
     interpolated, bilinearly: a linear head gives the same at a pixel as its own map of outputs, enlarged. An image
     without a pixel, such as those that a candidate was pre-trained on, gives the mean of its map.
 

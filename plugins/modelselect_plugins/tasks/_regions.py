@@ -69,7 +69,7 @@ class BoxPreprocessing(PixelPreprocessing):
 class AtBoxes:
     """The features of boxes: of one box of each row, (B, D), or of all, (B, P, D) with zeros after the last one.
 
-    An image of which several rows of a batch are boxes is read once. An image without boxes, such as those that a
+    An image is read once, even if several rows of a batch are boxes in it. An image without boxes, such as those that a
     candidate was pre-trained on, is one box.
 
     Attributes:

@@ -72,7 +72,7 @@ class WordPreprocessing:
 class AtWords:
     """The features of words: of one word of each row, (B, D), or of all, (B, W, D) with zeros after the last one.
 
-    A sentence of which several rows of a batch are words is read once.
+    A sentence is read once, even if several rows of a batch are words of it.
 
     Attributes:
         read: gives the features of each token.

@@ -213,7 +213,7 @@ class ProcessorPreprocessing:
 
 
 def processed(processor: Any, item: Any, channels: int, **settings: Any) -> torch.Tensor:
-    """(C, H, W) from an image, as the processor gives it for an image of so many channels."""
+    """(C, H, W) from an image, as the processor gives it for an image of that many channels."""
     import numpy as np
 
     image = image_of(item)
