@@ -50,7 +50,7 @@ from modelselect.verification.export import BUNDLE, ORIGIN
 from modelselect.verification.fine_tuned import FineTuned
 from modelselect.verification.signature import Signature
 from modelselect_plugins.zoos import _export
-from modelselect_plugins.zoos._bounds import check_configuration, check_files, is_file, without_network
+from modelselect_plugins.zoos._bounds import check_configuration, check_files, description_of, is_file, without_network
 from modelselect_plugins.zoos._support import (
     first_missing,
     is_glob,
@@ -231,7 +231,7 @@ class _Folder:
         if not is_file(self.path / CONFIGURATION):
             raise CandidateError(f"the {CONFIGURATION} cannot be read: expected a file, not a pipe, a device or a loop")
         try:
-            configuration = json.loads((self.path / CONFIGURATION).read_bytes())
+            configuration = json.loads(description_of(self.path / CONFIGURATION))
         except (OSError, ValueError, RecursionError) as error:
             raise CandidateError(f"the {CONFIGURATION} cannot be read ({one_line(error)})") from None
         if not isinstance(configuration, dict):
@@ -273,7 +273,7 @@ class _Folder:
             return [self.path / WEIGHTS]
         if (self.path / SHARDS).is_file():
             try:
-                names = sorted(set(json.loads((self.path / SHARDS).read_bytes())["weight_map"].values()))
+                names = sorted(set(json.loads(description_of(self.path / SHARDS))["weight_map"].values()))
             except (OSError, ValueError, LookupError, AttributeError, TypeError) as error:
                 raise CandidateError(f"the {SHARDS} cannot be read ({one_line(error)})") from None
             if any(not isinstance(name, str) or Path(name).name != name for name in names):
