@@ -231,6 +231,10 @@ class Folder:
         check_files(self.path)
         if (self.path / ADAPTER).is_file():
             raise CandidateError(ADAPTER_ALONE)
+        if self.form == "timm" and [path.name for path in self.weights] not in ([WEIGHTS], [PICKLE]):
+            raise CandidateError(
+                f"timm reads weights from one file, but they are in {len(self.weights)}; write them into one {WEIGHTS}"
+            )
         if self.form != "builder":
             check_configuration(self.configuration, len(self.tensors))
         _ = self.tensors
