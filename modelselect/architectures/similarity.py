@@ -68,10 +68,12 @@ def clusters(vectors: ArrayLike, k: int, *, seed: int = 0) -> NDArray[np.int64]:
     units = directions(vectors)
     if not 1 <= k <= len(units):
         raise InvalidInputError(f"{len(units)} vectors cannot form {k} clusters; expected 1 to {len(units)}")
-    from sklearn.cluster import KMeans
+    distinct, found = np.unique(units, axis=0, return_inverse=True)
+    found = found.ravel() if k > 1 else np.zeros(len(units), dtype=np.int64)
+    if 1 < k < len(distinct):
+        from sklearn.cluster import KMeans
 
-    distinct = len(np.unique(units, axis=0))
-    found = KMeans(min(k, distinct), n_init=10, random_state=seed).fit_predict(units)
+        found = KMeans(k, n_init=10, random_state=seed).fit_predict(units)
     by_appearance = {label: index for index, label in enumerate(dict.fromkeys(found.tolist()))}
     return np.array([by_appearance[label] for label in found.tolist()], dtype=np.int64)
 

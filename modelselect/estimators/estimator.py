@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import contextlib
 import hashlib
+import itertools
 import json
 import warnings
 from collections.abc import Mapping, Sequence
@@ -152,12 +153,13 @@ def evaluate(estimator: Estimator, evidence: Evidence) -> Mapping[str, float]:
         )
     with contextlib.nullcontext() if estimator.is_static else calm_threads(evidence), contained():
         components = estimator.score(evidence.restrict(estimator.reads))
-        if len(components) > MOST_COMPONENTS:
+        pairs = list(itertools.islice(components.items(), MOST_COMPONENTS + 1))  # a mapping of others may never end
+        if len(pairs) > MOST_COMPONENTS:
             raise EvidenceError(
-                f"{estimator.name} returned {len(components):,} components; expected at most {MOST_COMPONENTS:,}. "
-                "Report this to the estimator's author."
+                f"{estimator.name} returned more than {MOST_COMPONENTS:,} components; expected fewer. Report this to "
+                "the estimator's author."
             )
-        result = {name: float(value) for name, value in components.items()}
+        result = {name: float(value) for name, value in pairs}
     if wrong := [name for name in result if not (isinstance(name, str) and name.isprintable())]:
         raise EvidenceError(
             f"{estimator.name} returned a component with the name {wrong[0]!r}; expected names that are printable "

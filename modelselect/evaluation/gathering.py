@@ -145,9 +145,9 @@ class Gatherer:
         """As `extractions`. A record that is missing or damaged is made anew, from the arrays or by a forward pass."""
         found, rows = self.extractions()
         if not found:
-            self.forward(self._context.probe, self._context.wanted)
-            found, rows = self.extractions()
-        return found, rows
+            forward = self.forward(self._context.probe, self._context.wanted)
+            found, rows = self.extractions()  # of blocks each has a record
+        return (found, rows) if found else ([forward.record], len(self._context.probe))
 
     def extractions(self) -> tuple[list[Mapping[str, Any]], int]:
         """The records of the forward passes over the probe, or over its blocks, and the number of their rows."""

@@ -63,6 +63,14 @@ _MIGRATIONS = (
 )
 """Each brings a file from one version of the schema to the next; the version is the number of scripts that have run."""
 
+_SCHEMA = {
+    statement.split()[2]: " ".join(statement.split())
+    for script in _MIGRATIONS
+    for statement in script.split(";")
+    if statement.split()[:2] == ["CREATE", "TABLE"]
+}
+"""How each table is made."""
+
 _INSERTS = {
     "results": """
         INSERT INTO results VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE
@@ -294,6 +302,10 @@ class Database:
                 f"{len(_MIGRATIONS)}). Update modelselect, or give another path with history= (--history) or the "
                 f"environment variable {PATH_VARIABLE}."
             )
+        for kind, name, sql in connection.execute("SELECT type, name, sql FROM sqlite_master").fetchall():
+            is_other = kind == "table" and name in _SCHEMA and " ".join(str(sql).split()) != _SCHEMA[name]
+            if kind in ("view", "trigger") or is_other:  # which run code of whoever wrote the file
+                raise HistoryError(_damaged(self.path, f"its {kind} {name!r} is none of a transfer history"))
         return version
 
 

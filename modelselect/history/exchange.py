@@ -77,11 +77,12 @@ class Exchange:
                 if not name.endswith(SUFFIX) or name == self.own_name or name.startswith("."):
                     continue
                 state = repr([entry.get(key) for key in ("size", "mtime", "ETag", "etag", "LastModified", "created")])
-                if known.get(name) == state or (entry.get("size") or 0) > LARGEST:
+                if known.get(name) == state or (entry.get("size") or 0) > LARGEST or entry.get("type") != "file":
                     continue
                 copy = folder / "other.sqlite"
-                filesystem.get_file(entry["name"], str(copy))
-                yield name, state, copy
+                with self._tolerant("read"):
+                    filesystem.get_file(entry["name"], str(copy))
+                    yield name, state, copy
 
     def put(self, path: Path) -> None:
         """Puts a copy of this machine's file into the place, in one piece."""

@@ -180,8 +180,8 @@ class _Content:
         if number in self._images:
             first = self.files[self._images[number]]
             raise DatasetError(
-                f"two images in {self._path} have the id {_shown(number)}: {_shown(first)} and {_shown(file)}; expected "
-                "an id for each image. If files were joined, give new ids to the images and their annotations."
+                f"two images in {self._path} have the id {_shown(number)}: {_shown(first)} and {_shown(file)}; give an "
+                "id to each image. If files were joined, give new ids to the images and their annotations."
             )
         self._images[number] = len(self.files)
         self.files.append(file)

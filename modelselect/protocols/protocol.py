@@ -99,12 +99,15 @@ class Training:
     """A training that is watched from epoch to epoch.
 
     Attributes:
-        architectures: candidate expressions; the weights are random.
+        architectures: candidate expressions.
         epochs: of the training.
         batch_size: rows in one step.
-        learning_rate: of stochastic gradient descent at the start.
+        learning_rate: of the optimiser at the start.
         watched: what is computed after each epoch: `persistence`, `nc`.
         rows: number of training rows that it is computed on.
+        optimizer: `sgd` or `adamw`.
+        pretrained: whether weights are those of the candidates, and a fifth of the rows shows the accuracy of each
+            epoch; else they are random, and all rows are trained on.
     """
 
     architectures: tuple[str, ...]
@@ -113,6 +116,8 @@ class Training:
     learning_rate: float
     watched: tuple[str, ...] = ("persistence", "nc")
     rows: int = 2048
+    optimizer: str = "sgd"
+    pretrained: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -184,7 +184,7 @@ def in_the_plane(features: NDArray[np.floating[Any]], plane: str = "tsne", seed:
         raise InvalidInputError(
             f"plane='umap' needs umap-learn ({error}); install it with: pip install umap-learn, or give plane='tsne'"
         ) from error
-    return np.asarray(umap.UMAP(n_components=2, random_state=seed).fit_transform(rows), np.float64)
+    return np.asarray(umap.UMAP(n_components=2, random_state=seed, n_jobs=1).fit_transform(rows), np.float64)
 
 
 def check_plane(plane: str) -> None:

@@ -169,7 +169,7 @@ def state_of(protocol: Protocol, experiment: Experiment, needs: Needs) -> tuple[
         return CANNOT, experiment.obstacle
     if protocol.architectures is not None or not protocol.datasets:
         return HERE, "no weights and no data are needed"
-    if protocol.training is not None:
+    if protocol.training is not None and not protocol.training.pretrained:
         named = find_dataset(next(iter(protocol.datasets.values())))
         return (HERE, "") if named.is_here else (DOWNLOADS, f"{named.expression}, {in_bytes(named.size_bytes)}")
     if needs.is_complete:

@@ -140,12 +140,12 @@ def _material(protocol: Protocol, download: bool) -> tuple[StandIn, tuple[str, .
         raise InvalidInputError(
             f"{protocol.name} cannot be run: {protocol.obstacle}. On a stand-in it runs: scale='small' (--scale small)"
         )
+    needs = needs_of(protocol)
     if protocol.training is not None:
         dataset = find_dataset(next(iter(protocol.datasets.values())))
-        if not (dataset.is_here or download):
-            raise InvalidInputError(_advice(protocol, [f"To download: {dataset.expression} ({dataset.title})."]))
+        if not download and not (dataset.is_here and needs.is_complete):
+            raise InvalidInputError(_advice(protocol, needs.sentences()))
         return StandIn(protocol, protocol.datasets, None, None, FineTuning(), None, ""), ()
-    needs = needs_of(protocol)
     candidates = [*needs.here, *(needs.away if download else ())]
     names = [*needs.datasets, *(needs.datasets_away if download else ())]
     table = protocol.truth

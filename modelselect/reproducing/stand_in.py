@@ -85,7 +85,7 @@ def stand_in(protocol: Protocol, trust_remote_code: bool) -> StandIn:
         source_size=ROWS,
         proxy=None,
         methods=tuple(_quick(protocol, method) for method in _few(protocol.methods)),
-        training=None if protocol.training is None else _TRAINING,
+        training=None if protocol.training is None else replace(_TRAINING, pretrained=protocol.training.pretrained),
     )
     lab = lab_folder()
     return _embedded(small) if lab is None else _lab(small, lab, trust_remote_code)

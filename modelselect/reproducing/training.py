@@ -1,4 +1,4 @@
-"""Trains networks from random weights, and watches the geometry of their features."""
+"""Trains networks, most from random weights, and watches the geometry of their features."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def watched_trainings(training: Training, probe: Probe, seed: int, device: str) 
         device: `auto`, `cpu`, `cuda`, ...
 
     Raises:
-        CandidateError: an architecture cannot be built without its weights.
+        CandidateError: an architecture cannot be built without its weights, or a candidate cannot be loaded.
     """
     chosen = choose_device(device, get_host().extractors)
     assert probe.holdout is not None
@@ -49,17 +49,20 @@ def watched_trainings(training: Training, probe: Probe, seed: int, device: str) 
         backbone_learning_rate=training.learning_rate,
         head_learning_rate=training.learning_rate,
         weight_decay=5e-4,
-        optimizer="sgd",
+        optimizer=training.optimizer,
+        patience=training.epochs if training.pretrained else None,
     )
     found: dict[str, list[dict[str, float]]] = {}
     for candidate in search(training.architectures):
         dynamics = TrainingDynamics(training.watched, rows=training.rows, seed=seed)
-        verified = verify(
-            _untrained(candidate, seed), probe, probe.holdout, recipe, seed=seed, device=chosen, watch=dynamics
-        )
-        for moment, (loss, _) in zip(dynamics.epochs, verified.curve, strict=True):
+        backbone = get_host().zoo(candidate.zoo).load(candidate) if training.pretrained else _untrained(candidate, seed)
+        verified = verify(backbone, probe, probe.holdout, recipe, seed=seed, device=chosen, watch=dynamics)
+        for moment, (loss, accuracy) in zip(dynamics.epochs, verified.curve, strict=True):
             moment["loss"] = loss
-        found[candidate.metadata.get("architecture", candidate.name)] = dynamics.epochs
+            if accuracy is not None:
+                moment["accuracy"] = accuracy
+        name = candidate.name if training.pretrained else candidate.metadata.get("architecture", candidate.name)
+        found[name] = dynamics.epochs
     return found
 
 

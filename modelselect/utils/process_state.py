@@ -6,6 +6,7 @@ import contextlib
 import operator
 import os
 import random
+import signal
 import sys
 import threading
 import warnings
@@ -14,10 +15,13 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, NamedTuple
 
+_INTERRUPTIONS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGALRM") if hasattr(signal, name)]
+"""What ends a run: Ctrl-C, batch systems, and the bounds on plugins."""
+
 
 @dataclass(frozen=True)
 class ProcessState:
-    """Working folder, environment, imported modules, filters of warnings, random numbers, settings of NumPy and torch.
+    """Working folder, environment, modules, handlers, filters of warnings, random numbers, settings of NumPy and torch.
 
     Attributes:
         thread: the thread that looked: gradients and NumPy's errors have settings in each thread.
@@ -30,6 +34,7 @@ class ProcessState:
     path: list[str]
     modules: dict[str, ModuleType]
     excepthook: Any
+    handlers: dict[int, Any]
     filters: list[Any]
     recursion: int
     generator: Any
@@ -49,6 +54,7 @@ class ProcessState:
             path=list(sys.path),
             modules=dict(sys.modules),
             excepthook=sys.excepthook,
+            handlers={number: signal.getsignal(number) for number in _INTERRUPTIONS},
             filters=list(warnings.filters),
             recursion=sys.getrecursionlimit(),
             generator=random.getstate(),
@@ -61,23 +67,16 @@ class ProcessState:
 
         Args:
             imports: whether libraries may have been imported meanwhile. What they set of the environment, of the path
-                of modules and of the filters of warnings then stays.
+                of modules, of handlers and of the filters of warnings then stays.
         """
         if self.folder is not None and self.folder != _folder():
             with contextlib.suppress(OSError):  # it has been deleted
                 os.chdir(self.folder)
         for name in self.modules.keys() - sys.modules.keys():
             sys.modules[name] = self.modules[name]
-        if not imports and self.path != sys.path:
-            sys.path[:] = self.path
+        if not imports:
+            self._restore_what_imports_change()
         sys.excepthook = self.excepthook
-        if not imports and self.environment != dict(os.environ):
-            os.environ.clear()
-            os.environ.update(self.environment)
-        if not imports and self.filters != list(warnings.filters):
-            with contextlib.suppress(AttributeError):  # its only use: Python then forgets which warnings it has shown
-                warnings._filters_mutated()  # type: ignore[attr-defined]  # noqa: SLF001 (none is public)
-            warnings.filters[:] = self.filters  # type: ignore[index]
         if self.recursion != sys.getrecursionlimit():
             sys.setrecursionlimit(self.recursion)
         random.setstate(self.generator)
@@ -92,6 +91,21 @@ class ProcessState:
             for setting, before in settings:
                 if (same_thread or not setting.of_thread) and not setting.is_same(setting.read(), before):
                     setting.write(before)
+
+    def _restore_what_imports_change(self) -> None:
+        if self.path != sys.path:
+            sys.path[:] = self.path
+        if self.environment != dict(os.environ):
+            os.environ.clear()
+            os.environ.update(self.environment)
+        if self.filters != list(warnings.filters):
+            with contextlib.suppress(AttributeError):  # its only use: Python then forgets which warnings it has shown
+                warnings._filters_mutated()  # type: ignore[attr-defined]  # noqa: SLF001 (none is public)
+            warnings.filters[:] = self.filters  # type: ignore[index]
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in self.handlers.items():
+                if handler is not None and signal.getsignal(number) is not handler:
+                    signal.signal(number, handler)
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ _DIGEST_BYTES = hashlib.sha256().digest_size
 
 
 class Checkpoint:
-    """The state from which a killed training run continues: one file, replaced atomically after every epoch.
+    """The state from which a killed training run continues: one file, replaced atomically.
 
     The file is a SHA-256, and what it is of: the state as torch writes it.
     """

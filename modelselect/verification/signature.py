@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from modelselect.errors import CandidateError
-from modelselect.hub import SIGNATURE
+from modelselect.hub import LARGEST_DESCRIPTION, SIGNATURE
 from modelselect.probe.images import Reading
 from modelselect.probe.probe import Probe
 from modelselect.probe.rows import ARRAY, AUDIO, IMAGE, TEXT
@@ -84,7 +84,7 @@ class Signature:
         if not path.is_file():
             return None
         try:
-            found = json.loads(path.read_bytes())
+            found = json.loads(path.read_bytes()) if path.stat().st_size <= LARGEST_DESCRIPTION else None
             signature = cls.of_description(found) if isinstance(found, dict) else None
         except (OSError, ValueError, RecursionError):
             signature = None

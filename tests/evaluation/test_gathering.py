@@ -104,6 +104,19 @@ def test_a_lost_record_is_made_again_where_only_scores_are_needed(tmp_path: Path
     assert (record["feature_dim"], rows) == (4, 30)
 
 
+def test_a_record_that_another_process_evicts_at_once_is_known_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loader, get = small(tmp_path), Store.get
+
+    def evicted(self: Store, key: str) -> object:
+        return None if key.startswith("extraction-") else get(self, key)
+
+    monkeypatch.setattr(Store, "get", evicted)
+    (record,), rows = Gatherer(loader).recorded()
+    assert (record["feature_dim"], rows) == (4, 30)
+
+
 @pytest.mark.parametrize("times", [1, 3])
 def test_features_that_are_evicted_before_they_are_read_are_computed_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int

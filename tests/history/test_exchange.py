@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -196,3 +198,50 @@ def test_the_command_merges_files_and_folders(tmp_path: Path, capsys: pytest.Cap
         main(["history", "merge", str(tmp_path / "empty"), "--history", str(whole)])
     assert ended.value.code == 2
     assert "holds no history; expected files named *.sqlite" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "DROP TABLE results; CREATE VIEW results AS WITH RECURSIVE c(id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM c) "
+        "SELECT id, id AS candidate, id AS dataset, id AS metric, id AS value, id AS settings, id AS provenance, "
+        "id AS recorded FROM c",
+        "CREATE TRIGGER t AFTER INSERT ON results BEGIN DELETE FROM results; END",
+        "DROP TABLE datasets; CREATE TABLE datasets (id TEXT, key TEXT, recorded TEXT, "
+        "value TEXT AS (hex(zeroblob(100000000))))",
+    ],
+)
+def test_a_file_that_runs_code_of_its_writer_is_passed_over(
+    tmp_path: Path, script: str, machine: Callable[[str], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    machine("other")
+    other = History(tmp_path / "other.sqlite")
+    other.record([result("evil")])
+    with closing(sqlite3.connect(other.path)) as connection:
+        connection.executescript(script)
+        connection.execute("PRAGMA journal_mode = DELETE")
+    (shared / "other.sqlite").write_bytes(other.path.read_bytes())
+    machine("mine")
+    history = History(shared)
+    history.exchange()
+    assert candidates(history) == []
+    assert "is none of a transfer history" in caplog.text
+
+
+def test_what_is_no_file_keeps_nobody_from_reading_the_others(tmp_path: Path, machine: Callable[[str], None]) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    os.mkfifo(shared / "a.sqlite")
+    (shared / "b.sqlite").mkdir()
+    (shared / "c.sqlite").symlink_to("/dev/zero")
+    (shared / "d.sqlite").symlink_to("d.sqlite")
+    machine("other")
+    other = History(shared)
+    other.record([result("net")])
+    other.exchange()
+    machine("mine")
+    history = History(shared)
+    history.exchange()
+    assert candidates(history) == ["timm:net"]

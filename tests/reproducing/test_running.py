@@ -204,7 +204,7 @@ def test_the_proxy_of_the_caller_wins_over_that_of_a_row(tmp_path: Path) -> None
 
 
 def test_the_proxy_of_rsa_may_be_trained_on_each_dataset_and_features_reduced(tmp_path: Path) -> None:
-    whole, reduced = Method("whole", "rsa"), Method("reduced", "rsa", dimensions=2)
+    whole, reduced = Method("whole", "rsa"), Method("reduced", "rsa", dimensions=5)
     protocol = replace(own_protocol(tmp_path), methods=(whole, reduced), published=(), measures=("kendall",))
     given: Any = {"proxy": "embedded:plain.random", "cache_dir": tmp_path / "store", "device": "cpu", "progress": False}
     plain, trained, published = (
@@ -222,16 +222,26 @@ def test_the_proxy_of_rsa_may_be_trained_on_each_dataset_and_features_reduced(tm
         assert scores(trained, "whole", dataset) == scores(published, "whole", dataset)
         assert scores(plain, "reduced", dataset) == scores(published, "reduced", dataset)
     probe = ms.Probe.of(protocol.datasets["one"], size=None, holdout=0.0)
-    found = ms.features(probe, ["embedded:vit.letters", "embedded:plain.random"], device="cpu", progress=False)
-    vit, reference = (PCA(2, svd_solver="full").fit_transform(np.float64(e.features)) for e in found.values())
+    vit, reference = (
+        PCA(5, svd_solver="full").fit_transform(
+            np.float64(ms.features(probe, name, device="cpu", progress=False).features)
+        )
+        for name in ("embedded:vit.letters", "embedded:plain.random")
+    )
     expected = ms.score(vit, None, "rsa", proxy_features=reference)
     assert plain.points["reduced"]["one"]["embedded:vit.letters"][0] == pytest.approx(expected, abs=1e-3)
 
 
 def test_a_method_that_goes_by_scores_of_another_reduces_the_features_of_that_one(tmp_path: Path) -> None:
-    fennec = Method("all", "fennec", {"metric": "fda"})
+    from tests.benchmarking.conftest import folder as images
+
+    fennec, own = Method("all", "fennec", {"form": "paper"}), own_protocol(tmp_path)
+    assert own.truth is not None
+    known = {**own.truth.accuracies, "three": own.truth.accuracies["one"]}
     protocol = replace(
-        own_protocol(tmp_path),
+        own,
+        datasets={**own.datasets, "three": str(images(tmp_path / "three", 2))},
+        truth=replace(own.truth, accuracies=known),
         methods=(fennec, replace(fennec, label="two", dimensions=2)),
         published=(),
         measures=("kendall",),

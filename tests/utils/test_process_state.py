@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import sys
 import warnings
 from collections.abc import Callable
@@ -35,6 +36,8 @@ from modelselect.utils.process_state import unchanged
         (lambda: sys.setrecursionlimit(5000), sys.getrecursionlimit),
         (lambda: setattr(sys, "excepthook", None), lambda: sys.excepthook),
         (sys.path.clear, lambda: list(sys.path)),
+        (lambda: signal.signal(signal.SIGINT, signal.SIG_IGN), lambda: signal.getsignal(signal.SIGINT)),
+        (lambda: signal.signal(signal.SIGALRM, signal.SIG_IGN), lambda: signal.getsignal(signal.SIGALRM)),
         (lambda: sys.modules.pop("torch"), lambda: sys.modules.get("torch")),
     ],
 )

@@ -215,3 +215,13 @@ def test_memory_that_runs_out_halves_the_batch(monkeypatch: pytest.MonkeyPatch) 
     found = replace(model, read=short_of_memory).predict(images)
     assert sizes == [8, 4, 2, 2, 4, 2, 2]
     assert found.labels == expected.labels
+
+
+@pytest.mark.parametrize("name", ["modelselect.json", "config.json"])
+def test_a_description_without_an_end_is_one_error(name: str) -> None:
+    row, _ = tuned_row("embedded:resnet.letters")
+    row.save("winner")
+    with Path("winner", name).open("r+b") as file:
+        file.truncate(1 << 36)
+    with pytest.raises(ModelSelectError, match=r"does not say what the model takes|has 68,719,476,736 bytes"):
+        ms.load("winner")

@@ -415,6 +415,15 @@ def test_a_timm_folder_names_no_other_weights(here: Path, arguments: dict[str, A
         assert next(iter(arguments)) in refusal("a")
 
 
+def test_a_timm_folder_whose_index_names_shards_is_refused(here: Path) -> None:
+    timm_folder(here / "a")
+    (here / "a" / "model.safetensors").rename(here / "a" / "s1.safetensors")
+    index = {"weight_map": {"conv.weight": "s1.safetensors"}}
+    (here / "a" / "model.safetensors.index.json").write_text(json.dumps(index))
+    torch.save(timm.create_model("test_byobnet", num_classes=5).state_dict(), here / "a" / "pytorch_model.bin")
+    assert "timm reads weights from one file" in refusal("a")  # and not the pickle beside them
+
+
 def test_timms_skeleton_has_no_weights(here: Path) -> None:
     timm_folder(here / "a")
     skeleton = ZOO.skeleton(only("a"))

@@ -17,7 +17,7 @@ from modelselect import Candidate
 from modelselect.candidates.inspection import READING
 from modelselect.errors import CandidateError, ExpressionError
 from modelselect.verification.export import BUNDLE, ORIGIN
-from modelselect_plugins.zoos._bounds import check_configuration, check_files, is_file
+from modelselect_plugins.zoos._bounds import check_configuration, check_files, description_of, is_file
 from modelselect_plugins.zoos._support import language_codes, one_line, read_json, sound, split_settings, with_settings
 from modelselect_plugins.zoos._timm.models import configured
 from modelselect_plugins.zoos._torchvision import KEY as TORCHVISION
@@ -63,7 +63,7 @@ class Folder:
         if not is_file(self.path / CONFIGURATION):
             raise CandidateError(f"the {CONFIGURATION} cannot be read: expected a file, not a pipe, a device or a loop")
         try:
-            configuration = json.loads((self.path / CONFIGURATION).read_bytes())
+            configuration = json.loads(description_of(self.path / CONFIGURATION))
         except (OSError, ValueError, RecursionError) as error:
             raise CandidateError(f"the {CONFIGURATION} cannot be read ({one_line(error)})") from None
         if not isinstance(configuration, dict):
@@ -105,7 +105,7 @@ class Folder:
             return [self.path / WEIGHTS]
         if (self.path / SHARDS).is_file():
             try:
-                names = sorted(set(json.loads((self.path / SHARDS).read_bytes())["weight_map"].values()))
+                names = sorted(set(json.loads(description_of(self.path / SHARDS))["weight_map"].values()))
             except (OSError, ValueError, LookupError, AttributeError, TypeError) as error:
                 raise CandidateError(f"the {SHARDS} cannot be read ({one_line(error)})") from None
             if any(not isinstance(name, str) or Path(name).name != name for name in names):
@@ -231,6 +231,10 @@ class Folder:
         check_files(self.path)
         if (self.path / ADAPTER).is_file():
             raise CandidateError(ADAPTER_ALONE)
+        if self.form == "timm" and [path.name for path in self.weights] not in ([WEIGHTS], [PICKLE]):
+            raise CandidateError(
+                f"timm reads weights from one file, but they are in {len(self.weights)}; write them into one {WEIGHTS}"
+            )
         if self.form != "builder":
             check_configuration(self.configuration, len(self.tensors))
         _ = self.tensors
