@@ -38,7 +38,9 @@ def test_fast_epochs_are_saved_together(
     monkeypatch.setattr(training, "SECONDS_BETWEEN_CHECKPOINTS", seconds)
     saved = []
     save = Checkpoint.save
-    monkeypatch.setattr(Checkpoint, "save", lambda self, state: (saved.append(len(state["history"])), save(self, state)))
+    monkeypatch.setattr(
+        Checkpoint, "save", lambda self, state: (saved.append(len(state["history"])), save(self, state))
+    )
     verify(with_dropout(), overlapping(20), overlapping(40, seed=1), replace(HARD, epochs=4), folder=tmp_path)
     assert saved == [1, 2, 3, 4][-saves:]
 

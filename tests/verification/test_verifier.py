@@ -19,6 +19,7 @@ from modelselect.candidates.modules import weights_digest
 from modelselect.errors import CandidateError, DatasetError
 from modelselect.extraction.inputs import InputCache
 from modelselect.host.host import get_host
+from modelselect.probe.probe import Probe
 from modelselect.tasks.metrics import ACCURACY, SPEARMAN, Metric
 from modelselect.tasks.objectives import CrossEntropy
 from modelselect.verification import FineTuning, verify, wilson_interval
@@ -161,6 +162,12 @@ def test_validation_takes_its_share_of_every_class_and_never_the_last_row() -> N
     assert not np.array_equal(chosen, validation_split(targets, 0.2, seed=1))
     with pytest.raises(DatasetError, match="no two of one class"):
         verify(backbone(), rows(1), rows(5), replace(QUICK, patience=1))
+
+
+def test_numbers_that_are_too_few_for_a_validation_split_are_refused() -> None:
+    probe = Probe.of((np.eye(3, DIMENSIONS, dtype=np.float32), [0.5, 1.5, 2.5]))
+    with pytest.raises(DatasetError, match=r"3 labelled rows, no two .* of similar numbers, .* validation split"):
+        training_seconds(backbone(), probe, replace(QUICK, patience=1))
 
 
 def test_a_batch_is_timed_by_the_objective_of_the_task() -> None:
