@@ -89,7 +89,7 @@ class Leaderboard(Ranking):
         Raises:
             InvalidInputError: the folder does not exist or cannot be written.
         """
-        write_text(path, self._json_pieces())
+        write_text(path, self.to_json_pieces())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:

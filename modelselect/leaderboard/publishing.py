@@ -116,7 +116,7 @@ def write(board: Ranking, folder: Path, name: str, existing: Collection[str] = (
         name: the repository's name.
         existing: names of the files that the repository holds already.
     """
-    write_text(folder / BOARD, board.to_json())
+    write_text(folder / BOARD, board.to_json_pieces())
     board.to_pandas().to_parquet(folder / TABLE, index=False)
     if not missing():
         write_text(folder / PAGE, html(Subject(board, architecture_map(board), added=added_sections())))

@@ -319,9 +319,9 @@ class Ranking:
 
     def to_json(self) -> str:
         """The ranking as a JSON document, which `from_json` reads back equal."""
-        return "".join(self._json_pieces())
+        return "".join(self.to_json_pieces())
 
-    def _json_pieces(self) -> Iterator[str]:
+    def to_json_pieces(self) -> Iterator[str]:
         """The JSON document in pieces, since one of many rows is large."""
         return json_pieces(
             {

@@ -16,7 +16,7 @@ from modelselect.evaluation.fine_tuning import VerificationTask
 from modelselect.evaluation.results import TuningResult
 from modelselect.evaluation.running import run
 from modelselect.host.host import get_host
-from modelselect.utils import progress
+from modelselect.utils import progress, views
 from modelselect.utils.measures import Measure
 from modelselect.verification.results import Brief
 from tests.selection.material import WorkersFor
@@ -29,8 +29,8 @@ pytestmark = pytest.mark.usefixtures("cache")
 def test_a_log_says_scores_epochs_and_accuracies(
     dataset: Path, executor: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(progress, "SILENCE_SECONDS", 0.0)
-    monkeypatch.setattr(progress, "LINE_SECONDS", 0.02)
+    monkeypatch.setattr(views, "SILENCE_SECONDS", 0.0)
+    monkeypatch.setattr(views, "LINE_SECONDS", 0.02)
     recipe = ms.FineTuning(epochs=12)
     board = ms.select(dataset, "embedded:plain*", estimators="knn", top_k=1, fine_tuning=recipe, executor=executor)
     err = capsys.readouterr().err
@@ -45,8 +45,8 @@ def test_a_log_says_scores_epochs_and_accuracies(
 def test_a_log_names_the_metric_of_the_task(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(progress, "SILENCE_SECONDS", 0.0)
-    monkeypatch.setattr(progress, "LINE_SECONDS", 0.02)
+    monkeypatch.setattr(views, "SILENCE_SECONDS", 0.0)
+    monkeypatch.setattr(views, "LINE_SECONDS", 0.02)
     pixels = np.random.default_rng(0).integers(0, 256, (60, 16, 16, 3), dtype=np.uint8)
     pixels[::2] //= 4
     data, recipe = (pixels, pixels.mean(axis=(1, 2, 3))), ms.FineTuning(epochs=2)

@@ -209,8 +209,8 @@ def test_ten_thousand_candidates_make_a_line_a_second(log: None, capsys: pytest.
 def test_a_log_is_not_silent_during_a_long_candidate(
     log: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(progress, "SILENCE_SECONDS", 0.05)
-    monkeypatch.setattr(progress, "LINE_SECONDS", 0.05)
+    monkeypatch.setattr(views, "SILENCE_SECONDS", 0.05)
+    monkeypatch.setattr(views, "LINE_SECONDS", 0.05)
     with Progress(True, NAMES) as bars, bars.candidates("fine-tuning", 2) as track:
         track.begin(IDS[0])
         time.sleep(0.1)
@@ -265,7 +265,7 @@ def test_a_notebook_shows_one_output_that_changes(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setitem(__import__("sys").modules, "IPython.display", SimpleNamespace(display=display))
     monkeypatch.setattr(progress, "view", Notebook)
-    monkeypatch.setattr(progress, "REFRESH_SECONDS", 0.02)
+    monkeypatch.setattr(views, "REFRESH_SECONDS", 0.02)
     with Progress(True, {"a": "<a>"}) as bars, bars.candidates("scoring", 2) as track:
         track.begin("a")
         track("a")
