@@ -176,7 +176,7 @@ def parameter_count(task: Task) -> Matrix:
 METHODS: Mapping[str, Method] = {
     "**Kriging**": kriging(),
     "Kriging, own results alone": kriging("own"),
-    "**Fennec**": fennec(),
+    "Fennec": fennec(),
     "transfer phase alone": fennec("transfer"),
     "meta phase alone": fennec("meta"),
     "meta phase alone, least squares": fennec("meta", ridge=0.0),
