@@ -7,7 +7,8 @@ import gzip
 import itertools
 import os
 import re
-from collections import defaultdict
+import stat
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -234,6 +235,9 @@ def _read(files: Sequence[Path], separator: str | None = None) -> Any:
 
     kind = _format(files[0])
     try:
+        for file in files:
+            if not stat.S_ISREG(file.stat().st_mode):
+                raise DatasetError(f"the table {file} is a folder, a pipe or a device; expected a file.")
         if kind == "csv":
             parts = [datasets.Dataset(_read_csv(file, separator)) for file in files]
             return parts[0] if len(parts) == 1 else datasets.concatenate_datasets(parts)
@@ -295,7 +299,7 @@ def _read_csv(path: Path, separator: str | None) -> Any:
         )
     names = [name.strip() or f"column {place}" for place, name in enumerate(names)]
     if len(set(names)) < len(names):
-        twice = sorted({name for name in names if names.count(name) > 1})
+        twice = sorted(name for name, count in Counter(names).items() if count > 1)
         raise DatasetError(f"the table {path} has several columns named {', '.join(twice)}. Rename them.")
     layout = _Layout(names, separator, encoding, above)
     try:
