@@ -26,7 +26,8 @@ from modelselect.estimators.posterior import Piece, posterior
 from modelselect_plugins.estimators._evidence import pieces, reliabilities
 
 COMPARED = {
-    "Fennec": METHODS["**Fennec**"],
+    "Kriging": METHODS["**Kriging**"],
+    "Fennec": METHODS["Fennec"],
     "mean rank over the history": METHODS["mean rank over the history"],
     "parameter count": METHODS["parameter count"],
 }

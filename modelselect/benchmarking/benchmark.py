@@ -15,6 +15,7 @@ from modelselect.benchmarking.truth import read_models, read_scores, read_truth
 from modelselect.errors import Failure, InvalidInputError, contained
 from modelselect.estimators.estimator import Estimator, evaluate
 from modelselect.estimators.posterior import Pool
+from modelselect.evaluation.blame import given_to
 from modelselect.evidence.evidence import Evidence
 from modelselect.host.host import get_host
 from modelselect.host.lookup import ALL_ESTIMATORS, choose_estimators
@@ -140,7 +141,8 @@ class Benchmark(BenchmarkResults):
                     begun = time.perf_counter()
                     try:
                         with contained():
-                            components.setdefault(estimator.name, {})[model] = evaluate(estimator, shown)
+                            found = evaluate(estimator, given_to(estimator, shown))
+                            components.setdefault(estimator.name, {})[model] = found
                     except Exception as error:  # an estimator may raise anything; only this cell is lost
                         gathered.fail(estimator.name, dataset, model, Failure.from_exception("score", error))
                     else:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from modelselect.errors import Failure, ModelSelectError, NoExceptionError, Stage
 from modelselect.estimators.estimator import Estimator
+from modelselect.evidence.evidence import Evidence
 from modelselect.host.host import Plugin, get_host
 from modelselect.host.patience import SCORE_VARIABLE, PluginTimeoutError, score_seconds, within
 from modelselect.utils.versions import DISTRIBUTION
@@ -27,6 +28,11 @@ def is_shipped(estimator: Estimator) -> bool:
     """True for an estimator that comes with modelselect."""
     plugin = plugin_of(estimator)
     return plugin is not None and plugin.distribution == DISTRIBUTION
+
+
+def given_to(estimator: Estimator, evidence: Evidence) -> Evidence:
+    """The evidence as the estimator gets it: copies of its own, unless it is shipped."""
+    return evidence if is_shipped(estimator) else evidence.private(estimator.reads)
 
 
 @contextlib.contextmanager

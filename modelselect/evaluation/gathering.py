@@ -127,7 +127,10 @@ class Gatherer:
         nested = self._context.nested
         if (kept := self._found(probe, fields)) is not None:  # what is there needs no lock
             return kept
-        with self._store.lock(self._lock_key(probe), may_go_on=True):
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(self._store.lock(self._lock_key(probe), may_go_on=True))
+            for name in fields:  # what is locked is not evicted before it is read
+                stack.enter_context(self._store.lock(self._keys.evidence(name, probe), may_go_on=True))
             if (kept := self._found(probe, fields)) is not None:
                 return kept
             if nested is not None and probe is nested.probe and len(nested.blocks) > 1:

@@ -16,7 +16,7 @@ import numpy as np
 from modelselect.errors import Failure, InvalidScoreWarning, NotApplicableError, ScoreWarning, Stage, message_of
 from modelselect.estimators.estimator import Estimator, evaluate
 from modelselect.estimators.resampling import check_components, looks_at_rows, resample
-from modelselect.evaluation.blame import bounded, failure_of, is_shipped
+from modelselect.evaluation.blame import bounded, failure_of, given_to, is_shipped
 from modelselect.evaluation.context import FORWARD_FIELDS, EvaluationContext
 from modelselect.evaluation.costs import CostMeter
 from modelselect.evaluation.description import Describer
@@ -245,8 +245,7 @@ def timed_score(estimator: Estimator, evidence: Evidence) -> dict[str, Any]:
     with INTERPRETER_LOCK, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         with bounded(estimator):
-            given = evidence if is_shipped(estimator) else evidence.private(estimator.reads)
-            components = dict(evaluate(estimator, given))
+            components = dict(evaluate(estimator, given_to(estimator, evidence)))
     if os.getpid() != process:  # the estimator forked this process off: only its parent keeps a score
         os._exit(0)
     shown = [w for w in caught if not issubclass(w.category, DeprecationWarning | PendingDeprecationWarning)]

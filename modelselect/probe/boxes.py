@@ -417,7 +417,8 @@ def box_table(dataset: Any, columns: tuple[str, str], origin: Origin) -> BoxRows
         sizes = list(map(said_size, *(values_of(dataset, name).to_pylist() for name in known)))
     stored_images = table.select_columns([image])
     images = [(f"row {row}", partial(cell, stored_images, read, row, image)) for row in range(len(table))]
-    given = [_objects(each, box, named, crowd) for each in table.select_columns([objects])[:][objects]]
+    cells = table.select_columns([objects])[:][objects]
+    given = [_objects(each, box, named, crowd, f"row {row}") for row, each in enumerate(cells)]
     names = getattr(_plain(fields[named]), "names", None)
     rows = BoxRows(
         images, given, names=None if names is None else dict(enumerate(names)), sizes=sizes, has_columns=True,
@@ -463,17 +464,34 @@ def _is_boxed(given: Any) -> bool:
     return all(is_sequence(box) and all(not isinstance(value, str) for value in box) for box in boxes)
 
 
-def _objects(given: Any, box: str | None, named: str, crowd: str | None) -> Objects:
-    """The objects of a row: a dict of lists, or a list of dicts."""
+def _objects(given: Any, box: str | None, named: str, crowd: str | None, where: str) -> Objects:
+    """The objects of a row: a dict of lists, or a list of dicts.
+
+    Raises:
+        DatasetError: they are neither.
+    """
     if given is None:
         return Objects((), ())
-    if isinstance(given, list):
-        columns = {name: [each.get(name) for each in given] for name in (box, named, crowd) if name is not None}
-    else:
-        columns = {name: given[name] if given[name] is not None else [] for name in given}
     assert box is not None
+    wanted = [name for name in (box, named, crowd) if name is not None]
+    if isinstance(given, list) and all(isinstance(each, Mapping) for each in given):
+        columns = {name: [each.get(name) for each in given] for name in wanted}
+    elif isinstance(given, Mapping):
+        columns = {name: [] if given.get(name) is None else given[name] for name in wanted}
+    else:
+        columns = {}
+    if not columns or not all(map(is_sequence, columns.values())):
+        raise DatasetError(
+            f"the objects in {where} are {ascii(given)[:60]}; expected lists of boxes and of classes by name, or a "
+            "list of objects."
+        )
     boxes, labels = columns[box], columns[named]
     crowds = [bool(flag) for flag in columns[crowd]] if crowd is not None else [False] * len(boxes)
+    if not len(boxes) == len(labels) == len(crowds):
+        raise DatasetError(
+            f"{where} has {len(boxes)} boxes, {len(labels)} classes and {len(crowds)} marks of crowds; expected as "
+            "many of each."
+        )
     if not any(crowds):
         return Objects(boxes, labels)
     kept = [place for place, flag in enumerate(crowds) if not flag]

@@ -6,6 +6,7 @@ import csv
 import gzip
 import itertools
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,7 +55,7 @@ def read_csv(path: Path, separator: str | None) -> Any:
         )
     names = [name.strip() or f"column {place}" for place, name in enumerate(names)]
     if len(set(names)) < len(names):
-        twice = sorted({name for name in names if names.count(name) > 1})
+        twice = sorted(name for name, count in Counter(names).items() if count > 1)
         raise DatasetError(f"the table {path} has several columns named {', '.join(twice)}. Rename them.")
     layout = _Layout(names, separator, encoding, above)
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 import re
+import stat
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -161,6 +162,9 @@ def _read(files: Sequence[Path], separator: str | None = None) -> Any:
 
     kind = _format(files[0])
     try:
+        for file in files:
+            if not stat.S_ISREG(file.stat().st_mode):
+                raise DatasetError(f"the table {file} is a folder, a pipe or a device; expected a file.")
         if kind == "csv":
             parts = [datasets.Dataset(read_csv(file, separator)) for file in files]
             return parts[0] if len(parts) == 1 else datasets.concatenate_datasets(parts)

@@ -68,11 +68,13 @@ def fault_of_rows(file: IO[bytes]) -> str | None:
     """Why the JSON, or the lines of JSON, in a file must not be given to a parser in C, which could end the process.
 
     Returns:
-        A part of a sentence, if there are more than `MOST_LEVELS` levels of lists and objects, or null is in the place
-        of a row; else None.
+        A part of a sentence, if there are more than `MOST_LEVELS` levels of lists and objects, null is in the place of
+        a row, or a byte is zero; else None.
     """
     level, rest, of_rows = 0, b"", None
     while part := file.read(_CHUNK):
+        if b"\0" in part:
+            return "holds bytes of zero, as damaged files do"
         part = rest + part
         rest = b"\\" if (len(part) - len(part.rstrip(b"\\"))) % 2 else b""
         marks = _ESCAPED.sub(b"", part.removesuffix(rest)).translate(None, _NO_MARKS)

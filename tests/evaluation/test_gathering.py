@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -117,18 +118,32 @@ def test_a_record_that_another_process_evicts_at_once_is_known_all_the_same(
     assert (record["feature_dim"], rows) == (4, 30)
 
 
-@pytest.mark.parametrize("times", [1, 3])
-def test_features_that_are_evicted_before_they_are_read_are_computed_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int
-) -> None:
-    put, evicted = Store.put, []
+def test_features_are_not_evicted_before_they_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put, freed = Store.put, []
 
     def evicting(self: Store, key: str, *more: object, **settings: object) -> None:
         put(self, key, *more, **settings)  # type: ignore[arg-type]
-        if key.startswith("extraction-") and len(evicted) < times:
-            evicted.append(Store(tmp_path).evict(max_bytes=0, kind="features"))
+        if key.startswith("extraction-"):
+            freed.append(Store(tmp_path).evict(max_bytes=0))
 
     monkeypatch.setattr(Store, "put", evicting)
+    loader = small(tmp_path)
+    found = Gatherer(loader).forward(loader.context.probe, FIELDS)
+    assert (found.passes, freed) == (30, [0])
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_features_that_are_removed_before_they_are_read_are_computed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    put, removed = Store.put, []
+
+    def removing(self: Store, key: str, *more: object, **settings: object) -> None:
+        put(self, key, *more, **settings)  # type: ignore[arg-type]
+        if key.startswith("extraction-") and len(removed) < times:
+            removed.append(shutil.rmtree(tmp_path / "entries" / "features"))
+
+    monkeypatch.setattr(Store, "put", removing)
     loader = small(tmp_path)
     if times == 3:
         with pytest.raises(StoreError, match="3 times"):

@@ -18,7 +18,7 @@ from torchvision.ops import box_iou
 import modelselect as ms
 from modelselect.errors import DatasetError
 from modelselect.probe import boxes as module
-from modelselect.probe.boxes import MOST_OVERLAP
+from modelselect.probe.boxes import MOST_OVERLAP, _objects
 from modelselect.probe.coco import open_coco
 from modelselect.utils.boxes import BACKGROUND, Box, Boxes, overlaps
 
@@ -442,6 +442,21 @@ def test_a_number_without_a_name_and_an_unknown_one(tmp_path: Path) -> None:
     rows = rows.map(lambda row: {"objects": {**row["objects"], "category": [-1 for _ in row["objects"]["category"]]}})
     with pytest.raises(DatasetError, match="the class -1 of a box is unknown: the classes have the numbers 0, 1"):
         ms.Probe.of(rows)
+
+
+@pytest.mark.parametrize(
+    ("objects", "said"),
+    [
+        ({"bbox": True, "categories": ["cup"]}, "the objects in row 1 are"),
+        ({"bbox": [BOX], "categories": True}, "the objects in row 1 are"),
+        (3, "the objects in row 1 are"),
+        ({"bbox": [BOX]}, "1 boxes, 0 classes"),
+        ({"bbox": [BOX], "categories": ["cup", "cup"]}, "1 boxes, 2 classes"),
+    ],
+)
+def test_objects_of_another_form_are_one_clear_error(objects: Any, said: str) -> None:
+    with pytest.raises(DatasetError, match=said):
+        _objects(objects, "bbox", "categories", None, "row 1")
 
 
 def test_columns_of_images_and_objects_can_be_named() -> None:

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 import modelselect as ms
-from modelselect.errors import CandidateError, InvalidInputError
+from modelselect.errors import CandidateError, InvalidInputError, ModelSelectError
 from modelselect.leaderboard.leaderboard import Row
 from modelselect.probe.images import Reading
 from modelselect.store.store import Store

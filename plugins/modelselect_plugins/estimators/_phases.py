@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelselect.history import HistoryView
-from modelselect_plugins.estimators._factorisation import Factorisation, factorise
+from modelselect_plugins.estimators.factorisation import Factorisation, factorise
 
 Matrix = NDArray[np.float64]
 

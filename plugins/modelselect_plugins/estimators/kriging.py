@@ -27,6 +27,9 @@ Matrix = NDArray[np.float64]
 AGREEMENT, AGREEMENT_WEIGHT = 0.60, 3.0
 """Correlation of the results on two datasets before any is seen, and the pairs of datasets that it counts as."""
 
+LEAST_AGREEMENT = 0.05
+"""Datasets are taken to agree at least so far: a few that contradict each other are no reason to rank by nothing."""
+
 SLOPE_WEIGHT = 0.1
 """Spread of the likeness of datasets, summed over pairs, from which its effect on the agreement is believed by half."""
 
@@ -42,7 +45,7 @@ docs/explanation/recall.md, which says what those are that three tables choose, 
 MOST_CERTAIN = 0.9999
 """Where correlations with what results can tell are cut off, so that no result has a variance of 0."""
 
-SIMILAR_AT_MOST = 2_000
+SIMILAR_AT_MOST = 1_000
 """Candidates that others are compared with: those with the most results."""
 
 WORD = re.compile(r"[a-z]+|\d+")
@@ -193,21 +196,22 @@ def agreements(results: Matrix, alike: Matrix) -> tuple[Matrix, float]:
 
     Returns:
         `a + b k` off the diagonal, a line through the correlations in the history: a shipped level counts as some
-        pairs, and a penalty draws the slope to 0. Neither is below 0. And the same for two datasets that do not
-        differ in likeness: the share of a result that results elsewhere can tell.
+        pairs, and a penalty draws the slope to 0. The level is `LEAST_AGREEMENT` at least, the slope not below 0. And
+        the correlation of two datasets that are exactly alike: the share of a result that results elsewhere can tell.
     """
     first, second = np.tril_indices(results.shape[1], -1)
     columns = [normal_scores(column) for column in results.T]
     found = np.array([correlation(columns[i], columns[j]) for i, j in zip(first, second, strict=True)])
     known = np.isfinite(found)
-    level = float(np.clip(remeasured(AGREEMENT, found, AGREEMENT_WEIGHT), 0.0, MOST_RELIABLE))
+    level = float(np.clip(remeasured(AGREEMENT, found, AGREEMENT_WEIGHT), LEAST_AGREEMENT, MOST_RELIABLE))
     near, found = alike[first, second][known], found[known]
     if len(found):
         middle = near.mean()
         slope = max((near - middle) @ (found - found.mean()) / ((near - middle) @ (near - middle) + SLOPE_WEIGHT), 0.0)
         level -= slope * middle
-        if level < 0:  # datasets that are not alike disagree, which counts as no agreement
-            level, slope = 0.0, max(near @ found / (near @ near + SLOPE_WEIGHT), 0.0)
+        if level < LEAST_AGREEMENT:  # datasets that are not alike disagree
+            level = LEAST_AGREEMENT
+            slope = max(near @ (found - level) / (near @ near + SLOPE_WEIGHT), 0.0)
     else:
         slope = 0.0
     expected: Matrix = level + min(slope, MOST_RELIABLE - level) * alike

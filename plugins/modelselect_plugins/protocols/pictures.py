@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from modelselect import Evidence
 from modelselect.host.lookup import find_truth
 from modelselect.report.plots import features_in_the_plane, new_figure, plain
-from modelselect_plugins.estimators._factorisation import factorise
+from modelselect_plugins.estimators.factorisation import factorise
 from modelselect_plugins.estimators.fda import FDA, fisher_directions
 from modelselect_plugins.estimators.itm import moved_rows
 from modelselect_plugins.estimators.persistence import diagram, plot_diagram

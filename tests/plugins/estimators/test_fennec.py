@@ -19,8 +19,8 @@ from modelselect import archi2vec
 from modelselect.errors import InvalidInputError, NotApplicableError, ScoreWarning
 from modelselect.history import ACCURACY, History, HistoryView, Result
 from modelselect.testing.estimators import estimator_checks
-from modelselect_plugins.estimators._factorisation import factorise
 from modelselect_plugins.estimators._phases import meta_features
+from modelselect_plugins.estimators.factorisation import factorise
 from modelselect_plugins.estimators.fennec import Fennec
 from tests.conftest import shared_path
 
