@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from numbers import Real
 from typing import Any
@@ -106,14 +106,7 @@ def open_dataset(dataset: Any, settings: ProbeSettings) -> Opened:
     """
     name, splits = open_splits(dataset, Asked(settings.input, settings.label, settings.split), settings.targets)
     chosen, validation = choose_split(splits, settings.split, name)
-    rows = splits[chosen]()
-    if settings.max_pixels is not None:
-        rows.bound(whole_number("max_pixels", settings.max_pixels, 1))
-    if (settings.input or settings.label) and not rows.has_columns:
-        raise DatasetError(
-            f"input= (--input) and label= (--label) name columns, but the rows come from {rows.source}, which has no "
-            "columns. Leave both out."
-        )
+    rows = _rows_of(splits[chosen], settings)
     of_all = rows.targets(settings.targets)
     are_queries = isinstance(of_all, Targets) and of_all.kind == RELEVANCE
     deduplicate = settings.deduplicate and not are_queries  # a document is relevant by its id
@@ -121,7 +114,7 @@ def open_dataset(dataset: Any, settings: ProbeSettings) -> Opened:
     _check_targets(found := of_all.take(kept), name)
     targets = found if isinstance(found, Targets) else None
     class_names = found.names if targets is None or targets.kind == LABEL_SETS else ()
-    available, held_out = DrawnRows(rows, name, class_names, kept, found.indices, targets), None
+    available = DrawnRows(rows, name, class_names, kept, found.indices, targets)
     seed = settings.drawing.seed
     record = {
         "name": name,
@@ -134,31 +127,42 @@ def open_dataset(dataset: Any, settings: ProbeSettings) -> Opened:
         "duplicates_dropped": len(rows) - len(kept) if deduplicate else None,
         "versions": _versions(),
     }
-    share = settings.holdout
-    keeps_all = settings.may_keep_all and (validation is not None or not can_spare(available, share, seed))
-    if share > 0 and not keeps_all:
-        if not found.names:
-            raise DatasetError(
-                f"{name} has no labels, so held-out rows cannot be scored. Give labels, or leave out what needs "
-                "held-out rows: top_k= (--top-k) and tune= (--tune) of select(), holdout= of Probe.of()."
-            )
-        if settings.test_as_holdout:
-            validation = labelled_test(splits, found) or validation
-        if validation is not None:
-            held = splits[validation]()
-            held.shown_as(rows)
-            held_out = of_split(held, validation, found, available, deduplicate=deduplicate)
-        else:
-            available, held_out = cut_out(available, share, seed)
-    if held_out is None:
+    keeps_all = settings.may_keep_all and (validation is not None or not can_spare(available, settings.holdout, seed))
+    if not settings.holdout or keeps_all:
         return Opened(available, None, record | {"training_rows": len(available.positions)}, {})
+    if not found.names:
+        raise DatasetError(
+            f"{name} has no labels, so held-out rows cannot be scored. Give labels, or leave out what needs held-out "
+            "rows: top_k= (--top-k) and tune= (--tune) of select(), holdout= of Probe.of()."
+        )
+    if settings.test_as_holdout:
+        validation = labelled_test(splits, found) or validation
+    if validation is not None:
+        held = splits[validation]()
+        held.shown_as(rows)
+        held_out = of_split(held, validation, found, available, deduplicate=deduplicate)
+    else:
+        available, held_out = cut_out(available, settings.holdout, seed)
     split = validation or chosen
-    own = {"split": split, "source": _source(held_out), "requested_size": None}
     counts = {
         "training_rows": len(available.positions),
         "holdout": {"split": split, "rows": len(held_out.positions)},
     }
+    own = {"split": split, "source": _source(held_out), "requested_size": None}
     return Opened(available, held_out, record | counts, record | own)
+
+
+def _rows_of(open_rows: Callable[[], Rows], settings: ProbeSettings) -> Rows:
+    """The rows of a split, with the user's bound on their size."""
+    rows = open_rows()
+    if settings.max_pixels is not None:
+        rows.bound(whole_number("max_pixels", settings.max_pixels, 1))
+    if (settings.input or settings.label) and not rows.has_columns:
+        raise DatasetError(
+            f"input= (--input) and label= (--label) name columns, but the rows come from {rows.source}, which has no "
+            "columns. Leave both out."
+        )
+    return rows
 
 
 def _source(drawn: DrawnRows) -> dict[str, Any]:
