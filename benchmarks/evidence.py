@@ -13,23 +13,29 @@ published tables are in the folder `MODELSELECT_SHARED`, by default `../shared`.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import itertools
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
+import evidence_methods
 import numpy as np
 from default_estimators import regret, weighted_kendall
 from evidence_benchmarks import LOADERS, Benchmark, Matrix, Vector
-from evidence_methods import WITH_HISTORY, WITHOUT_HISTORY, Method, alone, recipe
+from evidence_methods import WITH_HISTORY, WITHOUT_HISTORY, Method, alone, evidence, recipe
 from evidence_recall import recall_table
 from scipy.special import ndtri
 from scipy.stats import pearsonr
 
 from modelselect.errors import ScoreWarning
-from modelselect.estimators.posterior import normal_scores
+from modelselect.estimators.posterior import Piece, normal_scores
+from modelselect_plugins.estimators._evidence import pieces, reliabilities
 
 HISTORIES: Mapping[str, int | None] = {"none": 0, "1 dataset": 1, "2": 2, "4": 4, "all others": None}
 DRAWN = 5
@@ -39,8 +45,16 @@ SLOW = {"Fennec"}
 """Measured with the whole history alone."""
 
 COLD, WHOLE = "evidence, history: none", "evidence, history: all others"
+JUDGED = {"methods", "estimators", "intervals"}
+"""Sections that show the figures of all methods."""
+
 FIGURES = ("Weighted Kendall", "Pearson", "Top-1 regret in points")
 KNOWN_AT_MOST = (3, 4, 5)
+TRIED: Mapping[str, int | None] = {"none": 0, "1 dataset": 1, "2": 2, "all others": None}
+VARIANTS = ((0.6, 1.0), (0.7, 3.0), (0.8, 3.0))
+USUAL_SPREAD = 0.7
+"""Deviation of the logarithm of parameters in a pool of usual sizes."""
+
 BINS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 RESAMPLES = 2_000
 
@@ -237,6 +251,45 @@ def intervals_table(found: Judged) -> str:
     return "### Difference of weighted Kendall from each baseline\n\n" + markdown(head, lines)
 
 
+def variants_table(pools: Sequence[Benchmark]) -> str:
+    """Rules that were tried and left out: a heavier history, and size by its spread in the pool."""
+    ways: dict[str, contextlib.AbstractContextManager[object]] = {"**as it is**": contextlib.nullcontext()}
+    for start, weight in VARIANTS:
+        ways[f"history from {start:.2f}, which counts as {weight:.0f}"] = _history_from(start, weight)
+    ways["size by its spread"] = mock.patch.object(evidence_methods, "_cold", _by_spread)
+    lines = []
+    for name, way in ways.items():
+        with way:
+            found = [[judged(pool, {name: (evidence, n)})[name][:, 0] for n in TRIED.values()] for pool in pools]
+        values = [[_mean(kendall) for kendall in of_pool] for of_pool in found]
+        values.append([_mean(np.array(each)) for each in zip(*values, strict=True)])
+        lines.append([name, *(" / ".join(map(number, each)) for each in values)])
+    head = ["rule", *(pool.name for pool in pools), "mean"]
+    return f"### Rules that were left out, weighted Kendall, history: {' / '.join(TRIED)}\n\n" + markdown(head, lines)
+
+
+@contextlib.contextmanager
+def _history_from(start: float, weight: float) -> Iterator[None]:
+    """With another reliability of the history, before datasets can be compared, and the pairs that it counts as."""
+    with mock.patch.object(reliabilities, "HISTORY", start), mock.patch.object(pieces, "HISTORY_WEIGHT", weight):
+        yield
+
+
+_OWN_COLD = evidence_methods._cold
+
+
+def _by_spread(benchmark: Benchmark, *given: Any) -> list[Piece]:
+    """The pieces, where size has the noise that it has elsewhere, and the signal of this pool."""
+    found = []
+    for piece in _OWN_COLD(benchmark, *given):
+        if piece.name == "size":
+            spread = min(float(np.nanstd(np.log(benchmark.fact("parameters")))), USUAL_SPREAD)
+            signal, noise = piece.reliability * spread, USUAL_SPREAD * np.sqrt(1 - piece.reliability**2)
+            piece = replace(piece, reliability=float(signal / np.hypot(signal, noise)))
+        found.append(piece)
+    return found
+
+
 def _resampled(differences: Sequence[Vector], random: np.random.Generator) -> list[Vector]:
     return [differences[i] for i in random.integers(0, len(differences), len(differences))]
 
@@ -247,7 +300,7 @@ def _mean(values: Vector) -> float:
 
 
 def main() -> None:
-    sections = ("methods", "estimators", "calibration", "incomplete", "intervals", "recall")
+    sections = ("methods", "estimators", "calibration", "incomplete", "intervals", "variants", "recall")
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", default=",".join(sections), help="tables, separated by commas")
     parser.add_argument("--benchmarks", default=",".join(LOADERS), help="whose tables, separated by commas")
@@ -260,13 +313,14 @@ def main() -> None:
     found: Judged = {}
     if set(wanted) - {"recall"}:
         pools = [LOADERS[name](name, arguments.cache_dir) for name in arguments.benchmarks.split(",")]
-        found = {pool.name: judged(pool, main_methods()) for pool in pools}
+        found = {pool.name: judged(pool, main_methods()) for pool in pools} if set(wanted) & JUDGED else {}
     makers: Mapping[str, Callable[[], Sequence[str]]] = {
         "methods": lambda: list(methods_tables(found)),
         "estimators": lambda: [estimators_table(pools, found)],
         "calibration": lambda: list(calibration_tables(pools)),
         "incomplete": lambda: [incomplete_table(pools)],
         "intervals": lambda: [intervals_table(found)],
+        "variants": lambda: [variants_table(pools)],
         "recall": lambda: [recall_table()],
     }
     tables = []

@@ -232,7 +232,7 @@ LOADERS: Mapping[str, Callable[[str, Path], Benchmark]] = {
     "CNNs 10 × 8": cnns_10x8,
     "GLUE 6 × 7": glue,
     "embedded 12 × 8": embedded,
-    "lab 29 × 3": lab,
+    "lab 29 × 5": lab,
     "CNNs 11 × 11": cnns_11x11,
     "ViTs 13 × 11": of_table("more/emms-vit-13x11", VIT_PARAMETERS, VIT_IMAGENET),
     "foundation 10 × 10": of_table("foundation-10x10", PARAMETERS),

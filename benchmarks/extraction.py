@@ -42,6 +42,7 @@ from modelselect.candidates.backbone import Backbone
 from modelselect.evaluation.gathering import Gatherer
 from modelselect.evaluation.loading import Loader
 from modelselect.evaluation.request import Request
+from modelselect.evaluation.settings import Settings
 from modelselect.extraction.extractor import Extractor
 from modelselect.extraction.inputs import InputCache
 from modelselect.host.host import get_host
@@ -253,24 +254,11 @@ def forget() -> None:
 def memory(cache: Path) -> None:
     rows, dimensions = LARGE
     numbers = np.random.default_rng(0).normal(size=(rows, 16)).astype(np.float32)
-    request = Request.of(
-        (numbers, np.arange(rows) % 10),
-        torch.nn.Sequential(torch.nn.Linear(16, dimensions), torch.nn.ReLU()),
-        estimators="logme",
-        top_k=0,
-        probe_size=None,
-        source=None,
-        device="cpu",
-        executor="local",
-        cache_dir=cache,
-        trust_remote_code=False,
-        seed=0,
-        batch_size=None,
-        precision="float32",
-        compile=False,
-        resamples=0,
-        max_corrupt=0.0,
+    settings = Settings(
+        estimators="logme", top_k=0, probe_size=None, device="cpu", cache_dir=cache, history=False, max_corrupt=0.0
     )
+    network = torch.nn.Sequential(torch.nn.Linear(16, dimensions), torch.nn.ReLU())
+    request = Request.of(settings, (numbers, np.arange(rows) % 10), network)
     with InputCache.temporary(cache / "spool") as spool:
         loader = Loader(request.context(spool), request.pool[0])
         _ = loader.backbone

@@ -37,7 +37,6 @@ from scipy.stats import pearsonr, weightedtau
 
 import modelselect as ms
 from modelselect import archi2vec
-from modelselect.evaluation.task import ScoringTask
 from modelselect.history import ACCURACY, History, HistoryView, Result
 from modelselect.host.lookup import find_truth
 from modelselect_plugins.estimators.fda import FDA
@@ -424,34 +423,19 @@ def lab(cache_dir: Path) -> None:
         show(f"lab, 29 models x 10 datasets: agreement with {title}", columns)
 
 
-def _seen(dataset: str, proxies: Sequence[ms.Candidate], cache_dir: Path) -> dict[str, Matrix]:
-    """(rows, P) features of a dataset by each proxy."""
-    from modelselect.evaluation.request import Request
-    from modelselect.extraction.inputs import InputCache
-
+def _seen(dataset: str, proxies: Sequence[ms.Candidate], cache_dir: Path | None) -> dict[str, Matrix]:
+    """(N, P) features of a dataset by each proxy."""
     own = ms.search(f"dir:{LAB / 'models' / LAB_PROXY}")[0]
-    request = Request.of(
+    pool = [*proxies, own]
+    found = ms.features(
         str(LAB / "datasets" / dataset),
-        [*proxies, own],
-        estimators="logme",
-        top_k=0,
+        pool,
         probe_size=LAB_ROWS,
-        source=None,
-        device="cpu",
-        executor="local",
         cache_dir=cache_dir,
         trust_remote_code=True,
-        seed=0,
-        batch_size=None,
-        precision="float32",
-        compile=False,
-        resamples=0,
-        max_corrupt=0.1,
+        progress=False,
     )
-    with InputCache.temporary(request.store.path / "spool") as spool:
-        task = ScoringTask(request.context(spool))
-        names = (*PROXIES, LAB_PROXY)
-        return {n: np.array(task.features(c)) for n, c in zip(names, request.pool, strict=True)}
+    return {name: np.array(found[c.id].features) for name, c in zip((*PROXIES, LAB_PROXY), pool, strict=True)}
 
 
 def _lab_task(

@@ -82,7 +82,7 @@ def _shortcuts() -> dict[Any, Any]:
     """What frequent operators give on the meta device, by operator; None to leave a case to torch.
 
     Torch's own kernels for them are written in Python, put many together from others, and import sympy: they take more
-    than half of the time of a run, and 0.4 s once in each process. Shapes, types and layouts of the results are the same.
+    than half of the time of a run, and 0.4 s once in each process. Shapes, types and layouts are the same here.
     """
     import torch
 
@@ -142,22 +142,9 @@ def _shortcuts() -> dict[Any, Any]:
         kept = (*rows.shape[: rows.dim() - len(shape)], *(1 for _ in shape))
         return rows.new_empty(rows.shape), rows.new_empty(kept), rows.new_empty(kept)
 
-    def window(
-        rows: Any, kernel: Any, stride: Any, padding: Any, dilation: Any = (1, 1), *, up: bool = False
-    ) -> list[int] | None:
-        """The sides of what a window that moves over `rows` gives. `up`: it may leave the rows at their end."""
-        given, sides = (kernel, stride, padding, dilation), list[int]()
-        if any(len(each) != rows.dim() - 2 for each in given) or not rows.shape[1]:
-            return None
-        for size, taken, step, more, spread in zip(rows.shape[2:], *given, strict=True):
-            room = size + 2 * more - spread * (taken - 1) - 1
-            side = -(-room // step) if up else room // step
-            sides.append(side + (not up or side * step < size + more))
-        return sides if min(sides) > 0 else None
-
     def convolution(rows: Any, weight: Any, bias: Any, *how: Any) -> Any:
         stride, padding, dilation, transposed, _, groups = how
-        sides = window(rows, weight.shape[2:], stride, padding, dilation)
+        sides = _window(rows, weight.shape[2:], stride, padding, dilation)
         if transposed or sides is None or weight.shape[1] * groups != rows.shape[1]:
             return None
         return rows.new_empty((rows.shape[0], weight.shape[0], *sides))
@@ -171,7 +158,7 @@ def _shortcuts() -> dict[Any, Any]:
     def average_pool(
         rows: Any, kernel: Any, stride: Any = (), padding: Any = (0, 0), up: bool = False, *_: Any, **more: Any
     ) -> Any:
-        sides = window(rows, kernel, stride or kernel, padding, more.get("dilation", (1, 1)), up=up)
+        sides = _window(rows, kernel, stride or kernel, padding, more.get("dilation", (1, 1)), up=up)
         return rows.new_empty((*rows.shape[:2], *sides)) if sides is not None and rows.is_contiguous() else None
 
     def joined(parts: Any, axis: int = 0) -> Any:
@@ -203,3 +190,17 @@ def _shortcuts() -> dict[Any, Any]:
         aten._native_batch_norm_legit_no_training.default: batch_norm,  # noqa: SLF001 (the operator's name)
         aten.native_layer_norm.default: layer_norm,
     }
+
+
+def _window(
+    rows: Any, kernel: Any, stride: Any, padding: Any, dilation: Any = (1, 1), *, up: bool = False
+) -> list[int] | None:
+    """The sides of what a window that moves over `rows` gives. `up`: it may leave the rows at their end."""
+    given, sides = (kernel, stride, padding, dilation), list[int]()
+    if any(len(each) != rows.dim() - 2 for each in given) or not rows.shape[1]:
+        return None
+    for size, taken, step, more, spread in zip(rows.shape[2:], *given, strict=True):
+        room = size + 2 * more - spread * (taken - 1) - 1
+        side = -(-room // step) if up else room // step
+        sides.append(side + (not up or side * step < size + more))
+    return sides if min(sides) > 0 else None

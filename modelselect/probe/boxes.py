@@ -245,7 +245,8 @@ def _corners(given: Any, size: tuple[int, int] | None, where: str) -> NDArray[np
     finite, sided = np.all(np.isfinite(boxes), axis=1), np.all(boxes[:, 2:] > 0, axis=1)
     beyond = np.zeros(len(boxes))
     if size is not None:
-        low, high = boxes[:, :2], boxes[:, :2] + boxes[:, 2:]
+        with np.errstate(over="ignore"):  # a box without an end leaves its image
+            low, high = boxes[:, :2], boxes[:, :2] + boxes[:, 2:]
         beyond = np.maximum(-low, high - size).max(axis=1)
         beyond[((low >= size) | (high <= 0)).any(axis=1)] += BEYOND
     for place in np.flatnonzero(~(finite & sided & (beyond <= BEYOND)))[:1]:

@@ -6,12 +6,16 @@ import hashlib
 import io
 import os
 import pickle
+import time
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from modelselect.store.files import explained
+
+SECONDS_BETWEEN = 1.0
+"""A killed training loses the epochs of about this time, or one epoch that takes longer."""
 
 _DIGEST_BYTES = hashlib.sha256().digest_size
 
@@ -24,6 +28,12 @@ class Checkpoint:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._written = time.monotonic()
+
+    @property
+    def is_due(self) -> bool:
+        """False for a while after it was written or, at first, made."""
+        return time.monotonic() - self._written >= SECONDS_BETWEEN
 
     def save(self, state: Mapping[str, Any]) -> None:
         import torch
@@ -40,6 +50,7 @@ class Checkpoint:
                 file.flush()
                 os.fsync(file.fileno())
             partial.replace(self.path)
+        self._written = time.monotonic()
 
     def load(self) -> dict[str, Any] | None:
         """The last saved state; None if there is none, or if the file is not what was written."""

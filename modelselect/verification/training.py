@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -29,10 +28,6 @@ from modelselect.verification.recipe import Rates
 if TYPE_CHECKING:
     import torch
     from accelerate import Accelerator
-
-SECONDS_BETWEEN_CHECKPOINTS = 1.0
-"""A killed training loses the epochs of about this time, or one epoch that takes longer. Every process of several that
-train together saves after each epoch, since their clocks differ."""
 
 
 def train_in_memory(
@@ -61,7 +56,8 @@ def train(
 ) -> Trained:
     """Trains from the last epoch in the checkpoint, or from the start.
 
-    The checkpoint is written after the last epoch, and after each one that ends a second or more after it was written.
+    The checkpoint is written after the last epoch, and after each one at whose end it is due. Several processes write
+    it after each, since their clocks differ.
 
     The result depends only on the arguments, not on earlier runs or on kills. `report` is called for every epoch, also
     for those before the checkpoint; an exception that it raises ends the training.
@@ -84,7 +80,7 @@ def train(
         trained, optimizer = prepared(network, optimizer, accelerator)
         progress = _Progress(job, part)
         order = np.random.default_rng(job.seed)
-        held, saved = checkpoint.load() if checkpoint else None, time.monotonic()
+        held = checkpoint.load() if checkpoint else None
         if held is not None:
             progress.resume(held, network, optimizer, accelerator)
         for number, epoch in enumerate(progress.history, 1):
@@ -113,8 +109,7 @@ def train(
             ahead = ahead._replace(correct=summed_over_processes(counted_right, accelerator))
             epoch = Epoch(loss, training_accuracy=summed_over_processes(right, accelerator) / count)
             progress.add(_validated(epoch, network, job, part, accelerator), network)
-            if checkpoint and (accelerator.num_processes > 1 or progress.finished or _is_due(saved)):
-                saved = time.monotonic()
+            if checkpoint and (accelerator.num_processes > 1 or progress.finished or checkpoint.is_due):
                 _save(checkpoint, progress.state(network, optimizer, accelerator), accelerator)
             if job.watch:
                 job.watch(network)
@@ -126,10 +121,6 @@ def train(
         if accelerator.device.type != "cpu":
             accelerator.free_memory()
     return Trained(kept.eval(), progress.history, progress.kept, part, ahead)
-
-
-def _is_due(saved: float) -> bool:
-    return time.monotonic() - saved >= SECONDS_BETWEEN_CHECKPOINTS
 
 
 def _set_rates(optimizer: Any, rates: Sequence[float]) -> None:

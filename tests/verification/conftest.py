@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from modelselect.verification import training
+from modelselect.verification import checkpoint
 
 
 @pytest.fixture(autouse=True)
 def _saved_after_every_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "SECONDS_BETWEEN_CHECKPOINTS", 0)
+    monkeypatch.setattr(checkpoint, "SECONDS_BETWEEN", 0)

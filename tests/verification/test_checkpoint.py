@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import nn
 
-from modelselect.verification import training, verify
+from modelselect.verification import checkpoint, verify
 from modelselect.verification.checkpoint import Checkpoint
 from tests.verification.material import FORK, HARD, FitsOnly, Killed, killed_after, overlapping, result, with_dropout
 
@@ -35,7 +35,7 @@ def test_what_was_saved_is_loaded(tmp_path: Path) -> None:
 def test_fast_epochs_are_saved_together(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float, saves: int
 ) -> None:
-    monkeypatch.setattr(training, "SECONDS_BETWEEN_CHECKPOINTS", seconds)
+    monkeypatch.setattr(checkpoint, "SECONDS_BETWEEN", seconds)
     saved = []
     save = Checkpoint.save
     monkeypatch.setattr(

@@ -58,7 +58,7 @@ class Kriging(ms.Estimator):
     alike if a proxy model sees the same in them, and candidates if their architecture, size and name are alike. The
     history shows how much the likeness of datasets matters.
 
-    In short: Its results on similar datasets, and those of similar candidates.
+    In short: What it and its kin did on similar datasets.
 
     Formula: a result with the share s of a dataset's candidates above it becomes `-sqrt(s)`, standardised over the
     dataset. Datasets correlate by `a + b k`, `k = exp(-|f - f'|² / 4P)`, with the standardised means f of P features of

@@ -31,6 +31,8 @@ _OF_REFERENCES = ("backbone", "base_model_name_or_path", "checkpoint_path")
 _OF_FILES = ("checkpoint_path", "configuration_files", "fast_tokenizer_files", "transformers_weights")
 """Keys with which transformers' files name another file to read in place of the usual one."""
 
+_USUAL_FILES = ("config.json", "model.safetensors", "model.safetensors.index.json", "tokenizer.json")
+
 _KINDS = {
     stat.S_IFIFO: "a named pipe",
     stat.S_IFCHR: "a device",
@@ -89,7 +91,7 @@ def check_usual_files(folder: Path) -> None:
     """
     for file in ("config.json", "tokenizer_config.json"):
         for path, value in _values(read_json(folder / file), "", 0):
-            if _last_name(path) in _OF_FILES and value:
+            if _last_name(path) in _OF_FILES and value and value not in _USUAL_FILES:
                 raise CandidateError(
                     f"the {file} asks for another file in place of the usual one ({path} is {value!r}), which is not "
                     "read. Give that file the usual name, and leave out the key"

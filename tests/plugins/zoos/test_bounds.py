@@ -78,7 +78,8 @@ def test_a_folder_is_refused_quickly_with_the_reason(
 
 
 def test_a_folder_as_it_should_be_is_loaded(tmp_path: Path) -> None:
-    (found,) = ZOO.search(str(vit(tmp_path / "model")))
+    usual = {"configuration_files": ["config.json"], "transformers_weights": "model.safetensors"}
+    (found,) = ZOO.search(str(vit(tmp_path / "model", **usual)))
     assert ZOO.load(found).module is not None
 
 
