@@ -155,7 +155,7 @@ def standing(ranks: Vector) -> Vector:
         ranks: (M,) from 0 for the lowest to 1 for the highest; NaN for candidates without a result.
 
     >>> standing(np.array([1.0, 0.5, 0.0])).round(2).tolist()
-    [1.3, -0.17, -1.13]
+    [1.29, -0.15, -1.14]
     """
     known = np.isfinite(ranks)
     count = int(known.sum())
