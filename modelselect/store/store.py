@@ -469,10 +469,11 @@ class Store:
                 path.unlink()
                 freed += size
         for folder in (self.path / "scratch").glob("*"):
-            files = [path.stat() for path in folder.rglob("*") if path.is_file()]
-            if time.time() - max([folder.stat().st_mtime, *(file.st_mtime for file in files)]) > SCRATCH_KEPT:
-                shutil.rmtree(folder, ignore_errors=True)
-                freed += sum(file.st_size for file in files)
+            with contextlib.suppress(OSError):  # a process that is at work there names and removes files
+                files = [path.stat() for path in folder.rglob("*") if path.is_file()]
+                if time.time() - max([folder.stat().st_mtime, *(file.st_mtime for file in files)]) > SCRATCH_KEPT:
+                    shutil.rmtree(folder, ignore_errors=True)
+                    freed += sum(file.st_size for file in files)
         return freed
 
     def _explained(self, verb: str) -> contextlib.AbstractContextManager[None]:

@@ -479,3 +479,22 @@ def test_entries_with_a_damaged_byte_in_their_header_are_listed_and_not_read(sto
             file_of(store, key).write_bytes(whole[:place] + bytes([spoilt]) + whole[place + 1 :])
             assert [entry.key for entry in store.entries()] == [key]
             assert store.get(key) is None
+
+
+def test_files_that_vanish_in_the_scratch_folders_of_others_disturb_no_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, is_file = Store(tmp_path), Path.is_file
+    key = store.key("features", candidate="a")
+    store.scratch(key).mkdir(parents=True)
+    (store.scratch(key) / "training.partial").write_text("half")
+
+    def vanishing(path: Path) -> bool:
+        found = is_file(path)
+        if path.name == "training.partial":
+            path.unlink(missing_ok=True)  # its process has given it its name
+        return found
+
+    monkeypatch.setattr(Path, "is_file", vanishing)
+    store.put(key, {"x": np.eye(2)})
+    assert store.get(key) is not None
