@@ -254,7 +254,7 @@ def test_the_provenance_is_json_and_says_where_the_rows_come_from(tmp_path: Path
 def test_a_row_that_vanishes_later_is_an_error_that_names_it(tmp_path: Path) -> None:
     probe = Probe.of(folder_of(tmp_path, {"a": 2, "b": 2}))
     (tmp_path / "a" / "1.png").unlink()
-    with pytest.raises(DatasetError, match=r"a/1\.png .* not now \(No such file"):
+    with pytest.raises(DatasetError, match=r"a/1\.png .* not now \(no such file"):
         probe.item(1)
 
 
