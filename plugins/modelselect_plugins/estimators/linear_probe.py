@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -88,9 +87,6 @@ class LinearProbe(Estimator):
     def _predict(
         self, train: NDArray[np.floating[Any]], classes: NDArray[np.int64], test: NDArray[np.floating[Any]]
     ) -> NDArray[np.int64]:
-        from sklearn.exceptions import ConvergenceWarning
-        from sklearn.linear_model import LogisticRegression
-
         train, test = train.astype(np.float64), test.astype(np.float64)
         mean, deviation = train.mean(axis=0), train.std(axis=0)
         deviation[deviation <= 1e-12 * np.abs(mean)] = 1.0  # a constant column, up to rounding
@@ -99,12 +95,53 @@ class LinearProbe(Estimator):
             # The penalty is invariant to rotations, and the weights lie in the span of the training rows: solve there.
             basis = np.linalg.qr(train.T)[0]
             train, test = train @ basis, test @ basis
-        model = LogisticRegression(C=self.regularisation, max_iter=self.iterations)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            model.fit(train, classes)
-        predicted: NDArray[np.int64] = model.predict(test)
-        return predicted
+        weights, bias = logistic_regression(train, classes, self.regularisation, self.iterations)
+        logits = test @ weights + bias
+        if logits.shape[1] == 1:
+            return (logits[:, 0] > 0).astype(np.int64)
+        return logits.argmax(axis=1)
+
+
+def logistic_regression(
+    rows: NDArray[np.float64], classes: NDArray[np.int64], regularisation: float = 1.0, iterations: int = 100
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The weights (D, K) and the bias (K,) that scikit-learn's `LogisticRegression` finds, without importing it.
+
+    Objective, start, L-BFGS and its tolerances are the same; for two classes there is one column, positive for class 1.
+
+    Args:
+        rows: (N, D).
+        classes: (N,) from 0 to K - 1, each at least once; K is at least 2.
+        regularisation: scikit-learn's `C`.
+        iterations: maximum number of iterations. What is reached by then is returned.
+    """
+    from scipy.optimize import minimize
+
+    (count, width), n_classes = rows.shape, int(classes.max()) + 1
+    columns = 1 if n_classes == 2 else n_classes
+    penalty, each = 1 / (regularisation * count), np.arange(count)
+
+    def objective(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        table = flat.reshape(width + 1, columns)
+        weights, logits = table[:-1], rows @ table[:-1] + table[-1]
+        if columns == 1:
+            loss = (np.logaddexp(0, logits[:, 0]) - classes * logits[:, 0]).sum()
+            residual = 0.5 * (1 + np.tanh(logits / 2)) - classes[:, None]
+        else:
+            logits -= logits.max(axis=1, keepdims=True)
+            raised = np.exp(logits)
+            total = raised.sum(axis=1)
+            loss = (np.log(total) - logits[each, classes]).sum()
+            residual = raised / total[:, None]
+            residual[each, classes] -= 1
+        residual /= count
+        gradient = np.concatenate([rows.T @ residual + penalty * weights, residual.sum(axis=0)[None]])
+        return loss / count + penalty / 2 * (weights * weights).sum(), gradient.ravel()
+
+    settings = {"maxiter": iterations, "maxls": 50, "gtol": 1e-4, "ftol": 64 * np.finfo(np.float64).eps}
+    found = minimize(objective, np.zeros((width + 1) * columns), jac=True, method="L-BFGS-B", options=settings)
+    table = found.x.reshape(width + 1, columns)
+    return table[:-1], table[-1]
 
 
 def _deal(indices: NDArray[np.int64], folds: int, rng: np.random.Generator) -> NDArray[np.int64]:

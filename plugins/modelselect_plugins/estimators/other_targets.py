@@ -5,7 +5,6 @@ The tasks put them in the place of those for classes.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 
 import numpy as np
@@ -22,7 +21,7 @@ from modelselect_plugins.estimators._shared.distances import centred, nearest_ro
 from modelselect_plugins.estimators._shared.folds import folds_of, sampled, standardised
 from modelselect_plugins.estimators.h_score import HScore, ledoit_wolf_shrinkage
 from modelselect_plugins.estimators.knn import KNN
-from modelselect_plugins.estimators.linear_probe import LinearProbe
+from modelselect_plugins.estimators.linear_probe import LinearProbe, logistic_regression
 
 Vector = NDArray[np.float64]
 
@@ -198,18 +197,13 @@ class LabelProbe(LinearProbe):
         return {self.name: 100 * found}
 
     def _logits(self, train: Vector, has: Vector, test: Vector) -> Vector:
-        from sklearn.exceptions import ConvergenceWarning
-        from sklearn.linear_model import LogisticRegression
-
         known = ~np.isnan(has)
         if not 0 < has[known].sum() < known.sum():  # all rows of these folds have the label, or none
             return np.zeros(len(test))
-        model = LogisticRegression(C=self.regularisation, max_iter=self.iterations)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            model.fit(train[known], has[known])
-        logits: Vector = model.decision_function(test)
-        return logits
+        weights, bias = logistic_regression(
+            train[known], has[known].astype(np.int64), self.regularisation, self.iterations
+        )
+        return (test @ weights + bias)[:, 0]
 
 
 def _orthonormal(numbers: Vector) -> Vector:

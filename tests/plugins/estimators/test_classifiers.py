@@ -20,7 +20,7 @@ from modelselect_plugins.estimators._shared.classes import stratified_sample
 from modelselect_plugins.estimators._shared.distances import nearest_rows
 from modelselect_plugins.estimators.centroid import Centroid
 from modelselect_plugins.estimators.knn import KNN
-from modelselect_plugins.estimators.linear_probe import LinearProbe, _deal
+from modelselect_plugins.estimators.linear_probe import LinearProbe, _deal, logistic_regression
 
 
 def draw(seed: int, n_rows: int = 60, width: int = 5, n_classes: int = 3) -> tuple[np.ndarray, np.ndarray]:
@@ -139,3 +139,17 @@ def test_a_stratified_sample_keeps_the_class_shares(counts: list[int], share: fl
     assert (np.abs(taken - exact) <= 1).all()
     if (exact >= 1).all():
         assert len(rows) == size
+
+
+@pytest.mark.parametrize("n_classes", [2, 4])
+@pytest.mark.parametrize("iterations", [3, 100])
+def test_the_regression_is_that_of_scikit_learn(n_classes: int, iterations: int) -> None:
+    rng = np.random.default_rng(n_classes)
+    classes = rng.permutation(np.arange(90) % n_classes)
+    rows = rng.normal(size=(90, 20)) + rng.normal(size=(n_classes, 20))[classes]
+    weights, bias = logistic_regression(rows, classes, 0.5, iterations)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it has not converged after three iterations
+        theirs = LogisticRegression(C=0.5, max_iter=iterations).fit(rows, classes)
+    np.testing.assert_allclose(weights, theirs.coef_.T, atol=1e-10)
+    np.testing.assert_allclose(bias, theirs.intercept_, atol=1e-10)
