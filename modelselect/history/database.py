@@ -294,8 +294,6 @@ class Database:
                 f"{self.path} is an SQLite file of another program; expected a transfer history. Give another path "
                 f"with history= (--history) or the environment variable {PATH_VARIABLE}."
             )
-        if connection.execute("SELECT count(*) FROM sqlite_master WHERE coalesce(rootpage, 0) = 0").fetchone()[0]:
-            raise HistoryError(_damaged(self.path, "it holds views or triggers, which may do anything when it is read"))
         if version > len(_MIGRATIONS):
             raise HistoryError(
                 f"{self.path} was written by a later version of modelselect (schema {version}; this one reads up to "

@@ -46,6 +46,7 @@ CALL = re.compile(r"[\w.]+\([^)]*\)")
 
 ONE_FACE = (
     "modelselect/cli/",  # shown by the command line alone
+    "modelselect/evaluation/keywords.py",  # TypeErrors of keywords, which the command line does not have
     "modelselect/evaluation/settings.py",  # TypeErrors of keywords, which the command line does not have
     "modelselect/probe/huggingface.py",
     "modelselect/probe/splits.py",

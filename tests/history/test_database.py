@@ -153,9 +153,9 @@ def test_a_file_whose_tables_do_something_is_not_read(history: History, script: 
     with sqlite3.connect(history.path) as connection:
         connection.executescript(script)
     connection.close()
-    with pytest.raises(ms.errors.HistoryError, match="holds views or triggers"):
+    with pytest.raises(ms.errors.HistoryError, match="is none of a transfer history"):
         history.results()
-    with pytest.raises(ms.errors.HistoryError, match="holds views or triggers"):
+    with pytest.raises(ms.errors.HistoryError, match="is none of a transfer history"):
         history.describe_dataset("d", {"classes": 3})
 
 

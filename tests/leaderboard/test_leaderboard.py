@@ -33,7 +33,7 @@ def test_text_from_outside_is_shown_and_not_obeyed(board: ms.Leaderboard) -> Non
     assert "[bold]weights[/bold]" in text
 
 
-@pytest.mark.parametrize("failing", ["to_json", "fsync"])
+@pytest.mark.parametrize("failing", ["to_json_pieces", "fsync"])
 def test_a_leaderboard_that_cannot_be_written_leaves_nothing_behind(
     board: ms.Leaderboard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str
 ) -> None:
@@ -42,7 +42,7 @@ def test_a_leaderboard_that_cannot_be_written_leaves_nothing_behind(
 
     board.save(tmp_path / "board.json")
     before = (tmp_path / "board.json").read_bytes()
-    monkeypatch.setattr(*((os, "fsync") if failing == "fsync" else (ms.Leaderboard, "to_json")), fail)
+    monkeypatch.setattr(*((os, "fsync") if failing == "fsync" else (ms.Leaderboard, "to_json_pieces")), fail)
     with pytest.raises(ValueError, match=r"No space left|no JSON"):
         board.save(tmp_path / "board.json")
     assert [path.name for path in tmp_path.iterdir()] == ["board.json"]

@@ -36,7 +36,7 @@ from modelselect.utils.process_state import unchanged
         (lambda: sys.setrecursionlimit(5000), sys.getrecursionlimit),
         (lambda: setattr(sys, "excepthook", None), lambda: sys.excepthook),
         (sys.path.clear, lambda: list(sys.path)),
-        (lambda: signal.signal(signal.SIGINT, signal.SIG_IGN), lambda: signal.getsignal(signal.SIGINT)),
+        (lambda: signal.signal(signal.SIGINT, lambda *_: None), lambda: signal.getsignal(signal.SIGINT)),
         (lambda: signal.signal(signal.SIGALRM, signal.SIG_IGN), lambda: signal.getsignal(signal.SIGALRM)),
         (lambda: sys.modules.pop("torch"), lambda: sys.modules.get("torch")),
     ],

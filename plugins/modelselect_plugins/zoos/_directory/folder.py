@@ -164,6 +164,12 @@ class Folder:
     @cached_property
     def digest(self) -> str:
         """SHA-256 over all files that loading reads: configuration, preprocessing, code and weights."""
+        try:
+            description_of(self.path / CONFIGURATION)
+        except ValueError as error:  # it is too large to be read, and no candidate
+            return hashlib.sha256(str(error).encode()).hexdigest()
+        except OSError:
+            pass
         files, inside = [self.path / CONFIGURATION, self.path / transformers_images.PROCESSOR], None
         if (self.path / transformers_images.NESTED_PROCESSOR).is_file():
             files.append(self.path / transformers_images.NESTED_PROCESSOR)
