@@ -17,7 +17,13 @@ from modelselect import Candidate
 from modelselect.candidates.inspection import READING
 from modelselect.errors import CandidateError, ExpressionError
 from modelselect.verification.export import BUNDLE, ORIGIN
-from modelselect_plugins.zoos._bounds import check_configuration, check_files, description_of, is_file
+from modelselect_plugins.zoos._bounds import (
+    LARGEST_DESCRIPTION,
+    check_configuration,
+    check_files,
+    description_of,
+    is_file,
+)
 from modelselect_plugins.zoos._support import language_codes, one_line, read_json, sound, split_settings, with_settings
 from modelselect_plugins.zoos._timm.models import configured
 from modelselect_plugins.zoos._torchvision import KEY as TORCHVISION
@@ -164,13 +170,10 @@ class Folder:
     @cached_property
     def digest(self) -> str:
         """SHA-256 over all files that loading reads: configuration, preprocessing, code and weights."""
-        try:
-            description_of(self.path / CONFIGURATION)
-        except ValueError as error:  # it is too large to be read, and no candidate
-            return hashlib.sha256(str(error).encode()).hexdigest()
-        except OSError:
-            pass
-        files, inside = [self.path / CONFIGURATION, self.path / transformers_images.PROCESSOR], None
+        configuration = self.path / CONFIGURATION
+        if is_file(configuration) and (size := configuration.stat().st_size) > LARGEST_DESCRIPTION:
+            return hashlib.sha256(f"{size} bytes of configuration, which are not read".encode()).hexdigest()
+        files, inside = [configuration, self.path / transformers_images.PROCESSOR], None
         if (self.path / transformers_images.NESTED_PROCESSOR).is_file():
             files.append(self.path / transformers_images.NESTED_PROCESSOR)
         try:
