@@ -99,11 +99,11 @@ class LinearProbe(Estimator):
         logits = test @ weights + bias
         if logits.shape[1] == 1:
             return (logits[:, 0] > 0).astype(np.int64)
-        return logits.argmax(axis=1)
+        return np.asarray(logits.argmax(axis=1), np.int64)
 
 
 def logistic_regression(
-    rows: NDArray[np.float64], classes: NDArray[np.int64], regularisation: float = 1.0, iterations: int = 100
+    rows: NDArray[np.floating[Any]], classes: NDArray[np.int64], regularisation: float = 1.0, iterations: int = 100
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The weights (D, K) and the bias (K,) that scikit-learn's `LogisticRegression` finds, without importing it.
 
@@ -138,8 +138,9 @@ def logistic_regression(
         gradient = np.concatenate([rows.T @ residual + penalty * weights, residual.sum(axis=0)[None]])
         return loss / count + penalty / 2 * (weights * weights).sum(), gradient.ravel()
 
-    settings = {"maxiter": iterations, "maxls": 50, "gtol": 1e-4, "ftol": 64 * np.finfo(np.float64).eps}
-    found = minimize(objective, np.zeros((width + 1) * columns), jac=True, method="L-BFGS-B", options=settings)
+    settings: Any = {"maxiter": iterations, "maxls": 50, "gtol": 1e-4, "ftol": 64 * np.finfo(np.float64).eps}
+    start: Any = np.zeros((width + 1) * columns)
+    found = minimize(objective, start, jac=True, method="L-BFGS-B", options=settings)
     table = found.x.reshape(width + 1, columns)
     return table[:-1], table[-1]
 
