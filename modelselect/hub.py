@@ -30,7 +30,7 @@ _OF_A_WINNER = ("*.json", "*.safetensors", "*.txt", "*.model", "*.tiktoken")
 """Files of a winner: weights, configurations and vocabularies; no code and no pickles."""
 
 LARGEST_DESCRIPTION = 200_000_000
-"""Bytes of a configuration or a vocabulary of a winner. The largest vocabularies take some 40 MB."""
+"""Bytes of a file that describes a model or a tokenizer. The largest vocabularies take some 40 MB."""
 
 _MOST_FILES = 1000
 """Files of a winner, at most."""

@@ -100,33 +100,13 @@ class VerificationTask:
 
     def parts(self, loader: Loader) -> dict[str, Any]:
         """Everything that the accuracy depends on."""
-        context, holdout = self.context, self.context.probe.holdout
+        holdout = self.context.probe.holdout
         assert holdout is not None
         return {
-            "candidate": self.identities.get(loader.candidate.id) or loader.identity,
-            "zoo": Keys(loader).zoo_version,
-            "training": context.probe.training.fingerprint,
+            **parts_of_training(loader, self.settings, self.identities.get(loader.candidate.id)),
             "holdout": holdout.fingerprint,
-            "settings": asdict(self.settings),
             "method": self.method,
-            "seed": context.seed,
-            "device": context.compute.kind,
-            "versions": numeric_versions(),
-            **self._task_part(),
         }
-
-    def _task_part(self) -> dict[str, str]:
-        """The task's name, but not of classification, whose keys are older than tasks; and its plugin's version.
-
-        The version of a shipped task is among the versions of libraries.
-        """
-        task, host = self.context.task, get_host()
-        if task is None or task.name == CLASSIFICATION:
-            return {}
-        plugin = host.owner("tasks", task.name) if task.name in host.tasks else None
-        if plugin is None or plugin.distribution == DISTRIBUTION:
-            return {"task": task.name}
-        return {"task": task.name, "task_plugin": plugin.version}
 
     def forget(self, candidate: Candidate) -> None:
         """Removes what an unfinished fine-tuning would continue from, unless another process is at work on it."""
@@ -139,6 +119,41 @@ class VerificationTask:
                 store.clear_scratch(key)
         except StoreError:  # the other process needs it, and removes it
             return
+
+
+def parts_of_training(loader: Loader, settings: FineTuning, identity: str | None = None) -> dict[str, Any]:
+    """Everything that fine-tuned weights depend on, but for the method.
+
+    Args:
+        loader: of the candidate, and the context.
+        settings: the recipe.
+        identity: the candidate's name in keys, if it is known.
+    """
+    context = loader.context
+    return {
+        "candidate": identity or loader.identity,
+        "zoo": Keys(loader).zoo_version,
+        "training": context.probe.training.fingerprint,
+        "settings": asdict(settings),
+        "seed": context.seed,
+        "device": context.compute.kind,
+        "versions": numeric_versions(),
+        **_task_part(context),
+    }
+
+
+def _task_part(context: EvaluationContext) -> dict[str, str]:
+    """The task's name, but not of classification, whose keys are older than tasks; and its plugin's version.
+
+    The version of a shipped task is among the versions of libraries.
+    """
+    task, host = context.task, get_host()
+    if task is None or task.name == CLASSIFICATION:
+        return {}
+    plugin = host.owner("tasks", task.name) if task.name in host.tasks else None
+    if plugin is None or plugin.distribution == DISTRIBUTION:
+        return {"task": task.name}
+    return {"task": task.name, "task_plugin": plugin.version}
 
 
 def _waiting(store: Store, checkpoint: str) -> Store:

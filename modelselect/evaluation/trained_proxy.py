@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from modelselect.candidates.backbone import Backbone
 from modelselect.candidates.candidate import Candidate
 from modelselect.candidates.zoo import Zoo
 from modelselect.evaluation.context import EvaluationContext
-from modelselect.evaluation.fine_tuning import reporting
-from modelselect.evaluation.keys import Keys
+from modelselect.evaluation.fine_tuning import parts_of_training, reporting
 from modelselect.evaluation.loading import Loader
 from modelselect.store.store import Store
-from modelselect.utils.versions import numeric_versions
 from modelselect.verification.fine_tuned import FineTuned
 from modelselect.verification.recipe import FineTuning
 from modelselect.verification.verifier import verify
@@ -66,17 +63,7 @@ def trained(context: EvaluationContext, proxy: Candidate, recipe: FineTuning) ->
         CandidateError: the proxy cannot be loaded, or not be trained.
     """
     store, loader, training = Store(context.cache_dir), Loader(context, proxy), context.probe.training
-    parts: dict[str, Any] = {
-        "candidate": loader.identity,
-        "zoo": Keys(loader).zoo_version,
-        "training": training.fingerprint,
-        "settings": asdict(recipe),
-        "seed": context.seed,
-        "device": context.compute.kind,
-        "task": None if context.task is None else context.task.name,
-        "versions": numeric_versions(),
-    }
-    key = store.key(KIND, **parts)
+    key = store.key(KIND, **parts_of_training(loader, recipe))
     with store.lock(key):
         if store.get(key) is None:
             verify(

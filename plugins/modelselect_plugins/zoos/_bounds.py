@@ -12,10 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from modelselect.errors import CandidateError
+from modelselect.hub import LARGEST_DESCRIPTION
 from modelselect_plugins.zoos._support import read_json
-
-LARGEST_DESCRIPTION = 200_000_000
-"""Bytes of a file that describes a model or a tokenizer. The largest vocabularies take some 40 MB."""
 
 MOST_LAYERS = 2_000
 """Layers of a configuration, unless its weights have as many tensors. The deepest published networks have 1,000."""

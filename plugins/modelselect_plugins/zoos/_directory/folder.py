@@ -16,14 +16,9 @@ from typing import Any
 from modelselect import Candidate
 from modelselect.candidates.inspection import READING
 from modelselect.errors import CandidateError, ExpressionError
+from modelselect.hub import LARGEST_DESCRIPTION
 from modelselect.verification.export import BUNDLE, ORIGIN
-from modelselect_plugins.zoos._bounds import (
-    LARGEST_DESCRIPTION,
-    check_configuration,
-    check_files,
-    description_of,
-    is_file,
-)
+from modelselect_plugins.zoos._bounds import check_configuration, check_files, description_of, is_file
 from modelselect_plugins.zoos._support import language_codes, one_line, read_json, sound, split_settings, with_settings
 from modelselect_plugins.zoos._timm.models import configured
 from modelselect_plugins.zoos._torchvision import KEY as TORCHVISION

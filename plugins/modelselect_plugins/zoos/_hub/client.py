@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from modelselect.errors import CandidateError
-from modelselect_plugins.zoos._bounds import DESCRIPTIONS, LARGEST_DESCRIPTION
+from modelselect.hub import LARGEST_DESCRIPTION
+from modelselect_plugins.zoos._bounds import DESCRIPTIONS
 from modelselect_plugins.zoos._hub.query import Query
 from modelselect_plugins.zoos._support import one_line
 
