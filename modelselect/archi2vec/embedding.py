@@ -15,12 +15,13 @@ from modelselect.architectures.trace import trace
 from modelselect.candidates.candidate import Candidate
 from modelselect.errors import (
     ExpressionError,
+    Failure,
     InvalidInputError,
     ModelSelectError,
     NoExceptionError,
     PluginError,
+    Stage,
     contained,
-    message_of,
 )
 from modelselect.host.defaults import DEFAULT_ENCODER
 from modelselect.host.host import get_host
@@ -98,12 +99,10 @@ def by_encoder(encoder: Encoder) -> Iterator[None]:
     try:
         with contained():
             yield
-    except NoExceptionError as error:
-        raise PluginError(f"the encoder {encoder.name!r} raised {message_of(error)}{_owner_of(encoder)}") from error
-    except ModelSelectError:
-        raise
     except Exception as error:
-        reason = f"{type(error).__name__}: {' '.join(message_of(error).split())}"
+        if isinstance(error, ModelSelectError) and not isinstance(error, NoExceptionError):
+            raise
+        reason = Failure.from_exception(Stage.RUN, error).reason
         raise PluginError(f"the encoder {encoder.name!r} raised {reason}{_owner_of(encoder)}") from error
 
 

@@ -17,6 +17,7 @@ from modelselect.errors import InvalidInputError, NotApplicableError, ScoreWarni
 from modelselect.estimators.estimator import Cost
 from modelselect.history import ACCURACY, HistoryView
 from modelselect_plugins.estimators._phases import FennecSettings, Phases
+from modelselect_plugins.estimators._shared.history import view_and_candidate
 
 Matrix = NDArray[np.float64]
 
@@ -184,16 +185,9 @@ class Fennec(ms.Estimator):
         return None if metric == ACCURACY else metric
 
     def score(self, evidence: ms.Evidence) -> Mapping[str, float]:
-        view = evidence.history
-        if not isinstance(view, HistoryView) or view.candidate is None:
-            raise NotApplicableError(
-                "fennec needs to know which candidate is asked about: give history=History().view(proxy).about(pool, "
-                "target).of_candidate(id), as select() does"
-            )
-        if view.candidate not in view.positions:
-            raise NotApplicableError(f"{view.candidate} is neither in the history nor in the pool of the view")
+        view, candidate = view_and_candidate(evidence, self.name)
         assert evidence.proxy_features is not None
-        return self.recall(view, evidence.proxy_features, evidence.seed)[view.candidate]
+        return self.recall(view, evidence.proxy_features, evidence.seed)[candidate]
 
     def recall(
         self, view: HistoryView, proxy_features: NDArray[Any] | None, seed: int = 0

@@ -20,6 +20,8 @@ from modelselect.estimators.posterior import (
     remeasured,
 )
 from modelselect.history import HistoryView
+from modelselect_plugins.estimators._shared.distances import squared_distances, squared_norms
+from modelselect_plugins.estimators._shared.history import view_and_candidate
 
 Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
@@ -98,16 +100,9 @@ class Kriging(ms.Estimator):
     cost: ClassVar[Cost] = "free"
 
     def score(self, evidence: ms.Evidence) -> Mapping[str, float]:
-        view = evidence.history
-        if not isinstance(view, HistoryView) or view.candidate is None:
-            raise NotApplicableError(
-                "kriging needs to know which candidate is asked about: give history=History().view(proxy).about(pool, "
-                "target).of_candidate(id), as select() does"
-            )
-        if view.candidate not in view.positions:
-            raise NotApplicableError(f"{view.candidate} is neither in the history nor in the pool of the view")
+        view, candidate = view_and_candidate(evidence, self.name)
         assert evidence.proxy_features is not None
-        return self.recall(view, evidence.proxy_features)[view.candidate]
+        return self.recall(view, evidence.proxy_features)[candidate]
 
     def recall(
         self, view: HistoryView, proxy_features: NDArray[Any] | None, seed: int = 0
@@ -181,8 +176,8 @@ def likeness(seen: Matrix) -> Matrix:
         return np.eye(len(seen))
     deviation = seen[known].std(axis=0)
     scaled = np.nan_to_num((seen - seen[known].mean(axis=0)) / np.where(deviation > 0, deviation, 1.0))
-    squares = (scaled**2).sum(axis=1)
-    distances = np.maximum(squares[:, None] + squares[None] - 2 * scaled @ scaled.T, 0.0)
+    norms = squared_norms(scaled)
+    distances = squared_distances(scaled, scaled, norms, norms)
     alike: Matrix = np.exp(-distances / (4 * seen.shape[1]))
     return alike
 
@@ -281,7 +276,7 @@ def similarities(view: HistoryView, asked: Sequence[int]) -> Matrix:
     sizes = np.log(view.sizes)
     known = np.isfinite(sizes)
     scaled = np.nan_to_num(np.column_stack([_scaled(column) for column in sizes.T]))
-    squares = (scaled**2).sum(axis=1)
+    squares = squared_norms(scaled)
     products = scaled @ scaled[there].T
     distances = np.maximum(squares[:, None] + squares[there] - 2 * products, 0.0)
     near = np.exp(-distances / 4) * np.outer(known.any(axis=1), known[there].any(axis=1))
