@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from modelselect.errors import CandidateError
 from modelselect.hub import LARGEST_DESCRIPTION, SIGNATURE
-from modelselect.probe.images import Reading
+from modelselect.probe.images import Reading, UnreadableError, content_of
 from modelselect.probe.probe import Probe
 from modelselect.probe.rows import ARRAY, AUDIO, IMAGE, TEXT
 from modelselect.utils.target_kinds import BOX, CLASSES, PIXEL, ROW, TARGET_KINDS, WORD
@@ -84,9 +84,9 @@ class Signature:
         if not path.is_file():
             return None
         try:
-            found = json.loads(path.read_bytes()) if path.stat().st_size <= LARGEST_DESCRIPTION else None
+            found = json.loads(content_of(path, LARGEST_DESCRIPTION))
             signature = cls.of_description(found) if isinstance(found, dict) else None
-        except (OSError, ValueError, RecursionError):
+        except (UnreadableError, OSError, ValueError, RecursionError):
             signature = None
         if signature is None:
             raise CandidateError(

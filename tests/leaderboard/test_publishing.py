@@ -18,8 +18,9 @@ from modelselect.errors import HubError, InvalidInputError, LeaderboardError
 from modelselect.history import History, Result
 from modelselect.leaderboard import publishing
 from modelselect.leaderboard.leaderboard import Row
+from tests.documents import changed, paths
 from tests.hub.server import Hub
-from tests.ranking.test_checking import STEP, USES, WRONG, changed, faults_of, paths, written
+from tests.ranking.test_checking import STEP, USES, WRONG, faults_of, written
 from tests.ranking.test_checking import board as whole_board
 from tests.report.material import EVIL, EVIL_NAME, evil_board
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,35 +16,15 @@ import modelselect as ms
 from modelselect.errors import ModelSelectError
 from modelselect.probe import paths
 from modelselect.probe.images import content_of
+from tests.documents import REMOVED, changed
+from tests.documents import paths as every_path
 
 LONGEST_MESSAGE = 3000
-DELETED = object()
 VALUES = (
     None, True, -1, 2**63, 10**300, float("nan"), float("inf"), "", "\x1b]52;c;AAAA\x07", "\u202egnp", "\ud800", "a\0b",
-    "../../secret.png", "/etc/passwd", 5000 * "9", [], {}, [None], [float("nan")] * 4, [1e308] * 4, {"a": 1}, DELETED,
+    "../../secret.png", "/etc/passwd", 5000 * "9", [], {}, [None], [float("nan")] * 4, [1e308] * 4, {"a": 1}, REMOVED,
 )  # fmt: skip
 """What a program never writes, and a damaged or hostile file may hold."""
-
-
-def places(value: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    yield place
-    if isinstance(value, dict | list):
-        for key in list(value) if isinstance(value, dict) else range(min(len(value), 2)):
-            yield from places(value[key], (*place, key))
-
-
-def changed(value: Any, place: tuple[Any, ...], new: Any) -> Any:
-    if not place:
-        return new
-    found = copy.deepcopy(value)
-    inner = found
-    for key in place[:-1]:
-        inner = inner[key]
-    if new is DELETED:
-        del inner[place[-1]]
-    else:
-        inner[place[-1]] = new
-    return found
 
 
 def images(folder: Path) -> None:
@@ -127,9 +106,9 @@ def test_every_value_at_every_place_is_read_or_refused(
     read: list[str] = []
     messages: list[str] = []
     monkeypatch.setattr(paths, "content_of", lambda path: read.append(os.path.realpath(path)) or content_of(path))
-    for place in places(content):
+    for place in ((), *every_path(content, items=2)):
         for value in VALUES:
-            if not place and value is DELETED:
+            if not place and value is REMOVED:
                 continue
             path.write_bytes(written(changed(content, place, value)))
             try:

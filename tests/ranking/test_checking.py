@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import modelselect as ms
 from modelselect.errors import LeaderboardError, ModelSelectError
 from modelselect.leaderboard import Row
 from modelselect.ranking.expectation import Expectation
+from tests.documents import REMOVED, Path_, changed, paths
 
 WRONG: list[Any] = [
     None,
@@ -44,12 +44,9 @@ WRONG: list[Any] = [
     {"": None},
     {"a": {"b": [{}]}},
 ]
-REMOVED = object()
 
 STEP = 1 if os.environ.get("MODELSELECT_ATTACK") else 15
 """One of this many cases is tried, so that each wrong value comes at some path. With the variable, all are tried."""
-
-Path_ = tuple[Any, ...]
 
 
 def board() -> ms.Leaderboard:
@@ -112,27 +109,6 @@ def board() -> ms.Leaderboard:
         "from_store": 1,
     }
     return ms.Leaderboard((*rows, failed), ("logme", "knn", "leep"), provenance, 0.6, False)
-
-
-def paths(value: Any, path: Path_ = ()) -> Iterator[Path_]:
-    """Every path of the document; of each list the first item."""
-    if path:
-        yield path
-    inner = value.items() if isinstance(value, dict) else enumerate(value[:1]) if isinstance(value, list) else ()
-    for key, part in inner:
-        yield from paths(part, (*path, key))
-
-
-def changed(document: Any, path: Path_, value: Any) -> Any:
-    document = copy.deepcopy(document)
-    place = document
-    for key in path[:-1]:
-        place = place[key]
-    if value is REMOVED:
-        del place[path[-1]]
-    else:
-        place[path[-1]] = copy.deepcopy(value)
-    return document
 
 
 def written(document: Any) -> str:

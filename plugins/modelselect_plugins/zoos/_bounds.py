@@ -112,18 +112,6 @@ class _Offline:
     before = False
 
 
-def description_of(path: Path) -> bytes:
-    """The content of a file that describes a model.
-
-    Raises:
-        OSError: it cannot be read.
-        ValueError: it is larger than `LARGEST_DESCRIPTION`.
-    """
-    if (size := path.stat().st_size) > LARGEST_DESCRIPTION:
-        raise ValueError(f"it has {size:,} bytes; expected at most {LARGEST_DESCRIPTION:,} in a description")
-    return path.read_bytes()
-
-
 @contextlib.contextmanager
 def without_network() -> Iterator[None]:
     """In this context, the client of the Hub fetches nothing: a folder on this machine holds all of its model."""

@@ -17,8 +17,9 @@ from modelselect import Candidate
 from modelselect.candidates.inspection import READING
 from modelselect.errors import CandidateError, ExpressionError
 from modelselect.hub import LARGEST_DESCRIPTION
+from modelselect.probe.images import UnreadableError, content_of
 from modelselect.verification.export import BUNDLE, ORIGIN
-from modelselect_plugins.zoos._bounds import check_configuration, check_files, description_of, is_file
+from modelselect_plugins.zoos._bounds import check_configuration, check_files, is_file
 from modelselect_plugins.zoos._support import language_codes, one_line, read_json, sound, split_settings, with_settings
 from modelselect_plugins.zoos._timm.models import configured
 from modelselect_plugins.zoos._torchvision import KEY as TORCHVISION
@@ -64,8 +65,8 @@ class Folder:
         if not is_file(self.path / CONFIGURATION):
             raise CandidateError(f"the {CONFIGURATION} cannot be read: expected a file, not a pipe, a device or a loop")
         try:
-            configuration = json.loads(description_of(self.path / CONFIGURATION))
-        except (OSError, ValueError, RecursionError) as error:
+            configuration = json.loads(content_of(self.path / CONFIGURATION, LARGEST_DESCRIPTION))
+        except (UnreadableError, OSError, ValueError, RecursionError) as error:
             raise CandidateError(f"the {CONFIGURATION} cannot be read ({one_line(error)})") from None
         if not isinstance(configuration, dict):
             raise CandidateError(f"the {CONFIGURATION} holds {type(configuration).__name__}; expected an object")
@@ -106,8 +107,10 @@ class Folder:
             return [self.path / WEIGHTS]
         if (self.path / SHARDS).is_file():
             try:
-                names = sorted(set(json.loads(description_of(self.path / SHARDS))["weight_map"].values()))
-            except (OSError, ValueError, LookupError, AttributeError, TypeError) as error:
+                names = sorted(
+                    set(json.loads(content_of(self.path / SHARDS, LARGEST_DESCRIPTION))["weight_map"].values())
+                )
+            except (UnreadableError, OSError, ValueError, LookupError, AttributeError, TypeError) as error:
                 raise CandidateError(f"the {SHARDS} cannot be read ({one_line(error)})") from None
             if any(not isinstance(name, str) or Path(name).name != name for name in names):
                 raise CandidateError(f"the {SHARDS} names files outside its folder")
