@@ -32,8 +32,11 @@ def trainable_network(job: Job, device: torch.device) -> Any:
             self._adapters = [adapters]  # in a list, because a submodule would contain the body twice
 
         def forward(self, batch: torch.Tensor) -> torch.Tensor:
-            logits: torch.Tensor = self.head(job.backbone.read(self.body, batch).features.float())
+            logits: torch.Tensor = self.head(self.features(batch).float())
             return logits
+
+        def features(self, batch: torch.Tensor) -> torch.Tensor:
+            return job.backbone.read(self.body, _in_format(batch, memory_format)).features
 
         def merge(self) -> None:
             """Adds the adapters to the weights that they adapt."""
@@ -43,9 +46,9 @@ def trainable_network(job: Job, device: torch.device) -> Any:
                 self._adapters = [None]
 
     body = copy.deepcopy(job.backbone.module).to(device).eval()
-    if device.type == "cpu":
-        body = body.to(memory_format=_fastest_format(body))
-    example = training_batch(job, job.training, np.arange(2), device)
+    memory_format = _fastest_format(body) if device.type == "cpu" else torch.preserve_format
+    body = body.to(memory_format=memory_format)
+    example = _in_format(training_batch(job, job.training, np.arange(2), device), memory_format)
     with torch.no_grad():
         width = job.backbone.read(body, example).features.shape[-1]
     adapters = None
@@ -120,14 +123,20 @@ def training_mode(network: Any, method: str) -> None:
 
 
 def training_batch(job: Job, rows: Rows, places: NDArray[np.int64], device: torch.device) -> torch.Tensor:
-    """The rows on the device; images have the memory format of the network."""
+    """The rows on the device."""
     import torch
 
     prepared = rows.inputs[torch.from_numpy(rows.places[places])]
-    batch = job.backbone.preprocessing.finish(prepared.to(device))
-    if batch.dim() == 4 and device.type == "cpu":
-        batch = batch.contiguous(memory_format=_fastest_format(job.backbone.module))
-    return batch
+    return job.backbone.preprocessing.finish(prepared.to(device))
+
+
+def _in_format(batch: torch.Tensor, memory_format: torch.memory_format) -> torch.Tensor:
+    """Images in the memory format of the network; other rows as they are."""
+    import torch
+
+    if batch.dim() != 4 or memory_format == torch.preserve_format:
+        return batch
+    return batch.contiguous(memory_format=memory_format)
 
 
 def _fastest_format(module: torch.nn.Module) -> torch.memory_format:

@@ -292,8 +292,7 @@ def _watch(dynamics: TrainingDynamics, job: Job, network: Any) -> None:
     found = []
     with torch.no_grad():
         for part in np.array_split(chosen, max(1, -(-len(chosen) // job.settings.batch_size))):
-            batch = training_batch(job, rows, part, device)
-            found.append(job.backbone.read(network.body, batch).features.float().cpu())
+            found.append(network.features(training_batch(job, rows, part, device)).float().cpu())
     head = [tensor.detach().float().cpu().numpy() for tensor in (network.head.weight, network.head.bias)]
     dynamics.record(torch.cat(found).numpy(), rows.targets[chosen], *head)
 
