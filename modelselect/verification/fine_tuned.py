@@ -16,7 +16,7 @@ from modelselect.errors import CandidateError
 from modelselect.probe.rows import IMAGE
 from modelselect.store.store import Store
 from modelselect.utils.target_kinds import ROW
-from modelselect.verification.parts import PartLogits, classifier_of_parts
+from modelselect.verification.parts import PartLogits, task_of_parts
 from modelselect.verification.signature import Signature
 
 if TYPE_CHECKING:
@@ -100,24 +100,21 @@ class FineTuned:
     def on(self, backbone: Backbone, weights_key: str) -> Backbone:
         """The fine-tuned backbone with its head: the module gives logits of `class_names`. Takes over the module."""
         self.put_into(backbone.module)
+        reads: Reader = HeadInput("head")
         if self.signature is not None and self.signature.unit != ROW:
-            module, ready = classifier_of_parts(backbone, self.head(), self.signature.unit)
-            return Backbone(
-                ready.candidate, module, ready.preprocessing, PartLogits(), weights_key, class_names=self.class_names
-            )
-        module = classifier(backbone.module, backbone.read, self.head())
+            backbone, reads = task_of_parts(self.signature.unit).training(backbone), PartLogits()
         return Backbone(
             backbone.candidate,
-            module,
+            classifier(backbone.module, backbone.read, self.head()),
             backbone.preprocessing,
-            HeadInput("head"),
+            reads,
             weights_key,
             class_names=self.class_names,
         )
 
 
 def classifier(body: torch.nn.Module, read: Reader, head: torch.nn.Linear) -> torch.nn.Module:
-    """A module that gives (N, classes) logits for a batch in the form that the body takes."""
+    """A module that gives (N, classes) logits, or (N, ..., classes) of parts of rows, for a batch that the body takes."""
     import torch
 
     class Classifier(torch.nn.Module):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from modelselect.candidates.backbone import Backbone, Outputs, Reader
+from modelselect.candidates.backbone import Backbone, Outputs
 from modelselect.errors import CandidateError, DatasetError, InvalidInputError
 from modelselect.host.host import get_host
 from modelselect.probe.images import Reading
@@ -53,27 +53,6 @@ def task_of_parts(unit: str) -> Task:
     if found is None:
         raise CandidateError(f"the model predicts a class for each {unit}, and no task for that is registered")
     return found
-
-
-def classifier_of_parts(backbone: Backbone, head: torch.nn.Linear, unit: str) -> tuple[torch.nn.Module, Backbone]:
-    """A module that gives logits (B, ..., K) for the parts of inputs, and the backbone as its task reads it."""
-    import torch
-
-    ready = task_of_parts(unit).training(backbone)
-    read: Reader = ready.read
-
-    class PartClassifier(torch.nn.Module):
-        """A head on the features of each part."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.body, self.head = ready.module, head
-
-        def forward(self, batch: Any) -> torch.Tensor:
-            logits: torch.Tensor = self.head(read(self.body, batch).features)
-            return logits
-
-    return PartClassifier().eval(), ready
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -107,9 +107,8 @@ class Folder:
             return [self.path / WEIGHTS]
         if (self.path / SHARDS).is_file():
             try:
-                names = sorted(
-                    set(json.loads(content_of(self.path / SHARDS, LARGEST_DESCRIPTION))["weight_map"].values())
-                )
+                index = json.loads(content_of(self.path / SHARDS, LARGEST_DESCRIPTION))
+                names = sorted(set(index["weight_map"].values()))
             except (UnreadableError, OSError, ValueError, LookupError, AttributeError, TypeError) as error:
                 raise CandidateError(f"the {SHARDS} cannot be read ({one_line(error)})") from None
             if any(not isinstance(name, str) or Path(name).name != name for name in names):
