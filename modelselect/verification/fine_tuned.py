@@ -114,7 +114,7 @@ class FineTuned:
 
 
 def classifier(body: torch.nn.Module, read: Reader, head: torch.nn.Linear) -> torch.nn.Module:
-    """A module that gives (N, classes) logits, or (N, ..., classes) of parts of rows, for a batch that the body takes."""
+    """A module from a batch of the body to (N, classes) logits, or (N, ..., classes) of parts of rows."""
     import torch
 
     class Classifier(torch.nn.Module):
