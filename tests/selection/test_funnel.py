@@ -202,16 +202,17 @@ def evidence(name):
     files = (folder / name).glob("entries/features/*/*.safetensors")
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
-begun = time.monotonic()
 assert os.waitpid(run("undisturbed"), 0)[1] == 0
-whole = time.monotonic() - begun
 killed, rounds = 0, [[]]
 while killed < kills:
     name = f"killed{len(rounds)}"
+    enough = len(evidence(name)) + random.randint(1, 3)
     child = run(name)
-    time.sleep(random.uniform(0, whole / 2))
-    os.kill(child, signal.SIGKILL)
-    if os.WIFSIGNALED(os.waitpid(child, 0)[1]):
+    while (ended := os.waitpid(child, os.WNOHANG)) == (0, 0):
+        time.sleep(random.uniform(0, 0.01))
+        if len(evidence(name)) >= enough:
+            os.kill(child, signal.SIGKILL)
+    if os.WIFSIGNALED(ended[1]):
         killed += 1
         rounds[-1].append(evidence(name))
     else:  # it was done before the kill: begin anew
