@@ -7,6 +7,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from modelselect.errors import InvalidInputError
 
+_STARTS = 10
+"""Divisions that are tried for clusters."""
+
+_STEPS = 300
+"""Maximum number of steps of one division."""
+
 
 def similarity(vectors: ArrayLike) -> NDArray[np.float32]:
     """(n, n) cosine similarities between the rows of (n, dim) vectors; 0 for zero vectors.
@@ -49,7 +55,7 @@ def nearest(vectors: ArrayLike, of: int | ArrayLike, k: int = 5) -> list[tuple[i
 
 
 def clusters(vectors: ArrayLike, k: int, *, seed: int = 0) -> NDArray[np.int64]:
-    """Cluster of each row of (n, dim) vectors, 0 to k-1 in order of first appearance: KMeans on their directions.
+    """Cluster of each row of (n, dim) vectors, 0 to k-1 in order of first appearance: k-means on their directions.
 
     Vectors are first scaled to unit length, so that clusters are based on cosines, as in `nearest`. The paper
     (section 3.2) does not give the number of clusters.
@@ -57,7 +63,7 @@ def clusters(vectors: ArrayLike, k: int, *, seed: int = 0) -> NDArray[np.int64]:
     Args:
         vectors: (n, dim).
         k: number of clusters; there are fewer if there are fewer distinct directions.
-        seed: of KMeans' initialisation.
+        seed: of the first centres.
 
     Raises:
         InvalidInputError: k is not between 1 and n.
@@ -71,9 +77,7 @@ def clusters(vectors: ArrayLike, k: int, *, seed: int = 0) -> NDArray[np.int64]:
     distinct, found = np.unique(units, axis=0, return_inverse=True)
     found = found.ravel() if k > 1 else np.zeros(len(units), dtype=np.int64)
     if 1 < k < len(distinct):
-        from sklearn.cluster import KMeans
-
-        found = KMeans(k, n_init=10, random_state=seed).fit_predict(units)
+        found = _k_means(units, k, np.random.default_rng(seed))
     by_appearance = {label: index for index, label in enumerate(dict.fromkeys(found.tolist()))}
     return np.array([by_appearance[label] for label in found.tolist()], dtype=np.int64)
 
@@ -87,3 +91,45 @@ def directions(vectors: ArrayLike) -> NDArray[np.float64]:
         raise InvalidInputError("vectors hold NaN or infinite values; embed the architectures again")
     lengths = np.linalg.norm(matrix, axis=1, keepdims=True)
     return matrix / np.where(lengths == 0, 1.0, lengths)
+
+
+def _k_means(rows: NDArray[np.float64], k: int, random: np.random.Generator) -> NDArray[np.int64]:
+    """(n,) the best of several divisions into k clusters, each by Lloyd's steps from centres drawn as in k-means++.
+
+    Source: D. Arthur and S. Vassilvitskii, k-means++: the advantages of careful seeding, SODA 2007. scikit-learn has
+    it, too, and takes a second to be imported.
+    """
+    divisions = [_lloyd(rows, _spread(rows, k, random)) for _ in range(_STARTS)]
+    return min(divisions, key=lambda division: division[1])[0]
+
+
+def _spread(rows: NDArray[np.float64], k: int, random: np.random.Generator) -> NDArray[np.float64]:
+    """(k, dim) rows: of a few drawn by their squared distance from those before, the one that leaves the least."""
+    centres = rows[[random.integers(len(rows))]]
+    left = _squared_distances(rows, centres)[:, 0]
+    while len(centres) < k:
+        drawn = rows[random.choice(len(rows), 2 + int(np.log(k)), p=left / left.sum())]
+        each = np.minimum(left[:, None], _squared_distances(rows, drawn))
+        best = each.sum(0).argmin()
+        centres, left = np.vstack([centres, drawn[best]]), each[:, best]
+    return centres
+
+
+def _lloyd(rows: NDArray[np.float64], centres: NDArray[np.float64]) -> tuple[NDArray[np.int64], float]:
+    """(n,) the cluster of each row once no row changes, and the sum of squared distances from the centres."""
+    labels = np.full(len(rows), -1)
+    for _ in range(_STEPS):
+        distances = _squared_distances(rows, centres)
+        before, labels = labels, distances.argmin(1)
+        if np.array_equal(before, labels):
+            break
+        members = labels == np.arange(len(centres))[:, None]
+        counts = members.sum(1, keepdims=True)
+        centres = np.where(counts > 0, members @ rows / np.maximum(counts, 1), centres)
+    return labels, float(distances.min(1).sum())
+
+
+def _squared_distances(rows: NDArray[np.float64], centres: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(n, k) from each row to each centre."""
+    products = np.square(rows).sum(1)[:, None] - 2 * rows @ centres.T + np.square(centres).sum(1)
+    return np.maximum(products, 0.0)

@@ -13,7 +13,7 @@ NUMERIC_LIBRARIES = ("torch", "torchvision", "timm", "transformers", "numpy", "p
 SCORE_LIBRARIES = (*NUMERIC_LIBRARIES, "scipy", "scikit-learn")
 """Libraries whose version can change scores."""
 
-EMBEDDING_LIBRARIES = ("numpy", "networkx", "gensim", "scikit-learn", "modelselect-automl")
+EMBEDDING_LIBRARIES = ("numpy", "networkx", "gensim", "modelselect-automl")
 """Libraries whose version can change the vectors and clusters of architectures."""
 
 ALL_LIBRARIES = (*SCORE_LIBRARIES, "gensim", "networkx", "datasets", "huggingface_hub")

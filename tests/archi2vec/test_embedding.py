@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
+from sklearn.cluster import KMeans
 from sklearn.metrics.pairwise import cosine_similarity
 from torch import nn
 
@@ -114,6 +115,19 @@ def test_clusters_are_directions_in_order_of_appearance() -> None:
     for k in (0, 8):
         with pytest.raises(InvalidInputError, match="expected 1 to 7"):
             clusters(vectors, k)
+
+
+@pytest.mark.parametrize(("rows", "k"), [(12, 2), (60, 5), (300, 12)])
+def test_clusters_are_as_close_as_those_of_scikit_learn(rows: int, k: int) -> None:
+    vectors = np.random.default_rng(rows).normal(size=(rows, 6)) ** 3
+    units = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    found = clusters(vectors, k)
+    assert found.max() == k - 1
+    spread = sum(((units[found == c] - units[found == c].mean(0)) ** 2).sum() for c in range(k))
+    assert spread <= 1.02 * KMeans(k, n_init=10, random_state=0).fit(units).inertia_
+    centres = np.stack([units[found == c].mean(0) for c in range(k)])
+    nearest_one = ((units[:, None] - centres) ** 2).sum(2).argmin(1)
+    assert nearest_one.tolist() == found.tolist(), "a row is in another cluster than the nearest one"
 
 
 def test_rows_are_in_the_order_given() -> None:

@@ -7,11 +7,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from sklearn.datasets import load_digits
 
 from modelselect.candidates.backbone import Backbone
 from modelselect.candidates.candidate import Candidate
@@ -20,7 +22,7 @@ from modelselect.errors import CandidateError, ExpressionError
 from modelselect.probe.probe import Probe
 from modelselect.verification import FineTuning, verify
 from modelselect_plugins.zoos import embedded
-from modelselect_plugins.zoos.embedded import EmbeddedZoo, demo
+from modelselect_plugins.zoos.embedded import EmbeddedZoo, demo, sources
 from modelselect_plugins.zoos.embedded.sources import TASKS
 
 ZOO = EmbeddedZoo()
@@ -175,6 +177,16 @@ def test_the_script_makes_the_shipped_network() -> None:
     with torch.inference_mode():
         mine, theirs = network(probe), loaded(recipe.name).module(probe)
     assert torch.nn.functional.cosine_similarity(mine.flatten(), theirs.flatten(), dim=0) > 0.98
+
+
+def test_the_digits_are_those_of_scikit_learn_with_and_without_its_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = load_digits()
+    for origin in (find_spec("sklearn"), None):
+        monkeypatch.setattr(sources, "find_spec", lambda _, origin=origin: origin)
+        sources.handwritten.cache_clear()
+        images, digits = sources.handwritten()
+        assert np.array_equal(images, expected.images)
+        assert np.array_equal(digits, expected.target)
 
 
 def test_the_demo_dataset_is_all_of_five_to_nine_once() -> None:

@@ -22,7 +22,7 @@ from modelselect.candidates.zoo import Zoo
 from modelselect.history import ACCURACY, History, Result
 from modelselect.probe.probe import Probe
 from modelselect.verification import FineTuning, verify
-from modelselect_plugins.zoos.embedded.sources import CANVAS, photograph
+from modelselect_plugins.zoos.embedded.sources import CANVAS, handwritten, photograph
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
@@ -53,16 +53,14 @@ def demo_dataset() -> dict[str, Split]:
     >>> {name: (images.shape, labels.shape) for name, (images, labels) in demo_dataset().items()}
     {'train': ((100, 32, 32), (100,)), 'validation': ((796, 32, 32), (796,))}
     """
-    from sklearn.datasets import load_digits
-
-    digits = load_digits()
+    images, digits = handwritten()
     random = np.random.default_rng(0)
-    shuffled = [random.permutation(np.flatnonzero(digits.target == int(name))) for name in CLASS_NAMES]
+    shuffled = [random.permutation(np.flatnonzero(digits == int(name))) for name in CLASS_NAMES]
 
     def split(parts: list[NDArray[np.int64]]) -> Split:
         rows = np.sort(np.concatenate(parts))
-        images = np.stack([photograph(_on_canvas(digits.images[row]), random) for row in rows])
-        return images, digits.target[rows].astype(str)
+        photographs = np.stack([photograph(_on_canvas(images[row]), random) for row in rows])
+        return photographs, digits[rows].astype(str)
 
     return {
         "train": split([rows[:TRAINING_ROWS_PER_CLASS] for rows in shuffled]),

@@ -10,6 +10,8 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
@@ -208,10 +210,25 @@ def _font(size: int) -> FreeTypeFont:
 
 @cache
 def _digits(label: int) -> Pixels:
-    from sklearn.datasets import load_digits
+    images, digits = handwritten()
+    return _to_pixels(images[digits == label] / 16)
 
-    digits = load_digits()
-    return _to_pixels(digits.images[digits.target == label] / 16)
+
+@cache
+def handwritten() -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """(1797, 8, 8) images, 0 to 16, and (1797,) digits: `sklearn.datasets.load_digits`, read without importing sklearn.
+
+    Its import takes a second; its file of digits is read in a twentieth of one.
+    """
+    spec = find_spec("sklearn")
+    file = Path(spec.origin or "").parent / "datasets" / "data" / "digits.csv.gz" if spec is not None else Path()
+    if file.is_file():
+        table = np.loadtxt(file, delimiter=",")
+    else:
+        from sklearn.datasets import load_digits
+
+        table = np.column_stack(load_digits(return_X_y=True))
+    return table[:, :-1].reshape(-1, 8, 8), table[:, -1].astype(np.int64)
 
 
 def photograph(image: PILImage, random: np.random.Generator, turn: float = 20) -> Pixels:
