@@ -131,5 +131,5 @@ def _lloyd(rows: NDArray[np.float64], centres: NDArray[np.float64]) -> tuple[NDA
 
 def _squared_distances(rows: NDArray[np.float64], centres: NDArray[np.float64]) -> NDArray[np.float64]:
     """(n, k) from each row to each centre."""
-    products = np.square(rows).sum(1)[:, None] - 2 * rows @ centres.T + np.square(centres).sum(1)
-    return np.maximum(products, 0.0)
+    squared: NDArray[np.float64] = np.square(rows).sum(1)[:, None] - 2 * rows @ centres.T + np.square(centres).sum(1)
+    return squared.clip(min=0)

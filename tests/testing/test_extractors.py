@@ -29,8 +29,9 @@ def test_every_extractor_of_a_device_keeps_its_promises(device: str) -> None:
     check_extractor(get_host().extractor(device), device)
 
 
-def test_onnx_runtime_keeps_the_promises_of_an_extractor() -> None:
-    check_extractor(get_host().extractor("onnx"))
+@pytest.mark.parametrize("name", ["fused", "onnx"])
+def test_every_extractor_on_request_keeps_its_promises(name: str) -> None:
+    check_extractor(get_host().extractor(name))
 
 
 class Picky(CpuExtractor):
