@@ -13,6 +13,7 @@ from modelselect.errors import NotApplicableError
 from modelselect.estimators.estimator import Estimator
 from modelselect.evidence.evidence import Evidence
 from modelselect_plugins.estimators._shared.classes import class_indices, stratified_sample
+from modelselect_plugins.estimators._shared.folds import standardised_in_span
 
 
 class LinearProbe(Estimator):
@@ -87,14 +88,7 @@ class LinearProbe(Estimator):
     def _predict(
         self, train: NDArray[np.floating[Any]], classes: NDArray[np.int64], test: NDArray[np.floating[Any]]
     ) -> NDArray[np.int64]:
-        train, test = train.astype(np.float64), test.astype(np.float64)
-        mean, deviation = train.mean(axis=0), train.std(axis=0)
-        deviation[deviation <= 1e-12 * np.abs(mean)] = 1.0  # a constant column, up to rounding
-        train, test = (train - mean) / deviation, (test - mean) / deviation
-        if train.shape[1] > train.shape[0]:
-            # The penalty is invariant to rotations, and the weights lie in the span of the training rows: solve there.
-            basis = np.linalg.qr(train.T)[0]
-            train, test = train @ basis, test @ basis
+        train, test = standardised_in_span(train, test)
         weights, bias = logistic_regression(train, classes, self.regularisation, self.iterations)
         logits = test @ weights + bias
         if logits.shape[1] == 1:

@@ -18,7 +18,7 @@ from modelselect.tasks import MEAN_AVERAGE_PRECISION, R2, OneVsRest
 from modelselect.tasks.one_vs_rest import FEWEST
 from modelselect_plugins.estimators._shared.discriminant import shrunk
 from modelselect_plugins.estimators._shared.distances import centred, nearest_rows
-from modelselect_plugins.estimators._shared.folds import folds_of, sampled, standardised
+from modelselect_plugins.estimators._shared.folds import folds_of, sampled, standardised, standardised_in_span
 from modelselect_plugins.estimators.h_score import HScore, ledoit_wolf_shrinkage
 from modelselect_plugins.estimators.knn import KNN
 from modelselect_plugins.estimators.linear_probe import LinearProbe, logistic_regression
@@ -185,10 +185,7 @@ class LabelProbe(LinearProbe):
         scores = np.zeros(sets.shape)
         for test in folds_of(len(sets), self.folds, rng):
             train = np.setdiff1d(np.arange(len(sets)), test)
-            x, x_test = standardised(features[train], features[test])
-            if x.shape[1] > len(x):  # the weights lie in the span of the training rows: solve there
-                basis = np.linalg.qr(x.T)[0]
-                x, x_test = x @ basis, x_test @ basis
+            x, x_test = standardised_in_span(features[train], features[test])
             for column in range(sets.shape[1]):
                 scores[test, column] = self._logits(x, sets[train, column], x_test)
         found = MEAN_AVERAGE_PRECISION.measure(sets, scores)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import LeaveOneOut, cross_val_score
 from sklearn.neighbors import KNeighborsClassifier, NearestCentroid, NearestNeighbors
@@ -18,6 +20,7 @@ import modelselect as ms
 from modelselect.errors import NotApplicableError
 from modelselect_plugins.estimators._shared.classes import stratified_sample
 from modelselect_plugins.estimators._shared.distances import nearest_rows
+from modelselect_plugins.estimators._shared.folds import standardised, standardised_in_span
 from modelselect_plugins.estimators.centroid import Centroid
 from modelselect_plugins.estimators.knn import KNN
 from modelselect_plugins.estimators.linear_probe import LinearProbe, _deal, logistic_regression
@@ -153,3 +156,23 @@ def test_the_regression_is_that_of_scikit_learn(n_classes: int, iterations: int)
         theirs = LogisticRegression(C=0.5, max_iter=iterations).fit(rows, classes)
     np.testing.assert_allclose(weights, theirs.coef_.T, atol=1e-10)
     np.testing.assert_allclose(bias, theirs.intercept_, atol=1e-10)
+
+
+@settings(deadline=None)
+@given(
+    rows=hnp.arrays(
+        np.float64,
+        st.tuples(st.integers(2, 12), st.integers(1, 20)),
+        elements=st.floats(-100, 100).map(lambda number: round(number, 3)),
+    ),
+    held_out=st.integers(1, 5),
+)
+def test_coordinates_in_the_span_of_the_training_rows_keep_all_inner_products(rows: Any, held_out: int) -> None:
+    test = np.resize(rows[::-1] + 1.5, (held_out, rows.shape[1]))
+    train, others = standardised(rows, test)
+    coordinates, others_within = standardised_in_span(rows, test)
+    assert coordinates.shape == (len(rows), min(rows.shape))
+    assert others_within.shape == (held_out, min(rows.shape))
+    scale = max(np.abs(train).max(), 1.0) * max(np.abs(others).max(), 1.0) * rows.shape[1]
+    np.testing.assert_allclose(coordinates @ coordinates.T, train @ train.T, rtol=0, atol=1e-9 * scale)
+    np.testing.assert_allclose(coordinates @ others_within.T, train @ others.T, rtol=0, atol=1e-7 * scale)
