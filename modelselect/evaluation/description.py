@@ -15,12 +15,11 @@ from modelselect.candidates.calling import without_head
 from modelselect.candidates.readers import FeatureMethod
 from modelselect.errors import CandidateError, contained
 from modelselect.evaluation.keys import Keys
-from modelselect.evaluation.loading import INTERPRETER_LOCK, Loader
+from modelselect.evaluation.loading import Loader
 from modelselect.evaluation.results import Architecture
 from modelselect.probe.image_parts import without_place
 from modelselect.store.store import Store
 from modelselect.utils.eager import unmarked_kernels
-from modelselect.utils.process_state import unchanged
 
 if TYPE_CHECKING:
     import torch
@@ -62,10 +61,9 @@ class Describer:
         """
         graph = macs = parameters = key = again = None
         with (
-            INTERPRETER_LOCK,
             contextlib.suppress(Exception),
             contained(),
-            unchanged(imports=True),
+            self._loader.putting_back(),
             unmarked_kernels(),
         ):  # plugins and modules raise anything
             key = self._shared_key()

@@ -72,8 +72,9 @@ class ProcessState:
         if self.folder is not None and self.folder != _folder():
             with contextlib.suppress(OSError):  # it has been deleted
                 os.chdir(self.folder)
-        for name in self.modules.keys() - sys.modules.keys():
-            sys.modules[name] = self.modules[name]
+        if not self.modules.keys() <= sys.modules.keys():
+            for name in self.modules.keys() - sys.modules.keys():
+                sys.modules[name] = self.modules[name]
         if not imports:
             self._restore_what_imports_change()
         sys.excepthook = self.excepthook
