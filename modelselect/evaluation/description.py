@@ -18,7 +18,6 @@ from modelselect.evaluation.keys import Keys
 from modelselect.evaluation.loading import Loader
 from modelselect.evaluation.results import Architecture
 from modelselect.probe.image_parts import without_place
-from modelselect.store.store import Store
 from modelselect.utils.eager import unmarked_kernels
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ class Describer:
     def __init__(self, loader: Loader) -> None:
         self._loader = loader
         self._keys = Keys(loader)
-        self._store = Store(loader.context.cache_dir)
+        self._store = loader.context.store
 
     def describe(self, *, may_load: bool = True) -> Architecture:
         """The architecture, as far as it is known.

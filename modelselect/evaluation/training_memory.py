@@ -26,7 +26,7 @@ class TrainingMemory:
     def __init__(self, loader: Loader) -> None:
         self._loader = loader
         self._context = loader.context
-        self._store = Store(loader.context.cache_dir)
+        self._store = loader.context.store
 
     def check(self) -> None:
         """Raises CandidateError if fine-tuning takes more memory than the limit, or if that cannot be known.
