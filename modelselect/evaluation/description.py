@@ -64,14 +64,14 @@ class Describer:
             contextlib.suppress(Exception),
             contained(),
             self._loader.putting_back(),
-            unmarked_kernels(),
         ):  # plugins and modules raise anything
             key = self._shared_key()
             if key in _TRACED:
                 return _TRACED[key]
-            module, inputs, again = self._example(may_load)
-            parameters = sum(p.numel() for p in module.parameters())
-            traced, macs = trace_and_count(module, **inputs, again=again)
+            with unmarked_kernels():
+                module, inputs, again = self._example(may_load)
+                parameters = sum(p.numel() for p in module.parameters())
+                traced, macs = trace_and_count(module, **inputs, again=again)
             graph = None if traced is None else to_json(traced)
         if parameters is None:
             return None

@@ -60,6 +60,7 @@ class ModuleZoo(Zoo):
         self._refused: dict[str, CandidateError] = {}
         self._preprocessings: dict[str, CallablePreprocessing] = {}
         self._keys: dict[str, ModuleKey] = {}
+        self._last_rows: tuple[str, torch.Tensor | None] = ("", None)
 
     @property
     def modules(self) -> tuple[torch.nn.Module, ...]:
@@ -101,8 +102,7 @@ class ModuleZoo(Zoo):
         preprocessing = self._preprocessings.get(candidate.name) or self._preprocessing(own.transform)
         preprocessing = dataclasses.replace(preprocessing, dtype=half_or_double(module))
         try:
-            rows = [preprocessing.prepare(self._probe.item(i % len(self._probe))) for i in range(2)]
-            example = preprocessing.finish(torch.stack(rows)).to(device_of(module))
+            example = preprocessing.finish(self._two_rows(preprocessing)).to(device_of(module))
         except Exception as error:
             raise CandidateError(
                 f"the module's input cannot be prepared ({error}). Give the candidate as (module, transform), where "
@@ -123,6 +123,16 @@ class ModuleZoo(Zoo):
                 f"{type(error).__name__}: {error}{_advice(module, example)}"
             ) from error
         return Backbone(candidate, module, preprocessing, read, weights_key=candidate.revision or "")
+
+    def _two_rows(self, preprocessing: CallablePreprocessing) -> torch.Tensor:
+        """Two rows of the probe, prepared once for modules in a row with the same preprocessing."""
+        import torch
+
+        key, rows = self._last_rows
+        if key != preprocessing.key or rows is None:
+            rows = torch.stack([preprocessing.prepare(self._probe.item(i % len(self._probe))) for i in range(2)])
+            self._last_rows = preprocessing.key, rows
+        return rows.clone()  # a module may change its input in place
 
     def skeleton_key(self, candidate: Candidate, *, trust_remote_code: bool = False) -> str | None:
         """The same for modules that differ only in the values of their weights, such as checkpoints of one training.

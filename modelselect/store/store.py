@@ -9,6 +9,7 @@ the format can read them.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import itertools
 import logging
@@ -354,11 +355,7 @@ class Store:
         return f"Store({str(self.path)!r})"
 
     def _path(self, key: str) -> Path:
-        match = _KEY.fullmatch(key)
-        if match is None:
-            raise InvalidInputError(f"{key!r} is not a key of the store; make one with Store.key(kind, ...)")
-        kind, digest = match.groups()
-        return Path(f"{self.path}/entries/{kind}/{digest[:2]}/{digest}.safetensors")
+        return _path_of(self.path, key)
 
     def _lock_path(self, key: str) -> Path:
         self._path(key)  # refuses a wrong key
@@ -478,6 +475,15 @@ class Store:
 
     def _explained(self, verb: str) -> contextlib.AbstractContextManager[None]:
         return explained(f"the store in {self.path}", verb)
+
+
+@functools.lru_cache(maxsize=64)
+def _path_of(folder: Path, key: str) -> Path:
+    match = _KEY.fullmatch(key)
+    if match is None:
+        raise InvalidInputError(f"{key!r} is not a key of the store; make one with Store.key(kind, ...)")
+    kind, digest = match.groups()
+    return Path(f"{folder}/entries/{kind}/{digest[:2]}/{digest}.safetensors")
 
 
 def _opened(path: Path) -> BinaryIO | None:

@@ -8,6 +8,7 @@ import inspect
 import re
 import sys
 import sysconfig
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import CodeType, FunctionType, MethodType
@@ -172,6 +173,8 @@ def _plain_text(value: Any) -> str | None:
     """A text for numbers, strings, and tuples, lists and mappings of these; None for anything else."""
     if value is None or type(value) in (bool, int, float, complex, str, bytes):
         return repr(value)
+    if type(value) in (dict, OrderedDict, tuple, list) and not value:
+        return f"{type(value).__name__}()"
     if isinstance(value, tuple | list):
         parts = [_plain_text(part) for part in value]
     elif isinstance(value, Mapping):
