@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from functools import cache
+from math import prod
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -27,7 +30,7 @@ class Counter(Protocol):
 
 
 def counting() -> AbstractContextManager[Counter]:
-    """In this context, the work of convolutions, matrix products and attention is counted, by torch's own formulas.
+    """In this context, the work of convolutions, matrix products and attention is counted.
 
     The count is that of `torch.utils.flop_counter.FlopCounterMode`, which also keeps it for every module.
     """
@@ -39,9 +42,8 @@ def counting() -> AbstractContextManager[Counter]:
 def _mode() -> Any:
     import torch
     from torch.utils._python_dispatch import TorchDispatchMode
-    from torch.utils.flop_counter import flop_registry
 
-    shortcuts = _shortcuts()
+    shortcuts, formulas = _shortcuts(), _formulas()
 
     class Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]
         operations = 0
@@ -56,7 +58,7 @@ def _mode() -> Any:
             named = kwargs or {}
             if not isinstance(func, torch._ops.OpOverload):  # noqa: SLF001 (torch has no public name for operators)
                 return NotImplemented
-            formula: Any = flop_registry.get(func.overloadpacket)
+            formula = formulas.get(func) or _formula_of_torch(func)
             shortcut, output = shortcuts.get(func), None
             if shortcut is not None and all(tensor.is_meta for tensor in tensors_in(args)):
                 output = shortcut(*args, **named)
@@ -76,6 +78,43 @@ def _mode() -> Any:
             return round(self.operations / 2 / max(batch, 1))
 
     return Counting
+
+
+_COUNTED = re.compile("mm|conv|attention")
+"""In the names of all operators whose operations torch counts."""
+
+
+def _formula_of_torch(operator: Any) -> Any:
+    """Torch's formula for an operator, or None; the module of formulas imports triton, so most models do without."""
+    is_there = "torch.utils.flop_counter" in sys.modules
+    if not is_there and _COUNTED.search(operator.overloadpacket.__name__) is None:
+        return None
+    from torch.utils.flop_counter import flop_registry
+
+    return flop_registry.get(operator.overloadpacket)
+
+
+def _formulas() -> dict[Any, Any]:
+    """Floating-point operations of what most models consist of, by operator: as torch counts them."""
+    import torch
+
+    def product(rows: Any, _: Any, *, out_val: Any) -> int:
+        return 2 * int(out_val.numel() * rows.shape[-1])
+
+    def linear(_: Any, rows: Any, *__: Any, out_val: Any, **___: Any) -> int:
+        return 2 * int(out_val.numel() * rows.shape[-1])
+
+    def convolution(rows: Any, weight: Any, *how: Any, out_val: Any) -> int:
+        places = rows if how[4] else out_val  # a transposed one moves over its input
+        return 2 * int(rows.shape[0] * prod(places.shape[2:]) * weight.numel())
+
+    aten = torch.ops.aten
+    return {
+        aten.mm.default: product,
+        aten.bmm.default: product,
+        aten.addmm.default: linear,
+        aten.convolution.default: convolution,
+    }
 
 
 def _shortcuts() -> dict[Any, Any]:

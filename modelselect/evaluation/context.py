@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from modelselect.candidates.candidate import Candidate
@@ -15,6 +16,7 @@ from modelselect.extraction.inputs import InputCache
 from modelselect.history.view import RecallContext
 from modelselect.probe.nested import Nested
 from modelselect.probe.probe import Probe
+from modelselect.store.store import Store
 from modelselect.tasks.task import Task
 from modelselect.utils.stages import Report
 from modelselect.verification.recipe import FineTuning
@@ -78,6 +80,11 @@ class EvaluationContext:
     prompts: tuple[str, ...] = ()
     task: Task | None = None
     _keys: dict[Estimator, str] = field(default_factory=dict, repr=False, init=False)
+
+    @cached_property
+    def store(self) -> Store:
+        """The store in `cache_dir`."""
+        return Store(self.cache_dir)
 
     @property
     def whole(self) -> Probe:

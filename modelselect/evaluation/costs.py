@@ -22,7 +22,7 @@ class CostMeter:
         self._loader = loader
         self._context = loader.context
         self._keys = Keys(loader)
-        self._store = Store(loader.context.cache_dir)
+        self._store = loader.context.store
 
     def check_parameters(self) -> None:
         """Raises CandidateError if the candidate has too many parameters, and its zoo does not know the number."""

@@ -11,16 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from modelselect.architectures.graph_json import to_json
 from modelselect.architectures.trace import input_of, trace_and_count
+from modelselect.candidates.backbone import Backbone
 from modelselect.candidates.calling import without_head
 from modelselect.candidates.readers import FeatureMethod
 from modelselect.errors import CandidateError, contained
 from modelselect.evaluation.keys import Keys
-from modelselect.evaluation.loading import INTERPRETER_LOCK, Loader
+from modelselect.evaluation.loading import Loader
 from modelselect.evaluation.results import Architecture
 from modelselect.probe.image_parts import without_place
-from modelselect.store.store import Store
 from modelselect.utils.eager import unmarked_kernels
-from modelselect.utils.process_state import unchanged
 
 if TYPE_CHECKING:
     import torch
@@ -38,7 +37,7 @@ class Describer:
     def __init__(self, loader: Loader) -> None:
         self._loader = loader
         self._keys = Keys(loader)
-        self._store = Store(loader.context.cache_dir)
+        self._store = loader.context.store
 
     def describe(self, *, may_load: bool = True) -> Architecture:
         """The architecture, as far as it is known.
@@ -62,23 +61,22 @@ class Describer:
         """
         graph = macs = parameters = key = again = None
         with (
-            INTERPRETER_LOCK,
             contextlib.suppress(Exception),
             contained(),
-            unchanged(imports=True),
-            unmarked_kernels(),
+            self._loader.putting_back(),
         ):  # plugins and modules raise anything
             key = self._shared_key()
             if key in _TRACED:
                 return _TRACED[key]
-            module, inputs, again = self._example(may_load)
-            parameters = sum(p.numel() for p in module.parameters())
-            traced, macs = trace_and_count(module, **inputs, again=again)
+            with unmarked_kernels():
+                module, inputs, again = self._example(may_load)
+                parameters = sum(p.numel() for p in module.parameters())
+                traced, macs = trace_and_count(module, **inputs, again=again)
             graph = None if traced is None else to_json(traced)
         if parameters is None:
             return None
         found = Architecture(graph, macs, parameters)
-        if key is not None and again is not None:
+        if key is not None and (again is not None or None not in (graph, macs)):
             _TRACED[key] = found
             if len(_TRACED) > MOST_TRACED:
                 _TRACED.popitem(last=False)
@@ -87,13 +85,15 @@ class Describer:
     def _shared_key(self) -> Hashable:
         """The same for candidates whose modules without weights, and the inputs of these, are the same."""
         loader, known = self._loader, self._loader.candidate.metadata
-        if loader.loaded is not None:
+        if loader.loaded is not None and not loader.is_own:
             return None
         text = loader.zoo.skeleton_key(loader.candidate, trust_remote_code=loader.context.trust_remote_code)
+        if text is None:
+            return None
+        if loader.is_own:  # it is traced on rows of the probe, and as it is read
+            return text, loader.context.whole.fingerprint, _body(loader.backbone)
         size = known.get("input_size")
-        return (
-            None if text is None else (loader.zoo, text, known.get("modality"), None if size is None else tuple(size))
-        )
+        return loader.zoo, text, known.get("modality"), None if size is None else tuple(size)
 
     def _example(self, may_load: bool) -> tuple[torch.nn.Module, dict[str, Any], Callable[[], torch.nn.Module] | None]:
         """A module and its inputs: the loaded one, else one without weights if the zoo makes such, else load one.
@@ -115,7 +115,12 @@ class Describer:
             return backbone.module, inputs, None
         items = map(loader.context.probe.item, range(2))
         rows = [backbone.preprocessing.prepare(without_place(item)) for item in items]
-        module, read = backbone.module, backbone.read
-        if isinstance(read, FeatureMethod) and not read.has_logits:
-            module = without_head(module, read.method)
+        body = _body(backbone)
+        module = backbone.module if body is None else without_head(backbone.module, body)
         return module, {"example": backbone.preprocessing.finish(torch.stack(rows))}, None
+
+
+def _body(backbone: Backbone) -> str | None:
+    """The method that is all of the module that is used; None for the module itself."""
+    read = backbone.read
+    return read.method if isinstance(read, FeatureMethod) and not read.has_logits else None

@@ -65,7 +65,7 @@ class VerificationTask:
     def __call__(self, candidate: Candidate) -> VerificationResult:
         context, training, holdout = self.context, self.context.probe.training, self.context.probe.holdout
         assert holdout is not None
-        store = Store(context.cache_dir)
+        store = context.store
         loader = Loader(context, candidate)
         parts = self.parts(loader)
         key, checkpoint = store.key("verification", **parts), store.key(KIND, **parts)
@@ -110,7 +110,7 @@ class VerificationTask:
 
     def forget(self, candidate: Candidate) -> None:
         """Removes what an unfinished fine-tuning would continue from, unless another process is at work on it."""
-        store = Store(self.context.cache_dir)
+        store = self.context.store
         key = store.key("verification", **self.parts(Loader(self.context, candidate)))
         if not store.scratch(key).exists():
             return
@@ -193,7 +193,7 @@ class TuningTask:
 
     def __call__(self, candidate: Candidate) -> TuningResult:
         whole, context = self.verification, self.verification.context
-        store = Store(context.cache_dir)
+        store = context.store
         loader = Loader(context, candidate)
         parts = whole.parts(loader)
         verification = store.key("verification", **parts)

@@ -27,6 +27,7 @@ from modelselect.extraction.together import Divided, Joined
 from modelselect.host.host import get_host
 from modelselect.probe.nested import Nested
 from modelselect.probe.probe import Probe
+from modelselect.store.entry_file import Entry
 from modelselect.store.store import Store
 from modelselect.store.writer import Writer
 from modelselect.utils.stages import Step
@@ -81,7 +82,8 @@ class Gatherer:
         self._loader = loader
         self._context = loader.context
         self._keys = Keys(loader)
-        self._store = Store(loader.context.cache_dir)
+        self._store = loader.context.store
+        self._written: dict[str, Mapping[str, Any]] = {}  # by probe, the records of forward passes
 
     @cached_property
     def gathered(self) -> Gathered:
@@ -120,6 +122,8 @@ class Gatherer:
     def forward(self, probe: Probe, wanted: frozenset[str]) -> Forward:
         """`features` and, if they are wanted and the candidate has any, `source_probabilities`.
 
+        One process at a time passes the candidate forward. Candidates that share a forward pass wait for each other.
+
         Raises:
             StoreError: another process removes the results as soon as they are there.
         """
@@ -128,21 +132,16 @@ class Gatherer:
         if (kept := self._found(probe, fields)) is not None:  # what is there needs no lock
             return kept
         with contextlib.ExitStack() as stack:
-            stack.enter_context(self._store.lock(self._lock_key(probe), may_go_on=True))
-            for name in fields:  # what is locked is not evicted before it is read
+            if (model := self._loader.candidate.metadata.get(TOGETHER)) is not None:
+                together = Store.key("together", model=model, probe=probe.fingerprint)
+                stack.enter_context(self._store.lock(together, may_go_on=True))
+            for name in fields:  # the features first; what is locked is not evicted before it is read
                 stack.enter_context(self._store.lock(self._keys.evidence(name, probe), may_go_on=True))
             if (kept := self._found(probe, fields)) is not None:
                 return kept
             if nested is not None and probe is nested.probe and len(nested.blocks) > 1:
                 return self._from_blocks(nested, fields)
             return self._extracted(probe, fields)
-
-    def _lock_key(self, probe: Probe) -> str:
-        """Names the work on the probe: candidates that share a forward pass wait for each other."""
-        model = self._loader.candidate.metadata.get(TOGETHER)
-        if model is None:
-            return self._keys.evidence("extraction", probe)
-        return Store.key("together", model=model, probe=probe.fingerprint)
 
     def recorded(self) -> tuple[list[Mapping[str, Any]], int]:
         """As `extractions`. A record that is missing or damaged is made anew, from the arrays or by a forward pass."""
@@ -156,10 +155,17 @@ class Gatherer:
         """The records of the forward passes over the probe, or over its blocks, and the number of their rows."""
         nested = self._context.nested
         for probes in [(self._context.probe,)] + ([] if nested is None else [(nested.whole,), nested.blocks]):
-            found = [self._store.get(self._keys.evidence("extraction", probe)) for probe in probes]
+            found = [self._record(probe) for probe in probes]
             if None not in found:
-                return [entry.metadata for entry in found if entry], sum(map(len, probes))
+                return [record for record in found if record is not None], sum(map(len, probes))
         return [], 0
+
+    def _record(self, probe: Probe) -> Mapping[str, Any] | None:
+        """What the store keeps of a forward pass over the probe; None if that is nothing."""
+        if probe.fingerprint not in self._written:
+            entry = self._store.get(self._keys.evidence("extraction", probe))
+            return None if entry is None else entry.metadata
+        return self._written[probe.fingerprint]
 
     def _extracted(self, probe: Probe, fields: Sequence[str]) -> Forward:
         """A forward pass over the probe, straight into the store. Entries that are evicted meanwhile are made again."""
@@ -229,6 +235,7 @@ class Gatherer:
                     own["features"].metadata.update(records[-1])
             for key, record in zip(keys, records, strict=True):
                 self._store.put(key.evidence("extraction", probe), {}, record)
+        self._written[probe.fingerprint] = records[next(i for i, part in enumerate(parts) if part is backbone)]
         return seconds
 
     def _report(self, done: int, total: int) -> None:
@@ -248,16 +255,18 @@ class Gatherer:
         The features hold a copy of the record. If the record is missing, it is written again; version 0.1.0 kept no
         copy, so its features count as missing then.
         """
-        kept = {name: self._store.get(self._keys.evidence(name, probe)) for name in fields}
-        record = self._store.get(self._keys.evidence("extraction", probe))
-        if None in kept.values() or (record is None and not kept["features"].metadata):  # type: ignore[union-attr]
-            return None
-        arrays = {name: entry.arrays[name] for name, entry in kept.items() if entry and name in entry.arrays}
-        if record is not None:
-            return Forward(arrays, record.metadata)
-        copy = kept["features"].metadata  # type: ignore[union-attr]
-        self._store.put(self._keys.evidence("extraction", probe), {}, copy)
-        return Forward(arrays, copy)
+        kept: dict[str, Entry] = {}
+        for name in fields:
+            if (entry := self._store.get(self._keys.evidence(name, probe))) is None:
+                return None
+            kept[name] = entry
+        record, copy = self._record(probe), kept["features"].metadata
+        if record is None:
+            if not copy:
+                return None
+            self._store.put(self._keys.evidence("extraction", probe), {}, copy)
+        arrays = {name: entry.arrays[name] for name, entry in kept.items() if name in entry.arrays}
+        return Forward(arrays, copy if record is None else record)
 
     def _from_blocks(self, nested: Nested, fields: Sequence[str]) -> Forward:
         """Evidence of a part of a probe: from the whole probe's evidence if the store has it, else from blocks.

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cached_property
 
 from modelselect.candidates.backbone import Backbone
@@ -13,7 +14,7 @@ from modelselect.candidates.zoo import BYTES_PER_PARAMETER, Zoo
 from modelselect.errors import OutOfMemoryError, RemoteCodeError, Stage, at, contained
 from modelselect.evaluation.context import EvaluationContext
 from modelselect.host.host import get_host
-from modelselect.utils.process_state import ProcessState, unchanged
+from modelselect.utils.process_state import ProcessState
 from modelselect.utils.system import available_memory
 from modelselect.utils.text import in_bytes, short_number
 
@@ -79,8 +80,7 @@ class Loader:
                     raise self._error
                 self._check_memory()
                 _LOGGER.debug("loading %s", self.candidate.id)
-                with INTERPRETER_LOCK, unchanged(imports=True):
-                    self._before = ProcessState.now()
+                with self.putting_back():
                     loaded = self.zoo.load(self.candidate, trust_remote_code=self.context.trust_remote_code)
                     self.loaded = loaded if self.context.task is None else self.context.task.reading(loaded)
         return self.loaded
@@ -105,8 +105,21 @@ class Loader:
         other.loaded = backbone
         return other
 
+    @contextlib.contextmanager
+    def putting_back(self) -> Iterator[None]:
+        """For code of the candidate or of its zoo: the global settings that it changes are put back at the end."""
+        with INTERPRETER_LOCK:
+            before = self._before
+            if before is None or before.thread != threading.get_ident():
+                before = ProcessState.now()
+            self._before = self._before or before
+            try:
+                yield
+            finally:
+                before.restore(imports=True)
+
     def put_back(self) -> None:
-        """Puts back the global settings that the candidate's code has changed since before it was loaded."""
+        """Puts back the global settings that the candidate's code has changed since it first ran."""
         if self._before is not None:
             with INTERPRETER_LOCK:
                 self._before.restore(imports=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from modelselect.candidates.backbone import Backbone, Reader
@@ -16,7 +17,7 @@ from modelselect.candidates.readers import OwnReader
 from modelselect.candidates.zoo import OWN_MODULES, Zoo
 from modelselect.errors import CandidateError, InvalidInputError, contained
 from modelselect.probe.probe import Probe
-from modelselect.utils.code import code_key, module_key
+from modelselect.utils.code import ModuleKey, code_key, module_key
 
 if TYPE_CHECKING:
     import torch
@@ -57,6 +58,9 @@ class ModuleZoo(Zoo):
         self._modules = modules
         self._probe = probe
         self._refused: dict[str, CandidateError] = {}
+        self._preprocessings: dict[str, CallablePreprocessing] = {}
+        self._keys: dict[str, ModuleKey] = {}
+        self._last_rows: tuple[str, torch.Tensor | None] = ("", None)
 
     @property
     def modules(self) -> tuple[torch.nn.Module, ...]:
@@ -75,9 +79,10 @@ class ModuleZoo(Zoo):
             try:
                 with contained():
                     metadata["parameters"] = sum(parameter.numel() for parameter in module.parameters())
-                    preprocessing = self._preprocessing(own.transform)
+                    preprocessing = self._preprocessings[name] = self._preprocessing(own.transform)
+                    key = self._keys[name] = module_key(module)
                     reading = READING if own.read is None else code_key(own.read)
-                    revision = weights_digest(module, module_key(module), preprocessing.key, reading)[:16]
+                    revision = weights_digest(module, key.digest, preprocessing.key, reading)[:16]
             except CandidateError as error:
                 self._refused[name] = error
             except Exception as error:  # a caller's module or transform may raise anything
@@ -94,10 +99,10 @@ class ModuleZoo(Zoo):
             raise self._refused[candidate.name]
         own = self._modules[candidate.name]
         module = own.module.eval()
-        preprocessing = dataclasses.replace(self._preprocessing(own.transform), dtype=half_or_double(module))
+        preprocessing = self._preprocessings.get(candidate.name) or self._preprocessing(own.transform)
+        preprocessing = dataclasses.replace(preprocessing, dtype=half_or_double(module))
         try:
-            rows = [preprocessing.prepare(self._probe.item(i % len(self._probe))) for i in range(2)]
-            example = preprocessing.finish(torch.stack(rows)).to(device_of(module))
+            example = preprocessing.finish(self._two_rows(preprocessing)).to(device_of(module))
         except Exception as error:
             raise CandidateError(
                 f"the module's input cannot be prepared ({error}). Give the candidate as (module, transform), where "
@@ -118,6 +123,30 @@ class ModuleZoo(Zoo):
                 f"{type(error).__name__}: {error}{_advice(module, example)}"
             ) from error
         return Backbone(candidate, module, preprocessing, read, weights_key=candidate.revision or "")
+
+    def _two_rows(self, preprocessing: CallablePreprocessing) -> torch.Tensor:
+        """Two rows of the probe, prepared once for modules in a row with the same preprocessing."""
+        import torch
+
+        key, rows = self._last_rows
+        if key != preprocessing.key or rows is None:
+            rows = torch.stack([preprocessing.prepare(self._probe.item(i % len(self._probe))) for i in range(2)])
+            self._last_rows = preprocessing.key, rows
+        return rows.clone()  # a module may change its input in place
+
+    def skeleton_key(self, candidate: Candidate, *, trust_remote_code: bool = False) -> str | None:
+        """The same for modules that differ only in the values of their weights, such as checkpoints of one training.
+
+        None if a module may hold something that distinguishes it, and that no digest shows.
+        """
+        key = self._keys.get(candidate.name)
+        if key is None or not key.is_whole:
+            return None
+        module = self._modules[candidate.name].module
+        tensors = chain(module.named_parameters(), module.named_buffers())
+        weights = [(name, tuple(tensor.shape), tensor.dtype) for name, tensor in tensors]
+        kinds = sorted({id(type(part)) for part in module.modules()})
+        return f"{key.digest} {self._preprocessings[candidate.name].key} {kinds} {weights}"
 
     def _preprocessing(self, transform: Transform | None) -> CallablePreprocessing:
         """The transform, with a key of its code and of its results on noise, or on some of the probe's rows."""

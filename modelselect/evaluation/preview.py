@@ -12,7 +12,6 @@ from modelselect.evaluation.keys import Keys
 from modelselect.evaluation.loading import Loader
 from modelselect.evaluation.results import Architecture, Preview
 from modelselect.probe.probe import Probe
-from modelselect.store.store import Store
 
 
 def preview(loader: Loader, *, trace: bool) -> Preview:
@@ -66,9 +65,9 @@ def is_scored(loader: Loader) -> bool:
     wanted = [keys.score(estimator) for estimator in context.estimators if not estimator.is_static]
     if context.resamples:
         wanted += [keys.resamples(estimator) for estimator in context.estimators if looks_at_rows(estimator)]
-    return all(map(Store(context.cache_dir).contains, wanted))
+    return all(map(context.store.contains, wanted))
 
 
 def _is_kept(loader: Loader, probe: Probe, fields: Iterable[str]) -> bool:
-    store, keys = Store(loader.context.cache_dir), Keys(loader)
+    store, keys = loader.context.store, Keys(loader)
     return all(store.contains(keys.evidence(name, probe)) for name in fields)

@@ -109,7 +109,7 @@ def score(loader: Loader) -> ScoringResult:
 
 def _scored(estimators: list[Estimator], loader: Loader, gatherer: Gatherer) -> tuple[dict[str, StoredScore], bool]:
     """Every estimator on the evidence, by name, and whether the store had all of it."""
-    store, keys = Store(loader.context.cache_dir), Keys(loader)
+    store, keys = loader.context.store, Keys(loader)
     scored: dict[str, StoredScore] = {}
     reused = True
     for estimator in estimators:
@@ -127,7 +127,7 @@ def _halved(
 ) -> tuple[dict[str, dict[str, float]], bool]:
     """Every estimator's components on half of the rows, without those that fail there; whether the store had all."""
     context = loader.context
-    store, keys = Store(context.cache_dir), Keys(loader)
+    store, keys = context.store, Keys(loader)
     halved: dict[str, dict[str, float]] = {}
     evidence: Evidence | None = None
     for estimator in estimators:
@@ -166,7 +166,7 @@ def _resampled(
 ) -> _Resampled:
     """Scores every estimator on the same resamples, except those that the store has already."""
     context: EvaluationContext = loader.context
-    store, keys = Store(context.cache_dir), Keys(loader)
+    store, keys = context.store, Keys(loader)
     kept: dict[Estimator, dict[str, Any]] = {}
     warned: dict[str, str] = {}
     reused = True

@@ -12,7 +12,6 @@ from modelselect.candidates.zoo import Zoo
 from modelselect.evaluation.context import EvaluationContext
 from modelselect.evaluation.fine_tuning import parts_of_training, reporting
 from modelselect.evaluation.loading import Loader
-from modelselect.store.store import Store
 from modelselect.verification.fine_tuned import FineTuned
 from modelselect.verification.recipe import FineTuning
 from modelselect.verification.verifier import verify
@@ -62,7 +61,7 @@ def trained(context: EvaluationContext, proxy: Candidate, recipe: FineTuning) ->
         DatasetError: the dataset has fewer than two classes.
         CandidateError: the proxy cannot be loaded, or not be trained.
     """
-    store, loader, training = Store(context.cache_dir), Loader(context, proxy), context.probe.training
+    store, loader, training = context.store, Loader(context, proxy), context.probe.training
     key = store.key(KIND, **parts_of_training(loader, recipe))
     with store.lock(key):
         if store.get(key) is None:

@@ -10,10 +10,9 @@ from modelselect.candidates.expression import LAYERS
 from modelselect.errors import Stage, at, contained
 from modelselect.evaluation.costs import refuse
 from modelselect.evaluation.keys import Keys
-from modelselect.evaluation.loading import INTERPRETER_LOCK, Loader
+from modelselect.evaluation.loading import Loader
 from modelselect.probe.image_parts import without_place
 from modelselect.store.store import Store
-from modelselect.utils.process_state import unchanged
 from modelselect.utils.versions import numeric_versions
 from modelselect.verification.footprint import Run, peak_bytes, states_bytes
 
@@ -27,7 +26,7 @@ class TrainingMemory:
     def __init__(self, loader: Loader) -> None:
         self._loader = loader
         self._context = loader.context
-        self._store = Store(loader.context.cache_dir)
+        self._store = loader.context.store
 
     def check(self) -> None:
         """Raises CandidateError if fine-tuning takes more memory than the limit, or if that cannot be known.
@@ -83,7 +82,7 @@ class TrainingMemory:
         if (entry := self._store.get(key)) is not None:
             return self._with_parts(entry.metadata["bytes"])
         needed: int | None = None
-        with INTERPRETER_LOCK, unchanged(imports=True):
+        with self._loader.putting_back():
             try:
                 with at(Stage.LOAD):
                     found = self._module(may_load)

@@ -10,7 +10,6 @@ from modelselect.evaluation.gathering import Gatherer
 from modelselect.evaluation.keys import Keys
 from modelselect.evaluation.loading import INTERPRETER_LOCK, Loader
 from modelselect.host.defaults import CLASSIFICATION
-from modelselect.store.store import Store
 from modelselect.utils.class_labels import UNLABELLED
 
 _LOGGER = logging.getLogger(__name__)
@@ -29,7 +28,7 @@ def zero_shot_accuracy(loader: Loader, gatherer: Gatherer) -> float | None:
     names = [name for name in context.whole.class_names if isinstance(name, str)]
     if len(names) < 2 or len(names) != len(context.whole.class_names) or all(name.isdigit() for name in names):
         return None
-    store, key = Store(context.cache_dir), Keys(loader).zero_shot(names)
+    store, key = context.store, Keys(loader).zero_shot(names)
     if (entry := store.get(key)) is not None:
         return entry.metadata["accuracy"]  # type: ignore[no-any-return]
     try:

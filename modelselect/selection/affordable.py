@@ -86,7 +86,7 @@ def affordable_fine_tuning(request: Request, state: State, meter: Meter, task: V
         prices = {row.candidate.id: row_price(row) * passes for row in rows[:count]}
         return Affordable(count, replace(settings, epochs=epochs), prices, passes, epoch_passes(probe), decision)
 
-    store, key = Store(task.context.cache_dir), decision_key(state, repr(meter.budget), task, top_k)
+    store, key = task.context.store, decision_key(state, repr(meter.budget), task, top_k)
     if (decided := store.get(key)) is not None:
         return afforded(**decided.metadata)
     least = min(settings.epochs, max(LEAST_EPOCHS, math.ceil(LEAST_SHARE_OF_EPOCHS * settings.epochs)))
@@ -136,7 +136,7 @@ def affordable_tuning(request: Request, state: State, meter: Meter, task: Verifi
         prices = {row.candidate.id: row_price(row) * passes for row in rows[:count]}
         return AffordableTuning(count, verified.settings, prices, passes, decision)
 
-    store = Store(task.context.cache_dir)
+    store = task.context.store
     key = decision_key(state, repr(meter.budget), task, request.settings.top_k, tune=asked)
     if (decided := store.get(key)) is not None:
         return afforded(**decided.metadata)

@@ -21,7 +21,6 @@ from modelselect.evaluation.settings import Settings
 from modelselect.ranking.row import RankedCandidate
 from modelselect.selection.affordable import decision_key
 from modelselect.selection.state import State
-from modelselect.store.store import Store
 from modelselect.utils.text import duration
 
 FINE_TUNING = "fine-tuning"
@@ -101,7 +100,7 @@ def bounded(request: Request, state: State, task: VerificationTask) -> tuple[Ver
     """
     if not is_bounded(request.settings) or not state.ranking.ranked:
         return task, state
-    store = Store(task.context.cache_dir)
+    store = task.context.store
     bounds, tune = f"max_time {request.settings.bounds.seconds}", request.settings.tune
     key = decision_key(state, bounds, task, request.settings.top_k, tune=tune)
     if (decided := store.get(key)) is not None:

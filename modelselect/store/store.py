@@ -9,6 +9,7 @@ the format can read them.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import itertools
 import logging
@@ -22,7 +23,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from numpy.typing import NDArray
 
@@ -141,14 +142,11 @@ class Store:
         """
         path = self._path(key)
         with self._explained("read"):
-            if path.exists() and not path.is_file():  # something else has its name
+            file = _opened(path)
+            if file is None and not path.exists() and self._fetched(key):
+                file = _opened(path)
+            if file is None:
                 return None
-            try:
-                file = path.open("rb")
-            except FileNotFoundError:
-                if not self._fetched(key):
-                    return None
-                file = path.open("rb")
             with file:
                 state = file_state(file)
                 try:
@@ -236,7 +234,7 @@ class Store:
 
         path = self._lock_path(key)
         with self._explained("locked"):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            _make(path.parent)
             lock = FileLock(path, thread_local=False)
             for waited in itertools.count(1):
                 try:
@@ -357,13 +355,11 @@ class Store:
         return f"Store({str(self.path)!r})"
 
     def _path(self, key: str) -> Path:
-        match = _KEY.fullmatch(key)
-        if match is None:
-            raise InvalidInputError(f"{key!r} is not a key of the store; make one with Store.key(kind, ...)")
-        return self.path / "entries" / match["kind"] / match["digest"][:2] / f"{match['digest']}.safetensors"
+        return _path_of(self.path, key)
 
     def _lock_path(self, key: str) -> Path:
-        return self.path / "locks" / f"{self._path(key).parent.parent.name}-{self._path(key).stem}.lock"
+        self._path(key)  # refuses a wrong key
+        return self.path / "locks" / f"{key}.lock"
 
     def _files(self) -> Iterator[tuple[Path, os.stat_result]]:
         with self._explained("read"):
@@ -396,15 +392,16 @@ class Store:
         with self._explained("written"):
             partial = self._partial()
             try:
-                path.parent.mkdir(parents=True, exist_ok=True)
+                _make(path.parent)
                 with partial.open("xb") as file:
                     write_entry(file, header, arrays, sync)
                     file.flush()
                     _make_way(path)
                     partial.replace(path)
                     believe(path, file)
-            finally:
+            except BaseException:
                 partial.unlink(missing_ok=True)
+                raise
         self._offer(key)
 
     def share(self) -> int:
@@ -454,7 +451,7 @@ class Store:
     def _partial(self) -> Path:
         """A path for an incomplete file, whose name contains its owner."""
         folder = self.path / "partial"
-        folder.mkdir(parents=True, exist_ok=True)
+        _make(folder)
         if not self._tidied:
             self._tidied = True
             self._tidy()
@@ -478,6 +475,28 @@ class Store:
 
     def _explained(self, verb: str) -> contextlib.AbstractContextManager[None]:
         return explained(f"the store in {self.path}", verb)
+
+
+@functools.lru_cache(maxsize=64)
+def _path_of(folder: Path, key: str) -> Path:
+    match = _KEY.fullmatch(key)
+    if match is None:
+        raise InvalidInputError(f"{key!r} is not a key of the store; make one with Store.key(kind, ...)")
+    kind, digest = match.groups()
+    return Path(f"{folder}/entries/{kind}/{digest[:2]}/{digest}.safetensors")
+
+
+def _opened(path: Path) -> BinaryIO | None:
+    """The file of an entry; None if there is none, or if something else has its name."""
+    with contextlib.suppress(FileNotFoundError):
+        return path.open("rb") if stat.S_ISREG(path.stat().st_mode) else None
+    return None
+
+
+def _make(folder: Path) -> None:
+    """Makes a folder that is not there yet."""
+    if not folder.is_dir():
+        folder.mkdir(parents=True, exist_ok=True)
 
 
 def _make_way(path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -12,6 +13,9 @@ from numpy.typing import NDArray
 
 from modelselect.errors import InvalidInputError
 from modelselect.store.entry_file import StoredArray
+
+IN_MEMORY = 1 << 20
+"""Maximum bytes of an array that are kept in memory. More are written to a file as they come."""
 
 
 class Writer:
@@ -30,7 +34,8 @@ class Writer:
         self.metadata = metadata
         self._new_path, self._explained = new_path, explained
         self.arrays: dict[str, StoredArray] = {}
-        self._files: dict[str, tuple[Path, BinaryIO]] = {}
+        self._contents: dict[str, BinaryIO] = {}
+        self._paths: dict[str, Path] = {}  # of what is in a file
 
     def append(self, **rows: NDArray[Any]) -> None:
         """Adds rows, (B, ...) for each array by name. Arrays may differ in their number of rows.
@@ -46,35 +51,42 @@ class Writer:
                 )
             with self._explained("written"):
                 if name not in self.arrays:
-                    path = self._new_path()
-                    self._files[name] = path, path.open("x+b")
-                    self.arrays[name] = StoredArray(batch.dtype, (0, *batch.shape[1:]), self._files[name][1])
+                    self._contents[name] = io.BytesIO()
+                    self.arrays[name] = StoredArray(batch.dtype, (0, *batch.shape[1:]), self._contents[name])
                 array = self.arrays[name]
                 if (batch.dtype, batch.shape[1:]) != (array.dtype, array.shape[1:]):
                     raise InvalidInputError(
                         f"the rows of {name!r} have dtype {batch.dtype} and shape {batch.shape[1:]}; expected those of "
                         f"the rows before, {array.dtype} and {array.shape[1:]}"
                     )
+                if name not in self._paths and array.nbytes + batch.nbytes > IN_MEMORY:
+                    array.content = self._contents[name] = self._in_file(name, array)
                 for chunk in batch.chunks():
-                    self._files[name][1].write(chunk)
+                    self._contents[name].write(chunk)
             array.shape = (array.shape[0] + batch.shape[0], *array.shape[1:])
 
+    def _in_file(self, name: str, array: StoredArray) -> BinaryIO:
+        self._paths[name] = self._new_path()
+        file = self._paths[name].open("x+b")
+        file.writelines(array.chunks())
+        return file
+
     def mapped(self) -> Mapping[str, NDArray[Any]]:
-        """The rows so far, read-only and memory-mapped; readable as long as they are referenced."""
-        found = {}
+        """The rows so far, read-only and, if they are many, memory-mapped; readable as long as they are referenced."""
+        found: dict[str, NDArray[Any]] = {}
         for name, array in self.arrays.items():
-            path, file = self._files[name]
+            if name not in self._paths:
+                found[name] = np.frombuffer(b"".join(array.chunks()), array.dtype).reshape(array.shape)
+                continue
             with self._explained("written"):
-                file.flush()
-                if array.nbytes == 0:
-                    found[name] = np.empty(array.shape, array.dtype)
-                else:
-                    found[name] = np.memmap(path, array.dtype, "r", shape=array.shape)
+                self._contents[name].flush()
+                found[name] = np.memmap(self._paths[name], array.dtype, "r", shape=array.shape)
         return found
 
     def discard(self) -> None:
-        for path, file in self._files.values():
+        for file in self._contents.values():
             with contextlib.suppress(OSError):
                 file.close()
+        for path in self._paths.values():
             with contextlib.suppress(OSError):
                 path.unlink()

@@ -8,10 +8,11 @@ import inspect
 import re
 import sys
 import sysconfig
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import CodeType, FunctionType, MethodType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -71,12 +72,24 @@ def code_key(*things: Any) -> str:
     return digest.hexdigest()
 
 
-def module_key(module: torch.nn.Module) -> str:
-    """Digest of what a torch module does, apart from its weights: structure, settings, and the code of its classes.
+class ModuleKey(NamedTuple):
+    """What a torch module does, apart from its weights.
 
-    Settings are attributes of submodules: plain values, tensors that are not parameters, and functions.
+    Attributes:
+        digest: of structure, settings, and the code of its classes. Settings are attributes of submodules: plain
+            values, tensors that are not parameters, and functions.
+        is_whole: whether the attributes hold nothing else, and no functions, whose digest may miss what they refer to.
     """
+
+    digest: str
+    is_whole: bool
+
+
+def module_key(module: torch.nn.Module) -> ModuleKey:
+    """See `ModuleKey`."""
     import torch
+
+    is_whole = True
 
     digest = hashlib.sha256(re.sub(r" at 0x[0-9a-fA-F]+", "", repr(module)).encode())
     for name, submodule in module.named_modules():
@@ -90,10 +103,13 @@ def module_key(module: torch.nn.Module) -> str:
             elif (text := _plain_text(value)) is not None:
                 digest.update(f"{attribute}={text}\0".encode())
             elif callable(value):
+                is_whole = False
                 digest.update(f"{attribute}:{getattr(value, '__qualname__', '')}:{code_key(value)}\0".encode())
+            elif attribute != "_non_persistent_buffers_set":
+                is_whole = False
     types = {type(submodule): None for submodule in module.modules()}
     digest.update(code_key(*types).encode())
-    return digest.hexdigest()
+    return ModuleKey(digest.hexdigest(), is_whole)
 
 
 def _of_function(function: FunctionType) -> Iterator[tuple[str, Any]]:
@@ -157,6 +173,8 @@ def _plain_text(value: Any) -> str | None:
     """A text for numbers, strings, and tuples, lists and mappings of these; None for anything else."""
     if value is None or type(value) in (bool, int, float, complex, str, bytes):
         return repr(value)
+    if type(value) in (dict, OrderedDict, tuple, list) and not value:
+        return f"{type(value).__name__}()"
     if isinstance(value, tuple | list):
         parts = [_plain_text(part) for part in value]
     elif isinstance(value, Mapping):

@@ -52,7 +52,7 @@ class ProcessState:
             folder=folder,
             environment=dict(os.environ),
             path=list(sys.path),
-            modules=dict(sys.modules),
+            modules=_modules(),
             excepthook=sys.excepthook,
             handlers={number: signal.getsignal(number) for number in _INTERRUPTIONS},
             filters=list(warnings.filters),
@@ -72,8 +72,9 @@ class ProcessState:
         if self.folder is not None and self.folder != _folder():
             with contextlib.suppress(OSError):  # it has been deleted
                 os.chdir(self.folder)
-        for name in self.modules.keys() - sys.modules.keys():
-            sys.modules[name] = self.modules[name]
+        if not _are_same(self.modules, sys.modules):
+            for name in self.modules.keys() - sys.modules.keys():
+                sys.modules[name] = self.modules[name]
         if not imports:
             self._restore_what_imports_change()
         sys.excepthook = self.excepthook
@@ -141,6 +142,28 @@ def _settings_of(torch: Any) -> Iterator[_Setting]:
     yield _Setting(torch.are_deterministic_algorithms_enabled, torch.use_deterministic_algorithms)
     yield _Setting(torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly)
     yield _Setting(torch.get_rng_state, torch.set_rng_state, is_same=torch.equal)
+
+
+def _modules() -> dict[str, ModuleType]:
+    """A copy of the imported modules, which others may hold, too: nobody changes it."""
+    global _copied  # a copy of thousands of modules takes half a millisecond
+    if not _are_same(_copied, sys.modules):
+        _copied = dict(sys.modules)
+    return _copied
+
+
+_copied: dict[str, ModuleType] = {}
+
+
+def _are_same(copied: dict[str, ModuleType], modules: dict[str, ModuleType]) -> bool:
+    """Whether no module was added or removed since the copy was made.
+
+    What is imported, also again, comes last; so the last one and the number of all show it.
+    """
+    if len(copied) != len(modules):
+        return False
+    (name, last), (name_now, last_now) = next(reversed(copied.items())), next(reversed(modules.items()))
+    return name == name_now and last is last_now
 
 
 def _folder() -> str | None:

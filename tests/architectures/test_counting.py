@@ -9,13 +9,17 @@ import pytest
 import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 from modelselect.archi2vec import count_macs, to_json, trace
-from modelselect.architectures.counting import counting
+from modelselect.architectures.counting import _COUNTED, counting
 from modelselect.architectures.trace import trace_and_count
 
 SIZE = (3, 32, 32)
+
+
+def test_the_names_of_all_operators_that_torch_counts_are_known() -> None:
+    assert all(_COUNTED.search(str(operator)) for operator in flop_registry)
 
 
 class Attention(nn.Module):
@@ -41,7 +45,12 @@ class Recurrent(nn.Module):
 
 MODULES = [
     nn.Sequential(nn.Conv2d(3, 8, 3, groups=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 8, 3, groups=8), nn.GELU()),
-    nn.Sequential(nn.ConvTranspose2d(3, 4, 2), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(16, 5, bias=False)),
+    nn.Sequential(
+        nn.ConvTranspose2d(3, 4, 2, stride=2),
+        nn.AdaptiveAvgPool2d(2),
+        nn.Flatten(),
+        nn.Linear(16, 5, bias=False),
+    ),
     Attention(),
     Recurrent(),
 ]

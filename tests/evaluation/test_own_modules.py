@@ -16,6 +16,7 @@ from PIL import Image
 
 import modelselect as ms
 from modelselect.errors import NothingRankedError
+from modelselect.evaluation import description
 from modelselect.verification import FineTuning
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (24, 16, 16, 3), dtype=np.uint8)
@@ -130,6 +131,39 @@ def candidate_ids() -> list[str]:
 
     modules = as_named_modules([Small(), (Small(2.0), scaled(0.5)), pooled(torch.nn.AvgPool2d(2))])
     return [candidate.id for candidate in ModuleZoo(modules, ms.Probe.of((IMAGES, LABELS))).search("*")]
+
+
+class Setting:
+    """Says how many layers a network uses, where no digest of the network can see it."""
+
+    def __init__(self, layers: int) -> None:
+        self.layers = layers
+
+
+class Deep(torch.nn.Module):
+    def __init__(self, setting: Setting, seed: int) -> None:
+        super().__init__()
+        torch.manual_seed(seed)
+        self.setting = setting
+        self.layers = torch.nn.ModuleList(torch.nn.Conv2d(3, 3, 3, padding=1) for _ in range(3))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for layer in self.layers[: self.setting.layers]:
+            x = layer(x)
+        return x.mean((2, 3))
+
+
+def test_modules_that_differ_only_in_their_weights_are_traced_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    traced, trace = [], description.trace_and_count
+    monkeypatch.setattr(description, "trace_and_count", lambda *a, **k: traced.append(a) or trace(*a, **k))
+    networks = [torch.nn.Sequential(torch.nn.Conv2d(3, width, 3), torch.nn.ReLU()) for width in (4, 4, 5, 4)]
+    rows = rank(networks).rows
+    assert len(traced) == 2
+    assert sorted(row.macs for row in rows) == [14 * 14 * 27 * width for width in (4, 4, 4, 5)]
+
+    deep = rank([Deep(Setting(layers), seed) for seed, layers in enumerate((1, 2, 1))]).rows
+    assert len(traced) == 2 + 3
+    assert sorted(row.macs for row in deep) == [16 * 16 * 81, 16 * 16 * 81, 2 * 16 * 16 * 81]
 
 
 def test_a_transform_that_depends_on_chance_costs_its_row_only() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from modelselect.errors import InvalidInputError
 from modelselect.store.store import Store
+from modelselect.store.writer import IN_MEMORY
 
 # --- rows in batches -------------------------------------------------------------------------------------------------
 
@@ -33,16 +34,23 @@ def test_rows_are_written_as_they_come_without_being_held_in_memory(store: Store
     assert entry.metadata == {"device": "cpu", "batches": 64}
 
 
-def test_rows_can_be_read_before_the_entry_exists_and_after_its_files_are_gone(store: Store) -> None:
-    key = store.key("features")
+@pytest.mark.parametrize(("rows", "in_memory"), [(3, True), (IN_MEMORY, False)])
+def test_rows_can_be_read_before_the_entry_exists_and_after_its_files_are_gone(
+    store: Store, rows: int, in_memory: bool
+) -> None:
+    key, batch = store.key("features"), np.arange(2.0 * rows).reshape(rows, 2)
     with store.writer(key) as writer:
         assert writer.mapped() == {}
-        writer.append(features=np.arange(6.0).reshape(3, 2), nothing=np.empty((0, 4)))
+        writer.append(features=batch, nothing=np.empty((0, 4)))
         found = writer.mapped()
         assert found["nothing"].shape == (0, 4)
-        assert isinstance(found["features"], np.memmap)
+        assert isinstance(found["features"], np.memmap) != in_memory
         writer.append(features=np.ones((1, 2)))
-    np.testing.assert_array_equal(found["features"], np.arange(6.0).reshape(3, 2))
+        assert len(writer.mapped()["features"]) == rows + 1
+    np.testing.assert_array_equal(found["features"], batch)
+    entry = store.get(key)
+    assert entry is not None
+    np.testing.assert_array_equal(entry.arrays["features"], np.append(batch, np.ones((1, 2)), axis=0))
     with pytest.raises(ValueError, match="read-only"):
         found["features"][0] = 0
 
@@ -50,7 +58,7 @@ def test_rows_can_be_read_before_the_entry_exists_and_after_its_files_are_gone(s
 def test_a_block_that_raises_leaves_nothing(store: Store) -> None:
     key = store.key("features")
     with contextlib.suppress(KeyboardInterrupt), store.writer(key) as writer:
-        writer.append(x=np.ones((2, 2)))
+        writer.append(x=np.ones((2, IN_MEMORY)))
         raise KeyboardInterrupt
     assert store.get(key) is None
     assert not list((store.path / "partial").iterdir())

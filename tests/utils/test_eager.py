@@ -18,6 +18,7 @@ COLD = """
 import sys, tempfile
 import numpy as np
 import modelselect as ms
+from modelselect.host.host import get_host
 
 if __name__ == "__main__":
     images = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3), dtype=np.uint8)
@@ -27,7 +28,9 @@ if __name__ == "__main__":
             fine_tuning=ms.FineTuning(epochs=1), progress=False, history=False, cache_dir=folder,
         )
     assert board[0].verified_accuracy is not None and board[0].macs
-    print(sorted({"torch._dynamo", "torch._inductor", "torch.distributed.tensor", "sympy"} & set(sys.modules)))
+    get_host().zoo("embedded").skeleton(ms.search("embedded:vit.letters")[0])
+    unwanted = {"torch._dynamo", "torch._inductor", "torch.distributed.tensor", "sympy", "triton"}
+    print(sorted(unwanted & set(sys.modules)))
 """
 
 

@@ -273,9 +273,12 @@ def without_values() -> Iterator[None]:
         def __torch_function__(
             self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
         ) -> Any:
-            if func in filling and args and args[0].is_meta:  # it would only change values, and there are none
-                return args[0]
-            return func(*args, **(kwargs or {}))
+            named = kwargs or {}
+            if func in filling or getattr(func, "__module__", None) == torch.nn.init.__name__:
+                tensor = args[0] if args else named.get("tensor")
+                if tensor is not None and tensor.is_meta:  # it would only change values, and there are none
+                    return tensor
+            return func(*args, **named)
 
     with torch.device("meta"), Unfilled():
         yield

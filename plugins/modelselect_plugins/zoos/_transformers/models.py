@@ -21,7 +21,7 @@ from modelselect.candidates.preprocessing import TextPreprocessing, example_batc
 from modelselect.candidates.readers import EncoderOutput, HeadInput
 from modelselect.errors import CandidateError, RemoteCodeError
 from modelselect_plugins.zoos._bounds import check_usual_files
-from modelselect_plugins.zoos._support import one_line, read_json, required
+from modelselect_plugins.zoos._support import one_line, read_json, required, without_values
 from modelselect_plugins.zoos._transformers import images as transformers_images
 from modelselect_plugins.zoos._transformers import pooling, tokenizing
 from modelselect_plugins.zoos._transformers import sounds as transformers_sounds
@@ -112,12 +112,12 @@ def skeleton(path: Path, *, trust_remote_code: bool, settings: Mapping[str, str]
 
     transformers = required("transformers")
     if transformers_sounds.is_sound(path, read_json(path / "config.json")):
-        with quiet(transformers), torch.device("meta"):
+        with quiet(transformers), without_values():
             known = _configuration(path, trust_remote_code=False)
             whole = transformers.AutoModel.from_config(known, dtype=torch.float32)
         encoder: torch.nn.Module = whole.get_encoder() if known.is_encoder_decoder else whole
         return encoder.eval()
-    with quiet(transformers), torch.device("meta"):
+    with quiet(transformers), without_values():
         part = _Part.of(path, settings, trust_remote_code)
         build = getattr(part.loader, "from_config", None)
         module: torch.nn.Module
@@ -264,11 +264,9 @@ class _Part:
 
     def _name_in_whole(self, path: Path, trust_remote_code: bool) -> str | None:
         """The name of the tower as a part of the whole model; None if it is not found there."""
-        import torch
-
         kind = type(self.configuration)
         try:
-            with torch.device("meta"):
+            with without_values():
                 whole = required("transformers").AutoModel.from_config(_configuration(path, trust_remote_code))
         except Exception:  # transformers has no class for the whole model
             return None

@@ -24,7 +24,7 @@ from modelselect.candidates.zoo import Zoo
 from modelselect.demo import Demo
 from modelselect.errors import CandidateError, ExpressionError, did_you_mean
 from modelselect.host.hookspecs import hookimpl
-from modelselect_plugins.zoos._support import first_missing
+from modelselect_plugins.zoos._support import first_missing, without_values
 from modelselect_plugins.zoos.embedded import demo
 from modelselect_plugins.zoos.embedded.sources import TASKS
 
@@ -154,9 +154,7 @@ def _build(entry: dict[str, Any]) -> torch.nn.Module:
 
 
 def _skeleton(entry: dict[str, Any]) -> torch.nn.Module:
-    import torch
-
-    with torch.device("meta"):
+    with without_values():
         return _build(entry).eval()
 
 
