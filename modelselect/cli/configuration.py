@@ -10,6 +10,7 @@ import contextlib
 import functools
 import logging
 import os
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -27,6 +28,9 @@ OWN_FILE = "modelselect.toml"
 PROJECT_FILE = "pyproject.toml"
 TABLE = "tool.modelselect"
 MAX_BYTES = 1_000_000
+_LONGEST_TEXT = 10_000
+"""Characters of a text, at most."""
+_MOST_STEPS = 10_000_000
 _LONGEST = 100
 """Characters of a key or a value in a message."""
 
@@ -145,15 +149,24 @@ def read(folder: Path) -> Configuration:
 def _tables(folder: Path) -> Iterator[tuple[Path, Mapping[str, Any]]]:
     folder = folder.absolute()  # functions of os.path take a folder that may not be searched, or no home, for none
     for place in (folder, *folder.parents):
-        if os.path.isfile(own := place / OWN_FILE):
+        if _is_file(own := place / OWN_FILE):
             yield own, _parsed(own)
-        if os.path.isfile(project := place / PROJECT_FILE) and _names_us(project):
+        if _is_file(project := place / PROJECT_FILE) and _names_us(project):
             tool = _parsed(project).get("tool")
             table = tool.get("modelselect") if isinstance(tool, dict) else None
             if table is not None:
                 yield project, table
         if os.path.exists(place / ".git") or str(place) == os.path.expanduser("~"):
             return
+
+
+def _is_file(path: Path) -> bool:
+    """Whether there is a file with content. Those of /proc, some of which never end, have a size of 0."""
+    try:
+        state = os.stat(path)
+    except OSError:
+        return False
+    return stat.S_ISREG(state.st_mode) and state.st_size > 0
 
 
 def _names_us(path: Path) -> bool:
@@ -178,7 +191,10 @@ def _parsed(path: Path) -> dict[str, Any]:
     import tomllib
 
     try:
-        return tomllib.loads(_content(path).decode("utf-8"))
+        text = _content(path).decode("utf-8")
+        if sum(line.count(".") ** 2 for line in text.splitlines()) > _MOST_STEPS:  # what `a.a.a...` takes to read
+            raise RecursionError
+        return tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # a UnicodeDecodeError and a TOMLDecodeError are ValueErrors
         reason = "tables are nested too deeply" if isinstance(error, RecursionError) else error
         raise InvalidInputError(f"{path} is not valid TOML: {reason}. Correct the file, or remove it.") from error
@@ -204,12 +220,12 @@ def _checked(path: Path, table: Any) -> dict[str, Any]:
         if key not in known:
             near = did_you_mean(written[:_LONGEST].replace("_", "-"), [name.replace("_", "-") for name in known])
             raise InvalidInputError(f"{path} sets {_shown(written)}, but there is no such option.{near}")
-        if key in BOUNDS:
-            _check_not_raised(path, written, key, value)
         key = "pool" if key in POOLS else key
         if key in found:
             raise InvalidInputError(f"{path} sets {_shown(written)} twice, in two spellings; remove one of them")
         found[key] = _value(path, written, key, value)
+        if key in BOUNDS:
+            _check_not_raised(path, written, key, value)
     return found
 
 
@@ -249,7 +265,7 @@ def _value(path: Path, written: str, key: str, value: Any) -> Any:
 def _is_scalar(value: Any) -> bool:
     """Whether the value is a text or a number that a command line and an environment variable can have."""
     if isinstance(value, str):
-        return "\0" not in value
+        return "\0" not in value and len(value) <= _LONGEST_TEXT
     return isinstance(value, float) or (isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63)
 
 
