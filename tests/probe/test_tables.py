@@ -15,6 +15,7 @@ import datasets
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
@@ -543,6 +544,20 @@ def test_a_parquet_file_of_more_rows_than_fit_into_memory_is_refused_before_it_i
         message = refusal(given)
         assert "has 100,000 rows, which take about 11.2 MB of memory, and 5 MB are free" in message
         assert "Give fewer rows" in message
+
+
+@pytest.mark.parametrize("form", [lambda text: text, lambda text: [text], lambda text: {"a": text, "b": {"c": 1}}])
+def test_long_texts_that_a_parquet_file_holds_once_count_in_each_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: Any
+) -> None:
+    """A file of 1 KB may hold 20 GB."""
+    long = [form("x" * 500_000), form("y" * 500_000)]
+    table = pa.table({"text": long, "label": [0, 1]}).take(np.arange(1000) % 2)
+    pq.write_table(table, tmp_path / "table.parquet", compression="zstd", dictionary_pagesize_limit=1 << 24)
+    assert (tmp_path / "table.parquet").stat().st_size < 5_000
+    monkeypatch.setattr(sizes, "available_memory", lambda: 400_000_000)
+    message = refusal(tmp_path / "table.parquet")
+    assert "has 1,000 rows, which take about 501 MB of memory, and 400 MB are free" in message
 
 
 def test_a_parquet_file_that_does_not_fit_on_the_disk_is_refused_before_it_is_decoded(
