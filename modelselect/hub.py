@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modelselect.errors import HubError, InvalidInputError, ModelSelectError
+from modelselect.utils.text import printable
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -37,6 +38,9 @@ _MOST_FILES = 1000
 
 _ATTEMPTS = 5
 """How often an upload is tried when others keep committing first."""
+
+_LONGEST = 400
+"""Characters of what the client says, in a message."""
 
 
 @dataclass(frozen=True)
@@ -78,25 +82,48 @@ class Repository:
         api = self._api
         with _explained(self):
             whole = api.create_repo(self.name, repo_type=self.kind, private=private, exist_ok=True).repo_id
-            for left in reversed(range(_ATTEMPTS)):
+        for left in reversed(range(_ATTEMPTS)):
+            with _explained(self):
                 latest = str(api.repo_info(whole, repo_type=self.kind).sha)
-                with tempfile.TemporaryDirectory() as scratch:
-                    fill(Path(scratch), whole, latest)
-                    try:
-                        commit = api.upload_folder(
-                            repo_id=whole,
-                            repo_type=self.kind,
-                            folder_path=scratch,
-                            commit_message=message,
-                            parent_commit=latest,
-                            delete_patterns=list(outdated) or None,
-                        )
-                    except HfHubHTTPError as error:
-                        if left and _status(error) == HTTPStatus.PRECONDITION_FAILED:
-                            continue  # somebody else committed first: build on their commit and try again
-                        raise
+            with self._filled(fill, whole, latest) as folder, _explained(self):
+                try:
+                    commit = api.upload_folder(
+                        repo_id=whole,
+                        repo_type=self.kind,
+                        folder_path=folder,
+                        commit_message=message,
+                        parent_commit=latest,
+                        delete_patterns=list(outdated) or None,
+                    )
+                except HfHubHTTPError as error:
+                    if left and _status(error) == HTTPStatus.PRECONDITION_FAILED:
+                        continue  # somebody else committed first: build on their commit and try again
+                    raise
                 return str(commit.commit_url)
         raise AssertionError("the last attempt returns or raises")
+
+    @contextlib.contextmanager
+    def _filled(self, fill: Fill, whole: str, latest: str) -> Iterator[Path]:
+        """A temporary folder with the files of a commit."""
+        with contextlib.ExitStack() as stack:
+            try:
+                folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+                fill(folder, whole, latest)
+            except OSError as error:
+                raise self.raises(
+                    f"the files of {self} cannot be written into a temporary folder ({error.strerror or error}). Free "
+                    "some space there, or set TMPDIR to another folder"
+                ) from error
+            yield folder
+
+    def files(self, revision: str) -> list[str]:
+        """Names of the files in the repository.
+
+        Raises:
+            HubError: or `raises`: the repository or the revision does not exist, or the Hub cannot be reached.
+        """
+        with _explained(self):
+            return list(map(str, self._api.list_repo_files(self.name, repo_type=self.kind, revision=revision)))
 
     def check_may_write(self) -> None:
         """Asks the Hub whether the token may write to the repository: before the work, not after it.
@@ -109,14 +136,14 @@ class Repository:
         with _explained(self):
             self._api.repo_exists(self.name, repo_type=self.kind)  # refuses what is no name
             known = self._api.whoami()
-        token = known.get("auth", {}).get("accessToken", {})
-        if token.get("role") == "read":
+            may = known.get("auth", {}).get("accessToken", {}).get("role")
+            own = [str(known["name"]), *(str(each.get("name")) for each in known.get("orgs", ()))]
+        if may == "read":
             raise self.raises(
                 f"{self} cannot be written with your token, which may only read; run `hf auth login` with a token that "
                 "may write"
             )
         owner, slash, _ = self.name.partition("/")
-        own = [str(known.get("name")), *(str(each.get("name")) for each in known.get("orgs", ()))]
         if slash and owner not in own:
             raise self.raises(
                 f"{self} belongs to {owner!r}, and your token to {', '.join(own)}; give a repository of yours, such as "
@@ -236,10 +263,9 @@ def _explained(what: Repository) -> Iterator[None]:
         raise raises(
             f"{what} does not exist on the Hub, or you have no access to it; check the name, or run `hf auth login`"
         ) from error
-    except Exception as error:
-        if not (isinstance(error, OSError) or _is_transport(error)):
-            raise
-        raise raises(f"{what}: {_advice(error)} ({' '.join(str(error).split())})") from error
+    except Exception as error:  # also of the client, where an answer is none
+        said = printable(" ".join(str(error).split())[:_LONGEST])
+        raise raises(f"{what}: {_advice(error)} ({type(error).__name__}: {said})") from error
 
 
 def _advice(error: Exception) -> str:
@@ -251,6 +277,8 @@ def _advice(error: Exception) -> str:
         return "you have no permission to do this; use a repository of your own, or a token that has the permission"
     if isinstance(error, errors.OfflineModeIsEnabled):
         return "the Hub's client is offline; unset HF_HUB_OFFLINE"
+    if not (isinstance(error, OSError) or _is_transport(error)):
+        return "the Hub's answer cannot be understood; try again later"
     return "the Hub could not be reached; try again later"
 
 

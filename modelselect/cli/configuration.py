@@ -10,6 +10,7 @@ import contextlib
 import functools
 import logging
 import os
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -27,6 +28,11 @@ OWN_FILE = "modelselect.toml"
 PROJECT_FILE = "pyproject.toml"
 TABLE = "tool.modelselect"
 MAX_BYTES = 1_000_000
+_LONGEST_TEXT = 10_000
+"""Characters of a text, at most."""
+_MOST_STEPS = 10_000_000
+_LONGEST = 100
+"""Characters of a key or a value in a message."""
 
 POOLS = ("candidates", "pool")
 """Two names of one option: what a run without candidates chooses from."""
@@ -143,15 +149,31 @@ def read(folder: Path) -> Configuration:
 def _tables(folder: Path) -> Iterator[tuple[Path, Mapping[str, Any]]]:
     folder = folder.absolute()  # functions of os.path take a folder that may not be searched, or no home, for none
     for place in (folder, *folder.parents):
-        if os.path.isfile(own := place / OWN_FILE):
+        if _is_file(own := place / OWN_FILE):
             yield own, _parsed(own)
-        if os.path.isfile(project := place / PROJECT_FILE) and b"modelselect" in _content(project):
+        if _is_file(project := place / PROJECT_FILE) and _names_us(project):
             tool = _parsed(project).get("tool")
             table = tool.get("modelselect") if isinstance(tool, dict) else None
             if table is not None:
                 yield project, table
         if os.path.exists(place / ".git") or str(place) == os.path.expanduser("~"):
             return
+
+
+def _is_file(path: Path) -> bool:
+    """Whether there is a file with content. Those of /proc, some of which never end, have a size of 0."""
+    try:
+        state = os.stat(path)
+    except OSError:
+        return False
+    return stat.S_ISREG(state.st_mode) and state.st_size > 0
+
+
+def _names_us(path: Path) -> bool:
+    """Whether the file may hold our table. One that cannot be read is somebody else's."""
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        return b"modelselect" in file.read(MAX_BYTES)
+    return False
 
 
 def _content(path: Path) -> bytes:
@@ -169,7 +191,10 @@ def _parsed(path: Path) -> dict[str, Any]:
     import tomllib
 
     try:
-        return tomllib.loads(_content(path).decode("utf-8"))
+        text = _content(path).decode("utf-8")
+        if sum(line.count(".") ** 2 for line in text.splitlines()) > _MOST_STEPS:  # what `a.a.a...` takes to read
+            raise RecursionError
+        return tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # a UnicodeDecodeError and a TOMLDecodeError are ValueErrors
         reason = "tables are nested too deeply" if isinstance(error, RecursionError) else error
         raise InvalidInputError(f"{path} is not valid TOML: {reason}. Correct the file, or remove it.") from error
@@ -177,29 +202,30 @@ def _parsed(path: Path) -> dict[str, Any]:
 
 def _checked(path: Path, table: Any) -> dict[str, Any]:
     if not isinstance(table, dict):
-        raise InvalidInputError(f"{TABLE} in {path} is {table!r}; expected a table: [{TABLE}]")
+        raise InvalidInputError(f"{TABLE} in {path} is {_shown(table)}; expected a table: [{TABLE}]")
     known = (*_fields(), *POOLS)
     found: dict[str, Any] = {}
     for written, value in table.items():
         key = written.replace("-", "_")
         if key in CONSENT:
             raise InvalidInputError(
-                f"{path} sets {written!r}, which {CONSENT[key]}. Only the command line may do this; remove the line."
+                f"{path} sets {_shown(written)}, which {CONSENT[key]}. Only the command line may do this; remove the "
+                "line."
             )
         if key not in known and isinstance(value, dict):
             raise InvalidInputError(
-                f"{path} holds the section {written!r}, but options stand without sections: move its lines up"
+                f"{path} holds the section {_shown(written)}, but options stand without sections: move its lines up"
                 + (f", under [{TABLE}]" if path.name == PROJECT_FILE else "")
             )
         if key not in known:
-            near = did_you_mean(written.replace("_", "-"), [name.replace("_", "-") for name in known])
-            raise InvalidInputError(f"{path} sets {written!r}, but there is no such option.{near}")
-        if key in BOUNDS:
-            _check_not_raised(path, written, key, value)
+            near = did_you_mean(written[:_LONGEST].replace("_", "-"), [name.replace("_", "-") for name in known])
+            raise InvalidInputError(f"{path} sets {_shown(written)}, but there is no such option.{near}")
         key = "pool" if key in POOLS else key
         if key in found:
-            raise InvalidInputError(f"{path} sets {written!r} twice, in two spellings; remove one of them")
+            raise InvalidInputError(f"{path} sets {_shown(written)} twice, in two spellings; remove one of them")
         found[key] = _value(path, written, key, value)
+        if key in BOUNDS:
+            _check_not_raised(path, written, key, value)
     return found
 
 
@@ -210,11 +236,11 @@ def _check_not_raised(path: Path, written: str, key: str, value: Any) -> None:
     try:
         asked, usual = Bounds.of(**{key: value}), Bounds.of()
     except InvalidInputError as error:
-        raise InvalidInputError(f"{path} sets {written!r}: {error}") from None
+        raise InvalidInputError(f"{path} sets {_shown(written)}: {error}") from None
     if asked.download > usual.download or asked.seconds > usual.seconds:
         raise InvalidInputError(
-            f"{path} sets {written!r} to {value!r}, but without the file the bounds are {usual}. A file may only lower "
-            f"them; remove the line, and type --{key.replace('_', '-')} {value}."
+            f"{path} sets {_shown(written)} to {_shown(value)}, but without the file the bounds are {usual}. A file "
+            f"may only lower them; remove the line, and type --{key.replace('_', '-')} {value}."
         )
 
 
@@ -228,7 +254,7 @@ def _value(path: Path, written: str, key: str, value: Any) -> Any:
     texts = [str(each) for each in (value if isinstance(value, list) else [value]) if _is_scalar(each)]
     if not texts or kind is bool or len(texts) != (len(value) if isinstance(value, list) else 1):
         expected = "true or false" if kind is bool else "text, a number, or a list of texts"
-        raise InvalidInputError(f"{path} sets {written!r} to {value!r}; expected {expected}")
+        raise InvalidInputError(f"{path} sets {_shown(written)} to {_shown(value)}; expected {expected}")
     if kind is list:
         return texts
     if key in PATHS and texts[0] not in ("", "off") and "://" not in texts[0]:
@@ -237,7 +263,19 @@ def _value(path: Path, written: str, key: str, value: Any) -> Any:
 
 
 def _is_scalar(value: Any) -> bool:
-    return isinstance(value, str | int | float) and not isinstance(value, bool)
+    """Whether the value is a text or a number that a command line and an environment variable can have."""
+    if isinstance(value, str):
+        return "\0" not in value and len(value) <= _LONGEST_TEXT
+    return isinstance(value, float) or (isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63)
+
+
+def _shown(value: Any) -> str:
+    """The value for a message."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no numbers of thousands of digits
+        return "a number with too many digits"
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
 @functools.cache

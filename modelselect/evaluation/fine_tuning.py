@@ -78,6 +78,8 @@ class VerificationTask:
                 kept = store.contains(checkpoint) or waiting.contains(checkpoint)
             if entry is not None and (kept or not self.needs_checkpoint):
                 store.clear_scratch(key)  # left there if the process was killed once the result was safe
+                if not kept:
+                    drop(store, checkpoint)  # an empty folder is left if the process was killed while it dropped them
                 known = _verified(entry.metadata)
                 return VerificationResult(known, checkpoint if kept else None, True, _metric(context).shown)
             verified = verify(

@@ -10,11 +10,17 @@ from typing import TYPE_CHECKING, Any
 from modelselect.errors import HistoryError, InvalidInputError
 from modelselect.history.database import Database
 from modelselect.history.records import TABLES
+from modelselect.utils.parquet import Decoded
+from modelselect.utils.system import available_memory
+from modelselect.utils.text import in_bytes
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Row = tuple[Any, ...]
+
+_BYTES_PER_VALUE = 50
+"""Of memory: a text or a number of Python, and its place in a row."""
 
 _CARD = """---
 tags:
@@ -67,7 +73,10 @@ def _table(path: Path, columns: Sequence[str]) -> list[Row]:
         return []
     with _explained(path, "read"):
         try:
+            _check_size(path)
             frame: pd.DataFrame = pd.read_parquet(path)
+        except InvalidInputError:
+            raise
         except (ValueError, ArithmeticError) as error:  # pyarrow's own errors among them
             raise InvalidInputError(f"{path.name} is no Parquet file ({error}); export the history again") from error
     missing = [column for column in columns if column not in frame.columns]
@@ -77,6 +86,17 @@ def _table(path: Path, columns: Sequence[str]) -> list[Row]:
             "export the history again"
         )
     return list(frame[list(columns)].itertuples(index=False, name=None))
+
+
+def _check_size(path: Path) -> None:
+    """Raises InvalidInputError if the rows of a file do not fit into the memory that is free."""
+    decoded, free = Decoded.of([path]), available_memory()
+    needed = _BYTES_PER_VALUE * decoded.rows * decoded.columns + decoded.size
+    if free is not None and needed > free:
+        raise InvalidInputError(
+            f"{path.name} has {decoded.rows:,} rows, which take about {in_bytes(needed)} of memory, and "
+            f"{in_bytes(free)} are free. Ask its author for a smaller history"
+        )
 
 
 @contextlib.contextmanager

@@ -182,9 +182,7 @@ def _files(repository: str, revision: str, token: str | None, endpoint: str | No
     Raises:
         InvalidInputError: the repository holds other files, and no leaderboard.
     """
-    from huggingface_hub import HfApi
-
-    files = HfApi(endpoint=endpoint, token=token).list_repo_files(repository, repo_type="dataset", revision=revision)
+    files = Repository(repository, token=token, endpoint=endpoint).files(revision)
     others = [file for file in files if file not in (*OURS, *HARMLESS)]
     if others and BOARD not in files:
         more = f" and {len(others) - 3} more" if len(others) > 3 else ""

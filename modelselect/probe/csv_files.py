@@ -15,6 +15,7 @@ from typing import Any
 from modelselect.errors import DatasetError
 from modelselect.probe.columns import LABEL_NAMES, TEXT_NAMES
 from modelselect.probe.paths import may_be_paths
+from modelselect.probe.sizes import check_text
 
 _SEPARATORS = (",", ";", "\t", "|")
 
@@ -34,6 +35,7 @@ def read_csv(path: Path, separator: str | None) -> Any:
     """
     import pyarrow as pa
 
+    check_text(path)
     opened = gzip.open if path.suffix.lower() == ".gz" else open
     with opened(path, "rb") as file:
         start = file.read(4)

@@ -30,6 +30,7 @@ from modelselect.probe.labels import GivenLabels
 from modelselect.probe.masks import mask_columns, mask_table
 from modelselect.probe.paths import Origin, may_be_paths, name_of_path_row, origin_of_paths
 from modelselect.probe.rows import AUDIO, IMAGE, TEXT, Rows, Splits
+from modelselect.probe.sizes import check_rows
 from modelselect.probe.sounds import are_sounds
 from modelselect.probe.splits import WHOLE
 from modelselect.probe.tagged import tagged_columns
@@ -139,6 +140,7 @@ def rows_of(dataset: Any, *, input: Input, label: Label, origin: Origin | None =
     Raises:
         DatasetError: see `HuggingFaceRows` and `tagged_columns`.
     """
+    check_rows("the dataset", len(dataset))
     dataset = _with_images(dataset)
     if (tagged := tagged_columns(dataset, input, label)) is not None:
         return tagged

@@ -114,6 +114,8 @@ def content_of(path: str | os.PathLike[str], largest: int = LARGEST_FILE) -> byt
         raise UnreadableError("not a file, but a folder, a pipe or a device")
     if state.st_size > largest:
         raise UnreadableError(f"the file has {state.st_size:,} bytes, and at most {largest:,} are read")
+    if not state.st_size:  # as files of /proc say, some of which never end
+        return b""
     with open(path, "rb") as file:
         return file.read(largest)
 

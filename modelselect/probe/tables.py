@@ -21,6 +21,7 @@ from modelselect.probe.images import has_image_suffix
 from modelselect.probe.listing import Listings, some
 from modelselect.probe.paths import Origin
 from modelselect.probe.rows import IMAGE, Rows, Splits
+from modelselect.probe.sizes import check_parquet
 from modelselect.probe.splits import TEST, TRAIN, WHOLE, kind_of_split, test_refused
 from modelselect.probe.table_splits import by_split
 from modelselect.utils.json_stream import fault_of_rows
@@ -172,7 +173,8 @@ def _read(files: Sequence[Path], separator: str | None = None) -> Any:
             for file in files:
                 _check_json(file)
         names = [re.sub(r"([*?\[])", r"[\1]", str(file)) for file in files]  # datasets takes a name for a pattern
-        loaded = datasets.load_dataset(kind, data_files={"train": names}, split="train")
+        builder = datasets.load_dataset_builder(str(kind), data_files={"train": names})
+        loaded = _prepared(builder, files)["train"]
         return datasets.Dataset(plain_table(loaded.data.table)) if _has_views(loaded) else loaded
     except DatasetError:
         raise
@@ -181,6 +183,15 @@ def _read(files: Sequence[Path], separator: str | None = None) -> Any:
             f"the table {files[0]} cannot be read ({_cause(error)}). Repair the file, or read it yourself and give the "
             "DataFrame."
         ) from error
+
+
+def _prepared(builder: Any, files: Iterable[str | Path]) -> Any:
+    """The splits of a builder of `datasets`, which decodes files into its cache, if they fit there and in memory."""
+    packed = [file for file in files if Path(file).suffix.lower() == ".parquet"]
+    if packed:
+        check_parquet(packed, builder)
+    builder.download_and_prepare(verification_mode="no_checks")
+    return builder.as_dataset()
 
 
 def _check_json(path: Path) -> None:
@@ -293,8 +304,9 @@ def _tables_of_datasets(root: Path, tables: Sequence[Path], *, input: Any, label
         loaded = {split: partial(_read, [Path(n) for n in names], separator) for split, names in files.items()}
     else:
         try:
-            builder.download_and_prepare(verification_mode="no_checks")
-            made = builder.as_dataset()
+            made = _prepared(builder, sorted(read))
+        except DatasetError:
+            raise
         except Exception as error:
             raise _not_read(root, tables[0], error) from error
         loaded = {str(split): partial(made.__getitem__, split) for split in made}

@@ -11,6 +11,7 @@ import pytest
 from modelselect.cli import app
 from modelselect.cli.configuration import Configuration, read
 from modelselect.errors import InvalidInputError, NothingRankedError
+from modelselect.host.patience import within
 from modelselect.selection import funnel
 
 
@@ -165,6 +166,14 @@ def test_the_nearest_file_counts_and_the_search_ends_at_the_repository_and_at_ho
         ("top-k = ", "is not valid TOML"),
         ("x = " + "[" * 5000, "is not valid TOML"),
         ("# " + "x" * 1_000_001, "has more than 1,000,000 bytes"),
+        ("top-k = 0x" + "f" * 6000, "sets 'top-k' to a number with too many digits; expected text, a number"),
+        ("top-k = 9223372036854775808", "sets 'top-k' to 9223372036854775808; expected text, a number"),
+        ('cache-dir = "a\\u0000b"', r"sets 'cache-dir' to 'a\\x00b'; expected text, a number"),
+        ("costs = '" + "x" * 5000 + "'", "sets 'costs' to 'x{99}…; expected true or false"),
+        ("x" * 5000 + " = 1", "sets 'x{99}…, but there is no such option"),
+        ("max-time = '" + "1" * 20_000 + "'", "sets 'max-time' to '1{99}…; expected text, a number"),
+        ("max-time = 0x" + "f" * 6000, "sets 'max-time' to a number with too many digits; expected text, a number"),
+        (".".join(["a"] * 20_000) + " = 1", "is not valid TOML: tables are nested too deeply"),
     ],
 )
 def test_a_bad_file_is_one_error_that_names_the_file(tmp_path: Path, text: str, message: str) -> None:
@@ -184,10 +193,30 @@ def test_bytes_that_are_no_text_and_a_table_that_is_none_are_errors(tmp_path: Pa
         read(tmp_path)
 
 
-def test_a_project_file_of_others_is_not_judged(tmp_path: Path) -> None:
-    write(tmp_path / "pyproject.toml", "[[[ broken")
+@pytest.mark.parametrize("text", ["[[[ broken", "# " + "x" * 1_000_001], ids=["broken", "large"])
+def test_a_project_file_of_others_is_not_judged(tmp_path: Path, text: str) -> None:
+    write(tmp_path / "pyproject.toml", text)
     (tmp_path / ".git").mkdir()
     assert read(tmp_path) == Configuration()
+
+
+def test_a_project_file_that_cannot_be_read_is_that_of_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "pyproject.toml", "[tool.modelselect]\nseed = 1\n")
+    (tmp_path / ".git").mkdir()
+
+    def refused(path: Path, *_: Any, **__: Any) -> Any:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "open", refused)
+    assert read(tmp_path) == Configuration()
+
+
+@pytest.mark.parametrize("name", ["modelselect.toml", "pyproject.toml"])
+def test_a_link_to_the_endless_file_of_the_kernels_messages_is_no_file(tmp_path: Path, name: str) -> None:
+    (tmp_path / ".git").mkdir()
+    (tmp_path / name).symlink_to("/proc/kmsg")
+    with within(5.0):
+        assert read(tmp_path) == Configuration()
 
 
 def test_an_error_about_a_value_names_the_file(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

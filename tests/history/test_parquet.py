@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import modelselect as ms
-from modelselect.history import Added, History
+from modelselect.history import Added, History, parquet
 from tests.history.conftest import content, full_history
 
 
@@ -39,3 +39,18 @@ def test_an_exported_file_that_is_damaged_or_forged_is_refused(tmp_path: Path) -
         copy.load(folder)
     with pytest.raises(ms.errors.InvalidInputError, match="holds no results"):
         copy.load(tmp_path)
+
+
+def test_a_file_of_more_rows_than_fit_into_memory_is_refused_before_it_is_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import pandas as pd
+
+    folder = full_history(tmp_path / "a.sqlite").export(tmp_path / "parquet")
+    frame = pd.read_parquet(folder / "results.parquet")
+    pd.concat([frame.iloc[:1]] * 20_000).to_parquet(folder / "results.parquet")
+    assert (folder / "results.parquet").stat().st_size < 50_000
+    monkeypatch.setattr(parquet, "available_memory", lambda: 1_000_000)
+    monkeypatch.setattr(pd, "read_parquet", None)
+    with pytest.raises(ms.errors.InvalidInputError, match=r"^results\.parquet has 20,000 rows, .* and 1 MB are free"):
+        History(tmp_path / "b.sqlite").load(folder)

@@ -120,3 +120,15 @@ def test_the_card_of_a_model_of_parts_calls_no_other_metric_accuracy_and_predict
         assert "Accuracy on held-out rows" not in text
         assert use in text
         assert ("predict" in text) == (unit == "pixel")
+
+
+@pytest.mark.parametrize(
+    "answer", [b"", b"null", b"[]", b'{"auth": null}', b'{"auth": {"accessToken": 3}}', b'{"name": "you", "orgs": [5]}']
+)
+def test_a_hub_that_does_not_say_who_somebody_is_is_one_error(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch, answer: bytes
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_writer")
+    hub.misbehave("whoami", rewrite=lambda _: answer)
+    with pytest.raises(HubError, match="the Hub's answer cannot be understood"):
+        client.Repository("writer/winner", "model").check_may_write()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +17,7 @@ from huggingface_hub import HfApi, RepoCard
 
 import modelselect as ms
 from modelselect.cli import app
-from modelselect.errors import HubError, InvalidInputError, LeaderboardError
+from modelselect.errors import HistoryError, HubError, InvalidInputError, LeaderboardError
 from modelselect.history import History, Result
 from modelselect.leaderboard import publishing
 from modelselect.leaderboard.leaderboard import Row
@@ -203,6 +206,49 @@ def test_what_the_hub_refuses_is_one_error_that_advises(
 ) -> None:
     writer.misbehave(request_, **fault)
     with pytest.raises(HubError, match=message):
+        board("a").push_to_hub(REPOSITORY)
+
+
+@pytest.mark.parametrize("answer", [b"", b"\xff\0{", b"null", b"[1]", b'{"id": 5}', b'"' + b"x" * 10_000 + b'"'])
+@pytest.mark.parametrize(
+    "request_",
+    [
+        "POST /api/repos/create",
+        r"GET /api/datasets/[^/]+/[^/]+$",
+        "GET /api/datasets/.*/tree",
+        "POST .*/preupload",
+        "POST .*batch",
+    ],
+)
+def test_what_is_no_answer_of_a_hub_is_one_error(writer: Hub, request_: str, answer: bytes) -> None:
+    writer.misbehave(request_, rewrite=lambda _: answer)
+    with contextlib.suppress(HubError, HistoryError):
+        board("a").push_to_hub(REPOSITORY)
+    writer.faults.clear()
+    board("a").push_to_hub(REPOSITORY)
+    assert ms.Leaderboard.from_hub(REPOSITORY) == board("a")
+
+
+def test_an_answer_that_cannot_be_understood_is_told_in_a_line(writer: Hub) -> None:
+    writer.misbehave("POST /api/repos/create", rewrite=lambda _: b'"' + b"\\ud800" * 10_000 + b'"')
+    with pytest.raises(
+        HubError, match=r"the dataset repository \S+: the Hub's answer cannot be understood; try again later"
+    ) as e:
+        board("a").push_to_hub(REPOSITORY)
+    assert str(e.value).isprintable()
+    assert len(str(e.value)) < 600
+
+
+def test_a_disk_that_is_full_while_files_are_written_is_not_the_hubs_fault(
+    writer: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("modelselect.leaderboard.publishing.card", full)
+    with pytest.raises(
+        HubError, match=r"cannot be written into a temporary folder \(No space left on device\).* TMPDIR"
+    ):
         board("a").push_to_hub(REPOSITORY)
 
 

@@ -7,6 +7,7 @@ import json
 import os
 import pickle
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,13 @@ import datasets
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
 
 from modelselect.errors import DatasetError
+from modelselect.probe import sizes
 from modelselect.probe.probe import Probe
 from tests.probe.material import contents, folder_of, noise
 
@@ -197,6 +200,14 @@ def test_a_datasets_folder_runs_no_code_and_reads_nothing_outside_itself(tmp_pat
         Image.fromarray(noise(0)).save(table.parent / "own.png")
         assert "outside the dataset's folder" in refusal(tmp_path / "listed")
         assert len(Probe.of(table)) == 12  # the user's own table may name any image
+
+
+def test_a_table_that_is_a_link_is_read_as_in_the_cache_of_the_hub(tmp_path: Path) -> None:
+    for name, make in {"train.csv": lambda path: written(path, CSV), "train.parquet": parquet}.items():
+        file = make(tmp_path / "blobs" / name)
+        (tmp_path / name / "snapshot").mkdir(parents=True)
+        (tmp_path / name / "snapshot" / name).symlink_to(file)
+        assert Probe.of(tmp_path / name / "snapshot").fingerprint == Probe.of(file).fingerprint
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl"])
@@ -515,3 +526,67 @@ def test_json_that_the_parser_of_arrow_does_not_bear_is_an_error(tmp_path: Path,
         (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
         with pytest.raises(DatasetError, match=f"has {said}"):
             Probe.of(tmp_path / name)
+
+
+# --- more than fits ---------------------------------------------------------------------------------------------------
+
+
+def test_a_parquet_file_of_more_rows_than_fit_into_memory_is_refused_before_it_is_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file of 500 KB may hold 100 million equal rows."""
+    equal = datasets.Dataset.from_dict({"text": ["good", "bad"] * 50_000, "label": [1, 0] * 50_000})
+    path = parquet(tmp_path / "table.parquet", equal)
+    assert path.stat().st_size < 10_000
+    monkeypatch.setattr(sizes, "available_memory", lambda: 5_000_000)
+    monkeypatch.setattr(datasets.DatasetBuilder, "download_and_prepare", None)  # nothing is decoded
+    for given in (path, tmp_path, {"train": path}):
+        message = refusal(given)
+        assert "has 100,000 rows, which take about 11.2 MB of memory, and 5 MB are free" in message
+        assert "Give fewer rows" in message
+
+
+@pytest.mark.parametrize("form", [lambda text: text, lambda text: [text], lambda text: {"a": text, "b": {"c": 1}}])
+def test_long_texts_that_a_parquet_file_holds_once_count_in_each_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: Any
+) -> None:
+    """A file of 1 KB may hold 20 GB."""
+    long = [form("x" * 500_000), form("y" * 500_000)]
+    table = pa.table({"text": long, "label": [0, 1]}).take(np.arange(1000) % 2)
+    pq.write_table(table, tmp_path / "table.parquet", compression="zstd", dictionary_pagesize_limit=1 << 24)
+    assert (tmp_path / "table.parquet").stat().st_size < 5_000
+    monkeypatch.setattr(sizes, "available_memory", lambda: 400_000_000)
+    message = refusal(tmp_path / "table.parquet")
+    assert "has 1,000 rows, which take about 501 MB of memory, and 400 MB are free" in message
+
+
+def test_a_parquet_file_that_does_not_fit_on_the_disk_is_refused_before_it_is_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = parquet(tmp_path / "table.parquet", TABLE.select([0, 1] * 5000).add_column("number", [0.5] * 10_000))
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(sizes.shutil, "disk_usage", lambda _: usage._replace(free=100_000))
+    message = refusal(path)
+    assert "decoded, it takes at least 160 kB on the disk, and 100 kB are free in" in message
+    monkeypatch.undo()
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    expected = Probe.of(path, size=20).fingerprint
+    monkeypatch.setattr(sizes.shutil, "disk_usage", lambda _: usage._replace(free=0))
+    assert Probe.of(path, size=20).fingerprint == expected, "it is decoded already"
+
+
+def test_any_dataset_of_more_rows_than_fit_into_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sizes, "available_memory", lambda: 1000)
+    assert "the dataset has 12 rows, which take about 1.2 kB of memory, and 1 kB are free" in refusal(TABLE)
+
+
+@pytest.mark.parametrize("name", ["table.csv", "table.csv.gz"])
+def test_a_csv_file_that_does_not_fit_into_memory_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    content = (CSV + "again,007\n" * 20_000).encode()
+    path = written(tmp_path / name, gzip.compress(content) if name.endswith(".gz") else content)
+    monkeypatch.setattr(sizes, "available_memory", lambda: 100_000)
+    assert "takes more than 100 kB of memory, and no more is free. Give fewer rows" in refusal(path)
+    monkeypatch.undo()
+    assert len(Probe.of(path, size=20)) == 20

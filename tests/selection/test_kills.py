@@ -5,6 +5,7 @@ The same holds for a run whose disk is full. The suite does this at some events,
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import signal
@@ -57,6 +58,9 @@ class Killer:
         if not self.folder or event not in EVENTS or not isinstance(arguments[0], str | bytes | os.PathLike):
             return
         path = os.fsdecode(arguments[0])
+        if event in ("os.remove", "os.rmdir") and arguments[1] >= 0:  # relative to an open folder
+            with contextlib.suppress(OSError):  # only Linux says which one
+                path = os.path.join(os.readlink(f"/proc/self/fd/{arguments[1]}"), path)
         if not path.startswith(self.folder) or "/locks/" in path:  # the system releases locks
             return
         if self.full and not needs_space(event, arguments):

@@ -91,6 +91,8 @@ def outcome_of(item: Any, answer: bytes) -> Outcome:
     """The outcome that a worker has sent."""
     try:
         value, failure = pickle.loads(answer)
+        if not isinstance(failure, Failure | None):
+            raise TypeError(f"a {type(failure).__qualname__} is in the place of a failure")
     except Exception as error:
         reason = f"the result cannot be read from the worker process ({first_line(error)})"
         return failed(item, reason, type(error).__name__)

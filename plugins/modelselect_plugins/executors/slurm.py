@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import itertools
 import logging
 import os
 import pickle
 import shutil
+import stat
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -46,6 +48,9 @@ _CANCELLED, _FAREWELL = 3, 5.0
 
 _TRIES = 4
 """How often an item is tried where machines are lost."""
+
+_DIGEST = 32
+"""Bytes of a checksum (SHA-256)."""
 
 _LOST = ("NODE_FAIL", "PREEMPTED", "BOOT_FAIL", "REQUEUED")
 """States of jobs that are no fault of their items."""
@@ -126,7 +131,7 @@ class Slurm(Executor):
             shutil.rmtree(left, ignore_errors=True)
         folder = (parent / owned_name()).absolute()
         folder.mkdir()
-        (folder / "function").write_bytes(function)
+        (folder / "function").write_bytes(_sealed(function))
         finished: list[Outcome] = []
         works = _works(itertools.chain([first], items), finished)
         again: list[_Work] = []
@@ -203,7 +208,7 @@ class _Work:
 def _works(items: Iterable[Any], unsent: list[Outcome]) -> Iterator[_Work]:
     """Each item as it is sent; an item that cannot be pickled is added to `unsent`."""
     for number, (item, content) in enumerate(sendable(items, unsent, _cloudpickle().dumps)):
-        yield _Work(number, item, content)
+        yield _Work(number, item, _sealed(content))
 
 
 @dataclass
@@ -235,12 +240,12 @@ class _Job:
         outcomes = []
         for number, work in list(self.works.items()):
             with contextlib.suppress(FileNotFoundError):
-                outcomes.append(outcome_of(work.item, (folder / f"{number}.answer").read_bytes()))
+                outcomes.append(_answer(work.item, folder / f"{number}.answer"))
                 del self.works[number]
         if not done or not self.works:
             return outcomes, []
         with contextlib.suppress(FileNotFoundError):
-            raise InvalidInputError((folder / "unusable").read_text(encoding="utf-8"))
+            raise InvalidInputError((folder / "unusable").read_text(encoding="utf-8", errors="replace"))
         self.ended = self.ended or time.monotonic()
         if time.monotonic() - self.ended < _GRACE:
             return outcomes, []
@@ -286,13 +291,48 @@ def _cancel(jobs: list[Any], *, again: bool) -> None:
         jobs = [job for job in jobs if again and job.state == "RUNNING"]
 
 
+def _answer(item: Any, path: Path) -> Outcome:
+    """The outcome in a file.
+
+    Raises:
+        FileNotFoundError: there is none yet.
+    """
+    try:
+        if stat.S_ISREG(path.stat().st_mode):
+            return outcome_of(item, _unsealed(path.read_bytes()))
+        reason = "it is no file"
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError) as error:  # a file server has lost it, or damaged it
+        reason = first_line(error)
+    return failed(item, f"its answer cannot be read ({reason})")
+
+
 def _hear(folder: Path) -> None:
     """Handles the log records that jobs have written."""
-    for path in sorted(folder.glob("*.record")):
+    for path in filter(Path.is_file, sorted(folder.glob("*.record"))):
         with contextlib.suppress(Exception):  # a record of another version of Python, or half a file
             record = pickle.loads(path.read_bytes())
             logging.getLogger(record.name).handle(record)
-        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
+
+
+def _sealed(content: bytes) -> bytes:
+    """The content after its checksum. A changed bit in a task would be a wrong score that the store keeps."""
+    return hashlib.sha256(content).digest() + content
+
+
+def _unsealed(content: bytes) -> bytes:
+    """The content that was sealed.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    digest, content = content[:_DIGEST], content[_DIGEST:]
+    if hashlib.sha256(content).digest() != digest:
+        raise ValueError("the file is damaged: its checksum does not match")
+    return content
 
 
 def _whole(name: str, value: Any, least: int) -> int:
@@ -342,13 +382,13 @@ class _Loaded:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__ |= state
-        self.function = _cloudpickle().loads(self.path.read_bytes())
+        self.function = _cloudpickle().loads(_unsealed(self.path.read_bytes()))
 
     def __getstate__(self) -> dict[str, Any]:
         return {"path": self.path}
 
     def __call__(self, numbered: tuple[int, bytes]) -> Any:
-        return self.function(received(numbered[1]))
+        return self.function(received(_unsealed(numbered[1])))
 
 
 def _serve(folder: Path, items: list[tuple[int, bytes]], timeout: float | None, level: int) -> None:
@@ -368,7 +408,7 @@ def _serve(folder: Path, items: list[tuple[int, bytes]], timeout: float | None, 
     try:
         for outcome in Process(timeout=timeout).map(_Loaded(folder / "function"), begun()):
             answer = pickled((outcome.value, outcome.failure))
-            _write(folder / f"{outcome.item[0]}.answer", answer)
+            _write(folder / f"{outcome.item[0]}.answer", _sealed(answer))
     except InvalidInputError as error:
         _write(folder / "unusable", str(error).encode())
 

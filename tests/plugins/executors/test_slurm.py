@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import pickle
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -149,6 +150,62 @@ def test_what_a_job_had_in_work_when_it_ended_is_tried_once_more_alone(
     outcomes, again = slurm._Job(ended, {1: again[1]}).news(tmp_path)
     assert [outcome.item for outcome in outcomes] == ["item 1"]
     assert again == []
+
+
+def answer(value: Any) -> bytes:
+    return slurm._sealed(pickle.dumps(value))
+
+
+def flipped(content: bytes) -> bytes:
+    """The content with one bit changed."""
+    return content[:-4] + bytes([content[-4] ^ 1]) + content[-3:]
+
+
+@pytest.mark.parametrize(
+    ("damage", "expected"),
+    [
+        (lambda path: path.mkdir(), "its answer cannot be read (it is no file)"),
+        (os.mkfifo, "its answer cannot be read (it is no file)"),
+        (lambda path: path.symlink_to("/dev/zero"), "its answer cannot be read (it is no file)"),
+        (lambda path: path.symlink_to(path), "its answer cannot be read (OSError: "),
+        (lambda path: path.write_bytes(b""), "its answer cannot be read (ValueError: the file is damaged"),
+        (lambda path: path.write_bytes(flipped(answer((1, None)))), "its answer cannot be read (ValueError: the file"),
+        (lambda path: path.write_bytes(answer(5)), "the result cannot be read from the worker process (TypeError"),
+        (
+            lambda path: path.write_bytes(answer((1, "x"))),
+            "the result cannot be read from the worker process (TypeError",
+        ),
+    ],
+)
+def test_an_answer_that_cannot_be_read_costs_its_row(tmp_path: Path, damage: Any, expected: str) -> None:
+    damage(tmp_path / "0.answer")
+    for name in ("a.record", "b.record"):
+        (tmp_path / name).mkdir()
+    slurm._hear(tmp_path)
+    running = SimpleNamespace(done=lambda: False)
+    outcomes, again = slurm._Job(running, {0: work(0), 1: work(1)}).news(tmp_path)
+    assert again == []
+    assert [outcome.item for outcome in outcomes] == ["item 0"]
+    assert outcomes[0].failure is not None
+    assert outcomes[0].failure.reason.startswith(expected)
+
+
+def test_a_task_or_an_item_that_was_damaged_on_its_way_is_never_run(tmp_path: Path) -> None:
+    (tmp_path / "function").write_bytes(slurm._sealed(pickle.dumps(str.upper)))
+    loaded = pickle.loads(pickle.dumps(slurm._Loaded(tmp_path / "function")))
+    sent = slurm._sealed(pickle.dumps("item"))
+    assert loaded((0, sent)) == "ITEM"
+    with pytest.raises(ValueError, match="damaged"):
+        loaded((0, flipped(sent)))
+    (tmp_path / "function").write_bytes(flipped((tmp_path / "function").read_bytes()))
+    with pytest.raises(ValueError, match="damaged"):
+        pickle.loads(pickle.dumps(slurm._Loaded(tmp_path / "function")))
+
+
+def test_a_reason_that_is_no_text_is_read_as_far_as_it_is_one(tmp_path: Path) -> None:
+    (tmp_path / "unusable").write_bytes(b"no module \xff")
+    with pytest.raises(InvalidInputError, match="no module \ufffd"):
+        slurm._Job(SimpleNamespace(done=lambda: True), {0: work(0)}).news(tmp_path)
 
 
 def test_options_become_those_of_the_batch_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
