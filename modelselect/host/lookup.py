@@ -344,7 +344,7 @@ def choose_estimators(host: Host, given: str | Estimator | Sequence[str | Estima
         UnknownNameError: no estimator has this name.
     """
     if isinstance(given, str) and given == ALL_ESTIMATORS:
-        return [e for e in host.estimators.values() if not e.is_static]
+        return [e for name in host.estimators if not (e := registered(host, name)).is_static]
     if isinstance(given, str):
         given = [name.strip() for name in given.split(",") if name.strip()]
     if given is None:
@@ -355,7 +355,7 @@ def choose_estimators(host: Host, given: str | Estimator | Sequence[str | Estima
     for name in names:
         if not isinstance(name, str | Estimator):
             raise InvalidInputError(f"{name!r} is not an estimator; expected a name such as 'logme', or an instance")
-    chosen = [name if isinstance(name, Estimator) else registered(host, name) for name in names]
+    chosen = [usable(e, "the caller") if isinstance(e, Estimator) else registered(host, e) for e in names]
     twice = sorted({e.name for e in chosen if [c.name for c in chosen].count(e.name) > 1})
     if twice:
         raise InvalidInputError(f"estimators given twice: {', '.join(twice)}; give each name once")
@@ -364,7 +364,7 @@ def choose_estimators(host: Host, given: str | Estimator | Sequence[str | Estima
 
 def static_estimators(host: Host) -> list[str]:
     """The names of the estimators that need no forward pass. Of the shipped plugins, one brings all of them."""
-    return [name for name, estimator in host.brought_by("static", "estimators").items() if estimator.is_static]
+    return [name for name in host.brought_by("static", "estimators") if registered(host, name).is_static]
 
 
 def target_kind(host: Host, name: str) -> str | None:
