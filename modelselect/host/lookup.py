@@ -11,6 +11,7 @@ from typing import Any
 
 from modelselect.candidates.candidate import Candidate, Candidates
 from modelselect.candidates.expression import Expression
+from modelselect.candidates.metadata import with_sound_metadata
 from modelselect.candidates.pools import POOL, Pool
 from modelselect.candidates.zoo import Zoo, asked
 from modelselect.errors import (
@@ -158,7 +159,7 @@ def _listed(text: str, ask: Callable[[Zoo, str], Iterable[Candidate]]) -> list[C
     try:
         with within(bound), contained():
             for candidate in ask(zoo, expression.pattern):
-                if not isinstance(candidate, Candidate):
+                if type(candidate) is not Candidate:  # a subclass may override what makes candidates comparable
                     raise SearchError(f"{text!r} gives {type(candidate).__name__}; expected a Candidate (from {owner})")
                 if len(found) == MOST_CANDIDATES:
                     raise SearchError(
@@ -166,7 +167,7 @@ def _listed(text: str, ask: Callable[[Zoo, str], Iterable[Candidate]]) -> list[C
                     )
                 if (size := _too_much(candidate.metadata)) is not None:
                     raise SearchError(f"the metadata of {candidate.id[:100]} has {size} (from {owner}); bring less")
-                found.append(candidate)
+                found.append(with_sound_metadata(candidate))
     except PluginTimeoutError as error:
         raise SearchError(
             f"{text!r} could not be searched: {error} (from {owner}). If it is only slow, set {SEARCH_VARIABLE}"
