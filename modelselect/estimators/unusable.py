@@ -9,6 +9,7 @@ from typing import Any
 from modelselect.errors import Failure, PluginError, Stage, contained
 from modelselect.estimators.estimator import Estimator, Recaller
 from modelselect.evidence.evidence import Evidence
+from modelselect.utils.process_state import unchanged
 
 
 class Unusable(Estimator):
@@ -47,7 +48,7 @@ def usable(estimator: Estimator, owner: str) -> Estimator:
     """
     for attribute, read in _READ.items():
         try:
-            with contained():
+            with unchanged(), contained():
                 read(estimator)
         except Exception as error:
             raised = Failure.from_exception(Stage.SCORE, error).reason

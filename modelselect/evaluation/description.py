@@ -15,7 +15,7 @@ from modelselect.candidates.calling import without_head
 from modelselect.candidates.readers import FeatureMethod
 from modelselect.errors import CandidateError, contained
 from modelselect.evaluation.keys import Keys
-from modelselect.evaluation.loading import INTERPRETER_LOCK, Loader
+from modelselect.evaluation.loading import Loader
 from modelselect.evaluation.results import Architecture
 from modelselect.probe.image_parts import without_place
 from modelselect.store.store import Store
@@ -62,7 +62,6 @@ class Describer:
         """
         graph = macs = parameters = key = again = None
         with (
-            INTERPRETER_LOCK,
             contextlib.suppress(Exception),
             contained(),
             unchanged(imports=True),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable
 from functools import cached_property
 
@@ -13,7 +12,7 @@ from modelselect.candidates.zoo import BYTES_PER_PARAMETER, Zoo
 from modelselect.errors import OutOfMemoryError, RemoteCodeError, Stage, at, contained
 from modelselect.evaluation.context import EvaluationContext
 from modelselect.host.host import get_host
-from modelselect.utils.process_state import ProcessState, unchanged
+from modelselect.utils.process_state import INTERPRETER_LOCK, ProcessState, unchanged
 from modelselect.utils.system import available_memory
 from modelselect.utils.text import in_bytes, short_number
 
@@ -21,12 +20,6 @@ _LOGGER = logging.getLogger(__name__)
 
 AHEAD_SHARE = 0.5
 """Share of the available memory. A candidate whose weights would take more is not loaded before its turn."""
-
-INTERPRETER_LOCK = threading.RLock()
-"""Guards what all threads of this process share, while the next candidate is loaded before its turn. Model libraries
-patch initialisers and the default dtype when they build a module. Catching an estimator's warnings changes the filters
-of all threads. Nothing else may run while a candidate is timed. A forward pass needs no lock, so loading overlaps with
-it."""
 
 
 class Loader:
@@ -79,7 +72,7 @@ class Loader:
                     raise self._error
                 self._check_memory()
                 _LOGGER.debug("loading %s", self.candidate.id)
-                with INTERPRETER_LOCK, unchanged(imports=True):
+                with unchanged(imports=True):
                     self._before = ProcessState.now()
                     loaded = self.zoo.load(self.candidate, trust_remote_code=self.context.trust_remote_code)
                     self.loaded = loaded if self.context.task is None else self.context.task.reading(loaded)

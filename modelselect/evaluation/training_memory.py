@@ -10,7 +10,7 @@ from modelselect.candidates.expression import LAYERS
 from modelselect.errors import Stage, at, contained
 from modelselect.evaluation.costs import refuse
 from modelselect.evaluation.keys import Keys
-from modelselect.evaluation.loading import INTERPRETER_LOCK, Loader
+from modelselect.evaluation.loading import Loader
 from modelselect.probe.image_parts import without_place
 from modelselect.store.store import Store
 from modelselect.utils.process_state import unchanged
@@ -83,7 +83,7 @@ class TrainingMemory:
         if (entry := self._store.get(key)) is not None:
             return self._with_parts(entry.metadata["bytes"])
         needed: int | None = None
-        with INTERPRETER_LOCK, unchanged(imports=True):
+        with unchanged(imports=True):
             try:
                 with at(Stage.LOAD):
                     found = self._module(may_load)

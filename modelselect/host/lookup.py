@@ -36,6 +36,7 @@ from modelselect.probe.probe import Probe
 from modelselect.protocols.protocol import TruthTable
 from modelselect.ranking.report_section import ReportSection
 from modelselect.tasks.task import Task
+from modelselect.utils.process_state import unchanged
 from modelselect.utils.text import printable
 from modelselect.utils.versions import DISTRIBUTION
 
@@ -157,7 +158,7 @@ def _listed(text: str, ask: Callable[[Zoo, str], Iterable[Candidate]]) -> list[C
     owner, bound = plugin.owner, 0.0 if plugin.distribution == DISTRIBUTION else search_seconds()
     found: list[Candidate] = []
     try:
-        with within(bound), contained():
+        with unchanged(imports=True), within(bound), contained():
             for candidate in ask(zoo, expression.pattern):
                 if type(candidate) is not Candidate:  # a subclass may override what makes candidates comparable
                     raise SearchError(f"{text!r} gives {type(candidate).__name__}; expected a Candidate (from {owner})")
@@ -334,7 +335,8 @@ def registered(host: Host, name: str) -> Estimator:
     Raises:
         UnknownNameError: no estimator has this name.
     """
-    return usable(host.estimator(name), host.owner("estimators", name).owner)
+    estimator, plugin = host.estimator(name), host.owner("estimators", name)
+    return estimator if plugin.distribution == DISTRIBUTION else usable(estimator, plugin.owner)
 
 
 def choose_estimators(host: Host, given: str | Estimator | Sequence[str | Estimator] | None) -> list[Estimator]:
