@@ -146,10 +146,23 @@ def contained() -> Iterator[None]:
     """
     try:
         yield
-    except (Exception, KeyboardInterrupt):
+    except KeyboardInterrupt:
         raise
     except BaseException as error:
+        if not _can_be_read(error):
+            raise NoExceptionError("an exception was raised that raises another one when it is read") from None
+        if isinstance(error, Exception):
+            raise
         raise NoExceptionError(f"{type(error).__name__}: {message_of(error)}".removesuffix(": ")) from error
+
+
+def _can_be_read(error: BaseException) -> bool:
+    """Whether the class of the exception, its name and its attributes can be read: its own code may raise anything."""
+    try:
+        read = type(error).__name__, error.__class__, error.__dict__
+    except BaseException:
+        return False
+    return isinstance(read[-1], dict)
 
 
 def message_of(exception: BaseException) -> str:

@@ -26,6 +26,7 @@ from modelselect.errors import (
 from modelselect.host.defaults import DEFAULT_ENCODER
 from modelselect.host.host import get_host
 from modelselect.host.lookup import search
+from modelselect.utils.process_state import unchanged
 
 if TYPE_CHECKING:
     import networkx
@@ -97,7 +98,7 @@ def by_encoder(encoder: Encoder) -> Iterator[None]:
         PluginError: it raised something that is none of our errors.
     """
     try:
-        with contained():
+        with unchanged(imports=True), contained():
             yield
     except Exception as error:
         if isinstance(error, ModelSelectError) and not isinstance(error, NoExceptionError):

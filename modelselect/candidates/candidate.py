@@ -31,7 +31,10 @@ class Candidate:
     metadata: Mapping[str, Any] = field(default_factory=dict, hash=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "name", valid_text(self.name))
+        # plain texts: a subclass may override how they are compared
+        for part in ("zoo", "name", "revision"):
+            if (text := getattr(self, part)) is not None:
+                object.__setattr__(self, part, valid_text(str.__str__(text)))
         object.__setattr__(self, "metadata", MappingProxyType({k: _shown(v) for k, v in self.metadata.items()}))
 
     @property
@@ -57,7 +60,7 @@ class Candidate:
 def _shown(value: Any) -> Any:
     """A value of the metadata, whose texts may be shown and written: they come from the files of others."""
     if isinstance(value, str):
-        return printable(value)
+        return printable(str.__str__(value))
     if type(value) in (list, tuple, set, frozenset):
         return type(value)(map(_shown, value))
     if type(value) is dict:

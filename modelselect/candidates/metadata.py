@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
+
+from modelselect.candidates.candidate import Candidate
+
+logger = logging.getLogger(__name__)
 
 METADATA_FIELDS: Mapping[str, str] = MappingProxyType(
     {
@@ -64,7 +70,7 @@ def metadata_fault(key: str, value: Any) -> str | None:
     >>> metadata_fault("parameters", 11_689_512), metadata_fault("parameters", "many")
     (None, 'a whole number from 0 to 1,000,000,000,000,000')
     """
-    whole = isinstance(value, int) and not isinstance(value, bool)
+    whole = type(value) is int
     if key in _COUNTS:
         return None if whole and 0 <= value <= _LARGEST_COUNT else f"a whole number from 0 to {_LARGEST_COUNT:,}"
     if key in _TRUTHS:
@@ -80,10 +86,27 @@ def metadata_fault(key: str, value: Any) -> str | None:
         sound = named and all(isinstance(each, str) and each and each.isprintable() for each in named)
         return None if sound else "a tuple of codes such as 'en'"
     if key == "modality":
-        return None if value in ("image", "text", "array", "audio") else "'image' or 'text'"
+        return None if isinstance(value, str) and value in ("image", "text", "array", "audio") else "'image' or 'text'"
     if key in METADATA_FIELDS:
         return None if isinstance(value, str) and value.isprintable() else "a text on one line"
     return None
+
+
+def with_sound_metadata(candidate: Candidate) -> Candidate:
+    """The candidate without values that their fields cannot have: a zoo, or the caller, may give anything.
+
+    >>> with_sound_metadata(Candidate("shelf", "tiny", metadata={"parameters": "few", "family": "Tiny"})).metadata
+    mappingproxy({'family': 'Tiny'})
+    """
+    faults = {key: fault for key, value in candidate.metadata.items() if (fault := metadata_fault(key, value))}
+    if not faults:
+        return candidate
+    logger.warning(
+        "the metadata of %s are used without %s",
+        candidate.id,
+        " and ".join(f"{key} (expected {fault})" for key, fault in faults.items()),
+    )
+    return replace(candidate, metadata={k: value for k, value in candidate.metadata.items() if k not in faults})
 
 
 def source_classes(tag: str | None, outputs: int) -> int:

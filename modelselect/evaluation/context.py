@@ -11,6 +11,7 @@ from modelselect.candidates.candidate import Candidate
 from modelselect.candidates.limits import Limits
 from modelselect.candidates.zoo import Zoo
 from modelselect.estimators.estimator import Estimator
+from modelselect.evaluation.blame import bounded
 from modelselect.extraction.devices import Compute
 from modelselect.extraction.inputs import InputCache
 from modelselect.history.view import RecallContext
@@ -99,5 +100,6 @@ class EvaluationContext:
     def key_of(self, estimator: Estimator) -> str:
         """The estimator's key. A key reads the estimator's code: once a run, not once a candidate."""
         if estimator not in self._keys:
-            self._keys[estimator] = estimator.key
+            with bounded(estimator):
+                self._keys[estimator] = estimator.key
         return self._keys[estimator]

@@ -7,12 +7,13 @@ from dataclasses import asdict
 from modelselect.errors import CandidateError, Failure, Stage, at
 from modelselect.evaluation.description import Describer
 from modelselect.evaluation.keys import Keys
-from modelselect.evaluation.loading import INTERPRETER_LOCK, Loader
+from modelselect.evaluation.loading import Loader
 from modelselect.evaluation.results import CostMeasurement
 from modelselect.evaluation.timing import measure
 from modelselect.extraction.extractor import choose_extractor
 from modelselect.host.host import get_host
 from modelselect.store.store import Store
+from modelselect.utils.process_state import INTERPRETER_LOCK
 
 
 class CostMeter:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from math import ceil
-from typing import Any
+from typing import Any, ClassVar
 
 from modelselect.candidates.candidate import Candidate
 from modelselect.errors import StoreError
@@ -46,6 +46,7 @@ class VerificationTask:
     and `drop` removes them. So a killed run leaves no weights behind that nobody asked for.
     """
 
+    result: ClassVar[type] = VerificationResult
     context: EvaluationContext
     settings: FineTuning
     identities: Mapping[str, str]
@@ -188,6 +189,7 @@ class TuningTask:
         verification: the whole fine-tuning.
     """
 
+    result: ClassVar[type] = TuningResult
     verification: VerificationTask
 
     def needs(self, candidate: Candidate) -> Needs:
@@ -226,6 +228,7 @@ class TimingTask:
         verification: the whole fine-tuning.
     """
 
+    result: ClassVar[type] = float
     verification: VerificationTask
 
     def needs(self, candidate: Candidate) -> Needs:

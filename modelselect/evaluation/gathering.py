@@ -19,7 +19,7 @@ from modelselect.errors import Stage, StoreError, at
 from modelselect.evaluation.context import FORWARD_FIELDS, SOURCE_FIELDS
 from modelselect.evaluation.description import Describer
 from modelselect.evaluation.keys import Keys
-from modelselect.evaluation.loading import INTERPRETER_LOCK, Loader
+from modelselect.evaluation.loading import Loader
 from modelselect.evaluation.repeatable import check_repeatable
 from modelselect.evidence.evidence import Evidence, shown_with
 from modelselect.extraction.extractor import Sink, choose_extractor
@@ -30,6 +30,7 @@ from modelselect.probe.probe import Probe
 from modelselect.store.entry_file import Entry
 from modelselect.store.store import Store
 from modelselect.store.writer import Writer
+from modelselect.utils.process_state import INTERPRETER_LOCK
 from modelselect.utils.stages import Step
 
 _LOGGER = logging.getLogger(__name__)

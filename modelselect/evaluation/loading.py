@@ -14,7 +14,7 @@ from modelselect.candidates.zoo import BYTES_PER_PARAMETER, Zoo
 from modelselect.errors import OutOfMemoryError, RemoteCodeError, Stage, at, contained
 from modelselect.evaluation.context import EvaluationContext
 from modelselect.host.host import get_host
-from modelselect.utils.process_state import ProcessState
+from modelselect.utils.process_state import INTERPRETER_LOCK, ProcessState
 from modelselect.utils.system import available_memory
 from modelselect.utils.text import in_bytes, short_number
 
@@ -22,12 +22,6 @@ _LOGGER = logging.getLogger(__name__)
 
 AHEAD_SHARE = 0.5
 """Share of the available memory. A candidate whose weights would take more is not loaded before its turn."""
-
-INTERPRETER_LOCK = threading.RLock()
-"""Guards what all threads of this process share, while the next candidate is loaded before its turn. Model libraries
-patch initialisers and the default dtype when they build a module. Catching an estimator's warnings changes the filters
-of all threads. Nothing else may run while a candidate is timed. A forward pass needs no lock, so loading overlaps with
-it."""
 
 
 class Loader:

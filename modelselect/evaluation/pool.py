@@ -10,6 +10,7 @@ from typing import Any
 
 from modelselect.candidates.candidate import Candidate
 from modelselect.candidates.expression import Expression
+from modelselect.candidates.metadata import with_sound_metadata
 from modelselect.candidates.zoo import Zoo, asked
 from modelselect.errors import ExpressionError, Failure, InvalidInputError, ModelSelectError, SearchError
 from modelselect.evaluation.own_modules import ModuleZoo, as_named_modules
@@ -145,7 +146,7 @@ def candidates_of(
                 found = [Candidate(expression.zoo, expression.pattern)]
                 unsearched[found[0].id] = Failure.from_exception("search", error)
         elif isinstance(item, Candidate):
-            found = [item]
+            found = [with_sound_metadata(item)]
         else:
             continue
         if not found:
@@ -181,7 +182,9 @@ def _as_it_reads(candidate: Candidate, probe: Probe) -> Candidate:
     """The candidate, or that part of a model of images and texts that reads the probe's rows."""
     zoo = get_host().registered("zoos", candidate.zoo).get(candidate.zoo)
     return (
-        candidate if zoo is None else asked(lambda: zoo.for_modality(candidate, probe.modality), Candidate, candidate)
+        candidate
+        if zoo is None
+        else with_sound_metadata(asked(lambda: zoo.for_modality(candidate, probe.modality), Candidate, candidate))
     )
 
 

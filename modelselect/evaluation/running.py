@@ -33,13 +33,14 @@ def run(
 
     Args:
         executor: runs the task.
-        task: takes a candidate.
+        task: takes a candidate. If it has an attribute `result`, its results are of this type.
         candidates: each one is taken at its turn.
         bar: moves with each candidate.
         ended: called with each candidate and its result, as soon as the result is known.
     """
     found: dict[str, Result | Failure] = {}
     given: dict[str, Candidate] = {}
+    expected: type = getattr(task, "result", object)
     with bar as track:
         candidates = _each_noted(candidates, given)
         if executor.isolated:
@@ -52,21 +53,22 @@ def run(
             ended(candidate, result)
             track(candidate.id, _ended(result))
 
-        for outcome in _outcomes(executor, task, candidates):
-            candidate: Candidate | None = given.get(getattr(outcome.item, "id", ""))
-            if candidate is not None and candidate.id not in found:
-                end(candidate, outcome.failure or (_lost(executor) if outcome.value is None else outcome.value))
+        for id_, result in _results(executor, task, candidates, expected):
+            if id_ in given and id_ not in found:
+                end(given[id_], _lost(executor) if result is None else result)
         for candidate in given.values():
             if candidate.id not in found:
                 end(candidate, _lost(executor))
     return found
 
 
-def _outcomes(executor: Executor, task: Callable[[Any], Any], candidates: Iterable[Candidate]) -> Iterator[Outcome]:
-    """The outcomes that an executor gives; the executor may be a plugin's.
+def _results(
+    executor: Executor, task: Callable[[Any], Any], candidates: Iterable[Candidate], expected: type
+) -> Iterator[tuple[str, Any]]:
+    """Ids of candidates with their results, as an executor gives them; the executor may be a plugin's.
 
     Raises:
-        PluginError: the executor raised, or gave something that is no outcome.
+        PluginError: the executor raised, or gave something that is no outcome of the task.
     """
     try:
         with contained():
@@ -74,19 +76,38 @@ def _outcomes(executor: Executor, task: Callable[[Any], Any], candidates: Iterab
         while True:
             with contained():
                 outcome = next(outcomes, None)
-            if outcome is None:
-                return
-            if not isinstance(outcome, Outcome) or not isinstance(outcome.failure, Failure | None):
-                given = type(outcome).__name__
-                if isinstance(outcome, Outcome):
-                    given += f" with a failure of type {type(outcome.failure).__name__}"
-                raise PluginError(f"the executor {executor.name!r} gave {given}; expected an Outcome")
-            yield outcome
+                if outcome is None:
+                    return
+                found = _checked(outcome, executor, expected)
+            yield found
     except Exception as error:
         if isinstance(error, ModelSelectError) and not isinstance(error, NoExceptionError):
             raise
         reason = Failure.from_exception(Stage.RUN, error).reason
         raise PluginError(f"the executor {executor.name!r} failed: {reason}") from error
+
+
+def _checked(outcome: object, executor: Executor, expected: type) -> tuple[str, Any]:
+    """The id of the outcome's candidate, and its result: a value, a failure, or None."""
+    if not isinstance(outcome, Outcome):
+        raise PluginError(f"the executor {executor.name!r} gave {type(outcome).__name__}; expected an Outcome")
+    failure: object = outcome.failure
+    if not isinstance(failure, Failure | None):
+        raise PluginError(
+            f"the executor {executor.name!r} gave Outcome with a failure of type {type(failure).__name__}; expected an "
+            "Outcome"
+        )
+    id_ = getattr(outcome.item, "id", None)
+    if not isinstance(id_, str):
+        return "", None
+    value: object = failure or outcome.value
+    if not isinstance(value, expected | Failure | None):
+        value = Failure(
+            Stage.RUN,
+            f"the executor {executor.name!r} gave {type(value).__name__} as a result; expected {expected.__name__}",
+            "PluginError",
+        )
+    return id_, value
 
 
 def _lost(executor: Executor) -> Failure:

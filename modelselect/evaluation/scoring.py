@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 import warnings
@@ -16,20 +15,20 @@ import numpy as np
 from modelselect.errors import Failure, InvalidScoreWarning, NotApplicableError, ScoreWarning, Stage, message_of
 from modelselect.estimators.estimator import Estimator, evaluate
 from modelselect.estimators.resampling import check_components, looks_at_rows, resample
-from modelselect.evaluation.blame import bounded, failure_of, given_to, is_shipped
+from modelselect.evaluation.blame import bounded, failure_of, given_to
 from modelselect.evaluation.context import FORWARD_FIELDS, EvaluationContext
 from modelselect.evaluation.costs import CostMeter
 from modelselect.evaluation.description import Describer
 from modelselect.evaluation.gathering import Gatherer
 from modelselect.evaluation.keys import Keys
-from modelselect.evaluation.loading import INTERPRETER_LOCK, Loader
+from modelselect.evaluation.loading import Loader
 from modelselect.evaluation.results import CostMeasurement, ScoringResult
 from modelselect.evaluation.training_memory import TrainingMemory
 from modelselect.evaluation.zero_shot import zero_shot_accuracy
 from modelselect.evidence.evidence import Evidence
 from modelselect.probe.nested import Nested
 from modelselect.store.store import Store
-from modelselect.utils.process_state import unchanged
+from modelselect.utils.process_state import INTERPRETER_LOCK
 from modelselect.utils.text import printable
 
 RESAMPLES_KEPT_EVERY = 5.0
@@ -216,8 +215,7 @@ def score_and_keep(estimator: Estimator, evidence: Evidence, store: Store, key: 
 def score_or_failure(estimator: Estimator, evidence: Evidence) -> dict[str, Any]:
     """`timed_score`, or why there is none. A method that does not apply is a lasting failure; others may not be."""
     try:
-        with contextlib.nullcontext() if is_shipped(estimator) else unchanged():
-            return timed_score(estimator, evidence)
+        return timed_score(estimator, evidence)
     except Exception as error:  # an estimator of a plugin may raise anything; only this score is lost
         return {
             "failure": asdict(failure_of(Stage.SCORE, error, estimator)),

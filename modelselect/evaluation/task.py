@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,7 @@ from modelselect.extraction.devices import needs_of
 class ScoringTask:
     """Scores one candidate: evidence, then every estimator on it, all through the store. Called by executors."""
 
+    result: ClassVar[type] = ScoringResult
     context: EvaluationContext
     _ahead: dict[str, Loader] = field(default_factory=dict, init=False, repr=False)
 

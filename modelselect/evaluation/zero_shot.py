@@ -8,9 +8,10 @@ from modelselect.candidates.text_classifier import prompts_for
 from modelselect.errors import contained
 from modelselect.evaluation.gathering import Gatherer
 from modelselect.evaluation.keys import Keys
-from modelselect.evaluation.loading import INTERPRETER_LOCK, Loader
+from modelselect.evaluation.loading import Loader
 from modelselect.host.defaults import CLASSIFICATION
 from modelselect.utils.class_labels import UNLABELLED
+from modelselect.utils.process_state import INTERPRETER_LOCK
 
 _LOGGER = logging.getLogger(__name__)
 

@@ -39,6 +39,7 @@ from modelselect.host.validation import KINDS, one_line, singular, validate_plug
 from modelselect.protocols.protocol import Protocol
 from modelselect.ranking.report_section import ReportSection
 from modelselect.tasks.task import Task
+from modelselect.utils.process_state import unchanged
 from modelselect.utils.versions import DISTRIBUTION, __version__
 
 T = TypeVar("T")
@@ -218,7 +219,7 @@ class Host:
             if record.implementation is None or record.distribution == DISTRIBUTION:
                 continue
             try:
-                with within(EVENT_SECONDS), contained():
+                with unchanged(imports=True), within(EVENT_SECONDS), contained():
                     if hasattr(record.implementation, hook):
                         self._call(record, hook, **copy.deepcopy(arguments))
             except PluginTimeoutError as error:

@@ -11,6 +11,7 @@ from typing import Any
 
 from modelselect.candidates.candidate import Candidate, Candidates
 from modelselect.candidates.expression import Expression
+from modelselect.candidates.metadata import with_sound_metadata
 from modelselect.candidates.pools import POOL, Pool
 from modelselect.candidates.zoo import Zoo, asked
 from modelselect.errors import (
@@ -35,6 +36,7 @@ from modelselect.probe.probe import Probe
 from modelselect.protocols.protocol import TruthTable
 from modelselect.ranking.report_section import ReportSection
 from modelselect.tasks.task import Task
+from modelselect.utils.process_state import unchanged
 from modelselect.utils.text import printable
 from modelselect.utils.versions import DISTRIBUTION
 
@@ -156,9 +158,9 @@ def _listed(text: str, ask: Callable[[Zoo, str], Iterable[Candidate]]) -> list[C
     owner, bound = plugin.owner, 0.0 if plugin.distribution == DISTRIBUTION else search_seconds()
     found: list[Candidate] = []
     try:
-        with within(bound), contained():
+        with unchanged(imports=True), within(bound), contained():
             for candidate in ask(zoo, expression.pattern):
-                if not isinstance(candidate, Candidate):
+                if type(candidate) is not Candidate:  # a subclass may override what makes candidates comparable
                     raise SearchError(f"{text!r} gives {type(candidate).__name__}; expected a Candidate (from {owner})")
                 if len(found) == MOST_CANDIDATES:
                     raise SearchError(
@@ -166,7 +168,7 @@ def _listed(text: str, ask: Callable[[Zoo, str], Iterable[Candidate]]) -> list[C
                     )
                 if (size := _too_much(candidate.metadata)) is not None:
                     raise SearchError(f"the metadata of {candidate.id[:100]} has {size} (from {owner}); bring less")
-                found.append(candidate)
+                found.append(with_sound_metadata(candidate))
     except PluginTimeoutError as error:
         raise SearchError(
             f"{text!r} could not be searched: {error} (from {owner}). If it is only slow, set {SEARCH_VARIABLE}"
@@ -333,7 +335,8 @@ def registered(host: Host, name: str) -> Estimator:
     Raises:
         UnknownNameError: no estimator has this name.
     """
-    return usable(host.estimator(name), host.owner("estimators", name).owner)
+    estimator, plugin = host.estimator(name), host.owner("estimators", name)
+    return estimator if plugin.distribution == DISTRIBUTION else usable(estimator, plugin.owner)
 
 
 def choose_estimators(host: Host, given: str | Estimator | Sequence[str | Estimator] | None) -> list[Estimator]:
@@ -344,7 +347,7 @@ def choose_estimators(host: Host, given: str | Estimator | Sequence[str | Estima
         UnknownNameError: no estimator has this name.
     """
     if isinstance(given, str) and given == ALL_ESTIMATORS:
-        return [e for e in host.estimators.values() if not e.is_static]
+        return [e for name in host.estimators if not (e := registered(host, name)).is_static]
     if isinstance(given, str):
         given = [name.strip() for name in given.split(",") if name.strip()]
     if given is None:
@@ -355,7 +358,7 @@ def choose_estimators(host: Host, given: str | Estimator | Sequence[str | Estima
     for name in names:
         if not isinstance(name, str | Estimator):
             raise InvalidInputError(f"{name!r} is not an estimator; expected a name such as 'logme', or an instance")
-    chosen = [name if isinstance(name, Estimator) else registered(host, name) for name in names]
+    chosen = [usable(e, "the caller") if isinstance(e, Estimator) else registered(host, e) for e in names]
     twice = sorted({e.name for e in chosen if [c.name for c in chosen].count(e.name) > 1})
     if twice:
         raise InvalidInputError(f"estimators given twice: {', '.join(twice)}; give each name once")
@@ -364,7 +367,7 @@ def choose_estimators(host: Host, given: str | Estimator | Sequence[str | Estima
 
 def static_estimators(host: Host) -> list[str]:
     """The names of the estimators that need no forward pass. Of the shipped plugins, one brings all of them."""
-    return [name for name, estimator in host.brought_by("static", "estimators").items() if estimator.is_static]
+    return [name for name in host.brought_by("static", "estimators") if registered(host, name).is_static]
 
 
 def target_kind(host: Host, name: str) -> str | None:

@@ -136,8 +136,12 @@ def _check(record: Any, where: str, **parts: Any) -> None:
         typed(record[name], kind, f"{where}.{name}")
 
 
+_MOST_BITS = 1024
+"""Of an integer that readers of JSON take, most of them as a float."""
+
+
 def plain_value(value: Any) -> Any:
-    """The value as JSON has it: arrays and sets as lists; NaN as null, because JSON has no NaN."""
+    """The value as JSON has it: arrays and sets as lists; as null what JSON has not, NaN and integers of 400 digits."""
     if isinstance(value, Failure | Expectation):
         return plain_value(asdict(value))
     if isinstance(value, Mapping | MappingProxyType):
@@ -152,6 +156,8 @@ def plain_value(value: Any) -> Any:
         plain = value.tolist()
         return str(value) if isinstance(plain, type(value)) else plain_value(plain)
     if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, int) and value.bit_length() > _MOST_BITS:
         return None
     if isinstance(value, str):
         return valid_text(value)

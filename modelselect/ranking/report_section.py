@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Union, get_args, get_origin, get_type_hints
 from modelselect.errors import PluginError, contained
 from modelselect.ranking.blocks import Block, Chart, Intervals, Section, Table
 from modelselect.ranking.ranking import Ranking
+from modelselect.utils.process_state import unchanged
 from modelselect.utils.text import valid_text
 
 MOST_VALUES = 50_000
@@ -67,7 +68,7 @@ def section_of(added: ReportSection, board: Ranking) -> Section | None:
         PluginError: what the plugin gives is no list of blocks, or a block holds what cannot be shown.
         Exception: whatever the plugin raises.
     """
-    with contained():
+    with unchanged(imports=True), contained():
         given = added.blocks(copy.deepcopy(board))
         blocks = _Copy().sequence(given, Block, "blocks()")
     if not blocks:

@@ -10,20 +10,47 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
-_INTERRUPTIONS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGALRM") if hasattr(signal, name)]
-"""What ends a run: Ctrl-C, batch systems, and the bounds on plugins."""
+T = TypeVar("T")
+
+_SIGNALS = [
+    getattr(signal, name)
+    for name in ("SIGINT", "SIGTERM", "SIGALRM", "SIGHUP", "SIGCHLD", "SIGPIPE")
+    if hasattr(signal, name)
+]
+"""What ends a run: Ctrl-C, batch systems, the bounds on plugins, a terminal; and what waiting for workers needs."""
+
+_CALLED_BY_ALL = (
+    *("builtins", "copy", "hashlib", "json", "logging", "math", "os", "pickle", "random", "shutil", "tempfile", "time"),
+    *("numpy", "numpy.linalg", "numpy.random", "scipy.linalg", "scipy.special", "scipy.stats"),
+    *("torch", "torch.linalg", "torch.nn.functional"),
+)
+"""Modules whose functions all code calls: one that is replaced changes the numbers of others."""
+
+_CLASSES_OF_ALL = (("pathlib", "Path"), ("logging", "Logger"), ("torch", "Tensor"))
+"""Classes whose methods all code calls, each by module and name."""
+
+
+INTERPRETER_LOCK = threading.RLock()
+"""Guards what all threads of this process share, while the next candidate is loaded before its turn. Model libraries
+patch initialisers and the default dtype when they build a module. Catching an estimator's warnings changes the filters
+of all threads. Nothing else may run while a candidate is timed. A forward pass needs no lock, so loading overlaps with
+it."""
 
 
 @dataclass(frozen=True)
 class ProcessState:
-    """Working folder, environment, modules, handlers, filters of warnings, random numbers, settings of NumPy and torch.
+    """Folder, environment, modules, streams, signals, filters of warnings, random numbers, settings of libraries.
 
     Attributes:
+        namespaces: of modules that all code calls, each with a copy.
+        classes: that all code uses, each with a copy of its attributes.
+        blocked: signals that do not reach this thread.
+        umask: None if unknown (not Linux).
         thread: the thread that looked: gradients and NumPy's errors have settings in each thread.
         folder: None if it was deleted.
     """
@@ -33,7 +60,12 @@ class ProcessState:
     environment: dict[str, str]
     path: list[str]
     modules: dict[str, ModuleType]
+    namespaces: tuple[tuple[dict[str, Any], dict[str, Any]], ...]
+    classes: tuple[tuple[type, dict[str, Any]], ...]
+    streams: tuple[Any, Any]
     excepthook: Any
+    blocked: set[int]
+    umask: int | None
     handlers: dict[int, Any]
     filters: list[Any]
     recursion: int
@@ -52,9 +84,14 @@ class ProcessState:
             folder=folder,
             environment=dict(os.environ),
             path=list(sys.path),
-            modules=_modules(),
+            modules=sys.modules.copy(),
+            namespaces=tuple((names, names.copy()) for names in _namespaces()),
+            classes=tuple((kind, dict(vars(kind))) for kind in _classes()),
+            streams=(sys.stdout, sys.stderr),
             excepthook=sys.excepthook,
-            handlers={number: signal.getsignal(number) for number in _INTERRUPTIONS},
+            blocked=_blocked(),
+            umask=_umask(),
+            handlers={number: signal.getsignal(number) for number in _SIGNALS},
             filters=list(warnings.filters),
             recursion=sys.getrecursionlimit(),
             generator=random.getstate(),
@@ -67,8 +104,10 @@ class ProcessState:
 
         Args:
             imports: whether libraries may have been imported meanwhile. What they set of the environment, of the path
-                of modules, of handlers and of the filters of warnings then stays.
+                of modules, of streams, of handlers, of the filters of warnings and of functions then stays.
         """
+        if not imports:
+            self._restore_functions()
         if self.folder is not None and self.folder != _folder():
             with contextlib.suppress(OSError):  # it has been deleted
                 os.chdir(self.folder)
@@ -78,8 +117,8 @@ class ProcessState:
         if not imports:
             self._restore_what_imports_change()
         sys.excepthook = self.excepthook
-        if self.recursion != sys.getrecursionlimit():
-            sys.setrecursionlimit(self.recursion)
+        _set_if_changed(_umask, os.umask, self.umask)
+        _set_if_changed(sys.getrecursionlimit, sys.setrecursionlimit, self.recursion)
         random.setstate(self.generator)
         same_thread = self.thread == threading.get_ident()
         if self.numpy is not None:
@@ -93,7 +132,22 @@ class ProcessState:
                 if (same_thread or not setting.of_thread) and not setting.is_same(setting.read(), before):
                     setting.write(before)
 
+    def _restore_functions(self) -> None:
+        for names, before in self.namespaces:
+            if not _are_same(names, before):
+                names.update({n: value for n, value in before.items() if n[0] != "_" or n == "__import__"})
+        for kind, attributes in self.classes:
+            now = dict(vars(kind))
+            for name in now.keys() - attributes.keys():
+                delattr(kind, name)
+            for name, value in attributes.items():
+                if now.get(name) is not value:
+                    setattr(kind, name, value)
+
     def _restore_what_imports_change(self) -> None:
+        if not _are_same(self.modules, sys.modules):
+            sys.modules.update(self.modules)
+        sys.stdout, sys.stderr = self.streams
         if self.path != sys.path:
             sys.path[:] = self.path
         if self.environment != dict(os.environ):
@@ -104,6 +158,8 @@ class ProcessState:
                 warnings._filters_mutated()  # type: ignore[attr-defined]  # noqa: SLF001 (none is public)
             warnings.filters[:] = self.filters  # type: ignore[index]
         if threading.current_thread() is threading.main_thread():
+            if self.thread == threading.get_ident() and self.blocked != _blocked():
+                signal.pthread_sigmask(signal.SIG_SETMASK, self.blocked)
             for number, handler in self.handlers.items():
                 if handler is not None and signal.getsignal(number) is not handler:
                     signal.signal(number, handler)
@@ -111,12 +167,16 @@ class ProcessState:
 
 @contextlib.contextmanager
 def unchanged(*, imports: bool = False) -> Iterator[None]:
-    """What code of others changes in this context is put back at its end; see `ProcessState.restore`."""
-    before = ProcessState.now()
-    try:
-        yield
-    finally:
-        before.restore(imports=imports)
+    """What code of others changes in this context is put back at its end; see `ProcessState.restore`.
+
+    No other thread can be in such a context at the same time.
+    """
+    with INTERPRETER_LOCK:
+        before = ProcessState.now()
+        try:
+            yield
+        finally:
+            before.restore(imports=imports)
 
 
 class _Setting(NamedTuple):
@@ -144,30 +204,44 @@ def _settings_of(torch: Any) -> Iterator[_Setting]:
     yield _Setting(torch.get_rng_state, torch.set_rng_state, is_same=torch.equal)
 
 
-def _modules() -> dict[str, ModuleType]:
-    """A copy of the imported modules, which others may hold, too: nobody changes it."""
-    global _copied  # a copy of thousands of modules takes half a millisecond
-    if not _are_same(_copied, sys.modules):
-        _copied = dict(sys.modules)
-    return _copied
-
-
-_copied: dict[str, ModuleType] = {}
-
-
-def _are_same(copied: dict[str, ModuleType], modules: dict[str, ModuleType]) -> bool:
-    """Whether no module was added or removed since the copy was made.
-
-    What is imported, also again, comes last; so the last one and the number of all show it.
-    """
-    if len(copied) != len(modules):
-        return False
-    (name, last), (name_now, last_now) = next(reversed(copied.items())), next(reversed(modules.items()))
-    return name == name_now and last is last_now
-
-
 def _folder() -> str | None:
     try:
         return os.getcwd()
+    except OSError:
+        return None
+
+
+def _namespaces() -> list[dict[str, Any]]:
+    return [vars(sys.modules[name]) for name in _CALLED_BY_ALL if sys.modules.get(name) is not None]
+
+
+def _are_same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether both hold the same things. It takes microseconds, which looking at each name would not."""
+    try:
+        return bool(one == other)
+    except Exception:  # a replaced thing may compare in any way
+        return False
+
+
+def _classes() -> Iterator[type]:
+    for module, name in _CLASSES_OF_ALL:
+        if module in sys.modules:
+            yield getattr(sys.modules[module], name)
+
+
+def _set_if_changed(read: Callable[[], T | None], write: Callable[[T], object], before: T | None) -> None:
+    if before is not None and read() != before:
+        write(before)
+
+
+def _blocked() -> set[int]:
+    return set(signal.pthread_sigmask(signal.SIG_BLOCK, ())) if hasattr(signal, "pthread_sigmask") else set()
+
+
+def _umask() -> int | None:
+    """As Linux tells it; elsewhere it could be read only by changing it, for other threads too."""
+    try:
+        with open("/proc/self/status", encoding="ascii", errors="replace") as status:
+            return next((int(line.split()[1], 8) for line in status if line.startswith("Umask:")), None)
     except OSError:
         return None

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from modelselect.candidates.metadata import METADATA_FIELDS, metadata_fault
+from modelselect.candidates.candidate import Candidate
+from modelselect.candidates.metadata import METADATA_FIELDS, metadata_fault, with_sound_metadata
 
 COUNT = "a whole number from 0 to 1,000,000,000,000,000"
 SIDES = "a tuple of whole numbers from 1 to 1,000,000"
@@ -73,3 +74,11 @@ def test_every_field_refuses_what_is_of_no_type(key: str) -> None:
 def test_a_key_of_the_zoos_own_may_have_any_value() -> None:
     assert "shelf_number" not in METADATA_FIELDS
     assert metadata_fault("shelf_number", object()) is None
+
+
+def test_values_that_fields_cannot_have_are_left_out_and_named(caplog: pytest.LogCaptureFixture) -> None:
+    given = Candidate("shelf", "tiny", metadata={"parameters": 10**5000, "modality": object(), "shelf_number": [7]})
+    assert with_sound_metadata(given).metadata == {"shelf_number": [7]}
+    assert "shelf:tiny are used without parameters (expected a whole number" in caplog.text
+    sound = Candidate("shelf", "tiny", metadata={"parameters": 5})
+    assert with_sound_metadata(sound) is sound

@@ -131,3 +131,39 @@ def test_an_executor_that_loses_repeats_or_makes_up_outcomes_costs_the_rows_that
 def test_an_executor_that_fails_is_named(give: Any, words: str) -> None:
     with pytest.raises(PluginError, match=words):
         outcomes(Wild(give))
+
+
+class Half:
+    """A task whose results are numbers."""
+
+    result = float
+
+    def __call__(self, candidate: ms.Candidate) -> float:
+        return 0.5
+
+
+class Nameless:
+    @property
+    def id(self) -> str:
+        raise ZeroDivisionError
+
+
+def test_a_value_that_no_task_returns_costs_its_row() -> None:
+    candidates = ms.search("embedded:plain*")
+    executor = Wild(lambda function, items: [ms.Outcome(items[0], "5"), ms.Outcome.of(function, items[1])])
+    with progress.Progress(False) as bars:
+        wrong, right = run(executor, Half(), candidates, bars.candidates("a", 2)).values()
+    assert isinstance(wrong, Failure)
+    assert wrong.reason == "the executor 'wild' gave str as a result; expected float"
+    assert right == 0.5
+
+
+@pytest.mark.parametrize("item", [7, type("Listed", (), {"id": []})()], ids=["number", "list"])
+def test_an_item_that_is_no_candidate_is_no_answer(item: Any) -> None:
+    found = outcomes(Wild(lambda function, items: [ms.Outcome(item, 7)]))
+    assert all("gave no outcome for this candidate" in failure.reason for failure in found.values())
+
+
+def test_an_item_without_a_readable_id_is_the_executors_fault() -> None:
+    with pytest.raises(PluginError, match="the executor 'wild' failed: ZeroDivisionError"):
+        outcomes(Wild(lambda function, items: [ms.Outcome(Nameless(), 7)]))

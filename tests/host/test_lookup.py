@@ -171,6 +171,46 @@ def test_whatever_a_zoo_does_costs_its_own_rows(method: str, use_host: Callable[
             ms.archi2vec.embed("wild:*")
 
 
+class Nameless(ms.Candidate):
+    @property
+    def id(self) -> str:
+        raise ZeroDivisionError
+
+
+class OddText(str):
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        raise ZeroDivisionError
+
+    __hash__ = str.__hash__
+
+
+@pytest.mark.parametrize(
+    "candidate",
+    [
+        lambda: Nameless("wild", "a", "1"),
+        lambda: ms.Candidate(OddText("wild"), OddText("a"), OddText("1"), {OddText("family"): OddText("odd")}),
+        *(
+            lambda value=value: ms.Candidate("wild", "a", "1", {"parameters": value, "input_size": value, "own": value})
+            for value in (10**5000, -1, float("nan"), True, object(), b"x", {"a": [1]}, "\ud800", np.arange(2), len)
+        ),
+    ],
+)
+def test_an_odd_candidate_of_a_zoo_costs_its_own_row(
+    candidate: Callable[[], ms.Candidate], use_host: Callable[[Host], None], tmp_path: Path
+) -> None:
+    dataset = np.random.default_rng(0).integers(0, 256, (12, 32, 32, 3), dtype=np.uint8), [0, 1] * 6
+    host = Host.load()
+    host.register(_plugin_of(Wild("search", lambda: [candidate()])), "wild")
+    use_host(host)
+    board = ms.select(dataset, ["wild:*", "embedded:plain.letters"], estimators="centroid", progress=False)
+    assert [row.candidate.name for row in board.ranked] == ["plain.letters"]
+    assert len(board.rows) == 2
+    board.report(tmp_path / "board.html")
+    assert ms.Leaderboard.load(board.save(tmp_path / "board.json") or tmp_path / "board.json").rows[0].rank == 1
+
+
 @pytest.mark.parametrize(
     ("metadata", "words"),
     [

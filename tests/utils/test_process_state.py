@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import builtins
+import json
 import os
 import random
 import signal
 import sys
+import tempfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -39,6 +42,23 @@ from modelselect.utils.process_state import unchanged
         (lambda: signal.signal(signal.SIGINT, lambda *_: None), lambda: signal.getsignal(signal.SIGINT)),
         (lambda: signal.signal(signal.SIGALRM, signal.SIG_IGN), lambda: signal.getsignal(signal.SIGALRM)),
         (lambda: sys.modules.pop("torch"), lambda: sys.modules.get("torch")),
+        (lambda: sys.modules.update(json=None), lambda: sys.modules.get("json")),  # type: ignore[call-overload]
+        (lambda: setattr(np.linalg, "eigh", None), lambda: np.linalg.eigh),
+        (lambda: setattr(np, "mean", lambda *_: 0.0), lambda: np.mean),
+        (lambda: setattr(torch, "stack", None), lambda: torch.stack),
+        (lambda: setattr(json, "dumps", None), lambda: json.dumps),
+        (lambda: setattr(builtins, "sorted", None), lambda: sorted),
+        (lambda: setattr(builtins, "__import__", None), lambda: __import__),
+        (lambda: setattr(Path, "open", None), lambda: Path.open),
+        (lambda: setattr(torch.Tensor, "numpy", None), lambda: torch.Tensor.numpy),
+        (lambda: setattr(tempfile, "tempdir", "/nowhere"), lambda: tempfile.tempdir),
+        (lambda: setattr(sys, "stdout", None), lambda: sys.stdout),
+        (lambda: signal.signal(signal.SIGCHLD, signal.SIG_IGN), lambda: signal.getsignal(signal.SIGCHLD)),
+        (
+            lambda: signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}),
+            lambda: signal.pthread_sigmask(signal.SIG_BLOCK, ()),
+        ),
+        (lambda: os.umask(0o777), lambda: Path("/proc/self/status").read_text().split("Umask:")[1][:6]),
     ],
 )
 def test_a_change_is_put_back(change: Callable[[], object], look: Callable[[], object]) -> None:
