@@ -25,6 +25,7 @@ from modelselect.probe.columns import (
     sample_of,
     values_of,
 )
+from modelselect.probe.dataset_folders import check_files, outside
 from modelselect.probe.images import SIGNATURES, Reading, UnreadableError
 from modelselect.probe.labels import GivenLabels
 from modelselect.probe.masks import mask_columns, mask_table
@@ -165,6 +166,7 @@ def open_saved(folder: Path, *, input: Input, label: Label) -> Splits:
     import datasets
 
     try:
+        check_files(folder)
         _check_saved_paths(folder)
         saved = datasets.load_from_disk(str(folder))
     except DatasetError:
@@ -256,10 +258,7 @@ def _check_saved_paths(folder: Path) -> None:
         state = json.loads((part / "state.json").read_text("utf-8"))
         for name in [file["filename"] for file in state["_data_files"]]:
             if not os.path.realpath(part / name).startswith(root + os.sep):
-                raise DatasetError(
-                    f"the dataset in {folder} names a file outside that folder ({name}), so it was not opened. Save "
-                    "the dataset again, with all files in its folder."
-                )
+                raise outside(folder, name)
 
 
 def _with_images(dataset: Any) -> Any:

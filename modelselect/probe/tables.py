@@ -15,6 +15,7 @@ from typing import Any
 from modelselect.errors import DatasetError
 from modelselect.probe.columns import Label
 from modelselect.probe.csv_files import read_csv
+from modelselect.probe.dataset_folders import check_cards, check_files, outside
 from modelselect.probe.frames import plain_table
 from modelselect.probe.huggingface import HuggingFaceRows, rows_of
 from modelselect.probe.images import has_image_suffix
@@ -279,17 +280,20 @@ def _tables_of_datasets(root: Path, tables: Sequence[Path], *, input: Any, label
     import datasets
 
     try:
+        check_files(root)
+        check_cards(root)
         builder = datasets.load_dataset_builder(str(root))
+    except DatasetError:
+        raise
     except Exception as error:
         raise _not_read(root, tables[0], error) from error
     files = {str(split): [str(file) for file in names] for split, names in builder.config.data_files.items()}
     inside = os.path.abspath(root) + os.sep
     for name in [name for names in files.values() for name in names]:
         if not os.path.abspath(name).startswith(inside) or "::" in name:
-            raise DatasetError(
-                f"the dataset in {root} names a file outside that folder ({name}), so it was not opened. Give the "
-                "tables of each split, or a copy of the dataset with all files in its folder."
-            )
+            raise outside(root, name)
+    if not all(files.values()):
+        raise _not_read(root, tables[0], ValueError("no file has a name as its description says"))
     read = {os.path.abspath(name) for names in files.values() for name in names}
     unread = [table for table in tables if os.path.abspath(table) not in read]
     remarks = (
