@@ -51,7 +51,7 @@ def check_cards(root: Path) -> None:
         Exception: of the Hub's client and of YAML, for a description that is damaged.
     """
     import huggingface_hub
-    import yaml
+    import yaml  # type: ignore[import-untyped]
 
     readme, standalone = (root / name for name in CARDS)
     described: list[Any] = []
