@@ -139,6 +139,24 @@ class Standardised(nn.Conv2d):
         return nn.functional.conv2d(x, (weight - means) / deviations, self.bias)
 
 
+class Resisting(nn.Conv2d):
+    """Whose weights cannot be replaced once it is made."""
+
+    made = False
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if self.made and name in ("weight", "bias") and value is not getattr(self, name):
+            raise TypeError(name)
+        super().__setattr__(name, value)
+
+
+def resisting() -> nn.Module:
+    module = Net()
+    module.conv = Resisting(3, 8, 3)
+    module.conv.made = True
+    return module
+
+
 def hooked() -> nn.Module:
     module = Net()
     module.conv.register_forward_hook(lambda _part, _given, output: output.clamp(min=0))
@@ -163,7 +181,9 @@ def of_batch_statistics() -> nn.Module:
     return module
 
 
-@pytest.mark.parametrize("make", [TwoReaders, Twice, hooked, of_subclass, of_normed_weights, of_batch_statistics])
+@pytest.mark.parametrize(
+    "make", [TwoReaders, Twice, hooked, resisting, of_subclass, of_normed_weights, of_batch_statistics]
+)
 def test_what_cannot_be_fused_is_computed_as_it_is(
     make: Callable[[], nn.Module], probe: ms.Probe, normalisations: list[int]
 ) -> None:

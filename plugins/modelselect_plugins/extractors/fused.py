@@ -78,7 +78,7 @@ def fuse(backbone: Backbone, rows: torch.Tensor, restoring: contextlib.ExitStack
     pairs, expected = _watched(backbone, rows)
     usual = [pair for pair in pairs if type(pair[0]).__module__.startswith("torch.nn.")]
     for chosen in (pairs, usual) if 0 < len(usual) < len(pairs) else (pairs,):
-        with contextlib.ExitStack() as changes:
+        with contextlib.ExitStack() as changes, contextlib.suppress(Exception):  # a layer that refuses other weights
             for convolution, normalisation in chosen:
                 changes.enter_context(_fused(convolution, normalisation))
             if chosen and _equal(backbone.read(backbone.module, rows), expected):
