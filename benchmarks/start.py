@@ -11,7 +11,8 @@ so both see the same load; `ratio` is other / this.
 - `cold`, `warm`: `select()` of ten networks of the lab on the 600 rows of dtd10, without and with what the store has
   kept (folder `MODELSELECT_SHARED`, by default `../shared`).
 - `demo`: `modelselect demo` with an empty store.
-- `candidate`: milliseconds that each of 100 more networks of one layer adds to a `select()` with one estimator.
+- `candidate`: milliseconds that each of 100 more networks of one layer, of five widths, adds to a `select()` with one
+  estimator.
 """
 
 from __future__ import annotations

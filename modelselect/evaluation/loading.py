@@ -41,6 +41,7 @@ class Loader:
         self.is_repeatable = False
         self._before: ProcessState | None = None
         self._error: Exception | None = None
+        self._has_run = False  # since the global settings were put back
 
     @property
     def is_own(self) -> bool:
@@ -67,7 +68,7 @@ class Loader:
 
     @property
     def backbone(self) -> Backbone:
-        """The loaded candidate; the first use loads it."""
+        """The loaded candidate; the first use loads it. Whoever runs its code gets it here."""
         if self.loaded is None:
             with at(Stage.LOAD):
                 if self._error is not None:
@@ -77,12 +78,14 @@ class Loader:
                 with self.putting_back():
                     loaded = self.zoo.load(self.candidate, trust_remote_code=self.context.trust_remote_code)
                     self.loaded = loaded if self.context.task is None else self.context.task.reading(loaded)
+        self._has_run = True
         return self.loaded
 
     def _check_memory(self) -> None:
         """Raises OutOfMemoryError if the weights do not fit into the memory that is free."""
-        parameters, memory = self.candidate.metadata.get("parameters"), available_memory()
-        if parameters and memory and not self.is_own and BYTES_PER_PARAMETER * parameters > memory:
+        parameters = None if self.is_own else self.candidate.metadata.get("parameters")
+        memory = available_memory() if parameters else None
+        if parameters and memory and BYTES_PER_PARAMETER * parameters > memory:
             raise OutOfMemoryError(
                 f"its {short_number(parameters)} parameters take {in_bytes(BYTES_PER_PARAMETER * parameters)}, but "
                 f"{in_bytes(memory)} of memory are free"
@@ -111,25 +114,29 @@ class Loader:
                 yield
             finally:
                 before.restore(imports=True)
+                self._has_run = before is not self._before
 
     def put_back(self) -> None:
         """Puts back the global settings that the candidate's code has changed since it first ran."""
-        if self._before is not None:
+        if self._before is not None and self._has_run:
             with INTERPRETER_LOCK:
                 self._before.restore(imports=True)
+                self._has_run = False
 
     def load_ahead(self, is_needed: Callable[[], bool]) -> None:
         """Loads the candidate before its turn if that is needed and memory allows it.
 
         An error is raised later, when the backbone is used.
         """
+        if self.is_own or self.is_forbidden:
+            return
         parameters = self.candidate.metadata.get("parameters")
-        memory = available_memory()
+        memory = available_memory() if parameters else None
         if parameters and memory and BYTES_PER_PARAMETER * parameters > AHEAD_SHARE * memory:
             return
         try:
             with contained():
-                if not self.is_own and not self.is_forbidden and is_needed():
+                if is_needed():
                     _ = self.backbone
         except Exception as error:
             self._error = error

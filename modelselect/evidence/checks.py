@@ -55,6 +55,9 @@ def checked_labels(name: str, given: Any) -> NDArray[Any]:
     Integers stay as they are; names are numbered in their order. Targets are floats of shape (N, 1), and numbers of
     shape (N, T), unless they are one-hot.
     """
+    is_plain = type(given) is np.ndarray and given.dtype == np.int64 and given.ndim == 1 and len(given) > 0
+    if is_plain and given.min() >= 0 and given.max() <= _LARGEST:  # as a probe holds them
+        return _read_only(given.copy())
     matrix = _matrix(given)
     if matrix is not None and (matrix.dtype.kind == "f" or 1 not in matrix.shape):
         classes = one_hot(matrix)

@@ -72,6 +72,10 @@ def code_key(*things: Any) -> str:
     return digest.hexdigest()
 
 
+_OF_EACH_MODULE = ("training", "_parameters", "_buffers", "_modules")
+"""Attributes that say nothing of a module's settings."""
+
+
 class ModuleKey(NamedTuple):
     """What a torch module does, apart from its weights.
 
@@ -90,23 +94,24 @@ def module_key(module: torch.nn.Module) -> ModuleKey:
     import torch
 
     is_whole = True
-
     digest = hashlib.sha256(re.sub(r" at 0x[0-9a-fA-F]+", "", repr(module)).encode())
     for name, submodule in module.named_modules():
-        digest.update(f"{name}:{type(submodule).__module__}.{type(submodule).__qualname__}\0".encode())
+        texts = [f"{name}:{type(submodule).__module__}.{type(submodule).__qualname__}\0"]
         for attribute, value in sorted(vars(submodule).items()):
-            if attribute == "training" or attribute in ("_parameters", "_buffers", "_modules"):
+            if attribute in _OF_EACH_MODULE:
                 continue
-            if isinstance(value, torch.Tensor | np.ndarray):
-                digest.update(f"{attribute}:{tuple(value.shape)}:{value.dtype}\0".encode())
+            if (text := _plain_text(value)) is not None:
+                texts.append(f"{attribute}={text}\0")
+            elif isinstance(value, torch.Tensor | np.ndarray):
+                digest.update("".join([*texts, f"{attribute}:{tuple(value.shape)}:{value.dtype}\0"]).encode())
                 digest.update(tensor_bytes(torch.as_tensor(value)))
-            elif (text := _plain_text(value)) is not None:
-                digest.update(f"{attribute}={text}\0".encode())
+                texts = []
             elif callable(value):
                 is_whole = False
-                digest.update(f"{attribute}:{getattr(value, '__qualname__', '')}:{code_key(value)}\0".encode())
+                texts.append(f"{attribute}:{getattr(value, '__qualname__', '')}:{code_key(value)}\0")
             elif attribute != "_non_persistent_buffers_set":
                 is_whole = False
+        digest.update("".join(texts).encode())
     types = {type(submodule): None for submodule in module.modules()}
     digest.update(code_key(*types).encode())
     return ModuleKey(digest.hexdigest(), is_whole)
@@ -169,9 +174,12 @@ def _names(code: CodeType) -> set[str]:
     return set(code.co_names).union(*nested)
 
 
+_PLAIN = frozenset({bool, int, float, complex, str, bytes})
+
+
 def _plain_text(value: Any) -> str | None:
     """A text for numbers, strings, and tuples, lists and mappings of these; None for anything else."""
-    if value is None or type(value) in (bool, int, float, complex, str, bytes):
+    if value is None or type(value) in _PLAIN:
         return repr(value)
     if type(value) in (dict, OrderedDict, tuple, list) and not value:
         return f"{type(value).__name__}()"
