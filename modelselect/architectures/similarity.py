@@ -104,10 +104,13 @@ def _k_means(rows: NDArray[np.float64], k: int, random: np.random.Generator) -> 
 
 
 def _spread(rows: NDArray[np.float64], k: int, random: np.random.Generator) -> NDArray[np.float64]:
-    """(k, dim) rows: of a few drawn by their squared distance from those before, the one that leaves the least."""
+    """(k, dim) rows: of a few drawn by their squared distance from those before, the one that leaves the least.
+
+    There are fewer than k if all other rows are equal to one of them, up to rounding.
+    """
     centres = rows[[random.integers(len(rows))]]
     left = _squared_distances(rows, centres)[:, 0]
-    while len(centres) < k:
+    while len(centres) < k and left.any():
         drawn = rows[random.choice(len(rows), 2 + int(np.log(k)), p=left / left.sum())]
         each = np.minimum(left[:, None], _squared_distances(rows, drawn))
         best = each.sum(0).argmin()

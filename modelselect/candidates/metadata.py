@@ -86,7 +86,8 @@ def metadata_fault(key: str, value: Any) -> str | None:
         sound = named and all(isinstance(each, str) and each and each.isprintable() for each in named)
         return None if sound else "a tuple of codes such as 'en'"
     if key == "modality":
-        return None if isinstance(value, str) and value in ("image", "text", "array", "audio") else "'image' or 'text'"
+        known = isinstance(value, str) and value in ("image", "text", "array", "audio")
+        return None if known else "'image', 'text', 'array' or 'audio'"
     if key in METADATA_FIELDS:
         return None if isinstance(value, str) and value.isprintable() else "a text on one line"
     return None

@@ -10,7 +10,6 @@ import contextlib
 import functools
 import logging
 import os
-import stat
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -31,6 +30,7 @@ MAX_BYTES = 1_000_000
 _LONGEST_TEXT = 10_000
 """Characters of a text, at most."""
 _MOST_STEPS = 10_000_000
+"""Squared dots of the lines of a file, together: `a.a.a = 1` takes TOML's reader so many steps."""
 _LONGEST = 100
 """Characters of a key or a value in a message."""
 
@@ -149,9 +149,9 @@ def read(folder: Path) -> Configuration:
 def _tables(folder: Path) -> Iterator[tuple[Path, Mapping[str, Any]]]:
     folder = folder.absolute()  # functions of os.path take a folder that may not be searched, or no home, for none
     for place in (folder, *folder.parents):
-        if _is_file(own := place / OWN_FILE):
+        if os.path.isfile(own := place / OWN_FILE):
             yield own, _parsed(own)
-        if _is_file(project := place / PROJECT_FILE) and _names_us(project):
+        if os.path.isfile(project := place / PROJECT_FILE) and _names_us(project):
             tool = _parsed(project).get("tool")
             table = tool.get("modelselect") if isinstance(tool, dict) else None
             if table is not None:
@@ -160,26 +160,24 @@ def _tables(folder: Path) -> Iterator[tuple[Path, Mapping[str, Any]]]:
             return
 
 
-def _is_file(path: Path) -> bool:
-    """Whether there is a file with content. Those of /proc, some of which never end, have a size of 0."""
-    try:
-        state = os.stat(path)
-    except OSError:
-        return False
-    return stat.S_ISREG(state.st_mode) and state.st_size > 0
-
-
 def _names_us(path: Path) -> bool:
     """Whether the file may hold our table. One that cannot be read is somebody else's."""
-    with contextlib.suppress(OSError), path.open("rb") as file:
-        return b"modelselect" in file.read(MAX_BYTES)
+    with contextlib.suppress(OSError):
+        return b"modelselect" in _start_of(path)
     return False
+
+
+def _start_of(path: Path) -> bytes:
+    """The content of a file, up to one byte more than it may have."""
+    if not path.stat().st_size:  # as files of /proc say, some of which never end
+        return b""
+    with path.open("rb") as file:
+        return file.read(MAX_BYTES + 1)
 
 
 def _content(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
+        content = _start_of(path)
     except OSError as error:
         raise InvalidInputError(f"{path} cannot be read: {error.strerror or error}. Make it readable.") from error
     if len(content) > MAX_BYTES:
@@ -192,7 +190,7 @@ def _parsed(path: Path) -> dict[str, Any]:
 
     try:
         text = _content(path).decode("utf-8")
-        if sum(line.count(".") ** 2 for line in text.splitlines()) > _MOST_STEPS:  # what `a.a.a...` takes to read
+        if sum(line.count(".") ** 2 for line in text.splitlines()) > _MOST_STEPS:
             raise RecursionError
         return tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # a UnicodeDecodeError and a TOMLDecodeError are ValueErrors

@@ -13,7 +13,7 @@ from modelselect.utils.process_state import unchanged
 
 
 class Unusable(Estimator):
-    """Stands for an estimator that raises when its key or its parameters are read: no candidate gets a score of it.
+    """Stands for an estimator that raises when it is asked what it is: no candidate gets a score of it.
 
     Args:
         name: of the estimator.

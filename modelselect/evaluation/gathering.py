@@ -162,11 +162,11 @@ class Gatherer:
         return [], 0
 
     def _record(self, probe: Probe) -> Mapping[str, Any] | None:
-        """What the store keeps of a forward pass over the probe; None if that is nothing."""
-        if probe.fingerprint not in self._written:
-            entry = self._store.get(self._keys.evidence("extraction", probe))
-            return None if entry is None else entry.metadata
-        return self._written[probe.fingerprint]
+        """The record of a forward pass over the probe: of this object, or in the store; None if there is none."""
+        if (written := self._written.get(probe.fingerprint)) is not None:
+            return written
+        entry = self._store.get(self._keys.evidence("extraction", probe))
+        return None if entry is None else entry.metadata
 
     def _extracted(self, probe: Probe, fields: Sequence[str]) -> Forward:
         """A forward pass over the probe, straight into the store. Entries that are evicted meanwhile are made again."""

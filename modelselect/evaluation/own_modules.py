@@ -124,16 +124,6 @@ class ModuleZoo(Zoo):
             ) from error
         return Backbone(candidate, module, preprocessing, read, weights_key=candidate.revision or "")
 
-    def _two_rows(self, preprocessing: CallablePreprocessing) -> torch.Tensor:
-        """Two rows of the probe, prepared once for modules in a row with the same preprocessing."""
-        import torch
-
-        key, rows = self._last_rows
-        if key != preprocessing.key or rows is None:
-            rows = torch.stack([preprocessing.prepare(self._probe.item(i % len(self._probe))) for i in range(2)])
-            self._last_rows = preprocessing.key, rows
-        return rows.clone()  # a module may change its input in place
-
     def skeleton_key(self, candidate: Candidate, *, trust_remote_code: bool = False) -> str | None:
         """The same for modules that differ only in the values of their weights, such as checkpoints of one training.
 
@@ -147,6 +137,16 @@ class ModuleZoo(Zoo):
         weights = [(name, tuple(tensor.shape), tensor.dtype) for name, tensor in tensors]
         kinds = sorted({id(type(part)) for part in module.modules()})
         return f"{key.digest} {self._preprocessings[candidate.name].key} {kinds} {weights}"
+
+    def _two_rows(self, preprocessing: CallablePreprocessing) -> torch.Tensor:
+        """Two rows of the probe, prepared once for modules in a row with the same preprocessing."""
+        import torch
+
+        key, rows = self._last_rows
+        if key != preprocessing.key or rows is None:
+            rows = torch.stack([preprocessing.prepare(self._probe.item(i % len(self._probe))) for i in range(2)])
+            self._last_rows = preprocessing.key, rows
+        return rows.clone()  # a module may change its input in place
 
     def _preprocessing(self, transform: Transform | None) -> CallablePreprocessing:
         """The transform, with a key of its code and of its results on noise, or on some of the probe's rows."""

@@ -94,8 +94,8 @@ def _checked(outcome: object, executor: Executor, expected: type) -> tuple[str, 
     failure: object = outcome.failure
     if not isinstance(failure, Failure | None):
         raise PluginError(
-            f"the executor {executor.name!r} gave Outcome with a failure of type {type(failure).__name__}; expected an "
-            "Outcome"
+            f"the executor {executor.name!r} gave an Outcome whose failure is of type {type(failure).__name__}; "
+            "expected a Failure or None"
         )
     id_ = getattr(outcome.item, "id", None)
     if not isinstance(id_, str):

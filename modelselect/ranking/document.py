@@ -141,7 +141,7 @@ _MOST_BITS = 1024
 
 
 def plain_value(value: Any) -> Any:
-    """The value as JSON has it: arrays and sets as lists; as null what JSON has not, NaN and integers of 400 digits."""
+    """The value as JSON has it: arrays and sets as lists; NaN and integers above 2**1024 as null."""
     if isinstance(value, Failure | Expectation):
         return plain_value(asdict(value))
     if isinstance(value, Mapping | MappingProxyType):

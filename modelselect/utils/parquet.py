@@ -17,11 +17,13 @@ _FEW_BYTES = 100_000_000
 
 @dataclass(frozen=True)
 class Decoded:
-    """Attributes:
-    rows: number of rows.
-    columns: number of columns.
-    size: bytes of all rows, at least.
-    largest: bytes of the largest group of rows, which is decoded at once, at least.
+    """What Parquet files hold once they are decoded.
+
+    Attributes:
+        rows: number of rows.
+        columns: number of columns.
+        size: bytes of all rows, at least.
+        largest: bytes of the largest group of rows, which is decoded at once, at least.
     """
 
     rows: int
@@ -31,7 +33,7 @@ class Decoded:
 
     @classmethod
     def of(cls, paths: Iterable[str | Path]) -> Decoded:
-        """Of several files together. Of values, only texts are decoded that a file holds once and that fill many rows.
+        """What several files hold together. No values are read but texts that a file holds once for many rows.
 
         Raises:
             pyarrow.ArrowException: a file is no Parquet file.

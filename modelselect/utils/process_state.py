@@ -34,7 +34,6 @@ _CALLED_BY_ALL = (
 _CLASSES_OF_ALL = (("pathlib", "Path"), ("logging", "Logger"), ("torch", "Tensor"))
 """Classes whose methods all code calls, each by module and name."""
 
-
 INTERPRETER_LOCK = threading.RLock()
 """Guards what all threads of this process share, while the next candidate is loaded before its turn. Model libraries
 patch initialisers and the default dtype when they build a module. Catching an estimator's warnings changes the filters
@@ -135,11 +134,12 @@ class ProcessState:
     def _restore_functions(self) -> None:
         for names, before in self.namespaces:
             if not _are_same(names, before):
-                names.update({n: value for n, value in before.items() if n[0] != "_" or n == "__import__"})
+                names.update({n: v for n, v in before.items() if not n.startswith("_") or n == "__import__"})
         for kind, attributes in self.classes:
             now = dict(vars(kind))
             for name in now.keys() - attributes.keys():
-                delattr(kind, name)
+                if any(name in vars(base) for base in kind.__mro__[1:]):  # else a library has added it, and may need it
+                    delattr(kind, name)
             for name, value in attributes.items():
                 if now.get(name) is not value:
                     setattr(kind, name, value)
@@ -223,10 +223,9 @@ def _are_same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
         return False
 
 
-def _classes() -> Iterator[type]:
-    for module, name in _CLASSES_OF_ALL:
-        if module in sys.modules:
-            yield getattr(sys.modules[module], name)
+def _classes() -> list[type]:
+    found = (getattr(sys.modules.get(module), name, None) for module, name in _CLASSES_OF_ALL)
+    return [kind for kind in found if isinstance(kind, type)]
 
 
 def _set_if_changed(read: Callable[[], T | None], write: Callable[[T], object], before: T | None) -> None:

@@ -130,6 +130,11 @@ def test_clusters_are_as_close_as_those_of_scikit_learn(rows: int, k: int) -> No
     assert nearest_one.tolist() == found.tolist(), "a row is in another cluster than the nearest one"
 
 
+def test_directions_that_differ_only_by_rounding_are_one_cluster() -> None:
+    assert clusters([[1, 0], [1, 1e-9], [1, 2e-9]], 2).tolist() == [0, 0, 0]
+    assert clusters([[1, 0], [1, 1e-9], [0, 1], [1, 2e-9]], 3).tolist() == [0, 0, 1, 0]
+
+
 def test_rows_are_in_the_order_given() -> None:
     shallow, deep = nn.Sequential(nn.ReLU()), nn.Sequential(nn.ReLU(), nn.ReLU())
     assert embed([deep, trace(shallow), deep], Size()).tolist() == [[2.0], [1.0], [2.0]]

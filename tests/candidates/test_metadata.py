@@ -54,7 +54,7 @@ def test_a_value_that_its_field_may_have_is_valid(key: str, value: Any) -> None:
         ("input_size", (3, 0, 224), SIDES),
         ("input_size", (3, True, 224), SIDES),
         ("input_size", (3, 10**6 + 1, 224), SIDES),
-        ("modality", "video", "'image' or 'text'"),
+        ("modality", "video", "'image', 'text', 'array' or 'audio'"),
         ("license", None, "a text on one line"),
         ("family", "two\nlines", "a text on one line"),
         ("url", "\x1b[31m", "a text on one line"),

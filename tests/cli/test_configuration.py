@@ -216,7 +216,15 @@ def test_a_link_to_the_endless_file_of_the_kernels_messages_is_no_file(tmp_path:
     (tmp_path / ".git").mkdir()
     (tmp_path / name).symlink_to("/proc/kmsg")
     with within(5.0):
-        assert read(tmp_path) == Configuration()
+        assert not read(tmp_path).options
+
+
+def test_an_empty_file_hides_those_above_it(tmp_path: Path) -> None:
+    write(tmp_path / "modelselect.toml", "top-k = 3\n")
+    (tmp_path / "inner").mkdir()
+    assert read(tmp_path / "inner").options == {"top_k": "3"}
+    (tmp_path / "inner" / "modelselect.toml").touch()
+    assert not read(tmp_path / "inner").options
 
 
 def test_an_error_about_a_value_names_the_file(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

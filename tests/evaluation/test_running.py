@@ -123,7 +123,7 @@ def test_an_executor_that_loses_repeats_or_makes_up_outcomes_costs_the_rows_that
         (lambda function, items: [function(item) for item in items], "gave Failure; expected an Outcome"),
         (
             lambda function, items: [ms.Outcome(items[0], failure="no")],
-            "gave Outcome with a failure of type str",
+            "gave an Outcome whose failure is of type str; expected a Failure or None",
         ),
         (lambda function, items: items[5], "the executor 'wild' failed: IndexError"),
     ],

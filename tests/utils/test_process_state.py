@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import json
+import logging
 import os
 import random
 import signal
@@ -67,6 +68,15 @@ def test_a_change_is_put_back(change: Callable[[], object], look: Callable[[], o
         change()
         assert look() != before
     assert look() == before
+
+
+def test_a_method_that_a_library_adds_to_a_class_of_all_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library is imported once, and may need it again."""
+    monkeypatch.setattr(logging.Logger, "notice", None, raising=False)
+    monkeypatch.delattr(logging.Logger, "notice")
+    with unchanged():
+        logging.Logger.notice = logging.Logger.info  # type: ignore[attr-defined]
+    assert hasattr(logging.Logger, "notice")
 
 
 def test_what_an_import_sets_may_stay() -> None:

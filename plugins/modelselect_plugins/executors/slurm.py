@@ -315,7 +315,7 @@ def _hear(folder: Path) -> None:
             record = pickle.loads(path.read_bytes())
             logging.getLogger(record.name).handle(record)
         with contextlib.suppress(OSError):
-            path.unlink(missing_ok=True)
+            path.unlink()
 
 
 def _sealed(content: bytes) -> bytes:
