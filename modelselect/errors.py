@@ -13,7 +13,14 @@ from dataclasses import dataclass
 
 
 class ModelSelectError(Exception):
-    """The root: `except ModelSelectError` catches everything that modelselect raises on purpose."""
+    """The root: `except ModelSelectError` catches everything that modelselect raises on purpose.
+
+    A message may quote a text from outside. Halves of surrogate pairs, which no file takes, become question marks.
+    """
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 class InvalidInputError(ModelSelectError, ValueError):
