@@ -11,9 +11,21 @@ import enum
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+_LONGEST_MESSAGE = 10_000
+"""Characters."""
+
 
 class ModelSelectError(Exception):
-    """The root: `except ModelSelectError` catches everything that modelselect raises on purpose."""
+    """The root: `except ModelSelectError` catches everything that modelselect raises on purpose.
+
+    A message may quote a text from outside. It is cut after 10,000 characters, and halves of surrogate pairs, which no
+    file takes, become question marks.
+    """
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        text = text if len(text) <= _LONGEST_MESSAGE else f"{text[:_LONGEST_MESSAGE]}…"
+        return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 class InvalidInputError(ModelSelectError, ValueError):

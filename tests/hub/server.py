@@ -79,7 +79,7 @@ class Repository:
                 (length,) = struct.unpack("<Q", content[:8])
                 try:
                     header = json.loads(content[8 : 8 + length])
-                except ValueError:
+                except (ValueError, RecursionError):
                     continue
                 for name, tensor in header.items():
                     if name != "__metadata__":
@@ -383,7 +383,7 @@ def _facts(repository: Repository) -> dict[str, Any]:
         try:
             config = json.loads(files["config.json"])
             facts["config"] = {k: config[k] for k in ("architectures", "model_type", "auto_map") if k in config}
-        except ValueError:
+        except (ValueError, TypeError, RecursionError):  # no configuration
             pass
     if "safetensors" not in facts and (counts := repository.tensors()):
         facts["safetensors"] = {"parameters": counts, "total": sum(counts.values())}

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 
 import modelselect as ms
-from modelselect.errors import CandidateError, NothingRankedError, SearchError
+from modelselect.errors import CandidateError, ModelSelectError, NothingRankedError, SearchError
 from modelselect_plugins.zoos._hub import client
 from modelselect_plugins.zoos.hub import HubZoo
 from tests.hub import models
-from tests.hub.server import Hub
+from tests.hub.server import DATE, Hub
 
 ZOO = HubZoo()
 IMAGES = np.random.default_rng(0).integers(0, 256, (24, 32, 32, 3), dtype=np.uint8)
@@ -110,6 +110,13 @@ def test_one_damaged_repository_does_not_end_the_search_of_others(vit: Hub, conf
     found = {candidate.name: candidate.metadata for candidate in ms.search("hub:?author=me")}
     assert set(found) == {"me/vit", "me/odd"}
     assert not {"architecture", "family"} & set(found["me/odd"])
+
+
+def test_half_a_surrogate_pair_in_an_answer_is_in_no_message(vit: Hub) -> None:
+    vit.misbehave("GET /api/models/me/vit", rewrite=lambda body: body.replace(DATE.encode(), b"\\ud800"))
+    with pytest.raises(ModelSelectError, match="could not be looked up") as caught:
+        ms.search("hub:me/vit")
+    str(caught.value).encode()
 
 
 # --- faults that pass ------------------------------------------------------------------------------------------------

@@ -132,3 +132,13 @@ def test_a_hub_that_does_not_say_who_somebody_is_is_one_error(
     hub.misbehave("whoami", rewrite=lambda _: answer)
     with pytest.raises(HubError, match="the Hub's answer cannot be understood"):
         client.Repository("writer/winner", "model").check_may_write()
+
+
+def test_a_message_that_quotes_a_text_from_outside_is_of_bounded_length(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_writer")
+    hub.misbehave("whoami", rewrite=lambda body: body.replace(b'"writer"', b'"' + b"x" * 100_000 + b'"'))
+    with pytest.raises(HubError, match="belongs to 'writer', and your token to xxx") as caught:
+        client.Repository("writer/winner", "model").check_may_write()
+    assert len(str(caught.value)) == 10_001

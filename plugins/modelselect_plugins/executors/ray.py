@@ -15,9 +15,11 @@ import socket
 import sys
 import threading
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from types import FrameType
 from typing import Any, NamedTuple
 
 import modelselect
@@ -51,6 +53,16 @@ _PATIENCE = 10.0
 
 _FAREWELL = 5.0
 """Seconds to wait for the last log records."""
+
+_SOON = 0.05
+"""Seconds after which an interruption comes again."""
+
+_AROUND_FORKS = {
+    getattr(logging, name).__code__
+    for name in ("_acquireLock", "_prepareFork", "_releaseLock", "_afterFork")
+    if hasattr(logging, name)
+}
+"""What Python calls around a fork; the names differ between its versions."""
 
 _TRIES = {"node": 4, "worker": 2, "memory": 2}
 """How often an item is tried: where machines are lost, where its worker process dies, and where memory runs out."""
@@ -340,7 +352,8 @@ def _connected(address: str | None, task_bytes: int) -> Any:
         host, _, port = address.rpartition(":")
         if host and port.isdigit():  # Ray ends the whole process if nobody answers there
             socket.create_connection((host.strip("[]"), int(port)), timeout=_PATIENCE).close()
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
+        with _interruptible_forks():
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
     except Exception as error:
         advice = "Look at Ray's log files in /tmp/ray, or use the executor 'process'."
         if address != "local":
@@ -356,6 +369,31 @@ def _connected(address: str | None, task_bytes: int) -> Any:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, before)  # Ray sets a handler of its own
     return ray
+
+
+@contextlib.contextmanager
+def _interruptible_forks() -> Iterator[None]:
+    """Ctrl-C while Ray forks is not lost.
+
+    Python calls functions of `logging` around a fork, and passes over what they raise. An interruption that arrived
+    while the process was copied would be raised there, and a lock of `logging` would be held for ever.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield
+        return
+
+    def later(number: int, frame: FrameType | None) -> Any:
+        if any(each.f_code in _AROUND_FORKS for each, _ in traceback.walk_stack(frame)):
+            threading.Timer(_SOON, os.kill, (os.getpid(), number)).start()
+            return None
+        return before(number, frame)
+
+    signal.signal(signal.SIGINT, later)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _quiet() -> None:

@@ -303,7 +303,7 @@ def _answer(item: Any, path: Path) -> Outcome:
         reason = "it is no file"
     except FileNotFoundError:
         raise
-    except (OSError, ValueError) as error:  # a file server has lost it, or damaged it
+    except (OSError, ValueError, MemoryError) as error:  # a file server has lost it, or damaged it
         reason = first_line(error)
     return failed(item, f"its answer cannot be read ({reason})")
 

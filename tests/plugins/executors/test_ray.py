@@ -25,6 +25,7 @@ from modelselect.executor import Needs
 from modelselect.testing.executors import check_executor
 from modelselect.utils.progress import StepFiles
 from modelselect.utils.stages import Step
+from modelselect_plugins.executors import ray as executor_module
 from modelselect_plugins.executors.ray import Ray
 from tests.plugins.executors.test_executors import (
     Trap,
@@ -280,6 +281,29 @@ def test_nothing_is_left_running_when_the_main_process_is_killed_or_interrupted(
     assert main.returncode != 0
     assert out == b""
     wait_until(lambda: not any(map(is_running, pids)), 60)
+
+
+def test_an_interruption_that_arrives_during_a_fork_is_not_lost() -> None:
+    """Python passes over what the functions raise that it calls around a fork."""
+    around = [code for code in executor_module._AROUND_FORKS if "elease" in code.co_name or "after" in code.co_name]
+
+    def interrupt(frame: Any, event: str, _: Any) -> None:
+        if event == "call" and frame.f_code in around:
+            sys.setprofile(None)
+            signal.raise_signal(signal.SIGINT)
+
+    def fork() -> None:
+        sys.setprofile(interrupt)
+        try:
+            subprocess.run(["true"], preexec_fn=int)
+            time.sleep(10)
+        finally:
+            sys.setprofile(None)
+
+    with pytest.raises(KeyboardInterrupt), executor_module._interruptible_forks():
+        fork()
+    assert logging._lock.acquire(blocking=False)  # type: ignore[attr-defined]
+    logging._lock.release()  # type: ignore[attr-defined]
 
 
 AGAIN = """

@@ -190,6 +190,17 @@ def test_an_answer_that_cannot_be_read_costs_its_row(tmp_path: Path, damage: Any
     assert outcomes[0].failure.reason.startswith(expected)
 
 
+def test_an_answer_that_does_not_fit_into_memory_costs_its_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def huge(_: Path) -> bytes:
+        raise MemoryError
+
+    (tmp_path / "0.answer").touch()
+    monkeypatch.setattr(Path, "read_bytes", huge)
+    (outcome,), _ = slurm._Job(SimpleNamespace(done=lambda: False), {0: work(0)}).news(tmp_path)
+    assert outcome.failure is not None
+    assert outcome.failure.reason == "its answer cannot be read (MemoryError: no message)"
+
+
 def test_a_task_or_an_item_that_was_damaged_on_its_way_is_never_run(tmp_path: Path) -> None:
     (tmp_path / "function").write_bytes(slurm._sealed(pickle.dumps(str.upper)))
     loaded = pickle.loads(pickle.dumps(slurm._Loaded(tmp_path / "function")))
