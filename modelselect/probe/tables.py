@@ -16,7 +16,6 @@ from modelselect.errors import DatasetError
 from modelselect.probe.columns import Label
 from modelselect.probe.csv_files import read_csv
 from modelselect.probe.dataset_folders import check_cards, check_files, outside
-from modelselect.probe.frames import plain_table
 from modelselect.probe.huggingface import HuggingFaceRows, rows_of
 from modelselect.probe.images import has_image_suffix
 from modelselect.probe.listing import Listings, some
@@ -173,8 +172,7 @@ def _read(files: Sequence[Path], separator: str | None = None) -> Any:
             for file in files:
                 _check_json(file)
         names = [re.sub(r"([*?\[])", r"[\1]", str(file)) for file in files]  # datasets takes a name for a pattern
-        loaded = datasets.load_dataset(kind, data_files={"train": names}, split="train")
-        return datasets.Dataset(plain_table(loaded.data.table)) if _has_views(loaded) else loaded
+        return datasets.load_dataset(kind, data_files={"train": names}, split="train")
     except DatasetError:
         raise
     except Exception as error:
@@ -192,10 +190,6 @@ def _check_json(path: Path) -> None:
             raise DatasetError(
                 f"the table {path} {fault}; expected an object for each row, with values for its columns."
             )
-
-
-def _has_views(dataset: Any) -> bool:
-    return any(getattr(feature, "dtype", None) == "string_view" for feature in dataset.features.values())
 
 
 def _refuse_test_table(path: Path) -> None:
