@@ -57,6 +57,9 @@ _OTHER_FILES: Mapping[str, str] = {
 _METADATA = "metadata"
 """Name of the tables that say the labels of the image files next to them."""
 
+_AT_ONCE = 10_000
+"""Rows of Parquet that `datasets` reads at once; by itself it takes the size of the first group of rows, which may be 0."""
+
 _SHARD = re.compile(r"-\d{5}-of-\d{5}(-[0-9a-f]+)?$")
 
 
@@ -172,10 +175,13 @@ def _read(files: Sequence[Path], separator: str | None = None) -> Any:
             for file in files:
                 _check_json(file)
         names = [re.sub(r"([*?\[])", r"[\1]", str(file)) for file in files]  # datasets takes a name for a pattern
-        return datasets.load_dataset(kind, data_files={"train": names}, split="train")
+        at_once = {"batch_size": _AT_ONCE} if kind == "parquet" else {}
+        return datasets.load_dataset(kind, data_files={"train": names}, split="train", **at_once)
     except DatasetError:
         raise
     except Exception as error:
+        if "corresponds to no data" in str(error):
+            raise DatasetError(f"the table {files[0]} has no rows; expected at least two, of two classes.") from None
         raise DatasetError(
             f"the table {files[0]} cannot be read ({_cause(error)}). Repair the file, or read it yourself and give the "
             "DataFrame."
